@@ -1,0 +1,93 @@
+# Plain `make` lists the targets. Nothing here needs setting up first: each target fetches what it lacks.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# The checks go from cheap to dear and the first failure ends them: no order is lost to -j.
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+PACKAGES ?= ./...
+GOTOOL := go tool -modfile=tools/go.mod
+# A checkout that belongs to another user is no reason to fail, so nothing is asked of git.
+GOBUILD := go build -buildvcs=false
+NODE_MODULES := tools/node_modules/.package-lock.json
+# The spec linter works offline and keeps its counsel.
+export REDOCLY_TELEMETRY := off
+export REDOCLY_SUPPRESS_UPDATE_NOTICE := true
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: setup ## build the server and run it until Ctrl-C
+	@$(GOBUILD) -o bin/parley ./cmd/server
+	@exec bin/parley
+
+.PHONY: test
+test: setup ## run all tests (PACKAGES=./internal/chat narrows it)
+	go test $(PACKAGES)
+
+.PHONY: bench
+bench: setup ## measure the server under load
+	go run -buildvcs=false ./bench
+
+.PHONY: generate
+generate: ## make gen/ from the spec, the schema and the queries
+	$(GOTOOL) oapi-codegen -config api/server.cfg.yaml api/openapi.yaml
+	$(GOTOOL) oapi-codegen -config api/client.cfg.yaml api/openapi.yaml
+	$(GOTOOL) sqlc generate
+
+.PHONY: fmt
+fmt: ## format the Go files
+	$(GOTOOL) golangci-lint fmt
+
+.PHONY: check
+check: check-generated check-spec check-schema check-layout check-lint check-race ## everything CI asks for
+
+.PHONY: check-generated
+check-generated: ## gen/ is what generate makes
+	@echo 'is gen/ what make generate makes?'
+	@tools/check-generated.sh
+
+.PHONY: check-spec
+check-spec: $(NODE_MODULES) ## the spec is valid and keeps our rules
+	tools/node_modules/.bin/redocly lint $(wildcard api/openapi.yaml api/asyncapi.yaml)
+	go test ./api/...
+
+.PHONY: check-schema
+check-schema: setup ## the migrations make schema.sql
+	go test ./db/...
+
+.PHONY: check-layout
+check-layout: ## packages import only what the map allows
+	go test -run '^TestLayout' ./internal/
+
+.PHONY: check-lint
+check-lint: ## formatting, vet, linters, a tidy go.mod
+	@unformatted=$$(gofmt -l .); \
+	[ -z "$$unformatted" ] || { echo "not formatted (make fmt): $$unformatted"; exit 1; }
+	go mod tidy -diff
+	go vet ./...
+	$(GOTOOL) golangci-lint run
+
+.PHONY: check-race
+check-race: setup ## all tests under the race detector
+	go test -race $(PACKAGES)
+
+.PHONY: check-selftest
+check-selftest: setup $(NODE_MODULES) ## break a copy in many ways; check must notice each
+	tools/selftest.sh
+
+.PHONY: clean
+clean: ## remove what make has made
+	rm -rf bin tools/node_modules
+
+.PHONY: setup
+setup:
+	@tools/setup.sh
+
+$(NODE_MODULES): tools/package-lock.json
+	npm ci --prefix tools --no-audit --no-fund
+	@touch $@

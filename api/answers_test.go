@@ -1,0 +1,128 @@
+package api_test
+
+import (
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+)
+
+func answerRules() []rule {
+	return []rule{
+		{
+			name: "failures are problem documents, and any other failure is the default",
+			check: func(doc *openapi3.T, complain complain) {
+				for _, o := range operations(doc) {
+					if o.Responses.Default() == nil {
+						complain(o.String(), "has no default")
+					}
+					for status, response := range o.Responses.Map() {
+						if status == "default" || status[0] == '4' || status[0] == '5' {
+							checkProblem(o.String()+", "+status, response.Value, complain)
+						}
+					}
+				}
+			},
+			breaks: map[string]func(*openapi3.T){
+				"no default": func(doc *openapi3.T) { find(doc, "getMe").Responses.Delete("default") },
+				"no content": func(doc *openapi3.T) { doc.Components.Responses["NotFound"].Value.Content = nil },
+				"plain JSON": func(doc *openapi3.T) {
+					r := doc.Components.Responses["Problem"].Value
+					r.Content = openapi3.Content{"application/json": r.Content[problemJSON]}
+				},
+				"another schema": func(doc *openapi3.T) {
+					doc.Components.Responses["Forbidden"].Value.Content[problemJSON].Schema = openapi3.NewObjectSchema().NewRef()
+				},
+			},
+		},
+		{
+			name: "a secured operation may answer 401",
+			check: func(doc *openapi3.T, complain complain) {
+				for _, o := range operations(doc) {
+					if o.secured(doc) {
+						o.needs("401", "it is secured", complain)
+					}
+				}
+			},
+			breaks: map[string]func(*openapi3.T){
+				"none": func(doc *openapi3.T) { find(doc, "getMe").Responses.Delete("401") },
+			},
+		},
+		{
+			name: "an operation that needs a scope may answer 403",
+			check: func(doc *openapi3.T, complain complain) {
+				for _, o := range operations(doc) {
+					if scopes, _ := o.scopes(); len(scopes) > 0 {
+						o.needs("403", "it needs a scope", complain)
+					}
+				}
+			},
+			breaks: map[string]func(*openapi3.T){
+				"none": func(doc *openapi3.T) { find(doc, "getChatbot").Responses.Delete("403") },
+			},
+		},
+		{
+			name: "an operation with a path parameter may answer 404",
+			check: func(doc *openapi3.T, complain complain) {
+				for _, o := range operations(doc) {
+					if len(o.pathParameters()) > 0 {
+						o.needs("404", "it has a path parameter", complain)
+					}
+				}
+			},
+			breaks: map[string]func(*openapi3.T){
+				"none": func(doc *openapi3.T) { find(doc, "getChatbot").Responses.Delete("404") },
+			},
+		},
+		{
+			name: "an operation with a JSON body may answer 400, 413 and 415",
+			check: func(doc *openapi3.T, complain complain) {
+				for _, o := range operations(doc) {
+					if o.jsonBody() == nil {
+						continue
+					}
+					for _, status := range []string{"400", "413", "415"} {
+						o.needs(status, "it has a JSON body", complain)
+					}
+				}
+			},
+			breaks: map[string]func(*openapi3.T){
+				"no 400": func(doc *openapi3.T) { find(doc, "sendMessage").Responses.Delete("400") },
+				"no 413": func(doc *openapi3.T) { find(doc, "sendMessage").Responses.Delete("413") },
+				"no 415": func(doc *openapi3.T) { find(doc, "sendMessage").Responses.Delete("415") },
+			},
+		},
+		{
+			name: "an operation answers a 2xx or switches protocols",
+			check: func(doc *openapi3.T, complain complain) {
+				for _, o := range operations(doc) {
+					found := false
+					for status := range o.Responses.Map() {
+						found = found || strings.HasPrefix(status, "2") || status == "101"
+					}
+					if !found {
+						complain(o.String(), "has no answer but failures")
+					}
+				}
+			},
+			breaks: map[string]func(*openapi3.T){
+				"none": func(doc *openapi3.T) { find(doc, "getMe").Responses.Delete("200") },
+			},
+		},
+	}
+}
+
+func (o operation) needs(status, because string, complain complain) {
+	if o.Responses.Value(status) == nil {
+		complain(o.String(), "has no %s though %s", status, because)
+	}
+}
+
+func checkProblem(where string, response *openapi3.Response, complain complain) {
+	media := response.Content[problemJSON]
+	switch {
+	case len(response.Content) != 1 || media == nil:
+		complain(where, "is not %s alone", problemJSON)
+	case media.Schema == nil || component(media.Schema) != "Problem":
+		complain(where, "has another schema than Problem")
+	}
+}

@@ -1,0 +1,169 @@
+package api_test
+
+import (
+	"encoding/json"
+	"slices"
+
+	"github.com/getkin/kin-openapi/openapi3"
+)
+
+func schemaRules() []rule {
+	return []rule{
+		{
+			name:  "a discriminator is a string and maps every variant",
+			check: eachInline(checkDiscriminator),
+			breaks: map[string]func(*openapi3.T){
+				"on a boolean": func(doc *openapi3.T) { discriminate(doc, "done", "Completion", "CompletionEvent") },
+				"not mapped": func(doc *openapi3.T) {
+					discriminate(doc, "name", "ChatbotReference", "NamedReference")
+					delete(schemaOf(doc, "Either").Discriminator.Mapping, "NamedReference")
+				},
+				"not there": func(doc *openapi3.T) { discriminate(doc, "kind", "ChatbotReference", "NamedReference") },
+				"optional": func(doc *openapi3.T) {
+					discriminate(doc, "name", "ChatbotReference", "NamedReference")
+					schemaOf(doc, "NamedReference").Required = []string{"id"}
+				},
+				"nothing to choose": func(doc *openapi3.T) { discriminate(doc, "name") },
+			},
+		},
+		{
+			name: "a single value is an enum, never a const",
+			check: eachInline(func(where string, s *openapi3.Schema, complain complain) {
+				if _, extra := s.Extensions["const"]; s.Const != nil || extra {
+					complain(where, "has a const")
+				}
+			}),
+			breaks: map[string]func(*openapi3.T){
+				"a const": func(doc *openapi3.T) { schemaOf(doc, "Health").Properties["status"].Value.Const = "ok" },
+				"deep": func(doc *openapi3.T) {
+					find(doc, "getDocs").Responses.Value("200").Value.Content["text/html"].Schema.Value.Const = "x"
+				},
+			},
+		},
+		{
+			name:  "null is said by nullable alone",
+			check: eachInline(checkNullable),
+			breaks: map[string]func(*openapi3.T){
+				"beside anyOf": func(doc *openapi3.T) {
+					s := schemaOf(doc, "Sender")
+					s.AnyOf = openapi3.SchemaRefs{openapi3.NewStringSchema().NewRef()}
+				},
+				"beside allOf": func(doc *openapi3.T) {
+					schemaOf(doc, "Usage").AllOf = openapi3.SchemaRefs{doc.Components.Schemas["Health"]}
+				},
+				"a variant that is null": func(doc *openapi3.T) {
+					null := openapi3.NewSchema()
+					null.Enum = []any{nil}
+					schemaOf(doc, "Chatbot").OneOf = openapi3.SchemaRefs{null.NewRef()}
+				},
+				"a variant that may be null": func(doc *openapi3.T) {
+					schemaOf(doc, "Chatbot").OneOf = openapi3.SchemaRefs{doc.Components.Schemas["Sender"]}
+				},
+				"a type": func(doc *openapi3.T) { schemaOf(doc, "Seq").Type = &openapi3.Types{"integer", "null"} },
+				"an enum of null": func(doc *openapi3.T) {
+					s := schemaOf(doc, "Engine")
+					s.Enum = append(s.Enum, nil)
+				},
+			},
+		},
+		{
+			name: "the values of an enum differ",
+			check: eachInline(func(where string, s *openapi3.Schema, complain complain) {
+				var seen []string
+				for _, value := range s.Enum {
+					written, err := json.Marshal(value)
+					if err != nil || slices.Contains(seen, string(written)) {
+						complain(where, "has %s twice", written)
+					}
+					seen = append(seen, string(written))
+				}
+			}),
+			breaks: map[string]func(*openapi3.T){
+				"twice": func(doc *openapi3.T) {
+					s := schemaOf(doc, "Speaker")
+					s.Enum = append(s.Enum, "bot")
+				},
+			},
+		},
+		{
+			name: "what is required is a property",
+			check: eachInline(func(where string, s *openapi3.Schema, complain complain) {
+				for _, name := range s.Required {
+					if s.Properties[name] == nil {
+						complain(where, "%s is required but no property", name)
+					}
+				}
+			}),
+			breaks: map[string]func(*openapi3.T){
+				"misspelt": func(doc *openapi3.T) { schemaOf(doc, "Health").Required = []string{"state"} },
+			},
+		},
+	}
+}
+
+// eachInline makes a rule of one about a schema.
+func eachInline(check func(where string, s *openapi3.Schema, complain complain)) func(*openapi3.T, complain) {
+	return func(doc *openapi3.T, complain complain) {
+		eachSchema(doc, func(where string, schema *openapi3.SchemaRef) {
+			if schema.Ref == "" {
+				check(where, schema.Value, complain)
+			}
+		})
+	}
+}
+
+func checkDiscriminator(where string, s *openapi3.Schema, complain complain) {
+	if s.Discriminator == nil {
+		return
+	}
+	name := s.Discriminator.PropertyName
+	choices := slices.Concat(s.OneOf, s.AnyOf)
+	if len(choices) == 0 {
+		complain(where, "has a discriminator but no variants")
+	}
+	var mapped []string
+	for _, target := range s.Discriminator.Mapping {
+		mapped = append(mapped, target.Ref)
+	}
+	for _, variant := range choices {
+		property := variant.Value.Properties[name]
+		switch {
+		case property == nil || !slices.Contains(variant.Value.Required, name):
+			complain(where, "the variant %s does not require the discriminator %s", variant.Ref, name)
+		case !property.Value.Type.Is("string"):
+			complain(where, "the discriminator %s of %s is no string", name, variant.Ref)
+		}
+		if variant.Ref == "" || !slices.Contains(mapped, variant.Ref) {
+			complain(where, "the variant %s is not mapped", variant.Ref)
+		}
+	}
+}
+
+func checkNullable(where string, s *openapi3.Schema, complain complain) {
+	if s.Nullable && len(variants(s)) > 0 {
+		complain(where, "is nullable beside anyOf, oneOf or allOf")
+	}
+	for _, variant := range variants(s) {
+		if variant.Value.Nullable || slices.Contains(variant.Value.Enum, nil) {
+			complain(where, "has a variant that may be null")
+		}
+	}
+	if s.Type.Includes("null") {
+		complain(where, "has the type null")
+	}
+	if slices.Contains(s.Enum, nil) != (s.Nullable && len(s.Enum) > 0) {
+		complain(where, "null is in the enum but the schema is not nullable, or the other way round")
+	}
+}
+
+// discriminate adds a schema that is one of the variants.
+func discriminate(doc *openapi3.T, property string, names ...string) {
+	s := openapi3.NewSchema()
+	s.Discriminator = &openapi3.Discriminator{PropertyName: property, Mapping: map[string]openapi3.MappingRef{}}
+	for _, name := range names {
+		ref := "#/components/schemas/" + name
+		s.OneOf = append(s.OneOf, openapi3.NewSchemaRef(ref, schemaOf(doc, name)))
+		s.Discriminator.Mapping[name] = openapi3.MappingRef{Ref: ref}
+	}
+	doc.Components.Schemas["Either"] = s.NewRef()
+}

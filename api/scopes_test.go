@@ -1,0 +1,139 @@
+package api_test
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+)
+
+var (
+	// needsScope is the sentence by which an operation tells which scopes it takes.
+	needsScope = regexp.MustCompile("(?s)Needs the scope ((?:`[^`]+`(?:,|\\s|or)*)+)\\.")
+	// anyScope is any place that names scopes.
+	anyScope = regexp.MustCompile("(?s)\\bscopes?:?\\s+((?:`[^`]+`(?:,|\\s|or\\b|and\\b)*)+)")
+	quoted   = regexp.MustCompile("`([^`]+)`")
+)
+
+func scopeRules() []rule {
+	return []rule{
+		{
+			name: "x-scopes are on each secured operation, and known",
+			check: func(doc *openapi3.T, complain complain) {
+				for _, o := range operations(doc) {
+					scopes, present := o.scopes()
+					if present != o.secured(doc) {
+						complain(o.String(), "x-scopes present: %t, secured: %t", present, o.secured(doc))
+					}
+					if list, ok := o.Extensions["x-scopes"].([]any); present && (!ok || len(list) != len(scopes)) {
+						complain(o.String(), "x-scopes is no list of words")
+					}
+					checkKnown(doc, o.String(), scopes, complain)
+				}
+			},
+			breaks: map[string]func(*openapi3.T){
+				"none":           func(doc *openapi3.T) { delete(find(doc, "getMe").Extensions, "x-scopes") },
+				"without a need": func(doc *openapi3.T) { setScopes(doc, "getHealth", "chat") },
+				"unknown":        func(doc *openapi3.T) { setScopes(doc, "getMe", "everything") },
+				"no list":        func(doc *openapi3.T) { find(doc, "getMe").Extensions["x-scopes"] = "chat" },
+			},
+		},
+		{
+			name: "the description tells the scopes",
+			check: func(doc *openapi3.T, complain complain) {
+				for _, o := range operations(doc) {
+					scopes, _ := o.scopes()
+					var told []string
+					if sentence := needsScope.FindStringSubmatch(o.Description); sentence != nil {
+						told = inBackticks(sentence[1])
+					}
+					if !slices.Equal(told, scopes) {
+						complain(o.String(), "x-scopes is %v but the description says %v (\"Needs the scope `a` or `b`.\")", scopes, told)
+					}
+				}
+			},
+			breaks: map[string]func(*openapi3.T){
+				"not told": func(doc *openapi3.T) { find(doc, "sendMessage").Description = "Sends." },
+				"too few": func(doc *openapi3.T) {
+					o := find(doc, "sendMessage")
+					o.Description = strings.Replace(o.Description, "Needs the scope `chat` or `agent`", "Needs the scope `chat`", 1)
+				},
+				"too many": func(doc *openapi3.T) { find(doc, "getMe").Description += " Needs the scope `chat`." },
+				"another":  func(doc *openapi3.T) { setScopes(doc, "getChatbot", "admin") },
+			},
+		},
+		{
+			name: "no text names a scope that there is not",
+			check: func(doc *openapi3.T, complain complain) {
+				eachText(doc, func(where, text string) {
+					for _, place := range anyScope.FindAllStringSubmatch(text, -1) {
+						checkKnown(doc, where, inBackticks(place[1]), complain)
+					}
+				})
+			},
+			breaks: map[string]func(*openapi3.T){
+				"in the introduction": func(doc *openapi3.T) { doc.Info.Description += " The scope `read` is enough." },
+				"in an operation":     func(doc *openapi3.T) { find(doc, "getMe").Description += " With the scopes `chat` or `read`." },
+				"in a parameter": func(doc *openapi3.T) {
+					doc.Components.Parameters["PageSize"].Value.Description += " Needs the scope\n`read`."
+				},
+				"in an answer": func(doc *openapi3.T) {
+					text := "Without the scope `read`."
+					doc.Components.Responses["Forbidden"].Value.Description = &text
+				},
+				"in a schema": func(doc *openapi3.T) { schemaOf(doc, "Seq").Description += " Needs the scope `read`." },
+			},
+		},
+	}
+}
+
+func checkKnown(doc *openapi3.T, where string, scopes []string, complain complain) {
+	for _, scope := range scopes {
+		if !slices.Contains(schemaOf(doc, "Scope").Enum, any(scope)) {
+			complain(where, "there is no scope %s", scope)
+		}
+	}
+}
+
+func inBackticks(text string) []string {
+	var found []string
+	for _, word := range quoted.FindAllStringSubmatch(text, -1) {
+		found = append(found, word[1])
+	}
+	return found
+}
+
+// eachText visits every description of the document.
+func eachText(doc *openapi3.T, visit func(where, text string)) {
+	visit("info", doc.Info.Description)
+	for _, tag := range doc.Tags {
+		visit("tag "+tag.Name, tag.Description)
+	}
+	for _, o := range operations(doc) {
+		visit(o.String(), o.Summary+". "+o.Description)
+		for status, response := range o.Responses.Map() {
+			if response.Value.Description != nil {
+				visit(o.String()+", "+status, *response.Value.Description)
+			}
+		}
+	}
+	eachParameter(doc, func(where string, p *openapi3.Parameter) { visit(where, p.Description) })
+	eachSchema(doc, func(where string, schema *openapi3.SchemaRef) {
+		if schema.Ref == "" {
+			visit(where, schema.Value.Description)
+		}
+	})
+}
+
+func setScopes(doc *openapi3.T, operationID string, scopes ...string) {
+	list := []any{}
+	for _, scope := range scopes {
+		list = append(list, scope)
+	}
+	o := find(doc, operationID)
+	if o.Extensions == nil {
+		o.Extensions = map[string]any{}
+	}
+	o.Extensions["x-scopes"] = list
+}

@@ -1,0 +1,232 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// config is all that the environment says: one field for each variable, with its
+// default and what an empty one means. An empty variable is as good as none.
+type config struct {
+	// Addr is where to listen, host:port; without a host on all addresses.
+	Addr string // PARLEY_ADDR, empty: :8080
+	// DataDir holds the private PostgreSQL and the bootstrap key.
+	DataDir string // PARLEY_DATA_DIR, empty: as root /var/lib/parley, else $XDG_DATA_HOME/parley or ~/.local/share/parley
+	// DatabaseURL is the PostgreSQL to use, as a URL or as key=value pairs.
+	DatabaseURL string // DATABASE_URL, empty: a private one in DataDir
+	// BootstrapKey is the admin key that the first start creates, <prefix>.<secret>.
+	BootstrapKey string // PARLEY_BOOTSTRAP_KEY, empty: generated
+	// PostgresBin is the directory of the private PostgreSQL's programs.
+	PostgresBin string // PARLEY_POSTGRES_BIN, empty: looked for in PATH and /usr/lib/postgresql
+	// AllowedOrigins are the web sites whose pages may call the API, or "*" for all.
+	AllowedOrigins []string // PARLEY_ALLOWED_ORIGINS, empty: none
+	// RateLimits is how many requests of a class a user has per minute; 0: any number.
+	RateLimits map[string]int // PARLEY_RATE_LIMITS, empty or a class left out: messages=60,history=100,list=30
+	// LogLevel is the least grave of what is logged: debug, info, warn or error.
+	LogLevel slog.Level // PARLEY_LOG_LEVEL, empty: info
+}
+
+// defaultRateLimits also says which classes there are.
+var defaultRateLimits = map[string]int{"messages": 60, "history": 100, "list": 30}
+
+// loadConfig reads the variables by getenv. Its error has one line for each
+// mistake, and names the variable.
+func loadConfig(getenv func(string) string, isRoot bool, home string) (config, error) {
+	c := config{
+		Addr:         cmp.Or(getenv("PARLEY_ADDR"), ":8080"),
+		DatabaseURL:  getenv("DATABASE_URL"),
+		BootstrapKey: getenv("PARLEY_BOOTSTRAP_KEY"),
+		PostgresBin:  getenv("PARLEY_POSTGRES_BIN"),
+	}
+	var mistakes []error
+	check := func(variable string, err error) {
+		if err != nil {
+			mistakes = append(mistakes, fmt.Errorf("%s: %w", variable, err))
+		}
+	}
+	var err error
+	check("PARLEY_ADDR", checkAddr(c.Addr))
+	c.DataDir, err = dataDir(getenv, isRoot, home)
+	check("PARLEY_DATA_DIR", err)
+	check("DATABASE_URL", checkDatabaseURL(c.DatabaseURL))
+	check("PARLEY_BOOTSTRAP_KEY", checkBootstrapKey(c.BootstrapKey))
+	check("PARLEY_POSTGRES_BIN", checkPostgresBin(c.PostgresBin))
+	c.AllowedOrigins, err = parseOrigins(getenv("PARLEY_ALLOWED_ORIGINS"))
+	check("PARLEY_ALLOWED_ORIGINS", err)
+	c.RateLimits, err = parseRateLimits(getenv("PARLEY_RATE_LIMITS"))
+	check("PARLEY_RATE_LIMITS", err)
+	c.LogLevel, err = parseLogLevel(getenv("PARLEY_LOG_LEVEL"))
+	check("PARLEY_LOG_LEVEL", err)
+	return c, errors.Join(mistakes...)
+}
+
+func checkAddr(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("%q is not host:port, such as :8080 or 127.0.0.1:8080", addr)
+	}
+	return checkPort(port)
+}
+
+func checkPort(port string) error {
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("the port %q is not a number from 0 to 65535", port)
+	}
+	return nil
+}
+
+// dataDir follows the XDG base directory specification, which says to ignore a
+// relative $XDG_DATA_HOME.
+func dataDir(getenv func(string) string, isRoot bool, home string) (string, error) {
+	if dir := getenv("PARLEY_DATA_DIR"); dir != "" {
+		return dir, nil
+	}
+	if isRoot {
+		return "/var/lib/parley", nil
+	}
+	if dir := getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "parley"), nil
+	}
+	if home == "" {
+		return "", errors.New("it must be set, since there is no home directory to be its default")
+	}
+	return filepath.Join(home, ".local", "share", "parley"), nil
+}
+
+// checkDatabaseURL keeps the address to itself: it may hold a password, which the
+// parser's own error may repeat.
+func checkDatabaseURL(address string) error {
+	if address == "" {
+		return nil
+	}
+	if _, err := pgxpool.ParseConfig(address); err != nil {
+		return errors.New("it is no address of PostgreSQL, such as postgres://user:password@host:5432/database")
+	}
+	return nil
+}
+
+var bootstrapKey = regexp.MustCompile(`^[A-Za-z0-9_-]{4,64}\.[!-~]{16,}$`)
+
+// checkBootstrapKey does not repeat the key either.
+func checkBootstrapKey(key string) error {
+	if key == "" || bootstrapKey.MatchString(key) {
+		return nil
+	}
+	return errors.New("it is not <prefix>.<secret> with a prefix of 4 to 64 letters, digits, - and _, " +
+		"and a secret of at least 16 visible ASCII characters")
+}
+
+func checkPostgresBin(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	if info, err := os.Stat(filepath.Join(dir, "postgres")); err != nil || info.IsDir() {
+		return fmt.Errorf("there is no program postgres in %q", dir)
+	}
+	return nil
+}
+
+// parseOrigins returns the origins as browsers write them: scheme and host in
+// lower case, without the scheme's own port.
+func parseOrigins(list string) ([]string, error) {
+	var origins []string
+	var mistakes []string
+	for item := range strings.SplitSeq(list, ",") {
+		item = strings.TrimSpace(item)
+		switch origin, ok := parseOrigin(item); {
+		case item == "": // nothing, or a comma too many
+		case !ok:
+			mistakes = append(mistakes, fmt.Sprintf("%q is neither an origin, such as https://www.example.com, nor *", item))
+		case !slices.Contains(origins, origin):
+			origins = append(origins, origin)
+		}
+	}
+	return origins, joined(mistakes)
+}
+
+func parseOrigin(item string) (string, bool) {
+	if item == "*" {
+		return item, true
+	}
+	u, err := url.Parse(item)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.Contains(u.Host, "*") {
+		return "", false
+	}
+	// Nothing but scheme and host may be there, not even an empty path or query.
+	if !strings.EqualFold(item, u.Scheme+"://"+u.Host) {
+		return "", false
+	}
+	port := u.Port()
+	if port != "" && checkPort(port) != nil || port == "" && strings.HasSuffix(u.Host, ":") {
+		return "", false
+	}
+	host := u.Host
+	if u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
+		host = strings.TrimSuffix(host, ":"+port)
+	}
+	return u.Scheme + "://" + strings.ToLower(host), true
+}
+
+func parseRateLimits(list string) (map[string]int, error) {
+	limits := maps.Clone(defaultRateLimits)
+	var mistakes []string
+	named := map[string]bool{}
+	for item := range strings.SplitSeq(list, ",") {
+		item = strings.TrimSpace(item)
+		if item == "" {
+			continue
+		}
+		class, number, _ := strings.Cut(item, "=")
+		class, number = strings.TrimSpace(class), strings.TrimSpace(number)
+		if _, known := defaultRateLimits[class]; !known {
+			mistakes = append(mistakes, fmt.Sprintf("there is no class %q, only history, list and messages", class))
+			continue
+		}
+		if named[class] {
+			mistakes = append(mistakes, fmt.Sprintf("the class %q is named twice", class))
+		}
+		named[class] = true
+		limit, err := strconv.ParseUint(number, 10, 31)
+		if err != nil {
+			mistakes = append(mistakes, fmt.Sprintf("the limit %q of %s is not a number, 0 or more", number, class))
+			continue
+		}
+		limits[class] = int(limit)
+	}
+	return limits, joined(mistakes)
+}
+
+func parseLogLevel(name string) (slog.Level, error) {
+	switch strings.ToLower(name) {
+	case "debug":
+		return slog.LevelDebug, nil
+	case "info", "":
+		return slog.LevelInfo, nil
+	case "warn":
+		return slog.LevelWarn, nil
+	case "error":
+		return slog.LevelError, nil
+	}
+	return 0, fmt.Errorf("%q is none of debug, info, warn and error", name)
+}
+
+// joined makes one line of the mistakes in one variable.
+func joined(mistakes []string) error {
+	if len(mistakes) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(mistakes, "; "))
+}

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+type environment map[string]string
+
+func (e environment) get(name string) string { return e[name] }
+
+func TestAnEmptyEnvironmentIsTheDefaults(t *testing.T) {
+	t.Parallel()
+	got, err := loadConfig(environment{}.get, false, "/home/alex")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config{
+		Addr:       ":8080",
+		DataDir:    "/home/alex/.local/share/parley",
+		RateLimits: map[string]int{"messages": 60, "history": 100, "list": 30},
+		LogLevel:   slog.LevelInfo,
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestVariablesAreRead(t *testing.T) {
+	t.Parallel()
+	bin := postgresBin(t)
+	const key = "boot.0123456789abcdef"
+	cases := map[string]struct {
+		variable, value string
+		field           func(config) any
+		want            any
+	}{
+		"an address with a host":       {"PARLEY_ADDR", "127.0.0.1:0", addr, "127.0.0.1:0"},
+		"an address of IPv6":           {"PARLEY_ADDR", "[::1]:8080", addr, "[::1]:8080"},
+		"a data directory":             {"PARLEY_DATA_DIR", "/data", dir, "/data"},
+		"the user's directory of data": {"XDG_DATA_HOME", "/xdg", dir, "/xdg/parley"},
+		"a relative one is ignored":    {"XDG_DATA_HOME", "xdg", dir, "/home/alex/.local/share/parley"},
+		"a database's URL":             {"DATABASE_URL", "postgres://u:p@db:5433/parley", database, "postgres://u:p@db:5433/parley"},
+		"a database's settings":        {"DATABASE_URL", "host=db user=u", database, "host=db user=u"},
+		"a key":                        {"PARLEY_BOOTSTRAP_KEY", key, bootstrap, key},
+		"a key with dots in it":        {"PARLEY_BOOTSTRAP_KEY", key + ".more", bootstrap, key + ".more"},
+		"PostgreSQL's programs":        {"PARLEY_POSTGRES_BIN", bin, func(c config) any { return c.PostgresBin }, bin},
+		"every origin":                 {"PARLEY_ALLOWED_ORIGINS", "*", origins, []string{"*"}},
+		"several origins": {
+			"PARLEY_ALLOWED_ORIGINS", "https://a.example, http://localhost:3000,https://[::1]:8443,", origins,
+			[]string{"https://a.example", "http://localhost:3000", "https://[::1]:8443"},
+		},
+		"origins as browsers write them": {
+			"PARLEY_ALLOWED_ORIGINS", "HTTPS://A.Example:443,https://a.example,http://b.example:80", origins,
+			[]string{"https://a.example", "http://b.example"},
+		},
+		"one limit": {
+			"PARLEY_RATE_LIMITS", "history=7", limits, map[string]int{"messages": 60, "history": 7, "list": 30},
+		},
+		"no limits": {
+			"PARLEY_RATE_LIMITS", "messages = 0, history=0,list=0", limits, map[string]int{"messages": 0, "history": 0, "list": 0},
+		},
+		"all is logged":         {"PARLEY_LOG_LEVEL", "debug", level, slog.LevelDebug},
+		"warnings are logged":   {"PARLEY_LOG_LEVEL", "WARN", level, slog.LevelWarn},
+		"errors are logged":     {"PARLEY_LOG_LEVEL", "error", level, slog.LevelError},
+		"what is usual is said": {"PARLEY_LOG_LEVEL", "info", level, slog.LevelInfo},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := loadConfig(environment{c.variable: c.value}.get, false, "/home/alex")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(c.field(got), c.want) {
+				t.Errorf("%s=%s: got %v, want %v", c.variable, c.value, c.field(got), c.want)
+			}
+		})
+	}
+}
+
+func TestMistakesAreRefused(t *testing.T) {
+	t.Parallel()
+	cases := []struct{ variable, value, says string }{
+		{"PARLEY_ADDR", "8080", "host:port"},
+		{"PARLEY_ADDR", ":http", `"http"`},
+		{"PARLEY_ADDR", ":65536", `"65536"`},
+		{"PARLEY_ADDR", "localhost:", `""`},
+		{"DATABASE_URL", "postgres://u:hush@db:none/parley", "address of PostgreSQL"},
+		{"DATABASE_URL", "mysql", "address of PostgreSQL"},
+		{"PARLEY_BOOTSTRAP_KEY", "hushhushhushhushhush", "<prefix>.<secret>"},
+		{"PARLEY_BOOTSTRAP_KEY", "abc.0123456789abcdef", "<prefix>.<secret>"},
+		{"PARLEY_BOOTSTRAP_KEY", "boot.0123456789abcde", "<prefix>.<secret>"},
+		{"PARLEY_BOOTSTRAP_KEY", "bo/ot.0123456789abcdef", "<prefix>.<secret>"},
+		{"PARLEY_BOOTSTRAP_KEY", "boot.0123456789 abcdef", "<prefix>.<secret>"},
+		{"PARLEY_BOOTSTRAP_KEY", "boot.0123456789abcdé", "<prefix>.<secret>"},
+		{"PARLEY_BOOTSTRAP_KEY", "boot.0123456789abcdef\n", "<prefix>.<secret>"},
+		{"PARLEY_POSTGRES_BIN", "/nowhere", "no program postgres"},
+		{"PARLEY_ALLOWED_ORIGINS", "www.example.com", "neither an origin"},
+		{"PARLEY_ALLOWED_ORIGINS", "https://a.example/", "neither an origin"},
+		{"PARLEY_ALLOWED_ORIGINS", "https://a.example?", "neither an origin"},
+		{"PARLEY_ALLOWED_ORIGINS", "https://u@a.example", "neither an origin"},
+		{"PARLEY_ALLOWED_ORIGINS", "https://*.example", "neither an origin"},
+		{"PARLEY_ALLOWED_ORIGINS", "https://a.example:99999", "neither an origin"},
+		{"PARLEY_ALLOWED_ORIGINS", "https://a.example:", "neither an origin"},
+		{"PARLEY_ALLOWED_ORIGINS", "https://", "neither an origin"},
+		{"PARLEY_ALLOWED_ORIGINS", "ftp://a.example", "neither an origin"},
+		{"PARLEY_ALLOWED_ORIGINS", "null", "neither an origin"},
+		{"PARLEY_RATE_LIMITS", "records=5", `no class "records"`},
+		{"PARLEY_RATE_LIMITS", "=5", `no class ""`},
+		{"PARLEY_RATE_LIMITS", "list=-1", `"-1"`},
+		{"PARLEY_RATE_LIMITS", "list=", `""`},
+		{"PARLEY_RATE_LIMITS", "list", `""`},
+		{"PARLEY_RATE_LIMITS", "list=many", `"many"`},
+		{"PARLEY_RATE_LIMITS", "list=1,list=2", "twice"},
+		{"PARLEY_LOG_LEVEL", "loud", `"loud"`},
+	}
+	for _, c := range cases {
+		t.Run(c.variable+"="+c.value, func(t *testing.T) {
+			t.Parallel()
+			_, err := loadConfig(environment{c.variable: c.value}.get, false, "/home/alex")
+			if err == nil {
+				t.Fatal("it was taken")
+			}
+			if message := err.Error(); !strings.HasPrefix(message, c.variable+": ") || !strings.Contains(message, c.says) {
+				t.Errorf("the error does not name the variable and say %s: %s", c.says, message)
+			}
+			if strings.Contains(err.Error(), "hush") || strings.Contains(err.Error(), "0123456789") {
+				t.Errorf("the error tells a secret: %v", err)
+			}
+		})
+	}
+}
+
+func TestAllMistakesAreToldAtOnce(t *testing.T) {
+	t.Parallel()
+	_, err := loadConfig(environment{
+		"PARLEY_ADDR":            "nowhere",
+		"DATABASE_URL":           "postgres://db:none/",
+		"PARLEY_BOOTSTRAP_KEY":   "short",
+		"PARLEY_POSTGRES_BIN":    "/nowhere",
+		"PARLEY_ALLOWED_ORIGINS": "here,there",
+		"PARLEY_RATE_LIMITS":     "list=-1,none=1",
+		"PARLEY_LOG_LEVEL":       "loud",
+	}.get, false, "")
+	if err == nil {
+		t.Fatal("it was taken")
+	}
+	want := []string{
+		"PARLEY_ADDR", "PARLEY_DATA_DIR", "DATABASE_URL", "PARLEY_BOOTSTRAP_KEY", "PARLEY_POSTGRES_BIN",
+		"PARLEY_ALLOWED_ORIGINS", "PARLEY_RATE_LIMITS", "PARLEY_LOG_LEVEL",
+	}
+	lines := strings.Split(err.Error(), "\n")
+	if len(lines) != len(want) {
+		t.Fatalf("there are %d lines, not %d:\n%v", len(lines), len(want), err)
+	}
+	for i, line := range lines {
+		if !strings.HasPrefix(line, want[i]+": ") {
+			t.Errorf("line %d is not about %s: %s", i+1, want[i], line)
+		}
+	}
+	for _, part := range []string{`"here"`, `"there"`, `"-1"`, `"none"`} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("the error does not say %s:\n%v", part, err)
+		}
+	}
+}
+
+func TestRootKeepsItsDataInTheSystem(t *testing.T) {
+	t.Parallel()
+	got, err := loadConfig(environment{"XDG_DATA_HOME": "/xdg"}.get, true, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.DataDir != "/var/lib/parley" {
+		t.Errorf("it is %s", got.DataDir)
+	}
+}
+
+func TestTheDefaultLimitsAreNotShared(t *testing.T) {
+	t.Parallel()
+	first, err := loadConfig(environment{}.get, true, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.RateLimits["messages"] = 1
+	second, err := loadConfig(environment{}.get, true, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second.RateLimits["messages"] != 60 {
+		t.Error("a change of one config changed the next")
+	}
+}
+
+func addr(c config) any      { return c.Addr }
+func dir(c config) any       { return c.DataDir }
+func database(c config) any  { return c.DatabaseURL }
+func bootstrap(c config) any { return c.BootstrapKey }
+func origins(c config) any   { return c.AllowedOrigins }
+func limits(c config) any    { return c.RateLimits }
+func level(c config) any     { return c.LogLevel }
+
+func postgresBin(t *testing.T) string {
+	t.Helper()
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "postgres"), nil, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return bin
+}

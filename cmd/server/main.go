@@ -1,0 +1,171 @@
+// Command parley is the conversation backend: `parley` serves, `parley org` manages
+// organizations. It is configured by the environment alone (config.go).
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"parley/internal/auth"
+	"parley/internal/bot"
+	"parley/internal/chat"
+	"parley/internal/httpapi"
+	"parley/internal/localpg"
+	"parley/internal/store"
+)
+
+const (
+	// replyGrace is how long replies may go on being written once the server stops.
+	replyGrace = 20 * time.Second
+	// requestGrace is how long requests may go on after the replies are written.
+	requestGrace = 5 * time.Second
+	// postgresGrace is how long the private PostgreSQL may take to stop.
+	postgresGrace = 10 * time.Second
+)
+
+const usage = `usage:
+  parley                    serve
+  parley org create <name>  make an organization and print its admin key
+  parley org list           list the organizations
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	home, _ := os.UserHomeDir() // empty where there is none; config.go says what then
+	config, err := loadConfig(os.Getenv, os.Geteuid() == 0, home)
+	if err == nil {
+		err = command(ctx, config, os.Args[1:], os.Stdout)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "parley: %v\n", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+func command(ctx context.Context, config config, args []string, out io.Writer) error {
+	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: config.LogLevel}))
+	switch {
+	case len(args) == 0:
+		return serve(ctx, config, log, out)
+	case len(args) == 3 && args[0] == "org" && args[1] == "create":
+		return withStore(ctx, config, log, func(store *store.Store) error { return createOrganization(ctx, store, args[2], out) })
+	case len(args) == 2 && args[0] == "org" && args[1] == "list":
+		return withStore(ctx, config, log, func(store *store.Store) error { return listOrganizations(ctx, store, out) })
+	}
+	return errors.New("unknown command\n" + usage)
+}
+
+// serve runs the service until ctx is done, then stops in the reverse order: not
+// ready, replies written, requests answered, database closed.
+func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", config.Addr)
+	if err != nil {
+		return fmt.Errorf("listen (PARLEY_ADDR): %w", err)
+	}
+	defer listener.Close()
+	return withStore(ctx, config, log, func(store *store.Store) error {
+		key, err := bootstrap(ctx, store, config)
+		if err != nil {
+			return err
+		}
+		bots := bot.New(store)
+		chats := chat.New(store, bots, log)
+		var isStopping atomic.Bool
+		handler, err := httpapi.New(httpapi.Config{
+			Auth:    auth.New(store),
+			Bots:    bots,
+			Chat:    chats,
+			Log:     log,
+			Origins: config.AllowedOrigins,
+			Ready: func(ctx context.Context) error {
+				if isStopping.Load() {
+					return errors.New("the server is stopping")
+				}
+				return store.Ping(ctx)
+			},
+		})
+		if err != nil {
+			return err
+		}
+		server := &http.Server{
+			Handler:           handler,
+			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelInfo),
+			ReadHeaderTimeout: 10 * time.Second,
+			ReadTimeout:       60 * time.Second,
+			// Longer than a completion may wait; streams set their own.
+			WriteTimeout:   150 * time.Second,
+			IdleTimeout:    120 * time.Second,
+			MaxHeaderBytes: 64 << 10,
+		}
+		chats.Start()
+		defer func() {
+			isStopping.Store(true)
+			shutDown(server, chats, log)
+		}()
+
+		failed := make(chan error, 1)
+		go func() { failed <- server.Serve(listener) }()
+		announce(out, listener.Addr(), key)
+		select {
+		case <-ctx.Done():
+			log.Info("stopping")
+			return nil
+		case err := <-failed:
+			return fmt.Errorf("serve: %w", err)
+		}
+	})
+}
+
+// shutDown lets the replies be written, and with them the streams end, while new
+// connections are refused.
+func shutDown(server *http.Server, chats *chat.Chat, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), replyGrace+requestGrace)
+	defer cancel()
+	closed := make(chan error, 1)
+	go func() { closed <- server.Shutdown(ctx) }()
+	replies, cancelReplies := context.WithTimeout(ctx, replyGrace)
+	defer cancelReplies()
+	chats.Close(replies)
+	if err := <-closed; err != nil {
+		log.Info("some requests were cut off", "error", err)
+		_ = server.Close() // ends what Shutdown could not wait for
+	}
+}
+
+// withStore runs fn with a store: over DATABASE_URL, or over a private PostgreSQL
+// that lives as long as fn runs.
+func withStore(ctx context.Context, config config, log *slog.Logger, fn func(*store.Store) error) (err error) {
+	address := config.DatabaseURL
+	if address == "" {
+		postgres, err := localpg.Start(ctx, localpg.Config{Dir: config.DataDir, BinDir: config.PostgresBin, Logger: log})
+		if err != nil {
+			return err
+		}
+		address = postgres.URL("postgres")
+		defer func() {
+			ctx, cancel := context.WithTimeout(context.Background(), postgresGrace)
+			defer cancel()
+			if stopErr := postgres.Stop(ctx); err == nil {
+				err = stopErr
+			}
+		}()
+	}
+	opened, err := store.Open(ctx, address)
+	if err != nil {
+		return err
+	}
+	defer opened.Close()
+	return fn(opened)
+}

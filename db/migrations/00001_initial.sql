@@ -1,0 +1,370 @@
+-- +goose Up
+-- +goose StatementBegin
+
+CREATE TABLE organizations (
+    id         uuid PRIMARY KEY,
+    name       text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT organizations_name_key UNIQUE (name)
+);
+
+-- A user is whoever a key speaks for: a person, a partner's portal, a program.
+CREATE TABLE users (
+    organization_id uuid NOT NULL,
+    id              uuid NOT NULL,
+    name            text NOT NULL,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT users_pkey PRIMARY KEY (organization_id, id),
+    CONSTRAINT users_name_key UNIQUE (organization_id, name),
+    CONSTRAINT users_organization_fkey FOREIGN KEY (organization_id) REFERENCES organizations (id) ON DELETE CASCADE
+);
+
+-- A key is shown once, when it is made; what is kept is the hash of its secret.
+CREATE TABLE api_keys (
+    organization_id uuid NOT NULL,
+    id              uuid NOT NULL,
+    user_id         uuid NOT NULL,
+    name            text NOT NULL,
+    prefix          text NOT NULL,
+    secret_hash     bytea NOT NULL,
+    scopes          text[] NOT NULL,
+    expires_at      timestamptz,
+    last_used_at    timestamptz,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT api_keys_pkey PRIMARY KEY (organization_id, id),
+    -- The one index that does not begin with the organization: a key is found
+    -- before its organization is known.
+    CONSTRAINT api_keys_prefix_key UNIQUE (prefix),
+    CONSTRAINT api_keys_user_fkey FOREIGN KEY (organization_id, user_id) REFERENCES users (organization_id, id) ON DELETE CASCADE
+);
+
+CREATE TABLE bots (
+    organization_id    uuid NOT NULL,
+    id                 uuid NOT NULL,
+    slug               text NOT NULL,
+    name               text NOT NULL,
+    description        text NOT NULL DEFAULT '',
+    engine             text NOT NULL,
+    instructions       text NOT NULL DEFAULT '',
+    greeting           text NOT NULL DEFAULT '',
+    unanswerable_reply text NOT NULL DEFAULT '',
+    is_default         boolean NOT NULL DEFAULT false,
+    created_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    updated_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT bots_pkey PRIMARY KEY (organization_id, id),
+    CONSTRAINT bots_slug_key UNIQUE (organization_id, slug),
+    CONSTRAINT bots_organization_fkey FOREIGN KEY (organization_id) REFERENCES organizations (id) ON DELETE CASCADE
+);
+
+CREATE UNIQUE INDEX bots_one_default ON bots (organization_id) WHERE is_default;
+
+-- An entry of a bot's knowledge. question_key is the question without case, width
+-- and punctuation: who asks it in other spelling asks the same.
+CREATE TABLE faqs (
+    organization_id uuid NOT NULL,
+    id              uuid NOT NULL,
+    bot_id          uuid NOT NULL,
+    question        text NOT NULL,
+    question_key    text NOT NULL,
+    answer          text NOT NULL,
+    labels          text[] NOT NULL DEFAULT '{}',
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    updated_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT faqs_pkey PRIMARY KEY (organization_id, id),
+    CONSTRAINT faqs_bot_fkey FOREIGN KEY (organization_id, bot_id) REFERENCES bots (organization_id, id) ON DELETE CASCADE
+);
+
+-- Hashed, since a question may be longer than an entry of an index.
+CREATE INDEX faqs_by_question ON faqs (organization_id, bot_id, md5(question));
+CREATE INDEX faqs_by_question_key ON faqs (organization_id, bot_id, md5(question_key));
+CREATE INDEX faqs_by_time ON faqs (organization_id, bot_id, created_at DESC, id DESC);
+
+-- The inverted index over the questions: terms are words, Chinese bigrams and
+-- Chinese characters, cut by the same code for entries and for queries. weight is
+-- what the term adds to the rank of its entry, the rarity of the term aside.
+CREATE TABLE faq_terms (
+    organization_id uuid NOT NULL,
+    bot_id          uuid NOT NULL,
+    term            text NOT NULL,
+    faq_id          uuid NOT NULL,
+    weight          real NOT NULL,
+    CONSTRAINT faq_terms_pkey PRIMARY KEY (organization_id, bot_id, term, faq_id) INCLUDE (weight),
+    CONSTRAINT faq_terms_faq_fkey FOREIGN KEY (organization_id, faq_id) REFERENCES faqs (organization_id, id) ON DELETE CASCADE
+);
+
+CREATE INDEX faq_terms_by_faq ON faq_terms (organization_id, faq_id);
+
+-- Where conversations come in: a bot has one inbox for the API, a web chat has
+-- its own.
+CREATE TABLE inboxes (
+    organization_id uuid NOT NULL,
+    id              uuid NOT NULL,
+    bot_id          uuid NOT NULL,
+    name            text NOT NULL,
+    channel_type    text NOT NULL,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT inboxes_pkey PRIMARY KEY (organization_id, id),
+    CONSTRAINT inboxes_channel_type_check CHECK (channel_type IN ('web', 'line', 'telegram', 'messenger', 'api')),
+    CONSTRAINT inboxes_bot_fkey FOREIGN KEY (organization_id, bot_id) REFERENCES bots (organization_id, id) ON DELETE CASCADE
+);
+
+CREATE UNIQUE INDEX inboxes_one_api_inbox_per_bot ON inboxes (organization_id, bot_id) WHERE channel_type = 'api';
+
+CREATE TABLE web_chats (
+    organization_id uuid NOT NULL,
+    id              uuid NOT NULL,
+    bot_id          uuid NOT NULL,
+    inbox_id        uuid NOT NULL,
+    name            text NOT NULL,
+    access_type     text NOT NULL DEFAULT 'web',
+    allowed_origins text[] NOT NULL DEFAULT '{}',
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    updated_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT web_chats_pkey PRIMARY KEY (organization_id, id),
+    CONSTRAINT web_chats_access_type_check CHECK (access_type IN ('web', 'api')),
+    CONSTRAINT web_chats_bot_fkey FOREIGN KEY (organization_id, bot_id) REFERENCES bots (organization_id, id) ON DELETE CASCADE,
+    CONSTRAINT web_chats_inbox_fkey FOREIGN KEY (organization_id, inbox_id) REFERENCES inboxes (organization_id, id) ON DELETE CASCADE
+);
+
+-- Whom the bot talks to. A user of the API gets a contact of their own, with the
+-- user's id as source_id, in each inbox they use.
+CREATE TABLE contacts (
+    organization_id uuid NOT NULL,
+    id              uuid NOT NULL,
+    inbox_id        uuid NOT NULL,
+    source_id       text,
+    name            text NOT NULL,
+    avatar          text NOT NULL DEFAULT '',
+    email           text NOT NULL DEFAULT '',
+    phone_number    text NOT NULL DEFAULT '',
+    query_metadata  json,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT contacts_pkey PRIMARY KEY (organization_id, id),
+    CONSTRAINT contacts_source_id_key UNIQUE (organization_id, inbox_id, source_id),
+    CONSTRAINT contacts_inbox_fkey FOREIGN KEY (organization_id, inbox_id) REFERENCES inboxes (organization_id, id) ON DELETE CASCADE
+);
+
+CREATE INDEX contacts_by_time ON contacts (organization_id, created_at DESC, id DESC);
+
+-- A session is a conversation. Its row carries everything that a send decides
+-- on.
+-- INVARIANT: whoever writes a message, or opens, ends or starts a run, locks the
+-- session's row first; sub-selects on other tables would see a stale snapshot.
+CREATE TABLE sessions (
+    organization_id uuid NOT NULL,
+    id              uuid NOT NULL,
+    user_id         uuid NOT NULL,
+    bot_id          uuid NOT NULL,
+    inbox_id        uuid NOT NULL,
+    contact_id      uuid NOT NULL,
+    title           text NOT NULL DEFAULT '',
+    status          text NOT NULL DEFAULT 'active',
+    auto_reply      boolean NOT NULL DEFAULT true,
+    last_seq        bigint NOT NULL DEFAULT 0,
+    -- The time of the newest message; of the session itself while it has none.
+    last_activity   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- The run that is being answered, and how many wait behind it.
+    active_run      uuid,
+    queued_runs     integer NOT NULL DEFAULT 0,
+    -- Finished exchanges: the first one's record is New, every later one Follow.
+    exchanges       integer NOT NULL DEFAULT 0,
+    -- What the user has not read of the bot and the agents, and the staff of the user.
+    user_unread     integer NOT NULL DEFAULT 0,
+    staff_unread    integer NOT NULL DEFAULT 0,
+    last_read_at    timestamptz,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    updated_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT sessions_pkey PRIMARY KEY (organization_id, id),
+    CONSTRAINT sessions_status_check CHECK (status IN ('active', 'archived')),
+    CONSTRAINT sessions_user_fkey FOREIGN KEY (organization_id, user_id) REFERENCES users (organization_id, id) ON DELETE CASCADE,
+    CONSTRAINT sessions_bot_fkey FOREIGN KEY (organization_id, bot_id) REFERENCES bots (organization_id, id) ON DELETE CASCADE,
+    CONSTRAINT sessions_inbox_fkey FOREIGN KEY (organization_id, inbox_id) REFERENCES inboxes (organization_id, id) ON DELETE CASCADE,
+    CONSTRAINT sessions_contact_fkey FOREIGN KEY (organization_id, contact_id) REFERENCES contacts (organization_id, id) ON DELETE CASCADE
+) WITH (fillfactor = 70);
+
+CREATE INDEX sessions_by_user ON sessions (organization_id, user_id, last_activity DESC, id DESC);
+CREATE INDEX sessions_by_activity ON sessions (organization_id, last_activity DESC, id DESC);
+CREATE INDEX sessions_by_contact ON sessions (organization_id, contact_id);
+CREATE INDEX sessions_by_bot ON sessions (organization_id, bot_id);
+CREATE INDEX sessions_unread_by_inbox ON sessions (organization_id, inbox_id) WHERE staff_unread > 0;
+
+CREATE TABLE message_history (
+    organization_id uuid NOT NULL,
+    id              uuid NOT NULL,
+    session_id      uuid NOT NULL,
+    -- 1, 2, 3 … without gaps in the session.
+    seq             bigint NOT NULL,
+    sender          text NOT NULL,
+    -- The contact, bot or user who speaks; gone when that one is deleted.
+    sender_id       uuid,
+    content         text NOT NULL,
+    -- What General Bots' clients attach.
+    metadata        jsonb,
+    -- What MaiAgent's clients attach: json keeps it as it was written.
+    content_payload json,
+    query_metadata  json,
+    canvas          json,
+    attachments     jsonb,
+    citations       jsonb,
+    citation_nodes  jsonb,
+    suggestions     jsonb,
+    feedback        text,
+    -- The run that the message asked for, or that wrote it.
+    run_id          uuid,
+    -- Strictly greater than the time of seq - 1.
+    created_at      timestamptz NOT NULL,
+    CONSTRAINT message_history_pkey PRIMARY KEY (organization_id, id),
+    CONSTRAINT message_history_seq_key UNIQUE (organization_id, session_id, seq),
+    CONSTRAINT message_history_sender_check CHECK (sender IN ('user', 'bot', 'agent')),
+    CONSTRAINT message_history_feedback_check CHECK (feedback IN ('like', 'dislike')),
+    CONSTRAINT message_history_session_fkey FOREIGN KEY (organization_id, session_id) REFERENCES sessions (organization_id, id) ON DELETE CASCADE
+);
+
+CREATE INDEX message_history_by_time ON message_history (organization_id, created_at DESC, id DESC);
+-- The last line of defence against a question answered twice.
+CREATE UNIQUE INDEX message_history_one_reply_per_run ON message_history (organization_id, run_id) WHERE sender = 'bot';
+
+-- A message with the name and avatar of who speaks; both are empty when that one
+-- is gone.
+CREATE VIEW messages AS
+SELECT m.*,
+       coalesce(c.name, b.name, u.name, '')::text AS sender_name,
+       coalesce(c.avatar, '')::text AS sender_avatar
+FROM message_history m
+LEFT JOIN contacts c ON m.sender = 'user' AND c.organization_id = m.organization_id AND c.id = m.sender_id
+LEFT JOIN bots b ON m.sender = 'bot' AND b.organization_id = m.organization_id AND b.id = m.sender_id
+LEFT JOIN users u ON m.sender = 'agent' AND u.organization_id = m.organization_id AND u.id = m.sender_id;
+
+-- The seq of the session's first message at or after a time; one more than its
+-- last seq when there is none. Times grow with seq, which has no gaps, so halving
+-- finds it in some fifteen look-ups where a scan would read the session.
+CREATE FUNCTION first_seq_since(organization uuid, session uuid, since timestamptz) RETURNS bigint
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
+    low    bigint := 1;
+    high   bigint;
+    middle bigint;
+    at     timestamptz;
+BEGIN
+    SELECT last_seq + 1 INTO high FROM sessions WHERE organization_id = organization AND id = session;
+    WHILE low < high LOOP
+        middle := (low + high) / 2;
+        SELECT created_at INTO at FROM message_history
+        WHERE organization_id = organization AND session_id = session AND seq = middle;
+        IF at < since THEN
+            low := middle + 1;
+        ELSE
+            high := middle;
+        END IF;
+    END LOOP;
+    RETURN low;
+END
+$$;
+
+-- Attachments by id, so that a later message can name one again.
+CREATE TABLE attachments (
+    organization_id uuid NOT NULL,
+    id              uuid NOT NULL,
+    user_id         uuid NOT NULL,
+    type            text NOT NULL,
+    filename        text NOT NULL,
+    file            text NOT NULL,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT attachments_pkey PRIMARY KEY (organization_id, id),
+    CONSTRAINT attachments_type_check CHECK (type IN ('image', 'video', 'audio', 'sticker', 'other')),
+    CONSTRAINT attachments_user_fkey FOREIGN KEY (organization_id, user_id) REFERENCES users (organization_id, id) ON DELETE CASCADE
+);
+
+-- A run is the work of answering one message: narrow, and written often.
+CREATE TABLE runs (
+    organization_id  uuid NOT NULL,
+    id               uuid NOT NULL,
+    session_id       uuid NOT NULL,
+    question_id      uuid NOT NULL,
+    question_seq     bigint NOT NULL,
+    -- The id that the reply has from its first delta on.
+    reply_id         uuid NOT NULL,
+    state            text NOT NULL,
+    -- Each taking-up is one attempt; only the newest one can finish the run.
+    attempt          integer NOT NULL DEFAULT 1,
+    -- Until when the attempt is believed to be alive, by the database's clock.
+    lease_until      timestamptz NOT NULL,
+    cancel_requested boolean NOT NULL DEFAULT false,
+    finish_reason    text,
+    error            text,
+    detail           text,
+    prompt_tokens     integer,
+    completion_tokens integer,
+    created_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    started_at       timestamptz,
+    first_token_at   timestamptz,
+    finished_at      timestamptz,
+    CONSTRAINT runs_pkey PRIMARY KEY (organization_id, id),
+    CONSTRAINT runs_state_check CHECK (state IN ('queued', 'running', 'completed', 'failed', 'cancelled')),
+    CONSTRAINT runs_finish_reason_check CHECK (finish_reason IN ('stop', 'length', 'cancelled', 'error')),
+    CONSTRAINT runs_session_fkey FOREIGN KEY (organization_id, session_id) REFERENCES sessions (organization_id, id) ON DELETE CASCADE
+) WITH (fillfactor = 70);
+
+-- The backstop of one reply at a time.
+CREATE UNIQUE INDEX runs_one_running_per_session ON runs (organization_id, session_id) WHERE state = 'running';
+CREATE INDEX runs_queued_by_session ON runs (organization_id, session_id, question_seq) WHERE state = 'queued';
+CREATE INDEX runs_by_lease ON runs (lease_until) WHERE state IN ('queued', 'running');
+CREATE INDEX runs_by_session ON runs (organization_id, session_id);
+
+-- A record is one question and its finished answer, written once, in the
+-- statement that stores the reply; only scores and feedback change later. Its id
+-- is the run's. Both texts are here, so that lists and exports read one table.
+CREATE TABLE records (
+    organization_id       uuid NOT NULL,
+    id                    uuid NOT NULL,
+    bot_id                uuid NOT NULL,
+    session_id            uuid NOT NULL,
+    reply_id              uuid,
+    status                text NOT NULL,
+    type                  text NOT NULL,
+    input_message         text NOT NULL,
+    condense_message      text NOT NULL DEFAULT '',
+    output_message        text NOT NULL,
+    context               text NOT NULL DEFAULT '',
+    faithfulness_score        double precision,
+    answer_relevancy_score    double precision,
+    context_precision_score   double precision,
+    answer_correctness_score  double precision,
+    answer_similarity_score   double precision,
+    context_recall_score      double precision,
+    -- Seconds from the question to the finished answer, and to its first token.
+    reply_time            double precision,
+    first_token_time      double precision,
+    prompt_tokens         integer,
+    completion_tokens     integer,
+    feedback              text,
+    error                 text,
+    asked_at              timestamptz NOT NULL,
+    created_at            timestamptz NOT NULL,
+    CONSTRAINT records_pkey PRIMARY KEY (organization_id, id),
+    CONSTRAINT records_status_check CHECK (status IN ('completed', 'failed', 'cancelled')),
+    CONSTRAINT records_type_check CHECK (type IN ('New', 'Follow')),
+    CONSTRAINT records_session_fkey FOREIGN KEY (organization_id, session_id) REFERENCES sessions (organization_id, id) ON DELETE CASCADE
+);
+
+CREATE INDEX records_by_time ON records (organization_id, bot_id, created_at DESC, id DESC);
+CREATE INDEX records_by_session ON records (organization_id, session_id);
+
+-- What a repeated request is answered from, for a day.
+CREATE TABLE idempotency_keys (
+    organization_id uuid NOT NULL,
+    user_id         uuid NOT NULL,
+    -- Method and path of the request.
+    scope           text NOT NULL,
+    key             text NOT NULL,
+    request_hash    bytea NOT NULL,
+    message_id      uuid NOT NULL,
+    run_id          uuid,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT idempotency_keys_pkey PRIMARY KEY (organization_id, user_id, scope, key),
+    CONSTRAINT idempotency_keys_user_fkey FOREIGN KEY (organization_id, user_id) REFERENCES users (organization_id, id) ON DELETE CASCADE
+);
+
+CREATE INDEX idempotency_keys_by_time ON idempotency_keys (created_at);
+
+-- +goose StatementEnd

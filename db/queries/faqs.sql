@@ -1,0 +1,125 @@
+-- InsertFaqs adds entries to a chatbot's knowledge; InsertFaqTerms makes them
+-- findable. labels are JSON arrays, since PostgreSQL has no arrays of arrays of
+-- different lengths.
+-- name: InsertFaqs :exec
+INSERT INTO faqs (organization_id, id, bot_id, question, question_key, answer, labels)
+SELECT @organization_id, n.id, @bot_id, n.question, n.question_key, n.answer,
+       ARRAY(SELECT jsonb_array_elements_text(n.labels))
+FROM (SELECT unnest(@ids::uuid[]) AS id,
+             unnest(@questions::text[]) AS question,
+             unnest(@question_keys::text[]) AS question_key,
+             unnest(@answers::text[]) AS answer,
+             unnest(@labels::text[])::jsonb AS labels) AS n;
+
+-- InsertFaqTerms indexes entries: one row for each term of each entry.
+-- name: InsertFaqTerms :exec
+INSERT INTO faq_terms (organization_id, bot_id, term, faq_id, weight)
+SELECT @organization_id, @bot_id, unnest(@terms::text[]), unnest(@faq_ids::uuid[]), unnest(@weights::real[]);
+
+-- DeleteFaqTerms takes entries out of the index, before they are indexed anew.
+-- name: DeleteFaqTerms :exec
+DELETE FROM faq_terms WHERE organization_id = @organization_id AND faq_id = ANY(@faq_ids::uuid[]);
+
+-- GetFaq finds an entry of a chatbot.
+-- name: GetFaq :one
+SELECT * FROM faqs WHERE organization_id = @organization_id AND bot_id = @bot_id AND id = @id;
+
+-- ListFaqs returns a page of a chatbot's entries, newest first.
+-- name: ListFaqs :many
+SELECT * FROM faqs
+WHERE organization_id = @organization_id AND bot_id = @bot_id
+ORDER BY created_at DESC, id DESC
+LIMIT @page_size OFFSET @skipped;
+
+-- CountFaqs counts a chatbot's entries.
+-- name: CountFaqs :one
+SELECT count(*) FROM faqs WHERE organization_id = @organization_id AND bot_id = @bot_id;
+
+-- UpdateFaq replaces what an entry says.
+-- name: UpdateFaq :one
+UPDATE faqs SET
+    question     = @question,
+    question_key = @question_key,
+    answer       = @answer,
+    labels       = @labels,
+    updated_at   = clock_timestamp()
+WHERE organization_id = @organization_id AND bot_id = @bot_id AND id = @id
+RETURNING *;
+
+-- LockFaq finds an entry of a chatbot and makes its other writers wait.
+-- name: LockFaq :one
+SELECT * FROM faqs WHERE organization_id = @organization_id AND bot_id = @bot_id AND id = @id FOR NO KEY UPDATE;
+
+-- DeleteFaq deletes an entry of a chatbot.
+-- name: DeleteFaq :execrows
+DELETE FROM faqs WHERE organization_id = @organization_id AND bot_id = @bot_id AND id = @id;
+
+-- ListFaqsByQuestion finds a chatbot's entries with one of these very questions,
+-- the oldest last.
+-- name: ListFaqsByQuestion :many
+SELECT * FROM faqs
+WHERE organization_id = @organization_id AND bot_id = @bot_id AND md5(question) IN (SELECT md5(unnest(@questions::text[])))
+ORDER BY id DESC;
+
+-- UpdateFaqs replaces the answers and labels of a chatbot's entries.
+-- name: UpdateFaqs :exec
+UPDATE faqs SET
+    answer     = n.answer,
+    labels     = ARRAY(SELECT jsonb_array_elements_text(n.labels)),
+    updated_at = clock_timestamp()
+FROM (SELECT unnest(@ids::uuid[]) AS id,
+             unnest(@answers::text[]) AS answer,
+             unnest(@labels::text[])::jsonb AS labels) AS n
+WHERE faqs.organization_id = @organization_id AND faqs.bot_id = @bot_id AND faqs.id = n.id;
+
+-- SearchFaqs finds the entries of a chatbot that share most with a question, by
+-- the rarity of its terms, and those that are the question itself. It looks at a
+-- bounded number of entries for each term: one that is in more tells little.
+-- Every row also has the number of entries, and of those with each known term, so
+-- that the caller can weigh the few that are left. smoothing is added to the
+-- number of entries, since the few of a small bot do not show what is rare.
+-- name: SearchFaqs :many
+WITH asked AS MATERIALIZED (
+    SELECT unnest(@terms::text[]) AS term, unnest(@weights::real[]) AS weight
+), hits AS MATERIALIZED (
+    SELECT a.term, a.weight AS asked, t.faq_id, t.weight
+    FROM asked AS a
+    CROSS JOIN LATERAL (
+        SELECT t.faq_id, t.weight FROM faq_terms AS t
+        WHERE t.organization_id = @organization_id AND t.bot_id = @bot_id AND t.term = a.term
+        LIMIT @entries_per_term
+    ) AS t
+), total AS MATERIALIZED (
+    SELECT count(*) + @smoothing::bigint AS entries FROM faqs AS f
+    WHERE f.organization_id = @organization_id AND f.bot_id = @bot_id
+), known AS MATERIALIZED (
+    SELECT g.term, g.entries,
+           ln(1 + (n.entries - g.entries + 0.5) / (g.entries + 0.5)) AS rarity
+    FROM (SELECT h.term, count(*) AS entries FROM hits AS h GROUP BY h.term) AS g
+    CROSS JOIN total AS n
+), ranked AS (
+    SELECT h.faq_id, sum(k.rarity * h.asked * h.weight) AS rank
+    FROM hits AS h JOIN known AS k ON k.term = h.term
+    GROUP BY h.faq_id
+    ORDER BY rank DESC
+    LIMIT @candidates
+), found AS (
+    SELECT faq_id, rank FROM ranked
+    UNION ALL (
+        SELECT f.id, 0 FROM faqs AS f
+        WHERE f.organization_id = @organization_id AND f.bot_id = @bot_id
+          AND md5(f.question_key) = md5(@question_key::text) AND f.question_key = @question_key::text
+        ORDER BY f.id DESC
+        LIMIT 3
+    )
+)
+SELECT f.id, f.question, f.answer,
+       max(found.rank)::float8 AS rank,
+       (f.question_key = @question_key::text)::boolean AS exact,
+       (SELECT n.entries FROM total AS n)::bigint AS entries,
+       (SELECT array_agg(term ORDER BY term) FROM known)::text[] AS known_terms,
+       (SELECT array_agg(entries ORDER BY term) FROM known)::bigint[] AS known_entries
+FROM found
+JOIN faqs AS f ON f.organization_id = @organization_id AND f.id = found.faq_id
+GROUP BY f.organization_id, f.id
+ORDER BY rank DESC, f.id DESC;

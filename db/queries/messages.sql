@@ -1,0 +1,146 @@
+-- SendMessage stores a message and opens or queues the run that answers it, all
+-- in this one statement: alone it is a transaction of its own, in a batch of
+-- others it needs nothing else.
+--
+-- Without a sender the session's owner speaks as user, anybody else as agent; only
+-- a user is answered: reply is always, auto (when the session has it on) or never.
+--
+-- What can be refused comes back as a column, never raised: no row, there is no
+-- such session; refused 'forbidden', it is somebody else's; 'other_bot', it is not
+-- with the bot that was named; 'queue_full'. Neither sent nor refused: the Idempotency-Key was used before.
+--
+-- INVARIANT: the session's row is locked before anything is decided, the key is
+-- claimed only by what is not refused, and seq is taken only by what is stored.
+-- name: SendMessage :one
+WITH locked AS (
+    SELECT s.organization_id, s.id, s.user_id, s.bot_id, s.contact_id, s.auto_reply, s.active_run, s.queued_runs,
+           CASE WHEN @sender::text <> '' THEN @sender::text WHEN s.user_id = @user_id THEN 'user' ELSE 'agent' END AS sender
+    FROM sessions s
+    WHERE s.organization_id = @organization_id AND s.id = @session_id
+    FOR NO KEY UPDATE
+), asked AS (
+    SELECT l.*, l.sender = 'user' AND (@reply::text = 'always' OR (@reply::text = 'auto' AND l.auto_reply)) AS is_answered
+    FROM locked l
+), decided AS (
+    SELECT a.*,
+           CASE
+               WHEN a.user_id <> @user_id AND NOT @is_staff::boolean THEN 'forbidden'
+               WHEN sqlc.narg('bot_id')::uuid IS NOT NULL AND a.bot_id <> sqlc.narg('bot_id')::uuid THEN 'other_bot'
+               WHEN a.is_answered AND a.active_run IS NOT NULL AND a.queued_runs >= @queue_limit::integer THEN 'queue_full'
+               ELSE ''
+           END AS refused
+    FROM asked a
+), claim AS (
+    INSERT INTO idempotency_keys (organization_id, user_id, scope, key, request_hash, message_id, run_id)
+    SELECT d.organization_id, @user_id, @scope::text, sqlc.narg('idempotency_key')::text, @request_hash::bytea, @message_id,
+           CASE WHEN d.is_answered THEN @run_id::uuid END
+    FROM decided d
+    WHERE d.refused = '' AND sqlc.narg('idempotency_key')::text IS NOT NULL
+    ON CONFLICT DO NOTHING
+    RETURNING message_id
+), ready AS MATERIALIZED (
+    SELECT d.*
+    FROM decided d
+    WHERE d.refused = '' AND (sqlc.narg('idempotency_key')::text IS NULL OR EXISTS (SELECT FROM claim))
+), sent AS (
+    UPDATE sessions s SET
+        last_seq      = s.last_seq + 1,
+        last_activity = greatest(clock_timestamp(), s.last_activity + interval '1 microsecond'),
+        status        = 'active',
+        active_run    = CASE WHEN r.is_answered AND s.active_run IS NULL THEN @run_id::uuid ELSE s.active_run END,
+        queued_runs   = s.queued_runs + CASE WHEN r.is_answered AND s.active_run IS NOT NULL THEN 1 ELSE 0 END,
+        staff_unread  = s.staff_unread + CASE WHEN r.sender = 'user' THEN 1 ELSE 0 END,
+        user_unread   = s.user_unread + CASE WHEN r.sender = 'user' THEN 0 ELSE 1 END
+    FROM ready r
+    WHERE s.organization_id = r.organization_id AND s.id = r.id
+    RETURNING s.organization_id, s.id, s.contact_id, s.last_seq, s.last_activity, r.sender, r.is_answered,
+              CASE WHEN s.active_run = @run_id::uuid THEN 'running' ELSE 'queued' END AS run_state
+), message AS (
+    INSERT INTO message_history (organization_id, id, session_id, seq, sender, sender_id, content, metadata,
+                                 content_payload, query_metadata, canvas, attachments, run_id, created_at)
+    SELECT s.organization_id, @message_id, s.id, s.last_seq, s.sender,
+           CASE s.sender WHEN 'agent' THEN @user_id ELSE coalesce(sqlc.narg('sender_id')::uuid, s.contact_id) END, @content::text,
+           sqlc.narg('metadata')::jsonb, sqlc.narg('content_payload')::json, sqlc.narg('query_metadata')::json,
+           sqlc.narg('canvas')::json, sqlc.narg('attachments')::jsonb,
+           CASE WHEN s.is_answered THEN @run_id::uuid END, s.last_activity
+    FROM sent s
+), files AS (
+    INSERT INTO attachments (organization_id, id, user_id, type, filename, file)
+    SELECT s.organization_id, f.id, @user_id, f.type, f.filename, f.file
+    FROM sent s, jsonb_to_recordset(coalesce(sqlc.narg('attachments')::jsonb, '[]')) AS f (id uuid, type text, filename text, file text)
+    ON CONFLICT DO NOTHING
+), run AS (
+    INSERT INTO runs (organization_id, id, session_id, question_id, question_seq, reply_id, state, lease_until, started_at)
+    SELECT s.organization_id, @run_id::uuid, s.id, @message_id, s.last_seq, @reply_id::uuid, s.run_state,
+           clock_timestamp() + make_interval(secs => @lease_seconds::integer),
+           CASE WHEN s.run_state = 'running' THEN clock_timestamp() END
+    FROM sent s
+    WHERE s.is_answered
+)
+SELECT d.refused::text AS refused, (s.id IS NOT NULL)::boolean AS is_sent, coalesce(s.last_seq, 0)::bigint AS seq,
+       coalesce(s.last_activity, 'epoch')::timestamptz AS created_at,
+       coalesce(s.is_answered, false)::boolean AS is_answered, coalesce(s.run_state, '')::text AS run_state
+FROM decided d LEFT JOIN sent s ON true;
+
+-- GetIdempotencyKey returns what a key was used for.
+-- name: GetIdempotencyKey :one
+SELECT * FROM idempotency_keys
+WHERE organization_id = @organization_id AND user_id = @user_id AND scope = @scope AND key = @key;
+
+-- DeleteOldIdempotencyKeys forgets the keys of more than a day ago.
+-- name: DeleteOldIdempotencyKeys :exec
+DELETE FROM idempotency_keys WHERE created_at < clock_timestamp() - interval '24 hours';
+
+-- ListAttachments returns those of the attachments that a user's messages brought
+-- (the staff: anybody's).
+-- name: ListAttachments :many
+SELECT * FROM attachments
+WHERE organization_id = @organization_id AND id = ANY (@ids::uuid[]) AND (user_id = @user_id OR @is_staff::boolean);
+
+-- GetMessage returns a message with the owner of its session.
+-- name: GetMessage :one
+SELECT sqlc.embed(m), s.user_id AS owner_id
+FROM messages m
+JOIN sessions s ON s.organization_id = m.organization_id AND s.id = m.session_id
+WHERE m.organization_id = @organization_id AND m.id = @id;
+
+-- GetMessageBySeq returns the message at a place in its session.
+-- name: GetMessageBySeq :one
+SELECT * FROM messages WHERE organization_id = @organization_id AND session_id = @session_id AND seq = @seq;
+
+-- ListHistoryForward returns the oldest messages between two places of a session,
+-- both exclusive, oldest first.
+-- name: ListHistoryForward :many
+SELECT * FROM messages
+WHERE organization_id = @organization_id AND session_id = @session_id AND seq > @after_seq AND seq < @before_seq
+ORDER BY seq
+LIMIT @page_limit;
+
+-- ListHistoryBackward returns the newest messages between two places of a session,
+-- both exclusive, newest first.
+-- name: ListHistoryBackward :many
+SELECT * FROM messages
+WHERE organization_id = @organization_id AND session_id = @session_id AND seq > @after_seq AND seq < @before_seq
+ORDER BY seq DESC
+LIMIT @page_limit;
+
+-- GetFirstSeqSince returns the seq of a session's first message at or after a time.
+-- name: GetFirstSeqSince :one
+SELECT first_seq_since(@organization_id, @session_id, @since)::bigint;
+
+-- ListMessagesOlder returns the messages of all sessions that the caller may read,
+-- newest first, from a place in time downwards.
+-- name: ListMessagesOlder :many
+SELECT m.* FROM messages m
+WHERE m.organization_id = @organization_id AND (m.created_at, m.id) < (@created_at::timestamptz, @id::uuid)
+  AND (@is_staff::boolean OR EXISTS (SELECT FROM sessions s WHERE s.organization_id = m.organization_id AND s.id = m.session_id AND s.user_id = @user_id))
+ORDER BY m.created_at DESC, m.id DESC
+LIMIT @page_limit;
+
+-- ListMessagesNewer is ListMessagesOlder upwards, oldest first.
+-- name: ListMessagesNewer :many
+SELECT m.* FROM messages m
+WHERE m.organization_id = @organization_id AND (m.created_at, m.id) > (@created_at::timestamptz, @id::uuid)
+  AND (@is_staff::boolean OR EXISTS (SELECT FROM sessions s WHERE s.organization_id = m.organization_id AND s.id = m.session_id AND s.user_id = @user_id))
+ORDER BY m.created_at, m.id
+LIMIT @page_limit;

@@ -1,0 +1,68 @@
+package db_test
+
+import (
+	"slices"
+	"testing"
+)
+
+// global names the tables that belong to no organization.
+var global = []string{"organizations"}
+
+func TestEveryPrimaryKeyBeginsWithTheOrganization(t *testing.T) {
+	t.Parallel()
+	rows := query(t, schema(t), `
+		SELECT c.relname,
+		       coalesce((SELECT a.attname
+		                 FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
+		                 WHERE i.indrelid = c.oid AND i.indisprimary), '(no primary key)')
+		FROM pg_class c
+		WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')`)
+	for _, row := range rows {
+		table, column := row[0], row[1]
+		if column != "organization_id" && !slices.Contains(global, table) {
+			t.Errorf("the primary key of %s begins with %s", table, column)
+		}
+	}
+}
+
+func TestEveryForeignKeyCarriesTheOrganization(t *testing.T) {
+	t.Parallel()
+	rows := query(t, schema(t), `
+		SELECT n.conrelid::regclass::text, n.conname, n.confrelid::regclass::text, here.attname, there.attname
+		FROM pg_constraint n
+		JOIN pg_attribute here ON here.attrelid = n.conrelid AND here.attnum = n.conkey[1]
+		JOIN pg_attribute there ON there.attrelid = n.confrelid AND there.attnum = n.confkey[1]
+		WHERE n.contype = 'f'`)
+	if len(rows) == 0 {
+		t.Error("there are no foreign keys")
+	}
+	for _, row := range rows {
+		table, name, target, here, there := row[0], row[1], row[2], row[3], row[4]
+		want := "organization_id"
+		if slices.Contains(global, target) {
+			want = "id"
+		}
+		if here != "organization_id" || there != want {
+			t.Errorf("%s of %s refers to %s by %s = %s first, not by the organization", name, table, target, here, there)
+		}
+	}
+}
+
+// The store tells callers what went wrong by the constraint's name, so a name
+// must say what it is about and which table it is of.
+func TestConstraintsAndIndexesAreNamedAfterTheirTable(t *testing.T) {
+	t.Parallel()
+	rows := query(t, schema(t), `
+		SELECT c.relname, n.conname
+		FROM pg_constraint n JOIN pg_class c ON c.oid = n.conrelid
+		WHERE c.relnamespace = 'public'::regnamespace
+		  AND (n.conname !~ ('^' || c.relname || '_[a-z_]+$') OR n.conname ~ '_organization_id_')
+		UNION
+		SELECT c.relname, i.indexrelid::regclass::text
+		FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
+		WHERE c.relnamespace = 'public'::regnamespace
+		  AND (i.indexrelid::regclass::text !~ ('^' || c.relname || '_[a-z_]+$') OR i.indexrelid::regclass::text ~ '_organization_id_')`)
+	for _, row := range rows {
+		t.Errorf("%s of %s: name it by hand, after its table and what it is about", row[1], row[0])
+	}
+}

@@ -1,0 +1,222 @@
+// Package auth knows who is asking: it turns a key into a principal, and issues
+// and revokes keys.
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"parley/gen/db"
+	"parley/internal/fault"
+	"parley/internal/store"
+)
+
+// Scope is something that a key allows.
+type Scope string
+
+// The scopes (contract, section 3).
+const (
+	Chat         Scope = "chat"  // converse, and read one's own conversations
+	Agent        Scope = "agent" // the whole organization's conversations
+	RecordsRead  Scope = "records:read"
+	RecordsWrite Scope = "records:write"
+	Manage       Scope = "manage" // chatbots, FAQs, web chats, inboxes, contacts
+	Admin        Scope = "admin"  // everything, and keys
+)
+
+// Principal is who is asking: a user of an organization, and what the key allows.
+type Principal struct {
+	OrganizationID   uuid.UUID
+	OrganizationName string
+	UserID           uuid.UUID
+	UserName         string
+	Scopes           []Scope
+}
+
+// Has tells whether the key allows a scope; admin allows every one.
+func (p Principal) Has(scope Scope) bool {
+	return slices.Contains(p.Scopes, scope) || slices.Contains(p.Scopes, Admin)
+}
+
+// IsStaff tells whether the whole organization's conversations are open to the
+// caller.
+func (p Principal) IsStaff() bool { return p.Has(Agent) }
+
+// Auth authenticates callers. It is safe for concurrent use.
+type Auth struct {
+	store *store.Store
+}
+
+// New makes an Auth over the keys in the store.
+func New(store *store.Store) *Auth { return &Auth{store: store} }
+
+// Authenticate finds who an Authorization header speaks for: `Api-Key <key>` or
+// `Bearer <key>`, the scheme in any case. Anything else, and a key that is
+// unknown, revoked or expired, is Unauthorized, always in the same words.
+func (a *Auth) Authenticate(ctx context.Context, header string) (Principal, error) {
+	if header == "" {
+		return Principal{}, fault.New(fault.Unauthorized, "An API key is required, as `Authorization: Api-Key <key>` or `Authorization: Bearer <key>`.")
+	}
+	scheme, key, _ := strings.Cut(header, " ")
+	prefix, secret, isKey := strings.Cut(strings.TrimSpace(key), ".")
+	isScheme := strings.EqualFold(scheme, "Api-Key") || strings.EqualFold(scheme, "Bearer")
+	// What PostgreSQL would refuse as text cannot be a key's prefix either.
+	if !isScheme || !isKey || !isVisible(prefix) {
+		return Principal{}, refused()
+	}
+	found, err := a.store.FindAPIKey(ctx, prefix)
+	if fault.Is(err, fault.NotFound) {
+		return Principal{}, refused()
+	}
+	if err != nil {
+		return Principal{}, err
+	}
+	hash := sha256.Sum256([]byte(secret))
+	if subtle.ConstantTimeCompare(hash[:], found.SecretHash) != 1 {
+		return Principal{}, refused()
+	}
+	if found.IsUseStale {
+		if err := a.store.TouchAPIKey(ctx, found.OrganizationID, found.ID); err != nil {
+			return Principal{}, err
+		}
+	}
+	principal := Principal{
+		OrganizationID:   found.OrganizationID,
+		OrganizationName: found.OrganizationName,
+		UserID:           found.UserID,
+		UserName:         found.UserName,
+	}
+	for _, scope := range found.Scopes {
+		principal.Scopes = append(principal.Scopes, Scope(scope))
+	}
+	return principal, nil
+}
+
+func refused() error {
+	return fault.New(fault.Unauthorized, "The API key is not valid.")
+}
+
+func isVisible(text string) bool {
+	return text != "" && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+// NewKey is a key to be made.
+type NewKey struct {
+	Name      string
+	User      string // the user's name; made when new
+	Scopes    []Scope
+	ExpiresAt *time.Time // nil: never
+	Key       string     // the whole key, where it is given; else it is made
+}
+
+// CreateKey makes a key and returns it with its user's name and the key itself,
+// which cannot be had again.
+func (a *Auth) CreateKey(ctx context.Context, organization uuid.UUID, wanted NewKey) (db.ListAPIKeysRow, string, error) {
+	if wanted.ExpiresAt != nil && !wanted.ExpiresAt.After(time.Now()) {
+		return db.ListAPIKeysRow{}, "", fault.Field(fault.InvalidRequest, "/expiresAt", "must be a time to come")
+	}
+	key := wanted.Key
+	if key == "" {
+		key = makeKey()
+	}
+	prefix, secret, _ := strings.Cut(key, ".")
+	hash := sha256.Sum256([]byte(secret))
+	var made db.ListAPIKeysRow
+	err := a.store.InTx(ctx, func(q *db.Queries) error {
+		user, err := q.UpsertUser(ctx, organization, newID(), strings.TrimSpace(wanted.User))
+		if err != nil {
+			return fmt.Errorf("find the user: %w", err)
+		}
+		made.UserName = user.Name
+		made.ApiKey, err = q.CreateAPIKey(ctx, db.CreateAPIKeyParams{
+			OrganizationID: organization,
+			ID:             newID(),
+			UserID:         user.ID,
+			Name:           wanted.Name,
+			Prefix:         prefix,
+			SecretHash:     hash[:],
+			Scopes:         distinct(wanted.Scopes),
+			ExpiresAt:      wanted.ExpiresAt,
+		})
+		return err
+	})
+	return made, key, err
+}
+
+func distinct(scopes []Scope) []string {
+	names := make([]string, 0, len(scopes))
+	for _, scope := range scopes {
+		if !slices.Contains(names, string(scope)) {
+			names = append(names, string(scope))
+		}
+	}
+	return names
+}
+
+// makeKey makes `pk_<10 hex digits>.<32 letters>`: the prefix finds the key, the
+// secret holds 192 random bits.
+func makeKey() string {
+	random := make([]byte, 5+24)
+	rand.Read(random) // never fails (crypto/rand)
+	return "pk_" + hex.EncodeToString(random[:5]) + "." + base64.RawURLEncoding.EncodeToString(random[5:])
+}
+
+// ListKeys returns a page of an organization's keys, newest first, and how many
+// there are in all.
+func (a *Auth) ListKeys(ctx context.Context, organization uuid.UUID, limit, offset int) ([]db.ListAPIKeysRow, int64, error) {
+	count, err := a.store.CountAPIKeys(ctx, organization)
+	if err != nil {
+		return nil, 0, err
+	}
+	keys, err := a.store.ListAPIKeys(ctx, organization, int32(offset), int32(limit))
+	return keys, count, err
+}
+
+// RevokeKey revokes a key, from the next request on. The organization's last key
+// with the scope admin that never expires stays, so that nobody is locked out.
+func (a *Auth) RevokeKey(ctx context.Context, organization uuid.UUID, id string) error {
+	keyID, err := uuid.Parse(id)
+	if err != nil {
+		return fault.New(fault.NotFound, "There is no such API key.")
+	}
+	return a.store.InTx(ctx, func(q *db.Queries) error {
+		admins, err := q.LockAdminKeys(ctx, organization)
+		if err != nil {
+			return err
+		}
+		if len(admins) == 1 && admins[0] == keyID {
+			return fault.New(fault.Conflict, "This is the organization's last permanent key with the scope admin; make another one first.")
+		}
+		deleted, err := q.DeleteAPIKey(ctx, organization, keyID)
+		if err == nil && deleted == 0 {
+			return fault.New(fault.NotFound, "There is no such API key.")
+		}
+		return err
+	})
+}
+
+func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
+
+type contextKey struct{}
+
+// WithPrincipal returns a context that carries who is asking.
+func WithPrincipal(ctx context.Context, who Principal) context.Context {
+	return context.WithValue(ctx, contextKey{}, who)
+}
+
+// PrincipalOf returns who is asking; the zero Principal, which belongs to no
+// organization and has no scope, where nobody was authenticated.
+func PrincipalOf(ctx context.Context) Principal {
+	who, _ := ctx.Value(contextKey{}).(Principal)
+	return who
+}

@@ -1,0 +1,257 @@
+// Package bot is chatbots, what they know, and how they answer.
+package bot
+
+import (
+	"context"
+	"regexp"
+
+	"github.com/google/uuid"
+
+	"parley/gen/db"
+	"parley/internal/fault"
+	"parley/internal/store"
+)
+
+// EngineFAQ is the built-in bot, which answers from its FAQs.
+const EngineFAQ = "faq"
+
+// defaultReply is what a bot says when it knows no answer and was not told what to say then.
+const defaultReply = "Sorry, I have no answer to that."
+
+const (
+	noBot     = "There is no such chatbot."
+	slugTaken = "Another chatbot has this slug."
+)
+
+// Bots keeps an organization's chatbots and their FAQs, and answers for them. It is safe for concurrent use.
+type Bots struct {
+	store *store.Store
+}
+
+// New returns the bots kept in s.
+func New(s *store.Store) *Bots {
+	return &Bots{store: s}
+}
+
+// NewBot is a chatbot to be made. An empty Slug is made of the name, an empty Engine is EngineFAQ, and without a reply
+// to unanswerable questions there is one in English.
+type NewBot struct {
+	Name              string
+	Slug              string
+	Description       string
+	Engine            string
+	Instructions      string
+	Greeting          string
+	UnanswerableReply string
+	IsDefault         bool
+}
+
+// BotChange is what becomes of a chatbot; nil leaves a field as it is.
+type BotChange struct {
+	Name              *string
+	Slug              *string
+	Description       *string
+	Engine            *string
+	Instructions      *string
+	Greeting          *string
+	UnanswerableReply *string
+	IsDefault         *bool
+}
+
+// Create makes a chatbot and its inbox for the API. A given slug that is taken is a Conflict. As the default it takes
+// the place of the one before.
+func (b *Bots) Create(ctx context.Context, org uuid.UUID, n NewBot) (db.Bot, error) {
+	if n.Slug != "" {
+		if err := checkSlug(n.Slug); err != nil {
+			return db.Bot{}, err
+		}
+	}
+	row := db.InsertBotParams{
+		OrganizationID:    org,
+		Name:              n.Name,
+		Description:       n.Description,
+		Engine:            orElse(n.Engine, EngineFAQ),
+		Instructions:      n.Instructions,
+		Greeting:          n.Greeting,
+		UnanswerableReply: orElse(n.UnanswerableReply, defaultReply),
+		IsDefault:         n.IsDefault,
+	}
+	var made db.Bot
+	err := b.store.InTx(ctx, func(q *db.Queries) error {
+		if n.IsDefault {
+			if err := q.ClearDefaultBot(ctx, org); err != nil {
+				return err
+			}
+		}
+		var err error
+		if made, err = insertBot(ctx, q, row, n.Slug); err != nil {
+			return err
+		}
+		inbox, err := uuid.NewV7()
+		if err != nil {
+			return err
+		}
+		_, err = q.CreateInbox(ctx, db.CreateInboxParams{
+			OrganizationID: org, ID: inbox, BotID: made.ID, Name: made.Name, ChannelType: "api",
+		})
+		return err
+	})
+	return made, err
+}
+
+// insertBot finds a slug of its own for a bot that was given none.
+func insertBot(ctx context.Context, q *db.Queries, row db.InsertBotParams, given string) (db.Bot, error) {
+	var err error
+	if row.ID, err = uuid.NewV7(); err != nil {
+		return db.Bot{}, err
+	}
+	if given != "" {
+		row.Slug = given
+		made, err := q.InsertBot(ctx, row)
+		if fault.Is(err, fault.NotFound) {
+			return db.Bot{}, fault.Wrap(fault.Conflict, slugTaken, err)
+		}
+		return made, err
+	}
+	for i := 0; ; i++ {
+		if row.Slug, err = slugOf(row.Name, i > 0); err != nil {
+			return db.Bot{}, err
+		}
+		made, err := q.InsertBot(ctx, row)
+		// Chance does not hit a slug that is taken many times in a row.
+		if !fault.Is(err, fault.NotFound) || i == 10 {
+			return made, err
+		}
+	}
+}
+
+// Get returns the chatbot with this id or slug.
+func (b *Bots) Get(ctx context.Context, org uuid.UUID, ref string) (db.Bot, error) {
+	if id, ok := parseID(ref); ok {
+		return b.GetByID(ctx, org, id)
+	}
+	// What cannot be a slug is not looked up: PostgreSQL would refuse some of it.
+	if !slugPattern.MatchString(ref) {
+		return db.Bot{}, fault.New(fault.NotFound, noBot)
+	}
+	found, err := b.store.GetBotBySlug(ctx, org, ref)
+	return found, fault.Say(err, fault.NotFound, noBot)
+}
+
+// GetByID returns the chatbot with this id.
+func (b *Bots) GetByID(ctx context.Context, org, id uuid.UUID) (db.Bot, error) {
+	found, err := b.store.GetBot(ctx, org, id)
+	return found, fault.Say(err, fault.NotFound, noBot)
+}
+
+// Default returns the chatbot that answers when none is named.
+func (b *Bots) Default(ctx context.Context, org uuid.UUID) (db.Bot, error) {
+	found, err := b.store.GetDefaultBot(ctx, org)
+	return found, fault.Say(err, fault.NotFound, "There is no default chatbot.")
+}
+
+// List returns a page of the organization's chatbots, newest first, and how many there are. Pages begin with 1; one
+// beyond the end is NotFound, but for the first.
+func (b *Bots) List(ctx context.Context, org uuid.UUID, page, pageSize int) ([]db.Bot, int64, error) {
+	total, err := b.store.CountBots(ctx, org)
+	if err != nil {
+		return nil, 0, err
+	}
+	skipped, err := skip(page, pageSize, total)
+	if err != nil {
+		return nil, 0, err
+	}
+	found, err := b.store.ListBots(ctx, org, skipped, int32(pageSize))
+	return found, total, err
+}
+
+// Update changes a chatbot. A slug that is taken is a Conflict, and so is to make the default bot no longer the default:
+// that is done by making another one the default.
+func (b *Bots) Update(ctx context.Context, org uuid.UUID, ref string, c BotChange) (db.Bot, error) {
+	if c.Slug != nil {
+		if err := checkSlug(*c.Slug); err != nil {
+			return db.Bot{}, err
+		}
+	}
+	if c.UnanswerableReply != nil {
+		reply := orElse(*c.UnanswerableReply, defaultReply)
+		c.UnanswerableReply = &reply
+	}
+	target, err := b.Get(ctx, org, ref)
+	if err != nil {
+		return db.Bot{}, err
+	}
+	var changed db.Bot
+	err = b.store.InTx(ctx, func(q *db.Queries) error {
+		// The default's row is locked before the target's by every writer, or two changes at once would wait for each other.
+		if c.IsDefault != nil && *c.IsDefault {
+			if err := q.ClearDefaultBot(ctx, org); err != nil {
+				return err
+			}
+		}
+		locked, err := q.LockBot(ctx, org, target.ID)
+		if err != nil {
+			return err
+		}
+		if c.IsDefault != nil && !*c.IsDefault && locked.IsDefault {
+			return fault.New(fault.Conflict, "This is the default chatbot: make another one the default instead.")
+		}
+		changed, err = q.UpdateBot(ctx, db.UpdateBotParams{
+			OrganizationID: org, ID: target.ID,
+			Name: c.Name, Slug: c.Slug, Description: c.Description, Engine: c.Engine, Instructions: c.Instructions,
+			Greeting: c.Greeting, UnanswerableReply: c.UnanswerableReply, IsDefault: c.IsDefault,
+		})
+		return err
+	})
+	return changed, fault.Say(err, fault.NotFound, noBot)
+}
+
+// Delete deletes a chatbot with its FAQs, inboxes and conversations. The default one is a Conflict.
+func (b *Bots) Delete(ctx context.Context, org uuid.UUID, ref string) error {
+	target, err := b.Get(ctx, org, ref)
+	if err != nil {
+		return err
+	}
+	deleted, err := b.store.DeleteBot(ctx, org, target.ID)
+	if err != nil || deleted == 1 {
+		return err
+	}
+	// It is the default, or somebody else was faster.
+	if _, err := b.GetByID(ctx, org, target.ID); err != nil {
+		return err
+	}
+	return fault.New(fault.Conflict, "The default chatbot cannot be deleted: make another one the default first.")
+}
+
+var slugPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+func checkSlug(slug string) error {
+	if _, ok := parseID(slug); ok {
+		return fault.Field(fault.InvalidRequest, "/slug", "must not have the form of an id")
+	}
+	if !slugPattern.MatchString(slug) {
+		return fault.Field(fault.InvalidRequest, "/slug", "must be lower-case letters, digits and hyphens")
+	}
+	return nil
+}
+
+// parseID reads an id in its usual form only; the others that the library knows could be slugs.
+func parseID(text string) (uuid.UUID, bool) {
+	if len(text) != 36 {
+		return uuid.Nil, false
+	}
+	id, err := uuid.Parse(text)
+	return id, err == nil
+}
+
+// skip turns a page into the number of rows before it.
+func skip(page, pageSize int, total int64) (int32, error) {
+	if page < 1 || pageSize < 1 {
+		return 0, fault.New(fault.InvalidRequest, "Pages begin with 1 and hold at least 1.")
+	}
+	// Dividing cannot overflow, where multiplying could.
+	if page > 1 && int64(page-1) > (total-1)/int64(pageSize) {
+		return 0, fault.New(fault.NotFound, "There is no such page.")
+	}
+	return int32((page - 1) * pageSize), nil
+}

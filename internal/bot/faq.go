@@ -1,0 +1,139 @@
+package bot
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"parley/gen/db"
+	"parley/internal/fault"
+)
+
+const noFAQ = "There is no such FAQ."
+
+// NewFAQ is an entry of a chatbot's knowledge. HTML in Answer is turned into text.
+type NewFAQ struct {
+	Question string
+	Answer   string
+	Labels   []string
+}
+
+// FAQChange is what becomes of an entry; nil leaves a field as it is.
+type FAQChange struct {
+	Question *string
+	Answer   *string
+	Labels   *[]string
+}
+
+// CreateFAQ adds an entry to a chatbot's knowledge. Another entry may have the same question.
+func (b *Bots) CreateFAQ(ctx context.Context, org uuid.UUID, botRef string, n NewFAQ) (db.Faq, error) {
+	e, mistake := newEntry(n.Question, n.Answer, n.Labels)
+	if mistake != nil {
+		return db.Faq{}, mistake.fault()
+	}
+	owner, err := b.Get(ctx, org, botRef)
+	if err != nil {
+		return db.Faq{}, err
+	}
+	if e.id, err = uuid.NewV7(); err != nil {
+		return db.Faq{}, err
+	}
+	var made db.Faq
+	err = b.store.InTx(ctx, func(q *db.Queries) error {
+		if err := insertEntries(ctx, q, owner, []entry{e}); err != nil {
+			return err
+		}
+		made, err = q.GetFaq(ctx, org, owner.ID, e.id)
+		return err
+	})
+	// The bot may have been deleted in between.
+	return made, fault.Say(err, fault.NotFound, noBot)
+}
+
+// GetFAQ returns an entry of a chatbot; one of another chatbot is NotFound.
+func (b *Bots) GetFAQ(ctx context.Context, org uuid.UUID, botRef, faqID string) (db.Faq, error) {
+	owner, id, err := b.locate(ctx, org, botRef, faqID)
+	if err != nil {
+		return db.Faq{}, err
+	}
+	found, err := b.store.GetFaq(ctx, org, owner.ID, id)
+	return found, fault.Say(err, fault.NotFound, noFAQ)
+}
+
+// ListFAQs returns a page of a chatbot's entries, newest first, and how many there are. Pages begin with 1; one beyond
+// the end is NotFound, but for the first.
+func (b *Bots) ListFAQs(ctx context.Context, org uuid.UUID, botRef string, page, pageSize int) ([]db.Faq, int64, error) {
+	owner, err := b.Get(ctx, org, botRef)
+	if err != nil {
+		return nil, 0, err
+	}
+	total, err := b.store.CountFaqs(ctx, org, owner.ID)
+	if err != nil {
+		return nil, 0, err
+	}
+	skipped, err := skip(page, pageSize, total)
+	if err != nil {
+		return nil, 0, err
+	}
+	found, err := b.store.ListFaqs(ctx, db.ListFaqsParams{
+		OrganizationID: org, BotID: owner.ID, PageSize: int32(pageSize), Skipped: skipped,
+	})
+	return found, total, err
+}
+
+// UpdateFAQ changes an entry of a chatbot.
+func (b *Bots) UpdateFAQ(ctx context.Context, org uuid.UUID, botRef, faqID string, c FAQChange) (db.Faq, error) {
+	owner, id, err := b.locate(ctx, org, botRef, faqID)
+	if err != nil {
+		return db.Faq{}, err
+	}
+	var changed db.Faq
+	err = b.store.InTx(ctx, func(q *db.Queries) error {
+		old, err := q.LockFaq(ctx, org, owner.ID, id)
+		if err != nil {
+			return err
+		}
+		e, mistake := changedEntry(old, c)
+		if mistake != nil {
+			return mistake.fault()
+		}
+		changed, err = q.UpdateFaq(ctx, db.UpdateFaqParams{
+			OrganizationID: org, BotID: owner.ID, ID: id,
+			Question: e.question, QuestionKey: e.key, Answer: e.answer, Labels: e.labels,
+		})
+		if err != nil || e.question == old.Question {
+			return err
+		}
+		if err := q.DeleteFaqTerms(ctx, org, []uuid.UUID{id}); err != nil {
+			return err
+		}
+		return insertTerms(ctx, q, owner, []entry{e})
+	})
+	return changed, fault.Say(err, fault.NotFound, noFAQ)
+}
+
+// DeleteFAQ deletes an entry of a chatbot.
+func (b *Bots) DeleteFAQ(ctx context.Context, org uuid.UUID, botRef, faqID string) error {
+	owner, id, err := b.locate(ctx, org, botRef, faqID)
+	if err != nil {
+		return err
+	}
+	deleted, err := b.store.DeleteFaq(ctx, org, owner.ID, id)
+	if err == nil && deleted == 0 {
+		return fault.New(fault.NotFound, noFAQ)
+	}
+	return err
+}
+
+// locate finds the chatbot and reads the entry's id.
+func (b *Bots) locate(ctx context.Context, org uuid.UUID, botRef, faqID string) (db.Bot, uuid.UUID, error) {
+	owner, err := b.Get(ctx, org, botRef)
+	if err != nil {
+		return db.Bot{}, uuid.Nil, err
+	}
+	id, ok := parseID(faqID)
+	if !ok {
+		return db.Bot{}, uuid.Nil, fault.New(fault.NotFound, noFAQ)
+	}
+	return owner, id, nil
+}

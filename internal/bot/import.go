@@ -1,0 +1,177 @@
+package bot
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"parley/gen/db"
+	"parley/internal/fault"
+)
+
+// Import is what became of the rows of a file.
+type Import struct {
+	Created int
+	Updated int
+	Skipped int // rows that would have changed nothing
+	Errors  []ImportError
+}
+
+// ImportError is a row that was not imported; the header is row 1.
+type ImportError struct {
+	Row    int
+	Detail string
+}
+
+// batch is how many rows one statement writes.
+const batch = 1000
+
+// ImportFAQs reads entries from an .xlsx or .csv file. A question that the chatbot already has, or that an earlier row
+// has, is updated. All rows are imported in one transaction, but for those that are told in Errors; two imports at once
+// take turns. A file that cannot be read is an InvalidRequest, one that holds too much is TooLarge, and nothing changes.
+func (b *Bots) ImportFAQs(ctx context.Context, org uuid.UUID, botRef string, file []byte) (Import, error) {
+	owner, err := b.Get(ctx, org, botRef)
+	if err != nil {
+		return Import{}, err
+	}
+	found, err := readTable(file)
+	if err != nil {
+		return Import{}, err
+	}
+	given, errs := found.entries()
+	var done Import
+	err = b.store.InTx(ctx, func(q *db.Queries) error {
+		if _, err := q.LockBot(ctx, org, owner.ID); err != nil {
+			return err
+		}
+		plan := plan{Import: Import{Errors: errs}, labelled: found.labels >= 0}
+		if err := plan.load(ctx, q, owner, given); err != nil {
+			return err
+		}
+		for _, e := range given {
+			if err := plan.add(e); err != nil {
+				return err
+			}
+		}
+		done = plan.Import
+		return plan.write(ctx, q, owner)
+	})
+	return done, fault.Say(err, fault.NotFound, noBot)
+}
+
+// entries turns the rows into what is to be stored.
+func (t *table) entries() ([]entry, []ImportError) {
+	good, bad := []entry{}, []ImportError{}
+	for _, r := range t.rows {
+		e, problem := t.entry(r)
+		if problem != "" {
+			bad = append(bad, ImportError{Row: r.number, Detail: problem})
+			continue
+		}
+		good = append(good, e)
+	}
+	return good, bad
+}
+
+func (t *table) entry(r row) (entry, string) {
+	switch {
+	case r.question == "" && r.answer == "":
+		return entry{}, "The row has neither a question nor an answer."
+	case r.answer == "":
+		return entry{}, "The row has a question but no answer."
+	case r.question == "":
+		return entry{}, "The row has an answer but no question."
+	}
+	labels := strings.FieldsFunc(r.labels, func(r rune) bool { return strings.ContainsRune(",，、;；\n", r) })
+	e, mistake := newEntry(r.question, r.answer, labels)
+	if mistake != nil {
+		return entry{}, mistake.sentence()
+	}
+	return e, ""
+}
+
+// plan is what an import will write: each entry once, as the last of its rows has it.
+type plan struct {
+	Import
+	labelled bool // the file has labels, so that those of the entries are replaced
+	entries  []planned
+	byText   map[string]int // question → index in entries
+}
+
+type planned struct {
+	entry
+	isNew, changed bool
+}
+
+// load finds the entries that the chatbot has already; of several with one question the newest.
+func (p *plan) load(ctx context.Context, q *db.Queries, owner db.Bot, given []entry) error {
+	p.byText = map[string]int{}
+	for some := range slices.Chunk(given, batch) {
+		questions := make([]string, 0, len(some))
+		for _, e := range some {
+			questions = append(questions, e.question)
+		}
+		known, err := q.ListFaqsByQuestion(ctx, owner.OrganizationID, owner.ID, questions)
+		if err != nil {
+			return err
+		}
+		for _, k := range known {
+			if _, ok := p.byText[k.Question]; !ok {
+				p.byText[k.Question] = len(p.entries)
+				p.entries = append(p.entries, planned{entry: entry{
+					id: k.ID, question: k.Question, key: k.QuestionKey, answer: k.Answer, labels: k.Labels,
+				}})
+			}
+		}
+	}
+	return nil
+}
+
+func (p *plan) add(e entry) error {
+	at, known := p.byText[e.question]
+	if !known {
+		var err error
+		if e.id, err = uuid.NewV7(); err != nil {
+			return err
+		}
+		p.byText[e.question] = len(p.entries)
+		p.entries = append(p.entries, planned{entry: e, isNew: true})
+		p.Created++
+		return nil
+	}
+	old := &p.entries[at]
+	if !p.labelled {
+		e.labels = old.labels
+	}
+	if e.answer == old.answer && slices.Equal(e.labels, old.labels) {
+		p.Skipped++
+		return nil
+	}
+	old.answer, old.labels, old.changed = e.answer, e.labels, true
+	p.Updated++
+	return nil
+}
+
+func (p *plan) write(ctx context.Context, q *db.Queries, owner db.Bot) error {
+	var fresh, changed []entry
+	for _, e := range p.entries {
+		if e.isNew {
+			fresh = append(fresh, e.entry)
+		} else if e.changed {
+			changed = append(changed, e.entry)
+		}
+	}
+	for some := range slices.Chunk(fresh, batch) {
+		if err := insertEntries(ctx, q, owner, some); err != nil {
+			return err
+		}
+	}
+	for some := range slices.Chunk(changed, batch) {
+		if err := updateEntries(ctx, q, owner, some); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,113 @@
+// Package chat is the domain: conversations, their messages, and the runs that
+// answer them. It knows nothing of HTTP.
+//
+// A message is acknowledged only after its commit; its place in the conversation
+// (seq, time) is given in the transaction that stores it. A reply belongs to the
+// conversation, not to who asked for it: it is written whether or not anybody
+// listens, one at a time in a conversation, in the order of the questions, and
+// taken up again when the process that wrote it dies.
+package chat
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"github.com/google/uuid"
+
+	"parley/gen/db"
+	"parley/internal/auth"
+	"parley/internal/bot"
+	"parley/internal/fault"
+	"parley/internal/store"
+)
+
+// Chat serves conversations. It is safe for concurrent use.
+type Chat struct {
+	store *store.Store
+	bots  *bot.Bots
+	log   *slog.Logger
+	live  liveReplies
+
+	// replying is done when the replies must stop; replies counts them.
+	replying context.Context
+	stop     context.CancelCauseFunc
+	replies  sync.WaitGroup
+	// sweeping is done as soon as nothing more is to be taken up.
+	sweeping  context.Context
+	stopSweep context.CancelFunc
+}
+
+// New makes a Chat. Start must be called before anything is asked of it, and Close
+// at the end.
+func New(store *store.Store, bots *bot.Bots, log *slog.Logger) *Chat {
+	replying, stop := context.WithCancelCause(context.Background())
+	sweeping, stopSweep := context.WithCancel(replying)
+	return &Chat{store: store, bots: bots, log: log, replying: replying, stop: stop, sweeping: sweeping, stopSweep: stopSweep}
+}
+
+// Start begins to look after abandoned runs, those that an earlier process left
+// behind among them.
+func (c *Chat) Start() {
+	c.replies.Go(c.sweep)
+}
+
+// Close waits for the replies that are being written, until ctx is done; those
+// that are still not finished are given back, to be taken up by the next start or
+// by another instance.
+func (c *Chat) Close(ctx context.Context) {
+	c.stopSweep()
+	done := make(chan struct{})
+	go func() {
+		c.replies.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		c.stop(errStopping)
+		<-done
+	}
+	c.stop(errStopping)
+}
+
+// session returns a conversation that the caller may read: NotFound where there is
+// none in the organization, Forbidden where it is somebody else's.
+func (c *Chat) session(ctx context.Context, who auth.Principal, id string) (db.Session, error) {
+	sessionID, err := parseID(id, noConversation)
+	if err != nil {
+		return db.Session{}, err
+	}
+	session, err := c.store.GetSession(ctx, who.OrganizationID, sessionID)
+	if err != nil {
+		return db.Session{}, fault.Say(err, fault.NotFound, noConversation)
+	}
+	return session, mayRead(who, session.UserID)
+}
+
+// mayRead tells whether the caller may read what belongs to a user's conversation.
+func mayRead(who auth.Principal, owner uuid.UUID) error {
+	if owner == who.UserID || who.IsStaff() {
+		return nil
+	}
+	return fault.New(fault.Forbidden, "The conversation is somebody else's.")
+}
+
+const (
+	noConversation = "There is no such conversation."
+	noMessage      = "There is no such message."
+	noRun          = "There is no such run."
+	noWebChat      = "There is no such web chat."
+)
+
+// parseID reads an id in its plain form, 36 characters; whatever else it is, it is
+// the id of nothing.
+func parseID(text, sentence string) (uuid.UUID, error) {
+	id, err := uuid.Parse(text)
+	if err != nil || len(text) != 36 {
+		return uuid.UUID{}, fault.New(fault.NotFound, sentence)
+	}
+	return id, nil
+}
+
+func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }

@@ -1,0 +1,249 @@
+package chat
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"parley/gen/db"
+	"parley/internal/auth"
+	"parley/internal/fault"
+)
+
+// Conversation is a conversation with what is shown around it, and its newest
+// message; nil while there is none.
+type Conversation struct {
+	db.GetConversationRow
+	LastMessage *db.Message
+}
+
+// Begin opens a conversation of the caller's with a bot, the organization's default
+// bot where none is named, and sends first where it is given.
+func (c *Chat) Begin(ctx context.Context, who auth.Principal, botRef *string, first *NewMessage) (Sent, error) {
+	asked, err := c.askedBot(ctx, who, botRef)
+	if err != nil {
+		return Sent{}, err
+	}
+	id := newID()
+	if first == nil {
+		err := c.store.InTx(ctx, func(q *db.Queries) error { return open(ctx, q, who, id, asked.ID) })
+		return Sent{ConversationID: id}, err
+	}
+	if err := first.mustSay("/initial_message", "/attachments"); err != nil {
+		return Sent{}, err
+	}
+	prepared, err := c.prepare(ctx, who, id, *first, sending{sender: byUser, reply: replyAuto})
+	if err != nil {
+		return Sent{}, err
+	}
+	return c.deliver(prepared, func() (sent Sent, err error) {
+		err = c.store.InTx(ctx, func(q *db.Queries) error {
+			if err := open(ctx, q, who, id, asked.ID); err != nil {
+				return err
+			}
+			sent, err = execute(ctx, q, who, prepared)
+			return err
+		})
+		return sent, err
+	})
+}
+
+func (c *Chat) askedBot(ctx context.Context, who auth.Principal, ref *string) (db.Bot, error) {
+	if ref == nil {
+		return c.bots.Default(ctx, who.OrganizationID)
+	}
+	return c.bots.Get(ctx, who.OrganizationID, *ref)
+}
+
+// open makes a conversation of the caller's in a bot's API inbox.
+func open(ctx context.Context, q *db.Queries, who auth.Principal, id, botID uuid.UUID) error {
+	inbox, err := q.GetAPIInbox(ctx, who.OrganizationID, botID)
+	if err != nil {
+		return err
+	}
+	contact, err := ownContact(ctx, q, who, inbox.ID)
+	if err != nil {
+		return err
+	}
+	_, err = q.CreateConversation(ctx, db.CreateConversationParams{
+		OrganizationID: who.OrganizationID,
+		ID:             id,
+		UserID:         who.UserID,
+		BotID:          botID,
+		InboxID:        inbox.ID,
+		ContactID:      contact.ID,
+	})
+	return err
+}
+
+// ownContact returns the contact that stands for the caller in an inbox.
+func ownContact(ctx context.Context, q *db.Queries, who auth.Principal, inbox uuid.UUID) (db.Contact, error) {
+	return q.UpsertOwnContact(ctx, db.UpsertOwnContactParams{
+		OrganizationID: who.OrganizationID,
+		ID:             newID(),
+		InboxID:        inbox,
+		SourceID:       who.UserID.String(),
+		Name:           who.UserName,
+	})
+}
+
+// Create opens a conversation of the caller's through a web chat, with the named
+// contact or the caller's own.
+func (c *Chat) Create(ctx context.Context, who auth.Principal, webChat string, contact *string) (Conversation, error) {
+	door, err := c.GetWebChat(ctx, who.OrganizationID, webChat)
+	if err != nil {
+		return Conversation{}, err
+	}
+	var named *db.Contact
+	if contact != nil {
+		found, err := c.contact(ctx, who, "/contact", *contact)
+		if err != nil {
+			return Conversation{}, err
+		}
+		named = &found
+	}
+	var made db.Session
+	err = c.store.InTx(ctx, func(q *db.Queries) error {
+		if named == nil {
+			own, err := ownContact(ctx, q, who, door.InboxID)
+			if err != nil {
+				return err
+			}
+			named = &own
+		}
+		made, err = q.CreateConversation(ctx, db.CreateConversationParams{
+			OrganizationID: who.OrganizationID,
+			ID:             newID(),
+			UserID:         who.UserID,
+			BotID:          door.BotID,
+			InboxID:        door.InboxID,
+			ContactID:      named.ID,
+		})
+		return err
+	})
+	if err != nil {
+		return Conversation{}, err
+	}
+	return c.view(ctx, made)
+}
+
+// contact returns a contact of the organization, named at pointer in the request;
+// one that there is not is invalid there (reference: "the Contact ID does not
+// belong to the organization").
+func (c *Chat) contact(ctx context.Context, who auth.Principal, pointer, id string) (db.Contact, error) {
+	unknown := fault.Field(fault.InvalidRequest, pointer, "is no contact of the organization")
+	contactID, err := parseID(id, "")
+	if err != nil {
+		return db.Contact{}, unknown
+	}
+	contact, err := c.store.GetContact(ctx, who.OrganizationID, contactID)
+	if fault.Is(err, fault.NotFound) {
+		return db.Contact{}, unknown
+	}
+	return contact, err
+}
+
+// Get returns a conversation that the caller may read.
+func (c *Chat) Get(ctx context.Context, who auth.Principal, id string) (Conversation, error) {
+	session, err := c.session(ctx, who, id)
+	if err != nil {
+		return Conversation{}, err
+	}
+	return c.view(ctx, session)
+}
+
+func (c *Chat) view(ctx context.Context, session db.Session) (Conversation, error) {
+	row, err := c.store.GetConversation(ctx, session.OrganizationID, session.ID)
+	if err != nil {
+		return Conversation{}, fault.Say(err, fault.NotFound, noConversation)
+	}
+	shown := Conversation{GetConversationRow: row}
+	if row.Session.LastSeq > 0 {
+		last, err := c.store.GetMessageBySeq(ctx, session.OrganizationID, session.ID, row.Session.LastSeq)
+		if err != nil {
+			return Conversation{}, fault.Say(err, fault.NotFound, noConversation)
+		}
+		shown.LastMessage = &last
+	}
+	return shown, nil
+}
+
+// Change is what is to be different in a conversation; nil fields stay.
+type Change struct {
+	Status    *string
+	Title     *string
+	AutoReply *bool
+}
+
+// Update changes a conversation that the caller may read, and returns it.
+func (c *Chat) Update(ctx context.Context, who auth.Principal, id string, change Change) (Conversation, error) {
+	session, err := c.session(ctx, who, id)
+	if err != nil {
+		return Conversation{}, err
+	}
+	changed, err := c.store.UpdateConversation(ctx, db.UpdateConversationParams{
+		OrganizationID: session.OrganizationID,
+		ID:             session.ID,
+		Status:         change.Status,
+		Title:          change.Title,
+		AutoReply:      change.AutoReply,
+	})
+	if err != nil {
+		return Conversation{}, err
+	}
+	if changed == 0 {
+		return Conversation{}, fault.New(fault.NotFound, noConversation)
+	}
+	return c.view(ctx, session)
+}
+
+// Delete deletes a conversation that the caller may read, with all that is in it.
+func (c *Chat) Delete(ctx context.Context, who auth.Principal, id string) error {
+	session, err := c.session(ctx, who, id)
+	if err != nil {
+		return err
+	}
+	deleted, err := c.store.DeleteConversation(ctx, session.OrganizationID, session.ID)
+	if err == nil && deleted == 0 {
+		return fault.New(fault.NotFound, noConversation)
+	}
+	return err
+}
+
+// Filter says which of the caller's conversations are listed.
+type Filter struct {
+	BotRef        *string
+	Status        *string
+	Limit, Offset int
+}
+
+// List returns the caller's own conversations, latest activity first, and how many
+// qualify in all.
+func (c *Chat) List(ctx context.Context, who auth.Principal, filter Filter) ([]db.ListConversationsRow, int64, error) {
+	var botID *uuid.UUID
+	if filter.BotRef != nil {
+		asked, err := c.bots.Get(ctx, who.OrganizationID, *filter.BotRef)
+		if err != nil {
+			return nil, 0, err
+		}
+		botID = &asked.ID
+	}
+	total, err := c.store.CountConversations(ctx, db.CountConversationsParams{
+		OrganizationID: who.OrganizationID,
+		UserID:         who.UserID,
+		BotID:          botID,
+		Status:         filter.Status,
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	rows, err := c.store.ListConversations(ctx, db.ListConversationsParams{
+		OrganizationID: who.OrganizationID,
+		UserID:         who.UserID,
+		BotID:          botID,
+		Status:         filter.Status,
+		PageLimit:      int32(filter.Limit),
+		PageOffset:     int32(filter.Offset),
+	})
+	return rows, total, err
+}

@@ -1,0 +1,148 @@
+package chat
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/google/uuid"
+
+	"parley/internal/bot"
+	"parley/internal/fault"
+)
+
+// Reply is an answer while it is being written: one growing text, and a signal
+// when it has grown. Each listener keeps a Position of its own, so nothing is
+// queued for anybody and a slow listener costs nothing.
+type Reply struct {
+	RunID          uuid.UUID
+	ConversationID uuid.UUID
+	MessageID      uuid.UUID // the id that the bot's message will have
+
+	mu      sync.Mutex
+	attempt int
+	text    []byte
+	ends    []int // where each delta of the text ends
+	outcome *Outcome
+	grown   chan struct{} // closed, and replaced, when any of the above changes
+}
+
+// Position is how much of a reply a listener has: so many bytes of which attempt.
+type Position struct {
+	Attempt int
+	Offset  int
+}
+
+// Outcome is how a reply ended.
+type Outcome struct {
+	State        string // completed, failed or cancelled
+	FinishReason string // stop, length, cancelled or error
+	Content      string // what is stored, and what the deltas amount to
+	Answer       bot.Answer
+	Err          *fault.Error // why it failed; nil when it did not
+}
+
+func newReply(run, conversation, message uuid.UUID) *Reply {
+	return &Reply{RunID: run, ConversationID: conversation, MessageID: message, attempt: 1, grown: make(chan struct{})}
+}
+
+// Next returns the delta that follows a position and the position after it. An
+// empty delta with a nil outcome means that there is nothing yet: wait for the
+// channel. The outcome comes once all deltas are taken. When the reply has begun
+// anew since, isReset is true and the delta is the whole text so far.
+func (r *Reply) Next(at Position) (delta string, after Position, isReset bool, outcome *Outcome, grown <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if at.Attempt != r.attempt {
+		return string(r.text), Position{r.attempt, len(r.text)}, at.Offset > 0, nil, r.grown
+	}
+	if at.Offset >= len(r.text) {
+		return "", at, false, r.outcome, r.grown
+	}
+	next, _ := slices.BinarySearch(r.ends, at.Offset+1)
+	end := r.ends[next]
+	return string(r.text[at.Offset:end]), Position{r.attempt, end}, false, nil, r.grown
+}
+
+// Beginning is the position of a listener that has nothing yet.
+func (r *Reply) Beginning() Position {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return Position{Attempt: r.attempt}
+}
+
+// grow adds a delta for an attempt; one that has been replaced is not heard.
+func (r *Reply) grow(attempt int, delta string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if attempt != r.attempt || delta == "" || r.outcome != nil {
+		return
+	}
+	r.text = append(r.text, delta...)
+	r.ends = append(r.ends, len(r.text))
+	r.signal()
+}
+
+// restart begins the text anew for another attempt.
+func (r *Reply) restart(attempt int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if attempt == r.attempt {
+		return
+	}
+	r.attempt, r.text, r.ends = attempt, nil, nil
+	r.signal()
+}
+
+// end tells the outcome of an attempt; only the first one counts. A text that grew
+// in another process is filled in.
+func (r *Reply) end(attempt int, outcome *Outcome) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.outcome != nil {
+		return
+	}
+	if string(r.text) != outcome.Content {
+		r.attempt, r.text, r.ends = attempt, []byte(outcome.Content), []int{len(outcome.Content)}
+	}
+	r.outcome = outcome
+	r.signal()
+}
+
+func (r *Reply) written() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return string(r.text)
+}
+
+func (r *Reply) signal() {
+	close(r.grown)
+	r.grown = make(chan struct{})
+}
+
+// liveReplies holds the replies that this process writes or waits for.
+type liveReplies struct {
+	mu    sync.Mutex
+	byRun map[uuid.UUID]*Reply
+}
+
+// add returns the reply of a run, made when new.
+func (l *liveReplies) add(run, conversation, message uuid.UUID) *Reply {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if reply, ok := l.byRun[run]; ok {
+		return reply
+	}
+	if l.byRun == nil {
+		l.byRun = make(map[uuid.UUID]*Reply)
+	}
+	reply := newReply(run, conversation, message)
+	l.byRun[run] = reply
+	return reply
+}
+
+// remove forgets a run's reply; who listens to it keeps it.
+func (l *liveReplies) remove(run uuid.UUID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.byRun, run)
+}

@@ -1,0 +1,67 @@
+package chat
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"parley/internal/fault"
+)
+
+// maxNesting bounds how deep label relations may nest.
+const maxNesting = 10
+
+// checkQueryMetadata checks what a schema cannot say of queryMetadata's known keys
+// (contract, section 5), found at pointer in the request.
+func checkQueryMetadata(pointer string, raw json.RawMessage) error {
+	if raw == nil {
+		return nil
+	}
+	var known struct {
+		KnowledgeBases []struct {
+			HasUserSelectedAll any `json:"has_user_selected_all"`
+		} `json:"knowledge_bases"`
+		LabelRelations map[string]any `json:"label_relations"`
+	}
+	if err := json.Unmarshal(raw, &known); err != nil {
+		return fault.Field(fault.InvalidMessage, pointer, "must be an object with knowledge_bases and label_relations as described")
+	}
+	for i, base := range known.KnowledgeBases {
+		switch base.HasUserSelectedAll {
+		case nil, true, false, "True", "False":
+		default:
+			return fault.Field(fault.InvalidMessage, fmt.Sprintf("%s/knowledge_bases/%d/has_user_selected_all", pointer, i), `must be a boolean, or "True" or "False"`)
+		}
+	}
+	if known.LabelRelations != nil {
+		return checkLabelRelations(pointer+"/label_relations", known.LabelRelations, 1)
+	}
+	return nil
+}
+
+func checkLabelRelations(pointer string, relations map[string]any, depth int) error {
+	if depth > maxNesting {
+		return fault.Field(fault.InvalidMessage, pointer, fmt.Sprintf("must not nest deeper than %d", maxNesting))
+	}
+	switch relations["operator"] {
+	case nil, "AND", "OR":
+	default:
+		return fault.Field(fault.InvalidMessage, pointer+"/operator", "must be AND or OR")
+	}
+	conditions, ok := relations["conditions"].([]any)
+	if !ok && relations["conditions"] != nil {
+		return fault.Field(fault.InvalidMessage, pointer+"/conditions", "must be an array")
+	}
+	for i, condition := range conditions {
+		at := fmt.Sprintf("%s/conditions/%d", pointer, i)
+		switch condition := condition.(type) {
+		case string:
+		case map[string]any:
+			if err := checkLabelRelations(at, condition, depth+1); err != nil {
+				return err
+			}
+		default:
+			return fault.Field(fault.InvalidMessage, at, "must be a label or a nested relation")
+		}
+	}
+	return nil
+}

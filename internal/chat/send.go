@@ -1,0 +1,287 @@
+package chat
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"parley/gen/db"
+	"parley/internal/auth"
+	"parley/internal/fault"
+)
+
+// queueLimit is how many questions may wait behind the one that is being answered.
+const queueLimit = 20
+
+// Who is to answer a message.
+const (
+	replyAlways = "always" // a completion asks for the reply expressly
+	replyAuto   = "auto"   // where the conversation has auto-reply on
+	replyNever  = "never"
+)
+
+// Who speaks, as sender of a message.
+const (
+	byCaller = "" // the conversation's owner as user, anybody else as agent
+	byUser   = "user"
+	byAgent  = "agent"
+)
+
+// NewMessage is a message to be stored. JSON values are stored as they are.
+type NewMessage struct {
+	Content        string
+	Attachments    []NewAttachment
+	Metadata       json.RawMessage
+	ContentPayload json.RawMessage
+	QueryMetadata  json.RawMessage
+	Canvas         json.RawMessage
+	ContactID      *string // who of the contacts speaks; nil: the conversation's
+	Once           *Once
+}
+
+// Once is the Idempotency-Key of a request: what is sent again under the same key
+// with the same body is stored once.
+type Once struct {
+	Scope       string // method and path
+	Key         string
+	RequestHash []byte
+}
+
+// Sent is a stored message.
+type Sent struct {
+	ConversationID uuid.UUID
+	MessageID      uuid.UUID
+	Seq            int64
+	CreatedAt      time.Time
+	RunID          *uuid.UUID // the run that answers it; nil when none does
+	IsReplayed     bool       // an earlier request with the same key stored it
+	Reply          *Reply     // the reply as it grows; nil when none is written, or IsReplayed
+	isRunning      bool       // it is this message's turn to be answered
+}
+
+// Send stores a message of the caller's in a conversation and has the bot answer
+// it in its own time. Blank content needs an attachment.
+func (c *Chat) Send(ctx context.Context, who auth.Principal, conversation string, message NewMessage) (Sent, error) {
+	if err := message.mustSay("/content", "/attachments"); err != nil {
+		return Sent{}, err
+	}
+	return c.send(ctx, who, conversation, message, sending{sender: byCaller, reply: replyAuto, attachments: "/attachments"})
+}
+
+// Post stores a message as the Chatbots family does: incoming from the contact, or
+// outgoing from the staff, which takes the scope agent. One that says nothing is
+// stored and not answered.
+func (c *Chat) Post(ctx context.Context, who auth.Principal, conversation string, isOutgoing bool, message NewMessage) (Sent, error) {
+	how := sending{sender: byUser, reply: replyAuto, attachments: "/attachments"}
+	if isOutgoing {
+		if !who.IsStaff() {
+			return Sent{}, fault.New(fault.Forbidden, "Outgoing messages need the scope agent.")
+		}
+		how.sender = byAgent
+	}
+	if strings.TrimSpace(message.Content) == "" && len(message.Attachments) == 0 && message.Canvas == nil {
+		how.reply = replyNever
+	}
+	if err := checkQueryMetadata("/queryMetadata", message.QueryMetadata); err != nil {
+		return Sent{}, err
+	}
+	return c.send(ctx, who, conversation, message, how)
+}
+
+// Complete stores a question and has the bot answer it at once: in the named
+// conversation, which must be the bot's, or in a new one in the bot's API inbox. It
+// refuses all that can be refused; from then on the reply belongs to the
+// conversation.
+func (c *Chat) Complete(ctx context.Context, who auth.Principal, botRef, conversation string, message NewMessage) (Sent, error) {
+	asked, err := c.bots.Get(ctx, who.OrganizationID, botRef)
+	if err != nil {
+		return Sent{}, err
+	}
+	if err := message.mustSay("/message/content", "/message/attachments"); err != nil {
+		return Sent{}, err
+	}
+	if err := checkQueryMetadata("/message/queryMetadata", message.QueryMetadata); err != nil {
+		return Sent{}, err
+	}
+	how := sending{sender: byUser, reply: replyAlways, botID: &asked.ID, attachments: "/message/attachments"}
+	if conversation != "" {
+		return c.send(ctx, who, conversation, message, how)
+	}
+	prepared, err := c.prepare(ctx, who, newID(), message, how)
+	if err != nil {
+		return Sent{}, err
+	}
+	return c.deliver(prepared, func() (sent Sent, err error) {
+		err = c.store.InTx(ctx, func(q *db.Queries) error {
+			if err := open(ctx, q, who, prepared.SessionID, asked.ID); err != nil {
+				return err
+			}
+			sent, err = execute(ctx, q, who, prepared)
+			return err
+		})
+		return sent, err
+	})
+}
+
+// mustSay refuses a message that says nothing.
+func (m NewMessage) mustSay(content, attachments string) error {
+	if strings.TrimSpace(m.Content) != "" || len(m.Attachments) > 0 {
+		return nil
+	}
+	return fault.Field(fault.InvalidMessage, content, "must not be blank when there are no "+strings.TrimPrefix(attachments, "/"))
+}
+
+// sending is how a message is sent.
+type sending struct {
+	sender      string
+	reply       string
+	botID       *uuid.UUID // the bot whose conversation it must be; nil: any
+	attachments string     // where the request has them
+}
+
+// send stores a message in a conversation that exists.
+func (c *Chat) send(ctx context.Context, who auth.Principal, conversation string, message NewMessage, how sending) (Sent, error) {
+	sessionID, err := parseID(conversation, noConversation)
+	if err != nil {
+		return Sent{}, err
+	}
+	prepared, err := c.prepare(ctx, who, sessionID, message, how)
+	if err != nil {
+		return Sent{}, err
+	}
+	return c.deliver(prepared, func() (Sent, error) {
+		return execute(ctx, c.store.Queries, who, prepared)
+	})
+}
+
+// prepare does all that can be done before the statement: it reads ids and looks
+// up what the message names.
+func (c *Chat) prepare(ctx context.Context, who auth.Principal, session uuid.UUID, message NewMessage, how sending) (db.SendMessageParams, error) {
+	attachments, err := c.attach(ctx, who, how.attachments, message.Attachments)
+	if err != nil {
+		return db.SendMessageParams{}, err
+	}
+	var sender *uuid.UUID
+	if message.ContactID != nil {
+		contact, err := c.contact(ctx, who, "/message/sender", *message.ContactID)
+		if err != nil {
+			return db.SendMessageParams{}, err
+		}
+		sender = &contact.ID
+	}
+	prepared := db.SendMessageParams{
+		OrganizationID: who.OrganizationID,
+		SessionID:      session,
+		UserID:         who.UserID,
+		IsStaff:        who.IsStaff(),
+		Sender:         how.sender,
+		SenderID:       sender,
+		Reply:          how.reply,
+		BotID:          how.botID,
+		QueueLimit:     queueLimit,
+		MessageID:      newID(),
+		RunID:          newID(),
+		ReplyID:        newID(),
+		LeaseSeconds:   leaseSeconds,
+		Content:        message.Content,
+		Metadata:       message.Metadata,
+		ContentPayload: message.ContentPayload,
+		QueryMetadata:  message.QueryMetadata,
+		Canvas:         message.Canvas,
+		Attachments:    attachments,
+	}
+	if message.Once != nil {
+		prepared.Scope, prepared.IdempotencyKey, prepared.RequestHash = message.Once.Scope, &message.Once.Key, message.Once.RequestHash
+	}
+	return prepared, nil
+}
+
+// execute runs the statement and tells what was refused.
+func execute(ctx context.Context, q *db.Queries, who auth.Principal, prepared db.SendMessageParams) (Sent, error) {
+	row, err := q.SendMessage(ctx, prepared)
+	if err != nil {
+		return Sent{}, fault.Say(err, fault.NotFound, noConversation)
+	}
+	switch row.Refused {
+	case "":
+	case "forbidden":
+		return Sent{}, fault.New(fault.Forbidden, "The conversation is somebody else's.")
+	case "queue_full":
+		return Sent{}, &fault.Error{
+			Kind:       fault.Unavailable,
+			Message:    "Too many messages of this conversation wait for their answer; try again when some are answered.",
+			RetryAfter: 2 * time.Second,
+		}
+	default: // another bot's conversation
+		return Sent{}, fault.New(fault.NotFound, "The chatbot has no such conversation.")
+	}
+	if !row.IsSent {
+		return replay(ctx, q, who, prepared)
+	}
+	sent := Sent{ConversationID: prepared.SessionID, MessageID: prepared.MessageID, Seq: row.Seq, CreatedAt: row.CreatedAt}
+	if row.IsAnswered {
+		sent.RunID = &prepared.RunID
+		sent.isRunning = row.RunState == "running"
+	}
+	return sent, nil
+}
+
+// replay answers a request whose Idempotency-Key was used before.
+func replay(ctx context.Context, q *db.Queries, who auth.Principal, prepared db.SendMessageParams) (Sent, error) {
+	used, err := q.GetIdempotencyKey(ctx, db.GetIdempotencyKeyParams{
+		OrganizationID: who.OrganizationID,
+		UserID:         who.UserID,
+		Scope:          prepared.Scope,
+		Key:            *prepared.IdempotencyKey,
+	})
+	if err != nil {
+		return Sent{}, err
+	}
+	if !bytes.Equal(used.RequestHash, prepared.RequestHash) {
+		return Sent{}, fault.New(fault.Unprocessable, "The Idempotency-Key was used with another body.")
+	}
+	stored, err := q.GetMessage(ctx, who.OrganizationID, used.MessageID)
+	if err != nil {
+		return Sent{}, fault.Say(err, fault.NotFound, noMessage)
+	}
+	message := stored.Message
+	return Sent{
+		ConversationID: message.SessionID,
+		MessageID:      message.ID,
+		Seq:            message.Seq,
+		CreatedAt:      message.CreatedAt,
+		RunID:          used.RunID,
+		IsReplayed:     true,
+	}, nil
+}
+
+// deliver runs what stores the message and, after the commit, has it answered. The
+// reply is there before the commit: a queued one may be begun at once by whoever
+// ends the one before it.
+func (c *Chat) deliver(prepared db.SendMessageParams, store func() (Sent, error)) (Sent, error) {
+	reply := c.live.add(prepared.RunID, prepared.SessionID, prepared.ReplyID)
+	sent, err := store()
+	if err != nil || sent.RunID == nil || sent.IsReplayed {
+		c.live.remove(prepared.RunID)
+		return sent, err
+	}
+	sent.Reply = reply
+	if sent.isRunning {
+		c.replies.Go(func() {
+			c.answer(task{
+				organizationID: prepared.OrganizationID,
+				sessionID:      prepared.SessionID,
+				runID:          prepared.RunID,
+				attempt:        1,
+				reply:          reply,
+				question:       prepared.Content,
+				askedAt:        sent.CreatedAt,
+			})
+		})
+	}
+	return sent, nil
+}

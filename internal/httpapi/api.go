@@ -1,0 +1,67 @@
+// Package httpapi is the REST door: the strict server generated from the OpenAPI
+// document, the contract middleware that enforces that document, problem
+// documents, event streams, and the conversions between the document's types and
+// the database's rows.
+package httpapi
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"parley/api"
+	"parley/gen/openapi"
+	"parley/internal/auth"
+	"parley/internal/bot"
+	"parley/internal/chat"
+)
+
+// Config is what the API serves from.
+type Config struct {
+	Auth *auth.Auth
+	Bots *bot.Bots
+	Chat *chat.Chat
+	Log  *slog.Logger
+	// Ready tells whether the service can serve, nil, or why not.
+	Ready func(context.Context) error
+	// Origins are the browser origins that may read answers; `*` is all.
+	Origins []string
+}
+
+// API implements the operations of the document.
+type API struct {
+	Config
+	document []byte // openapi.json
+}
+
+var _ openapi.StrictServerInterface = (*API)(nil)
+
+// New returns the handler of every route. It fails when the document and the code
+// do not go together.
+func New(config Config) (http.Handler, error) {
+	document, err := api.JSON()
+	if err != nil {
+		return nil, err
+	}
+	server := &API{Config: config, document: document}
+	contract, err := newContract(config.Auth)
+	if err != nil {
+		return nil, fmt.Errorf("read the contract: %w", err)
+	}
+
+	e := echo.New()
+	e.HTTPErrorHandler = server.answerError
+	e.Pre(server.observe)
+	if len(config.Origins) > 0 {
+		e.Use(allowOrigins(config.Origins))
+	}
+	options := openapi.RegisterHandlersOptions{OperationMiddlewares: contract.middlewares()}
+	openapi.RegisterHandlersWithOptions(e, openapi.NewStrictHandler(server, nil), options)
+
+	e.GET("/docs", echo.WrapHandler(docs()))
+	e.GET("/docs/*", echo.WrapHandler(docs()))
+	return e, nil
+}

@@ -1,0 +1,175 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+
+	"parley/gen/openapi"
+	"parley/internal/auth"
+	"parley/internal/bot"
+	"parley/internal/fault"
+)
+
+// ListChatbots implements GET /api/chatbots/.
+func (a *API) ListChatbots(ctx context.Context, request openapi.ListChatbotsRequestObject) (openapi.ListChatbotsResponseObject, error) {
+	page := pageOf(request.Params.Page, request.Params.PageSize)
+	rows, count, err := a.Bots.List(ctx, auth.PrincipalOf(ctx).OrganizationID, page.number, page.size)
+	if err != nil {
+		return nil, err
+	}
+	next, previous := page.links(ctx, count)
+	return openapi.ListChatbots200JSONResponse{Count: count, Next: next, Previous: previous, Results: each(rows, toAPIChatbot)}, nil
+}
+
+// CreateChatbot implements POST /api/chatbots/.
+func (a *API) CreateChatbot(ctx context.Context, request openapi.CreateChatbotRequestObject) (openapi.CreateChatbotResponseObject, error) {
+	made, err := a.Bots.Create(ctx, auth.PrincipalOf(ctx).OrganizationID, bot.NewBot{
+		Name:              request.Body.Name,
+		Slug:              deref(request.Body.Slug),
+		Description:       deref(request.Body.Description),
+		Engine:            string(deref(request.Body.Engine)),
+		Instructions:      deref(request.Body.Instructions),
+		Greeting:          deref(request.Body.Greeting),
+		UnanswerableReply: deref(request.Body.UnanswerableReply),
+		IsDefault:         deref(request.Body.IsDefault),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return openapi.CreateChatbot201JSONResponse(toAPIChatbot(made)), nil
+}
+
+// GetChatbot implements GET /api/chatbots/{chatbotId}/.
+func (a *API) GetChatbot(ctx context.Context, request openapi.GetChatbotRequestObject) (openapi.GetChatbotResponseObject, error) {
+	found, err := a.Bots.Get(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID)
+	if err != nil {
+		return nil, err
+	}
+	return openapi.GetChatbot200JSONResponse(toAPIChatbot(found)), nil
+}
+
+// UpdateChatbot implements PATCH /api/chatbots/{chatbotId}/.
+func (a *API) UpdateChatbot(ctx context.Context, request openapi.UpdateChatbotRequestObject) (openapi.UpdateChatbotResponseObject, error) {
+	changed, err := a.Bots.Update(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, bot.BotChange{
+		Name:              request.Body.Name,
+		Slug:              request.Body.Slug,
+		Description:       request.Body.Description,
+		Engine:            (*string)(request.Body.Engine),
+		Instructions:      request.Body.Instructions,
+		Greeting:          request.Body.Greeting,
+		UnanswerableReply: request.Body.UnanswerableReply,
+		IsDefault:         request.Body.IsDefault,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return openapi.UpdateChatbot200JSONResponse(toAPIChatbot(changed)), nil
+}
+
+// DeleteChatbot implements DELETE /api/chatbots/{chatbotId}/.
+func (a *API) DeleteChatbot(ctx context.Context, request openapi.DeleteChatbotRequestObject) (openapi.DeleteChatbotResponseObject, error) {
+	err := a.Bots.Delete(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID)
+	return openapi.DeleteChatbot204Response{}, err
+}
+
+// ListFaqs implements GET /api/chatbots/{chatbotId}/faqs/.
+func (a *API) ListFaqs(ctx context.Context, request openapi.ListFaqsRequestObject) (openapi.ListFaqsResponseObject, error) {
+	page := pageOf(request.Params.Page, request.Params.PageSize)
+	rows, count, err := a.Bots.ListFAQs(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, page.number, page.size)
+	if err != nil {
+		return nil, err
+	}
+	next, previous := page.links(ctx, count)
+	return openapi.ListFaqs200JSONResponse{Count: count, Next: next, Previous: previous, Results: each(rows, toAPIFaq)}, nil
+}
+
+// CreateFaq implements POST /api/chatbots/{chatbotId}/faqs/.
+func (a *API) CreateFaq(ctx context.Context, request openapi.CreateFaqRequestObject) (openapi.CreateFaqResponseObject, error) {
+	made, err := a.Bots.CreateFAQ(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, bot.NewFAQ{
+		Question: request.Body.Question,
+		Answer:   request.Body.Answer,
+		Labels:   deref(request.Body.Labels),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return openapi.CreateFaq201JSONResponse(toAPIFaq(made)), nil
+}
+
+// GetFaq implements GET /api/chatbots/{chatbotId}/faqs/{faqId}/.
+func (a *API) GetFaq(ctx context.Context, request openapi.GetFaqRequestObject) (openapi.GetFaqResponseObject, error) {
+	found, err := a.Bots.GetFAQ(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, request.FaqID)
+	if err != nil {
+		return nil, err
+	}
+	return openapi.GetFaq200JSONResponse(toAPIFaq(found)), nil
+}
+
+// UpdateFaq implements PATCH /api/chatbots/{chatbotId}/faqs/{faqId}/.
+func (a *API) UpdateFaq(ctx context.Context, request openapi.UpdateFaqRequestObject) (openapi.UpdateFaqResponseObject, error) {
+	changed, err := a.Bots.UpdateFAQ(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, request.FaqID, bot.FAQChange{
+		Question: request.Body.Question,
+		Answer:   request.Body.Answer,
+		Labels:   request.Body.Labels,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return openapi.UpdateFaq200JSONResponse(toAPIFaq(changed)), nil
+}
+
+// DeleteFaq implements DELETE /api/chatbots/{chatbotId}/faqs/{faqId}/.
+func (a *API) DeleteFaq(ctx context.Context, request openapi.DeleteFaqRequestObject) (openapi.DeleteFaqResponseObject, error) {
+	err := a.Bots.DeleteFAQ(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, request.FaqID)
+	return openapi.DeleteFaq204Response{}, err
+}
+
+// ImportFaqs implements POST /api/chatbots/{chatbotId}/faqs/import/.
+func (a *API) ImportFaqs(ctx context.Context, request openapi.ImportFaqsRequestObject) (openapi.ImportFaqsResponseObject, error) {
+	file, err := readUpload(request)
+	if err != nil {
+		return nil, err
+	}
+	imported, err := a.Bots.ImportFAQs(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, file)
+	if err != nil {
+		return nil, err
+	}
+	return openapi.ImportFaqs200JSONResponse{
+		Created: imported.Created,
+		Updated: imported.Updated,
+		Skipped: imported.Skipped,
+		Errors: each(imported.Errors, func(one bot.ImportError) openapi.FaqImportError {
+			return openapi.FaqImportError{Row: one.Row, Detail: one.Detail}
+		}),
+	}, nil
+}
+
+// readUpload reads the field `file` of an upload; http.MaxBytesReader bounds it.
+func readUpload(request openapi.ImportFaqsRequestObject) ([]byte, error) {
+	for {
+		part, err := request.Body.NextPart()
+		if err == io.EOF { //nolint:errorlint // the reader returns it as it is
+			return nil, fault.Field(fault.InvalidRequest, "/file", "is missing")
+		}
+		if err != nil {
+			return nil, brokenUpload(err)
+		}
+		if part.FormName() != "file" {
+			continue
+		}
+		file, err := io.ReadAll(part)
+		if err != nil {
+			return nil, brokenUpload(err)
+		}
+		return file, nil
+	}
+}
+
+func brokenUpload(err error) error {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return err
+	}
+	return fault.Wrap(fault.InvalidRequest, "The upload is broken off or is no multipart form.", err)
+}

@@ -1,0 +1,362 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/labstack/echo/v4"
+
+	"parley/api"
+	"parley/internal/auth"
+	"parley/internal/fault"
+)
+
+const (
+	maxJSON   = 1 << 20
+	maxUpload = 32 << 20
+)
+
+// contract enforces the document, operation by operation, before a handler runs:
+// authenticate, scope, size, media type, schema. What it needs to know of an
+// operation is read from the document once.
+type contract struct {
+	auth       *auth.Auth
+	document   *openapi3.T
+	operations []*operation
+}
+
+type operation struct {
+	id            string
+	isPublic      bool
+	scopes        []auth.Scope // one of these is needed; none: any key will do
+	messageFields []string     // pointers; a mistake in or under them is invalid_message
+	isJSON        bool         // takes a JSON body
+	isUpload      bool         // takes a multipart body
+	route         *routers.Route
+}
+
+func newContract(auth *auth.Auth) (*contract, error) {
+	document, err := api.Load()
+	if err != nil {
+		return nil, err
+	}
+	c := &contract{auth: auth, document: document}
+	for path, item := range document.Paths.Map() {
+		for method, op := range item.Operations() {
+			made, err := c.operation(method, path, item, op)
+			if err != nil {
+				return nil, fmt.Errorf("%s %s: %w", method, path, err)
+			}
+			c.operations = append(c.operations, made)
+		}
+	}
+	return c, nil
+}
+
+func (c *contract) operation(method, path string, item *openapi3.PathItem, op *openapi3.Operation) (*operation, error) {
+	made := &operation{
+		id:       op.OperationID,
+		isPublic: op.Security != nil && len(*op.Security) == 0,
+		route:    &routers.Route{Spec: c.document, Path: path, PathItem: item, Method: method, Operation: op},
+	}
+	if err := extension(op, "x-scopes", &made.scopes); err != nil {
+		return nil, err
+	}
+	if err := extension(op, "x-message-fields", &made.messageFields); err != nil {
+		return nil, err
+	}
+	if op.RequestBody != nil {
+		content := op.RequestBody.Value.Content
+		made.isJSON = content["application/json"] != nil
+		made.isUpload = content["multipart/form-data"] != nil
+	}
+	return made, nil
+}
+
+// extension reads an x- field of an operation; absent, into is left as it is.
+func extension(op *openapi3.Operation, name string, into any) error {
+	raw, err := json.Marshal(op.Extensions[name])
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(raw, into)
+}
+
+// middlewares returns the contract of each operation, by operationId.
+func (c *contract) middlewares() map[string][]echo.MiddlewareFunc {
+	all := make(map[string][]echo.MiddlewareFunc, len(c.operations))
+	for _, op := range c.operations {
+		all[op.id] = []echo.MiddlewareFunc{func(next echo.HandlerFunc) echo.HandlerFunc {
+			return func(ec echo.Context) error {
+				if err := c.enforce(ec, op); err != nil {
+					return err
+				}
+				return next(ec)
+			}
+		}}
+	}
+	return all
+}
+
+// call is what handlers want to know of the request beyond its typed form.
+type call struct {
+	url      *url.URL // absolute, as the caller wrote it
+	scope    string   // method and path, which scope an Idempotency-Key
+	bodyHash []byte   // SHA-256 of the body's bytes
+}
+
+type callKey struct{}
+
+// callOf returns what the contract middleware noted of the request.
+func callOf(ctx context.Context) call {
+	noted, _ := ctx.Value(callKey{}).(call)
+	return noted
+}
+
+// enforce refuses a request that does not keep the contract; what it lets through
+// carries the principal and the call in its context.
+func (c *contract) enforce(ec echo.Context, op *operation) error {
+	r := ec.Request()
+	ctx := r.Context()
+	if !op.isPublic {
+		who, err := c.auth.Authenticate(ctx, r.Header.Get("Authorization"))
+		if err != nil {
+			return err
+		}
+		if len(op.scopes) > 0 && !slices.ContainsFunc(op.scopes, who.Has) {
+			return fault.New(fault.Forbidden, fmt.Sprintf("The API key lacks the scope that this takes: %s.", join(op.scopes)))
+		}
+		ctx = auth.WithPrincipal(ctx, who)
+	}
+	noted := call{url: absoluteURL(ec), scope: r.Method + " " + r.URL.Path}
+	if err := checkQuery(r.URL); err != nil {
+		return err
+	}
+	switch {
+	case op.isJSON:
+		body, err := readJSON(r)
+		if err != nil {
+			return err
+		}
+		hash := sha256.Sum256(body)
+		noted.bodyHash = hash[:]
+		if body, err = cleanJSON(body); err != nil {
+			return err
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		r.ContentLength = int64(len(body))
+	case op.isUpload:
+		if err := checkMediaType(r, "multipart/form-data"); err != nil {
+			return err
+		}
+		if r.ContentLength > maxUpload {
+			return tooLarge("The upload may have 32 MiB.")
+		}
+		r.Body = http.MaxBytesReader(ec.Response(), r.Body, maxUpload)
+	}
+	r = r.WithContext(context.WithValue(ctx, callKey{}, noted))
+	if err := op.validate(r, ec); err != nil {
+		return err
+	}
+	ec.SetRequest(r)
+	return nil
+}
+
+// validate holds the request against the operation's schemas. Uploads are checked
+// as they are read: validating them here would hold them in memory.
+func (op *operation) validate(r *http.Request, ec echo.Context) error {
+	params := make(map[string]string, len(ec.ParamNames()))
+	for _, name := range ec.ParamNames() {
+		params[name] = ec.Param(name)
+	}
+	err := openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
+		Request:    r,
+		PathParams: params,
+		Route:      op.route,
+		Options: &openapi3filter.Options{
+			MultiError:         true,
+			ExcludeRequestBody: !op.isJSON,
+			AuthenticationFunc: openapi3filter.NoopAuthenticationFunc,
+			// The handler gets what was validated, not a second reading of the
+			// bytes in which "Content" would stand for "content".
+			KeepValidatedValue: true,
+		},
+	})
+	if err != nil {
+		return op.invalid(err)
+	}
+	return nil
+}
+
+// invalid turns the validator's errors into one fault with an item for each.
+func (op *operation) invalid(err error) error {
+	found := &fault.Error{Kind: fault.InvalidRequest, Err: err}
+	op.collect(err, openapi3filter.RequestError{}, found)
+	slices.SortStableFunc(found.Items, func(a, b fault.Item) int { return strings.Compare(a.Pointer+a.Parameter, b.Pointer+b.Parameter) })
+	if found.Message == "" {
+		found.Message = "The request is not valid."
+		if len(found.Items) > 0 {
+			first := found.Items[0]
+			found.Message = fmt.Sprintf("The request is not valid: %s %s.", orBody(first.Pointer+first.Parameter), first.Detail)
+		}
+	}
+	return found
+}
+
+func orBody(where string) string {
+	if where == "" {
+		return "the body"
+	}
+	return where
+}
+
+func (op *operation) collect(err error, within openapi3filter.RequestError, found *fault.Error) {
+	switch e := err.(type) { //nolint:errorlint // the validator's errors are a tree, walked node by node
+	case openapi3.MultiError:
+		for _, one := range e {
+			op.collect(one, within, found)
+		}
+	case *openapi3filter.RequestError:
+		if e.Err != nil {
+			op.collect(e.Err, *e, found)
+			return
+		}
+		found.Items = append(found.Items, itemOf(*e, "", "is not valid"))
+	case *openapi3.SchemaError:
+		pointer := pointerOf(e.JSONPointer())
+		item := itemOf(within, pointer, detailOf(e))
+		found.Items = append(found.Items, item)
+		if item.In != "body" || !op.isMessageField(pointer) {
+			return
+		}
+		if found.Kind == fault.InvalidRequest {
+			found.Kind = fault.InvalidMessage
+		}
+		if e.SchemaField == "maxLength" && *e.Schema.MaxLength == maxContent {
+			found.Kind, found.Message = fault.TooLarge, "A message may have 32,768 characters."
+		}
+	default:
+		detail := "is not valid"
+		switch {
+		case errors.Is(err, openapi3filter.ErrInvalidRequired):
+			detail = "is missing"
+		case errors.Is(err, openapi3filter.ErrInvalidEmptyValue):
+			detail = "must not be empty"
+		case within.Parameter != nil && within.Parameter.Schema != nil:
+			detail = "must be of type " + strings.Join(within.Parameter.Schema.Value.Type.Slice(), " or ")
+		}
+		found.Items = append(found.Items, itemOf(within, "", detail))
+	}
+}
+
+// maxContent is the length of a message's content, in characters.
+const maxContent = 32768
+
+func (op *operation) isMessageField(pointer string) bool {
+	return slices.ContainsFunc(op.messageFields, func(field string) bool {
+		return pointer == field || strings.HasPrefix(pointer, field+"/")
+	})
+}
+
+func itemOf(within openapi3filter.RequestError, pointer, detail string) fault.Item {
+	if within.Parameter != nil {
+		return fault.Item{In: within.Parameter.In, Parameter: within.Parameter.Name, Detail: detail}
+	}
+	return fault.Item{In: "body", Pointer: pointer, Detail: detail}
+}
+
+var escapePointer = strings.NewReplacer("~", "~0", "/", "~1")
+
+func pointerOf(path []string) string {
+	var pointer strings.Builder
+	for _, part := range path {
+		pointer.WriteString("/" + escapePointer.Replace(part))
+	}
+	return pointer.String()
+}
+
+// detailOf says what a value should have been.
+func detailOf(e *openapi3.SchemaError) string {
+	switch e.SchemaField {
+	case "required":
+		return "is missing"
+	case "type":
+		return "must be of type " + strings.Join(e.Schema.Type.Slice(), " or ")
+	case "nullable":
+		return "must not be null"
+	case "enum":
+		return "must be one of " + join(e.Schema.Enum)
+	case "minimum":
+		return fmt.Sprintf("must be at least %v", *e.Schema.Min)
+	case "maximum":
+		return fmt.Sprintf("must be at most %v", *e.Schema.Max)
+	case "minLength":
+		return fmt.Sprintf("must have at least %d characters", e.Schema.MinLength)
+	case "maxLength":
+		return fmt.Sprintf("must have at most %d characters", *e.Schema.MaxLength)
+	case "minItems":
+		return fmt.Sprintf("must have at least %d items", e.Schema.MinItems)
+	case "maxItems":
+		return fmt.Sprintf("must have at most %d items", *e.Schema.MaxItems)
+	case "format":
+		return "must be a " + e.Schema.Format
+	case "pattern":
+		return "must match " + e.Schema.Pattern
+	}
+	return "is not valid"
+}
+
+func join[T any](list []T) string {
+	texts := make([]string, len(list))
+	for i, one := range list {
+		texts[i] = fmt.Sprint(one)
+	}
+	return strings.Join(texts, ", ")
+}
+
+// checkQuery refuses text that PostgreSQL cannot hold.
+func checkQuery(address *url.URL) error {
+	query, err := url.ParseQuery(address.RawQuery)
+	if err != nil {
+		return fault.Wrap(fault.InvalidRequest, "The query is not encoded as it should be.", err)
+	}
+	for name, values := range query {
+		for _, value := range values {
+			if !utf8.ValidString(value) || strings.ContainsRune(value, 0) {
+				return fault.Parameter(strings.ToValidUTF8(name, "\uFFFD"), "must be UTF-8 without NUL")
+			}
+		}
+	}
+	return nil
+}
+
+func checkMediaType(r *http.Request, wanted string) error {
+	found, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || found != wanted {
+		return fault.New(fault.UnsupportedMediaType, "The body must be of the content type "+wanted+".")
+	}
+	return nil
+}
+
+func tooLarge(message string) error { return fault.New(fault.TooLarge, message) }
+
+// absoluteURL is the address that the caller used, as far as the server can know.
+func absoluteURL(ec echo.Context) *url.URL {
+	address := *ec.Request().URL
+	address.Scheme, address.Host = ec.Scheme(), ec.Request().Host
+	return &address
+}

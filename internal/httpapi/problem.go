@@ -1,0 +1,171 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"parley/gen/openapi"
+	"parley/internal/fault"
+)
+
+// kind is what the contract says of a kind of failure.
+type kind struct {
+	status      int
+	title       string
+	description string
+	isRetryable bool
+}
+
+// kinds is the one table of failures: what each answers with, and what
+// GET /problems/{code} says of it.
+var kinds = map[fault.Kind]kind{
+	fault.InvalidMessage:       {400, "Invalid message", "Something in the message's own fields is malformed; errors has an entry for each mistake.", false},
+	fault.InvalidRequest:       {400, "Invalid request", "The body or a parameter is malformed; errors has an entry for each mistake.", false},
+	fault.Unauthorized:         {401, "Unauthorized", "No API key was sent, or it is unknown, revoked or expired.", false},
+	fault.Forbidden:            {403, "Forbidden", "The API key lacks a scope, or the conversation is somebody else's.", false},
+	fault.NotFound:             {404, "Not found", "What was asked for does not exist, or not for this organization.", false},
+	fault.MethodNotAllowed:     {405, "Method not allowed", "The path exists, the method does not; Allow lists those that do.", false},
+	fault.Conflict:             {409, "Conflict", "The request does not go with what is there; detail says why.", false},
+	fault.TooLarge:             {413, "Too large", "The body, the upload or the message is over its limit.", false},
+	fault.UnsupportedMediaType: {415, "Unsupported media type", "The body is not of the content type that the operation takes.", false},
+	fault.Unprocessable:        {422, "Unprocessable", "The Idempotency-Key was used before with another body.", false},
+	fault.RateLimited:          {429, "Rate limited", "Too many requests; try again after Retry-After seconds.", true},
+	fault.Internal:             {500, "Internal error", "The server made a mistake; request_id finds it in the server's log.", true},
+	fault.UpstreamFailed:       {502, "Upstream failed", "The model behind the bot failed.", true},
+	fault.Unavailable:          {503, "Unavailable", "The service cannot do this at the moment; try again after Retry-After seconds.", true},
+	fault.Timeout:              {504, "Timeout", "The answer took too long.", true},
+}
+
+// statusClientGone is what the log says of a request whose caller has left.
+const statusClientGone = 499
+
+// answerError turns whatever went wrong into a problem document. It is the one
+// place that does, for every route.
+func (a *API) answerError(err error, ec echo.Context) {
+	told := faultOf(err, ec)
+	request := ec.Request()
+	level := slog.LevelInfo
+	if told.Kind == fault.Internal {
+		level = slog.LevelError
+	}
+	isGone := errors.Is(err, context.Canceled) && request.Context().Err() != nil
+	if isGone {
+		level = slog.LevelInfo
+	}
+	a.Log.Log(request.Context(), level, "request failed", "request_id", requestID(ec), "error", err)
+	if ec.Response().Committed {
+		return
+	}
+	if isGone {
+		ec.Response().Status = statusClientGone
+		return
+	}
+	writeProblem(ec, told)
+	drain(ec)
+}
+
+// faultOf finds the fault in an error: the domain's own, or one of Echo's.
+func faultOf(err error, ec echo.Context) *fault.Error {
+	if told, ok := errors.AsType[*fault.Error](err); ok {
+		return told
+	}
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return fault.Wrap(fault.TooLarge, "The upload may have 32 MiB.", err)
+	}
+	if routed, ok := errors.AsType[*echo.HTTPError](err); ok {
+		switch routed.Code {
+		case http.StatusNotFound:
+			return fault.Wrap(fault.NotFound, "There is nothing at this path.", err)
+		case http.StatusMethodNotAllowed:
+			return fault.Wrap(fault.MethodNotAllowed, "This path does not take "+ec.Request().Method+".", err)
+		case http.StatusBadRequest:
+			return fault.Wrap(fault.InvalidRequest, "The request is not valid.", err)
+		case http.StatusUnsupportedMediaType:
+			return fault.Wrap(fault.UnsupportedMediaType, "The body is of a content type that this does not take.", err)
+		}
+	}
+	return fault.Wrap(fault.Internal, "The server made a mistake. It has been noted.", err)
+}
+
+// problemOf is the problem document of a fault.
+func problemOf(told *fault.Error, id string) openapi.Problem {
+	about := kinds[told.Kind]
+	problem := openapi.Problem{
+		Type:      "/problems/" + string(told.Kind),
+		Title:     about.title,
+		Status:    about.status,
+		Detail:    told.Message,
+		Error:     openapi.ProblemCode(told.Kind),
+		RequestID: id,
+		Retryable: about.isRetryable,
+	}
+	if len(told.Items) > 0 {
+		items := make([]openapi.ProblemItem, len(told.Items))
+		for i, item := range told.Items {
+			items[i] = openapi.ProblemItem{In: openapi.ProblemItemIn(item.In), Detail: item.Detail}
+			if item.In == "body" {
+				items[i].Pointer = &item.Pointer
+			} else {
+				items[i].Parameter = &item.Parameter
+			}
+		}
+		problem.Errors = &items
+	}
+	if told.RetryAfter > 0 {
+		problem.RetryAfter = new(seconds(told.RetryAfter))
+	}
+	return problem
+}
+
+// seconds rounds up: after so many whole seconds the next try may succeed.
+func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
+
+func writeProblem(ec echo.Context, told *fault.Error) {
+	problem := problemOf(told, requestID(ec))
+	header := ec.Response().Header()
+	if told.Kind == fault.Unauthorized {
+		header.Set("WWW-Authenticate", `Bearer realm="parley", Api-Key realm="parley"`)
+	}
+	if problem.RetryAfter != nil {
+		header.Set("Retry-After", strconv.Itoa(*problem.RetryAfter))
+	}
+	header.Set("Content-Type", "application/problem+json")
+	ec.Response().WriteHeader(problem.Status)
+	if ec.Request().Method == http.MethodHead {
+		return
+	}
+	encoder := json.NewEncoder(ec.Response())
+	encoder.SetEscapeHTML(false)
+	// A caller that cannot be written to has left.
+	_ = encoder.Encode(problem)
+}
+
+const (
+	// maxDrain is how much of a refused body is still read: an ordinary client sends
+	// all of it before it looks at the answer.
+	maxDrain  = 48 << 20
+	drainTime = 3 * time.Second
+)
+
+// drain reads some of what the caller is still sending.
+func drain(ec echo.Context) {
+	request := ec.Request()
+	if request.Body == nil || request.Body == http.NoBody || request.Header.Get("Expect") != "" {
+		return
+	}
+	controller := http.NewResponseController(ec.Response())
+	// What follows is a courtesy: where it cannot be done the connection just ends.
+	_ = controller.Flush()
+	_ = controller.SetReadDeadline(time.Now().Add(drainTime))
+	_, _ = io.CopyN(io.Discard, request.Body, maxDrain)
+	_ = controller.SetReadDeadline(time.Time{})
+}

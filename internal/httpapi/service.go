@@ -1,0 +1,75 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/swaggest/swgui"
+	"github.com/swaggest/swgui/v5emb"
+
+	"parley/api"
+	"parley/gen/openapi"
+	"parley/internal/fault"
+)
+
+// GetProblem implements GET /problems/{code}.
+func (a *API) GetProblem(_ context.Context, request openapi.GetProblemRequestObject) (openapi.GetProblemResponseObject, error) {
+	about, ok := kinds[fault.Kind(request.Code)]
+	if !ok {
+		return nil, fault.New(fault.NotFound, "There is no such problem.")
+	}
+	return openapi.GetProblem200JSONResponse{
+		Code:        openapi.ProblemCode(request.Code),
+		Title:       about.title,
+		Status:      about.status,
+		Description: about.description,
+		Retryable:   about.isRetryable,
+	}, nil
+}
+
+// GetOpenapiYaml implements GET /openapi.yaml.
+func (a *API) GetOpenapiYaml(context.Context, openapi.GetOpenapiYamlRequestObject) (openapi.GetOpenapiYamlResponseObject, error) {
+	return openapi.GetOpenapiYaml200ApplicationYamlResponse{Body: bytes.NewReader(api.YAML), ContentLength: int64(len(api.YAML))}, nil
+}
+
+// document is an answer that is written as it is.
+type document []byte
+
+// VisitGetOpenapiJSONResponse writes the document.
+func (d document) VisitGetOpenapiJSONResponse(w http.ResponseWriter) error {
+	w.Header().Set("Content-Type", "application/json")
+	_, err := w.Write(d)
+	return err
+}
+
+// GetOpenapiJSON implements GET /openapi.json.
+func (a *API) GetOpenapiJSON(context.Context, openapi.GetOpenapiJSONRequestObject) (openapi.GetOpenapiJSONResponseObject, error) {
+	return document(a.document), nil
+}
+
+// docs is the reference page with its scripts and styles, at /docs and below.
+func docs() http.Handler {
+	// Every operation is listed, none unfolded.
+	settings := map[string]string{"docExpansion": `"list"`, "defaultModelsExpandDepth": "0"}
+	return v5emb.NewWithConfig(swgui.Config{SettingsUI: settings})("Parley", "/openapi.json", "/docs")
+}
+
+// readyTime bounds the look at the database.
+const readyTime = 2 * time.Second
+
+// GetHealth implements GET /healthz.
+func (a *API) GetHealth(context.Context, openapi.GetHealthRequestObject) (openapi.GetHealthResponseObject, error) {
+	return openapi.GetHealth200JSONResponse{Status: openapi.HealthStatusOk}, nil
+}
+
+// GetReadiness implements GET /readyz.
+func (a *API) GetReadiness(ctx context.Context, _ openapi.GetReadinessRequestObject) (openapi.GetReadinessResponseObject, error) {
+	ctx, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	if err := a.Ready(ctx); err != nil {
+		return nil, &fault.Error{Kind: fault.Unavailable, Message: "The service is not ready.", RetryAfter: time.Second, Err: err}
+	}
+	return openapi.GetReadiness200JSONResponse{Status: openapi.HealthStatusOk}, nil
+}

@@ -1,0 +1,167 @@
+package internal_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "parley"
+
+// everything is the edge's privilege: it puts the others together.
+const everything = "*"
+
+// rooms is the map of the project: each package and what of ours it may import. Arrows go
+// edge → domain → store → generated. A change here is a decision about the architecture: the same commit
+// changes ARCHITECTURE.md and says why. Tests may import more.
+var rooms = map[string][]string{
+	"cmd/server": {everything},
+	"bench":      {everything},
+
+	"internal/httpapi": {
+		"api", "internal/auth", "internal/bot", "internal/chat", "internal/records", "internal/ratelimit",
+		"internal/store", "internal/fault", "gen/openapi", "gen/db",
+	},
+	"internal/wsapi": {
+		"internal/auth", "internal/chat", "internal/realtime", "internal/ratelimit", "internal/fault", "gen/openapi",
+	},
+
+	"internal/chat": {
+		"internal/auth", "internal/bot", "internal/realtime", "internal/store", "internal/fault", "gen/db",
+	},
+	"internal/records":   {"internal/auth", "internal/store", "internal/xlsx", "internal/fault", "gen/db"},
+	"internal/auth":      {"internal/store", "internal/fault", "gen/db"},
+	"internal/bot":       {"internal/store", "internal/fault", "gen/db"},
+	"internal/ratelimit": {"internal/fault"},
+
+	"internal/store":    {"db", "internal/fault", "gen/db"},
+	"internal/realtime": {},
+	"internal/xlsx":     {},
+	"internal/localpg":  {},
+	"internal/fault":    {},
+	"internal/dbtest":   {"db", "internal/store", "internal/localpg"},
+
+	"api":         {},
+	"db":          {},
+	"gen/openapi": {},
+	"gen/client":  {},
+	"gen/db":      {},
+}
+
+// libraries names the packages that alone may import a library, so that replacing it stays one room's affair.
+var libraries = map[string][]string{
+	"github.com/labstack/echo":  {"internal/httpapi", "gen/openapi"},
+	"github.com/redis/go-redis": {"internal/realtime", "internal/ratelimit"},
+}
+
+// vague are names that say what a package is made of, not what it is for.
+var vague = []string{"util", "utils", "common", "models", "types", "helpers"}
+
+// TestLayout reads the sources themselves instead of asking the go command: files behind build tags count too,
+// and the test cache notices every change.
+func TestLayout(t *testing.T) {
+	t.Parallel()
+	for room, p := range packages(t) {
+		allowed, known := rooms[room]
+		if !known {
+			t.Errorf("%s is not on the map: give it a line in rooms and in ARCHITECTURE.md", room)
+		}
+		if slices.Contains(vague, path.Base(room)) || slices.Contains(vague, p.name) {
+			t.Errorf("%s: name the package for what it gives, or put the code beside its user", room)
+		}
+		if !p.documented && !strings.HasPrefix(room, "gen/") {
+			t.Errorf("%s has no package comment", room)
+		}
+		for imported, file := range p.imports {
+			if ours, ok := strings.CutPrefix(imported, module+"/"); ok {
+				if !slices.Contains(allowed, ours) && !slices.Contains(allowed, everything) {
+					t.Errorf("%s: %s may not import %s", file, room, ours)
+				}
+			}
+			for library, users := range libraries {
+				if strings.HasPrefix(imported, library) && !slices.Contains(users, room) {
+					t.Errorf("%s: only %s may import %s", file, strings.Join(users, " and "), library)
+				}
+			}
+		}
+	}
+}
+
+type pkg struct {
+	name       string
+	documented bool
+	imports    map[string]string // import path → a file that imports it
+}
+
+// packages finds every package of the module by its directory, test files left out.
+func packages(t *testing.T) map[string]*pkg {
+	t.Helper()
+	root := os.DirFS("..")
+	found := map[string]*pkg{}
+	err := fs.WalkDir(root, ".", func(file string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			if notOurs(root, file) {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if filepath.Ext(file) != ".go" || strings.HasSuffix(file, "_test.go") {
+			return nil
+		}
+		source, err := fs.ReadFile(root, file)
+		if err != nil {
+			return err
+		}
+		syntax, err := parser.ParseFile(token.NewFileSet(), file, source, parser.ImportsOnly|parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		room := path.Dir(file)
+		if found[room] == nil {
+			found[room] = &pkg{name: syntax.Name.Name, imports: map[string]string{}}
+		}
+		found[room].add(file, syntax)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// notOurs reports the directories that the go command passes over, and other modules.
+func notOurs(root fs.FS, dir string) bool {
+	if dir == "." {
+		return false
+	}
+	base := path.Base(dir)
+	if base == "testdata" || base == "vendor" || base == "node_modules" || strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_") {
+		return true
+	}
+	_, err := fs.Stat(root, path.Join(dir, "go.mod"))
+	return err == nil
+}
+
+func (p *pkg) add(file string, syntax *ast.File) {
+	comment := syntax.Doc.Text()
+	if strings.HasPrefix(comment, "Package "+p.name+" ") || p.name == "main" && comment != "" {
+		p.documented = true
+	}
+	for _, spec := range syntax.Imports {
+		imported, err := strconv.Unquote(spec.Path.Value)
+		if err == nil {
+			p.imports[imported] = file
+		}
+	}
+}

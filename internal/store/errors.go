@@ -1,0 +1,87 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"parley/internal/fault"
+)
+
+// maxRetries is how often a statement or transaction that lost a race inside
+// PostgreSQL is run again.
+const maxRetries = 3
+
+// sentences tells, for each named constraint that a caller can run into, what it
+// means to the caller.
+var sentences = map[string]string{
+	"bots_slug_key":          "Another chatbot has this slug.",
+	"bots_one_default":       "Another chatbot became the default at the same time.",
+	"organizations_name_key": "There is an organization of this name.",
+	"contacts_source_id_key": "The inbox has a contact with this source id.",
+	"users_name_key":         "There is a user of this name.",
+}
+
+// translate turns an error of pgx into a fault where the caller may hear of it;
+// what is a fault already, or no error of the database, is returned as it is.
+func translate(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*fault.Error](err); ok {
+		return err
+	}
+	if errors.Is(err, pgx.ErrNoRows) {
+		return fault.Wrap(fault.NotFound, "It does not exist.", err)
+	}
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return translateCode(pg, err)
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	_, refused := errors.AsType[*pgconn.ConnectError](err)
+	_, broken := errors.AsType[net.Error](err)
+	if refused || broken || pgconn.SafeToRetry(err) {
+		return unavailable(err)
+	}
+	return err
+}
+
+// translateCode goes by the SQLSTATE (PostgreSQL manual, appendix A).
+func translateCode(pg *pgconn.PgError, err error) error {
+	switch {
+	case pg.Code == "23505", pg.Code == "23P01": // unique or exclusion constraint
+		if sentence, ok := sentences[pg.ConstraintName]; ok {
+			return fault.Wrap(fault.Conflict, sentence, err)
+		}
+		return err
+	case pg.Code == "23503": // foreign key: what it refers to has just been deleted
+		return fault.Wrap(fault.NotFound, "What the request refers to no longer exists.", err)
+	case strings.HasPrefix(pg.Code, "22"), strings.HasPrefix(pg.Code, "54"): // a value that cannot be stored
+		return fault.Wrap(fault.InvalidRequest, "The request holds a value that cannot be stored.", err)
+	case pg.Code == "57014": // statement timeout
+		return fault.Wrap(fault.Timeout, "The database took too long.", err)
+	case pg.Code == "55P03", lostRace(err), // lock timeout, deadlock
+		strings.HasPrefix(pg.Code, "53"), strings.HasPrefix(pg.Code, "57P"), // out of resources, stopping
+		strings.HasPrefix(pg.Code, "08"): // connection
+		return unavailable(err)
+	}
+	return err
+}
+
+func unavailable(err error) error {
+	return &fault.Error{Kind: fault.Unavailable, Message: "The database cannot be reached at the moment.", RetryAfter: time.Second, Err: err}
+}
+
+// lostRace tells whether PostgreSQL ended the work in favour of another's, so
+// that running it again is right: a deadlock or a serialization failure.
+func lostRace(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (pg.Code == "40P01" || pg.Code == "40001")
+}

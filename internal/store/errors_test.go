@@ -1,0 +1,133 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"parley/internal/dbtest"
+	"parley/internal/fault"
+	"parley/internal/store"
+)
+
+func TestTheDatabasesErrorsBecomeFaults(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		sql  string
+		want fault.Kind
+		says string
+	}{
+		"a name that is taken": {
+			"INSERT INTO organizations (id, name) SELECT gen_random_uuid(), 'Acme' FROM generate_series(1, 2)",
+			fault.Conflict, "There is an organization of this name.",
+		},
+		"an id that is taken is our mistake": {
+			"INSERT INTO organizations (id, name) SELECT '019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01', n::text FROM generate_series(1, 2) n",
+			fault.Internal, "",
+		},
+		"a reference to nothing": {
+			"INSERT INTO users (organization_id, id, name) VALUES (gen_random_uuid(), gen_random_uuid(), 'a')",
+			fault.NotFound, "What the request refers to no longer exists.",
+		},
+		"no id":                  {"SELECT 'x'::uuid", fault.InvalidRequest, "The request holds a value that cannot be stored."},
+		"a number out of range":  {"SELECT 9999999999::integer", fault.InvalidRequest, "The request holds a value that cannot be stored."},
+		"a value beyond a limit": {longName, fault.InvalidRequest, "The request holds a value that cannot be stored."},
+		"a statement that hangs": {"SET statement_timeout = '10ms'; SELECT pg_sleep(60)", fault.Timeout, "The database took too long."},
+		"a connection that is cut": {
+			"SELECT pg_terminate_backend(pg_backend_pid())", fault.Unavailable, "The database cannot be reached at the moment.",
+		},
+		"SQL that is none":         {"SELEKT", fault.Internal, ""},
+		"a value that we must not": {"INSERT INTO organizations (id) VALUES (gen_random_uuid())", fault.Internal, ""},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := store.Raw(dbtest.Open(t)).Exec(t.Context(), c.sql)
+			expect(t, err, c.want, c.says)
+		})
+	}
+}
+
+// longName is longer than an entry of an index may be, and cannot be compressed.
+const longName = `INSERT INTO organizations (id, name)
+	SELECT gen_random_uuid(), string_agg(md5(n::text), '') FROM generate_series(1, 1000) n`
+
+func TestNoRowIsNotFound(t *testing.T) {
+	t.Parallel()
+	_, err := dbtest.Open(t).GetBot(t.Context(), uuid.New(), uuid.New())
+	expect(t, err, fault.NotFound, "It does not exist.")
+}
+
+func TestATextWithNULIsNotStored(t *testing.T) {
+	t.Parallel()
+	_, err := dbtest.Open(t).CreateOrganization(t.Context(), uuid.New(), "Ac\x00me")
+	expect(t, err, fault.InvalidRequest, "The request holds a value that cannot be stored.")
+}
+
+func TestAnErrorAmongTheRowsIsAFault(t *testing.T) {
+	t.Parallel()
+	rows, err := store.Raw(dbtest.Open(t)).Query(t.Context(), "SELECT 1 / (3 - n) FROM generate_series(1, 5) n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var n int
+		if err := rows.Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect(t, rows.Err(), fault.InvalidRequest, "The request holds a value that cannot be stored.")
+}
+
+func TestALockThatIsNotGotIsUnavailable(t *testing.T) {
+	t.Parallel()
+	url := dbtest.URL(t)
+	s := open(t, url)
+	organization(t, s, "Acme")
+	other := connect(t, url)
+	if _, err := other.Exec(t.Context(), "BEGIN; SELECT FROM organizations FOR UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := store.Raw(s).Exec(t.Context(), "SELECT FROM organizations FOR UPDATE NOWAIT")
+	expect(t, err, fault.Unavailable, "The database cannot be reached at the moment.")
+	if e, ok := errors.AsType[*fault.Error](err); ok && e.RetryAfter <= 0 {
+		t.Error("it does not say when to try again")
+	}
+}
+
+func TestACallerThatLeftIsNoFault(t *testing.T) {
+	t.Parallel()
+	s := dbtest.Open(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := s.CountOrganizations(ctx)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("it is %v", err)
+	}
+	if _, ok := errors.AsType[*fault.Error](err); ok {
+		t.Errorf("it is a fault: %v", err)
+	}
+}
+
+// expect wants a fault with that sentence, or an internal error that is none and
+// still has PostgreSQL's own for the log.
+func expect(t *testing.T, err error, want fault.Kind, says string) {
+	t.Helper()
+	if !fault.Is(err, want) {
+		t.Fatalf("it is %v, not %s", err, want)
+	}
+	e, ok := errors.AsType[*fault.Error](err)
+	if ok != (want != fault.Internal) {
+		t.Errorf("is it a fault? %t: %v", ok, err)
+	}
+	if ok && e.Message != says {
+		t.Errorf("the caller reads %q, not %q", e.Message, says)
+	}
+	if _, ok := errors.AsType[*pgconn.PgError](err); want == fault.Internal && !ok {
+		t.Errorf("the cause is lost: %v", err)
+	}
+}

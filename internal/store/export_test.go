@@ -1,0 +1,6 @@
+package store
+
+import gendb "parley/gen/db"
+
+// Raw runs statements of a test's own as the generated queries run theirs.
+func Raw(s *Store) gendb.DBTX { return translator{on: s.pool, retries: maxRetries} }

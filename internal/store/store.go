@@ -1,0 +1,107 @@
+// Package store opens and migrates PostgreSQL, runs transactions, and turns the
+// database's errors into faults. No other package knows pgx's errors.
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+
+	"parley/db"
+	gendb "parley/gen/db"
+)
+
+// Store is a pool of connections to a migrated database. Its queries run each in
+// a transaction of their own; InTx joins several in one. It is safe for
+// concurrent use.
+type Store struct {
+	*gendb.Queries
+	pool *pgxpool.Pool
+}
+
+// session is what every connection is set to.
+var session = map[string]string{
+	"application_name": "parley",
+	"timezone":         "UTC",
+	// A query that takes longer has gone wrong and must not hold up the others.
+	"statement_timeout":                   "30s",
+	"lock_timeout":                        "10s",
+	"idle_in_transaction_session_timeout": "60s",
+	// Short queries gain nothing from them and pay for their start.
+	"max_parallel_workers_per_gather": "0",
+	"jit":                             "off",
+}
+
+// maxConns is enough to keep a small machine's PostgreSQL busy; more only queue
+// inside it.
+const maxConns = 16
+
+// Open connects to the database at url and brings it to the newest schema.
+// Programs that open one database together take turns at that.
+func Open(ctx context.Context, url string) (*Store, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("parse the database's address: %w", err)
+	}
+	if config.MaxConns < maxConns {
+		config.MaxConns = maxConns
+	}
+	for name, value := range session {
+		config.ConnConfig.RuntimeParams[name] = value
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
+	if err := migrate(ctx, pool); err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return &Store{Queries: gendb.New(translator{on: pool, retries: maxRetries}), pool: pool}, nil
+}
+
+// Close waits for the connections in use and closes them all.
+func (s *Store) Close() { s.pool.Close() }
+
+// Ping tells whether the database answers.
+func (s *Store) Ping(ctx context.Context) error { return translate(s.pool.Ping(ctx)) }
+
+// InTx runs fn in one transaction: committed when fn returns nil, rolled back
+// otherwise. Inside it only q may be used, and nothing may be published: fn runs
+// again, a few times, when PostgreSQL ends the transaction in favour of another.
+func (s *Store) InTx(ctx context.Context, fn func(q *gendb.Queries) error) error {
+	for attempt := 1; ; attempt++ {
+		err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+			return fn(gendb.New(translator{on: tx}))
+		})
+		if !lostRace(err) || attempt > maxRetries {
+			return translate(err)
+		}
+	}
+}
+
+func migrate(ctx context.Context, pool *pgxpool.Pool) error {
+	handle := stdlib.OpenDBFromPool(pool)
+	defer handle.Close()
+	// Looks every second, for up to ten minutes, whether another program is done.
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 600))
+	if err != nil {
+		return fmt.Errorf("prepare the migrations: %w", err)
+	}
+	provider, err := goose.NewProvider(goose.DialectPostgres, handle, db.Migrations, goose.WithSessionLocker(locker))
+	if err != nil {
+		return fmt.Errorf("read the migrations: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
+	defer cancel()
+	if _, err := provider.Up(ctx); err != nil {
+		return fmt.Errorf("migrate the database: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Looks for what the project is built and run with: Go, and PostgreSQL's server programs. With the argument
+# `check` also for what only the checks need: a C compiler (the race detector) and Node (the spec linter).
+# Packages that are missing are installed with apt by root, or by whom sudo does not ask for a password;
+# anyone else is told the one command to run. Where nothing is missing it does nothing, in milliseconds.
+set -euo pipefail
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# The same places in which internal/localpg looks.
+have_postgres() {
+  local bin
+  for bin in "${PARLEY_POSTGRES_BIN:-}" "$(dirname "$(command -v postgres || true)")" /usr/lib/postgresql/*/bin; do
+    [ -x "$bin/postgres" ] && [ -x "$bin/initdb" ] && return
+  done
+  return 1
+}
+
+missing=()
+look() {
+  missing=()
+  have_postgres || missing+=(postgresql)
+  [ "$1" = check ] || return 0
+  have cc || have gcc || missing+=(gcc libc6-dev)
+  have npm || missing+=(nodejs npm)
+}
+
+what=${1:-run}
+have go || { echo "Go is missing: install the version that go.mod names from https://go.dev/dl/" >&2; exit 1; }
+look "$what"
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+sudo=()
+[ "$(id -u)" = 0 ] || sudo=(sudo -n)
+if ! have apt-get; then
+  echo "Install with your package manager, then try again: ${missing[*]} (Debian's names)" >&2
+  exit 1
+elif [ ${#sudo[@]} -gt 0 ] && ! sudo -n true 2>/dev/null; then
+  echo "Run this, then try again: sudo apt-get install -y ${missing[*]}" >&2
+  exit 1
+fi
+
+# Two builds that start together take turns; the second finds the work done.
+exec 9<"$0"
+flock 9
+look "$what"
+[ ${#missing[@]} -gt 0 ] || exit 0
+echo "installing ${missing[*]}" >&2
+export DEBIAN_FRONTEND=noninteractive
+"${sudo[@]}" apt-get update -qq </dev/null >&2 || true # a stale list may still do
+"${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" </dev/null >&2
+look "$what"
+[ ${#missing[@]} -eq 0 ] || { echo "installed, but still not found: ${missing[*]}" >&2; exit 1; }

@@ -60,9 +60,9 @@ func command(ctx context.Context, config config, args []string, out io.Writer) e
 	case len(args) == 0:
 		return serve(ctx, config, log, out)
 	case len(args) == 3 && args[0] == "org" && args[1] == "create":
-		return withStore(ctx, config, log, func(store *store.Store) error { return createOrganization(ctx, store, args[2], out) })
+		return beside(ctx, config, log, func(store *store.Store) error { return createOrganization(ctx, store, args[2], out) })
 	case len(args) == 2 && args[0] == "org" && args[1] == "list":
-		return withStore(ctx, config, log, func(store *store.Store) error { return listOrganizations(ctx, store, out) })
+		return beside(ctx, config, log, func(store *store.Store) error { return listOrganizations(ctx, store, out) })
 	}
 	return errors.New("unknown command\n" + usage)
 }
@@ -142,6 +142,15 @@ func shutDown(server *http.Server, chats *chat.Chat, log *slog.Logger) {
 		log.Info("some requests were cut off", "error", err)
 		_ = server.Close() // ends what Shutdown could not wait for
 	}
+}
+
+// beside runs fn with a store: that of the server which runs on the same data
+// directory, where one does.
+func beside(ctx context.Context, config config, log *slog.Logger, fn func(*store.Store) error) error {
+	if address, ok := localpg.Running(config.DataDir, "postgres"); ok && config.DatabaseURL == "" {
+		config.DatabaseURL = address
+	}
+	return withStore(ctx, config, log, fn)
 }
 
 // withStore runs fn with a store: over DATABASE_URL, or over a private PostgreSQL

@@ -58,7 +58,7 @@ DELETE FROM faqs WHERE organization_id = @organization_id AND bot_id = @bot_id A
 -- the oldest last.
 -- name: ListFaqsByQuestion :many
 SELECT * FROM faqs
-WHERE organization_id = @organization_id AND bot_id = @bot_id AND md5(question) IN (SELECT md5(unnest(@questions::text[])))
+WHERE organization_id = @organization_id AND bot_id = @bot_id AND md5(question) = ANY(ARRAY(SELECT md5(unnest(@questions::text[]))))
 ORDER BY id DESC;
 
 -- UpdateFaqs replaces the answers and labels of a chatbot's entries.

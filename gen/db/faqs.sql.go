@@ -182,7 +182,7 @@ func (q *Queries) ListFaqs(ctx context.Context, arg ListFaqsParams) ([]Faq, erro
 
 const listFaqsByQuestion = `-- name: ListFaqsByQuestion :many
 SELECT organization_id, id, bot_id, question, question_key, answer, labels, created_at, updated_at FROM faqs
-WHERE organization_id = $1 AND bot_id = $2 AND md5(question) IN (SELECT md5(unnest($3::text[])))
+WHERE organization_id = $1 AND bot_id = $2 AND md5(question) = ANY(ARRAY(SELECT md5(unnest($3::text[]))))
 ORDER BY id DESC
 `
 

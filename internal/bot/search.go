@@ -60,9 +60,13 @@ func (b *Bots) search(ctx context.Context, owner db.Bot, text string) ([]match, 
 		OrganizationID: owner.OrganizationID, BotID: owner.ID, QuestionKey: keyOf(text),
 		EntriesPerTerm: entriesPerTerm, Smoothing: smoothing, Candidates: candidates,
 	}
+	telling := slices.ContainsFunc(terms, func(t term) bool { return t.kind != stopTerm })
 	for _, t := range terms {
-		query.Terms = append(query.Terms, t.text)
-		query.Weights = append(query.Weights, float32(t.weight()))
+		// Half of all entries have the stop terms: looking them up costs most and tells least.
+		if t.kind != stopTerm || !telling {
+			query.Terms = append(query.Terms, t.text)
+			query.Weights = append(query.Weights, float32(t.weight()))
+		}
 	}
 	rows, err := b.store.SearchFaqs(ctx, query)
 	if err != nil || len(rows) == 0 {

@@ -56,8 +56,9 @@ func New(config Config) (http.Handler, error) {
 	e.HTTPErrorHandler = server.answerError
 	e.Pre(server.observe)
 	if len(config.Origins) > 0 {
-		e.Use(allowOrigins(config.Origins))
+		e.Pre(allowOrigins(config.Origins))
 	}
+	e.Pre(newAliases(contract.operations).rewrite)
 	options := openapi.RegisterHandlersOptions{OperationMiddlewares: contract.middlewares()}
 	openapi.RegisterHandlersWithOptions(e, openapi.NewStrictHandler(server, nil), options)
 

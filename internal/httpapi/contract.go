@@ -155,7 +155,7 @@ func (c *contract) enforce(ec echo.Context, op *operation) error {
 		hash := sha256.Sum256(body)
 		noted.bodyHash = hash[:]
 		if body, err = cleanJSON(body); err != nil {
-			return err
+			return op.asMessageFault(err)
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		r.ContentLength = int64(len(body))
@@ -270,6 +270,15 @@ func (op *operation) isMessageField(pointer string) bool {
 	return slices.ContainsFunc(op.messageFields, func(field string) bool {
 		return pointer == field || strings.HasPrefix(pointer, field+"/")
 	})
+}
+
+// asMessageFault gives a mistake in the message's own fields its own code.
+func (op *operation) asMessageFault(err error) error {
+	found, ok := errors.AsType[*fault.Error](err)
+	if ok && len(found.Items) > 0 && op.isMessageField(found.Items[0].Pointer) {
+		found.Kind = fault.InvalidMessage
+	}
+	return err
 }
 
 func itemOf(within openapi3filter.RequestError, pointer, detail string) fault.Item {

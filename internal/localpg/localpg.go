@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -132,8 +133,29 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 
 // URL returns a connection string for the superuser "parley" over the unix socket. The databases "postgres" and
 // "template1" always exist; another one is for the caller to create.
-func (s *Server) URL(database string) string {
-	query := url.Values{"host": {s.sockets}, "port": {port}}.Encode()
+func (s *Server) URL(database string) string { return address(s.sockets, database) }
+
+// Running returns the connection string of a database whose server another program runs in dir at this moment; false
+// when none does. It lives as long as that program lets it.
+func Running(dir, database string) (string, bool) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", false
+	}
+	sockets, err := os.Readlink(socketLink(dir))
+	if err != nil {
+		return "", false
+	}
+	answering, err := net.Dial("unix", filepath.Join(sockets, socketFile)) //nolint:noctx // a unix socket answers or refuses at once
+	if err != nil {
+		return "", false
+	}
+	answering.Close()
+	return address(sockets, database), true
+}
+
+func address(sockets, database string) string {
+	query := url.Values{"host": {sockets}, "port": {port}}.Encode()
 	u := url.URL{
 		Scheme:   "postgres",
 		User:     url.User(superuser),

@@ -149,6 +149,19 @@ func printOrganization(out io.Writer, one db.Organization) error {
 	return err
 }
 
+// known returns the key if the database knows it too: the one that is kept, or given
+// now, may be another database's.
+func known(ctx context.Context, keys *auth.Auth, key string) (string, error) {
+	if key == "" {
+		return "", nil
+	}
+	_, err := keys.Authenticate(ctx, "Api-Key "+key)
+	if fault.Is(err, fault.Unauthorized) {
+		return "", nil
+	}
+	return key, err
+}
+
 // announce tells whoever started the server how to talk to it.
 func announce(out io.Writer, address net.Addr, key string) {
 	host, port, _ := net.SplitHostPort(address.String())
@@ -160,5 +173,6 @@ func announce(out io.Writer, address net.Addr, key string) {
 	if key == "" {
 		return
 	}
+	key = strings.ReplaceAll(key, "'", `'\''`) // for the shell
 	fmt.Fprintf(out, "Try it:\n\n  curl -s %s/api/chatbots/parley/completions/ -H 'Authorization: Api-Key %s' -H 'Content-Type: application/json' -d '{\"message\":{\"content\":\"What is Parley?\"}}'\n\n", base, key)
 }

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -75,16 +76,20 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 		return fmt.Errorf("listen (PARLEY_ADDR): %w", err)
 	}
 	defer listener.Close()
-	return withStore(ctx, config, log, func(store *store.Store) error {
+	return withStore(ctx, config, log, func(store *store.Store, lost <-chan struct{}) error {
 		key, err := bootstrap(ctx, store, config)
 		if err != nil {
+			return err
+		}
+		keys := auth.New(store)
+		if key, err = known(ctx, keys, key); err != nil {
 			return err
 		}
 		bots := bot.New(store)
 		chats := chat.New(store, bots, log)
 		var isStopping atomic.Bool
 		handler, err := httpapi.New(httpapi.Config{
-			Auth:    auth.New(store),
+			Auth:    keys,
 			Bots:    bots,
 			Chat:    chats,
 			Log:     log,
@@ -122,6 +127,8 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 		case <-ctx.Done():
 			log.Info("stopping")
 			return nil
+		case <-lost:
+			return fmt.Errorf("the private PostgreSQL ended by itself; its last words are in %s", filepath.Join(config.DataDir, "postgres.log"))
 		case err := <-failed:
 			return fmt.Errorf("serve: %w", err)
 		}
@@ -150,19 +157,21 @@ func beside(ctx context.Context, config config, log *slog.Logger, fn func(*store
 	if address, ok := localpg.Running(config.DataDir, "postgres"); ok && config.DatabaseURL == "" {
 		config.DatabaseURL = address
 	}
-	return withStore(ctx, config, log, fn)
+	return withStore(ctx, config, log, func(store *store.Store, _ <-chan struct{}) error { return fn(store) })
 }
 
 // withStore runs fn with a store: over DATABASE_URL, or over a private PostgreSQL
-// that lives as long as fn runs.
-func withStore(ctx context.Context, config config, log *slog.Logger, fn func(*store.Store) error) (err error) {
+// that lives as long as fn runs; should that one end before, lost is closed.
+func withStore(ctx context.Context, config config, log *slog.Logger, fn func(store *store.Store, lost <-chan struct{}) error) (err error) {
 	address := config.DatabaseURL
+	var lost <-chan struct{}
 	if address == "" {
 		postgres, err := localpg.Start(ctx, localpg.Config{Dir: config.DataDir, BinDir: config.PostgresBin, Logger: log})
 		if err != nil {
 			return err
 		}
 		address = postgres.URL("postgres")
+		lost = postgres.Done()
 		defer func() {
 			ctx, cancel := context.WithTimeout(context.Background(), postgresGrace)
 			defer cancel()
@@ -176,5 +185,5 @@ func withStore(ctx context.Context, config config, log *slog.Logger, fn func(*st
 		return err
 	}
 	defer opened.Close()
-	return fn(opened)
+	return fn(opened, lost)
 }

@@ -2595,15 +2595,15 @@ type ClientInterface interface {
 	//
 	// Needs the scope `chat` or `agent`.
 	//
-	// Corresponds with DELETE /api/conversations/{conversationId}/ (the `DeleteConversation` operationId).
-	DeleteConversation(ctx context.Context, conversationID ConversationID, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with DELETE /api/conversations/{id}/ (the `DeleteConversation` operationId).
+	DeleteConversation(ctx context.Context, id ConversationID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetConversation Get a conversation
 	//
 	// Needs the scope `chat` or `agent`.
 	//
-	// Corresponds with GET /api/conversations/{conversationId}/ (the `GetConversation` operationId).
-	GetConversation(ctx context.Context, conversationID ConversationID, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with GET /api/conversations/{id}/ (the `GetConversation` operationId).
+	GetConversation(ctx context.Context, id ConversationID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateConversationWithBody Archive, rename or silence a conversation
 	//
@@ -2613,8 +2613,8 @@ type ClientInterface interface {
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with PATCH /api/conversations/{conversationId}/ (the `UpdateConversation` operationId).
-	UpdateConversationWithBody(ctx context.Context, conversationID ConversationID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with PATCH /api/conversations/{id}/ (the `UpdateConversation` operationId).
+	UpdateConversationWithBody(ctx context.Context, id ConversationID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateConversation Archive, rename or silence a conversation
 	//
@@ -2624,8 +2624,8 @@ type ClientInterface interface {
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with PATCH /api/conversations/{conversationId}/ (the `UpdateConversation` operationId).
-	UpdateConversation(ctx context.Context, conversationID ConversationID, body UpdateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with PATCH /api/conversations/{id}/ (the `UpdateConversation` operationId).
+	UpdateConversation(ctx context.Context, id ConversationID, body UpdateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetHistory Read a conversation's messages
 	//
@@ -2635,8 +2635,8 @@ type ClientInterface interface {
 	//
 	// Needs the scope `chat` or `agent`.
 	//
-	// Corresponds with GET /api/conversations/{conversationId}/history (the `GetHistory` operationId).
-	GetHistory(ctx context.Context, conversationID ConversationID, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with GET /api/conversations/{id}/history (the `GetHistory` operationId).
+	GetHistory(ctx context.Context, id ConversationID, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SendMessageWithBody Send a message
 	//
@@ -2650,8 +2650,8 @@ type ClientInterface interface {
 	//
 	// Takes any type of body and a specified content type.
 	//
-	// Corresponds with POST /api/conversations/{conversationId}/messages (the `SendMessage` operationId).
-	SendMessageWithBody(ctx context.Context, conversationID ConversationID, params *SendMessageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /api/conversations/{id}/messages (the `SendMessage` operationId).
+	SendMessageWithBody(ctx context.Context, id ConversationID, params *SendMessageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SendMessage Send a message
 	//
@@ -2665,8 +2665,8 @@ type ClientInterface interface {
 	//
 	// Takes a body of the `application/json` content type.
 	//
-	// Corresponds with POST /api/conversations/{conversationId}/messages (the `SendMessage` operationId).
-	SendMessage(ctx context.Context, conversationID ConversationID, params *SendMessageParams, body SendMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with POST /api/conversations/{id}/messages (the `SendMessage` operationId).
+	SendMessage(ctx context.Context, id ConversationID, params *SendMessageParams, body SendMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetMe Tell who is asking
 	//
@@ -2717,8 +2717,8 @@ type ClientInterface interface {
 	//
 	// Needs the scope `chat` or `agent`.
 	//
-	// Corresponds with GET /api/messages/{messageId}/ (the `GetMessage` operationId).
-	GetMessage(ctx context.Context, messageID string, params *GetMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	// Corresponds with GET /api/messages/{id}/ (the `GetMessage` operationId).
+	GetMessage(ctx context.Context, id string, params *GetMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetRun Get the state of a run
 	//
@@ -3413,9 +3413,9 @@ func (c *Client) StartConversation(ctx context.Context, body StartConversationJS
 //
 // Needs the scope `chat` or `agent`.
 //
-// Corresponds with DELETE /api/conversations/{conversationId}/ (the `DeleteConversation` operationId).
-func (c *Client) DeleteConversation(ctx context.Context, conversationID ConversationID, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewDeleteConversationRequest(c.Server, conversationID)
+// Corresponds with DELETE /api/conversations/{id}/ (the `DeleteConversation` operationId).
+func (c *Client) DeleteConversation(ctx context.Context, id ConversationID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteConversationRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
@@ -3430,9 +3430,9 @@ func (c *Client) DeleteConversation(ctx context.Context, conversationID Conversa
 //
 // Needs the scope `chat` or `agent`.
 //
-// Corresponds with GET /api/conversations/{conversationId}/ (the `GetConversation` operationId).
-func (c *Client) GetConversation(ctx context.Context, conversationID ConversationID, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetConversationRequest(c.Server, conversationID)
+// Corresponds with GET /api/conversations/{id}/ (the `GetConversation` operationId).
+func (c *Client) GetConversation(ctx context.Context, id ConversationID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetConversationRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
@@ -3451,9 +3451,9 @@ func (c *Client) GetConversation(ctx context.Context, conversationID Conversatio
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with PATCH /api/conversations/{conversationId}/ (the `UpdateConversation` operationId).
-func (c *Client) UpdateConversationWithBody(ctx context.Context, conversationID ConversationID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewUpdateConversationRequestWithBody(c.Server, conversationID, contentType, body)
+// Corresponds with PATCH /api/conversations/{id}/ (the `UpdateConversation` operationId).
+func (c *Client) UpdateConversationWithBody(ctx context.Context, id ConversationID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateConversationRequestWithBody(c.Server, id, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3472,9 +3472,9 @@ func (c *Client) UpdateConversationWithBody(ctx context.Context, conversationID 
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with PATCH /api/conversations/{conversationId}/ (the `UpdateConversation` operationId).
-func (c *Client) UpdateConversation(ctx context.Context, conversationID ConversationID, body UpdateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewUpdateConversationRequest(c.Server, conversationID, body)
+// Corresponds with PATCH /api/conversations/{id}/ (the `UpdateConversation` operationId).
+func (c *Client) UpdateConversation(ctx context.Context, id ConversationID, body UpdateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateConversationRequest(c.Server, id, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3493,9 +3493,9 @@ func (c *Client) UpdateConversation(ctx context.Context, conversationID Conversa
 //
 // Needs the scope `chat` or `agent`.
 //
-// Corresponds with GET /api/conversations/{conversationId}/history (the `GetHistory` operationId).
-func (c *Client) GetHistory(ctx context.Context, conversationID ConversationID, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetHistoryRequest(c.Server, conversationID, params)
+// Corresponds with GET /api/conversations/{id}/history (the `GetHistory` operationId).
+func (c *Client) GetHistory(ctx context.Context, id ConversationID, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetHistoryRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3518,9 +3518,9 @@ func (c *Client) GetHistory(ctx context.Context, conversationID ConversationID, 
 //
 // Takes any type of body and a specified content type.
 //
-// Corresponds with POST /api/conversations/{conversationId}/messages (the `SendMessage` operationId).
-func (c *Client) SendMessageWithBody(ctx context.Context, conversationID ConversationID, params *SendMessageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewSendMessageRequestWithBody(c.Server, conversationID, params, contentType, body)
+// Corresponds with POST /api/conversations/{id}/messages (the `SendMessage` operationId).
+func (c *Client) SendMessageWithBody(ctx context.Context, id ConversationID, params *SendMessageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSendMessageRequestWithBody(c.Server, id, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3543,9 +3543,9 @@ func (c *Client) SendMessageWithBody(ctx context.Context, conversationID Convers
 //
 // Takes a body of the `application/json` content type.
 //
-// Corresponds with POST /api/conversations/{conversationId}/messages (the `SendMessage` operationId).
-func (c *Client) SendMessage(ctx context.Context, conversationID ConversationID, params *SendMessageParams, body SendMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewSendMessageRequest(c.Server, conversationID, params, body)
+// Corresponds with POST /api/conversations/{id}/messages (the `SendMessage` operationId).
+func (c *Client) SendMessage(ctx context.Context, id ConversationID, params *SendMessageParams, body SendMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSendMessageRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3645,9 +3645,9 @@ func (c *Client) CreateMessage(ctx context.Context, params *CreateMessageParams,
 //
 // Needs the scope `chat` or `agent`.
 //
-// Corresponds with GET /api/messages/{messageId}/ (the `GetMessage` operationId).
-func (c *Client) GetMessage(ctx context.Context, messageID string, params *GetMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetMessageRequest(c.Server, messageID, params)
+// Corresponds with GET /api/messages/{id}/ (the `GetMessage` operationId).
+func (c *Client) GetMessage(ctx context.Context, id string, params *GetMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetMessageRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -4791,12 +4791,12 @@ func NewStartConversationRequestWithBody(server string, contentType string, body
 }
 
 // NewDeleteConversationRequest constructs an http.Request for the DeleteConversation method
-func NewDeleteConversationRequest(server string, conversationID ConversationID) (*http.Request, error) {
+func NewDeleteConversationRequest(server string, id ConversationID) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
 
-	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "conversationId", conversationID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
 	if err != nil {
 		return nil, err
 	}
@@ -4825,12 +4825,12 @@ func NewDeleteConversationRequest(server string, conversationID ConversationID) 
 }
 
 // NewGetConversationRequest constructs an http.Request for the GetConversation method
-func NewGetConversationRequest(server string, conversationID ConversationID) (*http.Request, error) {
+func NewGetConversationRequest(server string, id ConversationID) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
 
-	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "conversationId", conversationID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
 	if err != nil {
 		return nil, err
 	}
@@ -4859,23 +4859,23 @@ func NewGetConversationRequest(server string, conversationID ConversationID) (*h
 }
 
 // NewUpdateConversationRequest calls the generic UpdateConversation builder with application/json body
-func NewUpdateConversationRequest(server string, conversationID ConversationID, body UpdateConversationJSONRequestBody) (*http.Request, error) {
+func NewUpdateConversationRequest(server string, id ConversationID, body UpdateConversationJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewUpdateConversationRequestWithBody(server, conversationID, "application/json", bodyReader)
+	return NewUpdateConversationRequestWithBody(server, id, "application/json", bodyReader)
 }
 
 // NewUpdateConversationRequestWithBody constructs an http.Request for the UpdateConversation method, with any body, and a specified content type
-func NewUpdateConversationRequestWithBody(server string, conversationID ConversationID, contentType string, body io.Reader) (*http.Request, error) {
+func NewUpdateConversationRequestWithBody(server string, id ConversationID, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
 
-	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "conversationId", conversationID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
 	if err != nil {
 		return nil, err
 	}
@@ -4906,12 +4906,12 @@ func NewUpdateConversationRequestWithBody(server string, conversationID Conversa
 }
 
 // NewGetHistoryRequest constructs an http.Request for the GetHistory method
-func NewGetHistoryRequest(server string, conversationID ConversationID, params *GetHistoryParams) (*http.Request, error) {
+func NewGetHistoryRequest(server string, id ConversationID, params *GetHistoryParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
 
-	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "conversationId", conversationID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
 	if err != nil {
 		return nil, err
 	}
@@ -5015,23 +5015,23 @@ func NewGetHistoryRequest(server string, conversationID ConversationID, params *
 }
 
 // NewSendMessageRequest calls the generic SendMessage builder with application/json body
-func NewSendMessageRequest(server string, conversationID ConversationID, params *SendMessageParams, body SendMessageJSONRequestBody) (*http.Request, error) {
+func NewSendMessageRequest(server string, id ConversationID, params *SendMessageParams, body SendMessageJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewSendMessageRequestWithBody(server, conversationID, params, "application/json", bodyReader)
+	return NewSendMessageRequestWithBody(server, id, params, "application/json", bodyReader)
 }
 
 // NewSendMessageRequestWithBody constructs an http.Request for the SendMessage method, with any body, and a specified content type
-func NewSendMessageRequestWithBody(server string, conversationID ConversationID, params *SendMessageParams, contentType string, body io.Reader) (*http.Request, error) {
+func NewSendMessageRequestWithBody(server string, id ConversationID, params *SendMessageParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
 
-	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "conversationId", conversationID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
 	if err != nil {
 		return nil, err
 	}
@@ -5237,12 +5237,12 @@ func NewCreateMessageRequestWithBody(server string, params *CreateMessageParams,
 }
 
 // NewGetMessageRequest constructs an http.Request for the GetMessage method
-func NewGetMessageRequest(server string, messageID string, params *GetMessageParams) (*http.Request, error) {
+func NewGetMessageRequest(server string, id string, params *GetMessageParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
 
-	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "messageId", messageID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
 	if err != nil {
 		return nil, err
 	}
@@ -6095,8 +6095,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with DELETE /api/conversations/{conversationId}/ (the `DeleteConversation` operationId).
-	DeleteConversationWithResponse(ctx context.Context, conversationID ConversationID, reqEditors ...RequestEditorFn) (*DeleteConversationResponse, error)
+	// Corresponds with DELETE /api/conversations/{id}/ (the `DeleteConversation` operationId).
+	DeleteConversationWithResponse(ctx context.Context, id ConversationID, reqEditors ...RequestEditorFn) (*DeleteConversationResponse, error)
 
 	// GetConversationWithResponse Get a conversation
 	//
@@ -6104,8 +6104,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /api/conversations/{conversationId}/ (the `GetConversation` operationId).
-	GetConversationWithResponse(ctx context.Context, conversationID ConversationID, reqEditors ...RequestEditorFn) (*GetConversationResponse, error)
+	// Corresponds with GET /api/conversations/{id}/ (the `GetConversation` operationId).
+	GetConversationWithResponse(ctx context.Context, id ConversationID, reqEditors ...RequestEditorFn) (*GetConversationResponse, error)
 
 	// UpdateConversationWithBodyWithResponse Archive, rename or silence a conversation
 	//
@@ -6115,8 +6115,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with PATCH /api/conversations/{conversationId}/ (the `UpdateConversation` operationId).
-	UpdateConversationWithBodyWithResponse(ctx context.Context, conversationID ConversationID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateConversationResponse, error)
+	// Corresponds with PATCH /api/conversations/{id}/ (the `UpdateConversation` operationId).
+	UpdateConversationWithBodyWithResponse(ctx context.Context, id ConversationID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateConversationResponse, error)
 
 	// UpdateConversationWithResponse Archive, rename or silence a conversation
 	//
@@ -6126,8 +6126,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with PATCH /api/conversations/{conversationId}/ (the `UpdateConversation` operationId).
-	UpdateConversationWithResponse(ctx context.Context, conversationID ConversationID, body UpdateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateConversationResponse, error)
+	// Corresponds with PATCH /api/conversations/{id}/ (the `UpdateConversation` operationId).
+	UpdateConversationWithResponse(ctx context.Context, id ConversationID, body UpdateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateConversationResponse, error)
 
 	// GetHistoryWithResponse Read a conversation's messages
 	//
@@ -6139,8 +6139,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /api/conversations/{conversationId}/history (the `GetHistory` operationId).
-	GetHistoryWithResponse(ctx context.Context, conversationID ConversationID, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*GetHistoryResponse, error)
+	// Corresponds with GET /api/conversations/{id}/history (the `GetHistory` operationId).
+	GetHistoryWithResponse(ctx context.Context, id ConversationID, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*GetHistoryResponse, error)
 
 	// SendMessageWithBodyWithResponse Send a message
 	//
@@ -6154,8 +6154,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /api/conversations/{conversationId}/messages (the `SendMessage` operationId).
-	SendMessageWithBodyWithResponse(ctx context.Context, conversationID ConversationID, params *SendMessageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SendMessageResponse, error)
+	// Corresponds with POST /api/conversations/{id}/messages (the `SendMessage` operationId).
+	SendMessageWithBodyWithResponse(ctx context.Context, id ConversationID, params *SendMessageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SendMessageResponse, error)
 
 	// SendMessageWithResponse Send a message
 	//
@@ -6169,8 +6169,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /api/conversations/{conversationId}/messages (the `SendMessage` operationId).
-	SendMessageWithResponse(ctx context.Context, conversationID ConversationID, params *SendMessageParams, body SendMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*SendMessageResponse, error)
+	// Corresponds with POST /api/conversations/{id}/messages (the `SendMessage` operationId).
+	SendMessageWithResponse(ctx context.Context, id ConversationID, params *SendMessageParams, body SendMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*SendMessageResponse, error)
 
 	// GetMeWithResponse Tell who is asking
 	//
@@ -6227,8 +6227,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with GET /api/messages/{messageId}/ (the `GetMessage` operationId).
-	GetMessageWithResponse(ctx context.Context, messageID string, params *GetMessageParams, reqEditors ...RequestEditorFn) (*GetMessageResponse, error)
+	// Corresponds with GET /api/messages/{id}/ (the `GetMessage` operationId).
+	GetMessageWithResponse(ctx context.Context, id string, params *GetMessageParams, reqEditors ...RequestEditorFn) (*GetMessageResponse, error)
 
 	// GetRunWithResponse Get the state of a run
 	//
@@ -10005,9 +10005,9 @@ func (c *ClientWithResponses) StartConversationWithResponse(ctx context.Context,
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with DELETE /api/conversations/{conversationId}/ (the `DeleteConversation` operationId).
-func (c *ClientWithResponses) DeleteConversationWithResponse(ctx context.Context, conversationID ConversationID, reqEditors ...RequestEditorFn) (*DeleteConversationResponse, error) {
-	rsp, err := c.DeleteConversation(ctx, conversationID, reqEditors...)
+// Corresponds with DELETE /api/conversations/{id}/ (the `DeleteConversation` operationId).
+func (c *ClientWithResponses) DeleteConversationWithResponse(ctx context.Context, id ConversationID, reqEditors ...RequestEditorFn) (*DeleteConversationResponse, error) {
+	rsp, err := c.DeleteConversation(ctx, id, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -10020,9 +10020,9 @@ func (c *ClientWithResponses) DeleteConversationWithResponse(ctx context.Context
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /api/conversations/{conversationId}/ (the `GetConversation` operationId).
-func (c *ClientWithResponses) GetConversationWithResponse(ctx context.Context, conversationID ConversationID, reqEditors ...RequestEditorFn) (*GetConversationResponse, error) {
-	rsp, err := c.GetConversation(ctx, conversationID, reqEditors...)
+// Corresponds with GET /api/conversations/{id}/ (the `GetConversation` operationId).
+func (c *ClientWithResponses) GetConversationWithResponse(ctx context.Context, id ConversationID, reqEditors ...RequestEditorFn) (*GetConversationResponse, error) {
+	rsp, err := c.GetConversation(ctx, id, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -10037,9 +10037,9 @@ func (c *ClientWithResponses) GetConversationWithResponse(ctx context.Context, c
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with PATCH /api/conversations/{conversationId}/ (the `UpdateConversation` operationId).
-func (c *ClientWithResponses) UpdateConversationWithBodyWithResponse(ctx context.Context, conversationID ConversationID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateConversationResponse, error) {
-	rsp, err := c.UpdateConversationWithBody(ctx, conversationID, contentType, body, reqEditors...)
+// Corresponds with PATCH /api/conversations/{id}/ (the `UpdateConversation` operationId).
+func (c *ClientWithResponses) UpdateConversationWithBodyWithResponse(ctx context.Context, id ConversationID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateConversationResponse, error) {
+	rsp, err := c.UpdateConversationWithBody(ctx, id, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -10054,9 +10054,9 @@ func (c *ClientWithResponses) UpdateConversationWithBodyWithResponse(ctx context
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with PATCH /api/conversations/{conversationId}/ (the `UpdateConversation` operationId).
-func (c *ClientWithResponses) UpdateConversationWithResponse(ctx context.Context, conversationID ConversationID, body UpdateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateConversationResponse, error) {
-	rsp, err := c.UpdateConversation(ctx, conversationID, body, reqEditors...)
+// Corresponds with PATCH /api/conversations/{id}/ (the `UpdateConversation` operationId).
+func (c *ClientWithResponses) UpdateConversationWithResponse(ctx context.Context, id ConversationID, body UpdateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateConversationResponse, error) {
+	rsp, err := c.UpdateConversation(ctx, id, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -10073,9 +10073,9 @@ func (c *ClientWithResponses) UpdateConversationWithResponse(ctx context.Context
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /api/conversations/{conversationId}/history (the `GetHistory` operationId).
-func (c *ClientWithResponses) GetHistoryWithResponse(ctx context.Context, conversationID ConversationID, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*GetHistoryResponse, error) {
-	rsp, err := c.GetHistory(ctx, conversationID, params, reqEditors...)
+// Corresponds with GET /api/conversations/{id}/history (the `GetHistory` operationId).
+func (c *ClientWithResponses) GetHistoryWithResponse(ctx context.Context, id ConversationID, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*GetHistoryResponse, error) {
+	rsp, err := c.GetHistory(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -10094,9 +10094,9 @@ func (c *ClientWithResponses) GetHistoryWithResponse(ctx context.Context, conver
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /api/conversations/{conversationId}/messages (the `SendMessage` operationId).
-func (c *ClientWithResponses) SendMessageWithBodyWithResponse(ctx context.Context, conversationID ConversationID, params *SendMessageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SendMessageResponse, error) {
-	rsp, err := c.SendMessageWithBody(ctx, conversationID, params, contentType, body, reqEditors...)
+// Corresponds with POST /api/conversations/{id}/messages (the `SendMessage` operationId).
+func (c *ClientWithResponses) SendMessageWithBodyWithResponse(ctx context.Context, id ConversationID, params *SendMessageParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SendMessageResponse, error) {
+	rsp, err := c.SendMessageWithBody(ctx, id, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -10115,9 +10115,9 @@ func (c *ClientWithResponses) SendMessageWithBodyWithResponse(ctx context.Contex
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
-// Corresponds with POST /api/conversations/{conversationId}/messages (the `SendMessage` operationId).
-func (c *ClientWithResponses) SendMessageWithResponse(ctx context.Context, conversationID ConversationID, params *SendMessageParams, body SendMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*SendMessageResponse, error) {
-	rsp, err := c.SendMessage(ctx, conversationID, params, body, reqEditors...)
+// Corresponds with POST /api/conversations/{id}/messages (the `SendMessage` operationId).
+func (c *ClientWithResponses) SendMessageWithResponse(ctx context.Context, id ConversationID, params *SendMessageParams, body SendMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*SendMessageResponse, error) {
+	rsp, err := c.SendMessage(ctx, id, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -10203,9 +10203,9 @@ func (c *ClientWithResponses) CreateMessageWithResponse(ctx context.Context, par
 //
 // Returns a wrapper object for the known response body format(s).
 //
-// Corresponds with GET /api/messages/{messageId}/ (the `GetMessage` operationId).
-func (c *ClientWithResponses) GetMessageWithResponse(ctx context.Context, messageID string, params *GetMessageParams, reqEditors ...RequestEditorFn) (*GetMessageResponse, error) {
-	rsp, err := c.GetMessage(ctx, messageID, params, reqEditors...)
+// Corresponds with GET /api/messages/{id}/ (the `GetMessage` operationId).
+func (c *ClientWithResponses) GetMessageWithResponse(ctx context.Context, id string, params *GetMessageParams, reqEditors ...RequestEditorFn) (*GetMessageResponse, error) {
+	rsp, err := c.GetMessage(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}

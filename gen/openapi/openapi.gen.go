@@ -2265,20 +2265,20 @@ type ServerInterface interface {
 	// (POST /api/conversations/start)
 	StartConversation(ctx echo.Context) error
 	// DeleteConversation Delete a conversation
-	// (DELETE /api/conversations/{conversationId}/)
-	DeleteConversation(ctx echo.Context, conversationID ConversationID) error
+	// (DELETE /api/conversations/{id}/)
+	DeleteConversation(ctx echo.Context, id ConversationID) error
 	// GetConversation Get a conversation
-	// (GET /api/conversations/{conversationId}/)
-	GetConversation(ctx echo.Context, conversationID ConversationID) error
+	// (GET /api/conversations/{id}/)
+	GetConversation(ctx echo.Context, id ConversationID) error
 	// UpdateConversation Archive, rename or silence a conversation
-	// (PATCH /api/conversations/{conversationId}/)
-	UpdateConversation(ctx echo.Context, conversationID ConversationID) error
+	// (PATCH /api/conversations/{id}/)
+	UpdateConversation(ctx echo.Context, id ConversationID) error
 	// GetHistory Read a conversation's messages
-	// (GET /api/conversations/{conversationId}/history)
-	GetHistory(ctx echo.Context, conversationID ConversationID, params GetHistoryParams) error
+	// (GET /api/conversations/{id}/history)
+	GetHistory(ctx echo.Context, id ConversationID, params GetHistoryParams) error
 	// SendMessage Send a message
-	// (POST /api/conversations/{conversationId}/messages)
-	SendMessage(ctx echo.Context, conversationID ConversationID, params SendMessageParams) error
+	// (POST /api/conversations/{id}/messages)
+	SendMessage(ctx echo.Context, id ConversationID, params SendMessageParams) error
 	// GetMe Tell who is asking
 	// (GET /api/me/)
 	GetMe(ctx echo.Context) error
@@ -2289,8 +2289,8 @@ type ServerInterface interface {
 	// (POST /api/messages/)
 	CreateMessage(ctx echo.Context, params CreateMessageParams) error
 	// GetMessage Get a message
-	// (GET /api/messages/{messageId}/)
-	GetMessage(ctx echo.Context, messageID string, params GetMessageParams) error
+	// (GET /api/messages/{id}/)
+	GetMessage(ctx echo.Context, id string, params GetMessageParams) error
 	// GetRun Get the state of a run
 	// (GET /api/runs/{runId}/)
 	GetRun(ctx echo.Context, runID string) error
@@ -2675,60 +2675,60 @@ func (w *ServerInterfaceWrapper) StartConversation(ctx echo.Context) error {
 // DeleteConversation converts echo context to params.
 func (w *ServerInterfaceWrapper) DeleteConversation(ctx echo.Context) error {
 	var err error
-	// ------------- Path parameter "conversationId" -------------
-	var conversationID ConversationID
+	// ------------- Path parameter "id" -------------
+	var id ConversationID
 
-	err = runtime.BindStyledParameterWithOptions("simple", "conversationId", ctx.Param("conversationId"), &conversationID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
 	if err != nil {
-		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter conversationId: %s", err))
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.DeleteConversation(ctx, conversationID)
+	err = w.Handler.DeleteConversation(ctx, id)
 	return err
 }
 
 // GetConversation converts echo context to params.
 func (w *ServerInterfaceWrapper) GetConversation(ctx echo.Context) error {
 	var err error
-	// ------------- Path parameter "conversationId" -------------
-	var conversationID ConversationID
+	// ------------- Path parameter "id" -------------
+	var id ConversationID
 
-	err = runtime.BindStyledParameterWithOptions("simple", "conversationId", ctx.Param("conversationId"), &conversationID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
 	if err != nil {
-		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter conversationId: %s", err))
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.GetConversation(ctx, conversationID)
+	err = w.Handler.GetConversation(ctx, id)
 	return err
 }
 
 // UpdateConversation converts echo context to params.
 func (w *ServerInterfaceWrapper) UpdateConversation(ctx echo.Context) error {
 	var err error
-	// ------------- Path parameter "conversationId" -------------
-	var conversationID ConversationID
+	// ------------- Path parameter "id" -------------
+	var id ConversationID
 
-	err = runtime.BindStyledParameterWithOptions("simple", "conversationId", ctx.Param("conversationId"), &conversationID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
 	if err != nil {
-		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter conversationId: %s", err))
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.UpdateConversation(ctx, conversationID)
+	err = w.Handler.UpdateConversation(ctx, id)
 	return err
 }
 
 // GetHistory converts echo context to params.
 func (w *ServerInterfaceWrapper) GetHistory(ctx echo.Context) error {
 	var err error
-	// ------------- Path parameter "conversationId" -------------
-	var conversationID ConversationID
+	// ------------- Path parameter "id" -------------
+	var id ConversationID
 
-	err = runtime.BindStyledParameterWithOptions("simple", "conversationId", ctx.Param("conversationId"), &conversationID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
 	if err != nil {
-		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter conversationId: %s", err))
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
 	}
 
 	// Parameter object where we will unmarshal all parameters from the context
@@ -2769,19 +2769,19 @@ func (w *ServerInterfaceWrapper) GetHistory(ctx echo.Context) error {
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.GetHistory(ctx, conversationID, params)
+	err = w.Handler.GetHistory(ctx, id, params)
 	return err
 }
 
 // SendMessage converts echo context to params.
 func (w *ServerInterfaceWrapper) SendMessage(ctx echo.Context) error {
 	var err error
-	// ------------- Path parameter "conversationId" -------------
-	var conversationID ConversationID
+	// ------------- Path parameter "id" -------------
+	var id ConversationID
 
-	err = runtime.BindStyledParameterWithOptions("simple", "conversationId", ctx.Param("conversationId"), &conversationID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
 	if err != nil {
-		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter conversationId: %s", err))
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
 	}
 
 	// Parameter object where we will unmarshal all parameters from the context
@@ -2805,7 +2805,7 @@ func (w *ServerInterfaceWrapper) SendMessage(ctx echo.Context) error {
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.SendMessage(ctx, conversationID, params)
+	err = w.Handler.SendMessage(ctx, id, params)
 	return err
 }
 
@@ -2882,12 +2882,12 @@ func (w *ServerInterfaceWrapper) CreateMessage(ctx echo.Context) error {
 // GetMessage converts echo context to params.
 func (w *ServerInterfaceWrapper) GetMessage(ctx echo.Context) error {
 	var err error
-	// ------------- Path parameter "messageId" -------------
-	var messageID string
+	// ------------- Path parameter "id" -------------
+	var id string
 
-	err = runtime.BindStyledParameterWithOptions("simple", "messageId", ctx.Param("messageId"), &messageID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
 	if err != nil {
-		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter messageId: %s", err))
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
 	}
 
 	// Parameter object where we will unmarshal all parameters from the context
@@ -2900,7 +2900,7 @@ func (w *ServerInterfaceWrapper) GetMessage(ctx echo.Context) error {
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.GetMessage(ctx, messageID, params)
+	err = w.Handler.GetMessage(ctx, id, params)
 	return err
 }
 
@@ -3118,16 +3118,16 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/chatbots/:chatbotId/faqs/import/", wrapper.ImportFaqs, options.OperationMiddlewares["importFaqs"]...)
 	router.GET(options.BaseURL+"/api/conversations", wrapper.ListConversations, options.OperationMiddlewares["listConversations"]...)
 	router.POST(options.BaseURL+"/api/conversations/", wrapper.CreateConversation, options.OperationMiddlewares["createConversation"]...)
-	router.DELETE(options.BaseURL+"/api/conversations/:conversationId/", wrapper.DeleteConversation, options.OperationMiddlewares["deleteConversation"]...)
-	router.GET(options.BaseURL+"/api/conversations/:conversationId/", wrapper.GetConversation, options.OperationMiddlewares["getConversation"]...)
-	router.PATCH(options.BaseURL+"/api/conversations/:conversationId/", wrapper.UpdateConversation, options.OperationMiddlewares["updateConversation"]...)
-	router.GET(options.BaseURL+"/api/conversations/:conversationId/history", wrapper.GetHistory, options.OperationMiddlewares["getHistory"]...)
-	router.POST(options.BaseURL+"/api/conversations/:conversationId/messages", wrapper.SendMessage, options.OperationMiddlewares["sendMessage"]...)
+	router.DELETE(options.BaseURL+"/api/conversations/:id/", wrapper.DeleteConversation, options.OperationMiddlewares["deleteConversation"]...)
+	router.GET(options.BaseURL+"/api/conversations/:id/", wrapper.GetConversation, options.OperationMiddlewares["getConversation"]...)
+	router.PATCH(options.BaseURL+"/api/conversations/:id/", wrapper.UpdateConversation, options.OperationMiddlewares["updateConversation"]...)
+	router.GET(options.BaseURL+"/api/conversations/:id/history", wrapper.GetHistory, options.OperationMiddlewares["getHistory"]...)
+	router.POST(options.BaseURL+"/api/conversations/:id/messages", wrapper.SendMessage, options.OperationMiddlewares["sendMessage"]...)
 	router.POST(options.BaseURL+"/api/conversations/start", wrapper.StartConversation, options.OperationMiddlewares["startConversation"]...)
 	router.GET(options.BaseURL+"/api/me/", wrapper.GetMe, options.OperationMiddlewares["getMe"]...)
 	router.GET(options.BaseURL+"/api/messages/", wrapper.ListMessages, options.OperationMiddlewares["listMessages"]...)
 	router.POST(options.BaseURL+"/api/messages/", wrapper.CreateMessage, options.OperationMiddlewares["createMessage"]...)
-	router.GET(options.BaseURL+"/api/messages/:messageId/", wrapper.GetMessage, options.OperationMiddlewares["getMessage"]...)
+	router.GET(options.BaseURL+"/api/messages/:id/", wrapper.GetMessage, options.OperationMiddlewares["getMessage"]...)
 	router.GET(options.BaseURL+"/api/runs/:runId/", wrapper.GetRun, options.OperationMiddlewares["getRun"]...)
 	router.GET(options.BaseURL+"/api/web-chats/", wrapper.ListWebChats, options.OperationMiddlewares["listWebChats"]...)
 	router.POST(options.BaseURL+"/api/web-chats/", wrapper.CreateWebChat, options.OperationMiddlewares["createWebChat"]...)
@@ -5364,7 +5364,7 @@ func (response StartConversationdefaultApplicationProblemPlusJSONResponse) Visit
 }
 
 type DeleteConversationRequestObject struct {
-	ConversationID ConversationID `json:"conversationId"`
+	ID ConversationID `json:"id"`
 }
 
 type DeleteConversationResponseObject interface {
@@ -5448,7 +5448,7 @@ func (response DeleteConversationdefaultApplicationProblemPlusJSONResponse) Visi
 }
 
 type GetConversationRequestObject struct {
-	ConversationID ConversationID `json:"conversationId"`
+	ID ConversationID `json:"id"`
 }
 
 type GetConversationResponseObject interface {
@@ -5538,8 +5538,8 @@ func (response GetConversationdefaultApplicationProblemPlusJSONResponse) VisitGe
 }
 
 type UpdateConversationRequestObject struct {
-	ConversationID ConversationID `json:"conversationId"`
-	Body           *UpdateConversationJSONRequestBody
+	ID   ConversationID `json:"id"`
+	Body *UpdateConversationJSONRequestBody
 }
 
 type UpdateConversationResponseObject interface {
@@ -5677,8 +5677,8 @@ func (response UpdateConversationdefaultApplicationProblemPlusJSONResponse) Visi
 }
 
 type GetHistoryRequestObject struct {
-	ConversationID ConversationID `json:"conversationId"`
-	Params         GetHistoryParams
+	ID     ConversationID `json:"id"`
+	Params GetHistoryParams
 }
 
 type GetHistoryResponseObject interface {
@@ -5784,9 +5784,9 @@ func (response GetHistorydefaultApplicationProblemPlusJSONResponse) VisitGetHist
 }
 
 type SendMessageRequestObject struct {
-	ConversationID ConversationID `json:"conversationId"`
-	Params         SendMessageParams
-	Body           *SendMessageJSONRequestBody
+	ID     ConversationID `json:"id"`
+	Params SendMessageParams
+	Body   *SendMessageJSONRequestBody
 }
 
 type SendMessageResponseObject interface {
@@ -6278,8 +6278,8 @@ func (response CreateMessagedefaultApplicationProblemPlusJSONResponse) VisitCrea
 }
 
 type GetMessageRequestObject struct {
-	MessageID string `json:"messageId"`
-	Params    GetMessageParams
+	ID     string `json:"id"`
+	Params GetMessageParams
 }
 
 type GetMessageResponseObject interface {
@@ -7301,19 +7301,19 @@ type StrictServerInterface interface {
 	// (POST /api/conversations/start)
 	StartConversation(ctx context.Context, request StartConversationRequestObject) (StartConversationResponseObject, error)
 	// DeleteConversation Delete a conversation
-	// (DELETE /api/conversations/{conversationId}/)
+	// (DELETE /api/conversations/{id}/)
 	DeleteConversation(ctx context.Context, request DeleteConversationRequestObject) (DeleteConversationResponseObject, error)
 	// GetConversation Get a conversation
-	// (GET /api/conversations/{conversationId}/)
+	// (GET /api/conversations/{id}/)
 	GetConversation(ctx context.Context, request GetConversationRequestObject) (GetConversationResponseObject, error)
 	// UpdateConversation Archive, rename or silence a conversation
-	// (PATCH /api/conversations/{conversationId}/)
+	// (PATCH /api/conversations/{id}/)
 	UpdateConversation(ctx context.Context, request UpdateConversationRequestObject) (UpdateConversationResponseObject, error)
 	// GetHistory Read a conversation's messages
-	// (GET /api/conversations/{conversationId}/history)
+	// (GET /api/conversations/{id}/history)
 	GetHistory(ctx context.Context, request GetHistoryRequestObject) (GetHistoryResponseObject, error)
 	// SendMessage Send a message
-	// (POST /api/conversations/{conversationId}/messages)
+	// (POST /api/conversations/{id}/messages)
 	SendMessage(ctx context.Context, request SendMessageRequestObject) (SendMessageResponseObject, error)
 	// GetMe Tell who is asking
 	// (GET /api/me/)
@@ -7325,7 +7325,7 @@ type StrictServerInterface interface {
 	// (POST /api/messages/)
 	CreateMessage(ctx context.Context, request CreateMessageRequestObject) (CreateMessageResponseObject, error)
 	// GetMessage Get a message
-	// (GET /api/messages/{messageId}/)
+	// (GET /api/messages/{id}/)
 	GetMessage(ctx context.Context, request GetMessageRequestObject) (GetMessageResponseObject, error)
 	// GetRun Get the state of a run
 	// (GET /api/runs/{runId}/)
@@ -8011,10 +8011,10 @@ func (sh *strictHandler) StartConversation(ctx echo.Context) error {
 }
 
 // DeleteConversation operation middleware
-func (sh *strictHandler) DeleteConversation(ctx echo.Context, conversationID ConversationID) error {
+func (sh *strictHandler) DeleteConversation(ctx echo.Context, id ConversationID) error {
 	var request DeleteConversationRequestObject
 
-	request.ConversationID = conversationID
+	request.ID = id
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.DeleteConversation(ctx.Request().Context(), request.(DeleteConversationRequestObject))
@@ -8036,10 +8036,10 @@ func (sh *strictHandler) DeleteConversation(ctx echo.Context, conversationID Con
 }
 
 // GetConversation operation middleware
-func (sh *strictHandler) GetConversation(ctx echo.Context, conversationID ConversationID) error {
+func (sh *strictHandler) GetConversation(ctx echo.Context, id ConversationID) error {
 	var request GetConversationRequestObject
 
-	request.ConversationID = conversationID
+	request.ID = id
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.GetConversation(ctx.Request().Context(), request.(GetConversationRequestObject))
@@ -8061,10 +8061,10 @@ func (sh *strictHandler) GetConversation(ctx echo.Context, conversationID Conver
 }
 
 // UpdateConversation operation middleware
-func (sh *strictHandler) UpdateConversation(ctx echo.Context, conversationID ConversationID) error {
+func (sh *strictHandler) UpdateConversation(ctx echo.Context, id ConversationID) error {
 	var request UpdateConversationRequestObject
 
-	request.ConversationID = conversationID
+	request.ID = id
 
 	var body UpdateConversationJSONRequestBody
 	var err error
@@ -8109,10 +8109,10 @@ func (sh *strictHandler) UpdateConversation(ctx echo.Context, conversationID Con
 }
 
 // GetHistory operation middleware
-func (sh *strictHandler) GetHistory(ctx echo.Context, conversationID ConversationID, params GetHistoryParams) error {
+func (sh *strictHandler) GetHistory(ctx echo.Context, id ConversationID, params GetHistoryParams) error {
 	var request GetHistoryRequestObject
 
-	request.ConversationID = conversationID
+	request.ID = id
 	request.Params = params
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
@@ -8135,10 +8135,10 @@ func (sh *strictHandler) GetHistory(ctx echo.Context, conversationID Conversatio
 }
 
 // SendMessage operation middleware
-func (sh *strictHandler) SendMessage(ctx echo.Context, conversationID ConversationID, params SendMessageParams) error {
+func (sh *strictHandler) SendMessage(ctx echo.Context, id ConversationID, params SendMessageParams) error {
 	var request SendMessageRequestObject
 
-	request.ConversationID = conversationID
+	request.ID = id
 	request.Params = params
 
 	var body SendMessageJSONRequestBody
@@ -8280,10 +8280,10 @@ func (sh *strictHandler) CreateMessage(ctx echo.Context, params CreateMessagePar
 }
 
 // GetMessage operation middleware
-func (sh *strictHandler) GetMessage(ctx echo.Context, messageID string, params GetMessageParams) error {
+func (sh *strictHandler) GetMessage(ctx echo.Context, id string, params GetMessageParams) error {
 	var request GetMessageRequestObject
 
-	request.MessageID = messageID
+	request.ID = id
 	request.Params = params
 
 	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {

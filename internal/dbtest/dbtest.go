@@ -31,9 +31,19 @@ import (
 const template = "parley_template"
 
 // Main runs the tests, ends the server that they have started, removes its
-// directory and exits.
-func Main(m *testing.M) {
+// directory and exits. Each of checks looks back on a run that has passed: what it
+// returns fails the run.
+func Main(m *testing.M, checks ...func() error) {
 	code := m.Run()
+	for _, check := range checks {
+		if code != 0 {
+			break
+		}
+		if err := check(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
 	if err := shared.stop(); err != nil {
 		fmt.Fprintln(os.Stderr, "dbtest:", err)
 		code = max(code, 1)

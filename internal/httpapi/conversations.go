@@ -30,9 +30,9 @@ func (a *API) StartConversation(ctx context.Context, request openapi.StartConver
 	return started, nil
 }
 
-// SendMessage implements POST /api/conversations/{conversationId}/messages.
+// SendMessage implements POST /api/conversations/{id}/messages.
 func (a *API) SendMessage(ctx context.Context, request openapi.SendMessageRequestObject) (openapi.SendMessageResponseObject, error) {
-	sent, err := a.Chat.Send(ctx, auth.PrincipalOf(ctx), request.ConversationID, chat.NewMessage{
+	sent, err := a.Chat.Send(ctx, auth.PrincipalOf(ctx), request.ID, chat.NewMessage{
 		Content:     request.Body.Content,
 		Attachments: fromAPIAttachments(request.Body.Attachments),
 		Metadata:    deref(request.Body.Metadata),
@@ -53,7 +53,7 @@ func (a *API) SendMessage(ctx context.Context, request openapi.SendMessageReques
 	}, nil
 }
 
-// GetHistory implements GET /api/conversations/{conversationId}/history.
+// GetHistory implements GET /api/conversations/{id}/history.
 func (a *API) GetHistory(ctx context.Context, request openapi.GetHistoryRequestObject) (openapi.GetHistoryResponseObject, error) {
 	wanted := chat.Range{BeforeSeq: request.Params.BeforeSeq, AfterSeq: request.Params.AfterSeq, Limit: deref(request.Params.Limit)}
 	var err error
@@ -67,7 +67,7 @@ func (a *API) GetHistory(ctx context.Context, request openapi.GetHistoryRequestO
 			return nil, err
 		}
 	}
-	rows, hasMore, err := a.Chat.History(ctx, auth.PrincipalOf(ctx), request.ConversationID, wanted)
+	rows, hasMore, err := a.Chat.History(ctx, auth.PrincipalOf(ctx), request.ID, wanted)
 	if err != nil {
 		return nil, err
 	}
@@ -99,9 +99,9 @@ func (a *API) CreateConversation(ctx context.Context, request openapi.CreateConv
 	return openapi.CreateConversation201JSONResponse(conversation), err
 }
 
-// GetConversation implements GET /api/conversations/{conversationId}/.
+// GetConversation implements GET /api/conversations/{id}/.
 func (a *API) GetConversation(ctx context.Context, request openapi.GetConversationRequestObject) (openapi.GetConversationResponseObject, error) {
-	found, err := a.Chat.Get(ctx, auth.PrincipalOf(ctx), request.ConversationID)
+	found, err := a.Chat.Get(ctx, auth.PrincipalOf(ctx), request.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -109,9 +109,9 @@ func (a *API) GetConversation(ctx context.Context, request openapi.GetConversati
 	return openapi.GetConversation200JSONResponse(conversation), err
 }
 
-// UpdateConversation implements PATCH /api/conversations/{conversationId}/.
+// UpdateConversation implements PATCH /api/conversations/{id}/.
 func (a *API) UpdateConversation(ctx context.Context, request openapi.UpdateConversationRequestObject) (openapi.UpdateConversationResponseObject, error) {
-	changed, err := a.Chat.Update(ctx, auth.PrincipalOf(ctx), request.ConversationID, chat.Change{
+	changed, err := a.Chat.Update(ctx, auth.PrincipalOf(ctx), request.ID, chat.Change{
 		Status:    (*string)(request.Body.Status),
 		Title:     request.Body.Title,
 		AutoReply: request.Body.AutoReplyEnabled,
@@ -123,8 +123,8 @@ func (a *API) UpdateConversation(ctx context.Context, request openapi.UpdateConv
 	return openapi.UpdateConversation200JSONResponse(conversation), err
 }
 
-// DeleteConversation implements DELETE /api/conversations/{conversationId}/.
+// DeleteConversation implements DELETE /api/conversations/{id}/.
 func (a *API) DeleteConversation(ctx context.Context, request openapi.DeleteConversationRequestObject) (openapi.DeleteConversationResponseObject, error) {
-	err := a.Chat.Delete(ctx, auth.PrincipalOf(ctx), request.ConversationID)
+	err := a.Chat.Delete(ctx, auth.PrincipalOf(ctx), request.ID)
 	return openapi.DeleteConversation204Response{}, err
 }

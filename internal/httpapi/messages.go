@@ -54,9 +54,9 @@ func (a *API) CreateMessage(ctx context.Context, request openapi.CreateMessageRe
 	}, err
 }
 
-// GetMessage implements GET /api/messages/{messageId}/.
+// GetMessage implements GET /api/messages/{id}/.
 func (a *API) GetMessage(ctx context.Context, request openapi.GetMessageRequestObject) (openapi.GetMessageResponseObject, error) {
-	found, err := a.Chat.Message(ctx, auth.PrincipalOf(ctx), request.MessageID, request.Params.Conversation)
+	found, err := a.Chat.Message(ctx, auth.PrincipalOf(ctx), request.ID, request.Params.Conversation)
 	if err != nil {
 		return nil, err
 	}

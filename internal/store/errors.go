@@ -79,6 +79,18 @@ func unavailable(err error) error {
 	return &fault.Error{Kind: fault.Unavailable, Message: "The database cannot be reached at the moment.", RetryAfter: time.Second, Err: err}
 }
 
+// plain is what the driver's error is about, in one line: its own words have a line
+// for each address that it tried.
+func plain(err error) error {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return pg
+	}
+	if dial, ok := errors.AsType[*net.OpError](err); ok {
+		return dial
+	}
+	return err
+}
+
 // lostRace tells whether PostgreSQL ended the work in favour of another's, so
 // that running it again is right: a deadlock or a serialization failure.
 func lostRace(err error) bool {

@@ -59,6 +59,10 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("connect to the database: %w", plain(err))
+	}
 	if err := migrate(ctx, pool); err != nil {
 		pool.Close()
 		return nil, err

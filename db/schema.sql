@@ -83,13 +83,12 @@ CREATE TABLE faqs (
 );
 
 -- Hashed, since a question may be longer than an entry of an index.
-CREATE INDEX faqs_by_question ON faqs (organization_id, bot_id, md5(question));
 CREATE INDEX faqs_by_question_key ON faqs (organization_id, bot_id, md5(question_key));
 CREATE INDEX faqs_by_time ON faqs (organization_id, bot_id, created_at DESC, id DESC);
 
--- The inverted index over the questions: terms are words, Chinese bigrams and
--- Chinese characters, cut by the same code for entries and for queries. weight is
--- what the term adds to the rank of its entry, the rarity of the term aside.
+-- The inverted index over the questions: terms are words and pairs of Chinese
+-- characters, cut by the same code for entries and for queries. weight is what the
+-- term adds to the rank of its entry, the rarity of the term aside.
 CREATE TABLE faq_terms (
     organization_id uuid NOT NULL,
     bot_id          uuid NOT NULL,

@@ -29,9 +29,9 @@ const (
 // bootstrap makes, on the first start, an organization with an admin key, a default
 // bot and a web chat. It returns the admin key where it is known: the given one, or
 // the one that was generated and is kept in the data directory.
-func bootstrap(ctx context.Context, store *store.Store, config config) (key string, err error) {
+func bootstrap(ctx context.Context, opened *store.Store, config config) (key string, err error) {
 	path := filepath.Join(config.DataDir, keyFile)
-	count, err := store.CountOrganizations(ctx)
+	count, err := opened.CountOrganizations(ctx)
 	if err != nil {
 		return "", fmt.Errorf("look for organizations: %w", err)
 	}
@@ -41,18 +41,24 @@ func bootstrap(ctx context.Context, store *store.Store, config config) (key stri
 		}
 		return readKey(path)
 	}
-	key, err = furnish(ctx, store, defaultOrganization, config.BootstrapKey)
+	// Done or not done, the keeping of the key included: a start that is killed is
+	// followed by one that is the first again.
+	err = opened.Whole(ctx, func(whole *store.Store) (err error) {
+		key, err = furnish(ctx, whole, defaultOrganization, config.BootstrapKey)
+		if err != nil || config.BootstrapKey != "" {
+			return err
+		}
+		if err := writeKey(path, key); err != nil {
+			return fmt.Errorf("keep the admin key: %w", err)
+		}
+		return nil
+	})
 	if fault.Is(err, fault.Conflict) {
 		// Another instance that starts at the same time was faster.
 		return config.BootstrapKey, nil
 	}
 	if err != nil {
 		return "", fmt.Errorf("make the first organization: %w", err)
-	}
-	if config.BootstrapKey == "" {
-		if err := writeKey(path, key); err != nil {
-			return "", fmt.Errorf("keep the admin key: %w", err)
-		}
 	}
 	return key, nil
 }
@@ -116,11 +122,15 @@ func furnish(ctx context.Context, store *store.Store, name, wantedKey string) (s
 	return key, nil
 }
 
-func createOrganization(ctx context.Context, store *store.Store, name string, out io.Writer) error {
+func createOrganization(ctx context.Context, opened *store.Store, name string, out io.Writer) error {
 	if strings.TrimSpace(name) == "" {
 		return errors.New("an organization needs a name")
 	}
-	key, err := furnish(ctx, store, name, "")
+	var key string
+	err := opened.Whole(ctx, func(whole *store.Store) (err error) {
+		key, err = furnish(ctx, whole, name, "")
+		return err
+	})
 	if fault.Is(err, fault.Conflict) {
 		return fmt.Errorf("there is an organization named %q", name)
 	}
@@ -169,10 +179,10 @@ func announce(out io.Writer, address net.Addr, key string) {
 		host = "127.0.0.1"
 	}
 	base := "http://" + net.JoinHostPort(host, port)
-	fmt.Fprintf(out, "Parley is ready at %s (reference: %s/docs)\n", base, base)
-	if key == "" {
-		return
+	told := fmt.Sprintf("Parley is ready at %s (reference: %s/docs)\n", base, base)
+	if key != "" {
+		key = strings.ReplaceAll(key, "'", `'\''`) // for the shell
+		told += fmt.Sprintf("Try it:\n\n  curl -s %s/api/chatbots/parley/completions/ -H 'Authorization: Api-Key %s' -H 'Content-Type: application/json' -d '{\"message\":{\"content\":\"What is Parley?\"}}'\n\n", base, key)
 	}
-	key = strings.ReplaceAll(key, "'", `'\''`) // for the shell
-	fmt.Fprintf(out, "Try it:\n\n  curl -s %s/api/chatbots/parley/completions/ -H 'Authorization: Api-Key %s' -H 'Content-Type: application/json' -d '{\"message\":{\"content\":\"What is Parley?\"}}'\n\n", base, key)
+	_, _ = fmt.Fprint(out, told) // it serves, whether or not anybody reads this
 }

@@ -46,8 +46,8 @@ func TestVariablesAreRead(t *testing.T) {
 		"a relative one is ignored":    {"XDG_DATA_HOME", "xdg", dir, "/home/alex/.local/share/parley"},
 		"a database's URL":             {"DATABASE_URL", "postgres://u:p@db:5433/parley", database, "postgres://u:p@db:5433/parley"},
 		"a database's settings":        {"DATABASE_URL", "host=db user=u", database, "host=db user=u"},
-		"a key":                        {"PARLEY_BOOTSTRAP_KEY", key, bootstrap, key},
-		"a key with dots in it":        {"PARLEY_BOOTSTRAP_KEY", key + ".more", bootstrap, key + ".more"},
+		"a key":                        {"PARLEY_BOOTSTRAP_KEY", key, givenKey, key},
+		"a key with dots in it":        {"PARLEY_BOOTSTRAP_KEY", key + ".more", givenKey, key + ".more"},
 		"PostgreSQL's programs":        {"PARLEY_POSTGRES_BIN", bin, func(c config) any { return c.PostgresBin }, bin},
 		"every origin":                 {"PARLEY_ALLOWED_ORIGINS", "*", origins, []string{"*"}},
 		"several origins": {
@@ -197,13 +197,13 @@ func TestTheDefaultLimitsAreNotShared(t *testing.T) {
 	}
 }
 
-func addr(c config) any      { return c.Addr }
-func dir(c config) any       { return c.DataDir }
-func database(c config) any  { return c.DatabaseURL }
-func bootstrap(c config) any { return c.BootstrapKey }
-func origins(c config) any   { return c.AllowedOrigins }
-func limits(c config) any    { return c.RateLimits }
-func level(c config) any     { return c.LogLevel }
+func addr(c config) any     { return c.Addr }
+func dir(c config) any      { return c.DataDir }
+func database(c config) any { return c.DatabaseURL }
+func givenKey(c config) any { return c.BootstrapKey }
+func origins(c config) any  { return c.AllowedOrigins }
+func limits(c config) any   { return c.RateLimits }
+func level(c config) any    { return c.LogLevel }
 
 func postgresBin(t *testing.T) string {
 	t.Helper()

@@ -37,8 +37,7 @@ const (
 const usage = `usage:
   parley                    serve
   parley org create <name>  make an organization and print its admin key
-  parley org list           list the organizations
-`
+  parley org list           list the organizations`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -65,7 +64,7 @@ func command(ctx context.Context, config config, args []string, out io.Writer) e
 	case len(args) == 2 && args[0] == "org" && args[1] == "list":
 		return beside(ctx, config, log, func(store *store.Store) error { return listOrganizations(ctx, store, out) })
 	}
-	return errors.New("unknown command\n" + usage)
+	return fmt.Errorf("unknown command\n%s", usage)
 }
 
 // serve runs the service until ctx is done, then stops in the reverse order: not

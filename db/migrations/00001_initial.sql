@@ -75,7 +75,6 @@ CREATE TABLE faqs (
 );
 
 -- Hashed, since a question may be longer than an entry of an index.
-CREATE INDEX faqs_by_question ON faqs (organization_id, bot_id, md5(question));
 CREATE INDEX faqs_by_question_key ON faqs (organization_id, bot_id, md5(question_key));
 CREATE INDEX faqs_by_time ON faqs (organization_id, bot_id, created_at DESC, id DESC);
 

@@ -54,11 +54,13 @@ SELECT * FROM faqs WHERE organization_id = @organization_id AND bot_id = @bot_id
 -- name: DeleteFaq :execrows
 DELETE FROM faqs WHERE organization_id = @organization_id AND bot_id = @bot_id AND id = @id;
 
--- ListFaqsByQuestion finds a chatbot's entries with one of these very questions,
--- the oldest last.
--- name: ListFaqsByQuestion :many
-SELECT * FROM faqs
-WHERE organization_id = @organization_id AND bot_id = @bot_id AND md5(question) = ANY(ARRAY(SELECT md5(unnest(@questions::text[]))))
+-- ListFaqsForImport returns what an import compares with: a chatbot's questions,
+-- the newest first, and a hash of each answer. It reads all of them: looking up
+-- thousands of questions is cheaper only as long as the planner's statistics,
+-- which no import waits for, are right.
+-- name: ListFaqsForImport :many
+SELECT id, question, md5(answer) AS answer_hash, labels FROM faqs
+WHERE organization_id = @organization_id AND bot_id = @bot_id
 ORDER BY id DESC;
 
 -- UpdateFaqs replaces the answers and labels of a chatbot's entries.
@@ -70,7 +72,7 @@ UPDATE faqs SET
 FROM (SELECT unnest(@ids::uuid[]) AS id,
              unnest(@answers::text[]) AS answer,
              unnest(@labels::text[])::jsonb AS labels) AS n
-WHERE faqs.organization_id = @organization_id AND faqs.bot_id = @bot_id AND faqs.id = n.id;
+WHERE faqs.organization_id = @organization_id AND faqs.bot_id = @bot_id AND faqs.id = ANY(@ids::uuid[]) AND faqs.id = n.id;
 
 -- SearchFaqs finds the entries of a chatbot that share most with a question, by
 -- the rarity of its terms, and those that are the question itself. It looks at a

@@ -109,18 +109,32 @@ WHERE m.organization_id = @organization_id AND m.id = @id;
 SELECT * FROM messages WHERE organization_id = @organization_id AND session_id = @session_id AND seq = @seq;
 
 -- ListHistoryForward returns the oldest messages between two places of a session,
--- both exclusive, oldest first.
+-- both exclusive, oldest first, without the speakers' names.
 -- name: ListHistoryForward :many
-SELECT * FROM messages
+SELECT * FROM message_history
 WHERE organization_id = @organization_id AND session_id = @session_id AND seq > @after_seq AND seq < @before_seq
 ORDER BY seq
 LIMIT @page_limit;
 
 -- ListHistoryBackward returns the newest messages between two places of a session,
--- both exclusive, newest first.
+-- both exclusive, newest first, without the speakers' names.
 -- name: ListHistoryBackward :many
-SELECT * FROM messages
+SELECT * FROM message_history
 WHERE organization_id = @organization_id AND session_id = @session_id AND seq > @after_seq AND seq < @before_seq
+ORDER BY seq DESC
+LIMIT @page_limit;
+
+-- ListSessionMessagesNewer returns a session's messages after a place, oldest first.
+-- name: ListSessionMessagesNewer :many
+SELECT * FROM messages
+WHERE organization_id = @organization_id AND session_id = @session_id AND seq > @seq
+ORDER BY seq
+LIMIT @page_limit;
+
+-- ListSessionMessagesOlder returns a session's messages before a place, newest first.
+-- name: ListSessionMessagesOlder :many
+SELECT * FROM messages
+WHERE organization_id = @organization_id AND session_id = @session_id AND seq < @seq
 ORDER BY seq DESC
 LIMIT @page_limit;
 

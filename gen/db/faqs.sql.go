@@ -180,33 +180,37 @@ func (q *Queries) ListFaqs(ctx context.Context, arg ListFaqsParams) ([]Faq, erro
 	return items, nil
 }
 
-const listFaqsByQuestion = `-- name: ListFaqsByQuestion :many
-SELECT organization_id, id, bot_id, question, question_key, answer, labels, created_at, updated_at FROM faqs
-WHERE organization_id = $1 AND bot_id = $2 AND md5(question) = ANY(ARRAY(SELECT md5(unnest($3::text[]))))
+const listFaqsForImport = `-- name: ListFaqsForImport :many
+SELECT id, question, md5(answer) AS answer_hash, labels FROM faqs
+WHERE organization_id = $1 AND bot_id = $2
 ORDER BY id DESC
 `
 
-// ListFaqsByQuestion finds a chatbot's entries with one of these very questions,
-// the oldest last.
-func (q *Queries) ListFaqsByQuestion(ctx context.Context, organizationID uuid.UUID, botID uuid.UUID, questions []string) ([]Faq, error) {
-	rows, err := q.db.Query(ctx, listFaqsByQuestion, organizationID, botID, questions)
+type ListFaqsForImportRow struct {
+	ID         uuid.UUID
+	Question   string
+	AnswerHash string
+	Labels     []string
+}
+
+// ListFaqsForImport returns what an import compares with: a chatbot's questions,
+// the newest first, and a hash of each answer. It reads all of them: looking up
+// thousands of questions is cheaper only as long as the planner's statistics,
+// which no import waits for, are right.
+func (q *Queries) ListFaqsForImport(ctx context.Context, organizationID uuid.UUID, botID uuid.UUID) ([]ListFaqsForImportRow, error) {
+	rows, err := q.db.Query(ctx, listFaqsForImport, organizationID, botID)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []Faq
+	var items []ListFaqsForImportRow
 	for rows.Next() {
-		var i Faq
+		var i ListFaqsForImportRow
 		if err := rows.Scan(
-			&i.OrganizationID,
 			&i.ID,
-			&i.BotID,
 			&i.Question,
-			&i.QuestionKey,
-			&i.Answer,
+			&i.AnswerHash,
 			&i.Labels,
-			&i.CreatedAt,
-			&i.UpdatedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -408,7 +412,7 @@ UPDATE faqs SET
 FROM (SELECT unnest($3::uuid[]) AS id,
              unnest($4::text[]) AS answer,
              unnest($5::text[])::jsonb AS labels) AS n
-WHERE faqs.organization_id = $1 AND faqs.bot_id = $2 AND faqs.id = n.id
+WHERE faqs.organization_id = $1 AND faqs.bot_id = $2 AND faqs.id = ANY($3::uuid[]) AND faqs.id = n.id
 `
 
 type UpdateFaqsParams struct {

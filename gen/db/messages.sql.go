@@ -192,7 +192,7 @@ func (q *Queries) ListAttachments(ctx context.Context, arg ListAttachmentsParams
 }
 
 const listHistoryBackward = `-- name: ListHistoryBackward :many
-SELECT organization_id, id, session_id, seq, sender, sender_id, content, metadata, content_payload, query_metadata, canvas, attachments, citations, citation_nodes, suggestions, feedback, run_id, created_at, sender_name, sender_avatar FROM messages
+SELECT organization_id, id, session_id, seq, sender, sender_id, content, metadata, content_payload, query_metadata, canvas, attachments, citations, citation_nodes, suggestions, feedback, run_id, created_at FROM message_history
 WHERE organization_id = $1 AND session_id = $2 AND seq > $3 AND seq < $4
 ORDER BY seq DESC
 LIMIT $5
@@ -207,8 +207,8 @@ type ListHistoryBackwardParams struct {
 }
 
 // ListHistoryBackward returns the newest messages between two places of a session,
-// both exclusive, newest first.
-func (q *Queries) ListHistoryBackward(ctx context.Context, arg ListHistoryBackwardParams) ([]Message, error) {
+// both exclusive, newest first, without the speakers' names.
+func (q *Queries) ListHistoryBackward(ctx context.Context, arg ListHistoryBackwardParams) ([]MessageHistory, error) {
 	rows, err := q.db.Query(ctx, listHistoryBackward,
 		arg.OrganizationID,
 		arg.SessionID,
@@ -220,9 +220,9 @@ func (q *Queries) ListHistoryBackward(ctx context.Context, arg ListHistoryBackwa
 		return nil, err
 	}
 	defer rows.Close()
-	var items []Message
+	var items []MessageHistory
 	for rows.Next() {
-		var i Message
+		var i MessageHistory
 		if err := rows.Scan(
 			&i.OrganizationID,
 			&i.ID,
@@ -242,8 +242,6 @@ func (q *Queries) ListHistoryBackward(ctx context.Context, arg ListHistoryBackwa
 			&i.Feedback,
 			&i.RunID,
 			&i.CreatedAt,
-			&i.SenderName,
-			&i.SenderAvatar,
 		); err != nil {
 			return nil, err
 		}
@@ -256,7 +254,7 @@ func (q *Queries) ListHistoryBackward(ctx context.Context, arg ListHistoryBackwa
 }
 
 const listHistoryForward = `-- name: ListHistoryForward :many
-SELECT organization_id, id, session_id, seq, sender, sender_id, content, metadata, content_payload, query_metadata, canvas, attachments, citations, citation_nodes, suggestions, feedback, run_id, created_at, sender_name, sender_avatar FROM messages
+SELECT organization_id, id, session_id, seq, sender, sender_id, content, metadata, content_payload, query_metadata, canvas, attachments, citations, citation_nodes, suggestions, feedback, run_id, created_at FROM message_history
 WHERE organization_id = $1 AND session_id = $2 AND seq > $3 AND seq < $4
 ORDER BY seq
 LIMIT $5
@@ -271,8 +269,8 @@ type ListHistoryForwardParams struct {
 }
 
 // ListHistoryForward returns the oldest messages between two places of a session,
-// both exclusive, oldest first.
-func (q *Queries) ListHistoryForward(ctx context.Context, arg ListHistoryForwardParams) ([]Message, error) {
+// both exclusive, oldest first, without the speakers' names.
+func (q *Queries) ListHistoryForward(ctx context.Context, arg ListHistoryForwardParams) ([]MessageHistory, error) {
 	rows, err := q.db.Query(ctx, listHistoryForward,
 		arg.OrganizationID,
 		arg.SessionID,
@@ -284,9 +282,9 @@ func (q *Queries) ListHistoryForward(ctx context.Context, arg ListHistoryForward
 		return nil, err
 	}
 	defer rows.Close()
-	var items []Message
+	var items []MessageHistory
 	for rows.Next() {
-		var i Message
+		var i MessageHistory
 		if err := rows.Scan(
 			&i.OrganizationID,
 			&i.ID,
@@ -306,8 +304,6 @@ func (q *Queries) ListHistoryForward(ctx context.Context, arg ListHistoryForward
 			&i.Feedback,
 			&i.RunID,
 			&i.CreatedAt,
-			&i.SenderName,
-			&i.SenderAvatar,
 		); err != nil {
 			return nil, err
 		}
@@ -411,6 +407,128 @@ func (q *Queries) ListMessagesOlder(ctx context.Context, arg ListMessagesOlderPa
 		arg.ID,
 		arg.IsStaff,
 		arg.UserID,
+		arg.PageLimit,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Message
+	for rows.Next() {
+		var i Message
+		if err := rows.Scan(
+			&i.OrganizationID,
+			&i.ID,
+			&i.SessionID,
+			&i.Seq,
+			&i.Sender,
+			&i.SenderID,
+			&i.Content,
+			&i.Metadata,
+			&i.ContentPayload,
+			&i.QueryMetadata,
+			&i.Canvas,
+			&i.Attachments,
+			&i.Citations,
+			&i.CitationNodes,
+			&i.Suggestions,
+			&i.Feedback,
+			&i.RunID,
+			&i.CreatedAt,
+			&i.SenderName,
+			&i.SenderAvatar,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listSessionMessagesNewer = `-- name: ListSessionMessagesNewer :many
+SELECT organization_id, id, session_id, seq, sender, sender_id, content, metadata, content_payload, query_metadata, canvas, attachments, citations, citation_nodes, suggestions, feedback, run_id, created_at, sender_name, sender_avatar FROM messages
+WHERE organization_id = $1 AND session_id = $2 AND seq > $3
+ORDER BY seq
+LIMIT $4
+`
+
+type ListSessionMessagesNewerParams struct {
+	OrganizationID uuid.UUID
+	SessionID      uuid.UUID
+	Seq            int64
+	PageLimit      int32
+}
+
+// ListSessionMessagesNewer returns a session's messages after a place, oldest first.
+func (q *Queries) ListSessionMessagesNewer(ctx context.Context, arg ListSessionMessagesNewerParams) ([]Message, error) {
+	rows, err := q.db.Query(ctx, listSessionMessagesNewer,
+		arg.OrganizationID,
+		arg.SessionID,
+		arg.Seq,
+		arg.PageLimit,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Message
+	for rows.Next() {
+		var i Message
+		if err := rows.Scan(
+			&i.OrganizationID,
+			&i.ID,
+			&i.SessionID,
+			&i.Seq,
+			&i.Sender,
+			&i.SenderID,
+			&i.Content,
+			&i.Metadata,
+			&i.ContentPayload,
+			&i.QueryMetadata,
+			&i.Canvas,
+			&i.Attachments,
+			&i.Citations,
+			&i.CitationNodes,
+			&i.Suggestions,
+			&i.Feedback,
+			&i.RunID,
+			&i.CreatedAt,
+			&i.SenderName,
+			&i.SenderAvatar,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listSessionMessagesOlder = `-- name: ListSessionMessagesOlder :many
+SELECT organization_id, id, session_id, seq, sender, sender_id, content, metadata, content_payload, query_metadata, canvas, attachments, citations, citation_nodes, suggestions, feedback, run_id, created_at, sender_name, sender_avatar FROM messages
+WHERE organization_id = $1 AND session_id = $2 AND seq < $3
+ORDER BY seq DESC
+LIMIT $4
+`
+
+type ListSessionMessagesOlderParams struct {
+	OrganizationID uuid.UUID
+	SessionID      uuid.UUID
+	Seq            int64
+	PageLimit      int32
+}
+
+// ListSessionMessagesOlder returns a session's messages before a place, newest first.
+func (q *Queries) ListSessionMessagesOlder(ctx context.Context, arg ListSessionMessagesOlderParams) ([]Message, error) {
+	rows, err := q.db.Query(ctx, listSessionMessagesOlder,
+		arg.OrganizationID,
+		arg.SessionID,
+		arg.Seq,
 		arg.PageLimit,
 	)
 	if err != nil {

@@ -125,6 +125,10 @@ func (a *Auth) CreateKey(ctx context.Context, organization uuid.UUID, wanted New
 	if wanted.ExpiresAt != nil && !wanted.ExpiresAt.After(time.Now()) {
 		return db.ListAPIKeysRow{}, "", fault.Field(fault.InvalidRequest, "/expiresAt", "must be a time to come")
 	}
+	user := strings.TrimSpace(wanted.User)
+	if user == "" { // spaces that the document's pattern does not know
+		return db.ListAPIKeysRow{}, "", fault.Field(fault.InvalidRequest, "/user", "must not be blank")
+	}
 	key := wanted.Key
 	if key == "" {
 		key = makeKey()
@@ -133,15 +137,15 @@ func (a *Auth) CreateKey(ctx context.Context, organization uuid.UUID, wanted New
 	hash := sha256.Sum256([]byte(secret))
 	var made db.ListAPIKeysRow
 	err := a.store.InTx(ctx, func(q *db.Queries) error {
-		user, err := q.UpsertUser(ctx, organization, newID(), strings.TrimSpace(wanted.User))
+		speaker, err := q.UpsertUser(ctx, organization, newID(), user)
 		if err != nil {
 			return fmt.Errorf("find the user: %w", err)
 		}
-		made.UserName = user.Name
+		made.UserName = speaker.Name
 		made.ApiKey, err = q.CreateAPIKey(ctx, db.CreateAPIKeyParams{
 			OrganizationID: organization,
 			ID:             newID(),
-			UserID:         user.ID,
+			UserID:         speaker.ID,
 			Name:           wanted.Name,
 			Prefix:         prefix,
 			SecretHash:     hash[:],
@@ -186,7 +190,7 @@ func (a *Auth) ListKeys(ctx context.Context, organization uuid.UUID, limit, offs
 // with the scope admin that never expires stays, so that nobody is locked out.
 func (a *Auth) RevokeKey(ctx context.Context, organization uuid.UUID, id string) error {
 	keyID, err := uuid.Parse(id)
-	if err != nil {
+	if err != nil || len(id) != 36 { // the other forms that the library reads are no ids
 		return fault.New(fault.NotFound, "There is no such API key.")
 	}
 	return a.store.InTx(ctx, func(q *db.Queries) error {

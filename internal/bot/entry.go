@@ -170,9 +170,11 @@ func insertTerms(ctx context.Context, q *db.Queries, owner db.Bot, entries []ent
 		terms := cutTerms(e.question)
 		weight := termWeight(terms)
 		for _, t := range terms {
-			rows.Terms = append(rows.Terms, t.text)
-			rows.FaqIds = append(rows.FaqIds, e.id)
-			rows.Weights = append(rows.Weights, weight)
+			if t.indexed() {
+				rows.Terms = append(rows.Terms, t.text)
+				rows.FaqIds = append(rows.FaqIds, e.id)
+				rows.Weights = append(rows.Weights, weight)
+			}
 		}
 	}
 	return q.InsertFaqTerms(ctx, rows)

@@ -2,6 +2,8 @@ package bot
 
 import (
 	"context"
+	"crypto/md5"
+	"encoding/hex"
 	"slices"
 	"strings"
 
@@ -47,7 +49,7 @@ func (b *Bots) ImportFAQs(ctx context.Context, org uuid.UUID, botRef string, fil
 			return err
 		}
 		plan := plan{Import: Import{Errors: errs}, labelled: found.labels >= 0}
-		if err := plan.load(ctx, q, owner, given); err != nil {
+		if err := plan.load(ctx, q, owner); err != nil {
 			return err
 		}
 		for _, e := range given {
@@ -102,34 +104,30 @@ type plan struct {
 
 type planned struct {
 	entry
+	answerHash     string // as PostgreSQL has it
 	isNew, changed bool
 }
 
 // load finds the entries that the chatbot has already; of several with one question the newest.
-func (p *plan) load(ctx context.Context, q *db.Queries, owner db.Bot, given []entry) error {
-	p.byText = map[string]int{}
-	for some := range slices.Chunk(given, batch) {
-		questions := make([]string, 0, len(some))
-		for _, e := range some {
-			questions = append(questions, e.question)
-		}
-		known, err := q.ListFaqsByQuestion(ctx, owner.OrganizationID, owner.ID, questions)
-		if err != nil {
-			return err
-		}
-		for _, k := range known {
-			if _, ok := p.byText[k.Question]; !ok {
-				p.byText[k.Question] = len(p.entries)
-				p.entries = append(p.entries, planned{entry: entry{
-					id: k.ID, question: k.Question, key: k.QuestionKey, answer: k.Answer, labels: k.Labels,
-				}})
-			}
+func (p *plan) load(ctx context.Context, q *db.Queries, owner db.Bot) error {
+	known, err := q.ListFaqsForImport(ctx, owner.OrganizationID, owner.ID)
+	if err != nil {
+		return err
+	}
+	p.byText = make(map[string]int, len(known))
+	for _, k := range known {
+		if _, ok := p.byText[k.Question]; !ok {
+			p.byText[k.Question] = len(p.entries)
+			p.entries = append(p.entries, planned{
+				entry: entry{id: k.ID, question: k.Question, labels: k.Labels}, answerHash: k.AnswerHash,
+			})
 		}
 	}
 	return nil
 }
 
 func (p *plan) add(e entry) error {
+	hash := answerHash(e.answer)
 	at, known := p.byText[e.question]
 	if !known {
 		var err error
@@ -137,7 +135,7 @@ func (p *plan) add(e entry) error {
 			return err
 		}
 		p.byText[e.question] = len(p.entries)
-		p.entries = append(p.entries, planned{entry: e, isNew: true})
+		p.entries = append(p.entries, planned{entry: e, answerHash: hash, isNew: true})
 		p.Created++
 		return nil
 	}
@@ -145,13 +143,19 @@ func (p *plan) add(e entry) error {
 	if !p.labelled {
 		e.labels = old.labels
 	}
-	if e.answer == old.answer && slices.Equal(e.labels, old.labels) {
+	if hash == old.answerHash && slices.Equal(e.labels, old.labels) {
 		p.Skipped++
 		return nil
 	}
-	old.answer, old.labels, old.changed = e.answer, e.labels, true
+	old.answer, old.answerHash, old.labels, old.changed = e.answer, hash, e.labels, true
 	p.Updated++
 	return nil
+}
+
+// answerHash saves reading all answers in order to see which of them change; it guards nothing.
+func answerHash(answer string) string {
+	sum := md5.Sum([]byte(answer))
+	return hex.EncodeToString(sum[:])
 }
 
 func (p *plan) write(ctx context.Context, q *db.Queries, owner db.Bot) error {

@@ -14,7 +14,7 @@ import (
 // The search has two steps. The database finds the few entries whose questions share the rarest terms with what was
 // asked; then those are looked at closely, with their answers.
 const (
-	candidates     = 20
+	candidates     = 40
 	entriesPerTerm = 2000
 	// maxAsked bounds the terms that are looked up, of a long message those that come first.
 	maxAsked = 120
@@ -53,17 +53,16 @@ type match struct {
 func (b *Bots) search(ctx context.Context, owner db.Bot, text string) ([]match, error) {
 	terms := cutTerms(text)
 	terms = terms[:min(len(terms), maxAsked)]
-	if len(terms) == 0 {
+	key := keyOf(text)
+	if key == "" {
 		return nil, nil
 	}
 	query := db.SearchFaqsParams{
-		OrganizationID: owner.OrganizationID, BotID: owner.ID, QuestionKey: keyOf(text),
+		OrganizationID: owner.OrganizationID, BotID: owner.ID, QuestionKey: key,
 		EntriesPerTerm: entriesPerTerm, Smoothing: smoothing, Candidates: candidates,
 	}
-	telling := slices.ContainsFunc(terms, func(t term) bool { return t.kind != stopTerm })
 	for _, t := range terms {
-		// Half of all entries have the stop terms: looking them up costs most and tells least.
-		if t.kind != stopTerm || !telling {
+		if t.indexed() {
 			query.Terms = append(query.Terms, t.text)
 			query.Weights = append(query.Weights, float32(t.weight()))
 		}
@@ -106,6 +105,14 @@ func weigh(terms []term, row db.SearchFaqsRow) asked {
 	for _, t := range terms {
 		a.rarity[t.text] = rarity(entries[t.text]) / a.scale
 	}
+	// A character is at least as common as the pairs that it is in.
+	for _, t := range terms {
+		if t.kind == pairTerm {
+			for _, r := range t.text {
+				a.rarity[string(r)] = min(a.rarity[string(r)], a.rarity[t.text])
+			}
+		}
+	}
 	return a
 }
 
@@ -123,9 +130,13 @@ func (a asked) compare(row db.SearchFaqsRow) match {
 	m := match{id: row.ID, question: row.Question, answer: row.Answer, exact: row.Exact, rank: row.Rank}
 	terms := cutTerms(row.Question)
 	shares := a.shares(textsOf(terms), textsOf(cutTerms(row.Answer)))
+	weight := float64(termWeight(terms))
 	for i, t := range a.terms {
 		switch shares[i] {
 		case 1:
+			if !t.indexed() {
+				m.rank += weight * a.scale * a.rarity[t.text] * t.weight()
+			}
 			m.evidence += a.rarity[t.text] * t.weight()
 		case answerShare:
 			m.rank += answerBonus * a.scale * a.rarity[t.text] * t.weight()
@@ -170,7 +181,7 @@ func (a asked) covered(shares []float64) float64 {
 		switch t.kind {
 		case pairTerm:
 			continue
-		case singleTerm:
+		case singleTerm, loneTerm:
 			share = max(share*singleShare, paired[t.text])
 		case stopTerm:
 			weight *= t.weight()

@@ -19,14 +19,19 @@ type kind int
 const (
 	wordTerm   kind = iota // a word or a number
 	pairTerm               // two neighbouring characters of a script without spaces
+	loneTerm               // such a character without neighbours
 	singleTerm             // one such character
 	stopTerm               // a word or phrase that is in every question
 )
 
+// indexed tells the terms that are looked up. Single characters and stop terms are in so many entries that looking
+// them up costs most and tells least; they are compared in the few entries that the others find.
+func (t term) indexed() bool { return t.kind < singleTerm }
+
 // weight is how much a term tells about its text, its rarity aside.
 func (t term) weight() float64 {
 	switch t.kind {
-	case singleTerm:
+	case singleTerm, loneTerm:
 		return 0.3
 	case stopTerm:
 		return 0.08
@@ -78,7 +83,8 @@ func cutTerms(text string) []term {
 			c.run(run)
 			run = run[:0]
 			word = append(word, r)
-		case r == '\'' || r == '’': // inside a word
+		case (r == '\'' || r == '’') && len(word) > 0:
+			word = append(word, '\'')
 		default:
 			flush()
 		}
@@ -109,7 +115,8 @@ func (c *cutter) word(word []rune) {
 	if len(word) == 0 {
 		return
 	}
-	text := string(word[:min(len(word), maxTerm)])
+	text := strings.TrimSuffix(strings.TrimRight(string(word[:min(len(word), maxTerm)]), "'"), "'s")
+	text = strings.ReplaceAll(text, "'", "")
 	if stopWords[text] {
 		c.add(text, stopTerm)
 		return
@@ -140,6 +147,10 @@ func (c *cutter) run(run []rune) {
 }
 
 func (c *cutter) pairs(run []rune) {
+	if len(run) == 1 {
+		c.add(string(run), loneTerm)
+		return
+	}
 	for i := range run {
 		c.add(string(run[i]), singleTerm)
 		if i > 0 {

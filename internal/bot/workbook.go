@@ -4,7 +4,6 @@ import (
 	"archive/zip"
 	"bytes"
 	"fmt"
-	"io"
 
 	"github.com/xuri/excelize/v2"
 
@@ -35,7 +34,7 @@ func (t *table) readWorkbook(file []byte) (err error) {
 	if err != nil {
 		return unreadable(err)
 	}
-	defer book.Close()
+	defer func() { _ = book.Close() }() // it only removes temporary files
 	sheets := book.GetSheetList()
 	if len(sheets) == 0 {
 		return invalidFile("The file has no worksheet.")
@@ -44,8 +43,11 @@ func (t *table) readWorkbook(file []byte) (err error) {
 	if err != nil {
 		return unreadable(err)
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	for number := 1; rows.Next(); number++ {
+		if number > excelize.TotalRows {
+			return invalidFile("The file has a row beyond the last one that a worksheet can have.")
+		}
 		cells, err := rows.Columns()
 		if err != nil {
 			return unreadable(err)
@@ -60,39 +62,25 @@ func (t *table) readWorkbook(file []byte) (err error) {
 	return nil
 }
 
-// checkUnpacked unpacks the whole file into nothing: the sizes that it declares may be lies, and the library believes
-// them.
+// checkUnpacked adds up what the parts declare to hold. A part that holds more than it declares ends with an error when
+// it is read; one that declares more than there can be would overflow the library's own sum.
 func checkUnpacked(file []byte) error {
 	archive, err := zip.NewReader(bytes.NewReader(file), int64(len(file)))
 	if err != nil {
 		return unreadable(err)
 	}
-	left := int64(maxUnpacked)
+	left := uint64(maxUnpacked)
 	for _, part := range archive.File {
-		n, err := unpackedSize(part, left)
-		if err != nil {
-			return unreadable(err)
-		}
-		if left -= n; left < 0 {
+		if part.UncompressedSize64 > left {
 			return fault.New(fault.TooLarge, "The file holds more than 128 MiB when it is unpacked.")
 		}
+		left -= part.UncompressedSize64
 	}
 	return nil
 }
 
-// unpackedSize counts up to one byte more than the limit.
-func unpackedSize(part *zip.File, limit int64) (int64, error) {
-	content, err := part.Open()
-	if err != nil {
-		return 0, err
-	}
-	defer content.Close()
-	return io.Copy(io.Discard, io.LimitReader(content, limit+1))
-}
-
 func unreadable(err error) error {
-	sentence := "The file cannot be read as .xlsx."
-	f := invalidFile(sentence)
+	f := invalidFile("The file cannot be read as .xlsx.")
 	f.Err = err
 	return f
 }

@@ -44,7 +44,8 @@ func (c *Chat) attach(ctx context.Context, who auth.Principal, pointer string, w
 	attached := make([]Attachment, len(wanted))
 	for i, one := range wanted {
 		at := fmt.Sprintf("%s/%d", pointer, i)
-		if found, ok := known[one.ID]; ok {
+		id, _ := uuid.Parse(one.ID) // nothing is known by the zero UUID
+		if found, ok := known[id]; ok {
 			attached[i] = Attachment{ID: found.ID, Type: found.Type, Filename: found.Filename, File: found.File}
 			continue
 		}
@@ -55,7 +56,7 @@ func (c *Chat) attach(ctx context.Context, who auth.Principal, pointer string, w
 			return nil, fault.Field(fault.InvalidMessage, at+"/id", "is no attachment that is known")
 		}
 		address, err := url.Parse(one.File)
-		if err != nil || address.Host == "" || (address.Scheme != "http" && address.Scheme != "https") {
+		if err != nil || address.Hostname() == "" || (address.Scheme != "http" && address.Scheme != "https") {
 			return nil, fault.Field(fault.InvalidMessage, at+"/file", "must be an http or https URL")
 		}
 		attached[i] = Attachment{ID: newID(), Type: one.Type, Filename: one.Filename, File: one.File}
@@ -69,13 +70,11 @@ func (c *Chat) attach(ctx context.Context, who auth.Principal, pointer string, w
 	return json.Marshal(attached)
 }
 
-func (c *Chat) knownAttachments(ctx context.Context, who auth.Principal, wanted []NewAttachment) (map[string]db.Attachment, error) {
+func (c *Chat) knownAttachments(ctx context.Context, who auth.Principal, wanted []NewAttachment) (map[uuid.UUID]db.Attachment, error) {
 	var ids []uuid.UUID
-	named := make(map[uuid.UUID]string)
 	for _, one := range wanted {
 		if id, err := uuid.Parse(one.ID); err == nil {
 			ids = append(ids, id)
-			named[id] = one.ID
 		}
 	}
 	if len(ids) == 0 {
@@ -90,9 +89,9 @@ func (c *Chat) knownAttachments(ctx context.Context, who auth.Principal, wanted 
 	if err != nil {
 		return nil, err
 	}
-	known := make(map[string]db.Attachment, len(found))
+	known := make(map[uuid.UUID]db.Attachment, len(found))
 	for _, one := range found {
-		known[named[one.ID]] = one
+		known[one.ID] = one
 	}
 	return known, nil
 }

@@ -26,7 +26,7 @@ type Range struct {
 
 // History returns messages of a conversation, oldest first: with a lower bound the
 // oldest that qualify, else the newest; and whether more qualify in that direction.
-func (c *Chat) History(ctx context.Context, who auth.Principal, id string, wanted Range) ([]db.Message, bool, error) {
+func (c *Chat) History(ctx context.Context, who auth.Principal, id string, wanted Range) ([]db.MessageHistory, bool, error) {
 	session, err := c.session(ctx, who, id)
 	if err != nil {
 		return nil, false, err
@@ -178,12 +178,12 @@ func (c *Chat) Messages(ctx context.Context, who auth.Principal, conversation *s
 
 func (c *Chat) messagesOf(ctx context.Context, session db.Session, at place, limit int32) ([]db.Message, error) {
 	if at.isBack {
-		return c.store.ListHistoryForward(ctx, db.ListHistoryForwardParams{
-			OrganizationID: session.OrganizationID, SessionID: session.ID, AfterSeq: at.seq, BeforeSeq: math.MaxInt64, PageLimit: limit,
+		return c.store.ListSessionMessagesNewer(ctx, db.ListSessionMessagesNewerParams{
+			OrganizationID: session.OrganizationID, SessionID: session.ID, Seq: at.seq, PageLimit: limit,
 		})
 	}
-	return c.store.ListHistoryBackward(ctx, db.ListHistoryBackwardParams{
-		OrganizationID: session.OrganizationID, SessionID: session.ID, AfterSeq: 0, BeforeSeq: at.seq, PageLimit: limit,
+	return c.store.ListSessionMessagesOlder(ctx, db.ListSessionMessagesOlderParams{
+		OrganizationID: session.OrganizationID, SessionID: session.ID, Seq: at.seq, PageLimit: limit,
 	})
 }
 

@@ -39,12 +39,14 @@ func (c *Chat) Run(ctx context.Context, who auth.Principal, id string) (db.Run, 
 
 // Follow waits for more of a reply than a position: until the text has grown, the
 // reply has ended, idle has passed (nothing is returned then) or ctx is done. It
-// does not depend on the process that writes the reply being this one.
+// does not depend on the process that writes the reply being this one, and bears
+// with a database that is away for as long as a finished reply tries to be stored.
 func (c *Chat) Follow(ctx context.Context, organization uuid.UUID, reply *Reply, at Position, idle time.Duration) (delta string, after Position, isReset bool, outcome *Outcome, err error) {
 	deadline := time.NewTimer(idle)
 	defer deadline.Stop()
 	look := time.NewTicker(lookInterval)
 	defer look.Stop()
+	awaySince := time.Time{}
 	for {
 		delta, after, isReset, outcome, grown := reply.Next(at)
 		if delta != "" || isReset || outcome != nil {
@@ -54,8 +56,14 @@ func (c *Chat) Follow(ctx context.Context, organization uuid.UUID, reply *Reply,
 		select {
 		case <-grown:
 		case <-look.C:
-			if err := c.look(ctx, organization, reply); err != nil {
+			err := c.look(ctx, organization, reply)
+			switch {
+			case err == nil:
+				awaySince = time.Time{}
+			case !fault.Is(err, fault.Unavailable), !awaySince.IsZero() && time.Since(awaySince) > finishPatience:
 				return "", at, false, nil, err
+			case awaySince.IsZero():
+				awaySince = time.Now()
 			}
 		case <-deadline.C:
 			return "", at, false, nil, nil

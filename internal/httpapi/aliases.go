@@ -89,6 +89,9 @@ func (a *aliases) rewrite(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(ec echo.Context) error {
 		r := ec.Request()
 		path := underAPI(r.URL.EscapedPath())
+		if strings.Contains(path, "//") {
+			return fault.New(fault.NotFound, "There is nothing at this path.") // no id is empty
+		}
 		bare, isSlashed := strings.CutSuffix(path, "/")
 		found := a.root.find(strings.Split(strings.TrimPrefix(bare, "/"), "/"))
 		if found == nil || r.Method == http.MethodOptions {
@@ -104,7 +107,8 @@ func (a *aliases) rewrite(next echo.HandlerFunc) echo.HandlerFunc {
 			ec.Response().Header().Set("Allow", found.allow())
 			return fault.New(fault.MethodNotAllowed, "This path does not take "+r.Method+".")
 		}
-		return next(withPath(ec, path))
+		setPath(r, path)
+		return next(ec)
 	}
 }
 
@@ -129,21 +133,14 @@ func (s *segment) allow() string {
 	return strings.Join(slices.Sorted(maps.Keys(union)), ", ")
 }
 
-// withPath gives the request another path, which is escaped.
-func withPath(ec echo.Context, path string) echo.Context {
-	r := ec.Request()
-	if path == r.URL.EscapedPath() {
-		return ec
-	}
+// setPath gives a request another path, which is escaped. The request itself is
+// changed: Echo routes the one that it was given, not the context's.
+func setPath(r *http.Request, path string) {
 	plain, err := url.PathUnescape(path)
-	if err != nil {
-		return ec // it came from a valid address, so it is one
+	if err != nil || path == r.URL.EscapedPath() {
+		return // it came from a valid address, so it is one
 	}
-	r = r.Clone(r.Context())
-	r.URL.Path, r.URL.RawPath = plain, ""
-	if r.URL.EscapedPath() != path {
-		r.URL.RawPath = path
-	}
-	ec.SetRequest(r)
-	return ec
+	address := *r.URL
+	address.Path, address.RawPath = plain, path
+	r.URL = &address
 }

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -117,7 +118,7 @@ func (s completionStream) VisitCreateCompletionResponse(w http.ResponseWriter) e
 			}
 			var err error
 			if delta, after, isReset, outcome, err = s.chat.Follow(s.ctx, s.organization, s.reply, at, keepAlive); err != nil {
-				return err
+				return events.broken(s.ctx, at, err)
 			}
 		}
 		at = after
@@ -167,6 +168,19 @@ func (e eventWriter) last(at chat.Position, outcome *chat.Outcome) error {
 		event.Error = new(problemOf(outcome.Err, e.w.Header().Get("X-Request-Id")))
 	}
 	return e.write(at, event)
+}
+
+// broken ends a stream that cannot go on with the last event that every stream has,
+// unless the caller has left.
+func (e eventWriter) broken(ctx context.Context, at chat.Position, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	told, ok := errors.AsType[*fault.Error](err)
+	if !ok {
+		told = fault.Wrap(fault.Internal, "The server made a mistake. It has been noted.", err)
+	}
+	return errors.Join(err, e.last(at, &chat.Outcome{FinishReason: "error", Err: told}), e.flush())
 }
 
 func (e eventWriter) event() openapi.CompletionEvent {

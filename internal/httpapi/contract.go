@@ -68,10 +68,14 @@ func newContract(auth *auth.Auth) (*contract, error) {
 }
 
 func (c *contract) operation(method, path string, item *openapi3.PathItem, op *openapi3.Operation) (*operation, error) {
+	// The validator would read the whole body, however long, before it asks who is
+	// asking, which is known by then.
+	validated := *op
+	validated.Security = openapi3.NewSecurityRequirements()
 	made := &operation{
 		id:       op.OperationID,
 		isPublic: op.Security != nil && len(*op.Security) == 0,
-		route:    &routers.Route{Spec: c.document, Path: path, PathItem: item, Method: method, Operation: op},
+		route:    &routers.Route{Spec: c.document, Path: path, PathItem: item, Method: method, Operation: &validated},
 	}
 	if err := extension(op, "x-scopes", &made.scopes); err != nil {
 		return nil, err
@@ -143,7 +147,7 @@ func (c *contract) enforce(ec echo.Context, op *operation) error {
 		ctx = auth.WithPrincipal(ctx, who)
 	}
 	noted := call{url: absoluteURL(ec), scope: r.Method + " " + r.URL.Path}
-	if err := checkQuery(r.URL); err != nil {
+	if err := op.checkQuery(r.URL); err != nil {
 		return err
 	}
 	switch {
@@ -190,7 +194,6 @@ func (op *operation) validate(r *http.Request, ec echo.Context) error {
 		Options: &openapi3filter.Options{
 			MultiError:         true,
 			ExcludeRequestBody: !op.isJSON,
-			AuthenticationFunc: openapi3filter.NoopAuthenticationFunc,
 			// The handler gets what was validated, not a second reading of the
 			// bytes in which "Content" would stand for "content".
 			KeepValidatedValue: true,
@@ -204,7 +207,8 @@ func (op *operation) validate(r *http.Request, ec echo.Context) error {
 
 // invalid turns the validator's errors into one fault with an item for each.
 func (op *operation) invalid(err error) error {
-	found := &fault.Error{Kind: fault.InvalidRequest, Err: err}
+	// The validator's error is not kept: it repeats what was sent, which is not for the log.
+	found := &fault.Error{Kind: fault.InvalidRequest}
 	op.collect(err, openapi3filter.RequestError{}, found)
 	slices.SortStableFunc(found.Items, func(a, b fault.Item) int { return strings.Compare(a.Pointer+a.Parameter, b.Pointer+b.Parameter) })
 	if found.Message == "" {
@@ -337,8 +341,9 @@ func join[T any](list []T) string {
 	return strings.Join(texts, ", ")
 }
 
-// checkQuery refuses text that PostgreSQL cannot hold.
-func checkQuery(address *url.URL) error {
+// checkQuery refuses text that PostgreSQL cannot hold, and parameters that say
+// nothing, which the validator takes for absent.
+func (op *operation) checkQuery(address *url.URL) error {
 	query, err := url.ParseQuery(address.RawQuery)
 	if err != nil {
 		return fault.Wrap(fault.InvalidRequest, "The query is not encoded as it should be.", err)
@@ -348,15 +353,21 @@ func checkQuery(address *url.URL) error {
 			if !utf8.ValidString(value) || strings.ContainsRune(value, 0) {
 				return fault.Parameter(strings.ToValidUTF8(name, "\uFFFD"), "must be UTF-8 without NUL")
 			}
+			if value == "" && op.route.Operation.Parameters.GetByInAndName("query", name) != nil {
+				return fault.Parameter(name, "must not be empty")
+			}
 		}
 	}
 	return nil
 }
 
 func checkMediaType(r *http.Request, wanted string) error {
-	found, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	found, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || found != wanted {
 		return fault.New(fault.UnsupportedMediaType, "The body must be of the content type "+wanted+".")
+	}
+	if strings.HasPrefix(wanted, "multipart/") && parameters["boundary"] == "" {
+		return fault.New(fault.InvalidRequest, "The content type names no boundary.")
 	}
 	return nil
 }

@@ -122,7 +122,7 @@ func toAPIMessage(row db.Message) (openapi.Message, error) {
 	return message, nil
 }
 
-func toAPIHistoryMessage(row db.Message) (openapi.HistoryMessage, error) {
+func toAPIHistoryMessage(row db.MessageHistory) (openapi.HistoryMessage, error) {
 	attachments, err := list[openapi.Attachment](row.Attachments)
 	metadata := row.Metadata
 	if metadata == nil {

@@ -51,13 +51,13 @@ func accountFor(clusterPath string) (account, error) {
 
 // command prepares a program of PostgreSQL to run as the account.
 func (a account) command(path string, args ...string) *exec.Cmd {
-	cmd := exec.Command(path, args...)
+	cmd := exec.Command(path, args...) //nolint:noctx // postgres outlives the context that it was started with
 	cmd.SysProcAttr = a.attributes(syscall.SIGKILL)
 	// Nothing else of our environment: it may hold secrets, and PG… variables that mean another server. The locale is
 	// that of the messages; the time zone becomes the cluster's.
 	cmd.Env = []string{"LC_ALL=C", "TZ=UTC"}
 	for _, name := range []string{"PATH", "LD_LIBRARY_PATH"} {
-		if value, ok := os.LookupEnv(name); ok {
+		if value, ok := os.LookupEnv(name); ok { //nolint:forbidigo // not read, but passed on to postgres
 			cmd.Env = append(cmd.Env, name+"="+value)
 		}
 	}

@@ -23,6 +23,8 @@ import (
 type Store struct {
 	*gendb.Queries
 	pool *pgxpool.Pool
+	// within is the transaction that all of a store of Whole belongs to.
+	within *gendb.Queries
 }
 
 // session is what every connection is set to.
@@ -80,6 +82,9 @@ func (s *Store) Ping(ctx context.Context) error { return translate(s.pool.Ping(c
 // otherwise. Inside it only q may be used, and nothing may be published: fn runs
 // again, a few times, when PostgreSQL ends the transaction in favour of another.
 func (s *Store) InTx(ctx context.Context, fn func(q *gendb.Queries) error) error {
+	if s.within != nil {
+		return fn(s.within)
+	}
 	for attempt := 1; ; attempt++ {
 		err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 			return fn(gendb.New(translator{on: tx}))
@@ -88,6 +93,15 @@ func (s *Store) InTx(ctx context.Context, fn func(q *gendb.Queries) error) error
 			return translate(err)
 		}
 	}
+}
+
+// Whole runs fn with a store whose every statement and InTx are parts of one
+// transaction, so that several steps of the domain are all done or none. The rules
+// of InTx hold: inside it only that store may be used.
+func (s *Store) Whole(ctx context.Context, fn func(*Store) error) error {
+	return s.InTx(ctx, func(q *gendb.Queries) error {
+		return fn(&Store{Queries: q, pool: s.pool, within: q})
+	})
 }
 
 func migrate(ctx context.Context, pool *pgxpool.Pool) error {

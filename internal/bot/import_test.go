@@ -1,0 +1,226 @@
+package bot_test
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/xuri/excelize/v2"
+
+	"parley/gen/db"
+	"parley/internal/bot"
+	"parley/internal/fault"
+)
+
+func importFile(t *testing.T, b *bot.Bots, owner db.Bot, file []byte) bot.Import {
+	t.Helper()
+	done, err := b.ImportFAQs(t.Context(), owner.OrganizationID, owner.Slug, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return done
+}
+
+func mustImport(t *testing.T, b *bot.Bots, owner db.Bot, file []byte, created, updated, skipped int, rows ...int) {
+	t.Helper()
+	done := importFile(t, b, owner, file)
+	var wrong []int
+	for _, e := range done.Errors {
+		wrong = append(wrong, e.Row)
+	}
+	if done.Created != created || done.Updated != updated || done.Skipped != skipped || !slices.Equal(wrong, rows) {
+		t.Errorf("imported %+v, want %d created, %d updated, %d skipped, errors in %v", done, created, updated, skipped, rows)
+	}
+}
+
+func workbook(t *testing.T, rows ...[]any) []byte {
+	t.Helper()
+	f := excelize.NewFile()
+	defer f.Close()
+	for i, row := range rows {
+		if err := f.SetSheetRow("Sheet1", fmt.Sprintf("A%d", i+1), &row); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var file bytes.Buffer
+	if err := f.Write(&file); err != nil {
+		t.Fatal(err)
+	}
+	return file.Bytes()
+}
+
+func TestImportOfAWorkbook(t *testing.T) {
+	t.Parallel()
+	b, org := open(t)
+	owner := create(t, b, org, bot.NewBot{Name: "x"})
+	file := workbook(
+		t,
+		[]any{" 標籤 ", "問題", "答案"},
+		[]any{"票，退票", "如何退票？", "<p>請至<b>櫃檯</b>辦理。</p>"},
+		[]any{},
+		[]any{"", "沒有答案？", ""},
+		[]any{"", "", "沒有問題。"},
+		[]any{"", "只有標記？", "<br>"},
+		[]any{"", "幾號月台？", 3},
+	)
+
+	mustImport(t, b, owner, file, 2, 0, 0, 4, 5, 6)
+	mustImport(t, b, owner, file, 0, 0, 2, 4, 5, 6)
+
+	found, _, err := b.ListFAQs(t.Context(), org, owner.Slug, 1, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found[0].Answer != "3" || found[1].Answer != "請至櫃檯辦理。" || !slices.Equal(found[1].Labels, []string{"票", "退票"}) {
+		t.Errorf("found %+v", found)
+	}
+	if answer, _ := ask(t, b, owner, "退票"); len(answer.Citations) != 1 {
+		t.Error("what was imported is not found")
+	}
+}
+
+func TestImportOfRichText(t *testing.T) {
+	t.Parallel()
+	b, org := open(t)
+	owner := create(t, b, org, bot.NewBot{Name: "x"})
+	f := excelize.NewFile()
+	defer f.Close()
+	for cell, runs := range map[string][]excelize.RichTextRun{
+		"A1": {{Text: "Ques", Font: &excelize.Font{Bold: true}}, {Text: "tion"}}, "B1": {{Text: "ANSWER"}},
+		"A2": {{Text: "Where "}, {Text: "exactly?", Font: &excelize.Font{Italic: true}}}, "B2": {{Text: "He"}, {Text: "re."}},
+	} {
+		if err := f.SetCellRichText("Sheet1", cell, runs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var file bytes.Buffer
+	if err := f.Write(&file); err != nil {
+		t.Fatal(err)
+	}
+	mustImport(t, b, owner, file.Bytes(), 1, 0, 0)
+	if _, pieces := ask(t, b, owner, "Where exactly?"); strings.Join(pieces, "") != "Here." {
+		t.Errorf("the answer is %q", pieces)
+	}
+}
+
+func TestImportOfCSV(t *testing.T) {
+	t.Parallel()
+	b, org := open(t)
+	for name, file := range map[string]string{
+		"commas":        "question,answer,labels\nWhere?,Here.,\"a,b\"\n",
+		"semicolons":    "Question;Answer;Labels\r\nWhere?;Here.;a,b\r\n",
+		"tabs":          "\n\nQUESTION\tANSWER\tLABELS\nWhere?\tHere.\ta,b",
+		"a mark":        "\xEF\xBB\xBFquestion,answer,labels\nWhere?,Here.,\"a, b\"\n",
+		"other columns": "id,answer,labels,question\n1,Here.,\"a,b,\",Where?\n",
+		"control":       "question,answer,labels\n\x01Where?\x02,Here.\x7f,\"a,b\"\n",
+	} {
+		owner := create(t, b, org, bot.NewBot{Name: name})
+		mustImport(t, b, owner, []byte(file), 1, 0, 0)
+		found, _, err := b.ListFAQs(t.Context(), org, owner.Slug, 1, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f := found[0]; f.Question != "Where?" || f.Answer != "Here." || !slices.Equal(f.Labels, []string{"a", "b"}) {
+			t.Errorf("%s: found %+v", name, f)
+		}
+	}
+}
+
+func TestRowsAreCountedAsTheFileHasThem(t *testing.T) {
+	t.Parallel()
+	b, org := open(t)
+	owner := create(t, b, org, bot.NewBot{Name: "x"})
+	file := "question,answer\n\n\"Two\nlines?\",Yes.\n\n ,\nWrong?,\n"
+	mustImport(t, b, owner, []byte(file), 1, 0, 0, 6)
+}
+
+func TestALaterRowOfTheSameQuestionUpdates(t *testing.T) {
+	t.Parallel()
+	b, org := open(t)
+	owner := create(t, b, org, bot.NewBot{Name: "x"})
+	// given
+	addFAQ(t, b, owner, "Old?", "Old.")
+	// when, then
+	file := []byte("question,answer\nNew?,1\nNew?,1\nNew?,2\nOld?,Newer.\nOld?,Old.\n")
+	mustImport(t, b, owner, file, 1, 3, 1)
+	for question, want := range map[string]string{"New?": "2", "Old?": "Old."} {
+		if _, pieces := ask(t, b, owner, question); strings.Join(pieces, "") != want {
+			t.Errorf("%s is answered %q", question, pieces)
+		}
+	}
+}
+
+func TestATableWithoutLabelsLeavesThem(t *testing.T) {
+	t.Parallel()
+	b, org := open(t)
+	owner := create(t, b, org, bot.NewBot{Name: "x"})
+	mustImport(t, b, owner, []byte("question,answer,labels\nWhere?,Here.,a\n"), 1, 0, 0)
+	mustImport(t, b, owner, []byte("question,answer\nWhere?,Here.\n"), 0, 0, 1)
+	mustImport(t, b, owner, []byte("question,answer\nWhere?,There.\n"), 0, 1, 0)
+	mustImport(t, b, owner, []byte("question,answer,labels\nWhere?,There.,a\n"), 0, 0, 1)
+	mustImport(t, b, owner, []byte("question,answer,labels\nWhere?,There.,\n"), 0, 1, 0)
+}
+
+func TestAFileThatCannotBeReadChangesNothing(t *testing.T) {
+	t.Parallel()
+	b, org := open(t)
+	owner := create(t, b, org, bot.NewBot{Name: "x"})
+	good := workbook(t, []any{"question", "answer"}, []any{"q", "a"})
+	for name, c := range map[string]struct {
+		file string
+		kind fault.Kind
+	}{
+		"nothing":        {"", fault.InvalidRequest},
+		"blank":          {"\n\n,,\n", fault.InvalidRequest},
+		"no columns":     {"question,reply\nq,a\n", fault.InvalidRequest},
+		"no header":      {"Where?,Here.\n", fault.InvalidRequest},
+		"Big5":           {"question,answer\n\xb0\xdd,\xc3D\n", fault.InvalidRequest},
+		"UTF-16":         {"\xff\xfeq\x00,\x00a\x00", fault.InvalidRequest},
+		"a stray quote":  {"question,answer\nq,\"a\nq2,a2\n", fault.InvalidRequest},
+		"old Excel":      {"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1", fault.InvalidRequest},
+		"no zip":         {"PK\x03\x04 nonsense", fault.InvalidRequest},
+		"half a file":    {string(good[:len(good)/2]), fault.InvalidRequest},
+		"too many rows":  {"question,answer\n" + strings.Repeat("q,a\n", 20_001), fault.TooLarge},
+		"a zip bomb":     {string(bomb(t, bombSize)), fault.TooLarge},
+		"one that lies":  {string(bomb(t, 1000)), fault.InvalidRequest},
+		"an overflow":    {string(bomb(t, 1<<63)), fault.TooLarge},
+		"a far row":      {string(farRow(t)), fault.InvalidRequest},
+		"no workbook":    {string(zipOf(t, map[string]string{"a.txt": "a"})), fault.InvalidRequest},
+		"broken content": {string(zipOf(t, map[string]string{"xl/workbook.xml": "<", "[Content_Types].xml": "<"})), fault.InvalidRequest},
+	} {
+		if _, err := b.ImportFAQs(t.Context(), org, owner.Slug, []byte(c.file)); !fault.Is(err, c.kind) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	if _, total, err := b.ListFAQs(t.Context(), org, owner.Slug, 1, 10); err != nil || total != 0 {
+		t.Errorf("%d entries, %v", total, err)
+	}
+}
+
+func TestImportsAtOnceTakeTurns(t *testing.T) {
+	t.Parallel()
+	b, org := open(t)
+	owner := create(t, b, org, bot.NewBot{Name: "x"})
+	file := []byte("question,answer\n")
+	for i := range 300 {
+		file = fmt.Appendf(file, "Question %d?,Answer %d.\n", i, i)
+	}
+	var created [4]int
+	var all sync.WaitGroup
+	for i := range created {
+		all.Go(func() {
+			done, err := b.ImportFAQs(t.Context(), org, owner.Slug, file)
+			if err != nil {
+				t.Error(err)
+			}
+			created[i] = done.Created
+		})
+	}
+	all.Wait()
+	if _, total, err := b.ListFAQs(t.Context(), org, owner.Slug, 1, 1); err != nil || total != 300 {
+		t.Errorf("%d entries, %v; created %v", total, err, created)
+	}
+}

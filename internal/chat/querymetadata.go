@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 
@@ -16,24 +17,25 @@ func checkQueryMetadata(pointer string, raw json.RawMessage) error {
 	if raw == nil {
 		return nil
 	}
-	var known struct {
-		KnowledgeBases []struct {
-			HasUserSelectedAll any `json:"has_user_selected_all"`
-		} `json:"knowledge_bases"`
-		LabelRelations map[string]any `json:"label_relations"`
+	// Keys are told apart by case, and numbers may be larger than a float64, which
+	// decoding into a struct would not have.
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	var known map[string]any
+	if err := decoder.Decode(&known); err != nil {
+		return fault.Field(fault.InvalidMessage, pointer, "must be an object")
 	}
-	if err := json.Unmarshal(raw, &known); err != nil {
-		return fault.Field(fault.InvalidMessage, pointer, "must be an object with knowledge_bases and label_relations as described")
-	}
-	for i, base := range known.KnowledgeBases {
-		switch base.HasUserSelectedAll {
+	bases, _ := known["knowledge_bases"].([]any)
+	for i, base := range bases {
+		selection, _ := base.(map[string]any)
+		switch selection["has_user_selected_all"] {
 		case nil, true, false, "True", "False":
 		default:
 			return fault.Field(fault.InvalidMessage, fmt.Sprintf("%s/knowledge_bases/%d/has_user_selected_all", pointer, i), `must be a boolean, or "True" or "False"`)
 		}
 	}
-	if known.LabelRelations != nil {
-		return checkLabelRelations(pointer+"/label_relations", known.LabelRelations, 1)
+	if relations, ok := known["label_relations"].(map[string]any); ok {
+		return checkLabelRelations(pointer+"/label_relations", relations, 1)
 	}
 	return nil
 }

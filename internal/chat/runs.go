@@ -20,6 +20,8 @@ const (
 	maxAttempts = 3
 	// sweepInterval is how often abandoned runs are looked for.
 	sweepInterval = 2 * time.Second
+	// forgetInterval is how often Idempotency-Keys of more than a day ago are forgotten.
+	forgetInterval = time.Hour
 	// sweepBatch is how many are taken up at a time.
 	sweepBatch = 50
 )
@@ -128,11 +130,18 @@ func readAnswer(message db.Message, answer *bot.Answer) error {
 	return nil
 }
 
-// sweep takes up runs that nobody works on any more, until the replies stop.
+// sweep takes up runs that nobody works on any more, and forgets old
+// Idempotency-Keys, until the replies stop.
 func (c *Chat) sweep() {
 	ticker := time.NewTicker(sweepInterval)
 	defer ticker.Stop()
-	for {
+	for forgotten := (time.Time{}); ; {
+		if time.Since(forgotten) > forgetInterval {
+			forgotten = time.Now()
+			if err := c.store.DeleteOldIdempotencyKeys(c.sweeping); err != nil && c.sweeping.Err() == nil {
+				c.log.Error("old idempotency keys could not be forgotten", "error", err)
+			}
+		}
 		if err := c.takeUp(c.sweeping); err != nil && c.sweeping.Err() == nil {
 			c.log.Error("abandoned runs could not be taken up", "error", err)
 		}

@@ -148,8 +148,10 @@ func exponentDigits(rest []byte) int {
 
 // pointerToNUL finds the first text with a NUL, in the order of the keys.
 func pointerToNUL(body []byte) string {
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber() // a number may be larger than a float64
 	var document any
-	if err := json.Unmarshal(body, &document); err != nil {
+	if err := decoder.Decode(&document); err != nil {
 		return ""
 	}
 	pointer, _ := findNUL(document, "")

@@ -1,0 +1,68 @@
+package chat_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"parley/internal/chat"
+	"parley/internal/fault"
+)
+
+// A cursor that can be read names a place: written again it is one that can be read, and names the same.
+func FuzzCursor(f *testing.F) {
+	for _, plain := range []string{
+		"", "n.1", "p.9", "n.0", "p.-1", "n.9223372036854775807", "n.4611686018427387903", "n.4611686018427387904", "n.1.019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
+		"p.1768472400000000.019BC0A4-7C10-7F3A-8D55-1B2F6A1C0E01", "n.253370764800000001.00000000-0000-0000-0000-000000000000", "n.1.{019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01}", "x.1", "n", "n.", "n..", "n.+1", "n.01",
+	} {
+		f.Add(base64.RawURLEncoding.EncodeToString([]byte(plain)), true)
+		f.Add(base64.RawURLEncoding.EncodeToString([]byte(plain)), false)
+		f.Add(plain, true)
+	}
+	f.Fuzz(func(t *testing.T, cursor string, isOfConversation bool) {
+		if cursor == "" {
+			return // the first page
+		}
+		again, ok := chat.Reread(cursor, isOfConversation)
+		if !ok {
+			return
+		}
+		if _, ok := chat.Reread(again, !isOfConversation); ok {
+			t.Fatalf("%q is a cursor of both kinds", again)
+		}
+		third, ok := chat.Reread(again, isOfConversation)
+		if !ok || third != again {
+			t.Fatalf("%q is %q, and then %q", cursor, again, third)
+		}
+	})
+}
+
+// Whatever queryMetadata holds: it passes, or is refused as the message's mistake with a pointer into it.
+func FuzzQueryMetadata(f *testing.F) {
+	for _, seed := range []string{
+		`{}`, `null`, `{"knowledge_bases":null}`, `{"knowledge_bases":[null]}`, `{"knowledge_bases":[{"has_user_selected_all":"True"}]}`, `{"knowledge_bases":[{"has_user_selected_all":{}}]}`,
+		`{"knowledge_bases":7}`, `{"label_relations":null}`, `{"label_relations":{"operator":"AND","conditions":["a",{"operator":"OR","conditions":[]}]}}`, `{"label_relations":{"operator":7}}`,
+		`{"label_relations":{"conditions":{}}}`, `{"label_relations":{"conditions":[null]}}`, `{"label_relations":[]}`, `{"Label_Relations":{"operator":7}}`, `{"knowledge_bases":[{"HAS_USER_SELECTED_ALL":7}]}`,
+		`{"label_relations":` + strings.Repeat(`{"conditions":[`, 11) + strings.Repeat(`]}`, 11) + `}`, `[]`, `7`, `"x"`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if !json.Valid(raw) {
+			return // the door lets only JSON in
+		}
+		err := chat.CheckQueryMetadata(raw)
+		if err == nil {
+			return
+		}
+		told, ok := errors.AsType[*fault.Error](err)
+		if !ok || told.Kind != fault.InvalidMessage || len(told.Items) != 1 || told.Items[0].In != "body" {
+			t.Fatalf("%s: %#v", raw, err)
+		}
+		if pointer := told.Items[0].Pointer; pointer != "" && !strings.HasPrefix(pointer, "/label_relations") && !strings.HasPrefix(pointer, "/knowledge_bases/") {
+			t.Fatalf("%s: the pointer is %s", raw, pointer)
+		}
+	})
+}

@@ -1,0 +1,142 @@
+package httpapi_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"parley/internal/auth"
+)
+
+// Every way of not being known is the same 401, on every operation that asks for a key.
+func TestSecuredOperationsRefuseWhoIsNotKnown(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	known := o.as("known", auth.Admin)
+	expired := o.as("expired", auth.Admin)
+	revoked := o.as("revoked", auth.Admin)
+	prefix, secret, _ := strings.Cut(known.key, ".")
+	o.exec("UPDATE api_keys SET expires_at = clock_timestamp() - interval '1 second' WHERE name = $1", "expired's key")
+	revoked.get("/api/me/")
+	known.remove("/api/api-keys/" + query[string](o.server, "SELECT id::text FROM api_keys WHERE name = $1", "revoked's key") + "/")
+
+	headers := map[string]string{
+		"no key":               "",
+		"only a scheme":        "Api-Key",
+		"no scheme":            known.key,
+		"another scheme":       "Basic " + known.key,
+		"garbage":              "Bearer \xff\xfe \t..\xf0.",
+		"no dot":               "Bearer " + prefix + secret,
+		"unknown prefix":       "Bearer pk_0000000000." + secret,
+		"empty prefix":         "Bearer ." + secret,
+		"another's secret":     "Bearer " + prefix + "." + strings.Repeat("a", len(secret)),
+		"no secret":            "Bearer " + prefix + ".",
+		"secret in other case": "Bearer " + prefix + "." + swapCase(secret),
+		"expired":              "Bearer " + expired.key,
+		"revoked":              "Bearer " + revoked.key,
+	}
+	there := known.one()
+	for _, op := range operations {
+		if !op.isSecured {
+			continue
+		}
+		for name, header := range headers {
+			for _, ids := range []things{there, nothing()} {
+				got := o.call(op.method, op.pathOf(ids), op.anyBody(ids), with("Authorization", header))
+				if header == "" {
+					got = o.call(op.method, op.pathOf(ids), op.anyBody(ids))
+				}
+				if err := got.isRefused(http.StatusUnauthorized, "unauthorized", ""); err != nil {
+					t.Errorf("%s, %s: %v", op.id, name, err)
+				}
+			}
+		}
+	}
+}
+
+func swapCase(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' {
+			return r - 'a' + 'A'
+		}
+		if r >= 'A' && r <= 'Z' {
+			return r - 'A' + 'a'
+		}
+		return r
+	}, text)
+}
+
+// Both schemes are understood in any case, as RFC 9110 has it.
+func TestTheSchemeIsReadInAnyCase(t *testing.T) {
+	t.Parallel()
+	alice := serve(t).organization().as("alice", auth.Chat)
+	for _, scheme := range []string{"Api-Key", "api-key", "API-KEY", "Bearer", "bearer", "BEARER", "bEaReR"} {
+		me := alice.server.call(http.MethodGet, "/api/me/", nil, with("Authorization", scheme+" "+alice.key)).gives(http.StatusOK)
+		if text(me["user"].(object), "name") != "alice" {
+			t.Errorf("%s: %v", scheme, me)
+		}
+	}
+}
+
+// A request without a key must not learn from the answer whether its body would have been good.
+func TestWhoIsAskingComesBeforeWhatIsAsked(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	s.call(http.MethodPost, "/api/conversations/start", "{", with("Content-Type", "text/plain")).refused(401, "unauthorized", "")
+	s.organization().as("records", auth.RecordsRead).
+		call(http.MethodPost, "/api/conversations/start", "{", with("Content-Type", "text/plain")).refused(403, "forbidden", "")
+}
+
+// Each scope opens the operations whose x-scopes have it and no other; admin opens all, and no scope is needed where
+// x-scopes is empty. What is asked for does not exist, so that only the key decides.
+func TestScopesOpenTheOperationsThatNameThem(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	for _, value := range schemaOf("Scope").Enum {
+		scope := auth.Scope(value.(string))
+		holder := o.as("holder of "+string(scope), scope)
+		for _, op := range operations {
+			if !op.isSecured {
+				continue
+			}
+			ids := nothing()
+			got := op.send(holder, op.pathOf(ids), op.anyBody(ids))
+			isAllowed := len(op.scopes) == 0 || scope == auth.Admin
+			for _, one := range op.scopes {
+				isAllowed = isAllowed || one == string(scope)
+			}
+			if isAllowed && (got.status == http.StatusForbidden || got.status == http.StatusUnauthorized) {
+				t.Errorf("%s with %s: %d", op.id, scope, got.status)
+			}
+			if isAllowed {
+				continue
+			}
+			if err := got.isRefused(http.StatusForbidden, "forbidden", ""); err != nil {
+				t.Errorf("%s with %s: %v", op.id, scope, err)
+				continue
+			}
+			for _, needed := range op.scopes {
+				if !strings.Contains(text(got.json(), "detail"), needed) {
+					t.Errorf("%s with %s does not say that it takes %s: %s", op.id, scope, needed, got.body)
+				}
+			}
+		}
+	}
+}
+
+// Public operations answer whoever asks, with a bad key too.
+func TestPublicOperationsNeedNoKey(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	for _, op := range operations {
+		if op.isSecured {
+			continue
+		}
+		path := op.pathOf(things{"problems": "not_found"})
+		for _, options := range [][]option{nil, {with("Authorization", "Bearer nonsense")}} {
+			if got := s.call(op.method, path, nil, options...); got.status != http.StatusOK {
+				t.Errorf("%s: %d", op.id, got.status)
+			}
+		}
+	}
+}

@@ -1,0 +1,254 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// object is a JSON object. Numbers are json.Number, so that none loses digits.
+type object = map[string]any
+
+// answer is what came back.
+type answer struct {
+	t       testing.TB
+	request string
+	status  int
+	header  http.Header
+	body    []byte
+}
+
+// option changes a request before it is sent.
+type option func(*http.Request)
+
+func with(name, value string) option {
+	return func(request *http.Request) { request.Header.Set(name, value) }
+}
+
+// call sends a request and reads the answer. A body is sent as it is when it is text, and else as JSON.
+func (c caller) call(method, path string, body any, options ...option) answer {
+	c.t.Helper()
+	return c.server.call(method, path, body, append([]option{with("Authorization", "Api-Key "+c.key)}, options...)...)
+}
+
+// call is a call without a key.
+func (s *server) call(method, path string, body any, options ...option) answer {
+	s.t.Helper()
+	got, err := s.try(method, path, body, options...)
+	if err != nil {
+		s.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return got
+}
+
+// try is call for goroutines, which must not end the test.
+func (s *server) try(method, path string, body any, options ...option) (answer, error) {
+	request, err := s.request(method, path, body, options...)
+	if err != nil {
+		return answer{}, err
+	}
+	response, err := s.http.Do(request)
+	if err != nil {
+		return answer{}, err
+	}
+	defer response.Body.Close()
+	got := answer{t: s.t, request: method + " " + path, status: response.StatusCode, header: response.Header}
+	got.body, err = io.ReadAll(response.Body)
+	return got, err
+}
+
+// request makes a request; a full address is taken as it is.
+func (s *server) request(method, path string, body any, options ...option) (*http.Request, error) {
+	var content io.Reader
+	switch body := body.(type) {
+	case nil:
+	case string:
+		content = strings.NewReader(body)
+	case io.Reader:
+		content = body
+	default:
+		encoded, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		content = bytes.NewReader(encoded)
+	}
+	if !strings.HasPrefix(path, "http") {
+		path = s.url + path
+	}
+	request, err := http.NewRequestWithContext(s.t.Context(), method, path, content)
+	if err != nil {
+		return nil, err
+	}
+	if content != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	for _, change := range options {
+		change(request)
+	}
+	return request, nil
+}
+
+// gives fails the test unless the answer has that status, and returns its JSON object.
+func (a answer) gives(status int) object {
+	a.t.Helper()
+	if a.status != status {
+		a.t.Fatalf("%s: %d, want %d\n%s", a.request, a.status, status, a.body)
+	}
+	if status == http.StatusNoContent {
+		if len(a.body) > 0 {
+			a.t.Fatalf("%s: a 204 with a body", a.request)
+		}
+		return nil
+	}
+	return a.json()
+}
+
+func (a answer) json() object {
+	a.t.Helper()
+	decoder := json.NewDecoder(bytes.NewReader(a.body))
+	decoder.UseNumber()
+	var value object
+	if err := decoder.Decode(&value); err != nil {
+		a.t.Fatalf("%s: %v\n%s", a.request, err, a.body)
+	}
+	return value
+}
+
+// refused fails the test unless the answer is that problem, and returns it. Where is the pointer or parameter that one of
+// its errors must name; empty where it does not matter.
+func (a answer) refused(status int, code, where string) object {
+	a.t.Helper()
+	if err := a.isRefused(status, code, where); err != nil {
+		a.t.Fatal(err)
+	}
+	return a.json()
+}
+
+func (a answer) isRefused(status int, code, where string) error {
+	var problem struct {
+		Error  string
+		Errors []struct{ Pointer, Parameter string }
+	}
+	if err := json.Unmarshal(a.body, &problem); err != nil {
+		return fmt.Errorf("%s: %w", a.request, err)
+	}
+	if a.status != status || problem.Error != code {
+		return fmt.Errorf("%s: %d %s, want %d %s\n%s", a.request, a.status, problem.Error, status, code, a.body)
+	}
+	if where == "" {
+		return nil
+	}
+	for _, one := range problem.Errors {
+		if one.Pointer == where || one.Parameter == where {
+			return nil
+		}
+	}
+	return errors.New(a.request + ": no error names " + where + "\n" + string(a.body))
+}
+
+// get, post, patch and remove are the calls that must succeed.
+func (c caller) get(path string) object {
+	c.t.Helper()
+	return c.call(http.MethodGet, path, nil).gives(http.StatusOK)
+}
+
+func (c caller) post(path string, body any, options ...option) object {
+	c.t.Helper()
+	return c.call(http.MethodPost, path, body, options...).gives(http.StatusCreated)
+}
+
+func (c caller) patch(path string, body any) object {
+	c.t.Helper()
+	return c.call(http.MethodPatch, path, body).gives(http.StatusOK)
+}
+
+func (c caller) remove(path string) {
+	c.t.Helper()
+	c.call(http.MethodDelete, path, nil).gives(http.StatusNoContent)
+}
+
+// start begins a conversation with the default bot and returns its id.
+func (c caller) start() string {
+	c.t.Helper()
+	return text(c.post("/api/conversations/start", object{}), "conversation_id")
+}
+
+// say sends a message and returns what the answer says of it.
+func (c caller) say(conversation, content string) object {
+	c.t.Helper()
+	return c.post("/api/conversations/"+conversation+"/messages", object{"content": content})
+}
+
+// ask says something and waits until the bot has answered all that was said.
+func (c caller) ask(conversation, content string) object {
+	c.t.Helper()
+	sent := c.say(conversation, content)
+	c.awaitRun(text(sent, "run_id"))
+	return sent
+}
+
+// awaitRun waits for a run's end and returns it.
+func (c caller) awaitRun(id string) object {
+	c.t.Helper()
+	var run object
+	eventually(c.t, "the run ends", func() bool {
+		run = c.get("/api/runs/" + id + "/")
+		return run["finishedAt"] != nil
+	})
+	return run
+}
+
+// history returns all messages of a conversation that has up to 100.
+func (c caller) history(conversation string) []object {
+	c.t.Helper()
+	return objects(c.get("/api/conversations/"+conversation+"/history?limit=100"), "messages")
+}
+
+// text returns a field that is a text, and objects one that is a list of objects.
+func text(from object, field string) string {
+	value, ok := from[field].(string)
+	if !ok {
+		panic(fmt.Sprintf("%s is no text in %v", field, from))
+	}
+	return value
+}
+
+func objects(from object, field string) []object {
+	list, ok := from[field].([]any)
+	if !ok {
+		panic(fmt.Sprintf("%s is no list in %v", field, from))
+	}
+	found := make([]object, len(list))
+	for i, one := range list {
+		found[i] = one.(object)
+	}
+	return found
+}
+
+// number returns a field that is a whole number.
+func number(from object, field string) int {
+	n, err := from[field].(json.Number).Int64()
+	if err != nil {
+		panic(err)
+	}
+	return int(n)
+}
+
+// upload makes a multipart body with one file, and the header that names its boundary.
+func upload(field, filename string, content []byte) (*bytes.Buffer, option) {
+	var body bytes.Buffer
+	form := multipart.NewWriter(&body)
+	part := must(form.CreateFormFile(field, filename))
+	must(part.Write(content))
+	if err := form.Close(); err != nil {
+		panic(err)
+	}
+	return &body, with("Content-Type", form.FormDataContentType())
+}

@@ -1,0 +1,218 @@
+package httpapi_test
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"parley/internal/auth"
+)
+
+// The answer to start has the reference's three fields, and what belongs to a first message only with one.
+func TestStartOpensAConversationAndAnswersItsFirstMessage(t *testing.T) {
+	t.Parallel()
+	alice := serve(t).organization().as("alice", auth.Chat)
+
+	for _, body := range []object{{}, {"initial_message": ""}} {
+		started := alice.post("/api/conversations/start", body)
+		if started["conversation_id"] != started["session_id"] || started["status"] != "active" || len(started) != 3 {
+			t.Errorf("without a message: %v", started)
+		}
+		if messages := alice.history(text(started, "conversation_id")); len(messages) != 0 {
+			t.Errorf("without a message there are some: %v", messages)
+		}
+	}
+	started := alice.post("/api/conversations/start", object{"bot_id": "parley", "initial_message": question})
+	if len(started) != 5 || started["conversation_id"] != started["session_id"] {
+		t.Errorf("with a message: %v", started)
+	}
+	alice.awaitRun(text(started, "run_id"))
+	messages := alice.history(text(started, "conversation_id"))
+	if len(messages) != 2 || messages[0]["id"] != started["message_id"] || messages[0]["content"] != question || messages[1]["content"] != longAnswer {
+		t.Errorf("the history: %v", messages)
+	}
+}
+
+// What start refuses leaves nothing behind.
+func TestAStartThatIsRefusedOpensNothing(t *testing.T) {
+	t.Parallel()
+	alice := serve(t).organization().as("alice", auth.Chat)
+	alice.call(http.MethodPost, "/api/conversations/start", object{"bot_id": "nobody"}).refused(404, "not_found", "")
+	alice.call(http.MethodPost, "/api/conversations/start", object{"bot_id": ""}).refused(400, "invalid_request", "/bot_id")
+	alice.call(http.MethodPost, "/api/conversations/start", object{"initial_message": " \n\t\u3000"}).refused(400, "invalid_message", "/initial_message")
+	alice.call(http.MethodPost, "/api/conversations/start", object{"initial_message": strings.Repeat("x", 32769)}).refused(413, "too_large", "/initial_message")
+	if n := query[int](alice.server, "SELECT count(*) FROM sessions"); n != 0 {
+		t.Errorf("there are %d conversations", n)
+	}
+}
+
+// The Chatbots family shows a new conversation with all of its fields.
+func TestCreateOpensAConversationThroughAWebChat(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice := o.as("alice", auth.Chat)
+	made := alice.post("/api/conversations/", object{"webChat": o.webChat.ID})
+	want := []string{
+		"autoReplyEnabled", "chatbot", "contact", "createdAt", "enableGroupMention", "id", "inbox", "isAutoReplyNow", "isGroupChat", "lastMessage",
+		"lastMessageCreatedAt", "lastReadAt", "status", "title", "unreadMessagesCount",
+	}
+	if fields := slices.Sorted(maps.Keys(made)); !slices.Equal(fields, want) {
+		t.Errorf("the fields are %v", fields)
+	}
+	contact, inbox := made["contact"].(object), made["inbox"].(object)
+	switch {
+	case made["status"] != "active" || made["title"] != "" || made["autoReplyEnabled"] != true || made["isAutoReplyNow"] != true,
+		made["lastMessage"] != nil || made["lastMessageCreatedAt"] != nil || made["lastReadAt"] != nil || number(made, "unreadMessagesCount") != 0,
+		made["isGroupChat"] != false || made["enableGroupMention"] != false,
+		contact["name"] != "alice" || inbox["id"] != o.webChat.InboxID.String() || inbox["channelType"] != "web" || inbox["name"] != "Website",
+		made["chatbot"].(object)["id"] != o.bot.ID.String() || made["chatbot"].(object)["name"] != "Parley":
+		t.Errorf("%v", made)
+	}
+	// The caller has one contact in an inbox, however many conversations.
+	again := alice.post("/api/conversations/", object{"webChat": o.webChat.ID})
+	if again["contact"].(object)["id"] != contact["id"] || again["id"] == made["id"] {
+		t.Errorf("the second time: %v", again)
+	}
+	// A named contact stands for somebody else.
+	bob := o.as("bob", auth.Chat).post("/api/conversations/", object{"webChat": o.webChat.ID})["contact"].(object)
+	named := alice.post("/api/conversations/", object{"webChat": o.webChat.ID, "contact": bob["id"]})
+	if named["contact"].(object)["name"] != "bob" {
+		t.Errorf("with a contact: %v", named)
+	}
+	alice.call(http.MethodPost, "/api/conversations/", object{"webChat": o.webChat.ID, "contact": ""}).refused(400, "invalid_request", "/contact")
+	alice.call(http.MethodPost, "/api/conversations/", object{"webChat": ""}).refused(404, "not_found", "")
+}
+
+// Fields that a PATCH leaves out stay; an empty one changes nothing at all.
+func TestAPatchChangesOnlyWhatItNames(t *testing.T) {
+	t.Parallel()
+	alice := serve(t).organization().as("alice", auth.Chat)
+	path := "/api/conversations/" + alice.start() + "/"
+	alice.patch(path, object{"title": "密碼 🔑", "autoReplyEnabled": false})
+	before := alice.get(path)
+	if before["title"] != "密碼 🔑" || before["autoReplyEnabled"] != false || before["isAutoReplyNow"] != false || before["status"] != "active" {
+		t.Errorf("%v", before)
+	}
+	if after := alice.patch(path, object{}); after["title"] != before["title"] || after["autoReplyEnabled"] != false {
+		t.Errorf("an empty patch has changed it to %v", after)
+	}
+	if after := alice.patch(path, object{"status": "archived", "title": ""}); after["status"] != "archived" || after["title"] != "" || after["autoReplyEnabled"] != false {
+		t.Errorf("%v", after)
+	}
+	if after := alice.patch(path, object{"status": "active", "autoReplyEnabled": true}); after["status"] != "active" || after["isAutoReplyNow"] != true {
+		t.Errorf("%v", after)
+	}
+	alice.call(http.MethodPatch, path, object{"title": strings.Repeat("字", 501)}).refused(400, "invalid_request", "/title")
+	alice.patch(path, object{"title": strings.Repeat("字", 500)})
+}
+
+// With auto-reply off a message is stored and starts no run; a completion asks for its answer expressly and gets it.
+func TestWithAutoReplyOffOnlyCompletionsAreAnswered(t *testing.T) {
+	t.Parallel()
+	alice := serve(t).organization().as("alice", auth.Chat)
+	id := alice.start()
+	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
+	if sent := alice.say(id, question); sent["run_id"] != nil {
+		t.Errorf("sendMessage has started a run: %v", sent)
+	}
+	if sent := alice.post("/api/messages/", object{"conversation": id, "content": question}); sent["runId"] != nil {
+		t.Errorf("createMessage has started a run: %v", sent)
+	}
+	got := alice.call(http.MethodPost, "/api/chatbots/parley/completions/", object{"conversation": id, "message": object{"content": question}}).gives(200)
+	if got["content"] != longAnswer {
+		t.Errorf("%v", got)
+	}
+	if n := query[int](alice.server, "SELECT count(*) FROM runs"); n != 1 {
+		t.Errorf("there are %d runs", n)
+	}
+}
+
+// Whatever is sent to an archived conversation makes it active.
+func TestSendingToAnArchivedConversationMakesItActive(t *testing.T) {
+	t.Parallel()
+	alice := serve(t).organization().as("alice", auth.Chat, auth.Agent)
+	id := alice.start()
+	path := "/api/conversations/" + id + "/"
+	for name, send := range map[string]func(){
+		"sendMessage":             func() { alice.ask(id, question) },
+		"createMessage":           func() { alice.post("/api/messages/", object{"conversation": id}) },
+		"createMessage, outgoing": func() { alice.post("/api/messages/", object{"conversation": id, "type": "outgoing", "content": "Hi"}) },
+		"createCompletion": func() {
+			alice.call(http.MethodPost, "/api/chatbots/parley/completions/", object{"conversation": id, "message": object{"content": "Hi"}}).gives(200)
+		},
+	} {
+		alice.patch(path, object{"status": "archived"})
+		if send(); alice.get(path)["status"] != "active" {
+			t.Errorf("%s leaves it archived", name)
+		}
+	}
+}
+
+// What is deleted is gone for everybody, with all that was in it.
+func TestADeletedConversationIsGoneWithAllThatIsInIt(t *testing.T) {
+	t.Parallel()
+	alice := serve(t).organization().as("alice", auth.Chat)
+	id := alice.start()
+	sent := alice.ask(id, question)
+	alice.remove("/api/conversations/" + id + "/")
+	for _, path := range []string{
+		"/api/conversations/" + id + "/", "/api/conversations/" + id + "/history", "/api/messages/?conversation=" + id,
+		"/api/messages/" + text(sent, "message_id") + "/", "/api/runs/" + text(sent, "run_id") + "/",
+	} {
+		alice.call(http.MethodGet, path, nil).refused(404, "not_found", "")
+	}
+	alice.call(http.MethodDelete, "/api/conversations/"+id+"/", nil).refused(404, "not_found", "")
+	alice.call(http.MethodPatch, "/api/conversations/"+id+"/", object{}).refused(404, "not_found", "")
+	alice.call(http.MethodPost, "/api/conversations/"+id+"/messages", object{"content": "Hi"}).refused(404, "not_found", "")
+	alice.call(http.MethodPost, "/api/messages/", object{"conversation": id}).refused(404, "not_found", "")
+	alice.call(http.MethodPost, "/api/chatbots/parley/completions/", object{"conversation": id, "message": object{"content": "Hi"}}).refused(404, "not_found", "")
+	for _, table := range []string{"sessions", "message_history", "runs", "records"} {
+		if n := query[int](alice.server, "SELECT count(*) FROM "+table); n != 0 {
+			t.Errorf("%s still has %d rows", table, n)
+		}
+	}
+}
+
+// The staff's unread counts incoming messages, the user's those of the bot and of agents.
+func TestUnreadCountsWhatTheOtherSideHasSaid(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice, staff := o.as("alice", auth.Chat), o.as("staff", auth.Agent)
+	id := alice.start()
+	unread := func() (int, int) {
+		shown := alice.get("/api/conversations/" + id + "/")
+		return number(objects(alice.get("/api/conversations"), "conversations")[0], "unread"), number(shown, "unreadMessagesCount")
+	}
+	alice.ask(id, question)
+	if user, staff := unread(); user != 1 || staff != 1 {
+		t.Errorf("after a question and its answer: %d, %d", user, staff)
+	}
+	staff.say(id, "I am a person.")
+	staff.post("/api/messages/", object{"conversation": id, "type": "outgoing", "content": "Really."})
+	if user, staff := unread(); user != 3 || staff != 1 {
+		t.Errorf("after two messages of the staff: %d, %d", user, staff)
+	}
+	shown := alice.get("/api/conversations/" + id + "/")
+	if number(shown["inbox"].(object), "unreadConversationsCount") != 1 {
+		t.Errorf("the inbox: %v", shown["inbox"])
+	}
+}
+
+// The newest message is shown whole, with its time, in the one family and as text in the other.
+func TestAConversationShowsItsNewestMessage(t *testing.T) {
+	t.Parallel()
+	alice := serve(t).organization().as("alice", auth.Chat)
+	id := alice.start()
+	alice.ask(id, question)
+	shown := alice.get("/api/conversations/" + id + "/")
+	last := shown["lastMessage"].(object)
+	if last["content"] != longAnswer || last["type"] != "outgoing" || number(last, "seq") != 2 || shown["lastMessageCreatedAt"] != last["createdAt"] {
+		t.Errorf("%v", shown)
+	}
+	listed := objects(alice.get("/api/conversations"), "conversations")[0]
+	if listed["last_message"] != longAnswer || listed["last_activity"] != last["createdAt"] || listed["bot_name"] != "Parley" || listed["id"] != id {
+		t.Errorf("%v", listed)
+	}
+}

@@ -1,0 +1,147 @@
+package httpapi_test
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"testing"
+
+	"parley/internal/auth"
+)
+
+// A walk by cursors shows every message once, newest first, and back again in the same order; what comes meanwhile
+// neither repeats nor hides any, and is found by going back to the beginning.
+func TestAWalkByCursorsShowsEveryMessageOnce(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice, staff := o.as("alice", auth.Chat), o.as("staff", auth.Agent)
+	var conversations []string
+	for range 3 {
+		id := alice.start()
+		alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
+		conversations = append(conversations, id)
+	}
+	said := 0
+	say := func() {
+		alice.say(conversations[said%3], fmt.Sprint("message ", said))
+		said++
+	}
+	for range 31 {
+		say()
+	}
+	for name, path := range map[string]string{
+		"one conversation": "/api/messages/?pageSize=3&conversation=" + conversations[0],
+		"all of one's own": "/api/messages/?pageSize=7",
+		"the staff's":      "/api/messages/?pageSize=4",
+	} {
+		reader := alice
+		if name == "the staff's" {
+			reader = staff
+		}
+		var want []string
+		for next := any(path); next != nil; {
+			page := reader.get(next.(string))
+			want = append(want, idsOf(objects(page, "results"))...)
+			next = page["next"]
+		}
+		if len(want) < 10 {
+			t.Errorf("%s: only %d messages", name, len(want))
+		}
+		// Forward, with a new message after each page.
+		var walked []string
+		var last object
+		pages := 0
+		for next := any(path); next != nil; pages++ {
+			last = reader.get(next.(string))
+			walked = append(walked, idsOf(objects(last, "results"))...)
+			if pages == 0 && last["previous"] != nil {
+				t.Errorf("%s: the first page has a previous one", name)
+			}
+			if next = last["next"]; (next == nil) != (last["nextCursor"] == nil) {
+				t.Errorf("%s: next is %v, nextCursor %v", name, next, last["nextCursor"])
+			}
+			say()
+		}
+		if !slices.Equal(walked, want) {
+			t.Errorf("%s: forward %d messages, want %d", name, len(walked), len(want))
+		}
+		// Back: the same, and then what has come meanwhile.
+		back := idsOf(objects(last, "results"))
+		for previous := last["previous"]; previous != nil; {
+			page := reader.get(previous.(string))
+			back = append(idsOf(objects(page, "results")), back...)
+			previous = page["previous"]
+		}
+		if len(back) <= len(want) || !slices.Equal(back[len(back)-len(want):], want) {
+			t.Errorf("%s: back %d messages, of which %d were there at first", name, len(back), len(want))
+		}
+		if len(slices.Compact(slices.Sorted(slices.Values(back)))) != len(back) {
+			t.Errorf("%s: back shows a message twice", name)
+		}
+	}
+}
+
+// A page exactly as long as what is left is the last one, going either way.
+func TestTheLastPageHasNoNext(t *testing.T) {
+	t.Parallel()
+	alice := serve(t).organization().as("alice", auth.Chat)
+	id := alice.start()
+	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
+	for i := range 4 {
+		alice.say(id, fmt.Sprint(i))
+	}
+	for _, filter := range []string{"", "&conversation=" + id} {
+		first := alice.get("/api/messages/?pageSize=2" + filter)
+		second := alice.get(first["next"].(string))
+		if second["next"] != nil || second["previous"] == nil || first["previous"] != nil {
+			t.Errorf("%q: first %v %v, second %v %v", filter, first["previous"], first["next"], second["previous"], second["next"])
+		}
+		again := alice.get(second["previous"].(string))
+		if !slices.Equal(idsOf(objects(again, "results")), idsOf(objects(first, "results"))) || again["previous"] != nil || again["next"] == nil {
+			t.Errorf("%q: back at the first: %v", filter, again)
+		}
+		if whole := alice.get("/api/messages/?pageSize=4" + filter); whole["next"] != nil || whole["previous"] != nil || len(objects(whole, "results")) != 4 {
+			t.Errorf("%q: the whole: %v", filter, whole)
+		}
+	}
+	if empty := alice.get("/api/messages/?conversation=" + alice.start()); len(objects(empty, "results")) != 0 || empty["next"] != nil || empty["previous"] != nil {
+		t.Errorf("nothing: %v", empty)
+	}
+}
+
+// A cursor that was never given is 404, and so is one of the other kind of list.
+func TestABadCursorIsNotFound(t *testing.T) {
+	t.Parallel()
+	alice := serve(t).organization().as("alice", auth.Chat)
+	id := alice.start()
+	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
+	for i := range 3 {
+		alice.say(id, fmt.Sprint(i))
+	}
+	ofOne := alice.get("/api/messages/?pageSize=1&conversation=" + id)
+	ofAll := alice.get("/api/messages/?pageSize=1")
+	alice.call(http.MethodGet, "/api/messages/?cursor="+text(ofOne, "nextCursor"), nil).refused(404, "not_found", "")
+	alice.call(http.MethodGet, "/api/messages/?conversation="+id+"&cursor="+text(ofAll, "nextCursor"), nil).refused(404, "not_found", "")
+	for _, plain := range []string{
+		"", "x", "n", "n.", "n.0", "n.-1", "n.x", "x.1", "n.1.", "n.9223372036854775808", "n.1.x", "n.1.2.3", "p.0.00000000-0000-0000-0000-000000000000",
+		"n.9223372036854775807.00000000-0000-0000-0000-000000000000", "\x00", "\xff", "n.１", "n. 1",
+	} {
+		for _, filter := range []string{"", "&conversation=" + id} {
+			for _, cursor := range []string{base64.RawURLEncoding.EncodeToString([]byte(plain)), plain} {
+				if cursor == "" {
+					continue
+				}
+				status, code := 404, "not_found"
+				if cursor == "\x00" || cursor == "\xff" {
+					status, code = 400, "invalid_request"
+				}
+				got := alice.call(http.MethodGet, "/api/messages/?cursor="+url.QueryEscape(cursor)+filter, nil)
+				if err := got.isRefused(status, code, ""); err != nil {
+					t.Errorf("%q: %v", plain, err)
+				}
+			}
+		}
+	}
+}

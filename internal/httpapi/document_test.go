@@ -1,0 +1,111 @@
+package httpapi_test
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+
+	"parley/api"
+)
+
+// document is the contract as the tests read it: a tree of their own.
+var document = must(api.Load())
+
+// router finds the operation of a request. It keeps /api/conversations and /api/conversations/ apart.
+var router = must(gorillamux.NewRouter(document))
+
+// operations are all of the document's, by their ids.
+var operations = readOperations()
+
+// operation is what the tests that go over all operations know of one.
+type operation struct {
+	*openapi3.Operation
+	id, method, path string
+	parameters       openapi3.Parameters // the path's and its own
+	isSecured        bool
+	scopes           []string
+	messageFields    []string
+}
+
+func readOperations() []operation {
+	var all []operation
+	for path, item := range document.Paths.Map() {
+		for method, op := range item.Operations() {
+			all = append(all, operation{
+				Operation:     op,
+				id:            op.OperationID,
+				method:        method,
+				path:          path,
+				parameters:    append(slices.Clone(item.Parameters), op.Parameters...),
+				isSecured:     op.Security == nil,
+				scopes:        words(op.Extensions["x-scopes"]),
+				messageFields: words(op.Extensions["x-message-fields"]),
+			})
+		}
+	}
+	slices.SortFunc(all, func(a, b operation) int { return strings.Compare(a.id, b.id) })
+	return all
+}
+
+// words reads an extension that is a list of words.
+func words(extension any) []string {
+	var list []string
+	if err := json.Unmarshal(must(json.Marshal(extension)), &list); err != nil {
+		panic(err)
+	}
+	return list
+}
+
+// statuses are the 2xx and 4xx that the operation declares.
+func (op operation) statuses() []string {
+	var declared []string
+	for status := range op.Responses.Map() {
+		if strings.HasPrefix(status, "2") || strings.HasPrefix(status, "4") {
+			declared = append(declared, status)
+		}
+	}
+	return declared
+}
+
+// jsonBody is the schema of the JSON body that the operation takes; nil where it takes none.
+func (op operation) jsonBody() *openapi3.Schema {
+	if op.RequestBody == nil || op.RequestBody.Value.Content["application/json"] == nil {
+		return nil
+	}
+	return op.RequestBody.Value.Content["application/json"].Schema.Value
+}
+
+func (op operation) isUpload() bool {
+	return op.RequestBody != nil && op.RequestBody.Value.Content["multipart/form-data"] != nil
+}
+
+// isMessageField tells whether a mistake at that place of the body is invalid_message.
+func (op operation) isMessageField(pointer string) bool {
+	return slices.ContainsFunc(op.messageFields, func(field string) bool {
+		return pointer == field || strings.HasPrefix(pointer, field+"/")
+	})
+}
+
+// in returns the operation's parameters of a place: path, query or header.
+func (op operation) in(place string) []*openapi3.Parameter {
+	var found []*openapi3.Parameter
+	for _, ref := range op.parameters {
+		if ref.Value.In == place {
+			found = append(found, ref.Value)
+		}
+	}
+	return found
+}
+
+// schemaOf returns one of the document's schemas.
+func schemaOf(name string) *openapi3.Schema { return document.Components.Schemas[name].Value }
+
+func must[T any](value T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return value
+}

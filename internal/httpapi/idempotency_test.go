@@ -1,0 +1,159 @@
+package httpapi_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"parley/internal/auth"
+)
+
+// keyed are the operations that take an Idempotency-Key, with a way to call them on a conversation.
+func keyed(id, content string) map[string]func() (string, object) {
+	return map[string]func() (string, object){
+		"sendMessage": func() (string, object) {
+			return "/api/conversations/" + id + "/messages", object{"content": content}
+		},
+		"createMessage": func() (string, object) {
+			return "/api/messages/", object{"conversation": id, "content": content}
+		},
+	}
+}
+
+// Every operation whose document has the header is in keyed.
+func TestAllOperationsWithAnIdempotencyKeyAreTried(t *testing.T) {
+	t.Parallel()
+	known := keyed("", "")
+	for _, op := range operations {
+		for _, parameter := range op.in("header") {
+			if parameter.Name == "Idempotency-Key" && known[op.id] == nil {
+				t.Errorf("%s has an Idempotency-Key that no test tries", op.id)
+			}
+		}
+	}
+}
+
+// The same key with the same body gets the stored answer again and stores nothing; with another body it is refused.
+func TestAnIdempotencyKeyStoresAMessageOnce(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice := o.as("alice", auth.Chat, auth.Agent)
+	for name := range keyed("", "") {
+		id := alice.start()
+		path, body := keyed(id, question)[name]()
+		first := alice.call(http.MethodPost, path, body, with("Idempotency-Key", "k"))
+		first.gives(201)
+		if first.header.Get("Idempotency-Replayed") != "" {
+			t.Errorf("%s: the first answer says it is replayed", name)
+		}
+		eventually(t, "it is answered", func() bool { return len(alice.history(id)) == 2 })
+		for range 3 {
+			again := alice.call(http.MethodPost, path, body, with("Idempotency-Key", "k"))
+			again.gives(201)
+			if again.header.Get("Idempotency-Replayed") != "true" || string(again.body) != string(first.body) {
+				t.Errorf("%s: again %s %s, first %s", name, again.header, again.body, first.body)
+			}
+		}
+		_, other := keyed(id, "something else")[name]()
+		alice.call(http.MethodPost, path, other, with("Idempotency-Key", "k")).refused(422, "unprocessable", "")
+		// The bytes count, not what they mean.
+		alice.call(http.MethodPost, path, `{"content":"Hi" , "conversation":"`+id+`"}`, with("Idempotency-Key", "bytes")).gives(201)
+		alice.call(http.MethodPost, path, `{"content":"Hi","conversation":"`+id+`"}`, with("Idempotency-Key", "bytes")).refused(422, "unprocessable", "")
+		alice.call(http.MethodPost, path, body, with("Idempotency-Key", "K")).gives(201) // another key
+		alice.checkAnswered(id, 3)
+	}
+}
+
+// A key belongs to its user, and to the method and path.
+func TestAnIdempotencyKeyIsScopedToUserAndPath(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice, bob := o.as("alice", auth.Chat, auth.Agent), o.as("bob", auth.Chat, auth.Agent)
+	id, other := alice.start(), alice.start()
+	key := with("Idempotency-Key", "k")
+	body := object{"content": "Hi", "conversation": id}
+	seen := map[string]bool{}
+	for _, made := range []object{
+		alice.post("/api/conversations/"+id+"/messages", body, key),
+		alice.post("/api/conversations/"+other+"/messages", body, key),
+		bob.post("/api/conversations/"+id+"/messages", body, key),
+	} {
+		seen[text(made, "message_id")] = true
+	}
+	for _, who := range []caller{alice, bob} {
+		seen[text(who.post("/api/messages/", body, key), "id")] = true
+	}
+	if len(seen) != 5 {
+		t.Errorf("there are %d messages, want 5", len(seen))
+	}
+	// Another key of the same user is the same user.
+	again := o.as("alice", auth.Chat).call(http.MethodPost, "/api/conversations/"+id+"/messages", body, key)
+	if again.gives(201); again.header.Get("Idempotency-Replayed") != "true" {
+		t.Error("with another API key of the same user it is stored again")
+	}
+	// The spelling of the path is no matter.
+	again = alice.call(http.MethodPost, "/conversations/"+id+"/messages/", body, key)
+	if again.gives(201); again.header.Get("Idempotency-Replayed") != "true" {
+		t.Error("in another spelling of the path it is stored again")
+	}
+}
+
+// Fifty at once with one key are one message, and all hear the same.
+func TestFiftyAtOnceWithOneIdempotencyKeyAreOneMessage(t *testing.T) {
+	t.Parallel()
+	alice := serve(t).organization().as("alice", auth.Chat)
+	for name := range keyed("", "") {
+		id := alice.start()
+		path, body := keyed(id, question)[name]()
+		replayed := 0
+		answers := alice.atOnce(50, func(int) (string, any) { return path, body }, with("Idempotency-Key", "k"))
+		for _, got := range answers {
+			got.gives(201)
+			if string(got.body) != string(answers[0].body) {
+				t.Errorf("%s: %s and %s", name, got.body, answers[0].body)
+			}
+			if got.header.Get("Idempotency-Replayed") == "true" {
+				replayed++
+			}
+		}
+		if replayed != 49 {
+			t.Errorf("%s: %d answers are replayed", name, replayed)
+		}
+		alice.checkAnswered(id, 1)
+	}
+}
+
+// A key that was refused, for whatever reason, is not used up.
+func TestARefusedRequestDoesNotUseUpItsIdempotencyKey(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice, bob := o.as("alice", auth.Chat), o.as("bob", auth.Chat)
+	id := alice.start()
+	for name := range keyed("", "") {
+		key := with("Idempotency-Key", "of-"+name)
+		path, body := keyed(id, question)[name]()
+		alice.call(http.MethodPost, path, "{", key).refused(400, "invalid_request", "")
+		body["attachments"] = []object{{"id": "unknown"}}
+		alice.call(http.MethodPost, path, body, key).refused(400, "invalid_message", "/attachments/0/id")
+		delete(body, "attachments")
+		_, long := keyed(id, strings.Repeat("x", 32769))[name]()
+		alice.call(http.MethodPost, path, long, key).refused(413, "too_large", "")
+		bob.call(http.MethodPost, path, body, key).refused(403, "forbidden", "")
+		got := alice.call(http.MethodPost, path, body, key)
+		if got.gives(201); got.header.Get("Idempotency-Replayed") != "" {
+			t.Errorf("%s: %s", name, got.body)
+		}
+	}
+	alice.checkAnswered(id, 2)
+	// Nor is one that came when too many waited.
+	release := o.holdBots()
+	for range 21 {
+		alice.say(id, "Hi")
+	}
+	path, body := keyed(id, "late")["sendMessage"]()
+	alice.call(http.MethodPost, path, body, with("Idempotency-Key", "late")).refused(503, "unavailable", "")
+	release()
+	alice.checkAnswered(id, 23)
+	alice.call(http.MethodPost, path, body, with("Idempotency-Key", "late")).gives(201)
+	alice.checkAnswered(id, 24)
+}

@@ -1,0 +1,146 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"parley/internal/auth"
+)
+
+func idsOf(list []object) []string {
+	ids := make([]string, len(list))
+	for i, one := range list {
+		ids[i] = text(one, "id")
+	}
+	return ids
+}
+
+// The list has one's own conversations, latest activity first, by pages of limit and offset, and how many there are
+// whatever those say.
+func TestTheListIsPagedByLimitAndOffset(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice := o.as("alice", auth.Chat)
+	o.as("bob", auth.Chat).start()
+	var newestFirst []string
+	for range 103 {
+		newestFirst = append([]string{alice.start()}, newestFirst...)
+	}
+	// Activity brings the oldest to the front.
+	alice.ask(newestFirst[102], "Hi")
+	newestFirst = append(newestFirst[102:], newestFirst[:102]...)
+	for _, page := range []struct {
+		query      string
+		start, end int
+	}{
+		{"", 0, 20},
+		{"?limit=1", 0, 1},
+		{"?limit=100", 0, 100},
+		{"?limit=100&offset=100", 100, 103},
+		{"?limit=3&offset=101", 101, 103},
+		{"?offset=102", 102, 103},
+		{"?offset=103", 103, 103},
+		{"?offset=1000000", 103, 103},
+	} {
+		list := alice.get("/api/conversations" + page.query)
+		if got := idsOf(objects(list, "conversations")); !slices.Equal(got, newestFirst[page.start:page.end]) || number(list, "total") != 103 {
+			t.Errorf("%q gives %d of %v", page.query, len(got), list["total"])
+		}
+	}
+	for _, bad := range []string{"limit=0", "limit=101", "limit=-1", "offset=-1", "offset=1000001"} {
+		name, _, _ := strings.Cut(bad, "=")
+		alice.call(http.MethodGet, "/api/conversations?"+bad, nil).refused(400, "invalid_request", name)
+	}
+}
+
+// Filters narrow the list and its total together.
+func TestTheListIsFilteredByBotAndStatus(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice := o.as("alice", auth.Chat)
+	other := o.as("manager", auth.Manage).post("/api/chatbots/", object{"name": "Other", "slug": "other"})
+	active := alice.start()
+	archived := alice.start()
+	elsewhere := text(alice.post("/api/conversations/start", object{"bot_id": "other"}), "conversation_id")
+	alice.patch("/api/conversations/"+archived+"/", object{"status": "archived"})
+	for query, want := range map[string][]string{
+		"":                                     {elsewhere, archived, active},
+		"?status=active":                       {elsewhere, active},
+		"?status=archived":                     {archived},
+		"?bot_id=other":                        {elsewhere},
+		"?bot_id=" + text(other, "id"):         {elsewhere},
+		"?bot_id=parley":                       {archived, active},
+		"?bot_id=parley&status=archived":       {archived},
+		"?bot_id=other&status=archived":        {},
+		"?bot_id=parley&status=active&limit=1": {active},
+	} {
+		list := alice.get("/api/conversations" + query)
+		if got := idsOf(objects(list, "conversations")); !slices.Equal(got, want) || number(list, "total") != len(want) {
+			t.Errorf("%q: %v of %v, want %v", query, got, list["total"], want)
+		}
+	}
+	alice.call(http.MethodGet, "/api/conversations?bot_id=nobody", nil).refused(404, "not_found", "")
+	// The staff's list too is of their own.
+	if list := o.as("staff", auth.Agent).get("/api/conversations"); number(list, "total") != 0 {
+		t.Errorf("the staff's: %v", list)
+	}
+}
+
+// Lists by page: a page beyond the end is 404, page 1 of nothing is not, and the links lead on and back.
+func TestListsByPageHaveAnEndAndLinksThatWork(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	admin := o.as("admin", auth.Admin)
+	for i := range 4 {
+		admin.post("/api/chatbots/", object{"name": fmt.Sprint("Bot ", i)})
+		admin.post("/api/web-chats/", object{"name": fmt.Sprint("Web chat ", i)})
+		admin.post("/api/api-keys/", object{"name": fmt.Sprint("Key ", i)})
+	}
+	empty := "/api/chatbots/" + text(admin.post("/api/chatbots/", object{"name": "Empty"}), "id") + "/faqs/"
+	if list := admin.get(empty); number(list, "count") != 0 || len(objects(list, "results")) != 0 || list["next"] != nil || list["previous"] != nil {
+		t.Errorf("page 1 of nothing: %v", list)
+	}
+	admin.call(http.MethodGet, empty+"?page=2", nil).refused(404, "not_found", "")
+
+	for _, path := range []string{"/api/chatbots/", "/api/web-chats/", "/api/api-keys/", "/api/chatbots/parley/faqs/"} {
+		all := admin.get(path + "?pageSize=100")
+		count := number(all, "count")
+		ids := idsOf(objects(all, "results"))
+		if len(ids) != count || all["next"] != nil || all["previous"] != nil {
+			t.Errorf("%s: %v", path, all)
+		}
+		// Newest first: by their ids, which begin with the time.
+		if !slices.IsSortedFunc(ids, func(a, b string) int { return strings.Compare(b, a) }) {
+			t.Errorf("%s is not newest first: %v", path, ids)
+		}
+		var walked []string
+		var pages []string
+		for next := any(path + "?pageSize=2"); next != nil; {
+			pages = append(pages, next.(string))
+			page := admin.get(next.(string))
+			if number(page, "count") != count {
+				t.Errorf("%s: %v", path, page)
+			}
+			walked = append(walked, idsOf(objects(page, "results"))...)
+			next = page["next"]
+		}
+		if !slices.Equal(walked, ids) || len(pages) != (count+1)/2 {
+			t.Errorf("%s: the walk over %d pages gives %v, want %v", path, len(pages), walked, ids)
+		}
+		var back []string
+		for previous := any(pages[len(pages)-1]); previous != nil; {
+			page := admin.get(previous.(string))
+			back = append(idsOf(objects(page, "results")), back...)
+			previous = page["previous"]
+		}
+		if !slices.Equal(back, ids) {
+			t.Errorf("%s: the walk back gives %v, want %v", path, back, ids)
+		}
+		admin.call(http.MethodGet, fmt.Sprintf("%s?pageSize=2&page=%d", path, len(pages)+1), nil).refused(404, "not_found", "")
+		admin.call(http.MethodGet, path+"?page=1000000&pageSize=100", nil).refused(404, "not_found", "")
+		admin.call(http.MethodGet, path+"?pageSize=101", nil).refused(400, "invalid_request", "pageSize")
+	}
+}

@@ -1,0 +1,202 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"parley/internal/auth"
+)
+
+// snapshot is everything that an organization has in the database, when its keys were last used aside.
+func (o organization) snapshot() string {
+	o.t.Helper()
+	rows, err := o.sql.Query(o.t.Context(), `SELECT table_name FROM information_schema.columns
+		JOIN information_schema.tables USING (table_schema, table_name)
+		WHERE table_schema = 'public' AND table_type = 'BASE TABLE' AND column_name = 'organization_id' ORDER BY 1`)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	defer rows.Close()
+	var tables []string
+	for rows.Next() {
+		var table string
+		if err := rows.Scan(&table); err != nil {
+			o.t.Fatal(err)
+		}
+		tables = append(tables, table)
+	}
+	if len(tables) < 12 {
+		o.t.Fatalf("only these tables are an organization's: %v", tables)
+	}
+	var all strings.Builder
+	for _, table := range tables {
+		fmt.Fprintln(&all, table, query[string](o.server, "SELECT coalesce(string_agg((to_jsonb(x) - 'last_used_at')::text, E'\n' ORDER BY x::text), '') FROM "+table+
+			" x WHERE organization_id = $1", o.id))
+	}
+	return all.String()
+}
+
+// caller for an operation: one whose key has what the operation takes, and no more than it must.
+func (o organization) callerFor(op operation, user string, more ...auth.Scope) caller {
+	if slices.Contains(op.scopes, "admin") {
+		return o.as(user, auth.Admin)
+	}
+	return o.as(user, append(slices.Clone(allButStaff), more...)...)
+}
+
+// INVARIANT: nothing of another organization is ever visible. In every place where an operation takes an id, another
+// organization's is answered byte for byte as one that does not exist, and nothing there changes.
+func TestAnotherOrganizationsIDsAreAsIfTheyDidNotExist(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	ours, theirs := s.organization(), s.organization()
+	foreign := theirs.as("owner", auth.Admin).one()
+	before := theirs.snapshot()
+	tried := 0
+	for _, scope := range []auth.Scope{auth.Chat, auth.Agent, auth.Admin} {
+		own := ours.as("me", scope).one()
+		for _, op := range operations {
+			me := ours.callerFor(op, "me", scope)
+			for _, at := range op.places() {
+				answers := map[string]answer{}
+				for name, id := range map[string]string{"theirs": foreign[at.kind], "nobody's": nothing()[at.kind]} {
+					path, body := at.put(own, id)
+					answers[name] = op.send(me, path, body, with("X-Request-Id", "same"))
+				}
+				got, want := answers["theirs"], answers["nobody's"]
+				got.header.Del("Date")
+				want.header.Del("Date")
+				switch {
+				case got.status < 400 || got.status == 403:
+					t.Errorf("%s, %s, as %s: %d %s", op.id, at.name, scope, got.status, got.body)
+				case got.status != want.status || string(got.body) != string(want.body) || fmt.Sprint(got.header) != fmt.Sprint(want.header):
+					t.Errorf("%s, %s, as %s: theirs is %d %s %v, nobody's %d %s %v", op.id, at.name, scope, got.status, got.body, got.header, want.status, want.body, want.header)
+				}
+				wanted := 404
+				if at.kind == "contacts" || at.kind == "attachments" {
+					wanted = 400
+				}
+				if want.status != wanted {
+					t.Errorf("%s, %s, as %s: nobody's is %d %s", op.id, at.name, scope, want.status, want.body)
+				}
+				tried++
+			}
+		}
+	}
+	if after := theirs.snapshot(); after != before {
+		t.Errorf("their data have changed from\n%s\nto\n%s", before, after)
+	}
+	if tried < 90 {
+		t.Errorf("only %d places were tried", tried)
+	}
+}
+
+// ownedByUsers are the things that belong to one user; the others are the whole organization's.
+var ownedByUsers = []string{"conversations", "messages", "runs"}
+
+// In one organization somebody else's conversation, and what is in it, is 403 without the scope agent. With it, or
+// admin, it is as one's own. What is no user's is open to all who have the operation's scope.
+func TestAColleaguesConversationIsForbiddenWithoutTheScopeAgent(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	for _, scope := range []auth.Scope{auth.Chat, auth.Agent, auth.Admin} {
+		var own, theirs things
+		for _, op := range operations {
+			me := o.callerFor(op, "me", scope)
+			for _, at := range op.places() {
+				if own == nil {
+					own, theirs = me.one(), o.as("colleague", auth.Chat).one()
+				}
+				base := theirs
+				if strings.HasPrefix(at.name, "body") {
+					base = maps.Clone(own)
+					if at.kind == "conversations" {
+						base["chatbots"] = theirs["chatbots"] // the one that the conversation is with
+					}
+				}
+				path, body := at.put(base, theirs[at.kind])
+				got := op.send(me, path, body)
+				if op.method == http.MethodDelete {
+					own = nil
+				}
+				isStaff := scope == auth.Agent || slices.Contains(op.scopes, "admin") || scope == auth.Admin
+				switch {
+				case slices.Contains(ownedByUsers, at.kind) && !isStaff:
+					if err := got.isRefused(403, "forbidden", ""); err != nil {
+						t.Errorf("%s, %s, as %s: %v", op.id, at.name, scope, err)
+					}
+				case at.kind == "attachments" && !isStaff:
+					if err := got.isRefused(400, "invalid_message", strings.TrimPrefix(at.name, "body ")); err != nil {
+						t.Errorf("%s, %s, as %s: %v", op.id, at.name, scope, err)
+					}
+				case got.status >= 300:
+					t.Errorf("%s, %s, as %s: %d %s", op.id, at.name, scope, got.status, got.body)
+				}
+			}
+		}
+	}
+}
+
+// One's own ids open everything, without any scope of the staff.
+func TestOnesOwnIDsOpenEverything(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	var own things
+	for _, op := range operations {
+		me := o.callerFor(op, "me")
+		for _, at := range op.places() {
+			if own == nil {
+				own = me.one()
+			}
+			path, body := at.put(own, own[at.kind])
+			if got := op.send(me, path, body); got.status >= 300 {
+				t.Errorf("%s, %s: %d %s", op.id, at.name, got.status, got.body)
+			}
+			if op.method == http.MethodDelete {
+				own = nil
+			}
+		}
+	}
+}
+
+// Lists show one's own, and to the staff the organization's, but never another's.
+func TestListsShowNothingOfAnotherOrganization(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	ours, theirs := s.organization(), s.organization()
+	foreign := theirs.as("owner", auth.Admin).one()
+	own := ours.as("me", auth.Chat).one()
+	for _, scope := range []auth.Scope{auth.Chat, auth.Agent, auth.Admin} {
+		me := ours.as("reader", scope, auth.Manage)
+		for _, op := range operations {
+			if op.method != "GET" || !op.isSecured || len(op.in("path")) > 0 {
+				continue
+			}
+			got := me.call(op.method, op.path, nil)
+			for kind, id := range foreign {
+				if strings.Contains(string(got.body), id) && kind != "problems" {
+					t.Errorf("%s as %s shows another organization's %s", op.id, scope, kind)
+				}
+			}
+			sees := strings.Contains(string(got.body), own["messages"])
+			if isMeant := op.id == "listMessages" && scope != auth.Chat; sees != isMeant {
+				t.Errorf("%s as %s shows a colleague's message: %v", op.id, scope, sees)
+			}
+		}
+	}
+	// A cursor is a place in time, whoever has made it: it opens nothing.
+	for range 3 {
+		theirs.as("owner", auth.Admin).one()
+	}
+	cursor := text(theirs.as("owner", auth.Admin).get("/api/messages/?pageSize=2"), "nextCursor")
+	page := ours.as("me", auth.Chat).get("/api/messages/?cursor=" + cursor)
+	for _, message := range objects(page, "results") {
+		if message["conversation"] != own["conversations"] {
+			t.Errorf("another organization's cursor shows %v", message)
+		}
+	}
+}

@@ -1,0 +1,151 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"parley/internal/fault"
+	"parley/internal/httpapi"
+)
+
+// Whatever the bytes: what cleanJSON lets through is valid JSON in UTF-8 without a NUL or half a character, which says the
+// same as what came in; what it refuses it refuses as the caller's mistake.
+func FuzzCleanJSON(f *testing.F) {
+	for _, seed := range []string{
+		``, `{}`, `null`, `[1,2.5,-0,1e5,1E+999,1e-999]`, `1e1000`, `{"a":"\u0000"}`, `{"\u0000":1}`, `"\ud800"`, `"\ud83d\ude42"`, `"\udc00\ud800"`, `"\ud83d\ud83d\ude42"`,
+		`"\\ud800"`, `"\\\ud800"`, `"\\u0000"`, `"\""`, "\"a\x00b\"", "\"\xff\xfe\"", "\uFEFF{}", "\xed\xa0\x80", `{"a":{"b":[{"c~/d":"\u0000"}]}}`, `"e1000"`, `"1e1000"`,
+		`{"e99999":1}`, `[[[[`, strings.Repeat("[", 101) + strings.Repeat("]", 101), strings.Repeat("[", 100) + strings.Repeat("]", 100), `{"a":1}{"b":2}`, `{"a":1,}`, `1e0001`, `"\ud8`,
+		`"\ud800\u"`, `"\ud800\`, `{"\ud800":"\udfff"}`, "\u2028", `tru`, `-`, `0123`, `"\u00e9\u5B57"`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		given := bytes.Clone(body)
+		cleaned, err := httpapi.CleanJSON(bytes.Clone(body))
+		if err != nil {
+			if !fault.Is(err, fault.InvalidRequest) {
+				t.Fatalf("%q: %v", given, err)
+			}
+			return
+		}
+		if !json.Valid(cleaned) || !utf8.Valid(cleaned) {
+			t.Fatalf("%q became %q", given, cleaned)
+		}
+		var was, is any
+		if err := decodeNumbers(bytes.TrimPrefix(given, []byte("\uFEFF")), &was); err != nil {
+			return // bytes that are no UTF-8 have been mended outside of texts, or two documents joined
+		}
+		if err := decodeNumbers(cleaned, &is); err != nil {
+			t.Fatalf("%q became %q: %v", given, cleaned, err)
+		}
+		// The standard library mends half characters and bad bytes the same way.
+		if utf8.Valid(given) && !equalJSON(was, is) {
+			t.Fatalf("%q became %q", given, cleaned)
+		}
+		if depth := depthOf(is); depth > httpapi.MaxDepth {
+			t.Fatalf("%q is %d deep", given, depth)
+		}
+		if hasNUL(is) || hasLoneSurrogate(cleaned) {
+			t.Fatalf("%q became %q", given, cleaned)
+		}
+	})
+}
+
+func decodeNumbers(body []byte, into *any) error {
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber()
+	return decoder.Decode(into)
+}
+
+func depthOf(value any) int {
+	deepest := 0
+	switch value := value.(type) {
+	case object:
+		for _, item := range value {
+			deepest = max(deepest, depthOf(item))
+		}
+	case []any:
+		for _, item := range value {
+			deepest = max(deepest, depthOf(item))
+		}
+	default:
+		return 0
+	}
+	return deepest + 1
+}
+
+func hasNUL(value any) bool {
+	switch value := value.(type) {
+	case string:
+		return strings.ContainsRune(value, 0)
+	case object:
+		for key, item := range value {
+			if hasNUL(key) || hasNUL(item) {
+				return true
+			}
+		}
+	case []any:
+		for _, item := range value {
+			if hasNUL(item) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// hasLoneSurrogate looks for an escaped half of a character, the way PostgreSQL does.
+func hasLoneSurrogate(body []byte) bool {
+	high := false
+	for i := 0; i < len(body); i++ {
+		isHigh := false
+		if body[i] == '\\' {
+			if body[i+1] == 'u' {
+				switch digits := strings.ToLower(string(body[i+2 : i+6])); {
+				case digits >= "d800" && digits < "dc00":
+					isHigh = true
+				case digits >= "dc00" && digits < "e000":
+					if !high {
+						return true
+					}
+					high = false
+				}
+				i += 5
+			} else {
+				i++
+			}
+			if high {
+				return true
+			}
+			high = isHigh
+			continue
+		}
+		if high {
+			return true
+		}
+	}
+	return high
+}
+
+// An id that is kept can be sent in a header and read back as it was, and is nothing but visible ASCII.
+func FuzzRequestID(f *testing.F) {
+	for _, seed := range []string{"", "a", "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d", "a b", "a\r\nb: c", "\x00", "字", strings.Repeat("x", 128), strings.Repeat("x", 129), "A.b_c:d-9", "\"", "\\", "%0a"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, id string) {
+		if !httpapi.IsSane(id) {
+			return
+		}
+		var written bytes.Buffer
+		if err := (http.Header{"X-Request-Id": {id}}).Write(&written); err != nil {
+			t.Fatal(err)
+		}
+		if written.String() != "X-Request-Id: "+id+"\r\n" || len(id) == 0 || len(id) > 128 || strings.ContainsAny(id, " \"\\/,;%") {
+			t.Fatalf("%q is kept and written as %q", id, written.String())
+		}
+	})
+}

@@ -1,0 +1,169 @@
+package httpapi_test
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"parley/internal/auth"
+)
+
+// What is no id is the id of nothing: 404 like any other, whatever it is made of.
+func TestAPathIDThatIsNoIDIsNotFound(t *testing.T) {
+	t.Parallel()
+	admin := serve(t).organization().as("admin", auth.Admin)
+	there := admin.one()
+	for _, op := range operations {
+		for _, parameter := range op.in("path") {
+			id := there[kindOf(op.path, parameter.Name)]
+			bare := strings.ReplaceAll(id, "-", "")
+			for _, bad := range []string{
+				"x", strings.Repeat("g", 36), strings.Repeat("-", 36), id + "0", id[1:], bare, "{" + id + "}", "urn:uuid:" + id, " " + id,
+				id + " ", strings.Replace(id, "-", "_", 1), "00000000-0000-0000-0000-000000000000", "%00", "a\x00b", "\xff\xfe", "..", "字", "🙂",
+				"a/b", `"'; DROP TABLE runs; --`, strings.Repeat("x", 5000),
+			} {
+				if bad == bare && kindOf(op.path, parameter.Name) == "problems" {
+					continue
+				}
+				ids := maps.Clone(there)
+				ids[kindOf(op.path, parameter.Name)] = bad
+				if err := op.send(admin, op.pathOf(ids), op.anyBody(there)).isRefused(404, "not_found", ""); err != nil {
+					t.Errorf("%s {%s} = %.60q: %v", op.id, parameter.Name, bad, err)
+				}
+			}
+		}
+	}
+}
+
+// A UUID is the same in upper case.
+func TestAPathIDIsReadInUpperCaseToo(t *testing.T) {
+	t.Parallel()
+	admin := serve(t).organization().as("admin", auth.Admin)
+	var there things
+	for _, op := range operations {
+		for _, at := range op.places() {
+			if there == nil {
+				there = admin.one()
+			}
+			path, body := at.put(there, strings.ToUpper(there[at.kind]))
+			if got := op.send(admin, path, body); got.status >= 300 {
+				t.Errorf("%s, %s: %d %s", op.id, at.name, got.status, got.body)
+			}
+			if op.method == http.MethodDelete {
+				there = nil
+			}
+		}
+	}
+}
+
+// A method that a path does not take is 405 with those that it does, in either spelling of the path.
+func TestAMethodThatAPathDoesNotTakeIsToldTheOthers(t *testing.T) {
+	t.Parallel()
+	admin := serve(t).organization().as("admin", auth.Admin)
+	there := admin.one()
+	allowed := map[string][]string{}
+	for _, op := range operations {
+		path := strings.TrimSuffix(op.pathOf(there), "/")
+		allowed[path] = append(allowed[path], op.method)
+	}
+	for path, methods := range allowed {
+		slices.Sort(methods)
+		methods = slices.Compact(methods)
+		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PURGE"} {
+			if slices.Contains(methods, method) {
+				continue
+			}
+			for _, spelling := range []string{path, path + "/"} {
+				got := admin.call(method, spelling, nil)
+				if err := got.isRefused(405, "method_not_allowed", ""); err != nil {
+					t.Error(err)
+				}
+				if allow := got.header.Get("Allow"); allow != strings.Join(methods, ", ") {
+					t.Errorf("%s %s: Allow is %q, want %q", method, spelling, allow, methods)
+				}
+			}
+		}
+	}
+}
+
+// A path that leads nowhere is a problem document like every failure.
+func TestAPathThatLeadsNowhereIsNotFound(t *testing.T) {
+	t.Parallel()
+	admin := serve(t).organization().as("admin", auth.Admin)
+	id := admin.start()
+	for _, path := range []string{
+		"/", "/nothing", "/api", "/api/", "/api/nothing/", "/api/v2/me/", "/api/conversations/" + id + "/nothing", "/api/conversations//", "//api/me/",
+		"/api/conversations/" + id + "//messages", "/api/messages/" + id + "/x/", "/API/me/", "/api/me/..", "/api/%6de%2f", "/problems", "/problems/",
+		"/openapi.yml", "/v1/",
+	} {
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+			if err := admin.call(method, path, nil).isRefused(404, "not_found", ""); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// The older document writes its paths without /api, and some clients write /api/v1 and leave out or add a slash at the
+// end: all reach the same operation, and none is redirected, which would lose a POST's body.
+func TestOtherSpellingsOfAPathReachTheSameOperation(t *testing.T) {
+	t.Parallel()
+	admin := serve(t).organization().as("admin", auth.Admin)
+	there := admin.one()
+	twins := map[string]int{}
+	for _, op := range operations {
+		twins[op.method+strings.TrimSuffix(op.path, "/")]++
+	}
+	for _, op := range operations {
+		if !strings.HasPrefix(op.path, "/api/") || op.method != http.MethodGet {
+			continue
+		}
+		path := op.pathOf(there)
+		want := admin.call(op.method, path, nil, with("X-Request-Id", "same"))
+		spellings := []string{strings.Replace(path, "/api/", "/api/v1/", 1)}
+		if twins[op.method+strings.TrimSuffix(op.path, "/")] == 1 {
+			bare, isSlashed := strings.CutSuffix(path, "/")
+			if !isSlashed {
+				bare += "/"
+			}
+			spellings = append(spellings, bare, strings.Replace(bare, "/api/", "/api/v1/", 1))
+		}
+		if strings.HasPrefix(path, "/api/conversations") {
+			spellings = append(spellings, strings.TrimPrefix(path, "/api"))
+		}
+		for _, spelling := range spellings {
+			got := admin.call(op.method, spelling, nil, with("X-Request-Id", "same"))
+			if got.status != want.status || string(got.body) != string(want.body) {
+				t.Errorf("%s as %s: %d %s, want %d %s", op.id, spelling, got.status, got.body, want.status, want.body)
+			}
+		}
+	}
+	// Bodies arrive.
+	id := there["conversations"]
+	for _, path := range []string{"/conversations/start", "/conversations/start/", "/api/v1/conversations/start", "/api/conversations/start/"} {
+		if started := admin.post(path, object{"initial_message": question}); started["message_id"] == nil {
+			t.Errorf("%s: %v", path, started)
+		}
+	}
+	for _, path := range []string{"/conversations/" + id + "/messages", "/api/v1/conversations/" + id + "/messages/", "/api/messages", "/api/v1/messages"} {
+		admin.post(path, object{"conversation": id, "content": "kept"})
+	}
+	// The twins stay apart.
+	if list := admin.get("/conversations"); list["total"] == nil {
+		t.Errorf("/conversations: %v", list)
+	}
+}
+
+// Literals win over ids: a conversation cannot be called start.
+func TestLiteralsWinOverIDs(t *testing.T) {
+	t.Parallel()
+	admin := serve(t).organization().as("admin", auth.Admin)
+	got := admin.call(http.MethodGet, "/api/conversations/start", nil)
+	got.refused(405, "method_not_allowed", "")
+	if got.header.Get("Allow") != "POST" {
+		t.Errorf("Allow: %q", got.header.Get("Allow"))
+	}
+	admin.call(http.MethodGet, "/api/chatbots/parley/faqs/import/", nil).refused(405, "method_not_allowed", "")
+}

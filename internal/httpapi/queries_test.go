@@ -1,0 +1,123 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"testing"
+
+	"parley/internal/auth"
+)
+
+// Integers in queries keep the document's bounds, and are integers.
+func TestIntegersInQueriesAreHeldAgainstTheDocument(t *testing.T) {
+	t.Parallel()
+	admin := serve(t).organization().as("admin", auth.Admin)
+	there := admin.one()
+	met := 0
+	for _, op := range operations {
+		for _, parameter := range op.in("query") {
+			schema := parameter.Schema.Value
+			if !schema.Type.Is("integer") {
+				continue
+			}
+			met++
+			bad := []string{"", "x", "1x", "1.5", "1e2", "0x10", "NaN", "99999999999999999999", "-99999999999999999999", " 1", "true", "１"}
+			if schema.Min != nil {
+				bad = append(bad, strconv.Itoa(int(*schema.Min)-1))
+			}
+			if schema.Max != nil {
+				bad = append(bad, strconv.Itoa(int(*schema.Max)+1))
+			}
+			for _, value := range bad {
+				path := fmt.Sprintf("%s?%s=%s", op.pathOf(there), parameter.Name, url.QueryEscape(value))
+				if err := op.send(admin, path, op.anyBody(there)).isRefused(400, "invalid_request", parameter.Name); err != nil {
+					t.Errorf("%s %s=%q: %v", op.id, parameter.Name, value, err)
+				}
+			}
+			if schema.Default == nil {
+				continue
+			}
+			bare := op.send(admin, op.pathOf(there), op.anyBody(there), with("X-Request-Id", "same"))
+			same := op.send(admin, fmt.Sprintf("%s?%s=%v", op.pathOf(there), parameter.Name, schema.Default), op.anyBody(there), with("X-Request-Id", "same"))
+			if string(bare.body) != string(same.body) {
+				t.Errorf("%s: without %s it is %s, with its default %s", op.id, parameter.Name, bare.body, same.body)
+			}
+		}
+	}
+	if met < 10 {
+		t.Errorf("only %d integers", met)
+	}
+}
+
+// Texts in queries keep theirs, and none may hold what the database cannot.
+func TestTextsInQueriesAreHeldAgainstTheDocument(t *testing.T) {
+	t.Parallel()
+	admin := serve(t).organization().as("admin", auth.Admin)
+	there := admin.one()
+	for _, op := range operations {
+		for _, parameter := range op.in("query") {
+			schema := parameter.Schema.Value
+			bad := []string{"%00", "a%00b", "%ff", "%zz", "%"}
+			if schema.MinLength > 0 {
+				bad = append(bad, "")
+			}
+			if schema.MaxLength != nil {
+				bad = append(bad, fmt.Sprintf("%0*d", int(*schema.MaxLength)+1, 0))
+			}
+			if len(schema.Enum) > 0 {
+				bad = append(bad, "nonsense", "", "ACTIVE")
+			}
+			if schema.Format == "date-time" {
+				bad = append(bad, "", "yesterday", "2026-01-15", "2026-13-15T10:30:00Z", "2026-02-30T10:30:00Z", "2026-01-15T10:30:00", "2026-01-15+10:30:00Z", "1768472400", "2026-01-15T10:30:60Z")
+			}
+			for _, value := range bad {
+				path := fmt.Sprintf("%s?%s=%s", op.pathOf(there), parameter.Name, value)
+				where := parameter.Name
+				if value == "%" || value == "%zz" {
+					where = ""
+				}
+				if err := op.send(admin, path, op.anyBody(there)).isRefused(400, "invalid_request", where); err != nil {
+					t.Errorf("%s %s=%.40q: %v", op.id, parameter.Name, value, err)
+				}
+			}
+		}
+	}
+}
+
+// Headers that the document declares are held against it too.
+func TestHeadersAreHeldAgainstTheDocument(t *testing.T) {
+	t.Parallel()
+	admin := serve(t).organization().as("admin", auth.Admin)
+	there := admin.one()
+	for _, op := range operations {
+		for _, parameter := range op.in("header") {
+			schema := parameter.Schema.Value
+			for _, value := range []string{fmt.Sprintf("%0*d", int(*schema.MaxLength)+1, 0), "with space", "字", "\xff"} {
+				got := op.send(admin, op.pathOf(there), op.anyBody(there), with(parameter.Name, value))
+				if err := got.isRefused(400, "invalid_request", parameter.Name); err != nil {
+					t.Errorf("%s %s: %.20q: %v", op.id, parameter.Name, value, err)
+				}
+			}
+			long := fmt.Sprintf("%0*d", int(*schema.MaxLength), 0)
+			if got := op.send(admin, op.pathOf(there), op.anyBody(there), with(parameter.Name, long)); got.status >= 300 {
+				t.Errorf("%s with the longest %s: %d %s", op.id, parameter.Name, got.status, got.body)
+			}
+		}
+	}
+}
+
+// Unknown parameters are ignored, as unknown fields are.
+func TestUnknownParametersAreIgnored(t *testing.T) {
+	t.Parallel()
+	admin := serve(t).organization().as("admin", auth.Admin)
+	there := admin.one()
+	for _, op := range operations {
+		if op.method == http.MethodGet {
+			if got := admin.call(op.method, op.pathOf(there)+"?unknown=1&x[]=2&=", nil); got.status != http.StatusOK {
+				t.Errorf("%s: %d %s", op.id, got.status, got.body)
+			}
+		}
+	}
+}

@@ -1,0 +1,209 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"parley/internal/auth"
+)
+
+// checkAnswered holds a conversation against the rules of the queue: every question is answered once, in the order of the
+// questions, seq has no gaps, times grow, and never were two runs at work at a time. It waits until all is answered.
+func (c caller) checkAnswered(conversation string, questions int) {
+	c.t.Helper()
+	eventually(c.t, "all is answered", func() bool {
+		return query[int](c.server, "SELECT count(*) FROM runs WHERE session_id = $1 AND state = 'completed'", conversation) == questions
+	})
+	var messages []object
+	for hasMore := true; hasMore; {
+		page := c.get(fmt.Sprintf("/api/conversations/%s/history?limit=100&after_seq=%d", conversation, len(messages)))
+		messages = append(messages, objects(page, "messages")...)
+		hasMore = page["has_more"].(bool)
+	}
+	if len(messages) != 2*questions {
+		c.t.Errorf("there are %d messages, want %d", len(messages), 2*questions)
+	}
+	answered := 0
+	var asked []string
+	for i, message := range messages {
+		if number(message, "seq") != i+1 {
+			c.t.Errorf("message %d has the seq %v", i+1, message["seq"])
+		}
+		if i > 0 && text(message, "timestamp") <= text(messages[i-1], "timestamp") {
+			c.t.Errorf("message %d is at %v, the one before at %v", i+1, message["timestamp"], messages[i-1]["timestamp"])
+		}
+		run := query[string](c.server, "SELECT run_id::text FROM message_history WHERE id = $1", message["id"])
+		if message["sender"] == "user" {
+			asked = append(asked, run)
+			continue
+		}
+		if answered >= len(asked) || asked[answered] != run {
+			c.t.Fatalf("reply %d answers %s, asked were %v", answered+1, run, asked)
+		}
+		answered++
+	}
+	if overlaps := query[int](c.server, `SELECT count(*) FROM runs a JOIN runs b ON a.session_id = b.session_id AND a.question_seq < b.question_seq
+		WHERE a.session_id = $1 AND b.started_at < a.finished_at`, conversation); overlaps != 0 {
+		c.t.Errorf("%d runs were begun before an earlier one was over", overlaps)
+	}
+	if left := query[bool](c.server, "SELECT active_run IS NULL AND queued_runs = 0 FROM sessions WHERE id = $1", conversation); !left {
+		c.t.Errorf("the conversation still waits")
+	}
+	c.checkRecords(conversation, questions)
+}
+
+// checkRecords: one for each exchange, the first New and the others Follow.
+func (c caller) checkRecords(conversation string, exchanges int) {
+	c.t.Helper()
+	got := query[string](c.server, "SELECT coalesce(string_agg(type, ' ' ORDER BY created_at), '') FROM records WHERE session_id = $1", conversation)
+	want := strings.TrimSpace("New " + strings.Repeat("Follow ", exchanges-1))
+	if got != want {
+		c.t.Errorf("the records are %s, want %s", got, want)
+	}
+}
+
+// While one question is being answered 20 more may wait; the next is refused on every way in, and told when to come
+// again. Then all are answered, in order.
+func TestTwentyQuestionsMayWaitBehindTheOneThatIsAnswered(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice := o.as("alice", auth.Chat, auth.Agent)
+	id := alice.start()
+	release := o.holdBots()
+	for i := range 21 {
+		sent := alice.say(id, fmt.Sprint("question ", i))
+		state := alice.get("/api/runs/" + text(sent, "run_id") + "/")
+		if want := map[bool]string{true: "running", false: "queued"}[i == 0]; state["state"] != want || (i > 0) != (state["startedAt"] == nil) {
+			t.Errorf("run %d: %v", i, state)
+		}
+	}
+	for _, got := range []answer{
+		alice.call(http.MethodPost, "/api/conversations/"+id+"/messages", object{"content": "one too many"}),
+		alice.call(http.MethodPost, "/api/messages/", object{"conversation": id, "content": "one too many"}),
+		alice.call(http.MethodPost, "/api/chatbots/parley/completions/", object{"conversation": id, "message": object{"content": "one too many"}}),
+		alice.call(http.MethodPost, "/api/chatbots/parley/completions/", object{"conversation": id, "isStreaming": true, "message": object{"content": "one too many"}}),
+	} {
+		problem := got.refused(503, "unavailable", "")
+		if got.header.Get("Retry-After") == "" || problem["retryable"] != true {
+			t.Errorf("%v, Retry-After %q", problem, got.header.Get("Retry-After"))
+		}
+	}
+	// What is not for the bot does not queue, and other conversations are not held up.
+	alice.post("/api/messages/", object{"conversation": id})
+	alice.remove("/api/conversations/" + alice.start() + "/")
+	shown := alice.history(id)
+	if len(shown) != 22 {
+		t.Errorf("%d messages are stored", len(shown))
+	}
+	alice.exec("DELETE FROM message_history WHERE id = $1", shown[21]["id"])
+	alice.exec("UPDATE sessions SET last_seq = 21 WHERE id = $1", id)
+	release()
+	alice.checkAnswered(id, 21)
+	alice.ask(id, "and one more")
+	alice.checkAnswered(id, 22)
+}
+
+// A conversation that is deleted takes its queue with it, and the bot goes on elsewhere.
+func TestAConversationCanBeDeletedWhileItsQuestionsWait(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice := o.as("alice", auth.Chat)
+	id, other := alice.start(), alice.start()
+	release := o.holdBots()
+	for range 3 {
+		alice.say(id, question)
+	}
+	alice.say(other, question)
+	alice.remove("/api/conversations/" + id + "/")
+	release()
+	alice.checkAnswered(other, 1)
+	if n := query[int](o.server, "SELECT (SELECT count(*) FROM runs WHERE session_id = $1) + (SELECT count(*) FROM message_history WHERE session_id = $1)", id); n != 0 {
+		t.Errorf("%d rows are left", n)
+	}
+}
+
+// Fifty at once into one conversation: each is stored and answered once, or refused because too many wait.
+func TestFiftySendsAtOnceIntoOneConversationAreStoredOrRefused(t *testing.T) {
+	t.Parallel()
+	alice := serve(t).organization().as("alice", auth.Chat)
+	id := alice.start()
+	stored := 0
+	for _, got := range alice.atOnce(50, func(i int) (string, any) {
+		return "/api/conversations/" + id + "/messages", object{"content": fmt.Sprint("question ", i)}
+	}) {
+		switch got.status {
+		case http.StatusCreated:
+			stored++
+		default:
+			got.refused(503, "unavailable", "")
+		}
+	}
+	if stored < 21 {
+		t.Errorf("only %d were stored", stored)
+	}
+	alice.checkAnswered(id, stored)
+}
+
+// Fifty at once into fifty conversations do not meet each other: each is answered.
+func TestFiftySendsAtOnceIntoFiftyConversationsAreAllAnswered(t *testing.T) {
+	t.Parallel()
+	alice := serve(t).organization().as("alice", auth.Chat)
+	var conversations []string
+	for range 50 {
+		conversations = append(conversations, alice.start())
+	}
+	for _, got := range alice.atOnce(50, func(i int) (string, any) {
+		return "/api/conversations/" + conversations[i] + "/messages", object{"content": question}
+	}) {
+		got.gives(http.StatusCreated)
+	}
+	for _, id := range conversations {
+		alice.checkAnswered(id, 1)
+	}
+}
+
+// atOnce sends n POSTs at the same time.
+func (c caller) atOnce(n int, request func(i int) (path string, body any), options ...option) []answer {
+	c.t.Helper()
+	answers := make([]answer, n)
+	errs := make([]error, n)
+	var all sync.WaitGroup
+	begin := make(chan struct{})
+	for i := range n {
+		path, body := request(i)
+		all.Go(func() {
+			<-begin
+			answers[i], errs[i] = c.try(http.MethodPost, path, body, append([]option{with("Authorization", "Api-Key "+c.key)}, options...)...)
+		})
+	}
+	close(begin)
+	all.Wait()
+	for _, err := range errs {
+		if err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	return answers
+}
+
+// Whoever waits is not waited for: a message is acknowledged while the bot is busy elsewhere.
+func TestAMessageIsAcknowledgedBeforeItIsAnswered(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice := o.as("alice", auth.Chat)
+	release := o.holdBots()
+	began := time.Now()
+	started := alice.post("/api/conversations/start", object{"initial_message": question})
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("the acknowledgement took %v", took)
+	}
+	if messages := alice.history(text(started, "conversation_id")); len(messages) != 1 {
+		t.Errorf("%v", messages)
+	}
+	release()
+	alice.checkAnswered(text(started, "conversation_id"), 1)
+}

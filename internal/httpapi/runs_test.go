@@ -1,0 +1,242 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"parley/internal/auth"
+)
+
+// A run tells what it is about, how far it is and when it got there.
+func TestARunTellsItsState(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice := o.as("alice", auth.Chat)
+	id := alice.start()
+	release := o.holdBots()
+	sent := alice.say(id, question)
+	path := "/api/runs/" + text(sent, "run_id") + "/"
+	run := alice.get(path)
+	want := []string{"attempt", "conversation", "createdAt", "error", "finishReason", "finishedAt", "firstTokenAt", "id", "messageId", "questionId", "startedAt", "state"}
+	if fields := slices.Sorted(maps.Keys(run)); !slices.Equal(fields, want) {
+		t.Errorf("the fields are %v", fields)
+	}
+	switch {
+	case run["state"] != "running", run["conversation"] != id, run["questionId"] != sent["message_id"], number(run, "attempt") != 1,
+		run["finishReason"] != nil, run["error"] != nil, run["startedAt"] == nil, run["firstTokenAt"] != nil, run["finishedAt"] != nil:
+		t.Errorf("%v", run)
+	}
+	// The reply has its id before it is there.
+	alice.call(http.MethodGet, "/api/messages/"+text(run, "messageId")+"/", nil).refused(404, "not_found", "")
+	release()
+	run = alice.awaitRun(text(sent, "run_id"))
+	times := []string{text(run, "createdAt"), text(run, "startedAt"), text(run, "firstTokenAt"), text(run, "finishedAt")}
+	if run["state"] != "completed" || run["finishReason"] != "stop" || !slices.IsSorted(times[1:]) {
+		t.Errorf("%v", run)
+	}
+	if got := alice.get("/api/messages/" + text(run, "messageId") + "/"); got["runId"] != run["id"] {
+		t.Errorf("%v", got)
+	}
+}
+
+// Each finished exchange leaves one record, which has the run's id.
+func TestEachExchangeLeavesARecord(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice := o.as("alice", auth.Chat)
+	id := alice.start()
+	first := alice.ask(id, question)
+	second := alice.call(http.MethodPost, completions, object{"conversation": id, "message": object{"content": "something else entirely"}}).gives(200)
+	alice.post("/api/messages/", object{"conversation": id}) // starts no reply, leaves no record
+	for run, want := range map[string]string{
+		text(first, "run_id"): "New|completed|" + question + "|" + longAnswer + "|" + question + "\n\n" + longAnswer,
+		text(second, "runId"): "Follow|completed|something else entirely|" + shrug + "|",
+	} {
+		got := query[string](o.server, `SELECT concat_ws('|', type, status, input_message, output_message, context) FROM records WHERE id = $1
+			AND session_id = $2 AND bot_id = $3 AND organization_id = $4 AND error IS NULL AND feedback IS NULL AND condense_message = ''
+			AND reply_id = (SELECT id FROM message_history WHERE run_id = $1 AND sender = 'bot')
+			AND asked_at = (SELECT created_at FROM message_history WHERE run_id = $1 AND sender = 'user')
+			AND created_at = (SELECT finished_at FROM runs WHERE id = $1)
+			AND first_token_time > 0 AND reply_time >= first_token_time AND reply_time < 60
+			AND abs(reply_time - extract(epoch FROM created_at - asked_at)) < 0.001`, run, id, o.bot.ID, o.id)
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	alice.checkRecords(id, 2)
+}
+
+// A run whose lease is over is taken up again: whoever had it before can no longer answer, and the question is answered
+// once.
+func TestARunThatNobodyWorksOnIsTakenUpAndAnsweredOnce(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice := o.as("alice", auth.Chat)
+	id := alice.start()
+	release := o.holdBots()
+	sent := alice.say(id, question)
+	alice.say(id, "Where is the invoice?") // waits behind it
+	path := "/api/runs/" + text(sent, "run_id") + "/"
+	o.exec("UPDATE runs SET lease_until = clock_timestamp() - interval '1 second' WHERE id = $1", sent["run_id"])
+	eventually(t, "it is taken up", func() bool { return number(alice.get(path), "attempt") == 2 })
+	release() // both attempts answer now
+	alice.checkAnswered(id, 2)
+	if run := alice.get(path); number(run, "attempt") != 2 || run["state"] != "completed" {
+		t.Errorf("%v", run)
+	}
+}
+
+// What a server that died has left behind, a running run and one that waits, is answered by whoever comes next.
+func TestRunsOfAServerThatDiedAreAnswered(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice := o.as("alice", auth.Chat)
+	id := alice.start()
+	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
+	running := alice.orphan(id, question, "running", 1)
+	queued := alice.orphan(id, "Where is the invoice?", "queued", 1)
+	o.exec("UPDATE sessions SET active_run = $1, queued_runs = 1 WHERE id = $2", running, id)
+	if run := alice.awaitRun(running); run["state"] != "completed" || number(run, "attempt") != 2 {
+		t.Errorf("the run that was running: %v", run)
+	}
+	if run := alice.awaitRun(queued); run["state"] != "completed" || number(run, "attempt") != 1 {
+		t.Errorf("the run that waited: %v", run)
+	}
+	alice.checkAnswered(id, 2)
+}
+
+// A queue whose server died between two runs is gone on with.
+func TestAQueueThatNobodyWorksOffIsGoneOnWith(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice := o.as("alice", auth.Chat)
+	id := alice.start()
+	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
+	finished := alice.orphan(id, question, "completed", 1)
+	for i := range 3 {
+		alice.orphan(id, fmt.Sprint("question ", i), "queued", 1)
+	}
+	o.exec("UPDATE sessions SET active_run = $1, queued_runs = 3 WHERE id = $2", finished, id)
+	eventually(t, "all are answered", func() bool {
+		return query[int](o.server, "SELECT count(*) FROM runs WHERE session_id = $1 AND state = 'completed'", id) == 4
+	})
+	history := alice.history(id)
+	if len(history) != 7 || !query[bool](o.server, "SELECT active_run IS NULL AND queued_runs = 0 FROM sessions WHERE id = $1", id) {
+		t.Errorf("%v", history)
+	}
+}
+
+// orphan stores a question and a run of it on which nobody works.
+func (c caller) orphan(conversation, content, state string, attempt int) string {
+	c.t.Helper()
+	sent := c.say(conversation, content)
+	return query[string](c.server, `WITH asked AS (UPDATE message_history SET run_id = gen_random_uuid() WHERE id = $1 RETURNING *)
+		INSERT INTO runs (organization_id, id, session_id, question_id, question_seq, reply_id, state, attempt, lease_until, started_at, finished_at, finish_reason)
+		SELECT organization_id, run_id, session_id, id, seq, gen_random_uuid(), $2, $3, clock_timestamp() - interval '1 second',
+			CASE WHEN $2 <> 'queued' THEN created_at END, CASE WHEN $2 = 'completed' THEN clock_timestamp() END, CASE WHEN $2 = 'completed' THEN 'stop' END
+		FROM asked RETURNING id::text`, sent["message_id"], state, attempt)
+}
+
+// What kills the server each time is not tried for ever: after three attempts the run is failed and says so, its record
+// too, and what waits behind it is answered.
+func TestARunThatWasInterruptedTooOftenIsFailedAndSaysSo(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice := o.as("alice", auth.Chat)
+	id := alice.start()
+	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
+	tried := alice.orphan(id, question, "running", 3)
+	queued := alice.orphan(id, question, "queued", 1)
+	o.exec("UPDATE sessions SET active_run = $1, queued_runs = 1 WHERE id = $2", tried, id)
+	run := alice.awaitRun(tried)
+	failure, _ := run["error"].(object)
+	if run["state"] != "failed" || run["finishReason"] != "error" || failure["error"] != "internal" || !strings.Contains(text(failure, "detail"), "interrupted") {
+		t.Fatalf("%v", run)
+	}
+	if run := alice.awaitRun(queued); run["state"] != "completed" {
+		t.Errorf("the one behind it: %v", run)
+	}
+	if got := query[string](o.server, "SELECT status || '|' || type || '|' || output_message || '|' || error FROM records WHERE id = $1", tried); got != "failed|New||"+text(failure, "detail") {
+		t.Errorf("the record: %s", got)
+	}
+	if history := alice.history(id); len(history) != 3 || history[2]["content"] != longAnswer {
+		t.Errorf("%v", history)
+	}
+}
+
+// A bot that fails ends the waiting with a problem that tells nothing of our insides; the run and the record are failed,
+// and the conversation goes on.
+func TestABotThatFailsIsToldWithoutOurInsides(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	o.expectFailures()
+	alice := o.as("alice", auth.Chat)
+	id := alice.start()
+	o.exec("ALTER TABLE faqs RENAME TO gone")
+	body := object{"conversation": id, "message": object{"content": question}}
+	plain := alice.call(http.MethodPost, completions, body).refused(500, "internal", "")
+	_, last := joined(t, alice.stream(body).events())
+	problem := last["error"].(object)
+	sent := alice.ask(id, question)
+	o.exec("ALTER TABLE gone RENAME TO faqs")
+	run := alice.get("/api/runs/" + text(sent, "run_id") + "/")
+	failure, _ := run["error"].(object)
+	if last["finishReason"] != "error" || problem["error"] != "internal" || run["state"] != "failed" || run["finishReason"] != "error" || failure["error"] != "internal" {
+		t.Errorf("the last event %v, the run %v", last, run)
+	}
+	for _, told := range []any{plain["detail"], problem["detail"], failure["detail"]} {
+		if told != "The bot could not answer." {
+			t.Errorf("it tells %q", told)
+		}
+	}
+	if n := query[int](o.server, "SELECT count(*) FROM records WHERE status = 'failed' AND reply_id IS NULL AND output_message = '' AND error IS NOT NULL"); n != 3 {
+		t.Errorf("%d failed records", n)
+	}
+	if history := alice.history(id); len(history) != 3 {
+		t.Errorf("%v", history)
+	}
+	alice.ask(id, question)
+	if history := alice.history(id); len(history) != 5 || history[4]["content"] != longAnswer {
+		t.Errorf("then: %v", history)
+	}
+}
+
+// Whoever waits for a reply hears how it ended although another process has written it.
+func TestAReplyThatAnotherProcessWroteIsHeard(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice := o.as("alice", auth.Chat)
+	id := alice.start()
+	release := o.holdBots()
+	answered := make(chan answer, 1)
+	go func() {
+		got, _ := o.try(http.MethodPost, completions, object{"conversation": id, "isStreaming": true, "message": object{"content": question}}, with("Authorization", "Api-Key "+alice.key))
+		answered <- got
+	}()
+	eventually(t, "the question is stored", func() bool { return len(alice.history(id)) == 1 })
+	// The other process: it has taken the run over, and finished it.
+	o.exec(`WITH run AS (UPDATE runs SET state = 'completed', attempt = 2, finish_reason = 'stop', finished_at = clock_timestamp() RETURNING *),
+		session AS (UPDATE sessions SET last_seq = 2, active_run = NULL)
+		INSERT INTO message_history (organization_id, id, session_id, seq, sender, content, run_id, created_at)
+		SELECT organization_id, reply_id, session_id, 2, 'bot', 'written elsewhere', id, clock_timestamp() FROM run`)
+	select {
+	case got := <-answered:
+		content, last := joined(t, got.events())
+		if content != "written elsewhere" || last["finishReason"] != "stop" {
+			t.Errorf("%q, %v", content, last)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the stream does not end")
+	}
+	release()
+	// What was asked here first is not answered again.
+	alice.ask(id, "Hi")
+	if history := alice.history(id); len(history) != 4 {
+		t.Errorf("%v", history)
+	}
+}

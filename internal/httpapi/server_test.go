@@ -1,0 +1,213 @@
+package httpapi_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"parley/gen/client"
+	"parley/gen/db"
+	"parley/internal/auth"
+	"parley/internal/bot"
+	"parley/internal/chat"
+	"parley/internal/dbtest"
+	"parley/internal/httpapi"
+	"parley/internal/store"
+)
+
+// server is the whole service on a database of its own, as cmd/server puts it together.
+type server struct {
+	t     testing.TB
+	url   string
+	auth  *auth.Auth
+	bots  *bot.Bots
+	chat  *chat.Chat
+	store *store.Store
+	sql   *pgxpool.Pool // for what no operation shows or does
+	http  *http.Client  // checks every answer
+	ready atomic.Pointer[error]
+	names atomic.Int64
+	fails atomic.Bool // answers of 500 are expected
+}
+
+// expectFailures is for tests that break something: a 500 is then an answer like others.
+func (s *server) expectFailures() { s.fails.Store(true) }
+
+func serve(t testing.TB, origins ...string) *server {
+	t.Helper()
+	address := dbtest.URL(t)
+	opened, err := store.Open(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(opened.Close)
+	sql, err := pgxpool.New(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sql.Close)
+	log := slog.New(slog.DiscardHandler)
+	s := &server{t: t, auth: auth.New(opened), bots: bot.New(opened), store: opened, sql: sql}
+	s.chat = chat.New(opened, s.bots, log)
+	handler, err := httpapi.New(httpapi.Config{
+		Auth: s.auth, Bots: s.bots, Chat: s.chat, Log: log, Origins: origins,
+		Ready: func(context.Context) error {
+			if err := s.ready.Load(); err != nil {
+				return *err
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.chat.Start()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+		defer cancel()
+		s.chat.Close(ctx)
+	})
+	listening := httptest.NewServer(handler)
+	t.Cleanup(listening.Close)
+	s.url = listening.URL
+	transport := listening.Client().Transport.(*http.Transport)
+	transport.MaxIdleConnsPerHost = 64
+	s.http = &http.Client{
+		Transport: checked{t: t, next: transport, fails: &s.fails},
+		Timeout:   60 * time.Second,
+		// A redirect would lose a POST's body: none is ever expected.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return s
+}
+
+// organization is one with a default bot that knows something, and a web chat.
+type organization struct {
+	*server
+	id      uuid.UUID
+	name    string
+	bot     db.Bot
+	webChat db.WebChat
+}
+
+// The default bot's knowledge: one long answer, so that it comes in many pieces, and a few more.
+const (
+	question   = "How do I reset my password?"
+	longAnswer = "Open the sign-in page and follow the link below the form. We then send a letter to the address that you have given us. " +
+		"It holds another link, which is good for an hour. 打開信中的連結之後，請輸入新的密碼兩次，然後重新登入。Your other devices are signed out 🙂."
+	shrug = "I do not know that one."
+)
+
+func (s *server) organization() organization {
+	s.t.Helper()
+	ctx := s.t.Context()
+	name := fmt.Sprintf("Organization %d", s.names.Add(1))
+	made, err := s.store.CreateOrganization(ctx, uuid.Must(uuid.NewV7()), name)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	o := organization{server: s, id: made.ID, name: name}
+	o.bot, err = s.bots.Create(ctx, o.id, bot.NewBot{Name: "Parley", Slug: "parley", Greeting: "Hello!", UnanswerableReply: shrug, IsDefault: true})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for asked, answer := range map[string]string{
+		question:                           longAnswer,
+		"Where is the invoice?":            "Invoices are in the billing menu.",
+		"請問如何申請退款？":                        "請到訂單頁面按下退款按鈕。",
+		"Which payment methods are there?": "Cards and bank transfer.",
+	} {
+		if _, err := s.bots.CreateFAQ(ctx, o.id, o.bot.ID.String(), bot.NewFAQ{Question: asked, Answer: answer}); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	o.webChat, err = s.chat.CreateWebChat(ctx, o.id, chat.WebChat{Name: new("Website")})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return o
+}
+
+// caller is somebody with a key.
+type caller struct {
+	organization
+	user string
+	key  string
+}
+
+// as makes a key for a user of the organization, who is made when new.
+func (o organization) as(user string, scopes ...auth.Scope) caller {
+	o.t.Helper()
+	_, key, err := o.auth.CreateKey(o.t.Context(), o.id, auth.NewKey{Name: user + "'s key", User: user, Scopes: scopes})
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return caller{organization: o, user: user, key: key}
+}
+
+// client is the generated client with the caller's key.
+func (c caller) client() *client.ClientWithResponses {
+	return must(client.NewClientWithResponses(c.url, client.WithHTTPClient(c.http),
+		client.WithRequestEditorFn(func(_ context.Context, request *http.Request) error {
+			request.Header.Set("Authorization", "Api-Key "+c.key)
+			return nil
+		})))
+}
+
+// eventually waits until something is so, and fails the test when it does not come to be.
+func eventually(t testing.TB, what string, isSo func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(30 * time.Second)
+	defer deadline.Stop()
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for !isSo() {
+		select {
+		case <-deadline.C:
+			t.Fatalf("it never came to be: %s", what)
+		case <-look.C:
+		}
+	}
+}
+
+// query reads one value with a statement of the test's own.
+func query[T any](s *server, statement string, args ...any) T {
+	s.t.Helper()
+	var value T
+	if err := s.sql.QueryRow(s.t.Context(), statement, args...).Scan(&value); err != nil {
+		s.t.Fatalf("%s: %v", statement, err)
+	}
+	return value
+}
+
+// exec changes what no operation changes.
+func (s *server) exec(statement string, args ...any) {
+	s.t.Helper()
+	if _, err := s.sql.Exec(s.t.Context(), statement, args...); err != nil {
+		s.t.Fatalf("%s: %v", statement, err)
+	}
+}
+
+// holdBots makes every bot wait before it answers, until the returned function is called, at the latest by the test's
+// end: nobody can read FAQs while another transaction has their table for itself.
+func (s *server) holdBots() (release func()) {
+	s.t.Helper()
+	tx, err := s.sql.Begin(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := tx.Exec(s.t.Context(), "LOCK TABLE faqs IN ACCESS EXCLUSIVE MODE"); err != nil {
+		s.t.Fatal(err)
+	}
+	release = func() { _ = tx.Rollback(context.WithoutCancel(s.t.Context())) } // again is no matter
+	s.t.Cleanup(release)
+	return release
+}

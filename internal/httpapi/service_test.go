@@ -1,0 +1,179 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/oasdiff/yaml"
+
+	"parley/api"
+	"parley/internal/auth"
+)
+
+// Every code that a problem can have is explained, with the status that it has.
+func TestEveryProblemIsExplained(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	statuses := map[string]int{
+		"invalid_message": 400, "invalid_request": 400, "unauthorized": 401, "forbidden": 403, "not_found": 404, "method_not_allowed": 405, "conflict": 409,
+		"too_large": 413, "unsupported_media_type": 415, "unprocessable": 422, "rate_limited": 429, "internal": 500, "upstream_failed": 502, "unavailable": 503, "timeout": 504,
+	}
+	for _, value := range schemaOf("ProblemCode").Enum {
+		code := value.(string)
+		got := s.call(http.MethodGet, "/problems/"+code, nil).gives(200)
+		if got["code"] != code || number(got, "status") != statuses[code] || len(got) != 5 {
+			t.Errorf("%v", got)
+		}
+		if isRetryable := statuses[code] >= 429; got["retryable"] != isRetryable {
+			t.Errorf("%s: retryable is %v", code, got["retryable"])
+		}
+		delete(statuses, code)
+	}
+	if len(statuses) != 0 {
+		t.Errorf("these are no codes: %v", statuses)
+	}
+	s.call(http.MethodGet, "/problems/Not_Found", nil).refused(404, "not_found", "")
+}
+
+// The address that a problem has as its type leads to its explanation.
+func TestAProblemsTypeLeadsToItsExplanation(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	problem := s.call(http.MethodGet, "/nothing", nil).refused(404, "not_found", "")
+	if got := s.call(http.MethodGet, text(problem, "type"), nil).gives(200); got["code"] != problem["error"] || got["title"] != problem["title"] {
+		t.Errorf("%v explains %v", got, problem)
+	}
+}
+
+// The server serves the document that it enforces, in both forms the same.
+func TestTheServerServesItsDocument(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	asYAML := s.call(http.MethodGet, "/openapi.yaml", nil)
+	if !bytes.Equal(asYAML.body, api.YAML) || asYAML.header.Get("Content-Type") != "application/yaml" {
+		t.Errorf("%d bytes of %s", len(asYAML.body), asYAML.header.Get("Content-Type"))
+	}
+	var fromYAML, fromJSON any
+	if err := json.Unmarshal(must(yaml.YAMLToJSON(asYAML.body)), &fromYAML); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(s.call(http.MethodGet, "/openapi.json", nil).body, &fromJSON); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(must(json.Marshal(fromYAML)), must(json.Marshal(fromJSON))) {
+		t.Error("the two forms differ")
+	}
+}
+
+// The reference page loads nothing from elsewhere: all that it names is served here.
+func TestTheReferencePageIsComplete(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	page := s.call(http.MethodGet, "/docs", nil)
+	if !bytes.Contains(page.body, []byte("/openapi.json")) {
+		t.Error("the page does not name the document")
+	}
+	assets := regexp.MustCompile(`(?:src|href)="([^"]+)"`).FindAllStringSubmatch(string(page.body), -1)
+	if len(assets) < 2 {
+		t.Errorf("the page names %v", assets)
+	}
+	for _, asset := range assets {
+		if !strings.HasPrefix(asset[1], "/docs") {
+			t.Errorf("the page loads %s", asset[1])
+			continue
+		}
+		if got := s.call(http.MethodGet, asset[1], nil); got.status != 200 || len(got.body) == 0 {
+			t.Errorf("%s: %d, %d bytes", asset[1], got.status, len(got.body))
+		}
+	}
+}
+
+// Readiness is what the service says of itself, without its reasons; health only that it answers.
+func TestReadinessHidesItsReasons(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	s.call(http.MethodGet, "/readyz", nil).gives(200)
+	s.ready.Store(new(errors.New("the password of the database is wrong")))
+	got := s.call(http.MethodGet, "/readyz", nil)
+	got.refused(503, "unavailable", "")
+	if bytes.Contains(got.body, []byte("password")) || got.header.Get("Retry-After") == "" {
+		t.Errorf("%s %v", got.body, got.header)
+	}
+	s.call(http.MethodGet, "/healthz", nil).gives(200)
+}
+
+// A caller's own request id is kept when it can be written to a header and a log; else it gets one of ours.
+func TestASaneRequestIDIsKept(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	for id, isSane := range map[string]bool{
+		"a": true, "0": true, "AZaz09._:-": true, strings.Repeat("x", 128): true, uuid.NewString(): true,
+		"": false, strings.Repeat("x", 129): false, "a b": false, "a/b": false, `a"b`: false, "字": false, "\xff": false, "a,b": false, "{}": false, "a;b": false, "%41": false, "a=b": false,
+	} {
+		for _, path := range []string{"/healthz", "/nothing", "/api/me/"} {
+			got := s.call(http.MethodGet, path, nil, with("X-Request-Id", id)).header.Get("X-Request-Id")
+			if _, err := uuid.Parse(got); isSane != (got == id) || !isSane && err != nil {
+				t.Errorf("%s: %.40q became %q", path, id, got)
+			}
+		}
+	}
+	// Ours are all different.
+	if one, two := s.call(http.MethodGet, "/healthz", nil), s.call(http.MethodGet, "/healthz", nil); one.header.Get("X-Request-Id") == two.header.Get("X-Request-Id") {
+		t.Error("two requests have the same id")
+	}
+}
+
+// Only pages of the origins that are allowed may read answers; the others are answered, and not told that they may.
+func TestOnlyAllowedOriginsMayReadAnswers(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "https://shop.example")
+	alice := s.organization().as("alice", auth.Chat)
+	for origin, isAllowed := range map[string]bool{"https://shop.example": true, "https://evil.example": false, "http://shop.example": false, "https://shop.example.evil.example": false} {
+		want := ""
+		if isAllowed {
+			want = origin
+		}
+		for _, got := range []answer{
+			alice.call(http.MethodGet, "/api/me/", nil, with("Origin", origin)),
+			s.call(http.MethodGet, "/api/me/", nil, with("Origin", origin)),
+			s.call(http.MethodGet, "/nothing", nil, with("Origin", origin)),
+			s.call(http.MethodPut, "/api/me/", nil, with("Origin", origin)),
+			s.call(http.MethodOptions, "/api/conversations/start", nil, with("Origin", origin), with("Access-Control-Request-Method", "POST"), with("Access-Control-Request-Headers", "authorization,content-type,idempotency-key")),
+		} {
+			if got.header.Get("Access-Control-Allow-Origin") != want {
+				t.Errorf("%s from %s: Access-Control-Allow-Origin is %q", got.request, origin, got.header.Get("Access-Control-Allow-Origin"))
+			}
+			exposed := strings.Split(got.header.Get("Access-Control-Expose-Headers"), ",")
+			if isAllowed && !strings.HasPrefix(got.request, "OPTIONS") && (!slices.Contains(exposed, "X-Request-Id") || !slices.Contains(exposed, "Idempotency-Replayed") || !slices.Contains(exposed, "Retry-After")) {
+				t.Errorf("%s exposes %v", got.request, exposed)
+			}
+		}
+	}
+}
+
+// Without origins nothing is said of them.
+func TestWithoutOriginsNoPageMayReadAnswers(t *testing.T) {
+	t.Parallel()
+	got := serve(t).call(http.MethodGet, "/healthz", nil, with("Origin", "https://shop.example"))
+	if got.header.Get("Access-Control-Allow-Origin") != "" {
+		t.Errorf("%v", got.header)
+	}
+}
+
+// What a caller accepts is no reason to refuse an answer.
+func TestAcceptNeverRefusesAnAnswer(t *testing.T) {
+	t.Parallel()
+	alice := serve(t).organization().as("alice", auth.Chat)
+	for _, accept := range []string{"application/xml", "text/event-stream", "image/*;q=0", "nonsense", ""} {
+		alice.call(http.MethodGet, "/api/me/", nil, with("Accept", accept)).gives(200)
+		alice.call(http.MethodPost, completions, object{"message": object{"content": "Hi"}}, with("Accept", accept)).gives(200)
+		alice.call(http.MethodGet, "/nothing", nil, with("Accept", accept)).refused(404, "not_found", "")
+	}
+}

@@ -1,0 +1,197 @@
+package httpapi_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"parley/internal/auth"
+)
+
+// event is one of a stream.
+type event struct {
+	id   string
+	data object
+}
+
+// events reads a whole stream, of which nothing may be but comments, ids and data.
+func (a answer) events() []event {
+	a.t.Helper()
+	if a.status != http.StatusOK || a.header.Get("Content-Type") != "text/event-stream" {
+		a.t.Fatalf("%s: %d %s\n%s", a.request, a.status, a.header.Get("Content-Type"), a.body)
+	}
+	if !bytes.HasSuffix(a.body, []byte("\n\n")) {
+		a.t.Errorf("%s: the stream breaks off", a.request)
+	}
+	var found []event
+	for block := range strings.SplitSeq(strings.TrimSuffix(string(a.body), "\n\n"), "\n\n") {
+		if strings.HasPrefix(block, ":") {
+			continue
+		}
+		lines := strings.Split(block, "\n")
+		if len(lines) != 2 || !strings.HasPrefix(lines[0], "id: ") || !strings.HasPrefix(lines[1], "data: ") {
+			a.t.Fatalf("%s: an event is %q", a.request, block)
+		}
+		one := event{id: strings.TrimPrefix(lines[0], "id: ")}
+		if err := json.Unmarshal([]byte(strings.TrimPrefix(lines[1], "data: ")), &one.data); err != nil {
+			a.t.Fatalf("%s: %v", block, err)
+		}
+		found = append(found, one)
+	}
+	return found
+}
+
+// joined holds a stream against the rules that all streams keep, and returns its text and its last event: ids grow, every
+// event names the same run, exactly one is the last, and the fields that only it has are on it.
+func joined(t *testing.T, events []event) (string, object) {
+	t.Helper()
+	var content strings.Builder
+	attempt, offset := 0, 0
+	for i, one := range events {
+		var a, o int
+		if n, err := fmt.Sscanf(one.id, "%d.%d", &a, &o); n != 2 || err != nil || fmt.Sprintf("%d.%d", a, o) != one.id {
+			t.Fatalf("the id %q is not <attempt>.<offset>", one.id)
+		}
+		content.WriteString(one.data["content"].(string))
+		isLast := i == len(events)-1
+		if i == 0 {
+			attempt = a
+		}
+		if !isLast && (a < attempt || a == attempt && o <= offset) || isLast && (a != attempt || o != offset) {
+			t.Errorf("event %d of %d has the id %s after %d.%d", i+1, len(events), one.id, attempt, offset)
+		}
+		if o != content.Len() {
+			t.Errorf("the id %s after %d bytes", one.id, content.Len())
+		}
+		attempt, offset = a, o
+		for _, field := range []string{"conversationId", "runId", "messageId"} {
+			if one.data[field] != events[0].data[field] {
+				t.Errorf("%s changes to %v", field, one.data[field])
+			}
+		}
+		if one.data["done"] != isLast || (one.data["content"] == "") != isLast {
+			t.Errorf("event %d of %d: %v", i+1, len(events), one.data)
+		}
+		for _, field := range []string{"citations", "citationNodes", "suggestions", "usage", "finishReason"} {
+			if _, ok := one.data[field]; ok != isLast {
+				t.Errorf("event %d of %d has %s: %v", i+1, len(events), field, ok)
+			}
+		}
+	}
+	return content.String(), events[len(events)-1].data
+}
+
+func (c caller) stream(body object) answer {
+	c.t.Helper()
+	body["isStreaming"] = true
+	return c.call(http.MethodPost, completions, body)
+}
+
+// The deltas joined are exactly the stored message, and exactly what the JSON form answers to the same question.
+func TestAStreamSaysWhatTheJSONAnswerWouldHaveSaid(t *testing.T) {
+	t.Parallel()
+	alice := serve(t).organization().as("alice", auth.Chat)
+	for _, asked := range []string{question, "請問如何申請退款？", "Which payment methods?", "something else entirely", "?"} {
+		got := alice.stream(object{"message": object{"content": asked}})
+		events := got.events()
+		content, last := joined(t, events)
+		plain := alice.call(http.MethodPost, completions, object{"message": object{"content": asked}}).gives(200)
+		stored := alice.get("/api/messages/" + last["messageId"].(string) + "/")
+		if content != plain["content"] || content != stored["content"] {
+			t.Errorf("%s: streamed %q, answered %q, stored %q", asked, content, plain["content"], stored["content"])
+		}
+		if content == longAnswer && len(events) < 5 {
+			t.Errorf("the long answer came in %d events", len(events))
+		}
+		if len(events) < 3 {
+			t.Errorf("%s: several deltas were to come, not %d", asked, len(events)-1)
+		}
+		for _, field := range []string{"citations", "citationNodes", "suggestions", "usage", "finishReason"} {
+			if fmt.Sprint(last[field]) != fmt.Sprint(plain[field]) {
+				t.Errorf("%s: streamed %s is %v, answered %v", asked, field, last[field], plain[field])
+			}
+		}
+		if last["error"] != nil || stored["runId"] != last["runId"] || stored["conversation"] != last["conversationId"] {
+			t.Errorf("%v, stored %v", last, stored)
+		}
+		for name, want := range map[string]string{
+			"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Run-Id": last["runId"].(string),
+		} {
+			if got.header.Get(name) != want {
+				t.Errorf("%s is %q, want %q", name, got.header.Get(name), want)
+			}
+		}
+	}
+}
+
+// Everything that can be refused is refused with its status, before a stream begins.
+func TestWhatCanBeRefusedIsRefusedBeforeTheStreamBegins(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice, bob := o.as("alice", auth.Chat), o.as("bob", auth.Chat)
+	id := bob.start()
+	alice.stream(object{"message": object{"content": " "}}).refused(400, "invalid_message", "/message/content")
+	alice.stream(object{"message": object{"content": "Hi", "sender": "x"}}).refused(400, "invalid_request", "/message/sender")
+	alice.stream(object{"message": object{"content": strings.Repeat("x", 32769)}}).refused(413, "too_large", "/message/content")
+	alice.stream(object{"conversation": id, "message": object{"content": "Hi"}}).refused(403, "forbidden", "")
+	alice.stream(object{"conversation": "x", "message": object{"content": "Hi"}}).refused(404, "not_found", "")
+	if n := query[int](o.server, "SELECT count(*) FROM message_history"); n != 0 {
+		t.Errorf("%d messages are stored", n)
+	}
+}
+
+// A stream begins at once, though the bot is busy, and its events come when there are some: nothing on the way holds them
+// back until the end.
+func TestAStreamBeginsBeforeTheReply(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice := o.as("alice", auth.Chat)
+	release := o.holdBots()
+	request := must(o.request(http.MethodPost, completions, object{"isStreaming": true, "message": object{"content": question}}, with("Authorization", "Api-Key "+alice.key)))
+	response, err := o.http.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	run := alice.get("/api/runs/" + response.Header.Get("X-Run-Id") + "/")
+	if run["state"] != "running" || run["finishedAt"] != nil {
+		t.Errorf("the run: %v", run)
+	}
+	release()
+	lines := bufio.NewScanner(response.Body)
+	events := 0
+	for lines.Scan() {
+		if strings.HasPrefix(lines.Text(), "data: ") {
+			events++
+		}
+	}
+	if err := lines.Err(); err != nil || events < 5 {
+		t.Errorf("%d events, %v", events, err)
+	}
+	alice.checkAnswered(text(run, "conversation"), 1)
+}
+
+// Streams of questions that wait in one conversation each get their own reply.
+func TestQueuedStreamsEachGetTheirOwnReply(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice := o.as("alice", auth.Chat)
+	id := alice.start()
+	asked := []string{question, "Where is the invoice?", "請問如何申請退款？", "Which payment methods are there?"}
+	answers := alice.atOnce(len(asked), func(i int) (string, any) {
+		return completions, object{"conversation": id, "isStreaming": true, "message": object{"content": asked[i]}}
+	})
+	for i, got := range answers {
+		content, last := joined(t, got.events())
+		reply := alice.get("/api/messages/" + last["messageId"].(string) + "/")
+		run := alice.get("/api/runs/" + last["runId"].(string) + "/")
+		if alice.get("/api/messages/" + text(run, "questionId") + "/")["content"] != asked[i] || reply["content"] != content {
+			t.Errorf("%s is answered with %s, stored is %v", asked[i], content, reply)
+		}
+	}
+	alice.checkAnswered(id, len(asked))
+}

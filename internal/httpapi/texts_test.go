@@ -1,0 +1,140 @@
+package httpapi_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"parley/internal/auth"
+)
+
+// stringsOf are the places of all strings in a body's schema, free objects among them.
+func stringsOf(schema *openapi3.Schema, pointer string) []string {
+	var found []string
+	for name, ref := range schema.Properties {
+		at, property := pointer+"/"+name, ref.Value
+		switch {
+		case property.Type.Is("string") || property.Type == nil:
+			found = append(found, at)
+		case property.Items != nil && property.Items.Value.Type.Is("string"):
+			found = append(found, at+"/0")
+		case property.Items != nil:
+			found = append(found, stringsOf(property.Items.Value, at+"/0")...)
+		default:
+			found = append(found, stringsOf(property, at)...)
+		}
+		if property.AdditionalProperties.Has != nil && *property.AdditionalProperties.Has {
+			found = append(found, at+"/free/deep/0")
+		}
+	}
+	return append(found, pointer+"/unknown")
+}
+
+// PostgreSQL holds no NUL: it is refused wherever it stands, in unknown fields and in keys too.
+func TestANULInAnyTextIsRefusedWithItsPlace(t *testing.T) {
+	t.Parallel()
+	admin := serve(t).organization().as("admin", auth.Admin)
+	there := admin.one()
+	for _, op := range operations {
+		if op.jsonBody() == nil {
+			continue
+		}
+		for _, pointer := range stringsOf(op.jsonBody(), "") {
+			body := op.bodyOf(there)
+			set(body, pointer, "a\x00b")
+			code := "invalid_request"
+			if op.isMessageField(pointer) {
+				code = "invalid_message"
+			}
+			if err := admin.call(op.method, op.pathOf(there), body).isRefused(400, code, pointer); err != nil {
+				t.Errorf("%s: %v", op.id, err)
+			}
+		}
+		body := op.bodyOf(there)
+		body["key\x00"] = json.Number("1e400")
+		if err := admin.call(op.method, op.pathOf(there), body).isRefused(400, "invalid_request", "/key\uFFFD"); err != nil {
+			t.Errorf("%s: %v", op.id, err)
+		}
+	}
+}
+
+// Half a character cannot be stored: it becomes U+FFFD and the rest of the text stays.
+func TestALoneSurrogateBecomesTheReplacementCharacter(t *testing.T) {
+	t.Parallel()
+	admin := serve(t).organization().as("admin", auth.Admin)
+	there := admin.one()
+	met := 0
+	for _, op := range operations {
+		if op.jsonBody() == nil || op.method == http.MethodDelete {
+			continue
+		}
+		for name, ref := range op.jsonBody().Properties {
+			property := ref.Value
+			if !property.Type.Is("string") || len(property.Enum) > 0 || property.Format != "" || kinds[name] != "" || (property.Pattern != "" && property.Pattern != `\S`) {
+				continue
+			}
+			body := op.bodyOf(there)
+			body[name] = "MARK"
+			encoded := strings.Replace(string(must(json.Marshal(body))), "MARK", `a\ud83db\udc00\uD83D\uDE42c`, 1)
+			got := admin.call(op.method, op.pathOf(there), encoded)
+			if got.status >= 300 {
+				t.Errorf("%s /%s: %d %s", op.id, name, got.status, got.body)
+				continue
+			}
+			if shown, ok := got.json()[name]; ok {
+				met++
+				if shown != "a\uFFFDb\uFFFD🙂c" {
+					t.Errorf("%s /%s: %q", op.id, name, shown)
+				}
+			}
+		}
+	}
+	if met < 10 {
+		t.Errorf("only %d texts were shown again", met)
+	}
+}
+
+// Bytes that are no UTF-8 become U+FFFD too, and a byte order mark is passed over.
+func TestABodyThatIsNotUTF8IsMendedAndAMarkBeforeItIgnored(t *testing.T) {
+	t.Parallel()
+	alice := serve(t).organization().as("alice", auth.Chat)
+	id := alice.start()
+	alice.call(http.MethodPost, "/api/conversations/"+id+"/messages", "\uFEFF{\"content\":\"a\xff\xfeb \xe5\xad\x97\"}").gives(http.StatusCreated)
+	// A row of broken bytes is one mistake or several, as the reader sees fit.
+	if got := text(alice.history(id)[0], "content"); strings.ReplaceAll(got, "\uFFFD\uFFFD", "\uFFFD") != "a\uFFFDb 字" {
+		t.Errorf("%q", got)
+	}
+}
+
+// Keys are told apart by case: what the document does not know is ignored, and cannot slip past its rules.
+func TestKeysAreToldApartByCase(t *testing.T) {
+	t.Parallel()
+	alice := serve(t).organization().as("alice", auth.Chat)
+	id := alice.start()
+	path := "/api/conversations/" + id + "/messages"
+	alice.call(http.MethodPost, path, `{"Content":"Hi"}`).refused(400, "invalid_message", "/content")
+	alice.call(http.MethodPost, path, `{"content":"kept","Content":"not","CONTENT":7,"conteNt":"`+strings.Repeat("x", 40000)+`"}`).gives(http.StatusCreated)
+	if got := text(alice.history(id)[0], "content"); got != "kept" {
+		t.Errorf("%q", got)
+	}
+}
+
+// Unknown fields are passed over at every depth.
+func TestUnknownFieldsAreIgnored(t *testing.T) {
+	t.Parallel()
+	admin := serve(t).organization().as("admin", auth.Admin)
+	there := admin.one()
+	for _, op := range operations {
+		if op.jsonBody() == nil {
+			continue
+		}
+		body := op.bodyOf(there)
+		body["unknown"] = object{"deep": []any{1, nil, "x"}}
+		if got := admin.call(op.method, op.pathOf(there), body); got.status >= 300 {
+			t.Errorf("%s: %d %s", op.id, got.status, got.body)
+		}
+	}
+}

@@ -1,0 +1,69 @@
+package httpapi_test
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"testing"
+
+	"parley/internal/auth"
+)
+
+// A web chat needs only a name: it belongs to the default bot and has an inbox of its own.
+func TestAWebChatNeedsOnlyAName(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	admin := o.as("admin", auth.Admin)
+	made := admin.post("/api/web-chats/", object{"name": "商店"})
+	want := []string{"accessType", "allowedOrigins", "chatbot", "createdAt", "id", "inbox", "name", "updatedAt"}
+	if fields := slices.Sorted(maps.Keys(made)); !slices.Equal(fields, want) {
+		t.Errorf("the fields are %v", fields)
+	}
+	if made["accessType"] != "web" || len(made["allowedOrigins"].([]any)) != 0 || made["chatbot"] != o.bot.ID.String() || made["inbox"] == o.webChat.InboxID.String() {
+		t.Errorf("%v", made)
+	}
+	shown := admin.post("/api/conversations/", object{"webChat": made["id"]})
+	if inbox := shown["inbox"].(object); inbox["id"] != made["inbox"] || inbox["name"] != "商店" {
+		t.Errorf("%v", shown)
+	}
+	if got := admin.get("/api/web-chats/" + text(made, "id") + "/"); !equalJSON(got, made) {
+		t.Errorf("%v", got)
+	}
+	admin.call(http.MethodPost, "/api/web-chats/", object{"name": "X", "chatbot": "nobody"}).refused(404, "not_found", "")
+	for _, bad := range []string{"", "x.example", "https://x.example/", "https://x.example/path", "ftp://x.example", "*", "https://x.example?q"} {
+		admin.call(http.MethodPost, "/api/web-chats/", object{"name": "X", "allowedOrigins": []string{bad}}).refused(400, "invalid_request", "/allowedOrigins/0")
+	}
+}
+
+// Another bot takes over new conversations; those that have begun keep theirs. What a PATCH leaves out stays.
+func TestAWebChatIsHandedToAnotherBot(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	admin := o.as("admin", auth.Admin)
+	path := "/api/web-chats/" + o.webChat.ID.String() + "/"
+	before := admin.post("/api/conversations/", object{"webChat": o.webChat.ID})
+	other := admin.post("/api/chatbots/", object{"name": "Other", "slug": "other"})
+	origins := []any{"https://a.example", "http://localhost:3000"}
+	changed := admin.patch(path, object{"chatbot": "other", "accessType": "api", "allowedOrigins": origins, "name": "Shop"})
+	if changed["chatbot"] != other["id"] || changed["accessType"] != "api" || changed["name"] != "Shop" || !equalJSON(changed["allowedOrigins"], origins) || changed["inbox"] != o.webChat.InboxID.String() {
+		t.Errorf("%v", changed)
+	}
+	after := admin.post("/api/conversations/", object{"webChat": o.webChat.ID})
+	if after["chatbot"].(object)["id"] != other["id"] || admin.get("/api/conversations/" + text(before, "id") + "/")["chatbot"].(object)["id"] != o.bot.ID.String() {
+		t.Errorf("before %v, after %v", before["chatbot"], after["chatbot"])
+	}
+	same := admin.patch(path, object{})
+	if same["updatedAt"] = changed["updatedAt"]; !equalJSON(same, changed) {
+		t.Errorf("an empty patch makes %v of %v", same, changed)
+	}
+	if got := admin.patch(path, object{"allowedOrigins": []string{}}); len(got["allowedOrigins"].([]any)) != 0 {
+		t.Errorf("the origins cannot be taken away: %v", got)
+	}
+	admin.remove(path)
+	admin.call(http.MethodGet, path, nil).refused(404, "not_found", "")
+	admin.call(http.MethodPost, "/api/conversations/", object{"webChat": o.webChat.ID}).refused(404, "not_found", "")
+	// Its inbox and conversations stay.
+	if got := admin.get("/api/conversations/" + text(before, "id") + "/")["inbox"].(object)["id"]; got != o.webChat.InboxID.String() {
+		t.Errorf("%v", got)
+	}
+}

@@ -1,0 +1,219 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/google/uuid"
+
+	"parley/internal/auth"
+)
+
+// allButStaff are the scopes that open no one else's conversations.
+var allButStaff = []auth.Scope{auth.Chat, auth.RecordsRead, auth.RecordsWrite, auth.Manage}
+
+// things are ids by what they are of: the collection that a path has them in, or for bodies and queries the noun.
+type things map[string]string
+
+// nothing is one of each that does not exist.
+func nothing() things {
+	all := things{}
+	for _, kind := range []string{"conversations", "messages", "runs", "chatbots", "faqs", "web-chats", "api-keys", "contacts", "attachments"} {
+		all[kind] = uuid.Must(uuid.NewV7()).String()
+	}
+	all["problems"] = "no_such_code"
+	return all
+}
+
+// one makes one of each for the caller: a chatbot with an FAQ, a conversation with it and an answered message that has an
+// attachment, a web chat and a key.
+func (c caller) one() things {
+	c.t.Helper()
+	all := things{"problems": "not_found"}
+	manager := c.as("manager of "+c.user, auth.Admin)
+	all["chatbots"] = text(manager.post("/api/chatbots/", object{"name": "Another"}), "id")
+	all["faqs"] = text(manager.post("/api/chatbots/"+all["chatbots"]+"/faqs/", object{"question": "Where?", "answer": "Here."}), "id")
+	all["web-chats"] = text(manager.post("/api/web-chats/", object{"name": "Shop"}), "id")
+	all["api-keys"] = text(manager.post("/api/api-keys/", object{"name": "Spare"}), "id")
+
+	talker := c.as(c.user, auth.Chat)
+	all["conversations"] = text(talker.post("/api/conversations/start", object{"bot_id": all["chatbots"]}), "conversation_id")
+	sent := talker.post("/api/messages/", object{
+		"conversation": all["conversations"], "content": question,
+		"attachments": []object{{"file": "https://files.example.com/" + uuid.NewString() + ".png"}},
+	})
+	all["messages"] = text(sent, "id")
+	all["runs"] = text(sent, "runId")
+	all["attachments"] = text(objects(sent, "attachments")[0], "id")
+	all["contacts"] = text(sent["sender"].(object), "id")
+	talker.awaitRun(all["runs"])
+	return all
+}
+
+// kindOf tells what a path's parameter is an id of: of the collection before it.
+func kindOf(path, parameter string) string {
+	before, _, _ := strings.Cut(path, "/{"+parameter+"}")
+	return before[strings.LastIndex(before, "/")+1:]
+}
+
+// kinds tells what the properties of bodies and the parameters of queries are ids of.
+var kinds = map[string]string{
+	"conversation": "conversations", "conversation_id": "conversations",
+	"bot_id": "chatbots", "chatbot": "chatbots",
+	"webChat": "web-chats", "contact": "contacts", "sender": "contacts",
+}
+
+// pathOf fills an operation's path.
+func (op operation) pathOf(all things) string {
+	path := op.path
+	for _, parameter := range op.in("path") {
+		id, ok := all[kindOf(op.path, parameter.Name)]
+		if !ok {
+			panic(fmt.Sprintf("%s: what is {%s} an id of? teach things", op.id, parameter.Name))
+		}
+		path = strings.ReplaceAll(path, "{"+parameter.Name+"}", url.PathEscape(id))
+	}
+	return path
+}
+
+// bodyOf is a good body for an operation: the example of its schema, with ids of ours.
+func (op operation) bodyOf(all things) object {
+	schema := op.jsonBody()
+	if schema == nil {
+		return nil
+	}
+	body := clone(schema.Example).(object)
+	for name := range body {
+		if kind := kinds[name]; kind != "" {
+			body[name] = all[kind]
+		}
+	}
+	delete(body, "slug") // taken, the second time
+	return body
+}
+
+// place is somewhere in a request where an id is asked for.
+type place struct {
+	name string
+	kind string
+	// put returns the request with that id there and all else good.
+	put func(base things, id string) (path string, body any)
+}
+
+// places are all where the operation takes an id.
+func (op operation) places() []place {
+	var found []place
+	for _, parameter := range op.in("path") {
+		kind := kindOf(op.path, parameter.Name)
+		if kind == "problems" {
+			continue
+		}
+		found = append(found, place{"path " + parameter.Name, kind, func(base things, id string) (string, any) {
+			changed := maps.Clone(base)
+			changed[kind] = id
+			return op.pathOf(changed), op.anyBody(base)
+		}})
+	}
+	for _, parameter := range op.in("query") {
+		if kind := kinds[parameter.Name]; kind != "" {
+			found = append(found, place{"query " + parameter.Name, kind, func(base things, id string) (string, any) {
+				return op.pathOf(base) + "?" + parameter.Name + "=" + id, op.anyBody(base)
+			}})
+		}
+	}
+	if schema := op.jsonBody(); schema != nil {
+		found = append(found, op.bodyPlaces(schema, "")...)
+	}
+	return found
+}
+
+func (op operation) bodyPlaces(schema *openapi3.Schema, pointer string) []place {
+	var found []place
+	for name, property := range schema.Properties {
+		at, kind := pointer+"/"+name, kinds[name]
+		if name == "attachments" {
+			at, kind = at+"/0/id", "attachments"
+		}
+		if kind != "" {
+			found = append(found, place{"body " + at, kind, func(base things, id string) (string, any) {
+				body := op.bodyOf(base)
+				set(body, at, id)
+				return op.pathOf(base), body
+			}})
+		}
+		if len(property.Value.Properties) > 0 {
+			found = append(found, op.bodyPlaces(property.Value, at)...)
+		}
+	}
+	return found
+}
+
+// anyBody is a good body, nil for operations without.
+func (op operation) anyBody(all things) any {
+	if body := op.bodyOf(all); body != nil {
+		return body
+	}
+	return nil
+}
+
+// send sends a request of the operation, an upload with a file of one row.
+func (op operation) send(c caller, path string, body any, options ...option) answer {
+	c.t.Helper()
+	if op.isUpload() && body == nil {
+		form, kind := upload("file", "faqs.csv", []byte("question,answer\nWhere?,Here.\n"))
+		return c.call(op.method, path, form, append([]option{kind}, options...)...)
+	}
+	return c.call(op.method, path, body, options...)
+}
+
+// set puts a value at a place of a body; objects and lists on the way there are made.
+func set(body object, pointer string, value any) {
+	parts := strings.Split(strings.TrimPrefix(pointer, "/"), "/")
+	for i, part := range parts[:len(parts)-1] {
+		if parts[i+1] == "0" {
+			list, ok := body[part].([]any)
+			if !ok || len(list) == 0 {
+				list = []any{object{}}
+				body[part] = list
+			}
+			if i+2 == len(parts) {
+				list[0] = value
+				return
+			}
+			continue
+		}
+		if part == "0" {
+			body = body[parts[i-1]].([]any)[0].(object)
+			continue
+		}
+		next, ok := body[part].(object)
+		if !ok {
+			next = object{}
+			body[part] = next
+		}
+		body = next
+	}
+	body[parts[len(parts)-1]] = value
+}
+
+// clone copies a tree of JSON values.
+func clone(value any) any {
+	switch value := value.(type) {
+	case object:
+		copied := make(object, len(value))
+		for key, item := range value {
+			copied[key] = clone(item)
+		}
+		return copied
+	case []any:
+		copied := make([]any, len(value))
+		for i, item := range value {
+			copied[i] = clone(item)
+		}
+		return copied
+	}
+	return value
+}

@@ -582,7 +582,7 @@ type AttachmentType string
 
 // Canvas Example: {"canvasType":{"kind":"markdown"},"content":"Dear customer","name":"draft","title":"Draft of the letter"}
 type Canvas struct {
-	// CanvasType Any JSON value, stored unchanged.
+	// CanvasType Any JSON value but null, stored unchanged.
 	//
 	// Example: {"kind":"markdown"}
 	CanvasType json.RawMessage `json:"canvasType"`

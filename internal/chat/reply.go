@@ -52,6 +52,7 @@ func (c *Chat) answer(work task) {
 		c.live.remove(work.runID)
 		if err != nil {
 			c.log.Error("a reply could not be finished", "run_id", work.runID, "error", err)
+			work.interrupt(fault.New(fault.Unavailable, "The reply could not be stored; it is written again when the database is back."))
 		}
 		if !isQueued {
 			return
@@ -83,6 +84,7 @@ func (c *Chat) attempt(work task) (isQueued bool, err error) {
 		return false, nil
 	}
 	if errors.Is(err, errStopping) {
+		work.interrupt(fault.New(fault.Unavailable, "The server is stopping; the reply is written by the next one to start."))
 		return false, c.release(work)
 	}
 	outcome := judge(work.reply.written(), answer, err)
@@ -124,6 +126,12 @@ func failure(err error) *fault.Error {
 		return told
 	}
 	return fault.Wrap(fault.Internal, "The bot could not answer.", err)
+}
+
+// interrupt tells who listens that this attempt has come to nothing: another one is
+// made of the run, but not within a caller's patience.
+func (work task) interrupt(why *fault.Error) {
+	work.reply.end(work.attempt, &Outcome{State: "failed", FinishReason: "error", Content: work.reply.written(), Err: why})
 }
 
 // renewLease says every few seconds that the attempt lives, until it is stopped;

@@ -31,7 +31,7 @@ var rooms = map[string][]string{
 		"internal/store", "internal/fault", "gen/openapi", "gen/db",
 	},
 	"internal/wsapi": {
-		"internal/auth", "internal/chat", "internal/realtime", "internal/ratelimit", "internal/fault", "gen/openapi",
+		"internal/auth", "internal/chat", "internal/realtime", "internal/ratelimit", "internal/fault", "gen/openapi", "gen/db",
 	},
 
 	"internal/chat": {

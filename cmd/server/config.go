@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -34,7 +35,9 @@ type config struct {
 	// AllowedOrigins are the web sites whose pages may call the API, or "*" for all.
 	AllowedOrigins []string // PARLEY_ALLOWED_ORIGINS, empty: none
 	// RateLimits is how many requests of a class a user has per minute; 0: any number.
-	RateLimits map[string]int // PARLEY_RATE_LIMITS, empty or a class left out: messages=60,history=100,list=30
+	RateLimits map[string]int // PARLEY_RATE_LIMITS, empty or a class left out: messages=60,history=100,list=30; 0 alone: none
+	// AnonymousTTL is how long an anonymous visit lives without activity.
+	AnonymousTTL time.Duration // PARLEY_ANONYMOUS_TTL, empty: 30m
 	// LogLevel is the least grave of what is logged: debug, info, warn or error.
 	LogLevel slog.Level // PARLEY_LOG_LEVEL, empty: info
 }
@@ -68,9 +71,31 @@ func loadConfig(getenv func(string) string, isRoot bool, home string) (config, e
 	check("PARLEY_ALLOWED_ORIGINS", err)
 	c.RateLimits, err = parseRateLimits(getenv("PARLEY_RATE_LIMITS"))
 	check("PARLEY_RATE_LIMITS", err)
+	c.AnonymousTTL, err = parseTTL(cmp.Or(getenv("PARLEY_ANONYMOUS_TTL"), "30m"))
+	check("PARLEY_ANONYMOUS_TTL", err)
 	c.LogLevel, err = parseLogLevel(getenv("PARLEY_LOG_LEVEL"))
 	check("PARLEY_LOG_LEVEL", err)
 	return c, errors.Join(mistakes...)
+}
+
+// refusalsPerMinute is how many requests without a valid key an address may make
+// before it is told to wait.
+const refusalsPerMinute = 1000
+
+// limits are the limiter's classes: those of the configuration, and the guard
+// against floods of requests without a valid key.
+func (c config) limits() map[string]int {
+	limits := maps.Clone(c.RateLimits)
+	limits["refusals"] = refusalsPerMinute
+	return limits
+}
+
+func parseTTL(text string) (time.Duration, error) {
+	ttl, err := time.ParseDuration(text)
+	if err != nil || ttl < time.Second {
+		return 0, fmt.Errorf("%q is not a duration of at least a second, such as 30m", text)
+	}
+	return ttl, nil
 }
 
 func checkAddr(addr string) error {
@@ -182,6 +207,12 @@ func parseOrigin(item string) (string, bool) {
 
 func parseRateLimits(list string) (map[string]int, error) {
 	limits := maps.Clone(defaultRateLimits)
+	if strings.TrimSpace(list) == "0" {
+		for class := range limits {
+			limits[class] = 0
+		}
+		return limits, nil
+	}
 	var mistakes []string
 	named := map[string]bool{}
 	for item := range strings.SplitSeq(list, ",") {

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 type environment map[string]string
@@ -64,6 +65,8 @@ func TestVariablesAreRead(t *testing.T) {
 		"no limits": {
 			"PARLEY_RATE_LIMITS", "messages = 0, history=0,list=0", limits, map[string]int{"messages": 0, "history": 0, "list": 0},
 		},
+		"no limits at all":      {"PARLEY_RATE_LIMITS", "0", limits, map[string]int{"messages": 0, "history": 0, "list": 0}},
+		"a visit's life":        {"PARLEY_ANONYMOUS_TTL", "90s", func(c config) any { return c.AnonymousTTL }, 90 * time.Second},
 		"all is logged":         {"PARLEY_LOG_LEVEL", "debug", level, slog.LevelDebug},
 		"warnings are logged":   {"PARLEY_LOG_LEVEL", "WARN", level, slog.LevelWarn},
 		"errors are logged":     {"PARLEY_LOG_LEVEL", "error", level, slog.LevelError},

@@ -22,7 +22,10 @@ import (
 	"parley/internal/chat"
 	"parley/internal/httpapi"
 	"parley/internal/localpg"
+	"parley/internal/ratelimit"
+	"parley/internal/records"
 	"parley/internal/store"
+	"parley/internal/wsapi"
 )
 
 const (
@@ -68,7 +71,7 @@ func command(ctx context.Context, config config, args []string, out io.Writer) e
 }
 
 // serve runs the service until ctx is done, then stops in the reverse order: not
-// ready, replies written, requests answered, database closed.
+// ready, sockets told, replies written, requests answered, database closed.
 func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) error {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", config.Addr)
 	if err != nil {
@@ -85,12 +88,17 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 			return err
 		}
 		bots := bot.New(store)
-		chats := chat.New(store, bots, log)
+		chats := chat.New(chat.Config{Store: store, Bots: bots, Log: log, VisitTTL: config.AnonymousTTL})
+		limiter := ratelimit.New(config.limits())
+		sockets := wsapi.New(wsapi.Config{Chat: chats, Limiter: limiter, Log: log, Origins: config.AllowedOrigins})
 		var isStopping atomic.Bool
 		handler, err := httpapi.New(httpapi.Config{
 			Auth:    keys,
 			Bots:    bots,
 			Chat:    chats,
+			Records: records.New(store),
+			Limiter: limiter,
+			Connect: sockets.Connect,
 			Log:     log,
 			Origins: config.AllowedOrigins,
 			Ready: func(ctx context.Context) error {
@@ -116,7 +124,7 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 		chats.Start()
 		defer func() {
 			isStopping.Store(true)
-			shutDown(server, chats, log)
+			shutDown(server, sockets, chats, log)
 		}()
 
 		failed := make(chan error, 1)
@@ -134,15 +142,16 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 	})
 }
 
-// shutDown lets the replies be written, and with them the streams end, while new
-// connections are refused.
-func shutDown(server *http.Server, chats *chat.Chat, log *slog.Logger) {
+// shutDown tells the sockets, then lets the replies be written, and with them the
+// streams end, while new connections are refused.
+func shutDown(server *http.Server, sockets *wsapi.Sockets, chats *chat.Chat, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(context.Background(), replyGrace+requestGrace)
 	defer cancel()
 	closed := make(chan error, 1)
 	go func() { closed <- server.Shutdown(ctx) }()
 	replies, cancelReplies := context.WithTimeout(ctx, replyGrace)
 	defer cancelReplies()
+	sockets.Close(replies)
 	chats.Close(replies)
 	if err := <-closed; err != nil {
 		log.Info("some requests were cut off", "error", err)

@@ -78,9 +78,9 @@ CREATE TABLE faqs (
 CREATE INDEX faqs_by_question_key ON faqs (organization_id, bot_id, md5(question_key));
 CREATE INDEX faqs_by_time ON faqs (organization_id, bot_id, created_at DESC, id DESC);
 
--- The inverted index over the questions: terms are words, Chinese bigrams and
--- Chinese characters, cut by the same code for entries and for queries. weight is
--- what the term adds to the rank of its entry, the rarity of the term aside.
+-- The inverted index over the questions: terms are words and pairs of Chinese
+-- characters, cut by the same code for entries and for queries. weight is what the
+-- term adds to the rank of its entry, the rarity of the term aside.
 CREATE TABLE faq_terms (
     organization_id uuid NOT NULL,
     bot_id          uuid NOT NULL,
@@ -120,17 +120,18 @@ CREATE TABLE web_chats (
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT web_chats_pkey PRIMARY KEY (organization_id, id),
+    CONSTRAINT web_chats_inbox_key UNIQUE (organization_id, inbox_id),
     CONSTRAINT web_chats_access_type_check CHECK (access_type IN ('web', 'api')),
     CONSTRAINT web_chats_bot_fkey FOREIGN KEY (organization_id, bot_id) REFERENCES bots (organization_id, id) ON DELETE CASCADE,
     CONSTRAINT web_chats_inbox_fkey FOREIGN KEY (organization_id, inbox_id) REFERENCES inboxes (organization_id, id) ON DELETE CASCADE
 );
 
--- Whom the bot talks to. A user of the API gets a contact of their own, with the
--- user's id as source_id, in each inbox they use.
+-- Whom the bot talks to. A user of the API has one contact that stands for them,
+-- in each inbox that they use.
 CREATE TABLE contacts (
     organization_id uuid NOT NULL,
     id              uuid NOT NULL,
-    inbox_id        uuid NOT NULL,
+    user_id         uuid,
     source_id       text,
     name            text NOT NULL,
     avatar          text NOT NULL DEFAULT '',
@@ -139,11 +140,24 @@ CREATE TABLE contacts (
     query_metadata  json,
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT contacts_pkey PRIMARY KEY (organization_id, id),
-    CONSTRAINT contacts_source_id_key UNIQUE (organization_id, inbox_id, source_id),
-    CONSTRAINT contacts_inbox_fkey FOREIGN KEY (organization_id, inbox_id) REFERENCES inboxes (organization_id, id) ON DELETE CASCADE
+    CONSTRAINT contacts_user_key UNIQUE (organization_id, user_id),
+    CONSTRAINT contacts_user_fkey FOREIGN KEY (organization_id, user_id) REFERENCES users (organization_id, id) ON DELETE CASCADE
 );
 
 CREATE INDEX contacts_by_time ON contacts (organization_id, created_at DESC, id DESC);
+
+-- The inboxes that a contact is in. The contact's source_id is here too, because
+-- it is unique in an inbox and not beyond.
+CREATE TABLE contact_inboxes (
+    organization_id uuid NOT NULL,
+    contact_id      uuid NOT NULL,
+    inbox_id        uuid NOT NULL,
+    source_id       text,
+    CONSTRAINT contact_inboxes_pkey PRIMARY KEY (organization_id, contact_id, inbox_id),
+    CONSTRAINT contact_inboxes_source_id_key UNIQUE (organization_id, inbox_id, source_id),
+    CONSTRAINT contact_inboxes_contact_fkey FOREIGN KEY (organization_id, contact_id) REFERENCES contacts (organization_id, id) ON DELETE CASCADE,
+    CONSTRAINT contact_inboxes_inbox_fkey FOREIGN KEY (organization_id, inbox_id) REFERENCES inboxes (organization_id, id) ON DELETE CASCADE
+);
 
 -- A session is a conversation. Its row carries everything that a send decides
 -- on.
@@ -159,6 +173,8 @@ CREATE TABLE sessions (
     title           text NOT NULL DEFAULT '',
     status          text NOT NULL DEFAULT 'active',
     auto_reply      boolean NOT NULL DEFAULT true,
+    -- Made by connecting a socket: listed once it has a message.
+    is_implied      boolean NOT NULL DEFAULT false,
     last_seq        bigint NOT NULL DEFAULT 0,
     -- The time of the newest message; of the session itself while it has none.
     last_activity   timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -183,8 +199,11 @@ CREATE TABLE sessions (
 
 CREATE INDEX sessions_by_user ON sessions (organization_id, user_id, last_activity DESC, id DESC);
 CREATE INDEX sessions_by_activity ON sessions (organization_id, last_activity DESC, id DESC);
+CREATE INDEX sessions_by_creation ON sessions (organization_id, created_at DESC, id DESC);
+CREATE INDEX sessions_by_inbox ON sessions (organization_id, inbox_id, last_activity DESC, id DESC);
 CREATE INDEX sessions_by_contact ON sessions (organization_id, contact_id);
 CREATE INDEX sessions_by_bot ON sessions (organization_id, bot_id);
+CREATE INDEX sessions_without_message ON sessions (created_at) WHERE is_implied AND last_seq = 0;
 CREATE INDEX sessions_unread_by_inbox ON sessions (organization_id, inbox_id) WHERE staff_unread > 0;
 
 CREATE TABLE message_history (

@@ -17,7 +17,7 @@ RETURNING *;
 -- FindAPIKey returns the key with that prefix, whatever its organization: this is
 -- how the organization becomes known. An expired key is not found.
 -- name: FindAPIKey :one
-SELECT k.organization_id, k.id, k.user_id, k.secret_hash, k.scopes, u.name AS user_name, o.name AS organization_name,
+SELECT k.organization_id, k.id, k.user_id, k.secret_hash, k.scopes, k.expires_at, u.name AS user_name, o.name AS organization_name,
        coalesce(k.last_used_at < clock_timestamp() - interval '1 minute', true)::boolean AS is_use_stale
 FROM api_keys k
 JOIN users u ON u.organization_id = k.organization_id AND u.id = k.user_id

@@ -1,7 +1,7 @@
 -- CreateConversation opens a session.
 -- name: CreateConversation :one
-INSERT INTO sessions (organization_id, id, user_id, bot_id, inbox_id, contact_id)
-VALUES (@organization_id, @id, @user_id, @bot_id, @inbox_id, @contact_id)
+INSERT INTO sessions (organization_id, id, user_id, bot_id, inbox_id, contact_id, is_implied)
+VALUES (@organization_id, @id, @user_id, @bot_id, @inbox_id, @contact_id, @is_implied)
 RETURNING *;
 
 -- GetSession returns the session's own row.
@@ -27,7 +27,7 @@ SELECT s.id, s.bot_id, b.name AS bot_name, s.title, s.last_activity, s.status, s
                  WHERE m.organization_id = s.organization_id AND m.session_id = s.id AND m.seq = s.last_seq), '')::text AS last_message
 FROM sessions s
 JOIN bots b ON b.organization_id = s.organization_id AND b.id = s.bot_id
-WHERE s.organization_id = @organization_id AND s.user_id = @user_id
+WHERE s.organization_id = @organization_id AND s.user_id = @user_id AND (s.last_seq > 0 OR NOT s.is_implied)
   AND (sqlc.narg('bot_id')::uuid IS NULL OR s.bot_id = sqlc.narg('bot_id'))
   AND (sqlc.narg('status')::text IS NULL OR s.status = sqlc.narg('status'))
 ORDER BY s.last_activity DESC, s.id DESC
@@ -36,7 +36,7 @@ LIMIT @page_limit OFFSET @page_offset;
 -- CountConversations counts what ListConversations pages through.
 -- name: CountConversations :one
 SELECT count(*) FROM sessions
-WHERE organization_id = @organization_id AND user_id = @user_id
+WHERE organization_id = @organization_id AND user_id = @user_id AND (last_seq > 0 OR NOT is_implied)
   AND (sqlc.narg('bot_id')::uuid IS NULL OR bot_id = sqlc.narg('bot_id'))
   AND (sqlc.narg('status')::text IS NULL OR status = sqlc.narg('status'));
 
@@ -52,3 +52,125 @@ WHERE organization_id = @organization_id AND id = @id;
 -- DeleteConversation deletes a session with its messages, runs and records.
 -- name: DeleteConversation :execrows
 DELETE FROM sessions WHERE organization_id = @organization_id AND id = @id;
+
+-- BoundSearch prepares a transaction for ListInboxConversations: its statements may
+-- take 5 seconds, and are planned for the filters that they have, without which no
+-- index would fit all of them.
+-- name: BoundSearch :exec
+SELECT set_config('statement_timeout', '5s', true), set_config('plan_cache_mode', 'force_custom_plan', true);
+
+-- ListInboxConversationsOlder returns the sessions that the caller may read, newest
+-- first, from a place downwards, with what the Chatbots family shows around each. The
+-- place is a time, of the last activity or of the creation, and an id.
+--
+-- OFFSET 0 keeps the planner from reading all messages to find one in this session.
+-- name: ListInboxConversationsOlder :many
+WITH page AS MATERIALIZED (
+    SELECT s.organization_id, s.id, s.inbox_id
+    FROM sessions s
+    WHERE s.organization_id = @organization_id
+      AND (@is_staff::boolean OR s.user_id = @user_id)
+      AND (s.last_seq > 0 OR NOT s.is_implied)
+      AND (sqlc.narg('inbox_id')::uuid IS NULL OR s.inbox_id = sqlc.narg('inbox_id'))
+      AND (CASE WHEN @by_creation::boolean THEN s.created_at ELSE s.last_activity END, s.id) < (@at::timestamptz, @id::uuid)
+      AND (sqlc.narg('pattern')::text IS NULL
+           OR CASE WHEN @is_cased::boolean THEN s.title ILIKE sqlc.narg('pattern') ELSE s.title LIKE sqlc.narg('pattern') END
+           OR EXISTS (SELECT FROM contacts c
+                      WHERE c.organization_id = s.organization_id AND c.id = s.contact_id AND c.name ILIKE sqlc.narg('pattern') OFFSET 0)
+           OR EXISTS (SELECT FROM message_history m
+                      WHERE m.organization_id = s.organization_id AND m.session_id = s.id
+                        AND CASE WHEN @is_cased::boolean THEN m.content ILIKE sqlc.narg('pattern') ELSE m.content LIKE sqlc.narg('pattern') END OFFSET 0))
+    ORDER BY CASE WHEN @by_creation::boolean THEN s.created_at ELSE s.last_activity END DESC, s.id DESC
+    LIMIT @page_limit
+), unread AS MATERIALIZED (
+    SELECT p.inbox_id, (SELECT count(*) FROM sessions u
+                        WHERE u.organization_id = p.organization_id AND u.inbox_id = p.inbox_id AND u.staff_unread > 0) AS sessions
+    FROM (SELECT DISTINCT organization_id, inbox_id FROM page) p
+)
+SELECT sqlc.embed(s), sqlc.embed(c), i.name AS inbox_name, i.channel_type, b.name AS bot_name, unread.sessions AS inbox_unread
+FROM page
+JOIN sessions s ON s.organization_id = page.organization_id AND s.id = page.id
+JOIN contacts c ON c.organization_id = s.organization_id AND c.id = s.contact_id
+JOIN inboxes i ON i.organization_id = s.organization_id AND i.id = s.inbox_id
+JOIN bots b ON b.organization_id = s.organization_id AND b.id = s.bot_id
+JOIN unread ON unread.inbox_id = s.inbox_id
+ORDER BY CASE WHEN @by_creation::boolean THEN s.created_at ELSE s.last_activity END DESC, s.id DESC;
+
+-- ListInboxConversationsNewer is ListInboxConversationsOlder upwards, oldest first.
+-- name: ListInboxConversationsNewer :many
+WITH page AS MATERIALIZED (
+    SELECT s.organization_id, s.id, s.inbox_id
+    FROM sessions s
+    WHERE s.organization_id = @organization_id
+      AND (@is_staff::boolean OR s.user_id = @user_id)
+      AND (s.last_seq > 0 OR NOT s.is_implied)
+      AND (sqlc.narg('inbox_id')::uuid IS NULL OR s.inbox_id = sqlc.narg('inbox_id'))
+      AND (CASE WHEN @by_creation::boolean THEN s.created_at ELSE s.last_activity END, s.id) > (@at::timestamptz, @id::uuid)
+      AND (sqlc.narg('pattern')::text IS NULL
+           OR CASE WHEN @is_cased::boolean THEN s.title ILIKE sqlc.narg('pattern') ELSE s.title LIKE sqlc.narg('pattern') END
+           OR EXISTS (SELECT FROM contacts c
+                      WHERE c.organization_id = s.organization_id AND c.id = s.contact_id AND c.name ILIKE sqlc.narg('pattern') OFFSET 0)
+           OR EXISTS (SELECT FROM message_history m
+                      WHERE m.organization_id = s.organization_id AND m.session_id = s.id
+                        AND CASE WHEN @is_cased::boolean THEN m.content ILIKE sqlc.narg('pattern') ELSE m.content LIKE sqlc.narg('pattern') END OFFSET 0))
+    ORDER BY CASE WHEN @by_creation::boolean THEN s.created_at ELSE s.last_activity END, s.id
+    LIMIT @page_limit
+), unread AS MATERIALIZED (
+    SELECT p.inbox_id, (SELECT count(*) FROM sessions u
+                        WHERE u.organization_id = p.organization_id AND u.inbox_id = p.inbox_id AND u.staff_unread > 0) AS sessions
+    FROM (SELECT DISTINCT organization_id, inbox_id FROM page) p
+)
+SELECT sqlc.embed(s), sqlc.embed(c), i.name AS inbox_name, i.channel_type, b.name AS bot_name, unread.sessions AS inbox_unread
+FROM page
+JOIN sessions s ON s.organization_id = page.organization_id AND s.id = page.id
+JOIN contacts c ON c.organization_id = s.organization_id AND c.id = s.contact_id
+JOIN inboxes i ON i.organization_id = s.organization_id AND i.id = s.inbox_id
+JOIN bots b ON b.organization_id = s.organization_id AND b.id = s.bot_id
+JOIN unread ON unread.inbox_id = s.inbox_id
+ORDER BY CASE WHEN @by_creation::boolean THEN s.created_at ELSE s.last_activity END, s.id;
+
+-- LockConversations locks those of the sessions that there are, and tells whose they
+-- are. Locking them in the order of their ids keeps two batches from waiting for each
+-- other.
+-- name: LockConversations :many
+SELECT id, user_id FROM sessions
+WHERE organization_id = @organization_id AND id = ANY (@ids::uuid[])
+ORDER BY id
+FOR NO KEY UPDATE;
+
+-- SetConversationsStatus archives sessions or makes them active.
+-- name: SetConversationsStatus :exec
+UPDATE sessions SET status = @status, updated_at = clock_timestamp()
+WHERE organization_id = @organization_id AND id = ANY (@ids::uuid[]) AND status <> @status;
+
+-- MarkConversationsRead says that their user has read sessions, where that is the
+-- caller, and that the staff has, where the caller is of it.
+-- name: MarkConversationsRead :exec
+UPDATE sessions SET
+    user_unread  = CASE WHEN user_id = @user_id THEN 0 ELSE user_unread END,
+    staff_unread = CASE WHEN @is_staff::boolean THEN 0 ELSE staff_unread END,
+    last_read_at = CASE WHEN @is_staff::boolean THEN clock_timestamp() ELSE last_read_at END
+WHERE organization_id = @organization_id AND id = ANY (@ids::uuid[]);
+
+-- DeleteConversations deletes sessions with their messages, runs and records.
+-- name: DeleteConversations :exec
+DELETE FROM sessions WHERE organization_id = @organization_id AND id = ANY (@ids::uuid[]);
+
+-- ListMessagesAt returns the message at a place of each of some sessions.
+-- name: ListMessagesAt :many
+SELECT m.*
+FROM (SELECT unnest(@session_ids::uuid[]) AS session_id, unnest(@seqs::bigint[]) AS seq) AS wanted
+JOIN messages m ON m.session_id = wanted.session_id AND m.seq = wanted.seq
+WHERE m.organization_id = @organization_id;
+
+-- ListNewerSessions returns those of the sessions that have come beyond a seq.
+-- name: ListNewerSessions :many
+SELECT s.id, s.last_seq
+FROM (SELECT unnest(@organization_ids::uuid[]) AS organization_id, unnest(@ids::uuid[]) AS id, unnest(@seqs::bigint[]) AS seq) AS w
+JOIN sessions s ON s.organization_id = w.organization_id AND s.id = w.id
+WHERE s.last_seq > w.seq;
+
+-- DeleteEmptyConversations deletes sessions that a socket made more than a day ago
+-- and that never had a message.
+-- name: DeleteEmptyConversations :exec
+DELETE FROM sessions WHERE is_implied AND last_seq = 0 AND created_at < clock_timestamp() - interval '24 hours';

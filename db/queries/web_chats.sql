@@ -1,13 +1,3 @@
--- CreateInbox makes an inbox.
--- name: CreateInbox :one
-INSERT INTO inboxes (organization_id, id, bot_id, name, channel_type)
-VALUES (@organization_id, @id, @bot_id, @name, @channel_type)
-RETURNING *;
-
--- GetAPIInbox returns the inbox that a bot's conversations over the API are in.
--- name: GetAPIInbox :one
-SELECT * FROM inboxes WHERE organization_id = @organization_id AND bot_id = @bot_id AND channel_type = 'api';
-
 -- CreateWebChat makes a web chat.
 -- name: CreateWebChat :one
 INSERT INTO web_chats (organization_id, id, bot_id, inbox_id, name, access_type, allowed_origins)
@@ -28,16 +18,24 @@ LIMIT @page_limit OFFSET @page_offset;
 -- name: CountWebChats :one
 SELECT count(*) FROM web_chats WHERE organization_id = @organization_id;
 
--- UpdateWebChat changes the fields that are given.
+-- UpdateWebChat changes the fields that are given, and its inbox with it.
 -- name: UpdateWebChat :one
-UPDATE web_chats SET
-    name            = coalesce(sqlc.narg('name'), name),
-    bot_id          = coalesce(sqlc.narg('bot_id'), bot_id),
-    access_type     = coalesce(sqlc.narg('access_type'), access_type),
-    allowed_origins = coalesce(sqlc.narg('allowed_origins')::text[], allowed_origins),
+WITH inbox AS (
+    UPDATE inboxes i SET
+        name   = coalesce(sqlc.narg('name'), i.name),
+        bot_id = coalesce(sqlc.narg('bot_id'), i.bot_id)
+    FROM web_chats w
+    WHERE w.organization_id = @organization_id AND w.id = @id
+      AND i.organization_id = w.organization_id AND i.id = w.inbox_id
+)
+UPDATE web_chats c SET
+    name            = coalesce(sqlc.narg('name'), c.name),
+    bot_id          = coalesce(sqlc.narg('bot_id'), c.bot_id),
+    access_type     = coalesce(sqlc.narg('access_type'), c.access_type),
+    allowed_origins = coalesce(sqlc.narg('allowed_origins')::text[], c.allowed_origins),
     updated_at      = clock_timestamp()
-WHERE organization_id = @organization_id AND id = @id
-RETURNING *;
+WHERE c.organization_id = @organization_id AND c.id = @id
+RETURNING c.*;
 
 -- DeleteWebChat deletes a web chat; its inbox stays.
 -- name: DeleteWebChat :execrows

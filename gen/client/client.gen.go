@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -93,6 +94,21 @@ func (e ChannelType) Valid() bool {
 	}
 }
 
+// Defines values for ClientMessageFrameType.
+const (
+	ClientMessageFrameTypeMessage ClientMessageFrameType = "message"
+)
+
+// Valid indicates whether the value is a known member of the ClientMessageFrameType enum.
+func (e ClientMessageFrameType) Valid() bool {
+	switch e {
+	case ClientMessageFrameTypeMessage:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for CompletionDone.
 const (
 	CompletionDoneTrue CompletionDone = true
@@ -117,6 +133,30 @@ const (
 func (e CompletionEventReset) Valid() bool {
 	switch e {
 	case CompletionEventResetTrue:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ConversationAction.
+const (
+	ConversationActionArchive   ConversationAction = "archive"
+	ConversationActionDelete    ConversationAction = "delete"
+	ConversationActionMarkRead  ConversationAction = "mark_read"
+	ConversationActionUnarchive ConversationAction = "unarchive"
+)
+
+// Valid indicates whether the value is a known member of the ConversationAction enum.
+func (e ConversationAction) Valid() bool {
+	switch e {
+	case ConversationActionArchive:
+		return true
+	case ConversationActionDelete:
+		return true
+	case ConversationActionMarkRead:
+		return true
+	case ConversationActionUnarchive:
 		return true
 	default:
 		return false
@@ -150,6 +190,21 @@ const (
 func (e Engine) Valid() bool {
 	switch e {
 	case EngineFaq:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ErrorFrameType.
+const (
+	ErrorFrameTypeError ErrorFrameType = "error"
+)
+
+// Valid indicates whether the value is a known member of the ErrorFrameType enum.
+func (e ErrorFrameType) Valid() bool {
+	switch e {
+	case ErrorFrameTypeError:
 		return true
 	default:
 		return false
@@ -228,6 +283,21 @@ func (e LabelRelationsOperator) Valid() bool {
 	case LabelRelationsOperatorAND:
 		return true
 	case LabelRelationsOperatorOR:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for MessageFrameType.
+const (
+	MessageFrameTypeMessage MessageFrameType = "message"
+)
+
+// Valid indicates whether the value is a known member of the MessageFrameType enum.
+func (e MessageFrameType) Valid() bool {
+	switch e {
+	case MessageFrameTypeMessage:
 		return true
 	default:
 		return false
@@ -327,6 +397,66 @@ func (e ProblemItemIn) Valid() bool {
 	case ProblemItemInPath:
 		return true
 	case ProblemItemInQuery:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RateLimitStateClass.
+const (
+	RateLimitStateClassHistory  RateLimitStateClass = "history"
+	RateLimitStateClassList     RateLimitStateClass = "list"
+	RateLimitStateClassMessages RateLimitStateClass = "messages"
+)
+
+// Valid indicates whether the value is a known member of the RateLimitStateClass enum.
+func (e RateLimitStateClass) Valid() bool {
+	switch e {
+	case RateLimitStateClassHistory:
+		return true
+	case RateLimitStateClassList:
+		return true
+	case RateLimitStateClassMessages:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RecordStatus.
+const (
+	RecordStatusCancelled RecordStatus = "cancelled"
+	RecordStatusCompleted RecordStatus = "completed"
+	RecordStatusFailed    RecordStatus = "failed"
+)
+
+// Valid indicates whether the value is a known member of the RecordStatus enum.
+func (e RecordStatus) Valid() bool {
+	switch e {
+	case RecordStatusCancelled:
+		return true
+	case RecordStatusCompleted:
+		return true
+	case RecordStatusFailed:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RecordType.
+const (
+	RecordTypeFollow RecordType = "Follow"
+	RecordTypeNew    RecordType = "New"
+)
+
+// Valid indicates whether the value is a known member of the RecordType enum.
+func (e RecordType) Valid() bool {
+	switch e {
+	case RecordTypeFollow:
+		return true
+	case RecordTypeNew:
 		return true
 	default:
 		return false
@@ -447,6 +577,114 @@ func (e Speaker) Valid() bool {
 	case SpeakerBot:
 		return true
 	case SpeakerUser:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StatusFrameStatus.
+const (
+	StatusFrameStatusClosing   StatusFrameStatus = "closing"
+	StatusFrameStatusConnected StatusFrameStatus = "connected"
+	StatusFrameStatusDelivered StatusFrameStatus = "delivered"
+	StatusFrameStatusExpired   StatusFrameStatus = "expired"
+	StatusFrameStatusExpiring  StatusFrameStatus = "expiring"
+)
+
+// Valid indicates whether the value is a known member of the StatusFrameStatus enum.
+func (e StatusFrameStatus) Valid() bool {
+	switch e {
+	case StatusFrameStatusClosing:
+		return true
+	case StatusFrameStatusConnected:
+		return true
+	case StatusFrameStatusDelivered:
+		return true
+	case StatusFrameStatusExpired:
+		return true
+	case StatusFrameStatusExpiring:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StatusFrameType.
+const (
+	StatusFrameTypeStatus StatusFrameType = "status"
+)
+
+// Valid indicates whether the value is a known member of the StatusFrameType enum.
+func (e StatusFrameType) Valid() bool {
+	switch e {
+	case StatusFrameTypeStatus:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SuggestionFrameType.
+const (
+	SuggestionFrameTypeSuggestion SuggestionFrameType = "suggestion"
+)
+
+// Valid indicates whether the value is a known member of the SuggestionFrameType enum.
+func (e SuggestionFrameType) Valid() bool {
+	switch e {
+	case SuggestionFrameTypeSuggestion:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TypingFrameType.
+const (
+	TypingFrameTypeTyping TypingFrameType = "typing"
+)
+
+// Valid indicates whether the value is a known member of the TypingFrameType enum.
+func (e TypingFrameType) Valid() bool {
+	switch e {
+	case TypingFrameTypeTyping:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ExportRecordsParamsLocale.
+const (
+	ExportRecordsParamsLocaleEn   ExportRecordsParamsLocale = "en"
+	ExportRecordsParamsLocaleZhTW ExportRecordsParamsLocale = "zh-TW"
+)
+
+// Valid indicates whether the value is a known member of the ExportRecordsParamsLocale enum.
+func (e ExportRecordsParamsLocale) Valid() bool {
+	switch e {
+	case ExportRecordsParamsLocaleEn:
+		return true
+	case ExportRecordsParamsLocaleZhTW:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListInboxConversationsParamsOrdering.
+const (
+	ListInboxConversationsParamsOrderingCreatedAt    ListInboxConversationsParamsOrdering = "createdAt"
+	ListInboxConversationsParamsOrderingLastActivity ListInboxConversationsParamsOrdering = "lastActivity"
+)
+
+// Valid indicates whether the value is a known member of the ListInboxConversationsParamsOrdering enum.
+func (e ListInboxConversationsParamsOrdering) Valid() bool {
+	switch e {
+	case ListInboxConversationsParamsOrderingCreatedAt:
+		return true
+	case ListInboxConversationsParamsOrderingLastActivity:
 		return true
 	default:
 		return false
@@ -586,6 +824,12 @@ type Canvas struct {
 	//
 	// Example: {"kind":"markdown"}
 	CanvasType json.RawMessage `json:"canvasType"`
+
+	// CanvasTypeInSnakeCase An older spelling of canvasType, which wins; never sent.
+	//
+	// Example: {"kind":"markdown"}
+	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	CanvasTypeInSnakeCase interface{} `json:"canvas_type,omitempty"`
 
 	// Content Example: Dear customer
 	Content string `json:"content"`
@@ -774,6 +1018,39 @@ type CitationNode struct {
 	Score float64 `json:"score"`
 }
 
+// ClientMessageFrame What a client sends on the WebSocket.
+//
+// Example: {"content":"Hello","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","type":"message"}
+type ClientMessageFrame struct {
+	Attachments *[]AttachmentInput `json:"attachments,omitempty"`
+
+	// ClientMessageID The client's own id: sent again, it stores nothing and gets the same delivered again.
+	//
+	// Example: c-17
+	ClientMessageID *string `json:"client_message_id,omitempty"`
+
+	// Content A message's text; more than 32,768 characters are 413.
+	//
+	// Example: How do I reset my password?
+	Content MessageContent `json:"content"`
+
+	// Metadata A free JSON object, returned equal as JSON; its keys are never re-cased.
+	//
+	// Example: {"source":"newsletter"}
+	Metadata *FreeObject `json:"metadata,omitempty"`
+
+	// SessionID The session that the socket watches; absent, it is meant anyway.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	SessionID *string `json:"session_id,omitempty"`
+
+	// Type Example: message
+	Type ClientMessageFrameType `json:"type"`
+}
+
+// ClientMessageFrameType Example: message
+type ClientMessageFrameType string
+
 // Completion Example: {"citationNodes":[],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"Use the link on the sign-in page.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","suggestions":[{"text":"How do I change my e-mail address?"}],"usage":null}
 type Completion struct {
 	CitationNodes []CitationNode `json:"citationNodes"`
@@ -820,6 +1097,12 @@ type CompletionCreate struct {
 	//
 	// Example: false
 	IsStreaming *bool `json:"isStreaming,omitempty"`
+
+	// IsStreamingInSnakeCase An older spelling of isStreaming, which wins.
+	//
+	// Example: false
+	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	IsStreamingInSnakeCase *bool `json:"is_streaming,omitempty"`
 
 	// Message Example: {"content":"How do I reset my password?"}
 	Message CompletionMessage `json:"message"`
@@ -889,6 +1172,12 @@ type CompletionMessage struct {
 	// Example: {"source":"newsletter"}
 	ContentPayload *FreeObject `json:"contentPayload,omitempty"`
 
+	// ContentPayloadInSnakeCase An older spelling of contentPayload, which wins.
+	//
+	// Example: {"source":"newsletter"}
+	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	ContentPayloadInSnakeCase *map[string]interface{} `json:"content_payload,omitempty"`
+
 	// QueryMetadata Restricts what the bot may retrieve. The keys below are checked where they are present; unknown keys and empty
 	// lists are fine, and the whole is returned equal as JSON.
 	//
@@ -896,10 +1185,125 @@ type CompletionMessage struct {
 	// Example: {"channel":"app","knowledge_bases":[]}
 	QueryMetadata *QueryMetadata `json:"queryMetadata,omitempty"`
 
+	// QueryMetadataInSnakeCase An older spelling of queryMetadata, which wins.
+	//
+	// Example: {"channel":"app"}
+	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	QueryMetadataInSnakeCase *map[string]interface{} `json:"query_metadata,omitempty"`
+
 	// Sender A contact's id; one that the organization does not have is 400.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
 	Sender *string `json:"sender,omitempty"`
+}
+
+// Contact Example: {"avatar":"","createdAt":"2026-01-15T10:30:00.000000Z","email":"alex@example.com","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","inboxes":["019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08"],"name":"Alex","phoneNumber":"","queryMetadata":null,"sourceId":"line-4711"}
+type Contact struct {
+	// Avatar Example:
+	Avatar string `json:"avatar"`
+
+	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
+	//
+	// Example: 2026-01-15T10:30:00.000000Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// Email Example: alex@example.com
+	Email string `json:"email"`
+
+	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
+	ID openapi_types.UUID `json:"id"`
+
+	// Inboxes The ids of the inboxes that the contact is in.
+	//
+	// Example: ["019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08"]
+	Inboxes []openapi_types.UUID `json:"inboxes"`
+
+	// Name Example: Alex
+	Name string `json:"name"`
+
+	// PhoneNumber Example:
+	PhoneNumber string `json:"phoneNumber"`
+
+	// QueryMetadata Example: {"tier":"gold"}
+	QueryMetadata nullable.Nullable[json.RawMessage] `json:"queryMetadata"`
+
+	// SourceID The contact's id where it comes from, unique in an inbox.
+	//
+	// Example: line-4711
+	SourceID nullable.Nullable[string] `json:"sourceId"`
+}
+
+// ContactCreate Example: {"name":"Alex","sourceId":"line-4711"}
+type ContactCreate struct {
+	// Avatar Example: https://files.example.com/alex.png
+	Avatar *string `json:"avatar,omitempty"`
+
+	// Email Example: alex@example.com
+	Email *string `json:"email,omitempty"`
+
+	// Inboxes Ids of inboxes.
+	//
+	// Example: ["019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08"]
+	Inboxes *[]string `json:"inboxes,omitempty"`
+
+	// Name A name that is not blank.
+	//
+	// Example: Support
+	Name Name `json:"name"`
+
+	// PhoneNumber Example: +886 2 1234 5678
+	PhoneNumber *string `json:"phoneNumber,omitempty"`
+
+	// QueryMetadata Restricts what the bot may retrieve. The keys below are checked where they are present; unknown keys and empty
+	// lists are fine, and the whole is returned equal as JSON.
+	//
+	//
+	// Example: {"channel":"app","knowledge_bases":[]}
+	QueryMetadata *QueryMetadata `json:"queryMetadata,omitempty"`
+
+	// SourceID Example: line-4711
+	SourceID *string `json:"sourceId,omitempty"`
+}
+
+// ContactList Example: {"count":0,"next":null,"previous":null,"results":[]}
+type ContactList struct {
+	// Count Example: 0
+	Count    int64                     `json:"count"`
+	Next     nullable.Nullable[string] `json:"next"`
+	Previous nullable.Nullable[string] `json:"previous"`
+	Results  []Contact                 `json:"results"`
+}
+
+// ContactUpdate Example: {"phoneNumber":"+886 2 1234 5678"}
+type ContactUpdate struct {
+	// Avatar Example: https://files.example.com/alex.png
+	Avatar *string `json:"avatar,omitempty"`
+
+	// Email Example: alex@example.com
+	Email *string `json:"email,omitempty"`
+
+	// Inboxes Ids of inboxes; they replace the present ones.
+	//
+	// Example: ["019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08"]
+	Inboxes *[]string `json:"inboxes,omitempty"`
+
+	// Name A name that is not blank.
+	//
+	// Example: Support
+	Name *Name `json:"name,omitempty"`
+
+	// PhoneNumber Example: +886 2 1234 5678
+	PhoneNumber *string `json:"phoneNumber,omitempty"`
+
+	// QueryMetadata Restricts what the bot may retrieve. The keys below are checked where they are present; unknown keys and empty
+	// lists are fine, and the whole is returned equal as JSON.
+	//
+	//
+	// Example: {"channel":"app","knowledge_bases":[]}
+	QueryMetadata *QueryMetadata `json:"queryMetadata,omitempty"`
+
+	// SourceID Example: line-4711
+	SourceID *string `json:"sourceId,omitempty"`
 }
 
 // Conversation Example: {"autoReplyEnabled":true,"chatbot":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","name":"Parley"},"contact":{"avatar":"","createdAt":"2026-01-15T10:30:00.000000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"},"createdAt":"2026-01-15T10:30:00.000000Z","enableGroupMention":false,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","inbox":{"channelType":"web","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08","name":"Website","unreadConversationsCount":0},"isAutoReplyNow":true,"isGroupChat":false,"lastMessage":null,"lastMessageCreatedAt":null,"lastReadAt":null,"status":"active","title":"","unreadMessagesCount":0}
@@ -958,6 +1362,19 @@ type Conversation struct {
 	UnreadMessagesCount int `json:"unreadMessagesCount"`
 }
 
+// ConversationAction Example: archive
+type ConversationAction string
+
+// ConversationBatch Example: {"operations":[{"action":"archive","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}]}
+type ConversationBatch struct {
+	Operations []ConversationOperation `json:"operations"`
+}
+
+// ConversationBatchResults Example: {"results":[{"action":"archive","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","ok":true}]}
+type ConversationBatchResults struct {
+	Results []ConversationOperationResult `json:"results"`
+}
+
 // ConversationContact Example: {"avatar":"","createdAt":"2026-01-15T10:30:00.000000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"}
 type ConversationContact struct {
 	// Avatar Example:
@@ -986,6 +1403,12 @@ type ConversationCreate struct {
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05
 	WebChat string `json:"webChat"`
+
+	// WebChatInSnakeCase An older spelling of webChat, which wins.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05
+	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	WebChatInSnakeCase *string `json:"web_chat,omitempty"`
 }
 
 // ConversationInbox Example: {"channelType":"web","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08","name":"Website","unreadConversationsCount":0}
@@ -1001,6 +1424,43 @@ type ConversationInbox struct {
 
 	// UnreadConversationsCount Example: 0
 	UnreadConversationsCount int64 `json:"unreadConversationsCount"`
+}
+
+// ConversationOperation Example: {"action":"archive","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}
+type ConversationOperation struct {
+	// Action Example: archive
+	Action ConversationAction `json:"action"`
+
+	// ConversationID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	ConversationID string `json:"conversation_id"`
+}
+
+// ConversationOperationResult Example: {"action":"archive","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","ok":true}
+type ConversationOperationResult struct {
+	// Action Example: archive
+	Action ConversationAction `json:"action"`
+
+	// ConversationID As it was sent.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	ConversationID string `json:"conversation_id"`
+
+	// Ok Example: true
+	Ok bool `json:"ok"`
+
+	// Problem A problem document as RFC 9457 has it.
+	//
+	// Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
+	Problem *Problem `json:"problem,omitempty"`
+}
+
+// ConversationPage Example: {"next":null,"nextCursor":null,"previous":null,"previousCursor":null,"results":[]}
+type ConversationPage struct {
+	Next           nullable.Nullable[string] `json:"next"`
+	NextCursor     nullable.Nullable[string] `json:"nextCursor"`
+	Previous       nullable.Nullable[string] `json:"previous"`
+	PreviousCursor nullable.Nullable[string] `json:"previousCursor"`
+	Results        []Conversation            `json:"results"`
 }
 
 // ConversationStart Example: {"bot_id":"parley","initial_message":"Hello"}
@@ -1076,6 +1536,32 @@ type ConversationUpdate struct {
 //
 // Example: faq
 type Engine string
+
+// ErrorFrame Something in a frame was refused; the connection stays open unless it cannot.
+//
+// Example: {"detail":"The content must not be blank.","error":"invalid_message","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","type":"error"}
+type ErrorFrame struct {
+	// ClientMessageID Example: c-17
+	ClientMessageID *string `json:"client_message_id,omitempty"`
+
+	// Detail Example: The content must not be blank.
+	Detail string `json:"detail"`
+
+	// Error Example: not_found
+	Error ProblemCode `json:"error"`
+
+	// RetryAfter Example: 12
+	RetryAfter *int `json:"retry_after,omitempty"`
+
+	// SessionID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	SessionID openapi_types.UUID `json:"session_id"`
+
+	// Type Example: error
+	Type ErrorFrameType `json:"type"`
+}
+
+// ErrorFrameType Example: error
+type ErrorFrameType string
 
 // Faq Example: {"answer":"Use the link on the sign-in page.","createdAt":"2026-01-15T10:30:00.000000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","labels":["account"],"question":"How do I reset my password?","updatedAt":"2026-01-15T10:30:00.000000Z"}
 type Faq struct {
@@ -1240,6 +1726,33 @@ type HistoryMessage struct {
 	Timestamp Timestamp `json:"timestamp"`
 }
 
+// Inbox Example: {"channel":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","name":"Website"},"channelType":"web","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08","name":"Website","unreadConversationsCount":0}
+type Inbox struct {
+	// Channel Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}
+	Channel NamedReference `json:"channel"`
+
+	// ChannelType Example: web
+	ChannelType ChannelType `json:"channelType"`
+
+	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08
+	ID openapi_types.UUID `json:"id"`
+
+	// Name Example: Website
+	Name string `json:"name"`
+
+	// UnreadConversationsCount Example: 0
+	UnreadConversationsCount int64 `json:"unreadConversationsCount"`
+}
+
+// InboxList Example: {"count":0,"next":null,"previous":null,"results":[]}
+type InboxList struct {
+	// Count Example: 0
+	Count    int64                     `json:"count"`
+	Next     nullable.Nullable[string] `json:"next"`
+	Previous nullable.Nullable[string] `json:"previous"`
+	Results  []Inbox                   `json:"results"`
+}
+
 // KnowledgeBaseSelection Example: {"faq_ids":[],"has_user_selected_all":true,"knowledge_base_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00"}
 type KnowledgeBaseSelection struct {
 	// FaqIds Example: []
@@ -1327,11 +1840,14 @@ type LastMessage struct {
 	Type MessageType `json:"type"`
 }
 
-// Me Example: {"organization":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0c","name":"Default"},"scopes":["admin"],"user":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}}
+// Me Example: {"organization":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0c","name":"Default"},"rateLimits":[{"class":"messages","limit":60,"remaining":57,"resetIn":42}],"scopes":["admin"],"user":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}}
 type Me struct {
 	// Organization Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}
 	Organization NamedReference `json:"organization"`
-	Scopes       []Scope        `json:"scopes"`
+
+	// RateLimits The rate limits as they stand.
+	RateLimits []RateLimitState `json:"rateLimits"`
+	Scopes     []Scope          `json:"scopes"`
 
 	// User Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}
 	User NamedReference `json:"user"`
@@ -1414,6 +1930,12 @@ type MessageCreate struct {
 	// Example: {"source":"newsletter"}
 	ContentPayload *FreeObject `json:"contentPayload,omitempty"`
 
+	// ContentPayloadInSnakeCase An older spelling of contentPayload, which wins.
+	//
+	// Example: {"source":"newsletter"}
+	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	ContentPayloadInSnakeCase *map[string]interface{} `json:"content_payload,omitempty"`
+
 	// Conversation The conversation's id. Unknown is 404.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
@@ -1426,11 +1948,64 @@ type MessageCreate struct {
 	// Example: {"channel":"app","knowledge_bases":[]}
 	QueryMetadata *QueryMetadata `json:"queryMetadata,omitempty"`
 
+	// QueryMetadataInSnakeCase An older spelling of queryMetadata, which wins.
+	//
+	// Example: {"channel":"app"}
+	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	QueryMetadataInSnakeCase *map[string]interface{} `json:"query_metadata,omitempty"`
+
 	// Type `incoming` is the user's, `outgoing` the bot's or an agent's.
 	//
 	// Example: incoming
 	Type *MessageType `json:"type,omitempty"`
 }
+
+// MessageFrame A message of the session. A visitor's has no conversation_id.
+//
+// Example: {"attachments":[],"citations":[],"content":"Hi! How can I help you?","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","metadata":{},"sender":"bot","seq":2,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","timestamp":"2026-01-15T10:30:01.000000Z","type":"message"}
+type MessageFrame struct {
+	Attachments []Attachment `json:"attachments"`
+	Citations   []Citation   `json:"citations"`
+
+	// Content Example: Hi! How can I help you?
+	Content string `json:"content"`
+
+	// ConversationID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	ConversationID *openapi_types.UUID `json:"conversation_id,omitempty"`
+
+	// MessageID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a
+	MessageID openapi_types.UUID `json:"message_id"`
+
+	// Metadata A free JSON object, returned equal as JSON; its keys are never re-cased.
+	//
+	// Example: {"source":"newsletter"}
+	Metadata FreeObject `json:"metadata"`
+
+	// RunID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
+	RunID *openapi_types.UUID `json:"run_id,omitempty"`
+
+	// Sender Example: bot
+	Sender Speaker `json:"sender"`
+
+	// Seq The message's place in its conversation, 1, 2, 3 … without gaps.
+	//
+	// Example: 1
+	Seq Seq `json:"seq"`
+
+	// SessionID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	SessionID openapi_types.UUID `json:"session_id"`
+
+	// Timestamp RFC 3339 in UTC, always with six fraction digits and Z.
+	//
+	// Example: 2026-01-15T10:30:00.000000Z
+	Timestamp Timestamp `json:"timestamp"`
+
+	// Type Example: message
+	Type MessageFrameType `json:"type"`
+}
+
+// MessageFrameType Example: message
+type MessageFrameType string
 
 // MessagePage Example: {"next":null,"nextCursor":null,"previous":null,"previousCursor":null,"results":[]}
 type MessagePage struct {
@@ -1567,6 +2142,143 @@ type ProblemItemIn string
 // Example: {"channel":"app","knowledge_bases":[]}
 type QueryMetadata = json.RawMessage
 
+// RateLimitState Example: {"class":"messages","limit":60,"remaining":57,"resetIn":42}
+type RateLimitState struct {
+	// Class Example: messages
+	Class RateLimitStateClass `json:"class"`
+
+	// Limit Requests per minute; 0 is no limit.
+	//
+	// Example: 60
+	Limit int `json:"limit"`
+
+	// Remaining Example: 57
+	Remaining int `json:"remaining"`
+
+	// ResetIn Seconds until the window begins anew.
+	//
+	// Example: 42
+	ResetIn int `json:"resetIn"`
+}
+
+// RateLimitStateClass Example: messages
+type RateLimitStateClass string
+
+// Record Example: {"answerCorrectnessScore":null,"answerRelevancyScore":null,"answerSimilarityScore":null,"askedAt":"2026-01-15T10:30:00.000000Z","condenseMessage":"","context":"","contextPrecisionScore":null,"contextRecallScore":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.800000Z","displayAnswerCorrectnessScore":"","displayAnswerRelevancyScore":"","displayAnswerSimilarityScore":"","displayContextPrecisionScore":"","displayContextRecallScore":"","displayFaithfulnessScore":"","error":null,"faithfulnessScore":null,"feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","inputMessage":"How do I reset my password?","outputMessage":"Use the link on the sign-in page.","replyTime":0.8,"status":"completed","type":"New"}
+type Record struct {
+	// AnswerCorrectnessScore Example: 0.9
+	AnswerCorrectnessScore nullable.Nullable[float64] `json:"answerCorrectnessScore"`
+
+	// AnswerRelevancyScore Example: 0.9
+	AnswerRelevancyScore nullable.Nullable[float64] `json:"answerRelevancyScore"`
+
+	// AnswerSimilarityScore Example: 0.9
+	AnswerSimilarityScore nullable.Nullable[float64] `json:"answerSimilarityScore"`
+
+	// AskedAt RFC 3339 in UTC, always with six fraction digits and Z.
+	//
+	// Example: 2026-01-15T10:30:00.000000Z
+	AskedAt Timestamp `json:"askedAt"`
+
+	// CondenseMessage The question as it was put to the retrieval; empty when it was not changed.
+	//
+	// Example:
+	CondenseMessage string `json:"condenseMessage"`
+
+	// Context What the answer was made of.
+	//
+	// Example:
+	Context string `json:"context"`
+
+	// ContextPrecisionScore Example: 0.9
+	ContextPrecisionScore nullable.Nullable[float64] `json:"contextPrecisionScore"`
+
+	// ContextRecallScore Example: 0.9
+	ContextRecallScore nullable.Nullable[float64] `json:"contextRecallScore"`
+
+	// Conversation Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	Conversation openapi_types.UUID `json:"conversation"`
+
+	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
+	//
+	// Example: 2026-01-15T10:30:00.000000Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// DisplayAnswerCorrectnessScore Example: 0.90
+	DisplayAnswerCorrectnessScore string `json:"displayAnswerCorrectnessScore"`
+
+	// DisplayAnswerRelevancyScore Example: 0.90
+	DisplayAnswerRelevancyScore string `json:"displayAnswerRelevancyScore"`
+
+	// DisplayAnswerSimilarityScore Example: 0.90
+	DisplayAnswerSimilarityScore string `json:"displayAnswerSimilarityScore"`
+
+	// DisplayContextPrecisionScore Example: 0.90
+	DisplayContextPrecisionScore string `json:"displayContextPrecisionScore"`
+
+	// DisplayContextRecallScore Example: 0.90
+	DisplayContextRecallScore string `json:"displayContextRecallScore"`
+
+	// DisplayFaithfulnessScore Empty until something scores it.
+	//
+	// Example: 0.90
+	DisplayFaithfulnessScore string `json:"displayFaithfulnessScore"`
+
+	// Error Why the answer failed; null when it did not.
+	Error nullable.Nullable[string] `json:"error"`
+
+	// FaithfulnessScore Null until something scores it.
+	//
+	// Example: 0.9
+	FaithfulnessScore nullable.Nullable[float64] `json:"faithfulnessScore"`
+
+	// Feedback What the user thinks of the message; null while nobody has said.
+	//
+	// Example: like
+	Feedback nullable.Nullable[Feedback] `json:"feedback"`
+
+	// ID The id of the run.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
+	ID openapi_types.UUID `json:"id"`
+
+	// InputMessage Example: How do I reset my password?
+	InputMessage string `json:"inputMessage"`
+
+	// OutputMessage Example: Use the link on the sign-in page.
+	OutputMessage string `json:"outputMessage"`
+
+	// ReplyTime Seconds from the question to the finished answer.
+	//
+	// Example: 0.8
+	ReplyTime nullable.Nullable[float64] `json:"replyTime"`
+
+	// Status Example: completed
+	Status RecordStatus `json:"status"`
+
+	// Type `New` is the first exchange of its conversation.
+	//
+	// Example: New
+	Type RecordType `json:"type"`
+}
+
+// RecordStatus Example: completed
+type RecordStatus string
+
+// RecordType `New` is the first exchange of its conversation.
+//
+// Example: New
+type RecordType string
+
+// RecordList Example: {"count":0,"next":null,"previous":null,"results":[]}
+type RecordList struct {
+	// Count Example: 0
+	Count    int64                     `json:"count"`
+	Next     nullable.Nullable[string] `json:"next"`
+	Previous nullable.Nullable[string] `json:"previous"`
+	Results  []Record                  `json:"results"`
+}
+
 // Run Example: {"attempt":1,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.000000Z","error":null,"finishReason":"stop","finishedAt":"2026-01-15T10:30:01.000000Z","firstTokenAt":"2026-01-15T10:30:00.100000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","questionId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","startedAt":"2026-01-15T10:30:00.000000Z","state":"completed"}
 type Run struct {
 	// Attempt How often the work was taken up.
@@ -1682,6 +2394,13 @@ type SentMessageStatus string
 // Example: 1
 type Seq = int64
 
+// ServerFrame What the server sends on the WebSocket.
+//
+// Example: {"is_typing":true,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","type":"typing"}
+type ServerFrame struct {
+	union json.RawMessage
+}
+
 // Slug Lower-case letters, digits and hyphens; not in the form of an id.
 //
 // Example: parley
@@ -1714,6 +2433,118 @@ type StartedConversation struct {
 	Status ConversationStatus `json:"status"`
 }
 
+// Statistics Example: {"days":[],"endDate":"2026-01-15","startDate":"2026-01-15","timezone":"UTC","totals":{"completionTokens":0,"conversations":0,"dislikes":0,"failures":0,"likes":0,"meanReplyTime":null,"meanTimeToFirstToken":null,"messages":0,"p95ReplyTime":null,"promptTokens":0,"records":0}}
+type Statistics struct {
+	Days []StatisticsDay `json:"days"`
+
+	// EndDate Example: 2026-01-31
+	EndDate openapi_types.Date `json:"endDate"`
+
+	// StartDate Example: 2026-01-01
+	StartDate openapi_types.Date `json:"startDate"`
+
+	// Timezone Example: UTC
+	Timezone string `json:"timezone"`
+
+	// Totals Example: {"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"records":40}
+	Totals StatisticsFigures `json:"totals"`
+}
+
+// StatisticsDay Example: {"date":"2026-01-15","figures":{"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"records":40}}
+type StatisticsDay struct {
+	// Date Example: 2026-01-15
+	Date openapi_types.Date `json:"date"`
+
+	// Figures Example: {"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"records":40}
+	Figures StatisticsFigures `json:"figures"`
+}
+
+// StatisticsFigures Example: {"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"records":40}
+type StatisticsFigures struct {
+	// CompletionTokens Example: 0
+	CompletionTokens int64 `json:"completionTokens"`
+
+	// Conversations Example: 12
+	Conversations int64 `json:"conversations"`
+
+	// Dislikes Example: 1
+	Dislikes int64 `json:"dislikes"`
+
+	// Failures Records whose status is failed.
+	//
+	// Example: 1
+	Failures int64 `json:"failures"`
+
+	// Likes Example: 5
+	Likes int64 `json:"likes"`
+
+	// MeanReplyTime Example: 0.8
+	MeanReplyTime nullable.Nullable[float64] `json:"meanReplyTime"`
+
+	// MeanTimeToFirstToken Example: 0.2
+	MeanTimeToFirstToken nullable.Nullable[float64] `json:"meanTimeToFirstToken"`
+
+	// Messages Example: 80
+	Messages int64 `json:"messages"`
+
+	// P95ReplyTime Example: 1.9
+	P95ReplyTime nullable.Nullable[float64] `json:"p95ReplyTime"`
+
+	// PromptTokens Example: 0
+	PromptTokens int64 `json:"promptTokens"`
+
+	// Records Example: 40
+	Records int64 `json:"records"`
+}
+
+// StatusFrame `connected` is the first frame and has anonymous, bot_id, greeting, expires_at and, unless anonymous,
+// conversation_id. `delivered` answers the socket that sent a message and has message_id, seq and its
+// client_message_id. `expired` and `closing` come before the server closes.
+//
+// Example: {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","expires_at":null,"greeting":"Hello!","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","status":"connected","type":"status"}
+type StatusFrame struct {
+	// Anonymous Example: false
+	Anonymous *bool `json:"anonymous,omitempty"`
+
+	// BotID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00
+	BotID *openapi_types.UUID `json:"bot_id,omitempty"`
+
+	// ClientMessageID Example: c-17
+	ClientMessageID *string `json:"client_message_id,omitempty"`
+
+	// ConversationID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	ConversationID *openapi_types.UUID `json:"conversation_id,omitempty"`
+
+	// ExpiresAt When an idle visit ends, or the key; null: never.
+	ExpiresAt nullable.Nullable[time.Time] `json:"expires_at,omitempty"`
+
+	// Greeting Example: Hello!
+	Greeting *string `json:"greeting,omitempty"`
+
+	// MessageID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
+	MessageID *openapi_types.UUID `json:"message_id,omitempty"`
+
+	// Seq The message's place in its conversation, 1, 2, 3 … without gaps.
+	//
+	// Example: 1
+	Seq *Seq `json:"seq,omitempty"`
+
+	// SessionID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	SessionID openapi_types.UUID `json:"session_id"`
+
+	// Status Example: connected
+	Status StatusFrameStatus `json:"status"`
+
+	// Type Example: status
+	Type StatusFrameType `json:"type"`
+}
+
+// StatusFrameStatus Example: connected
+type StatusFrameStatus string
+
+// StatusFrameType Example: status
+type StatusFrameType string
+
 // Suggestion Example: {"text":"How do I change my e-mail address?"}
 type Suggestion struct {
 	// Context Where it comes from.
@@ -1727,10 +2558,50 @@ type Suggestion struct {
 	Text string `json:"text"`
 }
 
+// SuggestionFrame What the user might say next; it follows the message that it belongs to.
+//
+// Example: {"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","suggestions":[{"text":"How do I change my e-mail address?"}],"type":"suggestion"}
+type SuggestionFrame struct {
+	// SessionID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	SessionID   openapi_types.UUID `json:"session_id"`
+	Suggestions []Suggestion       `json:"suggestions"`
+
+	// Type Example: suggestion
+	Type SuggestionFrameType `json:"type"`
+}
+
+// SuggestionFrameType Example: suggestion
+type SuggestionFrameType string
+
 // Timestamp RFC 3339 in UTC, always with six fraction digits and Z.
 //
 // Example: 2026-01-15T10:30:00.000000Z
 type Timestamp = time.Time
+
+// TypingFrame Whether the bot writes. With `stream=true` it also carries the reply as it grows.
+//
+// Example: {"is_typing":true,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","type":"typing"}
+type TypingFrame struct {
+	// Delta The next piece of the reply.
+	//
+	// Example: Hi!
+	Delta *string `json:"delta,omitempty"`
+
+	// IsTyping Example: true
+	IsTyping bool `json:"is_typing"`
+
+	// RunID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
+	RunID *openapi_types.UUID `json:"run_id,omitempty"`
+
+	// SessionID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	SessionID openapi_types.UUID `json:"session_id"`
+
+	// Type Example: typing
+	Type TypingFrameType `json:"type"`
+}
+
+// TypingFrameType Example: typing
+type TypingFrameType string
 
 // Usage Null when the engine counts no tokens.
 //
@@ -1828,8 +2699,14 @@ type WebChatUpdate struct {
 	Name *Name `json:"name,omitempty"`
 }
 
+// BotMessage Example: refund
+type BotMessage = string
+
 // ChatbotID Example: parley
 type ChatbotID = string
+
+// ChatbotPk Example: parley
+type ChatbotPk = string
 
 // ConversationFilter Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 type ConversationFilter = string
@@ -1840,6 +2717,9 @@ type ConversationID = string
 // Cursor Example: bi4xNzY4NDcyNDAwMDAwMDAw
 type Cursor = string
 
+// EndDate Example: 2026-01-31
+type EndDate = openapi_types.Date
+
 // IdempotencyKey Example: 8e03978e-40d5-43e8-bc93-6894a57f9324
 type IdempotencyKey = string
 
@@ -1848,6 +2728,15 @@ type Page = int
 
 // PageSize Example: 20
 type PageSize = int
+
+// StartDate Example: 2026-01-01
+type StartDate = openapi_types.Date
+
+// Timezone Example: Asia/Taipei
+type Timezone = string
+
+// UserMessage Example: refund
+type UserMessage = string
 
 // BadRequest A problem document as RFC 9457 has it.
 //
@@ -1868,6 +2757,11 @@ type Forbidden = Problem
 //
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type NotFound = Problem
+
+// RateLimited A problem document as RFC 9457 has it.
+//
+// Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
+type RateLimited = Problem
 
 // TooLarge A problem document as RFC 9457 has it.
 //
@@ -1916,6 +2810,78 @@ type ListFaqsParams struct {
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
+// ListRecordsParams defines parameters for ListRecords.
+type ListRecordsParams struct {
+	// StartDate The first day, inclusive.
+	StartDate StartDate `form:"startDate" json:"startDate"`
+
+	// EndDate The last day, inclusive.
+	EndDate EndDate `form:"endDate" json:"endDate"`
+
+	// Timezone The IANA name of the zone in which days begin and times are shown.
+	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
+
+	// UserMessage Only records whose question contains this, whatever the case; `%` and `_` are ordinary characters.
+	UserMessage *UserMessage `form:"userMessage,omitempty" json:"userMessage,omitempty"`
+
+	// BotMessage Only records whose answer contains this, whatever the case; `%` and `_` are ordinary characters.
+	BotMessage *BotMessage `form:"botMessage,omitempty" json:"botMessage,omitempty"`
+
+	// Page The page's number.
+	Page *Page `form:"page,omitempty" json:"page,omitempty"`
+
+	// PageSize How many results a page has.
+	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+}
+
+// ExportRecordsParams defines parameters for ExportRecords.
+type ExportRecordsParams struct {
+	// StartDate The first day, inclusive.
+	StartDate StartDate `form:"startDate" json:"startDate"`
+
+	// EndDate The last day, inclusive.
+	EndDate EndDate `form:"endDate" json:"endDate"`
+
+	// Timezone The IANA name of the zone in which days begin and times are shown.
+	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
+
+	// UserMessage Only records whose question contains this, whatever the case; `%` and `_` are ordinary characters.
+	UserMessage *UserMessage `form:"userMessage,omitempty" json:"userMessage,omitempty"`
+
+	// BotMessage Only records whose answer contains this, whatever the case; `%` and `_` are ordinary characters.
+	BotMessage *BotMessage `form:"botMessage,omitempty" json:"botMessage,omitempty"`
+
+	// Locale The language of the headers.
+	Locale *ExportRecordsParamsLocale `form:"locale,omitempty" json:"locale,omitempty"`
+}
+
+// ExportRecordsParamsLocale defines parameters for ExportRecords.
+type ExportRecordsParamsLocale string
+
+// GetStatisticsParams defines parameters for GetStatistics.
+type GetStatisticsParams struct {
+	// StartDate The first day, inclusive.
+	StartDate StartDate `form:"startDate" json:"startDate"`
+
+	// EndDate The last day, inclusive.
+	EndDate EndDate `form:"endDate" json:"endDate"`
+
+	// Timezone The IANA name of the zone in which days begin and times are shown.
+	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
+}
+
+// ListContactsParams defines parameters for ListContacts.
+type ListContactsParams struct {
+	// Page The page's number.
+	Page *Page `form:"page,omitempty" json:"page,omitempty"`
+
+	// PageSize How many results a page has.
+	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+
+	// Query Only contacts whose name or sourceId contains this, whatever the case; `%` and `_` are ordinary characters.
+	Query *string `form:"query,omitempty" json:"query,omitempty"`
+}
+
 // ListConversationsParams defines parameters for ListConversations.
 type ListConversationsParams struct {
 	// BotID Only conversations with this bot (id or slug).
@@ -1930,6 +2896,27 @@ type ListConversationsParams struct {
 	// Offset How many to pass over.
 	Offset *int `form:"offset,omitempty" json:"offset,omitempty"`
 }
+
+// ListInboxConversationsParams defines parameters for ListInboxConversations.
+type ListInboxConversationsParams struct {
+	// Cursor The `nextCursor` or `previousCursor` of another page.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Inbox Only conversations in this inbox.
+	Inbox *string `form:"inbox,omitempty" json:"inbox,omitempty"`
+
+	// Keyword Only conversations in which this is found; `%` and `_` are ordinary characters.
+	Keyword *string `form:"keyword,omitempty" json:"keyword,omitempty"`
+
+	// PageSize How many results a page has.
+	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+
+	// Ordering What the conversations are sorted by, the newest first.
+	Ordering *ListInboxConversationsParamsOrdering `form:"ordering,omitempty" json:"ordering,omitempty"`
+}
+
+// ListInboxConversationsParamsOrdering defines parameters for ListInboxConversations.
+type ListInboxConversationsParamsOrdering string
 
 // GetHistoryParams defines parameters for GetHistory.
 type GetHistoryParams struct {
@@ -1954,6 +2941,15 @@ type SendMessageParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body gets the stored answer again, with
 	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListInboxesParams defines parameters for ListInboxes.
+type ListInboxesParams struct {
+	// Page The page's number.
+	Page *Page `form:"page,omitempty" json:"page,omitempty"`
+
+	// PageSize How many results a page has.
+	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
 // ListMessagesParams defines parameters for ListMessages.
@@ -1990,6 +2986,21 @@ type ListWebChatsParams struct {
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
+// ConnectParams defines parameters for Connect.
+type ConnectParams struct {
+	// SessionID The conversation or visit to continue.
+	SessionID *string `form:"session_id,omitempty" json:"session_id,omitempty"`
+
+	// BotID The bot of a new conversation, by id or slug.
+	BotID *string `form:"bot_id,omitempty" json:"bot_id,omitempty"`
+
+	// After The last `seq` that the client has; what came after it is replayed.
+	After *int64 `form:"after,omitempty" json:"after,omitempty"`
+
+	// Stream Whether typing frames carry the reply as it grows.
+	Stream *bool `form:"stream,omitempty" json:"stream,omitempty"`
+}
+
 // CreateAPIKeyJSONRequestBody defines body for CreateAPIKey for application/json ContentType.
 type CreateAPIKeyJSONRequestBody = APIKeyCreate
 
@@ -2011,8 +3022,17 @@ type ImportFaqsMultipartRequestBody = FaqUpload
 // UpdateFaqJSONRequestBody defines body for UpdateFaq for application/json ContentType.
 type UpdateFaqJSONRequestBody = FaqUpdate
 
+// CreateContactJSONRequestBody defines body for CreateContact for application/json ContentType.
+type CreateContactJSONRequestBody = ContactCreate
+
+// UpdateContactJSONRequestBody defines body for UpdateContact for application/json ContentType.
+type UpdateContactJSONRequestBody = ContactUpdate
+
 // CreateConversationJSONRequestBody defines body for CreateConversation for application/json ContentType.
 type CreateConversationJSONRequestBody = ConversationCreate
+
+// BatchConversationsJSONRequestBody defines body for BatchConversations for application/json ContentType.
+type BatchConversationsJSONRequestBody = ConversationBatch
 
 // StartConversationJSONRequestBody defines body for StartConversation for application/json ContentType.
 type StartConversationJSONRequestBody = ConversationStart
@@ -2209,6 +3229,215 @@ func (a LabelRelations) MarshalJSON() ([]byte, error) {
 		}
 	}
 	return json.Marshal(object)
+}
+
+// AsMessageFrame returns the union data inside the ServerFrame as a MessageFrame
+func (t ServerFrame) AsMessageFrame() (MessageFrame, error) {
+	var body MessageFrame
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromMessageFrame overwrites any union data inside the ServerFrame as the provided MessageFrame
+func (t *ServerFrame) FromMessageFrame(v MessageFrame) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"message"}`))
+	t.union = b
+	return err
+}
+
+// MergeMessageFrame performs a merge with any union data inside the ServerFrame, using the provided MessageFrame
+func (t *ServerFrame) MergeMessageFrame(v MessageFrame) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"message"}`))
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsTypingFrame returns the union data inside the ServerFrame as a TypingFrame
+func (t ServerFrame) AsTypingFrame() (TypingFrame, error) {
+	var body TypingFrame
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromTypingFrame overwrites any union data inside the ServerFrame as the provided TypingFrame
+func (t *ServerFrame) FromTypingFrame(v TypingFrame) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"typing"}`))
+	t.union = b
+	return err
+}
+
+// MergeTypingFrame performs a merge with any union data inside the ServerFrame, using the provided TypingFrame
+func (t *ServerFrame) MergeTypingFrame(v TypingFrame) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"typing"}`))
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsSuggestionFrame returns the union data inside the ServerFrame as a SuggestionFrame
+func (t ServerFrame) AsSuggestionFrame() (SuggestionFrame, error) {
+	var body SuggestionFrame
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromSuggestionFrame overwrites any union data inside the ServerFrame as the provided SuggestionFrame
+func (t *ServerFrame) FromSuggestionFrame(v SuggestionFrame) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"suggestion"}`))
+	t.union = b
+	return err
+}
+
+// MergeSuggestionFrame performs a merge with any union data inside the ServerFrame, using the provided SuggestionFrame
+func (t *ServerFrame) MergeSuggestionFrame(v SuggestionFrame) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"suggestion"}`))
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsStatusFrame returns the union data inside the ServerFrame as a StatusFrame
+func (t ServerFrame) AsStatusFrame() (StatusFrame, error) {
+	var body StatusFrame
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromStatusFrame overwrites any union data inside the ServerFrame as the provided StatusFrame
+func (t *ServerFrame) FromStatusFrame(v StatusFrame) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"status"}`))
+	t.union = b
+	return err
+}
+
+// MergeStatusFrame performs a merge with any union data inside the ServerFrame, using the provided StatusFrame
+func (t *ServerFrame) MergeStatusFrame(v StatusFrame) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"status"}`))
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsErrorFrame returns the union data inside the ServerFrame as a ErrorFrame
+func (t ServerFrame) AsErrorFrame() (ErrorFrame, error) {
+	var body ErrorFrame
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromErrorFrame overwrites any union data inside the ServerFrame as the provided ErrorFrame
+func (t *ServerFrame) FromErrorFrame(v ErrorFrame) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"error"}`))
+	t.union = b
+	return err
+}
+
+// MergeErrorFrame performs a merge with any union data inside the ServerFrame, using the provided ErrorFrame
+func (t *ServerFrame) MergeErrorFrame(v ErrorFrame) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"error"}`))
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+func (t ServerFrame) Discriminator() (string, error) {
+	var discriminator struct {
+		Discriminator string `json:"type"`
+	}
+	err := json.Unmarshal(t.union, &discriminator)
+	return discriminator.Discriminator, err
+}
+
+func (t ServerFrame) ValueByDiscriminator() (interface{}, error) {
+	discriminator, err := t.Discriminator()
+	if err != nil {
+		return nil, err
+	}
+	switch discriminator {
+	case "error":
+		return t.AsErrorFrame()
+	case "message":
+		return t.AsMessageFrame()
+	case "status":
+		return t.AsStatusFrame()
+	case "suggestion":
+		return t.AsSuggestionFrame()
+	case "typing":
+		return t.AsTypingFrame()
+	default:
+		return nil, errors.New("unknown discriminator value: " + discriminator)
+	}
+}
+
+func (t ServerFrame) MarshalJSON() ([]byte, error) {
+	b, err := t.union.MarshalJSON()
+	return b, err
+}
+
+func (t *ServerFrame) UnmarshalJSON(b []byte) error {
+	err := t.union.UnmarshalJSON(b)
+	return err
 }
 
 // RequestEditorFn is the function signature for the RequestEditor callback function
@@ -2527,6 +3756,113 @@ type ClientInterface interface {
 	// Corresponds with PATCH /api/chatbots/{chatbotId}/faqs/{faqId}/ (the `UpdateFaq` operationId).
 	UpdateFaq(ctx context.Context, chatbotID ChatbotID, faqID string, body UpdateFaqJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListRecords List a chatbot's records
+	//
+	// A record is one question and its finished answer (completed, failed or cancelled), written once when the answer is
+	// finished; only scores and feedback change later. Newest first. `startDate` and `endDate` are required: inclusive
+	// calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is 400. A page beyond the end is 404;
+	// page 1 of nothing is not.
+	//
+	// Needs the scope `records:read`.
+	//
+	// Corresponds with GET /api/chatbots/{chatbotPk}/records/ (the `ListRecords` operationId).
+	ListRecords(ctx context.Context, chatbotPk ChatbotPk, params *ListRecordsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ExportRecords Export a chatbot's records as an Excel file
+	//
+	// Exactly the rows that listRecords counts with the same filters, newest first, as an .xlsx file that is written
+	// while it is read. Cells are text, numbers and dates in `timezone`; nothing a user typed can become a formula.
+	// Characters that XML forbids are shown as `_xHHHH_`. Text beyond a cell's 32,767 UTF-16 units is cut with a visible
+	// mark and continues on a sheet named Overflow; a new sheet begins before row 1,048,577. A failure in the middle
+	// breaks the connection off, so that a short file never opens.
+	//
+	// Needs the scope `records:read`.
+	//
+	// Corresponds with GET /api/chatbots/{chatbotPk}/records/export-excel/ (the `ExportRecords` operationId).
+	ExportRecords(ctx context.Context, chatbotPk ChatbotPk, params *ExportRecordsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetStatistics Get a chatbot's statistics
+	//
+	// Totals, and a series with one entry for each day from `startDate` to `endDate` in `timezone`, at most 366 days. A
+	// conversation counts on the day on which it began, a message on the day on which it was sent, a record on the day on
+	// which it was finished. Times are in seconds, null where nothing was measured.
+	//
+	// Needs the scope `records:read`.
+	//
+	// Corresponds with GET /api/chatbots/{chatbotPk}/statistics/ (the `GetStatistics` operationId).
+	GetStatistics(ctx context.Context, chatbotPk ChatbotPk, params *GetStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListContacts List contacts
+	//
+	// Newest first. A page beyond the end is 404; page 1 of nothing is not.
+	//
+	// Needs the scope `manage` or `agent`.
+	//
+	// Corresponds with GET /api/contacts/ (the `ListContacts` operationId).
+	ListContacts(ctx context.Context, params *ListContactsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateContactWithBody Create a contact
+	//
+	// Without `inboxes` the contact is in the default bot's API inbox. `sourceId` is unique in an inbox: one that is taken
+	// is 409. An unknown inbox is 404.
+	//
+	// Needs the scope `manage`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/contacts/ (the `CreateContact` operationId).
+	CreateContactWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateContact Create a contact
+	//
+	// Without `inboxes` the contact is in the default bot's API inbox. `sourceId` is unique in an inbox: one that is taken
+	// is 409. An unknown inbox is 404.
+	//
+	// Needs the scope `manage`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/contacts/ (the `CreateContact` operationId).
+	CreateContact(ctx context.Context, body CreateContactJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteContact Delete a contact
+	//
+	// The contact's conversations go with it, for good.
+	//
+	// Needs the scope `manage`.
+	//
+	// Corresponds with DELETE /api/contacts/{contactId}/ (the `DeleteContact` operationId).
+	DeleteContact(ctx context.Context, contactID string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetContact Get a contact
+	//
+	// Needs the scope `manage` or `agent`.
+	//
+	// Corresponds with GET /api/contacts/{contactId}/ (the `GetContact` operationId).
+	GetContact(ctx context.Context, contactID string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateContactWithBody Change a contact
+	//
+	// Fields that are absent stay as they are.
+	//
+	// Needs the scope `manage`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /api/contacts/{contactId}/ (the `UpdateContact` operationId).
+	UpdateContactWithBody(ctx context.Context, contactID string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateContact Change a contact
+	//
+	// Fields that are absent stay as they are.
+	//
+	// Needs the scope `manage`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /api/contacts/{contactId}/ (the `UpdateContact` operationId).
+	UpdateContact(ctx context.Context, contactID string, body UpdateContactJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListConversations List one's own conversations
 	//
 	// The caller's own, latest activity first. An unknown `bot_id` is 404. `unread` counts the bot's and agents' messages
@@ -2536,6 +3872,19 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/conversations (the `ListConversations` operationId).
 	ListConversations(ctx context.Context, params *ListConversationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListInboxConversations List conversations by inbox
+	//
+	// The caller's own, or with the scope `agent` the whole organization's. Latest activity first; a walk along `next`
+	// never shows a conversation twice, and what it misses has become active after it began. `ordering=createdAt`
+	// (newest first) gives a complete walk. `keyword` is a case-insensitive substring of the title, the contact's name
+	// or any message, two Chinese characters included; messages are searched without an index, within a time limit.
+	// An unknown inbox and a bad cursor are 404.
+	//
+	// Needs the scope `chat` or `agent`.
+	//
+	// Corresponds with GET /api/conversations/ (the `ListInboxConversations` operationId).
+	ListInboxConversations(ctx context.Context, params *ListInboxConversationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateConversationWithBody Create a conversation through a web chat
 	//
@@ -2561,12 +3910,37 @@ type ClientInterface interface {
 	// Corresponds with POST /api/conversations/ (the `CreateConversation` operationId).
 	CreateConversation(ctx context.Context, body CreateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// BatchConversationsWithBody Archive, delete or mark many conversations
+	//
+	// One result per operation, in their order; an operation that fails does not spoil the others, and says why in
+	// `problem`. `mark_read` by the owner clears `unread`, by an agent the staff's `unreadMessagesCount`.
+	//
+	// Needs the scope `chat` or `agent`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/conversations/batch (the `BatchConversations` operationId).
+	BatchConversationsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// BatchConversations Archive, delete or mark many conversations
+	//
+	// One result per operation, in their order; an operation that fails does not spoil the others, and says why in
+	// `problem`. `mark_read` by the owner clears `unread`, by an agent the staff's `unreadMessagesCount`.
+	//
+	// Needs the scope `chat` or `agent`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/conversations/batch (the `BatchConversations` operationId).
+	BatchConversations(ctx context.Context, body BatchConversationsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// StartConversationWithBody Start a conversation with a bot
 	//
 	// Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
 	// stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
 	// `initial_message` is as good as none. `conversation_id` and `session_id` are the same id: a conversation is a
-	// persistent session that any number of devices share.
+	// persistent session that any number of devices share. Only a start with an initial message counts as one of the
+	// `messages`.
 	//
 	// Needs the scope `chat` or `agent`.
 	//
@@ -2580,7 +3954,8 @@ type ClientInterface interface {
 	// Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
 	// stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
 	// `initial_message` is as good as none. `conversation_id` and `session_id` are the same id: a conversation is a
-	// persistent session that any number of devices share.
+	// persistent session that any number of devices share. Only a start with an initial message counts as one of the
+	// `messages`.
 	//
 	// Needs the scope `chat` or `agent`.
 	//
@@ -2667,6 +4042,16 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /api/conversations/{id}/messages (the `SendMessage` operationId).
 	SendMessage(ctx context.Context, id ConversationID, params *SendMessageParams, body SendMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListInboxes List inboxes
+	//
+	// Newest first. A chatbot has one inbox of the type `api`, each web chat one of the type `web`; `channel` is that
+	// chatbot or web chat. A page beyond the end is 404; page 1 of nothing is not.
+	//
+	// Needs the scope `manage` or `agent`.
+	//
+	// Corresponds with GET /api/inboxes/ (the `ListInboxes` operationId).
+	ListInboxes(ctx context.Context, params *ListInboxesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetMe Tell who is asking
 	//
@@ -2841,6 +4226,30 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /readyz (the `GetReadiness` operationId).
 	GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// Connect Open a WebSocket
+	//
+	// A channel of JSON text frames (ClientFrame from the client, ServerFrame from the server; at most 64 KiB each). A
+	// socket watches one conversation and gets every message of it in `seq` order, whichever way it was sent; the
+	// socket that sent a message gets a `delivered` status in its place.
+	//
+	// With a key in `Authorization`, or for browsers as the subprotocols `bearer` and the key, the caller converses as
+	// itself: `session_id` continues a conversation, otherwise one is made (with `bot_id`, or the default bot), listed once
+	// it has a message. `after` replays the messages after that `seq` before what comes live, without gap or duplicate; a
+	// `seq` ahead of the conversation is an error frame.
+	//
+	// With nothing the caller is an anonymous visitor of the first organization's default bot (another bot is 403):
+	// nothing is stored, there is no `conversation_id`; the visit can be resumed by its `session_id` and `after`, within its last
+	// 100 messages, until 30 minutes have passed without activity. Visitors have a rate limit and a number of
+	// connections for each address.
+	//
+	// Refusals come before the upgrade, as problem documents. Pings come every 25 s; a reader that is too slow is
+	// closed with 1008 and may resume.
+	//
+	// With a key: Needs the scope `chat` or `agent`.
+	//
+	// Corresponds with GET /ws (the `Connect` operationId).
+	Connect(ctx context.Context, params *ConnectParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // ListAPIKeys List API keys
@@ -3295,6 +4704,213 @@ func (c *Client) UpdateFaq(ctx context.Context, chatbotID ChatbotID, faqID strin
 	return c.Client.Do(req)
 }
 
+// ListRecords List a chatbot's records
+//
+// A record is one question and its finished answer (completed, failed or cancelled), written once when the answer is
+// finished; only scores and feedback change later. Newest first. `startDate` and `endDate` are required: inclusive
+// calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is 400. A page beyond the end is 404;
+// page 1 of nothing is not.
+//
+// Needs the scope `records:read`.
+//
+// Corresponds with GET /api/chatbots/{chatbotPk}/records/ (the `ListRecords` operationId).
+func (c *Client) ListRecords(ctx context.Context, chatbotPk ChatbotPk, params *ListRecordsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListRecordsRequest(c.Server, chatbotPk, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ExportRecords Export a chatbot's records as an Excel file
+//
+// Exactly the rows that listRecords counts with the same filters, newest first, as an .xlsx file that is written
+// while it is read. Cells are text, numbers and dates in `timezone`; nothing a user typed can become a formula.
+// Characters that XML forbids are shown as `_xHHHH_`. Text beyond a cell's 32,767 UTF-16 units is cut with a visible
+// mark and continues on a sheet named Overflow; a new sheet begins before row 1,048,577. A failure in the middle
+// breaks the connection off, so that a short file never opens.
+//
+// Needs the scope `records:read`.
+//
+// Corresponds with GET /api/chatbots/{chatbotPk}/records/export-excel/ (the `ExportRecords` operationId).
+func (c *Client) ExportRecords(ctx context.Context, chatbotPk ChatbotPk, params *ExportRecordsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExportRecordsRequest(c.Server, chatbotPk, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetStatistics Get a chatbot's statistics
+//
+// Totals, and a series with one entry for each day from `startDate` to `endDate` in `timezone`, at most 366 days. A
+// conversation counts on the day on which it began, a message on the day on which it was sent, a record on the day on
+// which it was finished. Times are in seconds, null where nothing was measured.
+//
+// Needs the scope `records:read`.
+//
+// Corresponds with GET /api/chatbots/{chatbotPk}/statistics/ (the `GetStatistics` operationId).
+func (c *Client) GetStatistics(ctx context.Context, chatbotPk ChatbotPk, params *GetStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetStatisticsRequest(c.Server, chatbotPk, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListContacts List contacts
+//
+// Newest first. A page beyond the end is 404; page 1 of nothing is not.
+//
+// Needs the scope `manage` or `agent`.
+//
+// Corresponds with GET /api/contacts/ (the `ListContacts` operationId).
+func (c *Client) ListContacts(ctx context.Context, params *ListContactsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListContactsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateContactWithBody Create a contact
+//
+// Without `inboxes` the contact is in the default bot's API inbox. `sourceId` is unique in an inbox: one that is taken
+// is 409. An unknown inbox is 404.
+//
+// Needs the scope `manage`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/contacts/ (the `CreateContact` operationId).
+func (c *Client) CreateContactWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateContactRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateContact Create a contact
+//
+// Without `inboxes` the contact is in the default bot's API inbox. `sourceId` is unique in an inbox: one that is taken
+// is 409. An unknown inbox is 404.
+//
+// Needs the scope `manage`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/contacts/ (the `CreateContact` operationId).
+func (c *Client) CreateContact(ctx context.Context, body CreateContactJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateContactRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteContact Delete a contact
+//
+// The contact's conversations go with it, for good.
+//
+// Needs the scope `manage`.
+//
+// Corresponds with DELETE /api/contacts/{contactId}/ (the `DeleteContact` operationId).
+func (c *Client) DeleteContact(ctx context.Context, contactID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteContactRequest(c.Server, contactID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetContact Get a contact
+//
+// Needs the scope `manage` or `agent`.
+//
+// Corresponds with GET /api/contacts/{contactId}/ (the `GetContact` operationId).
+func (c *Client) GetContact(ctx context.Context, contactID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetContactRequest(c.Server, contactID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateContactWithBody Change a contact
+//
+// Fields that are absent stay as they are.
+//
+// Needs the scope `manage`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /api/contacts/{contactId}/ (the `UpdateContact` operationId).
+func (c *Client) UpdateContactWithBody(ctx context.Context, contactID string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateContactRequestWithBody(c.Server, contactID, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateContact Change a contact
+//
+// Fields that are absent stay as they are.
+//
+// Needs the scope `manage`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /api/contacts/{contactId}/ (the `UpdateContact` operationId).
+func (c *Client) UpdateContact(ctx context.Context, contactID string, body UpdateContactJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateContactRequest(c.Server, contactID, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListConversations List one's own conversations
 //
 // The caller's own, latest activity first. An unknown `bot_id` is 404. `unread` counts the bot's and agents' messages
@@ -3305,6 +4921,29 @@ func (c *Client) UpdateFaq(ctx context.Context, chatbotID ChatbotID, faqID strin
 // Corresponds with GET /api/conversations (the `ListConversations` operationId).
 func (c *Client) ListConversations(ctx context.Context, params *ListConversationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListConversationsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListInboxConversations List conversations by inbox
+//
+// The caller's own, or with the scope `agent` the whole organization's. Latest activity first; a walk along `next`
+// never shows a conversation twice, and what it misses has become active after it began. `ordering=createdAt`
+// (newest first) gives a complete walk. `keyword` is a case-insensitive substring of the title, the contact's name
+// or any message, two Chinese characters included; messages are searched without an index, within a time limit.
+// An unknown inbox and a bad cursor are 404.
+//
+// Needs the scope `chat` or `agent`.
+//
+// Corresponds with GET /api/conversations/ (the `ListInboxConversations` operationId).
+func (c *Client) ListInboxConversations(ctx context.Context, params *ListInboxConversationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListInboxConversationsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3359,12 +4998,57 @@ func (c *Client) CreateConversation(ctx context.Context, body CreateConversation
 	return c.Client.Do(req)
 }
 
+// BatchConversationsWithBody Archive, delete or mark many conversations
+//
+// One result per operation, in their order; an operation that fails does not spoil the others, and says why in
+// `problem`. `mark_read` by the owner clears `unread`, by an agent the staff's `unreadMessagesCount`.
+//
+// Needs the scope `chat` or `agent`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/conversations/batch (the `BatchConversations` operationId).
+func (c *Client) BatchConversationsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewBatchConversationsRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// BatchConversations Archive, delete or mark many conversations
+//
+// One result per operation, in their order; an operation that fails does not spoil the others, and says why in
+// `problem`. `mark_read` by the owner clears `unread`, by an agent the staff's `unreadMessagesCount`.
+//
+// Needs the scope `chat` or `agent`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/conversations/batch (the `BatchConversations` operationId).
+func (c *Client) BatchConversations(ctx context.Context, body BatchConversationsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewBatchConversationsRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // StartConversationWithBody Start a conversation with a bot
 //
 // Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
 // stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
 // `initial_message` is as good as none. `conversation_id` and `session_id` are the same id: a conversation is a
-// persistent session that any number of devices share.
+// persistent session that any number of devices share. Only a start with an initial message counts as one of the
+// `messages`.
 //
 // Needs the scope `chat` or `agent`.
 //
@@ -3388,7 +5072,8 @@ func (c *Client) StartConversationWithBody(ctx context.Context, contentType stri
 // Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
 // stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
 // `initial_message` is as good as none. `conversation_id` and `session_id` are the same id: a conversation is a
-// persistent session that any number of devices share.
+// persistent session that any number of devices share. Only a start with an initial message counts as one of the
+// `messages`.
 //
 // Needs the scope `chat` or `agent`.
 //
@@ -3546,6 +5231,26 @@ func (c *Client) SendMessageWithBody(ctx context.Context, id ConversationID, par
 // Corresponds with POST /api/conversations/{id}/messages (the `SendMessage` operationId).
 func (c *Client) SendMessage(ctx context.Context, id ConversationID, params *SendMessageParams, body SendMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewSendMessageRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListInboxes List inboxes
+//
+// Newest first. A chatbot has one inbox of the type `api`, each web chat one of the type `web`; `channel` is that
+// chatbot or web chat. A page beyond the end is 404; page 1 of nothing is not.
+//
+// Needs the scope `manage` or `agent`.
+//
+// Corresponds with GET /api/inboxes/ (the `ListInboxes` operationId).
+func (c *Client) ListInboxes(ctx context.Context, params *ListInboxesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListInboxesRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3910,6 +5615,40 @@ func (c *Client) GetProblem(ctx context.Context, code string, reqEditors ...Requ
 // Corresponds with GET /readyz (the `GetReadiness` operationId).
 func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetReadinessRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Connect Open a WebSocket
+//
+// A channel of JSON text frames (ClientFrame from the client, ServerFrame from the server; at most 64 KiB each). A
+// socket watches one conversation and gets every message of it in `seq` order, whichever way it was sent; the
+// socket that sent a message gets a `delivered` status in its place.
+//
+// With a key in `Authorization`, or for browsers as the subprotocols `bearer` and the key, the caller converses as
+// itself: `session_id` continues a conversation, otherwise one is made (with `bot_id`, or the default bot), listed once
+// it has a message. `after` replays the messages after that `seq` before what comes live, without gap or duplicate; a
+// `seq` ahead of the conversation is an error frame.
+//
+// With nothing the caller is an anonymous visitor of the first organization's default bot (another bot is 403):
+// nothing is stored, there is no `conversation_id`; the visit can be resumed by its `session_id` and `after`, within its last
+// 100 messages, until 30 minutes have passed without activity. Visitors have a rate limit and a number of
+// connections for each address.
+//
+// Refusals come before the upgrade, as problem documents. Pings come every 25 s; a reader that is too slow is
+// closed with 1008 and may resume.
+//
+// With a key: Needs the scope `chat` or `agent`.
+//
+// Corresponds with GET /ws (the `Connect` operationId).
+func (c *Client) Connect(ctx context.Context, params *ConnectParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewConnectRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -4620,6 +6359,554 @@ func NewUpdateFaqRequestWithBody(server string, chatbotID ChatbotID, faqID strin
 	return req, nil
 }
 
+// NewListRecordsRequest constructs an http.Request for the ListRecords method
+func NewListRecordsRequest(server string, chatbotPk ChatbotPk, params *ListRecordsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "chatbotPk", chatbotPk, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/chatbots/%s/records/", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "startDate", params.StartDate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "endDate", params.EndDate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.Timezone != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timezone", *params.Timezone, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.UserMessage != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "userMessage", *params.UserMessage, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.BotMessage != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "botMessage", *params.BotMessage, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Page != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page", *params.Page, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PageSize != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageSize", *params.PageSize, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewExportRecordsRequest constructs an http.Request for the ExportRecords method
+func NewExportRecordsRequest(server string, chatbotPk ChatbotPk, params *ExportRecordsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "chatbotPk", chatbotPk, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/chatbots/%s/records/export-excel/", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "startDate", params.StartDate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "endDate", params.EndDate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.Timezone != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timezone", *params.Timezone, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.UserMessage != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "userMessage", *params.UserMessage, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.BotMessage != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "botMessage", *params.BotMessage, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Locale != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "locale", *params.Locale, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetStatisticsRequest constructs an http.Request for the GetStatistics method
+func NewGetStatisticsRequest(server string, chatbotPk ChatbotPk, params *GetStatisticsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "chatbotPk", chatbotPk, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/chatbots/%s/statistics/", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "startDate", params.StartDate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "endDate", params.EndDate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.Timezone != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timezone", *params.Timezone, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListContactsRequest constructs an http.Request for the ListContacts method
+func NewListContactsRequest(server string, params *ListContactsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/contacts/")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Page != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page", *params.Page, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PageSize != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageSize", *params.PageSize, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Query != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "query", *params.Query, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateContactRequest calls the generic CreateContact builder with application/json body
+func NewCreateContactRequest(server string, body CreateContactJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateContactRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewCreateContactRequestWithBody constructs an http.Request for the CreateContact method, with any body, and a specified content type
+func NewCreateContactRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/contacts/")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewDeleteContactRequest constructs an http.Request for the DeleteContact method
+func NewDeleteContactRequest(server string, contactID string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "contactId", contactID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/contacts/%s/", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetContactRequest constructs an http.Request for the GetContact method
+func NewGetContactRequest(server string, contactID string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "contactId", contactID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/contacts/%s/", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUpdateContactRequest calls the generic UpdateContact builder with application/json body
+func NewUpdateContactRequest(server string, contactID string, body UpdateContactJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateContactRequestWithBody(server, contactID, "application/json", bodyReader)
+}
+
+// NewUpdateContactRequestWithBody constructs an http.Request for the UpdateContact method, with any body, and a specified content type
+func NewUpdateContactRequestWithBody(server string, contactID string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "contactId", contactID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/contacts/%s/", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewListConversationsRequest constructs an http.Request for the ListConversations method
 func NewListConversationsRequest(server string, params *ListConversationsParams) (*http.Request, error) {
 	var err error
@@ -4710,6 +6997,108 @@ func NewListConversationsRequest(server string, params *ListConversationsParams)
 	return req, nil
 }
 
+// NewListInboxConversationsRequest constructs an http.Request for the ListInboxConversations method
+func NewListInboxConversationsRequest(server string, params *ListInboxConversationsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/conversations/")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Inbox != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "inbox", *params.Inbox, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Keyword != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "keyword", *params.Keyword, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PageSize != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageSize", *params.PageSize, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Ordering != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "ordering", *params.Ordering, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewCreateConversationRequest calls the generic CreateConversation builder with application/json body
 func NewCreateConversationRequest(server string, body CreateConversationJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -4731,6 +7120,46 @@ func NewCreateConversationRequestWithBody(server string, contentType string, bod
 	}
 
 	operationPath := fmt.Sprintf("/api/conversations/")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewBatchConversationsRequest calls the generic BatchConversations builder with application/json body
+func NewBatchConversationsRequest(server string, body BatchConversationsJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewBatchConversationsRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewBatchConversationsRequestWithBody constructs an http.Request for the BatchConversations method, with any body, and a specified content type
+func NewBatchConversationsRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/conversations/batch")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -5071,6 +7500,72 @@ func NewSendMessageRequestWithBody(server string, id ConversationID, params *Sen
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
 
+	}
+
+	return req, nil
+}
+
+// NewListInboxesRequest constructs an http.Request for the ListInboxes method
+func NewListInboxesRequest(server string, params *ListInboxesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/inboxes/")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Page != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page", *params.Page, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PageSize != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageSize", *params.PageSize, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -5721,6 +8216,96 @@ func NewGetReadinessRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewConnectRequest constructs an http.Request for the Connect method
+func NewConnectRequest(server string, params *ConnectParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/ws")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.SessionID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "session_id", *params.SessionID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.BotID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "bot_id", *params.BotID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Stream != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "stream", *params.Stream, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 func (c *Client) applyEditors(ctx context.Context, req *http.Request, additionalEditors []RequestEditorFn) error {
 	for _, r := range c.RequestEditors {
 		if err := r(ctx, req); err != nil {
@@ -6023,6 +8608,125 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PATCH /api/chatbots/{chatbotId}/faqs/{faqId}/ (the `UpdateFaq` operationId).
 	UpdateFaqWithResponse(ctx context.Context, chatbotID ChatbotID, faqID string, body UpdateFaqJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateFaqResponse, error)
 
+	// ListRecordsWithResponse List a chatbot's records
+	//
+	// A record is one question and its finished answer (completed, failed or cancelled), written once when the answer is
+	// finished; only scores and feedback change later. Newest first. `startDate` and `endDate` are required: inclusive
+	// calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is 400. A page beyond the end is 404;
+	// page 1 of nothing is not.
+	//
+	// Needs the scope `records:read`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/chatbots/{chatbotPk}/records/ (the `ListRecords` operationId).
+	ListRecordsWithResponse(ctx context.Context, chatbotPk ChatbotPk, params *ListRecordsParams, reqEditors ...RequestEditorFn) (*ListRecordsResponse, error)
+
+	// ExportRecordsWithResponse Export a chatbot's records as an Excel file
+	//
+	// Exactly the rows that listRecords counts with the same filters, newest first, as an .xlsx file that is written
+	// while it is read. Cells are text, numbers and dates in `timezone`; nothing a user typed can become a formula.
+	// Characters that XML forbids are shown as `_xHHHH_`. Text beyond a cell's 32,767 UTF-16 units is cut with a visible
+	// mark and continues on a sheet named Overflow; a new sheet begins before row 1,048,577. A failure in the middle
+	// breaks the connection off, so that a short file never opens.
+	//
+	// Needs the scope `records:read`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/chatbots/{chatbotPk}/records/export-excel/ (the `ExportRecords` operationId).
+	ExportRecordsWithResponse(ctx context.Context, chatbotPk ChatbotPk, params *ExportRecordsParams, reqEditors ...RequestEditorFn) (*ExportRecordsResponse, error)
+
+	// GetStatisticsWithResponse Get a chatbot's statistics
+	//
+	// Totals, and a series with one entry for each day from `startDate` to `endDate` in `timezone`, at most 366 days. A
+	// conversation counts on the day on which it began, a message on the day on which it was sent, a record on the day on
+	// which it was finished. Times are in seconds, null where nothing was measured.
+	//
+	// Needs the scope `records:read`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/chatbots/{chatbotPk}/statistics/ (the `GetStatistics` operationId).
+	GetStatisticsWithResponse(ctx context.Context, chatbotPk ChatbotPk, params *GetStatisticsParams, reqEditors ...RequestEditorFn) (*GetStatisticsResponse, error)
+
+	// ListContactsWithResponse List contacts
+	//
+	// Newest first. A page beyond the end is 404; page 1 of nothing is not.
+	//
+	// Needs the scope `manage` or `agent`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/contacts/ (the `ListContacts` operationId).
+	ListContactsWithResponse(ctx context.Context, params *ListContactsParams, reqEditors ...RequestEditorFn) (*ListContactsResponse, error)
+
+	// CreateContactWithBodyWithResponse Create a contact
+	//
+	// Without `inboxes` the contact is in the default bot's API inbox. `sourceId` is unique in an inbox: one that is taken
+	// is 409. An unknown inbox is 404.
+	//
+	// Needs the scope `manage`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/contacts/ (the `CreateContact` operationId).
+	CreateContactWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateContactResponse, error)
+
+	// CreateContactWithResponse Create a contact
+	//
+	// Without `inboxes` the contact is in the default bot's API inbox. `sourceId` is unique in an inbox: one that is taken
+	// is 409. An unknown inbox is 404.
+	//
+	// Needs the scope `manage`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/contacts/ (the `CreateContact` operationId).
+	CreateContactWithResponse(ctx context.Context, body CreateContactJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateContactResponse, error)
+
+	// DeleteContactWithResponse Delete a contact
+	//
+	// The contact's conversations go with it, for good.
+	//
+	// Needs the scope `manage`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /api/contacts/{contactId}/ (the `DeleteContact` operationId).
+	DeleteContactWithResponse(ctx context.Context, contactID string, reqEditors ...RequestEditorFn) (*DeleteContactResponse, error)
+
+	// GetContactWithResponse Get a contact
+	//
+	// Needs the scope `manage` or `agent`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/contacts/{contactId}/ (the `GetContact` operationId).
+	GetContactWithResponse(ctx context.Context, contactID string, reqEditors ...RequestEditorFn) (*GetContactResponse, error)
+
+	// UpdateContactWithBodyWithResponse Change a contact
+	//
+	// Fields that are absent stay as they are.
+	//
+	// Needs the scope `manage`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /api/contacts/{contactId}/ (the `UpdateContact` operationId).
+	UpdateContactWithBodyWithResponse(ctx context.Context, contactID string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateContactResponse, error)
+
+	// UpdateContactWithResponse Change a contact
+	//
+	// Fields that are absent stay as they are.
+	//
+	// Needs the scope `manage`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /api/contacts/{contactId}/ (the `UpdateContact` operationId).
+	UpdateContactWithResponse(ctx context.Context, contactID string, body UpdateContactJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateContactResponse, error)
+
 	// ListConversationsWithResponse List one's own conversations
 	//
 	// The caller's own, latest activity first. An unknown `bot_id` is 404. `unread` counts the bot's and agents' messages
@@ -6034,6 +8738,21 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /api/conversations (the `ListConversations` operationId).
 	ListConversationsWithResponse(ctx context.Context, params *ListConversationsParams, reqEditors ...RequestEditorFn) (*ListConversationsResponse, error)
+
+	// ListInboxConversationsWithResponse List conversations by inbox
+	//
+	// The caller's own, or with the scope `agent` the whole organization's. Latest activity first; a walk along `next`
+	// never shows a conversation twice, and what it misses has become active after it began. `ordering=createdAt`
+	// (newest first) gives a complete walk. `keyword` is a case-insensitive substring of the title, the contact's name
+	// or any message, two Chinese characters included; messages are searched without an index, within a time limit.
+	// An unknown inbox and a bad cursor are 404.
+	//
+	// Needs the scope `chat` or `agent`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/conversations/ (the `ListInboxConversations` operationId).
+	ListInboxConversationsWithResponse(ctx context.Context, params *ListInboxConversationsParams, reqEditors ...RequestEditorFn) (*ListInboxConversationsResponse, error)
 
 	// CreateConversationWithBodyWithResponse Create a conversation through a web chat
 	//
@@ -6059,12 +8778,37 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /api/conversations/ (the `CreateConversation` operationId).
 	CreateConversationWithResponse(ctx context.Context, body CreateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateConversationResponse, error)
 
+	// BatchConversationsWithBodyWithResponse Archive, delete or mark many conversations
+	//
+	// One result per operation, in their order; an operation that fails does not spoil the others, and says why in
+	// `problem`. `mark_read` by the owner clears `unread`, by an agent the staff's `unreadMessagesCount`.
+	//
+	// Needs the scope `chat` or `agent`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/conversations/batch (the `BatchConversations` operationId).
+	BatchConversationsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*BatchConversationsResponse, error)
+
+	// BatchConversationsWithResponse Archive, delete or mark many conversations
+	//
+	// One result per operation, in their order; an operation that fails does not spoil the others, and says why in
+	// `problem`. `mark_read` by the owner clears `unread`, by an agent the staff's `unreadMessagesCount`.
+	//
+	// Needs the scope `chat` or `agent`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/conversations/batch (the `BatchConversations` operationId).
+	BatchConversationsWithResponse(ctx context.Context, body BatchConversationsJSONRequestBody, reqEditors ...RequestEditorFn) (*BatchConversationsResponse, error)
+
 	// StartConversationWithBodyWithResponse Start a conversation with a bot
 	//
 	// Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
 	// stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
 	// `initial_message` is as good as none. `conversation_id` and `session_id` are the same id: a conversation is a
-	// persistent session that any number of devices share.
+	// persistent session that any number of devices share. Only a start with an initial message counts as one of the
+	// `messages`.
 	//
 	// Needs the scope `chat` or `agent`.
 	//
@@ -6078,7 +8822,8 @@ type ClientWithResponsesInterface interface {
 	// Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
 	// stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
 	// `initial_message` is as good as none. `conversation_id` and `session_id` are the same id: a conversation is a
-	// persistent session that any number of devices share.
+	// persistent session that any number of devices share. Only a start with an initial message counts as one of the
+	// `messages`.
 	//
 	// Needs the scope `chat` or `agent`.
 	//
@@ -6171,6 +8916,18 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /api/conversations/{id}/messages (the `SendMessage` operationId).
 	SendMessageWithResponse(ctx context.Context, id ConversationID, params *SendMessageParams, body SendMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*SendMessageResponse, error)
+
+	// ListInboxesWithResponse List inboxes
+	//
+	// Newest first. A chatbot has one inbox of the type `api`, each web chat one of the type `web`; `channel` is that
+	// chatbot or web chat. A page beyond the end is 404; page 1 of nothing is not.
+	//
+	// Needs the scope `manage` or `agent`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/inboxes/ (the `ListInboxes` operationId).
+	ListInboxesWithResponse(ctx context.Context, params *ListInboxesParams, reqEditors ...RequestEditorFn) (*ListInboxesResponse, error)
 
 	// GetMeWithResponse Tell who is asking
 	//
@@ -6371,6 +9128,32 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /readyz (the `GetReadiness` operationId).
 	GetReadinessWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetReadinessResponse, error)
+
+	// ConnectWithResponse Open a WebSocket
+	//
+	// A channel of JSON text frames (ClientFrame from the client, ServerFrame from the server; at most 64 KiB each). A
+	// socket watches one conversation and gets every message of it in `seq` order, whichever way it was sent; the
+	// socket that sent a message gets a `delivered` status in its place.
+	//
+	// With a key in `Authorization`, or for browsers as the subprotocols `bearer` and the key, the caller converses as
+	// itself: `session_id` continues a conversation, otherwise one is made (with `bot_id`, or the default bot), listed once
+	// it has a message. `after` replays the messages after that `seq` before what comes live, without gap or duplicate; a
+	// `seq` ahead of the conversation is an error frame.
+	//
+	// With nothing the caller is an anonymous visitor of the first organization's default bot (another bot is 403):
+	// nothing is stored, there is no `conversation_id`; the visit can be resumed by its `session_id` and `after`, within its last
+	// 100 messages, until 30 minutes have passed without activity. Visitors have a rate limit and a number of
+	// connections for each address.
+	//
+	// Refusals come before the upgrade, as problem documents. Pings come every 25 s; a reader that is too slow is
+	// closed with 1008 and may resume.
+	//
+	// With a key: Needs the scope `chat` or `agent`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /ws (the `Connect` operationId).
+	ConnectWithResponse(ctx context.Context, params *ConnectParams, reqEditors ...RequestEditorFn) (*ConnectResponse, error)
 }
 
 // ListAPIKeysResponse401Headers the declared response headers of an HTTP 401 response for ListAPIKeys
@@ -7068,6 +9851,13 @@ type CreateCompletionResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// CreateCompletionResponse429Headers the declared response headers of an HTTP 429 response for CreateCompletion
+type CreateCompletionResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
+}
+
 type CreateCompletionResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -7085,12 +9875,16 @@ type CreateCompletionResponse struct {
 	ApplicationProblemJSON413 *TooLarge
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *RateLimited
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *CreateCompletionResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *CreateCompletionResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *CreateCompletionResponse429Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -7126,6 +9920,11 @@ func (r CreateCompletionResponse) GetApplicationProblemJSON413() *TooLarge {
 // GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
 func (r CreateCompletionResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r CreateCompletionResponse) GetApplicationProblemJSON429() *RateLimited {
+	return r.ApplicationProblemJSON429
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -7681,9 +10480,701 @@ func (r UpdateFaqResponse) ContentType() string {
 	return ""
 }
 
+// ListRecordsResponse401Headers the declared response headers of an HTTP 401 response for ListRecords
+type ListRecordsResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type ListRecordsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RecordList
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListRecordsResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListRecordsResponse) GetJSON200() *RecordList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListRecordsResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListRecordsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ListRecordsResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ListRecordsResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListRecordsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListRecordsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListRecordsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListRecordsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListRecordsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ExportRecordsResponse200Headers the declared response headers of an HTTP 200 response for ExportRecords
+type ExportRecordsResponse200Headers struct {
+	ContentDisposition *string
+}
+
+// ExportRecordsResponse401Headers the declared response headers of an HTTP 401 response for ExportRecords
+type ExportRecordsResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type ExportRecordsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ExportRecordsResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ExportRecordsResponse401Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ExportRecordsResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ExportRecordsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ExportRecordsResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ExportRecordsResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ExportRecordsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ExportRecordsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ExportRecordsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ExportRecordsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ExportRecordsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetStatisticsResponse401Headers the declared response headers of an HTTP 401 response for GetStatistics
+type GetStatisticsResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type GetStatisticsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Statistics
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetStatisticsResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetStatisticsResponse) GetJSON200() *Statistics {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetStatisticsResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetStatisticsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r GetStatisticsResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetStatisticsResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetStatisticsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetStatisticsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetStatisticsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetStatisticsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetStatisticsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListContactsResponse401Headers the declared response headers of an HTTP 401 response for ListContacts
+type ListContactsResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type ListContactsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ContactList
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListContactsResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListContactsResponse) GetJSON200() *ContactList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListContactsResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListContactsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ListContactsResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ListContactsResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListContactsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListContactsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListContactsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListContactsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListContactsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CreateContactResponse401Headers the declared response headers of an HTTP 401 response for CreateContact
+type CreateContactResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type CreateContactResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Contact
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *CreateContactResponse401Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateContactResponse) GetJSON201() *Contact {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r CreateContactResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r CreateContactResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r CreateContactResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r CreateContactResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r CreateContactResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r CreateContactResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r CreateContactResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreateContactResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateContactResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateContactResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateContactResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateContactResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// DeleteContactResponse401Headers the declared response headers of an HTTP 401 response for DeleteContact
+type DeleteContactResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type DeleteContactResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *DeleteContactResponse401Headers
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r DeleteContactResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r DeleteContactResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r DeleteContactResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeleteContactResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeleteContactResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteContactResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteContactResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeleteContactResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetContactResponse401Headers the declared response headers of an HTTP 401 response for GetContact
+type GetContactResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type GetContactResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Contact
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetContactResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetContactResponse) GetJSON200() *Contact {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetContactResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r GetContactResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetContactResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetContactResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetContactResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetContactResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetContactResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetContactResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UpdateContactResponse401Headers the declared response headers of an HTTP 401 response for UpdateContact
+type UpdateContactResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type UpdateContactResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Contact
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *UpdateContactResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UpdateContactResponse) GetJSON200() *Contact {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r UpdateContactResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r UpdateContactResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r UpdateContactResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r UpdateContactResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r UpdateContactResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r UpdateContactResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r UpdateContactResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UpdateContactResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UpdateContactResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UpdateContactResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UpdateContactResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UpdateContactResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListConversationsResponse401Headers the declared response headers of an HTTP 401 response for ListConversations
 type ListConversationsResponse401Headers struct {
 	WWWAuthenticate *string
+}
+
+// ListConversationsResponse429Headers the declared response headers of an HTTP 429 response for ListConversations
+type ListConversationsResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
 }
 
 type ListConversationsResponse struct {
@@ -7699,10 +11190,14 @@ type ListConversationsResponse struct {
 	ApplicationProblemJSON403 *Forbidden
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *RateLimited
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *ListConversationsResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListConversationsResponse429Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -7728,6 +11223,11 @@ func (r ListConversationsResponse) GetApplicationProblemJSON403() *Forbidden {
 // GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
 func (r ListConversationsResponse) GetApplicationProblemJSON404() *NotFound {
 	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ListConversationsResponse) GetApplicationProblemJSON429() *RateLimited {
+	return r.ApplicationProblemJSON429
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -7758,6 +11258,105 @@ func (r ListConversationsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListConversationsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListInboxConversationsResponse401Headers the declared response headers of an HTTP 401 response for ListInboxConversations
+type ListInboxConversationsResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// ListInboxConversationsResponse429Headers the declared response headers of an HTTP 429 response for ListInboxConversations
+type ListInboxConversationsResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
+}
+
+type ListInboxConversationsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ConversationPage
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *RateLimited
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListInboxConversationsResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListInboxConversationsResponse429Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListInboxConversationsResponse) GetJSON200() *ConversationPage {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListInboxConversationsResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListInboxConversationsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ListInboxConversationsResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ListInboxConversationsResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ListInboxConversationsResponse) GetApplicationProblemJSON429() *RateLimited {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListInboxConversationsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListInboxConversationsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListInboxConversationsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListInboxConversationsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListInboxConversationsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -7861,9 +11460,106 @@ func (r CreateConversationResponse) ContentType() string {
 	return ""
 }
 
+// BatchConversationsResponse401Headers the declared response headers of an HTTP 401 response for BatchConversations
+type BatchConversationsResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type BatchConversationsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ConversationBatchResults
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *BatchConversationsResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r BatchConversationsResponse) GetJSON200() *ConversationBatchResults {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r BatchConversationsResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r BatchConversationsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r BatchConversationsResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r BatchConversationsResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r BatchConversationsResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r BatchConversationsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r BatchConversationsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r BatchConversationsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r BatchConversationsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r BatchConversationsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // StartConversationResponse401Headers the declared response headers of an HTTP 401 response for StartConversation
 type StartConversationResponse401Headers struct {
 	WWWAuthenticate *string
+}
+
+// StartConversationResponse429Headers the declared response headers of an HTTP 429 response for StartConversation
+type StartConversationResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
 }
 
 type StartConversationResponse struct {
@@ -7883,10 +11579,14 @@ type StartConversationResponse struct {
 	ApplicationProblemJSON413 *TooLarge
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *RateLimited
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *StartConversationResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *StartConversationResponse429Headers
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -7922,6 +11622,11 @@ func (r StartConversationResponse) GetApplicationProblemJSON413() *TooLarge {
 // GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
 func (r StartConversationResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r StartConversationResponse) GetApplicationProblemJSON429() *RateLimited {
+	return r.ApplicationProblemJSON429
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -8205,6 +11910,13 @@ type GetHistoryResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// GetHistoryResponse429Headers the declared response headers of an HTTP 429 response for GetHistory
+type GetHistoryResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
+}
+
 type GetHistoryResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -8218,10 +11930,14 @@ type GetHistoryResponse struct {
 	ApplicationProblemJSON403 *Forbidden
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *RateLimited
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *GetHistoryResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetHistoryResponse429Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -8247,6 +11963,11 @@ func (r GetHistoryResponse) GetApplicationProblemJSON403() *Forbidden {
 // GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
 func (r GetHistoryResponse) GetApplicationProblemJSON404() *NotFound {
 	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r GetHistoryResponse) GetApplicationProblemJSON429() *RateLimited {
+	return r.ApplicationProblemJSON429
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -8293,6 +12014,13 @@ type SendMessageResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// SendMessageResponse429Headers the declared response headers of an HTTP 429 response for SendMessage
+type SendMessageResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
+}
+
 type SendMessageResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -8312,12 +12040,16 @@ type SendMessageResponse struct {
 	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
 	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *RateLimited
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers201 the parsed response headers for an HTTP 201 response
 	Headers201 *SendMessageResponse201Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *SendMessageResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *SendMessageResponse429Headers
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -8360,6 +12092,11 @@ func (r SendMessageResponse) GetApplicationProblemJSON422() *Unprocessable {
 	return r.ApplicationProblemJSON422
 }
 
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r SendMessageResponse) GetApplicationProblemJSON429() *RateLimited {
+	return r.ApplicationProblemJSON429
+}
+
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
 func (r SendMessageResponse) GetApplicationProblemJSONDefault() *Problem {
 	return r.ApplicationProblemJSONDefault
@@ -8388,6 +12125,89 @@ func (r SendMessageResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r SendMessageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListInboxesResponse401Headers the declared response headers of an HTTP 401 response for ListInboxes
+type ListInboxesResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type ListInboxesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *InboxList
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListInboxesResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListInboxesResponse) GetJSON200() *InboxList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListInboxesResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListInboxesResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ListInboxesResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ListInboxesResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListInboxesResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListInboxesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListInboxesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListInboxesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListInboxesResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -8461,6 +12281,13 @@ type ListMessagesResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// ListMessagesResponse429Headers the declared response headers of an HTTP 429 response for ListMessages
+type ListMessagesResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
+}
+
 type ListMessagesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -8474,10 +12301,14 @@ type ListMessagesResponse struct {
 	ApplicationProblemJSON403 *Forbidden
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *RateLimited
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *ListMessagesResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListMessagesResponse429Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -8503,6 +12334,11 @@ func (r ListMessagesResponse) GetApplicationProblemJSON403() *Forbidden {
 // GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
 func (r ListMessagesResponse) GetApplicationProblemJSON404() *NotFound {
 	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ListMessagesResponse) GetApplicationProblemJSON429() *RateLimited {
+	return r.ApplicationProblemJSON429
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -8549,6 +12385,13 @@ type CreateMessageResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// CreateMessageResponse429Headers the declared response headers of an HTTP 429 response for CreateMessage
+type CreateMessageResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
+}
+
 type CreateMessageResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -8568,12 +12411,16 @@ type CreateMessageResponse struct {
 	ApplicationProblemJSON415 *UnsupportedMediaType
 	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
 	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *RateLimited
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers201 the parsed response headers for an HTTP 201 response
 	Headers201 *CreateMessageResponse201Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *CreateMessageResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *CreateMessageResponse429Headers
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -8614,6 +12461,11 @@ func (r CreateMessageResponse) GetApplicationProblemJSON415() *UnsupportedMediaT
 // GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
 func (r CreateMessageResponse) GetApplicationProblemJSON422() *Unprocessable {
 	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r CreateMessageResponse) GetApplicationProblemJSON429() *RateLimited {
+	return r.ApplicationProblemJSON429
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -9519,6 +13371,98 @@ func (r GetReadinessResponse) ContentType() string {
 	return ""
 }
 
+// ConnectResponse401Headers the declared response headers of an HTTP 401 response for Connect
+type ConnectResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// ConnectResponse429Headers the declared response headers of an HTTP 429 response for Connect
+type ConnectResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
+}
+
+type ConnectResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *RateLimited
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ConnectResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ConnectResponse429Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ConnectResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ConnectResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ConnectResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ConnectResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ConnectResponse) GetApplicationProblemJSON429() *RateLimited {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ConnectResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ConnectResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ConnectResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ConnectResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ConnectResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListAPIKeysWithResponse List API keys
 //
 // Newest first, without their secrets. A page beyond the end is 404; page 1 of nothing is not.
@@ -9903,6 +13847,185 @@ func (c *ClientWithResponses) UpdateFaqWithResponse(ctx context.Context, chatbot
 	return ParseUpdateFaqResponse(rsp)
 }
 
+// ListRecordsWithResponse List a chatbot's records
+//
+// A record is one question and its finished answer (completed, failed or cancelled), written once when the answer is
+// finished; only scores and feedback change later. Newest first. `startDate` and `endDate` are required: inclusive
+// calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is 400. A page beyond the end is 404;
+// page 1 of nothing is not.
+//
+// Needs the scope `records:read`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/chatbots/{chatbotPk}/records/ (the `ListRecords` operationId).
+func (c *ClientWithResponses) ListRecordsWithResponse(ctx context.Context, chatbotPk ChatbotPk, params *ListRecordsParams, reqEditors ...RequestEditorFn) (*ListRecordsResponse, error) {
+	rsp, err := c.ListRecords(ctx, chatbotPk, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListRecordsResponse(rsp)
+}
+
+// ExportRecordsWithResponse Export a chatbot's records as an Excel file
+//
+// Exactly the rows that listRecords counts with the same filters, newest first, as an .xlsx file that is written
+// while it is read. Cells are text, numbers and dates in `timezone`; nothing a user typed can become a formula.
+// Characters that XML forbids are shown as `_xHHHH_`. Text beyond a cell's 32,767 UTF-16 units is cut with a visible
+// mark and continues on a sheet named Overflow; a new sheet begins before row 1,048,577. A failure in the middle
+// breaks the connection off, so that a short file never opens.
+//
+// Needs the scope `records:read`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/chatbots/{chatbotPk}/records/export-excel/ (the `ExportRecords` operationId).
+func (c *ClientWithResponses) ExportRecordsWithResponse(ctx context.Context, chatbotPk ChatbotPk, params *ExportRecordsParams, reqEditors ...RequestEditorFn) (*ExportRecordsResponse, error) {
+	rsp, err := c.ExportRecords(ctx, chatbotPk, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseExportRecordsResponse(rsp)
+}
+
+// GetStatisticsWithResponse Get a chatbot's statistics
+//
+// Totals, and a series with one entry for each day from `startDate` to `endDate` in `timezone`, at most 366 days. A
+// conversation counts on the day on which it began, a message on the day on which it was sent, a record on the day on
+// which it was finished. Times are in seconds, null where nothing was measured.
+//
+// Needs the scope `records:read`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/chatbots/{chatbotPk}/statistics/ (the `GetStatistics` operationId).
+func (c *ClientWithResponses) GetStatisticsWithResponse(ctx context.Context, chatbotPk ChatbotPk, params *GetStatisticsParams, reqEditors ...RequestEditorFn) (*GetStatisticsResponse, error) {
+	rsp, err := c.GetStatistics(ctx, chatbotPk, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetStatisticsResponse(rsp)
+}
+
+// ListContactsWithResponse List contacts
+//
+// Newest first. A page beyond the end is 404; page 1 of nothing is not.
+//
+// Needs the scope `manage` or `agent`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/contacts/ (the `ListContacts` operationId).
+func (c *ClientWithResponses) ListContactsWithResponse(ctx context.Context, params *ListContactsParams, reqEditors ...RequestEditorFn) (*ListContactsResponse, error) {
+	rsp, err := c.ListContacts(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListContactsResponse(rsp)
+}
+
+// CreateContactWithBodyWithResponse Create a contact
+//
+// Without `inboxes` the contact is in the default bot's API inbox. `sourceId` is unique in an inbox: one that is taken
+// is 409. An unknown inbox is 404.
+//
+// Needs the scope `manage`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/contacts/ (the `CreateContact` operationId).
+func (c *ClientWithResponses) CreateContactWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateContactResponse, error) {
+	rsp, err := c.CreateContactWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateContactResponse(rsp)
+}
+
+// CreateContactWithResponse Create a contact
+//
+// Without `inboxes` the contact is in the default bot's API inbox. `sourceId` is unique in an inbox: one that is taken
+// is 409. An unknown inbox is 404.
+//
+// Needs the scope `manage`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/contacts/ (the `CreateContact` operationId).
+func (c *ClientWithResponses) CreateContactWithResponse(ctx context.Context, body CreateContactJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateContactResponse, error) {
+	rsp, err := c.CreateContact(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateContactResponse(rsp)
+}
+
+// DeleteContactWithResponse Delete a contact
+//
+// The contact's conversations go with it, for good.
+//
+// Needs the scope `manage`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /api/contacts/{contactId}/ (the `DeleteContact` operationId).
+func (c *ClientWithResponses) DeleteContactWithResponse(ctx context.Context, contactID string, reqEditors ...RequestEditorFn) (*DeleteContactResponse, error) {
+	rsp, err := c.DeleteContact(ctx, contactID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteContactResponse(rsp)
+}
+
+// GetContactWithResponse Get a contact
+//
+// Needs the scope `manage` or `agent`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/contacts/{contactId}/ (the `GetContact` operationId).
+func (c *ClientWithResponses) GetContactWithResponse(ctx context.Context, contactID string, reqEditors ...RequestEditorFn) (*GetContactResponse, error) {
+	rsp, err := c.GetContact(ctx, contactID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetContactResponse(rsp)
+}
+
+// UpdateContactWithBodyWithResponse Change a contact
+//
+// Fields that are absent stay as they are.
+//
+// Needs the scope `manage`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /api/contacts/{contactId}/ (the `UpdateContact` operationId).
+func (c *ClientWithResponses) UpdateContactWithBodyWithResponse(ctx context.Context, contactID string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateContactResponse, error) {
+	rsp, err := c.UpdateContactWithBody(ctx, contactID, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateContactResponse(rsp)
+}
+
+// UpdateContactWithResponse Change a contact
+//
+// Fields that are absent stay as they are.
+//
+// Needs the scope `manage`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /api/contacts/{contactId}/ (the `UpdateContact` operationId).
+func (c *ClientWithResponses) UpdateContactWithResponse(ctx context.Context, contactID string, body UpdateContactJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateContactResponse, error) {
+	rsp, err := c.UpdateContact(ctx, contactID, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateContactResponse(rsp)
+}
+
 // ListConversationsWithResponse List one's own conversations
 //
 // The caller's own, latest activity first. An unknown `bot_id` is 404. `unread` counts the bot's and agents' messages
@@ -9919,6 +14042,27 @@ func (c *ClientWithResponses) ListConversationsWithResponse(ctx context.Context,
 		return nil, err
 	}
 	return ParseListConversationsResponse(rsp)
+}
+
+// ListInboxConversationsWithResponse List conversations by inbox
+//
+// The caller's own, or with the scope `agent` the whole organization's. Latest activity first; a walk along `next`
+// never shows a conversation twice, and what it misses has become active after it began. `ordering=createdAt`
+// (newest first) gives a complete walk. `keyword` is a case-insensitive substring of the title, the contact's name
+// or any message, two Chinese characters included; messages are searched without an index, within a time limit.
+// An unknown inbox and a bad cursor are 404.
+//
+// Needs the scope `chat` or `agent`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/conversations/ (the `ListInboxConversations` operationId).
+func (c *ClientWithResponses) ListInboxConversationsWithResponse(ctx context.Context, params *ListInboxConversationsParams, reqEditors ...RequestEditorFn) (*ListInboxConversationsResponse, error) {
+	rsp, err := c.ListInboxConversations(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListInboxConversationsResponse(rsp)
 }
 
 // CreateConversationWithBodyWithResponse Create a conversation through a web chat
@@ -9957,12 +14101,49 @@ func (c *ClientWithResponses) CreateConversationWithResponse(ctx context.Context
 	return ParseCreateConversationResponse(rsp)
 }
 
+// BatchConversationsWithBodyWithResponse Archive, delete or mark many conversations
+//
+// One result per operation, in their order; an operation that fails does not spoil the others, and says why in
+// `problem`. `mark_read` by the owner clears `unread`, by an agent the staff's `unreadMessagesCount`.
+//
+// Needs the scope `chat` or `agent`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/conversations/batch (the `BatchConversations` operationId).
+func (c *ClientWithResponses) BatchConversationsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*BatchConversationsResponse, error) {
+	rsp, err := c.BatchConversationsWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseBatchConversationsResponse(rsp)
+}
+
+// BatchConversationsWithResponse Archive, delete or mark many conversations
+//
+// One result per operation, in their order; an operation that fails does not spoil the others, and says why in
+// `problem`. `mark_read` by the owner clears `unread`, by an agent the staff's `unreadMessagesCount`.
+//
+// Needs the scope `chat` or `agent`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/conversations/batch (the `BatchConversations` operationId).
+func (c *ClientWithResponses) BatchConversationsWithResponse(ctx context.Context, body BatchConversationsJSONRequestBody, reqEditors ...RequestEditorFn) (*BatchConversationsResponse, error) {
+	rsp, err := c.BatchConversations(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseBatchConversationsResponse(rsp)
+}
+
 // StartConversationWithBodyWithResponse Start a conversation with a bot
 //
 // Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
 // stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
 // `initial_message` is as good as none. `conversation_id` and `session_id` are the same id: a conversation is a
-// persistent session that any number of devices share.
+// persistent session that any number of devices share. Only a start with an initial message counts as one of the
+// `messages`.
 //
 // Needs the scope `chat` or `agent`.
 //
@@ -9982,7 +14163,8 @@ func (c *ClientWithResponses) StartConversationWithBodyWithResponse(ctx context.
 // Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
 // stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
 // `initial_message` is as good as none. `conversation_id` and `session_id` are the same id: a conversation is a
-// persistent session that any number of devices share.
+// persistent session that any number of devices share. Only a start with an initial message counts as one of the
+// `messages`.
 //
 // Needs the scope `chat` or `agent`.
 //
@@ -10122,6 +14304,24 @@ func (c *ClientWithResponses) SendMessageWithResponse(ctx context.Context, id Co
 		return nil, err
 	}
 	return ParseSendMessageResponse(rsp)
+}
+
+// ListInboxesWithResponse List inboxes
+//
+// Newest first. A chatbot has one inbox of the type `api`, each web chat one of the type `web`; `channel` is that
+// chatbot or web chat. A page beyond the end is 404; page 1 of nothing is not.
+//
+// Needs the scope `manage` or `agent`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/inboxes/ (the `ListInboxes` operationId).
+func (c *ClientWithResponses) ListInboxesWithResponse(ctx context.Context, params *ListInboxesParams, reqEditors ...RequestEditorFn) (*ListInboxesResponse, error) {
+	rsp, err := c.ListInboxes(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListInboxesResponse(rsp)
 }
 
 // GetMeWithResponse Tell who is asking
@@ -10436,6 +14636,38 @@ func (c *ClientWithResponses) GetReadinessWithResponse(ctx context.Context, reqE
 		return nil, err
 	}
 	return ParseGetReadinessResponse(rsp)
+}
+
+// ConnectWithResponse Open a WebSocket
+//
+// A channel of JSON text frames (ClientFrame from the client, ServerFrame from the server; at most 64 KiB each). A
+// socket watches one conversation and gets every message of it in `seq` order, whichever way it was sent; the
+// socket that sent a message gets a `delivered` status in its place.
+//
+// With a key in `Authorization`, or for browsers as the subprotocols `bearer` and the key, the caller converses as
+// itself: `session_id` continues a conversation, otherwise one is made (with `bot_id`, or the default bot), listed once
+// it has a message. `after` replays the messages after that `seq` before what comes live, without gap or duplicate; a
+// `seq` ahead of the conversation is an error frame.
+//
+// With nothing the caller is an anonymous visitor of the first organization's default bot (another bot is 403):
+// nothing is stored, there is no `conversation_id`; the visit can be resumed by its `session_id` and `after`, within its last
+// 100 messages, until 30 minutes have passed without activity. Visitors have a rate limit and a number of
+// connections for each address.
+//
+// Refusals come before the upgrade, as problem documents. Pings come every 25 s; a reader that is too slow is
+// closed with 1008 and may resume.
+//
+// With a key: Needs the scope `chat` or `agent`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /ws (the `Connect` operationId).
+func (c *ClientWithResponses) ConnectWithResponse(ctx context.Context, params *ConnectParams, reqEditors ...RequestEditorFn) (*ConnectResponse, error) {
+	rsp, err := c.Connect(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseConnectResponse(rsp)
 }
 
 // ParseListAPIKeysResponse parses an HTTP response from a ListAPIKeysWithResponse call
@@ -11120,6 +15352,13 @@ func ParseCreateCompletionResponse(rsp *http.Response) (*CreateCompletionRespons
 		}
 		response.ApplicationProblemJSON415 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest RateLimited
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -11153,6 +15392,30 @@ func ParseCreateCompletionResponse(rsp *http.Response) (*CreateCompletionRespons
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers CreateCompletionResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
 	}
 
 	return response, nil
@@ -11626,6 +15889,625 @@ func ParseUpdateFaqResponse(rsp *http.Response) (*UpdateFaqResponse, error) {
 	return response, nil
 }
 
+// ParseListRecordsResponse parses an HTTP response from a ListRecordsWithResponse call
+func ParseListRecordsResponse(rsp *http.Response) (*ListRecordsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListRecordsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RecordList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ListRecordsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseExportRecordsResponse parses an HTTP response from a ExportRecordsWithResponse call
+func ParseExportRecordsResponse(rsp *http.Response) (*ExportRecordsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ExportRecordsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ExportRecordsResponse200Headers
+		if values := rsp.Header.Values("Content-Disposition"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Disposition", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentDisposition = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers ExportRecordsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetStatisticsResponse parses an HTTP response from a GetStatisticsWithResponse call
+func ParseGetStatisticsResponse(rsp *http.Response) (*GetStatisticsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetStatisticsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Statistics
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetStatisticsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListContactsResponse parses an HTTP response from a ListContactsWithResponse call
+func ParseListContactsResponse(rsp *http.Response) (*ListContactsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListContactsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ContactList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ListContactsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCreateContactResponse parses an HTTP response from a CreateContactWithResponse call
+func ParseCreateContactResponse(rsp *http.Response) (*CreateContactResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateContactResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Contact
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers CreateContactResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseDeleteContactResponse parses an HTTP response from a DeleteContactWithResponse call
+func ParseDeleteContactResponse(rsp *http.Response) (*DeleteContactResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteContactResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers DeleteContactResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetContactResponse parses an HTTP response from a GetContactWithResponse call
+func ParseGetContactResponse(rsp *http.Response) (*GetContactResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetContactResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Contact
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetContactResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseUpdateContactResponse parses an HTTP response from a UpdateContactWithResponse call
+func ParseUpdateContactResponse(rsp *http.Response) (*UpdateContactResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UpdateContactResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Contact
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers UpdateContactResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseListConversationsResponse parses an HTTP response from a ListConversationsWithResponse call
 func ParseListConversationsResponse(rsp *http.Response) (*ListConversationsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -11675,6 +16557,13 @@ func ParseListConversationsResponse(rsp *http.Response) (*ListConversationsRespo
 		}
 		response.ApplicationProblemJSON404 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest RateLimited
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -11695,6 +16584,135 @@ func ParseListConversationsResponse(rsp *http.Response) (*ListConversationsRespo
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers ListConversationsResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListInboxConversationsResponse parses an HTTP response from a ListInboxConversationsWithResponse call
+func ParseListInboxConversationsResponse(rsp *http.Response) (*ListInboxConversationsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListInboxConversationsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ConversationPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest RateLimited
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ListInboxConversationsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers ListInboxConversationsResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
 	}
 
 	return response, nil
@@ -11788,6 +16806,87 @@ func ParseCreateConversationResponse(rsp *http.Response) (*CreateConversationRes
 	return response, nil
 }
 
+// ParseBatchConversationsResponse parses an HTTP response from a BatchConversationsWithResponse call
+func ParseBatchConversationsResponse(rsp *http.Response) (*BatchConversationsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &BatchConversationsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ConversationBatchResults
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers BatchConversationsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseStartConversationResponse parses an HTTP response from a StartConversationWithResponse call
 func ParseStartConversationResponse(rsp *http.Response) (*StartConversationResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -11851,6 +16950,13 @@ func ParseStartConversationResponse(rsp *http.Response) (*StartConversationRespo
 		}
 		response.ApplicationProblemJSON415 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest RateLimited
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -11871,6 +16977,30 @@ func ParseStartConversationResponse(rsp *http.Response) (*StartConversationRespo
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers StartConversationResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
 	}
 
 	return response, nil
@@ -12143,6 +17273,13 @@ func ParseGetHistoryResponse(rsp *http.Response) (*GetHistoryResponse, error) {
 		}
 		response.ApplicationProblemJSON404 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest RateLimited
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -12163,6 +17300,30 @@ func ParseGetHistoryResponse(rsp *http.Response) (*GetHistoryResponse, error) {
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers GetHistoryResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
 	}
 
 	return response, nil
@@ -12238,6 +17399,13 @@ func ParseSendMessageResponse(rsp *http.Response) (*SendMessageResponse, error) 
 		}
 		response.ApplicationProblemJSON422 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest RateLimited
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -12260,6 +17428,104 @@ func ParseSendMessageResponse(rsp *http.Response) (*SendMessageResponse, error) 
 		response.Headers201 = &headers
 	case rsp.StatusCode == 401:
 		var headers SendMessageResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers SendMessageResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListInboxesResponse parses an HTTP response from a ListInboxesWithResponse call
+func ParseListInboxesResponse(rsp *http.Response) (*ListInboxesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListInboxesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest InboxList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ListInboxesResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -12375,6 +17641,13 @@ func ParseListMessagesResponse(rsp *http.Response) (*ListMessagesResponse, error
 		}
 		response.ApplicationProblemJSON404 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest RateLimited
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -12395,6 +17668,30 @@ func ParseListMessagesResponse(rsp *http.Response) (*ListMessagesResponse, error
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers ListMessagesResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
 	}
 
 	return response, nil
@@ -12470,6 +17767,13 @@ func ParseCreateMessageResponse(rsp *http.Response) (*CreateMessageResponse, err
 		}
 		response.ApplicationProblemJSON422 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest RateLimited
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -12500,6 +17804,30 @@ func ParseCreateMessageResponse(rsp *http.Response) (*CreateMessageResponse, err
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers CreateMessageResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
 	}
 
 	return response, nil
@@ -13219,6 +18547,107 @@ func ParseGetReadinessResponse(rsp *http.Response) (*GetReadinessResponse, error
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseConnectResponse parses an HTTP response from a ConnectWithResponse call
+func ParseConnectResponse(rsp *http.Response) (*ConnectResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ConnectResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 101:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest RateLimited
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ConnectResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers ConnectResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
 	}
 
 	return response, nil

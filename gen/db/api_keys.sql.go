@@ -83,7 +83,7 @@ func (q *Queries) DeleteAPIKey(ctx context.Context, organizationID uuid.UUID, iD
 }
 
 const findAPIKey = `-- name: FindAPIKey :one
-SELECT k.organization_id, k.id, k.user_id, k.secret_hash, k.scopes, u.name AS user_name, o.name AS organization_name,
+SELECT k.organization_id, k.id, k.user_id, k.secret_hash, k.scopes, k.expires_at, u.name AS user_name, o.name AS organization_name,
        coalesce(k.last_used_at < clock_timestamp() - interval '1 minute', true)::boolean AS is_use_stale
 FROM api_keys k
 JOIN users u ON u.organization_id = k.organization_id AND u.id = k.user_id
@@ -97,6 +97,7 @@ type FindAPIKeyRow struct {
 	UserID           uuid.UUID
 	SecretHash       []byte
 	Scopes           []string
+	ExpiresAt        *time.Time
 	UserName         string
 	OrganizationName string
 	IsUseStale       bool
@@ -113,6 +114,7 @@ func (q *Queries) FindAPIKey(ctx context.Context, prefix string) (FindAPIKeyRow,
 		&i.UserID,
 		&i.SecretHash,
 		&i.Scopes,
+		&i.ExpiresAt,
 		&i.UserName,
 		&i.OrganizationName,
 		&i.IsUseStale,

@@ -7,12 +7,72 @@ package db
 
 import (
 	"context"
+	"encoding/json"
+	"time"
 
 	"github.com/google/uuid"
 )
 
+const countContacts = `-- name: CountContacts :one
+SELECT count(*) FROM contacts c
+WHERE c.organization_id = $1
+  AND ($2::text IS NULL OR c.name ILIKE $2 OR c.source_id ILIKE $2)
+`
+
+// CountContacts counts what ListContacts pages through.
+func (q *Queries) CountContacts(ctx context.Context, organizationID uuid.UUID, pattern *string) (int64, error) {
+	row := q.db.QueryRow(ctx, countContacts, organizationID, pattern)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
+const createContact = `-- name: CreateContact :exec
+INSERT INTO contacts (organization_id, id, source_id, name, avatar, email, phone_number, query_metadata)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8::json)
+`
+
+type CreateContactParams struct {
+	OrganizationID uuid.UUID
+	ID             uuid.UUID
+	SourceID       *string
+	Name           string
+	Avatar         string
+	Email          string
+	PhoneNumber    string
+	QueryMetadata  json.RawMessage
+}
+
+// CreateContact makes a contact, which is in no inbox yet.
+func (q *Queries) CreateContact(ctx context.Context, arg CreateContactParams) error {
+	_, err := q.db.Exec(ctx, createContact,
+		arg.OrganizationID,
+		arg.ID,
+		arg.SourceID,
+		arg.Name,
+		arg.Avatar,
+		arg.Email,
+		arg.PhoneNumber,
+		arg.QueryMetadata,
+	)
+	return err
+}
+
+const deleteContact = `-- name: DeleteContact :execrows
+DELETE FROM contacts WHERE organization_id = $1 AND id = $2
+`
+
+// DeleteContact deletes a contact with its conversations.
+func (q *Queries) DeleteContact(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (int64, error) {
+	result, err := q.db.Exec(ctx, deleteContact, organizationID, iD)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const getContact = `-- name: GetContact :one
-SELECT organization_id, id, inbox_id, source_id, name, avatar, email, phone_number, query_metadata, created_at FROM contacts WHERE organization_id = $1 AND id = $2
+SELECT organization_id, id, user_id, source_id, name, avatar, email, phone_number, query_metadata, created_at FROM contacts WHERE organization_id = $1 AND id = $2
 `
 
 // GetContact returns a contact.
@@ -22,7 +82,7 @@ func (q *Queries) GetContact(ctx context.Context, organizationID uuid.UUID, iD u
 	err := row.Scan(
 		&i.OrganizationID,
 		&i.ID,
-		&i.InboxID,
+		&i.UserID,
 		&i.SourceID,
 		&i.Name,
 		&i.Avatar,
@@ -34,36 +94,237 @@ func (q *Queries) GetContact(ctx context.Context, organizationID uuid.UUID, iD u
 	return i, err
 }
 
+const getContactWithInboxes = `-- name: GetContactWithInboxes :one
+SELECT c.organization_id, c.id, c.user_id, c.source_id, c.name, c.avatar, c.email, c.phone_number, c.query_metadata, c.created_at,
+       ARRAY(SELECT p.inbox_id FROM contact_inboxes p
+             WHERE p.organization_id = c.organization_id AND p.contact_id = c.id ORDER BY p.inbox_id)::uuid[] AS inbox_ids
+FROM contacts c
+WHERE c.organization_id = $1 AND c.id = $2
+`
+
+type GetContactWithInboxesRow struct {
+	Contact  Contact
+	InboxIds []uuid.UUID
+}
+
+// GetContactWithInboxes returns a contact and the inboxes that it is in.
+func (q *Queries) GetContactWithInboxes(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (GetContactWithInboxesRow, error) {
+	row := q.db.QueryRow(ctx, getContactWithInboxes, organizationID, iD)
+	var i GetContactWithInboxesRow
+	err := row.Scan(
+		&i.Contact.OrganizationID,
+		&i.Contact.ID,
+		&i.Contact.UserID,
+		&i.Contact.SourceID,
+		&i.Contact.Name,
+		&i.Contact.Avatar,
+		&i.Contact.Email,
+		&i.Contact.PhoneNumber,
+		&i.Contact.QueryMetadata,
+		&i.Contact.CreatedAt,
+		&i.InboxIds,
+	)
+	return i, err
+}
+
+const listContacts = `-- name: ListContacts :many
+SELECT c.organization_id, c.id, c.user_id, c.source_id, c.name, c.avatar, c.email, c.phone_number, c.query_metadata, c.created_at,
+       ARRAY(SELECT p.inbox_id FROM contact_inboxes p
+             WHERE p.organization_id = c.organization_id AND p.contact_id = c.id ORDER BY p.inbox_id)::uuid[] AS inbox_ids
+FROM contacts c
+WHERE c.organization_id = $1
+  AND ($2::text IS NULL OR c.name ILIKE $2 OR c.source_id ILIKE $2)
+ORDER BY c.created_at DESC, c.id DESC
+LIMIT $4 OFFSET $3
+`
+
+type ListContactsParams struct {
+	OrganizationID uuid.UUID
+	Pattern        *string
+	PageOffset     int32
+	PageLimit      int32
+}
+
+type ListContactsRow struct {
+	Contact  Contact
+	InboxIds []uuid.UUID
+}
+
+// ListContacts returns a page of contacts with the inboxes that they are in, newest
+// first; with a pattern those whose name or source id is like it.
+func (q *Queries) ListContacts(ctx context.Context, arg ListContactsParams) ([]ListContactsRow, error) {
+	rows, err := q.db.Query(ctx, listContacts,
+		arg.OrganizationID,
+		arg.Pattern,
+		arg.PageOffset,
+		arg.PageLimit,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListContactsRow
+	for rows.Next() {
+		var i ListContactsRow
+		if err := rows.Scan(
+			&i.Contact.OrganizationID,
+			&i.Contact.ID,
+			&i.Contact.UserID,
+			&i.Contact.SourceID,
+			&i.Contact.Name,
+			&i.Contact.Avatar,
+			&i.Contact.Email,
+			&i.Contact.PhoneNumber,
+			&i.Contact.QueryMetadata,
+			&i.Contact.CreatedAt,
+			&i.InboxIds,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const placeContact = `-- name: PlaceContact :one
+WITH known AS (
+    SELECT i.organization_id, i.id FROM inboxes i
+    WHERE i.organization_id = $1 AND i.id = ANY ($2::uuid[])
+), placed AS (
+    INSERT INTO contact_inboxes (organization_id, contact_id, inbox_id, source_id)
+    SELECT c.organization_id, c.id, k.id, c.source_id
+    FROM known k JOIN contacts c ON c.organization_id = k.organization_id AND c.id = $3
+    ON CONFLICT ON CONSTRAINT contact_inboxes_pkey DO NOTHING
+)
+SELECT count(*) FROM known
+`
+
+// PlaceContact puts a contact into those of the inboxes that there are, under its
+// source id, and returns how many there are; in the others it stays as it is.
+func (q *Queries) PlaceContact(ctx context.Context, organizationID uuid.UUID, inboxIds []uuid.UUID, contactID uuid.UUID) (int64, error) {
+	row := q.db.QueryRow(ctx, placeContact, organizationID, inboxIds, contactID)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
+const removeContact = `-- name: RemoveContact :exec
+DELETE FROM contact_inboxes
+WHERE organization_id = $1 AND contact_id = $2 AND inbox_id <> ALL ($3::uuid[])
+`
+
+// RemoveContact takes a contact out of every inbox but these.
+func (q *Queries) RemoveContact(ctx context.Context, organizationID uuid.UUID, contactID uuid.UUID, inboxIds []uuid.UUID) error {
+	_, err := q.db.Exec(ctx, removeContact, organizationID, contactID, inboxIds)
+	return err
+}
+
+const updateContact = `-- name: UpdateContact :execrows
+UPDATE contacts SET
+    source_id      = coalesce($1, source_id),
+    name           = coalesce($2, name),
+    avatar         = coalesce($3, avatar),
+    email          = coalesce($4, email),
+    phone_number   = coalesce($5, phone_number),
+    query_metadata = coalesce($6::json, query_metadata)
+WHERE organization_id = $7 AND id = $8
+`
+
+type UpdateContactParams struct {
+	SourceID       *string
+	Name           *string
+	Avatar         *string
+	Email          *string
+	PhoneNumber    *string
+	QueryMetadata  json.RawMessage
+	OrganizationID uuid.UUID
+	ID             uuid.UUID
+}
+
+// UpdateContact changes the fields that are given.
+func (q *Queries) UpdateContact(ctx context.Context, arg UpdateContactParams) (int64, error) {
+	result, err := q.db.Exec(ctx, updateContact,
+		arg.SourceID,
+		arg.Name,
+		arg.Avatar,
+		arg.Email,
+		arg.PhoneNumber,
+		arg.QueryMetadata,
+		arg.OrganizationID,
+		arg.ID,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const updateSourceID = `-- name: UpdateSourceID :exec
+UPDATE contact_inboxes p SET source_id = c.source_id
+FROM contacts c
+WHERE c.organization_id = $1 AND c.id = $2
+  AND p.organization_id = c.organization_id AND p.contact_id = c.id
+`
+
+// UpdateSourceID makes a contact's source id that of its place in each inbox.
+func (q *Queries) UpdateSourceID(ctx context.Context, organizationID uuid.UUID, contactID uuid.UUID) error {
+	_, err := q.db.Exec(ctx, updateSourceID, organizationID, contactID)
+	return err
+}
+
 const upsertOwnContact = `-- name: UpsertOwnContact :one
-INSERT INTO contacts (organization_id, id, inbox_id, source_id, name)
-VALUES ($1, $2, $3, $4::text, $5)
-ON CONFLICT ON CONSTRAINT contacts_source_id_key DO UPDATE SET source_id = excluded.source_id
-RETURNING organization_id, id, inbox_id, source_id, name, avatar, email, phone_number, query_metadata, created_at
+WITH own AS (
+    INSERT INTO contacts (organization_id, id, user_id, name)
+    VALUES ($1, $2, $3, $4)
+    ON CONFLICT ON CONSTRAINT contacts_user_key DO UPDATE SET name = contacts.name
+    RETURNING organization_id, id, user_id, source_id, name, avatar, email, phone_number, query_metadata, created_at
+), placed AS (
+    INSERT INTO contact_inboxes (organization_id, contact_id, inbox_id, source_id)
+    SELECT own.organization_id, own.id, $5, own.source_id FROM own
+    ON CONFLICT DO NOTHING
+)
+SELECT organization_id, id, user_id, source_id, name, avatar, email, phone_number, query_metadata, created_at FROM own
 `
 
 type UpsertOwnContactParams struct {
 	OrganizationID uuid.UUID
 	ID             uuid.UUID
-	InboxID        uuid.UUID
-	SourceID       string
+	UserID         *uuid.UUID
 	Name           string
+	InboxID        uuid.UUID
 }
 
-// UpsertOwnContact returns the contact that stands for a user in an inbox, made
-// when new.
-func (q *Queries) UpsertOwnContact(ctx context.Context, arg UpsertOwnContactParams) (Contact, error) {
+type UpsertOwnContactRow struct {
+	OrganizationID uuid.UUID
+	ID             uuid.UUID
+	UserID         *uuid.UUID
+	SourceID       *string
+	Name           string
+	Avatar         string
+	Email          string
+	PhoneNumber    string
+	QueryMetadata  json.RawMessage
+	CreatedAt      time.Time
+}
+
+// UpsertOwnContact returns the contact that stands for a user, made when new, and
+// puts it into an inbox, unless somebody else has its source id there.
+func (q *Queries) UpsertOwnContact(ctx context.Context, arg UpsertOwnContactParams) (UpsertOwnContactRow, error) {
 	row := q.db.QueryRow(ctx, upsertOwnContact,
 		arg.OrganizationID,
 		arg.ID,
-		arg.InboxID,
-		arg.SourceID,
+		arg.UserID,
 		arg.Name,
+		arg.InboxID,
 	)
-	var i Contact
+	var i UpsertOwnContactRow
 	err := row.Scan(
 		&i.OrganizationID,
 		&i.ID,
-		&i.InboxID,
+		&i.UserID,
 		&i.SourceID,
 		&i.Name,
 		&i.Avatar,

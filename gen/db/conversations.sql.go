@@ -12,9 +12,21 @@ import (
 	"github.com/google/uuid"
 )
 
+const boundSearch = `-- name: BoundSearch :exec
+SELECT set_config('statement_timeout', '5s', true), set_config('plan_cache_mode', 'force_custom_plan', true)
+`
+
+// BoundSearch prepares a transaction for ListInboxConversations: its statements may
+// take 5 seconds, and are planned for the filters that they have, without which no
+// index would fit all of them.
+func (q *Queries) BoundSearch(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, boundSearch)
+	return err
+}
+
 const countConversations = `-- name: CountConversations :one
 SELECT count(*) FROM sessions
-WHERE organization_id = $1 AND user_id = $2
+WHERE organization_id = $1 AND user_id = $2 AND (last_seq > 0 OR NOT is_implied)
   AND ($3::uuid IS NULL OR bot_id = $3)
   AND ($4::text IS NULL OR status = $4)
 `
@@ -40,9 +52,9 @@ func (q *Queries) CountConversations(ctx context.Context, arg CountConversations
 }
 
 const createConversation = `-- name: CreateConversation :one
-INSERT INTO sessions (organization_id, id, user_id, bot_id, inbox_id, contact_id)
-VALUES ($1, $2, $3, $4, $5, $6)
-RETURNING organization_id, id, user_id, bot_id, inbox_id, contact_id, title, status, auto_reply, last_seq, last_activity, active_run, queued_runs, exchanges, user_unread, staff_unread, last_read_at, created_at, updated_at
+INSERT INTO sessions (organization_id, id, user_id, bot_id, inbox_id, contact_id, is_implied)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+RETURNING organization_id, id, user_id, bot_id, inbox_id, contact_id, title, status, auto_reply, is_implied, last_seq, last_activity, active_run, queued_runs, exchanges, user_unread, staff_unread, last_read_at, created_at, updated_at
 `
 
 type CreateConversationParams struct {
@@ -52,6 +64,7 @@ type CreateConversationParams struct {
 	BotID          uuid.UUID
 	InboxID        uuid.UUID
 	ContactID      uuid.UUID
+	IsImplied      bool
 }
 
 // CreateConversation opens a session.
@@ -63,6 +76,7 @@ func (q *Queries) CreateConversation(ctx context.Context, arg CreateConversation
 		arg.BotID,
 		arg.InboxID,
 		arg.ContactID,
+		arg.IsImplied,
 	)
 	var i Session
 	err := row.Scan(
@@ -75,6 +89,7 @@ func (q *Queries) CreateConversation(ctx context.Context, arg CreateConversation
 		&i.Title,
 		&i.Status,
 		&i.AutoReply,
+		&i.IsImplied,
 		&i.LastSeq,
 		&i.LastActivity,
 		&i.ActiveRun,
@@ -102,8 +117,29 @@ func (q *Queries) DeleteConversation(ctx context.Context, organizationID uuid.UU
 	return result.RowsAffected(), nil
 }
 
+const deleteConversations = `-- name: DeleteConversations :exec
+DELETE FROM sessions WHERE organization_id = $1 AND id = ANY ($2::uuid[])
+`
+
+// DeleteConversations deletes sessions with their messages, runs and records.
+func (q *Queries) DeleteConversations(ctx context.Context, organizationID uuid.UUID, ids []uuid.UUID) error {
+	_, err := q.db.Exec(ctx, deleteConversations, organizationID, ids)
+	return err
+}
+
+const deleteEmptyConversations = `-- name: DeleteEmptyConversations :exec
+DELETE FROM sessions WHERE is_implied AND last_seq = 0 AND created_at < clock_timestamp() - interval '24 hours'
+`
+
+// DeleteEmptyConversations deletes sessions that a socket made more than a day ago
+// and that never had a message.
+func (q *Queries) DeleteEmptyConversations(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, deleteEmptyConversations)
+	return err
+}
+
 const getConversation = `-- name: GetConversation :one
-SELECT s.organization_id, s.id, s.user_id, s.bot_id, s.inbox_id, s.contact_id, s.title, s.status, s.auto_reply, s.last_seq, s.last_activity, s.active_run, s.queued_runs, s.exchanges, s.user_unread, s.staff_unread, s.last_read_at, s.created_at, s.updated_at, c.organization_id, c.id, c.inbox_id, c.source_id, c.name, c.avatar, c.email, c.phone_number, c.query_metadata, c.created_at, i.name AS inbox_name, i.channel_type, b.name AS bot_name,
+SELECT s.organization_id, s.id, s.user_id, s.bot_id, s.inbox_id, s.contact_id, s.title, s.status, s.auto_reply, s.is_implied, s.last_seq, s.last_activity, s.active_run, s.queued_runs, s.exchanges, s.user_unread, s.staff_unread, s.last_read_at, s.created_at, s.updated_at, c.organization_id, c.id, c.user_id, c.source_id, c.name, c.avatar, c.email, c.phone_number, c.query_metadata, c.created_at, i.name AS inbox_name, i.channel_type, b.name AS bot_name,
        (SELECT count(*) FROM sessions u
         WHERE u.organization_id = s.organization_id AND u.inbox_id = s.inbox_id AND u.staff_unread > 0) AS inbox_unread
 FROM sessions s
@@ -136,6 +172,7 @@ func (q *Queries) GetConversation(ctx context.Context, organizationID uuid.UUID,
 		&i.Session.Title,
 		&i.Session.Status,
 		&i.Session.AutoReply,
+		&i.Session.IsImplied,
 		&i.Session.LastSeq,
 		&i.Session.LastActivity,
 		&i.Session.ActiveRun,
@@ -148,7 +185,7 @@ func (q *Queries) GetConversation(ctx context.Context, organizationID uuid.UUID,
 		&i.Session.UpdatedAt,
 		&i.Contact.OrganizationID,
 		&i.Contact.ID,
-		&i.Contact.InboxID,
+		&i.Contact.UserID,
 		&i.Contact.SourceID,
 		&i.Contact.Name,
 		&i.Contact.Avatar,
@@ -165,7 +202,7 @@ func (q *Queries) GetConversation(ctx context.Context, organizationID uuid.UUID,
 }
 
 const getSession = `-- name: GetSession :one
-SELECT organization_id, id, user_id, bot_id, inbox_id, contact_id, title, status, auto_reply, last_seq, last_activity, active_run, queued_runs, exchanges, user_unread, staff_unread, last_read_at, created_at, updated_at FROM sessions WHERE organization_id = $1 AND id = $2
+SELECT organization_id, id, user_id, bot_id, inbox_id, contact_id, title, status, auto_reply, is_implied, last_seq, last_activity, active_run, queued_runs, exchanges, user_unread, staff_unread, last_read_at, created_at, updated_at FROM sessions WHERE organization_id = $1 AND id = $2
 `
 
 // GetSession returns the session's own row.
@@ -182,6 +219,7 @@ func (q *Queries) GetSession(ctx context.Context, organizationID uuid.UUID, iD u
 		&i.Title,
 		&i.Status,
 		&i.AutoReply,
+		&i.IsImplied,
 		&i.LastSeq,
 		&i.LastActivity,
 		&i.ActiveRun,
@@ -202,7 +240,7 @@ SELECT s.id, s.bot_id, b.name AS bot_name, s.title, s.last_activity, s.status, s
                  WHERE m.organization_id = s.organization_id AND m.session_id = s.id AND m.seq = s.last_seq), '')::text AS last_message
 FROM sessions s
 JOIN bots b ON b.organization_id = s.organization_id AND b.id = s.bot_id
-WHERE s.organization_id = $1 AND s.user_id = $2
+WHERE s.organization_id = $1 AND s.user_id = $2 AND (s.last_seq > 0 OR NOT s.is_implied)
   AND ($3::uuid IS NULL OR s.bot_id = $3)
   AND ($4::text IS NULL OR s.status = $4)
 ORDER BY s.last_activity DESC, s.id DESC
@@ -265,6 +303,409 @@ func (q *Queries) ListConversations(ctx context.Context, arg ListConversationsPa
 		return nil, err
 	}
 	return items, nil
+}
+
+const listInboxConversationsNewer = `-- name: ListInboxConversationsNewer :many
+WITH page AS MATERIALIZED (
+    SELECT s.organization_id, s.id, s.inbox_id
+    FROM sessions s
+    WHERE s.organization_id = $2
+      AND ($3::boolean OR s.user_id = $4)
+      AND (s.last_seq > 0 OR NOT s.is_implied)
+      AND ($5::uuid IS NULL OR s.inbox_id = $5)
+      AND (CASE WHEN $1::boolean THEN s.created_at ELSE s.last_activity END, s.id) > ($6::timestamptz, $7::uuid)
+      AND ($8::text IS NULL
+           OR CASE WHEN $9::boolean THEN s.title ILIKE $8 ELSE s.title LIKE $8 END
+           OR EXISTS (SELECT FROM contacts c
+                      WHERE c.organization_id = s.organization_id AND c.id = s.contact_id AND c.name ILIKE $8 OFFSET 0)
+           OR EXISTS (SELECT FROM message_history m
+                      WHERE m.organization_id = s.organization_id AND m.session_id = s.id
+                        AND CASE WHEN $9::boolean THEN m.content ILIKE $8 ELSE m.content LIKE $8 END OFFSET 0))
+    ORDER BY CASE WHEN $1::boolean THEN s.created_at ELSE s.last_activity END, s.id
+    LIMIT $10
+), unread AS MATERIALIZED (
+    SELECT p.inbox_id, (SELECT count(*) FROM sessions u
+                        WHERE u.organization_id = p.organization_id AND u.inbox_id = p.inbox_id AND u.staff_unread > 0) AS sessions
+    FROM (SELECT DISTINCT organization_id, inbox_id FROM page) p
+)
+SELECT s.organization_id, s.id, s.user_id, s.bot_id, s.inbox_id, s.contact_id, s.title, s.status, s.auto_reply, s.is_implied, s.last_seq, s.last_activity, s.active_run, s.queued_runs, s.exchanges, s.user_unread, s.staff_unread, s.last_read_at, s.created_at, s.updated_at, c.organization_id, c.id, c.user_id, c.source_id, c.name, c.avatar, c.email, c.phone_number, c.query_metadata, c.created_at, i.name AS inbox_name, i.channel_type, b.name AS bot_name, unread.sessions AS inbox_unread
+FROM page
+JOIN sessions s ON s.organization_id = page.organization_id AND s.id = page.id
+JOIN contacts c ON c.organization_id = s.organization_id AND c.id = s.contact_id
+JOIN inboxes i ON i.organization_id = s.organization_id AND i.id = s.inbox_id
+JOIN bots b ON b.organization_id = s.organization_id AND b.id = s.bot_id
+JOIN unread ON unread.inbox_id = s.inbox_id
+ORDER BY CASE WHEN $1::boolean THEN s.created_at ELSE s.last_activity END, s.id
+`
+
+type ListInboxConversationsNewerParams struct {
+	ByCreation     bool
+	OrganizationID uuid.UUID
+	IsStaff        bool
+	UserID         uuid.UUID
+	InboxID        *uuid.UUID
+	At             time.Time
+	ID             uuid.UUID
+	Pattern        *string
+	IsCased        bool
+	PageLimit      int32
+}
+
+type ListInboxConversationsNewerRow struct {
+	Session     Session
+	Contact     Contact
+	InboxName   string
+	ChannelType string
+	BotName     string
+	InboxUnread int64
+}
+
+// ListInboxConversationsNewer is ListInboxConversationsOlder upwards, oldest first.
+func (q *Queries) ListInboxConversationsNewer(ctx context.Context, arg ListInboxConversationsNewerParams) ([]ListInboxConversationsNewerRow, error) {
+	rows, err := q.db.Query(ctx, listInboxConversationsNewer,
+		arg.ByCreation,
+		arg.OrganizationID,
+		arg.IsStaff,
+		arg.UserID,
+		arg.InboxID,
+		arg.At,
+		arg.ID,
+		arg.Pattern,
+		arg.IsCased,
+		arg.PageLimit,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListInboxConversationsNewerRow
+	for rows.Next() {
+		var i ListInboxConversationsNewerRow
+		if err := rows.Scan(
+			&i.Session.OrganizationID,
+			&i.Session.ID,
+			&i.Session.UserID,
+			&i.Session.BotID,
+			&i.Session.InboxID,
+			&i.Session.ContactID,
+			&i.Session.Title,
+			&i.Session.Status,
+			&i.Session.AutoReply,
+			&i.Session.IsImplied,
+			&i.Session.LastSeq,
+			&i.Session.LastActivity,
+			&i.Session.ActiveRun,
+			&i.Session.QueuedRuns,
+			&i.Session.Exchanges,
+			&i.Session.UserUnread,
+			&i.Session.StaffUnread,
+			&i.Session.LastReadAt,
+			&i.Session.CreatedAt,
+			&i.Session.UpdatedAt,
+			&i.Contact.OrganizationID,
+			&i.Contact.ID,
+			&i.Contact.UserID,
+			&i.Contact.SourceID,
+			&i.Contact.Name,
+			&i.Contact.Avatar,
+			&i.Contact.Email,
+			&i.Contact.PhoneNumber,
+			&i.Contact.QueryMetadata,
+			&i.Contact.CreatedAt,
+			&i.InboxName,
+			&i.ChannelType,
+			&i.BotName,
+			&i.InboxUnread,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listInboxConversationsOlder = `-- name: ListInboxConversationsOlder :many
+WITH page AS MATERIALIZED (
+    SELECT s.organization_id, s.id, s.inbox_id
+    FROM sessions s
+    WHERE s.organization_id = $2
+      AND ($3::boolean OR s.user_id = $4)
+      AND (s.last_seq > 0 OR NOT s.is_implied)
+      AND ($5::uuid IS NULL OR s.inbox_id = $5)
+      AND (CASE WHEN $1::boolean THEN s.created_at ELSE s.last_activity END, s.id) < ($6::timestamptz, $7::uuid)
+      AND ($8::text IS NULL
+           OR CASE WHEN $9::boolean THEN s.title ILIKE $8 ELSE s.title LIKE $8 END
+           OR EXISTS (SELECT FROM contacts c
+                      WHERE c.organization_id = s.organization_id AND c.id = s.contact_id AND c.name ILIKE $8 OFFSET 0)
+           OR EXISTS (SELECT FROM message_history m
+                      WHERE m.organization_id = s.organization_id AND m.session_id = s.id
+                        AND CASE WHEN $9::boolean THEN m.content ILIKE $8 ELSE m.content LIKE $8 END OFFSET 0))
+    ORDER BY CASE WHEN $1::boolean THEN s.created_at ELSE s.last_activity END DESC, s.id DESC
+    LIMIT $10
+), unread AS MATERIALIZED (
+    SELECT p.inbox_id, (SELECT count(*) FROM sessions u
+                        WHERE u.organization_id = p.organization_id AND u.inbox_id = p.inbox_id AND u.staff_unread > 0) AS sessions
+    FROM (SELECT DISTINCT organization_id, inbox_id FROM page) p
+)
+SELECT s.organization_id, s.id, s.user_id, s.bot_id, s.inbox_id, s.contact_id, s.title, s.status, s.auto_reply, s.is_implied, s.last_seq, s.last_activity, s.active_run, s.queued_runs, s.exchanges, s.user_unread, s.staff_unread, s.last_read_at, s.created_at, s.updated_at, c.organization_id, c.id, c.user_id, c.source_id, c.name, c.avatar, c.email, c.phone_number, c.query_metadata, c.created_at, i.name AS inbox_name, i.channel_type, b.name AS bot_name, unread.sessions AS inbox_unread
+FROM page
+JOIN sessions s ON s.organization_id = page.organization_id AND s.id = page.id
+JOIN contacts c ON c.organization_id = s.organization_id AND c.id = s.contact_id
+JOIN inboxes i ON i.organization_id = s.organization_id AND i.id = s.inbox_id
+JOIN bots b ON b.organization_id = s.organization_id AND b.id = s.bot_id
+JOIN unread ON unread.inbox_id = s.inbox_id
+ORDER BY CASE WHEN $1::boolean THEN s.created_at ELSE s.last_activity END DESC, s.id DESC
+`
+
+type ListInboxConversationsOlderParams struct {
+	ByCreation     bool
+	OrganizationID uuid.UUID
+	IsStaff        bool
+	UserID         uuid.UUID
+	InboxID        *uuid.UUID
+	At             time.Time
+	ID             uuid.UUID
+	Pattern        *string
+	IsCased        bool
+	PageLimit      int32
+}
+
+type ListInboxConversationsOlderRow struct {
+	Session     Session
+	Contact     Contact
+	InboxName   string
+	ChannelType string
+	BotName     string
+	InboxUnread int64
+}
+
+// ListInboxConversationsOlder returns the sessions that the caller may read, newest
+// first, from a place downwards, with what the Chatbots family shows around each. The
+// place is a time, of the last activity or of the creation, and an id.
+//
+// OFFSET 0 keeps the planner from reading all messages to find one in this session.
+func (q *Queries) ListInboxConversationsOlder(ctx context.Context, arg ListInboxConversationsOlderParams) ([]ListInboxConversationsOlderRow, error) {
+	rows, err := q.db.Query(ctx, listInboxConversationsOlder,
+		arg.ByCreation,
+		arg.OrganizationID,
+		arg.IsStaff,
+		arg.UserID,
+		arg.InboxID,
+		arg.At,
+		arg.ID,
+		arg.Pattern,
+		arg.IsCased,
+		arg.PageLimit,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListInboxConversationsOlderRow
+	for rows.Next() {
+		var i ListInboxConversationsOlderRow
+		if err := rows.Scan(
+			&i.Session.OrganizationID,
+			&i.Session.ID,
+			&i.Session.UserID,
+			&i.Session.BotID,
+			&i.Session.InboxID,
+			&i.Session.ContactID,
+			&i.Session.Title,
+			&i.Session.Status,
+			&i.Session.AutoReply,
+			&i.Session.IsImplied,
+			&i.Session.LastSeq,
+			&i.Session.LastActivity,
+			&i.Session.ActiveRun,
+			&i.Session.QueuedRuns,
+			&i.Session.Exchanges,
+			&i.Session.UserUnread,
+			&i.Session.StaffUnread,
+			&i.Session.LastReadAt,
+			&i.Session.CreatedAt,
+			&i.Session.UpdatedAt,
+			&i.Contact.OrganizationID,
+			&i.Contact.ID,
+			&i.Contact.UserID,
+			&i.Contact.SourceID,
+			&i.Contact.Name,
+			&i.Contact.Avatar,
+			&i.Contact.Email,
+			&i.Contact.PhoneNumber,
+			&i.Contact.QueryMetadata,
+			&i.Contact.CreatedAt,
+			&i.InboxName,
+			&i.ChannelType,
+			&i.BotName,
+			&i.InboxUnread,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listMessagesAt = `-- name: ListMessagesAt :many
+SELECT m.organization_id, m.id, m.session_id, m.seq, m.sender, m.sender_id, m.content, m.metadata, m.content_payload, m.query_metadata, m.canvas, m.attachments, m.citations, m.citation_nodes, m.suggestions, m.feedback, m.run_id, m.created_at, m.sender_name, m.sender_avatar
+FROM (SELECT unnest($1::uuid[]) AS session_id, unnest($2::bigint[]) AS seq) AS wanted
+JOIN messages m ON m.session_id = wanted.session_id AND m.seq = wanted.seq
+WHERE m.organization_id = $3
+`
+
+// ListMessagesAt returns the message at a place of each of some sessions.
+func (q *Queries) ListMessagesAt(ctx context.Context, sessionIds []uuid.UUID, seqs []int64, organizationID uuid.UUID) ([]Message, error) {
+	rows, err := q.db.Query(ctx, listMessagesAt, sessionIds, seqs, organizationID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Message
+	for rows.Next() {
+		var i Message
+		if err := rows.Scan(
+			&i.OrganizationID,
+			&i.ID,
+			&i.SessionID,
+			&i.Seq,
+			&i.Sender,
+			&i.SenderID,
+			&i.Content,
+			&i.Metadata,
+			&i.ContentPayload,
+			&i.QueryMetadata,
+			&i.Canvas,
+			&i.Attachments,
+			&i.Citations,
+			&i.CitationNodes,
+			&i.Suggestions,
+			&i.Feedback,
+			&i.RunID,
+			&i.CreatedAt,
+			&i.SenderName,
+			&i.SenderAvatar,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listNewerSessions = `-- name: ListNewerSessions :many
+SELECT s.id, s.last_seq
+FROM (SELECT unnest($1::uuid[]) AS organization_id, unnest($2::uuid[]) AS id, unnest($3::bigint[]) AS seq) AS w
+JOIN sessions s ON s.organization_id = w.organization_id AND s.id = w.id
+WHERE s.last_seq > w.seq
+`
+
+type ListNewerSessionsRow struct {
+	ID      uuid.UUID
+	LastSeq int64
+}
+
+// ListNewerSessions returns those of the sessions that have come beyond a seq.
+func (q *Queries) ListNewerSessions(ctx context.Context, organizationIds []uuid.UUID, ids []uuid.UUID, seqs []int64) ([]ListNewerSessionsRow, error) {
+	rows, err := q.db.Query(ctx, listNewerSessions, organizationIds, ids, seqs)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListNewerSessionsRow
+	for rows.Next() {
+		var i ListNewerSessionsRow
+		if err := rows.Scan(&i.ID, &i.LastSeq); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const lockConversations = `-- name: LockConversations :many
+SELECT id, user_id FROM sessions
+WHERE organization_id = $1 AND id = ANY ($2::uuid[])
+ORDER BY id
+FOR NO KEY UPDATE
+`
+
+type LockConversationsRow struct {
+	ID     uuid.UUID
+	UserID uuid.UUID
+}
+
+// LockConversations locks those of the sessions that there are, and tells whose they
+// are. Locking them in the order of their ids keeps two batches from waiting for each
+// other.
+func (q *Queries) LockConversations(ctx context.Context, organizationID uuid.UUID, ids []uuid.UUID) ([]LockConversationsRow, error) {
+	rows, err := q.db.Query(ctx, lockConversations, organizationID, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []LockConversationsRow
+	for rows.Next() {
+		var i LockConversationsRow
+		if err := rows.Scan(&i.ID, &i.UserID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const markConversationsRead = `-- name: MarkConversationsRead :exec
+UPDATE sessions SET
+    user_unread  = CASE WHEN user_id = $1 THEN 0 ELSE user_unread END,
+    staff_unread = CASE WHEN $2::boolean THEN 0 ELSE staff_unread END,
+    last_read_at = CASE WHEN $2::boolean THEN clock_timestamp() ELSE last_read_at END
+WHERE organization_id = $3 AND id = ANY ($4::uuid[])
+`
+
+type MarkConversationsReadParams struct {
+	UserID         uuid.UUID
+	IsStaff        bool
+	OrganizationID uuid.UUID
+	Ids            []uuid.UUID
+}
+
+// MarkConversationsRead says that their user has read sessions, where that is the
+// caller, and that the staff has, where the caller is of it.
+func (q *Queries) MarkConversationsRead(ctx context.Context, arg MarkConversationsReadParams) error {
+	_, err := q.db.Exec(ctx, markConversationsRead,
+		arg.UserID,
+		arg.IsStaff,
+		arg.OrganizationID,
+		arg.Ids,
+	)
+	return err
+}
+
+const setConversationsStatus = `-- name: SetConversationsStatus :exec
+UPDATE sessions SET status = $1, updated_at = clock_timestamp()
+WHERE organization_id = $2 AND id = ANY ($3::uuid[]) AND status <> $1
+`
+
+// SetConversationsStatus archives sessions or makes them active.
+func (q *Queries) SetConversationsStatus(ctx context.Context, status string, organizationID uuid.UUID, ids []uuid.UUID) error {
+	_, err := q.db.Exec(ctx, setConversationsStatus, status, organizationID, ids)
+	return err
 }
 
 const updateConversation = `-- name: UpdateConversation :execrows

@@ -638,7 +638,7 @@ WITH locked AS (
 )
 SELECT d.refused::text AS refused, (s.id IS NOT NULL)::boolean AS is_sent, coalesce(s.last_seq, 0)::bigint AS seq,
        coalesce(s.last_activity, 'epoch')::timestamptz AS created_at,
-       coalesce(s.is_answered, false)::boolean AS is_answered, coalesce(s.run_state, '')::text AS run_state
+       d.sender::text AS sender, coalesce(s.is_answered, false)::boolean AS is_answered, coalesce(s.run_state, '')::text AS run_state
 FROM decided d LEFT JOIN sent s ON true
 `
 
@@ -672,6 +672,7 @@ type SendMessageRow struct {
 	IsSent     bool
 	Seq        int64
 	CreatedAt  time.Time
+	Sender     string
 	IsAnswered bool
 	RunState   string
 }
@@ -720,6 +721,7 @@ func (q *Queries) SendMessage(ctx context.Context, arg SendMessageParams) (SendM
 		&i.IsSent,
 		&i.Seq,
 		&i.CreatedAt,
+		&i.Sender,
 		&i.IsAnswered,
 		&i.RunState,
 	)

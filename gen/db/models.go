@@ -52,7 +52,7 @@ type Bot struct {
 type Contact struct {
 	OrganizationID uuid.UUID
 	ID             uuid.UUID
-	InboxID        uuid.UUID
+	UserID         *uuid.UUID
 	SourceID       *string
 	Name           string
 	Avatar         string
@@ -60,6 +60,13 @@ type Contact struct {
 	PhoneNumber    string
 	QueryMetadata  json.RawMessage
 	CreatedAt      time.Time
+}
+
+type ContactInbox struct {
+	OrganizationID uuid.UUID
+	ContactID      uuid.UUID
+	InboxID        uuid.UUID
+	SourceID       *string
 }
 
 type Faq struct {
@@ -212,6 +219,7 @@ type Session struct {
 	Title          string
 	Status         string
 	AutoReply      bool
+	IsImplied      bool
 	LastSeq        int64
 	LastActivity   time.Time
 	ActiveRun      *uuid.UUID

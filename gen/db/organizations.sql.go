@@ -35,6 +35,19 @@ func (q *Queries) CreateOrganization(ctx context.Context, iD uuid.UUID, name str
 	return i, err
 }
 
+const getFirstOrganization = `-- name: GetFirstOrganization :one
+SELECT id, name, created_at FROM organizations ORDER BY created_at, id LIMIT 1
+`
+
+// GetFirstOrganization returns the organization that was made first: its default
+// bot is the one that visitors meet.
+func (q *Queries) GetFirstOrganization(ctx context.Context) (Organization, error) {
+	row := q.db.QueryRow(ctx, getFirstOrganization)
+	var i Organization
+	err := row.Scan(&i.ID, &i.Name, &i.CreatedAt)
+	return i, err
+}
+
 const listOrganizations = `-- name: ListOrganizations :many
 SELECT id, name, created_at FROM organizations ORDER BY created_at, id
 `

@@ -23,41 +23,6 @@ func (q *Queries) CountWebChats(ctx context.Context, organizationID uuid.UUID) (
 	return count, err
 }
 
-const createInbox = `-- name: CreateInbox :one
-INSERT INTO inboxes (organization_id, id, bot_id, name, channel_type)
-VALUES ($1, $2, $3, $4, $5)
-RETURNING organization_id, id, bot_id, name, channel_type, created_at
-`
-
-type CreateInboxParams struct {
-	OrganizationID uuid.UUID
-	ID             uuid.UUID
-	BotID          uuid.UUID
-	Name           string
-	ChannelType    string
-}
-
-// CreateInbox makes an inbox.
-func (q *Queries) CreateInbox(ctx context.Context, arg CreateInboxParams) (Inbox, error) {
-	row := q.db.QueryRow(ctx, createInbox,
-		arg.OrganizationID,
-		arg.ID,
-		arg.BotID,
-		arg.Name,
-		arg.ChannelType,
-	)
-	var i Inbox
-	err := row.Scan(
-		&i.OrganizationID,
-		&i.ID,
-		&i.BotID,
-		&i.Name,
-		&i.ChannelType,
-		&i.CreatedAt,
-	)
-	return i, err
-}
-
 const createWebChat = `-- name: CreateWebChat :one
 INSERT INTO web_chats (organization_id, id, bot_id, inbox_id, name, access_type, allowed_origins)
 VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -111,25 +76,6 @@ func (q *Queries) DeleteWebChat(ctx context.Context, organizationID uuid.UUID, i
 		return 0, err
 	}
 	return result.RowsAffected(), nil
-}
-
-const getAPIInbox = `-- name: GetAPIInbox :one
-SELECT organization_id, id, bot_id, name, channel_type, created_at FROM inboxes WHERE organization_id = $1 AND bot_id = $2 AND channel_type = 'api'
-`
-
-// GetAPIInbox returns the inbox that a bot's conversations over the API are in.
-func (q *Queries) GetAPIInbox(ctx context.Context, organizationID uuid.UUID, botID uuid.UUID) (Inbox, error) {
-	row := q.db.QueryRow(ctx, getAPIInbox, organizationID, botID)
-	var i Inbox
-	err := row.Scan(
-		&i.OrganizationID,
-		&i.ID,
-		&i.BotID,
-		&i.Name,
-		&i.ChannelType,
-		&i.CreatedAt,
-	)
-	return i, err
 }
 
 const getWebChat = `-- name: GetWebChat :one
@@ -192,14 +138,22 @@ func (q *Queries) ListWebChats(ctx context.Context, organizationID uuid.UUID, pa
 }
 
 const updateWebChat = `-- name: UpdateWebChat :one
-UPDATE web_chats SET
-    name            = coalesce($1, name),
-    bot_id          = coalesce($2, bot_id),
-    access_type     = coalesce($3, access_type),
-    allowed_origins = coalesce($4::text[], allowed_origins),
+WITH inbox AS (
+    UPDATE inboxes i SET
+        name   = coalesce($1, i.name),
+        bot_id = coalesce($2, i.bot_id)
+    FROM web_chats w
+    WHERE w.organization_id = $5 AND w.id = $6
+      AND i.organization_id = w.organization_id AND i.id = w.inbox_id
+)
+UPDATE web_chats c SET
+    name            = coalesce($1, c.name),
+    bot_id          = coalesce($2, c.bot_id),
+    access_type     = coalesce($3, c.access_type),
+    allowed_origins = coalesce($4::text[], c.allowed_origins),
     updated_at      = clock_timestamp()
-WHERE organization_id = $5 AND id = $6
-RETURNING organization_id, id, bot_id, inbox_id, name, access_type, allowed_origins, created_at, updated_at
+WHERE c.organization_id = $5 AND c.id = $6
+RETURNING c.organization_id, c.id, c.bot_id, c.inbox_id, c.name, c.access_type, c.allowed_origins, c.created_at, c.updated_at
 `
 
 type UpdateWebChatParams struct {
@@ -211,7 +165,7 @@ type UpdateWebChatParams struct {
 	ID             uuid.UUID
 }
 
-// UpdateWebChat changes the fields that are given.
+// UpdateWebChat changes the fields that are given, and its inbox with it.
 func (q *Queries) UpdateWebChat(ctx context.Context, arg UpdateWebChatParams) (WebChat, error) {
 	row := q.db.QueryRow(ctx, updateWebChat,
 		arg.Name,

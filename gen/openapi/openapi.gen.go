@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime/multipart"
@@ -90,6 +91,21 @@ func (e ChannelType) Valid() bool {
 	}
 }
 
+// Defines values for ClientMessageFrameType.
+const (
+	ClientMessageFrameTypeMessage ClientMessageFrameType = "message"
+)
+
+// Valid indicates whether the value is a known member of the ClientMessageFrameType enum.
+func (e ClientMessageFrameType) Valid() bool {
+	switch e {
+	case ClientMessageFrameTypeMessage:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for CompletionDone.
 const (
 	CompletionDoneTrue CompletionDone = true
@@ -114,6 +130,30 @@ const (
 func (e CompletionEventReset) Valid() bool {
 	switch e {
 	case CompletionEventResetTrue:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ConversationAction.
+const (
+	ConversationActionArchive   ConversationAction = "archive"
+	ConversationActionDelete    ConversationAction = "delete"
+	ConversationActionMarkRead  ConversationAction = "mark_read"
+	ConversationActionUnarchive ConversationAction = "unarchive"
+)
+
+// Valid indicates whether the value is a known member of the ConversationAction enum.
+func (e ConversationAction) Valid() bool {
+	switch e {
+	case ConversationActionArchive:
+		return true
+	case ConversationActionDelete:
+		return true
+	case ConversationActionMarkRead:
+		return true
+	case ConversationActionUnarchive:
 		return true
 	default:
 		return false
@@ -147,6 +187,21 @@ const (
 func (e Engine) Valid() bool {
 	switch e {
 	case EngineFaq:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ErrorFrameType.
+const (
+	ErrorFrameTypeError ErrorFrameType = "error"
+)
+
+// Valid indicates whether the value is a known member of the ErrorFrameType enum.
+func (e ErrorFrameType) Valid() bool {
+	switch e {
+	case ErrorFrameTypeError:
 		return true
 	default:
 		return false
@@ -225,6 +280,21 @@ func (e LabelRelationsOperator) Valid() bool {
 	case LabelRelationsOperatorAND:
 		return true
 	case LabelRelationsOperatorOR:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for MessageFrameType.
+const (
+	MessageFrameTypeMessage MessageFrameType = "message"
+)
+
+// Valid indicates whether the value is a known member of the MessageFrameType enum.
+func (e MessageFrameType) Valid() bool {
+	switch e {
+	case MessageFrameTypeMessage:
 		return true
 	default:
 		return false
@@ -324,6 +394,66 @@ func (e ProblemItemIn) Valid() bool {
 	case ProblemItemInPath:
 		return true
 	case ProblemItemInQuery:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RateLimitStateClass.
+const (
+	RateLimitStateClassHistory  RateLimitStateClass = "history"
+	RateLimitStateClassList     RateLimitStateClass = "list"
+	RateLimitStateClassMessages RateLimitStateClass = "messages"
+)
+
+// Valid indicates whether the value is a known member of the RateLimitStateClass enum.
+func (e RateLimitStateClass) Valid() bool {
+	switch e {
+	case RateLimitStateClassHistory:
+		return true
+	case RateLimitStateClassList:
+		return true
+	case RateLimitStateClassMessages:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RecordStatus.
+const (
+	RecordStatusCancelled RecordStatus = "cancelled"
+	RecordStatusCompleted RecordStatus = "completed"
+	RecordStatusFailed    RecordStatus = "failed"
+)
+
+// Valid indicates whether the value is a known member of the RecordStatus enum.
+func (e RecordStatus) Valid() bool {
+	switch e {
+	case RecordStatusCancelled:
+		return true
+	case RecordStatusCompleted:
+		return true
+	case RecordStatusFailed:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RecordType.
+const (
+	RecordTypeFollow RecordType = "Follow"
+	RecordTypeNew    RecordType = "New"
+)
+
+// Valid indicates whether the value is a known member of the RecordType enum.
+func (e RecordType) Valid() bool {
+	switch e {
+	case RecordTypeFollow:
+		return true
+	case RecordTypeNew:
 		return true
 	default:
 		return false
@@ -444,6 +574,114 @@ func (e Speaker) Valid() bool {
 	case SpeakerBot:
 		return true
 	case SpeakerUser:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StatusFrameStatus.
+const (
+	StatusFrameStatusClosing   StatusFrameStatus = "closing"
+	StatusFrameStatusConnected StatusFrameStatus = "connected"
+	StatusFrameStatusDelivered StatusFrameStatus = "delivered"
+	StatusFrameStatusExpired   StatusFrameStatus = "expired"
+	StatusFrameStatusExpiring  StatusFrameStatus = "expiring"
+)
+
+// Valid indicates whether the value is a known member of the StatusFrameStatus enum.
+func (e StatusFrameStatus) Valid() bool {
+	switch e {
+	case StatusFrameStatusClosing:
+		return true
+	case StatusFrameStatusConnected:
+		return true
+	case StatusFrameStatusDelivered:
+		return true
+	case StatusFrameStatusExpired:
+		return true
+	case StatusFrameStatusExpiring:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StatusFrameType.
+const (
+	StatusFrameTypeStatus StatusFrameType = "status"
+)
+
+// Valid indicates whether the value is a known member of the StatusFrameType enum.
+func (e StatusFrameType) Valid() bool {
+	switch e {
+	case StatusFrameTypeStatus:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SuggestionFrameType.
+const (
+	SuggestionFrameTypeSuggestion SuggestionFrameType = "suggestion"
+)
+
+// Valid indicates whether the value is a known member of the SuggestionFrameType enum.
+func (e SuggestionFrameType) Valid() bool {
+	switch e {
+	case SuggestionFrameTypeSuggestion:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TypingFrameType.
+const (
+	TypingFrameTypeTyping TypingFrameType = "typing"
+)
+
+// Valid indicates whether the value is a known member of the TypingFrameType enum.
+func (e TypingFrameType) Valid() bool {
+	switch e {
+	case TypingFrameTypeTyping:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ExportRecordsParamsLocale.
+const (
+	ExportRecordsParamsLocaleEn   ExportRecordsParamsLocale = "en"
+	ExportRecordsParamsLocaleZhTW ExportRecordsParamsLocale = "zh-TW"
+)
+
+// Valid indicates whether the value is a known member of the ExportRecordsParamsLocale enum.
+func (e ExportRecordsParamsLocale) Valid() bool {
+	switch e {
+	case ExportRecordsParamsLocaleEn:
+		return true
+	case ExportRecordsParamsLocaleZhTW:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListInboxConversationsParamsOrdering.
+const (
+	ListInboxConversationsParamsOrderingCreatedAt    ListInboxConversationsParamsOrdering = "createdAt"
+	ListInboxConversationsParamsOrderingLastActivity ListInboxConversationsParamsOrdering = "lastActivity"
+)
+
+// Valid indicates whether the value is a known member of the ListInboxConversationsParamsOrdering enum.
+func (e ListInboxConversationsParamsOrdering) Valid() bool {
+	switch e {
+	case ListInboxConversationsParamsOrderingCreatedAt:
+		return true
+	case ListInboxConversationsParamsOrderingLastActivity:
 		return true
 	default:
 		return false
@@ -583,6 +821,12 @@ type Canvas struct {
 	//
 	// Example: {"kind":"markdown"}
 	CanvasType json.RawMessage `json:"canvasType"`
+
+	// CanvasTypeInSnakeCase An older spelling of canvasType, which wins; never sent.
+	//
+	// Example: {"kind":"markdown"}
+	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	CanvasTypeInSnakeCase interface{} `json:"canvas_type,omitempty"`
 
 	// Content Example: Dear customer
 	Content string `json:"content"`
@@ -771,6 +1015,39 @@ type CitationNode struct {
 	Score float64 `json:"score"`
 }
 
+// ClientMessageFrame What a client sends on the WebSocket.
+//
+// Example: {"content":"Hello","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","type":"message"}
+type ClientMessageFrame struct {
+	Attachments *[]AttachmentInput `json:"attachments,omitempty"`
+
+	// ClientMessageID The client's own id: sent again, it stores nothing and gets the same delivered again.
+	//
+	// Example: c-17
+	ClientMessageID *string `json:"client_message_id,omitempty"`
+
+	// Content A message's text; more than 32,768 characters are 413.
+	//
+	// Example: How do I reset my password?
+	Content MessageContent `json:"content"`
+
+	// Metadata A free JSON object, returned equal as JSON; its keys are never re-cased.
+	//
+	// Example: {"source":"newsletter"}
+	Metadata *FreeObject `json:"metadata,omitempty"`
+
+	// SessionID The session that the socket watches; absent, it is meant anyway.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	SessionID *string `json:"session_id,omitempty"`
+
+	// Type Example: message
+	Type ClientMessageFrameType `json:"type"`
+}
+
+// ClientMessageFrameType Example: message
+type ClientMessageFrameType string
+
 // Completion Example: {"citationNodes":[],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"Use the link on the sign-in page.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","suggestions":[{"text":"How do I change my e-mail address?"}],"usage":null}
 type Completion struct {
 	CitationNodes []CitationNode `json:"citationNodes"`
@@ -817,6 +1094,12 @@ type CompletionCreate struct {
 	//
 	// Example: false
 	IsStreaming *bool `json:"isStreaming,omitempty"`
+
+	// IsStreamingInSnakeCase An older spelling of isStreaming, which wins.
+	//
+	// Example: false
+	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	IsStreamingInSnakeCase *bool `json:"is_streaming,omitempty"`
 
 	// Message Example: {"content":"How do I reset my password?"}
 	Message CompletionMessage `json:"message"`
@@ -886,6 +1169,12 @@ type CompletionMessage struct {
 	// Example: {"source":"newsletter"}
 	ContentPayload *FreeObject `json:"contentPayload,omitempty"`
 
+	// ContentPayloadInSnakeCase An older spelling of contentPayload, which wins.
+	//
+	// Example: {"source":"newsletter"}
+	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	ContentPayloadInSnakeCase *map[string]interface{} `json:"content_payload,omitempty"`
+
 	// QueryMetadata Restricts what the bot may retrieve. The keys below are checked where they are present; unknown keys and empty
 	// lists are fine, and the whole is returned equal as JSON.
 	//
@@ -893,10 +1182,125 @@ type CompletionMessage struct {
 	// Example: {"channel":"app","knowledge_bases":[]}
 	QueryMetadata *QueryMetadata `json:"queryMetadata,omitempty"`
 
+	// QueryMetadataInSnakeCase An older spelling of queryMetadata, which wins.
+	//
+	// Example: {"channel":"app"}
+	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	QueryMetadataInSnakeCase *map[string]interface{} `json:"query_metadata,omitempty"`
+
 	// Sender A contact's id; one that the organization does not have is 400.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
 	Sender *string `json:"sender,omitempty"`
+}
+
+// Contact Example: {"avatar":"","createdAt":"2026-01-15T10:30:00.000000Z","email":"alex@example.com","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","inboxes":["019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08"],"name":"Alex","phoneNumber":"","queryMetadata":null,"sourceId":"line-4711"}
+type Contact struct {
+	// Avatar Example:
+	Avatar string `json:"avatar"`
+
+	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
+	//
+	// Example: 2026-01-15T10:30:00.000000Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// Email Example: alex@example.com
+	Email string `json:"email"`
+
+	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
+	ID openapi_types.UUID `json:"id"`
+
+	// Inboxes The ids of the inboxes that the contact is in.
+	//
+	// Example: ["019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08"]
+	Inboxes []openapi_types.UUID `json:"inboxes"`
+
+	// Name Example: Alex
+	Name string `json:"name"`
+
+	// PhoneNumber Example:
+	PhoneNumber string `json:"phoneNumber"`
+
+	// QueryMetadata Example: {"tier":"gold"}
+	QueryMetadata nullable.Nullable[json.RawMessage] `json:"queryMetadata"`
+
+	// SourceID The contact's id where it comes from, unique in an inbox.
+	//
+	// Example: line-4711
+	SourceID nullable.Nullable[string] `json:"sourceId"`
+}
+
+// ContactCreate Example: {"name":"Alex","sourceId":"line-4711"}
+type ContactCreate struct {
+	// Avatar Example: https://files.example.com/alex.png
+	Avatar *string `json:"avatar,omitempty"`
+
+	// Email Example: alex@example.com
+	Email *string `json:"email,omitempty"`
+
+	// Inboxes Ids of inboxes.
+	//
+	// Example: ["019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08"]
+	Inboxes *[]string `json:"inboxes,omitempty"`
+
+	// Name A name that is not blank.
+	//
+	// Example: Support
+	Name Name `json:"name"`
+
+	// PhoneNumber Example: +886 2 1234 5678
+	PhoneNumber *string `json:"phoneNumber,omitempty"`
+
+	// QueryMetadata Restricts what the bot may retrieve. The keys below are checked where they are present; unknown keys and empty
+	// lists are fine, and the whole is returned equal as JSON.
+	//
+	//
+	// Example: {"channel":"app","knowledge_bases":[]}
+	QueryMetadata *QueryMetadata `json:"queryMetadata,omitempty"`
+
+	// SourceID Example: line-4711
+	SourceID *string `json:"sourceId,omitempty"`
+}
+
+// ContactList Example: {"count":0,"next":null,"previous":null,"results":[]}
+type ContactList struct {
+	// Count Example: 0
+	Count    int64                     `json:"count"`
+	Next     nullable.Nullable[string] `json:"next"`
+	Previous nullable.Nullable[string] `json:"previous"`
+	Results  []Contact                 `json:"results"`
+}
+
+// ContactUpdate Example: {"phoneNumber":"+886 2 1234 5678"}
+type ContactUpdate struct {
+	// Avatar Example: https://files.example.com/alex.png
+	Avatar *string `json:"avatar,omitempty"`
+
+	// Email Example: alex@example.com
+	Email *string `json:"email,omitempty"`
+
+	// Inboxes Ids of inboxes; they replace the present ones.
+	//
+	// Example: ["019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08"]
+	Inboxes *[]string `json:"inboxes,omitempty"`
+
+	// Name A name that is not blank.
+	//
+	// Example: Support
+	Name *Name `json:"name,omitempty"`
+
+	// PhoneNumber Example: +886 2 1234 5678
+	PhoneNumber *string `json:"phoneNumber,omitempty"`
+
+	// QueryMetadata Restricts what the bot may retrieve. The keys below are checked where they are present; unknown keys and empty
+	// lists are fine, and the whole is returned equal as JSON.
+	//
+	//
+	// Example: {"channel":"app","knowledge_bases":[]}
+	QueryMetadata *QueryMetadata `json:"queryMetadata,omitempty"`
+
+	// SourceID Example: line-4711
+	SourceID *string `json:"sourceId,omitempty"`
 }
 
 // Conversation Example: {"autoReplyEnabled":true,"chatbot":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","name":"Parley"},"contact":{"avatar":"","createdAt":"2026-01-15T10:30:00.000000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"},"createdAt":"2026-01-15T10:30:00.000000Z","enableGroupMention":false,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","inbox":{"channelType":"web","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08","name":"Website","unreadConversationsCount":0},"isAutoReplyNow":true,"isGroupChat":false,"lastMessage":null,"lastMessageCreatedAt":null,"lastReadAt":null,"status":"active","title":"","unreadMessagesCount":0}
@@ -955,6 +1359,19 @@ type Conversation struct {
 	UnreadMessagesCount int `json:"unreadMessagesCount"`
 }
 
+// ConversationAction Example: archive
+type ConversationAction string
+
+// ConversationBatch Example: {"operations":[{"action":"archive","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}]}
+type ConversationBatch struct {
+	Operations []ConversationOperation `json:"operations"`
+}
+
+// ConversationBatchResults Example: {"results":[{"action":"archive","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","ok":true}]}
+type ConversationBatchResults struct {
+	Results []ConversationOperationResult `json:"results"`
+}
+
 // ConversationContact Example: {"avatar":"","createdAt":"2026-01-15T10:30:00.000000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"}
 type ConversationContact struct {
 	// Avatar Example:
@@ -983,6 +1400,12 @@ type ConversationCreate struct {
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05
 	WebChat string `json:"webChat"`
+
+	// WebChatInSnakeCase An older spelling of webChat, which wins.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05
+	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	WebChatInSnakeCase *string `json:"web_chat,omitempty"`
 }
 
 // ConversationInbox Example: {"channelType":"web","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08","name":"Website","unreadConversationsCount":0}
@@ -998,6 +1421,43 @@ type ConversationInbox struct {
 
 	// UnreadConversationsCount Example: 0
 	UnreadConversationsCount int64 `json:"unreadConversationsCount"`
+}
+
+// ConversationOperation Example: {"action":"archive","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}
+type ConversationOperation struct {
+	// Action Example: archive
+	Action ConversationAction `json:"action"`
+
+	// ConversationID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	ConversationID string `json:"conversation_id"`
+}
+
+// ConversationOperationResult Example: {"action":"archive","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","ok":true}
+type ConversationOperationResult struct {
+	// Action Example: archive
+	Action ConversationAction `json:"action"`
+
+	// ConversationID As it was sent.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	ConversationID string `json:"conversation_id"`
+
+	// Ok Example: true
+	Ok bool `json:"ok"`
+
+	// Problem A problem document as RFC 9457 has it.
+	//
+	// Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
+	Problem *Problem `json:"problem,omitempty"`
+}
+
+// ConversationPage Example: {"next":null,"nextCursor":null,"previous":null,"previousCursor":null,"results":[]}
+type ConversationPage struct {
+	Next           nullable.Nullable[string] `json:"next"`
+	NextCursor     nullable.Nullable[string] `json:"nextCursor"`
+	Previous       nullable.Nullable[string] `json:"previous"`
+	PreviousCursor nullable.Nullable[string] `json:"previousCursor"`
+	Results        []Conversation            `json:"results"`
 }
 
 // ConversationStart Example: {"bot_id":"parley","initial_message":"Hello"}
@@ -1073,6 +1533,32 @@ type ConversationUpdate struct {
 //
 // Example: faq
 type Engine string
+
+// ErrorFrame Something in a frame was refused; the connection stays open unless it cannot.
+//
+// Example: {"detail":"The content must not be blank.","error":"invalid_message","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","type":"error"}
+type ErrorFrame struct {
+	// ClientMessageID Example: c-17
+	ClientMessageID *string `json:"client_message_id,omitempty"`
+
+	// Detail Example: The content must not be blank.
+	Detail string `json:"detail"`
+
+	// Error Example: not_found
+	Error ProblemCode `json:"error"`
+
+	// RetryAfter Example: 12
+	RetryAfter *int `json:"retry_after,omitempty"`
+
+	// SessionID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	SessionID openapi_types.UUID `json:"session_id"`
+
+	// Type Example: error
+	Type ErrorFrameType `json:"type"`
+}
+
+// ErrorFrameType Example: error
+type ErrorFrameType string
 
 // Faq Example: {"answer":"Use the link on the sign-in page.","createdAt":"2026-01-15T10:30:00.000000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","labels":["account"],"question":"How do I reset my password?","updatedAt":"2026-01-15T10:30:00.000000Z"}
 type Faq struct {
@@ -1237,6 +1723,33 @@ type HistoryMessage struct {
 	Timestamp Timestamp `json:"timestamp"`
 }
 
+// Inbox Example: {"channel":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","name":"Website"},"channelType":"web","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08","name":"Website","unreadConversationsCount":0}
+type Inbox struct {
+	// Channel Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}
+	Channel NamedReference `json:"channel"`
+
+	// ChannelType Example: web
+	ChannelType ChannelType `json:"channelType"`
+
+	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08
+	ID openapi_types.UUID `json:"id"`
+
+	// Name Example: Website
+	Name string `json:"name"`
+
+	// UnreadConversationsCount Example: 0
+	UnreadConversationsCount int64 `json:"unreadConversationsCount"`
+}
+
+// InboxList Example: {"count":0,"next":null,"previous":null,"results":[]}
+type InboxList struct {
+	// Count Example: 0
+	Count    int64                     `json:"count"`
+	Next     nullable.Nullable[string] `json:"next"`
+	Previous nullable.Nullable[string] `json:"previous"`
+	Results  []Inbox                   `json:"results"`
+}
+
 // KnowledgeBaseSelection Example: {"faq_ids":[],"has_user_selected_all":true,"knowledge_base_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00"}
 type KnowledgeBaseSelection struct {
 	// FaqIds Example: []
@@ -1324,11 +1837,14 @@ type LastMessage struct {
 	Type MessageType `json:"type"`
 }
 
-// Me Example: {"organization":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0c","name":"Default"},"scopes":["admin"],"user":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}}
+// Me Example: {"organization":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0c","name":"Default"},"rateLimits":[{"class":"messages","limit":60,"remaining":57,"resetIn":42}],"scopes":["admin"],"user":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}}
 type Me struct {
 	// Organization Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}
 	Organization NamedReference `json:"organization"`
-	Scopes       []Scope        `json:"scopes"`
+
+	// RateLimits The rate limits as they stand.
+	RateLimits []RateLimitState `json:"rateLimits"`
+	Scopes     []Scope          `json:"scopes"`
 
 	// User Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}
 	User NamedReference `json:"user"`
@@ -1411,6 +1927,12 @@ type MessageCreate struct {
 	// Example: {"source":"newsletter"}
 	ContentPayload *FreeObject `json:"contentPayload,omitempty"`
 
+	// ContentPayloadInSnakeCase An older spelling of contentPayload, which wins.
+	//
+	// Example: {"source":"newsletter"}
+	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	ContentPayloadInSnakeCase *map[string]interface{} `json:"content_payload,omitempty"`
+
 	// Conversation The conversation's id. Unknown is 404.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
@@ -1423,11 +1945,64 @@ type MessageCreate struct {
 	// Example: {"channel":"app","knowledge_bases":[]}
 	QueryMetadata *QueryMetadata `json:"queryMetadata,omitempty"`
 
+	// QueryMetadataInSnakeCase An older spelling of queryMetadata, which wins.
+	//
+	// Example: {"channel":"app"}
+	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
+	QueryMetadataInSnakeCase *map[string]interface{} `json:"query_metadata,omitempty"`
+
 	// Type `incoming` is the user's, `outgoing` the bot's or an agent's.
 	//
 	// Example: incoming
 	Type *MessageType `json:"type,omitempty"`
 }
+
+// MessageFrame A message of the session. A visitor's has no conversation_id.
+//
+// Example: {"attachments":[],"citations":[],"content":"Hi! How can I help you?","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","metadata":{},"sender":"bot","seq":2,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","timestamp":"2026-01-15T10:30:01.000000Z","type":"message"}
+type MessageFrame struct {
+	Attachments []Attachment `json:"attachments"`
+	Citations   []Citation   `json:"citations"`
+
+	// Content Example: Hi! How can I help you?
+	Content string `json:"content"`
+
+	// ConversationID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	ConversationID *openapi_types.UUID `json:"conversation_id,omitempty"`
+
+	// MessageID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a
+	MessageID openapi_types.UUID `json:"message_id"`
+
+	// Metadata A free JSON object, returned equal as JSON; its keys are never re-cased.
+	//
+	// Example: {"source":"newsletter"}
+	Metadata FreeObject `json:"metadata"`
+
+	// RunID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
+	RunID *openapi_types.UUID `json:"run_id,omitempty"`
+
+	// Sender Example: bot
+	Sender Speaker `json:"sender"`
+
+	// Seq The message's place in its conversation, 1, 2, 3 … without gaps.
+	//
+	// Example: 1
+	Seq Seq `json:"seq"`
+
+	// SessionID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	SessionID openapi_types.UUID `json:"session_id"`
+
+	// Timestamp RFC 3339 in UTC, always with six fraction digits and Z.
+	//
+	// Example: 2026-01-15T10:30:00.000000Z
+	Timestamp Timestamp `json:"timestamp"`
+
+	// Type Example: message
+	Type MessageFrameType `json:"type"`
+}
+
+// MessageFrameType Example: message
+type MessageFrameType string
 
 // MessagePage Example: {"next":null,"nextCursor":null,"previous":null,"previousCursor":null,"results":[]}
 type MessagePage struct {
@@ -1564,6 +2139,143 @@ type ProblemItemIn string
 // Example: {"channel":"app","knowledge_bases":[]}
 type QueryMetadata = json.RawMessage
 
+// RateLimitState Example: {"class":"messages","limit":60,"remaining":57,"resetIn":42}
+type RateLimitState struct {
+	// Class Example: messages
+	Class RateLimitStateClass `json:"class"`
+
+	// Limit Requests per minute; 0 is no limit.
+	//
+	// Example: 60
+	Limit int `json:"limit"`
+
+	// Remaining Example: 57
+	Remaining int `json:"remaining"`
+
+	// ResetIn Seconds until the window begins anew.
+	//
+	// Example: 42
+	ResetIn int `json:"resetIn"`
+}
+
+// RateLimitStateClass Example: messages
+type RateLimitStateClass string
+
+// Record Example: {"answerCorrectnessScore":null,"answerRelevancyScore":null,"answerSimilarityScore":null,"askedAt":"2026-01-15T10:30:00.000000Z","condenseMessage":"","context":"","contextPrecisionScore":null,"contextRecallScore":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.800000Z","displayAnswerCorrectnessScore":"","displayAnswerRelevancyScore":"","displayAnswerSimilarityScore":"","displayContextPrecisionScore":"","displayContextRecallScore":"","displayFaithfulnessScore":"","error":null,"faithfulnessScore":null,"feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","inputMessage":"How do I reset my password?","outputMessage":"Use the link on the sign-in page.","replyTime":0.8,"status":"completed","type":"New"}
+type Record struct {
+	// AnswerCorrectnessScore Example: 0.9
+	AnswerCorrectnessScore nullable.Nullable[float64] `json:"answerCorrectnessScore"`
+
+	// AnswerRelevancyScore Example: 0.9
+	AnswerRelevancyScore nullable.Nullable[float64] `json:"answerRelevancyScore"`
+
+	// AnswerSimilarityScore Example: 0.9
+	AnswerSimilarityScore nullable.Nullable[float64] `json:"answerSimilarityScore"`
+
+	// AskedAt RFC 3339 in UTC, always with six fraction digits and Z.
+	//
+	// Example: 2026-01-15T10:30:00.000000Z
+	AskedAt Timestamp `json:"askedAt"`
+
+	// CondenseMessage The question as it was put to the retrieval; empty when it was not changed.
+	//
+	// Example:
+	CondenseMessage string `json:"condenseMessage"`
+
+	// Context What the answer was made of.
+	//
+	// Example:
+	Context string `json:"context"`
+
+	// ContextPrecisionScore Example: 0.9
+	ContextPrecisionScore nullable.Nullable[float64] `json:"contextPrecisionScore"`
+
+	// ContextRecallScore Example: 0.9
+	ContextRecallScore nullable.Nullable[float64] `json:"contextRecallScore"`
+
+	// Conversation Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	Conversation openapi_types.UUID `json:"conversation"`
+
+	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
+	//
+	// Example: 2026-01-15T10:30:00.000000Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// DisplayAnswerCorrectnessScore Example: 0.90
+	DisplayAnswerCorrectnessScore string `json:"displayAnswerCorrectnessScore"`
+
+	// DisplayAnswerRelevancyScore Example: 0.90
+	DisplayAnswerRelevancyScore string `json:"displayAnswerRelevancyScore"`
+
+	// DisplayAnswerSimilarityScore Example: 0.90
+	DisplayAnswerSimilarityScore string `json:"displayAnswerSimilarityScore"`
+
+	// DisplayContextPrecisionScore Example: 0.90
+	DisplayContextPrecisionScore string `json:"displayContextPrecisionScore"`
+
+	// DisplayContextRecallScore Example: 0.90
+	DisplayContextRecallScore string `json:"displayContextRecallScore"`
+
+	// DisplayFaithfulnessScore Empty until something scores it.
+	//
+	// Example: 0.90
+	DisplayFaithfulnessScore string `json:"displayFaithfulnessScore"`
+
+	// Error Why the answer failed; null when it did not.
+	Error nullable.Nullable[string] `json:"error"`
+
+	// FaithfulnessScore Null until something scores it.
+	//
+	// Example: 0.9
+	FaithfulnessScore nullable.Nullable[float64] `json:"faithfulnessScore"`
+
+	// Feedback What the user thinks of the message; null while nobody has said.
+	//
+	// Example: like
+	Feedback nullable.Nullable[Feedback] `json:"feedback"`
+
+	// ID The id of the run.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
+	ID openapi_types.UUID `json:"id"`
+
+	// InputMessage Example: How do I reset my password?
+	InputMessage string `json:"inputMessage"`
+
+	// OutputMessage Example: Use the link on the sign-in page.
+	OutputMessage string `json:"outputMessage"`
+
+	// ReplyTime Seconds from the question to the finished answer.
+	//
+	// Example: 0.8
+	ReplyTime nullable.Nullable[float64] `json:"replyTime"`
+
+	// Status Example: completed
+	Status RecordStatus `json:"status"`
+
+	// Type `New` is the first exchange of its conversation.
+	//
+	// Example: New
+	Type RecordType `json:"type"`
+}
+
+// RecordStatus Example: completed
+type RecordStatus string
+
+// RecordType `New` is the first exchange of its conversation.
+//
+// Example: New
+type RecordType string
+
+// RecordList Example: {"count":0,"next":null,"previous":null,"results":[]}
+type RecordList struct {
+	// Count Example: 0
+	Count    int64                     `json:"count"`
+	Next     nullable.Nullable[string] `json:"next"`
+	Previous nullable.Nullable[string] `json:"previous"`
+	Results  []Record                  `json:"results"`
+}
+
 // Run Example: {"attempt":1,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.000000Z","error":null,"finishReason":"stop","finishedAt":"2026-01-15T10:30:01.000000Z","firstTokenAt":"2026-01-15T10:30:00.100000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","questionId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","startedAt":"2026-01-15T10:30:00.000000Z","state":"completed"}
 type Run struct {
 	// Attempt How often the work was taken up.
@@ -1679,6 +2391,13 @@ type SentMessageStatus string
 // Example: 1
 type Seq = int64
 
+// ServerFrame What the server sends on the WebSocket.
+//
+// Example: {"is_typing":true,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","type":"typing"}
+type ServerFrame struct {
+	union json.RawMessage
+}
+
 // Slug Lower-case letters, digits and hyphens; not in the form of an id.
 //
 // Example: parley
@@ -1711,6 +2430,118 @@ type StartedConversation struct {
 	Status ConversationStatus `json:"status"`
 }
 
+// Statistics Example: {"days":[],"endDate":"2026-01-15","startDate":"2026-01-15","timezone":"UTC","totals":{"completionTokens":0,"conversations":0,"dislikes":0,"failures":0,"likes":0,"meanReplyTime":null,"meanTimeToFirstToken":null,"messages":0,"p95ReplyTime":null,"promptTokens":0,"records":0}}
+type Statistics struct {
+	Days []StatisticsDay `json:"days"`
+
+	// EndDate Example: 2026-01-31
+	EndDate string `json:"endDate"`
+
+	// StartDate Example: 2026-01-01
+	StartDate string `json:"startDate"`
+
+	// Timezone Example: UTC
+	Timezone string `json:"timezone"`
+
+	// Totals Example: {"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"records":40}
+	Totals StatisticsFigures `json:"totals"`
+}
+
+// StatisticsDay Example: {"date":"2026-01-15","figures":{"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"records":40}}
+type StatisticsDay struct {
+	// Date Example: 2026-01-15
+	Date string `json:"date"`
+
+	// Figures Example: {"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"records":40}
+	Figures StatisticsFigures `json:"figures"`
+}
+
+// StatisticsFigures Example: {"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"records":40}
+type StatisticsFigures struct {
+	// CompletionTokens Example: 0
+	CompletionTokens int64 `json:"completionTokens"`
+
+	// Conversations Example: 12
+	Conversations int64 `json:"conversations"`
+
+	// Dislikes Example: 1
+	Dislikes int64 `json:"dislikes"`
+
+	// Failures Records whose status is failed.
+	//
+	// Example: 1
+	Failures int64 `json:"failures"`
+
+	// Likes Example: 5
+	Likes int64 `json:"likes"`
+
+	// MeanReplyTime Example: 0.8
+	MeanReplyTime nullable.Nullable[float64] `json:"meanReplyTime"`
+
+	// MeanTimeToFirstToken Example: 0.2
+	MeanTimeToFirstToken nullable.Nullable[float64] `json:"meanTimeToFirstToken"`
+
+	// Messages Example: 80
+	Messages int64 `json:"messages"`
+
+	// P95ReplyTime Example: 1.9
+	P95ReplyTime nullable.Nullable[float64] `json:"p95ReplyTime"`
+
+	// PromptTokens Example: 0
+	PromptTokens int64 `json:"promptTokens"`
+
+	// Records Example: 40
+	Records int64 `json:"records"`
+}
+
+// StatusFrame `connected` is the first frame and has anonymous, bot_id, greeting, expires_at and, unless anonymous,
+// conversation_id. `delivered` answers the socket that sent a message and has message_id, seq and its
+// client_message_id. `expired` and `closing` come before the server closes.
+//
+// Example: {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","expires_at":null,"greeting":"Hello!","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","status":"connected","type":"status"}
+type StatusFrame struct {
+	// Anonymous Example: false
+	Anonymous *bool `json:"anonymous,omitempty"`
+
+	// BotID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00
+	BotID *openapi_types.UUID `json:"bot_id,omitempty"`
+
+	// ClientMessageID Example: c-17
+	ClientMessageID *string `json:"client_message_id,omitempty"`
+
+	// ConversationID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	ConversationID *openapi_types.UUID `json:"conversation_id,omitempty"`
+
+	// ExpiresAt When an idle visit ends, or the key; null: never.
+	ExpiresAt nullable.Nullable[string] `json:"expires_at,omitempty"`
+
+	// Greeting Example: Hello!
+	Greeting *string `json:"greeting,omitempty"`
+
+	// MessageID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
+	MessageID *openapi_types.UUID `json:"message_id,omitempty"`
+
+	// Seq The message's place in its conversation, 1, 2, 3 … without gaps.
+	//
+	// Example: 1
+	Seq *Seq `json:"seq,omitempty"`
+
+	// SessionID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	SessionID openapi_types.UUID `json:"session_id"`
+
+	// Status Example: connected
+	Status StatusFrameStatus `json:"status"`
+
+	// Type Example: status
+	Type StatusFrameType `json:"type"`
+}
+
+// StatusFrameStatus Example: connected
+type StatusFrameStatus string
+
+// StatusFrameType Example: status
+type StatusFrameType string
+
 // Suggestion Example: {"text":"How do I change my e-mail address?"}
 type Suggestion struct {
 	// Context Where it comes from.
@@ -1724,10 +2555,50 @@ type Suggestion struct {
 	Text string `json:"text"`
 }
 
+// SuggestionFrame What the user might say next; it follows the message that it belongs to.
+//
+// Example: {"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","suggestions":[{"text":"How do I change my e-mail address?"}],"type":"suggestion"}
+type SuggestionFrame struct {
+	// SessionID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	SessionID   openapi_types.UUID `json:"session_id"`
+	Suggestions []Suggestion       `json:"suggestions"`
+
+	// Type Example: suggestion
+	Type SuggestionFrameType `json:"type"`
+}
+
+// SuggestionFrameType Example: suggestion
+type SuggestionFrameType string
+
 // Timestamp RFC 3339 in UTC, always with six fraction digits and Z.
 //
 // Example: 2026-01-15T10:30:00.000000Z
 type Timestamp = string
+
+// TypingFrame Whether the bot writes. With `stream=true` it also carries the reply as it grows.
+//
+// Example: {"is_typing":true,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","type":"typing"}
+type TypingFrame struct {
+	// Delta The next piece of the reply.
+	//
+	// Example: Hi!
+	Delta *string `json:"delta,omitempty"`
+
+	// IsTyping Example: true
+	IsTyping bool `json:"is_typing"`
+
+	// RunID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
+	RunID *openapi_types.UUID `json:"run_id,omitempty"`
+
+	// SessionID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	SessionID openapi_types.UUID `json:"session_id"`
+
+	// Type Example: typing
+	Type TypingFrameType `json:"type"`
+}
+
+// TypingFrameType Example: typing
+type TypingFrameType string
 
 // Usage Null when the engine counts no tokens.
 //
@@ -1825,8 +2696,14 @@ type WebChatUpdate struct {
 	Name *Name `json:"name,omitempty"`
 }
 
+// BotMessage Example: refund
+type BotMessage = string
+
 // ChatbotID Example: parley
 type ChatbotID = string
+
+// ChatbotPk Example: parley
+type ChatbotPk = string
 
 // ConversationFilter Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 type ConversationFilter = string
@@ -1837,6 +2714,9 @@ type ConversationID = string
 // Cursor Example: bi4xNzY4NDcyNDAwMDAwMDAw
 type Cursor = string
 
+// EndDate Example: 2026-01-31
+type EndDate = string
+
 // IdempotencyKey Example: 8e03978e-40d5-43e8-bc93-6894a57f9324
 type IdempotencyKey = string
 
@@ -1845,6 +2725,15 @@ type Page = int
 
 // PageSize Example: 20
 type PageSize = int
+
+// StartDate Example: 2026-01-01
+type StartDate = string
+
+// Timezone Example: Asia/Taipei
+type Timezone = string
+
+// UserMessage Example: refund
+type UserMessage = string
 
 // BadRequest A problem document as RFC 9457 has it.
 //
@@ -1865,6 +2754,11 @@ type Forbidden = Problem
 //
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type NotFound = Problem
+
+// RateLimited A problem document as RFC 9457 has it.
+//
+// Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
+type RateLimited = Problem
 
 // TooLarge A problem document as RFC 9457 has it.
 //
@@ -1913,6 +2807,78 @@ type ListFaqsParams struct {
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
+// ListRecordsParams defines parameters for ListRecords.
+type ListRecordsParams struct {
+	// StartDate The first day, inclusive.
+	StartDate StartDate `form:"startDate" json:"startDate"`
+
+	// EndDate The last day, inclusive.
+	EndDate EndDate `form:"endDate" json:"endDate"`
+
+	// Timezone The IANA name of the zone in which days begin and times are shown.
+	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
+
+	// UserMessage Only records whose question contains this, whatever the case; `%` and `_` are ordinary characters.
+	UserMessage *UserMessage `form:"userMessage,omitempty" json:"userMessage,omitempty"`
+
+	// BotMessage Only records whose answer contains this, whatever the case; `%` and `_` are ordinary characters.
+	BotMessage *BotMessage `form:"botMessage,omitempty" json:"botMessage,omitempty"`
+
+	// Page The page's number.
+	Page *Page `form:"page,omitempty" json:"page,omitempty"`
+
+	// PageSize How many results a page has.
+	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+}
+
+// ExportRecordsParams defines parameters for ExportRecords.
+type ExportRecordsParams struct {
+	// StartDate The first day, inclusive.
+	StartDate StartDate `form:"startDate" json:"startDate"`
+
+	// EndDate The last day, inclusive.
+	EndDate EndDate `form:"endDate" json:"endDate"`
+
+	// Timezone The IANA name of the zone in which days begin and times are shown.
+	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
+
+	// UserMessage Only records whose question contains this, whatever the case; `%` and `_` are ordinary characters.
+	UserMessage *UserMessage `form:"userMessage,omitempty" json:"userMessage,omitempty"`
+
+	// BotMessage Only records whose answer contains this, whatever the case; `%` and `_` are ordinary characters.
+	BotMessage *BotMessage `form:"botMessage,omitempty" json:"botMessage,omitempty"`
+
+	// Locale The language of the headers.
+	Locale *ExportRecordsParamsLocale `form:"locale,omitempty" json:"locale,omitempty"`
+}
+
+// ExportRecordsParamsLocale defines parameters for ExportRecords.
+type ExportRecordsParamsLocale string
+
+// GetStatisticsParams defines parameters for GetStatistics.
+type GetStatisticsParams struct {
+	// StartDate The first day, inclusive.
+	StartDate StartDate `form:"startDate" json:"startDate"`
+
+	// EndDate The last day, inclusive.
+	EndDate EndDate `form:"endDate" json:"endDate"`
+
+	// Timezone The IANA name of the zone in which days begin and times are shown.
+	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
+}
+
+// ListContactsParams defines parameters for ListContacts.
+type ListContactsParams struct {
+	// Page The page's number.
+	Page *Page `form:"page,omitempty" json:"page,omitempty"`
+
+	// PageSize How many results a page has.
+	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+
+	// Query Only contacts whose name or sourceId contains this, whatever the case; `%` and `_` are ordinary characters.
+	Query *string `form:"query,omitempty" json:"query,omitempty"`
+}
+
 // ListConversationsParams defines parameters for ListConversations.
 type ListConversationsParams struct {
 	// BotID Only conversations with this bot (id or slug).
@@ -1927,6 +2893,27 @@ type ListConversationsParams struct {
 	// Offset How many to pass over.
 	Offset *int `form:"offset,omitempty" json:"offset,omitempty"`
 }
+
+// ListInboxConversationsParams defines parameters for ListInboxConversations.
+type ListInboxConversationsParams struct {
+	// Cursor The `nextCursor` or `previousCursor` of another page.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Inbox Only conversations in this inbox.
+	Inbox *string `form:"inbox,omitempty" json:"inbox,omitempty"`
+
+	// Keyword Only conversations in which this is found; `%` and `_` are ordinary characters.
+	Keyword *string `form:"keyword,omitempty" json:"keyword,omitempty"`
+
+	// PageSize How many results a page has.
+	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+
+	// Ordering What the conversations are sorted by, the newest first.
+	Ordering *ListInboxConversationsParamsOrdering `form:"ordering,omitempty" json:"ordering,omitempty"`
+}
+
+// ListInboxConversationsParamsOrdering defines parameters for ListInboxConversations.
+type ListInboxConversationsParamsOrdering string
 
 // GetHistoryParams defines parameters for GetHistory.
 type GetHistoryParams struct {
@@ -1951,6 +2938,15 @@ type SendMessageParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body gets the stored answer again, with
 	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListInboxesParams defines parameters for ListInboxes.
+type ListInboxesParams struct {
+	// Page The page's number.
+	Page *Page `form:"page,omitempty" json:"page,omitempty"`
+
+	// PageSize How many results a page has.
+	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
 // ListMessagesParams defines parameters for ListMessages.
@@ -2008,8 +3004,17 @@ type ImportFaqsMultipartRequestBody = FaqUpload
 // UpdateFaqJSONRequestBody defines body for UpdateFaq for application/json ContentType.
 type UpdateFaqJSONRequestBody = FaqUpdate
 
+// CreateContactJSONRequestBody defines body for CreateContact for application/json ContentType.
+type CreateContactJSONRequestBody = ContactCreate
+
+// UpdateContactJSONRequestBody defines body for UpdateContact for application/json ContentType.
+type UpdateContactJSONRequestBody = ContactUpdate
+
 // CreateConversationJSONRequestBody defines body for CreateConversation for application/json ContentType.
 type CreateConversationJSONRequestBody = ConversationCreate
+
+// BatchConversationsJSONRequestBody defines body for BatchConversations for application/json ContentType.
+type BatchConversationsJSONRequestBody = ConversationBatch
 
 // StartConversationJSONRequestBody defines body for StartConversation for application/json ContentType.
 type StartConversationJSONRequestBody = ConversationStart
@@ -2208,6 +3213,215 @@ func (a LabelRelations) MarshalJSON() ([]byte, error) {
 	return json.Marshal(object)
 }
 
+// AsMessageFrame returns the union data inside the ServerFrame as a MessageFrame
+func (t ServerFrame) AsMessageFrame() (MessageFrame, error) {
+	var body MessageFrame
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromMessageFrame overwrites any union data inside the ServerFrame as the provided MessageFrame
+func (t *ServerFrame) FromMessageFrame(v MessageFrame) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"message"}`))
+	t.union = b
+	return err
+}
+
+// MergeMessageFrame performs a merge with any union data inside the ServerFrame, using the provided MessageFrame
+func (t *ServerFrame) MergeMessageFrame(v MessageFrame) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"message"}`))
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsTypingFrame returns the union data inside the ServerFrame as a TypingFrame
+func (t ServerFrame) AsTypingFrame() (TypingFrame, error) {
+	var body TypingFrame
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromTypingFrame overwrites any union data inside the ServerFrame as the provided TypingFrame
+func (t *ServerFrame) FromTypingFrame(v TypingFrame) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"typing"}`))
+	t.union = b
+	return err
+}
+
+// MergeTypingFrame performs a merge with any union data inside the ServerFrame, using the provided TypingFrame
+func (t *ServerFrame) MergeTypingFrame(v TypingFrame) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"typing"}`))
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsSuggestionFrame returns the union data inside the ServerFrame as a SuggestionFrame
+func (t ServerFrame) AsSuggestionFrame() (SuggestionFrame, error) {
+	var body SuggestionFrame
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromSuggestionFrame overwrites any union data inside the ServerFrame as the provided SuggestionFrame
+func (t *ServerFrame) FromSuggestionFrame(v SuggestionFrame) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"suggestion"}`))
+	t.union = b
+	return err
+}
+
+// MergeSuggestionFrame performs a merge with any union data inside the ServerFrame, using the provided SuggestionFrame
+func (t *ServerFrame) MergeSuggestionFrame(v SuggestionFrame) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"suggestion"}`))
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsStatusFrame returns the union data inside the ServerFrame as a StatusFrame
+func (t ServerFrame) AsStatusFrame() (StatusFrame, error) {
+	var body StatusFrame
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromStatusFrame overwrites any union data inside the ServerFrame as the provided StatusFrame
+func (t *ServerFrame) FromStatusFrame(v StatusFrame) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"status"}`))
+	t.union = b
+	return err
+}
+
+// MergeStatusFrame performs a merge with any union data inside the ServerFrame, using the provided StatusFrame
+func (t *ServerFrame) MergeStatusFrame(v StatusFrame) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"status"}`))
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsErrorFrame returns the union data inside the ServerFrame as a ErrorFrame
+func (t ServerFrame) AsErrorFrame() (ErrorFrame, error) {
+	var body ErrorFrame
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromErrorFrame overwrites any union data inside the ServerFrame as the provided ErrorFrame
+func (t *ServerFrame) FromErrorFrame(v ErrorFrame) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"error"}`))
+	t.union = b
+	return err
+}
+
+// MergeErrorFrame performs a merge with any union data inside the ServerFrame, using the provided ErrorFrame
+func (t *ServerFrame) MergeErrorFrame(v ErrorFrame) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"error"}`))
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+func (t ServerFrame) Discriminator() (string, error) {
+	var discriminator struct {
+		Discriminator string `json:"type"`
+	}
+	err := json.Unmarshal(t.union, &discriminator)
+	return discriminator.Discriminator, err
+}
+
+func (t ServerFrame) ValueByDiscriminator() (interface{}, error) {
+	discriminator, err := t.Discriminator()
+	if err != nil {
+		return nil, err
+	}
+	switch discriminator {
+	case "error":
+		return t.AsErrorFrame()
+	case "message":
+		return t.AsMessageFrame()
+	case "status":
+		return t.AsStatusFrame()
+	case "suggestion":
+		return t.AsSuggestionFrame()
+	case "typing":
+		return t.AsTypingFrame()
+	default:
+		return nil, errors.New("unknown discriminator value: " + discriminator)
+	}
+}
+
+func (t ServerFrame) MarshalJSON() ([]byte, error) {
+	b, err := t.union.MarshalJSON()
+	return b, err
+}
+
+func (t *ServerFrame) UnmarshalJSON(b []byte) error {
+	err := t.union.UnmarshalJSON(b)
+	return err
+}
+
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
 	// ListAPIKeys List API keys
@@ -2255,12 +3469,42 @@ type ServerInterface interface {
 	// UpdateFaq Change an FAQ
 	// (PATCH /api/chatbots/{chatbotId}/faqs/{faqId}/)
 	UpdateFaq(ctx echo.Context, chatbotID ChatbotID, faqID string) error
+	// ListRecords List a chatbot's records
+	// (GET /api/chatbots/{chatbotPk}/records/)
+	ListRecords(ctx echo.Context, chatbotPk ChatbotPk, params ListRecordsParams) error
+	// ExportRecords Export a chatbot's records as an Excel file
+	// (GET /api/chatbots/{chatbotPk}/records/export-excel/)
+	ExportRecords(ctx echo.Context, chatbotPk ChatbotPk, params ExportRecordsParams) error
+	// GetStatistics Get a chatbot's statistics
+	// (GET /api/chatbots/{chatbotPk}/statistics/)
+	GetStatistics(ctx echo.Context, chatbotPk ChatbotPk, params GetStatisticsParams) error
+	// ListContacts List contacts
+	// (GET /api/contacts/)
+	ListContacts(ctx echo.Context, params ListContactsParams) error
+	// CreateContact Create a contact
+	// (POST /api/contacts/)
+	CreateContact(ctx echo.Context) error
+	// DeleteContact Delete a contact
+	// (DELETE /api/contacts/{contactId}/)
+	DeleteContact(ctx echo.Context, contactID string) error
+	// GetContact Get a contact
+	// (GET /api/contacts/{contactId}/)
+	GetContact(ctx echo.Context, contactID string) error
+	// UpdateContact Change a contact
+	// (PATCH /api/contacts/{contactId}/)
+	UpdateContact(ctx echo.Context, contactID string) error
 	// ListConversations List one's own conversations
 	// (GET /api/conversations)
 	ListConversations(ctx echo.Context, params ListConversationsParams) error
+	// ListInboxConversations List conversations by inbox
+	// (GET /api/conversations/)
+	ListInboxConversations(ctx echo.Context, params ListInboxConversationsParams) error
 	// CreateConversation Create a conversation through a web chat
 	// (POST /api/conversations/)
 	CreateConversation(ctx echo.Context) error
+	// BatchConversations Archive, delete or mark many conversations
+	// (POST /api/conversations/batch)
+	BatchConversations(ctx echo.Context) error
 	// StartConversation Start a conversation with a bot
 	// (POST /api/conversations/start)
 	StartConversation(ctx echo.Context) error
@@ -2279,6 +3523,9 @@ type ServerInterface interface {
 	// SendMessage Send a message
 	// (POST /api/conversations/{id}/messages)
 	SendMessage(ctx echo.Context, id ConversationID, params SendMessageParams) error
+	// ListInboxes List inboxes
+	// (GET /api/inboxes/)
+	ListInboxes(ctx echo.Context, params ListInboxesParams) error
 	// GetMe Tell who is asking
 	// (GET /api/me/)
 	GetMe(ctx echo.Context) error
@@ -2615,6 +3862,261 @@ func (w *ServerInterfaceWrapper) UpdateFaq(ctx echo.Context) error {
 	return err
 }
 
+// ListRecords converts echo context to params.
+func (w *ServerInterfaceWrapper) ListRecords(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "chatbotPk" -------------
+	var chatbotPk ChatbotPk
+
+	err = runtime.BindStyledParameterWithOptions("simple", "chatbotPk", ctx.Param("chatbotPk"), &chatbotPk, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter chatbotPk: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListRecordsParams
+	// ------------- Required query parameter "startDate" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "startDate", ctx.QueryParams(), &params.StartDate, runtime.BindQueryParameterOptions{Type: "string", Format: "date"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter startDate: %s", err))
+	}
+
+	// ------------- Required query parameter "endDate" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "endDate", ctx.QueryParams(), &params.EndDate, runtime.BindQueryParameterOptions{Type: "string", Format: "date"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter endDate: %s", err))
+	}
+
+	// ------------- Optional query parameter "timezone" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "timezone", ctx.QueryParams(), &params.Timezone, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter timezone: %s", err))
+	}
+
+	// ------------- Optional query parameter "userMessage" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "userMessage", ctx.QueryParams(), &params.UserMessage, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter userMessage: %s", err))
+	}
+
+	// ------------- Optional query parameter "botMessage" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "botMessage", ctx.QueryParams(), &params.BotMessage, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter botMessage: %s", err))
+	}
+
+	// ------------- Optional query parameter "page" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page", ctx.QueryParams(), &params.Page, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter page: %s", err))
+	}
+
+	// ------------- Optional query parameter "pageSize" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageSize", ctx.QueryParams(), &params.PageSize, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter pageSize: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListRecords(ctx, chatbotPk, params)
+	return err
+}
+
+// ExportRecords converts echo context to params.
+func (w *ServerInterfaceWrapper) ExportRecords(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "chatbotPk" -------------
+	var chatbotPk ChatbotPk
+
+	err = runtime.BindStyledParameterWithOptions("simple", "chatbotPk", ctx.Param("chatbotPk"), &chatbotPk, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter chatbotPk: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExportRecordsParams
+	// ------------- Required query parameter "startDate" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "startDate", ctx.QueryParams(), &params.StartDate, runtime.BindQueryParameterOptions{Type: "string", Format: "date"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter startDate: %s", err))
+	}
+
+	// ------------- Required query parameter "endDate" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "endDate", ctx.QueryParams(), &params.EndDate, runtime.BindQueryParameterOptions{Type: "string", Format: "date"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter endDate: %s", err))
+	}
+
+	// ------------- Optional query parameter "timezone" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "timezone", ctx.QueryParams(), &params.Timezone, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter timezone: %s", err))
+	}
+
+	// ------------- Optional query parameter "userMessage" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "userMessage", ctx.QueryParams(), &params.UserMessage, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter userMessage: %s", err))
+	}
+
+	// ------------- Optional query parameter "botMessage" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "botMessage", ctx.QueryParams(), &params.BotMessage, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter botMessage: %s", err))
+	}
+
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ExportRecords(ctx, chatbotPk, params)
+	return err
+}
+
+// GetStatistics converts echo context to params.
+func (w *ServerInterfaceWrapper) GetStatistics(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "chatbotPk" -------------
+	var chatbotPk ChatbotPk
+
+	err = runtime.BindStyledParameterWithOptions("simple", "chatbotPk", ctx.Param("chatbotPk"), &chatbotPk, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter chatbotPk: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetStatisticsParams
+	// ------------- Required query parameter "startDate" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "startDate", ctx.QueryParams(), &params.StartDate, runtime.BindQueryParameterOptions{Type: "string", Format: "date"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter startDate: %s", err))
+	}
+
+	// ------------- Required query parameter "endDate" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "endDate", ctx.QueryParams(), &params.EndDate, runtime.BindQueryParameterOptions{Type: "string", Format: "date"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter endDate: %s", err))
+	}
+
+	// ------------- Optional query parameter "timezone" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "timezone", ctx.QueryParams(), &params.Timezone, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter timezone: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetStatistics(ctx, chatbotPk, params)
+	return err
+}
+
+// ListContacts converts echo context to params.
+func (w *ServerInterfaceWrapper) ListContacts(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListContactsParams
+	// ------------- Optional query parameter "page" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page", ctx.QueryParams(), &params.Page, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter page: %s", err))
+	}
+
+	// ------------- Optional query parameter "pageSize" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageSize", ctx.QueryParams(), &params.PageSize, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter pageSize: %s", err))
+	}
+
+	// ------------- Optional query parameter "query" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "query", ctx.QueryParams(), &params.Query, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter query: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListContacts(ctx, params)
+	return err
+}
+
+// CreateContact converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateContact(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateContact(ctx)
+	return err
+}
+
+// DeleteContact converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteContact(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "contactId" -------------
+	var contactID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "contactId", ctx.Param("contactId"), &contactID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter contactId: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteContact(ctx, contactID)
+	return err
+}
+
+// GetContact converts echo context to params.
+func (w *ServerInterfaceWrapper) GetContact(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "contactId" -------------
+	var contactID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "contactId", ctx.Param("contactId"), &contactID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter contactId: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetContact(ctx, contactID)
+	return err
+}
+
+// UpdateContact converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateContact(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "contactId" -------------
+	var contactID string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "contactId", ctx.Param("contactId"), &contactID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter contactId: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateContact(ctx, contactID)
+	return err
+}
+
 // ListConversations converts echo context to params.
 func (w *ServerInterfaceWrapper) ListConversations(ctx echo.Context) error {
 	var err error
@@ -2654,12 +4156,67 @@ func (w *ServerInterfaceWrapper) ListConversations(ctx echo.Context) error {
 	return err
 }
 
+// ListInboxConversations converts echo context to params.
+func (w *ServerInterfaceWrapper) ListInboxConversations(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListInboxConversationsParams
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "inbox" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "inbox", ctx.QueryParams(), &params.Inbox, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter inbox: %s", err))
+	}
+
+	// ------------- Optional query parameter "keyword" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "keyword", ctx.QueryParams(), &params.Keyword, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter keyword: %s", err))
+	}
+
+	// ------------- Optional query parameter "pageSize" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageSize", ctx.QueryParams(), &params.PageSize, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter pageSize: %s", err))
+	}
+
+	// ------------- Optional query parameter "ordering" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "ordering", ctx.QueryParams(), &params.Ordering, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter ordering: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListInboxConversations(ctx, params)
+	return err
+}
+
 // CreateConversation converts echo context to params.
 func (w *ServerInterfaceWrapper) CreateConversation(ctx echo.Context) error {
 	var err error
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.CreateConversation(ctx)
+	return err
+}
+
+// BatchConversations converts echo context to params.
+func (w *ServerInterfaceWrapper) BatchConversations(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.BatchConversations(ctx)
 	return err
 }
 
@@ -2806,6 +4363,31 @@ func (w *ServerInterfaceWrapper) SendMessage(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.SendMessage(ctx, id, params)
+	return err
+}
+
+// ListInboxes converts echo context to params.
+func (w *ServerInterfaceWrapper) ListInboxes(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListInboxesParams
+	// ------------- Optional query parameter "page" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page", ctx.QueryParams(), &params.Page, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter page: %s", err))
+	}
+
+	// ------------- Optional query parameter "pageSize" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageSize", ctx.QueryParams(), &params.PageSize, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter pageSize: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListInboxes(ctx, params)
 	return err
 }
 
@@ -3116,14 +4698,25 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/chatbots/:chatbotId/faqs/:faqId/", wrapper.GetFaq, options.OperationMiddlewares["getFaq"]...)
 	router.PATCH(options.BaseURL+"/api/chatbots/:chatbotId/faqs/:faqId/", wrapper.UpdateFaq, options.OperationMiddlewares["updateFaq"]...)
 	router.POST(options.BaseURL+"/api/chatbots/:chatbotId/faqs/import/", wrapper.ImportFaqs, options.OperationMiddlewares["importFaqs"]...)
+	router.GET(options.BaseURL+"/api/chatbots/:chatbotPk/records/", wrapper.ListRecords, options.OperationMiddlewares["listRecords"]...)
+	router.GET(options.BaseURL+"/api/chatbots/:chatbotPk/records/export-excel/", wrapper.ExportRecords, options.OperationMiddlewares["exportRecords"]...)
+	router.GET(options.BaseURL+"/api/chatbots/:chatbotPk/statistics/", wrapper.GetStatistics, options.OperationMiddlewares["getStatistics"]...)
+	router.GET(options.BaseURL+"/api/contacts/", wrapper.ListContacts, options.OperationMiddlewares["listContacts"]...)
+	router.POST(options.BaseURL+"/api/contacts/", wrapper.CreateContact, options.OperationMiddlewares["createContact"]...)
+	router.DELETE(options.BaseURL+"/api/contacts/:contactId/", wrapper.DeleteContact, options.OperationMiddlewares["deleteContact"]...)
+	router.GET(options.BaseURL+"/api/contacts/:contactId/", wrapper.GetContact, options.OperationMiddlewares["getContact"]...)
+	router.PATCH(options.BaseURL+"/api/contacts/:contactId/", wrapper.UpdateContact, options.OperationMiddlewares["updateContact"]...)
 	router.GET(options.BaseURL+"/api/conversations", wrapper.ListConversations, options.OperationMiddlewares["listConversations"]...)
+	router.GET(options.BaseURL+"/api/conversations/", wrapper.ListInboxConversations, options.OperationMiddlewares["listInboxConversations"]...)
 	router.POST(options.BaseURL+"/api/conversations/", wrapper.CreateConversation, options.OperationMiddlewares["createConversation"]...)
 	router.DELETE(options.BaseURL+"/api/conversations/:id/", wrapper.DeleteConversation, options.OperationMiddlewares["deleteConversation"]...)
 	router.GET(options.BaseURL+"/api/conversations/:id/", wrapper.GetConversation, options.OperationMiddlewares["getConversation"]...)
 	router.PATCH(options.BaseURL+"/api/conversations/:id/", wrapper.UpdateConversation, options.OperationMiddlewares["updateConversation"]...)
 	router.GET(options.BaseURL+"/api/conversations/:id/history", wrapper.GetHistory, options.OperationMiddlewares["getHistory"]...)
 	router.POST(options.BaseURL+"/api/conversations/:id/messages", wrapper.SendMessage, options.OperationMiddlewares["sendMessage"]...)
+	router.POST(options.BaseURL+"/api/conversations/batch", wrapper.BatchConversations, options.OperationMiddlewares["batchConversations"]...)
 	router.POST(options.BaseURL+"/api/conversations/start", wrapper.StartConversation, options.OperationMiddlewares["startConversation"]...)
+	router.GET(options.BaseURL+"/api/inboxes/", wrapper.ListInboxes, options.OperationMiddlewares["listInboxes"]...)
 	router.GET(options.BaseURL+"/api/me/", wrapper.GetMe, options.OperationMiddlewares["getMe"]...)
 	router.GET(options.BaseURL+"/api/messages/", wrapper.ListMessages, options.OperationMiddlewares["listMessages"]...)
 	router.POST(options.BaseURL+"/api/messages/", wrapper.CreateMessage, options.OperationMiddlewares["createMessage"]...)
@@ -3151,6 +4744,17 @@ type ForbiddenApplicationProblemPlusJSONResponse Problem
 type NotFoundApplicationProblemPlusJSONResponse Problem
 
 type ProblemApplicationProblemPlusJSONResponse Problem
+
+type RateLimitedResponseHeaders struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
+}
+type RateLimitedApplicationProblemPlusJSONResponse struct {
+	Body Problem
+
+	Headers RateLimitedResponseHeaders
+}
 
 type TooLargeApplicationProblemPlusJSONResponse Problem
 
@@ -4263,6 +5867,31 @@ func (response CreateCompletion415ApplicationProblemPlusJSONResponse) VisitCreat
 	return err
 }
 
+type CreateCompletion429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response CreateCompletion429ApplicationProblemPlusJSONResponse) VisitCreateCompletionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type CreateCompletiondefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
@@ -4981,6 +6610,930 @@ func (response UpdateFaqdefaultApplicationProblemPlusJSONResponse) VisitUpdateFa
 	return err
 }
 
+type ListRecordsRequestObject struct {
+	ChatbotPk ChatbotPk `json:"chatbotPk"`
+	Params    ListRecordsParams
+}
+
+type ListRecordsResponseObject interface {
+	VisitListRecordsResponse(w http.ResponseWriter) error
+}
+
+type ListRecords200JSONResponse RecordList
+
+func (response ListRecords200JSONResponse) VisitListRecordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRecords400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListRecords400ApplicationProblemPlusJSONResponse) VisitListRecordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRecords401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListRecords401ApplicationProblemPlusJSONResponse) VisitListRecordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRecords403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListRecords403ApplicationProblemPlusJSONResponse) VisitListRecordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRecords404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListRecords404ApplicationProblemPlusJSONResponse) VisitListRecordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListRecordsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListRecordsdefaultApplicationProblemPlusJSONResponse) VisitListRecordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportRecordsRequestObject struct {
+	ChatbotPk ChatbotPk `json:"chatbotPk"`
+	Params    ExportRecordsParams
+}
+
+type ExportRecordsResponseObject interface {
+	VisitExportRecordsResponse(w http.ResponseWriter) error
+}
+
+type ExportRecords200ResponseHeaders struct {
+	ContentDisposition *string
+}
+
+type ExportRecords200ApplicationVndOpenxmlformatsOfficedocumentSpreadsheetmlSheetResponse struct {
+	Body          io.Reader
+	Headers       ExportRecords200ResponseHeaders
+	ContentLength int64
+}
+
+func (response ExportRecords200ApplicationVndOpenxmlformatsOfficedocumentSpreadsheetmlSheetResponse) VisitExportRecordsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.ContentDisposition != nil {
+		w.Header().Set("Content-Disposition", fmt.Sprint(*response.Headers.ContentDisposition))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type ExportRecords400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ExportRecords400ApplicationProblemPlusJSONResponse) VisitExportRecordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportRecords401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ExportRecords401ApplicationProblemPlusJSONResponse) VisitExportRecordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportRecords403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ExportRecords403ApplicationProblemPlusJSONResponse) VisitExportRecordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportRecords404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ExportRecords404ApplicationProblemPlusJSONResponse) VisitExportRecordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportRecordsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExportRecordsdefaultApplicationProblemPlusJSONResponse) VisitExportRecordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStatisticsRequestObject struct {
+	ChatbotPk ChatbotPk `json:"chatbotPk"`
+	Params    GetStatisticsParams
+}
+
+type GetStatisticsResponseObject interface {
+	VisitGetStatisticsResponse(w http.ResponseWriter) error
+}
+
+type GetStatistics200JSONResponse Statistics
+
+func (response GetStatistics200JSONResponse) VisitGetStatisticsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStatistics400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response GetStatistics400ApplicationProblemPlusJSONResponse) VisitGetStatisticsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStatistics401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetStatistics401ApplicationProblemPlusJSONResponse) VisitGetStatisticsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStatistics403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetStatistics403ApplicationProblemPlusJSONResponse) VisitGetStatisticsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStatistics404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetStatistics404ApplicationProblemPlusJSONResponse) VisitGetStatisticsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetStatisticsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetStatisticsdefaultApplicationProblemPlusJSONResponse) VisitGetStatisticsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContactsRequestObject struct {
+	Params ListContactsParams
+}
+
+type ListContactsResponseObject interface {
+	VisitListContactsResponse(w http.ResponseWriter) error
+}
+
+type ListContacts200JSONResponse ContactList
+
+func (response ListContacts200JSONResponse) VisitListContactsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContacts400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListContacts400ApplicationProblemPlusJSONResponse) VisitListContactsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContacts401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListContacts401ApplicationProblemPlusJSONResponse) VisitListContactsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContacts403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListContacts403ApplicationProblemPlusJSONResponse) VisitListContactsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContacts404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListContacts404ApplicationProblemPlusJSONResponse) VisitListContactsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListContactsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListContactsdefaultApplicationProblemPlusJSONResponse) VisitListContactsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateContactRequestObject struct {
+	Body *CreateContactJSONRequestBody
+}
+
+type CreateContactResponseObject interface {
+	VisitCreateContactResponse(w http.ResponseWriter) error
+}
+
+type CreateContact201JSONResponse Contact
+
+func (response CreateContact201JSONResponse) VisitCreateContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateContact400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response CreateContact400ApplicationProblemPlusJSONResponse) VisitCreateContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateContact401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response CreateContact401ApplicationProblemPlusJSONResponse) VisitCreateContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateContact403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response CreateContact403ApplicationProblemPlusJSONResponse) VisitCreateContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateContact404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response CreateContact404ApplicationProblemPlusJSONResponse) VisitCreateContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateContact409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response CreateContact409ApplicationProblemPlusJSONResponse) VisitCreateContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateContact413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateContact413ApplicationProblemPlusJSONResponse) VisitCreateContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateContact415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateContact415ApplicationProblemPlusJSONResponse) VisitCreateContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateContactdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateContactdefaultApplicationProblemPlusJSONResponse) VisitCreateContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteContactRequestObject struct {
+	ContactID string `json:"contactId"`
+}
+
+type DeleteContactResponseObject interface {
+	VisitDeleteContactResponse(w http.ResponseWriter) error
+}
+
+type DeleteContact204Response struct {
+}
+
+func (response DeleteContact204Response) VisitDeleteContactResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteContact401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteContact401ApplicationProblemPlusJSONResponse) VisitDeleteContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteContact403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteContact403ApplicationProblemPlusJSONResponse) VisitDeleteContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteContact404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response DeleteContact404ApplicationProblemPlusJSONResponse) VisitDeleteContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteContactdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteContactdefaultApplicationProblemPlusJSONResponse) VisitDeleteContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetContactRequestObject struct {
+	ContactID string `json:"contactId"`
+}
+
+type GetContactResponseObject interface {
+	VisitGetContactResponse(w http.ResponseWriter) error
+}
+
+type GetContact200JSONResponse Contact
+
+func (response GetContact200JSONResponse) VisitGetContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetContact401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetContact401ApplicationProblemPlusJSONResponse) VisitGetContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetContact403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetContact403ApplicationProblemPlusJSONResponse) VisitGetContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetContact404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetContact404ApplicationProblemPlusJSONResponse) VisitGetContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetContactdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetContactdefaultApplicationProblemPlusJSONResponse) VisitGetContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateContactRequestObject struct {
+	ContactID string `json:"contactId"`
+	Body      *UpdateContactJSONRequestBody
+}
+
+type UpdateContactResponseObject interface {
+	VisitUpdateContactResponse(w http.ResponseWriter) error
+}
+
+type UpdateContact200JSONResponse Contact
+
+func (response UpdateContact200JSONResponse) VisitUpdateContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateContact400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateContact400ApplicationProblemPlusJSONResponse) VisitUpdateContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateContact401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateContact401ApplicationProblemPlusJSONResponse) VisitUpdateContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateContact403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateContact403ApplicationProblemPlusJSONResponse) VisitUpdateContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateContact404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateContact404ApplicationProblemPlusJSONResponse) VisitUpdateContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateContact409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateContact409ApplicationProblemPlusJSONResponse) VisitUpdateContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateContact413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateContact413ApplicationProblemPlusJSONResponse) VisitUpdateContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateContact415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateContact415ApplicationProblemPlusJSONResponse) VisitUpdateContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateContactdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateContactdefaultApplicationProblemPlusJSONResponse) VisitUpdateContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListConversationsRequestObject struct {
 	Params ListConversationsParams
 }
@@ -5070,12 +7623,168 @@ func (response ListConversations404ApplicationProblemPlusJSONResponse) VisitList
 	return err
 }
 
+type ListConversations429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response ListConversations429ApplicationProblemPlusJSONResponse) VisitListConversationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListConversationsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
 func (response ListConversationsdefaultApplicationProblemPlusJSONResponse) VisitListConversationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListInboxConversationsRequestObject struct {
+	Params ListInboxConversationsParams
+}
+
+type ListInboxConversationsResponseObject interface {
+	VisitListInboxConversationsResponse(w http.ResponseWriter) error
+}
+
+type ListInboxConversations200JSONResponse ConversationPage
+
+func (response ListInboxConversations200JSONResponse) VisitListInboxConversationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListInboxConversations400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListInboxConversations400ApplicationProblemPlusJSONResponse) VisitListInboxConversationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListInboxConversations401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListInboxConversations401ApplicationProblemPlusJSONResponse) VisitListInboxConversationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListInboxConversations403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListInboxConversations403ApplicationProblemPlusJSONResponse) VisitListInboxConversationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListInboxConversations404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListInboxConversations404ApplicationProblemPlusJSONResponse) VisitListInboxConversationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListInboxConversations429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response ListInboxConversations429ApplicationProblemPlusJSONResponse) VisitListInboxConversationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListInboxConversationsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListInboxConversationsdefaultApplicationProblemPlusJSONResponse) VisitListInboxConversationsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5225,6 +7934,128 @@ func (response CreateConversationdefaultApplicationProblemPlusJSONResponse) Visi
 	return err
 }
 
+type BatchConversationsRequestObject struct {
+	Body *BatchConversationsJSONRequestBody
+}
+
+type BatchConversationsResponseObject interface {
+	VisitBatchConversationsResponse(w http.ResponseWriter) error
+}
+
+type BatchConversations200JSONResponse ConversationBatchResults
+
+func (response BatchConversations200JSONResponse) VisitBatchConversationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type BatchConversations400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response BatchConversations400ApplicationProblemPlusJSONResponse) VisitBatchConversationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type BatchConversations401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response BatchConversations401ApplicationProblemPlusJSONResponse) VisitBatchConversationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type BatchConversations403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response BatchConversations403ApplicationProblemPlusJSONResponse) VisitBatchConversationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type BatchConversations413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response BatchConversations413ApplicationProblemPlusJSONResponse) VisitBatchConversationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type BatchConversations415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response BatchConversations415ApplicationProblemPlusJSONResponse) VisitBatchConversationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type BatchConversationsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response BatchConversationsdefaultApplicationProblemPlusJSONResponse) VisitBatchConversationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type StartConversationRequestObject struct {
 	Body *StartConversationJSONRequestBody
 }
@@ -5342,6 +8173,31 @@ func (response StartConversation415ApplicationProblemPlusJSONResponse) VisitStar
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartConversation429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response StartConversation429ApplicationProblemPlusJSONResponse) VisitStartConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -5766,6 +8622,31 @@ func (response GetHistory404ApplicationProblemPlusJSONResponse) VisitGetHistoryR
 	return err
 }
 
+type GetHistory429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response GetHistory429ApplicationProblemPlusJSONResponse) VisitGetHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetHistorydefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
@@ -5932,12 +8813,143 @@ func (response SendMessage422ApplicationProblemPlusJSONResponse) VisitSendMessag
 	return err
 }
 
+type SendMessage429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response SendMessage429ApplicationProblemPlusJSONResponse) VisitSendMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type SendMessagedefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
 func (response SendMessagedefaultApplicationProblemPlusJSONResponse) VisitSendMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListInboxesRequestObject struct {
+	Params ListInboxesParams
+}
+
+type ListInboxesResponseObject interface {
+	VisitListInboxesResponse(w http.ResponseWriter) error
+}
+
+type ListInboxes200JSONResponse InboxList
+
+func (response ListInboxes200JSONResponse) VisitListInboxesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListInboxes400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListInboxes400ApplicationProblemPlusJSONResponse) VisitListInboxesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListInboxes401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListInboxes401ApplicationProblemPlusJSONResponse) VisitListInboxesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListInboxes403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListInboxes403ApplicationProblemPlusJSONResponse) VisitListInboxesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListInboxes404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListInboxes404ApplicationProblemPlusJSONResponse) VisitListInboxesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListInboxesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListInboxesdefaultApplicationProblemPlusJSONResponse) VisitListInboxesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -6091,6 +9103,31 @@ func (response ListMessages404ApplicationProblemPlusJSONResponse) VisitListMessa
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListMessages429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response ListMessages429ApplicationProblemPlusJSONResponse) VisitListMessagesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -6256,6 +9293,31 @@ func (response CreateMessage422ApplicationProblemPlusJSONResponse) VisitCreateMe
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateMessage429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response CreateMessage429ApplicationProblemPlusJSONResponse) VisitCreateMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -7291,12 +10353,42 @@ type StrictServerInterface interface {
 	// UpdateFaq Change an FAQ
 	// (PATCH /api/chatbots/{chatbotId}/faqs/{faqId}/)
 	UpdateFaq(ctx context.Context, request UpdateFaqRequestObject) (UpdateFaqResponseObject, error)
+	// ListRecords List a chatbot's records
+	// (GET /api/chatbots/{chatbotPk}/records/)
+	ListRecords(ctx context.Context, request ListRecordsRequestObject) (ListRecordsResponseObject, error)
+	// ExportRecords Export a chatbot's records as an Excel file
+	// (GET /api/chatbots/{chatbotPk}/records/export-excel/)
+	ExportRecords(ctx context.Context, request ExportRecordsRequestObject) (ExportRecordsResponseObject, error)
+	// GetStatistics Get a chatbot's statistics
+	// (GET /api/chatbots/{chatbotPk}/statistics/)
+	GetStatistics(ctx context.Context, request GetStatisticsRequestObject) (GetStatisticsResponseObject, error)
+	// ListContacts List contacts
+	// (GET /api/contacts/)
+	ListContacts(ctx context.Context, request ListContactsRequestObject) (ListContactsResponseObject, error)
+	// CreateContact Create a contact
+	// (POST /api/contacts/)
+	CreateContact(ctx context.Context, request CreateContactRequestObject) (CreateContactResponseObject, error)
+	// DeleteContact Delete a contact
+	// (DELETE /api/contacts/{contactId}/)
+	DeleteContact(ctx context.Context, request DeleteContactRequestObject) (DeleteContactResponseObject, error)
+	// GetContact Get a contact
+	// (GET /api/contacts/{contactId}/)
+	GetContact(ctx context.Context, request GetContactRequestObject) (GetContactResponseObject, error)
+	// UpdateContact Change a contact
+	// (PATCH /api/contacts/{contactId}/)
+	UpdateContact(ctx context.Context, request UpdateContactRequestObject) (UpdateContactResponseObject, error)
 	// ListConversations List one's own conversations
 	// (GET /api/conversations)
 	ListConversations(ctx context.Context, request ListConversationsRequestObject) (ListConversationsResponseObject, error)
+	// ListInboxConversations List conversations by inbox
+	// (GET /api/conversations/)
+	ListInboxConversations(ctx context.Context, request ListInboxConversationsRequestObject) (ListInboxConversationsResponseObject, error)
 	// CreateConversation Create a conversation through a web chat
 	// (POST /api/conversations/)
 	CreateConversation(ctx context.Context, request CreateConversationRequestObject) (CreateConversationResponseObject, error)
+	// BatchConversations Archive, delete or mark many conversations
+	// (POST /api/conversations/batch)
+	BatchConversations(ctx context.Context, request BatchConversationsRequestObject) (BatchConversationsResponseObject, error)
 	// StartConversation Start a conversation with a bot
 	// (POST /api/conversations/start)
 	StartConversation(ctx context.Context, request StartConversationRequestObject) (StartConversationResponseObject, error)
@@ -7315,6 +10407,9 @@ type StrictServerInterface interface {
 	// SendMessage Send a message
 	// (POST /api/conversations/{id}/messages)
 	SendMessage(ctx context.Context, request SendMessageRequestObject) (SendMessageResponseObject, error)
+	// ListInboxes List inboxes
+	// (GET /api/inboxes/)
+	ListInboxes(ctx context.Context, request ListInboxesRequestObject) (ListInboxesResponseObject, error)
 	// GetMe Tell who is asking
 	// (GET /api/me/)
 	GetMe(ctx context.Context, request GetMeRequestObject) (GetMeResponseObject, error)
@@ -7893,6 +10988,253 @@ func (sh *strictHandler) UpdateFaq(ctx echo.Context, chatbotID ChatbotID, faqID 
 	return nil
 }
 
+// ListRecords operation middleware
+func (sh *strictHandler) ListRecords(ctx echo.Context, chatbotPk ChatbotPk, params ListRecordsParams) error {
+	var request ListRecordsRequestObject
+
+	request.ChatbotPk = chatbotPk
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListRecords(ctx.Request().Context(), request.(ListRecordsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListRecords")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListRecordsResponseObject); ok {
+		return validResponse.VisitListRecordsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ExportRecords operation middleware
+func (sh *strictHandler) ExportRecords(ctx echo.Context, chatbotPk ChatbotPk, params ExportRecordsParams) error {
+	var request ExportRecordsRequestObject
+
+	request.ChatbotPk = chatbotPk
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportRecords(ctx.Request().Context(), request.(ExportRecordsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportRecords")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ExportRecordsResponseObject); ok {
+		return validResponse.VisitExportRecordsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetStatistics operation middleware
+func (sh *strictHandler) GetStatistics(ctx echo.Context, chatbotPk ChatbotPk, params GetStatisticsParams) error {
+	var request GetStatisticsRequestObject
+
+	request.ChatbotPk = chatbotPk
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetStatistics(ctx.Request().Context(), request.(GetStatisticsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetStatistics")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetStatisticsResponseObject); ok {
+		return validResponse.VisitGetStatisticsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListContacts operation middleware
+func (sh *strictHandler) ListContacts(ctx echo.Context, params ListContactsParams) error {
+	var request ListContactsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListContacts(ctx.Request().Context(), request.(ListContactsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListContacts")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListContactsResponseObject); ok {
+		return validResponse.VisitListContactsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateContact operation middleware
+func (sh *strictHandler) CreateContact(ctx echo.Context) error {
+	var request CreateContactRequestObject
+
+	var body CreateContactJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateContact(ctx.Request().Context(), request.(CreateContactRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateContact")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateContactResponseObject); ok {
+		return validResponse.VisitCreateContactResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// DeleteContact operation middleware
+func (sh *strictHandler) DeleteContact(ctx echo.Context, contactID string) error {
+	var request DeleteContactRequestObject
+
+	request.ContactID = contactID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteContact(ctx.Request().Context(), request.(DeleteContactRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteContact")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(DeleteContactResponseObject); ok {
+		return validResponse.VisitDeleteContactResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetContact operation middleware
+func (sh *strictHandler) GetContact(ctx echo.Context, contactID string) error {
+	var request GetContactRequestObject
+
+	request.ContactID = contactID
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetContact(ctx.Request().Context(), request.(GetContactRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetContact")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetContactResponseObject); ok {
+		return validResponse.VisitGetContactResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UpdateContact operation middleware
+func (sh *strictHandler) UpdateContact(ctx echo.Context, contactID string) error {
+	var request UpdateContactRequestObject
+
+	request.ContactID = contactID
+
+	var body UpdateContactJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateContact(ctx.Request().Context(), request.(UpdateContactRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateContact")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UpdateContactResponseObject); ok {
+		return validResponse.VisitUpdateContactResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListConversations operation middleware
 func (sh *strictHandler) ListConversations(ctx echo.Context, params ListConversationsParams) error {
 	var request ListConversationsRequestObject
@@ -7912,6 +11254,31 @@ func (sh *strictHandler) ListConversations(ctx echo.Context, params ListConversa
 		return err
 	} else if validResponse, ok := response.(ListConversationsResponseObject); ok {
 		return validResponse.VisitListConversationsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListInboxConversations operation middleware
+func (sh *strictHandler) ListInboxConversations(ctx echo.Context, params ListInboxConversationsParams) error {
+	var request ListInboxConversationsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListInboxConversations(ctx.Request().Context(), request.(ListInboxConversationsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListInboxConversations")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListInboxConversationsResponseObject); ok {
+		return validResponse.VisitListInboxConversationsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -7958,6 +11325,52 @@ func (sh *strictHandler) CreateConversation(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(CreateConversationResponseObject); ok {
 		return validResponse.VisitCreateConversationResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// BatchConversations operation middleware
+func (sh *strictHandler) BatchConversations(ctx echo.Context) error {
+	var request BatchConversationsRequestObject
+
+	var body BatchConversationsJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.BatchConversations(ctx.Request().Context(), request.(BatchConversationsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "BatchConversations")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(BatchConversationsResponseObject); ok {
+		return validResponse.VisitBatchConversationsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -8177,6 +11590,31 @@ func (sh *strictHandler) SendMessage(ctx echo.Context, id ConversationID, params
 		return err
 	} else if validResponse, ok := response.(SendMessageResponseObject); ok {
 		return validResponse.VisitSendMessageResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListInboxes operation middleware
+func (sh *strictHandler) ListInboxes(ctx echo.Context, params ListInboxesParams) error {
+	var request ListInboxesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListInboxes(ctx.Request().Context(), request.(ListInboxesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListInboxes")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListInboxesResponseObject); ok {
+		return validResponse.VisitListInboxesResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

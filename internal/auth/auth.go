@@ -41,12 +41,16 @@ type Principal struct {
 	UserID           uuid.UUID
 	UserName         string
 	Scopes           []Scope
+	ExpiresAt        *time.Time // when the key ends; nil: never
 }
 
 // Has tells whether the key allows a scope; admin allows every one.
 func (p Principal) Has(scope Scope) bool {
 	return slices.Contains(p.Scopes, scope) || slices.Contains(p.Scopes, Admin)
 }
+
+// IsAnonymous tells that nobody was authenticated.
+func (p Principal) IsAnonymous() bool { return p.OrganizationID == uuid.Nil }
 
 // IsStaff tells whether the whole organization's conversations are open to the
 // caller.
@@ -95,6 +99,7 @@ func (a *Auth) Authenticate(ctx context.Context, header string) (Principal, erro
 		OrganizationName: found.OrganizationName,
 		UserID:           found.UserID,
 		UserName:         found.UserName,
+		ExpiresAt:        found.ExpiresAt,
 	}
 	for _, scope := range found.Scopes {
 		principal.Scopes = append(principal.Scopes, Scope(scope))

@@ -12,6 +12,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -19,6 +20,7 @@ import (
 	"parley/internal/auth"
 	"parley/internal/bot"
 	"parley/internal/fault"
+	"parley/internal/realtime"
 	"parley/internal/store"
 )
 
@@ -28,6 +30,11 @@ type Chat struct {
 	bots  *bot.Bots
 	log   *slog.Logger
 	live  liveReplies
+	// events tells who watches a conversation what was committed in it.
+	events  realtime.Bus[*Event]
+	watched watchedSessions
+
+	visits visits
 
 	// replying is done when the replies must stop; replies counts them.
 	replying context.Context
@@ -38,12 +45,30 @@ type Chat struct {
 	stopSweep context.CancelFunc
 }
 
+// Config is what a Chat works with.
+type Config struct {
+	Store *store.Store
+	Bots  *bot.Bots
+	Log   *slog.Logger
+	// VisitTTL is how long an anonymous visit lives without activity.
+	VisitTTL time.Duration
+}
+
 // New makes a Chat. Start must be called before anything is asked of it, and Close
 // at the end.
-func New(store *store.Store, bots *bot.Bots, log *slog.Logger) *Chat {
+func New(config Config) *Chat {
 	replying, stop := context.WithCancelCause(context.Background())
 	sweeping, stopSweep := context.WithCancel(replying)
-	return &Chat{store: store, bots: bots, log: log, replying: replying, stop: stop, sweeping: sweeping, stopSweep: stopSweep}
+	return &Chat{
+		store:     config.Store,
+		bots:      config.Bots,
+		log:       config.Log,
+		visits:    visits{ttl: config.VisitTTL},
+		replying:  replying,
+		stop:      stop,
+		sweeping:  sweeping,
+		stopSweep: stopSweep,
+	}
 }
 
 // Start begins to look after abandoned runs, those that an earlier process left

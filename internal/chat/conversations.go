@@ -26,7 +26,7 @@ func (c *Chat) Begin(ctx context.Context, who auth.Principal, botRef *string, fi
 	}
 	id := newID()
 	if first == nil {
-		err := c.store.InTx(ctx, func(q *db.Queries) error { return open(ctx, q, who, id, asked.ID) })
+		err := c.store.InTx(ctx, func(q *db.Queries) error { return open(ctx, q, who, id, asked.ID, false) })
 		return Sent{ConversationID: id}, err
 	}
 	if err := first.mustSay("/initial_message", "/attachments"); err != nil {
@@ -36,9 +36,15 @@ func (c *Chat) Begin(ctx context.Context, who auth.Principal, botRef *string, fi
 	if err != nil {
 		return Sent{}, err
 	}
-	return c.deliver(prepared, func() (sent Sent, err error) {
+	return c.deliverNew(ctx, who, prepared, asked.ID)
+}
+
+// deliverNew opens the conversation that a prepared message begins, and sends it,
+// both or neither.
+func (c *Chat) deliverNew(ctx context.Context, who auth.Principal, prepared db.SendMessageParams, botID uuid.UUID) (Sent, error) {
+	return c.deliver(ctx, prepared, func(ctx context.Context) (sent Sent, err error) {
 		err = c.store.InTx(ctx, func(q *db.Queries) error {
-			if err := open(ctx, q, who, id, asked.ID); err != nil {
+			if err := open(ctx, q, who, prepared.SessionID, botID, false); err != nil {
 				return err
 			}
 			sent, err = execute(ctx, q, who, prepared)
@@ -55,8 +61,9 @@ func (c *Chat) askedBot(ctx context.Context, who auth.Principal, ref *string) (d
 	return c.bots.Get(ctx, who.OrganizationID, *ref)
 }
 
-// open makes a conversation of the caller's in a bot's API inbox.
-func open(ctx context.Context, q *db.Queries, who auth.Principal, id, botID uuid.UUID) error {
+// open makes a conversation of the caller's in a bot's API inbox; an implied one is
+// listed once it has a message.
+func open(ctx context.Context, q *db.Queries, who auth.Principal, id, botID uuid.UUID, isImplied bool) error {
 	inbox, err := q.GetAPIInbox(ctx, who.OrganizationID, botID)
 	if err != nil {
 		return err
@@ -72,19 +79,21 @@ func open(ctx context.Context, q *db.Queries, who auth.Principal, id, botID uuid
 		BotID:          botID,
 		InboxID:        inbox.ID,
 		ContactID:      contact.ID,
+		IsImplied:      isImplied,
 	})
 	return err
 }
 
 // ownContact returns the contact that stands for the caller in an inbox.
 func ownContact(ctx context.Context, q *db.Queries, who auth.Principal, inbox uuid.UUID) (db.Contact, error) {
-	return q.UpsertOwnContact(ctx, db.UpsertOwnContactParams{
+	own, err := q.UpsertOwnContact(ctx, db.UpsertOwnContactParams{
 		OrganizationID: who.OrganizationID,
 		ID:             newID(),
 		InboxID:        inbox,
-		SourceID:       who.UserID.String(),
+		UserID:         &who.UserID,
 		Name:           who.UserName,
 	})
+	return db.Contact(own), err
 }
 
 // Create opens a conversation of the caller's through a web chat, with the named

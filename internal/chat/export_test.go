@@ -1,13 +1,23 @@
 package chat
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	"parley/internal/fault"
+)
 
 // CheckQueryMetadata is shown to the tests of the parsers.
-func CheckQueryMetadata(raw json.RawMessage) error { return checkQueryMetadata("", raw) }
+func CheckQueryMetadata(raw json.RawMessage) error {
+	return checkQueryMetadata(fault.InvalidMessage, "", raw)
+}
 
 // Reread reads a cursor and writes it again; ok tells whether it could be read.
 func Reread(cursor string, isOfConversation bool) (again string, ok bool) {
-	at, err := parseCursor(cursor, isOfConversation)
+	in := byTime
+	if isOfConversation {
+		in = bySeq
+	}
+	at, err := parseCursor(cursor, in)
 	if err != nil {
 		return "", false
 	}

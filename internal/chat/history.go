@@ -2,14 +2,10 @@ package chat
 
 import (
 	"context"
-	"encoding/base64"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"parley/gen/db"
 	"parley/internal/auth"
@@ -135,7 +131,11 @@ type MessagePage struct {
 // Messages returns a page of a conversation's messages, or of all that the caller
 // may read, newest first. An empty cursor is the first page; a bad one is NotFound.
 func (c *Chat) Messages(ctx context.Context, who auth.Principal, conversation *string, cursor string, limit int) (MessagePage, error) {
-	at, err := parseCursor(cursor, conversation != nil)
+	order := byTime
+	if conversation != nil {
+		order = bySeq
+	}
+	at, err := parseCursor(cursor, order)
 	if err != nil {
 		return MessagePage{}, err
 	}
@@ -152,27 +152,10 @@ func (c *Chat) Messages(ctx context.Context, who auth.Principal, conversation *s
 	} else if rows, err = c.messagesOfAll(ctx, who, at, int32(limit)+1); err != nil {
 		return MessagePage{}, err
 	}
-	rows, hasMore := cut(rows, limit)
-	if at.isBack {
-		slices.Reverse(rows)
-	}
-	page := MessagePage{Messages: rows}
-	if len(rows) == 0 {
-		return page, nil
-	}
-	place := func(row db.Message, isBack bool) string {
-		if conversation != nil {
-			return place{isBack: isBack, seq: row.Seq}.cursor()
-		}
-		return place{isBack: isBack, time: row.CreatedAt, id: row.ID}.cursor()
-	}
-	// Where one came from there is more, unless that was the first page.
-	if hasMore || at.isBack {
-		page.NextCursor = place(rows[len(rows)-1], false)
-	}
-	if (hasMore && at.isBack) || (cursor != "" && !at.isBack) {
-		page.PreviousCursor = place(rows[0], true)
-	}
+	var page MessagePage
+	page.Messages, page.NextCursor, page.PreviousCursor = pageOf(rows, limit, at, func(row db.Message) place {
+		return place{order: at.order, seq: row.Seq, time: row.CreatedAt, id: row.ID}
+	})
 	return page, nil
 }
 
@@ -196,60 +179,4 @@ func (c *Chat) messagesOfAll(ctx context.Context, who auth.Principal, at place, 
 	return c.store.ListMessagesOlder(ctx, db.ListMessagesOlderParams{
 		OrganizationID: who.OrganizationID, UserID: who.UserID, IsStaff: who.IsStaff(), CreatedAt: at.time, ID: at.id, PageLimit: limit,
 	})
-}
-
-// place is where a page of messages begins: below it going on, above it going back.
-// In one conversation it is a seq, over all of them a time and an id.
-type place struct {
-	isBack bool
-	seq    int64
-	time   time.Time
-	id     uuid.UUID
-}
-
-// endOfTime is later than any message.
-var endOfTime = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
-
-func (p place) cursor() string {
-	direction := "n"
-	if p.isBack {
-		direction = "p"
-	}
-	key := strconv.FormatInt(p.seq, 10)
-	if p.seq == 0 {
-		key = strconv.FormatInt(p.time.UnixMicro(), 10) + "." + p.id.String()
-	}
-	return base64.RawURLEncoding.EncodeToString([]byte(direction + "." + key))
-}
-
-// parseCursor reads a cursor of its kind: the other kind's is as bad as any.
-func parseCursor(cursor string, isOfConversation bool) (place, error) {
-	if cursor == "" {
-		return place{seq: math.MaxInt64, time: endOfTime, id: uuid.Max}, nil
-	}
-	bad := fault.New(fault.NotFound, "There is no such cursor.")
-	text, err := base64.RawURLEncoding.DecodeString(cursor)
-	if err != nil {
-		return place{}, bad
-	}
-	parts := strings.Split(string(text), ".")
-	if (parts[0] != "n" && parts[0] != "p") || (isOfConversation && len(parts) != 2) || (!isOfConversation && len(parts) != 3) {
-		return place{}, bad
-	}
-	at := place{isBack: parts[0] == "p"}
-	number, err := strconv.ParseInt(parts[1], 10, 64)
-	if err != nil || number < 1 || number > math.MaxInt64/2 {
-		return place{}, bad
-	}
-	if isOfConversation {
-		at.seq = number
-		return at, nil
-	}
-	if at.time = time.UnixMicro(number); at.time.After(endOfTime) {
-		return place{}, bad
-	}
-	if at.id, err = uuid.Parse(parts[2]); err != nil {
-		return place{}, bad
-	}
-	return at, nil
 }

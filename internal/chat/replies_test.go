@@ -17,8 +17,8 @@ import (
 	"parley/internal/store"
 )
 
-// house is a database with an organization and its default bot, on which several instances of the service may run.
-type house struct {
+// cluster is a database with an organization and its default bot, on which several instances of the service may run.
+type cluster struct {
 	t   *testing.T
 	sql *pgxpool.Pool
 	url string
@@ -30,9 +30,9 @@ const (
 	reply    = "Open the sign-in page and follow the link below the form, then choose a new password."
 )
 
-func newHouse(t *testing.T) *house {
+func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	h := &house{t: t, url: dbtest.URL(t)}
+	h := &cluster{t: t, url: dbtest.URL(t)}
 	s := h.open()
 	sql, err := pgxpool.New(t.Context(), h.url)
 	if err != nil {
@@ -63,7 +63,7 @@ func newHouse(t *testing.T) *house {
 	return h
 }
 
-func (h *house) open() *store.Store {
+func (h *cluster) open() *store.Store {
 	h.t.Helper()
 	s, err := store.Open(h.t.Context(), h.url)
 	if err != nil {
@@ -74,10 +74,10 @@ func (h *house) open() *store.Store {
 }
 
 // instance starts another instance of the service on the same database.
-func (h *house) instance() *chat.Chat {
+func (h *cluster) instance() *chat.Chat {
 	h.t.Helper()
 	s := h.open()
-	c := chat.New(s, bot.New(s), slog.New(slog.DiscardHandler))
+	c := chat.New(chat.Config{Store: s, Bots: bot.New(s), Log: slog.New(slog.DiscardHandler), VisitTTL: time.Minute})
 	c.Start()
 	h.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(h.t.Context()), 10*time.Second)
@@ -88,7 +88,7 @@ func (h *house) instance() *chat.Chat {
 }
 
 // holdBots makes every bot wait before it answers, until release is called, at the latest by the test's end.
-func (h *house) holdBots() (release func()) {
+func (h *cluster) holdBots() (release func()) {
 	h.t.Helper()
 	tx, err := h.sql.Begin(h.t.Context())
 	if err != nil {
@@ -102,7 +102,7 @@ func (h *house) holdBots() (release func()) {
 	return release
 }
 
-func (h *house) begin(c *chat.Chat) chat.Sent {
+func (h *cluster) begin(c *chat.Chat) chat.Sent {
 	h.t.Helper()
 	sent, err := c.Begin(h.t.Context(), h.who, nil, &chat.NewMessage{Content: question})
 	if err != nil {
@@ -112,7 +112,7 @@ func (h *house) begin(c *chat.Chat) chat.Sent {
 }
 
 // runState reads a run from the table: no instance is asked.
-func (h *house) runState(id uuid.UUID) (state string, attempt int) {
+func (h *cluster) runState(id uuid.UUID) (state string, attempt int) {
 	h.t.Helper()
 	if err := h.sql.QueryRow(h.t.Context(), "SELECT state, attempt FROM runs WHERE id = $1", id).Scan(&state, &attempt); err != nil {
 		h.t.Fatal(err)
@@ -120,7 +120,7 @@ func (h *house) runState(id uuid.UUID) (state string, attempt int) {
 	return state, attempt
 }
 
-func (h *house) replies() (n int) {
+func (h *cluster) replies() (n int) {
 	h.t.Helper()
 	if err := h.sql.QueryRow(h.t.Context(), "SELECT count(*) FROM message_history WHERE sender = 'bot' AND content = $1", reply).Scan(&n); err != nil {
 		h.t.Fatal(err)
@@ -146,7 +146,7 @@ func eventually(t *testing.T, what string, isSo func() bool) {
 // Close waits for the replies that are being written: an ordinary stop leaves nothing undone.
 func TestCloseWaitsForTheRepliesThatAreBeingWritten(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newCluster(t)
 	c := h.instance()
 	release := h.holdBots()
 	sent := h.begin(c)
@@ -172,7 +172,7 @@ func TestCloseWaitsForTheRepliesThatAreBeingWritten(t *testing.T) {
 // question is answered once.
 func TestWhatAStopCouldNotWaitForIsTakenUpElsewhereAtOnce(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newCluster(t)
 	c := h.instance()
 	h.holdBots()
 	sent := h.begin(c)
@@ -199,7 +199,7 @@ func TestWhatAStopCouldNotWaitForIsTakenUpElsewhereAtOnce(t *testing.T) {
 // the other writes.
 func TestTwoInstancesShareOneQueue(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newCluster(t)
 	one, two := h.instance(), h.instance()
 	release := h.holdBots()
 	first := h.begin(one)
@@ -224,7 +224,7 @@ func TestTwoInstancesShareOneQueue(t *testing.T) {
 }
 
 // listen follows a reply to its end, which must be the FAQ's answer.
-func (h *house) listen(c *chat.Chat, written *chat.Reply) {
+func (h *cluster) listen(c *chat.Chat, written *chat.Reply) {
 	heard, at := "", written.Beginning()
 	for {
 		delta, after, isReset, outcome, err := c.Follow(h.t.Context(), h.who.OrganizationID, written, at, 20*time.Second)
@@ -248,7 +248,7 @@ func (h *house) listen(c *chat.Chat, written *chat.Reply) {
 // Who waits for a reply that does not come is told nothing after a while, and can go on waiting or leave.
 func TestFollowComesBackWhenNothingHappens(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newCluster(t)
 	c := h.instance()
 	h.holdBots()
 	sent := h.begin(c)
@@ -266,7 +266,7 @@ func TestFollowComesBackWhenNothingHappens(t *testing.T) {
 // An Idempotency-Key is forgotten after a day: then the same request is a new one.
 func TestAnIdempotencyKeyIsForgottenAfterADay(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newCluster(t)
 	c := h.instance()
 	conversation := h.begin(c).ConversationID.String()
 	send := func(key string) chat.Sent {

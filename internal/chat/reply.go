@@ -68,6 +68,7 @@ func (c *Chat) attempt(work task) (isQueued bool, err error) {
 	stopRenewing := c.renewLease(ctx, work, cancel)
 	defer stopRenewing()
 
+	c.publish(work.sessionID, &Event{Reply: work.reply})
 	began := time.Now()
 	var firstToken *float64
 	answer, err := c.respond(ctx, work, func(delta string) error {
@@ -204,6 +205,9 @@ func (c *Chat) finish(ctx context.Context, work task, outcome *Outcome, firstTok
 		switch {
 		case err == nil:
 			work.reply.end(work.attempt, outcome)
+			if ended.IsStored {
+				c.publish(work.sessionID, &Event{Message: replyOf(work, ended, row)})
+			}
 			return row.QueuedRuns > 0, nil
 		case fault.Is(err, fault.NotFound):
 			return false, nil // another attempt has it, or the conversation is deleted
@@ -215,6 +219,23 @@ func (c *Chat) finish(ctx context.Context, work task, outcome *Outcome, firstTok
 			return false, err
 		case <-time.After(time.Second):
 		}
+	}
+}
+
+// replyOf is the message that FinishRun has stored.
+func replyOf(work task, ended db.FinishRunParams, row db.FinishRunRow) *db.Message {
+	return &db.Message{
+		OrganizationID: work.organizationID,
+		ID:             work.reply.MessageID,
+		SessionID:      work.sessionID,
+		Seq:            row.LastSeq,
+		Sender:         "bot",
+		Content:        ended.Content,
+		Citations:      ended.Citations,
+		CitationNodes:  ended.CitationNodes,
+		Suggestions:    ended.Suggestions,
+		RunID:          &work.runID,
+		CreatedAt:      row.LastActivity,
 	}
 }
 

@@ -20,7 +20,8 @@ const (
 	maxAttempts = 3
 	// sweepInterval is how often abandoned runs are looked for.
 	sweepInterval = 2 * time.Second
-	// forgetInterval is how often Idempotency-Keys of more than a day ago are forgotten.
+	// forgetInterval is how often Idempotency-Keys, and implied conversations without a
+	// message, of more than a day ago are forgotten.
 	forgetInterval = time.Hour
 	// sweepBatch is how many are taken up at a time.
 	sweepBatch = 50
@@ -130,8 +131,8 @@ func readAnswer(message db.Message, answer *bot.Answer) error {
 	return nil
 }
 
-// sweep takes up runs that nobody works on any more, and forgets old
-// Idempotency-Keys, until the replies stop.
+// sweep takes up runs that nobody works on any more, ends visits that are over,
+// looks out for watchers and forgets old Idempotency-Keys, until the replies stop.
 func (c *Chat) sweep() {
 	ticker := time.NewTicker(sweepInterval)
 	defer ticker.Stop()
@@ -141,9 +142,16 @@ func (c *Chat) sweep() {
 			if err := c.store.DeleteOldIdempotencyKeys(c.sweeping); err != nil && c.sweeping.Err() == nil {
 				c.log.Error("old idempotency keys could not be forgotten", "error", err)
 			}
+			if err := c.store.DeleteEmptyConversations(c.sweeping); err != nil && c.sweeping.Err() == nil {
+				c.log.Error("conversations without a message could not be forgotten", "error", err)
+			}
 		}
+		c.endVisits(time.Now())
 		if err := c.takeUp(c.sweeping); err != nil && c.sweeping.Err() == nil {
 			c.log.Error("abandoned runs could not be taken up", "error", err)
+		}
+		if err := c.lookOut(c.sweeping); err != nil && c.sweeping.Err() == nil {
+			c.log.Error("the watched conversations could not be compared", "error", err)
 		}
 		select {
 		case <-c.sweeping.Done():

@@ -17,6 +17,9 @@ import (
 // queueLimit is how many questions may wait behind the one that is being answered.
 const queueLimit = 20
 
+// storeTime bounds the storing of a message whose caller may have left.
+const storeTime = 30 * time.Second
+
 // Who is to answer a message.
 const (
 	replyAlways = "always" // a completion asks for the reply expressly
@@ -41,6 +44,7 @@ type NewMessage struct {
 	Canvas         json.RawMessage
 	ContactID      *string // who of the contacts speaks; nil: the conversation's
 	Once           *Once
+	ID             uuid.UUID // given by who wants to know it beforehand; zero: made
 }
 
 // Once is the Idempotency-Key of a request: what is sent again under the same key
@@ -61,6 +65,7 @@ type Sent struct {
 	IsReplayed     bool       // an earlier request with the same key stored it
 	Reply          *Reply     // the reply as it grows; nil when none is written, or IsReplayed
 	isRunning      bool       // it is this message's turn to be answered
+	sender         string
 }
 
 // Send stores a message of the caller's in a conversation and has the bot answer
@@ -86,7 +91,7 @@ func (c *Chat) Post(ctx context.Context, who auth.Principal, conversation string
 	if strings.TrimSpace(message.Content) == "" && len(message.Attachments) == 0 && message.Canvas == nil {
 		how.reply = replyNever
 	}
-	if err := checkQueryMetadata("/queryMetadata", message.QueryMetadata); err != nil {
+	if err := checkQueryMetadata(fault.InvalidMessage, "/queryMetadata", message.QueryMetadata); err != nil {
 		return Sent{}, err
 	}
 	return c.send(ctx, who, conversation, message, how)
@@ -104,7 +109,7 @@ func (c *Chat) Complete(ctx context.Context, who auth.Principal, botRef, convers
 	if err := message.mustSay("/message/content", "/message/attachments"); err != nil {
 		return Sent{}, err
 	}
-	if err := checkQueryMetadata("/message/queryMetadata", message.QueryMetadata); err != nil {
+	if err := checkQueryMetadata(fault.InvalidMessage, "/message/queryMetadata", message.QueryMetadata); err != nil {
 		return Sent{}, err
 	}
 	how := sending{sender: byUser, reply: replyAlways, botID: &asked.ID, attachments: "/message/attachments"}
@@ -115,16 +120,7 @@ func (c *Chat) Complete(ctx context.Context, who auth.Principal, botRef, convers
 	if err != nil {
 		return Sent{}, err
 	}
-	return c.deliver(prepared, func() (sent Sent, err error) {
-		err = c.store.InTx(ctx, func(q *db.Queries) error {
-			if err := open(ctx, q, who, prepared.SessionID, asked.ID); err != nil {
-				return err
-			}
-			sent, err = execute(ctx, q, who, prepared)
-			return err
-		})
-		return sent, err
-	})
+	return c.deliverNew(ctx, who, prepared, asked.ID)
 }
 
 // mustSay refuses a message that says nothing.
@@ -153,7 +149,7 @@ func (c *Chat) send(ctx context.Context, who auth.Principal, conversation string
 	if err != nil {
 		return Sent{}, err
 	}
-	return c.deliver(prepared, func() (Sent, error) {
+	return c.deliver(ctx, prepared, func(ctx context.Context) (Sent, error) {
 		return execute(ctx, c.store.Queries, who, prepared)
 	})
 }
@@ -194,6 +190,9 @@ func (c *Chat) prepare(ctx context.Context, who auth.Principal, session uuid.UUI
 		Canvas:         message.Canvas,
 		Attachments:    attachments,
 	}
+	if message.ID != uuid.Nil {
+		prepared.MessageID = message.ID
+	}
 	if message.Once != nil {
 		prepared.Scope, prepared.IdempotencyKey, prepared.RequestHash = message.Once.Scope, &message.Once.Key, message.Once.RequestHash
 	}
@@ -211,23 +210,27 @@ func execute(ctx context.Context, q *db.Queries, who auth.Principal, prepared db
 	case "forbidden":
 		return Sent{}, fault.New(fault.Forbidden, "The conversation is somebody else's.")
 	case "queue_full":
-		return Sent{}, &fault.Error{
-			Kind:       fault.Unavailable,
-			Message:    "Too many messages of this conversation wait for their answer; try again when some are answered.",
-			RetryAfter: 2 * time.Second,
-		}
+		return Sent{}, queueFull()
 	default: // another bot's conversation
 		return Sent{}, fault.New(fault.NotFound, "The chatbot has no such conversation.")
 	}
 	if !row.IsSent {
 		return replay(ctx, q, who, prepared)
 	}
-	sent := Sent{ConversationID: prepared.SessionID, MessageID: prepared.MessageID, Seq: row.Seq, CreatedAt: row.CreatedAt}
+	sent := Sent{ConversationID: prepared.SessionID, MessageID: prepared.MessageID, Seq: row.Seq, CreatedAt: row.CreatedAt, sender: row.Sender}
 	if row.IsAnswered {
 		sent.RunID = &prepared.RunID
 		sent.isRunning = row.RunState == "running"
 	}
 	return sent, nil
+}
+
+func queueFull() error {
+	return &fault.Error{
+		Kind:       fault.Unavailable,
+		Message:    "Too many messages of this conversation wait for their answer; try again when some are answered.",
+		RetryAfter: 2 * time.Second,
+	}
 }
 
 // replay answers a request whose Idempotency-Key was used before.
@@ -262,12 +265,31 @@ func replay(ctx context.Context, q *db.Queries, who auth.Principal, prepared db.
 // deliver runs what stores the message and, after the commit, has it answered. The
 // reply is there before the commit: a queued one may be begun at once by whoever
 // ends the one before it.
-func (c *Chat) deliver(prepared db.SendMessageParams, store func() (Sent, error)) (Sent, error) {
+func (c *Chat) deliver(ctx context.Context, prepared db.SendMessageParams, store func(context.Context) (Sent, error)) (Sent, error) {
+	// What may be committed is told and answered, even when its caller leaves meanwhile.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
+	defer cancel()
 	reply := c.live.add(prepared.RunID, prepared.SessionID, prepared.ReplyID)
-	sent, err := store()
-	if err != nil || sent.RunID == nil || sent.IsReplayed {
+	sent, err := store(ctx)
+	if err != nil || sent.IsReplayed {
 		c.live.remove(prepared.RunID)
 		return sent, err
+	}
+	c.publish(prepared.SessionID, &Event{Message: &db.Message{
+		OrganizationID: prepared.OrganizationID,
+		ID:             prepared.MessageID,
+		SessionID:      prepared.SessionID,
+		Seq:            sent.Seq,
+		Sender:         sent.sender,
+		Content:        prepared.Content,
+		Metadata:       prepared.Metadata,
+		Attachments:    prepared.Attachments,
+		RunID:          sent.RunID,
+		CreatedAt:      sent.CreatedAt,
+	}})
+	if sent.RunID == nil {
+		c.live.remove(prepared.RunID)
+		return sent, nil
 	}
 	sent.Reply = reply
 	if sent.isRunning {

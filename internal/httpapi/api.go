@@ -17,6 +17,8 @@ import (
 	"parley/internal/auth"
 	"parley/internal/bot"
 	"parley/internal/chat"
+	"parley/internal/ratelimit"
+	"parley/internal/records"
 )
 
 // Config is what the API serves from.
@@ -24,7 +26,13 @@ type Config struct {
 	Auth *auth.Auth
 	Bots *bot.Bots
 	Chat *chat.Chat
-	Log  *slog.Logger
+	// Records are what listRecords, exportRecords and getStatistics speak of.
+	Records *records.Records
+	// Limiter counts requests by the classes of the document's x-rate-limit.
+	Limiter *ratelimit.Limiter
+	// Connect serves GET /ws; an error that it returns is answered as any other.
+	Connect func(http.ResponseWriter, *http.Request) error
+	Log     *slog.Logger
 	// Ready tells whether the service can serve, nil, or why not.
 	Ready func(context.Context) error
 	// Origins are the browser origins that may read answers; `*` is all.
@@ -47,7 +55,7 @@ func New(config Config) (http.Handler, error) {
 		return nil, err
 	}
 	server := &API{Config: config, document: document}
-	contract, err := newContract(config.Auth)
+	contract, err := newContract(config.Auth, config.Limiter)
 	if err != nil {
 		return nil, fmt.Errorf("read the contract: %w", err)
 	}
@@ -62,6 +70,7 @@ func New(config Config) (http.Handler, error) {
 	options := openapi.RegisterHandlersOptions{OperationMiddlewares: contract.middlewares()}
 	openapi.RegisterHandlersWithOptions(e, openapi.NewStrictHandler(server, nil), options)
 
+	e.GET("/ws", func(ec echo.Context) error { return config.Connect(ec.Response(), ec.Request()) }, options.OperationMiddlewares["connect"]...)
 	e.GET("/docs", echo.WrapHandler(docs()))
 	e.GET("/docs/*", echo.WrapHandler(docs()))
 	return e, nil

@@ -67,7 +67,16 @@ func (a *API) DeleteAPIKey(ctx context.Context, request openapi.DeleteAPIKeyRequ
 // GetMe implements GET /api/me/.
 func (a *API) GetMe(ctx context.Context, _ openapi.GetMeRequestObject) (openapi.GetMeResponseObject, error) {
 	who := auth.PrincipalOf(ctx)
+	limits := []openapi.RateLimitState{}
+	for _, class := range []openapi.RateLimitStateClass{openapi.RateLimitStateClassMessages, openapi.RateLimitStateClassHistory, openapi.RateLimitStateClassList} {
+		state, err := a.Limiter.Peek(ctx, string(class), who.UserID.String())
+		if err != nil {
+			return nil, err
+		}
+		limits = append(limits, openapi.RateLimitState{Class: class, Limit: state.Limit, Remaining: state.Remaining, ResetIn: seconds(state.Reset)})
+	}
 	return openapi.GetMe200JSONResponse{
+		RateLimits:   limits,
 		User:         openapi.NamedReference{ID: who.UserID, Name: who.UserName},
 		Organization: openapi.NamedReference{ID: who.OrganizationID, Name: who.OrganizationName},
 		Scopes:       toAPIScopes(who.Scopes),

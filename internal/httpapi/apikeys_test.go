@@ -98,7 +98,7 @@ func TestEveryKeyMayAskWhoItIs(t *testing.T) {
 	o := serve(t).organization()
 	for _, scope := range schemaOf("Scope").Enum {
 		me := o.as("somebody", auth.Scope(scope.(string))).get("/api/me/")
-		if !equalJSON(me["scopes"], []any{scope}) || len(me) != 3 {
+		if !equalJSON(me["scopes"], []any{scope}) || len(me) != 4 || len(objects(me, "rateLimits")) != 3 {
 			t.Errorf("%v", me)
 		}
 	}

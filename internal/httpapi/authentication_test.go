@@ -41,6 +41,9 @@ func TestSecuredOperationsRefuseWhoIsNotKnown(t *testing.T) {
 			continue
 		}
 		for name, header := range headers {
+			if header == "" && op.isOpen {
+				continue // a visitor
+			}
 			for _, ids := range []things{there, nothing()} {
 				got := o.call(op.method, op.pathOf(ids), op.anyBody(ids), with("Authorization", header))
 				if header == "" {
@@ -100,7 +103,7 @@ func TestScopesOpenTheOperationsThatNameThem(t *testing.T) {
 				continue
 			}
 			ids := nothing()
-			got := op.send(holder, op.pathOf(ids), op.anyBody(ids))
+			got := op.send(holder, op.target(ids, ""), op.anyBody(ids))
 			isAllowed := len(op.scopes) == 0 || scope == auth.Admin
 			for _, one := range op.scopes {
 				isAllowed = isAllowed || one == string(scope)

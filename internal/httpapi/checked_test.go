@@ -24,6 +24,7 @@ func init() {
 	openapi3filter.RegisterBodyDecoder("text/event-stream", decodeEvents)
 	openapi3filter.RegisterBodyDecoder("application/yaml", decodeText)
 	openapi3filter.RegisterBodyDecoder("text/html", decodeText)
+	openapi3filter.RegisterBodyDecoder("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", decodeText)
 	// The library leaves it to its users what a uuid is. No request's schema has the format.
 	openapi3.DefineStringFormatValidator("uuid", openapi3.NewCallbackValidator(func(text string) error {
 		id, err := uuid.Parse(text)
@@ -43,7 +44,8 @@ type checked struct {
 	fails *atomic.Bool
 }
 
-// RoundTrip sends the request. Streams are checked when they are read to their end, or closed.
+// RoundTrip sends the request. Streams are checked when they are read to their end, or closed; sockets are closed as soon
+// as they are open: what is said on them is tested with the package wsapi.
 func (c checked) RoundTrip(request *http.Request) (*http.Response, error) {
 	response, err := c.next.RoundTrip(request)
 	if err != nil {
@@ -52,6 +54,10 @@ func (c checked) RoundTrip(request *http.Request) (*http.Response, error) {
 	if strings.HasPrefix(response.Header.Get("Content-Type"), "text/event-stream") {
 		response.Body = &heard{ReadCloser: response.Body, done: func(text []byte) { c.check(request, response, wholeEvents(text)) }}
 		return response, nil
+	}
+	if response.StatusCode == http.StatusSwitchingProtocols {
+		response.Body.Close()
+		response.Body = http.NoBody
 	}
 	body, err := io.ReadAll(response.Body)
 	response.Body.Close()

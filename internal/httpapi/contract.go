@@ -23,6 +23,7 @@ import (
 	"parley/api"
 	"parley/internal/auth"
 	"parley/internal/fault"
+	"parley/internal/ratelimit"
 )
 
 const (
@@ -35,26 +36,31 @@ const (
 // operation is read from the document once.
 type contract struct {
 	auth       *auth.Auth
+	limiter    *ratelimit.Limiter
 	document   *openapi3.T
 	operations []*operation
 }
 
 type operation struct {
 	id            string
-	isPublic      bool
-	scopes        []auth.Scope // one of these is needed; none: any key will do
-	messageFields []string     // pointers; a mistake in or under them is invalid_message
-	isJSON        bool         // takes a JSON body
-	isUpload      bool         // takes a multipart body
+	isPublic      bool // takes no key
+	isOpen        bool // takes a key or none
+	rateClass     string
+	rateField     string            // the class counts only requests whose body has this field; none: all
+	aliases       map[string]string // deprecated spellings of the body's keys
+	scopes        []auth.Scope      // one of these is needed; none: any key will do
+	messageFields []string          // pointers; a mistake in or under them is invalid_message
+	isJSON        bool              // takes a JSON body
+	isUpload      bool              // takes a multipart body
 	route         *routers.Route
 }
 
-func newContract(auth *auth.Auth) (*contract, error) {
+func newContract(auth *auth.Auth, limiter *ratelimit.Limiter) (*contract, error) {
 	document, err := api.Load()
 	if err != nil {
 		return nil, err
 	}
-	c := &contract{auth: auth, document: document}
+	c := &contract{auth: auth, limiter: limiter, document: document}
 	for path, item := range document.Paths.Map() {
 		for method, op := range item.Operations() {
 			made, err := c.operation(method, path, item, op)
@@ -83,11 +89,23 @@ func (c *contract) operation(method, path string, item *openapi3.PathItem, op *o
 	if err := extension(op, "x-message-fields", &made.messageFields); err != nil {
 		return nil, err
 	}
+	if err := extension(op, "x-rate-limit", &made.rateClass); err != nil {
+		return nil, err
+	}
+	if err := extension(op, "x-rate-limit-field", &made.rateField); err != nil {
+		return nil, err
+	}
 	if op.RequestBody != nil {
 		content := op.RequestBody.Value.Content
 		made.isJSON = content["application/json"] != nil
 		made.isUpload = content["multipart/form-data"] != nil
+		if made.isJSON {
+			made.aliases = make(map[string]string)
+			collectAliases(content["application/json"].Schema.Value, made.aliases)
+			made.messageFields = append(made.messageFields, aliasesOf(made.messageFields, made.aliases)...)
+		}
 	}
+	made.isOpen = op.Security != nil && slices.ContainsFunc(*op.Security, func(one openapi3.SecurityRequirement) bool { return len(one) == 0 })
 	return made, nil
 }
 
@@ -121,6 +139,7 @@ type call struct {
 	url      *url.URL // absolute, as the caller wrote it
 	scope    string   // method and path, which scope an Idempotency-Key
 	bodyHash []byte   // SHA-256 of the body's bytes
+	id       string   // the request's id, as the answer carries it
 }
 
 type callKey struct{}
@@ -136,17 +155,15 @@ func callOf(ctx context.Context) call {
 func (c *contract) enforce(ec echo.Context, op *operation) error {
 	r := ec.Request()
 	ctx := r.Context()
-	if !op.isPublic {
-		who, err := c.auth.Authenticate(ctx, r.Header.Get("Authorization"))
-		if err != nil {
-			return err
-		}
-		if len(op.scopes) > 0 && !slices.ContainsFunc(op.scopes, who.Has) {
-			return fault.New(fault.Forbidden, fmt.Sprintf("The API key lacks the scope that this takes: %s.", join(op.scopes)))
-		}
-		ctx = auth.WithPrincipal(ctx, who)
+	who, err := c.authenticate(ec, op)
+	if err != nil {
+		return err
 	}
-	noted := call{url: absoluteURL(ec), scope: r.Method + " " + r.URL.Path}
+	ctx = auth.WithPrincipal(ctx, who)
+	noted := call{url: absoluteURL(ec), scope: r.Method + " " + r.URL.Path, id: requestID(ec)}
+	if err := c.limit(ec, op, who, op.rateField == ""); err != nil {
+		return err
+	}
 	if err := op.checkQuery(r.URL); err != nil {
 		return err
 	}
@@ -160,6 +177,12 @@ func (c *contract) enforce(ec echo.Context, op *operation) error {
 		noted.bodyHash = hash[:]
 		if body, err = cleanJSON(body); err != nil {
 			return op.asMessageFault(err)
+		}
+		body = op.withoutAliases(body)
+		if op.rateField != "" && hasField(body, op.rateField) {
+			if err := c.limit(ec, op, who, true); err != nil {
+				return err
+			}
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		r.ContentLength = int64(len(body))

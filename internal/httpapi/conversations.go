@@ -89,6 +89,28 @@ func (a *API) ListConversations(ctx context.Context, request openapi.ListConvers
 	return openapi.ListConversations200JSONResponse{Conversations: each(rows, toAPIConversationSummary), Total: total}, nil
 }
 
+// ListInboxConversations implements GET /api/conversations/.
+func (a *API) ListInboxConversations(ctx context.Context, request openapi.ListInboxConversationsRequestObject) (openapi.ListInboxConversationsResponseObject, error) {
+	page, err := a.Chat.ListInbox(ctx, auth.PrincipalOf(ctx), chat.InboxFilter{
+		InboxID:    request.Params.Inbox,
+		Keyword:    request.Params.Keyword,
+		ByCreation: deref(request.Params.Ordering) == openapi.ListInboxConversationsParamsOrderingCreatedAt,
+		Cursor:     deref(request.Params.Cursor),
+		Limit:      deref(request.Params.PageSize),
+	})
+	if err != nil {
+		return nil, err
+	}
+	results, err := eachOrError(page.Conversations, toAPIConversation)
+	if err != nil {
+		return nil, err
+	}
+	answer := openapi.ListInboxConversations200JSONResponse{Results: results}
+	answer.Next, answer.NextCursor = cursorLink(ctx, page.NextCursor)
+	answer.Previous, answer.PreviousCursor = cursorLink(ctx, page.PreviousCursor)
+	return answer, nil
+}
+
 // CreateConversation implements POST /api/conversations/.
 func (a *API) CreateConversation(ctx context.Context, request openapi.CreateConversationRequestObject) (openapi.CreateConversationResponseObject, error) {
 	made, err := a.Chat.Create(ctx, auth.PrincipalOf(ctx), request.Body.WebChat, request.Body.Contact)

@@ -1,7 +1,9 @@
 package httpapi_test
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -25,7 +27,9 @@ type operation struct {
 	*openapi3.Operation
 	id, method, path string
 	parameters       openapi3.Parameters // the path's and its own
-	isSecured        bool
+	isSecured        bool                // takes a key
+	isOpen           bool                // takes a key or none
+	rateClass        string
 	scopes           []string
 	messageFields    []string
 }
@@ -40,7 +44,9 @@ func readOperations() []operation {
 				method:        method,
 				path:          path,
 				parameters:    append(slices.Clone(item.Parameters), op.Parameters...),
-				isSecured:     op.Security == nil,
+				isSecured:     op.Security == nil || len(*op.Security) > 0,
+				isOpen:        op.Security != nil && slices.ContainsFunc(*op.Security, func(one openapi3.SecurityRequirement) bool { return len(one) == 0 }),
+				rateClass:     fmt.Sprint(cmp.Or(op.Extensions["x-rate-limit"], any(""))),
 				scopes:        words(op.Extensions["x-scopes"]),
 				messageFields: words(op.Extensions["x-message-fields"]),
 			})
@@ -82,8 +88,14 @@ func (op operation) isUpload() bool {
 	return op.RequestBody != nil && op.RequestBody.Value.Content["multipart/form-data"] != nil
 }
 
-// isMessageField tells whether a mistake at that place of the body is invalid_message.
+// isMessageField tells whether a mistake at that place of the body is invalid_message; a deprecated spelling is of the
+// same kind as what it stands for.
 func (op operation) isMessageField(pointer string) bool {
+	for _, one := range spellingsOf(op.jsonBody(), "") {
+		if rest, ok := strings.CutPrefix(pointer, one.pointer); ok {
+			pointer = one.wins + rest
+		}
+	}
 	return slices.ContainsFunc(op.messageFields, func(field string) bool {
 		return pointer == field || strings.HasPrefix(pointer, field+"/")
 	})

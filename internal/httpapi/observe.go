@@ -33,6 +33,8 @@ func (a *API) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		header := ec.Response().Header()
 		header.Set("X-Request-Id", id)
 		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("X-Frame-Options", "DENY")
+		header.Set("Referrer-Policy", "no-referrer")
 		if err := catch(next, ec); err != nil {
 			if errors.Is(err, http.ErrAbortHandler) {
 				panic(http.ErrAbortHandler)
@@ -85,7 +87,7 @@ func allowOrigins(origins []string) echo.MiddlewareFunc {
 		AllowOrigins:  origins,
 		AllowMethods:  []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodPut, http.MethodDelete},
 		AllowHeaders:  []string{"Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Request-Id"},
-		ExposeHeaders: []string{"X-Request-Id", "X-Run-Id", "Idempotency-Replayed", "Retry-After", "RateLimit", "RateLimit-Policy"},
+		ExposeHeaders: []string{"X-Request-Id", "X-Run-Id", "Idempotency-Replayed", "Retry-After", "RateLimit", "RateLimit-Policy", "Content-Disposition"},
 		MaxAge:        3600,
 	})
 }

@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -68,6 +69,10 @@ func TestAnotherOrganizationsIDsAreAsIfTheyDidNotExist(t *testing.T) {
 					answers[name] = op.send(me, path, body, with("X-Request-Id", "same"))
 				}
 				got, want := answers["theirs"], answers["nobody's"]
+				if op.id == "batchConversations" {
+					// Each result repeats the id that was sent, and nothing else may tell them apart.
+					got, want = got.firstResult(), want.firstResult()
+				}
 				got.header.Del("Date")
 				want.header.Del("Date")
 				switch {
@@ -77,7 +82,7 @@ func TestAnotherOrganizationsIDsAreAsIfTheyDidNotExist(t *testing.T) {
 					t.Errorf("%s, %s, as %s: theirs is %d %s %v, nobody's %d %s %v", op.id, at.name, scope, got.status, got.body, got.header, want.status, want.body, want.header)
 				}
 				wanted := 404
-				if at.kind == "contacts" || at.kind == "attachments" {
+				if (at.kind == "contacts" && strings.HasPrefix(at.name, "body")) || at.kind == "attachments" {
 					wanted = 400
 				}
 				if want.status != wanted {
@@ -93,6 +98,17 @@ func TestAnotherOrganizationsIDsAreAsIfTheyDidNotExist(t *testing.T) {
 	if tried < 90 {
 		t.Errorf("only %d places were tried", tried)
 	}
+}
+
+// firstResult is what has become of a batch's first operation, as the answer that it would be alone.
+func (a answer) firstResult() answer {
+	a.t.Helper()
+	result := objects(a.gives(http.StatusOK), "results")[0]
+	if problem, ok := result["problem"]; ok && result["ok"] == false {
+		a.body = must(json.Marshal(problem))
+		a.status = number(problem.(object), "status")
+	}
+	return a
 }
 
 // ownedByUsers are the things that belong to one user; the others are the whole organization's.
@@ -120,6 +136,9 @@ func TestAColleaguesConversationIsForbiddenWithoutTheScopeAgent(t *testing.T) {
 				}
 				path, body := at.put(base, theirs[at.kind])
 				got := op.send(me, path, body)
+				if op.id == "batchConversations" {
+					got = got.firstResult()
+				}
 				if op.method == http.MethodDelete {
 					own = nil
 				}
@@ -153,7 +172,11 @@ func TestOnesOwnIDsOpenEverything(t *testing.T) {
 				own = me.one()
 			}
 			path, body := at.put(own, own[at.kind])
-			if got := op.send(me, path, body); got.status >= 300 {
+			got := op.send(me, path, body)
+			if op.id == "batchConversations" {
+				got = got.firstResult()
+			}
+			if got.status >= 300 {
 				t.Errorf("%s, %s: %d %s", op.id, at.name, got.status, got.body)
 			}
 			if op.method == http.MethodDelete {
@@ -176,15 +199,15 @@ func TestListsShowNothingOfAnotherOrganization(t *testing.T) {
 			if op.method != "GET" || !op.isSecured || len(op.in("path")) > 0 {
 				continue
 			}
-			got := me.call(op.method, op.path, nil)
+			got := op.send(me, op.path, nil)
 			for kind, id := range foreign {
 				if strings.Contains(string(got.body), id) && kind != "problems" {
 					t.Errorf("%s as %s shows another organization's %s", op.id, scope, kind)
 				}
 			}
-			sees := strings.Contains(string(got.body), own["messages"])
-			if isMeant := op.id == "listMessages" && scope != auth.Chat; sees != isMeant {
-				t.Errorf("%s as %s shows a colleague's message: %v", op.id, scope, sees)
+			sees := strings.Contains(string(got.body), own["conversations"])
+			if isMeant := (op.id == "listMessages" || op.id == "listInboxConversations") && scope != auth.Chat; sees != isMeant {
+				t.Errorf("%s as %s shows a colleague's conversation: %v", op.id, scope, sees)
 			}
 		}
 	}

@@ -29,7 +29,7 @@ func TestAPathIDThatIsNoIDIsNotFound(t *testing.T) {
 				}
 				ids := maps.Clone(there)
 				ids[kindOf(op.path, parameter.Name)] = bad
-				if err := op.send(admin, op.pathOf(ids), op.anyBody(there)).isRefused(404, "not_found", ""); err != nil {
+				if err := op.send(admin, op.target(ids, ""), op.anyBody(there)).isRefused(404, "not_found", ""); err != nil {
 					t.Errorf("%s {%s} = %.60q: %v", op.id, parameter.Name, bad, err)
 				}
 			}
@@ -104,66 +104,4 @@ func TestAPathThatLeadsNowhereIsNotFound(t *testing.T) {
 			}
 		}
 	}
-}
-
-// The older document writes its paths without /api, and some clients write /api/v1 and leave out or add a slash at the
-// end: all reach the same operation, and none is redirected, which would lose a POST's body.
-func TestOtherSpellingsOfAPathReachTheSameOperation(t *testing.T) {
-	t.Parallel()
-	admin := serve(t).organization().as("admin", auth.Admin)
-	there := admin.one()
-	twins := map[string]int{}
-	for _, op := range operations {
-		twins[op.method+strings.TrimSuffix(op.path, "/")]++
-	}
-	for _, op := range operations {
-		if !strings.HasPrefix(op.path, "/api/") || op.method != http.MethodGet {
-			continue
-		}
-		path := op.pathOf(there)
-		want := admin.call(op.method, path, nil, with("X-Request-Id", "same"))
-		spellings := []string{strings.Replace(path, "/api/", "/api/v1/", 1)}
-		if twins[op.method+strings.TrimSuffix(op.path, "/")] == 1 {
-			bare, isSlashed := strings.CutSuffix(path, "/")
-			if !isSlashed {
-				bare += "/"
-			}
-			spellings = append(spellings, bare, strings.Replace(bare, "/api/", "/api/v1/", 1))
-		}
-		if strings.HasPrefix(path, "/api/conversations") {
-			spellings = append(spellings, strings.TrimPrefix(path, "/api"))
-		}
-		for _, spelling := range spellings {
-			got := admin.call(op.method, spelling, nil, with("X-Request-Id", "same"))
-			if got.status != want.status || string(got.body) != string(want.body) {
-				t.Errorf("%s as %s: %d %s, want %d %s", op.id, spelling, got.status, got.body, want.status, want.body)
-			}
-		}
-	}
-	// Bodies arrive.
-	id := there["conversations"]
-	for _, path := range []string{"/conversations/start", "/conversations/start/", "/api/v1/conversations/start", "/api/conversations/start/"} {
-		if started := admin.post(path, object{"initial_message": question}); started["message_id"] == nil {
-			t.Errorf("%s: %v", path, started)
-		}
-	}
-	for _, path := range []string{"/conversations/" + id + "/messages", "/api/v1/conversations/" + id + "/messages/", "/api/messages", "/api/v1/messages"} {
-		admin.post(path, object{"conversation": id, "content": "kept"})
-	}
-	// The twins stay apart.
-	if list := admin.get("/conversations"); list["total"] == nil {
-		t.Errorf("/conversations: %v", list)
-	}
-}
-
-// Literals win over ids: a conversation cannot be called start.
-func TestLiteralsWinOverIDs(t *testing.T) {
-	t.Parallel()
-	admin := serve(t).organization().as("admin", auth.Admin)
-	got := admin.call(http.MethodGet, "/api/conversations/start", nil)
-	got.refused(405, "method_not_allowed", "")
-	if got.header.Get("Allow") != "POST" {
-		t.Errorf("Allow: %q", got.header.Get("Allow"))
-	}
-	admin.call(http.MethodGet, "/api/chatbots/parley/faqs/import/", nil).refused(405, "method_not_allowed", "")
 }

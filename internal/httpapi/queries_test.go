@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"testing"
 
 	"parley/internal/auth"
@@ -31,7 +32,7 @@ func TestIntegersInQueriesAreHeldAgainstTheDocument(t *testing.T) {
 				bad = append(bad, strconv.Itoa(int(*schema.Max)+1))
 			}
 			for _, value := range bad {
-				path := fmt.Sprintf("%s?%s=%s", op.pathOf(there), parameter.Name, url.QueryEscape(value))
+				path := op.target(there, parameter.Name+"="+url.QueryEscape(value))
 				if err := op.send(admin, path, op.anyBody(there)).isRefused(400, "invalid_request", parameter.Name); err != nil {
 					t.Errorf("%s %s=%q: %v", op.id, parameter.Name, value, err)
 				}
@@ -39,8 +40,8 @@ func TestIntegersInQueriesAreHeldAgainstTheDocument(t *testing.T) {
 			if schema.Default == nil {
 				continue
 			}
-			bare := op.send(admin, op.pathOf(there), op.anyBody(there), with("X-Request-Id", "same"))
-			same := op.send(admin, fmt.Sprintf("%s?%s=%v", op.pathOf(there), parameter.Name, schema.Default), op.anyBody(there), with("X-Request-Id", "same"))
+			bare := op.send(admin, op.target(there, ""), op.anyBody(there), with("X-Request-Id", "same"))
+			same := op.send(admin, op.target(there, fmt.Sprintf("%s=%v", parameter.Name, schema.Default)), op.anyBody(there), with("X-Request-Id", "same"))
 			if string(bare.body) != string(same.body) {
 				t.Errorf("%s: without %s it is %s, with its default %s", op.id, parameter.Name, bare.body, same.body)
 			}
@@ -69,11 +70,20 @@ func TestTextsInQueriesAreHeldAgainstTheDocument(t *testing.T) {
 			if len(schema.Enum) > 0 {
 				bad = append(bad, "nonsense", "", "ACTIVE")
 			}
+			if schema.Format == "date" {
+				bad = append(bad, "", "yesterday", "2026-1-15", "2026-02-30", "2026-13-01", "20260115", "2026-01-15T00:00:00Z", "0000-01-01", "10000-01-01", "1768472400")
+			}
+			if parameter.Name == "timezone" {
+				bad = append(bad, "Mars/Olympus", "Local", "UTC+8", "+08:00", "asia%2Ftaipei%20", "..%2Fetc", "%2Fetc%2Flocaltime", "posixrules")
+			}
+			if schema.Type.Is("boolean") {
+				bad = append(bad, "", "yes", "2", "null")
+			}
 			if schema.Format == "date-time" {
 				bad = append(bad, "", "yesterday", "2026-01-15", "2026-13-15T10:30:00Z", "2026-02-30T10:30:00Z", "2026-01-15T10:30:00", "2026-01-15+10:30:00Z", "1768472400", "2026-01-15T10:30:60Z")
 			}
 			for _, value := range bad {
-				path := fmt.Sprintf("%s?%s=%s", op.pathOf(there), parameter.Name, value)
+				path := op.target(there, parameter.Name+"="+value)
 				where := parameter.Name
 				if value == "%" || value == "%zz" {
 					where = ""
@@ -115,9 +125,38 @@ func TestUnknownParametersAreIgnored(t *testing.T) {
 	there := admin.one()
 	for _, op := range operations {
 		if op.method == http.MethodGet {
-			if got := admin.call(op.method, op.pathOf(there)+"?unknown=1&x[]=2&=", nil); got.status != http.StatusOK {
+			got := op.send(admin, op.target(there, "unknown=1&x[]=2&="), nil)
+			if got.status != http.StatusOK && got.status != http.StatusSwitchingProtocols {
 				t.Errorf("%s: %d %s", op.id, got.status, got.body)
 			}
 		}
+	}
+}
+
+// What the document requires of a query must be there.
+func TestParametersThatAreRequiredMustBeThere(t *testing.T) {
+	t.Parallel()
+	admin := serve(t).organization().as("admin", auth.Admin)
+	there := admin.one()
+	met := 0
+	for _, op := range operations {
+		for _, parameter := range op.in("query") {
+			if !parameter.Required {
+				continue
+			}
+			met++
+			var others []string
+			for _, other := range op.in("query") {
+				if other.Required && other != parameter {
+					others = append(others, other.Name+"="+days[other.Name])
+				}
+			}
+			if err := op.send(admin, op.pathOf(there)+"?"+strings.Join(others, "&"), nil).isRefused(400, "invalid_request", parameter.Name); err != nil {
+				t.Errorf("%s without %s: %v", op.id, parameter.Name, err)
+			}
+		}
+	}
+	if met < 6 {
+		t.Errorf("only %d parameters are required", met)
 	}
 }

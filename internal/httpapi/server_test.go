@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
@@ -20,7 +21,10 @@ import (
 	"parley/internal/chat"
 	"parley/internal/dbtest"
 	"parley/internal/httpapi"
+	"parley/internal/ratelimit"
+	"parley/internal/records"
 	"parley/internal/store"
+	"parley/internal/wsapi"
 )
 
 // server is the whole service on a database of its own, as cmd/server puts it together.
@@ -41,7 +45,19 @@ type server struct {
 // expectFailures is for tests that break something: a 500 is then an answer like others.
 func (s *server) expectFailures() { s.fails.Store(true) }
 
-func serve(t testing.TB, origins ...string) *server {
+// settings are what a test wants of its server beyond the usual.
+type settings struct {
+	origins []string
+	// limits are requests per minute by class; the classes that are not there have none.
+	limits map[string]int
+}
+
+func serve(t testing.TB) *server {
+	t.Helper()
+	return serveWith(t, settings{})
+}
+
+func serveWith(t testing.TB, wanted settings) *server {
 	t.Helper()
 	address := dbtest.URL(t)
 	opened, err := store.Open(t.Context(), address)
@@ -56,9 +72,13 @@ func serve(t testing.TB, origins ...string) *server {
 	t.Cleanup(sql.Close)
 	log := slog.New(slog.DiscardHandler)
 	s := &server{t: t, auth: auth.New(opened), bots: bot.New(opened), store: opened, sql: sql}
-	s.chat = chat.New(opened, s.bots, log)
+	s.chat = chat.New(chat.Config{Store: opened, Bots: s.bots, Log: log, VisitTTL: time.Minute})
+	limits := map[string]int{"messages": 0, "history": 0, "list": 0, "refusals": 0}
+	maps.Copy(limits, wanted.limits)
+	limiter := ratelimit.New(limits)
+	sockets := wsapi.New(wsapi.Config{Chat: s.chat, Limiter: limiter, Log: log, Origins: wanted.origins})
 	handler, err := httpapi.New(httpapi.Config{
-		Auth: s.auth, Bots: s.bots, Chat: s.chat, Log: log, Origins: origins,
+		Auth: s.auth, Bots: s.bots, Chat: s.chat, Records: records.New(opened), Limiter: limiter, Connect: sockets.Connect, Log: log, Origins: wanted.origins,
 		Ready: func(context.Context) error {
 			if err := s.ready.Load(); err != nil {
 				return *err
@@ -73,6 +93,7 @@ func serve(t testing.TB, origins ...string) *server {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
 		defer cancel()
+		sockets.Close(ctx)
 		s.chat.Close(ctx)
 	})
 	listening := httptest.NewServer(handler)

@@ -3,8 +3,10 @@ package httpapi_test
 import (
 	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/google/uuid"
@@ -21,7 +23,7 @@ type things map[string]string
 // nothing is one of each that does not exist.
 func nothing() things {
 	all := things{}
-	for _, kind := range []string{"conversations", "messages", "runs", "chatbots", "faqs", "web-chats", "api-keys", "contacts", "attachments"} {
+	for _, kind := range []string{"conversations", "messages", "runs", "chatbots", "faqs", "web-chats", "api-keys", "contacts", "inboxes", "attachments"} {
 		all[kind] = uuid.Must(uuid.NewV7()).String()
 	}
 	all["problems"] = "no_such_code"
@@ -29,14 +31,15 @@ func nothing() things {
 }
 
 // one makes one of each for the caller: a chatbot with an FAQ, a conversation with it and an answered message that has an
-// attachment, a web chat and a key.
+// attachment and a sender, a web chat, its inbox and a key.
 func (c caller) one() things {
 	c.t.Helper()
 	all := things{"problems": "not_found"}
 	manager := c.as("manager of "+c.user, auth.Admin)
 	all["chatbots"] = text(manager.post("/api/chatbots/", object{"name": "Another"}), "id")
 	all["faqs"] = text(manager.post("/api/chatbots/"+all["chatbots"]+"/faqs/", object{"question": "Where?", "answer": "Here."}), "id")
-	all["web-chats"] = text(manager.post("/api/web-chats/", object{"name": "Shop"}), "id")
+	shop := manager.post("/api/web-chats/", object{"name": "Shop"})
+	all["web-chats"], all["inboxes"] = text(shop, "id"), text(shop, "inbox")
 	all["api-keys"] = text(manager.post("/api/api-keys/", object{"name": "Spare"}), "id")
 
 	talker := c.as(c.user, auth.Chat)
@@ -61,9 +64,29 @@ func kindOf(path, parameter string) string {
 
 // kinds tells what the properties of bodies and the parameters of queries are ids of.
 var kinds = map[string]string{
-	"conversation": "conversations", "conversation_id": "conversations",
+	"conversation": "conversations", "conversation_id": "conversations", "session_id": "conversations",
 	"bot_id": "chatbots", "chatbot": "chatbots",
 	"webChat": "web-chats", "contact": "contacts", "sender": "contacts",
+	"inbox": "inboxes", "inboxes": "inboxes",
+}
+
+// days are the query's parameters that the document requires: days between which all of a test's is done.
+var days = map[string]string{
+	"startDate": time.Now().UTC().AddDate(0, 0, -2).Format(time.DateOnly),
+	"endDate":   time.Now().UTC().AddDate(0, 0, 2).Format(time.DateOnly),
+}
+
+// target is an operation's path and a query, to which the parameters are added that are required and not in it.
+func (op operation) target(all things, query string) string {
+	for _, parameter := range op.in("query") {
+		if parameter.Required && !strings.HasPrefix("&"+query, "&"+parameter.Name+"=") {
+			query = strings.TrimPrefix(query+"&"+parameter.Name+"="+days[parameter.Name], "&")
+		}
+	}
+	if query == "" {
+		return op.pathOf(all)
+	}
+	return op.pathOf(all) + "?" + query
 }
 
 // pathOf fills an operation's path.
@@ -86,13 +109,28 @@ func (op operation) bodyOf(all things) object {
 		return nil
 	}
 	body := clone(schema.Example).(object)
-	for name := range body {
-		if kind := kinds[name]; kind != "" {
-			body[name] = all[kind]
+	fillIDs(body, all)
+	delete(body, "slug") // taken, the second time
+	delete(body, "sourceId")
+	return body
+}
+
+// fillIDs puts ids of ours where a body has examples.
+func fillIDs(value any, all things) {
+	switch value := value.(type) {
+	case object:
+		for name, item := range value {
+			if kind := kinds[name]; kind != "" {
+				value[name] = all[kind]
+			} else {
+				fillIDs(item, all)
+			}
+		}
+	case []any:
+		for _, item := range value {
+			fillIDs(item, all)
 		}
 	}
-	delete(body, "slug") // taken, the second time
-	return body
 }
 
 // place is somewhere in a request where an id is asked for.
@@ -114,13 +152,13 @@ func (op operation) places() []place {
 		found = append(found, place{"path " + parameter.Name, kind, func(base things, id string) (string, any) {
 			changed := maps.Clone(base)
 			changed[kind] = id
-			return op.pathOf(changed), op.anyBody(base)
+			return op.target(changed, ""), op.anyBody(base)
 		}})
 	}
 	for _, parameter := range op.in("query") {
 		if kind := kinds[parameter.Name]; kind != "" {
 			found = append(found, place{"query " + parameter.Name, kind, func(base things, id string) (string, any) {
-				return op.pathOf(base) + "?" + parameter.Name + "=" + id, op.anyBody(base)
+				return op.target(base, parameter.Name+"="+id), op.anyBody(base)
 			}})
 		}
 	}
@@ -134,14 +172,19 @@ func (op operation) bodyPlaces(schema *openapi3.Schema, pointer string) []place 
 	var found []place
 	for name, property := range schema.Properties {
 		at, kind := pointer+"/"+name, kinds[name]
-		if name == "attachments" {
+		switch {
+		case name == "attachments":
 			at, kind = at+"/0/id", "attachments"
+		case name == "inboxes":
+			at += "/0"
+		case property.Value.Items != nil && kind == "":
+			found = append(found, op.bodyPlaces(property.Value.Items.Value, at+"/0")...)
 		}
 		if kind != "" {
 			found = append(found, place{"body " + at, kind, func(base things, id string) (string, any) {
 				body := op.bodyOf(base)
 				set(body, at, id)
-				return op.pathOf(base), body
+				return op.target(base, ""), body
 			}})
 		}
 		if len(property.Value.Properties) > 0 {
@@ -159,14 +202,26 @@ func (op operation) anyBody(all things) any {
 	return nil
 }
 
-// send sends a request of the operation, an upload with a file of one row.
+// send sends a request of the operation, an upload with a file of one row, and for a WebSocket the wish for one.
 func (op operation) send(c caller, path string, body any, options ...option) answer {
 	c.t.Helper()
 	if op.isUpload() && body == nil {
 		form, kind := upload("file", "faqs.csv", []byte("question,answer\nWhere?,Here.\n"))
 		return c.call(op.method, path, form, append([]option{kind}, options...)...)
 	}
+	if op.id == "connect" {
+		options = append([]option{upgrade}, options...)
+	}
 	return c.call(op.method, path, body, options...)
+}
+
+// upgrade asks for a WebSocket.
+func upgrade(request *http.Request) {
+	for name, value := range map[string]string{
+		"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+	} {
+		request.Header.Set(name, value)
+	}
 }
 
 // set puts a value at a place of a body; objects and lists on the way there are made.

@@ -20,11 +20,11 @@ const maxRetries = 3
 // sentences tells, for each named constraint that a caller can run into, what it
 // means to the caller.
 var sentences = map[string]string{
-	"bots_slug_key":          "Another chatbot has this slug.",
-	"bots_one_default":       "Another chatbot became the default at the same time.",
-	"organizations_name_key": "There is an organization of this name.",
-	"contacts_source_id_key": "The inbox has a contact with this source id.",
-	"users_name_key":         "There is a user of this name.",
+	"bots_slug_key":                 "Another chatbot has this slug.",
+	"bots_one_default":              "Another chatbot became the default at the same time.",
+	"organizations_name_key":        "There is an organization of this name.",
+	"users_name_key":                "There is a user of this name.",
+	"contact_inboxes_source_id_key": "Another contact in the inbox has this source id.",
 }
 
 // translate turns an error of pgx into a fault where the caller may hear of it;

@@ -1,0 +1,30 @@
+-- CreateInbox makes an inbox.
+-- name: CreateInbox :one
+INSERT INTO inboxes (organization_id, id, bot_id, name, channel_type)
+VALUES (@organization_id, @id, @bot_id, @name, @channel_type)
+RETURNING *;
+
+-- GetAPIInbox returns the inbox that a bot's conversations over the API are in.
+-- name: GetAPIInbox :one
+SELECT * FROM inboxes WHERE organization_id = @organization_id AND bot_id = @bot_id AND channel_type = 'api';
+
+-- GetInbox returns an inbox.
+-- name: GetInbox :one
+SELECT * FROM inboxes WHERE organization_id = @organization_id AND id = @id;
+
+-- ListInboxes returns a page of inboxes, newest first, each with what it is the
+-- inbox of: its web chat, or the chatbot where it has none (any more).
+-- name: ListInboxes :many
+SELECT sqlc.embed(i), coalesce(w.id, b.id)::uuid AS channel_id, coalesce(w.name, b.name)::text AS channel_name,
+       (SELECT count(*) FROM sessions u
+        WHERE u.organization_id = i.organization_id AND u.inbox_id = i.id AND u.staff_unread > 0) AS unread
+FROM inboxes i
+JOIN bots b ON b.organization_id = i.organization_id AND b.id = i.bot_id
+LEFT JOIN web_chats w ON w.organization_id = i.organization_id AND w.inbox_id = i.id
+WHERE i.organization_id = @organization_id
+ORDER BY i.created_at DESC, i.id DESC
+LIMIT @page_limit OFFSET @page_offset;
+
+-- CountInboxes counts an organization's inboxes.
+-- name: CountInboxes :one
+SELECT count(*) FROM inboxes WHERE organization_id = @organization_id;

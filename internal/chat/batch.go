@@ -1,0 +1,116 @@
+package chat
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"parley/gen/db"
+	"parley/internal/auth"
+	"parley/internal/fault"
+)
+
+// Operation is one thing to be done to a conversation.
+type Operation struct {
+	Action         string // archive, unarchive, delete or mark_read
+	ConversationID string
+}
+
+// Batch carries out operations in their order, and tells of each why it could not
+// be, nil where it could: NotFound and Forbidden as elsewhere, which spoil nothing
+// but their own. With an error of its own nothing was done.
+//
+// The owner of a conversation marks it as read for the user, the staff for the
+// staff, an owner who is of the staff for both.
+func (c *Chat) Batch(ctx context.Context, who auth.Principal, operations []Operation) ([]error, error) {
+	ids := make([]uuid.UUID, len(operations))
+	malformed := make([]error, len(operations))
+	for i, operation := range operations {
+		ids[i], malformed[i] = parseID(operation.ConversationID, noConversation)
+	}
+	var outcomes []error
+	err := c.store.InTx(ctx, func(q *db.Queries) error {
+		found, err := q.LockConversations(ctx, who.OrganizationID, ids)
+		if err != nil {
+			return err
+		}
+		fates := make(map[uuid.UUID]*fate, len(found))
+		for _, session := range found {
+			fates[session.ID] = &fate{owner: session.UserID}
+		}
+		outcomes = make([]error, len(operations))
+		for i, operation := range operations {
+			if outcomes[i] = malformed[i]; outcomes[i] == nil {
+				outcomes[i] = fates[ids[i]].meet(who, operation.Action)
+			}
+		}
+		return fulfil(ctx, q, who, fates)
+	})
+	return outcomes, err
+}
+
+// fate is what becomes of a conversation in a batch. It is decided under the
+// session's lock, so that a batch of any length takes a few statements.
+type fate struct {
+	owner  uuid.UUID
+	isGone bool
+	isRead bool
+	status string // empty: as it was
+}
+
+// meet adds an action, or tells why it cannot be.
+func (f *fate) meet(who auth.Principal, action string) error {
+	if f == nil || f.isGone {
+		return fault.New(fault.NotFound, noConversation)
+	}
+	if err := mayRead(who, f.owner); err != nil {
+		return err
+	}
+	switch action {
+	case "archive":
+		f.status = "archived"
+	case "unarchive":
+		f.status = "active"
+	case "mark_read":
+		f.isRead = true
+	case "delete":
+		f.isGone = true
+	default:
+		return fault.New(fault.InvalidRequest, "There is no such action.")
+	}
+	return nil
+}
+
+func fulfil(ctx context.Context, q *db.Queries, who auth.Principal, fates map[uuid.UUID]*fate) error {
+	var gone, read []uuid.UUID
+	status := make(map[string][]uuid.UUID)
+	for id, f := range fates {
+		switch {
+		case f.isGone:
+			gone = append(gone, id)
+			continue
+		case f.status != "":
+			status[f.status] = append(status[f.status], id)
+		}
+		if f.isRead {
+			read = append(read, id)
+		}
+	}
+	for wanted, ids := range status {
+		if err := q.SetConversationsStatus(ctx, wanted, who.OrganizationID, ids); err != nil {
+			return err
+		}
+	}
+	if len(read) > 0 {
+		err := q.MarkConversationsRead(ctx, db.MarkConversationsReadParams{
+			OrganizationID: who.OrganizationID, Ids: read, UserID: who.UserID, IsStaff: who.IsStaff(),
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if len(gone) > 0 {
+		return q.DeleteConversations(ctx, who.OrganizationID, gone)
+	}
+	return nil
+}

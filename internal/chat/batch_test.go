@@ -1,0 +1,233 @@
+package chat_test
+
+import (
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"parley/internal/auth"
+	"parley/internal/chat"
+	"parley/internal/fault"
+)
+
+func TestABadOperationDoesNotSpoilTheOthersOfItsBatch(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	alex, colleague := h.user(t, "Alex"), h.user(t, "Colleague")
+	neighbour := h.neighbour(t)
+	own, colleagues := h.conversation(t, alex), h.conversation(t, colleague)
+	foreign := neighbour.conversation(t, neighbour.user(t, "Alex"))
+
+	outcomes, err := h.Batch(t.Context(), alex, []chat.Operation{
+		{Action: "archive", ConversationID: "no id"},
+		{Action: "archive", ConversationID: id().String()},
+		{Action: "archive", ConversationID: foreign},
+		{Action: "archive", ConversationID: uuid.Nil.String()},
+		{Action: "archive", ConversationID: colleagues},
+		{Action: "delete", ConversationID: colleagues},
+		{Action: "archive", ConversationID: own},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	refusedAlike(t, fault.NotFound, outcomes[:4]...)
+	refusedAlike(t, fault.Forbidden, outcomes[4:6]...)
+	if outcomes[6] != nil {
+		t.Errorf("the good one is %v", outcomes[6])
+	}
+	if status := h.get(t, alex, own).Session.Status; status != "archived" {
+		t.Errorf("the good one made it %s", status)
+	}
+	if status := h.get(t, colleague, colleagues).Session.Status; status != "active" {
+		t.Errorf("a forbidden one made it %s", status)
+	}
+}
+
+func TestABatchIsCarriedOutInOrder(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	alex := h.user(t, "Alex")
+	cases := map[string]struct {
+		actions []string
+		refused []bool
+		status  string // empty: it is gone
+	}{
+		"archived twice":                {[]string{"archive", "archive"}, []bool{false, false}, "archived"},
+		"archived and taken back":       {[]string{"archive", "unarchive"}, []bool{false, false}, "active"},
+		"taken back and archived":       {[]string{"unarchive", "archive"}, []bool{false, false}, "archived"},
+		"taken back that was not gone":  {[]string{"unarchive"}, []bool{false}, "active"},
+		"read and archived":             {[]string{"mark_read", "archive"}, []bool{false, false}, "archived"},
+		"deleted twice":                 {[]string{"delete", "delete"}, []bool{false, true}, ""},
+		"deleted before anything else":  {[]string{"delete", "archive", "mark_read"}, []bool{false, true, true}, ""},
+		"archived before it is deleted": {[]string{"archive", "delete"}, []bool{false, false}, ""},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conversation := h.conversation(t, alex)
+			operations := make([]chat.Operation, len(c.actions))
+			for i, action := range c.actions {
+				operations[i] = chat.Operation{Action: action, ConversationID: conversation}
+			}
+			outcomes, err := h.Batch(t.Context(), alex, operations)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, outcome := range outcomes {
+				if c.refused[i] {
+					refused(t, outcome, fault.NotFound)
+				} else if outcome != nil {
+					t.Errorf("operation %d is %v", i, outcome)
+				}
+			}
+			found, err := h.Get(t.Context(), alex, conversation)
+			if c.status == "" {
+				refused(t, err, fault.NotFound)
+			} else if err != nil || found.Session.Status != c.status {
+				t.Errorf("it is %s: %v", found.Session.Status, err)
+			}
+		})
+	}
+}
+
+func TestArchivingAgainChangesNothing(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	alex := h.user(t, "Alex")
+	conversation := h.conversation(t, alex)
+	h.batch(t, alex, "archive", conversation)
+	first := h.get(t, alex, conversation)
+	h.batch(t, alex, "archive", conversation)
+	if second := h.get(t, alex, conversation); second.Session != first.Session {
+		t.Errorf("it was %v and is %v", first.Session, second.Session)
+	}
+}
+
+func TestWhoMarksAsReadClearsTheirOwnCount(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	alex, agent := h.user(t, "Alex"), h.user(t, "Agent", auth.Agent)
+	both := h.user(t, "Both", auth.Agent)
+	cases := map[string]struct {
+		owner, reader auth.Principal
+		user, staff   int32
+		isReadByStaff bool
+	}{
+		"the owner":                    {alex, alex, 0, 2, false},
+		"the staff":                    {alex, agent, 3, 0, true},
+		"an owner who is of the staff": {both, both, 0, 0, true},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			// given two messages of the user's and three of the staff's
+			conversation := h.conversation(t, c.owner)
+			for range 2 {
+				h.say(t, c.owner, conversation, "Hello?")
+			}
+			for range 3 {
+				h.say(t, agent, conversation, "Yes?")
+			}
+			if s := h.get(t, c.owner, conversation).Session; s.UserUnread != 3 || s.StaffUnread != 2 {
+				t.Fatalf("the user has %d to read and the staff %d", s.UserUnread, s.StaffUnread)
+			}
+			// when one of them reads
+			h.batch(t, c.reader, "mark_read", conversation)
+			// then the other one has not
+			s := h.get(t, c.owner, conversation).Session
+			if s.UserUnread != c.user || s.StaffUnread != c.staff {
+				t.Errorf("the user has %d to read and the staff %d", s.UserUnread, s.StaffUnread)
+			}
+			if (s.LastReadAt != nil) != c.isReadByStaff {
+				t.Errorf("the staff last read at %v", s.LastReadAt)
+			}
+			// and counting goes on
+			h.say(t, c.owner, conversation, "Still there?")
+			if s := h.get(t, c.owner, conversation).Session; s.StaffUnread != c.staff+1 {
+				t.Errorf("after another message the staff has %d to read", s.StaffUnread)
+			}
+		})
+	}
+}
+
+func TestTheBotsReplyCountsAsUnread(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	alex := h.user(t, "Alex")
+	sent, err := h.Begin(t.Context(), alex, nil, &chat.NewMessage{Content: "Hello?"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answered(t, sent)
+	conversation := sent.ConversationID.String()
+	if s := h.get(t, alex, conversation).Session; s.UserUnread != 1 || s.StaffUnread != 1 {
+		t.Errorf("the user has %d to read and the staff %d", s.UserUnread, s.StaffUnread)
+	}
+}
+
+func TestADeletedConversationLeavesNothing(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	alex := h.user(t, "Alex")
+	sent, err := h.Begin(t.Context(), alex, nil, &chat.NewMessage{Content: "Hello?"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answered(t, sent)
+	conversation := sent.ConversationID.String()
+	tables := []string{"message_history", "runs", "records"}
+	for _, table := range tables {
+		if h.rows(t, table, conversation) == 0 {
+			t.Fatalf("there is nothing in %s to delete", table)
+		}
+	}
+	h.batch(t, alex, "delete", conversation)
+	for _, table := range tables {
+		if left := h.rows(t, table, conversation); left != 0 {
+			t.Errorf("%s holds %d of it", table, left)
+		}
+	}
+}
+
+// Each locks what the other one has to lock, in another order.
+func TestBatchesThatMeetAreAllCarriedOut(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	alex := h.user(t, "Alex")
+	var operations []chat.Operation
+	for range 20 {
+		operations = append(operations, chat.Operation{Action: "mark_read", ConversationID: h.conversation(t, alex)})
+	}
+	var batches sync.WaitGroup
+	for range 8 {
+		shuffled := slices.Clone(operations)
+		rand.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
+		batches.Go(func() {
+			outcomes, err := h.Batch(t.Context(), alex, shuffled)
+			if err != nil || slices.ContainsFunc(outcomes, func(err error) bool { return err != nil }) {
+				t.Errorf("a batch ends with %v and %v", outcomes, err)
+			}
+		})
+	}
+	batches.Wait()
+}
+
+func (h *house) batch(t *testing.T, who auth.Principal, action, conversation string) {
+	t.Helper()
+	outcomes, err := h.Batch(t.Context(), who, []chat.Operation{{Action: action, ConversationID: conversation}})
+	if err != nil || outcomes[0] != nil {
+		t.Fatalf("%s is %v, %v", action, outcomes, err)
+	}
+}
+
+func (h *house) get(t *testing.T, who auth.Principal, conversation string) chat.Conversation {
+	t.Helper()
+	found, err := h.Get(t.Context(), who, conversation)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}

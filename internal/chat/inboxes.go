@@ -1,0 +1,32 @@
+package chat
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"parley/gen/db"
+	"parley/internal/fault"
+)
+
+const noInbox = "There is no such inbox."
+
+// ListInboxes returns a page of inboxes, newest first, and how many there are.
+func (c *Chat) ListInboxes(ctx context.Context, organization uuid.UUID, limit, offset int) ([]db.ListInboxesRow, int64, error) {
+	count, err := c.store.CountInboxes(ctx, organization)
+	if err != nil {
+		return nil, 0, err
+	}
+	rows, err := c.store.ListInboxes(ctx, organization, int32(offset), int32(limit))
+	return rows, count, err
+}
+
+// inbox returns an inbox of the organization.
+func (c *Chat) inbox(ctx context.Context, organization uuid.UUID, id string) (db.Inbox, error) {
+	inboxID, err := parseID(id, noInbox)
+	if err != nil {
+		return db.Inbox{}, err
+	}
+	found, err := c.store.GetInbox(ctx, organization, inboxID)
+	return found, fault.Say(err, fault.NotFound, noInbox)
+}

@@ -1,0 +1,138 @@
+package chat
+
+import (
+	"context"
+	"strings"
+	"unicode"
+
+	"github.com/google/uuid"
+
+	"parley/gen/db"
+	"parley/internal/auth"
+	"parley/internal/fault"
+)
+
+// InboxFilter says which conversations are listed, and how.
+type InboxFilter struct {
+	InboxID    *string
+	Keyword    *string // a substring of the title, the contact's name or a message, in any case
+	ByCreation bool    // newest first; else the latest activity first
+	Cursor     string  // empty: the first page
+	Limit      int
+}
+
+// ConversationPage is a page of conversations and the cursors of the pages beside
+// it; empty where there is none.
+type ConversationPage struct {
+	Conversations  []Conversation
+	NextCursor     string
+	PreviousCursor string
+}
+
+// ListInbox returns a page of the conversations that the caller may read. A walk
+// going on never meets a conversation twice: one that becomes active moves above
+// the pages to come. An unknown inbox and a bad cursor are NotFound; a search that
+// takes more than five seconds is a Timeout.
+func (c *Chat) ListInbox(ctx context.Context, who auth.Principal, filter InboxFilter) (ConversationPage, error) {
+	order := byActivity
+	if filter.ByCreation {
+		order = byCreation
+	}
+	at, err := parseCursor(filter.Cursor, order)
+	if err != nil {
+		return ConversationPage{}, err
+	}
+	var inboxID *uuid.UUID
+	if filter.InboxID != nil {
+		inbox, err := c.inbox(ctx, who.OrganizationID, *filter.InboxID)
+		if err != nil {
+			return ConversationPage{}, err
+		}
+		inboxID = &inbox.ID
+	}
+	wanted := db.ListInboxConversationsOlderParams{
+		OrganizationID: who.OrganizationID,
+		UserID:         who.UserID,
+		IsStaff:        who.IsStaff(),
+		InboxID:        inboxID,
+		ByCreation:     filter.ByCreation,
+		At:             at.time,
+		ID:             at.id,
+		PageLimit:      int32(filter.Limit) + 1,
+	}
+	if filter.Keyword != nil {
+		wanted.Pattern = new(containing(*filter.Keyword))
+		wanted.IsCased = strings.ContainsFunc(*filter.Keyword, isCased)
+	}
+	var page ConversationPage
+	err = c.store.InTx(ctx, func(q *db.Queries) error {
+		if err := q.BoundSearch(ctx); err != nil {
+			return err
+		}
+		rows, err := inboxRows(ctx, q, wanted, at.isBack)
+		if err != nil {
+			return err
+		}
+		page = ConversationPage{}
+		rows, page.NextCursor, page.PreviousCursor = pageOf(rows, filter.Limit, at, func(row db.GetConversationRow) place {
+			if order == byCreation {
+				return place{order: order, time: row.Session.CreatedAt, id: row.Session.ID}
+			}
+			return place{order: order, time: row.Session.LastActivity, id: row.Session.ID}
+		})
+		page.Conversations, err = withLastMessages(ctx, q, who.OrganizationID, rows)
+		return err
+	})
+	return page, fault.Say(err, fault.Timeout, "The search took too long; narrow it down to an inbox, or look for more of the text.")
+}
+
+func inboxRows(ctx context.Context, q *db.Queries, wanted db.ListInboxConversationsOlderParams, isBack bool) ([]db.GetConversationRow, error) {
+	if isBack {
+		found, err := q.ListInboxConversationsNewer(ctx, db.ListInboxConversationsNewerParams(wanted))
+		rows := make([]db.GetConversationRow, len(found))
+		for i, row := range found {
+			rows[i] = db.GetConversationRow(row)
+		}
+		return rows, err
+	}
+	found, err := q.ListInboxConversationsOlder(ctx, wanted)
+	rows := make([]db.GetConversationRow, len(found))
+	for i, row := range found {
+		rows[i] = db.GetConversationRow(row)
+	}
+	return rows, err
+}
+
+// withLastMessages adds its newest message to each conversation. One that was
+// deleted in the meantime is left out.
+func withLastMessages(ctx context.Context, q *db.Queries, organization uuid.UUID, rows []db.GetConversationRow) ([]Conversation, error) {
+	sessions := make([]uuid.UUID, len(rows))
+	seqs := make([]int64, len(rows))
+	for i, row := range rows {
+		sessions[i], seqs[i] = row.Session.ID, row.Session.LastSeq
+	}
+	messages, err := q.ListMessagesAt(ctx, sessions, seqs, organization)
+	if err != nil {
+		return nil, err
+	}
+	last := make(map[uuid.UUID]*db.Message, len(messages))
+	for i := range messages {
+		last[messages[i].SessionID] = &messages[i]
+	}
+	shown := make([]Conversation, 0, len(rows))
+	for _, row := range rows {
+		if row.Session.LastSeq == 0 || last[row.Session.ID] != nil {
+			shown = append(shown, Conversation{GetConversationRow: row, LastMessage: last[row.Session.ID]})
+		}
+	}
+	return shown, nil
+}
+
+var escapePattern = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
+
+// containing is the pattern of LIKE for texts that contain this one.
+func containing(text string) string { return "%" + escapePattern.Replace(text) + "%" }
+
+// isCased tells whether a letter has another case: text without any, as Chinese is,
+// is compared as it stands, which is faster.
+func isCased(r rune) bool { return unicode.SimpleFold(r) != r }

@@ -1,9 +1,0 @@
-package chat_test
-
-import (
-	"testing"
-
-	"parley/internal/dbtest"
-)
-
-func TestMain(m *testing.M) { dbtest.Main(m) }

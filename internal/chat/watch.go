@@ -1,0 +1,208 @@
+package chat
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"parley/gen/db"
+	"parley/internal/auth"
+	"parley/internal/realtime"
+)
+
+// Event is something that has happened in a conversation or a visit: a message was
+// committed, the bot has begun to write, or the visit has ended. The empty Event says
+// that there is something to be read up.
+type Event struct {
+	Message   *db.Message // without the speaker's name
+	Reply     *Reply      // the reply that has begun
+	IsExpired bool
+
+	once    sync.Once
+	encoded []byte
+}
+
+// Encoded returns what encode makes of the event; it is made once, however many
+// watch.
+func (e *Event) Encoded(encode func(*Event) []byte) []byte {
+	e.once.Do(func() { e.encoded = encode(e) })
+	return e.encoded
+}
+
+// Watch is a view of one conversation, or of one visit, as it goes on, and the way
+// to speak in it. It belongs to one goroutine; Send may be called by another.
+//
+// Events may be missed; then Missed tells so, and Since has what was committed.
+// After subscribing, Since gives what there was before.
+type Watch struct {
+	*realtime.Subscription[*Event]
+	SessionID   uuid.UUID
+	Bot         db.Bot
+	LastSeq     int64 // at the time of watching
+	IsAnonymous bool
+	ExpiresAt   *time.Time // of the visit, or of the caller's key; nil: never
+
+	since func(ctx context.Context, after int64) ([]db.Message, error)
+	send  func(ctx context.Context, message NewMessage) (Sent, error)
+	leave func()
+}
+
+// Close ends the watch.
+func (w *Watch) Close() {
+	w.Subscription.Close()
+	w.leave()
+}
+
+// Since returns the oldest messages after a seq, oldest first, at most 200.
+func (w *Watch) Since(ctx context.Context, after int64) ([]db.Message, error) {
+	return w.since(ctx, after)
+}
+
+// Send sends a message of the watcher's.
+func (w *Watch) Send(ctx context.Context, message NewMessage) (Sent, error) {
+	return w.send(ctx, message)
+}
+
+// replayLimit is how many messages Since returns at the most.
+const replayLimit = 200
+
+// Watch begins to watch a conversation that the caller may read.
+func (c *Chat) Watch(ctx context.Context, who auth.Principal, conversation string) (*Watch, error) {
+	// Subscribed first: what is committed between the two is seen twice, not never.
+	id, err := parseID(conversation, noConversation)
+	if err != nil {
+		return nil, err
+	}
+	subscription := c.events.Subscribe(id)
+	session, err := c.session(ctx, who, conversation)
+	if err != nil {
+		subscription.Close()
+		return nil, err
+	}
+	asked, err := c.bots.GetByID(ctx, session.OrganizationID, session.BotID)
+	if err != nil {
+		subscription.Close()
+		return nil, err
+	}
+	return c.watch(who, subscription, asked, session.LastSeq), nil
+}
+
+// WatchNew opens a conversation with a bot, the default bot where none is named, and
+// watches it. It is listed once it has a message, and forgotten when it never gets one.
+func (c *Chat) WatchNew(ctx context.Context, who auth.Principal, botRef *string) (*Watch, error) {
+	asked, err := c.askedBot(ctx, who, botRef)
+	if err != nil {
+		return nil, err
+	}
+	id := newID()
+	if err := c.store.InTx(ctx, func(q *db.Queries) error { return open(ctx, q, who, id, asked.ID, true) }); err != nil {
+		return nil, err
+	}
+	return c.watch(who, c.events.Subscribe(id), asked, 0), nil
+}
+
+func (c *Chat) watch(who auth.Principal, subscription *realtime.Subscription[*Event], asked db.Bot, lastSeq int64) *Watch {
+	id := subscription.Topic
+	c.watched.enter(who.OrganizationID, id, lastSeq)
+	return &Watch{
+		Subscription: subscription,
+		SessionID:    id,
+		Bot:          asked,
+		LastSeq:      lastSeq,
+		ExpiresAt:    who.ExpiresAt,
+		leave:        func() { c.watched.leave(id) },
+		since: func(ctx context.Context, after int64) ([]db.Message, error) {
+			return c.store.ListSessionMessagesNewer(ctx, db.ListSessionMessagesNewerParams{
+				OrganizationID: who.OrganizationID,
+				SessionID:      id,
+				Seq:            after,
+				PageLimit:      replayLimit,
+			})
+		},
+		send: func(ctx context.Context, message NewMessage) (Sent, error) {
+			return c.Send(ctx, who, id.String(), message)
+		},
+	}
+}
+
+// publish tells a conversation's watchers of an event.
+func (c *Chat) publish(session uuid.UUID, event *Event) {
+	if event.Message != nil {
+		c.watched.saw(session, event.Message.Seq)
+	}
+	c.events.Publish(session, event)
+}
+
+// lookOut compares what is watched with the database, in one query, and tells the
+// watchers of what was committed without their hearing of it: by another process, or
+// where a hint was lost.
+func (c *Chat) lookOut(ctx context.Context) error {
+	organizations, sessions, seqs := c.watched.all()
+	if len(sessions) == 0 {
+		return nil
+	}
+	newer, err := c.store.ListNewerSessions(ctx, organizations, sessions, seqs)
+	if err != nil {
+		return err
+	}
+	for _, one := range newer {
+		c.watched.saw(one.ID, one.LastSeq)
+		c.events.Publish(one.ID, &Event{})
+	}
+	return nil
+}
+
+// watchedSessions holds the conversations that are watched in this process, and how
+// far they were heard of.
+type watchedSessions struct {
+	mu   sync.Mutex
+	byID map[uuid.UUID]*watchedSession
+}
+
+type watchedSession struct {
+	organization uuid.UUID
+	lastSeq      int64
+	watchers     int
+}
+
+func (w *watchedSessions) enter(organization, session uuid.UUID, lastSeq int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.byID == nil {
+		w.byID = make(map[uuid.UUID]*watchedSession)
+	}
+	if w.byID[session] == nil {
+		w.byID[session] = &watchedSession{organization: organization, lastSeq: lastSeq}
+	}
+	w.byID[session].watchers++
+}
+
+func (w *watchedSessions) leave(session uuid.UUID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	left := w.byID[session]
+	if left.watchers--; left.watchers == 0 {
+		delete(w.byID, session)
+	}
+}
+
+func (w *watchedSessions) saw(session uuid.UUID, seq int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if seen := w.byID[session]; seen != nil {
+		seen.lastSeq = max(seen.lastSeq, seq)
+	}
+}
+
+func (w *watchedSessions) all() (organizations, sessions []uuid.UUID, seqs []int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id, one := range w.byID {
+		organizations = append(organizations, one.organization)
+		sessions = append(sessions, id)
+		seqs = append(seqs, one.lastSeq)
+	}
+	return organizations, sessions, seqs
+}

@@ -1,0 +1,80 @@
+package httpapi
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"parley/internal/auth"
+	"parley/internal/fault"
+)
+
+// refusals is the class in which requests without a valid key are counted, for each
+// address: who guesses keys is told to wait.
+const refusals = "refusals"
+
+// authenticate finds who is asking and whether the operation's scopes are there;
+// nobody, where the operation takes no key, or takes none and none was sent.
+func (c *contract) authenticate(ec echo.Context, op *operation) (auth.Principal, error) {
+	header := credentials(ec.Request())
+	if op.isPublic || (op.isOpen && header == "") {
+		return auth.Principal{}, nil
+	}
+	who, err := c.auth.Authenticate(ec.Request().Context(), header)
+	if fault.Is(err, fault.Unauthorized) {
+		if _, limited := c.limiter.Take(ec.Request().Context(), refusals, addressOf(ec.Request())); limited != nil {
+			return auth.Principal{}, limited
+		}
+	}
+	if err != nil {
+		return auth.Principal{}, err
+	}
+	if len(op.scopes) > 0 && !slices.ContainsFunc(op.scopes, who.Has) {
+		return auth.Principal{}, fault.New(fault.Forbidden, fmt.Sprintf("The API key lacks the scope that this takes: %s.", join(op.scopes)))
+	}
+	return who, nil
+}
+
+// credentials is the Authorization header. A browser cannot set it on a WebSocket;
+// it names the subprotocols bearer and the key instead.
+func credentials(r *http.Request) string {
+	if header := r.Header.Get("Authorization"); header != "" {
+		return header
+	}
+	scheme, key, _ := strings.Cut(r.Header.Get("Sec-WebSocket-Protocol"), ",")
+	if strings.TrimSpace(scheme) == "bearer" && r.Header.Get("Upgrade") != "" {
+		return "Bearer " + strings.TrimSpace(key)
+	}
+	return ""
+}
+
+func addressOf(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// limit counts a request of an operation that has a rate class, or where it does not
+// count only looks, and says on the answer what is left.
+func (c *contract) limit(ec echo.Context, op *operation, who auth.Principal, counts bool) error {
+	if op.rateClass == "" {
+		return nil
+	}
+	take := c.limiter.Peek
+	if counts {
+		take = c.limiter.Take
+	}
+	state, err := take(ec.Request().Context(), op.rateClass, who.UserID.String())
+	if state.Limit > 0 {
+		header := ec.Response().Header()
+		header.Set("RateLimit-Policy", fmt.Sprintf(`"%s";q=%d;w=60`, state.Class, state.Limit))
+		header.Set("RateLimit", fmt.Sprintf(`"%s";r=%d;t=%d`, state.Class, state.Remaining, seconds(state.Reset)))
+	}
+	return err
+}

@@ -1,0 +1,193 @@
+package httpapi_test
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"parley/internal/auth"
+)
+
+// spellings are the other ways to write an operation's path: with or without the slash at its end, where its method is on
+// one spelling only; below /api/v1; and in the Conversations family without /api.
+func (op operation) spellings(path string) []string {
+	all := []string{path}
+	bare, isSlashed := strings.CutSuffix(path, "/")
+	twin := strings.TrimSuffix(op.path, "/")
+	if !isSlashed {
+		bare += "/"
+		twin += "/"
+	}
+	if item := document.Paths.Value(twin); item == nil || item.GetOperation(op.method) == nil {
+		all = append(all, bare)
+	}
+	for _, one := range slices.Clone(all) {
+		if rest, ok := strings.CutPrefix(one, "/api/"); ok {
+			all = append(all, "/api/v1/"+rest)
+			if strings.HasPrefix(rest, "conversations") {
+				all = append(all, "/"+rest)
+			}
+		}
+	}
+	return all[1:]
+}
+
+// Every operation is reached by every spelling of its path, and never by a redirect, which would lose a POST's body.
+func TestOtherSpellingsOfAPathReachTheSameOperation(t *testing.T) {
+	t.Parallel()
+	admin := serve(t).organization().as("admin", auth.Admin)
+	var there things
+	tried := 0
+	for _, op := range operations {
+		// shape is what tells the answer of one operation from those of others.
+		shape := func(got answer) string {
+			if !isJSON(got.header) {
+				return got.header.Get("Content-Type")
+			}
+			return strings.Join(slices.Sorted(maps.Keys(got.json())), " ")
+		}
+		send := func(spell func(path string) string) answer {
+			if there == nil {
+				there = admin.one()
+			}
+			path, query, _ := strings.Cut(op.target(there, ""), "?")
+			got := op.send(admin, spell(path)+"?"+query, op.anyBody(there), with("X-Request-Id", "same"))
+			if op.method == http.MethodDelete {
+				there = nil
+			}
+			return got
+		}
+		want := send(func(path string) string { return path })
+		if want.status >= 300 {
+			t.Errorf("%s: %d %s", op.id, want.status, want.body)
+		}
+		for i := range op.spellings(op.path) {
+			got := send(func(path string) string { return op.spellings(path)[i] })
+			tried++
+			if got.status != want.status || shape(got) != shape(want) {
+				t.Errorf("%s as %s: %d %s, want %d %s", op.id, got.request, got.status, got.body, want.status, want.body)
+			}
+			isSteady := op.method == http.MethodGet && op.id != "exportRecords" && op.id != "getMe" && op.id != "connect"
+			if isSteady && string(got.body) != string(want.body) {
+				t.Errorf("%s as %s: %s, want %s", op.id, got.request, got.body, want.body)
+			}
+		}
+	}
+	if tried < 150 {
+		t.Errorf("only %d spellings were tried", tried)
+	}
+}
+
+// A POST's body arrives, whatever the path's spelling.
+func TestBodiesArriveByEverySpelling(t *testing.T) {
+	t.Parallel()
+	alice := serve(t).organization().as("alice", auth.Chat)
+	for _, path := range []string{
+		"/conversations/start", "/conversations/start/", "/api/conversations/start", "/api/conversations/start/", "/api/v1/conversations/start", "/api/v1/conversations/start/",
+	} {
+		started := alice.post(path, object{"initial_message": "to " + path})
+		if got := alice.history(text(started, "conversation_id"))[0]["content"]; got != "to "+path {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+	id := alice.silent()
+	for _, path := range []string{
+		"/conversations/" + id + "/messages", "/conversations/" + id + "/messages/", "/api/v1/conversations/" + id + "/messages", "/api/messages", "/api/v1/messages", "/api/v1/messages/",
+	} {
+		alice.post(path, object{"conversation": id, "content": "to " + path})
+		history := alice.history(id)
+		if got := history[len(history)-1]["content"]; got != "to "+path {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+	for _, path := range []string{"/conversations/batch", "/conversations/batch/", "/api/v1/conversations/batch"} {
+		results := objects(alice.call(http.MethodPost, path, object{"operations": []object{{"action": "archive", "conversation_id": id}}}).gives(200), "results")
+		if results[0]["ok"] != true {
+			t.Errorf("%s: %v", path, results)
+		}
+	}
+	// The query arrives too, and links lead to where the list is.
+	page := alice.get("/api/v1/conversations/?pageSize=2&ordering=createdAt")
+	if next := alice.get(text(page, "next")); len(objects(page, "results")) != 2 || len(objects(next, "results")) != 2 {
+		t.Errorf("%v", page)
+	}
+}
+
+// The two lists of conversations are told apart by the slash, below every prefix.
+func TestTwinsKeepTheirOwnAnswers(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice := o.as("alice", auth.Chat)
+	id := alice.start()
+	for _, prefix := range []string{"", "/api", "/api/v1"} {
+		plain, slashed := alice.get(prefix+"/conversations"), alice.get(prefix+"/conversations/")
+		if number(plain, "total") != 1 || objects(plain, "conversations")[0]["id"] != id || plain["results"] != nil {
+			t.Errorf("%s/conversations: %v", prefix, plain)
+		}
+		if objects(slashed, "results")[0]["id"] != id || slashed["total"] != nil {
+			t.Errorf("%s/conversations/: %v", prefix, slashed)
+		}
+		// POST is on one spelling only.
+		for _, slash := range []string{"", "/"} {
+			made := o.as("bob", auth.Chat).post(prefix+"/conversations"+slash, object{"webChat": o.webChat.ID})
+			if made["inbox"] == nil {
+				t.Errorf("POST %s/conversations%s: %v", prefix, slash, made)
+			}
+		}
+	}
+}
+
+// Allow names the methods of both spellings, on all of them.
+func TestAllowIsTheUnionOfBothSpellings(t *testing.T) {
+	t.Parallel()
+	alice := serve(t).organization().as("alice", auth.Chat)
+	id := alice.start()
+	for path, want := range map[string]string{
+		"/conversations": "GET, POST", "/conversations/" + id: "DELETE, GET, PATCH", "/conversations/start": "POST", "/conversations/batch": "POST",
+		"/conversations/" + id + "/messages": "POST", "/conversations/" + id + "/history": "GET",
+	} {
+		for _, prefix := range []string{"", "/api", "/api/v1"} {
+			for _, slash := range []string{"", "/"} {
+				for _, method := range []string{http.MethodPut, "PURGE"} {
+					got := alice.call(method, prefix+path+slash, nil)
+					if err := got.isRefused(405, "method_not_allowed", ""); err != nil || got.header.Get("Allow") != want {
+						t.Errorf("%s: Allow is %q, want %q; %v", got.request, got.header.Get("Allow"), want, err)
+					}
+				}
+			}
+		}
+	}
+}
+
+// Literals win over ids, in every spelling: a conversation cannot be called start, nor an FAQ import.
+func TestLiteralsWinOverIDs(t *testing.T) {
+	t.Parallel()
+	admin := serve(t).organization().as("admin", auth.Admin)
+	for _, path := range []string{"/conversations/start", "/conversations/batch", "/chatbots/parley/faqs/import"} {
+		for _, prefix := range []string{"", "/api", "/api/v1"} {
+			for _, slash := range []string{"", "/"} {
+				if prefix == "" && strings.HasPrefix(path, "/chatbots") {
+					continue // of the other family
+				}
+				for _, method := range []string{http.MethodGet, http.MethodPatch, http.MethodDelete} {
+					got := admin.call(method, prefix+path+slash, nil)
+					if err := got.isRefused(405, "method_not_allowed", ""); err != nil || got.header.Get("Allow") != "POST" {
+						t.Errorf("%s: Allow is %q; %v", got.request, got.header.Get("Allow"), err)
+					}
+				}
+			}
+		}
+	}
+	// What is below an id is not below a literal.
+	admin.call(http.MethodGet, "/api/conversations/start/history", nil).refused(404, "not_found", "")
+	admin.call(http.MethodPost, "/conversations/batch/messages", object{"content": "Hi"}).refused(404, "not_found", "")
+	// Only the Conversations family is reached without /api.
+	for _, path := range []string{"/messages/", "/chatbots/", "/me/", "/v1/me/", "/v1/conversations", "/api/v1/healthz", "/api/v1/api/me/", "/api/v1/v1/me/", "/api/v1/", "/api/conversations/v1"} {
+		want := 404
+		if err := admin.call(http.MethodGet, path, nil).isRefused(want, "not_found", ""); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -1,0 +1,167 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"parley/internal/auth"
+)
+
+const batch = "/api/conversations/batch"
+
+// batch carries out operations, each an action and an id, and returns their results.
+func (c caller) batch(operations ...[2]string) []object {
+	c.t.Helper()
+	wanted := make([]object, len(operations))
+	for i, one := range operations {
+		wanted[i] = object{"action": one[0], "conversation_id": one[1]}
+	}
+	results := objects(c.call(http.MethodPost, batch, object{"operations": wanted}).gives(200), "results")
+	if len(results) != len(operations) {
+		c.t.Fatalf("%d operations have %d results", len(operations), len(results))
+	}
+	for i, result := range results {
+		if result["action"] != operations[i][0] || result["conversation_id"] != operations[i][1] || (result["ok"] == true) != (result["problem"] == nil) {
+			c.t.Errorf("%v has the result %v", operations[i], result)
+		}
+	}
+	return results
+}
+
+// Operations are done in their order, each for itself: one that cannot be done says why, as it would alone, and spoils
+// nothing.
+func TestABatchDoesWhatItCanInOrder(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	o := s.organization()
+	alice, bob, eve := o.as("alice", auth.Chat), o.as("bob", auth.Chat), s.organization().as("eve", auth.Chat)
+	a, b, c, bobs, eves := alice.start(), alice.start(), alice.start(), bob.start(), eve.start()
+	results := alice.batch(
+		[2]string{"archive", a}, [2]string{"delete", bobs}, [2]string{"archive", strings.ToUpper(b)}, [2]string{"delete", eves}, [2]string{"delete", "no id"},
+		[2]string{"delete", c}, [2]string{"archive", c}, [2]string{"unarchive", a}, [2]string{"mark_read", ""}, [2]string{"mark_read", b}, [2]string{"archive", b},
+	)
+	for i, want := range []string{"", "forbidden", "", "not_found", "not_found", "", "not_found", "", "not_found", "", ""} {
+		code := ""
+		if problem, ok := results[i]["problem"].(object); ok {
+			code = text(problem, "error")
+			alone := alice.call(http.MethodGet, "/api/conversations/"+bobs+"/", nil).json()
+			if code == "not_found" {
+				alone = alice.call(http.MethodGet, "/api/conversations/"+eves+"/", nil).json()
+			}
+			delete(alone, "request_id")
+			delete(problem, "request_id")
+			if fmt.Sprint(problem) != fmt.Sprint(alone) {
+				t.Errorf("the problem is %v, alone %v", problem, alone)
+			}
+		}
+		if code != want {
+			t.Errorf("%d: %v, want %q", i, results[i], want)
+		}
+	}
+	for id, want := range map[string]string{a: "active", b: "archived"} {
+		if got := alice.get("/api/conversations/" + id + "/"); got["status"] != want {
+			t.Errorf("it is %v, want %s", got["status"], want)
+		}
+	}
+	alice.call(http.MethodGet, "/api/conversations/"+c+"/", nil).refused(404, "not_found", "")
+	if bob.get("/api/conversations/" + bobs + "/")["status"] != "active" || eve.get("/api/conversations/" + eves + "/")["status"] != "active" {
+		t.Error("others' conversations have changed")
+	}
+	// The staff may do it for everybody.
+	if results := o.as("staff", auth.Agent).batch([2]string{"archive", a}, [2]string{"delete", bobs}); results[0]["ok"] != true || results[1]["ok"] != true {
+		t.Errorf("the staff: %v", results)
+	}
+}
+
+// One to five hundred operations are a batch; the same conversation may be in it many times.
+func TestABatchHasOneToFiveHundredOperations(t *testing.T) {
+	t.Parallel()
+	alice := serve(t).organization().as("alice", auth.Chat)
+	ids := make([]string, 25)
+	for i := range ids {
+		ids[i] = alice.start()
+	}
+	operations := func(n int) []object {
+		list := make([]object, n)
+		for i := range list {
+			list[i] = object{"action": []string{"archive", "unarchive", "mark_read"}[i%3], "conversation_id": ids[i%len(ids)]}
+		}
+		return list
+	}
+	for _, n := range []int{1, 500} {
+		results := objects(alice.call(http.MethodPost, batch, object{"operations": operations(n)}).gives(200), "results")
+		if len(results) != n {
+			t.Errorf("%d results of %d", len(results), n)
+		}
+		for i, result := range results {
+			if result["ok"] != true || result["conversation_id"] != ids[i%len(ids)] {
+				t.Fatalf("%d: %v", i, result)
+			}
+		}
+	}
+	for _, n := range []int{0, 501} {
+		alice.call(http.MethodPost, batch, object{"operations": operations(n)}).refused(400, "invalid_request", "/operations")
+	}
+	alice.call(http.MethodPost, batch, object{"operations": []object{
+		{"action": "delete", "conversation_id": ids[0]}, {"action": "burn", "conversation_id": ids[1]},
+	}}).refused(400, "invalid_request", "/operations/1/action")
+	alice.get("/api/conversations/" + ids[0] + "/") // the whole was refused
+}
+
+// mark_read is the reader's: the owner's clears what the owner has not read, an agent's what the staff has not.
+func TestMarkReadClearsTheCounterOfWhoReads(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice, staff := o.as("alice", auth.Chat), o.as("staff", auth.Agent)
+	id := alice.start()
+	unread := func() string {
+		shown := objects(alice.get("/api/conversations/"), "results")[0]
+		return fmt.Sprintf("%v %v %v %v", objects(alice.get("/api/conversations"), "conversations")[0]["unread"], shown["unreadMessagesCount"],
+			shown["inbox"].(object)["unreadConversationsCount"], shown["lastReadAt"] != nil)
+	}
+	alice.ask(id, question)
+	staff.say(id, "I am a person.")
+	if got := unread(); got != "2 1 1 false" {
+		t.Fatalf("at first %s", got)
+	}
+	alice.batch([2]string{"mark_read", id})
+	if got := unread(); got != "0 1 1 false" {
+		t.Errorf("after the owner %s", got)
+	}
+	alice.ask(id, "Where is the invoice?")
+	if got := unread(); got != "1 2 1 false" {
+		t.Errorf("after another question %s", got)
+	}
+	staff.batch([2]string{"mark_read", id})
+	if got := unread(); got != "1 0 0 true" {
+		t.Errorf("after the staff %s", got)
+	}
+}
+
+// What is archived is still listed, as archived, in both families.
+func TestArchivedConversationsAreListedAsSuch(t *testing.T) {
+	t.Parallel()
+	alice := serve(t).organization().as("alice", auth.Chat)
+	kept, archived := alice.start(), alice.start()
+	alice.batch([2]string{"archive", archived})
+	for status, want := range map[string]string{"archived": archived, "active": kept} {
+		list := alice.get("/api/conversations?status=" + status)
+		if number(list, "total") != 1 || objects(list, "conversations")[0]["id"] != want || objects(list, "conversations")[0]["status"] != status {
+			t.Errorf("%s: %v", status, list)
+		}
+	}
+	statuses := map[any]any{}
+	for _, one := range objects(alice.get("/api/conversations/"), "results") {
+		statuses[one["id"]] = one["status"]
+	}
+	if len(statuses) != 2 || statuses[archived] != "archived" || statuses[kept] != "active" {
+		t.Errorf("%v", statuses)
+	}
+	// A message makes it active again.
+	alice.say(archived, "Hi")
+	if got := number(alice.get("/api/conversations?status=active"), "total"); got != 2 {
+		t.Errorf("%d are active", got)
+	}
+}

@@ -1,0 +1,101 @@
+package httpapi_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"parley/internal/auth"
+)
+
+// What cannot become a socket is refused before the upgrade, as a problem document. Sockets themselves are tested with
+// the package wsapi.
+func TestASocketIsRefusedBeforeTheUpgrade(t *testing.T) {
+	t.Parallel()
+	s := serveWith(t, settings{origins: []string{"https://shop.example"}})
+	o, others := s.organization(), s.organization()
+	alice, bob := o.as("alice", auth.Chat), o.as("bob", auth.Chat)
+	id := bob.start()
+	other := text(o.as("manager", auth.Manage).post("/api/chatbots/", object{"name": "Another"}), "id")
+	for name, c := range map[string]struct {
+		who    *caller
+		query  string
+		change option
+		status int
+		code   string
+	}{
+		"no upgrade":            {&alice, "", with("Upgrade", ""), 400, "invalid_request"},
+		"another protocol":      {&alice, "", with("Upgrade", "h2c"), 400, "invalid_request"},
+		"an old version":        {&alice, "", with("Sec-WebSocket-Version", "8"), 400, "invalid_request"},
+		"a short key":           {&alice, "", with("Sec-WebSocket-Key", "c2hvcnQ="), 400, "invalid_request"},
+		"a bad key":             {nil, "", with("Authorization", "Bearer nonsense"), 401, "unauthorized"},
+		"a bad subprotocol":     {nil, "", with("Sec-WebSocket-Protocol", "bearer, nonsense"), 401, "unauthorized"},
+		"without scope":         {new(o.as("manager", auth.Manage)), "", nil, 403, "forbidden"},
+		"a foreign page":        {&alice, "", with("Origin", "https://evil.example"), 403, "forbidden"},
+		"a colleague's":         {&alice, "?session_id=" + id, nil, 403, "forbidden"},
+		"another organization":  {new(others.as("eve", auth.Admin)), "?session_id=" + id, nil, 404, "not_found"},
+		"no such conversation":  {&alice, "?session_id=x", nil, 404, "not_found"},
+		"no such bot":           {&alice, "?bot_id=nobody", nil, 404, "not_found"},
+		"a visitor's bot":       {nil, "?bot_id=" + other, nil, 403, "forbidden"},
+		"a visitor's session":   {nil, "?session_id=" + id, nil, 404, "not_found"},
+		"a visitor, no upgrade": {nil, "", with("Upgrade", ""), 400, "invalid_request"},
+		"negative after":        {&alice, "?after=-1", nil, 400, "invalid_request"},
+		"stream is no boolean":  {&alice, "?stream=maybe", nil, 400, "invalid_request"},
+	} {
+		options := []option{upgrade}
+		if c.who != nil {
+			options = append(options, with("Authorization", "Bearer "+c.who.key))
+		}
+		if c.change != nil {
+			options = append(options, c.change)
+		}
+		if err := s.call(http.MethodGet, "/ws"+c.query, nil, options...).isRefused(c.status, c.code, ""); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// And the good ones are not.
+	for name, options := range map[string][]option{
+		"a visitor":        nil,
+		"alice":            {with("Authorization", "Api-Key "+alice.key)},
+		"in a subprotocol": {with("Sec-WebSocket-Protocol", "bearer, "+alice.key)},
+		"an allowed page":  {with("Origin", "https://shop.example")},
+		"an own page":      {with("Origin", s.url)},
+		"in other case":    {with("Upgrade", "WebSocket")},
+	} {
+		got := s.call(http.MethodGet, "/ws", nil, append([]option{upgrade}, options...)...)
+		if got.status != http.StatusSwitchingProtocols || strings.Contains(got.header.Get("Sec-WebSocket-Protocol"), alice.key) {
+			t.Errorf("%s: %d %v %s", name, got.status, got.header, got.body)
+		}
+	}
+}
+
+// So many visitors may come from one address at a time; the next is told to wait until one has left.
+func TestVisitorsOfAnAddressAreBounded(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	o := s.organization()
+	var open []io.Closer
+	for range 50 {
+		request := must(s.request(http.MethodGet, "/ws", nil, upgrade))
+		// The usual way would close the socket at once.
+		response, err := s.http.Transport.(checked).next.RoundTrip(request)
+		if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
+			t.Fatalf("%v, %v", response, err)
+		}
+		open = append(open, response.Body)
+		defer response.Body.Close()
+	}
+	got := s.call(http.MethodGet, "/ws", nil, upgrade)
+	if problem := got.refused(429, "rate_limited", ""); number(problem, "retry_after") < 1 {
+		t.Errorf("%v", problem)
+	}
+	// Who has a key is no visitor.
+	if got := o.as("alice", auth.Chat).call(http.MethodGet, "/ws", nil, upgrade); got.status != http.StatusSwitchingProtocols {
+		t.Errorf("with a key: %d", got.status)
+	}
+	open[0].Close()
+	eventually(t, "another visitor is let in", func() bool {
+		return s.call(http.MethodGet, "/ws", nil, upgrade).status == http.StatusSwitchingProtocols
+	})
+}

@@ -1,0 +1,228 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"strconv"
+	"testing"
+
+	"parley/internal/auth"
+)
+
+var rateLimit = regexp.MustCompile(`^"([a-z]+)";r=([0-9]+);t=([0-9]+)$`)
+
+// left is what the answer says is left of a class of so many requests a minute, and until when.
+func (a answer) left(class string, limit int) (remaining, resetIn int) {
+	a.t.Helper()
+	found := rateLimit.FindStringSubmatch(a.header.Get("RateLimit"))
+	if policy := a.header.Get("RateLimit-Policy"); policy != fmt.Sprintf(`"%s";q=%d;w=60`, class, limit) || found == nil || found[1] != class {
+		a.t.Errorf("%s: %d with RateLimit-Policy %q and RateLimit %q", a.request, a.status, policy, a.header.Get("RateLimit"))
+		return -1, -1
+	}
+	remaining, resetIn = must(strconv.Atoi(found[2])), must(strconv.Atoi(found[3]))
+	if resetIn < 1 || resetIn > 60 {
+		a.t.Errorf("%s: the window begins anew in %d seconds", a.request, resetIn)
+	}
+	return remaining, resetIn
+}
+
+// overLimit fails the test unless the answer is that 429, which tells when to come again.
+func (a answer) overLimit(class string, limit int) {
+	a.t.Helper()
+	if err := a.isRefused(http.StatusTooManyRequests, "rate_limited", ""); err != nil {
+		a.t.Error(err)
+		return
+	}
+	remaining, resetIn := a.left(class, limit)
+	problem := a.json()
+	if after := number(problem, "retry_after"); remaining != 0 || after != resetIn || a.header.Get("Retry-After") != strconv.Itoa(after) || problem["retryable"] != true {
+		a.t.Errorf("%s: Retry-After %q, RateLimit %q, %s", a.request, a.header.Get("Retry-After"), a.header.Get("RateLimit"), a.body)
+	}
+}
+
+// states are the caller's rate limits by class, as getMe shows them.
+func (c caller) states() map[string]object {
+	c.t.Helper()
+	all := map[string]object{}
+	for _, state := range objects(c.get("/api/me/"), "rateLimits") {
+		all[text(state, "class")] = state
+	}
+	return all
+}
+
+// Each operation that has a class is let through as often as the class allows, and told what is left; then it is told to
+// wait. That is one user's affair and one class's.
+func TestTheRequestOverTheLimitIsToldToWait(t *testing.T) {
+	t.Parallel()
+	classes := map[string]int{"messages": 2, "history": 3, "list": 2}
+	o := serveWith(t, settings{limits: classes}).organization()
+	there := o.as("owner", auth.Chat).one()
+	met := map[string]int{}
+	for _, op := range operations {
+		limit := classes[op.rateClass]
+		if limit == 0 {
+			continue
+		}
+		met[op.rateClass]++
+		me := o.as("user of "+op.id, auth.Chat, auth.Agent)
+		send := func(c caller) answer { return op.send(c, op.target(there, ""), op.anyBody(there)) }
+		for left := limit - 1; left >= 0; left-- {
+			got := send(me)
+			if remaining, _ := got.left(op.rateClass, limit); got.status >= 300 || remaining != left {
+				t.Errorf("%s: %d, %d left, want %d: %s", op.id, got.status, remaining, left, got.body)
+			}
+		}
+		send(me).overLimit(op.rateClass, limit)
+		send(me).overLimit(op.rateClass, limit)
+		for class, state := range me.states() {
+			want := classes[class]
+			if class == op.rateClass {
+				want = 0
+			}
+			if number(state, "limit") != classes[class] || number(state, "remaining") != want || number(state, "resetIn") < 1 || number(state, "resetIn") > 60 {
+				t.Errorf("after %s getMe says %v", op.id, state)
+			}
+		}
+		if got := send(o.as("another for "+op.id, auth.Chat, auth.Agent)); got.status >= 300 {
+			t.Errorf("%s of another user: %d", op.id, got.status)
+		}
+	}
+	if met["messages"] != 4 || met["history"] != 2 || met["list"] != 2 {
+		t.Errorf("operations by class: %v", met)
+	}
+}
+
+// A class is counted over both families and all of a user's keys; a start without a first message is free.
+func TestAClassIsCountedOverAllItsOperations(t *testing.T) {
+	t.Parallel()
+	o := serveWith(t, settings{limits: map[string]int{"messages": 4, "history": 2, "list": 2}}).organization()
+	alice := o.as("alice", auth.Chat)
+	id := ""
+	for range 6 {
+		got := alice.call(http.MethodPost, "/api/conversations/start", object{"initial_message": ""})
+		id = text(got.gives(201), "conversation_id")
+		if remaining, resetIn := got.left("messages", 4); remaining != 4 || resetIn != 60 {
+			t.Errorf("a start without a message leaves %d for %d seconds", remaining, resetIn)
+		}
+	}
+	messages := []func(caller) answer{
+		func(c caller) answer {
+			return c.call(http.MethodPost, "/api/conversations/start", object{"initial_message": "Hi"})
+		},
+		func(c caller) answer {
+			return c.call(http.MethodPost, "/api/conversations/"+id+"/messages", object{"content": "Hi"})
+		},
+		func(c caller) answer {
+			return c.call(http.MethodPost, "/api/messages/", object{"conversation": id, "content": "Hi"})
+		},
+		func(c caller) answer {
+			return c.call(http.MethodPost, completions, object{"message": object{"content": "Hi"}, "isStreaming": true})
+		},
+	}
+	for i, send := range messages {
+		got := send(alice)
+		if remaining, _ := got.left("messages", 4); got.status >= 300 || remaining != 3-i {
+			t.Errorf("%s: %d, %d left", got.request, got.status, remaining)
+		}
+	}
+	for _, send := range messages {
+		send(alice).overLimit("messages", 4)
+		send(o.as("alice", auth.Chat, auth.Agent)).overLimit("messages", 4)
+	}
+	got := alice.call(http.MethodPost, "/api/conversations/start", object{})
+	got.gives(201)
+	if remaining, _ := got.left("messages", 4); remaining != 0 {
+		t.Errorf("%d are left", remaining)
+	}
+	for class, paths := range map[string][2]string{
+		"history": {"/api/conversations/" + id + "/history", "/api/messages/"},
+		"list":    {"/api/conversations", "/api/conversations/"},
+	} {
+		for _, path := range paths {
+			alice.get(path)
+		}
+		for _, path := range paths {
+			alice.call(http.MethodGet, path, nil).overLimit(class, 2)
+		}
+	}
+}
+
+// Whatever a limited operation answers says what is left: its mistakes count too. Who is not let in at all is told
+// nothing, and neither is anybody of an operation without a class.
+func TestEveryAnswerOfALimitedOperationSaysWhatIsLeft(t *testing.T) {
+	t.Parallel()
+	o := serveWith(t, settings{limits: map[string]int{"messages": 10, "list": 10, "history": 10}}).organization()
+	alice := o.as("alice", auth.Chat)
+	id := alice.start()
+	bobs := o.as("bob", auth.Chat).start()
+	left := 10
+	for _, c := range []struct {
+		status int
+		path   string
+		body   any
+		kind   string
+	}{
+		{201, "/api/conversations/" + id + "/messages", object{"content": "Hi"}, "application/json"},
+		{400, "/api/conversations/" + id + "/messages", object{"content": " "}, "application/json"},
+		{400, "/api/conversations/" + id + "/messages?x=%00", object{"content": "Hi"}, "application/json"},
+		{400, "/api/messages/", "{", "application/json"},
+		{404, "/api/conversations/x/messages", object{"content": "Hi"}, "application/json"},
+		{404, "/api/chatbots/nobody/completions/", object{"message": object{"content": "Hi"}}, "application/json"},
+		{403, "/api/conversations/" + bobs + "/messages", object{"content": "Hi"}, "application/json"},
+		{415, "/api/messages/", object{"conversation": id}, "text/plain"},
+	} {
+		got := alice.call(http.MethodPost, c.path, c.body, with("Content-Type", c.kind))
+		left--
+		if remaining, _ := got.left("messages", 10); got.status != c.status || remaining != left {
+			t.Errorf("%s: %d, want %d; %d left, want %d", got.request, got.status, c.status, remaining, left)
+		}
+	}
+	for _, path := range []string{"/api/conversations?limit=0", "/api/conversations/?cursor=x", "/api/conversations/?inbox=x"} {
+		if got := alice.call(http.MethodGet, path, nil); got.status != 400 && got.status != 404 || got.header.Get("RateLimit") == "" {
+			t.Errorf("%s: %d with %v", path, got.status, got.header)
+		}
+	}
+	for name, got := range map[string]answer{
+		"no key":        o.call(http.MethodGet, "/api/conversations", nil),
+		"without scope": o.as("records", auth.RecordsRead).call(http.MethodGet, "/api/conversations", nil),
+		"no class":      alice.call(http.MethodGet, "/api/conversations/"+id+"/", nil),
+		"no limit":      serve(t).organization().as("alice", auth.Chat).call(http.MethodGet, "/api/conversations", nil),
+	} {
+		if got.header.Get("RateLimit") != "" || got.header.Get("RateLimit-Policy") != "" {
+			t.Errorf("%s: %v", name, got.header)
+		}
+	}
+}
+
+// Who guesses keys is told to wait, on every operation, whatever address a header names; who has a key is not.
+func TestAnAddressThatGuessesKeysIsToldToWait(t *testing.T) {
+	t.Parallel()
+	o := serveWith(t, settings{limits: map[string]int{"refusals": 5}}).organization()
+	alice := o.as("alice", auth.Admin)
+	there := alice.one()
+	guess := func(op operation, options ...option) answer {
+		return op.send(caller{organization: o, key: "pk_0000000000.guess"}, op.target(there, ""), op.anyBody(there), options...)
+	}
+	for i := range 5 {
+		if err := guess(operations[i%2*5]).isRefused(401, "unauthorized", ""); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, op := range operations {
+		if !op.isSecured {
+			continue
+		}
+		got := guess(op, with("X-Forwarded-For", "203.0.113.7"), with("X-Real-Ip", "203.0.113.7"))
+		if err := got.isRefused(429, "rate_limited", ""); err != nil {
+			t.Errorf("%s: %v", op.id, err)
+			continue
+		}
+		if after := number(got.json(), "retry_after"); after < 1 || after > 60 {
+			t.Errorf("%s: try again after %d seconds", op.id, after)
+		}
+	}
+	o.call(http.MethodGet, "/api/me/", nil).refused(429, "rate_limited", "")
+	alice.get("/api/me/")
+	o.call(http.MethodGet, "/healthz", nil).gives(200)
+}

@@ -1,0 +1,98 @@
+// Package ratelimit counts requests: so many a minute for each class and caller, in
+// a fixed window that the first request begins. Requests that are refused do not
+// lengthen it.
+package ratelimit
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/ulule/limiter/v3"
+	"github.com/ulule/limiter/v3/drivers/store/memory"
+
+	"parley/internal/fault"
+)
+
+// window is how long a count lasts.
+const window = time.Minute
+
+// Limiter counts requests in this process. It is safe for concurrent use.
+type Limiter struct {
+	classes map[string]*limiter.Limiter // nil where there is no limit
+}
+
+// State is what a caller has left of a class.
+type State struct {
+	Class     string
+	Limit     int // requests a minute; 0: no limit
+	Remaining int
+	Reset     time.Duration // until the window begins anew; a whole window before the first request
+}
+
+// New makes a limiter of the classes, each with its requests per minute; 0 is no
+// limit.
+func New(limits map[string]int) *Limiter {
+	store := memory.NewStore()
+	l := &Limiter{classes: make(map[string]*limiter.Limiter, len(limits))}
+	for class, limit := range limits {
+		l.classes[class] = nil
+		if limit > 0 {
+			l.classes[class] = limiter.New(store, limiter.Rate{Limit: int64(limit), Period: window})
+		}
+	}
+	return l
+}
+
+// Take counts a request of a caller. Over the limit it is the fault RateLimited,
+// after whose RetryAfter the next request succeeds; the State is there all the same.
+func (l *Limiter) Take(ctx context.Context, class, caller string) (State, error) {
+	counted, ok := l.classes[class]
+	if !ok {
+		return State{}, fmt.Errorf("there is no rate class %q", class)
+	}
+	if counted == nil {
+		return State{Class: class}, nil
+	}
+	found, err := counted.Get(ctx, class+":"+caller)
+	if err != nil {
+		return State{}, fmt.Errorf("count the request: %w", err)
+	}
+	state := stateOf(class, found)
+	if found.Reached {
+		return state, &fault.Error{
+			Kind:       fault.RateLimited,
+			Message:    fmt.Sprintf("At most %d requests of the class %s a minute; try again in %.0f seconds.", state.Limit, class, math.Ceil(state.Reset.Seconds())),
+			RetryAfter: state.Reset,
+		}
+	}
+	return state, nil
+}
+
+// Peek returns what a caller has left without counting anything.
+func (l *Limiter) Peek(ctx context.Context, class, caller string) (State, error) {
+	counted, ok := l.classes[class]
+	if !ok {
+		return State{}, fmt.Errorf("there is no rate class %q", class)
+	}
+	if counted == nil {
+		return State{Class: class}, nil
+	}
+	found, err := counted.Peek(ctx, class+":"+caller)
+	if err != nil {
+		return State{}, fmt.Errorf("look at the count: %w", err)
+	}
+	return stateOf(class, found), nil
+}
+
+func stateOf(class string, found limiter.Context) State {
+	// Found's Reset is cut to the whole second; one more, and the next request succeeds.
+	reset := time.Until(time.Unix(found.Reset+1, 0))
+	return State{
+		Class:     class,
+		Limit:     int(found.Limit),
+		Remaining: int(found.Remaining),
+		Reset:     min(max(reset, 0), window),
+	}
+}

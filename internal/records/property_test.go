@@ -1,0 +1,199 @@
+package records_test
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"parley/gen/db"
+	"parley/internal/fault"
+	"parley/internal/records"
+)
+
+// around names zones and a day on which something happens to their clocks.
+var around = []struct{ zone, day string }{
+	{"UTC", "2024-02-29"},
+	{"Asia/Taipei", "2025-01-31"},
+	{"Europe/Berlin", "2025-03-30"},       // 23 hours
+	{"Europe/Berlin", "2025-10-26"},       // 25 hours
+	{"America/New_York", "2025-11-02"},    // 25 hours
+	{"Asia/Beirut", "2022-03-27"},         // no midnight
+	{"Asia/Beirut", "2022-10-30"},         // the hour before is there twice
+	{"America/Sao_Paulo", "2018-11-04"},   // no midnight
+	{"America/Sao_Paulo", "2018-02-18"},   // the hour before is there twice
+	{"America/Havana", "2025-11-02"},      // two midnights
+	{"Australia/Lord_Howe", "2025-04-06"}, // half an hour more
+	{"Pacific/Apia", "2011-12-30"},        // no day
+	{"Asia/Kathmandu", "1986-01-01"},      // a quarter of an hour is missing
+	{"Pacific/Kiritimati", "1994-12-31"},  // no day
+	{"America/Caracas", "2016-05-01"},     // half an hour less
+	{"Antarctica/Troll", "2025-03-30"},    // two hours less
+}
+
+// For every filter the list, the export and the statistics speak of the same rows:
+// those that the calendars of the zone, asked row by row, place on its days.
+func TestListExportAndStatisticsSpeakOfTheSameRows(t *testing.T) {
+	t.Parallel()
+	for _, c := range around {
+		t.Run(strings.ReplaceAll(c.zone, "/", "-")+" "+c.day, func(t *testing.T) {
+			t.Parallel()
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			random := rand.New(rand.NewPCG(seed, 0))
+			zone, err := time.LoadLocation(c.zone)
+			if err != nil {
+				t.Fatal(err)
+			}
+			day, err := time.Parse(time.DateOnly, c.day)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := newWorld(t)
+			stored := w.add(randomRecords(random, day, zone)...)
+			w.add(db.Record{BotID: w.newBot(), CreatedAt: day}) // another chatbot's
+			for range 12 {
+				from, to := random.IntN(7)-3, random.IntN(7)-3
+				start, end := day.AddDate(0, 0, min(from, to)), day.AddDate(0, 0, max(from, to))
+				filter := records.Filter{Days: days(t, start.Format(time.DateOnly), end.Format(time.DateOnly), c.zone)}
+				if random.IntN(3) == 0 {
+					filter.UserMessage = needles[random.IntN(len(needles))]
+				}
+				if random.IntN(3) == 0 {
+					filter.BotMessage = needles[random.IntN(len(needles))]
+				}
+				w.expect(stored, filter, zone)
+			}
+		})
+	}
+}
+
+// expect holds what the three say against the stored records.
+func (w *world) expect(stored []db.Record, filter records.Filter, zone *time.Location) {
+	w.t.Helper()
+	start, end := filter.Days.StartDate(), filter.Days.EndDate()
+	what := fmt.Sprintf("%s to %s in %s, %q, %q", start, end, zone, filter.UserMessage, filter.BotMessage)
+	perDay := map[string]int64{}
+	var want []db.Record
+	for _, one := range stored {
+		date := one.CreatedAt.In(zone).Format(time.DateOnly)
+		if start <= date && date <= end && contains(one.InputMessage, filter.UserMessage) && contains(one.OutputMessage, filter.BotMessage) {
+			want = append(want, one)
+			perDay[date]++
+		}
+	}
+	slices.SortFunc(want, func(a, b db.Record) int {
+		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), slices.Compare(b.ID[:], a.ID[:]))
+	})
+
+	if got := w.walk(filter, 1+len(want)/3); !slices.Equal(got, ids(want)) {
+		w.t.Errorf("%s: the pages have %d records, want %d\n got %v\nwant %v", what, len(got), len(want), got, ids(want))
+	}
+	if got := column(w.export(filter, records.English).rows("Records"), 0); !slices.Equal(got, texts(ids(want))) {
+		w.t.Errorf("%s: the export has %d records, want %d", what, len(got), len(want))
+	}
+	if filter.UserMessage != "" || filter.BotMessage != "" {
+		return
+	}
+	statistics, err := w.records.Statistics(w.t.Context(), w.organization, w.bot, filter.Days)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if statistics.Totals.Records != int64(len(want)) {
+		w.t.Errorf("%s: the statistics total %d records, want %d", what, statistics.Totals.Records, len(want))
+	}
+	for _, day := range statistics.Days {
+		if day.Records != perDay[day.Date] {
+			w.t.Errorf("%s: %s has %d records, want %d", what, day.Date, day.Records, perDay[day.Date])
+		}
+	}
+}
+
+// walk reads all pages of the list; each must count the same.
+func (w *world) walk(filter records.Filter, size int) []uuid.UUID {
+	w.t.Helper()
+	var walked []uuid.UUID
+	for page := 1; ; page++ {
+		found, total, err := w.records.List(w.t.Context(), w.organization, w.bot, filter, page, size)
+		if page > 1 && fault.Is(err, fault.NotFound) {
+			return walked
+		}
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		walked = append(walked, ids(found)...)
+		if page == 1 && total == 0 {
+			return walked
+		}
+		if len(found) == 0 || len(found) > size || int64(len(walked)) > total || len(found) < size && int64(len(walked)) != total {
+			w.t.Errorf("page %d has %d of %d records", page, len(found), total)
+			return walked
+		}
+	}
+}
+
+func contains(text, part string) bool {
+	return strings.Contains(strings.ToLower(text), strings.ToLower(part))
+}
+
+func ids(all []db.Record) []uuid.UUID {
+	found := make([]uuid.UUID, 0, len(all))
+	for _, one := range all {
+		found = append(found, one.ID)
+	}
+	return found
+}
+
+func texts(all []uuid.UUID) []string {
+	var found []string
+	for _, one := range all {
+		found = append(found, one.String())
+	}
+	return found
+}
+
+// needles are texts to look for, and haystacks what records say: no pattern of LIKE
+// or of anything else must match more than itself.
+var (
+	needles   = []string{"%", "_", `\`, `\%`, "100%", "a_b", "axb", "'", `"`, "退款", "款", "refund", "REFUND", "éCLAIR", "ПРИВЕТ", " ", "%%", "$1", "ß"}
+	haystacks = []string{
+		"100% sure", "100 percent", "a_b", "axb", "A_B", `C:\temp`, `50\%`, "it's", `"quoted"`, "如何申請退款？", "付款", "Refund, please", "REFUND",
+		"Éclair", "привет", "", "line\nbreak", "$1", "straße", "%%",
+	}
+)
+
+// randomRecords are some that crowd about the changes of the days, and on them.
+func randomRecords(random *rand.Rand, day time.Time, zone *time.Location) []db.Record {
+	var edges []time.Time
+	for n := -4; n <= 4; n++ {
+		date := day.AddDate(0, 0, n)
+		edges = append(edges, time.Date(date.Year(), date.Month(), date.Day(), 0, 0, 0, 0, zone))
+	}
+	for at := day.AddDate(0, 0, -4).In(zone); ; {
+		_, end := at.ZoneBounds()
+		if end.IsZero() || end.After(day.AddDate(0, 0, 5)) {
+			break
+		}
+		edges = append(edges, end)
+		at = end
+	}
+	all := make([]db.Record, 200)
+	for i := range all {
+		edge := edges[random.IntN(len(edges))]
+		offsets := []time.Duration{
+			0, -time.Microsecond, time.Microsecond, time.Duration(random.Int64N(int64(2*time.Hour))) - time.Hour,
+			time.Duration(random.Int64N(int64(24 * time.Hour))),
+		}
+		all[i] = db.Record{
+			CreatedAt:     edge.Add(offsets[random.IntN(len(offsets))]).Truncate(time.Microsecond).UTC(),
+			InputMessage:  haystacks[random.IntN(len(haystacks))] + haystacks[random.IntN(len(haystacks))],
+			OutputMessage: haystacks[random.IntN(len(haystacks))],
+		}
+	}
+	return all
+}

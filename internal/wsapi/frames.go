@@ -1,0 +1,147 @@
+package wsapi
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/oapi-codegen/nullable"
+
+	"parley/gen/db"
+	"parley/gen/openapi"
+	"parley/internal/chat"
+	"parley/internal/fault"
+)
+
+// timeFormat is how the contract writes times: always six fraction digits and Z.
+const timeFormat = "2006-01-02T15:04:05.000000Z"
+
+// encode turns a frame into JSON; the frames hold nothing that could fail to.
+func encode(frame any) []byte {
+	data, err := json.Marshal(frame)
+	if err != nil {
+		panic(err) // plain structs, and JSON from the database
+	}
+	return data
+}
+
+// messageFrame is a message as all sockets that watch it get it.
+func messageFrame(watch *chat.Watch, message *db.Message) []byte {
+	frame := openapi.MessageFrame{
+		Type:        openapi.MessageFrameTypeMessage,
+		Sender:      openapi.Speaker(message.Sender),
+		Content:     message.Content,
+		Timestamp:   message.CreatedAt.UTC().Format(timeFormat),
+		SessionID:   watch.SessionID,
+		MessageID:   message.ID,
+		Seq:         message.Seq,
+		RunID:       message.RunID,
+		Attachments: listOf[openapi.Attachment](message.Attachments),
+		Metadata:    message.Metadata,
+		Citations:   listOf[openapi.Citation](message.Citations),
+	}
+	if frame.Metadata == nil {
+		frame.Metadata = json.RawMessage("{}")
+	}
+	if !watch.IsAnonymous {
+		frame.ConversationID = &watch.SessionID
+	}
+	return encode(frame)
+}
+
+// listOf reads a column that holds a list, nil for an empty one.
+func listOf[T any](raw json.RawMessage) []T {
+	list := []T{}
+	if raw == nil {
+		return list
+	}
+	if err := json.Unmarshal(raw, &list); err != nil {
+		panic(err) // written by us
+	}
+	return list
+}
+
+func typingFrame(s *socket, isTyping bool, delta string, run uuid.UUID) []byte {
+	frame := openapi.TypingFrame{Type: openapi.TypingFrameTypeTyping, SessionID: s.watch.SessionID, IsTyping: isTyping}
+	if s.streams {
+		frame.RunID = &run
+		if delta != "" {
+			frame.Delta = &delta
+		}
+	}
+	return encode(frame)
+}
+
+func suggestionFrame(s *socket, suggestions json.RawMessage) []byte {
+	return encode(openapi.SuggestionFrame{
+		Type:        openapi.SuggestionFrameTypeSuggestion,
+		SessionID:   s.watch.SessionID,
+		Suggestions: listOf[openapi.Suggestion](suggestions),
+	})
+}
+
+func statusFrame(s *socket, status string) []byte {
+	return encode(openapi.StatusFrame{
+		Type:      openapi.StatusFrameTypeStatus,
+		SessionID: s.watch.SessionID,
+		Status:    openapi.StatusFrameStatus(status),
+	})
+}
+
+func connectedFrame(s *socket) []byte {
+	watch := s.watch
+	frame := openapi.StatusFrame{
+		Type:      openapi.StatusFrameTypeStatus,
+		SessionID: watch.SessionID,
+		Status:    openapi.StatusFrameStatusConnected,
+		Anonymous: &watch.IsAnonymous,
+		BotID:     &watch.Bot.ID,
+		Greeting:  &watch.Bot.Greeting,
+		ExpiresAt: nullable.NewNullNullable[string](),
+	}
+	if watch.ExpiresAt != nil {
+		frame.ExpiresAt.Set(watch.ExpiresAt.UTC().Format(timeFormat))
+	}
+	if !watch.IsAnonymous {
+		frame.ConversationID = &watch.SessionID
+	}
+	return encode(frame)
+}
+
+func deliveredFrame(s *socket, message uuid.UUID, seq int64, clientID string) []byte {
+	frame := openapi.StatusFrame{
+		Type:      openapi.StatusFrameTypeStatus,
+		SessionID: s.watch.SessionID,
+		Status:    openapi.StatusFrameStatusDelivered,
+		MessageID: &message,
+		Seq:       &seq,
+	}
+	if clientID != "" {
+		frame.ClientMessageID = &clientID
+	}
+	return encode(frame)
+}
+
+// errorFrame tells a fault; any other error is internal, and only logged.
+func errorFrame(s *socket, err error, clientID string) []byte {
+	told, ok := errors.AsType[*fault.Error](err)
+	if !ok {
+		s.log.Error("a frame failed", "error", err)
+		told = fault.New(fault.Internal, "The server made a mistake. It has been noted.")
+	}
+	frame := openapi.ErrorFrame{
+		Type:      openapi.ErrorFrameTypeError,
+		SessionID: s.watch.SessionID,
+		Error:     openapi.ProblemCode(told.Kind),
+		Detail:    told.Message,
+	}
+	if told.RetryAfter > 0 {
+		frame.RetryAfter = new(int(math.Ceil(float64(told.RetryAfter) / float64(time.Second))))
+	}
+	if clientID != "" {
+		frame.ClientMessageID = &clientID
+	}
+	return encode(frame)
+}

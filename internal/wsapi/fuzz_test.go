@@ -1,0 +1,66 @@
+package wsapi_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"parley/internal/fault"
+	"parley/internal/wsapi"
+)
+
+// Whatever a client sends, it is refused with a sentence, or is a message that the
+// document describes and PostgreSQL can hold.
+func FuzzParse(f *testing.F) {
+	session := uuid.Must(uuid.NewV7())
+	for _, seed := range []string{
+		"", "{", "null", "[]", `"message"`, "{}{}", `{"type":"message"}`, `{"type":"typing","content":"Hi"}`,
+		frameOf("Hi"), frameOf(""), frameOf("Hi", "session_id", session), frameOf("Hi", "session_id", strings.ToUpper(session.String())),
+		frameOf("Hi", "session_id", uuid.NewString()), frameOf("Hi", "client_message_id", "c-1", "metadata", object{"a": []int{1}}),
+		frameOf("Hi", "attachments", []object{{"file": "https://a.example/x", "type": "image"}, {"id": "x"}}),
+		frameOf(strings.Repeat("字", 32769)), frameOf("Hi", "metadata", "text"), `{"type":"message","content":"\u0000"}`,
+		`{"type":"message","content":"\\u0000"}`, `{"type":"message","content":"\ud800","metadata":{"\udfff":1e400}}`,
+		"{\"type\":\"message\",\"content\":\"\xff\"}", `{"TYPE":"message","Content":"Hi"}`, `{"type":"message","content":"a","metadata":null}`,
+		`{"type":"message","content":"a","metadata":` + strings.Repeat(`{"a":`, 200) + "1" + strings.Repeat("}", 200) + "}",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		sent := string(data)
+		frame, err := wsapi.Parse(session, data)
+		if string(data) != sent {
+			t.Fatal("it changes what was read")
+		}
+		if err != nil {
+			if fault.KindOf(err) == fault.Internal {
+				t.Fatalf("%q: %v", data, err)
+			}
+			return
+		}
+		texts := []string{frame.Content}
+		if frame.ClientMessageID != nil {
+			texts = append(texts, *frame.ClientMessageID)
+		}
+		if frame.Metadata != nil {
+			var free object
+			if err := json.Unmarshal(*frame.Metadata, &free); err != nil && !strings.Contains(err.Error(), "cannot unmarshal number") {
+				t.Fatalf("%q: the metadata %s: %v", data, *frame.Metadata, err)
+			}
+			texts = append(texts, string(*frame.Metadata))
+		}
+		for _, text := range texts {
+			if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+				t.Fatalf("%q lets %q through", data, text)
+			}
+		}
+		if utf8.RuneCountInString(frame.Content) > 32768 || frame.Type != "message" {
+			t.Fatalf("%q is let through", data)
+		}
+		if err := check("ClientMessageFrame", must(json.Marshal(frame))); err != nil && !strings.Contains(err.Error(), "cannot unmarshal number") {
+			t.Fatalf("%q: %v", data, err)
+		}
+	})
+}

@@ -1,0 +1,223 @@
+package wsapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/coder/websocket"
+	"github.com/google/uuid"
+
+	"parley/gen/openapi"
+	"parley/internal/chat"
+	"parley/internal/fault"
+)
+
+// What the document allows a frame's fields to have.
+const (
+	maxContent     = 32768 // characters
+	maxClientID    = 255
+	maxAttachments = 50
+	maxFilename    = 255
+	maxFile        = 2048
+)
+
+// incoming is what came of a frame: an error, or a message that had been stored
+// before.
+type incoming struct {
+	clientID string
+	err      error
+	replayed *chat.Sent
+}
+
+// read takes frames until the client leaves or ctx is done. A message is sent
+// before the next frame is read, so a client's messages keep their order.
+func (s *socket) read(ctx context.Context, frames chan<- incoming) error {
+	for {
+		kind, data, err := s.conn.Read(ctx)
+		if err != nil {
+			if errors.Is(err, websocket.ErrMessageTooBig) {
+				return fault.Wrap(fault.TooLarge, "A frame may have 64 KiB.", err)
+			}
+			return err
+		}
+		result, isTold := s.take(ctx, kind, data)
+		if !isTold {
+			continue
+		}
+		select {
+		case frames <- result:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// take does what a frame asks. A message that is stored is told by its event.
+func (s *socket) take(ctx context.Context, kind websocket.MessageType, data []byte) (incoming, bool) {
+	frame, err := s.parse(kind, data)
+	clientID := ""
+	if frame.ClientMessageID != nil {
+		clientID = *frame.ClientMessageID
+	}
+	if err == nil {
+		err = s.limit(ctx)
+	}
+	if err != nil {
+		return incoming{clientID: clientID, err: err}, true
+	}
+	message := chat.NewMessage{ID: uuid.Must(uuid.NewV7()), Content: frame.Content}
+	if frame.Metadata != nil {
+		message.Metadata = *frame.Metadata
+	}
+	if frame.Attachments != nil {
+		message.Attachments = attachmentsOf(*frame.Attachments)
+	}
+	if clientID != "" {
+		message.Once = &chat.Once{Scope: "WS " + s.watch.SessionID.String(), Key: clientID, RequestHash: []byte{}}
+	}
+	s.addOwn(message.ID, clientID)
+	sent, err := s.watch.Send(ctx, message)
+	switch {
+	case err != nil:
+		s.takeOwn(message.ID)
+		return incoming{clientID: clientID, err: err}, true
+	case sent.IsReplayed:
+		s.takeOwn(message.ID)
+		return incoming{clientID: clientID, replayed: &sent}, true
+	}
+	return incoming{}, false
+}
+
+// limit counts a message: of the user's, or of the visitor's address.
+func (s *socket) limit(ctx context.Context) error {
+	caller := s.who.UserID.String()
+	if s.who.IsAnonymous() {
+		caller = "visitor " + s.address
+	}
+	_, err := s.sockets.Limiter.Take(ctx, "messages", caller)
+	return err
+}
+
+// parse reads a frame and holds it against what the document says of it.
+func (s *socket) parse(kind websocket.MessageType, data []byte) (openapi.ClientMessageFrame, error) {
+	if kind != websocket.MessageText {
+		return openapi.ClientMessageFrame{}, fault.New(fault.InvalidRequest, "A frame must be text.")
+	}
+	var frame openapi.ClientMessageFrame
+	data, hasNUL, err := clean(data)
+	if err == nil {
+		err = json.Unmarshal(data, &frame)
+	}
+	if err != nil {
+		return frame, fault.Wrap(fault.InvalidRequest, "A frame must be one JSON object of the form that is described for clients.", err)
+	}
+	switch {
+	case frame.Type != openapi.ClientMessageFrameTypeMessage:
+		return frame, fault.New(fault.InvalidRequest, "The type of a client's frame must be message.")
+	case frame.SessionID != nil && *frame.SessionID != "" && !strings.EqualFold(*frame.SessionID, s.watch.SessionID.String()):
+		return frame, fault.New(fault.InvalidRequest, "This socket watches another session.")
+	case hasNUL:
+		return frame, fault.New(fault.InvalidMessage, "A message must not contain a NUL character.")
+	case utf8.RuneCountInString(frame.Content) > maxContent:
+		return frame, fault.New(fault.TooLarge, "A message may have 32,768 characters.")
+	case frame.ClientMessageID != nil && (*frame.ClientMessageID == "" || utf8.RuneCountInString(*frame.ClientMessageID) > maxClientID):
+		return frame, fault.New(fault.InvalidMessage, "A client_message_id has 1 to 255 characters.")
+	case frame.Metadata != nil && !isObject(*frame.Metadata):
+		return frame, fault.New(fault.InvalidMessage, "The metadata must be a JSON object.")
+	case frame.Attachments != nil:
+		return frame, checkAttachments(*frame.Attachments)
+	}
+	return frame, nil
+}
+
+// clean makes a document that PostgreSQL can hold of one that may have bytes that are
+// not UTF-8 or lone surrogates, which become U+FFFD; and tells whether there is a NUL
+// in a text. Most documents are returned as they are.
+func clean(data []byte) (cleaned []byte, hasNUL bool, err error) {
+	if utf8.Valid(data) && !bytes.Contains(data, []byte(`\u`)) {
+		return data, false, nil
+	}
+	if !json.Valid(data) {
+		return nil, false, errors.New("the frame is no JSON")
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
+	var document any
+	if err := decoder.Decode(&document); err != nil {
+		return nil, false, err
+	}
+	cleaned, err = json.Marshal(document)
+	return cleaned, containsNUL(document), err
+}
+
+func containsNUL(value any) bool {
+	switch value := value.(type) {
+	case string:
+		return strings.ContainsRune(value, 0)
+	case []any:
+		return slices.ContainsFunc(value, containsNUL)
+	case map[string]any:
+		for key, item := range value {
+			if containsNUL(key) || containsNUL(item) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func isObject(raw json.RawMessage) bool {
+	return bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{"))
+}
+
+func checkAttachments(inputs []openapi.AttachmentInput) error {
+	if len(inputs) > maxAttachments {
+		return fault.New(fault.InvalidMessage, "A message may have 50 attachments.")
+	}
+	for _, one := range inputs {
+		switch {
+		case one.Type != nil && !one.Type.Valid():
+			return fault.New(fault.InvalidMessage, "The type of an attachment must be image, video, audio, sticker or other.")
+		case one.Filename != nil && utf8.RuneCountInString(*one.Filename) > maxFilename:
+			return fault.New(fault.InvalidMessage, "The filename of an attachment may have 255 characters.")
+		case one.File != nil && utf8.RuneCountInString(*one.File) > maxFile:
+			return fault.New(fault.InvalidMessage, "The file of an attachment may have 2,048 characters.")
+		}
+	}
+	return nil
+}
+
+func attachmentsOf(inputs []openapi.AttachmentInput) []chat.NewAttachment {
+	attachments := make([]chat.NewAttachment, len(inputs))
+	for i, one := range inputs {
+		if one.ID != nil {
+			attachments[i].ID = *one.ID
+		}
+		if one.Type != nil {
+			attachments[i].Type = string(*one.Type)
+		}
+		if one.Filename != nil {
+			attachments[i].Filename = *one.Filename
+		}
+		if one.File != nil {
+			attachments[i].File = *one.File
+		}
+	}
+	return attachments
+}
+
+// answer writes what came of a frame.
+func (s *socket) answer(ctx context.Context, frame incoming) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if frame.err != nil {
+		return s.write(ctx, errorFrame(s, frame.err, frame.clientID))
+	}
+	return s.write(ctx, deliveredFrame(s, frame.replayed.MessageID, frame.replayed.Seq, frame.clientID))
+}

@@ -21,10 +21,11 @@ func TestAnEmptyEnvironmentIsTheDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := config{
-		Addr:       ":8080",
-		DataDir:    "/home/alex/.local/share/parley",
-		RateLimits: map[string]int{"messages": 60, "history": 100, "list": 30},
-		LogLevel:   slog.LevelInfo,
+		Addr:         ":8080",
+		DataDir:      "/home/alex/.local/share/parley",
+		RateLimits:   map[string]int{"messages": 60, "history": 100, "list": 30},
+		AnonymousTTL: 30 * time.Minute,
+		LogLevel:     slog.LevelInfo,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)

@@ -2152,7 +2152,9 @@ type RateLimitState struct {
 	// Example: 60
 	Limit int `json:"limit"`
 
-	// Remaining Example: 57
+	// Remaining Meaningless when limit is 0.
+	//
+	// Example: 57
 	Remaining int `json:"remaining"`
 
 	// ResetIn Seconds until the window begins anew.
@@ -2299,7 +2301,9 @@ type Run struct {
 	// Example: {"detail":"The bot could not answer.","error":"internal"}
 	Error nullable.Nullable[RunError] `json:"error"`
 
-	// FinishReason Example: stop
+	// FinishReason How the reply ended; null until it has.
+	//
+	// Example: stop
 	FinishReason nullable.Nullable[RunFinishReason] `json:"finishReason"`
 
 	// FinishedAt Example: 2026-01-15T10:30:01.000000Z
@@ -2328,9 +2332,6 @@ type Run struct {
 	State RunState `json:"state"`
 }
 
-// RunFinishReason Example: stop
-type RunFinishReason string
-
 // RunError Why a run failed; null when it did not.
 //
 // Example: {"detail":"The bot could not answer.","error":"internal"}
@@ -2341,6 +2342,11 @@ type RunError struct {
 	// Error Example: not_found
 	Error ProblemCode `json:"error"`
 }
+
+// RunFinishReason How the reply ended; null until it has.
+//
+// Example: stop
+type RunFinishReason string
 
 // RunState Example: completed
 type RunState string
@@ -3637,12 +3643,14 @@ type ClientInterface interface {
 	//
 	// With `isStreaming` the answer is an event stream: unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
 	// `data:` line holding a CompletionEvent; exactly one last event has `done: true`. Comment lines keep an idle
-	// connection alive (15 s). Everything that can be refused is refused before the first byte; a failure after it is
+	// connection alive (15 s). The offset counts the bytes of the text as UTF-8, so the last event repeats the id of the
+	// last delta. `Accept` plays no part, and generated clients decode the JSON form only: read a stream from the raw
+	// response. Everything that can be refused is refused before the first byte; a failure after it is
 	// the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
 	// exactly what the JSON answer would have been.
 	//
 	// The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
-	// forms `X-Run-Id` names the run. `message.sender` must be a contact of the organization, else 400.
+	// forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
 	//
 	// Needs the scope `chat` or `agent`.
 	//
@@ -3660,12 +3668,14 @@ type ClientInterface interface {
 	//
 	// With `isStreaming` the answer is an event stream: unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
 	// `data:` line holding a CompletionEvent; exactly one last event has `done: true`. Comment lines keep an idle
-	// connection alive (15 s). Everything that can be refused is refused before the first byte; a failure after it is
+	// connection alive (15 s). The offset counts the bytes of the text as UTF-8, so the last event repeats the id of the
+	// last delta. `Accept` plays no part, and generated clients decode the JSON form only: read a stream from the raw
+	// response. Everything that can be refused is refused before the first byte; a failure after it is
 	// the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
 	// exactly what the JSON answer would have been.
 	//
 	// The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
-	// forms `X-Run-Id` names the run. `message.sender` must be a contact of the organization, else 400.
+	// forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
 	//
 	// Needs the scope `chat` or `agent`.
 	//
@@ -3938,7 +3948,7 @@ type ClientInterface interface {
 	//
 	// Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
 	// stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
-	// `initial_message` is as good as none. `conversation_id` and `session_id` are the same id: a conversation is a
+	// `initial_message` is as good as none; white space alone is 400. `conversation_id` and `session_id` are the same id: a conversation is a
 	// persistent session that any number of devices share. Only a start with an initial message counts as one of the
 	// `messages`.
 	//
@@ -3953,7 +3963,7 @@ type ClientInterface interface {
 	//
 	// Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
 	// stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
-	// `initial_message` is as good as none. `conversation_id` and `session_id` are the same id: a conversation is a
+	// `initial_message` is as good as none; white space alone is 400. `conversation_id` and `session_id` are the same id: a conversation is a
 	// persistent session that any number of devices share. Only a start with an initial message counts as one of the
 	// `messages`.
 	//
@@ -4229,7 +4239,7 @@ type ClientInterface interface {
 
 	// Connect Open a WebSocket
 	//
-	// A channel of JSON text frames (ClientFrame from the client, ServerFrame from the server; at most 64 KiB each). A
+	// A channel of JSON text frames (ClientMessageFrame from the client, ServerFrame from the server; at most 64 KiB each). A
 	// socket watches one conversation and gets every message of it in `seq` order, whichever way it was sent; the
 	// socket that sent a message gets a `delivered` status in its place.
 	//
@@ -4485,12 +4495,14 @@ func (c *Client) UpdateChatbot(ctx context.Context, chatbotID ChatbotID, body Up
 //
 // With `isStreaming` the answer is an event stream: unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
 // `data:` line holding a CompletionEvent; exactly one last event has `done: true`. Comment lines keep an idle
-// connection alive (15 s). Everything that can be refused is refused before the first byte; a failure after it is
+// connection alive (15 s). The offset counts the bytes of the text as UTF-8, so the last event repeats the id of the
+// last delta. `Accept` plays no part, and generated clients decode the JSON form only: read a stream from the raw
+// response. Everything that can be refused is refused before the first byte; a failure after it is
 // the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
 // exactly what the JSON answer would have been.
 //
 // The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
-// forms `X-Run-Id` names the run. `message.sender` must be a contact of the organization, else 400.
+// forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
 //
 // Needs the scope `chat` or `agent`.
 //
@@ -4518,12 +4530,14 @@ func (c *Client) CreateCompletionWithBody(ctx context.Context, chatbotID Chatbot
 //
 // With `isStreaming` the answer is an event stream: unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
 // `data:` line holding a CompletionEvent; exactly one last event has `done: true`. Comment lines keep an idle
-// connection alive (15 s). Everything that can be refused is refused before the first byte; a failure after it is
+// connection alive (15 s). The offset counts the bytes of the text as UTF-8, so the last event repeats the id of the
+// last delta. `Accept` plays no part, and generated clients decode the JSON form only: read a stream from the raw
+// response. Everything that can be refused is refused before the first byte; a failure after it is
 // the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
 // exactly what the JSON answer would have been.
 //
 // The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
-// forms `X-Run-Id` names the run. `message.sender` must be a contact of the organization, else 400.
+// forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
 //
 // Needs the scope `chat` or `agent`.
 //
@@ -5046,7 +5060,7 @@ func (c *Client) BatchConversations(ctx context.Context, body BatchConversations
 //
 // Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
 // stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
-// `initial_message` is as good as none. `conversation_id` and `session_id` are the same id: a conversation is a
+// `initial_message` is as good as none; white space alone is 400. `conversation_id` and `session_id` are the same id: a conversation is a
 // persistent session that any number of devices share. Only a start with an initial message counts as one of the
 // `messages`.
 //
@@ -5071,7 +5085,7 @@ func (c *Client) StartConversationWithBody(ctx context.Context, contentType stri
 //
 // Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
 // stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
-// `initial_message` is as good as none. `conversation_id` and `session_id` are the same id: a conversation is a
+// `initial_message` is as good as none; white space alone is 400. `conversation_id` and `session_id` are the same id: a conversation is a
 // persistent session that any number of devices share. Only a start with an initial message counts as one of the
 // `messages`.
 //
@@ -5627,7 +5641,7 @@ func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn
 
 // Connect Open a WebSocket
 //
-// A channel of JSON text frames (ClientFrame from the client, ServerFrame from the server; at most 64 KiB each). A
+// A channel of JSON text frames (ClientMessageFrame from the client, ServerFrame from the server; at most 64 KiB each). A
 // socket watches one conversation and gets every message of it in `seq` order, whichever way it was sent; the
 // socket that sent a message gets a `delivered` status in its place.
 //
@@ -8483,12 +8497,14 @@ type ClientWithResponsesInterface interface {
 	//
 	// With `isStreaming` the answer is an event stream: unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
 	// `data:` line holding a CompletionEvent; exactly one last event has `done: true`. Comment lines keep an idle
-	// connection alive (15 s). Everything that can be refused is refused before the first byte; a failure after it is
+	// connection alive (15 s). The offset counts the bytes of the text as UTF-8, so the last event repeats the id of the
+	// last delta. `Accept` plays no part, and generated clients decode the JSON form only: read a stream from the raw
+	// response. Everything that can be refused is refused before the first byte; a failure after it is
 	// the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
 	// exactly what the JSON answer would have been.
 	//
 	// The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
-	// forms `X-Run-Id` names the run. `message.sender` must be a contact of the organization, else 400.
+	// forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
 	//
 	// Needs the scope `chat` or `agent`.
 	//
@@ -8506,12 +8522,14 @@ type ClientWithResponsesInterface interface {
 	//
 	// With `isStreaming` the answer is an event stream: unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
 	// `data:` line holding a CompletionEvent; exactly one last event has `done: true`. Comment lines keep an idle
-	// connection alive (15 s). Everything that can be refused is refused before the first byte; a failure after it is
+	// connection alive (15 s). The offset counts the bytes of the text as UTF-8, so the last event repeats the id of the
+	// last delta. `Accept` plays no part, and generated clients decode the JSON form only: read a stream from the raw
+	// response. Everything that can be refused is refused before the first byte; a failure after it is
 	// the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
 	// exactly what the JSON answer would have been.
 	//
 	// The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
-	// forms `X-Run-Id` names the run. `message.sender` must be a contact of the organization, else 400.
+	// forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
 	//
 	// Needs the scope `chat` or `agent`.
 	//
@@ -8806,7 +8824,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
 	// stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
-	// `initial_message` is as good as none. `conversation_id` and `session_id` are the same id: a conversation is a
+	// `initial_message` is as good as none; white space alone is 400. `conversation_id` and `session_id` are the same id: a conversation is a
 	// persistent session that any number of devices share. Only a start with an initial message counts as one of the
 	// `messages`.
 	//
@@ -8821,7 +8839,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
 	// stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
-	// `initial_message` is as good as none. `conversation_id` and `session_id` are the same id: a conversation is a
+	// `initial_message` is as good as none; white space alone is 400. `conversation_id` and `session_id` are the same id: a conversation is a
 	// persistent session that any number of devices share. Only a start with an initial message counts as one of the
 	// `messages`.
 	//
@@ -9131,7 +9149,7 @@ type ClientWithResponsesInterface interface {
 
 	// ConnectWithResponse Open a WebSocket
 	//
-	// A channel of JSON text frames (ClientFrame from the client, ServerFrame from the server; at most 64 KiB each). A
+	// A channel of JSON text frames (ClientMessageFrame from the client, ServerFrame from the server; at most 64 KiB each). A
 	// socket watches one conversation and gets every message of it in `seq` order, whichever way it was sent; the
 	// socket that sent a message gets a `delivered` status in its place.
 	//
@@ -13662,12 +13680,14 @@ func (c *ClientWithResponses) UpdateChatbotWithResponse(ctx context.Context, cha
 //
 // With `isStreaming` the answer is an event stream: unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
 // `data:` line holding a CompletionEvent; exactly one last event has `done: true`. Comment lines keep an idle
-// connection alive (15 s). Everything that can be refused is refused before the first byte; a failure after it is
+// connection alive (15 s). The offset counts the bytes of the text as UTF-8, so the last event repeats the id of the
+// last delta. `Accept` plays no part, and generated clients decode the JSON form only: read a stream from the raw
+// response. Everything that can be refused is refused before the first byte; a failure after it is
 // the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
 // exactly what the JSON answer would have been.
 //
 // The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
-// forms `X-Run-Id` names the run. `message.sender` must be a contact of the organization, else 400.
+// forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
 //
 // Needs the scope `chat` or `agent`.
 //
@@ -13691,12 +13711,14 @@ func (c *ClientWithResponses) CreateCompletionWithBodyWithResponse(ctx context.C
 //
 // With `isStreaming` the answer is an event stream: unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
 // `data:` line holding a CompletionEvent; exactly one last event has `done: true`. Comment lines keep an idle
-// connection alive (15 s). Everything that can be refused is refused before the first byte; a failure after it is
+// connection alive (15 s). The offset counts the bytes of the text as UTF-8, so the last event repeats the id of the
+// last delta. `Accept` plays no part, and generated clients decode the JSON form only: read a stream from the raw
+// response. Everything that can be refused is refused before the first byte; a failure after it is
 // the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
 // exactly what the JSON answer would have been.
 //
 // The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
-// forms `X-Run-Id` names the run. `message.sender` must be a contact of the organization, else 400.
+// forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
 //
 // Needs the scope `chat` or `agent`.
 //
@@ -14141,7 +14163,7 @@ func (c *ClientWithResponses) BatchConversationsWithResponse(ctx context.Context
 //
 // Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
 // stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
-// `initial_message` is as good as none. `conversation_id` and `session_id` are the same id: a conversation is a
+// `initial_message` is as good as none; white space alone is 400. `conversation_id` and `session_id` are the same id: a conversation is a
 // persistent session that any number of devices share. Only a start with an initial message counts as one of the
 // `messages`.
 //
@@ -14162,7 +14184,7 @@ func (c *ClientWithResponses) StartConversationWithBodyWithResponse(ctx context.
 //
 // Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
 // stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
-// `initial_message` is as good as none. `conversation_id` and `session_id` are the same id: a conversation is a
+// `initial_message` is as good as none; white space alone is 400. `conversation_id` and `session_id` are the same id: a conversation is a
 // persistent session that any number of devices share. Only a start with an initial message counts as one of the
 // `messages`.
 //
@@ -14640,7 +14662,7 @@ func (c *ClientWithResponses) GetReadinessWithResponse(ctx context.Context, reqE
 
 // ConnectWithResponse Open a WebSocket
 //
-// A channel of JSON text frames (ClientFrame from the client, ServerFrame from the server; at most 64 KiB each). A
+// A channel of JSON text frames (ClientMessageFrame from the client, ServerFrame from the server; at most 64 KiB each). A
 // socket watches one conversation and gets every message of it in `seq` order, whichever way it was sent; the
 // socket that sent a message gets a `delivered` status in its place.
 //

@@ -2149,7 +2149,9 @@ type RateLimitState struct {
 	// Example: 60
 	Limit int `json:"limit"`
 
-	// Remaining Example: 57
+	// Remaining Meaningless when limit is 0.
+	//
+	// Example: 57
 	Remaining int `json:"remaining"`
 
 	// ResetIn Seconds until the window begins anew.
@@ -2296,7 +2298,9 @@ type Run struct {
 	// Example: {"detail":"The bot could not answer.","error":"internal"}
 	Error nullable.Nullable[RunError] `json:"error"`
 
-	// FinishReason Example: stop
+	// FinishReason How the reply ended; null until it has.
+	//
+	// Example: stop
 	FinishReason nullable.Nullable[RunFinishReason] `json:"finishReason"`
 
 	// FinishedAt Example: 2026-01-15T10:30:01.000000Z
@@ -2325,9 +2329,6 @@ type Run struct {
 	State RunState `json:"state"`
 }
 
-// RunFinishReason Example: stop
-type RunFinishReason string
-
 // RunError Why a run failed; null when it did not.
 //
 // Example: {"detail":"The bot could not answer.","error":"internal"}
@@ -2338,6 +2339,11 @@ type RunError struct {
 	// Error Example: not_found
 	Error ProblemCode `json:"error"`
 }
+
+// RunFinishReason How the reply ended; null until it has.
+//
+// Example: stop
+type RunFinishReason string
 
 // RunState Example: completed
 type RunState string

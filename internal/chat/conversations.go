@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -29,8 +30,8 @@ func (c *Chat) Begin(ctx context.Context, who auth.Principal, botRef *string, fi
 		err := c.store.InTx(ctx, func(q *db.Queries) error { return open(ctx, q, who, id, asked.ID, false) })
 		return Sent{ConversationID: id}, err
 	}
-	if err := first.mustSay("/initial_message", "/attachments"); err != nil {
-		return Sent{}, err
+	if strings.TrimSpace(first.Content) == "" {
+		return Sent{}, fault.Field(fault.InvalidMessage, "/initial_message", "must not be blank")
 	}
 	prepared, err := c.prepare(ctx, who, id, *first, sending{sender: byUser, reply: replyAuto})
 	if err != nil {

@@ -71,7 +71,7 @@ type Sent struct {
 // Send stores a message of the caller's in a conversation and has the bot answer
 // it in its own time. Blank content needs an attachment.
 func (c *Chat) Send(ctx context.Context, who auth.Principal, conversation string, message NewMessage) (Sent, error) {
-	if err := message.mustSay("/content", "/attachments"); err != nil {
+	if err := message.mustSay("/content"); err != nil {
 		return Sent{}, err
 	}
 	return c.send(ctx, who, conversation, message, sending{sender: byCaller, reply: replyAuto, attachments: "/attachments"})
@@ -106,7 +106,7 @@ func (c *Chat) Complete(ctx context.Context, who auth.Principal, botRef, convers
 	if err != nil {
 		return Sent{}, err
 	}
-	if err := message.mustSay("/message/content", "/message/attachments"); err != nil {
+	if err := message.mustSay("/message/content"); err != nil {
 		return Sent{}, err
 	}
 	if err := checkQueryMetadata(fault.InvalidMessage, "/message/queryMetadata", message.QueryMetadata); err != nil {
@@ -124,11 +124,11 @@ func (c *Chat) Complete(ctx context.Context, who auth.Principal, botRef, convers
 }
 
 // mustSay refuses a message that says nothing.
-func (m NewMessage) mustSay(content, attachments string) error {
+func (m NewMessage) mustSay(content string) error {
 	if strings.TrimSpace(m.Content) != "" || len(m.Attachments) > 0 {
 		return nil
 	}
-	return fault.Field(fault.InvalidMessage, content, "must not be blank when there are no "+strings.TrimPrefix(attachments, "/"))
+	return fault.Field(fault.InvalidMessage, content, "must not be blank when there are no attachments")
 }
 
 // sending is how a message is sent.

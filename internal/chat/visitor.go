@@ -154,7 +154,7 @@ func (v *visit) since(_ context.Context, after int64) ([]db.Message, error) {
 // sendVisit takes a visitor's message and has the bot answer it, one after the
 // other.
 func (c *Chat) sendVisit(seen *visit, message NewMessage) (Sent, error) {
-	if err := message.mustSay("/content", "/attachments"); err != nil {
+	if err := message.mustSay("/content"); err != nil {
 		return Sent{}, err
 	}
 	if len(message.Attachments) > 0 {

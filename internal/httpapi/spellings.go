@@ -40,7 +40,7 @@ func aliasesOf(pointers []string, aliases map[string]string) []string {
 // withoutAliases rewrites a body's deprecated keys, so that all that follows sees one
 // spelling. A body that has none, which is almost every one, is not even parsed.
 func (op *operation) withoutAliases(body []byte) []byte {
-	hasAlias := false
+	hasAlias := len(op.aliases) > 0 && bytes.Contains(body, []byte(`\u00`)) // a key may be written with escapes
 	for older := range op.aliases {
 		hasAlias = hasAlias || bytes.Contains(body, []byte(`"`+older+`"`))
 	}

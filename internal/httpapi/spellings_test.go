@@ -147,6 +147,7 @@ func TestOlderSpellingsDoWhatTheNewerDo(t *testing.T) {
 	// is_streaming
 	for body, isStream := range map[string]bool{
 		`"is_streaming":true`: true, `"is_streaming":false`: false, `"is_streaming":true,"isStreaming":false`: false, `"isStreaming":true,"is_streaming":false`: true,
+		`"is\u005fstreaming":true`: true, `"\u0069s_streaming":true`: true,
 	} {
 		got := alice.call(http.MethodPost, completions, `{"message":{"content":"Hi"},`+body+`}`)
 		if got.status != 200 || strings.HasPrefix(got.header.Get("Content-Type"), "text/event-stream") != isStream {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"time"
 
@@ -215,7 +216,11 @@ func execute(ctx context.Context, q *db.Queries, who auth.Principal, prepared db
 		return Sent{}, fault.New(fault.NotFound, "The chatbot has no such conversation.")
 	}
 	if !row.IsSent {
-		return replay(ctx, q, who, prepared)
+		sent, err := replay(ctx, q, who, prepared)
+		if errors.Is(err, errForgotten) {
+			return execute(ctx, q, who, prepared)
+		}
+		return sent, err
 	}
 	sent := Sent{ConversationID: prepared.SessionID, MessageID: prepared.MessageID, Seq: row.Seq, CreatedAt: row.CreatedAt, sender: row.Sender}
 	if row.IsAnswered {
@@ -233,6 +238,10 @@ func queueFull() error {
 	}
 }
 
+// errForgotten is that a key was forgotten, its day being over, after it had been
+// found in use: it is free again.
+var errForgotten = errors.New("the key was forgotten meanwhile")
+
 // replay answers a request whose Idempotency-Key was used before.
 func replay(ctx context.Context, q *db.Queries, who auth.Principal, prepared db.SendMessageParams) (Sent, error) {
 	used, err := q.GetIdempotencyKey(ctx, db.GetIdempotencyKeyParams{
@@ -241,6 +250,9 @@ func replay(ctx context.Context, q *db.Queries, who auth.Principal, prepared db.
 		Scope:          prepared.Scope,
 		Key:            *prepared.IdempotencyKey,
 	})
+	if fault.Is(err, fault.NotFound) {
+		return Sent{}, errForgotten
+	}
 	if err != nil {
 		return Sent{}, err
 	}

@@ -1,0 +1,149 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+
+	"parley/internal/fault"
+)
+
+// invalid turns the validator's errors into one fault with an item for each.
+func (op *operation) invalid(err error) error {
+	// The validator's error is not kept: it repeats what was sent, which is not for the log.
+	found := &fault.Error{Kind: fault.InvalidRequest}
+	op.collect(err, openapi3filter.RequestError{}, found)
+	slices.SortStableFunc(found.Items, func(a, b fault.Item) int { return strings.Compare(a.Pointer+a.Parameter, b.Pointer+b.Parameter) })
+	if found.Message == "" {
+		found.Message = "The request is not valid."
+		if len(found.Items) > 0 {
+			first := found.Items[0]
+			found.Message = fmt.Sprintf("The request is not valid: %s %s.", orBody(first.Pointer+first.Parameter), first.Detail)
+		}
+	}
+	return found
+}
+
+func orBody(where string) string {
+	if where == "" {
+		return "the body"
+	}
+	return where
+}
+
+func (op *operation) collect(err error, within openapi3filter.RequestError, found *fault.Error) {
+	switch e := err.(type) { //nolint:errorlint // the validator's errors are a tree, walked node by node
+	case openapi3.MultiError:
+		for _, one := range e {
+			op.collect(one, within, found)
+		}
+	case *openapi3filter.RequestError:
+		if e.Err != nil {
+			op.collect(e.Err, *e, found)
+			return
+		}
+		found.Items = append(found.Items, itemOf(*e, "", "is not valid"))
+	case *openapi3.SchemaError:
+		pointer := pointerOf(e.JSONPointer())
+		item := itemOf(within, pointer, detailOf(e))
+		found.Items = append(found.Items, item)
+		if item.In != "body" || !op.isMessageField(pointer) {
+			return
+		}
+		if found.Kind == fault.InvalidRequest {
+			found.Kind = fault.InvalidMessage
+		}
+		if e.SchemaField == "maxLength" && *e.Schema.MaxLength == maxContent {
+			found.Kind, found.Message = fault.TooLarge, "A message may have 32,768 characters."
+		}
+	default:
+		detail := "is not valid"
+		switch {
+		case errors.Is(err, openapi3filter.ErrInvalidRequired):
+			detail = "is missing"
+		case errors.Is(err, openapi3filter.ErrInvalidEmptyValue):
+			detail = "must not be empty"
+		case within.Parameter != nil && within.Parameter.Schema != nil:
+			detail = "must be of type " + strings.Join(within.Parameter.Schema.Value.Type.Slice(), " or ")
+		}
+		found.Items = append(found.Items, itemOf(within, "", detail))
+	}
+}
+
+// maxContent is the length of a message's content, in characters.
+const maxContent = 32768
+
+func (op *operation) isMessageField(pointer string) bool {
+	return slices.ContainsFunc(op.messageFields, func(field string) bool {
+		return pointer == field || strings.HasPrefix(pointer, field+"/")
+	})
+}
+
+// asMessageFault gives a mistake in the message's own fields its own code.
+func (op *operation) asMessageFault(err error) error {
+	found, ok := errors.AsType[*fault.Error](err)
+	if ok && len(found.Items) > 0 && op.isMessageField(found.Items[0].Pointer) {
+		found.Kind = fault.InvalidMessage
+	}
+	return err
+}
+
+func itemOf(within openapi3filter.RequestError, pointer, detail string) fault.Item {
+	if within.Parameter != nil {
+		return fault.Item{In: within.Parameter.In, Parameter: within.Parameter.Name, Detail: detail}
+	}
+	return fault.Item{In: "body", Pointer: pointer, Detail: detail}
+}
+
+var escapePointer = strings.NewReplacer("~", "~0", "/", "~1")
+
+func pointerOf(path []string) string {
+	var pointer strings.Builder
+	for _, part := range path {
+		pointer.WriteString("/" + escapePointer.Replace(part))
+	}
+	return pointer.String()
+}
+
+// detailOf says what a value should have been.
+func detailOf(e *openapi3.SchemaError) string {
+	switch e.SchemaField {
+	case "required":
+		return "is missing"
+	case "type":
+		return "must be of type " + strings.Join(e.Schema.Type.Slice(), " or ")
+	case "nullable":
+		return "must not be null"
+	case "enum":
+		return "must be one of " + join(e.Schema.Enum)
+	case "minimum":
+		return fmt.Sprintf("must be at least %v", *e.Schema.Min)
+	case "maximum":
+		return fmt.Sprintf("must be at most %v", *e.Schema.Max)
+	case "minLength":
+		return fmt.Sprintf("must have at least %d characters", e.Schema.MinLength)
+	case "maxLength":
+		return fmt.Sprintf("must have at most %d characters", *e.Schema.MaxLength)
+	case "minItems":
+		return fmt.Sprintf("must have at least %d items", e.Schema.MinItems)
+	case "maxItems":
+		return fmt.Sprintf("must have at most %d items", *e.Schema.MaxItems)
+	case "format":
+		return "must be a " + e.Schema.Format
+	case "pattern":
+		return "must match " + e.Schema.Pattern
+	}
+	return "is not valid"
+}
+
+func join[T any](list []T) string {
+	texts := make([]string, len(list))
+	for i, one := range list {
+		texts[i] = fmt.Sprint(one)
+	}
+	return strings.Join(texts, ", ")
+}

@@ -224,9 +224,9 @@ CREATE TABLE message_history (
     -- The contact, bot or user who speaks; gone when that one is deleted.
     sender_id       uuid,
     content         text NOT NULL,
-    -- What General Bots' clients attach.
-    metadata        jsonb,
-    -- What MaiAgent's clients attach: json keeps it as it was written.
+    -- What General Bots' clients attach, and MaiAgent's: json keeps it as it was
+    -- written, where jsonb would write 1e999 out in a thousand digits.
+    metadata        json,
     content_payload json,
     query_metadata  json,
     canvas          json,

@@ -26,11 +26,14 @@ var rooms = map[string][]string{
 	"cmd/server": {everything},
 	"bench":      {everything},
 
+	"internal/jsontext": {"internal/fault"},
 	"internal/httpapi": {
+		"internal/jsontext",
 		"api", "internal/auth", "internal/bot", "internal/chat", "internal/records", "internal/ratelimit",
 		"internal/store", "internal/fault", "gen/openapi", "gen/db",
 	},
 	"internal/wsapi": {
+		"internal/jsontext",
 		"internal/auth", "internal/chat", "internal/realtime", "internal/ratelimit", "internal/fault", "gen/openapi", "gen/db",
 	},
 

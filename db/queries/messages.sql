@@ -60,7 +60,7 @@ WITH locked AS (
                                  content_payload, query_metadata, canvas, attachments, run_id, created_at)
     SELECT s.organization_id, @message_id, s.id, s.last_seq, s.sender,
            CASE s.sender WHEN 'agent' THEN @user_id ELSE coalesce(sqlc.narg('sender_id')::uuid, s.contact_id) END, @content::text,
-           sqlc.narg('metadata')::jsonb, sqlc.narg('content_payload')::json, sqlc.narg('query_metadata')::json,
+           sqlc.narg('metadata')::json, sqlc.narg('content_payload')::json, sqlc.narg('query_metadata')::json,
            sqlc.narg('canvas')::json, sqlc.narg('attachments')::jsonb,
            CASE WHEN s.is_answered THEN @run_id::uuid END, s.last_activity
     FROM sent s

@@ -619,7 +619,7 @@ WITH locked AS (
                                  content_payload, query_metadata, canvas, attachments, run_id, created_at)
     SELECT s.organization_id, $12, s.id, s.last_seq, s.sender,
            CASE s.sender WHEN 'agent' THEN $2 ELSE coalesce($14::uuid, s.contact_id) END, $15::text,
-           $16::jsonb, $17::json, $18::json,
+           $16::json, $17::json, $18::json,
            $19::json, $20::jsonb,
            CASE WHEN s.is_answered THEN $13::uuid END, s.last_activity
     FROM sent s

@@ -2013,14 +2013,16 @@ type MessagePage struct {
 	Results        []Message                 `json:"results"`
 }
 
-// MessageSend Example: {"attachments":[],"content":"How do I reset my password?"}
+// MessageSend The content must be there and not blank unless there are attachments.
+//
+// Example: {"attachments":[],"content":"How do I reset my password?"}
 type MessageSend struct {
 	Attachments *[]AttachmentInput `json:"attachments,omitempty"`
 
 	// Content A message's text; more than 32,768 characters are 413.
 	//
 	// Example: How do I reset my password?
-	Content MessageContent `json:"content"`
+	Content *MessageContent `json:"content,omitempty"`
 
 	// Metadata A free JSON object, returned equal as JSON; its keys are never re-cased.
 	//

@@ -45,9 +45,15 @@ func credentials(r *http.Request) string {
 	if header := r.Header.Get("Authorization"); header != "" {
 		return header
 	}
-	scheme, key, _ := strings.Cut(r.Header.Get("Sec-WebSocket-Protocol"), ",")
-	if strings.TrimSpace(scheme) == "bearer" && r.Header.Get("Upgrade") != "" {
-		return "Bearer " + strings.TrimSpace(key)
+	if r.Header.Get("Upgrade") == "" {
+		return ""
+	}
+	offered := strings.Split(r.Header.Get("Sec-WebSocket-Protocol"), ",")
+	for i, protocol := range offered {
+		if strings.EqualFold(strings.TrimSpace(protocol), "bearer") {
+			// Without a key beside it, it is a key that is not valid.
+			return "Bearer " + strings.TrimSpace(strings.Join(offered[i+1:], ","))
+		}
 	}
 	return ""
 }

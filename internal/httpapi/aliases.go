@@ -94,8 +94,12 @@ func (a *aliases) rewrite(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		bare, isSlashed := strings.CutSuffix(path, "/")
 		found := a.root.find(strings.Split(strings.TrimPrefix(bare, "/"), "/"))
-		if found == nil || r.Method == http.MethodOptions {
+		if found == nil {
 			return next(ec)
+		}
+		if r.Method == http.MethodOptions {
+			ec.Response().Header().Set("Allow", found.allow()+", OPTIONS")
+			return ec.NoContent(http.StatusNoContent)
 		}
 		switch isPlain := found.plain[r.Method]; {
 		case isSlashed && found.slashed[r.Method], !isSlashed && isPlain:

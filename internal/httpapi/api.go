@@ -71,7 +71,7 @@ func New(config Config) (http.Handler, error) {
 	openapi.RegisterHandlersWithOptions(e, openapi.NewStrictHandler(server, nil), options)
 
 	e.GET("/ws", func(ec echo.Context) error { return config.Connect(ec.Response(), ec.Request()) }, options.OperationMiddlewares["connect"]...)
-	e.GET("/docs", echo.WrapHandler(docs()))
-	e.GET("/docs/*", echo.WrapHandler(docs()))
+	e.GET("/docs", docs())
+	e.GET("/docs/*", docs())
 	return e, nil
 }

@@ -1,27 +1,19 @@
 package httpapi
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"slices"
-	"strconv"
-	"strings"
-	"unicode/utf8"
 
 	"parley/internal/fault"
 )
-
-// maxDepth bounds how deep a body may nest.
-const maxDepth = 100
 
 // readJSON reads a body of up to 1 MiB that says it is JSON.
 func readJSON(r *http.Request) ([]byte, error) {
 	if err := checkMediaType(r, "application/json"); err != nil {
 		return nil, err
+	}
+	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		return nil, fault.New(fault.UnsupportedMediaType, "The body must not be compressed.")
 	}
 	if r.ContentLength > maxJSON {
 		return nil, tooLarge("The body may have 1 MiB.")
@@ -34,155 +26,4 @@ func readJSON(r *http.Request) ([]byte, error) {
 		return nil, tooLarge("The body may have 1 MiB.")
 	}
 	return body, nil
-}
-
-// cleanJSON makes a body that PostgreSQL can hold, or refuses it: bytes that are
-// not UTF-8 and lone surrogates become U+FFFD; a NUL character in any text, nesting
-// deeper than 100 and exponents of more than three digits are refused. It may
-// change the body in place.
-func cleanJSON(body []byte) ([]byte, error) {
-	body = bytes.TrimPrefix(body, []byte("\uFEFF"))
-	if !utf8.Valid(body) {
-		body = bytes.ToValidUTF8(body, []byte("\uFFFD"))
-	}
-	if !json.Valid(body) {
-		return nil, brokenJSON(body)
-	}
-	hasNUL, err := scanJSON(body)
-	if err != nil {
-		return nil, err
-	}
-	if hasNUL {
-		return nil, fault.Field(fault.InvalidRequest, pointerToNUL(body), "must not contain a NUL character")
-	}
-	return body, nil
-}
-
-func brokenJSON(body []byte) error {
-	if len(bytes.TrimSpace(body)) == 0 {
-		return fault.Field(fault.InvalidRequest, "", "is missing")
-	}
-	var ignored any
-	err := json.Unmarshal(body, &ignored)
-	detail := "is not valid JSON"
-	if broken, ok := errors.AsType[*json.SyntaxError](err); ok {
-		detail = fmt.Sprintf("is not valid JSON: it breaks off at byte %d", broken.Offset)
-	}
-	return &fault.Error{
-		Kind:    fault.InvalidRequest,
-		Message: "The body " + detail + ".",
-		Items:   []fault.Item{{In: "body", Detail: detail}},
-		Err:     err,
-	}
-}
-
-// scanJSON walks once over a valid document: it replaces lone surrogates, which
-// have the length of their replacement, and tells whether there is a NUL.
-func scanJSON(body []byte) (hasNUL bool, err error) {
-	depth := 0
-	isText := false
-	for i := 0; i < len(body); i++ {
-		b := body[i]
-		switch {
-		case isText && b == '"':
-			isText = false
-		case isText && b == '\\':
-			i++
-			if body[i] != 'u' {
-				continue
-			}
-			switch code := hex4(body[i+1:]); {
-			case code == 0:
-				hasNUL = true
-			case code >= 0xD800 && code < 0xDC00 && isLowSurrogate(body[i+5:]):
-				i += 6
-			case code >= 0xD800 && code < 0xE000:
-				copy(body[i+1:], "fffd")
-			}
-			i += 4
-		case isText:
-		case b == '"':
-			isText = true
-		case b == '{' || b == '[':
-			if depth++; depth > maxDepth {
-				return false, fault.New(fault.InvalidRequest, fmt.Sprintf("The body nests deeper than %d.", maxDepth))
-			}
-		case b == '}' || b == ']':
-			depth--
-		case (b == 'e' || b == 'E') && i > 0 && body[i-1] >= '0' && body[i-1] <= '9':
-			if exponentDigits(body[i+1:]) > 3 {
-				return false, fault.New(fault.InvalidRequest, "A number's exponent may have three digits.")
-			}
-		}
-	}
-	return hasNUL, nil
-}
-
-// hex4 reads the four hexadecimal digits of an escape.
-func hex4(digits []byte) uint64 {
-	code, err := strconv.ParseUint(string(digits[:4]), 16, 16)
-	if err != nil {
-		panic(err) // the document is valid JSON
-	}
-	return code
-}
-
-func isLowSurrogate(rest []byte) bool {
-	if len(rest) < 6 || rest[0] != '\\' || rest[1] != 'u' {
-		return false
-	}
-	code := hex4(rest[2:])
-	return code >= 0xDC00 && code < 0xE000
-}
-
-func exponentDigits(rest []byte) int {
-	n := 0
-	for _, b := range bytes.TrimLeft(rest, "+-") {
-		if b < '0' || b > '9' {
-			break
-		}
-		n++
-	}
-	return n
-}
-
-// pointerToNUL finds the first text with a NUL, in the order of the keys.
-func pointerToNUL(body []byte) string {
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	decoder.UseNumber() // a number may be larger than a float64
-	var document any
-	if err := decoder.Decode(&document); err != nil {
-		return ""
-	}
-	pointer, _ := findNUL(document, "")
-	return pointer
-}
-
-func findNUL(value any, pointer string) (string, bool) {
-	switch value := value.(type) {
-	case string:
-		return pointer, strings.ContainsRune(value, 0)
-	case []any:
-		for i, item := range value {
-			if found, ok := findNUL(item, fmt.Sprintf("%s/%d", pointer, i)); ok {
-				return found, true
-			}
-		}
-	case map[string]any:
-		keys := make([]string, 0, len(value))
-		for key := range value {
-			keys = append(keys, key)
-		}
-		slices.Sort(keys)
-		for _, key := range keys {
-			at := pointer + "/" + escapePointer.Replace(strings.ReplaceAll(key, "\x00", "\uFFFD"))
-			if strings.ContainsRune(key, 0) {
-				return at, true
-			}
-			if found, ok := findNUL(value[key], at); ok {
-				return found, true
-			}
-		}
-	}
-	return "", false
 }

@@ -38,7 +38,7 @@ func TestTheGeneratedClientTalksToTheServer(t *testing.T) {
 	if err != nil || asked.JSON200 == nil || asked.JSON200.Content != "Now." || asked.JSON200.FinishReason != client.FinishReasonStop || !asked.JSON200.Usage.IsNull() {
 		t.Fatalf("%v, %s", err, asked.Body)
 	}
-	sent, err := portal.SendMessageWithResponse(ctx, id.String(), &client.SendMessageParams{IdempotencyKey: new("k")}, client.MessageSend{Content: "When?"})
+	sent, err := portal.SendMessageWithResponse(ctx, id.String(), &client.SendMessageParams{IdempotencyKey: new("k")}, client.MessageSend{Content: new(client.MessageContent("When?"))})
 	if err != nil || sent.JSON201 == nil || sent.JSON201.Seq != 3 {
 		t.Fatalf("%v, %s", err, sent.Body)
 	}

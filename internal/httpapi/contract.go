@@ -22,6 +22,7 @@ import (
 	"parley/api"
 	"parley/internal/auth"
 	"parley/internal/fault"
+	"parley/internal/jsontext"
 	"parley/internal/ratelimit"
 )
 
@@ -159,6 +160,9 @@ func (c *contract) enforce(ec echo.Context, op *operation) error {
 		return err
 	}
 	ctx = auth.WithPrincipal(ctx, who)
+	if !op.isPublic {
+		ec.Response().Header().Set("Cache-Control", "no-store")
+	}
 	noted := call{url: absoluteURL(ec), scope: r.Method + " " + r.URL.Path, id: requestID(ec)}
 	if err := c.limit(ec, op, who, op.rateField == ""); err != nil {
 		return err
@@ -174,7 +178,7 @@ func (c *contract) enforce(ec echo.Context, op *operation) error {
 		}
 		hash := sha256.Sum256(body)
 		noted.bodyHash = hash[:]
-		if body, err = cleanJSON(body); err != nil {
+		if body, err = jsontext.Clean(body); err != nil {
 			return op.asMessageFault(err)
 		}
 		body = op.withoutAliases(body)
@@ -235,6 +239,9 @@ func (op *operation) checkQuery(address *url.URL) error {
 		return fault.Wrap(fault.InvalidRequest, "The query is not encoded as it should be.", err)
 	}
 	for name, values := range query {
+		if len(values) > 1 && op.route.Operation.Parameters.GetByInAndName("query", name) != nil {
+			return fault.Parameter(name, "must be given once")
+		}
 		for _, value := range values {
 			if !utf8.ValidString(value) || strings.ContainsRune(value, 0) {
 				return fault.Parameter(strings.ToValidUTF8(name, "\uFFFD"), "must be UTF-8 without NUL")

@@ -33,7 +33,7 @@ func (a *API) StartConversation(ctx context.Context, request openapi.StartConver
 // SendMessage implements POST /api/conversations/{id}/messages.
 func (a *API) SendMessage(ctx context.Context, request openapi.SendMessageRequestObject) (openapi.SendMessageResponseObject, error) {
 	sent, err := a.Chat.Send(ctx, auth.PrincipalOf(ctx), request.ID, chat.NewMessage{
-		Content:     request.Body.Content,
+		Content:     deref(request.Body.Content),
 		Attachments: fromAPIAttachments(request.Body.Attachments),
 		Metadata:    deref(request.Body.Metadata),
 		Once:        once(callOf(ctx), request.Params.IdempotencyKey),

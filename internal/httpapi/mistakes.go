@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
 
 	"parley/internal/fault"
+	"parley/internal/jsontext"
 )
 
 // invalid turns the validator's errors into one fault with an item for each.
@@ -99,15 +101,18 @@ func itemOf(within openapi3filter.RequestError, pointer, detail string) fault.It
 	return fault.Item{In: "body", Pointer: pointer, Detail: detail}
 }
 
-var escapePointer = strings.NewReplacer("~", "~0", "/", "~1")
-
 func pointerOf(path []string) string {
 	var pointer strings.Builder
 	for _, part := range path {
-		pointer.WriteString("/" + escapePointer.Replace(part))
+		pointer.WriteString("/" + jsontext.Escape(part))
 	}
 	return pointer.String()
 }
+
+// notBlank is the pattern of texts that are more than white space.
+const notBlank = `[^\s　]`
+
+func number(n float64) string { return strconv.FormatFloat(n, 'f', -1, 64) }
 
 // detailOf says what a value should have been.
 func detailOf(e *openapi3.SchemaError) string {
@@ -121,9 +126,9 @@ func detailOf(e *openapi3.SchemaError) string {
 	case "enum":
 		return "must be one of " + join(e.Schema.Enum)
 	case "minimum":
-		return fmt.Sprintf("must be at least %v", *e.Schema.Min)
+		return "must be at least " + number(*e.Schema.Min)
 	case "maximum":
-		return fmt.Sprintf("must be at most %v", *e.Schema.Max)
+		return "must be at most " + number(*e.Schema.Max)
 	case "minLength":
 		return fmt.Sprintf("must have at least %d characters", e.Schema.MinLength)
 	case "maxLength":
@@ -135,6 +140,9 @@ func detailOf(e *openapi3.SchemaError) string {
 	case "format":
 		return "must be a " + e.Schema.Format
 	case "pattern":
+		if e.Schema.Pattern == notBlank {
+			return "must not be blank"
+		}
 		return "must match " + e.Schema.Pattern
 	}
 	return "is not valid"

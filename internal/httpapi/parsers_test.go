@@ -10,9 +10,10 @@ import (
 
 	"parley/internal/fault"
 	"parley/internal/httpapi"
+	"parley/internal/jsontext"
 )
 
-// Whatever the bytes: what cleanJSON lets through is valid JSON in UTF-8 without a NUL or half a character, which says the
+// Whatever the bytes: what jsontext lets through is valid JSON in UTF-8 without a NUL or half a character, which says the
 // same as what came in; what it refuses it refuses as the caller's mistake.
 func FuzzCleanJSON(f *testing.F) {
 	for _, seed := range []string{
@@ -25,7 +26,7 @@ func FuzzCleanJSON(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		given := bytes.Clone(body)
-		cleaned, err := httpapi.CleanJSON(bytes.Clone(body))
+		cleaned, err := jsontext.Clean(bytes.Clone(body))
 		if err != nil {
 			if !fault.Is(err, fault.InvalidRequest) {
 				t.Fatalf("%q: %v", given, err)
@@ -46,7 +47,7 @@ func FuzzCleanJSON(f *testing.F) {
 		if utf8.Valid(given) && !equalJSON(was, is) {
 			t.Fatalf("%q became %q", given, cleaned)
 		}
-		if depth := depthOf(is); depth > httpapi.MaxDepth {
+		if depth := depthOf(is); depth > jsontext.MaxDepth {
 			t.Fatalf("%q is %d deep", given, depth)
 		}
 		if hasNUL(is) || hasLoneSurrogate(cleaned) {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/labstack/echo/v4"
 	"github.com/swaggest/swgui"
 	"github.com/swaggest/swgui/v5emb"
 
@@ -49,11 +50,41 @@ func (a *API) GetOpenapiJSON(context.Context, openapi.GetOpenapiJSONRequestObjec
 	return document(a.document), nil
 }
 
-// docs is the reference page with its scripts and styles, at /docs and below.
-func docs() http.Handler {
+// docs is the reference page with its scripts and styles, at /docs and below; what it
+// does not have is a problem as everywhere.
+func docs() echo.HandlerFunc {
 	// Every operation is listed, none unfolded.
 	settings := map[string]string{"docExpansion": `"list"`, "defaultModelsExpandDepth": "0"}
-	return v5emb.NewWithConfig(swgui.Config{SettingsUI: settings})("Parley", "/openapi.json", "/docs")
+	page := v5emb.NewWithConfig(swgui.Config{SettingsUI: settings})("Parley", "/openapi.json", "/docs")
+	return func(ec echo.Context) error {
+		w := &found{ResponseWriter: ec.Response()}
+		page.ServeHTTP(w, ec.Request())
+		if w.isMissing {
+			return echo.ErrNotFound
+		}
+		return nil
+	}
+}
+
+// found passes on what a file server finds, and nothing of its own 404.
+type found struct {
+	http.ResponseWriter
+	isMissing bool
+}
+
+// WriteHeader notes that there is no such file.
+func (f *found) WriteHeader(status int) {
+	if f.isMissing = status == http.StatusNotFound; !f.isMissing {
+		f.ResponseWriter.WriteHeader(status)
+	}
+}
+
+// Write drops what is said of a file that is missing.
+func (f *found) Write(data []byte) (int, error) {
+	if f.isMissing {
+		return len(data), nil
+	}
+	return f.ResponseWriter.Write(data)
 }
 
 // readyTime bounds the look at the database.

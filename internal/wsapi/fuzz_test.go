@@ -1,6 +1,7 @@
 package wsapi_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -29,11 +30,7 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		sent := string(data)
-		frame, err := wsapi.Parse(session, data)
-		if string(data) != sent {
-			t.Fatal("it changes what was read")
-		}
+		frame, err := wsapi.Parse(session, bytes.Clone(data)) // which may mend it in place
 		if err != nil {
 			if fault.KindOf(err) == fault.Internal {
 				t.Fatalf("%q: %v", data, err)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -15,6 +14,7 @@ import (
 	"parley/gen/openapi"
 	"parley/internal/chat"
 	"parley/internal/fault"
+	"parley/internal/jsontext"
 )
 
 // What the document allows a frame's fields to have.
@@ -109,20 +109,18 @@ func (s *socket) parse(kind websocket.MessageType, data []byte) (openapi.ClientM
 		return openapi.ClientMessageFrame{}, fault.New(fault.InvalidRequest, "A frame must be text.")
 	}
 	var frame openapi.ClientMessageFrame
-	data, hasNUL, err := clean(data)
+	data, err := jsontext.Clean(data)
 	if err == nil {
 		err = json.Unmarshal(data, &frame)
 	}
 	if err != nil {
-		return frame, fault.Wrap(fault.InvalidRequest, "A frame must be one JSON object of the form that is described for clients.", err)
+		return frame, mistake(err)
 	}
 	switch {
 	case frame.Type != openapi.ClientMessageFrameTypeMessage:
 		return frame, fault.New(fault.InvalidRequest, "The type of a client's frame must be message.")
 	case frame.SessionID != nil && *frame.SessionID != "" && !strings.EqualFold(*frame.SessionID, s.watch.SessionID.String()):
 		return frame, fault.New(fault.InvalidRequest, "This socket watches another session.")
-	case hasNUL:
-		return frame, fault.New(fault.InvalidMessage, "A message must not contain a NUL character.")
 	case utf8.RuneCountInString(frame.Content) > maxContent:
 		return frame, fault.New(fault.TooLarge, "A message may have 32,768 characters.")
 	case frame.ClientMessageID != nil && (*frame.ClientMessageID == "" || utf8.RuneCountInString(*frame.ClientMessageID) > maxClientID):
@@ -135,40 +133,20 @@ func (s *socket) parse(kind websocket.MessageType, data []byte) (openapi.ClientM
 	return frame, nil
 }
 
-// clean makes a document that PostgreSQL can hold of one that may have bytes that are
-// not UTF-8 or lone surrogates, which become U+FFFD; and tells whether there is a NUL
-// in a text. Most documents are returned as they are.
-func clean(data []byte) (cleaned []byte, hasNUL bool, err error) {
-	if utf8.Valid(data) && !bytes.Contains(data, []byte(`\u`)) {
-		return data, false, nil
+// mistake tells what is wrong with a frame that could not be read: in the message's
+// own fields, or in the frame.
+func mistake(err error) error {
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field != "" && wrong.Field != "type" && wrong.Field != "session_id" {
+		return fault.Field(fault.InvalidMessage, "/"+strings.ReplaceAll(wrong.Field, ".", "/"), "is of the wrong type")
 	}
-	if !json.Valid(data) {
-		return nil, false, errors.New("the frame is no JSON")
+	told, ok := errors.AsType[*fault.Error](err)
+	switch {
+	case ok && len(told.Items) == 0:
+		return told
+	case ok && told.Items[0].Pointer != "":
+		return fault.Field(fault.InvalidMessage, told.Items[0].Pointer, told.Items[0].Detail)
 	}
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.UseNumber()
-	var document any
-	if err := decoder.Decode(&document); err != nil {
-		return nil, false, err
-	}
-	cleaned, err = json.Marshal(document)
-	return cleaned, containsNUL(document), err
-}
-
-func containsNUL(value any) bool {
-	switch value := value.(type) {
-	case string:
-		return strings.ContainsRune(value, 0)
-	case []any:
-		return slices.ContainsFunc(value, containsNUL)
-	case map[string]any:
-		for key, item := range value {
-			if containsNUL(key) || containsNUL(item) {
-				return true
-			}
-		}
-	}
-	return false
+	return fault.Wrap(fault.InvalidRequest, "A frame must be one JSON object of the form that is described for clients.", err)
 }
 
 func isObject(raw json.RawMessage) bool {

@@ -1,0 +1,179 @@
+// Package jsontext makes JSON that PostgreSQL can hold of JSON that came from
+// somewhere: the same for bodies and for frames.
+package jsontext
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"parley/internal/fault"
+)
+
+// MaxDepth is how deep a document may nest.
+const MaxDepth = 100
+
+var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
+
+// Escape writes a key as a part of a JSON Pointer (RFC 6901).
+func Escape(key string) string { return pointerEscapes.Replace(key) }
+
+// Clean makes a document that PostgreSQL can hold, or refuses it: bytes that are
+// not UTF-8 and lone surrogates become U+FFFD; a NUL character in any text, nesting
+// deeper than 100 and exponents of more than three digits are refused. It may
+// change the document in place.
+func Clean(body []byte) ([]byte, error) {
+	body = bytes.TrimPrefix(body, []byte("\uFEFF"))
+	if !utf8.Valid(body) {
+		body = bytes.ToValidUTF8(body, []byte("\uFFFD"))
+	}
+	if !json.Valid(body) {
+		return nil, broken(body)
+	}
+	hasNUL, err := scan(body)
+	if err != nil {
+		return nil, err
+	}
+	if hasNUL {
+		return nil, fault.Field(fault.InvalidRequest, pointerToNUL(body), "must not contain a NUL character")
+	}
+	return body, nil
+}
+
+func broken(body []byte) error {
+	if len(bytes.TrimSpace(body)) == 0 {
+		return &fault.Error{
+			Kind:    fault.InvalidRequest,
+			Message: "The body is missing.",
+			Items:   []fault.Item{{In: "body", Detail: "is missing"}},
+		}
+	}
+	var ignored any
+	err := json.Unmarshal(body, &ignored)
+	detail := "is not valid JSON"
+	if broken, ok := errors.AsType[*json.SyntaxError](err); ok {
+		detail = fmt.Sprintf("is not valid JSON: it breaks off at byte %d", broken.Offset)
+	}
+	return &fault.Error{
+		Kind:    fault.InvalidRequest,
+		Message: "The body " + detail + ".",
+		Items:   []fault.Item{{In: "body", Detail: detail}},
+		Err:     err,
+	}
+}
+
+// scan walks once over a valid document: it replaces lone surrogates, which
+// have the length of their replacement, and tells whether there is a NUL.
+func scan(body []byte) (hasNUL bool, err error) {
+	depth := 0
+	isText := false
+	for i := 0; i < len(body); i++ {
+		b := body[i]
+		switch {
+		case isText && b == '"':
+			isText = false
+		case isText && b == '\\':
+			i++
+			if body[i] != 'u' {
+				continue
+			}
+			switch code := hex4(body[i+1:]); {
+			case code == 0:
+				hasNUL = true
+			case code >= 0xD800 && code < 0xDC00 && isLowSurrogate(body[i+5:]):
+				i += 6
+			case code >= 0xD800 && code < 0xE000:
+				copy(body[i+1:], "fffd")
+			}
+			i += 4
+		case isText:
+		case b == '"':
+			isText = true
+		case b == '{' || b == '[':
+			if depth++; depth > MaxDepth {
+				return false, fault.New(fault.InvalidRequest, fmt.Sprintf("The JSON nests deeper than %d.", MaxDepth))
+			}
+		case b == '}' || b == ']':
+			depth--
+		case (b == 'e' || b == 'E') && i > 0 && body[i-1] >= '0' && body[i-1] <= '9':
+			if exponentDigits(body[i+1:]) > 3 {
+				return false, fault.New(fault.InvalidRequest, "A number's exponent may have three digits.")
+			}
+		}
+	}
+	return hasNUL, nil
+}
+
+// hex4 reads the four hexadecimal digits of an escape.
+func hex4(digits []byte) uint64 {
+	code, err := strconv.ParseUint(string(digits[:4]), 16, 16)
+	if err != nil {
+		panic(err) // the document is valid JSON
+	}
+	return code
+}
+
+func isLowSurrogate(rest []byte) bool {
+	if len(rest) < 6 || rest[0] != '\\' || rest[1] != 'u' {
+		return false
+	}
+	code := hex4(rest[2:])
+	return code >= 0xDC00 && code < 0xE000
+}
+
+func exponentDigits(rest []byte) int {
+	n := 0
+	for _, b := range bytes.TrimLeft(rest, "+-") {
+		if b < '0' || b > '9' {
+			break
+		}
+		n++
+	}
+	return n
+}
+
+// pointerToNUL finds the first text with a NUL, in the order of the keys.
+func pointerToNUL(body []byte) string {
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber() // a number may be larger than a float64
+	var document any
+	if err := decoder.Decode(&document); err != nil {
+		return ""
+	}
+	pointer, _ := findNUL(document, "")
+	return pointer
+}
+
+func findNUL(value any, pointer string) (string, bool) {
+	switch value := value.(type) {
+	case string:
+		return pointer, strings.ContainsRune(value, 0)
+	case []any:
+		for i, item := range value {
+			if found, ok := findNUL(item, fmt.Sprintf("%s/%d", pointer, i)); ok {
+				return found, true
+			}
+		}
+	case map[string]any:
+		keys := make([]string, 0, len(value))
+		for key := range value {
+			keys = append(keys, key)
+		}
+		slices.Sort(keys)
+		for _, key := range keys {
+			at := pointer + "/" + Escape(strings.ReplaceAll(key, "\x00", "\uFFFD"))
+			if strings.ContainsRune(key, 0) {
+				return at, true
+			}
+			if found, ok := findNUL(value[key], at); ok {
+				return found, true
+			}
+		}
+	}
+	return "", false
+}

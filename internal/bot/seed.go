@@ -5,7 +5,7 @@ func SeedFAQs() []NewFAQ {
 	return []NewFAQ{
 		{
 			Question: "What is Parley?",
-			Answer: "Parley is a conversation backend: REST and Server-Sent Events in front of chatbots. It keeps conversations " +
+			Answer: "Parley is a conversation backend: REST, Server-Sent Events and a WebSocket channel in front of chatbots. It keeps conversations " +
 				"and their history, answers from what its chatbots know, and is described by an OpenAPI document.",
 		},
 		{

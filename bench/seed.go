@@ -79,9 +79,9 @@ func (s *stack) seed(ctx context.Context, size int) error {
 		what, sql string
 		args      []any
 	}{
-		{"contacts", `INSERT INTO contacts (organization_id, id, inbox_id, source_id, name)
-			SELECT $1, ` + sqlID(contacts, "n") + `, $2, ` + sqlID(users, "n") + `::text, 'user ' || n
-			FROM generate_series(0, $3::integer - 1) n`, []any{s.organization, inbox, userCount}},
+		{"contacts", `INSERT INTO contacts (organization_id, id, user_id, name)
+			SELECT $1, ` + sqlID(contacts, "n") + `, ` + sqlID(users, "n") + `, 'user ' || n
+			FROM generate_series(0, $2::integer - 1) n`, []any{s.organization, userCount}},
 		{"conversations", `INSERT INTO sessions (organization_id, id, user_id, bot_id, inbox_id, contact_id, auto_reply, last_seq, last_activity)
 			SELECT $1, ` + sqlID(conversations, "n") + `, ` + sqlID(users, "n % $4") + `, $2, $3, ` + sqlID(contacts, "n % $4") + `,
 			       n >= $5, CASE WHEN n < $5 THEN $6::integer ELSE 0 END, clock_timestamp() - interval '1 hour'

@@ -186,7 +186,8 @@ CREATE TABLE sessions (
     last_seq        bigint NOT NULL DEFAULT 0,
     -- The time of the newest message; of the session itself while it has none.
     last_activity   timestamptz NOT NULL DEFAULT clock_timestamp(),
-    -- The run that is being answered, and how many wait behind it.
+    -- The run that is being answered, and how many wait: behind it, or for their
+    -- turn among other sessions'.
     active_run      uuid,
     queued_runs     integer NOT NULL DEFAULT 0,
     -- Finished exchanges: the first one's record is New, every later one Follow.
@@ -334,6 +335,7 @@ CREATE TABLE runs (
 -- The backstop of one reply at a time.
 CREATE UNIQUE INDEX runs_one_running_per_session ON runs (organization_id, session_id) WHERE state = 'running';
 CREATE INDEX runs_queued_by_session ON runs (organization_id, session_id, question_seq) WHERE state = 'queued';
+CREATE INDEX runs_queued_by_time ON runs (organization_id, created_at) WHERE state = 'queued';
 CREATE INDEX runs_by_lease ON runs (lease_until) WHERE state IN ('queued', 'running');
 CREATE INDEX runs_by_session ON runs (organization_id, session_id);
 

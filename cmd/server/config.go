@@ -36,6 +36,9 @@ type config struct {
 	AllowedOrigins []string // PARLEY_ALLOWED_ORIGINS, empty: none
 	// RateLimits is how many requests of a class a user has per minute; 0: any number.
 	RateLimits map[string]int // PARLEY_RATE_LIMITS, empty or a class left out: messages=60,history=100,list=30; 0 alone: none
+	// ReplyLimits is how many replies are written at once: by this process in all, and of
+	// one organization. The others wait for their turn. 0: any number.
+	ReplyLimits map[string]int // PARLEY_REPLY_LIMITS, empty or a name left out: instance=512,organization=256
 	// AnonymousTTL is how long an anonymous visit lives without activity.
 	AnonymousTTL time.Duration // PARLEY_ANONYMOUS_TTL, empty: 30m
 	// LogLevel is the least grave of what is logged: debug, info, warn or error.
@@ -44,6 +47,9 @@ type config struct {
 
 // defaultRateLimits also says which classes there are.
 var defaultRateLimits = map[string]int{"messages": 60, "history": 100, "list": 30}
+
+// defaultReplyLimits also says which names there are.
+var defaultReplyLimits = map[string]int{"instance": 512, "organization": 256}
 
 // loadConfig reads the variables by getenv. Its error has one line for each
 // mistake, and names the variable.
@@ -71,6 +77,8 @@ func loadConfig(getenv func(string) string, isRoot bool, home string) (config, e
 	check("PARLEY_ALLOWED_ORIGINS", err)
 	c.RateLimits, err = parseRateLimits(getenv("PARLEY_RATE_LIMITS"))
 	check("PARLEY_RATE_LIMITS", err)
+	c.ReplyLimits, err = parseReplyLimits(getenv("PARLEY_REPLY_LIMITS"))
+	check("PARLEY_REPLY_LIMITS", err)
 	c.AnonymousTTL, err = parseTTL(cmp.Or(getenv("PARLEY_ANONYMOUS_TTL"), "30m"))
 	check("PARLEY_ANONYMOUS_TTL", err)
 	c.LogLevel, err = parseLogLevel(getenv("PARLEY_LOG_LEVEL"))
@@ -206,13 +214,24 @@ func parseOrigin(item string) (string, bool) {
 }
 
 func parseRateLimits(list string) (map[string]int, error) {
-	limits := maps.Clone(defaultRateLimits)
 	if strings.TrimSpace(list) == "0" {
+		limits := maps.Clone(defaultRateLimits)
 		for class := range limits {
 			limits[class] = 0
 		}
 		return limits, nil
 	}
+	return parseLimits(list, defaultRateLimits, "class")
+}
+
+func parseReplyLimits(list string) (map[string]int, error) {
+	return parseLimits(list, defaultReplyLimits, "limit")
+}
+
+// parseLimits reads name=number pairs, separated by commas, over the defaults, which
+// say what names there are. kind is what a name stands for.
+func parseLimits(list string, defaults map[string]int, kind string) (map[string]int, error) {
+	limits := maps.Clone(defaults)
 	var mistakes []string
 	named := map[string]bool{}
 	for item := range strings.SplitSeq(list, ",") {
@@ -220,24 +239,31 @@ func parseRateLimits(list string) (map[string]int, error) {
 		if item == "" {
 			continue
 		}
-		class, number, _ := strings.Cut(item, "=")
-		class, number = strings.TrimSpace(class), strings.TrimSpace(number)
-		if _, known := defaultRateLimits[class]; !known {
-			mistakes = append(mistakes, fmt.Sprintf("there is no class %q, only history, list and messages", class))
+		name, number, _ := strings.Cut(item, "=")
+		name, number = strings.TrimSpace(name), strings.TrimSpace(number)
+		if _, known := defaults[name]; !known {
+			mistakes = append(mistakes, fmt.Sprintf("there is no %s %q, only %s", kind, name, enumerated(defaults)))
 			continue
 		}
-		if named[class] {
-			mistakes = append(mistakes, fmt.Sprintf("the class %q is named twice", class))
+		if named[name] {
+			mistakes = append(mistakes, fmt.Sprintf("the %s %q is named twice", kind, name))
 		}
-		named[class] = true
+		named[name] = true
 		limit, err := strconv.ParseUint(number, 10, 31)
 		if err != nil {
-			mistakes = append(mistakes, fmt.Sprintf("the limit %q of %s is not a number, 0 or more", number, class))
+			mistakes = append(mistakes, fmt.Sprintf("the limit %q of %s is not a number, 0 or more", number, name))
 			continue
 		}
-		limits[class] = int(limit)
+		limits[name] = int(limit)
 	}
 	return limits, joined(mistakes)
+}
+
+// enumerated lists the names in a sentence.
+func enumerated(limits map[string]int) string {
+	names := slices.Sorted(maps.Keys(limits))
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " and " + names[last]
 }
 
 func parseLogLevel(name string) (slog.Level, error) {

@@ -88,7 +88,15 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 			return err
 		}
 		bots := bot.New(store)
-		chats := chat.New(chat.Config{Store: store, Bots: bots, Log: log, VisitTTL: config.AnonymousTTL})
+		chats := chat.New(chat.Config{
+			Store:                     store,
+			Bots:                      bots,
+			Log:                       log,
+			VisitTTL:                  config.AnonymousTTL,
+			MaxReplies:                config.ReplyLimits["instance"],
+			MaxRepliesPerOrganization: config.ReplyLimits["organization"],
+			IsAlone:                   config.DatabaseURL == "",
+		})
 		limiter := ratelimit.New(config.limits())
 		sockets := wsapi.New(wsapi.Config{Chat: chats, Limiter: limiter, Log: log, Origins: config.AllowedOrigins})
 		var isStopping atomic.Bool

@@ -4,6 +4,8 @@
 --
 -- Without a sender the session's owner speaks as user, anybody else as agent; only
 -- a user is answered: reply is always, auto (when the session has it on) or never.
+-- The answer begins at once when the session has nothing to answer before, and
+-- may_run: the caller has room for one more; else it waits in the queue.
 --
 -- What can be refused comes back as a column, never raised: no row, there is no
 -- such session; refused 'forbidden', it is somebody else's; 'other_bot', it is not
@@ -26,7 +28,7 @@ WITH locked AS (
            CASE
                WHEN a.user_id <> @user_id AND NOT @is_staff::boolean THEN 'forbidden'
                WHEN sqlc.narg('bot_id')::uuid IS NOT NULL AND a.bot_id <> sqlc.narg('bot_id')::uuid THEN 'other_bot'
-               WHEN a.is_answered AND a.active_run IS NOT NULL AND a.queued_runs >= @queue_limit::integer THEN 'queue_full'
+               WHEN a.is_answered AND a.queued_runs >= @queue_limit::integer THEN 'queue_full'
                ELSE ''
            END AS refused
     FROM asked a
@@ -39,7 +41,7 @@ WITH locked AS (
     ON CONFLICT DO NOTHING
     RETURNING message_id
 ), ready AS MATERIALIZED (
-    SELECT d.*
+    SELECT d.*, d.is_answered AND @may_run::boolean AND d.active_run IS NULL AND d.queued_runs = 0 AS is_begun
     FROM decided d
     WHERE d.refused = '' AND (sqlc.narg('idempotency_key')::text IS NULL OR EXISTS (SELECT FROM claim))
 ), sent AS (
@@ -47,14 +49,14 @@ WITH locked AS (
         last_seq      = s.last_seq + 1,
         last_activity = greatest(clock_timestamp(), s.last_activity + interval '1 microsecond'),
         status        = 'active',
-        active_run    = CASE WHEN r.is_answered AND s.active_run IS NULL THEN @run_id::uuid ELSE s.active_run END,
-        queued_runs   = s.queued_runs + CASE WHEN r.is_answered AND s.active_run IS NOT NULL THEN 1 ELSE 0 END,
+        active_run    = CASE WHEN r.is_begun THEN @run_id::uuid ELSE s.active_run END,
+        queued_runs   = s.queued_runs + CASE WHEN r.is_answered AND NOT r.is_begun THEN 1 ELSE 0 END,
         staff_unread  = s.staff_unread + CASE WHEN r.sender = 'user' THEN 1 ELSE 0 END,
         user_unread   = s.user_unread + CASE WHEN r.sender = 'user' THEN 0 ELSE 1 END
     FROM ready r
     WHERE s.organization_id = r.organization_id AND s.id = r.id
     RETURNING s.organization_id, s.id, s.contact_id, s.last_seq, s.last_activity, r.sender, r.is_answered,
-              CASE WHEN s.active_run = @run_id::uuid THEN 'running' ELSE 'queued' END AS run_state
+              CASE WHEN r.is_begun THEN 'running' ELSE 'queued' END AS run_state
 ), message AS (
     INSERT INTO message_history (organization_id, id, session_id, seq, sender, sender_id, content, metadata,
                                  content_payload, query_metadata, canvas, attachments, run_id, created_at)

@@ -585,7 +585,7 @@ WITH locked AS (
            CASE
                WHEN a.user_id <> $2 AND NOT $6::boolean THEN 'forbidden'
                WHEN $7::uuid IS NOT NULL AND a.bot_id <> $7::uuid THEN 'other_bot'
-               WHEN a.is_answered AND a.active_run IS NOT NULL AND a.queued_runs >= $8::integer THEN 'queue_full'
+               WHEN a.is_answered AND a.queued_runs >= $8::integer THEN 'queue_full'
                ELSE ''
            END AS refused
     FROM asked a
@@ -598,7 +598,7 @@ WITH locked AS (
     ON CONFLICT DO NOTHING
     RETURNING message_id
 ), ready AS MATERIALIZED (
-    SELECT d.organization_id, d.id, d.user_id, d.bot_id, d.contact_id, d.auto_reply, d.active_run, d.queued_runs, d.sender, d.is_answered, d.refused
+    SELECT d.organization_id, d.id, d.user_id, d.bot_id, d.contact_id, d.auto_reply, d.active_run, d.queued_runs, d.sender, d.is_answered, d.refused, d.is_answered AND $14::boolean AND d.active_run IS NULL AND d.queued_runs = 0 AS is_begun
     FROM decided d
     WHERE d.refused = '' AND ($10::text IS NULL OR EXISTS (SELECT FROM claim))
 ), sent AS (
@@ -606,32 +606,32 @@ WITH locked AS (
         last_seq      = s.last_seq + 1,
         last_activity = greatest(clock_timestamp(), s.last_activity + interval '1 microsecond'),
         status        = 'active',
-        active_run    = CASE WHEN r.is_answered AND s.active_run IS NULL THEN $13::uuid ELSE s.active_run END,
-        queued_runs   = s.queued_runs + CASE WHEN r.is_answered AND s.active_run IS NOT NULL THEN 1 ELSE 0 END,
+        active_run    = CASE WHEN r.is_begun THEN $13::uuid ELSE s.active_run END,
+        queued_runs   = s.queued_runs + CASE WHEN r.is_answered AND NOT r.is_begun THEN 1 ELSE 0 END,
         staff_unread  = s.staff_unread + CASE WHEN r.sender = 'user' THEN 1 ELSE 0 END,
         user_unread   = s.user_unread + CASE WHEN r.sender = 'user' THEN 0 ELSE 1 END
     FROM ready r
     WHERE s.organization_id = r.organization_id AND s.id = r.id
     RETURNING s.organization_id, s.id, s.contact_id, s.last_seq, s.last_activity, r.sender, r.is_answered,
-              CASE WHEN s.active_run = $13::uuid THEN 'running' ELSE 'queued' END AS run_state
+              CASE WHEN r.is_begun THEN 'running' ELSE 'queued' END AS run_state
 ), message AS (
     INSERT INTO message_history (organization_id, id, session_id, seq, sender, sender_id, content, metadata,
                                  content_payload, query_metadata, canvas, attachments, run_id, created_at)
     SELECT s.organization_id, $12, s.id, s.last_seq, s.sender,
-           CASE s.sender WHEN 'agent' THEN $2 ELSE coalesce($14::uuid, s.contact_id) END, $15::text,
-           $16::json, $17::json, $18::json,
-           $19::json, $20::jsonb,
+           CASE s.sender WHEN 'agent' THEN $2 ELSE coalesce($15::uuid, s.contact_id) END, $16::text,
+           $17::json, $18::json, $19::json,
+           $20::json, $21::jsonb,
            CASE WHEN s.is_answered THEN $13::uuid END, s.last_activity
     FROM sent s
 ), files AS (
     INSERT INTO attachments (organization_id, id, user_id, type, filename, file)
     SELECT s.organization_id, f.id, $2, f.type, f.filename, f.file
-    FROM sent s, jsonb_to_recordset(coalesce($20::jsonb, '[]')) AS f (id uuid, type text, filename text, file text)
+    FROM sent s, jsonb_to_recordset(coalesce($21::jsonb, '[]')) AS f (id uuid, type text, filename text, file text)
     ON CONFLICT DO NOTHING
 ), run AS (
     INSERT INTO runs (organization_id, id, session_id, question_id, question_seq, reply_id, state, lease_until, started_at)
-    SELECT s.organization_id, $13::uuid, s.id, $12, s.last_seq, $21::uuid, s.run_state,
-           clock_timestamp() + make_interval(secs => $22::integer),
+    SELECT s.organization_id, $13::uuid, s.id, $12, s.last_seq, $22::uuid, s.run_state,
+           clock_timestamp() + make_interval(secs => $23::integer),
            CASE WHEN s.run_state = 'running' THEN clock_timestamp() END
     FROM sent s
     WHERE s.is_answered
@@ -656,6 +656,7 @@ type SendMessageParams struct {
 	RequestHash    []byte
 	MessageID      uuid.UUID
 	RunID          uuid.UUID
+	MayRun         bool
 	SenderID       *uuid.UUID
 	Content        string
 	Metadata       json.RawMessage
@@ -683,6 +684,8 @@ type SendMessageRow struct {
 //
 // Without a sender the session's owner speaks as user, anybody else as agent; only
 // a user is answered: reply is always, auto (when the session has it on) or never.
+// The answer begins at once when the session has nothing to answer before, and
+// may_run: the caller has room for one more; else it waits in the queue.
 //
 // What can be refused comes back as a column, never raised: no row, there is no
 // such session; refused 'forbidden', it is somebody else's; 'other_bot', it is not
@@ -705,6 +708,7 @@ func (q *Queries) SendMessage(ctx context.Context, arg SendMessageParams) (SendM
 		arg.RequestHash,
 		arg.MessageID,
 		arg.RunID,
+		arg.MayRun,
 		arg.SenderID,
 		arg.Content,
 		arg.Metadata,

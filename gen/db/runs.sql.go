@@ -13,6 +13,45 @@ import (
 	"github.com/google/uuid"
 )
 
+const cancelRun = `-- name: CancelRun :one
+WITH locked AS (
+    SELECT s.organization_id, s.id FROM sessions s
+    WHERE s.organization_id = $1 AND s.id = $2
+    FOR NO KEY UPDATE
+), asked AS (
+    -- One update for both states: it follows a run that begins while the session's lock is waited for.
+    UPDATE runs r SET
+        cancel_requested = true,
+        state            = CASE r.state WHEN 'queued' THEN 'cancelled' ELSE r.state END,
+        finish_reason    = CASE r.state WHEN 'queued' THEN 'cancelled' END,
+        finished_at      = CASE r.state WHEN 'queued' THEN clock_timestamp() END
+    FROM locked l
+    WHERE r.organization_id = l.organization_id AND r.id = $3 AND r.session_id = l.id AND r.state IN ('queued', 'running')
+    RETURNING r.organization_id, r.id, r.session_id, r.question_id, r.state, r.finished_at
+), closed AS (
+    UPDATE sessions s SET queued_runs = s.queued_runs - 1, exchanges = s.exchanges + 1
+    FROM asked a
+    WHERE s.organization_id = a.organization_id AND s.id = a.session_id AND a.state = 'cancelled'
+    RETURNING s.organization_id, s.id, s.bot_id, s.exchanges, a.id AS run_id, a.question_id, a.finished_at
+), record AS (
+    INSERT INTO records (organization_id, id, bot_id, session_id, status, type, input_message, output_message, asked_at, created_at)
+    SELECT c.organization_id, c.run_id, c.bot_id, c.id, 'cancelled', CASE WHEN c.exchanges = 1 THEN 'New' ELSE 'Follow' END,
+           q.content, '', q.created_at, c.finished_at
+    FROM closed c
+    JOIN message_history q ON q.organization_id = c.organization_id AND q.id = c.question_id
+)
+SELECT state FROM asked
+`
+
+// CancelRun asks an attempt to stop, and ends a run that waits, with a record. No
+// row: the run is over already.
+func (q *Queries) CancelRun(ctx context.Context, organizationID uuid.UUID, sessionID uuid.UUID, iD uuid.UUID) (string, error) {
+	row := q.db.QueryRow(ctx, cancelRun, organizationID, sessionID, iD)
+	var state string
+	err := row.Scan(&state)
+	return state, err
+}
+
 const finishRun = `-- name: FinishRun :one
 WITH locked AS (
     SELECT s.organization_id, s.id FROM sessions s
@@ -40,7 +79,7 @@ WITH locked AS (
                              ELSE s.last_activity END,
         exchanges     = s.exchanges + 1,
         user_unread   = s.user_unread + CASE WHEN $12::boolean THEN 1 ELSE 0 END,
-        active_run    = CASE WHEN s.queued_runs > 0 THEN s.active_run END
+        active_run    = NULL
     FROM fenced f
     WHERE s.organization_id = f.organization_id AND s.id = f.session_id
     RETURNING s.organization_id, s.id, s.bot_id, s.last_seq, s.last_activity, s.exchanges, s.queued_runs,
@@ -97,8 +136,7 @@ type FinishRunRow struct {
 
 // FinishRun ends an attempt: in this one statement the run is closed, the reply
 // stored when there is any text, and the record written. No row: the attempt had
-// lost the run, and nothing was written. When queued_runs comes back above 0 the
-// session still belongs to this run, until StartNextRun hands it on.
+// lost the run, and nothing was written.
 func (q *Queries) FinishRun(ctx context.Context, arg FinishRunParams) (FinishRunRow, error) {
 	row := q.db.QueryRow(ctx, finishRun,
 		arg.OrganizationID,
@@ -169,16 +207,13 @@ func (q *Queries) GetRun(ctx context.Context, organizationID uuid.UUID, iD uuid.
 
 const listAbandonedRuns = `-- name: ListAbandonedRuns :many
 SELECT r.organization_id, r.id, r.session_id, r.question_id, r.question_seq, r.reply_id, r.state, r.attempt, r.lease_until, r.cancel_requested, r.finish_reason, r.error, r.detail, r.prompt_tokens, r.completion_tokens, r.created_at, r.started_at, r.first_token_at, r.finished_at FROM runs r
-WHERE r.lease_until < clock_timestamp()
-  AND (r.state = 'running'
-       OR (r.state = 'queued' AND NOT EXISTS (SELECT FROM runs o
-           WHERE o.organization_id = r.organization_id AND o.session_id = r.session_id AND o.state = 'running')))
+WHERE r.state = 'running' AND r.lease_until < clock_timestamp()
 ORDER BY r.lease_until
 LIMIT $1
 `
 
-// ListAbandonedRuns returns runs that nobody works on any more: running ones whose
-// lease is over, and queued ones whose session runs nothing.
+// ListAbandonedRuns returns running runs that nobody works on any more: their lease
+// is over.
 func (q *Queries) ListAbandonedRuns(ctx context.Context, batch int32) ([]Run, error) {
 	rows, err := q.db.Query(ctx, listAbandonedRuns, batch)
 	if err != nil {
@@ -219,6 +254,176 @@ func (q *Queries) ListAbandonedRuns(ctx context.Context, batch int32) ([]Run, er
 	return items, nil
 }
 
+const listEndedAttempts = `-- name: ListEndedAttempts :many
+SELECT w.id::uuid AS id, (r.id IS NULL)::boolean AS is_lost
+FROM (SELECT unnest($1::uuid[]) AS organization_id, unnest($2::uuid[]) AS id, unnest($3::integer[]) AS attempt) AS w
+LEFT JOIN runs r ON r.organization_id = w.organization_id AND r.id = w.id AND r.attempt = w.attempt AND r.state = 'running'
+WHERE r.id IS NULL OR r.cancel_requested
+`
+
+type ListEndedAttemptsRow struct {
+	ID     uuid.UUID
+	IsLost bool
+}
+
+// ListEndedAttempts returns those of the attempts that must not go on: asked to
+// stop, or lost, because another one has taken over or the run is gone.
+func (q *Queries) ListEndedAttempts(ctx context.Context, organizationIds []uuid.UUID, ids []uuid.UUID, attempts []int32) ([]ListEndedAttemptsRow, error) {
+	rows, err := q.db.Query(ctx, listEndedAttempts, organizationIds, ids, attempts)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListEndedAttemptsRow
+	for rows.Next() {
+		var i ListEndedAttemptsRow
+		if err := rows.Scan(&i.ID, &i.IsLost); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listRuns = `-- name: ListRuns :many
+SELECT r.organization_id, r.id, r.session_id, r.question_id, r.question_seq, r.reply_id, r.state, r.attempt, r.lease_until, r.cancel_requested, r.finish_reason, r.error, r.detail, r.prompt_tokens, r.completion_tokens, r.created_at, r.started_at, r.first_token_at, r.finished_at FROM runs r
+JOIN (SELECT unnest($1::uuid[]) AS organization_id, unnest($2::uuid[]) AS id) AS w ON r.organization_id = w.organization_id AND r.id = w.id
+`
+
+// ListRuns returns runs by their ids.
+func (q *Queries) ListRuns(ctx context.Context, organizationIds []uuid.UUID, ids []uuid.UUID) ([]Run, error) {
+	rows, err := q.db.Query(ctx, listRuns, organizationIds, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Run
+	for rows.Next() {
+		var i Run
+		if err := rows.Scan(
+			&i.OrganizationID,
+			&i.ID,
+			&i.SessionID,
+			&i.QuestionID,
+			&i.QuestionSeq,
+			&i.ReplyID,
+			&i.State,
+			&i.Attempt,
+			&i.LeaseUntil,
+			&i.CancelRequested,
+			&i.FinishReason,
+			&i.Error,
+			&i.Detail,
+			&i.PromptTokens,
+			&i.CompletionTokens,
+			&i.CreatedAt,
+			&i.StartedAt,
+			&i.FirstTokenAt,
+			&i.FinishedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listWaitingSessions = `-- name: ListWaitingSessions :many
+WITH RECURSIVE organizations AS (
+    (SELECT r.organization_id FROM runs r WHERE r.state = 'queued' ORDER BY r.organization_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT r.organization_id FROM runs r WHERE r.state = 'queued' AND r.organization_id > o.organization_id
+            ORDER BY r.organization_id LIMIT 1)
+    FROM organizations o
+    WHERE o.organization_id IS NOT NULL
+), loads AS (
+    SELECT o.organization_id, coalesce(max(l.running), 0) AS running
+    FROM organizations o
+    LEFT JOIN (SELECT unnest($3::uuid[]) AS organization_id, unnest($4::integer[]) AS running) AS l ON l.organization_id = o.organization_id
+    WHERE o.organization_id IS NOT NULL
+    GROUP BY o.organization_id
+)
+SELECT w.organization_id, w.session_id
+FROM loads o
+CROSS JOIN LATERAL (
+    SELECT f.organization_id, f.session_id, f.created_at, row_number() OVER (ORDER BY f.created_at) AS turn
+    FROM (
+        SELECT r.organization_id, r.session_id, r.created_at
+        FROM runs r
+        WHERE r.organization_id = o.organization_id AND r.state = 'queued'
+          AND NOT EXISTS (SELECT FROM runs a WHERE a.organization_id = r.organization_id AND a.session_id = r.session_id AND a.state = 'running')
+          AND NOT EXISTS (SELECT FROM runs e WHERE e.organization_id = r.organization_id AND e.session_id = r.session_id
+                          AND e.state = 'queued' AND e.question_seq < r.question_seq)
+        ORDER BY r.created_at
+        LIMIT $1::integer
+    ) f
+) w
+WHERE o.running + w.turn <= $2::integer
+ORDER BY o.running + w.turn, w.created_at
+LIMIT $1::integer
+`
+
+type ListWaitingSessionsParams struct {
+	Batch             int32
+	OrganizationLimit int32
+	OrganizationIds   []uuid.UUID
+	Running           []int32
+}
+
+type ListWaitingSessionsRow struct {
+	OrganizationID uuid.UUID
+	SessionID      uuid.UUID
+}
+
+// ListWaitingSessions returns sessions that run nothing while a run of theirs
+// waits. The organizations take turns: the one that has the fewest running comes
+// first, up to organization_limit each, and the longest waiting of each.
+// organization_ids and running tell what runs already.
+func (q *Queries) ListWaitingSessions(ctx context.Context, arg ListWaitingSessionsParams) ([]ListWaitingSessionsRow, error) {
+	rows, err := q.db.Query(ctx, listWaitingSessions,
+		arg.Batch,
+		arg.OrganizationLimit,
+		arg.OrganizationIds,
+		arg.Running,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListWaitingSessionsRow
+	for rows.Next() {
+		var i ListWaitingSessionsRow
+		if err := rows.Scan(&i.OrganizationID, &i.SessionID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const releaseAllRuns = `-- name: ReleaseAllRuns :execrows
+UPDATE runs SET lease_until = 'epoch' WHERE state = 'running'
+`
+
+// ReleaseAllRuns gives all runs back that an earlier process left behind. Only for
+// a process that is alone on its database.
+func (q *Queries) ReleaseAllRuns(ctx context.Context) (int64, error) {
+	result, err := q.db.Exec(ctx, releaseAllRuns)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const releaseRun = `-- name: ReleaseRun :exec
 UPDATE runs SET lease_until = 'epoch'
 WHERE organization_id = $1 AND id = $2 AND attempt = $3 AND state = 'running'
@@ -231,31 +436,28 @@ func (q *Queries) ReleaseRun(ctx context.Context, organizationID uuid.UUID, iD u
 	return err
 }
 
-const renewLease = `-- name: RenewLease :one
-UPDATE runs SET lease_until = clock_timestamp() + make_interval(secs => $1::integer)
-WHERE organization_id = $2 AND id = $3 AND attempt = $4 AND state = 'running'
-RETURNING cancel_requested
+const renewLeases = `-- name: RenewLeases :exec
+UPDATE runs r SET lease_until = clock_timestamp() + make_interval(secs => $1::integer)
+FROM (SELECT unnest($2::uuid[]) AS organization_id, unnest($3::uuid[]) AS id, unnest($4::integer[]) AS attempt) AS w
+WHERE r.organization_id = w.organization_id AND r.id = w.id AND r.attempt = w.attempt AND r.state = 'running'
 `
 
-type RenewLeaseParams struct {
-	LeaseSeconds   int32
-	OrganizationID uuid.UUID
-	ID             uuid.UUID
-	Attempt        int32
+type RenewLeasesParams struct {
+	LeaseSeconds    int32
+	OrganizationIds []uuid.UUID
+	Ids             []uuid.UUID
+	Attempts        []int32
 }
 
-// RenewLease says that an attempt lives, and tells whether it is asked to stop. No
-// row: another attempt has taken over, or the run is finished or deleted.
-func (q *Queries) RenewLease(ctx context.Context, arg RenewLeaseParams) (bool, error) {
-	row := q.db.QueryRow(ctx, renewLease,
+// RenewLeases says that attempts live.
+func (q *Queries) RenewLeases(ctx context.Context, arg RenewLeasesParams) error {
+	_, err := q.db.Exec(ctx, renewLeases,
 		arg.LeaseSeconds,
-		arg.OrganizationID,
-		arg.ID,
-		arg.Attempt,
+		arg.OrganizationIds,
+		arg.Ids,
+		arg.Attempts,
 	)
-	var cancel_requested bool
-	err := row.Scan(&cancel_requested)
-	return cancel_requested, err
+	return err
 }
 
 const startNextRun = `-- name: StartNextRun :one
@@ -307,7 +509,7 @@ type StartNextRunRow struct {
 	FinishedAt       *time.Time
 }
 
-// StartNextRun hands a session whose run is over to the oldest run that waits. No
+// StartNextRun hands a session that runs nothing to the oldest run that waits. No
 // row: none waits, or another one runs. A run that was queued while this statement
 // waited for the session's lock is not seen; the session then still counts it, and
 // the statement is to be run again.

@@ -9,8 +9,10 @@
 package chat
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -30,16 +32,20 @@ type Chat struct {
 	bots  *bot.Bots
 	log   *slog.Logger
 	live  liveReplies
+	slots *slots
+	// isAlone says that no other process works on the database.
+	isAlone bool
 	// events tells who watches a conversation what was committed in it.
 	events  realtime.Bus[*Event]
 	watched watchedSessions
 
 	visits visits
 
-	// replying is done when the replies must stop; replies counts them.
+	// replying is done when the replies must stop. The slots count them, and work what
+	// goes on beside.
 	replying context.Context
 	stop     context.CancelCauseFunc
-	replies  sync.WaitGroup
+	work     sync.WaitGroup
 	// sweeping is done as soon as nothing more is to be taken up.
 	sweeping  context.Context
 	stopSweep context.CancelFunc
@@ -52,7 +58,17 @@ type Config struct {
 	Log   *slog.Logger
 	// VisitTTL is how long an anonymous visit lives without activity.
 	VisitTTL time.Duration
+	// MaxReplies bounds the replies that are written at once by this process, and
+	// MaxRepliesPerOrganization those of one organization; what is beyond waits for its
+	// turn in the database. 0: any number.
+	MaxReplies                int
+	MaxRepliesPerOrganization int
+	// IsAlone says that no other process works on the database: runs that an earlier one
+	// left behind are taken up without waiting for the end of their lease.
+	IsAlone bool
 }
+
+const unlimited = math.MaxInt32
 
 // New makes a Chat. Start must be called before anything is asked of it, and Close
 // at the end.
@@ -63,7 +79,9 @@ func New(config Config) *Chat {
 		store:     config.Store,
 		bots:      config.Bots,
 		log:       config.Log,
-		visits:    visits{ttl: config.VisitTTL},
+		isAlone:   config.IsAlone,
+		slots:     newSlots(cmp.Or(config.MaxReplies, unlimited), cmp.Or(config.MaxRepliesPerOrganization, unlimited)),
+		visits:    visits{ttl: config.VisitTTL, slots: make(chan struct{}, cmp.Or(config.MaxReplies, unlimited))},
 		replying:  replying,
 		stop:      stop,
 		sweeping:  sweeping,
@@ -74,17 +92,24 @@ func New(config Config) *Chat {
 // Start begins to look after abandoned runs, those that an earlier process left
 // behind among them.
 func (c *Chat) Start() {
-	c.replies.Go(c.sweep)
+	if c.isAlone {
+		c.releaseAll() // before anything is begun here
+	}
+	c.work.Go(c.sweep)
+	c.work.Go(c.serveQueue)
+	c.work.Go(func() { c.attend(c.replying) })
 }
 
 // Close waits for the replies that are being written, until ctx is done; those
 // that are still not finished are given back, to be taken up by the next start or
-// by another instance.
+// by another instance, as is what waits in the queue.
 func (c *Chat) Close(ctx context.Context) {
 	c.stopSweep()
+	c.slots.close()
 	done := make(chan struct{})
 	go func() {
-		c.replies.Wait()
+		c.slots.answering.Wait()
+		c.visits.answering.Wait()
 		close(done)
 	}()
 	select {
@@ -94,6 +119,7 @@ func (c *Chat) Close(ctx context.Context) {
 		<-done
 	}
 	c.stop(errStopping)
+	c.work.Wait()
 }
 
 // session returns a conversation that the caller may read: NotFound where there is

@@ -43,7 +43,7 @@ func (c *Chat) Begin(ctx context.Context, who auth.Principal, botRef *string, fi
 // deliverNew opens the conversation that a prepared message begins, and sends it,
 // both or neither.
 func (c *Chat) deliverNew(ctx context.Context, who auth.Principal, prepared db.SendMessageParams, botID uuid.UUID) (Sent, error) {
-	return c.deliver(ctx, prepared, func(ctx context.Context) (sent Sent, err error) {
+	return c.deliver(ctx, prepared, func(ctx context.Context, prepared db.SendMessageParams) (sent Sent, err error) {
 		err = c.store.InTx(ctx, func(q *db.Queries) error {
 			if err := open(ctx, q, who, prepared.SessionID, botID, false); err != nil {
 				return err

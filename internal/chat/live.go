@@ -3,6 +3,7 @@ package chat
 import (
 	"slices"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -48,11 +49,12 @@ func newReply(run, conversation, message uuid.UUID) *Reply {
 // Next returns the delta that follows a position and the position after it. An
 // empty delta with a nil outcome means that there is nothing yet: wait for the
 // channel. The outcome comes once all deltas are taken. When the reply has begun
-// anew since, isReset is true and the delta is the whole text so far.
+// anew since, or never had such a position, isReset is true and the delta is the
+// whole text so far.
 func (r *Reply) Next(at Position) (delta string, after Position, isReset bool, outcome *Outcome, grown <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if at.Attempt != r.attempt {
+	if at.Attempt != r.attempt || r.isAstray(at.Offset) {
 		return string(r.text), Position{r.attempt, len(r.text)}, at.Offset > 0, nil, r.grown
 	}
 	if at.Offset >= len(r.text) {
@@ -61,6 +63,16 @@ func (r *Reply) Next(at Position) (delta string, after Position, isReset bool, o
 	next, _ := slices.BinarySearch(r.ends, at.Offset+1)
 	end := r.ends[next]
 	return string(r.text[at.Offset:end]), Position{r.attempt, end}, false, nil, r.grown
+}
+
+// isAstray tells of an offset that no listener can have: inside a character, or
+// beyond the end of a text that is whole. One beyond the end of a growing text may
+// come from the process that writes it.
+func (r *Reply) isAstray(offset int) bool {
+	if offset >= len(r.text) {
+		return offset > len(r.text) && r.outcome != nil
+	}
+	return !utf8.RuneStart(r.text[offset])
 }
 
 // Beginning is the position of a listener that has nothing yet.
@@ -82,11 +94,11 @@ func (r *Reply) grow(attempt int, delta string) {
 	r.signal()
 }
 
-// restart begins the text anew for another attempt.
+// restart begins the text anew for a later attempt.
 func (r *Reply) restart(attempt int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if attempt == r.attempt {
+	if attempt <= r.attempt {
 		return
 	}
 	r.attempt, r.text, r.ends = attempt, nil, nil
@@ -108,6 +120,11 @@ func (r *Reply) end(attempt int, outcome *Outcome) {
 	r.signal()
 }
 
+// fail tells who listens that nothing more is to be expected here.
+func (r *Reply) fail(why *fault.Error) {
+	r.end(r.Beginning().Attempt, &Outcome{State: "failed", FinishReason: "error", Content: r.written(), Err: why})
+}
+
 func (r *Reply) written() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -117,32 +134,4 @@ func (r *Reply) written() string {
 func (r *Reply) signal() {
 	close(r.grown)
 	r.grown = make(chan struct{})
-}
-
-// liveReplies holds the replies that this process writes or waits for.
-type liveReplies struct {
-	mu    sync.Mutex
-	byRun map[uuid.UUID]*Reply
-}
-
-// add returns the reply of a run, made when new.
-func (l *liveReplies) add(run, conversation, message uuid.UUID) *Reply {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if reply, ok := l.byRun[run]; ok {
-		return reply
-	}
-	if l.byRun == nil {
-		l.byRun = make(map[uuid.UUID]*Reply)
-	}
-	reply := newReply(run, conversation, message)
-	l.byRun[run] = reply
-	return reply
-}
-
-// remove forgets a run's reply; who listens to it keeps it.
-func (l *liveReplies) remove(run uuid.UUID) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.byRun, run)
 }

@@ -227,7 +227,7 @@ func TestTwoInstancesShareOneQueue(t *testing.T) {
 func (h *cluster) listen(c *chat.Chat, written *chat.Reply) {
 	heard, at := "", written.Beginning()
 	for {
-		delta, after, isReset, outcome, err := c.Follow(h.t.Context(), h.who.OrganizationID, written, at, 20*time.Second)
+		delta, after, isReset, outcome, err := c.Follow(h.t.Context(), written, at, 20*time.Second)
 		if isReset {
 			heard = ""
 		}
@@ -252,13 +252,13 @@ func TestFollowComesBackWhenNothingHappens(t *testing.T) {
 	c := h.instance()
 	h.holdBots()
 	sent := h.begin(c)
-	delta, after, isReset, outcome, err := c.Follow(t.Context(), h.who.OrganizationID, sent.Reply, sent.Reply.Beginning(), 20*time.Millisecond)
+	delta, after, isReset, outcome, err := c.Follow(t.Context(), sent.Reply, sent.Reply.Beginning(), 20*time.Millisecond)
 	if delta != "" || after != sent.Reply.Beginning() || isReset || outcome != nil || err != nil {
 		t.Errorf("%q, %v, %v, %v, %v", delta, after, isReset, outcome, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, _, _, err := c.Follow(ctx, h.who.OrganizationID, sent.Reply, after, time.Minute); err == nil {
+	if _, _, _, _, err := c.Follow(ctx, sent.Reply, after, time.Minute); err == nil {
 		t.Error("a caller that has left is still followed for")
 	}
 }

@@ -22,15 +22,13 @@ const (
 	// finishPatience is how long a finished reply tries to be stored while the
 	// database cannot be reached.
 	finishPatience = 15 * time.Second
-	// lookInterval is how often who waits for a reply looks at the database, in case
-	// another process writes it.
-	lookInterval = 2 * time.Second
 )
 
 var (
 	errStopping  = errors.New("the server is stopping")
 	errLost      = errors.New("another attempt has taken over")
 	errCancelled = errors.New("the run was cancelled")
+	errGivenUp   = fault.New(fault.Internal, "The bot could not answer: it was interrupted too often.")
 )
 
 // task is one attempt at answering one question.
@@ -39,35 +37,48 @@ type task struct {
 	sessionID      uuid.UUID
 	runID          uuid.UUID
 	attempt        int
+	isCancelled    bool // since the attempt before
 	reply          *Reply
 	question       string
 	askedAt        time.Time
 }
 
-// answer works a task off, and then whatever has queued behind it in the
-// conversation.
+// answer works a task off, and then what has queued behind it in the conversation,
+// unless other conversations wait for their turn. It gives the slot back that the
+// caller has taken.
 func (c *Chat) answer(work task) {
+	defer c.slots.release(work.organizationID)
 	for isNext := true; isNext; {
 		isQueued, err := c.attempt(work)
-		c.live.remove(work.runID)
-		if err != nil {
+		switch {
+		case errors.Is(err, errLost):
+			c.live.leave(work.runID) // who listens here hears what the other one writes
+		case err != nil:
 			c.log.Error("a reply could not be finished", "run_id", work.runID, "error", err)
-			work.interrupt(fault.New(fault.Unavailable, "The reply could not be stored; it is written again when the database is back."))
+			work.reply.fail(fault.New(fault.Unavailable, "The reply could not be stored; it is written again when the database is back."))
+			c.live.remove(work.runID)
+		default:
+			c.live.remove(work.runID)
 		}
-		if !isQueued {
+		if !isQueued || c.slots.mustYield() {
 			return
 		}
 		work, isNext = c.next(work.organizationID, work.sessionID)
 	}
 }
 
-// attempt writes one reply and ends its run. It tells whether other runs wait.
+// attempt writes one reply and ends its run. It tells whether other runs wait;
+// errLost is that another attempt has taken over, or the conversation is gone.
 func (c *Chat) attempt(work task) (isQueued bool, err error) {
 	ctx, cancel := context.WithCancelCause(c.replying)
 	defer cancel(nil)
-	stopRenewing := c.renewLease(ctx, work, cancel)
-	defer stopRenewing()
-
+	if work.attempt > maxAttempts {
+		return c.finish(ctx, work, judge("", bot.Answer{}, errGivenUp), nil)
+	}
+	c.live.work(work.runID, work.attempt, cancel)
+	if work.isCancelled {
+		cancel(errCancelled)
+	}
 	c.publish(work.sessionID, &Event{Reply: work.reply})
 	began := time.Now()
 	var firstToken *float64
@@ -82,10 +93,10 @@ func (c *Chat) attempt(work task) (isQueued bool, err error) {
 		err = cause
 	}
 	if errors.Is(err, errLost) {
-		return false, nil
+		return false, errLost
 	}
 	if errors.Is(err, errStopping) {
-		work.interrupt(fault.New(fault.Unavailable, "The server is stopping; the reply is written by the next one to start."))
+		work.reply.fail(stopping())
 		return false, c.release(work)
 	}
 	outcome := judge(work.reply.written(), answer, err)
@@ -93,6 +104,11 @@ func (c *Chat) attempt(work task) (isQueued bool, err error) {
 		c.log.Error("a reply failed", "run_id", work.runID, "error", err)
 	}
 	return c.finish(ctx, work, outcome, firstToken)
+}
+
+// stopping is what those are told whose reply this process will not finish.
+func stopping() *fault.Error {
+	return fault.New(fault.Unavailable, "The server is stopping; the reply is written by the next one to start.")
 }
 
 // respond has the conversation's bot answer.
@@ -127,48 +143,6 @@ func failure(err error) *fault.Error {
 		return told
 	}
 	return fault.Wrap(fault.Internal, "The bot could not answer.", err)
-}
-
-// interrupt tells who listens that this attempt has come to nothing: another one is
-// made of the run, but not within a caller's patience.
-func (work task) interrupt(why *fault.Error) {
-	work.reply.end(work.attempt, &Outcome{State: "failed", FinishReason: "error", Content: work.reply.written(), Err: why})
-}
-
-// renewLease says every few seconds that the attempt lives, until it is stopped;
-// it ends the attempt when that was lost or cancelled.
-func (c *Chat) renewLease(ctx context.Context, work task, end context.CancelCauseFunc) (stop func()) {
-	done := make(chan struct{})
-	ctx, cancel := context.WithCancel(ctx)
-	timer := time.AfterFunc(leaseRenewal, func() {
-		defer close(done)
-		ticker := time.NewTicker(leaseRenewal)
-		defer ticker.Stop()
-		for ctx.Err() == nil {
-			isCancelled, err := c.store.RenewLease(ctx, db.RenewLeaseParams{
-				OrganizationID: work.organizationID,
-				ID:             work.runID,
-				Attempt:        int32(work.attempt),
-				LeaseSeconds:   leaseSeconds,
-			})
-			switch {
-			case fault.Is(err, fault.NotFound):
-				end(errLost)
-			case err == nil && isCancelled:
-				end(errCancelled)
-			}
-			select {
-			case <-ctx.Done():
-			case <-ticker.C:
-			}
-		}
-	})
-	return func() {
-		cancel()
-		if !timer.Stop() {
-			<-done
-		}
-	}
 }
 
 // finish stores the outcome and tells it to who listens. It goes on trying for a
@@ -210,7 +184,7 @@ func (c *Chat) finish(ctx context.Context, work task, outcome *Outcome, firstTok
 			}
 			return row.QueuedRuns > 0, nil
 		case fault.Is(err, fault.NotFound):
-			return false, nil // another attempt has it, or the conversation is deleted
+			return false, errLost
 		case !fault.Is(err, fault.Unavailable):
 			return false, err
 		}
@@ -259,26 +233,27 @@ func (c *Chat) next(organization, session uuid.UUID) (task, bool) {
 			c.log.Error("the next reply could not be begun", "conversation_id", session, "error", err)
 			return task{}, false
 		}
-		return c.begun(ctx, run.OrganizationID, run.SessionID, run.ID, run.QuestionID, run.ReplyID, int(run.Attempt))
+		return c.begun(ctx, db.Run(run))
 	}
 	return task{}, false
 }
 
 // begun makes the task of a run that this process has just begun or taken up.
-func (c *Chat) begun(ctx context.Context, organization, session, run, question, reply uuid.UUID, attempt int) (task, bool) {
-	asked, err := c.store.GetMessage(ctx, organization, question)
+func (c *Chat) begun(ctx context.Context, run db.Run) (task, bool) {
+	asked, err := c.store.GetMessage(ctx, run.OrganizationID, run.QuestionID)
 	if err != nil {
 		// The sweep takes the run up again when its lease is over.
-		c.log.Error("a question could not be read", "run_id", run, "error", err)
+		c.log.Error("a question could not be read", "run_id", run.ID, "error", err)
 		return task{}, false
 	}
-	growing := c.live.add(run, session, reply)
-	growing.restart(attempt)
+	growing := c.live.add(run.OrganizationID, run.ID, run.SessionID, run.ReplyID)
+	growing.restart(int(run.Attempt))
 	return task{
-		organizationID: organization,
-		sessionID:      session,
-		runID:          run,
-		attempt:        attempt,
+		organizationID: run.OrganizationID,
+		sessionID:      run.SessionID,
+		runID:          run.ID,
+		attempt:        int(run.Attempt),
+		isCancelled:    run.CancelRequested,
 		reply:          growing,
 		question:       asked.Message.Content,
 		askedAt:        asked.Message.CreatedAt,

@@ -150,7 +150,7 @@ func (c *Chat) send(ctx context.Context, who auth.Principal, conversation string
 	if err != nil {
 		return Sent{}, err
 	}
-	return c.deliver(ctx, prepared, func(ctx context.Context) (Sent, error) {
+	return c.deliver(ctx, prepared, func(ctx context.Context, prepared db.SendMessageParams) (Sent, error) {
 		return execute(ctx, c.store.Queries, who, prepared)
 	})
 }
@@ -277,12 +277,22 @@ func replay(ctx context.Context, q *db.Queries, who auth.Principal, prepared db.
 // deliver runs what stores the message and, after the commit, has it answered. The
 // reply is there before the commit: a queued one may be begun at once by whoever
 // ends the one before it.
-func (c *Chat) deliver(ctx context.Context, prepared db.SendMessageParams, store func(context.Context) (Sent, error)) (Sent, error) {
+func (c *Chat) deliver(ctx context.Context, prepared db.SendMessageParams, store func(context.Context, db.SendMessageParams) (Sent, error)) (Sent, error) {
 	// What may be committed is told and answered, even when its caller leaves meanwhile.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
 	defer cancel()
-	reply := c.live.add(prepared.RunID, prepared.SessionID, prepared.ReplyID)
-	sent, err := store(ctx)
+	mayRun := prepared.Reply != replyNever && c.slots.take(prepared.OrganizationID)
+	isBegun := false
+	if mayRun {
+		defer func() {
+			if !isBegun {
+				c.slots.release(prepared.OrganizationID)
+			}
+		}()
+	}
+	prepared.MayRun = mayRun
+	reply := c.live.add(prepared.OrganizationID, prepared.RunID, prepared.SessionID, prepared.ReplyID)
+	sent, err := store(ctx, prepared)
 	if err != nil || sent.IsReplayed {
 		c.live.remove(prepared.RunID)
 		return sent, err
@@ -304,18 +314,22 @@ func (c *Chat) deliver(ctx context.Context, prepared db.SendMessageParams, store
 		return sent, nil
 	}
 	sent.Reply = reply
-	if sent.isRunning {
-		c.replies.Go(func() {
-			c.answer(task{
-				organizationID: prepared.OrganizationID,
-				sessionID:      prepared.SessionID,
-				runID:          prepared.RunID,
-				attempt:        1,
-				reply:          reply,
-				question:       prepared.Content,
-				askedAt:        sent.CreatedAt,
-			})
-		})
+	if !sent.isRunning {
+		c.live.await(prepared.RunID)
+		if !mayRun {
+			c.slots.call()
+		}
+		return sent, nil
 	}
+	isBegun = true
+	go c.answer(task{ // Close waits for its slot
+		organizationID: prepared.OrganizationID,
+		sessionID:      prepared.SessionID,
+		runID:          prepared.RunID,
+		attempt:        1,
+		reply:          reply,
+		question:       prepared.Content,
+		askedAt:        sent.CreatedAt,
+	})
 	return sent, nil
 }

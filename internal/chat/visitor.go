@@ -24,7 +24,11 @@ const (
 // database: the bot is called directly, and what was said lives here, bounded, until
 // the visit has been idle for its time.
 type visits struct {
-	ttl  time.Duration
+	ttl time.Duration
+	// slots bounds the answers that are written at once; answering counts who writes.
+	slots     chan struct{}
+	answering sync.WaitGroup
+
 	mu   sync.Mutex
 	byID map[uuid.UUID]*visit
 }
@@ -181,7 +185,7 @@ func (c *Chat) sendVisit(seen *visit, message NewMessage) (Sent, error) {
 	seen.waiting = append(seen.waiting, asked)
 	if !seen.isAnswered {
 		seen.isAnswered = true
-		c.replies.Go(func() { c.answerVisit(seen) })
+		c.visits.answering.Go(func() { c.answerVisit(seen) })
 	}
 	return sentOf(asked.message), nil
 }
@@ -225,10 +229,7 @@ func (c *Chat) answerVisit(seen *visit) {
 
 		reply := newReply(newID(), seen.id, newID())
 		c.events.Publish(seen.id, &Event{Reply: reply})
-		answer, err := c.bots.Respond(c.replying, bot.Question{Bot: seen.bot, Text: question.Content}, func(delta string) error {
-			reply.grow(1, delta)
-			return context.Cause(c.replying)
-		})
+		answer, err := c.respondToVisit(bot.Question{Bot: seen.bot, Text: question.Content}, reply)
 		outcome := judge(reply.written(), answer, err)
 		if err != nil {
 			c.log.Error("a visitor's reply failed", "visit_id", seen.id, "error", err)
@@ -249,6 +250,20 @@ func (c *Chat) answerVisit(seen *visit) {
 		}
 		seen.mu.Unlock()
 	}
+}
+
+// respondToVisit has the bot answer when its turn has come.
+func (c *Chat) respondToVisit(question bot.Question, reply *Reply) (bot.Answer, error) {
+	select {
+	case c.visits.slots <- struct{}{}:
+		defer func() { <-c.visits.slots }()
+	case <-c.replying.Done():
+		return bot.Answer{}, context.Cause(c.replying)
+	}
+	return c.bots.Respond(c.replying, question, func(delta string) error {
+		reply.grow(1, delta)
+		return context.Cause(c.replying)
+	})
 }
 
 // endVisits ends the visits that have been idle for their time.

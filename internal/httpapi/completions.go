@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/google/uuid"
-
 	"parley/gen/openapi"
 	"parley/internal/auth"
 	"parley/internal/chat"
@@ -41,7 +39,7 @@ func (a *API) CreateCompletion(ctx context.Context, request openapi.CreateComple
 	if err != nil {
 		return nil, err
 	}
-	following := follower{chat: a.Chat, organization: who.OrganizationID, reply: sent.Reply}
+	following := follower{chat: a.Chat, reply: sent.Reply}
 	if deref(request.Body.IsStreaming) {
 		return completionStream{ctx: ctx, follower: following}, nil
 	}
@@ -71,9 +69,8 @@ func (a *API) CreateCompletion(ctx context.Context, request openapi.CreateComple
 
 // follower follows one reply.
 type follower struct {
-	chat         *chat.Chat
-	organization uuid.UUID
-	reply        *chat.Reply
+	chat  *chat.Chat
+	reply *chat.Reply
 }
 
 // wait waits for the reply's end, for as long as a caller is made to.
@@ -82,7 +79,7 @@ func (f follower) wait(ctx context.Context) (*chat.Outcome, error) {
 		fmt.Sprintf("The reply takes longer than 120 seconds. It goes on as the run %s.", f.reply.RunID)))
 	defer cancel()
 	for at := f.reply.Beginning(); ; {
-		_, after, _, outcome, err := f.chat.Follow(ctx, f.organization, f.reply, at, patience)
+		_, after, _, outcome, err := f.chat.Follow(ctx, f.reply, at, patience)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -117,7 +114,7 @@ func (s completionStream) VisitCreateCompletionResponse(w http.ResponseWriter) e
 				return err
 			}
 			var err error
-			if delta, after, isReset, outcome, err = s.chat.Follow(s.ctx, s.organization, s.reply, at, keepAlive); err != nil {
+			if delta, after, isReset, outcome, err = s.chat.Follow(s.ctx, s.reply, at, keepAlive); err != nil {
 				return events.broken(s.ctx, at, err)
 			}
 		}

@@ -1,0 +1,242 @@
+package chat
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"parley/gen/db"
+	"parley/internal/fault"
+)
+
+const (
+	// attendInterval is how soon an attempt learns that it was cancelled through
+	// another process.
+	attendInterval = 500 * time.Millisecond
+	// lookInterval is how often the replies that another process writes are looked for
+	// in the database.
+	lookInterval = 2 * time.Second
+)
+
+// liveReplies holds the replies that this process writes, and those that somebody
+// here waits for while they wait in the queue or another process writes them.
+type liveReplies struct {
+	mu    sync.Mutex
+	byRun map[uuid.UUID]*liveReply
+}
+
+type liveReply struct {
+	*Reply
+	organization uuid.UUID
+	// attempt is the one that this process works on; 0: none.
+	attempt int
+	end     context.CancelCauseFunc
+	// isAwaited is set once the run is committed: from then on its end is looked for.
+	isAwaited bool
+}
+
+// add returns the reply of a run, made when new.
+func (l *liveReplies) add(organization, run, conversation, message uuid.UUID) *Reply {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if found, ok := l.byRun[run]; ok {
+		return found.Reply
+	}
+	if l.byRun == nil {
+		l.byRun = make(map[uuid.UUID]*liveReply)
+	}
+	made := &liveReply{Reply: newReply(run, conversation, message), organization: organization}
+	l.byRun[run] = made
+	return made.Reply
+}
+
+// await has the end of a run looked for, whoever writes its reply.
+func (l *liveReplies) await(run uuid.UUID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if found := l.byRun[run]; found != nil {
+		found.isAwaited = true
+	}
+}
+
+// work notes that this process writes a reply; end is called when it must not go on.
+func (l *liveReplies) work(run uuid.UUID, attempt int, end context.CancelCauseFunc) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if found := l.byRun[run]; found != nil {
+		found.attempt, found.end = attempt, end
+	}
+}
+
+// leave notes that this process no longer writes a reply: another attempt will end
+// it.
+func (l *liveReplies) leave(run uuid.UUID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if found := l.byRun[run]; found != nil {
+		found.attempt, found.end, found.isAwaited = 0, nil, true
+	}
+}
+
+// stop ends the attempt at a run, where this process makes it.
+func (l *liveReplies) stop(run uuid.UUID, why error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if found := l.byRun[run]; found != nil && found.end != nil {
+		found.end(why)
+	}
+}
+
+// remove forgets a run's reply; who listens to it keeps it.
+func (l *liveReplies) remove(run uuid.UUID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.byRun, run)
+}
+
+// worked lists the attempts that this process makes.
+func (l *liveReplies) worked() (organizations, runs []uuid.UUID, attempts []int32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for run, one := range l.byRun {
+		if one.attempt > 0 {
+			organizations = append(organizations, one.organization)
+			runs = append(runs, run)
+			attempts = append(attempts, int32(one.attempt))
+		}
+	}
+	return organizations, runs, attempts
+}
+
+// awaited lists the replies whose end comes from elsewhere.
+func (l *liveReplies) awaited() []*liveReply {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var found []*liveReply
+	for _, one := range l.byRun {
+		if one.attempt == 0 && one.isAwaited {
+			found = append(found, one)
+		}
+	}
+	return found
+}
+
+// attend looks after the live replies until ctx is done: it renews the leases of
+// those that this process writes, stops those that were cancelled or lost, and tells
+// the end of the others.
+func (c *Chat) attend(ctx context.Context) {
+	ticker := time.NewTicker(attendInterval)
+	defer ticker.Stop()
+	var renewed, looked time.Time
+	awaySince := time.Time{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if time.Since(renewed) >= leaseRenewal {
+			renewed = time.Now()
+			c.renewLeases(ctx)
+		}
+		c.stopEnded(ctx)
+		if c.sweeping.Err() != nil {
+			c.disappoint(stopping()) // nothing that waits is begun any more
+		}
+		if time.Since(looked) < lookInterval {
+			continue
+		}
+		looked = time.Now()
+		switch err := c.look(ctx); {
+		case err == nil:
+			awaySince = time.Time{}
+		case awaySince.IsZero():
+			awaySince = time.Now()
+		case time.Since(awaySince) > finishPatience:
+			c.disappoint(fault.New(fault.Unavailable, "The database cannot be reached; the reply may still come."))
+		}
+	}
+}
+
+// renewLeases says that the attempts of this process live. Should it fail, the next
+// ones come before the leases are over.
+func (c *Chat) renewLeases(ctx context.Context) {
+	organizations, runs, attempts := c.live.worked()
+	if len(runs) == 0 {
+		return
+	}
+	err := c.store.RenewLeases(ctx, db.RenewLeasesParams{
+		OrganizationIds: organizations, Ids: runs, Attempts: attempts, LeaseSeconds: leaseSeconds,
+	})
+	if err != nil && ctx.Err() == nil {
+		c.log.Error("the leases could not be renewed", "runs", len(runs), "error", err)
+	}
+}
+
+// stopEnded stops the attempts that were cancelled, or that another one has
+// replaced.
+func (c *Chat) stopEnded(ctx context.Context) {
+	organizations, runs, attempts := c.live.worked()
+	if len(runs) == 0 {
+		return
+	}
+	ended, err := c.store.ListEndedAttempts(ctx, organizations, runs, attempts)
+	if err != nil {
+		return // the lease, and the fence at the end, hold without it
+	}
+	for _, one := range ended {
+		why := errCancelled
+		if one.IsLost {
+			why = errLost
+		}
+		c.live.stop(one.ID, why)
+	}
+}
+
+// look ends the awaited replies whose run is over in the database: another process
+// wrote it, it was cancelled in the queue, or its conversation is deleted.
+func (c *Chat) look(ctx context.Context) error {
+	awaited := c.live.awaited()
+	if len(awaited) == 0 {
+		return nil
+	}
+	organizations, ids := make([]uuid.UUID, len(awaited)), make([]uuid.UUID, len(awaited))
+	for i, one := range awaited {
+		organizations[i], ids[i] = one.organization, one.RunID
+	}
+	found, err := c.store.ListRuns(ctx, organizations, ids)
+	if err != nil {
+		return err
+	}
+	runs := make(map[uuid.UUID]db.Run, len(found))
+	for _, run := range found {
+		runs[run.ID] = run
+	}
+	for _, one := range awaited {
+		run, isThere := runs[one.RunID]
+		switch {
+		case !isThere:
+			one.fail(fault.New(fault.NotFound, "The conversation was deleted."))
+		case run.FinishedAt == nil:
+			continue
+		default:
+			outcome, err := c.outcomeOf(ctx, run)
+			if err != nil {
+				return err
+			}
+			one.Reply.end(int(run.Attempt), outcome)
+		}
+		c.live.remove(one.RunID)
+	}
+	return nil
+}
+
+// disappoint tells those who wait for a reply from elsewhere to wait no longer.
+func (c *Chat) disappoint(why *fault.Error) {
+	for _, one := range c.live.awaited() {
+		one.fail(why)
+		c.live.remove(one.RunID)
+	}
+}

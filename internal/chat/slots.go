@@ -1,0 +1,121 @@
+package chat
+
+import (
+	"sync"
+
+	"github.com/google/uuid"
+)
+
+// slots bounds the replies that this process writes at once, in all and for each
+// organization. Who finds no slot waits in the database; while anybody does, no
+// slot is given but through the queue, so that nobody overtakes.
+type slots struct {
+	limit             int // in all
+	organizationLimit int // for one organization
+	// wake tells the queue that there may be something to begin.
+	wake chan struct{}
+
+	mu          sync.Mutex
+	taken       map[uuid.UUID]int
+	total       int
+	refusals    int // how often a slot was refused
+	isContended bool
+	isClosed    bool
+	// answering counts the slots that are taken.
+	answering sync.WaitGroup
+}
+
+func newSlots(limit, organizationLimit int) *slots {
+	return &slots{limit: limit, organizationLimit: organizationLimit, wake: make(chan struct{}, 1), taken: make(map[uuid.UUID]int)}
+}
+
+// take takes a slot for a new reply, unless others wait for one.
+func (s *slots) take(organization uuid.UUID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isContended || !s.grant(organization) {
+		s.isContended = true
+		s.refusals++
+		return false
+	}
+	return true
+}
+
+// takeNext takes a slot for the next one of those who wait.
+func (s *slots) takeNext(organization uuid.UUID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.grant(organization)
+}
+
+func (s *slots) grant(organization uuid.UUID) bool {
+	if s.isClosed || s.total >= s.limit || s.taken[organization] >= s.organizationLimit {
+		return false
+	}
+	s.total++
+	s.taken[organization]++
+	s.answering.Add(1)
+	return true
+}
+
+// release gives a slot back.
+func (s *slots) release(organization uuid.UUID) {
+	s.mu.Lock()
+	s.total--
+	if s.taken[organization]--; s.taken[organization] == 0 {
+		delete(s.taken, organization)
+	}
+	isContended := s.isContended
+	s.mu.Unlock()
+	if isContended {
+		s.call()
+	}
+	s.answering.Done()
+}
+
+// call tells the queue to look whether something can be begun.
+func (s *slots) call() {
+	select {
+	case s.wake <- struct{}{}:
+	default: // it has been told already
+	}
+}
+
+// mustYield tells who has a slot that others wait for one.
+func (s *slots) mustYield() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.isContended || s.isClosed
+}
+
+// room tells how many slots are free, who has the others, and how often one was
+// refused so far.
+func (s *slots) room() (free int, organizations []uuid.UUID, taken []int32, refusals int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isClosed {
+		return 0, nil, nil, 0
+	}
+	for organization, n := range s.taken {
+		organizations = append(organizations, organization)
+		taken = append(taken, int32(n))
+	}
+	return s.limit - s.total, organizations, taken, s.refusals
+}
+
+// calm says that nobody waited for what could be given, unless a slot was refused
+// since.
+func (s *slots) calm(refusals int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refusals == refusals {
+		s.isContended = false
+	}
+}
+
+// close gives no more slots.
+func (s *slots) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.isClosed = true
+}

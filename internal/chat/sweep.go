@@ -1,0 +1,161 @@
+package chat
+
+import (
+	"context"
+	"time"
+
+	"parley/gen/db"
+	"parley/internal/fault"
+)
+
+const (
+	// maxAttempts bounds how often a run is taken up: what kills the process each
+	// time must not do so for ever.
+	maxAttempts = 3
+	// sweepInterval is how often abandoned runs are looked for.
+	sweepInterval = 2 * time.Second
+	// forgetInterval is how often Idempotency-Keys, and implied conversations without a
+	// message, of more than a day ago are forgotten.
+	forgetInterval = time.Hour
+	// sweepBatch is how many are taken up at a time.
+	sweepBatch = 50
+)
+
+// sweep takes up runs that nobody works on any more, ends visits that are over,
+// looks out for watchers and forgets old Idempotency-Keys, until the replies stop.
+func (c *Chat) sweep() {
+	ticker := time.NewTicker(sweepInterval)
+	defer ticker.Stop()
+	for forgotten := (time.Time{}); ; {
+		if time.Since(forgotten) > forgetInterval {
+			forgotten = time.Now()
+			if err := c.store.DeleteOldIdempotencyKeys(c.sweeping); err != nil && c.sweeping.Err() == nil {
+				c.log.Error("old idempotency keys could not be forgotten", "error", err)
+			}
+			if err := c.store.DeleteEmptyConversations(c.sweeping); err != nil && c.sweeping.Err() == nil {
+				c.log.Error("conversations without a message could not be forgotten", "error", err)
+			}
+		}
+		c.endVisits(time.Now())
+		if err := c.takeUp(c.sweeping); err != nil && c.sweeping.Err() == nil {
+			c.log.Error("abandoned runs could not be taken up", "error", err)
+		}
+		if err := c.lookOut(c.sweeping); err != nil && c.sweeping.Err() == nil {
+			c.log.Error("the watched conversations could not be compared", "error", err)
+		}
+		select {
+		case <-c.sweeping.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// releaseAll gives the runs back that an earlier process left behind; should it fail,
+// they are taken up when their lease is over.
+func (c *Chat) releaseAll() {
+	left, err := c.store.ReleaseAllRuns(c.sweeping)
+	if err != nil && c.sweeping.Err() == nil {
+		c.log.Error("the runs of an earlier process could not be given back", "error", err)
+	}
+	if left > 0 {
+		c.log.Info("an earlier process left runs behind", "runs", left)
+	}
+}
+
+// takeUp begins another attempt at the runs whose lease is over.
+func (c *Chat) takeUp(ctx context.Context) error {
+	abandoned, err := c.store.ListAbandonedRuns(ctx, sweepBatch)
+	if err != nil {
+		return err
+	}
+	for _, run := range abandoned {
+		if !c.slots.takeNext(run.OrganizationID) {
+			continue
+		}
+		work, ok, err := c.retake(ctx, run)
+		if !ok {
+			c.slots.release(run.OrganizationID)
+		} else {
+			c.log.Info("an abandoned run is taken up", "run_id", run.ID, "attempt", work.attempt)
+			go c.answer(work) // Close waits for its slot
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// retake begins another attempt; not ok when somebody else was faster.
+func (c *Chat) retake(ctx context.Context, run db.Run) (task, bool, error) {
+	taken, err := c.store.TakeUpRun(ctx, db.TakeUpRunParams{
+		OrganizationID: run.OrganizationID,
+		ID:             run.ID,
+		Attempt:        run.Attempt,
+		LeaseSeconds:   leaseSeconds,
+	})
+	if fault.Is(err, fault.NotFound) {
+		return task{}, false, nil
+	}
+	if err != nil {
+		return task{}, false, err
+	}
+	work, ok := c.begun(ctx, taken)
+	return work, ok, nil
+}
+
+// serveQueue begins what waits whenever it is called, and every few seconds what other
+// processes have left waiting, until the sweep stops.
+func (c *Chat) serveQueue() {
+	ticker := time.NewTicker(sweepInterval)
+	defer ticker.Stop()
+	for {
+		if err := c.beginWaiting(c.sweeping); err != nil && c.sweeping.Err() == nil {
+			c.log.Error("what waits in the queue could not be begun", "error", err)
+		}
+		select {
+		case <-c.sweeping.Done():
+			return
+		case <-c.slots.wake:
+		case <-ticker.C:
+		}
+	}
+}
+
+// beginWaiting begins as many of the runs that wait as there are slots for.
+func (c *Chat) beginWaiting(ctx context.Context) error {
+	for hasBegun := true; hasBegun; {
+		free, organizations, running, refusals := c.slots.room()
+		if free <= 0 {
+			return nil
+		}
+		waiting, err := c.store.ListWaitingSessions(ctx, db.ListWaitingSessionsParams{
+			Batch:             int32(free),
+			OrganizationLimit: int32(c.slots.organizationLimit),
+			OrganizationIds:   organizations,
+			Running:           running,
+		})
+		if err != nil {
+			return err
+		}
+		hasBegun = false
+		for _, one := range waiting {
+			if !c.slots.takeNext(one.OrganizationID) {
+				continue
+			}
+			work, ok := c.next(one.OrganizationID, one.SessionID)
+			if !ok {
+				c.slots.release(one.OrganizationID)
+				continue
+			}
+			hasBegun = true
+			go c.answer(work) // Close waits for its slot
+		}
+		if len(waiting) < free {
+			c.slots.calm(refusals)
+			return nil
+		}
+	}
+	return nil
+}

@@ -89,6 +89,11 @@ FROM decided d LEFT JOIN sent s ON true;
 SELECT * FROM idempotency_keys
 WHERE organization_id = @organization_id AND user_id = @user_id AND scope = @scope AND key = @key;
 
+-- DeleteIdempotencyKey frees a key that was used for a run.
+-- name: DeleteIdempotencyKey :exec
+DELETE FROM idempotency_keys
+WHERE organization_id = @organization_id AND user_id = @user_id AND scope = @scope AND key = @key AND run_id = @run_id;
+
 -- DeleteOldIdempotencyKeys forgets the keys of more than a day ago.
 -- name: DeleteOldIdempotencyKeys :exec
 DELETE FROM idempotency_keys WHERE created_at < clock_timestamp() - interval '24 hours';
@@ -160,3 +165,14 @@ WHERE m.organization_id = @organization_id AND (m.created_at, m.id) > (@created_
   AND (@is_staff::boolean OR EXISTS (SELECT FROM sessions s WHERE s.organization_id = m.organization_id AND s.id = m.session_id AND s.user_id = @user_id))
 ORDER BY m.created_at, m.id
 LIMIT @page_limit;
+
+-- SetFeedback notes how a message is liked, in the record of the exchange too.
+-- name: SetFeedback :exec
+WITH rated AS (
+    UPDATE message_history m SET feedback = sqlc.narg('feedback')::text
+    WHERE m.organization_id = @organization_id AND m.id = @id
+    RETURNING m.organization_id, m.id, m.run_id
+)
+UPDATE records r SET feedback = sqlc.narg('feedback')::text
+FROM rated t
+WHERE r.organization_id = t.organization_id AND r.id = t.run_id AND r.reply_id = t.id;

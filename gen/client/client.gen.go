@@ -590,6 +590,7 @@ const (
 	StatusFrameStatusDelivered StatusFrameStatus = "delivered"
 	StatusFrameStatusExpired   StatusFrameStatus = "expired"
 	StatusFrameStatusExpiring  StatusFrameStatus = "expiring"
+	StatusFrameStatusFeedback  StatusFrameStatus = "feedback"
 )
 
 // Valid indicates whether the value is a known member of the StatusFrameStatus enum.
@@ -604,6 +605,8 @@ func (e StatusFrameStatus) Valid() bool {
 	case StatusFrameStatusExpired:
 		return true
 	case StatusFrameStatusExpiring:
+		return true
+	case StatusFrameStatusFeedback:
 		return true
 	default:
 		return false
@@ -634,6 +637,21 @@ const (
 func (e SuggestionFrameType) Valid() bool {
 	switch e {
 	case SuggestionFrameTypeSuggestion:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TypingFrameReset.
+const (
+	TypingFrameResetTrue TypingFrameReset = true
+)
+
+// Valid indicates whether the value is a known member of the TypingFrameReset enum.
+func (e TypingFrameReset) Valid() bool {
+	switch e {
+	case TypingFrameResetTrue:
 		return true
 	default:
 		return false
@@ -1563,6 +1581,11 @@ type ErrorFrame struct {
 // ErrorFrameType Example: error
 type ErrorFrameType string
 
+// EventID `<attempt>.<offset>`: which attempt at the run, and how many bytes of its text.
+//
+// Example: 1.27
+type EventID = string
+
 // Faq Example: {"answer":"Use the link on the sign-in page.","createdAt":"2026-01-15T10:30:00.000000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","labels":["account"],"question":"How do I reset my password?","updatedAt":"2026-01-15T10:30:00.000000Z"}
 type Faq struct {
 	// Answer Example: Use the link on the sign-in page.
@@ -1672,6 +1695,14 @@ type FaqUpload struct {
 //
 // Example: like
 type Feedback string
+
+// FeedbackUpdate Example: {"feedback":"like"}
+type FeedbackUpdate struct {
+	// Feedback What the user thinks of the message; null while nobody has said.
+	//
+	// Example: like
+	Feedback nullable.Nullable[Feedback] `json:"feedback"`
+}
 
 // FinishReason Example: stop
 type FinishReason string
@@ -1972,6 +2003,11 @@ type MessageFrame struct {
 
 	// ConversationID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	ConversationID *openapi_types.UUID `json:"conversation_id,omitempty"`
+
+	// Feedback What the user thinks of the message; null while nobody has said.
+	//
+	// Example: like
+	Feedback nullable.Nullable[Feedback] `json:"feedback,omitempty"`
 
 	// MessageID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a
 	MessageID openapi_types.UUID `json:"message_id"`
@@ -2507,7 +2543,8 @@ type StatisticsFigures struct {
 
 // StatusFrame `connected` is the first frame and has anonymous, bot_id, greeting, expires_at and, unless anonymous,
 // conversation_id. `delivered` answers the socket that sent a message and has message_id, seq and its
-// client_message_id. `expired` and `closing` come before the server closes.
+// client_message_id. `feedback` tells of a message that was liked, disliked or neither any more, and has message_id,
+// seq and feedback. `expired` and `closing` come before the server closes.
 //
 // Example: {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","expires_at":null,"greeting":"Hello!","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","status":"connected","type":"status"}
 type StatusFrame struct {
@@ -2525,6 +2562,11 @@ type StatusFrame struct {
 
 	// ExpiresAt When an idle visit ends, or the key; null: never.
 	ExpiresAt nullable.Nullable[time.Time] `json:"expires_at,omitempty"`
+
+	// Feedback What the user thinks of the message; null while nobody has said.
+	//
+	// Example: like
+	Feedback nullable.Nullable[Feedback] `json:"feedback,omitempty"`
 
 	// Greeting Example: Hello!
 	Greeting *string `json:"greeting,omitempty"`
@@ -2598,6 +2640,11 @@ type TypingFrame struct {
 	// IsTyping Example: true
 	IsTyping bool `json:"is_typing"`
 
+	// Reset The reply began anew: forget its text so far; delta, where there is one, is the whole of it.
+	//
+	// Example: true
+	Reset *TypingFrameReset `json:"reset,omitempty"`
+
 	// RunID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
 	RunID *openapi_types.UUID `json:"run_id,omitempty"`
 
@@ -2607,6 +2654,11 @@ type TypingFrame struct {
 	// Type Example: typing
 	Type TypingFrameType `json:"type"`
 }
+
+// TypingFrameReset The reply began anew: forget its text so far; delta, where there is one, is the whole of it.
+//
+// Example: true
+type TypingFrameReset bool
 
 // TypingFrameType Example: typing
 type TypingFrameType string
@@ -2737,6 +2789,9 @@ type Page = int
 // PageSize Example: 20
 type PageSize = int
 
+// RunID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
+type RunID = string
+
 // StartDate Example: 2026-01-01
 type StartDate = openapi_types.Date
 
@@ -2807,6 +2862,13 @@ type ListChatbotsParams struct {
 
 	// PageSize How many results a page has.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+}
+
+// CreateCompletionParams defines parameters for CreateCompletion.
+type CreateCompletionParams struct {
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListFaqsParams defines parameters for ListFaqs.
@@ -2985,6 +3047,22 @@ type GetMessageParams struct {
 	Conversation *ConversationFilter `form:"conversation,omitempty" json:"conversation,omitempty"`
 }
 
+// CancelRunParams defines parameters for CancelRun.
+type CancelRunParams struct {
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// StreamRunParams defines parameters for StreamRun.
+type StreamRunParams struct {
+	// After The id of the last event that was received, for clients that cannot set the header.
+	After *EventID `form:"after,omitempty" json:"after,omitempty"`
+
+	// LastEventID The id of the last event that was received.
+	LastEventID *EventID `json:"Last-Event-ID,omitempty"`
+}
+
 // ListWebChatsParams defines parameters for ListWebChats.
 type ListWebChatsParams struct {
 	// Page The page's number.
@@ -3053,6 +3131,9 @@ type SendMessageJSONRequestBody = MessageSend
 
 // CreateMessageJSONRequestBody defines body for CreateMessage for application/json ContentType.
 type CreateMessageJSONRequestBody = MessageCreate
+
+// SetMessageFeedbackJSONRequestBody defines body for SetMessageFeedback for application/json ContentType.
+type SetMessageFeedbackJSONRequestBody = FeedbackUpdate
 
 // CreateWebChatJSONRequestBody defines body for CreateWebChat for application/json ContentType.
 type CreateWebChatJSONRequestBody = WebChatCreate
@@ -3649,17 +3730,20 @@ type ClientInterface interface {
 	// last delta. `Accept` plays no part, and generated clients decode the JSON form only: read a stream from the raw
 	// response. Everything that can be refused is refused before the first byte; a failure after it is
 	// the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
-	// exactly what the JSON answer would have been.
+	// exactly what the JSON answer would have been. A stream that broke is taken up by `GET /api/runs/{runId}/events/`.
 	//
 	// The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
 	// forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
+	//
+	// With an Idempotency-Key a repeat asks nothing anew but follows the same run, as JSON to its end, as a stream from
+	// the beginning. A JSON answer that fails does not use the key up once its failure is told: the next repeat asks again.
 	//
 	// Needs the scope `chat` or `agent`.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/chatbots/{chatbotId}/completions/ (the `CreateCompletion` operationId).
-	CreateCompletionWithBody(ctx context.Context, chatbotID ChatbotID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateCompletionWithBody(ctx context.Context, chatbotID ChatbotID, params *CreateCompletionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateCompletion Ask a chatbot and get its reply
 	//
@@ -3674,17 +3758,20 @@ type ClientInterface interface {
 	// last delta. `Accept` plays no part, and generated clients decode the JSON form only: read a stream from the raw
 	// response. Everything that can be refused is refused before the first byte; a failure after it is
 	// the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
-	// exactly what the JSON answer would have been.
+	// exactly what the JSON answer would have been. A stream that broke is taken up by `GET /api/runs/{runId}/events/`.
 	//
 	// The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
 	// forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
+	//
+	// With an Idempotency-Key a repeat asks nothing anew but follows the same run, as JSON to its end, as a stream from
+	// the beginning. A JSON answer that fails does not use the key up once its failure is told: the next repeat asks again.
 	//
 	// Needs the scope `chat` or `agent`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/chatbots/{chatbotId}/completions/ (the `CreateCompletion` operationId).
-	CreateCompletion(ctx context.Context, chatbotID ChatbotID, body CreateCompletionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateCompletion(ctx context.Context, chatbotID ChatbotID, params *CreateCompletionParams, body CreateCompletionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListFaqs List a chatbot's FAQs
 	//
@@ -4117,14 +4204,67 @@ type ClientInterface interface {
 	// Corresponds with GET /api/messages/{id}/ (the `GetMessage` operationId).
 	GetMessage(ctx context.Context, id string, params *GetMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// SetMessageFeedbackWithBody Like or dislike a message
+	//
+	// `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
+	// conversation gets a `status` frame. A message has one feedback, the last one given. Only what the bot or an agent
+	// has said can be liked: an `incoming` message is 409.
+	//
+	// Needs the scope `chat` or `agent`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /api/messages/{id}/feedback/ (the `SetMessageFeedback` operationId).
+	SetMessageFeedbackWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetMessageFeedback Like or dislike a message
+	//
+	// `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
+	// conversation gets a `status` frame. A message has one feedback, the last one given. Only what the bot or an agent
+	// has said can be liked: an `incoming` message is 409.
+	//
+	// Needs the scope `chat` or `agent`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /api/messages/{id}/feedback/ (the `SetMessageFeedback` operationId).
+	SetMessageFeedback(ctx context.Context, id string, body SetMessageFeedbackJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetRun Get the state of a run
 	//
-	// A run is the work of answering one message.
+	// A run is the work of answering one message. It is `queued` while another reply of its conversation is being written,
+	// or while too many are at once, then `running`, then `completed`, `failed` or `cancelled` for good. A server that
+	// dies in the middle of it leaves it to the next one, in another attempt; after three attempts it is failed.
 	//
 	// Needs the scope `chat` or `agent`.
 	//
 	// Corresponds with GET /api/runs/{runId}/ (the `GetRun` operationId).
-	GetRun(ctx context.Context, runID string, reqEditors ...RequestEditorFn) (*http.Response, error)
+	GetRun(ctx context.Context, runID RunID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CancelRun Cancel a run
+	//
+	// A run that waits is never begun; one that is being written stops within a second, and its text so far is kept as
+	// the bot's message, with `finishReason: cancelled`. Harmless when repeated or too late. The answer is the run as it
+	// is then, after two seconds at the most; it takes no body.
+	//
+	// Needs the scope `chat` or `agent`.
+	//
+	// Corresponds with POST /api/runs/{runId}/cancel/ (the `CancelRun` operationId).
+	CancelRun(ctx context.Context, runID RunID, params *CancelRunParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StreamRun Follow a run as an event stream
+	//
+	// The same events as those of a streamed completion, for any run: to take up a stream that broke, or to watch the
+	// reply to a message that was sent otherwise. With `Last-Event-ID`, as browsers' EventSource sends it, or `after`
+	// (which wins) only what came after that event; with neither the whole text so far as one delta, then the rest as it
+	// is written. When another attempt has taken over since, or the id is none of this run's, an event with `reset: true`
+	// carries the whole text so far: what came before is to be thrown away. A run that is over gives the rest of its text
+	// and the last event.
+	//
+	// Needs the scope `chat` or `agent`.
+	//
+	// Corresponds with GET /api/runs/{runId}/events/ (the `StreamRun` operationId).
+	StreamRun(ctx context.Context, runID RunID, params *StreamRunParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListWebChats List web chats
 	//
@@ -4501,18 +4641,21 @@ func (c *Client) UpdateChatbot(ctx context.Context, chatbotID ChatbotID, body Up
 // last delta. `Accept` plays no part, and generated clients decode the JSON form only: read a stream from the raw
 // response. Everything that can be refused is refused before the first byte; a failure after it is
 // the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
-// exactly what the JSON answer would have been.
+// exactly what the JSON answer would have been. A stream that broke is taken up by `GET /api/runs/{runId}/events/`.
 //
 // The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
 // forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
+//
+// With an Idempotency-Key a repeat asks nothing anew but follows the same run, as JSON to its end, as a stream from
+// the beginning. A JSON answer that fails does not use the key up once its failure is told: the next repeat asks again.
 //
 // Needs the scope `chat` or `agent`.
 //
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /api/chatbots/{chatbotId}/completions/ (the `CreateCompletion` operationId).
-func (c *Client) CreateCompletionWithBody(ctx context.Context, chatbotID ChatbotID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateCompletionRequestWithBody(c.Server, chatbotID, contentType, body)
+func (c *Client) CreateCompletionWithBody(ctx context.Context, chatbotID ChatbotID, params *CreateCompletionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateCompletionRequestWithBody(c.Server, chatbotID, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4536,18 +4679,21 @@ func (c *Client) CreateCompletionWithBody(ctx context.Context, chatbotID Chatbot
 // last delta. `Accept` plays no part, and generated clients decode the JSON form only: read a stream from the raw
 // response. Everything that can be refused is refused before the first byte; a failure after it is
 // the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
-// exactly what the JSON answer would have been.
+// exactly what the JSON answer would have been. A stream that broke is taken up by `GET /api/runs/{runId}/events/`.
 //
 // The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
 // forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
+//
+// With an Idempotency-Key a repeat asks nothing anew but follows the same run, as JSON to its end, as a stream from
+// the beginning. A JSON answer that fails does not use the key up once its failure is told: the next repeat asks again.
 //
 // Needs the scope `chat` or `agent`.
 //
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/chatbots/{chatbotId}/completions/ (the `CreateCompletion` operationId).
-func (c *Client) CreateCompletion(ctx context.Context, chatbotID ChatbotID, body CreateCompletionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateCompletionRequest(c.Server, chatbotID, body)
+func (c *Client) CreateCompletion(ctx context.Context, chatbotID ChatbotID, params *CreateCompletionParams, body CreateCompletionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateCompletionRequest(c.Server, chatbotID, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5379,15 +5525,108 @@ func (c *Client) GetMessage(ctx context.Context, id string, params *GetMessagePa
 	return c.Client.Do(req)
 }
 
+// SetMessageFeedbackWithBody Like or dislike a message
+//
+// `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
+// conversation gets a `status` frame. A message has one feedback, the last one given. Only what the bot or an agent
+// has said can be liked: an `incoming` message is 409.
+//
+// Needs the scope `chat` or `agent`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /api/messages/{id}/feedback/ (the `SetMessageFeedback` operationId).
+func (c *Client) SetMessageFeedbackWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetMessageFeedbackRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetMessageFeedback Like or dislike a message
+//
+// `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
+// conversation gets a `status` frame. A message has one feedback, the last one given. Only what the bot or an agent
+// has said can be liked: an `incoming` message is 409.
+//
+// Needs the scope `chat` or `agent`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /api/messages/{id}/feedback/ (the `SetMessageFeedback` operationId).
+func (c *Client) SetMessageFeedback(ctx context.Context, id string, body SetMessageFeedbackJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetMessageFeedbackRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetRun Get the state of a run
 //
-// A run is the work of answering one message.
+// A run is the work of answering one message. It is `queued` while another reply of its conversation is being written,
+// or while too many are at once, then `running`, then `completed`, `failed` or `cancelled` for good. A server that
+// dies in the middle of it leaves it to the next one, in another attempt; after three attempts it is failed.
 //
 // Needs the scope `chat` or `agent`.
 //
 // Corresponds with GET /api/runs/{runId}/ (the `GetRun` operationId).
-func (c *Client) GetRun(ctx context.Context, runID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+func (c *Client) GetRun(ctx context.Context, runID RunID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetRunRequest(c.Server, runID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CancelRun Cancel a run
+//
+// A run that waits is never begun; one that is being written stops within a second, and its text so far is kept as
+// the bot's message, with `finishReason: cancelled`. Harmless when repeated or too late. The answer is the run as it
+// is then, after two seconds at the most; it takes no body.
+//
+// Needs the scope `chat` or `agent`.
+//
+// Corresponds with POST /api/runs/{runId}/cancel/ (the `CancelRun` operationId).
+func (c *Client) CancelRun(ctx context.Context, runID RunID, params *CancelRunParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCancelRunRequest(c.Server, runID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StreamRun Follow a run as an event stream
+//
+// The same events as those of a streamed completion, for any run: to take up a stream that broke, or to watch the
+// reply to a message that was sent otherwise. With `Last-Event-ID`, as browsers' EventSource sends it, or `after`
+// (which wins) only what came after that event; with neither the whole text so far as one delta, then the rest as it
+// is written. When another attempt has taken over since, or the id is none of this run's, an event with `reset: true`
+// carries the whole text so far: what came before is to be thrown away. A run that is over gives the rest of its text
+// and the last event.
+//
+// Needs the scope `chat` or `agent`.
+//
+// Corresponds with GET /api/runs/{runId}/events/ (the `StreamRun` operationId).
+func (c *Client) StreamRun(ctx context.Context, runID RunID, params *StreamRunParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStreamRunRequest(c.Server, runID, params)
 	if err != nil {
 		return nil, err
 	}
@@ -6037,18 +6276,18 @@ func NewUpdateChatbotRequestWithBody(server string, chatbotID ChatbotID, content
 }
 
 // NewCreateCompletionRequest calls the generic CreateCompletion builder with application/json body
-func NewCreateCompletionRequest(server string, chatbotID ChatbotID, body CreateCompletionJSONRequestBody) (*http.Request, error) {
+func NewCreateCompletionRequest(server string, chatbotID ChatbotID, params *CreateCompletionParams, body CreateCompletionJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewCreateCompletionRequestWithBody(server, chatbotID, "application/json", bodyReader)
+	return NewCreateCompletionRequestWithBody(server, chatbotID, params, "application/json", bodyReader)
 }
 
 // NewCreateCompletionRequestWithBody constructs an http.Request for the CreateCompletion method, with any body, and a specified content type
-func NewCreateCompletionRequestWithBody(server string, chatbotID ChatbotID, contentType string, body io.Reader) (*http.Request, error) {
+func NewCreateCompletionRequestWithBody(server string, chatbotID ChatbotID, params *CreateCompletionParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -6079,6 +6318,21 @@ func NewCreateCompletionRequestWithBody(server string, chatbotID ChatbotID, cont
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
 
 	return req, nil
 }
@@ -7808,8 +8062,55 @@ func NewGetMessageRequest(server string, id string, params *GetMessageParams) (*
 	return req, nil
 }
 
+// NewSetMessageFeedbackRequest calls the generic SetMessageFeedback builder with application/json body
+func NewSetMessageFeedbackRequest(server string, id string, body SetMessageFeedbackJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSetMessageFeedbackRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewSetMessageFeedbackRequestWithBody constructs an http.Request for the SetMessageFeedback method, with any body, and a specified content type
+func NewSetMessageFeedbackRequestWithBody(server string, id string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/messages/%s/feedback/", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewGetRunRequest constructs an http.Request for the GetRun method
-func NewGetRunRequest(server string, runID string) (*http.Request, error) {
+func NewGetRunRequest(server string, runID RunID) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -7837,6 +8138,131 @@ func NewGetRunRequest(server string, runID string) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCancelRunRequest constructs an http.Request for the CancelRun method
+func NewCancelRunRequest(server string, runID RunID, params *CancelRunParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "runId", runID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/runs/%s/cancel/", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewStreamRunRequest constructs an http.Request for the StreamRun method
+func NewStreamRunRequest(server string, runID RunID, params *StreamRunParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "runId", runID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/runs/%s/events/", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.LastEventID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Last-Event-ID", *params.LastEventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Last-Event-ID", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -8503,17 +8929,20 @@ type ClientWithResponsesInterface interface {
 	// last delta. `Accept` plays no part, and generated clients decode the JSON form only: read a stream from the raw
 	// response. Everything that can be refused is refused before the first byte; a failure after it is
 	// the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
-	// exactly what the JSON answer would have been.
+	// exactly what the JSON answer would have been. A stream that broke is taken up by `GET /api/runs/{runId}/events/`.
 	//
 	// The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
 	// forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
+	//
+	// With an Idempotency-Key a repeat asks nothing anew but follows the same run, as JSON to its end, as a stream from
+	// the beginning. A JSON answer that fails does not use the key up once its failure is told: the next repeat asks again.
 	//
 	// Needs the scope `chat` or `agent`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/chatbots/{chatbotId}/completions/ (the `CreateCompletion` operationId).
-	CreateCompletionWithBodyWithResponse(ctx context.Context, chatbotID ChatbotID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateCompletionResponse, error)
+	CreateCompletionWithBodyWithResponse(ctx context.Context, chatbotID ChatbotID, params *CreateCompletionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateCompletionResponse, error)
 
 	// CreateCompletionWithResponse Ask a chatbot and get its reply
 	//
@@ -8528,17 +8957,20 @@ type ClientWithResponsesInterface interface {
 	// last delta. `Accept` plays no part, and generated clients decode the JSON form only: read a stream from the raw
 	// response. Everything that can be refused is refused before the first byte; a failure after it is
 	// the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
-	// exactly what the JSON answer would have been.
+	// exactly what the JSON answer would have been. A stream that broke is taken up by `GET /api/runs/{runId}/events/`.
 	//
 	// The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
 	// forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
+	//
+	// With an Idempotency-Key a repeat asks nothing anew but follows the same run, as JSON to its end, as a stream from
+	// the beginning. A JSON answer that fails does not use the key up once its failure is told: the next repeat asks again.
 	//
 	// Needs the scope `chat` or `agent`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/chatbots/{chatbotId}/completions/ (the `CreateCompletion` operationId).
-	CreateCompletionWithResponse(ctx context.Context, chatbotID ChatbotID, body CreateCompletionJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateCompletionResponse, error)
+	CreateCompletionWithResponse(ctx context.Context, chatbotID ChatbotID, params *CreateCompletionParams, body CreateCompletionJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateCompletionResponse, error)
 
 	// ListFaqsWithResponse List a chatbot's FAQs
 	//
@@ -9007,16 +9439,73 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/messages/{id}/ (the `GetMessage` operationId).
 	GetMessageWithResponse(ctx context.Context, id string, params *GetMessageParams, reqEditors ...RequestEditorFn) (*GetMessageResponse, error)
 
+	// SetMessageFeedbackWithBodyWithResponse Like or dislike a message
+	//
+	// `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
+	// conversation gets a `status` frame. A message has one feedback, the last one given. Only what the bot or an agent
+	// has said can be liked: an `incoming` message is 409.
+	//
+	// Needs the scope `chat` or `agent`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /api/messages/{id}/feedback/ (the `SetMessageFeedback` operationId).
+	SetMessageFeedbackWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetMessageFeedbackResponse, error)
+
+	// SetMessageFeedbackWithResponse Like or dislike a message
+	//
+	// `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
+	// conversation gets a `status` frame. A message has one feedback, the last one given. Only what the bot or an agent
+	// has said can be liked: an `incoming` message is 409.
+	//
+	// Needs the scope `chat` or `agent`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /api/messages/{id}/feedback/ (the `SetMessageFeedback` operationId).
+	SetMessageFeedbackWithResponse(ctx context.Context, id string, body SetMessageFeedbackJSONRequestBody, reqEditors ...RequestEditorFn) (*SetMessageFeedbackResponse, error)
+
 	// GetRunWithResponse Get the state of a run
 	//
-	// A run is the work of answering one message.
+	// A run is the work of answering one message. It is `queued` while another reply of its conversation is being written,
+	// or while too many are at once, then `running`, then `completed`, `failed` or `cancelled` for good. A server that
+	// dies in the middle of it leaves it to the next one, in another attempt; after three attempts it is failed.
 	//
 	// Needs the scope `chat` or `agent`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/runs/{runId}/ (the `GetRun` operationId).
-	GetRunWithResponse(ctx context.Context, runID string, reqEditors ...RequestEditorFn) (*GetRunResponse, error)
+	GetRunWithResponse(ctx context.Context, runID RunID, reqEditors ...RequestEditorFn) (*GetRunResponse, error)
+
+	// CancelRunWithResponse Cancel a run
+	//
+	// A run that waits is never begun; one that is being written stops within a second, and its text so far is kept as
+	// the bot's message, with `finishReason: cancelled`. Harmless when repeated or too late. The answer is the run as it
+	// is then, after two seconds at the most; it takes no body.
+	//
+	// Needs the scope `chat` or `agent`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/runs/{runId}/cancel/ (the `CancelRun` operationId).
+	CancelRunWithResponse(ctx context.Context, runID RunID, params *CancelRunParams, reqEditors ...RequestEditorFn) (*CancelRunResponse, error)
+
+	// StreamRunWithResponse Follow a run as an event stream
+	//
+	// The same events as those of a streamed completion, for any run: to take up a stream that broke, or to watch the
+	// reply to a message that was sent otherwise. With `Last-Event-ID`, as browsers' EventSource sends it, or `after`
+	// (which wins) only what came after that event; with neither the whole text so far as one delta, then the rest as it
+	// is written. When another attempt has taken over since, or the id is none of this run's, an event with `reset: true`
+	// carries the whole text so far: what came before is to be thrown away. A run that is over gives the rest of its text
+	// and the last event.
+	//
+	// Needs the scope `chat` or `agent`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/runs/{runId}/events/ (the `StreamRun` operationId).
+	StreamRunWithResponse(ctx context.Context, runID RunID, params *StreamRunParams, reqEditors ...RequestEditorFn) (*StreamRunResponse, error)
 
 	// ListWebChatsWithResponse List web chats
 	//
@@ -9863,7 +10352,8 @@ func (r UpdateChatbotResponse) ContentType() string {
 
 // CreateCompletionResponse200Headers the declared response headers of an HTTP 200 response for CreateCompletion
 type CreateCompletionResponse200Headers struct {
-	XRunID *openapi_types.UUID
+	IdempotencyReplayed *string
+	XRunID              *openapi_types.UUID
 }
 
 // CreateCompletionResponse401Headers the declared response headers of an HTTP 401 response for CreateCompletion
@@ -9895,6 +10385,8 @@ type CreateCompletionResponse struct {
 	ApplicationProblemJSON413 *TooLarge
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
 	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
 	ApplicationProblemJSON429 *RateLimited
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
@@ -9940,6 +10432,11 @@ func (r CreateCompletionResponse) GetApplicationProblemJSON413() *TooLarge {
 // GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
 func (r CreateCompletionResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r CreateCompletionResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
 }
 
 // GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
@@ -12605,6 +13102,110 @@ func (r GetMessageResponse) ContentType() string {
 	return ""
 }
 
+// SetMessageFeedbackResponse401Headers the declared response headers of an HTTP 401 response for SetMessageFeedback
+type SetMessageFeedbackResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type SetMessageFeedbackResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Message
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *SetMessageFeedbackResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SetMessageFeedbackResponse) GetJSON200() *Message {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r SetMessageFeedbackResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r SetMessageFeedbackResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r SetMessageFeedbackResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r SetMessageFeedbackResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r SetMessageFeedbackResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r SetMessageFeedbackResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r SetMessageFeedbackResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SetMessageFeedbackResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SetMessageFeedbackResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SetMessageFeedbackResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SetMessageFeedbackResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SetMessageFeedbackResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // GetRunResponse401Headers the declared response headers of an HTTP 401 response for GetRun
 type GetRunResponse401Headers struct {
 	WWWAuthenticate *string
@@ -12675,6 +13276,179 @@ func (r GetRunResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetRunResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CancelRunResponse200Headers the declared response headers of an HTTP 200 response for CancelRun
+type CancelRunResponse200Headers struct {
+	IdempotencyReplayed *string
+}
+
+// CancelRunResponse401Headers the declared response headers of an HTTP 401 response for CancelRun
+type CancelRunResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type CancelRunResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Run
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *CancelRunResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *CancelRunResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CancelRunResponse) GetJSON200() *Run {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r CancelRunResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r CancelRunResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r CancelRunResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r CancelRunResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CancelRunResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CancelRunResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CancelRunResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CancelRunResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CancelRunResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// StreamRunResponse200Headers the declared response headers of an HTTP 200 response for StreamRun
+type StreamRunResponse200Headers struct {
+	XRunID *openapi_types.UUID
+}
+
+// StreamRunResponse401Headers the declared response headers of an HTTP 401 response for StreamRun
+type StreamRunResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type StreamRunResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *StreamRunResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *StreamRunResponse401Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r StreamRunResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r StreamRunResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r StreamRunResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r StreamRunResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r StreamRunResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r StreamRunResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StreamRunResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StreamRunResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StreamRunResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -13686,18 +14460,21 @@ func (c *ClientWithResponses) UpdateChatbotWithResponse(ctx context.Context, cha
 // last delta. `Accept` plays no part, and generated clients decode the JSON form only: read a stream from the raw
 // response. Everything that can be refused is refused before the first byte; a failure after it is
 // the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
-// exactly what the JSON answer would have been.
+// exactly what the JSON answer would have been. A stream that broke is taken up by `GET /api/runs/{runId}/events/`.
 //
 // The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
 // forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
+//
+// With an Idempotency-Key a repeat asks nothing anew but follows the same run, as JSON to its end, as a stream from
+// the beginning. A JSON answer that fails does not use the key up once its failure is told: the next repeat asks again.
 //
 // Needs the scope `chat` or `agent`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/chatbots/{chatbotId}/completions/ (the `CreateCompletion` operationId).
-func (c *ClientWithResponses) CreateCompletionWithBodyWithResponse(ctx context.Context, chatbotID ChatbotID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateCompletionResponse, error) {
-	rsp, err := c.CreateCompletionWithBody(ctx, chatbotID, contentType, body, reqEditors...)
+func (c *ClientWithResponses) CreateCompletionWithBodyWithResponse(ctx context.Context, chatbotID ChatbotID, params *CreateCompletionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateCompletionResponse, error) {
+	rsp, err := c.CreateCompletionWithBody(ctx, chatbotID, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -13717,18 +14494,21 @@ func (c *ClientWithResponses) CreateCompletionWithBodyWithResponse(ctx context.C
 // last delta. `Accept` plays no part, and generated clients decode the JSON form only: read a stream from the raw
 // response. Everything that can be refused is refused before the first byte; a failure after it is
 // the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
-// exactly what the JSON answer would have been.
+// exactly what the JSON answer would have been. A stream that broke is taken up by `GET /api/runs/{runId}/events/`.
 //
 // The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
 // forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
+//
+// With an Idempotency-Key a repeat asks nothing anew but follows the same run, as JSON to its end, as a stream from
+// the beginning. A JSON answer that fails does not use the key up once its failure is told: the next repeat asks again.
 //
 // Needs the scope `chat` or `agent`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/chatbots/{chatbotId}/completions/ (the `CreateCompletion` operationId).
-func (c *ClientWithResponses) CreateCompletionWithResponse(ctx context.Context, chatbotID ChatbotID, body CreateCompletionJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateCompletionResponse, error) {
-	rsp, err := c.CreateCompletion(ctx, chatbotID, body, reqEditors...)
+func (c *ClientWithResponses) CreateCompletionWithResponse(ctx context.Context, chatbotID ChatbotID, params *CreateCompletionParams, body CreateCompletionJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateCompletionResponse, error) {
+	rsp, err := c.CreateCompletion(ctx, chatbotID, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -14436,21 +15216,102 @@ func (c *ClientWithResponses) GetMessageWithResponse(ctx context.Context, id str
 	return ParseGetMessageResponse(rsp)
 }
 
+// SetMessageFeedbackWithBodyWithResponse Like or dislike a message
+//
+// `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
+// conversation gets a `status` frame. A message has one feedback, the last one given. Only what the bot or an agent
+// has said can be liked: an `incoming` message is 409.
+//
+// Needs the scope `chat` or `agent`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /api/messages/{id}/feedback/ (the `SetMessageFeedback` operationId).
+func (c *ClientWithResponses) SetMessageFeedbackWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetMessageFeedbackResponse, error) {
+	rsp, err := c.SetMessageFeedbackWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetMessageFeedbackResponse(rsp)
+}
+
+// SetMessageFeedbackWithResponse Like or dislike a message
+//
+// `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
+// conversation gets a `status` frame. A message has one feedback, the last one given. Only what the bot or an agent
+// has said can be liked: an `incoming` message is 409.
+//
+// Needs the scope `chat` or `agent`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /api/messages/{id}/feedback/ (the `SetMessageFeedback` operationId).
+func (c *ClientWithResponses) SetMessageFeedbackWithResponse(ctx context.Context, id string, body SetMessageFeedbackJSONRequestBody, reqEditors ...RequestEditorFn) (*SetMessageFeedbackResponse, error) {
+	rsp, err := c.SetMessageFeedback(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetMessageFeedbackResponse(rsp)
+}
+
 // GetRunWithResponse Get the state of a run
 //
-// A run is the work of answering one message.
+// A run is the work of answering one message. It is `queued` while another reply of its conversation is being written,
+// or while too many are at once, then `running`, then `completed`, `failed` or `cancelled` for good. A server that
+// dies in the middle of it leaves it to the next one, in another attempt; after three attempts it is failed.
 //
 // Needs the scope `chat` or `agent`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /api/runs/{runId}/ (the `GetRun` operationId).
-func (c *ClientWithResponses) GetRunWithResponse(ctx context.Context, runID string, reqEditors ...RequestEditorFn) (*GetRunResponse, error) {
+func (c *ClientWithResponses) GetRunWithResponse(ctx context.Context, runID RunID, reqEditors ...RequestEditorFn) (*GetRunResponse, error) {
 	rsp, err := c.GetRun(ctx, runID, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
 	return ParseGetRunResponse(rsp)
+}
+
+// CancelRunWithResponse Cancel a run
+//
+// A run that waits is never begun; one that is being written stops within a second, and its text so far is kept as
+// the bot's message, with `finishReason: cancelled`. Harmless when repeated or too late. The answer is the run as it
+// is then, after two seconds at the most; it takes no body.
+//
+// Needs the scope `chat` or `agent`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/runs/{runId}/cancel/ (the `CancelRun` operationId).
+func (c *ClientWithResponses) CancelRunWithResponse(ctx context.Context, runID RunID, params *CancelRunParams, reqEditors ...RequestEditorFn) (*CancelRunResponse, error) {
+	rsp, err := c.CancelRun(ctx, runID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCancelRunResponse(rsp)
+}
+
+// StreamRunWithResponse Follow a run as an event stream
+//
+// The same events as those of a streamed completion, for any run: to take up a stream that broke, or to watch the
+// reply to a message that was sent otherwise. With `Last-Event-ID`, as browsers' EventSource sends it, or `after`
+// (which wins) only what came after that event; with neither the whole text so far as one delta, then the rest as it
+// is written. When another attempt has taken over since, or the id is none of this run's, an event with `reset: true`
+// carries the whole text so far: what came before is to be thrown away. A run that is over gives the rest of its text
+// and the last event.
+//
+// Needs the scope `chat` or `agent`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/runs/{runId}/events/ (the `StreamRun` operationId).
+func (c *ClientWithResponses) StreamRunWithResponse(ctx context.Context, runID RunID, params *StreamRunParams, reqEditors ...RequestEditorFn) (*StreamRunResponse, error) {
+	rsp, err := c.StreamRun(ctx, runID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStreamRunResponse(rsp)
 }
 
 // ListWebChatsWithResponse List web chats
@@ -15376,6 +16237,13 @@ func ParseCreateCompletionResponse(rsp *http.Response) (*CreateCompletionRespons
 		}
 		response.ApplicationProblemJSON415 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
 		var dest RateLimited
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -15398,6 +16266,13 @@ func ParseCreateCompletionResponse(rsp *http.Response) (*CreateCompletionRespons
 	switch {
 	case rsp.StatusCode == 200:
 		var headers CreateCompletionResponse200Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = &value
+		}
 		if values := rsp.Header.Values("X-Run-Id"); len(values) > 0 {
 			var value openapi_types.UUID
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Run-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"}); err != nil {
@@ -17931,6 +18806,101 @@ func ParseGetMessageResponse(rsp *http.Response) (*GetMessageResponse, error) {
 	return response, nil
 }
 
+// ParseSetMessageFeedbackResponse parses an HTTP response from a SetMessageFeedbackWithResponse call
+func ParseSetMessageFeedbackResponse(rsp *http.Response) (*SetMessageFeedbackResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SetMessageFeedbackResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Message
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers SetMessageFeedbackResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseGetRunResponse parses an HTTP response from a GetRunWithResponse call
 func ParseGetRunResponse(rsp *http.Response) (*GetRunResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -17985,6 +18955,167 @@ func ParseGetRunResponse(rsp *http.Response) (*GetRunResponse, error) {
 	switch {
 	case rsp.StatusCode == 401:
 		var headers GetRunResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCancelRunResponse parses an HTTP response from a CancelRunWithResponse call
+func ParseCancelRunResponse(rsp *http.Response) (*CancelRunResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CancelRunResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Run
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers CancelRunResponse200Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers CancelRunResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseStreamRunResponse parses an HTTP response from a StreamRunWithResponse call
+func ParseStreamRunResponse(rsp *http.Response) (*StreamRunResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StreamRunResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers StreamRunResponse200Headers
+		if values := rsp.Header.Values("X-Run-Id"); len(values) > 0 {
+			var value openapi_types.UUID
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Run-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"}); err != nil {
+				return nil, err
+			}
+			headers.XRunID = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers StreamRunResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

@@ -13,6 +13,31 @@ import (
 	"github.com/google/uuid"
 )
 
+const deleteIdempotencyKey = `-- name: DeleteIdempotencyKey :exec
+DELETE FROM idempotency_keys
+WHERE organization_id = $1 AND user_id = $2 AND scope = $3 AND key = $4 AND run_id = $5
+`
+
+type DeleteIdempotencyKeyParams struct {
+	OrganizationID uuid.UUID
+	UserID         uuid.UUID
+	Scope          string
+	Key            string
+	RunID          *uuid.UUID
+}
+
+// DeleteIdempotencyKey frees a key that was used for a run.
+func (q *Queries) DeleteIdempotencyKey(ctx context.Context, arg DeleteIdempotencyKeyParams) error {
+	_, err := q.db.Exec(ctx, deleteIdempotencyKey,
+		arg.OrganizationID,
+		arg.UserID,
+		arg.Scope,
+		arg.Key,
+		arg.RunID,
+	)
+	return err
+}
+
 const deleteOldIdempotencyKeys = `-- name: DeleteOldIdempotencyKeys :exec
 DELETE FROM idempotency_keys WHERE created_at < clock_timestamp() - interval '24 hours'
 `
@@ -730,4 +755,21 @@ func (q *Queries) SendMessage(ctx context.Context, arg SendMessageParams) (SendM
 		&i.RunState,
 	)
 	return i, err
+}
+
+const setFeedback = `-- name: SetFeedback :exec
+WITH rated AS (
+    UPDATE message_history m SET feedback = $1::text
+    WHERE m.organization_id = $2 AND m.id = $3
+    RETURNING m.organization_id, m.id, m.run_id
+)
+UPDATE records r SET feedback = $1::text
+FROM rated t
+WHERE r.organization_id = t.organization_id AND r.id = t.run_id AND r.reply_id = t.id
+`
+
+// SetFeedback notes how a message is liked, in the record of the exchange too.
+func (q *Queries) SetFeedback(ctx context.Context, feedback *string, organizationID uuid.UUID, iD uuid.UUID) error {
+	_, err := q.db.Exec(ctx, setFeedback, feedback, organizationID, iD)
+	return err
 }

@@ -587,6 +587,7 @@ const (
 	StatusFrameStatusDelivered StatusFrameStatus = "delivered"
 	StatusFrameStatusExpired   StatusFrameStatus = "expired"
 	StatusFrameStatusExpiring  StatusFrameStatus = "expiring"
+	StatusFrameStatusFeedback  StatusFrameStatus = "feedback"
 )
 
 // Valid indicates whether the value is a known member of the StatusFrameStatus enum.
@@ -601,6 +602,8 @@ func (e StatusFrameStatus) Valid() bool {
 	case StatusFrameStatusExpired:
 		return true
 	case StatusFrameStatusExpiring:
+		return true
+	case StatusFrameStatusFeedback:
 		return true
 	default:
 		return false
@@ -631,6 +634,21 @@ const (
 func (e SuggestionFrameType) Valid() bool {
 	switch e {
 	case SuggestionFrameTypeSuggestion:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TypingFrameReset.
+const (
+	TypingFrameResetTrue TypingFrameReset = true
+)
+
+// Valid indicates whether the value is a known member of the TypingFrameReset enum.
+func (e TypingFrameReset) Valid() bool {
+	switch e {
+	case TypingFrameResetTrue:
 		return true
 	default:
 		return false
@@ -1560,6 +1578,11 @@ type ErrorFrame struct {
 // ErrorFrameType Example: error
 type ErrorFrameType string
 
+// EventID `<attempt>.<offset>`: which attempt at the run, and how many bytes of its text.
+//
+// Example: 1.27
+type EventID = string
+
 // Faq Example: {"answer":"Use the link on the sign-in page.","createdAt":"2026-01-15T10:30:00.000000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","labels":["account"],"question":"How do I reset my password?","updatedAt":"2026-01-15T10:30:00.000000Z"}
 type Faq struct {
 	// Answer Example: Use the link on the sign-in page.
@@ -1669,6 +1692,14 @@ type FaqUpload struct {
 //
 // Example: like
 type Feedback string
+
+// FeedbackUpdate Example: {"feedback":"like"}
+type FeedbackUpdate struct {
+	// Feedback What the user thinks of the message; null while nobody has said.
+	//
+	// Example: like
+	Feedback nullable.Nullable[Feedback] `json:"feedback"`
+}
 
 // FinishReason Example: stop
 type FinishReason string
@@ -1969,6 +2000,11 @@ type MessageFrame struct {
 
 	// ConversationID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	ConversationID *openapi_types.UUID `json:"conversation_id,omitempty"`
+
+	// Feedback What the user thinks of the message; null while nobody has said.
+	//
+	// Example: like
+	Feedback nullable.Nullable[Feedback] `json:"feedback,omitempty"`
 
 	// MessageID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a
 	MessageID openapi_types.UUID `json:"message_id"`
@@ -2504,7 +2540,8 @@ type StatisticsFigures struct {
 
 // StatusFrame `connected` is the first frame and has anonymous, bot_id, greeting, expires_at and, unless anonymous,
 // conversation_id. `delivered` answers the socket that sent a message and has message_id, seq and its
-// client_message_id. `expired` and `closing` come before the server closes.
+// client_message_id. `feedback` tells of a message that was liked, disliked or neither any more, and has message_id,
+// seq and feedback. `expired` and `closing` come before the server closes.
 //
 // Example: {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","expires_at":null,"greeting":"Hello!","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","status":"connected","type":"status"}
 type StatusFrame struct {
@@ -2522,6 +2559,11 @@ type StatusFrame struct {
 
 	// ExpiresAt When an idle visit ends, or the key; null: never.
 	ExpiresAt nullable.Nullable[string] `json:"expires_at,omitempty"`
+
+	// Feedback What the user thinks of the message; null while nobody has said.
+	//
+	// Example: like
+	Feedback nullable.Nullable[Feedback] `json:"feedback,omitempty"`
 
 	// Greeting Example: Hello!
 	Greeting *string `json:"greeting,omitempty"`
@@ -2595,6 +2637,11 @@ type TypingFrame struct {
 	// IsTyping Example: true
 	IsTyping bool `json:"is_typing"`
 
+	// Reset The reply began anew: forget its text so far; delta, where there is one, is the whole of it.
+	//
+	// Example: true
+	Reset *TypingFrameReset `json:"reset,omitempty"`
+
 	// RunID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
 	RunID *openapi_types.UUID `json:"run_id,omitempty"`
 
@@ -2604,6 +2651,11 @@ type TypingFrame struct {
 	// Type Example: typing
 	Type TypingFrameType `json:"type"`
 }
+
+// TypingFrameReset The reply began anew: forget its text so far; delta, where there is one, is the whole of it.
+//
+// Example: true
+type TypingFrameReset bool
 
 // TypingFrameType Example: typing
 type TypingFrameType string
@@ -2734,6 +2786,9 @@ type Page = int
 // PageSize Example: 20
 type PageSize = int
 
+// RunID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
+type RunID = string
+
 // StartDate Example: 2026-01-01
 type StartDate = string
 
@@ -2804,6 +2859,13 @@ type ListChatbotsParams struct {
 
 	// PageSize How many results a page has.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+}
+
+// CreateCompletionParams defines parameters for CreateCompletion.
+type CreateCompletionParams struct {
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListFaqsParams defines parameters for ListFaqs.
@@ -2982,6 +3044,22 @@ type GetMessageParams struct {
 	Conversation *ConversationFilter `form:"conversation,omitempty" json:"conversation,omitempty"`
 }
 
+// CancelRunParams defines parameters for CancelRun.
+type CancelRunParams struct {
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// StreamRunParams defines parameters for StreamRun.
+type StreamRunParams struct {
+	// After The id of the last event that was received, for clients that cannot set the header.
+	After *EventID `form:"after,omitempty" json:"after,omitempty"`
+
+	// LastEventID The id of the last event that was received.
+	LastEventID *EventID `json:"Last-Event-ID,omitempty"`
+}
+
 // ListWebChatsParams defines parameters for ListWebChats.
 type ListWebChatsParams struct {
 	// Page The page's number.
@@ -3035,6 +3113,9 @@ type SendMessageJSONRequestBody = MessageSend
 
 // CreateMessageJSONRequestBody defines body for CreateMessage for application/json ContentType.
 type CreateMessageJSONRequestBody = MessageCreate
+
+// SetMessageFeedbackJSONRequestBody defines body for SetMessageFeedback for application/json ContentType.
+type SetMessageFeedbackJSONRequestBody = FeedbackUpdate
 
 // CreateWebChatJSONRequestBody defines body for CreateWebChat for application/json ContentType.
 type CreateWebChatJSONRequestBody = WebChatCreate
@@ -3458,7 +3539,7 @@ type ServerInterface interface {
 	UpdateChatbot(ctx echo.Context, chatbotID ChatbotID) error
 	// CreateCompletion Ask a chatbot and get its reply
 	// (POST /api/chatbots/{chatbotId}/completions/)
-	CreateCompletion(ctx echo.Context, chatbotID ChatbotID) error
+	CreateCompletion(ctx echo.Context, chatbotID ChatbotID, params CreateCompletionParams) error
 	// ListFaqs List a chatbot's FAQs
 	// (GET /api/chatbots/{chatbotId}/faqs/)
 	ListFaqs(ctx echo.Context, chatbotID ChatbotID, params ListFaqsParams) error
@@ -3546,9 +3627,18 @@ type ServerInterface interface {
 	// GetMessage Get a message
 	// (GET /api/messages/{id}/)
 	GetMessage(ctx echo.Context, id string, params GetMessageParams) error
+	// SetMessageFeedback Like or dislike a message
+	// (PUT /api/messages/{id}/feedback/)
+	SetMessageFeedback(ctx echo.Context, id string) error
 	// GetRun Get the state of a run
 	// (GET /api/runs/{runId}/)
-	GetRun(ctx echo.Context, runID string) error
+	GetRun(ctx echo.Context, runID RunID) error
+	// CancelRun Cancel a run
+	// (POST /api/runs/{runId}/cancel/)
+	CancelRun(ctx echo.Context, runID RunID, params CancelRunParams) error
+	// StreamRun Follow a run as an event stream
+	// (GET /api/runs/{runId}/events/)
+	StreamRun(ctx echo.Context, runID RunID, params StreamRunParams) error
 	// ListWebChats List web chats
 	// (GET /api/web-chats/)
 	ListWebChats(ctx echo.Context, params ListWebChatsParams) error
@@ -3729,8 +3819,28 @@ func (w *ServerInterfaceWrapper) CreateCompletion(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter chatbotId: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateCompletionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.CreateCompletion(ctx, chatbotID)
+	err = w.Handler.CreateCompletion(ctx, chatbotID, params)
 	return err
 }
 
@@ -4494,11 +4604,27 @@ func (w *ServerInterfaceWrapper) GetMessage(ctx echo.Context) error {
 	return err
 }
 
+// SetMessageFeedback converts echo context to params.
+func (w *ServerInterfaceWrapper) SetMessageFeedback(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SetMessageFeedback(ctx, id)
+	return err
+}
+
 // GetRun converts echo context to params.
 func (w *ServerInterfaceWrapper) GetRun(ctx echo.Context) error {
 	var err error
 	// ------------- Path parameter "runId" -------------
-	var runID string
+	var runID RunID
 
 	err = runtime.BindStyledParameterWithOptions("simple", "runId", ctx.Param("runId"), &runID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
 	if err != nil {
@@ -4507,6 +4633,84 @@ func (w *ServerInterfaceWrapper) GetRun(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetRun(ctx, runID)
+	return err
+}
+
+// CancelRun converts echo context to params.
+func (w *ServerInterfaceWrapper) CancelRun(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "runId" -------------
+	var runID RunID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "runId", ctx.Param("runId"), &runID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter runId: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CancelRunParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CancelRun(ctx, runID, params)
+	return err
+}
+
+// StreamRun converts echo context to params.
+func (w *ServerInterfaceWrapper) StreamRun(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "runId" -------------
+	var runID RunID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "runId", ctx.Param("runId"), &runID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter runId: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params StreamRunParams
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", ctx.QueryParams(), &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter after: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Last-Event-ID" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Last-Event-ID")]; found {
+		var LastEventID EventID
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Last-Event-ID, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Last-Event-ID", valueList[0], &LastEventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Last-Event-ID: %s", err))
+		}
+
+		params.LastEventID = &LastEventID
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.StreamRun(ctx, runID, params)
 	return err
 }
 
@@ -4729,7 +4933,10 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/messages/", wrapper.ListMessages, options.OperationMiddlewares["listMessages"]...)
 	router.POST(options.BaseURL+"/api/messages/", wrapper.CreateMessage, options.OperationMiddlewares["createMessage"]...)
 	router.GET(options.BaseURL+"/api/messages/:id/", wrapper.GetMessage, options.OperationMiddlewares["getMessage"]...)
+	router.PUT(options.BaseURL+"/api/messages/:id/feedback/", wrapper.SetMessageFeedback, options.OperationMiddlewares["setMessageFeedback"]...)
 	router.GET(options.BaseURL+"/api/runs/:runId/", wrapper.GetRun, options.OperationMiddlewares["getRun"]...)
+	router.POST(options.BaseURL+"/api/runs/:runId/cancel/", wrapper.CancelRun, options.OperationMiddlewares["cancelRun"]...)
+	router.GET(options.BaseURL+"/api/runs/:runId/events/", wrapper.StreamRun, options.OperationMiddlewares["streamRun"]...)
 	router.GET(options.BaseURL+"/api/web-chats/", wrapper.ListWebChats, options.OperationMiddlewares["listWebChats"]...)
 	router.POST(options.BaseURL+"/api/web-chats/", wrapper.CreateWebChat, options.OperationMiddlewares["createWebChat"]...)
 	router.DELETE(options.BaseURL+"/api/web-chats/:webChatId/", wrapper.DeleteWebChat, options.OperationMiddlewares["deleteWebChat"]...)
@@ -5698,6 +5905,7 @@ func (response UpdateChatbotdefaultApplicationProblemPlusJSONResponse) VisitUpda
 
 type CreateCompletionRequestObject struct {
 	ChatbotID ChatbotID `json:"chatbotId"`
+	Params    CreateCompletionParams
 	Body      *CreateCompletionJSONRequestBody
 }
 
@@ -5706,7 +5914,8 @@ type CreateCompletionResponseObject interface {
 }
 
 type CreateCompletion200ResponseHeaders struct {
-	XRunID *openapi_types.UUID
+	IdempotencyReplayed *string
+	XRunID              *openapi_types.UUID
 }
 
 type CreateCompletion200JSONResponse struct {
@@ -5721,6 +5930,9 @@ func (response CreateCompletion200JSONResponse) VisitCreateCompletionResponse(w 
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
 	if response.Headers.XRunID != nil {
 		w.Header().Set("X-Run-Id", fmt.Sprint(*response.Headers.XRunID))
 	}
@@ -5740,6 +5952,9 @@ func (response CreateCompletion200TextEventStreamResponse) VisitCreateCompletion
 	w.Header().Set("Content-Type", "text/event-stream")
 	if response.ContentLength != 0 {
 		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
 	}
 	if response.Headers.XRunID != nil {
 		w.Header().Set("X-Run-Id", fmt.Sprint(*response.Headers.XRunID))
@@ -5871,6 +6086,22 @@ func (response CreateCompletion415ApplicationProblemPlusJSONResponse) VisitCreat
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateCompletion422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response CreateCompletion422ApplicationProblemPlusJSONResponse) VisitCreateCompletionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -9454,8 +9685,163 @@ func (response GetMessagedefaultApplicationProblemPlusJSONResponse) VisitGetMess
 	return err
 }
 
+type SetMessageFeedbackRequestObject struct {
+	ID   string `json:"id"`
+	Body *SetMessageFeedbackJSONRequestBody
+}
+
+type SetMessageFeedbackResponseObject interface {
+	VisitSetMessageFeedbackResponse(w http.ResponseWriter) error
+}
+
+type SetMessageFeedback200JSONResponse Message
+
+func (response SetMessageFeedback200JSONResponse) VisitSetMessageFeedbackResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetMessageFeedback400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response SetMessageFeedback400ApplicationProblemPlusJSONResponse) VisitSetMessageFeedbackResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetMessageFeedback401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response SetMessageFeedback401ApplicationProblemPlusJSONResponse) VisitSetMessageFeedbackResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetMessageFeedback403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response SetMessageFeedback403ApplicationProblemPlusJSONResponse) VisitSetMessageFeedbackResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetMessageFeedback404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response SetMessageFeedback404ApplicationProblemPlusJSONResponse) VisitSetMessageFeedbackResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetMessageFeedback409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response SetMessageFeedback409ApplicationProblemPlusJSONResponse) VisitSetMessageFeedbackResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetMessageFeedback413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response SetMessageFeedback413ApplicationProblemPlusJSONResponse) VisitSetMessageFeedbackResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetMessageFeedback415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response SetMessageFeedback415ApplicationProblemPlusJSONResponse) VisitSetMessageFeedbackResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetMessageFeedbackdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response SetMessageFeedbackdefaultApplicationProblemPlusJSONResponse) VisitSetMessageFeedbackResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetRunRequestObject struct {
-	RunID string `json:"runId"`
+	RunID RunID `json:"runId"`
 }
 
 type GetRunResponseObject interface {
@@ -9533,6 +9919,267 @@ type GetRundefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetRundefaultApplicationProblemPlusJSONResponse) VisitGetRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelRunRequestObject struct {
+	RunID  RunID `json:"runId"`
+	Params CancelRunParams
+}
+
+type CancelRunResponseObject interface {
+	VisitCancelRunResponse(w http.ResponseWriter) error
+}
+
+type CancelRun200ResponseHeaders struct {
+	IdempotencyReplayed *string
+}
+
+type CancelRun200JSONResponse struct {
+	Body    Run
+	Headers CancelRun200ResponseHeaders
+}
+
+func (response CancelRun200JSONResponse) VisitCancelRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.IdempotencyReplayed != nil {
+		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelRun400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response CancelRun400ApplicationProblemPlusJSONResponse) VisitCancelRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelRun401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response CancelRun401ApplicationProblemPlusJSONResponse) VisitCancelRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelRun403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response CancelRun403ApplicationProblemPlusJSONResponse) VisitCancelRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelRun404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response CancelRun404ApplicationProblemPlusJSONResponse) VisitCancelRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelRundefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CancelRundefaultApplicationProblemPlusJSONResponse) VisitCancelRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StreamRunRequestObject struct {
+	RunID  RunID `json:"runId"`
+	Params StreamRunParams
+}
+
+type StreamRunResponseObject interface {
+	VisitStreamRunResponse(w http.ResponseWriter) error
+}
+
+type StreamRun200ResponseHeaders struct {
+	XRunID *openapi_types.UUID
+}
+
+type StreamRun200TextEventStreamResponse struct {
+	Body          io.Reader
+	Headers       StreamRun200ResponseHeaders
+	ContentLength int64
+}
+
+func (response StreamRun200TextEventStreamResponse) VisitStreamRunResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/event-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.XRunID != nil {
+		w.Header().Set("X-Run-Id", fmt.Sprint(*response.Headers.XRunID))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type StreamRun400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response StreamRun400ApplicationProblemPlusJSONResponse) VisitStreamRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StreamRun401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response StreamRun401ApplicationProblemPlusJSONResponse) VisitStreamRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StreamRun403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response StreamRun403ApplicationProblemPlusJSONResponse) VisitStreamRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StreamRun404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response StreamRun404ApplicationProblemPlusJSONResponse) VisitStreamRunResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StreamRundefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response StreamRundefaultApplicationProblemPlusJSONResponse) VisitStreamRunResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -10430,9 +11077,18 @@ type StrictServerInterface interface {
 	// GetMessage Get a message
 	// (GET /api/messages/{id}/)
 	GetMessage(ctx context.Context, request GetMessageRequestObject) (GetMessageResponseObject, error)
+	// SetMessageFeedback Like or dislike a message
+	// (PUT /api/messages/{id}/feedback/)
+	SetMessageFeedback(ctx context.Context, request SetMessageFeedbackRequestObject) (SetMessageFeedbackResponseObject, error)
 	// GetRun Get the state of a run
 	// (GET /api/runs/{runId}/)
 	GetRun(ctx context.Context, request GetRunRequestObject) (GetRunResponseObject, error)
+	// CancelRun Cancel a run
+	// (POST /api/runs/{runId}/cancel/)
+	CancelRun(ctx context.Context, request CancelRunRequestObject) (CancelRunResponseObject, error)
+	// StreamRun Follow a run as an event stream
+	// (GET /api/runs/{runId}/events/)
+	StreamRun(ctx context.Context, request StreamRunRequestObject) (StreamRunResponseObject, error)
 	// ListWebChats List web chats
 	// (GET /api/web-chats/)
 	ListWebChats(ctx context.Context, request ListWebChatsRequestObject) (ListWebChatsResponseObject, error)
@@ -10743,10 +11399,11 @@ func (sh *strictHandler) UpdateChatbot(ctx echo.Context, chatbotID ChatbotID) er
 }
 
 // CreateCompletion operation middleware
-func (sh *strictHandler) CreateCompletion(ctx echo.Context, chatbotID ChatbotID) error {
+func (sh *strictHandler) CreateCompletion(ctx echo.Context, chatbotID ChatbotID, params CreateCompletionParams) error {
 	var request CreateCompletionRequestObject
 
 	request.ChatbotID = chatbotID
+	request.Params = params
 
 	var body CreateCompletionJSONRequestBody
 	var err error
@@ -11751,8 +12408,56 @@ func (sh *strictHandler) GetMessage(ctx echo.Context, id string, params GetMessa
 	return nil
 }
 
+// SetMessageFeedback operation middleware
+func (sh *strictHandler) SetMessageFeedback(ctx echo.Context, id string) error {
+	var request SetMessageFeedbackRequestObject
+
+	request.ID = id
+
+	var body SetMessageFeedbackJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetMessageFeedback(ctx.Request().Context(), request.(SetMessageFeedbackRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetMessageFeedback")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(SetMessageFeedbackResponseObject); ok {
+		return validResponse.VisitSetMessageFeedbackResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // GetRun operation middleware
-func (sh *strictHandler) GetRun(ctx echo.Context, runID string) error {
+func (sh *strictHandler) GetRun(ctx echo.Context, runID RunID) error {
 	var request GetRunRequestObject
 
 	request.RunID = runID
@@ -11770,6 +12475,58 @@ func (sh *strictHandler) GetRun(ctx echo.Context, runID string) error {
 		return err
 	} else if validResponse, ok := response.(GetRunResponseObject); ok {
 		return validResponse.VisitGetRunResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CancelRun operation middleware
+func (sh *strictHandler) CancelRun(ctx echo.Context, runID RunID, params CancelRunParams) error {
+	var request CancelRunRequestObject
+
+	request.RunID = runID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CancelRun(ctx.Request().Context(), request.(CancelRunRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CancelRun")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CancelRunResponseObject); ok {
+		return validResponse.VisitCancelRunResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// StreamRun operation middleware
+func (sh *strictHandler) StreamRun(ctx echo.Context, runID RunID, params StreamRunParams) error {
+	var request StreamRunRequestObject
+
+	request.RunID = runID
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.StreamRun(ctx.Request().Context(), request.(StreamRunRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StreamRun")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(StreamRunResponseObject); ok {
+		return validResponse.VisitStreamRunResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

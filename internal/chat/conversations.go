@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/google/uuid"
@@ -49,11 +50,20 @@ func (c *Chat) deliverNew(ctx context.Context, who auth.Principal, prepared db.S
 				return err
 			}
 			sent, err = execute(ctx, q, who, prepared)
+			if err == nil && sent.IsReplayed {
+				return errReplayed
+			}
 			return err
 		})
+		if errors.Is(err, errReplayed) {
+			err = nil
+		}
 		return sent, err
 	})
 }
+
+// errReplayed takes back the conversation that a repeated request has opened again.
+var errReplayed = errors.New("the key was used before")
 
 func (c *Chat) askedBot(ctx context.Context, who auth.Principal, ref *string) (db.Bot, error) {
 	if ref == nil {

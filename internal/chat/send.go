@@ -101,7 +101,8 @@ func (c *Chat) Post(ctx context.Context, who auth.Principal, conversation string
 // Complete stores a question and has the bot answer it at once: in the named
 // conversation, which must be the bot's, or in a new one in the bot's API inbox. It
 // refuses all that can be refused; from then on the reply belongs to the
-// conversation.
+// conversation. A repeat under the same key gets the reply of the run that the first
+// request has begun.
 func (c *Chat) Complete(ctx context.Context, who auth.Principal, botRef, conversation string, message NewMessage) (Sent, error) {
 	asked, err := c.bots.Get(ctx, who.OrganizationID, botRef)
 	if err != nil {
@@ -113,6 +114,20 @@ func (c *Chat) Complete(ctx context.Context, who auth.Principal, botRef, convers
 	if err := checkQueryMetadata(fault.InvalidMessage, "/message/queryMetadata", message.QueryMetadata); err != nil {
 		return Sent{}, err
 	}
+	sent, err := c.ask(ctx, who, asked, conversation, message)
+	if err != nil || !sent.IsReplayed {
+		return sent, err
+	}
+	run, err := c.store.GetRun(ctx, who.OrganizationID, *sent.RunID)
+	if err != nil {
+		return Sent{}, fault.Say(err, fault.NotFound, noRun)
+	}
+	sent.Reply, err = c.replyOf(ctx, run.Run)
+	return sent, err
+}
+
+// ask sends the question of a completion; into a new conversation when none is named.
+func (c *Chat) ask(ctx context.Context, who auth.Principal, asked db.Bot, conversation string, message NewMessage) (Sent, error) {
 	how := sending{sender: byUser, reply: replyAlways, botID: &asked.ID, attachments: "/message/attachments"}
 	if conversation != "" {
 		return c.send(ctx, who, conversation, message, how)
@@ -122,6 +137,17 @@ func (c *Chat) Complete(ctx context.Context, who auth.Principal, botRef, convers
 		return Sent{}, err
 	}
 	return c.deliverNew(ctx, who, prepared, asked.ID)
+}
+
+// Forget frees the key of a completion whose reply has failed, so that a repeat asks
+// again. A key that was used anew meanwhile is left alone.
+func (c *Chat) Forget(ctx context.Context, who auth.Principal, key *Once, run uuid.UUID) error {
+	if key == nil {
+		return nil
+	}
+	return c.store.DeleteIdempotencyKey(context.WithoutCancel(ctx), db.DeleteIdempotencyKeyParams{
+		OrganizationID: who.OrganizationID, UserID: who.UserID, Scope: key.Scope, Key: key.Key, RunID: &run,
+	})
 }
 
 // mustSay refuses a message that says nothing.

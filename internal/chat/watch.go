@@ -13,10 +13,11 @@ import (
 )
 
 // Event is something that has happened in a conversation or a visit: a message was
-// committed, the bot has begun to write, or the visit has ended. The empty Event says
-// that there is something to be read up.
+// committed, or liked, the bot has begun to write, or the visit has ended. The empty
+// Event says that there is something to be read up.
 type Event struct {
 	Message   *db.Message // without the speaker's name
+	Rated     *db.Message // a message whose feedback has changed
 	Reply     *Reply      // the reply that has begun
 	IsExpired bool
 

@@ -31,7 +31,7 @@ func TestTheGeneratedClientTalksToTheServer(t *testing.T) {
 		t.Fatalf("%v, %s", err, started.Body)
 	}
 	id := started.JSON201.ConversationID
-	asked, err := portal.CreateCompletionWithResponse(ctx, "support", client.CompletionCreate{
+	asked, err := portal.CreateCompletionWithResponse(ctx, "support", nil, client.CompletionCreate{
 		Conversation: nullable.NewNullableWithValue(id.String()),
 		Message:      client.CompletionMessage{Content: "When?"},
 	})

@@ -2,10 +2,8 @@ package httpapi
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"parley/gen/openapi"
@@ -14,20 +12,14 @@ import (
 	"parley/internal/fault"
 )
 
-const (
-	// patience is how long a completion that is not streamed waits for its reply.
-	patience = 120 * time.Second
-	// keepAlive is how often an idle stream shows that it lives.
-	keepAlive = 15 * time.Second
-	// writeTime is how long one write to a stream may take before its reader is
-	// given up.
-	writeTime = 30 * time.Second
-)
+// patience is how long a completion that is not streamed waits for its reply.
+const patience = 120 * time.Second
 
 // CreateCompletion implements POST /api/chatbots/{chatbotId}/completions/.
 func (a *API) CreateCompletion(ctx context.Context, request openapi.CreateCompletionRequestObject) (openapi.CreateCompletionResponseObject, error) {
 	who := auth.PrincipalOf(ctx)
 	message := request.Body.Message
+	key := once(callOf(ctx), request.Params.IdempotencyKey)
 	conversation, _ := request.Body.Conversation.Get() // absent and null are both none
 	sent, err := a.Chat.Complete(ctx, who, request.ChatbotID, conversation, chat.NewMessage{
 		Content:        message.Content,
@@ -35,20 +27,20 @@ func (a *API) CreateCompletion(ctx context.Context, request openapi.CreateComple
 		ContentPayload: deref(message.ContentPayload),
 		QueryMetadata:  deref(message.QueryMetadata),
 		ContactID:      message.Sender,
+		Once:           key,
 	})
 	if err != nil {
 		return nil, err
 	}
-	following := follower{chat: a.Chat, reply: sent.Reply}
 	if deref(request.Body.IsStreaming) {
-		return completionStream{ctx: ctx, follower: following}, nil
+		return replyStream{ctx: ctx, chat: a.Chat, reply: sent.Reply, isReplayed: sent.IsReplayed}, nil
 	}
-	outcome, err := following.wait(ctx)
+	outcome, err := a.wait(ctx, sent.Reply)
 	if err != nil {
 		return nil, err
 	}
 	if outcome.Err != nil {
-		return nil, outcome.Err
+		return nil, errors.Join(outcome.Err, a.Chat.Forget(ctx, who, key, sent.Reply.RunID))
 	}
 	return openapi.CreateCompletion200JSONResponse{
 		Body: openapi.Completion{
@@ -63,23 +55,17 @@ func (a *API) CreateCompletion(ctx context.Context, request openapi.CreateComple
 			Usage:          toAPIUsage(outcome.Answer),
 			FinishReason:   openapi.FinishReason(outcome.FinishReason),
 		},
-		Headers: openapi.CreateCompletion200ResponseHeaders{XRunID: &sent.Reply.RunID},
+		Headers: openapi.CreateCompletion200ResponseHeaders{XRunID: &sent.Reply.RunID, IdempotencyReplayed: replayed(sent)},
 	}, nil
 }
 
-// follower follows one reply.
-type follower struct {
-	chat  *chat.Chat
-	reply *chat.Reply
-}
-
 // wait waits for the reply's end, for as long as a caller is made to.
-func (f follower) wait(ctx context.Context) (*chat.Outcome, error) {
+func (a *API) wait(ctx context.Context, reply *chat.Reply) (*chat.Outcome, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fault.New(fault.Timeout,
-		fmt.Sprintf("The reply takes longer than 120 seconds. It goes on as the run %s.", f.reply.RunID)))
+		fmt.Sprintf("The reply takes longer than 120 seconds. It goes on as the run %s.", reply.RunID)))
 	defer cancel()
-	for at := f.reply.Beginning(); ; {
-		_, after, _, outcome, err := f.chat.Follow(ctx, f.reply, at, patience)
+	for at := reply.Beginning(); ; {
+		_, after, _, outcome, err := a.Chat.Follow(ctx, reply, at, patience)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -89,123 +75,3 @@ func (f follower) wait(ctx context.Context) (*chat.Outcome, error) {
 		at = after
 	}
 }
-
-// completionStream answers with the reply as it is written.
-type completionStream struct {
-	ctx context.Context //nolint:containedctx // the answer is written by generated code, which passes none
-	follower
-}
-
-// VisitCreateCompletionResponse writes the events. A caller that leaves, or reads
-// too slowly, ends the stream and not the reply.
-func (s completionStream) VisitCreateCompletionResponse(w http.ResponseWriter) error {
-	header := w.Header()
-	header.Set("Content-Type", "text/event-stream")
-	header.Set("Cache-Control", "no-store")
-	header.Set("X-Accel-Buffering", "no")
-	header.Set("X-Run-Id", s.reply.RunID.String())
-	w.WriteHeader(http.StatusOK)
-	events := eventWriter{w: w, controller: http.NewResponseController(w), reply: s.reply}
-	for at := s.reply.Beginning(); ; {
-		// What is there already is written as one burst and flushed once.
-		delta, after, isReset, outcome, _ := s.reply.Next(at)
-		if delta == "" && !isReset && outcome == nil {
-			if err := events.flush(); err != nil {
-				return err
-			}
-			var err error
-			if delta, after, isReset, outcome, err = s.chat.Follow(s.ctx, s.reply, at, keepAlive); err != nil {
-				return events.broken(s.ctx, at, err)
-			}
-		}
-		at = after
-		switch {
-		case outcome != nil:
-			if err := events.last(at, outcome); err != nil {
-				return err
-			}
-			return events.flush()
-		case delta != "" || isReset:
-			if err := events.delta(at, delta, isReset); err != nil {
-				return err
-			}
-		default:
-			if err := events.comment(); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-// eventWriter writes the events of one stream.
-type eventWriter struct {
-	w          http.ResponseWriter
-	controller *http.ResponseController
-	reply      *chat.Reply
-}
-
-func (e eventWriter) delta(at chat.Position, text string, isReset bool) error {
-	event := e.event()
-	event.Content = text
-	if isReset {
-		event.Reset = new(openapi.CompletionEventResetTrue)
-	}
-	return e.write(at, event)
-}
-
-func (e eventWriter) last(at chat.Position, outcome *chat.Outcome) error {
-	event := e.event()
-	event.Done = true
-	event.Citations = new(toAPICitations(outcome.Answer))
-	event.CitationNodes = new(toAPICitationNodes(outcome.Answer))
-	event.Suggestions = new(toAPISuggestions(outcome.Answer))
-	event.Usage = toAPIUsage(outcome.Answer)
-	event.FinishReason = new(openapi.FinishReason(outcome.FinishReason))
-	if outcome.Err != nil {
-		event.Error = new(problemOf(outcome.Err, e.w.Header().Get("X-Request-Id")))
-	}
-	return e.write(at, event)
-}
-
-// broken ends a stream that cannot go on with the last event that every stream has,
-// unless the caller has left.
-func (e eventWriter) broken(ctx context.Context, at chat.Position, err error) error {
-	if ctx.Err() != nil {
-		return err
-	}
-	told, ok := errors.AsType[*fault.Error](err)
-	if !ok {
-		told = fault.Wrap(fault.Internal, "The server made a mistake. It has been noted.", err)
-	}
-	return errors.Join(err, e.last(at, &chat.Outcome{FinishReason: "error", Err: told}), e.flush())
-}
-
-func (e eventWriter) event() openapi.CompletionEvent {
-	return openapi.CompletionEvent{
-		ConversationID: e.reply.ConversationID,
-		RunID:          e.reply.RunID,
-		MessageID:      e.reply.MessageID,
-	}
-}
-
-func (e eventWriter) write(at chat.Position, event openapi.CompletionEvent) error {
-	data, err := json.Marshal(event)
-	if err != nil {
-		return fmt.Errorf("encode an event: %w", err)
-	}
-	if err := e.controller.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
-		return fmt.Errorf("set the stream's deadline: %w", err)
-	}
-	_, err = fmt.Fprintf(e.w, "id: %d.%d\ndata: %s\n\n", at.Attempt, at.Offset, data)
-	return err
-}
-
-func (e eventWriter) comment() error {
-	if err := e.controller.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
-		return fmt.Errorf("set the stream's deadline: %w", err)
-	}
-	_, err := fmt.Fprint(e.w, ": still here\n\n")
-	return err
-}
-
-func (e eventWriter) flush() error { return e.controller.Flush() }

@@ -64,11 +64,16 @@ func (a *API) GetMessage(ctx context.Context, request openapi.GetMessageRequestO
 	return openapi.GetMessage200JSONResponse(message), err
 }
 
-// GetRun implements GET /api/runs/{runId}/.
-func (a *API) GetRun(ctx context.Context, request openapi.GetRunRequestObject) (openapi.GetRunResponseObject, error) {
-	found, err := a.Chat.Run(ctx, auth.PrincipalOf(ctx), request.RunID)
+// SetMessageFeedback implements PUT /api/messages/{id}/feedback/.
+func (a *API) SetMessageFeedback(ctx context.Context, request openapi.SetMessageFeedbackRequestObject) (openapi.SetMessageFeedbackResponseObject, error) {
+	var feedback *string
+	if given, err := request.Body.Feedback.Get(); err == nil { // an error is null
+		feedback = new(string(given))
+	}
+	rated, err := a.Chat.Rate(ctx, auth.PrincipalOf(ctx), request.ID, feedback)
 	if err != nil {
 		return nil, err
 	}
-	return openapi.GetRun200JSONResponse(toAPIRun(found)), nil
+	message, err := toAPIMessage(rated)
+	return openapi.SetMessageFeedback200JSONResponse(message), err
 }

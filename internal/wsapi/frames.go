@@ -48,7 +48,29 @@ func messageFrame(watch *chat.Watch, message *db.Message) []byte {
 	if !watch.IsAnonymous {
 		frame.ConversationID = &watch.SessionID
 	}
+	if message.Feedback != nil {
+		frame.Feedback = feedbackOf(message)
+	}
 	return encode(frame)
+}
+
+func feedbackOf(message *db.Message) nullable.Nullable[openapi.Feedback] {
+	if message.Feedback == nil {
+		return nullable.NewNullNullable[openapi.Feedback]()
+	}
+	return nullable.NewNullableWithValue(openapi.Feedback(*message.Feedback))
+}
+
+// feedbackFrame tells that a message is liked, disliked, or neither any more.
+func feedbackFrame(watch *chat.Watch, message *db.Message) []byte {
+	return encode(openapi.StatusFrame{
+		Type:      openapi.StatusFrameTypeStatus,
+		SessionID: watch.SessionID,
+		Status:    openapi.StatusFrameStatusFeedback,
+		MessageID: &message.ID,
+		Seq:       &message.Seq,
+		Feedback:  feedbackOf(message),
+	})
 }
 
 // listOf reads a column that holds a list, nil for an empty one.
@@ -63,15 +85,23 @@ func listOf[T any](raw json.RawMessage) []T {
 	return list
 }
 
-func typingFrame(s *socket, isTyping bool, delta string, run uuid.UUID) []byte {
+func typingFrame(s *socket, isTyping bool, run uuid.UUID) openapi.TypingFrame {
 	frame := openapi.TypingFrame{Type: openapi.TypingFrameTypeTyping, SessionID: s.watch.SessionID, IsTyping: isTyping}
 	if s.streams {
 		frame.RunID = &run
-		if delta != "" {
-			frame.Delta = &delta
-		}
 	}
-	return encode(frame)
+	return frame
+}
+
+func growthFrame(s *socket, delta string, isReset bool, run uuid.UUID) openapi.TypingFrame {
+	frame := typingFrame(s, true, run)
+	if delta != "" {
+		frame.Delta = &delta
+	}
+	if isReset {
+		frame.Reset = new(openapi.TypingFrameResetTrue)
+	}
+	return frame
 }
 
 func suggestionFrame(s *socket, suggestions json.RawMessage) []byte {

@@ -144,7 +144,9 @@ func (s *socket) tell(ctx context.Context, event *chat.Event) error {
 		return errors.Join(s.write(ctx, statusFrame(s, "expired")), errEnded)
 	case event.Reply != nil:
 		s.following, s.at = event.Reply, event.Reply.Beginning()
-		return s.write(ctx, typingFrame(s, true, "", event.Reply.RunID))
+		return s.write(ctx, encode(typingFrame(s, true, event.Reply.RunID)))
+	case event.Rated != nil:
+		return s.tellFeedback(ctx, event)
 	case event.Message == nil:
 		return s.catchUp(ctx)
 	case event.Message.Seq <= s.cursor:
@@ -153,6 +155,15 @@ func (s *socket) tell(ctx context.Context, event *chat.Event) error {
 		return s.catchUp(ctx)
 	}
 	return s.writeMessage(ctx, event.Message, event.Encoded(func(e *chat.Event) []byte { return messageFrame(s.watch, e.Message) }))
+}
+
+// tellFeedback passes on that a message is liked; one that the client has yet to get
+// brings its feedback along.
+func (s *socket) tellFeedback(ctx context.Context, event *chat.Event) error {
+	if event.Rated.Seq > s.cursor {
+		return nil
+	}
+	return s.write(ctx, event.Encoded(func(e *chat.Event) []byte { return feedbackFrame(s.watch, e.Rated) }))
 }
 
 // catchUp writes what was committed beyond the cursor, until there is no more. Where
@@ -225,7 +236,7 @@ func (s *socket) endTyping(ctx context.Context, run *uuid.UUID) error {
 func (s *socket) stopTyping(ctx context.Context) error {
 	ended := s.following.RunID
 	s.following = nil
-	return s.write(ctx, typingFrame(s, false, "", ended))
+	return s.write(ctx, encode(typingFrame(s, false, ended)))
 }
 
 // drain writes the deltas that there are, to a client that wants them.
@@ -242,7 +253,7 @@ func (s *socket) drain(ctx context.Context) (*chat.Outcome, <-chan struct{}, err
 		if !s.streams {
 			continue
 		}
-		if err := s.write(ctx, typingFrame(s, true, delta, s.following.RunID)); err != nil {
+		if err := s.write(ctx, encode(growthFrame(s, delta, isReset, s.following.RunID))); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -59,6 +59,8 @@ CREATE TABLE bots (
     is_default         boolean NOT NULL DEFAULT false,
     created_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- What the scripted engine says.
+    script             json,
     CONSTRAINT bots_pkey PRIMARY KEY (organization_id, id),
     CONSTRAINT bots_slug_key UNIQUE (organization_id, slug),
     CONSTRAINT bots_organization_fkey FOREIGN KEY (organization_id) REFERENCES organizations (id) ON DELETE CASCADE

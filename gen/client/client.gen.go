@@ -183,13 +183,16 @@ func (e ConversationStatus) Valid() bool {
 
 // Defines values for Engine.
 const (
-	EngineFaq Engine = "faq"
+	EngineFaq      Engine = "faq"
+	EngineScripted Engine = "scripted"
 )
 
 // Valid indicates whether the value is a known member of the Engine enum.
 func (e Engine) Valid() bool {
 	switch e {
 	case EngineFaq:
+		return true
+	case EngineScripted:
 		return true
 	default:
 		return false
@@ -862,7 +865,7 @@ type Canvas struct {
 // ChannelType Example: web
 type ChannelType string
 
-// Chatbot Example: {"createdAt":"2026-01-15T10:30:00.000000Z","description":"Answers questions about Parley.","engine":"faq","greeting":"Hello!","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","instructions":"","isDefault":true,"name":"Parley","slug":"parley","unanswerableReply":"Sorry, I do not know that.","updatedAt":"2026-01-15T10:30:00.000000Z"}
+// Chatbot Example: {"createdAt":"2026-01-15T10:30:00.000000Z","description":"Answers questions about Parley.","engine":"faq","greeting":"Hello!","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","instructions":"","isDefault":true,"name":"Parley","script":null,"slug":"parley","unanswerableReply":"Sorry, I do not know that.","updatedAt":"2026-01-15T10:30:00.000000Z"}
 type Chatbot struct {
 	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
 	//
@@ -872,7 +875,9 @@ type Chatbot struct {
 	// Description Example: Answers questions about Parley.
 	Description string `json:"description"`
 
-	// Engine `faq`: the built-in bot, which answers from its FAQs.
+	// Engine `faq`: the built-in bot, which answers from its FAQs. `scripted`: says what its script says, the same each time, for
+	// contract tests and demos; it must have a script.
+	//
 	//
 	// Example: faq
 	Engine Engine `json:"engine"`
@@ -894,6 +899,11 @@ type Chatbot struct {
 	// Name Example: Parley
 	Name string `json:"name"`
 
+	// Script What a scripted bot says; null when there is none.
+	//
+	// Example: {"rules":[{"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]},{"deltas":["One moment"],"failAfter":1}]}
+	Script nullable.Nullable[json.RawMessage] `json:"script"`
+
 	// Slug Example: parley
 	Slug string `json:"slug"`
 
@@ -913,7 +923,9 @@ type ChatbotCreate struct {
 	// Description Example: Answers questions about Parley.
 	Description *string `json:"description,omitempty"`
 
-	// Engine `faq`: the built-in bot, which answers from its FAQs.
+	// Engine `faq`: the built-in bot, which answers from its FAQs. `scripted`: says what its script says, the same each time, for
+	// contract tests and demos; it must have a script.
+	//
 	//
 	// Example: faq
 	Engine *Engine `json:"engine,omitempty"`
@@ -931,6 +943,11 @@ type ChatbotCreate struct {
 	//
 	// Example: Support
 	Name Name `json:"name"`
+
+	// Script What a scripted bot says; null when there is none.
+	//
+	// Example: {"rules":[{"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]},{"deltas":["One moment"],"failAfter":1}]}
+	Script nullable.Nullable[Script] `json:"script,omitempty"`
 
 	// Slug Lower-case letters, digits and hyphens; not in the form of an id.
 	//
@@ -976,7 +993,9 @@ type ChatbotUpdate struct {
 	// Description Example: Answers questions about Parley.
 	Description *string `json:"description,omitempty"`
 
-	// Engine `faq`: the built-in bot, which answers from its FAQs.
+	// Engine `faq`: the built-in bot, which answers from its FAQs. `scripted`: says what its script says, the same each time, for
+	// contract tests and demos; it must have a script.
+	//
 	//
 	// Example: faq
 	Engine *Engine `json:"engine,omitempty"`
@@ -994,6 +1013,11 @@ type ChatbotUpdate struct {
 	//
 	// Example: Support
 	Name *Name `json:"name,omitempty"`
+
+	// Script What a scripted bot says; null when there is none.
+	//
+	// Example: {"rules":[{"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]},{"deltas":["One moment"],"failAfter":1}]}
+	Script nullable.Nullable[Script] `json:"script,omitempty"`
 
 	// Slug Lower-case letters, digits and hyphens; not in the form of an id.
 	//
@@ -1550,7 +1574,8 @@ type ConversationUpdate struct {
 	Title *string `json:"title,omitempty"`
 }
 
-// Engine `faq`: the built-in bot, which answers from its FAQs.
+// Engine `faq`: the built-in bot, which answers from its FAQs. `scripted`: says what its script says, the same each time, for
+// contract tests and demos; it must have a script.
 //
 // Example: faq
 type Engine string
@@ -2391,6 +2416,45 @@ type RunState string
 
 // Scope Example: chat
 type Scope string
+
+// Script What a scripted bot says; null when there is none.
+//
+// Example: {"rules":[{"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]},{"deltas":["One moment"],"failAfter":1}]}
+type Script struct {
+	// Rules The first that matches the question answers it; when none does, the bot says its unanswerableReply.
+	Rules []ScriptRule `json:"rules"`
+}
+
+// ScriptRule How one kind of question is answered. Where `failAfter` and `silentAfter` come at the same delta, the reply fails.
+//
+// Example: {"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]}
+type ScriptRule struct {
+	// DelayMs The pause before each delta, in milliseconds; absent: none.
+	//
+	// Example: 50
+	DelayMs *int `json:"delayMs,omitempty"`
+
+	// Deltas The reply in pieces, in order; of an empty piece only the pause is noticed, and a reply without text leaves no message. A rule's deltas may have 262,144 characters together; more are 400.
+	Deltas []string `json:"deltas"`
+
+	// FailAfter After so many deltas, at the latest after all of them, the reply fails with `upstream_failed`.
+	//
+	// Example: 1
+	FailAfter *int `json:"failAfter,omitempty"`
+
+	// Match What the question must contain, whatever its case and width; absent or empty: the rule matches every question.
+	//
+	// Example: refund
+	Match *string `json:"match,omitempty"`
+
+	// SilentAfter After so many deltas, at the latest after all of them, nothing more comes: the reply is cancelled, or it fails with `timeout` after 60 seconds.
+	//
+	// Example: 1
+	SilentAfter *int `json:"silentAfter,omitempty"`
+
+	// Suggestions What is suggested at the end of the reply.
+	Suggestions *[]Suggestion `json:"suggestions,omitempty"`
+}
 
 // Sender Who speaks; null when that one has been deleted.
 //
@@ -3656,7 +3720,7 @@ type ClientInterface interface {
 	// CreateChatbotWithBody Create a chatbot
 	//
 	// Without `slug` one is made of the name. A slug that is taken is 409. `isDefault: true` takes the place of the
-	// organization's default bot.
+	// organization's default bot. The engine `scripted` needs a `script`; without one it is 400.
 	//
 	// Needs the scope `manage`.
 	//
@@ -3668,7 +3732,7 @@ type ClientInterface interface {
 	// CreateChatbot Create a chatbot
 	//
 	// Without `slug` one is made of the name. A slug that is taken is 409. `isDefault: true` takes the place of the
-	// organization's default bot.
+	// organization's default bot. The engine `scripted` needs a `script`; without one it is 400.
 	//
 	// Needs the scope `manage`.
 	//
@@ -3696,7 +3760,8 @@ type ClientInterface interface {
 	// UpdateChatbotWithBody Change a chatbot
 	//
 	// Fields that are absent stay as they are. A slug that is taken is 409; so is `isDefault: false` for the default bot:
-	// make another one the default instead.
+	// make another one the default instead. `script: null` takes the script away, which is 400 while the engine is
+	// `scripted`.
 	//
 	// Needs the scope `manage`.
 	//
@@ -3708,7 +3773,8 @@ type ClientInterface interface {
 	// UpdateChatbot Change a chatbot
 	//
 	// Fields that are absent stay as they are. A slug that is taken is 409; so is `isDefault: false` for the default bot:
-	// make another one the default instead.
+	// make another one the default instead. `script: null` takes the script away, which is 400 while the engine is
+	// `scripted`.
 	//
 	// Needs the scope `manage`.
 	//
@@ -4507,7 +4573,7 @@ func (c *Client) ListChatbots(ctx context.Context, params *ListChatbotsParams, r
 // CreateChatbotWithBody Create a chatbot
 //
 // Without `slug` one is made of the name. A slug that is taken is 409. `isDefault: true` takes the place of the
-// organization's default bot.
+// organization's default bot. The engine `scripted` needs a `script`; without one it is 400.
 //
 // Needs the scope `manage`.
 //
@@ -4529,7 +4595,7 @@ func (c *Client) CreateChatbotWithBody(ctx context.Context, contentType string, 
 // CreateChatbot Create a chatbot
 //
 // Without `slug` one is made of the name. A slug that is taken is 409. `isDefault: true` takes the place of the
-// organization's default bot.
+// organization's default bot. The engine `scripted` needs a `script`; without one it is 400.
 //
 // Needs the scope `manage`.
 //
@@ -4587,7 +4653,8 @@ func (c *Client) GetChatbot(ctx context.Context, chatbotID ChatbotID, reqEditors
 // UpdateChatbotWithBody Change a chatbot
 //
 // Fields that are absent stay as they are. A slug that is taken is 409; so is `isDefault: false` for the default bot:
-// make another one the default instead.
+// make another one the default instead. `script: null` takes the script away, which is 400 while the engine is
+// `scripted`.
 //
 // Needs the scope `manage`.
 //
@@ -4609,7 +4676,8 @@ func (c *Client) UpdateChatbotWithBody(ctx context.Context, chatbotID ChatbotID,
 // UpdateChatbot Change a chatbot
 //
 // Fields that are absent stay as they are. A slug that is taken is 409; so is `isDefault: false` for the default bot:
-// make another one the default instead.
+// make another one the default instead. `script: null` takes the script away, which is 400 while the engine is
+// `scripted`.
 //
 // Needs the scope `manage`.
 //
@@ -8851,7 +8919,7 @@ type ClientWithResponsesInterface interface {
 	// CreateChatbotWithBodyWithResponse Create a chatbot
 	//
 	// Without `slug` one is made of the name. A slug that is taken is 409. `isDefault: true` takes the place of the
-	// organization's default bot.
+	// organization's default bot. The engine `scripted` needs a `script`; without one it is 400.
 	//
 	// Needs the scope `manage`.
 	//
@@ -8863,7 +8931,7 @@ type ClientWithResponsesInterface interface {
 	// CreateChatbotWithResponse Create a chatbot
 	//
 	// Without `slug` one is made of the name. A slug that is taken is 409. `isDefault: true` takes the place of the
-	// organization's default bot.
+	// organization's default bot. The engine `scripted` needs a `script`; without one it is 400.
 	//
 	// Needs the scope `manage`.
 	//
@@ -8895,7 +8963,8 @@ type ClientWithResponsesInterface interface {
 	// UpdateChatbotWithBodyWithResponse Change a chatbot
 	//
 	// Fields that are absent stay as they are. A slug that is taken is 409; so is `isDefault: false` for the default bot:
-	// make another one the default instead.
+	// make another one the default instead. `script: null` takes the script away, which is 400 while the engine is
+	// `scripted`.
 	//
 	// Needs the scope `manage`.
 	//
@@ -8907,7 +8976,8 @@ type ClientWithResponsesInterface interface {
 	// UpdateChatbotWithResponse Change a chatbot
 	//
 	// Fields that are absent stay as they are. A slug that is taken is 409; so is `isDefault: false` for the default bot:
-	// make another one the default instead.
+	// make another one the default instead. `script: null` takes the script away, which is 400 while the engine is
+	// `scripted`.
 	//
 	// Needs the scope `manage`.
 	//
@@ -14346,7 +14416,7 @@ func (c *ClientWithResponses) ListChatbotsWithResponse(ctx context.Context, para
 // CreateChatbotWithBodyWithResponse Create a chatbot
 //
 // Without `slug` one is made of the name. A slug that is taken is 409. `isDefault: true` takes the place of the
-// organization's default bot.
+// organization's default bot. The engine `scripted` needs a `script`; without one it is 400.
 //
 // Needs the scope `manage`.
 //
@@ -14364,7 +14434,7 @@ func (c *ClientWithResponses) CreateChatbotWithBodyWithResponse(ctx context.Cont
 // CreateChatbotWithResponse Create a chatbot
 //
 // Without `slug` one is made of the name. A slug that is taken is 409. `isDefault: true` takes the place of the
-// organization's default bot.
+// organization's default bot. The engine `scripted` needs a `script`; without one it is 400.
 //
 // Needs the scope `manage`.
 //
@@ -14414,7 +14484,8 @@ func (c *ClientWithResponses) GetChatbotWithResponse(ctx context.Context, chatbo
 // UpdateChatbotWithBodyWithResponse Change a chatbot
 //
 // Fields that are absent stay as they are. A slug that is taken is 409; so is `isDefault: false` for the default bot:
-// make another one the default instead.
+// make another one the default instead. `script: null` takes the script away, which is 400 while the engine is
+// `scripted`.
 //
 // Needs the scope `manage`.
 //
@@ -14432,7 +14503,8 @@ func (c *ClientWithResponses) UpdateChatbotWithBodyWithResponse(ctx context.Cont
 // UpdateChatbotWithResponse Change a chatbot
 //
 // Fields that are absent stay as they are. A slug that is taken is 409; so is `isDefault: false` for the default bot:
-// make another one the default instead.
+// make another one the default instead. `script: null` takes the script away, which is 400 while the engine is
+// `scripted`.
 //
 // Needs the scope `manage`.
 //

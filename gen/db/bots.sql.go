@@ -7,6 +7,7 @@ package db
 
 import (
 	"context"
+	"encoding/json"
 
 	"github.com/google/uuid"
 )
@@ -50,7 +51,7 @@ func (q *Queries) DeleteBot(ctx context.Context, organizationID uuid.UUID, iD uu
 }
 
 const getBot = `-- name: GetBot :one
-SELECT organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at FROM bots WHERE organization_id = $1 AND id = $2
+SELECT organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at, script FROM bots WHERE organization_id = $1 AND id = $2
 `
 
 // GetBot finds a chatbot by its id.
@@ -70,12 +71,13 @@ func (q *Queries) GetBot(ctx context.Context, organizationID uuid.UUID, iD uuid.
 		&i.IsDefault,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Script,
 	)
 	return i, err
 }
 
 const getBotBySlug = `-- name: GetBotBySlug :one
-SELECT organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at FROM bots WHERE organization_id = $1 AND slug = $2
+SELECT organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at, script FROM bots WHERE organization_id = $1 AND slug = $2
 `
 
 // GetBotBySlug finds a chatbot by its slug.
@@ -95,12 +97,13 @@ func (q *Queries) GetBotBySlug(ctx context.Context, organizationID uuid.UUID, sl
 		&i.IsDefault,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Script,
 	)
 	return i, err
 }
 
 const getDefaultBot = `-- name: GetDefaultBot :one
-SELECT organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at FROM bots WHERE organization_id = $1 AND is_default
+SELECT organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at, script FROM bots WHERE organization_id = $1 AND is_default
 `
 
 // GetDefaultBot finds the chatbot that answers when none is named.
@@ -120,15 +123,16 @@ func (q *Queries) GetDefaultBot(ctx context.Context, organizationID uuid.UUID) (
 		&i.IsDefault,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Script,
 	)
 	return i, err
 }
 
 const insertBot = `-- name: InsertBot :one
-INSERT INTO bots (organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+INSERT INTO bots (organization_id, id, slug, name, description, engine, script, instructions, greeting, unanswerable_reply, is_default)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 ON CONFLICT ON CONSTRAINT bots_slug_key DO NOTHING
-RETURNING organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at
+RETURNING organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at, script
 `
 
 type InsertBotParams struct {
@@ -138,6 +142,7 @@ type InsertBotParams struct {
 	Name              string
 	Description       string
 	Engine            string
+	Script            json.RawMessage
 	Instructions      string
 	Greeting          string
 	UnanswerableReply string
@@ -154,6 +159,7 @@ func (q *Queries) InsertBot(ctx context.Context, arg InsertBotParams) (Bot, erro
 		arg.Name,
 		arg.Description,
 		arg.Engine,
+		arg.Script,
 		arg.Instructions,
 		arg.Greeting,
 		arg.UnanswerableReply,
@@ -173,12 +179,13 @@ func (q *Queries) InsertBot(ctx context.Context, arg InsertBotParams) (Bot, erro
 		&i.IsDefault,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Script,
 	)
 	return i, err
 }
 
 const listBots = `-- name: ListBots :many
-SELECT organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at FROM bots
+SELECT organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at, script FROM bots
 WHERE organization_id = $1
 ORDER BY created_at DESC, id DESC
 LIMIT $3 OFFSET $2
@@ -207,6 +214,7 @@ func (q *Queries) ListBots(ctx context.Context, organizationID uuid.UUID, skippe
 			&i.IsDefault,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.Script,
 		); err != nil {
 			return nil, err
 		}
@@ -219,7 +227,7 @@ func (q *Queries) ListBots(ctx context.Context, organizationID uuid.UUID, skippe
 }
 
 const lockBot = `-- name: LockBot :one
-SELECT organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at FROM bots WHERE organization_id = $1 AND id = $2 FOR NO KEY UPDATE
+SELECT organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at, script FROM bots WHERE organization_id = $1 AND id = $2 FOR NO KEY UPDATE
 `
 
 // LockBot finds a chatbot and makes other writers of it or of its FAQs wait until
@@ -240,6 +248,7 @@ func (q *Queries) LockBot(ctx context.Context, organizationID uuid.UUID, iD uuid
 		&i.IsDefault,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Script,
 	)
 	return i, err
 }
@@ -250,13 +259,14 @@ UPDATE bots SET
     slug               = coalesce($2, slug),
     description        = coalesce($3, description),
     engine             = coalesce($4, engine),
-    instructions       = coalesce($5, instructions),
-    greeting           = coalesce($6, greeting),
-    unanswerable_reply = coalesce($7, unanswerable_reply),
-    is_default         = coalesce($8, is_default),
+    script             = CASE WHEN $5::boolean THEN $6 ELSE script END,
+    instructions       = coalesce($7, instructions),
+    greeting           = coalesce($8, greeting),
+    unanswerable_reply = coalesce($9, unanswerable_reply),
+    is_default         = coalesce($10, is_default),
     updated_at         = clock_timestamp()
-WHERE organization_id = $9 AND id = $10
-RETURNING organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at
+WHERE organization_id = $11 AND id = $12
+RETURNING organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at, script
 `
 
 type UpdateBotParams struct {
@@ -264,6 +274,8 @@ type UpdateBotParams struct {
 	Slug              *string
 	Description       *string
 	Engine            *string
+	SetsScript        bool
+	Script            json.RawMessage
 	Instructions      *string
 	Greeting          *string
 	UnanswerableReply *string
@@ -272,13 +284,16 @@ type UpdateBotParams struct {
 	ID                uuid.UUID
 }
 
-// UpdateBot changes the fields that are given.
+// UpdateBot changes the fields that are given, and the script when sets_script
+// says so, be it to none.
 func (q *Queries) UpdateBot(ctx context.Context, arg UpdateBotParams) (Bot, error) {
 	row := q.db.QueryRow(ctx, updateBot,
 		arg.Name,
 		arg.Slug,
 		arg.Description,
 		arg.Engine,
+		arg.SetsScript,
+		arg.Script,
 		arg.Instructions,
 		arg.Greeting,
 		arg.UnanswerableReply,
@@ -300,6 +315,7 @@ func (q *Queries) UpdateBot(ctx context.Context, arg UpdateBotParams) (Bot, erro
 		&i.IsDefault,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Script,
 	)
 	return i, err
 }

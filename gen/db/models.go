@@ -47,6 +47,7 @@ type Bot struct {
 	IsDefault         bool
 	CreatedAt         time.Time
 	UpdatedAt         time.Time
+	Script            json.RawMessage
 }
 
 type Contact struct {

@@ -180,13 +180,16 @@ func (e ConversationStatus) Valid() bool {
 
 // Defines values for Engine.
 const (
-	EngineFaq Engine = "faq"
+	EngineFaq      Engine = "faq"
+	EngineScripted Engine = "scripted"
 )
 
 // Valid indicates whether the value is a known member of the Engine enum.
 func (e Engine) Valid() bool {
 	switch e {
 	case EngineFaq:
+		return true
+	case EngineScripted:
 		return true
 	default:
 		return false
@@ -859,7 +862,7 @@ type Canvas struct {
 // ChannelType Example: web
 type ChannelType string
 
-// Chatbot Example: {"createdAt":"2026-01-15T10:30:00.000000Z","description":"Answers questions about Parley.","engine":"faq","greeting":"Hello!","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","instructions":"","isDefault":true,"name":"Parley","slug":"parley","unanswerableReply":"Sorry, I do not know that.","updatedAt":"2026-01-15T10:30:00.000000Z"}
+// Chatbot Example: {"createdAt":"2026-01-15T10:30:00.000000Z","description":"Answers questions about Parley.","engine":"faq","greeting":"Hello!","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","instructions":"","isDefault":true,"name":"Parley","script":null,"slug":"parley","unanswerableReply":"Sorry, I do not know that.","updatedAt":"2026-01-15T10:30:00.000000Z"}
 type Chatbot struct {
 	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
 	//
@@ -869,7 +872,9 @@ type Chatbot struct {
 	// Description Example: Answers questions about Parley.
 	Description string `json:"description"`
 
-	// Engine `faq`: the built-in bot, which answers from its FAQs.
+	// Engine `faq`: the built-in bot, which answers from its FAQs. `scripted`: says what its script says, the same each time, for
+	// contract tests and demos; it must have a script.
+	//
 	//
 	// Example: faq
 	Engine Engine `json:"engine"`
@@ -891,6 +896,11 @@ type Chatbot struct {
 	// Name Example: Parley
 	Name string `json:"name"`
 
+	// Script What a scripted bot says; null when there is none.
+	//
+	// Example: {"rules":[{"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]},{"deltas":["One moment"],"failAfter":1}]}
+	Script nullable.Nullable[json.RawMessage] `json:"script"`
+
 	// Slug Example: parley
 	Slug string `json:"slug"`
 
@@ -910,7 +920,9 @@ type ChatbotCreate struct {
 	// Description Example: Answers questions about Parley.
 	Description *string `json:"description,omitempty"`
 
-	// Engine `faq`: the built-in bot, which answers from its FAQs.
+	// Engine `faq`: the built-in bot, which answers from its FAQs. `scripted`: says what its script says, the same each time, for
+	// contract tests and demos; it must have a script.
+	//
 	//
 	// Example: faq
 	Engine *Engine `json:"engine,omitempty"`
@@ -928,6 +940,11 @@ type ChatbotCreate struct {
 	//
 	// Example: Support
 	Name Name `json:"name"`
+
+	// Script What a scripted bot says; null when there is none.
+	//
+	// Example: {"rules":[{"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]},{"deltas":["One moment"],"failAfter":1}]}
+	Script nullable.Nullable[Script] `json:"script,omitempty"`
 
 	// Slug Lower-case letters, digits and hyphens; not in the form of an id.
 	//
@@ -973,7 +990,9 @@ type ChatbotUpdate struct {
 	// Description Example: Answers questions about Parley.
 	Description *string `json:"description,omitempty"`
 
-	// Engine `faq`: the built-in bot, which answers from its FAQs.
+	// Engine `faq`: the built-in bot, which answers from its FAQs. `scripted`: says what its script says, the same each time, for
+	// contract tests and demos; it must have a script.
+	//
 	//
 	// Example: faq
 	Engine *Engine `json:"engine,omitempty"`
@@ -991,6 +1010,11 @@ type ChatbotUpdate struct {
 	//
 	// Example: Support
 	Name *Name `json:"name,omitempty"`
+
+	// Script What a scripted bot says; null when there is none.
+	//
+	// Example: {"rules":[{"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]},{"deltas":["One moment"],"failAfter":1}]}
+	Script nullable.Nullable[Script] `json:"script,omitempty"`
 
 	// Slug Lower-case letters, digits and hyphens; not in the form of an id.
 	//
@@ -1547,7 +1571,8 @@ type ConversationUpdate struct {
 	Title *string `json:"title,omitempty"`
 }
 
-// Engine `faq`: the built-in bot, which answers from its FAQs.
+// Engine `faq`: the built-in bot, which answers from its FAQs. `scripted`: says what its script says, the same each time, for
+// contract tests and demos; it must have a script.
 //
 // Example: faq
 type Engine string
@@ -2388,6 +2413,45 @@ type RunState string
 
 // Scope Example: chat
 type Scope string
+
+// Script What a scripted bot says; null when there is none.
+//
+// Example: {"rules":[{"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]},{"deltas":["One moment"],"failAfter":1}]}
+type Script struct {
+	// Rules The first that matches the question answers it; when none does, the bot says its unanswerableReply.
+	Rules []ScriptRule `json:"rules"`
+}
+
+// ScriptRule How one kind of question is answered. Where `failAfter` and `silentAfter` come at the same delta, the reply fails.
+//
+// Example: {"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]}
+type ScriptRule struct {
+	// DelayMs The pause before each delta, in milliseconds; absent: none.
+	//
+	// Example: 50
+	DelayMs *int `json:"delayMs,omitempty"`
+
+	// Deltas The reply in pieces, in order; of an empty piece only the pause is noticed, and a reply without text leaves no message. A rule's deltas may have 262,144 characters together; more are 400.
+	Deltas []string `json:"deltas"`
+
+	// FailAfter After so many deltas, at the latest after all of them, the reply fails with `upstream_failed`.
+	//
+	// Example: 1
+	FailAfter *int `json:"failAfter,omitempty"`
+
+	// Match What the question must contain, whatever its case and width; absent or empty: the rule matches every question.
+	//
+	// Example: refund
+	Match *string `json:"match,omitempty"`
+
+	// SilentAfter After so many deltas, at the latest after all of them, nothing more comes: the reply is cancelled, or it fails with `timeout` after 60 seconds.
+	//
+	// Example: 1
+	SilentAfter *int `json:"silentAfter,omitempty"`
+
+	// Suggestions What is suggested at the end of the reply.
+	Suggestions *[]Suggestion `json:"suggestions,omitempty"`
+}
 
 // Sender Who speaks; null when that one has been deleted.
 //

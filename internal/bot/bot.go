@@ -12,9 +12,6 @@ import (
 	"parley/internal/store"
 )
 
-// EngineFAQ is the built-in bot, which answers from its FAQs.
-const EngineFAQ = "faq"
-
 // defaultReply is what a bot says when it knows no answer and was not told what to say then.
 const defaultReply = "Sorry, I have no answer to that."
 
@@ -23,35 +20,40 @@ const (
 	slugTaken = "Another chatbot has this slug."
 )
 
-// Bots keeps an organization's chatbots and their FAQs, and answers for them. It is safe for concurrent use.
+// Bots keeps an organization's chatbots and their FAQs, and has their engines answer. It is safe for concurrent use.
 type Bots struct {
-	store *store.Store
+	store   *store.Store
+	engines map[string]Responder
 }
 
 // New returns the bots kept in s.
 func New(s *store.Store) *Bots {
-	return &Bots{store: s}
+	return &Bots{store: s, engines: enginesOf(s)}
 }
 
 // NewBot is a chatbot to be made. An empty Slug is made of the name, an empty Engine is EngineFAQ, and without a reply
-// to unanswerable questions there is one in English.
+// to unanswerable questions there is one in English. EngineScripted needs a Script, which any bot may have.
 type NewBot struct {
 	Name              string
 	Slug              string
 	Description       string
 	Engine            string
+	Script            *Script
 	Instructions      string
 	Greeting          string
 	UnanswerableReply string
 	IsDefault         bool
 }
 
-// BotChange is what becomes of a chatbot; nil leaves a field as it is.
+// BotChange is what becomes of a chatbot; nil leaves a field as it is. RemovesScript takes the script away, where Script
+// is nil.
 type BotChange struct {
 	Name              *string
 	Slug              *string
 	Description       *string
 	Engine            *string
+	Script            *Script
+	RemovesScript     bool
 	Instructions      *string
 	Greeting          *string
 	UnanswerableReply *string
@@ -66,18 +68,26 @@ func (b *Bots) Create(ctx context.Context, org uuid.UUID, n NewBot) (db.Bot, err
 			return db.Bot{}, err
 		}
 	}
+	script, err := n.Script.toColumn()
+	if err != nil {
+		return db.Bot{}, err
+	}
 	row := db.InsertBotParams{
 		OrganizationID:    org,
 		Name:              n.Name,
 		Description:       n.Description,
 		Engine:            orElse(n.Engine, EngineFAQ),
+		Script:            script,
 		Instructions:      n.Instructions,
 		Greeting:          n.Greeting,
 		UnanswerableReply: orElse(n.UnanswerableReply, defaultReply),
 		IsDefault:         n.IsDefault,
 	}
+	if err := checkEngine(row.Engine, row.Script); err != nil {
+		return db.Bot{}, err
+	}
 	var made db.Bot
-	err := b.store.InTx(ctx, func(q *db.Queries) error {
+	err = b.store.InTx(ctx, func(q *db.Queries) error {
 		if n.IsDefault {
 			if err := q.ClearDefaultBot(ctx, org); err != nil {
 				return err
@@ -166,7 +176,7 @@ func (b *Bots) List(ctx context.Context, org uuid.UUID, page, pageSize int) ([]d
 }
 
 // Update changes a chatbot. A slug that is taken is a Conflict, and so is to make the default bot no longer the default:
-// that is done by making another one the default.
+// that is done by making another one the default. What would leave the engine scripted without a script is invalid.
 func (b *Bots) Update(ctx context.Context, org uuid.UUID, ref string, c BotChange) (db.Bot, error) {
 	if c.Slug != nil {
 		if err := checkSlug(*c.Slug); err != nil {
@@ -177,10 +187,15 @@ func (b *Bots) Update(ctx context.Context, org uuid.UUID, ref string, c BotChang
 		reply := orElse(*c.UnanswerableReply, defaultReply)
 		c.UnanswerableReply = &reply
 	}
+	script, err := c.Script.toColumn()
+	if err != nil {
+		return db.Bot{}, err
+	}
 	target, err := b.Get(ctx, org, ref)
 	if err != nil {
 		return db.Bot{}, err
 	}
+	setsScript := script != nil || c.RemovesScript
 	var changed db.Bot
 	err = b.store.InTx(ctx, func(q *db.Queries) error {
 		// The default's row is locked before the target's by every writer, or two changes at once would wait for each other.
@@ -200,8 +215,12 @@ func (b *Bots) Update(ctx context.Context, org uuid.UUID, ref string, c BotChang
 			OrganizationID: org, ID: target.ID,
 			Name: c.Name, Slug: c.Slug, Description: c.Description, Engine: c.Engine, Instructions: c.Instructions,
 			Greeting: c.Greeting, UnanswerableReply: c.UnanswerableReply, IsDefault: c.IsDefault,
+			SetsScript: setsScript, Script: script,
 		})
-		return err
+		if err != nil {
+			return err
+		}
+		return checkEngine(changed.Engine, changed.Script)
 	})
 	return changed, fault.Say(err, fault.NotFound, noBot)
 }

@@ -13,6 +13,7 @@ import (
 
 	"parley/gen/db"
 	"parley/internal/bot"
+	"parley/internal/fault"
 )
 
 // ask returns the answer and the pieces of the reply.
@@ -199,16 +200,28 @@ func TestRespondEndsWhenItsListenerDoes(t *testing.T) {
 	if !errors.Is(err, gone) {
 		t.Errorf("got %v", err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancelCause(t.Context())
+	enough := errors.New("enough")
 	heard := 0
 	_, err = b.Respond(ctx, bot.Question{Bot: owner, Text: "Why?"}, func(string) error {
 		heard++
-		cancel()
+		cancel(enough)
 		return nil
 	})
-	if !errors.Is(err, context.Canceled) || heard != 1 {
+	if !errors.Is(err, enough) || heard != 1 {
 		t.Errorf("got %v after %d pieces", err, heard)
 	}
+}
+
+func TestAnEngineOfAnotherVersionIsNoFaultOfTheAsker(t *testing.T) {
+	t.Parallel()
+	b, org := open(t)
+	owner := create(t, b, org, bot.NewBot{Name: "x", Engine: "later"})
+	_, err := b.Respond(t.Context(), bot.Question{Bot: owner, Text: "Why?"}, func(string) error {
+		t.Error("something was said")
+		return nil
+	})
+	mustBe(t, err, fault.Internal)
 }
 
 func TestALongMessageIsAQuestionToo(t *testing.T) {

@@ -50,7 +50,7 @@ type match struct {
 }
 
 // search finds the bot's entries nearest to a text, best first: who asks an entry's very question gets it.
-func (b *Bots) search(ctx context.Context, owner db.Bot, text string) ([]match, error) {
+func (e faqEngine) search(ctx context.Context, owner db.Bot, text string) ([]match, error) {
 	terms := cutTerms(text)
 	terms = terms[:min(len(terms), maxAsked)]
 	key := keyOf(text)
@@ -67,7 +67,7 @@ func (b *Bots) search(ctx context.Context, owner db.Bot, text string) ([]match, 
 			query.Weights = append(query.Weights, float32(t.weight()))
 		}
 	}
-	rows, err := b.store.SearchFaqs(ctx, query)
+	rows, err := e.store.SearchFaqs(ctx, query)
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}

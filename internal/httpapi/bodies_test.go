@@ -61,6 +61,12 @@ func wrongValues(schema *openapi3.Schema, at string) []mistake {
 	if !schema.Nullable {
 		found = append(found, mistake{"null", at, nil})
 	}
+	if schema.Min != nil {
+		found = append(found, mistake{"too small", at, *schema.Min - 1})
+	}
+	if schema.Max != nil {
+		found = append(found, mistake{"too large", at, *schema.Max + 1})
+	}
 	if schema.MinLength > 0 {
 		found = append(found, mistake{"too short", at, strings.Repeat("x", int(schema.MinLength)-1)})
 	}

@@ -10,6 +10,7 @@ import (
 	"parley/gen/db"
 	"parley/gen/openapi"
 	"parley/internal/auth"
+	"parley/internal/bot"
 	"parley/internal/chat"
 	"parley/internal/fault"
 )
@@ -78,6 +79,7 @@ func toAPIChatbot(row db.Bot) openapi.Chatbot {
 		Name:              row.Name,
 		Description:       row.Description,
 		Engine:            openapi.Engine(row.Engine),
+		Script:            rawOrNull(row.Script),
 		Instructions:      row.Instructions,
 		Greeting:          row.Greeting,
 		UnanswerableReply: row.UnanswerableReply,
@@ -85,6 +87,25 @@ func toAPIChatbot(row db.Bot) openapi.Chatbot {
 		CreatedAt:         stamp(row.CreatedAt),
 		UpdatedAt:         stamp(row.UpdatedAt),
 	}
+}
+
+// fromAPIScript returns nil for none, absent or null.
+func fromAPIScript(given nullable.Nullable[openapi.Script]) *bot.Script {
+	if !given.IsSpecified() || given.IsNull() {
+		return nil
+	}
+	return &bot.Script{Rules: each(given.MustGet().Rules, func(rule openapi.ScriptRule) bot.ScriptRule {
+		return bot.ScriptRule{
+			Match:   deref(rule.Match),
+			Deltas:  rule.Deltas,
+			DelayMS: deref(rule.DelayMs),
+			Suggestions: each(deref(rule.Suggestions), func(one openapi.Suggestion) bot.Suggestion {
+				return bot.Suggestion{Text: one.Text, Context: deref(one.Context)}
+			}),
+			FailAfter:   rule.FailAfter,
+			SilentAfter: rule.SilentAfter,
+		}
+	})}
 }
 
 func toAPIFaq(row db.Faq) openapi.Faq {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math"
+
+	"parley/internal/store"
 )
 
 // filename names the bot's FAQs where a citation names a file.
@@ -12,11 +14,14 @@ const filename = "FAQ"
 // maxSuggestions is how many further questions are offered.
 const maxSuggestions = 3
 
-// Respond answers a question out of the bot's FAQs: emit gets the reply in pieces, which joined are the reply, and the
-// answer tells what it was made of. A question that nothing is near to gets the bot's reply to such. It ends early with
-// the error of emit, or of ctx between two pieces.
-func (b *Bots) Respond(ctx context.Context, question Question, emit func(delta string) error) (Answer, error) {
-	found, err := b.search(ctx, question.Bot, question.Text)
+// faqEngine answers a question out of the bot's FAQs. One that nothing is near to gets the bot's reply to such.
+type faqEngine struct {
+	store *store.Store
+}
+
+// Respond implements Responder.
+func (e faqEngine) Respond(ctx context.Context, question Question, emit func(delta string) error) (Answer, error) {
+	found, err := e.search(ctx, question.Bot, question.Text)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -59,8 +64,8 @@ func suggestions(found []match, cited []Citation) []Suggestion {
 // stream cuts a reply into pieces as a reader would like to see them grow.
 func stream(ctx context.Context, reply string, emit func(delta string) error) error {
 	for _, piece := range pieces(reply) {
-		if err := ctx.Err(); err != nil {
-			return err
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
 		if err := emit(piece); err != nil {
 			return err

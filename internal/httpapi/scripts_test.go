@@ -1,0 +1,132 @@
+package httpapi_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	"parley/internal/auth"
+)
+
+// scripted makes a bot that has one script, and returns where it is asked.
+func (o organization) scripted(slug string, rules ...object) string {
+	o.t.Helper()
+	o.as("manager", auth.Manage).post("/api/chatbots/", object{"name": slug, "slug": slug, "engine": "scripted", "script": object{"rules": rules}, "unanswerableReply": shrug})
+	return "/api/chatbots/" + slug + "/completions/"
+}
+
+func asking(content string, streaming bool) object {
+	return object{"message": object{"content": content}, "isStreaming": streaming}
+}
+
+// A script is shown as it was sent, stays until it is changed or taken away, and belongs to the scripted engine.
+func TestAScriptIsSetShownChangedAndRemoved(t *testing.T) {
+	t.Parallel()
+	admin := serve(t).organization().as("admin", auth.Admin)
+	script := object{"rules": []any{
+		object{"match": "Refund <1> & \u2028", "deltas": []any{"a", "", "字🙂"}, "delayMs": json.Number("5"), "failAfter": json.Number("2"), "silentAfter": json.Number("0"), "suggestions": []any{object{"text": "b"}, object{"text": "c", "context": "d"}}},
+		object{"deltas": []any{}},
+	}}
+	made := admin.post("/api/chatbots/", object{"name": "S", "slug": "s", "engine": "scripted", "script": script})
+	if made["engine"] != "scripted" || !equalJSON(made["script"], script) || !equalJSON(admin.get("/api/chatbots/s/"), made) {
+		t.Errorf("%v", made)
+	}
+	if listed := objects(admin.get("/api/chatbots/"), "results"); !equalJSON(listed[0]["script"], script) || listed[1]["script"] != nil {
+		t.Errorf("%v", listed)
+	}
+	if changed := admin.patch("/api/chatbots/s/", object{"greeting": "Hello"}); !equalJSON(changed["script"], script) {
+		t.Errorf("%v", changed)
+	}
+	other := object{"rules": []any{object{"deltas": []any{"Other"}}}}
+	if changed := admin.patch("/api/chatbots/s/", object{"script": other}); !equalJSON(changed["script"], other) {
+		t.Errorf("%v", changed)
+	}
+	admin.call(http.MethodPatch, "/api/chatbots/s/", object{"script": nil}).refused(400, "invalid_request", "/script")
+	if changed := admin.patch("/api/chatbots/s/", object{"script": nil, "engine": "faq"}); changed["script"] != nil || changed["engine"] != "faq" {
+		t.Errorf("%v", changed)
+	}
+	admin.call(http.MethodPatch, "/api/chatbots/s/", object{"engine": "scripted"}).refused(400, "invalid_request", "/script")
+	// Another engine's bot may keep a script for later.
+	admin.patch("/api/chatbots/s/", object{"script": other})
+	if changed := admin.patch("/api/chatbots/s/", object{"engine": "scripted"}); !equalJSON(changed["script"], other) {
+		t.Errorf("%v", changed)
+	}
+}
+
+// What the document cannot say of a script is refused all the same, and nothing is made or changed.
+func TestAScriptThatCannotBeIsRefused(t *testing.T) {
+	t.Parallel()
+	admin := serve(t).organization().as("admin", auth.Admin)
+	long := strings.Repeat("x", 131072)
+	tooLong := object{"rules": []object{{"deltas": []string{long, long}}, {"deltas": []string{long, long, "x"}}}}
+	for where, body := range map[string]object{
+		"/script":                {"engine": "scripted"},
+		"/script/rules/1/deltas": {"engine": "faq", "script": tooLong},
+		"/script/rules/0/deltas": {"engine": "scripted", "script": object{"rules": []object{{"match": "x"}}}},
+		"/script/rules":          {"engine": "scripted", "script": object{"rules": []object{}}},
+	} {
+		admin.call(http.MethodPatch, "/api/chatbots/parley/", body).refused(400, "invalid_request", where)
+		body["name"] = "S"
+		admin.call(http.MethodPost, "/api/chatbots/", body).refused(400, "invalid_request", where)
+	}
+	admin.call(http.MethodPost, "/api/chatbots/", object{"name": "S", "engine": "scripted", "script": nil}).refused(400, "invalid_request", "/script")
+	if listed := objects(admin.get("/api/chatbots/"), "results"); len(listed) != 1 || listed[0]["engine"] != "faq" || listed[0]["script"] != nil {
+		t.Errorf("%v", listed)
+	}
+}
+
+// The same question gets the same reply each time, as JSON and as a stream, with what the script suggests.
+func TestAScriptedBotSaysItsScript(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice := o.as("alice", auth.Chat)
+	suggestions := []any{object{"text": "And then?", "context": "script"}}
+	path := o.scripted("s",
+		object{"match": "hello", "deltas": []string{"Good ", "", "morning", " 🙂"}, "delayMs": 20, "suggestions": suggestions},
+		object{"match": "nothing", "deltas": []string{""}},
+	)
+	for asked, want := range map[string]string{"Well, HELLO there": "Good morning 🙂", "Nothing?": "", "Who are you?": shrug} {
+		for range 2 {
+			plain := alice.call(http.MethodPost, path, asking(asked, false)).gives(200)
+			content, last := joined(t, alice.call(http.MethodPost, path, asking(asked, true)).events())
+			if plain["content"] != want || content != want || plain["finishReason"] != "stop" || last["finishReason"] != "stop" || last["error"] != nil {
+				t.Errorf("%s: answered %v, streamed %q and %v", asked, plain, content, last)
+			}
+			wantSuggested := []any{}
+			if asked == "Well, HELLO there" {
+				wantSuggested = suggestions
+			}
+			if !equalJSON(plain["suggestions"], wantSuggested) || !equalJSON(last["suggestions"], wantSuggested) {
+				t.Errorf("%s: suggested %v and %v", asked, plain["suggestions"], last["suggestions"])
+			}
+		}
+	}
+}
+
+// A scripted failure is told with its status where one can still be chosen, and in the last event of a stream; what was
+// said before it is kept.
+func TestAScriptedFailureIsTold(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	o.expectFailures()
+	alice := o.as("alice", auth.Chat)
+	path := o.scripted("s", object{"match": "at once", "deltas": []string{"x"}, "failAfter": 0}, object{"deltas": []string{"One ", "moment", "never"}, "failAfter": 2})
+	for asked, want := range map[string]string{"Fail at once": "", "Fail": "One moment"} {
+		alice.call(http.MethodPost, path, asking(asked, false)).refused(502, "upstream_failed", "")
+		got := alice.call(http.MethodPost, path, asking(asked, true))
+		content, last := joined(t, got.events())
+		problem, _ := last["error"].(object)
+		if content != want || last["finishReason"] != "error" || problem["error"] != "upstream_failed" || problem["status"] != float64(502) {
+			t.Errorf("%s: streamed %q and %v", asked, content, last)
+		}
+		run := alice.get("/api/runs/" + got.header.Get("X-Run-Id") + "/")
+		if run["state"] != "failed" || run["error"].(object)["error"] != "upstream_failed" {
+			t.Errorf("the run: %v", run)
+		}
+		stored := alice.history(text(run, "conversation"))
+		if want == "" && len(stored) != 1 || want != "" && (len(stored) != 2 || stored[1]["content"] != want) {
+			t.Errorf("%s: stored is %v", asked, stored)
+		}
+	}
+}

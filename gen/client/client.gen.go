@@ -4273,8 +4273,7 @@ type ClientInterface interface {
 	// SetMessageFeedbackWithBody Like or dislike a message
 	//
 	// `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
-	// conversation gets a `status` frame. A message has one feedback, the last one given. Only what the bot or an agent
-	// has said can be liked: an `incoming` message is 409.
+	// conversation gets a `status` frame. A message has one feedback, the last one given.
 	//
 	// Needs the scope `chat` or `agent`.
 	//
@@ -4286,8 +4285,7 @@ type ClientInterface interface {
 	// SetMessageFeedback Like or dislike a message
 	//
 	// `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
-	// conversation gets a `status` frame. A message has one feedback, the last one given. Only what the bot or an agent
-	// has said can be liked: an `incoming` message is 409.
+	// conversation gets a `status` frame. A message has one feedback, the last one given.
 	//
 	// Needs the scope `chat` or `agent`.
 	//
@@ -5596,8 +5594,7 @@ func (c *Client) GetMessage(ctx context.Context, id string, params *GetMessagePa
 // SetMessageFeedbackWithBody Like or dislike a message
 //
 // `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
-// conversation gets a `status` frame. A message has one feedback, the last one given. Only what the bot or an agent
-// has said can be liked: an `incoming` message is 409.
+// conversation gets a `status` frame. A message has one feedback, the last one given.
 //
 // Needs the scope `chat` or `agent`.
 //
@@ -5619,8 +5616,7 @@ func (c *Client) SetMessageFeedbackWithBody(ctx context.Context, id string, cont
 // SetMessageFeedback Like or dislike a message
 //
 // `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
-// conversation gets a `status` frame. A message has one feedback, the last one given. Only what the bot or an agent
-// has said can be liked: an `incoming` message is 409.
+// conversation gets a `status` frame. A message has one feedback, the last one given.
 //
 // Needs the scope `chat` or `agent`.
 //
@@ -9512,8 +9508,7 @@ type ClientWithResponsesInterface interface {
 	// SetMessageFeedbackWithBodyWithResponse Like or dislike a message
 	//
 	// `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
-	// conversation gets a `status` frame. A message has one feedback, the last one given. Only what the bot or an agent
-	// has said can be liked: an `incoming` message is 409.
+	// conversation gets a `status` frame. A message has one feedback, the last one given.
 	//
 	// Needs the scope `chat` or `agent`.
 	//
@@ -9525,8 +9520,7 @@ type ClientWithResponsesInterface interface {
 	// SetMessageFeedbackWithResponse Like or dislike a message
 	//
 	// `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
-	// conversation gets a `status` frame. A message has one feedback, the last one given. Only what the bot or an agent
-	// has said can be liked: an `incoming` message is 409.
+	// conversation gets a `status` frame. A message has one feedback, the last one given.
 	//
 	// Needs the scope `chat` or `agent`.
 	//
@@ -13190,8 +13184,6 @@ type SetMessageFeedbackResponse struct {
 	ApplicationProblemJSON403 *Forbidden
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
-	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
-	ApplicationProblemJSON409 *Conflict
 	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
 	ApplicationProblemJSON413 *TooLarge
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
@@ -13225,11 +13217,6 @@ func (r SetMessageFeedbackResponse) GetApplicationProblemJSON403() *Forbidden {
 // GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
 func (r SetMessageFeedbackResponse) GetApplicationProblemJSON404() *NotFound {
 	return r.ApplicationProblemJSON404
-}
-
-// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r SetMessageFeedbackResponse) GetApplicationProblemJSON409() *Conflict {
-	return r.ApplicationProblemJSON409
 }
 
 // GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
@@ -15291,8 +15278,7 @@ func (c *ClientWithResponses) GetMessageWithResponse(ctx context.Context, id str
 // SetMessageFeedbackWithBodyWithResponse Like or dislike a message
 //
 // `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
-// conversation gets a `status` frame. A message has one feedback, the last one given. Only what the bot or an agent
-// has said can be liked: an `incoming` message is 409.
+// conversation gets a `status` frame. A message has one feedback, the last one given.
 //
 // Needs the scope `chat` or `agent`.
 //
@@ -15310,8 +15296,7 @@ func (c *ClientWithResponses) SetMessageFeedbackWithBodyWithResponse(ctx context
 // SetMessageFeedbackWithResponse Like or dislike a message
 //
 // `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
-// conversation gets a `status` frame. A message has one feedback, the last one given. Only what the bot or an agent
-// has said can be liked: an `incoming` message is 409.
+// conversation gets a `status` frame. A message has one feedback, the last one given.
 //
 // Needs the scope `chat` or `agent`.
 //
@@ -18926,13 +18911,6 @@ func ParseSetMessageFeedbackResponse(rsp *http.Response) (*SetMessageFeedbackRes
 			return nil, err
 		}
 		response.ApplicationProblemJSON404 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
-		var dest Conflict
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON409 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
 		var dest TooLarge

@@ -9839,22 +9839,6 @@ func (response SetMessageFeedback404ApplicationProblemPlusJSONResponse) VisitSet
 	return err
 }
 
-type SetMessageFeedback409ApplicationProblemPlusJSONResponse struct {
-	ConflictApplicationProblemPlusJSONResponse
-}
-
-func (response SetMessageFeedback409ApplicationProblemPlusJSONResponse) VisitSetMessageFeedbackResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(409)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type SetMessageFeedback413ApplicationProblemPlusJSONResponse struct {
 	TooLargeApplicationProblemPlusJSONResponse
 }

@@ -61,21 +61,25 @@ func (l *liveReplies) await(run uuid.UUID) {
 	}
 }
 
-// work notes that this process writes a reply; end is called when it must not go on.
+// work notes that this process writes a reply; end is called when it must not go on,
+// as that of an earlier attempt is now.
 func (l *liveReplies) work(run uuid.UUID, attempt int, end context.CancelCauseFunc) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if found := l.byRun[run]; found != nil {
+		if found.end != nil {
+			found.end(errLost)
+		}
 		found.attempt, found.end = attempt, end
 	}
 }
 
-// leave notes that this process no longer writes a reply: another attempt will end
-// it.
-func (l *liveReplies) leave(run uuid.UUID) {
+// leave notes that an attempt of this process writes no longer: another one will end
+// the reply.
+func (l *liveReplies) leave(run uuid.UUID, attempt int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if found := l.byRun[run]; found != nil {
+	if found := l.byRun[run]; found != nil && found.attempt == attempt {
 		found.attempt, found.end, found.isAwaited = 0, nil, true
 	}
 }

@@ -52,7 +52,7 @@ func (c *Chat) answer(work task) {
 		isQueued, err := c.attempt(work)
 		switch {
 		case errors.Is(err, errLost):
-			c.live.leave(work.runID) // who listens here hears what the other one writes
+			c.live.leave(work.runID, work.attempt) // who listens here hears what the other one writes
 		case err != nil:
 			c.log.Error("a reply could not be finished", "run_id", work.runID, "error", err)
 			work.reply.fail(fault.New(fault.Unavailable, "The reply could not be stored; it is written again when the database is back."))

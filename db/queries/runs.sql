@@ -14,7 +14,7 @@ WHERE r.organization_id = w.organization_id AND r.id = w.id AND r.attempt = w.at
 -- ListEndedAttempts returns those of the attempts that must not go on: asked to
 -- stop, or lost, because another one has taken over or the run is gone.
 -- name: ListEndedAttempts :many
-SELECT w.id::uuid AS id, (r.id IS NULL)::boolean AS is_lost
+SELECT w.id::uuid AS id, w.attempt::integer AS attempt, (r.id IS NULL)::boolean AS is_lost
 FROM (SELECT unnest(@organization_ids::uuid[]) AS organization_id, unnest(@ids::uuid[]) AS id, unnest(@attempts::integer[]) AS attempt) AS w
 LEFT JOIN runs r ON r.organization_id = w.organization_id AND r.id = w.id AND r.attempt = w.attempt AND r.state = 'running'
 WHERE r.id IS NULL OR r.cancel_requested;

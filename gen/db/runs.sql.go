@@ -255,15 +255,16 @@ func (q *Queries) ListAbandonedRuns(ctx context.Context, batch int32) ([]Run, er
 }
 
 const listEndedAttempts = `-- name: ListEndedAttempts :many
-SELECT w.id::uuid AS id, (r.id IS NULL)::boolean AS is_lost
+SELECT w.id::uuid AS id, w.attempt::integer AS attempt, (r.id IS NULL)::boolean AS is_lost
 FROM (SELECT unnest($1::uuid[]) AS organization_id, unnest($2::uuid[]) AS id, unnest($3::integer[]) AS attempt) AS w
 LEFT JOIN runs r ON r.organization_id = w.organization_id AND r.id = w.id AND r.attempt = w.attempt AND r.state = 'running'
 WHERE r.id IS NULL OR r.cancel_requested
 `
 
 type ListEndedAttemptsRow struct {
-	ID     uuid.UUID
-	IsLost bool
+	ID      uuid.UUID
+	Attempt int32
+	IsLost  bool
 }
 
 // ListEndedAttempts returns those of the attempts that must not go on: asked to
@@ -277,7 +278,7 @@ func (q *Queries) ListEndedAttempts(ctx context.Context, organizationIds []uuid.
 	var items []ListEndedAttemptsRow
 	for rows.Next() {
 		var i ListEndedAttemptsRow
-		if err := rows.Scan(&i.ID, &i.IsLost); err != nil {
+		if err := rows.Scan(&i.ID, &i.Attempt, &i.IsLost); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

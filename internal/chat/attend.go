@@ -84,11 +84,11 @@ func (l *liveReplies) leave(run uuid.UUID, attempt int) {
 	}
 }
 
-// stop ends the attempt at a run, where this process makes it.
-func (l *liveReplies) stop(run uuid.UUID, why error) {
+// stop ends an attempt at a run, where this process makes it.
+func (l *liveReplies) stop(run uuid.UUID, attempt int, why error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if found := l.byRun[run]; found != nil && found.end != nil {
+	if found := l.byRun[run]; found != nil && found.attempt == attempt && found.end != nil {
 		found.end(why)
 	}
 }
@@ -195,7 +195,7 @@ func (c *Chat) stopEnded(ctx context.Context) {
 		if one.IsLost {
 			why = errLost
 		}
-		c.live.stop(one.ID, why)
+		c.live.stop(one.ID, int(one.Attempt), why)
 	}
 }
 

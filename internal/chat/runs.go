@@ -99,7 +99,7 @@ func (c *Chat) Cancel(ctx context.Context, who auth.Principal, id string) (db.Ru
 		reply.end(int(run.Attempt), &Outcome{State: "cancelled", FinishReason: "cancelled"})
 		c.live.remove(run.ID)
 	case "running":
-		c.live.stop(run.ID, errCancelled)
+		c.live.stop(run.ID, int(run.Attempt), errCancelled)
 	}
 	waiting, cancel := context.WithTimeout(ctx, cancelPatience)
 	defer cancel()

@@ -1,10 +1,18 @@
 package api_test
 
 import (
+	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
 )
+
+// bodiless are the POSTs without a body, which no repeat can change.
+var bodiless = []string{"cancelRun"}
+
+// secret are those whose answers show a secret, and are not kept for repeats.
+var secret = []string{"createApiKey"}
 
 func answerRules() []rule {
 	return []rule{
@@ -89,6 +97,37 @@ func answerRules() []rule {
 				"no 400": func(doc *openapi3.T) { find(doc, "sendMessage").Responses.Delete("400") },
 				"no 413": func(doc *openapi3.T) { find(doc, "sendMessage").Responses.Delete("413") },
 				"no 415": func(doc *openapi3.T) { find(doc, "sendMessage").Responses.Delete("415") },
+			},
+		},
+		{
+			name: "a POST takes an Idempotency-Key, says when it answers again, and may answer 422",
+			check: func(doc *openapi3.T, complain complain) {
+				for _, o := range operations(doc) {
+					if o.method != http.MethodPost {
+						continue
+					}
+					if !slices.ContainsFunc(o.parameters, func(p *openapi3.Parameter) bool { return p.Name == "Idempotency-Key" }) {
+						complain(o.String(), "takes no Idempotency-Key")
+					}
+					if !slices.Contains(bodiless, o.OperationID) {
+						o.needs("422", "it takes an Idempotency-Key", complain)
+					}
+					if slices.Contains(secret, o.OperationID) {
+						o.needs("409", "its answer is not kept", complain)
+						continue
+					}
+					for status, response := range o.Responses.Map() {
+						if status[0] == '2' && response.Value.Headers["Idempotency-Replayed"] == nil {
+							complain(o.String(), "%s does not say Idempotency-Replayed", status)
+						}
+					}
+				}
+			},
+			breaks: map[string]func(*openapi3.T){
+				"no key":            func(doc *openapi3.T) { find(doc, "createFaq").Parameters = nil },
+				"no 422":            func(doc *openapi3.T) { find(doc, "createFaq").Responses.Delete("422") },
+				"no 409":            func(doc *openapi3.T) { find(doc, "createApiKey").Responses.Delete("409") },
+				"silent of repeats": func(doc *openapi3.T) { find(doc, "createFaq").Responses.Value("201").Value.Headers = nil },
 			},
 		},
 		{

@@ -388,9 +388,12 @@ CREATE TABLE idempotency_keys (
     scope           text NOT NULL,
     key             text NOT NULL,
     request_hash    bytea NOT NULL,
-    message_id      uuid NOT NULL,
+    -- A message is answered from the message itself, and only it has these two.
+    message_id      uuid,
     run_id          uuid,
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- What the request has made, of all others; NULL where it shows a secret.
+    answer          json,
     CONSTRAINT idempotency_keys_pkey PRIMARY KEY (organization_id, user_id, scope, key),
     CONSTRAINT idempotency_keys_user_fkey FOREIGN KEY (organization_id, user_id) REFERENCES users (organization_id, id) ON DELETE CASCADE
 );

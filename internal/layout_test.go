@@ -34,7 +34,8 @@ var rooms = map[string][]string{
 	},
 	"internal/wsapi": {
 		"internal/jsontext",
-		"internal/auth", "internal/chat", "internal/realtime", "internal/ratelimit", "internal/fault", "gen/openapi", "gen/db",
+		"internal/auth", "internal/chat", "internal/realtime", "internal/ratelimit", "internal/store", "internal/fault",
+		"gen/openapi", "gen/db",
 	},
 
 	"internal/chat": {

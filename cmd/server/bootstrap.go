@@ -107,7 +107,7 @@ func furnish(ctx context.Context, store *store.Store, name, wantedKey string) (s
 		}
 	}
 	webChat := chat.WebChat{Name: new("Website")}
-	if _, err := chat.New(chat.Config{Store: store, Bots: bots}).CreateWebChat(ctx, organization.ID, webChat); err != nil {
+	if _, err := chat.New(chat.Config{Store: store, Bots: bots}).CreateWebChat(ctx, organization.ID, webChat, nil); err != nil {
 		return "", fmt.Errorf("make the web chat: %w", err)
 	}
 	_, key, err := auth.New(store).CreateKey(ctx, organization.ID, auth.NewKey{

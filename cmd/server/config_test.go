@@ -24,6 +24,7 @@ func TestAnEmptyEnvironmentIsTheDefaults(t *testing.T) {
 		Addr:         ":8080",
 		DataDir:      "/home/alex/.local/share/parley",
 		RateLimits:   map[string]int{"messages": 60, "history": 100, "list": 30},
+		ReplyLimits:  map[string]int{"instance": 512, "organization": 256},
 		AnonymousTTL: 30 * time.Minute,
 		LogLevel:     slog.LevelInfo,
 	}
@@ -66,6 +67,7 @@ func TestVariablesAreRead(t *testing.T) {
 		"no limits": {
 			"PARLEY_RATE_LIMITS", "messages = 0, history=0,list=0", limits, map[string]int{"messages": 0, "history": 0, "list": 0},
 		},
+		"a reply limit":         {"PARLEY_REPLY_LIMITS", "organization=9", func(c config) any { return c.ReplyLimits }, map[string]int{"instance": 512, "organization": 9}},
 		"no limits at all":      {"PARLEY_RATE_LIMITS", "0", limits, map[string]int{"messages": 0, "history": 0, "list": 0}},
 		"a visit's life":        {"PARLEY_ANONYMOUS_TTL", "90s", func(c config) any { return c.AnonymousTTL }, 90 * time.Second},
 		"all is logged":         {"PARLEY_LOG_LEVEL", "debug", level, slog.LevelDebug},
@@ -116,6 +118,8 @@ func TestMistakesAreRefused(t *testing.T) {
 		{"PARLEY_ALLOWED_ORIGINS", "null", "neither an origin"},
 		{"PARLEY_RATE_LIMITS", "records=5", `no class "records"`},
 		{"PARLEY_RATE_LIMITS", "=5", `no class ""`},
+		{"PARLEY_REPLY_LIMITS", "messages=5", "only instance and organization"},
+		{"PARLEY_REPLY_LIMITS", "instance=some", `"some"`},
 		{"PARLEY_RATE_LIMITS", "list=-1", `"-1"`},
 		{"PARLEY_RATE_LIMITS", "list=", `""`},
 		{"PARLEY_RATE_LIMITS", "list", `""`},

@@ -34,7 +34,7 @@ WITH locked AS (
     FROM asked a
 ), claim AS (
     INSERT INTO idempotency_keys (organization_id, user_id, scope, key, request_hash, message_id, run_id)
-    SELECT d.organization_id, @user_id, @scope::text, sqlc.narg('idempotency_key')::text, @request_hash::bytea, @message_id,
+    SELECT d.organization_id, @user_id, @scope::text, sqlc.narg('idempotency_key')::text, @request_hash::bytea, @message_id::uuid,
            CASE WHEN d.is_answered THEN @run_id::uuid END
     FROM decided d
     WHERE d.refused = '' AND sqlc.narg('idempotency_key')::text IS NOT NULL
@@ -83,20 +83,6 @@ SELECT d.refused::text AS refused, (s.id IS NOT NULL)::boolean AS is_sent, coale
        coalesce(s.last_activity, 'epoch')::timestamptz AS created_at,
        d.sender::text AS sender, coalesce(s.is_answered, false)::boolean AS is_answered, coalesce(s.run_state, '')::text AS run_state
 FROM decided d LEFT JOIN sent s ON true;
-
--- GetIdempotencyKey returns what a key was used for.
--- name: GetIdempotencyKey :one
-SELECT * FROM idempotency_keys
-WHERE organization_id = @organization_id AND user_id = @user_id AND scope = @scope AND key = @key;
-
--- DeleteIdempotencyKey frees a key that was used for a run.
--- name: DeleteIdempotencyKey :exec
-DELETE FROM idempotency_keys
-WHERE organization_id = @organization_id AND user_id = @user_id AND scope = @scope AND key = @key AND run_id = @run_id;
-
--- DeleteOldIdempotencyKeys forgets the keys of more than a day ago.
--- name: DeleteOldIdempotencyKeys :exec
-DELETE FROM idempotency_keys WHERE created_at < clock_timestamp() - interval '24 hours';
 
 -- ListAttachments returns those of the attachments that a user's messages brought
 -- (the staff: anybody's).

@@ -2890,6 +2890,11 @@ type NotFound = Problem
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type RateLimited = Problem
 
+// RepeatConflict A problem document as RFC 9457 has it.
+//
+// Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
+type RepeatConflict = Problem
+
 // TooLarge A problem document as RFC 9457 has it.
 //
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
@@ -2919,6 +2924,15 @@ type ListAPIKeysParams struct {
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
+// CreateAPIKeyParams defines parameters for CreateAPIKey.
+type CreateAPIKeyParams struct {
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListChatbotsParams defines parameters for ListChatbots.
 type ListChatbotsParams struct {
 	// Page The page's number.
@@ -2928,10 +2942,21 @@ type ListChatbotsParams struct {
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
+// CreateChatbotParams defines parameters for CreateChatbot.
+type CreateChatbotParams struct {
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // CreateCompletionParams defines parameters for CreateCompletion.
 type CreateCompletionParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path.
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
@@ -2942,6 +2967,24 @@ type ListFaqsParams struct {
 
 	// PageSize How many results a page has.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+}
+
+// CreateFaqParams defines parameters for CreateFaq.
+type CreateFaqParams struct {
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ImportFaqsParams defines parameters for ImportFaqs.
+type ImportFaqsParams struct {
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListRecordsParams defines parameters for ListRecords.
@@ -3016,6 +3059,15 @@ type ListContactsParams struct {
 	Query *string `form:"query,omitempty" json:"query,omitempty"`
 }
 
+// CreateContactParams defines parameters for CreateContact.
+type CreateContactParams struct {
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListConversationsParams defines parameters for ListConversations.
 type ListConversationsParams struct {
 	// BotID Only conversations with this bot (id or slug).
@@ -3052,6 +3104,33 @@ type ListInboxConversationsParams struct {
 // ListInboxConversationsParamsOrdering defines parameters for ListInboxConversations.
 type ListInboxConversationsParamsOrdering string
 
+// CreateConversationParams defines parameters for CreateConversation.
+type CreateConversationParams struct {
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// BatchConversationsParams defines parameters for BatchConversations.
+type BatchConversationsParams struct {
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// StartConversationParams defines parameters for StartConversation.
+type StartConversationParams struct {
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // GetHistoryParams defines parameters for GetHistory.
 type GetHistoryParams struct {
 	// Limit How many messages at the most.
@@ -3072,8 +3151,10 @@ type GetHistoryParams struct {
 
 // SendMessageParams defines parameters for SendMessage.
 type SendMessageParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path.
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
@@ -3100,8 +3181,10 @@ type ListMessagesParams struct {
 
 // CreateMessageParams defines parameters for CreateMessage.
 type CreateMessageParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path.
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
@@ -3113,8 +3196,10 @@ type GetMessageParams struct {
 
 // CancelRunParams defines parameters for CancelRun.
 type CancelRunParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path.
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
@@ -3134,6 +3219,15 @@ type ListWebChatsParams struct {
 
 	// PageSize How many results a page has.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+}
+
+// CreateWebChatParams defines parameters for CreateWebChat.
+type CreateWebChatParams struct {
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ConnectParams defines parameters for Connect.
@@ -3678,25 +3772,27 @@ type ClientInterface interface {
 
 	// CreateAPIKeyWithBody Create an API key
 	//
-	// The answer holds the key, once: only a hash of it is kept.
+	// The answer holds the key, once: only a hash of it is kept. A request that has succeeded and is repeated with its
+	// Idempotency-Key is 409.
 	//
 	// Needs the scope `admin`.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/api-keys/ (the `CreateAPIKey` operationId).
-	CreateAPIKeyWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateAPIKeyWithBody(ctx context.Context, params *CreateAPIKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateAPIKey Create an API key
 	//
-	// The answer holds the key, once: only a hash of it is kept.
+	// The answer holds the key, once: only a hash of it is kept. A request that has succeeded and is repeated with its
+	// Idempotency-Key is 409.
 	//
 	// Needs the scope `admin`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/api-keys/ (the `CreateAPIKey` operationId).
-	CreateAPIKey(ctx context.Context, body CreateAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateAPIKey(ctx context.Context, params *CreateAPIKeyParams, body CreateAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteAPIKey Revoke an API key
 	//
@@ -3727,7 +3823,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/chatbots/ (the `CreateChatbot` operationId).
-	CreateChatbotWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateChatbotWithBody(ctx context.Context, params *CreateChatbotParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateChatbot Create a chatbot
 	//
@@ -3739,7 +3835,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/chatbots/ (the `CreateChatbot` operationId).
-	CreateChatbot(ctx context.Context, body CreateChatbotJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateChatbot(ctx context.Context, params *CreateChatbotParams, body CreateChatbotJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteChatbot Delete a chatbot
 	//
@@ -3857,7 +3953,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/chatbots/{chatbotId}/faqs/ (the `CreateFaq` operationId).
-	CreateFaqWithBody(ctx context.Context, chatbotID ChatbotID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateFaqWithBody(ctx context.Context, chatbotID ChatbotID, params *CreateFaqParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateFaq Add an FAQ
 	//
@@ -3868,7 +3964,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/chatbots/{chatbotId}/faqs/ (the `CreateFaq` operationId).
-	CreateFaq(ctx context.Context, chatbotID ChatbotID, body CreateFaqJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateFaq(ctx context.Context, chatbotID ChatbotID, params *CreateFaqParams, body CreateFaqJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ImportFaqsWithBody Import FAQs from a table
 	//
@@ -3878,12 +3974,14 @@ type ClientInterface interface {
 	// A file that is neither .xlsx nor .csv (UTF-8), or has no such columns, is 400 and changes nothing. A file may
 	// hold 20,000 rows and, unpacked, 128 MiB.
 	//
+	// With an Idempotency-Key the file's bytes count as the body: the form around it may be written anew.
+	//
 	// Needs the scope `manage`.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/chatbots/{chatbotId}/faqs/import/ (the `ImportFaqs` operationId).
-	ImportFaqsWithBody(ctx context.Context, chatbotID ChatbotID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ImportFaqsWithBody(ctx context.Context, chatbotID ChatbotID, params *ImportFaqsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteFaq Delete an FAQ
 	//
@@ -3976,7 +4074,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/contacts/ (the `CreateContact` operationId).
-	CreateContactWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateContactWithBody(ctx context.Context, params *CreateContactParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateContact Create a contact
 	//
@@ -3988,7 +4086,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/contacts/ (the `CreateContact` operationId).
-	CreateContact(ctx context.Context, body CreateContactJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateContact(ctx context.Context, params *CreateContactParams, body CreateContactJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteContact Delete a contact
 	//
@@ -4061,7 +4159,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/conversations/ (the `CreateConversation` operationId).
-	CreateConversationWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateConversationWithBody(ctx context.Context, params *CreateConversationParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateConversation Create a conversation through a web chat
 	//
@@ -4073,7 +4171,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/conversations/ (the `CreateConversation` operationId).
-	CreateConversation(ctx context.Context, body CreateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateConversation(ctx context.Context, params *CreateConversationParams, body CreateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// BatchConversationsWithBody Archive, delete or mark many conversations
 	//
@@ -4085,7 +4183,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/conversations/batch (the `BatchConversations` operationId).
-	BatchConversationsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	BatchConversationsWithBody(ctx context.Context, params *BatchConversationsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// BatchConversations Archive, delete or mark many conversations
 	//
@@ -4097,7 +4195,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/conversations/batch (the `BatchConversations` operationId).
-	BatchConversations(ctx context.Context, body BatchConversationsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	BatchConversations(ctx context.Context, params *BatchConversationsParams, body BatchConversationsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// StartConversationWithBody Start a conversation with a bot
 	//
@@ -4112,7 +4210,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/conversations/start (the `StartConversation` operationId).
-	StartConversationWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	StartConversationWithBody(ctx context.Context, params *StartConversationParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// StartConversation Start a conversation with a bot
 	//
@@ -4127,7 +4225,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/conversations/start (the `StartConversation` operationId).
-	StartConversation(ctx context.Context, body StartConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	StartConversation(ctx context.Context, params *StartConversationParams, body StartConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteConversation Delete a conversation
 	//
@@ -4348,7 +4446,7 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/web-chats/ (the `CreateWebChat` operationId).
-	CreateWebChatWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateWebChatWithBody(ctx context.Context, params *CreateWebChatParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateWebChat Create a web chat
 	//
@@ -4359,7 +4457,7 @@ type ClientInterface interface {
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/web-chats/ (the `CreateWebChat` operationId).
-	CreateWebChat(ctx context.Context, body CreateWebChatJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	CreateWebChat(ctx context.Context, params *CreateWebChatParams, body CreateWebChatJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeleteWebChat Delete a web chat
 	//
@@ -4489,15 +4587,16 @@ func (c *Client) ListAPIKeys(ctx context.Context, params *ListAPIKeysParams, req
 
 // CreateAPIKeyWithBody Create an API key
 //
-// The answer holds the key, once: only a hash of it is kept.
+// The answer holds the key, once: only a hash of it is kept. A request that has succeeded and is repeated with its
+// Idempotency-Key is 409.
 //
 // Needs the scope `admin`.
 //
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /api/api-keys/ (the `CreateAPIKey` operationId).
-func (c *Client) CreateAPIKeyWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateAPIKeyRequestWithBody(c.Server, contentType, body)
+func (c *Client) CreateAPIKeyWithBody(ctx context.Context, params *CreateAPIKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateAPIKeyRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4510,15 +4609,16 @@ func (c *Client) CreateAPIKeyWithBody(ctx context.Context, contentType string, b
 
 // CreateAPIKey Create an API key
 //
-// The answer holds the key, once: only a hash of it is kept.
+// The answer holds the key, once: only a hash of it is kept. A request that has succeeded and is repeated with its
+// Idempotency-Key is 409.
 //
 // Needs the scope `admin`.
 //
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/api-keys/ (the `CreateAPIKey` operationId).
-func (c *Client) CreateAPIKey(ctx context.Context, body CreateAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateAPIKeyRequest(c.Server, body)
+func (c *Client) CreateAPIKey(ctx context.Context, params *CreateAPIKeyParams, body CreateAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateAPIKeyRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4578,8 +4678,8 @@ func (c *Client) ListChatbots(ctx context.Context, params *ListChatbotsParams, r
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /api/chatbots/ (the `CreateChatbot` operationId).
-func (c *Client) CreateChatbotWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateChatbotRequestWithBody(c.Server, contentType, body)
+func (c *Client) CreateChatbotWithBody(ctx context.Context, params *CreateChatbotParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateChatbotRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4600,8 +4700,8 @@ func (c *Client) CreateChatbotWithBody(ctx context.Context, contentType string, 
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/chatbots/ (the `CreateChatbot` operationId).
-func (c *Client) CreateChatbot(ctx context.Context, body CreateChatbotJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateChatbotRequest(c.Server, body)
+func (c *Client) CreateChatbot(ctx context.Context, params *CreateChatbotParams, body CreateChatbotJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateChatbotRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4798,8 +4898,8 @@ func (c *Client) ListFaqs(ctx context.Context, chatbotID ChatbotID, params *List
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /api/chatbots/{chatbotId}/faqs/ (the `CreateFaq` operationId).
-func (c *Client) CreateFaqWithBody(ctx context.Context, chatbotID ChatbotID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateFaqRequestWithBody(c.Server, chatbotID, contentType, body)
+func (c *Client) CreateFaqWithBody(ctx context.Context, chatbotID ChatbotID, params *CreateFaqParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateFaqRequestWithBody(c.Server, chatbotID, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4819,8 +4919,8 @@ func (c *Client) CreateFaqWithBody(ctx context.Context, chatbotID ChatbotID, con
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/chatbots/{chatbotId}/faqs/ (the `CreateFaq` operationId).
-func (c *Client) CreateFaq(ctx context.Context, chatbotID ChatbotID, body CreateFaqJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateFaqRequest(c.Server, chatbotID, body)
+func (c *Client) CreateFaq(ctx context.Context, chatbotID ChatbotID, params *CreateFaqParams, body CreateFaqJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateFaqRequest(c.Server, chatbotID, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4839,13 +4939,15 @@ func (c *Client) CreateFaq(ctx context.Context, chatbotID ChatbotID, body Create
 // A file that is neither .xlsx nor .csv (UTF-8), or has no such columns, is 400 and changes nothing. A file may
 // hold 20,000 rows and, unpacked, 128 MiB.
 //
+// With an Idempotency-Key the file's bytes count as the body: the form around it may be written anew.
+//
 // Needs the scope `manage`.
 //
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /api/chatbots/{chatbotId}/faqs/import/ (the `ImportFaqs` operationId).
-func (c *Client) ImportFaqsWithBody(ctx context.Context, chatbotID ChatbotID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewImportFaqsRequestWithBody(c.Server, chatbotID, contentType, body)
+func (c *Client) ImportFaqsWithBody(ctx context.Context, chatbotID ChatbotID, params *ImportFaqsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewImportFaqsRequestWithBody(c.Server, chatbotID, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5027,8 +5129,8 @@ func (c *Client) ListContacts(ctx context.Context, params *ListContactsParams, r
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /api/contacts/ (the `CreateContact` operationId).
-func (c *Client) CreateContactWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateContactRequestWithBody(c.Server, contentType, body)
+func (c *Client) CreateContactWithBody(ctx context.Context, params *CreateContactParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateContactRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5049,8 +5151,8 @@ func (c *Client) CreateContactWithBody(ctx context.Context, contentType string, 
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/contacts/ (the `CreateContact` operationId).
-func (c *Client) CreateContact(ctx context.Context, body CreateContactJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateContactRequest(c.Server, body)
+func (c *Client) CreateContact(ctx context.Context, params *CreateContactParams, body CreateContactJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateContactRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5192,8 +5294,8 @@ func (c *Client) ListInboxConversations(ctx context.Context, params *ListInboxCo
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /api/conversations/ (the `CreateConversation` operationId).
-func (c *Client) CreateConversationWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateConversationRequestWithBody(c.Server, contentType, body)
+func (c *Client) CreateConversationWithBody(ctx context.Context, params *CreateConversationParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateConversationRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5214,8 +5316,8 @@ func (c *Client) CreateConversationWithBody(ctx context.Context, contentType str
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/conversations/ (the `CreateConversation` operationId).
-func (c *Client) CreateConversation(ctx context.Context, body CreateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateConversationRequest(c.Server, body)
+func (c *Client) CreateConversation(ctx context.Context, params *CreateConversationParams, body CreateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateConversationRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5236,8 +5338,8 @@ func (c *Client) CreateConversation(ctx context.Context, body CreateConversation
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /api/conversations/batch (the `BatchConversations` operationId).
-func (c *Client) BatchConversationsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewBatchConversationsRequestWithBody(c.Server, contentType, body)
+func (c *Client) BatchConversationsWithBody(ctx context.Context, params *BatchConversationsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewBatchConversationsRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5258,8 +5360,8 @@ func (c *Client) BatchConversationsWithBody(ctx context.Context, contentType str
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/conversations/batch (the `BatchConversations` operationId).
-func (c *Client) BatchConversations(ctx context.Context, body BatchConversationsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewBatchConversationsRequest(c.Server, body)
+func (c *Client) BatchConversations(ctx context.Context, params *BatchConversationsParams, body BatchConversationsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewBatchConversationsRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5283,8 +5385,8 @@ func (c *Client) BatchConversations(ctx context.Context, body BatchConversations
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /api/conversations/start (the `StartConversation` operationId).
-func (c *Client) StartConversationWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewStartConversationRequestWithBody(c.Server, contentType, body)
+func (c *Client) StartConversationWithBody(ctx context.Context, params *StartConversationParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartConversationRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5308,8 +5410,8 @@ func (c *Client) StartConversationWithBody(ctx context.Context, contentType stri
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/conversations/start (the `StartConversation` operationId).
-func (c *Client) StartConversation(ctx context.Context, body StartConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewStartConversationRequest(c.Server, body)
+func (c *Client) StartConversation(ctx context.Context, params *StartConversationParams, body StartConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartConversationRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5729,8 +5831,8 @@ func (c *Client) ListWebChats(ctx context.Context, params *ListWebChatsParams, r
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /api/web-chats/ (the `CreateWebChat` operationId).
-func (c *Client) CreateWebChatWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateWebChatRequestWithBody(c.Server, contentType, body)
+func (c *Client) CreateWebChatWithBody(ctx context.Context, params *CreateWebChatParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateWebChatRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5750,8 +5852,8 @@ func (c *Client) CreateWebChatWithBody(ctx context.Context, contentType string, 
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /api/web-chats/ (the `CreateWebChat` operationId).
-func (c *Client) CreateWebChat(ctx context.Context, body CreateWebChatJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewCreateWebChatRequest(c.Server, body)
+func (c *Client) CreateWebChat(ctx context.Context, params *CreateWebChatParams, body CreateWebChatJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateWebChatRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6045,18 +6147,18 @@ func NewListAPIKeysRequest(server string, params *ListAPIKeysParams) (*http.Requ
 }
 
 // NewCreateAPIKeyRequest calls the generic CreateAPIKey builder with application/json body
-func NewCreateAPIKeyRequest(server string, body CreateAPIKeyJSONRequestBody) (*http.Request, error) {
+func NewCreateAPIKeyRequest(server string, params *CreateAPIKeyParams, body CreateAPIKeyJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewCreateAPIKeyRequestWithBody(server, "application/json", bodyReader)
+	return NewCreateAPIKeyRequestWithBody(server, params, "application/json", bodyReader)
 }
 
 // NewCreateAPIKeyRequestWithBody constructs an http.Request for the CreateAPIKey method, with any body, and a specified content type
-func NewCreateAPIKeyRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+func NewCreateAPIKeyRequestWithBody(server string, params *CreateAPIKeyParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -6080,6 +6182,21 @@ func NewCreateAPIKeyRequestWithBody(server string, contentType string, body io.R
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
 
 	return req, nil
 }
@@ -6185,18 +6302,18 @@ func NewListChatbotsRequest(server string, params *ListChatbotsParams) (*http.Re
 }
 
 // NewCreateChatbotRequest calls the generic CreateChatbot builder with application/json body
-func NewCreateChatbotRequest(server string, body CreateChatbotJSONRequestBody) (*http.Request, error) {
+func NewCreateChatbotRequest(server string, params *CreateChatbotParams, body CreateChatbotJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewCreateChatbotRequestWithBody(server, "application/json", bodyReader)
+	return NewCreateChatbotRequestWithBody(server, params, "application/json", bodyReader)
 }
 
 // NewCreateChatbotRequestWithBody constructs an http.Request for the CreateChatbot method, with any body, and a specified content type
-func NewCreateChatbotRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+func NewCreateChatbotRequestWithBody(server string, params *CreateChatbotParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -6220,6 +6337,21 @@ func NewCreateChatbotRequestWithBody(server string, contentType string, body io.
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
 
 	return req, nil
 }
@@ -6475,18 +6607,18 @@ func NewListFaqsRequest(server string, chatbotID ChatbotID, params *ListFaqsPara
 }
 
 // NewCreateFaqRequest calls the generic CreateFaq builder with application/json body
-func NewCreateFaqRequest(server string, chatbotID ChatbotID, body CreateFaqJSONRequestBody) (*http.Request, error) {
+func NewCreateFaqRequest(server string, chatbotID ChatbotID, params *CreateFaqParams, body CreateFaqJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewCreateFaqRequestWithBody(server, chatbotID, "application/json", bodyReader)
+	return NewCreateFaqRequestWithBody(server, chatbotID, params, "application/json", bodyReader)
 }
 
 // NewCreateFaqRequestWithBody constructs an http.Request for the CreateFaq method, with any body, and a specified content type
-func NewCreateFaqRequestWithBody(server string, chatbotID ChatbotID, contentType string, body io.Reader) (*http.Request, error) {
+func NewCreateFaqRequestWithBody(server string, chatbotID ChatbotID, params *CreateFaqParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -6518,11 +6650,26 @@ func NewCreateFaqRequestWithBody(server string, chatbotID ChatbotID, contentType
 
 	req.Header.Add("Content-Type", contentType)
 
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
 	return req, nil
 }
 
 // NewImportFaqsRequestWithBody constructs an http.Request for the ImportFaqs method, with any body, and a specified content type
-func NewImportFaqsRequestWithBody(server string, chatbotID ChatbotID, contentType string, body io.Reader) (*http.Request, error) {
+func NewImportFaqsRequestWithBody(server string, chatbotID ChatbotID, params *ImportFaqsParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -6553,6 +6700,21 @@ func NewImportFaqsRequestWithBody(server string, chatbotID ChatbotID, contentTyp
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
 
 	return req, nil
 }
@@ -7087,18 +7249,18 @@ func NewListContactsRequest(server string, params *ListContactsParams) (*http.Re
 }
 
 // NewCreateContactRequest calls the generic CreateContact builder with application/json body
-func NewCreateContactRequest(server string, body CreateContactJSONRequestBody) (*http.Request, error) {
+func NewCreateContactRequest(server string, params *CreateContactParams, body CreateContactJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewCreateContactRequestWithBody(server, "application/json", bodyReader)
+	return NewCreateContactRequestWithBody(server, params, "application/json", bodyReader)
 }
 
 // NewCreateContactRequestWithBody constructs an http.Request for the CreateContact method, with any body, and a specified content type
-func NewCreateContactRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+func NewCreateContactRequestWithBody(server string, params *CreateContactParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -7122,6 +7284,21 @@ func NewCreateContactRequestWithBody(server string, contentType string, body io.
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
 
 	return req, nil
 }
@@ -7434,18 +7611,18 @@ func NewListInboxConversationsRequest(server string, params *ListInboxConversati
 }
 
 // NewCreateConversationRequest calls the generic CreateConversation builder with application/json body
-func NewCreateConversationRequest(server string, body CreateConversationJSONRequestBody) (*http.Request, error) {
+func NewCreateConversationRequest(server string, params *CreateConversationParams, body CreateConversationJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewCreateConversationRequestWithBody(server, "application/json", bodyReader)
+	return NewCreateConversationRequestWithBody(server, params, "application/json", bodyReader)
 }
 
 // NewCreateConversationRequestWithBody constructs an http.Request for the CreateConversation method, with any body, and a specified content type
-func NewCreateConversationRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+func NewCreateConversationRequestWithBody(server string, params *CreateConversationParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -7470,22 +7647,37 @@ func NewCreateConversationRequestWithBody(server string, contentType string, bod
 
 	req.Header.Add("Content-Type", contentType)
 
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
 	return req, nil
 }
 
 // NewBatchConversationsRequest calls the generic BatchConversations builder with application/json body
-func NewBatchConversationsRequest(server string, body BatchConversationsJSONRequestBody) (*http.Request, error) {
+func NewBatchConversationsRequest(server string, params *BatchConversationsParams, body BatchConversationsJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewBatchConversationsRequestWithBody(server, "application/json", bodyReader)
+	return NewBatchConversationsRequestWithBody(server, params, "application/json", bodyReader)
 }
 
 // NewBatchConversationsRequestWithBody constructs an http.Request for the BatchConversations method, with any body, and a specified content type
-func NewBatchConversationsRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+func NewBatchConversationsRequestWithBody(server string, params *BatchConversationsParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -7510,22 +7702,37 @@ func NewBatchConversationsRequestWithBody(server string, contentType string, bod
 
 	req.Header.Add("Content-Type", contentType)
 
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
 	return req, nil
 }
 
 // NewStartConversationRequest calls the generic StartConversation builder with application/json body
-func NewStartConversationRequest(server string, body StartConversationJSONRequestBody) (*http.Request, error) {
+func NewStartConversationRequest(server string, params *StartConversationParams, body StartConversationJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewStartConversationRequestWithBody(server, "application/json", bodyReader)
+	return NewStartConversationRequestWithBody(server, params, "application/json", bodyReader)
 }
 
 // NewStartConversationRequestWithBody constructs an http.Request for the StartConversation method, with any body, and a specified content type
-func NewStartConversationRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+func NewStartConversationRequestWithBody(server string, params *StartConversationParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -7549,6 +7756,21 @@ func NewStartConversationRequestWithBody(server string, contentType string, body
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
 
 	return req, nil
 }
@@ -8399,18 +8621,18 @@ func NewListWebChatsRequest(server string, params *ListWebChatsParams) (*http.Re
 }
 
 // NewCreateWebChatRequest calls the generic CreateWebChat builder with application/json body
-func NewCreateWebChatRequest(server string, body CreateWebChatJSONRequestBody) (*http.Request, error) {
+func NewCreateWebChatRequest(server string, params *CreateWebChatParams, body CreateWebChatJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewCreateWebChatRequestWithBody(server, "application/json", bodyReader)
+	return NewCreateWebChatRequestWithBody(server, params, "application/json", bodyReader)
 }
 
 // NewCreateWebChatRequestWithBody constructs an http.Request for the CreateWebChat method, with any body, and a specified content type
-func NewCreateWebChatRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+func NewCreateWebChatRequestWithBody(server string, params *CreateWebChatParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -8434,6 +8656,21 @@ func NewCreateWebChatRequestWithBody(server string, contentType string, body io.
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
 
 	return req, nil
 }
@@ -8869,25 +9106,27 @@ type ClientWithResponsesInterface interface {
 
 	// CreateAPIKeyWithBodyWithResponse Create an API key
 	//
-	// The answer holds the key, once: only a hash of it is kept.
+	// The answer holds the key, once: only a hash of it is kept. A request that has succeeded and is repeated with its
+	// Idempotency-Key is 409.
 	//
 	// Needs the scope `admin`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/api-keys/ (the `CreateAPIKey` operationId).
-	CreateAPIKeyWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateAPIKeyResponse, error)
+	CreateAPIKeyWithBodyWithResponse(ctx context.Context, params *CreateAPIKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateAPIKeyResponse, error)
 
 	// CreateAPIKeyWithResponse Create an API key
 	//
-	// The answer holds the key, once: only a hash of it is kept.
+	// The answer holds the key, once: only a hash of it is kept. A request that has succeeded and is repeated with its
+	// Idempotency-Key is 409.
 	//
 	// Needs the scope `admin`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/api-keys/ (the `CreateAPIKey` operationId).
-	CreateAPIKeyWithResponse(ctx context.Context, body CreateAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateAPIKeyResponse, error)
+	CreateAPIKeyWithResponse(ctx context.Context, params *CreateAPIKeyParams, body CreateAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateAPIKeyResponse, error)
 
 	// DeleteAPIKeyWithResponse Revoke an API key
 	//
@@ -8922,7 +9161,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/chatbots/ (the `CreateChatbot` operationId).
-	CreateChatbotWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateChatbotResponse, error)
+	CreateChatbotWithBodyWithResponse(ctx context.Context, params *CreateChatbotParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateChatbotResponse, error)
 
 	// CreateChatbotWithResponse Create a chatbot
 	//
@@ -8934,7 +9173,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/chatbots/ (the `CreateChatbot` operationId).
-	CreateChatbotWithResponse(ctx context.Context, body CreateChatbotJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateChatbotResponse, error)
+	CreateChatbotWithResponse(ctx context.Context, params *CreateChatbotParams, body CreateChatbotJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateChatbotResponse, error)
 
 	// DeleteChatbotWithResponse Delete a chatbot
 	//
@@ -9058,7 +9297,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/chatbots/{chatbotId}/faqs/ (the `CreateFaq` operationId).
-	CreateFaqWithBodyWithResponse(ctx context.Context, chatbotID ChatbotID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateFaqResponse, error)
+	CreateFaqWithBodyWithResponse(ctx context.Context, chatbotID ChatbotID, params *CreateFaqParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateFaqResponse, error)
 
 	// CreateFaqWithResponse Add an FAQ
 	//
@@ -9069,7 +9308,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/chatbots/{chatbotId}/faqs/ (the `CreateFaq` operationId).
-	CreateFaqWithResponse(ctx context.Context, chatbotID ChatbotID, body CreateFaqJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateFaqResponse, error)
+	CreateFaqWithResponse(ctx context.Context, chatbotID ChatbotID, params *CreateFaqParams, body CreateFaqJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateFaqResponse, error)
 
 	// ImportFaqsWithBodyWithResponse Import FAQs from a table
 	//
@@ -9079,12 +9318,14 @@ type ClientWithResponsesInterface interface {
 	// A file that is neither .xlsx nor .csv (UTF-8), or has no such columns, is 400 and changes nothing. A file may
 	// hold 20,000 rows and, unpacked, 128 MiB.
 	//
+	// With an Idempotency-Key the file's bytes count as the body: the form around it may be written anew.
+	//
 	// Needs the scope `manage`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/chatbots/{chatbotId}/faqs/import/ (the `ImportFaqs` operationId).
-	ImportFaqsWithBodyWithResponse(ctx context.Context, chatbotID ChatbotID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ImportFaqsResponse, error)
+	ImportFaqsWithBodyWithResponse(ctx context.Context, chatbotID ChatbotID, params *ImportFaqsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ImportFaqsResponse, error)
 
 	// DeleteFaqWithResponse Delete an FAQ
 	//
@@ -9189,7 +9430,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/contacts/ (the `CreateContact` operationId).
-	CreateContactWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateContactResponse, error)
+	CreateContactWithBodyWithResponse(ctx context.Context, params *CreateContactParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateContactResponse, error)
 
 	// CreateContactWithResponse Create a contact
 	//
@@ -9201,7 +9442,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/contacts/ (the `CreateContact` operationId).
-	CreateContactWithResponse(ctx context.Context, body CreateContactJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateContactResponse, error)
+	CreateContactWithResponse(ctx context.Context, params *CreateContactParams, body CreateContactJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateContactResponse, error)
 
 	// DeleteContactWithResponse Delete a contact
 	//
@@ -9282,7 +9523,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/conversations/ (the `CreateConversation` operationId).
-	CreateConversationWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateConversationResponse, error)
+	CreateConversationWithBodyWithResponse(ctx context.Context, params *CreateConversationParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateConversationResponse, error)
 
 	// CreateConversationWithResponse Create a conversation through a web chat
 	//
@@ -9294,7 +9535,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/conversations/ (the `CreateConversation` operationId).
-	CreateConversationWithResponse(ctx context.Context, body CreateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateConversationResponse, error)
+	CreateConversationWithResponse(ctx context.Context, params *CreateConversationParams, body CreateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateConversationResponse, error)
 
 	// BatchConversationsWithBodyWithResponse Archive, delete or mark many conversations
 	//
@@ -9306,7 +9547,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/conversations/batch (the `BatchConversations` operationId).
-	BatchConversationsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*BatchConversationsResponse, error)
+	BatchConversationsWithBodyWithResponse(ctx context.Context, params *BatchConversationsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*BatchConversationsResponse, error)
 
 	// BatchConversationsWithResponse Archive, delete or mark many conversations
 	//
@@ -9318,7 +9559,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/conversations/batch (the `BatchConversations` operationId).
-	BatchConversationsWithResponse(ctx context.Context, body BatchConversationsJSONRequestBody, reqEditors ...RequestEditorFn) (*BatchConversationsResponse, error)
+	BatchConversationsWithResponse(ctx context.Context, params *BatchConversationsParams, body BatchConversationsJSONRequestBody, reqEditors ...RequestEditorFn) (*BatchConversationsResponse, error)
 
 	// StartConversationWithBodyWithResponse Start a conversation with a bot
 	//
@@ -9333,7 +9574,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/conversations/start (the `StartConversation` operationId).
-	StartConversationWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartConversationResponse, error)
+	StartConversationWithBodyWithResponse(ctx context.Context, params *StartConversationParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartConversationResponse, error)
 
 	// StartConversationWithResponse Start a conversation with a bot
 	//
@@ -9348,7 +9589,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/conversations/start (the `StartConversation` operationId).
-	StartConversationWithResponse(ctx context.Context, body StartConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*StartConversationResponse, error)
+	StartConversationWithResponse(ctx context.Context, params *StartConversationParams, body StartConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*StartConversationResponse, error)
 
 	// DeleteConversationWithResponse Delete a conversation
 	//
@@ -9591,7 +9832,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/web-chats/ (the `CreateWebChat` operationId).
-	CreateWebChatWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateWebChatResponse, error)
+	CreateWebChatWithBodyWithResponse(ctx context.Context, params *CreateWebChatParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateWebChatResponse, error)
 
 	// CreateWebChatWithResponse Create a web chat
 	//
@@ -9602,7 +9843,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/web-chats/ (the `CreateWebChat` operationId).
-	CreateWebChatWithResponse(ctx context.Context, body CreateWebChatJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateWebChatResponse, error)
+	CreateWebChatWithResponse(ctx context.Context, params *CreateWebChatParams, body CreateWebChatJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateWebChatResponse, error)
 
 	// DeleteWebChatWithResponse Delete a web chat
 	//
@@ -9817,6 +10058,11 @@ type CreateAPIKeyResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// CreateAPIKeyResponse409Headers the declared response headers of an HTTP 409 response for CreateAPIKey
+type CreateAPIKeyResponse409Headers struct {
+	RetryAfter *int
+}
+
 type CreateAPIKeyResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -9828,14 +10074,20 @@ type CreateAPIKeyResponse struct {
 	ApplicationProblemJSON401 *Unauthorized
 	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
 	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *RepeatConflict
 	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
 	ApplicationProblemJSON413 *TooLarge
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *CreateAPIKeyResponse401Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *CreateAPIKeyResponse409Headers
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -9858,6 +10110,11 @@ func (r CreateAPIKeyResponse) GetApplicationProblemJSON403() *Forbidden {
 	return r.ApplicationProblemJSON403
 }
 
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r CreateAPIKeyResponse) GetApplicationProblemJSON409() *RepeatConflict {
+	return r.ApplicationProblemJSON409
+}
+
 // GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
 func (r CreateAPIKeyResponse) GetApplicationProblemJSON413() *TooLarge {
 	return r.ApplicationProblemJSON413
@@ -9866,6 +10123,11 @@ func (r CreateAPIKeyResponse) GetApplicationProblemJSON413() *TooLarge {
 // GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
 func (r CreateAPIKeyResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r CreateAPIKeyResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -10066,6 +10328,11 @@ type CreateChatbotResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// CreateChatbotResponse409Headers the declared response headers of an HTTP 409 response for CreateChatbot
+type CreateChatbotResponse409Headers struct {
+	RetryAfter *int
+}
+
 type CreateChatbotResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -10078,15 +10345,19 @@ type CreateChatbotResponse struct {
 	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
 	ApplicationProblemJSON403 *Forbidden
 	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
-	ApplicationProblemJSON409 *Conflict
+	ApplicationProblemJSON409 *RepeatConflict
 	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
 	ApplicationProblemJSON413 *TooLarge
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *CreateChatbotResponse401Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *CreateChatbotResponse409Headers
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -10110,7 +10381,7 @@ func (r CreateChatbotResponse) GetApplicationProblemJSON403() *Forbidden {
 }
 
 // GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r CreateChatbotResponse) GetApplicationProblemJSON409() *Conflict {
+func (r CreateChatbotResponse) GetApplicationProblemJSON409() *RepeatConflict {
 	return r.ApplicationProblemJSON409
 }
 
@@ -10122,6 +10393,11 @@ func (r CreateChatbotResponse) GetApplicationProblemJSON413() *TooLarge {
 // GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
 func (r CreateChatbotResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r CreateChatbotResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -10416,8 +10692,7 @@ func (r UpdateChatbotResponse) ContentType() string {
 
 // CreateCompletionResponse200Headers the declared response headers of an HTTP 200 response for CreateCompletion
 type CreateCompletionResponse200Headers struct {
-	IdempotencyReplayed *string
-	XRunID              *openapi_types.UUID
+	XRunID *openapi_types.UUID
 }
 
 // CreateCompletionResponse401Headers the declared response headers of an HTTP 401 response for CreateCompletion
@@ -10630,6 +10905,11 @@ type CreateFaqResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// CreateFaqResponse409Headers the declared response headers of an HTTP 409 response for CreateFaq
+type CreateFaqResponse409Headers struct {
+	RetryAfter *int
+}
+
 type CreateFaqResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -10643,14 +10923,20 @@ type CreateFaqResponse struct {
 	ApplicationProblemJSON403 *Forbidden
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *RepeatConflict
 	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
 	ApplicationProblemJSON413 *TooLarge
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *CreateFaqResponse401Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *CreateFaqResponse409Headers
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -10678,6 +10964,11 @@ func (r CreateFaqResponse) GetApplicationProblemJSON404() *NotFound {
 	return r.ApplicationProblemJSON404
 }
 
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r CreateFaqResponse) GetApplicationProblemJSON409() *RepeatConflict {
+	return r.ApplicationProblemJSON409
+}
+
 // GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
 func (r CreateFaqResponse) GetApplicationProblemJSON413() *TooLarge {
 	return r.ApplicationProblemJSON413
@@ -10686,6 +10977,11 @@ func (r CreateFaqResponse) GetApplicationProblemJSON413() *TooLarge {
 // GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
 func (r CreateFaqResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r CreateFaqResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -10727,6 +11023,11 @@ type ImportFaqsResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// ImportFaqsResponse409Headers the declared response headers of an HTTP 409 response for ImportFaqs
+type ImportFaqsResponse409Headers struct {
+	RetryAfter *int
+}
+
 type ImportFaqsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -10740,14 +11041,20 @@ type ImportFaqsResponse struct {
 	ApplicationProblemJSON403 *Forbidden
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *RepeatConflict
 	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
 	ApplicationProblemJSON413 *TooLarge
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *ImportFaqsResponse401Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *ImportFaqsResponse409Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -10775,6 +11082,11 @@ func (r ImportFaqsResponse) GetApplicationProblemJSON404() *NotFound {
 	return r.ApplicationProblemJSON404
 }
 
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r ImportFaqsResponse) GetApplicationProblemJSON409() *RepeatConflict {
+	return r.ApplicationProblemJSON409
+}
+
 // GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
 func (r ImportFaqsResponse) GetApplicationProblemJSON413() *TooLarge {
 	return r.ApplicationProblemJSON413
@@ -10783,6 +11095,11 @@ func (r ImportFaqsResponse) GetApplicationProblemJSON413() *TooLarge {
 // GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
 func (r ImportFaqsResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r ImportFaqsResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -11398,6 +11715,11 @@ type CreateContactResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// CreateContactResponse409Headers the declared response headers of an HTTP 409 response for CreateContact
+type CreateContactResponse409Headers struct {
+	RetryAfter *int
+}
+
 type CreateContactResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -11412,15 +11734,19 @@ type CreateContactResponse struct {
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
 	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
-	ApplicationProblemJSON409 *Conflict
+	ApplicationProblemJSON409 *RepeatConflict
 	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
 	ApplicationProblemJSON413 *TooLarge
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *CreateContactResponse401Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *CreateContactResponse409Headers
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -11449,7 +11775,7 @@ func (r CreateContactResponse) GetApplicationProblemJSON404() *NotFound {
 }
 
 // GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
-func (r CreateContactResponse) GetApplicationProblemJSON409() *Conflict {
+func (r CreateContactResponse) GetApplicationProblemJSON409() *RepeatConflict {
 	return r.ApplicationProblemJSON409
 }
 
@@ -11461,6 +11787,11 @@ func (r CreateContactResponse) GetApplicationProblemJSON413() *TooLarge {
 // GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
 func (r CreateContactResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r CreateContactResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -11949,6 +12280,11 @@ type CreateConversationResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// CreateConversationResponse409Headers the declared response headers of an HTTP 409 response for CreateConversation
+type CreateConversationResponse409Headers struct {
+	RetryAfter *int
+}
+
 type CreateConversationResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -11962,14 +12298,20 @@ type CreateConversationResponse struct {
 	ApplicationProblemJSON403 *Forbidden
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *RepeatConflict
 	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
 	ApplicationProblemJSON413 *TooLarge
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *CreateConversationResponse401Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *CreateConversationResponse409Headers
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -11997,6 +12339,11 @@ func (r CreateConversationResponse) GetApplicationProblemJSON404() *NotFound {
 	return r.ApplicationProblemJSON404
 }
 
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r CreateConversationResponse) GetApplicationProblemJSON409() *RepeatConflict {
+	return r.ApplicationProblemJSON409
+}
+
 // GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
 func (r CreateConversationResponse) GetApplicationProblemJSON413() *TooLarge {
 	return r.ApplicationProblemJSON413
@@ -12005,6 +12352,11 @@ func (r CreateConversationResponse) GetApplicationProblemJSON413() *TooLarge {
 // GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
 func (r CreateConversationResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r CreateConversationResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -12046,6 +12398,11 @@ type BatchConversationsResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// BatchConversationsResponse409Headers the declared response headers of an HTTP 409 response for BatchConversations
+type BatchConversationsResponse409Headers struct {
+	RetryAfter *int
+}
+
 type BatchConversationsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -12057,14 +12414,20 @@ type BatchConversationsResponse struct {
 	ApplicationProblemJSON401 *Unauthorized
 	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
 	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *RepeatConflict
 	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
 	ApplicationProblemJSON413 *TooLarge
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *BatchConversationsResponse401Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *BatchConversationsResponse409Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -12087,6 +12450,11 @@ func (r BatchConversationsResponse) GetApplicationProblemJSON403() *Forbidden {
 	return r.ApplicationProblemJSON403
 }
 
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r BatchConversationsResponse) GetApplicationProblemJSON409() *RepeatConflict {
+	return r.ApplicationProblemJSON409
+}
+
 // GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
 func (r BatchConversationsResponse) GetApplicationProblemJSON413() *TooLarge {
 	return r.ApplicationProblemJSON413
@@ -12095,6 +12463,11 @@ func (r BatchConversationsResponse) GetApplicationProblemJSON413() *TooLarge {
 // GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
 func (r BatchConversationsResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r BatchConversationsResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -12136,6 +12509,11 @@ type StartConversationResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// StartConversationResponse409Headers the declared response headers of an HTTP 409 response for StartConversation
+type StartConversationResponse409Headers struct {
+	RetryAfter *int
+}
+
 // StartConversationResponse429Headers the declared response headers of an HTTP 429 response for StartConversation
 type StartConversationResponse429Headers struct {
 	RateLimit       *string
@@ -12156,16 +12534,22 @@ type StartConversationResponse struct {
 	ApplicationProblemJSON403 *Forbidden
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *RepeatConflict
 	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
 	ApplicationProblemJSON413 *TooLarge
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
 	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
 	ApplicationProblemJSON429 *RateLimited
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *StartConversationResponse401Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *StartConversationResponse409Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
 	Headers429 *StartConversationResponse429Headers
 }
@@ -12195,6 +12579,11 @@ func (r StartConversationResponse) GetApplicationProblemJSON404() *NotFound {
 	return r.ApplicationProblemJSON404
 }
 
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r StartConversationResponse) GetApplicationProblemJSON409() *RepeatConflict {
+	return r.ApplicationProblemJSON409
+}
+
 // GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
 func (r StartConversationResponse) GetApplicationProblemJSON413() *TooLarge {
 	return r.ApplicationProblemJSON413
@@ -12203,6 +12592,11 @@ func (r StartConversationResponse) GetApplicationProblemJSON413() *TooLarge {
 // GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
 func (r StartConversationResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r StartConversationResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
 }
 
 // GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
@@ -12585,11 +12979,6 @@ func (r GetHistoryResponse) ContentType() string {
 	return ""
 }
 
-// SendMessageResponse201Headers the declared response headers of an HTTP 201 response for SendMessage
-type SendMessageResponse201Headers struct {
-	IdempotencyReplayed *string
-}
-
 // SendMessageResponse401Headers the declared response headers of an HTTP 401 response for SendMessage
 type SendMessageResponse401Headers struct {
 	WWWAuthenticate *string
@@ -12625,8 +13014,6 @@ type SendMessageResponse struct {
 	ApplicationProblemJSON429 *RateLimited
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
-	// Headers201 the parsed response headers for an HTTP 201 response
-	Headers201 *SendMessageResponse201Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *SendMessageResponse401Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
@@ -12956,11 +13343,6 @@ func (r ListMessagesResponse) ContentType() string {
 	return ""
 }
 
-// CreateMessageResponse201Headers the declared response headers of an HTTP 201 response for CreateMessage
-type CreateMessageResponse201Headers struct {
-	IdempotencyReplayed *string
-}
-
 // CreateMessageResponse401Headers the declared response headers of an HTTP 401 response for CreateMessage
 type CreateMessageResponse401Headers struct {
 	WWWAuthenticate *string
@@ -12996,8 +13378,6 @@ type CreateMessageResponse struct {
 	ApplicationProblemJSON429 *RateLimited
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
-	// Headers201 the parsed response headers for an HTTP 201 response
-	Headers201 *CreateMessageResponse201Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *CreateMessageResponse401Headers
 	// Headers429 the parsed response headers for an HTTP 429 response
@@ -13339,11 +13719,6 @@ func (r GetRunResponse) ContentType() string {
 	return ""
 }
 
-// CancelRunResponse200Headers the declared response headers of an HTTP 200 response for CancelRun
-type CancelRunResponse200Headers struct {
-	IdempotencyReplayed *string
-}
-
 // CancelRunResponse401Headers the declared response headers of an HTTP 401 response for CancelRun
 type CancelRunResponse401Headers struct {
 	WWWAuthenticate *string
@@ -13364,8 +13739,6 @@ type CancelRunResponse struct {
 	ApplicationProblemJSON404 *NotFound
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
-	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *CancelRunResponse200Headers
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *CancelRunResponse401Headers
 }
@@ -13600,6 +13973,11 @@ type CreateWebChatResponse401Headers struct {
 	WWWAuthenticate *string
 }
 
+// CreateWebChatResponse409Headers the declared response headers of an HTTP 409 response for CreateWebChat
+type CreateWebChatResponse409Headers struct {
+	RetryAfter *int
+}
+
 type CreateWebChatResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -13613,14 +13991,20 @@ type CreateWebChatResponse struct {
 	ApplicationProblemJSON403 *Forbidden
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *RepeatConflict
 	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
 	ApplicationProblemJSON413 *TooLarge
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
 	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers401 the parsed response headers for an HTTP 401 response
 	Headers401 *CreateWebChatResponse401Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *CreateWebChatResponse409Headers
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -13648,6 +14032,11 @@ func (r CreateWebChatResponse) GetApplicationProblemJSON404() *NotFound {
 	return r.ApplicationProblemJSON404
 }
 
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r CreateWebChatResponse) GetApplicationProblemJSON409() *RepeatConflict {
+	return r.ApplicationProblemJSON409
+}
+
 // GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
 func (r CreateWebChatResponse) GetApplicationProblemJSON413() *TooLarge {
 	return r.ApplicationProblemJSON413
@@ -13656,6 +14045,11 @@ func (r CreateWebChatResponse) GetApplicationProblemJSON413() *TooLarge {
 // GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
 func (r CreateWebChatResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
 	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r CreateWebChatResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -14333,15 +14727,16 @@ func (c *ClientWithResponses) ListAPIKeysWithResponse(ctx context.Context, param
 
 // CreateAPIKeyWithBodyWithResponse Create an API key
 //
-// The answer holds the key, once: only a hash of it is kept.
+// The answer holds the key, once: only a hash of it is kept. A request that has succeeded and is repeated with its
+// Idempotency-Key is 409.
 //
 // Needs the scope `admin`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/api-keys/ (the `CreateAPIKey` operationId).
-func (c *ClientWithResponses) CreateAPIKeyWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateAPIKeyResponse, error) {
-	rsp, err := c.CreateAPIKeyWithBody(ctx, contentType, body, reqEditors...)
+func (c *ClientWithResponses) CreateAPIKeyWithBodyWithResponse(ctx context.Context, params *CreateAPIKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateAPIKeyResponse, error) {
+	rsp, err := c.CreateAPIKeyWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -14350,15 +14745,16 @@ func (c *ClientWithResponses) CreateAPIKeyWithBodyWithResponse(ctx context.Conte
 
 // CreateAPIKeyWithResponse Create an API key
 //
-// The answer holds the key, once: only a hash of it is kept.
+// The answer holds the key, once: only a hash of it is kept. A request that has succeeded and is repeated with its
+// Idempotency-Key is 409.
 //
 // Needs the scope `admin`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/api-keys/ (the `CreateAPIKey` operationId).
-func (c *ClientWithResponses) CreateAPIKeyWithResponse(ctx context.Context, body CreateAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateAPIKeyResponse, error) {
-	rsp, err := c.CreateAPIKey(ctx, body, reqEditors...)
+func (c *ClientWithResponses) CreateAPIKeyWithResponse(ctx context.Context, params *CreateAPIKeyParams, body CreateAPIKeyJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateAPIKeyResponse, error) {
+	rsp, err := c.CreateAPIKey(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -14410,8 +14806,8 @@ func (c *ClientWithResponses) ListChatbotsWithResponse(ctx context.Context, para
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/chatbots/ (the `CreateChatbot` operationId).
-func (c *ClientWithResponses) CreateChatbotWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateChatbotResponse, error) {
-	rsp, err := c.CreateChatbotWithBody(ctx, contentType, body, reqEditors...)
+func (c *ClientWithResponses) CreateChatbotWithBodyWithResponse(ctx context.Context, params *CreateChatbotParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateChatbotResponse, error) {
+	rsp, err := c.CreateChatbotWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -14428,8 +14824,8 @@ func (c *ClientWithResponses) CreateChatbotWithBodyWithResponse(ctx context.Cont
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/chatbots/ (the `CreateChatbot` operationId).
-func (c *ClientWithResponses) CreateChatbotWithResponse(ctx context.Context, body CreateChatbotJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateChatbotResponse, error) {
-	rsp, err := c.CreateChatbot(ctx, body, reqEditors...)
+func (c *ClientWithResponses) CreateChatbotWithResponse(ctx context.Context, params *CreateChatbotParams, body CreateChatbotJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateChatbotResponse, error) {
+	rsp, err := c.CreateChatbot(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -14600,8 +14996,8 @@ func (c *ClientWithResponses) ListFaqsWithResponse(ctx context.Context, chatbotI
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/chatbots/{chatbotId}/faqs/ (the `CreateFaq` operationId).
-func (c *ClientWithResponses) CreateFaqWithBodyWithResponse(ctx context.Context, chatbotID ChatbotID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateFaqResponse, error) {
-	rsp, err := c.CreateFaqWithBody(ctx, chatbotID, contentType, body, reqEditors...)
+func (c *ClientWithResponses) CreateFaqWithBodyWithResponse(ctx context.Context, chatbotID ChatbotID, params *CreateFaqParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateFaqResponse, error) {
+	rsp, err := c.CreateFaqWithBody(ctx, chatbotID, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -14617,8 +15013,8 @@ func (c *ClientWithResponses) CreateFaqWithBodyWithResponse(ctx context.Context,
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/chatbots/{chatbotId}/faqs/ (the `CreateFaq` operationId).
-func (c *ClientWithResponses) CreateFaqWithResponse(ctx context.Context, chatbotID ChatbotID, body CreateFaqJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateFaqResponse, error) {
-	rsp, err := c.CreateFaq(ctx, chatbotID, body, reqEditors...)
+func (c *ClientWithResponses) CreateFaqWithResponse(ctx context.Context, chatbotID ChatbotID, params *CreateFaqParams, body CreateFaqJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateFaqResponse, error) {
+	rsp, err := c.CreateFaq(ctx, chatbotID, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -14633,13 +15029,15 @@ func (c *ClientWithResponses) CreateFaqWithResponse(ctx context.Context, chatbot
 // A file that is neither .xlsx nor .csv (UTF-8), or has no such columns, is 400 and changes nothing. A file may
 // hold 20,000 rows and, unpacked, 128 MiB.
 //
+// With an Idempotency-Key the file's bytes count as the body: the form around it may be written anew.
+//
 // Needs the scope `manage`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/chatbots/{chatbotId}/faqs/import/ (the `ImportFaqs` operationId).
-func (c *ClientWithResponses) ImportFaqsWithBodyWithResponse(ctx context.Context, chatbotID ChatbotID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ImportFaqsResponse, error) {
-	rsp, err := c.ImportFaqsWithBody(ctx, chatbotID, contentType, body, reqEditors...)
+func (c *ClientWithResponses) ImportFaqsWithBodyWithResponse(ctx context.Context, chatbotID ChatbotID, params *ImportFaqsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ImportFaqsResponse, error) {
+	rsp, err := c.ImportFaqsWithBody(ctx, chatbotID, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -14797,8 +15195,8 @@ func (c *ClientWithResponses) ListContactsWithResponse(ctx context.Context, para
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/contacts/ (the `CreateContact` operationId).
-func (c *ClientWithResponses) CreateContactWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateContactResponse, error) {
-	rsp, err := c.CreateContactWithBody(ctx, contentType, body, reqEditors...)
+func (c *ClientWithResponses) CreateContactWithBodyWithResponse(ctx context.Context, params *CreateContactParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateContactResponse, error) {
+	rsp, err := c.CreateContactWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -14815,8 +15213,8 @@ func (c *ClientWithResponses) CreateContactWithBodyWithResponse(ctx context.Cont
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/contacts/ (the `CreateContact` operationId).
-func (c *ClientWithResponses) CreateContactWithResponse(ctx context.Context, body CreateContactJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateContactResponse, error) {
-	rsp, err := c.CreateContact(ctx, body, reqEditors...)
+func (c *ClientWithResponses) CreateContactWithResponse(ctx context.Context, params *CreateContactParams, body CreateContactJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateContactResponse, error) {
+	rsp, err := c.CreateContact(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -14938,8 +15336,8 @@ func (c *ClientWithResponses) ListInboxConversationsWithResponse(ctx context.Con
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/conversations/ (the `CreateConversation` operationId).
-func (c *ClientWithResponses) CreateConversationWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateConversationResponse, error) {
-	rsp, err := c.CreateConversationWithBody(ctx, contentType, body, reqEditors...)
+func (c *ClientWithResponses) CreateConversationWithBodyWithResponse(ctx context.Context, params *CreateConversationParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateConversationResponse, error) {
+	rsp, err := c.CreateConversationWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -14956,8 +15354,8 @@ func (c *ClientWithResponses) CreateConversationWithBodyWithResponse(ctx context
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/conversations/ (the `CreateConversation` operationId).
-func (c *ClientWithResponses) CreateConversationWithResponse(ctx context.Context, body CreateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateConversationResponse, error) {
-	rsp, err := c.CreateConversation(ctx, body, reqEditors...)
+func (c *ClientWithResponses) CreateConversationWithResponse(ctx context.Context, params *CreateConversationParams, body CreateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateConversationResponse, error) {
+	rsp, err := c.CreateConversation(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -14974,8 +15372,8 @@ func (c *ClientWithResponses) CreateConversationWithResponse(ctx context.Context
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/conversations/batch (the `BatchConversations` operationId).
-func (c *ClientWithResponses) BatchConversationsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*BatchConversationsResponse, error) {
-	rsp, err := c.BatchConversationsWithBody(ctx, contentType, body, reqEditors...)
+func (c *ClientWithResponses) BatchConversationsWithBodyWithResponse(ctx context.Context, params *BatchConversationsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*BatchConversationsResponse, error) {
+	rsp, err := c.BatchConversationsWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -14992,8 +15390,8 @@ func (c *ClientWithResponses) BatchConversationsWithBodyWithResponse(ctx context
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/conversations/batch (the `BatchConversations` operationId).
-func (c *ClientWithResponses) BatchConversationsWithResponse(ctx context.Context, body BatchConversationsJSONRequestBody, reqEditors ...RequestEditorFn) (*BatchConversationsResponse, error) {
-	rsp, err := c.BatchConversations(ctx, body, reqEditors...)
+func (c *ClientWithResponses) BatchConversationsWithResponse(ctx context.Context, params *BatchConversationsParams, body BatchConversationsJSONRequestBody, reqEditors ...RequestEditorFn) (*BatchConversationsResponse, error) {
+	rsp, err := c.BatchConversations(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -15013,8 +15411,8 @@ func (c *ClientWithResponses) BatchConversationsWithResponse(ctx context.Context
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/conversations/start (the `StartConversation` operationId).
-func (c *ClientWithResponses) StartConversationWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartConversationResponse, error) {
-	rsp, err := c.StartConversationWithBody(ctx, contentType, body, reqEditors...)
+func (c *ClientWithResponses) StartConversationWithBodyWithResponse(ctx context.Context, params *StartConversationParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartConversationResponse, error) {
+	rsp, err := c.StartConversationWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -15034,8 +15432,8 @@ func (c *ClientWithResponses) StartConversationWithBodyWithResponse(ctx context.
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/conversations/start (the `StartConversation` operationId).
-func (c *ClientWithResponses) StartConversationWithResponse(ctx context.Context, body StartConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*StartConversationResponse, error) {
-	rsp, err := c.StartConversation(ctx, body, reqEditors...)
+func (c *ClientWithResponses) StartConversationWithResponse(ctx context.Context, params *StartConversationParams, body StartConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*StartConversationResponse, error) {
+	rsp, err := c.StartConversation(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -15397,8 +15795,8 @@ func (c *ClientWithResponses) ListWebChatsWithResponse(ctx context.Context, para
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/web-chats/ (the `CreateWebChat` operationId).
-func (c *ClientWithResponses) CreateWebChatWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateWebChatResponse, error) {
-	rsp, err := c.CreateWebChatWithBody(ctx, contentType, body, reqEditors...)
+func (c *ClientWithResponses) CreateWebChatWithBodyWithResponse(ctx context.Context, params *CreateWebChatParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateWebChatResponse, error) {
+	rsp, err := c.CreateWebChatWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -15414,8 +15812,8 @@ func (c *ClientWithResponses) CreateWebChatWithBodyWithResponse(ctx context.Cont
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/web-chats/ (the `CreateWebChat` operationId).
-func (c *ClientWithResponses) CreateWebChatWithResponse(ctx context.Context, body CreateWebChatJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateWebChatResponse, error) {
-	rsp, err := c.CreateWebChat(ctx, body, reqEditors...)
+func (c *ClientWithResponses) CreateWebChatWithResponse(ctx context.Context, params *CreateWebChatParams, body CreateWebChatJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateWebChatResponse, error) {
+	rsp, err := c.CreateWebChat(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -15728,6 +16126,13 @@ func ParseCreateAPIKeyResponse(rsp *http.Response) (*CreateAPIKeyResponse, error
 		}
 		response.ApplicationProblemJSON403 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest RepeatConflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
 		var dest TooLarge
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -15741,6 +16146,13 @@ func ParseCreateAPIKeyResponse(rsp *http.Response) (*CreateAPIKeyResponse, error
 			return nil, err
 		}
 		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
@@ -15762,6 +16174,16 @@ func ParseCreateAPIKeyResponse(rsp *http.Response) (*CreateAPIKeyResponse, error
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 409:
+		var headers CreateAPIKeyResponse409Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers409 = &headers
 	}
 
 	return response, nil
@@ -15954,7 +16376,7 @@ func ParseCreateChatbotResponse(rsp *http.Response) (*CreateChatbotResponse, err
 		response.ApplicationProblemJSON403 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
-		var dest Conflict
+		var dest RepeatConflict
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -15973,6 +16395,13 @@ func ParseCreateChatbotResponse(rsp *http.Response) (*CreateChatbotResponse, err
 			return nil, err
 		}
 		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
@@ -15994,6 +16423,16 @@ func ParseCreateChatbotResponse(rsp *http.Response) (*CreateChatbotResponse, err
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 409:
+		var headers CreateChatbotResponse409Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers409 = &headers
 	}
 
 	return response, nil
@@ -16323,13 +16762,6 @@ func ParseCreateCompletionResponse(rsp *http.Response) (*CreateCompletionRespons
 	switch {
 	case rsp.StatusCode == 200:
 		var headers CreateCompletionResponse200Headers
-		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.IdempotencyReplayed = &value
-		}
 		if values := rsp.Header.Values("X-Run-Id"); len(values) > 0 {
 			var value openapi_types.UUID
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Run-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"}); err != nil {
@@ -16500,6 +16932,13 @@ func ParseCreateFaqResponse(rsp *http.Response) (*CreateFaqResponse, error) {
 		}
 		response.ApplicationProblemJSON404 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest RepeatConflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
 		var dest TooLarge
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -16513,6 +16952,13 @@ func ParseCreateFaqResponse(rsp *http.Response) (*CreateFaqResponse, error) {
 			return nil, err
 		}
 		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
@@ -16534,6 +16980,16 @@ func ParseCreateFaqResponse(rsp *http.Response) (*CreateFaqResponse, error) {
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 409:
+		var headers CreateFaqResponse409Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers409 = &headers
 	}
 
 	return response, nil
@@ -16588,6 +17044,13 @@ func ParseImportFaqsResponse(rsp *http.Response) (*ImportFaqsResponse, error) {
 		}
 		response.ApplicationProblemJSON404 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest RepeatConflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
 		var dest TooLarge
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -16601,6 +17064,13 @@ func ParseImportFaqsResponse(rsp *http.Response) (*ImportFaqsResponse, error) {
 			return nil, err
 		}
 		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
@@ -16622,6 +17092,16 @@ func ParseImportFaqsResponse(rsp *http.Response) (*ImportFaqsResponse, error) {
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 409:
+		var headers ImportFaqsResponse409Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers409 = &headers
 	}
 
 	return response, nil
@@ -17194,7 +17674,7 @@ func ParseCreateContactResponse(rsp *http.Response) (*CreateContactResponse, err
 		response.ApplicationProblemJSON404 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
-		var dest Conflict
+		var dest RepeatConflict
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -17213,6 +17693,13 @@ func ParseCreateContactResponse(rsp *http.Response) (*CreateContactResponse, err
 			return nil, err
 		}
 		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
@@ -17234,6 +17721,16 @@ func ParseCreateContactResponse(rsp *http.Response) (*CreateContactResponse, err
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 409:
+		var headers CreateContactResponse409Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers409 = &headers
 	}
 
 	return response, nil
@@ -17723,6 +18220,13 @@ func ParseCreateConversationResponse(rsp *http.Response) (*CreateConversationRes
 		}
 		response.ApplicationProblemJSON404 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest RepeatConflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
 		var dest TooLarge
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -17736,6 +18240,13 @@ func ParseCreateConversationResponse(rsp *http.Response) (*CreateConversationRes
 			return nil, err
 		}
 		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
@@ -17757,6 +18268,16 @@ func ParseCreateConversationResponse(rsp *http.Response) (*CreateConversationRes
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 409:
+		var headers CreateConversationResponse409Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers409 = &headers
 	}
 
 	return response, nil
@@ -17804,6 +18325,13 @@ func ParseBatchConversationsResponse(rsp *http.Response) (*BatchConversationsRes
 		}
 		response.ApplicationProblemJSON403 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest RepeatConflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
 		var dest TooLarge
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -17817,6 +18345,13 @@ func ParseBatchConversationsResponse(rsp *http.Response) (*BatchConversationsRes
 			return nil, err
 		}
 		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
@@ -17838,6 +18373,16 @@ func ParseBatchConversationsResponse(rsp *http.Response) (*BatchConversationsRes
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 409:
+		var headers BatchConversationsResponse409Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers409 = &headers
 	}
 
 	return response, nil
@@ -17892,6 +18437,13 @@ func ParseStartConversationResponse(rsp *http.Response) (*StartConversationRespo
 		}
 		response.ApplicationProblemJSON404 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest RepeatConflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
 		var dest TooLarge
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -17905,6 +18457,13 @@ func ParseStartConversationResponse(rsp *http.Response) (*StartConversationRespo
 			return nil, err
 		}
 		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
 		var dest RateLimited
@@ -17933,6 +18492,16 @@ func ParseStartConversationResponse(rsp *http.Response) (*StartConversationRespo
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 409:
+		var headers StartConversationResponse409Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers409 = &headers
 	case rsp.StatusCode == 429:
 		var headers StartConversationResponse429Headers
 		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
@@ -18372,16 +18941,6 @@ func ParseSendMessageResponse(rsp *http.Response) (*SendMessageResponse, error) 
 	}
 
 	switch {
-	case rsp.StatusCode == 201:
-		var headers SendMessageResponse201Headers
-		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.IdempotencyReplayed = &value
-		}
-		response.Headers201 = &headers
 	case rsp.StatusCode == 401:
 		var headers SendMessageResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
@@ -18740,16 +19299,6 @@ func ParseCreateMessageResponse(rsp *http.Response) (*CreateMessageResponse, err
 	}
 
 	switch {
-	case rsp.StatusCode == 201:
-		var headers CreateMessageResponse201Headers
-		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.IdempotencyReplayed = &value
-		}
-		response.Headers201 = &headers
 	case rsp.StatusCode == 401:
 		var headers CreateMessageResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
@@ -19077,16 +19626,6 @@ func ParseCancelRunResponse(rsp *http.Response) (*CancelRunResponse, error) {
 	}
 
 	switch {
-	case rsp.StatusCode == 200:
-		var headers CancelRunResponse200Headers
-		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
-			var value string
-			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			}
-			headers.IdempotencyReplayed = &value
-		}
-		response.Headers200 = &headers
 	case rsp.StatusCode == 401:
 		var headers CancelRunResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
@@ -19302,6 +19841,13 @@ func ParseCreateWebChatResponse(rsp *http.Response) (*CreateWebChatResponse, err
 		}
 		response.ApplicationProblemJSON404 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest RepeatConflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
 		var dest TooLarge
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -19315,6 +19861,13 @@ func ParseCreateWebChatResponse(rsp *http.Response) (*CreateWebChatResponse, err
 			return nil, err
 		}
 		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
@@ -19336,6 +19889,16 @@ func ParseCreateWebChatResponse(rsp *http.Response) (*CreateWebChatResponse, err
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	case rsp.StatusCode == 409:
+		var headers CreateWebChatResponse409Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers409 = &headers
 	}
 
 	return response, nil

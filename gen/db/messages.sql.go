@@ -13,41 +13,6 @@ import (
 	"github.com/google/uuid"
 )
 
-const deleteIdempotencyKey = `-- name: DeleteIdempotencyKey :exec
-DELETE FROM idempotency_keys
-WHERE organization_id = $1 AND user_id = $2 AND scope = $3 AND key = $4 AND run_id = $5
-`
-
-type DeleteIdempotencyKeyParams struct {
-	OrganizationID uuid.UUID
-	UserID         uuid.UUID
-	Scope          string
-	Key            string
-	RunID          *uuid.UUID
-}
-
-// DeleteIdempotencyKey frees a key that was used for a run.
-func (q *Queries) DeleteIdempotencyKey(ctx context.Context, arg DeleteIdempotencyKeyParams) error {
-	_, err := q.db.Exec(ctx, deleteIdempotencyKey,
-		arg.OrganizationID,
-		arg.UserID,
-		arg.Scope,
-		arg.Key,
-		arg.RunID,
-	)
-	return err
-}
-
-const deleteOldIdempotencyKeys = `-- name: DeleteOldIdempotencyKeys :exec
-DELETE FROM idempotency_keys WHERE created_at < clock_timestamp() - interval '24 hours'
-`
-
-// DeleteOldIdempotencyKeys forgets the keys of more than a day ago.
-func (q *Queries) DeleteOldIdempotencyKeys(ctx context.Context) error {
-	_, err := q.db.Exec(ctx, deleteOldIdempotencyKeys)
-	return err
-}
-
 const getFirstSeqSince = `-- name: GetFirstSeqSince :one
 SELECT first_seq_since($1, $2, $3)::bigint
 `
@@ -58,40 +23,6 @@ func (q *Queries) GetFirstSeqSince(ctx context.Context, organizationID uuid.UUID
 	var column_1 int64
 	err := row.Scan(&column_1)
 	return column_1, err
-}
-
-const getIdempotencyKey = `-- name: GetIdempotencyKey :one
-SELECT organization_id, user_id, scope, key, request_hash, message_id, run_id, created_at FROM idempotency_keys
-WHERE organization_id = $1 AND user_id = $2 AND scope = $3 AND key = $4
-`
-
-type GetIdempotencyKeyParams struct {
-	OrganizationID uuid.UUID
-	UserID         uuid.UUID
-	Scope          string
-	Key            string
-}
-
-// GetIdempotencyKey returns what a key was used for.
-func (q *Queries) GetIdempotencyKey(ctx context.Context, arg GetIdempotencyKeyParams) (IdempotencyKey, error) {
-	row := q.db.QueryRow(ctx, getIdempotencyKey,
-		arg.OrganizationID,
-		arg.UserID,
-		arg.Scope,
-		arg.Key,
-	)
-	var i IdempotencyKey
-	err := row.Scan(
-		&i.OrganizationID,
-		&i.UserID,
-		&i.Scope,
-		&i.Key,
-		&i.RequestHash,
-		&i.MessageID,
-		&i.RunID,
-		&i.CreatedAt,
-	)
-	return i, err
 }
 
 const getMessage = `-- name: GetMessage :one
@@ -616,7 +547,7 @@ WITH locked AS (
     FROM asked a
 ), claim AS (
     INSERT INTO idempotency_keys (organization_id, user_id, scope, key, request_hash, message_id, run_id)
-    SELECT d.organization_id, $2, $9::text, $10::text, $11::bytea, $12,
+    SELECT d.organization_id, $2, $9::text, $10::text, $11::bytea, $12::uuid,
            CASE WHEN d.is_answered THEN $13::uuid END
     FROM decided d
     WHERE d.refused = '' AND $10::text IS NOT NULL

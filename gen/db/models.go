@@ -96,9 +96,10 @@ type IdempotencyKey struct {
 	Scope          string
 	Key            string
 	RequestHash    []byte
-	MessageID      uuid.UUID
+	MessageID      *uuid.UUID
 	RunID          *uuid.UUID
 	CreatedAt      time.Time
+	Answer         json.RawMessage
 }
 
 type Inbox struct {

@@ -2887,6 +2887,11 @@ type NotFound = Problem
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type RateLimited = Problem
 
+// RepeatConflict A problem document as RFC 9457 has it.
+//
+// Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
+type RepeatConflict = Problem
+
 // TooLarge A problem document as RFC 9457 has it.
 //
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
@@ -2916,6 +2921,15 @@ type ListAPIKeysParams struct {
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
+// CreateAPIKeyParams defines parameters for CreateAPIKey.
+type CreateAPIKeyParams struct {
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListChatbotsParams defines parameters for ListChatbots.
 type ListChatbotsParams struct {
 	// Page The page's number.
@@ -2925,10 +2939,21 @@ type ListChatbotsParams struct {
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
+// CreateChatbotParams defines parameters for CreateChatbot.
+type CreateChatbotParams struct {
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // CreateCompletionParams defines parameters for CreateCompletion.
 type CreateCompletionParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path.
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
@@ -2939,6 +2964,24 @@ type ListFaqsParams struct {
 
 	// PageSize How many results a page has.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+}
+
+// CreateFaqParams defines parameters for CreateFaq.
+type CreateFaqParams struct {
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ImportFaqsParams defines parameters for ImportFaqs.
+type ImportFaqsParams struct {
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListRecordsParams defines parameters for ListRecords.
@@ -3013,6 +3056,15 @@ type ListContactsParams struct {
 	Query *string `form:"query,omitempty" json:"query,omitempty"`
 }
 
+// CreateContactParams defines parameters for CreateContact.
+type CreateContactParams struct {
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListConversationsParams defines parameters for ListConversations.
 type ListConversationsParams struct {
 	// BotID Only conversations with this bot (id or slug).
@@ -3049,6 +3101,33 @@ type ListInboxConversationsParams struct {
 // ListInboxConversationsParamsOrdering defines parameters for ListInboxConversations.
 type ListInboxConversationsParamsOrdering string
 
+// CreateConversationParams defines parameters for CreateConversation.
+type CreateConversationParams struct {
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// BatchConversationsParams defines parameters for BatchConversations.
+type BatchConversationsParams struct {
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// StartConversationParams defines parameters for StartConversation.
+type StartConversationParams struct {
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // GetHistoryParams defines parameters for GetHistory.
 type GetHistoryParams struct {
 	// Limit How many messages at the most.
@@ -3069,8 +3148,10 @@ type GetHistoryParams struct {
 
 // SendMessageParams defines parameters for SendMessage.
 type SendMessageParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path.
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
@@ -3097,8 +3178,10 @@ type ListMessagesParams struct {
 
 // CreateMessageParams defines parameters for CreateMessage.
 type CreateMessageParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path.
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
@@ -3110,8 +3193,10 @@ type GetMessageParams struct {
 
 // CancelRunParams defines parameters for CancelRun.
 type CancelRunParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path.
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
@@ -3131,6 +3216,15 @@ type ListWebChatsParams struct {
 
 	// PageSize How many results a page has.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+}
+
+// CreateWebChatParams defines parameters for CreateWebChat.
+type CreateWebChatParams struct {
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // CreateAPIKeyJSONRequestBody defines body for CreateAPIKey for application/json ContentType.
@@ -3582,7 +3676,7 @@ type ServerInterface interface {
 	ListAPIKeys(ctx echo.Context, params ListAPIKeysParams) error
 	// CreateAPIKey Create an API key
 	// (POST /api/api-keys/)
-	CreateAPIKey(ctx echo.Context) error
+	CreateAPIKey(ctx echo.Context, params CreateAPIKeyParams) error
 	// DeleteAPIKey Revoke an API key
 	// (DELETE /api/api-keys/{keyId}/)
 	DeleteAPIKey(ctx echo.Context, keyID string) error
@@ -3591,7 +3685,7 @@ type ServerInterface interface {
 	ListChatbots(ctx echo.Context, params ListChatbotsParams) error
 	// CreateChatbot Create a chatbot
 	// (POST /api/chatbots/)
-	CreateChatbot(ctx echo.Context) error
+	CreateChatbot(ctx echo.Context, params CreateChatbotParams) error
 	// DeleteChatbot Delete a chatbot
 	// (DELETE /api/chatbots/{chatbotId}/)
 	DeleteChatbot(ctx echo.Context, chatbotID ChatbotID) error
@@ -3609,10 +3703,10 @@ type ServerInterface interface {
 	ListFaqs(ctx echo.Context, chatbotID ChatbotID, params ListFaqsParams) error
 	// CreateFaq Add an FAQ
 	// (POST /api/chatbots/{chatbotId}/faqs/)
-	CreateFaq(ctx echo.Context, chatbotID ChatbotID) error
+	CreateFaq(ctx echo.Context, chatbotID ChatbotID, params CreateFaqParams) error
 	// ImportFaqs Import FAQs from a table
 	// (POST /api/chatbots/{chatbotId}/faqs/import/)
-	ImportFaqs(ctx echo.Context, chatbotID ChatbotID) error
+	ImportFaqs(ctx echo.Context, chatbotID ChatbotID, params ImportFaqsParams) error
 	// DeleteFaq Delete an FAQ
 	// (DELETE /api/chatbots/{chatbotId}/faqs/{faqId}/)
 	DeleteFaq(ctx echo.Context, chatbotID ChatbotID, faqID string) error
@@ -3636,7 +3730,7 @@ type ServerInterface interface {
 	ListContacts(ctx echo.Context, params ListContactsParams) error
 	// CreateContact Create a contact
 	// (POST /api/contacts/)
-	CreateContact(ctx echo.Context) error
+	CreateContact(ctx echo.Context, params CreateContactParams) error
 	// DeleteContact Delete a contact
 	// (DELETE /api/contacts/{contactId}/)
 	DeleteContact(ctx echo.Context, contactID string) error
@@ -3654,13 +3748,13 @@ type ServerInterface interface {
 	ListInboxConversations(ctx echo.Context, params ListInboxConversationsParams) error
 	// CreateConversation Create a conversation through a web chat
 	// (POST /api/conversations/)
-	CreateConversation(ctx echo.Context) error
+	CreateConversation(ctx echo.Context, params CreateConversationParams) error
 	// BatchConversations Archive, delete or mark many conversations
 	// (POST /api/conversations/batch)
-	BatchConversations(ctx echo.Context) error
+	BatchConversations(ctx echo.Context, params BatchConversationsParams) error
 	// StartConversation Start a conversation with a bot
 	// (POST /api/conversations/start)
-	StartConversation(ctx echo.Context) error
+	StartConversation(ctx echo.Context, params StartConversationParams) error
 	// DeleteConversation Delete a conversation
 	// (DELETE /api/conversations/{id}/)
 	DeleteConversation(ctx echo.Context, id ConversationID) error
@@ -3708,7 +3802,7 @@ type ServerInterface interface {
 	ListWebChats(ctx echo.Context, params ListWebChatsParams) error
 	// CreateWebChat Create a web chat
 	// (POST /api/web-chats/)
-	CreateWebChat(ctx echo.Context) error
+	CreateWebChat(ctx echo.Context, params CreateWebChatParams) error
 	// DeleteWebChat Delete a web chat
 	// (DELETE /api/web-chats/{webChatId}/)
 	DeleteWebChat(ctx echo.Context, webChatID string) error
@@ -3769,8 +3863,28 @@ func (w *ServerInterfaceWrapper) ListAPIKeys(ctx echo.Context) error {
 func (w *ServerInterfaceWrapper) CreateAPIKey(ctx echo.Context) error {
 	var err error
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateAPIKeyParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.CreateAPIKey(ctx)
+	err = w.Handler.CreateAPIKey(ctx, params)
 	return err
 }
 
@@ -3819,8 +3933,28 @@ func (w *ServerInterfaceWrapper) ListChatbots(ctx echo.Context) error {
 func (w *ServerInterfaceWrapper) CreateChatbot(ctx echo.Context) error {
 	var err error
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateChatbotParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.CreateChatbot(ctx)
+	err = w.Handler.CreateChatbot(ctx, params)
 	return err
 }
 
@@ -3951,8 +4085,28 @@ func (w *ServerInterfaceWrapper) CreateFaq(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter chatbotId: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateFaqParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.CreateFaq(ctx, chatbotID)
+	err = w.Handler.CreateFaq(ctx, chatbotID, params)
 	return err
 }
 
@@ -3967,8 +4121,28 @@ func (w *ServerInterfaceWrapper) ImportFaqs(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter chatbotId: %s", err))
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ImportFaqsParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.ImportFaqs(ctx, chatbotID)
+	err = w.Handler.ImportFaqs(ctx, chatbotID, params)
 	return err
 }
 
@@ -4246,8 +4420,28 @@ func (w *ServerInterfaceWrapper) ListContacts(ctx echo.Context) error {
 func (w *ServerInterfaceWrapper) CreateContact(ctx echo.Context) error {
 	var err error
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateContactParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.CreateContact(ctx)
+	err = w.Handler.CreateContact(ctx, params)
 	return err
 }
 
@@ -4388,8 +4582,28 @@ func (w *ServerInterfaceWrapper) ListInboxConversations(ctx echo.Context) error 
 func (w *ServerInterfaceWrapper) CreateConversation(ctx echo.Context) error {
 	var err error
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateConversationParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.CreateConversation(ctx)
+	err = w.Handler.CreateConversation(ctx, params)
 	return err
 }
 
@@ -4397,8 +4611,28 @@ func (w *ServerInterfaceWrapper) CreateConversation(ctx echo.Context) error {
 func (w *ServerInterfaceWrapper) BatchConversations(ctx echo.Context) error {
 	var err error
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params BatchConversationsParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.BatchConversations(ctx)
+	err = w.Handler.BatchConversations(ctx, params)
 	return err
 }
 
@@ -4406,8 +4640,28 @@ func (w *ServerInterfaceWrapper) BatchConversations(ctx echo.Context) error {
 func (w *ServerInterfaceWrapper) StartConversation(ctx echo.Context) error {
 	var err error
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params StartConversationParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.StartConversation(ctx)
+	err = w.Handler.StartConversation(ctx, params)
 	return err
 }
 
@@ -4807,8 +5061,28 @@ func (w *ServerInterfaceWrapper) ListWebChats(ctx echo.Context) error {
 func (w *ServerInterfaceWrapper) CreateWebChat(ctx echo.Context) error {
 	var err error
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateWebChatParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.CreateWebChat(ctx)
+	err = w.Handler.CreateWebChat(ctx, params)
 	return err
 }
 
@@ -5035,6 +5309,15 @@ type RateLimitedApplicationProblemPlusJSONResponse struct {
 	Headers RateLimitedResponseHeaders
 }
 
+type RepeatConflictResponseHeaders struct {
+	RetryAfter *int
+}
+type RepeatConflictApplicationProblemPlusJSONResponse struct {
+	Body Problem
+
+	Headers RepeatConflictResponseHeaders
+}
+
 type TooLargeApplicationProblemPlusJSONResponse Problem
 
 type UnauthorizedResponseHeaders struct {
@@ -5157,7 +5440,8 @@ func (response ListAPIKeysdefaultApplicationProblemPlusJSONResponse) VisitListAP
 }
 
 type CreateAPIKeyRequestObject struct {
-	Body *CreateAPIKeyJSONRequestBody
+	Params CreateAPIKeyParams
+	Body   *CreateAPIKeyJSONRequestBody
 }
 
 type CreateAPIKeyResponseObject interface {
@@ -5229,6 +5513,25 @@ func (response CreateAPIKey403ApplicationProblemPlusJSONResponse) VisitCreateAPI
 	return err
 }
 
+type CreateAPIKey409ApplicationProblemPlusJSONResponse struct {
+	RepeatConflictApplicationProblemPlusJSONResponse
+}
+
+func (response CreateAPIKey409ApplicationProblemPlusJSONResponse) VisitCreateAPIKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type CreateAPIKey413ApplicationProblemPlusJSONResponse struct {
 	TooLargeApplicationProblemPlusJSONResponse
 }
@@ -5257,6 +5560,22 @@ func (response CreateAPIKey415ApplicationProblemPlusJSONResponse) VisitCreateAPI
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateAPIKey422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response CreateAPIKey422ApplicationProblemPlusJSONResponse) VisitCreateAPIKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -5485,7 +5804,8 @@ func (response ListChatbotsdefaultApplicationProblemPlusJSONResponse) VisitListC
 }
 
 type CreateChatbotRequestObject struct {
-	Body *CreateChatbotJSONRequestBody
+	Params CreateChatbotParams
+	Body   *CreateChatbotJSONRequestBody
 }
 
 type CreateChatbotResponseObject interface {
@@ -5558,16 +5878,19 @@ func (response CreateChatbot403ApplicationProblemPlusJSONResponse) VisitCreateCh
 }
 
 type CreateChatbot409ApplicationProblemPlusJSONResponse struct {
-	ConflictApplicationProblemPlusJSONResponse
+	RepeatConflictApplicationProblemPlusJSONResponse
 }
 
 func (response CreateChatbot409ApplicationProblemPlusJSONResponse) VisitCreateChatbotResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(409)
 	_, err := buf.WriteTo(w)
 	return err
@@ -5601,6 +5924,22 @@ func (response CreateChatbot415ApplicationProblemPlusJSONResponse) VisitCreateCh
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateChatbot422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response CreateChatbot422ApplicationProblemPlusJSONResponse) VisitCreateChatbotResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -5978,8 +6317,7 @@ type CreateCompletionResponseObject interface {
 }
 
 type CreateCompletion200ResponseHeaders struct {
-	IdempotencyReplayed *string
-	XRunID              *openapi_types.UUID
+	XRunID *openapi_types.UUID
 }
 
 type CreateCompletion200JSONResponse struct {
@@ -5994,9 +6332,6 @@ func (response CreateCompletion200JSONResponse) VisitCreateCompletionResponse(w 
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	if response.Headers.IdempotencyReplayed != nil {
-		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
-	}
 	if response.Headers.XRunID != nil {
 		w.Header().Set("X-Run-Id", fmt.Sprint(*response.Headers.XRunID))
 	}
@@ -6016,9 +6351,6 @@ func (response CreateCompletion200TextEventStreamResponse) VisitCreateCompletion
 	w.Header().Set("Content-Type", "text/event-stream")
 	if response.ContentLength != 0 {
 		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
-	}
-	if response.Headers.IdempotencyReplayed != nil {
-		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
 	}
 	if response.Headers.XRunID != nil {
 		w.Header().Set("X-Run-Id", fmt.Sprint(*response.Headers.XRunID))
@@ -6321,6 +6653,7 @@ func (response ListFaqsdefaultApplicationProblemPlusJSONResponse) VisitListFaqsR
 
 type CreateFaqRequestObject struct {
 	ChatbotID ChatbotID `json:"chatbotId"`
+	Params    CreateFaqParams
 	Body      *CreateFaqJSONRequestBody
 }
 
@@ -6409,6 +6742,25 @@ func (response CreateFaq404ApplicationProblemPlusJSONResponse) VisitCreateFaqRes
 	return err
 }
 
+type CreateFaq409ApplicationProblemPlusJSONResponse struct {
+	RepeatConflictApplicationProblemPlusJSONResponse
+}
+
+func (response CreateFaq409ApplicationProblemPlusJSONResponse) VisitCreateFaqResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type CreateFaq413ApplicationProblemPlusJSONResponse struct {
 	TooLargeApplicationProblemPlusJSONResponse
 }
@@ -6441,6 +6793,22 @@ func (response CreateFaq415ApplicationProblemPlusJSONResponse) VisitCreateFaqRes
 	return err
 }
 
+type CreateFaq422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response CreateFaq422ApplicationProblemPlusJSONResponse) VisitCreateFaqResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type CreateFaqdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
@@ -6460,6 +6828,7 @@ func (response CreateFaqdefaultApplicationProblemPlusJSONResponse) VisitCreateFa
 
 type ImportFaqsRequestObject struct {
 	ChatbotID ChatbotID `json:"chatbotId"`
+	Params    ImportFaqsParams
 	Body      *multipart.Reader
 }
 
@@ -6548,6 +6917,25 @@ func (response ImportFaqs404ApplicationProblemPlusJSONResponse) VisitImportFaqsR
 	return err
 }
 
+type ImportFaqs409ApplicationProblemPlusJSONResponse struct {
+	RepeatConflictApplicationProblemPlusJSONResponse
+}
+
+func (response ImportFaqs409ApplicationProblemPlusJSONResponse) VisitImportFaqsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ImportFaqs413ApplicationProblemPlusJSONResponse struct {
 	TooLargeApplicationProblemPlusJSONResponse
 }
@@ -6576,6 +6964,22 @@ func (response ImportFaqs415ApplicationProblemPlusJSONResponse) VisitImportFaqsR
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportFaqs422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response ImportFaqs422ApplicationProblemPlusJSONResponse) VisitImportFaqsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -7355,7 +7759,8 @@ func (response ListContactsdefaultApplicationProblemPlusJSONResponse) VisitListC
 }
 
 type CreateContactRequestObject struct {
-	Body *CreateContactJSONRequestBody
+	Params CreateContactParams
+	Body   *CreateContactJSONRequestBody
 }
 
 type CreateContactResponseObject interface {
@@ -7444,16 +7849,19 @@ func (response CreateContact404ApplicationProblemPlusJSONResponse) VisitCreateCo
 }
 
 type CreateContact409ApplicationProblemPlusJSONResponse struct {
-	ConflictApplicationProblemPlusJSONResponse
+	RepeatConflictApplicationProblemPlusJSONResponse
 }
 
 func (response CreateContact409ApplicationProblemPlusJSONResponse) VisitCreateContactResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(409)
 	_, err := buf.WriteTo(w)
 	return err
@@ -7487,6 +7895,22 @@ func (response CreateContact415ApplicationProblemPlusJSONResponse) VisitCreateCo
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateContact422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response CreateContact422ApplicationProblemPlusJSONResponse) VisitCreateContactResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -8100,7 +8524,8 @@ func (response ListInboxConversationsdefaultApplicationProblemPlusJSONResponse) 
 }
 
 type CreateConversationRequestObject struct {
-	Body *CreateConversationJSONRequestBody
+	Params CreateConversationParams
+	Body   *CreateConversationJSONRequestBody
 }
 
 type CreateConversationResponseObject interface {
@@ -8188,6 +8613,25 @@ func (response CreateConversation404ApplicationProblemPlusJSONResponse) VisitCre
 	return err
 }
 
+type CreateConversation409ApplicationProblemPlusJSONResponse struct {
+	RepeatConflictApplicationProblemPlusJSONResponse
+}
+
+func (response CreateConversation409ApplicationProblemPlusJSONResponse) VisitCreateConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type CreateConversation413ApplicationProblemPlusJSONResponse struct {
 	TooLargeApplicationProblemPlusJSONResponse
 }
@@ -8220,6 +8664,22 @@ func (response CreateConversation415ApplicationProblemPlusJSONResponse) VisitCre
 	return err
 }
 
+type CreateConversation422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response CreateConversation422ApplicationProblemPlusJSONResponse) VisitCreateConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type CreateConversationdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
@@ -8238,7 +8698,8 @@ func (response CreateConversationdefaultApplicationProblemPlusJSONResponse) Visi
 }
 
 type BatchConversationsRequestObject struct {
-	Body *BatchConversationsJSONRequestBody
+	Params BatchConversationsParams
+	Body   *BatchConversationsJSONRequestBody
 }
 
 type BatchConversationsResponseObject interface {
@@ -8310,6 +8771,25 @@ func (response BatchConversations403ApplicationProblemPlusJSONResponse) VisitBat
 	return err
 }
 
+type BatchConversations409ApplicationProblemPlusJSONResponse struct {
+	RepeatConflictApplicationProblemPlusJSONResponse
+}
+
+func (response BatchConversations409ApplicationProblemPlusJSONResponse) VisitBatchConversationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type BatchConversations413ApplicationProblemPlusJSONResponse struct {
 	TooLargeApplicationProblemPlusJSONResponse
 }
@@ -8342,6 +8822,22 @@ func (response BatchConversations415ApplicationProblemPlusJSONResponse) VisitBat
 	return err
 }
 
+type BatchConversations422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response BatchConversations422ApplicationProblemPlusJSONResponse) VisitBatchConversationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type BatchConversationsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
@@ -8360,7 +8856,8 @@ func (response BatchConversationsdefaultApplicationProblemPlusJSONResponse) Visi
 }
 
 type StartConversationRequestObject struct {
-	Body *StartConversationJSONRequestBody
+	Params StartConversationParams
+	Body   *StartConversationJSONRequestBody
 }
 
 type StartConversationResponseObject interface {
@@ -8448,6 +8945,25 @@ func (response StartConversation404ApplicationProblemPlusJSONResponse) VisitStar
 	return err
 }
 
+type StartConversation409ApplicationProblemPlusJSONResponse struct {
+	RepeatConflictApplicationProblemPlusJSONResponse
+}
+
+func (response StartConversation409ApplicationProblemPlusJSONResponse) VisitStartConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type StartConversation413ApplicationProblemPlusJSONResponse struct {
 	TooLargeApplicationProblemPlusJSONResponse
 }
@@ -8476,6 +8992,22 @@ func (response StartConversation415ApplicationProblemPlusJSONResponse) VisitStar
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartConversation422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response StartConversation422ApplicationProblemPlusJSONResponse) VisitStartConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -8977,25 +9509,15 @@ type SendMessageResponseObject interface {
 	VisitSendMessageResponse(w http.ResponseWriter) error
 }
 
-type SendMessage201ResponseHeaders struct {
-	IdempotencyReplayed *string
-}
-
-type SendMessage201JSONResponse struct {
-	Body    SentMessage
-	Headers SendMessage201ResponseHeaders
-}
+type SendMessage201JSONResponse SentMessage
 
 func (response SendMessage201JSONResponse) VisitSendMessageResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	if response.Headers.IdempotencyReplayed != nil {
-		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
-	}
 	w.WriteHeader(201)
 	_, err := buf.WriteTo(w)
 	return err
@@ -9461,25 +9983,15 @@ type CreateMessageResponseObject interface {
 	VisitCreateMessageResponse(w http.ResponseWriter) error
 }
 
-type CreateMessage201ResponseHeaders struct {
-	IdempotencyReplayed *string
-}
-
-type CreateMessage201JSONResponse struct {
-	Body    Message
-	Headers CreateMessage201ResponseHeaders
-}
+type CreateMessage201JSONResponse Message
 
 func (response CreateMessage201JSONResponse) VisitCreateMessageResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	if response.Headers.IdempotencyReplayed != nil {
-		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
-	}
 	w.WriteHeader(201)
 	_, err := buf.WriteTo(w)
 	return err
@@ -9987,25 +10499,15 @@ type CancelRunResponseObject interface {
 	VisitCancelRunResponse(w http.ResponseWriter) error
 }
 
-type CancelRun200ResponseHeaders struct {
-	IdempotencyReplayed *string
-}
-
-type CancelRun200JSONResponse struct {
-	Body    Run
-	Headers CancelRun200ResponseHeaders
-}
+type CancelRun200JSONResponse Run
 
 func (response CancelRun200JSONResponse) VisitCancelRunResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
-	if response.Headers.IdempotencyReplayed != nil {
-		w.Header().Set("Idempotency-Replayed", fmt.Sprint(*response.Headers.IdempotencyReplayed))
-	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -10346,7 +10848,8 @@ func (response ListWebChatsdefaultApplicationProblemPlusJSONResponse) VisitListW
 }
 
 type CreateWebChatRequestObject struct {
-	Body *CreateWebChatJSONRequestBody
+	Params CreateWebChatParams
+	Body   *CreateWebChatJSONRequestBody
 }
 
 type CreateWebChatResponseObject interface {
@@ -10434,6 +10937,25 @@ func (response CreateWebChat404ApplicationProblemPlusJSONResponse) VisitCreateWe
 	return err
 }
 
+type CreateWebChat409ApplicationProblemPlusJSONResponse struct {
+	RepeatConflictApplicationProblemPlusJSONResponse
+}
+
+func (response CreateWebChat409ApplicationProblemPlusJSONResponse) VisitCreateWebChatResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type CreateWebChat413ApplicationProblemPlusJSONResponse struct {
 	TooLargeApplicationProblemPlusJSONResponse
 }
@@ -10462,6 +10984,22 @@ func (response CreateWebChat415ApplicationProblemPlusJSONResponse) VisitCreateWe
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateWebChat422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response CreateWebChat422ApplicationProblemPlusJSONResponse) VisitCreateWebChatResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -11207,8 +11745,10 @@ func (sh *strictHandler) ListAPIKeys(ctx echo.Context, params ListAPIKeysParams)
 }
 
 // CreateAPIKey operation middleware
-func (sh *strictHandler) CreateAPIKey(ctx echo.Context) error {
+func (sh *strictHandler) CreateAPIKey(ctx echo.Context, params CreateAPIKeyParams) error {
 	var request CreateAPIKeyRequestObject
+
+	request.Params = params
 
 	var body CreateAPIKeyJSONRequestBody
 	var err error
@@ -11303,8 +11843,10 @@ func (sh *strictHandler) ListChatbots(ctx echo.Context, params ListChatbotsParam
 }
 
 // CreateChatbot operation middleware
-func (sh *strictHandler) CreateChatbot(ctx echo.Context) error {
+func (sh *strictHandler) CreateChatbot(ctx echo.Context, params CreateChatbotParams) error {
 	var request CreateChatbotRequestObject
+
+	request.Params = params
 
 	var body CreateChatbotJSONRequestBody
 	var err error
@@ -11522,10 +12064,11 @@ func (sh *strictHandler) ListFaqs(ctx echo.Context, chatbotID ChatbotID, params 
 }
 
 // CreateFaq operation middleware
-func (sh *strictHandler) CreateFaq(ctx echo.Context, chatbotID ChatbotID) error {
+func (sh *strictHandler) CreateFaq(ctx echo.Context, chatbotID ChatbotID, params CreateFaqParams) error {
 	var request CreateFaqRequestObject
 
 	request.ChatbotID = chatbotID
+	request.Params = params
 
 	var body CreateFaqJSONRequestBody
 	var err error
@@ -11570,10 +12113,11 @@ func (sh *strictHandler) CreateFaq(ctx echo.Context, chatbotID ChatbotID) error 
 }
 
 // ImportFaqs operation middleware
-func (sh *strictHandler) ImportFaqs(ctx echo.Context, chatbotID ChatbotID) error {
+func (sh *strictHandler) ImportFaqs(ctx echo.Context, chatbotID ChatbotID, params ImportFaqsParams) error {
 	var request ImportFaqsRequestObject
 
 	request.ChatbotID = chatbotID
+	request.Params = params
 
 	if reader, err := ctx.Request().MultipartReader(); err != nil {
 		return err
@@ -11805,8 +12349,10 @@ func (sh *strictHandler) ListContacts(ctx echo.Context, params ListContactsParam
 }
 
 // CreateContact operation middleware
-func (sh *strictHandler) CreateContact(ctx echo.Context) error {
+func (sh *strictHandler) CreateContact(ctx echo.Context, params CreateContactParams) error {
 	var request CreateContactRequestObject
+
+	request.Params = params
 
 	var body CreateContactJSONRequestBody
 	var err error
@@ -11999,8 +12545,10 @@ func (sh *strictHandler) ListInboxConversations(ctx echo.Context, params ListInb
 }
 
 // CreateConversation operation middleware
-func (sh *strictHandler) CreateConversation(ctx echo.Context) error {
+func (sh *strictHandler) CreateConversation(ctx echo.Context, params CreateConversationParams) error {
 	var request CreateConversationRequestObject
+
+	request.Params = params
 
 	var body CreateConversationJSONRequestBody
 	var err error
@@ -12045,8 +12593,10 @@ func (sh *strictHandler) CreateConversation(ctx echo.Context) error {
 }
 
 // BatchConversations operation middleware
-func (sh *strictHandler) BatchConversations(ctx echo.Context) error {
+func (sh *strictHandler) BatchConversations(ctx echo.Context, params BatchConversationsParams) error {
 	var request BatchConversationsRequestObject
+
+	request.Params = params
 
 	var body BatchConversationsJSONRequestBody
 	var err error
@@ -12091,8 +12641,10 @@ func (sh *strictHandler) BatchConversations(ctx echo.Context) error {
 }
 
 // StartConversation operation middleware
-func (sh *strictHandler) StartConversation(ctx echo.Context) error {
+func (sh *strictHandler) StartConversation(ctx echo.Context, params StartConversationParams) error {
 	var request StartConversationRequestObject
+
+	request.Params = params
 
 	var body StartConversationJSONRequestBody
 	var err error
@@ -12607,8 +13159,10 @@ func (sh *strictHandler) ListWebChats(ctx echo.Context, params ListWebChatsParam
 }
 
 // CreateWebChat operation middleware
-func (sh *strictHandler) CreateWebChat(ctx echo.Context) error {
+func (sh *strictHandler) CreateWebChat(ctx echo.Context, params CreateWebChatParams) error {
 	var request CreateWebChatRequestObject
+
+	request.Params = params
 
 	var body CreateWebChatJSONRequestBody
 	var err error

@@ -122,10 +122,11 @@ type NewKey struct {
 	Scopes    []Scope
 	ExpiresAt *time.Time // nil: never
 	Key       string     // the whole key, where it is given; else it is made
+	Once      *store.Key // the request's Idempotency-Key; nil: none
 }
 
 // CreateKey makes a key and returns it with its user's name and the key itself,
-// which cannot be had again.
+// which cannot be had again: a repeated request is a Conflict.
 func (a *Auth) CreateKey(ctx context.Context, organization uuid.UUID, wanted NewKey) (db.ListAPIKeysRow, string, error) {
 	if wanted.ExpiresAt != nil && !wanted.ExpiresAt.After(time.Now()) {
 		return db.ListAPIKeysRow{}, "", fault.Field(fault.InvalidRequest, "/expiresAt", "must be a time to come")
@@ -140,14 +141,12 @@ func (a *Auth) CreateKey(ctx context.Context, organization uuid.UUID, wanted New
 	}
 	prefix, secret, _ := strings.Cut(key, ".")
 	hash := sha256.Sum256([]byte(secret))
-	var made db.ListAPIKeysRow
-	err := a.store.InTx(ctx, func(q *db.Queries) error {
+	made, err := store.OnceSecret(ctx, a.store, wanted.Once, func(q *db.Queries) (db.ListAPIKeysRow, error) {
 		speaker, err := q.UpsertUser(ctx, organization, newID(), user)
 		if err != nil {
-			return fmt.Errorf("find the user: %w", err)
+			return db.ListAPIKeysRow{}, fmt.Errorf("find the user: %w", err)
 		}
-		made.UserName = speaker.Name
-		made.ApiKey, err = q.CreateAPIKey(ctx, db.CreateAPIKeyParams{
+		made, err := q.CreateAPIKey(ctx, db.CreateAPIKeyParams{
 			OrganizationID: organization,
 			ID:             newID(),
 			UserID:         speaker.ID,
@@ -157,7 +156,7 @@ func (a *Auth) CreateKey(ctx context.Context, organization uuid.UUID, wanted New
 			Scopes:         distinct(wanted.Scopes),
 			ExpiresAt:      wanted.ExpiresAt,
 		})
-		return err
+		return db.ListAPIKeysRow{ApiKey: made, UserName: speaker.Name}, err
 	})
 	return made, key, err
 }

@@ -31,6 +31,11 @@ func New(s *store.Store) *Bots {
 	return &Bots{store: s, engines: enginesOf(s)}
 }
 
+// Within returns the bots as the transaction of q has them; what is asked of them is part of it.
+func (b *Bots) Within(q *db.Queries) *Bots {
+	return New(b.store.Within(q))
+}
+
 // NewBot is a chatbot to be made. An empty Slug is made of the name, an empty Engine is EngineFAQ, and without a reply
 // to unanswerable questions there is one in English. EngineScripted needs a Script, which any bot may have.
 type NewBot struct {
@@ -43,6 +48,7 @@ type NewBot struct {
 	Greeting          string
 	UnanswerableReply string
 	IsDefault         bool
+	Once              *store.Key // the request's Idempotency-Key; nil: none
 }
 
 // BotChange is what becomes of a chatbot; nil leaves a field as it is. RemovesScript takes the script away, where Script
@@ -60,8 +66,8 @@ type BotChange struct {
 	IsDefault         *bool
 }
 
-// Create makes a chatbot and its inbox for the API. A given slug that is taken is a Conflict. As the default it takes
-// the place of the one before.
+// Create makes a chatbot and its inbox for the API, once for a key. A given slug that is taken is a Conflict. As the
+// default it takes the place of the one before.
 func (b *Bots) Create(ctx context.Context, org uuid.UUID, n NewBot) (db.Bot, error) {
 	if n.Slug != "" {
 		if err := checkSlug(n.Slug); err != nil {
@@ -86,27 +92,25 @@ func (b *Bots) Create(ctx context.Context, org uuid.UUID, n NewBot) (db.Bot, err
 	if err := checkEngine(row.Engine, row.Script); err != nil {
 		return db.Bot{}, err
 	}
-	var made db.Bot
-	err = b.store.InTx(ctx, func(q *db.Queries) error {
+	return store.Once(ctx, b.store, n.Once, func(q *db.Queries) (db.Bot, error) {
 		if n.IsDefault {
 			if err := q.ClearDefaultBot(ctx, org); err != nil {
-				return err
+				return db.Bot{}, err
 			}
 		}
-		var err error
-		if made, err = insertBot(ctx, q, row, n.Slug); err != nil {
-			return err
+		made, err := insertBot(ctx, q, row, n.Slug)
+		if err != nil {
+			return db.Bot{}, err
 		}
 		inbox, err := uuid.NewV7()
 		if err != nil {
-			return err
+			return db.Bot{}, err
 		}
 		_, err = q.CreateInbox(ctx, db.CreateInboxParams{
 			OrganizationID: org, ID: inbox, BotID: made.ID, Name: made.Name, ChannelType: "api",
 		})
-		return err
+		return made, err
 	})
-	return made, err
 }
 
 // insertBot finds a slug of its own for a bot that was given none.

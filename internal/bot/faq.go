@@ -7,6 +7,7 @@ import (
 
 	"parley/gen/db"
 	"parley/internal/fault"
+	"parley/internal/store"
 )
 
 const noFAQ = "There is no such FAQ."
@@ -16,6 +17,7 @@ type NewFAQ struct {
 	Question string
 	Answer   string
 	Labels   []string
+	Once     *store.Key // the request's Idempotency-Key; nil: none
 }
 
 // FAQChange is what becomes of an entry; nil leaves a field as it is.
@@ -25,26 +27,25 @@ type FAQChange struct {
 	Labels   *[]string
 }
 
-// CreateFAQ adds an entry to a chatbot's knowledge. Another entry may have the same question.
+// CreateFAQ adds an entry to a chatbot's knowledge, once for a key. Another entry may have the same question.
 func (b *Bots) CreateFAQ(ctx context.Context, org uuid.UUID, botRef string, n NewFAQ) (db.Faq, error) {
 	e, mistake := newEntry(n.Question, n.Answer, n.Labels)
 	if mistake != nil {
 		return db.Faq{}, mistake.fault()
 	}
-	owner, err := b.Get(ctx, org, botRef)
-	if err != nil {
-		return db.Faq{}, err
-	}
+	var err error
 	if e.id, err = uuid.NewV7(); err != nil {
 		return db.Faq{}, err
 	}
-	var made db.Faq
-	err = b.store.InTx(ctx, func(q *db.Queries) error {
-		if err := insertEntries(ctx, q, owner, []entry{e}); err != nil {
-			return err
+	made, err := store.Once(ctx, b.store, n.Once, func(q *db.Queries) (db.Faq, error) {
+		owner, err := b.Within(q).Get(ctx, org, botRef)
+		if err != nil {
+			return db.Faq{}, err
 		}
-		made, err = q.GetFaq(ctx, org, owner.ID, e.id)
-		return err
+		if err := insertEntries(ctx, q, owner, []entry{e}); err != nil {
+			return db.Faq{}, err
+		}
+		return q.GetFaq(ctx, org, owner.ID, e.id)
 	})
 	// The bot may have been deleted in between.
 	return made, fault.Say(err, fault.NotFound, noBot)

@@ -11,6 +11,7 @@ import (
 
 	"parley/gen/db"
 	"parley/internal/fault"
+	"parley/internal/store"
 )
 
 // Import is what became of the rows of a file.
@@ -31,34 +32,33 @@ type ImportError struct {
 const batch = 1000
 
 // ImportFAQs reads entries from an .xlsx or .csv file. A question that the chatbot already has, or that an earlier row
-// has, is updated. All rows are imported in one transaction, but for those that are told in Errors; two imports at once
-// take turns. A file that cannot be read is an InvalidRequest, one that holds too much is TooLarge, and nothing changes.
-func (b *Bots) ImportFAQs(ctx context.Context, org uuid.UUID, botRef string, file []byte) (Import, error) {
-	owner, err := b.Get(ctx, org, botRef)
-	if err != nil {
-		return Import{}, err
-	}
+// has, is updated. All rows are imported in one transaction, but for those that are told in Errors, and once for a key;
+// two imports at once take turns. A file that cannot be read is an InvalidRequest, one that holds too much is TooLarge,
+// and nothing changes.
+func (b *Bots) ImportFAQs(ctx context.Context, org uuid.UUID, botRef string, file []byte, key *store.Key) (Import, error) {
 	found, err := readTable(file)
 	if err != nil {
 		return Import{}, err
 	}
 	given, errs := found.entries()
-	var done Import
-	err = b.store.InTx(ctx, func(q *db.Queries) error {
+	done, err := store.Once(ctx, b.store, key, func(q *db.Queries) (Import, error) {
+		owner, err := b.Within(q).Get(ctx, org, botRef)
+		if err != nil {
+			return Import{}, err
+		}
 		if _, err := q.LockBot(ctx, org, owner.ID); err != nil {
-			return err
+			return Import{}, err
 		}
 		plan := plan{Import: Import{Errors: errs}, labelled: found.labels >= 0}
 		if err := plan.load(ctx, q, owner); err != nil {
-			return err
+			return Import{}, err
 		}
 		for _, e := range given {
 			if err := plan.add(e); err != nil {
-				return err
+				return Import{}, err
 			}
 		}
-		done = plan.Import
-		return plan.write(ctx, q, owner)
+		return plan.Import, plan.write(ctx, q, owner)
 	})
 	return done, fault.Say(err, fault.NotFound, noBot)
 }

@@ -17,7 +17,7 @@ import (
 
 func importFile(t *testing.T, b *bot.Bots, owner db.Bot, file []byte) bot.Import {
 	t.Helper()
-	done, err := b.ImportFAQs(t.Context(), owner.OrganizationID, owner.Slug, file)
+	done, err := b.ImportFAQs(t.Context(), owner.OrganizationID, owner.Slug, file, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +191,7 @@ func TestAFileThatCannotBeReadChangesNothing(t *testing.T) {
 		"no workbook":    {string(zipOf(t, map[string]string{"a.txt": "a"})), fault.InvalidRequest},
 		"broken content": {string(zipOf(t, map[string]string{"xl/workbook.xml": "<", "[Content_Types].xml": "<"})), fault.InvalidRequest},
 	} {
-		if _, err := b.ImportFAQs(t.Context(), org, owner.Slug, []byte(c.file)); !fault.Is(err, c.kind) {
+		if _, err := b.ImportFAQs(t.Context(), org, owner.Slug, []byte(c.file), nil); !fault.Is(err, c.kind) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
@@ -212,7 +212,7 @@ func TestImportsAtOnceTakeTurns(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range created {
 		all.Go(func() {
-			done, err := b.ImportFAQs(t.Context(), org, owner.Slug, file)
+			done, err := b.ImportFAQs(t.Context(), org, owner.Slug, file, nil)
 			if err != nil {
 				t.Error(err)
 			}

@@ -2,12 +2,14 @@ package chat
 
 import (
 	"context"
+	"errors"
 
 	"github.com/google/uuid"
 
 	"parley/gen/db"
 	"parley/internal/auth"
 	"parley/internal/fault"
+	"parley/internal/store"
 )
 
 // Operation is one thing to be done to a conversation.
@@ -16,37 +18,44 @@ type Operation struct {
 	ConversationID string
 }
 
-// Batch carries out operations in their order, and tells of each why it could not
-// be, nil where it could: NotFound and Forbidden as elsewhere, which spoil nothing
-// but their own. With an error of its own nothing was done.
+// Outcomes is what became of the operations of a batch.
+type Outcomes struct {
+	RequestID string         // of the request that carried them out
+	Refused   []*fault.Error // of each why it could not be; nil where it could
+}
+
+// Batch carries out operations in their order, once for a key, and tells of each why
+// it could not be: NotFound and Forbidden as elsewhere, which spoil nothing but their
+// own. With an error of its own nothing was done. requestID is how the outcomes name
+// the request, to its repeats too.
 //
 // The owner of a conversation marks it as read for the user, the staff for the
 // staff, an owner who is of the staff for both.
-func (c *Chat) Batch(ctx context.Context, who auth.Principal, operations []Operation) ([]error, error) {
+func (c *Chat) Batch(ctx context.Context, who auth.Principal, requestID string, operations []Operation, key *store.Key) (Outcomes, error) {
 	ids := make([]uuid.UUID, len(operations))
 	malformed := make([]error, len(operations))
 	for i, operation := range operations {
 		ids[i], malformed[i] = parseID(operation.ConversationID, noConversation)
 	}
-	var outcomes []error
-	err := c.store.InTx(ctx, func(q *db.Queries) error {
+	return store.Once(ctx, c.store, key, func(q *db.Queries) (Outcomes, error) {
 		found, err := q.LockConversations(ctx, who.OrganizationID, ids)
 		if err != nil {
-			return err
+			return Outcomes{}, err
 		}
 		fates := make(map[uuid.UUID]*fate, len(found))
 		for _, session := range found {
 			fates[session.ID] = &fate{owner: session.UserID}
 		}
-		outcomes = make([]error, len(operations))
+		refused := make([]*fault.Error, len(operations))
 		for i, operation := range operations {
-			if outcomes[i] = malformed[i]; outcomes[i] == nil {
-				outcomes[i] = fates[ids[i]].meet(who, operation.Action)
+			err := malformed[i]
+			if err == nil {
+				err = fates[ids[i]].meet(who, operation.Action)
 			}
+			refused[i], _ = errors.AsType[*fault.Error](err)
 		}
-		return fulfil(ctx, q, who, fates)
+		return Outcomes{RequestID: requestID, Refused: refused}, fulfil(ctx, q, who, fates)
 	})
-	return outcomes, err
 }
 
 // fate is what becomes of a conversation in a batch. It is decided under the

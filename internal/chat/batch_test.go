@@ -21,7 +21,7 @@ func TestABadOperationDoesNotSpoilTheOthersOfItsBatch(t *testing.T) {
 	own, colleagues := h.conversation(t, alex), h.conversation(t, colleague)
 	foreign := neighbour.conversation(t, neighbour.user(t, "Alex"))
 
-	outcomes, err := h.Batch(t.Context(), alex, []chat.Operation{
+	outcomes, err := h.refusals(t, alex, []chat.Operation{
 		{Action: "archive", ConversationID: "no id"},
 		{Action: "archive", ConversationID: id().String()},
 		{Action: "archive", ConversationID: foreign},
@@ -72,7 +72,7 @@ func TestABatchIsCarriedOutInOrder(t *testing.T) {
 			for i, action := range c.actions {
 				operations[i] = chat.Operation{Action: action, ConversationID: conversation}
 			}
-			outcomes, err := h.Batch(t.Context(), alex, operations)
+			outcomes, err := h.refusals(t, alex, operations)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -157,7 +157,7 @@ func TestTheBotsReplyCountsAsUnread(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	alex := h.user(t, "Alex")
-	sent, err := h.Begin(t.Context(), alex, nil, &chat.NewMessage{Content: "Hello?"})
+	sent, err := h.Begin(t.Context(), alex, nil, &chat.NewMessage{Content: "Hello?"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +172,7 @@ func TestADeletedConversationLeavesNothing(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	alex := h.user(t, "Alex")
-	sent, err := h.Begin(t.Context(), alex, nil, &chat.NewMessage{Content: "Hello?"})
+	sent, err := h.Begin(t.Context(), alex, nil, &chat.NewMessage{Content: "Hello?"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +206,7 @@ func TestBatchesThatMeetAreAllCarriedOut(t *testing.T) {
 		shuffled := slices.Clone(operations)
 		rand.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
 		batches.Go(func() {
-			outcomes, err := h.Batch(t.Context(), alex, shuffled)
+			outcomes, err := h.refusals(t, alex, shuffled)
 			if err != nil || slices.ContainsFunc(outcomes, func(err error) bool { return err != nil }) {
 				t.Errorf("a batch ends with %v and %v", outcomes, err)
 			}
@@ -215,9 +215,22 @@ func TestBatchesThatMeetAreAllCarriedOut(t *testing.T) {
 	batches.Wait()
 }
 
+// refusals carries out a batch, and tells of each operation why it could not be.
+func (h *house) refusals(t *testing.T, who auth.Principal, operations []chat.Operation) ([]error, error) {
+	t.Helper()
+	outcomes, err := h.Batch(t.Context(), who, "", operations, nil)
+	errs := make([]error, len(outcomes.Refused))
+	for i, refused := range outcomes.Refused {
+		if refused != nil {
+			errs[i] = refused
+		}
+	}
+	return errs, err
+}
+
 func (h *house) batch(t *testing.T, who auth.Principal, action, conversation string) {
 	t.Helper()
-	outcomes, err := h.Batch(t.Context(), who, []chat.Operation{{Action: action, ConversationID: conversation}})
+	outcomes, err := h.refusals(t, who, []chat.Operation{{Action: action, ConversationID: conversation}})
 	if err != nil || outcomes[0] != nil {
 		t.Fatalf("%s is %v, %v", action, outcomes, err)
 	}

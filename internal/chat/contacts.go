@@ -9,6 +9,7 @@ import (
 
 	"parley/gen/db"
 	"parley/internal/fault"
+	"parley/internal/store"
 )
 
 const noContact = "There is no such contact."
@@ -32,22 +33,15 @@ type ContactFields struct {
 }
 
 // CreateContact makes a contact, in the default bot's API inbox where no inbox is
-// named. An unknown inbox is NotFound, and a source id that another contact has in
-// one of the inboxes is a Conflict.
-func (c *Chat) CreateContact(ctx context.Context, organization uuid.UUID, wanted ContactFields) (Contact, error) {
+// named, once for a key. An unknown inbox is NotFound, and a source id that another
+// contact has in one of the inboxes is a Conflict.
+func (c *Chat) CreateContact(ctx context.Context, organization uuid.UUID, wanted ContactFields, key *store.Key) (Contact, error) {
 	if err := checkQueryMetadata(fault.InvalidRequest, "/queryMetadata", wanted.QueryMetadata); err != nil {
 		return Contact{}, err
 	}
 	inboxes, err := inboxIDs(wanted.InboxIDs)
 	if err != nil {
 		return Contact{}, err
-	}
-	if len(inboxes) == 0 {
-		inbox, err := c.defaultInbox(ctx, organization)
-		if err != nil {
-			return Contact{}, err
-		}
-		inboxes = []uuid.UUID{inbox.ID}
 	}
 	made := db.CreateContactParams{
 		OrganizationID: organization,
@@ -59,27 +53,32 @@ func (c *Chat) CreateContact(ctx context.Context, organization uuid.UUID, wanted
 		PhoneNumber:    orEmpty(wanted.PhoneNumber),
 		QueryMetadata:  wanted.QueryMetadata,
 	}
-	var contact Contact
-	err = c.store.InTx(ctx, func(q *db.Queries) error {
-		if err := q.CreateContact(ctx, made); err != nil {
-			return err
+	return store.Once(ctx, c.store, key, func(q *db.Queries) (Contact, error) {
+		places := inboxes
+		if len(places) == 0 {
+			inbox, err := c.defaultInbox(ctx, q, organization)
+			if err != nil {
+				return Contact{}, err
+			}
+			places = []uuid.UUID{inbox.ID}
 		}
-		if err := putInto(ctx, q, organization, made.ID, inboxes); err != nil {
-			return err
+		if err := q.CreateContact(ctx, made); err != nil {
+			return Contact{}, err
+		}
+		if err := putInto(ctx, q, organization, made.ID, places); err != nil {
+			return Contact{}, err
 		}
 		row, err := q.GetContactWithInboxes(ctx, organization, made.ID)
-		contact = Contact{Contact: row.Contact, InboxIDs: row.InboxIds}
-		return err
+		return Contact{Contact: row.Contact, InboxIDs: row.InboxIds}, err
 	})
-	return contact, err
 }
 
-func (c *Chat) defaultInbox(ctx context.Context, organization uuid.UUID) (db.Inbox, error) {
-	bot, err := c.bots.Default(ctx, organization)
+func (c *Chat) defaultInbox(ctx context.Context, q *db.Queries, organization uuid.UUID) (db.Inbox, error) {
+	bot, err := c.bots.Within(q).Default(ctx, organization)
 	if err != nil {
 		return db.Inbox{}, err
 	}
-	inbox, err := c.store.GetAPIInbox(ctx, organization, bot.ID)
+	inbox, err := q.GetAPIInbox(ctx, organization, bot.ID)
 	return inbox, fault.Say(err, fault.NotFound, noInbox)
 }
 

@@ -68,7 +68,7 @@ func TestOnlyOneContactOfAnInboxHasASourceID(t *testing.T) {
 		creators.Go(func() {
 			_, err := h.CreateContact(t.Context(), h.organization, chat.ContactFields{
 				Name: new("Alex"), SourceID: new("line-4711"), InboxIDs: []string{inbox},
-			})
+			}, nil)
 			switch {
 			case err == nil:
 				made.Add(1)
@@ -119,7 +119,7 @@ func TestNamedInboxesTakeThePlaceOfTheOthers(t *testing.T) {
 	}
 	// The source id has gone with it.
 	h.contact(t, chat.ContactFields{SourceID: new("a"), InboxIDs: []string{first.String()}})
-	_, err = h.CreateContact(t.Context(), h.organization, chat.ContactFields{Name: new("Kim"), SourceID: new("a"), InboxIDs: []string{third.String()}})
+	_, err = h.CreateContact(t.Context(), h.organization, chat.ContactFields{Name: new("Kim"), SourceID: new("a"), InboxIDs: []string{third.String()}}, nil)
 	refused(t, err, fault.Conflict)
 }
 
@@ -174,7 +174,7 @@ func TestAnInboxThatThereIsNotIsNotFound(t *testing.T) {
 	var errs []error
 	for _, inbox := range []string{id().String(), foreign, "no id", ""} {
 		named := []string{known, inbox}
-		_, created := h.CreateContact(t.Context(), h.organization, chat.ContactFields{Name: new("Kim"), InboxIDs: named})
+		_, created := h.CreateContact(t.Context(), h.organization, chat.ContactFields{Name: new("Kim"), InboxIDs: named}, nil)
 		_, updated := h.UpdateContact(t.Context(), h.organization, alex.ID.String(), chat.ContactFields{Name: new("Kim"), InboxIDs: named})
 		errs = append(errs, created, updated)
 	}
@@ -206,7 +206,7 @@ func TestQueryMetadataOfAContactIsChecked(t *testing.T) {
 	h := newHouse(t)
 	alex := h.contact(t, chat.ContactFields{}).ID.String()
 	wrong := json.RawMessage(`{"knowledge_bases": [{}, {"has_user_selected_all": "yes"}]}`)
-	_, created := h.CreateContact(t.Context(), h.organization, chat.ContactFields{Name: new("Kim"), QueryMetadata: wrong})
+	_, created := h.CreateContact(t.Context(), h.organization, chat.ContactFields{Name: new("Kim"), QueryMetadata: wrong}, nil)
 	_, updated := h.UpdateContact(t.Context(), h.organization, alex, chat.ContactFields{QueryMetadata: wrong})
 	refusedAlike(t, fault.InvalidRequest, created, updated)
 	told, _ := errors.AsType[*fault.Error](created)
@@ -263,7 +263,7 @@ func TestADeletedContactTakesItsConversationsAlong(t *testing.T) {
 	alex, kim := h.contact(t, chat.ContactFields{}), h.contact(t, chat.ContactFields{Name: new("Kim")})
 	var conversations []string
 	for _, contact := range []chat.Contact{alex, kim} {
-		made, err := h.Create(t.Context(), user, webChat, new(contact.ID.String()))
+		made, err := h.Create(t.Context(), user, webChat, new(contact.ID.String()), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -296,7 +296,7 @@ func (h *house) contact(t *testing.T, wanted chat.ContactFields) chat.Contact {
 	if wanted.Name == nil {
 		wanted.Name = new("Alex")
 	}
-	made, err := h.CreateContact(t.Context(), h.organization, wanted)
+	made, err := h.CreateContact(t.Context(), h.organization, wanted, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

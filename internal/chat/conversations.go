@@ -9,7 +9,9 @@ import (
 
 	"parley/gen/db"
 	"parley/internal/auth"
+	"parley/internal/bot"
 	"parley/internal/fault"
+	"parley/internal/store"
 )
 
 // Conversation is a conversation with what is shown around it, and its newest
@@ -20,16 +22,19 @@ type Conversation struct {
 }
 
 // Begin opens a conversation of the caller's with a bot, the organization's default
-// bot where none is named, and sends first where it is given.
-func (c *Chat) Begin(ctx context.Context, who auth.Principal, botRef *string, first *NewMessage) (Sent, error) {
-	asked, err := c.askedBot(ctx, who, botRef)
-	if err != nil {
-		return Sent{}, err
-	}
+// bot where none is named, and sends first where it is given, once for a key. The key
+// is of both: first has none of its own.
+func (c *Chat) Begin(ctx context.Context, who auth.Principal, botRef *string, first *NewMessage, key *store.Key) (Sent, error) {
 	id := newID()
+	begin := func(q *db.Queries) error {
+		asked, err := askedBot(ctx, c.bots.Within(q), who.OrganizationID, botRef)
+		if err != nil {
+			return err
+		}
+		return open(ctx, q, who, id, asked.ID, false)
+	}
 	if first == nil {
-		err := c.store.InTx(ctx, func(q *db.Queries) error { return open(ctx, q, who, id, asked.ID, false) })
-		return Sent{ConversationID: id}, err
+		return store.Once(ctx, c.store, key, func(q *db.Queries) (Sent, error) { return Sent{ConversationID: id}, begin(q) })
 	}
 	if strings.TrimSpace(first.Content) == "" {
 		return Sent{}, fault.Field(fault.InvalidMessage, "/initial_message", "must not be blank")
@@ -38,7 +43,16 @@ func (c *Chat) Begin(ctx context.Context, who auth.Principal, botRef *string, fi
 	if err != nil {
 		return Sent{}, err
 	}
-	return c.deliverNew(ctx, who, prepared, asked.ID)
+	return c.deliver(ctx, prepared, func(ctx context.Context, prepared db.SendMessageParams) (Sent, error) {
+		sent, err := store.Once(ctx, c.store, key, func(q *db.Queries) (Sent, error) {
+			if err := begin(q); err != nil {
+				return Sent{}, err
+			}
+			return execute(ctx, q, who, prepared)
+		})
+		sent.IsReplayed = err == nil && sent.MessageID != prepared.MessageID
+		return sent, err
+	})
 }
 
 // deliverNew opens the conversation that a prepared message begins, and sends it,
@@ -65,11 +79,12 @@ func (c *Chat) deliverNew(ctx context.Context, who auth.Principal, prepared db.S
 // errReplayed takes back the conversation that a repeated request has opened again.
 var errReplayed = errors.New("the key was used before")
 
-func (c *Chat) askedBot(ctx context.Context, who auth.Principal, ref *string) (db.Bot, error) {
+// askedBot is the bot that is named, the organization's default bot where none is.
+func askedBot(ctx context.Context, bots *bot.Bots, organization uuid.UUID, ref *string) (db.Bot, error) {
 	if ref == nil {
-		return c.bots.Default(ctx, who.OrganizationID)
+		return bots.Default(ctx, organization)
 	}
-	return c.bots.Get(ctx, who.OrganizationID, *ref)
+	return bots.Get(ctx, organization, *ref)
 }
 
 // open makes a conversation of the caller's in a bot's API inbox; an implied one is
@@ -108,55 +123,47 @@ func ownContact(ctx context.Context, q *db.Queries, who auth.Principal, inbox uu
 }
 
 // Create opens a conversation of the caller's through a web chat, with the named
-// contact or the caller's own.
-func (c *Chat) Create(ctx context.Context, who auth.Principal, webChat string, contact *string) (Conversation, error) {
-	door, err := c.GetWebChat(ctx, who.OrganizationID, webChat)
-	if err != nil {
-		return Conversation{}, err
-	}
-	var named *db.Contact
-	if contact != nil {
-		found, err := c.contact(ctx, who, "/contact", *contact)
+// contact or the caller's own, once for a key.
+func (c *Chat) Create(ctx context.Context, who auth.Principal, webChat string, contact *string, key *store.Key) (Conversation, error) {
+	return store.Once(ctx, c.store, key, func(q *db.Queries) (Conversation, error) {
+		door, err := getWebChat(ctx, q, who.OrganizationID, webChat)
 		if err != nil {
 			return Conversation{}, err
 		}
-		named = &found
-	}
-	var made db.Session
-	err = c.store.InTx(ctx, func(q *db.Queries) error {
-		if named == nil {
-			own, err := ownContact(ctx, q, who, door.InboxID)
-			if err != nil {
-				return err
-			}
-			named = &own
+		var with db.Contact
+		if contact != nil {
+			with, err = namedContact(ctx, q, who, "/contact", *contact)
+		} else {
+			with, err = ownContact(ctx, q, who, door.InboxID)
 		}
-		made, err = q.CreateConversation(ctx, db.CreateConversationParams{
+		if err != nil {
+			return Conversation{}, err
+		}
+		made, err := q.CreateConversation(ctx, db.CreateConversationParams{
 			OrganizationID: who.OrganizationID,
 			ID:             newID(),
 			UserID:         who.UserID,
 			BotID:          door.BotID,
 			InboxID:        door.InboxID,
-			ContactID:      named.ID,
+			ContactID:      with.ID,
 		})
-		return err
+		if err != nil {
+			return Conversation{}, err
+		}
+		return view(ctx, q, made)
 	})
-	if err != nil {
-		return Conversation{}, err
-	}
-	return c.view(ctx, made)
 }
 
-// contact returns a contact of the organization, named at pointer in the request;
+// namedContact returns a contact of the organization, named at pointer in the request;
 // one that there is not is invalid there (reference: "the Contact ID does not
 // belong to the organization").
-func (c *Chat) contact(ctx context.Context, who auth.Principal, pointer, id string) (db.Contact, error) {
+func namedContact(ctx context.Context, q *db.Queries, who auth.Principal, pointer, id string) (db.Contact, error) {
 	unknown := fault.Field(fault.InvalidRequest, pointer, "is no contact of the organization")
 	contactID, err := parseID(id, "")
 	if err != nil {
 		return db.Contact{}, unknown
 	}
-	contact, err := c.store.GetContact(ctx, who.OrganizationID, contactID)
+	contact, err := q.GetContact(ctx, who.OrganizationID, contactID)
 	if fault.Is(err, fault.NotFound) {
 		return db.Contact{}, unknown
 	}
@@ -169,17 +176,17 @@ func (c *Chat) Get(ctx context.Context, who auth.Principal, id string) (Conversa
 	if err != nil {
 		return Conversation{}, err
 	}
-	return c.view(ctx, session)
+	return view(ctx, c.store.Queries, session)
 }
 
-func (c *Chat) view(ctx context.Context, session db.Session) (Conversation, error) {
-	row, err := c.store.GetConversation(ctx, session.OrganizationID, session.ID)
+func view(ctx context.Context, q *db.Queries, session db.Session) (Conversation, error) {
+	row, err := q.GetConversation(ctx, session.OrganizationID, session.ID)
 	if err != nil {
 		return Conversation{}, fault.Say(err, fault.NotFound, noConversation)
 	}
 	shown := Conversation{GetConversationRow: row}
 	if row.Session.LastSeq > 0 {
-		last, err := c.store.GetMessageBySeq(ctx, session.OrganizationID, session.ID, row.Session.LastSeq)
+		last, err := q.GetMessageBySeq(ctx, session.OrganizationID, session.ID, row.Session.LastSeq)
 		if err != nil {
 			return Conversation{}, fault.Say(err, fault.NotFound, noConversation)
 		}
@@ -214,7 +221,7 @@ func (c *Chat) Update(ctx context.Context, who auth.Principal, id string, change
 	if changed == 0 {
 		return Conversation{}, fault.New(fault.NotFound, noConversation)
 	}
-	return c.view(ctx, session)
+	return view(ctx, c.store.Queries, session)
 }
 
 // Delete deletes a conversation that the caller may read, with all that is in it.

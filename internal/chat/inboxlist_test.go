@@ -238,7 +238,7 @@ func TestAnInboxesConversationsAreListed(t *testing.T) {
 	h := newHouse(t)
 	alex := h.user(t, "Alex")
 	first, second := h.webChat(t, "First"), h.webChat(t, "Second")
-	made, err := h.Create(t.Context(), alex, first.ID.String(), nil)
+	made, err := h.Create(t.Context(), alex, first.ID.String(), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +265,7 @@ func TestAListedConversationIsThatWhichIsGot(t *testing.T) {
 	alex, agent := h.user(t, "Alex"), h.user(t, "Agent", auth.Agent)
 	webChat := h.webChat(t, "Website").ID.String()
 	for i := range 4 {
-		made, err := h.Create(t.Context(), alex, webChat, nil)
+		made, err := h.Create(t.Context(), alex, webChat, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -104,7 +104,7 @@ func (h *cluster) holdBots() (release func()) {
 
 func (h *cluster) begin(c *chat.Chat) chat.Sent {
 	h.t.Helper()
-	sent, err := c.Begin(h.t.Context(), h.who, nil, &chat.NewMessage{Content: question})
+	sent, err := c.Begin(h.t.Context(), h.who, nil, &chat.NewMessage{Content: question}, nil)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -271,7 +271,7 @@ func TestAnIdempotencyKeyIsForgottenAfterADay(t *testing.T) {
 	conversation := h.begin(c).ConversationID.String()
 	send := func(key string) chat.Sent {
 		t.Helper()
-		sent, err := c.Send(t.Context(), h.who, conversation, chat.NewMessage{Content: question, Once: &chat.Once{Scope: "s", Key: key, RequestHash: []byte(key)}})
+		sent, err := c.Send(t.Context(), h.who, conversation, chat.NewMessage{Content: question, Once: &store.Key{Scope: "s", Key: key, Hash: []byte(key)}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"parley/internal/auth"
 	"parley/internal/bot"
 	"parley/internal/fault"
+	"parley/internal/store"
 )
 
 // Run returns a run of a conversation that the caller may read.
@@ -81,13 +82,19 @@ const cancelPatience = 2 * time.Second
 // Cancel stops a run of a conversation that the caller may read: what waits is
 // never begun, what is being written stops within a second and keeps its text. It
 // returns the run as it is then; one that is over is left as it was.
-func (c *Chat) Cancel(ctx context.Context, who auth.Principal, id string) (db.Run, error) {
+func (c *Chat) Cancel(ctx context.Context, who auth.Principal, id string, key *store.Key) (db.Run, error) {
 	run, err := c.Run(ctx, who, id)
-	if err != nil || run.FinishedAt != nil {
-		return run, err
+	if err != nil {
+		return db.Run{}, err
 	}
-	state, err := c.store.CancelRun(ctx, run.OrganizationID, run.SessionID, run.ID)
-	if err != nil && !fault.Is(err, fault.NotFound) {
+	state, err := store.Once(ctx, c.store, key, func(q *db.Queries) (string, error) {
+		state, err := q.CancelRun(ctx, run.OrganizationID, run.SessionID, run.ID)
+		if fault.Is(err, fault.NotFound) {
+			return "", nil // it is over
+		}
+		return state, err
+	})
+	if err != nil {
 		return db.Run{}, err
 	}
 	reply, err := c.replyOf(ctx, run)

@@ -13,6 +13,7 @@ import (
 	"parley/gen/db"
 	"parley/internal/auth"
 	"parley/internal/fault"
+	"parley/internal/store"
 )
 
 // queueLimit is how many questions may wait behind the one that is being answered.
@@ -43,28 +44,21 @@ type NewMessage struct {
 	ContentPayload json.RawMessage
 	QueryMetadata  json.RawMessage
 	Canvas         json.RawMessage
-	ContactID      *string // who of the contacts speaks; nil: the conversation's
-	Once           *Once
-	ID             uuid.UUID // given by who wants to know it beforehand; zero: made
+	ContactID      *string    // who of the contacts speaks; nil: the conversation's
+	Once           *store.Key // the request's Idempotency-Key; nil: none
+	ID             uuid.UUID  // given by who wants to know it beforehand; zero: made
 }
 
-// Once is the Idempotency-Key of a request: what is sent again under the same key
-// with the same body is stored once.
-type Once struct {
-	Scope       string // method and path
-	Key         string
-	RequestHash []byte
-}
-
-// Sent is a stored message.
+// Sent is a stored message. As the answer to a repeated request it comes back from
+// its JSON, without what only the first request has.
 type Sent struct {
 	ConversationID uuid.UUID
 	MessageID      uuid.UUID
 	Seq            int64
 	CreatedAt      time.Time
 	RunID          *uuid.UUID // the run that answers it; nil when none does
-	IsReplayed     bool       // an earlier request with the same key stored it
-	Reply          *Reply     // the reply as it grows; nil when none is written, or IsReplayed
+	IsReplayed     bool       `json:"-"` // an earlier request with the same key stored it
+	Reply          *Reply     `json:"-"` // the reply as it grows; nil when none is written, or IsReplayed
 	isRunning      bool       // it is this message's turn to be answered
 	sender         string
 }
@@ -136,17 +130,21 @@ func (c *Chat) ask(ctx context.Context, who auth.Principal, asked db.Bot, conver
 	if err != nil {
 		return Sent{}, err
 	}
-	return c.deliverNew(ctx, who, prepared, asked.ID)
+	sent, err := c.deliverNew(ctx, who, prepared, asked.ID)
+	if sent.IsReplayed {
+		message.Once.TellReplayed()
+	}
+	return sent, err
 }
 
 // Forget frees the key of a completion whose reply has failed, so that a repeat asks
 // again. A key that was used anew meanwhile is left alone.
-func (c *Chat) Forget(ctx context.Context, who auth.Principal, key *Once, run uuid.UUID) error {
+func (c *Chat) Forget(ctx context.Context, key *store.Key, run uuid.UUID) error {
 	if key == nil {
 		return nil
 	}
 	return c.store.DeleteIdempotencyKey(context.WithoutCancel(ctx), db.DeleteIdempotencyKeyParams{
-		OrganizationID: who.OrganizationID, UserID: who.UserID, Scope: key.Scope, Key: key.Key, RunID: &run,
+		OrganizationID: key.OrganizationID, UserID: key.UserID, Scope: key.Scope, Key: key.Key, RunID: &run,
 	})
 }
 
@@ -176,9 +174,13 @@ func (c *Chat) send(ctx context.Context, who auth.Principal, conversation string
 	if err != nil {
 		return Sent{}, err
 	}
-	return c.deliver(ctx, prepared, func(ctx context.Context, prepared db.SendMessageParams) (Sent, error) {
+	sent, err := c.deliver(ctx, prepared, func(ctx context.Context, prepared db.SendMessageParams) (Sent, error) {
 		return execute(ctx, c.store.Queries, who, prepared)
 	})
+	if sent.IsReplayed {
+		message.Once.TellReplayed()
+	}
+	return sent, err
 }
 
 // prepare does all that can be done before the statement: it reads ids and looks
@@ -190,7 +192,7 @@ func (c *Chat) prepare(ctx context.Context, who auth.Principal, session uuid.UUI
 	}
 	var sender *uuid.UUID
 	if message.ContactID != nil {
-		contact, err := c.contact(ctx, who, "/message/sender", *message.ContactID)
+		contact, err := namedContact(ctx, c.store.Queries, who, "/message/sender", *message.ContactID)
 		if err != nil {
 			return db.SendMessageParams{}, err
 		}
@@ -221,7 +223,7 @@ func (c *Chat) prepare(ctx context.Context, who auth.Principal, session uuid.UUI
 		prepared.MessageID = message.ID
 	}
 	if message.Once != nil {
-		prepared.Scope, prepared.IdempotencyKey, prepared.RequestHash = message.Once.Scope, &message.Once.Key, message.Once.RequestHash
+		prepared.Scope, prepared.IdempotencyKey, prepared.RequestHash = message.Once.Scope, &message.Once.Key, message.Once.Hash
 	}
 	return prepared, nil
 }
@@ -285,7 +287,7 @@ func replay(ctx context.Context, q *db.Queries, who auth.Principal, prepared db.
 	if !bytes.Equal(used.RequestHash, prepared.RequestHash) {
 		return Sent{}, fault.New(fault.Unprocessable, "The Idempotency-Key was used with another body.")
 	}
-	stored, err := q.GetMessage(ctx, who.OrganizationID, used.MessageID)
+	stored, err := q.GetMessage(ctx, who.OrganizationID, *used.MessageID)
 	if err != nil {
 		return Sent{}, fault.Say(err, fault.NotFound, noMessage)
 	}

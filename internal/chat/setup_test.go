@@ -85,7 +85,7 @@ func (h *house) user(t *testing.T, name string, scopes ...auth.Scope) auth.Princ
 // conversation begins one that the bot stays out of.
 func (h *house) conversation(t *testing.T, who auth.Principal) string {
 	t.Helper()
-	begun, err := h.Begin(t.Context(), who, nil, nil)
+	begun, err := h.Begin(t.Context(), who, nil, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func answered(t *testing.T, sent chat.Sent) {
 
 func (h *house) webChat(t *testing.T, name string) db.WebChat {
 	t.Helper()
-	made, err := h.CreateWebChat(t.Context(), h.organization, chat.WebChat{Name: &name})
+	made, err := h.CreateWebChat(t.Context(), h.organization, chat.WebChat{Name: &name}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"parley/internal/chat"
 	"parley/internal/dbtest"
 	"parley/internal/fault"
+	"parley/internal/store"
 )
 
 // visits is a Chat of the house's whose visits live only so long.
@@ -126,7 +127,7 @@ func TestManySpeakInAVisitAtOnce(t *testing.T) {
 			for n := range each {
 				content := fmt.Sprintf("%d of %d", n, i)
 				for range 2 { // the second time it is stored already
-					if _, err := watch.Send(t.Context(), chat.NewMessage{Content: content, Once: &chat.Once{Key: content}}); err != nil {
+					if _, err := watch.Send(t.Context(), chat.NewMessage{Content: content, Once: &store.Key{Key: content}}); err != nil {
 						t.Error(err)
 					}
 				}

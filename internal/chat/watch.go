@@ -93,7 +93,7 @@ func (c *Chat) Watch(ctx context.Context, who auth.Principal, conversation strin
 // WatchNew opens a conversation with a bot, the default bot where none is named, and
 // watches it. It is listed once it has a message, and forgotten when it never gets one.
 func (c *Chat) WatchNew(ctx context.Context, who auth.Principal, botRef *string) (*Watch, error) {
-	asked, err := c.askedBot(ctx, who, botRef)
+	asked, err := askedBot(ctx, c.bots, who.OrganizationID, botRef)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"parley/gen/db"
 	"parley/internal/fault"
+	"parley/internal/store"
 )
 
 // WebChat is what a web chat is made of; nil fields are left as they are, or at
@@ -18,21 +19,17 @@ type WebChat struct {
 	AllowedOrigins []string
 }
 
-// CreateWebChat makes a web chat, and an inbox of the same name.
-func (c *Chat) CreateWebChat(ctx context.Context, organization uuid.UUID, wanted WebChat) (db.WebChat, error) {
-	asked, err := c.bots.Default(ctx, organization)
-	if wanted.BotRef != nil {
-		asked, err = c.bots.Get(ctx, organization, *wanted.BotRef)
-	}
-	if err != nil {
-		return db.WebChat{}, err
-	}
+// CreateWebChat makes a web chat, and an inbox of the same name, once for a key.
+func (c *Chat) CreateWebChat(ctx context.Context, organization uuid.UUID, wanted WebChat, key *store.Key) (db.WebChat, error) {
 	accessType := "web"
 	if wanted.AccessType != nil {
 		accessType = *wanted.AccessType
 	}
-	var made db.WebChat
-	err = c.store.InTx(ctx, func(q *db.Queries) error {
+	return store.Once(ctx, c.store, key, func(q *db.Queries) (db.WebChat, error) {
+		asked, err := askedBot(ctx, c.bots.Within(q), organization, wanted.BotRef)
+		if err != nil {
+			return db.WebChat{}, err
+		}
 		inbox, err := q.CreateInbox(ctx, db.CreateInboxParams{
 			OrganizationID: organization,
 			ID:             newID(),
@@ -41,9 +38,9 @@ func (c *Chat) CreateWebChat(ctx context.Context, organization uuid.UUID, wanted
 			ChannelType:    "web",
 		})
 		if err != nil {
-			return err
+			return db.WebChat{}, err
 		}
-		made, err = q.CreateWebChat(ctx, db.CreateWebChatParams{
+		return q.CreateWebChat(ctx, db.CreateWebChatParams{
 			OrganizationID: organization,
 			ID:             newID(),
 			BotID:          asked.ID,
@@ -52,18 +49,20 @@ func (c *Chat) CreateWebChat(ctx context.Context, organization uuid.UUID, wanted
 			AccessType:     accessType,
 			AllowedOrigins: append([]string{}, wanted.AllowedOrigins...),
 		})
-		return err
 	})
-	return made, err
 }
 
 // GetWebChat returns a web chat.
 func (c *Chat) GetWebChat(ctx context.Context, organization uuid.UUID, id string) (db.WebChat, error) {
+	return getWebChat(ctx, c.store.Queries, organization, id)
+}
+
+func getWebChat(ctx context.Context, q *db.Queries, organization uuid.UUID, id string) (db.WebChat, error) {
 	webChatID, err := parseID(id, noWebChat)
 	if err != nil {
 		return db.WebChat{}, err
 	}
-	found, err := c.store.GetWebChat(ctx, organization, webChatID)
+	found, err := q.GetWebChat(ctx, organization, webChatID)
 	return found, fault.Say(err, fault.NotFound, noWebChat)
 }
 

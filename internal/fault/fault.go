@@ -44,7 +44,7 @@ type Error struct {
 	Message    string // a full sentence for the caller
 	Items      []Item
 	RetryAfter time.Duration // when to try again; zero: unknown
-	Err        error         // the private cause, for the log
+	Err        error         `json:"-"` // the private cause, for the log alone
 }
 
 // New makes a fault of a kind with a sentence for the caller.

@@ -13,10 +13,10 @@ func (a *API) BatchConversations(ctx context.Context, request openapi.BatchConve
 	wanted := each(request.Body.Operations, func(operation openapi.ConversationOperation) chat.Operation {
 		return chat.Operation{Action: string(operation.Action), ConversationID: operation.ConversationID}
 	})
-	outcomes, err := a.Chat.Batch(ctx, auth.PrincipalOf(ctx), wanted)
+	key := onceFor(ctx, request.Params.IdempotencyKey)
+	outcomes, err := a.Chat.Batch(ctx, auth.PrincipalOf(ctx), callOf(ctx).id, wanted, key)
 	if err != nil {
 		return nil, err
 	}
-	results := toAPIOperationResults(request.Body.Operations, outcomes, callOf(ctx).id)
-	return openapi.BatchConversations200JSONResponse{Results: results}, nil
+	return openapi.BatchConversations200JSONResponse{Results: toAPIOperationResults(request.Body.Operations, outcomes)}, nil
 }

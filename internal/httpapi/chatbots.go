@@ -35,6 +35,7 @@ func (a *API) CreateChatbot(ctx context.Context, request openapi.CreateChatbotRe
 		Greeting:          deref(request.Body.Greeting),
 		UnanswerableReply: deref(request.Body.UnanswerableReply),
 		IsDefault:         deref(request.Body.IsDefault),
+		Once:              onceFor(ctx, request.Params.IdempotencyKey),
 	})
 	if err != nil {
 		return nil, err
@@ -94,6 +95,7 @@ func (a *API) CreateFaq(ctx context.Context, request openapi.CreateFaqRequestObj
 		Question: request.Body.Question,
 		Answer:   request.Body.Answer,
 		Labels:   deref(request.Body.Labels),
+		Once:     onceFor(ctx, request.Params.IdempotencyKey),
 	})
 	if err != nil {
 		return nil, err
@@ -135,7 +137,8 @@ func (a *API) ImportFaqs(ctx context.Context, request openapi.ImportFaqsRequestO
 	if err != nil {
 		return nil, err
 	}
-	imported, err := a.Bots.ImportFAQs(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, file)
+	key := onceForFile(ctx, request.Params.IdempotencyKey, file)
+	imported, err := a.Bots.ImportFAQs(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, file, key)
 	if err != nil {
 		return nil, err
 	}

@@ -18,15 +18,15 @@ func TestTheGeneratedClientTalksToTheServer(t *testing.T) {
 	ctx := t.Context()
 	portal := o.as("portal", auth.Admin).client()
 
-	made, err := portal.CreateChatbotWithResponse(ctx, client.ChatbotCreate{Name: "Support", Slug: new("support"), UnanswerableReply: new("No.")})
+	made, err := portal.CreateChatbotWithResponse(ctx, nil, client.ChatbotCreate{Name: "Support", Slug: new("support"), UnanswerableReply: new("No.")})
 	if err != nil || made.JSON201 == nil {
 		t.Fatalf("%v, %s", err, made.Body)
 	}
-	learned, err := portal.CreateFaqWithResponse(ctx, "support", client.FaqCreate{Question: "When?", Answer: "Now.", Labels: &[]string{"time"}})
+	learned, err := portal.CreateFaqWithResponse(ctx, "support", nil, client.FaqCreate{Question: "When?", Answer: "Now.", Labels: &[]string{"time"}})
 	if err != nil || learned.JSON201 == nil || learned.JSON201.Labels[0] != "time" {
 		t.Fatalf("%v, %s", err, learned.Body)
 	}
-	started, err := portal.StartConversationWithResponse(ctx, client.ConversationStart{BotID: new("support")})
+	started, err := portal.StartConversationWithResponse(ctx, nil, client.ConversationStart{BotID: new("support")})
 	if err != nil || started.JSON201 == nil || started.JSON201.MessageID != nil {
 		t.Fatalf("%v, %s", err, started.Body)
 	}

@@ -19,7 +19,7 @@ const patience = 120 * time.Second
 func (a *API) CreateCompletion(ctx context.Context, request openapi.CreateCompletionRequestObject) (openapi.CreateCompletionResponseObject, error) {
 	who := auth.PrincipalOf(ctx)
 	message := request.Body.Message
-	key := once(callOf(ctx), request.Params.IdempotencyKey)
+	key := onceFor(ctx, request.Params.IdempotencyKey)
 	conversation, _ := request.Body.Conversation.Get() // absent and null are both none
 	sent, err := a.Chat.Complete(ctx, who, request.ChatbotID, conversation, chat.NewMessage{
 		Content:        message.Content,
@@ -33,14 +33,14 @@ func (a *API) CreateCompletion(ctx context.Context, request openapi.CreateComple
 		return nil, err
 	}
 	if deref(request.Body.IsStreaming) {
-		return replyStream{ctx: ctx, chat: a.Chat, reply: sent.Reply, isReplayed: sent.IsReplayed}, nil
+		return replyStream{ctx: ctx, chat: a.Chat, reply: sent.Reply}, nil
 	}
 	outcome, err := a.wait(ctx, sent.Reply)
 	if err != nil {
 		return nil, err
 	}
 	if outcome.Err != nil {
-		return nil, errors.Join(outcome.Err, a.Chat.Forget(ctx, who, key, sent.Reply.RunID))
+		return nil, errors.Join(outcome.Err, a.Chat.Forget(ctx, key, sent.Reply.RunID))
 	}
 	return openapi.CreateCompletion200JSONResponse{
 		Body: openapi.Completion{
@@ -55,7 +55,7 @@ func (a *API) CreateCompletion(ctx context.Context, request openapi.CreateComple
 			Usage:          toAPIUsage(outcome.Answer),
 			FinishReason:   openapi.FinishReason(outcome.FinishReason),
 		},
-		Headers: openapi.CreateCompletion200ResponseHeaders{XRunID: &sent.Reply.RunID, IdempotencyReplayed: replayed(sent)},
+		Headers: openapi.CreateCompletion200ResponseHeaders{XRunID: &sent.Reply.RunID},
 	}, nil
 }
 

@@ -32,7 +32,7 @@ func (a *API) CreateContact(ctx context.Context, request openapi.CreateContactRe
 		SourceID:      request.Body.SourceID,
 		InboxIDs:      deref(request.Body.Inboxes),
 		QueryMetadata: deref(request.Body.QueryMetadata),
-	})
+	}, onceFor(ctx, request.Params.IdempotencyKey))
 	if err != nil {
 		return nil, err
 	}

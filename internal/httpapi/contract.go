@@ -136,10 +136,11 @@ func (c *contract) middlewares() map[string][]echo.MiddlewareFunc {
 
 // call is what handlers want to know of the request beyond its typed form.
 type call struct {
-	url      *url.URL // absolute, as the caller wrote it
-	scope    string   // method and path, which scope an Idempotency-Key
-	bodyHash []byte   // SHA-256 of the body's bytes
-	id       string   // the request's id, as the answer carries it
+	url      *url.URL    // absolute, as the caller wrote it
+	scope    string      // method and path, which scope an Idempotency-Key
+	bodyHash []byte      // SHA-256 of the JSON body's bytes, of none for other requests
+	id       string      // the request's id, as the answer carries it
+	header   http.Header // of the answer
 }
 
 type callKey struct{}
@@ -149,6 +150,8 @@ func callOf(ctx context.Context) call {
 	noted, _ := ctx.Value(callKey{}).(call)
 	return noted
 }
+
+var hashOfNothing = sha256.Sum256(nil)
 
 // enforce refuses a request that does not keep the contract; what it lets through
 // carries the principal and the call in its context.
@@ -163,7 +166,7 @@ func (c *contract) enforce(ec echo.Context, op *operation) error {
 	if !op.isPublic {
 		ec.Response().Header().Set("Cache-Control", "no-store")
 	}
-	noted := call{url: absoluteURL(ec), scope: r.Method + " " + r.URL.Path, id: requestID(ec)}
+	noted := call{url: absoluteURL(ec), scope: r.Method + " " + r.URL.Path, id: requestID(ec), header: ec.Response().Header(), bodyHash: hashOfNothing[:]}
 	if err := c.limit(ec, op, who, op.rateField == ""); err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ func (a *API) StartConversation(ctx context.Context, request openapi.StartConver
 	if text := deref(request.Body.InitialMessage); text != "" {
 		first = &chat.NewMessage{Content: text}
 	}
-	sent, err := a.Chat.Begin(ctx, auth.PrincipalOf(ctx), request.Body.BotID, first)
+	sent, err := a.Chat.Begin(ctx, auth.PrincipalOf(ctx), request.Body.BotID, first, onceFor(ctx, request.Params.IdempotencyKey))
 	if err != nil {
 		return nil, err
 	}
@@ -36,20 +36,17 @@ func (a *API) SendMessage(ctx context.Context, request openapi.SendMessageReques
 		Content:     deref(request.Body.Content),
 		Attachments: fromAPIAttachments(request.Body.Attachments),
 		Metadata:    deref(request.Body.Metadata),
-		Once:        once(callOf(ctx), request.Params.IdempotencyKey),
+		Once:        onceFor(ctx, request.Params.IdempotencyKey),
 	})
 	if err != nil {
 		return nil, err
 	}
 	return openapi.SendMessage201JSONResponse{
-		Body: openapi.SentMessage{
-			MessageID: sent.MessageID,
-			Timestamp: stamp(sent.CreatedAt),
-			Status:    openapi.SentMessageStatusDelivered,
-			Seq:       sent.Seq,
-			RunID:     sent.RunID,
-		},
-		Headers: openapi.SendMessage201ResponseHeaders{IdempotencyReplayed: replayed(sent)},
+		MessageID: sent.MessageID,
+		Timestamp: stamp(sent.CreatedAt),
+		Status:    openapi.SentMessageStatusDelivered,
+		Seq:       sent.Seq,
+		RunID:     sent.RunID,
 	}, nil
 }
 
@@ -113,7 +110,8 @@ func (a *API) ListInboxConversations(ctx context.Context, request openapi.ListIn
 
 // CreateConversation implements POST /api/conversations/.
 func (a *API) CreateConversation(ctx context.Context, request openapi.CreateConversationRequestObject) (openapi.CreateConversationResponseObject, error) {
-	made, err := a.Chat.Create(ctx, auth.PrincipalOf(ctx), request.Body.WebChat, request.Body.Contact)
+	key := onceFor(ctx, request.Params.IdempotencyKey)
+	made, err := a.Chat.Create(ctx, auth.PrincipalOf(ctx), request.Body.WebChat, request.Body.Contact, key)
 	if err != nil {
 		return nil, err
 	}

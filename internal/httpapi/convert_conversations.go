@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/oapi-codegen/nullable"
@@ -11,7 +10,6 @@ import (
 	"parley/gen/openapi"
 	"parley/internal/bot"
 	"parley/internal/chat"
-	"parley/internal/fault"
 )
 
 func toAPIMessage(row db.Message) (openapi.Message, error) {
@@ -133,16 +131,16 @@ func toAPIConversationSummary(row db.ListConversationsRow) openapi.ConversationS
 }
 
 // toAPIOperationResults says what became of each operation of a batch.
-func toAPIOperationResults(operations []openapi.ConversationOperation, outcomes []error, requestID string) []openapi.ConversationOperationResult {
+func toAPIOperationResults(operations []openapi.ConversationOperation, outcomes chat.Outcomes) []openapi.ConversationOperationResult {
 	results := make([]openapi.ConversationOperationResult, len(operations))
 	for i, operation := range operations {
 		results[i] = openapi.ConversationOperationResult{
 			ConversationID: operation.ConversationID,
 			Action:         operation.Action,
-			Ok:             outcomes[i] == nil,
+			Ok:             outcomes.Refused[i] == nil,
 		}
-		if told, ok := errors.AsType[*fault.Error](outcomes[i]); ok {
-			results[i].Problem = new(problemOf(told, requestID))
+		if refused := outcomes.Refused[i]; refused != nil {
+			results[i].Problem = new(problemOf(refused, outcomes.RequestID))
 		}
 	}
 	return results
@@ -236,20 +234,4 @@ func fromAPICanvas(canvas nullable.Nullable[openapi.Canvas]) (json.RawMessage, e
 		return nil, nil
 	}
 	return json.Marshal(canvas.MustGet())
-}
-
-// once is the request's Idempotency-Key; nil for none.
-func once(noted call, key *string) *chat.Once {
-	if key == nil {
-		return nil
-	}
-	return &chat.Once{Scope: noted.scope, Key: *key, RequestHash: noted.bodyHash}
-}
-
-// replayed is the header that marks an answer as an earlier request's.
-func replayed(sent chat.Sent) *string {
-	if !sent.IsReplayed {
-		return nil
-	}
-	return new("true")
 }

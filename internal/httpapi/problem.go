@@ -106,7 +106,7 @@ func problemOf(told *fault.Error, id string) openapi.Problem {
 		Detail:    told.Message,
 		Error:     openapi.ProblemCode(told.Kind),
 		RequestID: id,
-		Retryable: about.isRetryable,
+		Retryable: about.isRetryable || told.RetryAfter > 0,
 	}
 	if len(told.Items) > 0 {
 		items := make([]openapi.ProblemItem, len(told.Items))

@@ -37,11 +37,11 @@ func (a *API) StreamRun(ctx context.Context, request openapi.StreamRunRequestObj
 
 // CancelRun implements POST /api/runs/{runId}/cancel/.
 func (a *API) CancelRun(ctx context.Context, request openapi.CancelRunRequestObject) (openapi.CancelRunResponseObject, error) {
-	ended, err := a.Chat.Cancel(ctx, auth.PrincipalOf(ctx), request.RunID)
+	ended, err := a.Chat.Cancel(ctx, auth.PrincipalOf(ctx), request.RunID, onceFor(ctx, request.Params.IdempotencyKey))
 	if err != nil {
 		return nil, err
 	}
-	return openapi.CancelRun200JSONResponse{Body: toAPIRun(ended)}, nil
+	return openapi.CancelRun200JSONResponse(toAPIRun(ended)), nil
 }
 
 // fromAPIEventID is where the event with that id ended; the beginning for none.

@@ -50,6 +50,8 @@ type settings struct {
 	origins []string
 	// limits are requests per minute by class; the classes that are not there have none.
 	limits map[string]int
+	// connections are how many the server may have to its database; zero: the usual.
+	connections int
 }
 
 func serve(t testing.TB) *server {
@@ -60,7 +62,7 @@ func serve(t testing.TB) *server {
 func serveWith(t testing.TB, wanted settings) *server {
 	t.Helper()
 	address := dbtest.URL(t)
-	opened, err := store.Open(t.Context(), address)
+	opened, err := store.Open(t.Context(), fmt.Sprintf("%s&pool_max_conns=%d", address, max(1, wanted.connections)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +152,7 @@ func (s *server) organization() organization {
 			s.t.Fatal(err)
 		}
 	}
-	o.webChat, err = s.chat.CreateWebChat(ctx, o.id, chat.WebChat{Name: new("Website")})
+	o.webChat, err = s.chat.CreateWebChat(ctx, o.id, chat.WebChat{Name: new("Website")}, nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -23,11 +23,10 @@ const (
 
 // replyStream answers with a reply as it is written, from a position on.
 type replyStream struct {
-	ctx        context.Context //nolint:containedctx // the answer is written by generated code, which passes none
-	chat       *chat.Chat
-	reply      *chat.Reply
-	from       chat.Position // zero: from the beginning
-	isReplayed bool
+	ctx   context.Context //nolint:containedctx // the answer is written by generated code, which passes none
+	chat  *chat.Chat
+	reply *chat.Reply
+	from  chat.Position // zero: from the beginning
 }
 
 // VisitCreateCompletionResponse writes the events.
@@ -44,9 +43,6 @@ func (s replyStream) write(w http.ResponseWriter) error {
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Accel-Buffering", "no")
 	header.Set("X-Run-Id", s.reply.RunID.String())
-	if s.isReplayed {
-		header.Set("Idempotency-Replayed", "true")
-	}
 	w.WriteHeader(http.StatusOK)
 	events := eventWriter{w: w, controller: http.NewResponseController(w), reply: s.reply}
 	for at := s.from; ; {

@@ -29,7 +29,7 @@ func (a *API) CreateWebChat(ctx context.Context, request openapi.CreateWebChatRe
 		BotRef:         request.Body.Chatbot,
 		AccessType:     (*string)(request.Body.AccessType),
 		AllowedOrigins: deref(request.Body.AllowedOrigins),
-	})
+	}, onceFor(ctx, request.Params.IdempotencyKey))
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,9 @@ import (
 	"parley/internal/fault"
 )
 
+// lockTimeout is the SQLSTATE of a lock that was not got in its time.
+const lockTimeout = "55P03"
+
 // maxRetries is how often a statement or transaction that lost a race inside
 // PostgreSQL is run again.
 const maxRetries = 3
@@ -67,7 +70,7 @@ func translateCode(pg *pgconn.PgError, err error) error {
 		return fault.Wrap(fault.InvalidRequest, "The request holds a value that cannot be stored.", err)
 	case pg.Code == "57014": // statement timeout
 		return fault.Wrap(fault.Timeout, "The database took too long.", err)
-	case pg.Code == "55P03", lostRace(err), // lock timeout, deadlock
+	case pg.Code == lockTimeout, lostRace(err),
 		strings.HasPrefix(pg.Code, "53"), strings.HasPrefix(pg.Code, "57P"), // out of resources, stopping
 		strings.HasPrefix(pg.Code, "08"): // connection
 		return unavailable(err)

@@ -99,9 +99,12 @@ func (s *Store) InTx(ctx context.Context, fn func(q *gendb.Queries) error) error
 // transaction, so that several steps of the domain are all done or none. The rules
 // of InTx hold: inside it only that store may be used.
 func (s *Store) Whole(ctx context.Context, fn func(*Store) error) error {
-	return s.InTx(ctx, func(q *gendb.Queries) error {
-		return fn(&Store{Queries: q, pool: s.pool, within: q})
-	})
+	return s.InTx(ctx, func(q *gendb.Queries) error { return fn(s.Within(q)) })
+}
+
+// Within returns a store that is part of the transaction of q, as Whole's is.
+func (s *Store) Within(q *gendb.Queries) *Store {
+	return &Store{Queries: q, pool: s.pool, within: q}
 }
 
 func migrate(ctx context.Context, pool *pgxpool.Pool) error {

@@ -15,6 +15,7 @@ import (
 	"parley/internal/chat"
 	"parley/internal/fault"
 	"parley/internal/jsontext"
+	"parley/internal/store"
 )
 
 // What the document allows a frame's fields to have.
@@ -78,7 +79,7 @@ func (s *socket) take(ctx context.Context, kind websocket.MessageType, data []by
 		message.Attachments = attachmentsOf(*frame.Attachments)
 	}
 	if clientID != "" {
-		message.Once = &chat.Once{Scope: "WS " + s.watch.SessionID.String(), Key: clientID, RequestHash: []byte{}}
+		message.Once = &store.Key{OrganizationID: s.who.OrganizationID, UserID: s.who.UserID, Scope: "WS " + s.watch.SessionID.String(), Key: clientID, Hash: []byte{}}
 	}
 	s.addOwn(message.ID, clientID)
 	sent, err := s.watch.Send(ctx, message)

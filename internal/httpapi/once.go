@@ -1,0 +1,40 @@
+package httpapi
+
+import (
+	"context"
+	"crypto/sha256"
+
+	"parley/internal/auth"
+	"parley/internal/store"
+)
+
+// onceFor is the request's Idempotency-Key, as its parameter has it; nil for none. An
+// answer that is an earlier request's gets the header that says so.
+func onceFor(ctx context.Context, key *string) *store.Key {
+	return onceForBody(ctx, key, callOf(ctx).bodyHash)
+}
+
+// onceForFile is onceFor for an upload. The file counts as its body: clients choose
+// the boundaries of a form anew for each request.
+func onceForFile(ctx context.Context, key *string, file []byte) *store.Key {
+	if key == nil {
+		return nil
+	}
+	hash := sha256.Sum256(file)
+	return onceForBody(ctx, key, hash[:])
+}
+
+func onceForBody(ctx context.Context, key *string, hash []byte) *store.Key {
+	if key == nil {
+		return nil
+	}
+	who, noted := auth.PrincipalOf(ctx), callOf(ctx)
+	return &store.Key{
+		OrganizationID: who.OrganizationID,
+		UserID:         who.UserID,
+		Scope:          noted.scope,
+		Key:            *key,
+		Hash:           hash,
+		Replayed:       func() { noted.header.Set("Idempotency-Replayed", "true") },
+	}
+}

@@ -1,0 +1,393 @@
+package httpapi_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"parley/internal/auth"
+)
+
+// keyed are the operations that take an Idempotency-Key, with bodies that each succeed. A body of bytes is a file.
+func keyed(there things) map[string][]any {
+	conversation := there["conversations"]
+	return map[string][]any{
+		"sendMessage":   {object{"content": question}, object{"content": "Hi", "metadata": object{"a": "<&>"}}},
+		"createMessage": {object{"conversation": conversation, "content": question}, object{"conversation": conversation}},
+		"createCompletion": {
+			object{"conversation": conversation, "message": object{"content": question}}, object{"message": object{"content": question}},
+		},
+		"startConversation": {
+			object{"initial_message": question, "bot_id": there["chatbots"]}, object{}, object{"initial_message": ""},
+		},
+		"createConversation": {
+			object{"webChat": there["web-chats"]}, object{"webChat": there["web-chats"], "contact": there["contacts"]},
+		},
+		"batchConversations": {
+			object{"operations": []object{{"action": "archive", "conversation_id": conversation}}},
+			object{"operations": []object{
+				{"action": "mark_read", "conversation_id": conversation}, {"action": "delete", "conversation_id": "nobody's"},
+			}},
+		},
+		"createChatbot": {
+			object{"name": "Another"},
+			object{"name": "<Shop> & Co.", "description": "字\u2028🙂", "instructions": "Be brief.", "greeting": "", "unanswerableReply": "No.", "isDefault": true},
+		},
+		"createFaq": {
+			object{"question": "Why?", "answer": "<p>So &amp; so.</p>"}, object{"question": "Why?", "answer": "So.", "labels": []string{"<a>", "b"}},
+		},
+		"importFaqs":    {[]byte("question,answer\nWhen?,Now.\n"), []byte("question,answer\nWhen?,Now.\nWho?,\n")},
+		"createWebChat": {object{"name": "Shop"}, object{"name": "Shop", "chatbot": there["chatbots"], "allowedOrigins": []string{"https://a.example"}}},
+		"createContact": {
+			object{"name": "Kim"},
+			`{"name": "<Kim>", "email": "kim@example.com", "inboxes": ["` + there["inboxes"] + `"],
+			  "queryMetadata": {"b" : 12345678901234567890.10, "a": ["<&>\u2028", null, 1e300], "b": {}}}`,
+		},
+		// Of another user: making a key locks its user, whom claims refer to.
+		"createApiKey": {object{"name": "Portal", "user": "portal", "scopes": []string{"agent"}}, object{"name": "Portal"}},
+	}
+}
+
+// secret are those whose answers are not kept.
+var secret = map[string]bool{"createApiKey": true}
+
+// other is a body that means the same and has other bytes.
+func other(body any) any {
+	switch body := body.(type) {
+	case []byte:
+		return append([]byte("\n"), body...)
+	case string:
+		return body + " "
+	default:
+		return string(must(json.Marshal(body))) + " "
+	}
+}
+
+// once sends a request under an Idempotency-Key.
+func (op operation) once(c caller, path string, body any, key string) (answer, error) {
+	options := []option{with("Authorization", "Api-Key "+c.key), with("Idempotency-Key", key)}
+	if file, ok := body.([]byte); ok {
+		form, kind := upload("file", "faqs.csv", file)
+		return c.try(op.method, path, form, append(options, kind)...)
+	}
+	return c.try(op.method, path, body, options...)
+}
+
+// mustOnce is once, for where it is answered.
+func (op operation) mustOnce(c caller, path string, body any, key string) answer {
+	c.t.Helper()
+	got, err := op.once(c, path, body, key)
+	if err != nil {
+		c.t.Fatalf("%s: %v", op.id, err)
+	}
+	return got
+}
+
+// isFirst tells whether an answer is that of a request that was carried out.
+func (a answer) isFirst() bool {
+	return a.status < 300 && a.header.Get("Idempotency-Replayed") == ""
+}
+
+// repeats fails the test unless the answer is another one's again, or the refusal of one that held a secret.
+func (a answer) repeats(op operation, first answer) {
+	a.t.Helper()
+	if secret[op.id] {
+		if err := a.isRefused(409, "conflict", ""); err != nil || a.header.Get("Retry-After") != "" {
+			a.t.Errorf("%s: %v, Retry-After %q", op.id, err, a.header.Get("Retry-After"))
+		}
+		return
+	}
+	if a.status != first.status || a.header.Get("Idempotency-Replayed") != "true" || string(a.body) != string(first.body) {
+		a.t.Errorf("%s: again %d %v %s\nfirst %d %s", op.id, a.status, a.header, a.body, first.status, first.body)
+	}
+}
+
+// settle waits until every question is answered.
+func (o organization) settle() {
+	o.t.Helper()
+	eventually(o.t, "all is answered", func() bool {
+		return query[bool](o.server, "SELECT NOT EXISTS (SELECT FROM sessions WHERE active_run IS NOT NULL)")
+	})
+}
+
+// rows counts what an organization has in the database, by table.
+func (o organization) rows() map[string]int {
+	o.t.Helper()
+	counts := map[string]int{}
+	table := ""
+	for line := range strings.Lines(o.snapshot()) {
+		if name, row, ok := strings.Cut(line, " {"); ok && !strings.Contains(name, "{") {
+			table, line = name, "{"+row
+		}
+		if strings.HasPrefix(line, "{") {
+			counts[table]++
+		}
+	}
+	return counts
+}
+
+// keyedOperations are those of the document that take an Idempotency-Key and a body. Without a body there is only one
+// request to repeat.
+func keyedOperations() []operation {
+	var found []operation
+	for _, op := range operations {
+		if op.RequestBody == nil {
+			continue
+		}
+		for _, parameter := range op.in("header") {
+			if parameter.Name == "Idempotency-Key" {
+				found = append(found, op)
+			}
+		}
+	}
+	return found
+}
+
+// Every operation whose document has the header is in keyed.
+func TestAllOperationsWithAnIdempotencyKeyAreTried(t *testing.T) {
+	t.Parallel()
+	known := keyed(nil)
+	for _, op := range keyedOperations() {
+		if known[op.id] == nil {
+			t.Errorf("%s has an Idempotency-Key that no test tries", op.id)
+		}
+		delete(known, op.id)
+	}
+	for id := range known {
+		t.Errorf("%s takes no Idempotency-Key", id)
+	}
+}
+
+// What is asked again under a key is answered again, byte for byte, and not done again; with another body it is refused.
+// The same key of another operation, or of another user, is another one.
+func TestARepeatedRequestIsAnsweredAgainAndNotDoneAgain(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice, spare, bob := o.as("alice", auth.Admin), o.as("alice", auth.Admin), o.as("bob", auth.Admin)
+	there := alice.one()
+	bodies := keyed(there)
+	for _, op := range keyedOperations() {
+		path := op.pathOf(there)
+		for i, body := range bodies[op.id] {
+			key := fmt.Sprint("body-", i) // of all operations
+			first := op.mustOnce(alice, path, body, key)
+			if !first.isFirst() {
+				t.Errorf("%s: %d %s", op.id, first.status, first.body)
+			}
+			o.settle()
+			before := o.snapshot()
+			for _, who := range []caller{alice, spare} {
+				op.mustOnce(who, path, body, key).repeats(op, first)
+			}
+			if err := op.mustOnce(alice, path, other(body), key).isRefused(422, "unprocessable", ""); err != nil {
+				t.Errorf("%s with another body: %v", op.id, err)
+			}
+			if after := o.snapshot(); after != before {
+				t.Errorf("%s: a repeat has changed\n%s\nto\n%s", op.id, before, after)
+			}
+			if got := op.mustOnce(bob, path, body, key); !got.isFirst() || string(got.body) == string(first.body) && op.id != "batchConversations" && op.id != "importFaqs" {
+				t.Errorf("%s of somebody else: %d %s", op.id, got.status, got.body)
+			}
+			o.settle()
+		}
+	}
+}
+
+// A repeat is answered from what was stored, whatever has become of all that it speaks of.
+func TestARepeatIsAnsweredWhenAllItSpeaksOfIsGone(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	admin := o.as("admin", auth.Admin)
+	there := admin.one()
+	bodies := keyed(there)
+	firsts := map[string]answer{}
+	var tried []operation
+	for _, op := range keyedOperations() {
+		if _, isMessage := keyedMessages("", "")[op.id]; isMessage || op.id == "createCompletion" {
+			continue // answered from the message itself
+		}
+		tried = append(tried, op)
+		firsts[op.id] = op.mustOnce(admin, op.pathOf(there), bodies[op.id][0], "k")
+	}
+	o.settle()
+	admin.patch("/api/chatbots/parley/", object{"isDefault": true})
+	o.exec("DELETE FROM contacts WHERE organization_id = $1", o.id)
+	o.exec("DELETE FROM bots WHERE organization_id = $1", o.id)
+	for _, op := range tried {
+		op.mustOnce(admin, op.pathOf(there), bodies[op.id][0], "k").repeats(op, firsts[op.id])
+	}
+}
+
+// A key that was refused is not used up, wherever the mistake was, and nothing is left of what was refused.
+func TestARefusedRequestLeavesItsKeyFree(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	admin := o.as("admin", auth.Admin)
+	there := admin.one()
+	admin.post("/api/chatbots/", object{"name": "Taken", "slug": "taken"})
+	admin.post("/api/contacts/", object{"name": "Taken", "sourceId": "taken"})
+	wrong := map[string]any{
+		"importFaqs":    []byte("no columns\n"),
+		"createChatbot": object{"name": "Other", "slug": "taken", "isDefault": true}, // fails when much is done
+		"createContact": object{"name": "Other", "sourceId": "taken"},
+		"createApiKey":  object{"name": "Other", "user": "new user", "expiresAt": "2020-01-01T00:00:00Z"},
+	}
+	bodies := keyed(there)
+	for _, op := range keyedOperations() {
+		o.settle()
+		before := o.snapshot()
+		refuse := func(what, path string, body any) {
+			if got := op.mustOnce(admin, path, body, "k"); got.status < 400 || got.status >= 500 {
+				t.Errorf("%s, %s: %d %s", op.id, what, got.status, got.body)
+			}
+		}
+		if body := wrong[op.id]; body != nil {
+			refuse("a wrong body", op.pathOf(there), body)
+		}
+		if !op.isUpload() {
+			refuse("no JSON", op.pathOf(there), "{")
+		}
+		for _, at := range op.places() {
+			path, body := at.put(there, nothing()[at.kind])
+			if op.isUpload() {
+				body = bodies[op.id][0]
+			}
+			if op.id != "batchConversations" {
+				refuse(at.name, path, body)
+			}
+		}
+		if after := o.snapshot(); after != before {
+			t.Errorf("%s: what was refused has changed\n%s\nto\n%s", op.id, before, after)
+		}
+		if got := op.mustOnce(admin, op.pathOf(there), bodies[op.id][0], "k"); !got.isFirst() {
+			t.Errorf("%s: %d %v %s", op.id, got.status, got.header, got.body)
+		}
+	}
+}
+
+// Fifty at once with one key have the effect of one request, and all hear the same.
+func TestFiftyAtOnceWithOneIdempotencyKeyHaveOneEffect(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	admin := o.as("admin", auth.Admin)
+	there := admin.one()
+	bodies := keyed(there)
+	for _, op := range keyedOperations() {
+		if op.isUpload() {
+			continue // atOnce sends JSON
+		}
+		path, body := op.pathOf(there), bodies[op.id][0]
+		effect := func(act func()) map[string]int {
+			o.settle()
+			before := o.rows()
+			act()
+			o.settle()
+			made := o.rows()
+			for table, count := range before {
+				if made[table] -= count; made[table] == 0 {
+					delete(made, table)
+				}
+			}
+			return made
+		}
+		op.mustOnce(admin, path, body, "before") // makes what such requests share
+		one := effect(func() { op.mustOnce(admin, path, body, "one") })
+		fifty := effect(func() {
+			var first answer
+			answers := admin.atOnce(50, func(int) (string, any) { return path, body }, with("Idempotency-Key", "fifty"))
+			firsts := 0
+			for _, got := range answers {
+				if got.isFirst() {
+					first = got
+					firsts++
+				}
+			}
+			if firsts != 1 {
+				t.Errorf("%s was done %d times: %d %s", op.id, firsts, answers[0].status, answers[0].body)
+				return
+			}
+			for _, got := range answers {
+				if !got.isFirst() {
+					got.repeats(op, first)
+				}
+			}
+		})
+		if !maps.Equal(one, fifty) || one["idempotency_keys"] != 1 {
+			t.Errorf("%s: one request makes %v, fifty make %v", op.id, one, fifty)
+		}
+	}
+}
+
+// A repeat of a request that is still running waits for a while, and is then told to come again; the first request is
+// none the worse for it.
+func TestARepeatOfARequestThatIsStillRunningIsToldToWait(t *testing.T) {
+	t.Parallel()
+	o := serveWith(t, settings{connections: 32}).organization()
+	admin := o.as("admin", auth.Admin)
+	there := admin.one()
+	admin.get("/api/me/")
+	bodies := keyed(there)
+	var held []operation
+	for _, op := range keyedOperations() {
+		if op.Responses.Value("409") != nil {
+			held = append(held, op)
+		}
+	}
+	if len(held) < 9 {
+		t.Fatalf("only %d operations say that they may still run", len(held))
+	}
+	all := func() func() []answer {
+		answers, errs := make([]answer, len(held)), make([]error, len(held))
+		var sent sync.WaitGroup
+		for i, op := range held {
+			sent.Go(func() { answers[i], errs[i] = op.once(admin, op.pathOf(there), bodies[op.id][0], "k") })
+		}
+		return func() []answer {
+			sent.Wait()
+			for i, err := range errs {
+				if err != nil {
+					t.Fatalf("%s: %v", held[i].id, err)
+				}
+			}
+			return answers
+		}
+	}
+
+	// given requests that have claimed their keys and cannot go on
+	tx := must(o.sql.Begin(t.Context()))
+	defer tx.Rollback(t.Context())
+	if _, err := tx.Exec(t.Context(), "LOCK TABLE contacts, sessions, inboxes, bots, faqs, api_keys IN SHARE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	firsts := all()
+	eventually(t, "all wait", func() bool {
+		return query[int](o.server, `SELECT count(DISTINCT claims.pid) FROM pg_locks claims JOIN pg_locks waits USING (pid)
+			WHERE claims.relation = 'idempotency_keys'::regclass AND claims.mode = 'RowExclusiveLock' AND NOT waits.granted
+			  AND claims.database = (SELECT oid FROM pg_database WHERE datname = current_database())`) == len(held)
+	})
+
+	// when they are repeated
+	for i, got := range all()() {
+		// then the repeats are told to wait
+		if err := got.isRefused(http.StatusConflict, "conflict", ""); err != nil || got.header.Get("Retry-After") == "" || got.json()["retryable"] != true {
+			t.Errorf("%s: %v, Retry-After %q", held[i].id, err, got.header.Get("Retry-After"))
+		}
+	}
+
+	// and the first ones go on when they can
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	done := firsts()
+	again := all()()
+	for i, op := range held {
+		if !done[i].isFirst() {
+			t.Errorf("%s: %d %s", op.id, done[i].status, done[i].body)
+		}
+		again[i].repeats(op, done[i])
+	}
+}

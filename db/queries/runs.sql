@@ -147,10 +147,10 @@ SELECT n.* FROM next n JOIN handed h ON h.id = n.session_id;
 -- organization_ids and running tell what runs already.
 -- name: ListWaitingSessions :many
 WITH RECURSIVE organizations AS (
-    (SELECT r.organization_id FROM runs r WHERE r.state = 'queued' ORDER BY r.organization_id LIMIT 1)
+    (SELECT r.organization_id FROM runs r WHERE r.state = 'queued' ORDER BY r.organization_id, r.created_at LIMIT 1)
     UNION ALL
     SELECT (SELECT r.organization_id FROM runs r WHERE r.state = 'queued' AND r.organization_id > o.organization_id
-            ORDER BY r.organization_id LIMIT 1)
+            ORDER BY r.organization_id, r.created_at LIMIT 1)
     FROM organizations o
     WHERE o.organization_id IS NOT NULL
 ), loads AS (

@@ -337,10 +337,10 @@ func (q *Queries) ListRuns(ctx context.Context, organizationIds []uuid.UUID, ids
 
 const listWaitingSessions = `-- name: ListWaitingSessions :many
 WITH RECURSIVE organizations AS (
-    (SELECT r.organization_id FROM runs r WHERE r.state = 'queued' ORDER BY r.organization_id LIMIT 1)
+    (SELECT r.organization_id FROM runs r WHERE r.state = 'queued' ORDER BY r.organization_id, r.created_at LIMIT 1)
     UNION ALL
     SELECT (SELECT r.organization_id FROM runs r WHERE r.state = 'queued' AND r.organization_id > o.organization_id
-            ORDER BY r.organization_id LIMIT 1)
+            ORDER BY r.organization_id, r.created_at LIMIT 1)
     FROM organizations o
     WHERE o.organization_id IS NOT NULL
 ), loads AS (

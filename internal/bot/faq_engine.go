@@ -31,7 +31,6 @@ func (e faqEngine) Respond(ctx context.Context, question Question, emit func(del
 	reply := orElse(question.Bot.UnanswerableReply, defaultReply)
 	if len(found) > 0 && found[0].near() {
 		best := found[0]
-		found = found[1:]
 		reply = best.answer
 		answer.Context = best.question + "\n\n" + best.answer
 		answer.Citations = append(answer.Citations, Citation{ID: best.id, Filename: filename, Question: best.question})
@@ -45,7 +44,7 @@ func (e faqEngine) Respond(ctx context.Context, question Question, emit func(del
 	return answer, stream(ctx, reply, emit)
 }
 
-// suggestions are the nearest other questions.
+// suggestions are the nearest questions but for those that are cited.
 func suggestions(found []match, cited []Citation) []Suggestion {
 	offered := []Suggestion{}
 	said := map[string]bool{}
@@ -53,7 +52,7 @@ func suggestions(found []match, cited []Citation) []Suggestion {
 		said[keyOf(c.Question)] = true
 	}
 	for _, f := range found {
-		if key := keyOf(f.question); f.related() && !said[key] && len(offered) < maxSuggestions {
+		if key := keyOf(f.question); f.related(found[0]) && !said[key] && len(offered) < maxSuggestions {
 			said[key] = true
 			offered = append(offered, Suggestion{Text: f.question, Context: "faq"})
 		}

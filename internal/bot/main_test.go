@@ -15,13 +15,13 @@ import (
 func TestMain(m *testing.M) { dbtest.Main(m) }
 
 // open returns the bots of a fresh database with one organization.
-func open(t *testing.T) (*bot.Bots, uuid.UUID) {
+func open(t testing.TB) (*bot.Bots, uuid.UUID) {
 	t.Helper()
 	s := dbtest.Open(t)
 	return bot.New(s), newOrganization(t, s, "ours")
 }
 
-func newOrganization(t *testing.T, s *store.Store, name string) uuid.UUID {
+func newOrganization(t testing.TB, s *store.Store, name string) uuid.UUID {
 	t.Helper()
 	id := uuid.Must(uuid.NewV7())
 	if _, err := s.CreateOrganization(t.Context(), id, name); err != nil {

@@ -35,8 +35,7 @@ type known struct {
 	Asked            []string // in other words
 }
 
-// teach makes a bot that knows the entries of a file.
-func teach(t *testing.T, b *bot.Bots, org uuid.UUID, file string) (db.Bot, []known) {
+func readKnown(t testing.TB, file string) []known {
 	t.Helper()
 	raw, err := os.ReadFile(file)
 	if err != nil {
@@ -46,6 +45,13 @@ func teach(t *testing.T, b *bot.Bots, org uuid.UUID, file string) (db.Bot, []kno
 	if err := json.Unmarshal(raw, &entries); err != nil {
 		t.Fatal(err)
 	}
+	return entries
+}
+
+// teach makes a bot that knows the entries of a file.
+func teach(t *testing.T, b *bot.Bots, org uuid.UUID, file string) (db.Bot, []known) {
+	t.Helper()
+	entries := readKnown(t, file)
 	owner := create(t, b, org, bot.NewBot{Name: file})
 	for _, e := range entries {
 		addFAQ(t, b, owner, e.Question, e.Answer)

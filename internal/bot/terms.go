@@ -63,15 +63,24 @@ func keyOf(question string) string {
 
 // cutTerms cuts a text into its terms, each once, in order. Words are reduced to a stem; scripts without spaces give
 // pairs of neighbours and single characters.
+//
+// INVARIANT: the index holds these terms of every question; who cuts otherwise indexes all of them anew.
 func cutTerms(text string) []term {
-	c := cutter{seen: map[string]bool{}}
+	return cut(variants.Replace(fold(text)), phrases{stopPhrases, keptWords})
+}
+
+// phrases tells where runs without spaces are parted.
+type phrases struct{ stop, kept map[string]bool }
+
+func cut(text string, known phrases) []term {
+	c := cutter{phrases: known, seen: map[string]bool{}}
 	word, run := []rune{}, []rune{}
 	flush := func() {
 		c.word(word)
 		c.run(run)
 		word, run = word[:0], run[:0]
 	}
-	for _, r := range variants.Replace(fold(text)) {
+	for _, r := range text {
 		switch {
 		case len(c.terms) >= maxTerms:
 			return c.terms[:maxTerms]
@@ -100,6 +109,7 @@ func unspaced(r rune) bool {
 }
 
 type cutter struct {
+	phrases
 	terms []term
 	seen  map[string]bool
 }
@@ -129,11 +139,11 @@ func (c *cutter) word(word []rune) {
 func (c *cutter) run(run []rune) {
 	start := 0
 	for i := 0; i < len(run); {
-		if n := longest(keptWords, run[i:]); n > 0 {
+		if n := longest(c.kept, run[i:]); n > 0 {
 			i += n
 			continue
 		}
-		n := longest(stopPhrases, run[i:])
+		n := longest(c.stop, run[i:])
 		if n == 0 {
 			i++
 			continue

@@ -5,11 +5,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 )
 
 // client speaks to a server as one of its users.
@@ -17,6 +22,7 @@ type client struct {
 	t         *testing.T
 	base, key string
 	http      *http.Client
+	header    http.Header // of every request, beside the usual ones
 }
 
 func (p *process) client(key string) client {
@@ -37,7 +43,17 @@ func newClient(t *testing.T, base, key string, buffer int) client {
 		}
 	}
 	t.Cleanup(transport.CloseIdleConnections)
-	return client{t: t, base: base, key: key, http: &http.Client{Transport: transport, Timeout: patience * 2}}
+	return client{t: t, base: base, key: key, http: &http.Client{Transport: transport, Timeout: patience * 4}}
+}
+
+// with is a client whose requests have a header more.
+func (c client) with(name, value string) client {
+	c.header = c.header.Clone()
+	if c.header == nil {
+		c.header = http.Header{}
+	}
+	c.header.Set(name, value)
+	return c
 }
 
 // try sends a request and reads the whole answer.
@@ -65,6 +81,7 @@ func (c client) open(method, path string, body any) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	maps.Copy(request.Header, c.header)
 	request.Header.Set("Authorization", "Api-Key "+c.key)
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
@@ -100,18 +117,44 @@ func (c client) start() string {
 	return started.ID
 }
 
+// scripted makes a bot that has one script, under a slug.
+func (c client) scripted(slug string, rules ...object) {
+	c.t.Helper()
+	c.call("POST", "/api/chatbots/", object{"name": slug, "slug": slug, "engine": "scripted", "script": object{"rules": rules}}, http.StatusCreated, nil)
+}
+
+// says is a rule that says n numbered deltas with a pause before each, and what they
+// amount to.
+func says(match string, n, delayMS int) (rule object, text string) {
+	var deltas []string
+	for i := range n {
+		deltas = append(deltas, fmt.Sprintf("%s%d of %d 第%d ", match, i+1, n, i+1))
+	}
+	return object{"match": match, "deltas": deltas, "delayMs": delayMS}, strings.Join(deltas, "")
+}
+
+// startWith starts a conversation with a bot.
+func (c client) startWith(bot string) string {
+	c.t.Helper()
+	var started struct {
+		ID string `json:"conversation_id"`
+	}
+	c.call("POST", "/api/conversations/start", object{"bot_id": bot}, http.StatusCreated, &started)
+	return started.ID
+}
+
 type object map[string]any
 
 type sent struct {
 	ID        string `json:"message_id"`
+	RunID     string `json:"run_id"`
 	Timestamp string
 	Seq       int64
-	content   string
 }
 
 func (c client) send(conversation, content string) (sent, int, error) {
 	status, answer, err := c.try("POST", "/api/conversations/"+conversation+"/messages", object{"content": content})
-	message := sent{content: content}
+	var message sent
 	if err != nil || status != http.StatusCreated {
 		return message, status, err
 	}
@@ -154,34 +197,145 @@ func (c client) status(path string) int {
 	return status
 }
 
-// event is one event of a streamed completion.
+// run is what the API tells of a run.
+type run struct {
+	ID, QuestionID, MessageID string
+	State, FinishReason       string
+	Attempt                   int
+	Error                     *struct{ Error, Detail string }
+}
+
+func (c client) run(id string) run {
+	c.t.Helper()
+	var found run
+	c.call("GET", "/api/runs/"+id+"/", nil, http.StatusOK, &found)
+	return found
+}
+
+// event is one event of a streamed reply.
 type event struct {
+	ID           string `json:"-"`
+	Data         string `json:"-"` // as it came
+	RunID        string
 	MessageID    string
 	Content      string
+	Reset        bool
 	Done         bool
 	FinishReason string
 	Error        *struct{ Error, Detail string }
 }
 
-// readEvents reads a stream to its end, through a small buffer.
+// eachEvent reads a stream to its end, through a small buffer.
+func eachEvent(stream io.Reader, heard func(event)) error {
+	lines := bufio.NewReaderSize(stream, 256)
+	for id := ""; ; {
+		line, err := lines.ReadString('\n')
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		line = strings.TrimSuffix(line, "\n")
+		if said, ok := strings.CutPrefix(line, "id: "); ok {
+			id = said
+		}
+		if data, ok := strings.CutPrefix(line, "data: "); ok {
+			one := event{ID: id, Data: data}
+			if err := json.Unmarshal([]byte(data), &one); err != nil {
+				return fmt.Errorf("%w: %s", err, data)
+			}
+			heard(one)
+		}
+	}
+}
+
 func readEvents(t *testing.T, stream io.Reader) []event {
 	t.Helper()
 	var events []event
-	lines := bufio.NewReaderSize(stream, 256)
-	for {
-		line, err := lines.ReadString('\n')
-		if data, ok := strings.CutPrefix(line, "data: "); ok {
-			var one event
-			if err := json.Unmarshal([]byte(data), &one); err != nil {
-				t.Fatalf("%v: %s", err, data)
-			}
-			events = append(events, one)
+	if err := eachEvent(stream, func(one event) { events = append(events, one) }); err != nil {
+		t.Fatalf("the stream broke off after %d events: %v", len(events), err)
+	}
+	return events
+}
+
+// textOf joins the deltas of a stream as a reader does.
+func textOf(events []event) string {
+	var text string
+	for _, one := range events {
+		if one.Reset {
+			text = ""
 		}
-		if err == io.EOF {
-			return events
-		}
-		if err != nil {
-			t.Fatalf("the stream broke off after %d events: %v", len(events), err)
+		text += one.Content
+	}
+	return text
+}
+
+// listening is a stream that is read as it comes.
+type listening struct {
+	mu     sync.Mutex
+	events []event
+	ended  chan struct{}
+	err    error // read it once it has ended
+}
+
+// listen opens a stream and reads it in the background.
+func (c client) listen(method, path string, body any) *listening {
+	c.t.Helper()
+	l, _ := c.listenWithHeader(method, path, body)
+	return l
+}
+
+func (c client) listenWithHeader(method, path string, body any) (*listening, http.Header) {
+	c.t.Helper()
+	answer, err := c.open(method, path, body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if answer.StatusCode != http.StatusOK {
+		content, _ := io.ReadAll(answer.Body)
+		c.t.Fatalf("%s %s: %s: %s", method, path, answer.Status, content)
+	}
+	l := &listening{ended: make(chan struct{})}
+	go func() {
+		defer close(l.ended)
+		defer answer.Body.Close()
+		l.err = eachEvent(answer.Body, func(one event) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.events = append(l.events, one)
+		})
+	}()
+	c.t.Cleanup(func() {
+		answer.Body.Close()
+		<-l.ended
+	})
+	return l, answer.Header
+}
+
+// heard returns what has come so far.
+func (l *listening) heard() []event {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.events)
+}
+
+// all waits for the end of the stream, which must be a last event, and returns the text and that event.
+func (l *listening) all(t *testing.T) (string, event) {
+	t.Helper()
+	select {
+	case <-l.ended:
+	case <-time.After(patience * 2):
+		t.Fatal("the stream does not end")
+	}
+	events := l.heard()
+	if l.err != nil || len(events) == 0 {
+		t.Fatalf("the stream broke off after %d events: %v", len(events), l.err)
+	}
+	for i, one := range events {
+		if isLast := i == len(events)-1; one.Done != isLast || isLast && one.Content != "" {
+			t.Fatalf("event %d of %d: %+v", i+1, len(events), one)
 		}
 	}
+	return textOf(events), events[len(events)-1]
 }

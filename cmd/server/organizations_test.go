@@ -169,6 +169,15 @@ func count(p *process, sql string) (n int) {
 	return n
 }
 
+// number asks a database that is there.
+func number(t *testing.T, conn *pgx.Conn, sql string, args ...any) (n int) {
+	t.Helper()
+	if err := conn.QueryRow(t.Context(), sql, args...).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // postmaster returns the process id of a server's private PostgreSQL.
 func postmaster(t *testing.T, p *process) string {
 	t.Helper()

@@ -24,8 +24,16 @@ import (
 // parley is the program, built by TestMain.
 var parley string
 
-// TestMain builds the program that the tests of the whole process run.
+// TestMain builds the program that the tests of the whole process run. As the process
+// that puts a server under load it does only that.
 func TestMain(m *testing.M) {
+	if file := os.Getenv(loadVariable); file != "" {
+		if err := bearLoad(os.Stdin, file); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	// Most of these tests wait, for a lease or a grace to be over.
 	if err := flag.Set("test.parallel", "6"); err != nil {
 		panic(err)
@@ -108,6 +116,9 @@ func launch(t *testing.T, dir string, environment []string, args ...string) *pro
 		_ = p.cmd.Process.Kill() // fails when it has ended
 		<-p.ended
 		p.checkSecrets()
+		if strings.Contains(p.stderr.String(), "DATA RACE") { // whatever it ended by
+			t.Error("there was a data race")
+		}
 		if t.Failed() {
 			t.Logf("%s %v said:\n%s%s", parley, args, p.stdout.String(), p.stderr.String())
 		}
@@ -200,6 +211,21 @@ func (p *process) kill() {
 	p.signal(syscall.SIGKILL)
 	p.awaitEnd(patience)
 	eventually(p.t, "the end of PostgreSQL after that of the server", func() bool { return len(processesOf(p.dir)) == 0 })
+}
+
+// killAll is kill, and the same to all processes of its PostgreSQL.
+func (p *process) killAll() {
+	p.t.Helper()
+	p.signal(syscall.SIGKILL)
+	for _, one := range processesOf(p.dir) {
+		var pid int
+		if _, err := fmt.Sscanf(one, "/proc/%d", &pid); err != nil {
+			p.t.Fatal(err)
+		}
+		_ = syscall.Kill(pid, syscall.SIGKILL) // fails when it has ended
+	}
+	p.awaitEnd(patience)
+	eventually(p.t, "the end of PostgreSQL with the server", func() bool { return len(processesOf(p.dir)) == 0 })
 }
 
 // mustBeAlone checks that nothing outlived it.

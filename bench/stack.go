@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"parley/internal/localpg"
+	"parley/internal/secret"
 )
 
 // stack is all that the bench has started.
@@ -56,6 +57,7 @@ func startStack(ctx context.Context, o options) (_ *stack, err error) {
 	s.server, err = startChild(ctx, s.dir, built, nil, []string{
 		"PATH=" + os.Getenv("PATH"),
 		"DATABASE_URL=" + s.url(),
+		"PARLEY_SECRET_KEY=" + secret.NewKey(),
 		"PARLEY_DATA_DIR=" + dir,
 		"PARLEY_ADDR=127.0.0.1:0",
 		"PARLEY_RATE_LIMITS=messages=2000000000,history=2000000000,list=2000000000",

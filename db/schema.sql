@@ -61,6 +61,10 @@ CREATE TABLE bots (
     updated_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
     -- What the scripted engine says.
     script             json,
+    -- What the engine openai asks, as internal/bot writes it, and its API key, sealed
+    -- for this row (internal/secret).
+    model              json,
+    model_key          bytea,
     CONSTRAINT bots_pkey PRIMARY KEY (organization_id, id),
     CONSTRAINT bots_slug_key UNIQUE (organization_id, slug),
     CONSTRAINT bots_organization_fkey FOREIGN KEY (organization_id) REFERENCES organizations (id) ON DELETE CASCADE

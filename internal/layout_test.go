@@ -43,13 +43,14 @@ var rooms = map[string][]string{
 	},
 	"internal/records":   {"internal/auth", "internal/store", "internal/xlsx", "internal/fault", "gen/db"},
 	"internal/auth":      {"internal/store", "internal/fault", "gen/db"},
-	"internal/bot":       {"internal/store", "internal/fault", "gen/db"},
+	"internal/bot":       {"internal/secret", "internal/store", "internal/fault", "gen/db"},
 	"internal/ratelimit": {"internal/fault"},
 
 	"internal/store":    {"db", "internal/fault", "gen/db"},
 	"internal/realtime": {},
 	"internal/xlsx":     {},
 	"internal/localpg":  {},
+	"internal/secret":   {},
 	"internal/fault":    {},
 	"internal/dbtest":   {"db", "internal/store", "internal/localpg"},
 

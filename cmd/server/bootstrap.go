@@ -63,6 +63,25 @@ func bootstrap(ctx context.Context, opened *store.Store, config config) (key str
 	return key, nil
 }
 
+// useModel has the first organization's default bot answered by the configured model, where there is one.
+func useModel(ctx context.Context, opened *store.Store, bots *bot.Bots, config config) error {
+	if config.Model.Name == "" {
+		return nil
+	}
+	first, err := opened.GetFirstOrganization(ctx)
+	if err != nil {
+		return fmt.Errorf("look for the first organization: %w", err)
+	}
+	answering, err := bots.Default(ctx, first.ID)
+	if err != nil {
+		return fmt.Errorf("look for the default bot: %w", err)
+	}
+	if err := bots.UseModel(ctx, answering, config.Model.BaseURL, config.Model.Name, config.Model.APIKey); err != nil {
+		return fmt.Errorf("give the default bot its model: %w", err)
+	}
+	return nil
+}
+
 func readKey(path string) (string, error) {
 	kept, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {

@@ -17,6 +17,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"parley/internal/bot"
+	"parley/internal/secret"
 )
 
 // config is all that the environment says: one field for each variable, with its
@@ -24,12 +27,17 @@ import (
 type config struct {
 	// Addr is where to listen, host:port; without a host on all addresses.
 	Addr string // PARLEY_ADDR, empty: :8080
-	// DataDir holds the private PostgreSQL and the bootstrap key.
+	// DataDir holds the private PostgreSQL, the bootstrap key and the secret key.
 	DataDir string // PARLEY_DATA_DIR, empty: as root /var/lib/parley, else $XDG_DATA_HOME/parley or ~/.local/share/parley
 	// DatabaseURL is the PostgreSQL to use, as a URL or as key=value pairs.
 	DatabaseURL string // DATABASE_URL, empty: a private one in DataDir
 	// BootstrapKey is the admin key that the first start creates, <prefix>.<secret>.
 	BootstrapKey string // PARLEY_BOOTSTRAP_KEY, empty: generated
+	// SecretKey is one or more keys of 32 bytes in base64, separated by commas, that encrypt what the database may not
+	// tell. The first one encrypts, all of them decrypt.
+	SecretKey string // PARLEY_SECRET_KEY, empty: made and kept in DataDir; beside DATABASE_URL it must be set
+	// Model is what answers for the first organization's default bot, from each start on.
+	Model modelConfig
 	// PostgresBin is the directory of the private PostgreSQL's programs.
 	PostgresBin string // PARLEY_POSTGRES_BIN, empty: looked for in PATH and /usr/lib/postgresql
 	// AllowedOrigins are the web sites whose pages may call the API, or "*" for all.
@@ -45,6 +53,13 @@ type config struct {
 	LogLevel slog.Level // PARLEY_LOG_LEVEL, empty: info
 }
 
+// modelConfig is a model behind an OpenAI-compatible server; without a name there is none.
+type modelConfig struct {
+	Name    string // OPENAI_MODEL, empty: none; must be set with the others
+	BaseURL string // OPENAI_BASE_URL, empty: https://api.openai.com/v1
+	APIKey  string // OPENAI_API_KEY, empty: none is sent
+}
+
 // defaultRateLimits also says which classes there are.
 var defaultRateLimits = map[string]int{"messages": 60, "history": 100, "list": 30}
 
@@ -58,6 +73,7 @@ func loadConfig(getenv func(string) string, isRoot bool, home string) (config, e
 		Addr:         cmp.Or(getenv("PARLEY_ADDR"), ":8080"),
 		DatabaseURL:  getenv("DATABASE_URL"),
 		BootstrapKey: getenv("PARLEY_BOOTSTRAP_KEY"),
+		SecretKey:    getenv("PARLEY_SECRET_KEY"),
 		PostgresBin:  getenv("PARLEY_POSTGRES_BIN"),
 	}
 	var mistakes []error
@@ -72,6 +88,8 @@ func loadConfig(getenv func(string) string, isRoot bool, home string) (config, e
 	check("PARLEY_DATA_DIR", err)
 	check("DATABASE_URL", checkDatabaseURL(c.DatabaseURL))
 	check("PARLEY_BOOTSTRAP_KEY", checkBootstrapKey(c.BootstrapKey))
+	check("PARLEY_SECRET_KEY", checkSecretKey(c.SecretKey))
+	c.Model = loadModel(getenv, check)
 	check("PARLEY_POSTGRES_BIN", checkPostgresBin(c.PostgresBin))
 	c.AllowedOrigins, err = parseOrigins(getenv("PARLEY_ALLOWED_ORIGINS"))
 	check("PARLEY_ALLOWED_ORIGINS", err)
@@ -84,6 +102,24 @@ func loadConfig(getenv func(string) string, isRoot bool, home string) (config, e
 	c.LogLevel, err = parseLogLevel(getenv("PARLEY_LOG_LEVEL"))
 	check("PARLEY_LOG_LEVEL", err)
 	return c, errors.Join(mistakes...)
+}
+
+func loadModel(getenv func(string) string, check func(variable string, err error)) modelConfig {
+	m := modelConfig{Name: getenv("OPENAI_MODEL"), BaseURL: getenv("OPENAI_BASE_URL"), APIKey: getenv("OPENAI_API_KEY")}
+	if m == (modelConfig{}) {
+		return m
+	}
+	if m.Name == "" {
+		check("OPENAI_MODEL", errors.New("it must be set with OPENAI_BASE_URL and OPENAI_API_KEY"))
+	}
+	m.BaseURL = cmp.Or(m.BaseURL, "https://api.openai.com/v1")
+	if err := bot.CheckBaseURL(m.BaseURL); err != nil {
+		check("OPENAI_BASE_URL", fmt.Errorf("it %w", err)) // which may hold a password and is not repeated
+	}
+	if strings.ContainsFunc(m.APIKey, func(r rune) bool { return r < '!' || r > '~' }) {
+		check("OPENAI_API_KEY", errors.New("it has characters that are not visible ASCII"))
+	}
+	return m
 }
 
 // refusalsPerMinute is how many requests without a valid key an address may make
@@ -160,6 +196,15 @@ func checkBootstrapKey(key string) error {
 	}
 	return errors.New("it is not <prefix>.<secret> with a prefix of 4 to 64 letters, digits, - and _, " +
 		"and a secret of at least 16 visible ASCII characters")
+}
+
+// checkSecretKey does not repeat the keys: the parser's error names them by their number.
+func checkSecretKey(list string) error {
+	if list == "" {
+		return nil
+	}
+	_, err := secret.Parse(list)
+	return err
 }
 
 func checkPostgresBin(dir string) error {

@@ -51,6 +51,7 @@ func TestVariablesAreRead(t *testing.T) {
 		"a database's settings":        {"DATABASE_URL", "host=db user=u", database, "host=db user=u"},
 		"a key":                        {"PARLEY_BOOTSTRAP_KEY", key, givenKey, key},
 		"a key with dots in it":        {"PARLEY_BOOTSTRAP_KEY", key + ".more", givenKey, key + ".more"},
+		"a key for secrets":            {"PARLEY_SECRET_KEY", sharedSecretKey, func(c config) any { return c.SecretKey }, sharedSecretKey},
 		"PostgreSQL's programs":        {"PARLEY_POSTGRES_BIN", bin, func(c config) any { return c.PostgresBin }, bin},
 		"every origin":                 {"PARLEY_ALLOWED_ORIGINS", "*", origins, []string{"*"}},
 		"several origins": {
@@ -105,6 +106,8 @@ func TestMistakesAreRefused(t *testing.T) {
 		{"PARLEY_BOOTSTRAP_KEY", "boot.0123456789 abcdef", "<prefix>.<secret>"},
 		{"PARLEY_BOOTSTRAP_KEY", "boot.0123456789abcdé", "<prefix>.<secret>"},
 		{"PARLEY_BOOTSTRAP_KEY", "boot.0123456789abcdef\n", "<prefix>.<secret>"},
+		{"PARLEY_SECRET_KEY", "hushhushhushhush", "32 bytes in base64"},
+		{"PARLEY_SECRET_KEY", sharedSecretKey + ",hush", "key 2"},
 		{"PARLEY_POSTGRES_BIN", "/nowhere", "no program postgres"},
 		{"PARLEY_ALLOWED_ORIGINS", "www.example.com", "neither an origin"},
 		{"PARLEY_ALLOWED_ORIGINS", "https://a.example/", "neither an origin"},
@@ -150,6 +153,7 @@ func TestAllMistakesAreToldAtOnce(t *testing.T) {
 		"PARLEY_ADDR":            "nowhere",
 		"DATABASE_URL":           "postgres://db:none/",
 		"PARLEY_BOOTSTRAP_KEY":   "short",
+		"PARLEY_SECRET_KEY":      "short",
 		"PARLEY_POSTGRES_BIN":    "/nowhere",
 		"PARLEY_ALLOWED_ORIGINS": "here,there",
 		"PARLEY_RATE_LIMITS":     "list=-1,none=1",
@@ -159,8 +163,8 @@ func TestAllMistakesAreToldAtOnce(t *testing.T) {
 		t.Fatal("it was taken")
 	}
 	want := []string{
-		"PARLEY_ADDR", "PARLEY_DATA_DIR", "DATABASE_URL", "PARLEY_BOOTSTRAP_KEY", "PARLEY_POSTGRES_BIN",
-		"PARLEY_ALLOWED_ORIGINS", "PARLEY_RATE_LIMITS", "PARLEY_LOG_LEVEL",
+		"PARLEY_ADDR", "PARLEY_DATA_DIR", "DATABASE_URL", "PARLEY_BOOTSTRAP_KEY", "PARLEY_SECRET_KEY",
+		"PARLEY_POSTGRES_BIN", "PARLEY_ALLOWED_ORIGINS", "PARLEY_RATE_LIMITS", "PARLEY_LOG_LEVEL",
 	}
 	lines := strings.Split(err.Error(), "\n")
 	if len(lines) != len(want) {

@@ -73,12 +73,19 @@ func command(ctx context.Context, config config, args []string, out io.Writer) e
 // serve runs the service until ctx is done, then stops in the reverse order: not
 // ready, sockets told, replies written, requests answered, database closed.
 func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) error {
+	if err := mustHaveSecretKey(config); err != nil {
+		return err
+	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", config.Addr)
 	if err != nil {
 		return fmt.Errorf("listen (PARLEY_ADDR): %w", err)
 	}
 	defer listener.Close()
 	return withStore(ctx, config, log, func(store *store.Store, lost <-chan struct{}) error {
+		secrets, err := secretKeys(config)
+		if err != nil {
+			return err
+		}
 		key, err := bootstrap(ctx, store, config)
 		if err != nil {
 			return err
@@ -87,7 +94,10 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 		if key, err = known(ctx, keys, key); err != nil {
 			return err
 		}
-		bots := bot.New(store)
+		bots := bot.New(store, bot.WithKeys(secrets))
+		if err := useModel(ctx, store, bots, config); err != nil {
+			return err
+		}
 		chats := chat.New(chat.Config{
 			Store:                     store,
 			Bots:                      bots,

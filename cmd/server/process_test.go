@@ -60,6 +60,9 @@ func buildAndRun(m *testing.M) int {
 	return m.Run()
 }
 
+// sharedSecretKey is what servers with a DATABASE_URL get as PARLEY_SECRET_KEY where a test does not give another one.
+const sharedSecretKey = "c2hhcmVkIGJ5IHRoZSBzZXJ2ZXJzIG9mIGEgdGVzdCE="
+
 // patience bounds every wait for what is to happen soon.
 const patience = 30 * time.Second
 
@@ -98,12 +101,18 @@ func launch(t *testing.T, dir string, environment []string, args ...string) *pro
 	t.Helper()
 	p := &process{t: t, dir: dir, ended: make(chan struct{})}
 	p.cmd = exec.Command(parley, args...)
-	p.cmd.Env = append([]string{
+	p.cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"),
 		"PARLEY_ADDR=127.0.0.1:0",
 		"PARLEY_DATA_DIR=" + dir,
 		"PARLEY_RATE_LIMITS=messages=0,history=0,list=0",
-	}, environment...)
+	}
+	if slices.ContainsFunc(environment, func(one string) bool { return strings.HasPrefix(one, "DATABASE_URL=") }) {
+		// Servers of one database have one key.
+		p.cmd.Env = append(p.cmd.Env, "PARLEY_SECRET_KEY="+sharedSecretKey)
+		p.secrets = append(p.secrets, sharedSecretKey)
+	}
+	p.cmd.Env = append(p.cmd.Env, environment...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -149,6 +149,7 @@ func TestNothingIsStartedWithMistakes(t *testing.T) {
 		"PARLEY_ADDR=nowhere",
 		"DATABASE_URL=postgres://u:hushhush@db:none/",
 		"PARLEY_BOOTSTRAP_KEY=hushhushhushhush",
+		"PARLEY_SECRET_KEY=hushhushhushhush",
 		"PARLEY_POSTGRES_BIN=/nowhere",
 		"PARLEY_ALLOWED_ORIGINS=here",
 		"PARLEY_RATE_LIMITS=list=-1",
@@ -159,8 +160,8 @@ func TestNothingIsStartedWithMistakes(t *testing.T) {
 	}
 	lines := strings.Split(strings.TrimSuffix(strings.TrimPrefix(stderr, "parley: "), "\n"), "\n")
 	wanted := []string{
-		"PARLEY_ADDR", "DATABASE_URL", "PARLEY_BOOTSTRAP_KEY", "PARLEY_POSTGRES_BIN", "PARLEY_ALLOWED_ORIGINS",
-		"PARLEY_RATE_LIMITS", "PARLEY_LOG_LEVEL",
+		"PARLEY_ADDR", "DATABASE_URL", "PARLEY_BOOTSTRAP_KEY", "PARLEY_SECRET_KEY", "PARLEY_POSTGRES_BIN",
+		"PARLEY_ALLOWED_ORIGINS", "PARLEY_RATE_LIMITS", "PARLEY_LOG_LEVEL",
 	}
 	if len(lines) != len(wanted) {
 		t.Fatalf("there are %d lines, not %d:\n%s", len(lines), len(wanted), stderr)

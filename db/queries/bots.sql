@@ -1,8 +1,10 @@
 -- InsertBot adds a chatbot; no row comes back when the slug is taken, so that
 -- the caller may try another one in the same transaction.
 -- name: InsertBot :one
-INSERT INTO bots (organization_id, id, slug, name, description, engine, script, instructions, greeting, unanswerable_reply, is_default)
-VALUES (@organization_id, @id, @slug, @name, @description, @engine, @script, @instructions, @greeting, @unanswerable_reply, @is_default)
+INSERT INTO bots (organization_id, id, slug, name, description, engine, script, model, model_key,
+                  instructions, greeting, unanswerable_reply, is_default)
+VALUES (@organization_id, @id, @slug, @name, @description, @engine, @script, @model, @model_key,
+        @instructions, @greeting, @unanswerable_reply, @is_default)
 ON CONFLICT ON CONSTRAINT bots_slug_key DO NOTHING
 RETURNING *;
 
@@ -40,8 +42,8 @@ SELECT count(*) FROM bots WHERE organization_id = @organization_id;
 UPDATE bots SET is_default = false, updated_at = clock_timestamp()
 WHERE organization_id = @organization_id AND is_default;
 
--- UpdateBot changes the fields that are given, and the script when sets_script
--- says so, be it to none.
+-- UpdateBot changes the fields that are given, the script when sets_script says
+-- so, be it to none, and the model with its key when sets_model does.
 -- name: UpdateBot :one
 UPDATE bots SET
     name               = coalesce(sqlc.narg('name'), name),
@@ -49,6 +51,8 @@ UPDATE bots SET
     description        = coalesce(sqlc.narg('description'), description),
     engine             = coalesce(sqlc.narg('engine'), engine),
     script             = CASE WHEN @sets_script::boolean THEN sqlc.narg('script') ELSE script END,
+    model              = CASE WHEN @sets_model::boolean THEN sqlc.narg('model') ELSE model END,
+    model_key          = CASE WHEN @sets_model::boolean THEN sqlc.narg('model_key') ELSE model_key END,
     instructions       = coalesce(sqlc.narg('instructions'), instructions),
     greeting           = coalesce(sqlc.narg('greeting'), greeting),
     unanswerable_reply = coalesce(sqlc.narg('unanswerable_reply'), unanswerable_reply),

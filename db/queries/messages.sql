@@ -162,3 +162,15 @@ WITH rated AS (
 UPDATE records r SET feedback = sqlc.narg('feedback')::text
 FROM rated t
 WHERE r.organization_id = t.organization_id AND r.id = t.run_id AND r.reply_id = t.id;
+
+-- ListTurns returns what was said in a run's session until its question, that one
+-- included, and what was said to its asker since, newest first: the answers to
+-- questions before it may have come after it, but the questions after it do not
+-- belong to it.
+-- name: ListTurns :many
+SELECT h.seq, h.sender, h.content, h.attachments, h.id = r.question_id AS is_question
+FROM runs r
+JOIN message_history h ON h.organization_id = r.organization_id AND h.session_id = r.session_id
+WHERE r.organization_id = @organization_id AND r.id = @run_id AND (h.seq <= r.question_seq OR h.sender <> 'user')
+ORDER BY h.seq DESC
+LIMIT @page_limit;

@@ -51,7 +51,7 @@ func (q *Queries) DeleteBot(ctx context.Context, organizationID uuid.UUID, iD uu
 }
 
 const getBot = `-- name: GetBot :one
-SELECT organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at, script FROM bots WHERE organization_id = $1 AND id = $2
+SELECT organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at, script, model, model_key FROM bots WHERE organization_id = $1 AND id = $2
 `
 
 // GetBot finds a chatbot by its id.
@@ -72,12 +72,14 @@ func (q *Queries) GetBot(ctx context.Context, organizationID uuid.UUID, iD uuid.
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.Script,
+		&i.Model,
+		&i.ModelKey,
 	)
 	return i, err
 }
 
 const getBotBySlug = `-- name: GetBotBySlug :one
-SELECT organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at, script FROM bots WHERE organization_id = $1 AND slug = $2
+SELECT organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at, script, model, model_key FROM bots WHERE organization_id = $1 AND slug = $2
 `
 
 // GetBotBySlug finds a chatbot by its slug.
@@ -98,12 +100,14 @@ func (q *Queries) GetBotBySlug(ctx context.Context, organizationID uuid.UUID, sl
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.Script,
+		&i.Model,
+		&i.ModelKey,
 	)
 	return i, err
 }
 
 const getDefaultBot = `-- name: GetDefaultBot :one
-SELECT organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at, script FROM bots WHERE organization_id = $1 AND is_default
+SELECT organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at, script, model, model_key FROM bots WHERE organization_id = $1 AND is_default
 `
 
 // GetDefaultBot finds the chatbot that answers when none is named.
@@ -124,15 +128,19 @@ func (q *Queries) GetDefaultBot(ctx context.Context, organizationID uuid.UUID) (
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.Script,
+		&i.Model,
+		&i.ModelKey,
 	)
 	return i, err
 }
 
 const insertBot = `-- name: InsertBot :one
-INSERT INTO bots (organization_id, id, slug, name, description, engine, script, instructions, greeting, unanswerable_reply, is_default)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+INSERT INTO bots (organization_id, id, slug, name, description, engine, script, model, model_key,
+                  instructions, greeting, unanswerable_reply, is_default)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
+        $10, $11, $12, $13)
 ON CONFLICT ON CONSTRAINT bots_slug_key DO NOTHING
-RETURNING organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at, script
+RETURNING organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at, script, model, model_key
 `
 
 type InsertBotParams struct {
@@ -143,6 +151,8 @@ type InsertBotParams struct {
 	Description       string
 	Engine            string
 	Script            json.RawMessage
+	Model             json.RawMessage
+	ModelKey          []byte
 	Instructions      string
 	Greeting          string
 	UnanswerableReply string
@@ -160,6 +170,8 @@ func (q *Queries) InsertBot(ctx context.Context, arg InsertBotParams) (Bot, erro
 		arg.Description,
 		arg.Engine,
 		arg.Script,
+		arg.Model,
+		arg.ModelKey,
 		arg.Instructions,
 		arg.Greeting,
 		arg.UnanswerableReply,
@@ -180,12 +192,14 @@ func (q *Queries) InsertBot(ctx context.Context, arg InsertBotParams) (Bot, erro
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.Script,
+		&i.Model,
+		&i.ModelKey,
 	)
 	return i, err
 }
 
 const listBots = `-- name: ListBots :many
-SELECT organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at, script FROM bots
+SELECT organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at, script, model, model_key FROM bots
 WHERE organization_id = $1
 ORDER BY created_at DESC, id DESC
 LIMIT $3 OFFSET $2
@@ -215,6 +229,8 @@ func (q *Queries) ListBots(ctx context.Context, organizationID uuid.UUID, skippe
 			&i.CreatedAt,
 			&i.UpdatedAt,
 			&i.Script,
+			&i.Model,
+			&i.ModelKey,
 		); err != nil {
 			return nil, err
 		}
@@ -227,7 +243,7 @@ func (q *Queries) ListBots(ctx context.Context, organizationID uuid.UUID, skippe
 }
 
 const lockBot = `-- name: LockBot :one
-SELECT organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at, script FROM bots WHERE organization_id = $1 AND id = $2 FOR NO KEY UPDATE
+SELECT organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at, script, model, model_key FROM bots WHERE organization_id = $1 AND id = $2 FOR NO KEY UPDATE
 `
 
 // LockBot finds a chatbot and makes other writers of it or of its FAQs wait until
@@ -249,6 +265,8 @@ func (q *Queries) LockBot(ctx context.Context, organizationID uuid.UUID, iD uuid
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.Script,
+		&i.Model,
+		&i.ModelKey,
 	)
 	return i, err
 }
@@ -260,13 +278,15 @@ UPDATE bots SET
     description        = coalesce($3, description),
     engine             = coalesce($4, engine),
     script             = CASE WHEN $5::boolean THEN $6 ELSE script END,
-    instructions       = coalesce($7, instructions),
-    greeting           = coalesce($8, greeting),
-    unanswerable_reply = coalesce($9, unanswerable_reply),
-    is_default         = coalesce($10, is_default),
+    model              = CASE WHEN $7::boolean THEN $8 ELSE model END,
+    model_key          = CASE WHEN $7::boolean THEN $9 ELSE model_key END,
+    instructions       = coalesce($10, instructions),
+    greeting           = coalesce($11, greeting),
+    unanswerable_reply = coalesce($12, unanswerable_reply),
+    is_default         = coalesce($13, is_default),
     updated_at         = clock_timestamp()
-WHERE organization_id = $11 AND id = $12
-RETURNING organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at, script
+WHERE organization_id = $14 AND id = $15
+RETURNING organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at, script, model, model_key
 `
 
 type UpdateBotParams struct {
@@ -276,6 +296,9 @@ type UpdateBotParams struct {
 	Engine            *string
 	SetsScript        bool
 	Script            json.RawMessage
+	SetsModel         bool
+	Model             json.RawMessage
+	ModelKey          []byte
 	Instructions      *string
 	Greeting          *string
 	UnanswerableReply *string
@@ -284,8 +307,8 @@ type UpdateBotParams struct {
 	ID                uuid.UUID
 }
 
-// UpdateBot changes the fields that are given, and the script when sets_script
-// says so, be it to none.
+// UpdateBot changes the fields that are given, the script when sets_script says
+// so, be it to none, and the model with its key when sets_model does.
 func (q *Queries) UpdateBot(ctx context.Context, arg UpdateBotParams) (Bot, error) {
 	row := q.db.QueryRow(ctx, updateBot,
 		arg.Name,
@@ -294,6 +317,9 @@ func (q *Queries) UpdateBot(ctx context.Context, arg UpdateBotParams) (Bot, erro
 		arg.Engine,
 		arg.SetsScript,
 		arg.Script,
+		arg.SetsModel,
+		arg.Model,
+		arg.ModelKey,
 		arg.Instructions,
 		arg.Greeting,
 		arg.UnanswerableReply,
@@ -316,6 +342,8 @@ func (q *Queries) UpdateBot(ctx context.Context, arg UpdateBotParams) (Bot, erro
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.Script,
+		&i.Model,
+		&i.ModelKey,
 	)
 	return i, err
 }

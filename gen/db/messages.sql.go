@@ -526,6 +526,53 @@ func (q *Queries) ListSessionMessagesOlder(ctx context.Context, arg ListSessionM
 	return items, nil
 }
 
+const listTurns = `-- name: ListTurns :many
+SELECT h.seq, h.sender, h.content, h.attachments, h.id = r.question_id AS is_question
+FROM runs r
+JOIN message_history h ON h.organization_id = r.organization_id AND h.session_id = r.session_id
+WHERE r.organization_id = $1 AND r.id = $2 AND (h.seq <= r.question_seq OR h.sender <> 'user')
+ORDER BY h.seq DESC
+LIMIT $3
+`
+
+type ListTurnsRow struct {
+	Seq         int64
+	Sender      string
+	Content     string
+	Attachments json.RawMessage
+	IsQuestion  bool
+}
+
+// ListTurns returns what was said in a run's session until its question, that one
+// included, and what was said to its asker since, newest first: the answers to
+// questions before it may have come after it, but the questions after it do not
+// belong to it.
+func (q *Queries) ListTurns(ctx context.Context, organizationID uuid.UUID, runID uuid.UUID, pageLimit int32) ([]ListTurnsRow, error) {
+	rows, err := q.db.Query(ctx, listTurns, organizationID, runID, pageLimit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListTurnsRow
+	for rows.Next() {
+		var i ListTurnsRow
+		if err := rows.Scan(
+			&i.Seq,
+			&i.Sender,
+			&i.Content,
+			&i.Attachments,
+			&i.IsQuestion,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const sendMessage = `-- name: SendMessage :one
 WITH locked AS (
     SELECT s.organization_id, s.id, s.user_id, s.bot_id, s.contact_id, s.auto_reply, s.active_run, s.queued_runs,

@@ -48,6 +48,8 @@ type Bot struct {
 	CreatedAt         time.Time
 	UpdatedAt         time.Time
 	Script            json.RawMessage
+	Model             json.RawMessage
+	ModelKey          []byte
 }
 
 type Contact struct {

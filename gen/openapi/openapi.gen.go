@@ -181,6 +181,7 @@ func (e ConversationStatus) Valid() bool {
 // Defines values for Engine.
 const (
 	EngineFaq      Engine = "faq"
+	EngineOpenai   Engine = "openai"
 	EngineScripted Engine = "scripted"
 )
 
@@ -188,6 +189,8 @@ const (
 func (e Engine) Valid() bool {
 	switch e {
 	case EngineFaq:
+		return true
+	case EngineOpenai:
 		return true
 	case EngineScripted:
 		return true
@@ -862,7 +865,7 @@ type Canvas struct {
 // ChannelType Example: web
 type ChannelType string
 
-// Chatbot Example: {"createdAt":"2026-01-15T10:30:00.000000Z","description":"Answers questions about Parley.","engine":"faq","greeting":"Hello!","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","instructions":"","isDefault":true,"name":"Parley","script":null,"slug":"parley","unanswerableReply":"Sorry, I do not know that.","updatedAt":"2026-01-15T10:30:00.000000Z"}
+// Chatbot Example: {"createdAt":"2026-01-15T10:30:00.000000Z","description":"Answers questions about Parley.","engine":"faq","greeting":"Hello!","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","instructions":"","isDefault":true,"model":null,"name":"Parley","script":null,"slug":"parley","unanswerableReply":"Sorry, I do not know that.","updatedAt":"2026-01-15T10:30:00.000000Z"}
 type Chatbot struct {
 	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
 	//
@@ -873,7 +876,8 @@ type Chatbot struct {
 	Description string `json:"description"`
 
 	// Engine `faq`: the built-in bot, which answers from its FAQs. `scripted`: says what its script says, the same each time, for
-	// contract tests and demos; it must have a script.
+	// contract tests and demos; it must have a script. `openai`: answers by a model behind an OpenAI-compatible server, which
+	// is given the bot's instructions, the FAQs that may bear on the question and the conversation so far; it must have a model.
 	//
 	//
 	// Example: faq
@@ -892,6 +896,11 @@ type Chatbot struct {
 
 	// IsDefault Example: true
 	IsDefault bool `json:"isDefault"`
+
+	// Model The model that answers for a bot of the engine `openai`; null when there is none. Its API key is never shown.
+	//
+	// Example: {"baseUrl":"https://api.openai.com/v1","hasApiKey":true,"historyTokens":4000,"name":"gpt-4o-mini","parameters":{"max_tokens":500},"temperature":0.2}
+	Model nullable.Nullable[Model] `json:"model"`
 
 	// Name Example: Parley
 	Name string `json:"name"`
@@ -921,7 +930,8 @@ type ChatbotCreate struct {
 	Description *string `json:"description,omitempty"`
 
 	// Engine `faq`: the built-in bot, which answers from its FAQs. `scripted`: says what its script says, the same each time, for
-	// contract tests and demos; it must have a script.
+	// contract tests and demos; it must have a script. `openai`: answers by a model behind an OpenAI-compatible server, which
+	// is given the bot's instructions, the FAQs that may bear on the question and the conversation so far; it must have a model.
 	//
 	//
 	// Example: faq
@@ -935,6 +945,13 @@ type ChatbotCreate struct {
 
 	// IsDefault Example: false
 	IsDefault *bool `json:"isDefault,omitempty"`
+
+	// Model The model that is to answer, all of it: what is left out is as if it had never been set, but for the API key. In an
+	// update null takes the model and its key away.
+	//
+	//
+	// Example: {"apiKey":"sk-0123456789","baseUrl":"https://api.openai.com/v1","name":"gpt-4o-mini"}
+	Model nullable.Nullable[ModelSettings] `json:"model,omitempty"`
 
 	// Name A name that is not blank.
 	//
@@ -991,7 +1008,8 @@ type ChatbotUpdate struct {
 	Description *string `json:"description,omitempty"`
 
 	// Engine `faq`: the built-in bot, which answers from its FAQs. `scripted`: says what its script says, the same each time, for
-	// contract tests and demos; it must have a script.
+	// contract tests and demos; it must have a script. `openai`: answers by a model behind an OpenAI-compatible server, which
+	// is given the bot's instructions, the FAQs that may bear on the question and the conversation so far; it must have a model.
 	//
 	//
 	// Example: faq
@@ -1005,6 +1023,13 @@ type ChatbotUpdate struct {
 
 	// IsDefault Example: true
 	IsDefault *bool `json:"isDefault,omitempty"`
+
+	// Model The model that is to answer, all of it: what is left out is as if it had never been set, but for the API key. In an
+	// update null takes the model and its key away.
+	//
+	//
+	// Example: {"apiKey":"sk-0123456789","baseUrl":"https://api.openai.com/v1","name":"gpt-4o-mini"}
+	Model nullable.Nullable[ModelSettings] `json:"model,omitempty"`
 
 	// Name A name that is not blank.
 	//
@@ -1572,7 +1597,8 @@ type ConversationUpdate struct {
 }
 
 // Engine `faq`: the built-in bot, which answers from its FAQs. `scripted`: says what its script says, the same each time, for
-// contract tests and demos; it must have a script.
+// contract tests and demos; it must have a script. `openai`: answers by a model behind an OpenAI-compatible server, which
+// is given the bot's instructions, the FAQs that may bear on the question and the conversation so far; it must have a model.
 //
 // Example: faq
 type Engine string
@@ -2095,6 +2121,86 @@ type MessageSend struct {
 //
 // Example: incoming
 type MessageType string
+
+// Model The model that answers for a bot of the engine `openai`; null when there is none. Its API key is never shown.
+//
+// Example: {"baseUrl":"https://api.openai.com/v1","hasApiKey":true,"historyTokens":4000,"name":"gpt-4o-mini","parameters":{"max_tokens":500},"temperature":0.2}
+type Model struct {
+	// BaseURL The address of the server, up to and without `/chat/completions`.
+	//
+	// Example: https://api.openai.com/v1
+	BaseURL string `json:"baseUrl"`
+
+	// HasAPIKey Whether an API key is kept.
+	//
+	// Example: true
+	HasAPIKey bool `json:"hasApiKey"`
+
+	// HistoryTokens How much of the conversation before the question goes along, in tokens, by estimate.
+	//
+	// Example: 4000
+	HistoryTokens int `json:"historyTokens"`
+
+	// Name What the server calls the model.
+	//
+	// Example: gpt-4o-mini
+	Name string `json:"name"`
+
+	// Parameters A free JSON object, returned equal as JSON; its keys are never re-cased.
+	//
+	// Example: {"source":"newsletter"}
+	Parameters FreeObject `json:"parameters"`
+
+	// Temperature Null where it is left to the server.
+	//
+	// Example: 0.2
+	Temperature nullable.Nullable[float64] `json:"temperature"`
+}
+
+// ModelSettings The model that is to answer, all of it: what is left out is as if it had never been set, but for the API key. In an
+// update null takes the model and its key away.
+//
+// Example: {"apiKey":"sk-0123456789","baseUrl":"https://api.openai.com/v1","name":"gpt-4o-mini"}
+type ModelSettings struct {
+	// APIKey The key that the server asks for; kept encrypted, never shown. In an update, absent: the key stays where `baseUrl` does,
+	// and is forgotten where that changes, so that no key reaches a server that it is not for. Null: it is forgotten.
+	//
+	//
+	// Example: sk-0123456789
+	APIKey nullable.Nullable[string] `json:"apiKey,omitempty"`
+
+	// BaseURL The address of the server, up to and without `/chat/completions`: http or https, without user, query and fragment.
+	// Addresses of the server's own network are allowed, since that is where local models are: whoever has the scope
+	// `manage` can have the server ask them.
+	//
+	//
+	// Example: https://api.openai.com/v1
+	BaseURL string `json:"baseUrl"`
+
+	// HistoryTokens How much of the conversation before the question goes along, the newest first; absent: 4000. Tokens are estimated: a
+	// Chinese, Japanese or Korean character is one, of all else four characters are one.
+	//
+	//
+	// Example: 4000
+	HistoryTokens *int `json:"historyTokens,omitempty"`
+
+	// Name What the server calls the model.
+	//
+	// Example: gpt-4o-mini
+	Name string `json:"name"`
+
+	// Parameters What else goes into each request, as it is, such as `max_tokens`; at most 16,384 bytes. Parley sets `messages`, `model`,
+	// `stream`, `stream_options` and `n` itself: naming one is 400.
+	//
+	//
+	// Example: {"max_tokens":500}
+	Parameters *json.RawMessage `json:"parameters,omitempty"`
+
+	// Temperature Absent or null, it is left to the server.
+	//
+	// Example: 0.2
+	Temperature nullable.Nullable[float64] `json:"temperature,omitempty"`
+}
 
 // Name A name that is not blank.
 //

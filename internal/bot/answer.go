@@ -10,6 +10,23 @@ import (
 type Question struct {
 	Bot  db.Bot
 	Text string
+	// Attachments came with the text, History is what was said before it, oldest first: for engines that want them.
+	Attachments []Attachment
+	History     []Turn
+}
+
+// Turn is what somebody said in the conversation before the question.
+type Turn struct {
+	IsAsker     bool // or else it was said to the asker, by the chatbot or an agent
+	Text        string
+	Attachments []Attachment
+}
+
+// Attachment is what came along with a text: a file that has an address.
+type Attachment struct {
+	Type     string // image, video, audio, sticker or other
+	Filename string
+	File     string
 }
 
 // Answer is what there is to say about a reply besides its text.

@@ -9,6 +9,7 @@ import (
 
 	"parley/gen/db"
 	"parley/internal/fault"
+	"parley/internal/secret"
 	"parley/internal/store"
 )
 
@@ -23,27 +24,45 @@ const (
 // Bots keeps an organization's chatbots and their FAQs, and has their engines answer. It is safe for concurrent use.
 type Bots struct {
 	store   *store.Store
+	keys    *secret.Keys
+	servers *modelServers
 	engines map[string]Responder
 }
 
+// Option is what bots may have besides a store.
+type Option func(*Bots)
+
+// WithKeys lets chatbots have secrets, sealed under these keys.
+func WithKeys(keys *secret.Keys) Option { return func(b *Bots) { b.keys = keys } }
+
 // New returns the bots kept in s.
-func New(s *store.Store) *Bots {
-	return &Bots{store: s, engines: enginesOf(s)}
+func New(s *store.Store, options ...Option) *Bots {
+	b := &Bots{store: s, servers: newModelServers()}
+	for _, set := range options {
+		set(b)
+	}
+	b.engines = b.engineByName()
+	return b
 }
 
 // Within returns the bots as the transaction of q has them; what is asked of them is part of it.
 func (b *Bots) Within(q *db.Queries) *Bots {
-	return New(b.store.Within(q))
+	within := *b
+	within.store = b.store.Within(q)
+	within.engines = within.engineByName()
+	return &within
 }
 
 // NewBot is a chatbot to be made. An empty Slug is made of the name, an empty Engine is EngineFAQ, and without a reply
-// to unanswerable questions there is one in English. EngineScripted needs a Script, which any bot may have.
+// to unanswerable questions there is one in English. EngineScripted needs a Script and EngineOpenAI a Model;
+// any bot may have them.
 type NewBot struct {
 	Name              string
 	Slug              string
 	Description       string
 	Engine            string
 	Script            *Script
+	Model             *NewModel
 	Instructions      string
 	Greeting          string
 	UnanswerableReply string
@@ -52,7 +71,7 @@ type NewBot struct {
 }
 
 // BotChange is what becomes of a chatbot; nil leaves a field as it is. RemovesScript takes the script away, where Script
-// is nil.
+// is nil, and RemovesModel the model.
 type BotChange struct {
 	Name              *string
 	Slug              *string
@@ -60,6 +79,8 @@ type BotChange struct {
 	Engine            *string
 	Script            *Script
 	RemovesScript     bool
+	Model             *NewModel
+	RemovesModel      bool
 	Instructions      *string
 	Greeting          *string
 	UnanswerableReply *string
@@ -78,18 +99,29 @@ func (b *Bots) Create(ctx context.Context, org uuid.UUID, n NewBot) (db.Bot, err
 	if err != nil {
 		return db.Bot{}, err
 	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return db.Bot{}, err
+	}
+	model, modelKey, err := n.Model.toColumns(db.Bot{OrganizationID: org, ID: id}, b.keys)
+	if err != nil {
+		return db.Bot{}, err
+	}
 	row := db.InsertBotParams{
 		OrganizationID:    org,
+		ID:                id,
 		Name:              n.Name,
 		Description:       n.Description,
 		Engine:            orElse(n.Engine, EngineFAQ),
 		Script:            script,
+		Model:             model,
+		ModelKey:          modelKey,
 		Instructions:      n.Instructions,
 		Greeting:          n.Greeting,
 		UnanswerableReply: orElse(n.UnanswerableReply, defaultReply),
 		IsDefault:         n.IsDefault,
 	}
-	if err := checkEngine(row.Engine, row.Script); err != nil {
+	if err := checkEngine(row.Engine, row.Script, row.Model); err != nil {
 		return db.Bot{}, err
 	}
 	return store.Once(ctx, b.store, n.Once, func(q *db.Queries) (db.Bot, error) {
@@ -115,10 +147,6 @@ func (b *Bots) Create(ctx context.Context, org uuid.UUID, n NewBot) (db.Bot, err
 
 // insertBot finds a slug of its own for a bot that was given none.
 func insertBot(ctx context.Context, q *db.Queries, row db.InsertBotParams, given string) (db.Bot, error) {
-	var err error
-	if row.ID, err = uuid.NewV7(); err != nil {
-		return db.Bot{}, err
-	}
 	if given != "" {
 		row.Slug = given
 		made, err := q.InsertBot(ctx, row)
@@ -128,6 +156,7 @@ func insertBot(ctx context.Context, q *db.Queries, row db.InsertBotParams, given
 		return made, err
 	}
 	for i := 0; ; i++ {
+		var err error
 		if row.Slug, err = slugOf(row.Name, i > 0); err != nil {
 			return db.Bot{}, err
 		}
@@ -180,7 +209,8 @@ func (b *Bots) List(ctx context.Context, org uuid.UUID, page, pageSize int) ([]d
 }
 
 // Update changes a chatbot. A slug that is taken is a Conflict, and so is to make the default bot no longer the default:
-// that is done by making another one the default. What would leave the engine scripted without a script is invalid.
+// that is done by making another one the default. What would leave an engine without its script or
+// model is invalid.
 func (b *Bots) Update(ctx context.Context, org uuid.UUID, ref string, c BotChange) (db.Bot, error) {
 	if c.Slug != nil {
 		if err := checkSlug(*c.Slug); err != nil {
@@ -199,7 +229,7 @@ func (b *Bots) Update(ctx context.Context, org uuid.UUID, ref string, c BotChang
 	if err != nil {
 		return db.Bot{}, err
 	}
-	setsScript := script != nil || c.RemovesScript
+	setsScript, setsModel := script != nil || c.RemovesScript, c.Model != nil || c.RemovesModel
 	var changed db.Bot
 	err = b.store.InTx(ctx, func(q *db.Queries) error {
 		// The default's row is locked before the target's by every writer, or two changes at once would wait for each other.
@@ -215,16 +245,20 @@ func (b *Bots) Update(ctx context.Context, org uuid.UUID, ref string, c BotChang
 		if c.IsDefault != nil && !*c.IsDefault && locked.IsDefault {
 			return fault.New(fault.Conflict, "This is the default chatbot: make another one the default instead.")
 		}
+		model, modelKey, err := c.Model.toColumns(locked, b.keys)
+		if err != nil {
+			return err
+		}
 		changed, err = q.UpdateBot(ctx, db.UpdateBotParams{
 			OrganizationID: org, ID: target.ID,
 			Name: c.Name, Slug: c.Slug, Description: c.Description, Engine: c.Engine, Instructions: c.Instructions,
 			Greeting: c.Greeting, UnanswerableReply: c.UnanswerableReply, IsDefault: c.IsDefault,
-			SetsScript: setsScript, Script: script,
+			SetsScript: setsScript, Script: script, SetsModel: setsModel, Model: model, ModelKey: modelKey,
 		})
 		if err != nil {
 			return err
 		}
-		return checkEngine(changed.Engine, changed.Script)
+		return checkEngine(changed.Engine, changed.Script, changed.Model)
 	})
 	return changed, fault.Say(err, fault.NotFound, noBot)
 }

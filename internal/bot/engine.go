@@ -2,9 +2,11 @@ package bot
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
-	"parley/internal/store"
+	"parley/gen/db"
+	"parley/internal/fault"
 )
 
 // The engines. The contract names them.
@@ -13,6 +15,9 @@ const (
 	EngineFAQ = "faq"
 	// EngineScripted says what the bot's script says.
 	EngineScripted = "scripted"
+	// EngineOpenAI answers by a model behind an OpenAI-compatible server, which is given what the bot knows about the
+	// question.
+	EngineOpenAI = "openai"
 )
 
 // Responder is an engine: it answers a question for the bot that was asked. It is safe for concurrent use, also for one
@@ -26,11 +31,12 @@ type Responder interface {
 	Respond(ctx context.Context, question Question, emit func(delta string) error) (Answer, error)
 }
 
-// enginesOf returns each engine by its name.
-func enginesOf(s *store.Store) map[string]Responder {
+// engineByName makes each engine, by its name.
+func (b *Bots) engineByName() map[string]Responder {
 	return map[string]Responder{
-		EngineFAQ:      faqEngine{s},
+		EngineFAQ:      faqEngine{b.store},
 		EngineScripted: scriptEngine{},
+		EngineOpenAI:   openAIEngine{faqs: faqEngine{b.store}, keys: b.keys, servers: b.servers},
 	}
 }
 
@@ -41,4 +47,19 @@ func (b *Bots) Respond(ctx context.Context, question Question, emit func(delta s
 		return Answer{}, fmt.Errorf("the chatbot's engine %q is not one of this version", question.Bot.Engine)
 	}
 	return engine.Respond(ctx, question, emit)
+}
+
+// WantsHistory tells whether a bot's engine wants to know of the conversation, and what came with the question, besides
+// its text.
+func (b *Bots) WantsHistory(asked db.Bot) bool { return asked.Engine == EngineOpenAI }
+
+// checkEngine refuses an engine that cannot answer with the script or the model that there is.
+func checkEngine(engine string, script, model json.RawMessage) error {
+	switch {
+	case engine == EngineScripted && script == nil:
+		return fault.Field(fault.InvalidRequest, "/script", "must be there for the engine scripted")
+	case engine == EngineOpenAI && model == nil:
+		return fault.Field(fault.InvalidRequest, "/model", "must be there for the engine openai")
+	}
+	return nil
 }

@@ -1,5 +1,10 @@
 package bot
 
+import (
+	"context"
+	"net"
+)
+
 // Doors for the fuzz tests, to what no request can aim at so directly.
 
 // TextOf turns HTML into text.
@@ -29,3 +34,22 @@ func ReadTable(file []byte) (entries, errors int, err error) {
 	good, bad := t.entries()
 	return len(good), len(bad), nil
 }
+
+// Asker asks model servers for bots that are in no database.
+type Asker struct{ servers *modelServers }
+
+// NewAsker returns one whose connections come from dial.
+func NewAsker(dial func(ctx context.Context, network, address string) (net.Conn, error)) *Asker {
+	return &Asker{dialingModelServers(dial)}
+}
+
+// Ask has a model answer.
+func (a *Asker) Ask(ctx context.Context, m Model, apiKey string, q Question, emit func(string) error) (Answer, error) {
+	return openAIEngine{servers: a.servers}.respond(ctx, m, apiKey, q, nil, emit)
+}
+
+// Close closes the connections that nobody uses.
+func (a *Asker) Close() { a.servers.client.CloseIdleConnections() }
+
+// TokensOf estimates the tokens of a text.
+func TokensOf(text string) int { return tokensOf(text) }

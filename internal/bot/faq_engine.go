@@ -2,8 +2,6 @@ package bot
 
 import (
 	"context"
-	"fmt"
-	"math"
 
 	"parley/internal/store"
 )
@@ -25,20 +23,11 @@ func (e faqEngine) Respond(ctx context.Context, question Question, emit func(del
 	if err != nil {
 		return Answer{}, err
 	}
-	answer := Answer{
-		Citations: []Citation{}, Nodes: []CitationNode{}, Suggestions: []Suggestion{}, FinishReason: "stop",
-	}
+	answer := cite(nil)
 	reply := orElse(question.Bot.UnanswerableReply, defaultReply)
 	if len(found) > 0 && found[0].near() {
-		best := found[0]
-		reply = best.answer
-		answer.Context = best.question + "\n\n" + best.answer
-		answer.Citations = append(answer.Citations, Citation{ID: best.id, Filename: filename, Question: best.question})
-		answer.Nodes = append(answer.Nodes, CitationNode{
-			ChatbotTextNode: TextNode{ID: best.id, Text: best.answer, Filename: filename},
-			Score:           best.score,
-			DisplayScore:    fmt.Sprintf("%.0f%%", math.Round(best.score*100)),
-		})
+		reply = found[0].answer
+		answer = cite(found[:1])
 	}
 	answer.Suggestions = suggestions(found, answer.Citations)
 	return answer, stream(ctx, reply, emit)

@@ -57,14 +57,6 @@ func (s *Script) toColumn() (json.RawMessage, error) {
 	return raw, nil
 }
 
-// checkEngine refuses an engine that cannot answer with the script that there is.
-func checkEngine(engine string, script json.RawMessage) error {
-	if engine == EngineScripted && script == nil {
-		return fault.Field(fault.InvalidRequest, "/script", "must be there for the engine scripted")
-	}
-	return nil
-}
-
 // scriptEngine says what the bot's script says, the same each time.
 type scriptEngine struct{}
 

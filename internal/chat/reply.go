@@ -121,7 +121,11 @@ func (c *Chat) respond(ctx context.Context, work task, emit func(string) error) 
 	if err != nil {
 		return bot.Answer{}, fmt.Errorf("read the bot: %w", err)
 	}
-	return c.bots.Respond(ctx, bot.Question{Bot: asked, Text: work.question}, emit)
+	question, err := c.question(ctx, work, asked)
+	if err != nil {
+		return bot.Answer{}, err
+	}
+	return c.bots.Respond(ctx, question, emit)
 }
 
 // judge tells how a reply ended.

@@ -224,12 +224,12 @@ func (c *Chat) answerVisit(seen *visit) {
 			seen.mu.Unlock()
 			return
 		}
-		question := seen.waiting[0].message
+		question := seen.question(seen.waiting[0].message)
 		seen.mu.Unlock()
 
 		reply := newReply(newID(), seen.id, newID())
 		c.events.Publish(seen.id, &Event{Reply: reply})
-		answer, err := c.respondToVisit(bot.Question{Bot: seen.bot, Text: question.Content}, reply)
+		answer, err := c.respondToVisit(question, reply)
 		outcome := judge(reply.written(), answer, err)
 		if err != nil {
 			c.log.Error("a visitor's reply failed", "visit_id", seen.id, "error", err)

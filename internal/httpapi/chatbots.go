@@ -25,12 +25,17 @@ func (a *API) ListChatbots(ctx context.Context, request openapi.ListChatbotsRequ
 
 // CreateChatbot implements POST /api/chatbots/.
 func (a *API) CreateChatbot(ctx context.Context, request openapi.CreateChatbotRequestObject) (openapi.CreateChatbotResponseObject, error) {
+	model, err := fromAPIModel(request.Body.Model)
+	if err != nil {
+		return nil, err
+	}
 	made, err := a.Bots.Create(ctx, auth.PrincipalOf(ctx).OrganizationID, bot.NewBot{
 		Name:              request.Body.Name,
 		Slug:              deref(request.Body.Slug),
 		Description:       deref(request.Body.Description),
 		Engine:            string(deref(request.Body.Engine)),
 		Script:            fromAPIScript(request.Body.Script),
+		Model:             model,
 		Instructions:      deref(request.Body.Instructions),
 		Greeting:          deref(request.Body.Greeting),
 		UnanswerableReply: deref(request.Body.UnanswerableReply),
@@ -54,6 +59,10 @@ func (a *API) GetChatbot(ctx context.Context, request openapi.GetChatbotRequestO
 
 // UpdateChatbot implements PATCH /api/chatbots/{chatbotId}/.
 func (a *API) UpdateChatbot(ctx context.Context, request openapi.UpdateChatbotRequestObject) (openapi.UpdateChatbotResponseObject, error) {
+	model, err := fromAPIModel(request.Body.Model)
+	if err != nil {
+		return nil, err
+	}
 	changed, err := a.Bots.Update(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, bot.BotChange{
 		Name:              request.Body.Name,
 		Slug:              request.Body.Slug,
@@ -61,6 +70,8 @@ func (a *API) UpdateChatbot(ctx context.Context, request openapi.UpdateChatbotRe
 		Engine:            (*string)(request.Body.Engine),
 		Script:            fromAPIScript(request.Body.Script),
 		RemovesScript:     request.Body.Script.IsNull(),
+		Model:             model,
+		RemovesModel:      request.Body.Model.IsNull(),
 		Instructions:      request.Body.Instructions,
 		Greeting:          request.Body.Greeting,
 		UnanswerableReply: request.Body.UnanswerableReply,

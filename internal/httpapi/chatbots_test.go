@@ -18,11 +18,11 @@ func TestAChatbotNeedsOnlyAName(t *testing.T) {
 	o := serve(t).organization()
 	admin := o.as("admin", auth.Admin)
 	made := admin.post("/api/chatbots/", object{"name": "Café Größe 7"})
-	want := []string{"createdAt", "description", "engine", "greeting", "id", "instructions", "isDefault", "name", "script", "slug", "unanswerableReply", "updatedAt"}
+	want := []string{"createdAt", "description", "engine", "greeting", "id", "instructions", "isDefault", "model", "name", "script", "slug", "unanswerableReply", "updatedAt"}
 	if fields := slices.Sorted(maps.Keys(made)); !slices.Equal(fields, want) {
 		t.Errorf("the fields are %v", fields)
 	}
-	if made["engine"] != "faq" || made["script"] != nil || made["isDefault"] != false || made["description"] != "" || made["greeting"] != "" || made["unanswerableReply"] == "" {
+	if made["engine"] != "faq" || made["script"] != nil || made["model"] != nil || made["isDefault"] != false || made["description"] != "" || made["greeting"] != "" || made["unanswerableReply"] == "" {
 		t.Errorf("%v", made)
 	}
 	for _, ref := range []string{text(made, "id"), text(made, "slug")} {

@@ -80,6 +80,7 @@ func toAPIChatbot(row db.Bot) openapi.Chatbot {
 		Description:       row.Description,
 		Engine:            openapi.Engine(row.Engine),
 		Script:            rawOrNull(row.Script),
+		Model:             toAPIModel(row),
 		Instructions:      row.Instructions,
 		Greeting:          row.Greeting,
 		UnanswerableReply: row.UnanswerableReply,

@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -23,6 +24,7 @@ import (
 	"parley/internal/httpapi"
 	"parley/internal/ratelimit"
 	"parley/internal/records"
+	sealing "parley/internal/secret"
 	"parley/internal/store"
 	"parley/internal/wsapi"
 )
@@ -52,6 +54,8 @@ type settings struct {
 	limits map[string]int
 	// connections are how many the server may have to its database; zero: the usual.
 	connections int
+	// log gets what is logged.
+	log io.Writer
 }
 
 func serve(t testing.TB) *server {
@@ -72,8 +76,15 @@ func serveWith(t testing.TB, wanted settings) *server {
 		t.Fatal(err)
 	}
 	t.Cleanup(sql.Close)
+	keys, err := sealing.Parse(sealing.NewKey())
+	if err != nil {
+		t.Fatal(err)
+	}
 	log := slog.New(slog.DiscardHandler)
-	s := &server{t: t, auth: auth.New(opened), bots: bot.New(opened), store: opened, sql: sql}
+	if wanted.log != nil {
+		log = slog.New(slog.NewTextHandler(wanted.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	s := &server{t: t, auth: auth.New(opened), bots: bot.New(opened, bot.WithKeys(keys)), store: opened, sql: sql}
 	s.chat = chat.New(chat.Config{Store: opened, Bots: s.bots, Log: log, VisitTTL: time.Minute})
 	limits := map[string]int{"messages": 0, "history": 0, "list": 0, "refusals": 0}
 	maps.Copy(limits, wanted.limits)

@@ -1,0 +1,210 @@
+package bot
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// How long a model server is waited for.
+const (
+	connectPatience = 10 * time.Second
+	// firstPatience is for the first token, from the sending of the question on.
+	firstPatience = 60 * time.Second
+	// silencePatience is between two tokens.
+	silencePatience = 30 * time.Second
+	// endingPatience is for the usage, after the reply.
+	endingPatience = 2 * time.Second
+	// drainPatience is for the end of the stream, after the last that it says: a connection that is read to its end can be
+	// used again.
+	drainPatience = 50 * time.Millisecond
+	// wholePatience is for all of it, further attempts included.
+	wholePatience = 10 * time.Minute
+)
+
+const (
+	// maxRetries is how often a question is asked again that no token of a reply has come to.
+	maxRetries = 2
+	// firstBackoff doubles with each retry, half of it more or less by chance.
+	firstBackoff = 500 * time.Millisecond
+	// maxRetryAfter is the longest wait that a server may ask for: beyond it the question fails at once.
+	maxRetryAfter = 10 * time.Second
+	maxRedirects  = 3
+)
+
+// modelServers asks OpenAI-compatible servers. It is safe for concurrent use.
+type modelServers struct {
+	client *http.Client
+	wards  wards
+}
+
+// serverID is a server as one organization knows it.
+type serverID struct {
+	organizationID uuid.UUID
+	baseURL        string
+}
+
+// call is a question to a model server.
+type call struct {
+	organizationID uuid.UUID
+	baseURL        string
+	apiKey         string // empty: none is sent
+	body           []byte
+}
+
+type dialer func(ctx context.Context, network, address string) (net.Conn, error)
+
+func newModelServers() *modelServers {
+	return dialingModelServers(new(net.Dialer).DialContext)
+}
+
+func dialingModelServers(dial dialer) *modelServers {
+	return &modelServers{client: &http.Client{
+		Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment,
+			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				ctx, cancel := context.WithTimeout(ctx, connectPatience)
+				defer cancel()
+				return dial(ctx, network, address)
+			},
+			TLSHandshakeTimeout: connectPatience,
+			ForceAttemptHTTP2:   true,
+			MaxIdleConnsPerHost: 16,
+			IdleConnTimeout:     90 * time.Second,
+			DisableCompression:  true, // it would hold a stream's events together
+		},
+		CheckRedirect: checkRedirect,
+	}}
+}
+
+// checkRedirect keeps the question and the API key to the server that they are for: to another one, or without its
+// body, a request is not sent on.
+func checkRedirect(next *http.Request, via []*http.Request) error {
+	first := via[0]
+	if len(via) > maxRedirects || next.Method != first.Method || next.URL.Host != first.URL.Host || next.URL.Scheme != first.URL.Scheme {
+		return http.ErrUseLastResponse
+	}
+	return nil
+}
+
+// complete asks a server and hands the reply to emit as it comes. It is asked again, after a wait, where it was not
+// reached or has refused for a reason that passes, and never once a token has come. The error is that of emit, the cause
+// of ctx's end, or a fault.
+func (s *modelServers) complete(ctx context.Context, c call, emit func(delta string) error) (*completion, error) {
+	settle, ok := s.wards.admit(serverID{c.organizationID, c.baseURL})
+	if !ok {
+		return nil, errCoolingDown
+	}
+	seen, isSettled := unknown, false
+	show := func(v verdict) {
+		if !isSettled {
+			isSettled = true
+			settle(v)
+		}
+	}
+	defer func() { show(seen) }()
+	ctx, cancel := context.WithTimeoutCause(ctx, wholePatience, errTooLong)
+	defer cancel()
+	for retries := 0; ; retries++ {
+		// A server that has begun a reply is well: nobody has to wait for the reply's end to know.
+		done, err := s.attempt(ctx, c, emit, func() { show(isWell) })
+		f, isFailure := errors.AsType[*failure](err)
+		if !isFailure {
+			return done, err
+		}
+		seen = f.shows
+		wait := backoff(retries)
+		if f.wait > 0 {
+			wait = f.wait
+		}
+		if !f.isPassing || retries == maxRetries || wait > maxRetryAfter {
+			return nil, f.told
+		}
+		select {
+		case <-ctx.Done():
+			seen = unknown
+			return nil, context.Cause(ctx)
+		case <-time.After(wait):
+		}
+	}
+}
+
+func backoff(retries int) time.Duration {
+	return time.Duration((0.5 + rand.Float64()) * float64(firstBackoff<<retries))
+}
+
+// attempt asks once, and calls begun when the reply begins. Its error is that of emit, the cause of ctx's end, or a *failure.
+func (s *modelServers) attempt(ctx context.Context, c call, emit func(delta string) error, begun func()) (*completion, error) {
+	whole := ctx
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil) // which also closes the connection, where the answer was not read to its end
+	alarm := alarm{cancel: cancel}
+	defer alarm.stop()
+	alarm.set(firstPatience, errNoFirst)
+
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(c.baseURL, "/")+"/chat/completions", bytes.NewReader(c.body))
+	if err != nil {
+		return nil, fmt.Errorf("make the request to the model server: %w", err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Accept", "text/event-stream")
+	request.Header.Set("User-Agent", "parley")
+	if c.apiKey != "" {
+		request.Header.Set("Authorization", "Bearer "+c.apiKey)
+	}
+	response, err := s.client.Do(request)
+	if err != nil {
+		return nil, ended(ctx, whole, unreached(c, err))
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, ended(ctx, whole, refused(response, c))
+	}
+
+	done := &completion{emit: emit}
+	done.heard = func() {
+		begun()
+		alarm.set(silencePatience, errSilent)
+	}
+	done.ending = func() {
+		begun()
+		alarm.set(endingPatience, errNoUsage)
+		done.heard = func() {}
+	}
+	err = done.read(response.Body)
+	switch {
+	case done.emitErr != nil:
+		return nil, done.emitErr
+	case err != nil:
+		return nil, ended(ctx, whole, spoilt(c, err, done.size > 0))
+	}
+	alarm.set(drainPatience, errNoUsage)
+	_, _ = io.CopyN(io.Discard, response.Body, maxLine) // whatever there is, the reply is there already
+	return done, nil
+}
+
+// alarm cancels for a reason when it is not set again in time.
+type alarm struct {
+	cancel context.CancelCauseFunc
+	timer  *time.Timer
+}
+
+func (a *alarm) set(patience time.Duration, why error) {
+	a.stop()
+	a.timer = time.AfterFunc(patience, func() { a.cancel(why) })
+}
+
+func (a *alarm) stop() {
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+}

@@ -1,0 +1,125 @@
+package bot
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"parley/internal/fault"
+)
+
+// What askers are told: never in the server's words, which may quote the question, the instructions or the key.
+var (
+	errCoolingDown = fault.New(fault.UpstreamFailed, "The model server has failed several times in a row; it is asked again in a moment.")
+	errNoFirst     = fault.New(fault.Timeout, "The model server did not begin to answer in time.")
+	errSilent      = fault.New(fault.Timeout, "The model server fell silent in the middle of its reply.")
+	errTooLong     = fault.New(fault.Timeout, "The model server took too long over its reply.")
+	// errNoUsage is never told: the reply is there.
+	errNoUsage = errors.New("the usage did not come")
+)
+
+// failure is an attempt that came to nothing.
+type failure struct {
+	told      *fault.Error
+	isPassing bool          // another attempt may do better
+	wait      time.Duration // which the server asks for
+	shows     verdict
+}
+
+func (f *failure) Error() string { return f.told.Error() }
+func (f *failure) Unwrap() error { return f.told }
+
+func failed(private error, sentence string) *failure {
+	return &failure{told: fault.Wrap(fault.UpstreamFailed, sentence, private), shows: isDown}
+}
+
+// ended is why an attempt ended: the caller's reason where it was the caller's, one of our patiences, else otherwise.
+func ended(ctx, whole context.Context, otherwise *failure) error {
+	if whole.Err() != nil {
+		cause := context.Cause(whole)
+		if errors.Is(cause, errTooLong) {
+			return &failure{told: errTooLong, shows: isDown}
+		}
+		return cause
+	}
+	if told, ok := errors.AsType[*fault.Error](context.Cause(ctx)); ok {
+		return &failure{told: told, shows: isDown}
+	}
+	return otherwise
+}
+
+// unreached is a request that had no answer. What is wrong with a certificate does not pass.
+func unreached(c call, err error) *failure {
+	f := failed(c.private(err), "The model server cannot be reached.")
+	_, isUntrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	_, isPlain := errors.AsType[tls.RecordHeaderError](err)
+	f.isPassing = !isUntrusted && !isPlain
+	return f
+}
+
+// spoilt is an answer that could not be read to its end.
+func spoilt(c call, err error, hasBegun bool) *failure {
+	sentence := "The model server's answer could not be read."
+	if _, isReported := errors.AsType[errReported](err); isReported {
+		sentence = "The model server reports an error."
+	} else if hasBegun {
+		sentence = "The model server broke off in the middle of its reply."
+	}
+	return failed(c.private(err), sentence)
+}
+
+// refused is an answer with a status other than 200. Only the server's own trouble shows that it is not well: a wrong
+// key or model is one chatbot's.
+func refused(response *http.Response, c call) *failure {
+	excerpt, _ := io.ReadAll(io.LimitReader(response.Body, 2048)) // as much as there is
+	private := c.private(fmt.Errorf("the model server answered %s: %s", response.Status, excerpt))
+	status := response.StatusCode
+	var f *failure
+	switch {
+	case status >= 500:
+		f = failed(private, "The model server failed.")
+		f.isPassing = true
+	case status == http.StatusTooManyRequests:
+		f = failed(private, "The model server takes no more requests at the moment.")
+		f.isPassing, f.shows = true, isWell
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		f = failed(private, "The model server does not accept the chatbot's API key.")
+		f.shows = isWell
+	case status == http.StatusNotFound:
+		f = failed(private, "The model server does not know the chatbot's model, or its base URL is wrong.")
+		f.shows = isWell
+	case status >= 300 && status < 400:
+		f = failed(private, "The model server redirects to another one, which is not followed.")
+		f.shows = isWell
+	default:
+		f = failed(private, "The model server refused the request.")
+		f.shows = isWell
+	}
+	f.wait = retryAfter(response.Header.Get("Retry-After"))
+	return f
+}
+
+// retryAfter reads the header of that name, as seconds or as a date; zero when it says nothing.
+func retryAfter(value string) time.Duration {
+	if seconds, err := strconv.ParseFloat(value, 64); err == nil && seconds >= 0 && seconds < 1e6 {
+		return time.Duration(seconds * float64(time.Second))
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(time.Until(at), 0)
+	}
+	return 0
+}
+
+// private keeps the API key out of an error that is logged, whoever repeats it.
+func (c call) private(err error) error {
+	if c.apiKey == "" || !strings.Contains(err.Error(), c.apiKey) {
+		return err
+	}
+	return errors.New(strings.ReplaceAll(err.Error(), c.apiKey, "[API key]"))
+}

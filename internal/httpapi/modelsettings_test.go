@@ -1,0 +1,116 @@
+package httpapi_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	"parley/internal/auth"
+)
+
+// A model is shown as it was set, but for its key, which stays with its server.
+func TestAModelIsSetShownChangedAndRemoved(t *testing.T) {
+	t.Parallel()
+	admin := serve(t).organization().as("admin", auth.Admin)
+	full := object{
+		"baseUrl": "https://models.test/v1", "name": "small", "temperature": 0.2, "historyTokens": 100, "apiKey": modelKey,
+		"parameters": object{"max_tokens": json.Number("12345678901234567890"), "stop": []any{"\n"}},
+	}
+	once := with("Idempotency-Key", "once")
+	made := admin.post("/api/chatbots/", object{"name": "M", "slug": "m", "engine": "openai", "model": full}, once)
+	if again := admin.post("/api/chatbots/", object{"name": "M", "slug": "m", "engine": "openai", "model": full}, once); !sameJSON(t, again, made) {
+		t.Errorf("the repeat is answered %v", again)
+	}
+	want := object{"baseUrl": "https://models.test/v1", "name": "small", "temperature": 0.2, "historyTokens": 100, "parameters": full["parameters"], "hasApiKey": true}
+	if !sameJSON(t, made["model"], want) || !sameJSON(t, admin.get("/api/chatbots/m/"), made) {
+		t.Errorf("%v", made)
+	}
+	if listed := objects(admin.get("/api/chatbots/"), "results"); !sameJSON(t, listed[0]["model"], want) || listed[1]["model"] != nil {
+		t.Errorf("%v", listed)
+	}
+	if changed := admin.patch("/api/chatbots/m/", object{"greeting": "Hello"}); !sameJSON(t, changed["model"], want) {
+		t.Errorf("%v", changed)
+	}
+
+	const base, elsewhere = "https://models.test/v1", "https://elsewhere.test/v1"
+	least := object{"baseUrl": base, "name": "small", "temperature": nil, "historyTokens": 4000, "parameters": object{}, "hasApiKey": true}
+	steps := []struct {
+		does   string
+		model  object
+		hasKey bool
+	}{
+		{"what is left out is unset, but for the key", object{"baseUrl": base, "name": "small"}, true},
+		{"a slash at the end is no other server", object{"baseUrl": base + "/", "name": "small"}, true},
+		{"null forgets the key", object{"baseUrl": base, "name": "small", "apiKey": nil}, false},
+		{"and it does not come back", object{"baseUrl": base, "name": "small"}, false},
+		{"a key is set", object{"baseUrl": base, "name": "small", "apiKey": modelKey}, true},
+		{"another server does not get it", object{"baseUrl": elsewhere, "name": "small"}, false},
+		{"nor does the first one again", object{"baseUrl": base, "name": "small"}, false},
+		{"another server gets its own", object{"baseUrl": elsewhere, "name": "small", "apiKey": modelKey}, true},
+		{"what was shown can be sent back", object{"baseUrl": elsewhere, "name": "small", "temperature": nil, "historyTokens": 4000, "parameters": object{}, "hasApiKey": true}, true},
+	}
+	for _, step := range steps {
+		want := clone(least).(object)
+		want["baseUrl"], want["hasApiKey"] = step.model["baseUrl"], step.hasKey
+		if changed := admin.patch("/api/chatbots/m/", object{"model": step.model}); !sameJSON(t, changed["model"], want) {
+			t.Errorf("%s: %v", step.does, changed["model"])
+		}
+	}
+
+	admin.call(http.MethodPatch, "/api/chatbots/m/", object{"model": nil}).refused(400, "invalid_request", "/model")
+	if changed := admin.patch("/api/chatbots/m/", object{"model": nil, "engine": "faq"}); changed["model"] != nil || changed["engine"] != "faq" {
+		t.Errorf("%v", changed)
+	}
+	admin.call(http.MethodPatch, "/api/chatbots/m/", object{"engine": "openai"}).refused(400, "invalid_request", "/model")
+	if changed := admin.patch("/api/chatbots/m/", object{"engine": "openai", "model": object{"baseUrl": base, "name": "small"}}); changed["model"].(object)["hasApiKey"] != false {
+		t.Errorf("the key of before is there: %v", changed)
+	}
+}
+
+// What the document cannot say of a model is refused all the same.
+func TestAModelThatCannotBeIsRefused(t *testing.T) {
+	t.Parallel()
+	admin := serve(t).organization().as("admin", auth.Admin)
+	admin.call(http.MethodPost, "/api/chatbots/", object{"name": "M", "engine": "openai"}).refused(400, "invalid_request", "/model")
+	admin.call(http.MethodPost, "/api/chatbots/", object{"name": "M", "engine": "openai", "model": nil}).refused(400, "invalid_request", "/model")
+	for _, base := range []string{"", "models.test", "ftp://models.test", "https://", "https://u:p@models.test", "https://u@models.test/v1", "https://models.test/v1?key=x", "https://models.test/v1?", "https://models.test/#a", "https://models.test/#", "http://[::1/", "https:///v1"} {
+		model := object{"baseUrl": base, "name": "small"}
+		admin.call(http.MethodPatch, "/api/chatbots/parley/", object{"model": model}).refused(400, "invalid_request", "/model/baseUrl")
+	}
+	for _, name := range []string{"messages", "model", "stream", "stream_options", "n", "Stream"} {
+		model := object{"baseUrl": "http://localhost:11434/v1", "name": "small", "parameters": object{name: 1}}
+		admin.call(http.MethodPatch, "/api/chatbots/parley/", object{"model": model}).refused(400, "invalid_request", "/model/parameters/"+name)
+	}
+	long := object{"baseUrl": "http://localhost:11434/v1", "name": "small", "parameters": object{"x": strings.Repeat("x", 16<<10)}}
+	admin.call(http.MethodPatch, "/api/chatbots/parley/", object{"model": long}).refused(400, "invalid_request", "/model/parameters")
+	for pointer, model := range map[string]object{
+		"/model/apiKey":      {"baseUrl": "http://localhost/v1", "name": "small", "apiKey": "two words"},
+		"/model/name":        {"baseUrl": "http://localhost/v1", "name": " "},
+		"/model/temperature": {"baseUrl": "http://localhost/v1", "name": "small", "temperature": 2.5},
+	} {
+		admin.call(http.MethodPatch, "/api/chatbots/parley/", object{"model": model}).refused(400, "invalid_request", pointer)
+	}
+	if shown := admin.get("/api/chatbots/parley/"); shown["model"] != nil {
+		t.Errorf("%v", shown)
+	}
+	member := admin.as("member", auth.Chat, auth.Agent, auth.RecordsWrite)
+	member.call(http.MethodPatch, "/api/chatbots/parley/", object{"model": object{"baseUrl": "http://localhost/v1", "name": "small"}}).refused(403, "forbidden", "")
+}
+
+// A key that was moved to another bot's row does not open there, and the answer says what to do.
+func TestAKeyDoesNotOpenForAnotherBot(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	o.expectFailures()
+	upstream := serveModel(t, goodDay)
+	admin := o.clever(upstream)
+	admin.post("/api/chatbots/", object{"name": "M", "slug": "m", "engine": "openai", "model": object{"baseUrl": upstream.URL, "name": "small"}})
+	if _, err := o.sql.Exec(t.Context(), "UPDATE bots SET model_key = (SELECT model_key FROM bots WHERE slug = 'parley') WHERE slug = 'm'"); err != nil {
+		t.Fatal(err)
+	}
+	got := admin.call(http.MethodPost, "/api/chatbots/m/completions/", asking("Hello?", false)).refused(500, "internal", "")
+	if !strings.Contains(text(got, "detail"), "set again") || len(upstream.asked) != 0 {
+		t.Errorf("%v, asked %v", got, upstream.asked)
+	}
+}

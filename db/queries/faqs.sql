@@ -79,7 +79,8 @@ WHERE faqs.organization_id = @organization_id AND faqs.bot_id = @bot_id AND faqs
 -- bounded number of entries for each term: one that is in more tells little.
 -- Every row also has the number of entries, and of those with each known term, so
 -- that the caller can weigh the few that are left. smoothing is added to the
--- number of entries, since the few of a small bot do not show what is rare.
+-- number of entries, since the few of a small bot do not show what is rare. With
+-- allowed no other entries are found.
 -- name: SearchFaqs :many
 WITH asked AS MATERIALIZED (
     SELECT unnest(@terms::text[]) AS term, unnest(@weights::real[]) AS weight
@@ -89,6 +90,7 @@ WITH asked AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT t.faq_id, t.weight FROM faq_terms AS t
         WHERE t.organization_id = @organization_id AND t.bot_id = @bot_id AND t.term = a.term
+          AND (sqlc.narg('allowed')::uuid[] IS NULL OR t.faq_id = ANY (sqlc.narg('allowed')::uuid[]))
         LIMIT @entries_per_term
     ) AS t
 ), total AS MATERIALIZED (
@@ -111,6 +113,7 @@ WITH asked AS MATERIALIZED (
         SELECT f.id, 0 FROM faqs AS f
         WHERE f.organization_id = @organization_id AND f.bot_id = @bot_id
           AND md5(f.question_key) = md5(@question_key::text) AND f.question_key = @question_key::text
+          AND (sqlc.narg('allowed')::uuid[] IS NULL OR f.id = ANY (sqlc.narg('allowed')::uuid[]))
         ORDER BY f.id DESC
         LIMIT 3
     )
@@ -125,3 +128,7 @@ FROM found
 JOIN faqs AS f ON f.organization_id = @organization_id AND f.id = found.faq_id
 GROUP BY f.organization_id, f.id
 ORDER BY rank DESC, f.id DESC;
+
+-- ListFaqLabels returns the labels of a chatbot's entries.
+-- name: ListFaqLabels :many
+SELECT id, labels FROM faqs WHERE organization_id = @organization_id AND bot_id = @bot_id;

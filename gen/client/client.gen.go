@@ -1245,8 +1245,10 @@ type CompletionMessage struct {
 	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	ContentPayloadInSnakeCase *map[string]interface{} `json:"content_payload,omitempty"`
 
-	// QueryMetadata Restricts what the bot may retrieve. The keys below are checked where they are present; unknown keys and empty
-	// lists are fine, and the whole is returned equal as JSON.
+	// QueryMetadata Restricts what the bot may retrieve: entries that any of `knowledge_bases` selects and whose labels fulfil
+	// `label_relations`; neither, or empty ones, restrict nothing. Which entries there are is known to the chatbot's
+	// editors (`GET /api/chatbots/{chatbotId}/faqs/`). The keys below are checked where they are present; unknown keys
+	// and empty lists are fine, and the whole is returned equal as JSON.
 	//
 	//
 	// Example: {"channel":"app","knowledge_bases":[]}
@@ -1321,8 +1323,10 @@ type ContactCreate struct {
 	// PhoneNumber Example: +886 2 1234 5678
 	PhoneNumber *string `json:"phoneNumber,omitempty"`
 
-	// QueryMetadata Restricts what the bot may retrieve. The keys below are checked where they are present; unknown keys and empty
-	// lists are fine, and the whole is returned equal as JSON.
+	// QueryMetadata Restricts what the bot may retrieve: entries that any of `knowledge_bases` selects and whose labels fulfil
+	// `label_relations`; neither, or empty ones, restrict nothing. Which entries there are is known to the chatbot's
+	// editors (`GET /api/chatbots/{chatbotId}/faqs/`). The keys below are checked where they are present; unknown keys
+	// and empty lists are fine, and the whole is returned equal as JSON.
 	//
 	//
 	// Example: {"channel":"app","knowledge_bases":[]}
@@ -1362,8 +1366,10 @@ type ContactUpdate struct {
 	// PhoneNumber Example: +886 2 1234 5678
 	PhoneNumber *string `json:"phoneNumber,omitempty"`
 
-	// QueryMetadata Restricts what the bot may retrieve. The keys below are checked where they are present; unknown keys and empty
-	// lists are fine, and the whole is returned equal as JSON.
+	// QueryMetadata Restricts what the bot may retrieve: entries that any of `knowledge_bases` selects and whose labels fulfil
+	// `label_relations`; neither, or empty ones, restrict nothing. Which entries there are is known to the chatbot's
+	// editors (`GET /api/chatbots/{chatbotId}/faqs/`). The keys below are checked where they are present; unknown keys
+	// and empty lists are fine, and the whole is returned equal as JSON.
 	//
 	//
 	// Example: {"channel":"app","knowledge_bases":[]}
@@ -1835,7 +1841,10 @@ type InboxList struct {
 	Results  []Inbox                   `json:"results"`
 }
 
-// KnowledgeBaseSelection Example: {"faq_ids":[],"has_user_selected_all":true,"knowledge_base_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00"}
+// KnowledgeBaseSelection A chatbot has one knowledge base, its FAQs, whatever id is named here. `has_user_selected_all` selects all of them,
+// and so does an item with neither; else `faq_ids` are selected.
+//
+// Example: {"faq_ids":[],"has_user_selected_all":true,"knowledge_base_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00"}
 type KnowledgeBaseSelection struct {
 	// FaqIds Example: []
 	FaqIds *[]string `json:"faq_ids,omitempty"`
@@ -1850,7 +1859,10 @@ type KnowledgeBaseSelection struct {
 	AdditionalProperties map[string]interface{} `json:"-"`
 }
 
-// LabelRelations Example: {"conditions":["billing"],"operator":"AND"}
+// LabelRelations `AND` (the default): an entry has all of the labels and fulfils all of the nested relations; `OR`: one of them.
+// Labels are compared without case and width. Without conditions every entry fulfils it.
+//
+// Example: {"conditions":["billing"],"operator":"AND"}
 type LabelRelations struct {
 	// Conditions Labels, or nested relations.
 	//
@@ -2023,8 +2035,10 @@ type MessageCreate struct {
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	Conversation string `json:"conversation"`
 
-	// QueryMetadata Restricts what the bot may retrieve. The keys below are checked where they are present; unknown keys and empty
-	// lists are fine, and the whole is returned equal as JSON.
+	// QueryMetadata Restricts what the bot may retrieve: entries that any of `knowledge_bases` selects and whose labels fulfil
+	// `label_relations`; neither, or empty ones, restrict nothing. Which entries there are is known to the chatbot's
+	// editors (`GET /api/chatbots/{chatbotId}/faqs/`). The keys below are checked where they are present; unknown keys
+	// and empty lists are fine, and the whole is returned equal as JSON.
 	//
 	//
 	// Example: {"channel":"app","knowledge_bases":[]}
@@ -2305,8 +2319,10 @@ type ProblemItem struct {
 // ProblemItemIn Example: body
 type ProblemItemIn string
 
-// QueryMetadata Restricts what the bot may retrieve. The keys below are checked where they are present; unknown keys and empty
-// lists are fine, and the whole is returned equal as JSON.
+// QueryMetadata Restricts what the bot may retrieve: entries that any of `knowledge_bases` selects and whose labels fulfil
+// `label_relations`; neither, or empty ones, restrict nothing. Which entries there are is known to the chatbot's
+// editors (`GET /api/chatbots/{chatbotId}/faqs/`). The keys below are checked where they are present; unknown keys
+// and empty lists are fine, and the whole is returned equal as JSON.
 //
 // Example: {"channel":"app","knowledge_bases":[]}
 type QueryMetadata = json.RawMessage

@@ -130,6 +130,36 @@ func (q *Queries) InsertFaqs(ctx context.Context, arg InsertFaqsParams) error {
 	return err
 }
 
+const listFaqLabels = `-- name: ListFaqLabels :many
+SELECT id, labels FROM faqs WHERE organization_id = $1 AND bot_id = $2
+`
+
+type ListFaqLabelsRow struct {
+	ID     uuid.UUID
+	Labels []string
+}
+
+// ListFaqLabels returns the labels of a chatbot's entries.
+func (q *Queries) ListFaqLabels(ctx context.Context, organizationID uuid.UUID, botID uuid.UUID) ([]ListFaqLabelsRow, error) {
+	rows, err := q.db.Query(ctx, listFaqLabels, organizationID, botID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListFaqLabelsRow
+	for rows.Next() {
+		var i ListFaqLabelsRow
+		if err := rows.Scan(&i.ID, &i.Labels); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listFaqs = `-- name: ListFaqs :many
 SELECT organization_id, id, bot_id, question, question_key, answer, labels, created_at, updated_at FROM faqs
 WHERE organization_id = $1 AND bot_id = $2
@@ -253,10 +283,11 @@ WITH asked AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT t.faq_id, t.weight FROM faq_terms AS t
         WHERE t.organization_id = $2 AND t.bot_id = $5 AND t.term = a.term
-        LIMIT $6
+          AND ($6::uuid[] IS NULL OR t.faq_id = ANY ($6::uuid[]))
+        LIMIT $7
     ) AS t
 ), total AS MATERIALIZED (
-    SELECT count(*) + $7::bigint AS entries FROM faqs AS f
+    SELECT count(*) + $8::bigint AS entries FROM faqs AS f
     WHERE f.organization_id = $2 AND f.bot_id = $5
 ), known AS MATERIALIZED (
     SELECT g.term, g.entries,
@@ -268,13 +299,14 @@ WITH asked AS MATERIALIZED (
     FROM hits AS h JOIN known AS k ON k.term = h.term
     GROUP BY h.faq_id
     ORDER BY rank DESC
-    LIMIT $8
+    LIMIT $9
 ), found AS (
     SELECT faq_id, rank FROM ranked
     UNION ALL (
         SELECT f.id, 0 FROM faqs AS f
         WHERE f.organization_id = $2 AND f.bot_id = $5
           AND md5(f.question_key) = md5($1::text) AND f.question_key = $1::text
+          AND ($6::uuid[] IS NULL OR f.id = ANY ($6::uuid[]))
         ORDER BY f.id DESC
         LIMIT 3
     )
@@ -297,6 +329,7 @@ type SearchFaqsParams struct {
 	Terms          []string
 	Weights        []float32
 	BotID          uuid.UUID
+	Allowed        []uuid.UUID
 	EntriesPerTerm int32
 	Smoothing      int64
 	Candidates     int32
@@ -318,7 +351,8 @@ type SearchFaqsRow struct {
 // bounded number of entries for each term: one that is in more tells little.
 // Every row also has the number of entries, and of those with each known term, so
 // that the caller can weigh the few that are left. smoothing is added to the
-// number of entries, since the few of a small bot do not show what is rare.
+// number of entries, since the few of a small bot do not show what is rare. With
+// allowed no other entries are found.
 func (q *Queries) SearchFaqs(ctx context.Context, arg SearchFaqsParams) ([]SearchFaqsRow, error) {
 	rows, err := q.db.Query(ctx, searchFaqs,
 		arg.QuestionKey,
@@ -326,6 +360,7 @@ func (q *Queries) SearchFaqs(ctx context.Context, arg SearchFaqsParams) ([]Searc
 		arg.Terms,
 		arg.Weights,
 		arg.BotID,
+		arg.Allowed,
 		arg.EntriesPerTerm,
 		arg.Smoothing,
 		arg.Candidates,

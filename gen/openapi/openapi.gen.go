@@ -1242,8 +1242,10 @@ type CompletionMessage struct {
 	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
 	ContentPayloadInSnakeCase *map[string]interface{} `json:"content_payload,omitempty"`
 
-	// QueryMetadata Restricts what the bot may retrieve. The keys below are checked where they are present; unknown keys and empty
-	// lists are fine, and the whole is returned equal as JSON.
+	// QueryMetadata Restricts what the bot may retrieve: entries that any of `knowledge_bases` selects and whose labels fulfil
+	// `label_relations`; neither, or empty ones, restrict nothing. Which entries there are is known to the chatbot's
+	// editors (`GET /api/chatbots/{chatbotId}/faqs/`). The keys below are checked where they are present; unknown keys
+	// and empty lists are fine, and the whole is returned equal as JSON.
 	//
 	//
 	// Example: {"channel":"app","knowledge_bases":[]}
@@ -1318,8 +1320,10 @@ type ContactCreate struct {
 	// PhoneNumber Example: +886 2 1234 5678
 	PhoneNumber *string `json:"phoneNumber,omitempty"`
 
-	// QueryMetadata Restricts what the bot may retrieve. The keys below are checked where they are present; unknown keys and empty
-	// lists are fine, and the whole is returned equal as JSON.
+	// QueryMetadata Restricts what the bot may retrieve: entries that any of `knowledge_bases` selects and whose labels fulfil
+	// `label_relations`; neither, or empty ones, restrict nothing. Which entries there are is known to the chatbot's
+	// editors (`GET /api/chatbots/{chatbotId}/faqs/`). The keys below are checked where they are present; unknown keys
+	// and empty lists are fine, and the whole is returned equal as JSON.
 	//
 	//
 	// Example: {"channel":"app","knowledge_bases":[]}
@@ -1359,8 +1363,10 @@ type ContactUpdate struct {
 	// PhoneNumber Example: +886 2 1234 5678
 	PhoneNumber *string `json:"phoneNumber,omitempty"`
 
-	// QueryMetadata Restricts what the bot may retrieve. The keys below are checked where they are present; unknown keys and empty
-	// lists are fine, and the whole is returned equal as JSON.
+	// QueryMetadata Restricts what the bot may retrieve: entries that any of `knowledge_bases` selects and whose labels fulfil
+	// `label_relations`; neither, or empty ones, restrict nothing. Which entries there are is known to the chatbot's
+	// editors (`GET /api/chatbots/{chatbotId}/faqs/`). The keys below are checked where they are present; unknown keys
+	// and empty lists are fine, and the whole is returned equal as JSON.
 	//
 	//
 	// Example: {"channel":"app","knowledge_bases":[]}
@@ -1832,7 +1838,10 @@ type InboxList struct {
 	Results  []Inbox                   `json:"results"`
 }
 
-// KnowledgeBaseSelection Example: {"faq_ids":[],"has_user_selected_all":true,"knowledge_base_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00"}
+// KnowledgeBaseSelection A chatbot has one knowledge base, its FAQs, whatever id is named here. `has_user_selected_all` selects all of them,
+// and so does an item with neither; else `faq_ids` are selected.
+//
+// Example: {"faq_ids":[],"has_user_selected_all":true,"knowledge_base_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00"}
 type KnowledgeBaseSelection struct {
 	// FaqIds Example: []
 	FaqIds *[]string `json:"faq_ids,omitempty"`
@@ -1847,7 +1856,10 @@ type KnowledgeBaseSelection struct {
 	AdditionalProperties map[string]interface{} `json:"-"`
 }
 
-// LabelRelations Example: {"conditions":["billing"],"operator":"AND"}
+// LabelRelations `AND` (the default): an entry has all of the labels and fulfils all of the nested relations; `OR`: one of them.
+// Labels are compared without case and width. Without conditions every entry fulfils it.
+//
+// Example: {"conditions":["billing"],"operator":"AND"}
 type LabelRelations struct {
 	// Conditions Labels, or nested relations.
 	//
@@ -2020,8 +2032,10 @@ type MessageCreate struct {
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	Conversation string `json:"conversation"`
 
-	// QueryMetadata Restricts what the bot may retrieve. The keys below are checked where they are present; unknown keys and empty
-	// lists are fine, and the whole is returned equal as JSON.
+	// QueryMetadata Restricts what the bot may retrieve: entries that any of `knowledge_bases` selects and whose labels fulfil
+	// `label_relations`; neither, or empty ones, restrict nothing. Which entries there are is known to the chatbot's
+	// editors (`GET /api/chatbots/{chatbotId}/faqs/`). The keys below are checked where they are present; unknown keys
+	// and empty lists are fine, and the whole is returned equal as JSON.
 	//
 	//
 	// Example: {"channel":"app","knowledge_bases":[]}
@@ -2302,8 +2316,10 @@ type ProblemItem struct {
 // ProblemItemIn Example: body
 type ProblemItemIn string
 
-// QueryMetadata Restricts what the bot may retrieve. The keys below are checked where they are present; unknown keys and empty
-// lists are fine, and the whole is returned equal as JSON.
+// QueryMetadata Restricts what the bot may retrieve: entries that any of `knowledge_bases` selects and whose labels fulfil
+// `label_relations`; neither, or empty ones, restrict nothing. Which entries there are is known to the chatbot's
+// editors (`GET /api/chatbots/{chatbotId}/faqs/`). The keys below are checked where they are present; unknown keys
+// and empty lists are fine, and the whole is returned equal as JSON.
 //
 // Example: {"channel":"app","knowledge_bases":[]}
 type QueryMetadata = json.RawMessage

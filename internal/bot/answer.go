@@ -10,6 +10,8 @@ import (
 type Question struct {
 	Bot  db.Bot
 	Text string
+	// Selection restricts what the chatbot may use of what it knows.
+	Selection Selection
 	// Attachments came with the text, History is what was said before it, oldest first: for engines that want them.
 	Attachments []Attachment
 	History     []Turn

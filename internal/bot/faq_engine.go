@@ -19,7 +19,7 @@ type faqEngine struct {
 
 // Respond implements Responder.
 func (e faqEngine) Respond(ctx context.Context, question Question, emit func(delta string) error) (Answer, error) {
-	found, err := e.search(ctx, question.Bot, question.Text)
+	found, err := e.search(ctx, question)
 	if err != nil {
 		return Answer{}, err
 	}

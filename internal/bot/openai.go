@@ -31,7 +31,7 @@ func (e openAIEngine) Respond(ctx context.Context, question Question, emit func(
 	if err != nil {
 		return Answer{}, fault.Wrap(fault.Internal, "The chatbot's API key for the model server cannot be read; it must be set again.", err)
 	}
-	found, err := e.faqs.search(ctx, question.Bot, question.Text)
+	found, err := e.faqs.search(ctx, question)
 	if err != nil {
 		return Answer{}, err
 	}

@@ -54,8 +54,9 @@ type match struct {
 	evidence         float64 // how much it shares with the question, in terms that tell
 }
 
-// search finds the bot's entries nearest to a text, best first: who asks an entry's very question gets it.
-func (e faqEngine) search(ctx context.Context, owner db.Bot, text string) ([]match, error) {
+// search finds the bot's entries nearest to a question, best first: who asks an entry's very question gets it.
+func (e faqEngine) search(ctx context.Context, question Question) ([]match, error) {
+	owner, text := question.Bot, question.Text
 	key := keyOf(text)
 	if key == "" {
 		return nil, nil
@@ -67,6 +68,10 @@ func (e faqEngine) search(ctx context.Context, owner db.Bot, text string) ([]mat
 	for _, t := range lookups(text) {
 		query.Terms = append(query.Terms, t.text)
 		query.Weights = append(query.Weights, float32(t.weight()))
+	}
+	var err error
+	if query.Allowed, err = e.allowed(ctx, owner, question.Selection); err != nil {
+		return nil, err
 	}
 	rows, err := e.store.SearchFaqs(ctx, query)
 	if err != nil || len(rows) == 0 {

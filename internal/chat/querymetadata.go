@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"parley/internal/bot"
 	"parley/internal/fault"
 )
 
@@ -18,12 +19,8 @@ func checkQueryMetadata(kind fault.Kind, pointer string, raw json.RawMessage) er
 	if raw == nil {
 		return nil
 	}
-	// Keys are told apart by case, and numbers may be larger than a float64, which
-	// decoding into a struct would not have.
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.UseNumber()
-	var known map[string]any
-	if err := decoder.Decode(&known); err != nil {
+	known, err := readQueryMetadata(raw)
+	if err != nil {
 		return fault.Field(kind, pointer, "must be an object")
 	}
 	bases, _ := known["knowledge_bases"].([]any)
@@ -39,6 +36,16 @@ func checkQueryMetadata(kind fault.Kind, pointer string, raw json.RawMessage) er
 		return checkLabelRelations(kind, pointer+"/label_relations", relations, 1)
 	}
 	return nil
+}
+
+// readQueryMetadata tells keys apart by case, and takes numbers larger than a float64,
+// which decoding into a struct would not.
+func readQueryMetadata(raw json.RawMessage) (map[string]any, error) {
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	var known map[string]any
+	err := decoder.Decode(&known)
+	return known, err
 }
 
 func checkLabelRelations(kind fault.Kind, pointer string, relations map[string]any, depth int) error {
@@ -67,4 +74,54 @@ func checkLabelRelations(kind fault.Kind, pointer string, relations map[string]a
 		}
 	}
 	return nil
+}
+
+// selectionOf is what a question's queryMetadata, which was checked when it came,
+// restricts the bot to. A chatbot has one knowledge base, its FAQs: what any of the
+// knowledge bases selects may be used.
+func selectionOf(raw json.RawMessage) bot.Selection {
+	if raw == nil {
+		return bot.Selection{}
+	}
+	known, err := readQueryMetadata(raw)
+	if err != nil {
+		return bot.Selection{}
+	}
+	selection := bot.Selection{}
+	if relations, ok := known["label_relations"].(map[string]any); ok {
+		selection.Labels = relationOf(relations)
+	}
+	bases, _ := known["knowledge_bases"].([]any)
+	selection.IsPartial = len(bases) > 0
+	for _, base := range bases {
+		fields, _ := base.(map[string]any)
+		ids, _ := fields["faq_ids"].([]any)
+		switch all := fields["has_user_selected_all"]; {
+		case all == true, all == "True", all == nil && len(ids) == 0:
+			selection.IsPartial = false
+			return selection
+		}
+		for _, id := range ids {
+			text, _ := id.(string)
+			// What is no id is none of an entry.
+			if entry, err := parseID(text, ""); err == nil {
+				selection.Entries = append(selection.Entries, entry)
+			}
+		}
+	}
+	return selection
+}
+
+func relationOf(relations map[string]any) bot.Relation {
+	relation := bot.Relation{IsAny: relations["operator"] == "OR"}
+	conditions, _ := relations["conditions"].([]any)
+	for _, condition := range conditions {
+		switch condition := condition.(type) {
+		case string:
+			relation.Labels = append(relation.Labels, condition)
+		case map[string]any:
+			relation.Nested = append(relation.Nested, relationOf(condition))
+		}
+	}
+	return relation
 }

@@ -40,6 +40,7 @@ type task struct {
 	isCancelled    bool // since the attempt before
 	reply          *Reply
 	question       string
+	queryMetadata  json.RawMessage
 	askedAt        time.Time
 }
 
@@ -260,6 +261,7 @@ func (c *Chat) begun(ctx context.Context, run db.Run) (task, bool) {
 		isCancelled:    run.CancelRequested,
 		reply:          growing,
 		question:       asked.Message.Content,
+		queryMetadata:  asked.Message.QueryMetadata,
 		askedAt:        asked.Message.CreatedAt,
 	}, true
 }

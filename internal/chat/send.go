@@ -357,6 +357,7 @@ func (c *Chat) deliver(ctx context.Context, prepared db.SendMessageParams, store
 		attempt:        1,
 		reply:          reply,
 		question:       prepared.Content,
+		queryMetadata:  prepared.QueryMetadata,
 		askedAt:        sent.CreatedAt,
 	})
 	return sent, nil

@@ -1,0 +1,66 @@
+package bot
+
+import (
+	"context"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"parley/gen/db"
+)
+
+// Selection restricts what of its knowledge a chatbot may use for a question. The zero Selection restricts nothing.
+type Selection struct {
+	// IsPartial says that Entries are all that may be used.
+	IsPartial bool
+	Entries   []uuid.UUID
+	// Labels is what the labels of an entry must fulfil.
+	Labels Relation
+}
+
+// Relation is a condition on the labels of an entry: all of its parts hold, or with IsAny one of them. Without parts it
+// always holds. Labels are compared without case and width.
+type Relation struct {
+	IsAny  bool
+	Labels []string
+	Nested []Relation
+}
+
+func (r Relation) isEmpty() bool { return len(r.Labels) == 0 && len(r.Nested) == 0 }
+
+// holds tells whether folded labels fulfil the relation.
+func (r Relation) holds(labels []string) bool {
+	if r.isEmpty() {
+		return true
+	}
+	// With any one part is enough, else one that fails.
+	has := func(label string) bool { return slices.Contains(labels, fold(label)) == r.IsAny }
+	fulfils := func(nested Relation) bool { return nested.holds(labels) == r.IsAny }
+	decided := slices.ContainsFunc(r.Labels, has) || slices.ContainsFunc(r.Nested, fulfils)
+	return decided == r.IsAny
+}
+
+// allowed lists the entries that may be used; nil stands for all.
+func (e faqEngine) allowed(ctx context.Context, owner db.Bot, selection Selection) ([]uuid.UUID, error) {
+	if selection.Labels.isEmpty() {
+		if selection.IsPartial {
+			return append([]uuid.UUID{}, selection.Entries...), nil
+		}
+		return nil, nil
+	}
+	labelled, err := e.store.ListFaqLabels(ctx, owner.OrganizationID, owner.ID)
+	if err != nil {
+		return nil, err
+	}
+	found := []uuid.UUID{}
+	for _, one := range labelled {
+		labels := make([]string, len(one.Labels))
+		for i, label := range one.Labels {
+			labels[i] = fold(label)
+		}
+		if selection.Labels.holds(labels) && (!selection.IsPartial || slices.Contains(selection.Entries, one.ID)) {
+			found = append(found, one.ID)
+		}
+	}
+	return found, nil
+}

@@ -1,0 +1,54 @@
+package httpapi_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"testing"
+
+	"parley/internal/auth"
+)
+
+// queryMetadata restricts what the bot answers from: the entries that any of the knowledge bases selects, and whose labels
+// fulfil the relations. What is empty or unknown restricts nothing.
+func TestQueryMetadataRestrictsWhatTheBotKnows(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	admin := o.as("admin", auth.Admin)
+	admin.post("/api/chatbots/", object{"name": "Shop", "slug": "shop", "unanswerableReply": shrug})
+	ids := map[string]string{}
+	for answer, labels := range map[string][]string{"In Rome.": {"Rome", "shop"}, "In Oslo.": {"oslo", "shop"}, "Nowhere.": {}} {
+		made := admin.post("/api/chatbots/shop/faqs/", object{"question": "Where is the shop?", "answer": answer, "labels": labels})
+		ids[answer] = text(made, "id")
+	}
+	ask := func(metadata string) string {
+		answer := admin.call(http.MethodPost, "/api/chatbots/shop/completions/", object{"message": object{"content": "Where is the shop?", "queryMetadata": json.RawMessage(metadata)}}).gives(200)
+		return text(answer, "content")
+	}
+	only := func(answer string) string { return `"faq_ids": ["` + ids[answer] + `"]` }
+	for metadata, want := range map[string]string{
+		`{"knowledge_bases": [{` + only("In Rome.") + `}]}`:                                                                                                                 "In Rome.",
+		`{"knowledge_bases": [{"knowledge_base_id": "any", ` + only("Nowhere.") + `, "has_user_selected_all": "False"}]}`:                                                   "Nowhere.",
+		`{"knowledge_bases": [{"has_user_selected_all": false, "faq_ids": ["no id"]}, {` + only("In Oslo.") + `}]}`:                                                         "In Oslo.",
+		`{"knowledge_bases": [{"has_user_selected_all": false}]}`:                                                                                                           shrug,
+		`{"knowledge_bases": [{"faq_ids": ["` + text(admin.get("/api/chatbots/parley/"), "id") + `"]}]}`:                                                                    shrug,
+		`{"label_relations": {"conditions": ["ROME"]}}`:                                                                                                                     "In Rome.",
+		`{"label_relations": {"operator": "AND", "conditions": ["shop", "oslo"]}}`:                                                                                          "In Oslo.",
+		`{"label_relations": {"operator": "AND", "conditions": ["rome", "oslo"]}}`:                                                                                          shrug,
+		`{"label_relations": {"operator": "OR", "conditions": ["oslo", "none"]}}`:                                                                                           "In Oslo.",
+		`{"label_relations": {"operator": "OR", "conditions": ["none", {"operator": "AND", "conditions": ["shop", {"operator": "OR", "conditions": ["rome", "paris"]}]}]}}`: "In Rome.",
+		`{"label_relations": {"conditions": ["shop"]}, "knowledge_bases": [{` + only("In Oslo.") + `, "more": 1}]}`:                                                         "In Oslo.",
+		`{"label_relations": {"conditions": ["shop"]}, "knowledge_bases": [{` + only("Nowhere.") + `}]}`:                                                                    shrug,
+	} {
+		if got := ask(metadata); got != want {
+			t.Errorf("%s: %q, want %q", metadata, got, want)
+		}
+	}
+	for _, metadata := range []string{
+		`{}`, `{"knowledge_bases": []}`, `{"label_relations": {}}`, `{"label_relations": {"operator": "OR", "conditions": []}}`,
+		`{"knowledge_bases": [{"has_user_selected_all": "True", "faq_ids": []}]}`, `{"knowledge_bases": [{"faq_ids": []}]}`, `{"Knowledge_Bases": [{"faq_ids": ["x"]}]}`,
+	} {
+		if got := ask(metadata); got == shrug {
+			t.Errorf("%s: %q", metadata, got)
+		}
+	}
+}

@@ -23,3 +23,10 @@ func Reread(cursor string, isOfConversation bool) (again string, ok bool) {
 	}
 	return at.cursor(), true
 }
+
+// LiveReplies is how many replies are kept in memory.
+func (c *Chat) LiveReplies() int {
+	c.live.mu.Lock()
+	defer c.live.mu.Unlock()
+	return len(c.live.byRun)
+}

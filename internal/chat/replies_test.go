@@ -76,8 +76,15 @@ func (h *cluster) open() *store.Store {
 // instance starts another instance of the service on the same database.
 func (h *cluster) instance() *chat.Chat {
 	h.t.Helper()
+	return h.instanceOf(chat.Config{})
+}
+
+// instanceOf is an instance with limits.
+func (h *cluster) instanceOf(config chat.Config) *chat.Chat {
+	h.t.Helper()
 	s := h.open()
-	c := chat.New(chat.Config{Store: s, Bots: bot.New(s), Log: slog.New(slog.DiscardHandler), VisitTTL: time.Minute})
+	config.Store, config.Bots, config.Log, config.VisitTTL = s, bot.New(s), slog.New(slog.DiscardHandler), time.Minute
+	c := chat.New(config)
 	c.Start()
 	h.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(h.t.Context()), 10*time.Second)

@@ -65,7 +65,10 @@ func (c *Chat) Follow(ctx context.Context, reply *Reply, at Position, idle time.
 		if delta != "" || isReset || outcome != nil {
 			return delta, after, isReset, outcome, nil
 		}
-		at = after
+		if after != at {
+			at = after // who is at the beginning of an attempt may be at its end already
+			continue
+		}
 		select {
 		case <-grown:
 		case <-deadline.C:

@@ -18,8 +18,9 @@ type slots struct {
 	mu          sync.Mutex
 	taken       map[uuid.UUID]int
 	total       int
-	refusals    int // how often a slot was refused
-	isContended bool
+	refusals    int  // how often a slot was refused
+	isContended bool // somebody may be waiting
+	isLooking   bool // the queue looks for those who wait
 	isClosed    bool
 	// answering counts the slots that are taken.
 	answering sync.WaitGroup
@@ -65,9 +66,9 @@ func (s *slots) release(organization uuid.UUID) {
 	if s.taken[organization]--; s.taken[organization] == 0 {
 		delete(s.taken, organization)
 	}
-	isContended := s.isContended
+	mayWait := s.isContended || s.isLooking
 	s.mu.Unlock()
-	if isContended {
+	if mayWait {
 		s.call()
 	}
 	s.answering.Done()
@@ -89,13 +90,14 @@ func (s *slots) mustYield() bool {
 }
 
 // room tells how many slots are free, who has the others, and how often one was
-// refused so far.
+// refused so far. What was found is to be told with settle.
 func (s *slots) room() (free int, organizations []uuid.UUID, taken []int32, refusals int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.isClosed {
 		return 0, nil, nil, 0
 	}
+	s.isLooking = true
 	for organization, n := range s.taken {
 		organizations = append(organizations, organization)
 		taken = append(taken, int32(n))
@@ -103,13 +105,16 @@ func (s *slots) room() (free int, organizations []uuid.UUID, taken []int32, refu
 	return s.limit - s.total, organizations, taken, s.refusals
 }
 
-// calm says that nobody waited for what could be given, unless a slot was refused
-// since.
-func (s *slots) calm(refusals int) {
+// settle says whether there may be more who wait than were found. Whoever waits for an
+// organization's own slots, or for any when all are taken, is not found; nor is who
+// was refused since.
+func (s *slots) settle(refusals int, isMore bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.refusals == refusals {
-		s.isContended = false
+	s.isLooking = false
+	s.isContended = isMore || s.refusals != refusals || s.total >= s.limit
+	for _, n := range s.taken {
+		s.isContended = s.isContended || n >= s.organizationLimit
 	}
 }
 

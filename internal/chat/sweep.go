@@ -128,6 +128,7 @@ func (c *Chat) beginWaiting(ctx context.Context) error {
 	for hasBegun := true; hasBegun; {
 		free, organizations, running, refusals := c.slots.room()
 		if free <= 0 {
+			c.slots.settle(refusals, false)
 			return nil
 		}
 		waiting, err := c.store.ListWaitingSessions(ctx, db.ListWaitingSessionsParams{
@@ -152,8 +153,8 @@ func (c *Chat) beginWaiting(ctx context.Context) error {
 			hasBegun = true
 			go c.answer(work) // Close waits for its slot
 		}
+		c.slots.settle(refusals, len(waiting) >= free)
 		if len(waiting) < free {
-			c.slots.calm(refusals)
 			return nil
 		}
 	}

@@ -35,7 +35,12 @@ func (c caller) records(query string) object {
 // exported are the rows of the sheet Records.
 func (c caller) exported(query string) [][]string {
 	c.t.Helper()
-	got := c.call(http.MethodGet, exportPath+query, nil)
+	return c.exportedFrom(exportPath + query)
+}
+
+func (c caller) exportedFrom(path string) [][]string {
+	c.t.Helper()
+	got := c.call(http.MethodGet, path, nil)
 	if got.status != http.StatusOK {
 		c.t.Fatalf("%s: %d %s", got.request, got.status, got.body)
 	}

@@ -49,23 +49,31 @@ func (a answer) events() []event {
 // event names the same run, exactly one is the last, and the fields that only it has are on it.
 func joined(t *testing.T, events []event) (string, object) {
 	t.Helper()
-	var content strings.Builder
-	attempt, offset := 0, 0
+	return resumed(t, "", events)
+}
+
+// resumed is joined for a listener that holds the beginning of the text already. An event that resets begins it anew.
+func resumed(t *testing.T, held string, events []event) (string, object) {
+	t.Helper()
+	content := held
+	attempt, offset := 0, len(held)
 	for i, one := range events {
 		var a, o int
 		if n, err := fmt.Sscanf(one.id, "%d.%d", &a, &o); n != 2 || err != nil || fmt.Sprintf("%d.%d", a, o) != one.id {
 			t.Fatalf("the id %q is not <attempt>.<offset>", one.id)
 		}
-		content.WriteString(one.data["content"].(string))
-		isLast := i == len(events)-1
-		if i == 0 {
-			attempt = a
+		isLast, isReset := i == len(events)-1, one.data["reset"] == true
+		if isReset {
+			content, offset = "", 0
 		}
-		if !isLast && (a < attempt || a == attempt && o <= offset) || isLast && (a != attempt || o != offset) {
+		content += one.data["content"].(string)
+		switch {
+		case i == 0:
+		case a != attempt && !isReset && offset > 0, a < attempt, !isLast && !isReset && o <= offset, isLast && o != offset:
 			t.Errorf("event %d of %d has the id %s after %d.%d", i+1, len(events), one.id, attempt, offset)
 		}
-		if o != content.Len() {
-			t.Errorf("the id %s after %d bytes", one.id, content.Len())
+		if o != len(content) {
+			t.Errorf("the id %s after %d bytes", one.id, len(content))
 		}
 		attempt, offset = a, o
 		for _, field := range []string{"conversationId", "runId", "messageId"} {
@@ -73,7 +81,7 @@ func joined(t *testing.T, events []event) (string, object) {
 				t.Errorf("%s changes to %v", field, one.data[field])
 			}
 		}
-		if one.data["done"] != isLast || (one.data["content"] == "") != isLast {
+		if one.data["done"] != isLast || (one.data["content"] == "") != isLast && !isReset {
 			t.Errorf("event %d of %d: %v", i+1, len(events), one.data)
 		}
 		for _, field := range []string{"citations", "citationNodes", "suggestions", "usage", "finishReason"} {
@@ -82,7 +90,7 @@ func joined(t *testing.T, events []event) (string, object) {
 			}
 		}
 	}
-	return content.String(), events[len(events)-1].data
+	return content, events[len(events)-1].data
 }
 
 func (c caller) stream(body object) answer {

@@ -89,6 +89,7 @@ type frame struct {
 	ClientMessageID string          `json:"client_message_id"`
 	Error           string
 	Detail          string
+	Feedback        json.RawMessage
 	RetryAfter      int `json:"retry_after"`
 }
 

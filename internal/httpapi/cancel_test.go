@@ -1,0 +1,250 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"parley/internal/auth"
+)
+
+// A reply that is cancelled stops within a second; what was said is kept, and every listener hears the same.
+func TestACancelledReplyStopsAndKeepsWhatWasSaid(t *testing.T) {
+	t.Parallel()
+	rule, whole := slow(1000, 20)
+	alice, path := scriptedCaller(t, rule)
+	first := alice.listen(path, asking("Go on", true))
+	for range 5 {
+		first.next()
+	}
+	second := alice.follow(first.run, "")
+	began := time.Now()
+	run := alice.cancel(first.run)
+	content, last := joined(t, first.rest())
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if run["id"] != first.run || run["state"] != "cancelled" || run["finishReason"] != "cancelled" || run["error"] != nil || run["finishedAt"] == nil || run["firstTokenAt"] == nil {
+		t.Errorf("%v", run)
+	}
+	other, otherLast := joined(t, second.rest())
+	stored := alice.messageOf(first.run)
+	if !strings.HasPrefix(whole, content) || content == whole || other != content || stored["content"] != content || stored["type"] != "outgoing" {
+		t.Errorf("streamed %q and %q, stored %v", content, other, stored)
+	}
+	if last["finishReason"] != "cancelled" || last["error"] != nil || !equalJSON(last, otherLast) {
+		t.Errorf("the last events are %v and %v", last, otherLast)
+	}
+	if shown := alice.history(text(run, "conversation")); len(shown) != 2 || shown[1]["content"] != content {
+		t.Errorf("%v", shown)
+	}
+	alice.wantCancelled(first.run, content)
+	// The conversation goes on.
+	again := alice.listen(path, object{"conversation": run["conversation"], "message": object{"content": "Go on"}, "isStreaming": true})
+	again.next()
+	alice.cancel(again.run)
+	alice.checkRecords(text(run, "conversation"), 2)
+}
+
+// wantCancelled wants that list, export and statistics have one cancelled record of a run, with that reply.
+func (c caller) wantCancelled(run, reply string) {
+	c.t.Helper()
+	path := "/api/chatbots/s/records/"
+	records := objects(c.get(path+around("")), "results")
+	if len(records) != 1 || records[0]["id"] != run || records[0]["status"] != "cancelled" || records[0]["outputMessage"] != reply || records[0]["error"] != nil {
+		c.t.Errorf("the records are %v", records)
+	}
+	rows := c.exportedFrom(path + "export-excel/" + around(""))
+	if len(rows) != 2 || rows[1][0] != run || rows[1][5] != reply {
+		c.t.Errorf("exported is %v", rows)
+	}
+	totals := c.get("/api/chatbots/s/statistics/" + around(""))["totals"].(object)
+	if number(totals, "records") != 1 || number(totals, "failures") != 0 {
+		c.t.Errorf("the totals are %v", totals)
+	}
+}
+
+// Cancelled before anything was said, a reply leaves no message but a record; the JSON form answers with nothing said.
+func TestAReplyThatIsCancelledBeforeItSaysAnythingLeavesNoMessage(t *testing.T) {
+	t.Parallel()
+	alice, path := scriptedCaller(t, silent(""))
+	id := alice.startWith("s")
+	waiter := alice.waiter(path, object{"conversation": id, "message": object{"content": "Hi"}})
+	var run string
+	eventually(t, "it is asked", func() bool {
+		run = query[string](alice.server, "SELECT coalesce(min(id::text), '') FROM runs WHERE session_id = $1", id)
+		return run != ""
+	})
+	stream := alice.follow(run, "")
+	began := time.Now()
+	alice.cancel(run)
+	got := (<-waiter).gives(http.StatusOK)
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("a silent bot took %v", took)
+	}
+	if content, last := joined(t, stream.rest()); content != "" || last["finishReason"] != "cancelled" {
+		t.Errorf("streamed %q, %v", content, last)
+	}
+	if got["content"] != "" || got["finishReason"] != "cancelled" || got["runId"] != run {
+		t.Errorf("answered %v", got)
+	}
+	alice.call(http.MethodGet, "/api/messages/"+text(got, "messageId")+"/", nil).refused(404, "not_found", "")
+	if shown := alice.history(id); len(shown) != 1 {
+		t.Errorf("%v", shown)
+	}
+	alice.wantCancelled(run, "")
+	if query[bool](alice.server, "SELECT reply_id IS NOT NULL FROM records WHERE id = $1", run) {
+		t.Error("the record names a reply that is not there")
+	}
+}
+
+// waiter asks for a completion without a stream, and gives the answer when there is one.
+func (c caller) waiter(path string, body object, options ...option) <-chan answer {
+	c.t.Helper()
+	answered := make(chan answer, 1)
+	go func() {
+		got, err := c.try(http.MethodPost, path, body, append([]option{with("Authorization", "Api-Key "+c.key)}, options...)...)
+		if err != nil {
+			c.t.Error(err)
+		}
+		answered <- got
+	}()
+	return answered
+}
+
+// A run that waits is never begun when it is cancelled; what waits behind it goes on in its order.
+func TestARunThatWaitsIsNeverBegunWhenItIsCancelled(t *testing.T) {
+	t.Parallel()
+	alice, path := scriptedCaller(t, silent("silence", "Ah"), object{"deltas": []string{"Yes."}})
+	id := alice.startWith("s")
+	first := alice.listen(path, object{"conversation": id, "message": object{"content": "silence"}, "isStreaming": true})
+	first.next()
+	var waiting []string
+	for i := range 4 {
+		waiting = append(waiting, text(alice.say(id, fmt.Sprint("question ", i)), "run_id"))
+	}
+	key := with("Idempotency-Key", "k")
+	body := object{"conversation": id, "message": object{"content": "Never mind"}}
+	waiter := alice.waiter(path, body, key)
+	var doomed string
+	eventually(t, "it waits", func() bool {
+		doomed = query[string](alice.server, "SELECT coalesce(min(id::text) FILTER (WHERE question_seq = 6), '') FROM runs WHERE session_id = $1", id)
+		return doomed != ""
+	})
+	after := text(alice.say(id, "And then?"), "run_id")
+	stream := alice.follow(waiting[1], "")
+	for _, run := range []string{waiting[1], doomed} {
+		if got := alice.cancel(run); got["state"] != "cancelled" || got["finishReason"] != "cancelled" || got["startedAt"] != nil || got["firstTokenAt"] != nil || got["finishedAt"] == nil {
+			t.Errorf("%v", got)
+		}
+	}
+	if got := (<-waiter).gives(http.StatusOK); got["finishReason"] != "cancelled" || got["content"] != "" || got["runId"] != doomed {
+		t.Errorf("the one who waited got %v", got)
+	}
+	if content, last := joined(t, stream.rest()); content != "" || last["finishReason"] != "cancelled" {
+		t.Errorf("streamed %q, %v", content, last)
+	}
+	if left := query[int](alice.server, "SELECT queued_runs FROM sessions WHERE id = $1", id); left != 4 {
+		t.Errorf("%d wait", left)
+	}
+	alice.cancel(first.run)
+	for _, run := range []string{waiting[0], waiting[2], waiting[3], after} {
+		if got := alice.awaitRun(run); got["state"] != "completed" {
+			t.Errorf("%v", got)
+		}
+	}
+	order := query[string](alice.server, `SELECT string_agg(state || ' ' || question_seq, ', ' ORDER BY coalesce(started_at, finished_at)) FROM runs
+		WHERE session_id = $1 AND state <> 'cancelled'`, id)
+	if order != "completed 2, completed 4, completed 5, completed 7" {
+		t.Errorf("the order is %s", order)
+	}
+	if !query[bool](alice.server, "SELECT active_run IS NULL AND queued_runs = 0 AND exchanges = 7 AND user_unread = 5 FROM sessions WHERE id = $1", id) {
+		t.Error("the conversation's counters are wrong")
+	}
+	alice.checkRecords(id, 7)
+	// Asked again under its key, the cancelled one is told again.
+	if got := alice.call(http.MethodPost, path, body, key).gives(http.StatusOK); got["finishReason"] != "cancelled" || got["runId"] != doomed {
+		t.Errorf("asked again %v", got)
+	}
+}
+
+// Cancelling what is over, or was cancelled before, changes nothing and is no mistake, with an Idempotency-Key or without.
+func TestCancellingTooLateOrAgainChangesNothing(t *testing.T) {
+	t.Parallel()
+	alice, path := scriptedCaller(t, silent("silence", "Ah"), object{"match": "fail", "deltas": []string{"Oh"}, "failAfter": 1}, object{"deltas": []string{"Yes."}})
+	for asked, state := range map[string]string{"Speak": "completed", "fail": "failed", "silence": "cancelled"} {
+		l := alice.listen(path, asking(asked, true))
+		l.next()
+		if state == "cancelled" {
+			alice.cancel(l.run)
+		}
+		l.rest()
+		before, run := alice.snapshot(), alice.awaitRun(l.run)
+		if run["state"] != state {
+			t.Errorf("%v", run)
+		}
+		began := time.Now()
+		for range 2 {
+			if got := alice.cancel(l.run); !equalJSON(got, run) {
+				t.Errorf("%v is then %v", run, got)
+			}
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		if after := alice.snapshot(); after != before {
+			t.Errorf("%s: the data have changed from\n%s\nto\n%s", state, before, after)
+		}
+		for range 2 {
+			got := alice.call(http.MethodPost, "/api/runs/"+l.run+"/cancel/", nil, with("Idempotency-Key", "k")).gives(http.StatusOK)
+			if !equalJSON(got, run) {
+				t.Errorf("with a key, %v is then %v", run, got)
+			}
+		}
+	}
+}
+
+// Many who cancel at once all hear that it is cancelled, and it is cancelled once.
+func TestManyMayCancelAtOnce(t *testing.T) {
+	t.Parallel()
+	alice, path := scriptedCaller(t, silent("", "Ah"))
+	l := alice.listen(path, asking("silence", true))
+	l.next()
+	for _, got := range alice.atOnce(20, func(int) (string, any) { return "/api/runs/" + l.run + "/cancel/", nil }) {
+		if run := got.gives(http.StatusOK); run["state"] != "cancelled" {
+			t.Errorf("%v", run)
+		}
+	}
+	if content, _ := joined(t, l.rest()); content != "Ah" {
+		t.Errorf("it said %q", content)
+	}
+	alice.wantCancelled(l.run, "Ah")
+}
+
+// The staff may cancel what is somebody else's, a colleague without the scope may not, and is told before anything stops.
+func TestTheStaffMayCancelAndAColleagueMayNot(t *testing.T) {
+	t.Parallel()
+	alice, path := scriptedCaller(t, silent("", "Ah"))
+	bob, agent := alice.as("bob", auth.Chat), alice.as("agent", auth.Agent)
+	stranger := alice.server.organization().as("stranger", auth.Admin)
+	l := alice.listen(path, asking("silence", true))
+	l.next()
+	for _, way := range [][2]string{{http.MethodPost, "cancel"}, {http.MethodGet, "events"}} {
+		target := "/api/runs/" + l.run + "/" + way[1] + "/"
+		bob.call(way[0], target, nil).refused(403, "forbidden", "")
+		stranger.call(way[0], target, nil).refused(404, "not_found", "")
+	}
+	if run := alice.get("/api/runs/" + l.run + "/"); run["state"] != "running" {
+		t.Errorf("%v", run)
+	}
+	watching := agent.follow(l.run, "?after=1.1")
+	if run := agent.cancel(l.run); run["state"] != "cancelled" {
+		t.Errorf("%v", run)
+	}
+	if content, last := resumed(t, "A", watching.rest()); content != "Ah" || last["finishReason"] != "cancelled" {
+		t.Errorf("the staff hear %q, %v", content, last)
+	}
+	joined(t, l.rest())
+}

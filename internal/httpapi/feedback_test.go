@@ -1,0 +1,150 @@
+package httpapi_test
+
+import (
+	"net/http"
+	"testing"
+
+	"parley/internal/auth"
+)
+
+// rate sets a message's feedback and returns the message.
+func (c caller) rate(message string, feedback any) object {
+	c.t.Helper()
+	return c.call(http.MethodPut, "/api/messages/"+message+"/feedback/", object{"feedback": feedback}).gives(http.StatusOK)
+}
+
+// Feedback is shown wherever the message is, and in the record of its exchange; the last one counts, and null takes it
+// back.
+func TestFeedbackIsShownWithTheMessageAndItsRecord(t *testing.T) {
+	t.Parallel()
+	alice := serve(t).organization().as("alice", auth.Chat, auth.RecordsRead)
+	first := alice.call(http.MethodPost, completions, object{"message": object{"content": question}}).gives(http.StatusOK)
+	id, conversation := text(first, "messageId"), text(first, "conversationId")
+	alice.ask(conversation, "And another one")
+	before := alice.get("/api/messages/" + id + "/")
+	if before["feedback"] != nil {
+		t.Errorf("at first %v", before)
+	}
+	for _, feedback := range []any{"like", "like", "dislike", nil, nil, "like"} {
+		want := clone(before).(object)
+		want["feedback"] = feedback
+		if got := alice.rate(id, feedback); !equalJSON(got, want) {
+			t.Errorf("%v: answered %v, want %v", feedback, got, want)
+		}
+		if got := alice.get("/api/messages/" + id + "/"); !equalJSON(got, want) {
+			t.Errorf("%v: stored %v", feedback, got)
+		}
+		for _, query := range []string{"", "?conversation=" + conversation} {
+			for _, message := range objects(alice.get("/api/messages/"+query), "results") {
+				if isMeant := message["id"] == id; isMeant && !equalJSON(message, want) || !isMeant && message["feedback"] != nil {
+					t.Errorf("%v: the list has %v", feedback, message)
+				}
+			}
+		}
+		for _, record := range objects(alice.records(""), "results") {
+			if isMeant := record["id"] == first["runId"]; isMeant && record["feedback"] != feedback || !isMeant && record["feedback"] != nil {
+				t.Errorf("%v: the record is %v", feedback, record)
+			}
+		}
+		likes, dislikes := 0, 0
+		switch feedback {
+		case "like":
+			likes = 1
+		case "dislike":
+			dislikes = 1
+		}
+		totals := alice.get(statisticsPath + around(""))["totals"].(object)
+		if number(totals, "likes") != likes || number(totals, "dislikes") != dislikes || number(totals, "records") != 2 {
+			t.Errorf("%v: the statistics have %v", feedback, totals)
+		}
+	}
+	// Nothing else has changed: what comes after has its place, nobody has more to read.
+	if sent := alice.ask(conversation, "Bye"); number(sent, "seq") != 5 {
+		t.Errorf("%v", sent)
+	}
+	if rows := alice.exported(around("")); len(rows) != 4 {
+		t.Errorf("exported are %v", rows)
+	}
+}
+
+// A message of the user's or the staff's may be liked as well, and has no record.
+func TestAnyMessageMayBeLiked(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice, agent := o.as("alice", auth.Chat, auth.RecordsRead), o.as("agent", auth.Agent)
+	id := alice.start()
+	asked := text(alice.ask(id, question), "message_id")
+	told := text(agent.post("/api/messages/", object{"conversation": id, "content": "I can help", "type": "outgoing"}), "id")
+	for _, message := range []string{asked, told} {
+		if got := alice.rate(message, "dislike"); got["feedback"] != "dislike" || got["id"] != message {
+			t.Errorf("%v", got)
+		}
+	}
+	if records := objects(alice.records(""), "results"); len(records) != 1 || records[0]["feedback"] != nil {
+		t.Errorf("the records are %v", records)
+	}
+}
+
+// What is no feedback is refused, and changes nothing.
+func TestWhatIsNoFeedbackIsRefused(t *testing.T) {
+	t.Parallel()
+	alice := serve(t).organization().as("alice", auth.Chat)
+	id := text(alice.call(http.MethodPost, completions, object{"message": object{"content": question}}).gives(http.StatusOK), "messageId")
+	alice.rate(id, "like")
+	path := "/api/messages/" + id + "/feedback/"
+	for body, where := range map[string]string{
+		`{}`: "/feedback", `{"feedback":"love"}`: "/feedback", `{"feedback":""}`: "/feedback", `{"feedback":"Like"}`: "/feedback",
+		`{"feedback":true}`: "/feedback", `{"feedback":1}`: "/feedback", `{"feedback":["like"]}`: "/feedback", `{"feedback":{}}`: "/feedback",
+		`{"feedback":"null"}`: "/feedback", `{"Feedback":"like"}`: "/feedback", `[]`: "", `null`: "", `{`: "", ``: "",
+	} {
+		alice.call(http.MethodPut, path, body).refused(400, "invalid_request", where)
+	}
+	alice.call(http.MethodPut, path, `{"feedback":"like","more":[1]}`).gives(http.StatusOK) // unknown fields are ignored
+	if got := alice.get("/api/messages/" + id + "/"); got["feedback"] != "like" {
+		t.Errorf("%v", got)
+	}
+}
+
+// Feedback is for those who may read the message: its user and the staff.
+func TestFeedbackIsForThoseWhoMayReadTheMessage(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	o, other := s.organization(), s.organization()
+	alice := o.as("alice", auth.Chat)
+	id := text(alice.call(http.MethodPost, completions, object{"message": object{"content": question}}).gives(http.StatusOK), "messageId")
+	path := "/api/messages/" + id + "/feedback/"
+	o.as("bob", auth.Chat).call(http.MethodPut, path, object{"feedback": "like"}).refused(403, "forbidden", "")
+	o.as("clerk", auth.RecordsRead, auth.RecordsWrite, auth.Manage).call(http.MethodPut, path, object{"feedback": "like"}).refused(403, "forbidden", "")
+	other.as("admin", auth.Admin).call(http.MethodPut, path, object{"feedback": "like"}).refused(404, "not_found", "")
+	alice.call(http.MethodPut, "/api/messages/x/feedback/", object{"feedback": "like"}).refused(404, "not_found", "")
+	if got := alice.get("/api/messages/" + id + "/"); got["feedback"] != nil {
+		t.Errorf("%v", got)
+	}
+	if got := o.as("agent", auth.Agent).rate(id, "dislike"); got["feedback"] != "dislike" {
+		t.Errorf("%v", got)
+	}
+}
+
+// Feedback at once leaves the message and its record with the same one.
+func TestFeedbackAtOnceLeavesMessageAndRecordAgreed(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice := o.as("alice", auth.Chat, auth.RecordsRead)
+	got := alice.call(http.MethodPost, completions, object{"message": object{"content": question}}).gives(http.StatusOK)
+	failed := make(chan error, 40)
+	for i := range cap(failed) {
+		go func() {
+			_, err := alice.try(http.MethodPut, "/api/messages/"+text(got, "messageId")+"/feedback/", object{"feedback": []any{"like", "dislike", nil}[i%3]}, with("Authorization", "Api-Key "+alice.key))
+			failed <- err
+		}()
+	}
+	for range cap(failed) {
+		if err := <-failed; err != nil {
+			t.Fatal(err)
+		}
+	}
+	message, records := alice.get("/api/messages/"+text(got, "messageId")+"/"), objects(alice.records(""), "results")
+	if len(records) != 1 || records[0]["feedback"] != message["feedback"] {
+		t.Errorf("the message has %v, the record %v", message["feedback"], records)
+	}
+}

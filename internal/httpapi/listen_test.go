@@ -1,0 +1,169 @@
+package httpapi_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"parley/internal/auth"
+)
+
+// listening is a stream that is read event by event, and may be left at any of them.
+type listening struct {
+	t      testing.TB
+	run    string
+	header http.Header
+	body   io.ReadCloser
+	lines  *bufio.Reader
+	heard  []event
+}
+
+// tryListen opens a stream; it may be called by any goroutine. It must be left, or read to its end.
+func (c caller) tryListen(method, path string, body any, options ...option) (*listening, error) {
+	request, err := c.request(method, path, body, append([]option{with("Authorization", "Api-Key "+c.key)}, options...)...)
+	if err != nil {
+		return nil, err
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != "text/event-stream" {
+		defer response.Body.Close()
+		text, _ := io.ReadAll(response.Body)
+		return nil, fmt.Errorf("%s %s: %d %s", method, path, response.StatusCode, text)
+	}
+	return &listening{t: c.t, run: response.Header.Get("X-Run-Id"), header: response.Header, body: response.Body, lines: bufio.NewReader(response.Body)}, nil
+}
+
+// listen asks for a streamed completion.
+func (c caller) listen(path string, body object) *listening {
+	c.t.Helper()
+	l, err := c.tryListen(http.MethodPost, path, body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(l.leave)
+	return l
+}
+
+// follow takes up the stream of a run.
+func (c caller) follow(run, query string, options ...option) *listening {
+	c.t.Helper()
+	l, err := c.tryListen(http.MethodGet, "/api/runs/"+run+"/events/"+query, nil, options...)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(l.leave)
+	return l
+}
+
+// tryNext reads the next event; io.EOF follows the last one.
+func (l *listening) tryNext() (event, error) {
+	var one event
+	for {
+		line, err := l.lines.ReadString('\n')
+		if err != nil {
+			return event{}, err
+		}
+		line = strings.TrimSuffix(line, "\n")
+		switch {
+		case strings.HasPrefix(line, "id: "):
+			one.id = strings.TrimPrefix(line, "id: ")
+		case strings.HasPrefix(line, "data: "):
+			if err := json.Unmarshal([]byte(strings.TrimPrefix(line, "data: ")), &one.data); err != nil {
+				return event{}, err
+			}
+		case line == "" && one.data != nil:
+			l.heard = append(l.heard, one)
+			return one, nil
+		case line != "" && !strings.HasPrefix(line, ":"):
+			return event{}, fmt.Errorf("a line of the stream is %q", line)
+		}
+	}
+}
+
+// next reads an event that must come.
+func (l *listening) next() event {
+	l.t.Helper()
+	one, err := l.tryNext()
+	if err != nil {
+		l.t.Fatalf("after %d events: %v", len(l.heard), err)
+	}
+	return one
+}
+
+// readTo reads until the text is that one, with what the listener holds already.
+func (l *listening) readTo(held, want string) {
+	l.t.Helper()
+	for held != want {
+		one := l.next().data
+		if one["reset"] == true {
+			held = ""
+		}
+		if held += one["content"].(string); !strings.HasPrefix(want, held) || one["done"] == true {
+			l.t.Fatalf("the stream says %q, not %q: %v", held, want, l.heard)
+		}
+	}
+}
+
+// rest reads to the end of the stream and returns all of its events.
+func (l *listening) rest() []event {
+	l.t.Helper()
+	for {
+		switch _, err := l.tryNext(); err {
+		case nil:
+		case io.EOF:
+			l.leave()
+			return l.heard
+		default:
+			l.t.Fatalf("after %d events: %v", len(l.heard), err)
+		}
+	}
+}
+
+// leave hangs up.
+func (l *listening) leave() { l.body.Close() }
+
+// slow is a rule of n deltas that come some milliseconds after each other, and what they amount to.
+func slow(n, delay int) (rule object, whole string) {
+	deltas := make([]string, n)
+	for i := range deltas {
+		deltas[i] = []string{"One ", "字", "🙂 and ", "é", "two, "}[i%5]
+	}
+	return object{"deltas": deltas, "delayMs": delay}, strings.Join(deltas, "")
+}
+
+// silent is a rule whose reply says something and then neither goes on nor ends.
+func silent(match string, deltas ...string) object {
+	return object{"match": match, "deltas": append([]string{}, deltas...), "silentAfter": len(deltas)}
+}
+
+// startWith begins a conversation with a bot.
+func (c caller) startWith(slug string) string {
+	c.t.Helper()
+	return text(c.post("/api/conversations/start", object{"bot_id": slug}), "conversation_id")
+}
+
+// cancel cancels a run and returns what the answer says of it.
+func (c caller) cancel(run string) object {
+	c.t.Helper()
+	return c.call(http.MethodPost, "/api/runs/"+run+"/cancel/", nil).gives(http.StatusOK)
+}
+
+// messageOf is the stored reply of a run.
+func (c caller) messageOf(run string) object {
+	c.t.Helper()
+	return c.get("/api/messages/" + text(c.get("/api/runs/"+run+"/"), "messageId") + "/")
+}
+
+// scriptedCaller is alice, who may read records, a bot with that script, and where it is asked.
+func scriptedCaller(t testing.TB, rules ...object) (alice caller, completions string) {
+	t.Helper()
+	o := serve(t).organization()
+	return o.as("alice", auth.Chat, auth.RecordsRead), o.scripted("s", rules...)
+}

@@ -1,0 +1,327 @@
+package httpapi_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"parley/internal/auth"
+)
+
+// A stream that breaks anywhere and is taken up again says the whole text once: as the unbroken ones have it, and as it
+// is stored.
+func TestABrokenStreamIsTakenUpWithoutLossOrRepeat(t *testing.T) {
+	t.Parallel()
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("the seed is %d", seed)
+	rule, whole := slow(80, 8)
+	alice, path := scriptedCaller(t, rule)
+	var all sync.WaitGroup
+	broken, breaks := make([][]event, 8), make([]int, 8)
+	unbroken, errs := make([]answer, 8), make([]error, 8)
+	for i := range broken {
+		random := rand.New(rand.NewPCG(seed, uint64(i)))
+		all.Go(func() {
+			first, err := alice.tryListen(http.MethodPost, path, asking("Go on", true))
+			if err != nil {
+				errs[i] = err
+				return
+			}
+			var beside sync.WaitGroup
+			var besideErr error
+			beside.Go(func() {
+				unbroken[i], besideErr = alice.try(http.MethodGet, "/api/runs/"+first.run+"/events/", nil, with("Authorization", "Api-Key "+alice.key))
+			})
+			broken[i], breaks[i], err = alice.brokenlyHear(first, random)
+			beside.Wait()
+			errs[i] = errors.Join(err, besideErr)
+		})
+	}
+	all.Wait()
+	for i, err := range errs {
+		if err != nil {
+			t.Errorf("after %d breaks: %v", breaks[i], err)
+			continue
+		}
+		content, last := joined(t, broken[i])
+		other, otherLast := joined(t, unbroken[i].events())
+		if content != whole || other != whole || !equalJSON(last, otherLast) || last["finishReason"] != "stop" || breaks[i] < 3 {
+			t.Errorf("after %d breaks %q and %v, unbroken %q and %v", breaks[i], content, last, other, otherLast)
+		}
+		if stored := alice.messageOf(text(last, "runId")); stored["content"] != whole {
+			t.Errorf("stored is %v", stored)
+		}
+	}
+}
+
+// brokenlyHear hangs up after a few events, and takes the stream up after the last one that it has got, until it has all.
+func (c caller) brokenlyHear(l *listening, random *rand.Rand) (heard []event, breaks int, err error) {
+	for run, held := l.run, ""; ; breaks++ {
+		for range 1 + random.IntN(12) {
+			one, err := l.tryNext()
+			if err != nil {
+				l.leave()
+				return nil, breaks, err
+			}
+			heard, held = append(heard, one), one.id
+			if one.data["done"] == true {
+				_, err := l.tryNext()
+				l.leave()
+				if err != io.EOF {
+					return nil, breaks, fmt.Errorf("the last event is followed by %w", err)
+				}
+				return heard, breaks, nil
+			}
+		}
+		l.leave()
+		query, options := "", []option{}
+		switch random.IntN(3) {
+		case 0:
+			query = "?after=" + held
+		case 1:
+			options = append(options, with("Last-Event-ID", held))
+		default: // after wins
+			query, options = "?after="+held, append(options, with("Last-Event-ID", "1.1"))
+		}
+		if l, err = c.tryListen(http.MethodGet, "/api/runs/"+run+"/events/"+query, nil, options...); err != nil {
+			return nil, breaks, err
+		}
+		if l.run != run {
+			return nil, breaks, fmt.Errorf("X-Run-Id is %s of %s", l.run, run)
+		}
+	}
+}
+
+// Without an id whoever comes late gets the text so far as one delta, and then each delta as it is written.
+func TestWithoutAnIDAStreamBeginsWithTheTextSoFar(t *testing.T) {
+	t.Parallel()
+	rule, whole := slow(40, 15)
+	alice, path := scriptedCaller(t, rule)
+	first := alice.listen(path, asking("Go on", true))
+	for range 10 {
+		first.next()
+	}
+	soFar, second := "", alice.follow(first.run, "")
+	for _, one := range first.heard {
+		soFar += one.data["content"].(string)
+	}
+	if begun := second.next().data["content"].(string); !strings.HasPrefix(begun, soFar) || begun == whole {
+		t.Errorf("it begins with %q after %q", begun, soFar)
+	}
+	for name, want := range map[string]string{"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Run-Id": first.run} {
+		if got := second.header.Get(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	one, oneLast := joined(t, first.rest())
+	two, twoLast := joined(t, second.rest())
+	if one != whole || two != whole || !equalJSON(oneLast, twoLast) || len(second.heard) < 3 {
+		t.Errorf("%q and %v, the late one in %d events %q and %v", one, oneLast, len(second.heard), two, twoLast)
+	}
+	if stored := alice.messageOf(first.run); stored["content"] != whole {
+		t.Errorf("stored is %v", stored)
+	}
+}
+
+// A run that is over gives the rest of its text after any of its events, after the last one only the last event again,
+// and without an id all of it at once.
+func TestARunThatIsOverGivesWhatCameAfterAnyOfItsEvents(t *testing.T) {
+	t.Parallel()
+	alice := serve(t).organization().as("alice", auth.Chat)
+	events := alice.stream(object{"message": object{"content": question}}).events()
+	whole, last := joined(t, events)
+	run := text(last, "runId")
+	held := ""
+	for i, one := range events {
+		held += one.data["content"].(string)
+		rest := alice.follow(run, "", with("Last-Event-ID", one.id)).rest()
+		got, gotLast := resumed(t, held, rest)
+		if got != whole || !equalJSON(gotLast, last) || rest[0].data["reset"] != nil || i >= len(events)-2 && len(rest) != 1 {
+			t.Errorf("after %s: %q in %d events, and %v, not %v", one.id, got, len(rest), gotLast, last)
+		}
+	}
+	all := alice.follow(run, "").rest()
+	if got, gotLast := joined(t, all); got != whole || !equalJSON(gotLast, last) || len(all) != 2 {
+		t.Errorf("%d events: %q, %v", len(all), got, gotLast)
+	}
+}
+
+// A reply without any text has nothing but its last event, which is not waited for.
+func TestARunThatEndedWithoutTextIsToldAtOnce(t *testing.T) {
+	t.Parallel()
+	alice, path := scriptedCaller(t, object{"match": "nothing", "deltas": []string{}}, object{"deltas": []string{}, "failAfter": 0})
+	for asked, reason := range map[string]string{"nothing": "stop", "fail": "error"} {
+		run := alice.listen(path, asking(asked, true)).run
+		alice.awaitRun(run)
+		began := time.Now()
+		for _, query := range []string{"", "?after=1.0"} {
+			if content, last := joined(t, alice.follow(run, query).rest()); content != "" || last["finishReason"] != reason || (last["error"] != nil) != (reason == "error") {
+				t.Errorf("%s%s: %q, %v", asked, query, content, last)
+			}
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("%s: it took %v", asked, took)
+		}
+	}
+}
+
+// An id that the run does not have, of another attempt, beyond the end or inside a character, brings the whole text with
+// reset: what the listener has is to be thrown away.
+func TestAnIDThatIsNotOfTheRunBringsTheWholeTextAnew(t *testing.T) {
+	t.Parallel()
+	alice, _ := scriptedCaller(t, silent("silence", "Ah 字", " oh"), object{"deltas": []string{"Ah 字", " oh"}})
+	id := alice.startWith("s")
+	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
+	over := alice.orphan(id, "Speak", "running", 1)
+	alice.awaitRun(over)
+	id = alice.startWith("s")
+	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
+	running := alice.orphan(id, "Speak, then silence", "running", 1)
+	eventually(t, "it is taken up", func() bool { return number(alice.get("/api/runs/"+running+"/"), "attempt") == 2 })
+	const whole = "Ah 字 oh"
+	alice.follow(running, "").readTo("", whole)
+	for _, test := range []struct {
+		after, held string
+		isReset     bool
+	}{
+		{"2.3", "Ah ", false},
+		{"2.6", "Ah 字", false},
+		{"1.6", "Oh no!", true},
+		{"1.9", "Oh no....", true},
+		{"3.6", "Oh no!", true},
+		{"2.4", "Ah x", true},
+		{"2.5", "Ah xy", true},
+		{"1.0", "", false}, // there is nothing to be thrown away
+	} {
+		events := alice.follow(over, "?after="+test.after).rest()
+		if content, last := resumed(t, test.held, events); content != whole || last["finishReason"] != "stop" || (events[0].data["reset"] == true) != test.isReset {
+			t.Errorf("after %s: %v", test.after, events)
+		}
+		growing := alice.follow(running, "?after="+test.after)
+		if growing.readTo(test.held, whole); (growing.heard[0].data["reset"] == true) != test.isReset {
+			t.Errorf("while it grows, after %s: %v", test.after, growing.heard)
+		}
+		growing.leave()
+	}
+	// What is beyond the end is known only when there is an end.
+	for _, after := range []string{"2.10", "2.999999999"} {
+		events := alice.follow(over, "?after="+after).rest()
+		if content, _ := resumed(t, "Ah 字 oh no", events); content != whole || events[0].data["reset"] != true || len(events) != 2 {
+			t.Errorf("after %s: %v", after, events)
+		}
+		growing := alice.follow(running, "?after="+after)
+		alice.cancel(running)
+		if content, last := resumed(t, "Ah 字 oh no", growing.rest()); content != whole || last["finishReason"] != "cancelled" {
+			t.Errorf("while it grew, after %s: %v", after, growing.heard)
+		}
+	}
+}
+
+// Whoever listens while another attempt takes over is told to begin anew.
+func TestAListenerHearsOfAnotherAttempt(t *testing.T) {
+	t.Parallel()
+	alice, path := scriptedCaller(t, silent("", "Ah ", "oh"))
+	first := alice.listen(path, asking("Speak", true))
+	first.readTo("", "Ah oh")
+	eventually(t, "it is taken up", func() bool {
+		alice.exec("UPDATE runs SET lease_until = clock_timestamp() - interval '1 second' WHERE id = $1 AND attempt = 1", first.run)
+		return number(alice.get("/api/runs/"+first.run+"/"), "attempt") == 2
+	})
+	if one := first.next(); one.data["reset"] != true || !strings.HasPrefix(one.id, "2.") {
+		t.Fatalf("%v", one)
+	} else {
+		first.readTo(one.data["content"].(string), "Ah oh")
+	}
+	alice.cancel(first.run)
+	resets := 0
+	content, last := joined(t, first.rest())
+	for _, one := range first.heard {
+		if one.data["reset"] == true {
+			resets++
+		}
+	}
+	if content != "Ah oh" || last["finishReason"] != "cancelled" || resets != 1 || alice.messageOf(first.run)["content"] != content {
+		t.Errorf("%d resets, %q, %v", resets, content, last)
+	}
+}
+
+// What is no id of an event is refused, and the refusal names where it was.
+func TestWhatIsNoEventIDIsRefused(t *testing.T) {
+	t.Parallel()
+	alice := serve(t).organization().as("alice", auth.Chat)
+	run := text(alice.call(http.MethodPost, completions, object{"message": object{"content": "Hi"}}).gives(200), "runId")
+	path := "/api/runs/" + run + "/events/"
+	for _, id := range []string{"x", "1", "1.", ".1", "0.1", "-1.1", "1.-1", "+1.1", "1.1.1", "01.1", "1.01", "1,1", "1.1x", "1234567890.1", "1.1234567890", "1.٣", "1. 1"} {
+		alice.call(http.MethodGet, path, nil, with("Last-Event-ID", id)).refused(400, "invalid_request", "Last-Event-ID")
+		alice.call(http.MethodGet, path+"?after="+url.QueryEscape(id), nil).refused(400, "invalid_request", "after")
+		alice.call(http.MethodGet, path+"?after=1.1", nil, with("Last-Event-ID", id)).refused(400, "invalid_request", "Last-Event-ID")
+	}
+	alice.call(http.MethodGet, "/api/runs/"+uuid.NewString()+"/events/", nil).refused(404, "not_found", "")
+}
+
+// A run that failed tells so in its last event, to those who come later too.
+func TestTheStreamOfAFailedRunEndsWithItsError(t *testing.T) {
+	t.Parallel()
+	alice, path := scriptedCaller(t, object{"deltas": []string{"One ", "moment", "never"}, "failAfter": 2, "delayMs": 20})
+	first := alice.listen(path, asking("Fail", true))
+	content, last := joined(t, first.rest())
+	late, lateLast := joined(t, alice.follow(first.run, "").rest())
+	rest, restLast := resumed(t, "One ", alice.follow(first.run, "?after="+first.heard[0].id).rest())
+	for _, got := range []object{last, lateLast, restLast} {
+		problem, _ := got["error"].(object)
+		if got["finishReason"] != "error" || problem["error"] != "upstream_failed" || problem["detail"] != last["error"].(object)["detail"] {
+			t.Errorf("%v", got)
+		}
+	}
+	if content != "One moment" || late != content || rest != content {
+		t.Errorf("%q, later %q and %q", content, late, rest)
+	}
+}
+
+// A run that waits in the queue can be followed before it has begun.
+func TestARunThatWaitsCanBeFollowed(t *testing.T) {
+	t.Parallel()
+	rule, whole := slow(10, 5)
+	alice, path := scriptedCaller(t, silent("silence", "Ah"), rule)
+	first := alice.listen(path, asking("silence", true))
+	first.next()
+	id := text(alice.get("/api/runs/"+first.run+"/"), "conversation")
+	waiting := text(alice.say(id, "Go on"), "run_id")
+	second := alice.follow(waiting, "")
+	if run := alice.get("/api/runs/" + waiting + "/"); run["state"] != "queued" {
+		t.Errorf("%v", run)
+	}
+	alice.cancel(first.run)
+	if content, last := joined(t, second.rest()); content != whole || last["finishReason"] != "stop" || last["runId"] != waiting {
+		t.Errorf("%q, %v", content, last)
+	}
+}
+
+// Someone who deletes the conversation ends the streams of its runs, of those that wait too.
+func TestDeletingAConversationEndsTheStreamsOfItsRuns(t *testing.T) {
+	t.Parallel()
+	alice, path := scriptedCaller(t, silent("", "Ah"))
+	first := alice.listen(path, asking("silence", true))
+	first.next()
+	id := text(alice.get("/api/runs/"+first.run+"/"), "conversation")
+	listeners := []*listening{first, alice.follow(first.run, "?after=1.2"), alice.follow(text(alice.say(id, "Go on"), "run_id"), "")}
+	alice.remove("/api/conversations/" + id + "/")
+	for i, l := range listeners {
+		events := l.rest()
+		last := events[len(events)-1].data
+		problem, _ := last["error"].(object)
+		if last["done"] != true || last["finishReason"] != "error" || problem["error"] != "not_found" {
+			t.Errorf("listener %d: %v", i, last)
+		}
+	}
+	alice.call(http.MethodGet, "/api/runs/"+first.run+"/events/", nil).refused(404, "not_found", "")
+}

@@ -309,18 +309,12 @@ func (c *Chat) deliver(ctx context.Context, prepared db.SendMessageParams, store
 	// What may be committed is told and answered, even when its caller leaves meanwhile.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
 	defer cancel()
-	mayRun := prepared.Reply != replyNever && c.slots.take(prepared.OrganizationID)
-	isBegun := false
-	if mayRun {
-		defer func() {
-			if !isBegun {
-				c.slots.release(prepared.OrganizationID)
-			}
-		}()
-	}
-	prepared.MayRun = mayRun
+	prepared.MayRun = prepared.Reply != replyNever && c.slots.take(prepared.OrganizationID)
 	reply := c.live.add(prepared.OrganizationID, prepared.RunID, prepared.SessionID, prepared.ReplyID)
 	sent, err := store(ctx, prepared)
+	if prepared.MayRun && (err != nil || !sent.isRunning) {
+		c.slots.release(prepared.OrganizationID)
+	}
 	if err != nil || sent.IsReplayed {
 		c.live.remove(prepared.RunID)
 		return sent, err
@@ -344,12 +338,11 @@ func (c *Chat) deliver(ctx context.Context, prepared db.SendMessageParams, store
 	sent.Reply = reply
 	if !sent.isRunning {
 		c.live.await(prepared.RunID)
-		if !mayRun {
+		if !prepared.MayRun {
 			c.slots.call()
 		}
 		return sent, nil
 	}
-	isBegun = true
 	go c.answer(task{ // Close waits for its slot
 		organizationID: prepared.OrganizationID,
 		sessionID:      prepared.SessionID,

@@ -55,7 +55,10 @@ func (r *Reply) Next(at Position) (delta string, after Position, isReset bool, o
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if at.Attempt != r.attempt || r.isAstray(at.Offset) {
-		return string(r.text), Position{r.attempt, len(r.text)}, at.Offset > 0, nil, r.grown
+		if at.Offset > 0 || len(r.text) > 0 {
+			return string(r.text), Position{r.attempt, len(r.text)}, at.Offset > 0, nil, r.grown
+		}
+		at = Position{Attempt: r.attempt} // nothing of nothing: the reply may be over
 	}
 	if at.Offset >= len(r.text) {
 		return "", at, false, r.outcome, r.grown

@@ -65,10 +65,7 @@ func (c *Chat) Follow(ctx context.Context, reply *Reply, at Position, idle time.
 		if delta != "" || isReset || outcome != nil {
 			return delta, after, isReset, outcome, nil
 		}
-		if after != at {
-			at = after // who is at the beginning of an attempt may be at its end already
-			continue
-		}
+		at = after
 		select {
 		case <-grown:
 		case <-deadline.C:

@@ -108,11 +108,13 @@ func answered(t *testing.T, sent chat.Sent) {
 	t.Helper()
 	at := sent.Reply.Beginning()
 	for {
-		_, after, _, outcome, grown := sent.Reply.Next(at)
+		delta, after, _, outcome, grown := sent.Reply.Next(at)
 		if outcome != nil {
 			return
 		}
-		at = after
+		if at = after; delta != "" {
+			continue // there may be more, and no signal any more
+		}
 		select {
 		case <-grown:
 		case <-t.Context().Done():

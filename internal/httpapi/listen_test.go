@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -115,12 +116,10 @@ func (l *listening) readTo(held, want string) {
 func (l *listening) rest() []event {
 	l.t.Helper()
 	for {
-		switch _, err := l.tryNext(); err {
-		case nil:
-		case io.EOF:
+		if _, err := l.tryNext(); errors.Is(err, io.EOF) {
 			l.leave()
 			return l.heard
-		default:
+		} else if err != nil {
 			l.t.Fatalf("after %d events: %v", len(l.heard), err)
 		}
 	}

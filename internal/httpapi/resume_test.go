@@ -76,7 +76,7 @@ func (c caller) brokenlyHear(l *listening, random *rand.Rand) (heard []event, br
 			if one.data["done"] == true {
 				_, err := l.tryNext()
 				l.leave()
-				if err != io.EOF {
+				if !errors.Is(err, io.EOF) {
 					return nil, breaks, fmt.Errorf("the last event is followed by %w", err)
 				}
 				return heard, breaks, nil

@@ -1,0 +1,158 @@
+package httpapi_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// caprice is one of many who ask at once: it hears some events, and then stays, leaves or cancels.
+type caprice struct {
+	does  string
+	after int // events
+	heard []event
+	err   error
+}
+
+// ask asks and does what it is to do.
+func (c *caprice) ask(alice caller, path string) {
+	ctx, leave := context.WithCancel(alice.t.Context())
+	defer leave()
+	l, err := alice.tryListen(http.MethodPost, path, asking("Go on", true), func(request *http.Request) { *request = *request.WithContext(ctx) })
+	if err != nil {
+		c.err = err
+		return
+	}
+	defer l.leave()
+	defer func() { c.heard = l.heard }()
+	for n := 0; ; n++ {
+		if n == c.after && c.does == "leaves" {
+			return
+		}
+		if n == c.after && c.does == "cancels" {
+			got, err := alice.try(http.MethodPost, "/api/runs/"+l.run+"/cancel/", nil, with("Authorization", "Api-Key "+alice.key))
+			if err != nil || got.status != http.StatusOK {
+				c.err = fmt.Errorf("cancel: %d %w", got.status, err)
+				return
+			}
+		}
+		if _, err := l.tryNext(); err != nil {
+			if !errors.Is(err, io.EOF) {
+				c.err = err
+			}
+			return
+		}
+	}
+}
+
+// Two hundred streams at once, of which a third are left and a third cancelled somewhere: in the end every conversation
+// has its one reply, whole or as far as it was said, nothing waits or runs, and nothing is kept that was taken for it.
+//
+// It runs alone, since it counts the goroutines of the whole process.
+func TestTwoHundredStreamsThatAreLeftAndCancelledLeaveNothingBehind(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("the seed is %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	rule, whole := slow(20, 20)
+	alice, path := scriptedCaller(t, rule)
+	alice.call(http.MethodPost, path, asking("Go on", false)).gives(http.StatusOK)
+	// Of the database's connections as many as there may ever be, so that none is new later.
+	alice.atOnce(64, func(int) (string, any) { return "/api/conversations/start", object{} })
+	goroutines := alice.settled()
+
+	const callers = 200
+	many := make([]*caprice, callers)
+	var all sync.WaitGroup
+	for i := range many {
+		many[i] = &caprice{does: []string{"stays", "leaves", "cancels"}[i%3], after: random.IntN(21)}
+		all.Go(func() { many[i].ask(alice, path) })
+	}
+	all.Wait()
+	eventually(t, "nothing runs", func() bool {
+		return query[int](alice.server, "SELECT count(*) FROM runs WHERE state IN ('queued', 'running')") == 0
+	})
+	for i, one := range many {
+		if one.err != nil {
+			t.Errorf("caller %d, who %s after %d: %v", i, one.does, one.after, one.err)
+			continue
+		}
+		alice.checkCaprice(t, one, whole)
+	}
+	for what, statement := range map[string]string{
+		"conversations that wait":               "SELECT count(*) FROM sessions WHERE active_run IS NOT NULL OR queued_runs <> 0",
+		"runs without a record":                 "SELECT count(*) FROM runs r LEFT JOIN records c ON c.id = r.id WHERE c.id IS NULL OR c.status <> r.state",
+		"conversations with more than a reply":  "SELECT count(*) FROM (SELECT FROM message_history WHERE sender = 'bot' GROUP BY session_id HAVING count(*) > 1) x",
+		"runs that are neither":                 "SELECT count(*) FROM runs WHERE state NOT IN ('completed', 'cancelled') OR attempt <> 1",
+		"completed runs without a reply":        "SELECT count(*) FROM runs r WHERE state = 'completed' AND NOT EXISTS (SELECT FROM message_history m WHERE m.id = r.reply_id)",
+		"records that differ from their reply":  "SELECT count(*) FROM records r LEFT JOIN message_history m ON m.id = r.reply_id WHERE r.output_message <> coalesce(m.content, '')",
+		"replies that are not the script's":     "SELECT count(*) FROM message_history WHERE sender = 'bot' AND NOT starts_with('" + whole + "', content)",
+		"runs beyond those that were asked for": fmt.Sprintf("SELECT count(*) - %d FROM runs", callers+1),
+	} {
+		if n := query[int](alice.server, statement); n != 0 {
+			t.Errorf("%s: %d", what, n)
+		}
+	}
+	if n := query[int](alice.server, "SELECT count(*) FROM runs WHERE state = 'cancelled'"); n == 0 || n > callers/3 {
+		t.Errorf("%d were cancelled", n)
+	}
+	eventually(t, "no connection of the database's is in use", func() bool {
+		return query[int](alice.server, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'") == 0
+	})
+	left := alice.settled()
+	if left > goroutines+10 {
+		t.Errorf("before there were %d goroutines, now %d", goroutines, left)
+	}
+	t.Logf("%d goroutines before, %d after", goroutines, left)
+}
+
+// settled is the number of goroutines once nobody is connected and it no longer falls.
+func (s *server) settled() int {
+	s.http.Transport.(checked).next.(*http.Transport).CloseIdleConnections()
+	least := runtime.NumGoroutine()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for calm := 0; calm < 25; calm++ {
+		<-look.C
+		if n := runtime.NumGoroutine(); n < least {
+			least, calm = n, 0
+		}
+	}
+	return least
+}
+
+// checkCaprice holds what a caller has heard against what is stored.
+func (c caller) checkCaprice(t *testing.T, one *caprice, whole string) {
+	t.Helper()
+	if len(one.heard) == 0 {
+		return // left before anything was said
+	}
+	run := c.get("/api/runs/" + text(one.heard[0].data, "runId") + "/")
+	stored := ""
+	for _, message := range c.history(text(run, "conversation")) {
+		if message["sender"] == "bot" {
+			stored += text(message, "content")
+		}
+	}
+	if one.does == "leaves" {
+		heard := ""
+		for _, one := range one.heard {
+			heard += one.data["content"].(string)
+		}
+		if run["state"] != "completed" || stored != whole || !strings.HasPrefix(stored, heard) {
+			t.Errorf("who left after %d: %v, stored %q, heard %q", one.after, run, stored, heard)
+		}
+		return
+	}
+	content, last := joined(t, one.heard)
+	if content != stored || last["finishReason"] != run["finishReason"] || one.does == "stays" && (content != whole || run["state"] != "completed") {
+		t.Errorf("who %s after %d: %v, stored %q, heard %q and %v", one.does, one.after, run, stored, content, last)
+	}
+}

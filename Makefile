@@ -44,7 +44,7 @@ fmt: ## format the Go files
 	$(GOTOOL) golangci-lint fmt
 
 .PHONY: check
-check: check-generated check-spec check-schema check-layout check-lint check-race ## everything CI asks for
+check: check-generated check-spec check-schema check-layout check-lint check-sdk check-race ## everything CI asks for
 
 .PHONY: check-generated
 check-generated: ## gen/ is what generate makes
@@ -69,8 +69,12 @@ check-lint: ## formatting, vet, linters, a tidy go.mod
 	@unformatted=$$(gofmt -l .); \
 	[ -z "$$unformatted" ] || { echo "not formatted (make fmt): $$unformatted"; exit 1; }
 	go mod tidy -diff
-	go vet ./...
+	go vet -tags sdk ./...
 	$(GOTOOL) golangci-lint run
+
+.PHONY: check-sdk
+check-sdk: setup $(NODE_MODULES) ## OpenAI's SDK for Node drives the server (a minute: it waits for a rate limit)
+	go test -count=1 -tags sdk -run '^TestOpenAIsSDK' ./cmd/server/
 
 .PHONY: check-race
 check-race: setup ## all tests under the race detector

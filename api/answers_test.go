@@ -17,7 +17,7 @@ var secret = []string{"createApiKey"}
 func answerRules() []rule {
 	return []rule{
 		{
-			name: "failures are problem documents, and any other failure is the default",
+			name: "failures are problem documents, below /v1 OpenAI's errors, and any other failure is the default",
 			check: func(doc *openapi3.T, complain complain) {
 				for _, o := range operations(doc) {
 					if o.Responses.Default() == nil {
@@ -25,7 +25,7 @@ func answerRules() []rule {
 					}
 					for status, response := range o.Responses.Map() {
 						if status == "default" || status[0] == '4' || status[0] == '5' {
-							checkProblem(o.String()+", "+status, response.Value, complain)
+							checkFailure(o, status, response.Value, complain)
 						}
 					}
 				}
@@ -36,6 +36,12 @@ func answerRules() []rule {
 				"plain JSON": func(doc *openapi3.T) {
 					r := doc.Components.Responses["Problem"].Value
 					r.Content = openapi3.Content{"application/json": r.Content[problemJSON]}
+				},
+				"a problem document below /v1": func(doc *openapi3.T) {
+					find(doc, "getModel").Responses.Set("404", doc.Components.Responses["NotFound"])
+				},
+				"OpenAI's error elsewhere": func(doc *openapi3.T) {
+					find(doc, "getChatbot").Responses.Set("404", doc.Components.Responses["OpenAINotFound"])
 				},
 				"another schema": func(doc *openapi3.T) {
 					doc.Components.Responses["Forbidden"].Value.Content[problemJSON].Schema = openapi3.NewObjectSchema().NewRef()
@@ -156,12 +162,17 @@ func (o operation) needs(status, because string, complain complain) {
 	}
 }
 
-func checkProblem(where string, response *openapi3.Response, complain complain) {
-	media := response.Content[problemJSON]
+// checkFailure holds a failure's answer against the form that its family has: only /v1 speaks OpenAI's error shape.
+func checkFailure(o operation, status string, response *openapi3.Response, complain complain) {
+	kind, schema := problemJSON, "Problem"
+	if strings.HasPrefix(o.path, "/v1/") {
+		kind, schema = "application/json", "OpenAIError"
+	}
+	media := response.Content[kind]
 	switch {
 	case len(response.Content) != 1 || media == nil:
-		complain(where, "is not %s alone", problemJSON)
-	case media.Schema == nil || component(media.Schema) != "Problem":
-		complain(where, "has another schema than Problem")
+		complain(o.String()+", "+status, "is not %s alone", kind)
+	case media.Schema == nil || component(media.Schema) != schema:
+		complain(o.String()+", "+status, "has another schema than %s", schema)
 	}
 }

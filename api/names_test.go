@@ -14,9 +14,9 @@ var conversationsFamily = []string{
 	"startConversation", "sendMessage", "getHistory", "listConversations", "batchConversations",
 }
 
-// snakeCase are the operations with names in snake_case outside of /api: the
-// WebSocket speaks as the Conversations family does.
-var snakeCase = append([]string{"connect"}, conversationsFamily...)
+// snakeCase are the operations with names in snake_case: beside the Conversations
+// family the WebSocket, which speaks as that does, and what speaks as OpenAI does.
+var snakeCase = append([]string{"connect", "createChatCompletion", "listModels", "getModel"}, conversationsFamily...)
 
 // ownNames are the schemas with names of their own, in both families: those of RFC
 // 9457 and of the reference's query metadata.

@@ -94,6 +94,162 @@ func (e ChannelType) Valid() bool {
 	}
 }
 
+// Defines values for ChatChoiceFinishReason.
+const (
+	ChatChoiceFinishReasonLength ChatChoiceFinishReason = "length"
+	ChatChoiceFinishReasonStop   ChatChoiceFinishReason = "stop"
+)
+
+// Valid indicates whether the value is a known member of the ChatChoiceFinishReason enum.
+func (e ChatChoiceFinishReason) Valid() bool {
+	switch e {
+	case ChatChoiceFinishReasonLength:
+		return true
+	case ChatChoiceFinishReasonStop:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ChatChoiceIndex.
+const (
+	ChatChoiceIndexN0 ChatChoiceIndex = 0
+)
+
+// Valid indicates whether the value is a known member of the ChatChoiceIndex enum.
+func (e ChatChoiceIndex) Valid() bool {
+	switch e {
+	case ChatChoiceIndexN0:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ChatChunkChoiceFinishReason.
+const (
+	ChatChunkChoiceFinishReasonLength      ChatChunkChoiceFinishReason = "length"
+	ChatChunkChoiceFinishReasonLessThanNil ChatChunkChoiceFinishReason = "<nil>"
+	ChatChunkChoiceFinishReasonStop        ChatChunkChoiceFinishReason = "stop"
+)
+
+// Valid indicates whether the value is a known member of the ChatChunkChoiceFinishReason enum.
+func (e ChatChunkChoiceFinishReason) Valid() bool {
+	switch e {
+	case ChatChunkChoiceFinishReasonLength:
+		return true
+	case ChatChunkChoiceFinishReasonLessThanNil:
+		return true
+	case ChatChunkChoiceFinishReasonStop:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ChatChunkChoiceIndex.
+const (
+	ChatChunkChoiceIndexN0 ChatChunkChoiceIndex = 0
+)
+
+// Valid indicates whether the value is a known member of the ChatChunkChoiceIndex enum.
+func (e ChatChunkChoiceIndex) Valid() bool {
+	switch e {
+	case ChatChunkChoiceIndexN0:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ChatCompletionObject.
+const (
+	ChatCompletionObjectChatCompletion ChatCompletionObject = "chat.completion"
+)
+
+// Valid indicates whether the value is a known member of the ChatCompletionObject enum.
+func (e ChatCompletionObject) Valid() bool {
+	switch e {
+	case ChatCompletionObjectChatCompletion:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ChatCompletionChunkObject.
+const (
+	ChatCompletionChunkObjectChatCompletionChunk ChatCompletionChunkObject = "chat.completion.chunk"
+)
+
+// Valid indicates whether the value is a known member of the ChatCompletionChunkObject enum.
+func (e ChatCompletionChunkObject) Valid() bool {
+	switch e {
+	case ChatCompletionChunkObjectChatCompletionChunk:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ChatDeltaRole.
+const (
+	ChatDeltaRoleAssistant ChatDeltaRole = "assistant"
+)
+
+// Valid indicates whether the value is a known member of the ChatDeltaRole enum.
+func (e ChatDeltaRole) Valid() bool {
+	switch e {
+	case ChatDeltaRoleAssistant:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ChatMessageRole.
+const (
+	ChatMessageRoleAssistant ChatMessageRole = "assistant"
+	ChatMessageRoleDeveloper ChatMessageRole = "developer"
+	ChatMessageRoleSystem    ChatMessageRole = "system"
+	ChatMessageRoleTool      ChatMessageRole = "tool"
+	ChatMessageRoleUser      ChatMessageRole = "user"
+)
+
+// Valid indicates whether the value is a known member of the ChatMessageRole enum.
+func (e ChatMessageRole) Valid() bool {
+	switch e {
+	case ChatMessageRoleAssistant:
+		return true
+	case ChatMessageRoleDeveloper:
+		return true
+	case ChatMessageRoleSystem:
+		return true
+	case ChatMessageRoleTool:
+		return true
+	case ChatMessageRoleUser:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ChatReplyRole.
+const (
+	ChatReplyRoleAssistant ChatReplyRole = "assistant"
+)
+
+// Valid indicates whether the value is a known member of the ChatReplyRole enum.
+func (e ChatReplyRole) Valid() bool {
+	switch e {
+	case ChatReplyRoleAssistant:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ClientMessageFrameType.
 const (
 	ClientMessageFrameTypeMessage ClientMessageFrameType = "message"
@@ -322,6 +478,66 @@ func (e MessageType) Valid() bool {
 	case MessageTypeIncoming:
 		return true
 	case MessageTypeOutgoing:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for OpenAIErrorDetailType.
+const (
+	OpenAIErrorDetailTypeAuthenticationError OpenAIErrorDetailType = "authentication_error"
+	OpenAIErrorDetailTypeInvalidRequestError OpenAIErrorDetailType = "invalid_request_error"
+	OpenAIErrorDetailTypeNotFoundError       OpenAIErrorDetailType = "not_found_error"
+	OpenAIErrorDetailTypePermissionError     OpenAIErrorDetailType = "permission_error"
+	OpenAIErrorDetailTypeRateLimitError      OpenAIErrorDetailType = "rate_limit_error"
+	OpenAIErrorDetailTypeServerError         OpenAIErrorDetailType = "server_error"
+)
+
+// Valid indicates whether the value is a known member of the OpenAIErrorDetailType enum.
+func (e OpenAIErrorDetailType) Valid() bool {
+	switch e {
+	case OpenAIErrorDetailTypeAuthenticationError:
+		return true
+	case OpenAIErrorDetailTypeInvalidRequestError:
+		return true
+	case OpenAIErrorDetailTypeNotFoundError:
+		return true
+	case OpenAIErrorDetailTypePermissionError:
+		return true
+	case OpenAIErrorDetailTypeRateLimitError:
+		return true
+	case OpenAIErrorDetailTypeServerError:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for OpenAIModelObject.
+const (
+	OpenAIModelObjectModel OpenAIModelObject = "model"
+)
+
+// Valid indicates whether the value is a known member of the OpenAIModelObject enum.
+func (e OpenAIModelObject) Valid() bool {
+	switch e {
+	case OpenAIModelObjectModel:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for OpenAIModelListObject.
+const (
+	OpenAIModelListObjectList OpenAIModelListObject = "list"
+)
+
+// Valid indicates whether the value is a known member of the OpenAIModelListObject enum.
+func (e OpenAIModelListObject) Valid() bool {
+	switch e {
+	case OpenAIModelListObjectList:
 		return true
 	default:
 		return false
@@ -867,6 +1083,228 @@ type Canvas struct {
 
 // ChannelType Example: web
 type ChannelType string
+
+// ChatChoice Example: {"finish_reason":"stop","index":0,"logprobs":null,"message":{"content":"Use the link on the sign-in page.","refusal":null,"role":"assistant"}}
+type ChatChoice struct {
+	// FinishReason Example: stop
+	FinishReason ChatChoiceFinishReason `json:"finish_reason"`
+
+	// Index Example: 0
+	Index ChatChoiceIndex `json:"index"`
+
+	// Logprobs Always null.
+	Logprobs nullable.Nullable[map[string]interface{}] `json:"logprobs"`
+
+	// Message Example: {"content":"Use the link on the sign-in page.","refusal":null,"role":"assistant"}
+	Message ChatReply `json:"message"`
+}
+
+// ChatChoiceFinishReason Example: stop
+type ChatChoiceFinishReason string
+
+// ChatChoiceIndex Example: 0
+type ChatChoiceIndex int
+
+// ChatChunkChoice Example: {"delta":{"content":"Use"},"finish_reason":null,"index":0,"logprobs":null}
+type ChatChunkChoice struct {
+	// Delta Empty in the last chunk that has a choice.
+	//
+	// Example: {"content":"Use "}
+	Delta ChatDelta `json:"delta"`
+
+	// FinishReason Null but in the last chunk that has a choice.
+	FinishReason nullable.Nullable[ChatChunkChoiceFinishReason] `json:"finish_reason"`
+
+	// Index Example: 0
+	Index ChatChunkChoiceIndex `json:"index"`
+
+	// Logprobs Always null.
+	Logprobs nullable.Nullable[map[string]interface{}] `json:"logprobs"`
+}
+
+// ChatChunkChoiceFinishReason Null but in the last chunk that has a choice.
+type ChatChunkChoiceFinishReason string
+
+// ChatChunkChoiceIndex Example: 0
+type ChatChunkChoiceIndex int
+
+// ChatCompletion Example: {"choices":[{"finish_reason":"stop","index":0,"logprobs":null,"message":{"content":"Use the link on the sign-in page.","refusal":null,"role":"assistant"}}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","model":"parley","object":"chat.completion","usage":{"completion_tokens":30,"prompt_tokens":120,"total_tokens":150}}
+type ChatCompletion struct {
+	Choices []ChatChoice `json:"choices"`
+
+	// Created Seconds since 1970, in UTC.
+	//
+	// Example: 1768473000
+	Created UnixTime `json:"created"`
+
+	// ID `chatcmpl-` and the run's id, or one of its own.
+	//
+	// Example: chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
+	ID string `json:"id"`
+
+	// Model The chatbot's slug.
+	//
+	// Example: parley
+	Model string `json:"model"`
+
+	// Object Example: chat.completion
+	Object ChatCompletionObject `json:"object"`
+
+	// Usage 0 throughout when the engine counts no tokens.
+	//
+	// Example: {"completion_tokens":30,"prompt_tokens":120,"total_tokens":150}
+	Usage ChatUsage `json:"usage"`
+}
+
+// ChatCompletionObject Example: chat.completion
+type ChatCompletionObject string
+
+// ChatCompletionChunk Example: {"choices":[{"delta":{"content":"Use"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","model":"parley","object":"chat.completion.chunk"}
+type ChatCompletionChunk struct {
+	// Choices One; none in the chunk that has the usage.
+	Choices []ChatChunkChoice `json:"choices"`
+
+	// Created Seconds since 1970, in UTC.
+	//
+	// Example: 1768473000
+	Created UnixTime `json:"created"`
+
+	// ID The same for all chunks of a stream.
+	//
+	// Example: chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
+	ID string `json:"id"`
+
+	// Model The chatbot's slug.
+	//
+	// Example: parley
+	Model string `json:"model"`
+
+	// Object Example: chat.completion.chunk
+	Object ChatCompletionChunkObject `json:"object"`
+
+	// Usage 0 throughout when the engine counts no tokens.
+	//
+	// Example: {"completion_tokens":30,"prompt_tokens":120,"total_tokens":150}
+	Usage *ChatUsage `json:"usage,omitempty"`
+}
+
+// ChatCompletionChunkObject Example: chat.completion.chunk
+type ChatCompletionChunkObject string
+
+// ChatCompletionCreate A request as OpenAI's API has it; what is not named here is ignored.
+//
+// Example: {"messages":[{"content":"How do I reset my password?","role":"user"}],"model":"parley"}
+type ChatCompletionCreate struct {
+	Messages []ChatMessage `json:"messages"`
+
+	// Metadata A free object.
+	//
+	// Example: {"conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}
+	Metadata nullable.Nullable[ChatMetadata] `json:"metadata,omitempty"`
+
+	// Model A chatbot's slug or id. Unknown: 404.
+	//
+	// Example: parley
+	Model string `json:"model"`
+
+	// N There is one answer.
+	//
+	// Example: 1
+	N nullable.Nullable[int] `json:"n,omitempty"`
+
+	// Stream Whether the answer is an event stream; absent: no.
+	//
+	// Example: false
+	Stream nullable.Nullable[bool] `json:"stream,omitempty"`
+
+	// StreamOptions Example: {"include_usage":true}
+	StreamOptions nullable.Nullable[ChatStreamOptions] `json:"stream_options,omitempty"`
+}
+
+// ChatCompletionEvent An event of a stream; `[DONE]`, the last of one that has not failed, is no JSON.
+//
+// Example: {"choices":[{"delta":{"content":"Use"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","model":"parley","object":"chat.completion.chunk"}
+type ChatCompletionEvent struct {
+	union json.RawMessage
+}
+
+// ChatDelta Empty in the last chunk that has a choice.
+//
+// Example: {"content":"Use "}
+type ChatDelta struct {
+	// Content Example: Use
+	Content *string `json:"content,omitempty"`
+
+	// Role In the first chunk alone.
+	//
+	// Example: assistant
+	Role *ChatDeltaRole `json:"role,omitempty"`
+}
+
+// ChatDeltaRole In the first chunk alone.
+//
+// Example: assistant
+type ChatDeltaRole string
+
+// ChatMessage Example: {"content":"How do I reset my password?","role":"user"}
+type ChatMessage struct {
+	// Content A text, or a list of parts: `{"type": "text", "text": …}` and, in messages of the role `user`,
+	// `{"type": "image_url", "image_url": {"url": …}}` with an http or https address, or where there is no
+	// conversation a `data:` one; parts of other types are ignored. The texts of several parts are lines of one. The
+	// question may have 32,768 characters (more: 413) and 50 images. Null or absent is as good as empty.
+	//
+	//
+	// Example: How do I reset my password?
+	Content *json.RawMessage `json:"content,omitempty"`
+
+	// Role Example: user
+	Role ChatMessageRole `json:"role"`
+}
+
+// ChatMessageRole Example: user
+type ChatMessageRole string
+
+// ChatMetadata A free object.
+//
+// Example: {"conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}
+type ChatMetadata = json.RawMessage
+
+// ChatReply Example: {"content":"Use the link on the sign-in page.","refusal":null,"role":"assistant"}
+type ChatReply struct {
+	// Content Example: Use the link on the sign-in page.
+	Content string `json:"content"`
+
+	// Refusal Always null.
+	Refusal nullable.Nullable[string] `json:"refusal"`
+
+	// Role Example: assistant
+	Role ChatReplyRole `json:"role"`
+}
+
+// ChatReplyRole Example: assistant
+type ChatReplyRole string
+
+// ChatStreamOptions Example: {"include_usage":true}
+type ChatStreamOptions struct {
+	// IncludeUsage Whether a chunk with the usage comes last; absent: no.
+	//
+	// Example: true
+	IncludeUsage nullable.Nullable[bool] `json:"include_usage,omitempty"`
+}
+
+// ChatUsage 0 throughout when the engine counts no tokens.
+//
+// Example: {"completion_tokens":30,"prompt_tokens":120,"total_tokens":150}
+type ChatUsage struct {
+	// CompletionTokens Example: 30
+	CompletionTokens int `json:"completion_tokens"`
+
+	// PromptTokens Example: 120
+	PromptTokens int `json:"prompt_tokens"`
+
+	// TotalTokens Example: 150
+	TotalTokens int `json:"total_tokens"`
+}
 
 // Chatbot Example: {"createdAt":"2026-01-15T10:30:00.000000Z","description":"Answers questions about Parley.","engine":"faq","greeting":"Hello!","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","instructions":"","isDefault":true,"model":null,"name":"Parley","script":null,"slug":"parley","unanswerableReply":"Sorry, I do not know that.","updatedAt":"2026-01-15T10:30:00.000000Z"}
 type Chatbot struct {
@@ -2233,6 +2671,73 @@ type NamedReference struct {
 	Name string `json:"name"`
 }
 
+// OpenAIError A failure below `/v1`, as OpenAI's API tells it.
+//
+// Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
+type OpenAIError struct {
+	// Error Example: {"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}
+	Error OpenAIErrorDetail `json:"error"`
+}
+
+// OpenAIErrorDetail Example: {"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}
+type OpenAIErrorDetail struct {
+	// Code A ProblemCode, as problem documents have it in `error`; or `model_not_found`.
+	//
+	// Example: model_not_found
+	Code string `json:"code"`
+
+	// Message A sentence that helps the caller.
+	//
+	// Example: There is no such model.
+	Message string `json:"message"`
+
+	// Param Which field or parameter is wrong, the first of several.
+	//
+	// Example: messages[0].content
+	Param nullable.Nullable[string] `json:"param"`
+
+	// Type Example: not_found_error
+	Type OpenAIErrorDetailType `json:"type"`
+}
+
+// OpenAIErrorDetailType Example: not_found_error
+type OpenAIErrorDetailType string
+
+// OpenAIModel Example: {"created":1768473000,"id":"parley","object":"model","owned_by":"Acme"}
+type OpenAIModel struct {
+	// Created Seconds since 1970, in UTC.
+	//
+	// Example: 1768473000
+	Created UnixTime `json:"created"`
+
+	// ID The chatbot's slug.
+	//
+	// Example: parley
+	ID string `json:"id"`
+
+	// Object Example: model
+	Object OpenAIModelObject `json:"object"`
+
+	// OwnedBy The organization's name.
+	//
+	// Example: Acme
+	OwnedBy string `json:"owned_by"`
+}
+
+// OpenAIModelObject Example: model
+type OpenAIModelObject string
+
+// OpenAIModelList Example: {"data":[{"created":1768473000,"id":"parley","object":"model","owned_by":"Acme"}],"object":"list"}
+type OpenAIModelList struct {
+	Data []OpenAIModel `json:"data"`
+
+	// Object Example: list
+	Object OpenAIModelListObject `json:"object"`
+}
+
+// OpenAIModelListObject Example: list
+type OpenAIModelListObject string
+
 // Origins Example: ["https://www.example.com"]
 type Origins = []string
 
@@ -2849,6 +3354,11 @@ type TypingFrameReset bool
 // TypingFrameType Example: typing
 type TypingFrameType string
 
+// UnixTime Seconds since 1970, in UTC.
+//
+// Example: 1768473000
+type UnixTime = int64
+
 // Usage Null when the engine counts no tokens.
 //
 // Example: {"completionTokens":30,"promptTokens":120,"totalTokens":150}
@@ -3006,6 +3516,31 @@ type Forbidden = Problem
 //
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type NotFound = Problem
+
+// OpenAIFailure A failure below `/v1`, as OpenAI's API tells it.
+//
+// Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
+type OpenAIFailure = OpenAIError
+
+// OpenAINotFound A failure below `/v1`, as OpenAI's API tells it.
+//
+// Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
+type OpenAINotFound = OpenAIError
+
+// OpenAIRateLimited A failure below `/v1`, as OpenAI's API tells it.
+//
+// Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
+type OpenAIRateLimited = OpenAIError
+
+// OpenAIRefusal A failure below `/v1`, as OpenAI's API tells it.
+//
+// Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
+type OpenAIRefusal = OpenAIError
+
+// OpenAIUnauthorized A failure below `/v1`, as OpenAI's API tells it.
+//
+// Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
+type OpenAIUnauthorized = OpenAIError
 
 // RateLimited A problem document as RFC 9457 has it.
 //
@@ -3352,6 +3887,15 @@ type CreateWebChatParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// CreateChatCompletionParams defines parameters for CreateChatCompletion.
+type CreateChatCompletionParams struct {
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ConnectParams defines parameters for Connect.
 type ConnectParams struct {
 	// SessionID The conversation or visit to continue.
@@ -3420,6 +3964,9 @@ type CreateWebChatJSONRequestBody = WebChatCreate
 
 // UpdateWebChatJSONRequestBody defines body for UpdateWebChat for application/json ContentType.
 type UpdateWebChatJSONRequestBody = WebChatUpdate
+
+// CreateChatCompletionJSONRequestBody defines body for CreateChatCompletion for application/json ContentType.
+type CreateChatCompletionJSONRequestBody = ChatCompletionCreate
 
 // Getter for additional properties for KnowledgeBaseSelection. Returns the specified
 // element and whether it was found
@@ -3598,6 +4145,68 @@ func (a LabelRelations) MarshalJSON() ([]byte, error) {
 		}
 	}
 	return json.Marshal(object)
+}
+
+// AsChatCompletionChunk returns the union data inside the ChatCompletionEvent as a ChatCompletionChunk
+func (t ChatCompletionEvent) AsChatCompletionChunk() (ChatCompletionChunk, error) {
+	var body ChatCompletionChunk
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromChatCompletionChunk overwrites any union data inside the ChatCompletionEvent as the provided ChatCompletionChunk
+func (t *ChatCompletionEvent) FromChatCompletionChunk(v ChatCompletionChunk) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeChatCompletionChunk performs a merge with any union data inside the ChatCompletionEvent, using the provided ChatCompletionChunk
+func (t *ChatCompletionEvent) MergeChatCompletionChunk(v ChatCompletionChunk) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsOpenAIError returns the union data inside the ChatCompletionEvent as a OpenAIError
+func (t ChatCompletionEvent) AsOpenAIError() (OpenAIError, error) {
+	var body OpenAIError
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromOpenAIError overwrites any union data inside the ChatCompletionEvent as the provided OpenAIError
+func (t *ChatCompletionEvent) FromOpenAIError(v OpenAIError) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeOpenAIError performs a merge with any union data inside the ChatCompletionEvent, using the provided OpenAIError
+func (t *ChatCompletionEvent) MergeOpenAIError(v OpenAIError) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+func (t ChatCompletionEvent) MarshalJSON() ([]byte, error) {
+	b, err := t.union.MarshalJSON()
+	return b, err
+}
+
+func (t *ChatCompletionEvent) UnmarshalJSON(b []byte) error {
+	err := t.union.UnmarshalJSON(b)
+	return err
 }
 
 // AsMessageFrame returns the union data inside the ServerFrame as a MessageFrame
@@ -4662,6 +5271,100 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /readyz (the `GetReadiness` operationId).
 	GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateChatCompletionWithBody Ask a chatbot as OpenAI's API does
+	//
+	// What OpenAI's SDKs ask, answered by a chatbot: `model` is its slug or id, and the base URL of an SDK is this
+	// server's with `/v1`. What OpenAI's API has beyond the schema (`temperature`, `tools`, `user` …) is accepted and
+	// ignored: the chatbot has settings of its own.
+	//
+	// **Messages.** The last one must be of the role `user` and is the question; it may be blank only when it has images.
+	// Without a conversation those before it are what was said so far; messages of the roles `system` and `developer` are
+	// added to the chatbot's instructions. Only chatbots that a model answers for (engine `openai`) make use of either,
+	// and of images. Messages of the role `tool` are ignored.
+	//
+	// **Without a conversation** nothing is stored, and no records are made. The reply ends when the caller hangs up. It is
+	// not queued: where as many replies are being written as may be, the answer is 503 with `Retry-After`.
+	//
+	// **With `metadata.conversation_id`** the last message is sent into that conversation, which must be the chatbot's and
+	// the caller's as with `createCompletion`, and the reply is stored in it too: it belongs to the conversation, not to
+	// the connection. What was said before is read from the conversation, the other messages of the request are ignored.
+	// `metadata` is stored with the message. `X-Run-Id` names the run. A failure from then on carries
+	// `X-Should-Retry: false`, which OpenAI's SDKs heed, because a repeat would store the question again; not so with an
+	// Idempotency-Key.
+	//
+	// **Streams** are unnamed events of one `data:` line with a ChatCompletionChunk; the first one's delta has the role,
+	// the last one has `finish_reason`; then comes the one with `usage`, where `stream_options.include_usage` asks for it,
+	// and `data: [DONE]`. Comment lines keep an idle connection alive (15 s). A failure after the first byte is an event
+	// with an OpenAIError, the last of all. The deltas joined are exactly what the JSON answer would have been, which waits
+	// 120 s at most.
+	//
+	// `finish_reason` is `stop`, also where somebody has cancelled the run, or `length`. `usage` is 0 throughout when the
+	// engine counts no tokens. An Idempotency-Key is for the requests with a conversation, where it works as with
+	// `createCompletion`; without one there is nothing to repeat: it is accepted and without effect.
+	//
+	// Needs the scope `chat` or `agent`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/chat/completions (the `CreateChatCompletion` operationId).
+	CreateChatCompletionWithBody(ctx context.Context, params *CreateChatCompletionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateChatCompletion Ask a chatbot as OpenAI's API does
+	//
+	// What OpenAI's SDKs ask, answered by a chatbot: `model` is its slug or id, and the base URL of an SDK is this
+	// server's with `/v1`. What OpenAI's API has beyond the schema (`temperature`, `tools`, `user` …) is accepted and
+	// ignored: the chatbot has settings of its own.
+	//
+	// **Messages.** The last one must be of the role `user` and is the question; it may be blank only when it has images.
+	// Without a conversation those before it are what was said so far; messages of the roles `system` and `developer` are
+	// added to the chatbot's instructions. Only chatbots that a model answers for (engine `openai`) make use of either,
+	// and of images. Messages of the role `tool` are ignored.
+	//
+	// **Without a conversation** nothing is stored, and no records are made. The reply ends when the caller hangs up. It is
+	// not queued: where as many replies are being written as may be, the answer is 503 with `Retry-After`.
+	//
+	// **With `metadata.conversation_id`** the last message is sent into that conversation, which must be the chatbot's and
+	// the caller's as with `createCompletion`, and the reply is stored in it too: it belongs to the conversation, not to
+	// the connection. What was said before is read from the conversation, the other messages of the request are ignored.
+	// `metadata` is stored with the message. `X-Run-Id` names the run. A failure from then on carries
+	// `X-Should-Retry: false`, which OpenAI's SDKs heed, because a repeat would store the question again; not so with an
+	// Idempotency-Key.
+	//
+	// **Streams** are unnamed events of one `data:` line with a ChatCompletionChunk; the first one's delta has the role,
+	// the last one has `finish_reason`; then comes the one with `usage`, where `stream_options.include_usage` asks for it,
+	// and `data: [DONE]`. Comment lines keep an idle connection alive (15 s). A failure after the first byte is an event
+	// with an OpenAIError, the last of all. The deltas joined are exactly what the JSON answer would have been, which waits
+	// 120 s at most.
+	//
+	// `finish_reason` is `stop`, also where somebody has cancelled the run, or `length`. `usage` is 0 throughout when the
+	// engine counts no tokens. An Idempotency-Key is for the requests with a conversation, where it works as with
+	// `createCompletion`; without one there is nothing to repeat: it is accepted and without effect.
+	//
+	// Needs the scope `chat` or `agent`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/chat/completions (the `CreateChatCompletion` operationId).
+	CreateChatCompletion(ctx context.Context, params *CreateChatCompletionParams, body CreateChatCompletionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListModels List the chatbots as models
+	//
+	// The organization's chatbots, newest first, 1000 at the most.
+	//
+	// Needs the scope `chat` or `agent`.
+	//
+	// Corresponds with GET /v1/models (the `ListModels` operationId).
+	ListModels(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetModel Get a chatbot as a model
+	//
+	// The `id` is the slug, whichever of the two was asked for.
+	//
+	// Needs the scope `chat` or `agent`.
+	//
+	// Corresponds with GET /v1/models/{model} (the `GetModel` operationId).
+	GetModel(ctx context.Context, model string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Connect Open a WebSocket
 	//
@@ -6158,6 +6861,140 @@ func (c *Client) GetProblem(ctx context.Context, code string, reqEditors ...Requ
 // Corresponds with GET /readyz (the `GetReadiness` operationId).
 func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetReadinessRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateChatCompletionWithBody Ask a chatbot as OpenAI's API does
+//
+// What OpenAI's SDKs ask, answered by a chatbot: `model` is its slug or id, and the base URL of an SDK is this
+// server's with `/v1`. What OpenAI's API has beyond the schema (`temperature`, `tools`, `user` …) is accepted and
+// ignored: the chatbot has settings of its own.
+//
+// **Messages.** The last one must be of the role `user` and is the question; it may be blank only when it has images.
+// Without a conversation those before it are what was said so far; messages of the roles `system` and `developer` are
+// added to the chatbot's instructions. Only chatbots that a model answers for (engine `openai`) make use of either,
+// and of images. Messages of the role `tool` are ignored.
+//
+// **Without a conversation** nothing is stored, and no records are made. The reply ends when the caller hangs up. It is
+// not queued: where as many replies are being written as may be, the answer is 503 with `Retry-After`.
+//
+// **With `metadata.conversation_id`** the last message is sent into that conversation, which must be the chatbot's and
+// the caller's as with `createCompletion`, and the reply is stored in it too: it belongs to the conversation, not to
+// the connection. What was said before is read from the conversation, the other messages of the request are ignored.
+// `metadata` is stored with the message. `X-Run-Id` names the run. A failure from then on carries
+// `X-Should-Retry: false`, which OpenAI's SDKs heed, because a repeat would store the question again; not so with an
+// Idempotency-Key.
+//
+// **Streams** are unnamed events of one `data:` line with a ChatCompletionChunk; the first one's delta has the role,
+// the last one has `finish_reason`; then comes the one with `usage`, where `stream_options.include_usage` asks for it,
+// and `data: [DONE]`. Comment lines keep an idle connection alive (15 s). A failure after the first byte is an event
+// with an OpenAIError, the last of all. The deltas joined are exactly what the JSON answer would have been, which waits
+// 120 s at most.
+//
+// `finish_reason` is `stop`, also where somebody has cancelled the run, or `length`. `usage` is 0 throughout when the
+// engine counts no tokens. An Idempotency-Key is for the requests with a conversation, where it works as with
+// `createCompletion`; without one there is nothing to repeat: it is accepted and without effect.
+//
+// Needs the scope `chat` or `agent`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/chat/completions (the `CreateChatCompletion` operationId).
+func (c *Client) CreateChatCompletionWithBody(ctx context.Context, params *CreateChatCompletionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateChatCompletionRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateChatCompletion Ask a chatbot as OpenAI's API does
+//
+// What OpenAI's SDKs ask, answered by a chatbot: `model` is its slug or id, and the base URL of an SDK is this
+// server's with `/v1`. What OpenAI's API has beyond the schema (`temperature`, `tools`, `user` …) is accepted and
+// ignored: the chatbot has settings of its own.
+//
+// **Messages.** The last one must be of the role `user` and is the question; it may be blank only when it has images.
+// Without a conversation those before it are what was said so far; messages of the roles `system` and `developer` are
+// added to the chatbot's instructions. Only chatbots that a model answers for (engine `openai`) make use of either,
+// and of images. Messages of the role `tool` are ignored.
+//
+// **Without a conversation** nothing is stored, and no records are made. The reply ends when the caller hangs up. It is
+// not queued: where as many replies are being written as may be, the answer is 503 with `Retry-After`.
+//
+// **With `metadata.conversation_id`** the last message is sent into that conversation, which must be the chatbot's and
+// the caller's as with `createCompletion`, and the reply is stored in it too: it belongs to the conversation, not to
+// the connection. What was said before is read from the conversation, the other messages of the request are ignored.
+// `metadata` is stored with the message. `X-Run-Id` names the run. A failure from then on carries
+// `X-Should-Retry: false`, which OpenAI's SDKs heed, because a repeat would store the question again; not so with an
+// Idempotency-Key.
+//
+// **Streams** are unnamed events of one `data:` line with a ChatCompletionChunk; the first one's delta has the role,
+// the last one has `finish_reason`; then comes the one with `usage`, where `stream_options.include_usage` asks for it,
+// and `data: [DONE]`. Comment lines keep an idle connection alive (15 s). A failure after the first byte is an event
+// with an OpenAIError, the last of all. The deltas joined are exactly what the JSON answer would have been, which waits
+// 120 s at most.
+//
+// `finish_reason` is `stop`, also where somebody has cancelled the run, or `length`. `usage` is 0 throughout when the
+// engine counts no tokens. An Idempotency-Key is for the requests with a conversation, where it works as with
+// `createCompletion`; without one there is nothing to repeat: it is accepted and without effect.
+//
+// Needs the scope `chat` or `agent`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/chat/completions (the `CreateChatCompletion` operationId).
+func (c *Client) CreateChatCompletion(ctx context.Context, params *CreateChatCompletionParams, body CreateChatCompletionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateChatCompletionRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListModels List the chatbots as models
+//
+// The organization's chatbots, newest first, 1000 at the most.
+//
+// Needs the scope `chat` or `agent`.
+//
+// Corresponds with GET /v1/models (the `ListModels` operationId).
+func (c *Client) ListModels(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListModelsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetModel Get a chatbot as a model
+//
+// The `id` is the slug, whichever of the two was asked for.
+//
+// Needs the scope `chat` or `agent`.
+//
+// Corresponds with GET /v1/models/{model} (the `GetModel` operationId).
+func (c *Client) GetModel(ctx context.Context, model string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetModelRequest(c.Server, model)
 	if err != nil {
 		return nil, err
 	}
@@ -9081,6 +9918,122 @@ func NewGetReadinessRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewCreateChatCompletionRequest calls the generic CreateChatCompletion builder with application/json body
+func NewCreateChatCompletionRequest(server string, params *CreateChatCompletionParams, body CreateChatCompletionJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateChatCompletionRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreateChatCompletionRequestWithBody constructs an http.Request for the CreateChatCompletion method, with any body, and a specified content type
+func NewCreateChatCompletionRequestWithBody(server string, params *CreateChatCompletionParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/chat/completions")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListModelsRequest constructs an http.Request for the ListModels method
+func NewListModelsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/models")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetModelRequest constructs an http.Request for the GetModel method
+func NewGetModelRequest(server string, model string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "model", model, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/models/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewConnectRequest constructs an http.Request for the Connect method
 func NewConnectRequest(server string, params *ConnectParams) (*http.Request, error) {
 	var err error
@@ -10064,6 +11017,104 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /readyz (the `GetReadiness` operationId).
 	GetReadinessWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetReadinessResponse, error)
+
+	// CreateChatCompletionWithBodyWithResponse Ask a chatbot as OpenAI's API does
+	//
+	// What OpenAI's SDKs ask, answered by a chatbot: `model` is its slug or id, and the base URL of an SDK is this
+	// server's with `/v1`. What OpenAI's API has beyond the schema (`temperature`, `tools`, `user` …) is accepted and
+	// ignored: the chatbot has settings of its own.
+	//
+	// **Messages.** The last one must be of the role `user` and is the question; it may be blank only when it has images.
+	// Without a conversation those before it are what was said so far; messages of the roles `system` and `developer` are
+	// added to the chatbot's instructions. Only chatbots that a model answers for (engine `openai`) make use of either,
+	// and of images. Messages of the role `tool` are ignored.
+	//
+	// **Without a conversation** nothing is stored, and no records are made. The reply ends when the caller hangs up. It is
+	// not queued: where as many replies are being written as may be, the answer is 503 with `Retry-After`.
+	//
+	// **With `metadata.conversation_id`** the last message is sent into that conversation, which must be the chatbot's and
+	// the caller's as with `createCompletion`, and the reply is stored in it too: it belongs to the conversation, not to
+	// the connection. What was said before is read from the conversation, the other messages of the request are ignored.
+	// `metadata` is stored with the message. `X-Run-Id` names the run. A failure from then on carries
+	// `X-Should-Retry: false`, which OpenAI's SDKs heed, because a repeat would store the question again; not so with an
+	// Idempotency-Key.
+	//
+	// **Streams** are unnamed events of one `data:` line with a ChatCompletionChunk; the first one's delta has the role,
+	// the last one has `finish_reason`; then comes the one with `usage`, where `stream_options.include_usage` asks for it,
+	// and `data: [DONE]`. Comment lines keep an idle connection alive (15 s). A failure after the first byte is an event
+	// with an OpenAIError, the last of all. The deltas joined are exactly what the JSON answer would have been, which waits
+	// 120 s at most.
+	//
+	// `finish_reason` is `stop`, also where somebody has cancelled the run, or `length`. `usage` is 0 throughout when the
+	// engine counts no tokens. An Idempotency-Key is for the requests with a conversation, where it works as with
+	// `createCompletion`; without one there is nothing to repeat: it is accepted and without effect.
+	//
+	// Needs the scope `chat` or `agent`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/chat/completions (the `CreateChatCompletion` operationId).
+	CreateChatCompletionWithBodyWithResponse(ctx context.Context, params *CreateChatCompletionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateChatCompletionResponse, error)
+
+	// CreateChatCompletionWithResponse Ask a chatbot as OpenAI's API does
+	//
+	// What OpenAI's SDKs ask, answered by a chatbot: `model` is its slug or id, and the base URL of an SDK is this
+	// server's with `/v1`. What OpenAI's API has beyond the schema (`temperature`, `tools`, `user` …) is accepted and
+	// ignored: the chatbot has settings of its own.
+	//
+	// **Messages.** The last one must be of the role `user` and is the question; it may be blank only when it has images.
+	// Without a conversation those before it are what was said so far; messages of the roles `system` and `developer` are
+	// added to the chatbot's instructions. Only chatbots that a model answers for (engine `openai`) make use of either,
+	// and of images. Messages of the role `tool` are ignored.
+	//
+	// **Without a conversation** nothing is stored, and no records are made. The reply ends when the caller hangs up. It is
+	// not queued: where as many replies are being written as may be, the answer is 503 with `Retry-After`.
+	//
+	// **With `metadata.conversation_id`** the last message is sent into that conversation, which must be the chatbot's and
+	// the caller's as with `createCompletion`, and the reply is stored in it too: it belongs to the conversation, not to
+	// the connection. What was said before is read from the conversation, the other messages of the request are ignored.
+	// `metadata` is stored with the message. `X-Run-Id` names the run. A failure from then on carries
+	// `X-Should-Retry: false`, which OpenAI's SDKs heed, because a repeat would store the question again; not so with an
+	// Idempotency-Key.
+	//
+	// **Streams** are unnamed events of one `data:` line with a ChatCompletionChunk; the first one's delta has the role,
+	// the last one has `finish_reason`; then comes the one with `usage`, where `stream_options.include_usage` asks for it,
+	// and `data: [DONE]`. Comment lines keep an idle connection alive (15 s). A failure after the first byte is an event
+	// with an OpenAIError, the last of all. The deltas joined are exactly what the JSON answer would have been, which waits
+	// 120 s at most.
+	//
+	// `finish_reason` is `stop`, also where somebody has cancelled the run, or `length`. `usage` is 0 throughout when the
+	// engine counts no tokens. An Idempotency-Key is for the requests with a conversation, where it works as with
+	// `createCompletion`; without one there is nothing to repeat: it is accepted and without effect.
+	//
+	// Needs the scope `chat` or `agent`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/chat/completions (the `CreateChatCompletion` operationId).
+	CreateChatCompletionWithResponse(ctx context.Context, params *CreateChatCompletionParams, body CreateChatCompletionJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateChatCompletionResponse, error)
+
+	// ListModelsWithResponse List the chatbots as models
+	//
+	// The organization's chatbots, newest first, 1000 at the most.
+	//
+	// Needs the scope `chat` or `agent`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/models (the `ListModels` operationId).
+	ListModelsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListModelsResponse, error)
+
+	// GetModelWithResponse Get a chatbot as a model
+	//
+	// The `id` is the slug, whichever of the two was asked for.
+	//
+	// Needs the scope `chat` or `agent`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/models/{model} (the `GetModel` operationId).
+	GetModelWithResponse(ctx context.Context, model string, reqEditors ...RequestEditorFn) (*GetModelResponse, error)
 
 	// ConnectWithResponse Open a WebSocket
 	//
@@ -14738,6 +15789,278 @@ func (r GetReadinessResponse) ContentType() string {
 	return ""
 }
 
+// CreateChatCompletionResponse200Headers the declared response headers of an HTTP 200 response for CreateChatCompletion
+type CreateChatCompletionResponse200Headers struct {
+	XRunID *openapi_types.UUID
+}
+
+// CreateChatCompletionResponse401Headers the declared response headers of an HTTP 401 response for CreateChatCompletion
+type CreateChatCompletionResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// CreateChatCompletionResponse429Headers the declared response headers of an HTTP 429 response for CreateChatCompletion
+type CreateChatCompletionResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
+}
+
+type CreateChatCompletionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ChatCompletion
+	// JSON400 the response for an HTTP 400 `application/json` response
+	JSON400 *OpenAIRefusal
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *OpenAIUnauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *OpenAIRefusal
+	// JSON404 the response for an HTTP 404 `application/json` response
+	JSON404 *OpenAINotFound
+	// JSON413 the response for an HTTP 413 `application/json` response
+	JSON413 *OpenAIRefusal
+	// JSON415 the response for an HTTP 415 `application/json` response
+	JSON415 *OpenAIRefusal
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *OpenAIRefusal
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *OpenAIRateLimited
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *OpenAIFailure
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *CreateChatCompletionResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *CreateChatCompletionResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *CreateChatCompletionResponse429Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CreateChatCompletionResponse) GetJSON200() *ChatCompletion {
+	return r.JSON200
+}
+
+// GetJSON400 returns the response for an HTTP 400 `application/json` response
+func (r CreateChatCompletionResponse) GetJSON400() *OpenAIRefusal {
+	return r.JSON400
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r CreateChatCompletionResponse) GetJSON401() *OpenAIUnauthorized {
+	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r CreateChatCompletionResponse) GetJSON403() *OpenAIRefusal {
+	return r.JSON403
+}
+
+// GetJSON404 returns the response for an HTTP 404 `application/json` response
+func (r CreateChatCompletionResponse) GetJSON404() *OpenAINotFound {
+	return r.JSON404
+}
+
+// GetJSON413 returns the response for an HTTP 413 `application/json` response
+func (r CreateChatCompletionResponse) GetJSON413() *OpenAIRefusal {
+	return r.JSON413
+}
+
+// GetJSON415 returns the response for an HTTP 415 `application/json` response
+func (r CreateChatCompletionResponse) GetJSON415() *OpenAIRefusal {
+	return r.JSON415
+}
+
+// GetJSON422 returns the response for an HTTP 422 `application/json` response
+func (r CreateChatCompletionResponse) GetJSON422() *OpenAIRefusal {
+	return r.JSON422
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r CreateChatCompletionResponse) GetJSON429() *OpenAIRateLimited {
+	return r.JSON429
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r CreateChatCompletionResponse) GetJSONDefault() *OpenAIFailure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateChatCompletionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateChatCompletionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateChatCompletionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateChatCompletionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListModelsResponse401Headers the declared response headers of an HTTP 401 response for ListModels
+type ListModelsResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type ListModelsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *OpenAIModelList
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *OpenAIUnauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *OpenAIRefusal
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *OpenAIFailure
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListModelsResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListModelsResponse) GetJSON200() *OpenAIModelList {
+	return r.JSON200
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r ListModelsResponse) GetJSON401() *OpenAIUnauthorized {
+	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r ListModelsResponse) GetJSON403() *OpenAIRefusal {
+	return r.JSON403
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r ListModelsResponse) GetJSONDefault() *OpenAIFailure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListModelsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListModelsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListModelsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListModelsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetModelResponse401Headers the declared response headers of an HTTP 401 response for GetModel
+type GetModelResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type GetModelResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *OpenAIModel
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *OpenAIUnauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *OpenAIRefusal
+	// JSON404 the response for an HTTP 404 `application/json` response
+	JSON404 *OpenAINotFound
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *OpenAIFailure
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetModelResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetModelResponse) GetJSON200() *OpenAIModel {
+	return r.JSON200
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r GetModelResponse) GetJSON401() *OpenAIUnauthorized {
+	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r GetModelResponse) GetJSON403() *OpenAIRefusal {
+	return r.JSON403
+}
+
+// GetJSON404 returns the response for an HTTP 404 `application/json` response
+func (r GetModelResponse) GetJSON404() *OpenAINotFound {
+	return r.JSON404
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r GetModelResponse) GetJSONDefault() *OpenAIFailure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetModelResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetModelResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetModelResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetModelResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ConnectResponse401Headers the declared response headers of an HTTP 401 response for Connect
 type ConnectResponse401Headers struct {
 	WWWAuthenticate *string
@@ -16098,6 +17421,128 @@ func (c *ClientWithResponses) GetReadinessWithResponse(ctx context.Context, reqE
 		return nil, err
 	}
 	return ParseGetReadinessResponse(rsp)
+}
+
+// CreateChatCompletionWithBodyWithResponse Ask a chatbot as OpenAI's API does
+//
+// What OpenAI's SDKs ask, answered by a chatbot: `model` is its slug or id, and the base URL of an SDK is this
+// server's with `/v1`. What OpenAI's API has beyond the schema (`temperature`, `tools`, `user` …) is accepted and
+// ignored: the chatbot has settings of its own.
+//
+// **Messages.** The last one must be of the role `user` and is the question; it may be blank only when it has images.
+// Without a conversation those before it are what was said so far; messages of the roles `system` and `developer` are
+// added to the chatbot's instructions. Only chatbots that a model answers for (engine `openai`) make use of either,
+// and of images. Messages of the role `tool` are ignored.
+//
+// **Without a conversation** nothing is stored, and no records are made. The reply ends when the caller hangs up. It is
+// not queued: where as many replies are being written as may be, the answer is 503 with `Retry-After`.
+//
+// **With `metadata.conversation_id`** the last message is sent into that conversation, which must be the chatbot's and
+// the caller's as with `createCompletion`, and the reply is stored in it too: it belongs to the conversation, not to
+// the connection. What was said before is read from the conversation, the other messages of the request are ignored.
+// `metadata` is stored with the message. `X-Run-Id` names the run. A failure from then on carries
+// `X-Should-Retry: false`, which OpenAI's SDKs heed, because a repeat would store the question again; not so with an
+// Idempotency-Key.
+//
+// **Streams** are unnamed events of one `data:` line with a ChatCompletionChunk; the first one's delta has the role,
+// the last one has `finish_reason`; then comes the one with `usage`, where `stream_options.include_usage` asks for it,
+// and `data: [DONE]`. Comment lines keep an idle connection alive (15 s). A failure after the first byte is an event
+// with an OpenAIError, the last of all. The deltas joined are exactly what the JSON answer would have been, which waits
+// 120 s at most.
+//
+// `finish_reason` is `stop`, also where somebody has cancelled the run, or `length`. `usage` is 0 throughout when the
+// engine counts no tokens. An Idempotency-Key is for the requests with a conversation, where it works as with
+// `createCompletion`; without one there is nothing to repeat: it is accepted and without effect.
+//
+// Needs the scope `chat` or `agent`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/chat/completions (the `CreateChatCompletion` operationId).
+func (c *ClientWithResponses) CreateChatCompletionWithBodyWithResponse(ctx context.Context, params *CreateChatCompletionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateChatCompletionResponse, error) {
+	rsp, err := c.CreateChatCompletionWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateChatCompletionResponse(rsp)
+}
+
+// CreateChatCompletionWithResponse Ask a chatbot as OpenAI's API does
+//
+// What OpenAI's SDKs ask, answered by a chatbot: `model` is its slug or id, and the base URL of an SDK is this
+// server's with `/v1`. What OpenAI's API has beyond the schema (`temperature`, `tools`, `user` …) is accepted and
+// ignored: the chatbot has settings of its own.
+//
+// **Messages.** The last one must be of the role `user` and is the question; it may be blank only when it has images.
+// Without a conversation those before it are what was said so far; messages of the roles `system` and `developer` are
+// added to the chatbot's instructions. Only chatbots that a model answers for (engine `openai`) make use of either,
+// and of images. Messages of the role `tool` are ignored.
+//
+// **Without a conversation** nothing is stored, and no records are made. The reply ends when the caller hangs up. It is
+// not queued: where as many replies are being written as may be, the answer is 503 with `Retry-After`.
+//
+// **With `metadata.conversation_id`** the last message is sent into that conversation, which must be the chatbot's and
+// the caller's as with `createCompletion`, and the reply is stored in it too: it belongs to the conversation, not to
+// the connection. What was said before is read from the conversation, the other messages of the request are ignored.
+// `metadata` is stored with the message. `X-Run-Id` names the run. A failure from then on carries
+// `X-Should-Retry: false`, which OpenAI's SDKs heed, because a repeat would store the question again; not so with an
+// Idempotency-Key.
+//
+// **Streams** are unnamed events of one `data:` line with a ChatCompletionChunk; the first one's delta has the role,
+// the last one has `finish_reason`; then comes the one with `usage`, where `stream_options.include_usage` asks for it,
+// and `data: [DONE]`. Comment lines keep an idle connection alive (15 s). A failure after the first byte is an event
+// with an OpenAIError, the last of all. The deltas joined are exactly what the JSON answer would have been, which waits
+// 120 s at most.
+//
+// `finish_reason` is `stop`, also where somebody has cancelled the run, or `length`. `usage` is 0 throughout when the
+// engine counts no tokens. An Idempotency-Key is for the requests with a conversation, where it works as with
+// `createCompletion`; without one there is nothing to repeat: it is accepted and without effect.
+//
+// Needs the scope `chat` or `agent`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/chat/completions (the `CreateChatCompletion` operationId).
+func (c *ClientWithResponses) CreateChatCompletionWithResponse(ctx context.Context, params *CreateChatCompletionParams, body CreateChatCompletionJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateChatCompletionResponse, error) {
+	rsp, err := c.CreateChatCompletion(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateChatCompletionResponse(rsp)
+}
+
+// ListModelsWithResponse List the chatbots as models
+//
+// The organization's chatbots, newest first, 1000 at the most.
+//
+// Needs the scope `chat` or `agent`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/models (the `ListModels` operationId).
+func (c *ClientWithResponses) ListModelsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListModelsResponse, error) {
+	rsp, err := c.ListModels(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListModelsResponse(rsp)
+}
+
+// GetModelWithResponse Get a chatbot as a model
+//
+// The `id` is the slug, whichever of the two was asked for.
+//
+// Needs the scope `chat` or `agent`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/models/{model} (the `GetModel` operationId).
+func (c *ClientWithResponses) GetModelWithResponse(ctx context.Context, model string, reqEditors ...RequestEditorFn) (*GetModelResponse, error) {
+	rsp, err := c.GetModel(ctx, model, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetModelResponse(rsp)
 }
 
 // ConnectWithResponse Open a WebSocket
@@ -20437,6 +21882,272 @@ func ParseGetReadinessResponse(rsp *http.Response) (*GetReadinessResponse, error
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseCreateChatCompletionResponse parses an HTTP response from a CreateChatCompletionWithResponse call
+func ParseCreateChatCompletionResponse(rsp *http.Response) (*CreateChatCompletionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateChatCompletionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ChatCompletion
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest OpenAIRefusal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest OpenAIUnauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest OpenAIRefusal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest OpenAINotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest OpenAIRefusal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest OpenAIRefusal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest OpenAIRefusal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest OpenAIRateLimited
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest OpenAIFailure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/event-stream) unsupported
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers CreateChatCompletionResponse200Headers
+		if values := rsp.Header.Values("X-Run-Id"); len(values) > 0 {
+			var value openapi_types.UUID
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Run-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: "uuid"}); err != nil {
+				return nil, err
+			}
+			headers.XRunID = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers CreateChatCompletionResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers CreateChatCompletionResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListModelsResponse parses an HTTP response from a ListModelsWithResponse call
+func ParseListModelsResponse(rsp *http.Response) (*ListModelsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListModelsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest OpenAIModelList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest OpenAIUnauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest OpenAIRefusal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest OpenAIFailure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ListModelsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetModelResponse parses an HTTP response from a GetModelWithResponse call
+func ParseGetModelResponse(rsp *http.Response) (*GetModelResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetModelResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest OpenAIModel
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest OpenAIUnauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest OpenAIRefusal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest OpenAINotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest OpenAIFailure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetModelResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
 	}
 
 	return response, nil

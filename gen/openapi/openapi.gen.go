@@ -91,6 +91,162 @@ func (e ChannelType) Valid() bool {
 	}
 }
 
+// Defines values for ChatChoiceFinishReason.
+const (
+	ChatChoiceFinishReasonLength ChatChoiceFinishReason = "length"
+	ChatChoiceFinishReasonStop   ChatChoiceFinishReason = "stop"
+)
+
+// Valid indicates whether the value is a known member of the ChatChoiceFinishReason enum.
+func (e ChatChoiceFinishReason) Valid() bool {
+	switch e {
+	case ChatChoiceFinishReasonLength:
+		return true
+	case ChatChoiceFinishReasonStop:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ChatChoiceIndex.
+const (
+	ChatChoiceIndexN0 ChatChoiceIndex = 0
+)
+
+// Valid indicates whether the value is a known member of the ChatChoiceIndex enum.
+func (e ChatChoiceIndex) Valid() bool {
+	switch e {
+	case ChatChoiceIndexN0:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ChatChunkChoiceFinishReason.
+const (
+	ChatChunkChoiceFinishReasonLength      ChatChunkChoiceFinishReason = "length"
+	ChatChunkChoiceFinishReasonLessThanNil ChatChunkChoiceFinishReason = "<nil>"
+	ChatChunkChoiceFinishReasonStop        ChatChunkChoiceFinishReason = "stop"
+)
+
+// Valid indicates whether the value is a known member of the ChatChunkChoiceFinishReason enum.
+func (e ChatChunkChoiceFinishReason) Valid() bool {
+	switch e {
+	case ChatChunkChoiceFinishReasonLength:
+		return true
+	case ChatChunkChoiceFinishReasonLessThanNil:
+		return true
+	case ChatChunkChoiceFinishReasonStop:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ChatChunkChoiceIndex.
+const (
+	ChatChunkChoiceIndexN0 ChatChunkChoiceIndex = 0
+)
+
+// Valid indicates whether the value is a known member of the ChatChunkChoiceIndex enum.
+func (e ChatChunkChoiceIndex) Valid() bool {
+	switch e {
+	case ChatChunkChoiceIndexN0:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ChatCompletionObject.
+const (
+	ChatCompletionObjectChatCompletion ChatCompletionObject = "chat.completion"
+)
+
+// Valid indicates whether the value is a known member of the ChatCompletionObject enum.
+func (e ChatCompletionObject) Valid() bool {
+	switch e {
+	case ChatCompletionObjectChatCompletion:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ChatCompletionChunkObject.
+const (
+	ChatCompletionChunkObjectChatCompletionChunk ChatCompletionChunkObject = "chat.completion.chunk"
+)
+
+// Valid indicates whether the value is a known member of the ChatCompletionChunkObject enum.
+func (e ChatCompletionChunkObject) Valid() bool {
+	switch e {
+	case ChatCompletionChunkObjectChatCompletionChunk:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ChatDeltaRole.
+const (
+	ChatDeltaRoleAssistant ChatDeltaRole = "assistant"
+)
+
+// Valid indicates whether the value is a known member of the ChatDeltaRole enum.
+func (e ChatDeltaRole) Valid() bool {
+	switch e {
+	case ChatDeltaRoleAssistant:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ChatMessageRole.
+const (
+	ChatMessageRoleAssistant ChatMessageRole = "assistant"
+	ChatMessageRoleDeveloper ChatMessageRole = "developer"
+	ChatMessageRoleSystem    ChatMessageRole = "system"
+	ChatMessageRoleTool      ChatMessageRole = "tool"
+	ChatMessageRoleUser      ChatMessageRole = "user"
+)
+
+// Valid indicates whether the value is a known member of the ChatMessageRole enum.
+func (e ChatMessageRole) Valid() bool {
+	switch e {
+	case ChatMessageRoleAssistant:
+		return true
+	case ChatMessageRoleDeveloper:
+		return true
+	case ChatMessageRoleSystem:
+		return true
+	case ChatMessageRoleTool:
+		return true
+	case ChatMessageRoleUser:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ChatReplyRole.
+const (
+	ChatReplyRoleAssistant ChatReplyRole = "assistant"
+)
+
+// Valid indicates whether the value is a known member of the ChatReplyRole enum.
+func (e ChatReplyRole) Valid() bool {
+	switch e {
+	case ChatReplyRoleAssistant:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ClientMessageFrameType.
 const (
 	ClientMessageFrameTypeMessage ClientMessageFrameType = "message"
@@ -319,6 +475,66 @@ func (e MessageType) Valid() bool {
 	case MessageTypeIncoming:
 		return true
 	case MessageTypeOutgoing:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for OpenAIErrorDetailType.
+const (
+	OpenAIErrorDetailTypeAuthenticationError OpenAIErrorDetailType = "authentication_error"
+	OpenAIErrorDetailTypeInvalidRequestError OpenAIErrorDetailType = "invalid_request_error"
+	OpenAIErrorDetailTypeNotFoundError       OpenAIErrorDetailType = "not_found_error"
+	OpenAIErrorDetailTypePermissionError     OpenAIErrorDetailType = "permission_error"
+	OpenAIErrorDetailTypeRateLimitError      OpenAIErrorDetailType = "rate_limit_error"
+	OpenAIErrorDetailTypeServerError         OpenAIErrorDetailType = "server_error"
+)
+
+// Valid indicates whether the value is a known member of the OpenAIErrorDetailType enum.
+func (e OpenAIErrorDetailType) Valid() bool {
+	switch e {
+	case OpenAIErrorDetailTypeAuthenticationError:
+		return true
+	case OpenAIErrorDetailTypeInvalidRequestError:
+		return true
+	case OpenAIErrorDetailTypeNotFoundError:
+		return true
+	case OpenAIErrorDetailTypePermissionError:
+		return true
+	case OpenAIErrorDetailTypeRateLimitError:
+		return true
+	case OpenAIErrorDetailTypeServerError:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for OpenAIModelObject.
+const (
+	OpenAIModelObjectModel OpenAIModelObject = "model"
+)
+
+// Valid indicates whether the value is a known member of the OpenAIModelObject enum.
+func (e OpenAIModelObject) Valid() bool {
+	switch e {
+	case OpenAIModelObjectModel:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for OpenAIModelListObject.
+const (
+	OpenAIModelListObjectList OpenAIModelListObject = "list"
+)
+
+// Valid indicates whether the value is a known member of the OpenAIModelListObject enum.
+func (e OpenAIModelListObject) Valid() bool {
+	switch e {
+	case OpenAIModelListObjectList:
 		return true
 	default:
 		return false
@@ -864,6 +1080,228 @@ type Canvas struct {
 
 // ChannelType Example: web
 type ChannelType string
+
+// ChatChoice Example: {"finish_reason":"stop","index":0,"logprobs":null,"message":{"content":"Use the link on the sign-in page.","refusal":null,"role":"assistant"}}
+type ChatChoice struct {
+	// FinishReason Example: stop
+	FinishReason ChatChoiceFinishReason `json:"finish_reason"`
+
+	// Index Example: 0
+	Index ChatChoiceIndex `json:"index"`
+
+	// Logprobs Always null.
+	Logprobs nullable.Nullable[map[string]interface{}] `json:"logprobs"`
+
+	// Message Example: {"content":"Use the link on the sign-in page.","refusal":null,"role":"assistant"}
+	Message ChatReply `json:"message"`
+}
+
+// ChatChoiceFinishReason Example: stop
+type ChatChoiceFinishReason string
+
+// ChatChoiceIndex Example: 0
+type ChatChoiceIndex int
+
+// ChatChunkChoice Example: {"delta":{"content":"Use"},"finish_reason":null,"index":0,"logprobs":null}
+type ChatChunkChoice struct {
+	// Delta Empty in the last chunk that has a choice.
+	//
+	// Example: {"content":"Use "}
+	Delta ChatDelta `json:"delta"`
+
+	// FinishReason Null but in the last chunk that has a choice.
+	FinishReason nullable.Nullable[ChatChunkChoiceFinishReason] `json:"finish_reason"`
+
+	// Index Example: 0
+	Index ChatChunkChoiceIndex `json:"index"`
+
+	// Logprobs Always null.
+	Logprobs nullable.Nullable[map[string]interface{}] `json:"logprobs"`
+}
+
+// ChatChunkChoiceFinishReason Null but in the last chunk that has a choice.
+type ChatChunkChoiceFinishReason string
+
+// ChatChunkChoiceIndex Example: 0
+type ChatChunkChoiceIndex int
+
+// ChatCompletion Example: {"choices":[{"finish_reason":"stop","index":0,"logprobs":null,"message":{"content":"Use the link on the sign-in page.","refusal":null,"role":"assistant"}}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","model":"parley","object":"chat.completion","usage":{"completion_tokens":30,"prompt_tokens":120,"total_tokens":150}}
+type ChatCompletion struct {
+	Choices []ChatChoice `json:"choices"`
+
+	// Created Seconds since 1970, in UTC.
+	//
+	// Example: 1768473000
+	Created UnixTime `json:"created"`
+
+	// ID `chatcmpl-` and the run's id, or one of its own.
+	//
+	// Example: chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
+	ID string `json:"id"`
+
+	// Model The chatbot's slug.
+	//
+	// Example: parley
+	Model string `json:"model"`
+
+	// Object Example: chat.completion
+	Object ChatCompletionObject `json:"object"`
+
+	// Usage 0 throughout when the engine counts no tokens.
+	//
+	// Example: {"completion_tokens":30,"prompt_tokens":120,"total_tokens":150}
+	Usage ChatUsage `json:"usage"`
+}
+
+// ChatCompletionObject Example: chat.completion
+type ChatCompletionObject string
+
+// ChatCompletionChunk Example: {"choices":[{"delta":{"content":"Use"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","model":"parley","object":"chat.completion.chunk"}
+type ChatCompletionChunk struct {
+	// Choices One; none in the chunk that has the usage.
+	Choices []ChatChunkChoice `json:"choices"`
+
+	// Created Seconds since 1970, in UTC.
+	//
+	// Example: 1768473000
+	Created UnixTime `json:"created"`
+
+	// ID The same for all chunks of a stream.
+	//
+	// Example: chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
+	ID string `json:"id"`
+
+	// Model The chatbot's slug.
+	//
+	// Example: parley
+	Model string `json:"model"`
+
+	// Object Example: chat.completion.chunk
+	Object ChatCompletionChunkObject `json:"object"`
+
+	// Usage 0 throughout when the engine counts no tokens.
+	//
+	// Example: {"completion_tokens":30,"prompt_tokens":120,"total_tokens":150}
+	Usage *ChatUsage `json:"usage,omitempty"`
+}
+
+// ChatCompletionChunkObject Example: chat.completion.chunk
+type ChatCompletionChunkObject string
+
+// ChatCompletionCreate A request as OpenAI's API has it; what is not named here is ignored.
+//
+// Example: {"messages":[{"content":"How do I reset my password?","role":"user"}],"model":"parley"}
+type ChatCompletionCreate struct {
+	Messages []ChatMessage `json:"messages"`
+
+	// Metadata A free object.
+	//
+	// Example: {"conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}
+	Metadata nullable.Nullable[ChatMetadata] `json:"metadata,omitempty"`
+
+	// Model A chatbot's slug or id. Unknown: 404.
+	//
+	// Example: parley
+	Model string `json:"model"`
+
+	// N There is one answer.
+	//
+	// Example: 1
+	N nullable.Nullable[int] `json:"n,omitempty"`
+
+	// Stream Whether the answer is an event stream; absent: no.
+	//
+	// Example: false
+	Stream nullable.Nullable[bool] `json:"stream,omitempty"`
+
+	// StreamOptions Example: {"include_usage":true}
+	StreamOptions nullable.Nullable[ChatStreamOptions] `json:"stream_options,omitempty"`
+}
+
+// ChatCompletionEvent An event of a stream; `[DONE]`, the last of one that has not failed, is no JSON.
+//
+// Example: {"choices":[{"delta":{"content":"Use"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","model":"parley","object":"chat.completion.chunk"}
+type ChatCompletionEvent struct {
+	union json.RawMessage
+}
+
+// ChatDelta Empty in the last chunk that has a choice.
+//
+// Example: {"content":"Use "}
+type ChatDelta struct {
+	// Content Example: Use
+	Content *string `json:"content,omitempty"`
+
+	// Role In the first chunk alone.
+	//
+	// Example: assistant
+	Role *ChatDeltaRole `json:"role,omitempty"`
+}
+
+// ChatDeltaRole In the first chunk alone.
+//
+// Example: assistant
+type ChatDeltaRole string
+
+// ChatMessage Example: {"content":"How do I reset my password?","role":"user"}
+type ChatMessage struct {
+	// Content A text, or a list of parts: `{"type": "text", "text": …}` and, in messages of the role `user`,
+	// `{"type": "image_url", "image_url": {"url": …}}` with an http or https address, or where there is no
+	// conversation a `data:` one; parts of other types are ignored. The texts of several parts are lines of one. The
+	// question may have 32,768 characters (more: 413) and 50 images. Null or absent is as good as empty.
+	//
+	//
+	// Example: How do I reset my password?
+	Content *json.RawMessage `json:"content,omitempty"`
+
+	// Role Example: user
+	Role ChatMessageRole `json:"role"`
+}
+
+// ChatMessageRole Example: user
+type ChatMessageRole string
+
+// ChatMetadata A free object.
+//
+// Example: {"conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}
+type ChatMetadata = json.RawMessage
+
+// ChatReply Example: {"content":"Use the link on the sign-in page.","refusal":null,"role":"assistant"}
+type ChatReply struct {
+	// Content Example: Use the link on the sign-in page.
+	Content string `json:"content"`
+
+	// Refusal Always null.
+	Refusal nullable.Nullable[string] `json:"refusal"`
+
+	// Role Example: assistant
+	Role ChatReplyRole `json:"role"`
+}
+
+// ChatReplyRole Example: assistant
+type ChatReplyRole string
+
+// ChatStreamOptions Example: {"include_usage":true}
+type ChatStreamOptions struct {
+	// IncludeUsage Whether a chunk with the usage comes last; absent: no.
+	//
+	// Example: true
+	IncludeUsage nullable.Nullable[bool] `json:"include_usage,omitempty"`
+}
+
+// ChatUsage 0 throughout when the engine counts no tokens.
+//
+// Example: {"completion_tokens":30,"prompt_tokens":120,"total_tokens":150}
+type ChatUsage struct {
+	// CompletionTokens Example: 30
+	CompletionTokens int `json:"completion_tokens"`
+
+	// PromptTokens Example: 120
+	PromptTokens int `json:"prompt_tokens"`
+
+	// TotalTokens Example: 150
+	TotalTokens int `json:"total_tokens"`
+}
 
 // Chatbot Example: {"createdAt":"2026-01-15T10:30:00.000000Z","description":"Answers questions about Parley.","engine":"faq","greeting":"Hello!","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","instructions":"","isDefault":true,"model":null,"name":"Parley","script":null,"slug":"parley","unanswerableReply":"Sorry, I do not know that.","updatedAt":"2026-01-15T10:30:00.000000Z"}
 type Chatbot struct {
@@ -2230,6 +2668,73 @@ type NamedReference struct {
 	Name string `json:"name"`
 }
 
+// OpenAIError A failure below `/v1`, as OpenAI's API tells it.
+//
+// Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
+type OpenAIError struct {
+	// Error Example: {"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}
+	Error OpenAIErrorDetail `json:"error"`
+}
+
+// OpenAIErrorDetail Example: {"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}
+type OpenAIErrorDetail struct {
+	// Code A ProblemCode, as problem documents have it in `error`; or `model_not_found`.
+	//
+	// Example: model_not_found
+	Code string `json:"code"`
+
+	// Message A sentence that helps the caller.
+	//
+	// Example: There is no such model.
+	Message string `json:"message"`
+
+	// Param Which field or parameter is wrong, the first of several.
+	//
+	// Example: messages[0].content
+	Param nullable.Nullable[string] `json:"param"`
+
+	// Type Example: not_found_error
+	Type OpenAIErrorDetailType `json:"type"`
+}
+
+// OpenAIErrorDetailType Example: not_found_error
+type OpenAIErrorDetailType string
+
+// OpenAIModel Example: {"created":1768473000,"id":"parley","object":"model","owned_by":"Acme"}
+type OpenAIModel struct {
+	// Created Seconds since 1970, in UTC.
+	//
+	// Example: 1768473000
+	Created UnixTime `json:"created"`
+
+	// ID The chatbot's slug.
+	//
+	// Example: parley
+	ID string `json:"id"`
+
+	// Object Example: model
+	Object OpenAIModelObject `json:"object"`
+
+	// OwnedBy The organization's name.
+	//
+	// Example: Acme
+	OwnedBy string `json:"owned_by"`
+}
+
+// OpenAIModelObject Example: model
+type OpenAIModelObject string
+
+// OpenAIModelList Example: {"data":[{"created":1768473000,"id":"parley","object":"model","owned_by":"Acme"}],"object":"list"}
+type OpenAIModelList struct {
+	Data []OpenAIModel `json:"data"`
+
+	// Object Example: list
+	Object OpenAIModelListObject `json:"object"`
+}
+
+// OpenAIModelListObject Example: list
+type OpenAIModelListObject string
+
 // Origins Example: ["https://www.example.com"]
 type Origins = []string
 
@@ -2846,6 +3351,11 @@ type TypingFrameReset bool
 // TypingFrameType Example: typing
 type TypingFrameType string
 
+// UnixTime Seconds since 1970, in UTC.
+//
+// Example: 1768473000
+type UnixTime = int64
+
 // Usage Null when the engine counts no tokens.
 //
 // Example: {"completionTokens":30,"promptTokens":120,"totalTokens":150}
@@ -3003,6 +3513,31 @@ type Forbidden = Problem
 //
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type NotFound = Problem
+
+// OpenAIFailure A failure below `/v1`, as OpenAI's API tells it.
+//
+// Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
+type OpenAIFailure = OpenAIError
+
+// OpenAINotFound A failure below `/v1`, as OpenAI's API tells it.
+//
+// Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
+type OpenAINotFound = OpenAIError
+
+// OpenAIRateLimited A failure below `/v1`, as OpenAI's API tells it.
+//
+// Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
+type OpenAIRateLimited = OpenAIError
+
+// OpenAIRefusal A failure below `/v1`, as OpenAI's API tells it.
+//
+// Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
+type OpenAIRefusal = OpenAIError
+
+// OpenAIUnauthorized A failure below `/v1`, as OpenAI's API tells it.
+//
+// Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
+type OpenAIUnauthorized = OpenAIError
 
 // RateLimited A problem document as RFC 9457 has it.
 //
@@ -3349,6 +3884,15 @@ type CreateWebChatParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// CreateChatCompletionParams defines parameters for CreateChatCompletion.
+type CreateChatCompletionParams struct {
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // CreateAPIKeyJSONRequestBody defines body for CreateAPIKey for application/json ContentType.
 type CreateAPIKeyJSONRequestBody = APIKeyCreate
 
@@ -3402,6 +3946,9 @@ type CreateWebChatJSONRequestBody = WebChatCreate
 
 // UpdateWebChatJSONRequestBody defines body for UpdateWebChat for application/json ContentType.
 type UpdateWebChatJSONRequestBody = WebChatUpdate
+
+// CreateChatCompletionJSONRequestBody defines body for CreateChatCompletion for application/json ContentType.
+type CreateChatCompletionJSONRequestBody = ChatCompletionCreate
 
 // Getter for additional properties for KnowledgeBaseSelection. Returns the specified
 // element and whether it was found
@@ -3580,6 +4127,68 @@ func (a LabelRelations) MarshalJSON() ([]byte, error) {
 		}
 	}
 	return json.Marshal(object)
+}
+
+// AsChatCompletionChunk returns the union data inside the ChatCompletionEvent as a ChatCompletionChunk
+func (t ChatCompletionEvent) AsChatCompletionChunk() (ChatCompletionChunk, error) {
+	var body ChatCompletionChunk
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromChatCompletionChunk overwrites any union data inside the ChatCompletionEvent as the provided ChatCompletionChunk
+func (t *ChatCompletionEvent) FromChatCompletionChunk(v ChatCompletionChunk) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeChatCompletionChunk performs a merge with any union data inside the ChatCompletionEvent, using the provided ChatCompletionChunk
+func (t *ChatCompletionEvent) MergeChatCompletionChunk(v ChatCompletionChunk) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsOpenAIError returns the union data inside the ChatCompletionEvent as a OpenAIError
+func (t ChatCompletionEvent) AsOpenAIError() (OpenAIError, error) {
+	var body OpenAIError
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromOpenAIError overwrites any union data inside the ChatCompletionEvent as the provided OpenAIError
+func (t *ChatCompletionEvent) FromOpenAIError(v OpenAIError) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeOpenAIError performs a merge with any union data inside the ChatCompletionEvent, using the provided OpenAIError
+func (t *ChatCompletionEvent) MergeOpenAIError(v OpenAIError) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+func (t ChatCompletionEvent) MarshalJSON() ([]byte, error) {
+	b, err := t.union.MarshalJSON()
+	return b, err
+}
+
+func (t *ChatCompletionEvent) UnmarshalJSON(b []byte) error {
+	err := t.union.UnmarshalJSON(b)
+	return err
 }
 
 // AsMessageFrame returns the union data inside the ServerFrame as a MessageFrame
@@ -3949,6 +4558,15 @@ type ServerInterface interface {
 	// GetReadiness Tell whether the service can serve
 	// (GET /readyz)
 	GetReadiness(ctx echo.Context) error
+	// CreateChatCompletion Ask a chatbot as OpenAI's API does
+	// (POST /v1/chat/completions)
+	CreateChatCompletion(ctx echo.Context, params CreateChatCompletionParams) error
+	// ListModels List the chatbots as models
+	// (GET /v1/models)
+	ListModels(ctx echo.Context) error
+	// GetModel Get a chatbot as a model
+	// (GET /v1/models/{model})
+	GetModel(ctx echo.Context, model string) error
 }
 
 // ServerInterfaceWrapper converts echo contexts to parameters.
@@ -5308,6 +5926,60 @@ func (w *ServerInterfaceWrapper) GetReadiness(ctx echo.Context) error {
 	return err
 }
 
+// CreateChatCompletion converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateChatCompletion(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateChatCompletionParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateChatCompletion(ctx, params)
+	return err
+}
+
+// ListModels converts echo context to params.
+func (w *ServerInterfaceWrapper) ListModels(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListModels(ctx)
+	return err
+}
+
+// GetModel converts echo context to params.
+func (w *ServerInterfaceWrapper) GetModel(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "model" -------------
+	var model string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "model", ctx.Param("model"), &model, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter model: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetModel(ctx, model)
+	return err
+}
+
 // This is a simple interface which specifies echo.Route addition functions which
 // are present on both echo.Echo and echo.Group, since we want to allow using
 // either of them for path registration
@@ -5407,6 +6079,9 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/openapi.yaml", wrapper.GetOpenapiYaml, options.OperationMiddlewares["getOpenapiYaml"]...)
 	router.GET(options.BaseURL+"/problems/:code", wrapper.GetProblem, options.OperationMiddlewares["getProblem"]...)
 	router.GET(options.BaseURL+"/readyz", wrapper.GetReadiness, options.OperationMiddlewares["getReadiness"]...)
+	router.POST(options.BaseURL+"/v1/chat/completions", wrapper.CreateChatCompletion, options.OperationMiddlewares["createChatCompletion"]...)
+	router.GET(options.BaseURL+"/v1/models", wrapper.ListModels, options.OperationMiddlewares["listModels"]...)
+	router.GET(options.BaseURL+"/v1/models/:model", wrapper.GetModel, options.OperationMiddlewares["getModel"]...)
 
 }
 
@@ -5417,6 +6092,32 @@ type ConflictApplicationProblemPlusJSONResponse Problem
 type ForbiddenApplicationProblemPlusJSONResponse Problem
 
 type NotFoundApplicationProblemPlusJSONResponse Problem
+
+type OpenAIFailureJSONResponse OpenAIError
+
+type OpenAINotFoundJSONResponse OpenAIError
+
+type OpenAIRateLimitedResponseHeaders struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
+}
+type OpenAIRateLimitedJSONResponse struct {
+	Body OpenAIError
+
+	Headers OpenAIRateLimitedResponseHeaders
+}
+
+type OpenAIRefusalJSONResponse OpenAIError
+
+type OpenAIUnauthorizedResponseHeaders struct {
+	WWWAuthenticate *string
+}
+type OpenAIUnauthorizedJSONResponse struct {
+	Body OpenAIError
+
+	Headers OpenAIUnauthorizedResponseHeaders
+}
 
 type ProblemApplicationProblemPlusJSONResponse Problem
 
@@ -11669,6 +12370,380 @@ func (response GetReadinessdefaultApplicationProblemPlusJSONResponse) VisitGetRe
 	return err
 }
 
+type CreateChatCompletionRequestObject struct {
+	Params CreateChatCompletionParams
+	Body   *CreateChatCompletionJSONRequestBody
+}
+
+type CreateChatCompletionResponseObject interface {
+	VisitCreateChatCompletionResponse(w http.ResponseWriter) error
+}
+
+type CreateChatCompletion200ResponseHeaders struct {
+	XRunID *openapi_types.UUID
+}
+
+type CreateChatCompletion200JSONResponse struct {
+	Body    ChatCompletion
+	Headers CreateChatCompletion200ResponseHeaders
+}
+
+func (response CreateChatCompletion200JSONResponse) VisitCreateChatCompletionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.XRunID != nil {
+		w.Header().Set("X-Run-Id", fmt.Sprint(*response.Headers.XRunID))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateChatCompletion200TextEventStreamResponse struct {
+	Body          io.Reader
+	Headers       CreateChatCompletion200ResponseHeaders
+	ContentLength int64
+}
+
+func (response CreateChatCompletion200TextEventStreamResponse) VisitCreateChatCompletionResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/event-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.XRunID != nil {
+		w.Header().Set("X-Run-Id", fmt.Sprint(*response.Headers.XRunID))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type CreateChatCompletion400JSONResponse struct{ OpenAIRefusalJSONResponse }
+
+func (response CreateChatCompletion400JSONResponse) VisitCreateChatCompletionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateChatCompletion401JSONResponse struct{ OpenAIUnauthorizedJSONResponse }
+
+func (response CreateChatCompletion401JSONResponse) VisitCreateChatCompletionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateChatCompletion403JSONResponse OpenAIError
+
+func (response CreateChatCompletion403JSONResponse) VisitCreateChatCompletionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateChatCompletion404JSONResponse struct{ OpenAINotFoundJSONResponse }
+
+func (response CreateChatCompletion404JSONResponse) VisitCreateChatCompletionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateChatCompletion413JSONResponse OpenAIError
+
+func (response CreateChatCompletion413JSONResponse) VisitCreateChatCompletionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateChatCompletion415JSONResponse OpenAIError
+
+func (response CreateChatCompletion415JSONResponse) VisitCreateChatCompletionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateChatCompletion422JSONResponse OpenAIError
+
+func (response CreateChatCompletion422JSONResponse) VisitCreateChatCompletionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateChatCompletion429JSONResponse struct{ OpenAIRateLimitedJSONResponse }
+
+func (response CreateChatCompletion429JSONResponse) VisitCreateChatCompletionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateChatCompletiondefaultJSONResponse struct {
+	Body       OpenAIError
+	StatusCode int
+}
+
+func (response CreateChatCompletiondefaultJSONResponse) VisitCreateChatCompletionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListModelsRequestObject struct {
+}
+
+type ListModelsResponseObject interface {
+	VisitListModelsResponse(w http.ResponseWriter) error
+}
+
+type ListModels200JSONResponse OpenAIModelList
+
+func (response ListModels200JSONResponse) VisitListModelsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListModels401JSONResponse struct{ OpenAIUnauthorizedJSONResponse }
+
+func (response ListModels401JSONResponse) VisitListModelsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListModels403JSONResponse struct{ OpenAIRefusalJSONResponse }
+
+func (response ListModels403JSONResponse) VisitListModelsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListModelsdefaultJSONResponse struct {
+	Body       OpenAIError
+	StatusCode int
+}
+
+func (response ListModelsdefaultJSONResponse) VisitListModelsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetModelRequestObject struct {
+	Model string `json:"model"`
+}
+
+type GetModelResponseObject interface {
+	VisitGetModelResponse(w http.ResponseWriter) error
+}
+
+type GetModel200JSONResponse OpenAIModel
+
+func (response GetModel200JSONResponse) VisitGetModelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetModel401JSONResponse struct{ OpenAIUnauthorizedJSONResponse }
+
+func (response GetModel401JSONResponse) VisitGetModelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetModel403JSONResponse struct{ OpenAIRefusalJSONResponse }
+
+func (response GetModel403JSONResponse) VisitGetModelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetModel404JSONResponse struct{ OpenAINotFoundJSONResponse }
+
+func (response GetModel404JSONResponse) VisitGetModelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetModeldefaultJSONResponse struct {
+	Body       OpenAIError
+	StatusCode int
+}
+
+func (response GetModeldefaultJSONResponse) VisitGetModelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 	// ListAPIKeys List API keys
@@ -11827,6 +12902,15 @@ type StrictServerInterface interface {
 	// GetReadiness Tell whether the service can serve
 	// (GET /readyz)
 	GetReadiness(ctx context.Context, request GetReadinessRequestObject) (GetReadinessResponseObject, error)
+	// CreateChatCompletion Ask a chatbot as OpenAI's API does
+	// (POST /v1/chat/completions)
+	CreateChatCompletion(ctx context.Context, request CreateChatCompletionRequestObject) (CreateChatCompletionResponseObject, error)
+	// ListModels List the chatbots as models
+	// (GET /v1/models)
+	ListModels(ctx context.Context, request ListModelsRequestObject) (ListModelsResponseObject, error)
+	// GetModel Get a chatbot as a model
+	// (GET /v1/models/{model})
+	GetModel(ctx context.Context, request GetModelRequestObject) (GetModelResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx echo.Context, request any) (any, error)
@@ -13537,6 +14621,102 @@ func (sh *strictHandler) GetReadiness(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(GetReadinessResponseObject); ok {
 		return validResponse.VisitGetReadinessResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateChatCompletion operation middleware
+func (sh *strictHandler) CreateChatCompletion(ctx echo.Context, params CreateChatCompletionParams) error {
+	var request CreateChatCompletionRequestObject
+
+	request.Params = params
+
+	var body CreateChatCompletionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateChatCompletion(ctx.Request().Context(), request.(CreateChatCompletionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateChatCompletion")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateChatCompletionResponseObject); ok {
+		return validResponse.VisitCreateChatCompletionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListModels operation middleware
+func (sh *strictHandler) ListModels(ctx echo.Context) error {
+	var request ListModelsRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListModels(ctx.Request().Context(), request.(ListModelsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListModels")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListModelsResponseObject); ok {
+		return validResponse.VisitListModelsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetModel operation middleware
+func (sh *strictHandler) GetModel(ctx echo.Context, model string) error {
+	var request GetModelRequestObject
+
+	request.Model = model
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetModel(ctx.Request().Context(), request.(GetModelRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetModel")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetModelResponseObject); ok {
+		return validResponse.VisitGetModelResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -46,6 +46,10 @@ func newReply(run, conversation, message uuid.UUID) *Reply {
 	return &Reply{RunID: run, ConversationID: conversation, MessageID: message, attempt: 1, grown: make(chan struct{})}
 }
 
+// IsKept tells whether the reply is of a conversation; one that is not ends with its
+// asker.
+func (r *Reply) IsKept() bool { return r.ConversationID != uuid.Nil }
+
 // Next returns the delta that follows a position and the position after it. An
 // empty delta with a nil outcome means that there is nothing yet: wait for the
 // channel. The outcome comes once all deltas are taken. When the reply has begun

@@ -42,6 +42,13 @@ func (s *slots) take(organization uuid.UUID) bool {
 	return true
 }
 
+// takeNow takes a slot for who does not wait for one: a refusal is no wish to be heard.
+func (s *slots) takeNow(organization uuid.UUID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.isContended && s.grant(organization)
+}
+
 // takeNext takes a slot for the next one of those who wait.
 func (s *slots) takeNext(organization uuid.UUID) bool {
 	s.mu.Lock()

@@ -119,7 +119,7 @@ func TestScopesOpenTheOperationsThatNameThem(t *testing.T) {
 				continue
 			}
 			for _, needed := range op.scopes {
-				if !strings.Contains(text(got.json(), "detail"), needed) {
+				if !strings.Contains(got.detail(), needed) {
 					t.Errorf("%s with %s does not say that it takes %s: %s", op.id, scope, needed, got.body)
 				}
 			}

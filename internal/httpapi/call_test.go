@@ -132,6 +132,9 @@ func (a answer) refused(status int, code, where string) object {
 }
 
 func (a answer) isRefused(status int, code, where string) error {
+	if _, path, _ := strings.Cut(a.request, " "); isOpenAI(path) {
+		return a.isRefusedAsOpenAIDoes(status, code, where)
+	}
 	var problem struct {
 		Error  string
 		Errors []struct{ Pointer, Parameter string }

@@ -61,8 +61,11 @@ func (a *API) CreateCompletion(ctx context.Context, request openapi.CreateComple
 
 // wait waits for the reply's end, for as long as a caller is made to.
 func (a *API) wait(ctx context.Context, reply *chat.Reply) (*chat.Outcome, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fault.New(fault.Timeout,
-		fmt.Sprintf("The reply takes longer than 120 seconds. It goes on as the run %s.", reply.RunID)))
+	late := "The reply takes longer than 120 seconds."
+	if reply.IsKept() {
+		late += fmt.Sprintf(" It goes on as the run %s.", reply.RunID)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fault.New(fault.Timeout, late))
 	defer cancel()
 	for at := reply.Beginning(); ; {
 		_, after, _, outcome, err := a.Chat.Follow(ctx, reply, at, patience)

@@ -102,11 +102,26 @@ func (c *contract) operation(method, path string, item *openapi3.PathItem, op *o
 		if made.isJSON {
 			made.aliases = make(map[string]string)
 			collectAliases(content["application/json"].Schema.Value, made.aliases)
+			permitNull(content["application/json"].Schema.Value)
 			made.messageFields = append(made.messageFields, aliasesOf(made.messageFields, made.aliases)...)
 		}
 	}
 	made.isOpen = op.Security != nil && slices.ContainsFunc(*op.Security, func(one openapi3.SecurityRequirement) bool { return len(one) == 0 })
 	return made, nil
+}
+
+// permitNull lets null pass where the document has x-takes-null: OpenAPI takes it for a
+// value of a schema without a type, the validator does not.
+func permitNull(schema *openapi3.Schema) {
+	if schema.Extensions["x-takes-null"] == true {
+		schema.Nullable = true
+	}
+	for _, property := range schema.Properties {
+		permitNull(property.Value)
+	}
+	if schema.Items != nil {
+		permitNull(schema.Items.Value)
+	}
 }
 
 // extension reads an x- field of an operation; absent, into is left as it is.

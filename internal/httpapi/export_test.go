@@ -1,4 +1,34 @@
 package httpapi
 
+import (
+	"net/http"
+	"net/http/httptest"
+	"time"
+
+	"parley/internal/chat"
+)
+
 // IsSane is shown to the tests of the parsers.
 var IsSane = isSane
+
+// HeardAnew is the stream in OpenAI's form of a reply that begins anew, delta by delta, after the text before.
+func HeardAnew(before string, anew ...string) (stream string, err error) {
+	w := httptest.NewRecorder()
+	events := &chatEvents{eventWriter: eventWriter{w: w, controller: http.NewResponseController(deadlines{w})}}
+	events.answer.reply = &chat.Reply{}
+	err = events.delta(chat.Position{}, before, false)
+	for i, text := range anew {
+		if err == nil {
+			err = events.delta(chat.Position{}, text, i == 0)
+		}
+	}
+	if err == nil {
+		err = events.last(chat.Position{}, &chat.Outcome{FinishReason: "stop"})
+	}
+	return w.Body.String(), err
+}
+
+// deadlines is a recorder that takes deadlines.
+type deadlines struct{ *httptest.ResponseRecorder }
+
+func (deadlines) SetWriteDeadline(time.Time) error { return nil }

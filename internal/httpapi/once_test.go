@@ -21,6 +21,12 @@ func keyed(there things) map[string][]any {
 		"createCompletion": {
 			object{"conversation": conversation, "message": object{"content": question}}, object{"message": object{"content": question}},
 		},
+		"createChatCompletion": {
+			object{
+				"model": there["chatbots"], "messages": []object{{"role": "user", "content": question}},
+				"metadata": object{"conversation_id": conversation, "<&>": 1},
+			},
+		},
 		"startConversation": {
 			object{"initial_message": question, "bot_id": there["chatbots"]}, object{}, object{"initial_message": ""},
 		},
@@ -207,7 +213,7 @@ func TestARepeatIsAnsweredWhenAllItSpeaksOfIsGone(t *testing.T) {
 	firsts := map[string]answer{}
 	var tried []operation
 	for _, op := range keyedOperations() {
-		if _, isMessage := keyedMessages("", "")[op.id]; isMessage || op.id == "createCompletion" {
+		if _, isMessage := keyedMessages("", "")[op.id]; isMessage || op.id == "createCompletion" || op.id == "createChatCompletion" {
 			continue // answered from the message itself
 		}
 		tried = append(tried, op)

@@ -48,8 +48,8 @@ var kinds = map[fault.Kind]kind{
 // statusClientGone is what the log says of a request whose caller has left.
 const statusClientGone = 499
 
-// answerError turns whatever went wrong into a problem document. It is the one
-// place that does, for every route.
+// answerError answers with whatever went wrong. It is the one place that does, for
+// every route.
 func (a *API) answerError(err error, ec echo.Context) {
 	told := faultOf(err, ec)
 	request := ec.Request()
@@ -69,7 +69,7 @@ func (a *API) answerError(err error, ec echo.Context) {
 		ec.Response().Status = statusClientGone
 		return
 	}
-	writeProblem(ec, told)
+	writeFailure(ec, told)
 	drain(ec)
 }
 
@@ -129,7 +129,8 @@ func problemOf(told *fault.Error, id string) openapi.Problem {
 // seconds rounds up: after so many whole seconds the next try may succeed.
 func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 
-func writeProblem(ec echo.Context, told *fault.Error) {
+// writeFailure writes a problem document, and below /v1 OpenAI's error.
+func writeFailure(ec echo.Context, told *fault.Error) {
 	problem := problemOf(told, requestID(ec))
 	header := ec.Response().Header()
 	if told.Kind == fault.Unauthorized {
@@ -138,7 +139,12 @@ func writeProblem(ec echo.Context, told *fault.Error) {
 	if problem.RetryAfter != nil {
 		header.Set("Retry-After", strconv.Itoa(*problem.RetryAfter))
 	}
+	var body any = problem
 	header.Set("Content-Type", "application/problem+json")
+	if speaksOpenAI(ec.Request()) {
+		body = openAIErrorOf(told)
+		header.Set("Content-Type", "application/json")
+	}
 	ec.Response().WriteHeader(problem.Status)
 	if ec.Request().Method == http.MethodHead {
 		return
@@ -146,7 +152,7 @@ func writeProblem(ec echo.Context, told *fault.Error) {
 	encoder := json.NewEncoder(ec.Response())
 	encoder.SetEscapeHTML(false)
 	// A caller that cannot be written to has left.
-	_ = encoder.Encode(problem)
+	_ = encoder.Encode(body)
 }
 
 const (

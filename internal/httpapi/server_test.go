@@ -54,6 +54,8 @@ type settings struct {
 	limits map[string]int
 	// connections are how many the server may have to its database; zero: the usual.
 	connections int
+	// replies are how many may be written at once; zero: any number.
+	replies int
 	// log gets what is logged.
 	log io.Writer
 }
@@ -85,7 +87,7 @@ func serveWith(t testing.TB, wanted settings) *server {
 		log = slog.New(slog.NewTextHandler(wanted.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	s := &server{t: t, auth: auth.New(opened), bots: bot.New(opened, bot.WithKeys(keys)), store: opened, sql: sql}
-	s.chat = chat.New(chat.Config{Store: opened, Bots: s.bots, Log: log, VisitTTL: time.Minute})
+	s.chat = chat.New(chat.Config{Store: opened, Bots: s.bots, Log: log, VisitTTL: time.Minute, MaxReplies: wanted.replies})
 	limits := map[string]int{"messages": 0, "history": 0, "list": 0, "refusals": 0}
 	maps.Copy(limits, wanted.limits)
 	limiter := ratelimit.New(limits)

@@ -56,16 +56,19 @@ func (c caller) one() things {
 	return all
 }
 
-// kindOf tells what a path's parameter is an id of: of the collection before it.
+// kindOf tells what a path's parameter is an id of: of the collection before it. A model is a chatbot.
 func kindOf(path, parameter string) string {
 	before, _, _ := strings.Cut(path, "/{"+parameter+"}")
-	return before[strings.LastIndex(before, "/")+1:]
+	if kind := before[strings.LastIndex(before, "/")+1:]; kind != "models" {
+		return kind
+	}
+	return "chatbots"
 }
 
 // kinds tells what the properties of bodies and the parameters of queries are ids of.
 var kinds = map[string]string{
 	"conversation": "conversations", "conversation_id": "conversations", "session_id": "conversations",
-	"bot_id": "chatbots", "chatbot": "chatbots",
+	"bot_id": "chatbots", "chatbot": "chatbots", "model": "chatbots",
 	"webChat": "web-chats", "contact": "contacts", "sender": "contacts",
 	"inbox": "inboxes", "inboxes": "inboxes",
 }
@@ -120,8 +123,8 @@ func fillIDs(value any, all things) {
 	switch value := value.(type) {
 	case object:
 		for name, item := range value {
-			if kind := kinds[name]; kind != "" {
-				value[name] = all[kind]
+			if _, isObject := item.(object); kinds[name] != "" && !isObject { // a chatbot's model is one
+				value[name] = all[kinds[name]]
 			} else {
 				fillIDs(item, all)
 			}
@@ -173,6 +176,8 @@ func (op operation) bodyPlaces(schema *openapi3.Schema, pointer string) []place 
 	for name, property := range schema.Properties {
 		at, kind := pointer+"/"+name, kinds[name]
 		switch {
+		case property.Value.Type.Is("object"):
+			kind = ""
 		case name == "attachments":
 			at, kind = at+"/0/id", "attachments"
 		case name == "inboxes":

@@ -1,0 +1,95 @@
+package httpapi
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/oapi-codegen/nullable"
+
+	"parley/gen/openapi"
+	"parley/internal/chat"
+	"parley/internal/fault"
+)
+
+// chatStream answers with a reply as it is written, as OpenAI's API does.
+type chatStream struct {
+	replyStream
+	answer        chatAnswer
+	includesUsage bool
+}
+
+// VisitCreateChatCompletionResponse writes the events.
+func (s chatStream) VisitCreateChatCompletionResponse(w http.ResponseWriter) error {
+	if s.reply.IsKept() {
+		w.Header().Set("X-Run-Id", s.reply.RunID.String())
+	}
+	events := &chatEvents{eventWriter: beginEvents(w), answer: s.answer, includesUsage: s.includesUsage}
+	if err := events.begin(); err != nil {
+		return err
+	}
+	return s.follow(events)
+}
+
+// chatEvents tells a reply in chat.completion.chunks. What was told cannot be taken
+// back: a reply that begins anew is told from where it says more than before.
+type chatEvents struct {
+	eventWriter
+	answer        chatAnswer
+	includesUsage bool
+	told          []byte
+	at            int // how much of the reply is there; less than was told while it is written anew
+}
+
+var errAnew = fault.New(fault.Unavailable, "The reply has begun anew and says something else; ask again.")
+
+// begin tells who speaks.
+func (e *chatEvents) begin() error {
+	return e.chunk(openapi.ChatDelta{Role: new(openapi.ChatDeltaRoleAssistant), Content: new("")}, nullable.NewNullNullable[openapi.ChatChunkChoiceFinishReason]())
+}
+
+func (e *chatEvents) delta(_ chat.Position, text string, isReset bool) error {
+	if isReset {
+		e.at = 0
+	}
+	known := min(len(e.told)-e.at, len(text))
+	if string(e.told[e.at:e.at+known]) != text[:known] {
+		return errors.Join(errAnew, e.fail(errAnew), e.flush())
+	}
+	e.at += len(text)
+	if text = text[known:]; text == "" {
+		return nil
+	}
+	e.told = append(e.told, text...)
+	return e.chunk(openapi.ChatDelta{Content: &text}, nullable.NewNullNullable[openapi.ChatChunkChoiceFinishReason]())
+}
+
+func (e *chatEvents) last(_ chat.Position, outcome *chat.Outcome) error {
+	switch {
+	case outcome.Err != nil:
+		return e.fail(outcome.Err)
+	case e.at < len(e.told):
+		return e.fail(errAnew)
+	}
+	reason := openapi.ChatChunkChoiceFinishReason(toAPIFinishReason(outcome))
+	if err := e.chunk(openapi.ChatDelta{}, nullable.NewNullableWithValue(reason)); err != nil {
+		return err
+	}
+	if e.includesUsage {
+		chunk := e.answer.toAPIChunk()
+		chunk.Usage = new(toAPIChatUsage(outcome.Answer))
+		if err := e.write("", chunk); err != nil {
+			return err
+		}
+	}
+	return e.print("data: [DONE]\n\n")
+}
+
+func (e *chatEvents) chunk(delta openapi.ChatDelta, reason nullable.Nullable[openapi.ChatChunkChoiceFinishReason]) error {
+	chunk := e.answer.toAPIChunk()
+	chunk.Choices = append(chunk.Choices, openapi.ChatChunkChoice{
+		Delta: delta, Logprobs: nullable.NewNullNullable[map[string]any](), FinishReason: reason,
+	})
+	return e.write("", chunk)
+}
+
+func (e *chatEvents) fail(why *fault.Error) error { return e.write("", openAIErrorOf(why)) }

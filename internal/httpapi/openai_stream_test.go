@@ -1,0 +1,214 @@
+package httpapi_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"parley/internal/auth"
+	"parley/internal/httpapi"
+)
+
+// chunks reads a whole stream in OpenAI's form, of which nothing may be but comments and data.
+func (a answer) chunks() (events []object, isDone bool) {
+	a.t.Helper()
+	if a.status != http.StatusOK || a.header.Get("Content-Type") != "text/event-stream" {
+		a.t.Fatalf("%s: %d %s\n%s", a.request, a.status, a.header.Get("Content-Type"), a.body)
+	}
+	return chunksOf(a.t, string(a.body))
+}
+
+func chunksOf(t testing.TB, stream string) (events []object, isDone bool) {
+	t.Helper()
+	if !strings.HasSuffix(stream, "\n\n") {
+		t.Errorf("the stream breaks off: %q", stream)
+	}
+	for block := range strings.SplitSeq(strings.TrimSuffix(stream, "\n\n"), "\n\n") {
+		data, ok := strings.CutPrefix(block, "data: ")
+		switch {
+		case strings.HasPrefix(block, ":"):
+			continue
+		case !ok || isDone || strings.Contains(data, "\n"):
+			t.Fatalf("an event is %q", block)
+		case data == "[DONE]":
+			isDone = true
+			continue
+		}
+		events = append(events, decode(t.(*testing.T), data).(object))
+	}
+	return events, isDone
+}
+
+// chatted holds the chunks of a stream against the rules that all keep, and returns the text: one id, the role first,
+// deltas, and the reason at the end.
+func chatted(t *testing.T, events []object) string {
+	t.Helper()
+	var content strings.Builder
+	for i, event := range events {
+		choice := objects(event, "choices")[0]
+		delta := choice["delta"].(object)
+		_, hasContent := delta["content"]
+		isFirst, isLast := i == 0, i == len(events)-1
+		if (delta["role"] == "assistant") != isFirst || (choice["finish_reason"] == "stop") != isLast || hasContent == isLast || choice["logprobs"] != nil || event["usage"] != nil {
+			t.Errorf("event %d of %d: %v", i+1, len(events), event)
+		}
+		for _, field := range []string{"id", "created", "model"} {
+			if fmt.Sprint(event[field]) != fmt.Sprint(events[0][field]) {
+				t.Errorf("%s changes to %v", field, event[field])
+			}
+		}
+		if hasContent {
+			content.WriteString(delta["content"].(string))
+		}
+	}
+	return content.String()
+}
+
+func streaming(body object) object {
+	body["stream"] = true
+	return body
+}
+
+// The deltas joined are exactly what the JSON form answers, with and without a conversation.
+func TestAChatStreamSaysWhatTheJSONAnswerWouldHaveSaid(t *testing.T) {
+	t.Parallel()
+	alice := serve(t).organization().as("alice", auth.Chat)
+	for _, asked := range []string{question, "請問如何申請退款？", "something else entirely"} {
+		for _, conversation := range []string{"", alice.start()} {
+			body := chatting(asked)
+			if conversation != "" {
+				body = in(conversation, body)
+			}
+			want := alice.chat(body)
+			got := alice.call(http.MethodPost, chatCompletions, streaming(body))
+			events, isDone := got.chunks()
+			if content := chatted(t, events); content != want || !isDone || len(events) < 4 {
+				t.Errorf("%s: streamed %q in %d events, done %v, answered %q", asked, content, len(events), isDone, want)
+			}
+			run := got.header.Get("X-Run-Id")
+			if conversation == "" && run != "" || conversation != "" && text(events[0], "id") != "chatcmpl-"+run {
+				t.Errorf("X-Run-Id is %q, the id %v", run, events[0]["id"])
+			}
+			if conversation != "" {
+				alice.checkAnswered(conversation, 2)
+			}
+			if got.header.Get("Cache-Control") != "no-store" || got.header.Get("X-Accel-Buffering") != "no" {
+				t.Errorf("%v", got.header)
+			}
+		}
+	}
+}
+
+// The usage comes after the last choice, for who asks for it.
+func TestAChatStreamEndsWithTheUsageThatIsAskedFor(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice := o.clever(serveModel(t, goodDay))
+	for options, want := range map[string]bool{`{"include_usage":true}`: true, `{"include_usage":false}`: false, `{"include_usage":null}`: false, `{}`: false, `null`: false} {
+		body := streaming(chatting("Hello?"))
+		body["stream_options"] = json.RawMessage(options)
+		events, isDone := alice.call(http.MethodPost, chatCompletions, body).chunks()
+		last := events[len(events)-1]
+		if want {
+			if usage := (object{"prompt_tokens": 120, "completion_tokens": 7, "total_tokens": 127}); len(objects(last, "choices")) != 0 || !sameJSON(t, last["usage"], usage) {
+				t.Errorf("%s: %v", options, last)
+			}
+			events = events[:len(events)-1]
+		}
+		if content := chatted(t, events); content != "Good day 您好" || !isDone {
+			t.Errorf("%s: %q, done %v", options, content, isDone)
+		}
+	}
+}
+
+// A failure in the middle is an event, and the last one. Whoever asked in a conversation without a key is told not to
+// repeat the question, which is stored.
+func TestAChatCompletionThatFailsSaysSo(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	o.expectFailures()
+	alice := o.as("alice", auth.Chat)
+	o.scripted("broken", object{"deltas": []any{"One ", "two"}, "failAfter": 1})
+	body := func() object {
+		body := chatting("Hello?")
+		body["model"] = "broken"
+		return body
+	}
+	started := func() string {
+		return text(alice.post("/api/conversations/start", object{"bot_id": "broken"}), "conversation_id")
+	}
+	for name, c := range map[string]struct {
+		body    object
+		options []option
+		retries string
+	}{
+		"without a conversation":         {body(), nil, ""},
+		"in one":                         {in(started(), body()), nil, "false"},
+		"in one, with an idempotent key": {in(started(), body()), []option{with("Idempotency-Key", "k")}, ""},
+	} {
+		got := alice.call(http.MethodPost, chatCompletions, c.body, c.options...)
+		got.refused(502, "upstream_failed", "")
+		if got.header.Get("X-Should-Retry") != c.retries {
+			t.Errorf("%s: X-Should-Retry is %q", name, got.header.Get("X-Should-Retry"))
+		}
+		events, isDone := alice.call(http.MethodPost, chatCompletions, streaming(c.body)).chunks()
+		last := events[len(events)-1]
+		failure, _ := last["error"].(object)
+		if len(events) != 3 || isDone || len(last) != 1 || failure["type"] != "server_error" || failure["code"] != "upstream_failed" || failure["param"] != nil {
+			t.Errorf("%s: %v", name, events)
+		}
+	}
+}
+
+// With a key a stream of a conversation is followed again, and not asked again.
+func TestAChatStreamIsFollowedAgainUnderItsKey(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice := o.as("alice", auth.Chat)
+	body := streaming(in(alice.start(), chatting(question)))
+	first := alice.call(http.MethodPost, chatCompletions, body, with("Idempotency-Key", "k"))
+	again := alice.call(http.MethodPost, chatCompletions, body, with("Idempotency-Key", "k"))
+	events, _ := first.chunks()
+	repeated, isDone := again.chunks()
+	if chatted(t, repeated) != chatted(t, events) || !isDone || text(repeated[0], "id") != text(events[0], "id") || again.header.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("%v and %v", events, repeated)
+	}
+	alice.checkAnswered(text(body["metadata"].(object), "conversation_id"), 1)
+}
+
+// Chunks cannot be taken back: a reply that begins anew goes on where it says more, and fails where it says something else.
+func TestAChatStreamWhoseReplyBeginsAnewGoesOnOrFails(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		anew []string
+		want string
+		fail bool
+	}{
+		{nil, "One two", false},
+		{[]string{"One two"}, "One two", false},
+		{[]string{"One ", "two", " three"}, "One two three", false},
+		{[]string{"", "One two three", " four"}, "One two three four", false},
+		{[]string{"One ", "three"}, "One two", true},
+		{[]string{"One two", " three", " four"}, "One two three four", false},
+		{[]string{"One "}, "One two", true},
+		{[]string{"Two"}, "One two", true},
+	} {
+		stream, err := httpapi.HeardAnew("One two", c.anew...)
+		events, isDone := chunksOf(t, stream)
+		var content strings.Builder
+		fails := false
+		for _, event := range events {
+			if event["error"] != nil {
+				fails = true
+				continue
+			}
+			said, _ := objects(event, "choices")[0]["delta"].(object)["content"].(string)
+			content.WriteString(said)
+		}
+		if content.String() != c.want || fails != c.fail || isDone == c.fail || err != nil && !c.fail {
+			t.Errorf("%q: %s, %v", c.anew, stream, err)
+		}
+	}
+}

@@ -1,0 +1,322 @@
+package httpapi_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"parley/internal/auth"
+)
+
+const chatCompletions = "/v1/chat/completions"
+
+// chatting is a request with these messages, by turns the user's and the model's, the last one the user's.
+func chatting(said ...string) object {
+	var messages []any
+	for i, text := range said {
+		role := "user"
+		if (len(said)-i)%2 == 0 {
+			role = "assistant"
+		}
+		messages = append(messages, object{"role": role, "content": text})
+	}
+	return object{"model": "parley", "messages": messages}
+}
+
+// in puts a request into a conversation.
+func in(conversation string, body object) object {
+	body["metadata"] = object{"conversation_id": conversation}
+	return body
+}
+
+// chat asks and returns the reply's text.
+func (c caller) chat(body object) string {
+	c.t.Helper()
+	answer := c.call(http.MethodPost, chatCompletions, body).gives(200)
+	return text(objects(answer, "choices")[0]["message"].(object), "content")
+}
+
+// Without a conversation the answer is all that there is: nothing of it is stored.
+func TestAChatCompletionWithoutAConversationLeavesNothing(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice := o.as("alice", auth.Chat)
+	before := o.snapshot()
+	began := time.Now().Unix()
+	var ids []string
+	for _, model := range []string{"parley", o.bot.ID.String(), strings.ToUpper(o.bot.ID.String())} {
+		body := chatting(question)
+		body["model"] = model
+		got := alice.call(http.MethodPost, chatCompletions, body, with("Idempotency-Key", "k"))
+		answer := got.gives(200)
+		ids = append(ids, text(answer, "id"))
+		delete(answer, "id")
+		if created := number(answer, "created"); int64(created) < began || int64(created) > time.Now().Unix() {
+			t.Errorf("created is %d", created)
+		}
+		delete(answer, "created")
+		want := decode(t, `{"object": "chat.completion", "model": "parley", "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+			"choices": [{"index": 0, "message": {"role": "assistant", "content": "`+longAnswer+`", "refusal": null}, "logprobs": null, "finish_reason": "stop"}]}`)
+		if !equalJSON(answer, want) || got.header.Get("X-Run-Id") != "" || got.header.Get("Idempotency-Replayed") != "" {
+			t.Errorf("%v, %v", answer, got.header)
+		}
+	}
+	slices.Sort(ids)
+	if len(slices.Compact(ids)) != 3 || !strings.HasPrefix(ids[0], "chatcmpl-") {
+		t.Errorf("the ids are %v", ids)
+	}
+	for _, metadata := range []any{nil, object{}, object{"conversation_id": ""}, object{"conversation_id": nil}, object{"Conversation_ID": "x"}} {
+		body := chatting("請問如何申請退款？")
+		body["metadata"] = metadata
+		if reply := alice.chat(body); reply != "請到訂單頁面按下退款按鈕。" {
+			t.Errorf("%v: %s", metadata, reply)
+		}
+	}
+	if after := o.snapshot(); after != before {
+		t.Errorf("it was\n%s\nand is\n%s", before, after)
+	}
+}
+
+// A model is given what the request says before the question: turns, images, and instructions after its own. What
+// OpenAI's API has besides is passed over.
+func TestAModelIsGivenTheMessagesOfAChatCompletion(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	upstream := serveModel(t, goodDay)
+	alice := o.clever(upstream)
+	answer := alice.call(http.MethodPost, chatCompletions, `{
+		"model": "parley", "temperature": 1.5, "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}], "tool_choice": "auto",
+		"n": 1, "user": "u", "stream": null, "stream_options": null, "metadata": null, "max_tokens": 7, "response_format": {"type": "text"},
+		"messages": [
+			{"role": "system", "content": "Speak German."},
+			{"role": "user", "content": [{"type": "text", "text": "Hello"}, {"type": "text", "text": "there"}, {"type": "input_audio", "input_audio": {"data": ""}}]},
+			{"role": "assistant", "content": null, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+			{"role": "tool", "tool_call_id": "1", "content": "Tool's words"},
+			{"role": "assistant", "content": [{"type": "text", "text": "Hi"}, {"type": "refusal", "refusal": "No"}]},
+			{"role": "developer", "content": [{"type": "text", "text": "Be kind."}]},
+			{"role": "user", "name": "kim", "content": [
+				{"type": "image_url", "image_url": {"url": "https://files.test/a/cat.png", "detail": "low"}}, {"type": "text", "text": "What is it?"},
+				{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+			]}
+		]}`).gives(200)
+	want := `[{"role": "system", "content": "Be brief.\n\nSpeak German.\n\nBe kind."}, {"role": "user", "content": "Hello\nthere"}, {"role": "assistant", "content": "Hi"},
+		{"role": "user", "content": [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": "https://files.test/a/cat.png"}},
+			{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]}]`
+	messages, _ := upstream.last()
+	if !sameJSON(t, messages, decode(t, want)) {
+		t.Errorf("%v", messages)
+	}
+	usage := object{"prompt_tokens": 120, "completion_tokens": 7, "total_tokens": 127}
+	if reply := objects(answer, "choices")[0]["message"].(object)["content"]; reply != "Good day 您好" || !sameJSON(t, answer["usage"], usage) {
+		t.Errorf("%v", answer)
+	}
+	// A reply that was cut off says so.
+	o.clever(serveModel(t, func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"choices":[{"message":{"content":"Good"},"finish_reason":"length"}]}`)
+	}))
+	answer = alice.call(http.MethodPost, chatCompletions, chatting("And?")).gives(200)
+	if objects(answer, "choices")[0]["finish_reason"] != "length" {
+		t.Errorf("%v", answer)
+	}
+}
+
+// In a conversation the question and the reply are its messages, and what was said before is read from it.
+func TestAChatCompletionInAConversationIsKept(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	upstream := serveModel(t, goodDay)
+	alice := o.clever(upstream)
+	id := alice.start()
+	alice.ask(id, "First of all")
+	body := in(id, chatting("Not said here", "Nor this", "And then?"))
+	body["messages"].([]any)[2] = object{"role": "user", "content": []any{
+		object{"type": "text", "text": "And then?"}, object{"type": "image_url", "image_url": object{"url": "https://files.test/cat.png"}},
+	}}
+	body["metadata"].(object)["trace"] = 7
+	got := alice.call(http.MethodPost, chatCompletions, body)
+	answer := got.gives(200)
+	history := alice.history(id)
+	if len(history) != 4 || history[2]["content"] != "And then?" || history[3]["content"] != "Good day 您好" || !sameJSON(t, history[2]["metadata"], body["metadata"]) {
+		t.Fatalf("%v", history)
+	}
+	if attached := objects(history[2], "attachments"); attached[0]["type"] != "image" || attached[0]["filename"] != "cat.png" || attached[0]["file"] != "https://files.test/cat.png" {
+		t.Errorf("%v", attached)
+	}
+	messages, _ := upstream.last()
+	if said := fmt.Sprint(messages); !strings.Contains(said, "First of all") || strings.Contains(said, "Not said here") || !strings.Contains(said, "cat.png") {
+		t.Errorf("the model was asked %v", messages)
+	}
+	run := got.header.Get("X-Run-Id")
+	if text(answer, "id") != "chatcmpl-"+run || alice.get("/api/runs/" + run + "/")["conversation"] != id || number(answer["usage"].(object), "total_tokens") != 127 {
+		t.Errorf("%v, X-Run-Id %s", answer, run)
+	}
+}
+
+// A reply in a conversation belongs to it; one without ends with its caller, and the model is no longer asked.
+func TestWhoHangsUpEndsAReplyOfNoConversation(t *testing.T) {
+	t.Parallel()
+	o := serveWith(t, settings{replies: 1}).organization()
+	begun, ended := make(chan bool), make(chan bool)
+	upstream := serveModel(t, func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).Flush()
+		begun <- true
+		<-r.Context().Done()
+		ended <- true
+	})
+	alice := o.clever(upstream)
+	for _, streaming := range []bool{false, true} {
+		body := chatting("Hello?")
+		body["stream"] = streaming
+		ctx, hangUp := context.WithCancel(t.Context())
+		request := must(o.request(http.MethodPost, chatCompletions, body, with("Authorization", "Bearer "+alice.key)))
+		left := make(chan bool)
+		go func() {
+			defer close(left)
+			if response, err := o.http.Do(request.WithContext(ctx)); err == nil {
+				_, _ = response.Body.Read(make([]byte, 1<<10))
+				<-ctx.Done()
+				response.Body.Close()
+			}
+		}()
+		<-begun
+		// Meanwhile the only slot is taken, and nothing waits for it.
+		got := alice.call(http.MethodPost, chatCompletions, chatting("Hello?"))
+		if err := got.isRefused(503, "unavailable", ""); err != nil || got.header.Get("Retry-After") != "2" || got.header.Get("X-Should-Retry") != "" {
+			t.Errorf("%v %v", err, got.header)
+		}
+		hangUp()
+		<-left
+		<-ended
+	}
+	// The slot is free again.
+	alice.patch("/api/chatbots/parley/", object{"engine": "faq"})
+	eventually(t, "a slot is free", func() bool { return alice.call(http.MethodPost, chatCompletions, chatting(question)).status == 200 })
+}
+
+// What the document cannot say of messages is refused all the same, with its place, and nothing is stored.
+func TestAChatCompletionThatCannotBeIsRefused(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice := o.as("alice", auth.Chat)
+	id := alice.start()
+	before := o.snapshot()
+	asked := func(content any) object { return object{"role": "user", "content": content} }
+	image := func(url any) []any {
+		return []any{object{"type": "text", "text": "?"}, object{"type": "image_url", "image_url": object{"url": url}}}
+	}
+	for _, conversation := range []string{"", id} {
+		for _, c := range []struct {
+			message object
+			status  int
+			code    string
+			where   string
+		}{
+			{object{"role": "assistant", "content": "Hi"}, 400, "invalid_message", "/messages/1/role"},
+			{object{"role": "system", "content": "Hi"}, 400, "invalid_message", "/messages/1/role"},
+			{object{"role": "user"}, 400, "invalid_message", "/messages/1/content"},
+			{asked(nil), 400, "invalid_message", "/messages/1/content"},
+			{asked(" \n\u3000"), 400, "invalid_message", "/messages/1/content"},
+			{asked([]any{}), 400, "invalid_message", "/messages/1/content"},
+			{asked([]any{object{"type": "file", "file": object{}}}), 400, "invalid_message", "/messages/1/content"},
+			{asked(7), 400, "invalid_message", "/messages/1/content"},
+			{asked(object{"type": "text", "text": "Hi"}), 400, "invalid_message", "/messages/1/content"},
+			{asked([]any{"Hi"}), 400, "invalid_message", "/messages/1/content"},
+			{asked([]any{object{"text": "Hi"}}), 400, "invalid_message", "/messages/1/content/0/type"},
+			{asked([]any{object{"type": 7}}), 400, "invalid_message", "/messages/1/content/0/type"},
+			{asked([]any{object{"type": "text"}}), 400, "invalid_message", "/messages/1/content/0/text"},
+			{asked([]any{object{"type": "text", "text": 7}}), 400, "invalid_message", "/messages/1/content/0/text"},
+			{asked([]any{object{"type": "image_url"}}), 400, "invalid_message", "/messages/1/content/0/image_url/url"},
+			{asked([]any{object{"type": "image_url", "image_url": "https://a.test/"}}), 400, "invalid_message", "/messages/1/content/0/image_url/url"},
+			{asked(image(7)), 400, "invalid_message", "/messages/1/content/1/image_url/url"},
+			{asked(image("cat.png")), 400, "invalid_message", "/messages/1/content/1/image_url/url"},
+			{asked(image("file:///etc/passwd")), 400, "invalid_message", "/messages/1/content/1/image_url/url"},
+			{asked(slices.Repeat(image("https://a.test/"), 51)), 400, "invalid_message", "/messages/1/content"},
+			{asked(strings.Repeat("字", 32769)), 413, "too_large", "/messages/1/content"},
+		} {
+			body := chatting("", "")
+			body["messages"].([]any)[1] = c.message
+			if conversation != "" {
+				body = in(conversation, body)
+			}
+			for _, streaming := range []bool{false, true} {
+				body["stream"] = streaming
+				if err := alice.call(http.MethodPost, chatCompletions, body).isRefused(c.status, c.code, c.where); err != nil {
+					t.Error(shorten(err))
+				}
+			}
+		}
+	}
+	alice.call(http.MethodPost, chatCompletions, in(id, object{"model": "parley", "messages": []any{asked(image("data:image/png;base64,AAAA"))}})).
+		refused(400, "invalid_message", "/messages/0/content/1/image_url/url")
+	if after := o.snapshot(); after != before {
+		t.Errorf("it was\n%s\nand is\n%s", before, after)
+	}
+	// The longest question, and one of images alone, can be asked.
+	alice.chat(chatting(strings.Repeat("字", 32768)))
+	alice.chat(object{"model": "parley", "messages": []any{asked(image("https://a.test/")[1:])}})
+}
+
+// What a request names and is not there is told by its place: a model, or a conversation of that model's and one's own.
+func TestAChatCompletionNamesWhatIsThere(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice, bob := o.as("alice", auth.Chat), o.as("bob", auth.Chat)
+	o.as("manager", auth.Manage).post("/api/chatbots/", object{"name": "Other", "slug": "other"})
+	id := alice.start()
+	fails := func(got answer, status int, kind, code, param string) {
+		t.Helper()
+		failure := got.gives(status)["error"].(object)
+		if failure["type"] != kind || failure["code"] != code || (param == "") != (failure["param"] == nil) || param != "" && failure["param"] != param {
+			t.Errorf("%s: %v", got.request, failure)
+		}
+	}
+	for _, model := range []string{"nobody", uuid.NewString(), "", "gpt-4o", "a/b", "PARLEY"} {
+		body := chatting(question)
+		body["model"] = model
+		fails(alice.call(http.MethodPost, chatCompletions, body), 404, "not_found_error", "model_not_found", "model")
+	}
+	fails(alice.call(http.MethodGet, "/v1/models/nobody", nil), 404, "not_found_error", "model_not_found", "model")
+	for _, conversation := range []string{"x", uuid.NewString()} {
+		fails(alice.call(http.MethodPost, chatCompletions, in(conversation, chatting(question))), 404, "not_found_error", "not_found", "metadata.conversation_id")
+	}
+	other := in(id, chatting(question))
+	other["model"] = "other"
+	fails(alice.call(http.MethodPost, chatCompletions, other), 404, "not_found_error", "not_found", "metadata.conversation_id")
+	fails(bob.call(http.MethodPost, chatCompletions, in(id, chatting(question))), 403, "permission_error", "forbidden", "")
+	fails(o.call(http.MethodPost, chatCompletions, chatting(question)), 401, "authentication_error", "unauthorized", "")
+	fails(alice.call(http.MethodPut, chatCompletions, nil), 405, "invalid_request_error", "method_not_allowed", "")
+	for _, path := range []string{"/v1", "/v1/", "/v1/embeddings", "/v1/chat"} {
+		fails(alice.call(http.MethodGet, path, nil), 404, "not_found_error", "not_found", "")
+	}
+	if n := len(alice.history(id)); n != 0 {
+		t.Errorf("%d messages are stored", n)
+	}
+}
+
+// The organization's chatbots are its models, the newest first.
+func TestTheChatbotsAreTheModels(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	o, other := s.organization(), s.organization()
+	other.as("manager", auth.Manage).post("/api/chatbots/", object{"name": "Theirs", "slug": "theirs"})
+	made := o.as("manager", auth.Manage).post("/api/chatbots/", object{"name": "New", "slug": "new"})
+	alice := o.as("alice", auth.Chat)
+	list := alice.get("/v1/models")
+	models := objects(list, "data")
+	if list["object"] != "list" || len(models) != 2 || models[0]["id"] != "new" || models[1]["id"] != "parley" {
+		t.Fatalf("%v", list)
+	}
+	created := must(time.Parse(time.RFC3339, text(made, "createdAt")))
+	want := object{"id": "new", "object": "model", "created": created.Unix(), "owned_by": o.name}
+	for _, got := range []object{models[0], alice.get("/v1/models/new"), alice.get("/v1/models/" + text(made, "id")), alice.get("/v1/models/new/")} {
+		if !sameJSON(t, got, want) {
+			t.Errorf("%v", got)
+		}
+	}
+}

@@ -12,7 +12,7 @@ import (
 var bodiless = []string{"cancelRun"}
 
 // secret are those whose answers show a secret, and are not kept for repeats.
-var secret = []string{"createApiKey"}
+var secret = []string{"createApiKey", "createClientToken", "createWsTicket"}
 
 func answerRules() []rule {
 	return []rule{

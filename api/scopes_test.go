@@ -64,6 +64,33 @@ func scopeRules() []rule {
 			},
 		},
 		{
+			name: "the operations that take client tokens are those that createClientToken tells",
+			check: func(doc *openapi3.T, complain complain) {
+				told := find(doc, "createClientToken").Description
+				for _, o := range operations(doc) {
+					purposes := words(o.Extensions["x-client-tokens"])
+					for _, purpose := range purposes {
+						if !slices.Contains([]string{"conversation", "contact", "chatbot"}, purpose) {
+							complain(o.String(), "takes client tokens for %s", purpose)
+						}
+					}
+					if scopes, _ := o.scopes(); len(purposes) > 0 && !slices.Contains(scopes, "chat") {
+						complain(o.String(), "takes client tokens, which have the scope chat")
+					}
+					isTold := regexp.MustCompile(`\b` + o.OperationID + `\b`).MatchString(told)
+					if isTold != (len(purposes) > 0) {
+						complain(o.String(), "told: %t, x-client-tokens: %v", isTold, purposes)
+					}
+				}
+			},
+			breaks: map[string]func(*openapi3.T){
+				"not told": func(doc *openapi3.T) { find(doc, "getRun").Extensions["x-client-tokens"] = nil },
+				"too many": func(doc *openapi3.T) { setClientTokens(doc, "updateConversation", "contact") },
+				"unknown":  func(doc *openapi3.T) { setClientTokens(doc, "getRun", "user") },
+				"no scope": func(doc *openapi3.T) { setScopes(doc, "getRun", "manage") },
+			},
+		},
+		{
 			name: "no text names a scope that there is not",
 			check: func(doc *openapi3.T, complain complain) {
 				eachText(doc, func(where, text string) {
@@ -86,6 +113,14 @@ func scopeRules() []rule {
 			},
 		},
 	}
+}
+
+func setClientTokens(doc *openapi3.T, operationID string, purposes ...string) {
+	list := []any{}
+	for _, purpose := range purposes {
+		list = append(list, purpose)
+	}
+	find(doc, operationID).Extensions["x-client-tokens"] = list
 }
 
 func checkKnown(doc *openapi3.T, where string, scopes []string, complain complain) {

@@ -34,7 +34,7 @@ type config struct {
 	// BootstrapKey is the admin key that the first start creates, <prefix>.<secret>.
 	BootstrapKey string // PARLEY_BOOTSTRAP_KEY, empty: generated
 	// SecretKey is one or more keys of 32 bytes in base64, separated by commas, that encrypt what the database may not
-	// tell. The first one encrypts, all of them decrypt.
+	// tell, and sign client tokens. The first one encrypts and signs, all of them are known.
 	SecretKey string // PARLEY_SECRET_KEY, empty: made and kept in DataDir; beside DATABASE_URL it must be set
 	// Model is what answers for the first organization's default bot, from each start on.
 	Model modelConfig

@@ -90,7 +90,7 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 		if err != nil {
 			return err
 		}
-		keys := auth.New(store)
+		keys := auth.New(store, auth.WithKeys(secrets))
 		if key, err = known(ctx, keys, key); err != nil {
 			return err
 		}

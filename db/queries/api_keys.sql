@@ -24,6 +24,22 @@ JOIN users u ON u.organization_id = k.organization_id AND u.id = k.user_id
 JOIN organizations o ON o.id = k.organization_id
 WHERE k.prefix = @prefix AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp());
 
+-- FindAPIKeyByID returns the key that something was made with, as FindAPIKey does.
+-- name: FindAPIKeyByID :one
+SELECT k.organization_id, k.id, k.user_id, k.secret_hash, k.scopes, k.expires_at, u.name AS user_name, o.name AS organization_name,
+       coalesce(k.last_used_at < clock_timestamp() - interval '1 minute', true)::boolean AS is_use_stale
+FROM api_keys k
+JOIN users u ON u.organization_id = k.organization_id AND u.id = k.user_id
+JOIN organizations o ON o.id = k.organization_id
+WHERE k.organization_id = @organization_id AND k.id = @id AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp());
+
+-- ListEndedAPIKeys returns those of the keys that were revoked or have expired.
+-- name: ListEndedAPIKeys :many
+SELECT w.id::uuid AS id
+FROM (SELECT unnest(@organization_ids::uuid[]) AS organization_id, unnest(@ids::uuid[]) AS id) AS w
+LEFT JOIN api_keys k ON k.organization_id = w.organization_id AND k.id = w.id AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())
+WHERE k.id IS NULL;
+
 -- TouchAPIKey notes that a key was used, to the minute.
 -- name: TouchAPIKey :exec
 UPDATE api_keys SET last_used_at = clock_timestamp()

@@ -163,12 +163,13 @@ FROM (SELECT unnest(@session_ids::uuid[]) AS session_id, unnest(@seqs::bigint[])
 JOIN messages m ON m.session_id = wanted.session_id AND m.seq = wanted.seq
 WHERE m.organization_id = @organization_id;
 
--- ListNewerSessions returns those of the sessions that have come beyond a seq.
+-- ListNewerSessions returns those of the sessions that have come beyond a seq, and those
+-- that are gone.
 -- name: ListNewerSessions :many
-SELECT s.id, s.last_seq
+SELECT w.id::uuid AS id, coalesce(s.last_seq, 0)::bigint AS last_seq, (s.id IS NULL)::boolean AS is_gone
 FROM (SELECT unnest(@organization_ids::uuid[]) AS organization_id, unnest(@ids::uuid[]) AS id, unnest(@seqs::bigint[]) AS seq) AS w
-JOIN sessions s ON s.organization_id = w.organization_id AND s.id = w.id
-WHERE s.last_seq > w.seq;
+LEFT JOIN sessions s ON s.organization_id = w.organization_id AND s.id = w.id
+WHERE s.id IS NULL OR s.last_seq > w.seq;
 
 -- DeleteEmptyConversations deletes sessions that a socket made more than a day ago
 -- and that never had a message.

@@ -8,7 +8,8 @@
 -- may_run: the caller has room for one more; else it waits in the queue.
 --
 -- What can be refused comes back as a column, never raised: no row, there is no
--- such session; refused 'forbidden', it is somebody else's; 'other_bot', it is not
+-- such session; refused 'forbidden', it is somebody else's; 'out_of_bounds', it is not the
+-- session, or not with the bot or the contact, to which the caller is bound; 'other_bot', it is not
 -- with the bot that was named; 'queue_full'. Neither sent nor refused: the Idempotency-Key was used before.
 --
 -- INVARIANT: the session's row is locked before anything is decided, the key is
@@ -27,6 +28,8 @@ WITH locked AS (
     SELECT a.*,
            CASE
                WHEN a.user_id <> @user_id AND NOT @is_staff::boolean THEN 'forbidden'
+               WHEN a.id <> sqlc.narg('only_session_id')::uuid OR a.bot_id <> sqlc.narg('only_bot_id')::uuid
+                    OR a.contact_id <> sqlc.narg('only_contact_id')::uuid THEN 'out_of_bounds'
                WHEN sqlc.narg('bot_id')::uuid IS NOT NULL AND a.bot_id <> sqlc.narg('bot_id')::uuid THEN 'other_bot'
                WHEN a.is_answered AND a.queued_runs >= @queue_limit::integer THEN 'queue_full'
                ELSE ''
@@ -90,9 +93,9 @@ FROM decided d LEFT JOIN sent s ON true;
 SELECT * FROM attachments
 WHERE organization_id = @organization_id AND id = ANY (@ids::uuid[]) AND (user_id = @user_id OR @is_staff::boolean);
 
--- GetMessage returns a message with the owner of its session.
+-- GetMessage returns a message with the owner of its session, and with whom that is.
 -- name: GetMessage :one
-SELECT sqlc.embed(m), s.user_id AS owner_id
+SELECT sqlc.embed(m), s.user_id AS owner_id, s.bot_id, s.contact_id
 FROM messages m
 JOIN sessions s ON s.organization_id = m.organization_id AND s.id = m.session_id
 WHERE m.organization_id = @organization_id AND m.id = @id;

@@ -1,6 +1,6 @@
--- GetRun returns a run with the owner of its session.
+-- GetRun returns a run with the owner of its session, and with whom that is.
 -- name: GetRun :one
-SELECT sqlc.embed(r), s.user_id AS owner_id
+SELECT sqlc.embed(r), s.user_id AS owner_id, s.bot_id, s.contact_id
 FROM runs r
 JOIN sessions s ON s.organization_id = r.organization_id AND s.id = r.session_id
 WHERE r.organization_id = @organization_id AND r.id = @id;

@@ -265,6 +265,21 @@ func (e ClientMessageFrameType) Valid() bool {
 	}
 }
 
+// Defines values for ClientTokenCreateScopes.
+const (
+	ClientTokenCreateScopesChat ClientTokenCreateScopes = "chat"
+)
+
+// Valid indicates whether the value is a known member of the ClientTokenCreateScopes enum.
+func (e ClientTokenCreateScopes) Valid() bool {
+	switch e {
+	case ClientTokenCreateScopesChat:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for CompletionDone.
 const (
 	CompletionDoneTrue CompletionDone = true
@@ -1555,6 +1570,72 @@ type ClientMessageFrame struct {
 
 // ClientMessageFrameType Example: message
 type ClientMessageFrameType string
+
+// ClientToken Example: {"chatbot":null,"contact":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","conversation":null,"expiresAt":"2026-01-15T10:45:00.000000Z","origin":null,"scopes":["chat"],"token":"pct_AZq1kT0e2wJjIjoiMDE5YmMwYTQifQ"}
+type ClientToken struct {
+	// Chatbot The chatbot that the token is for: the conversation's or given.
+	Chatbot nullable.Nullable[openapi_types.UUID] `json:"chatbot"`
+
+	// Contact The contact that the token is for: the conversation's, given or made.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
+	Contact nullable.Nullable[openapi_types.UUID] `json:"contact"`
+
+	// Conversation The conversation that the token is for.
+	Conversation nullable.Nullable[openapi_types.UUID] `json:"conversation"`
+
+	// ExpiresAt RFC 3339 in UTC, always with six fraction digits and Z.
+	//
+	// Example: 2026-01-15T10:30:00.000000Z
+	ExpiresAt Timestamp `json:"expiresAt"`
+
+	// Origin The origin that the token is bound to, as browsers write it.
+	//
+	// Example: https://www.example.com
+	Origin nullable.Nullable[string] `json:"origin"`
+	Scopes []Scope                   `json:"scopes"`
+
+	// Token The token, shown this once; its form may change.
+	//
+	// Example: pct_AZq1kT0e2wJjIjoiMDE5YmMwYTQifQ
+	Token string `json:"token"`
+}
+
+// ClientTokenCreate What the token is for must be there - a conversation alone, or a contact, a chatbot, or both of these.
+//
+// Example: {"contact":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07"}
+type ClientTokenCreate struct {
+	// Chatbot A chatbot's id or slug.
+	//
+	// Example: parley
+	Chatbot *string `json:"chatbot,omitempty"`
+
+	// Contact A contact's id.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
+	Contact *string `json:"contact,omitempty"`
+
+	// Conversation A conversation's id.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	Conversation *string `json:"conversation,omitempty"`
+
+	// ExpiresIn Seconds; absent: 900. Not beyond the end of the key.
+	//
+	// Example: 900
+	ExpiresIn *int `json:"expiresIn,omitempty"`
+
+	// Origin The origin of the pages that may use the token.
+	//
+	// Example: https://www.example.com
+	Origin *string `json:"origin,omitempty"`
+
+	// Scopes What the token allows of what the key does; there is only `chat`, as there is without this field.
+	Scopes *[]ClientTokenCreateScopes `json:"scopes,omitempty"`
+}
+
+// ClientTokenCreateScopes Example: chat
+type ClientTokenCreateScopes string
 
 // Completion Example: {"citationNodes":[],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"Use the link on the sign-in page.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","suggestions":[{"text":"How do I change my e-mail address?"}],"usage":null}
 type Completion struct {
@@ -3235,7 +3316,8 @@ type StatisticsFigures struct {
 // StatusFrame `connected` is the first frame and has anonymous, bot_id, greeting, expires_at and, unless anonymous,
 // conversation_id. `delivered` answers the socket that sent a message and has message_id, seq and its
 // client_message_id. `feedback` tells of a message that was liked, disliked or neither any more, and has message_id,
-// seq and feedback. `expired` and `closing` come before the server closes.
+// seq and feedback. `expiring` comes a minute before the end of a key, a token or an idle visit and has expires_at.
+// `expired` and `closing` come before the server closes.
 //
 // Example: {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","expires_at":null,"greeting":"Hello!","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","status":"connected","type":"status"}
 type StatusFrame struct {
@@ -3251,7 +3333,7 @@ type StatusFrame struct {
 	// ConversationID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	ConversationID *openapi_types.UUID `json:"conversation_id,omitempty"`
 
-	// ExpiresAt When an idle visit ends, or the key; null: never.
+	// ExpiresAt When an idle visit ends, or the key or token; null: never.
 	ExpiresAt nullable.Nullable[time.Time] `json:"expires_at,omitempty"`
 
 	// Feedback What the user thinks of the message; null while nobody has said.
@@ -3455,6 +3537,32 @@ type WebChatUpdate struct {
 	Name *Name `json:"name,omitempty"`
 }
 
+// WsTicket Example: {"expiresAt":"2026-01-15T10:31:00.000000Z","ticket":"wst_2fVh0m3q6d0yPz1tJ8cB5nKxWu7RgLsA"}
+type WsTicket struct {
+	// ExpiresAt RFC 3339 in UTC, always with six fraction digits and Z.
+	//
+	// Example: 2026-01-15T10:30:00.000000Z
+	ExpiresAt Timestamp `json:"expiresAt"`
+
+	// Ticket The ticket, shown this once and good for one socket.
+	//
+	// Example: wst_2fVh0m3q6d0yPz1tJ8cB5nKxWu7RgLsA
+	Ticket string `json:"ticket"`
+}
+
+// WsTicketCreate Example: {"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}
+type WsTicketCreate struct {
+	// Chatbot The id or slug of the only chatbot that the socket may converse with.
+	//
+	// Example: parley
+	Chatbot *string `json:"chatbot,omitempty"`
+
+	// Conversation The id of the only conversation that the socket may watch.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	Conversation *string `json:"conversation,omitempty"`
+}
+
 // BotMessage Example: refund
 type BotMessage = string
 
@@ -3584,7 +3692,7 @@ type ListAPIKeysParams struct {
 // CreateAPIKeyParams defines parameters for CreateAPIKey.
 type CreateAPIKeyParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -3602,7 +3710,7 @@ type ListChatbotsParams struct {
 // CreateChatbotParams defines parameters for CreateChatbot.
 type CreateChatbotParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -3611,7 +3719,7 @@ type CreateChatbotParams struct {
 // CreateCompletionParams defines parameters for CreateCompletion.
 type CreateCompletionParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -3629,7 +3737,7 @@ type ListFaqsParams struct {
 // CreateFaqParams defines parameters for CreateFaq.
 type CreateFaqParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -3638,7 +3746,7 @@ type CreateFaqParams struct {
 // ImportFaqsParams defines parameters for ImportFaqs.
 type ImportFaqsParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -3704,6 +3812,15 @@ type GetStatisticsParams struct {
 	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
 }
 
+// CreateClientTokenParams defines parameters for CreateClientToken.
+type CreateClientTokenParams struct {
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListContactsParams defines parameters for ListContacts.
 type ListContactsParams struct {
 	// Page The page's number.
@@ -3719,7 +3836,7 @@ type ListContactsParams struct {
 // CreateContactParams defines parameters for CreateContact.
 type CreateContactParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -3764,7 +3881,7 @@ type ListInboxConversationsParamsOrdering string
 // CreateConversationParams defines parameters for CreateConversation.
 type CreateConversationParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -3773,7 +3890,7 @@ type CreateConversationParams struct {
 // BatchConversationsParams defines parameters for BatchConversations.
 type BatchConversationsParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -3782,7 +3899,7 @@ type BatchConversationsParams struct {
 // StartConversationParams defines parameters for StartConversation.
 type StartConversationParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -3809,7 +3926,7 @@ type GetHistoryParams struct {
 // SendMessageParams defines parameters for SendMessage.
 type SendMessageParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -3839,7 +3956,7 @@ type ListMessagesParams struct {
 // CreateMessageParams defines parameters for CreateMessage.
 type CreateMessageParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -3854,7 +3971,7 @@ type GetMessageParams struct {
 // CancelRunParams defines parameters for CancelRun.
 type CancelRunParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -3881,7 +3998,16 @@ type ListWebChatsParams struct {
 // CreateWebChatParams defines parameters for CreateWebChat.
 type CreateWebChatParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// CreateWsTicketParams defines parameters for CreateWsTicket.
+type CreateWsTicketParams struct {
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -3890,7 +4016,7 @@ type CreateWebChatParams struct {
 // CreateChatCompletionParams defines parameters for CreateChatCompletion.
 type CreateChatCompletionParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -3903,6 +4029,9 @@ type ConnectParams struct {
 
 	// BotID The bot of a new conversation, by id or slug.
 	BotID *string `form:"bot_id,omitempty" json:"bot_id,omitempty"`
+
+	// Ticket A ticket that has not been used. Beside a key it is not looked at.
+	Ticket *string `form:"ticket,omitempty" json:"ticket,omitempty"`
 
 	// After The last `seq` that the client has; what came after it is replayed.
 	After *int64 `form:"after,omitempty" json:"after,omitempty"`
@@ -3931,6 +4060,9 @@ type ImportFaqsMultipartRequestBody = FaqUpload
 
 // UpdateFaqJSONRequestBody defines body for UpdateFaq for application/json ContentType.
 type UpdateFaqJSONRequestBody = FaqUpdate
+
+// CreateClientTokenJSONRequestBody defines body for CreateClientToken for application/json ContentType.
+type CreateClientTokenJSONRequestBody = ClientTokenCreate
 
 // CreateContactJSONRequestBody defines body for CreateContact for application/json ContentType.
 type CreateContactJSONRequestBody = ContactCreate
@@ -3964,6 +4096,9 @@ type CreateWebChatJSONRequestBody = WebChatCreate
 
 // UpdateWebChatJSONRequestBody defines body for UpdateWebChat for application/json ContentType.
 type UpdateWebChatJSONRequestBody = WebChatUpdate
+
+// CreateWsTicketJSONRequestBody defines body for CreateWsTicket for application/json ContentType.
+type CreateWsTicketJSONRequestBody = WsTicketCreate
 
 // CreateChatCompletionJSONRequestBody defines body for CreateChatCompletion for application/json ContentType.
 type CreateChatCompletionJSONRequestBody = ChatCompletionCreate
@@ -4786,6 +4921,70 @@ type ClientInterface interface {
 	// Corresponds with GET /api/chatbots/{chatbotPk}/statistics/ (the `GetStatistics` operationId).
 	GetStatistics(ctx context.Context, chatbotPk ChatbotPk, params *GetStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// CreateClientTokenWithBody Create a token for a browser
+	//
+	// A token that speaks for the caller's user, for a short time and a single purpose; what is in it is the server's
+	// affair. It is for one of these:
+	//
+	// - `conversation`: that one conversation, and nothing beside it. It must be one that the caller may read; its own
+	//   user speaks there.
+	// - `contact`: the caller's conversations with that contact, those that it starts included.
+	// - `chatbot`: conversations with that chatbot, and with a contact that is made for this token. It knows of no others
+	//   of the caller's.
+	// - `contact` and `chatbot`: the caller's conversations with both.
+	//
+	// Name the contact of the answer when a token is renewed, and the new one goes on where the old one was.
+	//
+	// It is taken by startConversation and createConversation (unless it is for a conversation), sendMessage, getHistory,
+	// getConversation, createMessage (incoming), listMessages (with `conversation`), getMessage, setMessageFeedback,
+	// createCompletion, getRun, streamRun, cancelRun and connect. All else, and all that is not what it is for, is 403,
+	// making other tokens included. Who speaks is the token's contact, and an attachment is named by its `file`. What is asked with it counts
+	// for its user's rate limits.
+	//
+	// With `origin` it is taken only from pages of that origin: the header `Origin` must be there and equal it, which
+	// browsers see to for all requests to another origin. Such a page must also be allowed by the server's
+	// `PARLEY_ALLOWED_ORIGINS`. The token ends at `expiresAt`, and before that when the key that made it is revoked or
+	// expires. A request that has succeeded and is repeated with its Idempotency-Key is 409.
+	//
+	// An unknown conversation or chatbot is 404, an unknown contact 400. Needs the scope `chat` or `agent`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/client-tokens/ (the `CreateClientToken` operationId).
+	CreateClientTokenWithBody(ctx context.Context, params *CreateClientTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateClientToken Create a token for a browser
+	//
+	// A token that speaks for the caller's user, for a short time and a single purpose; what is in it is the server's
+	// affair. It is for one of these:
+	//
+	// - `conversation`: that one conversation, and nothing beside it. It must be one that the caller may read; its own
+	//   user speaks there.
+	// - `contact`: the caller's conversations with that contact, those that it starts included.
+	// - `chatbot`: conversations with that chatbot, and with a contact that is made for this token. It knows of no others
+	//   of the caller's.
+	// - `contact` and `chatbot`: the caller's conversations with both.
+	//
+	// Name the contact of the answer when a token is renewed, and the new one goes on where the old one was.
+	//
+	// It is taken by startConversation and createConversation (unless it is for a conversation), sendMessage, getHistory,
+	// getConversation, createMessage (incoming), listMessages (with `conversation`), getMessage, setMessageFeedback,
+	// createCompletion, getRun, streamRun, cancelRun and connect. All else, and all that is not what it is for, is 403,
+	// making other tokens included. Who speaks is the token's contact, and an attachment is named by its `file`. What is asked with it counts
+	// for its user's rate limits.
+	//
+	// With `origin` it is taken only from pages of that origin: the header `Origin` must be there and equal it, which
+	// browsers see to for all requests to another origin. Such a page must also be allowed by the server's
+	// `PARLEY_ALLOWED_ORIGINS`. The token ends at `expiresAt`, and before that when the key that made it is revoked or
+	// expires. A request that has succeeded and is repeated with its Idempotency-Key is 409.
+	//
+	// An unknown conversation or chatbot is 404, an unknown contact 400. Needs the scope `chat` or `agent`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/client-tokens/ (the `CreateClientToken` operationId).
+	CreateClientToken(ctx context.Context, params *CreateClientTokenParams, body CreateClientTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListContacts List contacts
 	//
 	// Newest first. A page beyond the end is 404; page 1 of nothing is not.
@@ -5049,7 +5248,7 @@ type ClientInterface interface {
 
 	// GetMe Tell who is asking
 	//
-	// The user, organization and scopes of the key. Every key may ask.
+	// The user, organization and scopes of the key. Every key may ask; a client token may not.
 	//
 	// Corresponds with GET /api/me/ (the `GetMe` operationId).
 	GetMe(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5230,6 +5429,38 @@ type ClientInterface interface {
 	// Corresponds with PATCH /api/web-chats/{webChatId}/ (the `UpdateWebChat` operationId).
 	UpdateWebChat(ctx context.Context, webChatID string, body UpdateWebChatJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// CreateWsTicketWithBody Create a ticket for a WebSocket
+	//
+	// `GET /ws?ticket=…` opens one socket with it, within 60 seconds, for whoever has it: as the caller, with the same
+	// scopes, for as long as the caller's key lives. A used, expired or unknown ticket is 401 before the upgrade, and so is
+	// one whose key was revoked. With `conversation` the socket watches that one, without `session_id` too; with `chatbot`
+	// it watches or begins conversations with that chatbot only; at most one of them may be given, and with one of them an
+	// attachment is named by its `file`. A request that has
+	// succeeded and is repeated with its Idempotency-Key is 409.
+	//
+	// An unknown conversation or chatbot is 404. Needs the scope `chat` or `agent`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/ws-tickets/ (the `CreateWsTicket` operationId).
+	CreateWsTicketWithBody(ctx context.Context, params *CreateWsTicketParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateWsTicket Create a ticket for a WebSocket
+	//
+	// `GET /ws?ticket=…` opens one socket with it, within 60 seconds, for whoever has it: as the caller, with the same
+	// scopes, for as long as the caller's key lives. A used, expired or unknown ticket is 401 before the upgrade, and so is
+	// one whose key was revoked. With `conversation` the socket watches that one, without `session_id` too; with `chatbot`
+	// it watches or begins conversations with that chatbot only; at most one of them may be given, and with one of them an
+	// attachment is named by its `file`. A request that has
+	// succeeded and is repeated with its Idempotency-Key is 409.
+	//
+	// An unknown conversation or chatbot is 404. Needs the scope `chat` or `agent`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/ws-tickets/ (the `CreateWsTicket` operationId).
+	CreateWsTicket(ctx context.Context, params *CreateWsTicketParams, body CreateWsTicketJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetDocs Read this document
 	//
 	// A reference page made of this document; it loads nothing from elsewhere. Needs no key.
@@ -5372,8 +5603,8 @@ type ClientInterface interface {
 	// socket watches one conversation and gets every message of it in `seq` order, whichever way it was sent; the
 	// socket that sent a message gets a `delivered` status in its place.
 	//
-	// With a key in `Authorization`, or for browsers as the subprotocols `bearer` and the key, the caller converses as
-	// itself: `session_id` continues a conversation, otherwise one is made (with `bot_id`, or the default bot), listed once
+	// With a key or a client token in `Authorization`, or for browsers as the subprotocols `bearer` and the token, the
+	// caller converses as itself, and so with a `ticket` where there is neither: `session_id` continues a conversation, otherwise one is made (with `bot_id`, or the default bot), listed once
 	// it has a message. `after` replays the messages after that `seq` before what comes live, without gap or duplicate; a
 	// `seq` ahead of the conversation is an error frame.
 	//
@@ -5381,6 +5612,10 @@ type ClientInterface interface {
 	// nothing is stored, there is no `conversation_id`; the visit can be resumed by its `session_id` and `after`, within its last
 	// 100 messages, until 30 minutes have passed without activity. Visitors have a rate limit and a number of
 	// connections for each address.
+	//
+	// A socket whose key, token or visit ends within a minute is told `expiring`, with `expires_at`; a visit goes on when
+	// something is said. Then comes `expired` and the close. A key that is revoked ends its sockets within seconds, as if
+	// it had expired; a conversation that is deleted ends them with the error `not_found`.
 	//
 	// Refusals come before the upgrade, as problem documents. Pings come every 25 s; a reader that is too slow is
 	// closed with 1008 and may resume.
@@ -5925,6 +6160,90 @@ func (c *Client) GetStatistics(ctx context.Context, chatbotPk ChatbotPk, params 
 	return c.Client.Do(req)
 }
 
+// CreateClientTokenWithBody Create a token for a browser
+//
+// A token that speaks for the caller's user, for a short time and a single purpose; what is in it is the server's
+// affair. It is for one of these:
+//
+//   - `conversation`: that one conversation, and nothing beside it. It must be one that the caller may read; its own
+//     user speaks there.
+//   - `contact`: the caller's conversations with that contact, those that it starts included.
+//   - `chatbot`: conversations with that chatbot, and with a contact that is made for this token. It knows of no others
+//     of the caller's.
+//   - `contact` and `chatbot`: the caller's conversations with both.
+//
+// Name the contact of the answer when a token is renewed, and the new one goes on where the old one was.
+//
+// It is taken by startConversation and createConversation (unless it is for a conversation), sendMessage, getHistory,
+// getConversation, createMessage (incoming), listMessages (with `conversation`), getMessage, setMessageFeedback,
+// createCompletion, getRun, streamRun, cancelRun and connect. All else, and all that is not what it is for, is 403,
+// making other tokens included. Who speaks is the token's contact, and an attachment is named by its `file`. What is asked with it counts
+// for its user's rate limits.
+//
+// With `origin` it is taken only from pages of that origin: the header `Origin` must be there and equal it, which
+// browsers see to for all requests to another origin. Such a page must also be allowed by the server's
+// `PARLEY_ALLOWED_ORIGINS`. The token ends at `expiresAt`, and before that when the key that made it is revoked or
+// expires. A request that has succeeded and is repeated with its Idempotency-Key is 409.
+//
+// An unknown conversation or chatbot is 404, an unknown contact 400. Needs the scope `chat` or `agent`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/client-tokens/ (the `CreateClientToken` operationId).
+func (c *Client) CreateClientTokenWithBody(ctx context.Context, params *CreateClientTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateClientTokenRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateClientToken Create a token for a browser
+//
+// A token that speaks for the caller's user, for a short time and a single purpose; what is in it is the server's
+// affair. It is for one of these:
+//
+//   - `conversation`: that one conversation, and nothing beside it. It must be one that the caller may read; its own
+//     user speaks there.
+//   - `contact`: the caller's conversations with that contact, those that it starts included.
+//   - `chatbot`: conversations with that chatbot, and with a contact that is made for this token. It knows of no others
+//     of the caller's.
+//   - `contact` and `chatbot`: the caller's conversations with both.
+//
+// Name the contact of the answer when a token is renewed, and the new one goes on where the old one was.
+//
+// It is taken by startConversation and createConversation (unless it is for a conversation), sendMessage, getHistory,
+// getConversation, createMessage (incoming), listMessages (with `conversation`), getMessage, setMessageFeedback,
+// createCompletion, getRun, streamRun, cancelRun and connect. All else, and all that is not what it is for, is 403,
+// making other tokens included. Who speaks is the token's contact, and an attachment is named by its `file`. What is asked with it counts
+// for its user's rate limits.
+//
+// With `origin` it is taken only from pages of that origin: the header `Origin` must be there and equal it, which
+// browsers see to for all requests to another origin. Such a page must also be allowed by the server's
+// `PARLEY_ALLOWED_ORIGINS`. The token ends at `expiresAt`, and before that when the key that made it is revoked or
+// expires. A request that has succeeded and is repeated with its Idempotency-Key is 409.
+//
+// An unknown conversation or chatbot is 404, an unknown contact 400. Needs the scope `chat` or `agent`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/client-tokens/ (the `CreateClientToken` operationId).
+func (c *Client) CreateClientToken(ctx context.Context, params *CreateClientTokenParams, body CreateClientTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateClientTokenRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListContacts List contacts
 //
 // Newest first. A page beyond the end is 404; page 1 of nothing is not.
@@ -6418,7 +6737,7 @@ func (c *Client) ListInboxes(ctx context.Context, params *ListInboxesParams, req
 
 // GetMe Tell who is asking
 //
-// The user, organization and scopes of the key. Every key may ask.
+// The user, organization and scopes of the key. Every key may ask; a client token may not.
 //
 // Corresponds with GET /api/me/ (the `GetMe` operationId).
 func (c *Client) GetMe(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6769,6 +7088,58 @@ func (c *Client) UpdateWebChat(ctx context.Context, webChatID string, body Updat
 	return c.Client.Do(req)
 }
 
+// CreateWsTicketWithBody Create a ticket for a WebSocket
+//
+// `GET /ws?ticket=…` opens one socket with it, within 60 seconds, for whoever has it: as the caller, with the same
+// scopes, for as long as the caller's key lives. A used, expired or unknown ticket is 401 before the upgrade, and so is
+// one whose key was revoked. With `conversation` the socket watches that one, without `session_id` too; with `chatbot`
+// it watches or begins conversations with that chatbot only; at most one of them may be given, and with one of them an
+// attachment is named by its `file`. A request that has
+// succeeded and is repeated with its Idempotency-Key is 409.
+//
+// An unknown conversation or chatbot is 404. Needs the scope `chat` or `agent`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/ws-tickets/ (the `CreateWsTicket` operationId).
+func (c *Client) CreateWsTicketWithBody(ctx context.Context, params *CreateWsTicketParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateWsTicketRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateWsTicket Create a ticket for a WebSocket
+//
+// `GET /ws?ticket=…` opens one socket with it, within 60 seconds, for whoever has it: as the caller, with the same
+// scopes, for as long as the caller's key lives. A used, expired or unknown ticket is 401 before the upgrade, and so is
+// one whose key was revoked. With `conversation` the socket watches that one, without `session_id` too; with `chatbot`
+// it watches or begins conversations with that chatbot only; at most one of them may be given, and with one of them an
+// attachment is named by its `file`. A request that has
+// succeeded and is repeated with its Idempotency-Key is 409.
+//
+// An unknown conversation or chatbot is 404. Needs the scope `chat` or `agent`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/ws-tickets/ (the `CreateWsTicket` operationId).
+func (c *Client) CreateWsTicket(ctx context.Context, params *CreateWsTicketParams, body CreateWsTicketJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateWsTicketRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetDocs Read this document
 //
 // A reference page made of this document; it loads nothing from elsewhere. Needs no key.
@@ -7011,8 +7382,8 @@ func (c *Client) GetModel(ctx context.Context, model string, reqEditors ...Reque
 // socket watches one conversation and gets every message of it in `seq` order, whichever way it was sent; the
 // socket that sent a message gets a `delivered` status in its place.
 //
-// With a key in `Authorization`, or for browsers as the subprotocols `bearer` and the key, the caller converses as
-// itself: `session_id` continues a conversation, otherwise one is made (with `bot_id`, or the default bot), listed once
+// With a key or a client token in `Authorization`, or for browsers as the subprotocols `bearer` and the token, the
+// caller converses as itself, and so with a `ticket` where there is neither: `session_id` continues a conversation, otherwise one is made (with `bot_id`, or the default bot), listed once
 // it has a message. `after` replays the messages after that `seq` before what comes live, without gap or duplicate; a
 // `seq` ahead of the conversation is an error frame.
 //
@@ -7020,6 +7391,10 @@ func (c *Client) GetModel(ctx context.Context, model string, reqEditors ...Reque
 // nothing is stored, there is no `conversation_id`; the visit can be resumed by its `session_id` and `after`, within its last
 // 100 messages, until 30 minutes have passed without activity. Visitors have a rate limit and a number of
 // connections for each address.
+//
+// A socket whose key, token or visit ends within a minute is told `expiring`, with `expires_at`; a visit goes on when
+// something is said. Then comes `expired` and the close. A key that is revoked ends its sockets within seconds, as if
+// it had expired; a conversation that is deleted ends them with the error `not_found`.
 //
 // Refusals come before the upgrade, as problem documents. Pings come every 25 s; a reader that is too slow is
 // closed with 1008 and may resume.
@@ -8124,6 +8499,61 @@ func NewGetStatisticsRequest(server string, chatbotPk ChatbotPk, params *GetStat
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateClientTokenRequest calls the generic CreateClientToken builder with application/json body
+func NewCreateClientTokenRequest(server string, params *CreateClientTokenParams, body CreateClientTokenJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateClientTokenRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreateClientTokenRequestWithBody constructs an http.Request for the CreateClientToken method, with any body, and a specified content type
+func NewCreateClientTokenRequestWithBody(server string, params *CreateClientTokenParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/client-tokens/")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -9749,6 +10179,61 @@ func NewUpdateWebChatRequestWithBody(server string, webChatID string, contentTyp
 	return req, nil
 }
 
+// NewCreateWsTicketRequest calls the generic CreateWsTicket builder with application/json body
+func NewCreateWsTicketRequest(server string, params *CreateWsTicketParams, body CreateWsTicketJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateWsTicketRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreateWsTicketRequestWithBody constructs an http.Request for the CreateWsTicket method, with any body, and a specified content type
+func NewCreateWsTicketRequestWithBody(server string, params *CreateWsTicketParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/ws-tickets/")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewGetDocsRequest constructs an http.Request for the GetDocs method
 func NewGetDocsRequest(server string) (*http.Request, error) {
 	var err error
@@ -10077,6 +10562,18 @@ func NewConnectRequest(server string, params *ConnectParams) (*http.Request, err
 		if params.BotID != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "bot_id", *params.BotID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Ticket != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "ticket", *params.Ticket, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -10484,6 +10981,70 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/chatbots/{chatbotPk}/statistics/ (the `GetStatistics` operationId).
 	GetStatisticsWithResponse(ctx context.Context, chatbotPk ChatbotPk, params *GetStatisticsParams, reqEditors ...RequestEditorFn) (*GetStatisticsResponse, error)
 
+	// CreateClientTokenWithBodyWithResponse Create a token for a browser
+	//
+	// A token that speaks for the caller's user, for a short time and a single purpose; what is in it is the server's
+	// affair. It is for one of these:
+	//
+	// - `conversation`: that one conversation, and nothing beside it. It must be one that the caller may read; its own
+	//   user speaks there.
+	// - `contact`: the caller's conversations with that contact, those that it starts included.
+	// - `chatbot`: conversations with that chatbot, and with a contact that is made for this token. It knows of no others
+	//   of the caller's.
+	// - `contact` and `chatbot`: the caller's conversations with both.
+	//
+	// Name the contact of the answer when a token is renewed, and the new one goes on where the old one was.
+	//
+	// It is taken by startConversation and createConversation (unless it is for a conversation), sendMessage, getHistory,
+	// getConversation, createMessage (incoming), listMessages (with `conversation`), getMessage, setMessageFeedback,
+	// createCompletion, getRun, streamRun, cancelRun and connect. All else, and all that is not what it is for, is 403,
+	// making other tokens included. Who speaks is the token's contact, and an attachment is named by its `file`. What is asked with it counts
+	// for its user's rate limits.
+	//
+	// With `origin` it is taken only from pages of that origin: the header `Origin` must be there and equal it, which
+	// browsers see to for all requests to another origin. Such a page must also be allowed by the server's
+	// `PARLEY_ALLOWED_ORIGINS`. The token ends at `expiresAt`, and before that when the key that made it is revoked or
+	// expires. A request that has succeeded and is repeated with its Idempotency-Key is 409.
+	//
+	// An unknown conversation or chatbot is 404, an unknown contact 400. Needs the scope `chat` or `agent`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/client-tokens/ (the `CreateClientToken` operationId).
+	CreateClientTokenWithBodyWithResponse(ctx context.Context, params *CreateClientTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateClientTokenResponse, error)
+
+	// CreateClientTokenWithResponse Create a token for a browser
+	//
+	// A token that speaks for the caller's user, for a short time and a single purpose; what is in it is the server's
+	// affair. It is for one of these:
+	//
+	// - `conversation`: that one conversation, and nothing beside it. It must be one that the caller may read; its own
+	//   user speaks there.
+	// - `contact`: the caller's conversations with that contact, those that it starts included.
+	// - `chatbot`: conversations with that chatbot, and with a contact that is made for this token. It knows of no others
+	//   of the caller's.
+	// - `contact` and `chatbot`: the caller's conversations with both.
+	//
+	// Name the contact of the answer when a token is renewed, and the new one goes on where the old one was.
+	//
+	// It is taken by startConversation and createConversation (unless it is for a conversation), sendMessage, getHistory,
+	// getConversation, createMessage (incoming), listMessages (with `conversation`), getMessage, setMessageFeedback,
+	// createCompletion, getRun, streamRun, cancelRun and connect. All else, and all that is not what it is for, is 403,
+	// making other tokens included. Who speaks is the token's contact, and an attachment is named by its `file`. What is asked with it counts
+	// for its user's rate limits.
+	//
+	// With `origin` it is taken only from pages of that origin: the header `Origin` must be there and equal it, which
+	// browsers see to for all requests to another origin. Such a page must also be allowed by the server's
+	// `PARLEY_ALLOWED_ORIGINS`. The token ends at `expiresAt`, and before that when the key that made it is revoked or
+	// expires. A request that has succeeded and is repeated with its Idempotency-Key is 409.
+	//
+	// An unknown conversation or chatbot is 404, an unknown contact 400. Needs the scope `chat` or `agent`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/client-tokens/ (the `CreateClientToken` operationId).
+	CreateClientTokenWithResponse(ctx context.Context, params *CreateClientTokenParams, body CreateClientTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateClientTokenResponse, error)
+
 	// ListContactsWithResponse List contacts
 	//
 	// Newest first. A page beyond the end is 404; page 1 of nothing is not.
@@ -10765,7 +11326,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetMeWithResponse Tell who is asking
 	//
-	// The user, organization and scopes of the key. Every key may ask.
+	// The user, organization and scopes of the key. Every key may ask; a client token may not.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -10964,6 +11525,38 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PATCH /api/web-chats/{webChatId}/ (the `UpdateWebChat` operationId).
 	UpdateWebChatWithResponse(ctx context.Context, webChatID string, body UpdateWebChatJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateWebChatResponse, error)
 
+	// CreateWsTicketWithBodyWithResponse Create a ticket for a WebSocket
+	//
+	// `GET /ws?ticket=…` opens one socket with it, within 60 seconds, for whoever has it: as the caller, with the same
+	// scopes, for as long as the caller's key lives. A used, expired or unknown ticket is 401 before the upgrade, and so is
+	// one whose key was revoked. With `conversation` the socket watches that one, without `session_id` too; with `chatbot`
+	// it watches or begins conversations with that chatbot only; at most one of them may be given, and with one of them an
+	// attachment is named by its `file`. A request that has
+	// succeeded and is repeated with its Idempotency-Key is 409.
+	//
+	// An unknown conversation or chatbot is 404. Needs the scope `chat` or `agent`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/ws-tickets/ (the `CreateWsTicket` operationId).
+	CreateWsTicketWithBodyWithResponse(ctx context.Context, params *CreateWsTicketParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateWsTicketResponse, error)
+
+	// CreateWsTicketWithResponse Create a ticket for a WebSocket
+	//
+	// `GET /ws?ticket=…` opens one socket with it, within 60 seconds, for whoever has it: as the caller, with the same
+	// scopes, for as long as the caller's key lives. A used, expired or unknown ticket is 401 before the upgrade, and so is
+	// one whose key was revoked. With `conversation` the socket watches that one, without `session_id` too; with `chatbot`
+	// it watches or begins conversations with that chatbot only; at most one of them may be given, and with one of them an
+	// attachment is named by its `file`. A request that has
+	// succeeded and is repeated with its Idempotency-Key is 409.
+	//
+	// An unknown conversation or chatbot is 404. Needs the scope `chat` or `agent`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/ws-tickets/ (the `CreateWsTicket` operationId).
+	CreateWsTicketWithResponse(ctx context.Context, params *CreateWsTicketParams, body CreateWsTicketJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateWsTicketResponse, error)
+
 	// GetDocsWithResponse Read this document
 	//
 	// A reference page made of this document; it loads nothing from elsewhere. Needs no key.
@@ -11122,8 +11715,8 @@ type ClientWithResponsesInterface interface {
 	// socket watches one conversation and gets every message of it in `seq` order, whichever way it was sent; the
 	// socket that sent a message gets a `delivered` status in its place.
 	//
-	// With a key in `Authorization`, or for browsers as the subprotocols `bearer` and the key, the caller converses as
-	// itself: `session_id` continues a conversation, otherwise one is made (with `bot_id`, or the default bot), listed once
+	// With a key or a client token in `Authorization`, or for browsers as the subprotocols `bearer` and the token, the
+	// caller converses as itself, and so with a `ticket` where there is neither: `session_id` continues a conversation, otherwise one is made (with `bot_id`, or the default bot), listed once
 	// it has a message. `after` replays the messages after that `seq` before what comes live, without gap or duplicate; a
 	// `seq` ahead of the conversation is an error frame.
 	//
@@ -11131,6 +11724,10 @@ type ClientWithResponsesInterface interface {
 	// nothing is stored, there is no `conversation_id`; the visit can be resumed by its `session_id` and `after`, within its last
 	// 100 messages, until 30 minutes have passed without activity. Visitors have a rate limit and a number of
 	// connections for each address.
+	//
+	// A socket whose key, token or visit ends within a minute is told `expiring`, with `expires_at`; a visit goes on when
+	// something is said. Then comes `expired` and the close. A key that is revoked ends its sockets within seconds, as if
+	// it had expired; a conversation that is deleted ends them with the error `not_found`.
 	//
 	// Refusals come before the upgrade, as problem documents. Pings come every 25 s; a reader that is too slow is
 	// closed with 1008 and may resume.
@@ -12800,6 +13397,124 @@ func (r GetStatisticsResponse) ContentType() string {
 	return ""
 }
 
+// CreateClientTokenResponse401Headers the declared response headers of an HTTP 401 response for CreateClientToken
+type CreateClientTokenResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// CreateClientTokenResponse409Headers the declared response headers of an HTTP 409 response for CreateClientToken
+type CreateClientTokenResponse409Headers struct {
+	RetryAfter *int
+}
+
+type CreateClientTokenResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *ClientToken
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *RepeatConflict
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *CreateClientTokenResponse401Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *CreateClientTokenResponse409Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateClientTokenResponse) GetJSON201() *ClientToken {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r CreateClientTokenResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r CreateClientTokenResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r CreateClientTokenResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r CreateClientTokenResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r CreateClientTokenResponse) GetApplicationProblemJSON409() *RepeatConflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r CreateClientTokenResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r CreateClientTokenResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r CreateClientTokenResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreateClientTokenResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateClientTokenResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateClientTokenResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateClientTokenResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateClientTokenResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListContactsResponse401Headers the declared response headers of an HTTP 401 response for ListContacts
 type ListContactsResponse401Headers struct {
 	WWWAuthenticate *string
@@ -14367,6 +15082,8 @@ type GetMeResponse struct {
 	JSON200 *Me
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
 	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers401 the parsed response headers for an HTTP 401 response
@@ -14381,6 +15098,11 @@ func (r GetMeResponse) GetJSON200() *Me {
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
 func (r GetMeResponse) GetApplicationProblemJSON401() *Unauthorized {
 	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r GetMeResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -15501,6 +16223,124 @@ func (r UpdateWebChatResponse) ContentType() string {
 	return ""
 }
 
+// CreateWsTicketResponse401Headers the declared response headers of an HTTP 401 response for CreateWsTicket
+type CreateWsTicketResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// CreateWsTicketResponse409Headers the declared response headers of an HTTP 409 response for CreateWsTicket
+type CreateWsTicketResponse409Headers struct {
+	RetryAfter *int
+}
+
+type CreateWsTicketResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *WsTicket
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *RepeatConflict
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Unprocessable
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *CreateWsTicketResponse401Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *CreateWsTicketResponse409Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateWsTicketResponse) GetJSON201() *WsTicket {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r CreateWsTicketResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r CreateWsTicketResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r CreateWsTicketResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r CreateWsTicketResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r CreateWsTicketResponse) GetApplicationProblemJSON409() *RepeatConflict {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r CreateWsTicketResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r CreateWsTicketResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r CreateWsTicketResponse) GetApplicationProblemJSON422() *Unprocessable {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreateWsTicketResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateWsTicketResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateWsTicketResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateWsTicketResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateWsTicketResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type GetDocsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -16613,6 +17453,82 @@ func (c *ClientWithResponses) GetStatisticsWithResponse(ctx context.Context, cha
 	return ParseGetStatisticsResponse(rsp)
 }
 
+// CreateClientTokenWithBodyWithResponse Create a token for a browser
+//
+// A token that speaks for the caller's user, for a short time and a single purpose; what is in it is the server's
+// affair. It is for one of these:
+//
+//   - `conversation`: that one conversation, and nothing beside it. It must be one that the caller may read; its own
+//     user speaks there.
+//   - `contact`: the caller's conversations with that contact, those that it starts included.
+//   - `chatbot`: conversations with that chatbot, and with a contact that is made for this token. It knows of no others
+//     of the caller's.
+//   - `contact` and `chatbot`: the caller's conversations with both.
+//
+// Name the contact of the answer when a token is renewed, and the new one goes on where the old one was.
+//
+// It is taken by startConversation and createConversation (unless it is for a conversation), sendMessage, getHistory,
+// getConversation, createMessage (incoming), listMessages (with `conversation`), getMessage, setMessageFeedback,
+// createCompletion, getRun, streamRun, cancelRun and connect. All else, and all that is not what it is for, is 403,
+// making other tokens included. Who speaks is the token's contact, and an attachment is named by its `file`. What is asked with it counts
+// for its user's rate limits.
+//
+// With `origin` it is taken only from pages of that origin: the header `Origin` must be there and equal it, which
+// browsers see to for all requests to another origin. Such a page must also be allowed by the server's
+// `PARLEY_ALLOWED_ORIGINS`. The token ends at `expiresAt`, and before that when the key that made it is revoked or
+// expires. A request that has succeeded and is repeated with its Idempotency-Key is 409.
+//
+// An unknown conversation or chatbot is 404, an unknown contact 400. Needs the scope `chat` or `agent`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/client-tokens/ (the `CreateClientToken` operationId).
+func (c *ClientWithResponses) CreateClientTokenWithBodyWithResponse(ctx context.Context, params *CreateClientTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateClientTokenResponse, error) {
+	rsp, err := c.CreateClientTokenWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateClientTokenResponse(rsp)
+}
+
+// CreateClientTokenWithResponse Create a token for a browser
+//
+// A token that speaks for the caller's user, for a short time and a single purpose; what is in it is the server's
+// affair. It is for one of these:
+//
+//   - `conversation`: that one conversation, and nothing beside it. It must be one that the caller may read; its own
+//     user speaks there.
+//   - `contact`: the caller's conversations with that contact, those that it starts included.
+//   - `chatbot`: conversations with that chatbot, and with a contact that is made for this token. It knows of no others
+//     of the caller's.
+//   - `contact` and `chatbot`: the caller's conversations with both.
+//
+// Name the contact of the answer when a token is renewed, and the new one goes on where the old one was.
+//
+// It is taken by startConversation and createConversation (unless it is for a conversation), sendMessage, getHistory,
+// getConversation, createMessage (incoming), listMessages (with `conversation`), getMessage, setMessageFeedback,
+// createCompletion, getRun, streamRun, cancelRun and connect. All else, and all that is not what it is for, is 403,
+// making other tokens included. Who speaks is the token's contact, and an attachment is named by its `file`. What is asked with it counts
+// for its user's rate limits.
+//
+// With `origin` it is taken only from pages of that origin: the header `Origin` must be there and equal it, which
+// browsers see to for all requests to another origin. Such a page must also be allowed by the server's
+// `PARLEY_ALLOWED_ORIGINS`. The token ends at `expiresAt`, and before that when the key that made it is revoked or
+// expires. A request that has succeeded and is repeated with its Idempotency-Key is 409.
+//
+// An unknown conversation or chatbot is 404, an unknown contact 400. Needs the scope `chat` or `agent`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/client-tokens/ (the `CreateClientToken` operationId).
+func (c *ClientWithResponses) CreateClientTokenWithResponse(ctx context.Context, params *CreateClientTokenParams, body CreateClientTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateClientTokenResponse, error) {
+	rsp, err := c.CreateClientToken(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateClientTokenResponse(rsp)
+}
+
 // ListContactsWithResponse List contacts
 //
 // Newest first. A page beyond the end is 404; page 1 of nothing is not.
@@ -17032,7 +17948,7 @@ func (c *ClientWithResponses) ListInboxesWithResponse(ctx context.Context, param
 
 // GetMeWithResponse Tell who is asking
 //
-// The user, organization and scopes of the key. Every key may ask.
+// The user, organization and scopes of the key. Every key may ask; a client token may not.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17333,6 +18249,50 @@ func (c *ClientWithResponses) UpdateWebChatWithResponse(ctx context.Context, web
 	return ParseUpdateWebChatResponse(rsp)
 }
 
+// CreateWsTicketWithBodyWithResponse Create a ticket for a WebSocket
+//
+// `GET /ws?ticket=…` opens one socket with it, within 60 seconds, for whoever has it: as the caller, with the same
+// scopes, for as long as the caller's key lives. A used, expired or unknown ticket is 401 before the upgrade, and so is
+// one whose key was revoked. With `conversation` the socket watches that one, without `session_id` too; with `chatbot`
+// it watches or begins conversations with that chatbot only; at most one of them may be given, and with one of them an
+// attachment is named by its `file`. A request that has
+// succeeded and is repeated with its Idempotency-Key is 409.
+//
+// An unknown conversation or chatbot is 404. Needs the scope `chat` or `agent`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/ws-tickets/ (the `CreateWsTicket` operationId).
+func (c *ClientWithResponses) CreateWsTicketWithBodyWithResponse(ctx context.Context, params *CreateWsTicketParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateWsTicketResponse, error) {
+	rsp, err := c.CreateWsTicketWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateWsTicketResponse(rsp)
+}
+
+// CreateWsTicketWithResponse Create a ticket for a WebSocket
+//
+// `GET /ws?ticket=…` opens one socket with it, within 60 seconds, for whoever has it: as the caller, with the same
+// scopes, for as long as the caller's key lives. A used, expired or unknown ticket is 401 before the upgrade, and so is
+// one whose key was revoked. With `conversation` the socket watches that one, without `session_id` too; with `chatbot`
+// it watches or begins conversations with that chatbot only; at most one of them may be given, and with one of them an
+// attachment is named by its `file`. A request that has
+// succeeded and is repeated with its Idempotency-Key is 409.
+//
+// An unknown conversation or chatbot is 404. Needs the scope `chat` or `agent`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/ws-tickets/ (the `CreateWsTicket` operationId).
+func (c *ClientWithResponses) CreateWsTicketWithResponse(ctx context.Context, params *CreateWsTicketParams, body CreateWsTicketJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateWsTicketResponse, error) {
+	rsp, err := c.CreateWsTicket(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateWsTicketResponse(rsp)
+}
+
 // GetDocsWithResponse Read this document
 //
 // A reference page made of this document; it loads nothing from elsewhere. Needs no key.
@@ -17551,8 +18511,8 @@ func (c *ClientWithResponses) GetModelWithResponse(ctx context.Context, model st
 // socket watches one conversation and gets every message of it in `seq` order, whichever way it was sent; the
 // socket that sent a message gets a `delivered` status in its place.
 //
-// With a key in `Authorization`, or for browsers as the subprotocols `bearer` and the key, the caller converses as
-// itself: `session_id` continues a conversation, otherwise one is made (with `bot_id`, or the default bot), listed once
+// With a key or a client token in `Authorization`, or for browsers as the subprotocols `bearer` and the token, the
+// caller converses as itself, and so with a `ticket` where there is neither: `session_id` continues a conversation, otherwise one is made (with `bot_id`, or the default bot), listed once
 // it has a message. `after` replays the messages after that `seq` before what comes live, without gap or duplicate; a
 // `seq` ahead of the conversation is an error frame.
 //
@@ -17560,6 +18520,10 @@ func (c *ClientWithResponses) GetModelWithResponse(ctx context.Context, model st
 // nothing is stored, there is no `conversation_id`; the visit can be resumed by its `session_id` and `after`, within its last
 // 100 messages, until 30 minutes have passed without activity. Visitors have a rate limit and a number of
 // connections for each address.
+//
+// A socket whose key, token or visit ends within a minute is told `expiring`, with `expires_at`; a visit goes on when
+// something is said. Then comes `expired` and the close. A key that is revoked ends its sockets within seconds, as if
+// it had expired; a conversation that is deleted ends them with the error `not_found`.
 //
 // Refusals come before the upgrade, as problem documents. Pings come every 25 s; a reader that is too slow is
 // closed with 1008 and may resume.
@@ -19117,6 +20081,118 @@ func ParseGetStatisticsResponse(rsp *http.Response) (*GetStatisticsResponse, err
 	return response, nil
 }
 
+// ParseCreateClientTokenResponse parses an HTTP response from a CreateClientTokenWithResponse call
+func ParseCreateClientTokenResponse(rsp *http.Response) (*CreateClientTokenResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateClientTokenResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest ClientToken
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest RepeatConflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers CreateClientTokenResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 409:
+		var headers CreateClientTokenResponse409Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers409 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseListContactsResponse parses an HTTP response from a ListContactsWithResponse call
 func ParseListContactsResponse(rsp *http.Response) (*ListContactsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -20649,6 +21725,13 @@ func ParseGetMeResponse(rsp *http.Response) (*GetMeResponse, error) {
 		}
 		response.ApplicationProblemJSON401 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -21684,6 +22767,118 @@ func ParseUpdateWebChatResponse(rsp *http.Response) (*UpdateWebChatResponse, err
 			headers.WWWAuthenticate = &value
 		}
 		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCreateWsTicketResponse parses an HTTP response from a CreateWsTicketWithResponse call
+func ParseCreateWsTicketResponse(rsp *http.Response) (*CreateWsTicketResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateWsTicketResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest WsTicket
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest RepeatConflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers CreateWsTicketResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 409:
+		var headers CreateWsTicketResponse409Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers409 = &headers
 	}
 
 	return response, nil

@@ -122,6 +122,45 @@ func (q *Queries) FindAPIKey(ctx context.Context, prefix string) (FindAPIKeyRow,
 	return i, err
 }
 
+const findAPIKeyByID = `-- name: FindAPIKeyByID :one
+SELECT k.organization_id, k.id, k.user_id, k.secret_hash, k.scopes, k.expires_at, u.name AS user_name, o.name AS organization_name,
+       coalesce(k.last_used_at < clock_timestamp() - interval '1 minute', true)::boolean AS is_use_stale
+FROM api_keys k
+JOIN users u ON u.organization_id = k.organization_id AND u.id = k.user_id
+JOIN organizations o ON o.id = k.organization_id
+WHERE k.organization_id = $1 AND k.id = $2 AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())
+`
+
+type FindAPIKeyByIDRow struct {
+	OrganizationID   uuid.UUID
+	ID               uuid.UUID
+	UserID           uuid.UUID
+	SecretHash       []byte
+	Scopes           []string
+	ExpiresAt        *time.Time
+	UserName         string
+	OrganizationName string
+	IsUseStale       bool
+}
+
+// FindAPIKeyByID returns the key that something was made with, as FindAPIKey does.
+func (q *Queries) FindAPIKeyByID(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (FindAPIKeyByIDRow, error) {
+	row := q.db.QueryRow(ctx, findAPIKeyByID, organizationID, iD)
+	var i FindAPIKeyByIDRow
+	err := row.Scan(
+		&i.OrganizationID,
+		&i.ID,
+		&i.UserID,
+		&i.SecretHash,
+		&i.Scopes,
+		&i.ExpiresAt,
+		&i.UserName,
+		&i.OrganizationName,
+		&i.IsUseStale,
+	)
+	return i, err
+}
+
 const getUser = `-- name: GetUser :one
 SELECT organization_id, id, name, created_at FROM users WHERE organization_id = $1 AND id = $2
 `
@@ -179,6 +218,34 @@ func (q *Queries) ListAPIKeys(ctx context.Context, organizationID uuid.UUID, pag
 			return nil, err
 		}
 		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listEndedAPIKeys = `-- name: ListEndedAPIKeys :many
+SELECT w.id::uuid AS id
+FROM (SELECT unnest($1::uuid[]) AS organization_id, unnest($2::uuid[]) AS id) AS w
+LEFT JOIN api_keys k ON k.organization_id = w.organization_id AND k.id = w.id AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())
+WHERE k.id IS NULL
+`
+
+// ListEndedAPIKeys returns those of the keys that were revoked or have expired.
+func (q *Queries) ListEndedAPIKeys(ctx context.Context, organizationIds []uuid.UUID, ids []uuid.UUID) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, listEndedAPIKeys, organizationIds, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err

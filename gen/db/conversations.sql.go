@@ -603,18 +603,20 @@ func (q *Queries) ListMessagesAt(ctx context.Context, sessionIds []uuid.UUID, se
 }
 
 const listNewerSessions = `-- name: ListNewerSessions :many
-SELECT s.id, s.last_seq
+SELECT w.id::uuid AS id, coalesce(s.last_seq, 0)::bigint AS last_seq, (s.id IS NULL)::boolean AS is_gone
 FROM (SELECT unnest($1::uuid[]) AS organization_id, unnest($2::uuid[]) AS id, unnest($3::bigint[]) AS seq) AS w
-JOIN sessions s ON s.organization_id = w.organization_id AND s.id = w.id
-WHERE s.last_seq > w.seq
+LEFT JOIN sessions s ON s.organization_id = w.organization_id AND s.id = w.id
+WHERE s.id IS NULL OR s.last_seq > w.seq
 `
 
 type ListNewerSessionsRow struct {
 	ID      uuid.UUID
 	LastSeq int64
+	IsGone  bool
 }
 
-// ListNewerSessions returns those of the sessions that have come beyond a seq.
+// ListNewerSessions returns those of the sessions that have come beyond a seq, and those
+// that are gone.
 func (q *Queries) ListNewerSessions(ctx context.Context, organizationIds []uuid.UUID, ids []uuid.UUID, seqs []int64) ([]ListNewerSessionsRow, error) {
 	rows, err := q.db.Query(ctx, listNewerSessions, organizationIds, ids, seqs)
 	if err != nil {
@@ -624,7 +626,7 @@ func (q *Queries) ListNewerSessions(ctx context.Context, organizationIds []uuid.
 	var items []ListNewerSessionsRow
 	for rows.Next() {
 		var i ListNewerSessionsRow
-		if err := rows.Scan(&i.ID, &i.LastSeq); err != nil {
+		if err := rows.Scan(&i.ID, &i.LastSeq, &i.IsGone); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

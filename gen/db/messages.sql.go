@@ -26,18 +26,20 @@ func (q *Queries) GetFirstSeqSince(ctx context.Context, organizationID uuid.UUID
 }
 
 const getMessage = `-- name: GetMessage :one
-SELECT m.organization_id, m.id, m.session_id, m.seq, m.sender, m.sender_id, m.content, m.metadata, m.content_payload, m.query_metadata, m.canvas, m.attachments, m.citations, m.citation_nodes, m.suggestions, m.feedback, m.run_id, m.created_at, m.sender_name, m.sender_avatar, s.user_id AS owner_id
+SELECT m.organization_id, m.id, m.session_id, m.seq, m.sender, m.sender_id, m.content, m.metadata, m.content_payload, m.query_metadata, m.canvas, m.attachments, m.citations, m.citation_nodes, m.suggestions, m.feedback, m.run_id, m.created_at, m.sender_name, m.sender_avatar, s.user_id AS owner_id, s.bot_id, s.contact_id
 FROM messages m
 JOIN sessions s ON s.organization_id = m.organization_id AND s.id = m.session_id
 WHERE m.organization_id = $1 AND m.id = $2
 `
 
 type GetMessageRow struct {
-	Message Message
-	OwnerID uuid.UUID
+	Message   Message
+	OwnerID   uuid.UUID
+	BotID     uuid.UUID
+	ContactID uuid.UUID
 }
 
-// GetMessage returns a message with the owner of its session.
+// GetMessage returns a message with the owner of its session, and with whom that is.
 func (q *Queries) GetMessage(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (GetMessageRow, error) {
 	row := q.db.QueryRow(ctx, getMessage, organizationID, iD)
 	var i GetMessageRow
@@ -63,6 +65,8 @@ func (q *Queries) GetMessage(ctx context.Context, organizationID uuid.UUID, iD u
 		&i.Message.SenderName,
 		&i.Message.SenderAvatar,
 		&i.OwnerID,
+		&i.BotID,
+		&i.ContactID,
 	)
 	return i, err
 }
@@ -587,29 +591,31 @@ WITH locked AS (
     SELECT a.organization_id, a.id, a.user_id, a.bot_id, a.contact_id, a.auto_reply, a.active_run, a.queued_runs, a.sender, a.is_answered,
            CASE
                WHEN a.user_id <> $2 AND NOT $6::boolean THEN 'forbidden'
-               WHEN $7::uuid IS NOT NULL AND a.bot_id <> $7::uuid THEN 'other_bot'
-               WHEN a.is_answered AND a.queued_runs >= $8::integer THEN 'queue_full'
+               WHEN a.id <> $7::uuid OR a.bot_id <> $8::uuid
+                    OR a.contact_id <> $9::uuid THEN 'out_of_bounds'
+               WHEN $10::uuid IS NOT NULL AND a.bot_id <> $10::uuid THEN 'other_bot'
+               WHEN a.is_answered AND a.queued_runs >= $11::integer THEN 'queue_full'
                ELSE ''
            END AS refused
     FROM asked a
 ), claim AS (
     INSERT INTO idempotency_keys (organization_id, user_id, scope, key, request_hash, message_id, run_id)
-    SELECT d.organization_id, $2, $9::text, $10::text, $11::bytea, $12::uuid,
-           CASE WHEN d.is_answered THEN $13::uuid END
+    SELECT d.organization_id, $2, $12::text, $13::text, $14::bytea, $15::uuid,
+           CASE WHEN d.is_answered THEN $16::uuid END
     FROM decided d
-    WHERE d.refused = '' AND $10::text IS NOT NULL
+    WHERE d.refused = '' AND $13::text IS NOT NULL
     ON CONFLICT DO NOTHING
     RETURNING message_id
 ), ready AS MATERIALIZED (
-    SELECT d.organization_id, d.id, d.user_id, d.bot_id, d.contact_id, d.auto_reply, d.active_run, d.queued_runs, d.sender, d.is_answered, d.refused, d.is_answered AND $14::boolean AND d.active_run IS NULL AND d.queued_runs = 0 AS is_begun
+    SELECT d.organization_id, d.id, d.user_id, d.bot_id, d.contact_id, d.auto_reply, d.active_run, d.queued_runs, d.sender, d.is_answered, d.refused, d.is_answered AND $17::boolean AND d.active_run IS NULL AND d.queued_runs = 0 AS is_begun
     FROM decided d
-    WHERE d.refused = '' AND ($10::text IS NULL OR EXISTS (SELECT FROM claim))
+    WHERE d.refused = '' AND ($13::text IS NULL OR EXISTS (SELECT FROM claim))
 ), sent AS (
     UPDATE sessions s SET
         last_seq      = s.last_seq + 1,
         last_activity = greatest(clock_timestamp(), s.last_activity + interval '1 microsecond'),
         status        = 'active',
-        active_run    = CASE WHEN r.is_begun THEN $13::uuid ELSE s.active_run END,
+        active_run    = CASE WHEN r.is_begun THEN $16::uuid ELSE s.active_run END,
         queued_runs   = s.queued_runs + CASE WHEN r.is_answered AND NOT r.is_begun THEN 1 ELSE 0 END,
         staff_unread  = s.staff_unread + CASE WHEN r.sender = 'user' THEN 1 ELSE 0 END,
         user_unread   = s.user_unread + CASE WHEN r.sender = 'user' THEN 0 ELSE 1 END
@@ -620,21 +626,21 @@ WITH locked AS (
 ), message AS (
     INSERT INTO message_history (organization_id, id, session_id, seq, sender, sender_id, content, metadata,
                                  content_payload, query_metadata, canvas, attachments, run_id, created_at)
-    SELECT s.organization_id, $12, s.id, s.last_seq, s.sender,
-           CASE s.sender WHEN 'agent' THEN $2 ELSE coalesce($15::uuid, s.contact_id) END, $16::text,
-           $17::json, $18::json, $19::json,
-           $20::json, $21::jsonb,
-           CASE WHEN s.is_answered THEN $13::uuid END, s.last_activity
+    SELECT s.organization_id, $15, s.id, s.last_seq, s.sender,
+           CASE s.sender WHEN 'agent' THEN $2 ELSE coalesce($18::uuid, s.contact_id) END, $19::text,
+           $20::json, $21::json, $22::json,
+           $23::json, $24::jsonb,
+           CASE WHEN s.is_answered THEN $16::uuid END, s.last_activity
     FROM sent s
 ), files AS (
     INSERT INTO attachments (organization_id, id, user_id, type, filename, file)
     SELECT s.organization_id, f.id, $2, f.type, f.filename, f.file
-    FROM sent s, jsonb_to_recordset(coalesce($21::jsonb, '[]')) AS f (id uuid, type text, filename text, file text)
+    FROM sent s, jsonb_to_recordset(coalesce($24::jsonb, '[]')) AS f (id uuid, type text, filename text, file text)
     ON CONFLICT DO NOTHING
 ), run AS (
     INSERT INTO runs (organization_id, id, session_id, question_id, question_seq, reply_id, state, lease_until, started_at)
-    SELECT s.organization_id, $13::uuid, s.id, $12, s.last_seq, $22::uuid, s.run_state,
-           clock_timestamp() + make_interval(secs => $23::integer),
+    SELECT s.organization_id, $16::uuid, s.id, $15, s.last_seq, $25::uuid, s.run_state,
+           clock_timestamp() + make_interval(secs => $26::integer),
            CASE WHEN s.run_state = 'running' THEN clock_timestamp() END
     FROM sent s
     WHERE s.is_answered
@@ -652,6 +658,9 @@ type SendMessageParams struct {
 	SessionID      uuid.UUID
 	Reply          string
 	IsStaff        bool
+	OnlySessionID  *uuid.UUID
+	OnlyBotID      *uuid.UUID
+	OnlyContactID  *uuid.UUID
 	BotID          *uuid.UUID
 	QueueLimit     int32
 	Scope          string
@@ -691,7 +700,8 @@ type SendMessageRow struct {
 // may_run: the caller has room for one more; else it waits in the queue.
 //
 // What can be refused comes back as a column, never raised: no row, there is no
-// such session; refused 'forbidden', it is somebody else's; 'other_bot', it is not
+// such session; refused 'forbidden', it is somebody else's; 'out_of_bounds', it is not the
+// session, or not with the bot or the contact, to which the caller is bound; 'other_bot', it is not
 // with the bot that was named; 'queue_full'. Neither sent nor refused: the Idempotency-Key was used before.
 //
 // INVARIANT: the session's row is locked before anything is decided, the key is
@@ -704,6 +714,9 @@ func (q *Queries) SendMessage(ctx context.Context, arg SendMessageParams) (SendM
 		arg.SessionID,
 		arg.Reply,
 		arg.IsStaff,
+		arg.OnlySessionID,
+		arg.OnlyBotID,
+		arg.OnlyContactID,
 		arg.BotID,
 		arg.QueueLimit,
 		arg.Scope,

@@ -165,18 +165,20 @@ func (q *Queries) FinishRun(ctx context.Context, arg FinishRunParams) (FinishRun
 }
 
 const getRun = `-- name: GetRun :one
-SELECT r.organization_id, r.id, r.session_id, r.question_id, r.question_seq, r.reply_id, r.state, r.attempt, r.lease_until, r.cancel_requested, r.finish_reason, r.error, r.detail, r.prompt_tokens, r.completion_tokens, r.created_at, r.started_at, r.first_token_at, r.finished_at, s.user_id AS owner_id
+SELECT r.organization_id, r.id, r.session_id, r.question_id, r.question_seq, r.reply_id, r.state, r.attempt, r.lease_until, r.cancel_requested, r.finish_reason, r.error, r.detail, r.prompt_tokens, r.completion_tokens, r.created_at, r.started_at, r.first_token_at, r.finished_at, s.user_id AS owner_id, s.bot_id, s.contact_id
 FROM runs r
 JOIN sessions s ON s.organization_id = r.organization_id AND s.id = r.session_id
 WHERE r.organization_id = $1 AND r.id = $2
 `
 
 type GetRunRow struct {
-	Run     Run
-	OwnerID uuid.UUID
+	Run       Run
+	OwnerID   uuid.UUID
+	BotID     uuid.UUID
+	ContactID uuid.UUID
 }
 
-// GetRun returns a run with the owner of its session.
+// GetRun returns a run with the owner of its session, and with whom that is.
 func (q *Queries) GetRun(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (GetRunRow, error) {
 	row := q.db.QueryRow(ctx, getRun, organizationID, iD)
 	var i GetRunRow
@@ -201,6 +203,8 @@ func (q *Queries) GetRun(ctx context.Context, organizationID uuid.UUID, iD uuid.
 		&i.Run.FirstTokenAt,
 		&i.Run.FinishedAt,
 		&i.OwnerID,
+		&i.BotID,
+		&i.ContactID,
 	)
 	return i, err
 }

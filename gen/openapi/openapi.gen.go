@@ -262,6 +262,21 @@ func (e ClientMessageFrameType) Valid() bool {
 	}
 }
 
+// Defines values for ClientTokenCreateScopes.
+const (
+	ClientTokenCreateScopesChat ClientTokenCreateScopes = "chat"
+)
+
+// Valid indicates whether the value is a known member of the ClientTokenCreateScopes enum.
+func (e ClientTokenCreateScopes) Valid() bool {
+	switch e {
+	case ClientTokenCreateScopesChat:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for CompletionDone.
 const (
 	CompletionDoneTrue CompletionDone = true
@@ -1552,6 +1567,72 @@ type ClientMessageFrame struct {
 
 // ClientMessageFrameType Example: message
 type ClientMessageFrameType string
+
+// ClientToken Example: {"chatbot":null,"contact":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","conversation":null,"expiresAt":"2026-01-15T10:45:00.000000Z","origin":null,"scopes":["chat"],"token":"pct_AZq1kT0e2wJjIjoiMDE5YmMwYTQifQ"}
+type ClientToken struct {
+	// Chatbot The chatbot that the token is for: the conversation's or given.
+	Chatbot nullable.Nullable[openapi_types.UUID] `json:"chatbot"`
+
+	// Contact The contact that the token is for: the conversation's, given or made.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
+	Contact nullable.Nullable[openapi_types.UUID] `json:"contact"`
+
+	// Conversation The conversation that the token is for.
+	Conversation nullable.Nullable[openapi_types.UUID] `json:"conversation"`
+
+	// ExpiresAt RFC 3339 in UTC, always with six fraction digits and Z.
+	//
+	// Example: 2026-01-15T10:30:00.000000Z
+	ExpiresAt Timestamp `json:"expiresAt"`
+
+	// Origin The origin that the token is bound to, as browsers write it.
+	//
+	// Example: https://www.example.com
+	Origin nullable.Nullable[string] `json:"origin"`
+	Scopes []Scope                   `json:"scopes"`
+
+	// Token The token, shown this once; its form may change.
+	//
+	// Example: pct_AZq1kT0e2wJjIjoiMDE5YmMwYTQifQ
+	Token string `json:"token"`
+}
+
+// ClientTokenCreate What the token is for must be there - a conversation alone, or a contact, a chatbot, or both of these.
+//
+// Example: {"contact":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07"}
+type ClientTokenCreate struct {
+	// Chatbot A chatbot's id or slug.
+	//
+	// Example: parley
+	Chatbot *string `json:"chatbot,omitempty"`
+
+	// Contact A contact's id.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
+	Contact *string `json:"contact,omitempty"`
+
+	// Conversation A conversation's id.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	Conversation *string `json:"conversation,omitempty"`
+
+	// ExpiresIn Seconds; absent: 900. Not beyond the end of the key.
+	//
+	// Example: 900
+	ExpiresIn *int `json:"expiresIn,omitempty"`
+
+	// Origin The origin of the pages that may use the token.
+	//
+	// Example: https://www.example.com
+	Origin *string `json:"origin,omitempty"`
+
+	// Scopes What the token allows of what the key does; there is only `chat`, as there is without this field.
+	Scopes *[]ClientTokenCreateScopes `json:"scopes,omitempty"`
+}
+
+// ClientTokenCreateScopes Example: chat
+type ClientTokenCreateScopes string
 
 // Completion Example: {"citationNodes":[],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"Use the link on the sign-in page.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","suggestions":[{"text":"How do I change my e-mail address?"}],"usage":null}
 type Completion struct {
@@ -3232,7 +3313,8 @@ type StatisticsFigures struct {
 // StatusFrame `connected` is the first frame and has anonymous, bot_id, greeting, expires_at and, unless anonymous,
 // conversation_id. `delivered` answers the socket that sent a message and has message_id, seq and its
 // client_message_id. `feedback` tells of a message that was liked, disliked or neither any more, and has message_id,
-// seq and feedback. `expired` and `closing` come before the server closes.
+// seq and feedback. `expiring` comes a minute before the end of a key, a token or an idle visit and has expires_at.
+// `expired` and `closing` come before the server closes.
 //
 // Example: {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","expires_at":null,"greeting":"Hello!","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","status":"connected","type":"status"}
 type StatusFrame struct {
@@ -3248,7 +3330,7 @@ type StatusFrame struct {
 	// ConversationID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	ConversationID *openapi_types.UUID `json:"conversation_id,omitempty"`
 
-	// ExpiresAt When an idle visit ends, or the key; null: never.
+	// ExpiresAt When an idle visit ends, or the key or token; null: never.
 	ExpiresAt nullable.Nullable[string] `json:"expires_at,omitempty"`
 
 	// Feedback What the user thinks of the message; null while nobody has said.
@@ -3452,6 +3534,32 @@ type WebChatUpdate struct {
 	Name *Name `json:"name,omitempty"`
 }
 
+// WsTicket Example: {"expiresAt":"2026-01-15T10:31:00.000000Z","ticket":"wst_2fVh0m3q6d0yPz1tJ8cB5nKxWu7RgLsA"}
+type WsTicket struct {
+	// ExpiresAt RFC 3339 in UTC, always with six fraction digits and Z.
+	//
+	// Example: 2026-01-15T10:30:00.000000Z
+	ExpiresAt Timestamp `json:"expiresAt"`
+
+	// Ticket The ticket, shown this once and good for one socket.
+	//
+	// Example: wst_2fVh0m3q6d0yPz1tJ8cB5nKxWu7RgLsA
+	Ticket string `json:"ticket"`
+}
+
+// WsTicketCreate Example: {"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}
+type WsTicketCreate struct {
+	// Chatbot The id or slug of the only chatbot that the socket may converse with.
+	//
+	// Example: parley
+	Chatbot *string `json:"chatbot,omitempty"`
+
+	// Conversation The id of the only conversation that the socket may watch.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	Conversation *string `json:"conversation,omitempty"`
+}
+
 // BotMessage Example: refund
 type BotMessage = string
 
@@ -3581,7 +3689,7 @@ type ListAPIKeysParams struct {
 // CreateAPIKeyParams defines parameters for CreateAPIKey.
 type CreateAPIKeyParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -3599,7 +3707,7 @@ type ListChatbotsParams struct {
 // CreateChatbotParams defines parameters for CreateChatbot.
 type CreateChatbotParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -3608,7 +3716,7 @@ type CreateChatbotParams struct {
 // CreateCompletionParams defines parameters for CreateCompletion.
 type CreateCompletionParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -3626,7 +3734,7 @@ type ListFaqsParams struct {
 // CreateFaqParams defines parameters for CreateFaq.
 type CreateFaqParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -3635,7 +3743,7 @@ type CreateFaqParams struct {
 // ImportFaqsParams defines parameters for ImportFaqs.
 type ImportFaqsParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -3701,6 +3809,15 @@ type GetStatisticsParams struct {
 	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
 }
 
+// CreateClientTokenParams defines parameters for CreateClientToken.
+type CreateClientTokenParams struct {
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListContactsParams defines parameters for ListContacts.
 type ListContactsParams struct {
 	// Page The page's number.
@@ -3716,7 +3833,7 @@ type ListContactsParams struct {
 // CreateContactParams defines parameters for CreateContact.
 type CreateContactParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -3761,7 +3878,7 @@ type ListInboxConversationsParamsOrdering string
 // CreateConversationParams defines parameters for CreateConversation.
 type CreateConversationParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -3770,7 +3887,7 @@ type CreateConversationParams struct {
 // BatchConversationsParams defines parameters for BatchConversations.
 type BatchConversationsParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -3779,7 +3896,7 @@ type BatchConversationsParams struct {
 // StartConversationParams defines parameters for StartConversation.
 type StartConversationParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -3806,7 +3923,7 @@ type GetHistoryParams struct {
 // SendMessageParams defines parameters for SendMessage.
 type SendMessageParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -3836,7 +3953,7 @@ type ListMessagesParams struct {
 // CreateMessageParams defines parameters for CreateMessage.
 type CreateMessageParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -3851,7 +3968,7 @@ type GetMessageParams struct {
 // CancelRunParams defines parameters for CancelRun.
 type CancelRunParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -3878,7 +3995,16 @@ type ListWebChatsParams struct {
 // CreateWebChatParams defines parameters for CreateWebChat.
 type CreateWebChatParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
+	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
+	// is refused with `Retry-After`.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// CreateWsTicketParams defines parameters for CreateWsTicket.
+type CreateWsTicketParams struct {
+	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -3887,7 +4013,7 @@ type CreateWebChatParams struct {
 // CreateChatCompletionParams defines parameters for CreateChatCompletion.
 type CreateChatCompletionParams struct {
 	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path. Only a request
+	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
@@ -3913,6 +4039,9 @@ type ImportFaqsMultipartRequestBody = FaqUpload
 
 // UpdateFaqJSONRequestBody defines body for UpdateFaq for application/json ContentType.
 type UpdateFaqJSONRequestBody = FaqUpdate
+
+// CreateClientTokenJSONRequestBody defines body for CreateClientToken for application/json ContentType.
+type CreateClientTokenJSONRequestBody = ClientTokenCreate
 
 // CreateContactJSONRequestBody defines body for CreateContact for application/json ContentType.
 type CreateContactJSONRequestBody = ContactCreate
@@ -3946,6 +4075,9 @@ type CreateWebChatJSONRequestBody = WebChatCreate
 
 // UpdateWebChatJSONRequestBody defines body for UpdateWebChat for application/json ContentType.
 type UpdateWebChatJSONRequestBody = WebChatUpdate
+
+// CreateWsTicketJSONRequestBody defines body for CreateWsTicket for application/json ContentType.
+type CreateWsTicketJSONRequestBody = WsTicketCreate
 
 // CreateChatCompletionJSONRequestBody defines body for CreateChatCompletion for application/json ContentType.
 type CreateChatCompletionJSONRequestBody = ChatCompletionCreate
@@ -4456,6 +4588,9 @@ type ServerInterface interface {
 	// GetStatistics Get a chatbot's statistics
 	// (GET /api/chatbots/{chatbotPk}/statistics/)
 	GetStatistics(ctx echo.Context, chatbotPk ChatbotPk, params GetStatisticsParams) error
+	// CreateClientToken Create a token for a browser
+	// (POST /api/client-tokens/)
+	CreateClientToken(ctx echo.Context, params CreateClientTokenParams) error
 	// ListContacts List contacts
 	// (GET /api/contacts/)
 	ListContacts(ctx echo.Context, params ListContactsParams) error
@@ -4543,6 +4678,9 @@ type ServerInterface interface {
 	// UpdateWebChat Change a web chat
 	// (PATCH /api/web-chats/{webChatId}/)
 	UpdateWebChat(ctx echo.Context, webChatID string) error
+	// CreateWsTicket Create a ticket for a WebSocket
+	// (POST /api/ws-tickets/)
+	CreateWsTicket(ctx echo.Context, params CreateWsTicketParams) error
 	// GetHealth Tell whether the process lives
 	// (GET /healthz)
 	GetHealth(ctx echo.Context) error
@@ -5121,6 +5259,35 @@ func (w *ServerInterfaceWrapper) GetStatistics(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetStatistics(ctx, chatbotPk, params)
+	return err
+}
+
+// CreateClientToken converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateClientToken(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateClientTokenParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateClientToken(ctx, params)
 	return err
 }
 
@@ -5874,6 +6041,35 @@ func (w *ServerInterfaceWrapper) UpdateWebChat(ctx echo.Context) error {
 	return err
 }
 
+// CreateWsTicket converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateWsTicket(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateWsTicketParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateWsTicket(ctx, params)
+	return err
+}
+
 // GetHealth converts echo context to params.
 func (w *ServerInterfaceWrapper) GetHealth(ctx echo.Context) error {
 	var err error
@@ -6045,6 +6241,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/chatbots/:chatbotPk/records/", wrapper.ListRecords, options.OperationMiddlewares["listRecords"]...)
 	router.GET(options.BaseURL+"/api/chatbots/:chatbotPk/records/export-excel/", wrapper.ExportRecords, options.OperationMiddlewares["exportRecords"]...)
 	router.GET(options.BaseURL+"/api/chatbots/:chatbotPk/statistics/", wrapper.GetStatistics, options.OperationMiddlewares["getStatistics"]...)
+	router.POST(options.BaseURL+"/api/client-tokens/", wrapper.CreateClientToken, options.OperationMiddlewares["createClientToken"]...)
 	router.GET(options.BaseURL+"/api/contacts/", wrapper.ListContacts, options.OperationMiddlewares["listContacts"]...)
 	router.POST(options.BaseURL+"/api/contacts/", wrapper.CreateContact, options.OperationMiddlewares["createContact"]...)
 	router.DELETE(options.BaseURL+"/api/contacts/:contactId/", wrapper.DeleteContact, options.OperationMiddlewares["deleteContact"]...)
@@ -6074,6 +6271,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/api/web-chats/:webChatId/", wrapper.DeleteWebChat, options.OperationMiddlewares["deleteWebChat"]...)
 	router.GET(options.BaseURL+"/api/web-chats/:webChatId/", wrapper.GetWebChat, options.OperationMiddlewares["getWebChat"]...)
 	router.PATCH(options.BaseURL+"/api/web-chats/:webChatId/", wrapper.UpdateWebChat, options.OperationMiddlewares["updateWebChat"]...)
+	router.POST(options.BaseURL+"/api/ws-tickets/", wrapper.CreateWsTicket, options.OperationMiddlewares["createWsTicket"]...)
 	router.GET(options.BaseURL+"/healthz", wrapper.GetHealth, options.OperationMiddlewares["getHealth"]...)
 	router.GET(options.BaseURL+"/openapi.json", wrapper.GetOpenapiJSON, options.OperationMiddlewares["getOpenapiJson"]...)
 	router.GET(options.BaseURL+"/openapi.yaml", wrapper.GetOpenapiYaml, options.OperationMiddlewares["getOpenapiYaml"]...)
@@ -8475,6 +8673,180 @@ func (response GetStatisticsdefaultApplicationProblemPlusJSONResponse) VisitGetS
 	return err
 }
 
+type CreateClientTokenRequestObject struct {
+	Params CreateClientTokenParams
+	Body   *CreateClientTokenJSONRequestBody
+}
+
+type CreateClientTokenResponseObject interface {
+	VisitCreateClientTokenResponse(w http.ResponseWriter) error
+}
+
+type CreateClientToken201JSONResponse ClientToken
+
+func (response CreateClientToken201JSONResponse) VisitCreateClientTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateClientToken400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response CreateClientToken400ApplicationProblemPlusJSONResponse) VisitCreateClientTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateClientToken401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response CreateClientToken401ApplicationProblemPlusJSONResponse) VisitCreateClientTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateClientToken403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response CreateClientToken403ApplicationProblemPlusJSONResponse) VisitCreateClientTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateClientToken404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response CreateClientToken404ApplicationProblemPlusJSONResponse) VisitCreateClientTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateClientToken409ApplicationProblemPlusJSONResponse struct {
+	RepeatConflictApplicationProblemPlusJSONResponse
+}
+
+func (response CreateClientToken409ApplicationProblemPlusJSONResponse) VisitCreateClientTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateClientToken413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateClientToken413ApplicationProblemPlusJSONResponse) VisitCreateClientTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateClientToken415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateClientToken415ApplicationProblemPlusJSONResponse) VisitCreateClientTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateClientToken422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response CreateClientToken422ApplicationProblemPlusJSONResponse) VisitCreateClientTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateClientTokendefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateClientTokendefaultApplicationProblemPlusJSONResponse) VisitCreateClientTokenResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListContactsRequestObject struct {
 	Params ListContactsParams
 }
@@ -10649,6 +11021,22 @@ func (response GetMe401ApplicationProblemPlusJSONResponse) VisitGetMeResponse(w 
 	return err
 }
 
+type GetMe403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetMe403ApplicationProblemPlusJSONResponse) VisitGetMeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetMedefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
@@ -12157,6 +12545,180 @@ func (response UpdateWebChatdefaultApplicationProblemPlusJSONResponse) VisitUpda
 	return err
 }
 
+type CreateWsTicketRequestObject struct {
+	Params CreateWsTicketParams
+	Body   *CreateWsTicketJSONRequestBody
+}
+
+type CreateWsTicketResponseObject interface {
+	VisitCreateWsTicketResponse(w http.ResponseWriter) error
+}
+
+type CreateWsTicket201JSONResponse WsTicket
+
+func (response CreateWsTicket201JSONResponse) VisitCreateWsTicketResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateWsTicket400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response CreateWsTicket400ApplicationProblemPlusJSONResponse) VisitCreateWsTicketResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateWsTicket401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response CreateWsTicket401ApplicationProblemPlusJSONResponse) VisitCreateWsTicketResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateWsTicket403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response CreateWsTicket403ApplicationProblemPlusJSONResponse) VisitCreateWsTicketResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateWsTicket404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response CreateWsTicket404ApplicationProblemPlusJSONResponse) VisitCreateWsTicketResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateWsTicket409ApplicationProblemPlusJSONResponse struct {
+	RepeatConflictApplicationProblemPlusJSONResponse
+}
+
+func (response CreateWsTicket409ApplicationProblemPlusJSONResponse) VisitCreateWsTicketResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	w.WriteHeader(409)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateWsTicket413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateWsTicket413ApplicationProblemPlusJSONResponse) VisitCreateWsTicketResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateWsTicket415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response CreateWsTicket415ApplicationProblemPlusJSONResponse) VisitCreateWsTicketResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateWsTicket422ApplicationProblemPlusJSONResponse struct {
+	UnprocessableApplicationProblemPlusJSONResponse
+}
+
+func (response CreateWsTicket422ApplicationProblemPlusJSONResponse) VisitCreateWsTicketResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(422)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateWsTicketdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateWsTicketdefaultApplicationProblemPlusJSONResponse) VisitCreateWsTicketResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetHealthRequestObject struct {
 }
 
@@ -12800,6 +13362,9 @@ type StrictServerInterface interface {
 	// GetStatistics Get a chatbot's statistics
 	// (GET /api/chatbots/{chatbotPk}/statistics/)
 	GetStatistics(ctx context.Context, request GetStatisticsRequestObject) (GetStatisticsResponseObject, error)
+	// CreateClientToken Create a token for a browser
+	// (POST /api/client-tokens/)
+	CreateClientToken(ctx context.Context, request CreateClientTokenRequestObject) (CreateClientTokenResponseObject, error)
 	// ListContacts List contacts
 	// (GET /api/contacts/)
 	ListContacts(ctx context.Context, request ListContactsRequestObject) (ListContactsResponseObject, error)
@@ -12887,6 +13452,9 @@ type StrictServerInterface interface {
 	// UpdateWebChat Change a web chat
 	// (PATCH /api/web-chats/{webChatId}/)
 	UpdateWebChat(ctx context.Context, request UpdateWebChatRequestObject) (UpdateWebChatResponseObject, error)
+	// CreateWsTicket Create a ticket for a WebSocket
+	// (POST /api/ws-tickets/)
+	CreateWsTicket(ctx context.Context, request CreateWsTicketRequestObject) (CreateWsTicketResponseObject, error)
 	// GetHealth Tell whether the process lives
 	// (GET /healthz)
 	GetHealth(ctx context.Context, request GetHealthRequestObject) (GetHealthResponseObject, error)
@@ -13523,6 +14091,54 @@ func (sh *strictHandler) GetStatistics(ctx echo.Context, chatbotPk ChatbotPk, pa
 		return err
 	} else if validResponse, ok := response.(GetStatisticsResponseObject); ok {
 		return validResponse.VisitGetStatisticsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateClientToken operation middleware
+func (sh *strictHandler) CreateClientToken(ctx echo.Context, params CreateClientTokenParams) error {
+	var request CreateClientTokenRequestObject
+
+	request.Params = params
+
+	var body CreateClientTokenJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateClientToken(ctx.Request().Context(), request.(CreateClientTokenRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateClientToken")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateClientTokenResponseObject); ok {
+		return validResponse.VisitCreateClientTokenResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -14504,6 +15120,54 @@ func (sh *strictHandler) UpdateWebChat(ctx echo.Context, webChatID string) error
 		return err
 	} else if validResponse, ok := response.(UpdateWebChatResponseObject); ok {
 		return validResponse.VisitUpdateWebChatResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateWsTicket operation middleware
+func (sh *strictHandler) CreateWsTicket(ctx echo.Context, params CreateWsTicketParams) error {
+	var request CreateWsTicketRequestObject
+
+	request.Params = params
+
+	var body CreateWsTicketJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateWsTicket(ctx.Request().Context(), request.(CreateWsTicketRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateWsTicket")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateWsTicketResponseObject); ok {
+		return validResponse.VisitCreateWsTicketResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -1,5 +1,5 @@
-// Package auth knows who is asking: it turns a key into a principal, and issues
-// and revokes keys.
+// Package auth knows who is asking: it turns a key, a client token or a ticket into a
+// principal, issues them, and revokes keys.
 package auth
 
 import (
@@ -18,6 +18,7 @@ import (
 
 	"parley/gen/db"
 	"parley/internal/fault"
+	"parley/internal/secret"
 	"parley/internal/store"
 )
 
@@ -34,14 +35,19 @@ const (
 	Admin        Scope = "admin"  // everything, and keys
 )
 
-// Principal is who is asking: a user of an organization, and what the key allows.
+// Principal is who is asking: a user of an organization, and what the key, or what
+// was made with it, allows.
 type Principal struct {
 	OrganizationID   uuid.UUID
 	OrganizationName string
 	UserID           uuid.UUID
 	UserName         string
+	KeyID            uuid.UUID // of the key that speaks, or that has made what does
 	Scopes           []Scope
-	ExpiresAt        *time.Time // when the key ends; nil: never
+	ExpiresAt        *time.Time // when the key or the token ends; nil: never
+	Bounds           Bounds     // all that is open to the caller
+	IsClientToken    bool       // a client token speaks, not a key
+	Origin           string     // of the only pages that may ask; empty: anybody may
 }
 
 // Has tells whether the key allows a scope; admin allows every one.
@@ -58,21 +64,41 @@ func (p Principal) IsStaff() bool { return p.Has(Agent) }
 
 // Auth authenticates callers. It is safe for concurrent use.
 type Auth struct {
-	store *store.Store
+	store   *store.Store
+	signer  *secret.Signer // of client tokens; nil: there are none
+	tickets *Tickets
+}
+
+// Option is what an Auth may have besides a store.
+type Option func(*Auth)
+
+// WithKeys lets client tokens be made, signed under keys that are derived from these.
+func WithKeys(keys *secret.Keys) Option {
+	return func(a *Auth) { a.signer = keys.Signer("client token 1") }
 }
 
 // New makes an Auth over the keys in the store.
-func New(store *store.Store) *Auth { return &Auth{store: store} }
+func New(store *store.Store, options ...Option) *Auth {
+	a := &Auth{store: store, tickets: NewTickets()}
+	for _, set := range options {
+		set(a)
+	}
+	return a
+}
 
-// Authenticate finds who an Authorization header speaks for: `Api-Key <key>` or
-// `Bearer <key>`, the scheme in any case. Anything else, and a key that is
-// unknown, revoked or expired, is Unauthorized, always in the same words.
+// Authenticate finds who an Authorization header speaks for: `Api-Key <key>`,
+// `Bearer <key>` or `Bearer <client token>`, the scheme in any case. Anything else,
+// and what is unknown, revoked or expired, is Unauthorized, always in the same words.
 func (a *Auth) Authenticate(ctx context.Context, header string) (Principal, error) {
 	if header == "" {
-		return Principal{}, fault.New(fault.Unauthorized, "An API key is required, as `Authorization: Api-Key <key>` or `Authorization: Bearer <key>`.")
+		return Principal{}, fault.New(fault.Unauthorized, "An API key is required, as `Authorization: Api-Key <key>` or `Authorization: Bearer <key>`, or a client token in its place.")
 	}
 	scheme, key, _ := strings.Cut(header, " ")
-	prefix, secret, isKey := strings.Cut(strings.TrimSpace(key), ".")
+	key = strings.TrimSpace(key)
+	if strings.EqualFold(scheme, "Bearer") && isToken(key) {
+		return a.authenticateToken(ctx, key)
+	}
+	prefix, secret, isKey := strings.Cut(key, ".")
 	isScheme := strings.EqualFold(scheme, "Api-Key") || strings.EqualFold(scheme, "Bearer")
 	// What PostgreSQL would refuse as text cannot be a key's prefix either.
 	if !isScheme || !isKey || !isVisible(prefix) {
@@ -89,26 +115,32 @@ func (a *Auth) Authenticate(ctx context.Context, header string) (Principal, erro
 	if subtle.ConstantTimeCompare(hash[:], found.SecretHash) != 1 {
 		return Principal{}, refused()
 	}
-	if found.IsUseStale {
-		if err := a.store.TouchAPIKey(ctx, found.OrganizationID, found.ID); err != nil {
+	return a.speaker(ctx, found)
+}
+
+// speaker is the user for whom a key speaks, and notes that it was used.
+func (a *Auth) speaker(ctx context.Context, key db.FindAPIKeyRow) (Principal, error) {
+	if key.IsUseStale {
+		if err := a.store.TouchAPIKey(ctx, key.OrganizationID, key.ID); err != nil {
 			return Principal{}, err
 		}
 	}
-	principal := Principal{
-		OrganizationID:   found.OrganizationID,
-		OrganizationName: found.OrganizationName,
-		UserID:           found.UserID,
-		UserName:         found.UserName,
-		ExpiresAt:        found.ExpiresAt,
+	who := Principal{
+		OrganizationID:   key.OrganizationID,
+		OrganizationName: key.OrganizationName,
+		UserID:           key.UserID,
+		UserName:         key.UserName,
+		KeyID:            key.ID,
+		ExpiresAt:        key.ExpiresAt,
 	}
-	for _, scope := range found.Scopes {
-		principal.Scopes = append(principal.Scopes, Scope(scope))
+	for _, scope := range key.Scopes {
+		who.Scopes = append(who.Scopes, Scope(scope))
 	}
-	return principal, nil
+	return who, nil
 }
 
 func refused() error {
-	return fault.New(fault.Unauthorized, "The API key is not valid.")
+	return fault.New(fault.Unauthorized, "The API key, token or ticket is not valid.")
 }
 
 func isVisible(text string) bool {

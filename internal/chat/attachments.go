@@ -77,7 +77,7 @@ func (c *Chat) knownAttachments(ctx context.Context, who auth.Principal, wanted 
 			ids = append(ids, id)
 		}
 	}
-	if len(ids) == 0 {
+	if len(ids) == 0 || who.IsBound() { // an attachment does not tell which conversation it was in
 		return nil, nil
 	}
 	found, err := c.store.ListAttachments(ctx, db.ListAttachmentsParams{

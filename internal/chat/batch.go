@@ -32,6 +32,9 @@ type Outcomes struct {
 // The owner of a conversation marks it as read for the user, the staff for the
 // staff, an owner who is of the staff for both.
 func (c *Chat) Batch(ctx context.Context, who auth.Principal, requestID string, operations []Operation, key *store.Key) (Outcomes, error) {
+	if err := mustBeFree(who); err != nil {
+		return Outcomes{}, err
+	}
 	ids := make([]uuid.UUID, len(operations))
 	malformed := make([]error, len(operations))
 	for i, operation := range operations {
@@ -72,7 +75,7 @@ func (f *fate) meet(who auth.Principal, action string) error {
 	if f == nil || f.isGone {
 		return fault.New(fault.NotFound, noConversation)
 	}
-	if err := mayRead(who, f.owner); err != nil {
+	if err := mayRead(who, belonging{owner: f.owner}); err != nil {
 		return err
 	}
 	switch action {

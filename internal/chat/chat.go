@@ -125,23 +125,19 @@ func (c *Chat) Close(ctx context.Context) {
 // session returns a conversation that the caller may read: NotFound where there is
 // none in the organization, Forbidden where it is somebody else's.
 func (c *Chat) session(ctx context.Context, who auth.Principal, id string) (db.Session, error) {
+	return sessionIn(ctx, c.store.Queries, who, id)
+}
+
+func sessionIn(ctx context.Context, q *db.Queries, who auth.Principal, id string) (db.Session, error) {
 	sessionID, err := parseID(id, noConversation)
 	if err != nil {
 		return db.Session{}, err
 	}
-	session, err := c.store.GetSession(ctx, who.OrganizationID, sessionID)
+	session, err := q.GetSession(ctx, who.OrganizationID, sessionID)
 	if err != nil {
 		return db.Session{}, fault.Say(err, fault.NotFound, noConversation)
 	}
-	return session, mayRead(who, session.UserID)
-}
-
-// mayRead tells whether the caller may read what belongs to a user's conversation.
-func mayRead(who auth.Principal, owner uuid.UUID) error {
-	if owner == who.UserID || who.IsStaff() {
-		return nil
-	}
-	return fault.New(fault.Forbidden, "The conversation is somebody else's.")
+	return session, mayRead(who, belongingOf(session))
 }
 
 const (

@@ -27,7 +27,7 @@ type Conversation struct {
 func (c *Chat) Begin(ctx context.Context, who auth.Principal, botRef *string, first *NewMessage, key *store.Key) (Sent, error) {
 	id := newID()
 	begin := func(q *db.Queries) error {
-		asked, err := askedBot(ctx, c.bots.Within(q), who.OrganizationID, botRef)
+		asked, err := botFor(ctx, c.bots.Within(q), who, botRef)
 		if err != nil {
 			return err
 		}
@@ -94,7 +94,7 @@ func open(ctx context.Context, q *db.Queries, who auth.Principal, id, botID uuid
 	if err != nil {
 		return err
 	}
-	contact, err := ownContact(ctx, q, who, inbox.ID)
+	contact, err := contactFor(ctx, q, who, inbox.ID)
 	if err != nil {
 		return err
 	}
@@ -130,11 +130,14 @@ func (c *Chat) Create(ctx context.Context, who auth.Principal, webChat string, c
 		if err != nil {
 			return Conversation{}, err
 		}
+		if err := mayBegin(who, door.BotID); err != nil {
+			return Conversation{}, err
+		}
 		var with db.Contact
 		if contact != nil {
 			with, err = namedContact(ctx, q, who, "/contact", *contact)
 		} else {
-			with, err = ownContact(ctx, q, who, door.InboxID)
+			with, err = contactFor(ctx, q, who, door.InboxID)
 		}
 		if err != nil {
 			return Conversation{}, err
@@ -154,9 +157,9 @@ func (c *Chat) Create(ctx context.Context, who auth.Principal, webChat string, c
 	})
 }
 
-// namedContact returns a contact of the organization, named at pointer in the request;
-// one that there is not is invalid there (reference: "the Contact ID does not
-// belong to the organization").
+// namedContact returns a contact of the organization, named at pointer in the request:
+// Forbidden where the caller is bound to another one. One that there is not is invalid
+// there (reference: "the Contact ID does not belong to the organization").
 func namedContact(ctx context.Context, q *db.Queries, who auth.Principal, pointer, id string) (db.Contact, error) {
 	unknown := fault.Field(fault.InvalidRequest, pointer, "is no contact of the organization")
 	contactID, err := parseID(id, "")
@@ -166,6 +169,9 @@ func namedContact(ctx context.Context, q *db.Queries, who auth.Principal, pointe
 	contact, err := q.GetContact(ctx, who.OrganizationID, contactID)
 	if fault.Is(err, fault.NotFound) {
 		return db.Contact{}, unknown
+	}
+	if err == nil && !who.Bounds.HoldContact(contact.ID) {
+		err = outOfBounds()
 	}
 	return contact, err
 }
@@ -247,6 +253,9 @@ type Filter struct {
 // List returns the caller's own conversations, latest activity first, and how many
 // qualify in all.
 func (c *Chat) List(ctx context.Context, who auth.Principal, filter Filter) ([]db.ListConversationsRow, int64, error) {
+	if err := mustBeFree(who); err != nil {
+		return nil, 0, err
+	}
 	var botID *uuid.UUID
 	if filter.BotRef != nil {
 		asked, err := c.bots.Get(ctx, who.OrganizationID, *filter.BotRef)

@@ -111,7 +111,7 @@ func (c *Chat) Message(ctx context.Context, who auth.Principal, id string, conve
 	if err != nil {
 		return db.Message{}, fault.Say(err, fault.NotFound, noMessage)
 	}
-	if err := mayRead(who, found.OwnerID); err != nil {
+	if err := mayRead(who, belonging{found.OwnerID, found.Message.SessionID, found.BotID, found.ContactID}); err != nil {
 		return db.Message{}, err
 	}
 	if conversation != nil && !strings.EqualFold(found.Message.SessionID.String(), *conversation) {
@@ -134,6 +134,8 @@ func (c *Chat) Messages(ctx context.Context, who auth.Principal, conversation *s
 	order := byTime
 	if conversation != nil {
 		order = bySeq
+	} else if err := mustBeFree(who); err != nil {
+		return MessagePage{}, err
 	}
 	at, err := parseCursor(cursor, order)
 	if err != nil {

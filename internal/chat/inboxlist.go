@@ -34,6 +34,9 @@ type ConversationPage struct {
 // the pages to come. An unknown inbox and a bad cursor are NotFound; a search that
 // takes more than five seconds is a Timeout.
 func (c *Chat) ListInbox(ctx context.Context, who auth.Principal, filter InboxFilter) (ConversationPage, error) {
+	if err := mustBeFree(who); err != nil {
+		return ConversationPage{}, err
+	}
 	order := byActivity
 	if filter.ByCreation {
 		order = byCreation

@@ -23,7 +23,7 @@ func (c *Chat) Run(ctx context.Context, who auth.Principal, id string) (db.Run, 
 	if err != nil {
 		return db.Run{}, fault.Say(err, fault.NotFound, noRun)
 	}
-	return found.Run, mayRead(who, found.OwnerID)
+	return found.Run, mayRead(who, belonging{found.OwnerID, found.Run.SessionID, found.BotID, found.ContactID})
 }
 
 // Resume returns the reply of a run that the caller may read: as it is being

@@ -102,6 +102,9 @@ func (c *Chat) Complete(ctx context.Context, who auth.Principal, botRef, convers
 	if err != nil {
 		return Sent{}, err
 	}
+	if !who.Bounds.HoldBot(asked.ID) {
+		return Sent{}, outOfBounds()
+	}
 	if err := message.mustSay("/message/content"); err != nil {
 		return Sent{}, err
 	}
@@ -125,6 +128,9 @@ func (c *Chat) ask(ctx context.Context, who auth.Principal, asked db.Bot, conver
 	how := sending{sender: byUser, reply: replyAlways, botID: &asked.ID, attachments: "/message/attachments"}
 	if conversation != "" {
 		return c.send(ctx, who, conversation, message, how)
+	}
+	if err := mayBegin(who, asked.ID); err != nil {
+		return Sent{}, err
 	}
 	prepared, err := c.prepare(ctx, who, newID(), message, how)
 	if err != nil {
@@ -203,6 +209,9 @@ func (c *Chat) prepare(ctx context.Context, who auth.Principal, session uuid.UUI
 		SessionID:      session,
 		UserID:         who.UserID,
 		IsStaff:        who.IsStaff(),
+		OnlySessionID:  idOrNil(who.Bounds.Conversation),
+		OnlyBotID:      idOrNil(who.Bounds.Bot),
+		OnlyContactID:  idOrNil(who.Bounds.Contact),
 		Sender:         how.sender,
 		SenderID:       sender,
 		Reply:          how.reply,
@@ -228,6 +237,13 @@ func (c *Chat) prepare(ctx context.Context, who auth.Principal, session uuid.UUI
 	return prepared, nil
 }
 
+func idOrNil(id uuid.UUID) *uuid.UUID {
+	if id == uuid.Nil {
+		return nil
+	}
+	return &id
+}
+
 // execute runs the statement and tells what was refused.
 func execute(ctx context.Context, q *db.Queries, who auth.Principal, prepared db.SendMessageParams) (Sent, error) {
 	row, err := q.SendMessage(ctx, prepared)
@@ -238,6 +254,8 @@ func execute(ctx context.Context, q *db.Queries, who auth.Principal, prepared db
 	case "":
 	case "forbidden":
 		return Sent{}, fault.New(fault.Forbidden, "The conversation is somebody else's.")
+	case "out_of_bounds":
+		return Sent{}, outOfBounds()
 	case "queue_full":
 		return Sent{}, queueFull()
 	default: // another bot's conversation

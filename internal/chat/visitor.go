@@ -42,6 +42,7 @@ type visit struct {
 	lastSeq    int64
 	lastTime   time.Time
 	lastActive time.Time
+	isWarned   bool   // that it will end, since it was active
 	waiting    []turn // questions that have no answer yet; the first one is being answered
 	isAnswered bool   // somebody works them off
 	isOver     bool
@@ -120,7 +121,7 @@ func (v *visits) find(id uuid.UUID) (*visit, error) {
 func (v *visit) touch() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.lastActive = time.Now()
+	v.lastActive, v.isWarned = time.Now(), false
 	return !v.isOver
 }
 
@@ -201,7 +202,7 @@ func (v *visit) say(c *Chat, message db.Message, clientID string) turn {
 		now = v.lastTime.Add(time.Microsecond)
 	}
 	v.lastSeq++
-	v.lastTime, v.lastActive = now, time.Now()
+	v.lastTime, v.lastActive, v.isWarned = now, time.Now(), false
 	if message.ID == uuid.Nil {
 		message.ID = newID()
 	}
@@ -266,7 +267,12 @@ func (c *Chat) respondToVisit(question bot.Question, reply *Reply) (bot.Answer, 
 	})
 }
 
-// endVisits ends the visits that have been idle for their time.
+// visitWarning is how long before a visit ends its watchers are told: in the half of its
+// time at the earliest.
+const visitWarning = time.Minute
+
+// endVisits ends the visits that have been idle for their time, and tells of those whose
+// time is nearly over.
 func (c *Chat) endVisits(now time.Time) {
 	c.visits.mu.Lock()
 	defer c.visits.mu.Unlock()
@@ -276,6 +282,9 @@ func (c *Chat) endVisits(now time.Time) {
 		if one.isOver {
 			delete(c.visits.byID, id)
 			c.events.Publish(id, &Event{IsExpired: true})
+		} else if end := one.lastActive.Add(c.visits.ttl); !one.isWarned && end.Sub(now) <= min(visitWarning, c.visits.ttl/2) {
+			one.isWarned = true
+			c.events.Publish(id, &Event{ExpiresAt: &end})
 		}
 		one.mu.Unlock()
 	}

@@ -174,7 +174,7 @@ func TestTheNewestHundredMessagesOfAVisitCanBeRead(t *testing.T) {
 }
 
 // A visit ends after its time without activity, and not before: to speak and to come
-// back are activity.
+// back are activity. Who watches is told before.
 func TestAVisitEndsWhenNothingHappensInIt(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
@@ -183,11 +183,12 @@ func TestAVisitEndsWhenNothingHappensInIt(t *testing.T) {
 	resumed := busy.SessionID.String()
 	look := time.NewTicker(500 * time.Millisecond)
 	defer look.Stop()
-	isOver := false
+	isOver, isTold := false, false
 	for !isOver {
 		select {
 		case event := <-idle.Events:
 			isOver = event.IsExpired
+			isTold = isTold || event.ExpiresAt != nil && event.ExpiresAt.Equal(*idle.ExpiresAt)
 		case <-look.C:
 			again, err := c.Visit(t.Context(), &resumed, nil)
 			if err != nil {
@@ -199,6 +200,9 @@ func TestAVisitEndsWhenNothingHappensInIt(t *testing.T) {
 		case <-t.Context().Done():
 			t.Fatal("it never ends")
 		}
+	}
+	if !isTold {
+		t.Error("it ends without a warning")
 	}
 	if time.Now().Before(*idle.ExpiresAt) {
 		t.Error("it ends before its time")

@@ -19,7 +19,10 @@ type Event struct {
 	Message   *db.Message // without the speaker's name
 	Rated     *db.Message // a message whose feedback has changed
 	Reply     *Reply      // the reply that has begun
+	ExpiresAt *time.Time  // when the visit will end, if nothing is said
 	IsExpired bool
+	EndedKey  uuid.UUID // a key that has ended, for those who watch by it
+	IsGone    bool      // the conversation was deleted
 
 	once    sync.Once
 	encoded []byte
@@ -43,7 +46,7 @@ type Watch struct {
 	Bot         db.Bot
 	LastSeq     int64 // at the time of watching
 	IsAnonymous bool
-	ExpiresAt   *time.Time // of the visit, or of the caller's key; nil: never
+	ExpiresAt   *time.Time // of the visit, or of the caller's key or token; nil: never
 
 	since func(ctx context.Context, after int64) ([]db.Message, error)
 	send  func(ctx context.Context, message NewMessage) (Sent, error)
@@ -93,7 +96,7 @@ func (c *Chat) Watch(ctx context.Context, who auth.Principal, conversation strin
 // WatchNew opens a conversation with a bot, the default bot where none is named, and
 // watches it. It is listed once it has a message, and forgotten when it never gets one.
 func (c *Chat) WatchNew(ctx context.Context, who auth.Principal, botRef *string) (*Watch, error) {
-	asked, err := askedBot(ctx, c.bots, who.OrganizationID, botRef)
+	asked, err := botFor(ctx, c.bots, who, botRef)
 	if err != nil {
 		return nil, err
 	}
@@ -106,14 +109,14 @@ func (c *Chat) WatchNew(ctx context.Context, who auth.Principal, botRef *string)
 
 func (c *Chat) watch(who auth.Principal, subscription *realtime.Subscription[*Event], asked db.Bot, lastSeq int64) *Watch {
 	id := subscription.Topic
-	c.watched.enter(who.OrganizationID, id, lastSeq)
+	c.watched.enter(who, id, lastSeq)
 	return &Watch{
 		Subscription: subscription,
 		SessionID:    id,
 		Bot:          asked,
 		LastSeq:      lastSeq,
 		ExpiresAt:    who.ExpiresAt,
-		leave:        func() { c.watched.leave(id) },
+		leave:        func() { c.watched.leave(who, id) },
 		since: func(ctx context.Context, after int64) ([]db.Message, error) {
 			return c.store.ListSessionMessagesNewer(ctx, db.ListSessionMessagesNewerParams{
 				OrganizationID: who.OrganizationID,
@@ -134,76 +137,4 @@ func (c *Chat) publish(session uuid.UUID, event *Event) {
 		c.watched.saw(session, event.Message.Seq)
 	}
 	c.events.Publish(session, event)
-}
-
-// lookOut compares what is watched with the database, in one query, and tells the
-// watchers of what was committed without their hearing of it: by another process, or
-// where a hint was lost.
-func (c *Chat) lookOut(ctx context.Context) error {
-	organizations, sessions, seqs := c.watched.all()
-	if len(sessions) == 0 {
-		return nil
-	}
-	newer, err := c.store.ListNewerSessions(ctx, organizations, sessions, seqs)
-	if err != nil {
-		return err
-	}
-	for _, one := range newer {
-		c.watched.saw(one.ID, one.LastSeq)
-		c.events.Publish(one.ID, &Event{})
-	}
-	return nil
-}
-
-// watchedSessions holds the conversations that are watched in this process, and how
-// far they were heard of.
-type watchedSessions struct {
-	mu   sync.Mutex
-	byID map[uuid.UUID]*watchedSession
-}
-
-type watchedSession struct {
-	organization uuid.UUID
-	lastSeq      int64
-	watchers     int
-}
-
-func (w *watchedSessions) enter(organization, session uuid.UUID, lastSeq int64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.byID == nil {
-		w.byID = make(map[uuid.UUID]*watchedSession)
-	}
-	if w.byID[session] == nil {
-		w.byID[session] = &watchedSession{organization: organization, lastSeq: lastSeq}
-	}
-	w.byID[session].watchers++
-}
-
-func (w *watchedSessions) leave(session uuid.UUID) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	left := w.byID[session]
-	if left.watchers--; left.watchers == 0 {
-		delete(w.byID, session)
-	}
-}
-
-func (w *watchedSessions) saw(session uuid.UUID, seq int64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if seen := w.byID[session]; seen != nil {
-		seen.lastSeq = max(seen.lastSeq, seq)
-	}
-}
-
-func (w *watchedSessions) all() (organizations, sessions []uuid.UUID, seqs []int64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for id, one := range w.byID {
-		organizations = append(organizations, one.organization)
-		sessions = append(sessions, id)
-		seqs = append(seqs, one.lastSeq)
-	}
-	return organizations, sessions, seqs
 }

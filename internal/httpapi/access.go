@@ -18,13 +18,23 @@ import (
 const refusals = "refusals"
 
 // authenticate finds who is asking and whether the operation's scopes are there;
-// nobody, where the operation takes no key, or takes none and none was sent.
+// nobody, where the operation takes no key, or takes none and none was sent. Client
+// tokens are taken only where the operation says so.
 func (c *contract) authenticate(ec echo.Context, op *operation) (auth.Principal, error) {
-	header := credentials(ec.Request())
-	if op.isPublic || (op.isOpen && header == "") {
+	header, ticket := credentials(ec.Request()), ""
+	if op.takesTicket && header == "" {
+		ticket = ec.Request().URL.Query().Get("ticket") // an empty one is refused as any other empty parameter
+	}
+	if op.isPublic || op.isOpen && header == "" && ticket == "" {
 		return auth.Principal{}, nil
 	}
-	who, err := c.auth.Authenticate(ec.Request().Context(), header)
+	var who auth.Principal
+	var err error
+	if ticket != "" {
+		who, err = c.auth.TakeTicket(ec.Request().Context(), ticket)
+	} else {
+		who, err = c.auth.Authenticate(ec.Request().Context(), header)
+	}
 	if fault.Is(err, fault.Unauthorized) {
 		if _, limited := c.limiter.Take(ec.Request().Context(), refusals, addressOf(ec.Request())); limited != nil {
 			return auth.Principal{}, limited
@@ -35,6 +45,12 @@ func (c *contract) authenticate(ec echo.Context, op *operation) (auth.Principal,
 	}
 	if len(op.scopes) > 0 && !slices.ContainsFunc(op.scopes, who.Has) {
 		return auth.Principal{}, fault.New(fault.Forbidden, fmt.Sprintf("The API key lacks the scope that this takes: %s.", join(op.scopes)))
+	}
+	if who.IsClientToken && !slices.Contains(op.clientTokens, who.Bounds.Purpose()) {
+		return auth.Principal{}, fault.New(fault.Forbidden, "The client token is not for this operation.")
+	}
+	if who.Origin != "" && !strings.EqualFold(who.Origin, ec.Request().Header.Get("Origin")) {
+		return auth.Principal{}, fault.New(fault.Forbidden, "The client token is for pages of another origin.")
 	}
 	return who, nil
 }

@@ -49,6 +49,8 @@ type operation struct {
 	rateField     string            // the class counts only requests whose body has this field; none: all
 	aliases       map[string]string // deprecated spellings of the body's keys
 	scopes        []auth.Scope      // one of these is needed; none: any key will do
+	clientTokens  []string          // what client tokens that it takes are for
+	takesTicket   bool              // has a query parameter for one
 	messageFields []string          // pointers; a mistake in or under them is invalid_message
 	isJSON        bool              // takes a JSON body
 	isUpload      bool              // takes a multipart body
@@ -86,6 +88,10 @@ func (c *contract) operation(method, path string, item *openapi3.PathItem, op *o
 	if err := extension(op, "x-scopes", &made.scopes); err != nil {
 		return nil, err
 	}
+	if err := extension(op, "x-client-tokens", &made.clientTokens); err != nil {
+		return nil, err
+	}
+	made.takesTicket = op.Parameters.GetByInAndName("query", "ticket") != nil
 	if err := extension(op, "x-message-fields", &made.messageFields); err != nil {
 		return nil, err
 	}

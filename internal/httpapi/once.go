@@ -29,10 +29,15 @@ func onceForBody(ctx context.Context, key *string, hash []byte) *store.Key {
 		return nil
 	}
 	who, noted := auth.PrincipalOf(ctx), callOf(ctx)
+	scope := noted.scope
+	if who.IsBound() {
+		// Browsers that share a user must not get each other's answers.
+		scope += " within " + who.Bounds.String()
+	}
 	return &store.Key{
 		OrganizationID: who.OrganizationID,
 		UserID:         who.UserID,
-		Scope:          noted.scope,
+		Scope:          scope,
 		Key:            *key,
 		Hash:           hash,
 		Replayed:       func() { noted.header.Set("Idempotency-Replayed", "true") },

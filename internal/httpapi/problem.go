@@ -30,8 +30,8 @@ type kind struct {
 var kinds = map[fault.Kind]kind{
 	fault.InvalidMessage:       {400, "Invalid message", "Something in the message's own fields is malformed; errors has an entry for each mistake.", false},
 	fault.InvalidRequest:       {400, "Invalid request", "The body or a parameter is malformed; errors has an entry for each mistake.", false},
-	fault.Unauthorized:         {401, "Unauthorized", "No API key was sent, or it is unknown, revoked or expired.", false},
-	fault.Forbidden:            {403, "Forbidden", "The API key lacks a scope, or the conversation is somebody else's.", false},
+	fault.Unauthorized:         {401, "Unauthorized", "No API key, client token or ticket was sent, or it is unknown, used, revoked or expired.", false},
+	fault.Forbidden:            {403, "Forbidden", "The API key lacks a scope, the conversation is somebody else's, or the client token is not for this.", false},
 	fault.NotFound:             {404, "Not found", "What was asked for does not exist, or not for this organization.", false},
 	fault.MethodNotAllowed:     {405, "Method not allowed", "The path exists, the method does not; Allow lists those that do.", false},
 	fault.Conflict:             {409, "Conflict", "The request does not go with what is there; detail says why.", false},

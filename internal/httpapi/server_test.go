@@ -86,7 +86,7 @@ func serveWith(t testing.TB, wanted settings) *server {
 	if wanted.log != nil {
 		log = slog.New(slog.NewTextHandler(wanted.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	s := &server{t: t, auth: auth.New(opened), bots: bot.New(opened, bot.WithKeys(keys)), store: opened, sql: sql}
+	s := &server{t: t, auth: auth.New(opened, auth.WithKeys(keys)), bots: bot.New(opened, bot.WithKeys(keys)), store: opened, sql: sql}
 	s.chat = chat.New(chat.Config{Store: opened, Bots: s.bots, Log: log, VisitTTL: time.Minute, MaxReplies: wanted.replies})
 	limits := map[string]int{"messages": 0, "history": 0, "list": 0, "refusals": 0}
 	maps.Copy(limits, wanted.limits)

@@ -73,6 +73,9 @@ var kinds = map[string]string{
 	"inbox": "inboxes", "inboxes": "inboxes",
 }
 
+// standAlone are the operations of which a body names one thing, of several.
+var standAlone = map[string]bool{"createClientToken": true, "createWsTicket": true}
+
 // days are the query's parameters that the document requires: days between which all of a test's is done.
 var days = map[string]string{
 	"startDate": time.Now().UTC().AddDate(0, 0, -2).Format(time.DateOnly),
@@ -188,6 +191,9 @@ func (op operation) bodyPlaces(schema *openapi3.Schema, pointer string) []place 
 		if kind != "" {
 			found = append(found, place{"body " + at, kind, func(base things, id string) (string, any) {
 				body := op.bodyOf(base)
+				if standAlone[op.id] {
+					body = object{}
+				}
 				set(body, at, id)
 				return op.target(base, ""), body
 			}})

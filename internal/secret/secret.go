@@ -1,5 +1,5 @@
 // Package secret seals what the database must keep but nobody who reads the database may know, under keys that are
-// kept elsewhere.
+// kept elsewhere, and signs what callers keep and may not change.
 //
 // A sealed secret is
 //
@@ -45,6 +45,7 @@ type Keys struct {
 type key struct {
 	id   [keyIDSize]byte
 	aead cipher.AEAD
+	raw  []byte // what signing keys are derived from
 }
 
 // NewKey makes a key as Parse reads it.
@@ -85,7 +86,7 @@ func newKey(raw []byte) (key, error) {
 		return key{}, err
 	}
 	sum := sha256.Sum256(raw)
-	return key{id: [keyIDSize]byte(sum[:]), aead: aead}, nil
+	return key{id: [keyIDSize]byte(sum[:]), aead: aead, raw: raw}, nil
 }
 
 // Seal encrypts a secret for a place, such as the row that it is kept in.

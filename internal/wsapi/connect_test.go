@@ -225,7 +225,7 @@ func TestASocketEndsWithItsKey(t *testing.T) {
 	end := time.Now().Add(2 * time.Second)
 	l := o.until("alice", &end, auth.Chat).dial("")
 	code, frames := l.ends()
-	if code != websocket.StatusNormalClosure || len(frames) != 1 || !frames[0].isStatus("expired") || time.Now().Before(end) {
+	if code != websocket.StatusNormalClosure || len(frames) != 2 || !frames[0].isStatus("expiring") || !frames[1].isStatus("expired") || time.Now().Before(end) {
 		t.Errorf("closed with %d after %+v", code, frames)
 	}
 }

@@ -120,6 +120,16 @@ func statusFrame(s *socket, status string) []byte {
 	})
 }
 
+// expiringFrame tells that the caller's key or token, or the visit, ends soon.
+func expiringFrame(watch *chat.Watch, at time.Time) []byte {
+	return encode(openapi.StatusFrame{
+		Type:      openapi.StatusFrameTypeStatus,
+		SessionID: watch.SessionID,
+		Status:    openapi.StatusFrameStatusExpiring,
+		ExpiresAt: nullable.NewNullableWithValue(at.UTC().Format(timeFormat)),
+	})
+}
+
 func connectedFrame(s *socket) []byte {
 	watch := s.watch
 	frame := openapi.StatusFrame{

@@ -26,6 +26,7 @@ import (
 	"parley/internal/httpapi"
 	"parley/internal/ratelimit"
 	"parley/internal/records"
+	"parley/internal/secret"
 	"parley/internal/store"
 	"parley/internal/wsapi"
 )
@@ -69,7 +70,8 @@ func serve(t testing.TB, wanted settings) *server {
 	limits := map[string]int{"messages": 0, "history": 0, "list": 0, "refusals": 0}
 	maps.Copy(limits, wanted.limits)
 	limiter := ratelimit.New(limits)
-	s.auth, s.bots = auth.New(s.store), bot.New(s.store)
+	keys := must(secret.Parse(secret.NewKey()))
+	s.auth, s.bots = auth.New(s.store, auth.WithKeys(keys)), bot.New(s.store)
 	s.chat = chat.New(chat.Config{Store: s.store, Bots: s.bots, Log: log, VisitTTL: wanted.visitTTL})
 	s.sockets = wsapi.New(wsapi.Config{Chat: s.chat, Limiter: limiter, Log: log, Origins: wanted.origins})
 	handler := must(httpapi.New(httpapi.Config{

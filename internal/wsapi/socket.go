@@ -83,7 +83,7 @@ func (s *socket) run(ctx context.Context, frames <-chan incoming) error {
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
-	expired, stop := s.expiry()
+	expiring, expired, stop := s.expiry()
 	defer stop()
 	for {
 		grown, err := s.writeGrowth(ctx)
@@ -98,6 +98,8 @@ func (s *socket) run(ctx context.Context, frames <-chan incoming) error {
 		case <-grown:
 		case frame := <-frames:
 			err = s.answer(ctx, frame)
+		case <-expiring:
+			err = s.write(ctx, expiringFrame(s.watch, *s.watch.ExpiresAt))
 		case <-expired:
 			return errors.Join(s.write(ctx, statusFrame(s, "expired")), errEnded)
 		case <-s.sockets.closing.Done():
@@ -111,14 +113,21 @@ func (s *socket) run(ctx context.Context, frames <-chan incoming) error {
 	}
 }
 
-// expiry tells when the caller's key ends; a visit's end is an event.
-func (s *socket) expiry() (expired <-chan time.Time, stop func() bool) {
+// expiryWarning is how long before the end of a key or a token the client is told.
+const expiryWarning = time.Minute
+
+// expiry tells a while before the caller's key or token ends, and when it does; a
+// visit's end is an event.
+func (s *socket) expiry() (expiring, expired <-chan time.Time, stop func()) {
 	if s.watch.IsAnonymous || s.watch.ExpiresAt == nil {
-		return nil, func() bool { return false }
+		return nil, nil, func() {}
 	}
-	timer := time.NewTimer(time.Until(*s.watch.ExpiresAt))
-	return timer.C, timer.Stop
+	left := time.Until(*s.watch.ExpiresAt)
+	warning, end := time.NewTimer(left-expiryWarning), time.NewTimer(left)
+	return warning.C, end.C, func() { warning.Stop(); end.Stop() }
 }
+
+var errGone = fault.New(fault.NotFound, "The conversation was deleted.")
 
 var errClosing = errors.New("the server is stopping")
 
@@ -140,8 +149,14 @@ func (s *socket) begin(ctx context.Context) error {
 // tell passes an event on.
 func (s *socket) tell(ctx context.Context, event *chat.Event) error {
 	switch {
-	case event.IsExpired:
+	case event.IsExpired, event.EndedKey != uuid.Nil && event.EndedKey == s.who.KeyID:
 		return errors.Join(s.write(ctx, statusFrame(s, "expired")), errEnded)
+	case event.EndedKey != uuid.Nil:
+		return nil
+	case event.IsGone:
+		return errors.Join(s.write(ctx, errorFrame(s, errGone, "")), errEnded)
+	case event.ExpiresAt != nil:
+		return s.write(ctx, event.Encoded(func(e *chat.Event) []byte { return expiringFrame(s.watch, *e.ExpiresAt) }))
 	case event.Reply != nil:
 		s.following, s.at = event.Reply, event.Reply.Beginning()
 		return s.write(ctx, encode(typingFrame(s, true, event.Reply.RunID)))

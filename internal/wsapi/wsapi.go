@@ -179,6 +179,8 @@ func (s *Sockets) watch(ctx context.Context, who auth.Principal, query url.Value
 		return s.Chat.Visit(ctx, session, botRef)
 	case session != nil:
 		return s.Chat.Watch(ctx, who, *session)
+	case who.Bounds.Conversation != uuid.Nil:
+		return s.Chat.Watch(ctx, who, who.Bounds.Conversation.String())
 	}
 	return s.Chat.WatchNew(ctx, who, botRef)
 }

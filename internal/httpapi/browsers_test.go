@@ -1,0 +1,315 @@
+package httpapi_test
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"parley/internal/auth"
+)
+
+// bearer sends a client token in place of the caller's key.
+func bearer(token string) option { return with("Authorization", "Bearer "+token) }
+
+// token makes a client token with the caller's key.
+func (c caller) token(body object) string {
+	c.t.Helper()
+	return text(c.post("/api/client-tokens/", body), "token")
+}
+
+// within makes what a client token can be for: the caller's conversation with a chatbot and a contact, each new where it
+// is not given, and an answered message in it that has an attachment.
+func (c caller) within(chatbot, contact string) things {
+	c.t.Helper()
+	manager := c.as("manager of "+c.user, auth.Admin)
+	all := things{"chatbots": chatbot, "contacts": contact}
+	if chatbot == "" {
+		all["chatbots"] = text(manager.post("/api/chatbots/", object{"name": "Another"}), "id")
+	}
+	if contact == "" {
+		all["contacts"] = text(manager.post("/api/contacts/", object{"name": "Kim"}), "id")
+	}
+	shop := manager.post("/api/web-chats/", object{"name": "Shop", "chatbot": all["chatbots"]})
+	all["web-chats"], all["inboxes"] = text(shop, "id"), text(shop, "inbox")
+	all["conversations"] = text(c.post("/api/conversations/", object{"webChat": all["web-chats"], "contact": all["contacts"]}), "id")
+	sent := c.post("/api/messages/", object{
+		"conversation": all["conversations"], "content": question,
+		"attachments": []object{{"file": "https://files.example.com/secret.png"}},
+	})
+	all["messages"], all["runs"] = text(sent, "id"), text(sent, "runId")
+	all["attachments"] = text(objects(sent, "attachments")[0], "id")
+	c.awaitRun(all["runs"])
+	missing := nothing()
+	for kind, id := range missing {
+		if all[kind] == "" {
+			all[kind] = id // what no client token opens
+		}
+	}
+	return all
+}
+
+// clientToken is one with what it is for.
+type clientToken struct {
+	name, purpose string
+	token         string
+	within        things
+}
+
+// clientTokens are one of each kind.
+func (c caller) clientTokens() []clientToken {
+	c.t.Helper()
+	all := c.within("", "")
+	alone := c.post("/api/client-tokens/", object{"chatbot": all["chatbots"]})
+	return []clientToken{
+		{"conversation", "conversation", c.token(object{"conversation": all["conversations"]}), all},
+		{"contact", "contact", c.token(object{"contact": all["contacts"]}), all},
+		{"chatbot and contact", "chatbot", c.token(object{"chatbot": all["chatbots"], "contact": all["contacts"]}), all},
+		{"chatbot", "chatbot", text(alone, "token"), c.within(all["chatbots"], text(alone, "contact"))},
+	}
+}
+
+// filter is the query by which an operation keeps to a conversation.
+func (op operation) filter(all things) string {
+	switch op.id {
+	case "listMessages":
+		return "conversation=" + all["conversations"]
+	case "connect":
+		return "session_id=" + all["conversations"]
+	}
+	return ""
+}
+
+// inConversation makes a completion's body name the conversation, without which one is begun.
+func (op operation) inConversation(body any, all things) any {
+	if asked, ok := body.(object); ok && op.id == "createCompletion" && asked["conversation"] == nil {
+		asked["conversation"] = all["conversations"]
+	}
+	return body
+}
+
+// takes tells whether the document lets client tokens for that purpose ask for the operation.
+func (op operation) takes(purpose string) bool {
+	return slices.Contains(words(op.Extensions["x-client-tokens"]), purpose)
+}
+
+// INVARIANT: a client token opens the operations that name its purpose, with what it is for, and no other.
+func TestAClientTokenOpensWhatItIsFor(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	for _, scope := range []auth.Scope{auth.Chat, auth.Agent, auth.Admin} {
+		me := o.as("maker with "+string(scope), scope)
+		for _, one := range me.clientTokens() {
+			opened := 0
+			for _, op := range operations {
+				if !op.isSecured {
+					continue
+				}
+				got := op.send(me, op.target(one.within, op.filter(one.within)), op.inConversation(op.anyBody(one.within), one.within), bearer(one.token))
+				if !op.takes(one.purpose) {
+					if err := got.isRefused(403, "forbidden", ""); err != nil {
+						t.Errorf("%s with a token for a %s, made with %s: %v", op.id, one.name, scope, err)
+					}
+					continue
+				}
+				opened++
+				if got.status >= 300 {
+					t.Errorf("%s with a token for a %s, made with %s: %d %s", op.id, one.name, scope, got.status, got.body)
+				}
+			}
+			if want := map[string]int{"conversation": 12, "contact": 14, "chatbot": 14}[one.purpose]; opened != want {
+				t.Errorf("a token for a %s opens %d operations, want %d", one.name, opened, want)
+			}
+		}
+	}
+}
+
+// INVARIANT: what a client token is not for is 403 though it is the same user's, and another organization's is as if it
+// did not exist; in every place where an operation takes an id. Nothing of either changes.
+func TestAClientTokenOpensNothingElse(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	o, others := s.organization(), s.organization()
+	foreign := others.as("owner", auth.Admin).one()
+	theirs := others.snapshot()
+	me := o.as("me", auth.Agent)
+	tokens := me.clientTokens()
+	elsewhere := me.within("", "")
+	tried := 0
+	for _, one := range tokens {
+		for _, op := range operations {
+			if !op.takes(one.purpose) {
+				continue
+			}
+			for _, at := range op.places() {
+				ask := func(id string) answer {
+					path, body := at.put(one.within, id)
+					if filter := op.filter(one.within); filter != "" && !strings.Contains(path, "?") {
+						path += "?" + filter
+					}
+					return op.send(me, path, op.inConversation(body, one.within), bearer(one.token), with("X-Request-Id", "same"))
+				}
+				tried++
+				got := ask(elsewhere[at.kind])
+				isOpen := at.kind == "chatbots" && one.name == "contact" || at.kind == "web-chats" && one.name == "contact"
+				switch {
+				case at.name == "query bot_id": // beside session_id it is not looked at
+				case at.kind == "attachments":
+					if err := got.isRefused(400, "invalid_message", ""); err != nil {
+						t.Errorf("%s, %s, with a token for a %s: %v", op.id, at.name, one.name, err)
+					}
+				case isOpen && op.id == "createCompletion":
+					if err := got.isRefused(404, "not_found", ""); err != nil { // the conversation is another bot's
+						t.Errorf("%s, %s, with a token for a %s: %v", op.id, at.name, one.name, err)
+					}
+				case isOpen:
+					if got.status >= 300 {
+						t.Errorf("%s, %s, with a token for a %s: %d %s", op.id, at.name, one.name, got.status, got.body)
+					}
+				default:
+					if err := got.isRefused(403, "forbidden", ""); err != nil {
+						t.Errorf("%s, %s, with a token for a %s: %v", op.id, at.name, one.name, err)
+					}
+				}
+				if at.name == "query bot_id" {
+					continue
+				}
+				theirs, nobodys := ask(foreign[at.kind]), ask(nothing()[at.kind])
+				if theirs.status != nobodys.status || string(theirs.body) != string(nobodys.body) || theirs.status != 404 && theirs.status != 400 {
+					t.Errorf("%s, %s, with a token for a %s: theirs is %d %s, nobody's %d %s", op.id, at.name, one.name, theirs.status, theirs.body, nobodys.status, nobodys.body)
+				}
+			}
+		}
+	}
+	if tried < 60 {
+		t.Errorf("only %d places were tried", tried)
+	}
+	if after := others.snapshot(); after != theirs {
+		t.Error("another organization's data have changed")
+	}
+	for _, message := range me.history(elsewhere["conversations"]) {
+		if message["feedback"] != nil || number(message, "seq") > 2 {
+			t.Errorf("elsewhere there is %v", message)
+		}
+	}
+	// What names no conversation goes over all of them.
+	for _, one := range tokens {
+		me.call(http.MethodGet, "/api/messages/", nil, bearer(one.token)).refused(403, "forbidden", "")
+		if one.purpose == "conversation" {
+			me.call(http.MethodPost, "/api/chatbots/"+one.within["chatbots"]+"/completions/", object{"message": object{"content": "Hi"}}, bearer(one.token)).refused(403, "forbidden", "")
+			me.call(http.MethodPost, "/api/conversations/start", object{}, bearer(one.token)).refused(403, "forbidden", "")
+		}
+	}
+}
+
+// What is begun with a token belongs to the user who made it, to the token's contact and, where it is for one, its
+// chatbot; another token for the same contact goes on with it.
+func TestATokensConversationsAreItsContacts(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	me := o.as("me", auth.Chat)
+	for _, one := range me.clientTokens() {
+		if one.purpose == "conversation" {
+			continue
+		}
+		door := "/api/chatbots/" + one.within["chatbots"] + "/completions/"
+		asked := me.call(http.MethodPost, door, object{"message": object{"content": question}}, bearer(one.token)).gives(200)
+		shown := me.get("/api/conversations/" + text(asked, "conversationId") + "/")
+		if shown["contact"].(object)["id"] != one.within["contacts"] || shown["chatbot"].(object)["id"] != one.within["chatbots"] {
+			t.Errorf("%s: %v", one.name, shown)
+		}
+		started := me.call(http.MethodPost, "/api/conversations/start", object{}, bearer(one.token)).gives(201)
+		shown = me.get("/api/conversations/" + text(started, "conversation_id") + "/")
+		isBound := shown["chatbot"].(object)["id"] == one.within["chatbots"]
+		if shown["contact"].(object)["id"] != one.within["contacts"] || isBound != (one.purpose == "chatbot") {
+			t.Errorf("%s: %v", one.name, shown)
+		}
+		renewed := me.token(object{"contact": one.within["contacts"]})
+		me.call(http.MethodGet, "/api/conversations/"+text(started, "conversation_id")+"/history", nil, bearer(renewed)).gives(200)
+	}
+}
+
+// Two browsers with tokens for one chatbot, made by one user, see nothing of each other, and repeat nothing of each other
+// though their Idempotency-Keys are the same.
+func TestTwoBrowsersShareNothing(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	me := o.as("me", auth.Chat)
+	door := "/api/chatbots/parley/completions/"
+	var conversations, tokens []string
+	for range 2 {
+		token := me.token(object{"chatbot": "parley"})
+		first := me.call(http.MethodPost, door, object{"message": object{"content": question}}, bearer(token), with("Idempotency-Key", "1"))
+		again := me.call(http.MethodPost, door, object{"message": object{"content": question}}, bearer(token), with("Idempotency-Key", "1"))
+		if again.header.Get("Idempotency-Replayed") != "true" || string(again.body) != string(first.body) || !first.isFirst() {
+			t.Errorf("%d %s, again %d %s", first.status, first.body, again.status, again.body)
+		}
+		tokens, conversations = append(tokens, token), append(conversations, text(first.gives(200), "conversationId"))
+	}
+	if conversations[0] == conversations[1] {
+		t.Error("the second browser got the first one's answer")
+	}
+	for i := range tokens {
+		me.call(http.MethodGet, "/api/conversations/"+conversations[i]+"/history", nil, bearer(tokens[i])).gives(200)
+		me.call(http.MethodGet, "/api/conversations/"+conversations[1-i]+"/history", nil, bearer(tokens[i])).refused(403, "forbidden", "")
+	}
+}
+
+// A portal's key may make a token for any conversation that it may read; in it the conversation's own user speaks.
+func TestATokenForAConversationSpeaksAsItsUser(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice, portal := o.as("alice", auth.Chat), o.as("portal", auth.Agent)
+	id := alice.start()
+	o.as("bob", auth.Chat).call(http.MethodPost, "/api/client-tokens/", object{"conversation": id}).refused(403, "forbidden", "")
+	token := portal.token(object{"conversation": id})
+	path := "/api/conversations/" + id + "/messages"
+	sent := portal.call(http.MethodPost, path, object{"content": question}, bearer(token)).gives(201)
+	alice.awaitRun(text(sent, "run_id"))
+	if said := alice.history(id); said[0]["sender"] != "user" || said[1]["sender"] != "bot" {
+		t.Errorf("%v", said)
+	}
+	portal.call(http.MethodPost, "/api/messages/", object{"conversation": id, "content": "Hi", "type": "outgoing"}, bearer(token)).refused(403, "forbidden", "")
+}
+
+// The answer says what the token is for and until when; the form of what is asked is kept.
+func TestATokenSaysWhatItIsFor(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	me := o.as("me", auth.Chat)
+	all := me.within("", "")
+	made := me.post("/api/client-tokens/", object{"chatbot": "parley", "contact": all["contacts"], "origin": "https://Shop.Example:443", "scopes": []string{"chat"}})
+	want := []string{"chatbot", "contact", "conversation", "expiresAt", "origin", "scopes", "token"}
+	if fields := slices.Sorted(maps.Keys(made)); !slices.Equal(fields, want) {
+		t.Errorf("the fields are %v", fields)
+	}
+	if made["chatbot"] != o.bot.ID.String() || made["contact"] != all["contacts"] || made["conversation"] != nil || made["origin"] != "https://shop.example" || !equalJSON(made["scopes"], []any{"chat"}) {
+		t.Errorf("%v", made)
+	}
+	made = me.post("/api/client-tokens/", object{"conversation": all["conversations"]})
+	if made["conversation"] != all["conversations"] || made["chatbot"] != all["chatbots"] || made["contact"] != all["contacts"] || made["origin"] != nil {
+		t.Errorf("%v", made)
+	}
+	for name, body := range map[string]object{
+		"nothing":      {},
+		"all":          {"conversation": all["conversations"], "contact": all["contacts"]},
+		"two":          {"conversation": all["conversations"], "chatbot": all["chatbots"]},
+		"too long":     {"chatbot": "parley", "expiresIn": 3601},
+		"no time":      {"chatbot": "parley", "expiresIn": 0},
+		"another":      {"chatbot": "parley", "scopes": []string{"agent"}},
+		"no scope":     {"chatbot": "parley", "scopes": []string{}},
+		"no origin":    {"chatbot": "parley", "origin": "shop.example"},
+		"an address":   {"chatbot": "parley", "origin": "https://shop.example/"},
+		"no one's":     {"contact": "x"},
+		"both tickets": nil,
+	} {
+		path := "/api/client-tokens/"
+		if body == nil {
+			path, body = "/api/ws-tickets/", object{"conversation": all["conversations"], "chatbot": "parley"}
+		}
+		if err := me.call(http.MethodPost, path, body).isRefused(400, "invalid_request", ""); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,54 @@
+package httpapi_test
+
+// keyed are the operations that take an Idempotency-Key, with bodies that each succeed. A body of bytes is a file.
+func keyed(there things) map[string][]any {
+	conversation := there["conversations"]
+	return map[string][]any{
+		"sendMessage":   {object{"content": question}, object{"content": "Hi", "metadata": object{"a": "<&>"}}},
+		"createMessage": {object{"conversation": conversation, "content": question}, object{"conversation": conversation}},
+		"createCompletion": {
+			object{"conversation": conversation, "message": object{"content": question}}, object{"message": object{"content": question}},
+		},
+		"createChatCompletion": {
+			object{
+				"model": there["chatbots"], "messages": []object{{"role": "user", "content": question}},
+				"metadata": object{"conversation_id": conversation, "<&>": 1},
+			},
+		},
+		"startConversation": {
+			object{"initial_message": question, "bot_id": there["chatbots"]}, object{}, object{"initial_message": ""},
+		},
+		"createConversation": {
+			object{"webChat": there["web-chats"]}, object{"webChat": there["web-chats"], "contact": there["contacts"]},
+		},
+		"batchConversations": {
+			object{"operations": []object{{"action": "archive", "conversation_id": conversation}}},
+			object{"operations": []object{
+				{"action": "mark_read", "conversation_id": conversation}, {"action": "delete", "conversation_id": "nobody's"},
+			}},
+		},
+		"createChatbot": {
+			object{"name": "Another"},
+			object{"name": "<Shop> & Co.", "description": "字\u2028🙂", "instructions": "Be brief.", "greeting": "", "unanswerableReply": "No.", "isDefault": true},
+		},
+		"createFaq": {
+			object{"question": "Why?", "answer": "<p>So &amp; so.</p>"}, object{"question": "Why?", "answer": "So.", "labels": []string{"<a>", "b"}},
+		},
+		"importFaqs":    {[]byte("question,answer\nWhen?,Now.\n"), []byte("question,answer\nWhen?,Now.\nWho?,\n")},
+		"createWebChat": {object{"name": "Shop"}, object{"name": "Shop", "chatbot": there["chatbots"], "allowedOrigins": []string{"https://a.example"}}},
+		"createContact": {
+			object{"name": "Kim"},
+			`{"name": "<Kim>", "email": "kim@example.com", "inboxes": ["` + there["inboxes"] + `"],
+			  "queryMetadata": {"b" : 12345678901234567890.10, "a": ["<&>\u2028", null, 1e300], "b": {}}}`,
+		},
+		"createClientToken": {
+			object{"conversation": conversation}, object{"contact": there["contacts"], "expiresIn": 60}, object{"chatbot": there["chatbots"], "origin": "https://a.example"},
+		},
+		"createWsTicket": {object{"conversation": conversation}, object{}, object{"chatbot": there["chatbots"]}},
+		// Of another user: making a key locks its user, whom claims refer to.
+		"createApiKey": {object{"name": "Portal", "user": "portal", "scopes": []string{"agent"}}, object{"name": "Portal"}},
+	}
+}
+
+// secret are those whose answers are not kept.
+var secret = map[string]bool{"createApiKey": true, "createClientToken": true, "createWsTicket": true}

@@ -1,0 +1,138 @@
+package httpapi_test
+
+import (
+	"encoding/base64"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"parley/internal/auth"
+)
+
+// A client token lives for its time, 15 minutes where nothing is said, and no longer than the key that made it.
+func TestAClientTokenEndsInItsTime(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	me := o.as("me", auth.Chat)
+	id := me.start()
+	until := func(c caller, body object) time.Time {
+		t.Helper()
+		return must(time.Parse(time.RFC3339Nano, text(c.post("/api/client-tokens/", body), "expiresAt")))
+	}
+	for seconds, body := range map[float64]object{900: {"conversation": id}, 3600: {"conversation": id, "expiresIn": 3600}, 1: {"conversation": id, "expiresIn": 1}} {
+		if left := time.Until(until(me, body)).Seconds(); left > seconds || left < seconds-10 {
+			t.Errorf("%v: it ends in %v seconds", body, left)
+		}
+	}
+	end := time.Now().Add(time.Minute).UTC().Truncate(time.Microsecond)
+	o.exec("UPDATE api_keys SET expires_at = $1 WHERE prefix = $2", end, strings.Split(me.key, ".")[0])
+	if got := until(me, object{"conversation": id}); !got.Equal(end) {
+		t.Errorf("it ends at %v, the key at %v", got, end)
+	}
+
+	brief := me.token(object{"conversation": id, "expiresIn": 1})
+	path := "/api/conversations/" + id + "/history"
+	me.call(http.MethodGet, path, nil, bearer(brief)).gives(200)
+	eventually(t, "it ends", func() bool { return me.call(http.MethodGet, path, nil, bearer(brief)).status != 200 })
+	me.call(http.MethodGet, path, nil, bearer(brief)).refused(401, "unauthorized", "")
+}
+
+// A client token ends when the key that made it is revoked or expires; nobody can make or change one.
+func TestAClientTokenEndsWithItsKey(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	o := s.organization()
+	admin, revoked, expired := o.as("admin", auth.Admin), o.as("revoked", auth.Chat), o.as("expired", auth.Chat)
+	for _, c := range []caller{revoked, expired} {
+		id := c.start()
+		path := "/api/conversations/" + id + "/history"
+		token := c.token(object{"conversation": id})
+		c.call(http.MethodGet, path, nil, bearer(token)).gives(200)
+		c.call(http.MethodGet, path, nil, with("Authorization", "bEARER  "+token+" ")).gives(200)
+		raw := must(base64.RawURLEncoding.DecodeString(token[len("pct_"):]))
+		for i := range raw {
+			changed := slices.Clone(raw)
+			changed[i] ^= 1
+			if got := c.call(http.MethodGet, path, nil, bearer("pct_"+base64.RawURLEncoding.EncodeToString(changed))); got.status != 401 {
+				t.Errorf("with byte %d changed: %d", i, got.status)
+			}
+		}
+		foreign := serve(t).organization().as("me", auth.Chat).token(object{"chatbot": "parley"})
+		for _, wrong := range []string{"Bearer " + foreign, "Api-Key " + token, "Bearer pct_", "Bearer pct_x", "Bearer " + token[:40], "Bearer " + token + "A", "Bearer " + token + "." + token, "Basic " + token} {
+			c.call(http.MethodGet, path, nil, with("Authorization", wrong)).refused(401, "unauthorized", "")
+		}
+		if c.user == "revoked" {
+			admin.remove("/api/api-keys/" + query[string](s, "SELECT id::text FROM api_keys WHERE name = $1", "revoked's key") + "/")
+		} else {
+			o.exec("UPDATE api_keys SET expires_at = clock_timestamp() WHERE name = $1", "expired's key")
+		}
+		if err := c.call(http.MethodGet, path, nil, bearer(token)).isRefused(401, "unauthorized", ""); err != nil {
+			t.Errorf("%s: %v", c.user, err)
+		}
+	}
+}
+
+// A token that is bound to an origin is taken from its pages alone, for REST and sockets.
+func TestATokenIsTakenFromPagesOfItsOriginAlone(t *testing.T) {
+	t.Parallel()
+	o := serveWith(t, settings{origins: []string{"*"}}).organization()
+	me := o.as("me", auth.Chat)
+	id := me.start()
+	bound := me.token(object{"conversation": id, "origin": "https://Shop.example"})
+	free := me.token(object{"conversation": id})
+	for origin, isTaken := range map[string]bool{
+		"https://shop.example": true, "https://SHOP.example": true,
+		"": false, "null": false, "http://shop.example": false, "https://shop.example:8443": false, "https://shop.example.evil": false, "https://evil.example": false,
+	} {
+		for token, want := range map[string]bool{bound: isTaken, free: true} {
+			options := []option{bearer(token)}
+			if origin != "" {
+				options = append(options, with("Origin", origin))
+			}
+			got := o.call(http.MethodGet, "/api/conversations/"+id+"/history", nil, options...)
+			socket := o.call(http.MethodGet, "/ws?session_id="+id, nil, append(options, upgrade)...)
+			if want {
+				if got.status != 200 || socket.status != http.StatusSwitchingProtocols {
+					t.Errorf("from %q: %d, socket %d", origin, got.status, socket.status)
+				}
+				continue
+			}
+			got.refused(403, "forbidden", "")
+			socket.refused(403, "forbidden", "")
+		}
+	}
+}
+
+// With a token nobody speaks for another contact, and nothing is attached by its id.
+func TestATokenSpeaksForItsContactAlone(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	me := o.as("me", auth.Chat)
+	all, other := me.within("", ""), me.within("", "")
+	for _, body := range []object{{"conversation": all["conversations"]}, {"contact": all["contacts"]}} {
+		token := me.token(body)
+		ask := func(message object) answer {
+			return me.call(http.MethodPost, "/api/chatbots/"+all["chatbots"]+"/completions/", object{"conversation": all["conversations"], "message": message}, bearer(token))
+		}
+		ask(object{"content": "Hi", "sender": all["contacts"]}).gives(200)
+		ask(object{"content": "Hi", "sender": other["contacts"]}).refused(403, "forbidden", "")
+		ask(object{"content": "Hi", "sender": nothing()["contacts"]}).refused(400, "invalid_request", "/message/sender")
+		ask(object{"content": "Hi", "attachments": []object{{"id": other["attachments"]}}}).refused(400, "invalid_message", "/message/attachments/0/id")
+		ask(object{"content": "Hi", "attachments": []object{{"file": "https://files.example.com/a.png"}}}).gives(200)
+	}
+}
+
+// A token whose contact is deleted opens nothing any more, and makes no other one.
+func TestATokenDoesNotOutliveItsContact(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	me, admin := o.as("me", auth.Chat), o.as("admin", auth.Admin)
+	all := me.within("", "")
+	token := me.token(object{"contact": all["contacts"]})
+	admin.remove("/api/contacts/" + all["contacts"] + "/")
+	me.call(http.MethodGet, "/api/conversations/"+all["conversations"]+"/history", nil, bearer(token)).refused(404, "not_found", "")
+	me.call(http.MethodPost, "/api/conversations/start", object{}, bearer(token)).refused(403, "forbidden", "")
+	me.call(http.MethodPost, "/api/conversations/", object{"webChat": all["web-chats"]}, bearer(token)).refused(403, "forbidden", "")
+}

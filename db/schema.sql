@@ -342,7 +342,7 @@ CREATE TABLE runs (
 CREATE UNIQUE INDEX runs_one_running_per_session ON runs (organization_id, session_id) WHERE state = 'running';
 CREATE INDEX runs_queued_by_session ON runs (organization_id, session_id, question_seq) WHERE state = 'queued';
 CREATE INDEX runs_queued_by_time ON runs (organization_id, created_at) WHERE state = 'queued';
-CREATE INDEX runs_by_lease ON runs (lease_until) WHERE state IN ('queued', 'running');
+CREATE INDEX runs_by_lease ON runs (lease_until) WHERE state = 'running';
 CREATE INDEX runs_by_session ON runs (organization_id, session_id);
 
 -- A record is one question and its finished answer, written once, in the

@@ -3,6 +3,9 @@
 
 CREATE INDEX runs_queued_by_time ON runs (organization_id, created_at) WHERE state = 'queued';
 
+DROP INDEX runs_by_lease;
+CREATE INDEX runs_by_lease ON runs (lease_until) WHERE state = 'running';
+
 -- A session whose run is over no longer belongs to it while others wait.
 UPDATE sessions s SET active_run = NULL
 WHERE s.active_run IS NOT NULL

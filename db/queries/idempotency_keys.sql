@@ -22,11 +22,17 @@ WHERE organization_id = @organization_id AND user_id = @user_id AND scope = @sco
 SELECT * FROM idempotency_keys
 WHERE organization_id = @organization_id AND user_id = @user_id AND scope = @scope AND key = @key;
 
--- DeleteIdempotencyKey frees a key that was used for a run.
+-- DeleteIdempotencyKey frees a key that was used for a run, once the run is over.
 -- name: DeleteIdempotencyKey :exec
-DELETE FROM idempotency_keys
-WHERE organization_id = @organization_id AND user_id = @user_id AND scope = @scope AND key = @key AND run_id = @run_id;
+DELETE FROM idempotency_keys d
+WHERE d.organization_id = @organization_id AND d.user_id = @user_id AND d.scope = @scope AND d.key = @key AND d.run_id = @run_id::uuid
+  AND NOT EXISTS (SELECT FROM runs r WHERE r.organization_id = @organization_id AND r.id = @run_id::uuid AND r.state IN ('queued', 'running'));
 
--- DeleteOldIdempotencyKeys forgets the keys of more than a day ago.
--- name: DeleteOldIdempotencyKeys :exec
-DELETE FROM idempotency_keys WHERE created_at < clock_timestamp() - interval '24 hours';
+-- DeleteOldIdempotencyKeys forgets keys of more than a day ago, so many at a time.
+-- name: DeleteOldIdempotencyKeys :execrows
+DELETE FROM idempotency_keys d
+WHERE (d.organization_id, d.user_id, d.scope, d.key) IN (
+    SELECT k.organization_id, k.user_id, k.scope, k.key FROM idempotency_keys k
+    WHERE k.created_at < clock_timestamp() - interval '24 hours'
+    ORDER BY k.created_at
+    LIMIT @batch::integer);

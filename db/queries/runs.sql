@@ -180,10 +180,10 @@ ORDER BY o.running + w.turn, w.created_at
 LIMIT @batch::integer;
 
 -- ListAbandonedRuns returns running runs that nobody works on any more: their lease
--- is over.
+-- is over. Those of full organizations are left out.
 -- name: ListAbandonedRuns :many
 SELECT r.* FROM runs r
-WHERE r.state = 'running' AND r.lease_until < clock_timestamp()
+WHERE r.state = 'running' AND r.lease_until < clock_timestamp() AND r.organization_id <> ALL (@full_organizations::uuid[])
 ORDER BY r.lease_until
 LIMIT @batch;
 

@@ -46,8 +46,9 @@ func (q *Queries) ClaimIdempotencyKey(ctx context.Context, arg ClaimIdempotencyK
 }
 
 const deleteIdempotencyKey = `-- name: DeleteIdempotencyKey :exec
-DELETE FROM idempotency_keys
-WHERE organization_id = $1 AND user_id = $2 AND scope = $3 AND key = $4 AND run_id = $5
+DELETE FROM idempotency_keys d
+WHERE d.organization_id = $1 AND d.user_id = $2 AND d.scope = $3 AND d.key = $4 AND d.run_id = $5::uuid
+  AND NOT EXISTS (SELECT FROM runs r WHERE r.organization_id = $1 AND r.id = $5::uuid AND r.state IN ('queued', 'running'))
 `
 
 type DeleteIdempotencyKeyParams struct {
@@ -55,10 +56,10 @@ type DeleteIdempotencyKeyParams struct {
 	UserID         uuid.UUID
 	Scope          string
 	Key            string
-	RunID          *uuid.UUID
+	RunID          uuid.UUID
 }
 
-// DeleteIdempotencyKey frees a key that was used for a run.
+// DeleteIdempotencyKey frees a key that was used for a run, once the run is over.
 func (q *Queries) DeleteIdempotencyKey(ctx context.Context, arg DeleteIdempotencyKeyParams) error {
 	_, err := q.db.Exec(ctx, deleteIdempotencyKey,
 		arg.OrganizationID,
@@ -70,14 +71,22 @@ func (q *Queries) DeleteIdempotencyKey(ctx context.Context, arg DeleteIdempotenc
 	return err
 }
 
-const deleteOldIdempotencyKeys = `-- name: DeleteOldIdempotencyKeys :exec
-DELETE FROM idempotency_keys WHERE created_at < clock_timestamp() - interval '24 hours'
+const deleteOldIdempotencyKeys = `-- name: DeleteOldIdempotencyKeys :execrows
+DELETE FROM idempotency_keys d
+WHERE (d.organization_id, d.user_id, d.scope, d.key) IN (
+    SELECT k.organization_id, k.user_id, k.scope, k.key FROM idempotency_keys k
+    WHERE k.created_at < clock_timestamp() - interval '24 hours'
+    ORDER BY k.created_at
+    LIMIT $1::integer)
 `
 
-// DeleteOldIdempotencyKeys forgets the keys of more than a day ago.
-func (q *Queries) DeleteOldIdempotencyKeys(ctx context.Context) error {
-	_, err := q.db.Exec(ctx, deleteOldIdempotencyKeys)
-	return err
+// DeleteOldIdempotencyKeys forgets keys of more than a day ago, so many at a time.
+func (q *Queries) DeleteOldIdempotencyKeys(ctx context.Context, batch int32) (int64, error) {
+	result, err := q.db.Exec(ctx, deleteOldIdempotencyKeys, batch)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const getIdempotencyKey = `-- name: GetIdempotencyKey :one

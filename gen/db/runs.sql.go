@@ -211,15 +211,15 @@ func (q *Queries) GetRun(ctx context.Context, organizationID uuid.UUID, iD uuid.
 
 const listAbandonedRuns = `-- name: ListAbandonedRuns :many
 SELECT r.organization_id, r.id, r.session_id, r.question_id, r.question_seq, r.reply_id, r.state, r.attempt, r.lease_until, r.cancel_requested, r.finish_reason, r.error, r.detail, r.prompt_tokens, r.completion_tokens, r.created_at, r.started_at, r.first_token_at, r.finished_at FROM runs r
-WHERE r.state = 'running' AND r.lease_until < clock_timestamp()
+WHERE r.state = 'running' AND r.lease_until < clock_timestamp() AND r.organization_id <> ALL ($1::uuid[])
 ORDER BY r.lease_until
-LIMIT $1
+LIMIT $2
 `
 
 // ListAbandonedRuns returns running runs that nobody works on any more: their lease
-// is over.
-func (q *Queries) ListAbandonedRuns(ctx context.Context, batch int32) ([]Run, error) {
-	rows, err := q.db.Query(ctx, listAbandonedRuns, batch)
+// is over. Those of full organizations are left out.
+func (q *Queries) ListAbandonedRuns(ctx context.Context, fullOrganizations []uuid.UUID, batch int32) ([]Run, error) {
+	rows, err := q.db.Query(ctx, listAbandonedRuns, fullOrganizations, batch)
 	if err != nil {
 		return nil, err
 	}

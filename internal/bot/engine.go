@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"runtime/debug"
 
 	"parley/gen/db"
 	"parley/internal/fault"
@@ -40,8 +41,13 @@ func (b *Bots) engineByName() map[string]Responder {
 	}
 }
 
-// Respond has the bot's engine answer a question, as Responder has it.
-func (b *Bots) Respond(ctx context.Context, question Question, emit func(delta string) error) (Answer, error) {
+// Respond has the bot's engine answer a question, as Responder has it. An engine that panics has failed.
+func (b *Bots) Respond(ctx context.Context, question Question, emit func(delta string) error) (answer Answer, err error) {
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			err = fmt.Errorf("the engine panicked: %v\n%s", panicked, debug.Stack())
+		}
+	}()
 	engine, ok := b.engines[question.Bot.Engine]
 	if !ok {
 		return Answer{}, fmt.Errorf("the chatbot's engine %q is not one of this version", question.Bot.Engine)

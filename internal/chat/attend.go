@@ -25,6 +25,8 @@ const (
 type liveReplies struct {
 	mu    sync.Mutex
 	byRun map[uuid.UUID]*liveReply
+	// closed is why nothing is waited for any more.
+	closed *fault.Error
 }
 
 type liveReply struct {
@@ -44,9 +46,6 @@ func (l *liveReplies) add(organization, run, conversation, message uuid.UUID) *R
 	if found, ok := l.byRun[run]; ok {
 		return found.Reply
 	}
-	if l.byRun == nil {
-		l.byRun = make(map[uuid.UUID]*liveReply)
-	}
 	made := &liveReply{Reply: newReply(run, conversation, message), organization: organization}
 	l.byRun[run] = made
 	return made.Reply
@@ -56,22 +55,66 @@ func (l *liveReplies) add(organization, run, conversation, message uuid.UUID) *R
 func (l *liveReplies) await(run uuid.UUID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if found := l.byRun[run]; found != nil {
-		found.isAwaited = true
+	found := l.byRun[run]
+	if found == nil {
+		return
+	}
+	if found.isAwaited = true; l.closed != nil {
+		l.failAwaited(l.closed)
+	}
+}
+
+// fail ends a reply for its listeners when an attempt of this process has come to
+// nothing that will be made good here. One of a later attempt is left alone.
+func (l *liveReplies) fail(run uuid.UUID, attempt int, why *fault.Error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if found := l.byRun[run]; found != nil && found.attempt == attempt {
+		found.Reply.fail(why)
+		delete(l.byRun, run)
+	}
+}
+
+// disappoint tells those who wait for a reply from elsewhere to wait no longer.
+func (l *liveReplies) disappoint(why *fault.Error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failAwaited(why)
+}
+
+// close disappoints those who wait, and who will.
+func (l *liveReplies) close(why *fault.Error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = why
+	l.failAwaited(why)
+}
+
+// failAwaited is called with the lock held: what begins to be written here meanwhile
+// must not be ended.
+func (l *liveReplies) failAwaited(why *fault.Error) {
+	for run, one := range l.byRun {
+		if one.attempt == 0 && one.isAwaited {
+			one.Reply.fail(why)
+			delete(l.byRun, run)
+		}
 	}
 }
 
 // work notes that this process writes a reply; end is called when it must not go on,
 // as that of an earlier attempt is now.
-func (l *liveReplies) work(run uuid.UUID, attempt int, end context.CancelCauseFunc) {
+func (l *liveReplies) work(organization uuid.UUID, reply *Reply, attempt int, end context.CancelCauseFunc) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if found := l.byRun[run]; found != nil {
-		if found.end != nil {
-			found.end(errLost)
-		}
-		found.attempt, found.end = attempt, end
+	found := l.byRun[reply.RunID]
+	if found == nil { // whoever listened has been told to wait no longer
+		found = &liveReply{Reply: reply, organization: organization}
+		l.byRun[reply.RunID] = found
 	}
+	if found.end != nil {
+		found.end(errLost)
+	}
+	found.attempt, found.end = attempt, end
 }
 
 // leave notes that an attempt of this process writes no longer: another one will end
@@ -134,33 +177,33 @@ func (c *Chat) attend(ctx context.Context) {
 	ticker := time.NewTicker(attendInterval)
 	defer ticker.Stop()
 	var renewed, looked time.Time
-	awaySince := time.Time{}
+	heard := time.Now() // of the database
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
+		// A connection that hangs must not keep the leases from being renewed.
+		round, cancel := context.WithTimeout(ctx, leaseRenewal)
 		if time.Since(renewed) >= leaseRenewal {
 			renewed = time.Now()
-			c.renewLeases(ctx)
+			c.renewLeases(round)
 		}
-		c.stopEnded(ctx)
+		c.stopEnded(round)
 		if c.sweeping.Err() != nil {
-			c.disappoint(stopping()) // nothing that waits is begun any more
+			c.live.disappoint(stopping()) // nothing that waits is begun any more
 		}
-		if time.Since(looked) < lookInterval {
-			continue
+		if time.Since(looked) >= lookInterval {
+			looked = time.Now()
+			switch err := c.look(round); {
+			case err == nil:
+				heard = looked
+			case time.Since(heard) > finishPatience:
+				c.live.disappoint(fault.New(fault.Unavailable, "The database cannot be reached; the reply may still come."))
+			}
 		}
-		looked = time.Now()
-		switch err := c.look(ctx); {
-		case err == nil:
-			awaySince = time.Time{}
-		case awaySince.IsZero():
-			awaySince = time.Now()
-		case time.Since(awaySince) > finishPatience:
-			c.disappoint(fault.New(fault.Unavailable, "The database cannot be reached; the reply may still come."))
-		}
+		cancel()
 	}
 }
 
@@ -222,25 +265,22 @@ func (c *Chat) look(ctx context.Context) error {
 		run, isThere := runs[one.RunID]
 		switch {
 		case !isThere:
-			one.fail(fault.New(fault.NotFound, "The conversation was deleted."))
+			one.Reply.fail(fault.New(fault.NotFound, "The conversation was deleted."))
 		case run.FinishedAt == nil:
 			continue
 		default:
 			outcome, err := c.outcomeOf(ctx, run)
-			if err != nil {
+			if fault.Is(err, fault.Unavailable) {
 				return err
+			}
+			if err != nil {
+				c.log.Error("the end of a reply could not be read", "run_id", run.ID, "error", err)
+				one.Reply.fail(failure(err))
+				break
 			}
 			one.Reply.end(int(run.Attempt), outcome)
 		}
 		c.live.remove(one.RunID)
 	}
 	return nil
-}
-
-// disappoint tells those who wait for a reply from elsewhere to wait no longer.
-func (c *Chat) disappoint(why *fault.Error) {
-	for _, one := range c.live.awaited() {
-		one.fail(why)
-		c.live.remove(one.RunID)
-	}
 }

@@ -80,6 +80,7 @@ func New(config Config) *Chat {
 		bots:      config.Bots,
 		log:       config.Log,
 		isAlone:   config.IsAlone,
+		live:      liveReplies{byRun: make(map[uuid.UUID]*liveReply)},
 		slots:     newSlots(cmp.Or(config.MaxReplies, unlimited), cmp.Or(config.MaxRepliesPerOrganization, unlimited)),
 		visits:    visits{ttl: config.VisitTTL, slots: make(chan struct{}, cmp.Or(config.MaxReplies, unlimited))},
 		replying:  replying,
@@ -120,6 +121,7 @@ func (c *Chat) Close(ctx context.Context) {
 	}
 	c.stop(errStopping)
 	c.work.Wait()
+	c.live.close(stopping())
 }
 
 // session returns a conversation that the caller may read: NotFound where there is

@@ -129,7 +129,12 @@ func (r *Reply) end(attempt int, outcome *Outcome) {
 
 // fail tells who listens that nothing more is to be expected here.
 func (r *Reply) fail(why *fault.Error) {
-	r.end(r.Beginning().Attempt, &Outcome{State: "failed", FinishReason: "error", Content: r.written(), Err: why})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.outcome == nil {
+		r.outcome = &Outcome{State: "failed", FinishReason: "error", Content: string(r.text), Err: why}
+		r.signal()
+	}
 }
 
 func (r *Reply) written() string {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -56,12 +57,11 @@ func (c *Chat) answer(work task) {
 			c.live.leave(work.runID, work.attempt) // who listens here hears what the other one writes
 		case err != nil:
 			c.log.Error("a reply could not be finished", "run_id", work.runID, "error", err)
-			work.reply.fail(fault.New(fault.Unavailable, "The reply could not be stored; it is written again when the database is back."))
-			c.live.remove(work.runID)
+			c.live.fail(work.runID, work.attempt, fault.New(fault.Unavailable, "The reply could not be stored; it is written again when the database is back."))
 		default:
 			c.live.remove(work.runID)
 		}
-		if !isQueued || c.slots.mustYield() {
+		if !isQueued || c.slots.mustYield(work.organizationID) {
 			return
 		}
 		work, isNext = c.next(work.organizationID, work.sessionID)
@@ -76,31 +76,34 @@ func (c *Chat) attempt(work task) (isQueued bool, err error) {
 	if work.attempt > maxAttempts {
 		return c.finish(ctx, work, judge("", bot.Answer{}, errGivenUp), nil)
 	}
-	c.live.work(work.runID, work.attempt, cancel)
+	c.live.work(work.organizationID, work.reply, work.attempt, cancel)
 	if work.isCancelled {
 		cancel(errCancelled)
 	}
 	c.publish(work.sessionID, &Event{Reply: work.reply})
 	began := time.Now()
 	var firstToken *float64
+	// What is stored is this text: the reply that listeners share may be ended by others.
+	var written strings.Builder
 	answer, err := c.respond(ctx, work, func(delta string) error {
 		if firstToken == nil {
 			firstToken = new(time.Since(began).Seconds())
 		}
+		written.WriteString(delta)
 		work.reply.grow(work.attempt, delta)
 		return context.Cause(ctx)
 	})
-	if cause := context.Cause(ctx); cause != nil {
+	if cause := context.Cause(ctx); cause != nil && (err != nil || errors.Is(cause, errLost)) {
 		err = cause
 	}
 	if errors.Is(err, errLost) {
 		return false, errLost
 	}
 	if errors.Is(err, errStopping) {
-		work.reply.fail(stopping())
+		c.live.fail(work.runID, work.attempt, stopping())
 		return false, c.release(work)
 	}
-	outcome := judge(work.reply.written(), answer, err)
+	outcome := judge(written.String(), answer, err)
 	if outcome.Err != nil {
 		c.log.Error("a reply failed", "run_id", work.runID, "error", err)
 	}

@@ -143,14 +143,15 @@ func (c *Chat) ask(ctx context.Context, who auth.Principal, asked db.Bot, conver
 	return sent, err
 }
 
-// Forget frees the key of a completion whose reply has failed, so that a repeat asks
-// again. A key that was used anew meanwhile is left alone.
+// Forget frees the key of a completion whose run is over and has failed, so that a
+// repeat asks again. While the run goes on, in another attempt, and where the key was
+// used anew meanwhile, it is left alone.
 func (c *Chat) Forget(ctx context.Context, key *store.Key, run uuid.UUID) error {
 	if key == nil {
 		return nil
 	}
 	return c.store.DeleteIdempotencyKey(context.WithoutCancel(ctx), db.DeleteIdempotencyKeyParams{
-		OrganizationID: key.OrganizationID, UserID: key.UserID, Scope: key.Scope, Key: key.Key, RunID: &run,
+		OrganizationID: key.OrganizationID, UserID: key.UserID, Scope: key.Scope, Key: key.Key, RunID: run,
 	})
 }
 
@@ -305,6 +306,7 @@ func replay(ctx context.Context, q *db.Queries, who auth.Principal, prepared db.
 	if !bytes.Equal(used.RequestHash, prepared.RequestHash) {
 		return Sent{}, fault.New(fault.Unprocessable, "The Idempotency-Key was used with another body.")
 	}
+	// INVARIANT: no scope is both a message's and one of store.Once, so there is a message.
 	stored, err := q.GetMessage(ctx, who.OrganizationID, *used.MessageID)
 	if err != nil {
 		return Sent{}, fault.Say(err, fault.NotFound, noMessage)
@@ -330,8 +332,11 @@ func (c *Chat) deliver(ctx context.Context, prepared db.SendMessageParams, store
 	prepared.MayRun = prepared.Reply != replyNever && c.slots.take(prepared.OrganizationID)
 	reply := c.live.add(prepared.OrganizationID, prepared.RunID, prepared.SessionID, prepared.ReplyID)
 	sent, err := store(ctx, prepared)
-	if prepared.MayRun && (err != nil || !sent.isRunning) {
+	switch isBegun := err == nil && sent.isRunning; {
+	case prepared.MayRun && !isBegun:
 		c.slots.release(prepared.OrganizationID)
+	case !prepared.MayRun && prepared.Reply != replyNever:
+		c.slots.call() // a slot was refused: is there anybody who waits for it?
 	}
 	if err != nil || sent.IsReplayed {
 		c.live.remove(prepared.RunID)
@@ -356,9 +361,6 @@ func (c *Chat) deliver(ctx context.Context, prepared db.SendMessageParams, store
 	sent.Reply = reply
 	if !sent.isRunning {
 		c.live.await(prepared.RunID)
-		if !prepared.MayRun {
-			c.slots.call()
-		}
 		return sent, nil
 	}
 	go c.answer(task{ // Close waits for its slot

@@ -8,7 +8,8 @@ import (
 
 // slots bounds the replies that this process writes at once, in all and for each
 // organization. Who finds no slot waits in the database; while anybody does, no
-// slot is given but through the queue, so that nobody overtakes.
+// slot is given but through the queue, so that nobody overtakes. An organization that
+// has all of its own slots makes only its own wait.
 type slots struct {
 	limit             int // in all
 	organizationLimit int // for one organization
@@ -18,35 +19,40 @@ type slots struct {
 	mu          sync.Mutex
 	taken       map[uuid.UUID]int
 	total       int
-	refusals    int  // how often a slot was refused
-	isContended bool // somebody may be waiting
-	isLooking   bool // the queue looks for those who wait
+	refusals    int                // how often a slot was refused
+	isContended bool               // somebody may be waiting for any slot
+	crowded     map[uuid.UUID]bool // where somebody may be waiting for the organization's own
+	isLooking   bool               // the queue looks for those who wait
 	isClosed    bool
 	// answering counts the slots that are taken.
 	answering sync.WaitGroup
 }
 
 func newSlots(limit, organizationLimit int) *slots {
-	return &slots{limit: limit, organizationLimit: organizationLimit, wake: make(chan struct{}, 1), taken: make(map[uuid.UUID]int)}
+	return &slots{limit: limit, organizationLimit: organizationLimit, wake: make(chan struct{}, 1), taken: make(map[uuid.UUID]int), crowded: make(map[uuid.UUID]bool)}
 }
 
 // take takes a slot for a new reply, unless others wait for one.
 func (s *slots) take(organization uuid.UUID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.isContended || !s.grant(organization) {
-		s.isContended = true
-		s.refusals++
-		return false
+	if !s.isAwaited(organization) && s.grant(organization) {
+		return true
 	}
-	return true
+	s.refusals++
+	if s.taken[organization] >= s.organizationLimit {
+		s.crowded[organization] = true
+	} else if !s.crowded[organization] {
+		s.isContended = true
+	}
+	return false
 }
 
 // takeNow takes a slot for who does not wait for one: a refusal is no wish to be heard.
 func (s *slots) takeNow(organization uuid.UUID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.isContended && s.grant(organization)
+	return !s.isAwaited(organization) && s.grant(organization)
 }
 
 // takeNext takes a slot for the next one of those who wait.
@@ -54,6 +60,11 @@ func (s *slots) takeNext(organization uuid.UUID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.grant(organization)
+}
+
+// isAwaited tells whether somebody may be waiting for a slot of the organization.
+func (s *slots) isAwaited(organization uuid.UUID) bool {
+	return s.isContended || s.crowded[organization]
 }
 
 func (s *slots) grant(organization uuid.UUID) bool {
@@ -66,17 +77,24 @@ func (s *slots) grant(organization uuid.UUID) bool {
 	return true
 }
 
-// release gives a slot back.
+// release gives a slot back to who waits for one.
 func (s *slots) release(organization uuid.UUID) {
 	s.mu.Lock()
+	mayWait := s.isAwaited(organization) || s.isLooking
+	s.mu.Unlock()
+	s.returned(organization)
+	if mayWait {
+		s.call()
+	}
+}
+
+// returned takes a slot back that nothing was begun with.
+func (s *slots) returned(organization uuid.UUID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.total--
 	if s.taken[organization]--; s.taken[organization] == 0 {
 		delete(s.taken, organization)
-	}
-	mayWait := s.isContended || s.isLooking
-	s.mu.Unlock()
-	if mayWait {
-		s.call()
 	}
 	s.answering.Done()
 }
@@ -90,10 +108,10 @@ func (s *slots) call() {
 }
 
 // mustYield tells who has a slot that others wait for one.
-func (s *slots) mustYield() bool {
+func (s *slots) mustYield(organization uuid.UUID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.isContended || s.isClosed
+	return s.isAwaited(organization) || s.isClosed
 }
 
 // room tells how many slots are free, who has the others, and how often one was
@@ -120,9 +138,27 @@ func (s *slots) settle(refusals int, isMore bool) {
 	defer s.mu.Unlock()
 	s.isLooking = false
 	s.isContended = isMore || s.refusals != refusals || s.total >= s.limit
-	for _, n := range s.taken {
-		s.isContended = s.isContended || n >= s.organizationLimit
+	clear(s.crowded)
+	for _, organization := range s.fullOnes() {
+		s.crowded[organization] = true
 	}
+}
+
+// full lists the organizations that have all of their own slots.
+func (s *slots) full() []uuid.UUID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fullOnes()
+}
+
+func (s *slots) fullOnes() []uuid.UUID {
+	full := []uuid.UUID{}
+	for organization, n := range s.taken {
+		if n >= s.organizationLimit {
+			full = append(full, organization)
+		}
+	}
+	return full
 }
 
 // close gives no more slots.

@@ -17,29 +17,25 @@ const (
 	// forgetInterval is how often Idempotency-Keys, and implied conversations without a
 	// message, of more than a day ago are forgotten.
 	forgetInterval = time.Hour
+	// forgetBatch is how many keys are deleted at a time.
+	forgetBatch = 10_000
 	// sweepBatch is how many are taken up at a time.
 	sweepBatch = 50
 )
 
-// sweep takes up runs that nobody works on any more, ends visits that are over,
-// looks out for watchers and forgets old Idempotency-Keys, until the replies stop.
+// sweep ends visits that are over, looks out for watchers and forgets what is old,
+// until the replies stop.
 func (c *Chat) sweep() {
 	ticker := time.NewTicker(sweepInterval)
 	defer ticker.Stop()
 	for forgotten := (time.Time{}); ; {
 		if time.Since(forgotten) > forgetInterval {
 			forgotten = time.Now()
-			if err := c.store.DeleteOldIdempotencyKeys(c.sweeping); err != nil && c.sweeping.Err() == nil {
-				c.log.Error("old idempotency keys could not be forgotten", "error", err)
-			}
-			if err := c.store.DeleteEmptyConversations(c.sweeping); err != nil && c.sweeping.Err() == nil {
-				c.log.Error("conversations without a message could not be forgotten", "error", err)
+			if err := c.forget(c.sweeping); err != nil && c.sweeping.Err() == nil {
+				c.log.Error("what is old could not be forgotten", "error", err)
 			}
 		}
 		c.endVisits(time.Now())
-		if err := c.takeUp(c.sweeping); err != nil && c.sweeping.Err() == nil {
-			c.log.Error("abandoned runs could not be taken up", "error", err)
-		}
 		if err := c.lookOut(c.sweeping); err != nil && c.sweeping.Err() == nil {
 			c.log.Error("the watched conversations could not be compared", "error", err)
 		}
@@ -49,6 +45,18 @@ func (c *Chat) sweep() {
 		case <-ticker.C:
 		}
 	}
+}
+
+// forget deletes old Idempotency-Keys, and implied conversations that never had a
+// message.
+func (c *Chat) forget(ctx context.Context) error {
+	for deleted := int64(forgetBatch); deleted == forgetBatch; {
+		var err error
+		if deleted, err = c.store.DeleteOldIdempotencyKeys(ctx, forgetBatch); err != nil {
+			return err
+		}
+	}
+	return c.store.DeleteEmptyConversations(ctx)
 }
 
 // releaseAll gives the runs back that an earlier process left behind; should it fail,
@@ -65,7 +73,7 @@ func (c *Chat) releaseAll() {
 
 // takeUp begins another attempt at the runs whose lease is over.
 func (c *Chat) takeUp(ctx context.Context) error {
-	abandoned, err := c.store.ListAbandonedRuns(ctx, sweepBatch)
+	abandoned, err := c.store.ListAbandonedRuns(ctx, c.slots.full(), sweepBatch)
 	if err != nil {
 		return err
 	}
@@ -75,7 +83,7 @@ func (c *Chat) takeUp(ctx context.Context) error {
 		}
 		work, ok, err := c.retake(ctx, run)
 		if !ok {
-			c.slots.release(run.OrganizationID)
+			c.slots.returned(run.OrganizationID)
 		} else {
 			c.log.Info("an abandoned run is taken up", "run_id", run.ID, "attempt", work.attempt)
 			go c.answer(work) // Close waits for its slot
@@ -101,16 +109,23 @@ func (c *Chat) retake(ctx context.Context, run db.Run) (task, bool, error) {
 	if err != nil {
 		return task{}, false, err
 	}
-	work, ok := c.begun(ctx, taken)
+	// What is taken is begun, even when the sweep stops meanwhile.
+	work, ok := c.begun(context.WithoutCancel(ctx), taken)
 	return work, ok, nil
 }
 
 // serveQueue begins what waits whenever it is called, and every few seconds what other
-// processes have left waiting, until the sweep stops.
+// processes have left waiting or abandoned, which comes first, until the sweep stops.
 func (c *Chat) serveQueue() {
 	ticker := time.NewTicker(sweepInterval)
 	defer ticker.Stop()
-	for {
+	for taken := (time.Time{}); ; {
+		if time.Since(taken) >= sweepInterval {
+			taken = time.Now()
+			if err := c.takeUp(c.sweeping); err != nil && c.sweeping.Err() == nil {
+				c.log.Error("abandoned runs could not be taken up", "error", err)
+			}
+		}
 		if err := c.beginWaiting(c.sweeping); err != nil && c.sweeping.Err() == nil {
 			c.log.Error("what waits in the queue could not be begun", "error", err)
 		}
@@ -147,7 +162,7 @@ func (c *Chat) beginWaiting(ctx context.Context) error {
 			}
 			work, ok := c.next(one.OrganizationID, one.SessionID)
 			if !ok {
-				c.slots.release(one.OrganizationID)
+				c.slots.returned(one.OrganizationID)
 				continue
 			}
 			hasBegun = true

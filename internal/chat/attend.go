@@ -70,7 +70,7 @@ func (l *liveReplies) fail(run uuid.UUID, attempt int, why *fault.Error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if found := l.byRun[run]; found != nil && found.attempt == attempt {
-		found.Reply.fail(why)
+		found.fail(why)
 		delete(l.byRun, run)
 	}
 }
@@ -95,7 +95,7 @@ func (l *liveReplies) close(why *fault.Error) {
 func (l *liveReplies) failAwaited(why *fault.Error) {
 	for run, one := range l.byRun {
 		if one.attempt == 0 && one.isAwaited {
-			one.Reply.fail(why)
+			one.fail(why)
 			delete(l.byRun, run)
 		}
 	}
@@ -265,7 +265,7 @@ func (c *Chat) look(ctx context.Context) error {
 		run, isThere := runs[one.RunID]
 		switch {
 		case !isThere:
-			one.Reply.fail(fault.New(fault.NotFound, "The conversation was deleted."))
+			one.fail(fault.New(fault.NotFound, "The conversation was deleted."))
 		case run.FinishedAt == nil:
 			continue
 		default:
@@ -275,7 +275,7 @@ func (c *Chat) look(ctx context.Context) error {
 			}
 			if err != nil {
 				c.log.Error("the end of a reply could not be read", "run_id", run.ID, "error", err)
-				one.Reply.fail(failure(err))
+				one.fail(failure(err))
 				break
 			}
 			one.Reply.end(int(run.Attempt), outcome)

@@ -32,6 +32,14 @@ WHERE organization_id = @organization_id
 ORDER BY created_at DESC, id DESC
 LIMIT @page_size OFFSET @skipped;
 
+-- ListBotSlugs returns an organization's newest chatbots by name alone: a script or
+-- instructions may be long.
+-- name: ListBotSlugs :many
+SELECT slug, created_at FROM bots
+WHERE organization_id = @organization_id
+ORDER BY created_at DESC, id DESC
+LIMIT @page_size;
+
 -- CountBots counts an organization's chatbots.
 -- name: CountBots :one
 SELECT count(*) FROM bots WHERE organization_id = @organization_id;

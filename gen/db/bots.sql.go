@@ -8,6 +8,7 @@ package db
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -196,6 +197,40 @@ func (q *Queries) InsertBot(ctx context.Context, arg InsertBotParams) (Bot, erro
 		&i.ModelKey,
 	)
 	return i, err
+}
+
+const listBotSlugs = `-- name: ListBotSlugs :many
+SELECT slug, created_at FROM bots
+WHERE organization_id = $1
+ORDER BY created_at DESC, id DESC
+LIMIT $2
+`
+
+type ListBotSlugsRow struct {
+	Slug      string
+	CreatedAt time.Time
+}
+
+// ListBotSlugs returns an organization's newest chatbots by name alone: a script or
+// instructions may be long.
+func (q *Queries) ListBotSlugs(ctx context.Context, organizationID uuid.UUID, pageSize int32) ([]ListBotSlugsRow, error) {
+	rows, err := q.db.Query(ctx, listBotSlugs, organizationID, pageSize)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListBotSlugsRow
+	for rows.Next() {
+		var i ListBotSlugsRow
+		if err := rows.Scan(&i.Slug, &i.CreatedAt); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const listBots = `-- name: ListBots :many

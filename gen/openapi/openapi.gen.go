@@ -3139,7 +3139,7 @@ type ScriptRule struct {
 	// Example: 50
 	DelayMs *int `json:"delayMs,omitempty"`
 
-	// Deltas The reply in pieces, in order; of an empty piece only the pause is noticed, and a reply without text leaves no message. A rule's deltas may have 262,144 characters together; more are 400.
+	// Deltas The reply in pieces, in order; of an empty piece only the pause is noticed, and a reply without text leaves no message. All deltas of a script may have 262,144 characters together; more are 400.
 	Deltas []string `json:"deltas"`
 
 	// FailAfter After so many deltas, at the latest after all of them, the reply fails with `upstream_failed`.

@@ -208,6 +208,11 @@ func (b *Bots) List(ctx context.Context, org uuid.UUID, page, pageSize int) ([]d
 	return found, total, err
 }
 
+// ListSlugs returns the slugs of the organization's newest chatbots, and when they were made, newest first.
+func (b *Bots) ListSlugs(ctx context.Context, org uuid.UUID, limit int) ([]db.ListBotSlugsRow, error) {
+	return b.store.ListBotSlugs(ctx, org, int32(limit))
+}
+
 // Update changes a chatbot. A slug that is taken is a Conflict, and so is to make the default bot no longer the default:
 // that is done by making another one the default. What would leave an engine without its script or
 // model is invalid.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime/debug"
+	"time"
 
 	"parley/gen/db"
 	"parley/internal/fault"
@@ -41,8 +42,13 @@ func (b *Bots) engineByName() map[string]Responder {
 	}
 }
 
+// maxReplyTime bounds every reply: who holds a place that others wait for must come to an end.
+const maxReplyTime = 10 * time.Minute
+
 // Respond has the bot's engine answer a question, as Responder has it. An engine that panics has failed.
 func (b *Bots) Respond(ctx context.Context, question Question, emit func(delta string) error) (answer Answer, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, maxReplyTime, fault.New(fault.Timeout, "The reply took longer than ten minutes."))
+	defer cancel()
 	defer func() {
 		if panicked := recover(); panicked != nil {
 			err = fmt.Errorf("the engine panicked: %v\n%s", panicked, debug.Stack())

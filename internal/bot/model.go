@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"parley/gen/db"
@@ -45,6 +46,11 @@ var reserved = []string{"messages", "model", "stream", "stream_options", "n"}
 // maxParameters bounds what each request and each answer about the chatbot carries along, in bytes.
 const maxParameters = 16 << 10
 
+func isPort(text string) bool {
+	port, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && port > 0
+}
+
 // CheckBaseURL tells what is wrong with the address of a model server. Private addresses are allowed, since operators run
 // models of their own: who may set one is trusted with that.
 func CheckBaseURL(text string) error {
@@ -52,6 +58,8 @@ func CheckBaseURL(text string) error {
 	switch {
 	case err != nil || address.Scheme != "http" && address.Scheme != "https" || address.Hostname() == "":
 		return errors.New("must be an http or https URL")
+	case address.Port() != "" && !isPort(address.Port()), strings.HasSuffix(address.Host, ":"):
+		return errors.New("must have a port from 1 to 65535, or none")
 	case address.User != nil:
 		return errors.New("must not hold a user or a password")
 	case address.RawQuery != "" || address.ForceQuery || strings.Contains(text, "#"):

@@ -118,8 +118,19 @@ func retryAfter(value string) time.Duration {
 
 // private keeps the API key out of an error that is logged, whoever repeats it.
 func (c call) private(err error) error {
-	if c.apiKey == "" || !strings.Contains(err.Error(), c.apiKey) {
+	if c.apiKey == "" {
 		return err
 	}
-	return errors.New(strings.ReplaceAll(err.Error(), c.apiKey, "[API key]"))
+	text := strings.ReplaceAll(err.Error(), c.apiKey, "[API key]")
+	// What was quoted of an answer may end within the key.
+	for n := len(c.apiKey) - 1; n >= 4; n-- {
+		if before, isCut := strings.CutSuffix(text, c.apiKey[:n]); isCut {
+			text = before + "[API key]"
+			break
+		}
+	}
+	if text == err.Error() {
+		return err
+	}
+	return errors.New(text)
 }

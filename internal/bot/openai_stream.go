@@ -74,7 +74,11 @@ func (c *completion) read(body io.Reader) error {
 	return c.readEvents(in)
 }
 
+// skipBlank skips white space, and the byte order mark that an event stream may begin with.
 func skipBlank(in *bufio.Reader) (byte, error) {
+	if mark, _ := in.Peek(3); string(mark) == "\uFEFF" {
+		_, _ = in.Discard(3) // it is there
+	}
 	for {
 		first, err := in.Peek(1)
 		if err != nil {
@@ -196,13 +200,14 @@ type chunk struct {
 // being worked on.
 type saying struct {
 	Content          contentText     `json:"content"`
-	ReasoningContent contentText     `json:"reasoning_content"`
+	ReasoningContent json.RawMessage `json:"reasoning_content"`
 	Reasoning        json.RawMessage `json:"reasoning"`
 	ToolCalls        json.RawMessage `json:"tool_calls"`
 }
 
 func (s saying) isSign() bool {
-	return s.Content != "" || s.ReasoningContent != "" || len(s.Reasoning) > len(`null`) || len(s.ToolCalls) > len(`null`)
+	isSaid := func(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" && string(raw) != `""` }
+	return s.Content != "" || isSaid(s.ReasoningContent) || isSaid(s.Reasoning) || isSaid(s.ToolCalls)
 }
 
 // contentText is a text, null, or the texts of a list of parts.
@@ -219,9 +224,11 @@ func (t *contentText) UnmarshalJSON(raw []byte) error {
 	if err := json.Unmarshal(raw, &parts); err != nil {
 		return err
 	}
+	var text strings.Builder
 	for _, part := range parts {
-		*t += contentText(part.Text)
+		text.WriteString(part.Text)
 	}
+	*t = contentText(text.String())
 	return nil
 }
 

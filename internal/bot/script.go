@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// maxScripted is how many characters a scripted reply may have.
+	// maxScripted is how many characters a script's replies may have.
 	maxScripted = 262144
 	// silenceLimit is how long a reply that has fallen silent is waited for.
 	silenceLimit = time.Minute
@@ -41,13 +41,13 @@ func (s *Script) toColumn() (json.RawMessage, error) {
 	if s == nil {
 		return nil, nil
 	}
+	length := 0
 	for i, rule := range s.Rules {
-		length := 0
 		for _, delta := range rule.Deltas {
 			length += utf8.RuneCountInString(delta)
 		}
 		if length > maxScripted {
-			return nil, fault.Field(fault.InvalidRequest, fmt.Sprintf("/script/rules/%d/deltas", i), "must have at most 262144 characters together")
+			return nil, fault.Field(fault.InvalidRequest, fmt.Sprintf("/script/rules/%d/deltas", i), "must have at most 262144 characters together, with those of the rules before")
 		}
 	}
 	raw, err := json.Marshal(s)

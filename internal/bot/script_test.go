@@ -195,10 +195,10 @@ func TestAScriptedReplyIsBounded(t *testing.T) {
 	t.Parallel()
 	b, org := open(t)
 	half := strings.Repeat("字", 131072)
-	full := bot.ScriptRule{Deltas: []string{half, half}}
-	made := create(t, b, org, bot.NewBot{Name: "x", Script: &bot.Script{Rules: []bot.ScriptRule{full, full}}})
+	rule := bot.ScriptRule{Deltas: []string{half}}
+	made := create(t, b, org, bot.NewBot{Name: "x", Script: &bot.Script{Rules: []bot.ScriptRule{rule, rule}}})
 
-	tooLong := &bot.Script{Rules: []bot.ScriptRule{full, {Deltas: []string{half, half, "字"}}}}
+	tooLong := &bot.Script{Rules: []bot.ScriptRule{rule, {Deltas: []string{half, "字"}}}}
 	_, err := b.Create(t.Context(), org, bot.NewBot{Name: "x", Script: tooLong})
 	mustBeAt(t, err, "/script/rules/1/deltas")
 	_, err = b.Update(t.Context(), org, made.Slug, bot.BotChange{Script: tooLong})

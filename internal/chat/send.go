@@ -258,6 +258,12 @@ func execute(ctx context.Context, q *db.Queries, who auth.Principal, prepared db
 	case "out_of_bounds":
 		return Sent{}, outOfBounds()
 	case "queue_full":
+		// A repeat needs no place in the queue.
+		if prepared.IdempotencyKey != nil {
+			if sent, err := replay(ctx, q, who, prepared); !errors.Is(err, errForgotten) {
+				return sent, err
+			}
+		}
 		return Sent{}, queueFull()
 	default: // another bot's conversation
 		return Sent{}, fault.New(fault.NotFound, "The chatbot has no such conversation.")

@@ -29,6 +29,9 @@ import (
 const (
 	maxJSON   = 1 << 20
 	maxUpload = 32 << 20
+	// maxExplained is the longest body of which all mistakes are told; of a longer one,
+	// which could hold hundreds of thousands, the first.
+	maxExplained = 64 << 10
 )
 
 // contract enforces the document, operation by operation, before a handler runs:
@@ -194,10 +197,10 @@ func (c *contract) enforce(ec echo.Context, op *operation) error {
 	if err := op.checkQuery(r.URL); err != nil {
 		return err
 	}
+	var body []byte
 	switch {
 	case op.isJSON:
-		body, err := readJSON(r)
-		if err != nil {
+		if body, err = readJSON(r); err != nil {
 			return err
 		}
 		hash := sha256.Sum256(body)
@@ -223,7 +226,7 @@ func (c *contract) enforce(ec echo.Context, op *operation) error {
 		r.Body = http.MaxBytesReader(ec.Response(), r.Body, maxUpload)
 	}
 	r = r.WithContext(context.WithValue(ctx, callKey{}, noted))
-	if err := op.validate(r, ec); err != nil {
+	if err := op.validate(r, ec, body); err != nil {
 		return err
 	}
 	ec.SetRequest(r)
@@ -232,23 +235,29 @@ func (c *contract) enforce(ec echo.Context, op *operation) error {
 
 // validate holds the request against the operation's schemas. Uploads are checked
 // as they are read: validating them here would hold them in memory.
-func (op *operation) validate(r *http.Request, ec echo.Context) error {
+func (op *operation) validate(r *http.Request, ec echo.Context, body []byte) error {
 	params := make(map[string]string, len(ec.ParamNames()))
 	for _, name := range ec.ParamNames() {
 		params[name] = ec.Param(name)
 	}
-	err := openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
+	input := &openapi3filter.RequestValidationInput{
 		Request:    r,
 		PathParams: params,
 		Route:      op.route,
 		Options: &openapi3filter.Options{
-			MultiError:         true,
 			ExcludeRequestBody: !op.isJSON,
 			// The handler gets what was validated, not a second reading of the
 			// bytes in which "Content" would stand for "content".
 			KeepValidatedValue: true,
 		},
-	})
+	}
+	err := openapi3filter.ValidateRequest(r.Context(), input)
+	if err != nil && len(body) <= maxExplained {
+		// The first mistake was enough to refuse it; now all are told.
+		input.Options.MultiError = true
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		err = openapi3filter.ValidateRequest(r.Context(), input)
+	}
 	if err != nil {
 		return op.invalid(err)
 	}

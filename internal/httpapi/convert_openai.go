@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/oapi-codegen/nullable"
@@ -228,8 +229,8 @@ func toAPIChatUsage(answer bot.Answer) openapi.ChatUsage {
 	return openapi.ChatUsage{PromptTokens: prompt, CompletionTokens: completion, TotalTokens: prompt + completion}
 }
 
-func toAPIOpenAIModel(who auth.Principal, row db.Bot) openapi.OpenAIModel {
-	return openapi.OpenAIModel{ID: row.Slug, Object: openapi.OpenAIModelObjectModel, Created: row.CreatedAt.Unix(), OwnedBy: who.OrganizationName}
+func toAPIOpenAIModel(who auth.Principal, slug string, created time.Time) openapi.OpenAIModel {
+	return openapi.OpenAIModel{ID: slug, Object: openapi.OpenAIModelObjectModel, Created: created.Unix(), OwnedBy: who.OrganizationName}
 }
 
 // orZero is a nullable field's value; absent and null are both none.

@@ -30,6 +30,9 @@ func (op *operation) invalid(err error) error {
 	return found
 }
 
+// maxMistakes is how many mistakes are told at the most.
+const maxMistakes = 100
+
 func orBody(where string) string {
 	if where == "" {
 		return "the body"
@@ -41,7 +44,9 @@ func (op *operation) collect(err error, within openapi3filter.RequestError, foun
 	switch e := err.(type) { //nolint:errorlint // the validator's errors are a tree, walked node by node
 	case openapi3.MultiError:
 		for _, one := range e {
-			op.collect(one, within, found)
+			if len(found.Items) < maxMistakes {
+				op.collect(one, within, found)
+			}
 		}
 	case *openapi3filter.RequestError:
 		if e.Err != nil {
@@ -151,7 +156,9 @@ func detailOf(e *openapi3.SchemaError) string {
 func join[T any](list []T) string {
 	texts := make([]string, len(list))
 	for i, one := range list {
-		texts[i] = fmt.Sprint(one)
+		if texts[i] = fmt.Sprint(one); any(one) == nil {
+			texts[i] = "null"
+		}
 	}
 	return strings.Join(texts, ", ")
 }

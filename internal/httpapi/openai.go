@@ -73,13 +73,15 @@ const maxModels = 1000
 // ListModels implements GET /v1/models.
 func (a *API) ListModels(ctx context.Context, _ openapi.ListModelsRequestObject) (openapi.ListModelsResponseObject, error) {
 	who := auth.PrincipalOf(ctx)
-	rows, _, err := a.Bots.List(ctx, who.OrganizationID, 1, maxModels)
+	rows, err := a.Bots.ListSlugs(ctx, who.OrganizationID, maxModels)
 	if err != nil {
 		return nil, err
 	}
 	return openapi.ListModels200JSONResponse{
 		Object: openapi.OpenAIModelListObjectList,
-		Data:   each(rows, func(row db.Bot) openapi.OpenAIModel { return toAPIOpenAIModel(who, row) }),
+		Data:   each(rows, func(row db.ListBotSlugsRow) openapi.OpenAIModel {
+			return toAPIOpenAIModel(who, row.Slug, row.CreatedAt)
+		}),
 	}, nil
 }
 
@@ -89,7 +91,7 @@ func (a *API) GetModel(ctx context.Context, request openapi.GetModelRequestObjec
 	if err != nil {
 		return nil, err
 	}
-	return openapi.GetModel200JSONResponse(toAPIOpenAIModel(auth.PrincipalOf(ctx), found)), nil
+	return openapi.GetModel200JSONResponse(toAPIOpenAIModel(auth.PrincipalOf(ctx), found.Slug, found.CreatedAt)), nil
 }
 
 // model is the chatbot that a request names at a place.

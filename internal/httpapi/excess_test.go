@@ -1,0 +1,43 @@
+package httpapi_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"parley/internal/auth"
+)
+
+// A body may hold hundreds of thousands of mistakes: a long one is answered with its first, a short one with a hundred at
+// the most.
+func TestAnAnswerDoesNotGrowWithTheMistakes(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice := o.as("alice", auth.Chat)
+	for mistakes, want := range map[int]int{3: 3, 500: 100, 400_000: 1} {
+		body := `{"message": {"content": "x", "queryMetadata": {"knowledge_bases": [` + strings.TrimSuffix(strings.Repeat("1,", mistakes), ",") + `]}}}`
+		got := alice.call(http.MethodPost, completions, body)
+		if errs := objects(got.gives(400), "errors"); len(errs) != want || len(got.body) > 32<<10 {
+			t.Errorf("%d mistakes are told as %d, in %d bytes", mistakes, len(errs), len(got.body))
+		}
+	}
+}
+
+// A repeat under its key is answered however long the queue is, since it needs no place in it.
+func TestARepeatNeedsNoPlaceInTheQueue(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice := o.as("alice", auth.Chat)
+	id := alice.start()
+	o.holdBots()
+	path := "/api/conversations/" + id + "/messages"
+	first := alice.call(http.MethodPost, path, object{"content": "Hi"}, with("Idempotency-Key", "k"))
+	for range 20 {
+		alice.say(id, "Hi")
+	}
+	alice.call(http.MethodPost, path, object{"content": "Hi"}, with("Idempotency-Key", "other")).refused(503, "unavailable", "")
+	again := alice.call(http.MethodPost, path, object{"content": "Hi"}, with("Idempotency-Key", "k"))
+	if again.gives(201); string(again.body) != string(first.body) || again.header.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("%s, first %s", again.body, first.body)
+	}
+}

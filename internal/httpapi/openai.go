@@ -79,7 +79,7 @@ func (a *API) ListModels(ctx context.Context, _ openapi.ListModelsRequestObject)
 	}
 	return openapi.ListModels200JSONResponse{
 		Object: openapi.OpenAIModelListObjectList,
-		Data:   each(rows, func(row db.ListBotSlugsRow) openapi.OpenAIModel {
+		Data: each(rows, func(row db.ListBotSlugsRow) openapi.OpenAIModel {
 			return toAPIOpenAIModel(who, row.Slug, row.CreatedAt)
 		}),
 	}, nil

@@ -18,7 +18,8 @@ import (
 
 // runReference serves the least that can be called sending a message: the body is
 // decoded, the product's own statement run, and its answer encoded. Nobody is
-// asked who they are, nothing is validated, limited or logged.
+// asked who they are, nothing is validated, limited or logged. The least of a fan-out
+// is beside it.
 func runReference(ctx context.Context, in io.Reader, out io.Writer) error {
 	url, err := io.ReadAll(in)
 	if err != nil {
@@ -32,6 +33,9 @@ func runReference(ctx context.Context, in io.Reader, out io.Writer) error {
 	handler := reference{queries: db.New(pool), organization: &organizationOf{pool: pool}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/conversations/{id}/messages", handler.send)
+	var fanOut floor
+	mux.HandleFunc("GET /ws", fanOut.connect)
+	mux.HandleFunc("POST /frames", fanOut.write)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")

@@ -23,6 +23,9 @@ type measurements struct {
 	exchange                  series // row 1b
 	referenceAlone, sendAlone series // row 2
 	pgbenchHistory, history   series // row 4
+	delivery, bareWrite       series // row 9
+	socket                    memory // row 10, of one
+	frame                     []byte // what a delivery has last brought
 }
 
 // sample is one thing measured once.
@@ -111,6 +114,8 @@ func (m *measurements) round(ctx context.Context, seconds int) error {
 		{"POST message, alone", &m.sendAlone, func() (sample, error) { return m.overHTTP(ctx, m.server, seconds, alone) }},
 		{"the history in pgbench", &m.pgbenchHistory, func() (sample, error) { return m.inPgbench(ctx, seconds, m.scripts.history) }},
 		{"GET history", &m.history, func() (sample, error) { return m.overHTTP(ctx, m.server, seconds, of(everyone, getHistory)) }},
+		{"a fan-out", &m.delivery, func() (sample, error) { return m.fanOut(ctx, m.server, seconds) }},
+		{"bare writes", &m.bareWrite, func() (sample, error) { return m.fanOut(ctx, m.bare, seconds) }},
 	}
 	for _, step := range steps {
 		measured, err := step.measure()
@@ -124,7 +129,7 @@ func (m *measurements) round(ctx context.Context, seconds int) error {
 
 // forget forgets what was measured to warm up.
 func (m *measurements) forget() {
-	for _, one := range []*series{&m.pgbenchSend, &m.send, &m.exchange, &m.referenceAlone, &m.sendAlone, &m.pgbenchHistory, &m.history} {
+	for _, one := range []*series{&m.pgbenchSend, &m.send, &m.exchange, &m.referenceAlone, &m.sendAlone, &m.pgbenchHistory, &m.history, &m.delivery, &m.bareWrite} {
 		*one = nil
 	}
 }

@@ -20,11 +20,12 @@ import (
 
 // stack is all that the bench has started.
 type stack struct {
-	dir      string
-	bin      string // the directory of PostgreSQL's programs
-	postgres *localpg.Server
-	server   *child
-	bare     *child
+	dir       string
+	bin       string // the directory of PostgreSQL's programs
+	secretKey string
+	postgres  *localpg.Server
+	server    *child
+	bare      *child
 	data
 }
 
@@ -47,22 +48,14 @@ func startStack(ctx context.Context, o options) (_ *stack, err error) {
 	if s.bin, err = localpg.FindBinaries(os.Getenv("PARLEY_POSTGRES_BIN")); err != nil {
 		return nil, err
 	}
-	built := filepath.Join(dir, "parley")
-	if said, err := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", built, "./cmd/server").CombinedOutput(); err != nil {
+	if said, err := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", s.program(), "./cmd/server").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build the server (in the root of the source): %w\n%s", err, said)
 	}
 	if s.postgres, err = localpg.Start(ctx, localpg.Config{Dir: filepath.Join(dir, "data"), BinDir: s.bin}); err != nil {
 		return nil, err
 	}
-	s.server, err = startChild(ctx, s.dir, built, nil, []string{
-		"PATH=" + os.Getenv("PATH"),
-		"DATABASE_URL=" + s.url(),
-		"PARLEY_SECRET_KEY=" + secret.NewKey(),
-		"PARLEY_DATA_DIR=" + dir,
-		"PARLEY_ADDR=127.0.0.1:0",
-		"PARLEY_RATE_LIMITS=messages=2000000000,history=2000000000,list=2000000000",
-	})
-	if err != nil {
+	s.secretKey = secret.NewKey()
+	if s.server, err = startChild(ctx, s.dir, s.program(), nil, s.environment()); err != nil {
 		return nil, fmt.Errorf("start the server: %w", err)
 	}
 	self, err := os.Executable()
@@ -77,6 +70,21 @@ func startStack(ctx context.Context, o options) (_ *stack, err error) {
 }
 
 func (s *stack) url() string { return s.postgres.URL("postgres") }
+
+func (s *stack) program() string { return filepath.Join(s.dir, "parley") }
+
+// environment is a server's: all limits are on, and so high that none is met.
+func (s *stack) environment() []string {
+	return []string{
+		"PATH=" + os.Getenv("PATH"),
+		"DATABASE_URL=" + s.url(),
+		"PARLEY_SECRET_KEY=" + s.secretKey,
+		"PARLEY_DATA_DIR=" + s.dir,
+		"PARLEY_ADDR=127.0.0.1:0",
+		"PARLEY_RATE_LIMITS=messages=2000000000,history=2000000000,list=2000000000",
+		"PARLEY_SOCKET_LIMITS=user=2000000000,address=2000000000",
+	}
+}
 
 // stop ends everything and removes it.
 func (s *stack) stop() error {

@@ -35,6 +35,11 @@ func (m *measurements) table() string {
 	row("4", fmt.Sprintf("GET history of 50, %d connections: rate / pgbench's, same query", m.connections), "≥ 0.3", "≥ 0.5",
 		ratios(m.history, m.pgbenchHistory, rate), m.history.rate(), m.pgbenchHistory.rate(),
 		m.history.micros(server), m.history.micros(postgres), m.pgbenchHistory.micros(postgres))
+	row("9", fmt.Sprintf("a message to %d sockets: CPU a delivery / bare writes of the same frames", fanOutSockets), "≤ 2.0", "≤ 1.5",
+		ratios(m.delivery, m.bareWrite, server), m.delivery.rate(), m.bareWrite.rate(),
+		m.delivery.micros(server), m.delivery.micros(postgres), m.bareWrite.micros(server))
+	row("10", fmt.Sprintf("%d idle sockets: KB of resident memory each", idleSockets), "≤ 35", "≤ 25",
+		[]float64{float64(m.socket.resident) / 1000}, fmt.Sprintf("heap: %.1f KB", float64(m.socket.heap)/1000), "", "", "", "")
 	rows := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	_, _ = io.WriteString(rows, lines.String()) // to memory, which does not fail
 	_ = rows.Flush()
@@ -73,7 +78,7 @@ func (s series) p50() string {
 }
 
 func (s series) micros(figure func(sample) float64) string {
-	return fmt.Sprintf("%.0f", s.median(figure))
+	return fmt.Sprintf("%.1f", s.median(figure))
 }
 
 func median(figures []float64) float64 {

@@ -47,6 +47,13 @@ type config struct {
 	// ReplyLimits is how many replies are written at once: by this process in all, and of
 	// one organization. The others wait for their turn. 0: any number.
 	ReplyLimits map[string]int // PARLEY_REPLY_LIMITS, empty or a name left out: instance=512,organization=256
+	// SocketLimits is how many WebSockets may be open at once: of a user, of an address,
+	// and of the visitors from an address (0: any number), and how many events wait for
+	// one before they are read from the database.
+	SocketLimits map[string]int // PARLEY_SOCKET_LIMITS, empty or a name left out: user=100,address=1000,visitors=50,queue=64
+	// SocketTimes is how often a WebSocket gets a ping, how long its client may take to
+	// answer one and to accept a frame, and how long it may be silent (0: for ever).
+	SocketTimes map[string]time.Duration // PARLEY_SOCKET_TIMES, empty or a name left out: ping=25s,pong=20s,write=10s,idle=0
 	// AnonymousTTL is how long an anonymous visit lives without activity.
 	AnonymousTTL time.Duration // PARLEY_ANONYMOUS_TTL, empty: 30m
 	// LogLevel is the least grave of what is logged: debug, info, warn or error.
@@ -65,6 +72,12 @@ var defaultRateLimits = map[string]int{"messages": 60, "history": 100, "list": 3
 
 // defaultReplyLimits also says which names there are.
 var defaultReplyLimits = map[string]int{"instance": 512, "organization": 256}
+
+// defaultSocketLimits and defaultSocketTimes also say which names there are.
+var (
+	defaultSocketLimits = map[string]int{"user": 100, "address": 1000, "visitors": 50, "queue": 64}
+	defaultSocketTimes  = map[string]time.Duration{"ping": 25 * time.Second, "pong": 20 * time.Second, "write": 10 * time.Second, "idle": 0}
+)
 
 // loadConfig reads the variables by getenv. Its error has one line for each
 // mistake, and names the variable.
@@ -97,6 +110,10 @@ func loadConfig(getenv func(string) string, isRoot bool, home string) (config, e
 	check("PARLEY_RATE_LIMITS", err)
 	c.ReplyLimits, err = parseReplyLimits(getenv("PARLEY_REPLY_LIMITS"))
 	check("PARLEY_REPLY_LIMITS", err)
+	c.SocketLimits, err = parseSocketLimits(getenv("PARLEY_SOCKET_LIMITS"))
+	check("PARLEY_SOCKET_LIMITS", err)
+	c.SocketTimes, err = parseSocketTimes(getenv("PARLEY_SOCKET_TIMES"))
+	check("PARLEY_SOCKET_TIMES", err)
 	c.AnonymousTTL, err = parseTTL(cmp.Or(getenv("PARLEY_ANONYMOUS_TTL"), "30m"))
 	check("PARLEY_ANONYMOUS_TTL", err)
 	c.LogLevel, err = parseLogLevel(getenv("PARLEY_LOG_LEVEL"))
@@ -256,59 +273,6 @@ func parseOrigin(item string) (string, bool) {
 		host = strings.TrimSuffix(host, ":"+port)
 	}
 	return u.Scheme + "://" + strings.ToLower(host), true
-}
-
-func parseRateLimits(list string) (map[string]int, error) {
-	if strings.TrimSpace(list) == "0" {
-		limits := maps.Clone(defaultRateLimits)
-		for class := range limits {
-			limits[class] = 0
-		}
-		return limits, nil
-	}
-	return parseLimits(list, defaultRateLimits, "class")
-}
-
-func parseReplyLimits(list string) (map[string]int, error) {
-	return parseLimits(list, defaultReplyLimits, "limit")
-}
-
-// parseLimits reads name=number pairs, separated by commas, over the defaults, which
-// say what names there are. kind is what a name stands for.
-func parseLimits(list string, defaults map[string]int, kind string) (map[string]int, error) {
-	limits := maps.Clone(defaults)
-	var mistakes []string
-	named := map[string]bool{}
-	for item := range strings.SplitSeq(list, ",") {
-		item = strings.TrimSpace(item)
-		if item == "" {
-			continue
-		}
-		name, number, _ := strings.Cut(item, "=")
-		name, number = strings.TrimSpace(name), strings.TrimSpace(number)
-		if _, known := defaults[name]; !known {
-			mistakes = append(mistakes, fmt.Sprintf("there is no %s %q, only %s", kind, name, enumerated(defaults)))
-			continue
-		}
-		if named[name] {
-			mistakes = append(mistakes, fmt.Sprintf("the %s %q is named twice", kind, name))
-		}
-		named[name] = true
-		limit, err := strconv.ParseUint(number, 10, 31)
-		if err != nil {
-			mistakes = append(mistakes, fmt.Sprintf("the limit %q of %s is not a number, 0 or more", number, name))
-			continue
-		}
-		limits[name] = int(limit)
-	}
-	return limits, joined(mistakes)
-}
-
-// enumerated lists the names in a sentence.
-func enumerated(limits map[string]int) string {
-	names := slices.Sorted(maps.Keys(limits))
-	last := len(names) - 1
-	return strings.Join(names[:last], ", ") + " and " + names[last]
 }
 
 func parseLogLevel(name string) (slog.Level, error) {

@@ -105,10 +105,11 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 			VisitTTL:                  config.AnonymousTTL,
 			MaxReplies:                config.ReplyLimits["instance"],
 			MaxRepliesPerOrganization: config.ReplyLimits["organization"],
+			WatchQueue:                config.SocketLimits["queue"],
 			IsAlone:                   config.DatabaseURL == "",
 		})
 		limiter := ratelimit.New(config.limits())
-		sockets := wsapi.New(wsapi.Config{Chat: chats, Limiter: limiter, Log: log, Origins: config.AllowedOrigins})
+		sockets := wsapi.New(wsapi.Config{Chat: chats, Limiter: limiter, Log: log, Origins: config.AllowedOrigins, Limits: config.socketLimits()})
 		var isStopping atomic.Bool
 		handler, err := httpapi.New(httpapi.Config{
 			Auth:    keys,

@@ -828,6 +828,7 @@ const (
 	StatusFrameStatusExpired   StatusFrameStatus = "expired"
 	StatusFrameStatusExpiring  StatusFrameStatus = "expiring"
 	StatusFrameStatusFeedback  StatusFrameStatus = "feedback"
+	StatusFrameStatusIdle      StatusFrameStatus = "idle"
 )
 
 // Valid indicates whether the value is a known member of the StatusFrameStatus enum.
@@ -844,6 +845,8 @@ func (e StatusFrameStatus) Valid() bool {
 	case StatusFrameStatusExpiring:
 		return true
 	case StatusFrameStatusFeedback:
+		return true
+	case StatusFrameStatusIdle:
 		return true
 	default:
 		return false
@@ -3222,6 +3225,36 @@ type ServerFrame struct {
 // Example: parley
 type Slug = string
 
+// SocketLimits What a client has to keep to, so that its socket stays open.
+//
+// Example: {"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10}
+type SocketLimits struct {
+	// FrameBytes The most that a frame of the client's may have.
+	//
+	// Example: 65536
+	FrameBytes int `json:"frame_bytes"`
+
+	// IdleSeconds How long nothing may be said, in either direction; absent: for ever.
+	//
+	// Example: 3600
+	IdleSeconds *int `json:"idle_seconds,omitempty"`
+
+	// PingSeconds How often the server sends a ping.
+	//
+	// Example: 25
+	PingSeconds int `json:"ping_seconds"`
+
+	// PongSeconds How long the answer to a ping may take.
+	//
+	// Example: 20
+	PongSeconds int `json:"pong_seconds"`
+
+	// WriteSeconds How long the client may take to accept a frame.
+	//
+	// Example: 10
+	WriteSeconds int `json:"write_seconds"`
+}
+
 // Speaker Example: bot
 type Speaker string
 
@@ -3313,13 +3346,14 @@ type StatisticsFigures struct {
 	Records int64 `json:"records"`
 }
 
-// StatusFrame `connected` is the first frame and has anonymous, bot_id, greeting, expires_at and, unless anonymous,
+// StatusFrame `connected` is the first frame and has anonymous, bot_id, greeting, expires_at, limits and, unless anonymous,
 // conversation_id. `delivered` answers the socket that sent a message and has message_id, seq and its
 // client_message_id. `feedback` tells of a message that was liked, disliked or neither any more, and has message_id,
 // seq and feedback. `expiring` comes a minute before the end of a key, a token or an idle visit and has expires_at.
-// `expired` and `closing` come before the server closes.
+// `expired`, `idle` and `closing` come before the server closes: the key, the token or the visit is over, nothing was
+// said for limits.idle_seconds, the server stops. After `idle` and `closing` the client may resume.
 //
-// Example: {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","expires_at":null,"greeting":"Hello!","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","status":"connected","type":"status"}
+// Example: {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","expires_at":null,"greeting":"Hello!","limits":{"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10},"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","status":"connected","type":"status"}
 type StatusFrame struct {
 	// Anonymous Example: false
 	Anonymous *bool `json:"anonymous,omitempty"`
@@ -3343,6 +3377,11 @@ type StatusFrame struct {
 
 	// Greeting Example: Hello!
 	Greeting *string `json:"greeting,omitempty"`
+
+	// Limits What a client has to keep to, so that its socket stays open.
+	//
+	// Example: {"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10}
+	Limits *SocketLimits `json:"limits,omitempty"`
 
 	// MessageID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
 	MessageID *openapi_types.UUID `json:"message_id,omitempty"`
@@ -5610,15 +5649,17 @@ type ClientInterface interface {
 	//
 	// With nothing the caller is an anonymous visitor of the first organization's default bot (another bot is 403):
 	// nothing is stored, there is no `conversation_id`; the visit can be resumed by its `session_id` and `after`, within its last
-	// 100 messages, until 30 minutes have passed without activity. Visitors have a rate limit and a number of
-	// connections for each address.
+	// 100 messages, until 30 minutes have passed without activity. Visitors have a rate limit for each address.
 	//
 	// A socket whose key, token or visit ends within a minute is told `expiring`, with `expires_at`; a visit goes on when
 	// something is said. Then comes `expired` and the close. A key that is revoked ends its sockets within seconds, as if
 	// it had expired; a conversation that is deleted ends them with the error `not_found`.
 	//
-	// Refusals come before the upgrade, as problem documents. Pings come every 25 s; a reader that is too slow is
-	// closed with 1008 and may resume.
+	// Refusals come before the upgrade, as problem documents; so does that of one socket more than a user, an address, or
+	// the visitors from an address may have open (429, with the limit in its detail and Retry-After). The other limits are
+	// told by the `connected` frame. A client that does not answer a ping, or takes too long to accept a frame, is
+	// closed with 1008; where there is a limit of silence, with 1000 after the status `idle`; when the server stops, with
+	// 1001 after the status `closing`. It may resume each time.
 	//
 	// With a key: Needs the scope `chat` or `agent`.
 	//
@@ -7389,15 +7430,17 @@ func (c *Client) GetModel(ctx context.Context, model string, reqEditors ...Reque
 //
 // With nothing the caller is an anonymous visitor of the first organization's default bot (another bot is 403):
 // nothing is stored, there is no `conversation_id`; the visit can be resumed by its `session_id` and `after`, within its last
-// 100 messages, until 30 minutes have passed without activity. Visitors have a rate limit and a number of
-// connections for each address.
+// 100 messages, until 30 minutes have passed without activity. Visitors have a rate limit for each address.
 //
 // A socket whose key, token or visit ends within a minute is told `expiring`, with `expires_at`; a visit goes on when
 // something is said. Then comes `expired` and the close. A key that is revoked ends its sockets within seconds, as if
 // it had expired; a conversation that is deleted ends them with the error `not_found`.
 //
-// Refusals come before the upgrade, as problem documents. Pings come every 25 s; a reader that is too slow is
-// closed with 1008 and may resume.
+// Refusals come before the upgrade, as problem documents; so does that of one socket more than a user, an address, or
+// the visitors from an address may have open (429, with the limit in its detail and Retry-After). The other limits are
+// told by the `connected` frame. A client that does not answer a ping, or takes too long to accept a frame, is
+// closed with 1008; where there is a limit of silence, with 1000 after the status `idle`; when the server stops, with
+// 1001 after the status `closing`. It may resume each time.
 //
 // With a key: Needs the scope `chat` or `agent`.
 //
@@ -11722,15 +11765,17 @@ type ClientWithResponsesInterface interface {
 	//
 	// With nothing the caller is an anonymous visitor of the first organization's default bot (another bot is 403):
 	// nothing is stored, there is no `conversation_id`; the visit can be resumed by its `session_id` and `after`, within its last
-	// 100 messages, until 30 minutes have passed without activity. Visitors have a rate limit and a number of
-	// connections for each address.
+	// 100 messages, until 30 minutes have passed without activity. Visitors have a rate limit for each address.
 	//
 	// A socket whose key, token or visit ends within a minute is told `expiring`, with `expires_at`; a visit goes on when
 	// something is said. Then comes `expired` and the close. A key that is revoked ends its sockets within seconds, as if
 	// it had expired; a conversation that is deleted ends them with the error `not_found`.
 	//
-	// Refusals come before the upgrade, as problem documents. Pings come every 25 s; a reader that is too slow is
-	// closed with 1008 and may resume.
+	// Refusals come before the upgrade, as problem documents; so does that of one socket more than a user, an address, or
+	// the visitors from an address may have open (429, with the limit in its detail and Retry-After). The other limits are
+	// told by the `connected` frame. A client that does not answer a ping, or takes too long to accept a frame, is
+	// closed with 1008; where there is a limit of silence, with 1000 after the status `idle`; when the server stops, with
+	// 1001 after the status `closing`. It may resume each time.
 	//
 	// With a key: Needs the scope `chat` or `agent`.
 	//
@@ -18518,15 +18563,17 @@ func (c *ClientWithResponses) GetModelWithResponse(ctx context.Context, model st
 //
 // With nothing the caller is an anonymous visitor of the first organization's default bot (another bot is 403):
 // nothing is stored, there is no `conversation_id`; the visit can be resumed by its `session_id` and `after`, within its last
-// 100 messages, until 30 minutes have passed without activity. Visitors have a rate limit and a number of
-// connections for each address.
+// 100 messages, until 30 minutes have passed without activity. Visitors have a rate limit for each address.
 //
 // A socket whose key, token or visit ends within a minute is told `expiring`, with `expires_at`; a visit goes on when
 // something is said. Then comes `expired` and the close. A key that is revoked ends its sockets within seconds, as if
 // it had expired; a conversation that is deleted ends them with the error `not_found`.
 //
-// Refusals come before the upgrade, as problem documents. Pings come every 25 s; a reader that is too slow is
-// closed with 1008 and may resume.
+// Refusals come before the upgrade, as problem documents; so does that of one socket more than a user, an address, or
+// the visitors from an address may have open (429, with the limit in its detail and Retry-After). The other limits are
+// told by the `connected` frame. A client that does not answer a ping, or takes too long to accept a frame, is
+// closed with 1008; where there is a limit of silence, with 1000 after the status `idle`; when the server stops, with
+// 1001 after the status `closing`. It may resume each time.
 //
 // With a key: Needs the scope `chat` or `agent`.
 //

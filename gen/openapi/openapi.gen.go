@@ -825,6 +825,7 @@ const (
 	StatusFrameStatusExpired   StatusFrameStatus = "expired"
 	StatusFrameStatusExpiring  StatusFrameStatus = "expiring"
 	StatusFrameStatusFeedback  StatusFrameStatus = "feedback"
+	StatusFrameStatusIdle      StatusFrameStatus = "idle"
 )
 
 // Valid indicates whether the value is a known member of the StatusFrameStatus enum.
@@ -841,6 +842,8 @@ func (e StatusFrameStatus) Valid() bool {
 	case StatusFrameStatusExpiring:
 		return true
 	case StatusFrameStatusFeedback:
+		return true
+	case StatusFrameStatusIdle:
 		return true
 	default:
 		return false
@@ -3219,6 +3222,36 @@ type ServerFrame struct {
 // Example: parley
 type Slug = string
 
+// SocketLimits What a client has to keep to, so that its socket stays open.
+//
+// Example: {"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10}
+type SocketLimits struct {
+	// FrameBytes The most that a frame of the client's may have.
+	//
+	// Example: 65536
+	FrameBytes int `json:"frame_bytes"`
+
+	// IdleSeconds How long nothing may be said, in either direction; absent: for ever.
+	//
+	// Example: 3600
+	IdleSeconds *int `json:"idle_seconds,omitempty"`
+
+	// PingSeconds How often the server sends a ping.
+	//
+	// Example: 25
+	PingSeconds int `json:"ping_seconds"`
+
+	// PongSeconds How long the answer to a ping may take.
+	//
+	// Example: 20
+	PongSeconds int `json:"pong_seconds"`
+
+	// WriteSeconds How long the client may take to accept a frame.
+	//
+	// Example: 10
+	WriteSeconds int `json:"write_seconds"`
+}
+
 // Speaker Example: bot
 type Speaker string
 
@@ -3310,13 +3343,14 @@ type StatisticsFigures struct {
 	Records int64 `json:"records"`
 }
 
-// StatusFrame `connected` is the first frame and has anonymous, bot_id, greeting, expires_at and, unless anonymous,
+// StatusFrame `connected` is the first frame and has anonymous, bot_id, greeting, expires_at, limits and, unless anonymous,
 // conversation_id. `delivered` answers the socket that sent a message and has message_id, seq and its
 // client_message_id. `feedback` tells of a message that was liked, disliked or neither any more, and has message_id,
 // seq and feedback. `expiring` comes a minute before the end of a key, a token or an idle visit and has expires_at.
-// `expired` and `closing` come before the server closes.
+// `expired`, `idle` and `closing` come before the server closes: the key, the token or the visit is over, nothing was
+// said for limits.idle_seconds, the server stops. After `idle` and `closing` the client may resume.
 //
-// Example: {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","expires_at":null,"greeting":"Hello!","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","status":"connected","type":"status"}
+// Example: {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","expires_at":null,"greeting":"Hello!","limits":{"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10},"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","status":"connected","type":"status"}
 type StatusFrame struct {
 	// Anonymous Example: false
 	Anonymous *bool `json:"anonymous,omitempty"`
@@ -3340,6 +3374,11 @@ type StatusFrame struct {
 
 	// Greeting Example: Hello!
 	Greeting *string `json:"greeting,omitempty"`
+
+	// Limits What a client has to keep to, so that its socket stays open.
+	//
+	// Example: {"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10}
+	Limits *SocketLimits `json:"limits,omitempty"`
 
 	// MessageID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
 	MessageID *openapi_types.UUID `json:"message_id,omitempty"`

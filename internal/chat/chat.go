@@ -63,6 +63,9 @@ type Config struct {
 	// turn in the database. 0: any number.
 	MaxReplies                int
 	MaxRepliesPerOrganization int
+	// WatchQueue is how many events wait for somebody who watches, before they are read
+	// from the database. 0: 64.
+	WatchQueue int
 	// IsAlone says that no other process works on the database: runs that an earlier one
 	// left behind are taken up without waiting for the end of their lease.
 	IsAlone bool
@@ -81,6 +84,7 @@ func New(config Config) *Chat {
 		log:       config.Log,
 		isAlone:   config.IsAlone,
 		live:      liveReplies{byRun: make(map[uuid.UUID]*liveReply)},
+		events:    realtime.Bus[*Event]{QueueLimit: config.WatchQueue},
 		slots:     newSlots(cmp.Or(config.MaxReplies, unlimited), cmp.Or(config.MaxRepliesPerOrganization, unlimited)),
 		visits:    visits{ttl: config.VisitTTL, slots: make(chan struct{}, cmp.Or(config.MaxReplies, unlimited))},
 		replying:  replying,

@@ -25,6 +25,16 @@ type Reply struct {
 	ends    []int // where each delta of the text ends
 	outcome *Outcome
 	grown   chan struct{} // closed, and replaced, when any of the above changes
+	ended   chan struct{} // closed when there is an outcome
+
+	encoding sync.Mutex
+	last     encodedDelta
+}
+
+// encodedDelta is what was made of the delta between two positions.
+type encodedDelta struct {
+	from, to Position
+	frame    []byte
 }
 
 // Position is how much of a reply a listener has: so many bytes of which attempt.
@@ -43,7 +53,7 @@ type Outcome struct {
 }
 
 func newReply(run, conversation, message uuid.UUID) *Reply {
-	return &Reply{RunID: run, ConversationID: conversation, MessageID: message, attempt: 1, grown: make(chan struct{})}
+	return &Reply{RunID: run, ConversationID: conversation, MessageID: message, attempt: 1, grown: make(chan struct{}), ended: make(chan struct{})}
 }
 
 // IsKept tells whether the reply is of a conversation; one that is not ends with its
@@ -70,6 +80,25 @@ func (r *Reply) Next(at Position) (delta string, after Position, isReset bool, o
 	next, _ := slices.BinarySearch(r.ends, at.Offset+1)
 	end := r.ends[next]
 	return string(r.text[at.Offset:end]), Position{r.attempt, end}, false, nil, r.grown
+}
+
+// Ended returns how the reply has ended, nil while it is being written, and what is
+// closed when it ends.
+func (r *Reply) Ended() (*Outcome, <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.outcome, r.ended
+}
+
+// Encoded returns what encode makes of the delta between two positions; it is made once
+// for all who listen at the same pace.
+func (r *Reply) Encoded(from, to Position, encode func() []byte) []byte {
+	r.encoding.Lock()
+	defer r.encoding.Unlock()
+	if r.last.frame == nil || r.last.from != from || r.last.to != to {
+		r.last = encodedDelta{from, to, encode()}
+	}
+	return r.last.frame
 }
 
 // isAstray tells of an offset that no listener can have: inside a character, or
@@ -123,8 +152,7 @@ func (r *Reply) end(attempt int, outcome *Outcome) {
 	if string(r.text) != outcome.Content {
 		r.attempt, r.text, r.ends = attempt, []byte(outcome.Content), []int{len(outcome.Content)}
 	}
-	r.outcome = outcome
-	r.signal()
+	r.conclude(outcome)
 }
 
 // fail tells who listens that nothing more is to be expected here.
@@ -132,9 +160,15 @@ func (r *Reply) fail(why *fault.Error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.outcome == nil {
-		r.outcome = &Outcome{State: "failed", FinishReason: "error", Content: string(r.text), Err: why}
-		r.signal()
+		r.conclude(&Outcome{State: "failed", FinishReason: "error", Content: string(r.text), Err: why})
 	}
+}
+
+// conclude tells the outcome, the first one. The caller holds the lock.
+func (r *Reply) conclude(outcome *Outcome) {
+	r.outcome = outcome
+	close(r.ended)
+	r.signal()
 }
 
 func (r *Reply) written() string {

@@ -25,12 +25,12 @@ type Event struct {
 	IsGone    bool      // the conversation was deleted
 
 	once    sync.Once
-	encoded []byte
+	encoded [][]byte
 }
 
-// Encoded returns what encode makes of the event; it is made once, however many
-// watch.
-func (e *Event) Encoded(encode func(*Event) []byte) []byte {
+// Encoded returns the frames that encode makes of the event; they are made once, however
+// many watch.
+func (e *Event) Encoded(encode func(*Event) [][]byte) [][]byte {
 	e.once.Do(func() { e.encoded = encode(e) })
 	return e.encoded
 }

@@ -91,7 +91,7 @@ func serveWith(t testing.TB, wanted settings) *server {
 	limits := map[string]int{"messages": 0, "history": 0, "list": 0, "refusals": 0}
 	maps.Copy(limits, wanted.limits)
 	limiter := ratelimit.New(limits)
-	sockets := wsapi.New(wsapi.Config{Chat: s.chat, Limiter: limiter, Log: log, Origins: wanted.origins})
+	sockets := wsapi.New(wsapi.Config{Chat: s.chat, Limiter: limiter, Log: log, Origins: wanted.origins, Limits: wsapi.Limits{Visitors: 50}})
 	handler, err := httpapi.New(httpapi.Config{
 		Auth: s.auth, Bots: s.bots, Chat: s.chat, Records: records.New(opened), Limiter: limiter, Connect: sockets.Connect, Log: log, Origins: wanted.origins,
 		Ready: func(context.Context) error {

@@ -6,17 +6,23 @@
 package realtime
 
 import (
+	"cmp"
 	"sync"
 
 	"github.com/google/uuid"
 )
 
-// queueLimit is how many events wait for a watcher before it starts to miss some.
+// queueLimit is how many events wait for a watcher before it starts to miss some,
+// where nothing else is said.
 const queueLimit = 64
 
 // Bus carries events of one type within this process. The zero Bus is ready to use;
 // it is safe for concurrent use.
 type Bus[E any] struct {
+	// QueueLimit is how many events wait for a watcher before it starts to miss some;
+	// set before the first watcher. 0: 64.
+	QueueLimit int
+
 	mu     sync.RWMutex
 	topics map[uuid.UUID]map[*Subscription[E]]struct{}
 }
@@ -32,11 +38,12 @@ type Subscription[E any] struct {
 	bus    *Bus[E]
 	events chan E
 	missed chan struct{}
+	wake   func()
 }
 
 // Subscribe begins to watch a topic. Close ends it.
 func (b *Bus[E]) Subscribe(topic uuid.UUID) *Subscription[E] {
-	s := &Subscription[E]{Topic: topic, bus: b, events: make(chan E, queueLimit), missed: make(chan struct{}, 1)}
+	s := &Subscription[E]{Topic: topic, bus: b, events: make(chan E, cmp.Or(b.QueueLimit, queueLimit)), missed: make(chan struct{}, 1)}
 	s.Events, s.Missed = s.events, s.missed
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -48,6 +55,14 @@ func (b *Bus[E]) Subscribe(topic uuid.UUID) *Subscription[E] {
 	}
 	b.topics[topic][s] = struct{}{}
 	return s
+}
+
+// Notify has wake called whenever Events or Missed has got something, so that nobody
+// needs to wait for it. It is called by who publishes: it must not wait.
+func (s *Subscription[E]) Notify(wake func()) {
+	s.bus.mu.Lock()
+	defer s.bus.mu.Unlock()
+	s.wake = wake
 }
 
 // Close ends the subscription; its channels are not closed.
@@ -73,6 +88,9 @@ func (b *Bus[E]) Publish(topic uuid.UUID, event E) {
 			case s.missed <- struct{}{}:
 			default: // it knows already
 			}
+		}
+		if s.wake != nil {
+			s.wake()
 		}
 	}
 }

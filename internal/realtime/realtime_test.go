@@ -1,6 +1,7 @@
 package realtime_test
 
 import (
+	"slices"
 	"sync"
 	"testing"
 
@@ -103,6 +104,30 @@ func TestNothingComesAfterClose(t *testing.T) {
 	bus.Publish(topic, 5)
 	if got, _ := queued(again); len(got) != 1 || got[0] != 5 {
 		t.Errorf("subscribed again: %v", got)
+	}
+}
+
+// Who has asked for it is notified of each event, of those too that it misses, once they can be taken; and of nothing after
+// Close.
+func TestAWatcherCanBeNotified(t *testing.T) {
+	t.Parallel()
+	bus := realtime.Bus[int]{QueueLimit: 2}
+	topic := uuid.New()
+	s := bus.Subscribe(topic)
+	bus.Publish(topic, 0) // of which nobody is notified
+	var waiting, missed []int
+	s.Notify(func() {
+		waiting = append(waiting, len(s.Events))
+		missed = append(missed, len(s.Missed))
+	})
+	for i := range 3 {
+		bus.Publish(topic, i+1)
+	}
+	bus.Publish(uuid.New(), 1)
+	s.Close()
+	bus.Publish(topic, 5)
+	if !slices.Equal(waiting, []int{2, 2, 2}) || !slices.Equal(missed, []int{0, 1, 1}) {
+		t.Errorf("%v, missed %v", waiting, missed)
 	}
 }
 

@@ -3,10 +3,7 @@ package wsapi_test
 import (
 	"context"
 	"fmt"
-	"net"
-	"net/http"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,15 +17,20 @@ import (
 // goroutines counts those of the sockets that are open in this process and belong to
 // a server.
 func goroutines(s *server) int {
+	return len(stacksWith(fmt.Sprintf("wsapi.(*Sockets).run(%p", s.sockets)))
+}
+
+// stacksWith are the stacks of the goroutines that are in a function, or come from it.
+func stacksWith(function string) []string {
 	stacks := make([]byte, 8<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
-	count := 0
+	var found []string
 	for stack := range strings.SplitSeq(string(stacks), "\n\n") {
-		if strings.Contains(stack, fmt.Sprintf("wsapi.(*Sockets).Connect(%p", s.sockets)) {
-			count++
+		if strings.Contains(stack, function) {
+			found = append(found, stack)
 		}
 	}
-	return count
+	return found
 }
 
 // nothingStays waits for what has only to return.
@@ -71,6 +73,34 @@ func TestAServerThatStopsTellsItsSockets(t *testing.T) {
 	alice.say(id, "REST goes on")
 }
 
+// However many sockets there are, all of them are told in time, and all can be resumed with another server.
+func TestAServerThatStopsTellsManySockets(t *testing.T) {
+	t.Parallel()
+	o := serve(t, settings{}).organization()
+	alice := o.as("alice", auth.Chat)
+	id := alice.quiet()
+	const count = 500
+	var all sync.WaitGroup
+	for range count {
+		l := alice.watch(id)
+		all.Go(func() {
+			code, frames := l.ends()
+			if code != websocket.StatusGoingAway || len(frames) == 0 || !frames[len(frames)-1].isStatus("closing") {
+				t.Errorf("closed with %d after %+v", code, frames)
+			}
+		})
+	}
+	o.sockets.Close(o.grace())
+	o.nothingStays()
+	all.Wait()
+	alice.say(id, "Meanwhile")
+	other := alice
+	other.server = serve(t, settings{database: o.database})
+	if got := other.dial("after=0&session_id=" + id).next(); got.Seq != 1 || got.Content != "Meanwhile" {
+		t.Errorf("resumed: %+v", got)
+	}
+}
+
 // A client that does not answer the close is not waited for beyond its time.
 func TestAServerThatStopsDoesNotWaitForTheSilent(t *testing.T) {
 	t.Parallel()
@@ -109,84 +139,6 @@ func TestSocketsThatComeWhileTheServerStopsDoNotStay(t *testing.T) {
 	o.sockets.Close(o.grace())
 	o.nothingStays()
 	all.Wait()
-}
-
-// A reader that does not read delays nobody and is cut off; it misses nothing, for it
-// can resume.
-func TestASlowReaderIsCutOffAndDelaysNobody(t *testing.T) {
-	t.Parallel()
-	o := serve(t, settings{buffer: 64 << 10}).organization()
-	o.sockets.BePatient(time.Minute, time.Minute, 2*time.Second)
-	alice := o.as("alice", auth.Chat)
-	id := alice.quiet()
-	quick := alice.watch(id)
-	slow := alice.dialSlowly(id)
-	const sent = 80 // more than the buffers on the way hold, and than wait for a watcher
-	long := strings.Repeat("x", 32768)
-	for i := range sent {
-		began := time.Now()
-		alice.say(id, long)
-		if got := quick.next(); got.Seq != int64(i+1) || time.Since(began) > 5*time.Second {
-			t.Fatalf("the quick one waits %v for %d", time.Since(began), got.Seq)
-		}
-	}
-	eventually(t, "only the quick one is served", func() bool { return goroutines(o.server) == 1 })
-	last := int64(0)
-	for {
-		got, err := slow.read()
-		if err != nil {
-			break
-		}
-		if got.Seq != last+1 {
-			t.Fatalf("seq %d after %d", got.Seq, last)
-		}
-		last = got.Seq
-	}
-	if last >= sent {
-		t.Errorf("it has got %d of %d", last, sent)
-	}
-	resumed := alice.dial(fmt.Sprintf("session_id=%s&after=%d", id, last))
-	if got, err := resumed.lines(sent, nil); err != nil || int64(len(got)) != sent-last {
-		t.Errorf("resumed: %d, %v", len(got), err)
-	}
-}
-
-// dialSlowly opens a socket for which little waits on the way.
-func (c caller) dialSlowly(conversation string) *link {
-	c.t.Helper()
-	l, err := c.dialWith("session_id="+conversation, &websocket.DialOptions{
-		HTTPHeader: http.Header{"Authorization": {"Api-Key " + c.key}},
-		HTTPClient: &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := new(net.Dialer).DialContext(ctx, network, address)
-			if err == nil {
-				err = conn.(*net.TCPConn).SetReadBuffer(64 << 10)
-			}
-			return conn, err
-		}}},
-	})
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return l
-}
-
-// A reader that falls behind and reads on in time gets everything, though the last
-// event of what it missed came long ago.
-func TestAReaderThatFallsBehindCatchesUp(t *testing.T) {
-	t.Parallel()
-	o := serve(t, settings{buffer: 64 << 10}).organization()
-	o.sockets.BePatient(time.Minute, time.Minute, time.Minute)
-	alice := o.as("alice", auth.Chat)
-	id := alice.quiet()
-	slow := alice.dialSlowly(id)
-	const sent = 120
-	long := strings.Repeat("x", 32768)
-	for range sent {
-		alice.say(id, long)
-	}
-	if got, err := slow.lines(sent, nil); err != nil || !slices.Equal(got, o.stored(id)) {
-		t.Errorf("%d messages, %v", len(got), err)
-	}
 }
 
 // A client that answers no ping is closed.

@@ -12,7 +12,7 @@ import (
 
 // BePatient sets how long clients may keep the server waiting, before the first one.
 func (s *Sockets) BePatient(pingInterval, ping, write time.Duration) {
-	s.patience = patience{pingInterval: pingInterval, ping: ping, write: write}
+	s.Limits.PingInterval, s.Limits.PingPatience, s.Limits.WritePatience = pingInterval, ping, write
 }
 
 // Parse reads a text frame of a client that watches a session.

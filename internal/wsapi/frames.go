@@ -85,31 +85,48 @@ func listOf[T any](raw json.RawMessage) []T {
 	return list
 }
 
-func typingFrame(s *socket, isTyping bool, run uuid.UUID) openapi.TypingFrame {
-	frame := openapi.TypingFrame{Type: openapi.TypingFrameTypeTyping, SessionID: s.watch.SessionID, IsTyping: isTyping}
-	if s.streams {
-		frame.RunID = &run
+// framesOf is what an event comes to, in the order in which it is written. For a reply
+// that begins these are two pairs, the beginning and the end of the typing: as most
+// clients get them, and for those who want the text.
+func (s *socket) framesOf(event *chat.Event) [][]byte {
+	switch {
+	case event.Rated != nil:
+		return [][]byte{feedbackFrame(s.watch, event.Rated)}
+	case event.ExpiresAt != nil:
+		return [][]byte{expiringFrame(s.watch, *event.ExpiresAt)}
+	case event.Reply != nil:
+		begin := openapi.TypingFrame{Type: openapi.TypingFrameTypeTyping, SessionID: s.watch.SessionID, IsTyping: true}
+		end := begin
+		end.IsTyping = false
+		frames := [][]byte{encode(begin), encode(end)}
+		begin.RunID, end.RunID = &event.Reply.RunID, &event.Reply.RunID
+		return append(frames, encode(begin), encode(end))
 	}
-	return frame
+	return messageFrames(s.watch, event.Message)
 }
 
-func growthFrame(s *socket, delta string, isReset bool, run uuid.UUID) openapi.TypingFrame {
-	frame := typingFrame(s, true, run)
+// messageFrames is a message, and its suggestions where it has some.
+func messageFrames(watch *chat.Watch, message *db.Message) [][]byte {
+	frames := [][]byte{messageFrame(watch, message)}
+	if message.Suggestions == nil {
+		return frames
+	}
+	return append(frames, encode(openapi.SuggestionFrame{
+		Type:        openapi.SuggestionFrameTypeSuggestion,
+		SessionID:   watch.SessionID,
+		Suggestions: listOf[openapi.Suggestion](message.Suggestions),
+	}))
+}
+
+func growthFrame(session, run uuid.UUID, delta string, isReset bool) []byte {
+	frame := openapi.TypingFrame{Type: openapi.TypingFrameTypeTyping, SessionID: session, IsTyping: true, RunID: &run}
 	if delta != "" {
 		frame.Delta = &delta
 	}
 	if isReset {
 		frame.Reset = new(openapi.TypingFrameResetTrue)
 	}
-	return frame
-}
-
-func suggestionFrame(s *socket, suggestions json.RawMessage) []byte {
-	return encode(openapi.SuggestionFrame{
-		Type:        openapi.SuggestionFrameTypeSuggestion,
-		SessionID:   s.watch.SessionID,
-		Suggestions: listOf[openapi.Suggestion](suggestions),
-	})
+	return encode(frame)
 }
 
 func statusFrame(s *socket, status string) []byte {
@@ -141,6 +158,7 @@ func connectedFrame(s *socket) []byte {
 		Greeting:  &watch.Bot.Greeting,
 		ExpiresAt: nullable.NewNullNullable[string](),
 	}
+	frame.Limits = limitsOf(s.sockets.Limits)
 	if watch.ExpiresAt != nil {
 		frame.ExpiresAt.Set(watch.ExpiresAt.UTC().Format(timeFormat))
 	}
@@ -148,6 +166,21 @@ func connectedFrame(s *socket) []byte {
 		frame.ConversationID = &watch.SessionID
 	}
 	return encode(frame)
+}
+
+// limitsOf tells a client what it may do without being cut off.
+func limitsOf(limits Limits) *openapi.SocketLimits {
+	seconds := func(of time.Duration) int { return int(math.Ceil(of.Seconds())) }
+	told := openapi.SocketLimits{
+		FrameBytes:   maxFrame,
+		PingSeconds:  seconds(limits.PingInterval),
+		PongSeconds:  seconds(limits.PingPatience),
+		WriteSeconds: seconds(limits.WritePatience),
+	}
+	if limits.IdleTime > 0 {
+		told.IdleSeconds = new(seconds(limits.IdleTime))
+	}
+	return &told
 }
 
 func deliveredFrame(s *socket, message uuid.UUID, seq int64, clientID string) []byte {
@@ -168,7 +201,7 @@ func deliveredFrame(s *socket, message uuid.UUID, seq int64, clientID string) []
 func errorFrame(s *socket, err error, clientID string) []byte {
 	told, ok := errors.AsType[*fault.Error](err)
 	if !ok {
-		s.log.Error("a frame failed", "error", err)
+		s.sockets.Log.Error("a frame failed", "session_id", s.watch.SessionID, "error", err)
 		told = fault.New(fault.Internal, "The server made a mistake. It has been noted.")
 	}
 	frame := openapi.ErrorFrame{

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"strings"
 	"unicode/utf8"
 
@@ -35,9 +36,9 @@ type incoming struct {
 	replayed *chat.Sent
 }
 
-// read takes frames until the client leaves or ctx is done. A message is sent
-// before the next frame is read, so a client's messages keep their order.
-func (s *socket) read(ctx context.Context, frames chan<- incoming) error {
+// read takes frames until the socket is closed. A message is sent before the next frame
+// is read, so a client's messages keep their order.
+func (s *socket) read(ctx context.Context) error {
 	for {
 		kind, data, err := s.conn.Read(ctx)
 		if err != nil {
@@ -46,14 +47,16 @@ func (s *socket) read(ctx context.Context, frames chan<- incoming) error {
 			}
 			return err
 		}
+		s.note()
 		result, isTold := s.take(ctx, kind, data)
 		if !isTold {
 			continue
 		}
 		select {
-		case frames <- result:
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		case s.answers <- result:
+			s.wake()
+		case <-s.over:
+			return net.ErrClosed
 		}
 	}
 }
@@ -188,15 +191,4 @@ func attachmentsOf(inputs []openapi.AttachmentInput) []chat.NewAttachment {
 		}
 	}
 	return attachments
-}
-
-// answer writes what came of a frame.
-func (s *socket) answer(ctx context.Context, frame incoming) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if frame.err != nil {
-		return s.write(ctx, errorFrame(s, frame.err, frame.clientID))
-	}
-	return s.write(ctx, deliveredFrame(s, frame.replayed.MessageID, frame.replayed.Seq, frame.clientID))
 }

@@ -91,6 +91,7 @@ type frame struct {
 	Detail          string
 	Feedback        json.RawMessage
 	RetryAfter      int `json:"retry_after"`
+	Limits          map[string]int
 }
 
 func (f frame) isStatus(status string) bool { return f.Type == "status" && f.Status == status }

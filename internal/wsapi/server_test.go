@@ -38,6 +38,7 @@ type settings struct {
 	visitTTL time.Duration
 	database string // another server's
 	buffer   int    // bytes that wait for a client
+	sockets  wsapi.Limits
 }
 
 // server is the whole service, as cmd/server puts it together.
@@ -73,7 +74,7 @@ func serve(t testing.TB, wanted settings) *server {
 	keys := must(secret.Parse(secret.NewKey()))
 	s.auth, s.bots = auth.New(s.store, auth.WithKeys(keys)), bot.New(s.store)
 	s.chat = chat.New(chat.Config{Store: s.store, Bots: s.bots, Log: log, VisitTTL: wanted.visitTTL})
-	s.sockets = wsapi.New(wsapi.Config{Chat: s.chat, Limiter: limiter, Log: log, Origins: wanted.origins})
+	s.sockets = wsapi.New(wsapi.Config{Chat: s.chat, Limiter: limiter, Log: log, Origins: wanted.origins, Limits: wanted.sockets})
 	handler := must(httpapi.New(httpapi.Config{
 		Auth: s.auth, Bots: s.bots, Chat: s.chat, Records: records.New(s.store), Limiter: limiter, Connect: s.sockets.Connect, Log: log, Origins: wanted.origins,
 		Ready: func(context.Context) error { return nil },

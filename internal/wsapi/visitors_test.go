@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"parley/internal/auth"
+	"parley/internal/wsapi"
 )
 
 // A visitor's conversation is nowhere but in the frames.
@@ -227,7 +228,7 @@ func TestVisitorsAttachNothing(t *testing.T) {
 // An address has so many visitors at once; who leaves makes room.
 func TestAnAddressHasSoManyVisitors(t *testing.T) {
 	t.Parallel()
-	o := serve(t, settings{}).organization()
+	o := serve(t, settings{sockets: wsapi.Limits{Visitors: 50}}).organization()
 	var links []*link
 	for range 50 {
 		links = append(links, o.visitor().dial(""))
@@ -250,7 +251,7 @@ func TestAnAddressHasSoManyVisitors(t *testing.T) {
 // What is no visit takes no visitor's place.
 func TestARefusedVisitorTakesNoPlace(t *testing.T) {
 	t.Parallel()
-	o := serve(t, settings{}).organization()
+	o := serve(t, settings{sockets: wsapi.Limits{Visitors: 50}}).organization()
 	for range 60 {
 		o.visitor().connect("session_id="+uuid.NewString()).refused(404, "not_found")
 	}

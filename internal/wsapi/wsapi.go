@@ -6,6 +6,10 @@
 // come to, sends what follows, drops what is older, and reads up from the
 // conversation where something is missing. The socket that sent a message gets a
 // `delivered` status in its place.
+//
+// A silent socket is one goroutine, which reads. What is to be written is written by a
+// crew for all sockets, which is there only while there is something to write; pings
+// and all limits of time come from one clock.
 package wsapi
 
 import (
@@ -14,13 +18,13 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/coder/websocket"
 	"github.com/google/uuid"
 
 	"parley/internal/auth"
@@ -29,12 +33,8 @@ import (
 	"parley/internal/ratelimit"
 )
 
-const (
-	// maxFrame is what a client's frame may have.
-	maxFrame = 64 << 10
-	// maxVisitorsPerAddress bounds the sockets of visitors from one address.
-	maxVisitorsPerAddress = 50
-)
+// maxFrame is what a client's frame may have.
+const maxFrame = 64 << 10
 
 // Config is what the sockets are served from.
 type Config struct {
@@ -43,44 +43,41 @@ type Config struct {
 	Log     *slog.Logger
 	// Origins are the browser origins, beside the server's own, that may connect.
 	Origins []string
+	Limits  Limits
 }
 
 // Sockets serves WebSockets. It is safe for concurrent use.
 type Sockets struct {
 	Config
-	patience patience
-	visitors addressCount
+	places places
+	crew   crew
 
 	// mu orders the opening of sockets and the close: none opens after it.
-	mu      sync.Mutex
-	open    sync.WaitGroup
-	closing context.Context
-	close   context.CancelFunc
-}
-
-// patience is how long a client may keep the server waiting.
-type patience struct {
-	pingInterval time.Duration
-	ping         time.Duration // for the answer to a ping
-	write        time.Duration // for one frame to be taken
+	mu        sync.Mutex
+	isClosing bool
+	open      map[*socket]struct{}
+	stopClock chan struct{} // while any is open
+	running   sync.WaitGroup
 }
 
 // New makes a Sockets; Close ends it.
 func New(config Config) *Sockets {
-	closing, cancel := context.WithCancel(context.Background())
-	usual := patience{pingInterval: 25 * time.Second, ping: 20 * time.Second, write: 10 * time.Second}
-	return &Sockets{Config: config, patience: usual, closing: closing, close: cancel}
+	config.Limits = config.Limits.withDefaults()
+	return &Sockets{Config: config, crew: crew{size: runtime.GOMAXPROCS(0)}, open: make(map[*socket]struct{})}
 }
 
 // Close tells every socket that the server stops, and waits until they are closed
 // or ctx is done.
 func (s *Sockets) Close(ctx context.Context) {
 	s.mu.Lock()
-	s.close()
+	s.isClosing = true
+	for one := range s.open {
+		one.end(errClosing)
+	}
 	s.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
-		s.open.Wait()
+		s.running.Wait()
 		close(done)
 	}()
 	select {
@@ -89,88 +86,102 @@ func (s *Sockets) Close(ctx context.Context) {
 	}
 }
 
-// enter counts a socket as open; false when the server stops.
-func (s *Sockets) enter() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closing.Err() != nil {
-		return false
-	}
-	s.open.Add(1)
-	return true
-}
-
-// Connect serves one socket until it ends. What it refuses before the upgrade is
+// Connect opens a socket, which is then served until it ends; it does not wait for
+// that, so that nothing of the request is kept. What it refuses before the upgrade is
 // returned as an error and nothing has been written then.
-func (s *Sockets) Connect(w http.ResponseWriter, r *http.Request) error {
+func (s *Sockets) Connect(w http.ResponseWriter, r *http.Request) (err error) {
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 		return fault.New(fault.InvalidRequest, "This address takes WebSockets only: the request must ask for an upgrade.")
 	}
 	if err := s.checkOrigin(r); err != nil {
 		return err
 	}
-	if !s.enter() {
-		return &fault.Error{Kind: fault.Unavailable, Message: "The server is stopping.", RetryAfter: time.Second}
-	}
-	defer s.open.Done()
-	who := auth.PrincipalOf(r.Context())
-	address, _, _ := net.SplitHostPort(r.RemoteAddr)
-	if who.IsAnonymous() {
-		if !s.visitors.enter(address) {
-			return &fault.Error{Kind: fault.RateLimited, Message: "Too many visitors from this address.", RetryAfter: 5 * time.Second}
-		}
-		defer s.visitors.leave(address)
-	}
-	query := r.URL.Query()
-	watch, err := s.watch(r.Context(), who, query)
-	if err != nil {
-		return err
-	}
-	defer watch.Close()
-
-	options := &websocket.AcceptOptions{
-		InsecureSkipVerify: true, // the origin was checked above
-		CompressionMode:    websocket.CompressionDisabled,
-	}
-	if strings.HasPrefix(r.Header.Get("Sec-WebSocket-Protocol"), "bearer") {
-		options.Subprotocols = []string{"bearer"}
-	}
-	conn, err := websocket.Accept(handshake{w}, r, options)
-	if err != nil {
-		return fault.Wrap(fault.InvalidRequest, "The WebSocket handshake is not valid.", err)
-	}
-	conn.SetReadLimit(maxFrame)
 	opened := &socket{
 		sockets: s,
-		conn:    conn,
-		watch:   watch,
-		who:     who,
-		address: address,
-		cursor:  startOf(query, watch),
-		streams: query.Get("stream") == "true",
-		own:     make(map[uuid.UUID]string),
-		log:     s.Log.With("session_id", watch.SessionID),
+		who:     auth.PrincipalOf(r.Context()),
+		streams: r.URL.Query().Get("stream") == "true",
+		woken:   make(chan struct{}, 1),
+		answers: make(chan incoming, 1),
+		over:    make(chan struct{}),
 	}
-	opened.serve(r.Context())
+	opened.address, _, _ = net.SplitHostPort(r.RemoteAddr)
+	if err := s.enter(opened); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			s.leave(opened)
+		}
+	}()
+	if opened.watch, err = s.watch(r.Context(), opened.who, r.URL.Query()); err != nil {
+		return err
+	}
+	opened.cursor = startOf(r.URL.Query(), opened.watch)
+	if opened.conn, opened.line, err = upgrade(w, r, &s.crew); err != nil {
+		return err
+	}
+	s.serve(opened)
 	return nil
 }
 
-// handshake lets only the upgrade through: what Accept would write of its refusals is
-// told by whoever answers the error.
-type handshake struct{ http.ResponseWriter }
-
-// WriteHeader writes the upgrade.
-func (h handshake) WriteHeader(status int) {
-	if status == http.StatusSwitchingProtocols {
-		h.ResponseWriter.WriteHeader(status)
+// enter takes the places of a socket that is to be opened.
+func (s *Sockets) enter(one *socket) error {
+	if err := s.places.take(s.Limits.claims(one)); err != nil {
+		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isClosing {
+		s.places.leave(s.Limits.claims(one))
+		return &fault.Error{Kind: fault.Unavailable, Message: "The server is stopping.", RetryAfter: time.Second}
+	}
+	s.running.Add(1)
+	return nil
 }
 
-// Write writes nothing.
-func (h handshake) Write(body []byte) (int, error) { return len(body), nil }
+// leave gives back what a socket has taken.
+func (s *Sockets) leave(one *socket) {
+	if one.watch != nil {
+		one.watch.Close()
+	}
+	s.places.leave(s.Limits.claims(one))
+	s.running.Done()
+}
 
-// Unwrap leads to what can be hijacked.
-func (h handshake) Unwrap() http.ResponseWriter { return h.ResponseWriter }
+// serve begins to serve a socket that is open.
+func (s *Sockets) serve(one *socket) {
+	one.note()
+	one.watch.Notify(one.wake)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isClosing {
+		one.end(errClosing)
+	}
+	if len(s.open) == 0 {
+		s.stopClock = make(chan struct{})
+		s.running.Add(1)
+		go s.runClock(s.stopClock)
+	}
+	s.open[one] = struct{}{}
+	one.look(time.Now())
+	go s.run(one)
+}
+
+// run serves a socket until it ends, for whatever reason.
+func (s *Sockets) run(one *socket) {
+	defer s.leave(one)
+	// The request that has opened the socket is over.
+	ctx := context.Background()
+	one.wake() // to be greeted
+	one.end(one.read(ctx))
+	one.helpers.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, one)
+	if len(s.open) == 0 {
+		close(s.stopClock)
+	}
+}
 
 func (s *Sockets) watch(ctx context.Context, who auth.Principal, query url.Values) (*chat.Watch, error) {
 	session, botRef := optional(query, "session_id"), optional(query, "bot_id")
@@ -211,31 +222,4 @@ func (s *Sockets) checkOrigin(r *http.Request) error {
 		return nil
 	}
 	return fault.New(fault.Forbidden, "Pages of this origin may not connect.")
-}
-
-// addressCount counts the open sockets of each address.
-type addressCount struct {
-	mu   sync.Mutex
-	open map[string]int
-}
-
-func (c *addressCount) enter(address string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.open[address] >= maxVisitorsPerAddress {
-		return false
-	}
-	if c.open == nil {
-		c.open = make(map[string]int)
-	}
-	c.open[address]++
-	return true
-}
-
-func (c *addressCount) leave(address string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.open[address]--; c.open[address] == 0 {
-		delete(c.open, address)
-	}
 }

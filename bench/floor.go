@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"sync"
+
+	"github.com/coder/websocket"
+)
+
+// floor is the least that can be called a fan-out: it writes a frame to one socket
+// after the other, with the library that the product uses.
+type floor struct {
+	mu    sync.Mutex
+	conns map[*websocket.Conn]struct{}
+}
+
+// connect holds a socket open until its client leaves.
+func (f *floor) connect(w http.ResponseWriter, r *http.Request) {
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{CompressionMode: websocket.CompressionDisabled})
+	if err != nil {
+		return // Accept has told why
+	}
+	defer func() { _ = conn.CloseNow() }()
+	f.mu.Lock()
+	if f.conns == nil {
+		f.conns = map[*websocket.Conn]struct{}{}
+	}
+	f.conns[conn] = struct{}{}
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.conns, conn)
+	}()
+	// The first frame says that the socket is open.
+	err = conn.Write(context.Background(), websocket.MessageText, []byte("{}"))
+	for err == nil {
+		_, _, err = conn.Read(context.Background())
+	}
+}
+
+// write writes the request's body to all sockets.
+func (f *floor) write(w http.ResponseWriter, r *http.Request) {
+	frame, err := io.ReadAll(r.Body)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for conn := range f.conns {
+		if err == nil {
+			err = conn.Write(context.Background(), websocket.MessageText, frame)
+		}
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
+}

@@ -26,7 +26,7 @@ run: setup ## build the server and run it until Ctrl-C
 	@exec bin/parley
 
 .PHONY: test
-test: setup ## run all tests (PACKAGES=./internal/chat narrows it)
+test: setup-test ## run all tests (PACKAGES=./internal/chat narrows it)
 	go test $(PACKAGES)
 
 .PHONY: bench
@@ -77,7 +77,7 @@ check-sdk: setup $(NODE_MODULES) ## OpenAI's SDK for Node drives the server (a m
 	go test -count=1 -tags sdk -run '^TestOpenAIsSDK' ./cmd/server/
 
 .PHONY: check-race
-check-race: setup ## all tests under the race detector
+check-race: setup-test ## all tests under the race detector
 	go test -race $(PACKAGES)
 
 .PHONY: check-selftest
@@ -91,6 +91,10 @@ clean: ## remove what make has made
 .PHONY: setup
 setup:
 	@tools/setup.sh
+
+.PHONY: setup-test
+setup-test:
+	@tools/setup.sh test
 
 $(NODE_MODULES): tools/package-lock.json
 	npm ci --prefix tools --no-audit --no-fund

@@ -29,7 +29,7 @@ var rooms = map[string][]string{
 	"internal/jsontext": {"internal/fault"},
 	"internal/httpapi": {
 		"internal/jsontext",
-		"api", "internal/auth", "internal/bot", "internal/chat", "internal/records", "internal/ratelimit",
+		"api", "internal/auth", "internal/bot", "internal/chat", "internal/records", "internal/ratelimit", "internal/realtime",
 		"internal/store", "internal/fault", "gen/openapi", "gen/db",
 	},
 	"internal/wsapi": {
@@ -44,15 +44,16 @@ var rooms = map[string][]string{
 	"internal/records":   {"internal/auth", "internal/store", "internal/xlsx", "internal/fault", "gen/db"},
 	"internal/auth":      {"internal/secret", "internal/store", "internal/fault", "gen/db"},
 	"internal/bot":       {"internal/secret", "internal/store", "internal/fault", "gen/db"},
-	"internal/ratelimit": {"internal/fault"},
+	"internal/ratelimit": {"internal/realtime", "internal/fault"},
 
-	"internal/store":    {"db", "internal/fault", "gen/db"},
-	"internal/realtime": {},
-	"internal/xlsx":     {},
-	"internal/localpg":  {},
-	"internal/secret":   {},
-	"internal/fault":    {},
-	"internal/dbtest":   {"db", "internal/store", "internal/localpg"},
+	"internal/store":     {"db", "internal/fault", "gen/db"},
+	"internal/realtime":  {},
+	"internal/xlsx":      {},
+	"internal/localpg":   {},
+	"internal/secret":    {},
+	"internal/fault":     {},
+	"internal/dbtest":    {"db", "internal/store", "internal/localpg"},
+	"internal/redistest": {},
 
 	"api":         {},
 	"db":          {},

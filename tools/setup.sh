@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Looks for what the project is built and run with: Go, and PostgreSQL's server programs. With the argument
-# `check` also for what only the checks need: a C compiler (the race detector) and Node (the spec linter).
+# `test` also for what the tests need, redis-server; with `check` moreover for what only the checks need: a C
+# compiler (the race detector) and Node (the spec linter).
 # Packages that are missing are installed with apt by root, or by whom sudo does not ask for a password;
 # anyone else is told the one command to run. Where nothing is missing it does nothing, in milliseconds.
 set -euo pipefail
@@ -20,6 +21,8 @@ missing=()
 look() {
   missing=()
   have_postgres || missing+=(postgresql)
+  [ "$1" != run ] || return 0
+  have redis-server || missing+=(redis-server)
   [ "$1" = check ] || return 0
   have cc || have gcc || missing+=(gcc libc6-dev)
   have npm || missing+=(nodejs npm)

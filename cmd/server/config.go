@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"parley/internal/bot"
+	"parley/internal/realtime"
 	"parley/internal/secret"
 )
 
@@ -31,6 +32,8 @@ type config struct {
 	DataDir string // PARLEY_DATA_DIR, empty: as root /var/lib/parley, else $XDG_DATA_HOME/parley or ~/.local/share/parley
 	// DatabaseURL is the PostgreSQL to use, as a URL or as key=value pairs.
 	DatabaseURL string // DATABASE_URL, empty: a private one in DataDir
+	// RedisURL is the Redis or Valkey that joins the instances on one database, so that they work as one.
+	RedisURL string // REDIS_URL, empty: none; this instance works for itself
 	// BootstrapKey is the admin key that the first start creates, <prefix>.<secret>.
 	BootstrapKey string // PARLEY_BOOTSTRAP_KEY, empty: generated
 	// SecretKey is one or more keys of 32 bytes in base64, separated by commas, that encrypt what the database may not
@@ -85,6 +88,7 @@ func loadConfig(getenv func(string) string, isRoot bool, home string) (config, e
 	c := config{
 		Addr:         cmp.Or(getenv("PARLEY_ADDR"), ":8080"),
 		DatabaseURL:  getenv("DATABASE_URL"),
+		RedisURL:     getenv("REDIS_URL"),
 		BootstrapKey: getenv("PARLEY_BOOTSTRAP_KEY"),
 		SecretKey:    getenv("PARLEY_SECRET_KEY"),
 		PostgresBin:  getenv("PARLEY_POSTGRES_BIN"),
@@ -100,6 +104,7 @@ func loadConfig(getenv func(string) string, isRoot bool, home string) (config, e
 	c.DataDir, err = dataDir(getenv, isRoot, home)
 	check("PARLEY_DATA_DIR", err)
 	check("DATABASE_URL", checkDatabaseURL(c.DatabaseURL))
+	check("REDIS_URL", checkRedisURL(c.RedisURL))
 	check("PARLEY_BOOTSTRAP_KEY", checkBootstrapKey(c.BootstrapKey))
 	check("PARLEY_SECRET_KEY", checkSecretKey(c.SecretKey))
 	c.Model = loadModel(getenv, check)
@@ -202,6 +207,13 @@ func checkDatabaseURL(address string) error {
 		return errors.New("it is no address of PostgreSQL, such as postgres://user:password@host:5432/database")
 	}
 	return nil
+}
+
+func checkRedisURL(address string) error {
+	if address == "" {
+		return nil
+	}
+	return realtime.CheckURL(address)
 }
 
 var bootstrapKey = regexp.MustCompile(`^[A-Za-z0-9_-]{4,64}\.[!-~]{16,}$`)

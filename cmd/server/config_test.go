@@ -51,6 +51,8 @@ func TestVariablesAreRead(t *testing.T) {
 		"a relative one is ignored":    {"XDG_DATA_HOME", "xdg", dir, "/home/alex/.local/share/parley"},
 		"a database's URL":             {"DATABASE_URL", "postgres://u:p@db:5433/parley", database, "postgres://u:p@db:5433/parley"},
 		"a database's settings":        {"DATABASE_URL", "host=db user=u", database, "host=db user=u"},
+		"a Redis":                      {"REDIS_URL", "redis://u:p@cache:6380/2", redisURL, "redis://u:p@cache:6380/2"},
+		"a Redis behind TLS":           {"REDIS_URL", "rediss://cache", redisURL, "rediss://cache"},
 		"a key":                        {"PARLEY_BOOTSTRAP_KEY", key, givenKey, key},
 		"a key with dots in it":        {"PARLEY_BOOTSTRAP_KEY", key + ".more", givenKey, key + ".more"},
 		"a key for secrets":            {"PARLEY_SECRET_KEY", sharedSecretKey, func(c config) any { return c.SecretKey }, sharedSecretKey},
@@ -103,6 +105,9 @@ func TestMistakesAreRefused(t *testing.T) {
 		{"PARLEY_ADDR", "localhost:", `""`},
 		{"DATABASE_URL", "postgres://u:hush@db:none/parley", "address of PostgreSQL"},
 		{"DATABASE_URL", "mysql", "address of PostgreSQL"},
+		{"REDIS_URL", "cache:6379", "address of Redis"},
+		{"REDIS_URL", "http://cache", "address of Redis"},
+		{"REDIS_URL", "redis://u:hush@cache/first", "address of Redis"},
 		{"PARLEY_BOOTSTRAP_KEY", "hushhushhushhushhush", "<prefix>.<secret>"},
 		{"PARLEY_BOOTSTRAP_KEY", "abc.0123456789abcdef", "<prefix>.<secret>"},
 		{"PARLEY_BOOTSTRAP_KEY", "boot.0123456789abcde", "<prefix>.<secret>"},
@@ -221,6 +226,7 @@ func TestTheDefaultLimitsAreNotShared(t *testing.T) {
 func addr(c config) any     { return c.Addr }
 func dir(c config) any      { return c.DataDir }
 func database(c config) any { return c.DatabaseURL }
+func redisURL(c config) any { return c.RedisURL }
 func givenKey(c config) any { return c.BootstrapKey }
 func origins(c config) any  { return c.AllowedOrigins }
 func limits(c config) any   { return c.RateLimits }

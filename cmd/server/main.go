@@ -23,6 +23,7 @@ import (
 	"parley/internal/httpapi"
 	"parley/internal/localpg"
 	"parley/internal/ratelimit"
+	"parley/internal/realtime"
 	"parley/internal/records"
 	"parley/internal/store"
 	"parley/internal/wsapi"
@@ -98,8 +99,14 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 		if err := useModel(ctx, store, bots, config); err != nil {
 			return err
 		}
+		link, part, err := join(ctx, store, config, log)
+		if err != nil {
+			return err
+		}
+		defer part()
 		chats := chat.New(chat.Config{
 			Store:                     store,
+			Link:                      link,
 			Bots:                      bots,
 			Log:                       log,
 			VisitTTL:                  config.AnonymousTTL,
@@ -108,7 +115,7 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 			WatchQueue:                config.SocketLimits["queue"],
 			IsAlone:                   config.DatabaseURL == "",
 		})
-		limiter := ratelimit.New(config.limits())
+		limiter := ratelimit.NewShared(config.limits(), link)
 		sockets := wsapi.New(wsapi.Config{Chat: chats, Limiter: limiter, Log: log, Origins: config.AllowedOrigins, Limits: config.socketLimits()})
 		var isStopping atomic.Bool
 		handler, err := httpapi.New(httpapi.Config{
@@ -126,6 +133,7 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 				}
 				return store.Ping(ctx)
 			},
+			Link: link,
 		})
 		if err != nil {
 			return err
@@ -159,6 +167,29 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 			return fmt.Errorf("serve: %w", err)
 		}
 	})
+}
+
+// join joins the other instances on the database through Redis, and warns of them where
+// there is none. What is returned beside the link parts from them; the link is nil
+// without Redis.
+func join(ctx context.Context, store *store.Store, config config, log *slog.Logger) (link *realtime.Link, part func(), err error) {
+	others, leave, err := store.Enter(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if config.RedisURL == "" {
+		if others > 0 {
+			log.Warn("other instances serve this database, and REDIS_URL is not set: rate limits are counted by each instance for itself, "+
+				"an anonymous visit lives at the instance that it began at, replies are seen growing only where they are written, "+
+				"and messages of other instances are heard seconds later", "others", others)
+		}
+		return nil, leave, nil
+	}
+	if link, err = realtime.Open(ctx, config.RedisURL, log); err != nil {
+		leave()
+		return nil, nil, err
+	}
+	return link, func() { link.Close(); leave() }, nil
 }
 
 // shutDown tells the sockets, then lets the replies be written, and with them the

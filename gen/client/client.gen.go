@@ -661,6 +661,39 @@ func (e RateLimitStateClass) Valid() bool {
 	}
 }
 
+// Defines values for ReadinessRedis.
+const (
+	ReadinessRedisAway ReadinessRedis = "away"
+	ReadinessRedisOk   ReadinessRedis = "ok"
+)
+
+// Valid indicates whether the value is a known member of the ReadinessRedis enum.
+func (e ReadinessRedis) Valid() bool {
+	switch e {
+	case ReadinessRedisAway:
+		return true
+	case ReadinessRedisOk:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ReadinessStatus.
+const (
+	ReadinessStatusOk ReadinessStatus = "ok"
+)
+
+// Valid indicates whether the value is a known member of the ReadinessStatus enum.
+func (e ReadinessStatus) Valid() bool {
+	switch e {
+	case ReadinessStatusOk:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for RecordStatus.
 const (
 	RecordStatusCancelled RecordStatus = "cancelled"
@@ -2939,6 +2972,25 @@ type RateLimitState struct {
 
 // RateLimitStateClass Example: messages
 type RateLimitStateClass string
+
+// Readiness Example: {"status":"ok"}
+type Readiness struct {
+	// Redis Left out where none is used.
+	//
+	// Example: ok
+	Redis *ReadinessRedis `json:"redis,omitempty"`
+
+	// Status Example: ok
+	Status ReadinessStatus `json:"status"`
+}
+
+// ReadinessRedis Left out where none is used.
+//
+// Example: ok
+type ReadinessRedis string
+
+// ReadinessStatus Example: ok
+type ReadinessStatus string
 
 // Record Example: {"answerCorrectnessScore":null,"answerRelevancyScore":null,"answerSimilarityScore":null,"askedAt":"2026-01-15T10:30:00.000000Z","condenseMessage":"","context":"","contextPrecisionScore":null,"contextRecallScore":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.800000Z","displayAnswerCorrectnessScore":"","displayAnswerRelevancyScore":"","displayAnswerSimilarityScore":"","displayContextPrecisionScore":"","displayContextRecallScore":"","displayFaithfulnessScore":"","error":null,"faithfulnessScore":null,"feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","inputMessage":"How do I reset my password?","outputMessage":"Use the link on the sign-in page.","replyTime":0.8,"status":"completed","type":"New"}
 type Record struct {
@@ -5539,6 +5591,9 @@ type ClientInterface interface {
 	//
 	// 503 while it starts, while its database cannot be reached, and from the moment it begins to stop. Needs no key.
 	//
+	// Where several instances are joined by Redis, `redis` tells whether it can be used. They serve without it too, each
+	// with rate limits and anonymous visits of its own, and hear seconds later what the others do: so that is no 503.
+	//
 	// Corresponds with GET /readyz (the `GetReadiness` operationId).
 	GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
@@ -7269,6 +7324,9 @@ func (c *Client) GetProblem(ctx context.Context, code string, reqEditors ...Requ
 // GetReadiness Tell whether the service can serve
 //
 // 503 while it starts, while its database cannot be reached, and from the moment it begins to stop. Needs no key.
+//
+// Where several instances are joined by Redis, `redis` tells whether it can be used. They serve without it too, each
+// with rate limits and anonymous visits of its own, and hear seconds later what the others do: so that is no 503.
 //
 // Corresponds with GET /readyz (the `GetReadiness` operationId).
 func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -11648,6 +11706,9 @@ type ClientWithResponsesInterface interface {
 	// GetReadinessWithResponse Tell whether the service can serve
 	//
 	// 503 while it starts, while its database cannot be reached, and from the moment it begins to stop. Needs no key.
+	//
+	// Where several instances are joined by Redis, `redis` tells whether it can be used. They serve without it too, each
+	// with rate limits and anonymous visits of its own, and hear seconds later what the others do: so that is no 503.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -16630,13 +16691,13 @@ type GetReadinessResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *Health
+	JSON200 *Readiness
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r GetReadinessResponse) GetJSON200() *Health {
+func (r GetReadinessResponse) GetJSON200() *Readiness {
 	return r.JSON200
 }
 
@@ -18416,6 +18477,9 @@ func (c *ClientWithResponses) GetProblemWithResponse(ctx context.Context, code s
 // GetReadinessWithResponse Tell whether the service can serve
 //
 // 503 while it starts, while its database cannot be reached, and from the moment it begins to stop. Needs no key.
+//
+// Where several instances are joined by Redis, `redis` tells whether it can be used. They serve without it too, each
+// with rate limits and anonymous visits of its own, and hear seconds later what the others do: so that is no 503.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -23111,7 +23175,7 @@ func ParseGetReadinessResponse(rsp *http.Response) (*GetReadinessResponse, error
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest Health
+		var dest Readiness
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

@@ -658,6 +658,39 @@ func (e RateLimitStateClass) Valid() bool {
 	}
 }
 
+// Defines values for ReadinessRedis.
+const (
+	ReadinessRedisAway ReadinessRedis = "away"
+	ReadinessRedisOk   ReadinessRedis = "ok"
+)
+
+// Valid indicates whether the value is a known member of the ReadinessRedis enum.
+func (e ReadinessRedis) Valid() bool {
+	switch e {
+	case ReadinessRedisAway:
+		return true
+	case ReadinessRedisOk:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ReadinessStatus.
+const (
+	ReadinessStatusOk ReadinessStatus = "ok"
+)
+
+// Valid indicates whether the value is a known member of the ReadinessStatus enum.
+func (e ReadinessStatus) Valid() bool {
+	switch e {
+	case ReadinessStatusOk:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for RecordStatus.
 const (
 	RecordStatusCancelled RecordStatus = "cancelled"
@@ -2936,6 +2969,25 @@ type RateLimitState struct {
 
 // RateLimitStateClass Example: messages
 type RateLimitStateClass string
+
+// Readiness Example: {"status":"ok"}
+type Readiness struct {
+	// Redis Left out where none is used.
+	//
+	// Example: ok
+	Redis *ReadinessRedis `json:"redis,omitempty"`
+
+	// Status Example: ok
+	Status ReadinessStatus `json:"status"`
+}
+
+// ReadinessRedis Left out where none is used.
+//
+// Example: ok
+type ReadinessRedis string
+
+// ReadinessStatus Example: ok
+type ReadinessStatus string
 
 // Record Example: {"answerCorrectnessScore":null,"answerRelevancyScore":null,"answerSimilarityScore":null,"askedAt":"2026-01-15T10:30:00.000000Z","condenseMessage":"","context":"","contextPrecisionScore":null,"contextRecallScore":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.800000Z","displayAnswerCorrectnessScore":"","displayAnswerRelevancyScore":"","displayAnswerSimilarityScore":"","displayContextPrecisionScore":"","displayContextRecallScore":"","displayFaithfulnessScore":"","error":null,"faithfulnessScore":null,"feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","inputMessage":"How do I reset my password?","outputMessage":"Use the link on the sign-in page.","replyTime":0.8,"status":"completed","type":"New"}
 type Record struct {
@@ -12940,7 +12992,7 @@ type GetReadinessResponseObject interface {
 	VisitGetReadinessResponse(w http.ResponseWriter) error
 }
 
-type GetReadiness200JSONResponse Health
+type GetReadiness200JSONResponse Readiness
 
 func (response GetReadiness200JSONResponse) VisitGetReadinessResponse(w http.ResponseWriter) error {
 

@@ -37,6 +37,8 @@ type liveReply struct {
 	end     context.CancelCauseFunc
 	// isAwaited is set once the run is committed: from then on its end is looked for.
 	isAwaited bool
+	// announced is the newest attempt whose beginning elsewhere was told to who watches.
+	announced int
 }
 
 // add returns the reply of a run, made when new.
@@ -170,6 +172,42 @@ func (l *liveReplies) awaited() []*liveReply {
 	return found
 }
 
+// find returns a run's reply, and the attempt that this process makes, 0 for none; nil
+// where nobody here writes it or waits for it.
+func (l *liveReplies) find(run uuid.UUID) (found *liveReply, attempt int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if found = l.byRun[run]; found != nil {
+		attempt = found.attempt
+	}
+	return found, attempt
+}
+
+// announce tells whether the beginning of an attempt is news to who watches here.
+func (l *liveReplies) announce(run uuid.UUID, attempt int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	found := l.byRun[run]
+	if found == nil || attempt <= found.announced {
+		return false
+	}
+	found.announced = attempt
+	return true
+}
+
+// of lists the runs of a conversation.
+func (l *liveReplies) of(conversation uuid.UUID) []uuid.UUID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var found []uuid.UUID
+	for run, one := range l.byRun {
+		if one.ConversationID == conversation {
+			found = append(found, run)
+		}
+	}
+	return found
+}
+
 // attend looks after the live replies until ctx is done: it renews the leases of
 // those that this process writes, stops those that were cancelled or lost, and tells
 // the end of the others.
@@ -245,7 +283,12 @@ func (c *Chat) stopEnded(ctx context.Context) {
 // look ends the awaited replies whose run is over in the database: another process
 // wrote it, it was cancelled in the queue, or its conversation is deleted.
 func (c *Chat) look(ctx context.Context) error {
-	awaited := c.live.awaited()
+	return c.settle(ctx, c.live.awaited(), nil)
+}
+
+// settle ends those of the replies whose run is over. What is known of the stored
+// messages, by run, is not read again.
+func (c *Chat) settle(ctx context.Context, awaited []*liveReply, stored map[uuid.UUID]*db.Message) error {
 	if len(awaited) == 0 {
 		return nil
 	}
@@ -263,24 +306,39 @@ func (c *Chat) look(ctx context.Context) error {
 	}
 	for _, one := range awaited {
 		run, isThere := runs[one.RunID]
-		switch {
-		case !isThere:
-			one.fail(fault.New(fault.NotFound, "The conversation was deleted."))
-		case run.FinishedAt == nil:
+		if isThere && run.FinishedAt == nil {
 			continue
-		default:
-			outcome, err := c.outcomeOf(ctx, run)
-			if fault.Is(err, fault.Unavailable) {
-				return err
-			}
-			if err != nil {
-				c.log.Error("the end of a reply could not be read", "run_id", run.ID, "error", err)
-				one.fail(failure(err))
-				break
-			}
-			one.Reply.end(int(run.Attempt), outcome)
 		}
-		c.live.remove(one.RunID)
+		if err := c.conclude(ctx, one, run, stored[one.RunID]); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// conclude ends a reply as its run has; the zero run is one that is gone. stored is its
+// message where it was read already.
+func (c *Chat) conclude(ctx context.Context, awaited *liveReply, run db.Run, stored *db.Message) (err error) {
+	if run.ID == uuid.Nil {
+		awaited.fail(fault.New(fault.NotFound, "The conversation was deleted."))
+		c.live.remove(awaited.RunID)
+		return nil
+	}
+	var outcome *Outcome
+	if stored != nil {
+		outcome, err = toOutcome(run, stored)
+	} else {
+		outcome, err = c.outcomeOf(ctx, run)
+	}
+	switch {
+	case fault.Is(err, fault.Unavailable), err != nil && ctx.Err() != nil: // the next look ends it
+		return err
+	case err != nil:
+		c.log.Error("the end of a reply could not be read", "run_id", run.ID, "error", err)
+		awaited.fail(failure(err))
+	default:
+		awaited.Reply.end(int(run.Attempt), outcome)
+	}
+	c.live.remove(awaited.RunID)
 	return nil
 }

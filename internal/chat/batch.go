@@ -40,7 +40,7 @@ func (c *Chat) Batch(ctx context.Context, who auth.Principal, requestID string, 
 	for i, operation := range operations {
 		ids[i], malformed[i] = parseID(operation.ConversationID, noConversation)
 	}
-	return store.Once(ctx, c.store, key, func(q *db.Queries) (Outcomes, error) {
+	outcomes, err := store.Once(ctx, c.store, key, func(q *db.Queries) (Outcomes, error) {
 		found, err := q.LockConversations(ctx, who.OrganizationID, ids)
 		if err != nil {
 			return Outcomes{}, err
@@ -59,6 +59,12 @@ func (c *Chat) Batch(ctx context.Context, who auth.Principal, requestID string, 
 		}
 		return Outcomes{RequestID: requestID, Refused: refused}, fulfil(ctx, q, who, fates)
 	})
+	for i, refusal := range outcomes.Refused {
+		if refusal == nil && operations[i].Action == "delete" {
+			c.tellDeleted(ids[i])
+		}
+	}
+	return outcomes, err
 }
 
 // fate is what becomes of a conversation in a batch. It is decided under the

@@ -32,7 +32,11 @@ type Chat struct {
 	bots  *bot.Bots
 	log   *slog.Logger
 	live  liveReplies
-	slots *slots
+	// link leads to the other instances; nil where none are known.
+	link    *realtime.Link
+	hints   heardHints
+	written ownTexts
+	slots   *slots
 	// isAlone says that no other process works on the database.
 	isAlone bool
 	// events tells who watches a conversation what was committed in it.
@@ -56,6 +60,8 @@ type Config struct {
 	Store *store.Store
 	Bots  *bot.Bots
 	Log   *slog.Logger
+	// Link joins the instances that work on the database; nil where there is no Redis.
+	Link *realtime.Link
 	// VisitTTL is how long an anonymous visit lives without activity.
 	VisitTTL time.Duration
 	// MaxReplies bounds the replies that are written at once by this process, and
@@ -82,11 +88,14 @@ func New(config Config) *Chat {
 		store:     config.Store,
 		bots:      config.Bots,
 		log:       config.Log,
+		link:      config.Link,
+		hints:     heardHints{wake: make(chan struct{}, 1), wakeTexts: make(chan struct{}, 1)},
+		written:   ownTexts{wake: make(chan struct{}, 1)},
 		isAlone:   config.IsAlone,
 		live:      liveReplies{byRun: make(map[uuid.UUID]*liveReply)},
 		events:    realtime.Bus[*Event]{QueueLimit: config.WatchQueue},
 		slots:     newSlots(cmp.Or(config.MaxReplies, unlimited), cmp.Or(config.MaxRepliesPerOrganization, unlimited)),
-		visits:    visits{ttl: config.VisitTTL, slots: make(chan struct{}, cmp.Or(config.MaxReplies, unlimited))},
+		visits:    visits{ttl: config.VisitTTL, store: visitsIn(config.Link, config.VisitTTL), slots: make(chan struct{}, cmp.Or(config.MaxReplies, unlimited))},
 		replying:  replying,
 		stop:      stop,
 		sweeping:  sweeping,
@@ -103,6 +112,12 @@ func (c *Chat) Start() {
 	c.work.Go(c.sweep)
 	c.work.Go(c.serveQueue)
 	c.work.Go(func() { c.attend(c.replying) })
+	if c.link != nil {
+		c.work.Go(func() { c.link.Listen(c.replying, c.hear, c.hints.miss) })
+		c.work.Go(func() { c.readUp(c.replying) })
+		c.work.Go(func() { c.readTexts(c.replying) })
+		c.work.Go(func() { c.shareTexts(c.replying) })
+	}
 }
 
 // Close waits for the replies that are being written, until ctx is done; those

@@ -240,6 +240,9 @@ func (c *Chat) Delete(ctx context.Context, who auth.Principal, id string) error 
 	if err == nil && deleted == 0 {
 		return fault.New(fault.NotFound, noConversation)
 	}
+	if err == nil {
+		c.tellDeleted(session.ID)
+	}
 	return err
 }
 

@@ -30,3 +30,10 @@ func (c *Chat) LiveReplies() int {
 	defer c.live.mu.Unlock()
 	return len(c.live.byRun)
 }
+
+// HearsOthers tells whether hints of other instances are heard.
+func (c *Chat) HearsOthers() bool {
+	c.hints.mu.Lock()
+	defer c.hints.mu.Unlock()
+	return c.hints.hasListened
+}

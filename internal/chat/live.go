@@ -2,6 +2,7 @@ package chat
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"unicode/utf8"
 
@@ -49,6 +50,7 @@ type Outcome struct {
 	FinishReason string // stop, length, cancelled or error
 	Content      string // what is stored, and what the deltas amount to
 	Answer       bot.Answer
+	Seq          int64        // of the bot's message; 0: there is none, or it is not known yet
 	Err          *fault.Error // why it failed; nil when it did not
 }
 
@@ -141,6 +143,31 @@ func (r *Reply) restart(attempt int) {
 	r.signal()
 }
 
+// beyond returns what an attempt has written beyond an offset; false when it has been
+// replaced.
+func (r *Reply) beyond(attempt, offset int) (string, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if attempt != r.attempt || offset > len(r.text) {
+		return "", false
+	}
+	return string(r.text[offset:]), true
+}
+
+// reached tells how much of an attempt's text is here.
+func (r *Reply) reached(attempt int) (offset int, isCurrent bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.text), attempt == r.attempt && r.outcome == nil
+}
+
+// growFrom adds what an attempt has written elsewhere beyond an offset.
+func (r *Reply) growFrom(attempt, offset int, delta string) {
+	if at, isCurrent := r.reached(attempt); isCurrent && at == offset {
+		r.grow(attempt, delta)
+	}
+}
+
 // end tells the outcome of an attempt; only the first one counts. A text that grew
 // in another process is filled in.
 func (r *Reply) end(attempt int, outcome *Outcome) {
@@ -149,7 +176,11 @@ func (r *Reply) end(attempt int, outcome *Outcome) {
 	if r.outcome != nil {
 		return
 	}
-	if string(r.text) != outcome.Content {
+	switch rest, isMore := strings.CutPrefix(outcome.Content, string(r.text)); {
+	case isMore && rest == "":
+	case isMore && attempt == r.attempt:
+		r.text, r.ends = append(r.text, rest...), append(r.ends, len(outcome.Content))
+	default:
 		r.attempt, r.text, r.ends = attempt, []byte(outcome.Content), []int{len(outcome.Content)}
 	}
 	r.conclude(outcome)

@@ -24,8 +24,9 @@ func (c *Chat) lookOut(ctx context.Context) error {
 		return err
 	}
 	for _, one := range newer {
-		c.watched.saw(one.ID, one.LastSeq)
-		c.events.Publish(one.ID, &Event{IsGone: one.IsGone})
+		if c.watched.saw(one.ID, one.LastSeq) || one.IsGone { // else it was told meanwhile
+			c.events.Publish(one.ID, &Event{IsGone: one.IsGone})
+		}
 	}
 	organizations, keys := c.watched.keys()
 	ended, err := c.store.ListEndedAPIKeys(ctx, organizations, keys)
@@ -77,12 +78,28 @@ func (w *watchedSessions) leave(who auth.Principal, session uuid.UUID) {
 	}
 }
 
-func (w *watchedSessions) saw(session uuid.UUID, seq int64) {
+// saw notes that a conversation has come to a seq, and tells whether that is news.
+func (w *watchedSessions) saw(session uuid.UUID, seq int64) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if seen := w.byID[session]; seen != nil {
-		seen.lastSeq = max(seen.lastSeq, seq)
+	seen := w.byID[session]
+	if seen == nil || seq <= seen.lastSeq {
+		return false
 	}
+	seen.lastSeq = seq
+	return true
+}
+
+// find returns the organization of a conversation that is watched here, and how far it
+// was heard of.
+func (w *watchedSessions) find(session uuid.UUID) (organization uuid.UUID, lastSeq int64, isWatched bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	seen := w.byID[session]
+	if seen == nil {
+		return uuid.UUID{}, 0, false
+	}
+	return seen.organization, seen.lastSeq, true
 }
 
 func (w *watchedSessions) all() (organizations, sessions []uuid.UUID, seqs []int64) {

@@ -51,15 +51,3 @@ func toBotAttachments(raw json.RawMessage) ([]bot.Attachment, error) {
 	}
 	return attached, nil
 }
-
-// question is what the bot is asked in a visit, with what was said in it. The caller holds the lock.
-func (v *visit) question(asked db.Message) bot.Question {
-	question := bot.Question{Bot: v.bot, Text: asked.Content}
-	for _, one := range v.turns {
-		isAsker := one.message.Sender == byUser
-		if one.message.Seq < asked.Seq || !isAsker {
-			question.History = append(question.History, bot.Turn{IsAsker: isAsker, Text: one.message.Content})
-		}
-	}
-	return question
-}

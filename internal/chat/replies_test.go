@@ -1,6 +1,7 @@
 package chat_test
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -83,7 +84,7 @@ func (h *cluster) instance() *chat.Chat {
 func (h *cluster) instanceOf(config chat.Config) *chat.Chat {
 	h.t.Helper()
 	s := h.open()
-	config.Store, config.Bots, config.Log, config.VisitTTL = s, bot.New(s), slog.New(slog.DiscardHandler), time.Minute
+	config.Store, config.Bots, config.Log, config.VisitTTL = s, bot.New(s), slog.New(slog.DiscardHandler), cmp.Or(config.VisitTTL, time.Minute)
 	c := chat.New(config)
 	c.Start()
 	h.t.Cleanup(func() {

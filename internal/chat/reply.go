@@ -77,6 +77,8 @@ func (c *Chat) attempt(work task) (isQueued bool, err error) {
 		return c.finish(ctx, work, judge("", bot.Answer{}, errGivenUp), nil)
 	}
 	c.live.work(work.organizationID, work.reply, work.attempt, cancel)
+	c.written.begin(c.link, work.reply, work.attempt)
+	defer c.written.end(work.reply, work.attempt)
 	if work.isCancelled {
 		cancel(errCancelled)
 	}
@@ -91,6 +93,7 @@ func (c *Chat) attempt(work task) (isQueued bool, err error) {
 		}
 		written.WriteString(delta)
 		work.reply.grow(work.attempt, delta)
+		c.written.grew(work.runID)
 		return context.Cause(ctx)
 	})
 	if cause := context.Cause(ctx); cause != nil && (err != nil || errors.Is(cause, errLost)) {
@@ -186,7 +189,11 @@ func (c *Chat) finish(ctx context.Context, work task, outcome *Outcome, firstTok
 		row, err := c.store.FinishRun(ctx, ended)
 		switch {
 		case err == nil:
+			if ended.IsStored {
+				outcome.Seq = row.LastSeq
+			}
 			work.reply.end(work.attempt, outcome)
+			c.tellRun(work.sessionID, work.runID)
 			if ended.IsStored {
 				c.publish(work.sessionID, &Event{Message: replyOf(work, ended, row)})
 			}

@@ -50,13 +50,14 @@ func (c *Chat) replyOf(ctx context.Context, run db.Run) (*Reply, error) {
 	growing := c.live.add(run.OrganizationID, run.ID, run.SessionID, run.ReplyID)
 	growing.restart(int(run.Attempt))
 	c.live.await(run.ID)
+	c.hints.noteText(run.SessionID, run.ID, int(run.Attempt))
 	return growing, nil
 }
 
 // Follow waits for more of a reply than a position: until the text has grown, the
 // reply has ended, idle has passed (nothing is returned then) or ctx is done. It
-// does not depend on the process that writes the reply being this one: then the
-// text comes as a whole when it has ended.
+// does not depend on the process that writes the reply being this one: without Redis
+// the text then comes as a whole when it has ended.
 func (c *Chat) Follow(ctx context.Context, reply *Reply, at Position, idle time.Duration) (delta string, after Position, isReset bool, outcome *Outcome, err error) {
 	deadline := time.NewTimer(idle)
 	defer deadline.Stop()
@@ -101,6 +102,9 @@ func (c *Chat) Cancel(ctx context.Context, who auth.Principal, id string, key *s
 	if err != nil {
 		return db.Run{}, err
 	}
+	if state != "" {
+		c.tellRun(run.SessionID, run.ID)
+	}
 	switch state {
 	case "cancelled":
 		reply.end(int(run.Attempt), &Outcome{State: "cancelled", FinishReason: "cancelled"})
@@ -122,21 +126,28 @@ func (c *Chat) Cancel(ctx context.Context, who auth.Principal, id string, key *s
 
 // outcomeOf reads how a finished run ended.
 func (c *Chat) outcomeOf(ctx context.Context, run db.Run) (*Outcome, error) {
+	stored, err := c.store.GetMessage(ctx, run.OrganizationID, run.ReplyID)
+	switch {
+	case fault.Is(err, fault.NotFound):
+		return toOutcome(run, nil)
+	case err != nil:
+		return nil, err
+	}
+	return toOutcome(run, &stored.Message)
+}
+
+// toOutcome tells how a run ended by what is stored of it; nil where it has no text.
+func toOutcome(run db.Run, stored *db.Message) (*Outcome, error) {
 	outcome := &Outcome{State: run.State, FinishReason: *run.FinishReason}
 	if run.Error != nil {
 		outcome.Err = fault.New(fault.Kind(*run.Error), *run.Detail)
 	}
 	outcome.Answer.PromptTokens, outcome.Answer.CompletionTokens = toInt(run.PromptTokens), toInt(run.CompletionTokens)
-	stored, err := c.store.GetMessage(ctx, run.OrganizationID, run.ReplyID)
-	if fault.Is(err, fault.NotFound) {
+	if stored == nil {
 		return outcome, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	outcome.Content = stored.Message.Content
-	err = readAnswer(stored.Message, &outcome.Answer)
-	return outcome, err
+	outcome.Content, outcome.Seq = stored.Content, stored.Seq
+	return outcome, readAnswer(*stored, &outcome.Answer)
 }
 
 // readAnswer reads what was stored beside a reply's text.

@@ -35,7 +35,7 @@ func (c *Chat) sweep() {
 				c.log.Error("what is old could not be forgotten", "error", err)
 			}
 		}
-		c.endVisits(time.Now())
+		c.endVisits(c.sweeping)
 		if err := c.lookOut(c.sweeping); err != nil && c.sweeping.Err() == nil {
 			c.log.Error("the watched conversations could not be compared", "error", err)
 		}

@@ -2,8 +2,11 @@ package chat
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,45 +16,35 @@ import (
 	"parley/internal/fault"
 )
 
-const (
-	// visitTurns is how many messages of a visit can be read again.
-	visitTurns = 100
-	// maxVisits bounds the memory that visits take.
-	maxVisits = 10_000
-)
+// maxVisits bounds the visits that an instance serves.
+const maxVisits = 10_000
 
-// visits holds the anonymous visitors' conversations. Nothing of them is in the
-// database: the bot is called directly, and what was said lives here, bounded, until
-// the visit has been idle for its time.
+// visits serves the anonymous visitors' conversations. Nothing of them is in the
+// database: the bot is called directly, and what was said is in the visitStore,
+// bounded, until the visit has been idle for its time.
 type visits struct {
-	ttl time.Duration
+	ttl   time.Duration
+	store visitStore
 	// slots bounds the answers that are written at once; answering counts who writes.
 	slots     chan struct{}
 	answering sync.WaitGroup
 
 	mu   sync.Mutex
-	byID map[uuid.UUID]*visit
+	byID map[uuid.UUID]*visiting
 }
 
-type visit struct {
+// visiting is a visit as this instance serves it.
+type visiting struct {
 	id  uuid.UUID
 	bot db.Bot
 
-	mu         sync.Mutex
-	turns      []turn // the newest visitTurns
-	lastSeq    int64
-	lastTime   time.Time
-	lastActive time.Time
-	isWarned   bool   // that it will end, since it was active
-	waiting    []turn // questions that have no answer yet; the first one is being answered
-	isAnswered bool   // somebody works them off
-	isOver     bool
-}
+	mu         sync.Mutex // orders what is said here, and the telling of it
+	lastSeq    int64      // all up to it was told to who watches here
+	waiting    []turn     // questions sent here that have no answer yet; the first one is being answered
+	isAnswered bool       // somebody works them off
 
-// turn is a message of a visit, and the client's own id of it.
-type turn struct {
-	message  db.Message
-	clientID string
+	elsewhere atomic.Pointer[Reply] // what another instance writes, or wrote last
+	warned    time.Time             // the end that was warned of; the sweep's
 }
 
 // Visit begins an anonymous visit to the first organization's default bot, or
@@ -62,11 +55,7 @@ func (c *Chat) Visit(ctx context.Context, id, botRef *string) (*Watch, error) {
 		if err != nil {
 			return nil, err
 		}
-		found, err := c.visits.find(visitID)
-		if err != nil {
-			return nil, err
-		}
-		return c.watchVisit(found), nil
+		return c.watchVisit(ctx, visitID)
 	}
 	asked, err := c.visitedBot(ctx)
 	if err != nil {
@@ -75,11 +64,15 @@ func (c *Chat) Visit(ctx context.Context, id, botRef *string) (*Watch, error) {
 	if botRef != nil && *botRef != asked.Slug && *botRef != asked.ID.String() {
 		return nil, fault.New(fault.Forbidden, "Without an API key only the default bot may be visited.")
 	}
-	begun, err := c.visits.begin(asked)
-	if err != nil {
+	begun := visit{ID: newID(), OrganizationID: asked.OrganizationID, BotID: asked.ID}
+	if _, err := c.visits.enter(begun, asked); err != nil {
 		return nil, err
 	}
-	return c.watchVisit(begun), nil
+	if err := c.visits.store.begin(ctx, begun); err != nil {
+		c.visits.leave(begun.ID)
+		return nil, err
+	}
+	return c.watchVisit(ctx, begun.ID)
 }
 
 const noVisit = "There is no such visit; it may have ended."
@@ -93,163 +86,267 @@ func (c *Chat) visitedBot(ctx context.Context) (db.Bot, error) {
 	return c.bots.Default(ctx, first.ID)
 }
 
-func (v *visits) begin(asked db.Bot) (*visit, error) {
-	begun := &visit{id: newID(), bot: asked, lastActive: time.Now()}
+// enter has a visit served here; it may be already.
+func (v *visits) enter(seen visit, asked db.Bot) (*visiting, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if found := v.byID[seen.ID]; found != nil {
+		return found, nil
+	}
 	if len(v.byID) >= maxVisits {
 		return nil, &fault.Error{Kind: fault.Unavailable, Message: "Too many visits are going on; try again later.", RetryAfter: time.Minute}
 	}
 	if v.byID == nil {
-		v.byID = make(map[uuid.UUID]*visit)
+		v.byID = make(map[uuid.UUID]*visiting)
 	}
-	v.byID[begun.id] = begun
-	return begun, nil
+	entered := &visiting{id: seen.ID, bot: asked, lastSeq: seen.LastSeq}
+	v.byID[seen.ID] = entered
+	return entered, nil
 }
 
-func (v *visits) find(id uuid.UUID) (*visit, error) {
+// find returns a visit that is served here, or nil.
+func (v *visits) find(id uuid.UUID) *visiting {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	found := v.byID[id]
-	if found == nil || !found.touch() {
-		return nil, fault.New(fault.NotFound, noVisit)
-	}
-	return found, nil
+	return v.byID[id]
 }
 
-// touch notes activity; false when the visit is over.
-func (v *visit) touch() bool {
+func (v *visits) leave(id uuid.UUID) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.lastActive, v.isWarned = time.Now(), false
-	return !v.isOver
+	delete(v.byID, id)
 }
 
-func (c *Chat) watchVisit(seen *visit) *Watch {
-	subscription := c.events.Subscribe(seen.id)
-	seen.mu.Lock()
-	defer seen.mu.Unlock()
+func (v *visits) all() []*visiting {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.Collect(maps.Values(v.byID))
+}
+
+// watchVisit watches a visit that was begun, at whichever instance: to come back is
+// activity.
+func (c *Chat) watchVisit(ctx context.Context, id uuid.UUID) (*Watch, error) {
+	// Subscribed first: what is said between the two is seen twice, not never.
+	subscription := c.events.Subscribe(id)
+	seen, served, err := c.resumeVisit(ctx, id)
+	if err != nil {
+		subscription.Close()
+		return nil, err
+	}
+	end, _ := c.visits.store.end(ctx, id) // it has just been active
 	return &Watch{
 		Subscription: subscription,
-		SessionID:    seen.id,
-		Bot:          seen.bot,
-		LastSeq:      seen.lastSeq,
+		SessionID:    id,
+		Bot:          served.bot,
+		LastSeq:      seen.LastSeq,
 		IsAnonymous:  true,
-		ExpiresAt:    new(seen.lastActive.Add(c.visits.ttl)),
+		ExpiresAt:    &end,
 		leave:        func() {},
-		since:        seen.since,
-		send: func(_ context.Context, message NewMessage) (Sent, error) {
-			return c.sendVisit(seen, message)
+		since: func(ctx context.Context, after int64) ([]db.Message, error) {
+			served.mu.Lock()
+			defer served.mu.Unlock()
+			return c.newerTurns(ctx, served, after)
 		},
-	}
+		send: func(ctx context.Context, message NewMessage) (Sent, error) {
+			return c.sendVisit(ctx, served, message)
+		},
+	}, nil
 }
 
-func (v *visit) since(_ context.Context, after int64) ([]db.Message, error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
+func (c *Chat) resumeVisit(ctx context.Context, id uuid.UUID) (visit, *visiting, error) {
+	seen, err := c.visits.store.read(ctx, id, true)
+	if err != nil {
+		return visit{}, nil, err
+	}
+	if served := c.visits.find(id); served != nil {
+		return seen, served, nil
+	}
+	asked, err := c.bots.GetByID(ctx, seen.OrganizationID, seen.BotID)
+	if err != nil {
+		return visit{}, nil, fault.Say(err, fault.NotFound, noVisit)
+	}
+	served, err := c.visits.enter(seen, asked)
+	return seen, served, err
+}
+
+// newerTurns returns what was said after a seq; nothing where the visit is over. An
+// answer of another instance has ended by then for who follows it here. The caller
+// holds the lock.
+func (c *Chat) newerTurns(ctx context.Context, served *visiting, after int64) ([]db.Message, error) {
+	seen, err := c.visits.store.read(ctx, served.id, false)
+	if err != nil {
+		if fault.Is(err, fault.NotFound) {
+			return nil, nil
+		}
+		return nil, err
+	}
 	var found []db.Message
-	for _, one := range v.turns {
-		if one.message.Seq > after {
-			found = append(found, one.message)
+	for _, one := range seen.Turns {
+		if one.Seq > after {
+			found = append(found, one.message(served.id))
+		}
+		if reply := served.elsewhere.Load(); reply != nil && one.RunID != nil && *one.RunID == reply.RunID {
+			reply.end(1, &Outcome{State: "completed", FinishReason: "stop", Content: one.Content, Seq: one.Seq})
 		}
 	}
 	return found, nil
 }
 
+// hearVisit tells who watches a visit here what was said in it elsewhere, and of the
+// replies that have begun there, or ended without a text.
+func (c *Chat) hearVisit(ctx context.Context, id uuid.UUID, replies map[uuid.UUID]int64) error {
+	served := c.visits.find(id)
+	if served == nil {
+		return nil
+	}
+	served.mu.Lock()
+	defer served.mu.Unlock()
+	newer, err := c.newerTurns(ctx, served, served.lastSeq)
+	if err != nil {
+		return err
+	}
+	for i := range newer {
+		served.lastSeq = newer[i].Seq
+		c.publishHere(id, &Event{Message: &newer[i]})
+	}
+	for run, state := range replies {
+		reply := served.elsewhere.Load()
+		isKnown := reply != nil && reply.RunID == run
+		isSaid := slices.ContainsFunc(newer, func(one db.Message) bool { return one.RunID != nil && *one.RunID == run })
+		switch {
+		case isKnown && state == isSilent:
+			reply.end(1, &Outcome{State: "failed", FinishReason: "error"})
+		case !isKnown && !isSaid && state == isBegun:
+			reply = newReply(run, id, uuid.Nil)
+			served.elsewhere.Store(reply)
+			c.publishHere(id, &Event{Reply: reply})
+			c.hints.noteText(id, run, 1)
+		}
+	}
+	return nil
+}
+
 // sendVisit takes a visitor's message and has the bot answer it, one after the
 // other.
-func (c *Chat) sendVisit(seen *visit, message NewMessage) (Sent, error) {
+func (c *Chat) sendVisit(ctx context.Context, served *visiting, message NewMessage) (Sent, error) {
 	if err := message.mustSay("/content"); err != nil {
 		return Sent{}, err
 	}
 	if len(message.Attachments) > 0 {
 		return Sent{}, fault.New(fault.Forbidden, "Without an API key no attachments can be sent.")
 	}
-	clientID := ""
+	asked := turn{ID: message.ID, Sender: byUser, Content: message.Content, Metadata: message.Metadata}
+	if asked.ID == uuid.Nil {
+		asked.ID = newID()
+	}
 	if message.Once != nil {
-		clientID = message.Once.Key
+		asked.ClientID = message.Once.Key
 	}
-	seen.mu.Lock()
-	defer seen.mu.Unlock()
-	if seen.isOver {
-		return Sent{}, fault.New(fault.NotFound, noVisit)
-	}
-	if i := slices.IndexFunc(seen.turns, func(one turn) bool { return clientID != "" && one.clientID == clientID }); i >= 0 {
-		sent := sentOf(seen.turns[i].message)
+	served.mu.Lock()
+	defer served.mu.Unlock()
+	said, err := c.say(ctx, served, asked, len(served.waiting) > queueLimit)
+	if errors.Is(err, errSaid) {
+		sent := sentOf(said, served.id)
 		sent.IsReplayed = true
 		return sent, nil
 	}
-	if len(seen.waiting) > queueLimit {
-		return Sent{}, queueFull()
+	if err != nil {
+		return Sent{}, err
 	}
-	asked := seen.say(c, db.Message{ID: message.ID, Sender: byUser, Content: message.Content, Metadata: message.Metadata}, clientID)
-	seen.waiting = append(seen.waiting, asked)
-	if !seen.isAnswered {
-		seen.isAnswered = true
-		c.visits.answering.Go(func() { c.answerVisit(seen) })
+	served.waiting = append(served.waiting, said)
+	if !served.isAnswered {
+		served.isAnswered = true
+		c.visits.answering.Go(func() { c.answerVisit(served) })
 	}
-	return sentOf(asked.message), nil
+	return sentOf(said, served.id), nil
 }
 
-func sentOf(message db.Message) Sent {
-	return Sent{ConversationID: message.SessionID, MessageID: message.ID, Seq: message.Seq, CreatedAt: message.CreatedAt}
+func sentOf(said turn, visit uuid.UUID) Sent {
+	return Sent{ConversationID: visit, MessageID: said.ID, Seq: said.Seq, CreatedAt: said.CreatedAt}
 }
 
-// say adds a message to the visit and tells who watches. The caller holds the lock.
-func (v *visit) say(c *Chat, message db.Message, clientID string) turn {
-	now := time.Now().Truncate(time.Microsecond)
-	if !now.After(v.lastTime) {
-		now = v.lastTime.Add(time.Microsecond)
+// errSaid is that a client has sent a message before.
+var errSaid = errors.New("it was said before")
+
+// say adds a turn to the visit and tells who watches; with errSaid it returns the one
+// that the client has sent before. The caller holds the lock.
+func (c *Chat) say(ctx context.Context, served *visiting, asked turn, isFull bool) (said turn, err error) {
+	err = c.visits.store.change(ctx, served.id, func(seen *visit) error {
+		before, isSaid := seen.sent(asked.ClientID)
+		switch {
+		case isSaid:
+			said = before
+			return errSaid
+		case isFull:
+			return queueFull()
+		}
+		said = seen.say(asked)
+		return nil
+	})
+	if err != nil {
+		return said, err
 	}
-	v.lastSeq++
-	v.lastTime, v.lastActive, v.isWarned = now, time.Now(), false
-	if message.ID == uuid.Nil {
-		message.ID = newID()
+	if said.Seq == served.lastSeq+1 {
+		served.lastSeq = said.Seq
+	} else {
+		c.hints.noteVisit(served.id) // others have spoken elsewhere
 	}
-	message.SessionID, message.Seq, message.CreatedAt = v.id, v.lastSeq, now
-	said := turn{message: message, clientID: clientID}
-	v.turns = append(v.turns, said)
-	if len(v.turns) > visitTurns {
-		v.turns = slices.Clone(v.turns[1:])
-	}
-	c.events.Publish(v.id, &Event{Message: &said.message})
-	return said
+	message := said.message(served.id)
+	c.publish(served.id, &Event{Message: &message})
+	return said, nil
 }
 
 // answerVisit answers the questions that wait, in their order.
-func (c *Chat) answerVisit(seen *visit) {
+func (c *Chat) answerVisit(served *visiting) {
+	ctx := context.WithoutCancel(c.replying) // what is written when the server stops is still said
 	for {
-		seen.mu.Lock()
-		if len(seen.waiting) == 0 || seen.isOver {
-			seen.isAnswered = false
-			seen.mu.Unlock()
+		served.mu.Lock()
+		var seen visit
+		var err error
+		if len(served.waiting) > 0 {
+			seen, err = c.visits.store.read(ctx, served.id, false)
+		}
+		if len(served.waiting) == 0 || err != nil {
+			served.waiting, served.isAnswered = nil, false
+			served.mu.Unlock()
 			return
 		}
-		question := seen.question(seen.waiting[0].message)
-		seen.mu.Unlock()
+		question := seen.question(served.bot, served.waiting[0])
+		served.mu.Unlock()
+		c.answerTurn(ctx, served, question)
+	}
+}
 
-		reply := newReply(newID(), seen.id, newID())
-		c.events.Publish(seen.id, &Event{Reply: reply})
-		answer, err := c.respondToVisit(question, reply)
-		outcome := judge(reply.written(), answer, err)
-		if err != nil {
-			c.log.Error("a visitor's reply failed", "visit_id", seen.id, "error", err)
-		}
-		reply.end(1, outcome)
-
-		seen.mu.Lock()
-		seen.waiting = seen.waiting[1:]
-		if outcome.Content != "" {
-			seen.say(c, db.Message{
-				ID:          reply.MessageID,
-				Sender:      "bot",
-				Content:     outcome.Content,
-				Citations:   toJSON(answer.Citations),
-				Suggestions: toJSON(answer.Suggestions),
-				RunID:       &reply.RunID,
-			}, "")
-		}
-		seen.mu.Unlock()
+// answerTurn has the bot answer the first question that waits.
+func (c *Chat) answerTurn(ctx context.Context, served *visiting, question bot.Question) {
+	reply := newReply(newID(), served.id, newID())
+	c.written.begin(c.link, reply, 1)
+	defer c.written.end(reply, 1)
+	c.publishHere(served.id, &Event{Reply: reply})
+	c.tellVisit(served.id, reply.RunID, isBegun)
+	answer, err := c.respondToVisit(question, reply)
+	outcome := judge(reply.written(), answer, err)
+	if err != nil {
+		c.log.Error("a visitor's reply failed", "visit_id", served.id, "error", err)
+	}
+	served.mu.Lock()
+	defer served.mu.Unlock()
+	served.waiting = served.waiting[1:]
+	reply.end(1, outcome)
+	if outcome.Content == "" {
+		c.tellVisit(served.id, reply.RunID, isSilent)
+		return
+	}
+	_, err = c.say(ctx, served, turn{
+		ID:          reply.MessageID,
+		Sender:      "bot",
+		Content:     outcome.Content,
+		Citations:   toJSON(answer.Citations),
+		Suggestions: toJSON(answer.Suggestions),
+		RunID:       &reply.RunID,
+	}, false)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		c.log.Error("a visitor's reply could not be kept", "visit_id", served.id, "error", err)
 	}
 }
 
@@ -263,6 +360,7 @@ func (c *Chat) respondToVisit(question bot.Question, reply *Reply) (bot.Answer, 
 	}
 	return c.bots.Respond(c.replying, question, func(delta string) error {
 		reply.grow(1, delta)
+		c.written.grew(reply.RunID)
 		return context.Cause(c.replying)
 	})
 }
@@ -271,21 +369,20 @@ func (c *Chat) respondToVisit(question bot.Question, reply *Reply) (bot.Answer, 
 // time at the earliest.
 const visitWarning = time.Minute
 
+func warningOf(ttl time.Duration) time.Duration { return min(visitWarning, ttl/2) }
+
 // endVisits ends the visits that have been idle for their time, and tells of those whose
 // time is nearly over.
-func (c *Chat) endVisits(now time.Time) {
-	c.visits.mu.Lock()
-	defer c.visits.mu.Unlock()
-	for id, one := range c.visits.byID {
-		one.mu.Lock()
-		one.isOver = now.Sub(one.lastActive) >= c.visits.ttl
-		if one.isOver {
-			delete(c.visits.byID, id)
-			c.events.Publish(id, &Event{IsExpired: true})
-		} else if end := one.lastActive.Add(c.visits.ttl); !one.isWarned && end.Sub(now) <= min(visitWarning, c.visits.ttl/2) {
-			one.isWarned = true
-			c.events.Publish(id, &Event{ExpiresAt: &end})
+func (c *Chat) endVisits(ctx context.Context) {
+	for _, served := range c.visits.all() {
+		end, isOver := c.visits.store.end(ctx, served.id)
+		switch {
+		case isOver:
+			c.visits.leave(served.id)
+			c.events.Publish(served.id, &Event{IsExpired: true})
+		case time.Until(end) <= warningOf(c.visits.ttl) && end.Sub(served.warned) > time.Second/2:
+			served.warned = end
+			c.events.Publish(served.id, &Event{ExpiresAt: &end})
 		}
-		one.mu.Unlock()
 	}
 }

@@ -118,12 +118,7 @@ func (c *Chat) watch(who auth.Principal, subscription *realtime.Subscription[*Ev
 		ExpiresAt:    who.ExpiresAt,
 		leave:        func() { c.watched.leave(who, id) },
 		since: func(ctx context.Context, after int64) ([]db.Message, error) {
-			return c.store.ListSessionMessagesNewer(ctx, db.ListSessionMessagesNewerParams{
-				OrganizationID: who.OrganizationID,
-				SessionID:      id,
-				Seq:            after,
-				PageLimit:      replayLimit,
-			})
+			return c.newer(ctx, who.OrganizationID, id, after)
 		},
 		send: func(ctx context.Context, message NewMessage) (Sent, error) {
 			return c.Send(ctx, who, id.String(), message)
@@ -131,8 +126,39 @@ func (c *Chat) watch(who auth.Principal, subscription *realtime.Subscription[*Ev
 	}
 }
 
-// publish tells a conversation's watchers of an event.
+// newer returns the oldest messages of a conversation after a seq. The replies among
+// them that were written elsewhere have ended for who listens to them here.
+func (c *Chat) newer(ctx context.Context, organization, session uuid.UUID, after int64) ([]db.Message, error) {
+	found, err := c.store.ListSessionMessagesNewer(ctx, db.ListSessionMessagesNewerParams{
+		OrganizationID: organization,
+		SessionID:      session,
+		Seq:            after,
+		PageLimit:      replayLimit,
+	})
+	if err != nil {
+		return nil, err
+	}
+	var ended []*liveReply
+	stored := make(map[uuid.UUID]*db.Message)
+	for i, message := range found {
+		if message.RunID == nil || message.Sender != "bot" {
+			continue
+		}
+		if one, attempt := c.live.find(*message.RunID); one != nil && attempt == 0 {
+			ended = append(ended, one)
+			stored[one.RunID] = &found[i]
+		}
+	}
+	return found, c.settle(ctx, ended, stored)
+}
+
+// publish tells a conversation's watchers of an event, here and elsewhere.
 func (c *Chat) publish(session uuid.UUID, event *Event) {
+	c.publishHere(session, event)
+	c.tell(session, event)
+}
+
+func (c *Chat) publishHere(session uuid.UUID, event *Event) {
 	if event.Message != nil {
 		c.watched.saw(session, event.Message.Seq)
 	}

@@ -18,6 +18,7 @@ import (
 	"parley/internal/bot"
 	"parley/internal/chat"
 	"parley/internal/ratelimit"
+	"parley/internal/realtime"
 	"parley/internal/records"
 )
 
@@ -35,6 +36,8 @@ type Config struct {
 	Log     *slog.Logger
 	// Ready tells whether the service can serve, nil, or why not.
 	Ready func(context.Context) error
+	// Link joins the instances; nil where no Redis is used.
+	Link *realtime.Link
 	// Origins are the browser origins that may read answers; `*` is all.
 	Origins []string
 }

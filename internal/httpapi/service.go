@@ -102,5 +102,12 @@ func (a *API) GetReadiness(ctx context.Context, _ openapi.GetReadinessRequestObj
 	if err := a.Ready(ctx); err != nil {
 		return nil, &fault.Error{Kind: fault.Unavailable, Message: "The service is not ready.", RetryAfter: time.Second, Err: err}
 	}
-	return openapi.GetReadiness200JSONResponse{Status: openapi.HealthStatusOk}, nil
+	ready := openapi.GetReadiness200JSONResponse{Status: openapi.ReadinessStatusOk}
+	if a.Link != nil {
+		ready.Redis = new(openapi.ReadinessRedisOk)
+		if a.Link.IsAway() {
+			*ready.Redis = openapi.ReadinessRedisAway
+		}
+	}
+	return ready, nil
 }

@@ -13,13 +13,16 @@ import (
 	"github.com/ulule/limiter/v3/drivers/store/memory"
 
 	"parley/internal/fault"
+	"parley/internal/realtime"
 )
 
 // window is how long a count lasts.
 const window = time.Minute
 
-// Limiter counts requests in this process. It is safe for concurrent use.
+// Limiter counts requests: in this process, or together with other instances. It is
+// safe for concurrent use.
 type Limiter struct {
+	link    *realtime.Link              // nil: it counts here
 	classes map[string]*limiter.Limiter // nil where there is no limit
 }
 
@@ -31,8 +34,8 @@ type State struct {
 	Reset     time.Duration // until the window begins anew; a whole window before the first request
 }
 
-// New makes a limiter of the classes, each with its requests per minute; 0 is no
-// limit.
+// New makes a limiter of the classes, each with its requests per minute, that counts in
+// this process; 0 is no limit.
 func New(limits map[string]int) *Limiter {
 	store := memory.NewStore()
 	l := &Limiter{classes: make(map[string]*limiter.Limiter, len(limits))}
@@ -55,12 +58,11 @@ func (l *Limiter) Take(ctx context.Context, class, caller string) (State, error)
 	if counted == nil {
 		return State{Class: class}, nil
 	}
-	found, err := counted.Get(ctx, class+":"+caller)
+	state, hasRoom, err := l.count(ctx, counted, class, caller, 1)
 	if err != nil {
 		return State{}, fmt.Errorf("count the request: %w", err)
 	}
-	state := stateOf(class, found)
-	if found.Reached {
+	if !hasRoom {
 		return state, &fault.Error{
 			Kind:       fault.RateLimited,
 			Message:    fmt.Sprintf("At most %d requests of the class %s a minute; try again in %.0f seconds.", state.Limit, class, math.Ceil(state.Reset.Seconds())),
@@ -79,11 +81,28 @@ func (l *Limiter) Peek(ctx context.Context, class, caller string) (State, error)
 	if counted == nil {
 		return State{Class: class}, nil
 	}
-	found, err := counted.Peek(ctx, class+":"+caller)
+	state, _, err := l.count(ctx, counted, class, caller, 0)
 	if err != nil {
 		return State{}, fmt.Errorf("look at the count: %w", err)
 	}
-	return stateOf(class, found), nil
+	return state, nil
+}
+
+// count takes a request of cost 1, or only looks.
+func (l *Limiter) count(ctx context.Context, counted *limiter.Limiter, class, caller string, cost int) (state State, hasRoom bool, err error) {
+	if l.link != nil {
+		if state, hasRoom, err = l.countShared(ctx, class, caller, counted.Rate.Limit, cost); err == nil || ctx.Err() != nil {
+			return state, hasRoom, err
+		}
+	}
+	key := class + ":" + caller
+	var found limiter.Context
+	if cost == 0 {
+		found, err = counted.Peek(ctx, key)
+	} else {
+		found, err = counted.Get(ctx, key)
+	}
+	return stateOf(class, found), !found.Reached, err
 }
 
 func stateOf(class string, found limiter.Context) State {

@@ -177,8 +177,9 @@ func (s *socket) follow(ctx context.Context, event *chat.Event) error {
 	return s.send(ctx, frames[0])
 }
 
-// writeGrowth writes how the reply has grown, and returns what tells of more. A reply
-// that has ended without a text has no message whose coming would end the typing.
+// writeGrowth writes how the reply has grown, and returns what tells of more. Of a
+// reply that has ended without a text, or whose message the client has already, no
+// message comes that would end the typing.
 func (s *socket) writeGrowth(ctx context.Context) (<-chan struct{}, error) {
 	if s.following == nil {
 		return nil, nil
@@ -193,7 +194,7 @@ func (s *socket) writeGrowth(ctx context.Context) (<-chan struct{}, error) {
 	switch {
 	case outcome == nil:
 		return grown, nil
-	case outcome.Content != "":
+	case outcome.Content != "" && (outcome.Seq == 0 || outcome.Seq > s.cursor):
 		return nil, nil
 	}
 	return nil, s.writeEnd(ctx)

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"parley/internal/redistest"
+)
+
+// readiness is what /readyz says of Redis.
+func (c client) readiness() string {
+	c.t.Helper()
+	var said struct{ Status, Redis string }
+	c.call("GET", "/readyz", nil, http.StatusOK, &said)
+	return said.Redis
+}
+
+// Two servers with one Redis work as one, and go on when it is away.
+func TestServersWithARedisWorkAsOne(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	p := servingPair(t, "REDIS_URL="+redis.URL, "PARLEY_RATE_LIMITS=messages=6,history=0,list=0")
+	first, second := p.clients()
+	long, longText := says("long", 40, 100)
+	first.scripted("slow", long, long)
+	asked := first.stream("slow", "", "long")
+	there := second.resume(asked.run)
+	eventually(t, "it grows at the other one", func() bool { return len(there.heard()) > 5 })
+	if first.readiness() != "ok" || second.readiness() != "ok" {
+		t.Error("they do not say that Redis is there")
+	}
+
+	// when Redis is killed and comes back with nothing in it
+	redis.Stop()
+	eventually(t, "both say so", func() bool { return first.readiness() == "away" && second.readiness() == "away" })
+	redis.Start()
+	eventually(t, "both are back", func() bool { return first.readiness() == "ok" && second.readiness() == "ok" })
+	checkWhole(t, "where it is written", asked.listening, longText)
+	checkWhole(t, "at the other one", there, longText)
+
+	// then what is cancelled at the one stops at the other at once
+	asked = first.stream("slow", "", "long")
+	there = second.resume(asked.run)
+	eventually(t, "it grows", func() bool { return len(there.heard()) > 0 })
+	began := time.Now()
+	var ended run
+	second.call("POST", "/api/runs/"+asked.run+"/cancel/", nil, http.StatusOK, &ended)
+	if took := time.Since(began); ended.State != "cancelled" || took > time.Second {
+		t.Errorf("after %v it is %+v", took, ended)
+	}
+	asked.all(t)
+	there.all(t)
+
+	// and the messages of both are counted together
+	for i := range 5 {
+		[]client{first, second}[i%2].call("POST", "/api/conversations/"+asked.conversation+"/messages", object{"content": "x"}, http.StatusCreated, nil)
+	}
+	for _, c := range []client{first, second} {
+		c.call("POST", "/api/conversations/"+asked.conversation+"/messages", object{"content": "x"}, http.StatusTooManyRequests, nil)
+	}
+	p.first.stop()
+	p.second.stop()
+	for _, one := range []*process{p.first, p.second} {
+		if log := one.stderr.String(); strings.Count(log, "redis is away") != 1 || strings.Count(log, "redis is back") != 1 || strings.Contains(log, "REDIS_URL is not set") {
+			t.Errorf("the log says\n%s", log)
+		}
+	}
+}
+
+// Without Redis the second server says what does not work.
+func TestServersWithoutARedisSaySo(t *testing.T) {
+	t.Parallel()
+	p := servingPair(t)
+	first, second := p.clients()
+	if first.readiness()+second.readiness() != "" {
+		t.Error("they speak of a Redis")
+	}
+	const warning = "other instances serve this database, and REDIS_URL is not set"
+	if strings.Contains(p.first.stderr.String(), warning) || !strings.Contains(p.second.stderr.String(), warning) {
+		t.Errorf("the first says\n%s\nthe second says\n%s", p.first.stderr.String(), p.second.stderr.String())
+	}
+	p.first.stop()
+	p.second.stop()
+}

@@ -42,7 +42,7 @@ var rooms = map[string][]string{
 		"internal/auth", "internal/bot", "internal/realtime", "internal/store", "internal/fault", "gen/db",
 	},
 	"internal/records":   {"internal/auth", "internal/store", "internal/xlsx", "internal/fault", "gen/db"},
-	"internal/auth":      {"internal/secret", "internal/store", "internal/fault", "gen/db"},
+	"internal/auth":      {"internal/secret", "internal/realtime", "internal/store", "internal/fault", "gen/db"},
 	"internal/bot":       {"internal/secret", "internal/store", "internal/fault", "gen/db"},
 	"internal/ratelimit": {"internal/realtime", "internal/fault"},
 

@@ -91,7 +91,12 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 		if err != nil {
 			return err
 		}
-		keys := auth.New(store, auth.WithKeys(secrets))
+		link, part, err := join(ctx, store, config, log)
+		if err != nil {
+			return err
+		}
+		defer part()
+		keys := auth.New(store, auth.WithKeys(secrets), auth.WithTickets(realtime.NewDeposits(link)))
 		if key, err = known(ctx, keys, key); err != nil {
 			return err
 		}
@@ -99,11 +104,6 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 		if err := useModel(ctx, store, bots, config); err != nil {
 			return err
 		}
-		link, part, err := join(ctx, store, config, log)
-		if err != nil {
-			return err
-		}
-		defer part()
 		chats := chat.New(chat.Config{
 			Store:                     store,
 			Link:                      link,

@@ -18,6 +18,7 @@ import (
 
 	"parley/gen/db"
 	"parley/internal/fault"
+	"parley/internal/realtime"
 	"parley/internal/secret"
 	"parley/internal/store"
 )
@@ -64,9 +65,10 @@ func (p Principal) IsStaff() bool { return p.Has(Agent) }
 
 // Auth authenticates callers. It is safe for concurrent use.
 type Auth struct {
-	store   *store.Store
-	signer  *secret.Signer // of client tokens; nil: there are none
-	tickets *Tickets
+	store  *store.Store
+	signer *secret.Signer // of client tokens; nil: there are none
+	// tickets keeps who has made a ticket, by the ticket's hash.
+	tickets *realtime.Deposits
 }
 
 // Option is what an Auth may have besides a store.
@@ -77,9 +79,15 @@ func WithKeys(keys *secret.Keys) Option {
 	return func(a *Auth) { a.signer = keys.Signer("client token 1") }
 }
 
+// WithTickets lets tickets be taken wherever these deposits are shared; without it they can
+// be taken by this Auth alone.
+func WithTickets(deposits *realtime.Deposits) Option {
+	return func(a *Auth) { a.tickets = deposits }
+}
+
 // New makes an Auth over the keys in the store.
 func New(store *store.Store, options ...Option) *Auth {
-	a := &Auth{store: store, tickets: NewTickets()}
+	a := &Auth{store: store, tickets: realtime.NewDeposits(nil)}
 	for _, set := range options {
 		set(a)
 	}

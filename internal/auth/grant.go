@@ -5,9 +5,12 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -15,6 +18,7 @@ import (
 
 	"parley/gen/db"
 	"parley/internal/fault"
+	"parley/internal/realtime"
 	"parley/internal/store"
 )
 
@@ -191,24 +195,41 @@ func (a *Auth) CreateTicket(ctx context.Context, who Principal, once *store.Key,
 		until := time.Now().Add(ticketTime)
 		// Put before the commit, after which nothing may fail: a ticket that nobody is
 		// told of ends by itself.
-		if err := a.tickets.Put(ctx, ticket, grantOf(who, subject, until).append(""), ticketTime); err != nil {
+		if err := a.keepTicket(ctx, ticket, grantOf(who, subject, until)); err != nil {
 			return Issued{}, err
 		}
 		return Issued{Secret: ticket, ExpiresAt: until, Subject: subject, Scopes: who.Scopes}, nil
 	})
 }
 
+func (a *Auth) keepTicket(ctx context.Context, ticket string, granted grant) error {
+	err := a.tickets.Put(ctx, ticketKey(ticket), string(granted.append("")), ticketTime)
+	if errors.Is(err, realtime.ErrFull) {
+		return &fault.Error{Kind: fault.Unavailable, Message: "Too many tickets were made within a minute; try again later.", RetryAfter: 10 * time.Second, Err: err}
+	}
+	return err
+}
+
+// ticketKey is what a ticket is kept under: who reads it cannot use the ticket.
+func ticketKey(ticket string) string {
+	hash := sha256.Sum256([]byte(ticket))
+	return "ticket:" + hex.EncodeToString(hash[:])
+}
+
 // TakeTicket finds who has made a ticket, and uses it up. One that is used, expired or
 // unknown, or whose key has ended, is Unauthorized.
 func (a *Auth) TakeTicket(ctx context.Context, ticket string) (Principal, error) {
-	kept, err := a.tickets.Take(ctx, ticket)
-	if err != nil {
-		return Principal{}, err
+	kept, ok, err := a.tickets.Take(ctx, ticketKey(ticket))
+	if errors.Is(err, realtime.ErrAway) {
+		return Principal{}, fault.Wrap(fault.Unavailable, "The ticket cannot be looked up at the moment; try another one.", err)
 	}
-	if kept == nil {
+	if err != nil {
+		return Principal{}, fmt.Errorf("take a ticket: %w", err)
+	}
+	if !ok {
 		return Principal{}, refused()
 	}
-	granted, _, err := readGrant(kept)
+	granted, _, err := readGrant([]byte(kept))
 	if err != nil {
 		return Principal{}, err
 	}

@@ -2,11 +2,7 @@ package auth_test
 
 import (
 	"context"
-	"fmt"
-	"sync"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,80 +13,6 @@ import (
 	"parley/internal/fault"
 	"parley/internal/secret"
 )
-
-// A ticket can be taken once, within its time, and not by guessing.
-func TestATicketIsTakenOnceInItsTime(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		tickets := auth.NewTickets()
-		put := func(ticket string) {
-			if err := tickets.Put(t.Context(), ticket, []byte("value of "+ticket), time.Minute); err != nil {
-				t.Fatal(err)
-			}
-		}
-		take := func(ticket string) string {
-			value, err := tickets.Take(t.Context(), ticket)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return string(value)
-		}
-		put("a")
-		put("b")
-		time.Sleep(time.Minute - 1)
-		put("c")
-		if got := []string{take("a"), take("a"), take(""), take("A")}; fmt.Sprint(got) != fmt.Sprint([]string{"value of a", "", "", ""}) {
-			t.Errorf("%q", got)
-		}
-		time.Sleep(time.Nanosecond)
-		if got := []string{take("b"), take("c")}; got[0] != "" || got[1] != "value of c" {
-			t.Errorf("after a minute: %q", got)
-		}
-	})
-}
-
-// Tickets that are not taken take no memory for long: their number is bounded, and room is made when their time is over.
-func TestTicketsAreBounded(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		tickets := auth.NewTickets()
-		put := func(i int) error { return tickets.Put(t.Context(), fmt.Sprint(i), nil, time.Minute) }
-		for i := range 100_000 {
-			if err := put(i); err != nil {
-				t.Fatal(i, err)
-			}
-		}
-		if err := put(-1); !fault.Is(err, fault.Unavailable) {
-			t.Errorf("one more: %v", err)
-		}
-		time.Sleep(time.Minute)
-		if err := put(-1); err != nil {
-			t.Errorf("after a minute: %v", err)
-		}
-	})
-}
-
-// Of fifty who take a ticket at once one gets it.
-func TestATicketIsTakenByOne(t *testing.T) {
-	t.Parallel()
-	tickets := auth.NewTickets()
-	if err := tickets.Put(t.Context(), "a", []byte("value"), time.Minute); err != nil {
-		t.Fatal(err)
-	}
-	var taken atomic.Int64
-	var all sync.WaitGroup
-	for range 50 {
-		all.Go(func() {
-			if value, _ := tickets.Take(t.Context(), "a"); value != nil {
-				taken.Add(1)
-			}
-		})
-	}
-	all.Wait()
-	if taken.Load() != 1 {
-		t.Errorf("%d got it", taken.Load())
-	}
-}
 
 // A client token is known as long as the key that signed it, which may be no longer the first one.
 func TestAClientTokenOutlivesTheRotationOfItsKey(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 // depositLimit bounds the values that are kept in memory.
 const depositLimit = 100_000
 
-// errFull is that too many values wait to be taken.
-var errFull = errors.New("too many values wait to be taken")
+// ErrFull is that too many values wait to be taken.
+var ErrFull = errors.New("too many values wait to be taken")
 
 // Deposits keeps values that can be taken once, at any instance: in Redis, or in the
 // memory of this process where there is no Redis or it is away. It is safe for
@@ -36,7 +36,8 @@ func NewDeposits(link *Link) *Deposits {
 	return &Deposits{link: link, byKey: make(map[string]deposit)}
 }
 
-// Put keeps a value until it is taken or its time is over. While Redis is away it can
+// Put keeps a value until it is taken or its time is over; ErrFull is that there is no
+// room for it. While Redis is away it can
 // only be taken here.
 func (d *Deposits) Put(ctx context.Context, key, value string, ttl time.Duration) error {
 	if d.link != nil {
@@ -51,7 +52,7 @@ func (d *Deposits) Put(ctx context.Context, key, value string, ttl time.Duration
 	defer d.mu.Unlock()
 	d.sweep(time.Now())
 	if len(d.byKey) >= depositLimit {
-		return errFull
+		return ErrFull
 	}
 	d.byKey[key] = deposit{value: value, until: time.Now().Add(ttl)}
 	return nil

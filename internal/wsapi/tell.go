@@ -81,6 +81,9 @@ func (s *socket) greet(ctx context.Context) error {
 			return err
 		}
 	}
+	if s.cursor == s.watch.LastSeq {
+		return nil // what comes after that comes as events, each reply's beginning before its message
+	}
 	return s.catchUp(ctx)
 }
 
@@ -177,9 +180,9 @@ func (s *socket) follow(ctx context.Context, event *chat.Event) error {
 	return s.send(ctx, frames[0])
 }
 
-// writeGrowth writes how the reply has grown, and returns what tells of more. Of a
-// reply that has ended without a text, or whose message the client has already, no
-// message comes that would end the typing.
+// writeGrowth writes how the reply has grown, and returns what tells of more. Of a reply
+// that has ended without a text, or whose message the client has already, no message
+// comes that would end the typing.
 func (s *socket) writeGrowth(ctx context.Context) (<-chan struct{}, error) {
 	if s.following == nil {
 		return nil, nil

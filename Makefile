@@ -44,7 +44,7 @@ fmt: ## format the Go files
 	$(GOTOOL) golangci-lint fmt
 
 .PHONY: check
-check: check-generated check-spec check-schema check-layout check-lint check-sdk check-race ## everything CI asks for
+check: check-generated check-spec check-schema check-layout check-lint check-sdk check-browser check-race ## everything CI asks for
 
 .PHONY: check-generated
 check-generated: ## gen/ is what generate makes
@@ -69,12 +69,16 @@ check-lint: ## formatting, vet, linters, a tidy go.mod
 	@unformatted=$$(gofmt -l .); \
 	[ -z "$$unformatted" ] || { echo "not formatted (make fmt): $$unformatted"; exit 1; }
 	go mod tidy -diff
-	go vet -tags sdk ./...
+	go vet -tags sdk,browser ./...
 	$(GOTOOL) golangci-lint run
 
 .PHONY: check-sdk
 check-sdk: setup $(NODE_MODULES) ## OpenAI's SDK for Node drives the server (a minute: it waits for a rate limit)
 	go test -count=1 -tags sdk -run '^TestOpenAIsSDK' ./cmd/server/
+
+.PHONY: check-browser
+check-browser: setup-check ## a page in Chromium talks to the server, from an allowed origin and from another one
+	go test -count=1 -tags browser -run '^TestABrowser' ./cmd/server/
 
 .PHONY: check-race
 check-race: setup-test ## all tests under the race detector
@@ -95,6 +99,10 @@ setup:
 .PHONY: setup-test
 setup-test:
 	@tools/setup.sh test
+
+.PHONY: setup-check
+setup-check:
+	@tools/setup.sh check
 
 $(NODE_MODULES): tools/package-lock.json
 	npm ci --prefix tools --no-audit --no-fund

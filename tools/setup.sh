@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Looks for what the project is built and run with: Go, and PostgreSQL's server programs. With the argument
 # `test` also for what the tests need, redis-server; with `check` moreover for what only the checks need: a C
-# compiler (the race detector) and Node (the spec linter).
+# compiler (the race detector), Node (the spec linter) and Chromium (pages that talk to the server).
 # Packages that are missing are installed with apt by root, or by whom sudo does not ask for a password;
 # anyone else is told the one command to run. Where nothing is missing it does nothing, in milliseconds.
 set -euo pipefail
@@ -26,6 +26,7 @@ look() {
   [ "$1" = check ] || return 0
   have cc || have gcc || missing+=(gcc libc6-dev)
   have npm || missing+=(nodejs npm)
+  have chromium || missing+=(chromium)
 }
 
 what=${1:-run}

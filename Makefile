@@ -44,7 +44,7 @@ fmt: ## format the Go files
 	$(GOTOOL) golangci-lint fmt
 
 .PHONY: check
-check: check-generated check-spec check-schema check-layout check-lint check-sdk check-browser check-race ## everything CI asks for
+check: check-generated check-spec check-schema check-layout check-lint check-race ## everything CI asks for
 
 .PHONY: check-generated
 check-generated: ## gen/ is what generate makes
@@ -73,16 +73,16 @@ check-lint: ## formatting, vet, linters, a tidy go.mod
 	$(GOTOOL) golangci-lint run
 
 .PHONY: check-sdk
-check-sdk: setup $(NODE_MODULES) ## OpenAI's SDK for Node drives the server (a minute: it waits for a rate limit)
+check-sdk: setup $(NODE_MODULES) ## only: OpenAI's SDK for Node drives the server (a minute: it waits for a rate limit)
 	go test -count=1 -tags sdk -run '^TestOpenAIsSDK' ./cmd/server/
 
 .PHONY: check-browser
-check-browser: setup-check ## a page in Chromium talks to the server, from an allowed origin and from another one
+check-browser: setup-check ## only: a page in Chromium talks to the server, from an allowed origin and from another one
 	go test -count=1 -tags browser -run '^TestABrowser' ./cmd/server/
 
 .PHONY: check-race
-check-race: setup-test ## all tests under the race detector
-	go test -race $(PACKAGES)
+check-race: setup-check $(NODE_MODULES) ## all tests under the race detector, OpenAI's SDK and the browser among them
+	go test -race -tags sdk,browser $(PACKAGES)
 
 .PHONY: check-selftest
 check-selftest: setup $(NODE_MODULES) ## break a copy in many ways; check must notice each

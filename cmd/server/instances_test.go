@@ -16,6 +16,7 @@ const soon = 8 * time.Second
 // pair is two servers on one database, without Redis.
 type pair struct {
 	first, second *process
+	address       string // of the database
 	conn          *pgx.Conn
 }
 
@@ -23,7 +24,7 @@ func servingPair(t *testing.T, environment ...string) pair {
 	t.Helper()
 	address := newDatabase(t)
 	environment = append(environment, "DATABASE_URL="+address)
-	p := pair{first: serving(t, newDir(t), environment...)}
+	p := pair{first: serving(t, newDir(t), environment...), address: address}
 	p.second = serving(t, newDir(t), environment...)
 	conn, err := pgx.Connect(t.Context(), address)
 	if err != nil {

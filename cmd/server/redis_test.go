@@ -1,10 +1,14 @@
 package main
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
+	"github.com/coder/websocket/wsjson"
 
 	"parley/internal/redistest"
 )
@@ -83,4 +87,42 @@ func TestServersWithoutARedisSaySo(t *testing.T) {
 	}
 	p.first.stop()
 	p.second.stop()
+}
+
+// A user's messages are counted together, wherever and however they are sent.
+func TestTheMessagesOfAMinuteAreCountedOverAllInstances(t *testing.T) {
+	t.Parallel()
+	// given a user who has sent as many as a minute allows, by turns to one server and the other
+	p := servingPair(t, "REDIS_URL="+redistest.Start(t).URL, "PARLEY_RATE_LIMITS=messages=60,history=0,list=0")
+	first, second := p.clients()
+	clients := []client{first, second}
+	conversation := first.start()
+	first.call("PATCH", "/api/conversations/"+conversation+"/", object{"autoReplyEnabled": false}, http.StatusOK, nil)
+	path := "/api/conversations/" + conversation + "/messages"
+	for i := range 60 {
+		clients[i%2].call("POST", path, object{"content": "x"}, http.StatusCreated, nil)
+	}
+
+	// then neither takes another one, over REST or over a socket
+	for _, one := range clients {
+		one.call("POST", path, object{"content": "x"}, http.StatusTooManyRequests, nil)
+		conn, _, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(one.base, "http")+"/ws?after=60&session_id="+conversation,
+			&websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Api-Key " + one.key}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.CloseNow()
+		var greeting, refusal chaosFrame
+		if err := errors.Join(wsjson.Read(t.Context(), conn, &greeting),
+			wsjson.Write(t.Context(), conn, object{"type": "message", "content": "x"}),
+			wsjson.Read(t.Context(), conn, &refusal)); err != nil {
+			t.Fatal(err)
+		}
+		if greeting.Status != "connected" || refusal.Error != "rate_limited" {
+			t.Errorf("it is told %+v and %+v", greeting, refusal)
+		}
+	}
+	if n := len(second.messages(conversation)); n != 60 {
+		t.Errorf("%d messages are stored", n)
+	}
 }

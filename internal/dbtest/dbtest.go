@@ -14,6 +14,7 @@ package dbtest
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"strconv"
@@ -34,6 +35,10 @@ const template = "parley_template"
 // directory and exits. Each of checks looks back on a run that has passed: what it
 // returns fails the run.
 func Main(m *testing.M, checks ...func() error) {
+	// Most tests wait, for a database or for time to pass, rather than compute.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
+	}
 	code := m.Run()
 	for _, check := range checks {
 		if code != 0 {

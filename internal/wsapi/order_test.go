@@ -251,6 +251,30 @@ func TestMessagesOfAnotherProcessReachTheSocket(t *testing.T) {
 	}
 }
 
+// A message that another process has stored is told before it is said to be delivered: the
+// client's last seq never passes what it has.
+func TestWhatIsSentAgainElsewhereIsDeliveredInItsPlace(t *testing.T) {
+	t.Parallel()
+	s := serve(t, settings{})
+	o := s.organization()
+	alice := o.as("alice", auth.Chat)
+	id := alice.quiet()
+	other := alice
+	other.server = serve(t, settings{database: s.database})
+	there := other.watch(id)
+	alice.say(id, "Before")
+	alice.watch(id).delivers("Hello", "client_message_id", "c-1")
+	there.say("Hello", "client_message_id", "c-1")
+	var seqs []int64
+	for _, got := range there.until(func(f frame) bool { return f.isStatus("delivered") }) {
+		seqs = append(seqs, got.Seq)
+	}
+	there.delivers("After")
+	if !slices.Equal(seqs, []int64{1, 2, 2}) {
+		t.Errorf("it is told the seqs %v", seqs)
+	}
+}
+
 // Each of many sockets gets a message once.
 func TestManySocketsGetAMessageOnceEach(t *testing.T) {
 	t.Parallel()

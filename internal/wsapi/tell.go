@@ -161,10 +161,16 @@ func (s *socket) writeMessage(ctx context.Context, message *db.Message, frames [
 	return nil
 }
 
-// answer writes what came of a client's frame.
+// answer writes what came of a client's frame. What had been stored elsewhere may not have
+// been told here yet; it is before it is delivered, so that no seq passes what the client has.
 func (s *socket) answer(ctx context.Context, result incoming) error {
 	if result.err != nil {
 		return s.send(ctx, errorFrame(s, result.err, result.clientID))
+	}
+	if result.replayed.Seq > s.cursor {
+		if err := s.catchUp(ctx); err != nil {
+			return err
+		}
 	}
 	return s.send(ctx, deliveredFrame(s, result.replayed.MessageID, result.replayed.Seq, result.clientID))
 }

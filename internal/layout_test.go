@@ -28,6 +28,7 @@ var rooms = map[string][]string{
 
 	"internal/jsontext": {"internal/fault"},
 	"internal/httpapi": {
+		"internal/shortcuts",
 		"internal/jsontext",
 		"api", "internal/auth", "internal/bot", "internal/chat", "internal/records", "internal/ratelimit", "internal/realtime",
 		"internal/store", "internal/fault", "gen/openapi", "gen/db",
@@ -39,10 +40,11 @@ var rooms = map[string][]string{
 	},
 
 	"internal/chat": {
+		"internal/shortcuts",
 		"internal/auth", "internal/bot", "internal/realtime", "internal/store", "internal/fault", "gen/db",
 	},
-	"internal/records":   {"internal/auth", "internal/store", "internal/xlsx", "internal/fault", "gen/db"},
-	"internal/auth":      {"internal/secret", "internal/realtime", "internal/store", "internal/fault", "gen/db"},
+	"internal/records":   {"internal/shortcuts", "internal/auth", "internal/store", "internal/xlsx", "internal/fault", "gen/db"},
+	"internal/auth":      {"internal/shortcuts", "internal/secret", "internal/realtime", "internal/store", "internal/fault", "gen/db"},
 	"internal/bot":       {"internal/secret", "internal/store", "internal/fault", "gen/db"},
 	"internal/ratelimit": {"internal/realtime", "internal/fault"},
 
@@ -52,7 +54,8 @@ var rooms = map[string][]string{
 	"internal/localpg":   {},
 	"internal/secret":    {},
 	"internal/fault":     {},
-	"internal/dbtest":    {"db", "internal/store", "internal/localpg"},
+	"internal/shortcuts": {},
+	"internal/dbtest":    {"db", "internal/shortcuts", "internal/store", "internal/localpg"},
 	"internal/redistest": {},
 
 	"api":         {},

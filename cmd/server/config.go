@@ -21,6 +21,7 @@ import (
 	"parley/internal/bot"
 	"parley/internal/realtime"
 	"parley/internal/secret"
+	"parley/internal/shortcuts"
 )
 
 // config is all that the environment says: one field for each variable, with its
@@ -59,6 +60,8 @@ type config struct {
 	SocketTimes map[string]time.Duration // PARLEY_SOCKET_TIMES, empty or a name left out: ping=25s,pong=20s,write=10s,idle=0
 	// AnonymousTTL is how long an anonymous visit lives without activity.
 	AnonymousTTL time.Duration // PARLEY_ANONYMOUS_TTL, empty: 30m
+	// Shortcuts says which of the faster paths are taken; each has a plain one beside it.
+	Shortcuts shortcuts.Set // PARLEY_SHORTCUTS, empty or a name left out: send=on,keys=on,history=on,counts=on,search=on; off alone: none
 	// LogLevel is the least grave of what is logged: debug, info, warn or error.
 	LogLevel slog.Level // PARLEY_LOG_LEVEL, empty: info
 }
@@ -121,6 +124,8 @@ func loadConfig(getenv func(string) string, isRoot bool, home string) (config, e
 	check("PARLEY_SOCKET_TIMES", err)
 	c.AnonymousTTL, err = parseTTL(cmp.Or(getenv("PARLEY_ANONYMOUS_TTL"), "30m"))
 	check("PARLEY_ANONYMOUS_TTL", err)
+	c.Shortcuts, err = shortcuts.Parse(getenv("PARLEY_SHORTCUTS"))
+	check("PARLEY_SHORTCUTS", err)
 	c.LogLevel, err = parseLogLevel(getenv("PARLEY_LOG_LEVEL"))
 	check("PARLEY_LOG_LEVEL", err)
 	return c, errors.Join(mistakes...)

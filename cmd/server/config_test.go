@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"parley/internal/shortcuts"
 )
 
 type environment map[string]string
@@ -28,6 +30,7 @@ func TestAnEmptyEnvironmentIsTheDefaults(t *testing.T) {
 		SocketLimits: map[string]int{"user": 100, "address": 1000, "visitors": 50, "queue": 64},
 		SocketTimes:  map[string]time.Duration{"ping": 25 * time.Second, "pong": 20 * time.Second, "write": 10 * time.Second, "idle": 0},
 		AnonymousTTL: 30 * time.Minute,
+		Shortcuts:    shortcuts.All(),
 		LogLevel:     slog.LevelInfo,
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -77,6 +80,7 @@ func TestVariablesAreRead(t *testing.T) {
 		"a reply limit":         {"PARLEY_REPLY_LIMITS", "organization=9", func(c config) any { return c.ReplyLimits }, map[string]int{"instance": 512, "organization": 9}},
 		"no limits at all":      {"PARLEY_RATE_LIMITS", "0", limits, map[string]int{"messages": 0, "history": 0, "list": 0}},
 		"a visit's life":        {"PARLEY_ANONYMOUS_TTL", "90s", func(c config) any { return c.AnonymousTTL }, 90 * time.Second},
+		"no shortcuts":          {"PARLEY_SHORTCUTS", "off", func(c config) any { return c.Shortcuts }, shortcuts.Set{}},
 		"all is logged":         {"PARLEY_LOG_LEVEL", "debug", level, slog.LevelDebug},
 		"warnings are logged":   {"PARLEY_LOG_LEVEL", "WARN", level, slog.LevelWarn},
 		"errors are logged":     {"PARLEY_LOG_LEVEL", "error", level, slog.LevelError},
@@ -100,6 +104,7 @@ func TestMistakesAreRefused(t *testing.T) {
 	t.Parallel()
 	cases := []struct{ variable, value, says string }{
 		{"PARLEY_ADDR", "8080", "host:port"},
+		{"PARLEY_SHORTCUTS", "send", "=on or =off"},
 		{"PARLEY_ADDR", ":http", `"http"`},
 		{"PARLEY_ADDR", ":65536", `"65536"`},
 		{"PARLEY_ADDR", "localhost:", `""`},

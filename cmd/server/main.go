@@ -96,7 +96,7 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 			return err
 		}
 		defer part()
-		keys := auth.New(store, auth.WithKeys(secrets), auth.WithTickets(realtime.NewDeposits(link)))
+		keys := auth.New(store, auth.WithKeys(secrets), auth.WithTickets(realtime.NewDeposits(link)), auth.WithShortcuts(config.Shortcuts))
 		if key, err = known(ctx, keys, key); err != nil {
 			return err
 		}
@@ -114,6 +114,7 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 			MaxRepliesPerOrganization: config.ReplyLimits["organization"],
 			WatchQueue:                config.SocketLimits["queue"],
 			IsAlone:                   config.DatabaseURL == "",
+			Shortcuts:                 config.Shortcuts,
 		})
 		limiter := ratelimit.NewShared(config.limits(), link)
 		sockets := wsapi.New(wsapi.Config{Chat: chats, Limiter: limiter, Log: log, Origins: config.AllowedOrigins, Limits: config.socketLimits()})
@@ -122,7 +123,7 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 			Auth:    keys,
 			Bots:    bots,
 			Chat:    chats,
-			Records: records.New(store),
+			Records: records.New(store, config.Shortcuts),
 			Limiter: limiter,
 			Connect: sockets.Connect,
 			Log:     log,
@@ -133,7 +134,8 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 				}
 				return store.Ping(ctx)
 			},
-			Link: link,
+			Link:      link,
+			Shortcuts: config.Shortcuts,
 		})
 		if err != nil {
 			return err

@@ -20,6 +20,7 @@ import (
 	"parley/internal/fault"
 	"parley/internal/realtime"
 	"parley/internal/secret"
+	"parley/internal/shortcuts"
 	"parley/internal/store"
 )
 
@@ -68,7 +69,8 @@ type Auth struct {
 	store  *store.Store
 	signer *secret.Signer // of client tokens; nil: there are none
 	// tickets keeps who has made a ticket, by the ticket's hash.
-	tickets *realtime.Deposits
+	tickets   *realtime.Deposits
+	shortcuts shortcuts.Set
 }
 
 // Option is what an Auth may have besides a store.
@@ -83,6 +85,11 @@ func WithKeys(keys *secret.Keys) Option {
 // be taken by this Auth alone.
 func WithTickets(deposits *realtime.Deposits) Option {
 	return func(a *Auth) { a.tickets = deposits }
+}
+
+// WithShortcuts says which shortcuts are taken; without it none is.
+func WithShortcuts(taken shortcuts.Set) Option {
+	return func(a *Auth) { a.shortcuts = taken }
 }
 
 // New makes an Auth over the keys in the store.

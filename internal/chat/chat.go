@@ -23,6 +23,7 @@ import (
 	"parley/internal/bot"
 	"parley/internal/fault"
 	"parley/internal/realtime"
+	"parley/internal/shortcuts"
 	"parley/internal/store"
 )
 
@@ -38,7 +39,8 @@ type Chat struct {
 	written ownTexts
 	slots   *slots
 	// isAlone says that no other process works on the database.
-	isAlone bool
+	isAlone   bool
+	shortcuts shortcuts.Set
 	// events tells who watches a conversation what was committed in it.
 	events  realtime.Bus[*Event]
 	watched watchedSessions
@@ -75,6 +77,8 @@ type Config struct {
 	// IsAlone says that no other process works on the database: runs that an earlier one
 	// left behind are taken up without waiting for the end of their lease.
 	IsAlone bool
+	// Shortcuts says which shortcuts are taken.
+	Shortcuts shortcuts.Set
 }
 
 const unlimited = math.MaxInt32
@@ -92,6 +96,7 @@ func New(config Config) *Chat {
 		hints:     heardHints{wake: make(chan struct{}, 1), wakeTexts: make(chan struct{}, 1)},
 		written:   ownTexts{wake: make(chan struct{}, 1)},
 		isAlone:   config.IsAlone,
+		shortcuts: config.Shortcuts,
 		live:      liveReplies{byRun: make(map[uuid.UUID]*liveReply)},
 		events:    realtime.Bus[*Event]{QueueLimit: config.WatchQueue},
 		slots:     newSlots(cmp.Or(config.MaxReplies, unlimited), cmp.Or(config.MaxRepliesPerOrganization, unlimited)),

@@ -41,7 +41,7 @@ func newHouse(t *testing.T) *house {
 	}
 	t.Cleanup(h.store.Close)
 	h.bots = bot.New(h.store)
-	h.Chat = chat.New(chat.Config{Store: h.store, Bots: h.bots, Log: slog.New(slog.DiscardHandler), VisitTTL: time.Minute})
+	h.Chat = chat.New(chat.Config{Store: h.store, Bots: h.bots, Log: slog.New(slog.DiscardHandler), VisitTTL: time.Minute, Shortcuts: dbtest.Shortcuts(t)})
 	h.Start()
 	t.Cleanup(func() { h.Close(t.Context()) })
 	return h.furnished(t, "Acme")

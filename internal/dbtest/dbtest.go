@@ -26,6 +26,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"parley/internal/localpg"
+	"parley/internal/shortcuts"
 	"parley/internal/store"
 )
 
@@ -82,6 +83,17 @@ func URL(t testing.TB) string {
 func Empty(t testing.TB) string {
 	t.Helper()
 	return database(t, "template0")
+}
+
+// Shortcuts are those that the tests take: all, unless PARLEY_SHORTCUTS says otherwise,
+// as it does to a server.
+func Shortcuts(t testing.TB) shortcuts.Set {
+	t.Helper()
+	taken, err := shortcuts.Parse(os.Getenv("PARLEY_SHORTCUTS"))
+	if err != nil {
+		t.Fatalf("PARLEY_SHORTCUTS: %v", err)
+	}
+	return taken
 }
 
 func database(t testing.TB, template string) string {

@@ -20,6 +20,7 @@ import (
 	"parley/internal/ratelimit"
 	"parley/internal/realtime"
 	"parley/internal/records"
+	"parley/internal/shortcuts"
 )
 
 // Config is what the API serves from.
@@ -40,6 +41,8 @@ type Config struct {
 	Link *realtime.Link
 	// Origins are the browser origins that may read answers; `*` is all.
 	Origins []string
+	// Shortcuts says which shortcuts are taken.
+	Shortcuts shortcuts.Set
 }
 
 // API implements the operations of the document.

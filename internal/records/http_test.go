@@ -18,6 +18,7 @@ import (
 	"parley/gen/db"
 	"parley/internal/auth"
 	"parley/internal/bot"
+	"parley/internal/dbtest"
 	"parley/internal/httpapi"
 	"parley/internal/ratelimit"
 )
@@ -32,7 +33,7 @@ type door struct {
 func open(t *testing.T) door {
 	t.Helper()
 	w := newWorld(t)
-	keys := auth.New(w.store)
+	keys := auth.New(w.store, auth.WithShortcuts(dbtest.Shortcuts(t)))
 	handler, err := httpapi.New(httpapi.Config{
 		Auth: keys, Bots: bot.New(w.store), Records: w.records, Log: slog.New(slog.DiscardHandler),
 		Limiter: ratelimit.New(map[string]int{"messages": 0, "history": 0, "list": 0, "refusals": 0}),

@@ -14,6 +14,7 @@ import (
 
 	"parley/gen/db"
 	"parley/internal/fault"
+	"parley/internal/shortcuts"
 	"parley/internal/store"
 )
 
@@ -21,11 +22,12 @@ import (
 // chatbot exists, and whether the caller may read of it, is the caller's affair; one
 // of another organization has no records.
 type Records struct {
-	store *store.Store
+	store     *store.Store
+	shortcuts shortcuts.Set
 }
 
-// New returns the records kept in s.
-func New(s *store.Store) *Records { return &Records{store: s} }
+// New returns the records kept in s, read by these shortcuts.
+func New(s *store.Store, taken shortcuts.Set) *Records { return &Records{store: s, shortcuts: taken} }
 
 // Filter says which of a chatbot's records are wanted: those of some days whose
 // texts contain something, whatever the case. An empty text is contained in all.

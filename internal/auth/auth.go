@@ -71,6 +71,7 @@ type Auth struct {
 	// tickets keeps who has made a ticket, by the ticket's hash.
 	tickets   *realtime.Deposits
 	shortcuts shortcuts.Set
+	known     knownKeys
 }
 
 // Option is what an Auth may have besides a store.
@@ -119,7 +120,7 @@ func (a *Auth) Authenticate(ctx context.Context, header string) (Principal, erro
 	if !isScheme || !isKey || !isVisible(prefix) {
 		return Principal{}, refused()
 	}
-	found, err := a.store.FindAPIKey(ctx, prefix)
+	found, err := a.find(prefix, func() (db.FindAPIKeyRow, error) { return a.store.FindAPIKey(ctx, prefix) })
 	if fault.Is(err, fault.NotFound) {
 		return Principal{}, refused()
 	}
@@ -131,6 +132,14 @@ func (a *Auth) Authenticate(ctx context.Context, header string) (Principal, erro
 		return Principal{}, refused()
 	}
 	return a.speaker(ctx, found)
+}
+
+// find returns a key by what names it, as it is known or as lookUp finds it.
+func (a *Auth) find(name string, lookUp func() (db.FindAPIKeyRow, error)) (db.FindAPIKeyRow, error) {
+	if !a.shortcuts.Keys {
+		return lookUp()
+	}
+	return a.known.find(name, lookUp)
 }
 
 // speaker is the user for whom a key speaks, and notes that it was used.
@@ -237,14 +246,15 @@ func (a *Auth) ListKeys(ctx context.Context, organization uuid.UUID, limit, offs
 	return keys, count, err
 }
 
-// RevokeKey revokes a key, from the next request on. The organization's last key
-// with the scope admin that never expires stays, so that nobody is locked out.
+// RevokeKey revokes a key, from the next request on, and at other instances within a
+// second. The organization's last key with the scope admin that never expires stays, so
+// that nobody is locked out.
 func (a *Auth) RevokeKey(ctx context.Context, organization uuid.UUID, id string) error {
 	keyID, err := uuid.Parse(id)
 	if err != nil || len(id) != 36 { // the other forms that the library reads are no ids
 		return fault.New(fault.NotFound, "There is no such API key.")
 	}
-	return a.store.InTx(ctx, func(q *db.Queries) error {
+	err = a.store.InTx(ctx, func(q *db.Queries) error {
 		admins, err := q.LockAdminKeys(ctx, organization)
 		if err != nil {
 			return err
@@ -258,6 +268,8 @@ func (a *Auth) RevokeKey(ctx context.Context, organization uuid.UUID, id string)
 		}
 		return err
 	})
+	a.known.forget(keyID) // whatever the error: it may be of the answer to a commit
+	return err
 }
 
 func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }

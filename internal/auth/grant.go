@@ -171,14 +171,18 @@ func (a *Auth) authenticateToken(ctx context.Context, token string) (Principal, 
 
 // grantor is who has made a ticket or a client token: it ends with the key.
 func (a *Auth) grantor(ctx context.Context, granted grant) (Principal, error) {
-	key, err := a.store.FindAPIKeyByID(ctx, granted.OrganizationID, granted.KeyID)
+	name := granted.OrganizationID.String() + " " + granted.KeyID.String() // which no prefix can be
+	key, err := a.find(name, func() (db.FindAPIKeyRow, error) {
+		found, err := a.store.FindAPIKeyByID(ctx, granted.OrganizationID, granted.KeyID)
+		return db.FindAPIKeyRow(found), err
+	})
 	if fault.Is(err, fault.NotFound) {
 		return Principal{}, refused()
 	}
 	if err != nil {
 		return Principal{}, err
 	}
-	return a.speaker(ctx, db.FindAPIKeyRow(key))
+	return a.speaker(ctx, key)
 }
 
 // CreateTicket makes a ticket that stands for the caller within the subject's bounds,

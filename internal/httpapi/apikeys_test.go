@@ -72,6 +72,7 @@ func TestAKeyExpiresInTimeToCome(t *testing.T) {
 	soon := caller{organization: o, key: text(admin.post("/api/api-keys/", object{"name": "X", "expiresAt": time.Now().Add(time.Hour).Format(time.RFC3339Nano)}), "key")}
 	soon.get("/api/me/")
 	o.exec("UPDATE api_keys SET expires_at = clock_timestamp() WHERE prefix = $1", strings.Split(soon.key, ".")[0])
+	eventually(t, "it has expired", func() bool { return soon.call(http.MethodGet, "/api/me/", nil).status != 200 })
 	soon.call(http.MethodGet, "/api/me/", nil).refused(401, "unauthorized", "")
 }
 

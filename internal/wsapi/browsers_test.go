@@ -73,7 +73,7 @@ func TestATicketOpensOneSocketAsItsMaker(t *testing.T) {
 
 	// It ends with its key, and opens nothing else.
 	late := portal.ticket(object{})
-	must(o.sql.Exec(t.Context(), "DELETE FROM api_keys WHERE name = 'portal'"))
+	o.revoke(portal)
 	page.connect("ticket="+late).refused(401, "unauthorized")
 	page.call("GET", "/api/me/?ticket="+alice.ticket(object{}), nil).refused(401, "unauthorized")
 	// Beside a key it is not looked at.
@@ -183,7 +183,7 @@ func TestAVisitTellsThatItEnds(t *testing.T) {
 func TestARevokedKeyEndsItsSockets(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{}).organization()
-	admin, alice, spare := o.as("admin", auth.Admin), o.as("alice", auth.Chat), o.as("alice", auth.Chat)
+	alice, spare := o.as("alice", auth.Chat), o.as("alice", auth.Chat)
 	id := alice.quiet()
 	links := []*link{
 		alice.watch(id), alice.dial(""),
@@ -191,14 +191,7 @@ func TestARevokedKeyEndsItsSockets(t *testing.T) {
 		o.visitor().dial("ticket=" + alice.ticket(object{"conversation": id})),
 	}
 	stays := spare.watch(id)
-	prefix, _, _ := strings.Cut(alice.key, ".")
-	for _, key := range admin.call("GET", "/api/api-keys/", nil).gives(200)["results"].([]any) {
-		if key.(object)["prefix"] == prefix {
-			if got := admin.call("DELETE", fmt.Sprintf("/api/api-keys/%s/", key.(object)["id"]), nil); got.status != http.StatusNoContent {
-				t.Fatalf("%d %s", got.status, got.body)
-			}
-		}
-	}
+	o.revoke(alice)
 	began := time.Now()
 	for i, l := range links {
 		code, frames := l.ends()
@@ -207,6 +200,20 @@ func TestARevokedKeyEndsItsSockets(t *testing.T) {
 		}
 	}
 	stays.delivers("I am still here")
+}
+
+// revoke revokes a caller's key, as an administrator does.
+func (o organization) revoke(c caller) {
+	o.t.Helper()
+	prefix, _, _ := strings.Cut(c.key, ".")
+	admin := o.as("admin", auth.Admin)
+	for _, key := range admin.call("GET", "/api/api-keys/", nil).gives(200)["results"].([]any) {
+		if key.(object)["prefix"] == prefix {
+			if got := admin.call("DELETE", fmt.Sprintf("/api/api-keys/%s/", key.(object)["id"]), nil); got.status != http.StatusNoContent {
+				o.t.Fatalf("%d %s", got.status, got.body)
+			}
+		}
+	}
 }
 
 // A conversation that is deleted ends its sockets within seconds, whoever has deleted it.

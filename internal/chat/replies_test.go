@@ -85,6 +85,7 @@ func (h *cluster) instanceOf(config chat.Config) *chat.Chat {
 	h.t.Helper()
 	s := h.open()
 	config.Store, config.Bots, config.Log, config.VisitTTL = s, bot.New(s), slog.New(slog.DiscardHandler), cmp.Or(config.VisitTTL, time.Minute)
+	config.Shortcuts = dbtest.Shortcuts(h.t)
 	c := chat.New(config)
 	c.Start()
 	h.t.Cleanup(func() {

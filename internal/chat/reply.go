@@ -186,7 +186,7 @@ func (c *Chat) finish(ctx context.Context, work task, outcome *Outcome, firstTok
 		ended.Error, ended.Detail = new(string(outcome.Err.Kind)), &outcome.Err.Message
 	}
 	for {
-		row, err := c.store.FinishRun(ctx, ended)
+		row, err := c.queriesOf(work.organizationID, work.sessionID).FinishRun(ctx, ended)
 		switch {
 		case err == nil:
 			if ended.IsStored {

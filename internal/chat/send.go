@@ -182,12 +182,21 @@ func (c *Chat) send(ctx context.Context, who auth.Principal, conversation string
 		return Sent{}, err
 	}
 	sent, err := c.deliver(ctx, prepared, func(ctx context.Context, prepared db.SendMessageParams) (Sent, error) {
-		return execute(ctx, c.store.Queries, who, prepared)
+		return execute(ctx, c.queriesOf(prepared.OrganizationID, prepared.SessionID), who, prepared)
 	})
 	if sent.IsReplayed {
 		message.Once.TellReplayed()
 	}
 	return sent, err
+}
+
+// queriesOf are those whose one-row statements lock nothing but a session: where many
+// write at once they share their commits, which cost more than what is written.
+func (c *Chat) queriesOf(organization, session uuid.UUID) *db.Queries {
+	if !c.shortcuts.Send {
+		return c.store.Queries
+	}
+	return c.store.Sharing(store.Place{OrganizationID: organization, SessionID: session})
 }
 
 // prepare does all that can be done before the statement: it reads ids and looks

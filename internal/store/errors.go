@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"strings"
 	"time"
@@ -50,7 +51,9 @@ func translate(err error) error {
 	}
 	_, refused := errors.AsType[*pgconn.ConnectError](err)
 	_, broken := errors.AsType[net.Error](err)
-	if refused || broken || pgconn.SafeToRetry(err) {
+	// An end of what is read is that of the connection: rows and texts end otherwise.
+	ended := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	if refused || broken || ended || pgconn.SafeToRetry(err) {
 		return unavailable(err)
 	}
 	return err

@@ -22,7 +22,8 @@ import (
 // concurrent use.
 type Store struct {
 	*gendb.Queries
-	pool *pgxpool.Pool
+	pool    *pgxpool.Pool
+	sharing *sharing
 	// within is the transaction that all of a store of Whole belongs to.
 	within *gendb.Queries
 }
@@ -69,11 +70,20 @@ func Open(ctx context.Context, url string) (*Store, error) {
 		pool.Close()
 		return nil, err
 	}
-	return &Store{Queries: gendb.New(translator{on: pool, retries: maxRetries}), pool: pool}, nil
+	one := translator{on: pool, retries: maxRetries}
+	sharing, err := openSharing(ctx, config, one)
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return &Store{Queries: gendb.New(one), pool: pool, sharing: sharing}, nil
 }
 
 // Close waits for the connections in use and closes them all.
-func (s *Store) Close() { s.pool.Close() }
+func (s *Store) Close() {
+	s.sharing.close()
+	s.pool.Close()
+}
 
 // Ping tells whether the database answers.
 func (s *Store) Ping(ctx context.Context) error { return translate(s.pool.Ping(ctx)) }
@@ -104,7 +114,7 @@ func (s *Store) Whole(ctx context.Context, fn func(*Store) error) error {
 
 // Within returns a store that is part of the transaction of q, as Whole's is.
 func (s *Store) Within(q *gendb.Queries) *Store {
-	return &Store{Queries: q, pool: s.pool, within: q}
+	return &Store{Queries: q, pool: s.pool, sharing: s.sharing, within: q}
 }
 
 func migrate(ctx context.Context, pool *pgxpool.Pool) error {

@@ -32,9 +32,9 @@ func TestATransactionIsStoredWholeOrNotAtAll(t *testing.T) {
 		if err := two(q); err != nil {
 			return err
 		}
-		return io.ErrUnexpectedEOF
+		return io.ErrClosedPipe
 	})
-	if !errors.Is(err, io.ErrUnexpectedEOF) || fault.KindOf(err) != fault.Internal {
+	if !errors.Is(err, io.ErrClosedPipe) || fault.KindOf(err) != fault.Internal {
 		t.Errorf("the error became %v", err)
 	}
 	wantOrganizations(t, s, 0)

@@ -58,6 +58,10 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	for name, value := range session {
 		config.ConnConfig.RuntimeParams[name] = value
 	}
+	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+		registerUUIDs(conn.TypeMap())
+		return nil
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)

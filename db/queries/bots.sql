@@ -12,6 +12,12 @@ RETURNING *;
 -- name: GetBot :one
 SELECT * FROM bots WHERE organization_id = @organization_id AND id = @id;
 
+-- GetBotOfSession finds the chatbot that a session is with.
+-- name: GetBotOfSession :one
+SELECT b.* FROM sessions s
+JOIN bots b ON b.organization_id = s.organization_id AND b.id = s.bot_id
+WHERE s.organization_id = @organization_id AND s.id = @session_id;
+
 -- GetBotBySlug finds a chatbot by its slug.
 -- name: GetBotBySlug :one
 SELECT * FROM bots WHERE organization_id = @organization_id AND slug = @slug;

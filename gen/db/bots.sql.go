@@ -107,6 +107,36 @@ func (q *Queries) GetBotBySlug(ctx context.Context, organizationID uuid.UUID, sl
 	return i, err
 }
 
+const getBotOfSession = `-- name: GetBotOfSession :one
+SELECT b.organization_id, b.id, b.slug, b.name, b.description, b.engine, b.instructions, b.greeting, b.unanswerable_reply, b.is_default, b.created_at, b.updated_at, b.script, b.model, b.model_key FROM sessions s
+JOIN bots b ON b.organization_id = s.organization_id AND b.id = s.bot_id
+WHERE s.organization_id = $1 AND s.id = $2
+`
+
+// GetBotOfSession finds the chatbot that a session is with.
+func (q *Queries) GetBotOfSession(ctx context.Context, organizationID uuid.UUID, sessionID uuid.UUID) (Bot, error) {
+	row := q.db.QueryRow(ctx, getBotOfSession, organizationID, sessionID)
+	var i Bot
+	err := row.Scan(
+		&i.OrganizationID,
+		&i.ID,
+		&i.Slug,
+		&i.Name,
+		&i.Description,
+		&i.Engine,
+		&i.Instructions,
+		&i.Greeting,
+		&i.UnanswerableReply,
+		&i.IsDefault,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+		&i.Script,
+		&i.Model,
+		&i.ModelKey,
+	)
+	return i, err
+}
+
 const getDefaultBot = `-- name: GetDefaultBot :one
 SELECT organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at, script, model, model_key FROM bots WHERE organization_id = $1 AND is_default
 `

@@ -35,10 +35,11 @@ type Responder interface {
 
 // engineByName makes each engine, by its name.
 func (b *Bots) engineByName() map[string]Responder {
+	faqs := faqEngine{store: b.store, texts: &rememberedTexts{}}
 	return map[string]Responder{
-		EngineFAQ:      faqEngine{b.store},
+		EngineFAQ:      faqs,
 		EngineScripted: scriptEngine{},
-		EngineOpenAI:   openAIEngine{faqs: faqEngine{b.store}, keys: b.keys, servers: b.servers},
+		EngineOpenAI:   openAIEngine{faqs: faqs, keys: b.keys, servers: b.servers},
 	}
 }
 

@@ -15,6 +15,7 @@ const maxSuggestions = 3
 // faqEngine answers a question out of the bot's FAQs. One that nothing is near to gets the bot's reply to such.
 type faqEngine struct {
 	store *store.Store
+	texts *rememberedTexts
 }
 
 // Respond implements Responder.

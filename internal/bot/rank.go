@@ -89,12 +89,12 @@ const (
 const maxRead = 4000
 
 // compare looks closely at an entry.
-func (a asked) compare(row db.SearchFaqsRow) match {
+func (a asked) compare(row db.SearchFaqsRow, texts *rememberedTexts) match {
 	m := match{id: row.ID, question: row.Question, answer: row.Answer, exact: row.Exact}
-	terms := readTerms(row.Question)
+	question := texts.read(row.Question)
 	answer := strings.ToValidUTF8(row.Answer[:min(len(row.Answer), maxRead)], "")
-	shares := a.shares(textsOf(terms), textsOf(readTerms(answer)))
-	weight := lengthWeight(terms, rankWeight)
+	shares := a.shares(question.set, texts.read(answer).set)
+	weight := lengthWeight(question.terms, rankWeight)
 	for i, t := range a.terms {
 		switch shares[i] {
 		case 1:

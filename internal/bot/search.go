@@ -80,7 +80,7 @@ func (e faqEngine) search(ctx context.Context, question Question) ([]match, erro
 	a := weigh(text, rows[0])
 	found := make([]match, 0, len(rows))
 	for _, row := range rows {
-		found = append(found, a.compare(row))
+		found = append(found, a.compare(row, e.texts))
 	}
 	slices.SortStableFunc(found, func(x, y match) int {
 		if x.exact != y.exact {

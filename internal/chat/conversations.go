@@ -43,7 +43,7 @@ func (c *Chat) Begin(ctx context.Context, who auth.Principal, botRef *string, fi
 	if err != nil {
 		return Sent{}, err
 	}
-	return c.deliver(ctx, prepared, func(ctx context.Context, prepared db.SendMessageParams) (Sent, error) {
+	return c.deliver(ctx, prepared, nil, func(ctx context.Context, prepared db.SendMessageParams) (Sent, error) {
 		sent, err := store.Once(ctx, c.store, key, func(q *db.Queries) (Sent, error) {
 			if err := begin(q); err != nil {
 				return Sent{}, err
@@ -57,10 +57,10 @@ func (c *Chat) Begin(ctx context.Context, who auth.Principal, botRef *string, fi
 
 // deliverNew opens the conversation that a prepared message begins, and sends it,
 // both or neither.
-func (c *Chat) deliverNew(ctx context.Context, who auth.Principal, prepared db.SendMessageParams, botID uuid.UUID) (Sent, error) {
-	return c.deliver(ctx, prepared, func(ctx context.Context, prepared db.SendMessageParams) (sent Sent, err error) {
+func (c *Chat) deliverNew(ctx context.Context, who auth.Principal, prepared db.SendMessageParams, asked db.Bot) (Sent, error) {
+	return c.deliver(ctx, prepared, &asked, func(ctx context.Context, prepared db.SendMessageParams) (sent Sent, err error) {
 		err = c.store.InTx(ctx, func(q *db.Queries) error {
-			if err := open(ctx, q, who, prepared.SessionID, botID, false); err != nil {
+			if err := open(ctx, q, who, prepared.SessionID, asked.ID, false); err != nil {
 				return err
 			}
 			sent, err = execute(ctx, q, who, prepared)

@@ -40,6 +40,7 @@ type task struct {
 	attempt        int
 	isCancelled    bool // since the attempt before
 	reply          *Reply
+	asked          *db.Bot // where it has just been read; nil: it is to be read
 	question       string
 	queryMetadata  json.RawMessage
 	askedAt        time.Time
@@ -120,15 +121,15 @@ func stopping() *fault.Error {
 
 // respond has the conversation's bot answer.
 func (c *Chat) respond(ctx context.Context, work task, emit func(string) error) (bot.Answer, error) {
-	session, err := c.store.GetSession(ctx, work.organizationID, work.sessionID)
-	if err != nil {
-		return bot.Answer{}, fmt.Errorf("read the conversation: %w", err)
+	asked := work.asked
+	if asked == nil {
+		found, err := c.store.GetBotOfSession(ctx, work.organizationID, work.sessionID)
+		if err != nil {
+			return bot.Answer{}, fmt.Errorf("read the bot: %w", err)
+		}
+		asked = &found
 	}
-	asked, err := c.bots.GetByID(ctx, work.organizationID, session.BotID)
-	if err != nil {
-		return bot.Answer{}, fmt.Errorf("read the bot: %w", err)
-	}
-	question, err := c.question(ctx, work, asked)
+	question, err := c.question(ctx, work, *asked)
 	if err != nil {
 		return bot.Answer{}, err
 	}

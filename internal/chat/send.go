@@ -125,7 +125,7 @@ func (c *Chat) Complete(ctx context.Context, who auth.Principal, botRef, convers
 
 // ask sends the question of a completion; into a new conversation when none is named.
 func (c *Chat) ask(ctx context.Context, who auth.Principal, asked db.Bot, conversation string, message NewMessage) (Sent, error) {
-	how := sending{sender: byUser, reply: replyAlways, botID: &asked.ID, attachments: "/message/attachments"}
+	how := sending{sender: byUser, reply: replyAlways, asked: &asked, attachments: "/message/attachments"}
 	if conversation != "" {
 		return c.send(ctx, who, conversation, message, how)
 	}
@@ -136,7 +136,7 @@ func (c *Chat) ask(ctx context.Context, who auth.Principal, asked db.Bot, conver
 	if err != nil {
 		return Sent{}, err
 	}
-	sent, err := c.deliverNew(ctx, who, prepared, asked.ID)
+	sent, err := c.deliverNew(ctx, who, prepared, asked)
 	if sent.IsReplayed {
 		message.Once.TellReplayed()
 	}
@@ -167,8 +167,8 @@ func (m NewMessage) mustSay(content string) error {
 type sending struct {
 	sender      string
 	reply       string
-	botID       *uuid.UUID // the bot whose conversation it must be; nil: any
-	attachments string     // where the request has them
+	asked       *db.Bot // the bot whose conversation it must be; nil: any
+	attachments string  // where the request has them
 }
 
 // send stores a message in a conversation that exists.
@@ -181,7 +181,7 @@ func (c *Chat) send(ctx context.Context, who auth.Principal, conversation string
 	if err != nil {
 		return Sent{}, err
 	}
-	sent, err := c.deliver(ctx, prepared, func(ctx context.Context, prepared db.SendMessageParams) (Sent, error) {
+	sent, err := c.deliver(ctx, prepared, how.asked, func(ctx context.Context, prepared db.SendMessageParams) (Sent, error) {
 		return execute(ctx, c.queriesOf(prepared.OrganizationID, prepared.SessionID), who, prepared)
 	})
 	if sent.IsReplayed {
@@ -225,7 +225,6 @@ func (c *Chat) prepare(ctx context.Context, who auth.Principal, session uuid.UUI
 		Sender:         how.sender,
 		SenderID:       sender,
 		Reply:          how.reply,
-		BotID:          how.botID,
 		QueueLimit:     queueLimit,
 		MessageID:      newID(),
 		RunID:          newID(),
@@ -237,6 +236,9 @@ func (c *Chat) prepare(ctx context.Context, who auth.Principal, session uuid.UUI
 		QueryMetadata:  message.QueryMetadata,
 		Canvas:         message.Canvas,
 		Attachments:    attachments,
+	}
+	if how.asked != nil {
+		prepared.BotID = &how.asked.ID
 	}
 	if message.ID != uuid.Nil {
 		prepared.MessageID = message.ID
@@ -339,8 +341,8 @@ func replay(ctx context.Context, q *db.Queries, who auth.Principal, prepared db.
 
 // deliver runs what stores the message and, after the commit, has it answered. The
 // reply is there before the commit: a queued one may be begun at once by whoever
-// ends the one before it.
-func (c *Chat) deliver(ctx context.Context, prepared db.SendMessageParams, store func(context.Context, db.SendMessageParams) (Sent, error)) (Sent, error) {
+// ends the one before it. asked is the bot, where it has been read.
+func (c *Chat) deliver(ctx context.Context, prepared db.SendMessageParams, asked *db.Bot, store func(context.Context, db.SendMessageParams) (Sent, error)) (Sent, error) {
 	// What may be committed is told and answered, even when its caller leaves meanwhile.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
 	defer cancel()
@@ -384,6 +386,7 @@ func (c *Chat) deliver(ctx context.Context, prepared db.SendMessageParams, store
 		runID:          prepared.RunID,
 		attempt:        1,
 		reply:          reply,
+		asked:          asked,
 		question:       prepared.Content,
 		queryMetadata:  prepared.QueryMetadata,
 		askedAt:        sent.CreatedAt,

@@ -44,7 +44,7 @@ fmt: ## format the Go files
 	$(GOTOOL) golangci-lint fmt
 
 .PHONY: check
-check: check-generated check-spec check-schema check-layout check-lint check-race ## everything CI asks for
+check: check-generated check-spec check-schema check-layout check-lint check-allocations check-plain check-race ## everything CI asks for
 
 .PHONY: check-generated
 check-generated: ## gen/ is what generate makes
@@ -71,6 +71,22 @@ check-lint: ## formatting, vet, linters, a tidy go.mod
 	go mod tidy -diff
 	go vet -tags sdk,browser ./...
 	$(GOTOOL) golangci-lint run
+
+.PHONY: check-allocations
+check-allocations: ## hot functions allocate no more than internal/allocations.txt says
+	@echo 'do the hot functions allocate more than they did?'
+	@tools/allocations.sh
+
+.PHONY: allocations
+allocations: ## write internal/allocations.txt anew
+	@tools/allocations.sh write
+
+# The packages that shortcuts are taken in or show in, and of whole servers what must not be lost when they are killed.
+# What compares the two ways does so whatever the variable says, and has been run.
+.PHONY: check-plain
+check-plain: setup-test ## the tests once more without any shortcut, where there are some
+	PARLEY_SHORTCUTS=off go test -skip '^TestShortcutsChange' ./internal/auth ./internal/chat ./internal/records ./internal/httpapi ./internal/wsapi
+	PARLEY_SHORTCUTS=off go test -run '^Test(NothingAcknowledged|AnIdempotencyKeyOutlives|ARepeatOfWhatAKill|WhatAStoppingServer)' ./cmd/server
 
 .PHONY: check-sdk
 check-sdk: setup $(NODE_MODULES) ## only: OpenAI's SDK for Node drives the server (a minute: it waits for a rate limit)

@@ -28,7 +28,7 @@ var rooms = map[string][]string{
 
 	"internal/jsontext": {"internal/fault"},
 	"internal/httpapi": {
-		"internal/shortcuts",
+		"internal/shortcuts", "internal/metrics",
 		"internal/jsontext",
 		"api", "internal/auth", "internal/bot", "internal/chat", "internal/records", "internal/ratelimit", "internal/realtime",
 		"internal/store", "internal/fault", "gen/openapi", "gen/db",
@@ -54,6 +54,7 @@ var rooms = map[string][]string{
 	"internal/localpg":   {},
 	"internal/secret":    {},
 	"internal/fault":     {},
+	"internal/metrics":   {},
 	"internal/shortcuts": {},
 	"internal/dbtest":    {"db", "internal/shortcuts", "internal/store", "internal/localpg"},
 	"internal/redistest": {},
@@ -69,6 +70,7 @@ var rooms = map[string][]string{
 var libraries = map[string][]string{
 	"github.com/labstack/echo":  {"internal/httpapi", "gen/openapi"},
 	"github.com/redis/go-redis": {"internal/realtime", "internal/ratelimit"},
+	"github.com/prometheus":     {"internal/metrics"},
 }
 
 // vague are names that say what a package is made of, not what it is for.

@@ -44,7 +44,7 @@ breaks() {
 }
 
 # First the other way round: as long as the whole tree does not pass, a failure proves nothing.
-if make check-generated check-spec check-schema check-layout check-lint >.git/log 2>&1; then
+if make check-generated check-spec check-schema check-layout check-lint check-allocations >.git/log 2>&1; then
   pass "the tree as it is"
 else
   fail "the tree as it is" "does not pass"
@@ -92,6 +92,15 @@ breaks "an exported name without a comment" check-lint revive \
   "printf 'package fault\n\nvar SelfTest = 1\n' >internal/fault/selftest.go"
 breaks "an error nobody looked at" check-lint errcheck \
   "printf 'package fault\n\nimport \"os\"\n\nfunc init() { os.Remove(\"x\") }\n' >internal/fault/selftest.go"
+
+goal=check-allocations
+breaks "a hot function allocates more" check-allocations 'jsontext BenchmarkHotClean' \
+  "sed -i 's/^func Clean(.*{\$/&\n\tkept = append([][]byte(nil), []byte(nil), make([]byte, 100), make([]byte, 200))/' internal/jsontext/jsontext.go &&
+   printf '\n// kept is on the heap.\nvar kept [][]byte\n' >>internal/jsontext/jsontext.go"
+breaks "a hot function that nobody has measured" check-allocations 'not in internal/allocations.txt' \
+  "printf 'package fault_test\n\nimport \"testing\"\n\nfunc BenchmarkHotNothing(b *testing.B) {\n\tfor b.Loop() {\n\t}\n}\n' >internal/fault/selftest_test.go"
+breaks "a benchmark is gone" check-allocations 'was not run' \
+  "sed -i 's/BenchmarkHotSign/BenchmarkSign/' internal/secret/bench_test.go"
 
 goal='check-race PACKAGES=./internal/fault'
 breaks "a data race" check-race 'DATA RACE' "cat >internal/fault/selftest_test.go <<'GO'

@@ -29,6 +29,9 @@ import (
 type config struct {
 	// Addr is where to listen, host:port; without a host on all addresses.
 	Addr string // PARLEY_ADDR, empty: :8080
+	// DebugAddr is where profiles and metrics are served, host:port, for whoever reaches
+	// it: a private address.
+	DebugAddr string // PARLEY_DEBUG_ADDR, empty: nowhere
 	// DataDir holds the private PostgreSQL, the bootstrap key and the secret key.
 	DataDir string // PARLEY_DATA_DIR, empty: as root /var/lib/parley, else $XDG_DATA_HOME/parley or ~/.local/share/parley
 	// DatabaseURL is the PostgreSQL to use, as a URL or as key=value pairs.
@@ -90,6 +93,7 @@ var (
 func loadConfig(getenv func(string) string, isRoot bool, home string) (config, error) {
 	c := config{
 		Addr:         cmp.Or(getenv("PARLEY_ADDR"), ":8080"),
+		DebugAddr:    getenv("PARLEY_DEBUG_ADDR"),
 		DatabaseURL:  getenv("DATABASE_URL"),
 		RedisURL:     getenv("REDIS_URL"),
 		BootstrapKey: getenv("PARLEY_BOOTSTRAP_KEY"),
@@ -104,6 +108,7 @@ func loadConfig(getenv func(string) string, isRoot bool, home string) (config, e
 	}
 	var err error
 	check("PARLEY_ADDR", checkAddr(c.Addr))
+	check("PARLEY_DEBUG_ADDR", checkDebugAddr(c.DebugAddr))
 	c.DataDir, err = dataDir(getenv, isRoot, home)
 	check("PARLEY_DATA_DIR", err)
 	check("DATABASE_URL", checkDatabaseURL(c.DatabaseURL))

@@ -49,6 +49,12 @@ func TestVariablesAreRead(t *testing.T) {
 	}{
 		"an address with a host":       {"PARLEY_ADDR", "127.0.0.1:0", addr, "127.0.0.1:0"},
 		"an address of IPv6":           {"PARLEY_ADDR", "[::1]:8080", addr, "[::1]:8080"},
+		"a place to look inside":       {"PARLEY_DEBUG_ADDR", "127.0.0.1:6060", debugAddr, "127.0.0.1:6060"},
+		"by the host's own name":       {"PARLEY_DEBUG_ADDR", "LocalHost:0", debugAddr, "LocalHost:0"},
+		"in a network of one's own":    {"PARLEY_DEBUG_ADDR", "10.1.2.3:6060", debugAddr, "10.1.2.3:6060"},
+		"in one of IPv6":               {"PARLEY_DEBUG_ADDR", "[fd12::1]:6060", debugAddr, "[fd12::1]:6060"},
+		"on this link":                 {"PARLEY_DEBUG_ADDR", "[fe80::1%eth0]:6060", debugAddr, "[fe80::1%eth0]:6060"},
+		"as a mapped address":          {"PARLEY_DEBUG_ADDR", "[::ffff:192.168.0.1]:6060", debugAddr, "[::ffff:192.168.0.1]:6060"},
 		"a data directory":             {"PARLEY_DATA_DIR", "/data", dir, "/data"},
 		"the user's directory of data": {"XDG_DATA_HOME", "/xdg", dir, "/xdg/parley"},
 		"a relative one is ignored":    {"XDG_DATA_HOME", "xdg", dir, "/home/alex/.local/share/parley"},
@@ -105,6 +111,20 @@ func TestMistakesAreRefused(t *testing.T) {
 	cases := []struct{ variable, value, says string }{
 		{"PARLEY_ADDR", "8080", "host:port"},
 		{"PARLEY_SHORTCUTS", "send", "=on or =off"},
+		{"PARLEY_DEBUG_ADDR", "6060", "host:port"},
+		{"PARLEY_DEBUG_ADDR", ":6060", "private address"},
+		{"PARLEY_DEBUG_ADDR", "*:6060", "private address"},
+		{"PARLEY_DEBUG_ADDR", "0.0.0.0:6060", "private address"},
+		{"PARLEY_DEBUG_ADDR", "[::]:6060", "private address"},
+		{"PARLEY_DEBUG_ADDR", "8.8.8.8:6060", "private address"},
+		{"PARLEY_DEBUG_ADDR", "172.32.0.1:6060", "private address"},
+		{"PARLEY_DEBUG_ADDR", "100.64.0.1:6060", "private address"},
+		{"PARLEY_DEBUG_ADDR", "[2001:db8::1]:6060", "private address"},
+		{"PARLEY_DEBUG_ADDR", "[::ffff:8.8.8.8]:6060", "private address"},
+		{"PARLEY_DEBUG_ADDR", "224.0.0.1:6060", "private address"},
+		{"PARLEY_DEBUG_ADDR", "127.1:6060", "private address"},
+		{"PARLEY_DEBUG_ADDR", "metrics.internal:6060", "private address"},
+		{"PARLEY_DEBUG_ADDR", "localhost:http", `"http"`},
 		{"PARLEY_ADDR", ":http", `"http"`},
 		{"PARLEY_ADDR", ":65536", `"65536"`},
 		{"PARLEY_ADDR", "localhost:", `""`},
@@ -228,14 +248,15 @@ func TestTheDefaultLimitsAreNotShared(t *testing.T) {
 	}
 }
 
-func addr(c config) any     { return c.Addr }
-func dir(c config) any      { return c.DataDir }
-func database(c config) any { return c.DatabaseURL }
-func redisURL(c config) any { return c.RedisURL }
-func givenKey(c config) any { return c.BootstrapKey }
-func origins(c config) any  { return c.AllowedOrigins }
-func limits(c config) any   { return c.RateLimits }
-func level(c config) any    { return c.LogLevel }
+func addr(c config) any      { return c.Addr }
+func debugAddr(c config) any { return c.DebugAddr }
+func dir(c config) any       { return c.DataDir }
+func database(c config) any  { return c.DatabaseURL }
+func redisURL(c config) any  { return c.RedisURL }
+func givenKey(c config) any  { return c.BootstrapKey }
+func origins(c config) any   { return c.AllowedOrigins }
+func limits(c config) any    { return c.RateLimits }
+func level(c config) any     { return c.LogLevel }
 
 func postgresBin(t *testing.T) string {
 	t.Helper()

@@ -22,6 +22,7 @@ import (
 	"parley/internal/chat"
 	"parley/internal/httpapi"
 	"parley/internal/localpg"
+	"parley/internal/metrics"
 	"parley/internal/ratelimit"
 	"parley/internal/realtime"
 	"parley/internal/records"
@@ -82,6 +83,13 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 		return fmt.Errorf("listen (PARLEY_ADDR): %w", err)
 	}
 	defer listener.Close()
+	debugListener, err := listenForDebug(ctx, config)
+	if err != nil {
+		return err
+	}
+	if debugListener != nil {
+		defer debugListener.Close() // where the start fails; else it is closed before
+	}
 	return withStore(ctx, config, log, func(store *store.Store, lost <-chan struct{}) error {
 		secrets, err := secretKeys(config)
 		if err != nil {
@@ -118,6 +126,9 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 		})
 		limiter := ratelimit.NewShared(config.limits(), link)
 		sockets := wsapi.New(wsapi.Config{Chat: chats, Limiter: limiter, Log: log, Origins: config.AllowedOrigins, Limits: config.socketLimits()})
+		registry := metrics.New()
+		addMetrics(registry, config, store, chats, sockets, limiter, link)
+		defer serveDebug(debugListener, registry, log)()
 		var isStopping atomic.Bool
 		handler, err := httpapi.New(httpapi.Config{
 			Auth:    keys,
@@ -136,6 +147,7 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 			},
 			Link:      link,
 			Shortcuts: config.Shortcuts,
+			Requests:  metrics.NewRequests(registry),
 		})
 		if err != nil {
 			return err

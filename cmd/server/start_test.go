@@ -147,6 +147,7 @@ func TestNothingIsStartedWithMistakes(t *testing.T) {
 	dir := filepath.Join(newDir(t), "data")
 	stdout, stderr, code := runCommand(t, dir, []string{
 		"PARLEY_ADDR=nowhere",
+		"PARLEY_DEBUG_ADDR=:6060",
 		"DATABASE_URL=postgres://u:hushhush@db:none/",
 		"PARLEY_BOOTSTRAP_KEY=hushhushhushhush",
 		"PARLEY_SECRET_KEY=hushhushhushhush",
@@ -160,7 +161,7 @@ func TestNothingIsStartedWithMistakes(t *testing.T) {
 	}
 	lines := strings.Split(strings.TrimSuffix(strings.TrimPrefix(stderr, "parley: "), "\n"), "\n")
 	wanted := []string{
-		"PARLEY_ADDR", "DATABASE_URL", "PARLEY_BOOTSTRAP_KEY", "PARLEY_SECRET_KEY", "PARLEY_POSTGRES_BIN",
+		"PARLEY_ADDR", "PARLEY_DEBUG_ADDR", "DATABASE_URL", "PARLEY_BOOTSTRAP_KEY", "PARLEY_SECRET_KEY", "PARLEY_POSTGRES_BIN",
 		"PARLEY_ALLOWED_ORIGINS", "PARLEY_RATE_LIMITS", "PARLEY_LOG_LEVEL",
 	}
 	if len(lines) != len(wanted) {

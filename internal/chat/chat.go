@@ -38,6 +38,7 @@ type Chat struct {
 	hints   heardHints
 	written ownTexts
 	slots   *slots
+	tally   tally
 	// isAlone says that no other process works on the database.
 	isAlone   bool
 	shortcuts shortcuts.Set

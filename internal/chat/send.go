@@ -349,6 +349,7 @@ func (c *Chat) deliver(ctx context.Context, prepared db.SendMessageParams, asked
 	prepared.MayRun = prepared.Reply != replyNever && c.slots.take(prepared.OrganizationID)
 	reply := c.live.add(prepared.OrganizationID, prepared.RunID, prepared.SessionID, prepared.ReplyID)
 	sent, err := store(ctx, prepared)
+	c.tally.note(sent, err)
 	switch isBegun := err == nil && sent.isRunning; {
 	case prepared.MayRun && !isBegun:
 		c.slots.release(prepared.OrganizationID)

@@ -161,6 +161,13 @@ func (s *slots) fullOnes() []uuid.UUID {
 	return full
 }
 
+// inUse tells how many slots are taken.
+func (s *slots) inUse() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.total
+}
+
 // close gives no more slots.
 func (s *slots) close() {
 	s.mu.Lock()

@@ -17,6 +17,7 @@ import (
 	"parley/internal/auth"
 	"parley/internal/bot"
 	"parley/internal/chat"
+	"parley/internal/metrics"
 	"parley/internal/ratelimit"
 	"parley/internal/realtime"
 	"parley/internal/records"
@@ -43,6 +44,8 @@ type Config struct {
 	Origins []string
 	// Shortcuts says which shortcuts are taken.
 	Shortcuts shortcuts.Set
+	// Requests counts the requests; nil: nobody does.
+	Requests *metrics.Requests
 }
 
 // API implements the operations of the document.
@@ -65,6 +68,9 @@ func New(config Config) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the contract: %w", err)
 	}
+	for _, op := range contract.operations {
+		op.counted = config.Requests.Operation(op.id, op.route.Method)
+	}
 
 	e := echo.New()
 	e.HTTPErrorHandler = server.answerError
@@ -77,7 +83,7 @@ func New(config Config) (http.Handler, error) {
 	openapi.RegisterHandlersWithOptions(e, openapi.NewStrictHandler(server, nil), options)
 
 	e.GET("/ws", func(ec echo.Context) error { return config.Connect(ec.Response(), ec.Request()) }, options.OperationMiddlewares["connect"]...)
-	e.GET("/docs", docs())
-	e.GET("/docs/*", docs())
+	e.GET("/docs", docs(), contract.counted("getDocs"))
+	e.GET("/docs/*", docs(), contract.counted("getDocs"))
 	return e, nil
 }

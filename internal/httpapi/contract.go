@@ -23,6 +23,7 @@ import (
 	"parley/internal/auth"
 	"parley/internal/fault"
 	"parley/internal/jsontext"
+	"parley/internal/metrics"
 	"parley/internal/ratelimit"
 )
 
@@ -57,6 +58,7 @@ type operation struct {
 	messageFields []string          // pointers; a mistake in or under them is invalid_message
 	isJSON        bool              // takes a JSON body
 	isUpload      bool              // takes a multipart body
+	counted       *metrics.Operation
 	route         *routers.Route
 }
 
@@ -148,6 +150,7 @@ func (c *contract) middlewares() map[string][]echo.MiddlewareFunc {
 	for _, op := range c.operations {
 		all[op.id] = []echo.MiddlewareFunc{func(next echo.HandlerFunc) echo.HandlerFunc {
 			return func(ec echo.Context) error {
+				ec.Set(operationKey, op.counted)
 				if err := c.enforce(ec, op); err != nil {
 					return err
 				}
@@ -156,6 +159,17 @@ func (c *contract) middlewares() map[string][]echo.MiddlewareFunc {
 		}}
 	}
 	return all
+}
+
+// counted has requests that no contract needs counted as an operation's.
+func (c *contract) counted(id string) echo.MiddlewareFunc {
+	at := slices.IndexFunc(c.operations, func(op *operation) bool { return op.id == id })
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(ec echo.Context) error {
+			ec.Set(operationKey, c.operations[at].counted)
+			return next(ec)
+		}
+	}
 }
 
 // call is what handlers want to know of the request beyond its typed form.

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"runtime/debug"
 	"time"
@@ -10,9 +11,15 @@ import (
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
+
+	"parley/internal/metrics"
 )
 
-const requestIDKey = "request_id"
+// What a request's Echo context holds: its id, and which operation it is, where it is one.
+const (
+	requestIDKey = "request_id"
+	operationKey = "operation"
+)
 
 // requestID is the id that the answer carries.
 func requestID(ec echo.Context) string {
@@ -21,10 +28,11 @@ func requestID(ec echo.Context) string {
 }
 
 // observe goes around everything: it gives the request its id, turns a panic into
-// an error, has errors answered, and writes the line of the log.
+// an error, has errors answered, counts, and writes the line of the log.
 func (a *API) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(ec echo.Context) error {
 		began := time.Now()
+		a.Requests.Begin()
 		id := ec.Request().Header.Get("X-Request-Id")
 		if !isSane(id) {
 			id = uuid.Must(uuid.NewV7()).String()
@@ -35,22 +43,37 @@ func (a *API) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		header.Set("X-Content-Type-Options", "nosniff")
 		header.Set("X-Frame-Options", "DENY")
 		header.Set("Referrer-Policy", "no-referrer")
-		if err := catch(next, ec); err != nil {
-			if errors.Is(err, http.ErrAbortHandler) {
-				panic(http.ErrAbortHandler)
-			}
+		err := catch(next, ec)
+		isAborted := errors.Is(err, http.ErrAbortHandler)
+		if err != nil && !isAborted {
 			ec.Error(err)
 		}
-		a.Log.Info("request",
-			"request_id", id,
-			"method", ec.Request().Method,
-			"path", ec.Request().URL.Path,
-			"status", ec.Response().Status,
-			"bytes", ec.Response().Size,
-			"ms", float64(time.Since(began).Microseconds())/1000,
-		)
+		took := time.Since(began)
+		counted, _ := ec.Get(operationKey).(*metrics.Operation)
+		a.Requests.Done(counted, ec.Response().Status, took)
+		if isAborted {
+			panic(http.ErrAbortHandler)
+		}
+		a.logRequest(ec, id, took)
 		return nil
 	}
+}
+
+// logRequest writes the request's line. (Attributes of a known type: pairs of any
+// would each be put on the heap.)
+func (a *API) logRequest(ec echo.Context, id string, took time.Duration) {
+	ctx := ec.Request().Context()
+	if !a.Log.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	a.Log.LogAttrs(ctx, slog.LevelInfo, "request",
+		slog.String("request_id", id),
+		slog.String("method", ec.Request().Method),
+		slog.String("path", ec.Request().URL.Path),
+		slog.Int("status", ec.Response().Status),
+		slog.Int64("bytes", ec.Response().Size),
+		slog.Float64("ms", float64(took.Microseconds())/1000),
+	)
 }
 
 // catch runs a handler and turns its panic into an error.

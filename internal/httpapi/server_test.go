@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -25,6 +26,7 @@ import (
 	"parley/internal/ratelimit"
 	"parley/internal/records"
 	sealing "parley/internal/secret"
+	"parley/internal/shortcuts"
 	"parley/internal/store"
 	"parley/internal/wsapi"
 )
@@ -56,6 +58,10 @@ type settings struct {
 	connections int
 	// replies are how many may be written at once; zero: any number.
 	replies int
+	// database is the address of the server's, and key what seals in it; empty: a fresh one, and a new one.
+	database, key string
+	// shortcuts are those that are taken; nil: those that all tests take.
+	shortcuts *shortcuts.Set
 	// log gets what is logged.
 	log io.Writer
 }
@@ -67,7 +73,10 @@ func serve(t testing.TB) *server {
 
 func serveWith(t testing.TB, wanted settings) *server {
 	t.Helper()
-	address := dbtest.URL(t)
+	address := wanted.database
+	if address == "" {
+		address = dbtest.URL(t)
+	}
 	opened, err := store.Open(t.Context(), fmt.Sprintf("%s&pool_max_conns=%d", address, max(1, wanted.connections)))
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +87,7 @@ func serveWith(t testing.TB, wanted settings) *server {
 		t.Fatal(err)
 	}
 	t.Cleanup(sql.Close)
-	keys, err := sealing.Parse(sealing.NewKey())
+	keys, err := sealing.Parse(cmp.Or(wanted.key, sealing.NewKey()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,6 +96,9 @@ func serveWith(t testing.TB, wanted settings) *server {
 		log = slog.New(slog.NewTextHandler(wanted.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	taken := dbtest.Shortcuts(t)
+	if wanted.shortcuts != nil {
+		taken = *wanted.shortcuts
+	}
 	s := &server{t: t, auth: auth.New(opened, auth.WithKeys(keys), auth.WithShortcuts(taken)), bots: bot.New(opened, bot.WithKeys(keys)), store: opened, sql: sql}
 	s.chat = chat.New(chat.Config{Store: opened, Bots: s.bots, Log: log, VisitTTL: time.Minute, MaxReplies: wanted.replies, Shortcuts: taken})
 	limits := map[string]int{"messages": 0, "history": 0, "list": 0, "refusals": 0}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/ulule/limiter/v3"
@@ -24,6 +25,7 @@ const window = time.Minute
 type Limiter struct {
 	link    *realtime.Link              // nil: it counts here
 	classes map[string]*limiter.Limiter // nil where there is no limit
+	refused map[string]*atomic.Int64    // by class
 }
 
 // State is what a caller has left of a class.
@@ -38,8 +40,9 @@ type State struct {
 // this process; 0 is no limit.
 func New(limits map[string]int) *Limiter {
 	store := memory.NewStore()
-	l := &Limiter{classes: make(map[string]*limiter.Limiter, len(limits))}
+	l := &Limiter{classes: make(map[string]*limiter.Limiter, len(limits)), refused: make(map[string]*atomic.Int64, len(limits))}
 	for class, limit := range limits {
+		l.refused[class] = new(atomic.Int64)
 		l.classes[class] = nil
 		if limit > 0 {
 			l.classes[class] = limiter.New(store, limiter.Rate{Limit: int64(limit), Period: window})
@@ -63,6 +66,7 @@ func (l *Limiter) Take(ctx context.Context, class, caller string) (State, error)
 		return State{}, fmt.Errorf("count the request: %w", err)
 	}
 	if !hasRoom {
+		l.refused[class].Add(1)
 		return state, &fault.Error{
 			Kind:       fault.RateLimited,
 			Message:    fmt.Sprintf("At most %d requests of the class %s a minute; try again in %.0f seconds.", state.Limit, class, math.Ceil(state.Reset.Seconds())),
@@ -70,6 +74,16 @@ func (l *Limiter) Take(ctx context.Context, class, caller string) (State, error)
 		}
 	}
 	return state, nil
+}
+
+// Refused returns how many requests of each class this process has refused, as they
+// are read then.
+func (l *Limiter) Refused() map[string]func() int64 {
+	counts := make(map[string]func() int64, len(l.refused))
+	for class, refused := range l.refused {
+		counts[class] = refused.Load
+	}
+	return counts
 }
 
 // Peek returns what a caller has left without counting anything.

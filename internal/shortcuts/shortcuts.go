@@ -29,6 +29,19 @@ type Set struct {
 // All takes every shortcut.
 func All() Set { return Set{Send: true, Keys: true, History: true, Counts: true, Search: true} }
 
+// ByName tells of each shortcut, by the name that Parse knows it by, whether it is taken.
+func (s Set) ByName() map[string]bool {
+	taken := make(map[string]bool)
+	for name, field := range s.fields() {
+		taken[name] = *field
+	}
+	return taken
+}
+
+func (s *Set) fields() map[string]*bool {
+	return map[string]*bool{"send": &s.Send, "keys": &s.Keys, "history": &s.History, "counts": &s.Counts, "search": &s.Search}
+}
+
 // Parse reads what the operator has set: nothing is all of them, "off" none, and
 // name=on or name=off, separated by commas, says it of one.
 func Parse(text string) (Set, error) {
@@ -36,7 +49,7 @@ func Parse(text string) (Set, error) {
 	if strings.TrimSpace(text) == "off" {
 		return Set{}, nil
 	}
-	byName := map[string]*bool{"send": &set.Send, "keys": &set.Keys, "history": &set.History, "counts": &set.Counts, "search": &set.Search}
+	byName := set.fields()
 	for item := range strings.SplitSeq(text, ",") {
 		if item = strings.TrimSpace(item); item == "" {
 			continue

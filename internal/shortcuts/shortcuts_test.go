@@ -1,6 +1,7 @@
 package shortcuts_test
 
 import (
+	"reflect"
 	"testing"
 
 	"parley/internal/shortcuts"
@@ -21,6 +22,19 @@ func TestOneShortcutIsSwitchedOffByItself(t *testing.T) {
 		if got, err := shortcuts.Parse(text); err != nil || got != want {
 			t.Errorf("%q is %+v, %v; want %+v", text, got, err, want)
 		}
+	}
+}
+
+func TestEachShortcutIsToldByName(t *testing.T) {
+	t.Parallel()
+	for name, isTaken := range shortcuts.All().ByName() {
+		without, err := shortcuts.Parse(name + "=off")
+		if err != nil || !isTaken || without.ByName()[name] || without == shortcuts.All() {
+			t.Errorf("%s: %t with all, %t without it, %v", name, isTaken, without.ByName()[name], err)
+		}
+	}
+	if got := reflect.TypeFor[shortcuts.Set]().NumField(); len(shortcuts.All().ByName()) != got {
+		t.Errorf("of %d shortcuts %d are told", got, len(shortcuts.All().ByName()))
 	}
 }
 

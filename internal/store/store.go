@@ -92,6 +92,9 @@ func (s *Store) Close() {
 // Ping tells whether the database answers.
 func (s *Store) Ping(ctx context.Context) error { return translate(s.pool.Ping(ctx)) }
 
+// Connections tells how the pool's connections are used.
+func (s *Store) Connections() *pgxpool.Stat { return s.pool.Stat() }
+
 // InTx runs fn in one transaction: committed when fn returns nil, rolled back
 // otherwise. Inside it only q may be used, and nothing may be published: fn runs
 // again, a few times, when PostgreSQL ends the transaction in favour of another.

@@ -49,6 +49,9 @@ func (s *socket) read(ctx context.Context) error {
 		}
 		s.note()
 		result, isTold := s.take(ctx, kind, data)
+		if result.err != nil {
+			s.sockets.refused.Add(1)
+		}
 		if !isTold {
 			continue
 		}

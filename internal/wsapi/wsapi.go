@@ -23,6 +23,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -51,6 +52,8 @@ type Sockets struct {
 	Config
 	places places
 	crew   crew
+	// refused counts the frames of clients that were not taken.
+	refused atomic.Int64
 
 	// mu orders the opening of sockets and the close: none opens after it.
 	mu        sync.Mutex
@@ -85,6 +88,16 @@ func (s *Sockets) Close(ctx context.Context) {
 	case <-ctx.Done():
 	}
 }
+
+// Open returns how many sockets are open.
+func (s *Sockets) Open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open)
+}
+
+// Refused returns how many frames of clients were answered with an error.
+func (s *Sockets) Refused() int64 { return s.refused.Load() }
 
 // Connect opens a socket, which is then served until it ends; it does not wait for
 // that, so that nothing of the request is kept. What it refuses before the upgrade is

@@ -69,6 +69,27 @@ func BenchmarkRows(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*benchRows), "ns/row")
 }
 
+// BenchmarkHotRow writes one row of a long sheet.
+func BenchmarkHotRow(b *testing.B) {
+	book := xlsx.New(io.Discard)
+	book.Sheet("Records", benchColumns()...)
+	at := time.Date(2026, time.March, 1, 9, 30, 0, 0, time.UTC)
+	b.ReportAllocs()
+	for row := 0; b.Loop(); row++ {
+		book.Number(float64(row))
+		for text := range 5 {
+			book.Text(benchTexts[(row*31+text*7)%len(benchTexts)])
+		}
+		for number := range 7 {
+			book.Number(score(row, number))
+		}
+		book.Time(at)
+		if err := book.EndRow(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // BenchmarkRowsOfExcelize writes the same rows with excelize's stream writer.
 func BenchmarkRowsOfExcelize(b *testing.B) {
 	at := time.Date(2026, time.March, 1, 9, 30, 0, 0, time.FixedZone("", 8*60*60))

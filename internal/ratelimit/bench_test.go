@@ -1,0 +1,19 @@
+package ratelimit_test
+
+import (
+	"testing"
+
+	"parley/internal/ratelimit"
+)
+
+// BenchmarkHotTake counts a request in this process.
+func BenchmarkHotTake(b *testing.B) {
+	limiter := ratelimit.New(map[string]int{"messages": 1 << 40})
+	ctx := b.Context()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := limiter.Take(ctx, "messages", "0198a5b2-7c1e-7d3f-9a4b-5c6d7e8f9a0b"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -21,10 +21,11 @@ import (
 type audience struct {
 	Base    string
 	Sockets int
-	// The conversations from First on, Count of them, the sockets share them.
-	First, Count int
-	Keys         []string
-	Duration     time.Duration
+	// The first Count conversations of these ids, the sockets share them.
+	IDs      string
+	Count    int
+	Keys     []string
+	Duration time.Duration
 	// Frame is what the floor is to write; without one a message is sent to the product.
 	Frame []byte
 }
@@ -117,10 +118,10 @@ func (h *hall) sit(ctx context.Context, number int) error {
 	h.mu.Lock()
 	h.conns = append(h.conns, conn)
 	h.mu.Unlock()
-	conversation := h.First + number%h.Count
+	conversation := number % h.Count
 	_, err = fmt.Fprintf(conn, "GET /ws?session_id=%s HTTP/1.1\r\nHost: parley\r\nAuthorization: Api-Key %s\r\nConnection: Upgrade\r\n"+
 		"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
-		idOf(conversations, conversation), h.Keys[conversation%len(h.Keys)])
+		idOf(h.IDs, conversation), h.Keys[conversation%len(h.Keys)])
 	if err != nil {
 		return err
 	}
@@ -175,7 +176,7 @@ func (h *hall) listen(ctx context.Context) (heard, error) {
 	defer conn.Close()
 	path, kind, body := "/frames", "text/plain", string(h.Frame)
 	if h.Frame == nil {
-		path, kind, body = "/api/conversations/"+idOf(conversations, h.First)+"/messages", "application/json", fmt.Sprintf(`{"content":%q}`, contents[0])
+		path, kind, body = "/api/conversations/"+idOf(h.IDs, 0)+"/messages", "application/json", fmt.Sprintf(`{"content":%q}`, texts[0])
 	}
 	reader := bufio.NewReader(conn)
 	var result heard
@@ -183,7 +184,7 @@ func (h *hall) listen(ctx context.Context) (heard, error) {
 	for time.Since(began) < h.Duration {
 		h.awaited.Store(int64(h.Sockets))
 		if _, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: parley\r\nAuthorization: Api-Key %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s",
-			path, h.Keys[h.First%len(h.Keys)], kind, len(body), body); err != nil {
+			path, h.Keys[0], kind, len(body), body); err != nil {
 			return result, err
 		}
 		if err := read(reader); err != nil {

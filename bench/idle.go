@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	// idleSockets is how many sockets of row 10 are open and silent.
-	idleSockets = 10_000
+	// idleCount is how many sockets of row 10 are open and silent.
+	idleCount = 10_000
 	// openFiles is what the processes of both ends need.
-	openFiles = idleSockets + 1000
+	openFiles = idleCount + 1000
 )
 
 // memory is what a process holds, in bytes.
@@ -24,34 +24,46 @@ type memory struct {
 	heap     int // in use, as the last collection has found it, to a megabyte
 }
 
+// idleSockets measures row 10.
+func (b *bench) idleSockets() row {
+	return row{
+		number: "10", most: 1,
+		lines: []line{{
+			what: fmt.Sprintf("%d idle sockets, each of a session of its own: KB of resident memory each", idleCount),
+			must: atMost(35), aim: atMost(25), unit: "KB", shows: noted,
+		}},
+		measure: func(ctx context.Context, _ int) ([]finding, error) {
+			socket, err := b.idle(ctx)
+			note := fmt.Sprintf("%.1f KB of heap", float64(socket.heap)/1000)
+			return []finding{{float64(socket.resident) / 1000, sample{note: note}, sample{}}}, err
+		},
+	}
+}
+
 // idle measures what a silent socket takes of a server's memory. The server is one of
 // its own: it has to keep its memory so small that nothing but what is in use is
 // resident, as after a collection, which cannot be asked for from outside.
-func (m *measurements) idle(ctx context.Context) (_ memory, err error) {
+func (b *bench) idle(ctx context.Context) (_ memory, err error) {
 	if err := allowFiles(openFiles); err != nil {
 		return memory{}, err
 	}
-	dir, err := os.MkdirTemp(m.stack.dir, "idle-")
+	server, err := b.startServer(ctx, "GOMEMLIMIT=1MiB", "GODEBUG=gctrace=1")
 	if err != nil {
 		return memory{}, err
-	}
-	server, err := startChild(ctx, dir, m.program(), nil, append(m.environment(), "GOMEMLIMIT=1MiB", "GODEBUG=gctrace=1"))
-	if err != nil {
-		return memory{}, fmt.Errorf("start the server: %w", err)
 	}
 	defer func() { err = errors.Join(err, server.stop()) }()
-	a := audience{Base: server.base, Sockets: 500, First: 0, Count: 2 * m.silent, Keys: m.keys}
-	empty, err := m.memoryWith(ctx, server, a, true) // what a first use needs is there then
+	a := audience{Base: server.base, Sockets: 500, IDs: answeredTalks, Count: answeredCount, Keys: b.keys}
+	empty, err := memoryWith(ctx, server, a, true) // what a first use needs is there then
 	if err != nil {
 		return memory{}, err
 	}
-	a.Sockets = idleSockets
-	full, err := m.memoryWith(ctx, server, a, false)
-	return memory{(full.resident - empty.resident) / idleSockets, (full.heap - empty.heap) / idleSockets}, err
+	a.Sockets = idleCount
+	full, err := memoryWith(ctx, server, a, false)
+	return memory{(full.resident - empty.resident) / idleCount, (full.heap - empty.heap) / idleCount}, err
 }
 
 // memoryWith is a server's memory with an audience, or after it has left.
-func (m *measurements) memoryWith(ctx context.Context, server *child, a audience, isAfter bool) (_ memory, err error) {
+func memoryWith(ctx context.Context, server *child, a audience, isAfter bool) (_ memory, err error) {
 	l, err := gather(ctx, a)
 	if err != nil {
 		return memory{}, err
@@ -100,7 +112,7 @@ var (
 )
 
 func memoryOf(server *child) (memory, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", server.cmd.Process.Pid))
+	resident, err := residentOf(server)
 	if err != nil {
 		return memory{}, err
 	}
@@ -108,14 +120,26 @@ func memoryOf(server *child) (memory, error) {
 	if err != nil {
 		return memory{}, err
 	}
-	resident := residentSize.FindSubmatch(status)
 	collections := collection.FindAllSubmatch(log, -1)
-	if resident == nil || len(collections) == 0 {
-		return memory{}, errors.New("the server's memory cannot be read")
+	if len(collections) == 0 {
+		return memory{}, errors.New("the server's log tells no collection of garbage")
+	}
+	megabytes, err := strconv.Atoi(string(collections[len(collections)-1][1]))
+	return memory{resident, megabytes << 20}, err
+}
+
+// residentOf is what a server has in memory, in bytes.
+func residentOf(server *child) (int, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", server.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	resident := residentSize.FindSubmatch(status)
+	if resident == nil {
+		return 0, errors.New("the server's memory cannot be read")
 	}
 	kilobytes, err := strconv.Atoi(string(resident[1]))
-	megabytes, otherErr := strconv.Atoi(string(collections[len(collections)-1][1]))
-	return memory{kilobytes << 10, megabytes << 20}, errors.Join(err, otherErr)
+	return kilobytes << 10, err
 }
 
 // allowFiles lets this process, and those that it starts, open that many files.

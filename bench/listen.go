@@ -65,14 +65,31 @@ func (l *listeners) leave() error {
 // fanOutSockets is how many sockets get each message of row 9.
 const fanOutSockets = 1000
 
+// fanOuts is row 9.
+func (b *bench) fanOuts() row {
+	return row{
+		number: "9",
+		lines: []line{{
+			what: fmt.Sprintf("a message to %d sockets: CPU a delivery / bare writes of the same frames", fanOutSockets),
+			must: atMost(2), aim: atMost(1.5), shows: rate,
+		}},
+		measure: func(ctx context.Context, seconds int) ([]finding, error) {
+			ours, err := b.fanOut(ctx, b.server, seconds)
+			if err != nil {
+				return nil, err
+			}
+			floor, err := b.fanOut(ctx, b.bare, seconds)
+			return []finding{{ours.server / floor.server, ours, floor}}, err
+		},
+	}
+}
+
 // fanOut measures a delivery: a message goes to many sockets of a server, or of the
 // floor, which writes the frame that the server has written.
-func (m *measurements) fanOut(ctx context.Context, of *child, seconds int) (_ sample, err error) {
-	a := audience{
-		Base: of.base, Sockets: fanOutSockets, First: 0, Count: 1, Keys: m.keys, Duration: time.Duration(seconds) * time.Second,
-	}
-	if of == m.bare {
-		a.Frame = m.frame
+func (b *bench) fanOut(ctx context.Context, of *child, seconds int) (_ sample, err error) {
+	a := audience{Base: of.base, Sockets: fanOutSockets, IDs: silentTalks, Count: 1, Keys: b.keys, Duration: time.Duration(seconds) * time.Second}
+	if of == b.bare {
+		a.Frame = b.frame
 	}
 	l, err := gather(ctx, a)
 	if err != nil {
@@ -80,16 +97,13 @@ func (m *measurements) fanOut(ctx context.Context, of *child, seconds int) (_ sa
 	}
 	defer func() { err = errors.Join(err, l.leave()) }()
 	var h heard
-	used, err := m.cost(of, func() (err error) {
+	used, err := b.cost(of, func() (err error) {
 		h, err = l.listen()
 		return err
 	})
 	if err != nil {
 		return sample{}, err
 	}
-	m.frame = h.Frame
-	return sample{
-		rate:   float64(h.Deliveries) / h.Elapsed.Seconds(),
-		server: perOperation(used.server, h.Deliveries), postgres: perOperation(used.postgres, h.Deliveries),
-	}, nil
+	b.frame = h.Frame
+	return found{Requests: h.Deliveries, Elapsed: h.Elapsed}.sample(used), nil
 }

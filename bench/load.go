@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -23,11 +24,18 @@ type job struct {
 	Kind        kind
 	Connections int
 	Duration    time.Duration
-	// The conversations from First on, Count of them, the connections share them;
+	// The first Count conversations of these ids, the connections share them;
 	// conversation n belongs to the user of Keys[n mod len(Keys)].
-	First, Count int
-	Keys         []string
-	Seed         uint64
+	IDs   string
+	Count int
+	Keys  []string
+	Seed  uint64
+	// Path is what get asks for.
+	Path string
+	// MayFail has a load end, and tell so, where the server has no answer in time.
+	MayFail bool
+	// UntilClosed has it go on, at most for the duration, until its input ends.
+	UntilClosed bool
 }
 
 type kind string
@@ -36,6 +44,7 @@ const (
 	sendMessage      kind = "send"
 	createCompletion kind = "completion"
 	getHistory       kind = "history"
+	get              kind = "get"
 )
 
 // found is what a load process has measured.
@@ -43,14 +52,22 @@ type found struct {
 	Requests int
 	Elapsed  time.Duration
 	P50, P99 time.Duration
+	Note     string // why there were no more
 }
-
-func (f found) rate() float64 { return float64(f.Requests) / f.Elapsed.Seconds() }
 
 func runLoad(ctx context.Context, in io.Reader, out io.Writer) error {
 	var j job
 	if err := json.NewDecoder(in).Decode(&j); err != nil {
 		return err
+	}
+	if j.UntilClosed {
+		closing, end := context.WithCancel(ctx)
+		defer end()
+		go func() {
+			_, _ = io.Copy(io.Discard, in) // however it ends
+			end()
+		}()
+		ctx = closing
 	}
 	f, err := j.run(ctx)
 	if err != nil {
@@ -76,7 +93,11 @@ func (j job) run(ctx context.Context) (found, error) {
 	all.Wait()
 	f := found{Elapsed: time.Since(began)}
 	for _, err := range errs {
-		if err != nil {
+		var answer unavailable
+		switch {
+		case j.MayFail && errors.As(err, &answer):
+			f.Note = string(answer)
+		case err != nil:
 			return f, err
 		}
 	}
@@ -120,16 +141,15 @@ func (j job) connection(ctx context.Context, number int) ([]time.Duration, error
 func (j job) write(to *bytes.Buffer, host string, number, i int, random *rand.Rand) {
 	// A completion waits for its turn in its conversation: there each connection has
 	// its own ones.
-	place := random.IntN(j.Count)
+	place := random.IntN(max(1, j.Count))
 	if j.Kind == createCompletion {
 		place = place/j.Connections*j.Connections + number
 		if place >= j.Count {
 			place = number
 		}
 	}
-	conversation := j.First + place
-	id := idOf(conversations, conversation)
-	path, body := "/api/conversations/"+id+"/messages", fmt.Sprintf(`{"content":%q}`, contents[i%len(contents)])
+	id := idOf(j.IDs, place)
+	path, body := "/api/conversations/"+id+"/messages", fmt.Sprintf(`{"content":"%s%d"}`, texts[i%len(texts)], i*1000+number)
 	switch j.Kind {
 	case sendMessage:
 	case createCompletion:
@@ -137,12 +157,14 @@ func (j job) write(to *bytes.Buffer, host string, number, i int, random *rand.Ra
 		body = fmt.Sprintf(`{"conversation":%q,"message":{"content":"What is Parley?"}}`, id)
 	case getHistory:
 		path, body = "/api/conversations/"+id+"/history?limit=50", ""
+	case get:
+		path, body = j.Path, ""
 	}
 	method := http.MethodPost
 	if body == "" {
 		method = http.MethodGet
 	}
-	fmt.Fprintf(to, "%s %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Api-Key %s\r\n", method, path, host, j.Keys[conversation%len(j.Keys)])
+	fmt.Fprintf(to, "%s %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Api-Key %s\r\n", method, path, host, j.Keys[place%len(j.Keys)])
 	if body != "" {
 		fmt.Fprintf(to, "Content-Type: application/json\r\nContent-Length: %d\r\n", len(body))
 	}
@@ -156,6 +178,10 @@ func read(from *bufio.Reader) error {
 		return err
 	}
 	defer answer.Body.Close()
+	switch answer.StatusCode {
+	case http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return unavailable(answer.Status)
+	}
 	if answer.StatusCode >= 300 {
 		told, _ := io.ReadAll(io.LimitReader(answer.Body, 1000))
 		return fmt.Errorf("an answer was %s: %s", answer.Status, told)
@@ -163,3 +189,9 @@ func read(from *bufio.Reader) error {
 	_, err = io.Copy(io.Discard, answer.Body)
 	return err
 }
+
+// unavailable is the answer of a server that has none in time.
+type unavailable string
+
+// Error is the status.
+func (u unavailable) Error() string { return "an answer was " + string(u) }

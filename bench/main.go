@@ -1,11 +1,12 @@
-// Command bench measures a running server: whole requests over HTTP, with
-// authentication, validation, limits and log, against PostgreSQL running the same
-// statements by itself. Both run in turns, several rounds of each, so that what
-// else the machine does strikes both alike.
+// Command bench measures a running server against what limits it: whole requests over
+// HTTP, with authentication, validation, limits and log, beside PostgreSQL running the
+// same statements by itself, a bare reference, a reverse proxy, a compressor. The two
+// that are compared run one after the other in every round, so that what else the
+// machine does strikes both alike.
 //
 // It starts a private PostgreSQL with fsync on, a server over it, and for the load
-// a process of its own, so that the CPU time of each is its own too; and it ends
-// them all, whatever happens. It writes nothing but the table.
+// processes of their own, so that the CPU time of each is its own too; and it ends
+// them all, whatever happens. It writes nothing but the tables it is asked for.
 package main
 
 import (
@@ -16,18 +17,43 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 )
 
-// options say how much is measured.
+// options say what is measured, and how much.
 type options struct {
+	isShort     bool
 	rounds      int
 	seconds     int
 	connections int
-	size        int // of the data: how many conversations
-	dir         string
+	size        int      // of the data: how many messages there are in all conversations
+	records     int      // how many records the busiest chatbot has
+	rows        []string // the rows that are measured; none: all
+	plots       bool
+	largest     int    // size of the plots
+	parent      string // of the directory of this run
 	out         string
+	into        string
+}
+
+const usage = `make bench measures the rows of BENCHMARKS.md: on two cores it takes about 20 minutes
+(SHORT=1: less than 5), most of it for 1,000,000 messages and as many records.
+make bench-plots takes about 20 minutes, with LARGEST=1000000 about 8.
+
+`
+
+// programs are what bench starts of itself.
+var programs = map[string]func(ctx context.Context, in io.Reader, out io.Writer) error{
+	"load":      runLoad,
+	"audience":  runAudience,
+	"reference": runReference,
+	"witness":   runWitness,
+	"readers":   runReaders,
+	"model":     runModel,
+	"proxy":     runProxy,
+	"sheet":     runSheet,
 }
 
 func main() {
@@ -40,87 +66,103 @@ func main() {
 	}
 }
 
-// run is one of four programs: the bench, or what the bench starts of itself, the
-// load, the audience and the reference.
+// run is the bench, or one of the programs that it starts of itself.
 func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
-	if len(args) > 0 && args[0] == "load" {
-		return runLoad(ctx, in, out)
-	}
-	if len(args) > 0 && args[0] == "audience" {
-		return runAudience(ctx, in, out)
-	}
-	if len(args) > 0 && args[0] == "reference" {
-		return runReference(ctx, in, out)
+	if len(args) == 1 && programs[args[0]] != nil {
+		return programs[args[0]](ctx, in, out)
 	}
 	o, err := parse(args)
 	if err != nil {
 		return err
 	}
-	table, err := bench(ctx, o)
+	measure, place := measureRows, "table"
+	if o.plots {
+		measure, place = measurePlots, "plots"
+	}
+	found, err := measure(ctx, o)
 	if err != nil {
 		return err
 	}
 	if o.out != "" {
-		if err := os.WriteFile(o.out, []byte(table), 0o644); err != nil {
+		if err := os.WriteFile(o.out, []byte(found.markdown), 0o644); err != nil {
 			return err
 		}
 	}
-	_, err = io.WriteString(out, table)
+	if o.into != "" {
+		if err := putInto(o.into, place, found.markdown); err != nil {
+			return err
+		}
+	}
+	_, err = io.WriteString(out, found.text)
 	return err
 }
 
+// report is what was measured, for a terminal and for a page.
+type report struct{ text, markdown string }
+
 func parse(args []string) (options, error) {
 	var o options
-	var isShort bool
+	var rows string
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.BoolVar(&isShort, "short", false, "take about one minute, for a first look: rounds of one second")
+	flags.Usage = func() {
+		fmt.Fprint(flags.Output(), usage)
+		flags.PrintDefaults()
+	}
+	flags.BoolVar(&o.isShort, "short", false, "take less than five minutes, for a first look: 3 rounds of 1 second, 100,000 messages and as many records,\nwhere nothing else is said")
 	flags.IntVar(&o.rounds, "rounds", 5, "`how many` times each thing is measured")
 	flags.IntVar(&o.seconds, "seconds", 5, "how many `seconds` it is measured each time")
 	flags.IntVar(&o.connections, "connections", 32, "`how many` connections send at once")
-	flags.IntVar(&o.size, "size", 2000, "`how many` conversations there are, of 100 messages each")
-	flags.StringVar(&o.dir, "dir", "/var/tmp", "`where` the database is put meanwhile: on a disk, not in memory")
-	flags.StringVar(&o.out, "out", "", "also write the table to this `file`")
+	flags.IntVar(&o.size, "size", 1_000_000, "`how many` messages there are, 100 in a conversation")
+	flags.IntVar(&o.records, "records", 1_000_000, "`how many` records the busiest chatbot has")
+	flags.StringVar(&rows, "rows", "", "measure only these `rows`, such as 1,4,9 or search; empty: all")
+	flags.BoolVar(&o.plots, "plots", false, "measure cost against size and against connections instead of the rows")
+	flags.IntVar(&o.largest, "largest", 5_000_000, "with -plots: the greatest `size`; 1000000 leaves out the step that takes longest")
+	flags.StringVar(&o.parent, "dir", "/var/tmp", "`where` the database is put meanwhile: on a disk, not in memory")
+	flags.StringVar(&o.out, "out", "", "also write what was found to this `file`, in Markdown")
+	flags.StringVar(&o.into, "into", "", "also put it into its place in this `file`, between the comments that mark it")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
-	if isShort {
-		o.seconds = 1
-	}
-	if len(flags.Args()) > 0 {
-		return o, fmt.Errorf("there are only flags, no %q", strings.Join(flags.Args(), " "))
-	}
-	if o.rounds < 1 || o.seconds < 1 || o.connections < 1 || o.size < o.connections {
-		return o, errors.New("rounds, seconds and connections are at least 1, and size at least the connections")
-	}
-	return o, nil
-}
-
-// bench measures and returns the table.
-func bench(ctx context.Context, o options) (_ string, err error) {
-	s, err := startStack(ctx, o)
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, s.stop()) }()
-	if err := s.seed(ctx, o.size); err != nil {
-		return "", fmt.Errorf("put the data in: %w", err)
-	}
-	m := measurements{stack: s, options: o}
-	if err := m.prepare(ctx); err != nil {
-		return "", err
-	}
-	if err := m.round(ctx, 1); err != nil { // warms up, and does not count
-		return "", err
-	}
-	m.forget()
-	for range o.rounds {
-		if err := m.round(ctx, o.seconds); err != nil {
-			return "", err
+	if o.isShort {
+		given := map[string]bool{}
+		flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+		for name, short := range map[string]struct {
+			of *int
+			to int
+		}{"rounds": {&o.rounds, 3}, "seconds": {&o.seconds, 1}, "size": {&o.size, 100_000}, "records": {&o.records, 100_000}, "largest": {&o.largest, 100_000}} {
+			if !given[name] {
+				*short.of = short.to
+			}
 		}
 	}
-	// Memory does not depend on what else the machine does: once is enough.
-	if m.socket, err = m.idle(ctx); err != nil {
-		return "", fmt.Errorf("idle sockets: %w", err)
+	if rows != "" {
+		o.rows = strings.Split(rows, ",")
 	}
-	return m.table(), nil
+	return o, errors.Join(o.check(), leftover(flags.Args()))
+}
+
+func leftover(args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("there are only flags, no %q", strings.Join(args, " "))
+	}
+	return nil
+}
+
+func (o options) check() error {
+	var mistakes []error
+	if o.rounds < 1 || o.seconds < 1 || o.connections < 1 {
+		mistakes = append(mistakes, errors.New("rounds, seconds and connections are at least 1"))
+	}
+	if o.size < messagesPerTalk*max(o.connections, 100) {
+		mistakes = append(mistakes, fmt.Errorf("the size is at least %d: a conversation for each connection, and 100", messagesPerTalk*max(o.connections, 100)))
+	}
+	if o.records < monthRecords {
+		mistakes = append(mistakes, fmt.Errorf("the records are at least %d, those of a month", monthRecords))
+	}
+	for _, wanted := range o.rows {
+		if !slices.ContainsFunc(new(bench).all(), func(r row) bool { return r.number == wanted }) {
+			mistakes = append(mistakes, fmt.Errorf("there is no row %q", wanted))
+		}
+	}
+	return errors.Join(mistakes...)
 }

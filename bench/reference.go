@@ -3,12 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"time"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -36,27 +33,7 @@ func runReference(ctx context.Context, in io.Reader, out io.Writer) error {
 	var fanOut floor
 	mux.HandleFunc("GET /ws", fanOut.connect)
 	mux.HandleFunc("POST /frames", fanOut.write)
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	if _, err := fmt.Fprintf(out, "http://%s\n", listener.Addr()); err != nil {
-		return err
-	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	select {
-	case err := <-served:
-		return err
-	case <-ctx.Done():
-		err := server.Close()
-		if failed := <-served; !errors.Is(failed, http.ErrServerClosed) {
-			err = errors.Join(err, failed)
-		}
-		return err
-	}
+	return serve(ctx, mux, out)
 }
 
 type reference struct {
@@ -107,4 +84,22 @@ func (r reference) store(request *http.Request) (db.SendMessageRow, uuid.UUID, e
 		Content:        body.Content,
 	})
 	return sent, id, err
+}
+
+// organizationOf finds the one organization of the database, once.
+type organizationOf struct {
+	pool  *pgxpool.Pool
+	found atomic.Pointer[uuid.UUID]
+}
+
+func (o *organizationOf) get(ctx context.Context) (uuid.UUID, error) {
+	if id := o.found.Load(); id != nil {
+		return *id, nil
+	}
+	var id uuid.UUID
+	if err := o.pool.QueryRow(ctx, "SELECT id FROM organizations").Scan(&id); err != nil {
+		return id, err
+	}
+	o.found.Store(&id)
+	return id, nil
 }

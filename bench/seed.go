@@ -4,12 +4,14 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
-	"sync/atomic"
+	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // Every kind of row has ids of its own that can be computed from a number, here and
@@ -17,9 +19,14 @@ import (
 const (
 	users         = "00000000-0000-7000-8000-"
 	contacts      = "00000000-0000-7000-8001-"
-	conversations = "00000000-0000-7000-8002-"
+	silentTalks   = "00000000-0000-7000-8002-" // where the bot does not answer
 	keys          = "00000000-0000-7000-8003-"
 	messages      = "00000000-0000-7000-8004-"
+	answeredTalks = "00000000-0000-7000-8005-" // where it does; they begin empty
+	deepTalks     = "00000000-0000-7000-8006-" // the one with many messages
+	listedTalks   = "00000000-0000-7000-8007-" // of the users many and few
+	recordTalks   = "00000000-0000-7000-8008-"
+	recordIDs     = "00000000-0000-7000-8009-"
 )
 
 func idOf(kind string, number int) string { return fmt.Sprintf("%s%012x", kind, number) }
@@ -29,76 +36,91 @@ func sqlID(kind, number string) string {
 	return fmt.Sprintf("('%s' || lpad(to_hex(%s), 12, '0'))::uuid", kind, number)
 }
 
-const (
-	userCount       = 16
-	messagesPerTalk = 100
-)
-
-// contents are what is said: no quotation marks, so that they are themselves in SQL
-// and JSON.
-var contents = []string{
-	"Could you tell me when my order will arrive? I placed it last Tuesday and have heard nothing since.",
-	"請問我的訂單什麼時候會到?我上星期二下的單,到現在都還沒有收到任何通知,麻煩幫我查一下,謝謝。",
-	"Thanks, that helps.",
-	"好的,我知道了。",
+// bytesOf is idOf in the form in which rows are copied.
+func bytesOf(kind string, number int) [16]byte {
+	id := uuid.MustParse(kind + "000000000000")
+	var low [8]byte
+	binary.BigEndian.PutUint64(low[:], uint64(number))
+	copy(id[10:], low[2:])
+	return id
 }
+
+const (
+	userCount       = 16 // who talk; many, few and the agent are after them
+	messagesPerTalk = 100
+	answeredCount   = idleCount // one for each silent socket
+	deepMessages    = 5100
+	manyTalks       = 5000
+	fewTalks        = 20
+	monthRecords    = 37_000
+	fewRecords      = 20
+	exportRecords   = 100_000
+	recordsPerTalk  = 100
+)
 
 // data is what was put into the database.
 type data struct {
-	organization uuid.UUID
-	keys         []string // of the users
-	// So many conversations have messages and are not answered by the bot; as many
-	// after them have none and are.
-	silent int
+	organization     uuid.UUID
+	bot, inbox       uuid.UUID
+	keys             []string // of the users who talk
+	many, few, agent string   // keys
+	silent           int      // how many conversations the bot does not answer
+	recorded         int      // how many chatbots had records put in
 }
 
-// seed puts conversations and messages into the organization that the server has
-// made at its start.
-func (s *stack) seed(ctx context.Context, size int) error {
-	conn, err := pgx.Connect(ctx, s.url())
+// seeds say how much there is to be in all.
+type seeds struct{ messages, records int }
+
+// seed fills the database, or goes on filling it, while no server runs on it; then it
+// starts the server again and waits until all indexes are built. Where it goes on, the
+// busiest chatbot is a new one: what is counted already stays as it is.
+func (b *bench) seed(ctx context.Context, to seeds) error {
+	if err := b.makeBots(ctx); err != nil {
+		return fmt.Errorf("chatbots: %w", err)
+	}
+	stopping := b.server
+	b.server = nil
+	if err := stopping.stop(); err != nil {
+		return err
+	}
+	conn, err := pgx.Connect(ctx, b.url())
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	var bot, inbox uuid.UUID
-	err = conn.QueryRow(ctx, `SELECT b.organization_id, b.id, i.id FROM bots b
-		JOIN inboxes i ON i.organization_id = b.organization_id AND i.bot_id = b.id AND i.channel_type = 'api'
-		WHERE b.is_default`).Scan(&s.organization, &bot, &inbox)
+	b.say("put in %d messages", to.messages)
+	indexes, err := dropSearchIndexes(ctx, conn)
 	if err != nil {
-		return fmt.Errorf("find the organization: %w", err)
-	}
-	s.silent = size
-	// What follows is consistent; checking it row by row takes longer than the rows.
-	if _, err := conn.Exec(ctx, "SET session_replication_role = replica"); err != nil {
 		return err
 	}
-	if err := s.seedUsers(ctx, conn); err != nil {
-		return fmt.Errorf("users: %w", err)
-	}
-	steps := []struct {
-		what, sql string
-		args      []any
-	}{
-		{"contacts", `INSERT INTO contacts (organization_id, id, user_id, name)
-			SELECT $1, ` + sqlID(contacts, "n") + `, ` + sqlID(users, "n") + `, 'user ' || n
-			FROM generate_series(0, $2::integer - 1) n`, []any{s.organization, userCount}},
-		{"conversations", `INSERT INTO sessions (organization_id, id, user_id, bot_id, inbox_id, contact_id, auto_reply, last_seq, last_activity)
-			SELECT $1, ` + sqlID(conversations, "n") + `, ` + sqlID(users, "n % $4") + `, $2, $3, ` + sqlID(contacts, "n % $4") + `,
-			       n >= $5, CASE WHEN n < $5 THEN $6::integer ELSE 0 END, clock_timestamp() - interval '1 hour'
-			FROM generate_series(0, 2 * $5::integer - 1) n`, []any{s.organization, bot, inbox, userCount, size, messagesPerTalk}},
-		{
-			"messages", `INSERT INTO message_history (organization_id, id, session_id, seq, sender, sender_id, content, created_at)
-			SELECT $1, ` + sqlID(messages, "seq * $3::bigint + n") + `, ` + sqlID(conversations, "n") + `, seq, CASE WHEN seq % 2 = 1 THEN 'user' ELSE 'bot' END,
-			       CASE WHEN seq % 2 = 1 THEN ` + sqlID(contacts, "n % $4") + ` ELSE $2 END,
-			       ($6::text[])[1 + (seq + n) % 4], clock_timestamp() - interval '1 hour' * (1 + $5 - seq)
-			FROM generate_series(1, $5::integer) seq, generate_series(0, $3::integer - 1) n`,
-			[]any{s.organization, bot, size, userCount, messagesPerTalk, contents},
-		},
-	}
-	for _, step := range steps {
-		if _, err := conn.Exec(ctx, step.sql, step.args...); err != nil {
-			return fmt.Errorf("%s: %w", step.what, err)
+	if b.keys == nil {
+		if err := b.seedPeople(ctx, conn); err != nil {
+			return err
 		}
+		if err := b.seedLists(ctx, conn); err != nil {
+			return err
+		}
+	}
+	if err := b.seedTalks(ctx, conn, to.messages/messagesPerTalk); err != nil {
+		return err
+	}
+	if to.records > 0 {
+		b.say("put in records, up to %d of a chatbot", to.records)
+		if err := b.seedAllRecords(ctx, conn, to.records); err != nil {
+			return fmt.Errorf("records: %w", err)
+		}
+	}
+	b.say("build the indexes")
+	for _, definition := range indexes {
+		if _, err := conn.Exec(ctx, definition); err != nil {
+			return fmt.Errorf("build an index again: %w", err)
+		}
+	}
+	if b.server, err = b.startServer(ctx); err != nil {
+		return err
+	}
+	if err := awaitCalm(ctx, conn); err != nil {
+		return err
 	}
 	for _, sql := range []string{"VACUUM ANALYZE", "CHECKPOINT"} {
 		if _, err := conn.Exec(ctx, sql); err != nil {
@@ -108,40 +130,146 @@ func (s *stack) seed(ctx context.Context, size int) error {
 	return nil
 }
 
-// seedUsers makes users, each with a key.
-func (s *stack) seedUsers(ctx context.Context, conn *pgx.Conn) error {
-	for n := range userCount {
-		_, err := conn.Exec(ctx, "INSERT INTO users (organization_id, id, name) VALUES ($1, $2, $3)",
-			s.organization, idOf(users, n), fmt.Sprint("user ", n))
-		if err != nil {
+// makeBots makes the chatbots that have records, through the API.
+func (b *bench) makeBots(ctx context.Context) error {
+	for name, into := range map[string]*string{"few": &b.bots.few, "month": &b.bots.month, "hundred": &b.bots.hundred, "all": &b.bots.all} {
+		if b.keys != nil && name != "all" {
+			continue
+		}
+		var made struct{ ID string }
+		body := map[string]any{"name": name, "engine": "faq"}
+		if err := call(ctx, http.MethodPost, b.server.base+"/api/chatbots/", b.admin, body, &made); err != nil {
 			return err
 		}
-		prefix, secret := fmt.Sprintf("bench_%04d", n), rand.Text()
-		hash := sha256.Sum256([]byte(secret))
-		_, err = conn.Exec(ctx, `INSERT INTO api_keys (organization_id, id, user_id, name, prefix, secret_hash, scopes)
-			VALUES ($1, $2, $3, 'bench', $4, $5, '{chat}')`, s.organization, idOf(keys, n), idOf(users, n), prefix, hash[:])
-		if err != nil {
-			return err
-		}
-		s.keys = append(s.keys, prefix+"."+secret)
+		*into = made.ID
 	}
 	return nil
 }
 
-// organizationOf finds the one organization of the database, once.
-type organizationOf struct {
-	pool  *pgxpool.Pool
-	found atomic.Pointer[uuid.UUID]
+// seedPeople makes users, each with a key and a contact.
+func (b *bench) seedPeople(ctx context.Context, conn *pgx.Conn) error {
+	err := conn.QueryRow(ctx, `SELECT b.organization_id, b.id, i.id FROM bots b
+		JOIN inboxes i ON i.organization_id = b.organization_id AND i.bot_id = b.id AND i.channel_type = 'api'
+		WHERE b.is_default`).Scan(&b.organization, &b.bot, &b.inbox)
+	if err != nil {
+		return fmt.Errorf("find the organization: %w", err)
+	}
+	for n := range userCount + 3 {
+		scope := "chat"
+		if n == userCount+2 {
+			scope = "agent"
+		}
+		prefix, secret := fmt.Sprintf("bench_%04d", n), rand.Text()
+		hash := sha256.Sum256([]byte(secret))
+		name := fmt.Sprint("user ", n)
+		for _, step := range []struct {
+			sql  string
+			args []any
+		}{
+			{"INSERT INTO users (organization_id, id, name) VALUES ($1, $2, $3)", []any{b.organization, idOf(users, n), name}},
+			{"INSERT INTO contacts (organization_id, id, user_id, name) VALUES ($1, $2, $3, $4)", []any{b.organization, idOf(contacts, n), idOf(users, n), name}},
+			{
+				`INSERT INTO api_keys (organization_id, id, user_id, name, prefix, secret_hash, scopes) VALUES ($1, $2, $3, 'bench', $4, $5, $6)`,
+				[]any{b.organization, idOf(keys, n), idOf(users, n), prefix, hash[:], []string{scope}},
+			},
+		} {
+			if _, err := conn.Exec(ctx, step.sql, step.args...); err != nil {
+				return fmt.Errorf("users: %w", err)
+			}
+		}
+		b.keys = append(b.keys, prefix+"."+secret)
+	}
+	b.many, b.few, b.agent = b.keys[userCount], b.keys[userCount+1], b.keys[userCount+2]
+	b.keys = b.keys[:userCount]
+	return nil
 }
 
-func (o *organizationOf) get(ctx context.Context) (uuid.UUID, error) {
-	if id := o.found.Load(); id != nil {
-		return *id, nil
+// talks are sessions to be made, whose numbers go from first up to before end. Those
+// that have messages have some each, and the last one of each is as old as ageOf says.
+type talks struct {
+	kind       string
+	first, end int
+	bot, inbox uuid.UUID
+	owner      int // the number of their user; everyone: those who talk take turns
+	messages   int
+	isAnswered bool
+}
+
+// everyone owns the sessions of those who talk.
+const everyone = -1
+
+// ownerOf is whose session n is.
+func (t talks) ownerOf(n int) int {
+	if t.owner == everyone {
+		return n % userCount
 	}
-	var id uuid.UUID
-	if err := o.pool.QueryRow(ctx, "SELECT id FROM organizations").Scan(&id); err != nil {
-		return id, err
+	return t.owner
+}
+
+// age is how many minutes ago session n had its last message, in SQL and below in Go:
+// within ten months, and not in the order of the numbers.
+const age = "(60 + n::bigint * 7919 % 432000)"
+
+func ageOf(n int) time.Duration { return time.Duration(60+n*7919%432_000) * time.Minute }
+
+// gap is the time between two messages of a session.
+const gap = 30 * time.Second
+
+// seedSessions puts sessions in with all triggers on, since some may keep counts.
+func (b *bench) seedSessions(ctx context.Context, conn *pgx.Conn, t talks) error {
+	owner := strconv.Itoa(t.owner)
+	if t.owner == everyone {
+		owner = "n % " + strconv.Itoa(userCount)
 	}
-	o.found.Store(&id)
-	return id, nil
+	_, err := conn.Exec(ctx, `INSERT INTO sessions (organization_id, id, user_id, bot_id, inbox_id, contact_id, auto_reply, last_seq, last_activity, created_at)
+		SELECT $1, `+sqlID(t.kind, "n")+`, `+sqlID(users, owner)+`, $2, $3, `+sqlID(contacts, owner)+`, $4, $5::bigint,
+		       $6::timestamptz - interval '1 minute' * `+age+`, $6::timestamptz - interval '1 minute' * `+age+` - interval '30 seconds' * $5::bigint
+		FROM generate_series($7::integer, $8::integer - 1) n`,
+		b.organization, t.bot, t.inbox, t.isAnswered, t.messages, now, t.first, t.end)
+	if err != nil {
+		return fmt.Errorf("conversations: %w", err)
+	}
+	return nil
+}
+
+// now is the moment from which all ages count, to the microsecond.
+var now = time.Now().Truncate(time.Microsecond)
+
+// seedLists makes the conversations of the users many and few, the deep one, which is
+// the agent's, and those that the bot answers.
+func (b *bench) seedLists(ctx context.Context, conn *pgx.Conn) error {
+	all := []talks{
+		{kind: listedTalks, end: manyTalks, owner: userCount, messages: 1},
+		{kind: listedTalks, first: manyTalks, end: manyTalks + fewTalks, owner: userCount + 1, messages: 1},
+		{kind: deepTalks, end: 1, owner: userCount + 2, messages: deepMessages},
+		{kind: answeredTalks, end: answeredCount, owner: everyone, isAnswered: true},
+	}
+	for _, t := range all {
+		t.bot, t.inbox = b.bot, b.inbox
+		if err := b.seedSessions(ctx, conn, t); err != nil {
+			return err
+		}
+		if err := b.seedMessages(ctx, conn, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// seedTalks goes on to so many conversations that the bot does not answer.
+func (b *bench) seedTalks(ctx context.Context, conn *pgx.Conn, to int) error {
+	const block = 2000
+	for first := b.silent; first < to; first += block {
+		t := talks{
+			kind: silentTalks, first: first, end: min(first+block, to), owner: everyone, messages: messagesPerTalk, bot: b.bot, inbox: b.inbox,
+		}
+		if err := b.seedSessions(ctx, conn, t); err != nil {
+			return err
+		}
+		if err := b.seedMessages(ctx, conn, t); err != nil {
+			return err
+		}
+	}
+	b.silent = to
+	return nil
 }

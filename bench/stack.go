@@ -3,16 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
-	"sync"
-	"syscall"
-	"time"
 
 	"parley/internal/localpg"
 	"parley/internal/secret"
@@ -23,19 +22,22 @@ type stack struct {
 	dir       string
 	bin       string // the directory of PostgreSQL's programs
 	secretKey string
+	admin     string // the key of the first organization's administrator
 	postgres  *localpg.Server
 	server    *child
 	bare      *child
+	others    []func() error // end what else was started
 	data
 }
 
-// startStack builds the server and starts it over a PostgreSQL of its own.
-func startStack(ctx context.Context, o options) (_ *stack, err error) {
-	dir, err := os.MkdirTemp(o.dir, "parley-bench-")
+// begin builds the server and starts it over a PostgreSQL of its own.
+func begin(ctx context.Context, o options) (_ *bench, err error) {
+	dir, err := os.MkdirTemp(o.parent, "parley-bench-")
 	if err != nil {
 		return nil, err
 	}
-	s := &stack{dir: dir}
+	s := &stack{dir: dir, secretKey: secret.NewKey(), admin: "bench_admin." + rand.Text()}
+	b := &bench{stack: s, options: o, taken: map[string]sample{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.stop())
@@ -48,25 +50,30 @@ func startStack(ctx context.Context, o options) (_ *stack, err error) {
 	if s.bin, err = localpg.FindBinaries(os.Getenv("PARLEY_POSTGRES_BIN")); err != nil {
 		return nil, err
 	}
+	b.say("build the server and start it")
 	if said, err := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", s.program(), "./cmd/server").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build the server (in the root of the source): %w\n%s", err, said)
 	}
-	if s.postgres, err = localpg.Start(ctx, localpg.Config{Dir: filepath.Join(dir, "data"), BinDir: s.bin}); err != nil {
+	if s.postgres, err = localpg.Start(ctx, localpg.Config{
+		// Two servers at a time, and pgbench.
+		Dir: filepath.Join(dir, "data"), BinDir: s.bin, Settings: map[string]string{"max_connections": "200"},
+	}); err != nil {
 		return nil, err
 	}
-	s.secretKey = secret.NewKey()
-	if s.server, err = startChild(ctx, s.dir, s.program(), nil, s.environment()); err != nil {
+	if s.server, err = s.startServer(ctx); err != nil {
+		return nil, err
+	}
+	s.bare, err = startSelf(ctx, s.dir, "reference", []byte(s.url()))
+	return b, err
+}
+
+// startServer starts a server with further variables of its environment.
+func (s *stack) startServer(ctx context.Context, further ...string) (*child, error) {
+	c, err := startChild(ctx, s.dir, s.program(), nil, append(s.environment(), further...))
+	if err != nil {
 		return nil, fmt.Errorf("start the server: %w", err)
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	s.bare, err = startChild(ctx, s.dir, self, []byte(s.url()), nil, "reference")
-	if err != nil {
-		return nil, fmt.Errorf("start the reference: %w", err)
-	}
-	return s, nil
+	return c, nil
 }
 
 func (s *stack) url() string { return s.postgres.URL("postgres") }
@@ -79,8 +86,11 @@ func (s *stack) environment() []string {
 		"PATH=" + os.Getenv("PATH"),
 		"DATABASE_URL=" + s.url(),
 		"PARLEY_SECRET_KEY=" + s.secretKey,
+		"PARLEY_BOOTSTRAP_KEY=" + s.admin,
 		"PARLEY_DATA_DIR=" + s.dir,
 		"PARLEY_ADDR=127.0.0.1:0",
+		"PARLEY_DEBUG_ADDR=127.0.0.1:0", // its metrics are kept, though nobody reads them
+		"PARLEY_SHORTCUTS=" + os.Getenv("PARLEY_SHORTCUTS"),
 		"PARLEY_RATE_LIMITS=messages=2000000000,history=2000000000,list=2000000000",
 		"PARLEY_SOCKET_LIMITS=user=2000000000,address=2000000000",
 	}
@@ -89,6 +99,9 @@ func (s *stack) environment() []string {
 // stop ends everything and removes it.
 func (s *stack) stop() error {
 	var errs []error
+	for _, end := range s.others {
+		errs = append(errs, end())
+	}
 	for _, one := range []*child{s.bare, s.server} {
 		if one != nil {
 			errs = append(errs, one.stop())
@@ -100,108 +113,37 @@ func (s *stack) stop() error {
 	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
 }
 
-// child is a server that the bench has started; its log is a file.
-type child struct {
-	cmd   *exec.Cmd
-	base  string
-	log   *os.File
-	said  output
-	ended chan error
+// get asks the server for something that must be there.
+func (s *stack) get(ctx context.Context, key, path string, into any) error {
+	return call(ctx, http.MethodGet, s.server.base+path, key, nil, into)
 }
 
-var address = regexp.MustCompile(`http://127\.0\.0\.1:\d+`)
-
-// startChild starts a server and waits until it says where it serves.
-func startChild(ctx context.Context, dir, program string, in []byte, environment []string, args ...string) (*child, error) {
-	log, err := os.Create(filepath.Join(dir, filepath.Base(program)+".log"))
+// call sends a request, whose answer must be a good one.
+func call(ctx context.Context, method, url, key string, body, into any) error {
+	encoded, err := json.Marshal(body)
 	if err != nil {
-		return nil, err
-	}
-	c := &child{log: log, ended: make(chan error, 1), cmd: exec.Command(program, args...)} //nolint:noctx // stop ends it
-	c.said.changed = make(chan struct{}, 1)
-	c.cmd.Env = environment
-	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = bytes.NewReader(in), &c.said, log
-	// Ctrl-C is for the bench, which then ends it.
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := c.cmd.Start(); err != nil {
-		log.Close()
-		return nil, err
-	}
-	go func() { c.ended <- c.cmd.Wait() }()
-	for {
-		select {
-		case <-c.said.changed:
-			if c.base = address.FindString(c.said.text()); c.base != "" {
-				return c, nil
-			}
-		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), c.stop())
-		case err := <-c.ended:
-			c.ended <- err
-			told, _ := os.ReadFile(log.Name())
-			return nil, fmt.Errorf("it ended: %w\n%s", errors.Join(err, c.stop()), told)
-		}
-	}
-}
-
-// stop ends it, by force after a while.
-func (c *child) stop() error {
-	defer c.log.Close()
-	_ = c.cmd.Process.Signal(syscall.SIGTERM) // fails when it has ended
-	select {
-	case err := <-c.ended:
 		return err
-	case <-time.After(30 * time.Second):
-		_ = c.cmd.Process.Kill()
-		return errors.Join(errors.New("a server had to be killed"), <-c.ended)
 	}
-}
-
-// output keeps what a program says.
-type output struct {
-	mu      sync.Mutex
-	all     bytes.Buffer
-	changed chan struct{}
-}
-
-// Write notes what was said.
-func (o *output) Write(said []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	defer func() {
-		select {
-		case o.changed <- struct{}{}:
-		default:
-		}
-	}()
-	return o.all.Write(said)
-}
-
-func (o *output) text() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.all.String()
-}
-
-// load has another process send requests, and returns what it found.
-func load(ctx context.Context, j job) (found, error) {
-	self, err := os.Executable()
+	request, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
-		return found{}, err
+		return err
 	}
-	given, err := json.Marshal(j)
+	request.Header.Set("Authorization", "Api-Key "+key)
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+		request.Body, request.ContentLength = io.NopCloser(bytes.NewReader(encoded)), int64(len(encoded))
+	}
+	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return found{}, err
+		return err
 	}
-	var said, told bytes.Buffer
-	cmd := exec.CommandContext(ctx, self, "load")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(given), &said, &told
-	if err := cmd.Run(); err != nil {
-		return found{}, fmt.Errorf("send requests: %w\n%s", errors.Join(ctx.Err(), err), told.String())
+	defer answer.Body.Close()
+	told, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return err
 	}
-	var f found
-	if err := json.Unmarshal(said.Bytes(), &f); err != nil {
-		return found{}, fmt.Errorf("read what the load found: %w", err)
+	if answer.StatusCode >= 300 {
+		return fmt.Errorf("%s %s was answered with %s: %s", method, url, answer.Status, lastOf(string(told)))
 	}
-	return f, nil
+	return json.Unmarshal(told, into)
 }

@@ -1,91 +1,121 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"math"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 )
 
-// table shows the medians of all rounds, the smallest and largest ratio beside
-// them, and what must be and is aimed at (the limits are those of the project's
-// performance goals, by their numbers).
-func (m *measurements) table() string {
-	var text, lines strings.Builder
-	fmt.Fprintf(&text, "%d rounds of %d s, in turns; %d conversations of %d messages, as many empty ones, %d users; medians\n\n",
-		m.options.rounds, m.seconds, m.silent, messagesPerTalk, userCount)
-	fmt.Fprintln(&lines, "#\tratio\tmust\taim\tmedian\tfrom–to\tparley\tagainst\tCPU µs: server\tPostgreSQL\tagainst")
-	rate := func(s sample) float64 { return s.rate }
-	latency := func(s sample) float64 { return float64(s.p50) }
-	row := func(number, what, must, aim string, ratios []float64, parley, against, server, postgres, other string) {
-		fmt.Fprintf(&lines, "%s\t%s\t%s\t%s\t%.2f\t%.2f–%.2f\t%s\t%s\t%s\t%s\t%s\n", number, what, must, aim,
-			median(ratios), slices.Min(ratios), slices.Max(ratios), parley, against, server, postgres, other)
-	}
-	row("1", fmt.Sprintf("POST message, %d connections: rate / pgbench's, same statement", m.connections), "≥ 0.7", "≥ 1.0",
-		ratios(m.send, m.pgbenchSend, rate), m.send.rate(), m.pgbenchSend.rate(),
-		m.send.micros(server), m.send.micros(postgres), m.pgbenchSend.micros(postgres))
-	row("1b", fmt.Sprintf("a whole exchange with the bot, %d connections: CPU / twice that of row 1", m.connections), "≤ 2.5", "≤ 1.5",
-		ratios(m.exchange, m.send, func(s sample) float64 { return s.server + s.postgres }, 2), m.exchange.rate(), "",
-		m.exchange.micros(server), m.exchange.micros(postgres), "")
-	row("2", "POST message, 1 connection: p50 / the bare reference's", "≤ 1.3", "≤ 1.1",
-		ratios(m.sendAlone, m.referenceAlone, latency), m.sendAlone.p50(), m.referenceAlone.p50(),
-		m.sendAlone.micros(server), m.sendAlone.micros(postgres), m.referenceAlone.micros(server)+" + "+m.referenceAlone.micros(postgres))
-	row("4", fmt.Sprintf("GET history of 50, %d connections: rate / pgbench's, same query", m.connections), "≥ 0.3", "≥ 0.5",
-		ratios(m.history, m.pgbenchHistory, rate), m.history.rate(), m.pgbenchHistory.rate(),
-		m.history.micros(server), m.history.micros(postgres), m.pgbenchHistory.micros(postgres))
-	row("9", fmt.Sprintf("a message to %d sockets: CPU a delivery / bare writes of the same frames", fanOutSockets), "≤ 2.0", "≤ 1.5",
-		ratios(m.delivery, m.bareWrite, server), m.delivery.rate(), m.bareWrite.rate(),
-		m.delivery.micros(server), m.delivery.micros(postgres), m.bareWrite.micros(server))
-	row("10", fmt.Sprintf("%d idle sockets: KB of resident memory each", idleSockets), "≤ 35", "≤ 25",
-		[]float64{float64(m.socket.resident) / 1000}, fmt.Sprintf("heap: %.1f KB", float64(m.socket.heap)/1000), "", "", "", "")
+// grid is a table: its first row is the heads.
+type grid [][]string
+
+// text aligns the columns for a terminal.
+func (g grid) text() string {
+	var text strings.Builder
 	rows := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	_, _ = io.WriteString(rows, lines.String()) // to memory, which does not fail
+	for _, cells := range g {
+		_, _ = io.WriteString(rows, strings.Join(cells, "\t")+"\n") // to memory, which does not fail
+	}
 	_ = rows.Flush()
 	return text.String()
 }
 
-func server(s sample) float64   { return s.server }
-func postgres(s sample) float64 { return s.postgres }
-
-// ratios are those of each round; more divides them further.
-func ratios(of, against series, figure func(sample) float64, more ...float64) []float64 {
-	found := make([]float64, len(of))
-	for i := range of {
-		found[i] = figure(of[i]) / figure(against[i])
-		for _, by := range more {
-			found[i] /= by
+func (g grid) markdown() string {
+	var text strings.Builder
+	for i, cells := range g {
+		fmt.Fprintf(&text, "| %s |\n", strings.Join(cells, " | "))
+		if i == 0 {
+			text.WriteString("|" + strings.Repeat("---|", len(cells)) + "\n")
 		}
 	}
-	return found
+	return text.String()
 }
 
-func (s series) median(figure func(sample) float64) float64 {
-	figures := make([]float64, len(s))
+// table shows the medians of all rounds, the smallest and largest ratio beside them,
+// and what must be and is aimed at.
+func (b *bench) table(machine string, of seeds, rows []row, found [][]series) report {
+	g := grid{{"#", "what", "ratio", "from–to", "must", "aim", "verdict", "Parley", "against", "CPU µs: server", "PostgreSQL", "against: CPU µs"}}
+	for i, r := range rows {
+		for k, l := range r.lines {
+			if s := found[i][k]; len(s) > 0 && !math.IsNaN(s[0].ratio) {
+				g = append(g, l.cells(r.number, s))
+			}
+		}
+	}
+	head := fmt.Sprintf("%s.\n%d rounds of %d s, in turns; %d messages in conversations of %d, %d records of the busiest chatbot, %d users; medians.\n",
+		machine, b.rounds, b.seconds, of.messages, messagesPerTalk, of.records, userCount)
+	return report{head + "\n" + g.text(), head + "\n" + g.markdown()}
+}
+
+// cells are a line's: the ratio is the median of all rounds, what stands behind it is
+// the middle of what they were.
+func (l line) cells(number string, s series) []string {
+	ratio := func(f finding) float64 { return f.ratio }
+	ours, against := s.middle(func(f finding) sample { return f.ours }), s.middle(func(f finding) sample { return f.against })
+	middle, all := s.median(ratio), make([]float64, len(s))
 	for i, one := range s {
-		figures[i] = figure(one)
+		all[i] = one.ratio
 	}
-	return median(figures)
-}
-
-func (s series) rate() string {
-	return fmt.Sprintf("%.0f/s", s.median(func(one sample) float64 { return one.rate }))
-}
-
-func (s series) p50() string {
-	return time.Duration(s.median(func(one sample) float64 { return float64(one.p50) })).Round(time.Microsecond).String()
-}
-
-func (s series) micros(figure func(sample) float64) string {
-	return fmt.Sprintf("%.1f", s.median(figure))
-}
-
-func median(figures []float64) float64 {
-	sorted := slices.Sorted(slices.Values(figures))
-	middle := len(sorted) / 2
-	if len(sorted)%2 == 1 {
-		return sorted[middle]
+	cells := []string{number, l.what, withUnit(middle, l.unit), figure(slices.Min(all)) + "–" + figure(slices.Max(all)), "", "", l.verdict(middle), l.shows(ours), "", "", "", ""}
+	if l.must != nil {
+		cells[4] = l.must.String()
 	}
-	return (sorted[middle-1] + sorted[middle]) / 2
+	if l.aim != nil {
+		cells[5] = l.aim.String()
+	}
+	if !against.isNothing() {
+		cells[8] = l.shows(against)
+	}
+	for i, cpu := range []float64{ours.server, ours.postgres} {
+		if cpu > 0 {
+			cells[9+i] = figure(cpu)
+		}
+	}
+	var others []string
+	for _, cpu := range []float64{against.server, against.postgres} {
+		if cpu > 0 {
+			others = append(others, figure(cpu))
+		}
+	}
+	cells[11] = strings.Join(others, " + ")
+	return cells
+}
+
+func withUnit(ratio float64, unit string) string {
+	if unit == "" {
+		return figure(ratio)
+	}
+	return figure(ratio) + " " + unit
+}
+
+func (l line) verdict(ratio float64) string {
+	switch {
+	case l.must == nil:
+		return "told only"
+	case l.aim != nil && l.aim.holds(ratio):
+		return "aim met"
+	case l.must.holds(ratio):
+		return "met"
+	}
+	return "missed"
+}
+
+// putInto puts what was found into its place in a file: between two comments.
+func putInto(path, place, markdown string) error {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	begin, end := fmt.Sprintf("<!-- begin of the %s, which make bench writes -->\n", place), fmt.Sprintf("<!-- end of the %s -->", place)
+	before, rest, hasBegin := strings.Cut(string(content), begin)
+	_, after, hasEnd := strings.Cut(rest, end)
+	if !hasBegin || !hasEnd {
+		return errors.New(path + " has no place for the " + place + ": two comments, " + strings.TrimSpace(begin) + " and " + end)
+	}
+	return os.WriteFile(path, []byte(before+begin+"\n"+markdown+"\n"+end+after), 0o644)
 }

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+var (
+	processorName = regexp.MustCompile(`(?m)^model name\s*: (.*)$`)
+	memoryTotal   = regexp.MustCompile(`MemTotal:\s+(\d+) kB`)
+)
+
+// machine tells on what was measured.
+func (b *bench) machine(ctx context.Context) (string, error) {
+	conn, err := pgx.Connect(ctx, b.url())
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	var version, fsync, commit string
+	if err := conn.QueryRow(ctx, "SELECT current_setting('server_version'), current_setting('fsync'), current_setting('synchronous_commit')").
+		Scan(&version, &fsync, &commit); err != nil {
+		return "", err
+	}
+	indexes, err := listSearchIndexes(ctx, conn)
+	if err != nil {
+		return "", err
+	}
+	search := "none"
+	if len(indexes) > 0 {
+		search = indexes[0].Name
+	}
+	// What cannot be read is left out.
+	processors, _ := os.ReadFile("/proc/cpuinfo")
+	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	memory, _ := os.ReadFile("/proc/meminfo")
+	return fmt.Sprintf("%d cores (%s), %d GB of memory, Linux %s; PostgreSQL %s, fsync %s, synchronous_commit %s; %s; search index over messages: %s",
+		runtime.NumCPU(), firstOf(processorName, processors), gigabytes(firstOf(memoryTotal, memory)), strings.TrimSpace(string(kernel)),
+		strings.Fields(version)[0], fsync, commit, runtime.Version(), search), nil
+}
+
+func firstOf(pattern *regexp.Regexp, content []byte) string {
+	if found := pattern.FindSubmatch(content); found != nil {
+		return string(found[1])
+	}
+	return "unknown"
+}
+
+func gigabytes(kilobytes string) int {
+	count, _ := strconv.Atoi(kilobytes) // unknown is 0
+	return (count + 1<<19) >> 20
+}

@@ -8,11 +8,19 @@ RETURNING *;
 -- name: GetSession :one
 SELECT * FROM sessions WHERE organization_id = @organization_id AND id = @id;
 
+-- GetBelonging returns what decides on who may read a session.
+-- name: GetBelonging :one
+SELECT user_id, bot_id, contact_id FROM sessions WHERE organization_id = @organization_id AND id = @id;
+
 -- GetConversation returns a session with what the Chatbots family shows around it.
 -- name: GetConversation :one
 SELECT sqlc.embed(s), sqlc.embed(c), i.name AS inbox_name, i.channel_type, b.name AS bot_name,
-       (SELECT count(*) FROM sessions u
-        WHERE u.organization_id = s.organization_id AND u.inbox_id = s.inbox_id AND u.staff_unread > 0) AS inbox_unread
+       CASE WHEN @is_counted::boolean
+            THEN (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n
+                  WHERE n.organization_id = s.organization_id AND n.inbox_id = s.inbox_id)
+            ELSE (SELECT count(*) FROM sessions u
+                  WHERE u.organization_id = s.organization_id AND u.inbox_id = s.inbox_id AND u.staff_unread > 0)
+       END::bigint AS inbox_unread
 FROM sessions s
 JOIN contacts c ON c.organization_id = s.organization_id AND c.id = s.contact_id
 JOIN inboxes i ON i.organization_id = s.organization_id AND i.id = s.inbox_id
@@ -20,18 +28,23 @@ JOIN bots b ON b.organization_id = s.organization_id AND b.id = s.bot_id
 WHERE s.organization_id = @organization_id AND s.id = @id;
 
 -- ListConversations returns a user's sessions, latest activity first, each with
--- the text of its newest message.
+-- the text of its newest message, which is looked up for those of the page alone.
 -- name: ListConversations :many
-SELECT s.id, s.bot_id, b.name AS bot_name, s.title, s.last_activity, s.status, s.user_unread,
+WITH page AS MATERIALIZED (
+    SELECT s.organization_id, s.id, s.bot_id, s.title, s.last_activity, s.status, s.user_unread, s.last_seq
+    FROM sessions s
+    WHERE s.organization_id = @organization_id AND s.user_id = @user_id AND (s.last_seq > 0 OR NOT s.is_implied)
+      AND (sqlc.narg('bot_id')::uuid IS NULL OR s.bot_id = sqlc.narg('bot_id'))
+      AND (sqlc.narg('status')::text IS NULL OR s.status = sqlc.narg('status'))
+    ORDER BY s.last_activity DESC, s.id DESC
+    LIMIT @page_limit OFFSET @page_offset
+)
+SELECT p.id, p.bot_id, b.name AS bot_name, p.title, p.last_activity, p.status, p.user_unread,
        coalesce((SELECT m.content FROM message_history m
-                 WHERE m.organization_id = s.organization_id AND m.session_id = s.id AND m.seq = s.last_seq), '')::text AS last_message
-FROM sessions s
-JOIN bots b ON b.organization_id = s.organization_id AND b.id = s.bot_id
-WHERE s.organization_id = @organization_id AND s.user_id = @user_id AND (s.last_seq > 0 OR NOT s.is_implied)
-  AND (sqlc.narg('bot_id')::uuid IS NULL OR s.bot_id = sqlc.narg('bot_id'))
-  AND (sqlc.narg('status')::text IS NULL OR s.status = sqlc.narg('status'))
-ORDER BY s.last_activity DESC, s.id DESC
-LIMIT @page_limit OFFSET @page_offset;
+                 WHERE m.organization_id = p.organization_id AND m.session_id = p.id AND m.seq = p.last_seq), '')::text AS last_message
+FROM page p
+JOIN bots b ON b.organization_id = p.organization_id AND b.id = p.bot_id
+ORDER BY p.last_activity DESC, p.id DESC;
 
 -- CountConversations counts what ListConversations pages through.
 -- name: CountConversations :one
@@ -39,6 +52,18 @@ SELECT count(*) FROM sessions
 WHERE organization_id = @organization_id AND user_id = @user_id AND (last_seq > 0 OR NOT is_implied)
   AND (sqlc.narg('bot_id')::uuid IS NULL OR bot_id = sqlc.narg('bot_id'))
   AND (sqlc.narg('status')::text IS NULL OR status = sqlc.narg('status'));
+
+-- SumConversations is CountConversations from the counters.
+-- name: SumConversations :one
+SELECT coalesce(sum(conversations), 0)::bigint FROM conversation_counts
+WHERE organization_id = @organization_id AND user_id = @user_id
+  AND (sqlc.narg('bot_id')::uuid IS NULL OR bot_id = sqlc.narg('bot_id'))
+  AND (sqlc.narg('status')::text IS NULL OR status = sqlc.narg('status'));
+
+-- HasManyConversations tells whether a user has so many sessions or more.
+-- name: HasManyConversations :one
+SELECT count(*) >= @many::integer
+FROM (SELECT FROM sessions WHERE organization_id = @organization_id AND user_id = @user_id LIMIT @many::integer) found;
 
 -- UpdateConversation changes the fields that are given.
 -- name: UpdateConversation :execrows
@@ -83,8 +108,12 @@ WITH page AS MATERIALIZED (
     ORDER BY CASE WHEN @by_creation::boolean THEN s.created_at ELSE s.last_activity END DESC, s.id DESC
     LIMIT @page_limit
 ), unread AS MATERIALIZED (
-    SELECT p.inbox_id, (SELECT count(*) FROM sessions u
-                        WHERE u.organization_id = p.organization_id AND u.inbox_id = p.inbox_id AND u.staff_unread > 0) AS sessions
+    SELECT p.inbox_id, CASE WHEN @is_counted::boolean
+                            THEN (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n
+                                  WHERE n.organization_id = p.organization_id AND n.inbox_id = p.inbox_id)
+                            ELSE (SELECT count(*) FROM sessions u
+                                  WHERE u.organization_id = p.organization_id AND u.inbox_id = p.inbox_id AND u.staff_unread > 0)
+                       END::bigint AS sessions
     FROM (SELECT DISTINCT organization_id, inbox_id FROM page) p
 )
 SELECT sqlc.embed(s), sqlc.embed(c), i.name AS inbox_name, i.channel_type, b.name AS bot_name, unread.sessions AS inbox_unread
@@ -116,8 +145,12 @@ WITH page AS MATERIALIZED (
     ORDER BY CASE WHEN @by_creation::boolean THEN s.created_at ELSE s.last_activity END, s.id
     LIMIT @page_limit
 ), unread AS MATERIALIZED (
-    SELECT p.inbox_id, (SELECT count(*) FROM sessions u
-                        WHERE u.organization_id = p.organization_id AND u.inbox_id = p.inbox_id AND u.staff_unread > 0) AS sessions
+    SELECT p.inbox_id, CASE WHEN @is_counted::boolean
+                            THEN (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n
+                                  WHERE n.organization_id = p.organization_id AND n.inbox_id = p.inbox_id)
+                            ELSE (SELECT count(*) FROM sessions u
+                                  WHERE u.organization_id = p.organization_id AND u.inbox_id = p.inbox_id AND u.staff_unread > 0)
+                       END::bigint AS sessions
     FROM (SELECT DISTINCT organization_id, inbox_id FROM page) p
 )
 SELECT sqlc.embed(s), sqlc.embed(c), i.name AS inbox_name, i.channel_type, b.name AS bot_name, unread.sessions AS inbox_unread

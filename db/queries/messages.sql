@@ -107,7 +107,7 @@ SELECT * FROM messages WHERE organization_id = @organization_id AND session_id =
 -- ListHistoryForward returns the oldest messages between two places of a session,
 -- both exclusive, oldest first, without the speakers' names.
 -- name: ListHistoryForward :many
-SELECT * FROM message_history
+SELECT id, seq, sender, content, created_at, attachments, metadata FROM message_history
 WHERE organization_id = @organization_id AND session_id = @session_id AND seq > @after_seq AND seq < @before_seq
 ORDER BY seq
 LIMIT @page_limit;
@@ -115,7 +115,7 @@ LIMIT @page_limit;
 -- ListHistoryBackward returns the newest messages between two places of a session,
 -- both exclusive, newest first, without the speakers' names.
 -- name: ListHistoryBackward :many
-SELECT * FROM message_history
+SELECT id, seq, sender, content, created_at, attachments, metadata FROM message_history
 WHERE organization_id = @organization_id AND session_id = @session_id AND seq > @after_seq AND seq < @before_seq
 ORDER BY seq DESC
 LIMIT @page_limit;
@@ -138,22 +138,118 @@ LIMIT @page_limit;
 -- name: GetFirstSeqSince :one
 SELECT first_seq_since(@organization_id, @session_id, @since)::bigint;
 
--- ListMessagesOlder returns the messages of all sessions that the caller may read,
--- newest first, from a place in time downwards.
+-- ListMessagesOlder returns messages of an organization, newest first, from a place in
+-- time downwards: all that the staff may read, or those of one user's sessions among the
+-- first so many. It is for whoever finds a page among them.
+--
+-- The sub-select of the owner is a look-up for each message; as EXISTS it would be
+-- planned as a scan of all sessions.
 -- name: ListMessagesOlder :many
-SELECT m.* FROM messages m
-WHERE m.organization_id = @organization_id AND (m.created_at, m.id) < (@created_at::timestamptz, @id::uuid)
-  AND (@is_staff::boolean OR EXISTS (SELECT FROM sessions s WHERE s.organization_id = m.organization_id AND s.id = m.session_id AND s.user_id = @user_id))
-ORDER BY m.created_at DESC, m.id DESC
-LIMIT @page_limit;
+WITH page AS MATERIALIZED (
+    SELECT near.organization_id, near.id
+    FROM (SELECT h.organization_id, h.id, h.session_id, h.created_at FROM message_history h
+          WHERE h.organization_id = @organization_id AND (h.created_at, h.id) < (@created_at::timestamptz, @id::uuid)
+          ORDER BY h.created_at DESC, h.id DESC
+          LIMIT @reach) near
+    WHERE @is_staff::boolean OR (SELECT s.user_id FROM sessions s WHERE s.organization_id = near.organization_id AND s.id = near.session_id) = @user_id
+    ORDER BY near.created_at DESC, near.id DESC
+    LIMIT @page_limit
+)
+SELECT m.* FROM page
+JOIN messages m ON m.organization_id = page.organization_id AND m.id = page.id
+ORDER BY m.created_at DESC, m.id DESC;
 
 -- ListMessagesNewer is ListMessagesOlder upwards, oldest first.
 -- name: ListMessagesNewer :many
-SELECT m.* FROM messages m
-WHERE m.organization_id = @organization_id AND (m.created_at, m.id) > (@created_at::timestamptz, @id::uuid)
-  AND (@is_staff::boolean OR EXISTS (SELECT FROM sessions s WHERE s.organization_id = m.organization_id AND s.id = m.session_id AND s.user_id = @user_id))
-ORDER BY m.created_at, m.id
-LIMIT @page_limit;
+WITH page AS MATERIALIZED (
+    SELECT near.organization_id, near.id
+    FROM (SELECT h.organization_id, h.id, h.session_id, h.created_at FROM message_history h
+          WHERE h.organization_id = @organization_id AND (h.created_at, h.id) > (@created_at::timestamptz, @id::uuid)
+          ORDER BY h.created_at, h.id
+          LIMIT @reach) near
+    WHERE @is_staff::boolean OR (SELECT s.user_id FROM sessions s WHERE s.organization_id = near.organization_id AND s.id = near.session_id) = @user_id
+    ORDER BY near.created_at, near.id
+    LIMIT @page_limit
+)
+SELECT m.* FROM page
+JOIN messages m ON m.organization_id = page.organization_id AND m.id = page.id
+ORDER BY m.created_at, m.id;
+
+-- ListOwnMessagesOlder returns the messages of a user's sessions, newest first, from a
+-- place in time downwards. What it reads is bounded by the user's own sessions, whatever
+-- the organization holds: of those that end below the place, as many of the newest as
+-- there are messages on a page can be on it, ties aside; in those that go beyond it the
+-- place is found by halving. As many of them again, by the newest message that each has
+-- below the place, are then read a page deep.
+-- name: ListOwnMessagesOlder :many
+WITH below AS (
+    SELECT s.last_activity FROM sessions s
+    WHERE s.organization_id = @organization_id AND s.user_id = @user_id AND s.last_activity < @created_at::timestamptz AND s.last_seq > 0
+    ORDER BY s.last_activity DESC
+    LIMIT @page_limit::integer
+), near AS (
+    SELECT s.organization_id, s.id,
+           CASE WHEN s.last_activity < @created_at::timestamptz THEN s.last_seq
+                ELSE first_seq_since(s.organization_id, s.id, @created_at::timestamptz) END AS seq
+    FROM sessions s
+    WHERE s.organization_id = @organization_id AND s.user_id = @user_id AND s.last_seq > 0
+      AND s.last_activity >= coalesce((SELECT min(below.last_activity) FROM below), @created_at::timestamptz)
+), sources AS (
+    SELECT n.organization_id, n.id, newest.seq
+    FROM near n
+    CROSS JOIN LATERAL (
+        SELECT h.seq, h.created_at, h.id FROM message_history h
+        WHERE h.organization_id = n.organization_id AND h.session_id = n.id AND h.seq <= n.seq
+          AND (h.created_at, h.id) < (@created_at::timestamptz, @id::uuid)
+        ORDER BY h.seq DESC
+        LIMIT 1) newest
+    ORDER BY newest.created_at DESC, newest.id DESC
+    LIMIT @page_limit::integer
+), page AS MATERIALIZED (
+    SELECT among.organization_id, among.id
+    FROM sources o
+    CROSS JOIN LATERAL (
+        SELECT h.organization_id, h.id, h.created_at FROM message_history h
+        WHERE h.organization_id = o.organization_id AND h.session_id = o.id AND h.seq <= o.seq
+        ORDER BY h.seq DESC
+        LIMIT @page_limit::integer) among
+    ORDER BY among.created_at DESC, among.id DESC
+    LIMIT @page_limit::integer
+)
+SELECT m.* FROM page
+JOIN messages m ON m.organization_id = page.organization_id AND m.id = page.id
+ORDER BY m.created_at DESC, m.id DESC;
+
+-- ListOwnMessagesNewer is ListOwnMessagesOlder upwards, oldest first: only sessions that
+-- go beyond the place have anything there.
+-- name: ListOwnMessagesNewer :many
+WITH sources AS (
+    SELECT s.organization_id, s.id, oldest.seq
+    FROM sessions s
+    CROSS JOIN LATERAL (
+        SELECT h.seq, h.created_at, h.id FROM message_history h
+        WHERE h.organization_id = s.organization_id AND h.session_id = s.id
+          AND h.seq >= first_seq_since(s.organization_id, s.id, @created_at::timestamptz)
+          AND (h.created_at, h.id) > (@created_at::timestamptz, @id::uuid)
+        ORDER BY h.seq
+        LIMIT 1) oldest
+    WHERE s.organization_id = @organization_id AND s.user_id = @user_id AND s.last_activity >= @created_at::timestamptz AND s.last_seq > 0
+    ORDER BY oldest.created_at, oldest.id
+    LIMIT @page_limit::integer
+), page AS MATERIALIZED (
+    SELECT among.organization_id, among.id
+    FROM sources o
+    CROSS JOIN LATERAL (
+        SELECT h.organization_id, h.id, h.created_at FROM message_history h
+        WHERE h.organization_id = o.organization_id AND h.session_id = o.id AND h.seq >= o.seq
+        ORDER BY h.seq
+        LIMIT @page_limit::integer) among
+    ORDER BY among.created_at, among.id
+    LIMIT @page_limit::integer
+)
+SELECT m.* FROM page
+JOIN messages m ON m.organization_id = page.organization_id AND m.id = page.id
+ORDER BY m.created_at, m.id;
 
 -- SetFeedback notes how a message is liked, in the record of the exchange too.
 -- name: SetFeedback :exec

@@ -138,15 +138,37 @@ func (q *Queries) DeleteEmptyConversations(ctx context.Context) error {
 	return err
 }
 
+const getBelonging = `-- name: GetBelonging :one
+SELECT user_id, bot_id, contact_id FROM sessions WHERE organization_id = $1 AND id = $2
+`
+
+type GetBelongingRow struct {
+	UserID    uuid.UUID
+	BotID     uuid.UUID
+	ContactID uuid.UUID
+}
+
+// GetBelonging returns what decides on who may read a session.
+func (q *Queries) GetBelonging(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (GetBelongingRow, error) {
+	row := q.db.QueryRow(ctx, getBelonging, organizationID, iD)
+	var i GetBelongingRow
+	err := row.Scan(&i.UserID, &i.BotID, &i.ContactID)
+	return i, err
+}
+
 const getConversation = `-- name: GetConversation :one
 SELECT s.organization_id, s.id, s.user_id, s.bot_id, s.inbox_id, s.contact_id, s.title, s.status, s.auto_reply, s.is_implied, s.last_seq, s.last_activity, s.active_run, s.queued_runs, s.exchanges, s.user_unread, s.staff_unread, s.last_read_at, s.created_at, s.updated_at, c.organization_id, c.id, c.user_id, c.source_id, c.name, c.avatar, c.email, c.phone_number, c.query_metadata, c.created_at, i.name AS inbox_name, i.channel_type, b.name AS bot_name,
-       (SELECT count(*) FROM sessions u
-        WHERE u.organization_id = s.organization_id AND u.inbox_id = s.inbox_id AND u.staff_unread > 0) AS inbox_unread
+       CASE WHEN $1::boolean
+            THEN (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n
+                  WHERE n.organization_id = s.organization_id AND n.inbox_id = s.inbox_id)
+            ELSE (SELECT count(*) FROM sessions u
+                  WHERE u.organization_id = s.organization_id AND u.inbox_id = s.inbox_id AND u.staff_unread > 0)
+       END::bigint AS inbox_unread
 FROM sessions s
 JOIN contacts c ON c.organization_id = s.organization_id AND c.id = s.contact_id
 JOIN inboxes i ON i.organization_id = s.organization_id AND i.id = s.inbox_id
 JOIN bots b ON b.organization_id = s.organization_id AND b.id = s.bot_id
-WHERE s.organization_id = $1 AND s.id = $2
+WHERE s.organization_id = $2 AND s.id = $3
 `
 
 type GetConversationRow struct {
@@ -159,8 +181,8 @@ type GetConversationRow struct {
 }
 
 // GetConversation returns a session with what the Chatbots family shows around it.
-func (q *Queries) GetConversation(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (GetConversationRow, error) {
-	row := q.db.QueryRow(ctx, getConversation, organizationID, iD)
+func (q *Queries) GetConversation(ctx context.Context, isCounted bool, organizationID uuid.UUID, iD uuid.UUID) (GetConversationRow, error) {
+	row := q.db.QueryRow(ctx, getConversation, isCounted, organizationID, iD)
 	var i GetConversationRow
 	err := row.Scan(
 		&i.Session.OrganizationID,
@@ -234,17 +256,35 @@ func (q *Queries) GetSession(ctx context.Context, organizationID uuid.UUID, iD u
 	return i, err
 }
 
+const hasManyConversations = `-- name: HasManyConversations :one
+SELECT count(*) >= $1::integer
+FROM (SELECT FROM sessions WHERE organization_id = $2 AND user_id = $3 LIMIT $1::integer) found
+`
+
+// HasManyConversations tells whether a user has so many sessions or more.
+func (q *Queries) HasManyConversations(ctx context.Context, many int32, organizationID uuid.UUID, userID uuid.UUID) (bool, error) {
+	row := q.db.QueryRow(ctx, hasManyConversations, many, organizationID, userID)
+	var column_1 bool
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
 const listConversations = `-- name: ListConversations :many
-SELECT s.id, s.bot_id, b.name AS bot_name, s.title, s.last_activity, s.status, s.user_unread,
+WITH page AS MATERIALIZED (
+    SELECT s.organization_id, s.id, s.bot_id, s.title, s.last_activity, s.status, s.user_unread, s.last_seq
+    FROM sessions s
+    WHERE s.organization_id = $1 AND s.user_id = $2 AND (s.last_seq > 0 OR NOT s.is_implied)
+      AND ($3::uuid IS NULL OR s.bot_id = $3)
+      AND ($4::text IS NULL OR s.status = $4)
+    ORDER BY s.last_activity DESC, s.id DESC
+    LIMIT $6 OFFSET $5
+)
+SELECT p.id, p.bot_id, b.name AS bot_name, p.title, p.last_activity, p.status, p.user_unread,
        coalesce((SELECT m.content FROM message_history m
-                 WHERE m.organization_id = s.organization_id AND m.session_id = s.id AND m.seq = s.last_seq), '')::text AS last_message
-FROM sessions s
-JOIN bots b ON b.organization_id = s.organization_id AND b.id = s.bot_id
-WHERE s.organization_id = $1 AND s.user_id = $2 AND (s.last_seq > 0 OR NOT s.is_implied)
-  AND ($3::uuid IS NULL OR s.bot_id = $3)
-  AND ($4::text IS NULL OR s.status = $4)
-ORDER BY s.last_activity DESC, s.id DESC
-LIMIT $6 OFFSET $5
+                 WHERE m.organization_id = p.organization_id AND m.session_id = p.id AND m.seq = p.last_seq), '')::text AS last_message
+FROM page p
+JOIN bots b ON b.organization_id = p.organization_id AND b.id = p.bot_id
+ORDER BY p.last_activity DESC, p.id DESC
 `
 
 type ListConversationsParams struct {
@@ -268,7 +308,7 @@ type ListConversationsRow struct {
 }
 
 // ListConversations returns a user's sessions, latest activity first, each with
-// the text of its newest message.
+// the text of its newest message, which is looked up for those of the page alone.
 func (q *Queries) ListConversations(ctx context.Context, arg ListConversationsParams) ([]ListConversationsRow, error) {
 	rows, err := q.db.Query(ctx, listConversations,
 		arg.OrganizationID,
@@ -324,8 +364,12 @@ WITH page AS MATERIALIZED (
     ORDER BY CASE WHEN $1::boolean THEN s.created_at ELSE s.last_activity END, s.id
     LIMIT $10
 ), unread AS MATERIALIZED (
-    SELECT p.inbox_id, (SELECT count(*) FROM sessions u
-                        WHERE u.organization_id = p.organization_id AND u.inbox_id = p.inbox_id AND u.staff_unread > 0) AS sessions
+    SELECT p.inbox_id, CASE WHEN $11::boolean
+                            THEN (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n
+                                  WHERE n.organization_id = p.organization_id AND n.inbox_id = p.inbox_id)
+                            ELSE (SELECT count(*) FROM sessions u
+                                  WHERE u.organization_id = p.organization_id AND u.inbox_id = p.inbox_id AND u.staff_unread > 0)
+                       END::bigint AS sessions
     FROM (SELECT DISTINCT organization_id, inbox_id FROM page) p
 )
 SELECT s.organization_id, s.id, s.user_id, s.bot_id, s.inbox_id, s.contact_id, s.title, s.status, s.auto_reply, s.is_implied, s.last_seq, s.last_activity, s.active_run, s.queued_runs, s.exchanges, s.user_unread, s.staff_unread, s.last_read_at, s.created_at, s.updated_at, c.organization_id, c.id, c.user_id, c.source_id, c.name, c.avatar, c.email, c.phone_number, c.query_metadata, c.created_at, i.name AS inbox_name, i.channel_type, b.name AS bot_name, unread.sessions AS inbox_unread
@@ -349,6 +393,7 @@ type ListInboxConversationsNewerParams struct {
 	Pattern        *string
 	IsCased        bool
 	PageLimit      int32
+	IsCounted      bool
 }
 
 type ListInboxConversationsNewerRow struct {
@@ -373,6 +418,7 @@ func (q *Queries) ListInboxConversationsNewer(ctx context.Context, arg ListInbox
 		arg.Pattern,
 		arg.IsCased,
 		arg.PageLimit,
+		arg.IsCounted,
 	)
 	if err != nil {
 		return nil, err
@@ -446,8 +492,12 @@ WITH page AS MATERIALIZED (
     ORDER BY CASE WHEN $1::boolean THEN s.created_at ELSE s.last_activity END DESC, s.id DESC
     LIMIT $10
 ), unread AS MATERIALIZED (
-    SELECT p.inbox_id, (SELECT count(*) FROM sessions u
-                        WHERE u.organization_id = p.organization_id AND u.inbox_id = p.inbox_id AND u.staff_unread > 0) AS sessions
+    SELECT p.inbox_id, CASE WHEN $11::boolean
+                            THEN (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n
+                                  WHERE n.organization_id = p.organization_id AND n.inbox_id = p.inbox_id)
+                            ELSE (SELECT count(*) FROM sessions u
+                                  WHERE u.organization_id = p.organization_id AND u.inbox_id = p.inbox_id AND u.staff_unread > 0)
+                       END::bigint AS sessions
     FROM (SELECT DISTINCT organization_id, inbox_id FROM page) p
 )
 SELECT s.organization_id, s.id, s.user_id, s.bot_id, s.inbox_id, s.contact_id, s.title, s.status, s.auto_reply, s.is_implied, s.last_seq, s.last_activity, s.active_run, s.queued_runs, s.exchanges, s.user_unread, s.staff_unread, s.last_read_at, s.created_at, s.updated_at, c.organization_id, c.id, c.user_id, c.source_id, c.name, c.avatar, c.email, c.phone_number, c.query_metadata, c.created_at, i.name AS inbox_name, i.channel_type, b.name AS bot_name, unread.sessions AS inbox_unread
@@ -471,6 +521,7 @@ type ListInboxConversationsOlderParams struct {
 	Pattern        *string
 	IsCased        bool
 	PageLimit      int32
+	IsCounted      bool
 }
 
 type ListInboxConversationsOlderRow struct {
@@ -499,6 +550,7 @@ func (q *Queries) ListInboxConversationsOlder(ctx context.Context, arg ListInbox
 		arg.Pattern,
 		arg.IsCased,
 		arg.PageLimit,
+		arg.IsCounted,
 	)
 	if err != nil {
 		return nil, err
@@ -708,6 +760,33 @@ WHERE organization_id = $2 AND id = ANY ($3::uuid[]) AND status <> $1
 func (q *Queries) SetConversationsStatus(ctx context.Context, status string, organizationID uuid.UUID, ids []uuid.UUID) error {
 	_, err := q.db.Exec(ctx, setConversationsStatus, status, organizationID, ids)
 	return err
+}
+
+const sumConversations = `-- name: SumConversations :one
+SELECT coalesce(sum(conversations), 0)::bigint FROM conversation_counts
+WHERE organization_id = $1 AND user_id = $2
+  AND ($3::uuid IS NULL OR bot_id = $3)
+  AND ($4::text IS NULL OR status = $4)
+`
+
+type SumConversationsParams struct {
+	OrganizationID uuid.UUID
+	UserID         uuid.UUID
+	BotID          *uuid.UUID
+	Status         *string
+}
+
+// SumConversations is CountConversations from the counters.
+func (q *Queries) SumConversations(ctx context.Context, arg SumConversationsParams) (int64, error) {
+	row := q.db.QueryRow(ctx, sumConversations,
+		arg.OrganizationID,
+		arg.UserID,
+		arg.BotID,
+		arg.Status,
+	)
+	var column_1 int64
+	err := row.Scan(&column_1)
+	return column_1, err
 }
 
 const updateConversation = `-- name: UpdateConversation :execrows

@@ -152,7 +152,7 @@ func (q *Queries) ListAttachments(ctx context.Context, arg ListAttachmentsParams
 }
 
 const listHistoryBackward = `-- name: ListHistoryBackward :many
-SELECT organization_id, id, session_id, seq, sender, sender_id, content, metadata, content_payload, query_metadata, canvas, attachments, citations, citation_nodes, suggestions, feedback, run_id, created_at FROM message_history
+SELECT id, seq, sender, content, created_at, attachments, metadata FROM message_history
 WHERE organization_id = $1 AND session_id = $2 AND seq > $3 AND seq < $4
 ORDER BY seq DESC
 LIMIT $5
@@ -166,9 +166,19 @@ type ListHistoryBackwardParams struct {
 	PageLimit      int32
 }
 
+type ListHistoryBackwardRow struct {
+	ID          uuid.UUID
+	Seq         int64
+	Sender      string
+	Content     string
+	CreatedAt   time.Time
+	Attachments json.RawMessage
+	Metadata    json.RawMessage
+}
+
 // ListHistoryBackward returns the newest messages between two places of a session,
 // both exclusive, newest first, without the speakers' names.
-func (q *Queries) ListHistoryBackward(ctx context.Context, arg ListHistoryBackwardParams) ([]MessageHistory, error) {
+func (q *Queries) ListHistoryBackward(ctx context.Context, arg ListHistoryBackwardParams) ([]ListHistoryBackwardRow, error) {
 	rows, err := q.db.Query(ctx, listHistoryBackward,
 		arg.OrganizationID,
 		arg.SessionID,
@@ -180,28 +190,17 @@ func (q *Queries) ListHistoryBackward(ctx context.Context, arg ListHistoryBackwa
 		return nil, err
 	}
 	defer rows.Close()
-	var items []MessageHistory
+	var items []ListHistoryBackwardRow
 	for rows.Next() {
-		var i MessageHistory
+		var i ListHistoryBackwardRow
 		if err := rows.Scan(
-			&i.OrganizationID,
 			&i.ID,
-			&i.SessionID,
 			&i.Seq,
 			&i.Sender,
-			&i.SenderID,
 			&i.Content,
-			&i.Metadata,
-			&i.ContentPayload,
-			&i.QueryMetadata,
-			&i.Canvas,
-			&i.Attachments,
-			&i.Citations,
-			&i.CitationNodes,
-			&i.Suggestions,
-			&i.Feedback,
-			&i.RunID,
 			&i.CreatedAt,
+			&i.Attachments,
+			&i.Metadata,
 		); err != nil {
 			return nil, err
 		}
@@ -214,7 +213,7 @@ func (q *Queries) ListHistoryBackward(ctx context.Context, arg ListHistoryBackwa
 }
 
 const listHistoryForward = `-- name: ListHistoryForward :many
-SELECT organization_id, id, session_id, seq, sender, sender_id, content, metadata, content_payload, query_metadata, canvas, attachments, citations, citation_nodes, suggestions, feedback, run_id, created_at FROM message_history
+SELECT id, seq, sender, content, created_at, attachments, metadata FROM message_history
 WHERE organization_id = $1 AND session_id = $2 AND seq > $3 AND seq < $4
 ORDER BY seq
 LIMIT $5
@@ -228,9 +227,19 @@ type ListHistoryForwardParams struct {
 	PageLimit      int32
 }
 
+type ListHistoryForwardRow struct {
+	ID          uuid.UUID
+	Seq         int64
+	Sender      string
+	Content     string
+	CreatedAt   time.Time
+	Attachments json.RawMessage
+	Metadata    json.RawMessage
+}
+
 // ListHistoryForward returns the oldest messages between two places of a session,
 // both exclusive, oldest first, without the speakers' names.
-func (q *Queries) ListHistoryForward(ctx context.Context, arg ListHistoryForwardParams) ([]MessageHistory, error) {
+func (q *Queries) ListHistoryForward(ctx context.Context, arg ListHistoryForwardParams) ([]ListHistoryForwardRow, error) {
 	rows, err := q.db.Query(ctx, listHistoryForward,
 		arg.OrganizationID,
 		arg.SessionID,
@@ -242,28 +251,17 @@ func (q *Queries) ListHistoryForward(ctx context.Context, arg ListHistoryForward
 		return nil, err
 	}
 	defer rows.Close()
-	var items []MessageHistory
+	var items []ListHistoryForwardRow
 	for rows.Next() {
-		var i MessageHistory
+		var i ListHistoryForwardRow
 		if err := rows.Scan(
-			&i.OrganizationID,
 			&i.ID,
-			&i.SessionID,
 			&i.Seq,
 			&i.Sender,
-			&i.SenderID,
 			&i.Content,
-			&i.Metadata,
-			&i.ContentPayload,
-			&i.QueryMetadata,
-			&i.Canvas,
-			&i.Attachments,
-			&i.Citations,
-			&i.CitationNodes,
-			&i.Suggestions,
-			&i.Feedback,
-			&i.RunID,
 			&i.CreatedAt,
+			&i.Attachments,
+			&i.Metadata,
 		); err != nil {
 			return nil, err
 		}
@@ -276,17 +274,26 @@ func (q *Queries) ListHistoryForward(ctx context.Context, arg ListHistoryForward
 }
 
 const listMessagesNewer = `-- name: ListMessagesNewer :many
-SELECT m.organization_id, m.id, m.session_id, m.seq, m.sender, m.sender_id, m.content, m.metadata, m.content_payload, m.query_metadata, m.canvas, m.attachments, m.citations, m.citation_nodes, m.suggestions, m.feedback, m.run_id, m.created_at, m.sender_name, m.sender_avatar FROM messages m
-WHERE m.organization_id = $1 AND (m.created_at, m.id) > ($2::timestamptz, $3::uuid)
-  AND ($4::boolean OR EXISTS (SELECT FROM sessions s WHERE s.organization_id = m.organization_id AND s.id = m.session_id AND s.user_id = $5))
+WITH page AS MATERIALIZED (
+    SELECT near.organization_id, near.id
+    FROM (SELECT h.organization_id, h.id, h.session_id, h.created_at FROM message_history h
+          WHERE h.organization_id = $1 AND (h.created_at, h.id) > ($2::timestamptz, $3::uuid)
+          ORDER BY h.created_at, h.id
+          LIMIT $4) near
+    WHERE $5::boolean OR (SELECT s.user_id FROM sessions s WHERE s.organization_id = near.organization_id AND s.id = near.session_id) = $6
+    ORDER BY near.created_at, near.id
+    LIMIT $7
+)
+SELECT m.organization_id, m.id, m.session_id, m.seq, m.sender, m.sender_id, m.content, m.metadata, m.content_payload, m.query_metadata, m.canvas, m.attachments, m.citations, m.citation_nodes, m.suggestions, m.feedback, m.run_id, m.created_at, m.sender_name, m.sender_avatar FROM page
+JOIN messages m ON m.organization_id = page.organization_id AND m.id = page.id
 ORDER BY m.created_at, m.id
-LIMIT $6
 `
 
 type ListMessagesNewerParams struct {
 	OrganizationID uuid.UUID
 	CreatedAt      time.Time
 	ID             uuid.UUID
+	Reach          int32
 	IsStaff        bool
 	UserID         uuid.UUID
 	PageLimit      int32
@@ -298,6 +305,7 @@ func (q *Queries) ListMessagesNewer(ctx context.Context, arg ListMessagesNewerPa
 		arg.OrganizationID,
 		arg.CreatedAt,
 		arg.ID,
+		arg.Reach,
 		arg.IsStaff,
 		arg.UserID,
 		arg.PageLimit,
@@ -342,32 +350,234 @@ func (q *Queries) ListMessagesNewer(ctx context.Context, arg ListMessagesNewerPa
 }
 
 const listMessagesOlder = `-- name: ListMessagesOlder :many
-SELECT m.organization_id, m.id, m.session_id, m.seq, m.sender, m.sender_id, m.content, m.metadata, m.content_payload, m.query_metadata, m.canvas, m.attachments, m.citations, m.citation_nodes, m.suggestions, m.feedback, m.run_id, m.created_at, m.sender_name, m.sender_avatar FROM messages m
-WHERE m.organization_id = $1 AND (m.created_at, m.id) < ($2::timestamptz, $3::uuid)
-  AND ($4::boolean OR EXISTS (SELECT FROM sessions s WHERE s.organization_id = m.organization_id AND s.id = m.session_id AND s.user_id = $5))
+WITH page AS MATERIALIZED (
+    SELECT near.organization_id, near.id
+    FROM (SELECT h.organization_id, h.id, h.session_id, h.created_at FROM message_history h
+          WHERE h.organization_id = $1 AND (h.created_at, h.id) < ($2::timestamptz, $3::uuid)
+          ORDER BY h.created_at DESC, h.id DESC
+          LIMIT $4) near
+    WHERE $5::boolean OR (SELECT s.user_id FROM sessions s WHERE s.organization_id = near.organization_id AND s.id = near.session_id) = $6
+    ORDER BY near.created_at DESC, near.id DESC
+    LIMIT $7
+)
+SELECT m.organization_id, m.id, m.session_id, m.seq, m.sender, m.sender_id, m.content, m.metadata, m.content_payload, m.query_metadata, m.canvas, m.attachments, m.citations, m.citation_nodes, m.suggestions, m.feedback, m.run_id, m.created_at, m.sender_name, m.sender_avatar FROM page
+JOIN messages m ON m.organization_id = page.organization_id AND m.id = page.id
 ORDER BY m.created_at DESC, m.id DESC
-LIMIT $6
 `
 
 type ListMessagesOlderParams struct {
 	OrganizationID uuid.UUID
 	CreatedAt      time.Time
 	ID             uuid.UUID
+	Reach          int32
 	IsStaff        bool
 	UserID         uuid.UUID
 	PageLimit      int32
 }
 
-// ListMessagesOlder returns the messages of all sessions that the caller may read,
-// newest first, from a place in time downwards.
+// ListMessagesOlder returns messages of an organization, newest first, from a place in
+// time downwards: all that the staff may read, or those of one user's sessions among the
+// first so many. It is for whoever finds a page among them.
+//
+// The sub-select of the owner is a look-up for each message; as EXISTS it would be
+// planned as a scan of all sessions.
 func (q *Queries) ListMessagesOlder(ctx context.Context, arg ListMessagesOlderParams) ([]Message, error) {
 	rows, err := q.db.Query(ctx, listMessagesOlder,
 		arg.OrganizationID,
 		arg.CreatedAt,
 		arg.ID,
+		arg.Reach,
 		arg.IsStaff,
 		arg.UserID,
 		arg.PageLimit,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Message
+	for rows.Next() {
+		var i Message
+		if err := rows.Scan(
+			&i.OrganizationID,
+			&i.ID,
+			&i.SessionID,
+			&i.Seq,
+			&i.Sender,
+			&i.SenderID,
+			&i.Content,
+			&i.Metadata,
+			&i.ContentPayload,
+			&i.QueryMetadata,
+			&i.Canvas,
+			&i.Attachments,
+			&i.Citations,
+			&i.CitationNodes,
+			&i.Suggestions,
+			&i.Feedback,
+			&i.RunID,
+			&i.CreatedAt,
+			&i.SenderName,
+			&i.SenderAvatar,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listOwnMessagesNewer = `-- name: ListOwnMessagesNewer :many
+WITH sources AS (
+    SELECT s.organization_id, s.id, oldest.seq
+    FROM sessions s
+    CROSS JOIN LATERAL (
+        SELECT h.seq, h.created_at, h.id FROM message_history h
+        WHERE h.organization_id = s.organization_id AND h.session_id = s.id
+          AND h.seq >= first_seq_since(s.organization_id, s.id, $1::timestamptz)
+          AND (h.created_at, h.id) > ($1::timestamptz, $2::uuid)
+        ORDER BY h.seq
+        LIMIT 1) oldest
+    WHERE s.organization_id = $3 AND s.user_id = $4 AND s.last_activity >= $1::timestamptz AND s.last_seq > 0
+    ORDER BY oldest.created_at, oldest.id
+    LIMIT $5::integer
+), page AS MATERIALIZED (
+    SELECT among.organization_id, among.id
+    FROM sources o
+    CROSS JOIN LATERAL (
+        SELECT h.organization_id, h.id, h.created_at FROM message_history h
+        WHERE h.organization_id = o.organization_id AND h.session_id = o.id AND h.seq >= o.seq
+        ORDER BY h.seq
+        LIMIT $5::integer) among
+    ORDER BY among.created_at, among.id
+    LIMIT $5::integer
+)
+SELECT m.organization_id, m.id, m.session_id, m.seq, m.sender, m.sender_id, m.content, m.metadata, m.content_payload, m.query_metadata, m.canvas, m.attachments, m.citations, m.citation_nodes, m.suggestions, m.feedback, m.run_id, m.created_at, m.sender_name, m.sender_avatar FROM page
+JOIN messages m ON m.organization_id = page.organization_id AND m.id = page.id
+ORDER BY m.created_at, m.id
+`
+
+type ListOwnMessagesNewerParams struct {
+	CreatedAt      time.Time
+	ID             uuid.UUID
+	OrganizationID uuid.UUID
+	UserID         uuid.UUID
+	PageLimit      int32
+}
+
+// ListOwnMessagesNewer is ListOwnMessagesOlder upwards, oldest first: only sessions that
+// go beyond the place have anything there.
+func (q *Queries) ListOwnMessagesNewer(ctx context.Context, arg ListOwnMessagesNewerParams) ([]Message, error) {
+	rows, err := q.db.Query(ctx, listOwnMessagesNewer,
+		arg.CreatedAt,
+		arg.ID,
+		arg.OrganizationID,
+		arg.UserID,
+		arg.PageLimit,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Message
+	for rows.Next() {
+		var i Message
+		if err := rows.Scan(
+			&i.OrganizationID,
+			&i.ID,
+			&i.SessionID,
+			&i.Seq,
+			&i.Sender,
+			&i.SenderID,
+			&i.Content,
+			&i.Metadata,
+			&i.ContentPayload,
+			&i.QueryMetadata,
+			&i.Canvas,
+			&i.Attachments,
+			&i.Citations,
+			&i.CitationNodes,
+			&i.Suggestions,
+			&i.Feedback,
+			&i.RunID,
+			&i.CreatedAt,
+			&i.SenderName,
+			&i.SenderAvatar,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listOwnMessagesOlder = `-- name: ListOwnMessagesOlder :many
+WITH below AS (
+    SELECT s.last_activity FROM sessions s
+    WHERE s.organization_id = $1 AND s.user_id = $2 AND s.last_activity < $3::timestamptz AND s.last_seq > 0
+    ORDER BY s.last_activity DESC
+    LIMIT $4::integer
+), near AS (
+    SELECT s.organization_id, s.id,
+           CASE WHEN s.last_activity < $3::timestamptz THEN s.last_seq
+                ELSE first_seq_since(s.organization_id, s.id, $3::timestamptz) END AS seq
+    FROM sessions s
+    WHERE s.organization_id = $1 AND s.user_id = $2 AND s.last_seq > 0
+      AND s.last_activity >= coalesce((SELECT min(below.last_activity) FROM below), $3::timestamptz)
+), sources AS (
+    SELECT n.organization_id, n.id, newest.seq
+    FROM near n
+    CROSS JOIN LATERAL (
+        SELECT h.seq, h.created_at, h.id FROM message_history h
+        WHERE h.organization_id = n.organization_id AND h.session_id = n.id AND h.seq <= n.seq
+          AND (h.created_at, h.id) < ($3::timestamptz, $5::uuid)
+        ORDER BY h.seq DESC
+        LIMIT 1) newest
+    ORDER BY newest.created_at DESC, newest.id DESC
+    LIMIT $4::integer
+), page AS MATERIALIZED (
+    SELECT among.organization_id, among.id
+    FROM sources o
+    CROSS JOIN LATERAL (
+        SELECT h.organization_id, h.id, h.created_at FROM message_history h
+        WHERE h.organization_id = o.organization_id AND h.session_id = o.id AND h.seq <= o.seq
+        ORDER BY h.seq DESC
+        LIMIT $4::integer) among
+    ORDER BY among.created_at DESC, among.id DESC
+    LIMIT $4::integer
+)
+SELECT m.organization_id, m.id, m.session_id, m.seq, m.sender, m.sender_id, m.content, m.metadata, m.content_payload, m.query_metadata, m.canvas, m.attachments, m.citations, m.citation_nodes, m.suggestions, m.feedback, m.run_id, m.created_at, m.sender_name, m.sender_avatar FROM page
+JOIN messages m ON m.organization_id = page.organization_id AND m.id = page.id
+ORDER BY m.created_at DESC, m.id DESC
+`
+
+type ListOwnMessagesOlderParams struct {
+	OrganizationID uuid.UUID
+	UserID         uuid.UUID
+	CreatedAt      time.Time
+	PageLimit      int32
+	ID             uuid.UUID
+}
+
+// ListOwnMessagesOlder returns the messages of a user's sessions, newest first, from a
+// place in time downwards. What it reads is bounded by the user's own sessions, whatever
+// the organization holds: of those that end below the place, as many of the newest as
+// there are messages on a page can be on it, ties aside; in those that go beyond it the
+// place is found by halving. As many of them again, by the newest message that each has
+// below the place, are then read a page deep.
+func (q *Queries) ListOwnMessagesOlder(ctx context.Context, arg ListOwnMessagesOlderParams) ([]Message, error) {
+	rows, err := q.db.Query(ctx, listOwnMessagesOlder,
+		arg.OrganizationID,
+		arg.UserID,
+		arg.CreatedAt,
+		arg.PageLimit,
+		arg.ID,
 	)
 	if err != nil {
 		return nil, err

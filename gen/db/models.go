@@ -72,6 +72,16 @@ type ContactInbox struct {
 	SourceID       *string
 }
 
+type ConversationCount struct {
+	OrganizationID uuid.UUID
+	UserID         uuid.UUID
+	BotID          uuid.UUID
+	Status         string
+	ID             int64
+	IsChange       bool
+	Conversations  int64
+}
+
 type Faq struct {
 	OrganizationID uuid.UUID
 	ID             uuid.UUID
@@ -234,6 +244,14 @@ type Session struct {
 	LastReadAt     *time.Time
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
+}
+
+type UnreadCount struct {
+	OrganizationID uuid.UUID
+	InboxID        uuid.UUID
+	ID             int64
+	IsChange       bool
+	Conversations  int64
 }
 
 type User struct {

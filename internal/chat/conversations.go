@@ -153,7 +153,7 @@ func (c *Chat) Create(ctx context.Context, who auth.Principal, webChat string, c
 		if err != nil {
 			return Conversation{}, err
 		}
-		return view(ctx, q, made)
+		return c.view(ctx, q, made)
 	})
 }
 
@@ -182,11 +182,11 @@ func (c *Chat) Get(ctx context.Context, who auth.Principal, id string) (Conversa
 	if err != nil {
 		return Conversation{}, err
 	}
-	return view(ctx, c.store.Queries, session)
+	return c.view(ctx, c.store.Queries, session)
 }
 
-func view(ctx context.Context, q *db.Queries, session db.Session) (Conversation, error) {
-	row, err := q.GetConversation(ctx, session.OrganizationID, session.ID)
+func (c *Chat) view(ctx context.Context, q *db.Queries, session db.Session) (Conversation, error) {
+	row, err := q.GetConversation(ctx, c.shortcuts.Counts, session.OrganizationID, session.ID)
 	if err != nil {
 		return Conversation{}, fault.Say(err, fault.NotFound, noConversation)
 	}
@@ -227,7 +227,7 @@ func (c *Chat) Update(ctx context.Context, who auth.Principal, id string, change
 	if changed == 0 {
 		return Conversation{}, fault.New(fault.NotFound, noConversation)
 	}
-	return view(ctx, c.store.Queries, session)
+	return c.view(ctx, c.store.Queries, session)
 }
 
 // Delete deletes a conversation that the caller may read, with all that is in it.
@@ -267,12 +267,7 @@ func (c *Chat) List(ctx context.Context, who auth.Principal, filter Filter) ([]d
 		}
 		botID = &asked.ID
 	}
-	total, err := c.store.CountConversations(ctx, db.CountConversationsParams{
-		OrganizationID: who.OrganizationID,
-		UserID:         who.UserID,
-		BotID:          botID,
-		Status:         filter.Status,
-	})
+	total, err := c.total(ctx, who.OrganizationID, who.UserID, botID, filter.Status)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"parley/gen/db"
 	"parley/internal/auth"
 	"parley/internal/fault"
@@ -20,48 +22,59 @@ type Range struct {
 	Limit               int
 }
 
+// isForward tells whether a range begins at its lower bound.
+func (r Range) isForward() bool { return r.After != nil || r.AfterSeq != nil }
+
 // History returns messages of a conversation, oldest first: with a lower bound the
 // oldest that qualify, else the newest; and whether more qualify in that direction.
-func (c *Chat) History(ctx context.Context, who auth.Principal, id string, wanted Range) ([]db.MessageHistory, bool, error) {
+func (c *Chat) History(ctx context.Context, who auth.Principal, id string, wanted Range) ([]db.ListHistoryBackwardRow, bool, error) {
 	session, err := c.session(ctx, who, id)
 	if err != nil {
 		return nil, false, err
 	}
-	after, before, err := c.places(ctx, session, wanted)
+	page, err := c.pageOfHistory(ctx, session.OrganizationID, session.ID, wanted)
 	if err != nil {
 		return nil, false, err
 	}
-	if wanted.After != nil || wanted.AfterSeq != nil {
-		rows, err := c.store.ListHistoryForward(ctx, db.ListHistoryForwardParams{
-			OrganizationID: session.OrganizationID,
-			SessionID:      session.ID,
-			AfterSeq:       after,
-			BeforeSeq:      before,
-			PageLimit:      int32(wanted.Limit) + 1,
-		})
-		if err != nil {
-			return nil, false, err
-		}
-		rows, hasMore := cut(rows, wanted.Limit)
-		return rows, hasMore, nil
-	}
-	rows, err := c.store.ListHistoryBackward(ctx, db.ListHistoryBackwardParams{
-		OrganizationID: session.OrganizationID,
-		SessionID:      session.ID,
-		AfterSeq:       after,
-		BeforeSeq:      before,
-		PageLimit:      int32(wanted.Limit) + 1,
-	})
+	rows, err := readHistory(ctx, c.store.Queries, page, wanted.isForward())
 	if err != nil {
 		return nil, false, err
 	}
 	rows, hasMore := cut(rows, wanted.Limit)
-	slices.Reverse(rows)
+	if !wanted.isForward() {
+		slices.Reverse(rows)
+	}
 	return rows, hasMore, nil
 }
 
+// pageOfHistory is what a range asks of a conversation, and one message more.
+func (c *Chat) pageOfHistory(ctx context.Context, organization, session uuid.UUID, wanted Range) (db.ListHistoryBackwardParams, error) {
+	after, before, err := c.places(ctx, organization, session, wanted)
+	return db.ListHistoryBackwardParams{
+		OrganizationID: organization,
+		SessionID:      session,
+		AfterSeq:       after,
+		BeforeSeq:      before,
+		PageLimit:      int32(wanted.Limit) + 1,
+	}, err
+}
+
+// readHistory returns the messages of a page in the order in which it is read: from its
+// lower bound upwards, or from its upper one downwards.
+func readHistory(ctx context.Context, q *db.Queries, page db.ListHistoryBackwardParams, isForward bool) ([]db.ListHistoryBackwardRow, error) {
+	if !isForward {
+		return q.ListHistoryBackward(ctx, page)
+	}
+	found, err := q.ListHistoryForward(ctx, db.ListHistoryForwardParams(page))
+	rows := make([]db.ListHistoryBackwardRow, len(found))
+	for i, row := range found {
+		rows[i] = db.ListHistoryBackwardRow(row)
+	}
+	return rows, err
+}
+
 // places turns a range into two places of the conversation, both exclusive.
-func (c *Chat) places(ctx context.Context, session db.Session, wanted Range) (after, before int64, err error) {
+func (c *Chat) places(ctx context.Context, organization, session uuid.UUID, wanted Range) (after, before int64, err error) {
 	after, before = 0, math.MaxInt64
 	if wanted.AfterSeq != nil {
 		after = *wanted.AfterSeq
@@ -71,14 +84,14 @@ func (c *Chat) places(ctx context.Context, session db.Session, wanted Range) (af
 	}
 	if wanted.After != nil {
 		// The first message that is later, at the microsecond the database knows.
-		since, err := c.store.GetFirstSeqSince(ctx, session.OrganizationID, session.ID, wanted.After.Truncate(time.Microsecond).Add(time.Microsecond))
+		since, err := c.store.GetFirstSeqSince(ctx, organization, session, wanted.After.Truncate(time.Microsecond).Add(time.Microsecond))
 		if err != nil {
 			return 0, 0, err
 		}
 		after = max(after, since-1)
 	}
 	if wanted.Before != nil {
-		since, err := c.store.GetFirstSeqSince(ctx, session.OrganizationID, session.ID, wanted.Before.Add(time.Microsecond-1).Truncate(time.Microsecond))
+		since, err := c.store.GetFirstSeqSince(ctx, organization, session, wanted.Before.Add(time.Microsecond-1).Truncate(time.Microsecond))
 		if err != nil {
 			return 0, 0, err
 		}
@@ -118,67 +131,4 @@ func (c *Chat) Message(ctx context.Context, who auth.Principal, id string, conve
 		return db.Message{}, fault.New(fault.NotFound, "The conversation has no such message.")
 	}
 	return found.Message, nil
-}
-
-// MessagePage is a page of messages, newest first, and the cursors of the pages
-// beside it; empty where there is none.
-type MessagePage struct {
-	Messages       []db.Message
-	NextCursor     string
-	PreviousCursor string
-}
-
-// Messages returns a page of a conversation's messages, or of all that the caller
-// may read, newest first. An empty cursor is the first page; a bad one is NotFound.
-func (c *Chat) Messages(ctx context.Context, who auth.Principal, conversation *string, cursor string, limit int) (MessagePage, error) {
-	order := byTime
-	if conversation != nil {
-		order = bySeq
-	} else if err := mustBeFree(who); err != nil {
-		return MessagePage{}, err
-	}
-	at, err := parseCursor(cursor, order)
-	if err != nil {
-		return MessagePage{}, err
-	}
-	var rows []db.Message
-	if conversation != nil {
-		session, err := c.session(ctx, who, *conversation)
-		if err != nil {
-			return MessagePage{}, err
-		}
-		rows, err = c.messagesOf(ctx, session, at, int32(limit)+1)
-		if err != nil {
-			return MessagePage{}, err
-		}
-	} else if rows, err = c.messagesOfAll(ctx, who, at, int32(limit)+1); err != nil {
-		return MessagePage{}, err
-	}
-	var page MessagePage
-	page.Messages, page.NextCursor, page.PreviousCursor = pageOf(rows, limit, at, func(row db.Message) place {
-		return place{order: at.order, seq: row.Seq, time: row.CreatedAt, id: row.ID}
-	})
-	return page, nil
-}
-
-func (c *Chat) messagesOf(ctx context.Context, session db.Session, at place, limit int32) ([]db.Message, error) {
-	if at.isBack {
-		return c.store.ListSessionMessagesNewer(ctx, db.ListSessionMessagesNewerParams{
-			OrganizationID: session.OrganizationID, SessionID: session.ID, Seq: at.seq, PageLimit: limit,
-		})
-	}
-	return c.store.ListSessionMessagesOlder(ctx, db.ListSessionMessagesOlderParams{
-		OrganizationID: session.OrganizationID, SessionID: session.ID, Seq: at.seq, PageLimit: limit,
-	})
-}
-
-func (c *Chat) messagesOfAll(ctx context.Context, who auth.Principal, at place, limit int32) ([]db.Message, error) {
-	if at.isBack {
-		return c.store.ListMessagesNewer(ctx, db.ListMessagesNewerParams{
-			OrganizationID: who.OrganizationID, UserID: who.UserID, IsStaff: who.IsStaff(), CreatedAt: at.time, ID: at.id, PageLimit: limit,
-		})
-	}
-	return c.store.ListMessagesOlder(ctx, db.ListMessagesOlderParams{
-		OrganizationID: who.OrganizationID, UserID: who.UserID, IsStaff: who.IsStaff(), CreatedAt: at.time, ID: at.id, PageLimit: limit,
-	})
 }

@@ -17,7 +17,9 @@ func (c *Chat) ListInboxes(ctx context.Context, organization uuid.UUID, limit, o
 	if err != nil {
 		return nil, 0, err
 	}
-	rows, err := c.store.ListInboxes(ctx, organization, int32(offset), int32(limit))
+	rows, err := c.store.ListInboxes(ctx, db.ListInboxesParams{
+		IsCounted: c.shortcuts.Counts, OrganizationID: organization, PageOffset: int32(offset), PageLimit: int32(limit),
+	})
 	return rows, count, err
 }
 

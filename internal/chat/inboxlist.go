@@ -59,6 +59,7 @@ func (c *Chat) ListInbox(ctx context.Context, who auth.Principal, filter InboxFi
 		IsStaff:        who.IsStaff(),
 		InboxID:        inboxID,
 		ByCreation:     filter.ByCreation,
+		IsCounted:      c.shortcuts.Counts,
 		At:             at.time,
 		ID:             at.id,
 		PageLimit:      int32(filter.Limit) + 1,

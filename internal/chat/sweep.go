@@ -23,16 +23,22 @@ const (
 	sweepBatch = 50
 )
 
-// sweep ends visits that are over, looks out for watchers and forgets what is old,
-// until the replies stop.
+// sweep ends visits that are over, looks out for watchers, folds the counters and forgets
+// what is old, until the replies stop.
 func (c *Chat) sweep() {
 	ticker := time.NewTicker(sweepInterval)
 	defer ticker.Stop()
-	for forgotten := (time.Time{}); ; {
+	for forgotten, folded := (time.Time{}), (time.Time{}); ; {
 		if time.Since(forgotten) > forgetInterval {
 			forgotten = time.Now()
 			if err := c.forget(c.sweeping); err != nil && c.sweeping.Err() == nil {
 				c.log.Error("what is old could not be forgotten", "error", err)
+			}
+		}
+		if time.Since(folded) > foldInterval {
+			folded = time.Now()
+			if err := c.fold(c.sweeping); err != nil && c.sweeping.Err() == nil {
+				c.log.Error("the counters could not be folded", "error", err)
 			}
 		}
 		c.endVisits(c.sweeping)

@@ -64,6 +64,9 @@ func (a *API) GetHistory(ctx context.Context, request openapi.GetHistoryRequestO
 			return nil, err
 		}
 	}
+	if a.Shortcuts.History {
+		return a.storedHistory(ctx, request.ID, wanted)
+	}
 	rows, hasMore, err := a.Chat.History(ctx, auth.PrincipalOf(ctx), request.ID, wanted)
 	if err != nil {
 		return nil, err

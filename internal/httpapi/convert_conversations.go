@@ -62,7 +62,7 @@ func toAPIMessage(row db.Message) (openapi.Message, error) {
 	return message, nil
 }
 
-func toAPIHistoryMessage(row db.MessageHistory) (openapi.HistoryMessage, error) {
+func toAPIHistoryMessage(row db.ListHistoryBackwardRow) (openapi.HistoryMessage, error) {
 	attachments, err := list[openapi.Attachment](row.Attachments)
 	metadata := row.Metadata
 	if metadata == nil {

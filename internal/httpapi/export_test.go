@@ -32,3 +32,21 @@ func HeardAnew(before string, anew ...string) (stream string, err error) {
 type deadlines struct{ *httptest.ResponseRecorder }
 
 func (deadlines) SetWriteDeadline(time.Time) error { return nil }
+
+// What writes JSON by hand is shown to the tests that hold it against encoding/json.
+var (
+	AppendString  = appendString
+	AppendCompact = appendCompact
+	AppendStamp   = appendStamp
+)
+
+// AppendHistory writes a page of the history, messages as PostgreSQL sends them, newest first.
+func AppendHistory(w http.ResponseWriter, messages []chat.StoredMessage) error {
+	history := newHistory()
+	for _, message := range messages {
+		if err := history.add(message); err != nil {
+			return err
+		}
+	}
+	return history.VisitGetHistoryResponse(w)
+}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -163,6 +164,7 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 			MaxHeaderBytes: 64 << 10,
 		}
 		chats.Start()
+		defer keepSearchIndex(ctx, store, log, config.Shortcuts.Search)()
 		defer func() {
 			isStopping.Store(true)
 			shutDown(server, sockets, chats, log)
@@ -204,6 +206,15 @@ func join(ctx context.Context, store *store.Store, config config, log *slog.Logg
 		return nil, nil, err
 	}
 	return link, func() { link.Close(); leave() }, nil
+}
+
+// keepSearchIndex has the search index made, or dropped, in the background. What is
+// returned gives up what is left of that.
+func keepSearchIndex(ctx context.Context, store *store.Store, log *slog.Logger, isWanted bool) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var work sync.WaitGroup
+	work.Go(func() { store.KeepSearchIndex(ctx, log, isWanted) })
+	return func() { cancel(); work.Wait() }
 }
 
 // shutDown tells the sockets, then lets the replies be written, and with them the

@@ -80,32 +80,92 @@ DELETE FROM sessions WHERE organization_id = @organization_id AND id = @id;
 
 -- BoundSearch prepares a transaction for ListInboxConversations: its statements may
 -- take 5 seconds, and are planned for the filters that they have, without which no
--- index would fit all of them.
+-- index would fit all of them; but for one there always is, even where the planner hopes
+-- to meet enough rows soon without.
 -- name: BoundSearch :exec
-SELECT set_config('statement_timeout', '5s', true), set_config('plan_cache_mode', 'force_custom_plan', true);
+SELECT set_config('statement_timeout', '5s', true), set_config('plan_cache_mode', 'force_custom_plan', true),
+       set_config('enable_seqscan', 'off', true);
+
+-- PlanSearch returns how a keyword is looked up: whether that is by the indexes, which
+-- takes that the one over the messages is there and whole, and three letters in a row
+-- for it to go by; the patterns for them; and whether the sessions that are asked about
+-- have so few messages that reading them is as fast.
+-- name: PlanSearch :one
+SELECT ('%' || regexp_replace(searchable(@keyword::text), '[\\%_]', '\\\&', 'g') || '%')::text AS pattern,
+       ('%' || regexp_replace(array_to_string(string_to_array(lower(@keyword::text), NULL), '0'), '[\\%_]', '\\\&', 'g') || '%')::text AS spaced_pattern,
+       (searchable(@keyword::text) ~ '[[:alnum:]]{3}'
+        AND EXISTS (SELECT FROM pg_catalog.pg_index WHERE indexrelid = to_regclass('message_history_by_content') AND indisvalid))::boolean AS is_indexed,
+       (SELECT count(*) < @short_conversations::integer AND coalesce(sum(few.last_seq), 0) < @short_messages::integer
+        FROM (SELECT s.last_seq FROM sessions s
+              WHERE s.organization_id = @organization_id
+                AND (@is_staff::boolean OR s.user_id = @user_id)
+                AND (sqlc.narg('inbox_id')::uuid IS NULL OR s.inbox_id = sqlc.narg('inbox_id'))
+              LIMIT @short_conversations::integer) few)::boolean AS is_short;
+
+-- FindSessions returns the sessions of an organization in which a text is like the
+-- pattern, each once, found by the indexes; is_all is false when there are match_limit
+-- such texts or more, of which some are left out.
+--
+-- What the indexes are asked holds wherever the last condition does, which decides.
+-- MATERIALIZED keeps the limit from the planner, who would else bet on meeting as many
+-- matches without an index.
+-- name: FindSessions :one
+WITH matching AS MATERIALIZED (
+    SELECT s.id
+    FROM sessions s
+    WHERE s.organization_id = @organization_id AND s.title <> ''
+      AND (searchable(s.title) LIKE @indexed_pattern::text OR searchable(s.title) LIKE @spaced_pattern::text)
+      AND CASE WHEN @is_cased::boolean THEN s.title ILIKE @pattern::text ELSE s.title LIKE @pattern::text END
+    UNION ALL
+    SELECT s.id
+    FROM contacts c
+    JOIN sessions s ON s.organization_id = c.organization_id AND s.contact_id = c.id
+    WHERE c.organization_id = @organization_id
+      AND (searchable(c.name) LIKE @indexed_pattern::text OR searchable(c.name) LIKE @spaced_pattern::text)
+      AND CASE WHEN @is_cased::boolean THEN c.name ILIKE @pattern::text ELSE c.name LIKE @pattern::text END
+    UNION ALL
+    SELECT m.session_id
+    FROM message_history m
+    WHERE m.organization_id = @organization_id
+      AND (searchable(m.content) LIKE @indexed_pattern::text OR searchable(m.content) LIKE @spaced_pattern::text)
+      AND CASE WHEN @is_cased::boolean THEN m.content ILIKE @pattern::text ELSE m.content LIKE @pattern::text END
+)
+SELECT coalesce(array_agg(DISTINCT read.id), '{}')::uuid[] AS ids, (count(*) < @match_limit::integer)::boolean AS is_all
+FROM (SELECT id FROM matching LIMIT @match_limit::integer) read;
 
 -- ListInboxConversationsOlder returns the sessions that the caller may read, newest
 -- first, from a place downwards, with what the Chatbots family shows around each. The
--- place is a time, of the last activity or of the creation, and an id.
+-- place is a time, of the last activity or of the creation, and an id. With ids it is
+-- those of them that are listed; with a pattern those in which a text is like it, among
+-- the walk_limit sessions from the place on.
 --
--- OFFSET 0 keeps the planner from reading all messages to find one in this session.
+-- OFFSET 0 keeps the planner from reading all messages to find one in this session. The
+-- page takes the sessions as they come, in the order of the walk: sorted once more, they
+-- would all be read first.
 -- name: ListInboxConversationsOlder :many
-WITH page AS MATERIALIZED (
-    SELECT s.organization_id, s.id, s.inbox_id
+WITH walked AS (
+    SELECT s.organization_id, s.id, s.inbox_id, s.contact_id, s.title,
+           CASE WHEN @by_creation::boolean THEN s.created_at ELSE s.last_activity END AS place
     FROM sessions s
     WHERE s.organization_id = @organization_id
       AND (@is_staff::boolean OR s.user_id = @user_id)
       AND (s.last_seq > 0 OR NOT s.is_implied)
       AND (sqlc.narg('inbox_id')::uuid IS NULL OR s.inbox_id = sqlc.narg('inbox_id'))
+      AND (sqlc.narg('ids')::uuid[] IS NULL OR s.id = ANY (sqlc.narg('ids')::uuid[]))
       AND (CASE WHEN @by_creation::boolean THEN s.created_at ELSE s.last_activity END, s.id) < (@at::timestamptz, @id::uuid)
-      AND (sqlc.narg('pattern')::text IS NULL
-           OR CASE WHEN @is_cased::boolean THEN s.title ILIKE sqlc.narg('pattern') ELSE s.title LIKE sqlc.narg('pattern') END
-           OR EXISTS (SELECT FROM contacts c
-                      WHERE c.organization_id = s.organization_id AND c.id = s.contact_id AND c.name ILIKE sqlc.narg('pattern') OFFSET 0)
-           OR EXISTS (SELECT FROM message_history m
-                      WHERE m.organization_id = s.organization_id AND m.session_id = s.id
-                        AND CASE WHEN @is_cased::boolean THEN m.content ILIKE sqlc.narg('pattern') ELSE m.content LIKE sqlc.narg('pattern') END OFFSET 0))
-    ORDER BY CASE WHEN @by_creation::boolean THEN s.created_at ELSE s.last_activity END DESC, s.id DESC
+    ORDER BY place DESC, s.id DESC
+    LIMIT sqlc.narg('walk_limit')::integer
+), page AS MATERIALIZED (
+    SELECT w.organization_id, w.id, w.inbox_id
+    FROM walked w
+    WHERE sqlc.narg('pattern')::text IS NULL
+       OR CASE WHEN @is_cased::boolean THEN w.title ILIKE sqlc.narg('pattern') ELSE w.title LIKE sqlc.narg('pattern') END
+       OR EXISTS (SELECT FROM contacts c
+                  WHERE c.organization_id = w.organization_id AND c.id = w.contact_id
+                    AND CASE WHEN @is_cased::boolean THEN c.name ILIKE sqlc.narg('pattern') ELSE c.name LIKE sqlc.narg('pattern') END OFFSET 0)
+       OR EXISTS (SELECT FROM message_history m
+                  WHERE m.organization_id = w.organization_id AND m.session_id = w.id
+                    AND CASE WHEN @is_cased::boolean THEN m.content ILIKE sqlc.narg('pattern') ELSE m.content LIKE sqlc.narg('pattern') END OFFSET 0)
     LIMIT @page_limit
 ), unread AS MATERIALIZED (
     SELECT p.inbox_id, CASE WHEN @is_counted::boolean
@@ -127,22 +187,29 @@ ORDER BY CASE WHEN @by_creation::boolean THEN s.created_at ELSE s.last_activity 
 
 -- ListInboxConversationsNewer is ListInboxConversationsOlder upwards, oldest first.
 -- name: ListInboxConversationsNewer :many
-WITH page AS MATERIALIZED (
-    SELECT s.organization_id, s.id, s.inbox_id
+WITH walked AS (
+    SELECT s.organization_id, s.id, s.inbox_id, s.contact_id, s.title,
+           CASE WHEN @by_creation::boolean THEN s.created_at ELSE s.last_activity END AS place
     FROM sessions s
     WHERE s.organization_id = @organization_id
       AND (@is_staff::boolean OR s.user_id = @user_id)
       AND (s.last_seq > 0 OR NOT s.is_implied)
       AND (sqlc.narg('inbox_id')::uuid IS NULL OR s.inbox_id = sqlc.narg('inbox_id'))
+      AND (sqlc.narg('ids')::uuid[] IS NULL OR s.id = ANY (sqlc.narg('ids')::uuid[]))
       AND (CASE WHEN @by_creation::boolean THEN s.created_at ELSE s.last_activity END, s.id) > (@at::timestamptz, @id::uuid)
-      AND (sqlc.narg('pattern')::text IS NULL
-           OR CASE WHEN @is_cased::boolean THEN s.title ILIKE sqlc.narg('pattern') ELSE s.title LIKE sqlc.narg('pattern') END
-           OR EXISTS (SELECT FROM contacts c
-                      WHERE c.organization_id = s.organization_id AND c.id = s.contact_id AND c.name ILIKE sqlc.narg('pattern') OFFSET 0)
-           OR EXISTS (SELECT FROM message_history m
-                      WHERE m.organization_id = s.organization_id AND m.session_id = s.id
-                        AND CASE WHEN @is_cased::boolean THEN m.content ILIKE sqlc.narg('pattern') ELSE m.content LIKE sqlc.narg('pattern') END OFFSET 0))
-    ORDER BY CASE WHEN @by_creation::boolean THEN s.created_at ELSE s.last_activity END, s.id
+    ORDER BY place, s.id
+    LIMIT sqlc.narg('walk_limit')::integer
+), page AS MATERIALIZED (
+    SELECT w.organization_id, w.id, w.inbox_id
+    FROM walked w
+    WHERE sqlc.narg('pattern')::text IS NULL
+       OR CASE WHEN @is_cased::boolean THEN w.title ILIKE sqlc.narg('pattern') ELSE w.title LIKE sqlc.narg('pattern') END
+       OR EXISTS (SELECT FROM contacts c
+                  WHERE c.organization_id = w.organization_id AND c.id = w.contact_id
+                    AND CASE WHEN @is_cased::boolean THEN c.name ILIKE sqlc.narg('pattern') ELSE c.name LIKE sqlc.narg('pattern') END OFFSET 0)
+       OR EXISTS (SELECT FROM message_history m
+                  WHERE m.organization_id = w.organization_id AND m.session_id = w.id
+                    AND CASE WHEN @is_cased::boolean THEN m.content ILIKE sqlc.narg('pattern') ELSE m.content LIKE sqlc.narg('pattern') END OFFSET 0)
     LIMIT @page_limit
 ), unread AS MATERIALIZED (
     SELECT p.inbox_id, CASE WHEN @is_counted::boolean

@@ -5161,9 +5161,13 @@ type ClientInterface interface {
 	//
 	// The caller's own, or with the scope `agent` the whole organization's. Latest activity first; a walk along `next`
 	// never shows a conversation twice, and what it misses has become active after it began. `ordering=createdAt`
-	// (newest first) gives a complete walk. `keyword` is a case-insensitive substring of the title, the contact's name
-	// or any message, two Chinese characters included; messages are searched without an index, within a time limit.
-	// An unknown inbox and a bad cursor are 404.
+	// (newest first) gives a complete walk. An unknown inbox and a bad cursor are 404.
+	//
+	// `keyword` is a case-insensitive substring of the title, the contact's name or any message, two Chinese characters
+	// included: an index over all texts finds it among millions of messages. A keyword without two Chinese, Japanese or
+	// Korean characters or three letters in a row is looked for in one conversation after another, as is every one
+	// while the operator has turned the index off or it is being built. That finds the same; where it takes longer than
+	// five seconds, the answer is 504.
 	//
 	// Needs the scope `chat` or `agent`.
 	//
@@ -6505,9 +6509,13 @@ func (c *Client) ListConversations(ctx context.Context, params *ListConversation
 //
 // The caller's own, or with the scope `agent` the whole organization's. Latest activity first; a walk along `next`
 // never shows a conversation twice, and what it misses has become active after it began. `ordering=createdAt`
-// (newest first) gives a complete walk. `keyword` is a case-insensitive substring of the title, the contact's name
-// or any message, two Chinese characters included; messages are searched without an index, within a time limit.
-// An unknown inbox and a bad cursor are 404.
+// (newest first) gives a complete walk. An unknown inbox and a bad cursor are 404.
+//
+// `keyword` is a case-insensitive substring of the title, the contact's name or any message, two Chinese characters
+// included: an index over all texts finds it among millions of messages. A keyword without two Chinese, Japanese or
+// Korean characters or three letters in a row is looked for in one conversation after another, as is every one
+// while the operator has turned the index off or it is being built. That finds the same; where it takes longer than
+// five seconds, the answer is 504.
 //
 // Needs the scope `chat` or `agent`.
 //
@@ -11239,9 +11247,13 @@ type ClientWithResponsesInterface interface {
 	//
 	// The caller's own, or with the scope `agent` the whole organization's. Latest activity first; a walk along `next`
 	// never shows a conversation twice, and what it misses has become active after it began. `ordering=createdAt`
-	// (newest first) gives a complete walk. `keyword` is a case-insensitive substring of the title, the contact's name
-	// or any message, two Chinese characters included; messages are searched without an index, within a time limit.
-	// An unknown inbox and a bad cursor are 404.
+	// (newest first) gives a complete walk. An unknown inbox and a bad cursor are 404.
+	//
+	// `keyword` is a case-insensitive substring of the title, the contact's name or any message, two Chinese characters
+	// included: an index over all texts finds it among millions of messages. A keyword without two Chinese, Japanese or
+	// Korean characters or three letters in a row is looked for in one conversation after another, as is every one
+	// while the operator has turned the index off or it is being built. That finds the same; where it takes longer than
+	// five seconds, the answer is 504.
 	//
 	// Needs the scope `chat` or `agent`.
 	//
@@ -17776,9 +17788,13 @@ func (c *ClientWithResponses) ListConversationsWithResponse(ctx context.Context,
 //
 // The caller's own, or with the scope `agent` the whole organization's. Latest activity first; a walk along `next`
 // never shows a conversation twice, and what it misses has become active after it began. `ordering=createdAt`
-// (newest first) gives a complete walk. `keyword` is a case-insensitive substring of the title, the contact's name
-// or any message, two Chinese characters included; messages are searched without an index, within a time limit.
-// An unknown inbox and a bad cursor are 404.
+// (newest first) gives a complete walk. An unknown inbox and a bad cursor are 404.
+//
+// `keyword` is a case-insensitive substring of the title, the contact's name or any message, two Chinese characters
+// included: an index over all texts finds it among millions of messages. A keyword without two Chinese, Japanese or
+// Korean characters or three letters in a row is looked for in one conversation after another, as is every one
+// while the operator has turned the index off or it is being built. That finds the same; where it takes longer than
+// five seconds, the answer is 504.
 //
 // Needs the scope `chat` or `agent`.
 //

@@ -13,12 +13,14 @@ import (
 )
 
 const boundSearch = `-- name: BoundSearch :exec
-SELECT set_config('statement_timeout', '5s', true), set_config('plan_cache_mode', 'force_custom_plan', true)
+SELECT set_config('statement_timeout', '5s', true), set_config('plan_cache_mode', 'force_custom_plan', true),
+       set_config('enable_seqscan', 'off', true)
 `
 
 // BoundSearch prepares a transaction for ListInboxConversations: its statements may
 // take 5 seconds, and are planned for the filters that they have, without which no
-// index would fit all of them.
+// index would fit all of them; but for one there always is, even where the planner hopes
+// to meet enough rows soon without.
 func (q *Queries) BoundSearch(ctx context.Context) error {
 	_, err := q.db.Exec(ctx, boundSearch)
 	return err
@@ -136,6 +138,66 @@ DELETE FROM sessions WHERE is_implied AND last_seq = 0 AND created_at < clock_ti
 func (q *Queries) DeleteEmptyConversations(ctx context.Context) error {
 	_, err := q.db.Exec(ctx, deleteEmptyConversations)
 	return err
+}
+
+const findSessions = `-- name: FindSessions :one
+WITH matching AS MATERIALIZED (
+    SELECT s.id
+    FROM sessions s
+    WHERE s.organization_id = $2 AND s.title <> ''
+      AND (searchable(s.title) LIKE $3::text OR searchable(s.title) LIKE $4::text)
+      AND CASE WHEN $5::boolean THEN s.title ILIKE $6::text ELSE s.title LIKE $6::text END
+    UNION ALL
+    SELECT s.id
+    FROM contacts c
+    JOIN sessions s ON s.organization_id = c.organization_id AND s.contact_id = c.id
+    WHERE c.organization_id = $2
+      AND (searchable(c.name) LIKE $3::text OR searchable(c.name) LIKE $4::text)
+      AND CASE WHEN $5::boolean THEN c.name ILIKE $6::text ELSE c.name LIKE $6::text END
+    UNION ALL
+    SELECT m.session_id
+    FROM message_history m
+    WHERE m.organization_id = $2
+      AND (searchable(m.content) LIKE $3::text OR searchable(m.content) LIKE $4::text)
+      AND CASE WHEN $5::boolean THEN m.content ILIKE $6::text ELSE m.content LIKE $6::text END
+)
+SELECT coalesce(array_agg(DISTINCT read.id), '{}')::uuid[] AS ids, (count(*) < $1::integer)::boolean AS is_all
+FROM (SELECT id FROM matching LIMIT $1::integer) read
+`
+
+type FindSessionsParams struct {
+	MatchLimit     int32
+	OrganizationID uuid.UUID
+	IndexedPattern string
+	SpacedPattern  string
+	IsCased        bool
+	Pattern        string
+}
+
+type FindSessionsRow struct {
+	Ids   []uuid.UUID
+	IsAll bool
+}
+
+// FindSessions returns the sessions of an organization in which a text is like the
+// pattern, each once, found by the indexes; is_all is false when there are match_limit
+// such texts or more, of which some are left out.
+//
+// What the indexes are asked holds wherever the last condition does, which decides.
+// MATERIALIZED keeps the limit from the planner, who would else bet on meeting as many
+// matches without an index.
+func (q *Queries) FindSessions(ctx context.Context, arg FindSessionsParams) (FindSessionsRow, error) {
+	row := q.db.QueryRow(ctx, findSessions,
+		arg.MatchLimit,
+		arg.OrganizationID,
+		arg.IndexedPattern,
+		arg.SpacedPattern,
+		arg.IsCased,
+		arg.Pattern,
+	)
+	var i FindSessionsRow
+	err := row.Scan(&i.Ids, &i.IsAll)
+	return i, err
 }
 
 const getBelonging = `-- name: GetBelonging :one
@@ -346,25 +408,32 @@ func (q *Queries) ListConversations(ctx context.Context, arg ListConversationsPa
 }
 
 const listInboxConversationsNewer = `-- name: ListInboxConversationsNewer :many
-WITH page AS MATERIALIZED (
-    SELECT s.organization_id, s.id, s.inbox_id
+WITH walked AS (
+    SELECT s.organization_id, s.id, s.inbox_id, s.contact_id, s.title,
+           CASE WHEN $1::boolean THEN s.created_at ELSE s.last_activity END AS place
     FROM sessions s
     WHERE s.organization_id = $2
       AND ($3::boolean OR s.user_id = $4)
       AND (s.last_seq > 0 OR NOT s.is_implied)
       AND ($5::uuid IS NULL OR s.inbox_id = $5)
-      AND (CASE WHEN $1::boolean THEN s.created_at ELSE s.last_activity END, s.id) > ($6::timestamptz, $7::uuid)
-      AND ($8::text IS NULL
-           OR CASE WHEN $9::boolean THEN s.title ILIKE $8 ELSE s.title LIKE $8 END
-           OR EXISTS (SELECT FROM contacts c
-                      WHERE c.organization_id = s.organization_id AND c.id = s.contact_id AND c.name ILIKE $8 OFFSET 0)
-           OR EXISTS (SELECT FROM message_history m
-                      WHERE m.organization_id = s.organization_id AND m.session_id = s.id
-                        AND CASE WHEN $9::boolean THEN m.content ILIKE $8 ELSE m.content LIKE $8 END OFFSET 0))
-    ORDER BY CASE WHEN $1::boolean THEN s.created_at ELSE s.last_activity END, s.id
-    LIMIT $10
+      AND ($6::uuid[] IS NULL OR s.id = ANY ($6::uuid[]))
+      AND (CASE WHEN $1::boolean THEN s.created_at ELSE s.last_activity END, s.id) > ($7::timestamptz, $8::uuid)
+    ORDER BY place, s.id
+    LIMIT $9::integer
+), page AS MATERIALIZED (
+    SELECT w.organization_id, w.id, w.inbox_id
+    FROM walked w
+    WHERE $10::text IS NULL
+       OR CASE WHEN $11::boolean THEN w.title ILIKE $10 ELSE w.title LIKE $10 END
+       OR EXISTS (SELECT FROM contacts c
+                  WHERE c.organization_id = w.organization_id AND c.id = w.contact_id
+                    AND CASE WHEN $11::boolean THEN c.name ILIKE $10 ELSE c.name LIKE $10 END OFFSET 0)
+       OR EXISTS (SELECT FROM message_history m
+                  WHERE m.organization_id = w.organization_id AND m.session_id = w.id
+                    AND CASE WHEN $11::boolean THEN m.content ILIKE $10 ELSE m.content LIKE $10 END OFFSET 0)
+    LIMIT $12
 ), unread AS MATERIALIZED (
-    SELECT p.inbox_id, CASE WHEN $11::boolean
+    SELECT p.inbox_id, CASE WHEN $13::boolean
                             THEN (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n
                                   WHERE n.organization_id = p.organization_id AND n.inbox_id = p.inbox_id)
                             ELSE (SELECT count(*) FROM sessions u
@@ -388,8 +457,10 @@ type ListInboxConversationsNewerParams struct {
 	IsStaff        bool
 	UserID         uuid.UUID
 	InboxID        *uuid.UUID
+	Ids            []uuid.UUID
 	At             time.Time
 	ID             uuid.UUID
+	WalkLimit      *int32
 	Pattern        *string
 	IsCased        bool
 	PageLimit      int32
@@ -413,8 +484,10 @@ func (q *Queries) ListInboxConversationsNewer(ctx context.Context, arg ListInbox
 		arg.IsStaff,
 		arg.UserID,
 		arg.InboxID,
+		arg.Ids,
 		arg.At,
 		arg.ID,
+		arg.WalkLimit,
 		arg.Pattern,
 		arg.IsCased,
 		arg.PageLimit,
@@ -474,25 +547,32 @@ func (q *Queries) ListInboxConversationsNewer(ctx context.Context, arg ListInbox
 }
 
 const listInboxConversationsOlder = `-- name: ListInboxConversationsOlder :many
-WITH page AS MATERIALIZED (
-    SELECT s.organization_id, s.id, s.inbox_id
+WITH walked AS (
+    SELECT s.organization_id, s.id, s.inbox_id, s.contact_id, s.title,
+           CASE WHEN $1::boolean THEN s.created_at ELSE s.last_activity END AS place
     FROM sessions s
     WHERE s.organization_id = $2
       AND ($3::boolean OR s.user_id = $4)
       AND (s.last_seq > 0 OR NOT s.is_implied)
       AND ($5::uuid IS NULL OR s.inbox_id = $5)
-      AND (CASE WHEN $1::boolean THEN s.created_at ELSE s.last_activity END, s.id) < ($6::timestamptz, $7::uuid)
-      AND ($8::text IS NULL
-           OR CASE WHEN $9::boolean THEN s.title ILIKE $8 ELSE s.title LIKE $8 END
-           OR EXISTS (SELECT FROM contacts c
-                      WHERE c.organization_id = s.organization_id AND c.id = s.contact_id AND c.name ILIKE $8 OFFSET 0)
-           OR EXISTS (SELECT FROM message_history m
-                      WHERE m.organization_id = s.organization_id AND m.session_id = s.id
-                        AND CASE WHEN $9::boolean THEN m.content ILIKE $8 ELSE m.content LIKE $8 END OFFSET 0))
-    ORDER BY CASE WHEN $1::boolean THEN s.created_at ELSE s.last_activity END DESC, s.id DESC
-    LIMIT $10
+      AND ($6::uuid[] IS NULL OR s.id = ANY ($6::uuid[]))
+      AND (CASE WHEN $1::boolean THEN s.created_at ELSE s.last_activity END, s.id) < ($7::timestamptz, $8::uuid)
+    ORDER BY place DESC, s.id DESC
+    LIMIT $9::integer
+), page AS MATERIALIZED (
+    SELECT w.organization_id, w.id, w.inbox_id
+    FROM walked w
+    WHERE $10::text IS NULL
+       OR CASE WHEN $11::boolean THEN w.title ILIKE $10 ELSE w.title LIKE $10 END
+       OR EXISTS (SELECT FROM contacts c
+                  WHERE c.organization_id = w.organization_id AND c.id = w.contact_id
+                    AND CASE WHEN $11::boolean THEN c.name ILIKE $10 ELSE c.name LIKE $10 END OFFSET 0)
+       OR EXISTS (SELECT FROM message_history m
+                  WHERE m.organization_id = w.organization_id AND m.session_id = w.id
+                    AND CASE WHEN $11::boolean THEN m.content ILIKE $10 ELSE m.content LIKE $10 END OFFSET 0)
+    LIMIT $12
 ), unread AS MATERIALIZED (
-    SELECT p.inbox_id, CASE WHEN $11::boolean
+    SELECT p.inbox_id, CASE WHEN $13::boolean
                             THEN (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n
                                   WHERE n.organization_id = p.organization_id AND n.inbox_id = p.inbox_id)
                             ELSE (SELECT count(*) FROM sessions u
@@ -516,8 +596,10 @@ type ListInboxConversationsOlderParams struct {
 	IsStaff        bool
 	UserID         uuid.UUID
 	InboxID        *uuid.UUID
+	Ids            []uuid.UUID
 	At             time.Time
 	ID             uuid.UUID
+	WalkLimit      *int32
 	Pattern        *string
 	IsCased        bool
 	PageLimit      int32
@@ -535,9 +617,13 @@ type ListInboxConversationsOlderRow struct {
 
 // ListInboxConversationsOlder returns the sessions that the caller may read, newest
 // first, from a place downwards, with what the Chatbots family shows around each. The
-// place is a time, of the last activity or of the creation, and an id.
+// place is a time, of the last activity or of the creation, and an id. With ids it is
+// those of them that are listed; with a pattern those in which a text is like it, among
+// the walk_limit sessions from the place on.
 //
-// OFFSET 0 keeps the planner from reading all messages to find one in this session.
+// OFFSET 0 keeps the planner from reading all messages to find one in this session. The
+// page takes the sessions as they come, in the order of the walk: sorted once more, they
+// would all be read first.
 func (q *Queries) ListInboxConversationsOlder(ctx context.Context, arg ListInboxConversationsOlderParams) ([]ListInboxConversationsOlderRow, error) {
 	rows, err := q.db.Query(ctx, listInboxConversationsOlder,
 		arg.ByCreation,
@@ -545,8 +631,10 @@ func (q *Queries) ListInboxConversationsOlder(ctx context.Context, arg ListInbox
 		arg.IsStaff,
 		arg.UserID,
 		arg.InboxID,
+		arg.Ids,
 		arg.At,
 		arg.ID,
+		arg.WalkLimit,
 		arg.Pattern,
 		arg.IsCased,
 		arg.PageLimit,
@@ -749,6 +837,60 @@ func (q *Queries) MarkConversationsRead(ctx context.Context, arg MarkConversatio
 		arg.Ids,
 	)
 	return err
+}
+
+const planSearch = `-- name: PlanSearch :one
+SELECT ('%' || regexp_replace(searchable($1::text), '[\\%_]', '\\\&', 'g') || '%')::text AS pattern,
+       ('%' || regexp_replace(array_to_string(string_to_array(lower($1::text), NULL), '0'), '[\\%_]', '\\\&', 'g') || '%')::text AS spaced_pattern,
+       (searchable($1::text) ~ '[[:alnum:]]{3}'
+        AND EXISTS (SELECT FROM pg_catalog.pg_index WHERE indexrelid = to_regclass('message_history_by_content') AND indisvalid))::boolean AS is_indexed,
+       (SELECT count(*) < $2::integer AND coalesce(sum(few.last_seq), 0) < $3::integer
+        FROM (SELECT s.last_seq FROM sessions s
+              WHERE s.organization_id = $4
+                AND ($5::boolean OR s.user_id = $6)
+                AND ($7::uuid IS NULL OR s.inbox_id = $7)
+              LIMIT $2::integer) few)::boolean AS is_short
+`
+
+type PlanSearchParams struct {
+	Keyword            string
+	ShortConversations int32
+	ShortMessages      int32
+	OrganizationID     uuid.UUID
+	IsStaff            bool
+	UserID             uuid.UUID
+	InboxID            *uuid.UUID
+}
+
+type PlanSearchRow struct {
+	Pattern       string
+	SpacedPattern string
+	IsIndexed     bool
+	IsShort       bool
+}
+
+// PlanSearch returns how a keyword is looked up: whether that is by the indexes, which
+// takes that the one over the messages is there and whole, and three letters in a row
+// for it to go by; the patterns for them; and whether the sessions that are asked about
+// have so few messages that reading them is as fast.
+func (q *Queries) PlanSearch(ctx context.Context, arg PlanSearchParams) (PlanSearchRow, error) {
+	row := q.db.QueryRow(ctx, planSearch,
+		arg.Keyword,
+		arg.ShortConversations,
+		arg.ShortMessages,
+		arg.OrganizationID,
+		arg.IsStaff,
+		arg.UserID,
+		arg.InboxID,
+	)
+	var i PlanSearchRow
+	err := row.Scan(
+		&i.Pattern,
+		&i.SpacedPattern,
+		&i.IsIndexed,
+		&i.IsShort,
+	)
+	return i, err
 }
 
 const setConversationsStatus = `-- name: SetConversationsStatus :exec

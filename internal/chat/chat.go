@@ -42,6 +42,7 @@ type Chat struct {
 	// isAlone says that no other process works on the database.
 	isAlone   bool
 	shortcuts shortcuts.Set
+	search    searchBounds
 	// events tells who watches a conversation what was committed in it.
 	events  realtime.Bus[*Event]
 	watched watchedSessions
@@ -98,6 +99,7 @@ func New(config Config) *Chat {
 		written:   ownTexts{wake: make(chan struct{}, 1)},
 		isAlone:   config.IsAlone,
 		shortcuts: config.Shortcuts,
+		search:    usualSearch,
 		live:      liveReplies{byRun: make(map[uuid.UUID]*liveReply)},
 		events:    realtime.Bus[*Event]{QueueLimit: config.WatchQueue},
 		slots:     newSlots(cmp.Or(config.MaxReplies, unlimited), cmp.Or(config.MaxRepliesPerOrganization, unlimited)),

@@ -37,3 +37,8 @@ func (c *Chat) HearsOthers() bool {
 	defer c.hints.mu.Unlock()
 	return c.hints.hasListened
 }
+
+// BoundSearch sets where a search turns from one way to the next.
+func (c *Chat) BoundSearch(shortConversations, shortMessages, matches, nearby int32) {
+	c.search = searchBounds{shortConversations, shortMessages, matches, nearby}
+}

@@ -2,8 +2,6 @@ package chat
 
 import (
 	"context"
-	"strings"
-	"unicode"
 
 	"github.com/google/uuid"
 
@@ -64,16 +62,12 @@ func (c *Chat) ListInbox(ctx context.Context, who auth.Principal, filter InboxFi
 		ID:             at.id,
 		PageLimit:      int32(filter.Limit) + 1,
 	}
-	if filter.Keyword != nil {
-		wanted.Pattern = new(containing(*filter.Keyword))
-		wanted.IsCased = strings.ContainsFunc(*filter.Keyword, isCased)
-	}
 	var page ConversationPage
 	err = c.store.InTx(ctx, func(q *db.Queries) error {
 		if err := q.BoundSearch(ctx); err != nil {
 			return err
 		}
-		rows, err := inboxRows(ctx, q, wanted, at.isBack)
+		rows, err := c.inboxRows(ctx, q, wanted, filter.Keyword, at.isBack)
 		if err != nil {
 			return err
 		}
@@ -90,7 +84,7 @@ func (c *Chat) ListInbox(ctx context.Context, who auth.Principal, filter InboxFi
 	return page, fault.Say(err, fault.Timeout, "The search took too long; narrow it down to an inbox, or look for more of the text.")
 }
 
-func inboxRows(ctx context.Context, q *db.Queries, wanted db.ListInboxConversationsOlderParams, isBack bool) ([]db.GetConversationRow, error) {
+func listInboxRows(ctx context.Context, q *db.Queries, wanted db.ListInboxConversationsOlderParams, isBack bool) ([]db.GetConversationRow, error) {
 	if isBack {
 		found, err := q.ListInboxConversationsNewer(ctx, db.ListInboxConversationsNewerParams(wanted))
 		rows := make([]db.GetConversationRow, len(found))
@@ -131,12 +125,3 @@ func withLastMessages(ctx context.Context, q *db.Queries, organization uuid.UUID
 	}
 	return shown, nil
 }
-
-var escapePattern = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
-
-// containing is the pattern of LIKE for texts that contain this one.
-func containing(text string) string { return "%" + escapePattern.Replace(text) + "%" }
-
-// isCased tells whether a letter has another case: text without any, as Chinese is,
-// is compared as it stands, which is faster.
-func isCased(r rune) bool { return unicode.SimpleFold(r) != r }

@@ -16,6 +16,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"strconv"
 	"sync"
@@ -168,6 +169,10 @@ func (c *cluster) open(ctx context.Context) error {
 // makeTemplate migrates the database that the tests get copies of, and closes it:
 // no connection may be open while it is copied.
 func (c *cluster) makeTemplate(ctx context.Context) error {
+	taken, err := shortcuts.Parse(os.Getenv("PARLEY_SHORTCUTS"))
+	if err != nil {
+		return fmt.Errorf("PARLEY_SHORTCUTS: %w", err)
+	}
 	if _, err := c.admin.Exec(ctx, "CREATE DATABASE "+template); err != nil {
 		return fmt.Errorf("create the template: %w", err)
 	}
@@ -175,7 +180,12 @@ func (c *cluster) makeTemplate(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("migrate the template: %w", err)
 	}
+	// A server would do so as soon as it has started.
+	err = migrated.SetSearchIndex(ctx, slog.New(slog.DiscardHandler), taken.Search)
 	migrated.Close()
+	if err != nil {
+		return fmt.Errorf("set the template's search index: %w", err)
+	}
 	if _, err := c.admin.Exec(ctx, "ALTER DATABASE "+template+" ALLOW_CONNECTIONS false"); err != nil {
 		return fmt.Errorf("close the template: %w", err)
 	}

@@ -125,6 +125,7 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 			IsAlone:                   config.DatabaseURL == "",
 			Shortcuts:                 config.Shortcuts,
 		})
+		kept := records.New(store, config.Shortcuts)
 		limiter := ratelimit.NewShared(config.limits(), link)
 		sockets := wsapi.New(wsapi.Config{Chat: chats, Limiter: limiter, Log: log, Origins: config.AllowedOrigins, Limits: config.socketLimits()})
 		registry := metrics.New()
@@ -135,7 +136,7 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 			Auth:    keys,
 			Bots:    bots,
 			Chat:    chats,
-			Records: records.New(store, config.Shortcuts),
+			Records: kept,
 			Limiter: limiter,
 			Connect: sockets.Connect,
 			Log:     log,
@@ -163,6 +164,7 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 			IdleTimeout:    120 * time.Second,
 			MaxHeaderBytes: 64 << 10,
 		}
+		defer kept.Start(log)()
 		chats.Start()
 		defer keepSearchIndex(ctx, store, log, config.Shortcuts.Search)()
 		defer func() {

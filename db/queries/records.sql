@@ -17,18 +17,77 @@ SELECT r.* FROM page p
 JOIN records r ON r.organization_id = p.organization_id AND r.id = p.id
 ORDER BY r.created_at DESC, r.id DESC;
 
--- SearchRecords is ListRecords for those whose texts match, with how many match in
--- all; a page beyond the end has no row to tell it. Of the four patterns an empty
--- one is none. They come escaped, and as LIKE where they have no letter with a
--- case: that is twice as fast as ILIKE.
+-- TallyRecords is CountRecords, which takes the hours that are counted from their
+-- counts: those from first_hour, the first that is whole, up to last_hour, where the
+-- last whole one ends. Only the records before, after, and not counted yet are read.
+-- It also tells how to come to a page without walking through all records before it:
+-- of those before the instant `before` the page begins after page_offset - skipped. An
+-- offset of 0 is not looked for.
+-- name: TallyRecords :one
+WITH counted AS (
+    SELECT CASE WHEN n.until < @first_hour::timestamptz THEN @first_hour::timestamptz
+                WHEN n.until > @last_hour::timestamptz THEN @last_hour::timestamptz
+                ELSE n.until END AS until
+    FROM (
+        SELECT coalesce(max(c.hour) + interval '1 hour', '-infinity')::timestamptz AS until FROM record_counts c
+        WHERE c.organization_id = @organization_id AND c.bot_id = @bot_id
+    ) n
+), hours AS NOT MATERIALIZED (
+    SELECT h.hour, h.n FROM record_hours h
+    WHERE h.organization_id = @organization_id AND h.bot_id = @bot_id
+      AND h.hour >= @first_hour::timestamptz AND h.hour < (SELECT c.until FROM counted c)
+), newer AS MATERIALIZED (
+    SELECT count(*) AS n FROM records r
+    WHERE r.organization_id = @organization_id AND r.bot_id = @bot_id
+      AND r.created_at >= (SELECT c.until FROM counted c) AND r.created_at < @until
+), older AS (
+    SELECT count(*) AS n FROM records r
+    WHERE r.organization_id = @organization_id AND r.bot_id = @bot_id
+      AND r.created_at >= @since AND r.created_at < @first_hour::timestamptz
+), skipped AS (
+    SELECT s.hour, s.n FROM (
+        SELECT h.hour, w.n + sum(h.n) OVER (ORDER BY h.hour DESC) AS n FROM hours h, newer w
+    ) s
+    WHERE @page_offset::bigint > 0 AND s.n <= @page_offset::bigint
+    ORDER BY s.hour
+    LIMIT 1
+)
+SELECT (w.n + coalesce((SELECT sum(h.n) FROM hours h), 0) + o.n)::bigint AS total,
+       coalesce((SELECT s.hour FROM skipped s), @until)::timestamptz AS before,
+       coalesce((SELECT s.n FROM skipped s), 0)::bigint AS skipped
+FROM newer w, older o;
+
+-- PlanForParameters has the statements of the transaction planned for the parameters
+-- that they have. A plan for any would not know which filters are none, and walk
+-- through the time for the records of one conversation.
+-- name: PlanForParameters :exec
+SELECT set_config('plan_cache_mode', 'force_custom_plan', true);
+
+-- PlanInOrder is PlanForParameters, and has records read in the order of an index where
+-- one has it: whatever few records a filter is believed to leave, an export must not
+-- read and sort all for each of its blocks.
+-- name: PlanInOrder :exec
+SELECT set_config('plan_cache_mode', 'force_custom_plan', true),
+       set_config('enable_bitmapscan', 'off', true),
+       set_config('enable_seqscan', 'off', true);
+
+-- SearchRecords is ListRecords for those that fulfil filters, with how many do in
+-- all; a page beyond the end has no row to tell it. An empty filter is none, and
+-- feedback is none where nobody has given any. The patterns come escaped, and as LIKE
+-- where they have no letter with a case: that is twice as fast as ILIKE. To be planned
+-- for its parameters.
 -- name: SearchRecords :many
 WITH matching AS MATERIALIZED (
     SELECT i.organization_id, i.id, i.created_at FROM records i
     WHERE i.organization_id = @organization_id AND i.bot_id = @bot_id AND i.created_at >= @since AND i.created_at < @until
+      AND (sqlc.narg('session_id')::uuid IS NULL OR i.session_id = sqlc.narg('session_id')::uuid)
       AND (@user_like::text = '' OR i.input_message LIKE @user_like::text)
       AND (@user_ilike::text = '' OR i.input_message ILIKE @user_ilike::text)
       AND (@bot_like::text = '' OR i.output_message LIKE @bot_like::text)
       AND (@bot_ilike::text = '' OR i.output_message ILIKE @bot_ilike::text)
+      AND (@status::text = '' OR i.status = @status::text)
+      AND (@feedback::text = '' OR i.feedback = @feedback::text OR @feedback::text = 'none' AND i.feedback IS NULL)
+      AND (@type::text = '' OR i.type = @type::text)
 ), page AS (
     SELECT m.organization_id, m.id FROM matching m
     ORDER BY m.created_at DESC, m.id DESC
@@ -39,27 +98,33 @@ FROM page p
 JOIN records r ON r.organization_id = p.organization_id AND r.id = p.id
 ORDER BY r.created_at DESC, r.id DESC;
 
--- ListRecordsBefore returns what an export says of the block of records that follows
--- a place in the order of ListRecords: at most block_rows of them, and none after the
--- one whose texts bring the block to block_bytes, so that long texts take no more
--- memory than short ones. Empty: there are no more.
+-- ListRecordsBefore returns the block of records that follows a place in the order of
+-- ListRecords, filtered as by SearchRecords: at most block_rows of them, and none after
+-- the one whose texts bring the block to block_bytes, so that long texts take no more
+-- memory than short ones. Empty: there are no more. To be planned in order.
 -- name: ListRecordsBefore :many
-SELECT m.id, m.type, m.input_message, m.condense_message, m.context, m.output_message,
-       m.faithfulness_score, m.answer_relevancy_score, m.answer_correctness_score, m.answer_similarity_score,
-       m.context_precision_score, m.context_recall_score, m.reply_time, m.created_at
+SELECT m.organization_id, m.id, m.bot_id, m.session_id, m.reply_id, m.status, m.type, m.input_message,
+       m.condense_message, m.output_message, m.context, m.faithfulness_score, m.answer_relevancy_score,
+       m.context_precision_score, m.answer_correctness_score, m.answer_similarity_score, m.context_recall_score,
+       m.reply_time, m.first_token_time, m.prompt_tokens, m.completion_tokens, m.feedback, m.error, m.asked_at,
+       m.created_at
 FROM (
     SELECT b.*, sum(b.bytes) OVER (ORDER BY b.created_at DESC, b.id DESC ROWS UNBOUNDED PRECEDING) AS bytes_so_far
     FROM (
-        SELECT r.*, octet_length(r.input_message) + octet_length(r.condense_message)
-                    + octet_length(r.context) + octet_length(r.output_message) AS bytes
-        FROM records r
-        WHERE r.organization_id = @organization_id AND r.bot_id = @bot_id AND r.created_at >= @since
-          AND (r.created_at, r.id) < (@before_time::timestamptz, @before_id::uuid)
-          AND (@user_like::text = '' OR r.input_message LIKE @user_like::text)
-          AND (@user_ilike::text = '' OR r.input_message ILIKE @user_ilike::text)
-          AND (@bot_like::text = '' OR r.output_message LIKE @bot_like::text)
-          AND (@bot_ilike::text = '' OR r.output_message ILIKE @bot_ilike::text)
-        ORDER BY r.created_at DESC, r.id DESC
+        SELECT i.*, octet_length(i.input_message) + octet_length(i.condense_message)
+                    + octet_length(i.context) + octet_length(i.output_message) AS bytes
+        FROM records i
+        WHERE i.organization_id = @organization_id AND i.bot_id = @bot_id AND i.created_at >= @since
+          AND (i.created_at, i.id) < (@before_time::timestamptz, @before_id::uuid)
+          AND (sqlc.narg('session_id')::uuid IS NULL OR i.session_id = sqlc.narg('session_id')::uuid)
+          AND (@user_like::text = '' OR i.input_message LIKE @user_like::text)
+          AND (@user_ilike::text = '' OR i.input_message ILIKE @user_ilike::text)
+          AND (@bot_like::text = '' OR i.output_message LIKE @bot_like::text)
+          AND (@bot_ilike::text = '' OR i.output_message ILIKE @bot_ilike::text)
+          AND (@status::text = '' OR i.status = @status::text)
+          AND (@feedback::text = '' OR i.feedback = @feedback::text OR @feedback::text = 'none' AND i.feedback IS NULL)
+          AND (@type::text = '' OR i.type = @type::text)
+        ORDER BY i.created_at DESC, i.id DESC
         LIMIT @block_rows
     ) b
 ) m
@@ -118,3 +183,96 @@ FROM message_history m
 JOIN sessions s ON s.organization_id = m.organization_id AND s.id = m.session_id
 WHERE m.organization_id = @organization_id AND s.bot_id = @bot_id AND m.created_at >= @since AND m.created_at < @until
 GROUP BY 1;
+
+-- HasConversation tells whether a chatbot has a conversation.
+-- name: HasConversation :one
+SELECT EXISTS (SELECT FROM sessions WHERE organization_id = @organization_id AND id = @id AND bot_id = @bot_id);
+
+-- GetRecord returns a chatbot's record.
+-- name: GetRecord :one
+SELECT * FROM records WHERE organization_id = @organization_id AND id = @id AND bot_id = @bot_id;
+
+-- LockRecord is GetRecord, and keeps others from changing the record until the
+-- transaction's end.
+-- name: LockRecord :one
+SELECT * FROM records WHERE organization_id = @organization_id AND id = @id AND bot_id = @bot_id
+FOR NO KEY UPDATE;
+
+-- SetScores replaces a record's scores.
+-- name: SetScores :exec
+UPDATE records SET
+    faithfulness_score       = sqlc.narg('faithfulness_score'),
+    answer_relevancy_score   = sqlc.narg('answer_relevancy_score'),
+    context_precision_score  = sqlc.narg('context_precision_score'),
+    answer_correctness_score = sqlc.narg('answer_correctness_score'),
+    answer_similarity_score  = sqlc.narg('answer_similarity_score'),
+    context_recall_score     = sqlc.narg('context_recall_score')
+WHERE organization_id = @organization_id AND id = @id;
+
+-- ListUncountedRecords returns the chatbots whose records of hours that are over are
+-- not all counted, or of whose counted ones some were deleted since, and until when to
+-- count now: at most step_days of records at once. An hour is over five minutes after
+-- its end, which allows for a clock that is put back a little, and when no transaction
+-- writes that began before its end: a record is dated within its transaction, so none
+-- can come to be in that hour any more.
+-- name: ListUncountedRecords :many
+WITH over AS (
+    SELECT date_trunc('hour', least(clock_timestamp() - interval '5 minutes', oldest_writer()), 'UTC') AS until
+)
+SELECT b.organization_id, b.id AS bot_id,
+       least(o.until, date_trunc('hour', f.created_at, 'UTC') + make_interval(days => @step_days::integer))::timestamptz AS until,
+       coalesce(date_trunc('hour', f.created_at, 'UTC') + make_interval(days => @step_days::integer) < o.until, false)::boolean AS has_more
+FROM over o
+CROSS JOIN bots b
+CROSS JOIN LATERAL (
+    SELECT coalesce(max(n.hour) + interval '1 hour', '-infinity') AS until FROM record_counts n
+    WHERE n.organization_id = b.organization_id AND n.bot_id = b.id
+) c
+LEFT JOIN LATERAL (
+    SELECT r.created_at FROM records r
+    WHERE r.organization_id = b.organization_id AND r.bot_id = b.id AND r.created_at >= c.until AND r.created_at < o.until
+    ORDER BY r.created_at, r.id
+    LIMIT 1
+) f ON true
+WHERE f.created_at IS NOT NULL
+   OR EXISTS (SELECT FROM record_deletions d WHERE d.organization_id = b.organization_id AND d.bot_id = b.id AND d.hour < o.until);
+
+-- LockRecordCounts has a chatbot's records counted by nobody else, and none of them
+-- deleted, until the transaction's end, unless that is going on: it waits for nothing.
+-- It must be a statement of its own, so that what follows sees what was done before.
+-- No row: the chatbot is gone, or being deleted.
+-- name: LockRecordCounts :one
+SELECT pg_try_advisory_xact_lock(record_counts_lock(b.organization_id, b.id)) AS is_locked
+FROM bots b
+WHERE b.organization_id = @organization_id AND b.id = @bot_id
+FOR KEY SHARE SKIP LOCKED;
+
+-- SealRecordCounts counts a chatbot's records from the newest counted hour up to the
+-- beginning of another one, and takes the deletions in: off the hours that were
+-- counted before them; what is counted now has them no more. Only under the lock.
+-- name: SealRecordCounts :exec
+WITH counted AS (
+    SELECT coalesce(max(c.hour) + interval '1 hour', '-infinity') AS until FROM record_counts c
+    WHERE c.organization_id = @organization_id AND c.bot_id = @bot_id
+), deleted AS (
+    DELETE FROM record_deletions d
+    WHERE d.organization_id = @organization_id AND d.bot_id = @bot_id AND d.hour < @until::timestamptz
+    RETURNING d.hour, d.n
+)
+INSERT INTO record_counts AS c (organization_id, bot_id, hour, n)
+SELECT @organization_id::uuid AS organization_id, @bot_id::uuid AS bot_id, date_trunc('hour', r.created_at, 'UTC') AS hour, count(*) AS n
+FROM records r
+WHERE r.organization_id = @organization_id AND r.bot_id = @bot_id
+  AND r.created_at >= (SELECT until FROM counted) AND r.created_at < @until::timestamptz
+GROUP BY 3
+UNION ALL
+SELECT @organization_id::uuid AS organization_id, @bot_id::uuid AS bot_id, d.hour AS hour, -sum(d.n) AS n
+FROM deleted d
+WHERE d.hour < (SELECT until FROM counted)
+GROUP BY 3
+ON CONFLICT (organization_id, bot_id, hour) DO UPDATE SET n = c.n + excluded.n;
+
+-- ForgetRecordDeletions forgets those of chatbots that are gone.
+-- name: ForgetRecordDeletions :exec
+DELETE FROM record_deletions d
+WHERE NOT EXISTS (SELECT FROM bots b WHERE b.organization_id = d.organization_id AND b.id = d.bot_id);

@@ -409,6 +409,27 @@ func (e Feedback) Valid() bool {
 	}
 }
 
+// Defines values for FeedbackFilter.
+const (
+	FeedbackFilterDislike FeedbackFilter = "dislike"
+	FeedbackFilterLike    FeedbackFilter = "like"
+	FeedbackFilterNone    FeedbackFilter = "none"
+)
+
+// Valid indicates whether the value is a known member of the FeedbackFilter enum.
+func (e FeedbackFilter) Valid() bool {
+	switch e {
+	case FeedbackFilterDislike:
+		return true
+	case FeedbackFilterLike:
+		return true
+	case FeedbackFilterNone:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for FinishReason.
 const (
 	FinishReasonCancelled FinishReason = "cancelled"
@@ -460,6 +481,24 @@ func (e LabelRelationsOperator) Valid() bool {
 	case LabelRelationsOperatorAND:
 		return true
 	case LabelRelationsOperatorOR:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Locale.
+const (
+	LocaleEn   Locale = "en"
+	LocaleZhTW Locale = "zh-TW"
+)
+
+// Valid indicates whether the value is a known member of the Locale enum.
+func (e Locale) Valid() bool {
+	switch e {
+	case LocaleEn:
+		return true
+	case LocaleZhTW:
 		return true
 	default:
 		return false
@@ -946,18 +985,18 @@ func (e TypingFrameType) Valid() bool {
 	}
 }
 
-// Defines values for ExportRecordsParamsLocale.
+// Defines values for ExportRecordsAsTextParamsFormat.
 const (
-	ExportRecordsParamsLocaleEn   ExportRecordsParamsLocale = "en"
-	ExportRecordsParamsLocaleZhTW ExportRecordsParamsLocale = "zh-TW"
+	ExportRecordsAsTextParamsFormatCsv   ExportRecordsAsTextParamsFormat = "csv"
+	ExportRecordsAsTextParamsFormatJsonl ExportRecordsAsTextParamsFormat = "jsonl"
 )
 
-// Valid indicates whether the value is a known member of the ExportRecordsParamsLocale enum.
-func (e ExportRecordsParamsLocale) Valid() bool {
+// Valid indicates whether the value is a known member of the ExportRecordsAsTextParamsFormat enum.
+func (e ExportRecordsAsTextParamsFormat) Valid() bool {
 	switch e {
-	case ExportRecordsParamsLocaleEn:
+	case ExportRecordsAsTextParamsFormatCsv:
 		return true
-	case ExportRecordsParamsLocaleZhTW:
+	case ExportRecordsAsTextParamsFormatJsonl:
 		return true
 	default:
 		return false
@@ -2308,6 +2347,11 @@ type FaqUpload struct {
 // Example: like
 type Feedback string
 
+// FeedbackFilter A feedback, or `none` where there is none.
+//
+// Example: dislike
+type FeedbackFilter string
+
 // FeedbackUpdate Example: {"feedback":"like"}
 type FeedbackUpdate struct {
 	// Feedback What the user thinks of the message; null while nobody has said.
@@ -2488,6 +2532,11 @@ type LastMessage struct {
 	// Example: incoming
 	Type MessageType `json:"type"`
 }
+
+// Locale A language.
+//
+// Example: zh-TW
+type Locale string
 
 // Me Example: {"organization":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0c","name":"Default"},"rateLimits":[{"class":"messages","limit":60,"remaining":57,"resetIn":42}],"scopes":["admin"],"user":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}}
 type Me struct {
@@ -3081,22 +3130,16 @@ type Record struct {
 	// Example: 0.8
 	ReplyTime nullable.Nullable[float64] `json:"replyTime"`
 
-	// Status Example: completed
+	// Status How the answer ended.
+	//
+	// Example: completed
 	Status RecordStatus `json:"status"`
 
-	// Type `New` is the first exchange of its conversation.
+	// Type `New` is the first exchange of its conversation, `Follow` every later one.
 	//
 	// Example: New
 	Type RecordType `json:"type"`
 }
-
-// RecordStatus Example: completed
-type RecordStatus string
-
-// RecordType `New` is the first exchange of its conversation.
-//
-// Example: New
-type RecordType string
 
 // RecordList Example: {"count":0,"next":null,"previous":null,"results":[]}
 type RecordList struct {
@@ -3105,6 +3148,35 @@ type RecordList struct {
 	Next     nullable.Nullable[string] `json:"next"`
 	Previous nullable.Nullable[string] `json:"previous"`
 	Results  []Record                  `json:"results"`
+}
+
+// RecordStatus How the answer ended.
+//
+// Example: completed
+type RecordStatus string
+
+// RecordType `New` is the first exchange of its conversation, `Follow` every later one.
+//
+// Example: New
+type RecordType string
+
+// RecordUpdate Example: {"answerRelevancyScore":0.8,"faithfulnessScore":0.9}
+type RecordUpdate struct {
+	// AnswerCorrectnessScore Example: 0.9
+	AnswerCorrectnessScore nullable.Nullable[float64] `json:"answerCorrectnessScore,omitempty"`
+
+	// AnswerRelevancyScore Example: 0.8
+	AnswerRelevancyScore nullable.Nullable[float64] `json:"answerRelevancyScore,omitempty"`
+
+	// AnswerSimilarityScore Example: 0.8
+	AnswerSimilarityScore nullable.Nullable[float64] `json:"answerSimilarityScore,omitempty"`
+
+	// ContextPrecisionScore Example: 0.7
+	ContextPrecisionScore nullable.Nullable[float64] `json:"contextPrecisionScore,omitempty"`
+	ContextRecallScore    nullable.Nullable[float64] `json:"contextRecallScore,omitempty"`
+
+	// FaithfulnessScore Example: 0.9
+	FaithfulnessScore nullable.Nullable[float64] `json:"faithfulnessScore,omitempty"`
 }
 
 // Run Example: {"attempt":1,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.000000Z","error":null,"finishReason":"stop","finishedAt":"2026-01-15T10:30:01.000000Z","firstTokenAt":"2026-01-15T10:30:00.100000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","questionId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","startedAt":"2026-01-15T10:30:00.000000Z","state":"completed"}
@@ -3684,6 +3756,27 @@ type Page = int
 // PageSize Example: 20
 type PageSize = int
 
+// RecordConversationFilter Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+type RecordConversationFilter = string
+
+// RecordFeedbackFilter A feedback, or `none` where there is none.
+//
+// Example: dislike
+type RecordFeedbackFilter = FeedbackFilter
+
+// RecordID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
+type RecordID = string
+
+// RecordStatusFilter How the answer ended.
+//
+// Example: completed
+type RecordStatusFilter = RecordStatus
+
+// RecordTypeFilter `New` is the first exchange of its conversation, `Follow` every later one.
+//
+// Example: New
+type RecordTypeFilter = RecordType
+
 // RunID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
 type RunID = string
 
@@ -3860,6 +3953,18 @@ type ListRecordsParams struct {
 	// BotMessage Only records whose answer contains this, whatever the case; `%` and `_` are ordinary characters.
 	BotMessage *BotMessage `form:"botMessage,omitempty" json:"botMessage,omitempty"`
 
+	// Conversation Only records of the conversation that has this id. One that is not among the chatbot's is 404.
+	Conversation *RecordConversationFilter `form:"conversation,omitempty" json:"conversation,omitempty"`
+
+	// Status Only records whose answer ended so.
+	Status *RecordStatusFilter `form:"status,omitempty" json:"status,omitempty"`
+
+	// Feedback Only records whose answer was liked or disliked, or with `none` those that nobody has rated.
+	Feedback *RecordFeedbackFilter `form:"feedback,omitempty" json:"feedback,omitempty"`
+
+	// Type Only first exchanges of their conversations, `New`, or only later ones, `Follow`.
+	Type *RecordTypeFilter `form:"type,omitempty" json:"type,omitempty"`
+
 	// Page The page's number.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
@@ -3884,12 +3989,60 @@ type ExportRecordsParams struct {
 	// BotMessage Only records whose answer contains this, whatever the case; `%` and `_` are ordinary characters.
 	BotMessage *BotMessage `form:"botMessage,omitempty" json:"botMessage,omitempty"`
 
+	// Conversation Only records of the conversation that has this id. One that is not among the chatbot's is 404.
+	Conversation *RecordConversationFilter `form:"conversation,omitempty" json:"conversation,omitempty"`
+
+	// Status Only records whose answer ended so.
+	Status *RecordStatusFilter `form:"status,omitempty" json:"status,omitempty"`
+
+	// Feedback Only records whose answer was liked or disliked, or with `none` those that nobody has rated.
+	Feedback *RecordFeedbackFilter `form:"feedback,omitempty" json:"feedback,omitempty"`
+
+	// Type Only first exchanges of their conversations, `New`, or only later ones, `Follow`.
+	Type *RecordTypeFilter `form:"type,omitempty" json:"type,omitempty"`
+
 	// Locale The language of the headers.
-	Locale *ExportRecordsParamsLocale `form:"locale,omitempty" json:"locale,omitempty"`
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
 }
 
-// ExportRecordsParamsLocale defines parameters for ExportRecords.
-type ExportRecordsParamsLocale string
+// ExportRecordsAsTextParams defines parameters for ExportRecordsAsText.
+type ExportRecordsAsTextParams struct {
+	// Format The format of the file.
+	Format *ExportRecordsAsTextParamsFormat `form:"format,omitempty" json:"format,omitempty"`
+
+	// StartDate The first day, inclusive.
+	StartDate StartDate `form:"startDate" json:"startDate"`
+
+	// EndDate The last day, inclusive.
+	EndDate EndDate `form:"endDate" json:"endDate"`
+
+	// Timezone The IANA name of the zone in which days begin and times are shown.
+	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
+
+	// UserMessage Only records whose question contains this, whatever the case; `%` and `_` are ordinary characters.
+	UserMessage *UserMessage `form:"userMessage,omitempty" json:"userMessage,omitempty"`
+
+	// BotMessage Only records whose answer contains this, whatever the case; `%` and `_` are ordinary characters.
+	BotMessage *BotMessage `form:"botMessage,omitempty" json:"botMessage,omitempty"`
+
+	// Conversation Only records of the conversation that has this id. One that is not among the chatbot's is 404.
+	Conversation *RecordConversationFilter `form:"conversation,omitempty" json:"conversation,omitempty"`
+
+	// Status Only records whose answer ended so.
+	Status *RecordStatusFilter `form:"status,omitempty" json:"status,omitempty"`
+
+	// Feedback Only records whose answer was liked or disliked, or with `none` those that nobody has rated.
+	Feedback *RecordFeedbackFilter `form:"feedback,omitempty" json:"feedback,omitempty"`
+
+	// Type Only first exchanges of their conversations, `New`, or only later ones, `Follow`.
+	Type *RecordTypeFilter `form:"type,omitempty" json:"type,omitempty"`
+
+	// Locale The language of the headers.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+}
+
+// ExportRecordsAsTextParamsFormat defines parameters for ExportRecordsAsText.
+type ExportRecordsAsTextParamsFormat string
 
 // GetStatisticsParams defines parameters for GetStatistics.
 type GetStatisticsParams struct {
@@ -4151,6 +4304,9 @@ type ImportFaqsMultipartRequestBody = FaqUpload
 
 // UpdateFaqJSONRequestBody defines body for UpdateFaq for application/json ContentType.
 type UpdateFaqJSONRequestBody = FaqUpdate
+
+// UpdateRecordJSONRequestBody defines body for UpdateRecord for application/json ContentType.
+type UpdateRecordJSONRequestBody = RecordUpdate
 
 // CreateClientTokenJSONRequestBody defines body for CreateClientToken for application/json ContentType.
 type CreateClientTokenJSONRequestBody = ClientTokenCreate
@@ -4753,8 +4909,8 @@ type ClientInterface interface {
 
 	// DeleteAPIKey Revoke an API key
 	//
-	// It is refused from then on. The organization's last key with the scope `admin` that never expires cannot be revoked
-	// (409).
+	// It is refused from then on; where several instances serve, within a second by the others. The organization's last
+	// key with the scope `admin` that never expires cannot be revoked (409).
 	//
 	// Needs the scope `admin`.
 	//
@@ -4980,8 +5136,8 @@ type ClientInterface interface {
 	//
 	// A record is one question and its finished answer (completed, failed or cancelled), written once when the answer is
 	// finished; only scores and feedback change later. Newest first. `startDate` and `endDate` are required: inclusive
-	// calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is 400. A page beyond the end is 404;
-	// page 1 of nothing is not.
+	// calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is 400. A record is listed when it
+	// fulfils all filters that are given. `count` is exact. A page beyond the end is 404; page 1 of nothing is not.
 	//
 	// Needs the scope `records:read`.
 	//
@@ -5000,6 +5156,59 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/chatbots/{chatbotPk}/records/export-excel/ (the `ExportRecords` operationId).
 	ExportRecords(ctx context.Context, chatbotPk ChatbotPk, params *ExportRecordsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ExportRecordsAsText Export a chatbot's records as CSV or JSON lines
+	//
+	// Exactly the rows that listRecords counts with the same filters, newest first, written while they are read. A failure
+	// in the middle breaks the connection off: a transfer that ended in order is complete.
+	//
+	// **csv**: UTF-8 with a byte order mark, RFC 4180 (CRLF, texts in quotes), one line of headers in `locale`, and the
+	// columns of the Excel export. Texts are whole, however long. Times are those of `timezone`, to the second, as
+	// `2026-01-15 18:30:00`, which spreadsheets and programs take for a time; scores and seconds are plain numbers, empty
+	// where there is none. A text that a spreadsheet would take for a formula has an apostrophe before it: one that,
+	// blanks, quotes and invisible characters before it aside, begins with `=`, `+`, `-`, `@`, their full-width forms, or
+	// with a tab or a line break. So an apostrophe before such a text is to be dropped, and no other.
+	//
+	// **jsonl**: one JSON object a line, each a Record exactly as listRecords has it, its times in UTC; `locale` has no
+	// effect.
+	//
+	// Needs the scope `records:read`.
+	//
+	// Corresponds with GET /api/chatbots/{chatbotPk}/records/export/ (the `ExportRecordsAsText` operationId).
+	ExportRecordsAsText(ctx context.Context, chatbotPk ChatbotPk, params *ExportRecordsAsTextParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetRecord Get a record
+	//
+	// A record of another chatbot is 404.
+	//
+	// Needs the scope `records:read`.
+	//
+	// Corresponds with GET /api/chatbots/{chatbotPk}/records/{id}/ (the `GetRecord` operationId).
+	GetRecord(ctx context.Context, chatbotPk ChatbotPk, id RecordID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateRecordWithBody Score a record
+	//
+	// For whoever evaluates answers: writes the scores that are given, `null` takes one back, and those that are absent stay
+	// as they are. It may be repeated. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
+	//
+	// Needs the scope `records:write`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /api/chatbots/{chatbotPk}/records/{id}/ (the `UpdateRecord` operationId).
+	UpdateRecordWithBody(ctx context.Context, chatbotPk ChatbotPk, id RecordID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateRecord Score a record
+	//
+	// For whoever evaluates answers: writes the scores that are given, `null` takes one back, and those that are absent stay
+	// as they are. It may be repeated. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
+	//
+	// Needs the scope `records:write`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /api/chatbots/{chatbotPk}/records/{id}/ (the `UpdateRecord` operationId).
+	UpdateRecord(ctx context.Context, chatbotPk ChatbotPk, id RecordID, body UpdateRecordJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetStatistics Get a chatbot's statistics
 	//
@@ -5791,8 +6000,8 @@ func (c *Client) CreateAPIKey(ctx context.Context, params *CreateAPIKeyParams, b
 
 // DeleteAPIKey Revoke an API key
 //
-// It is refused from then on. The organization's last key with the scope `admin` that never expires cannot be revoked
-// (409).
+// It is refused from then on; where several instances serve, within a second by the others. The organization's last
+// key with the scope `admin` that never expires cannot be revoked (409).
 //
 // Needs the scope `admin`.
 //
@@ -6198,8 +6407,8 @@ func (c *Client) UpdateFaq(ctx context.Context, chatbotID ChatbotID, faqID strin
 //
 // A record is one question and its finished answer (completed, failed or cancelled), written once when the answer is
 // finished; only scores and feedback change later. Newest first. `startDate` and `endDate` are required: inclusive
-// calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is 400. A page beyond the end is 404;
-// page 1 of nothing is not.
+// calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is 400. A record is listed when it
+// fulfils all filters that are given. `count` is exact. A page beyond the end is 404; page 1 of nothing is not.
 //
 // Needs the scope `records:read`.
 //
@@ -6229,6 +6438,99 @@ func (c *Client) ListRecords(ctx context.Context, chatbotPk ChatbotPk, params *L
 // Corresponds with GET /api/chatbots/{chatbotPk}/records/export-excel/ (the `ExportRecords` operationId).
 func (c *Client) ExportRecords(ctx context.Context, chatbotPk ChatbotPk, params *ExportRecordsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewExportRecordsRequest(c.Server, chatbotPk, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ExportRecordsAsText Export a chatbot's records as CSV or JSON lines
+//
+// Exactly the rows that listRecords counts with the same filters, newest first, written while they are read. A failure
+// in the middle breaks the connection off: a transfer that ended in order is complete.
+//
+// **csv**: UTF-8 with a byte order mark, RFC 4180 (CRLF, texts in quotes), one line of headers in `locale`, and the
+// columns of the Excel export. Texts are whole, however long. Times are those of `timezone`, to the second, as
+// `2026-01-15 18:30:00`, which spreadsheets and programs take for a time; scores and seconds are plain numbers, empty
+// where there is none. A text that a spreadsheet would take for a formula has an apostrophe before it: one that,
+// blanks, quotes and invisible characters before it aside, begins with `=`, `+`, `-`, `@`, their full-width forms, or
+// with a tab or a line break. So an apostrophe before such a text is to be dropped, and no other.
+//
+// **jsonl**: one JSON object a line, each a Record exactly as listRecords has it, its times in UTC; `locale` has no
+// effect.
+//
+// Needs the scope `records:read`.
+//
+// Corresponds with GET /api/chatbots/{chatbotPk}/records/export/ (the `ExportRecordsAsText` operationId).
+func (c *Client) ExportRecordsAsText(ctx context.Context, chatbotPk ChatbotPk, params *ExportRecordsAsTextParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExportRecordsAsTextRequest(c.Server, chatbotPk, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetRecord Get a record
+//
+// A record of another chatbot is 404.
+//
+// Needs the scope `records:read`.
+//
+// Corresponds with GET /api/chatbots/{chatbotPk}/records/{id}/ (the `GetRecord` operationId).
+func (c *Client) GetRecord(ctx context.Context, chatbotPk ChatbotPk, id RecordID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetRecordRequest(c.Server, chatbotPk, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateRecordWithBody Score a record
+//
+// For whoever evaluates answers: writes the scores that are given, `null` takes one back, and those that are absent stay
+// as they are. It may be repeated. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
+//
+// Needs the scope `records:write`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /api/chatbots/{chatbotPk}/records/{id}/ (the `UpdateRecord` operationId).
+func (c *Client) UpdateRecordWithBody(ctx context.Context, chatbotPk ChatbotPk, id RecordID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateRecordRequestWithBody(c.Server, chatbotPk, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateRecord Score a record
+//
+// For whoever evaluates answers: writes the scores that are given, `null` takes one back, and those that are absent stay
+// as they are. It may be repeated. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
+//
+// Needs the scope `records:write`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /api/chatbots/{chatbotPk}/records/{id}/ (the `UpdateRecord` operationId).
+func (c *Client) UpdateRecord(ctx context.Context, chatbotPk ChatbotPk, id RecordID, body UpdateRecordJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateRecordRequest(c.Server, chatbotPk, id, body)
 	if err != nil {
 		return nil, err
 	}
@@ -8385,6 +8687,54 @@ func NewListRecordsRequest(server string, chatbotPk ChatbotPk, params *ListRecor
 
 		}
 
+		if params.Conversation != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "conversation", *params.Conversation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Status != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Feedback != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "feedback", *params.Feedback, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Type != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "type", *params.Type, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.Page != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page", *params.Page, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
@@ -8510,6 +8860,54 @@ func NewExportRecordsRequest(server string, chatbotPk ChatbotPk, params *ExportR
 
 		}
 
+		if params.Conversation != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "conversation", *params.Conversation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Status != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Feedback != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "feedback", *params.Feedback, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Type != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "type", *params.Type, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.Locale != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "locale", *params.Locale, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
@@ -8532,6 +8930,274 @@ func NewExportRecordsRequest(server string, chatbotPk ChatbotPk, params *ExportR
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewExportRecordsAsTextRequest constructs an http.Request for the ExportRecordsAsText method
+func NewExportRecordsAsTextRequest(server string, chatbotPk ChatbotPk, params *ExportRecordsAsTextParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "chatbotPk", chatbotPk, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/chatbots/%s/records/export/", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Format != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "format", *params.Format, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "startDate", params.StartDate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "endDate", params.EndDate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.Timezone != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timezone", *params.Timezone, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.UserMessage != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "userMessage", *params.UserMessage, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.BotMessage != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "botMessage", *params.BotMessage, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Conversation != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "conversation", *params.Conversation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Status != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "status", *params.Status, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Feedback != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "feedback", *params.Feedback, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Type != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "type", *params.Type, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Locale != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "locale", *params.Locale, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetRecordRequest constructs an http.Request for the GetRecord method
+func NewGetRecordRequest(server string, chatbotPk ChatbotPk, id RecordID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "chatbotPk", chatbotPk, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/chatbots/%s/records/%s/", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUpdateRecordRequest calls the generic UpdateRecord builder with application/json body
+func NewUpdateRecordRequest(server string, chatbotPk ChatbotPk, id RecordID, body UpdateRecordJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateRecordRequestWithBody(server, chatbotPk, id, "application/json", bodyReader)
+}
+
+// NewUpdateRecordRequestWithBody constructs an http.Request for the UpdateRecord method, with any body, and a specified content type
+func NewUpdateRecordRequestWithBody(server string, chatbotPk ChatbotPk, id RecordID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "chatbotPk", chatbotPk, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/chatbots/%s/records/%s/", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -10811,8 +11477,8 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteAPIKeyWithResponse Revoke an API key
 	//
-	// It is refused from then on. The organization's last key with the scope `admin` that never expires cannot be revoked
-	// (409).
+	// It is refused from then on; where several instances serve, within a second by the others. The organization's last
+	// key with the scope `admin` that never expires cannot be revoked (409).
 	//
 	// Needs the scope `admin`.
 	//
@@ -11052,8 +11718,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// A record is one question and its finished answer (completed, failed or cancelled), written once when the answer is
 	// finished; only scores and feedback change later. Newest first. `startDate` and `endDate` are required: inclusive
-	// calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is 400. A page beyond the end is 404;
-	// page 1 of nothing is not.
+	// calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is 400. A record is listed when it
+	// fulfils all filters that are given. `count` is exact. A page beyond the end is 404; page 1 of nothing is not.
 	//
 	// Needs the scope `records:read`.
 	//
@@ -11076,6 +11742,63 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /api/chatbots/{chatbotPk}/records/export-excel/ (the `ExportRecords` operationId).
 	ExportRecordsWithResponse(ctx context.Context, chatbotPk ChatbotPk, params *ExportRecordsParams, reqEditors ...RequestEditorFn) (*ExportRecordsResponse, error)
+
+	// ExportRecordsAsTextWithResponse Export a chatbot's records as CSV or JSON lines
+	//
+	// Exactly the rows that listRecords counts with the same filters, newest first, written while they are read. A failure
+	// in the middle breaks the connection off: a transfer that ended in order is complete.
+	//
+	// **csv**: UTF-8 with a byte order mark, RFC 4180 (CRLF, texts in quotes), one line of headers in `locale`, and the
+	// columns of the Excel export. Texts are whole, however long. Times are those of `timezone`, to the second, as
+	// `2026-01-15 18:30:00`, which spreadsheets and programs take for a time; scores and seconds are plain numbers, empty
+	// where there is none. A text that a spreadsheet would take for a formula has an apostrophe before it: one that,
+	// blanks, quotes and invisible characters before it aside, begins with `=`, `+`, `-`, `@`, their full-width forms, or
+	// with a tab or a line break. So an apostrophe before such a text is to be dropped, and no other.
+	//
+	// **jsonl**: one JSON object a line, each a Record exactly as listRecords has it, its times in UTC; `locale` has no
+	// effect.
+	//
+	// Needs the scope `records:read`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/chatbots/{chatbotPk}/records/export/ (the `ExportRecordsAsText` operationId).
+	ExportRecordsAsTextWithResponse(ctx context.Context, chatbotPk ChatbotPk, params *ExportRecordsAsTextParams, reqEditors ...RequestEditorFn) (*ExportRecordsAsTextResponse, error)
+
+	// GetRecordWithResponse Get a record
+	//
+	// A record of another chatbot is 404.
+	//
+	// Needs the scope `records:read`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/chatbots/{chatbotPk}/records/{id}/ (the `GetRecord` operationId).
+	GetRecordWithResponse(ctx context.Context, chatbotPk ChatbotPk, id RecordID, reqEditors ...RequestEditorFn) (*GetRecordResponse, error)
+
+	// UpdateRecordWithBodyWithResponse Score a record
+	//
+	// For whoever evaluates answers: writes the scores that are given, `null` takes one back, and those that are absent stay
+	// as they are. It may be repeated. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
+	//
+	// Needs the scope `records:write`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /api/chatbots/{chatbotPk}/records/{id}/ (the `UpdateRecord` operationId).
+	UpdateRecordWithBodyWithResponse(ctx context.Context, chatbotPk ChatbotPk, id RecordID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateRecordResponse, error)
+
+	// UpdateRecordWithResponse Score a record
+	//
+	// For whoever evaluates answers: writes the scores that are given, `null` takes one back, and those that are absent stay
+	// as they are. It may be repeated. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
+	//
+	// Needs the scope `records:write`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /api/chatbots/{chatbotPk}/records/{id}/ (the `UpdateRecord` operationId).
+	UpdateRecordWithResponse(ctx context.Context, chatbotPk ChatbotPk, id RecordID, body UpdateRecordJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateRecordResponse, error)
 
 	// GetStatisticsWithResponse Get a chatbot's statistics
 	//
@@ -13426,6 +14149,262 @@ func (r ExportRecordsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ExportRecordsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ExportRecordsAsTextResponse200Headers the declared response headers of an HTTP 200 response for ExportRecordsAsText
+type ExportRecordsAsTextResponse200Headers struct {
+	ContentDisposition *string
+}
+
+// ExportRecordsAsTextResponse401Headers the declared response headers of an HTTP 401 response for ExportRecordsAsText
+type ExportRecordsAsTextResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type ExportRecordsAsTextResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ExportRecordsAsTextResponse200Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ExportRecordsAsTextResponse401Headers
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ExportRecordsAsTextResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ExportRecordsAsTextResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ExportRecordsAsTextResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ExportRecordsAsTextResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ExportRecordsAsTextResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ExportRecordsAsTextResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ExportRecordsAsTextResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ExportRecordsAsTextResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ExportRecordsAsTextResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetRecordResponse401Headers the declared response headers of an HTTP 401 response for GetRecord
+type GetRecordResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type GetRecordResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Record
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetRecordResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetRecordResponse) GetJSON200() *Record {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetRecordResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r GetRecordResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetRecordResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetRecordResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetRecordResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetRecordResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetRecordResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetRecordResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// UpdateRecordResponse401Headers the declared response headers of an HTTP 401 response for UpdateRecord
+type UpdateRecordResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+type UpdateRecordResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Record
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *UnsupportedMediaType
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *UpdateRecordResponse401Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r UpdateRecordResponse) GetJSON200() *Record {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r UpdateRecordResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r UpdateRecordResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r UpdateRecordResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r UpdateRecordResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r UpdateRecordResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r UpdateRecordResponse) GetApplicationProblemJSON415() *UnsupportedMediaType {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r UpdateRecordResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r UpdateRecordResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r UpdateRecordResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UpdateRecordResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r UpdateRecordResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -17166,8 +18145,8 @@ func (c *ClientWithResponses) CreateAPIKeyWithResponse(ctx context.Context, para
 
 // DeleteAPIKeyWithResponse Revoke an API key
 //
-// It is refused from then on. The organization's last key with the scope `admin` that never expires cannot be revoked
-// (409).
+// It is refused from then on; where several instances serve, within a second by the others. The organization's last
+// key with the scope `admin` that never expires cannot be revoked (409).
 //
 // Needs the scope `admin`.
 //
@@ -17515,8 +18494,8 @@ func (c *ClientWithResponses) UpdateFaqWithResponse(ctx context.Context, chatbot
 //
 // A record is one question and its finished answer (completed, failed or cancelled), written once when the answer is
 // finished; only scores and feedback change later. Newest first. `startDate` and `endDate` are required: inclusive
-// calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is 400. A page beyond the end is 404;
-// page 1 of nothing is not.
+// calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is 400. A record is listed when it
+// fulfils all filters that are given. `count` is exact. A page beyond the end is 404; page 1 of nothing is not.
 //
 // Needs the scope `records:read`.
 //
@@ -17550,6 +18529,87 @@ func (c *ClientWithResponses) ExportRecordsWithResponse(ctx context.Context, cha
 		return nil, err
 	}
 	return ParseExportRecordsResponse(rsp)
+}
+
+// ExportRecordsAsTextWithResponse Export a chatbot's records as CSV or JSON lines
+//
+// Exactly the rows that listRecords counts with the same filters, newest first, written while they are read. A failure
+// in the middle breaks the connection off: a transfer that ended in order is complete.
+//
+// **csv**: UTF-8 with a byte order mark, RFC 4180 (CRLF, texts in quotes), one line of headers in `locale`, and the
+// columns of the Excel export. Texts are whole, however long. Times are those of `timezone`, to the second, as
+// `2026-01-15 18:30:00`, which spreadsheets and programs take for a time; scores and seconds are plain numbers, empty
+// where there is none. A text that a spreadsheet would take for a formula has an apostrophe before it: one that,
+// blanks, quotes and invisible characters before it aside, begins with `=`, `+`, `-`, `@`, their full-width forms, or
+// with a tab or a line break. So an apostrophe before such a text is to be dropped, and no other.
+//
+// **jsonl**: one JSON object a line, each a Record exactly as listRecords has it, its times in UTC; `locale` has no
+// effect.
+//
+// Needs the scope `records:read`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/chatbots/{chatbotPk}/records/export/ (the `ExportRecordsAsText` operationId).
+func (c *ClientWithResponses) ExportRecordsAsTextWithResponse(ctx context.Context, chatbotPk ChatbotPk, params *ExportRecordsAsTextParams, reqEditors ...RequestEditorFn) (*ExportRecordsAsTextResponse, error) {
+	rsp, err := c.ExportRecordsAsText(ctx, chatbotPk, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseExportRecordsAsTextResponse(rsp)
+}
+
+// GetRecordWithResponse Get a record
+//
+// A record of another chatbot is 404.
+//
+// Needs the scope `records:read`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/chatbots/{chatbotPk}/records/{id}/ (the `GetRecord` operationId).
+func (c *ClientWithResponses) GetRecordWithResponse(ctx context.Context, chatbotPk ChatbotPk, id RecordID, reqEditors ...RequestEditorFn) (*GetRecordResponse, error) {
+	rsp, err := c.GetRecord(ctx, chatbotPk, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetRecordResponse(rsp)
+}
+
+// UpdateRecordWithBodyWithResponse Score a record
+//
+// For whoever evaluates answers: writes the scores that are given, `null` takes one back, and those that are absent stay
+// as they are. It may be repeated. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
+//
+// Needs the scope `records:write`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /api/chatbots/{chatbotPk}/records/{id}/ (the `UpdateRecord` operationId).
+func (c *ClientWithResponses) UpdateRecordWithBodyWithResponse(ctx context.Context, chatbotPk ChatbotPk, id RecordID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateRecordResponse, error) {
+	rsp, err := c.UpdateRecordWithBody(ctx, chatbotPk, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateRecordResponse(rsp)
+}
+
+// UpdateRecordWithResponse Score a record
+//
+// For whoever evaluates answers: writes the scores that are given, `null` takes one back, and those that are absent stay
+// as they are. It may be repeated. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
+//
+// Needs the scope `records:write`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /api/chatbots/{chatbotPk}/records/{id}/ (the `UpdateRecord` operationId).
+func (c *ClientWithResponses) UpdateRecordWithResponse(ctx context.Context, chatbotPk ChatbotPk, id RecordID, body UpdateRecordJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateRecordResponse, error) {
+	rsp, err := c.UpdateRecord(ctx, chatbotPk, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateRecordResponse(rsp)
 }
 
 // GetStatisticsWithResponse Get a chatbot's statistics
@@ -20121,6 +21181,238 @@ func ParseExportRecordsResponse(rsp *http.Response) (*ExportRecordsResponse, err
 		response.Headers200 = &headers
 	case rsp.StatusCode == 401:
 		var headers ExportRecordsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseExportRecordsAsTextResponse parses an HTTP response from a ExportRecordsAsTextWithResponse call
+func ParseExportRecordsAsTextResponse(rsp *http.Response) (*ExportRecordsAsTextResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ExportRecordsAsTextResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ExportRecordsAsTextResponse200Headers
+		if values := rsp.Header.Values("Content-Disposition"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Disposition", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentDisposition = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 401:
+		var headers ExportRecordsAsTextResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetRecordResponse parses an HTTP response from a GetRecordWithResponse call
+func ParseGetRecordResponse(rsp *http.Response) (*GetRecordResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetRecordResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Record
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetRecordResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseUpdateRecordResponse parses an HTTP response from a UpdateRecordWithResponse call
+func ParseUpdateRecordResponse(rsp *http.Response) (*UpdateRecordResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UpdateRecordResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Record
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest UnsupportedMediaType
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers UpdateRecordResponse401Headers
 		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

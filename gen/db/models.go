@@ -201,6 +201,28 @@ type Record struct {
 	CreatedAt              time.Time
 }
 
+type RecordCount struct {
+	OrganizationID uuid.UUID
+	BotID          uuid.UUID
+	Hour           time.Time
+	N              int32
+}
+
+type RecordDeletion struct {
+	OrganizationID uuid.UUID
+	BotID          uuid.UUID
+	Hour           time.Time
+	ID             uuid.UUID
+	N              int32
+}
+
+type RecordHour struct {
+	OrganizationID uuid.UUID
+	BotID          uuid.UUID
+	Hour           time.Time
+	N              int32
+}
+
 type Run struct {
 	OrganizationID   uuid.UUID
 	ID               uuid.UUID

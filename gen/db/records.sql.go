@@ -135,6 +135,55 @@ func (q *Queries) CountRecords(ctx context.Context, arg CountRecordsParams) (int
 	return count, err
 }
 
+const forgetRecordDeletions = `-- name: ForgetRecordDeletions :exec
+DELETE FROM record_deletions d
+WHERE NOT EXISTS (SELECT FROM bots b WHERE b.organization_id = d.organization_id AND b.id = d.bot_id)
+`
+
+// ForgetRecordDeletions forgets those of chatbots that are gone.
+func (q *Queries) ForgetRecordDeletions(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, forgetRecordDeletions)
+	return err
+}
+
+const getRecord = `-- name: GetRecord :one
+SELECT organization_id, id, bot_id, session_id, reply_id, status, type, input_message, condense_message, output_message, context, faithfulness_score, answer_relevancy_score, context_precision_score, answer_correctness_score, answer_similarity_score, context_recall_score, reply_time, first_token_time, prompt_tokens, completion_tokens, feedback, error, asked_at, created_at FROM records WHERE organization_id = $1 AND id = $2 AND bot_id = $3
+`
+
+// GetRecord returns a chatbot's record.
+func (q *Queries) GetRecord(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID, botID uuid.UUID) (Record, error) {
+	row := q.db.QueryRow(ctx, getRecord, organizationID, iD, botID)
+	var i Record
+	err := row.Scan(
+		&i.OrganizationID,
+		&i.ID,
+		&i.BotID,
+		&i.SessionID,
+		&i.ReplyID,
+		&i.Status,
+		&i.Type,
+		&i.InputMessage,
+		&i.CondenseMessage,
+		&i.OutputMessage,
+		&i.Context,
+		&i.FaithfulnessScore,
+		&i.AnswerRelevancyScore,
+		&i.ContextPrecisionScore,
+		&i.AnswerCorrectnessScore,
+		&i.AnswerSimilarityScore,
+		&i.ContextRecallScore,
+		&i.ReplyTime,
+		&i.FirstTokenTime,
+		&i.PromptTokens,
+		&i.CompletionTokens,
+		&i.Feedback,
+		&i.Error,
+		&i.AskedAt,
+		&i.CreatedAt,
+	)
+	return i, err
+}
+
 const getTime = `-- name: GetTime :one
 SELECT clock_timestamp()::timestamptz
 `
@@ -145,6 +194,18 @@ func (q *Queries) GetTime(ctx context.Context) (time.Time, error) {
 	var column_1 time.Time
 	err := row.Scan(&column_1)
 	return column_1, err
+}
+
+const hasConversation = `-- name: HasConversation :one
+SELECT EXISTS (SELECT FROM sessions WHERE organization_id = $1 AND id = $2 AND bot_id = $3)
+`
+
+// HasConversation tells whether a chatbot has a conversation.
+func (q *Queries) HasConversation(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID, botID uuid.UUID) (bool, error) {
+	row := q.db.QueryRow(ctx, hasConversation, organizationID, iD, botID)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
 }
 
 const listLongTexts = `-- name: ListLongTexts :many
@@ -266,26 +327,32 @@ func (q *Queries) ListRecords(ctx context.Context, arg ListRecordsParams) ([]Rec
 }
 
 const listRecordsBefore = `-- name: ListRecordsBefore :many
-SELECT m.id, m.type, m.input_message, m.condense_message, m.context, m.output_message,
-       m.faithfulness_score, m.answer_relevancy_score, m.answer_correctness_score, m.answer_similarity_score,
-       m.context_precision_score, m.context_recall_score, m.reply_time, m.created_at
+SELECT m.organization_id, m.id, m.bot_id, m.session_id, m.reply_id, m.status, m.type, m.input_message,
+       m.condense_message, m.output_message, m.context, m.faithfulness_score, m.answer_relevancy_score,
+       m.context_precision_score, m.answer_correctness_score, m.answer_similarity_score, m.context_recall_score,
+       m.reply_time, m.first_token_time, m.prompt_tokens, m.completion_tokens, m.feedback, m.error, m.asked_at,
+       m.created_at
 FROM (
     SELECT b.organization_id, b.id, b.bot_id, b.session_id, b.reply_id, b.status, b.type, b.input_message, b.condense_message, b.output_message, b.context, b.faithfulness_score, b.answer_relevancy_score, b.context_precision_score, b.answer_correctness_score, b.answer_similarity_score, b.context_recall_score, b.reply_time, b.first_token_time, b.prompt_tokens, b.completion_tokens, b.feedback, b.error, b.asked_at, b.created_at, b.bytes, sum(b.bytes) OVER (ORDER BY b.created_at DESC, b.id DESC ROWS UNBOUNDED PRECEDING) AS bytes_so_far
     FROM (
-        SELECT r.organization_id, r.id, r.bot_id, r.session_id, r.reply_id, r.status, r.type, r.input_message, r.condense_message, r.output_message, r.context, r.faithfulness_score, r.answer_relevancy_score, r.context_precision_score, r.answer_correctness_score, r.answer_similarity_score, r.context_recall_score, r.reply_time, r.first_token_time, r.prompt_tokens, r.completion_tokens, r.feedback, r.error, r.asked_at, r.created_at, octet_length(r.input_message) + octet_length(r.condense_message)
-                    + octet_length(r.context) + octet_length(r.output_message) AS bytes
-        FROM records r
-        WHERE r.organization_id = $1 AND r.bot_id = $2 AND r.created_at >= $3
-          AND (r.created_at, r.id) < ($4::timestamptz, $5::uuid)
-          AND ($6::text = '' OR r.input_message LIKE $6::text)
-          AND ($7::text = '' OR r.input_message ILIKE $7::text)
-          AND ($8::text = '' OR r.output_message LIKE $8::text)
-          AND ($9::text = '' OR r.output_message ILIKE $9::text)
-        ORDER BY r.created_at DESC, r.id DESC
-        LIMIT $10
+        SELECT i.organization_id, i.id, i.bot_id, i.session_id, i.reply_id, i.status, i.type, i.input_message, i.condense_message, i.output_message, i.context, i.faithfulness_score, i.answer_relevancy_score, i.context_precision_score, i.answer_correctness_score, i.answer_similarity_score, i.context_recall_score, i.reply_time, i.first_token_time, i.prompt_tokens, i.completion_tokens, i.feedback, i.error, i.asked_at, i.created_at, octet_length(i.input_message) + octet_length(i.condense_message)
+                    + octet_length(i.context) + octet_length(i.output_message) AS bytes
+        FROM records i
+        WHERE i.organization_id = $1 AND i.bot_id = $2 AND i.created_at >= $3
+          AND (i.created_at, i.id) < ($4::timestamptz, $5::uuid)
+          AND ($6::uuid IS NULL OR i.session_id = $6::uuid)
+          AND ($7::text = '' OR i.input_message LIKE $7::text)
+          AND ($8::text = '' OR i.input_message ILIKE $8::text)
+          AND ($9::text = '' OR i.output_message LIKE $9::text)
+          AND ($10::text = '' OR i.output_message ILIKE $10::text)
+          AND ($11::text = '' OR i.status = $11::text)
+          AND ($12::text = '' OR i.feedback = $12::text OR $12::text = 'none' AND i.feedback IS NULL)
+          AND ($13::text = '' OR i.type = $13::text)
+        ORDER BY i.created_at DESC, i.id DESC
+        LIMIT $14
     ) b
 ) m
-WHERE m.bytes_so_far - m.bytes < $11::bigint
+WHERE m.bytes_so_far - m.bytes < $15::bigint
 ORDER BY m.created_at DESC, m.id DESC
 `
 
@@ -295,46 +362,37 @@ type ListRecordsBeforeParams struct {
 	Since          time.Time
 	BeforeTime     time.Time
 	BeforeID       uuid.UUID
+	SessionID      *uuid.UUID
 	UserLike       string
 	UserIlike      string
 	BotLike        string
 	BotIlike       string
+	Status         string
+	Feedback       string
+	Type           string
 	BlockRows      int32
 	BlockBytes     int64
 }
 
-type ListRecordsBeforeRow struct {
-	ID                     uuid.UUID
-	Type                   string
-	InputMessage           string
-	CondenseMessage        string
-	Context                string
-	OutputMessage          string
-	FaithfulnessScore      *float64
-	AnswerRelevancyScore   *float64
-	AnswerCorrectnessScore *float64
-	AnswerSimilarityScore  *float64
-	ContextPrecisionScore  *float64
-	ContextRecallScore     *float64
-	ReplyTime              *float64
-	CreatedAt              time.Time
-}
-
-// ListRecordsBefore returns what an export says of the block of records that follows
-// a place in the order of ListRecords: at most block_rows of them, and none after the
-// one whose texts bring the block to block_bytes, so that long texts take no more
-// memory than short ones. Empty: there are no more.
-func (q *Queries) ListRecordsBefore(ctx context.Context, arg ListRecordsBeforeParams) ([]ListRecordsBeforeRow, error) {
+// ListRecordsBefore returns the block of records that follows a place in the order of
+// ListRecords, filtered as by SearchRecords: at most block_rows of them, and none after
+// the one whose texts bring the block to block_bytes, so that long texts take no more
+// memory than short ones. Empty: there are no more. To be planned in order.
+func (q *Queries) ListRecordsBefore(ctx context.Context, arg ListRecordsBeforeParams) ([]Record, error) {
 	rows, err := q.db.Query(ctx, listRecordsBefore,
 		arg.OrganizationID,
 		arg.BotID,
 		arg.Since,
 		arg.BeforeTime,
 		arg.BeforeID,
+		arg.SessionID,
 		arg.UserLike,
 		arg.UserIlike,
 		arg.BotLike,
 		arg.BotIlike,
+		arg.Status,
+		arg.Feedback,
+		arg.Type,
 		arg.BlockRows,
 		arg.BlockBytes,
 	)
@@ -342,23 +400,34 @@ func (q *Queries) ListRecordsBefore(ctx context.Context, arg ListRecordsBeforePa
 		return nil, err
 	}
 	defer rows.Close()
-	var items []ListRecordsBeforeRow
+	var items []Record
 	for rows.Next() {
-		var i ListRecordsBeforeRow
+		var i Record
 		if err := rows.Scan(
+			&i.OrganizationID,
 			&i.ID,
+			&i.BotID,
+			&i.SessionID,
+			&i.ReplyID,
+			&i.Status,
 			&i.Type,
 			&i.InputMessage,
 			&i.CondenseMessage,
-			&i.Context,
 			&i.OutputMessage,
+			&i.Context,
 			&i.FaithfulnessScore,
 			&i.AnswerRelevancyScore,
+			&i.ContextPrecisionScore,
 			&i.AnswerCorrectnessScore,
 			&i.AnswerSimilarityScore,
-			&i.ContextPrecisionScore,
 			&i.ContextRecallScore,
 			&i.ReplyTime,
+			&i.FirstTokenTime,
+			&i.PromptTokens,
+			&i.CompletionTokens,
+			&i.Feedback,
+			&i.Error,
+			&i.AskedAt,
 			&i.CreatedAt,
 		); err != nil {
 			return nil, err
@@ -371,18 +440,198 @@ func (q *Queries) ListRecordsBefore(ctx context.Context, arg ListRecordsBeforePa
 	return items, nil
 }
 
+const listUncountedRecords = `-- name: ListUncountedRecords :many
+WITH over AS (
+    SELECT date_trunc('hour', least(clock_timestamp() - interval '5 minutes', oldest_writer()), 'UTC') AS until
+)
+SELECT b.organization_id, b.id AS bot_id,
+       least(o.until, date_trunc('hour', f.created_at, 'UTC') + make_interval(days => $1::integer))::timestamptz AS until,
+       coalesce(date_trunc('hour', f.created_at, 'UTC') + make_interval(days => $1::integer) < o.until, false)::boolean AS has_more
+FROM over o
+CROSS JOIN bots b
+CROSS JOIN LATERAL (
+    SELECT coalesce(max(n.hour) + interval '1 hour', '-infinity') AS until FROM record_counts n
+    WHERE n.organization_id = b.organization_id AND n.bot_id = b.id
+) c
+LEFT JOIN LATERAL (
+    SELECT r.created_at FROM records r
+    WHERE r.organization_id = b.organization_id AND r.bot_id = b.id AND r.created_at >= c.until AND r.created_at < o.until
+    ORDER BY r.created_at, r.id
+    LIMIT 1
+) f ON true
+WHERE f.created_at IS NOT NULL
+   OR EXISTS (SELECT FROM record_deletions d WHERE d.organization_id = b.organization_id AND d.bot_id = b.id AND d.hour < o.until)
+`
+
+type ListUncountedRecordsRow struct {
+	OrganizationID uuid.UUID
+	BotID          uuid.UUID
+	Until          time.Time
+	HasMore        bool
+}
+
+// ListUncountedRecords returns the chatbots whose records of hours that are over are
+// not all counted, or of whose counted ones some were deleted since, and until when to
+// count now: at most step_days of records at once. An hour is over five minutes after
+// its end, which allows for a clock that is put back a little, and when no transaction
+// writes that began before its end: a record is dated within its transaction, so none
+// can come to be in that hour any more.
+func (q *Queries) ListUncountedRecords(ctx context.Context, stepDays int32) ([]ListUncountedRecordsRow, error) {
+	rows, err := q.db.Query(ctx, listUncountedRecords, stepDays)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListUncountedRecordsRow
+	for rows.Next() {
+		var i ListUncountedRecordsRow
+		if err := rows.Scan(
+			&i.OrganizationID,
+			&i.BotID,
+			&i.Until,
+			&i.HasMore,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const lockRecord = `-- name: LockRecord :one
+SELECT organization_id, id, bot_id, session_id, reply_id, status, type, input_message, condense_message, output_message, context, faithfulness_score, answer_relevancy_score, context_precision_score, answer_correctness_score, answer_similarity_score, context_recall_score, reply_time, first_token_time, prompt_tokens, completion_tokens, feedback, error, asked_at, created_at FROM records WHERE organization_id = $1 AND id = $2 AND bot_id = $3
+FOR NO KEY UPDATE
+`
+
+// LockRecord is GetRecord, and keeps others from changing the record until the
+// transaction's end.
+func (q *Queries) LockRecord(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID, botID uuid.UUID) (Record, error) {
+	row := q.db.QueryRow(ctx, lockRecord, organizationID, iD, botID)
+	var i Record
+	err := row.Scan(
+		&i.OrganizationID,
+		&i.ID,
+		&i.BotID,
+		&i.SessionID,
+		&i.ReplyID,
+		&i.Status,
+		&i.Type,
+		&i.InputMessage,
+		&i.CondenseMessage,
+		&i.OutputMessage,
+		&i.Context,
+		&i.FaithfulnessScore,
+		&i.AnswerRelevancyScore,
+		&i.ContextPrecisionScore,
+		&i.AnswerCorrectnessScore,
+		&i.AnswerSimilarityScore,
+		&i.ContextRecallScore,
+		&i.ReplyTime,
+		&i.FirstTokenTime,
+		&i.PromptTokens,
+		&i.CompletionTokens,
+		&i.Feedback,
+		&i.Error,
+		&i.AskedAt,
+		&i.CreatedAt,
+	)
+	return i, err
+}
+
+const lockRecordCounts = `-- name: LockRecordCounts :one
+SELECT pg_try_advisory_xact_lock(record_counts_lock(b.organization_id, b.id)) AS is_locked
+FROM bots b
+WHERE b.organization_id = $1 AND b.id = $2
+FOR KEY SHARE SKIP LOCKED
+`
+
+// LockRecordCounts has a chatbot's records counted by nobody else, and none of them
+// deleted, until the transaction's end, unless that is going on: it waits for nothing.
+// It must be a statement of its own, so that what follows sees what was done before.
+// No row: the chatbot is gone, or being deleted.
+func (q *Queries) LockRecordCounts(ctx context.Context, organizationID uuid.UUID, botID uuid.UUID) (bool, error) {
+	row := q.db.QueryRow(ctx, lockRecordCounts, organizationID, botID)
+	var is_locked bool
+	err := row.Scan(&is_locked)
+	return is_locked, err
+}
+
+const planForParameters = `-- name: PlanForParameters :exec
+SELECT set_config('plan_cache_mode', 'force_custom_plan', true)
+`
+
+// PlanForParameters has the statements of the transaction planned for the parameters
+// that they have. A plan for any would not know which filters are none, and walk
+// through the time for the records of one conversation.
+func (q *Queries) PlanForParameters(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, planForParameters)
+	return err
+}
+
+const planInOrder = `-- name: PlanInOrder :exec
+SELECT set_config('plan_cache_mode', 'force_custom_plan', true),
+       set_config('enable_bitmapscan', 'off', true),
+       set_config('enable_seqscan', 'off', true)
+`
+
+// PlanInOrder is PlanForParameters, and has records read in the order of an index where
+// one has it: whatever few records a filter is believed to leave, an export must not
+// read and sort all for each of its blocks.
+func (q *Queries) PlanInOrder(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, planInOrder)
+	return err
+}
+
+const sealRecordCounts = `-- name: SealRecordCounts :exec
+WITH counted AS (
+    SELECT coalesce(max(c.hour) + interval '1 hour', '-infinity') AS until FROM record_counts c
+    WHERE c.organization_id = $1 AND c.bot_id = $2
+), deleted AS (
+    DELETE FROM record_deletions d
+    WHERE d.organization_id = $1 AND d.bot_id = $2 AND d.hour < $3::timestamptz
+    RETURNING d.hour, d.n
+)
+INSERT INTO record_counts AS c (organization_id, bot_id, hour, n)
+SELECT $1::uuid AS organization_id, $2::uuid AS bot_id, date_trunc('hour', r.created_at, 'UTC') AS hour, count(*) AS n
+FROM records r
+WHERE r.organization_id = $1 AND r.bot_id = $2
+  AND r.created_at >= (SELECT until FROM counted) AND r.created_at < $3::timestamptz
+GROUP BY 3
+UNION ALL
+SELECT $1::uuid AS organization_id, $2::uuid AS bot_id, d.hour AS hour, -sum(d.n) AS n
+FROM deleted d
+WHERE d.hour < (SELECT until FROM counted)
+GROUP BY 3
+ON CONFLICT (organization_id, bot_id, hour) DO UPDATE SET n = c.n + excluded.n
+`
+
+// SealRecordCounts counts a chatbot's records from the newest counted hour up to the
+// beginning of another one, and takes the deletions in: off the hours that were
+// counted before them; what is counted now has them no more. Only under the lock.
+func (q *Queries) SealRecordCounts(ctx context.Context, organizationID uuid.UUID, botID uuid.UUID, until time.Time) error {
+	_, err := q.db.Exec(ctx, sealRecordCounts, organizationID, botID, until)
+	return err
+}
+
 const searchRecords = `-- name: SearchRecords :many
 WITH matching AS MATERIALIZED (
     SELECT i.organization_id, i.id, i.created_at FROM records i
     WHERE i.organization_id = $1 AND i.bot_id = $2 AND i.created_at >= $3 AND i.created_at < $4
-      AND ($5::text = '' OR i.input_message LIKE $5::text)
-      AND ($6::text = '' OR i.input_message ILIKE $6::text)
-      AND ($7::text = '' OR i.output_message LIKE $7::text)
-      AND ($8::text = '' OR i.output_message ILIKE $8::text)
+      AND ($5::uuid IS NULL OR i.session_id = $5::uuid)
+      AND ($6::text = '' OR i.input_message LIKE $6::text)
+      AND ($7::text = '' OR i.input_message ILIKE $7::text)
+      AND ($8::text = '' OR i.output_message LIKE $8::text)
+      AND ($9::text = '' OR i.output_message ILIKE $9::text)
+      AND ($10::text = '' OR i.status = $10::text)
+      AND ($11::text = '' OR i.feedback = $11::text OR $11::text = 'none' AND i.feedback IS NULL)
+      AND ($12::text = '' OR i.type = $12::text)
 ), page AS (
     SELECT m.organization_id, m.id FROM matching m
     ORDER BY m.created_at DESC, m.id DESC
-    LIMIT $10 OFFSET $9
+    LIMIT $14 OFFSET $13
 )
 SELECT r.organization_id, r.id, r.bot_id, r.session_id, r.reply_id, r.status, r.type, r.input_message, r.condense_message, r.output_message, r.context, r.faithfulness_score, r.answer_relevancy_score, r.context_precision_score, r.answer_correctness_score, r.answer_similarity_score, r.context_recall_score, r.reply_time, r.first_token_time, r.prompt_tokens, r.completion_tokens, r.feedback, r.error, r.asked_at, r.created_at, (SELECT count(*) FROM matching) AS total
 FROM page p
@@ -395,10 +644,14 @@ type SearchRecordsParams struct {
 	BotID          uuid.UUID
 	Since          time.Time
 	Until          time.Time
+	SessionID      *uuid.UUID
 	UserLike       string
 	UserIlike      string
 	BotLike        string
 	BotIlike       string
+	Status         string
+	Feedback       string
+	Type           string
 	PageOffset     int32
 	PageLimit      int32
 }
@@ -408,20 +661,25 @@ type SearchRecordsRow struct {
 	Total  int64
 }
 
-// SearchRecords is ListRecords for those whose texts match, with how many match in
-// all; a page beyond the end has no row to tell it. Of the four patterns an empty
-// one is none. They come escaped, and as LIKE where they have no letter with a
-// case: that is twice as fast as ILIKE.
+// SearchRecords is ListRecords for those that fulfil filters, with how many do in
+// all; a page beyond the end has no row to tell it. An empty filter is none, and
+// feedback is none where nobody has given any. The patterns come escaped, and as LIKE
+// where they have no letter with a case: that is twice as fast as ILIKE. To be planned
+// for its parameters.
 func (q *Queries) SearchRecords(ctx context.Context, arg SearchRecordsParams) ([]SearchRecordsRow, error) {
 	rows, err := q.db.Query(ctx, searchRecords,
 		arg.OrganizationID,
 		arg.BotID,
 		arg.Since,
 		arg.Until,
+		arg.SessionID,
 		arg.UserLike,
 		arg.UserIlike,
 		arg.BotLike,
 		arg.BotIlike,
+		arg.Status,
+		arg.Feedback,
+		arg.Type,
 		arg.PageOffset,
 		arg.PageLimit,
 	)
@@ -468,6 +726,43 @@ func (q *Queries) SearchRecords(ctx context.Context, arg SearchRecordsParams) ([
 		return nil, err
 	}
 	return items, nil
+}
+
+const setScores = `-- name: SetScores :exec
+UPDATE records SET
+    faithfulness_score       = $1,
+    answer_relevancy_score   = $2,
+    context_precision_score  = $3,
+    answer_correctness_score = $4,
+    answer_similarity_score  = $5,
+    context_recall_score     = $6
+WHERE organization_id = $7 AND id = $8
+`
+
+type SetScoresParams struct {
+	FaithfulnessScore      *float64
+	AnswerRelevancyScore   *float64
+	ContextPrecisionScore  *float64
+	AnswerCorrectnessScore *float64
+	AnswerSimilarityScore  *float64
+	ContextRecallScore     *float64
+	OrganizationID         uuid.UUID
+	ID                     uuid.UUID
+}
+
+// SetScores replaces a record's scores.
+func (q *Queries) SetScores(ctx context.Context, arg SetScoresParams) error {
+	_, err := q.db.Exec(ctx, setScores,
+		arg.FaithfulnessScore,
+		arg.AnswerRelevancyScore,
+		arg.ContextPrecisionScore,
+		arg.AnswerCorrectnessScore,
+		arg.AnswerSimilarityScore,
+		arg.ContextRecallScore,
+		arg.OrganizationID,
+		arg.ID,
+	)
+	return err
 }
 
 const sumRecords = `-- name: SumRecords :many
@@ -556,4 +851,76 @@ func (q *Queries) SumRecords(ctx context.Context, arg SumRecordsParams) ([]SumRe
 		return nil, err
 	}
 	return items, nil
+}
+
+const tallyRecords = `-- name: TallyRecords :one
+WITH counted AS (
+    SELECT CASE WHEN n.until < $2::timestamptz THEN $2::timestamptz
+                WHEN n.until > $3::timestamptz THEN $3::timestamptz
+                ELSE n.until END AS until
+    FROM (
+        SELECT coalesce(max(c.hour) + interval '1 hour', '-infinity')::timestamptz AS until FROM record_counts c
+        WHERE c.organization_id = $4 AND c.bot_id = $5
+    ) n
+), hours AS NOT MATERIALIZED (
+    SELECT h.hour, h.n FROM record_hours h
+    WHERE h.organization_id = $4 AND h.bot_id = $5
+      AND h.hour >= $2::timestamptz AND h.hour < (SELECT c.until FROM counted c)
+), newer AS MATERIALIZED (
+    SELECT count(*) AS n FROM records r
+    WHERE r.organization_id = $4 AND r.bot_id = $5
+      AND r.created_at >= (SELECT c.until FROM counted c) AND r.created_at < $1
+), older AS (
+    SELECT count(*) AS n FROM records r
+    WHERE r.organization_id = $4 AND r.bot_id = $5
+      AND r.created_at >= $6 AND r.created_at < $2::timestamptz
+), skipped AS (
+    SELECT s.hour, s.n FROM (
+        SELECT h.hour, w.n + sum(h.n) OVER (ORDER BY h.hour DESC) AS n FROM hours h, newer w
+    ) s
+    WHERE $7::bigint > 0 AND s.n <= $7::bigint
+    ORDER BY s.hour
+    LIMIT 1
+)
+SELECT (w.n + coalesce((SELECT sum(h.n) FROM hours h), 0) + o.n)::bigint AS total,
+       coalesce((SELECT s.hour FROM skipped s), $1)::timestamptz AS before,
+       coalesce((SELECT s.n FROM skipped s), 0)::bigint AS skipped
+FROM newer w, older o
+`
+
+type TallyRecordsParams struct {
+	Until          time.Time
+	FirstHour      time.Time
+	LastHour       time.Time
+	OrganizationID uuid.UUID
+	BotID          uuid.UUID
+	Since          time.Time
+	PageOffset     int64
+}
+
+type TallyRecordsRow struct {
+	Total   int64
+	Before  time.Time
+	Skipped int64
+}
+
+// TallyRecords is CountRecords, which takes the hours that are counted from their
+// counts: those from first_hour, the first that is whole, up to last_hour, where the
+// last whole one ends. Only the records before, after, and not counted yet are read.
+// It also tells how to come to a page without walking through all records before it:
+// of those before the instant `before` the page begins after page_offset - skipped. An
+// offset of 0 is not looked for.
+func (q *Queries) TallyRecords(ctx context.Context, arg TallyRecordsParams) (TallyRecordsRow, error) {
+	row := q.db.QueryRow(ctx, tallyRecords,
+		arg.Until,
+		arg.FirstHour,
+		arg.LastHour,
+		arg.OrganizationID,
+		arg.BotID,
+		arg.Since,
+		arg.PageOffset,
+	)
+	var i TallyRecordsRow
+	err := row.Scan(&i.Total, &i.Before, &i.Skipped)
+	return i, err
 }

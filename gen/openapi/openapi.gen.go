@@ -406,6 +406,27 @@ func (e Feedback) Valid() bool {
 	}
 }
 
+// Defines values for FeedbackFilter.
+const (
+	FeedbackFilterDislike FeedbackFilter = "dislike"
+	FeedbackFilterLike    FeedbackFilter = "like"
+	FeedbackFilterNone    FeedbackFilter = "none"
+)
+
+// Valid indicates whether the value is a known member of the FeedbackFilter enum.
+func (e FeedbackFilter) Valid() bool {
+	switch e {
+	case FeedbackFilterDislike:
+		return true
+	case FeedbackFilterLike:
+		return true
+	case FeedbackFilterNone:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for FinishReason.
 const (
 	FinishReasonCancelled FinishReason = "cancelled"
@@ -457,6 +478,24 @@ func (e LabelRelationsOperator) Valid() bool {
 	case LabelRelationsOperatorAND:
 		return true
 	case LabelRelationsOperatorOR:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Locale.
+const (
+	LocaleEn   Locale = "en"
+	LocaleZhTW Locale = "zh-TW"
+)
+
+// Valid indicates whether the value is a known member of the Locale enum.
+func (e Locale) Valid() bool {
+	switch e {
+	case LocaleEn:
+		return true
+	case LocaleZhTW:
 		return true
 	default:
 		return false
@@ -943,18 +982,18 @@ func (e TypingFrameType) Valid() bool {
 	}
 }
 
-// Defines values for ExportRecordsParamsLocale.
+// Defines values for ExportRecordsAsTextParamsFormat.
 const (
-	ExportRecordsParamsLocaleEn   ExportRecordsParamsLocale = "en"
-	ExportRecordsParamsLocaleZhTW ExportRecordsParamsLocale = "zh-TW"
+	ExportRecordsAsTextParamsFormatCsv   ExportRecordsAsTextParamsFormat = "csv"
+	ExportRecordsAsTextParamsFormatJsonl ExportRecordsAsTextParamsFormat = "jsonl"
 )
 
-// Valid indicates whether the value is a known member of the ExportRecordsParamsLocale enum.
-func (e ExportRecordsParamsLocale) Valid() bool {
+// Valid indicates whether the value is a known member of the ExportRecordsAsTextParamsFormat enum.
+func (e ExportRecordsAsTextParamsFormat) Valid() bool {
 	switch e {
-	case ExportRecordsParamsLocaleEn:
+	case ExportRecordsAsTextParamsFormatCsv:
 		return true
-	case ExportRecordsParamsLocaleZhTW:
+	case ExportRecordsAsTextParamsFormatJsonl:
 		return true
 	default:
 		return false
@@ -2305,6 +2344,11 @@ type FaqUpload struct {
 // Example: like
 type Feedback string
 
+// FeedbackFilter A feedback, or `none` where there is none.
+//
+// Example: dislike
+type FeedbackFilter string
+
 // FeedbackUpdate Example: {"feedback":"like"}
 type FeedbackUpdate struct {
 	// Feedback What the user thinks of the message; null while nobody has said.
@@ -2485,6 +2529,11 @@ type LastMessage struct {
 	// Example: incoming
 	Type MessageType `json:"type"`
 }
+
+// Locale A language.
+//
+// Example: zh-TW
+type Locale string
 
 // Me Example: {"organization":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0c","name":"Default"},"rateLimits":[{"class":"messages","limit":60,"remaining":57,"resetIn":42}],"scopes":["admin"],"user":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}}
 type Me struct {
@@ -3078,22 +3127,16 @@ type Record struct {
 	// Example: 0.8
 	ReplyTime nullable.Nullable[float64] `json:"replyTime"`
 
-	// Status Example: completed
+	// Status How the answer ended.
+	//
+	// Example: completed
 	Status RecordStatus `json:"status"`
 
-	// Type `New` is the first exchange of its conversation.
+	// Type `New` is the first exchange of its conversation, `Follow` every later one.
 	//
 	// Example: New
 	Type RecordType `json:"type"`
 }
-
-// RecordStatus Example: completed
-type RecordStatus string
-
-// RecordType `New` is the first exchange of its conversation.
-//
-// Example: New
-type RecordType string
 
 // RecordList Example: {"count":0,"next":null,"previous":null,"results":[]}
 type RecordList struct {
@@ -3102,6 +3145,35 @@ type RecordList struct {
 	Next     nullable.Nullable[string] `json:"next"`
 	Previous nullable.Nullable[string] `json:"previous"`
 	Results  []Record                  `json:"results"`
+}
+
+// RecordStatus How the answer ended.
+//
+// Example: completed
+type RecordStatus string
+
+// RecordType `New` is the first exchange of its conversation, `Follow` every later one.
+//
+// Example: New
+type RecordType string
+
+// RecordUpdate Example: {"answerRelevancyScore":0.8,"faithfulnessScore":0.9}
+type RecordUpdate struct {
+	// AnswerCorrectnessScore Example: 0.9
+	AnswerCorrectnessScore nullable.Nullable[float64] `json:"answerCorrectnessScore,omitempty"`
+
+	// AnswerRelevancyScore Example: 0.8
+	AnswerRelevancyScore nullable.Nullable[float64] `json:"answerRelevancyScore,omitempty"`
+
+	// AnswerSimilarityScore Example: 0.8
+	AnswerSimilarityScore nullable.Nullable[float64] `json:"answerSimilarityScore,omitempty"`
+
+	// ContextPrecisionScore Example: 0.7
+	ContextPrecisionScore nullable.Nullable[float64] `json:"contextPrecisionScore,omitempty"`
+	ContextRecallScore    nullable.Nullable[float64] `json:"contextRecallScore,omitempty"`
+
+	// FaithfulnessScore Example: 0.9
+	FaithfulnessScore nullable.Nullable[float64] `json:"faithfulnessScore,omitempty"`
 }
 
 // Run Example: {"attempt":1,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.000000Z","error":null,"finishReason":"stop","finishedAt":"2026-01-15T10:30:01.000000Z","firstTokenAt":"2026-01-15T10:30:00.100000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","questionId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","startedAt":"2026-01-15T10:30:00.000000Z","state":"completed"}
@@ -3681,6 +3753,27 @@ type Page = int
 // PageSize Example: 20
 type PageSize = int
 
+// RecordConversationFilter Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+type RecordConversationFilter = string
+
+// RecordFeedbackFilter A feedback, or `none` where there is none.
+//
+// Example: dislike
+type RecordFeedbackFilter = FeedbackFilter
+
+// RecordID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
+type RecordID = string
+
+// RecordStatusFilter How the answer ended.
+//
+// Example: completed
+type RecordStatusFilter = RecordStatus
+
+// RecordTypeFilter `New` is the first exchange of its conversation, `Follow` every later one.
+//
+// Example: New
+type RecordTypeFilter = RecordType
+
 // RunID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
 type RunID = string
 
@@ -3857,6 +3950,18 @@ type ListRecordsParams struct {
 	// BotMessage Only records whose answer contains this, whatever the case; `%` and `_` are ordinary characters.
 	BotMessage *BotMessage `form:"botMessage,omitempty" json:"botMessage,omitempty"`
 
+	// Conversation Only records of the conversation that has this id. One that is not among the chatbot's is 404.
+	Conversation *RecordConversationFilter `form:"conversation,omitempty" json:"conversation,omitempty"`
+
+	// Status Only records whose answer ended so.
+	Status *RecordStatusFilter `form:"status,omitempty" json:"status,omitempty"`
+
+	// Feedback Only records whose answer was liked or disliked, or with `none` those that nobody has rated.
+	Feedback *RecordFeedbackFilter `form:"feedback,omitempty" json:"feedback,omitempty"`
+
+	// Type Only first exchanges of their conversations, `New`, or only later ones, `Follow`.
+	Type *RecordTypeFilter `form:"type,omitempty" json:"type,omitempty"`
+
 	// Page The page's number.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
@@ -3881,12 +3986,60 @@ type ExportRecordsParams struct {
 	// BotMessage Only records whose answer contains this, whatever the case; `%` and `_` are ordinary characters.
 	BotMessage *BotMessage `form:"botMessage,omitempty" json:"botMessage,omitempty"`
 
+	// Conversation Only records of the conversation that has this id. One that is not among the chatbot's is 404.
+	Conversation *RecordConversationFilter `form:"conversation,omitempty" json:"conversation,omitempty"`
+
+	// Status Only records whose answer ended so.
+	Status *RecordStatusFilter `form:"status,omitempty" json:"status,omitempty"`
+
+	// Feedback Only records whose answer was liked or disliked, or with `none` those that nobody has rated.
+	Feedback *RecordFeedbackFilter `form:"feedback,omitempty" json:"feedback,omitempty"`
+
+	// Type Only first exchanges of their conversations, `New`, or only later ones, `Follow`.
+	Type *RecordTypeFilter `form:"type,omitempty" json:"type,omitempty"`
+
 	// Locale The language of the headers.
-	Locale *ExportRecordsParamsLocale `form:"locale,omitempty" json:"locale,omitempty"`
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
 }
 
-// ExportRecordsParamsLocale defines parameters for ExportRecords.
-type ExportRecordsParamsLocale string
+// ExportRecordsAsTextParams defines parameters for ExportRecordsAsText.
+type ExportRecordsAsTextParams struct {
+	// Format The format of the file.
+	Format *ExportRecordsAsTextParamsFormat `form:"format,omitempty" json:"format,omitempty"`
+
+	// StartDate The first day, inclusive.
+	StartDate StartDate `form:"startDate" json:"startDate"`
+
+	// EndDate The last day, inclusive.
+	EndDate EndDate `form:"endDate" json:"endDate"`
+
+	// Timezone The IANA name of the zone in which days begin and times are shown.
+	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
+
+	// UserMessage Only records whose question contains this, whatever the case; `%` and `_` are ordinary characters.
+	UserMessage *UserMessage `form:"userMessage,omitempty" json:"userMessage,omitempty"`
+
+	// BotMessage Only records whose answer contains this, whatever the case; `%` and `_` are ordinary characters.
+	BotMessage *BotMessage `form:"botMessage,omitempty" json:"botMessage,omitempty"`
+
+	// Conversation Only records of the conversation that has this id. One that is not among the chatbot's is 404.
+	Conversation *RecordConversationFilter `form:"conversation,omitempty" json:"conversation,omitempty"`
+
+	// Status Only records whose answer ended so.
+	Status *RecordStatusFilter `form:"status,omitempty" json:"status,omitempty"`
+
+	// Feedback Only records whose answer was liked or disliked, or with `none` those that nobody has rated.
+	Feedback *RecordFeedbackFilter `form:"feedback,omitempty" json:"feedback,omitempty"`
+
+	// Type Only first exchanges of their conversations, `New`, or only later ones, `Follow`.
+	Type *RecordTypeFilter `form:"type,omitempty" json:"type,omitempty"`
+
+	// Locale The language of the headers.
+	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+}
+
+// ExportRecordsAsTextParamsFormat defines parameters for ExportRecordsAsText.
+type ExportRecordsAsTextParamsFormat string
 
 // GetStatisticsParams defines parameters for GetStatistics.
 type GetStatisticsParams struct {
@@ -4130,6 +4283,9 @@ type ImportFaqsMultipartRequestBody = FaqUpload
 
 // UpdateFaqJSONRequestBody defines body for UpdateFaq for application/json ContentType.
 type UpdateFaqJSONRequestBody = FaqUpdate
+
+// UpdateRecordJSONRequestBody defines body for UpdateRecord for application/json ContentType.
+type UpdateRecordJSONRequestBody = RecordUpdate
 
 // CreateClientTokenJSONRequestBody defines body for CreateClientToken for application/json ContentType.
 type CreateClientTokenJSONRequestBody = ClientTokenCreate
@@ -4676,6 +4832,15 @@ type ServerInterface interface {
 	// ExportRecords Export a chatbot's records as an Excel file
 	// (GET /api/chatbots/{chatbotPk}/records/export-excel/)
 	ExportRecords(ctx echo.Context, chatbotPk ChatbotPk, params ExportRecordsParams) error
+	// ExportRecordsAsText Export a chatbot's records as CSV or JSON lines
+	// (GET /api/chatbots/{chatbotPk}/records/export/)
+	ExportRecordsAsText(ctx echo.Context, chatbotPk ChatbotPk, params ExportRecordsAsTextParams) error
+	// GetRecord Get a record
+	// (GET /api/chatbots/{chatbotPk}/records/{id}/)
+	GetRecord(ctx echo.Context, chatbotPk ChatbotPk, id RecordID) error
+	// UpdateRecord Score a record
+	// (PATCH /api/chatbots/{chatbotPk}/records/{id}/)
+	UpdateRecord(ctx echo.Context, chatbotPk ChatbotPk, id RecordID) error
 	// GetStatistics Get a chatbot's statistics
 	// (GET /api/chatbots/{chatbotPk}/statistics/)
 	GetStatistics(ctx echo.Context, chatbotPk ChatbotPk, params GetStatisticsParams) error
@@ -5235,6 +5400,34 @@ func (w *ServerInterfaceWrapper) ListRecords(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter botMessage: %s", err))
 	}
 
+	// ------------- Optional query parameter "conversation" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "conversation", ctx.QueryParams(), &params.Conversation, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter conversation: %s", err))
+	}
+
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
+	// ------------- Optional query parameter "feedback" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "feedback", ctx.QueryParams(), &params.Feedback, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter feedback: %s", err))
+	}
+
+	// ------------- Optional query parameter "type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "type", ctx.QueryParams(), &params.Type, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter type: %s", err))
+	}
+
 	// ------------- Optional query parameter "page" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "page", ctx.QueryParams(), &params.Page, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
@@ -5302,6 +5495,34 @@ func (w *ServerInterfaceWrapper) ExportRecords(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter botMessage: %s", err))
 	}
 
+	// ------------- Optional query parameter "conversation" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "conversation", ctx.QueryParams(), &params.Conversation, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter conversation: %s", err))
+	}
+
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
+	// ------------- Optional query parameter "feedback" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "feedback", ctx.QueryParams(), &params.Feedback, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter feedback: %s", err))
+	}
+
+	// ------------- Optional query parameter "type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "type", ctx.QueryParams(), &params.Type, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter type: %s", err))
+	}
+
 	// ------------- Optional query parameter "locale" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -5311,6 +5532,149 @@ func (w *ServerInterfaceWrapper) ExportRecords(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ExportRecords(ctx, chatbotPk, params)
+	return err
+}
+
+// ExportRecordsAsText converts echo context to params.
+func (w *ServerInterfaceWrapper) ExportRecordsAsText(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "chatbotPk" -------------
+	var chatbotPk ChatbotPk
+
+	err = runtime.BindStyledParameterWithOptions("simple", "chatbotPk", ctx.Param("chatbotPk"), &chatbotPk, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter chatbotPk: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExportRecordsAsTextParams
+	// ------------- Optional query parameter "format" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "format", ctx.QueryParams(), &params.Format, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter format: %s", err))
+	}
+
+	// ------------- Required query parameter "startDate" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "startDate", ctx.QueryParams(), &params.StartDate, runtime.BindQueryParameterOptions{Type: "string", Format: "date"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter startDate: %s", err))
+	}
+
+	// ------------- Required query parameter "endDate" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "endDate", ctx.QueryParams(), &params.EndDate, runtime.BindQueryParameterOptions{Type: "string", Format: "date"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter endDate: %s", err))
+	}
+
+	// ------------- Optional query parameter "timezone" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "timezone", ctx.QueryParams(), &params.Timezone, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter timezone: %s", err))
+	}
+
+	// ------------- Optional query parameter "userMessage" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "userMessage", ctx.QueryParams(), &params.UserMessage, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter userMessage: %s", err))
+	}
+
+	// ------------- Optional query parameter "botMessage" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "botMessage", ctx.QueryParams(), &params.BotMessage, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter botMessage: %s", err))
+	}
+
+	// ------------- Optional query parameter "conversation" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "conversation", ctx.QueryParams(), &params.Conversation, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter conversation: %s", err))
+	}
+
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
+	// ------------- Optional query parameter "feedback" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "feedback", ctx.QueryParams(), &params.Feedback, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter feedback: %s", err))
+	}
+
+	// ------------- Optional query parameter "type" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "type", ctx.QueryParams(), &params.Type, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter type: %s", err))
+	}
+
+	// ------------- Optional query parameter "locale" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locale", ctx.QueryParams(), &params.Locale, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter locale: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ExportRecordsAsText(ctx, chatbotPk, params)
+	return err
+}
+
+// GetRecord converts echo context to params.
+func (w *ServerInterfaceWrapper) GetRecord(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "chatbotPk" -------------
+	var chatbotPk ChatbotPk
+
+	err = runtime.BindStyledParameterWithOptions("simple", "chatbotPk", ctx.Param("chatbotPk"), &chatbotPk, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter chatbotPk: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id RecordID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetRecord(ctx, chatbotPk, id)
+	return err
+}
+
+// UpdateRecord converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateRecord(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "chatbotPk" -------------
+	var chatbotPk ChatbotPk
+
+	err = runtime.BindStyledParameterWithOptions("simple", "chatbotPk", ctx.Param("chatbotPk"), &chatbotPk, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter chatbotPk: %s", err))
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id RecordID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateRecord(ctx, chatbotPk, id)
 	return err
 }
 
@@ -6330,7 +6694,10 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.PATCH(options.BaseURL+"/api/chatbots/:chatbotId/faqs/:faqId/", wrapper.UpdateFaq, options.OperationMiddlewares["updateFaq"]...)
 	router.POST(options.BaseURL+"/api/chatbots/:chatbotId/faqs/import/", wrapper.ImportFaqs, options.OperationMiddlewares["importFaqs"]...)
 	router.GET(options.BaseURL+"/api/chatbots/:chatbotPk/records/", wrapper.ListRecords, options.OperationMiddlewares["listRecords"]...)
+	router.GET(options.BaseURL+"/api/chatbots/:chatbotPk/records/:id/", wrapper.GetRecord, options.OperationMiddlewares["getRecord"]...)
+	router.PATCH(options.BaseURL+"/api/chatbots/:chatbotPk/records/:id/", wrapper.UpdateRecord, options.OperationMiddlewares["updateRecord"]...)
 	router.GET(options.BaseURL+"/api/chatbots/:chatbotPk/records/export-excel/", wrapper.ExportRecords, options.OperationMiddlewares["exportRecords"]...)
+	router.GET(options.BaseURL+"/api/chatbots/:chatbotPk/records/export/", wrapper.ExportRecordsAsText, options.OperationMiddlewares["exportRecordsAsText"]...)
 	router.GET(options.BaseURL+"/api/chatbots/:chatbotPk/statistics/", wrapper.GetStatistics, options.OperationMiddlewares["getStatistics"]...)
 	router.POST(options.BaseURL+"/api/client-tokens/", wrapper.CreateClientToken, options.OperationMiddlewares["createClientToken"]...)
 	router.GET(options.BaseURL+"/api/contacts/", wrapper.ListContacts, options.OperationMiddlewares["listContacts"]...)
@@ -8646,6 +9013,405 @@ type ExportRecordsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ExportRecordsdefaultApplicationProblemPlusJSONResponse) VisitExportRecordsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportRecordsAsTextRequestObject struct {
+	ChatbotPk ChatbotPk `json:"chatbotPk"`
+	Params    ExportRecordsAsTextParams
+}
+
+type ExportRecordsAsTextResponseObject interface {
+	VisitExportRecordsAsTextResponse(w http.ResponseWriter) error
+}
+
+type ExportRecordsAsText200ResponseHeaders struct {
+	ContentDisposition *string
+}
+
+type ExportRecordsAsText200ApplicationXNdjsonResponse struct {
+	Body          io.Reader
+	Headers       ExportRecordsAsText200ResponseHeaders
+	ContentLength int64
+}
+
+func (response ExportRecordsAsText200ApplicationXNdjsonResponse) VisitExportRecordsAsTextResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.ContentDisposition != nil {
+		w.Header().Set("Content-Disposition", fmt.Sprint(*response.Headers.ContentDisposition))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type ExportRecordsAsText200TextCsvResponse struct {
+	Body          io.Reader
+	Headers       ExportRecordsAsText200ResponseHeaders
+	ContentLength int64
+}
+
+func (response ExportRecordsAsText200TextCsvResponse) VisitExportRecordsAsTextResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/csv")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.ContentDisposition != nil {
+		w.Header().Set("Content-Disposition", fmt.Sprint(*response.Headers.ContentDisposition))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type ExportRecordsAsText400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ExportRecordsAsText400ApplicationProblemPlusJSONResponse) VisitExportRecordsAsTextResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportRecordsAsText401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ExportRecordsAsText401ApplicationProblemPlusJSONResponse) VisitExportRecordsAsTextResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportRecordsAsText403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ExportRecordsAsText403ApplicationProblemPlusJSONResponse) VisitExportRecordsAsTextResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportRecordsAsText404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ExportRecordsAsText404ApplicationProblemPlusJSONResponse) VisitExportRecordsAsTextResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportRecordsAsTextdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExportRecordsAsTextdefaultApplicationProblemPlusJSONResponse) VisitExportRecordsAsTextResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRecordRequestObject struct {
+	ChatbotPk ChatbotPk `json:"chatbotPk"`
+	ID        RecordID  `json:"id"`
+}
+
+type GetRecordResponseObject interface {
+	VisitGetRecordResponse(w http.ResponseWriter) error
+}
+
+type GetRecord200JSONResponse Record
+
+func (response GetRecord200JSONResponse) VisitGetRecordResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRecord401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response GetRecord401ApplicationProblemPlusJSONResponse) VisitGetRecordResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRecord403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response GetRecord403ApplicationProblemPlusJSONResponse) VisitGetRecordResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRecord404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response GetRecord404ApplicationProblemPlusJSONResponse) VisitGetRecordResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetRecorddefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetRecorddefaultApplicationProblemPlusJSONResponse) VisitGetRecordResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateRecordRequestObject struct {
+	ChatbotPk ChatbotPk `json:"chatbotPk"`
+	ID        RecordID  `json:"id"`
+	Body      *UpdateRecordJSONRequestBody
+}
+
+type UpdateRecordResponseObject interface {
+	VisitUpdateRecordResponse(w http.ResponseWriter) error
+}
+
+type UpdateRecord200JSONResponse Record
+
+func (response UpdateRecord200JSONResponse) VisitUpdateRecordResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateRecord400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateRecord400ApplicationProblemPlusJSONResponse) VisitUpdateRecordResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateRecord401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateRecord401ApplicationProblemPlusJSONResponse) VisitUpdateRecordResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.WWWAuthenticate != nil {
+		w.Header().Set("WWW-Authenticate", fmt.Sprint(*response.Headers.WWWAuthenticate))
+	}
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateRecord403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateRecord403ApplicationProblemPlusJSONResponse) VisitUpdateRecordResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateRecord404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateRecord404ApplicationProblemPlusJSONResponse) VisitUpdateRecordResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateRecord413ApplicationProblemPlusJSONResponse struct {
+	TooLargeApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateRecord413ApplicationProblemPlusJSONResponse) VisitUpdateRecordResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateRecord415ApplicationProblemPlusJSONResponse struct {
+	UnsupportedMediaTypeApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateRecord415ApplicationProblemPlusJSONResponse) VisitUpdateRecordResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateRecorddefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateRecorddefaultApplicationProblemPlusJSONResponse) VisitUpdateRecordResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -13450,6 +14216,15 @@ type StrictServerInterface interface {
 	// ExportRecords Export a chatbot's records as an Excel file
 	// (GET /api/chatbots/{chatbotPk}/records/export-excel/)
 	ExportRecords(ctx context.Context, request ExportRecordsRequestObject) (ExportRecordsResponseObject, error)
+	// ExportRecordsAsText Export a chatbot's records as CSV or JSON lines
+	// (GET /api/chatbots/{chatbotPk}/records/export/)
+	ExportRecordsAsText(ctx context.Context, request ExportRecordsAsTextRequestObject) (ExportRecordsAsTextResponseObject, error)
+	// GetRecord Get a record
+	// (GET /api/chatbots/{chatbotPk}/records/{id}/)
+	GetRecord(ctx context.Context, request GetRecordRequestObject) (GetRecordResponseObject, error)
+	// UpdateRecord Score a record
+	// (PATCH /api/chatbots/{chatbotPk}/records/{id}/)
+	UpdateRecord(ctx context.Context, request UpdateRecordRequestObject) (UpdateRecordResponseObject, error)
 	// GetStatistics Get a chatbot's statistics
 	// (GET /api/chatbots/{chatbotPk}/statistics/)
 	GetStatistics(ctx context.Context, request GetStatisticsRequestObject) (GetStatisticsResponseObject, error)
@@ -14156,6 +14931,107 @@ func (sh *strictHandler) ExportRecords(ctx echo.Context, chatbotPk ChatbotPk, pa
 		return err
 	} else if validResponse, ok := response.(ExportRecordsResponseObject); ok {
 		return validResponse.VisitExportRecordsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ExportRecordsAsText operation middleware
+func (sh *strictHandler) ExportRecordsAsText(ctx echo.Context, chatbotPk ChatbotPk, params ExportRecordsAsTextParams) error {
+	var request ExportRecordsAsTextRequestObject
+
+	request.ChatbotPk = chatbotPk
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportRecordsAsText(ctx.Request().Context(), request.(ExportRecordsAsTextRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportRecordsAsText")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ExportRecordsAsTextResponseObject); ok {
+		return validResponse.VisitExportRecordsAsTextResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetRecord operation middleware
+func (sh *strictHandler) GetRecord(ctx echo.Context, chatbotPk ChatbotPk, id RecordID) error {
+	var request GetRecordRequestObject
+
+	request.ChatbotPk = chatbotPk
+	request.ID = id
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetRecord(ctx.Request().Context(), request.(GetRecordRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetRecord")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetRecordResponseObject); ok {
+		return validResponse.VisitGetRecordResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// UpdateRecord operation middleware
+func (sh *strictHandler) UpdateRecord(ctx echo.Context, chatbotPk ChatbotPk, id RecordID) error {
+	var request UpdateRecordRequestObject
+
+	request.ChatbotPk = chatbotPk
+	request.ID = id
+
+	var body UpdateRecordJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateRecord(ctx.Request().Context(), request.(UpdateRecordRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateRecord")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(UpdateRecordResponseObject); ok {
+		return validResponse.VisitUpdateRecordResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -24,6 +24,8 @@ func init() {
 	openapi3filter.RegisterBodyDecoder("text/event-stream", decodeEvents)
 	openapi3filter.RegisterBodyDecoder("application/yaml", decodeText)
 	openapi3filter.RegisterBodyDecoder("text/html", decodeText)
+	openapi3filter.RegisterBodyDecoder("text/csv", decodeText)
+	openapi3filter.RegisterBodyDecoder("application/x-ndjson", decodeLines)
 	openapi3filter.RegisterBodyDecoder("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", decodeText)
 	// The library leaves it to its users what a uuid is. No request's schema has the format.
 	openapi3.DefineStringFormatValidator("uuid", openapi3.NewCallbackValidator(func(text string) error {
@@ -245,6 +247,27 @@ func decodeEvents(body io.Reader, _ http.Header, schema *openapi3.SchemaRef, _ o
 			return nil, err
 		}
 		last = event
+	}
+	return last, lines.Err()
+}
+
+// decodeLines holds each line against the schema, which speaks of one, and returns the last.
+func decodeLines(body io.Reader, _ http.Header, schema *openapi3.SchemaRef, _ openapi3filter.EncodingFn) (any, error) {
+	last := schema.Value.Example // stands for a file without lines
+	lines := bufio.NewScanner(body)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var line any
+		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
+			return nil, err
+		}
+		if err := schema.Value.VisitJSON(line, openapi3.VisitAsResponse()); err != nil {
+			return nil, fmt.Errorf("line %s: %w", lines.Text(), err)
+		}
+		if err := walkTimes("", line); err != nil {
+			return nil, err
+		}
+		last = line
 	}
 	return last, lines.Err()
 }

@@ -10,9 +10,42 @@ import (
 	"parley/internal/records"
 )
 
-func fromAPIFilter(startDate, endDate string, timezone, userMessage, botMessage *string) (records.Filter, error) {
+func fromAPIFilter(startDate, endDate string, timezone, userMessage, botMessage, conversation *string,
+	status *openapi.RecordStatus, feedback *openapi.FeedbackFilter, kind *openapi.RecordType,
+) (records.Filter, error) {
 	days, err := records.ParseDays(startDate, endDate, deref(timezone))
-	return records.Filter{Days: days, UserMessage: deref(userMessage), BotMessage: deref(botMessage)}, err
+	return records.Filter{
+		Days:         days,
+		UserMessage:  deref(userMessage),
+		BotMessage:   deref(botMessage),
+		Conversation: deref(conversation),
+		Status:       string(deref(status)),
+		Feedback:     string(deref(feedback)),
+		Type:         string(deref(kind)),
+	}, err
+}
+
+// fromAPIScores gives a record the scores that a request has.
+func fromAPIScores(given openapi.RecordUpdate) func(*db.Record) {
+	return func(record *db.Record) {
+		for _, score := range []struct {
+			given nullable.Nullable[float64]
+			to    **float64
+		}{
+			{given.FaithfulnessScore, &record.FaithfulnessScore},
+			{given.AnswerRelevancyScore, &record.AnswerRelevancyScore},
+			{given.ContextPrecisionScore, &record.ContextPrecisionScore},
+			{given.AnswerCorrectnessScore, &record.AnswerCorrectnessScore},
+			{given.AnswerSimilarityScore, &record.AnswerSimilarityScore},
+			{given.ContextRecallScore, &record.ContextRecallScore},
+		} {
+			if value, err := score.given.Get(); err == nil {
+				*score.to = &value
+			} else if score.given.IsNull() {
+				*score.to = nil
+			}
+		}
+	}
 }
 
 func toAPIRecord(row db.Record) openapi.Record {

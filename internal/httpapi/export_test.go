@@ -11,6 +11,12 @@ import (
 // IsSane is shown to the tests of the parsers.
 var IsSane = isSane
 
+// AppendRecord and ToAPIRecord are shown to the test that the one writes what the other is.
+var (
+	AppendRecord = appendRecord
+	ToAPIRecord  = toAPIRecord
+)
+
 // HeardAnew is the stream in OpenAI's form of a reply that begins anew, delta by delta, after the text before.
 func HeardAnew(before string, anew ...string) (stream string, err error) {
 	w := httptest.NewRecorder()

@@ -18,6 +18,7 @@ import (
 const (
 	recordsPath    = "/api/chatbots/parley/records/"
 	exportPath     = recordsPath + "export-excel/"
+	linesPath      = recordsPath + "export/"
 	statisticsPath = "/api/chatbots/parley/statistics/"
 )
 
@@ -118,8 +119,13 @@ func TestListExportAndStatisticsSpeakOfTheSameRecords(t *testing.T) {
 	alice, ids := o.exchanges()
 	// The first of them was long ago, where it was another day in the east.
 	o.exec("UPDATE records SET created_at = '2026-01-15T23:30:00.999999Z' WHERE id = $1", ids[0])
+	o.exec("UPDATE records SET feedback = 'like' WHERE id = $1", ids[1])
+	first := text(alice.get("/api/runs/"+ids[0]+"/"), "conversation")
 	for query, want := range map[string]int{
 		around(""): 3, around("userMessage=UNDER_"): 1, around("userMessage=%25"): 1, around("userMessage=0_or"): 0, around("userMessage=%E9%80%80%E6%AC%BE"): 1,
+		around("status=completed"): 2, around("status=cancelled"): 1, around("status=failed"): 0, around("status=cancelled&type=New"): 0,
+		around("feedback=like"): 1, around("feedback=dislike"): 0, around("feedback=none"): 2, around("feedback=none&status=completed"): 1,
+		around("type=New"): 1, around("type=Follow"): 2, around("conversation=" + first): 1, around("conversation=" + first + "&type=New"): 0,
 		around("botMessage=know"): 1, around("botMessage=KNOW&userMessage=1%2B1"): 1, around("botMessage=nothing+of+it"): 0,
 		"?startDate=2026-01-15&endDate=2026-01-15":                                                1,
 		"?startDate=2026-01-15&endDate=2026-01-15&timezone=UTC":                                   1,
@@ -142,7 +148,10 @@ func TestListExportAndStatisticsSpeakOfTheSameRecords(t *testing.T) {
 		if !slices.Equal(written, found) {
 			t.Errorf("%s: the export has %v, the list %v", query, written, found)
 		}
-		if strings.Contains(query, "Message=") {
+		if lines := alice.exportedLines(query); fmt.Sprint(lines) != fmt.Sprint(objects(list, "results")) {
+			t.Errorf("%s: the lines are %v, the list %v", query, lines, list)
+		}
+		if strings.Count(query, "=") > 2+strings.Count(query, "timezone=") {
 			continue
 		}
 		statistics := alice.get(statisticsPath + query)
@@ -168,7 +177,7 @@ func TestListExportAndStatisticsSpeakOfTheSameRecords(t *testing.T) {
 func TestDaysMustBeDaysInOrder(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.RecordsRead)
-	for _, path := range []string{recordsPath, exportPath, statisticsPath} {
+	for _, path := range []string{recordsPath, exportPath, linesPath, statisticsPath} {
 		for query, where := range map[string]string{
 			"":                     "startDate",
 			"startDate=2026-01-15": "endDate",

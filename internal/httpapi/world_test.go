@@ -23,7 +23,7 @@ type things map[string]string
 // nothing is one of each that does not exist.
 func nothing() things {
 	all := things{}
-	for _, kind := range []string{"conversations", "messages", "runs", "chatbots", "faqs", "web-chats", "api-keys", "contacts", "inboxes", "attachments"} {
+	for _, kind := range []string{"conversations", "messages", "runs", "chatbots", "faqs", "web-chats", "api-keys", "contacts", "inboxes", "attachments", "records"} {
 		all[kind] = uuid.Must(uuid.NewV7()).String()
 	}
 	all["problems"] = "no_such_code"
@@ -53,6 +53,7 @@ func (c caller) one() things {
 	all["attachments"] = text(objects(sent, "attachments")[0], "id")
 	all["contacts"] = text(sent["sender"].(object), "id")
 	talker.awaitRun(all["runs"])
+	all["records"] = all["runs"]
 	return all
 }
 

@@ -261,14 +261,14 @@ func TestWhatIsWrittenDuringTheExportIsNotInIt(t *testing.T) {
 	began := time.Now().UTC()
 	w.add(db.Record{CreatedAt: began.Add(-time.Hour)}, db.Record{CreatedAt: began.Add(-time.Minute)})
 	filter := records.Filter{Days: days(t, "2025-01-01", "9999-12-31", "UTC")}
-	export, err := w.records.Export(t.Context(), w.organization, w.bot, filter, records.English)
+	export, err := w.records.Export(t.Context(), w.organization, w.bot, filter)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.exec(`INSERT INTO records (organization_id, id, bot_id, session_id, status, type, input_message, output_message, asked_at, created_at)
 	        VALUES ($1, $2, $3, $4, 'completed', 'New', '', '', clock_timestamp(), clock_timestamp())`, w.organization, id(), w.bot, w.session)
 	var file bytes.Buffer
-	if err := export.Write(t.Context(), &file); err != nil {
+	if err := export.WriteExcel(t.Context(), &file, records.English); err != nil {
 		t.Fatal(err)
 	}
 	if rows := openBook(t, file.Bytes()).rows("Records"); len(rows) != 3 {

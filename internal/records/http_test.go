@@ -164,7 +164,7 @@ func TestWhatCanBeRefusedIsRefusedBeforeTheFile(t *testing.T) {
 	t.Parallel()
 	d := open(t)
 	stranger := open(t)
-	for _, what := range []string{"records/", "records/export-excel/", "statistics/"} {
+	for _, what := range []string{"records/", "records/export-excel/", "records/export/", "statistics/"} {
 		for name, c := range map[string]struct {
 			status     int
 			parameters []string
@@ -249,40 +249,47 @@ func (w *world) lock() {
 	}
 }
 
+// exports are the files that there are, each with a first byte before the first record.
+var exports = []string{"records/export-excel/", "records/export/"}
+
 func TestATransferThatFailsIsBrokenOff(t *testing.T) {
 	t.Parallel()
-	d := open(t)
-	d.add(db.Record{CreatedAt: noon})
-	// given a file whose beginning has come, though no record can be read
-	d.lock()
-	response := d.get(t.Context(), d.of("records/export-excel/"))
-	first := make([]byte, 1)
-	if _, err := io.ReadFull(response.Body, first); err != nil {
-		t.Fatal(err)
+	for _, what := range exports {
+		d := open(t)
+		d.add(db.Record{CreatedAt: noon})
+		// given a file whose beginning has come, though no record can be read
+		d.lock()
+		response := d.get(t.Context(), d.of(what))
+		first := make([]byte, 1)
+		if _, err := io.ReadFull(response.Body, first); err != nil {
+			t.Fatal(err)
+		}
+		d.eventually("the export waits", func() bool { return d.busy() == 1 })
+		// when
+		d.exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%ListRecordsBefore%' AND pid <> pg_backend_pid()")
+		// then
+		rest, err := io.ReadAll(response.Body)
+		if !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("%s: the transfer ended with %v", what, err)
+		}
+		expectBroken(t, bytes.Join([][]byte{first, rest}, nil))
 	}
-	d.eventually("the export waits", func() bool { return d.busy() == 1 })
-	// when
-	d.exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%ListRecordsBefore%' AND pid <> pg_backend_pid()")
-	// then
-	rest, err := io.ReadAll(response.Body)
-	if !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("the transfer ended with %v", err)
-	}
-	expectBroken(t, bytes.Join([][]byte{first, rest}, nil))
 }
 
 func TestACallerThatLeavesFreesItsQuery(t *testing.T) {
 	t.Parallel()
-	d := open(t)
-	d.add(db.Record{CreatedAt: noon})
-	d.lock()
-	ctx, leave := context.WithCancel(t.Context())
-	d.get(ctx, d.of("records/export-excel/"))
-	d.eventually("the export waits", func() bool { return d.busy() == 1 })
-	leave()
-	left := time.Now()
-	d.eventually("the query is gone", func() bool { return d.busy() == 0 })
-	if took := time.Since(left); took > time.Second {
-		t.Errorf("that took %v", took)
+	for _, what := range exports {
+		d := open(t)
+		d.add(db.Record{CreatedAt: noon})
+		d.lock()
+		ctx, leave := context.WithCancel(t.Context())
+		d.get(ctx, d.of(what))
+		d.eventually("the export waits", func() bool { return d.busy() == 1 })
+		leave()
+		left := time.Now()
+		d.eventually("the query is gone", func() bool { return d.busy() == 0 })
+		if took := time.Since(left); took > time.Second {
+			t.Errorf("%s: that took %v", what, took)
+		}
 	}
 }

@@ -139,12 +139,25 @@ func (w *world) export(filter records.Filter, locale records.Locale) book {
 
 func (w *world) exportFile(filter records.Filter, locale records.Locale) []byte {
 	w.t.Helper()
-	export, err := w.records.Export(w.t.Context(), w.organization, w.bot, filter, locale)
+	export, err := w.records.Export(w.t.Context(), w.organization, w.bot, filter)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	var file bytes.Buffer
-	if err := export.Write(w.t.Context(), &file); err != nil {
+	if err := export.WriteExcel(w.t.Context(), &file, locale); err != nil {
+		w.t.Fatal(err)
+	}
+	return file.Bytes()
+}
+
+func (w *world) exportCSV(filter records.Filter, locale records.Locale) []byte {
+	w.t.Helper()
+	export, err := w.records.Export(w.t.Context(), w.organization, w.bot, filter)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var file bytes.Buffer
+	if err := export.WriteCSV(w.t.Context(), &file, locale); err != nil {
 		w.t.Fatal(err)
 	}
 	return file.Bytes()

@@ -55,9 +55,20 @@ func TestListExportAndStatisticsSpeakOfTheSameRows(t *testing.T) {
 				t.Fatal(err)
 			}
 			w := newWorld(t)
-			stored := w.add(randomRecords(random, day, zone)...)
+			sessions := []uuid.UUID{w.session, w.newSession(w.bot, day), w.newSession(w.bot, day)}
+			stored := w.add(randomRecords(random, day, zone, sessions)...)
 			w.add(db.Record{BotID: w.newBot(), CreatedAt: day}) // another chatbot's
-			for range 12 {
+			for n := range 16 {
+				// All is counted one by one at first, and later some hours are counted already.
+				if n == 4 {
+					if err := w.records.Seal(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+				}
+				// Then some are deleted of what is counted.
+				if n == 8 || n == 12 {
+					stored = w.deleteSome(random, stored)
+				}
 				from, to := random.IntN(7)-3, random.IntN(7)-3
 				start, end := day.AddDate(0, 0, min(from, to)), day.AddDate(0, 0, max(from, to))
 				filter := records.Filter{Days: days(t, start.Format(time.DateOnly), end.Format(time.DateOnly), c.zone)}
@@ -66,6 +77,18 @@ func TestListExportAndStatisticsSpeakOfTheSameRows(t *testing.T) {
 				}
 				if random.IntN(3) == 0 {
 					filter.BotMessage = needles[random.IntN(len(needles))]
+				}
+				if random.IntN(4) == 0 {
+					filter.Conversation = sessions[random.IntN(len(sessions))].String()
+				}
+				if random.IntN(4) == 0 {
+					filter.Status = statuses[random.IntN(len(statuses))]
+				}
+				if random.IntN(4) == 0 {
+					filter.Feedback = []string{"like", "dislike", "none"}[random.IntN(3)]
+				}
+				if random.IntN(4) == 0 {
+					filter.Type = kinds[random.IntN(len(kinds))]
 				}
 				w.expect(stored, filter, zone)
 			}
@@ -77,12 +100,12 @@ func TestListExportAndStatisticsSpeakOfTheSameRows(t *testing.T) {
 func (w *world) expect(stored []db.Record, filter records.Filter, zone *time.Location) {
 	w.t.Helper()
 	start, end := filter.Days.StartDate(), filter.Days.EndDate()
-	what := fmt.Sprintf("%s to %s in %s, %q, %q", start, end, zone, filter.UserMessage, filter.BotMessage)
+	what := fmt.Sprintf("%s to %s in %s, %+v", start, end, zone, filter)
 	perDay := map[string]int64{}
 	var want []db.Record
 	for _, one := range stored {
 		date := one.CreatedAt.In(zone).Format(time.DateOnly)
-		if start <= date && date <= end && contains(one.InputMessage, filter.UserMessage) && contains(one.OutputMessage, filter.BotMessage) {
+		if start <= date && date <= end && matches(one, filter) {
 			want = append(want, one)
 			perDay[date]++
 		}
@@ -97,7 +120,10 @@ func (w *world) expect(stored []db.Record, filter records.Filter, zone *time.Loc
 	if got := column(w.export(filter, records.English).rows("Records"), 0); !slices.Equal(got, texts(ids(want))) {
 		w.t.Errorf("%s: the export has %d records, want %d", what, len(got), len(want))
 	}
-	if filter.UserMessage != "" || filter.BotMessage != "" {
+	if got := column(parseCSV(w.t, w.exportCSV(filter, records.English)), 0); !slices.Equal(got, texts(ids(want))) {
+		w.t.Errorf("%s: the export as CSV has %d records, want %d", what, len(got), len(want))
+	}
+	if filter != (records.Filter{Days: filter.Days}) {
 		return
 	}
 	statistics, err := w.records.Statistics(w.t.Context(), w.organization, w.bot, filter.Days)
@@ -137,6 +163,34 @@ func (w *world) walk(filter records.Filter, size int) []uuid.UUID {
 	}
 }
 
+func matches(one db.Record, filter records.Filter) bool {
+	feedback := "none"
+	if one.Feedback != nil {
+		feedback = *one.Feedback
+	}
+	return contains(one.InputMessage, filter.UserMessage) && contains(one.OutputMessage, filter.BotMessage) &&
+		(filter.Conversation == "" || filter.Conversation == one.SessionID.String()) &&
+		(filter.Status == "" || filter.Status == one.Status) &&
+		(filter.Feedback == "" || filter.Feedback == feedback) &&
+		(filter.Type == "" || filter.Type == one.Type)
+}
+
+// deleteSome deletes some records, and returns those that are left.
+func (w *world) deleteSome(random *rand.Rand, stored []db.Record) []db.Record {
+	w.t.Helper()
+	var left []db.Record
+	var gone []uuid.UUID
+	for _, one := range stored {
+		if random.IntN(10) == 0 {
+			gone = append(gone, one.ID)
+		} else {
+			left = append(left, one)
+		}
+	}
+	w.exec("DELETE FROM records WHERE id = ANY ($1)", gone)
+	return left
+}
+
 func contains(text, part string) bool {
 	return strings.Contains(strings.ToLower(text), strings.ToLower(part))
 }
@@ -167,8 +221,13 @@ var (
 	}
 )
 
+var (
+	statuses = []string{"completed", "failed", "cancelled"}
+	kinds    = []string{"New", "Follow"}
+)
+
 // randomRecords are some that crowd about the changes of the days, and on them.
-func randomRecords(random *rand.Rand, day time.Time, zone *time.Location) []db.Record {
+func randomRecords(random *rand.Rand, day time.Time, zone *time.Location, sessions []uuid.UUID) []db.Record {
 	var edges []time.Time
 	for n := -4; n <= 4; n++ {
 		date := day.AddDate(0, 0, n)
@@ -193,6 +252,10 @@ func randomRecords(random *rand.Rand, day time.Time, zone *time.Location) []db.R
 			CreatedAt:     edge.Add(offsets[random.IntN(len(offsets))]).Truncate(time.Microsecond).UTC(),
 			InputMessage:  haystacks[random.IntN(len(haystacks))] + haystacks[random.IntN(len(haystacks))],
 			OutputMessage: haystacks[random.IntN(len(haystacks))],
+			SessionID:     sessions[random.IntN(len(sessions))],
+			Status:        statuses[random.IntN(len(statuses))],
+			Type:          kinds[random.IntN(len(kinds))],
+			Feedback:      []*string{nil, new("like"), new("dislike")}[random.IntN(3)],
 		}
 	}
 	return all

@@ -1,14 +1,12 @@
-// Package records is the finished exchanges of a chatbot: their list, their
-// statistics, and their export as an Excel file.
+// Package records is the finished exchanges of a chatbot: their list, their scores,
+// their statistics, and their export as Excel, CSV or any other file of rows.
 //
-// All three speak of the same rows: what the list counts is what the export writes
-// and what the statistics total, for the same days of the same zone.
+// All speak of the same rows: what the list counts is what the export writes and,
+// where nothing but days is filtered, what the statistics total.
 package records
 
 import (
 	"context"
-	"strings"
-	"unicode"
 
 	"github.com/google/uuid"
 
@@ -18,9 +16,14 @@ import (
 	"parley/internal/store"
 )
 
-// Records reads the records of chatbots. It is safe for concurrent use. Whether a
-// chatbot exists, and whether the caller may read of it, is the caller's affair; one
-// of another organization has no records.
+const (
+	noRecord       = "There is no such record."
+	noConversation = "There is no such conversation."
+)
+
+// Records reads and scores the records of chatbots. It is safe for concurrent use.
+// Whether a chatbot exists, and whether the caller may read of it, is the caller's
+// affair; one of another organization has no records.
 type Records struct {
 	store     *store.Store
 	shortcuts shortcuts.Set
@@ -29,45 +32,43 @@ type Records struct {
 // New returns the records kept in s, read by these shortcuts.
 func New(s *store.Store, taken shortcuts.Set) *Records { return &Records{store: s, shortcuts: taken} }
 
-// Filter says which of a chatbot's records are wanted: those of some days whose
-// texts contain something, whatever the case. An empty text is contained in all.
-type Filter struct {
-	Days        Days
-	UserMessage string // in the question
-	BotMessage  string // in the answer
-}
-
 // List returns a page of records, newest first, and how many there are in all. Pages
 // begin with 1; one beyond the end is NotFound, but for the first.
 func (r *Records) List(ctx context.Context, organization, bot uuid.UUID, filter Filter, page, pageSize int) ([]db.Record, int64, error) {
 	skipped := (page - 1) * pageSize
-	if filter.UserMessage != "" || filter.BotMessage != "" {
+	if filter.isNarrow() {
 		return r.search(ctx, organization, bot, filter, skipped, pageSize)
 	}
 	since, until := filter.Days.span()
-	total, err := r.store.CountRecords(ctx, db.CountRecordsParams{OrganizationID: organization, BotID: bot, Since: since, Until: until})
+	found, err := r.tally(ctx, organization, bot, since, until, skipped)
 	if err != nil {
 		return nil, 0, err
 	}
-	if int64(skipped) >= total {
+	if int64(skipped) >= found.Total {
 		return none(skipped)
 	}
-	found, err := r.store.ListRecords(ctx, db.ListRecordsParams{
+	rows, err := r.store.ListRecords(ctx, db.ListRecordsParams{
 		OrganizationID: organization,
 		BotID:          bot,
 		Since:          since,
-		Until:          until,
-		PageOffset:     int32(skipped),
+		Until:          found.Before,
+		PageOffset:     int32(int64(skipped) - found.Skipped),
 		PageLimit:      int32(pageSize),
 	})
-	return found, total, err
+	return rows, found.Total, err
 }
 
-// search counts while it looks: either takes reading the texts of all those days.
+// search counts while it looks: either takes reading all records of those days, or of
+// the conversation.
 func (r *Records) search(ctx context.Context, organization, bot uuid.UUID, filter Filter, skipped, pageSize int) ([]db.Record, int64, error) {
+	session, err := r.sessionOf(ctx, organization, bot, filter)
+	if err != nil {
+		return nil, 0, err
+	}
 	since, until := filter.Days.span()
 	user, answer := patternOf(filter.UserMessage), patternOf(filter.BotMessage)
-	rows, err := r.store.SearchRecords(ctx, db.SearchRecordsParams{
+	wanted := db.SearchRecordsParams{
+		SessionID:      session,
 		OrganizationID: organization,
 		BotID:          bot,
 		Since:          since,
@@ -76,8 +77,19 @@ func (r *Records) search(ctx context.Context, organization, bot uuid.UUID, filte
 		UserIlike:      user.ilike,
 		BotLike:        answer.like,
 		BotIlike:       answer.ilike,
+		Status:         filter.Status,
+		Feedback:       filter.Feedback,
+		Type:           filter.Type,
 		PageOffset:     int32(skipped),
 		PageLimit:      int32(pageSize),
+	}
+	var rows []db.SearchRecordsRow
+	err = r.store.InTx(ctx, func(q *db.Queries) error {
+		if err := q.PlanForParameters(ctx); err != nil {
+			return err
+		}
+		rows, err = q.SearchRecords(ctx, wanted)
+		return err
 	})
 	if err != nil {
 		return nil, 0, err
@@ -100,25 +112,52 @@ func none(skipped int) ([]db.Record, int64, error) {
 	return nil, 0, nil
 }
 
-// pattern is a text to be contained, as SQL has it; both are empty for no text.
-type pattern struct{ like, ilike string }
-
-var escapeLike = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
-
-// patternOf takes LIKE, which is twice as fast, where nothing in the text has a case.
-func patternOf(text string) pattern {
-	if text == "" {
-		return pattern{}
+// Get returns a chatbot's record.
+func (r *Records) Get(ctx context.Context, organization, bot uuid.UUID, id string) (db.Record, error) {
+	key, err := parseID(id, noRecord)
+	if err != nil {
+		return db.Record{}, err
 	}
-	contained := "%" + escapeLike.Replace(text) + "%"
-	if strings.ContainsFunc(text, hasCase) {
-		return pattern{ilike: contained}
-	}
-	return pattern{like: contained}
+	found, err := r.store.GetRecord(ctx, organization, key, bot)
+	return found, fault.Say(err, fault.NotFound, noRecord)
 }
 
-// hasCase tells whether a character stands in for another one when the case does
-// not matter.
-func hasCase(r rune) bool {
-	return unicode.SimpleFold(r) != r || unicode.ToLower(r) != r || unicode.ToUpper(r) != r
+// Score has a chatbot's record scored: what score changes of the scores is kept, and
+// of nothing else. It may be called more than once. The record is returned as it is
+// then; of two that score it at once the second one sees what the first has done.
+func (r *Records) Score(ctx context.Context, organization, bot uuid.UUID, id string, score func(*db.Record)) (db.Record, error) {
+	key, err := parseID(id, noRecord)
+	if err != nil {
+		return db.Record{}, err
+	}
+	var scored db.Record
+	err = r.store.InTx(ctx, func(q *db.Queries) error {
+		record, err := q.LockRecord(ctx, organization, key, bot)
+		if err != nil {
+			return fault.Say(err, fault.NotFound, noRecord)
+		}
+		score(&record)
+		scored = record
+		return q.SetScores(ctx, db.SetScoresParams{
+			OrganizationID:         organization,
+			ID:                     key,
+			FaithfulnessScore:      record.FaithfulnessScore,
+			AnswerRelevancyScore:   record.AnswerRelevancyScore,
+			ContextPrecisionScore:  record.ContextPrecisionScore,
+			AnswerCorrectnessScore: record.AnswerCorrectnessScore,
+			AnswerSimilarityScore:  record.AnswerSimilarityScore,
+			ContextRecallScore:     record.ContextRecallScore,
+		})
+	})
+	return scored, err
+}
+
+// parseID reads an id in its plain form, 36 characters; whatever else it is, it is
+// the id of nothing.
+func parseID(text, sentence string) (uuid.UUID, error) {
+	id, err := uuid.Parse(text)
+	if err != nil || len(text) != 36 {
+		return uuid.UUID{}, fault.New(fault.NotFound, sentence)
+	}
+	return id, nil
 }

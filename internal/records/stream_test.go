@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -63,11 +64,11 @@ func TestBytesComeBeforeTheLastBlockIsRead(t *testing.T) {
 // write exports January.
 func (w *world) write(out *hook) {
 	w.t.Helper()
-	export, err := w.records.Export(w.t.Context(), w.organization, w.bot, january(w.t), records.English)
+	export, err := w.records.Export(w.t.Context(), w.organization, w.bot, january(w.t))
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := export.Write(w.t.Context(), out); err != nil {
+	if err := export.WriteExcel(w.t.Context(), out, records.English); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -100,14 +101,14 @@ func TestAReaderThatLeavesFreesItsQuery(t *testing.T) {
 	w.add(db.Record{CreatedAt: noon})
 	// given an export whose first block waits for somebody
 	w.lock()
-	export, err := w.records.Export(t.Context(), w.organization, w.bot, january(t), records.English)
+	export, err := w.records.Export(t.Context(), w.organization, w.bot, january(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, leave := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	var file bytes.Buffer
-	go func() { ended <- export.Write(ctx, &file) }()
+	go func() { ended <- export.WriteExcel(ctx, &file, records.English) }()
 	w.eventually("the export waits", func() bool { return w.busy() == 1 })
 	// when
 	leave()
@@ -165,13 +166,13 @@ func TestAFileWithoutItsEndDoesNotOpen(t *testing.T) {
 	t.Cleanup(stop)
 	w := worldIn(t, server.URL("postgres"))
 	w.addMany(20_000)
-	export, err := w.records.Export(t.Context(), w.organization, w.bot, january(t), records.English)
+	export, err := w.records.Export(t.Context(), w.organization, w.bot, january(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	out := &hook{after: 64 << 10, do: stop}
 	// when
-	err = export.Write(t.Context(), out)
+	err = export.WriteExcel(t.Context(), out, records.English)
 	// then
 	if !fault.Is(err, fault.Unavailable) {
 		t.Errorf("it ended with %v", err)
@@ -198,12 +199,12 @@ func TestAWriterThatFailsEndsTheExport(t *testing.T) {
 	w := newWorld(t)
 	w.addMany(5_000)
 	for _, room := range []int{0, 1_000, 50_000} {
-		export, err := w.records.Export(t.Context(), w.organization, w.bot, january(t), records.English)
+		export, err := w.records.Export(t.Context(), w.organization, w.bot, january(t))
 		if err != nil {
 			t.Fatal(err)
 		}
 		full := &fullDisk{room: room}
-		if err := export.Write(t.Context(), full); !errors.Is(err, errFull) {
+		if err := export.WriteExcel(t.Context(), full, records.English); !errors.Is(err, errFull) {
 			t.Errorf("with room for %d bytes it ended with %v", room, err)
 		}
 		expectBroken(t, full.Bytes())
@@ -237,6 +238,12 @@ func expectBroken(t *testing.T, file []byte) {
 // BenchmarkExport writes 100,000 records, and tells when the first byte came and by
 // how much the heap grew at the most.
 func BenchmarkExport(b *testing.B) {
+	benchmark(b, func(export *records.Export, w io.Writer) error {
+		return export.WriteExcel(b.Context(), w, records.English)
+	})
+}
+
+func benchmark(b *testing.B, write func(*records.Export, io.Writer) error) {
 	w := newWorld(b)
 	w.addMany(100_000)
 	w.exec("VACUUM ANALYZE")
@@ -244,11 +251,11 @@ func BenchmarkExport(b *testing.B) {
 	for b.Loop() {
 		runtime.GC()
 		meter := &meter{began: time.Now(), before: heap()}
-		export, err := w.records.Export(b.Context(), w.organization, w.bot, filter, records.English)
+		export, err := w.records.Export(b.Context(), w.organization, w.bot, filter)
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := export.Write(b.Context(), meter); err != nil {
+		if err := write(export, meter); err != nil {
 			b.Fatal(err)
 		}
 		b.ReportMetric(float64(meter.first.Microseconds())/1000, "first-byte-ms")

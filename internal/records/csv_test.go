@@ -1,0 +1,193 @@
+package records_test
+
+import (
+	"bytes"
+	"io"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"parley/gen/db"
+	"parley/internal/records"
+)
+
+// parseCSV reads a file as RFC 4180 has it, and takes nothing else: rows end with CRLF
+// and have as many cells as the first, and a quote stands around a cell or is doubled.
+func parseCSV(t testing.TB, file []byte) [][]string {
+	t.Helper()
+	text, isMarked := strings.CutPrefix(string(file), "\uFEFF")
+	if !isMarked {
+		t.Fatal("the file has no byte order mark")
+	}
+	var rows [][]string
+	for row := []string(nil); text != ""; {
+		var cell strings.Builder
+		if strings.HasPrefix(text, `"`) {
+			for text = text[1:]; ; {
+				part, rest, isClosed := strings.Cut(text, `"`)
+				if !isClosed {
+					t.Fatalf("row %d: a quote is open", len(rows))
+				}
+				cell.WriteString(part)
+				if text = rest; !strings.HasPrefix(text, `"`) {
+					break
+				}
+				cell.WriteByte('"')
+				text = text[1:]
+			}
+		} else {
+			end := strings.IndexAny(text, ",\"\r\n")
+			if end < 0 || text[end] == '"' {
+				t.Fatalf("row %d: %.40q is no cell", len(rows), text)
+			}
+			cell.WriteString(text[:end])
+			text = text[end:]
+		}
+		row = append(row, cell.String())
+		if rest, isNext := strings.CutPrefix(text, ","); isNext {
+			text = rest
+			continue
+		}
+		rest, isEnd := strings.CutPrefix(text, "\r\n")
+		if !isEnd || len(rows) > 0 && len(row) != len(rows[0]) {
+			t.Fatalf("row %d has %d cells and goes on with %.40q", len(rows), len(row), text)
+		}
+		text, rows, row = rest, append(rows, row), nil
+	}
+	return rows
+}
+
+// A CSV file has the texts whole, whatever they are, but for an apostrophe before what
+// would be a formula: by that rule each is got back.
+func TestACSVFileHasEveryTextWhole(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for i, said := range hostile {
+		w.add(db.Record{CreatedAt: noon.Add(time.Duration(i) * time.Second), InputMessage: said, CondenseMessage: said, Context: said, OutputMessage: said})
+	}
+	filter := january(t)
+	listed, _ := w.list(filter, 1, 100)
+	rows := parseCSV(t, w.exportCSV(filter, records.English))[1:]
+	if len(rows) != len(listed) || len(rows) != len(hostile) {
+		t.Fatalf("there are %d rows of %d", len(rows), len(listed))
+	}
+	for i, record := range listed {
+		for _, column := range []int{1, 2, 4, 5} {
+			got := rows[i][column]
+			if beginsAsFormula(got) && got[0] != '\'' {
+				t.Errorf("%.40q is a formula", got)
+			}
+			if rest, isMarked := strings.CutPrefix(got, "'"); isMarked && beginsAsFormula(rest) {
+				got = rest
+			}
+			if got != record.InputMessage {
+				t.Errorf("%.60q (%d bytes), want %.60q (%d bytes)", got, len(got), record.InputMessage, len(record.InputMessage))
+			}
+		}
+	}
+}
+
+// beginsAsFormula tells it of the beginnings that the document names.
+func beginsAsFormula(text string) bool {
+	text = strings.TrimLeft(text, " \u00a0\u3000\u200b\ufeff\u202e\u202c\v\f\u0001\u0008\u007f\u0085'\"`‘’“”\u2028\u2029")
+	return text != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", []rune(text)[0])
+}
+
+// What spreadsheets take for a formula is made a text; all else is as it was said.
+func TestNoTextIsAFormulaInCSV(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	said := map[string]string{
+		"=1+1": "'=1+1", "+1": "'+1", "-1": "'-1", "@SUM(A1)": "'@SUM(A1)", "\tx": "'\tx", "\rx": "'\rx", "\n=1": "'\n=1",
+		"＝1+1": "'＝1+1", "＋1": "'＋1", "－1": "'－1", "＠x": "'＠x", " =1": "' =1", "\u3000=1": "'\u3000=1", "\ufeff=1": "'\ufeff=1", "\u200b+1": "'\u200b+1",
+		`"=1"`: `'"=1"`, "'=1": "''=1", `"" =1`: `'"" =1`, "“=1”": "'“=1”",
+		"1-1": "1-1", "a=b": "a=b", "'quoted'": "'quoted'", `"quoted"`: `"quoted"`, "": "", " ": " ", "–1": "–1", "退款": "退款", "😀=1": "😀=1",
+	}
+	stored := map[string]string{}
+	for text := range said {
+		one := w.add(db.Record{CreatedAt: noon, InputMessage: text})
+		stored[one[0].ID.String()] = text
+	}
+	rows := parseCSV(t, w.exportCSV(january(t), records.English))[1:]
+	if len(rows) != len(said) {
+		t.Fatalf("there are %d rows", len(rows))
+	}
+	for _, row := range rows {
+		if text := stored[row[0]]; row[1] != said[text] {
+			t.Errorf("%q is %q, want %q", text, row[1], said[text])
+		}
+	}
+}
+
+// Numbers are plain, and negative ones are numbers; times are those of the zone.
+func TestACSVFileHasPlainNumbersAndTimes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.add(db.Record{
+		CreatedAt: time.Date(2025, 1, 15, 23, 59, 59, 999_999_000, time.UTC), FaithfulnessScore: new(0.1), AnswerRelevancyScore: new(-0.25),
+		ContextPrecisionScore: new(1e-9), ReplyTime: new(1234567.5),
+	})
+	for _, c := range []struct {
+		zone, at string
+		locale   records.Locale
+		header   string
+	}{
+		{"UTC", "2025-01-15 23:59:59", records.English, "User input"},
+		{"Asia/Taipei", "2025-01-16 07:59:59", records.TraditionalChinese, "用戶輸入訊息"},
+		{"Asia/Kathmandu", "2025-01-16 05:44:59", "", "User input"},
+	} {
+		rows := parseCSV(t, w.exportCSV(records.Filter{Days: days(t, "2025-01-01", "2025-01-31", c.zone)}, c.locale))
+		want := []string{"0.1", "-0.25", "", "", "0.000000001", "", "1234567.5", c.at}
+		if got := strings.Join(rows[1][6:], "|"); got != strings.Join(want, "|") || rows[0][1] != c.header {
+			t.Errorf("%s: %s below %q, want %s", c.zone, got, rows[0], want)
+		}
+	}
+}
+
+func TestTheHeadersOfACSVFileComeBeforeTheFirstRecord(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.addMany(20_000)
+	export, err := w.records.Export(t.Context(), w.organization, w.bot, january(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// what is deleted when the first bytes come cannot have been read
+	out := &hook{do: func() { w.exec("DELETE FROM records") }}
+	if err := export.WriteCSV(t.Context(), out, records.English); err != nil {
+		t.Fatal(err)
+	}
+	if rows := parseCSV(t, out.Bytes()); len(rows) != 1 {
+		t.Errorf("%d records had been read", len(rows)-1)
+	}
+}
+
+// BenchmarkExportAsCSV writes 100,000 records as BenchmarkExport does, which is to be
+// compared; the rows are read in both.
+func BenchmarkExportAsCSV(b *testing.B) {
+	benchmark(b, func(export *records.Export, w io.Writer) error {
+		return export.WriteCSV(b.Context(), w, records.English)
+	})
+}
+
+// BenchmarkAppendCSV is one row.
+func BenchmarkAppendCSV(b *testing.B) {
+	record := db.Record{
+		ID: id(), InputMessage: strings.Repeat("How do I get a refund? 退款 ", 4), OutputMessage: strings.Repeat(`Say "please", and wait. `, 20), Type: "New",
+		FaithfulnessScore: new(0.9), ReplyTime: new(1.25), CreatedAt: noon,
+	}
+	zone, err := time.LoadLocation("Asia/Taipei")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	var line []byte
+	for b.Loop() {
+		line = records.AppendCSV(line[:0], &record, zone)
+	}
+	b.SetBytes(int64(len(line)))
+	if !bytes.Contains(line, []byte(strconv.Quote("New"))) {
+		b.Errorf("%s", line)
+	}
+}

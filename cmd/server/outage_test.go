@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"parley/internal/localpg"
 )
 
@@ -88,20 +90,38 @@ func TestNothingAcknowledgedIsLostWhenPostgresIsStoppedAtOnce(t *testing.T) {
 	crowd.Wait()
 
 	// then what was acknowledged is there, once and in its place, and no place is empty
-	stored := map[string]message{} // by content
-	for _, conversation := range conversations {
-		for i, one := range asked.messages(conversation) {
-			if one.Seq != int64(i+1) {
-				t.Fatalf("message %d has the seq %d", i+1, one.Seq)
-			}
-			if _, isTwice := stored[one.Content]; isTwice {
-				t.Errorf("%q is stored twice", one.Content)
-			}
-			stored[one.Content] = one
+	stored := map[string]sent{} // by content
+	lastSeq := map[string]int64{}
+	conn, err := pgx.Connect(t.Context(), postgres.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	rows, err := conn.Query(t.Context(), "SELECT session_id::text, content, id::text, seq, created_at FROM message_history ORDER BY session_id, seq")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rows.Next() {
+		var conversation, content string
+		var one sent
+		var at time.Time
+		if err := rows.Scan(&conversation, &content, &one.ID, &one.Seq, &at); err != nil {
+			t.Fatal(err)
 		}
+		one.Timestamp = at.UTC().Format("2006-01-02T15:04:05.000000Z")
+		if lastSeq[conversation]++; one.Seq != lastSeq[conversation] {
+			t.Fatalf("message %d has the seq %d", lastSeq[conversation], one.Seq)
+		}
+		if _, isTwice := stored[content]; isTwice {
+			t.Errorf("%q is stored twice", content)
+		}
+		stored[content] = one
+	}
+	if rows.Err() != nil {
+		t.Fatal(rows.Err())
 	}
 	for _, one := range noted {
-		if found := stored[one.content]; found.ID != one.ID || found.Seq != one.Seq || found.CreatedAt != one.Timestamp {
+		if found := stored[one.content]; found != one.sent {
 			t.Errorf("acknowledged was %+v, stored is %+v", one, found)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -285,7 +286,8 @@ func (op *operation) checkQuery(address *url.URL) error {
 	if err != nil {
 		return fault.Wrap(fault.InvalidRequest, "The query is not encoded as it should be.", err)
 	}
-	for name, values := range query {
+	for _, name := range slices.Sorted(maps.Keys(query)) { // the same mistake is told each time
+		values := query[name]
 		if len(values) > 1 && op.route.Operation.Parameters.GetByInAndName("query", name) != nil {
 			return fault.Parameter(name, "must be given once")
 		}

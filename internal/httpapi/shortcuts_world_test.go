@@ -146,7 +146,8 @@ func (w *hostileWorld) finish(alice, bob, agent, admin, stranger caller, long, a
 		"limit": {"1", "2", "7", "100", "0", "101", "x"}, "pageSize": {"1", "2", "7", "100", "0"}, "page": {"1", "2", "3", "1000000", "0"}, "offset": {"0", "1", "5", "30", "1000000", "-1"},
 		"before": times, "after": times, "before_seq": append(seqs, "0", "1", "9007199254740993"), "after_seq": append(seqs, "0", "1", "-1"),
 		"keyword": words, "query": words, "userMessage": words, "botMessage": words, "cursor": {"none", "bi4x"},
-		"status": {"active", "archived", "gone"}, "ordering": {"lastActivity", "createdAt", "name"}, "locale": {"en", "zh-TW", "fr"},
+		"status": {"active", "archived", "completed", "failed", "cancelled", "gone"}, "feedback": {"like", "dislike", "none", "?"}, "type": {"New", "Follow", "old"},
+		"format": {"csv", "jsonl", "xml"}, "ordering": {"lastActivity", "createdAt", "name"}, "locale": {"en", "zh-TW", "fr"},
 		"timezone": {"Asia/Taipei", "America/St_Johns", "Nowhere"}, "startDate": days, "endDate": days,
 		"ticket": {"wst_none"}, "stream": {"true", "maybe"},
 	}

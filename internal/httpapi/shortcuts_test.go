@@ -27,8 +27,8 @@ type pair struct {
 	asked  int
 }
 
-// changing are the headers that say when was asked, not what there is.
-var changing = []string{"Date", "Ratelimit", "Retry-After"}
+// changing are the headers that say when was asked, and how the body is framed, not what there is.
+var changing = []string{"Date", "Ratelimit", "Retry-After", "Content-Length"}
 
 // lastUse is when a key was used last, which is noted once a minute.
 var lastUse = regexp.MustCompile(`"lastUsedAt":("[^"]*"|null)`)

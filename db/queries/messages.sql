@@ -105,18 +105,27 @@ WHERE m.organization_id = @organization_id AND m.id = @id;
 SELECT * FROM messages WHERE organization_id = @organization_id AND session_id = @session_id AND seq = @seq;
 
 -- ListHistoryForward returns the oldest messages between two places of a session,
--- both exclusive, oldest first, without the speakers' names.
+-- both exclusive, oldest first, without the speakers' names. Where there are times too,
+-- they are not before since, and before until.
 -- name: ListHistoryForward :many
 SELECT id, seq, sender, content, created_at, attachments, metadata FROM message_history
-WHERE organization_id = @organization_id AND session_id = @session_id AND seq > @after_seq AND seq < @before_seq
+WHERE organization_id = @organization_id AND session_id = @session_id
+  AND seq > greatest(@after_seq::bigint, CASE WHEN sqlc.narg('since')::timestamptz IS NOT NULL
+                                              THEN first_seq_since(@organization_id, @session_id, sqlc.narg('since')) - 1 END)
+  AND seq < least(@before_seq::bigint, CASE WHEN sqlc.narg('until')::timestamptz IS NOT NULL
+                                            THEN first_seq_since(@organization_id, @session_id, sqlc.narg('until')) END)
 ORDER BY seq
 LIMIT @page_limit;
 
 -- ListHistoryBackward returns the newest messages between two places of a session,
--- both exclusive, newest first, without the speakers' names.
+-- both exclusive, newest first, without the speakers' names; times as ListHistoryForward.
 -- name: ListHistoryBackward :many
 SELECT id, seq, sender, content, created_at, attachments, metadata FROM message_history
-WHERE organization_id = @organization_id AND session_id = @session_id AND seq > @after_seq AND seq < @before_seq
+WHERE organization_id = @organization_id AND session_id = @session_id
+  AND seq > greatest(@after_seq::bigint, CASE WHEN sqlc.narg('since')::timestamptz IS NOT NULL
+                                              THEN first_seq_since(@organization_id, @session_id, sqlc.narg('since')) - 1 END)
+  AND seq < least(@before_seq::bigint, CASE WHEN sqlc.narg('until')::timestamptz IS NOT NULL
+                                            THEN first_seq_since(@organization_id, @session_id, sqlc.narg('until')) END)
 ORDER BY seq DESC
 LIMIT @page_limit;
 
@@ -133,10 +142,6 @@ SELECT * FROM messages
 WHERE organization_id = @organization_id AND session_id = @session_id AND seq < @seq
 ORDER BY seq DESC
 LIMIT @page_limit;
-
--- GetFirstSeqSince returns the seq of a session's first message at or after a time.
--- name: GetFirstSeqSince :one
-SELECT first_seq_since(@organization_id, @session_id, @since)::bigint;
 
 -- ListMessagesOlder returns messages of an organization, newest first, from a place in
 -- time downwards: all that the staff may read, or those of one user's sessions among the

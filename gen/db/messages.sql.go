@@ -13,18 +13,6 @@ import (
 	"github.com/google/uuid"
 )
 
-const getFirstSeqSince = `-- name: GetFirstSeqSince :one
-SELECT first_seq_since($1, $2, $3)::bigint
-`
-
-// GetFirstSeqSince returns the seq of a session's first message at or after a time.
-func (q *Queries) GetFirstSeqSince(ctx context.Context, organizationID uuid.UUID, sessionID uuid.UUID, since time.Time) (int64, error) {
-	row := q.db.QueryRow(ctx, getFirstSeqSince, organizationID, sessionID, since)
-	var column_1 int64
-	err := row.Scan(&column_1)
-	return column_1, err
-}
-
 const getMessage = `-- name: GetMessage :one
 SELECT m.organization_id, m.id, m.session_id, m.seq, m.sender, m.sender_id, m.content, m.metadata, m.content_payload, m.query_metadata, m.canvas, m.attachments, m.citations, m.citation_nodes, m.suggestions, m.feedback, m.run_id, m.created_at, m.sender_name, m.sender_avatar, s.user_id AS owner_id, s.bot_id, s.contact_id
 FROM messages m
@@ -153,16 +141,22 @@ func (q *Queries) ListAttachments(ctx context.Context, arg ListAttachmentsParams
 
 const listHistoryBackward = `-- name: ListHistoryBackward :many
 SELECT id, seq, sender, content, created_at, attachments, metadata FROM message_history
-WHERE organization_id = $1 AND session_id = $2 AND seq > $3 AND seq < $4
+WHERE organization_id = $1 AND session_id = $2
+  AND seq > greatest($3::bigint, CASE WHEN $4::timestamptz IS NOT NULL
+                                              THEN first_seq_since($1, $2, $4) - 1 END)
+  AND seq < least($5::bigint, CASE WHEN $6::timestamptz IS NOT NULL
+                                            THEN first_seq_since($1, $2, $6) END)
 ORDER BY seq DESC
-LIMIT $5
+LIMIT $7
 `
 
 type ListHistoryBackwardParams struct {
 	OrganizationID uuid.UUID
 	SessionID      uuid.UUID
 	AfterSeq       int64
+	Since          *time.Time
 	BeforeSeq      int64
+	Until          *time.Time
 	PageLimit      int32
 }
 
@@ -177,13 +171,15 @@ type ListHistoryBackwardRow struct {
 }
 
 // ListHistoryBackward returns the newest messages between two places of a session,
-// both exclusive, newest first, without the speakers' names.
+// both exclusive, newest first, without the speakers' names; times as ListHistoryForward.
 func (q *Queries) ListHistoryBackward(ctx context.Context, arg ListHistoryBackwardParams) ([]ListHistoryBackwardRow, error) {
 	rows, err := q.db.Query(ctx, listHistoryBackward,
 		arg.OrganizationID,
 		arg.SessionID,
 		arg.AfterSeq,
+		arg.Since,
 		arg.BeforeSeq,
+		arg.Until,
 		arg.PageLimit,
 	)
 	if err != nil {
@@ -214,16 +210,22 @@ func (q *Queries) ListHistoryBackward(ctx context.Context, arg ListHistoryBackwa
 
 const listHistoryForward = `-- name: ListHistoryForward :many
 SELECT id, seq, sender, content, created_at, attachments, metadata FROM message_history
-WHERE organization_id = $1 AND session_id = $2 AND seq > $3 AND seq < $4
+WHERE organization_id = $1 AND session_id = $2
+  AND seq > greatest($3::bigint, CASE WHEN $4::timestamptz IS NOT NULL
+                                              THEN first_seq_since($1, $2, $4) - 1 END)
+  AND seq < least($5::bigint, CASE WHEN $6::timestamptz IS NOT NULL
+                                            THEN first_seq_since($1, $2, $6) END)
 ORDER BY seq
-LIMIT $5
+LIMIT $7
 `
 
 type ListHistoryForwardParams struct {
 	OrganizationID uuid.UUID
 	SessionID      uuid.UUID
 	AfterSeq       int64
+	Since          *time.Time
 	BeforeSeq      int64
+	Until          *time.Time
 	PageLimit      int32
 }
 
@@ -238,13 +240,16 @@ type ListHistoryForwardRow struct {
 }
 
 // ListHistoryForward returns the oldest messages between two places of a session,
-// both exclusive, oldest first, without the speakers' names.
+// both exclusive, oldest first, without the speakers' names. Where there are times too,
+// they are not before since, and before until.
 func (q *Queries) ListHistoryForward(ctx context.Context, arg ListHistoryForwardParams) ([]ListHistoryForwardRow, error) {
 	rows, err := q.db.Query(ctx, listHistoryForward,
 		arg.OrganizationID,
 		arg.SessionID,
 		arg.AfterSeq,
+		arg.Since,
 		arg.BeforeSeq,
+		arg.Until,
 		arg.PageLimit,
 	)
 	if err != nil {

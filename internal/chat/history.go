@@ -32,10 +32,7 @@ func (c *Chat) History(ctx context.Context, who auth.Principal, id string, wante
 	if err != nil {
 		return nil, false, err
 	}
-	page, err := c.pageOfHistory(ctx, session.OrganizationID, session.ID, wanted)
-	if err != nil {
-		return nil, false, err
-	}
+	page := pageOfHistory(session.OrganizationID, session.ID, wanted)
 	rows, err := readHistory(ctx, c.store.Queries, page, wanted.isForward())
 	if err != nil {
 		return nil, false, err
@@ -48,15 +45,27 @@ func (c *Chat) History(ctx context.Context, who auth.Principal, id string, wante
 }
 
 // pageOfHistory is what a range asks of a conversation, and one message more.
-func (c *Chat) pageOfHistory(ctx context.Context, organization, session uuid.UUID, wanted Range) (db.ListHistoryBackwardParams, error) {
-	after, before, err := c.places(ctx, organization, session, wanted)
-	return db.ListHistoryBackwardParams{
+func pageOfHistory(organization, session uuid.UUID, wanted Range) db.ListHistoryBackwardParams {
+	page := db.ListHistoryBackwardParams{
 		OrganizationID: organization,
 		SessionID:      session,
-		AfterSeq:       after,
-		BeforeSeq:      before,
+		BeforeSeq:      math.MaxInt64,
 		PageLimit:      int32(wanted.Limit) + 1,
-	}, err
+	}
+	if wanted.AfterSeq != nil {
+		page.AfterSeq = *wanted.AfterSeq
+	}
+	if wanted.BeforeSeq != nil {
+		page.BeforeSeq = *wanted.BeforeSeq
+	}
+	// Later than a time, and not before it, at the microseconds that the database knows.
+	if wanted.After != nil {
+		page.Since = new(wanted.After.Truncate(time.Microsecond).Add(time.Microsecond))
+	}
+	if wanted.Before != nil {
+		page.Until = new(wanted.Before.Add(time.Microsecond - 1).Truncate(time.Microsecond))
+	}
+	return page
 }
 
 // readHistory returns the messages of a page in the order in which it is read: from its
@@ -71,33 +80,6 @@ func readHistory(ctx context.Context, q *db.Queries, page db.ListHistoryBackward
 		rows[i] = db.ListHistoryBackwardRow(row)
 	}
 	return rows, err
-}
-
-// places turns a range into two places of the conversation, both exclusive.
-func (c *Chat) places(ctx context.Context, organization, session uuid.UUID, wanted Range) (after, before int64, err error) {
-	after, before = 0, math.MaxInt64
-	if wanted.AfterSeq != nil {
-		after = *wanted.AfterSeq
-	}
-	if wanted.BeforeSeq != nil {
-		before = *wanted.BeforeSeq
-	}
-	if wanted.After != nil {
-		// The first message that is later, at the microsecond the database knows.
-		since, err := c.store.GetFirstSeqSince(ctx, organization, session, wanted.After.Truncate(time.Microsecond).Add(time.Microsecond))
-		if err != nil {
-			return 0, 0, err
-		}
-		after = max(after, since-1)
-	}
-	if wanted.Before != nil {
-		since, err := c.store.GetFirstSeqSince(ctx, organization, session, wanted.Before.Add(time.Microsecond-1).Truncate(time.Microsecond))
-		if err != nil {
-			return 0, 0, err
-		}
-		before = min(before, since)
-	}
-	return after, before, nil
 }
 
 // cut returns the first limit rows, and whether there were more.

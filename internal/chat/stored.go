@@ -31,10 +31,7 @@ func (c *Chat) StoredHistory(ctx context.Context, who auth.Principal, id string,
 	if err != nil {
 		return false, false, err
 	}
-	page, err := c.pageOfHistory(ctx, who.OrganizationID, sessionID, wanted)
-	if err != nil {
-		return false, false, err
-	}
+	page := pageOfHistory(who.OrganizationID, sessionID, wanted)
 	isForward = wanted.isForward()
 	isThere, read := false, 0 // without its conversation there is no message
 	err = c.store.ReadRaw(ctx, func(q *db.Queries) {

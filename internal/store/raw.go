@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -44,31 +43,21 @@ type questions struct{ batch pgx.Batch }
 
 var errNoted = errors.New("the query is only noted")
 
-func (q *questions) note(sql string, args []any) {
-	for i, arg := range args {
-		// As an array it is sent as it is; as a Valuer it would become text and back.
-		if id, ok := arg.(uuid.UUID); ok {
-			args[i] = [16]byte(id)
-		}
-	}
-	q.batch.Queue(sql, args...)
-}
-
 // Exec notes a statement.
 func (q *questions) Exec(_ context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
-	q.note(sql, args)
+	q.batch.Queue(sql, args...)
 	return pgconn.CommandTag{}, errNoted
 }
 
 // Query notes a statement.
 func (q *questions) Query(_ context.Context, sql string, args ...any) (pgx.Rows, error) {
-	q.note(sql, args)
+	q.batch.Queue(sql, args...)
 	return nil, errNoted
 }
 
 // QueryRow notes a statement.
 func (q *questions) QueryRow(_ context.Context, sql string, args ...any) pgx.Row {
-	q.note(sql, args)
+	q.batch.Queue(sql, args...)
 	return noted{}
 }
 

@@ -24,7 +24,7 @@ type bench struct {
 	bots  bots
 }
 
-// all are the rows, in the order of the performance goals.
+// all are the rows, in the order of BENCHMARKS.md.
 func (b *bench) all() []row {
 	return []row{
 		b.sends(), b.exchanges(), b.sendsAlone(), b.stops(), b.histories(), b.pages(), b.recordPages(), b.exports(),

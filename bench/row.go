@@ -11,7 +11,7 @@ import (
 
 // row is a thing to measure: what it costs the server, beside what limits it.
 type row struct {
-	number string // that of the performance goals, by which -rows chooses it
+	number string // that of BENCHMARKS.md, by which -rows chooses it
 	lines  []line // what is told of it
 	// ofRecords tells that it needs chatbots with records, which take long to put in.
 	ofRecords bool

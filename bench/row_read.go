@@ -131,7 +131,7 @@ func (b *bench) recordPages() row {
 	}
 }
 
-// searches has no number: the goals do not know it.
+// searches has no number: nothing is asked of it.
 func (b *bench) searches() row {
 	of := func(keyword string) job {
 		j := getting(b.agent, "/api/conversations/?pageSize=20&keyword="+url.QueryEscape(keyword))

@@ -84,7 +84,7 @@ func (t *target) end() error {
 	return errors.Join(errs...)
 }
 
-// kill stops them as a failure of power would: the server by SIGKILL, PostgreSQL by its
+// kill stops them as a crash would: the server by SIGKILL, PostgreSQL by its
 // immediate shutdown.
 func (t *target) kill(isPostgres, isServer bool) error {
 	var errs []error

@@ -3160,7 +3160,9 @@ type RecordStatus string
 // Example: New
 type RecordType string
 
-// RecordUpdate Example: {"answerRelevancyScore":0.8,"faithfulnessScore":0.9}
+// RecordUpdate The scores to write, each from 0 to 1; `null` takes one back.
+//
+// Example: {"answerRelevancyScore":0.8,"faithfulnessScore":0.9}
 type RecordUpdate struct {
 	// AnswerCorrectnessScore Example: 0.9
 	AnswerCorrectnessScore nullable.Nullable[float64] `json:"answerCorrectnessScore,omitempty"`
@@ -5152,6 +5154,23 @@ type ClientInterface interface {
 	// mark and continues on a sheet named Overflow; a new sheet begins before row 1,048,577. A failure in the middle
 	// breaks the connection off, so that a short file never opens.
 	//
+	// | field of a Record | `en` | `zh-TW` |
+	// |---|---|---|
+	// | id | ID | ID |
+	// | inputMessage | User input | 用戶輸入訊息 |
+	// | condenseMessage | Condensed input | 修飾輸入訊息 |
+	// | type | Type | 型態 |
+	// | context | Reference | 參考資料 |
+	// | outputMessage | Output | 輸出訊息 |
+	// | faithfulnessScore | Faithfulness | 誠實性評分 |
+	// | answerRelevancyScore | Answer relevancy | 回答相關性評分 |
+	// | answerCorrectnessScore | Answer correctness | 回答正確性評分 |
+	// | answerSimilarityScore | Answer similarity | 回答相似性評分 |
+	// | contextPrecisionScore | Context precision | 參考資料相關性評分 |
+	// | contextRecallScore | Context recall | 參考資料召回率評分 |
+	// | replyTime | Reply time (s) | 回覆花費時間 |
+	// | createdAt | Created at | 建立時間 |
+	//
 	// Needs the scope `records:read`.
 	//
 	// Corresponds with GET /api/chatbots/{chatbotPk}/records/export-excel/ (the `ExportRecords` operationId).
@@ -5167,10 +5186,10 @@ type ClientInterface interface {
 	// `2026-01-15 18:30:00`, which spreadsheets and programs take for a time; scores and seconds are plain numbers, empty
 	// where there is none. A text that a spreadsheet would take for a formula has an apostrophe before it: one that,
 	// blanks, quotes and invisible characters before it aside, begins with `=`, `+`, `-`, `@`, their full-width forms, or
-	// with a tab or a line break. So an apostrophe before such a text is to be dropped, and no other.
+	// with a tab or a line break. For texts exactly as they were, take jsonl.
 	//
-	// **jsonl**: one JSON object a line, each a Record exactly as listRecords has it, its times in UTC; `locale` has no
-	// effect.
+	// **jsonl**: one JSON object a line, each a Record exactly as listRecords has it (the schema is that of one line), its
+	// times in UTC; `locale` has no effect.
 	//
 	// Needs the scope `records:read`.
 	//
@@ -5189,7 +5208,7 @@ type ClientInterface interface {
 	// UpdateRecordWithBody Score a record
 	//
 	// For whoever evaluates answers: writes the scores that are given, `null` takes one back, and those that are absent stay
-	// as they are. It may be repeated. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
+	// as they are. It may be repeated. The answer is the record, also to a key without `records:read`. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
 	//
 	// Needs the scope `records:write`.
 	//
@@ -5201,7 +5220,7 @@ type ClientInterface interface {
 	// UpdateRecord Score a record
 	//
 	// For whoever evaluates answers: writes the scores that are given, `null` takes one back, and those that are absent stay
-	// as they are. It may be repeated. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
+	// as they are. It may be repeated. The answer is the record, also to a key without `records:read`. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
 	//
 	// Needs the scope `records:write`.
 	//
@@ -5374,9 +5393,9 @@ type ClientInterface interface {
 	//
 	// `keyword` is a case-insensitive substring of the title, the contact's name or any message, two Chinese characters
 	// included: an index over all texts finds it among millions of messages. A keyword without two Chinese, Japanese or
-	// Korean characters or three letters in a row is looked for in one conversation after another, as is every one
-	// while the operator has turned the index off or it is being built. That finds the same; where it takes longer than
-	// five seconds, the answer is 504.
+	// Korean characters in a row, or three letters or digits, is looked for in one conversation after another, as is
+	// every one while the operator has turned the index off or it is being built. That finds the same. A search that
+	// takes longer than five seconds is answered with 504.
 	//
 	// Needs the scope `chat` or `agent`.
 	//
@@ -6433,6 +6452,23 @@ func (c *Client) ListRecords(ctx context.Context, chatbotPk ChatbotPk, params *L
 // mark and continues on a sheet named Overflow; a new sheet begins before row 1,048,577. A failure in the middle
 // breaks the connection off, so that a short file never opens.
 //
+// | field of a Record | `en` | `zh-TW` |
+// |---|---|---|
+// | id | ID | ID |
+// | inputMessage | User input | 用戶輸入訊息 |
+// | condenseMessage | Condensed input | 修飾輸入訊息 |
+// | type | Type | 型態 |
+// | context | Reference | 參考資料 |
+// | outputMessage | Output | 輸出訊息 |
+// | faithfulnessScore | Faithfulness | 誠實性評分 |
+// | answerRelevancyScore | Answer relevancy | 回答相關性評分 |
+// | answerCorrectnessScore | Answer correctness | 回答正確性評分 |
+// | answerSimilarityScore | Answer similarity | 回答相似性評分 |
+// | contextPrecisionScore | Context precision | 參考資料相關性評分 |
+// | contextRecallScore | Context recall | 參考資料召回率評分 |
+// | replyTime | Reply time (s) | 回覆花費時間 |
+// | createdAt | Created at | 建立時間 |
+//
 // Needs the scope `records:read`.
 //
 // Corresponds with GET /api/chatbots/{chatbotPk}/records/export-excel/ (the `ExportRecords` operationId).
@@ -6458,10 +6494,10 @@ func (c *Client) ExportRecords(ctx context.Context, chatbotPk ChatbotPk, params 
 // `2026-01-15 18:30:00`, which spreadsheets and programs take for a time; scores and seconds are plain numbers, empty
 // where there is none. A text that a spreadsheet would take for a formula has an apostrophe before it: one that,
 // blanks, quotes and invisible characters before it aside, begins with `=`, `+`, `-`, `@`, their full-width forms, or
-// with a tab or a line break. So an apostrophe before such a text is to be dropped, and no other.
+// with a tab or a line break. For texts exactly as they were, take jsonl.
 //
-// **jsonl**: one JSON object a line, each a Record exactly as listRecords has it, its times in UTC; `locale` has no
-// effect.
+// **jsonl**: one JSON object a line, each a Record exactly as listRecords has it (the schema is that of one line), its
+// times in UTC; `locale` has no effect.
 //
 // Needs the scope `records:read`.
 //
@@ -6500,7 +6536,7 @@ func (c *Client) GetRecord(ctx context.Context, chatbotPk ChatbotPk, id RecordID
 // UpdateRecordWithBody Score a record
 //
 // For whoever evaluates answers: writes the scores that are given, `null` takes one back, and those that are absent stay
-// as they are. It may be repeated. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
+// as they are. It may be repeated. The answer is the record, also to a key without `records:read`. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
 //
 // Needs the scope `records:write`.
 //
@@ -6522,7 +6558,7 @@ func (c *Client) UpdateRecordWithBody(ctx context.Context, chatbotPk ChatbotPk, 
 // UpdateRecord Score a record
 //
 // For whoever evaluates answers: writes the scores that are given, `null` takes one back, and those that are absent stay
-// as they are. It may be repeated. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
+// as they are. It may be repeated. The answer is the record, also to a key without `records:read`. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
 //
 // Needs the scope `records:write`.
 //
@@ -6815,9 +6851,9 @@ func (c *Client) ListConversations(ctx context.Context, params *ListConversation
 //
 // `keyword` is a case-insensitive substring of the title, the contact's name or any message, two Chinese characters
 // included: an index over all texts finds it among millions of messages. A keyword without two Chinese, Japanese or
-// Korean characters or three letters in a row is looked for in one conversation after another, as is every one
-// while the operator has turned the index off or it is being built. That finds the same; where it takes longer than
-// five seconds, the answer is 504.
+// Korean characters in a row, or three letters or digits, is looked for in one conversation after another, as is
+// every one while the operator has turned the index off or it is being built. That finds the same. A search that
+// takes longer than five seconds is answered with 504.
 //
 // Needs the scope `chat` or `agent`.
 //
@@ -11736,6 +11772,23 @@ type ClientWithResponsesInterface interface {
 	// mark and continues on a sheet named Overflow; a new sheet begins before row 1,048,577. A failure in the middle
 	// breaks the connection off, so that a short file never opens.
 	//
+	// | field of a Record | `en` | `zh-TW` |
+	// |---|---|---|
+	// | id | ID | ID |
+	// | inputMessage | User input | 用戶輸入訊息 |
+	// | condenseMessage | Condensed input | 修飾輸入訊息 |
+	// | type | Type | 型態 |
+	// | context | Reference | 參考資料 |
+	// | outputMessage | Output | 輸出訊息 |
+	// | faithfulnessScore | Faithfulness | 誠實性評分 |
+	// | answerRelevancyScore | Answer relevancy | 回答相關性評分 |
+	// | answerCorrectnessScore | Answer correctness | 回答正確性評分 |
+	// | answerSimilarityScore | Answer similarity | 回答相似性評分 |
+	// | contextPrecisionScore | Context precision | 參考資料相關性評分 |
+	// | contextRecallScore | Context recall | 參考資料召回率評分 |
+	// | replyTime | Reply time (s) | 回覆花費時間 |
+	// | createdAt | Created at | 建立時間 |
+	//
 	// Needs the scope `records:read`.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -11753,10 +11806,10 @@ type ClientWithResponsesInterface interface {
 	// `2026-01-15 18:30:00`, which spreadsheets and programs take for a time; scores and seconds are plain numbers, empty
 	// where there is none. A text that a spreadsheet would take for a formula has an apostrophe before it: one that,
 	// blanks, quotes and invisible characters before it aside, begins with `=`, `+`, `-`, `@`, their full-width forms, or
-	// with a tab or a line break. So an apostrophe before such a text is to be dropped, and no other.
+	// with a tab or a line break. For texts exactly as they were, take jsonl.
 	//
-	// **jsonl**: one JSON object a line, each a Record exactly as listRecords has it, its times in UTC; `locale` has no
-	// effect.
+	// **jsonl**: one JSON object a line, each a Record exactly as listRecords has it (the schema is that of one line), its
+	// times in UTC; `locale` has no effect.
 	//
 	// Needs the scope `records:read`.
 	//
@@ -11779,7 +11832,7 @@ type ClientWithResponsesInterface interface {
 	// UpdateRecordWithBodyWithResponse Score a record
 	//
 	// For whoever evaluates answers: writes the scores that are given, `null` takes one back, and those that are absent stay
-	// as they are. It may be repeated. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
+	// as they are. It may be repeated. The answer is the record, also to a key without `records:read`. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
 	//
 	// Needs the scope `records:write`.
 	//
@@ -11791,7 +11844,7 @@ type ClientWithResponsesInterface interface {
 	// UpdateRecordWithResponse Score a record
 	//
 	// For whoever evaluates answers: writes the scores that are given, `null` takes one back, and those that are absent stay
-	// as they are. It may be repeated. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
+	// as they are. It may be repeated. The answer is the record, also to a key without `records:read`. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
 	//
 	// Needs the scope `records:write`.
 	//
@@ -11974,9 +12027,9 @@ type ClientWithResponsesInterface interface {
 	//
 	// `keyword` is a case-insensitive substring of the title, the contact's name or any message, two Chinese characters
 	// included: an index over all texts finds it among millions of messages. A keyword without two Chinese, Japanese or
-	// Korean characters or three letters in a row is looked for in one conversation after another, as is every one
-	// while the operator has turned the index off or it is being built. That finds the same; where it takes longer than
-	// five seconds, the answer is 504.
+	// Korean characters in a row, or three letters or digits, is looked for in one conversation after another, as is
+	// every one while the operator has turned the index off or it is being built. That finds the same. A search that
+	// takes longer than five seconds is answered with 504.
 	//
 	// Needs the scope `chat` or `agent`.
 	//
@@ -18518,6 +18571,23 @@ func (c *ClientWithResponses) ListRecordsWithResponse(ctx context.Context, chatb
 // mark and continues on a sheet named Overflow; a new sheet begins before row 1,048,577. A failure in the middle
 // breaks the connection off, so that a short file never opens.
 //
+// | field of a Record | `en` | `zh-TW` |
+// |---|---|---|
+// | id | ID | ID |
+// | inputMessage | User input | 用戶輸入訊息 |
+// | condenseMessage | Condensed input | 修飾輸入訊息 |
+// | type | Type | 型態 |
+// | context | Reference | 參考資料 |
+// | outputMessage | Output | 輸出訊息 |
+// | faithfulnessScore | Faithfulness | 誠實性評分 |
+// | answerRelevancyScore | Answer relevancy | 回答相關性評分 |
+// | answerCorrectnessScore | Answer correctness | 回答正確性評分 |
+// | answerSimilarityScore | Answer similarity | 回答相似性評分 |
+// | contextPrecisionScore | Context precision | 參考資料相關性評分 |
+// | contextRecallScore | Context recall | 參考資料召回率評分 |
+// | replyTime | Reply time (s) | 回覆花費時間 |
+// | createdAt | Created at | 建立時間 |
+//
 // Needs the scope `records:read`.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -18541,10 +18611,10 @@ func (c *ClientWithResponses) ExportRecordsWithResponse(ctx context.Context, cha
 // `2026-01-15 18:30:00`, which spreadsheets and programs take for a time; scores and seconds are plain numbers, empty
 // where there is none. A text that a spreadsheet would take for a formula has an apostrophe before it: one that,
 // blanks, quotes and invisible characters before it aside, begins with `=`, `+`, `-`, `@`, their full-width forms, or
-// with a tab or a line break. So an apostrophe before such a text is to be dropped, and no other.
+// with a tab or a line break. For texts exactly as they were, take jsonl.
 //
-// **jsonl**: one JSON object a line, each a Record exactly as listRecords has it, its times in UTC; `locale` has no
-// effect.
+// **jsonl**: one JSON object a line, each a Record exactly as listRecords has it (the schema is that of one line), its
+// times in UTC; `locale` has no effect.
 //
 // Needs the scope `records:read`.
 //
@@ -18579,7 +18649,7 @@ func (c *ClientWithResponses) GetRecordWithResponse(ctx context.Context, chatbot
 // UpdateRecordWithBodyWithResponse Score a record
 //
 // For whoever evaluates answers: writes the scores that are given, `null` takes one back, and those that are absent stay
-// as they are. It may be repeated. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
+// as they are. It may be repeated. The answer is the record, also to a key without `records:read`. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
 //
 // Needs the scope `records:write`.
 //
@@ -18597,7 +18667,7 @@ func (c *ClientWithResponses) UpdateRecordWithBodyWithResponse(ctx context.Conte
 // UpdateRecordWithResponse Score a record
 //
 // For whoever evaluates answers: writes the scores that are given, `null` takes one back, and those that are absent stay
-// as they are. It may be repeated. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
+// as they are. It may be repeated. The answer is the record, also to a key without `records:read`. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
 //
 // Needs the scope `records:write`.
 //
@@ -18852,9 +18922,9 @@ func (c *ClientWithResponses) ListConversationsWithResponse(ctx context.Context,
 //
 // `keyword` is a case-insensitive substring of the title, the contact's name or any message, two Chinese characters
 // included: an index over all texts finds it among millions of messages. A keyword without two Chinese, Japanese or
-// Korean characters or three letters in a row is looked for in one conversation after another, as is every one
-// while the operator has turned the index off or it is being built. That finds the same; where it takes longer than
-// five seconds, the answer is 504.
+// Korean characters in a row, or three letters or digits, is looked for in one conversation after another, as is
+// every one while the operator has turned the index off or it is being built. That finds the same. A search that
+// takes longer than five seconds is answered with 504.
 //
 // Needs the scope `chat` or `agent`.
 //

@@ -3157,7 +3157,9 @@ type RecordStatus string
 // Example: New
 type RecordType string
 
-// RecordUpdate Example: {"answerRelevancyScore":0.8,"faithfulnessScore":0.9}
+// RecordUpdate The scores to write, each from 0 to 1; `null` takes one back.
+//
+// Example: {"answerRelevancyScore":0.8,"faithfulnessScore":0.9}
 type RecordUpdate struct {
 	// AnswerCorrectnessScore Example: 0.9
 	AnswerCorrectnessScore nullable.Nullable[float64] `json:"answerCorrectnessScore,omitempty"`

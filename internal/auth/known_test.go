@@ -33,7 +33,7 @@ func TestARevokedKeyIsForgotten(t *testing.T) {
 	if _, err := here.Authenticate(t.Context(), "Api-Key "+key); !fault.Is(err, fault.Unauthorized) {
 		t.Errorf("where it was revoked: %v", err)
 	}
-	refusedWithin(t, 5*time.Second, there, key)
+	refusedWithin(t, 2*time.Second, there, key)
 }
 
 // A key that was taken a moment ago is refused once its time is over.

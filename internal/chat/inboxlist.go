@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -63,6 +64,9 @@ func (c *Chat) ListInbox(ctx context.Context, who auth.Principal, filter InboxFi
 		PageLimit:      int32(filter.Limit) + 1,
 	}
 	var page ConversationPage
+	asked := ctx
+	ctx, cancel := context.WithTimeout(asked, searchTime)
+	defer cancel()
 	err = c.store.InTx(ctx, func(q *db.Queries) error {
 		if err := q.BoundSearch(ctx); err != nil {
 			return err
@@ -81,8 +85,16 @@ func (c *Chat) ListInbox(ctx context.Context, who auth.Principal, filter InboxFi
 		page.Conversations, err = withLastMessages(ctx, q, who.OrganizationID, rows)
 		return err
 	})
-	return page, fault.Say(err, fault.Timeout, "The search took too long; narrow it down to an inbox, or look for more of the text.")
+	if ctx.Err() != nil && asked.Err() == nil {
+		err = fault.Wrap(fault.Timeout, tooLongSearch, err)
+	}
+	return page, fault.Say(err, fault.Timeout, tooLongSearch)
 }
+
+// searchTime bounds a search; each of its statements is bounded by the database too.
+const searchTime = 5 * time.Second
+
+const tooLongSearch = "The search took too long; narrow it down to an inbox, or look for more of the text."
 
 func listInboxRows(ctx context.Context, q *db.Queries, wanted db.ListInboxConversationsOlderParams, isBack bool) ([]db.GetConversationRow, error) {
 	if isBack {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -89,7 +90,7 @@ func TestWhatWaitsToBeStoredIsBounded(t *testing.T) {
 	k := newTalk(t)
 	k.exec(t, "BEGIN")
 	k.exec(t, "SELECT FROM sessions FOR UPDATE")
-	content := strings.Repeat("長", 500_000) // 1.5 MB
+	content := strings.Repeat("a", 1_500_000)
 	var crowd sync.WaitGroup
 	var stored, refused atomic.Int64
 	isRefused := make(chan struct{}, 100)
@@ -121,14 +122,14 @@ func TestAStatementThatWaitsCanBeGivenUp(t *testing.T) {
 	k.exec(t, "BEGIN")
 	k.exec(t, "SELECT FROM sessions FOR UPDATE")
 	ctx, cancel := context.WithCancel(t.Context())
-	var crowd sync.WaitGroup
+	var leaving, crowd sync.WaitGroup
 	var stored, left atomic.Int64
 	for i := range 40 {
-		whose := t.Context()
+		whose, members := t.Context(), &crowd
 		if i%2 == 0 {
-			whose = ctx
+			whose, members = ctx, &leaving
 		}
-		crowd.Go(func() {
+		members.Go(func() {
 			switch _, err := k.send(whose, "Hello"); {
 			case err == nil:
 				stored.Add(1)
@@ -140,10 +141,27 @@ func TestAStatementThatWaitsCanBeGivenUp(t *testing.T) {
 		})
 	}
 	cancel()
+	// One at most is being carried out, and waits for the lock until its patience ends.
+	eventually(t, "they leave", func() bool { return left.Load() >= 19 })
 	k.exec(t, "ROLLBACK")
+	leaving.Wait()
 	crowd.Wait()
 	if stored.Load() < 20 || stored.Load()+left.Load() != 40 || k.count(t) != stored.Load() {
 		t.Errorf("%d were acknowledged and %d given up, %d are stored", stored.Load(), left.Load(), k.count(t))
+	}
+}
+
+// eventually waits until something is so.
+func eventually(t *testing.T, what string, isSo func() bool) {
+	t.Helper()
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for !isSo() {
+		select {
+		case <-t.Context().Done():
+			t.Fatalf("it never came to be: %s", what)
+		case <-look.C:
+		}
 	}
 }
 

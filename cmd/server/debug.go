@@ -29,15 +29,33 @@ func checkDebugAddr(addr string) error {
 	if err := checkAddr(addr); err != nil {
 		return err
 	}
-	host, _, _ := net.SplitHostPort(addr) // checked just now
-	if strings.EqualFold(host, "localhost") {
-		return nil
-	}
-	at, _ := netip.ParseAddr(host) // the zero Addr is as private as a name
-	if at = at.Unmap(); at.IsLoopback() || at.IsPrivate() || at.IsLinkLocalUnicast() {
+	if host, _, _ := net.SplitHostPort(addr); isPrivate(host) { // checked just now
 		return nil
 	}
 	return fmt.Errorf("%q is not a private address: localhost, or an IP address of a loopback, private or link-local network, such as 127.0.0.1:6060", addr)
+}
+
+// isPrivate tells whether a host is an address that only its own network reaches.
+func isPrivate(host string) bool {
+	at, _ := netip.ParseAddr(host) // the zero Addr is as private as a name
+	at = at.Unmap()
+	return strings.EqualFold(host, "localhost") || at.IsLoopback() || at.IsPrivate() || at.IsLinkLocalUnicast()
+}
+
+// toPrivate refuses what a browser asks for on behalf of some page: the names of web
+// sites can be made to lead to private addresses.
+func toPrivate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host, _, err := net.SplitHostPort(r.Host)
+		if err != nil {
+			host = strings.Trim(r.Host, "[]")
+		}
+		if !isPrivate(host) || r.Header.Get("Sec-Fetch-Site") == "cross-site" {
+			http.Error(w, "ask by the private address itself", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // listenForDebug takes the private address; nil where there is none to take.
@@ -71,7 +89,7 @@ func serveDebug(listener net.Listener, registry *metrics.Registry, log *slog.Log
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	mux.Handle("GET /metrics", registry.Handler())
 	server := &http.Server{
-		Handler:           mux,
+		Handler:           toPrivate(mux),
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelInfo),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       10 * time.Second,
@@ -120,6 +138,10 @@ func addMetrics(r *metrics.Registry, config config, store *store.Store, chats *c
 	total("parley_database_acquires_total", "How often a connection to the database was taken.", nil, func() int64 { return pool().AcquireCount() })
 	total("parley_database_waits_total", "How often somebody had to wait for a connection to the database.", nil, func() int64 { return pool().EmptyAcquireCount() })
 	r.Counter("parley_database_wait_seconds_total", "How long was waited for connections to the database.", nil, func() float64 { return pool().EmptyAcquireWaitTime().Seconds() })
+
+	gauge("parley_sends_waiting", "Messages and replies that wait to be committed with others.", func() float64 { return float64(store.Waiting().Statements) })
+	gauge("parley_sends_waiting_bytes", "How large they are.", func() float64 { return float64(store.Waiting().Bytes) })
+	gauge("parley_conversations_locked", "Conversations that others keep locked, so that what is sent to them is stored apart.", func() float64 { return float64(store.Waiting().Apart) })
 
 	if link != nil {
 		gauge("parley_redis_away", "1 while Redis is away, which joins the instances.", func() float64 { return oneIf(link.IsAway()) })

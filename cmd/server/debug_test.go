@@ -72,6 +72,7 @@ func TestWhoIsNearCanLookInside(t *testing.T) {
 		`parley_visits`:                               "1",
 		`parley_replies_waiting`:                      "0",
 		`parley_database_connections_max`:             "16",
+		`parley_sends_waiting`:                        "0",
 		`parley_shortcut{name="keys"}`:                "0",
 		`parley_shortcut{name="send"}`:                "1",
 		`parley_redis_away`:                           "", // there is none
@@ -92,7 +93,25 @@ func TestWhoIsNearCanLookInside(t *testing.T) {
 		}
 	}
 
-	// but nothing of it is told at the public address
+	// not by a page of some web site, whose name may lead here
+	for name, value := range map[string]string{"Host": "attacker.example:6060", "Sec-Fetch-Site": "cross-site"} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, inside.base+"/metrics", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if request.Header.Set(name, value); name == "Host" {
+			request.Host = value
+		}
+		answer, err := inside.http.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if answer.Body.Close(); answer.StatusCode != http.StatusForbidden {
+			t.Errorf("with %s: %s it is %d", name, value, answer.StatusCode)
+		}
+	}
+
+	// and nothing of it is told at the public address
 	for _, path := range []string{"/metrics", "/debug/pprof/", "/debug/pprof/heap", "/api/metrics", "/debug"} {
 		outside.call("GET", path, nil, http.StatusNotFound, nil)
 	}

@@ -20,7 +20,7 @@ SELECT CASE WHEN content ~ '[\u1100-\u11FF\u2E80-\u9FFF\uA960-\uA97F\uAC00-\uD7F
 $$;
 -- +goose StatementEnd
 
--- The version before updates titled sessions in the meantime, which costs it a little.
+-- Sessions come last: they are locked until the end, and the version before sends to them.
+CREATE INDEX contacts_by_name ON contacts USING gin (organization_id, searchable(name) gin_trgm_ops);
 CREATE INDEX sessions_by_title ON sessions USING gin (organization_id, searchable(title) gin_trgm_ops)
     WITH (gin_pending_list_limit = 1024) WHERE title <> '';
-CREATE INDEX contacts_by_name ON contacts USING gin (organization_id, searchable(name) gin_trgm_ops);

@@ -36,8 +36,8 @@ func (h *house) contents(t *testing.T, who auth.Principal, conversation string) 
 	}
 }
 
-// lock locks a conversation as another program on the database may, until release.
-func (h *house) lock(t *testing.T, conversation string) (release func()) {
+// lock locks conversations as another program on the database may, until release.
+func (h *house) lock(t *testing.T, conversations []string) (release func()) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), h.url)
 	if err != nil {
@@ -48,7 +48,7 @@ func (h *house) lock(t *testing.T, conversation string) (release func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tx.Exec(t.Context(), "SELECT FROM sessions WHERE id = $1 FOR UPDATE", conversation); err != nil {
+	if _, err := tx.Exec(t.Context(), "SELECT FROM sessions WHERE id = ANY ($1::uuid[]) FOR UPDATE", conversations); err != nil {
 		t.Fatal(err)
 	}
 	return func() {
@@ -59,17 +59,21 @@ func (h *house) lock(t *testing.T, conversation string) (release func()) {
 	}
 }
 
-// While a conversation is locked by somebody else, what is sent to it waits, in its
-// order, and all others go on.
-func TestALockedConversationHoldsUpNoOther(t *testing.T) {
+// While conversations are locked by somebody else, as many as a batch deletes, what is
+// sent to them waits, in its order, and all others go on.
+func TestLockedConversationsHoldUpNoOther(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	who := h.user(t, "alice")
-	locked, others := h.conversation(t, who), make([]string, 20)
+	others, allLocked := make([]string, 20), make([]string, 40)
 	for i := range others {
 		others[i] = h.conversation(t, who)
 	}
-	release := h.lock(t, locked)
+	for i := range allLocked {
+		allLocked[i] = h.conversation(t, who)
+	}
+	locked := allLocked[0]
+	release := h.lock(t, allLocked)
 	ordered := make(chan struct{})
 	go func() {
 		defer close(ordered)
@@ -80,6 +84,9 @@ func TestALockedConversationHoldsUpNoOther(t *testing.T) {
 	var crowd, held sync.WaitGroup
 	for i := range 5 {
 		held.Go(func() { h.say(t, who, locked, fmt.Sprint("beside ", i)) })
+	}
+	for _, one := range allLocked[1:] {
+		held.Go(func() { h.say(t, who, one, "beside") })
 	}
 	for i := range 400 {
 		crowd.Go(func() { h.say(t, who, others[i%len(others)], fmt.Sprint(i)) })

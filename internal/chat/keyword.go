@@ -66,6 +66,9 @@ func (c *Chat) inboxRows(ctx context.Context, q *db.Queries, wanted db.ListInbox
 	if err != nil {
 		return nil, err
 	}
+	if !found.IsAll && !wanted.IsStaff {
+		return listInboxRows(ctx, q, walked, isBack) // what is one's own is less than all that has the keyword
+	}
 	if !found.IsAll {
 		walked.WalkLimit = &c.search.nearby
 		rows, err := listInboxRows(ctx, q, walked, isBack)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,7 +13,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	gendb "parley/gen/db"
@@ -26,18 +26,6 @@ const (
 	// maxWaiting and maxWaitingBytes bound what waits for that; what is beyond is refused.
 	maxWaiting      = 4096
 	maxWaitingBytes = 64 << 20
-	// sharedLockTimeout is how long statements that share a transaction wait for a row that
-	// somebody else has locked. Then the one that waits is taken out, so that the others
-	// need not wait for it.
-	sharedLockTimeout = "200ms"
-	// sharedTime bounds a transaction that is shared.
-	sharedTime = 30 * time.Second
-	// maxApart is how many statements that were taken out run at once, each on a
-	// connection of the pool.
-	maxApart = 4
-	// maxExclusions is how often statements are taken out of what is to be committed
-	// together before all of it is taken apart.
-	maxExclusions = 8
 )
 
 // Place is what a statement locks, and all that it locks: one session.
@@ -62,6 +50,19 @@ func (s *Store) Sharing(place Place) *gendb.Queries {
 		return s.within
 	}
 	return gendb.New(sharer{translator: translator{on: s.pool, retries: maxRetries}, sharing: s.sharing, place: place})
+}
+
+// Waiting is what waits to be committed with others.
+type Waiting struct {
+	Statements, Bytes int
+	Apart             int // places whose statements run by themselves
+}
+
+// Waiting tells what waits for Sharing at this moment.
+func (s *Store) Waiting() Waiting {
+	s.sharing.mu.Lock()
+	defer s.sharing.mu.Unlock()
+	return Waiting{Statements: s.sharing.count, Bytes: s.sharing.bytes, Apart: len(s.sharing.apart)}
 }
 
 // sharer stands between the generated queries and what is committed together. All but
@@ -149,6 +150,8 @@ func (s *sharing) run(ctx context.Context, one *shared) error {
 			one.bytes += len(arg)
 		case []byte:
 			one.bytes += len(arg)
+		case json.RawMessage:
+			one.bytes += len(arg)
 		}
 	}
 	s.mu.Lock()
@@ -158,8 +161,7 @@ func (s *sharing) run(ctx context.Context, one *shared) error {
 			s.mu.Unlock()
 			return &fault.Error{Kind: fault.Unavailable, Message: "Too much waits to be stored; try again.", RetryAfter: time.Second}
 		}
-		s.count++
-		s.bytes += one.bytes
+		s.keep(one)
 		if queued != nil {
 			queued.waiting = append(queued.waiting, one)
 		} else {
@@ -195,11 +197,21 @@ func (s *sharing) await(ctx context.Context, one *shared) error {
 		s.taken(one) // whoever comes to it passes it over
 	}
 	s.mu.Unlock()
+	if !isTaken && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return unavailable(ctx.Err())
+	}
 	if !isTaken {
 		return ctx.Err()
 	}
 	<-one.done
 	return one.err
+}
+
+// keep notes that a statement waits; the lock is held.
+func (s *sharing) keep(one *shared) {
+	one.isTaken = false
+	s.count++
+	s.bytes += one.bytes
 }
 
 // taken notes that a statement does not wait any more; the lock is held.
@@ -234,11 +246,7 @@ func (s *sharing) next() []*shared {
 			break
 		}
 		seen++
-		switch queued := s.apart[one.place]; {
-		case one.isTaken: // given up
-		case queued != nil: // its place was taken out after it came
-			queued.waiting = append(queued.waiting, one)
-		default:
+		if !one.isTaken { // else it was given up
 			s.taken(one)
 			bytes += one.bytes
 			batch = append(batch, one)
@@ -246,137 +254,6 @@ func (s *sharing) next() []*shared {
 	}
 	s.waiting = slices.Delete(s.waiting, 0, seen)
 	return batch
-}
-
-// carryOut commits statements together, or takes out those that keep the others from it.
-func (s *sharing) carryOut(batch []*shared) {
-	slices.SortStableFunc(batch, func(a, b *shared) int { return a.place.compare(b.place) })
-	ctx, cancel := context.WithTimeout(context.Background(), sharedTime)
-	defer cancel()
-	for range maxExclusions {
-		results, failed, err := s.commit(ctx, batch)
-		if err == nil {
-			for i, one := range batch {
-				one.end(translate(results[i]))
-			}
-			return
-		}
-		if !isOfStatement(err) {
-			for _, one := range batch {
-				one.end(lost(err))
-			}
-			return
-		}
-		if failed == nil {
-			break
-		}
-		var rest, out []*shared
-		for _, one := range batch {
-			if one.place == failed.place {
-				out = append(out, one)
-			} else {
-				rest = append(rest, one)
-			}
-		}
-		s.takeOut(out)
-		if batch = rest; len(batch) == 0 {
-			return
-		}
-	}
-	for len(batch) > 0 {
-		same := 1
-		for same < len(batch) && batch[same].place == batch[0].place {
-			same++
-		}
-		s.takeOut(batch[:same:same])
-		batch = batch[same:]
-	}
-}
-
-// commit runs statements in one transaction, in one round trip. Without an error it is
-// committed, and results has for each whether there was a row. With one nothing is
-// committed, as far as is known, and failed is the statement that failed; nil when it
-// was none of them.
-func (s *sharing) commit(ctx context.Context, batch []*shared) (results []error, failed *shared, err error) {
-	var sent pgx.Batch
-	for _, one := range batch {
-		sent.Queue(one.sql, one.args...)
-	}
-	answers := s.pool.SendBatch(ctx, &sent)
-	results = make([]error, len(batch))
-	for i, one := range batch {
-		err = answers.QueryRow().Scan(one.dest...)
-		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-			failed = one
-			break
-		}
-		results[i] = err
-	}
-	closed := answers.Close() // only this tells whether it was committed
-	if failed == nil {
-		err = closed
-	}
-	return results, failed, err
-}
-
-// isOfStatement tells an error of a statement, with which nothing was committed, from
-// one of the connection.
-func isOfStatement(err error) bool {
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return pg.SeverityUnlocalized == "ERROR"
-	}
-	_, wasNotSent := errors.AsType[pgx.ErrPreprocessingBatch](err)
-	return wasNotSent
-}
-
-// lost is that the connection was lost; whether the transaction was committed before is
-// not known, so that nobody is told that it was.
-func lost(err error) error {
-	if told, ok := errors.AsType[*fault.Error](translate(err)); ok {
-		return told
-	}
-	return unavailable(err)
-}
-
-// takeOut has statements of one place run by themselves, one after the other.
-func (s *sharing) takeOut(out []*shared) {
-	place := out[0].place
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, one := range out {
-		one.isTaken = false
-		s.count++
-		s.bytes += one.bytes
-	}
-	s.apart[place] = &queue{waiting: out}
-	go s.runApart(place) // ends when nothing waits; every caller waits for its own statement
-}
-
-// runApart carries out what waits for a place, one by one, each in its own transaction
-// with the patience and the repeats of any other statement.
-func (s *sharing) runApart(place Place) {
-	for {
-		s.slots <- struct{}{}
-		s.mu.Lock()
-		queued := s.apart[place]
-		for len(queued.waiting) > 0 && queued.waiting[0].isTaken { // given up
-			queued.waiting = queued.waiting[1:]
-		}
-		if len(queued.waiting) == 0 {
-			delete(s.apart, place)
-			s.mu.Unlock()
-			<-s.slots
-			return
-		}
-		one := queued.waiting[0]
-		queued.waiting = queued.waiting[1:]
-		s.taken(one)
-		s.mu.Unlock()
-		ctx, cancel := context.WithTimeout(context.Background(), sharedTime)
-		one.end(s.solo.QueryRow(ctx, one.sql, one.args...).Scan(one.dest...))
-		cancel()
-		<-s.slots
-	}
 }
 
 func (s *sharing) close() { s.pool.Close() }

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 	"sync"
@@ -62,10 +63,10 @@ func (k *talk) exec(t *testing.T, statement string, args ...any) {
 	}
 }
 
-func (k *talk) send(ctx context.Context, content string) (int64, error) {
+func (k *talk) send(ctx context.Context, content string, metadata json.RawMessage) (int64, error) {
 	sent, err := k.Sharing(k.Place).SendMessage(ctx, gendb.SendMessageParams{
 		OrganizationID: k.OrganizationID, SessionID: k.SessionID, UserID: k.user,
-		Reply: "never", QueueLimit: 20, MessageID: uuid.New(), Content: content,
+		Reply: "never", QueueLimit: 20, MessageID: uuid.New(), Content: content, Metadata: metadata,
 	})
 	return sent.Seq, err
 }
@@ -90,13 +91,13 @@ func TestWhatWaitsToBeStoredIsBounded(t *testing.T) {
 	k := newTalk(t)
 	k.exec(t, "BEGIN")
 	k.exec(t, "SELECT FROM sessions FOR UPDATE")
-	content := strings.Repeat("a", 1_500_000)
+	large := strings.Repeat("a", 750_000)
 	var crowd sync.WaitGroup
 	var stored, refused atomic.Int64
 	isRefused := make(chan struct{}, 100)
 	for range 100 {
 		crowd.Go(func() {
-			switch _, err := k.send(t.Context(), content); {
+			switch _, err := k.send(t.Context(), large, json.RawMessage(`"`+large+`"`)); {
 			case err == nil:
 				stored.Add(1)
 			case fault.Is(err, fault.Unavailable):
@@ -130,7 +131,7 @@ func TestAStatementThatWaitsCanBeGivenUp(t *testing.T) {
 			whose, members = ctx, &leaving
 		}
 		members.Go(func() {
-			switch _, err := k.send(whose, "Hello"); {
+			switch _, err := k.send(whose, "Hello", nil); {
 			case err == nil:
 				stored.Add(1)
 			case errors.Is(err, context.Canceled):
@@ -172,7 +173,7 @@ func TestInATransactionNothingIsShared(t *testing.T) {
 	err := k.Whole(t.Context(), func(s *store.Store) error {
 		inside := *k
 		inside.Store = s
-		if _, err := inside.send(t.Context(), "Hello"); err != nil {
+		if _, err := inside.send(t.Context(), "Hello", nil); err != nil {
 			t.Error(err)
 		}
 		return context.Canceled

@@ -70,7 +70,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 		pool.Close()
 		return nil, fmt.Errorf("connect to the database: %w", plain(err))
 	}
-	if err := migrate(ctx, pool); err != nil {
+	if err := migrate(ctx, config.ConnConfig); err != nil {
 		pool.Close()
 		return nil, err
 	}
@@ -124,8 +124,12 @@ func (s *Store) Within(q *gendb.Queries) *Store {
 	return &Store{Queries: q, pool: s.pool, sharing: s.sharing, within: q}
 }
 
-func migrate(ctx context.Context, pool *pgxpool.Pool) error {
-	handle := stdlib.OpenDBFromPool(pool)
+func migrate(ctx context.Context, config *pgx.ConnConfig) error {
+	// What is asked for over and over is bounded; this is done once, however much there is.
+	patient := config.Copy()
+	patient.RuntimeParams["statement_timeout"] = "0"
+	patient.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
+	handle := stdlib.OpenDB(*patient)
 	defer handle.Close()
 	// Looks every second, for up to ten minutes, whether another program is done.
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 600))

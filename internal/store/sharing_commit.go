@@ -1,0 +1,191 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"parley/internal/fault"
+)
+
+const (
+	// sharedLockTimeout is how long statements that share a transaction wait for a row that
+	// somebody else has locked. Then the one that waits is taken out, so that the others
+	// need not wait for it.
+	sharedLockTimeout = "200ms"
+	// waryLockTimeout is for how long once one of them has waited in vain: whoever has locked
+	// one conversation for long has often locked many.
+	waryLockTimeout = "20ms"
+	// sharedTime bounds a transaction that is shared.
+	sharedTime = 30 * time.Second
+	// maxApart is how many statements that were taken out run at once, each on a
+	// connection of the pool.
+	maxApart = 4
+	// maxExclusions is how often statements are taken out of what is to be committed
+	// together before the rest of it takes another turn.
+	maxExclusions = 16
+)
+
+// carryOut commits statements together, but for those that keep the others from it.
+func (s *sharing) carryOut(batch []*shared) {
+	slices.SortStableFunc(batch, func(a, b *shared) int { return a.place.compare(b.place) })
+	ctx, cancel := context.WithTimeout(context.Background(), sharedTime)
+	defer cancel()
+	for attempt := range maxExclusions {
+		results, failed, err := s.commit(ctx, batch, attempt > 0)
+		if err == nil {
+			for i, one := range batch {
+				one.end(translate(results[i]))
+			}
+			return
+		}
+		if !isOfStatement(err) {
+			for _, one := range batch {
+				one.end(lost(err))
+			}
+			return
+		}
+		if failed == nil { // it is not known whose it is
+			s.takeApart(batch)
+			return
+		}
+		var rest, out []*shared
+		for _, one := range batch {
+			if one.place == failed.place {
+				out = append(out, one)
+			} else {
+				rest = append(rest, one)
+			}
+		}
+		s.takeOut(out)
+		if batch = rest; len(batch) == 0 {
+			return
+		}
+	}
+	// Who has nothing to do with it comes first again.
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range batch {
+		s.keep(one)
+	}
+	s.waiting = append(batch, s.waiting...)
+}
+
+// takeApart takes out all statements.
+func (s *sharing) takeApart(batch []*shared) {
+	for len(batch) > 0 {
+		same := 1
+		for same < len(batch) && batch[same].place == batch[0].place {
+			same++
+		}
+		s.takeOut(batch[:same:same])
+		batch = batch[same:]
+	}
+}
+
+// commit runs statements in one transaction, in one round trip. Without an error it is
+// committed, and results has for each whether there was a row. With one nothing is
+// committed, as far as is known, and failed is the statement that failed; nil when it
+// was none of them. A wary one waits for locks only briefly.
+func (s *sharing) commit(ctx context.Context, batch []*shared, isWary bool) (results []error, failed *shared, err error) {
+	var sent pgx.Batch
+	if isWary {
+		sent.Queue("SELECT set_config('lock_timeout', '" + waryLockTimeout + "', true)")
+	}
+	for _, one := range batch {
+		sent.Queue(one.sql, one.args...)
+	}
+	answers := s.pool.SendBatch(ctx, &sent)
+	results = make([]error, len(batch))
+	if isWary {
+		_, _ = answers.Exec() // should it fail, so do those after it
+	}
+	for i, one := range batch {
+		err = answers.QueryRow().Scan(one.dest...)
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			failed = one
+			break
+		}
+		results[i] = err
+	}
+	closed := answers.Close() // only this tells whether it was committed
+	if failed == nil {
+		err = closed
+	}
+	return results, failed, err
+}
+
+// isOfStatement tells an error of a statement, with which nothing was committed, from
+// one of the connection.
+func isOfStatement(err error) bool {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return pg.SeverityUnlocalized == "ERROR"
+	}
+	_, wasNotSent := errors.AsType[pgx.ErrPreprocessingBatch](err)
+	return wasNotSent
+}
+
+// lost is that the connection was lost; whether the transaction was committed before is
+// not known, so that nobody is told that it was.
+func lost(err error) error {
+	if told, ok := errors.AsType[*fault.Error](translate(err)); ok {
+		return told
+	}
+	return unavailable(err)
+}
+
+// takeOut has statements of one place run by themselves, one after the other, and those
+// that wait for it after them.
+func (s *sharing) takeOut(out []*shared) {
+	place := out[0].place
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range out {
+		s.keep(one)
+	}
+	s.waiting = slices.DeleteFunc(s.waiting, func(one *shared) bool {
+		if one.place != place {
+			return false
+		}
+		out = append(out, one)
+		return true
+	})
+	s.apart[place] = &queue{waiting: out}
+	go s.runApart(place) // ends when nothing waits; every caller waits for its own statement
+}
+
+// runApart carries out what waits for a place, one by one, each in its own transaction
+// with the patience and the repeats of any other statement.
+func (s *sharing) runApart(place Place) {
+	for {
+		s.slots <- struct{}{}
+		s.mu.Lock()
+		queued := s.apart[place]
+		for len(queued.waiting) > 0 && queued.waiting[0].isTaken { // given up
+			queued.waiting = queued.waiting[1:]
+		}
+		if len(queued.waiting) == 0 {
+			delete(s.apart, place)
+			s.mu.Unlock()
+			<-s.slots
+			return
+		}
+		one := queued.waiting[0]
+		queued.waiting = queued.waiting[1:]
+		s.taken(one)
+		s.mu.Unlock()
+		ctx, cancel := context.WithTimeout(context.Background(), sharedTime)
+		err := s.solo.QueryRow(ctx, one.sql, one.args...).Scan(one.dest...)
+		if ctx.Err() != nil && err != nil {
+			err = lost(err)
+		}
+		one.end(err)
+		cancel()
+		<-s.slots
+	}
+}
+

@@ -188,4 +188,3 @@ func (s *sharing) runApart(place Place) {
 		<-s.slots
 	}
 }
-

@@ -1,11 +1,22 @@
 -- UpsertOwnContact returns the contact that stands for a user, made when new, and
--- puts it into an inbox, unless somebody else has its source id there.
+-- puts it into an inbox, unless somebody else has its source id there. One that is
+-- there is shared, not written: else all who begin conversations for a user would
+-- wait for each other's commits.
 -- name: UpsertOwnContact :one
-WITH own AS (
+WITH known AS (
+    SELECT c.* FROM contacts c WHERE c.organization_id = @organization_id AND c.user_id = @user_id
+    FOR KEY SHARE
+), made AS (
     INSERT INTO contacts (organization_id, id, user_id, name)
-    VALUES (@organization_id, @id, @user_id, @name)
+    SELECT @organization_id, @id::uuid, @user_id, @name::text
+    WHERE NOT EXISTS (SELECT FROM known)
+    -- Another one makes it at this moment.
     ON CONFLICT ON CONSTRAINT contacts_user_key DO UPDATE SET name = contacts.name
     RETURNING *
+), own AS (
+    SELECT * FROM known
+    UNION ALL
+    SELECT * FROM made
 ), placed AS (
     INSERT INTO contact_inboxes (organization_id, contact_id, inbox_id, source_id)
     SELECT own.organization_id, own.id, @inbox_id, own.source_id FROM own

@@ -276,11 +276,20 @@ func (q *Queries) UpdateSourceID(ctx context.Context, organizationID uuid.UUID, 
 }
 
 const upsertOwnContact = `-- name: UpsertOwnContact :one
-WITH own AS (
+WITH known AS (
+    SELECT c.organization_id, c.id, c.user_id, c.source_id, c.name, c.avatar, c.email, c.phone_number, c.query_metadata, c.created_at FROM contacts c WHERE c.organization_id = $1 AND c.user_id = $2
+    FOR KEY SHARE
+), made AS (
     INSERT INTO contacts (organization_id, id, user_id, name)
-    VALUES ($1, $2, $3, $4)
+    SELECT $1, $3::uuid, $2, $4::text
+    WHERE NOT EXISTS (SELECT FROM known)
+    -- Another one makes it at this moment.
     ON CONFLICT ON CONSTRAINT contacts_user_key DO UPDATE SET name = contacts.name
     RETURNING organization_id, id, user_id, source_id, name, avatar, email, phone_number, query_metadata, created_at
+), own AS (
+    SELECT organization_id, id, user_id, source_id, name, avatar, email, phone_number, query_metadata, created_at FROM known
+    UNION ALL
+    SELECT organization_id, id, user_id, source_id, name, avatar, email, phone_number, query_metadata, created_at FROM made
 ), placed AS (
     INSERT INTO contact_inboxes (organization_id, contact_id, inbox_id, source_id)
     SELECT own.organization_id, own.id, $5, own.source_id FROM own
@@ -291,8 +300,8 @@ SELECT organization_id, id, user_id, source_id, name, avatar, email, phone_numbe
 
 type UpsertOwnContactParams struct {
 	OrganizationID uuid.UUID
-	ID             uuid.UUID
 	UserID         *uuid.UUID
+	ID             uuid.UUID
 	Name           string
 	InboxID        uuid.UUID
 }
@@ -311,12 +320,14 @@ type UpsertOwnContactRow struct {
 }
 
 // UpsertOwnContact returns the contact that stands for a user, made when new, and
-// puts it into an inbox, unless somebody else has its source id there.
+// puts it into an inbox, unless somebody else has its source id there. One that is
+// there is shared, not written: else all who begin conversations for a user would
+// wait for each other's commits.
 func (q *Queries) UpsertOwnContact(ctx context.Context, arg UpsertOwnContactParams) (UpsertOwnContactRow, error) {
 	row := q.db.QueryRow(ctx, upsertOwnContact,
 		arg.OrganizationID,
-		arg.ID,
 		arg.UserID,
+		arg.ID,
 		arg.Name,
 		arg.InboxID,
 	)

@@ -2,6 +2,7 @@ package bot
 
 import (
 	"context"
+	"fmt"
 	"net"
 )
 
@@ -33,6 +34,31 @@ func ReadTable(file []byte) (entries, errors int, err error) {
 	}
 	good, bad := t.entries()
 	return len(good), len(bad), nil
+}
+
+// TakeChunk tells all that a reply notes of a chunk of a stream; isAny: as encoding/json reads it.
+func TakeChunk(raw []byte, isAny bool) (noted string) {
+	note := func(what string) { noted += what + "\n" }
+	c := &completion{
+		heard:  func() { note("heard") },
+		ending: func() { note("ending") },
+		emit: func(delta string) error {
+			note(fmt.Sprintf("%q", delta))
+			return nil
+		},
+	}
+	take := c.take
+	if isAny {
+		take = c.takeAny
+	}
+	err := take(raw)
+	return noted + fmt.Sprint(c.size, c.finish, c.isFull, c.promptTokens != nil, c.completionTokens != nil, err)
+}
+
+// IsPlainChunk tells whether a chunk is read without encoding/json.
+func IsPlainChunk(raw []byte) bool {
+	_, isPlain := plainDelta(raw)
+	return isPlain
 }
 
 // Asker asks model servers for bots that are in no database.

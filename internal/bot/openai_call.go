@@ -196,10 +196,17 @@ func (s *modelServers) attempt(ctx context.Context, c call, emit func(delta stri
 type alarm struct {
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
+	why    error
 }
 
+// set sets it anew. At each token it is set for the same reason, which allocates nothing.
 func (a *alarm) set(patience time.Duration, why error) {
+	if a.timer != nil && a.why == why { //nolint:errorlint // the very same
+		a.timer.Reset(patience)
+		return
+	}
 	a.stop()
+	a.why = why
 	a.timer = time.AfterFunc(patience, func() { a.cancel(why) })
 }
 

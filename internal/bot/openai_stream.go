@@ -234,6 +234,15 @@ func (t *contentText) UnmarshalJSON(raw []byte) error {
 
 // take takes what a chunk says.
 func (c *completion) take(raw []byte) error {
+	if text, isPlain := plainDelta(raw); isPlain {
+		c.heard()
+		return c.say(text)
+	}
+	return c.takeAny(raw)
+}
+
+// takeAny takes what a chunk says, whatever it is like.
+func (c *completion) takeAny(raw []byte) error {
 	var said chunk
 	if err := json.Unmarshal(raw, &said); err != nil {
 		return fmt.Errorf("read a chunk: %w: %.200s", err, raw)

@@ -43,6 +43,7 @@ type task struct {
 	asked          *db.Bot // where it has just been read; nil: it is to be read
 	question       string
 	queryMetadata  json.RawMessage
+	isAlone        bool // the question is known to be the conversation's first message, with nothing attached
 	askedAt        time.Time
 }
 

@@ -390,6 +390,7 @@ func (c *Chat) deliver(ctx context.Context, prepared db.SendMessageParams, asked
 		asked:          asked,
 		question:       prepared.Content,
 		queryMetadata:  prepared.QueryMetadata,
+		isAlone:        sent.Seq == 1 && prepared.Attachments == nil,
 		askedAt:        sent.CreatedAt,
 	})
 	return sent, nil

@@ -71,7 +71,10 @@ func BenchmarkHotObserve(b *testing.B) {
 // BenchmarkHotDelta is one piece of a streamed completion.
 func BenchmarkHotDelta(b *testing.B) {
 	w := unread{header: http.Header{}}
-	events := completionEvents{eventWriter: beginEvents(w), reply: &chat.Reply{RunID: uuid.New(), ConversationID: uuid.New(), MessageID: uuid.New()}}
+	events, err := newCompletionEvents(w, &chat.Reply{RunID: uuid.New(), ConversationID: uuid.New(), MessageID: uuid.New()})
+	if err != nil {
+		b.Fatal(err)
+	}
 	b.ReportAllocs()
 	for b.Loop() {
 		if err := events.delta(chat.Position{Attempt: 1, Offset: 1234}, "請問 refund", false); err != nil {

@@ -1,10 +1,16 @@
 package httpapi
 
 import (
+	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"time"
 
+	"github.com/google/uuid"
+	"github.com/oapi-codegen/nullable"
+
+	"parley/gen/openapi"
 	"parley/internal/chat"
 )
 
@@ -32,6 +38,30 @@ func HeardAnew(before string, anew ...string) (stream string, err error) {
 		err = events.last(chat.Position{}, &chat.Outcome{FinishReason: "stop"})
 	}
 	return w.Body.String(), err
+}
+
+// Grown is the stream of a reply that grows by a text, in the form of the Chatbots family, and the event as the
+// generated type has it.
+func Grown(text string) (stream, want string, err error) {
+	w := httptest.NewRecorder()
+	events, err := newCompletionEvents(deadlines{w}, &chat.Reply{RunID: uuid.New(), ConversationID: uuid.New(), MessageID: uuid.New()})
+	if err != nil {
+		return "", "", err
+	}
+	event := events.event()
+	event.Content = text
+	encoded, err := json.Marshal(event)
+	err = errors.Join(err, events.delta(chat.Position{Attempt: 3, Offset: 1234567}, text, false))
+	return w.Body.String(), "id: 3.1234567\ndata: " + string(encoded) + "\n\n", err
+}
+
+// GrownChat is the same in OpenAI's form.
+func GrownChat(text, model string) (stream, want string, err error) {
+	w := httptest.NewRecorder()
+	events := &chatEvents{eventWriter: beginEvents(deadlines{w}), answer: chatAnswer{reply: &chat.Reply{RunID: uuid.New()}, model: model}}
+	encoded, err := json.Marshal(events.toAPIChunk(openapi.ChatDelta{Content: &text}, nullable.NewNullNullable[openapi.ChatChunkChoiceFinishReason]()))
+	err = errors.Join(err, events.delta(chat.Position{}, text, false))
+	return w.Body.String(), "data: " + string(encoded) + "\n\n", err
 }
 
 // deadlines is a recorder that takes deadlines.

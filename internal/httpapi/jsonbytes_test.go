@@ -67,6 +67,22 @@ func FuzzFreeJSONIsWrittenAsEncodingJSONDoes(f *testing.F) {
 	})
 }
 
+// Events that tell more of a reply are written byte for byte as encoding/json writes their types.
+func TestEventsAreWrittenAsEncodingJSONDoes(t *testing.T) {
+	t.Parallel()
+	for _, text := range awkward() {
+		if text == "" {
+			continue // nothing more is no event
+		}
+		if got, want, err := httpapi.Grown(text); err != nil || got != want {
+			t.Errorf("%q: %v\n got %s\nwant %s", text, err, got, want)
+		}
+		if got, want, err := httpapi.GrownChat(text, `a "content":"" `+text); err != nil || got != want {
+			t.Errorf("%q: %v\n got %s\nwant %s", text, err, got, want)
+		}
+	}
+}
+
 // Times are written with six digits and Z, as far as the calendar goes.
 func TestTimesAreWrittenAsTheContractHasThem(t *testing.T) {
 	t.Parallel()

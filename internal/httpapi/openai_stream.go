@@ -36,6 +36,7 @@ type chatEvents struct {
 	eventWriter
 	answer        chatAnswer
 	includesUsage bool
+	grown         *frame // made at the first delta
 	told          []byte
 	at            int // how much of the reply is there; less than was told while it is written anew
 }
@@ -60,7 +61,14 @@ func (e *chatEvents) delta(_ chat.Position, text string, isReset bool) error {
 		return nil
 	}
 	e.told = append(e.told, text...)
-	return e.chunk(openapi.ChatDelta{Content: &text}, nullable.NewNullNullable[openapi.ChatChunkChoiceFinishReason]())
+	if e.grown == nil {
+		made, err := frameOf(e.toAPIChunk(openapi.ChatDelta{Content: new("")}, nullable.NewNullNullable[openapi.ChatChunkChoiceFinishReason]()))
+		if err != nil {
+			return err
+		}
+		e.grown = &made
+	}
+	return e.writeText("", *e.grown, text)
 }
 
 func (e *chatEvents) last(_ chat.Position, outcome *chat.Outcome) error {
@@ -81,15 +89,19 @@ func (e *chatEvents) last(_ chat.Position, outcome *chat.Outcome) error {
 			return err
 		}
 	}
-	return e.print("data: [DONE]\n\n")
+	return e.print([]byte("data: [DONE]\n\n"))
 }
 
 func (e *chatEvents) chunk(delta openapi.ChatDelta, reason nullable.Nullable[openapi.ChatChunkChoiceFinishReason]) error {
+	return e.write("", e.toAPIChunk(delta, reason))
+}
+
+func (e *chatEvents) toAPIChunk(delta openapi.ChatDelta, reason nullable.Nullable[openapi.ChatChunkChoiceFinishReason]) openapi.ChatCompletionChunk {
 	chunk := e.answer.toAPIChunk()
 	chunk.Choices = append(chunk.Choices, openapi.ChatChunkChoice{
 		Delta: delta, Logprobs: nullable.NewNullNullable[map[string]any](), FinishReason: reason,
 	})
-	return e.write("", chunk)
+	return chunk
 }
 
 func (e *chatEvents) fail(why *fault.Error) error { return e.write("", openAIErrorOf(why)) }

@@ -32,7 +32,7 @@ func (a *API) StreamRun(ctx context.Context, request openapi.StreamRunRequestObj
 	if err != nil {
 		return nil, err
 	}
-	return replyStream{ctx: ctx, chat: a.Chat, reply: reply, from: from}, nil
+	return replyStream{ctx: ctx, reply: reply, from: from}, nil
 }
 
 // CancelRun implements POST /api/runs/{runId}/cancel/.

@@ -1,17 +1,16 @@
 package httpapi
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"parley/gen/openapi"
 	"parley/internal/chat"
-	"parley/internal/fault"
 )
 
 const (
@@ -20,12 +19,13 @@ const (
 	// writeTime is how long one write to a stream may take before its reader is
 	// given up.
 	writeTime = 30 * time.Second
+	// deadlineAge is how old the deadline of a stream's writes may become.
+	deadlineAge = 5 * time.Second
 )
 
 // replyStream answers with a reply as it is written, from a position on.
 type replyStream struct {
 	ctx   context.Context //nolint:containedctx // the answer is written by generated code, which passes none
-	chat  *chat.Chat
 	reply *chat.Reply
 	from  chat.Position // zero: from the beginning
 }
@@ -38,7 +38,11 @@ func (s replyStream) VisitStreamRunResponse(w http.ResponseWriter) error { retur
 
 func (s replyStream) write(w http.ResponseWriter) error {
 	w.Header().Set("X-Run-Id", s.reply.RunID.String())
-	return s.follow(completionEvents{eventWriter: beginEvents(w), reply: s.reply})
+	events, err := newCompletionEvents(w, s.reply)
+	if err != nil {
+		return err
+	}
+	return s.follow(events)
 }
 
 // replyEvents tells a reply in the form of one of the APIs.
@@ -54,18 +58,10 @@ type replyEvents interface {
 // follow has the events written. A caller that leaves, or reads too slowly, ends the
 // stream and not the reply.
 func (s replyStream) follow(events replyEvents) error {
+	idle := time.NewTimer(keepAlive)
+	defer idle.Stop()
 	for at := s.from; ; {
-		// What is there already is written as one burst and flushed once.
-		delta, after, isReset, outcome, _ := s.reply.Next(at)
-		if delta == "" && !isReset && outcome == nil {
-			if err := events.flush(); err != nil {
-				return err
-			}
-			var err error
-			if delta, after, isReset, outcome, err = s.chat.Follow(s.ctx, s.reply, at, keepAlive); err != nil {
-				return broken(s.ctx, events, at, err)
-			}
-		}
+		delta, after, isReset, outcome, grown := s.reply.Next(at)
 		at = after
 		switch {
 		case outcome != nil:
@@ -77,43 +73,51 @@ func (s replyStream) follow(events replyEvents) error {
 			if err := events.delta(at, delta, isReset); err != nil {
 				return err
 			}
-		default:
+			continue
+		}
+		// What was there already was written as one burst and is flushed once.
+		if err := events.flush(); err != nil {
+			return err
+		}
+		idle.Reset(keepAlive)
+		select {
+		case <-grown:
+		case <-idle.C:
 			if err := events.comment(); err != nil {
 				return err
 			}
+		case <-s.ctx.Done():
+			return s.ctx.Err()
 		}
 	}
-}
-
-// broken ends a stream that cannot go on with the last event that every stream has,
-// unless the caller has left.
-func broken(ctx context.Context, events replyEvents, at chat.Position, err error) error {
-	if ctx.Err() != nil {
-		return err
-	}
-	told, ok := errors.AsType[*fault.Error](err)
-	if !ok {
-		told = fault.Wrap(fault.Internal, "The server made a mistake. It has been noted.", err)
-	}
-	return errors.Join(err, events.last(at, &chat.Outcome{FinishReason: "error", Err: told}), events.flush())
 }
 
 // completionEvents tells a reply as the Chatbots family does.
 type completionEvents struct {
 	eventWriter
 	reply *chat.Reply
+	grown frame
 }
 
-func (e completionEvents) delta(at chat.Position, text string, isReset bool) error {
+// newCompletionEvents begins the stream of a reply.
+func newCompletionEvents(w http.ResponseWriter, reply *chat.Reply) (*completionEvents, error) {
+	e := &completionEvents{eventWriter: beginEvents(w), reply: reply}
+	var err error
+	e.grown, err = frameOf(e.event())
+	return e, err
+}
+
+func (e *completionEvents) delta(at chat.Position, text string, isReset bool) error {
+	if !isReset {
+		return e.writeText(id(at), e.grown, text)
+	}
 	event := e.event()
 	event.Content = text
-	if isReset {
-		event.Reset = new(openapi.CompletionEventResetTrue)
-	}
+	event.Reset = new(openapi.CompletionEventResetTrue)
 	return e.write(id(at), event)
 }
 
-func (e completionEvents) last(at chat.Position, outcome *chat.Outcome) error {
+func (e *completionEvents) last(at chat.Position, outcome *chat.Outcome) error {
 	event := e.event()
 	event.Done = true
 	event.Citations = new(toAPICitations(outcome.Answer))
@@ -127,7 +131,7 @@ func (e completionEvents) last(at chat.Position, outcome *chat.Outcome) error {
 	return e.write(id(at), event)
 }
 
-func (e completionEvents) event() openapi.CompletionEvent {
+func (e *completionEvents) event() openapi.CompletionEvent {
 	return openapi.CompletionEvent{
 		ConversationID: e.reply.ConversationID,
 		RunID:          e.reply.RunID,
@@ -136,12 +140,18 @@ func (e completionEvents) event() openapi.CompletionEvent {
 }
 
 // id is the line that names a position.
-func id(at chat.Position) string { return fmt.Sprintf("id: %d.%d\n", at.Attempt, at.Offset) }
+func id(at chat.Position) string {
+	line := append(make([]byte, 0, 32), "id: "...)
+	line = append(strconv.AppendInt(line, int64(at.Attempt), 10), '.')
+	return string(append(strconv.AppendInt(line, int64(at.Offset), 10), '\n'))
+}
 
 // eventWriter writes the events of one stream.
 type eventWriter struct {
 	w          http.ResponseWriter
 	controller *http.ResponseController
+	deadline   time.Time // of the writes, as it was last set
+	buffer     []byte    // of the last event that tells text, for the next one
 }
 
 // beginEvents begins a stream.
@@ -155,22 +165,54 @@ func beginEvents(w http.ResponseWriter) eventWriter {
 }
 
 // write writes an event of one line of data after the lines before it.
-func (e eventWriter) write(before string, event any) error {
+func (e *eventWriter) write(before string, event any) error {
 	data, err := json.Marshal(event)
 	if err != nil {
 		return fmt.Errorf("encode an event: %w", err)
 	}
-	return e.print(before + "data: " + string(data) + "\n\n")
+	return e.print([]byte(before + "data: " + string(data) + "\n\n"))
 }
 
-func (e eventWriter) comment() error { return e.print(": still here\n\n") }
+// frame is what surrounds the text in the events of a stream that tell nothing but more
+// of it: it is encoded once, and each text put into it as encoding/json would.
+type frame struct{ before, after []byte }
 
-func (e eventWriter) print(text string) error {
-	if err := e.controller.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
-		return fmt.Errorf("set the stream's deadline: %w", err)
+// frameOf returns the frame of an event, whose content must be there and empty.
+func frameOf(event any) (frame, error) {
+	data, err := json.Marshal(event)
+	if err != nil {
+		return frame{}, fmt.Errorf("encode the frame of events: %w", err)
 	}
-	_, err := io.WriteString(e.w, text)
+	const empty = `"content":""`
+	at := bytes.Index(data, []byte(empty)) // within a string its quotes would be escaped
+	if at < 0 {
+		return frame{}, fmt.Errorf("an event has no content: %s", data)
+	}
+	at += len(empty) - len(`""`)
+	return frame{before: data[:at], after: data[at+len(`""`):]}, nil
+}
+
+// writeText writes an event that tells more of the text, after the lines before it.
+func (e *eventWriter) writeText(before string, around frame, text string) error {
+	event := append(append(e.buffer[:0], before...), "data: "...)
+	event = appendString(append(event, around.before...), []byte(text))
+	e.buffer = append(append(event, around.after...), "\n\n"...)
+	return e.print(e.buffer)
+}
+
+func (e *eventWriter) comment() error { return e.print([]byte(": still here\n\n")) }
+
+// print writes an event. The deadline is set anew when it is a little older: no write has
+// less time than writeTime lacks of deadlineAge, and a token seldom sets a timer.
+func (e *eventWriter) print(event []byte) error {
+	if now := time.Now(); e.deadline.Sub(now) < writeTime-deadlineAge {
+		e.deadline = now.Add(writeTime)
+		if err := e.controller.SetWriteDeadline(e.deadline); err != nil {
+			return fmt.Errorf("set the stream's deadline: %w", err)
+		}
+	}
+	_, err := e.w.Write(event)
 	return err
 }
 
-func (e eventWriter) flush() error { return e.controller.Flush() }
+func (e *eventWriter) flush() error { return e.controller.Flush() }

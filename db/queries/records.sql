@@ -57,13 +57,13 @@ SELECT (w.n + coalesce((SELECT sum(h.n) FROM hours h), 0) + o.n)::bigint AS tota
        coalesce((SELECT s.n FROM skipped s), 0)::bigint AS skipped
 FROM newer w, older o;
 
--- PlanForParameters has the statements of the transaction planned for the parameters
--- that they have. A plan for any would not know which filters are none, and walk
--- through the time for the records of one conversation.
--- name: PlanForParameters :exec
-SELECT set_config('plan_cache_mode', 'force_custom_plan', true);
+-- BoundSearchOfRecords has the statements of the transaction end after 10 seconds, and
+-- planned for the parameters that they have. A plan for any would not know which filters
+-- are none, and walk through the time for the records of one conversation.
+-- name: BoundSearchOfRecords :exec
+SELECT set_config('statement_timeout', '10s', true), set_config('plan_cache_mode', 'force_custom_plan', true);
 
--- PlanInOrder is PlanForParameters, and has records read in the order of an index where
+-- PlanInOrder has statements planned for their parameters too, and records read in the order of an index where
 -- one has it: whatever few records a filter is believed to leave, an export must not
 -- read and sort all for each of its blocks.
 -- name: PlanInOrder :exec
@@ -101,13 +101,12 @@ ORDER BY r.created_at DESC, r.id DESC;
 -- ListRecordsBefore returns the block of records that follows a place in the order of
 -- ListRecords, filtered as by SearchRecords: at most block_rows of them, and none after
 -- the one whose texts bring the block to block_bytes, so that long texts take no more
--- memory than short ones. Empty: there are no more. To be planned in order.
+-- memory than short ones. Empty: there are no more. To be planned in order. It has the
+-- columns that some format shows, in the order in which records.row reads them.
 -- name: ListRecordsBefore :many
-SELECT m.organization_id, m.id, m.bot_id, m.session_id, m.reply_id, m.status, m.type, m.input_message,
-       m.condense_message, m.output_message, m.context, m.faithfulness_score, m.answer_relevancy_score,
-       m.context_precision_score, m.answer_correctness_score, m.answer_similarity_score, m.context_recall_score,
-       m.reply_time, m.first_token_time, m.prompt_tokens, m.completion_tokens, m.feedback, m.error, m.asked_at,
-       m.created_at
+SELECT m.id, m.created_at, m.asked_at, m.session_id, m.status, m.type, m.input_message, m.condense_message, m.context,
+       m.output_message, m.faithfulness_score, m.answer_relevancy_score, m.context_precision_score, m.answer_correctness_score,
+       m.answer_similarity_score, m.context_recall_score, m.reply_time, m.feedback, m.error
 FROM (
     SELECT b.*, sum(b.bytes) OVER (ORDER BY b.created_at DESC, b.id DESC ROWS UNBOUNDED PRECEDING) AS bytes_so_far
     FROM (

@@ -5139,7 +5139,8 @@ type ClientInterface interface {
 	// A record is one question and its finished answer (completed, failed or cancelled), written once when the answer is
 	// finished; only scores and feedback change later. Newest first. `startDate` and `endDate` are required: inclusive
 	// calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is 400. A record is listed when it
-	// fulfils all filters that are given. `count` is exact. A page beyond the end is 404; page 1 of nothing is not.
+	// fulfils all filters that are given. `count` is exact. A page beyond the end is 404; page 1 of nothing is not. Filters other than the days are looked for
+	// in all records of those days: where that takes longer than ten seconds, the answer is 504.
 	//
 	// Needs the scope `records:read`.
 	//
@@ -6427,7 +6428,8 @@ func (c *Client) UpdateFaq(ctx context.Context, chatbotID ChatbotID, faqID strin
 // A record is one question and its finished answer (completed, failed or cancelled), written once when the answer is
 // finished; only scores and feedback change later. Newest first. `startDate` and `endDate` are required: inclusive
 // calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is 400. A record is listed when it
-// fulfils all filters that are given. `count` is exact. A page beyond the end is 404; page 1 of nothing is not.
+// fulfils all filters that are given. `count` is exact. A page beyond the end is 404; page 1 of nothing is not. Filters other than the days are looked for
+// in all records of those days: where that takes longer than ten seconds, the answer is 504.
 //
 // Needs the scope `records:read`.
 //
@@ -11755,7 +11757,8 @@ type ClientWithResponsesInterface interface {
 	// A record is one question and its finished answer (completed, failed or cancelled), written once when the answer is
 	// finished; only scores and feedback change later. Newest first. `startDate` and `endDate` are required: inclusive
 	// calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is 400. A record is listed when it
-	// fulfils all filters that are given. `count` is exact. A page beyond the end is 404; page 1 of nothing is not.
+	// fulfils all filters that are given. `count` is exact. A page beyond the end is 404; page 1 of nothing is not. Filters other than the days are looked for
+	// in all records of those days: where that takes longer than ten seconds, the answer is 504.
 	//
 	// Needs the scope `records:read`.
 	//
@@ -18548,7 +18551,8 @@ func (c *ClientWithResponses) UpdateFaqWithResponse(ctx context.Context, chatbot
 // A record is one question and its finished answer (completed, failed or cancelled), written once when the answer is
 // finished; only scores and feedback change later. Newest first. `startDate` and `endDate` are required: inclusive
 // calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is 400. A record is listed when it
-// fulfils all filters that are given. `count` is exact. A page beyond the end is 404; page 1 of nothing is not.
+// fulfils all filters that are given. `count` is exact. A page beyond the end is 404; page 1 of nothing is not. Filters other than the days are looked for
+// in all records of those days: where that takes longer than ten seconds, the answer is 504.
 //
 // Needs the scope `records:read`.
 //

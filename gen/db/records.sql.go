@@ -12,6 +12,18 @@ import (
 	"github.com/google/uuid"
 )
 
+const boundSearchOfRecords = `-- name: BoundSearchOfRecords :exec
+SELECT set_config('statement_timeout', '10s', true), set_config('plan_cache_mode', 'force_custom_plan', true)
+`
+
+// BoundSearchOfRecords has the statements of the transaction end after 10 seconds, and
+// planned for the parameters that they have. A plan for any would not know which filters
+// are none, and walk through the time for the records of one conversation.
+func (q *Queries) BoundSearchOfRecords(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, boundSearchOfRecords)
+	return err
+}
+
 const countConversationsByDay = `-- name: CountConversationsByDay :many
 SELECT width_bucket(s.created_at, $1::timestamptz[])::integer AS day, count(*) AS conversations
 FROM sessions s
@@ -327,11 +339,9 @@ func (q *Queries) ListRecords(ctx context.Context, arg ListRecordsParams) ([]Rec
 }
 
 const listRecordsBefore = `-- name: ListRecordsBefore :many
-SELECT m.organization_id, m.id, m.bot_id, m.session_id, m.reply_id, m.status, m.type, m.input_message,
-       m.condense_message, m.output_message, m.context, m.faithfulness_score, m.answer_relevancy_score,
-       m.context_precision_score, m.answer_correctness_score, m.answer_similarity_score, m.context_recall_score,
-       m.reply_time, m.first_token_time, m.prompt_tokens, m.completion_tokens, m.feedback, m.error, m.asked_at,
-       m.created_at
+SELECT m.id, m.created_at, m.asked_at, m.session_id, m.status, m.type, m.input_message, m.condense_message, m.context,
+       m.output_message, m.faithfulness_score, m.answer_relevancy_score, m.context_precision_score, m.answer_correctness_score,
+       m.answer_similarity_score, m.context_recall_score, m.reply_time, m.feedback, m.error
 FROM (
     SELECT b.organization_id, b.id, b.bot_id, b.session_id, b.reply_id, b.status, b.type, b.input_message, b.condense_message, b.output_message, b.context, b.faithfulness_score, b.answer_relevancy_score, b.context_precision_score, b.answer_correctness_score, b.answer_similarity_score, b.context_recall_score, b.reply_time, b.first_token_time, b.prompt_tokens, b.completion_tokens, b.feedback, b.error, b.asked_at, b.created_at, b.bytes, sum(b.bytes) OVER (ORDER BY b.created_at DESC, b.id DESC ROWS UNBOUNDED PRECEDING) AS bytes_so_far
     FROM (
@@ -374,11 +384,34 @@ type ListRecordsBeforeParams struct {
 	BlockBytes     int64
 }
 
+type ListRecordsBeforeRow struct {
+	ID                     uuid.UUID
+	CreatedAt              time.Time
+	AskedAt                time.Time
+	SessionID              uuid.UUID
+	Status                 string
+	Type                   string
+	InputMessage           string
+	CondenseMessage        string
+	Context                string
+	OutputMessage          string
+	FaithfulnessScore      *float64
+	AnswerRelevancyScore   *float64
+	ContextPrecisionScore  *float64
+	AnswerCorrectnessScore *float64
+	AnswerSimilarityScore  *float64
+	ContextRecallScore     *float64
+	ReplyTime              *float64
+	Feedback               *string
+	Error                  *string
+}
+
 // ListRecordsBefore returns the block of records that follows a place in the order of
 // ListRecords, filtered as by SearchRecords: at most block_rows of them, and none after
 // the one whose texts bring the block to block_bytes, so that long texts take no more
-// memory than short ones. Empty: there are no more. To be planned in order.
-func (q *Queries) ListRecordsBefore(ctx context.Context, arg ListRecordsBeforeParams) ([]Record, error) {
+// memory than short ones. Empty: there are no more. To be planned in order. It has the
+// columns that some format shows, in the order in which records.row reads them.
+func (q *Queries) ListRecordsBefore(ctx context.Context, arg ListRecordsBeforeParams) ([]ListRecordsBeforeRow, error) {
 	rows, err := q.db.Query(ctx, listRecordsBefore,
 		arg.OrganizationID,
 		arg.BotID,
@@ -400,21 +433,20 @@ func (q *Queries) ListRecordsBefore(ctx context.Context, arg ListRecordsBeforePa
 		return nil, err
 	}
 	defer rows.Close()
-	var items []Record
+	var items []ListRecordsBeforeRow
 	for rows.Next() {
-		var i Record
+		var i ListRecordsBeforeRow
 		if err := rows.Scan(
-			&i.OrganizationID,
 			&i.ID,
-			&i.BotID,
+			&i.CreatedAt,
+			&i.AskedAt,
 			&i.SessionID,
-			&i.ReplyID,
 			&i.Status,
 			&i.Type,
 			&i.InputMessage,
 			&i.CondenseMessage,
-			&i.OutputMessage,
 			&i.Context,
+			&i.OutputMessage,
 			&i.FaithfulnessScore,
 			&i.AnswerRelevancyScore,
 			&i.ContextPrecisionScore,
@@ -422,13 +454,8 @@ func (q *Queries) ListRecordsBefore(ctx context.Context, arg ListRecordsBeforePa
 			&i.AnswerSimilarityScore,
 			&i.ContextRecallScore,
 			&i.ReplyTime,
-			&i.FirstTokenTime,
-			&i.PromptTokens,
-			&i.CompletionTokens,
 			&i.Feedback,
 			&i.Error,
-			&i.AskedAt,
-			&i.CreatedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -559,25 +586,13 @@ func (q *Queries) LockRecordCounts(ctx context.Context, organizationID uuid.UUID
 	return is_locked, err
 }
 
-const planForParameters = `-- name: PlanForParameters :exec
-SELECT set_config('plan_cache_mode', 'force_custom_plan', true)
-`
-
-// PlanForParameters has the statements of the transaction planned for the parameters
-// that they have. A plan for any would not know which filters are none, and walk
-// through the time for the records of one conversation.
-func (q *Queries) PlanForParameters(ctx context.Context) error {
-	_, err := q.db.Exec(ctx, planForParameters)
-	return err
-}
-
 const planInOrder = `-- name: PlanInOrder :exec
 SELECT set_config('plan_cache_mode', 'force_custom_plan', true),
        set_config('enable_bitmapscan', 'off', true),
        set_config('enable_seqscan', 'off', true)
 `
 
-// PlanInOrder is PlanForParameters, and has records read in the order of an index where
+// PlanInOrder has statements planned for their parameters too, and records read in the order of an index where
 // one has it: whatever few records a filter is believed to leave, an export must not
 // read and sort all for each of its blocks.
 func (q *Queries) PlanInOrder(ctx context.Context) error {

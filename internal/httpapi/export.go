@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -104,7 +105,21 @@ func (f recordsFile) writeTo(w http.ResponseWriter) error {
 		level = slog.LevelInfo // the caller has left
 	}
 	f.log.Log(f.ctx, level, "export broken off", "request_id", header.Get("X-Request-Id"), "error", err)
+	reset(file.controller)
 	return http.ErrAbortHandler
+}
+
+// reset breaks a connection off so that no reader takes its end for that of what was
+// sent, as HTTP/1.0 would, which some proxies speak to servers.
+func reset(controller *http.ResponseController) {
+	conn, _, err := controller.Hijack()
+	if err != nil {
+		return // HTTP/2 ends streams with a reset itself
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // where it fails the other end has left
+	}
+	_ = conn.Close()
 }
 
 // fileWriter sends each piece of a file on its way at once. A reader that takes too

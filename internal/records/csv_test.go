@@ -171,8 +171,8 @@ func BenchmarkExportAsCSV(b *testing.B) {
 	})
 }
 
-// BenchmarkAppendCSV is one row.
-func BenchmarkAppendCSV(b *testing.B) {
+// BenchmarkHotCSV is one row.
+func BenchmarkHotCSV(b *testing.B) {
 	record := db.Record{
 		ID: id(), InputMessage: strings.Repeat("How do I get a refund? 退款 ", 4), OutputMessage: strings.Repeat(`Say "please", and wait. `, 20), Type: "New",
 		FaithfulnessScore: new(0.9), ReplyTime: new(1.25), CreatedAt: noon,

@@ -17,39 +17,41 @@ const overflowRows = 10
 
 // WriteExcel writes the export as an Excel file with headers in a language: the
 // records on the sheet Records, and what is longer than a cell on the sheet Overflow.
-// The start of the file reaches w before anything is read. Beside the block of Rows it
-// keeps 16 bytes for each record with a text that is longer than a cell.
+// The start of the file reaches w before anything is read. Beside a block it keeps 16
+// bytes for each record with a text that is longer than a cell.
 //
 // An error, the context's end among them, leaves w with the beginning of a file that
 // no program opens; the rest must not be made up for.
 func (e *Export) WriteExcel(ctx context.Context, w io.Writer, locale Locale) error {
 	words := wordsOf(locale)
-	book := xlsx.New(w)
+	file := &file{to: w}
+	book := xlsx.New(file)
 	if err := book.Sheet("Records", words.columns()...); err != nil {
 		return fmt.Errorf("begin the file: %w", err)
 	}
+	if err := file.send(); err != nil {
+		return err
+	}
 	var long []uuid.UUID
-	for record, err := range e.Rows(ctx) {
-		if err != nil {
-			return err
-		}
+	err := e.inBlocks(ctx, file, func(record *db.Record) error {
 		isLong, err := e.writeRecord(book, words, record)
-		if err != nil {
-			return fmt.Errorf("write a record: %w", err)
-		}
 		if isLong {
 			long = append(long, record.ID)
 		}
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	if len(long) > 0 {
-		if err := e.writeOverflow(ctx, book, words, long); err != nil {
+		if err := e.writeOverflow(ctx, file, book, words, long); err != nil {
 			return err
 		}
 	}
 	if err := book.Close(); err != nil {
 		return fmt.Errorf("end the file: %w", err)
 	}
-	return nil
+	return file.send()
 }
 
 // writeRecord writes the cells in the order of words.headers.
@@ -91,25 +93,41 @@ func (e *Export) writeRecord(book *xlsx.Workbook, words words, record *db.Record
 // writeOverflow goes once more over the records with a text that is too long for its
 // cell, and writes what did not fit in rows of one piece each. The texts of a record
 // never change, so the pieces go on where its cells end.
-func (e *Export) writeOverflow(ctx context.Context, book *xlsx.Workbook, words words, long []uuid.UUID) error {
+func (e *Export) writeOverflow(ctx context.Context, file *file, book *xlsx.Workbook, words words, long []uuid.UUID) error {
 	if err := book.Sheet("Overflow", words.overflowColumns()...); err != nil {
 		return fmt.Errorf("begin the overflow sheet: %w", err)
 	}
 	for len(long) > 0 {
 		ids := long[:min(overflowRows, len(long))]
 		long = long[len(ids):]
-		block, err := e.store.ListLongTexts(ctx, e.first.OrganizationID, ids)
-		if err != nil {
-			return fmt.Errorf("read long records: %w", err)
+		if err := e.addOverflow(ctx, book, words, ids); err != nil {
+			return err
 		}
-		for _, record := range block {
-			for _, cell := range []struct {
-				column int
-				text   string
-			}{{1, record.InputMessage}, {2, record.CondenseMessage}, {4, record.Context}, {5, record.OutputMessage}} {
-				if err := writePieces(book, record.ID, words.headers[cell.column], cell.text, words.mark); err != nil {
-					return fmt.Errorf("write a long text: %w", err)
-				}
+		if err := file.send(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addOverflow does it for a few of them, in one turn.
+func (e *Export) addOverflow(ctx context.Context, book *xlsx.Workbook, words words, ids []uuid.UUID) error {
+	turn, err := e.turns.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer turn.end()
+	block, err := e.store.ListLongTexts(ctx, e.first.OrganizationID, ids)
+	if err != nil {
+		return fmt.Errorf("read long records: %w", err)
+	}
+	for _, record := range block {
+		for _, cell := range []struct {
+			column int
+			text   string
+		}{{1, record.InputMessage}, {2, record.CondenseMessage}, {4, record.Context}, {5, record.OutputMessage}} {
+			if err := writePieces(book, record.ID, words.headers[cell.column], cell.text, words.mark); err != nil {
+				return fmt.Errorf("write a long text: %w", err)
 			}
 		}
 	}

@@ -1,10 +1,10 @@
 package records
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
-	"iter"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,18 +14,20 @@ import (
 )
 
 const (
-	// blockRows and blockBytes bound what is read at once: enough that asking costs
-	// little beside reading, and too little to be noticed in memory.
-	blockRows  = 2000
-	blockBytes = 2 << 20
-	// lineBytes is how much of a file of lines is written at once.
-	lineBytes = 32 << 10
+	// blockRows and blockBytes bound what is read and written down in one turn: enough
+	// that asking costs little beside reading, and too little to be noticed in memory, or
+	// by whoever waits for the next turn.
+	blockRows  = 500
+	blockBytes = 512 << 10
+	// pieceBytes is how much of a file is written at once.
+	pieceBytes = 32 << 10
 )
 
 // Export is a file about to be written: its rows are settled, but for those that are
 // deleted before they are reached.
 type Export struct {
 	store *store.Store
+	turns *turns
 	zone  *time.Location
 	first db.ListRecordsBeforeParams // asks for the first block
 }
@@ -47,7 +49,7 @@ func (r *Records) Export(ctx context.Context, organization, bot uuid.UUID, filte
 		until = after
 	}
 	user, answer := patternOf(filter.UserMessage), patternOf(filter.BotMessage)
-	return &Export{store: r.store, zone: filter.Days.zone, first: db.ListRecordsBeforeParams{
+	return &Export{store: r.store, turns: r.turns, zone: filter.Days.zone, first: db.ListRecordsBeforeParams{
 		SessionID:      session,
 		OrganizationID: organization,
 		BotID:          bot,
@@ -65,41 +67,52 @@ func (r *Records) Export(ctx context.Context, organization, bot uuid.UUID, filte
 	}}, nil
 }
 
-// Rows yields the records, newest first, each until the next one; or the error that
-// ends them. It holds a connection to the database only while it reads a block, never
-// while a record is with its taker, and no more in memory than that block.
-func (e *Export) Rows(ctx context.Context) iter.Seq2[*db.Record, error] {
-	return func(yield func(*db.Record, error) bool) {
-		for next := e.first; ; {
-			block, err := e.read(ctx, next)
-			if err != nil {
-				yield(nil, fmt.Errorf("read a block of records: %w", err))
-				return
-			}
-			if len(block) == 0 {
-				return
-			}
-			for i := range block {
-				if !yield(&block[i], nil) {
-					return
-				}
-			}
-			last := &block[len(block)-1]
-			next.BeforeTime, next.BeforeID = last.CreatedAt, last.ID
+// inBlocks calls add with each record, newest first, and then sends what add has put into
+// the file, a block at a time. A block is read and added in one turn, while nobody else
+// works; add must wait for nothing, and the record is its until it returns. What is sent
+// waits for whoever takes it, without a turn and without a connection to the database.
+func (e *Export) inBlocks(ctx context.Context, file *file, add func(*db.Record) error) error {
+	for next := e.first; ; {
+		last, err := e.addBlock(ctx, next, add)
+		if err != nil {
+			return err
 		}
+		if err := file.send(); err != nil {
+			return err
+		}
+		if last.ID == (uuid.UUID{}) {
+			return nil
+		}
+		next.BeforeTime, next.BeforeID = last.CreatedAt, last.ID
 	}
 }
 
-// read reads a block.
-func (e *Export) read(ctx context.Context, next db.ListRecordsBeforeParams) (block []db.Record, err error) {
-	err = e.store.InTx(ctx, func(q *db.Queries) error {
-		if err := q.PlanInOrder(ctx); err != nil {
+// addBlock calls add with each record of a block, and returns the last; its id is zero
+// where there are no more.
+func (e *Export) addBlock(ctx context.Context, next db.ListRecordsBeforeParams, add func(*db.Record) error) (last db.Record, err error) {
+	turn, err := e.turns.begin(ctx)
+	if err != nil {
+		return last, err
+	}
+	defer turn.end()
+	var row row
+	err = e.store.ReadRaw(ctx, func(q *db.Queries) {
+		_ = q.PlanInOrder(ctx)
+		_, _ = q.ListRecordsBefore(ctx, next)
+	}, func(query int, columns [][]byte) error {
+		if query == 0 {
+			return nil
+		}
+		turn.step()
+		if err := row.read(columns); err != nil {
 			return err
 		}
-		block, err = q.ListRecordsBefore(ctx, next)
-		return err
+		return add(&row.record)
 	})
-	return block, err
+	if err != nil {
+		return last, fmt.Errorf("read a block of records: %w", err)
+	}
+	return row.record, nil
 }
 
 // WriteLines writes a file that begins with head and has what appendRow appends for
@@ -108,28 +121,30 @@ func (e *Export) read(ctx context.Context, next db.ListRecordsBeforeParams) (blo
 // An error, the context's end among them, leaves w with the beginning of a file, which
 // whoever takes it must be told.
 func (e *Export) WriteLines(ctx context.Context, w io.Writer, head []byte, appendRow func(lines []byte, record *db.Record) []byte) error {
-	if len(head) > 0 {
-		if _, err := w.Write(head); err != nil {
-			return fmt.Errorf("begin the file: %w", err)
+	file := &file{to: w}
+	_, _ = file.Write(head) // it is memory
+	if err := file.send(); err != nil {
+		return err
+	}
+	return e.inBlocks(ctx, file, func(record *db.Record) error {
+		_, err := file.Write(appendRow(file.AvailableBuffer(), record))
+		return err
+	})
+}
+
+// file is what is ready of a file and did not leave yet: that of one block.
+type file struct {
+	bytes.Buffer
+	to io.Writer
+}
+
+// send writes what is ready, in pieces.
+func (f *file) send() error {
+	for f.Len() > 0 {
+		if _, err := f.to.Write(f.Next(pieceBytes)); err != nil {
+			return fmt.Errorf("write the file: %w", err)
 		}
 	}
-	lines := make([]byte, 0, 2*lineBytes)
-	for record, err := range e.Rows(ctx) {
-		if err != nil {
-			return err
-		}
-		if lines = appendRow(lines, record); len(lines) < lineBytes {
-			continue
-		}
-		if _, err := w.Write(lines); err != nil {
-			return fmt.Errorf("write records: %w", err)
-		}
-		lines = lines[:0]
-	}
-	if len(lines) > 0 {
-		if _, err := w.Write(lines); err != nil {
-			return fmt.Errorf("write records: %w", err)
-		}
-	}
+	f.Reset()
 	return nil
 }

@@ -27,10 +27,13 @@ const (
 type Records struct {
 	store     *store.Store
 	shortcuts shortcuts.Set
+	turns     *turns
 }
 
 // New returns the records kept in s, read by these shortcuts.
-func New(s *store.Store, taken shortcuts.Set) *Records { return &Records{store: s, shortcuts: taken} }
+func New(s *store.Store, taken shortcuts.Set) *Records {
+	return &Records{store: s, shortcuts: taken, turns: newTurns(s.Asked)}
+}
 
 // List returns a page of records, newest first, and how many there are in all. Pages
 // begin with 1; one beyond the end is NotFound, but for the first.
@@ -85,7 +88,7 @@ func (r *Records) search(ctx context.Context, organization, bot uuid.UUID, filte
 	}
 	var rows []db.SearchRecordsRow
 	err = r.store.InTx(ctx, func(q *db.Queries) error {
-		if err := q.PlanForParameters(ctx); err != nil {
+		if err := q.BoundSearchOfRecords(ctx); err != nil {
 			return err
 		}
 		rows, err = q.SearchRecords(ctx, wanted)

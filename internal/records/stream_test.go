@@ -264,6 +264,26 @@ func benchmark(b *testing.B, write func(*records.Export, io.Writer) error) {
 	}
 }
 
+// BenchmarkHotRow reads one record as PostgreSQL sends it.
+func BenchmarkHotRow(b *testing.B) {
+	number := []byte{0x3f, 0xf4, 0, 0, 0, 0, 0, 0}
+	question, answer := bytes.Repeat([]byte("How do I get a refund? 退款 "), 4), bytes.Repeat([]byte("Please wait. "), 20)
+	columns := [][]byte{
+		make([]byte, 16), make([]byte, 8), make([]byte, 8), make([]byte, 16), []byte("completed"), []byte("New"), question,
+		{},
+		{},
+		answer,
+		number, number, nil, nil, nil, nil, number, nil, nil,
+	}
+	b.ReportAllocs()
+	var row records.Row
+	for b.Loop() {
+		if err := row.Read(columns); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // meter throws a file away.
 type meter struct {
 	began        time.Time

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -116,6 +117,8 @@ type sharing struct {
 	pool *pgxpool.Pool // of one connection, with the short lock_timeout
 	solo translator    // for what was taken out
 
+	asked atomic.Int64 // how many statements came
+
 	mu        sync.Mutex
 	isRunning bool
 	waiting   []*shared
@@ -144,6 +147,7 @@ func openSharing(ctx context.Context, config *pgxpool.Config, solo translator) (
 // run has a statement carried out and returns what became of it. A caller whose context
 // ends gives it up while it waits, and not once it has begun.
 func (s *sharing) run(ctx context.Context, one *shared) error {
+	s.asked.Add(1)
 	for _, arg := range one.args {
 		switch arg := arg.(type) {
 		case string:

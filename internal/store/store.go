@@ -95,6 +95,10 @@ func (s *Store) Ping(ctx context.Context) error { return translate(s.pool.Ping(c
 // Connections tells how the pool's connections are used.
 func (s *Store) Connections() *pgxpool.Stat { return s.pool.Stat() }
 
+// Asked tells how often this process has asked the database for something: the
+// difference of two says how busy it was in between.
+func (s *Store) Asked() int64 { return s.pool.Stat().AcquireCount() + s.sharing.asked.Load() }
+
 // InTx runs fn in one transaction: committed when fn returns nil, rolled back
 // otherwise. Inside it only q may be used, and nothing may be published: fn runs
 // again, a few times, when PostgreSQL ends the transaction in favour of another.

@@ -13,6 +13,7 @@ import (
 	"parley/internal/auth"
 	"parley/internal/chat"
 	"parley/internal/fault"
+	"parley/internal/shortcuts"
 )
 
 // contents are what a conversation holds, by seq; the test fails where one is missing.
@@ -60,10 +61,11 @@ func (h *house) lock(t *testing.T, conversations []string) (release func()) {
 }
 
 // While conversations are locked by somebody else, as many as a batch deletes, what is
-// sent to them waits, in its order, and all others go on.
+// sent to them waits, in its order, and all others go on. By the plain path each that
+// waits keeps a connection from the others.
 func TestLockedConversationsHoldUpNoOther(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHouseWith(t, shortcuts.All())
 	who := h.user(t, "alice")
 	others, allLocked := make([]string, 20), make([]string, 24)
 	for i := range others {

@@ -16,6 +16,7 @@ import (
 	"parley/internal/chat"
 	"parley/internal/dbtest"
 	"parley/internal/fault"
+	"parley/internal/shortcuts"
 	"parley/internal/store"
 )
 
@@ -34,6 +35,11 @@ type house struct {
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
+	return newHouseWith(t, dbtest.Shortcuts(t))
+}
+
+func newHouseWith(t *testing.T, taken shortcuts.Set) *house {
+	t.Helper()
 	h := &house{url: dbtest.URL(t)}
 	var err error
 	if h.store, err = store.Open(t.Context(), h.url); err != nil {
@@ -41,7 +47,7 @@ func newHouse(t *testing.T) *house {
 	}
 	t.Cleanup(h.store.Close)
 	h.bots = bot.New(h.store)
-	h.Chat = chat.New(chat.Config{Store: h.store, Bots: h.bots, Log: slog.New(slog.DiscardHandler), VisitTTL: time.Minute, Shortcuts: dbtest.Shortcuts(t)})
+	h.Chat = chat.New(chat.Config{Store: h.store, Bots: h.bots, Log: slog.New(slog.DiscardHandler), VisitTTL: time.Minute, Shortcuts: taken})
 	h.Start()
 	t.Cleanup(func() { h.Close(t.Context()) })
 	return h.furnished(t, "Acme")

@@ -71,7 +71,7 @@ func (deadlines) SetWriteDeadline(time.Time) error { return nil }
 
 // What writes JSON by hand is shown to the tests that hold it against encoding/json.
 var (
-	AppendString  = appendString
+	AppendString  = appendString[[]byte]
 	AppendCompact = appendCompact
 	AppendStamp   = appendStamp
 )

@@ -27,12 +27,8 @@ var isPlain = func() (plain [256]bool) {
 const hexDigits = "0123456789abcdef"
 
 // appendString appends text as a JSON string.
-func appendString(to, text []byte) []byte {
-	if !utf8.Valid(text) {
-		// PostgreSQL sends none; encoding/json does as it likes with it, and does not fail.
-		quoted, _ := json.Marshal(string(text))
-		return append(to, quoted...)
-	}
+func appendString[T string | []byte](to []byte, text T) []byte {
+	start := len(to)
 	to = append(to, '"')
 	begin := 0
 	for i := 0; i < len(text); i++ {
@@ -71,11 +67,17 @@ func appendString(to, text []byte) []byte {
 		}
 	}
 	to = append(to, text[begin:]...)
-	return append(to, '"')
+	to = append(to, '"')
+	if !utf8.Valid(to[start:]) {
+		// PostgreSQL sends none; encoding/json does as it likes with it, and does not fail.
+		quoted, _ := json.Marshal(string(text))
+		return append(to[:start], quoted...)
+	}
+	return to
 }
 
 // isLineSeparator tells whether text begins with U+2028 or U+2029.
-func isLineSeparator(text []byte) bool {
+func isLineSeparator[T string | []byte](text T) bool {
 	return len(text) > 2 && text[0] == 0xE2 && text[1] == 0x80 && text[2]&^1 == 0xA8
 }
 

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"math"
 	"strconv"
-	"unicode/utf8"
 
 	"parley/gen/db"
 )
@@ -17,8 +16,8 @@ func appendRecord(line []byte, row *db.Record) []byte {
 	line = appendNumber(append(line, `,"answerRelevancyScore":`...), row.AnswerRelevancyScore)
 	line = appendNumber(append(line, `,"answerSimilarityScore":`...), row.AnswerSimilarityScore)
 	line = appendStamp(append(line, `,"askedAt":"`...), row.AskedAt)
-	line = appendJSONText(append(line, `","condenseMessage":`...), row.CondenseMessage)
-	line = appendJSONText(append(line, `,"context":`...), row.Context)
+	line = appendString(append(line, `","condenseMessage":`...), row.CondenseMessage)
+	line = appendString(append(line, `,"context":`...), row.Context)
 	line = appendNumber(append(line, `,"contextPrecisionScore":`...), row.ContextPrecisionScore)
 	line = appendNumber(append(line, `,"contextRecallScore":`...), row.ContextRecallScore)
 	line = appendUUID(append(line, `,"conversation":"`...), row.SessionID)
@@ -33,11 +32,11 @@ func appendRecord(line []byte, row *db.Record) []byte {
 	line = appendNumber(append(line, `,"faithfulnessScore":`...), row.FaithfulnessScore)
 	line = appendTextOrNull(append(line, `,"feedback":`...), row.Feedback)
 	line = appendUUID(append(line, `,"id":"`...), row.ID)
-	line = appendJSONText(append(line, `","inputMessage":`...), row.InputMessage)
-	line = appendJSONText(append(line, `,"outputMessage":`...), row.OutputMessage)
+	line = appendString(append(line, `","inputMessage":`...), row.InputMessage)
+	line = appendString(append(line, `,"outputMessage":`...), row.OutputMessage)
 	line = appendNumber(append(line, `,"replyTime":`...), row.ReplyTime)
-	line = appendJSONText(append(line, `,"status":`...), row.Status)
-	line = appendJSONText(append(line, `,"type":`...), row.Type)
+	line = appendString(append(line, `,"status":`...), row.Status)
+	line = appendString(append(line, `,"type":`...), row.Type)
 	return append(line, "}\n"...)
 }
 
@@ -65,45 +64,5 @@ func appendTextOrNull(line []byte, text *string) []byte {
 	if text == nil {
 		return append(line, "null"...)
 	}
-	return appendJSONText(line, *text)
-}
-
-// appendJSONText appends a text as encoding/json writes it. What is seldom in a text is
-// left to encoding/json altogether.
-func appendJSONText(line []byte, text string) []byte {
-	if !utf8.ValidString(text) {
-		encoded, _ := json.Marshal(text) // a text never fails
-		return append(line, encoded...)
-	}
-	begin, from := len(line), 0
-	line = append(line, '"')
-	for i := range len(text) {
-		var escaped string
-		switch c := text[i]; {
-		case c == '"':
-			escaped = `\"`
-		case c == '\\':
-			escaped = `\\`
-		case c == '\n':
-			escaped = `\n`
-		case c == '\r':
-			escaped = `\r`
-		case c == '\t':
-			escaped = `\t`
-		case c == '<':
-			escaped = `\u003c`
-		case c == '>':
-			escaped = `\u003e`
-		case c == '&':
-			escaped = `\u0026`
-		case c < ' ', c == 0xE2 && i+2 < len(text) && text[i+1] == 0x80 && text[i+2]&^1 == 0xA8: // U+2028 and U+2029
-			encoded, _ := json.Marshal(text)
-			return append(line[:begin], encoded...)
-		default:
-			continue
-		}
-		line = append(append(line, text[from:i]...), escaped...)
-		from = i + 1
-	}
-	return append(append(line, text[from:]...), '"')
+	return appendString(line, *text)
 }

@@ -144,7 +144,7 @@ func (b *bench) exportsOfAll() row {
 	what := fmt.Sprintf("export of %d records: ", b.records)
 	together := fmt.Sprintf("%d of them at once, while %d connections send messages: ", exportsAtOnce, b.connections)
 	return row{
-		number: "8", most: 3, ofRecords: true, isWarm: true,
+		number: "8", most: 2, ofRecords: true, isWarm: true,
 		lines: []line{
 			{what: what + "MB that the server's resident memory grows", must: atMost(64), aim: atMost(24), unit: "MB", shows: perSecond("records")},
 			{what: what + "seconds to the first byte", must: atMost(1), aim: atMost(0.2), unit: "s", shows: p50},
@@ -188,17 +188,23 @@ func (b *bench) measureExports(ctx context.Context, seconds int) (_ []finding, e
 	if err != nil {
 		return nil, err
 	}
+	began := time.Now()
 	busyPeak, err := peakOf(ctx, server, func() (err error) {
 		busy, err = b.sendWhileExporting(ctx, server, sending)
 		return err
 	})
+	if err != nil {
+		return nil, err
+	}
+	// For as long: checkpoints and autovacuum come in some minutes, not in each second.
+	without, err := b.overHTTP(ctx, server, int(time.Since(began).Seconds())+1, sending)
 	quiet.bytes, busy.bytes = float64(quietPeak), float64(busyPeak)
 	first := sample{p50: e.firstByte}
 	return []finding{
 		{float64(peak-before) / 1e6, alone, sample{}},
 		{e.firstByte.Seconds(), first, sample{}},
 		{float64(busyPeak-quietPeak) / 1e6, busy, quiet},
-		{float64(busy.p99) / float64(quiet.p99), busy, quiet},
+		{float64(busy.p99) / float64(without.p99), busy, without},
 	}, err
 }
 

@@ -73,7 +73,8 @@ func (e faqEngine) search(ctx context.Context, question Question) ([]match, erro
 	if query.Allowed, err = e.allowed(ctx, owner, question.Selection); err != nil {
 		return nil, err
 	}
-	rows, err := e.store.SearchFaqs(ctx, query)
+	// Planning it takes five times as long as running it, and all its plans are the same.
+	rows, err := e.store.PlannedOnce().SearchFaqs(ctx, query)
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}

@@ -55,6 +55,7 @@ type operation struct {
 	aliases       map[string]string // deprecated spellings of the body's keys
 	scopes        []auth.Scope      // one of these is needed; none: any key will do
 	clientTokens  []string          // what client tokens that it takes are for
+	takesQuery    bool              // has parameters in the query
 	takesTicket   bool              // has a query parameter for one
 	messageFields []string          // pointers; a mistake in or under them is invalid_message
 	isJSON        bool              // takes a JSON body
@@ -96,6 +97,9 @@ func (c *contract) operation(method, path string, item *openapi3.PathItem, op *o
 	}
 	if err := extension(op, "x-client-tokens", &made.clientTokens); err != nil {
 		return nil, err
+	}
+	for _, parameter := range slices.Concat(item.Parameters, op.Parameters) {
+		made.takesQuery = made.takesQuery || parameter.Value.In == "query"
 	}
 	made.takesTicket = op.Parameters.GetByInAndName("query", "ticket") != nil
 	if err := extension(op, "x-message-fields", &made.messageFields); err != nil {
@@ -280,8 +284,12 @@ func (op *operation) validate(r *http.Request, ec echo.Context, body []byte) err
 }
 
 // checkQuery refuses text that PostgreSQL cannot hold, and parameters that say
-// nothing, which the validator takes for absent.
+// nothing, which the validator takes for absent. Where an operation reads nothing of
+// the query, there is nothing to refuse.
 func (op *operation) checkQuery(address *url.URL) error {
+	if !op.takesQuery {
+		return nil
+	}
 	query, err := url.ParseQuery(address.RawQuery)
 	if err != nil {
 		return fault.Wrap(fault.InvalidRequest, "The query is not encoded as it should be.", err)

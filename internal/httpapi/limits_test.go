@@ -167,7 +167,7 @@ func TestEveryAnswerOfALimitedOperationSaysWhatIsLeft(t *testing.T) {
 	}{
 		{201, "/api/conversations/" + id + "/messages", object{"content": "Hi"}, "application/json"},
 		{400, "/api/conversations/" + id + "/messages", object{"content": " "}, "application/json"},
-		{400, "/api/conversations/" + id + "/messages?x=%00", object{"content": "Hi"}, "application/json"},
+		{400, "/api/conversations/" + id + "/messages", object{"content": "a\x00b"}, "application/json"},
 		{400, "/api/messages/", "{", "application/json"},
 		{404, "/api/conversations/x/messages", object{"content": "Hi"}, "application/json"},
 		{404, "/api/chatbots/nobody/completions/", object{"message": object{"content": "Hi"}}, "application/json"},

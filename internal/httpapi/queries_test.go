@@ -163,3 +163,20 @@ func TestParametersThatAreRequiredMustBeThere(t *testing.T) {
 		t.Errorf("only %d parameters are required", met)
 	}
 }
+
+// An operation that takes nothing of the query has nothing to refuse in it.
+func TestAQueryThatNobodyReadsIsIgnored(t *testing.T) {
+	t.Parallel()
+	admin := serve(t).organization().as("admin", auth.Admin)
+	there := admin.one()
+	for _, op := range operations {
+		if op.method != http.MethodGet || len(op.in("query")) > 0 {
+			continue
+		}
+		for _, query := range []string{"%", "%zz", "a;b", "x=%00", "x=%ff", "x=", "=", "x=1&x=2"} {
+			if got := op.send(admin, op.pathOf(there)+"?"+query, nil); got.status != http.StatusOK {
+				t.Errorf("%s?%s: %d %s", op.id, query, got.status, got.body)
+			}
+		}
+	}
+}

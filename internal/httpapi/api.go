@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 
 	"github.com/labstack/echo/v4"
 
@@ -56,10 +57,13 @@ type API struct {
 
 var _ openapi.StrictServerInterface = (*API)(nil)
 
+// served is the document as JSON, made once for all servers of a process.
+var served = sync.OnceValues(api.JSON)
+
 // New returns the handler of every route. It fails when the document and the code
 // do not go together.
 func New(config Config) (http.Handler, error) {
-	document, err := api.JSON()
+	document, err := served()
 	if err != nil {
 		return nil, err
 	}

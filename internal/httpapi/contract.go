@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -64,8 +65,25 @@ type operation struct {
 	route         *routers.Route
 }
 
-func newContract(auth *auth.Auth, limiter *ratelimit.Limiter) (*contract, error) {
+// enforced is the document as servers enforce it, one for all of a process: reading it takes longer than starting the
+// rest of a server, and nobody changes it.
+var enforced = sync.OnceValues(func() (*openapi3.T, error) {
 	document, err := api.Load()
+	if err != nil {
+		return nil, err
+	}
+	for _, item := range document.Paths.Map() {
+		for _, op := range item.Operations() {
+			if op.RequestBody != nil && op.RequestBody.Value.Content["application/json"] != nil {
+				permitNull(op.RequestBody.Value.Content["application/json"].Schema.Value)
+			}
+		}
+	}
+	return document, nil
+})
+
+func newContract(auth *auth.Auth, limiter *ratelimit.Limiter) (*contract, error) {
+	document, err := enforced()
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +136,6 @@ func (c *contract) operation(method, path string, item *openapi3.PathItem, op *o
 		if made.isJSON {
 			made.aliases = make(map[string]string)
 			collectAliases(content["application/json"].Schema.Value, made.aliases)
-			permitNull(content["application/json"].Schema.Value)
 			made.messageFields = append(made.messageFields, aliasesOf(made.messageFields, made.aliases)...)
 		}
 	}

@@ -43,13 +43,14 @@ func translate(err error) error {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return fault.Wrap(fault.NotFound, "It does not exist.", err)
 	}
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+	// Whatever a server refuses a connection for, the request has not reached the database.
+	_, refused := errors.AsType[*pgconn.ConnectError](err)
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && !refused {
 		return translateCode(pg, err)
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	_, refused := errors.AsType[*pgconn.ConnectError](err)
 	_, broken := errors.AsType[net.Error](err)
 	// An end of what is read is that of the connection: rows and texts end otherwise.
 	ended := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)

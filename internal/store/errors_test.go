@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/google/uuid"
@@ -96,6 +97,30 @@ func TestALockThatIsNotGotIsUnavailable(t *testing.T) {
 	expect(t, err, fault.Unavailable, "The database cannot be reached at the moment.")
 	if e, ok := errors.AsType[*fault.Error](err); ok && e.RetryAfter <= 0 {
 		t.Error("it does not say when to try again")
+	}
+}
+
+// Whatever a connection is refused for, nothing has been done yet and may be tried again.
+func TestADatabaseThatTakesNoConnectionsIsUnavailable(t *testing.T) {
+	t.Parallel()
+	url := dbtest.URL(t)
+	s := open(t, url)
+	administrator := connect(t, dbtest.Empty(t))
+	var name string
+	if err := store.Raw(s).QueryRow(t.Context(), "SELECT current_database()").Scan(&name); err != nil {
+		t.Fatal(err)
+	}
+	for _, statement := range []string{
+		fmt.Sprintf("ALTER DATABASE %s ALLOW_CONNECTIONS false", name),
+		fmt.Sprintf("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '%s'", name),
+	} {
+		if _, err := administrator.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // the first one meets the end of a connection
+		_, err := store.Raw(s).Exec(t.Context(), "SELECT")
+		expect(t, err, fault.Unavailable, "The database cannot be reached at the moment.")
 	}
 }
 

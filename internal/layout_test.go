@@ -26,6 +26,8 @@ var rooms = map[string][]string{
 	"cmd/server": {everything},
 	"bench":      {everything},
 
+	"internal/contracttest": {"api"},
+
 	"internal/jsontext": {"internal/fault"},
 	"internal/httpapi": {
 		"internal/shortcuts", "internal/metrics",

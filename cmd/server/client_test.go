@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"parley/internal/contracttest"
 )
 
 // client speaks to a server as one of its users.
@@ -43,7 +45,7 @@ func newClient(t *testing.T, base, key string, buffer int) client {
 		}
 	}
 	t.Cleanup(transport.CloseIdleConnections)
-	return client{t: t, base: base, key: key, http: &http.Client{Transport: transport, Timeout: patience * 4}}
+	return client{t: t, base: base, key: key, http: &http.Client{Transport: contracttest.New(t, transport), Timeout: patience * 4}}
 }
 
 // with is a client whose requests have a header more.

@@ -20,7 +20,9 @@ func (p *process) inside() client {
 	if found == nil {
 		p.t.Fatalf("no such address is told:\n%s", p.stderr.String())
 	}
-	return newClient(p.t, found[1], "", 0)
+	debug := newClient(p.t, found[1], "", 0)
+	debug.http = &http.Client{Timeout: patience} // the document has nothing of this
+	return debug
 }
 
 // metric is the line of one metric, without its name.

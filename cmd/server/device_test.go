@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -13,6 +15,8 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/coder/websocket/wsjson"
+
+	"parley/internal/contracttest"
 )
 
 // device holds on to a conversation by one socket after the other.
@@ -89,11 +93,8 @@ func (d *device) listen(ctx context.Context, conn *websocket.Conn) {
 		_ = conn.CloseNow() // it may have ended
 	}()
 	for !d.isBroken {
-		var frame chaosFrame
-		if wsjson.Read(ctx, conn, &frame) != nil {
-			return
-		}
-		if !d.hear(frame) {
+		_, text, err := conn.Read(ctx)
+		if err != nil || !d.hear(text) {
 			return
 		}
 	}
@@ -101,9 +102,15 @@ func (d *device) listen(ctx context.Context, conn *websocket.Conn) {
 
 // hear takes a frame. Each message is the next one, and is told once: as it is, or as delivered
 // to the device that sent it. What is said again may have been told already.
-func (d *device) hear(frame chaosFrame) (goesOn bool) {
+func (d *device) hear(text []byte) (goesOn bool) {
+	var frame chaosFrame
+	err := errors.Join(contracttest.Frame(text), json.Unmarshal(text, &frame))
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err != nil {
+		d.broken("it is told what the document does not have: %v", err)
+		return false
+	}
 	isDelivered := frame.Type == "status" && frame.Status == "delivered"
 	switch {
 	case frame.Type == "error" && (frame.Error == "unavailable" || frame.Error == "conflict"):

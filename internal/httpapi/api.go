@@ -5,11 +5,13 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -45,6 +47,8 @@ type Config struct {
 	Origins []string
 	// Shortcuts says which shortcuts are taken.
 	Shortcuts shortcuts.Set
+	// Patience is how long a completion that is not streamed waits for its reply; zero: 120 seconds.
+	Patience time.Duration
 	// Requests counts the requests; nil: nobody does.
 	Requests *metrics.Requests
 }
@@ -67,6 +71,7 @@ func New(config Config) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	config.Patience = cmp.Or(config.Patience, 120*time.Second)
 	server := &API{Config: config, document: document}
 	contract, err := newContract(config.Auth, config.Limiter)
 	if err != nil {

@@ -27,7 +27,7 @@ func (a *API) CreateClientToken(ctx context.Context, request openapi.CreateClien
 		ExpiresAt:    stamp(made.ExpiresAt),
 		Scopes:       toAPIScopes(made.Scopes),
 		Conversation: toAPIIDOrNull(made.Subject.Bounds.Conversation),
-		Contact:      toAPIIDOrNull(made.Subject.Bounds.Contact),
+		Contact:      made.Subject.Bounds.Contact,
 		Chatbot:      toAPIIDOrNull(made.Subject.Bounds.Bot),
 		Origin:       nullable.NewNullNullable[string](),
 	}

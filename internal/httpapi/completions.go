@@ -4,16 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"parley/gen/openapi"
 	"parley/internal/auth"
 	"parley/internal/chat"
 	"parley/internal/fault"
 )
-
-// patience is how long a completion that is not streamed waits for its reply.
-const patience = 120 * time.Second
 
 // CreateCompletion implements POST /api/chatbots/{chatbotId}/completions/.
 func (a *API) CreateCompletion(ctx context.Context, request openapi.CreateCompletionRequestObject) (openapi.CreateCompletionResponseObject, error) {
@@ -61,14 +57,14 @@ func (a *API) CreateCompletion(ctx context.Context, request openapi.CreateComple
 
 // wait waits for the reply's end, for as long as a caller is made to.
 func (a *API) wait(ctx context.Context, reply *chat.Reply) (*chat.Outcome, error) {
-	late := "The reply takes longer than 120 seconds."
+	late := fmt.Sprintf("The reply takes longer than %g seconds.", a.Patience.Seconds())
 	if reply.IsKept() {
 		late += fmt.Sprintf(" It goes on as the run %s.", reply.RunID)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fault.New(fault.Timeout, late))
+	ctx, cancel := context.WithTimeoutCause(ctx, a.Patience, fault.New(fault.Timeout, late))
 	defer cancel()
 	for at := reply.Beginning(); ; {
-		_, after, _, outcome, err := a.Chat.Follow(ctx, reply, at, patience)
+		_, after, _, outcome, err := a.Chat.Follow(ctx, reply, at, a.Patience)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}

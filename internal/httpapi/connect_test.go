@@ -79,7 +79,7 @@ func TestVisitorsOfAnAddressAreBounded(t *testing.T) {
 	for range 50 {
 		request := must(s.request(http.MethodGet, "/ws", nil, upgrade))
 		// The usual way would close the socket at once.
-		response, err := s.http.Transport.(checked).next.RoundTrip(request)
+		response, err := s.http.Do(request)
 		if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
 			t.Fatalf("%v, %v", response, err)
 		}

@@ -8,16 +8,12 @@ import (
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
-	"github.com/getkin/kin-openapi/routers/gorillamux"
 
 	"parley/api"
 )
 
 // document is the contract as the tests read it: a tree of their own.
 var document = must(api.Load())
-
-// router finds the operation of a request. It keeps /api/conversations and /api/conversations/ apart.
-var router = must(gorillamux.NewRouter(document))
 
 // operations are all of the document's, by their ids.
 var operations = readOperations()
@@ -63,17 +59,6 @@ func words(extension any) []string {
 		panic(err)
 	}
 	return list
-}
-
-// statuses are the 2xx and 4xx that the operation declares.
-func (op operation) statuses() []string {
-	var declared []string
-	for status := range op.Responses.Map() {
-		if strings.HasPrefix(status, "2") || strings.HasPrefix(status, "4") {
-			declared = append(declared, status)
-		}
-	}
-	return declared
 }
 
 // jsonBody is the schema of the JSON body that the operation takes; nil where it takes none.

@@ -115,7 +115,7 @@ func TestTwoHundredStreamsThatAreLeftAndCancelledLeaveNothingBehind(t *testing.T
 
 // settled is the number of goroutines once nobody is connected and it no longer falls.
 func (s *server) settled() int {
-	s.http.Transport.(checked).next.(*http.Transport).CloseIdleConnections()
+	s.http.CloseIdleConnections()
 	least := runtime.NumGoroutine()
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()

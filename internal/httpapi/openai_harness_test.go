@@ -4,51 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"regexp"
 	"strings"
-
-	"github.com/getkin/kin-openapi/openapi3"
 )
 
 // isOpenAI tells whether what is at a path speaks OpenAI's error shape.
 func isOpenAI(path string) bool {
 	return path == "/v1" || strings.HasPrefix(path, "/v1/")
-}
-
-// checkOpenAIError holds a failure below /v1 against the schema that all have, on declared routes and others.
-func checkOpenAIError(response *http.Response, body []byte) error {
-	if kind := response.Header.Get("Content-Type"); kind != "application/json" {
-		return fmt.Errorf("a failure is of the type %q", kind)
-	}
-	var failure map[string]any
-	if err := json.Unmarshal(body, &failure); err != nil {
-		return fmt.Errorf("the failure: %w", err)
-	}
-	if err := schemaOf("OpenAIError").VisitJSON(failure, openapi3.VisitAsResponse()); err != nil {
-		return fmt.Errorf("the failure: %w", err)
-	}
-	detail := failure["error"].(object)
-	wanted := map[int]string{401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}[response.StatusCode]
-	switch {
-	case wanted == "" && response.StatusCode >= 500:
-		wanted = "server_error"
-	case wanted == "":
-		wanted = "invalid_request_error"
-	}
-	switch {
-	case len(failure) != 1 || len(detail) != 4:
-		return errors.New("the failure has more than it should")
-	case detail["type"] != wanted:
-		return fmt.Errorf("the type is %v, want %s", detail["type"], wanted)
-	case detail["message"] == "":
-		return errors.New("the message is empty")
-	case response.StatusCode == http.StatusUnauthorized && response.Header.Get("WWW-Authenticate") == "":
-		return errors.New("a 401 without WWW-Authenticate")
-	case (response.StatusCode == http.StatusTooManyRequests) && response.Header.Get("Retry-After") == "":
-		return errors.New("a 429 without Retry-After")
-	}
-	return nil
 }
 
 // openAIError is the failure that a body or an event tells.

@@ -64,7 +64,7 @@ func (o organization) callerFor(op operation, user string, more ...auth.Scope) c
 // organization's is answered byte for byte as one that does not exist, and nothing there changes.
 func TestAnotherOrganizationsIDsAreAsIfTheyDidNotExist(t *testing.T) {
 	t.Parallel()
-	s := serve(t)
+	s := serveWith(t, settings{limits: unlimited})
 	ours, theirs := s.organization(), s.organization()
 	foreign := theirs.as("owner", auth.Admin).one()
 	before := theirs.snapshot()

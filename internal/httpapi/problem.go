@@ -133,6 +133,7 @@ func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 func writeFailure(ec echo.Context, told *fault.Error) {
 	problem := problemOf(told, requestID(ec))
 	header := ec.Response().Header()
+	header.Del("Idempotency-Replayed") // a failure is not kept: one that waited with another request fails by itself
 	if told.Kind == fault.Unauthorized {
 		header.Set("WWW-Authenticate", `Bearer realm="parley", Api-Key realm="parley"`)
 	}

@@ -21,9 +21,11 @@ import (
 	"parley/internal/auth"
 	"parley/internal/bot"
 	"parley/internal/chat"
+	"parley/internal/contracttest"
 	"parley/internal/dbtest"
 	"parley/internal/httpapi"
 	"parley/internal/ratelimit"
+	"parley/internal/realtime"
 	"parley/internal/records"
 	sealing "parley/internal/secret"
 	"parley/internal/shortcuts"
@@ -40,31 +42,39 @@ type server struct {
 	chat  *chat.Chat
 	store *store.Store
 	sql   *pgxpool.Pool // for what no operation shows or does
-	http  *http.Client  // checks every answer
+	http  *http.Client
 	ready atomic.Pointer[error]
 	names atomic.Int64
-	fails atomic.Bool // answers of 500 are expected
+	// contract is the way of every request: it holds each answer against the document.
+	contract *contracttest.Transport
 }
 
 // expectFailures is for tests that break something: a 500 is then an answer like others.
-func (s *server) expectFailures() { s.fails.Store(true) }
+func (s *server) expectFailures() { s.contract.ExpectFailures() }
 
 // settings are what a test wants of its server beyond the usual.
 type settings struct {
 	origins []string
-	// limits are requests per minute by class; the classes that are not there have none.
+	// limits are requests per minute by class; of the classes that are not there nobody comes to the end.
 	limits map[string]int
 	// connections are how many the server may have to its database; zero: the usual.
 	connections int
 	// replies are how many may be written at once; zero: any number.
 	replies int
+	// patience is how long completions wait for their reply; zero: as long as usual.
+	patience time.Duration
 	// database is the address of the server's, and key what seals in it; empty: a fresh one, and a new one.
 	database, key string
+	// link joins it with others; nil: nothing does.
+	link *realtime.Link
 	// shortcuts are those that are taken; nil: those that all tests take.
 	shortcuts *shortcuts.Set
 	// log gets what is logged.
 	log io.Writer
 }
+
+// plenty is a limit that no test comes to.
+const plenty = 1_000_000
 
 func serve(t testing.TB) *server {
 	t.Helper()
@@ -101,12 +111,12 @@ func serveWith(t testing.TB, wanted settings) *server {
 	}
 	s := &server{t: t, auth: auth.New(opened, auth.WithKeys(keys), auth.WithShortcuts(taken)), bots: bot.New(opened, bot.WithKeys(keys)), store: opened, sql: sql}
 	s.chat = chat.New(chat.Config{Store: opened, Bots: s.bots, Log: log, VisitTTL: time.Minute, MaxReplies: wanted.replies, Shortcuts: taken})
-	limits := map[string]int{"messages": 0, "history": 0, "list": 0, "refusals": 0}
+	limits := map[string]int{"messages": plenty, "history": plenty, "list": plenty, "refusals": 0}
 	maps.Copy(limits, wanted.limits)
 	limiter := ratelimit.New(limits)
 	sockets := wsapi.New(wsapi.Config{Chat: s.chat, Limiter: limiter, Log: log, Origins: wanted.origins, Limits: wsapi.Limits{Visitors: 50}})
 	handler, err := httpapi.New(httpapi.Config{
-		Auth: s.auth, Bots: s.bots, Chat: s.chat, Records: records.New(opened, taken), Shortcuts: taken, Limiter: limiter, Connect: sockets.Connect, Log: log, Origins: wanted.origins,
+		Auth: s.auth, Bots: s.bots, Chat: s.chat, Records: records.New(opened, taken), Shortcuts: taken, Limiter: limiter, Connect: sockets.Connect, Log: log, Origins: wanted.origins, Patience: wanted.patience, Link: wanted.link,
 		Ready: func(context.Context) error {
 			if err := s.ready.Load(); err != nil {
 				return *err
@@ -129,8 +139,9 @@ func serveWith(t testing.TB, wanted settings) *server {
 	s.url = listening.URL
 	transport := listening.Client().Transport.(*http.Transport)
 	transport.MaxIdleConnsPerHost = 64
+	s.contract = contracttest.New(t, transport)
 	s.http = &http.Client{
-		Transport: checked{t: t, next: transport, fails: &s.fails},
+		Transport: s.contract,
 		Timeout:   60 * time.Second,
 		// A redirect would lose a POST's body: none is ever expected.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

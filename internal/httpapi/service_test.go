@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"regexp"
 	"slices"
@@ -15,6 +16,8 @@ import (
 
 	"parley/api"
 	"parley/internal/auth"
+	"parley/internal/realtime"
+	"parley/internal/redistest"
 )
 
 // Every code that a problem can have is explained, with the status that it has.
@@ -107,6 +110,20 @@ func TestReadinessHidesItsReasons(t *testing.T) {
 		t.Errorf("%s %v", got.body, got.header)
 	}
 	s.call(http.MethodGet, "/healthz", nil).gives(200)
+}
+
+// Where Redis joins the instances, readiness tells whether it can be used; without it the service serves on.
+func TestReadinessTellsWhetherRedisCanBeUsed(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	link := must(realtime.Open(t.Context(), redis.URL, slog.New(slog.DiscardHandler)))
+	t.Cleanup(link.Close)
+	s := serveWith(t, settings{link: link})
+	if got := s.call(http.MethodGet, "/readyz", nil).gives(200); got["redis"] != "ok" {
+		t.Errorf("%v", got)
+	}
+	redis.Stop()
+	eventually(t, "Redis is noticed to be away", func() bool { return s.call(http.MethodGet, "/readyz", nil).gives(200)["redis"] == "away" })
 }
 
 // A caller's own request id is kept when it can be written to a header and a log; else it gets one of ours.

@@ -49,7 +49,7 @@ func (s *story) tell(got answer) {
 // told is a server with a database of its own, and what it answers to a scenario.
 func told(t *testing.T, taken shortcuts.Set, scenario func(*story)) *story {
 	t.Helper()
-	s := &story{server: serveWith(t, settings{shortcuts: &taken}), names: map[string]string{}}
+	s := &story{server: serveWith(t, settings{shortcuts: &taken, limits: unlimited}), names: map[string]string{}}
 	scenario(s)
 	return s
 }

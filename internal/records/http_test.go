@@ -19,6 +19,7 @@ import (
 	"parley/gen/db"
 	"parley/internal/auth"
 	"parley/internal/bot"
+	"parley/internal/contracttest"
 	"parley/internal/dbtest"
 	"parley/internal/httpapi"
 	"parley/internal/ratelimit"
@@ -70,7 +71,7 @@ func (d door) get(ctx context.Context, what string, parameters ...string) *http.
 		d.t.Fatal(err)
 	}
 	request.Header.Set("Authorization", "Api-Key "+d.key)
-	response, err := http.DefaultClient.Do(request)
+	response, err := (&http.Client{Transport: contracttest.New(d.t, http.DefaultTransport)}).Do(request)
 	if err != nil {
 		d.t.Fatal(err)
 	}

@@ -112,6 +112,31 @@ func TestTheReplyGrowsAndIsFollowedByItsSuggestions(t *testing.T) {
 	}
 }
 
+// When another attempt takes a reply up, a socket that hears it grow is told to begin anew, with the whole text so far.
+func TestAReplyThatIsTakenUpAgainBeginsAnew(t *testing.T) {
+	t.Parallel()
+	o := serve(t, settings{}).organization()
+	rule := object{"deltas": []string{"Ah ", "oh"}, "silentAfter": 2}
+	o.as("manager", auth.Manage).call("POST", "/api/chatbots/", object{"name": "Slow", "slug": "slow", "engine": "scripted", "script": object{"rules": []object{rule}}}).gives(201)
+	alice := o.as("alice", auth.Chat)
+	l := alice.dial("stream=true&bot_id=slow")
+	l.say("Speak")
+	text := ""
+	run := l.await(func(f frame) bool { text += f.Delta; return text == "Ah oh" }).RunID
+	eventually(t, "it is taken up", func() bool {
+		must(o.sql.Exec(t.Context(), "UPDATE runs SET lease_until = clock_timestamp() - interval '1 second' WHERE id = $1 AND attempt = 1", run))
+		return alice.call("GET", "/api/runs/"+run+"/", nil).gives(200)["attempt"] == 2.0
+	})
+	text = l.await(func(f frame) bool { return f.Reset }).Delta
+	for text != "Ah oh" {
+		text += l.next().Delta
+	}
+	alice.call("POST", "/api/runs/"+run+"/cancel/", nil).gives(200)
+	if reply := l.awaitReply(); reply.Content != text {
+		t.Errorf("%+v", reply)
+	}
+}
+
 // What a frame asks wrongly is told, with the client's own id, and the socket goes on.
 func TestAWrongFrameIsToldAndLeavesTheSocketOpen(t *testing.T) {
 	t.Parallel()

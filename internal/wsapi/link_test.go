@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"parley/internal/contracttest"
 )
 
 // patience is how long a test waits for a frame.
@@ -77,7 +79,7 @@ func (l *link) read() (frame, error) {
 	if kind != websocket.MessageText {
 		return frame{}, fmt.Errorf("a binary frame: %x", data)
 	}
-	if err := check("ServerFrame", data); err != nil {
+	if err := contracttest.Frame(data); err != nil {
 		return frame{}, err
 	}
 	var got frame

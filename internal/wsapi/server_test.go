@@ -22,6 +22,7 @@ import (
 	"parley/internal/auth"
 	"parley/internal/bot"
 	"parley/internal/chat"
+	"parley/internal/contracttest"
 	"parley/internal/dbtest"
 	"parley/internal/httpapi"
 	"parley/internal/ratelimit"
@@ -51,6 +52,7 @@ type server struct {
 	chat     *chat.Chat
 	store    *store.Store
 	sockets  *wsapi.Sockets
+	http     *http.Client  // holds each answer against the document
 	sql      *pgxpool.Pool // for what no operation shows or does
 }
 
@@ -62,7 +64,7 @@ func serve(t testing.TB, wanted settings) *server {
 	if wanted.visitTTL == 0 {
 		wanted.visitTTL = 30 * time.Minute
 	}
-	s := &server{t: t, database: wanted.database}
+	s := &server{t: t, database: wanted.database, http: &http.Client{Transport: contracttest.New(t, http.DefaultTransport)}}
 	s.store = must(store.Open(t.Context(), s.database))
 	t.Cleanup(s.store.Close)
 	s.sql = must(pgxpool.New(t.Context(), s.database))
@@ -224,7 +226,7 @@ func (c caller) try(method, path string, body any, headers ...string) (answer, e
 	for i := 0; i < len(headers); i += 2 {
 		request.Header.Set(headers[i], headers[i+1])
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := c.http.Do(request)
 	if err != nil {
 		return answer{}, err
 	}
@@ -260,11 +262,8 @@ func (a answer) gives(status int) object {
 func (a answer) refused(status int, code string) object {
 	a.t.Helper()
 	problem := a.gives(status)
-	if err := check("Problem", a.body); err != nil {
-		a.t.Errorf("%s: %v", a.request, err)
-	}
-	if problem["error"] != code || a.header.Get("Content-Type") != "application/problem+json" || problem["request_id"] != a.header.Get("X-Request-Id") {
-		a.t.Errorf("%s: want the problem %s, got %s\n%s", a.request, code, a.header.Get("Content-Type"), a.body)
+	if problem["error"] != code {
+		a.t.Errorf("%s: want the problem %s, got\n%s", a.request, code, a.body)
 	}
 	return problem
 }

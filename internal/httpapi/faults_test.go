@@ -1,0 +1,117 @@
+package httpapi_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"parley/internal/auth"
+	"parley/internal/localpg"
+	"parley/internal/shortcuts"
+)
+
+// serveOnItsOwn starts a server on a PostgreSQL of its own, and returns what stops that one.
+func serveOnItsOwn(t *testing.T) (*server, func()) {
+	t.Helper()
+	dir := must(os.MkdirTemp("/tmp", "parley-test-")) // a short name, which PostgreSQL's own user may enter
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	postgres, err := localpg.Start(t.Context(), localpg.Config{Dir: dir, Settings: map[string]string{"fsync": "off"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := func() { _ = postgres.Stop(context.WithoutCancel(t.Context())) } // again is no matter
+	t.Cleanup(stop)
+	return serveWith(t, settings{database: postgres.URL("postgres"), connections: 4}), stop
+}
+
+// Without its database every operation says that it cannot do this now, and when to come again; the service's own pages
+// need none.
+func TestEveryOperationSaysThatTheDatabaseIsAway(t *testing.T) {
+	t.Parallel()
+	s, stop := serveOnItsOwn(t)
+	admin := s.organization().as("admin", auth.Admin)
+	there := admin.one()
+	stop()
+	eventually(t, "the key is not known any more", func() bool {
+		return admin.call(http.MethodGet, "/api/me/", nil).status == http.StatusServiceUnavailable
+	})
+	for _, op := range operations {
+		got := op.send(admin, op.target(there, ""), op.anyBody(there))
+		if !op.isSecured {
+			if got.status != http.StatusOK {
+				t.Errorf("%s: %d %s", op.id, got.status, got.body)
+			}
+			continue
+		}
+		if err := got.isRefused(http.StatusServiceUnavailable, "unavailable", ""); err != nil || got.header.Get("Retry-After") == "" {
+			t.Errorf("%s: %v, Retry-After %q", op.id, err, got.header.Get("Retry-After"))
+		}
+	}
+	s.call(http.MethodGet, "/ws", nil, upgrade).refused(503, "unavailable", "")
+}
+
+// What the server cannot make sense of is its own mistake: the caller hears so and nothing of the cause, which the log has
+// under the request's id.
+func TestEveryOperationKeepsTheCauseOfItsMistakeForTheLog(t *testing.T) {
+	t.Parallel()
+	var log safeBuffer
+	s := serveWith(t, settings{log: &log, shortcuts: new(shortcuts.Set{})}) // a key is looked up each time
+	s.expectFailures()
+	admin := s.organization().as("admin", auth.Admin)
+	there := admin.one()
+	admin.settle()
+	// The first tables are those without which nobody is known: first all the others are gone, then they too.
+	first := []string{"organizations", "users", "api_keys"}
+	met := map[string]bool{}
+	for _, which := range []string{"NOT tablename = ANY($1)", "tablename = ANY($1)"} {
+		for _, table := range query[[]string](s, "SELECT array_agg(tablename::text) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'goose_db_version' AND "+which, first) {
+			s.exec(fmt.Sprintf("ALTER TABLE %s RENAME TO %s", table, table+"_gone"))
+		}
+		for _, op := range operations {
+			got := op.send(admin, op.target(there, ""), op.anyBody(there))
+			if got.status < 500 {
+				continue
+			}
+			if err := got.isRefused(http.StatusInternalServerError, "internal", ""); err != nil {
+				t.Errorf("%s: %v", op.id, err)
+			}
+			met[op.id] = true
+			if !strings.Contains(log.String(), got.header.Get("X-Request-Id")) {
+				t.Errorf("%s: the log has nothing of %s", op.id, got.body)
+			}
+		}
+	}
+	for _, op := range operations {
+		if op.isSecured != met[op.id] {
+			t.Errorf("%s: failed: %t", op.id, met[op.id])
+		}
+	}
+}
+
+// A completion that is not streamed is not waited for without end: its caller hears of the run, which goes on.
+func TestACompletionThatTakesTooLongGoesOnAsItsRun(t *testing.T) {
+	t.Parallel()
+	o := serveWith(t, settings{patience: 300 * time.Millisecond}).organization()
+	o.expectFailures()
+	alice := o.as("alice", auth.Chat)
+	release := o.holdBots()
+	got := alice.call(http.MethodPost, completions, asking(question, false))
+	problem := got.refused(http.StatusGatewayTimeout, "timeout", "")
+	asked := object{"model": "parley", "messages": []object{{"role": "user", "content": question}}}
+	alice.call(http.MethodPost, "/v1/chat/completions", asked).refused(http.StatusGatewayTimeout, "timeout", "")
+	release()
+	run := query[string](o.server, "SELECT id::text FROM runs")
+	if !strings.Contains(text(problem, "detail"), run) || problem["retryable"] != true {
+		t.Errorf("%v does not tell the run %s", problem, run)
+	}
+	if done := alice.awaitRun(run); done["state"] != "completed" {
+		t.Errorf("the run: %v", done)
+	}
+}

@@ -49,16 +49,74 @@ func answerRules() []rule {
 			},
 		},
 		{
-			name: "a secured operation may answer 401",
+			name: "an operation that reads a query, a header or a body may answer 400",
 			check: func(doc *openapi3.T, complain complain) {
 				for _, o := range operations(doc) {
-					if o.secured(doc) {
-						o.needs("401", "it is secured", complain)
+					isRead := func(p *openapi3.Parameter) bool { return p.In != openapi3.ParameterInPath }
+					if o.RequestBody != nil || slices.ContainsFunc(o.parameters, isRead) {
+						o.needs("400", "what it reads may be malformed", complain)
 					}
 				}
 			},
 			breaks: map[string]func(*openapi3.T){
-				"none": func(doc *openapi3.T) { find(doc, "getMe").Responses.Delete("401") },
+				"of a query":  func(doc *openapi3.T) { find(doc, "listChatbots").Responses.Delete("400") },
+				"of a header": func(doc *openapi3.T) { find(doc, "cancelRun").Responses.Delete("400") },
+				"of a body":   func(doc *openapi3.T) { find(doc, "updateFaq").Responses.Delete("400") },
+			},
+		},
+		{
+			name: "a secured operation may answer 401, and 429 to who guesses keys",
+			check: func(doc *openapi3.T, complain complain) {
+				for _, o := range operations(doc) {
+					if o.secured(doc) {
+						o.needs("401", "it is secured", complain)
+						o.needs("429", "it is secured", complain)
+					}
+				}
+			},
+			breaks: map[string]func(*openapi3.T){
+				"no 401": func(doc *openapi3.T) { find(doc, "getMe").Responses.Delete("401") },
+				"no 429": func(doc *openapi3.T) { find(doc, "getMe").Responses.Delete("429") },
+			},
+		},
+		{
+			name: "every answer carries the request's id",
+			check: func(doc *openapi3.T, complain complain) {
+				for _, o := range operations(doc) {
+					for status, response := range o.Responses.Map() {
+						if header := response.Value.Headers["X-Request-Id"]; header == nil || !header.Value.Required {
+							complain(o.String()+", "+status, "does not promise X-Request-Id")
+						}
+					}
+				}
+			},
+			breaks: map[string]func(*openapi3.T){
+				"none":      func(doc *openapi3.T) { delete(find(doc, "getMe").Responses.Value("200").Value.Headers, "X-Request-Id") },
+				"a failure": func(doc *openapi3.T) { doc.Components.Responses["NotFound"].Value.Headers = nil },
+				"optional":  func(doc *openapi3.T) { doc.Components.Headers["XRequestId"].Value.Required = false },
+			},
+		},
+		{
+			name: "an operation of a rate class says on each answer what is left of it, but to who is not known",
+			check: func(doc *openapi3.T, complain complain) {
+				for _, o := range operations(doc) {
+					if o.Extensions["x-rate-limit"] == nil {
+						continue
+					}
+					for status, response := range o.Responses.Map() {
+						for _, name := range []string{"RateLimit", "RateLimit-Policy"} {
+							if status != "401" && response.Value.Headers[name] == nil {
+								complain(o.String()+", "+status, "does not have %s", name)
+							}
+						}
+					}
+				}
+			},
+			breaks: map[string]func(*openapi3.T){
+				"none": func(doc *openapi3.T) {
+					delete(find(doc, "getHistory").Responses.Value("200").Value.Headers, "RateLimit")
+				},
+				"a failure": func(doc *openapi3.T) { delete(doc.Components.Responses["NotFound"].Value.Headers, "RateLimit-Policy") },
 			},
 		},
 		{

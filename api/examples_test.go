@@ -38,6 +38,62 @@ func exampleRules() []rule {
 			},
 		},
 		{
+			name: "every header has a description and an example",
+			check: func(doc *openapi3.T, complain complain) {
+				eachHeader(doc, func(where string, h *openapi3.Header) {
+					if h.Description == "" {
+						complain(where, "has no description")
+					}
+					if h.Schema == nil || h.Schema.Value.Example == nil {
+						complain(where, "has no example")
+					}
+				})
+			},
+			breaks: map[string]func(*openapi3.T){
+				"no description": func(doc *openapi3.T) { doc.Components.Headers["RateLimit"].Value.Description = "" },
+				"no example": func(doc *openapi3.T) {
+					find(doc, "exportRecords").Responses.Value("200").Value.Headers["Content-Disposition"].Value.Schema.Value.Example = nil
+				},
+			},
+		},
+		{
+			name: "every content that can be shown has an example",
+			check: func(doc *openapi3.T, complain complain) {
+				eachMedia(doc, func(where string, media *openapi3.MediaType) {
+					if media.Schema == nil {
+						complain(where, "has no schema")
+						return
+					}
+					schema := media.Schema.Value
+					if schema.Format != "binary" && schema.Example == nil && media.Example == nil && len(media.Examples) == 0 {
+						complain(where, "has no example")
+					}
+				})
+			},
+			breaks: map[string]func(*openapi3.T){
+				"no example": func(doc *openapi3.T) {
+					find(doc, "getDocs").Responses.Value("200").Value.Content["text/html"].Schema.Value.Example = nil
+				},
+				"no schema": func(doc *openapi3.T) {
+					find(doc, "getDocs").Responses.Value("200").Value.Content["text/html"].Schema = nil
+				},
+			},
+		},
+		{
+			name: "every property that is written where it stands has an example",
+			check: eachInline(func(where string, s *openapi3.Schema, complain complain) {
+				for _, name := range sorted(s.Properties) {
+					property := s.Properties[name]
+					if property.Ref == "" && property.Value.Items == nil && property.Value.Format != "binary" && property.Value.Example == nil && !property.Value.Nullable {
+						complain(where+"."+name, "has no example")
+					}
+				}
+			}),
+			breaks: map[string]func(*openapi3.T){
+				"none": func(doc *openapi3.T) { schemaOf(doc, "Chatbot").Properties["name"].Value.Example = nil },
+			},
+		},
+		{
 			name:  "every example is valid",
 			check: checkExamples,
 			breaks: map[string]func(*openapi3.T){
@@ -95,20 +151,13 @@ func checkExamples(doc *openapi3.T, complain complain) {
 		check(where, p.Schema, p.Example)
 		several(where, p.Schema, p.Examples)
 	})
-	for _, o := range operations(doc) {
-		contents := map[string]openapi3.Content{}
-		if o.RequestBody != nil {
-			contents["body"] = o.RequestBody.Value.Content
+	eachHeader(doc, func(where string, h *openapi3.Header) {
+		if text, isText := h.Schema.Value.Example.(string); isText {
+			check(where, h.Schema, text)
 		}
-		for status, response := range o.Responses.Map() {
-			contents[status] = response.Value.Content
-		}
-		for name, content := range contents {
-			for kind, media := range content {
-				where := o.String() + ", " + name + ", " + kind
-				check(where, media.Schema, media.Example)
-				several(where, media.Schema, media.Examples)
-			}
-		}
-	}
+	})
+	eachMedia(doc, func(where string, media *openapi3.MediaType) {
+		check(where, media.Schema, media.Example)
+		several(where, media.Schema, media.Examples)
+	})
 }

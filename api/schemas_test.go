@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"encoding/json"
+	"regexp"
 	"slices"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -67,6 +68,64 @@ func schemaRules() []rule {
 			},
 		},
 		{
+			name: "what a body must have of several is said in words and enforced in code",
+			check: func(doc *openapi3.T, complain complain) {
+				seen := map[*openapi3.Schema]bool{}
+				for _, o := range operations(doc) {
+					if o.RequestBody == nil {
+						continue
+					}
+					for _, media := range o.RequestBody.Value.Content {
+						eachWithin(media.Schema, seen, func(s *openapi3.Schema) {
+							if len(s.OneOf) > 0 || len(s.AnyOf) > 1 || s.Not != nil {
+								complain(o.String()+", body", "has a schema that offers a choice, by oneOf, anyOf or not")
+							}
+						})
+					}
+				}
+			},
+			breaks: map[string]func(*openapi3.T){
+				"one of two": func(doc *openapi3.T) {
+					schemaOf(doc, "AttachmentInput").OneOf = openapi3.SchemaRefs{doc.Components.Schemas["Health"]}
+				},
+				"any of two": func(doc *openapi3.T) {
+					schemaOf(doc, "AttachmentInput").AnyOf = openapi3.SchemaRefs{doc.Components.Schemas["Health"], doc.Components.Schemas["Readiness"]}
+				},
+				"not both": func(doc *openapi3.T) { schemaOf(doc, "FaqCreate").Not = doc.Components.Schemas["Health"] },
+			},
+		},
+		{
+			name: "the conversation of a completion is a plain string or null",
+			check: func(doc *openapi3.T, complain complain) {
+				s := schemaOf(doc, "CompletionCreate").Properties["conversation"]
+				if s.Ref != "" || !s.Value.Type.Is("string") || !s.Value.Nullable || s.Value.Format != "" || s.Value.MinLength != 0 {
+					complain("CompletionCreate.conversation", "is more than that")
+				}
+			},
+			breaks: map[string]func(*openapi3.T){
+				"never null": func(doc *openapi3.T) {
+					schemaOf(doc, "CompletionCreate").Properties["conversation"].Value.Nullable = false
+				},
+				"never empty": func(doc *openapi3.T) {
+					schemaOf(doc, "CompletionCreate").Properties["conversation"].Value.MinLength = 1
+				},
+			},
+		},
+		{
+			name: "what is named as a time is a time",
+			check: eachInline(func(where string, s *openapi3.Schema, complain complain) {
+				for name, property := range s.Properties {
+					if timeName.MatchString(name) && property.Value.Format != "date-time" {
+						complain(where+"."+name, "is no date-time")
+					}
+				}
+			}),
+			breaks: map[string]func(*openapi3.T){
+				"camelCase":  func(doc *openapi3.T) { schemaOf(doc, "Chatbot").Properties["createdAt"].Value.Format = "" },
+				"snake_case": func(doc *openapi3.T) { schemaOf(doc, "StatusFrame").Properties["expires_at"].Value.Format = "" },
+			},
+		},
+		{
 			name: "the values of an enum differ",
 			check: eachInline(func(where string, s *openapi3.Schema, complain complain) {
 				var seen []string
@@ -99,6 +158,25 @@ func schemaRules() []rule {
 			},
 		},
 	}
+}
+
+var timeName = regexp.MustCompile(`(At|_at|[tT]imestamp|last_activity)$`)
+
+// eachWithin visits a schema and all that it is made of.
+func eachWithin(schema *openapi3.SchemaRef, seen map[*openapi3.Schema]bool, visit func(*openapi3.Schema)) {
+	if schema == nil || seen[schema.Value] {
+		return
+	}
+	seen[schema.Value] = true
+	visit(schema.Value)
+	for _, property := range schema.Value.Properties {
+		eachWithin(property, seen, visit)
+	}
+	for _, part := range variants(schema.Value) {
+		eachWithin(part, seen, visit)
+	}
+	eachWithin(schema.Value.Items, seen, visit)
+	eachWithin(schema.Value.AdditionalProperties.Schema, seen, visit)
 }
 
 // eachInline makes a rule of one about a schema.

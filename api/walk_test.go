@@ -139,6 +139,49 @@ func eachParameter(doc *openapi3.T, visit func(where string, p *openapi3.Paramet
 	}
 }
 
+// eachHeader visits every header of the document's answers once.
+func eachHeader(doc *openapi3.T, visit func(where string, h *openapi3.Header)) {
+	for _, name := range sorted(doc.Components.Headers) {
+		visit("header "+name, doc.Components.Headers[name].Value)
+	}
+	eachAnswer(doc, func(where string, response *openapi3.Response) {
+		for _, name := range sorted(response.Headers) {
+			if response.Headers[name].Ref == "" {
+				visit(where+", header "+name, response.Headers[name].Value)
+			}
+		}
+	})
+}
+
+// eachMedia visits every content of the document's bodies and answers once.
+func eachMedia(doc *openapi3.T, visit func(where string, media *openapi3.MediaType)) {
+	each := func(where string, content openapi3.Content) {
+		for _, kind := range sorted(content) {
+			visit(where+", "+kind, content[kind])
+		}
+	}
+	eachAnswer(doc, func(where string, response *openapi3.Response) { each(where, response.Content) })
+	for _, o := range operations(doc) {
+		if o.RequestBody != nil {
+			each(o.String()+", body", o.RequestBody.Value.Content)
+		}
+	}
+}
+
+// eachAnswer visits every answer once, where it is written.
+func eachAnswer(doc *openapi3.T, visit func(where string, response *openapi3.Response)) {
+	for _, name := range sorted(doc.Components.Responses) {
+		visit("response "+name, doc.Components.Responses[name].Value)
+	}
+	for _, o := range operations(doc) {
+		for _, status := range sorted(o.Responses.Map()) {
+			if response := o.Responses.Map()[status]; response.Ref == "" {
+				visit(o.String()+", "+status, response.Value)
+			}
+		}
+	}
+}
+
 func eachOfContent(where string, content openapi3.Content, visit func(string, *openapi3.SchemaRef)) {
 	for _, kind := range sorted(content) {
 		descend(where+", "+kind, content[kind].Schema, visit)

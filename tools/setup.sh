@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Looks for what the project is built and run with: Go, and PostgreSQL's server programs. With the argument
 # `test` also for what the tests need, redis-server; with `check` moreover for what only the checks need: a C
-# compiler (the race detector), Node (the spec linter) and Chromium (pages that talk to the server).
+# compiler (the race detector), Node (the spec linters) and Chromium (pages that talk to the server).
 # Packages that are missing are installed with apt by root, or by whom sudo does not ask for a password;
 # anyone else is told the one command to run. Where nothing is missing it does nothing, in milliseconds.
 set -euo pipefail

@@ -59,10 +59,11 @@ check-generated: ## gen/ is what generate makes
 	@tools/check-generated.sh
 
 .PHONY: check-spec
-check-spec: $(NODE_MODULES) ## the spec is valid and keeps our rules
+check-spec: $(NODE_MODULES) ## the spec is valid, keeps our rules, and breaks no caller of the last release
 	go test ./api/...
 	tools/node_modules/.bin/redocly lint api/openapi.yaml api/asyncapi.yaml
 	tools/node_modules/.bin/spectral lint --fail-severity=warn --display-only-failures api/openapi.yaml api/asyncapi.yaml
+	tools/check-breaking.sh
 
 .PHONY: check-schema
 check-schema: setup ## the migrations make schema.sql

@@ -93,6 +93,41 @@ breaks "an exported name without a comment" check-lint revive \
 breaks "an error nobody looked at" check-lint errcheck \
   "printf 'package fault\n\nimport \"os\"\n\nfunc init() { os.Remove(\"x\") }\n' >internal/fault/selftest.go"
 
+goal=check-spec
+spec=api/openapi.yaml
+breaks "an answer lacks a property that it had" check-spec 'removed the required property `seq`' \
+  "sed -i '/^    SentMessage:/,/^    Timestamp:/ { /^        seq:/d; s/, seq\]/]/ }' $spec"
+breaks "a request needs a field that it did not" check-spec 'became required' \
+  "sed -i '/^    FaqUpdate:/,/properties:/ s/^      type: object/&\n      required: [answer]/' $spec"
+breaks "an operation is gone" check-spec 'removed without deprecation' \
+  "sed -i '/^  \/openapi.yaml:/,/^  \/openapi.json:/ { /^  \/openapi.json:/!d }' $spec"
+breaks "an operation has another id" check-spec 'operation id' \
+  "sed -i 's/operationId: listInboxes\$/operationId: readInboxes/' $spec"
+breaks "a schema has another name" check-spec 'removed the schema' \
+  "sed -i -E 's/\bStartedConversation\b/BegunConversation/' $spec"
+breaks "an answer has a value that it had not" check-spec 'new `away` enum value' \
+  "sed -i '/^    Speaker:/,/example/ s/enum: \[user, bot, agent\]/enum: [user, bot, agent, away]/' $spec"
+breaks "a breaking change of an earlier version is no excuse" check-spec 'operation id' \
+  "sed -i 's/operationId: listInboxes\$/operationId: readInboxes/' $spec &&
+   echo '- GET /api/inboxes/ api operation id \`listInboxes\` removed and replaced with \`readInboxes\`' >>CHANGELOG.md"
+breaks "an example is wrong" check-spec 'Health' \
+  "sed -i '/^    Health:/,/^    Readiness:/ s/example: {status: ok}/example: {status: ill}/' $spec"
+breaks "an answer does not tell the request's id" check-spec 'does not promise X-Request-Id' \
+  "sed -i '/^    NotFound:/,/content:/ { /X-Request-Id/d }' $spec"
+breaks "the changelog does not tell of a release" check-spec 'does not tell of' \
+  "sed -i 's/^## 0.1.0/## 0.1/' CHANGELOG.md"
+breaks "asyncapi.yaml has another frame" check-spec 'its messages are' \
+  "sed -i 's/TypingFrame/StatusFrame/' api/asyncapi.yaml"
+# And the other way round: what the changelog says is deliberate passes.
+if sed -i 's/operationId: listInboxes$/operationId: readInboxes/' $spec &&
+  sed -i 's/^## Unreleased/&\n\n- GET \/api\/inboxes\/ api operation id `listInboxes` removed and replaced with `readInboxes`/' CHANGELOG.md &&
+  tools/check-breaking.sh >.git/log 2>&1; then
+  pass "a deliberate breaking change"
+else
+  fail "a deliberate breaking change" "is not let through"
+fi
+git reset -q --hard
+
 goal=check-allocations
 breaks "a hot function allocates more" check-allocations 'jsontext BenchmarkHotClean' \
   "sed -i 's/^func Clean(.*{\$/&\n\tkept = append([][]byte(nil), []byte(nil), make([]byte, 100), make([]byte, 200))/' internal/jsontext/jsontext.go &&

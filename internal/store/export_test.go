@@ -1,6 +1,14 @@
 package store
 
-import gendb "parley/gen/db"
+import (
+	"context"
+	"io/fs"
+	"log/slog"
+
+	"github.com/jackc/pgx/v5"
+
+	gendb "parley/gen/db"
+)
 
 // Raw runs statements of a test's own as the generated queries run theirs.
 func Raw(s *Store) gendb.DBTX { return translator{on: s.pool, retries: maxRetries} }
@@ -8,4 +16,13 @@ func Raw(s *Store) gendb.DBTX { return translator{on: s.pool, retries: maxRetrie
 // RawPlannedOnce runs them as the queries of PlannedOnce run.
 func RawPlannedOnce(s *Store) gendb.DBTX {
 	return translator{on: plannedOnce{s.pool}, retries: maxRetries}
+}
+
+// Migrate brings a database to the schema of a version that is still to come.
+func Migrate(ctx context.Context, url string, files fs.FS, log *slog.Logger) (int64, error) {
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		return 0, err
+	}
+	return migrate(ctx, config, files, log)
 }

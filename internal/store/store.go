@@ -5,13 +5,10 @@ package store
 import (
 	"context"
 	"fmt"
-	"time"
+	"log/slog"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/jackc/pgx/v5/stdlib"
-	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
 
 	"parley/db"
 	gendb "parley/gen/db"
@@ -24,6 +21,7 @@ type Store struct {
 	*gendb.Queries
 	pool    *pgxpool.Pool
 	sharing *sharing
+	schema  int64
 	// within is the transaction that all of a store of Whole belongs to.
 	within *gendb.Queries
 }
@@ -45,9 +43,21 @@ var session = map[string]string{
 // inside it.
 const maxConns = 16
 
-// Open connects to the database at url and brings it to the newest schema.
-// Programs that open one database together take turns at that.
-func Open(ctx context.Context, url string) (*Store, error) {
+// Option is what Open may be told beside the address.
+type Option func(*options)
+
+type options struct{ log *slog.Logger }
+
+// WithLog has what takes long, or goes wrong without anybody's asking, logged.
+func WithLog(log *slog.Logger) Option { return func(o *options) { o.log = log } }
+
+// Open connects to the database at url and brings it to the newest schema, while others
+// use it. Programs that open one database together take turns at that.
+func Open(ctx context.Context, url string, told ...Option) (*Store, error) {
+	how := options{log: slog.New(slog.DiscardHandler)}
+	for _, option := range told {
+		option(&how)
+	}
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("parse the database's address: %w", err)
@@ -70,7 +80,8 @@ func Open(ctx context.Context, url string) (*Store, error) {
 		pool.Close()
 		return nil, fmt.Errorf("connect to the database: %w", plain(err))
 	}
-	if err := migrate(ctx, config.ConnConfig); err != nil {
+	schema, err := migrate(ctx, config.ConnConfig, db.Migrations, how.log)
+	if err != nil {
 		pool.Close()
 		return nil, err
 	}
@@ -80,7 +91,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 		pool.Close()
 		return nil, err
 	}
-	return &Store{Queries: gendb.New(one), pool: pool, sharing: sharing}, nil
+	return &Store{Queries: gendb.New(one), pool: pool, sharing: sharing, schema: schema}, nil
 }
 
 // Close waits for the connections in use and closes them all.
@@ -91,6 +102,9 @@ func (s *Store) Close() {
 
 // Ping tells whether the database answers.
 func (s *Store) Ping(ctx context.Context) error { return translate(s.pool.Ping(ctx)) }
+
+// Schema is the number of the newest migration, to which the database was brought.
+func (s *Store) Schema() int64 { return s.schema }
 
 // Connections tells how the pool's connections are used.
 func (s *Store) Connections() *pgxpool.Stat { return s.pool.Stat() }
@@ -125,29 +139,5 @@ func (s *Store) Whole(ctx context.Context, fn func(*Store) error) error {
 
 // Within returns a store that is part of the transaction of q, as Whole's is.
 func (s *Store) Within(q *gendb.Queries) *Store {
-	return &Store{Queries: q, pool: s.pool, sharing: s.sharing, within: q}
-}
-
-func migrate(ctx context.Context, config *pgx.ConnConfig) error {
-	// What is asked for over and over is bounded; this is done once, however much there is.
-	patient := config.Copy()
-	patient.RuntimeParams["statement_timeout"] = "0"
-	patient.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
-	handle := stdlib.OpenDB(*patient)
-	defer handle.Close()
-	// Looks every second, for up to ten minutes, whether another program is done.
-	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 600))
-	if err != nil {
-		return fmt.Errorf("prepare the migrations: %w", err)
-	}
-	provider, err := goose.NewProvider(goose.DialectPostgres, handle, db.Migrations, goose.WithSessionLocker(locker))
-	if err != nil {
-		return fmt.Errorf("read the migrations: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
-	defer cancel()
-	if _, err := provider.Up(ctx); err != nil {
-		return fmt.Errorf("migrate the database: %w", err)
-	}
-	return nil
+	return &Store{Queries: q, pool: s.pool, sharing: s.sharing, schema: s.schema, within: q}
 }

@@ -145,7 +145,7 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 				if isStopping.Load() {
 					return errors.New("the server is stopping")
 				}
-				return store.Ping(ctx)
+				return store.Ready(ctx)
 			},
 			Link:      link,
 			Shortcuts: config.Shortcuts,

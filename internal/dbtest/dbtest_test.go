@@ -47,7 +47,7 @@ func TestTheDatabaseIsGoneAfterTheTest(t *testing.T) {
 	var url string
 	t.Run("a test", func(t *testing.T) {
 		s := dbtest.Open(t)
-		if err := s.Ping(t.Context()); err != nil {
+		if err := s.Ready(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		url = dbtest.URL(t)

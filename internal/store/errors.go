@@ -17,6 +17,12 @@ import (
 // lockTimeout is the SQLSTATE of a lock that was not got in its time.
 const lockTimeout = "55P03"
 
+// readOnly is the SQLSTATE of a write to a database that only reads. Its connection is
+// closed: the next one may lead to the database that has taken its place.
+const readOnly = "25006"
+
+var errReadOnly = errors.New("the database takes nothing that is written")
+
 // maxRetries is how often a statement or transaction that lost a race inside
 // PostgreSQL is run again.
 const maxRetries = 3
@@ -74,7 +80,7 @@ func translateCode(pg *pgconn.PgError, err error) error {
 		return fault.Wrap(fault.InvalidRequest, "The request holds a value that cannot be stored.", err)
 	case pg.Code == "57014": // statement timeout
 		return fault.Wrap(fault.Timeout, "The database took too long.", err)
-	case pg.Code == lockTimeout, lostRace(err),
+	case pg.Code == lockTimeout, pg.Code == readOnly, lostRace(err),
 		strings.HasPrefix(pg.Code, "53"), strings.HasPrefix(pg.Code, "57P"), // out of resources, stopping
 		strings.HasPrefix(pg.Code, "08"): // connection
 		return unavailable(err)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"parley/db"
@@ -68,6 +69,9 @@ func Open(ctx context.Context, url string, told ...Option) (*Store, error) {
 	for name, value := range session {
 		config.ConnConfig.RuntimeParams[name] = value
 	}
+	config.ConnConfig.OnPgError = func(_ *pgconn.PgConn, err *pgconn.PgError) (stays bool) {
+		return err.SeverityUnlocalized != "FATAL" && err.Code != readOnly
+	}
 	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
 		registerUUIDs(conn.TypeMap())
 		return nil
@@ -100,8 +104,20 @@ func (s *Store) Close() {
 	s.pool.Close()
 }
 
-// Ping tells whether the database answers.
-func (s *Store) Ping(ctx context.Context) error { return translate(s.pool.Ping(ctx)) }
+// Ready tells whether the database answers, and takes what is written: one that only
+// reads, as a standby does, is left, so that the next connection may find another one.
+func (s *Store) Ready(ctx context.Context) error {
+	var isReadOnly bool
+	if err := s.pool.QueryRow(ctx, "SELECT current_setting('transaction_read_only')::boolean").Scan(&isReadOnly); err != nil {
+		return translate(err)
+	}
+	if isReadOnly {
+		s.pool.Reset()
+		s.sharing.pool.Reset()
+		return unavailable(errReadOnly)
+	}
+	return nil
+}
 
 // Schema is the number of the newest migration, to which the database was brought.
 func (s *Store) Schema() int64 { return s.schema }

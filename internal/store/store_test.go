@@ -10,6 +10,7 @@ import (
 
 	gendb "parley/gen/db"
 	"parley/internal/dbtest"
+	"parley/internal/fault"
 	"parley/internal/store"
 )
 
@@ -76,16 +77,72 @@ func TestConnectionsAreInUTCAndBounded(t *testing.T) {
 	}
 }
 
-func TestPingTellsWhetherTheDatabaseAnswers(t *testing.T) {
+func TestReadyTellsWhetherTheDatabaseAnswers(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
-	if err := s.Ping(t.Context()); err != nil {
+	if err := s.Ready(t.Context()); err != nil {
 		t.Error(err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.Ping(ended); err == nil {
+	if err := s.Ready(ended); err == nil {
 		t.Error("it answers a caller that has left")
+	}
+}
+
+// A primary that has become a standby answers, and takes nothing. Once another one is in
+// its place, or it is the primary again, all is as before.
+func TestADatabaseThatOnlyReadsIsNotReady(t *testing.T) {
+	t.Parallel()
+	url := dbtest.URL(t)
+	s, admin := open(t, url), connect(t, url)
+	became := func(setting string) {
+		t.Helper()
+		_, err := admin.Exec(t.Context(), "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = "+setting+"', current_database()); END $$")
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Ready(t.Context()); err != nil {
+		t.Error(err)
+	}
+
+	// when the connections that there are end, and the next ones lead to a standby
+	became("on")
+	if _, err := admin.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.Ready(t.Context()) // finds the ends of some
+	place := store.Place{OrganizationID: uuid.New(), SessionID: uuid.New()}
+	for name, q := range map[string]*gendb.Queries{"by itself": s.Queries, "among others": s.Sharing(place)} {
+		var isTold bool
+		for range 3 { // a connection that was cut is no answer either
+			_, err := q.CreateOrganization(t.Context(), uuid.New(), name)
+			if isTold = fault.Is(err, fault.Unavailable); !isTold {
+				break
+			}
+		}
+		if !isTold {
+			t.Errorf("%s it was written, or failed otherwise", name)
+		}
+	}
+	if err := s.Ready(t.Context()); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("it is ready to read only: %v", err)
+	}
+	if _, err := s.CountOrganizations(t.Context()); err != nil {
+		t.Errorf("nothing can be read: %v", err)
+	}
+
+	// and when the next ones lead to a primary again
+	became("off")
+	_ = s.Ready(t.Context()) // leaves the standby
+	if err := s.Ready(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for name, q := range map[string]*gendb.Queries{"by itself": s.Queries, "among others": s.Sharing(place)} {
+		if _, err := q.CreateOrganization(t.Context(), uuid.New(), name); err != nil {
+			t.Errorf("%s nothing is written: %v", name, err)
+		}
 	}
 }
 

@@ -63,6 +63,8 @@ type config struct {
 	SocketTimes map[string]time.Duration // PARLEY_SOCKET_TIMES, empty or a name left out: ping=25s,pong=20s,write=10s,idle=0
 	// AnonymousTTL is how long an anonymous visit lives without activity.
 	AnonymousTTL time.Duration // PARLEY_ANONYMOUS_TTL, empty: 30m
+	// Drain is how long a server that is told to stop goes on serving while /readyz says 503, for load balancers to see it.
+	Drain time.Duration // PARLEY_DRAIN, empty: 0
 	// Shortcuts says which of the faster paths are taken; each has a plain one beside it.
 	Shortcuts shortcuts.Set // PARLEY_SHORTCUTS, empty or a name left out: send=on,keys=on,history=on,counts=on,search=on; off alone: none
 	// LogLevel is the least grave of what is logged: debug, info, warn or error.
@@ -129,6 +131,8 @@ func loadConfig(getenv func(string) string, isRoot bool, home string) (config, e
 	check("PARLEY_SOCKET_TIMES", err)
 	c.AnonymousTTL, err = parseTTL(cmp.Or(getenv("PARLEY_ANONYMOUS_TTL"), "30m"))
 	check("PARLEY_ANONYMOUS_TTL", err)
+	c.Drain, err = parseDrain(cmp.Or(getenv("PARLEY_DRAIN"), "0s"))
+	check("PARLEY_DRAIN", err)
 	c.Shortcuts, err = shortcuts.Parse(getenv("PARLEY_SHORTCUTS"))
 	check("PARLEY_SHORTCUTS", err)
 	c.LogLevel, err = parseLogLevel(getenv("PARLEY_LOG_LEVEL"))
@@ -172,6 +176,14 @@ func parseTTL(text string) (time.Duration, error) {
 		return 0, fmt.Errorf("%q is not a duration of at least a second, such as 30m", text)
 	}
 	return ttl, nil
+}
+
+func parseDrain(text string) (time.Duration, error) {
+	drain, err := time.ParseDuration(text)
+	if err != nil || drain < 0 || drain > time.Hour {
+		return 0, fmt.Errorf("%q is not a duration from 0s to 1h, such as 10s", text)
+	}
+	return drain, nil
 }
 
 func checkAddr(addr string) error {

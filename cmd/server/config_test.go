@@ -86,6 +86,7 @@ func TestVariablesAreRead(t *testing.T) {
 		"a reply limit":         {"PARLEY_REPLY_LIMITS", "organization=9", func(c config) any { return c.ReplyLimits }, map[string]int{"instance": 512, "organization": 9}},
 		"no limits at all":      {"PARLEY_RATE_LIMITS", "0", limits, map[string]int{"messages": 0, "history": 0, "list": 0}},
 		"a visit's life":        {"PARLEY_ANONYMOUS_TTL", "90s", func(c config) any { return c.AnonymousTTL }, 90 * time.Second},
+		"a time to drain":       {"PARLEY_DRAIN", "15s", func(c config) any { return c.Drain }, 15 * time.Second},
 		"no shortcuts":          {"PARLEY_SHORTCUTS", "off", func(c config) any { return c.Shortcuts }, shortcuts.Set{}},
 		"all is logged":         {"PARLEY_LOG_LEVEL", "debug", level, slog.LevelDebug},
 		"warnings are logged":   {"PARLEY_LOG_LEVEL", "WARN", level, slog.LevelWarn},
@@ -111,6 +112,9 @@ func TestMistakesAreRefused(t *testing.T) {
 	cases := []struct{ variable, value, says string }{
 		{"PARLEY_ADDR", "8080", "host:port"},
 		{"PARLEY_SHORTCUTS", "send", "=on or =off"},
+		{"PARLEY_DRAIN", "10", "not a duration"},
+		{"PARLEY_DRAIN", "-1s", "from 0s to 1h"},
+		{"PARLEY_DRAIN", "61m", "from 0s to 1h"},
 		{"PARLEY_DEBUG_ADDR", "6060", "host:port"},
 		{"PARLEY_DEBUG_ADDR", ":6060", "private address"},
 		{"PARLEY_DEBUG_ADDR", "*:6060", "private address"},

@@ -9,12 +9,10 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,14 +29,8 @@ import (
 	"parley/internal/wsapi"
 )
 
-const (
-	// replyGrace is how long replies may go on being written once the server stops.
-	replyGrace = 20 * time.Second
-	// requestGrace is how long requests may go on after the replies are written.
-	requestGrace = 5 * time.Second
-	// postgresGrace is how long the private PostgreSQL may take to stop.
-	postgresGrace = 10 * time.Second
-)
+// postgresGrace is how long the private PostgreSQL may take to stop.
+const postgresGrace = 10 * time.Second
 
 const usage = `usage:
   parley                    serve
@@ -73,8 +65,9 @@ func command(ctx context.Context, config config, args []string, out io.Writer) e
 	return fmt.Errorf("unknown command\n%s", usage)
 }
 
-// serve runs the service until ctx is done, then stops in the reverse order: not
-// ready, sockets told, replies written, requests answered, database closed.
+// serve runs the service until ctx is done, then stops in the reverse order: not ready,
+// sockets told, replies written, requests answered, database closed. While it starts,
+// which may take long where the database is migrated, it says so.
 func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) error {
 	if err := mustHaveSecretKey(config); err != nil {
 		return err
@@ -91,6 +84,9 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 	if debugListener != nil {
 		defer debugListener.Close() // where the start fails; else it is closed before
 	}
+	log.Info("starting", "address", listener.Addr().String())
+	door := newDoor(listener, log)
+	defer door.slam() // where the start fails; else it is closed before
 	return withStore(ctx, config, log, func(store *store.Store, lost <-chan struct{}) error {
 		secrets, err := secretKeys(config)
 		if err != nil {
@@ -131,7 +127,6 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 		registry := metrics.New()
 		addMetrics(registry, config, store, chats, sockets, limiter, link)
 		defer serveDebug(debugListener, registry, log)()
-		var isStopping atomic.Bool
 		handler, err := httpapi.New(httpapi.Config{
 			Auth:    keys,
 			Bots:    bots,
@@ -142,7 +137,7 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 			Log:     log,
 			Origins: config.AllowedOrigins,
 			Ready: func(ctx context.Context) error {
-				if isStopping.Load() {
+				if door.isStopping.Load() {
 					return errors.New("the server is stopping")
 				}
 				return store.Ready(ctx)
@@ -154,34 +149,21 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 		if err != nil {
 			return err
 		}
-		server := &http.Server{
-			Handler:           handler,
-			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelInfo),
-			ReadHeaderTimeout: 10 * time.Second,
-			ReadTimeout:       60 * time.Second,
-			// Longer than a completion may wait; streams set their own.
-			WriteTimeout:   150 * time.Second,
-			IdleTimeout:    120 * time.Second,
-			MaxHeaderBytes: 64 << 10,
-		}
 		defer kept.Start(log)()
 		chats.Start()
 		defer keepSearchIndex(ctx, store, log, config.Shortcuts.Search)()
-		defer func() {
-			isStopping.Store(true)
-			shutDown(server, sockets, chats, log)
-		}()
+		defer door.close(sockets, chats, log)
 
-		failed := make(chan error, 1)
-		go func() { failed <- server.Serve(listener) }()
+		door.lead(handler)
 		announce(out, listener.Addr(), key)
 		select {
 		case <-ctx.Done():
-			log.Info("stopping")
+			log.Info("stopping", "drain", config.Drain)
+			door.drain(config.Drain, lost)
 			return nil
 		case <-lost:
 			return fmt.Errorf("the private PostgreSQL ended by itself; its last words are in %s", filepath.Join(config.DataDir, "postgres.log"))
-		case err := <-failed:
+		case err := <-door.failed:
 			return fmt.Errorf("serve: %w", err)
 		}
 	})
@@ -219,23 +201,6 @@ func keepSearchIndex(ctx context.Context, store *store.Store, log *slog.Logger, 
 	return func() { cancel(); work.Wait() }
 }
 
-// shutDown tells the sockets, then lets the replies be written, and with them the
-// streams end, while new connections are refused.
-func shutDown(server *http.Server, sockets *wsapi.Sockets, chats *chat.Chat, log *slog.Logger) {
-	ctx, cancel := context.WithTimeout(context.Background(), replyGrace+requestGrace)
-	defer cancel()
-	closed := make(chan error, 1)
-	go func() { closed <- server.Shutdown(ctx) }()
-	replies, cancelReplies := context.WithTimeout(ctx, replyGrace)
-	defer cancelReplies()
-	sockets.Close(replies)
-	chats.Close(replies)
-	if err := <-closed; err != nil {
-		log.Info("some requests were cut off", "error", err)
-		_ = server.Close() // ends what Shutdown could not wait for
-	}
-}
-
 // beside runs fn with a store: that of the server which runs on the same data
 // directory, where one does.
 func beside(ctx context.Context, config config, log *slog.Logger, fn func(*store.Store) error) error {
@@ -265,7 +230,7 @@ func withStore(ctx context.Context, config config, log *slog.Logger, fn func(sto
 			}
 		}()
 	}
-	opened, err := store.Open(ctx, address)
+	opened, err := store.Open(ctx, address, store.WithLog(log))
 	if err != nil {
 		return err
 	}

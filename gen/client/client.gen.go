@@ -5822,7 +5822,8 @@ type ClientInterface interface {
 
 	// GetReadiness Tell whether the service can serve
 	//
-	// 503 while it starts, while its database cannot be reached, and from the moment it begins to stop. Needs no key.
+	// 503 while it starts, while its database cannot be reached or takes nothing that is written, and from the moment it
+	// begins to stop, when it still answers for a while. Needs no key.
 	//
 	// Where several instances are joined by Redis, `redis` tells whether it can be used. They serve without it too, each
 	// with rate limits and anonymous visits of its own, and hear seconds later what the others do: so that is no 503.
@@ -7671,7 +7672,8 @@ func (c *Client) GetProblem(ctx context.Context, code string, reqEditors ...Requ
 
 // GetReadiness Tell whether the service can serve
 //
-// 503 while it starts, while its database cannot be reached, and from the moment it begins to stop. Needs no key.
+// 503 while it starts, while its database cannot be reached or takes nothing that is written, and from the moment it
+// begins to stop, when it still answers for a while. Needs no key.
 //
 // Where several instances are joined by Redis, `redis` tells whether it can be used. They serve without it too, each
 // with rate limits and anonymous visits of its own, and hear seconds later what the others do: so that is no 503.
@@ -12496,7 +12498,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetReadinessWithResponse Tell whether the service can serve
 	//
-	// 503 while it starts, while its database cannot be reached, and from the moment it begins to stop. Needs no key.
+	// 503 while it starts, while its database cannot be reached or takes nothing that is written, and from the moment it
+	// begins to stop, when it still answers for a while. Needs no key.
 	//
 	// Where several instances are joined by Redis, `redis` tells whether it can be used. They serve without it too, each
 	// with rate limits and anonymous visits of its own, and hear seconds later what the others do: so that is no 503.
@@ -20362,7 +20365,8 @@ func (c *ClientWithResponses) GetProblemWithResponse(ctx context.Context, code s
 
 // GetReadinessWithResponse Tell whether the service can serve
 //
-// 503 while it starts, while its database cannot be reached, and from the moment it begins to stop. Needs no key.
+// 503 while it starts, while its database cannot be reached or takes nothing that is written, and from the moment it
+// begins to stop, when it still answers for a while. Needs no key.
 //
 // Where several instances are joined by Redis, `redis` tells whether it can be used. They serve without it too, each
 // with rate limits and anonymous visits of its own, and hear seconds later what the others do: so that is no 503.

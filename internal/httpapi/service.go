@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"context"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -85,6 +86,22 @@ func (f *found) Write(data []byte) (int, error) {
 		return len(data), nil
 	}
 	return f.ResponseWriter.Write(data)
+}
+
+// Starting answers as long as the service starts: it lives, and can do nothing yet.
+func Starting(log *slog.Logger) http.Handler {
+	server := &API{Config: Config{Log: log}}
+	e := echo.New()
+	e.HTTPErrorHandler = server.answerError
+	e.Pre(server.observe, func(echo.HandlerFunc) echo.HandlerFunc {
+		return func(ec echo.Context) error {
+			if ec.Request().URL.Path == "/healthz" {
+				return ec.JSON(http.StatusOK, openapi.Health{Status: openapi.HealthStatusOk})
+			}
+			return &fault.Error{Kind: fault.Unavailable, Message: "The service is starting.", RetryAfter: time.Second}
+		}
+	})
+	return e
 }
 
 // readyTime bounds the look at the database.

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/coder/websocket"
+	"github.com/coder/websocket/wsjson"
+	"github.com/jackc/pgx/v5"
+	"github.com/pressly/goose/v3/lock"
+)
+
+var startsAt = regexp.MustCompile(`"msg":"starting","address":"([^"]+)"`)
+
+// readyz is the status of /readyz, which says by Retry-After when to ask again.
+func (c client) readyz() int {
+	c.t.Helper()
+	answer, err := c.open("GET", "/readyz", nil)
+	if err != nil {
+		return 0
+	}
+	defer answer.Body.Close()
+	if isReady := answer.StatusCode == http.StatusOK; isReady == (answer.Header.Get("Retry-After") != "") {
+		c.t.Errorf("/readyz answers %s with %v", answer.Status, answer.Header)
+	}
+	return answer.StatusCode
+}
+
+func TestReadyzTellsTheTruth(t *testing.T) {
+	t.Parallel()
+	// given a server that waits until another one has migrated the database
+	dir := newDir(t)
+	postgres := startPostgres(t, dir)
+	execute := func(statements ...string) {
+		t.Helper()
+		conn, err := pgx.Connect(t.Context(), postgres.URL("postgres"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close(t.Context())
+		for _, statement := range statements {
+			if _, err := conn.Exec(t.Context(), statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	migrating, err := pgx.Connect(t.Context(), postgres.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer migrating.Close(t.Context())
+	if _, err := migrating.Exec(t.Context(), "SELECT pg_advisory_lock($1)", lock.DefaultLockID); err != nil {
+		t.Fatal(err)
+	}
+	const key = "boot.0123456789abcdef"
+	server := launch(t, newDir(t), []string{
+		"DATABASE_URL=postgres://parley@/postgres?host=" + url.QueryEscape(filepath.Join(dir, "postgres.socket")),
+		"PARLEY_BOOTSTRAP_KEY=" + key,
+	})
+	eventually(t, "it listens", func() bool { return startsAt.MatchString(server.stderr.String()) })
+	asked := newClient(t, "http://"+startsAt.FindStringSubmatch(server.stderr.String())[1], key, 0)
+	is := func(status int) func() bool { return func() bool { return asked.readyz() == status } }
+	mustLive := func() {
+		t.Helper()
+		if status := asked.status("/healthz"); status != http.StatusOK {
+			t.Errorf("/healthz says %d: a start anew would mend nothing", status)
+		}
+	}
+	conversation := object{"initial_message": "Hello"}
+
+	// then it lives, and can do nothing yet; and all when that is done
+	mustLive()
+	if !is(http.StatusServiceUnavailable)() {
+		t.Error("it is ready before it has started")
+	}
+	var problem struct {
+		Error     string
+		RequestID string `json:"request_id"`
+		Retryable bool
+	}
+	asked.call("POST", "/api/conversations/start", conversation, http.StatusServiceUnavailable, &problem)
+	if problem.Error != "unavailable" || problem.RequestID == "" || !problem.Retryable {
+		t.Errorf("it is told %+v", problem)
+	}
+	if err := migrating.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is ready", is(http.StatusOK))
+	asked.call("POST", "/api/conversations/start", conversation, http.StatusCreated, nil)
+
+	// when PostgreSQL takes nothing that is written, as after a failover to it
+	const cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+	execute("ALTER DATABASE postgres SET default_transaction_read_only = on", cut)
+	eventually(t, "it is not ready to read only", is(http.StatusServiceUnavailable))
+	asked.call("POST", "/api/conversations/start", conversation, http.StatusServiceUnavailable, nil)
+	mustLive()
+	execute("SET default_transaction_read_only = off", "ALTER DATABASE postgres RESET default_transaction_read_only")
+	eventually(t, "it is ready again", is(http.StatusOK))
+	asked.call("POST", "/api/conversations/start", conversation, http.StatusCreated, nil)
+
+	// when it is away
+	if err := postgres.Stop(context.WithoutCancel(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is not ready without", is(http.StatusServiceUnavailable))
+	mustLive()
+	postgres = startPostgres(t, dir)
+	eventually(t, "it is ready once more", is(http.StatusOK))
+	asked.call("POST", "/api/conversations/start", conversation, http.StatusCreated, nil)
+	server.stop()
+}
+
+func TestAServerThatIsToStopServesOnForAWhile(t *testing.T) {
+	t.Parallel()
+	// given a server with time to drain, and a socket; the collector of its traces is away
+	server := serving(t, newDir(t), "PARLEY_DRAIN=4s", "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_TIMEOUT=200")
+	asked := server.client(server.key)
+	conversation := asked.start()
+	asked.call("PATCH", "/api/conversations/"+conversation+"/", object{"autoReplyEnabled": false}, http.StatusOK, nil)
+	socket, _, err := websocket.Dial(t.Context(), strings.Replace(server.base, "http", "ws", 1)+"/ws?session_id="+conversation,
+		&websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Api-Key " + server.key}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.CloseNow()
+	next := func() (frame chaosFrame) {
+		t.Helper()
+		if err := wsjson.Read(t.Context(), socket, &frame); err != nil {
+			t.Fatal(err)
+		}
+		return frame
+	}
+	if greeting := next(); greeting.Status != "connected" {
+		t.Errorf("it is greeted with %+v", greeting)
+	}
+
+	// when it is told to stop
+	server.signal(syscall.SIGTERM)
+
+	// then it says so to whoever asks where to send requests, and answers those that come all
+	// the same, each as the last one on its connection
+	eventually(t, "/readyz says so", func() bool { return asked.readyz() == http.StatusServiceUnavailable })
+	if status := asked.status("/healthz"); status != http.StatusOK {
+		t.Errorf("/healthz says %d", status)
+	}
+	late := server.client(server.key) // with no connection yet
+	answer, err := late.open("POST", "/api/conversations/"+conversation+"/messages", object{"content": "Late"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusCreated || !answer.Close {
+		t.Errorf("a late message is answered with %s, and the connection closed: %t", answer.Status, answer.Close)
+	}
+	if frame := next(); frame.Type != "message" || frame.Seq != 1 {
+		t.Errorf("the socket hears %+v", frame)
+	}
+
+	// and at the end sockets are told to go elsewhere
+	if frame := next(); frame.Status != "closing" {
+		t.Errorf("the socket hears %+v", frame)
+	}
+	if _, _, err := socket.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusGoingAway {
+		t.Errorf("the socket ends with %v", err)
+	}
+	if code := server.awaitEnd(patience); code != 0 {
+		t.Errorf("it ended with %d", code)
+	}
+	server.mustBeAlone()
+	if !strings.Contains(server.stderr.String(), "traces are lost") {
+		t.Error("the log does not say that the collector was away")
+	}
+}

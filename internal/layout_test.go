@@ -51,6 +51,7 @@ var rooms = map[string][]string{
 	"internal/ratelimit": {"internal/realtime", "internal/fault"},
 
 	"internal/store":     {"db", "internal/fault", "gen/db"},
+	"internal/backup":    {"internal/localpg"},
 	"internal/realtime":  {},
 	"internal/xlsx":      {},
 	"internal/localpg":   {},

@@ -35,7 +35,9 @@ const postgresGrace = 10 * time.Second
 const usage = `usage:
   parley                    serve
   parley org create <name>  make an organization and print its admin key
-  parley org list           list the organizations`
+  parley org list           list the organizations
+  parley backup <file>      write all that the database holds to a new file
+  parley restore <file>     fill an empty database with what such a file has`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -54,13 +56,29 @@ func main() {
 
 func command(ctx context.Context, config config, args []string, out io.Writer) error {
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: config.LogLevel}))
-	switch {
-	case len(args) == 0:
+	if len(args) == 0 {
 		return serve(ctx, config, log, out)
+	}
+	// The others work on the database of the server that runs on the same data directory, where one does.
+	if address, ok := localpg.Running(config.DataDir, "postgres"); ok && config.DatabaseURL == "" {
+		config.DatabaseURL = address
+	}
+	switch {
 	case len(args) == 3 && args[0] == "org" && args[1] == "create":
-		return beside(ctx, config, log, func(store *store.Store) error { return createOrganization(ctx, store, args[2], out) })
+		return withStore(ctx, config, log, func(store *store.Store, _ <-chan struct{}) error {
+			return createOrganization(ctx, store, args[2], out)
+		})
 	case len(args) == 2 && args[0] == "org" && args[1] == "list":
-		return beside(ctx, config, log, func(store *store.Store) error { return listOrganizations(ctx, store, out) })
+		return withStore(ctx, config, log, func(store *store.Store, _ <-chan struct{}) error {
+			return listOrganizations(ctx, store, out)
+		})
+	case len(args) == 2 && args[0] == "backup":
+		if err := mustHaveDatabase(config); err != nil {
+			return err
+		}
+		return withDatabase(ctx, config, log, func(address string, _ <-chan struct{}) error { return backUp(ctx, config, address, args[1], out) })
+	case len(args) == 2 && args[0] == "restore":
+		return withDatabase(ctx, config, log, func(address string, _ <-chan struct{}) error { return restore(ctx, config, address, args[1], out) })
 	}
 	return fmt.Errorf("unknown command\n%s", usage)
 }
@@ -201,39 +219,35 @@ func keepSearchIndex(ctx context.Context, store *store.Store, log *slog.Logger, 
 	return func() { cancel(); work.Wait() }
 }
 
-// beside runs fn with a store: that of the server which runs on the same data
-// directory, where one does.
-func beside(ctx context.Context, config config, log *slog.Logger, fn func(*store.Store) error) error {
-	if address, ok := localpg.Running(config.DataDir, "postgres"); ok && config.DatabaseURL == "" {
-		config.DatabaseURL = address
-	}
-	return withStore(ctx, config, log, func(store *store.Store, _ <-chan struct{}) error { return fn(store) })
-}
-
-// withStore runs fn with a store: over DATABASE_URL, or over a private PostgreSQL
-// that lives as long as fn runs; should that one end before, lost is closed.
-func withStore(ctx context.Context, config config, log *slog.Logger, fn func(store *store.Store, lost <-chan struct{}) error) (err error) {
-	address := config.DatabaseURL
-	var lost <-chan struct{}
-	if address == "" {
-		postgres, err := localpg.Start(ctx, localpg.Config{Dir: config.DataDir, BinDir: config.PostgresBin, Logger: log})
+// withStore runs fn with a store over the database of withDatabase.
+func withStore(ctx context.Context, config config, log *slog.Logger, fn func(store *store.Store, lost <-chan struct{}) error) error {
+	return withDatabase(ctx, config, log, func(address string, lost <-chan struct{}) error {
+		opened, err := store.Open(ctx, address, store.WithLog(log))
 		if err != nil {
 			return err
 		}
-		address = postgres.URL("postgres")
-		lost = postgres.Done()
-		defer func() {
-			ctx, cancel := context.WithTimeout(context.Background(), postgresGrace)
-			defer cancel()
-			if stopErr := postgres.Stop(ctx); err == nil {
-				err = stopErr
-			}
-		}()
+		defer opened.Close()
+		return fn(opened, lost)
+	})
+}
+
+// withDatabase runs fn with the address of a database: that of DATABASE_URL, or of a
+// private PostgreSQL that lives as long as fn runs; should that one end before, lost is
+// closed.
+func withDatabase(ctx context.Context, config config, log *slog.Logger, fn func(address string, lost <-chan struct{}) error) (err error) {
+	if config.DatabaseURL != "" {
+		return fn(config.DatabaseURL, nil)
 	}
-	opened, err := store.Open(ctx, address, store.WithLog(log))
+	postgres, err := localpg.Start(ctx, localpg.Config{Dir: config.DataDir, BinDir: config.PostgresBin, Logger: log})
 	if err != nil {
 		return err
 	}
-	defer opened.Close()
-	return fn(opened, lost)
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), postgresGrace)
+		defer cancel()
+		if stopErr := postgres.Stop(ctx); err == nil {
+			err = stopErr
+		}
+	}()
+	return fn(postgres.URL("postgres"), postgres.Done())
 }

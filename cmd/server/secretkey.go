@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -49,14 +50,18 @@ func secretKeys(config config) (*secret.Keys, error) {
 // makeSecretKey keeps a new key before anything is sealed under it, and wholly or not at all.
 func makeSecretKey(path string) (*secret.Keys, error) {
 	fresh := secret.NewKey()
-	if err := writeWhole(path, fresh+"\n"); err != nil {
+	err := writeWhole(path, func(w io.Writer) error {
+		_, err := io.WriteString(w, fresh+"\n")
+		return err
+	})
+	if err != nil {
 		return nil, fmt.Errorf("keep the secret key: %w", err)
 	}
 	return secret.Parse(fresh)
 }
 
 // writeWhole writes a file for nobody else to read; a reader finds all of it or none, also after a power cut.
-func writeWhole(path, content string) (err error) {
+func writeWhole(path string, write func(io.Writer) error) (err error) {
 	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // of mode 0600
 	if err != nil {
 		return err
@@ -66,7 +71,7 @@ func writeWhole(path, content string) (err error) {
 			_ = os.Remove(file.Name()) // what went wrong is told already
 		}
 	}()
-	_, err = file.WriteString(content)
+	err = write(file)
 	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return err
 	}

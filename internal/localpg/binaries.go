@@ -2,6 +2,7 @@ package localpg
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -38,9 +39,7 @@ func findAllBinaries(binDir string) ([]string, error) {
 	if initdb, err := exec.LookPath("initdb"); err == nil {
 		found = append(found, filepath.Dir(initdb))
 	}
-	debian, _ := filepath.Glob("/usr/lib/postgresql/*/bin") // its only error is a malformed pattern
-	slices.SortFunc(debian, func(a, b string) int { return cmp.Compare(debianMajor(b), debianMajor(a)) })
-	found = slices.DeleteFunc(append(found, debian...), func(dir string) bool { return !hasBinaries(dir) })
+	found = slices.DeleteFunc(append(found, debianDirs()...), func(dir string) bool { return !hasBinaries(dir) })
 	if len(found) == 0 {
 		return nil, errors.New("there are no PostgreSQL programs (initdb, postgres) in PATH or /usr/lib/postgresql; " +
 			howToInstall)
@@ -48,14 +47,55 @@ func findAllBinaries(binDir string) ([]string, error) {
 	return found, nil
 }
 
-func hasBinaries(dir string) bool {
-	for _, name := range []string{"initdb", "postgres"} {
-		info, err := os.Stat(filepath.Join(dir, name))
-		if err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0 {
-			return false
+// FindProgram returns the path of another program of PostgreSQL, such as pg_dump, for a server of a major version: the
+// one of that version, else a newer one, in binDir or where FindBinaries looks. The error says how to install it.
+func FindProgram(ctx context.Context, name, binDir string, major int) (string, error) {
+	dirs := []string{binDir}
+	if binDir == "" {
+		dirs = debianDirs()
+		// Last: on Debian it only chooses among those.
+		if path, err := exec.LookPath(name); err == nil {
+			dirs = append(dirs, filepath.Dir(path))
 		}
 	}
-	return true
+	newer := ""
+	for _, dir := range dirs {
+		path := filepath.Join(dir, name)
+		if !isProgram(path) {
+			continue
+		}
+		said, err := exec.CommandContext(ctx, path, "--version").Output()
+		if err != nil {
+			return "", fmt.Errorf("ask %s for its version: %w", path, err)
+		}
+		found, _ := strconv.Atoi(firstNumber.FindString(string(said))) // one without a number is too old
+		switch {
+		case found == major:
+			return path, nil
+		case found > major:
+			newer = path
+		}
+	}
+	if newer == "" {
+		return "", fmt.Errorf("there is no %s of PostgreSQL %d or newer; on Debian and Ubuntu `apt-get install postgresql-client-%[2]d` installs it", name, major)
+	}
+	return newer, nil
+}
+
+func hasBinaries(dir string) bool {
+	return isProgram(filepath.Join(dir, "initdb")) && isProgram(filepath.Join(dir, "postgres"))
+}
+
+func isProgram(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0
+}
+
+// debianDirs lists Debian's places, newest first.
+func debianDirs() []string {
+	dirs, _ := filepath.Glob("/usr/lib/postgresql/*/bin") // its only error is a malformed pattern
+	slices.SortFunc(dirs, func(a, b string) int { return cmp.Compare(debianMajor(b), debianMajor(a)) })
+	return dirs
 }
 
 func debianMajor(binDir string) int {

@@ -1,0 +1,4 @@
+package backup
+
+// NameOf is what PostgreSQL's programs are called with.
+var NameOf = nameOf

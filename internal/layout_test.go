@@ -30,27 +30,27 @@ var rooms = map[string][]string{
 
 	"internal/jsontext": {"internal/fault"},
 	"internal/httpapi": {
-		"internal/shortcuts", "internal/metrics",
+		"internal/shortcuts", "internal/metrics", "internal/trace",
 		"internal/jsontext",
 		"api", "internal/auth", "internal/bot", "internal/chat", "internal/records", "internal/ratelimit", "internal/realtime",
 		"internal/store", "internal/fault", "gen/openapi", "gen/db",
 	},
 	"internal/wsapi": {
-		"internal/jsontext",
+		"internal/jsontext", "internal/trace",
 		"internal/auth", "internal/chat", "internal/realtime", "internal/ratelimit", "internal/store", "internal/fault",
 		"gen/openapi", "gen/db",
 	},
 
 	"internal/chat": {
-		"internal/shortcuts",
+		"internal/shortcuts", "internal/trace",
 		"internal/auth", "internal/bot", "internal/realtime", "internal/store", "internal/fault", "gen/db",
 	},
 	"internal/records":   {"internal/shortcuts", "internal/auth", "internal/store", "internal/xlsx", "internal/fault", "gen/db"},
 	"internal/auth":      {"internal/shortcuts", "internal/secret", "internal/realtime", "internal/store", "internal/fault", "gen/db"},
-	"internal/bot":       {"internal/secret", "internal/store", "internal/fault", "gen/db"},
+	"internal/bot":       {"internal/secret", "internal/metrics", "internal/trace", "internal/store", "internal/fault", "gen/db"},
 	"internal/ratelimit": {"internal/realtime", "internal/fault"},
 
-	"internal/store":     {"db", "internal/fault", "gen/db"},
+	"internal/store":     {"db", "internal/trace", "internal/fault", "gen/db"},
 	"internal/backup":    {"internal/localpg"},
 	"internal/realtime":  {},
 	"internal/xlsx":      {},
@@ -58,6 +58,7 @@ var rooms = map[string][]string{
 	"internal/secret":    {},
 	"internal/fault":     {},
 	"internal/metrics":   {},
+	"internal/trace":     {},
 	"internal/shortcuts": {},
 	"internal/dbtest":    {"db", "internal/shortcuts", "internal/store", "internal/localpg"},
 	"internal/redistest": {},
@@ -74,6 +75,7 @@ var libraries = map[string][]string{
 	"github.com/labstack/echo":  {"internal/httpapi", "gen/openapi"},
 	"github.com/redis/go-redis": {"internal/realtime", "internal/ratelimit"},
 	"github.com/prometheus":     {"internal/metrics"},
+	"go.opentelemetry.io":       {"internal/trace"},
 }
 
 // vague are names that say what a package is made of, not what it is for.

@@ -67,6 +67,8 @@ type config struct {
 	Drain time.Duration // PARLEY_DRAIN, empty: 0
 	// Shortcuts says which of the faster paths are taken; each has a plain one beside it.
 	Shortcuts shortcuts.Set // PARLEY_SHORTCUTS, empty or a name left out: send=on,keys=on,history=on,counts=on,search=on; off alone: none
+	// Traces says whether traces are handed to a collector. Which one, and how many, the other variables of OpenTelemetry say, which its library reads.
+	Traces bool // OTEL_TRACES_EXPORTER, otlp or none; empty: otlp where OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is set
 	// LogLevel is the least grave of what is logged: debug, info, warn or error.
 	LogLevel slog.Level // PARLEY_LOG_LEVEL, empty: info
 }
@@ -135,6 +137,7 @@ func loadConfig(getenv func(string) string, isRoot bool, home string) (config, e
 	check("PARLEY_DRAIN", err)
 	c.Shortcuts, err = shortcuts.Parse(getenv("PARLEY_SHORTCUTS"))
 	check("PARLEY_SHORTCUTS", err)
+	c.Traces = loadTraces(getenv, check)
 	c.LogLevel, err = parseLogLevel(getenv("PARLEY_LOG_LEVEL"))
 	check("PARLEY_LOG_LEVEL", err)
 	return c, errors.Join(mistakes...)
@@ -168,6 +171,32 @@ func (c config) limits() map[string]int {
 	limits := maps.Clone(c.RateLimits)
 	limits["refusals"] = refusalsPerMinute
 	return limits
+}
+
+// loadTraces tells whether traces are wanted. The variables are OpenTelemetry's.
+func loadTraces(getenv func(string) string, check func(variable string, err error)) bool {
+	if strings.EqualFold(getenv("OTEL_SDK_DISABLED"), "true") {
+		return false
+	}
+	switch exporter := getenv("OTEL_TRACES_EXPORTER"); exporter {
+	case "none":
+		return false
+	case "otlp":
+	case "":
+		if getenv("OTEL_EXPORTER_OTLP_ENDPOINT") == "" && getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") == "" {
+			return false
+		}
+	default:
+		check("OTEL_TRACES_EXPORTER", fmt.Errorf("%q is neither otlp nor none", exporter))
+	}
+	for _, variable := range []string{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"} {
+		if protocol := getenv(variable); protocol == "http/protobuf" {
+			break
+		} else if protocol != "" {
+			check(variable, fmt.Errorf("%q is not http/protobuf, which is how traces are sent", protocol))
+		}
+	}
+	return true
 }
 
 func parseTTL(text string) (time.Duration, error) {

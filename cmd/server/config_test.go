@@ -87,6 +87,9 @@ func TestVariablesAreRead(t *testing.T) {
 		"no limits at all":      {"PARLEY_RATE_LIMITS", "0", limits, map[string]int{"messages": 0, "history": 0, "list": 0}},
 		"a visit's life":        {"PARLEY_ANONYMOUS_TTL", "90s", func(c config) any { return c.AnonymousTTL }, 90 * time.Second},
 		"a time to drain":       {"PARLEY_DRAIN", "15s", func(c config) any { return c.Drain }, 15 * time.Second},
+		"traces, somewhere":     {"OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318", func(c config) any { return c.Traces }, true},
+		"traces, to the usual":  {"OTEL_TRACES_EXPORTER", "otlp", func(c config) any { return c.Traces }, true},
+		"no traces":             {"OTEL_TRACES_EXPORTER", "none", func(c config) any { return c.Traces }, false},
 		"no shortcuts":          {"PARLEY_SHORTCUTS", "off", func(c config) any { return c.Shortcuts }, shortcuts.Set{}},
 		"all is logged":         {"PARLEY_LOG_LEVEL", "debug", level, slog.LevelDebug},
 		"warnings are logged":   {"PARLEY_LOG_LEVEL", "WARN", level, slog.LevelWarn},
@@ -112,6 +115,7 @@ func TestMistakesAreRefused(t *testing.T) {
 	cases := []struct{ variable, value, says string }{
 		{"PARLEY_ADDR", "8080", "host:port"},
 		{"PARLEY_SHORTCUTS", "send", "=on or =off"},
+		{"OTEL_TRACES_EXPORTER", "console", "neither otlp nor none"},
 		{"PARLEY_DRAIN", "10", "not a duration"},
 		{"PARLEY_DRAIN", "-1s", "from 0s to 1h"},
 		{"PARLEY_DRAIN", "61m", "from 0s to 1h"},

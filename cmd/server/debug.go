@@ -12,12 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"parley/internal/chat"
 	"parley/internal/metrics"
-	"parley/internal/ratelimit"
-	"parley/internal/realtime"
-	"parley/internal/store"
-	"parley/internal/wsapi"
 )
 
 // checkDebugAddr refuses an address at which others than the operator's own machines
@@ -109,51 +104,4 @@ func serveDebug(listener net.Listener, registry *metrics.Registry, log *slog.Log
 		_ = server.Close() // whoever still looks has seen enough
 		<-over
 	}
-}
-
-// addMetrics adds the numbers that the parts of the service keep. They are read when
-// somebody asks for them, and nothing is asked of the database for them.
-func addMetrics(r *metrics.Registry, config config, store *store.Store, chats *chat.Chat, sockets *wsapi.Sockets, limiter *ratelimit.Limiter, link *realtime.Link) {
-	gauge := func(name, help string, read func() float64) { r.Gauge(name, help, nil, read) }
-	total := func(name, help string, labels metrics.Labels, read func() int64) {
-		r.Counter(name, help, labels, func() float64 { return float64(read()) })
-	}
-
-	gauge("parley_sockets_open", "WebSockets that are open.", func() float64 { return float64(sockets.Open()) })
-	total("parley_socket_frames_refused_total", "Frames of clients that were answered with an error.", nil, sockets.Refused)
-	gauge("parley_replies_writing", "Replies that are being written.", func() float64 { return float64(chats.Stats().Writing) })
-	gauge("parley_replies_waiting", "Replies known here that wait for their turn, or are written by another instance.", func() float64 { return float64(chats.Stats().Waiting) })
-	gauge("parley_visits", "Anonymous visits that are served here.", func() float64 { return float64(chats.Stats().Visits) })
-	const messages = "Messages of users and staff by what became of them: stored, or refused though well-formed."
-	total("parley_messages_total", messages, metrics.Labels{"result": "stored"}, func() int64 { return chats.Stats().Stored })
-	total("parley_messages_total", messages, metrics.Labels{"result": "refused"}, func() int64 { return chats.Stats().Refused })
-	for class, refused := range limiter.Refused() {
-		total("parley_rate_limited_total", "Requests and frames over a limit, by its class.", metrics.Labels{"class": class}, refused)
-	}
-
-	pool := store.Connections
-	gauge("parley_database_connections_max", "How many connections to the database there may be.", func() float64 { return float64(pool().MaxConns()) })
-	gauge("parley_database_connections_acquired", "Connections to the database that are in use.", func() float64 { return float64(pool().AcquiredConns()) })
-	gauge("parley_database_connections_idle", "Connections to the database that are not in use.", func() float64 { return float64(pool().IdleConns()) })
-	total("parley_database_acquires_total", "How often a connection to the database was taken.", nil, func() int64 { return pool().AcquireCount() })
-	total("parley_database_waits_total", "How often somebody had to wait for a connection to the database.", nil, func() int64 { return pool().EmptyAcquireCount() })
-	r.Counter("parley_database_wait_seconds_total", "How long was waited for connections to the database.", nil, func() float64 { return pool().EmptyAcquireWaitTime().Seconds() })
-
-	gauge("parley_sends_waiting", "Messages and replies that wait to be committed with others.", func() float64 { return float64(store.Waiting().Statements) })
-	gauge("parley_sends_waiting_bytes", "How large they are.", func() float64 { return float64(store.Waiting().Bytes) })
-	gauge("parley_conversations_locked", "Conversations that others keep locked, so that what is sent to them is stored apart.", func() float64 { return float64(store.Waiting().Apart) })
-
-	if link != nil {
-		gauge("parley_redis_away", "1 while Redis is away, which joins the instances.", func() float64 { return oneIf(link.IsAway()) })
-	}
-	for name, isTaken := range config.Shortcuts.ByName() {
-		r.Gauge("parley_shortcut", "1 where the shortcut is taken, 0 where the plain path is.", metrics.Labels{"name": name}, func() float64 { return oneIf(isTaken) })
-	}
-}
-
-func oneIf(isSo bool) float64 {
-	if isSo {
-		return 1
-	}
-	return 0
 }

@@ -26,6 +26,7 @@ import (
 	"parley/internal/realtime"
 	"parley/internal/records"
 	"parley/internal/store"
+	"parley/internal/trace"
 	"parley/internal/wsapi"
 )
 
@@ -65,11 +66,11 @@ func command(ctx context.Context, config config, args []string, out io.Writer) e
 	}
 	switch {
 	case len(args) == 3 && args[0] == "org" && args[1] == "create":
-		return withStore(ctx, config, log, func(store *store.Store, _ <-chan struct{}) error {
+		return withStore(ctx, config, log, nil, func(store *store.Store, _ <-chan struct{}) error {
 			return createOrganization(ctx, store, args[2], out)
 		})
 	case len(args) == 2 && args[0] == "org" && args[1] == "list":
-		return withStore(ctx, config, log, func(store *store.Store, _ <-chan struct{}) error {
+		return withStore(ctx, config, log, nil, func(store *store.Store, _ <-chan struct{}) error {
 			return listOrganizations(ctx, store, out)
 		})
 	case len(args) == 2 && args[0] == "backup":
@@ -105,7 +106,12 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 	log.Info("starting", "address", listener.Addr().String())
 	door := newDoor(listener, log)
 	defer door.slam() // where the start fails; else it is closed before
-	return withStore(ctx, config, log, func(store *store.Store, lost <-chan struct{}) error {
+	traces, log, err := openTraces(ctx, config, log)
+	if err != nil {
+		return err
+	}
+	defer traces.Close()
+	return withStore(ctx, config, log, traces, func(store *store.Store, lost <-chan struct{}) error {
 		secrets, err := secretKeys(config)
 		if err != nil {
 			return err
@@ -123,7 +129,8 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 		if key, err = known(ctx, keys, key); err != nil {
 			return err
 		}
-		bots := bot.New(store, bot.WithKeys(secrets))
+		registry := metrics.New()
+		bots := bot.New(store, bot.WithKeys(secrets), bot.WithTraces(traces), bot.WithFirstTokens(firstTokens(registry)))
 		if err := useModel(ctx, store, bots, config); err != nil {
 			return err
 		}
@@ -138,12 +145,12 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 			WatchQueue:                config.SocketLimits["queue"],
 			IsAlone:                   config.DatabaseURL == "",
 			Shortcuts:                 config.Shortcuts,
+			Traces:                    traces,
 		})
 		kept := records.New(store, config.Shortcuts)
 		limiter := ratelimit.NewShared(config.limits(), link)
-		sockets := wsapi.New(wsapi.Config{Chat: chats, Limiter: limiter, Log: log, Origins: config.AllowedOrigins, Limits: config.socketLimits()})
-		registry := metrics.New()
-		addMetrics(registry, config, store, chats, sockets, limiter, link)
+		sockets := wsapi.New(wsapi.Config{Chat: chats, Limiter: limiter, Log: log, Origins: config.AllowedOrigins, Limits: config.socketLimits(), Traces: traces})
+		addMetrics(registry, measured{config, door, store, bots, chats, kept, sockets, limiter, link})
 		defer serveDebug(debugListener, registry, log)()
 		handler, err := httpapi.New(httpapi.Config{
 			Auth:    keys,
@@ -163,6 +170,7 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 			Link:      link,
 			Shortcuts: config.Shortcuts,
 			Requests:  metrics.NewRequests(registry),
+			Traces:    traces,
 		})
 		if err != nil {
 			return err
@@ -185,6 +193,17 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 			return fmt.Errorf("serve: %w", err)
 		}
 	})
+}
+
+// openTraces begins to follow what is done, where that is wanted: the lines of the log then
+// tell what they belong to.
+func openTraces(ctx context.Context, config config, log *slog.Logger) (*trace.Tracer, *slog.Logger, error) {
+	if !config.Traces {
+		return nil, log, nil
+	}
+	log = slog.New(trace.Logging(log.Handler()))
+	traces, err := trace.Open(ctx, version(), log)
+	return traces, log, err
 }
 
 // join joins the other instances on the database through Redis, and warns of them where
@@ -220,9 +239,9 @@ func keepSearchIndex(ctx context.Context, store *store.Store, log *slog.Logger, 
 }
 
 // withStore runs fn with a store over the database of withDatabase.
-func withStore(ctx context.Context, config config, log *slog.Logger, fn func(store *store.Store, lost <-chan struct{}) error) error {
+func withStore(ctx context.Context, config config, log *slog.Logger, traces *trace.Tracer, fn func(store *store.Store, lost <-chan struct{}) error) error {
 	return withDatabase(ctx, config, log, func(address string, lost <-chan struct{}) error {
-		opened, err := store.Open(ctx, address, store.WithLog(log))
+		opened, err := store.Open(ctx, address, store.WithLog(log), store.WithTraces(traces))
 		if err != nil {
 			return err
 		}

@@ -9,8 +9,10 @@ import (
 
 	"parley/gen/db"
 	"parley/internal/fault"
+	"parley/internal/metrics"
 	"parley/internal/secret"
 	"parley/internal/store"
+	"parley/internal/trace"
 )
 
 // defaultReply is what a bot says when it knows no answer and was not told what to say then.
@@ -27,6 +29,8 @@ type Bots struct {
 	keys    *secret.Keys
 	servers *modelServers
 	engines map[string]Responder
+	// firstTokens tells how long replies took to begin, by engine; nil: nobody asks.
+	firstTokens *metrics.Durations
 }
 
 // Option is what bots may have besides a store.
@@ -34,6 +38,12 @@ type Option func(*Bots)
 
 // WithKeys lets chatbots have secrets, sealed under these keys.
 func WithKeys(keys *secret.Keys) Option { return func(b *Bots) { b.keys = keys } }
+
+// WithTraces has what is asked of model servers followed; nil: nothing is.
+func WithTraces(traces *trace.Tracer) Option { return func(b *Bots) { b.servers.traces = traces } }
+
+// WithFirstTokens has the time counted until replies begin, by engine.
+func WithFirstTokens(d *metrics.Durations) Option { return func(b *Bots) { b.firstTokens = d } }
 
 // New returns the bots kept in s.
 func New(s *store.Store, options ...Option) *Bots {

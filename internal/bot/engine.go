@@ -59,8 +59,28 @@ func (b *Bots) Respond(ctx context.Context, question Question, emit func(delta s
 	if !ok {
 		return Answer{}, fmt.Errorf("the chatbot's engine %q is not one of this version", question.Bot.Engine)
 	}
-	return engine.Respond(ctx, question, emit)
+	began, hasBegun := time.Now(), false
+	return engine.Respond(ctx, question, func(delta string) error {
+		if !hasBegun {
+			hasBegun = true
+			b.firstTokens.Observe(question.Bot.Engine, time.Since(began))
+		}
+		return emit(delta)
+	})
 }
+
+// ModelCalls returns how often model servers were asked, by how that ended, as it is read
+// then. A question that is asked again is counted again.
+func (b *Bots) ModelCalls() map[string]func() int64 {
+	counts := make(map[string]func() int64, len(b.servers.tally))
+	for how, count := range b.servers.tally {
+		counts[how] = count.Load
+	}
+	return counts
+}
+
+// Engines are the names of all engines.
+func Engines() []string { return []string{EngineFAQ, EngineScripted, EngineOpenAI} }
 
 // WantsHistory tells whether a bot's engine wants to know of the conversation, and what came with the question, besides
 // its text.

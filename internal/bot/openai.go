@@ -48,7 +48,7 @@ func (e openAIEngine) respond(ctx context.Context, m Model, apiKey string, quest
 	if err != nil {
 		return answer, fmt.Errorf("make the request to the model server: %w", err)
 	}
-	asked := call{organizationID: question.Bot.OrganizationID, baseURL: m.BaseURL, apiKey: apiKey, body: body}
+	asked := call{organizationID: question.Bot.OrganizationID, baseURL: m.BaseURL, model: m.Name, apiKey: apiKey, body: body}
 	done, err := e.servers.complete(ctx, asked, emit)
 	if err != nil {
 		return answer, err

@@ -9,10 +9,14 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
+
+	"parley/internal/trace"
 )
 
 // How long a model server is waited for.
@@ -45,6 +49,10 @@ const (
 type modelServers struct {
 	client *http.Client
 	wards  wards
+	traces *trace.Tracer
+	// tally counts the attempts by how they ended: answered, given up for a reason of the
+	// asker's, or by the kind of the failure.
+	tally map[string]*atomic.Int64
 }
 
 // serverID is a server as one organization knows it.
@@ -57,6 +65,7 @@ type serverID struct {
 type call struct {
 	organizationID uuid.UUID
 	baseURL        string
+	model          string
 	apiKey         string // empty: none is sent
 	body           []byte
 }
@@ -68,7 +77,11 @@ func newModelServers() *modelServers {
 }
 
 func dialingModelServers(dial dialer) *modelServers {
-	return &modelServers{client: &http.Client{
+	tally := map[string]*atomic.Int64{answered: {}, givenUp: {}}
+	for _, kind := range failureKinds {
+		tally[kind] = new(atomic.Int64)
+	}
+	return &modelServers{tally: tally, client: &http.Client{
 		Transport: &http.Transport{
 			Proxy: http.ProxyFromEnvironment,
 			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -102,6 +115,7 @@ func checkRedirect(next *http.Request, via []*http.Request) error {
 func (s *modelServers) complete(ctx context.Context, c call, emit func(delta string) error) (*completion, error) {
 	settle, ok := s.wards.admit(serverID{c.organizationID, c.baseURL})
 	if !ok {
+		s.tally[coolingDown].Add(1)
 		return nil, errCoolingDown
 	}
 	seen, isSettled := unknown, false
@@ -144,6 +158,52 @@ func backoff(retries int) time.Duration {
 
 // attempt asks once, and calls begun when the reply begins. Its error is that of emit, the cause of ctx's end, or a *failure.
 func (s *modelServers) attempt(ctx context.Context, c call, emit func(delta string) error, begun func()) (*completion, error) {
+	ctx, span := s.traces.BeginCall(ctx, "chat")
+	defer span.End()
+	done, err := s.ask(ctx, c, emit, begun)
+	s.tally[howItEnded(err)].Add(1)
+	if span.IsSeen() {
+		tell(span, c, done, err)
+	}
+	return done, err
+}
+
+// tell tells of an attempt whom it asked, and how it ended.
+func tell(span trace.Span, c call, done *completion, err error) {
+	span.Rename("chat " + c.model)
+	span.Text("gen_ai.operation.name", "chat")
+	span.Text("gen_ai.request.model", c.model)
+	if at, err := url.Parse(c.baseURL); err == nil {
+		span.Text("server.address", at.Hostname())
+	}
+	if done != nil && done.promptTokens != nil {
+		span.Number("gen_ai.usage.input_tokens", *done.promptTokens)
+	}
+	if done != nil && done.completionTokens != nil {
+		span.Number("gen_ai.usage.output_tokens", *done.completionTokens)
+	}
+	if err != nil {
+		span.Fail(howItEnded(err))
+	}
+}
+
+// How an attempt ends that does not fail.
+const (
+	answered = "answered"
+	givenUp  = "given_up"
+)
+
+func howItEnded(err error) string {
+	if f, isFailure := errors.AsType[*failure](err); isFailure {
+		return f.kind
+	}
+	if err != nil {
+		return givenUp
+	}
+	return answered
+}
+
+func (s *modelServers) ask(ctx context.Context, c call, emit func(delta string) error, begun func()) (*completion, error) {
 	whole := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil) // which also closes the connection, where the answer was not read to its end
@@ -158,6 +218,7 @@ func (s *modelServers) attempt(ctx context.Context, c call, emit func(delta stri
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Accept", "text/event-stream")
 	request.Header.Set("User-Agent", "parley")
+	s.traces.Carry(ctx, request.Header)
 	if c.apiKey != "" {
 		request.Header.Set("Authorization", "Bearer "+c.apiKey)
 	}

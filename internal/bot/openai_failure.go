@@ -26,6 +26,7 @@ var (
 
 // failure is an attempt that came to nothing.
 type failure struct {
+	kind      string // one of failureKinds
 	told      *fault.Error
 	isPassing bool          // another attempt may do better
 	wait      time.Duration // which the server asks for
@@ -35,8 +36,19 @@ type failure struct {
 func (f *failure) Error() string { return f.told.Error() }
 func (f *failure) Unwrap() error { return f.told }
 
-func failed(private error, sentence string) *failure {
-	return &failure{told: fault.Wrap(fault.UpstreamFailed, sentence, private), shows: isDown}
+func failed(kind string, private error, sentence string) *failure {
+	return &failure{kind: kind, told: fault.Wrap(fault.UpstreamFailed, sentence, private), shows: isDown}
+}
+
+// tooLate are the failures of a server that does not keep to our patiences.
+var tooLate = map[*fault.Error]string{errNoFirst: "no_first_token", errSilent: "silent", errTooLong: "too_long"}
+
+// coolingDown is that of a server that is not even asked.
+const coolingDown = "cooling_down"
+
+// failureKinds are the ways in which asking a server can fail, in one word each.
+var failureKinds = []string{
+	coolingDown, "no_first_token", "silent", "too_long", "unreached", "broken_off", "failed", "rate_limited", "unauthorized", "unknown", "redirected", "refused",
 }
 
 // ended is why an attempt ended: the caller's reason where it was the caller's, one of our patiences, else otherwise.
@@ -44,19 +56,19 @@ func ended(ctx, whole context.Context, otherwise *failure) error {
 	if whole.Err() != nil {
 		cause := context.Cause(whole)
 		if errors.Is(cause, errTooLong) {
-			return &failure{told: errTooLong, shows: isDown}
+			return &failure{kind: tooLate[errTooLong], told: errTooLong, shows: isDown}
 		}
 		return cause
 	}
 	if told, ok := errors.AsType[*fault.Error](context.Cause(ctx)); ok {
-		return &failure{told: told, shows: isDown}
+		return &failure{kind: tooLate[told], told: told, shows: isDown}
 	}
 	return otherwise
 }
 
 // unreached is a request that had no answer. What is wrong with a certificate does not pass.
 func unreached(c call, err error) *failure {
-	f := failed(c.private(err), "The model server cannot be reached.")
+	f := failed("unreached", c.private(err), "The model server cannot be reached.")
 	_, isUntrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	_, isPlain := errors.AsType[tls.RecordHeaderError](err)
 	f.isPassing = !isUntrusted && !isPlain
@@ -71,7 +83,7 @@ func spoilt(c call, err error, hasBegun bool) *failure {
 	} else if hasBegun {
 		sentence = "The model server broke off in the middle of its reply."
 	}
-	return failed(c.private(err), sentence)
+	return failed("broken_off", c.private(err), sentence)
 }
 
 // refused is an answer with a status other than 200. Only the server's own trouble shows that it is not well: a wrong
@@ -83,22 +95,22 @@ func refused(response *http.Response, c call) *failure {
 	var f *failure
 	switch {
 	case status >= 500:
-		f = failed(private, "The model server failed.")
+		f = failed("failed", private, "The model server failed.")
 		f.isPassing = true
 	case status == http.StatusTooManyRequests:
-		f = failed(private, "The model server takes no more requests at the moment.")
+		f = failed("rate_limited", private, "The model server takes no more requests at the moment.")
 		f.isPassing, f.shows = true, isWell
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
-		f = failed(private, "The model server does not accept the chatbot's API key.")
+		f = failed("unauthorized", private, "The model server does not accept the chatbot's API key.")
 		f.shows = isWell
 	case status == http.StatusNotFound:
-		f = failed(private, "The model server does not know the chatbot's model, or its base URL is wrong.")
+		f = failed("unknown", private, "The model server does not know the chatbot's model, or its base URL is wrong.")
 		f.shows = isWell
 	case status >= 300 && status < 400:
-		f = failed(private, "The model server redirects to another one, which is not followed.")
+		f = failed("redirected", private, "The model server redirects to another one, which is not followed.")
 		f.shows = isWell
 	default:
-		f = failed(private, "The model server refused the request.")
+		f = failed("refused", private, "The model server refused the request.")
 		f.shows = isWell
 	}
 	f.wait = retryAfter(response.Header.Get("Retry-After"))

@@ -255,6 +255,9 @@ func (c *Chat) renewLeases(ctx context.Context) {
 	err := c.store.RenewLeases(ctx, db.RenewLeasesParams{
 		OrganizationIds: organizations, Ids: runs, Attempts: attempts, LeaseSeconds: leaseSeconds,
 	})
+	if err != nil {
+		c.tally.unrenewed.Add(1)
+	}
 	if err != nil && ctx.Err() == nil {
 		c.log.Error("the leases could not be renewed", "runs", len(runs), "error", err)
 	}

@@ -25,6 +25,7 @@ import (
 	"parley/internal/realtime"
 	"parley/internal/shortcuts"
 	"parley/internal/store"
+	"parley/internal/trace"
 )
 
 // Chat serves conversations. It is safe for concurrent use.
@@ -42,6 +43,7 @@ type Chat struct {
 	// isAlone says that no other process works on the database.
 	isAlone   bool
 	shortcuts shortcuts.Set
+	traces    *trace.Tracer
 	search    searchBounds
 	// events tells who watches a conversation what was committed in it.
 	events  realtime.Bus[*Event]
@@ -81,6 +83,8 @@ type Config struct {
 	IsAlone bool
 	// Shortcuts says which shortcuts are taken.
 	Shortcuts shortcuts.Set
+	// Traces follows replies; nil: nobody does.
+	Traces *trace.Tracer
 }
 
 const unlimited = math.MaxInt32
@@ -99,6 +103,7 @@ func New(config Config) *Chat {
 		written:   ownTexts{wake: make(chan struct{}, 1)},
 		isAlone:   config.IsAlone,
 		shortcuts: config.Shortcuts,
+		traces:    config.Traces,
 		search:    usualSearch,
 		live:      liveReplies{byRun: make(map[uuid.UUID]*liveReply)},
 		events:    realtime.Bus[*Event]{QueueLimit: config.WatchQueue},

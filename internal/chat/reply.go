@@ -13,6 +13,7 @@ import (
 	"parley/gen/db"
 	"parley/internal/bot"
 	"parley/internal/fault"
+	"parley/internal/trace"
 )
 
 const (
@@ -45,6 +46,7 @@ type task struct {
 	queryMetadata  json.RawMessage
 	isAlone        bool // the question is known to be the conversation's first message, with nothing attached
 	askedAt        time.Time
+	origin         trace.Origin // what it is a part of; of what waited for its turn nothing is known
 }
 
 // answer works a task off, and then what has queued behind it in the conversation,
@@ -73,7 +75,13 @@ func (c *Chat) answer(work task) {
 // attempt writes one reply and ends its run. It tells whether other runs wait;
 // errLost is that another attempt has taken over, or the conversation is gone.
 func (c *Chat) attempt(work task) (isQueued bool, err error) {
-	ctx, cancel := context.WithCancelCause(c.replying)
+	ctx, span := c.traces.Begin(work.origin.In(c.replying), "reply")
+	defer span.End()
+	span.ID("parley.run.id", work.runID)
+	span.Number("parley.run.attempt", work.attempt)
+	span.ID("parley.conversation.id", work.sessionID)
+	span.ID("parley.organization.id", work.organizationID)
+	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if work.attempt > maxAttempts {
 		return c.finish(ctx, work, judge("", bot.Answer{}, errGivenUp), nil)
@@ -92,6 +100,7 @@ func (c *Chat) attempt(work task) (isQueued bool, err error) {
 	answer, err := c.respond(ctx, work, func(delta string) error {
 		if firstToken == nil {
 			firstToken = new(time.Since(began).Seconds())
+			span.Note("first token")
 		}
 		written.WriteString(delta)
 		work.reply.grow(work.attempt, delta)
@@ -102,15 +111,23 @@ func (c *Chat) attempt(work task) (isQueued bool, err error) {
 		err = cause
 	}
 	if errors.Is(err, errLost) {
+		span.Fail("lost")
+		c.tally.noteAttempt(nil, errLost)
 		return false, errLost
 	}
 	if errors.Is(err, errStopping) {
+		span.Fail("stopping")
 		c.live.fail(work.runID, work.attempt, stopping())
-		return false, c.release(work)
+		err := c.release(work)
+		c.tally.noteAttempt(nil, err)
+		return false, err
 	}
 	outcome := judge(written.String(), answer, err)
+	span.Text("parley.run.state", outcome.State)
+	span.Text("parley.run.finish_reason", outcome.FinishReason)
 	if outcome.Err != nil {
-		c.log.Error("a reply failed", "run_id", work.runID, "error", err)
+		span.Fail(string(outcome.Err.Kind))
+		c.log.ErrorContext(ctx, "a reply failed", "run_id", work.runID, "error", err)
 	}
 	return c.finish(ctx, work, outcome, firstToken)
 }
@@ -158,10 +175,17 @@ func failure(err error) *fault.Error {
 	return fault.Wrap(fault.Internal, "The bot could not answer.", err)
 }
 
-// finish stores the outcome and tells it to who listens. It goes on trying for a
+// finish stores the outcome, and counts it.
+func (c *Chat) finish(ctx context.Context, work task, outcome *Outcome, firstToken *float64) (isQueued bool, err error) {
+	isQueued, err = c.keep(ctx, work, outcome, firstToken)
+	c.tally.noteAttempt(outcome, err)
+	return isQueued, err
+}
+
+// keep stores the outcome and tells it to who listens. It goes on trying for a
 // while when the database cannot be reached; then the run is taken up again when
 // its lease is over.
-func (c *Chat) finish(ctx context.Context, work task, outcome *Outcome, firstToken *float64) (isQueued bool, err error) {
+func (c *Chat) keep(ctx context.Context, work task, outcome *Outcome, firstToken *float64) (isQueued bool, err error) {
 	// A reply that is written is stored, even when the server stops meanwhile.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishPatience)
 	defer cancel()

@@ -91,6 +91,7 @@ func (c *Chat) takeUp(ctx context.Context) error {
 		if !ok {
 			c.slots.returned(run.OrganizationID)
 		} else {
+			c.tally.takenUp.Add(1)
 			c.log.Info("an abandoned run is taken up", "run_id", run.ID, "attempt", work.attempt)
 			go c.answer(work) // Close waits for its slot
 		}

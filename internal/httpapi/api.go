@@ -25,6 +25,7 @@ import (
 	"parley/internal/realtime"
 	"parley/internal/records"
 	"parley/internal/shortcuts"
+	"parley/internal/trace"
 )
 
 // Config is what the API serves from.
@@ -51,6 +52,8 @@ type Config struct {
 	Patience time.Duration
 	// Requests counts the requests; nil: nobody does.
 	Requests *metrics.Requests
+	// Traces follows them; nil: nobody does.
+	Traces *trace.Tracer
 }
 
 // API implements the operations of the document.

@@ -65,6 +65,14 @@ type operation struct {
 	route         *routers.Route
 }
 
+// metric is where the operation's requests are counted; nil for none.
+func (op *operation) metric() *metrics.Operation {
+	if op == nil {
+		return nil
+	}
+	return op.counted
+}
+
 // enforced is the document as servers enforce it, one for all of a process: reading it takes longer than starting the
 // rest of a server, and nobody changes it.
 var enforced = sync.OnceValues(func() (*openapi3.T, error) {
@@ -172,7 +180,7 @@ func (c *contract) middlewares() map[string][]echo.MiddlewareFunc {
 	for _, op := range c.operations {
 		all[op.id] = []echo.MiddlewareFunc{func(next echo.HandlerFunc) echo.HandlerFunc {
 			return func(ec echo.Context) error {
-				ec.Set(operationKey, op.counted)
+				ec.Set(operationKey, op)
 				if err := c.enforce(ec, op); err != nil {
 					return err
 				}
@@ -188,7 +196,7 @@ func (c *contract) counted(id string) echo.MiddlewareFunc {
 	at := slices.IndexFunc(c.operations, func(op *operation) bool { return op.id == id })
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(ec echo.Context) error {
-			ec.Set(operationKey, c.operations[at].counted)
+			ec.Set(operationKey, c.operations[at])
 			return next(ec)
 		}
 	}

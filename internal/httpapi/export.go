@@ -15,6 +15,7 @@ import (
 	"parley/gen/openapi"
 	"parley/internal/auth"
 	"parley/internal/records"
+	"parley/internal/trace"
 )
 
 // ExportRecords implements GET /api/chatbots/{chatbotPk}/records/export-excel/.
@@ -50,17 +51,17 @@ func (a *API) export(ctx context.Context, chatbot string, filter records.Filter,
 		return recordsFile{}, err
 	}
 	name := "_" + filter.Days.StartDate() + "_" + filter.Days.EndDate() + "." + format
-	file := recordsFile{ctx: ctx, disposition: attachment(found.Slug+name, found.Name+name), log: a.Log}
+	file := recordsFile{ctx: ctx, disposition: attachment(found.Slug+name, found.Name+name), format: format, log: a.Log, traces: a.Traces}
 	switch format {
 	case "csv":
 		file.mediaType = "text/csv; charset=utf-8"
-		file.write = func(w io.Writer) error { return export.WriteCSV(ctx, w, locale) }
+		file.write = func(ctx context.Context, w io.Writer) error { return export.WriteCSV(ctx, w, locale) }
 	case "jsonl":
 		file.mediaType = "application/x-ndjson"
-		file.write = func(w io.Writer) error { return export.WriteLines(ctx, w, nil, appendRecord) }
+		file.write = func(ctx context.Context, w io.Writer) error { return export.WriteLines(ctx, w, nil, appendRecord) }
 	default:
 		file.mediaType = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-		file.write = func(w io.Writer) error { return export.WriteExcel(ctx, w, locale) }
+		file.write = func(ctx context.Context, w io.Writer) error { return export.WriteExcel(ctx, w, locale) }
 	}
 	return file, nil
 }
@@ -70,8 +71,10 @@ type recordsFile struct {
 	ctx         context.Context //nolint:containedctx // the answer is written by generated code, which passes none
 	mediaType   string
 	disposition string
-	write       func(io.Writer) error
+	format      string
+	write       func(context.Context, io.Writer) error
 	log         *slog.Logger
+	traces      *trace.Tracer
 }
 
 // VisitExportRecordsResponse writes the file.
@@ -86,6 +89,9 @@ func (f recordsFile) VisitExportRecordsAsTextResponse(w http.ResponseWriter) err
 // be told: the connection is broken off, so that nobody takes what has come for the
 // whole.
 func (f recordsFile) writeTo(w http.ResponseWriter) error {
+	ctx, span := f.traces.Begin(f.ctx, "export")
+	defer span.End()
+	span.Text("parley.export.format", f.format)
 	header := w.Header()
 	header.Set("Content-Type", f.mediaType)
 	header.Set("Content-Disposition", f.disposition)
@@ -95,11 +101,12 @@ func (f recordsFile) writeTo(w http.ResponseWriter) error {
 	file := fileWriter{w: w, controller: http.NewResponseController(w)}
 	_, err := file.Write(nil)
 	if err == nil {
-		err = f.write(file)
+		err = f.write(ctx, file)
 	}
 	if err == nil {
 		return nil
 	}
+	span.Fail("broken off")
 	level := slog.LevelError
 	if _, isWrite := errors.AsType[*writeError](err); isWrite || f.ctx.Err() != nil {
 		level = slog.LevelInfo // the caller has left

@@ -6,13 +6,15 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
 
-	"parley/internal/metrics"
+	"parley/internal/auth"
+	"parley/internal/trace"
 )
 
 // What a request's Echo context holds: its id, and which operation it is, where it is one.
@@ -28,7 +30,7 @@ func requestID(ec echo.Context) string {
 }
 
 // observe goes around everything: it gives the request its id, turns a panic into
-// an error, has errors answered, counts, and writes the line of the log.
+// an error, has errors answered, counts, follows, and writes the line of the log.
 func (a *API) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(ec echo.Context) error {
 		began := time.Now()
@@ -38,6 +40,8 @@ func (a *API) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			id = uuid.Must(uuid.NewV7()).String()
 		}
 		ec.Set(requestIDKey, id)
+		span := a.follow(ec)
+		defer span.End()
 		header := ec.Response().Header()
 		header.Set("X-Request-Id", id)
 		header.Set("X-Content-Type-Options", "nosniff")
@@ -49,13 +53,52 @@ func (a *API) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			ec.Error(err)
 		}
 		took := time.Since(began)
-		counted, _ := ec.Get(operationKey).(*metrics.Operation)
-		a.Requests.Done(counted, ec.Response().Status, took)
+		op, _ := ec.Get(operationKey).(*operation)
+		a.Requests.Done(op.metric(), ec.Response().Status, took)
+		if header.Get("Idempotency-Replayed") != "" {
+			a.Requests.Replayed()
+		}
+		if span.IsSeen() {
+			tell(span, ec, op, isAborted)
+		}
 		if isAborted {
 			panic(http.ErrAbortHandler)
 		}
 		a.logRequest(ec, id, took)
 		return nil
+	}
+}
+
+// follow begins to follow a request, where requests are followed. Those who ask over and
+// over whether the service is well are not.
+func (a *API) follow(ec echo.Context) trace.Span {
+	request := ec.Request()
+	if a.Traces == nil || request.URL.Path == "/healthz" || request.URL.Path == "/readyz" {
+		return trace.Span{}
+	}
+	ctx, span := a.Traces.BeginServing(request.Context(), request.Method, request.Header)
+	ec.SetRequest(request.WithContext(ctx))
+	return span
+}
+
+// tell tells of a request what it was and how it ended. Its path and its query are the
+// caller's words, and not told.
+func tell(span trace.Span, ec echo.Context, op *operation, isAborted bool) {
+	if op != nil {
+		span.Rename(op.route.Method + " " + op.route.Path)
+		span.Text("http.route", op.route.Path)
+		span.Text("parley.operation", op.id)
+	}
+	span.Text("http.request.method", ec.Request().Method)
+	span.Text("parley.request.id", requestID(ec))
+	span.ID("parley.organization.id", auth.PrincipalOf(ec.Request().Context()).OrganizationID)
+	status := ec.Response().Status
+	span.Number("http.response.status_code", status)
+	switch {
+	case isAborted:
+		span.Fail("aborted")
+	case status >= http.StatusInternalServerError:
+		span.Fail(strconv.Itoa(status))
 	}
 }
 

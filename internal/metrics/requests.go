@@ -17,6 +17,7 @@ type Requests struct {
 	answered *prometheus.CounterVec
 	took     *prometheus.HistogramVec
 	inFlight prometheus.Gauge
+	replayed prometheus.Counter
 	others   *Operation
 }
 
@@ -37,7 +38,11 @@ func NewRequests(r *Registry) *Requests {
 			Help: "Requests that are being answered; open sockets are none.",
 		}),
 	}
-	r.registry.MustRegister(q.answered, q.took, q.inFlight)
+	q.replayed = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "parley_requests_replayed_total",
+		Help: "Requests that were answered with what an earlier one under the same Idempotency-Key was.",
+	})
+	r.registry.MustRegister(q.answered, q.took, q.inFlight, q.replayed)
 	q.others = q.Operation("unknown", "any")
 	return q
 }
@@ -68,6 +73,13 @@ func (q *Requests) Operation(name, method string) *Operation {
 func (q *Requests) Begin() {
 	if q != nil {
 		q.inFlight.Inc()
+	}
+}
+
+// Replayed counts a request that repeats another one.
+func (q *Requests) Replayed() {
+	if q != nil {
+		q.replayed.Inc()
 	}
 }
 

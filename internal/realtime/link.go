@@ -40,6 +40,7 @@ type Link struct {
 	self   uuid.UUID // which process sends a hint
 	prefix string    // of what databases do not keep apart: channels
 	isAway atomic.Bool
+	losses atomic.Int64 // how often it went away
 
 	hints outbox
 
@@ -96,6 +97,9 @@ func (l *Link) Close() {
 // IsAway tells whether Redis was away when last seen.
 func (l *Link) IsAway() bool { return l.isAway.Load() }
 
+// Losses tells how often Redis has gone away.
+func (l *Link) Losses() int64 { return l.losses.Load() }
+
 // Do runs commands. Where Redis is away, or proves to be, the error is ErrAway; what
 // it answers that is no failure, such as redis.Nil, comes back as it is.
 func (l *Link) Do(ctx context.Context, commands func(ctx context.Context, client *redis.Client) error) error {
@@ -143,6 +147,7 @@ func (l *Link) look(ctx context.Context) {
 
 func (l *Link) lost(err error) {
 	if l.isAway.CompareAndSwap(false, true) {
+		l.losses.Add(1)
 		l.log.Error("redis is away: limits and anonymous visits are each instance's own, and what other instances do is heard seconds later, until it is back",
 			"error", err)
 	}

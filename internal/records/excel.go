@@ -22,7 +22,9 @@ const overflowRows = 10
 //
 // An error, the context's end among them, leaves w with the beginning of a file that
 // no program opens; the rest must not be made up for.
-func (e *Export) WriteExcel(ctx context.Context, w io.Writer, locale Locale) error {
+func (e *Export) WriteExcel(ctx context.Context, w io.Writer, locale Locale) (err error) {
+	ended := e.tally.note()
+	defer func() { ended(err) }()
 	words := wordsOf(locale)
 	file := &file{to: w}
 	book := xlsx.New(file)
@@ -33,7 +35,7 @@ func (e *Export) WriteExcel(ctx context.Context, w io.Writer, locale Locale) err
 		return err
 	}
 	var long []uuid.UUID
-	err := e.inBlocks(ctx, file, func(record *db.Record) error {
+	err = e.inBlocks(ctx, file, func(record *db.Record) error {
 		isLong, err := e.writeRecord(book, words, record)
 		if isLong {
 			long = append(long, record.ID)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,8 +29,31 @@ const (
 type Export struct {
 	store *store.Store
 	turns *turns
+	tally *exports
 	zone  *time.Location
 	first db.ListRecordsBeforeParams // asks for the first block
+}
+
+// exports counts those that are being written, and how the others ended.
+type exports struct{ writing, written, brokenOff atomic.Int64 }
+
+// note counts one that begins, and by ended its end.
+func (e *exports) note() (ended func(err error)) {
+	e.writing.Add(1)
+	return func(err error) {
+		e.writing.Add(-1)
+		if err != nil {
+			e.brokenOff.Add(1)
+		} else {
+			e.written.Add(1)
+		}
+	}
+}
+
+// Exports tells how many exports are being written, were written, and were broken off,
+// because their reader left or for another reason.
+func (r *Records) Exports() (writing, written, brokenOff int64) {
+	return r.exports.writing.Load(), r.exports.written.Load(), r.exports.brokenOff.Load()
 }
 
 // Export prepares a file of the records that List counts. A record that is finished
@@ -49,7 +73,7 @@ func (r *Records) Export(ctx context.Context, organization, bot uuid.UUID, filte
 		until = after
 	}
 	user, answer := patternOf(filter.UserMessage), patternOf(filter.BotMessage)
-	return &Export{store: r.store, turns: r.turns, zone: filter.Days.zone, first: db.ListRecordsBeforeParams{
+	return &Export{store: r.store, turns: r.turns, tally: r.exports, zone: filter.Days.zone, first: db.ListRecordsBeforeParams{
 		SessionID:      session,
 		OrganizationID: organization,
 		BotID:          bot,
@@ -120,7 +144,9 @@ func (e *Export) addBlock(ctx context.Context, next db.ListRecordsBeforeParams, 
 //
 // An error, the context's end among them, leaves w with the beginning of a file, which
 // whoever takes it must be told.
-func (e *Export) WriteLines(ctx context.Context, w io.Writer, head []byte, appendRow func(lines []byte, record *db.Record) []byte) error {
+func (e *Export) WriteLines(ctx context.Context, w io.Writer, head []byte, appendRow func(lines []byte, record *db.Record) []byte) (err error) {
+	ended := e.tally.note()
+	defer func() { ended(err) }()
 	file := &file{to: w}
 	_, _ = file.Write(head) // it is memory
 	if err := file.send(); err != nil {

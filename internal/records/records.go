@@ -28,11 +28,12 @@ type Records struct {
 	store     *store.Store
 	shortcuts shortcuts.Set
 	turns     *turns
+	exports   *exports
 }
 
 // New returns the records kept in s, read by these shortcuts.
 func New(s *store.Store, taken shortcuts.Set) *Records {
-	return &Records{store: s, shortcuts: taken, turns: newTurns(s.Asked)}
+	return &Records{store: s, shortcuts: taken, turns: newTurns(s.Asked), exports: &exports{}}
 }
 
 // List returns a page of records, newest first, and how many there are in all. Pages

@@ -18,6 +18,7 @@ import (
 
 	gendb "parley/gen/db"
 	"parley/internal/fault"
+	"parley/internal/trace"
 )
 
 const (
@@ -98,9 +99,11 @@ type shared struct {
 	args  []any
 	dest  []any
 	bytes int
-	// done is closed when err is what became of it, and dest is written.
-	done chan struct{}
-	err  error
+	// done is closed when err is what became of it, and dest is written; together is how
+	// many it was committed with, itself included.
+	done     chan struct{}
+	err      error
+	together int
 	// isTaken is set when it is no longer waiting: it can then not be given up.
 	isTaken bool
 }
@@ -114,8 +117,10 @@ func (s *shared) end(err error) {
 // transaction at a time, run by whoever comes first: it has no goroutine of its own
 // while there is nothing to do.
 type sharing struct {
-	pool *pgxpool.Pool // of one connection, with the short lock_timeout
-	solo translator    // for what was taken out
+	pool   *pgxpool.Pool // of one connection, with the short lock_timeout
+	solo   translator    // for what was taken out
+	tally  *tally
+	traces *trace.Tracer
 
 	asked atomic.Int64 // how many statements came
 
@@ -133,7 +138,7 @@ type sharing struct {
 // queue is the statements of a place that run one after the other by themselves.
 type queue struct{ waiting []*shared }
 
-func openSharing(ctx context.Context, config *pgxpool.Config, solo translator) (*sharing, error) {
+func openSharing(ctx context.Context, config *pgxpool.Config, solo translator, tally *tally, traces *trace.Tracer) (*sharing, error) {
 	config = config.Copy()
 	config.MaxConns, config.MinConns, config.MinIdleConns = 1, 0, 0
 	config.ConnConfig.RuntimeParams["lock_timeout"] = sharedLockTimeout
@@ -141,12 +146,28 @@ func openSharing(ctx context.Context, config *pgxpool.Config, solo translator) (
 	if err != nil {
 		return nil, fmt.Errorf("open the connection that is shared: %w", err)
 	}
-	return &sharing{pool: pool, solo: solo, apart: make(map[Place]*queue), slots: make(chan struct{}, maxApart)}, nil
+	return &sharing{pool: pool, solo: solo, tally: tally, traces: traces, apart: make(map[Place]*queue), slots: make(chan struct{}, maxApart)}, nil
 }
 
 // run has a statement carried out and returns what became of it. A caller whose context
 // ends gives it up while it waits, and not once it has begun.
 func (s *sharing) run(ctx context.Context, one *shared) error {
+	if s.traces == nil {
+		return s.queue(ctx, one)
+	}
+	ctx, span := s.traces.BeginQuery(ctx, nameOf(one.sql))
+	defer span.End()
+	err := s.queue(ctx, one)
+	if one.together > 0 { // else it was given up
+		span.Number("db.operation.batch.size", one.together)
+	}
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		span.Fail(string(fault.KindOf(err)))
+	}
+	return err
+}
+
+func (s *sharing) queue(ctx context.Context, one *shared) error {
 	s.asked.Add(1)
 	for _, arg := range one.args {
 		switch arg := arg.(type) {

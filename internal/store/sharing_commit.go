@@ -38,7 +38,10 @@ func (s *sharing) carryOut(batch []*shared) {
 	for attempt := range maxExclusions {
 		results, failed, err := s.commit(ctx, batch, attempt > 0)
 		if err == nil {
+			s.tally.commits.Add(1)
+			s.tally.shared.Add(int64(len(batch)))
 			for i, one := range batch {
+				one.together = len(batch)
 				one.end(translate(results[i]))
 			}
 			return
@@ -142,6 +145,7 @@ func lost(err error) error {
 // that wait for it after them.
 func (s *sharing) takeOut(out []*shared) {
 	place := out[0].place
+	s.tally.apart.Add(int64(len(out)))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, one := range out {
@@ -183,6 +187,7 @@ func (s *sharing) runApart(place Place) {
 		if ctx.Err() != nil && err != nil {
 			err = lost(err)
 		}
+		one.together = 1
 		one.end(err)
 		cancel()
 		<-s.slots

@@ -8,11 +8,11 @@ import (
 	"log/slog"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"parley/db"
 	gendb "parley/gen/db"
+	"parley/internal/trace"
 )
 
 // Store is a pool of connections to a migrated database. Its queries run each in
@@ -22,6 +22,7 @@ type Store struct {
 	*gendb.Queries
 	pool    *pgxpool.Pool
 	sharing *sharing
+	tally   *tally
 	schema  int64
 	// within is the transaction that all of a store of Whole belongs to.
 	within *gendb.Queries
@@ -47,10 +48,16 @@ const maxConns = 16
 // Option is what Open may be told beside the address.
 type Option func(*options)
 
-type options struct{ log *slog.Logger }
+type options struct {
+	log    *slog.Logger
+	traces *trace.Tracer
+}
 
 // WithLog has what takes long, or goes wrong without anybody's asking, logged.
 func WithLog(log *slog.Logger) Option { return func(o *options) { o.log = log } }
+
+// WithTraces has what is asked of the database followed; nil: nothing is.
+func WithTraces(traces *trace.Tracer) Option { return func(o *options) { o.traces = traces } }
 
 // Open connects to the database at url and brings it to the newest schema, while others
 // use it. Programs that open one database together take turns at that.
@@ -69,12 +76,15 @@ func Open(ctx context.Context, url string, told ...Option) (*Store, error) {
 	for name, value := range session {
 		config.ConnConfig.RuntimeParams[name] = value
 	}
-	config.ConnConfig.OnPgError = func(_ *pgconn.PgConn, err *pgconn.PgError) (stays bool) {
-		return err.SeverityUnlocalized != "FATAL" && err.Code != readOnly
-	}
+	tally := newTally()
+	tally.watch(config)
 	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+		tally.isAway.Store(false)
 		registerUUIDs(conn.TypeMap())
 		return nil
+	}
+	if how.traces != nil {
+		config.ConnConfig.Tracer = queries{how.traces}
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
@@ -90,12 +100,12 @@ func Open(ctx context.Context, url string, told ...Option) (*Store, error) {
 		return nil, err
 	}
 	one := translator{on: pool, retries: maxRetries}
-	sharing, err := openSharing(ctx, config, one)
+	sharing, err := openSharing(ctx, config, one, tally, how.traces)
 	if err != nil {
 		pool.Close()
 		return nil, err
 	}
-	return &Store{Queries: gendb.New(one), pool: pool, sharing: sharing, schema: schema}, nil
+	return &Store{Queries: gendb.New(one), pool: pool, sharing: sharing, tally: tally, schema: schema}, nil
 }
 
 // Close waits for the connections in use and closes them all.
@@ -155,5 +165,5 @@ func (s *Store) Whole(ctx context.Context, fn func(*Store) error) error {
 
 // Within returns a store that is part of the transaction of q, as Whole's is.
 func (s *Store) Within(q *gendb.Queries) *Store {
-	return &Store{Queries: q, pool: s.pool, sharing: s.sharing, schema: s.schema, within: q}
+	return &Store{Queries: q, pool: s.pool, sharing: s.sharing, tally: s.tally, schema: s.schema, within: q}
 }

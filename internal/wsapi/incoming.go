@@ -88,7 +88,7 @@ func (s *socket) take(ctx context.Context, kind websocket.MessageType, data []by
 		message.Once = &store.Key{OrganizationID: s.who.OrganizationID, UserID: s.who.UserID, Scope: "WS " + s.watch.SessionID.String(), Key: clientID, Hash: []byte{}}
 	}
 	s.addOwn(message.ID, clientID)
-	sent, err := s.watch.Send(ctx, message)
+	sent, err := s.say(ctx, message)
 	switch {
 	case err != nil:
 		s.takeOwn(message.ID)
@@ -98,6 +98,19 @@ func (s *socket) take(ctx context.Context, kind websocket.MessageType, data []by
 		return incoming{clientID: clientID, replayed: &sent}, true
 	}
 	return incoming{}, false
+}
+
+// say has a message stored.
+func (s *socket) say(ctx context.Context, message chat.NewMessage) (chat.Sent, error) {
+	ctx, span := s.sockets.Traces.BeginServing(ctx, "socket message", nil)
+	defer span.End()
+	span.ID("parley.organization.id", s.who.OrganizationID)
+	span.ID("parley.conversation.id", s.watch.SessionID)
+	sent, err := s.watch.Send(ctx, message)
+	if err != nil {
+		span.Fail(string(fault.KindOf(err)))
+	}
+	return sent, err
 }
 
 // limit counts a message: of the user's, or of the visitor's address.

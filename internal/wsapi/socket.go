@@ -3,6 +3,8 @@ package wsapi
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -152,6 +154,7 @@ func (s *socket) close(ctx context.Context, why error) {
 		_ = s.send(ctx, frame) // who cannot be told has left
 	}
 	code, reason := closeCode(why)
+	s.sockets.closed[endingOf(why)].Add(1)
 	s.sockets.Log.Debug("socket closed", "session_id", s.watch.SessionID, "code", code, "error", why)
 	s.sockets.crew.wait(func() { _ = s.conn.Close(code, reason) })
 	s.mu.Lock()
@@ -192,6 +195,34 @@ func closeCode(why error) (websocket.StatusCode, string) {
 		return websocket.StatusNormalClosure, ""
 	}
 	return websocket.StatusInternalError, ""
+}
+
+// endings are why sockets end, in one word each.
+var endings = []string{"stopping", "expired", "deleted", "idle", "silent", "slow", "too_large", "left", "cut_off", "failed"}
+
+func endingOf(why error) string {
+	switch {
+	case errors.Is(why, errClosing):
+		return "stopping"
+	case errors.Is(why, errExpired):
+		return "expired"
+	case errors.Is(why, errGone):
+		return "deleted"
+	case errors.Is(why, errIdle):
+		return "idle"
+	case errors.Is(why, errSilent):
+		return "silent"
+	case errors.Is(why, errSlow), errors.Is(why, os.ErrDeadlineExceeded), errors.Is(why, context.DeadlineExceeded):
+		return "slow"
+	case fault.Is(why, fault.TooLarge):
+		return "too_large"
+	case websocket.CloseStatus(why) != -1:
+		return "left" // with a close frame
+	}
+	if _, isCut := errors.AsType[net.Error](why); isCut || errors.Is(why, io.EOF) || errors.Is(why, net.ErrClosed) {
+		return "cut_off"
+	}
+	return "failed"
 }
 
 func (s *socket) addOwn(message uuid.UUID, clientID string) {

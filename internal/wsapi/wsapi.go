@@ -32,6 +32,7 @@ import (
 	"parley/internal/chat"
 	"parley/internal/fault"
 	"parley/internal/ratelimit"
+	"parley/internal/trace"
 )
 
 // maxFrame is what a client's frame may have.
@@ -45,6 +46,8 @@ type Config struct {
 	// Origins are the browser origins, beside the server's own, that may connect.
 	Origins []string
 	Limits  Limits
+	// Traces follows the messages of clients; nil: nobody does.
+	Traces *trace.Tracer
 }
 
 // Sockets serves WebSockets. It is safe for concurrent use.
@@ -52,8 +55,10 @@ type Sockets struct {
 	Config
 	places places
 	crew   crew
-	// refused counts the frames of clients that were not taken.
-	refused atomic.Int64
+	// refused counts the frames of clients that were not taken, opened the sockets, and
+	// closed how they ended.
+	refused, opened atomic.Int64
+	closed          map[string]*atomic.Int64
 
 	// mu orders the opening of sockets and the close: none opens after it.
 	mu        sync.Mutex
@@ -66,7 +71,11 @@ type Sockets struct {
 // New makes a Sockets; Close ends it.
 func New(config Config) *Sockets {
 	config.Limits = config.Limits.withDefaults()
-	return &Sockets{Config: config, crew: crew{size: runtime.GOMAXPROCS(0)}, open: make(map[*socket]struct{})}
+	closed := make(map[string]*atomic.Int64, len(endings))
+	for _, ending := range endings {
+		closed[ending] = new(atomic.Int64)
+	}
+	return &Sockets{Config: config, closed: closed, crew: crew{size: runtime.GOMAXPROCS(0)}, open: make(map[*socket]struct{})}
 }
 
 // Close tells every socket that the server stops, and waits until they are closed
@@ -98,6 +107,19 @@ func (s *Sockets) Open() int {
 
 // Refused returns how many frames of clients were answered with an error.
 func (s *Sockets) Refused() int64 { return s.refused.Load() }
+
+// Opened returns how many sockets were opened.
+func (s *Sockets) Opened() int64 { return s.opened.Load() }
+
+// Closed returns how many sockets were closed for each of the reasons that there are, as it
+// is read then.
+func (s *Sockets) Closed() map[string]func() int64 {
+	counts := make(map[string]func() int64, len(s.closed))
+	for ending, count := range s.closed {
+		counts[ending] = count.Load
+	}
+	return counts
+}
 
 // Connect opens a socket, which is then served until it ends; it does not wait for
 // that, so that nothing of the request is kept. What it refuses before the upgrade is
@@ -176,6 +198,7 @@ func (s *Sockets) serve(one *socket) {
 		go s.runClock(s.stopClock)
 	}
 	s.open[one] = struct{}{}
+	s.opened.Add(1)
 	one.look(time.Now())
 	go s.run(one)
 }

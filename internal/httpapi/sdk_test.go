@@ -1,0 +1,345 @@
+package httpapi_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"parley/gen/client"
+	"parley/internal/auth"
+)
+
+// wire is a way to the server on which connections can be cut.
+type wire struct {
+	url string
+
+	mu    sync.Mutex
+	conns []net.Conn
+	// opened counts the connections; the first deaf ones are cut when the server begins to answer.
+	opened, deaf int
+}
+
+// wireTo lays a way to the server.
+func wireTo(t *testing.T, s *server, deaf int) *wire {
+	t.Helper()
+	listener := must(net.Listen("tcp", "127.0.0.1:0"))
+	w := &wire{url: "http://" + listener.Addr().String(), deaf: deaf}
+	var work sync.WaitGroup
+	work.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			work.Go(func() { w.carry(conn, strings.TrimPrefix(s.url, "http://")) })
+		}
+	})
+	t.Cleanup(func() {
+		listener.Close()
+		w.cut()
+		work.Wait()
+	})
+	return w
+}
+
+// carry carries what goes over one connection.
+func (w *wire) carry(conn net.Conn, address string) {
+	defer conn.Close()
+	behind, err := net.Dial("tcp", address)
+	if err != nil {
+		return
+	}
+	defer behind.Close()
+	w.mu.Lock()
+	w.opened++
+	isDeaf := w.opened <= w.deaf
+	w.conns = append(w.conns, conn, behind)
+	w.mu.Unlock()
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		_, _ = io.Copy(behind, conn) // until either is cut
+		behind.Close()
+	})
+	if isDeaf {
+		_, _ = behind.Read(make([]byte, 1))
+	} else {
+		_, _ = io.Copy(conn, behind)
+	}
+	conn.Close()
+	asking.Wait()
+}
+
+// cut cuts all connections.
+func (w *wire) cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, conn := range w.conns {
+		conn.Close()
+	}
+	w.conns = nil
+}
+
+// sdk is the Go SDK over a wire.
+func (w *wire) sdk(t *testing.T, key string) *client.ClientWithResponses {
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	options := []client.ClientOption{client.WithHTTPClient(&http.Client{Transport: transport})}
+	if key != "" {
+		options = append(options, client.WithKey(key))
+	}
+	return must(client.NewClientWithResponses(w.url, options...))
+}
+
+// saying is a bot that says numbered pieces, and what they amount to.
+func (o organization) saying(slug string, n, delayMS int) (text string) {
+	o.t.Helper()
+	var deltas []string
+	for i := range n {
+		deltas = append(deltas, strings.Repeat("字", i+1)+" ")
+	}
+	o.as("editor", auth.Manage).call(http.MethodPost, "/api/chatbots/", object{
+		"name": slug, "slug": slug, "engine": "scripted",
+		"script": object{"rules": []object{{"match": "fail", "deltas": deltas, "failAfter": 3}, {"deltas": deltas, "delayMs": delayMS}}},
+	}).gives(201)
+	return strings.Join(deltas, "")
+}
+
+func ask(content string) client.CompletionCreate {
+	return client.CompletionCreate{Message: client.CompletionMessage{Content: content}}
+}
+
+func TestTheSDKTakesUpAStreamThatBreaks(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	o := s.organization()
+	text := o.saying("steady", 12, 20)
+	w := wireTo(t, s, 0)
+	sdk := w.sdk(t, o.as("alice", auth.Chat).key)
+
+	// given a stream whose connection is cut again and again
+	var told strings.Builder
+	var last client.Event
+	ids := map[string]bool{}
+	for event, err := range sdk.CompletionEvents(t.Context(), "steady", nil, ask("go on")) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if event.Reset != nil || ids[event.ID] && !event.Done {
+			t.Fatalf("it is told again: %+v", event)
+		}
+		ids[event.ID] = true
+		told.WriteString(event.Content)
+		if last = event; len(ids)%3 == 0 {
+			w.cut()
+		}
+	}
+
+	// then no text is lost or told twice, and it is one question and its answer
+	if told.String() != text || !last.Done || *last.FinishReason != client.FinishReasonStop {
+		t.Errorf("%q ends with %+v", told.String(), last)
+	}
+	history, err := sdk.GetHistoryWithResponse(t.Context(), last.ConversationID.String(), nil)
+	if err != nil || len(history.JSON200.Messages) != 2 || history.JSON200.Messages[1].Content != text {
+		t.Errorf("%v, %s", err, history.Body)
+	}
+	if w.opened < 3 {
+		t.Errorf("there were %d connections", w.opened)
+	}
+
+	// and the run tells it all again, from any place
+	again, end, err := client.ReadReply(sdk.RunEvents(t.Context(), last.RunID.String(), ""))
+	if err != nil || again != text || !end.Done {
+		t.Errorf("%q, %+v, %v", again, end, err)
+	}
+	if rest, _, err := client.ReadReply(sdk.RunEvents(t.Context(), last.RunID.String(), "1.4")); err != nil || rest != text[4:] {
+		t.Errorf("%q, %v", rest, err)
+	}
+}
+
+// The answer to the request may be lost before it begins: it is asked again, and the question is stored once.
+func TestTheSDKAsksOnceWhateverIsLost(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	o := s.organization()
+	wanted := o.saying("steady", 3, 0)
+	w := wireTo(t, s, 2)
+	told, _, err := client.ReadReply(w.sdk(t, o.as("alice", auth.Chat).key).CompletionEvents(t.Context(), "steady", nil, ask("go on")))
+	if err != nil || told != wanted {
+		t.Errorf("%q, %v", told, err)
+	}
+	if runs := query[int](s, "SELECT count(*) FROM runs"); runs != 1 || w.opened != 3 {
+		t.Errorf("%d runs over %d connections", runs, w.opened)
+	}
+}
+
+func TestTheSDKTellsWhatFails(t *testing.T) {
+	t.Parallel()
+	s := serveWith(t, settings{limits: map[string]int{"messages": 1}})
+	o := s.organization()
+	o.saying("steady", 5, 0)
+	sdk := wireTo(t, s, 0).sdk(t, o.as("alice", auth.Chat).key)
+
+	// a reply that fails ends with its event and its problem
+	text, last, err := client.ReadReply(sdk.CompletionEvents(t.Context(), "steady", nil, ask("fail")))
+	failed, ok := errors.AsType[*client.ProblemError](err)
+	if !ok || failed.Problem.Error != client.ProblemCodeUpstreamFailed || !last.Done || text == "" {
+		t.Errorf("%q, %+v, %v", text, last, err)
+	}
+	// a limit is told at once
+	_, _, err = client.ReadReply(sdk.CompletionEvents(t.Context(), "steady", nil, ask("go on")))
+	if limited, ok := errors.AsType[*client.ProblemError](err); !ok || limited.Problem.Error != client.ProblemCodeRateLimited || *limited.Problem.RetryAfter < 1 {
+		t.Errorf("%v", err)
+	}
+	// and so is the end of the caller's patience
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err = client.ReadReply(sdk.RunEvents(ctx, last.RunID.String(), "")); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	// What the other methods return is told the same way.
+	unknown, err := sdk.GetRunWithResponse(t.Context(), "nothing")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if refused, ok := errors.AsType[*client.ProblemError](client.ErrorOf(unknown.HTTPResponse, unknown.Body)); !ok || refused.Problem.Status != 404 {
+		t.Errorf("%s", unknown.Body)
+	}
+}
+
+// A device that loses its connection again and again, even before it is told what became of a message, misses nothing and
+// stores nothing twice, whichever way it says who it is.
+func TestTheSDKHoldsASocketOverBrokenConnections(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice := o.as("alice", auth.Chat)
+	tickets := wireTo(t, o.server, 0).sdk(t, alice.key)
+	for name, options := range map[string]client.SocketOptions{
+		"header":      {},
+		"subprotocol": {Token: alice.key},
+		"ticket": {Ticket: func(ctx context.Context) (string, error) {
+			made, err := tickets.CreateWsTicketWithResponse(ctx, nil, client.WsTicketCreate{})
+			if err != nil {
+				return "", err
+			}
+			return made.JSON201.Ticket, client.ErrorOf(made.HTTPResponse, made.Body)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := wireTo(t, o.server, 0)
+			key := alice.key
+			if name != "header" {
+				key = "nobody.knows-this-key"
+			}
+			options.SessionID, options.After = alice.start(), new(int64)
+			alice.call(http.MethodPatch, "/api/conversations/"+options.SessionID+"/", object{"autoReplyEnabled": false}).gives(200)
+			socket := w.sdk(t, key).NewSocket(options)
+			said := []string{"one", "two", "three", "four", "five", "six"}
+			next := 0
+			say := func() {
+				if err := socket.Send(client.ClientMessageFrame{Content: said[next]}); err != nil {
+					t.Error(err)
+				}
+				if next++; next%2 == 0 {
+					w.cut()
+				}
+			}
+			say() // before there is a connection
+			told := []string{}
+			delivered := 0
+			for frame, err := range socket.Frames(t.Context()) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				switch frame := frame.(type) {
+				case *client.MessageFrame:
+					if told = append(told, frame.MessageID.String()); frame.Seq != int64(len(told)) {
+						t.Fatalf("after %d comes %+v", len(told)-1, frame)
+					}
+				case *client.StatusFrame:
+					if frame.Status != client.StatusFrameStatusDelivered {
+						continue
+					}
+					if delivered++; *frame.Seq == int64(len(told)+1) {
+						told = append(told, frame.MessageID.String())
+					} else if told[*frame.Seq-1] != frame.MessageID.String() {
+						t.Fatalf("it is told %v, then %+v", told, frame)
+					}
+					if next < len(said) {
+						say()
+					}
+				default:
+					t.Fatalf("%+v", frame)
+				}
+				if delivered == len(said) {
+					break
+				}
+			}
+			stored := alice.call(http.MethodGet, "/api/conversations/"+options.SessionID+"/history", nil).gives(200)["messages"].([]any)
+			if len(stored) != len(said) || len(told) != len(said) || w.opened < 3 {
+				t.Fatalf("%d connections: %v, %v", w.opened, told, stored)
+			}
+			for i, one := range stored {
+				if one := one.(object); one["content"] != said[i] || one["id"] != told[i] {
+					t.Errorf("message %d is %v; told %v", i+1, one, told)
+				}
+			}
+		})
+	}
+}
+
+// A visitor's socket is held in the same way, with the reply as it grows; and one that may not be opened says why.
+func TestTheSDKHoldsAVisitorsSocket(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	w := wireTo(t, o.server, 0)
+	socket := w.sdk(t, "").NewSocket(client.SocketOptions{Stream: true})
+	if err := socket.Send(client.ClientMessageFrame{Content: question}); err != nil {
+		t.Fatal(err)
+	}
+	var grown strings.Builder
+	greetings := 0
+	for frame, err := range socket.Frames(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch frame := frame.(type) {
+		case *client.StatusFrame:
+			if frame.Status == client.StatusFrameStatusConnected {
+				greetings++
+			}
+		case *client.TypingFrame:
+			if frame.Delta != nil {
+				grown.WriteString(*frame.Delta)
+			}
+		}
+		if message, ok := frame.(*client.MessageFrame); !ok {
+			continue
+		} else if message.Sender != client.SpeakerBot || message.Content != longAnswer || grown.String() != longAnswer {
+			t.Fatalf("%+v after %q", message, grown.String())
+		}
+		if greetings == 1 { // what was said before is not told again
+			w.cut()
+			grown.Reset()
+			if err := socket.Send(client.ClientMessageFrame{Content: question}); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		break
+	}
+	if greetings != 2 {
+		t.Errorf("it was greeted %d times", greetings)
+	}
+
+	for _, err := range w.sdk(t, o.as("alice", auth.Chat).key).NewSocket(client.SocketOptions{SessionID: "nothing"}).Frames(t.Context()) {
+		if refused, ok := errors.AsType[*client.ProblemError](err); !ok || refused.Problem.Error != client.ProblemCodeNotFound {
+			t.Errorf("%v", err)
+		}
+	}
+}

@@ -1,5 +1,6 @@
 // Command parley is the conversation backend: `parley` serves, `parley org` manages
-// organizations. It is configured by the environment alone (config.go).
+// organizations, configured by the environment alone (config.go). `parley conformance`
+// asks any deployment whether it keeps the contract, and takes flags (conformance.go).
 package main
 
 import (
@@ -38,11 +39,17 @@ const usage = `usage:
   parley org create <name>  make an organization and print its admin key
   parley org list           list the organizations
   parley backup <file>      write all that the database holds to a new file
-  parley restore <file>     fill an empty database with what such a file has`
+  parley restore <file>     fill an empty database with what such a file has
+  parley conformance        ask a deployment whether it keeps the contract (-h: how)`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if len(os.Args) > 1 && os.Args[1] == "conformance" { // which needs no settings of a server's
+		code := conform(ctx, os.Args[2:], os.Getenv("PARLEY_KEY"), os.Stdout, os.Stderr)
+		stop()
+		os.Exit(code)
+	}
 	home, _ := os.UserHomeDir() // empty where there is none; config.go says what then
 	config, err := loadConfig(os.Getenv, os.Geteuid() == 0, home)
 	if err == nil {
@@ -69,6 +76,9 @@ func command(ctx context.Context, config config, args []string, out io.Writer) e
 		return withStore(ctx, config, log, nil, func(store *store.Store, _ <-chan struct{}) error {
 			return createOrganization(ctx, store, args[2], out)
 		})
+	case len(args) == 1 && (args[0] == "help" || args[0] == "-h" || args[0] == "--help"):
+		_, err := fmt.Fprintln(out, usage)
+		return err
 	case len(args) == 2 && args[0] == "org" && args[1] == "list":
 		return withStore(ctx, config, log, nil, func(store *store.Store, _ <-chan struct{}) error {
 			return listOrganizations(ctx, store, out)

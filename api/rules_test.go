@@ -22,7 +22,7 @@ type rule struct {
 }
 
 func rules() []rule {
-	return slices.Concat(operationRules(), answerRules(), scopeRules(), nameRules(), schemaRules(), exampleRules())
+	return slices.Concat(operationRules(), answerRules(), scopeRules(), nameRules(), schemaRules(), exampleRules(), auditRules())
 }
 
 func TestTheDocumentKeepsTheRules(t *testing.T) {

@@ -1,6 +1,9 @@
 package db_test
 
 import (
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"testing"
 )
@@ -21,6 +24,25 @@ func TestEveryPrimaryKeyBeginsWithTheOrganization(t *testing.T) {
 		table, column := row[0], row[1]
 		if column != "organization_id" && !slices.Contains(global, table) {
 			t.Errorf("the primary key of %s begins with %s", table, column)
+		}
+	}
+}
+
+// What was done stays told: no query changes or removes an event of the audit trail.
+func TestTheAuditTrailIsOnlyAddedTo(t *testing.T) {
+	t.Parallel()
+	queries, err := filepath.Glob("queries/*.sql")
+	if err != nil || len(queries) < 10 {
+		t.Fatal(queries, err)
+	}
+	changes := regexp.MustCompile(`(?i)(update|delete\s+from|truncate|merge\s+into)\s+(table\s+)?audit_events`)
+	for _, file := range queries {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := changes.Find(source); found != nil {
+			t.Errorf("%s: %s", file, found)
 		}
 	}
 }

@@ -32,7 +32,7 @@ var rooms = map[string][]string{
 	"internal/httpapi": {
 		"internal/shortcuts", "internal/metrics", "internal/trace",
 		"internal/jsontext",
-		"api", "internal/auth", "internal/bot", "internal/chat", "internal/records", "internal/ratelimit", "internal/realtime",
+		"api", "internal/audit", "internal/auth", "internal/bot", "internal/chat", "internal/records", "internal/ratelimit", "internal/realtime",
 		"internal/store", "internal/fault", "gen/openapi", "gen/db",
 	},
 	"internal/wsapi": {
@@ -43,11 +43,12 @@ var rooms = map[string][]string{
 
 	"internal/chat": {
 		"internal/shortcuts", "internal/trace",
-		"internal/auth", "internal/bot", "internal/realtime", "internal/store", "internal/fault", "gen/db",
+		"internal/audit", "internal/auth", "internal/bot", "internal/realtime", "internal/store", "internal/fault", "gen/db",
 	},
-	"internal/records":   {"internal/shortcuts", "internal/auth", "internal/store", "internal/xlsx", "internal/fault", "gen/db"},
-	"internal/auth":      {"internal/shortcuts", "internal/secret", "internal/realtime", "internal/store", "internal/fault", "gen/db"},
-	"internal/bot":       {"internal/secret", "internal/metrics", "internal/trace", "internal/store", "internal/fault", "gen/db"},
+	"internal/records":   {"internal/shortcuts", "internal/audit", "internal/auth", "internal/store", "internal/xlsx", "internal/fault", "gen/db"},
+	"internal/auth":      {"internal/shortcuts", "internal/audit", "internal/secret", "internal/realtime", "internal/store", "internal/fault", "gen/db"},
+	"internal/bot":       {"internal/audit", "internal/secret", "internal/metrics", "internal/trace", "internal/store", "internal/fault", "gen/db"},
+	"internal/audit":     {"internal/store", "gen/db"},
 	"internal/ratelimit": {"internal/realtime", "internal/fault"},
 
 	"internal/store":       {"db", "internal/trace", "internal/fault", "gen/db"},

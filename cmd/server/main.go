@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"parley/internal/audit"
 	"parley/internal/auth"
 	"parley/internal/bot"
 	"parley/internal/chat"
@@ -167,6 +168,7 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 			Bots:    bots,
 			Chat:    chats,
 			Records: kept,
+			Audit:   audit.New(store),
 			Limiter: limiter,
 			Connect: sockets.Connect,
 			Log:     log,

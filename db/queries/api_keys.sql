@@ -67,6 +67,7 @@ WHERE organization_id = @organization_id AND 'admin' = ANY (scopes) AND expires_
 ORDER BY id
 FOR UPDATE;
 
--- DeleteAPIKey revokes a key.
--- name: DeleteAPIKey :execrows
-DELETE FROM api_keys WHERE organization_id = @organization_id AND id = @id;
+-- DeleteAPIKey revokes a key, and returns what is known of it.
+-- name: DeleteAPIKey :one
+DELETE FROM api_keys WHERE organization_id = @organization_id AND id = @id
+RETURNING prefix, name, scopes;

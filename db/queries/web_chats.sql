@@ -37,6 +37,6 @@ UPDATE web_chats c SET
 WHERE c.organization_id = @organization_id AND c.id = @id
 RETURNING c.*;
 
--- DeleteWebChat deletes a web chat; its inbox stays.
--- name: DeleteWebChat :execrows
-DELETE FROM web_chats WHERE organization_id = @organization_id AND id = @id;
+-- DeleteWebChat deletes a web chat, and returns it; its inbox stays.
+-- name: DeleteWebChat :one
+DELETE FROM web_chats WHERE organization_id = @organization_id AND id = @id RETURNING *;

@@ -67,6 +67,72 @@ func (e AttachmentType) Valid() bool {
 	}
 }
 
+// Defines values for AuditAction.
+const (
+	AuditActionAPIKeyCreated       AuditAction = "apiKey.created"
+	AuditActionAPIKeyRevoked       AuditAction = "apiKey.revoked"
+	AuditActionChatbotDeleted      AuditAction = "chatbot.deleted"
+	AuditActionContactDeleted      AuditAction = "contact.deleted"
+	AuditActionConversationDeleted AuditAction = "conversation.deleted"
+	AuditActionFaqDeleted          AuditAction = "faq.deleted"
+	AuditActionRecordsExported     AuditAction = "records.exported"
+	AuditActionWebChatDeleted      AuditAction = "webChat.deleted"
+)
+
+// Valid indicates whether the value is a known member of the AuditAction enum.
+func (e AuditAction) Valid() bool {
+	switch e {
+	case AuditActionAPIKeyCreated:
+		return true
+	case AuditActionAPIKeyRevoked:
+		return true
+	case AuditActionChatbotDeleted:
+		return true
+	case AuditActionContactDeleted:
+		return true
+	case AuditActionConversationDeleted:
+		return true
+	case AuditActionFaqDeleted:
+		return true
+	case AuditActionRecordsExported:
+		return true
+	case AuditActionWebChatDeleted:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AuditEventObjectType.
+const (
+	AuditEventObjectTypeAPIKey       AuditEventObjectType = "apiKey"
+	AuditEventObjectTypeChatbot      AuditEventObjectType = "chatbot"
+	AuditEventObjectTypeContact      AuditEventObjectType = "contact"
+	AuditEventObjectTypeConversation AuditEventObjectType = "conversation"
+	AuditEventObjectTypeFaq          AuditEventObjectType = "faq"
+	AuditEventObjectTypeWebChat      AuditEventObjectType = "webChat"
+)
+
+// Valid indicates whether the value is a known member of the AuditEventObjectType enum.
+func (e AuditEventObjectType) Valid() bool {
+	switch e {
+	case AuditEventObjectTypeAPIKey:
+		return true
+	case AuditEventObjectTypeChatbot:
+		return true
+	case AuditEventObjectTypeContact:
+		return true
+	case AuditEventObjectTypeConversation:
+		return true
+	case AuditEventObjectTypeFaq:
+		return true
+	case AuditEventObjectTypeWebChat:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ChannelType.
 const (
 	ChannelTypeAPI       ChannelType = "api"
@@ -1147,6 +1213,88 @@ type AttachmentInput struct {
 
 // AttachmentType Example: image
 type AttachmentType string
+
+// AuditAction What was done.
+//
+// Example: conversation.deleted
+type AuditAction string
+
+// AuditActor The user whose key it was done with; null where the operator did it, beside the API.
+//
+// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","name":"portal"}
+type AuditActor struct {
+	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05
+	ID openapi_types.UUID `json:"id"`
+
+	// Name Example: portal
+	Name string `json:"name"`
+}
+
+// AuditEvent Example: {"action":"conversation.deleted","address":"203.0.113.7","createdAt":"2026-01-15T10:30:00.000000Z","details":{},"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0c","keyId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06","objectId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","objectType":"conversation","requestId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","user":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","name":"portal"}}
+type AuditEvent struct {
+	// Action What was done.
+	//
+	// Example: conversation.deleted
+	Action AuditAction `json:"action"`
+
+	// Address The network address that the request came from, which may be a proxy's.
+	//
+	// Example: 203.0.113.7
+	Address string `json:"address"`
+
+	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
+	//
+	// Example: 2026-01-15T10:30:00.000000Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// Details More of what it was done to: of a key its `prefix`, `name` and `scopes` (made: its `user`), of a chatbot `slug` and `name`, of an
+	// FAQ its `chatbot`, of a web chat its `name`, of an export `format`, `startDate`, `endDate` and `timezone`. Never what
+	// was said, or by whom.
+	//
+	//
+	// Example: {}
+	Details json.RawMessage `json:"details"`
+
+	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0c
+	ID openapi_types.UUID `json:"id"`
+
+	// KeyID The key that was used; it may be revoked by now.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06
+	KeyID nullable.Nullable[openapi_types.UUID] `json:"keyId"`
+
+	// ObjectID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	ObjectID openapi_types.UUID `json:"objectId"`
+
+	// ObjectType What `objectId` is the id of; of an export the chatbot.
+	//
+	// Example: conversation
+	ObjectType AuditEventObjectType `json:"objectType"`
+
+	// RequestID The `X-Request-Id` of the request; empty where there was none.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d
+	RequestID string `json:"requestId"`
+
+	// User The user whose key it was done with; null where the operator did it, beside the API.
+	//
+	// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","name":"portal"}
+	User nullable.Nullable[AuditActor] `json:"user"`
+}
+
+// AuditEventObjectType What `objectId` is the id of; of an export the chatbot.
+//
+// Example: conversation
+type AuditEventObjectType string
+
+// AuditEventList Example: {"count":0,"next":null,"previous":null,"results":[]}
+type AuditEventList struct {
+	// Count Example: 0
+	Count    int64                     `json:"count"`
+	Next     nullable.Nullable[string] `json:"next"`
+	Previous nullable.Nullable[string] `json:"previous"`
+	Results  []AuditEvent              `json:"results"`
+}
 
 // Canvas Example: {"canvasType":{"kind":"markdown"},"content":"Dear customer","name":"draft","title":"Draft of the letter"}
 type Canvas struct {
@@ -3884,6 +4032,27 @@ type CreateAPIKeyParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListAuditEventsParams defines parameters for ListAuditEvents.
+type ListAuditEventsParams struct {
+	// Action Only events of this kind.
+	Action *AuditAction `form:"action,omitempty" json:"action,omitempty"`
+
+	// StartDate The first day, inclusive; without it from the beginning.
+	StartDate *openapi_types.Date `form:"startDate,omitempty" json:"startDate,omitempty"`
+
+	// EndDate The last day, inclusive; without it to the end.
+	EndDate *openapi_types.Date `form:"endDate,omitempty" json:"endDate,omitempty"`
+
+	// Timezone The IANA name of the zone in which days begin and times are shown.
+	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
+
+	// Page The page's number.
+	Page *Page `form:"page,omitempty" json:"page,omitempty"`
+
+	// PageSize How many results a page has.
+	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+}
+
 // ListChatbotsParams defines parameters for ListChatbots.
 type ListChatbotsParams struct {
 	// Page The page's number.
@@ -4918,6 +5087,22 @@ type ClientInterface interface {
 	//
 	// Corresponds with DELETE /api/api-keys/{keyId}/ (the `DeleteAPIKey` operationId).
 	DeleteAPIKey(ctx context.Context, keyID string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListAuditEvents List what was done with keys
+	//
+	// The organization's audit trail, newest first: keys made and revoked, conversations, contacts, chatbots, FAQs and web
+	// chats deleted, and exports of records begun. An event is stored together with what it tells of, so that neither is
+	// ever there without the other; each thing that a request names has its own, and what goes with it, such as the
+	// conversations of a contact, has none. Operations that leave an event have `x-audit`, which is its `action`. No
+	// operation changes or removes events: they are kept as long as the organization is.
+	//
+	// `startDate` and `endDate` are inclusive calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is
+	// 400. A page beyond the end is 404; page 1 of nothing is not.
+	//
+	// Needs the scope `admin`.
+	//
+	// Corresponds with GET /api/audit-events/ (the `ListAuditEvents` operationId).
+	ListAuditEvents(ctx context.Context, params *ListAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListChatbots List chatbots
 	//
@@ -6029,6 +6214,32 @@ func (c *Client) CreateAPIKey(ctx context.Context, params *CreateAPIKeyParams, b
 // Corresponds with DELETE /api/api-keys/{keyId}/ (the `DeleteAPIKey` operationId).
 func (c *Client) DeleteAPIKey(ctx context.Context, keyID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteAPIKeyRequest(c.Server, keyID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListAuditEvents List what was done with keys
+//
+// The organization's audit trail, newest first: keys made and revoked, conversations, contacts, chatbots, FAQs and web
+// chats deleted, and exports of records begun. An event is stored together with what it tells of, so that neither is
+// ever there without the other; each thing that a request names has its own, and what goes with it, such as the
+// conversations of a contact, has none. Operations that leave an event have `x-audit`, which is its `action`. No
+// operation changes or removes events: they are kept as long as the organization is.
+//
+// `startDate` and `endDate` are inclusive calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is
+// 400. A page beyond the end is 404; page 1 of nothing is not.
+//
+// Needs the scope `admin`.
+//
+// Corresponds with GET /api/audit-events/ (the `ListAuditEvents` operationId).
+func (c *Client) ListAuditEvents(ctx context.Context, params *ListAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAuditEventsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -8013,6 +8224,120 @@ func NewDeleteAPIKeyRequest(server string, keyID string) (*http.Request, error) 
 	}
 
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListAuditEventsRequest constructs an http.Request for the ListAuditEvents method
+func NewListAuditEventsRequest(server string, params *ListAuditEventsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/audit-events/")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Action != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "action", *params.Action, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.StartDate != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "startDate", *params.StartDate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.EndDate != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "endDate", *params.EndDate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Timezone != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timezone", *params.Timezone, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Page != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page", *params.Page, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PageSize != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageSize", *params.PageSize, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -11527,6 +11852,24 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with DELETE /api/api-keys/{keyId}/ (the `DeleteAPIKey` operationId).
 	DeleteAPIKeyWithResponse(ctx context.Context, keyID string, reqEditors ...RequestEditorFn) (*DeleteAPIKeyResponse, error)
 
+	// ListAuditEventsWithResponse List what was done with keys
+	//
+	// The organization's audit trail, newest first: keys made and revoked, conversations, contacts, chatbots, FAQs and web
+	// chats deleted, and exports of records begun. An event is stored together with what it tells of, so that neither is
+	// ever there without the other; each thing that a request names has its own, and what goes with it, such as the
+	// conversations of a contact, has none. Operations that leave an event have `x-audit`, which is its `action`. No
+	// operation changes or removes events: they are kept as long as the organization is.
+	//
+	// `startDate` and `endDate` are inclusive calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is
+	// 400. A page beyond the end is 404; page 1 of nothing is not.
+	//
+	// Needs the scope `admin`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/audit-events/ (the `ListAuditEvents` operationId).
+	ListAuditEventsWithResponse(ctx context.Context, params *ListAuditEventsParams, reqEditors ...RequestEditorFn) (*ListAuditEventsResponse, error)
+
 	// ListChatbotsWithResponse List chatbots
 	//
 	// Newest first. A page beyond the end is 404; page 1 of nothing is not.
@@ -12952,6 +13295,105 @@ func (r DeleteAPIKeyResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r DeleteAPIKeyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ListAuditEventsResponse401Headers the declared response headers of an HTTP 401 response for ListAuditEvents
+type ListAuditEventsResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// ListAuditEventsResponse429Headers the declared response headers of an HTTP 429 response for ListAuditEvents
+type ListAuditEventsResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int
+}
+
+type ListAuditEventsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *AuditEventList
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *RateLimited
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListAuditEventsResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListAuditEventsResponse429Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAuditEventsResponse) GetJSON200() *AuditEventList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListAuditEventsResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListAuditEventsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ListAuditEventsResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ListAuditEventsResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ListAuditEventsResponse) GetApplicationProblemJSON429() *RateLimited {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListAuditEventsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAuditEventsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAuditEventsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAuditEventsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAuditEventsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -18956,6 +19398,30 @@ func (c *ClientWithResponses) DeleteAPIKeyWithResponse(ctx context.Context, keyI
 	return ParseDeleteAPIKeyResponse(rsp)
 }
 
+// ListAuditEventsWithResponse List what was done with keys
+//
+// The organization's audit trail, newest first: keys made and revoked, conversations, contacts, chatbots, FAQs and web
+// chats deleted, and exports of records begun. An event is stored together with what it tells of, so that neither is
+// ever there without the other; each thing that a request names has its own, and what goes with it, such as the
+// conversations of a contact, has none. Operations that leave an event have `x-audit`, which is its `action`. No
+// operation changes or removes events: they are kept as long as the organization is.
+//
+// `startDate` and `endDate` are inclusive calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is
+// 400. A page beyond the end is 404; page 1 of nothing is not.
+//
+// Needs the scope `admin`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/audit-events/ (the `ListAuditEvents` operationId).
+func (c *ClientWithResponses) ListAuditEventsWithResponse(ctx context.Context, params *ListAuditEventsParams, reqEditors ...RequestEditorFn) (*ListAuditEventsResponse, error) {
+	rsp, err := c.ListAuditEvents(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAuditEventsResponse(rsp)
+}
+
 // ListChatbotsWithResponse List chatbots
 //
 // Newest first. A page beyond the end is 404; page 1 of nothing is not.
@@ -20857,6 +21323,111 @@ func ParseDeleteAPIKeyResponse(rsp *http.Response) (*DeleteAPIKeyResponse, error
 		response.Headers401 = &headers
 	case rsp.StatusCode == 429:
 		var headers DeleteAPIKeyResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListAuditEventsResponse parses an HTTP response from a ListAuditEventsWithResponse call
+func ParseListAuditEventsResponse(rsp *http.Response) (*ListAuditEventsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAuditEventsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest AuditEventList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest RateLimited
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ListAuditEventsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers ListAuditEventsResponse429Headers
 		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

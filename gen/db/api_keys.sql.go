@@ -69,17 +69,23 @@ func (q *Queries) CreateAPIKey(ctx context.Context, arg CreateAPIKeyParams) (Api
 	return i, err
 }
 
-const deleteAPIKey = `-- name: DeleteAPIKey :execrows
+const deleteAPIKey = `-- name: DeleteAPIKey :one
 DELETE FROM api_keys WHERE organization_id = $1 AND id = $2
+RETURNING prefix, name, scopes
 `
 
-// DeleteAPIKey revokes a key.
-func (q *Queries) DeleteAPIKey(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (int64, error) {
-	result, err := q.db.Exec(ctx, deleteAPIKey, organizationID, iD)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+type DeleteAPIKeyRow struct {
+	Prefix string
+	Name   string
+	Scopes []string
+}
+
+// DeleteAPIKey revokes a key, and returns what is known of it.
+func (q *Queries) DeleteAPIKey(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (DeleteAPIKeyRow, error) {
+	row := q.db.QueryRow(ctx, deleteAPIKey, organizationID, iD)
+	var i DeleteAPIKeyRow
+	err := row.Scan(&i.Prefix, &i.Name, &i.Scopes)
+	return i, err
 }
 
 const findAPIKey = `-- name: FindAPIKey :one

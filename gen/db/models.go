@@ -34,6 +34,20 @@ type Attachment struct {
 	CreatedAt      time.Time
 }
 
+type AuditEvent struct {
+	OrganizationID uuid.UUID
+	ID             uuid.UUID
+	Action         string
+	ObjectType     string
+	ObjectID       uuid.UUID
+	UserID         *uuid.UUID
+	KeyID          *uuid.UUID
+	RequestID      string
+	Address        string
+	Details        json.RawMessage
+	CreatedAt      time.Time
+}
+
 type Bot struct {
 	OrganizationID    uuid.UUID
 	ID                uuid.UUID

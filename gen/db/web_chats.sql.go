@@ -65,17 +65,26 @@ func (q *Queries) CreateWebChat(ctx context.Context, arg CreateWebChatParams) (W
 	return i, err
 }
 
-const deleteWebChat = `-- name: DeleteWebChat :execrows
-DELETE FROM web_chats WHERE organization_id = $1 AND id = $2
+const deleteWebChat = `-- name: DeleteWebChat :one
+DELETE FROM web_chats WHERE organization_id = $1 AND id = $2 RETURNING organization_id, id, bot_id, inbox_id, name, access_type, allowed_origins, created_at, updated_at
 `
 
-// DeleteWebChat deletes a web chat; its inbox stays.
-func (q *Queries) DeleteWebChat(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (int64, error) {
-	result, err := q.db.Exec(ctx, deleteWebChat, organizationID, iD)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+// DeleteWebChat deletes a web chat, and returns it; its inbox stays.
+func (q *Queries) DeleteWebChat(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (WebChat, error) {
+	row := q.db.QueryRow(ctx, deleteWebChat, organizationID, iD)
+	var i WebChat
+	err := row.Scan(
+		&i.OrganizationID,
+		&i.ID,
+		&i.BotID,
+		&i.InboxID,
+		&i.Name,
+		&i.AccessType,
+		&i.AllowedOrigins,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+	)
+	return i, err
 }
 
 const getWebChat = `-- name: GetWebChat :one

@@ -64,6 +64,72 @@ func (e AttachmentType) Valid() bool {
 	}
 }
 
+// Defines values for AuditAction.
+const (
+	AuditActionAPIKeyCreated       AuditAction = "apiKey.created"
+	AuditActionAPIKeyRevoked       AuditAction = "apiKey.revoked"
+	AuditActionChatbotDeleted      AuditAction = "chatbot.deleted"
+	AuditActionContactDeleted      AuditAction = "contact.deleted"
+	AuditActionConversationDeleted AuditAction = "conversation.deleted"
+	AuditActionFaqDeleted          AuditAction = "faq.deleted"
+	AuditActionRecordsExported     AuditAction = "records.exported"
+	AuditActionWebChatDeleted      AuditAction = "webChat.deleted"
+)
+
+// Valid indicates whether the value is a known member of the AuditAction enum.
+func (e AuditAction) Valid() bool {
+	switch e {
+	case AuditActionAPIKeyCreated:
+		return true
+	case AuditActionAPIKeyRevoked:
+		return true
+	case AuditActionChatbotDeleted:
+		return true
+	case AuditActionContactDeleted:
+		return true
+	case AuditActionConversationDeleted:
+		return true
+	case AuditActionFaqDeleted:
+		return true
+	case AuditActionRecordsExported:
+		return true
+	case AuditActionWebChatDeleted:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AuditEventObjectType.
+const (
+	AuditEventObjectTypeAPIKey       AuditEventObjectType = "apiKey"
+	AuditEventObjectTypeChatbot      AuditEventObjectType = "chatbot"
+	AuditEventObjectTypeContact      AuditEventObjectType = "contact"
+	AuditEventObjectTypeConversation AuditEventObjectType = "conversation"
+	AuditEventObjectTypeFaq          AuditEventObjectType = "faq"
+	AuditEventObjectTypeWebChat      AuditEventObjectType = "webChat"
+)
+
+// Valid indicates whether the value is a known member of the AuditEventObjectType enum.
+func (e AuditEventObjectType) Valid() bool {
+	switch e {
+	case AuditEventObjectTypeAPIKey:
+		return true
+	case AuditEventObjectTypeChatbot:
+		return true
+	case AuditEventObjectTypeContact:
+		return true
+	case AuditEventObjectTypeConversation:
+		return true
+	case AuditEventObjectTypeFaq:
+		return true
+	case AuditEventObjectTypeWebChat:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ChannelType.
 const (
 	ChannelTypeAPI       ChannelType = "api"
@@ -1144,6 +1210,88 @@ type AttachmentInput struct {
 
 // AttachmentType Example: image
 type AttachmentType string
+
+// AuditAction What was done.
+//
+// Example: conversation.deleted
+type AuditAction string
+
+// AuditActor The user whose key it was done with; null where the operator did it, beside the API.
+//
+// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","name":"portal"}
+type AuditActor struct {
+	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05
+	ID openapi_types.UUID `json:"id"`
+
+	// Name Example: portal
+	Name string `json:"name"`
+}
+
+// AuditEvent Example: {"action":"conversation.deleted","address":"203.0.113.7","createdAt":"2026-01-15T10:30:00.000000Z","details":{},"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0c","keyId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06","objectId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","objectType":"conversation","requestId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","user":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","name":"portal"}}
+type AuditEvent struct {
+	// Action What was done.
+	//
+	// Example: conversation.deleted
+	Action AuditAction `json:"action"`
+
+	// Address The network address that the request came from, which may be a proxy's.
+	//
+	// Example: 203.0.113.7
+	Address string `json:"address"`
+
+	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
+	//
+	// Example: 2026-01-15T10:30:00.000000Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// Details More of what it was done to: of a key its `prefix`, `name` and `scopes` (made: its `user`), of a chatbot `slug` and `name`, of an
+	// FAQ its `chatbot`, of a web chat its `name`, of an export `format`, `startDate`, `endDate` and `timezone`. Never what
+	// was said, or by whom.
+	//
+	//
+	// Example: {}
+	Details json.RawMessage `json:"details"`
+
+	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0c
+	ID openapi_types.UUID `json:"id"`
+
+	// KeyID The key that was used; it may be revoked by now.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06
+	KeyID nullable.Nullable[openapi_types.UUID] `json:"keyId"`
+
+	// ObjectID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	ObjectID openapi_types.UUID `json:"objectId"`
+
+	// ObjectType What `objectId` is the id of; of an export the chatbot.
+	//
+	// Example: conversation
+	ObjectType AuditEventObjectType `json:"objectType"`
+
+	// RequestID The `X-Request-Id` of the request; empty where there was none.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d
+	RequestID string `json:"requestId"`
+
+	// User The user whose key it was done with; null where the operator did it, beside the API.
+	//
+	// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","name":"portal"}
+	User nullable.Nullable[AuditActor] `json:"user"`
+}
+
+// AuditEventObjectType What `objectId` is the id of; of an export the chatbot.
+//
+// Example: conversation
+type AuditEventObjectType string
+
+// AuditEventList Example: {"count":0,"next":null,"previous":null,"results":[]}
+type AuditEventList struct {
+	// Count Example: 0
+	Count    int64                     `json:"count"`
+	Next     nullable.Nullable[string] `json:"next"`
+	Previous nullable.Nullable[string] `json:"previous"`
+	Results  []AuditEvent              `json:"results"`
+}
 
 // Canvas Example: {"canvasType":{"kind":"markdown"},"content":"Dear customer","name":"draft","title":"Draft of the letter"}
 type Canvas struct {
@@ -3881,6 +4029,27 @@ type CreateAPIKeyParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListAuditEventsParams defines parameters for ListAuditEvents.
+type ListAuditEventsParams struct {
+	// Action Only events of this kind.
+	Action *AuditAction `form:"action,omitempty" json:"action,omitempty"`
+
+	// StartDate The first day, inclusive; without it from the beginning.
+	StartDate *string `form:"startDate,omitempty" json:"startDate,omitempty"`
+
+	// EndDate The last day, inclusive; without it to the end.
+	EndDate *string `form:"endDate,omitempty" json:"endDate,omitempty"`
+
+	// Timezone The IANA name of the zone in which days begin and times are shown.
+	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
+
+	// Page The page's number.
+	Page *Page `form:"page,omitempty" json:"page,omitempty"`
+
+	// PageSize How many results a page has.
+	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+}
+
 // ListChatbotsParams defines parameters for ListChatbots.
 type ListChatbotsParams struct {
 	// Page The page's number.
@@ -4792,6 +4961,9 @@ type ServerInterface interface {
 	// DeleteAPIKey Revoke an API key
 	// (DELETE /api/api-keys/{keyId}/)
 	DeleteAPIKey(ctx echo.Context, keyID string) error
+	// ListAuditEvents List what was done with keys
+	// (GET /api/audit-events/)
+	ListAuditEvents(ctx echo.Context, params ListAuditEventsParams) error
 	// ListChatbots List chatbots
 	// (GET /api/chatbots/)
 	ListChatbots(ctx echo.Context, params ListChatbotsParams) error
@@ -5037,6 +5209,59 @@ func (w *ServerInterfaceWrapper) DeleteAPIKey(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.DeleteAPIKey(ctx, keyID)
+	return err
+}
+
+// ListAuditEvents converts echo context to params.
+func (w *ServerInterfaceWrapper) ListAuditEvents(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAuditEventsParams
+	// ------------- Optional query parameter "action" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "action", ctx.QueryParams(), &params.Action, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter action: %s", err))
+	}
+
+	// ------------- Optional query parameter "startDate" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "startDate", ctx.QueryParams(), &params.StartDate, runtime.BindQueryParameterOptions{Type: "string", Format: "date"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter startDate: %s", err))
+	}
+
+	// ------------- Optional query parameter "endDate" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "endDate", ctx.QueryParams(), &params.EndDate, runtime.BindQueryParameterOptions{Type: "string", Format: "date"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter endDate: %s", err))
+	}
+
+	// ------------- Optional query parameter "timezone" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "timezone", ctx.QueryParams(), &params.Timezone, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter timezone: %s", err))
+	}
+
+	// ------------- Optional query parameter "page" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page", ctx.QueryParams(), &params.Page, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter page: %s", err))
+	}
+
+	// ------------- Optional query parameter "pageSize" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageSize", ctx.QueryParams(), &params.PageSize, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter pageSize: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListAuditEvents(ctx, params)
 	return err
 }
 
@@ -6683,6 +6908,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/api-keys/", wrapper.ListAPIKeys, options.OperationMiddlewares["listApiKeys"]...)
 	router.POST(options.BaseURL+"/api/api-keys/", wrapper.CreateAPIKey, options.OperationMiddlewares["createApiKey"]...)
 	router.DELETE(options.BaseURL+"/api/api-keys/:keyId/", wrapper.DeleteAPIKey, options.OperationMiddlewares["deleteApiKey"]...)
+	router.GET(options.BaseURL+"/api/audit-events/", wrapper.ListAuditEvents, options.OperationMiddlewares["listAuditEvents"]...)
 	router.GET(options.BaseURL+"/api/chatbots/", wrapper.ListChatbots, options.OperationMiddlewares["listChatbots"]...)
 	router.POST(options.BaseURL+"/api/chatbots/", wrapper.CreateChatbot, options.OperationMiddlewares["createChatbot"]...)
 	router.DELETE(options.BaseURL+"/api/chatbots/:chatbotId/", wrapper.DeleteChatbot, options.OperationMiddlewares["deleteChatbot"]...)
@@ -7230,6 +7456,133 @@ type DeleteAPIKeydefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response DeleteAPIKeydefaultApplicationProblemPlusJSONResponse) VisitDeleteAPIKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditEventsRequestObject struct {
+	Params ListAuditEventsParams
+}
+
+type ListAuditEventsResponseObject interface {
+	VisitListAuditEventsResponse(w http.ResponseWriter) error
+}
+
+type ListAuditEvents200JSONResponse AuditEventList
+
+func (response ListAuditEvents200JSONResponse) VisitListAuditEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditEvents400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListAuditEvents400ApplicationProblemPlusJSONResponse) VisitListAuditEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditEvents401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListAuditEvents401ApplicationProblemPlusJSONResponse) VisitListAuditEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditEvents403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListAuditEvents403ApplicationProblemPlusJSONResponse) VisitListAuditEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditEvents404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListAuditEvents404ApplicationProblemPlusJSONResponse) VisitListAuditEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditEvents429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response ListAuditEvents429ApplicationProblemPlusJSONResponse) VisitListAuditEventsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAuditEventsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListAuditEventsdefaultApplicationProblemPlusJSONResponse) VisitListAuditEventsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -15096,6 +15449,9 @@ type StrictServerInterface interface {
 	// DeleteAPIKey Revoke an API key
 	// (DELETE /api/api-keys/{keyId}/)
 	DeleteAPIKey(ctx context.Context, request DeleteAPIKeyRequestObject) (DeleteAPIKeyResponseObject, error)
+	// ListAuditEvents List what was done with keys
+	// (GET /api/audit-events/)
+	ListAuditEvents(ctx context.Context, request ListAuditEventsRequestObject) (ListAuditEventsResponseObject, error)
 	// ListChatbots List chatbots
 	// (GET /api/chatbots/)
 	ListChatbots(ctx context.Context, request ListChatbotsRequestObject) (ListChatbotsResponseObject, error)
@@ -15373,6 +15729,31 @@ func (sh *strictHandler) DeleteAPIKey(ctx echo.Context, keyID string) error {
 		return err
 	} else if validResponse, ok := response.(DeleteAPIKeyResponseObject); ok {
 		return validResponse.VisitDeleteAPIKeyResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListAuditEvents operation middleware
+func (sh *strictHandler) ListAuditEvents(ctx echo.Context, params ListAuditEventsParams) error {
+	var request ListAuditEventsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAuditEvents(ctx.Request().Context(), request.(ListAuditEventsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAuditEvents")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListAuditEventsResponseObject); ok {
+		return validResponse.VisitListAuditEventsResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/audit"
 	"parley/internal/fault"
 	"parley/internal/realtime"
 	"parley/internal/secret"
@@ -212,7 +213,11 @@ func (a *Auth) CreateKey(ctx context.Context, organization uuid.UUID, wanted New
 			Scopes:         distinct(wanted.Scopes),
 			ExpiresAt:      wanted.ExpiresAt,
 		})
-		return db.ListAPIKeysRow{ApiKey: made, UserName: speaker.Name}, err
+		if err != nil {
+			return db.ListAPIKeysRow{}, err
+		}
+		details := audit.Details{"prefix": made.Prefix, "name": made.Name, "user": speaker.Name, "scopes": made.Scopes}
+		return db.ListAPIKeysRow{ApiKey: made, UserName: speaker.Name}, audit.Note(ctx, q, organization, audit.KeyCreated, details, made.ID)
 	})
 	return made, key, err
 }
@@ -262,11 +267,12 @@ func (a *Auth) RevokeKey(ctx context.Context, organization uuid.UUID, id string)
 		if len(admins) == 1 && admins[0] == keyID {
 			return fault.New(fault.Conflict, "This is the organization's last permanent key with the scope admin; make another one first.")
 		}
-		deleted, err := q.DeleteAPIKey(ctx, organization, keyID)
-		if err == nil && deleted == 0 {
-			return fault.New(fault.NotFound, "There is no such API key.")
+		revoked, err := q.DeleteAPIKey(ctx, organization, keyID)
+		if err != nil {
+			return fault.Say(err, fault.NotFound, "There is no such API key.")
 		}
-		return err
+		details := audit.Details{"prefix": revoked.Prefix, "name": revoked.Name, "scopes": revoked.Scopes}
+		return audit.Note(ctx, q, organization, audit.KeyRevoked, details, keyID)
 	})
 	a.known.forget(keyID) // whatever the error: it may be of the answer to a commit
 	return err

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/audit"
 	"parley/internal/fault"
 	"parley/internal/metrics"
 	"parley/internal/secret"
@@ -284,15 +285,20 @@ func (b *Bots) Delete(ctx context.Context, org uuid.UUID, ref string) error {
 	if err != nil {
 		return err
 	}
-	deleted, err := b.store.DeleteBot(ctx, org, target.ID)
-	if err != nil || deleted == 1 {
-		return err
-	}
-	// It is the default, or somebody else was faster.
-	if _, err := b.GetByID(ctx, org, target.ID); err != nil {
-		return err
-	}
-	return fault.New(fault.Conflict, "The default chatbot cannot be deleted: make another one the default first.")
+	return b.store.InTx(ctx, func(q *db.Queries) error {
+		deleted, err := q.DeleteBot(ctx, org, target.ID)
+		if err != nil {
+			return err
+		}
+		if deleted == 1 {
+			return audit.Note(ctx, q, org, audit.ChatbotDeleted, audit.Details{"slug": target.Slug, "name": target.Name}, target.ID)
+		}
+		// It is the default, or somebody else was faster.
+		if _, err := b.Within(q).GetByID(ctx, org, target.ID); err != nil {
+			return err
+		}
+		return fault.New(fault.Conflict, "The default chatbot cannot be deleted: make another one the default first.")
+	})
 }
 
 var slugPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)

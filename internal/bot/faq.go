@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/audit"
 	"parley/internal/fault"
 	"parley/internal/store"
 )
@@ -119,11 +120,16 @@ func (b *Bots) DeleteFAQ(ctx context.Context, org uuid.UUID, botRef, faqID strin
 	if err != nil {
 		return err
 	}
-	deleted, err := b.store.DeleteFaq(ctx, org, owner.ID, id)
-	if err == nil && deleted == 0 {
-		return fault.New(fault.NotFound, noFAQ)
-	}
-	return err
+	return b.store.InTx(ctx, func(q *db.Queries) error {
+		deleted, err := q.DeleteFaq(ctx, org, owner.ID, id)
+		if err != nil {
+			return err
+		}
+		if deleted == 0 {
+			return fault.New(fault.NotFound, noFAQ)
+		}
+		return audit.Note(ctx, q, org, audit.FAQDeleted, audit.Details{"chatbot": owner.ID}, id)
+	})
 }
 
 // locate finds the chatbot and reads the entry's id.

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/audit"
 	"parley/internal/auth"
 	"parley/internal/fault"
 	"parley/internal/store"
@@ -127,8 +128,11 @@ func fulfil(ctx context.Context, q *db.Queries, who auth.Principal, fates map[uu
 			return err
 		}
 	}
-	if len(gone) > 0 {
-		return q.DeleteConversations(ctx, who.OrganizationID, gone)
+	if len(gone) == 0 {
+		return nil
 	}
-	return nil
+	if err := q.DeleteConversations(ctx, who.OrganizationID, gone); err != nil {
+		return err
+	}
+	return audit.Note(ctx, q, who.OrganizationID, audit.ConversationDeleted, nil, gone...)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/audit"
 	"parley/internal/fault"
 	"parley/internal/store"
 )
@@ -210,11 +211,16 @@ func (c *Chat) DeleteContact(ctx context.Context, organization uuid.UUID, id str
 	if err != nil {
 		return err
 	}
-	deleted, err := c.store.DeleteContact(ctx, organization, contactID)
-	if err == nil && deleted == 0 {
-		return fault.New(fault.NotFound, noContact)
-	}
-	return err
+	return c.store.InTx(ctx, func(q *db.Queries) error {
+		deleted, err := q.DeleteContact(ctx, organization, contactID)
+		if err != nil {
+			return err
+		}
+		if deleted == 0 {
+			return fault.New(fault.NotFound, noContact)
+		}
+		return audit.Note(ctx, q, organization, audit.ContactDeleted, nil, contactID)
+	})
 }
 
 func orEmpty(text *string) string {

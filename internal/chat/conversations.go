@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/audit"
 	"parley/internal/auth"
 	"parley/internal/bot"
 	"parley/internal/fault"
@@ -236,10 +237,16 @@ func (c *Chat) Delete(ctx context.Context, who auth.Principal, id string) error 
 	if err != nil {
 		return err
 	}
-	deleted, err := c.store.DeleteConversation(ctx, session.OrganizationID, session.ID)
-	if err == nil && deleted == 0 {
-		return fault.New(fault.NotFound, noConversation)
-	}
+	err = c.store.InTx(ctx, func(q *db.Queries) error {
+		deleted, err := q.DeleteConversation(ctx, session.OrganizationID, session.ID)
+		if err != nil {
+			return err
+		}
+		if deleted == 0 {
+			return fault.New(fault.NotFound, noConversation)
+		}
+		return audit.Note(ctx, q, session.OrganizationID, audit.ConversationDeleted, nil, session.ID)
+	})
 	if err == nil {
 		c.tellDeleted(session.ID)
 	}

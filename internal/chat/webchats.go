@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/audit"
 	"parley/internal/fault"
 	"parley/internal/store"
 )
@@ -107,9 +108,11 @@ func (c *Chat) DeleteWebChat(ctx context.Context, organization uuid.UUID, id str
 	if err != nil {
 		return err
 	}
-	deleted, err := c.store.DeleteWebChat(ctx, organization, webChatID)
-	if err == nil && deleted == 0 {
-		return fault.New(fault.NotFound, noWebChat)
-	}
-	return err
+	return c.store.InTx(ctx, func(q *db.Queries) error {
+		gone, err := q.DeleteWebChat(ctx, organization, webChatID)
+		if err != nil {
+			return fault.Say(err, fault.NotFound, noWebChat)
+		}
+		return audit.Note(ctx, q, organization, audit.WebChatDeleted, audit.Details{"name": gone.Name}, webChatID)
+	})
 }

@@ -17,6 +17,7 @@ import (
 
 	"parley/api"
 	"parley/gen/openapi"
+	"parley/internal/audit"
 	"parley/internal/auth"
 	"parley/internal/bot"
 	"parley/internal/chat"
@@ -35,6 +36,8 @@ type Config struct {
 	Chat *chat.Chat
 	// Records are what listRecords, exportRecords and getStatistics speak of.
 	Records *records.Records
+	// Audit is the trail that listAuditEvents reads.
+	Audit *audit.Trail
 	// Limiter counts requests by the classes of the document's x-rate-limit.
 	Limiter *ratelimit.Limiter
 	// Connect serves GET /ws; an error that it returns is answered as any other.

@@ -22,6 +22,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"parley/api"
+	"parley/internal/audit"
 	"parley/internal/auth"
 	"parley/internal/fault"
 	"parley/internal/jsontext"
@@ -58,6 +59,7 @@ type operation struct {
 	clientTokens  []string          // what client tokens that it takes are for
 	takesQuery    bool              // has parameters in the query
 	takesTicket   bool              // has a query parameter for one
+	audit         string            // what it leaves in the audit trail; empty: nothing
 	messageFields []string          // pointers; a mistake in or under them is invalid_message
 	isJSON        bool              // takes a JSON body
 	isUpload      bool              // takes a multipart body
@@ -129,6 +131,9 @@ func (c *contract) operation(method, path string, item *openapi3.PathItem, op *o
 	}
 	made.takesTicket = op.Parameters.GetByInAndName("query", "ticket") != nil
 	if err := extension(op, "x-message-fields", &made.messageFields); err != nil {
+		return nil, err
+	}
+	if err := extension(op, "x-audit", &made.audit); err != nil {
 		return nil, err
 	}
 	if err := extension(op, "x-rate-limit", &made.rateClass); err != nil {
@@ -231,6 +236,9 @@ func (c *contract) enforce(ec echo.Context, op *operation) error {
 		return err
 	}
 	ctx = auth.WithPrincipal(ctx, who)
+	if op.audit != "" {
+		ctx = audit.WithActor(ctx, audit.Actor{UserID: who.UserID, KeyID: who.KeyID, RequestID: requestID(ec), Address: addressOf(r)})
+	}
 	if !op.isPublic {
 		ec.Response().Header().Set("Cache-Control", "no-store")
 	}

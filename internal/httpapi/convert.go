@@ -175,6 +175,25 @@ func toAPIKey(row db.ListAPIKeysRow) openapi.APIKey {
 	}
 }
 
+func toAPIAuditEvent(row db.ListAuditEventsRow) openapi.AuditEvent {
+	event := openapi.AuditEvent{
+		ID:         row.AuditEvent.ID,
+		Action:     openapi.AuditAction(row.AuditEvent.Action),
+		ObjectType: openapi.AuditEventObjectType(row.AuditEvent.ObjectType),
+		ObjectID:   row.AuditEvent.ObjectID,
+		User:       nullable.NewNullNullable[openapi.AuditActor](),
+		KeyID:      orNull(row.AuditEvent.KeyID),
+		RequestID:  row.AuditEvent.RequestID,
+		Address:    row.AuditEvent.Address,
+		Details:    row.AuditEvent.Details,
+		CreatedAt:  stamp(row.AuditEvent.CreatedAt),
+	}
+	if row.AuditEvent.UserID != nil && row.UserName != nil {
+		event.User.Set(openapi.AuditActor{ID: *row.AuditEvent.UserID, Name: *row.UserName})
+	}
+	return event
+}
+
 func toAPIScopes(scopes []auth.Scope) []openapi.Scope {
 	converted := make([]openapi.Scope, len(scopes))
 	for i, scope := range scopes {

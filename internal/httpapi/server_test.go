@@ -18,6 +18,7 @@ import (
 
 	"parley/gen/client"
 	"parley/gen/db"
+	"parley/internal/audit"
 	"parley/internal/auth"
 	"parley/internal/bot"
 	"parley/internal/chat"
@@ -116,7 +117,7 @@ func serveWith(t testing.TB, wanted settings) *server {
 	limiter := ratelimit.New(limits)
 	sockets := wsapi.New(wsapi.Config{Chat: s.chat, Limiter: limiter, Log: log, Origins: wanted.origins, Limits: wsapi.Limits{Visitors: 50}})
 	handler, err := httpapi.New(httpapi.Config{
-		Auth: s.auth, Bots: s.bots, Chat: s.chat, Records: records.New(opened, taken), Shortcuts: taken, Limiter: limiter, Connect: sockets.Connect, Log: log, Origins: wanted.origins, Patience: wanted.patience, Link: wanted.link,
+		Auth: s.auth, Bots: s.bots, Chat: s.chat, Records: records.New(opened, taken), Audit: audit.New(opened), Shortcuts: taken, Limiter: limiter, Connect: sockets.Connect, Log: log, Origins: wanted.origins, Patience: wanted.patience, Link: wanted.link,
 		Ready: func(context.Context) error {
 			if err := s.ready.Load(); err != nil {
 				return *err

@@ -7,6 +7,7 @@ import (
 	// The zones of the world, for machines that do not have them.
 	_ "time/tzdata"
 
+	"parley/internal/audit"
 	"parley/internal/fault"
 )
 
@@ -81,12 +82,17 @@ func (d Days) StartDate() string { return d.first.Format(time.DateOnly) }
 // EndDate is the last day, as YYYY-MM-DD.
 func (d Days) EndDate() string { return d.last.Format(time.DateOnly) }
 
+// details are the days as the audit trail tells them.
+func (d Days) details() audit.Details {
+	return audit.Details{"startDate": d.StartDate(), "endDate": d.EndDate(), "timezone": d.zone.String()}
+}
+
 // count is how many days they are.
 func (d Days) count() int { return int(d.last.Unix()-d.first.Unix())/(24*60*60) + 1 }
 
-// span is from the first instant of the first day up to, and without, the first
+// Span is from the first instant of the first day up to, and without, the first
 // instant after the last.
-func (d Days) span() (since, until time.Time) {
+func (d Days) Span() (since, until time.Time) {
 	return begin(d.first, d.zone), begin(d.last.AddDate(0, 0, 1), d.zone)
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/audit"
 	"parley/internal/store"
 )
 
@@ -56,19 +57,25 @@ func (r *Records) Exports() (writing, written, brokenOff int64) {
 	return r.exports.writing.Load(), r.exports.written.Load(), r.exports.brokenOff.Load()
 }
 
-// Export prepares a file of the records that List counts. A record that is finished
-// after this is not in it.
+// Export prepares a file of the records that List counts, and notes in the audit trail
+// that it is taken. A record that is finished after this is not in it.
 func (r *Records) Export(ctx context.Context, organization, bot uuid.UUID, filter Filter) (*Export, error) {
 	session, err := r.sessionOf(ctx, organization, bot, filter)
 	if err != nil {
 		return nil, err
 	}
-	// By the clock that dates the records, to the microsecond.
-	now, err := r.store.GetTime(ctx)
+	var now time.Time
+	err = r.store.InTx(ctx, func(q *db.Queries) error {
+		// By the clock that dates the records, to the microsecond.
+		if now, err = q.GetTime(ctx); err != nil {
+			return fmt.Errorf("read the time: %w", err)
+		}
+		return audit.Note(ctx, q, organization, audit.RecordsExported, filter.Days.details(), bot)
+	})
 	if err != nil {
-		return nil, fmt.Errorf("read the time: %w", err)
+		return nil, err
 	}
-	since, until := filter.Days.span()
+	since, until := filter.Days.Span()
 	if after := now.Add(time.Microsecond); after.Before(until) {
 		until = after
 	}

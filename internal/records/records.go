@@ -43,7 +43,7 @@ func (r *Records) List(ctx context.Context, organization, bot uuid.UUID, filter 
 	if filter.isNarrow() {
 		return r.search(ctx, organization, bot, filter, skipped, pageSize)
 	}
-	since, until := filter.Days.span()
+	since, until := filter.Days.Span()
 	found, err := r.tally(ctx, organization, bot, since, until, skipped)
 	if err != nil {
 		return nil, 0, err
@@ -69,7 +69,7 @@ func (r *Records) search(ctx context.Context, organization, bot uuid.UUID, filte
 	if err != nil {
 		return nil, 0, err
 	}
-	since, until := filter.Days.span()
+	since, until := filter.Days.Span()
 	user, answer := patternOf(filter.UserMessage), patternOf(filter.BotMessage)
 	wanted := db.SearchRecordsParams{
 		SessionID:      session,

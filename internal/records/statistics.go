@@ -50,7 +50,7 @@ func (r *Records) Statistics(ctx context.Context, organization, bot uuid.UUID, d
 		return Statistics{}, fault.Parameter("endDate", "must be at most "+strconv.Itoa(maxStatisticsDays-1)+" days after startDate")
 	}
 	starts := days.starts()
-	since, until := days.span()
+	since, until := days.Span()
 	sums, err := r.store.SumRecords(ctx, db.SumRecordsParams{
 		Days: starts, OrganizationID: organization, BotID: bot, Since: since, Until: until,
 	})

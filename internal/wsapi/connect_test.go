@@ -2,6 +2,7 @@ package wsapi_test
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -111,6 +112,7 @@ func TestWhatIsRefusedIsRefusedBeforeTheUpgrade(t *testing.T) {
 	nothing := uuid.Must(uuid.NewV7()).String()
 	wrong := alice
 	wrong.key += "x"
+	before := s.rows()
 	for name, test := range map[string]struct {
 		caller  caller
 		query   string
@@ -149,6 +151,9 @@ func TestWhatIsRefusedIsRefusedBeforeTheUpgrade(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			test.caller.connect(test.query, test.headers...).refused(test.status, test.code)
 		})
+	}
+	if after := s.rows(); !maps.Equal(after, before) {
+		t.Errorf("what was refused has left %v, before it was %v", after, before)
 	}
 	alice.call("GET", "/ws", nil).refused(400, "invalid_request")
 	o.visitor().call("GET", "/ws", nil).refused(400, "invalid_request")

@@ -3,6 +3,7 @@ package wsapi
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"net"
 	"net/http"
 	"strings"
@@ -22,6 +23,16 @@ const (
 // upgrade makes a WebSocket of a request; what is wrong with the request is returned
 // as a fault.
 func upgrade(w http.ResponseWriter, r *http.Request, crew *crew) (*websocket.Conn, *line, error) {
+	shake := &handshake{ResponseWriter: w, crew: crew}
+	conn, err := websocket.Accept(shake, r, acceptOptions(r))
+	if err != nil {
+		return nil, nil, invalidHandshake(err)
+	}
+	conn.SetReadLimit(maxFrame)
+	return conn, shake.line, nil
+}
+
+func acceptOptions(r *http.Request) *websocket.AcceptOptions {
 	options := &websocket.AcceptOptions{
 		InsecureSkipVerify: true, // the origin is checked before
 		CompressionMode:    websocket.CompressionDisabled,
@@ -29,14 +40,40 @@ func upgrade(w http.ResponseWriter, r *http.Request, crew *crew) (*websocket.Con
 	if strings.HasPrefix(r.Header.Get("Sec-WebSocket-Protocol"), "bearer") {
 		options.Subprotocols = []string{"bearer"}
 	}
-	shake := &handshake{ResponseWriter: w, crew: crew}
-	conn, err := websocket.Accept(shake, r, options)
-	if err != nil {
-		return nil, nil, fault.Wrap(fault.InvalidRequest, "The WebSocket handshake is not valid.", err)
-	}
-	conn.SetReadLimit(maxFrame)
-	return conn, shake.line, nil
+	return options
 }
+
+func invalidHandshake(err error) error {
+	return fault.Wrap(fault.InvalidRequest, "The WebSocket handshake is not valid.", err)
+}
+
+// checkHandshake refuses what upgrade would refuse, before a conversation is opened for
+// it. The library itself is asked: it looks at all of a request before it takes the
+// connection over, which a rehearsal does not have.
+func checkHandshake(r *http.Request) error {
+	_, err := websocket.Accept(rehearsal{}, r, acceptOptions(r))
+	if errors.Is(err, errRehearsed) {
+		return nil
+	}
+	return invalidHandshake(err)
+}
+
+var errRehearsed = errors.New("the handshake is good, and only rehearsed")
+
+// rehearsal is an answer that nobody gets.
+type rehearsal struct{}
+
+// Header is of nothing.
+func (rehearsal) Header() http.Header { return http.Header{} }
+
+// Write writes nothing.
+func (rehearsal) Write(body []byte) (int, error) { return len(body), nil }
+
+// WriteHeader writes nothing.
+func (rehearsal) WriteHeader(int) {}
+
+// Hijack is where a handshake is known to be good.
+func (rehearsal) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, errRehearsed }
 
 // handshake lets only the upgrade through: what Accept would write of its refusals is
 // told by whoever answers the error.

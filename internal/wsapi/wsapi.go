@@ -128,6 +128,9 @@ func (s *Sockets) Connect(w http.ResponseWriter, r *http.Request) (err error) {
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 		return fault.New(fault.InvalidRequest, "This address takes WebSockets only: the request must ask for an upgrade.")
 	}
+	if err := checkHandshake(r); err != nil {
+		return err
+	}
 	if err := s.checkOrigin(r); err != nil {
 		return err
 	}

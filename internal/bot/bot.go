@@ -32,6 +32,8 @@ type Bots struct {
 	engines map[string]Responder
 	// firstTokens tells how long replies took to begin, by engine; nil: nobody asks.
 	firstTokens *metrics.Durations
+	// unpacking holds those whose files are being read.
+	unpacking chan struct{}
 }
 
 // Option is what bots may have besides a store.
@@ -48,7 +50,7 @@ func WithFirstTokens(d *metrics.Durations) Option { return func(b *Bots) { b.fir
 
 // New returns the bots kept in s.
 func New(s *store.Store, options ...Option) *Bots {
-	b := &Bots{store: s, servers: newModelServers()}
+	b := &Bots{store: s, servers: newModelServers(), unpacking: make(chan struct{}, maxUnpacking)}
 	for _, set := range options {
 		set(b)
 	}

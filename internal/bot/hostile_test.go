@@ -66,6 +66,12 @@ const bombSize = 129 << 20
 // farRow is a workbook with a row that no worksheet has room for.
 func farRow(t testing.TB) []byte {
 	t.Helper()
+	return book(t, "", `<row r="2000000000"><c r="A2000000000" t="inlineStr"><is><t>question</t></is></c></row>`)
+}
+
+// book is a workbook of one sheet, with shared strings.
+func book(t testing.TB, sharedStrings, rows string) []byte {
+	t.Helper()
 	const xml = `<?xml version="1.0" encoding="UTF-8"?>`
 	const main = `"http://schemas.openxmlformats.org/spreadsheetml/2006/main"`
 	const relations = `"http://schemas.openxmlformats.org/package/2006/relationships"`
@@ -77,8 +83,8 @@ func farRow(t testing.TB) []byte {
 			`"><sheets><sheet name="a" sheetId="1" r:id="rId1"/></sheets></workbook>`,
 		"xl/_rels/workbook.xml.rels": xml + `<Relationships xmlns=` + relations + `><Relationship Id="rId1" Type="` + office +
 			`/worksheet" Target="worksheets/sheet1.xml"/></Relationships>`,
-		"xl/worksheets/sheet1.xml": xml + `<worksheet xmlns=` + main +
-			`><sheetData><row r="2000000000"><c r="A2000000000" t="inlineStr"><is><t>question</t></is></c></row></sheetData></worksheet>`,
+		"xl/worksheets/sheet1.xml": xml + `<worksheet xmlns=` + main + `><sheetData>` + rows + `</sheetData></worksheet>`,
+		"xl/sharedStrings.xml":     xml + sharedStrings,
 	})
 }
 

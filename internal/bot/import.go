@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/md5"
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -36,7 +37,7 @@ const batch = 1000
 // two imports at once take turns. A file that cannot be read is an InvalidRequest, one that holds too much is TooLarge,
 // and nothing changes.
 func (b *Bots) ImportFAQs(ctx context.Context, org uuid.UUID, botRef string, file []byte, key *store.Key) (Import, error) {
-	found, err := readTable(file)
+	found, err := b.unpack(ctx, file)
 	if err != nil {
 		return Import{}, err
 	}
@@ -61,6 +62,20 @@ func (b *Bots) ImportFAQs(ctx context.Context, org uuid.UUID, botRef string, fil
 		return plan.Import, plan.write(ctx, q, owner)
 	})
 	return done, fault.Say(err, fault.NotFound, noBot)
+}
+
+// maxUnpacking is how many files are read at once: each may take some hundred MiB.
+const maxUnpacking = 2
+
+// unpack reads a file when it is its turn.
+func (b *Bots) unpack(ctx context.Context, file []byte) (*table, error) {
+	select {
+	case b.unpacking <- struct{}{}:
+		defer func() { <-b.unpacking }()
+		return readTable(file)
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait to read a file: %w", ctx.Err())
+	}
 }
 
 // entries turns the rows into what is to be stored.

@@ -169,6 +169,7 @@ func TestAFileThatCannotBeReadChangesNothing(t *testing.T) {
 	b, org := open(t)
 	owner := create(t, b, org, bot.NewBot{Name: "x"})
 	good := workbook(t, []any{"question", "answer"}, []any{"q", "a"})
+	const header = `<row r="1"><c r="A1" t="str"><v>question</v></c><c r="B1" t="str"><v>answer</v></c></row>`
 	for name, c := range map[string]struct {
 		file string
 		kind fault.Kind
@@ -189,6 +190,12 @@ func TestAFileThatCannotBeReadChangesNothing(t *testing.T) {
 		"an overflow":    {string(bomb(t, 1<<63)), fault.TooLarge},
 		"a far row":      {string(farRow(t)), fault.InvalidRequest},
 		"no workbook":    {string(zipOf(t, map[string]string{"a.txt": "a"})), fault.InvalidRequest},
+		"many strings":   {string(book(t, `<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">`+strings.Repeat("<si/>", 3_000_000)+"</sst>", `<row r="1"><c t="s"><v>0</v></c></row>`)), fault.TooLarge},
+		"many sheets":    {string(zipOf(t, map[string]string{"xl/workbook.xml": "<workbook><sheets>" + strings.Repeat("<sheet/>", 2_000_000) + "</sheets></workbook>"})), fault.TooLarge},
+		"attributes":     {string(book(t, "", `<row r="1" `+strings.Repeat(`a="" `, 1_000_000)+"/>")), fault.TooLarge},
+		"wide rows":      {string(book(t, "", header+strings.Repeat(`<row><c r="XFD1" t="str"><v> </v></c></row>`, 1000))), fault.TooLarge},
+		"entities":       {string(book(t, `<!DOCTYPE sst [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;">]><sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><si><t>&b;</t></si></sst>`, `<row r="1"><c r="A1" t="s"><v>0</v></c></row>`)), fault.InvalidRequest},
+		"another's file": {string(book(t, `<!DOCTYPE sst [<!ENTITY a SYSTEM "file:///etc/passwd">]><sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><si><t>&a;</t></si></sst>`, `<row r="1"><c r="A1" t="s"><v>0</v></c></row>`)), fault.InvalidRequest},
 		"broken content": {string(zipOf(t, map[string]string{"xl/workbook.xml": "<", "[Content_Types].xml": "<"})), fault.InvalidRequest},
 	} {
 		if _, err := b.ImportFAQs(t.Context(), org, owner.Slug, []byte(c.file), nil); !fault.Is(err, c.kind) {

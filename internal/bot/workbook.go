@@ -3,7 +3,10 @@ package bot
 import (
 	"archive/zip"
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
+	"strings"
 
 	"github.com/xuri/excelize/v2"
 
@@ -15,6 +18,15 @@ const (
 	maxUnpacked = 128 << 20
 	// maxInMemory is the size from which a part is unpacked into a temporary file.
 	maxInMemory = 16 << 20
+	// maxElements bounds the parts that are read as a whole, where each element of a few bytes becomes many more, and
+	// maxSheetElements those that are read row by row.
+	maxElements      = 1_000_000
+	maxSheetElements = 8_000_000
+	// maxTag is how many bytes an element with its attributes may take.
+	maxTag = 64 << 10
+	// maxCells is how many cells the rows may have together, blank ones included: a row of one cell in the last column is
+	// 16,384 of them.
+	maxCells = 4_000_000
 )
 
 // readWorkbook reads the first sheet of an .xlsx file. The library was not written for hostile files: what it cannot
@@ -25,7 +37,7 @@ func (t *table) readWorkbook(file []byte) (err error) {
 			err = unreadable(fmt.Errorf("panic: %v", p))
 		}
 	}()
-	if err := checkUnpacked(file); err != nil {
+	if err := checkParts(file); err != nil {
 		return err
 	}
 	book, err := excelize.OpenReader(bytes.NewReader(file), excelize.Options{
@@ -44,6 +56,7 @@ func (t *table) readWorkbook(file []byte) (err error) {
 		return unreadable(err)
 	}
 	defer func() { _ = rows.Close() }()
+	left := maxCells
 	for number := 1; rows.Next(); number++ {
 		if number > excelize.TotalRows {
 			return invalidFile("The file has a row beyond the last one that a worksheet can have.")
@@ -51,6 +64,9 @@ func (t *table) readWorkbook(file []byte) (err error) {
 		cells, err := rows.Columns()
 		if err != nil {
 			return unreadable(err)
+		}
+		if left -= len(cells); left < 0 {
+			return fault.New(fault.TooLarge, "The worksheet has too many cells: leave only the columns that are named.")
 		}
 		if err := t.add(number, cells); err != nil {
 			return err
@@ -62,9 +78,10 @@ func (t *table) readWorkbook(file []byte) (err error) {
 	return nil
 }
 
-// checkUnpacked adds up what the parts declare to hold. A part that holds more than it declares ends with an error when
-// it is read; one that declares more than there can be would overflow the library's own sum.
-func checkUnpacked(file []byte) error {
+// checkParts adds up what the parts declare to hold, and reads each of them once for what the library would make too much
+// of. A part that holds more than it declares ends with an error when it is read; one that declares more than there can be
+// would overflow the library's own sum.
+func checkParts(file []byte) error {
 	archive, err := zip.NewReader(bytes.NewReader(file), int64(len(file)))
 	if err != nil {
 		return unreadable(err)
@@ -76,7 +93,51 @@ func checkUnpacked(file []byte) error {
 		}
 		left -= part.UncompressedSize64
 	}
+	elements := maxElements // of all such parts together
+	for _, part := range archive.File {
+		most := &elements
+		if strings.HasPrefix(part.Name, "xl/worksheets/") {
+			most = new(maxSheetElements)
+		}
+		if err := checkMarkup(part, most); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// checkMarkup counts the elements of a part off those that are left. What is no markup has few of what looks like it.
+func checkMarkup(part *zip.File, left *int) error {
+	content, err := part.Open()
+	if err != nil {
+		return unreadable(err)
+	}
+	defer content.Close()
+	buffer := make([]byte, 64<<10)
+	tag := 0 // how long the one is that is read; 0 outside
+	for {
+		n, err := content.Read(buffer)
+		for _, b := range buffer[:n] {
+			switch {
+			case b == '<':
+				*left--
+				tag = 1
+			case b == '>':
+				tag = 0
+			case tag > 0:
+				tag++
+			}
+			if *left < 0 || tag > maxTag {
+				return fault.New(fault.TooLarge, "The file has more in it than a table of entries needs: copy the entries into a new one.")
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return unreadable(err)
+		}
+	}
 }
 
 func unreadable(err error) error {

@@ -3,7 +3,11 @@ package bot
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
+	"strings"
+
+	"parley/gen/db"
 )
 
 // Doors for the fuzz tests, to what no request can aim at so directly.
@@ -34,6 +38,61 @@ func ReadTable(file []byte) (entries, errors int, err error) {
 	}
 	good, bad := t.entries()
 	return len(good), len(bad), nil
+}
+
+// Entry is an entry that a file holds, or what is wrong with its row.
+type Entry struct {
+	Question, Answer string
+	Labels           []string
+	Mistake          string
+}
+
+// Entries reads a file's entries, and what is wrong with the rows that are none.
+func Entries(file []byte) ([]Entry, error) {
+	t, err := readTable(file)
+	if err != nil {
+		return nil, err
+	}
+	all := []Entry{}
+	for _, r := range t.rows {
+		e, mistake := t.entry(r)
+		if mistake != "" {
+			e = entry{}
+		}
+		all = append(all, Entry{e.question, e.answer, e.labels, mistake})
+	}
+	return all, nil
+}
+
+// SlugOf makes a slug of a name.
+func SlugOf(name string, unique bool) (string, error) { return slugOf(name, unique) }
+
+// IsSlug tells whether a chatbot may have the slug.
+func IsSlug(slug string) bool { return checkSlug(slug) == nil }
+
+// Stored is a script as the database has it.
+func (s *Script) Stored() ([]byte, error) { return s.toColumn() }
+
+// Says tells what a script says to a text, and how that ends; ok is false where no rule matches.
+func Says(stored []byte, text string) (said string, ok bool, err error) {
+	rule, ok, err := ruleFor(db.Bot{Script: stored}, text)
+	if err != nil || !ok {
+		return "", ok, err
+	}
+	rule.DelayMS, rule.SilentAfter = 0, nil // which take their time
+	err = rule.perform(context.Background(), func(delta string) error { said += delta; return nil })
+	return said, true, err
+}
+
+// ReadReply tells what a model's server says, and all that is noted of it.
+func ReadReply(body io.Reader) (said, noted string) {
+	var text strings.Builder
+	c := &completion{heard: func() {}, ending: func() {}, emit: func(delta string) error {
+		text.WriteString(delta)
+		return nil
+	}}
+	err := c.read(body)
+	return text.String(), fmt.Sprintf("%q %d %s %t %v", text.String(), c.size, c.finishReason(), c.isFull, err)
 }
 
 // TakeChunk tells all that a reply notes of a chunk of a stream; isAny: as encoding/json reads it.

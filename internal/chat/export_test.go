@@ -24,6 +24,9 @@ func Reread(cursor string, isOfConversation bool) (again string, ok bool) {
 	return at.cursor(), true
 }
 
+// Containing is the pattern for texts that contain this one.
+func Containing(text string) string { return containing(text) }
+
 // LiveReplies is how many replies are kept in memory.
 func (c *Chat) LiveReplies() int {
 	c.live.mu.Lock()

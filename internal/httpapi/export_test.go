@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,6 +17,15 @@ import (
 
 // IsSane is shown to the tests of the parsers.
 var IsSane = isSane
+
+// RereadEventID reads the id of an event and writes it again.
+func RereadEventID(text string) (again string, err error) {
+	at, err := fromAPIEventID(&text)
+	return strings.TrimSuffix(strings.TrimPrefix(id(at), "id: "), "\n"), err
+}
+
+// Attachment is the header for a file of that name.
+func Attachment(name string) string { return attachment(name, name) }
 
 // AppendRecord and ToAPIRecord are shown to the test that the one writes what the other is.
 var (

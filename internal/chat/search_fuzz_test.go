@@ -1,0 +1,50 @@
+package chat_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"parley/gen/db"
+	"parley/internal/chat"
+	"parley/internal/dbtest"
+)
+
+// Wherever a text contains a keyword, as the plain walk compares them, the index would be asked for it: what it says to
+// look at leaves nothing out. And a keyword is found in itself, whatever characters are special in patterns.
+func FuzzSearchPatterns(f *testing.F) {
+	conn, err := pgx.Connect(f.Context(), dbtest.URL(f))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { _ = conn.Close(context.WithoutCancel(f.Context())) })
+	queries := db.New(conn)
+	for _, seed := range [][2]string{{"我要退票", "退票"}, {"Refund 退款", "fund 退"}, {"50% off_", "% off_"}, {`a\b`, `\`}, {"İstanbul", "i"}, {"ΟΔΟΣ", "οδος"}, {"straße", "SSE"}, {"0", "0"}, {"退0票", "退票"}, {"", ""}, {"a\nb", "\n"}, {"ﬁ", "f"}, {"한국어", "국"}} {
+		f.Add(seed[0], seed[1], 0, 3)
+	}
+	f.Fuzz(func(t *testing.T, text, keyword string, from, length int) {
+		text, keyword = strings.ReplaceAll(strings.ToValidUTF8(text, "?"), "\x00", "?"), strings.ReplaceAll(strings.ToValidUTF8(keyword, "?"), "\x00", "?")
+		runes := []rune(text)
+		from = int(uint(from) % uint(len(runes)+1))
+		part := string(runes[from : from+int(uint(length)%uint(len(runes)-from+1))])
+		for _, keyword := range []string{keyword, part, strings.ToUpper(part), strings.ToLower(part)} {
+			plan, err := queries.PlanSearch(t.Context(), db.PlanSearchParams{Keyword: keyword})
+			if err != nil {
+				t.Fatalf("%q: %v", keyword, err)
+			}
+			var isContained, isLookedAt, isFoundInItself bool
+			err = conn.QueryRow(t.Context(), `SELECT $1 ILIKE $2, searchable($1) LIKE $3 OR searchable($1) LIKE $4, $5 ILIKE $2`,
+				text, chat.Containing(keyword), plan.Pattern, plan.SpacedPattern, keyword).Scan(&isContained, &isLookedAt, &isFoundInItself)
+			switch {
+			case err != nil:
+				t.Fatalf("%q in %q: %v", keyword, text, err)
+			case isContained && !isLookedAt:
+				t.Fatalf("%q is in %q, and the index is not asked for it", keyword, text)
+			case !isFoundInItself, !isContained && keyword == part:
+				t.Fatalf("%q is not found in %q or in itself", keyword, text)
+			}
+		}
+	})
+}

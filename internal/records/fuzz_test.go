@@ -1,0 +1,56 @@
+package records_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"parley/internal/fault"
+	"parley/internal/records"
+)
+
+// Days that are taken are the days that were named: from the first instant at which the zone's calendar shows the first, to
+// the first after the last. What is refused is so for what is wrong with it.
+func FuzzDays(f *testing.F) {
+	for _, seed := range [][3]string{
+		{"2026-01-01", "2026-01-31", "UTC"}, {"2026-03-29", "2026-03-29", "Europe/Berlin"}, {"2011-12-30", "2011-12-30", "Pacific/Apia"}, {"0001-01-01", "9999-12-31", "Asia/Taipei"},
+		{"2026-02-30", "2026-1-1", "Mars/Olympus"}, {"2026-01-02", "2026-01-01", "Local"}, {"", "", ""}, {"+2026-01-01", "2026-01-01T00:00:00Z", "../UTC"}, {"0000-01-01", "10000-01-01", "posixrules"},
+		{"1844-12-31", "1844-12-31", "Asia/Manila"}, {"2018-11-04", "2018-11-04", "America/Sao_Paulo"}, {"1969-12-31", "1970-01-01", "Etc/GMT+12"},
+	} {
+		f.Add(seed[0], seed[1], seed[2])
+	}
+	f.Fuzz(func(t *testing.T, startDate, endDate, timezone string) {
+		first, firstErr := time.Parse(time.DateOnly, startDate)
+		last, lastErr := time.Parse(time.DateOnly, endDate)
+		areGood := firstErr == nil && lastErr == nil && first.Year() >= 1 && last.Year() >= 1 && !last.Before(first)
+		days, err := records.ParseDays(startDate, endDate, timezone)
+		if err != nil {
+			told, ok := err.(*fault.Error) //nolint:errorlint // it is returned as it is
+			if !ok || told.Kind != fault.InvalidRequest || len(told.Items) == 0 {
+				t.Fatalf("%q %q %q: %#v", startDate, endDate, timezone, err)
+			}
+			for _, item := range told.Items {
+				if areGood && item.Parameter != "timezone" {
+					t.Fatalf("%q to %q is refused: %v", startDate, endDate, err)
+				}
+			}
+			return
+		}
+		if !areGood || days.StartDate() != startDate || days.EndDate() != endDate || days.Zone().String() != timezone || strings.HasPrefix(timezone, "/") {
+			t.Fatalf("%q to %q in %q is %s to %s in %s", startDate, endDate, timezone, days.StartDate(), days.EndDate(), days.Zone())
+		}
+		since, until := days.Span()
+		shows := func(at time.Time) time.Time { // the day that the zone's calendar shows
+			year, month, day := at.In(days.Zone()).Date()
+			return time.Date(year, month, day, 0, 0, 0, 0, time.UTC)
+		}
+		switch {
+		case until.Before(since):
+			t.Fatalf("%q to %q in %q ends at %v, before it begins at %v", startDate, endDate, timezone, until, since)
+		case shows(since).Before(first) || !shows(since.Add(-1)).Before(first):
+			t.Fatalf("%q in %q begins at %v", startDate, timezone, since)
+		case !shows(until).After(last) || shows(until.Add(-1)).After(last):
+			t.Fatalf("%q in %q ends at %v", endDate, timezone, until)
+		}
+	})
+}

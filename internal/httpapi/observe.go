@@ -65,6 +65,10 @@ func (a *API) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			panic(http.ErrAbortHandler)
 		}
 		a.logRequest(ec, id, took)
+		if ec.Response().Status == statusClientGone && !ec.Response().Committed {
+			// Whoever has only ended sending may still listen, and would hear an empty 200.
+			panic(http.ErrAbortHandler)
+		}
 		return nil
 	}
 }

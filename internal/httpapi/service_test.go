@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/oasdiff/yaml"
@@ -195,5 +199,27 @@ func TestAcceptNeverRefusesAnAnswer(t *testing.T) {
 		alice.call(http.MethodGet, "/api/me/", nil, with("Accept", accept)).gives(200)
 		alice.call(http.MethodPost, completions, object{"message": object{"content": "Hi"}}, with("Accept", accept)).gives(200)
 		alice.call(http.MethodGet, "/nothing", nil, with("Accept", accept)).refused(404, "not_found", "")
+	}
+}
+
+// Who ends the connection, or only their half of it, while an answer is being made gets none, and no empty one that says 200.
+func TestWhoHasLeftIsAnsweredNothing(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	me := s.organization().as("me", auth.Manage)
+	me.get("/api/chatbots/")
+	tx := must(s.sql.Begin(t.Context()))
+	defer func() { must(0, tx.Rollback(t.Context())) }()
+	must(tx.Exec(t.Context(), "LOCK TABLE bots IN ACCESS EXCLUSIVE MODE"))
+	conn := must(new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.url, "http://"))).(*net.TCPConn)
+	defer conn.Close()
+	must(fmt.Fprintf(conn, "GET /api/chatbots/ HTTP/1.1\r\nHost: x\r\nAuthorization: Api-Key %s\r\n\r\n", me.key))
+	eventually(t, "it waits", func() bool {
+		return query[bool](s, "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'bots'::regclass AND NOT granted)")
+	})
+	must(0, conn.CloseWrite())
+	must(0, conn.SetDeadline(time.Now().Add(patience)))
+	if heard := must(io.ReadAll(conn)); len(heard) > 0 {
+		t.Errorf("it is answered with %q", heard)
 	}
 }

@@ -142,6 +142,9 @@ func (c *Chat) respond(ctx context.Context, work task, emit func(string) error) 
 	asked := work.asked
 	if asked == nil {
 		found, err := c.store.GetBotOfSession(ctx, work.organizationID, work.sessionID)
+		if fault.Is(err, fault.NotFound) {
+			return bot.Answer{}, errLost // the conversation was deleted, and the run with it
+		}
 		if err != nil {
 			return bot.Answer{}, fmt.Errorf("read the bot: %w", err)
 		}
@@ -282,6 +285,9 @@ func (c *Chat) next(organization, session uuid.UUID) (task, bool) {
 // begun makes the task of a run that this process has just begun or taken up.
 func (c *Chat) begun(ctx context.Context, run db.Run) (task, bool) {
 	asked, err := c.store.GetMessage(ctx, run.OrganizationID, run.QuestionID)
+	if fault.Is(err, fault.NotFound) {
+		return task{}, false // the conversation was deleted, and the run with it
+	}
 	if err != nil {
 		// The sweep takes the run up again when its lease is over.
 		c.log.Error("a question could not be read", "run_id", run.ID, "error", err)

@@ -216,3 +216,25 @@ func TestAConversationShowsItsNewestMessage(t *testing.T) {
 		t.Errorf("%v", listed)
 	}
 }
+
+// A conversation may be deleted while a reply to it begins: nothing has failed then, and nobody is told so.
+func TestAReplyToADeletedConversationIsNoFailure(t *testing.T) {
+	t.Parallel()
+	s := serveWith(t, settings{log: &alarm{t: t}})
+	alice := s.organization().as("alice", auth.Chat)
+	id := alice.start()
+	// given a reply that waits to learn which bot it is to come from
+	tx := must(s.sql.Begin(t.Context()))
+	must(tx.Exec(t.Context(), "LOCK TABLE bots IN ACCESS EXCLUSIVE MODE"))
+	alice.say(id, "Hi")
+	eventually(t, "it waits", func() bool {
+		return query[bool](s, "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'bots'::regclass AND NOT granted)")
+	})
+	// when the conversation is deleted
+	must(tx.Exec(t.Context(), "DELETE FROM sessions WHERE id = $1", id))
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// then the server can end its replies, and its log, which is watched, says nothing
+	alice.call(http.MethodGet, "/api/conversations/"+id+"/history", nil).refused(404, "not_found", "")
+}

@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -76,6 +77,17 @@ type settings struct {
 
 // plenty is a limit that no test comes to.
 const plenty = 1_000_000
+
+// alarm takes the server's log, and fails the test for what must not be in it.
+type alarm struct{ t *testing.T }
+
+// Write takes a line.
+func (a *alarm) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte("level=ERROR")) || bytes.Contains(line, []byte("panic")) {
+		a.t.Errorf("the log says: %s", line)
+	}
+	return len(line), nil
+}
 
 func serve(t testing.TB) *server {
 	t.Helper()

@@ -32,6 +32,15 @@ run: setup ## build the server and run it until Ctrl-C
 test: setup-test ## run all tests (PACKAGES=./internal/chat narrows it)
 	go test $(PACKAGES)
 
+.PHONY: hostile
+hostile: setup-test ## send 100,000 requests, good, nearly good and hostile, to every operation (REQUESTS= SEED= ROUND=)
+	go test -count=1 -timeout 2h -v -run '^TestHostileRequests$$' ./internal/httpapi -args \
+		-requests $(or $(REQUESTS),100000) $(if $(SEED),-seed $(SEED)) $(if $(ROUND),-round $(ROUND))
+
+.PHONY: fuzz
+fuzz: setup-test ## run every fuzzer for a minute (FUZZTIME=5m; FUZZ=Days: only those of that name)
+	@FUZZTIME='$(FUZZTIME)' FUZZ='$(FUZZ)' tools/fuzz.sh
+
 .PHONY: bench
 bench: setup ## measure each goal of BENCHMARKS.md against its limit, in 20 minutes (SHORT=1: in 5; also SIZE= ROWS= OUT= INTO=)
 	@go run -buildvcs=false ./bench $(BENCHFLAGS)

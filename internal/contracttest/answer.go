@@ -37,8 +37,8 @@ func words(text string) map[string]bool {
 	return all
 }
 
-// mistakes holds an answer against the document.
-func mistakes(request *http.Request, response *http.Response, body []byte) []error {
+// mistakes holds an answer against the document; met gets what was met, and may be nil.
+func mistakes(met *meetings, request *http.Request, response *http.Response, body []byte) []error {
 	var found []error
 	add := func(err error) {
 		if err != nil {
@@ -46,7 +46,7 @@ func mistakes(request *http.Request, response *http.Response, body []byte) []err
 		}
 	}
 	if response.StatusCode >= 400 {
-		add(failure(request, response, body))
+		add(failure(met, request, response, body))
 	}
 	op, isDeclared := find(request.Method, request.URL.EscapedPath())
 	if !isDeclared {
@@ -69,7 +69,7 @@ func mistakes(request *http.Request, response *http.Response, body []byte) []err
 	case len(described.Value.Content) > 0 && media == nil:
 		add(fmt.Errorf("%s has no %q for %d", op.OperationID, kind, response.StatusCode))
 	case media != nil && response.StatusCode < 400:
-		add(content(kind, media.Schema.Value, body))
+		add(content(met, kind, media.Schema.Value, body))
 	}
 	return found
 }
@@ -124,20 +124,20 @@ func headerValue(schema *openapi3.Schema, text string) error {
 }
 
 // content holds a body against its schema: of a stream each event, of lines each one.
-func content(kind string, schema *openapi3.Schema, body []byte) error {
+func content(met *meetings, kind string, schema *openapi3.Schema, body []byte) error {
 	switch {
 	case isJSON(kind):
-		return jsonText(schema, body)
+		return jsonText(met, schema, body)
 	case kind == eventStream:
 		return eachLine(body, func(line []byte) error {
 			data, ok := bytes.CutPrefix(line, []byte("data: "))
 			if !ok || string(data) == "[DONE]" && len(schema.AnyOf) > 0 { // OpenAI's way to end
 				return nil
 			}
-			return jsonText(schema, data)
+			return jsonText(met, schema, data)
 		})
 	case kind == jsonLines:
-		return eachLine(body, func(line []byte) error { return jsonText(schema, line) })
+		return eachLine(body, func(line []byte) error { return jsonText(met, schema, line) })
 	}
 	return nil // all others are texts and files, of which a schema says no more
 }
@@ -158,7 +158,7 @@ const large = 128 << 10
 
 var passed sync.Map // by schema and the text's hash
 
-func jsonText(schema *openapi3.Schema, text []byte) error {
+func jsonText(met *meetings, schema *openapi3.Schema, text []byte) error {
 	var key any
 	if len(text) >= large {
 		key = [2]any{schema, sha256.Sum256(text)}
@@ -168,7 +168,7 @@ func jsonText(schema *openapi3.Schema, text []byte) error {
 	}
 	value, err := decode(text)
 	if err == nil {
-		err = holds(schema, value)
+		err = holds(met, schema, value)
 	}
 	if err == nil && key != nil {
 		passed.Store(key, true)

@@ -132,9 +132,12 @@ func (op operation) fits(asked []string) bool {
 }
 
 // holds checks a value against a schema, and notes what it has.
-func holds(schema *openapi3.Schema, value any) error {
+func holds(met *meetings, schema *openapi3.Schema, value any) error {
 	if err := schema.VisitJSON(value, openapi3.VisitAsResponse(), openapi3.MultiErrors()); err != nil {
 		return err
+	}
+	if met == nil {
+		met = newMeetings() // which nobody asks
 	}
 	met.mu.Lock()
 	defer met.mu.Unlock()

@@ -14,7 +14,7 @@ var internals = regexp.MustCompile(`(?i)sqlstate|pgx|postgres|redis|dial tcp|dia
 
 // failure holds a failure against what all have, on declared paths and others: problem documents, and below /v1 OpenAI's
 // errors.
-func failure(request *http.Request, response *http.Response, body []byte) error {
+func failure(met *meetings, request *http.Request, response *http.Response, body []byte) error {
 	if response.Header.Get("X-Request-Id") == "" {
 		return errors.New("a failure has no X-Request-Id")
 	}
@@ -28,12 +28,12 @@ func failure(request *http.Request, response *http.Response, body []byte) error 
 		return fmt.Errorf("it tells of %q", internals.Find(body))
 	}
 	if isOpenAI(request.URL.Path) {
-		return openAIError(response, body)
+		return openAIError(met, response, body)
 	}
-	return problem(response, body)
+	return problem(met, response, body)
 }
 
-func problem(response *http.Response, body []byte) error {
+func problem(met *meetings, response *http.Response, body []byte) error {
 	if kind := response.Header.Get("Content-Type"); kind != problemJSON {
 		return fmt.Errorf("a failure is of the type %q", kind)
 	}
@@ -41,7 +41,7 @@ func problem(response *http.Response, body []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := holds(named("Problem"), value); err != nil {
+	if err := holds(met, named("Problem"), value); err != nil {
 		return fmt.Errorf("the problem document: %w", err)
 	}
 	told := value.(map[string]any)
@@ -63,7 +63,7 @@ func problem(response *http.Response, body []byte) error {
 // isOpenAI tells whether what is at a path speaks OpenAI's error shape.
 func isOpenAI(path string) bool { return path == "/v1" || strings.HasPrefix(path, "/v1/") }
 
-func openAIError(response *http.Response, body []byte) error {
+func openAIError(met *meetings, response *http.Response, body []byte) error {
 	if kind := response.Header.Get("Content-Type"); kind != "application/json" {
 		return fmt.Errorf("a failure is of the type %q", kind)
 	}
@@ -71,7 +71,7 @@ func openAIError(response *http.Response, body []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := holds(named("OpenAIError"), value); err != nil {
+	if err := holds(met, named("OpenAIError"), value); err != nil {
 		return fmt.Errorf("the failure: %w", err)
 	}
 	detail := value.(map[string]any)["error"].(map[string]any)

@@ -2,6 +2,7 @@ package contracttest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -52,9 +53,18 @@ func (c *Transport) check(request *http.Request, response *http.Response, body [
 	if response.StatusCode >= 500 && response.StatusCode != http.StatusServiceUnavailable && !c.fails.Load() {
 		c.t.Errorf("%s: %s", what, body)
 	}
-	for _, err := range mistakes(request, response, body) {
+	for _, err := range mistakes(met, request, response, body) {
 		c.t.Errorf("%s: not as the document has it: %v\n%.2000s", what, err, body)
 	}
+}
+
+// Check holds an answer that has been read against the document, as a Transport does. What was met is not noted: it is for
+// what chance has sent, which keeps no promise.
+func Check(request *http.Request, response *http.Response, body []byte) error {
+	if mediaType(response.Header) == eventStream {
+		body = wholeEvents(body)
+	}
+	return errors.Join(mistakes(nil, request, response, body)...)
 }
 
 // heard keeps what is read of an answer, and tells it once, when it is over. Like any body it may be closed while another

@@ -1,0 +1,208 @@
+package httpapi_test
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"parley/internal/contracttest"
+)
+
+// attempt is a request as it goes over the wire, right or wrong.
+type attempt struct {
+	op      operation
+	method  string
+	target  string
+	proto   string
+	headers [][2]string
+	body    []byte
+	chunks  string // the body as it is sent in chunks; empty: it has a length
+	isFoul  bool   // what follows it on its connection may be taken for a part of it
+}
+
+func (a *attempt) set(name, value string) {
+	a.drop(name)
+	a.headers = append(a.headers, [2]string{name, value})
+}
+
+func (a *attempt) drop(name string) {
+	a.headers = slices.DeleteFunc(a.headers, func(one [2]string) bool { return strings.EqualFold(one[0], name) })
+}
+
+// bytes are what is sent.
+func (a *attempt) bytes() []byte {
+	var all bytes.Buffer
+	fmt.Fprintf(&all, "%s %s %s\r\n", a.method, a.target, a.proto)
+	for _, header := range a.headers {
+		fmt.Fprintf(&all, "%s: %s\r\n", header[0], header[1])
+	}
+	switch {
+	case a.chunks != "":
+		fmt.Fprintf(&all, "Transfer-Encoding: chunked\r\n\r\n%s", a.chunks)
+	case len(a.body) > 0 || a.method == http.MethodPost || a.method == http.MethodPatch:
+		fmt.Fprintf(&all, "Content-Length: %d\r\n\r\n%s", len(a.body), a.body)
+	default:
+		all.WriteString("\r\n")
+	}
+	return all.Bytes()
+}
+
+// patience is how long an answer may take.
+const patience = 20 * time.Second
+
+// line is a connection to a server, made anew when it is spoilt.
+type line struct {
+	server *server
+	conn   *net.TCPConn
+	reader *bufio.Reader
+}
+
+func dial(s *server) *line { return &line{server: s} }
+
+func (l *line) close() {
+	if l.conn != nil {
+		_ = l.conn.SetLinger(0) // no port waits for its end
+		_ = l.conn.Close()
+		l.conn = nil
+	}
+}
+
+func (l *line) open() error {
+	if l.conn != nil {
+		return nil
+	}
+	conn, err := new(net.Dialer).DialContext(l.server.t.Context(), "tcp", strings.TrimPrefix(l.server.url, "http://"))
+	if err != nil {
+		return err
+	}
+	l.conn = conn.(*net.TCPConn)
+	l.reader = bufio.NewReader(conn)
+	return nil
+}
+
+// send sends a request and reads the answer to it; after a foul one all that comes until the server has enough.
+func (l *line) send(a *attempt) ([]answer, error) {
+	if a.isFoul {
+		l.close()
+	}
+	isFresh := l.conn == nil
+	if err := l.open(); err != nil {
+		return nil, err
+	}
+	_ = l.conn.SetDeadline(time.Now().Add(patience))
+	_, _ = l.conn.Write(a.bytes()) // a server that has enough may close before the end
+	var got []answer
+	for {
+		if a.isFoul {
+			l.giveUp()
+		}
+		one, err := l.read(a)
+		if err != nil {
+			l.close()
+			if a.isFoul && !errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, errBrokenOff) {
+				return got, nil
+			}
+			if !isFresh && !a.isFoul { // the server had closed it
+				return l.send(a)
+			}
+			return got, fmt.Errorf("no answer: %w", err)
+		}
+		got = append(got, one)
+		isLast := one.header.Get("Connection") == "close" || one.status == http.StatusSwitchingProtocols
+		if isLast {
+			l.close()
+		}
+		if isLast || !a.isFoul {
+			return got, nil
+		}
+	}
+}
+
+// giveUp ends what is sent when nothing comes for a moment: a server that was promised more would wait for it.
+func (l *line) giveUp() {
+	_ = l.conn.SetReadDeadline(time.Now().Add(moment))
+	if _, err := l.reader.Peek(1); errors.Is(err, os.ErrDeadlineExceeded) {
+		_ = l.conn.CloseWrite()
+	}
+	_ = l.conn.SetReadDeadline(time.Now().Add(patience))
+}
+
+// moment is longer than answers take, mostly.
+const moment = 50 * time.Millisecond
+
+// errBrokenOff is that an answer was broken off in its middle, as exports and streams are.
+var errBrokenOff = errors.New("broken off")
+
+func (l *line) read(a *attempt) (answer, error) {
+	for {
+		response, err := http.ReadResponse(l.reader, &http.Request{Method: a.method})
+		if err != nil {
+			return answer{}, err
+		}
+		if response.StatusCode == http.StatusContinue {
+			continue
+		}
+		one := answer{t: l.server.t, request: a.method + " " + a.target, status: response.StatusCode, header: response.Header}
+		if response.StatusCode == http.StatusSwitchingProtocols {
+			return one, nil
+		}
+		if response.Close {
+			one.header.Set("Connection", "close")
+		}
+		one.body, err = io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if err != nil {
+			return one, fmt.Errorf("%w: %w", errBrokenOff, err)
+		}
+		return one, nil
+	}
+}
+
+// byTheLibrary are the answers that Go's HTTP server gives by itself to what is no HTTP, or none that it knows: in plain
+// text, or to a wrong Expect none.
+var byTheLibrary = []int{400, 417, 431, 501, 505}
+
+// fits tells what is wrong with an answer to a request.
+func (h *hostility) fits(a *attempt, got answer) error {
+	if got.header.Get("X-Request-Id") == "" && slices.Contains(byTheLibrary, got.status) && (len(got.body) == 0 || strings.HasPrefix(got.header.Get("Content-Type"), "text/plain")) {
+		return nil
+	}
+	if a.method == http.MethodOptions && a.target == "*" {
+		return nil // of the server as a whole, which the library answers
+	}
+	if bytes.Contains(got.body, []byte(untold)) {
+		return errors.New("it tells what is another organization's")
+	}
+	if got.status >= 500 && (got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "") {
+		return errors.New("it is a failure of the server's")
+	}
+	if got.status == http.StatusOK && len(got.body) == 0 && a.method != http.MethodHead {
+		return errors.New("it is a 200 that says nothing")
+	}
+	request, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(a.bytes())))
+	if err != nil || a.isFoul { // it may be the answer to anything
+		path := "/docs/any"
+		if bytes.HasPrefix(got.body, []byte(`{"error":{`)) {
+			path = "/v1/any"
+		}
+		request = must(http.NewRequestWithContext(h.t.Context(), cmp.Or(onlyHead(a.method), http.MethodGet), path, nil))
+	}
+	return contracttest.Check(request, &http.Response{StatusCode: got.status, Header: got.header}, got.body)
+}
+
+// onlyHead is HEAD, whose answers have no body, or nothing.
+func onlyHead(method string) string {
+	if method != http.MethodHead {
+		return ""
+	}
+	return method
+}

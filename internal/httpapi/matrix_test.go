@@ -1,0 +1,166 @@
+package httpapi_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"parley/internal/auth"
+)
+
+// credential is a way to say who is asking: a key of one scope, one that has ended, a client token, or a ticket.
+type credential struct {
+	name    string
+	scope   auth.Scope // what it allows; a token and a ticket what the key allows that has made them
+	purpose string     // of a client token
+	isEnded bool
+	asks    func(op operation) option
+}
+
+// credentials are one of each kind, of one user. The tokens are for what is in own.
+func (o organization) credentials(user string, own things) []credential {
+	o.t.Helper()
+	header := func(value string) func(operation) option {
+		return func(operation) option { return with("Authorization", value) }
+	}
+	var all []credential
+	for _, value := range schemaOf("Scope").Enum {
+		scope := auth.Scope(value.(string))
+		all = append(all, credential{name: string(scope), scope: scope, asks: header("Api-Key " + o.as(user, scope).key)})
+	}
+	for _, ended := range []string{"expired", "revoked"} {
+		spare := o.as(user, auth.Admin)
+		change := "DELETE FROM api_keys"
+		if ended == "expired" {
+			change = "UPDATE api_keys SET expires_at = clock_timestamp()"
+		}
+		prefix, _, _ := strings.Cut(spare.key, ".")
+		o.exec(change+" WHERE prefix = $1", prefix)
+		all = append(all, credential{name: ended, isEnded: true, asks: header("Bearer " + spare.key)})
+	}
+	maker := o.as(user, auth.Chat)
+	for purpose, body := range map[string]object{
+		"conversation": {"conversation": own["conversations"]}, "contact": {"contact": own["contacts"]}, "chatbot": {"chatbot": own["chatbots"], "contact": own["contacts"]},
+	} {
+		all = append(all, credential{name: "token " + purpose, scope: auth.Chat, purpose: purpose, asks: header("Bearer " + maker.token(body))})
+	}
+	slices.SortStableFunc(all, func(a, b credential) int { return strings.Compare(a.purpose, b.purpose) })
+	return append(all, credential{name: "ticket", scope: auth.Chat, asks: func(op operation) option {
+		ticket := text(maker.post("/api/ws-tickets/", object{}), "ticket")
+		if op.id != "connect" {
+			return with("Authorization", "Bearer "+ticket)
+		}
+		return func(request *http.Request) {
+			request.Header.Del("Authorization")
+			query := request.URL.Query()
+			query.Set("ticket", ticket)
+			request.URL.RawQuery = query.Encode()
+		}
+	}})
+}
+
+// answerFor is what the document says that an operation answers: whether it asks for one's own things, a colleague's, another
+// organization's or things that there are not, which are named in the request.
+func (op operation) answerFor(who credential, whose string, named []string) string {
+	isBound, isStaff := who.purpose != "", who.scope == auth.Agent || who.scope == auth.Admin
+	owned := slices.ContainsFunc(named, func(kind string) bool { return slices.Contains(ownedByUsers, kind) })
+	switch {
+	case who.isEnded || who.name == "ticket" && op.id != "connect":
+		return "401"
+	case len(op.scopes) > 0 && who.scope != auth.Admin && !slices.Contains(op.scopes, string(who.scope)), isBound && !op.takes(who.purpose):
+		return "403"
+	case whose == "own" || len(named) == 0:
+		return "2xx"
+	case whose == "colleague's" && owned && !isStaff:
+		return "403"
+	case whose == "colleague's" && isBound && !(who.purpose == "contact" && !slices.Contains(named, "contacts")):
+		return "403"
+	case whose == "colleague's":
+		return "2xx"
+	case slices.Equal(named, []string{"contacts"}) && !strings.Contains(op.path, "contacts"):
+		return "400" // a contact that is named in a body
+	}
+	return "404"
+}
+
+// named are the kinds of things whose ids a request has in it. A record has the id of its run, and is no user's.
+func named(all things, path string, body any) []string {
+	request := path + string(must(json.Marshal(body)))
+	var kinds []string
+	for kind, id := range all {
+		if kind == "problems" || kind == "runs" && strings.Contains(path, "/records/") {
+			continue
+		}
+		if strings.Contains(request, id) && !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
+		}
+	}
+	slices.Sort(kinds)
+	return kinds
+}
+
+// INVARIANT: no operation answers anybody otherwise than the document's x-scopes and x-client-tokens say: the whole matrix of
+// operations, ways to ask, and whose things are asked for. `go test -v -run TestTheMatrix` prints it.
+func TestTheMatrixHasNoCellThatDiffersFromTheDocument(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	o := s.organization()
+	foreign := s.organization().as("owner", auth.Admin).one()
+	manager := o.as("manager", auth.Admin)
+	world := func(user string) things {
+		all := o.as(user, auth.Agent).within("", "")
+		all["faqs"] = text(manager.post("/api/chatbots/"+all["chatbots"]+"/faqs/", object{"question": "Where?", "answer": "Here."}), "id")
+		all["api-keys"] = text(manager.post("/api/api-keys/", object{"name": "Spare"}), "id")
+		all["records"] = all["runs"]
+		return all
+	}
+	var table strings.Builder
+	cells := 0
+	own := world("me")
+	all := o.credentials("me", own)
+	worlds := map[string]things{"own": own, "colleague's": world("colleague"), "another's": foreign, "nobody's": nothing()}
+	fmt.Fprintf(&table, "each cell: own, a colleague's, another organization's, nobody's\n%-24s", "")
+	for _, who := range all {
+		fmt.Fprintf(&table, " %-19s", who.name)
+	}
+	for _, op := range operations {
+		if !op.isSecured {
+			continue
+		}
+		fmt.Fprintf(&table, "\n%-24s", op.id)
+		for i := range all {
+			who := all[i]
+			var row []string
+			for _, whose := range []string{"own", "colleague's", "another's", "nobody's"} {
+				there := worlds[whose]
+				path := op.target(there, op.filter(there))
+				body := op.inConversation(op.anyBody(there), there)
+				want := op.answerFor(who, whose, named(there, path, body))
+				got := op.send(caller{organization: o}, path, body, who.asks(op))
+				if op.id == "batchConversations" && got.status == http.StatusOK {
+					got = got.firstResult()
+				}
+				cells++
+				is := fmt.Sprint(got.status)
+				if got.status < 300 {
+					is = "2xx"
+				}
+				if row = append(row, is); is != want {
+					t.Errorf("%s with %s, of %s: %s, want %s: %s", op.id, who.name, whose, is, want, got.body)
+				}
+				if op.method == http.MethodDelete && is == "2xx" {
+					worlds[whose] = world(map[string]string{"own": "me", "colleague's": "colleague"}[whose])
+					all = o.credentials("me", worlds["own"]) // tokens are for what is gone
+				}
+			}
+			fmt.Fprintf(&table, " %-19s", strings.Join(row, " "))
+		}
+	}
+	t.Logf("%d cells\n%s", cells, &table)
+	if cells < 2500 {
+		t.Errorf("only %d cells", cells)
+	}
+}

@@ -1,0 +1,90 @@
+package httpapi_test
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"parley/internal/auth"
+)
+
+// record is a log that is kept.
+type record struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+// Write keeps a line.
+func (r *record) Write(line []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.Write(line)
+}
+
+// INVARIANT: what is secret is in no log, at the level debug too, and in no answer but the one that makes it: keys, client
+// tokens, tickets, the API keys of models, and what was said.
+func TestNothingSecretIsLoggedOrTold(t *testing.T) {
+	t.Parallel()
+	log := &record{}
+	s := serveWith(t, settings{log: log})
+	o := s.organization()
+	admin, me := o.as("admin", auth.Admin), o.as("me", auth.Chat)
+	const said, modelKey = "said-in-confidence", "sk-model-in-confidence"
+	own := me.one()
+	model := admin.post("/api/chatbots/", object{"name": "Clever", "engine": "openai", "model": object{"baseUrl": "http://127.0.0.1:1/v1", "name": "m", "apiKey": modelKey}})
+	secrets := []string{said, modelKey, me.key, admin.key, strings.Split(me.key, ".")[1], strings.Split(admin.key, ".")[1]}
+	var answers []answer
+	ask := func(c caller, method, path string, body any, options ...option) answer {
+		got := c.call(method, path, body, options...)
+		answers = append(answers, got)
+		return got
+	}
+	keep := func(got answer, field string) string {
+		secrets = append(secrets, text(got.json(), field))
+		return text(got.json(), field)
+	}
+	// given secrets of each kind, used and misused, and things said in each way
+	token := keep(me.call(http.MethodPost, "/api/client-tokens/", object{"conversation": own["conversations"]}), "token")
+	ticket := keep(me.call(http.MethodPost, "/api/ws-tickets/", object{}), "ticket")
+	spare := keep(admin.call(http.MethodPost, "/api/api-keys/", object{"name": "Spare"}), "key")
+	for _, credentials := range []string{"Bearer " + token, "Bearer " + token + "x", "Bearer " + ticket, "Basic " + me.key, me.key, "Api-Key " + spare, "Bearer " + spare + "x", "Bearer " + strings.ToUpper(me.key)} {
+		ask(me, http.MethodGet, "/api/conversations/"+own["conversations"]+"/history", nil, with("Authorization", credentials))
+	}
+	for range 2 {
+		answers = append(answers, s.call(http.MethodGet, "/ws?ticket="+ticket, nil, upgrade))
+		answers = append(answers, s.call(http.MethodGet, "/ws", nil, upgrade, with("Sec-WebSocket-Protocol", "bearer, "+token)))
+	}
+	for _, op := range operations {
+		if op.jsonBody() == nil {
+			continue
+		}
+		for _, body := range []any{`{"content": "` + said + `"`, object{"content": object{said: said}, "message": said, "messages": said, "name": []string{said}, "operations": said, "webChat": object{said: said}, "initial_message": []string{said}}, said} {
+			ask(admin, op.method, op.pathOf(own), body)
+		}
+	}
+	s.expectFailures() // the model is nowhere
+	for _, path := range []string{"/api/chatbots/" + text(model, "id") + "/completions/", "/api/chatbots/" + own["chatbots"] + "/completions/"} {
+		me.call(http.MethodPost, path, object{"message": object{"content": said}})
+	}
+	me.call(http.MethodPost, "/v1/chat/completions", object{"model": text(model, "slug"), "messages": []object{{"role": "user", "content": said}}})
+	admin.call(http.MethodGet, "/api/chatbots/"+text(model, "id")+"/", nil).gives(200)
+	answers = append(answers, admin.call(http.MethodGet, "/api/chatbots/", nil), admin.call(http.MethodGet, "/api/api-keys/", nil), admin.call(http.MethodGet, "/api/audit-events/", nil))
+	me.awaitRun(text(me.say(own["conversations"], said), "run_id"))
+	// then they are nowhere
+	log.mu.Lock()
+	defer log.mu.Unlock()
+	if !strings.Contains(log.text.String(), "msg=request") {
+		t.Fatal("nothing was logged")
+	}
+	for _, secret := range secrets {
+		if at := strings.Index(log.text.String(), secret); at >= 0 {
+			t.Errorf("the log has %q: %s", secret, log.text.String()[max(0, at-200):at+len(secret)])
+		}
+		for _, got := range answers {
+			if strings.Contains(string(got.body), secret) {
+				t.Errorf("%s tells %q: %s", got.request, secret, got.body)
+			}
+		}
+	}
+}

@@ -1,0 +1,126 @@
+package httpapi_test
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"parley/internal/auth"
+)
+
+// What is authorized is what is done: no header, no spelling of a path and no second key of a body has another operation
+// carried out than the one that was asked for, nor by another caller.
+func TestWhatIsAuthorizedIsWhatIsDone(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	me, bob := o.as("me", auth.Chat), o.as("bob", auth.Chat)
+	own, theirs := me.one(), bob.one()
+	secret := "/api/api-keys/"
+	for name, change := range map[string]option{
+		"X-HTTP-Method-Override": with("X-HTTP-Method-Override", "DELETE"), "X-HTTP-Method": with("X-HTTP-Method", "DELETE"), "X-Method-Override": with("X-Method-Override", "DELETE"),
+		"X-Original-URL": with("X-Original-URL", secret), "X-Rewrite-URL": with("X-Rewrite-URL", secret), "X-Forwarded-Prefix": with("X-Forwarded-Prefix", secret), "X-Forwarded-Uri": with("X-Forwarded-Uri", secret),
+		"a query": func(request *http.Request) { request.URL.RawQuery = "_method=DELETE&method=DELETE" },
+		"Host":    func(request *http.Request) { request.Host = "evil.example" },
+	} {
+		shown := me.call(http.MethodGet, "/api/conversations/"+own["conversations"]+"/", nil, change).gives(200)
+		if shown["id"] != own["conversations"] {
+			t.Errorf("%s: %v", name, shown)
+		}
+	}
+	me.get("/api/conversations/" + own["conversations"] + "/")
+	// A path reaches the operation that it spells, or none.
+	for _, path := range []string{
+		"/api/conversations/../api-keys/", "/api/conversations/%2e%2e/api-keys/", "/api/conversations/..%2fapi-keys/", "/api/chatbots/parley/../../api-keys/", "/api//api-keys/", "//api/api-keys/",
+		"/api/api-keys%2f", "/api%2fapi-keys/", "/api/./api-keys/", "/api/api-keys/%00", "/api/api-keys;x/", "/API/API-KEYS/", "/api/api-keys/..;/", `/api\api-keys\`, "/api/me/%2e%2e/api-keys/", "/v1/../api/api-keys/",
+	} {
+		got := me.raw(fmt.Sprintf("GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Api-Key %s\r\nConnection: close\r\n\r\n", path, me.key))
+		if got != 403 && got != 404 && got != 405 && got != 400 {
+			t.Errorf("%s: %d", path, got)
+		}
+		if got := o.as("admin", auth.Admin).raw(fmt.Sprintf("GET %s HTTP/1.1\r\nHost: x\r\nAuthorization: Api-Key %s\r\nConnection: close\r\n\r\n", path, me.key)); got == 200 {
+			t.Errorf("%s is answered", path)
+		}
+	}
+	// Of a key that is there twice the last one counts, for what is checked and for what is done.
+	for body, want := range map[string]int{
+		fmt.Sprintf(`{"conversation": %q, "conversation": %q, "content": "Hi"}`, own["conversations"], theirs["conversations"]):      403,
+		fmt.Sprintf(`{"conversation": %q, "conversation": %q, "content": "Hi"}`, theirs["conversations"], own["conversations"]):      201,
+		fmt.Sprintf(`{"conversation": %q, "Conversation": %q, "content": "Hi"}`, own["conversations"], theirs["conversations"]):      201,
+		fmt.Sprintf(`{"conversation": %q, "conversatio\u006e": %q, "content": "Hi"}`, own["conversations"], theirs["conversations"]): 403,
+		fmt.Sprintf(`{"conversation": %q, "content": "Hi", "type": "incoming", "type": "outgoing"}`, own["conversations"]):           403,
+	} {
+		if got := me.call(http.MethodPost, "/api/messages/", body); got.status != want {
+			t.Errorf("%s: %d %s, want %d", body, got.status, got.body, want)
+		}
+	}
+	for _, message := range bob.history(theirs["conversations"]) {
+		if message["content"] == "Hi" {
+			t.Errorf("there is %v", message)
+		}
+	}
+	// Two keys in one request are none: nobody says which counts.
+	if got := me.raw(fmt.Sprintf("GET /api/me/ HTTP/1.1\r\nHost: x\r\nAuthorization: Api-Key nobody.x\r\nAuthorization: Api-Key %s\r\nConnection: close\r\n\r\n", me.key)); got != 401 {
+		t.Errorf("a second key is taken: %d", got)
+	}
+}
+
+// A request whose length is told in two ways is refused, or taken by its chunks; what comes behind is a request of its own,
+// without anybody's key.
+func TestARequestInARequestHasNoKey(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	me := o.as("me", auth.Chat)
+	conversation := me.start()
+	inner := "DELETE /api/conversations/" + conversation + "/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+	head := "POST /api/conversations/start HTTP/1.1\r\nHost: x\r\nAuthorization: Api-Key " + me.key + "\r\nContent-Type: application/json\r\n"
+	for name, request := range map[string]string{
+		"a length and chunks":      head + fmt.Sprintf("Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n%s", 100+len(inner), inner),
+		"two lengths":              head + fmt.Sprintf("Content-Length: 2\r\nContent-Length: %d\r\n\r\n{}%s", 2+len(inner), inner),
+		"an odd encoding":          head + "Content-Length: 2\r\nTransfer-Encoding: xchunked\r\n\r\n{}" + inner,
+		"a space before the colon": head + "Transfer-Encoding : chunked\r\nContent-Length: 2\r\n\r\n{}" + inner,
+		"a body for a GET":         "GET /api/me/ HTTP/1.1\r\nHost: x\r\nAuthorization: Api-Key " + me.key + "\r\n\r\n" + inner,
+		"a folded line":            head + "X: a\r\n\tContent-Length: 0\r\nContent-Length: 2\r\n\r\n{}" + inner,
+		"a bare line feed":         head + "X: a\nContent-Length: 0\r\nContent-Length: 2\r\n\r\n{}" + inner,
+		"a trailer with a key":     head + "Transfer-Encoding: chunked\r\nTrailer: Authorization\r\n\r\n2\r\n{}\r\n0\r\nAuthorization: Api-Key " + me.key + "\r\n\r\n" + inner,
+	} {
+		me.raw(request)
+		if got := me.call(http.MethodGet, "/api/conversations/"+conversation+"/", nil); got.status != 200 {
+			t.Fatalf("%s: the conversation is gone", name)
+		}
+	}
+}
+
+// raw sends bytes, and returns the status of the last answer that comes until the server has enough; 0 for none.
+func (c caller) raw(request string) (status int) {
+	c.t.Helper()
+	conn := must(new(net.Dialer).DialContext(c.t.Context(), "tcp", strings.TrimPrefix(c.url, "http://")))
+	defer conn.Close()
+	must(0, conn.SetDeadline(time.Now().Add(patience)))
+	must(conn.Write([]byte(request)))
+	for reader := bufio.NewReader(conn); ; {
+		response, err := http.ReadResponse(reader, nil)
+		if err != nil {
+			return status
+		}
+		status = response.StatusCode
+		_ = response.Body.Close()
+	}
+}
+
+// The name of an export is one header, whatever the chatbot is called: no second parameter, no second header, no path.
+func TestTheNameOfAnExportIsOneHeader(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	admin := o.as("admin", auth.Admin)
+	name := "Bot\u202e\"; filename=evil.exe\\../字"
+	chatbot := admin.post("/api/chatbots/", object{"name": name})
+	got := admin.call(http.MethodGet, "/api/chatbots/"+text(chatbot, "id")+"/records/export/?startDate="+days["startDate"]+"&endDate="+days["endDate"], nil)
+	header := got.header.Get("Content-Disposition")
+	if strings.Count(header, `"`) != 2 || strings.ContainsAny(header, "\\\r\n") || strings.Contains(header, "evil.exe\"") || !strings.Contains(header, "%E5%AD%97") {
+		t.Errorf("the header is %s", header)
+	}
+}

@@ -98,8 +98,10 @@ func TestABackupHasAllThatWasAcknowledgedBefore(t *testing.T) {
 	}
 
 	// and a load, and a reply that is being written
-	asked.call("POST", "/api/chatbots/", object{"name": "Clever", "slug": "clever", "engine": "openai",
-		"model": object{"baseUrl": upstream.URL, "name": "small", "apiKey": apiKey}}, http.StatusCreated, nil)
+	asked.call("POST", "/api/chatbots/", object{
+		"name": "Clever", "slug": "clever", "engine": "openai",
+		"model": object{"baseUrl": upstream.URL, "name": "small", "apiKey": apiKey},
+	}, http.StatusCreated, nil)
 	begun := asked.stream("clever", "", "Hello?")
 	<-authorizations
 	conversations := make([]string, 6)

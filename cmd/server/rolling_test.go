@@ -19,7 +19,7 @@ import (
 const (
 	rollingDrain = 2 * time.Second
 	rollingProbe = 100 * time.Millisecond // how often the balancer asks who is ready
-	rollingPace  = 250 * time.Millisecond // of each client
+	rollingPace  = 400 * time.Millisecond // of each client
 )
 
 // balancer sends each request to a server that was ready when last asked, once.

@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"parley/internal/stage"
 )
 
 // bench is a run: what was started, and what was measured so far.
@@ -131,22 +133,22 @@ func (b *bench) once(what string, measure func() (sample, error)) (sample, error
 }
 
 // overHTTP measures what a load costs a server.
-func (b *bench) overHTTP(ctx context.Context, server *child, seconds int, j job) (sample, error) {
+func (b *bench) overHTTP(ctx context.Context, server *stage.Child, seconds int, j job) (sample, error) {
 	j = b.addressed(server, seconds, j)
 	var f found
 	used, err := b.cost(server, func() (err error) {
-		f, err = ask[found](ctx, "load", j)
+		f, err = stage.Ask[found](ctx, "load", j)
 		return err
 	})
 	return f.sample(used), err
 }
 
 // addressed completes a job.
-func (b *bench) addressed(server *child, seconds int, j job) job {
+func (b *bench) addressed(server *stage.Child, seconds int, j job) job {
 	if j.Keys == nil {
 		j.Keys = b.keys
 	}
-	j.Base, j.Duration, j.Seed = server.base, time.Duration(seconds)*time.Second, uint64(b.round)
+	j.Base, j.Duration, j.Seed = server.Base, time.Duration(seconds)*time.Second, uint64(b.round)
 	return j
 }
 

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"parley/internal/stage"
 )
 
 // tick is the unit of /proc/<pid>/stat on every Linux that Go runs on.
@@ -80,7 +82,7 @@ func readStat(pid int) (stat, error) {
 type cost struct{ server, postgres time.Duration }
 
 // cost measures what fn costs the server, which may be nil, and PostgreSQL.
-func (s *stack) cost(server *child, fn func() error) (cost, error) {
+func (s *stack) cost(server *stage.Child, fn func() error) (cost, error) {
 	before, err := s.used(server)
 	if err != nil {
 		return cost{}, err
@@ -92,9 +94,9 @@ func (s *stack) cost(server *child, fn func() error) (cost, error) {
 	return cost{after.server - before.server, after.postgres - before.postgres}, err
 }
 
-func (s *stack) used(server *child) (used cost, err error) {
+func (s *stack) used(server *stage.Child) (used cost, err error) {
 	if server != nil {
-		if used.server, err = cpuOf(server.cmd.Process.Pid); err != nil {
+		if used.server, err = cpuOf(server.Pid()); err != nil {
 			return used, err
 		}
 	}

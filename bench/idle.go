@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"parley/internal/stage"
 )
 
 const (
@@ -51,8 +53,8 @@ func (b *bench) idle(ctx context.Context) (_ memory, err error) {
 	if err != nil {
 		return memory{}, err
 	}
-	defer func() { err = errors.Join(err, server.stop()) }()
-	a := audience{Base: server.base, Sockets: 500, IDs: answeredTalks, Count: answeredCount, Keys: b.keys}
+	defer func() { err = errors.Join(err, server.Stop()) }()
+	a := audience{Base: server.Base, Sockets: 500, IDs: answeredTalks, Count: answeredCount, Keys: b.keys}
 	empty, err := memoryWith(ctx, server, a, true) // what a first use needs is there then
 	if err != nil {
 		return memory{}, err
@@ -63,7 +65,7 @@ func (b *bench) idle(ctx context.Context) (_ memory, err error) {
 }
 
 // memoryWith is a server's memory with an audience, or after it has left.
-func memoryWith(ctx context.Context, server *child, a audience, isAfter bool) (_ memory, err error) {
+func memoryWith(ctx context.Context, server *stage.Child, a audience, isAfter bool) (_ memory, err error) {
 	l, err := gather(ctx, a)
 	if err != nil {
 		return memory{}, err
@@ -84,7 +86,7 @@ func memoryWith(ctx context.Context, server *child, a audience, isAfter bool) (_
 }
 
 // settled is a server's memory once it does not shrink any more.
-func settled(ctx context.Context, server *child) (memory, error) {
+func settled(ctx context.Context, server *stage.Child) (memory, error) {
 	const patience = 15
 	least := memory{}
 	ticker := time.NewTicker(200 * time.Millisecond)
@@ -111,12 +113,12 @@ var (
 	collection   = regexp.MustCompile(`gc \d+ @.* \d+->\d+->(\d+) MB`)
 )
 
-func memoryOf(server *child) (memory, error) {
+func memoryOf(server *stage.Child) (memory, error) {
 	resident, err := residentOf(server)
 	if err != nil {
 		return memory{}, err
 	}
-	log, err := os.ReadFile(server.log.Name())
+	log, err := os.ReadFile(server.Log())
 	if err != nil {
 		return memory{}, err
 	}
@@ -129,8 +131,8 @@ func memoryOf(server *child) (memory, error) {
 }
 
 // residentOf is what a server has in memory, in bytes.
-func residentOf(server *child) (int, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", server.cmd.Process.Pid))
+func residentOf(server *stage.Child) (int, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", server.Pid()))
 	if err != nil {
 		return 0, err
 	}

@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"time"
+
+	"parley/internal/stage"
 )
 
 // listeners is an audience in another process.
@@ -86,8 +88,8 @@ func (b *bench) fanOuts() row {
 
 // fanOut measures a delivery: a message goes to many sockets of a server, or of the
 // floor, which writes the frame that the server has written.
-func (b *bench) fanOut(ctx context.Context, of *child, seconds int) (_ sample, err error) {
-	a := audience{Base: of.base, Sockets: fanOutSockets, IDs: silentTalks, Count: 1, Keys: b.keys, Duration: time.Duration(seconds) * time.Second}
+func (b *bench) fanOut(ctx context.Context, of *stage.Child, seconds int) (_ sample, err error) {
+	a := audience{Base: of.Base, Sockets: fanOutSockets, IDs: silentTalks, Count: 1, Keys: b.keys, Duration: time.Duration(seconds) * time.Second}
 	if of == b.bare {
 		a.Frame = b.frame
 	}

@@ -20,6 +20,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"parley/internal/stage"
 )
 
 // options say what is measured, and how much.
@@ -89,7 +91,7 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 		}
 	}
 	if o.into != "" {
-		if err := putInto(o.into, place, found.markdown); err != nil {
+		if err := stage.PutInto(o.into, "bench", place, found.markdown); err != nil {
 			return err
 		}
 	}

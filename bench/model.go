@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"parley/internal/stage"
 )
 
 // tokenTime is the time between two tokens of a reply.
@@ -20,7 +22,7 @@ const tokenTime = 20 * time.Millisecond
 func runModel(ctx context.Context, _ io.Reader, out io.Writer) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/chat/completions", speak)
-	return serve(ctx, mux, out)
+	return stage.Serve(ctx, mux, out)
 }
 
 func speak(w http.ResponseWriter, request *http.Request) {
@@ -68,5 +70,5 @@ func runProxy(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return serve(ctx, &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}, out)
+	return stage.Serve(ctx, &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}, out)
 }

@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"parley/internal/stage"
 )
 
 // pgbench runs the product's statements without the product.
@@ -120,11 +122,7 @@ func countProgress(told io.Reader, seconds int, begin, end func() error) (count 
 		}
 		second++
 	}
-	return 0, fmt.Errorf("it ended before it had told enough: %s", lastOf(strings.Join(others, "\n")))
-}
-
-func lastOf(text string) string {
-	return text[max(0, len(text)-2000):]
+	return 0, fmt.Errorf("it ended before it had told enough: %s", stage.LastOf(strings.Join(others, "\n")))
 }
 
 // writeScript writes a script of pgbench: its variables, then the statement.

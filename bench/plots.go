@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"parley/internal/stage"
 )
 
 // What the plots go over.
@@ -98,7 +100,7 @@ func measurePlots(ctx context.Context, o options) (_ report, err error) {
 		byConnections = append(byConnections, point{count, measured})
 	}
 	return report{
-		text:     sizesTable(names, bySize).text() + "\n" + connectionsTable(byConnections).text(),
+		text:     sizesTable(names, bySize).Text() + "\n" + connectionsTable(byConnections).Text(),
 		markdown: machine + ".\n\n" + sizesMarkdown(names, bySize) + "\n" + connectionsMarkdown(byConnections),
 	}, nil
 }
@@ -112,8 +114,8 @@ func (b *bench) warmed(ctx context.Context, j job) (sample, error) {
 	return b.overHTTP(ctx, b.server, plotSeconds, j)
 }
 
-func sizesTable(names []string, points map[string][]point) grid {
-	g := grid{{"one connection", "messages", "p50", "p99", "CPU µs: server", "PostgreSQL"}}
+func sizesTable(names []string, points map[string][]point) stage.Grid {
+	g := stage.Grid{{"one connection", "messages", "p50", "p99", "CPU µs: server", "PostgreSQL"}}
 	for _, name := range names {
 		for _, p := range points[name] {
 			if p.sample.requests == 0 {
@@ -126,8 +128,8 @@ func sizesTable(names []string, points map[string][]point) grid {
 	return g
 }
 
-func connectionsTable(points []point) grid {
-	g := grid{{"connections that send", "rate", "p50", "p99", "CPU µs: server", "PostgreSQL"}}
+func connectionsTable(points []point) stage.Grid {
+	g := stage.Grid{{"connections that send", "rate", "p50", "p99", "CPU µs: server", "PostgreSQL"}}
 	for _, p := range points {
 		g = append(g, []string{strconv.Itoa(p.size), rate(p.sample), p50(p.sample), p99(p.sample), figure(p.sample.server), figure(p.sample.postgres)})
 	}
@@ -136,7 +138,7 @@ func connectionsTable(points []point) grid {
 
 func sizesMarkdown(names []string, points map[string][]point) string {
 	var text strings.Builder
-	text.WriteString("#### Cost against size\n\n" + sizesTable(names, points).markdown())
+	text.WriteString("#### Cost against size\n\n" + sizesTable(names, points).Markdown())
 	for _, name := range names {
 		text.WriteString("\n" + chart(name+": CPU of server and PostgreSQL against messages", "messages", "µs an operation", points[name],
 			func(s sample) float64 { return s.server + s.postgres }))
@@ -147,7 +149,7 @@ func sizesMarkdown(names []string, points map[string][]point) string {
 }
 
 func connectionsMarkdown(points []point) string {
-	return "#### Sending, against connections\n\n" + connectionsTable(points).markdown() +
+	return "#### Sending, against connections\n\n" + connectionsTable(points).Markdown() +
 		"\n" + chart("messages a second against connections", "connections", "messages a second", points, func(s sample) float64 { return s.rate }) +
 		"\n" + chart("p50 and p99 of a message against connections", "connections", "ms", points,
 		func(s sample) float64 { return s.p50.Seconds() * 1000 }, func(s sample) float64 { return s.p99.Seconds() * 1000 })

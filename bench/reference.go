@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"parley/gen/db"
+	"parley/internal/stage"
 )
 
 // runReference serves the least that can be called sending a message: the body is
@@ -33,7 +34,7 @@ func runReference(ctx context.Context, in io.Reader, out io.Writer) error {
 	var fanOut floor
 	mux.HandleFunc("GET /ws", fanOut.connect)
 	mux.HandleFunc("POST /frames", fanOut.write)
-	return serve(ctx, mux, out)
+	return stage.Serve(ctx, mux, out)
 }
 
 type reference struct {

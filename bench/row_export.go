@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"parley/internal/stage"
 )
 
 // exported is a file that came.
@@ -22,8 +24,8 @@ type exported struct {
 }
 
 // export fetches a chatbot's records as an Excel file.
-func (b *bench) export(ctx context.Context, server *child, bot string, to io.Writer) (e exported, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, server.base+b.recordsPath(bot, "export-excel/"), nil)
+func (b *bench) export(ctx context.Context, server *stage.Child, bot string, to io.Writer) (e exported, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, server.Base+b.recordsPath(bot, "export-excel/"), nil)
 	if err != nil {
 		return e, err
 	}
@@ -114,7 +116,7 @@ func (b *bench) exports() row {
 		measure: func(ctx context.Context, _ int) ([]finding, error) {
 			var others [2]sample
 			for i, way := range []string{wayExcelize, wayZip} {
-				written, err := ask[sheetFound](ctx, "sheet", sheet{Way: way, First: hundredBase, Count: exportRecords})
+				written, err := stage.Ask[sheetFound](ctx, "sheet", sheet{Way: way, First: hundredBase, Count: exportRecords})
 				if err != nil {
 					return nil, err
 				}
@@ -127,7 +129,7 @@ func (b *bench) exports() row {
 }
 
 // exportSample is what an export costs, by record.
-func (b *bench) exportSample(ctx context.Context, server *child, bot string, records int) (sample, exported, error) {
+func (b *bench) exportSample(ctx context.Context, server *stage.Child, bot string, records int) (sample, exported, error) {
 	var e exported
 	began := time.Now()
 	used, err := b.cost(server, func() (err error) {
@@ -163,7 +165,7 @@ func (b *bench) measureExports(ctx context.Context, seconds int) (_ []finding, e
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, server.stop()) }()
+	defer func() { err = errors.Join(err, server.Stop()) }()
 	sending := b.talking(sendMessage, b.connections)
 	if _, err := b.overHTTP(ctx, server, 1, sending); err != nil {
 		return nil, err
@@ -209,10 +211,10 @@ func (b *bench) measureExports(ctx context.Context, seconds int) (_ []finding, e
 }
 
 // sendWhileExporting sends messages until all exports are complete.
-func (b *bench) sendWhileExporting(ctx context.Context, server *child, sending job) (sample, error) {
+func (b *bench) sendWhileExporting(ctx context.Context, server *stage.Child, sending job) (sample, error) {
 	sending = b.addressed(server, 600, sending)
 	sending.UntilClosed = true
-	load, err := send(ctx, "load", sending)
+	load, err := stage.Send(ctx, "load", sending)
 	if err != nil {
 		return sample{}, err
 	}
@@ -223,12 +225,12 @@ func (b *bench) sendWhileExporting(ctx context.Context, server *child, sending j
 	}
 	all.Wait()
 	var f found
-	err = load.result(ctx, &f)
+	err = load.Result(ctx, &f)
 	return f.sample(cost{}), errors.Join(append(errs, err)...)
 }
 
 // peakOf is the most that a server had in memory while fn ran.
-func peakOf(ctx context.Context, server *child, fn func() error) (peak int, err error) {
+func peakOf(ctx context.Context, server *stage.Child, fn func() error) (peak int, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var looking sync.WaitGroup
 	looking.Go(func() {

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"parley/internal/localpg"
+	"parley/internal/stage"
 )
 
 const (
@@ -50,7 +51,7 @@ type target struct {
 	*bench
 	dir      string
 	postgres *localpg.Server
-	server   *child
+	server   *stage.Child
 }
 
 // address is by the link that stays the same when PostgreSQL is started again.
@@ -76,7 +77,7 @@ func (t *target) start(ctx context.Context) (err error) {
 func (t *target) end() error {
 	var errs []error
 	if t.server != nil {
-		errs = append(errs, t.server.stop())
+		errs = append(errs, t.server.Stop())
 	}
 	if t.postgres != nil {
 		errs = append(errs, t.postgres.Stop(context.Background())) // also when the bench is to end
@@ -91,7 +92,7 @@ func (t *target) kill(isPostgres, isServer bool) error {
 	if isServer {
 		killed := t.server
 		t.server = nil
-		errs = append(errs, killed.kill())
+		errs = append(errs, killed.Kill())
 	}
 	if isPostgres {
 		killed := t.postgres
@@ -106,21 +107,21 @@ func (t *target) stopUnderLoad(ctx context.Context) ([]finding, error) {
 	if err := t.start(ctx); err != nil {
 		return nil, err
 	}
-	job := testimony{Base: t.server.base, Key: t.admin, Connections: stopConnections}
+	job := testimony{Base: t.server.Base, Key: t.admin, Connections: stopConnections}
 	for range stopTalks {
 		var begun struct {
 			ID string `json:"conversation_id"`
 		}
-		if err := call(ctx, http.MethodPost, t.server.base+"/api/conversations/start", t.admin, map[string]any{}, &begun); err != nil {
+		if err := stage.Call(ctx, http.MethodPost, t.server.Base+"/api/conversations/start", t.admin, map[string]any{}, &begun); err != nil {
 			return nil, err
 		}
 		off := map[string]any{"autoReplyEnabled": false}
-		if err := call(ctx, http.MethodPatch, t.server.base+"/api/conversations/"+begun.ID+"/", t.admin, off, &struct{}{}); err != nil {
+		if err := stage.Call(ctx, http.MethodPatch, t.server.Base+"/api/conversations/"+begun.ID+"/", t.admin, off, &struct{}{}); err != nil {
 			return nil, err
 		}
 		job.Conversations = append(job.Conversations, begun.ID)
 	}
-	witness, err := send(ctx, "witness", job)
+	witness, err := stage.Send(ctx, "witness", job)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +137,7 @@ func (t *target) stopUnderLoad(ctx context.Context) ([]finding, error) {
 		if err = t.start(ctx); err != nil {
 			break
 		}
-		if err = witness.in.Encode(t.server.base); err != nil {
+		if err = witness.In.Encode(t.server.Base); err != nil {
 			break
 		}
 	}
@@ -144,7 +145,7 @@ func (t *target) stopUnderLoad(ctx context.Context) ([]finding, error) {
 		err = t.awaitLoad(ctx)
 	}
 	var saw witnessed
-	if err := errors.Join(err, witness.result(ctx, &saw)); err != nil {
+	if err := errors.Join(err, witness.Result(ctx, &saw)); err != nil {
 		return nil, err
 	}
 	return t.judge(ctx, saw)

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"parley/internal/stage"
 )
 
 // streamCount is how many replies of row 11 are read at once.
@@ -18,8 +20,8 @@ const streamCount = 50
 
 // relay is what row 11 compares: all stand before the same model server.
 type relay struct {
-	model, proxy *child
-	joined       *child // with Redis; nil where there is none
+	model, proxy *stage.Child
+	joined       *stage.Child // with Redis; nil where there is none
 	bot          string
 }
 
@@ -43,17 +45,17 @@ func (b *bench) streams() row {
 
 // relay starts what stands between.
 func (b *bench) relay(ctx context.Context, r *relay) (err error) {
-	if r.model, err = startSelf(ctx, b.dir, "model", nil); err != nil {
+	if r.model, err = stage.StartSelf(ctx, b.dir, "model", nil); err != nil {
 		return err
 	}
-	b.others = append(b.others, r.model.stop)
-	if r.proxy, err = startSelf(ctx, b.dir, "proxy", []byte(r.model.base)); err != nil {
+	b.others = append(b.others, r.model.Stop)
+	if r.proxy, err = stage.StartSelf(ctx, b.dir, "proxy", []byte(r.model.Base)); err != nil {
 		return err
 	}
-	b.others = append(b.others, r.proxy.stop)
+	b.others = append(b.others, r.proxy.Stop)
 	var made struct{ ID string }
-	body := map[string]any{"name": "model", "engine": "openai", "model": map[string]any{"baseUrl": r.model.base + "/v1", "name": "m"}}
-	if err := call(ctx, http.MethodPost, b.server.base+"/api/chatbots/", b.admin, body, &made); err != nil {
+	body := map[string]any{"name": "model", "engine": "openai", "model": map[string]any{"baseUrl": r.model.Base + "/v1", "name": "m"}}
+	if err := stage.Call(ctx, http.MethodPost, b.server.Base+"/api/chatbots/", b.admin, body, &made); err != nil {
 		return err
 	}
 	r.bot = made.ID
@@ -69,7 +71,7 @@ func (b *bench) relay(ctx context.Context, r *relay) (err error) {
 	if r.joined, err = b.startServer(ctx, "REDIS_URL="+address); err != nil {
 		return errors.Join(err, end())
 	}
-	b.others = append(b.others, r.joined.stop, end)
+	b.others = append(b.others, r.joined.Stop, end)
 	return nil
 }
 
@@ -108,11 +110,11 @@ func (b *bench) measureStreams(ctx context.Context, r relay, seconds int) ([]fin
 	}
 	ours := plain
 	ours.Key, ours.Body = b.keys[0], fmt.Sprintf(`{"message":{"content":"%d"},"isStreaming":true}`, tokens)
-	read := func(j reading, of *child, path string) (sample, error) {
-		j.URL = of.base + path
+	read := func(j reading, of *stage.Child, path string) (sample, error) {
+		j.URL = of.Base + path
 		var f found
 		used, err := b.cost(of, func() (err error) {
-			f, err = ask[found](ctx, "readers", j)
+			f, err = stage.Ask[found](ctx, "readers", j)
 			return err
 		})
 		return f.sample(used), err

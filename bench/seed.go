@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+
+	"parley/internal/stage"
 )
 
 // Every kind of row has ids of its own that can be computed from a number, here and
@@ -80,7 +82,7 @@ func (b *bench) seed(ctx context.Context, to seeds) error {
 	}
 	stopping := b.server
 	b.server = nil
-	if err := stopping.stop(); err != nil {
+	if err := stopping.Stop(); err != nil {
 		return err
 	}
 	conn, err := pgx.Connect(ctx, b.url())
@@ -138,7 +140,7 @@ func (b *bench) makeBots(ctx context.Context) error {
 		}
 		var made struct{ ID string }
 		body := map[string]any{"name": name, "engine": "faq"}
-		if err := call(ctx, http.MethodPost, b.server.base+"/api/chatbots/", b.admin, body, &made); err != nil {
+		if err := stage.Call(ctx, http.MethodPost, b.server.Base+"/api/chatbots/", b.admin, body, &made); err != nil {
 			return err
 		}
 		*into = made.ID

@@ -1,13 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,6 +12,7 @@ import (
 
 	"parley/internal/localpg"
 	"parley/internal/secret"
+	"parley/internal/stage"
 )
 
 // stack is all that the bench has started.
@@ -24,8 +22,8 @@ type stack struct {
 	secretKey string
 	admin     string // the key of the first organization's administrator
 	postgres  *localpg.Server
-	server    *child
-	bare      *child
+	server    *stage.Child
+	bare      *stage.Child
 	others    []func() error // end what else was started
 	data
 }
@@ -63,13 +61,13 @@ func begin(ctx context.Context, o options) (_ *bench, err error) {
 	if s.server, err = s.startServer(ctx); err != nil {
 		return nil, err
 	}
-	s.bare, err = startSelf(ctx, s.dir, "reference", []byte(s.url()))
+	s.bare, err = stage.StartSelf(ctx, s.dir, "reference", []byte(s.url()))
 	return b, err
 }
 
 // startServer starts a server with further variables of its environment.
-func (s *stack) startServer(ctx context.Context, further ...string) (*child, error) {
-	c, err := startChild(ctx, s.dir, s.program(), nil, append(s.environment(), further...))
+func (s *stack) startServer(ctx context.Context, further ...string) (*stage.Child, error) {
+	c, err := stage.Start(ctx, s.dir, s.program(), nil, append(s.environment(), further...))
 	if err != nil {
 		return nil, fmt.Errorf("start the server: %w", err)
 	}
@@ -102,9 +100,9 @@ func (s *stack) stop() error {
 	for _, end := range s.others {
 		errs = append(errs, end())
 	}
-	for _, one := range []*child{s.bare, s.server} {
+	for _, one := range []*stage.Child{s.bare, s.server} {
 		if one != nil {
-			errs = append(errs, one.stop())
+			errs = append(errs, one.Stop())
 		}
 	}
 	if s.postgres != nil {
@@ -115,35 +113,5 @@ func (s *stack) stop() error {
 
 // get asks the server for something that must be there.
 func (s *stack) get(ctx context.Context, key, path string, into any) error {
-	return call(ctx, http.MethodGet, s.server.base+path, key, nil, into)
-}
-
-// call sends a request, whose answer must be a good one.
-func call(ctx context.Context, method, url, key string, body, into any) error {
-	encoded, err := json.Marshal(body)
-	if err != nil {
-		return err
-	}
-	request, err := http.NewRequestWithContext(ctx, method, url, nil)
-	if err != nil {
-		return err
-	}
-	request.Header.Set("Authorization", "Api-Key "+key)
-	if body != nil {
-		request.Header.Set("Content-Type", "application/json")
-		request.Body, request.ContentLength = io.NopCloser(bytes.NewReader(encoded)), int64(len(encoded))
-	}
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	told, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return err
-	}
-	if answer.StatusCode >= 300 {
-		return fmt.Errorf("%s %s was answered with %s: %s", method, url, answer.Status, lastOf(string(told)))
-	}
-	return json.Unmarshal(told, into)
+	return stage.Call(ctx, http.MethodGet, s.server.Base+path, key, nil, into)
 }

@@ -1,45 +1,18 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"math"
-	"os"
 	"slices"
 	"strings"
-	"text/tabwriter"
+
+	"parley/internal/stage"
 )
-
-// grid is a table: its first row is the heads.
-type grid [][]string
-
-// text aligns the columns for a terminal.
-func (g grid) text() string {
-	var text strings.Builder
-	rows := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	for _, cells := range g {
-		_, _ = io.WriteString(rows, strings.Join(cells, "\t")+"\n") // to memory, which does not fail
-	}
-	_ = rows.Flush()
-	return text.String()
-}
-
-func (g grid) markdown() string {
-	var text strings.Builder
-	for i, cells := range g {
-		fmt.Fprintf(&text, "| %s |\n", strings.Join(cells, " | "))
-		if i == 0 {
-			text.WriteString("|" + strings.Repeat("---|", len(cells)) + "\n")
-		}
-	}
-	return text.String()
-}
 
 // table shows the medians of all rounds, the smallest and largest ratio beside them,
 // and what must be and is aimed at.
 func (b *bench) table(machine string, of seeds, rows []row, found [][]series) report {
-	g := grid{{"#", "what", "ratio", "from–to", "must", "aim", "verdict", "Parley", "against", "CPU µs: server", "PostgreSQL", "against: CPU µs"}}
+	g := stage.Grid{{"#", "what", "ratio", "from–to", "must", "aim", "verdict", "Parley", "against", "CPU µs: server", "PostgreSQL", "against: CPU µs"}}
 	for i, r := range rows {
 		for k, l := range r.lines {
 			if s := found[i][k]; len(s) > 0 && !math.IsNaN(s[0].ratio) {
@@ -49,7 +22,7 @@ func (b *bench) table(machine string, of seeds, rows []row, found [][]series) re
 	}
 	head := fmt.Sprintf("%s.\n%d rounds of %d s, in turns; %d messages in conversations of %d, %d records of the busiest chatbot, %d users; medians.\n",
 		machine, b.rounds, b.seconds, of.messages, messagesPerTalk, of.records, userCount)
-	return report{head + "\n" + g.text(), head + "\n" + g.markdown()}
+	return report{head + "\n" + g.Text(), head + "\n" + g.Markdown()}
 }
 
 // cells are a line's: the ratio is the median of all rounds, what stands behind it is
@@ -103,19 +76,4 @@ func (l line) verdict(ratio float64) string {
 		return "met"
 	}
 	return "missed"
-}
-
-// putInto puts what was found into its place in a file: between two comments.
-func putInto(path, place, markdown string) error {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	begin, end := fmt.Sprintf("<!-- begin of the %s, which make bench writes -->\n", place), fmt.Sprintf("<!-- end of the %s -->", place)
-	before, rest, hasBegin := strings.Cut(string(content), begin)
-	_, after, hasEnd := strings.Cut(rest, end)
-	if !hasBegin || !hasEnd {
-		return errors.New(path + " has no place for the " + place + ": two comments, " + strings.TrimSpace(begin) + " and " + end)
-	}
-	return os.WriteFile(path, []byte(before+begin+"\n"+markdown+"\n"+end+after), 0o644)
 }

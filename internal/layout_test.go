@@ -64,6 +64,7 @@ var rooms = map[string][]string{
 	"internal/conformance": {}, // it knows what every integrator knows: the wire
 	"internal/dbtest":      {"db", "internal/shortcuts", "internal/store", "internal/localpg"},
 	"internal/redistest":   {},
+	"internal/stage":       {},
 
 	"api":         {},
 	"db":          {},

@@ -215,6 +215,8 @@ func (c *Chat) readUp(ctx context.Context) {
 }
 
 func (c *Chat) lookUp(ctx context.Context, what heard) error {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
 	if what.isMissed {
 		c.recover(ctx)
 		if err := c.look(ctx); err != nil {

@@ -19,6 +19,8 @@ func (c *Chat) lookOut(ctx context.Context) error {
 	if len(sessions) == 0 {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
 	newer, err := c.store.ListNewerSessions(ctx, organizations, sessions, seqs)
 	if err != nil {
 		return err

@@ -14,6 +14,9 @@ const (
 	maxAttempts = 3
 	// sweepInterval is how often abandoned runs are looked for.
 	sweepInterval = 2 * time.Second
+	// lookTime is how long one look at the database may take. Where it hangs, the next one
+	// is made over another connection.
+	lookTime = 5 * time.Second
 	// forgetInterval is how often Idempotency-Keys, and implied conversations without a
 	// message, of more than a day ago are forgotten.
 	forgetInterval = time.Hour
@@ -79,7 +82,9 @@ func (c *Chat) releaseAll() {
 
 // takeUp begins another attempt at the runs whose lease is over.
 func (c *Chat) takeUp(ctx context.Context) error {
-	abandoned, err := c.store.ListAbandonedRuns(ctx, c.slots.full(), sweepBatch)
+	looking, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	abandoned, err := c.store.ListAbandonedRuns(looking, c.slots.full(), sweepBatch)
 	if err != nil {
 		return err
 	}
@@ -153,12 +158,14 @@ func (c *Chat) beginWaiting(ctx context.Context) error {
 			c.slots.settle(refusals, false)
 			return nil
 		}
-		waiting, err := c.store.ListWaitingSessions(ctx, db.ListWaitingSessionsParams{
+		looking, cancel := context.WithTimeout(ctx, lookTime)
+		waiting, err := c.store.ListWaitingSessions(looking, db.ListWaitingSessionsParams{
 			Batch:             int32(free),
 			OrganizationLimit: int32(c.slots.organizationLimit),
 			OrganizationIds:   organizations,
 			Running:           running,
 		})
+		cancel()
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"parley/gen/db"
 	"parley/internal/auth"
+	"parley/internal/fault"
 	"parley/internal/realtime"
 )
 
@@ -118,7 +120,13 @@ func (c *Chat) watch(who auth.Principal, subscription *realtime.Subscription[*Ev
 		ExpiresAt:    who.ExpiresAt,
 		leave:        func() { c.watched.leave(who, id) },
 		since: func(ctx context.Context, after int64) ([]db.Message, error) {
-			return c.newer(ctx, who.OrganizationID, id, after)
+			ctx, cancel := context.WithTimeout(ctx, lookTime)
+			defer cancel()
+			found, err := c.newer(ctx, who.OrganizationID, id, after)
+			if errors.Is(err, context.DeadlineExceeded) {
+				err = fault.Wrap(fault.Unavailable, "The messages could not be read in time.", err)
+			}
+			return found, err
 		},
 		send: func(ctx context.Context, message NewMessage) (Sent, error) {
 			return c.Send(ctx, who, id.String(), message)

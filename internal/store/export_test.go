@@ -4,11 +4,17 @@ import (
 	"context"
 	"io/fs"
 	"log/slog"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	gendb "parley/gen/db"
 )
+
+// WithSilence has an answer have another time to begin.
+func WithSilence(silence time.Duration) Option {
+	return func(o *options) { o.silence = silence }
+}
 
 // Raw runs statements of a test's own as the generated queries run theirs.
 func Raw(s *Store) gendb.DBTX { return translator{on: s.pool, retries: maxRetries} }

@@ -63,7 +63,7 @@ func (s *Store) SetSearchIndex(ctx context.Context, log *slog.Logger, isWanted b
 // withIndexing runs fn with a connection on which this process alone may build the index
 // and drop it, and may take its time.
 func (s *Store) withIndexing(ctx context.Context, fn func(conn *pgx.Conn) error) error {
-	config := s.pool.Config().ConnConfig
+	config := s.patient.Copy()
 	// A build takes as long as it takes, and waits for all transactions before it.
 	config.RuntimeParams["statement_timeout"] = "0"
 	config.RuntimeParams["lock_timeout"] = "0"

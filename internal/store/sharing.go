@@ -117,7 +117,7 @@ func (s *shared) end(err error) {
 // transaction at a time, run by whoever comes first: it has no goroutine of its own
 // while there is nothing to do.
 type sharing struct {
-	pool   *pgxpool.Pool // of one connection, with the short lock_timeout
+	pool   *pgxpool.Pool // of one connection at a time, with the short lock_timeout
 	solo   translator    // for what was taken out
 	tally  *tally
 	traces *trace.Tracer
@@ -140,9 +140,10 @@ type queue struct{ waiting []*shared }
 
 func openSharing(ctx context.Context, config *pgxpool.Config, solo translator, tally *tally, traces *trace.Tracer) (*sharing, error) {
 	config = config.Copy()
-	config.MaxConns, config.MinConns, config.MinIdleConns = 1, 0, 0
+	// The second one is for when the first has hung, and is not gone yet.
+	config.MaxConns, config.MinConns, config.MinIdleConns = 2, 0, 0
 	config.ConnConfig.RuntimeParams["lock_timeout"] = sharedLockTimeout
-	pool, err := pgxpool.NewWithConfig(ctx, config)
+	pool, err := newPool(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open the connection that is shared: %w", err)
 	}

@@ -20,8 +20,11 @@ const (
 	// waryLockTimeout is for how long once one of them has waited in vain: whoever has locked
 	// one conversation for long has often locked many.
 	waryLockTimeout = "20ms"
-	// sharedTime bounds a transaction that is shared.
-	sharedTime = 30 * time.Second
+	// sharedTime bounds a transaction that is shared: while it goes on nobody else's
+	// begins, so one that hangs holds up all.
+	sharedTime = 10 * time.Second
+	// apartTime bounds a statement that was taken out.
+	apartTime = 30 * time.Second
 	// maxApart is how many statements that were taken out run at once, each on a
 	// connection of the pool.
 	maxApart = 4
@@ -182,7 +185,7 @@ func (s *sharing) runApart(place Place) {
 		queued.waiting = queued.waiting[1:]
 		s.taken(one)
 		s.mu.Unlock()
-		ctx, cancel := context.WithTimeout(context.Background(), sharedTime)
+		ctx, cancel := context.WithTimeout(context.Background(), apartTime)
 		err := s.solo.QueryRow(ctx, one.sql, one.args...).Scan(one.dest...)
 		if ctx.Err() != nil && err != nil {
 			err = lost(err)

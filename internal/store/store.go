@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -24,6 +25,8 @@ type Store struct {
 	sharing *sharing
 	tally   *tally
 	schema  int64
+	// patient is how to connect for what may take its time.
+	patient *pgx.ConnConfig
 	// within is the transaction that all of a store of Whole belongs to.
 	within *gendb.Queries
 }
@@ -33,9 +36,11 @@ var session = map[string]string{
 	"application_name": "parley",
 	"timezone":         "UTC",
 	// A query that takes longer has gone wrong and must not hold up the others.
-	"statement_timeout":                   "30s",
-	"lock_timeout":                        "10s",
-	"idle_in_transaction_session_timeout": "60s",
+	"statement_timeout": "30s",
+	"lock_timeout":      "10s",
+	// Whoever was paused or cut off in the middle of a transaction keeps others from what it
+	// has locked no longer than an attempt is believed to live.
+	"idle_in_transaction_session_timeout": "20s",
 	// Short queries gain nothing from them and pay for their start.
 	"max_parallel_workers_per_gather": "0",
 	"jit":                             "off",
@@ -49,8 +54,9 @@ const maxConns = 16
 type Option func(*options)
 
 type options struct {
-	log    *slog.Logger
-	traces *trace.Tracer
+	log     *slog.Logger
+	traces  *trace.Tracer
+	silence time.Duration
 }
 
 // WithLog has what takes long, or goes wrong without anybody's asking, logged.
@@ -62,7 +68,7 @@ func WithTraces(traces *trace.Tracer) Option { return func(o *options) { o.trace
 // Open connects to the database at url and brings it to the newest schema, while others
 // use it. Programs that open one database together take turns at that.
 func Open(ctx context.Context, url string, told ...Option) (*Store, error) {
-	how := options{log: slog.New(slog.DiscardHandler)}
+	how := options{log: slog.New(slog.DiscardHandler), silence: silenceTime}
 	for _, option := range told {
 		option(&how)
 	}
@@ -86,7 +92,9 @@ func Open(ctx context.Context, url string, told ...Option) (*Store, error) {
 	if how.traces != nil {
 		config.ConnConfig.Tracer = queries{how.traces}
 	}
-	pool, err := pgxpool.NewWithConfig(ctx, config)
+	patient := config.ConnConfig.Copy()
+	withoutSilence(config, how.silence)
+	pool, err := newPool(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
@@ -94,7 +102,7 @@ func Open(ctx context.Context, url string, told ...Option) (*Store, error) {
 		pool.Close()
 		return nil, fmt.Errorf("connect to the database: %w", plain(err))
 	}
-	schema, err := migrate(ctx, config.ConnConfig, db.Migrations, how.log)
+	schema, err := migrate(ctx, patient, db.Migrations, how.log)
 	if err != nil {
 		pool.Close()
 		return nil, err
@@ -105,7 +113,7 @@ func Open(ctx context.Context, url string, told ...Option) (*Store, error) {
 		pool.Close()
 		return nil, err
 	}
-	return &Store{Queries: gendb.New(one), pool: pool, sharing: sharing, tally: tally, schema: schema}, nil
+	return &Store{Queries: gendb.New(one), pool: pool, sharing: sharing, tally: tally, schema: schema, patient: patient}, nil
 }
 
 // Close waits for the connections in use and closes them all.
@@ -165,5 +173,5 @@ func (s *Store) Whole(ctx context.Context, fn func(*Store) error) error {
 
 // Within returns a store that is part of the transaction of q, as Whole's is.
 func (s *Store) Within(q *gendb.Queries) *Store {
-	return &Store{Queries: q, pool: s.pool, sharing: s.sharing, tally: s.tally, schema: s.schema, within: q}
+	return &Store{Queries: q, pool: s.pool, sharing: s.sharing, tally: s.tally, schema: s.schema, patient: s.patient, within: q}
 }

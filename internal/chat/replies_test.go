@@ -298,3 +298,24 @@ func TestAnIdempotencyKeyIsForgottenAfterADay(t *testing.T) {
 		t.Errorf("%+v", again)
 	}
 }
+
+// Whoever asks while the database goes away has an answer when it is back: that nothing could be read of the bot says
+// nothing of the question.
+func TestAReplyThatTheDatabaseHinderedIsWrittenWhenItIsBack(t *testing.T) {
+	t.Parallel()
+	h := newCluster(t)
+	c := h.instance()
+	release := h.holdBots()
+	sent := h.begin(c)
+	eventually(t, "the bot waits, and its connection is cut", func() bool {
+		var cut int
+		err := h.sql.QueryRow(t.Context(), `SELECT count(pg_terminate_backend(pid)) FROM pg_locks
+			WHERE relation = 'faqs'::regclass AND NOT granted`).Scan(&cut)
+		return err == nil && cut > 0
+	})
+	release()
+	eventually(t, "the run is over", func() bool { state, _ := h.runState(*sent.RunID); return state != "running" })
+	if state, attempt := h.runState(*sent.RunID); state != "completed" || attempt != 1 || h.replies() != 1 {
+		t.Errorf("it is %s at attempt %d, with %d replies", state, attempt, h.replies())
+	}
+}

@@ -97,7 +97,7 @@ func (c *Chat) attempt(work task) (isQueued bool, err error) {
 	var firstToken *float64
 	// What is stored is this text: the reply that listeners share may be ended by others.
 	var written strings.Builder
-	answer, err := c.respond(ctx, work, func(delta string) error {
+	emit := func(delta string) error {
 		if firstToken == nil {
 			firstToken = new(time.Since(began).Seconds())
 			span.Note("first token")
@@ -106,7 +106,17 @@ func (c *Chat) attempt(work task) (isQueued bool, err error) {
 		work.reply.grow(work.attempt, delta)
 		c.written.grew(work.runID)
 		return context.Cause(ctx)
-	})
+	}
+	answer, err := c.respond(ctx, work, emit)
+	// When it is the database that is away nothing is wrong with the question.
+	isHindered := func() bool { return fault.Is(err, fault.Unavailable) && written.Len() == 0 }
+	for isHindered() && time.Since(began) < finishPatience && ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+			answer, err = c.respond(ctx, work, emit)
+		}
+	}
 	if cause := context.Cause(ctx); cause != nil && (err != nil || errors.Is(cause, errLost)) {
 		err = cause
 	}
@@ -118,9 +128,12 @@ func (c *Chat) attempt(work task) (isQueued bool, err error) {
 	if errors.Is(err, errStopping) {
 		span.Fail("stopping")
 		c.live.fail(work.runID, work.attempt, stopping())
-		err := c.release(work)
-		c.tally.noteAttempt(nil, err)
-		return false, err
+		return false, c.giveBack(work)
+	}
+	if isHindered() {
+		span.Fail("hindered")
+		c.live.fail(work.runID, work.attempt, fault.New(fault.Unavailable, "The database cannot be reached; the reply is written when it is back."))
+		return false, c.giveBack(work)
 	}
 	outcome := judge(written.String(), answer, err)
 	span.Text("parley.run.state", outcome.State)
@@ -257,11 +270,18 @@ func replyOf(work task, ended db.FinishRunParams, row db.FinishRunRow) *db.Messa
 	}
 }
 
-// release gives a run back when the server stops.
-func (c *Chat) release(work task) error {
+// giveBack ends an attempt that this process will not finish.
+func (c *Chat) giveBack(work task) error {
+	err := c.release(work.organizationID, work.runID, work.attempt)
+	c.tally.noteAttempt(nil, err)
+	return err
+}
+
+// release gives a run back that this process does not work on.
+func (c *Chat) release(organization, run uuid.UUID, attempt int) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.replying), 2*time.Second)
 	defer cancel()
-	return c.store.ReleaseRun(ctx, work.organizationID, work.runID, int32(work.attempt))
+	return c.store.ReleaseRun(ctx, organization, run, int32(attempt))
 }
 
 // next begins the oldest run that waits in a conversation.
@@ -289,7 +309,9 @@ func (c *Chat) begun(ctx context.Context, run db.Run) (task, bool) {
 		return task{}, false // the conversation was deleted, and the run with it
 	}
 	if err != nil {
-		// The sweep takes the run up again when its lease is over.
+		// The sweep takes the run up again: soon, where it can be given back, else when its
+		// lease is over.
+		err = errors.Join(err, c.release(run.OrganizationID, run.ID, int(run.Attempt)))
 		c.log.Error("a question could not be read", "run_id", run.ID, "error", err)
 		return task{}, false
 	}

@@ -209,8 +209,8 @@ func (l *liveReplies) of(conversation uuid.UUID) []uuid.UUID {
 }
 
 // attend looks after the live replies until ctx is done: it renews the leases of
-// those that this process writes, stops those that were cancelled or lost, and tells
-// the end of the others.
+// those that this process writes, stops those that were cancelled or lost, gives back
+// those that nobody writes, and tells the end of the others.
 func (c *Chat) attend(ctx context.Context) {
 	ticker := time.NewTicker(attendInterval)
 	defer ticker.Stop()
@@ -229,6 +229,7 @@ func (c *Chat) attend(ctx context.Context) {
 			c.renewLeases(round)
 		}
 		c.stopEnded(round)
+		c.settleDoubts(round)
 		if c.sweeping.Err() != nil {
 			c.live.disappoint(stopping()) // nothing that waits is begun any more
 		}

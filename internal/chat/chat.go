@@ -39,6 +39,7 @@ type Chat struct {
 	hints   heardHints
 	written ownTexts
 	slots   *slots
+	doubts  doubts
 	tally   tally
 	// isAlone says that no other process works on the database.
 	isAlone   bool

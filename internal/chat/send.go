@@ -356,6 +356,7 @@ func (c *Chat) deliver(ctx context.Context, prepared db.SendMessageParams, asked
 	case !prepared.MayRun && prepared.Reply != replyNever:
 		c.slots.call() // a slot was refused: is there anybody who waits for it?
 	}
+	c.doubts.note(prepared, err)
 	if err != nil || sent.IsReplayed {
 		c.live.remove(prepared.RunID)
 		return sent, err

@@ -14,6 +14,8 @@ GOBUILD := go build -buildvcs=false
 # What make bench was told of, as flags.
 BENCHFLAGS = $(if $(SHORT),-short) $(if $(SIZE),-size $(SIZE)) $(if $(ROWS),-rows $(ROWS)) \
 	$(if $(LARGEST),-largest $(LARGEST)) $(if $(OUT),-out $(OUT)) $(if $(INTO),-into $(INTO))
+# What make faults and make soak were told of, as flags.
+FAULTFLAGS = $(if $(SEED),-seed $(SEED)) $(if $(KEEP),-keep) $(if $(OUT),-out $(OUT)) $(if $(INTO),-into $(INTO))
 NODE_MODULES := tools/node_modules/.package-lock.json
 # The spec linter works offline and keeps its counsel.
 export REDOCLY_TELEMETRY := off
@@ -49,6 +51,14 @@ bench: setup ## measure each goal of BENCHMARKS.md against its limit, in 20 minu
 bench-plots: setup ## measure cost against size and connections, in 20 minutes (LARGEST=1000000: in 8; OUT= INTO=)
 	@go run -buildvcs=false ./bench -plots $(BENCHFLAGS)
 
+.PHONY: faults
+faults: setup-test ## break whatever the service stands on, under load, in 15 minutes (SHORT=1: a few faults; also SEED= ONLY= KEEP= OUT= INTO=)
+	@go run -buildvcs=false ./faults $(if $(SHORT),-short) $(if $(ONLY),-only $(ONLY)) $(FAULTFLAGS)
+
+.PHONY: soak
+soak: setup-test ## see whether anything grows under a mixed load, for 15 minutes (MINUTES=60; also SEED= OUT= INTO=)
+	@go run -buildvcs=false ./faults -soak $(or $(MINUTES),15)m $(FAULTFLAGS)
+
 .PHONY: generate
 generate: ## make gen/ from the spec, the schema and the queries
 	$(GOTOOL) oapi-codegen -config api/server.cfg.yaml api/openapi.yaml
@@ -60,7 +70,7 @@ fmt: ## format the Go files
 	$(GOTOOL) golangci-lint fmt
 
 .PHONY: check
-check: check-generated check-spec check-schema check-layout check-lint check-allocations check-plain check-race ## everything CI asks for
+check: check-generated check-spec check-schema check-layout check-lint check-allocations check-plain check-faults check-race ## everything CI asks for
 
 .PHONY: check-generated
 check-generated: ## gen/ is what generate makes
@@ -105,6 +115,12 @@ allocations: ## write internal/allocations.txt anew
 check-plain: setup-test ## the tests once more without any shortcut, where there are some
 	PARLEY_SHORTCUTS=off go test -skip '^TestShortcutsChange' ./internal/auth ./internal/chat ./internal/records ./internal/httpapi ./internal/wsapi
 	PARLEY_SHORTCUTS=off go test -run '^Test(NothingAcknowledged|AnIdempotencyKeyOutlives|ARepeatOfWhatAKill|WhatAStoppingServer)' ./cmd/server
+
+# A few faults; make faults tries all.
+.PHONY: check-faults
+check-faults: setup-test ## nothing acknowledged is lost while things break, in short
+	@echo 'is anything lost while things break?'
+	@go run -buildvcs=false ./faults -short $(FAULTFLAGS)
 
 .PHONY: check-sdk
 check-sdk: setup $(NODE_MODULES) ## only: OpenAI's SDK for Node drives the server (a minute: it waits for a rate limit)

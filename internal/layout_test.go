@@ -25,6 +25,7 @@ const everything = "*"
 var rooms = map[string][]string{
 	"cmd/server": {everything},
 	"bench":      {everything},
+	"faults":     {everything},
 
 	"internal/contracttest": {"api"},
 
@@ -79,6 +80,7 @@ var libraries = map[string][]string{
 	"github.com/redis/go-redis": {"internal/realtime", "internal/ratelimit"},
 	"github.com/prometheus":     {"internal/metrics"},
 	"go.opentelemetry.io":       {"internal/trace"},
+	"github.com/Shopify":        {"faults"},
 }
 
 // vague are names that say what a package is made of, not what it is for.

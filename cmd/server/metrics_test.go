@@ -13,6 +13,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"parley/internal/contracttest"
 	"parley/internal/redistest"
 )
 
@@ -81,6 +82,7 @@ func TestFaultsShowInTheMetrics(t *testing.T) {
 	})
 
 	// when the model server is away
+	asked.http.Transport.(*contracttest.Transport).ExpectFailures()
 	asked.call("POST", "/api/chatbots/", object{"name": "Lost", "slug": "lost", "engine": "openai", "model": object{"baseUrl": nowhere, "name": "small"}}, http.StatusCreated, nil)
 	asked.call("POST", "/api/chatbots/lost/completions/", object{"message": object{"content": "Hello?"}}, http.StatusBadGateway, nil)
 	shows(map[string]string{

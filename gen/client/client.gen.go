@@ -3900,6 +3900,9 @@ type EndDate = openapi_types.Date
 // IdempotencyKey Example: 8e03978e-40d5-43e8-bc93-6894a57f9324
 type IdempotencyKey = string
 
+// IfNoneMatch Example: "9f2c4e0d8a7b6c51"
+type IfNoneMatch = string
+
 // Page Example: 1
 type Page = int
 
@@ -4426,6 +4429,18 @@ type CreateWsTicketParams struct {
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// GetOpenapiJSONParams defines parameters for GetOpenapiJSON.
+type GetOpenapiJSONParams struct {
+	// IfNoneMatch The `ETag` of the document that the caller has, several with commas between them, or `*`.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
+// GetOpenapiYamlParams defines parameters for GetOpenapiYaml.
+type GetOpenapiYamlParams struct {
+	// IfNoneMatch The `ETag` of the document that the caller has, several with commas between them, or `*`.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // CreateChatCompletionParams defines parameters for CreateChatCompletion.
@@ -5986,17 +6001,19 @@ type ClientInterface interface {
 
 	// GetOpenapiJSON Get this document as JSON
 	//
-	// The document that this server enforces. Needs no key.
+	// The document that this server enforces, byte for byte as long as the server is not replaced: keep it, and ask with
+	// `If-None-Match` whether it has changed. Needs no key.
 	//
 	// Corresponds with GET /openapi.json (the `GetOpenapiJSON` operationId).
-	GetOpenapiJSON(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+	GetOpenapiJSON(ctx context.Context, params *GetOpenapiJSONParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetOpenapiYaml Get this document as YAML
 	//
-	// The document that this server enforces. Needs no key.
+	// The document that this server enforces, byte for byte as long as the server is not replaced: keep it, and ask with
+	// `If-None-Match` whether it has changed. Needs no key.
 	//
 	// Corresponds with GET /openapi.yaml (the `GetOpenapiYaml` operationId).
-	GetOpenapiYaml(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+	GetOpenapiYaml(ctx context.Context, params *GetOpenapiYamlParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetProblem Explain a problem
 	//
@@ -7832,11 +7849,12 @@ func (c *Client) GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (
 
 // GetOpenapiJSON Get this document as JSON
 //
-// The document that this server enforces. Needs no key.
+// The document that this server enforces, byte for byte as long as the server is not replaced: keep it, and ask with
+// `If-None-Match` whether it has changed. Needs no key.
 //
 // Corresponds with GET /openapi.json (the `GetOpenapiJSON` operationId).
-func (c *Client) GetOpenapiJSON(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetOpenapiJSONRequest(c.Server)
+func (c *Client) GetOpenapiJSON(ctx context.Context, params *GetOpenapiJSONParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetOpenapiJSONRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -7849,11 +7867,12 @@ func (c *Client) GetOpenapiJSON(ctx context.Context, reqEditors ...RequestEditor
 
 // GetOpenapiYaml Get this document as YAML
 //
-// The document that this server enforces. Needs no key.
+// The document that this server enforces, byte for byte as long as the server is not replaced: keep it, and ask with
+// `If-None-Match` whether it has changed. Needs no key.
 //
 // Corresponds with GET /openapi.yaml (the `GetOpenapiYaml` operationId).
-func (c *Client) GetOpenapiYaml(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetOpenapiYamlRequest(c.Server)
+func (c *Client) GetOpenapiYaml(ctx context.Context, params *GetOpenapiYamlParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetOpenapiYamlRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -11429,7 +11448,7 @@ func NewGetHealthRequest(server string) (*http.Request, error) {
 }
 
 // NewGetOpenapiJSONRequest constructs an http.Request for the GetOpenapiJSON method
-func NewGetOpenapiJSONRequest(server string) (*http.Request, error) {
+func NewGetOpenapiJSONRequest(server string, params *GetOpenapiJSONParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -11452,11 +11471,26 @@ func NewGetOpenapiJSONRequest(server string) (*http.Request, error) {
 		return nil, err
 	}
 
+	if params != nil {
+
+		if params.IfNoneMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam0)
+		}
+
+	}
+
 	return req, nil
 }
 
 // NewGetOpenapiYamlRequest constructs an http.Request for the GetOpenapiYaml method
-func NewGetOpenapiYamlRequest(server string) (*http.Request, error) {
+func NewGetOpenapiYamlRequest(server string, params *GetOpenapiYamlParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -11477,6 +11511,21 @@ func NewGetOpenapiYamlRequest(server string) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfNoneMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -12814,21 +12863,23 @@ type ClientWithResponsesInterface interface {
 
 	// GetOpenapiJSONWithResponse Get this document as JSON
 	//
-	// The document that this server enforces. Needs no key.
+	// The document that this server enforces, byte for byte as long as the server is not replaced: keep it, and ask with
+	// `If-None-Match` whether it has changed. Needs no key.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /openapi.json (the `GetOpenapiJSON` operationId).
-	GetOpenapiJSONWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOpenapiJSONResponse, error)
+	GetOpenapiJSONWithResponse(ctx context.Context, params *GetOpenapiJSONParams, reqEditors ...RequestEditorFn) (*GetOpenapiJSONResponse, error)
 
 	// GetOpenapiYamlWithResponse Get this document as YAML
 	//
-	// The document that this server enforces. Needs no key.
+	// The document that this server enforces, byte for byte as long as the server is not replaced: keep it, and ask with
+	// `If-None-Match` whether it has changed. Needs no key.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /openapi.yaml (the `GetOpenapiYaml` operationId).
-	GetOpenapiYamlWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOpenapiYamlResponse, error)
+	GetOpenapiYamlWithResponse(ctx context.Context, params *GetOpenapiYamlParams, reqEditors ...RequestEditorFn) (*GetOpenapiYamlResponse, error)
 
 	// GetProblemWithResponse Explain a problem
 	//
@@ -18732,6 +18783,18 @@ func (r GetHealthResponse) ContentType() string {
 	return ""
 }
 
+// GetOpenapiJSONResponse200Headers the declared response headers of an HTTP 200 response for GetOpenapiJSON
+type GetOpenapiJSONResponse200Headers struct {
+	CacheControl *string
+	ETag         *string
+}
+
+// GetOpenapiJSONResponse304Headers the declared response headers of an HTTP 304 response for GetOpenapiJSON
+type GetOpenapiJSONResponse304Headers struct {
+	CacheControl *string
+	ETag         *string
+}
+
 type GetOpenapiJSONResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -18739,6 +18802,10 @@ type GetOpenapiJSONResponse struct {
 	JSON200 *map[string]interface{}
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetOpenapiJSONResponse200Headers
+	// Headers304 the parsed response headers for an HTTP 304 response
+	Headers304 *GetOpenapiJSONResponse304Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -18780,6 +18847,18 @@ func (r GetOpenapiJSONResponse) ContentType() string {
 	return ""
 }
 
+// GetOpenapiYamlResponse200Headers the declared response headers of an HTTP 200 response for GetOpenapiYaml
+type GetOpenapiYamlResponse200Headers struct {
+	CacheControl *string
+	ETag         *string
+}
+
+// GetOpenapiYamlResponse304Headers the declared response headers of an HTTP 304 response for GetOpenapiYaml
+type GetOpenapiYamlResponse304Headers struct {
+	CacheControl *string
+	ETag         *string
+}
+
 type GetOpenapiYamlResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -18787,6 +18866,10 @@ type GetOpenapiYamlResponse struct {
 	YAML200 *string
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetOpenapiYamlResponse200Headers
+	// Headers304 the parsed response headers for an HTTP 304 response
+	Headers304 *GetOpenapiYamlResponse304Headers
 }
 
 // GetYAML200 returns the response for an HTTP 200 `application/yaml` response
@@ -20786,13 +20869,14 @@ func (c *ClientWithResponses) GetHealthWithResponse(ctx context.Context, reqEdit
 
 // GetOpenapiJSONWithResponse Get this document as JSON
 //
-// The document that this server enforces. Needs no key.
+// The document that this server enforces, byte for byte as long as the server is not replaced: keep it, and ask with
+// `If-None-Match` whether it has changed. Needs no key.
 //
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /openapi.json (the `GetOpenapiJSON` operationId).
-func (c *ClientWithResponses) GetOpenapiJSONWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOpenapiJSONResponse, error) {
-	rsp, err := c.GetOpenapiJSON(ctx, reqEditors...)
+func (c *ClientWithResponses) GetOpenapiJSONWithResponse(ctx context.Context, params *GetOpenapiJSONParams, reqEditors ...RequestEditorFn) (*GetOpenapiJSONResponse, error) {
+	rsp, err := c.GetOpenapiJSON(ctx, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -20801,13 +20885,14 @@ func (c *ClientWithResponses) GetOpenapiJSONWithResponse(ctx context.Context, re
 
 // GetOpenapiYamlWithResponse Get this document as YAML
 //
-// The document that this server enforces. Needs no key.
+// The document that this server enforces, byte for byte as long as the server is not replaced: keep it, and ask with
+// `If-None-Match` whether it has changed. Needs no key.
 //
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /openapi.yaml (the `GetOpenapiYaml` operationId).
-func (c *ClientWithResponses) GetOpenapiYamlWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOpenapiYamlResponse, error) {
-	rsp, err := c.GetOpenapiYaml(ctx, reqEditors...)
+func (c *ClientWithResponses) GetOpenapiYamlWithResponse(ctx context.Context, params *GetOpenapiYamlParams, reqEditors ...RequestEditorFn) (*GetOpenapiYamlResponse, error) {
+	rsp, err := c.GetOpenapiYaml(ctx, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -27132,6 +27217,9 @@ func ParseGetOpenapiJSONResponse(rsp *http.Response) (*GetOpenapiJSONResponse, e
 		}
 		response.JSON200 = &dest
 
+	case rsp.StatusCode == 304:
+		break // No content-type
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -27139,6 +27227,43 @@ func ParseGetOpenapiJSONResponse(rsp *http.Response) (*GetOpenapiJSONResponse, e
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetOpenapiJSONResponse200Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = &value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 304:
+		var headers GetOpenapiJSONResponse304Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = &value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers304 = &headers
 	}
 
 	return response, nil
@@ -27165,6 +27290,9 @@ func ParseGetOpenapiYamlResponse(rsp *http.Response) (*GetOpenapiYamlResponse, e
 		}
 		response.YAML200 = &dest
 
+	case rsp.StatusCode == 304:
+		break // No content-type
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -27172,6 +27300,43 @@ func ParseGetOpenapiYamlResponse(rsp *http.Response) (*GetOpenapiYamlResponse, e
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetOpenapiYamlResponse200Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = &value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 304:
+		var headers GetOpenapiYamlResponse304Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = &value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers304 = &headers
 	}
 
 	return response, nil

@@ -62,7 +62,8 @@ type Config struct {
 // API implements the operations of the document.
 type API struct {
 	Config
-	document []byte // openapi.json
+	// The document in its two forms.
+	yaml, json document
 }
 
 var _ openapi.StrictServerInterface = (*API)(nil)
@@ -73,12 +74,12 @@ var served = sync.OnceValues(api.JSON)
 // New returns the handler of every route. It fails when the document and the code
 // do not go together.
 func New(config Config) (http.Handler, error) {
-	document, err := served()
+	asJSON, err := served()
 	if err != nil {
 		return nil, err
 	}
 	config.Patience = cmp.Or(config.Patience, 120*time.Second)
-	server := &API{Config: config, document: document}
+	server := &API{Config: config, yaml: newDocument("application/yaml", api.YAML), json: newDocument("application/json", asJSON)}
 	contract, err := newContract(config.Auth, config.Limiter)
 	if err != nil {
 		return nil, fmt.Errorf("read the contract: %w", err)

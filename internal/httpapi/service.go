@@ -1,17 +1,13 @@
 package httpapi
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"net/http"
 	"time"
 
 	"github.com/labstack/echo/v4"
-	"github.com/swaggest/swgui"
-	"github.com/swaggest/swgui/v5emb"
 
-	"parley/api"
 	"parley/gen/openapi"
 	"parley/internal/fault"
 )
@@ -31,61 +27,30 @@ func (a *API) GetProblem(_ context.Context, request openapi.GetProblemRequestObj
 	}, nil
 }
 
-// GetOpenapiYaml implements GET /openapi.yaml.
-func (a *API) GetOpenapiYaml(context.Context, openapi.GetOpenapiYamlRequestObject) (openapi.GetOpenapiYamlResponseObject, error) {
-	return openapi.GetOpenapiYaml200ApplicationYamlResponse{Body: bytes.NewReader(api.YAML), ContentLength: int64(len(api.YAML))}, nil
+// documentAnswer is a document and what its reader may have of it.
+type documentAnswer struct {
+	document
+	ifNoneMatch *string
 }
 
-// document is an answer that is written as it is.
-type document []byte
+// VisitGetOpenapiYamlResponse writes the document.
+func (d documentAnswer) VisitGetOpenapiYamlResponse(w http.ResponseWriter) error {
+	return d.write(w, deref(d.ifNoneMatch))
+}
 
 // VisitGetOpenapiJSONResponse writes the document.
-func (d document) VisitGetOpenapiJSONResponse(w http.ResponseWriter) error {
-	w.Header().Set("Content-Type", "application/json")
-	_, err := w.Write(d)
-	return err
+func (d documentAnswer) VisitGetOpenapiJSONResponse(w http.ResponseWriter) error {
+	return d.write(w, deref(d.ifNoneMatch))
+}
+
+// GetOpenapiYaml implements GET /openapi.yaml.
+func (a *API) GetOpenapiYaml(_ context.Context, request openapi.GetOpenapiYamlRequestObject) (openapi.GetOpenapiYamlResponseObject, error) {
+	return documentAnswer{a.yaml, request.Params.IfNoneMatch}, nil
 }
 
 // GetOpenapiJSON implements GET /openapi.json.
-func (a *API) GetOpenapiJSON(context.Context, openapi.GetOpenapiJSONRequestObject) (openapi.GetOpenapiJSONResponseObject, error) {
-	return document(a.document), nil
-}
-
-// docs is the reference page with its scripts and styles, at /docs and below; what it
-// does not have is a problem as everywhere.
-func docs() echo.HandlerFunc {
-	// Every operation is listed, none unfolded.
-	settings := map[string]string{"docExpansion": `"list"`, "defaultModelsExpandDepth": "0"}
-	page := v5emb.NewWithConfig(swgui.Config{SettingsUI: settings})("Parley", "/openapi.json", "/docs")
-	return func(ec echo.Context) error {
-		w := &found{ResponseWriter: ec.Response()}
-		page.ServeHTTP(w, ec.Request())
-		if w.isMissing {
-			return echo.ErrNotFound
-		}
-		return nil
-	}
-}
-
-// found passes on what a file server finds, and nothing of its own 404.
-type found struct {
-	http.ResponseWriter
-	isMissing bool
-}
-
-// WriteHeader notes that there is no such file.
-func (f *found) WriteHeader(status int) {
-	if f.isMissing = status == http.StatusNotFound; !f.isMissing {
-		f.ResponseWriter.WriteHeader(status)
-	}
-}
-
-// Write drops what is said of a file that is missing.
-func (f *found) Write(data []byte) (int, error) {
-	if f.isMissing {
-		return len(data), nil
-	}
-	return f.ResponseWriter.Write(data)
+func (a *API) GetOpenapiJSON(_ context.Context, request openapi.GetOpenapiJSONRequestObject) (openapi.GetOpenapiJSONResponseObject, error) {
+	return documentAnswer{a.json, request.Params.IfNoneMatch}, nil
 }
 
 // Starting answers as long as the service starts: it lives, and can do nothing yet.

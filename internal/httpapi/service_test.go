@@ -79,20 +79,72 @@ func TestTheServerServesItsDocument(t *testing.T) {
 	}
 }
 
+// Who has the document is told so, by its tag alone; the tag is of these bytes.
+func TestWhoHasTheDocumentIsNotSentIt(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	tags := map[string]bool{}
+	for _, path := range []string{"/openapi.yaml", "/openapi.json", "/docs", "/docs/page.js"} {
+		first := s.call(http.MethodGet, path, nil)
+		tag := first.header.Get("ETag")
+		if !regexp.MustCompile(`^"[0-9a-f]{16}"$`).MatchString(tag) || first.header.Get("Cache-Control") != "no-cache" || tags[tag] {
+			t.Errorf("%s: ETag %s, Cache-Control %s", path, tag, first.header.Get("Cache-Control"))
+		}
+		tags[tag] = true
+		for known, isKnown := range map[string]bool{
+			tag: true, "W/" + tag: true, "*": true, `"0", ` + tag: true, `"0"`: false, strings.Trim(tag, `"`): false, `W/"0"`: false,
+		} {
+			got := s.call(http.MethodGet, path, nil, with("If-None-Match", known))
+			if isKnown && (got.status != http.StatusNotModified || len(got.body) > 0 || got.header.Get("ETag") != tag) {
+				t.Errorf("%s with If-None-Match %s: %d, %d bytes, ETag %s", path, known, got.status, len(got.body), got.header.Get("ETag"))
+			}
+			if !isKnown && (got.status != http.StatusOK || !bytes.Equal(got.body, first.body)) {
+				t.Errorf("%s with If-None-Match %s: %d, %d bytes", path, known, got.status, len(got.body))
+			}
+		}
+	}
+}
+
+// What the document shows of itself is how it begins.
+func TestTheDocumentsExamplesOfItselfAreItsBeginning(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	example := func(path, kind string) any {
+		return document.Paths.Value(path).Get.Responses.Value("200").Value.Content[kind].Example
+	}
+	for path, kind := range map[string]string{"/openapi.yaml": "application/yaml", "/docs": "text/html"} {
+		if begins := example(path, kind).(string); !strings.HasPrefix(string(s.call(http.MethodGet, path, nil).body), begins) {
+			t.Errorf("%s does not begin with %q", path, begins)
+		}
+	}
+	whole := s.call(http.MethodGet, "/openapi.json", nil).json()
+	want := example("/openapi.json", "application/json").(object)
+	if whole["openapi"] != want["openapi"] || whole["info"].(object)["title"] != want["info"].(object)["title"] {
+		t.Errorf("/openapi.json is not as %v", want)
+	}
+}
+
 // The reference page loads nothing from elsewhere: all that it names is served here.
 func TestTheReferencePageIsComplete(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	page := s.call(http.MethodGet, "/docs", nil)
-	if !bytes.Contains(page.body, []byte("/openapi.json")) {
+	if !bytes.Contains(page.body, []byte("/openapi.yaml")) {
 		t.Error("the page does not name the document")
 	}
 	assets := regexp.MustCompile(`(?:src|href)="([^"]+)"`).FindAllStringSubmatch(string(page.body), -1)
-	if len(assets) < 2 {
+	if len(assets) < 5 {
 		t.Errorf("the page names %v", assets)
 	}
+	policy := page.header.Get("Content-Security-Policy")
+	if !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "http") || strings.Contains(policy, "unsafe-eval") {
+		t.Errorf("the page may load by %q", policy)
+	}
 	for _, asset := range assets {
-		if !strings.HasPrefix(asset[1], "/docs") {
+		if asset[1] == "/openapi.yaml" {
+			continue // for who has no JavaScript
+		}
+		if !strings.HasPrefix(asset[1], "/docs/") {
 			t.Errorf("the page loads %s", asset[1])
 			continue
 		}

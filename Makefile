@@ -65,6 +65,10 @@ generate: ## make gen/ from the spec, the schema and the queries
 	$(GOTOOL) oapi-codegen -config api/client.cfg.yaml api/openapi.yaml
 	$(GOTOOL) sqlc generate
 
+.PHONY: examples
+examples: setup-test ## write the examples of api/openapi.yaml anew, from what a server answers
+	go test ./internal/httpapi -run '^TestTheExamplesAre' -record
+
 .PHONY: fmt
 fmt: ## format the Go files
 	$(GOTOOL) golangci-lint fmt

@@ -57,23 +57,26 @@ func exampleRules() []rule {
 			},
 		},
 		{
-			name: "every content that can be shown has an example",
+			name: "every content that can be shown has an example of its own",
 			check: func(doc *openapi3.T, complain complain) {
 				eachMedia(doc, func(where string, media *openapi3.MediaType) {
 					if media.Schema == nil {
 						complain(where, "has no schema")
 						return
 					}
-					schema := media.Schema.Value
-					if schema.Format != "binary" && schema.Example == nil && media.Example == nil && len(media.Examples) == 0 {
+					if media.Schema.Value.Format != "binary" && media.Example == nil && len(media.Examples) == 0 {
 						complain(where, "has no example")
 					}
 				})
 			},
 			breaks: map[string]func(*openapi3.T){
-				"no example": func(doc *openapi3.T) {
-					find(doc, "getDocs").Responses.Value("200").Value.Content["text/html"].Schema.Value.Example = nil
+				"none of a page": func(doc *openapi3.T) {
+					find(doc, "getDocs").Responses.Value("200").Value.Content["text/html"].Example = nil
 				},
+				"none of a body": func(doc *openapi3.T) {
+					find(doc, "sendMessage").RequestBody.Value.Content["application/json"].Examples = nil
+				},
+				"none of a refusal": func(doc *openapi3.T) { doc.Components.Responses["Conflict"].Value.Content[problemJSON].Examples = nil },
 				"no schema": func(doc *openapi3.T) {
 					find(doc, "getDocs").Responses.Value("200").Value.Content["text/html"].Schema = nil
 				},

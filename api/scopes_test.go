@@ -64,6 +64,23 @@ func scopeRules() []rule {
 			},
 		},
 		{
+			name:  "the description tells what else an operation asks of its callers",
+			check: checkToldTerms,
+			breaks: map[string]func(*openapi3.T){
+				"no rate class": func(doc *openapi3.T) {
+					o := find(doc, "getHistory")
+					o.Description = strings.Replace(o.Description, "`history`", "some", 1)
+				},
+				"another rate class":           func(doc *openapi3.T) { find(doc, "getHistory").Extensions["x-rate-limit"] = "list" },
+				"a rate class that it has not": func(doc *openapi3.T) { find(doc, "getMe").Description += " Rate class: `list`." },
+				"no repeats": func(doc *openapi3.T) {
+					o := find(doc, "createFaq")
+					o.Description = strings.Replace(o.Description, "Idempotency-Key", "key", 1)
+				},
+				"no client tokens": func(doc *openapi3.T) { setClientTokens(doc, "getRun", "contact") },
+			},
+		},
+		{
 			name: "the operations that take client tokens are those that createClientToken tells",
 			check: func(doc *openapi3.T, complain complain) {
 				told := find(doc, "createClientToken").Description
@@ -112,6 +129,35 @@ func scopeRules() []rule {
 				"in a schema": func(doc *openapi3.T) { schemaOf(doc, "Seq").Description += " Needs the scope `read`." },
 			},
 		},
+	}
+}
+
+var (
+	rateClass   = regexp.MustCompile("Rate\\s+class:\\s+`([a-z]+)`\\.")
+	takesTokens = regexp.MustCompile("(?s)Takes\\s+client\\s+tokens\\s+for\\s+(.*?)\\.")
+)
+
+// checkToldTerms holds what is said of the rate class, of client tokens and of repeats against what is declared.
+func checkToldTerms(doc *openapi3.T, complain complain) {
+	for _, o := range operations(doc) {
+		told := ""
+		if found := rateClass.FindStringSubmatch(o.Description); found != nil {
+			told = found[1]
+		}
+		if declared, _ := o.Extensions["x-rate-limit"].(string); declared != told {
+			complain(o.String(), "x-rate-limit is %q but the description says %q (\"Rate class: `a`.\")", declared, told)
+		}
+		var purposes []string
+		if found := takesTokens.FindStringSubmatch(o.Description); found != nil {
+			purposes = inBackticks(found[1])
+		}
+		if declared := words(o.Extensions["x-client-tokens"]); !slices.Equal(declared, purposes) {
+			complain(o.String(), "x-client-tokens is %v but the description says %v (\"Takes client tokens for an `a` or a `b`.\")", declared, purposes)
+		}
+		isRepeatable := slices.ContainsFunc(o.parameters, func(p *openapi3.Parameter) bool { return p.Name == "Idempotency-Key" })
+		if isRepeatable && !strings.Contains(o.Description, "Idempotency-Key") {
+			complain(o.String(), "takes an Idempotency-Key of which the description says nothing")
+		}
 	}
 }
 

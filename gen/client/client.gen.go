@@ -4431,6 +4431,12 @@ type CreateWsTicketParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// GetDocsParams defines parameters for GetDocs.
+type GetDocsParams struct {
+	// IfNoneMatch The `ETag` of the document that the caller has, several with commas between them, or `*`.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
 // GetOpenapiJSONParams defines parameters for GetOpenapiJSON.
 type GetOpenapiJSONParams struct {
 	// IfNoneMatch The `ETag` of the document that the caller has, several with commas between them, or `*`.
@@ -5133,7 +5139,7 @@ type ClientInterface interface {
 	// Without `slug` one is made of the name. A slug that is taken is 409. `isDefault: true` takes the place of the
 	// organization's default bot. The engine `scripted` needs a `script`; without one it is 400.
 	//
-	// Needs the scope `manage`.
+	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5145,7 +5151,7 @@ type ClientInterface interface {
 	// Without `slug` one is made of the name. A slug that is taken is 409. `isDefault: true` takes the place of the
 	// organization's default bot. The engine `scripted` needs a `script`; without one it is 400.
 	//
-	// Needs the scope `manage`.
+	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5162,6 +5168,8 @@ type ClientInterface interface {
 	DeleteChatbot(ctx context.Context, chatbotID ChatbotID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetChatbot Get a chatbot
+	//
+	// With its settings, but for the API key of a model, which is never shown.
 	//
 	// Needs the scope `manage`.
 	//
@@ -5209,13 +5217,27 @@ type ClientInterface interface {
 	// the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
 	// exactly what the JSON answer would have been. A stream that broke is taken up by `GET /api/runs/{runId}/events/`.
 	//
+	// A whole stream:
+	//
+	// ```
+	// id: 1.40
+	// data: {"content":"Use the link on the sign-in page. It is ","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
+	//
+	// id: 1.57
+	// data: {"content":"good for an hour.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
+	//
+	// id: 1.57
+	// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
+	// ```
+	//
 	// The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
 	// forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
 	//
 	// With an Idempotency-Key a repeat asks nothing anew but follows the same run, as JSON to its end, as a stream from
 	// the beginning. A JSON answer that fails does not use the key up once its failure is told: the next repeat asks again.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+	// class: `messages`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5237,13 +5259,27 @@ type ClientInterface interface {
 	// the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
 	// exactly what the JSON answer would have been. A stream that broke is taken up by `GET /api/runs/{runId}/events/`.
 	//
+	// A whole stream:
+	//
+	// ```
+	// id: 1.40
+	// data: {"content":"Use the link on the sign-in page. It is ","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
+	//
+	// id: 1.57
+	// data: {"content":"good for an hour.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
+	//
+	// id: 1.57
+	// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
+	// ```
+	//
 	// The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
 	// forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
 	//
 	// With an Idempotency-Key a repeat asks nothing anew but follows the same run, as JSON to its end, as a stream from
 	// the beginning. A JSON answer that fails does not use the key up once its failure is told: the next repeat asks again.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+	// class: `messages`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5263,7 +5299,7 @@ type ClientInterface interface {
 	//
 	// HTML in `answer` is turned into text.
 	//
-	// Needs the scope `manage`.
+	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5274,7 +5310,7 @@ type ClientInterface interface {
 	//
 	// HTML in `answer` is turned into text.
 	//
-	// Needs the scope `manage`.
+	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5300,12 +5336,16 @@ type ClientInterface interface {
 
 	// DeleteFaq Delete an FAQ
 	//
+	// Replies that were made of it keep their citations. Repeated, it is 404.
+	//
 	// Needs the scope `manage`.
 	//
 	// Corresponds with DELETE /api/chatbots/{chatbotId}/faqs/{faqId}/ (the `DeleteFaq` operationId).
 	DeleteFaq(ctx context.Context, chatbotID ChatbotID, faqID string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetFaq Get an FAQ
+	//
+	// An FAQ of another chatbot is 404.
 	//
 	// Needs the scope `manage`.
 	//
@@ -5519,7 +5559,7 @@ type ClientInterface interface {
 	// Without `inboxes` the contact is in the default bot's API inbox. `sourceId` is unique in an inbox: one that is taken
 	// is 409. An unknown inbox is 404.
 	//
-	// Needs the scope `manage`.
+	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5531,7 +5571,7 @@ type ClientInterface interface {
 	// Without `inboxes` the contact is in the default bot's API inbox. `sourceId` is unique in an inbox: one that is taken
 	// is 409. An unknown inbox is 404.
 	//
-	// Needs the scope `manage`.
+	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5548,6 +5588,8 @@ type ClientInterface interface {
 	DeleteContact(ctx context.Context, contactID string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetContact Get a contact
+	//
+	// With the inboxes that the contact is in.
 	//
 	// Needs the scope `manage` or `agent`.
 	//
@@ -5581,7 +5623,7 @@ type ClientInterface interface {
 	// The caller's own, latest activity first. An unknown `bot_id` is 404. `unread` counts the bot's and agents' messages
 	// that the user has not read.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Rate class: `list`.
 	//
 	// Corresponds with GET /api/conversations (the `ListConversations` operationId).
 	ListConversations(ctx context.Context, params *ListConversationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5598,7 +5640,7 @@ type ClientInterface interface {
 	// every one while the operator has turned the index off or it is being built. That finds the same. A search that
 	// takes longer than five seconds is answered with 504.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Rate class: `list`.
 	//
 	// Corresponds with GET /api/conversations/ (the `ListInboxConversations` operationId).
 	ListInboxConversations(ctx context.Context, params *ListInboxConversationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5608,7 +5650,8 @@ type ClientInterface interface {
 	// The conversation belongs to the caller and to the web chat's inbox. Without `contact` it is the caller's own contact
 	// there, made when new. An unknown web chat is 404, an unknown contact 400.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Safe to repeat with an
+	// `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5620,7 +5663,8 @@ type ClientInterface interface {
 	// The conversation belongs to the caller and to the web chat's inbox. Without `contact` it is the caller's own contact
 	// there, made when new. An unknown web chat is 404, an unknown contact 400.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Safe to repeat with an
+	// `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5632,7 +5676,7 @@ type ClientInterface interface {
 	// One result per operation, in their order; an operation that fails does not spoil the others, and says why in
 	// `problem`. `mark_read` by the owner clears `unread`, by an agent the staff's `unreadMessagesCount`.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5644,7 +5688,7 @@ type ClientInterface interface {
 	// One result per operation, in their order; an operation that fails does not spoil the others, and says why in
 	// `problem`. `mark_read` by the owner clears `unread`, by an agent the staff's `unreadMessagesCount`.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5659,7 +5703,8 @@ type ClientInterface interface {
 	// persistent session that any number of devices share. Only a start with an initial message counts as one of the
 	// `messages`.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Rate class: `messages`.
+	// Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5674,7 +5719,8 @@ type ClientInterface interface {
 	// persistent session that any number of devices share. Only a start with an initial message counts as one of the
 	// `messages`.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Rate class: `messages`.
+	// Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5692,7 +5738,10 @@ type ClientInterface interface {
 
 	// GetConversation Get a conversation
 	//
-	// Needs the scope `chat` or `agent`.
+	// As it is now, with its newest message and what the staff has not read of it. Reading it marks nothing as read: that is
+	// `mark_read` of batchConversations.
+	//
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
 	//
 	// Corresponds with GET /api/conversations/{id}/ (the `GetConversation` operationId).
 	GetConversation(ctx context.Context, id ConversationID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5725,7 +5774,8 @@ type ClientInterface interface {
 	// `after`/`after_seq`, alone or together with the former: the oldest that qualify. `has_more` says whether more
 	// qualify in that direction. All bounds are exclusive and may be combined; `before_seq`/`after_seq` are the safer ones.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+	// class: `history`.
 	//
 	// Corresponds with GET /api/conversations/{id}/history (the `GetHistory` operationId).
 	GetHistory(ctx context.Context, id ConversationID, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5738,7 +5788,8 @@ type ClientInterface interface {
 	// scope `agent` in somebody else's conversation speaks as `agent`, and the bot does not reply. `content` may be blank
 	// only when there are attachments.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+	// class: `messages`. Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5753,7 +5804,8 @@ type ClientInterface interface {
 	// scope `agent` in somebody else's conversation speaks as `agent`, and the bot does not reply. `content` may be blank
 	// only when there are attachments.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+	// class: `messages`. Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5782,7 +5834,8 @@ type ClientInterface interface {
 	// Newest first. With `conversation` the messages of that conversation; without it those of all conversations that
 	// the caller may read: one's own, or with the scope `agent` the whole organization's. A bad cursor is 404.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+	// class: `history`.
 	//
 	// Corresponds with GET /api/messages/ (the `ListMessages` operationId).
 	ListMessages(ctx context.Context, params *ListMessagesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5793,7 +5846,8 @@ type ClientInterface interface {
 	// nor canvas the message is stored and starts no reply. `outgoing` (a person of the staff speaks; no reply follows)
 	// needs the scope `agent`, else 403. Queueing as for sendMessage.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+	// class: `messages`. Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5806,7 +5860,8 @@ type ClientInterface interface {
 	// nor canvas the message is stored and starts no reply. `outgoing` (a person of the staff speaks; no reply follows)
 	// needs the scope `agent`, else 403. Queueing as for sendMessage.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+	// class: `messages`. Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5817,7 +5872,7 @@ type ClientInterface interface {
 	//
 	// With `conversation`: 404 when the message is not in that conversation.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
 	//
 	// Corresponds with GET /api/messages/{id}/ (the `GetMessage` operationId).
 	GetMessage(ctx context.Context, id string, params *GetMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5827,7 +5882,7 @@ type ClientInterface interface {
 	// `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
 	// conversation gets a `status` frame. A message has one feedback, the last one given.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5839,7 +5894,7 @@ type ClientInterface interface {
 	// `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
 	// conversation gets a `status` frame. A message has one feedback, the last one given.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5852,7 +5907,7 @@ type ClientInterface interface {
 	// or while too many are at once, then `running`, then `completed`, `failed` or `cancelled` for good. A server that
 	// dies in the middle of it leaves it to the next one, in another attempt; after three attempts it is failed.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
 	//
 	// Corresponds with GET /api/runs/{runId}/ (the `GetRun` operationId).
 	GetRun(ctx context.Context, runID RunID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5863,7 +5918,8 @@ type ClientInterface interface {
 	// the bot's message, with `finishReason: cancelled`. Harmless when repeated or too late. The answer is the run as it
 	// is then, after two seconds at the most; it takes no body.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Safe
+	// to repeat with an `Idempotency-Key`.
 	//
 	// Corresponds with POST /api/runs/{runId}/cancel/ (the `CancelRun` operationId).
 	CancelRun(ctx context.Context, runID RunID, params *CancelRunParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5877,7 +5933,7 @@ type ClientInterface interface {
 	// carries the whole text so far: what came before is to be thrown away. A run that is over gives the rest of its text
 	// and the last event.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
 	//
 	// Corresponds with GET /api/runs/{runId}/events/ (the `StreamRun` operationId).
 	StreamRun(ctx context.Context, runID RunID, params *StreamRunParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5895,7 +5951,7 @@ type ClientInterface interface {
 	//
 	// Makes an inbox of the same name with it. Without `chatbot` it belongs to the default bot; an unknown one is 404.
 	//
-	// Needs the scope `manage`.
+	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5906,7 +5962,7 @@ type ClientInterface interface {
 	//
 	// Makes an inbox of the same name with it. Without `chatbot` it belongs to the default bot; an unknown one is 404.
 	//
-	// Needs the scope `manage`.
+	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5923,6 +5979,8 @@ type ClientInterface interface {
 	DeleteWebChat(ctx context.Context, webChatID string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetWebChat Get a web chat
+	//
+	// With the ids of its chatbot and its inbox.
 	//
 	// Needs the scope `manage`.
 	//
@@ -5990,7 +6048,7 @@ type ClientInterface interface {
 	// A reference page made of this document; it loads nothing from elsewhere. Needs no key.
 	//
 	// Corresponds with GET /docs (the `GetDocs` operationId).
-	GetDocs(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+	GetDocs(ctx context.Context, params *GetDocsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetHealth Tell whether the process lives
 	//
@@ -6060,11 +6118,23 @@ type ClientInterface interface {
 	// with an OpenAIError, the last of all. The deltas joined are exactly what the JSON answer would have been, which waits
 	// 120 s at most.
 	//
+	// ```
+	// data: {"choices":[{"delta":{"content":"","role":"assistant"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+	//
+	// data: {"choices":[{"delta":{"content":"Use the link on the sign-in page. It is "},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+	//
+	// data: {"choices":[{"delta":{"content":"good for an hour."},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+	//
+	// data: {"choices":[{"delta":{},"finish_reason":"stop","index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+	//
+	// data: [DONE]
+	// ```
+	//
 	// `finish_reason` is `stop`, also where somebody has cancelled the run, or `length`. `usage` is 0 throughout when the
 	// engine counts no tokens. An Idempotency-Key is for the requests with a conversation, where it works as with
 	// `createCompletion`; without one there is nothing to repeat: it is accepted and without effect.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Rate class: `messages`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6098,11 +6168,23 @@ type ClientInterface interface {
 	// with an OpenAIError, the last of all. The deltas joined are exactly what the JSON answer would have been, which waits
 	// 120 s at most.
 	//
+	// ```
+	// data: {"choices":[{"delta":{"content":"","role":"assistant"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+	//
+	// data: {"choices":[{"delta":{"content":"Use the link on the sign-in page. It is "},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+	//
+	// data: {"choices":[{"delta":{"content":"good for an hour."},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+	//
+	// data: {"choices":[{"delta":{},"finish_reason":"stop","index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+	//
+	// data: [DONE]
+	// ```
+	//
 	// `finish_reason` is `stop`, also where somebody has cancelled the run, or `length`. `usage` is 0 throughout when the
 	// engine counts no tokens. An Idempotency-Key is for the requests with a conversation, where it works as with
 	// `createCompletion`; without one there is nothing to repeat: it is accepted and without effect.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Rate class: `messages`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6152,7 +6234,22 @@ type ClientInterface interface {
 	// closed with 1008; where there is a limit of silence, with 1000 after the status `idle`; when the server stops, with
 	// 1001 after the status `closing`. It may resume each time.
 	//
+	// A dialogue with `?stream=true`, `→` from the client, `←` from the server:
+	//
+	// ```
+	// ← {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","expires_at":null,"greeting":"Hello!","limits":{"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10},"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","status":"connected","type":"status"}
+	// → {"type":"message","content":"How do I reset my password?","client_message_id":"c-17"}
+	// ← {"client_message_id":"c-17","message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c213c","seq":1,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","status":"delivered","type":"status"}
+	// ← {"is_typing":true,"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"typing"}
+	// ← {"delta":"Use the link on the sign-in page. It is ","is_typing":true,"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"typing"}
+	// ← {"delta":"good for an hour.","is_typing":true,"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"typing"}
+	// ← {"is_typing":false,"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"typing"}
+	// ← {"attachments":[],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"Use the link on the sign-in page. It is good for an hour.","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2462","metadata":{},"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","sender":"bot","seq":2,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","timestamp":"2026-01-15T10:30:00.000000Z","type":"message"}
+	// ← {"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","suggestions":[{"context":"faq","text":"How do I change my password?"}],"type":"suggestion"}
+	// ```
+	//
 	// With a key: Needs the scope `chat` or `agent`.
+	// Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
 	//
 	// Corresponds with GET /ws (the `Connect` operationId).
 	Connect(ctx context.Context, params *ConnectParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6291,7 +6388,7 @@ func (c *Client) ListChatbots(ctx context.Context, params *ListChatbotsParams, r
 // Without `slug` one is made of the name. A slug that is taken is 409. `isDefault: true` takes the place of the
 // organization's default bot. The engine `scripted` needs a `script`; without one it is 400.
 //
-// Needs the scope `manage`.
+// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6313,7 +6410,7 @@ func (c *Client) CreateChatbotWithBody(ctx context.Context, params *CreateChatbo
 // Without `slug` one is made of the name. A slug that is taken is 409. `isDefault: true` takes the place of the
 // organization's default bot. The engine `scripted` needs a `script`; without one it is 400.
 //
-// Needs the scope `manage`.
+// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6350,6 +6447,8 @@ func (c *Client) DeleteChatbot(ctx context.Context, chatbotID ChatbotID, reqEdit
 }
 
 // GetChatbot Get a chatbot
+//
+// With its settings, but for the API key of a model, which is never shown.
 //
 // Needs the scope `manage`.
 //
@@ -6427,13 +6526,27 @@ func (c *Client) UpdateChatbot(ctx context.Context, chatbotID ChatbotID, body Up
 // the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
 // exactly what the JSON answer would have been. A stream that broke is taken up by `GET /api/runs/{runId}/events/`.
 //
+// A whole stream:
+//
+// ```
+// id: 1.40
+// data: {"content":"Use the link on the sign-in page. It is ","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
+//
+// id: 1.57
+// data: {"content":"good for an hour.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
+//
+// id: 1.57
+// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
+// ```
+//
 // The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
 // forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
 //
 // With an Idempotency-Key a repeat asks nothing anew but follows the same run, as JSON to its end, as a stream from
 // the beginning. A JSON answer that fails does not use the key up once its failure is told: the next repeat asks again.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+// class: `messages`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6465,13 +6578,27 @@ func (c *Client) CreateCompletionWithBody(ctx context.Context, chatbotID Chatbot
 // the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
 // exactly what the JSON answer would have been. A stream that broke is taken up by `GET /api/runs/{runId}/events/`.
 //
+// A whole stream:
+//
+// ```
+// id: 1.40
+// data: {"content":"Use the link on the sign-in page. It is ","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
+//
+// id: 1.57
+// data: {"content":"good for an hour.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
+//
+// id: 1.57
+// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
+// ```
+//
 // The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
 // forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
 //
 // With an Idempotency-Key a repeat asks nothing anew but follows the same run, as JSON to its end, as a stream from
 // the beginning. A JSON answer that fails does not use the key up once its failure is told: the next repeat asks again.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+// class: `messages`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6511,7 +6638,7 @@ func (c *Client) ListFaqs(ctx context.Context, chatbotID ChatbotID, params *List
 //
 // HTML in `answer` is turned into text.
 //
-// Needs the scope `manage`.
+// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6532,7 +6659,7 @@ func (c *Client) CreateFaqWithBody(ctx context.Context, chatbotID ChatbotID, par
 //
 // HTML in `answer` is turned into text.
 //
-// Needs the scope `manage`.
+// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6578,6 +6705,8 @@ func (c *Client) ImportFaqsWithBody(ctx context.Context, chatbotID ChatbotID, pa
 
 // DeleteFaq Delete an FAQ
 //
+// Replies that were made of it keep their citations. Repeated, it is 404.
+//
 // Needs the scope `manage`.
 //
 // Corresponds with DELETE /api/chatbots/{chatbotId}/faqs/{faqId}/ (the `DeleteFaq` operationId).
@@ -6594,6 +6723,8 @@ func (c *Client) DeleteFaq(ctx context.Context, chatbotID ChatbotID, faqID strin
 }
 
 // GetFaq Get an FAQ
+//
+// An FAQ of another chatbot is 404.
 //
 // Needs the scope `manage`.
 //
@@ -6937,7 +7068,7 @@ func (c *Client) ListContacts(ctx context.Context, params *ListContactsParams, r
 // Without `inboxes` the contact is in the default bot's API inbox. `sourceId` is unique in an inbox: one that is taken
 // is 409. An unknown inbox is 404.
 //
-// Needs the scope `manage`.
+// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6959,7 +7090,7 @@ func (c *Client) CreateContactWithBody(ctx context.Context, params *CreateContac
 // Without `inboxes` the contact is in the default bot's API inbox. `sourceId` is unique in an inbox: one that is taken
 // is 409. An unknown inbox is 404.
 //
-// Needs the scope `manage`.
+// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6996,6 +7127,8 @@ func (c *Client) DeleteContact(ctx context.Context, contactID string, reqEditors
 }
 
 // GetContact Get a contact
+//
+// With the inboxes that the contact is in.
 //
 // Needs the scope `manage` or `agent`.
 //
@@ -7059,7 +7192,7 @@ func (c *Client) UpdateContact(ctx context.Context, contactID string, body Updat
 // The caller's own, latest activity first. An unknown `bot_id` is 404. `unread` counts the bot's and agents' messages
 // that the user has not read.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Rate class: `list`.
 //
 // Corresponds with GET /api/conversations (the `ListConversations` operationId).
 func (c *Client) ListConversations(ctx context.Context, params *ListConversationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7086,7 +7219,7 @@ func (c *Client) ListConversations(ctx context.Context, params *ListConversation
 // every one while the operator has turned the index off or it is being built. That finds the same. A search that
 // takes longer than five seconds is answered with 504.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Rate class: `list`.
 //
 // Corresponds with GET /api/conversations/ (the `ListInboxConversations` operationId).
 func (c *Client) ListInboxConversations(ctx context.Context, params *ListInboxConversationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7106,7 +7239,8 @@ func (c *Client) ListInboxConversations(ctx context.Context, params *ListInboxCo
 // The conversation belongs to the caller and to the web chat's inbox. Without `contact` it is the caller's own contact
 // there, made when new. An unknown web chat is 404, an unknown contact 400.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Safe to repeat with an
+// `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7128,7 +7262,8 @@ func (c *Client) CreateConversationWithBody(ctx context.Context, params *CreateC
 // The conversation belongs to the caller and to the web chat's inbox. Without `contact` it is the caller's own contact
 // there, made when new. An unknown web chat is 404, an unknown contact 400.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Safe to repeat with an
+// `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7150,7 +7285,7 @@ func (c *Client) CreateConversation(ctx context.Context, params *CreateConversat
 // One result per operation, in their order; an operation that fails does not spoil the others, and says why in
 // `problem`. `mark_read` by the owner clears `unread`, by an agent the staff's `unreadMessagesCount`.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Safe to repeat with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7172,7 +7307,7 @@ func (c *Client) BatchConversationsWithBody(ctx context.Context, params *BatchCo
 // One result per operation, in their order; an operation that fails does not spoil the others, and says why in
 // `problem`. `mark_read` by the owner clears `unread`, by an agent the staff's `unreadMessagesCount`.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Safe to repeat with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7197,7 +7332,8 @@ func (c *Client) BatchConversations(ctx context.Context, params *BatchConversati
 // persistent session that any number of devices share. Only a start with an initial message counts as one of the
 // `messages`.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Rate class: `messages`.
+// Safe to repeat with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7222,7 +7358,8 @@ func (c *Client) StartConversationWithBody(ctx context.Context, params *StartCon
 // persistent session that any number of devices share. Only a start with an initial message counts as one of the
 // `messages`.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Rate class: `messages`.
+// Safe to repeat with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7260,7 +7397,10 @@ func (c *Client) DeleteConversation(ctx context.Context, id ConversationID, reqE
 
 // GetConversation Get a conversation
 //
-// Needs the scope `chat` or `agent`.
+// As it is now, with its newest message and what the staff has not read of it. Reading it marks nothing as read: that is
+// `mark_read` of batchConversations.
+//
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
 //
 // Corresponds with GET /api/conversations/{id}/ (the `GetConversation` operationId).
 func (c *Client) GetConversation(ctx context.Context, id ConversationID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7323,7 +7463,8 @@ func (c *Client) UpdateConversation(ctx context.Context, id ConversationID, body
 // `after`/`after_seq`, alone or together with the former: the oldest that qualify. `has_more` says whether more
 // qualify in that direction. All bounds are exclusive and may be combined; `before_seq`/`after_seq` are the safer ones.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+// class: `history`.
 //
 // Corresponds with GET /api/conversations/{id}/history (the `GetHistory` operationId).
 func (c *Client) GetHistory(ctx context.Context, id ConversationID, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7346,7 +7487,8 @@ func (c *Client) GetHistory(ctx context.Context, id ConversationID, params *GetH
 // scope `agent` in somebody else's conversation speaks as `agent`, and the bot does not reply. `content` may be blank
 // only when there are attachments.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+// class: `messages`. Safe to repeat with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7371,7 +7513,8 @@ func (c *Client) SendMessageWithBody(ctx context.Context, id ConversationID, par
 // scope `agent` in somebody else's conversation speaks as `agent`, and the bot does not reply. `content` may be blank
 // only when there are attachments.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+// class: `messages`. Safe to repeat with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7430,7 +7573,8 @@ func (c *Client) GetMe(ctx context.Context, reqEditors ...RequestEditorFn) (*htt
 // Newest first. With `conversation` the messages of that conversation; without it those of all conversations that
 // the caller may read: one's own, or with the scope `agent` the whole organization's. A bad cursor is 404.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+// class: `history`.
 //
 // Corresponds with GET /api/messages/ (the `ListMessages` operationId).
 func (c *Client) ListMessages(ctx context.Context, params *ListMessagesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7451,7 +7595,8 @@ func (c *Client) ListMessages(ctx context.Context, params *ListMessagesParams, r
 // nor canvas the message is stored and starts no reply. `outgoing` (a person of the staff speaks; no reply follows)
 // needs the scope `agent`, else 403. Queueing as for sendMessage.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+// class: `messages`. Safe to repeat with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7474,7 +7619,8 @@ func (c *Client) CreateMessageWithBody(ctx context.Context, params *CreateMessag
 // nor canvas the message is stored and starts no reply. `outgoing` (a person of the staff speaks; no reply follows)
 // needs the scope `agent`, else 403. Queueing as for sendMessage.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+// class: `messages`. Safe to repeat with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7495,7 +7641,7 @@ func (c *Client) CreateMessage(ctx context.Context, params *CreateMessageParams,
 //
 // With `conversation`: 404 when the message is not in that conversation.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
 //
 // Corresponds with GET /api/messages/{id}/ (the `GetMessage` operationId).
 func (c *Client) GetMessage(ctx context.Context, id string, params *GetMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7515,7 +7661,7 @@ func (c *Client) GetMessage(ctx context.Context, id string, params *GetMessagePa
 // `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
 // conversation gets a `status` frame. A message has one feedback, the last one given.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7537,7 +7683,7 @@ func (c *Client) SetMessageFeedbackWithBody(ctx context.Context, id string, cont
 // `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
 // conversation gets a `status` frame. A message has one feedback, the last one given.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7560,7 +7706,7 @@ func (c *Client) SetMessageFeedback(ctx context.Context, id string, body SetMess
 // or while too many are at once, then `running`, then `completed`, `failed` or `cancelled` for good. A server that
 // dies in the middle of it leaves it to the next one, in another attempt; after three attempts it is failed.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
 //
 // Corresponds with GET /api/runs/{runId}/ (the `GetRun` operationId).
 func (c *Client) GetRun(ctx context.Context, runID RunID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7581,7 +7727,8 @@ func (c *Client) GetRun(ctx context.Context, runID RunID, reqEditors ...RequestE
 // the bot's message, with `finishReason: cancelled`. Harmless when repeated or too late. The answer is the run as it
 // is then, after two seconds at the most; it takes no body.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Safe
+// to repeat with an `Idempotency-Key`.
 //
 // Corresponds with POST /api/runs/{runId}/cancel/ (the `CancelRun` operationId).
 func (c *Client) CancelRun(ctx context.Context, runID RunID, params *CancelRunParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7605,7 +7752,7 @@ func (c *Client) CancelRun(ctx context.Context, runID RunID, params *CancelRunPa
 // carries the whole text so far: what came before is to be thrown away. A run that is over gives the rest of its text
 // and the last event.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
 //
 // Corresponds with GET /api/runs/{runId}/events/ (the `StreamRun` operationId).
 func (c *Client) StreamRun(ctx context.Context, runID RunID, params *StreamRunParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7643,7 +7790,7 @@ func (c *Client) ListWebChats(ctx context.Context, params *ListWebChatsParams, r
 //
 // Makes an inbox of the same name with it. Without `chatbot` it belongs to the default bot; an unknown one is 404.
 //
-// Needs the scope `manage`.
+// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7664,7 +7811,7 @@ func (c *Client) CreateWebChatWithBody(ctx context.Context, params *CreateWebCha
 //
 // Makes an inbox of the same name with it. Without `chatbot` it belongs to the default bot; an unknown one is 404.
 //
-// Needs the scope `manage`.
+// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7701,6 +7848,8 @@ func (c *Client) DeleteWebChat(ctx context.Context, webChatID string, reqEditors
 }
 
 // GetWebChat Get a web chat
+//
+// With the ids of its chatbot and its inbox.
 //
 // Needs the scope `manage`.
 //
@@ -7818,8 +7967,8 @@ func (c *Client) CreateWsTicket(ctx context.Context, params *CreateWsTicketParam
 // A reference page made of this document; it loads nothing from elsewhere. Needs no key.
 //
 // Corresponds with GET /docs (the `GetDocs` operationId).
-func (c *Client) GetDocs(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetDocsRequest(c.Server)
+func (c *Client) GetDocs(ctx context.Context, params *GetDocsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetDocsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -7948,11 +8097,23 @@ func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn
 // with an OpenAIError, the last of all. The deltas joined are exactly what the JSON answer would have been, which waits
 // 120 s at most.
 //
+// ```
+// data: {"choices":[{"delta":{"content":"","role":"assistant"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+//
+// data: {"choices":[{"delta":{"content":"Use the link on the sign-in page. It is "},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+//
+// data: {"choices":[{"delta":{"content":"good for an hour."},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+//
+// data: {"choices":[{"delta":{},"finish_reason":"stop","index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+//
+// data: [DONE]
+// ```
+//
 // `finish_reason` is `stop`, also where somebody has cancelled the run, or `length`. `usage` is 0 throughout when the
 // engine counts no tokens. An Idempotency-Key is for the requests with a conversation, where it works as with
 // `createCompletion`; without one there is nothing to repeat: it is accepted and without effect.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Rate class: `messages`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7996,11 +8157,23 @@ func (c *Client) CreateChatCompletionWithBody(ctx context.Context, params *Creat
 // with an OpenAIError, the last of all. The deltas joined are exactly what the JSON answer would have been, which waits
 // 120 s at most.
 //
+// ```
+// data: {"choices":[{"delta":{"content":"","role":"assistant"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+//
+// data: {"choices":[{"delta":{"content":"Use the link on the sign-in page. It is "},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+//
+// data: {"choices":[{"delta":{"content":"good for an hour."},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+//
+// data: {"choices":[{"delta":{},"finish_reason":"stop","index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+//
+// data: [DONE]
+// ```
+//
 // `finish_reason` is `stop`, also where somebody has cancelled the run, or `length`. `usage` is 0 throughout when the
 // engine counts no tokens. An Idempotency-Key is for the requests with a conversation, where it works as with
 // `createCompletion`; without one there is nothing to repeat: it is accepted and without effect.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Rate class: `messages`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8080,7 +8253,22 @@ func (c *Client) GetModel(ctx context.Context, model string, reqEditors ...Reque
 // closed with 1008; where there is a limit of silence, with 1000 after the status `idle`; when the server stops, with
 // 1001 after the status `closing`. It may resume each time.
 //
+// A dialogue with `?stream=true`, `→` from the client, `←` from the server:
+//
+// ```
+// ← {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","expires_at":null,"greeting":"Hello!","limits":{"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10},"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","status":"connected","type":"status"}
+// → {"type":"message","content":"How do I reset my password?","client_message_id":"c-17"}
+// ← {"client_message_id":"c-17","message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c213c","seq":1,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","status":"delivered","type":"status"}
+// ← {"is_typing":true,"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"typing"}
+// ← {"delta":"Use the link on the sign-in page. It is ","is_typing":true,"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"typing"}
+// ← {"delta":"good for an hour.","is_typing":true,"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"typing"}
+// ← {"is_typing":false,"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"typing"}
+// ← {"attachments":[],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"Use the link on the sign-in page. It is good for an hour.","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2462","metadata":{},"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","sender":"bot","seq":2,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","timestamp":"2026-01-15T10:30:00.000000Z","type":"message"}
+// ← {"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","suggestions":[{"context":"faq","text":"How do I change my password?"}],"type":"suggestion"}
+// ```
+//
 // With a key: Needs the scope `chat` or `agent`.
+// Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
 //
 // Corresponds with GET /ws (the `Connect` operationId).
 func (c *Client) Connect(ctx context.Context, params *ConnectParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -11394,7 +11582,7 @@ func NewCreateWsTicketRequestWithBody(server string, params *CreateWsTicketParam
 }
 
 // NewGetDocsRequest constructs an http.Request for the GetDocs method
-func NewGetDocsRequest(server string) (*http.Request, error) {
+func NewGetDocsRequest(server string, params *GetDocsParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -11415,6 +11603,21 @@ func NewGetDocsRequest(server string) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfNoneMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -11935,7 +12138,7 @@ type ClientWithResponsesInterface interface {
 	// Without `slug` one is made of the name. A slug that is taken is 409. `isDefault: true` takes the place of the
 	// organization's default bot. The engine `scripted` needs a `script`; without one it is 400.
 	//
-	// Needs the scope `manage`.
+	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -11947,7 +12150,7 @@ type ClientWithResponsesInterface interface {
 	// Without `slug` one is made of the name. A slug that is taken is 409. `isDefault: true` takes the place of the
 	// organization's default bot. The engine `scripted` needs a `script`; without one it is 400.
 	//
-	// Needs the scope `manage`.
+	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -11966,6 +12169,8 @@ type ClientWithResponsesInterface interface {
 	DeleteChatbotWithResponse(ctx context.Context, chatbotID ChatbotID, reqEditors ...RequestEditorFn) (*DeleteChatbotResponse, error)
 
 	// GetChatbotWithResponse Get a chatbot
+	//
+	// With its settings, but for the API key of a model, which is never shown.
 	//
 	// Needs the scope `manage`.
 	//
@@ -12015,13 +12220,27 @@ type ClientWithResponsesInterface interface {
 	// the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
 	// exactly what the JSON answer would have been. A stream that broke is taken up by `GET /api/runs/{runId}/events/`.
 	//
+	// A whole stream:
+	//
+	// ```
+	// id: 1.40
+	// data: {"content":"Use the link on the sign-in page. It is ","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
+	//
+	// id: 1.57
+	// data: {"content":"good for an hour.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
+	//
+	// id: 1.57
+	// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
+	// ```
+	//
 	// The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
 	// forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
 	//
 	// With an Idempotency-Key a repeat asks nothing anew but follows the same run, as JSON to its end, as a stream from
 	// the beginning. A JSON answer that fails does not use the key up once its failure is told: the next repeat asks again.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+	// class: `messages`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12043,13 +12262,27 @@ type ClientWithResponsesInterface interface {
 	// the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
 	// exactly what the JSON answer would have been. A stream that broke is taken up by `GET /api/runs/{runId}/events/`.
 	//
+	// A whole stream:
+	//
+	// ```
+	// id: 1.40
+	// data: {"content":"Use the link on the sign-in page. It is ","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
+	//
+	// id: 1.57
+	// data: {"content":"good for an hour.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
+	//
+	// id: 1.57
+	// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
+	// ```
+	//
 	// The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
 	// forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
 	//
 	// With an Idempotency-Key a repeat asks nothing anew but follows the same run, as JSON to its end, as a stream from
 	// the beginning. A JSON answer that fails does not use the key up once its failure is told: the next repeat asks again.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+	// class: `messages`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12071,7 +12304,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// HTML in `answer` is turned into text.
 	//
-	// Needs the scope `manage`.
+	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12082,7 +12315,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// HTML in `answer` is turned into text.
 	//
-	// Needs the scope `manage`.
+	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12108,6 +12341,8 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteFaqWithResponse Delete an FAQ
 	//
+	// Replies that were made of it keep their citations. Repeated, it is 404.
+	//
 	// Needs the scope `manage`.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -12116,6 +12351,8 @@ type ClientWithResponsesInterface interface {
 	DeleteFaqWithResponse(ctx context.Context, chatbotID ChatbotID, faqID string, reqEditors ...RequestEditorFn) (*DeleteFaqResponse, error)
 
 	// GetFaqWithResponse Get an FAQ
+	//
+	// An FAQ of another chatbot is 404.
 	//
 	// Needs the scope `manage`.
 	//
@@ -12343,7 +12580,7 @@ type ClientWithResponsesInterface interface {
 	// Without `inboxes` the contact is in the default bot's API inbox. `sourceId` is unique in an inbox: one that is taken
 	// is 409. An unknown inbox is 404.
 	//
-	// Needs the scope `manage`.
+	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12355,7 +12592,7 @@ type ClientWithResponsesInterface interface {
 	// Without `inboxes` the contact is in the default bot's API inbox. `sourceId` is unique in an inbox: one that is taken
 	// is 409. An unknown inbox is 404.
 	//
-	// Needs the scope `manage`.
+	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12374,6 +12611,8 @@ type ClientWithResponsesInterface interface {
 	DeleteContactWithResponse(ctx context.Context, contactID string, reqEditors ...RequestEditorFn) (*DeleteContactResponse, error)
 
 	// GetContactWithResponse Get a contact
+	//
+	// With the inboxes that the contact is in.
 	//
 	// Needs the scope `manage` or `agent`.
 	//
@@ -12409,7 +12648,7 @@ type ClientWithResponsesInterface interface {
 	// The caller's own, latest activity first. An unknown `bot_id` is 404. `unread` counts the bot's and agents' messages
 	// that the user has not read.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Rate class: `list`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12428,7 +12667,7 @@ type ClientWithResponsesInterface interface {
 	// every one while the operator has turned the index off or it is being built. That finds the same. A search that
 	// takes longer than five seconds is answered with 504.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Rate class: `list`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12440,7 +12679,8 @@ type ClientWithResponsesInterface interface {
 	// The conversation belongs to the caller and to the web chat's inbox. Without `contact` it is the caller's own contact
 	// there, made when new. An unknown web chat is 404, an unknown contact 400.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Safe to repeat with an
+	// `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12452,7 +12692,8 @@ type ClientWithResponsesInterface interface {
 	// The conversation belongs to the caller and to the web chat's inbox. Without `contact` it is the caller's own contact
 	// there, made when new. An unknown web chat is 404, an unknown contact 400.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Safe to repeat with an
+	// `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12464,7 +12705,7 @@ type ClientWithResponsesInterface interface {
 	// One result per operation, in their order; an operation that fails does not spoil the others, and says why in
 	// `problem`. `mark_read` by the owner clears `unread`, by an agent the staff's `unreadMessagesCount`.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12476,7 +12717,7 @@ type ClientWithResponsesInterface interface {
 	// One result per operation, in their order; an operation that fails does not spoil the others, and says why in
 	// `problem`. `mark_read` by the owner clears `unread`, by an agent the staff's `unreadMessagesCount`.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12491,7 +12732,8 @@ type ClientWithResponsesInterface interface {
 	// persistent session that any number of devices share. Only a start with an initial message counts as one of the
 	// `messages`.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Rate class: `messages`.
+	// Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12506,7 +12748,8 @@ type ClientWithResponsesInterface interface {
 	// persistent session that any number of devices share. Only a start with an initial message counts as one of the
 	// `messages`.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Rate class: `messages`.
+	// Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12526,7 +12769,10 @@ type ClientWithResponsesInterface interface {
 
 	// GetConversationWithResponse Get a conversation
 	//
-	// Needs the scope `chat` or `agent`.
+	// As it is now, with its newest message and what the staff has not read of it. Reading it marks nothing as read: that is
+	// `mark_read` of batchConversations.
+	//
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12561,7 +12807,8 @@ type ClientWithResponsesInterface interface {
 	// `after`/`after_seq`, alone or together with the former: the oldest that qualify. `has_more` says whether more
 	// qualify in that direction. All bounds are exclusive and may be combined; `before_seq`/`after_seq` are the safer ones.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+	// class: `history`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12576,7 +12823,8 @@ type ClientWithResponsesInterface interface {
 	// scope `agent` in somebody else's conversation speaks as `agent`, and the bot does not reply. `content` may be blank
 	// only when there are attachments.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+	// class: `messages`. Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12591,7 +12839,8 @@ type ClientWithResponsesInterface interface {
 	// scope `agent` in somebody else's conversation speaks as `agent`, and the bot does not reply. `content` may be blank
 	// only when there are attachments.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+	// class: `messages`. Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12624,7 +12873,8 @@ type ClientWithResponsesInterface interface {
 	// Newest first. With `conversation` the messages of that conversation; without it those of all conversations that
 	// the caller may read: one's own, or with the scope `agent` the whole organization's. A bad cursor is 404.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+	// class: `history`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12637,7 +12887,8 @@ type ClientWithResponsesInterface interface {
 	// nor canvas the message is stored and starts no reply. `outgoing` (a person of the staff speaks; no reply follows)
 	// needs the scope `agent`, else 403. Queueing as for sendMessage.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+	// class: `messages`. Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12650,7 +12901,8 @@ type ClientWithResponsesInterface interface {
 	// nor canvas the message is stored and starts no reply. `outgoing` (a person of the staff speaks; no reply follows)
 	// needs the scope `agent`, else 403. Queueing as for sendMessage.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+	// class: `messages`. Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12661,7 +12913,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// With `conversation`: 404 when the message is not in that conversation.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12673,7 +12925,7 @@ type ClientWithResponsesInterface interface {
 	// `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
 	// conversation gets a `status` frame. A message has one feedback, the last one given.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12685,7 +12937,7 @@ type ClientWithResponsesInterface interface {
 	// `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
 	// conversation gets a `status` frame. A message has one feedback, the last one given.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12698,7 +12950,7 @@ type ClientWithResponsesInterface interface {
 	// or while too many are at once, then `running`, then `completed`, `failed` or `cancelled` for good. A server that
 	// dies in the middle of it leaves it to the next one, in another attempt; after three attempts it is failed.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12711,7 +12963,8 @@ type ClientWithResponsesInterface interface {
 	// the bot's message, with `finishReason: cancelled`. Harmless when repeated or too late. The answer is the run as it
 	// is then, after two seconds at the most; it takes no body.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Safe
+	// to repeat with an `Idempotency-Key`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12727,7 +12980,7 @@ type ClientWithResponsesInterface interface {
 	// carries the whole text so far: what came before is to be thrown away. A run that is over gives the rest of its text
 	// and the last event.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12749,7 +13002,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Makes an inbox of the same name with it. Without `chatbot` it belongs to the default bot; an unknown one is 404.
 	//
-	// Needs the scope `manage`.
+	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12760,7 +13013,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Makes an inbox of the same name with it. Without `chatbot` it belongs to the default bot; an unknown one is 404.
 	//
-	// Needs the scope `manage`.
+	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12779,6 +13032,8 @@ type ClientWithResponsesInterface interface {
 	DeleteWebChatWithResponse(ctx context.Context, webChatID string, reqEditors ...RequestEditorFn) (*DeleteWebChatResponse, error)
 
 	// GetWebChatWithResponse Get a web chat
+	//
+	// With the ids of its chatbot and its inbox.
 	//
 	// Needs the scope `manage`.
 	//
@@ -12850,7 +13105,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /docs (the `GetDocs` operationId).
-	GetDocsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetDocsResponse, error)
+	GetDocsWithResponse(ctx context.Context, params *GetDocsParams, reqEditors ...RequestEditorFn) (*GetDocsResponse, error)
 
 	// GetHealthWithResponse Tell whether the process lives
 	//
@@ -12930,11 +13185,23 @@ type ClientWithResponsesInterface interface {
 	// with an OpenAIError, the last of all. The deltas joined are exactly what the JSON answer would have been, which waits
 	// 120 s at most.
 	//
+	// ```
+	// data: {"choices":[{"delta":{"content":"","role":"assistant"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+	//
+	// data: {"choices":[{"delta":{"content":"Use the link on the sign-in page. It is "},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+	//
+	// data: {"choices":[{"delta":{"content":"good for an hour."},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+	//
+	// data: {"choices":[{"delta":{},"finish_reason":"stop","index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+	//
+	// data: [DONE]
+	// ```
+	//
 	// `finish_reason` is `stop`, also where somebody has cancelled the run, or `length`. `usage` is 0 throughout when the
 	// engine counts no tokens. An Idempotency-Key is for the requests with a conversation, where it works as with
 	// `createCompletion`; without one there is nothing to repeat: it is accepted and without effect.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Rate class: `messages`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12968,11 +13235,23 @@ type ClientWithResponsesInterface interface {
 	// with an OpenAIError, the last of all. The deltas joined are exactly what the JSON answer would have been, which waits
 	// 120 s at most.
 	//
+	// ```
+	// data: {"choices":[{"delta":{"content":"","role":"assistant"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+	//
+	// data: {"choices":[{"delta":{"content":"Use the link on the sign-in page. It is "},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+	//
+	// data: {"choices":[{"delta":{"content":"good for an hour."},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+	//
+	// data: {"choices":[{"delta":{},"finish_reason":"stop","index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+	//
+	// data: [DONE]
+	// ```
+	//
 	// `finish_reason` is `stop`, also where somebody has cancelled the run, or `length`. `usage` is 0 throughout when the
 	// engine counts no tokens. An Idempotency-Key is for the requests with a conversation, where it works as with
 	// `createCompletion`; without one there is nothing to repeat: it is accepted and without effect.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Needs the scope `chat` or `agent`. Rate class: `messages`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13026,7 +13305,22 @@ type ClientWithResponsesInterface interface {
 	// closed with 1008; where there is a limit of silence, with 1000 after the status `idle`; when the server stops, with
 	// 1001 after the status `closing`. It may resume each time.
 	//
+	// A dialogue with `?stream=true`, `→` from the client, `←` from the server:
+	//
+	// ```
+	// ← {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","expires_at":null,"greeting":"Hello!","limits":{"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10},"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","status":"connected","type":"status"}
+	// → {"type":"message","content":"How do I reset my password?","client_message_id":"c-17"}
+	// ← {"client_message_id":"c-17","message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c213c","seq":1,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","status":"delivered","type":"status"}
+	// ← {"is_typing":true,"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"typing"}
+	// ← {"delta":"Use the link on the sign-in page. It is ","is_typing":true,"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"typing"}
+	// ← {"delta":"good for an hour.","is_typing":true,"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"typing"}
+	// ← {"is_typing":false,"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"typing"}
+	// ← {"attachments":[],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"Use the link on the sign-in page. It is good for an hour.","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2462","metadata":{},"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","sender":"bot","seq":2,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","timestamp":"2026-01-15T10:30:00.000000Z","type":"message"}
+	// ← {"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","suggestions":[{"context":"faq","text":"How do I change my password?"}],"type":"suggestion"}
+	// ```
+	//
 	// With a key: Needs the scope `chat` or `agent`.
+	// Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -18694,11 +18988,29 @@ func (r CreateWsTicketResponse) ContentType() string {
 	return ""
 }
 
+// GetDocsResponse200Headers the declared response headers of an HTTP 200 response for GetDocs
+type GetDocsResponse200Headers struct {
+	CacheControl          *string
+	ContentSecurityPolicy *string
+	ETag                  *string
+}
+
+// GetDocsResponse304Headers the declared response headers of an HTTP 304 response for GetDocs
+type GetDocsResponse304Headers struct {
+	CacheControl          *string
+	ContentSecurityPolicy *string
+	ETag                  *string
+}
+
 type GetDocsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetDocsResponse200Headers
+	// Headers304 the parsed response headers for an HTTP 304 response
+	Headers304 *GetDocsResponse304Headers
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -19527,7 +19839,7 @@ func (c *ClientWithResponses) ListChatbotsWithResponse(ctx context.Context, para
 // Without `slug` one is made of the name. A slug that is taken is 409. `isDefault: true` takes the place of the
 // organization's default bot. The engine `scripted` needs a `script`; without one it is 400.
 //
-// Needs the scope `manage`.
+// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19545,7 +19857,7 @@ func (c *ClientWithResponses) CreateChatbotWithBodyWithResponse(ctx context.Cont
 // Without `slug` one is made of the name. A slug that is taken is 409. `isDefault: true` takes the place of the
 // organization's default bot. The engine `scripted` needs a `script`; without one it is 400.
 //
-// Needs the scope `manage`.
+// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19576,6 +19888,8 @@ func (c *ClientWithResponses) DeleteChatbotWithResponse(ctx context.Context, cha
 }
 
 // GetChatbotWithResponse Get a chatbot
+//
+// With its settings, but for the API key of a model, which is never shown.
 //
 // Needs the scope `manage`.
 //
@@ -19643,13 +19957,27 @@ func (c *ClientWithResponses) UpdateChatbotWithResponse(ctx context.Context, cha
 // the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
 // exactly what the JSON answer would have been. A stream that broke is taken up by `GET /api/runs/{runId}/events/`.
 //
+// A whole stream:
+//
+// ```
+// id: 1.40
+// data: {"content":"Use the link on the sign-in page. It is ","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
+//
+// id: 1.57
+// data: {"content":"good for an hour.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
+//
+// id: 1.57
+// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
+// ```
+//
 // The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
 // forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
 //
 // With an Idempotency-Key a repeat asks nothing anew but follows the same run, as JSON to its end, as a stream from
 // the beginning. A JSON answer that fails does not use the key up once its failure is told: the next repeat asks again.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+// class: `messages`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19677,13 +20005,27 @@ func (c *ClientWithResponses) CreateCompletionWithBodyWithResponse(ctx context.C
 // the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
 // exactly what the JSON answer would have been. A stream that broke is taken up by `GET /api/runs/{runId}/events/`.
 //
+// A whole stream:
+//
+// ```
+// id: 1.40
+// data: {"content":"Use the link on the sign-in page. It is ","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
+//
+// id: 1.57
+// data: {"content":"good for an hour.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
+//
+// id: 1.57
+// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
+// ```
+//
 // The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
 // forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
 //
 // With an Idempotency-Key a repeat asks nothing anew but follows the same run, as JSON to its end, as a stream from
 // the beginning. A JSON answer that fails does not use the key up once its failure is told: the next repeat asks again.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+// class: `messages`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19717,7 +20059,7 @@ func (c *ClientWithResponses) ListFaqsWithResponse(ctx context.Context, chatbotI
 //
 // HTML in `answer` is turned into text.
 //
-// Needs the scope `manage`.
+// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19734,7 +20076,7 @@ func (c *ClientWithResponses) CreateFaqWithBodyWithResponse(ctx context.Context,
 //
 // HTML in `answer` is turned into text.
 //
-// Needs the scope `manage`.
+// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19772,6 +20114,8 @@ func (c *ClientWithResponses) ImportFaqsWithBodyWithResponse(ctx context.Context
 
 // DeleteFaqWithResponse Delete an FAQ
 //
+// Replies that were made of it keep their citations. Repeated, it is 404.
+//
 // Needs the scope `manage`.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -19786,6 +20130,8 @@ func (c *ClientWithResponses) DeleteFaqWithResponse(ctx context.Context, chatbot
 }
 
 // GetFaqWithResponse Get an FAQ
+//
+// An FAQ of another chatbot is 404.
 //
 // Needs the scope `manage`.
 //
@@ -20091,7 +20437,7 @@ func (c *ClientWithResponses) ListContactsWithResponse(ctx context.Context, para
 // Without `inboxes` the contact is in the default bot's API inbox. `sourceId` is unique in an inbox: one that is taken
 // is 409. An unknown inbox is 404.
 //
-// Needs the scope `manage`.
+// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20109,7 +20455,7 @@ func (c *ClientWithResponses) CreateContactWithBodyWithResponse(ctx context.Cont
 // Without `inboxes` the contact is in the default bot's API inbox. `sourceId` is unique in an inbox: one that is taken
 // is 409. An unknown inbox is 404.
 //
-// Needs the scope `manage`.
+// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20140,6 +20486,8 @@ func (c *ClientWithResponses) DeleteContactWithResponse(ctx context.Context, con
 }
 
 // GetContactWithResponse Get a contact
+//
+// With the inboxes that the contact is in.
 //
 // Needs the scope `manage` or `agent`.
 //
@@ -20193,7 +20541,7 @@ func (c *ClientWithResponses) UpdateContactWithResponse(ctx context.Context, con
 // The caller's own, latest activity first. An unknown `bot_id` is 404. `unread` counts the bot's and agents' messages
 // that the user has not read.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Rate class: `list`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20218,7 +20566,7 @@ func (c *ClientWithResponses) ListConversationsWithResponse(ctx context.Context,
 // every one while the operator has turned the index off or it is being built. That finds the same. A search that
 // takes longer than five seconds is answered with 504.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Rate class: `list`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20236,7 +20584,8 @@ func (c *ClientWithResponses) ListInboxConversationsWithResponse(ctx context.Con
 // The conversation belongs to the caller and to the web chat's inbox. Without `contact` it is the caller's own contact
 // there, made when new. An unknown web chat is 404, an unknown contact 400.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Safe to repeat with an
+// `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20254,7 +20603,8 @@ func (c *ClientWithResponses) CreateConversationWithBodyWithResponse(ctx context
 // The conversation belongs to the caller and to the web chat's inbox. Without `contact` it is the caller's own contact
 // there, made when new. An unknown web chat is 404, an unknown contact 400.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Safe to repeat with an
+// `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20272,7 +20622,7 @@ func (c *ClientWithResponses) CreateConversationWithResponse(ctx context.Context
 // One result per operation, in their order; an operation that fails does not spoil the others, and says why in
 // `problem`. `mark_read` by the owner clears `unread`, by an agent the staff's `unreadMessagesCount`.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Safe to repeat with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20290,7 +20640,7 @@ func (c *ClientWithResponses) BatchConversationsWithBodyWithResponse(ctx context
 // One result per operation, in their order; an operation that fails does not spoil the others, and says why in
 // `problem`. `mark_read` by the owner clears `unread`, by an agent the staff's `unreadMessagesCount`.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Safe to repeat with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20311,7 +20661,8 @@ func (c *ClientWithResponses) BatchConversationsWithResponse(ctx context.Context
 // persistent session that any number of devices share. Only a start with an initial message counts as one of the
 // `messages`.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Rate class: `messages`.
+// Safe to repeat with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20332,7 +20683,8 @@ func (c *ClientWithResponses) StartConversationWithBodyWithResponse(ctx context.
 // persistent session that any number of devices share. Only a start with an initial message counts as one of the
 // `messages`.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Rate class: `messages`.
+// Safe to repeat with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20364,7 +20716,10 @@ func (c *ClientWithResponses) DeleteConversationWithResponse(ctx context.Context
 
 // GetConversationWithResponse Get a conversation
 //
-// Needs the scope `chat` or `agent`.
+// As it is now, with its newest message and what the staff has not read of it. Reading it marks nothing as read: that is
+// `mark_read` of batchConversations.
+//
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20417,7 +20772,8 @@ func (c *ClientWithResponses) UpdateConversationWithResponse(ctx context.Context
 // `after`/`after_seq`, alone or together with the former: the oldest that qualify. `has_more` says whether more
 // qualify in that direction. All bounds are exclusive and may be combined; `before_seq`/`after_seq` are the safer ones.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+// class: `history`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20438,7 +20794,8 @@ func (c *ClientWithResponses) GetHistoryWithResponse(ctx context.Context, id Con
 // scope `agent` in somebody else's conversation speaks as `agent`, and the bot does not reply. `content` may be blank
 // only when there are attachments.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+// class: `messages`. Safe to repeat with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20459,7 +20816,8 @@ func (c *ClientWithResponses) SendMessageWithBodyWithResponse(ctx context.Contex
 // scope `agent` in somebody else's conversation speaks as `agent`, and the bot does not reply. `content` may be blank
 // only when there are attachments.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+// class: `messages`. Safe to repeat with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20510,7 +20868,8 @@ func (c *ClientWithResponses) GetMeWithResponse(ctx context.Context, reqEditors 
 // Newest first. With `conversation` the messages of that conversation; without it those of all conversations that
 // the caller may read: one's own, or with the scope `agent` the whole organization's. A bad cursor is 404.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+// class: `history`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20529,7 +20888,8 @@ func (c *ClientWithResponses) ListMessagesWithResponse(ctx context.Context, para
 // nor canvas the message is stored and starts no reply. `outgoing` (a person of the staff speaks; no reply follows)
 // needs the scope `agent`, else 403. Queueing as for sendMessage.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+// class: `messages`. Safe to repeat with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20548,7 +20908,8 @@ func (c *ClientWithResponses) CreateMessageWithBodyWithResponse(ctx context.Cont
 // nor canvas the message is stored and starts no reply. `outgoing` (a person of the staff speaks; no reply follows)
 // needs the scope `agent`, else 403. Queueing as for sendMessage.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
+// class: `messages`. Safe to repeat with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20565,7 +20926,7 @@ func (c *ClientWithResponses) CreateMessageWithResponse(ctx context.Context, par
 //
 // With `conversation`: 404 when the message is not in that conversation.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20583,7 +20944,7 @@ func (c *ClientWithResponses) GetMessageWithResponse(ctx context.Context, id str
 // `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
 // conversation gets a `status` frame. A message has one feedback, the last one given.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20601,7 +20962,7 @@ func (c *ClientWithResponses) SetMessageFeedbackWithBodyWithResponse(ctx context
 // `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
 // conversation gets a `status` frame. A message has one feedback, the last one given.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20620,7 +20981,7 @@ func (c *ClientWithResponses) SetMessageFeedbackWithResponse(ctx context.Context
 // or while too many are at once, then `running`, then `completed`, `failed` or `cancelled` for good. A server that
 // dies in the middle of it leaves it to the next one, in another attempt; after three attempts it is failed.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20639,7 +21000,8 @@ func (c *ClientWithResponses) GetRunWithResponse(ctx context.Context, runID RunI
 // the bot's message, with `finishReason: cancelled`. Harmless when repeated or too late. The answer is the run as it
 // is then, after two seconds at the most; it takes no body.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Safe
+// to repeat with an `Idempotency-Key`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20661,7 +21023,7 @@ func (c *ClientWithResponses) CancelRunWithResponse(ctx context.Context, runID R
 // carries the whole text so far: what came before is to be thrown away. A run that is over gives the rest of its text
 // and the last event.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20695,7 +21057,7 @@ func (c *ClientWithResponses) ListWebChatsWithResponse(ctx context.Context, para
 //
 // Makes an inbox of the same name with it. Without `chatbot` it belongs to the default bot; an unknown one is 404.
 //
-// Needs the scope `manage`.
+// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20712,7 +21074,7 @@ func (c *ClientWithResponses) CreateWebChatWithBodyWithResponse(ctx context.Cont
 //
 // Makes an inbox of the same name with it. Without `chatbot` it belongs to the default bot; an unknown one is 404.
 //
-// Needs the scope `manage`.
+// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20743,6 +21105,8 @@ func (c *ClientWithResponses) DeleteWebChatWithResponse(ctx context.Context, web
 }
 
 // GetWebChatWithResponse Get a web chat
+//
+// With the ids of its chatbot and its inbox.
 //
 // Needs the scope `manage`.
 //
@@ -20844,8 +21208,8 @@ func (c *ClientWithResponses) CreateWsTicketWithResponse(ctx context.Context, pa
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /docs (the `GetDocs` operationId).
-func (c *ClientWithResponses) GetDocsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetDocsResponse, error) {
-	rsp, err := c.GetDocs(ctx, reqEditors...)
+func (c *ClientWithResponses) GetDocsWithResponse(ctx context.Context, params *GetDocsParams, reqEditors ...RequestEditorFn) (*GetDocsResponse, error) {
+	rsp, err := c.GetDocs(ctx, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -20960,11 +21324,23 @@ func (c *ClientWithResponses) GetReadinessWithResponse(ctx context.Context, reqE
 // with an OpenAIError, the last of all. The deltas joined are exactly what the JSON answer would have been, which waits
 // 120 s at most.
 //
+// ```
+// data: {"choices":[{"delta":{"content":"","role":"assistant"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+//
+// data: {"choices":[{"delta":{"content":"Use the link on the sign-in page. It is "},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+//
+// data: {"choices":[{"delta":{"content":"good for an hour."},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+//
+// data: {"choices":[{"delta":{},"finish_reason":"stop","index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+//
+// data: [DONE]
+// ```
+//
 // `finish_reason` is `stop`, also where somebody has cancelled the run, or `length`. `usage` is 0 throughout when the
 // engine counts no tokens. An Idempotency-Key is for the requests with a conversation, where it works as with
 // `createCompletion`; without one there is nothing to repeat: it is accepted and without effect.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Rate class: `messages`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21004,11 +21380,23 @@ func (c *ClientWithResponses) CreateChatCompletionWithBodyWithResponse(ctx conte
 // with an OpenAIError, the last of all. The deltas joined are exactly what the JSON answer would have been, which waits
 // 120 s at most.
 //
+// ```
+// data: {"choices":[{"delta":{"content":"","role":"assistant"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+//
+// data: {"choices":[{"delta":{"content":"Use the link on the sign-in page. It is "},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+//
+// data: {"choices":[{"delta":{"content":"good for an hour."},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+//
+// data: {"choices":[{"delta":{},"finish_reason":"stop","index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
+//
+// data: [DONE]
+// ```
+//
 // `finish_reason` is `stop`, also where somebody has cancelled the run, or `length`. `usage` is 0 throughout when the
 // engine counts no tokens. An Idempotency-Key is for the requests with a conversation, where it works as with
 // `createCompletion`; without one there is nothing to repeat: it is accepted and without effect.
 //
-// Needs the scope `chat` or `agent`.
+// Needs the scope `chat` or `agent`. Rate class: `messages`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21080,7 +21468,22 @@ func (c *ClientWithResponses) GetModelWithResponse(ctx context.Context, model st
 // closed with 1008; where there is a limit of silence, with 1000 after the status `idle`; when the server stops, with
 // 1001 after the status `closing`. It may resume each time.
 //
+// A dialogue with `?stream=true`, `→` from the client, `←` from the server:
+//
+// ```
+// ← {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","expires_at":null,"greeting":"Hello!","limits":{"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10},"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","status":"connected","type":"status"}
+// → {"type":"message","content":"How do I reset my password?","client_message_id":"c-17"}
+// ← {"client_message_id":"c-17","message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c213c","seq":1,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","status":"delivered","type":"status"}
+// ← {"is_typing":true,"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"typing"}
+// ← {"delta":"Use the link on the sign-in page. It is ","is_typing":true,"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"typing"}
+// ← {"delta":"good for an hour.","is_typing":true,"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"typing"}
+// ← {"is_typing":false,"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"typing"}
+// ← {"attachments":[],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"Use the link on the sign-in page. It is good for an hour.","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2462","metadata":{},"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","sender":"bot","seq":2,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","timestamp":"2026-01-15T10:30:00.000000Z","type":"message"}
+// ← {"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","suggestions":[{"context":"faq","text":"How do I change my password?"}],"type":"suggestion"}
+// ```
+//
 // With a key: Needs the scope `chat` or `agent`.
+// Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -27151,6 +27554,9 @@ func ParseGetDocsResponse(rsp *http.Response) (*GetDocsResponse, error) {
 	}
 
 	switch {
+	case rsp.StatusCode == 304:
+		break // No content-type
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -27158,6 +27564,57 @@ func ParseGetDocsResponse(rsp *http.Response) (*GetDocsResponse, error) {
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetDocsResponse200Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = &value
+		}
+		if values := rsp.Header.Values("Content-Security-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Security-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentSecurityPolicy = &value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 304:
+		var headers GetDocsResponse304Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = &value
+		}
+		if values := rsp.Header.Values("Content-Security-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Security-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentSecurityPolicy = &value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers304 = &headers
 	}
 
 	return response, nil

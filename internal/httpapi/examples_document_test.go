@@ -1,0 +1,365 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+const documentFile = "../../api/openapi.yaml"
+
+// examplesBegin is where the examples begin, which are the last of the document.
+const examplesBegin = "\n  examples:\n"
+
+// examples are those of the document, and what they are examples of.
+type examples struct {
+	t       *testing.T
+	text    string // of the document
+	root    *yaml.Node
+	byName  map[string]*yaml.Node
+	schemas map[string]*yaml.Node
+}
+
+func readExamples(t *testing.T) *examples {
+	t.Helper()
+	written := must(os.ReadFile(documentFile))
+	var document yaml.Node
+	if err := yaml.Unmarshal(written, &document); err != nil {
+		t.Fatal(err)
+	}
+	e := &examples{t: t, text: string(written), root: document.Content[0], byName: map[string]*yaml.Node{}, schemas: map[string]*yaml.Node{}}
+	for name, example := range pairs(nodeAt(e.root, "components", "examples")) {
+		e.byName[name] = nodeAt(example, "value")
+	}
+	e.look(e.root)
+	return e
+}
+
+// look finds what each example is of.
+func (e *examples) look(node *yaml.Node) {
+	if schema := nodeAt(node, "schema"); schema != nil {
+		for _, example := range pairs(nodeAt(node, "examples")) {
+			if ref := nodeAt(example, "$ref"); ref != nil {
+				e.schemas[strings.TrimPrefix(ref.Value, "#/components/examples/")] = schema
+			}
+		}
+	}
+	for _, child := range node.Content {
+		e.look(child)
+	}
+}
+
+// compare holds each example against what was kept, or writes the section anew.
+func (s *tour) compare(e *examples) {
+	s.t.Helper()
+	section := &yaml.Node{Kind: yaml.MappingNode}
+	left := maps.Clone(e.byName)
+	for _, one := range *s.kept {
+		s.at = one.name
+		if operation, isTranscript := strings.CutSuffix(one.name, "Transcript"); isTranscript {
+			s.compareTranscript(e, operation, one.body)
+			continue
+		}
+		schema, isUsed := e.schemas[one.name]
+		if !isUsed {
+			s.t.Errorf("%s is an example of nothing in the document", one.name)
+		}
+		var value any
+		decoder := json.NewDecoder(bytes.NewReader(one.body))
+		decoder.UseNumber()
+		if err := decoder.Decode(&value); err != nil {
+			s.t.Fatalf("%s: %v", one.name, err)
+		}
+		made := e.node(s.tidied("", value), schema)
+		had := left[one.name]
+		delete(left, one.name)
+		if had != nil && same(had, made) {
+			made = had
+		} else if !*record {
+			s.t.Errorf("the example %s of the document is not what the server answers (make examples):\n%s", one.name, must(yaml.Marshal(made)))
+		}
+		section.Content = append(section.Content, scalar(one.name), &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{scalar("value"), made}})
+	}
+	if !*record {
+		for name := range left {
+			s.t.Errorf("no server has answered with the example %s of the document", name)
+		}
+		return
+	}
+	var written bytes.Buffer
+	encoder := yaml.NewEncoder(&written)
+	encoder.SetIndent(2)
+	if err := encoder.Encode(section); err != nil {
+		s.t.Fatal(err)
+	}
+	before, _, found := strings.Cut(e.text, examplesBegin)
+	if !found {
+		s.t.Fatalf("%s has no examples", documentFile)
+	}
+	indented := regexp.MustCompile(`(?m)^(.)`).ReplaceAllString(written.String(), "    $1")
+	if err := os.WriteFile(documentFile, []byte(before+examplesBegin+indented), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// compareTranscript holds the first block of code of an operation's description against what was said, or writes it anew.
+func (s *tour) compareTranscript(e *examples, operation string, said []byte) {
+	s.t.Helper()
+	var text string
+	if err := json.Unmarshal(said, &text); err != nil {
+		s.t.Fatal(err)
+	}
+	const indent, fence = "        ", "        ```\n"
+	text = strings.TrimSpace(allTimes.ReplaceAllString(s.tidy(text), exampleTime)) + "\n"
+	text = regexp.MustCompile(`(?m)^(.)`).ReplaceAllString(text, indent+"$1")
+	before, rest, isThere := strings.Cut(e.text, "\n      operationId: "+operation+"\n")
+	description, rest, isShown := strings.Cut(rest, fence)
+	shown, rest, isEnded := strings.Cut(rest, fence)
+	if !isThere || !isShown || !isEnded {
+		s.t.Fatalf("%s shows nothing", operation)
+	}
+	if shown == text {
+		return
+	}
+	if !*record {
+		s.t.Errorf("what %s shows in its description is not what is said (make examples):\n%s", operation, text)
+	}
+	e.text = before + "\n      operationId: " + operation + "\n" + description + fence + text + fence + rest
+}
+
+// volatile are the values that differ from run to run and have no form of their own: the document has these, as JSON.
+var volatile = map[string]any{
+	"token": "pct_AZq1kT0e2wJjIjoiMDE5YmMwYTQifQ", "ticket": "wst_2fVh0m3q6d0yPz1tJ8cB5nKxWu7RgLsA",
+	"key": "pk_4f9a1c22d0.Zk3xQ0v9s1LrT7uYb2Wc5dEf8gHj", "prefix": "pk_4f9a1c22d0",
+	"nextCursor": exampleCursor, "previousCursor": exampleCursor,
+	"replyTime": json.Number("0.8"), "meanReplyTime": json.Number("0.8"), "p95ReplyTime": json.Number("1.9"), "meanTimeToFirstToken": json.Number("0.2"),
+	"remaining": json.Number("57"), "resetIn": json.Number("42"), "retry_after": json.Number("42"),
+}
+
+const exampleCursor = "bi4xNzY4NDcyNDAwMDAwMDAw"
+
+var (
+	anyUUID   = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+	anyDay    = regexp.MustCompile(`^\d{4}-\d\d-\d\d$`)
+	anyCursor = regexp.MustCompile(`cursor=[^&"]+`)
+	isTime    = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$`)
+	allTimes  = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z`)
+	allUnix   = regexp.MustCompile(`("created"):\d{10,}`)
+	// tableEnd is how a line of the CSV export ends: with the seconds of the reply, and the time.
+	tableEnd = regexp.MustCompile(`,[0-9.]+,\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`)
+)
+
+// tidied is a value as the document has it.
+func (s *tour) tidied(key string, value any) any {
+	if fixed := volatile[key]; fixed != nil && value != nil {
+		return fixed
+	}
+	switch value := value.(type) {
+	case object:
+		for _, key := range slices.Sorted(maps.Keys(value)) { // ids are numbered alike each time
+			value[key] = s.tidied(key, value[key])
+		}
+		return value
+	case []any:
+		for i, item := range value {
+			value[i] = s.tidied(key, item)
+		}
+		return value
+	case string:
+		if then, err := time.Parse(time.RFC3339Nano, value); err == nil {
+			return must(time.Parse(time.RFC3339Nano, exampleTime)).Add(then.Sub(s.began)).Format("2006-01-02T15:04:05.000000Z")
+		}
+		if anyDay.MatchString(value) {
+			return exampleDay
+		}
+		return s.tidy(value)
+	case json.Number:
+		if key == "created" && len(value) >= 10 { // a time, as OpenAI has it
+			return json.Number("1768473000")
+		}
+	}
+	return value
+}
+
+// tidy puts into a text what the document has in place of ids and addresses.
+func (s *tour) tidy(text string) string {
+	text = anyUUID.ReplaceAllStringFunc(text, func(id string) string {
+		if strings.HasPrefix(id, exampleID[:32]) {
+			return id
+		}
+		if s.ids[id] == "" {
+			s.ids[id] = s.newID()
+		}
+		return s.ids[id]
+	})
+	text = strings.ReplaceAll(text, s.url, exampleServer)
+	text = anyCursor.ReplaceAllString(text, "cursor="+exampleCursor)
+	text = allUnix.ReplaceAllString(text, "$1:1768473000")
+	return tableEnd.ReplaceAllString(text, ",0.8,2026-01-15 10:30:00")
+}
+
+// newID is made of the example in which an id is met first, so that another step of the tour changes no other example.
+func (s *tour) newID() string {
+	taken := slices.Collect(maps.Values(s.ids))
+	for n := 0; ; n++ {
+		hash := fnv.New32a()
+		fmt.Fprintf(hash, "%s %d", s.at, n)
+		id := fmt.Sprintf(exampleID, hash.Sum32()&0xffff)
+		if !slices.Contains(taken, id) && !strings.HasPrefix(id, fmt.Sprintf(exampleID, theBot)[:34]) {
+			return id
+		}
+	}
+}
+
+// node is a value as YAML, its fields in the order of the schema, on one line where that is not long.
+func (e *examples) node(value any, schema *yaml.Node) *yaml.Node {
+	schema = e.resolve(schema)
+	var made *yaml.Node
+	switch value := value.(type) {
+	case object:
+		made = &yaml.Node{Kind: yaml.MappingNode}
+		properties := nodeAt(schema, "properties")
+		if variant := e.variant(schema, value); variant != nil {
+			properties = nodeAt(variant, "properties")
+		}
+		var order []string
+		for name := range pairs(properties) {
+			order = append(order, name)
+		}
+		rank := func(name string) int {
+			if at := slices.Index(order, name); at >= 0 {
+				return at
+			}
+			return len(order)
+		}
+		names := slices.SortedFunc(maps.Keys(value), func(a, b string) int { return cmp.Or(rank(a)-rank(b), strings.Compare(a, b)) })
+		for _, name := range names {
+			made.Content = append(made.Content, scalar(name), e.node(value[name], nodeAt(properties, name)))
+		}
+	case []any:
+		made = &yaml.Node{Kind: yaml.SequenceNode}
+		for _, item := range value {
+			made.Content = append(made.Content, e.node(item, nodeAt(schema, "items")))
+		}
+	default:
+		made = &yaml.Node{}
+		if err := made.Encode(plain(value)); err != nil {
+			e.t.Fatal(err)
+		}
+		return made
+	}
+	if len(must(json.Marshal(value))) <= 110 {
+		made.Style = yaml.FlowStyle
+	}
+	return made
+}
+
+// plain is a scalar that YAML knows.
+func plain(value any) any {
+	number, isNumber := value.(json.Number)
+	if !isNumber {
+		return value
+	}
+	if whole, err := number.Int64(); err == nil {
+		return whole
+	}
+	return must(number.Float64())
+}
+
+// variant is the one of a schema's that has all fields of the value.
+func (e *examples) variant(schema *yaml.Node, value object) *yaml.Node {
+	for _, one := range contents(nodeAt(schema, "anyOf")) {
+		one = e.resolve(one)
+		names := slices.Collect(maps.Keys(value))
+		if !slices.ContainsFunc(names, func(name string) bool { return nodeAt(one, "properties", name) == nil }) {
+			return one
+		}
+	}
+	return nil
+}
+
+func (e *examples) resolve(schema *yaml.Node) *yaml.Node {
+	ref := nodeAt(schema, "$ref")
+	if ref == nil {
+		return schema
+	}
+	return nodeAt(e.root, strings.Split(strings.TrimPrefix(ref.Value, "#/"), "/")...)
+}
+
+// same tells whether two values are equal, but for their times, of which only the form is compared.
+func same(a, b *yaml.Node) bool {
+	if a.Kind != b.Kind || len(a.Content) != len(b.Content) {
+		return false
+	}
+	switch a.Kind {
+	case yaml.MappingNode:
+		for name, value := range pairs(a) {
+			other := nodeAt(b, name)
+			if other == nil || !same(value, other) {
+				return false
+			}
+		}
+		return true
+	case yaml.ScalarNode:
+		return a.ShortTag() == b.ShortTag() && (a.Value == b.Value || isTime.MatchString(a.Value) && isTime.MatchString(b.Value))
+	}
+	for i := range a.Content {
+		if !same(a.Content[i], b.Content[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func scalar(text string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Value: text} }
+
+// nodeAt descends a mapping by its keys; nil where there is no such place.
+func nodeAt(node *yaml.Node, keys ...string) *yaml.Node {
+	for _, key := range keys {
+		var found *yaml.Node
+		for name, value := range pairs(node) {
+			if name == key {
+				found = value
+			}
+		}
+		if node = found; node == nil {
+			return nil
+		}
+	}
+	return node
+}
+
+// pairs are the keys and values of a mapping, in order; of anything else there are none.
+func pairs(node *yaml.Node) func(yield func(string, *yaml.Node) bool) {
+	return func(yield func(string, *yaml.Node) bool) {
+		if node != nil && node.Kind == yaml.AliasNode {
+			node = node.Alias
+		}
+		if node == nil || node.Kind != yaml.MappingNode {
+			return
+		}
+		for i := 0; i+1 < len(node.Content); i += 2 {
+			if !yield(node.Content[i].Value, node.Content[i+1]) {
+				return
+			}
+		}
+	}
+}
+
+func contents(node *yaml.Node) []*yaml.Node {
+	if node == nil {
+		return nil
+	}
+	return node.Content
+}

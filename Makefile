@@ -130,6 +130,10 @@ check-faults: setup-test ## nothing acknowledged is lost while things break, in 
 check-sdk: setup $(NODE_MODULES) ## only: OpenAI's SDK for Node drives the server (a minute: it waits for a rate limit)
 	go test -count=1 -tags sdk -run '^TestOpenAIsSDK' ./cmd/server/
 
+.PHONY: check-guides
+check-guides: setup-check ## only: what the guides in docs/ show, in all their languages
+	go test -count=1 -tags sdk -run '^TestTheGuides' ./cmd/server/
+
 .PHONY: check-browser
 check-browser: setup-check ## only: a page in Chromium talks to the server, from an allowed origin and from another one
 	go test -count=1 -tags browser -run '^TestABrowser' ./cmd/server/

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Looks for what the project is built and run with: Go, and PostgreSQL's server programs. With the argument
-# `test` also for what the tests need, redis-server; with `check` moreover for what only the checks need: a C
-# compiler (the race detector), Node (the spec linters) and Chromium (pages that talk to the server).
+# `test` also for what the tests need, redis-server, and curl and jq (the guides); with `check` moreover for what only
+# the checks need: a C compiler (the race detector), Node (the spec linters), Python (the guides) and Chromium (pages that
+# talk to the server).
 # Packages that are missing are installed with apt by root, or by whom sudo does not ask for a password;
 # anyone else is told the one command to run. Where nothing is missing it does nothing, in milliseconds.
 set -euo pipefail
@@ -23,9 +24,12 @@ look() {
   have_postgres || missing+=(postgresql)
   [ "$1" != run ] || return 0
   have redis-server || missing+=(redis-server)
+  have curl || missing+=(curl)
+  have jq || missing+=(jq)
   [ "$1" = check ] || return 0
   have cc || have gcc || missing+=(gcc libc6-dev)
   have npm || missing+=(nodejs npm)
+  have python3 || missing+=(python3)
   have chromium || missing+=(chromium)
 }
 

@@ -6246,6 +6246,8 @@ type ClientInterface interface {
 	// ← {"is_typing":false,"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"typing"}
 	// ← {"attachments":[],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"Use the link on the sign-in page. It is good for an hour.","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2462","metadata":{},"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","sender":"bot","seq":2,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","timestamp":"2026-01-15T10:30:00.000000Z","type":"message"}
 	// ← {"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","suggestions":[{"context":"faq","text":"How do I change my password?"}],"type":"suggestion"}
+	// → {"type":"message","content":" ","client_message_id":"c-18"}
+	// ← {"client_message_id":"c-18","detail":"The request is not valid: /content must not be blank when there are no attachments.","error":"invalid_message","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"error"}
 	// ```
 	//
 	// With a key: Needs the scope `chat` or `agent`.
@@ -8265,6 +8267,8 @@ func (c *Client) GetModel(ctx context.Context, model string, reqEditors ...Reque
 // ← {"is_typing":false,"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"typing"}
 // ← {"attachments":[],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"Use the link on the sign-in page. It is good for an hour.","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2462","metadata":{},"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","sender":"bot","seq":2,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","timestamp":"2026-01-15T10:30:00.000000Z","type":"message"}
 // ← {"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","suggestions":[{"context":"faq","text":"How do I change my password?"}],"type":"suggestion"}
+// → {"type":"message","content":" ","client_message_id":"c-18"}
+// ← {"client_message_id":"c-18","detail":"The request is not valid: /content must not be blank when there are no attachments.","error":"invalid_message","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"error"}
 // ```
 //
 // With a key: Needs the scope `chat` or `agent`.
@@ -13317,6 +13321,8 @@ type ClientWithResponsesInterface interface {
 	// ← {"is_typing":false,"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"typing"}
 	// ← {"attachments":[],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"Use the link on the sign-in page. It is good for an hour.","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2462","metadata":{},"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","sender":"bot","seq":2,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","timestamp":"2026-01-15T10:30:00.000000Z","type":"message"}
 	// ← {"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","suggestions":[{"context":"faq","text":"How do I change my password?"}],"type":"suggestion"}
+	// → {"type":"message","content":" ","client_message_id":"c-18"}
+	// ← {"client_message_id":"c-18","detail":"The request is not valid: /content must not be blank when there are no attachments.","error":"invalid_message","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"error"}
 	// ```
 	//
 	// With a key: Needs the scope `chat` or `agent`.
@@ -21480,6 +21486,8 @@ func (c *ClientWithResponses) GetModelWithResponse(ctx context.Context, model st
 // ← {"is_typing":false,"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"typing"}
 // ← {"attachments":[],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"Use the link on the sign-in page. It is good for an hour.","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2462","metadata":{},"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","sender":"bot","seq":2,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","timestamp":"2026-01-15T10:30:00.000000Z","type":"message"}
 // ← {"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","suggestions":[{"context":"faq","text":"How do I change my password?"}],"type":"suggestion"}
+// → {"type":"message","content":" ","client_message_id":"c-18"}
+// ← {"client_message_id":"c-18","detail":"The request is not valid: /content must not be blank when there are no attachments.","error":"invalid_message","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"error"}
 // ```
 //
 // With a key: Needs the scope `chat` or `agent`.

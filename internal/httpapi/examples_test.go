@@ -366,13 +366,17 @@ func (s *tour) dialogue() string {
 			}
 		}
 	}
-	hear(`"connected"`)
-	asked := `{"type":"message","content":"` + question + `","client_message_id":"c-17"}`
-	fmt.Fprintf(&said, "→ %s\n", asked)
-	if err := conn.Write(ctx, websocket.MessageText, []byte(asked)); err != nil {
-		s.t.Fatal(err)
+	say := func(frame string) {
+		fmt.Fprintf(&said, "→ %s\n", frame)
+		if err := conn.Write(ctx, websocket.MessageText, []byte(frame)); err != nil {
+			s.t.Fatal(err)
+		}
 	}
+	hear(`"connected"`)
+	say(`{"type":"message","content":"` + question + `","client_message_id":"c-17"}`)
 	hear(`"suggestion"`)
+	say(`{"type":"message","content":" ","client_message_id":"c-18"}`)
+	hear(`"error"`)
 	return said.String()
 }
 

@@ -3900,9 +3900,6 @@ type EndDate = openapi_types.Date
 // IdempotencyKey Example: 8e03978e-40d5-43e8-bc93-6894a57f9324
 type IdempotencyKey = string
 
-// IfNoneMatch Example: "9f2c4e0d8a7b6c51"
-type IfNoneMatch = string
-
 // Page Example: 1
 type Page = int
 
@@ -4429,24 +4426,6 @@ type CreateWsTicketParams struct {
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
-}
-
-// GetDocsParams defines parameters for GetDocs.
-type GetDocsParams struct {
-	// IfNoneMatch The `ETag` of the document that the caller has, several with commas between them, or `*`.
-	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
-}
-
-// GetOpenapiJSONParams defines parameters for GetOpenapiJSON.
-type GetOpenapiJSONParams struct {
-	// IfNoneMatch The `ETag` of the document that the caller has, several with commas between them, or `*`.
-	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
-}
-
-// GetOpenapiYamlParams defines parameters for GetOpenapiYaml.
-type GetOpenapiYamlParams struct {
-	// IfNoneMatch The `ETag` of the document that the caller has, several with commas between them, or `*`.
-	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // CreateChatCompletionParams defines parameters for CreateChatCompletion.
@@ -6048,7 +6027,7 @@ type ClientInterface interface {
 	// A reference page made of this document; it loads nothing from elsewhere. Needs no key.
 	//
 	// Corresponds with GET /docs (the `GetDocs` operationId).
-	GetDocs(ctx context.Context, params *GetDocsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	GetDocs(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetHealth Tell whether the process lives
 	//
@@ -6063,7 +6042,7 @@ type ClientInterface interface {
 	// `If-None-Match` whether it has changed. Needs no key.
 	//
 	// Corresponds with GET /openapi.json (the `GetOpenapiJSON` operationId).
-	GetOpenapiJSON(ctx context.Context, params *GetOpenapiJSONParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	GetOpenapiJSON(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetOpenapiYaml Get this document as YAML
 	//
@@ -6071,7 +6050,7 @@ type ClientInterface interface {
 	// `If-None-Match` whether it has changed. Needs no key.
 	//
 	// Corresponds with GET /openapi.yaml (the `GetOpenapiYaml` operationId).
-	GetOpenapiYaml(ctx context.Context, params *GetOpenapiYamlParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	GetOpenapiYaml(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetProblem Explain a problem
 	//
@@ -7969,8 +7948,8 @@ func (c *Client) CreateWsTicket(ctx context.Context, params *CreateWsTicketParam
 // A reference page made of this document; it loads nothing from elsewhere. Needs no key.
 //
 // Corresponds with GET /docs (the `GetDocs` operationId).
-func (c *Client) GetDocs(ctx context.Context, params *GetDocsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetDocsRequest(c.Server, params)
+func (c *Client) GetDocs(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetDocsRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -8004,8 +7983,8 @@ func (c *Client) GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (
 // `If-None-Match` whether it has changed. Needs no key.
 //
 // Corresponds with GET /openapi.json (the `GetOpenapiJSON` operationId).
-func (c *Client) GetOpenapiJSON(ctx context.Context, params *GetOpenapiJSONParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetOpenapiJSONRequest(c.Server, params)
+func (c *Client) GetOpenapiJSON(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetOpenapiJSONRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -8022,8 +8001,8 @@ func (c *Client) GetOpenapiJSON(ctx context.Context, params *GetOpenapiJSONParam
 // `If-None-Match` whether it has changed. Needs no key.
 //
 // Corresponds with GET /openapi.yaml (the `GetOpenapiYaml` operationId).
-func (c *Client) GetOpenapiYaml(ctx context.Context, params *GetOpenapiYamlParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetOpenapiYamlRequest(c.Server, params)
+func (c *Client) GetOpenapiYaml(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetOpenapiYamlRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -11586,7 +11565,7 @@ func NewCreateWsTicketRequestWithBody(server string, params *CreateWsTicketParam
 }
 
 // NewGetDocsRequest constructs an http.Request for the GetDocs method
-func NewGetDocsRequest(server string, params *GetDocsParams) (*http.Request, error) {
+func NewGetDocsRequest(server string) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -11607,21 +11586,6 @@ func NewGetDocsRequest(server string, params *GetDocsParams) (*http.Request, err
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
-	}
-
-	if params != nil {
-
-		if params.IfNoneMatch != nil {
-			var headerParam0 string
-
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("If-None-Match", headerParam0)
-		}
-
 	}
 
 	return req, nil
@@ -11655,7 +11619,7 @@ func NewGetHealthRequest(server string) (*http.Request, error) {
 }
 
 // NewGetOpenapiJSONRequest constructs an http.Request for the GetOpenapiJSON method
-func NewGetOpenapiJSONRequest(server string, params *GetOpenapiJSONParams) (*http.Request, error) {
+func NewGetOpenapiJSONRequest(server string) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -11678,26 +11642,11 @@ func NewGetOpenapiJSONRequest(server string, params *GetOpenapiJSONParams) (*htt
 		return nil, err
 	}
 
-	if params != nil {
-
-		if params.IfNoneMatch != nil {
-			var headerParam0 string
-
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("If-None-Match", headerParam0)
-		}
-
-	}
-
 	return req, nil
 }
 
 // NewGetOpenapiYamlRequest constructs an http.Request for the GetOpenapiYaml method
-func NewGetOpenapiYamlRequest(server string, params *GetOpenapiYamlParams) (*http.Request, error) {
+func NewGetOpenapiYamlRequest(server string) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -11718,21 +11667,6 @@ func NewGetOpenapiYamlRequest(server string, params *GetOpenapiYamlParams) (*htt
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
-	}
-
-	if params != nil {
-
-		if params.IfNoneMatch != nil {
-			var headerParam0 string
-
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("If-None-Match", headerParam0)
-		}
-
 	}
 
 	return req, nil
@@ -13109,7 +13043,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /docs (the `GetDocs` operationId).
-	GetDocsWithResponse(ctx context.Context, params *GetDocsParams, reqEditors ...RequestEditorFn) (*GetDocsResponse, error)
+	GetDocsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetDocsResponse, error)
 
 	// GetHealthWithResponse Tell whether the process lives
 	//
@@ -13128,7 +13062,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /openapi.json (the `GetOpenapiJSON` operationId).
-	GetOpenapiJSONWithResponse(ctx context.Context, params *GetOpenapiJSONParams, reqEditors ...RequestEditorFn) (*GetOpenapiJSONResponse, error)
+	GetOpenapiJSONWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOpenapiJSONResponse, error)
 
 	// GetOpenapiYamlWithResponse Get this document as YAML
 	//
@@ -13138,7 +13072,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /openapi.yaml (the `GetOpenapiYaml` operationId).
-	GetOpenapiYamlWithResponse(ctx context.Context, params *GetOpenapiYamlParams, reqEditors ...RequestEditorFn) (*GetOpenapiYamlResponse, error)
+	GetOpenapiYamlWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOpenapiYamlResponse, error)
 
 	// GetProblemWithResponse Explain a problem
 	//
@@ -21214,8 +21148,8 @@ func (c *ClientWithResponses) CreateWsTicketWithResponse(ctx context.Context, pa
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /docs (the `GetDocs` operationId).
-func (c *ClientWithResponses) GetDocsWithResponse(ctx context.Context, params *GetDocsParams, reqEditors ...RequestEditorFn) (*GetDocsResponse, error) {
-	rsp, err := c.GetDocs(ctx, params, reqEditors...)
+func (c *ClientWithResponses) GetDocsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetDocsResponse, error) {
+	rsp, err := c.GetDocs(ctx, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -21245,8 +21179,8 @@ func (c *ClientWithResponses) GetHealthWithResponse(ctx context.Context, reqEdit
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /openapi.json (the `GetOpenapiJSON` operationId).
-func (c *ClientWithResponses) GetOpenapiJSONWithResponse(ctx context.Context, params *GetOpenapiJSONParams, reqEditors ...RequestEditorFn) (*GetOpenapiJSONResponse, error) {
-	rsp, err := c.GetOpenapiJSON(ctx, params, reqEditors...)
+func (c *ClientWithResponses) GetOpenapiJSONWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOpenapiJSONResponse, error) {
+	rsp, err := c.GetOpenapiJSON(ctx, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -21261,8 +21195,8 @@ func (c *ClientWithResponses) GetOpenapiJSONWithResponse(ctx context.Context, pa
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /openapi.yaml (the `GetOpenapiYaml` operationId).
-func (c *ClientWithResponses) GetOpenapiYamlWithResponse(ctx context.Context, params *GetOpenapiYamlParams, reqEditors ...RequestEditorFn) (*GetOpenapiYamlResponse, error) {
-	rsp, err := c.GetOpenapiYaml(ctx, params, reqEditors...)
+func (c *ClientWithResponses) GetOpenapiYamlWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOpenapiYamlResponse, error) {
+	rsp, err := c.GetOpenapiYaml(ctx, reqEditors...)
 	if err != nil {
 		return nil, err
 	}

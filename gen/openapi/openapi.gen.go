@@ -3897,9 +3897,6 @@ type EndDate = string
 // IdempotencyKey Example: 8e03978e-40d5-43e8-bc93-6894a57f9324
 type IdempotencyKey = string
 
-// IfNoneMatch Example: "9f2c4e0d8a7b6c51"
-type IfNoneMatch = string
-
 // Page Example: 1
 type Page = int
 
@@ -4426,18 +4423,6 @@ type CreateWsTicketParams struct {
 	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
 	// is refused with `Retry-After`.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
-}
-
-// GetOpenapiJSONParams defines parameters for GetOpenapiJSON.
-type GetOpenapiJSONParams struct {
-	// IfNoneMatch The `ETag` of the document that the caller has, several with commas between them, or `*`.
-	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
-}
-
-// GetOpenapiYamlParams defines parameters for GetOpenapiYaml.
-type GetOpenapiYamlParams struct {
-	// IfNoneMatch The `ETag` of the document that the caller has, several with commas between them, or `*`.
-	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // CreateChatCompletionParams defines parameters for CreateChatCompletion.
@@ -5129,12 +5114,6 @@ type ServerInterface interface {
 	// GetHealth Tell whether the process lives
 	// (GET /healthz)
 	GetHealth(ctx echo.Context) error
-	// GetOpenapiJSON Get this document as JSON
-	// (GET /openapi.json)
-	GetOpenapiJSON(ctx echo.Context, params GetOpenapiJSONParams) error
-	// GetOpenapiYaml Get this document as YAML
-	// (GET /openapi.yaml)
-	GetOpenapiYaml(ctx echo.Context, params GetOpenapiYamlParams) error
 	// GetProblem Explain a problem
 	// (GET /problems/{code})
 	GetProblem(ctx echo.Context, code string) error
@@ -6776,64 +6755,6 @@ func (w *ServerInterfaceWrapper) GetHealth(ctx echo.Context) error {
 	return err
 }
 
-// GetOpenapiJSON converts echo context to params.
-func (w *ServerInterfaceWrapper) GetOpenapiJSON(ctx echo.Context) error {
-	var err error
-
-	// Parameter object where we will unmarshal all parameters from the context
-	var params GetOpenapiJSONParams
-
-	headers := ctx.Request().Header
-	// ------------- Optional header parameter "If-None-Match" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
-		var IfNoneMatch IfNoneMatch
-		n := len(valueList)
-		if n != 1 {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
-		}
-
-		params.IfNoneMatch = &IfNoneMatch
-	}
-
-	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.GetOpenapiJSON(ctx, params)
-	return err
-}
-
-// GetOpenapiYaml converts echo context to params.
-func (w *ServerInterfaceWrapper) GetOpenapiYaml(ctx echo.Context) error {
-	var err error
-
-	// Parameter object where we will unmarshal all parameters from the context
-	var params GetOpenapiYamlParams
-
-	headers := ctx.Request().Header
-	// ------------- Optional header parameter "If-None-Match" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
-		var IfNoneMatch IfNoneMatch
-		n := len(valueList)
-		if n != 1 {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
-		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
-		}
-
-		params.IfNoneMatch = &IfNoneMatch
-	}
-
-	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.GetOpenapiYaml(ctx, params)
-	return err
-}
-
 // GetProblem converts echo context to params.
 func (w *ServerInterfaceWrapper) GetProblem(ctx echo.Context) error {
 	var err error
@@ -7014,8 +6935,6 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.PATCH(options.BaseURL+"/api/web-chats/:webChatId/", wrapper.UpdateWebChat, options.OperationMiddlewares["updateWebChat"]...)
 	router.POST(options.BaseURL+"/api/ws-tickets/", wrapper.CreateWsTicket, options.OperationMiddlewares["createWsTicket"]...)
 	router.GET(options.BaseURL+"/healthz", wrapper.GetHealth, options.OperationMiddlewares["getHealth"]...)
-	router.GET(options.BaseURL+"/openapi.json", wrapper.GetOpenapiJSON, options.OperationMiddlewares["getOpenapiJson"]...)
-	router.GET(options.BaseURL+"/openapi.yaml", wrapper.GetOpenapiYaml, options.OperationMiddlewares["getOpenapiYaml"]...)
 	router.GET(options.BaseURL+"/problems/:code", wrapper.GetProblem, options.OperationMiddlewares["getProblem"]...)
 	router.GET(options.BaseURL+"/readyz", wrapper.GetReadiness, options.OperationMiddlewares["getReadiness"]...)
 	router.POST(options.BaseURL+"/v1/chat/completions", wrapper.CreateChatCompletion, options.OperationMiddlewares["createChatCompletion"]...)
@@ -14910,156 +14829,6 @@ func (response GetHealthdefaultApplicationProblemPlusJSONResponse) VisitGetHealt
 	return err
 }
 
-type GetOpenapiJSONRequestObject struct {
-	Params GetOpenapiJSONParams
-}
-
-type GetOpenapiJSONResponseObject interface {
-	VisitGetOpenapiJSONResponse(w http.ResponseWriter) error
-}
-
-type GetOpenapiJSON200ResponseHeaders struct {
-	CacheControl *string
-	ETag         *string
-}
-
-type GetOpenapiJSON200JSONResponse struct {
-	Body    map[string]interface{}
-	Headers GetOpenapiJSON200ResponseHeaders
-}
-
-func (response GetOpenapiJSON200JSONResponse) VisitGetOpenapiJSONResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	if response.Headers.CacheControl != nil {
-		w.Header().Set("Cache-Control", fmt.Sprint(*response.Headers.CacheControl))
-	}
-	if response.Headers.ETag != nil {
-		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
-	}
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetOpenapiJSON304ResponseHeaders struct {
-	CacheControl *string
-	ETag         *string
-}
-
-type GetOpenapiJSON304Response struct {
-	Headers GetOpenapiJSON304ResponseHeaders
-}
-
-func (response GetOpenapiJSON304Response) VisitGetOpenapiJSONResponse(w http.ResponseWriter) error {
-	if response.Headers.CacheControl != nil {
-		w.Header().Set("Cache-Control", fmt.Sprint(*response.Headers.CacheControl))
-	}
-	if response.Headers.ETag != nil {
-		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
-	}
-	w.WriteHeader(304)
-	return nil
-}
-
-type GetOpenapiJSONdefaultApplicationProblemPlusJSONResponse struct {
-	Body       Problem
-	StatusCode int
-}
-
-func (response GetOpenapiJSONdefaultApplicationProblemPlusJSONResponse) VisitGetOpenapiJSONResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
-type GetOpenapiYamlRequestObject struct {
-	Params GetOpenapiYamlParams
-}
-
-type GetOpenapiYamlResponseObject interface {
-	VisitGetOpenapiYamlResponse(w http.ResponseWriter) error
-}
-
-type GetOpenapiYaml200ResponseHeaders struct {
-	CacheControl *string
-	ETag         *string
-}
-
-type GetOpenapiYaml200ApplicationYamlResponse struct {
-	Body          io.Reader
-	Headers       GetOpenapiYaml200ResponseHeaders
-	ContentLength int64
-}
-
-func (response GetOpenapiYaml200ApplicationYamlResponse) VisitGetOpenapiYamlResponse(w http.ResponseWriter) error {
-
-	w.Header().Set("Content-Type", "application/yaml")
-	if response.ContentLength != 0 {
-		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
-	}
-	if response.Headers.CacheControl != nil {
-		w.Header().Set("Cache-Control", fmt.Sprint(*response.Headers.CacheControl))
-	}
-	if response.Headers.ETag != nil {
-		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
-	}
-	w.WriteHeader(200)
-
-	if closer, ok := response.Body.(io.ReadCloser); ok {
-		defer closer.Close()
-	}
-	_, err := io.Copy(w, response.Body)
-	return err
-}
-
-type GetOpenapiYaml304ResponseHeaders struct {
-	CacheControl *string
-	ETag         *string
-}
-
-type GetOpenapiYaml304Response struct {
-	Headers GetOpenapiYaml304ResponseHeaders
-}
-
-func (response GetOpenapiYaml304Response) VisitGetOpenapiYamlResponse(w http.ResponseWriter) error {
-	if response.Headers.CacheControl != nil {
-		w.Header().Set("Cache-Control", fmt.Sprint(*response.Headers.CacheControl))
-	}
-	if response.Headers.ETag != nil {
-		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
-	}
-	w.WriteHeader(304)
-	return nil
-}
-
-type GetOpenapiYamldefaultApplicationProblemPlusJSONResponse struct {
-	Body       Problem
-	StatusCode int
-}
-
-func (response GetOpenapiYamldefaultApplicationProblemPlusJSONResponse) VisitGetOpenapiYamlResponse(w http.ResponseWriter) error {
-
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
-}
-
 type GetProblemRequestObject struct {
 	Code string `json:"code"`
 }
@@ -15725,12 +15494,6 @@ type StrictServerInterface interface {
 	// GetHealth Tell whether the process lives
 	// (GET /healthz)
 	GetHealth(ctx context.Context, request GetHealthRequestObject) (GetHealthResponseObject, error)
-	// GetOpenapiJSON Get this document as JSON
-	// (GET /openapi.json)
-	GetOpenapiJSON(ctx context.Context, request GetOpenapiJSONRequestObject) (GetOpenapiJSONResponseObject, error)
-	// GetOpenapiYaml Get this document as YAML
-	// (GET /openapi.yaml)
-	GetOpenapiYaml(ctx context.Context, request GetOpenapiYamlRequestObject) (GetOpenapiYamlResponseObject, error)
 	// GetProblem Explain a problem
 	// (GET /problems/{code})
 	GetProblem(ctx context.Context, request GetProblemRequestObject) (GetProblemResponseObject, error)
@@ -17584,56 +17347,6 @@ func (sh *strictHandler) GetHealth(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(GetHealthResponseObject); ok {
 		return validResponse.VisitGetHealthResponse(ctx.Response())
-	} else if response != nil {
-		return fmt.Errorf("unexpected response type: %T", response)
-	}
-	return nil
-}
-
-// GetOpenapiJSON operation middleware
-func (sh *strictHandler) GetOpenapiJSON(ctx echo.Context, params GetOpenapiJSONParams) error {
-	var request GetOpenapiJSONRequestObject
-
-	request.Params = params
-
-	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.GetOpenapiJSON(ctx.Request().Context(), request.(GetOpenapiJSONRequestObject))
-	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "GetOpenapiJSON")
-	}
-
-	response, err := handler(ctx, request)
-
-	if err != nil {
-		return err
-	} else if validResponse, ok := response.(GetOpenapiJSONResponseObject); ok {
-		return validResponse.VisitGetOpenapiJSONResponse(ctx.Response())
-	} else if response != nil {
-		return fmt.Errorf("unexpected response type: %T", response)
-	}
-	return nil
-}
-
-// GetOpenapiYaml operation middleware
-func (sh *strictHandler) GetOpenapiYaml(ctx echo.Context, params GetOpenapiYamlParams) error {
-	var request GetOpenapiYamlRequestObject
-
-	request.Params = params
-
-	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
-		return sh.ssi.GetOpenapiYaml(ctx.Request().Context(), request.(GetOpenapiYamlRequestObject))
-	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "GetOpenapiYaml")
-	}
-
-	response, err := handler(ctx, request)
-
-	if err != nil {
-		return err
-	} else if validResponse, ok := response.(GetOpenapiYamlResponseObject); ok {
-		return validResponse.VisitGetOpenapiYamlResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -62,8 +62,6 @@ type Config struct {
 // API implements the operations of the document.
 type API struct {
 	Config
-	// The document in its two forms.
-	yaml, json document
 }
 
 var _ openapi.StrictServerInterface = (*API)(nil)
@@ -79,7 +77,7 @@ func New(config Config) (http.Handler, error) {
 		return nil, err
 	}
 	config.Patience = cmp.Or(config.Patience, 120*time.Second)
-	server := &API{Config: config, yaml: newDocument("application/yaml", api.YAML), json: newDocument("application/json", asJSON)}
+	server := &API{Config: config}
 	contract, err := newContract(config.Auth, config.Limiter)
 	if err != nil {
 		return nil, fmt.Errorf("read the contract: %w", err)
@@ -99,6 +97,8 @@ func New(config Config) (http.Handler, error) {
 	openapi.RegisterHandlersWithOptions(e, openapi.NewStrictHandler(server, nil), options)
 
 	e.GET("/ws", func(ec echo.Context) error { return config.Connect(ec.Response(), ec.Request()) }, options.OperationMiddlewares["connect"]...)
+	e.GET("/openapi.yaml", newDocument("application/yaml", api.YAML).answer, contract.counted("getOpenapiYaml"))
+	e.GET("/openapi.json", newDocument("application/json", asJSON).answer, contract.counted("getOpenapiJson"))
 	e.GET("/docs", docs(), contract.counted("getDocs"))
 	e.GET("/docs/*", docs(), contract.counted("getDocs"))
 	return e, nil

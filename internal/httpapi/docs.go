@@ -41,7 +41,7 @@ func docs() echo.HandlerFunc {
 		if content, err := fs.ReadFile(ours, name); err == nil {
 			kind := map[string]string{"html": "text/html; charset=utf-8", "js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}
 			_, ending, _ := strings.Cut(name, ".")
-			return newDocument(kind[ending], content).write(w, ec.Request().Header.Get("If-None-Match"))
+			return newDocument(kind[ending], content).answer(ec)
 		}
 		theirs.ServeHTTP(w, ec.Request())
 		if w.isMissing {
@@ -63,17 +63,15 @@ func newDocument(kind string, content []byte) document {
 	return document{kind: kind, content: content, tag: fmt.Sprintf(`"%x"`, hash[:8])}
 }
 
-// write answers with the document, or with 304 when the caller has it.
-func (d document) write(w http.ResponseWriter, ifNoneMatch string) error {
-	w.Header().Set("ETag", d.tag)
-	w.Header().Set("Cache-Control", "no-cache") // to be kept, and asked for each time
-	if d.isKnown(ifNoneMatch) {
-		w.WriteHeader(http.StatusNotModified)
-		return nil
+// answer is the document, or 304 when the caller has it.
+func (d document) answer(ec echo.Context) error {
+	header := ec.Response().Header()
+	header.Set("ETag", d.tag)
+	header.Set("Cache-Control", "no-cache") // to be kept, and asked for each time
+	if d.isKnown(ec.Request().Header.Get("If-None-Match")) {
+		return ec.NoContent(http.StatusNotModified)
 	}
-	w.Header().Set("Content-Type", d.kind)
-	_, err := w.Write(d.content)
-	return err
+	return ec.Blob(http.StatusOK, d.kind, d.content)
 }
 
 // isKnown compares as RFC 9110 has it for If-None-Match: one of a list, any for an asterisk, a weak tag like a strong one,

@@ -27,32 +27,6 @@ func (a *API) GetProblem(_ context.Context, request openapi.GetProblemRequestObj
 	}, nil
 }
 
-// documentAnswer is a document and what its reader may have of it.
-type documentAnswer struct {
-	document
-	ifNoneMatch *string
-}
-
-// VisitGetOpenapiYamlResponse writes the document.
-func (d documentAnswer) VisitGetOpenapiYamlResponse(w http.ResponseWriter) error {
-	return d.write(w, deref(d.ifNoneMatch))
-}
-
-// VisitGetOpenapiJSONResponse writes the document.
-func (d documentAnswer) VisitGetOpenapiJSONResponse(w http.ResponseWriter) error {
-	return d.write(w, deref(d.ifNoneMatch))
-}
-
-// GetOpenapiYaml implements GET /openapi.yaml.
-func (a *API) GetOpenapiYaml(_ context.Context, request openapi.GetOpenapiYamlRequestObject) (openapi.GetOpenapiYamlResponseObject, error) {
-	return documentAnswer{a.yaml, request.Params.IfNoneMatch}, nil
-}
-
-// GetOpenapiJSON implements GET /openapi.json.
-func (a *API) GetOpenapiJSON(_ context.Context, request openapi.GetOpenapiJSONRequestObject) (openapi.GetOpenapiJSONResponseObject, error) {
-	return documentAnswer{a.json, request.Params.IfNoneMatch}, nil
-}
-
 // Starting answers as long as the service starts: it lives, and can do nothing yet.
 func Starting(log *slog.Logger) http.Handler {
 	server := &API{Config: Config{Log: log}}

@@ -86,12 +86,12 @@ func (s *tour) compare(e *examples) {
 		delete(left, one.name)
 		if had != nil && same(had, made) {
 			made = had
-		} else if !*record {
+		} else if !*recording {
 			s.t.Errorf("the example %s of the document is not what the server answers (make examples):\n%s", one.name, must(yaml.Marshal(made)))
 		}
 		section.Content = append(section.Content, scalar(one.name), &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{scalar("value"), made}})
 	}
-	if !*record {
+	if !*recording {
 		for name := range left {
 			s.t.Errorf("no server has answered with the example %s of the document", name)
 		}
@@ -132,7 +132,7 @@ func (s *tour) compareTranscript(e *examples, operation string, said []byte) {
 	if shown == text {
 		return
 	}
-	if !*record {
+	if !*recording {
 		s.t.Errorf("what %s shows in its description is not what is said (make examples):\n%s", operation, text)
 	}
 	e.text = before + "\n      operationId: " + operation + "\n" + description + fence + text + fence + rest
@@ -254,7 +254,7 @@ func (e *examples) node(value any, schema *yaml.Node) *yaml.Node {
 		}
 	default:
 		made = &yaml.Node{}
-		if err := made.Encode(plain(value)); err != nil {
+		if err := made.Encode(plainScalar(value)); err != nil {
 			e.t.Fatal(err)
 		}
 		return made
@@ -265,8 +265,8 @@ func (e *examples) node(value any, schema *yaml.Node) *yaml.Node {
 	return made
 }
 
-// plain is a scalar that YAML knows.
-func plain(value any) any {
+// plainScalar is a scalar that YAML knows.
+func plainScalar(value any) any {
 	number, isNumber := value.(json.Number)
 	if !isNumber {
 		return value

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -128,7 +129,7 @@ func (p properties) check(schema *openapi3.SchemaRef) {
 	p.seen[schema.Value] = true
 	for _, name := range sorted(schema.Value.Properties) {
 		property := schema.Value.Properties[name]
-		if !p.operation.nameFits(name) && !isOldSpelling(name, property, schema.Value) {
+		if !p.operation.nameFits(name) && !p.isOldSpelling(name, property) {
 			p.complain(p.operation.String(), "the property %s of %s is not in the family's spelling", name, schema.Ref)
 		}
 		p.check(property)
@@ -141,8 +142,9 @@ func (p properties) check(schema *openapi3.SchemaRef) {
 }
 
 // isOldSpelling tells whether a property is the deprecated twin, in snake_case, of
-// one in camelCase: existing clients of the Chatbots family send those.
-func isOldSpelling(name string, property *openapi3.SchemaRef, of *openapi3.Schema) bool {
+// one in camelCase that the operation takes: existing clients of the Chatbots family
+// send those.
+func (p properties) isOldSpelling(name string, property *openapi3.SchemaRef) bool {
 	words := strings.Split(name, "_")
 	for i, word := range words[1:] {
 		if word != "" {
@@ -150,7 +152,18 @@ func isOldSpelling(name string, property *openapi3.SchemaRef, of *openapi3.Schem
 		}
 	}
 	twin := strings.Join(words, "")
-	return property.Value.Deprecated && twin != name && of.Properties[twin] != nil
+	return property.Value.Deprecated && twin != name && hasProperty(p.operation.jsonBody(), twin)
+}
+
+func hasProperty(schema *openapi3.SchemaRef, name string) bool {
+	if schema == nil {
+		return false
+	}
+	if schema.Value.Properties[name] != nil {
+		return true
+	}
+	below := slices.Concat(slices.Collect(maps.Values(schema.Value.Properties)), variants(schema.Value), openapi3.SchemaRefs{schema.Value.Items})
+	return slices.ContainsFunc(below, func(one *openapi3.SchemaRef) bool { return hasProperty(one, name) })
 }
 
 func checkGeneratedNames(doc *openapi3.T, complain complain) {

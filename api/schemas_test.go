@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
 )
@@ -60,7 +61,8 @@ func schemaRules() []rule {
 				"a variant that may be null": func(doc *openapi3.T) {
 					schemaOf(doc, "Chatbot").OneOf = openapi3.SchemaRefs{doc.Components.Schemas["Sender"]}
 				},
-				"a type": func(doc *openapi3.T) { schemaOf(doc, "Seq").Type = &openapi3.Types{"integer", "null"} },
+				"a type":                   func(doc *openapi3.T) { schemaOf(doc, "Seq").Type = &openapi3.Types{"integer", "null"} },
+				"an enum that is nullable": func(doc *openapi3.T) { schemaOf(doc, "Engine").Nullable = true },
 				"an enum of null": func(doc *openapi3.T) {
 					s := schemaOf(doc, "Engine")
 					s.Enum = append(s.Enum, nil)
@@ -108,6 +110,27 @@ func schemaRules() []rule {
 				},
 				"never empty": func(doc *openapi3.T) {
 					schemaOf(doc, "CompletionCreate").Properties["conversation"].Value.MinLength = 1
+				},
+			},
+		},
+		{
+			name:  "the generators of a decade make something of it that compiles",
+			check: eachInline(checkOlderGenerators),
+			breaks: map[string]func(*openapi3.T){
+				"two properties, one name": func(doc *openapi3.T) {
+					schemaOf(doc, "CompletionCreate").Properties["is_streaming"] = openapi3.NewBoolSchema().NewRef()
+				},
+				"an enum of booleans": func(doc *openapi3.T) { schemaOf(doc, "Completion").Properties["done"].Value.Enum = []any{true} },
+				"anything, plainly":   func(doc *openapi3.T) { schemaOf(doc, "Canvas").Properties["canvasType"].Value.AllOf = nil },
+				"anything in a list": func(doc *openapi3.T) {
+					schemaOf(doc, "LabelRelations").Properties["conditions"].Value.Items.Value.AllOf = nil
+				},
+				"a map with properties": func(doc *openapi3.T) {
+					schemaOf(doc, "QueryRestriction").AdditionalProperties.Has = new(true)
+				},
+				"a discriminator beside oneOf": func(doc *openapi3.T) {
+					frame := schemaOf(doc, "ServerFrame")
+					frame.OneOf, frame.AnyOf = frame.AnyOf, nil
 				},
 			},
 		},
@@ -217,6 +240,31 @@ func checkDiscriminator(where string, s *openapi3.Schema, complain complain) {
 	}
 }
 
+// checkOlderGenerators asks for what openapi-generator 4 and swagger-codegen 3 need, whose Java and Python would not
+// compile without it.
+func checkOlderGenerators(where string, s *openapi3.Schema, complain complain) {
+	names := map[string]string{}
+	for name := range s.Properties {
+		made := strings.ToLower(strings.ReplaceAll(name, "_", ""))
+		if names[made] != "" {
+			complain(where, "%s and %s become one name", name, names[made])
+		}
+		names[made] = name
+	}
+	if s.Type.Is("boolean") && len(s.Enum) > 0 {
+		complain(where, "is an enum of booleans")
+	}
+	if s.Type == nil && len(variants(s)) == 0 && s.Not == nil && !strings.HasSuffix(where, ", variant 0") {
+		complain(where, "may be anything: write allOf: [{}] and x-all-of-name: object")
+	}
+	if s.AdditionalProperties.Has != nil && *s.AdditionalProperties.Has && len(s.Properties) > 0 {
+		complain(where, "is a map and has properties: compose it of the two")
+	}
+	if s.Discriminator != nil && len(s.OneOf) > 0 {
+		complain(where, "has a discriminator beside oneOf: write anyOf")
+	}
+}
+
 func checkNullable(where string, s *openapi3.Schema, complain complain) {
 	if s.Nullable && len(variants(s)) > 0 {
 		complain(where, "is nullable beside anyOf, oneOf or allOf")
@@ -229,8 +277,8 @@ func checkNullable(where string, s *openapi3.Schema, complain complain) {
 	if s.Type.Includes("null") {
 		complain(where, "has the type null")
 	}
-	if slices.Contains(s.Enum, nil) != (s.Nullable && len(s.Enum) > 0) {
-		complain(where, "null is in the enum but the schema is not nullable, or the other way round")
+	if len(s.Enum) > 0 && (s.Nullable || slices.Contains(s.Enum, nil)) {
+		complain(where, "has an enum and may be null: validators want null in the enum, generators make a name of it; write a pattern")
 	}
 }
 

@@ -190,27 +190,6 @@ func (e ChatChoiceIndex) Valid() bool {
 	}
 }
 
-// Defines values for ChatChunkChoiceFinishReason.
-const (
-	ChatChunkChoiceFinishReasonLength      ChatChunkChoiceFinishReason = "length"
-	ChatChunkChoiceFinishReasonLessThanNil ChatChunkChoiceFinishReason = "<nil>"
-	ChatChunkChoiceFinishReasonStop        ChatChunkChoiceFinishReason = "stop"
-)
-
-// Valid indicates whether the value is a known member of the ChatChunkChoiceFinishReason enum.
-func (e ChatChunkChoiceFinishReason) Valid() bool {
-	switch e {
-	case ChatChunkChoiceFinishReasonLength:
-		return true
-	case ChatChunkChoiceFinishReasonLessThanNil:
-		return true
-	case ChatChunkChoiceFinishReasonStop:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for ChatChunkChoiceIndex.
 const (
 	ChatChunkChoiceIndexN0 ChatChunkChoiceIndex = 0
@@ -343,36 +322,6 @@ func (e ClientTokenCreateScopes) Valid() bool {
 	}
 }
 
-// Defines values for CompletionDone.
-const (
-	CompletionDoneTrue CompletionDone = true
-)
-
-// Valid indicates whether the value is a known member of the CompletionDone enum.
-func (e CompletionDone) Valid() bool {
-	switch e {
-	case CompletionDoneTrue:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for CompletionEventReset.
-const (
-	CompletionEventResetTrue CompletionEventReset = true
-)
-
-// Valid indicates whether the value is a known member of the CompletionEventReset enum.
-func (e CompletionEventReset) Valid() bool {
-	switch e {
-	case CompletionEventResetTrue:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for ConversationAction.
 const (
 	ConversationActionArchive   ConversationAction = "archive"
@@ -445,27 +394,6 @@ const (
 func (e ErrorFrameType) Valid() bool {
 	switch e {
 	case ErrorFrameTypeError:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for Feedback.
-const (
-	FeedbackDislike     Feedback = "dislike"
-	FeedbackLessThanNil Feedback = "<nil>"
-	FeedbackLike        Feedback = "like"
-)
-
-// Valid indicates whether the value is a known member of the Feedback enum.
-func (e Feedback) Valid() bool {
-	switch e {
-	case FeedbackDislike:
-		return true
-	case FeedbackLessThanNil:
-		return true
-	case FeedbackLike:
 		return true
 	default:
 		return false
@@ -835,33 +763,6 @@ func (e RecordType) Valid() bool {
 	}
 }
 
-// Defines values for RunFinishReason.
-const (
-	RunFinishReasonCancelled   RunFinishReason = "cancelled"
-	RunFinishReasonError       RunFinishReason = "error"
-	RunFinishReasonLength      RunFinishReason = "length"
-	RunFinishReasonLessThanNil RunFinishReason = "<nil>"
-	RunFinishReasonStop        RunFinishReason = "stop"
-)
-
-// Valid indicates whether the value is a known member of the RunFinishReason enum.
-func (e RunFinishReason) Valid() bool {
-	switch e {
-	case RunFinishReasonCancelled:
-		return true
-	case RunFinishReasonError:
-		return true
-	case RunFinishReasonLength:
-		return true
-	case RunFinishReasonLessThanNil:
-		return true
-	case RunFinishReasonStop:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for RunState.
 const (
 	RunStateCancelled RunState = "cancelled"
@@ -1012,21 +913,6 @@ const (
 func (e SuggestionFrameType) Valid() bool {
 	switch e {
 	case SuggestionFrameTypeSuggestion:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for TypingFrameReset.
-const (
-	TypingFrameResetTrue TypingFrameReset = true
-)
-
-// Valid indicates whether the value is a known member of the TypingFrameReset enum.
-func (e TypingFrameReset) Valid() bool {
-	switch e {
-	case TypingFrameResetTrue:
 		return true
 	default:
 		return false
@@ -1300,12 +1186,6 @@ type Canvas struct {
 	// Example: {"kind":"markdown"}
 	CanvasType json.RawMessage `json:"canvasType"`
 
-	// CanvasTypeInSnakeCase An older spelling of canvasType, which wins; never sent.
-	//
-	// Example: {"kind":"markdown"}
-	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
-	CanvasTypeInSnakeCase interface{} `json:"canvas_type,omitempty"`
-
 	// Content Example: Dear customer
 	Content string `json:"content"`
 
@@ -1347,8 +1227,8 @@ type ChatChunkChoice struct {
 	// Example: {"content":"Use "}
 	Delta ChatDelta `json:"delta"`
 
-	// FinishReason Null but in the last chunk that has a choice.
-	FinishReason nullable.Nullable[ChatChunkChoiceFinishReason] `json:"finish_reason"`
+	// FinishReason `stop` or `length` in the last chunk that has a choice, null before.
+	FinishReason nullable.Nullable[string] `json:"finish_reason"`
 
 	// Index Example: 0
 	Index ChatChunkChoiceIndex `json:"index"`
@@ -1356,9 +1236,6 @@ type ChatChunkChoice struct {
 	// Logprobs Always null.
 	Logprobs nullable.Nullable[map[string]interface{}] `json:"logprobs"`
 }
-
-// ChatChunkChoiceFinishReason Null but in the last chunk that has a choice.
-type ChatChunkChoiceFinishReason string
 
 // ChatChunkChoiceIndex Example: 0
 type ChatChunkChoiceIndex int
@@ -1489,7 +1366,7 @@ type ChatMessage struct {
 	// question may have 32,768 characters (more: 413) and 50 images. Null or absent is as good as empty.
 	//
 	//
-	// Example: How do I reset my password?
+	// Example: [{"text":"How do I reset my password?","type":"text"}]
 	Content *json.RawMessage `json:"content,omitempty"`
 
 	// Role Example: user
@@ -1868,8 +1745,10 @@ type Completion struct {
 	// ConversationID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	ConversationID openapi_types.UUID `json:"conversationId"`
 
-	// Done Example: true
-	Done CompletionDone `json:"done"`
+	// Done Always true.
+	//
+	// Example: true
+	Done bool `json:"done"`
 
 	// FinishReason Example: stop
 	FinishReason FinishReason `json:"finishReason"`
@@ -1889,9 +1768,6 @@ type Completion struct {
 	Usage nullable.Nullable[Usage] `json:"usage"`
 }
 
-// CompletionDone Example: true
-type CompletionDone bool
-
 // CompletionCreate Example: {"isStreaming":false,"message":{"content":"How do I reset my password?"}}
 type CompletionCreate struct {
 	// Conversation A conversation's id; missing, null or empty starts a new one.
@@ -1903,12 +1779,6 @@ type CompletionCreate struct {
 	//
 	// Example: false
 	IsStreaming *bool `json:"isStreaming,omitempty"`
-
-	// IsStreamingInSnakeCase An older spelling of isStreaming, which wins.
-	//
-	// Example: false
-	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
-	IsStreamingInSnakeCase *bool `json:"is_streaming,omitempty"`
 
 	// Message Example: {"content":"How do I reset my password?"}
 	Message CompletionMessage `json:"message"`
@@ -1947,7 +1817,7 @@ type CompletionEvent struct {
 	// Reset The reply began anew: forget the text so far; content is the whole of it.
 	//
 	// Example: true
-	Reset *CompletionEventReset `json:"reset,omitempty"`
+	Reset *bool `json:"reset,omitempty"`
 
 	// RunID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
 	RunID       openapi_types.UUID `json:"runId"`
@@ -1958,11 +1828,6 @@ type CompletionEvent struct {
 	// Example: {"completionTokens":30,"promptTokens":120,"totalTokens":150}
 	Usage nullable.Nullable[Usage] `json:"usage,omitempty"`
 }
-
-// CompletionEventReset The reply began anew: forget the text so far; content is the whole of it.
-//
-// Example: true
-type CompletionEventReset bool
 
 // CompletionMessage Example: {"content":"How do I reset my password?"}
 type CompletionMessage struct {
@@ -1978,12 +1843,6 @@ type CompletionMessage struct {
 	// Example: {"source":"newsletter"}
 	ContentPayload *FreeObject `json:"contentPayload,omitempty"`
 
-	// ContentPayloadInSnakeCase An older spelling of contentPayload, which wins.
-	//
-	// Example: {"source":"newsletter"}
-	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
-	ContentPayloadInSnakeCase *map[string]interface{} `json:"content_payload,omitempty"`
-
 	// QueryMetadata Restricts what the bot may retrieve: entries that any of `knowledge_bases` selects and whose labels fulfil
 	// `label_relations`; neither, or empty ones, restrict nothing. Which entries there are is known to the chatbot's
 	// editors (`GET /api/chatbots/{chatbotId}/faqs/`). The keys below are checked where they are present; unknown keys
@@ -1992,12 +1851,6 @@ type CompletionMessage struct {
 	//
 	// Example: {"channel":"app","knowledge_bases":[]}
 	QueryMetadata *QueryMetadata `json:"queryMetadata,omitempty"`
-
-	// QueryMetadataInSnakeCase An older spelling of queryMetadata, which wins.
-	//
-	// Example: {"channel":"app"}
-	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
-	QueryMetadataInSnakeCase *map[string]interface{} `json:"query_metadata,omitempty"`
 
 	// Sender A contact's id; one that the organization does not have is 400.
 	//
@@ -2215,12 +2068,6 @@ type ConversationCreate struct {
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05
 	WebChat string `json:"webChat"`
-
-	// WebChatInSnakeCase An older spelling of webChat, which wins.
-	//
-	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05
-	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
-	WebChatInSnakeCase *string `json:"web_chat,omitempty"`
 }
 
 // ConversationInbox Example: {"channelType":"web","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08","name":"Website","unreadConversationsCount":0}
@@ -2487,10 +2334,10 @@ type FaqUpload struct {
 	File openapi_types.File `json:"file"`
 }
 
-// Feedback What the user thinks of the message; null while nobody has said.
+// Feedback What the user thinks of the message, `like` or `dislike`; null while nobody has said.
 //
 // Example: like
-type Feedback string
+type Feedback = string
 
 // FeedbackFilter A feedback, or `none` where there is none.
 //
@@ -2499,7 +2346,7 @@ type FeedbackFilter string
 
 // FeedbackUpdate Example: {"feedback":"like"}
 type FeedbackUpdate struct {
-	// Feedback What the user thinks of the message; null while nobody has said.
+	// Feedback What the user thinks of the message, `like` or `dislike`; null while nobody has said.
 	//
 	// Example: like
 	Feedback nullable.Nullable[Feedback] `json:"feedback"`
@@ -2599,8 +2446,7 @@ type KnowledgeBaseSelection struct {
 	HasUserSelectedAll interface{} `json:"has_user_selected_all,omitempty"`
 
 	// KnowledgeBaseID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00
-	KnowledgeBaseID      *string                `json:"knowledge_base_id,omitempty"`
-	AdditionalProperties map[string]interface{} `json:"-"`
+	KnowledgeBaseID *string `json:"knowledge_base_id,omitempty"`
 }
 
 // LabelRelations `AND` (the default): an entry has all of the labels and fulfils all of the nested relations; `OR`: one of them.
@@ -2614,8 +2460,7 @@ type LabelRelations struct {
 	Conditions *[]interface{} `json:"conditions,omitempty"`
 
 	// Operator Example: AND
-	Operator             *LabelRelationsOperator `json:"operator,omitempty"`
-	AdditionalProperties map[string]interface{}  `json:"-"`
+	Operator *LabelRelationsOperator `json:"operator,omitempty"`
 }
 
 // LabelRelationsOperator Example: AND
@@ -2646,7 +2491,7 @@ type LastMessage struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	CreatedAt Timestamp `json:"createdAt"`
 
-	// Feedback What the user thinks of the message; null while nobody has said.
+	// Feedback What the user thinks of the message, `like` or `dislike`; null while nobody has said.
 	//
 	// Example: like
 	Feedback nullable.Nullable[Feedback] `json:"feedback"`
@@ -2719,7 +2564,7 @@ type Message struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	CreatedAt Timestamp `json:"createdAt"`
 
-	// Feedback What the user thinks of the message; null while nobody has said.
+	// Feedback What the user thinks of the message, `like` or `dislike`; null while nobody has said.
 	//
 	// Example: like
 	Feedback nullable.Nullable[Feedback] `json:"feedback"`
@@ -2773,12 +2618,6 @@ type MessageCreate struct {
 	// Example: {"source":"newsletter"}
 	ContentPayload *FreeObject `json:"contentPayload,omitempty"`
 
-	// ContentPayloadInSnakeCase An older spelling of contentPayload, which wins.
-	//
-	// Example: {"source":"newsletter"}
-	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
-	ContentPayloadInSnakeCase *map[string]interface{} `json:"content_payload,omitempty"`
-
 	// Conversation The conversation's id. Unknown is 404.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
@@ -2792,12 +2631,6 @@ type MessageCreate struct {
 	//
 	// Example: {"channel":"app","knowledge_bases":[]}
 	QueryMetadata *QueryMetadata `json:"queryMetadata,omitempty"`
-
-	// QueryMetadataInSnakeCase An older spelling of queryMetadata, which wins.
-	//
-	// Example: {"channel":"app"}
-	// Deprecated: this property has been marked as deprecated upstream, but no `x-deprecated-reason` was set
-	QueryMetadataInSnakeCase *map[string]interface{} `json:"query_metadata,omitempty"`
 
 	// Type `incoming` is the user's, `outgoing` the bot's or an agent's.
 	//
@@ -2818,7 +2651,7 @@ type MessageFrame struct {
 	// ConversationID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	ConversationID *openapi_types.UUID `json:"conversation_id,omitempty"`
 
-	// Feedback What the user thinks of the message; null while nobody has said.
+	// Feedback What the user thinks of the message, `like` or `dislike`; null while nobody has said.
 	//
 	// Example: like
 	Feedback nullable.Nullable[Feedback] `json:"feedback,omitempty"`
@@ -3143,6 +2976,20 @@ type ProblemItemIn string
 // Example: {"channel":"app","knowledge_bases":[]}
 type QueryMetadata = json.RawMessage
 
+// QueryRestriction The keys of queryMetadata that are checked.
+//
+// Example: {"knowledge_bases":[]}
+type QueryRestriction struct {
+	KnowledgeBases *[]KnowledgeBaseSelection `json:"knowledge_bases,omitempty"`
+
+	// LabelRelations `AND` (the default): an entry has all of the labels and fulfils all of the nested relations; `OR`: one of them.
+	// Labels are compared without case and width. Without conditions every entry fulfils it.
+	//
+	//
+	// Example: {"conditions":["billing"],"operator":"AND"}
+	LabelRelations *LabelRelations `json:"label_relations,omitempty"`
+}
+
 // RateLimitState Example: {"class":"messages","limit":60,"remaining":57,"resetIn":42}
 type RateLimitState struct {
 	// Class Example: messages
@@ -3254,7 +3101,7 @@ type Record struct {
 	// Example: 0.9
 	FaithfulnessScore nullable.Nullable[float64] `json:"faithfulnessScore"`
 
-	// Feedback What the user thinks of the message; null while nobody has said.
+	// Feedback What the user thinks of the message, `like` or `dislike`; null while nobody has said.
 	//
 	// Example: like
 	Feedback nullable.Nullable[Feedback] `json:"feedback"`
@@ -3346,7 +3193,7 @@ type Run struct {
 	// Example: {"detail":"The bot could not answer.","error":"internal"}
 	Error nullable.Nullable[RunError] `json:"error"`
 
-	// FinishReason How the reply ended; null until it has.
+	// FinishReason How the reply ended, `stop`, `length`, `cancelled` or `error`; null until it has.
 	//
 	// Example: stop
 	FinishReason nullable.Nullable[RunFinishReason] `json:"finishReason"`
@@ -3388,10 +3235,10 @@ type RunError struct {
 	Error ProblemCode `json:"error"`
 }
 
-// RunFinishReason How the reply ended; null until it has.
+// RunFinishReason How the reply ended, `stop`, `length`, `cancelled` or `error`; null until it has.
 //
 // Example: stop
-type RunFinishReason string
+type RunFinishReason = string
 
 // RunState Example: completed
 type RunState string
@@ -3641,7 +3488,7 @@ type StatusFrame struct {
 	// ExpiresAt When an idle visit ends, or the key or token; null: never.
 	ExpiresAt nullable.Nullable[string] `json:"expires_at,omitempty"`
 
-	// Feedback What the user thinks of the message; null while nobody has said.
+	// Feedback What the user thinks of the message, `like` or `dislike`; null while nobody has said.
 	//
 	// Example: like
 	Feedback nullable.Nullable[Feedback] `json:"feedback,omitempty"`
@@ -3726,7 +3573,7 @@ type TypingFrame struct {
 	// Reset The reply began anew: forget its text so far; delta, where there is one, is the whole of it.
 	//
 	// Example: true
-	Reset *TypingFrameReset `json:"reset,omitempty"`
+	Reset *bool `json:"reset,omitempty"`
 
 	// RunID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
 	RunID *openapi_types.UUID `json:"run_id,omitempty"`
@@ -3737,11 +3584,6 @@ type TypingFrame struct {
 	// Type Example: typing
 	Type TypingFrameType `json:"type"`
 }
-
-// TypingFrameReset The reply began anew: forget its text so far; delta, where there is one, is the whole of it.
-//
-// Example: true
-type TypingFrameReset bool
 
 // TypingFrameType Example: typing
 type TypingFrameType string
@@ -4499,185 +4341,6 @@ type CreateWsTicketJSONRequestBody = WsTicketCreate
 
 // CreateChatCompletionJSONRequestBody defines body for CreateChatCompletion for application/json ContentType.
 type CreateChatCompletionJSONRequestBody = ChatCompletionCreate
-
-// Getter for additional properties for KnowledgeBaseSelection. Returns the specified
-// element and whether it was found
-func (a KnowledgeBaseSelection) Get(fieldName string) (value interface{}, found bool) {
-	if a.AdditionalProperties != nil {
-		value, found = a.AdditionalProperties[fieldName]
-	}
-	return
-}
-
-// Setter for additional properties for KnowledgeBaseSelection
-func (a *KnowledgeBaseSelection) Set(fieldName string, value interface{}) {
-	if a.AdditionalProperties == nil {
-		a.AdditionalProperties = make(map[string]interface{})
-	}
-	a.AdditionalProperties[fieldName] = value
-}
-
-// Override default JSON handling for KnowledgeBaseSelection to handle AdditionalProperties
-func (a *KnowledgeBaseSelection) UnmarshalJSON(b []byte) error {
-	object := make(map[string]json.RawMessage)
-	err := json.Unmarshal(b, &object)
-	if err != nil {
-		return err
-	}
-
-	if raw, found := object["faq_ids"]; found {
-		err = json.Unmarshal(raw, &a.FaqIds)
-		if err != nil {
-			return fmt.Errorf("error reading 'faq_ids': %w", err)
-		}
-		delete(object, "faq_ids")
-	}
-
-	if raw, found := object["has_user_selected_all"]; found {
-		err = json.Unmarshal(raw, &a.HasUserSelectedAll)
-		if err != nil {
-			return fmt.Errorf("error reading 'has_user_selected_all': %w", err)
-		}
-		delete(object, "has_user_selected_all")
-	}
-
-	if raw, found := object["knowledge_base_id"]; found {
-		err = json.Unmarshal(raw, &a.KnowledgeBaseID)
-		if err != nil {
-			return fmt.Errorf("error reading 'knowledge_base_id': %w", err)
-		}
-		delete(object, "knowledge_base_id")
-	}
-
-	if len(object) != 0 {
-		a.AdditionalProperties = make(map[string]interface{})
-		for fieldName, fieldBuf := range object {
-			var fieldVal interface{}
-			err := json.Unmarshal(fieldBuf, &fieldVal)
-			if err != nil {
-				return fmt.Errorf("error unmarshaling field %s: %w", fieldName, err)
-			}
-			a.AdditionalProperties[fieldName] = fieldVal
-		}
-	}
-	return nil
-}
-
-// Override default JSON handling for KnowledgeBaseSelection to handle AdditionalProperties
-func (a KnowledgeBaseSelection) MarshalJSON() ([]byte, error) {
-	var err error
-	object := make(map[string]json.RawMessage)
-
-	if a.FaqIds != nil {
-		object["faq_ids"], err = json.Marshal(a.FaqIds)
-		if err != nil {
-			return nil, fmt.Errorf("error marshaling 'faq_ids': %w", err)
-		}
-	}
-
-	object["has_user_selected_all"], err = json.Marshal(a.HasUserSelectedAll)
-	if err != nil {
-		return nil, fmt.Errorf("error marshaling 'has_user_selected_all': %w", err)
-	}
-
-	if a.KnowledgeBaseID != nil {
-		object["knowledge_base_id"], err = json.Marshal(a.KnowledgeBaseID)
-		if err != nil {
-			return nil, fmt.Errorf("error marshaling 'knowledge_base_id': %w", err)
-		}
-	}
-
-	for fieldName, field := range a.AdditionalProperties {
-		object[fieldName], err = json.Marshal(field)
-		if err != nil {
-			return nil, fmt.Errorf("error marshaling '%s': %w", fieldName, err)
-		}
-	}
-	return json.Marshal(object)
-}
-
-// Getter for additional properties for LabelRelations. Returns the specified
-// element and whether it was found
-func (a LabelRelations) Get(fieldName string) (value interface{}, found bool) {
-	if a.AdditionalProperties != nil {
-		value, found = a.AdditionalProperties[fieldName]
-	}
-	return
-}
-
-// Setter for additional properties for LabelRelations
-func (a *LabelRelations) Set(fieldName string, value interface{}) {
-	if a.AdditionalProperties == nil {
-		a.AdditionalProperties = make(map[string]interface{})
-	}
-	a.AdditionalProperties[fieldName] = value
-}
-
-// Override default JSON handling for LabelRelations to handle AdditionalProperties
-func (a *LabelRelations) UnmarshalJSON(b []byte) error {
-	object := make(map[string]json.RawMessage)
-	err := json.Unmarshal(b, &object)
-	if err != nil {
-		return err
-	}
-
-	if raw, found := object["conditions"]; found {
-		err = json.Unmarshal(raw, &a.Conditions)
-		if err != nil {
-			return fmt.Errorf("error reading 'conditions': %w", err)
-		}
-		delete(object, "conditions")
-	}
-
-	if raw, found := object["operator"]; found {
-		err = json.Unmarshal(raw, &a.Operator)
-		if err != nil {
-			return fmt.Errorf("error reading 'operator': %w", err)
-		}
-		delete(object, "operator")
-	}
-
-	if len(object) != 0 {
-		a.AdditionalProperties = make(map[string]interface{})
-		for fieldName, fieldBuf := range object {
-			var fieldVal interface{}
-			err := json.Unmarshal(fieldBuf, &fieldVal)
-			if err != nil {
-				return fmt.Errorf("error unmarshaling field %s: %w", fieldName, err)
-			}
-			a.AdditionalProperties[fieldName] = fieldVal
-		}
-	}
-	return nil
-}
-
-// Override default JSON handling for LabelRelations to handle AdditionalProperties
-func (a LabelRelations) MarshalJSON() ([]byte, error) {
-	var err error
-	object := make(map[string]json.RawMessage)
-
-	if a.Conditions != nil {
-		object["conditions"], err = json.Marshal(a.Conditions)
-		if err != nil {
-			return nil, fmt.Errorf("error marshaling 'conditions': %w", err)
-		}
-	}
-
-	if a.Operator != nil {
-		object["operator"], err = json.Marshal(a.Operator)
-		if err != nil {
-			return nil, fmt.Errorf("error marshaling 'operator': %w", err)
-		}
-	}
-
-	for fieldName, field := range a.AdditionalProperties {
-		object[fieldName], err = json.Marshal(field)
-		if err != nil {
-			return nil, fmt.Errorf("error marshaling '%s': %w", fieldName, err)
-		}
-	}
-	return json.Marshal(object)
-}
 
 // AsChatCompletionChunk returns the union data inside the ChatCompletionEvent as a ChatCompletionChunk
 func (t ChatCompletionEvent) AsChatCompletionChunk() (ChatCompletionChunk, error) {

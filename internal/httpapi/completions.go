@@ -44,7 +44,7 @@ func (a *API) CreateCompletion(ctx context.Context, request openapi.CreateComple
 			MessageID:      sent.Reply.MessageID,
 			RunID:          sent.Reply.RunID,
 			Content:        outcome.Content,
-			Done:           openapi.CompletionDoneTrue,
+			Done:           true,
 			Citations:      toAPICitations(outcome.Answer),
 			CitationNodes:  toAPICitationNodes(outcome.Answer),
 			Suggestions:    toAPISuggestions(outcome.Answer),

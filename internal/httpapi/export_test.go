@@ -69,7 +69,7 @@ func Grown(text string) (stream, want string, err error) {
 func GrownChat(text, model string) (stream, want string, err error) {
 	w := httptest.NewRecorder()
 	events := &chatEvents{eventWriter: beginEvents(deadlines{w}), answer: chatAnswer{reply: &chat.Reply{RunID: uuid.New()}, model: model}}
-	encoded, err := json.Marshal(events.toAPIChunk(openapi.ChatDelta{Content: &text}, nullable.NewNullNullable[openapi.ChatChunkChoiceFinishReason]()))
+	encoded, err := json.Marshal(events.toAPIChunk(openapi.ChatDelta{Content: &text}, nullable.NewNullNullable[string]()))
 	err = errors.Join(err, events.delta(chat.Position{}, text, false))
 	return w.Body.String(), "data: " + string(encoded) + "\n\n", err
 }

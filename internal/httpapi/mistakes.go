@@ -148,9 +148,28 @@ func detailOf(e *openapi3.SchemaError) string {
 		if e.Schema.Pattern == notBlank {
 			return "must not be blank"
 		}
+		if choices, ok := choicesOf(e.Schema); ok {
+			return "must be one of " + choices
+		}
 		return "must match " + e.Schema.Pattern
 	}
 	return "is not valid"
+}
+
+// choicesOf reads a pattern that lists what a text may be: the document has one instead
+// of an enum where null may be too, which generators cannot have in an enum and
+// validators must.
+func choicesOf(schema *openapi3.Schema) (string, bool) {
+	list, opened := strings.CutPrefix(schema.Pattern, "^(")
+	list, closed := strings.CutSuffix(list, ")$")
+	if !opened || !closed {
+		return "", false
+	}
+	choices := strings.Split(list, "|")
+	if schema.Nullable {
+		choices = append(choices, "null")
+	}
+	return join(choices), true
 }
 
 func join[T any](list []T) string {

@@ -45,7 +45,7 @@ var errAnew = fault.New(fault.Unavailable, "The reply has begun anew and says so
 
 // begin tells who speaks.
 func (e *chatEvents) begin() error {
-	return e.chunk(openapi.ChatDelta{Role: new(openapi.ChatDeltaRoleAssistant), Content: new("")}, nullable.NewNullNullable[openapi.ChatChunkChoiceFinishReason]())
+	return e.chunk(openapi.ChatDelta{Role: new(openapi.ChatDeltaRoleAssistant), Content: new("")}, nullable.NewNullNullable[string]())
 }
 
 func (e *chatEvents) delta(_ chat.Position, text string, isReset bool) error {
@@ -62,7 +62,7 @@ func (e *chatEvents) delta(_ chat.Position, text string, isReset bool) error {
 	}
 	e.told = append(e.told, text...)
 	if e.grown == nil {
-		made, err := frameOf(e.toAPIChunk(openapi.ChatDelta{Content: new("")}, nullable.NewNullNullable[openapi.ChatChunkChoiceFinishReason]()))
+		made, err := frameOf(e.toAPIChunk(openapi.ChatDelta{Content: new("")}, nullable.NewNullNullable[string]()))
 		if err != nil {
 			return err
 		}
@@ -78,7 +78,7 @@ func (e *chatEvents) last(_ chat.Position, outcome *chat.Outcome) error {
 	case e.at < len(e.told):
 		return e.fail(errAnew)
 	}
-	reason := openapi.ChatChunkChoiceFinishReason(toAPIFinishReason(outcome))
+	reason := string(toAPIFinishReason(outcome))
 	if err := e.chunk(openapi.ChatDelta{}, nullable.NewNullableWithValue(reason)); err != nil {
 		return err
 	}
@@ -92,11 +92,11 @@ func (e *chatEvents) last(_ chat.Position, outcome *chat.Outcome) error {
 	return e.print([]byte("data: [DONE]\n\n"))
 }
 
-func (e *chatEvents) chunk(delta openapi.ChatDelta, reason nullable.Nullable[openapi.ChatChunkChoiceFinishReason]) error {
+func (e *chatEvents) chunk(delta openapi.ChatDelta, reason nullable.Nullable[string]) error {
 	return e.write("", e.toAPIChunk(delta, reason))
 }
 
-func (e *chatEvents) toAPIChunk(delta openapi.ChatDelta, reason nullable.Nullable[openapi.ChatChunkChoiceFinishReason]) openapi.ChatCompletionChunk {
+func (e *chatEvents) toAPIChunk(delta openapi.ChatDelta, reason nullable.Nullable[string]) openapi.ChatCompletionChunk {
 	chunk := e.answer.toAPIChunk()
 	chunk.Choices = append(chunk.Choices, openapi.ChatChunkChoice{
 		Delta: delta, Logprobs: nullable.NewNullNullable[map[string]any](), FinishReason: reason,

@@ -113,7 +113,7 @@ func (e *completionEvents) delta(at chat.Position, text string, isReset bool) er
 	}
 	event := e.event()
 	event.Content = text
-	event.Reset = new(openapi.CompletionEventResetTrue)
+	event.Reset = new(true)
 	return e.write(id(at), event)
 }
 

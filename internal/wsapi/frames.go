@@ -124,7 +124,7 @@ func growthFrame(session, run uuid.UUID, delta string, isReset bool) []byte {
 		frame.Delta = &delta
 	}
 	if isReset {
-		frame.Reset = new(openapi.TypingFrameResetTrue)
+		frame.Reset = new(true)
 	}
 	return encode(frame)
 }

@@ -17,6 +17,7 @@ BENCHFLAGS = $(if $(SHORT),-short) $(if $(SIZE),-size $(SIZE)) $(if $(ROWS),-row
 # What make faults and make soak were told of, as flags.
 FAULTFLAGS = $(if $(SEED),-seed $(SEED)) $(if $(KEEP),-keep) $(if $(OUT),-out $(OUT)) $(if $(INTO),-into $(INTO))
 NODE_MODULES := tools/node_modules/.package-lock.json
+SDK_MODULES := sdk/typescript/node_modules/.package-lock.json
 # The spec linter works offline and keeps its counsel.
 export REDOCLY_TELEMETRY := off
 export REDOCLY_SUPPRESS_UPDATE_NOTICE := true
@@ -69,12 +70,16 @@ generate: ## make gen/ from the spec, the schema and the queries
 examples: setup-test ## write the examples of api/openapi.yaml anew, from what a server answers
 	go test ./internal/httpapi -run '^TestTheExamplesAre' -record
 
+.PHONY: generate-sdk
+generate-sdk: $(SDK_MODULES) ## make the types of sdk/typescript from the spec
+	npm --prefix sdk/typescript run --silent generate
+
 .PHONY: fmt
 fmt: ## format the Go files
 	$(GOTOOL) golangci-lint fmt
 
 .PHONY: check
-check: check-generated check-spec check-schema check-layout check-lint check-allocations check-plain check-faults check-race ## everything CI asks for
+check: check-generated check-spec check-typescript check-schema check-layout check-lint check-allocations check-plain check-faults check-race ## everything CI asks for
 
 .PHONY: check-generated
 check-generated: ## gen/ is what generate makes
@@ -87,6 +92,11 @@ check-spec: $(NODE_MODULES) ## the spec is valid, keeps our rules, and breaks no
 	tools/node_modules/.bin/redocly lint api/openapi.yaml api/asyncapi.yaml
 	tools/node_modules/.bin/spectral lint --fail-severity=warn --display-only-failures api/openapi.yaml api/asyncapi.yaml
 	tools/check-breaking.sh
+
+.PHONY: check-typescript
+check-typescript: $(SDK_MODULES) ## sdk/typescript has the types that the spec makes, and compiles
+	npm --prefix sdk/typescript run --silent generate -- --check
+	npm --prefix sdk/typescript run --silent build
 
 .PHONY: check-schema
 check-schema: setup ## the migrations make schema.sql
@@ -143,12 +153,12 @@ check-race: setup-check $(NODE_MODULES) ## all tests under the race detector, Op
 	go test -race -tags sdk,browser $(PACKAGES)
 
 .PHONY: check-selftest
-check-selftest: setup $(NODE_MODULES) ## break a copy in many ways; check must notice each
+check-selftest: setup $(NODE_MODULES) $(SDK_MODULES) ## break a copy in many ways; check must notice each
 	tools/selftest.sh
 
 .PHONY: clean
 clean: ## remove what make has made
-	rm -rf bin tools/node_modules
+	rm -rf bin tools/node_modules sdk/*/node_modules sdk/typescript/dist
 
 .PHONY: setup
 setup:
@@ -161,6 +171,10 @@ setup-test:
 .PHONY: setup-check
 setup-check:
 	@tools/setup.sh check
+
+$(SDK_MODULES): %/node_modules/.package-lock.json: %/package-lock.json
+	npm ci --prefix $* --no-audit --no-fund --loglevel=error
+	@touch $@
 
 $(NODE_MODULES): tools/package-lock.json
 	npm ci --prefix tools --no-audit --no-fund

@@ -6,6 +6,7 @@ set -euo pipefail
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 modules=$(realpath tools/node_modules)
+sdk_modules=$(realpath sdk/typescript/node_modules)
 
 # The work tree as it is, committed or not, without what git ignores (and without files deleted but not committed).
 git ls-files -z --cached --others --exclude-standard |
@@ -13,8 +14,9 @@ git ls-files -z --cached --others --exclude-standard |
   tar --null -cf - -T - | tar -xf - -C "$copy"
 cd "$copy"
 ln -s "$modules" tools/node_modules
+ln -s "$sdk_modules" sdk/typescript/node_modules
 git init -q .
-echo /tools/node_modules >>.git/info/exclude
+printf '%s\n' /tools/node_modules /sdk/typescript/node_modules >>.git/info/exclude
 git add -A
 git -c user.name=selftest -c user.email=selftest@localhost commit -qm whole
 
@@ -44,7 +46,7 @@ breaks() {
 }
 
 # First the other way round: as long as the whole tree does not pass, a failure proves nothing.
-if make check-generated check-spec check-schema check-layout check-lint check-allocations >.git/log 2>&1; then
+if make check-generated check-spec check-typescript check-schema check-layout check-lint check-allocations >.git/log 2>&1; then
   pass "the tree as it is"
 else
   fail "the tree as it is" "does not pass"
@@ -72,6 +74,8 @@ breaks "an operation does not say how it fails" check-spec "has no default" \
   "sed -i \"s|^paths:.*|&\n$operation        '200': { description: Fine. }|\" api/openapi.yaml && make generate"
 breaks "an operationId is not camelCase" check-spec operationId \
   "sed -i '0,/operationId: [a-z]/s/\(operationId: \)\([a-z]\)/\1\u\2/' api/openapi.yaml && make generate"
+breaks "the spec was changed, its TypeScript was not" check-typescript src/schema.ts \
+  "sed -i 's/The conversation has begun/It has begun/' api/openapi.yaml && make generate"
 breaks "schema.sql is ahead of the migrations" check-schema self_test \
   "printf '\nALTER TABLE $table ADD CONSTRAINT self_test CHECK (true);\n' >>db/schema.sql"
 

@@ -128,9 +128,8 @@ func schemaRules() []rule {
 				"a map with properties": func(doc *openapi3.T) {
 					schemaOf(doc, "QueryRestriction").AdditionalProperties.Has = new(true)
 				},
-				"a discriminator beside oneOf": func(doc *openapi3.T) {
-					frame := schemaOf(doc, "ServerFrame")
-					frame.OneOf, frame.AnyOf = frame.AnyOf, nil
+				"a discriminator": func(doc *openapi3.T) {
+					schemaOf(doc, "ServerFrame").Discriminator = &openapi3.Discriminator{PropertyName: "type"}
 				},
 			},
 		},
@@ -260,8 +259,8 @@ func checkOlderGenerators(where string, s *openapi3.Schema, complain complain) {
 	if s.AdditionalProperties.Has != nil && *s.AdditionalProperties.Has && len(s.Properties) > 0 {
 		complain(where, "is a map and has properties: compose it of the two")
 	}
-	if s.Discriminator != nil && len(s.OneOf) > 0 {
-		complain(where, "has a discriminator beside oneOf: write anyOf")
+	if s.Discriminator != nil {
+		complain(where, "has a discriminator, of which they make a property that is none: an enum of one value tells variants apart")
 	}
 }
 

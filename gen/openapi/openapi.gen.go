@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"mime/multipart"
@@ -3331,7 +3330,7 @@ type SentMessageStatus string
 // Example: 1
 type Seq = int64
 
-// ServerFrame What the server sends on the WebSocket.
+// ServerFrame What the server sends on the WebSocket; `type` says which of these it is.
 //
 // Example: {"is_typing":true,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","type":"typing"}
 type ServerFrame struct {
@@ -4414,10 +4413,6 @@ func (t ServerFrame) AsMessageFrame() (MessageFrame, error) {
 // FromMessageFrame overwrites any union data inside the ServerFrame as the provided MessageFrame
 func (t *ServerFrame) FromMessageFrame(v MessageFrame) error {
 	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	b, err = runtime.JSONMerge(b, []byte(`{"type":"message"}`))
 	t.union = b
 	return err
 }
@@ -4425,10 +4420,6 @@ func (t *ServerFrame) FromMessageFrame(v MessageFrame) error {
 // MergeMessageFrame performs a merge with any union data inside the ServerFrame, using the provided MessageFrame
 func (t *ServerFrame) MergeMessageFrame(v MessageFrame) error {
 	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	b, err = runtime.JSONMerge(b, []byte(`{"type":"message"}`))
 	if err != nil {
 		return err
 	}
@@ -4448,10 +4439,6 @@ func (t ServerFrame) AsTypingFrame() (TypingFrame, error) {
 // FromTypingFrame overwrites any union data inside the ServerFrame as the provided TypingFrame
 func (t *ServerFrame) FromTypingFrame(v TypingFrame) error {
 	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	b, err = runtime.JSONMerge(b, []byte(`{"type":"typing"}`))
 	t.union = b
 	return err
 }
@@ -4459,10 +4446,6 @@ func (t *ServerFrame) FromTypingFrame(v TypingFrame) error {
 // MergeTypingFrame performs a merge with any union data inside the ServerFrame, using the provided TypingFrame
 func (t *ServerFrame) MergeTypingFrame(v TypingFrame) error {
 	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	b, err = runtime.JSONMerge(b, []byte(`{"type":"typing"}`))
 	if err != nil {
 		return err
 	}
@@ -4482,10 +4465,6 @@ func (t ServerFrame) AsSuggestionFrame() (SuggestionFrame, error) {
 // FromSuggestionFrame overwrites any union data inside the ServerFrame as the provided SuggestionFrame
 func (t *ServerFrame) FromSuggestionFrame(v SuggestionFrame) error {
 	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	b, err = runtime.JSONMerge(b, []byte(`{"type":"suggestion"}`))
 	t.union = b
 	return err
 }
@@ -4493,10 +4472,6 @@ func (t *ServerFrame) FromSuggestionFrame(v SuggestionFrame) error {
 // MergeSuggestionFrame performs a merge with any union data inside the ServerFrame, using the provided SuggestionFrame
 func (t *ServerFrame) MergeSuggestionFrame(v SuggestionFrame) error {
 	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	b, err = runtime.JSONMerge(b, []byte(`{"type":"suggestion"}`))
 	if err != nil {
 		return err
 	}
@@ -4516,10 +4491,6 @@ func (t ServerFrame) AsStatusFrame() (StatusFrame, error) {
 // FromStatusFrame overwrites any union data inside the ServerFrame as the provided StatusFrame
 func (t *ServerFrame) FromStatusFrame(v StatusFrame) error {
 	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	b, err = runtime.JSONMerge(b, []byte(`{"type":"status"}`))
 	t.union = b
 	return err
 }
@@ -4527,10 +4498,6 @@ func (t *ServerFrame) FromStatusFrame(v StatusFrame) error {
 // MergeStatusFrame performs a merge with any union data inside the ServerFrame, using the provided StatusFrame
 func (t *ServerFrame) MergeStatusFrame(v StatusFrame) error {
 	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	b, err = runtime.JSONMerge(b, []byte(`{"type":"status"}`))
 	if err != nil {
 		return err
 	}
@@ -4550,10 +4517,6 @@ func (t ServerFrame) AsErrorFrame() (ErrorFrame, error) {
 // FromErrorFrame overwrites any union data inside the ServerFrame as the provided ErrorFrame
 func (t *ServerFrame) FromErrorFrame(v ErrorFrame) error {
 	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	b, err = runtime.JSONMerge(b, []byte(`{"type":"error"}`))
 	t.union = b
 	return err
 }
@@ -4564,43 +4527,10 @@ func (t *ServerFrame) MergeErrorFrame(v ErrorFrame) error {
 	if err != nil {
 		return err
 	}
-	b, err = runtime.JSONMerge(b, []byte(`{"type":"error"}`))
-	if err != nil {
-		return err
-	}
 
 	merged, err := runtime.JSONMerge(t.union, b)
 	t.union = merged
 	return err
-}
-
-func (t ServerFrame) Discriminator() (string, error) {
-	var discriminator struct {
-		Discriminator string `json:"type"`
-	}
-	err := json.Unmarshal(t.union, &discriminator)
-	return discriminator.Discriminator, err
-}
-
-func (t ServerFrame) ValueByDiscriminator() (interface{}, error) {
-	discriminator, err := t.Discriminator()
-	if err != nil {
-		return nil, err
-	}
-	switch discriminator {
-	case "error":
-		return t.AsErrorFrame()
-	case "message":
-		return t.AsMessageFrame()
-	case "status":
-		return t.AsStatusFrame()
-	case "suggestion":
-		return t.AsSuggestionFrame()
-	case "typing":
-		return t.AsTypingFrame()
-	default:
-		return nil, errors.New("unknown discriminator value: " + discriminator)
-	}
 }
 
 func (t ServerFrame) MarshalJSON() ([]byte, error) {

@@ -4771,7 +4771,7 @@ export interface components {
             client_message_id?: string;
         };
         /**
-         * @description What the server sends on the WebSocket.
+         * @description What the server sends on the WebSocket; `type` says which of these it is.
          * @example {
          *       "type": "typing",
          *       "session_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",

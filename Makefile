@@ -18,6 +18,7 @@ BENCHFLAGS = $(if $(SHORT),-short) $(if $(SIZE),-size $(SIZE)) $(if $(ROWS),-row
 FAULTFLAGS = $(if $(SEED),-seed $(SEED)) $(if $(KEEP),-keep) $(if $(OUT),-out $(OUT)) $(if $(INTO),-into $(INTO))
 NODE_MODULES := tools/node_modules/.package-lock.json
 SDK_MODULES := sdk/typescript/node_modules/.package-lock.json
+GENERATORS := sdk/check/node_modules/.package-lock.json
 # The spec linter works offline and keeps its counsel.
 export REDOCLY_TELEMETRY := off
 export REDOCLY_SUPPRESS_UPDATE_NOTICE := true
@@ -144,6 +145,10 @@ check-sdk: setup $(NODE_MODULES) ## only: OpenAI's SDK for Node drives the serve
 check-guides: setup-check ## only: what the guides in docs/ show, in all their languages
 	go test -count=1 -tags sdk -run '^TestTheGuides' ./cmd/server/
 
+.PHONY: sdk-check
+sdk-check: setup-sdk $(SDK_MODULES) $(GENERATORS) ## only: clients of ten generators compile and drive the server, a minute or two (INTO=)
+	@go run -buildvcs=false ./sdk/check $(if $(INTO),-into $(INTO))
+
 .PHONY: check-browser
 check-browser: setup-check ## only: a page in Chromium talks to the server, from an allowed origin and from another one
 	go test -count=1 -tags browser -run '^TestABrowser' ./cmd/server/
@@ -172,7 +177,11 @@ setup-test:
 setup-check:
 	@tools/setup.sh check
 
-$(SDK_MODULES): %/node_modules/.package-lock.json: %/package-lock.json
+.PHONY: setup-sdk
+setup-sdk:
+	@tools/setup.sh sdk
+
+$(SDK_MODULES) $(GENERATORS): %/node_modules/.package-lock.json: %/package-lock.json
 	npm ci --prefix $* --no-audit --no-fund --loglevel=error
 	@touch $@
 

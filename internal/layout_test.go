@@ -26,6 +26,7 @@ var rooms = map[string][]string{
 	"cmd/server": {everything},
 	"bench":      {everything},
 	"faults":     {everything},
+	"sdk/check":  {"gen/client"},
 
 	"internal/contracttest": {"api"},
 

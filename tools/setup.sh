@@ -2,7 +2,8 @@
 # Looks for what the project is built and run with: Go, and PostgreSQL's server programs. With the argument
 # `test` also for what the tests need, redis-server, and curl and jq (the guides); with `check` moreover for what only
 # the checks need: a C compiler (the race detector), Node (the spec linters), Python (the guides) and Chromium (pages that
-# talk to the server).
+# talk to the server). With `sdk` it looks for what generated clients are compiled and run with: Node, Python with its
+# modules, Java with its jars.
 # Packages that are missing are installed with apt by root, or by whom sudo does not ask for a password;
 # anyone else is told the one command to run. Where nothing is missing it does nothing, in milliseconds.
 set -euo pipefail
@@ -23,6 +24,7 @@ look() {
   missing=()
   have_postgres || missing+=(postgresql)
   [ "$1" != run ] || return 0
+  [ "$1" != sdk ] || { look_for_clients; return 0; }
   have redis-server || missing+=(redis-server)
   have curl || missing+=(curl)
   have jq || missing+=(jq)
@@ -31,6 +33,19 @@ look() {
   have npm || missing+=(nodejs npm)
   have python3 || missing+=(python3)
   have chromium || missing+=(chromium)
+}
+
+look_for_clients() {
+  have npm || missing+=(nodejs npm)
+  have javac || missing+=(default-jdk-headless)
+  [ -e /usr/share/java/spring3-web.jar ] || missing+=(libspring-web-java)
+  [ -e /usr/share/java/gson.jar ] || missing+=(libgoogle-gson-java)
+  # The same Pythons that sdk/check tries.
+  local python
+  for python in python3 /usr/bin/python3; do
+    ! "$python" -c 'import certifi, dateutil, six, urllib3' 2>/dev/null || return 0
+  done
+  missing+=(python3-certifi python3-dateutil python3-six python3-urllib3)
 }
 
 what=${1:-run}

@@ -149,7 +149,7 @@ func (w *hostileWorld) finish(alice, bob, agent, admin, stranger caller, long, a
 		"status": {"active", "archived", "completed", "failed", "cancelled", "gone"}, "feedback": {"like", "dislike", "none", "?"}, "type": {"New", "Follow", "old"},
 		"format": {"csv", "jsonl", "xml"}, "ordering": {"lastActivity", "createdAt", "name"}, "locale": {"en", "zh-TW", "fr"},
 		"timezone": {"Asia/Taipei", "America/St_Johns", "Nowhere"}, "startDate": days, "endDate": days,
-		"ticket": {"wst_none"}, "stream": {"true", "maybe"},
+		"ticket": {"wst_none"}, "stream": {"true", "maybe"}, "action": {"conversation.deleted", "records.exported", "apiKey.created", "gone"},
 	}
 	for name, kind := range kinds {
 		for _, one := range w.things {

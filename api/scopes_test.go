@@ -134,7 +134,7 @@ func scopeRules() []rule {
 
 var (
 	rateClass   = regexp.MustCompile("Rate\\s+class:\\s+`([a-z]+)`\\.")
-	takesTokens = regexp.MustCompile("(?s)Takes\\s+client\\s+tokens\\s+for\\s+(.*?)\\.")
+	takesTokens = regexp.MustCompile(`(?s)Takes\s+client\s+tokens\s+for\s+(.*?)\.`)
 )
 
 // checkToldTerms holds what is said of the rate class, of client tokens and of repeats against what is declared.

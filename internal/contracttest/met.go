@@ -186,7 +186,8 @@ func (m *meetings) missingOf(schemas reach) []string {
 			missing = append(missing, name+": null")
 		}
 		for property, described := range schema.Properties {
-			if !m.properties[schema][property] && !described.Value.WriteOnly {
+			isOfRequests := described.Value.WriteOnly || described.Value.Extensions["x-alias-of"] != nil
+			if !m.properties[schema][property] && !isOfRequests {
 				missing = append(missing, name+"."+property)
 			}
 		}

@@ -76,7 +76,7 @@ func (op operation) answerFor(who credential, whose string, named []string) stri
 		return "2xx"
 	case whose == "colleague's" && owned && !isStaff:
 		return "403"
-	case whose == "colleague's" && isBound && !(who.purpose == "contact" && !slices.Contains(named, "contacts")):
+	case whose == "colleague's" && isBound && (who.purpose != "contact" || slices.Contains(named, "contacts")):
 		return "403"
 	case whose == "colleague's":
 		return "2xx"

@@ -243,7 +243,7 @@ func (t tools) drivenBy(s *server, name string, run scenario) step {
 		if err != nil {
 			return err
 		}
-		defer book.Close()
+		defer func() { _ = book.Close() }() // it was only read
 		rows, err := book.GetRows(book.GetSheetName(0))
 		if err != nil || len(rows) < 2 {
 			return fmt.Errorf("the export has %d rows: %w", len(rows), errors.Join(err))

@@ -39,7 +39,7 @@ func serve(ctx context.Context, dir string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{cmd: exec.Command(program), log: log}
+	s := &server{cmd: exec.Command(program), log: log} //nolint:noctx // stop ends it
 	data := filepath.Join(dir, "data")
 	s.cmd.Env = append(os.Environ(), "PARLEY_ADDR=127.0.0.1:0", "PARLEY_DATA_DIR="+data, "DATABASE_URL=", "REDIS_URL=", "PARLEY_RATE_LIMITS="+rateLimits)
 	s.cmd.Stderr = log

@@ -37,7 +37,7 @@ func (t tools) generators(s *server) []generator {
 		},
 		{
 			slug: "hey", name: "@hey-api/openapi-ts", version: "0.99.0", makes: "TypeScript",
-			generate: t.npm("openapi-ts", "-i", "./"+document, "-o", "DIR/client", "-c", "@hey-api/client-fetch"), compile: t.typeScript(),
+			generate: t.npm("openapi-ts", "-i", document, "-o", "DIR/client", "-c", "@hey-api/client-fetch"), compile: t.typeScript(),
 		},
 		{
 			slug: "oazapfts", name: "oazapfts", version: "7.5.0", makes: "TypeScript",
@@ -106,8 +106,12 @@ func (t tools) npm(name string, args ...string) step {
 		given := make([]string, len(args))
 		for i, arg := range args {
 			given[i] = strings.Replace(arg, "DIR", dir, 1)
+			if arg == document {
+				given[i] = filepath.Join(t.root, document)
+			}
 		}
-		return command(ctx, t.root, filepath.Join(t.node, ".bin", name), given...)
+		// Nowhere near the project's redocly.yaml, by which openapi-typescript would lint what it reads.
+		return command(ctx, dir, filepath.Join(t.node, ".bin", name), given...)
 	}
 }
 
@@ -281,7 +285,7 @@ func (t tools) pythonScenario(name string) scenario {
 // current asks whether the types of the package are what the document makes.
 func (t tools) current(ctx context.Context, dir string) error {
 	made := filepath.Join(dir, "schema.ts")
-	if err := command(ctx, t.root, filepath.Join(t.node, ".bin/openapi-typescript"), document, "-o", made); err != nil {
+	if err := t.npm("openapi-typescript", document, "-o", made)(ctx, dir); err != nil {
 		return err
 	}
 	return command(ctx, t.root, "diff", "-u", "sdk/typescript/src/schema.ts", made)

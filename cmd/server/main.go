@@ -114,7 +114,7 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 	if debugListener != nil {
 		defer debugListener.Close() // where the start fails; else it is closed before
 	}
-	log.Info("starting", "address", listener.Addr().String())
+	log.Debug("starting", "address", listener.Addr().String())
 	door := newDoor(listener, log)
 	defer door.slam() // where the start fails; else it is closed before
 	traces, log, err := openTraces(ctx, config, log)

@@ -62,6 +62,7 @@ func TestReadyzTellsTheTruth(t *testing.T) {
 	server := launch(t, newDir(t), []string{
 		"DATABASE_URL=postgres://parley@/postgres?host=" + url.QueryEscape(filepath.Join(dir, "postgres.socket")),
 		"PARLEY_BOOTSTRAP_KEY=" + key,
+		"PARLEY_LOG_LEVEL=debug",
 	})
 	eventually(t, "it listens", func() bool { return startsAt.MatchString(server.stderr.String()) })
 	asked := newClient(t, "http://"+startsAt.FindStringSubmatch(server.stderr.String())[1], key, 0)

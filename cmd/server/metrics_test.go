@@ -103,8 +103,7 @@ func TestFaultsShowInTheMetrics(t *testing.T) {
 	}
 	eventually(t, "it is not ready", func() bool { return asked.readyz() == http.StatusServiceUnavailable })
 	shows(map[string]string{
-		"parley_database_away":                  "1",
-		"parley_database_connects_failed_total": "some",
+		"parley_database_away": "1", "parley_database_connects_failed_total": "some",
 		`parley_requests_total{code="503",method="GET",operation="getReadiness"}`: "some",
 	})
 	startPostgres(t, dir)

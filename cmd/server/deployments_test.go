@@ -72,6 +72,12 @@ func (b brokenDeployment) serve(t *testing.T, server string) string {
 		ErrorHandler:  func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 	}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// The proxy takes the connection for broken when an answer comes while it still looks for the body's end.
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
 		if b.change != nil {
 			b.change(w, r.WithContext(context.WithValue(r.Context(), behindKey{}, server)), proxy)
 			return

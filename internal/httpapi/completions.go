@@ -29,7 +29,7 @@ func (a *API) CreateCompletion(ctx context.Context, request openapi.CreateComple
 		return nil, err
 	}
 	if deref(request.Body.IsStreaming) {
-		return replyStream{ctx: ctx, reply: sent.Reply}, nil
+		return replyStream{ctx: ctx, reply: sent.Reply, from: sent.Reply.Beginning()}, nil
 	}
 	outcome, err := a.wait(ctx, sent.Reply)
 	if err != nil {

@@ -55,7 +55,7 @@ func (a *API) chatIn(ctx context.Context, asked db.Bot, wanted chatRequest, key 
 // has ended.
 func (a *API) tell(ctx context.Context, wanted chatRequest, answer chatAnswer) (openapi.CreateChatCompletionResponseObject, error) {
 	if wanted.isStreaming {
-		return chatStream{replyStream{ctx: ctx, reply: answer.reply}, answer, wanted.includesUsage}, nil
+		return chatStream{replyStream{ctx: ctx, reply: answer.reply, from: answer.reply.Beginning()}, answer, wanted.includesUsage}, nil
 	}
 	outcome, err := a.wait(ctx, answer.reply)
 	if err != nil {

@@ -27,7 +27,7 @@ const (
 type replyStream struct {
 	ctx   context.Context //nolint:containedctx // the answer is written by generated code, which passes none
 	reply *chat.Reply
-	from  chat.Position // zero: from the beginning
+	from  chat.Position // zero: what there is already comes as one delta
 }
 
 // VisitCreateCompletionResponse writes the events.

@@ -66,6 +66,9 @@ func soak(ctx context.Context, o options) (_ report, err error) {
 	if err != nil {
 		return report{}, err
 	}
+	if err := w.checkLogs(&found); err != nil {
+		return report{}, err
+	}
 	latencies, err := latenciesOf(j.Journal, looks)
 	if err != nil {
 		return report{}, err

@@ -5,9 +5,12 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 failed=0
+found=0
 while IFS=: read -r file name; do
+	found=1
 	package=./$(dirname "$file")
 	echo "== $package $name"
 	go test "$package" -run '^$' -fuzz "^$name\$" -fuzztime "${FUZZTIME:-1m}" </dev/null | tail -n 3 || failed=1
 done < <(grep -rhoH --include='*_test.go' '^func Fuzz[A-Za-z]*' . | sed 's/func //; s|^\./||' | grep -E ":.*${FUZZ:-}" | sort)
+[ "$found" = 1 ] || { echo "no fuzzer has a name like $FUZZ" >&2; exit 1; }
 exit "$failed"

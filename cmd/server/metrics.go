@@ -63,7 +63,7 @@ func addMetrics(r *metrics.Registry, m measured) {
 		"refused": func() int64 { return stats().Refused },
 	})
 	totals("parley_replies_total", "Attempts at replies that are over, by how: completed, cancelled or failed and so stored; "+
-		"lost to another attempt, given back by a server that stops, or not stored because the database could not be reached.", "result", map[string]func() int64{
+		"lost to another attempt, given back by a server that stops or cannot reach the database, or not stored because the database could not be reached.", "result", map[string]func() int64{
 		"completed":  func() int64 { return stats().Completed },
 		"cancelled":  func() int64 { return stats().Cancelled },
 		"failed":     func() int64 { return stats().Failed },

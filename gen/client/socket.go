@@ -136,7 +136,10 @@ func (s *Socket) listen(ctx context.Context, tried *patience, yield func(Frame, 
 	silence := firstSilence
 	isAlive := time.AfterFunc(silence, cancel)
 	defer isAlive.Stop()
-	conn, err := s.dial(ctx, func() { isAlive.Reset(silence) })
+	conn, err := s.dial(ctx, func() { // a ping, which is heard while a frame is read
+		isAlive.Reset(silence)
+		tried.progressed()
+	})
 	if err != nil {
 		return false, err
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"parley/internal/localpg"
 )
@@ -33,9 +34,9 @@ type Database struct {
 // committed before is in it, and whoever uses the database goes on. After an error what
 // was written is worth nothing.
 func (d Database) Take(ctx context.Context, w io.Writer) error {
-	conn, err := pgx.Connect(ctx, d.Address)
+	conn, err := d.connect(ctx)
 	if err != nil {
-		return fmt.Errorf("connect to the database: %w", err)
+		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	return d.run(ctx, conn, "pg_dump", nil, w, "--format=custom", "--no-owner", "--no-privileges")
@@ -44,9 +45,9 @@ func (d Database) Take(ctx context.Context, w io.Writer) error {
 // Restore fills an empty database with what Take has written, all of it or nothing;
 // ErrNotEmpty is that it holds something.
 func (d Database) Restore(ctx context.Context, r io.Reader) error {
-	conn, err := pgx.Connect(ctx, d.Address)
+	conn, err := d.connect(ctx)
 	if err != nil {
-		return fmt.Errorf("connect to the database: %w", err)
+		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	var isEmpty bool
@@ -72,6 +73,19 @@ SELECT NOT EXISTS (
     SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\_%'
       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))`
+
+// connect takes an address as the server does, settings of its pool included.
+func (d Database) connect(ctx context.Context) (*pgx.Conn, error) {
+	config, err := pgxpool.ParseConfig(d.Address)
+	if err != nil {
+		return nil, fmt.Errorf("parse the database's address: %w", err)
+	}
+	conn, err := pgx.ConnectConfig(ctx, config.ConnConfig)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the database: %w", err)
+	}
+	return conn, nil
+}
 
 // run runs one of PostgreSQL's programs, of the server's own version where there is one,
 // on the database.

@@ -61,6 +61,10 @@ func (d *doubts) remove(run uuid.UUID) {
 // that they are taken up then and not when their lease is over.
 func (c *Chat) settleDoubts(ctx context.Context) {
 	for run, organization := range c.doubts.some() {
+		if _, attempt := c.live.find(run); attempt > 0 { // it had queued, and has been begun here since
+			c.doubts.remove(run)
+			continue
+		}
 		if err := c.store.ReleaseRun(ctx, organization, run, 1); err != nil {
 			return // the next round tries again
 		}

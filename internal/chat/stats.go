@@ -15,7 +15,8 @@ type Stats struct {
 	TakenUp int64 // replies that an earlier attempt had left behind, mostly another process's
 
 	// How the attempts at replies ended here: stored as they were to be, cancelled or failed;
-	// taken over by another attempt, given back because the server stops, or not stored.
+	// taken over by another attempt, given back because the server stops or the database is
+	// away, or not stored.
 	Completed, Cancelled, Failed, Lost, GivenBack, NotStored int64
 	// UnrenewedLeases is how often the leases of all that is being written could not be renewed.
 	UnrenewedLeases int64

@@ -35,8 +35,10 @@ func docs() echo.HandlerFunc {
 		w := &found{ResponseWriter: ec.Response()}
 		name := strings.Trim(strings.TrimPrefix(ec.Request().URL.Path, "/docs"), "/")
 		if name == "" {
-			w.Header().Set("Content-Security-Policy", pagePolicy)
 			name = "index.html"
+		}
+		if name == "index.html" {
+			w.Header().Set("Content-Security-Policy", pagePolicy)
 		}
 		if content, err := fs.ReadFile(ours, name); err == nil {
 			kind := map[string]string{"html": "text/html; charset=utf-8", "js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}

@@ -49,9 +49,12 @@ func translate(err error) error {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return fault.Wrap(fault.NotFound, "It does not exist.", err)
 	}
-	// Whatever a server refuses a connection for, the request has not reached the database.
-	_, refused := errors.AsType[*pgconn.ConnectError](err)
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && !refused {
+	// Whatever a connection was not made for, the request has not reached the database. A
+	// deadline in it is that of the connection (connect_timeout): a caller's ends the wait for it.
+	if _, refused := errors.AsType[*pgconn.ConnectError](err); refused {
+		return unavailable(err)
+	}
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return translateCode(pg, err)
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
@@ -60,7 +63,7 @@ func translate(err error) error {
 	_, broken := errors.AsType[net.Error](err)
 	// An end of what is read is that of the connection: rows and texts end otherwise.
 	ended := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-	if refused || broken || ended || pgconn.SafeToRetry(err) {
+	if broken || ended || pgconn.SafeToRetry(err) {
 		return unavailable(err)
 	}
 	return err

@@ -972,7 +972,9 @@ func (e ListInboxConversationsParamsOrdering) Valid() bool {
 	}
 }
 
-// AccessType Example: web
+// AccessType Whether pages or programs reach the chatbot by it. It is kept and returned, and restricts nothing.
+//
+// Example: web
 type AccessType string
 
 // APIKey Example: {"createdAt":"2026-01-15T10:30:00.000000Z","expiresAt":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06","lastUsedAt":null,"name":"Portal","prefix":"pk_4f9a1c22d0","scopes":["agent"],"user":"portal"}
@@ -1658,7 +1660,7 @@ type ClientMessageFrame struct {
 	// Example: {"source":"newsletter"}
 	Metadata *FreeObject `json:"metadata,omitempty"`
 
-	// SessionID The session that the socket watches; absent, it is meant anyway.
+	// SessionID The session that the socket watches; another one is an error frame. Absent, it is meant anyway.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	SessionID *string `json:"session_id,omitempty"`
@@ -2210,7 +2212,13 @@ type ErrorFrame struct {
 	// Detail Example: The content must not be blank.
 	Detail string `json:"detail"`
 
-	// Error Example: not_found
+	// Error 400 `invalid_message` (in the message's own fields), `invalid_request` (all else that is malformed); 401
+	// `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`; 413 `too_large`; 415
+	// `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502 `upstream_failed`; 503
+	// `unavailable`; 504 `timeout`.
+	//
+	//
+	// Example: not_found
 	Error ProblemCode `json:"error"`
 
 	// RetryAfter Example: 12
@@ -2884,7 +2892,10 @@ type OpenAIModelList struct {
 // OpenAIModelListObject Example: list
 type OpenAIModelListObject string
 
-// Origins Example: ["https://www.example.com"]
+// Origins Where the web chat's pages are. It is kept and returned for whoever builds them, and restricts nothing: which pages
+// may call this server is said by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
+//
+// Example: ["https://www.example.com"]
 type Origins = []string
 
 // Problem A problem document as RFC 9457 has it.
@@ -2896,7 +2907,13 @@ type Problem struct {
 	// Example: There is no such conversation.
 	Detail string `json:"detail"`
 
-	// Error Example: not_found
+	// Error 400 `invalid_message` (in the message's own fields), `invalid_request` (all else that is malformed); 401
+	// `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`; 413 `too_large`; 415
+	// `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502 `upstream_failed`; 503
+	// `unavailable`; 504 `timeout`.
+	//
+	//
+	// Example: not_found
 	Error ProblemCode `json:"error"`
 
 	// Errors One entry for each mistake.
@@ -2927,12 +2944,23 @@ type Problem struct {
 	Type string `json:"type"`
 }
 
-// ProblemCode Example: not_found
+// ProblemCode 400 `invalid_message` (in the message's own fields), `invalid_request` (all else that is malformed); 401
+// `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`; 413 `too_large`; 415
+// `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502 `upstream_failed`; 503
+// `unavailable`; 504 `timeout`.
+//
+// Example: not_found
 type ProblemCode string
 
 // ProblemExplanation Example: {"code":"not_found","description":"What was asked for does not exist, or not for this organization.","retryable":false,"status":404,"title":"Not found"}
 type ProblemExplanation struct {
-	// Code Example: not_found
+	// Code 400 `invalid_message` (in the message's own fields), `invalid_request` (all else that is malformed); 401
+	// `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`; 413 `too_large`; 415
+	// `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502 `upstream_failed`; 503
+	// `unavailable`; 504 `timeout`.
+	//
+	//
+	// Example: not_found
 	Code ProblemCode `json:"code"`
 
 	// Description Example: What was asked for does not exist, or not for this organization.
@@ -3035,7 +3063,10 @@ type ReadinessRedis string
 // ReadinessStatus Example: ok
 type ReadinessStatus string
 
-// Record Example: {"answerCorrectnessScore":null,"answerRelevancyScore":null,"answerSimilarityScore":null,"askedAt":"2026-01-15T10:30:00.000000Z","condenseMessage":"","context":"","contextPrecisionScore":null,"contextRecallScore":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.800000Z","displayAnswerCorrectnessScore":"","displayAnswerRelevancyScore":"","displayAnswerSimilarityScore":"","displayContextPrecisionScore":"","displayContextRecallScore":"","displayFaithfulnessScore":"","error":null,"faithfulnessScore":null,"feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","inputMessage":"How do I reset my password?","outputMessage":"Use the link on the sign-in page.","replyTime":0.8,"status":"completed","type":"New"}
+// Record One question and its finished answer. `askedAt` is when the question was sent, `createdAt` when the answer was finished.
+// A score is null, and its `display…` empty, until something scores it.
+//
+// Example: {"answerCorrectnessScore":null,"answerRelevancyScore":null,"answerSimilarityScore":null,"askedAt":"2026-01-15T10:30:00.000000Z","condenseMessage":"","context":"","contextPrecisionScore":null,"contextRecallScore":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.800000Z","displayAnswerCorrectnessScore":"","displayAnswerRelevancyScore":"","displayAnswerSimilarityScore":"","displayContextPrecisionScore":"","displayContextRecallScore":"","displayFaithfulnessScore":"","error":null,"faithfulnessScore":null,"feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","inputMessage":"How do I reset my password?","outputMessage":"Use the link on the sign-in page.","replyTime":0.8,"status":"completed","type":"New"}
 type Record struct {
 	// AnswerCorrectnessScore Example: 0.9
 	AnswerCorrectnessScore nullable.Nullable[float64] `json:"answerCorrectnessScore"`
@@ -3233,7 +3264,13 @@ type RunError struct {
 	// Detail Example: The bot could not answer.
 	Detail string `json:"detail"`
 
-	// Error Example: not_found
+	// Error 400 `invalid_message` (in the message's own fields), `invalid_request` (all else that is malformed); 401
+	// `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`; 413 `too_large`; 415
+	// `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502 `upstream_failed`; 503
+	// `unavailable`; 504 `timeout`.
+	//
+	//
+	// Example: not_found
 	Error ProblemCode `json:"error"`
 }
 
@@ -3611,10 +3648,16 @@ type Usage struct {
 
 // WebChat Example: {"accessType":"web","allowedOrigins":["https://www.example.com"],"chatbot":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","createdAt":"2026-01-15T10:30:00.000000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","inbox":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08","name":"Website","updatedAt":"2026-01-15T10:30:00.000000Z"}
 type WebChat struct {
-	// AccessType Example: web
+	// AccessType Whether pages or programs reach the chatbot by it. It is kept and returned, and restricts nothing.
+	//
+	// Example: web
 	AccessType AccessType `json:"accessType"`
 
-	// AllowedOrigins Example: ["https://www.example.com"]
+	// AllowedOrigins Where the web chat's pages are. It is kept and returned for whoever builds them, and restricts nothing: which pages
+	// may call this server is said by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
+	//
+	//
+	// Example: ["https://www.example.com"]
 	AllowedOrigins Origins `json:"allowedOrigins"`
 
 	// Chatbot The chatbot's id.
@@ -3646,10 +3689,16 @@ type WebChat struct {
 
 // WebChatCreate Example: {"chatbot":"parley","name":"Website"}
 type WebChatCreate struct {
-	// AccessType Example: web
+	// AccessType Whether pages or programs reach the chatbot by it. It is kept and returned, and restricts nothing.
+	//
+	// Example: web
 	AccessType *AccessType `json:"accessType,omitempty"`
 
-	// AllowedOrigins Example: ["https://www.example.com"]
+	// AllowedOrigins Where the web chat's pages are. It is kept and returned for whoever builds them, and restricts nothing: which pages
+	// may call this server is said by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
+	//
+	//
+	// Example: ["https://www.example.com"]
 	AllowedOrigins *Origins `json:"allowedOrigins,omitempty"`
 
 	// Chatbot The chatbot's id or slug; absent: the default bot.
@@ -3674,10 +3723,16 @@ type WebChatList struct {
 
 // WebChatUpdate Example: {"name":"Shop"}
 type WebChatUpdate struct {
-	// AccessType Example: web
+	// AccessType Whether pages or programs reach the chatbot by it. It is kept and returned, and restricts nothing.
+	//
+	// Example: web
 	AccessType *AccessType `json:"accessType,omitempty"`
 
-	// AllowedOrigins Example: ["https://www.example.com"]
+	// AllowedOrigins Where the web chat's pages are. It is kept and returned for whoever builds them, and restricts nothing: which pages
+	// may call this server is said by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
+	//
+	//
+	// Example: ["https://www.example.com"]
 	AllowedOrigins *Origins `json:"allowedOrigins,omitempty"`
 
 	// Chatbot The chatbot's id or slug.
@@ -4681,7 +4736,7 @@ type ClientInterface interface {
 	// Corresponds with DELETE /api/api-keys/{keyId}/ (the `DeleteAPIKey` operationId).
 	DeleteAPIKey(ctx context.Context, keyID string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListAuditEvents List what was done with keys
+	// ListAuditEvents List the audit trail
 	//
 	// The organization's audit trail, newest first: keys made and revoked, conversations, contacts, chatbots, FAQs and web
 	// chats deleted, and exports of records begun. An event is stored together with what it tells of, so that neither is
@@ -4779,7 +4834,7 @@ type ClientInterface interface {
 	// `conversation` missing, null or empty starts a conversation in the chatbot's API inbox; one that does not exist,
 	// or is another chatbot's, is 404. The question is stored as a message and the reply too: it belongs to the
 	// conversation, not to the connection, and a caller that hangs up does not lose it. A completion is answered
-	// whatever `autoReplyEnabled` says.
+	// whatever `autoReplyEnabled` says, and queued as with sendMessage while another reply is running (20 wait; more: 503).
 	//
 	// With `isStreaming` the answer is an event stream: unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
 	// `data:` line holding a CompletionEvent; exactly one last event has `done: true`. Comment lines keep an idle
@@ -4821,7 +4876,7 @@ type ClientInterface interface {
 	// `conversation` missing, null or empty starts a conversation in the chatbot's API inbox; one that does not exist,
 	// or is another chatbot's, is 404. The question is stored as a message and the reply too: it belongs to the
 	// conversation, not to the connection, and a caller that hangs up does not lose it. A completion is answered
-	// whatever `autoReplyEnabled` says.
+	// whatever `autoReplyEnabled` says, and queued as with sendMessage while another reply is running (20 wait; more: 503).
 	//
 	// With `isStreaming` the answer is an event stream: unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
 	// `data:` line holding a CompletionEvent; exactly one last event has `done: true`. Comment lines keep an idle
@@ -4895,7 +4950,7 @@ type ClientInterface interface {
 	// by commas. A row whose question the chatbot already has updates that FAQ, or is skipped when nothing would
 	// change; blank rows are ignored; a row that lacks one of the two is told in `errors` and the others are imported.
 	// A file that is neither .xlsx nor .csv (UTF-8), or has no such columns, is 400 and changes nothing. A file may
-	// hold 20,000 rows and, unpacked, 128 MiB.
+	// hold 20,000 rows and, unpacked, 128 MiB; one that holds more is 413 and changes nothing.
 	//
 	// With an Idempotency-Key the file's bytes count as the body: the form around it may be written anew.
 	//
@@ -4964,7 +5019,8 @@ type ClientInterface interface {
 	// Exactly the rows that listRecords counts with the same filters, newest first, as an .xlsx file that is written
 	// while it is read. Cells are text, numbers and dates in `timezone`; nothing a user typed can become a formula.
 	// Characters that XML forbids are shown as `_xHHHH_`. Text beyond a cell's 32,767 UTF-16 units is cut with a visible
-	// mark and continues on a sheet named Overflow; a new sheet begins before row 1,048,577. A failure in the middle
+	// mark and continues on a sheet named Overflow; a new sheet begins before row 1,048,577. The row of headers is bold and
+	// frozen, with an autofilter. A failure in the middle
 	// breaks the connection off, so that a short file never opens.
 	//
 	// | field of a Record | `en` | `zh-TW` |
@@ -5272,8 +5328,8 @@ type ClientInterface interface {
 	// Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
 	// stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
 	// `initial_message` is as good as none; white space alone is 400. `conversation_id` and `session_id` are the same id: a conversation is a
-	// persistent session that any number of devices share. Only a start with an initial message counts as one of the
-	// `messages`.
+	// persistent session that any number of devices share. It is listed at once. Only a start with an initial message counts
+	// as one of the `messages`.
 	//
 	// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Rate class: `messages`.
 	// Safe to repeat with an `Idempotency-Key`.
@@ -5288,8 +5344,8 @@ type ClientInterface interface {
 	// Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
 	// stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
 	// `initial_message` is as good as none; white space alone is 400. `conversation_id` and `session_id` are the same id: a conversation is a
-	// persistent session that any number of devices share. Only a start with an initial message counts as one of the
-	// `messages`.
+	// persistent session that any number of devices share. It is listed at once. Only a start with an initial message counts
+	// as one of the `messages`.
 	//
 	// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Rate class: `messages`.
 	// Safe to repeat with an `Idempotency-Key`.
@@ -5396,7 +5452,7 @@ type ClientInterface interface {
 
 	// GetMe Tell who is asking
 	//
-	// The user, organization and scopes of the key. Every key may ask; a client token may not.
+	// The user, organization and scopes of the key, and the user's rate limits. Every key may ask; a client token may not.
 	//
 	// Corresponds with GET /api/me/ (the `GetMe` operationId).
 	GetMe(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5404,7 +5460,8 @@ type ClientInterface interface {
 	// ListMessages List messages
 	//
 	// Newest first. With `conversation` the messages of that conversation; without it those of all conversations that
-	// the caller may read: one's own, or with the scope `agent` the whole organization's. A bad cursor is 404.
+	// the caller may read: one's own, or with the scope `agent` the whole organization's. With a client token `conversation`
+	// must be there, else 403. A bad cursor is 404.
 	//
 	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
 	// class: `history`.
@@ -5415,7 +5472,7 @@ type ClientInterface interface {
 	// CreateMessageWithBody Create a message
 	//
 	// Stores the message and answers with it; the bot's reply follows on its own. With neither content nor attachments
-	// nor canvas the message is stored and starts no reply. `outgoing` (a person of the staff speaks; no reply follows)
+	// nor canvas the message is stored and starts no reply. Without `type` it is `incoming`. `outgoing` (a person of the staff speaks; no reply follows)
 	// needs the scope `agent`, else 403. Queueing as for sendMessage.
 	//
 	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
@@ -5429,7 +5486,7 @@ type ClientInterface interface {
 	// CreateMessage Create a message
 	//
 	// Stores the message and answers with it; the bot's reply follows on its own. With neither content nor attachments
-	// nor canvas the message is stored and starts no reply. `outgoing` (a person of the staff speaks; no reply follows)
+	// nor canvas the message is stored and starts no reply. Without `type` it is `incoming`. `outgoing` (a person of the staff speaks; no reply follows)
 	// needs the scope `agent`, else 403. Queueing as for sendMessage.
 	//
 	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
@@ -5794,15 +5851,19 @@ type ClientInterface interface {
 	//
 	// With nothing the caller is an anonymous visitor of the first organization's default bot (another bot is 403):
 	// nothing is stored, there is no `conversation_id`; the visit can be resumed by its `session_id` and `after`, within its last
-	// 100 messages, until 30 minutes have passed without activity. Visitors have a rate limit for each address.
+	// 100 messages, until 30 minutes have passed without activity, or what the operator has set. The visitors of an address share
+	// one rate limit, which is that of `messages`.
 	//
 	// A socket whose key, token or visit ends within a minute is told `expiring`, with `expires_at`; a visit goes on when
-	// something is said. Then comes `expired` and the close. A key that is revoked ends its sockets within seconds, as if
-	// it had expired; a conversation that is deleted ends them with the error `not_found`.
+	// something is said. Then comes `expired` and the close, with 1000. A key that is revoked ends its sockets within seconds, as if
+	// it had expired; a conversation that is deleted ends them with the error `not_found` and 1000.
+	//
+	// A page whose origin is neither the server's own nor in its `PARLEY_ALLOWED_ORIGINS` is refused with 403; programs, which
+	// send no `Origin`, are not concerned.
 	//
 	// Refusals come before the upgrade, as problem documents; so does that of one socket more than a user, an address, or
 	// the visitors from an address may have open (429, with the limit in its detail and Retry-After). The other limits are
-	// told by the `connected` frame. A client that does not answer a ping, or takes too long to accept a frame, is
+	// told by the `connected` frame. A frame over 64 KiB closes the socket with 1009. A client that does not answer a ping, or takes too long to accept a frame, is
 	// closed with 1008; where there is a limit of silence, with 1000 after the status `idle`; when the server stops, with
 	// 1001 after the status `closing`. It may resume each time.
 	//
@@ -5912,7 +5973,7 @@ func (c *Client) DeleteAPIKey(ctx context.Context, keyID string, reqEditors ...R
 	return c.Client.Do(req)
 }
 
-// ListAuditEvents List what was done with keys
+// ListAuditEvents List the audit trail
 //
 // The organization's audit trail, newest first: keys made and revoked, conversations, contacts, chatbots, FAQs and web
 // chats deleted, and exports of records begun. An event is stored together with what it tells of, so that neither is
@@ -6090,7 +6151,7 @@ func (c *Client) UpdateChatbot(ctx context.Context, chatbotID ChatbotID, body Up
 // `conversation` missing, null or empty starts a conversation in the chatbot's API inbox; one that does not exist,
 // or is another chatbot's, is 404. The question is stored as a message and the reply too: it belongs to the
 // conversation, not to the connection, and a caller that hangs up does not lose it. A completion is answered
-// whatever `autoReplyEnabled` says.
+// whatever `autoReplyEnabled` says, and queued as with sendMessage while another reply is running (20 wait; more: 503).
 //
 // With `isStreaming` the answer is an event stream: unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
 // `data:` line holding a CompletionEvent; exactly one last event has `done: true`. Comment lines keep an idle
@@ -6142,7 +6203,7 @@ func (c *Client) CreateCompletionWithBody(ctx context.Context, chatbotID Chatbot
 // `conversation` missing, null or empty starts a conversation in the chatbot's API inbox; one that does not exist,
 // or is another chatbot's, is 404. The question is stored as a message and the reply too: it belongs to the
 // conversation, not to the connection, and a caller that hangs up does not lose it. A completion is answered
-// whatever `autoReplyEnabled` says.
+// whatever `autoReplyEnabled` says, and queued as with sendMessage while another reply is running (20 wait; more: 503).
 //
 // With `isStreaming` the answer is an event stream: unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
 // `data:` line holding a CompletionEvent; exactly one last event has `done: true`. Comment lines keep an idle
@@ -6256,7 +6317,7 @@ func (c *Client) CreateFaq(ctx context.Context, chatbotID ChatbotID, params *Cre
 // by commas. A row whose question the chatbot already has updates that FAQ, or is skipped when nothing would
 // change; blank rows are ignored; a row that lacks one of the two is told in `errors` and the others are imported.
 // A file that is neither .xlsx nor .csv (UTF-8), or has no such columns, is 400 and changes nothing. A file may
-// hold 20,000 rows and, unpacked, 128 MiB.
+// hold 20,000 rows and, unpacked, 128 MiB; one that holds more is 413 and changes nothing.
 //
 // With an Idempotency-Key the file's bytes count as the body: the form around it may be written anew.
 //
@@ -6385,7 +6446,8 @@ func (c *Client) ListRecords(ctx context.Context, chatbotPk ChatbotPk, params *L
 // Exactly the rows that listRecords counts with the same filters, newest first, as an .xlsx file that is written
 // while it is read. Cells are text, numbers and dates in `timezone`; nothing a user typed can become a formula.
 // Characters that XML forbids are shown as `_xHHHH_`. Text beyond a cell's 32,767 UTF-16 units is cut with a visible
-// mark and continues on a sheet named Overflow; a new sheet begins before row 1,048,577. A failure in the middle
+// mark and continues on a sheet named Overflow; a new sheet begins before row 1,048,577. The row of headers is bold and
+// frozen, with an autofilter. A failure in the middle
 // breaks the connection off, so that a short file never opens.
 //
 // | field of a Record | `en` | `zh-TW` |
@@ -6903,8 +6965,8 @@ func (c *Client) BatchConversations(ctx context.Context, params *BatchConversati
 // Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
 // stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
 // `initial_message` is as good as none; white space alone is 400. `conversation_id` and `session_id` are the same id: a conversation is a
-// persistent session that any number of devices share. Only a start with an initial message counts as one of the
-// `messages`.
+// persistent session that any number of devices share. It is listed at once. Only a start with an initial message counts
+// as one of the `messages`.
 //
 // Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Rate class: `messages`.
 // Safe to repeat with an `Idempotency-Key`.
@@ -6929,8 +6991,8 @@ func (c *Client) StartConversationWithBody(ctx context.Context, params *StartCon
 // Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
 // stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
 // `initial_message` is as good as none; white space alone is 400. `conversation_id` and `session_id` are the same id: a conversation is a
-// persistent session that any number of devices share. Only a start with an initial message counts as one of the
-// `messages`.
+// persistent session that any number of devices share. It is listed at once. Only a start with an initial message counts
+// as one of the `messages`.
 //
 // Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Rate class: `messages`.
 // Safe to repeat with an `Idempotency-Key`.
@@ -7127,7 +7189,7 @@ func (c *Client) ListInboxes(ctx context.Context, params *ListInboxesParams, req
 
 // GetMe Tell who is asking
 //
-// The user, organization and scopes of the key. Every key may ask; a client token may not.
+// The user, organization and scopes of the key, and the user's rate limits. Every key may ask; a client token may not.
 //
 // Corresponds with GET /api/me/ (the `GetMe` operationId).
 func (c *Client) GetMe(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7145,7 +7207,8 @@ func (c *Client) GetMe(ctx context.Context, reqEditors ...RequestEditorFn) (*htt
 // ListMessages List messages
 //
 // Newest first. With `conversation` the messages of that conversation; without it those of all conversations that
-// the caller may read: one's own, or with the scope `agent` the whole organization's. A bad cursor is 404.
+// the caller may read: one's own, or with the scope `agent` the whole organization's. With a client token `conversation`
+// must be there, else 403. A bad cursor is 404.
 //
 // Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
 // class: `history`.
@@ -7166,7 +7229,7 @@ func (c *Client) ListMessages(ctx context.Context, params *ListMessagesParams, r
 // CreateMessageWithBody Create a message
 //
 // Stores the message and answers with it; the bot's reply follows on its own. With neither content nor attachments
-// nor canvas the message is stored and starts no reply. `outgoing` (a person of the staff speaks; no reply follows)
+// nor canvas the message is stored and starts no reply. Without `type` it is `incoming`. `outgoing` (a person of the staff speaks; no reply follows)
 // needs the scope `agent`, else 403. Queueing as for sendMessage.
 //
 // Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
@@ -7190,7 +7253,7 @@ func (c *Client) CreateMessageWithBody(ctx context.Context, params *CreateMessag
 // CreateMessage Create a message
 //
 // Stores the message and answers with it; the bot's reply follows on its own. With neither content nor attachments
-// nor canvas the message is stored and starts no reply. `outgoing` (a person of the staff speaks; no reply follows)
+// nor canvas the message is stored and starts no reply. Without `type` it is `incoming`. `outgoing` (a person of the staff speaks; no reply follows)
 // needs the scope `agent`, else 403. Queueing as for sendMessage.
 //
 // Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
@@ -7815,15 +7878,19 @@ func (c *Client) GetModel(ctx context.Context, model string, reqEditors ...Reque
 //
 // With nothing the caller is an anonymous visitor of the first organization's default bot (another bot is 403):
 // nothing is stored, there is no `conversation_id`; the visit can be resumed by its `session_id` and `after`, within its last
-// 100 messages, until 30 minutes have passed without activity. Visitors have a rate limit for each address.
+// 100 messages, until 30 minutes have passed without activity, or what the operator has set. The visitors of an address share
+// one rate limit, which is that of `messages`.
 //
 // A socket whose key, token or visit ends within a minute is told `expiring`, with `expires_at`; a visit goes on when
-// something is said. Then comes `expired` and the close. A key that is revoked ends its sockets within seconds, as if
-// it had expired; a conversation that is deleted ends them with the error `not_found`.
+// something is said. Then comes `expired` and the close, with 1000. A key that is revoked ends its sockets within seconds, as if
+// it had expired; a conversation that is deleted ends them with the error `not_found` and 1000.
+//
+// A page whose origin is neither the server's own nor in its `PARLEY_ALLOWED_ORIGINS` is refused with 403; programs, which
+// send no `Origin`, are not concerned.
 //
 // Refusals come before the upgrade, as problem documents; so does that of one socket more than a user, an address, or
 // the visitors from an address may have open (429, with the limit in its detail and Retry-After). The other limits are
-// told by the `connected` frame. A client that does not answer a ping, or takes too long to accept a frame, is
+// told by the `connected` frame. A frame over 64 KiB closes the socket with 1009. A client that does not answer a ping, or takes too long to accept a frame, is
 // closed with 1008; where there is a limit of silence, with 1000 after the status `idle`; when the server stops, with
 // 1001 after the status `closing`. It may resume each time.
 //
@@ -11635,7 +11702,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with DELETE /api/api-keys/{keyId}/ (the `DeleteAPIKey` operationId).
 	DeleteAPIKeyWithResponse(ctx context.Context, keyID string, reqEditors ...RequestEditorFn) (*DeleteAPIKeyResponse, error)
 
-	// ListAuditEventsWithResponse List what was done with keys
+	// ListAuditEventsWithResponse List the audit trail
 	//
 	// The organization's audit trail, newest first: keys made and revoked, conversations, contacts, chatbots, FAQs and web
 	// chats deleted, and exports of records begun. An event is stored together with what it tells of, so that neither is
@@ -11741,7 +11808,7 @@ type ClientWithResponsesInterface interface {
 	// `conversation` missing, null or empty starts a conversation in the chatbot's API inbox; one that does not exist,
 	// or is another chatbot's, is 404. The question is stored as a message and the reply too: it belongs to the
 	// conversation, not to the connection, and a caller that hangs up does not lose it. A completion is answered
-	// whatever `autoReplyEnabled` says.
+	// whatever `autoReplyEnabled` says, and queued as with sendMessage while another reply is running (20 wait; more: 503).
 	//
 	// With `isStreaming` the answer is an event stream: unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
 	// `data:` line holding a CompletionEvent; exactly one last event has `done: true`. Comment lines keep an idle
@@ -11783,7 +11850,7 @@ type ClientWithResponsesInterface interface {
 	// `conversation` missing, null or empty starts a conversation in the chatbot's API inbox; one that does not exist,
 	// or is another chatbot's, is 404. The question is stored as a message and the reply too: it belongs to the
 	// conversation, not to the connection, and a caller that hangs up does not lose it. A completion is answered
-	// whatever `autoReplyEnabled` says.
+	// whatever `autoReplyEnabled` says, and queued as with sendMessage while another reply is running (20 wait; more: 503).
 	//
 	// With `isStreaming` the answer is an event stream: unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
 	// `data:` line holding a CompletionEvent; exactly one last event has `done: true`. Comment lines keep an idle
@@ -11859,7 +11926,7 @@ type ClientWithResponsesInterface interface {
 	// by commas. A row whose question the chatbot already has updates that FAQ, or is skipped when nothing would
 	// change; blank rows are ignored; a row that lacks one of the two is told in `errors` and the others are imported.
 	// A file that is neither .xlsx nor .csv (UTF-8), or has no such columns, is 400 and changes nothing. A file may
-	// hold 20,000 rows and, unpacked, 128 MiB.
+	// hold 20,000 rows and, unpacked, 128 MiB; one that holds more is 413 and changes nothing.
 	//
 	// With an Idempotency-Key the file's bytes count as the body: the form around it may be written anew.
 	//
@@ -11934,7 +12001,8 @@ type ClientWithResponsesInterface interface {
 	// Exactly the rows that listRecords counts with the same filters, newest first, as an .xlsx file that is written
 	// while it is read. Cells are text, numbers and dates in `timezone`; nothing a user typed can become a formula.
 	// Characters that XML forbids are shown as `_xHHHH_`. Text beyond a cell's 32,767 UTF-16 units is cut with a visible
-	// mark and continues on a sheet named Overflow; a new sheet begins before row 1,048,577. A failure in the middle
+	// mark and continues on a sheet named Overflow; a new sheet begins before row 1,048,577. The row of headers is bold and
+	// frozen, with an autofilter. A failure in the middle
 	// breaks the connection off, so that a short file never opens.
 	//
 	// | field of a Record | `en` | `zh-TW` |
@@ -12260,8 +12328,8 @@ type ClientWithResponsesInterface interface {
 	// Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
 	// stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
 	// `initial_message` is as good as none; white space alone is 400. `conversation_id` and `session_id` are the same id: a conversation is a
-	// persistent session that any number of devices share. Only a start with an initial message counts as one of the
-	// `messages`.
+	// persistent session that any number of devices share. It is listed at once. Only a start with an initial message counts
+	// as one of the `messages`.
 	//
 	// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Rate class: `messages`.
 	// Safe to repeat with an `Idempotency-Key`.
@@ -12276,8 +12344,8 @@ type ClientWithResponsesInterface interface {
 	// Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
 	// stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
 	// `initial_message` is as good as none; white space alone is 400. `conversation_id` and `session_id` are the same id: a conversation is a
-	// persistent session that any number of devices share. Only a start with an initial message counts as one of the
-	// `messages`.
+	// persistent session that any number of devices share. It is listed at once. Only a start with an initial message counts
+	// as one of the `messages`.
 	//
 	// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Rate class: `messages`.
 	// Safe to repeat with an `Idempotency-Key`.
@@ -12392,7 +12460,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetMeWithResponse Tell who is asking
 	//
-	// The user, organization and scopes of the key. Every key may ask; a client token may not.
+	// The user, organization and scopes of the key, and the user's rate limits. Every key may ask; a client token may not.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12402,7 +12470,8 @@ type ClientWithResponsesInterface interface {
 	// ListMessagesWithResponse List messages
 	//
 	// Newest first. With `conversation` the messages of that conversation; without it those of all conversations that
-	// the caller may read: one's own, or with the scope `agent` the whole organization's. A bad cursor is 404.
+	// the caller may read: one's own, or with the scope `agent` the whole organization's. With a client token `conversation`
+	// must be there, else 403. A bad cursor is 404.
 	//
 	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
 	// class: `history`.
@@ -12415,7 +12484,7 @@ type ClientWithResponsesInterface interface {
 	// CreateMessageWithBodyWithResponse Create a message
 	//
 	// Stores the message and answers with it; the bot's reply follows on its own. With neither content nor attachments
-	// nor canvas the message is stored and starts no reply. `outgoing` (a person of the staff speaks; no reply follows)
+	// nor canvas the message is stored and starts no reply. Without `type` it is `incoming`. `outgoing` (a person of the staff speaks; no reply follows)
 	// needs the scope `agent`, else 403. Queueing as for sendMessage.
 	//
 	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
@@ -12429,7 +12498,7 @@ type ClientWithResponsesInterface interface {
 	// CreateMessageWithResponse Create a message
 	//
 	// Stores the message and answers with it; the bot's reply follows on its own. With neither content nor attachments
-	// nor canvas the message is stored and starts no reply. `outgoing` (a person of the staff speaks; no reply follows)
+	// nor canvas the message is stored and starts no reply. Without `type` it is `incoming`. `outgoing` (a person of the staff speaks; no reply follows)
 	// needs the scope `agent`, else 403. Queueing as for sendMessage.
 	//
 	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
@@ -12824,15 +12893,19 @@ type ClientWithResponsesInterface interface {
 	//
 	// With nothing the caller is an anonymous visitor of the first organization's default bot (another bot is 403):
 	// nothing is stored, there is no `conversation_id`; the visit can be resumed by its `session_id` and `after`, within its last
-	// 100 messages, until 30 minutes have passed without activity. Visitors have a rate limit for each address.
+	// 100 messages, until 30 minutes have passed without activity, or what the operator has set. The visitors of an address share
+	// one rate limit, which is that of `messages`.
 	//
 	// A socket whose key, token or visit ends within a minute is told `expiring`, with `expires_at`; a visit goes on when
-	// something is said. Then comes `expired` and the close. A key that is revoked ends its sockets within seconds, as if
-	// it had expired; a conversation that is deleted ends them with the error `not_found`.
+	// something is said. Then comes `expired` and the close, with 1000. A key that is revoked ends its sockets within seconds, as if
+	// it had expired; a conversation that is deleted ends them with the error `not_found` and 1000.
+	//
+	// A page whose origin is neither the server's own nor in its `PARLEY_ALLOWED_ORIGINS` is refused with 403; programs, which
+	// send no `Origin`, are not concerned.
 	//
 	// Refusals come before the upgrade, as problem documents; so does that of one socket more than a user, an address, or
 	// the visitors from an address may have open (429, with the limit in its detail and Retry-After). The other limits are
-	// told by the `connected` frame. A client that does not answer a ping, or takes too long to accept a frame, is
+	// told by the `connected` frame. A frame over 64 KiB closes the socket with 1009. A client that does not answer a ping, or takes too long to accept a frame, is
 	// closed with 1008; where there is a limit of silence, with 1000 after the status `idle`; when the server stops, with
 	// 1001 after the status `closing`. It may resume each time.
 	//
@@ -19326,7 +19399,7 @@ func (c *ClientWithResponses) DeleteAPIKeyWithResponse(ctx context.Context, keyI
 	return ParseDeleteAPIKeyResponse(rsp)
 }
 
-// ListAuditEventsWithResponse List what was done with keys
+// ListAuditEventsWithResponse List the audit trail
 //
 // The organization's audit trail, newest first: keys made and revoked, conversations, contacts, chatbots, FAQs and web
 // chats deleted, and exports of records begun. An event is stored together with what it tells of, so that neither is
@@ -19480,7 +19553,7 @@ func (c *ClientWithResponses) UpdateChatbotWithResponse(ctx context.Context, cha
 // `conversation` missing, null or empty starts a conversation in the chatbot's API inbox; one that does not exist,
 // or is another chatbot's, is 404. The question is stored as a message and the reply too: it belongs to the
 // conversation, not to the connection, and a caller that hangs up does not lose it. A completion is answered
-// whatever `autoReplyEnabled` says.
+// whatever `autoReplyEnabled` says, and queued as with sendMessage while another reply is running (20 wait; more: 503).
 //
 // With `isStreaming` the answer is an event stream: unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
 // `data:` line holding a CompletionEvent; exactly one last event has `done: true`. Comment lines keep an idle
@@ -19528,7 +19601,7 @@ func (c *ClientWithResponses) CreateCompletionWithBodyWithResponse(ctx context.C
 // `conversation` missing, null or empty starts a conversation in the chatbot's API inbox; one that does not exist,
 // or is another chatbot's, is 404. The question is stored as a message and the reply too: it belongs to the
 // conversation, not to the connection, and a caller that hangs up does not lose it. A completion is answered
-// whatever `autoReplyEnabled` says.
+// whatever `autoReplyEnabled` says, and queued as with sendMessage while another reply is running (20 wait; more: 503).
 //
 // With `isStreaming` the answer is an event stream: unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
 // `data:` line holding a CompletionEvent; exactly one last event has `done: true`. Comment lines keep an idle
@@ -19628,7 +19701,7 @@ func (c *ClientWithResponses) CreateFaqWithResponse(ctx context.Context, chatbot
 // by commas. A row whose question the chatbot already has updates that FAQ, or is skipped when nothing would
 // change; blank rows are ignored; a row that lacks one of the two is told in `errors` and the others are imported.
 // A file that is neither .xlsx nor .csv (UTF-8), or has no such columns, is 400 and changes nothing. A file may
-// hold 20,000 rows and, unpacked, 128 MiB.
+// hold 20,000 rows and, unpacked, 128 MiB; one that holds more is 413 and changes nothing.
 //
 // With an Idempotency-Key the file's bytes count as the body: the form around it may be written anew.
 //
@@ -19739,7 +19812,8 @@ func (c *ClientWithResponses) ListRecordsWithResponse(ctx context.Context, chatb
 // Exactly the rows that listRecords counts with the same filters, newest first, as an .xlsx file that is written
 // while it is read. Cells are text, numbers and dates in `timezone`; nothing a user typed can become a formula.
 // Characters that XML forbids are shown as `_xHHHH_`. Text beyond a cell's 32,767 UTF-16 units is cut with a visible
-// mark and continues on a sheet named Overflow; a new sheet begins before row 1,048,577. A failure in the middle
+// mark and continues on a sheet named Overflow; a new sheet begins before row 1,048,577. The row of headers is bold and
+// frozen, with an autofilter. A failure in the middle
 // breaks the connection off, so that a short file never opens.
 //
 // | field of a Record | `en` | `zh-TW` |
@@ -20191,8 +20265,8 @@ func (c *ClientWithResponses) BatchConversationsWithResponse(ctx context.Context
 // Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
 // stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
 // `initial_message` is as good as none; white space alone is 400. `conversation_id` and `session_id` are the same id: a conversation is a
-// persistent session that any number of devices share. Only a start with an initial message counts as one of the
-// `messages`.
+// persistent session that any number of devices share. It is listed at once. Only a start with an initial message counts
+// as one of the `messages`.
 //
 // Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Rate class: `messages`.
 // Safe to repeat with an `Idempotency-Key`.
@@ -20213,8 +20287,8 @@ func (c *ClientWithResponses) StartConversationWithBodyWithResponse(ctx context.
 // Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
 // stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
 // `initial_message` is as good as none; white space alone is 400. `conversation_id` and `session_id` are the same id: a conversation is a
-// persistent session that any number of devices share. Only a start with an initial message counts as one of the
-// `messages`.
+// persistent session that any number of devices share. It is listed at once. Only a start with an initial message counts
+// as one of the `messages`.
 //
 // Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Rate class: `messages`.
 // Safe to repeat with an `Idempotency-Key`.
@@ -20383,7 +20457,7 @@ func (c *ClientWithResponses) ListInboxesWithResponse(ctx context.Context, param
 
 // GetMeWithResponse Tell who is asking
 //
-// The user, organization and scopes of the key. Every key may ask; a client token may not.
+// The user, organization and scopes of the key, and the user's rate limits. Every key may ask; a client token may not.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20399,7 +20473,8 @@ func (c *ClientWithResponses) GetMeWithResponse(ctx context.Context, reqEditors 
 // ListMessagesWithResponse List messages
 //
 // Newest first. With `conversation` the messages of that conversation; without it those of all conversations that
-// the caller may read: one's own, or with the scope `agent` the whole organization's. A bad cursor is 404.
+// the caller may read: one's own, or with the scope `agent` the whole organization's. With a client token `conversation`
+// must be there, else 403. A bad cursor is 404.
 //
 // Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
 // class: `history`.
@@ -20418,7 +20493,7 @@ func (c *ClientWithResponses) ListMessagesWithResponse(ctx context.Context, para
 // CreateMessageWithBodyWithResponse Create a message
 //
 // Stores the message and answers with it; the bot's reply follows on its own. With neither content nor attachments
-// nor canvas the message is stored and starts no reply. `outgoing` (a person of the staff speaks; no reply follows)
+// nor canvas the message is stored and starts no reply. Without `type` it is `incoming`. `outgoing` (a person of the staff speaks; no reply follows)
 // needs the scope `agent`, else 403. Queueing as for sendMessage.
 //
 // Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
@@ -20438,7 +20513,7 @@ func (c *ClientWithResponses) CreateMessageWithBodyWithResponse(ctx context.Cont
 // CreateMessageWithResponse Create a message
 //
 // Stores the message and answers with it; the bot's reply follows on its own. With neither content nor attachments
-// nor canvas the message is stored and starts no reply. `outgoing` (a person of the staff speaks; no reply follows)
+// nor canvas the message is stored and starts no reply. Without `type` it is `incoming`. `outgoing` (a person of the staff speaks; no reply follows)
 // needs the scope `agent`, else 403. Queueing as for sendMessage.
 //
 // Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
@@ -20989,15 +21064,19 @@ func (c *ClientWithResponses) GetModelWithResponse(ctx context.Context, model st
 //
 // With nothing the caller is an anonymous visitor of the first organization's default bot (another bot is 403):
 // nothing is stored, there is no `conversation_id`; the visit can be resumed by its `session_id` and `after`, within its last
-// 100 messages, until 30 minutes have passed without activity. Visitors have a rate limit for each address.
+// 100 messages, until 30 minutes have passed without activity, or what the operator has set. The visitors of an address share
+// one rate limit, which is that of `messages`.
 //
 // A socket whose key, token or visit ends within a minute is told `expiring`, with `expires_at`; a visit goes on when
-// something is said. Then comes `expired` and the close. A key that is revoked ends its sockets within seconds, as if
-// it had expired; a conversation that is deleted ends them with the error `not_found`.
+// something is said. Then comes `expired` and the close, with 1000. A key that is revoked ends its sockets within seconds, as if
+// it had expired; a conversation that is deleted ends them with the error `not_found` and 1000.
+//
+// A page whose origin is neither the server's own nor in its `PARLEY_ALLOWED_ORIGINS` is refused with 403; programs, which
+// send no `Origin`, are not concerned.
 //
 // Refusals come before the upgrade, as problem documents; so does that of one socket more than a user, an address, or
 // the visitors from an address may have open (429, with the limit in its detail and Retry-After). The other limits are
-// told by the `connected` frame. A client that does not answer a ping, or takes too long to accept a frame, is
+// told by the `connected` frame. A frame over 64 KiB closes the socket with 1009. A client that does not answer a ping, or takes too long to accept a frame, is
 // closed with 1008; where there is a limit of silence, with 1000 after the status `idle`; when the server stops, with
 // 1001 after the status `closing`. It may resume each time.
 //

@@ -969,7 +969,9 @@ func (e ListInboxConversationsParamsOrdering) Valid() bool {
 	}
 }
 
-// AccessType Example: web
+// AccessType Whether pages or programs reach the chatbot by it. It is kept and returned, and restricts nothing.
+//
+// Example: web
 type AccessType string
 
 // APIKey Example: {"createdAt":"2026-01-15T10:30:00.000000Z","expiresAt":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06","lastUsedAt":null,"name":"Portal","prefix":"pk_4f9a1c22d0","scopes":["agent"],"user":"portal"}
@@ -1655,7 +1657,7 @@ type ClientMessageFrame struct {
 	// Example: {"source":"newsletter"}
 	Metadata *FreeObject `json:"metadata,omitempty"`
 
-	// SessionID The session that the socket watches; absent, it is meant anyway.
+	// SessionID The session that the socket watches; another one is an error frame. Absent, it is meant anyway.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	SessionID *string `json:"session_id,omitempty"`
@@ -2207,7 +2209,13 @@ type ErrorFrame struct {
 	// Detail Example: The content must not be blank.
 	Detail string `json:"detail"`
 
-	// Error Example: not_found
+	// Error 400 `invalid_message` (in the message's own fields), `invalid_request` (all else that is malformed); 401
+	// `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`; 413 `too_large`; 415
+	// `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502 `upstream_failed`; 503
+	// `unavailable`; 504 `timeout`.
+	//
+	//
+	// Example: not_found
 	Error ProblemCode `json:"error"`
 
 	// RetryAfter Example: 12
@@ -2881,7 +2889,10 @@ type OpenAIModelList struct {
 // OpenAIModelListObject Example: list
 type OpenAIModelListObject string
 
-// Origins Example: ["https://www.example.com"]
+// Origins Where the web chat's pages are. It is kept and returned for whoever builds them, and restricts nothing: which pages
+// may call this server is said by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
+//
+// Example: ["https://www.example.com"]
 type Origins = []string
 
 // Problem A problem document as RFC 9457 has it.
@@ -2893,7 +2904,13 @@ type Problem struct {
 	// Example: There is no such conversation.
 	Detail string `json:"detail"`
 
-	// Error Example: not_found
+	// Error 400 `invalid_message` (in the message's own fields), `invalid_request` (all else that is malformed); 401
+	// `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`; 413 `too_large`; 415
+	// `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502 `upstream_failed`; 503
+	// `unavailable`; 504 `timeout`.
+	//
+	//
+	// Example: not_found
 	Error ProblemCode `json:"error"`
 
 	// Errors One entry for each mistake.
@@ -2924,12 +2941,23 @@ type Problem struct {
 	Type string `json:"type"`
 }
 
-// ProblemCode Example: not_found
+// ProblemCode 400 `invalid_message` (in the message's own fields), `invalid_request` (all else that is malformed); 401
+// `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`; 413 `too_large`; 415
+// `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502 `upstream_failed`; 503
+// `unavailable`; 504 `timeout`.
+//
+// Example: not_found
 type ProblemCode string
 
 // ProblemExplanation Example: {"code":"not_found","description":"What was asked for does not exist, or not for this organization.","retryable":false,"status":404,"title":"Not found"}
 type ProblemExplanation struct {
-	// Code Example: not_found
+	// Code 400 `invalid_message` (in the message's own fields), `invalid_request` (all else that is malformed); 401
+	// `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`; 413 `too_large`; 415
+	// `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502 `upstream_failed`; 503
+	// `unavailable`; 504 `timeout`.
+	//
+	//
+	// Example: not_found
 	Code ProblemCode `json:"code"`
 
 	// Description Example: What was asked for does not exist, or not for this organization.
@@ -3032,7 +3060,10 @@ type ReadinessRedis string
 // ReadinessStatus Example: ok
 type ReadinessStatus string
 
-// Record Example: {"answerCorrectnessScore":null,"answerRelevancyScore":null,"answerSimilarityScore":null,"askedAt":"2026-01-15T10:30:00.000000Z","condenseMessage":"","context":"","contextPrecisionScore":null,"contextRecallScore":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.800000Z","displayAnswerCorrectnessScore":"","displayAnswerRelevancyScore":"","displayAnswerSimilarityScore":"","displayContextPrecisionScore":"","displayContextRecallScore":"","displayFaithfulnessScore":"","error":null,"faithfulnessScore":null,"feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","inputMessage":"How do I reset my password?","outputMessage":"Use the link on the sign-in page.","replyTime":0.8,"status":"completed","type":"New"}
+// Record One question and its finished answer. `askedAt` is when the question was sent, `createdAt` when the answer was finished.
+// A score is null, and its `display…` empty, until something scores it.
+//
+// Example: {"answerCorrectnessScore":null,"answerRelevancyScore":null,"answerSimilarityScore":null,"askedAt":"2026-01-15T10:30:00.000000Z","condenseMessage":"","context":"","contextPrecisionScore":null,"contextRecallScore":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.800000Z","displayAnswerCorrectnessScore":"","displayAnswerRelevancyScore":"","displayAnswerSimilarityScore":"","displayContextPrecisionScore":"","displayContextRecallScore":"","displayFaithfulnessScore":"","error":null,"faithfulnessScore":null,"feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","inputMessage":"How do I reset my password?","outputMessage":"Use the link on the sign-in page.","replyTime":0.8,"status":"completed","type":"New"}
 type Record struct {
 	// AnswerCorrectnessScore Example: 0.9
 	AnswerCorrectnessScore nullable.Nullable[float64] `json:"answerCorrectnessScore"`
@@ -3230,7 +3261,13 @@ type RunError struct {
 	// Detail Example: The bot could not answer.
 	Detail string `json:"detail"`
 
-	// Error Example: not_found
+	// Error 400 `invalid_message` (in the message's own fields), `invalid_request` (all else that is malformed); 401
+	// `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`; 413 `too_large`; 415
+	// `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502 `upstream_failed`; 503
+	// `unavailable`; 504 `timeout`.
+	//
+	//
+	// Example: not_found
 	Error ProblemCode `json:"error"`
 }
 
@@ -3608,10 +3645,16 @@ type Usage struct {
 
 // WebChat Example: {"accessType":"web","allowedOrigins":["https://www.example.com"],"chatbot":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","createdAt":"2026-01-15T10:30:00.000000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","inbox":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08","name":"Website","updatedAt":"2026-01-15T10:30:00.000000Z"}
 type WebChat struct {
-	// AccessType Example: web
+	// AccessType Whether pages or programs reach the chatbot by it. It is kept and returned, and restricts nothing.
+	//
+	// Example: web
 	AccessType AccessType `json:"accessType"`
 
-	// AllowedOrigins Example: ["https://www.example.com"]
+	// AllowedOrigins Where the web chat's pages are. It is kept and returned for whoever builds them, and restricts nothing: which pages
+	// may call this server is said by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
+	//
+	//
+	// Example: ["https://www.example.com"]
 	AllowedOrigins Origins `json:"allowedOrigins"`
 
 	// Chatbot The chatbot's id.
@@ -3643,10 +3686,16 @@ type WebChat struct {
 
 // WebChatCreate Example: {"chatbot":"parley","name":"Website"}
 type WebChatCreate struct {
-	// AccessType Example: web
+	// AccessType Whether pages or programs reach the chatbot by it. It is kept and returned, and restricts nothing.
+	//
+	// Example: web
 	AccessType *AccessType `json:"accessType,omitempty"`
 
-	// AllowedOrigins Example: ["https://www.example.com"]
+	// AllowedOrigins Where the web chat's pages are. It is kept and returned for whoever builds them, and restricts nothing: which pages
+	// may call this server is said by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
+	//
+	//
+	// Example: ["https://www.example.com"]
 	AllowedOrigins *Origins `json:"allowedOrigins,omitempty"`
 
 	// Chatbot The chatbot's id or slug; absent: the default bot.
@@ -3671,10 +3720,16 @@ type WebChatList struct {
 
 // WebChatUpdate Example: {"name":"Shop"}
 type WebChatUpdate struct {
-	// AccessType Example: web
+	// AccessType Whether pages or programs reach the chatbot by it. It is kept and returned, and restricts nothing.
+	//
+	// Example: web
 	AccessType *AccessType `json:"accessType,omitempty"`
 
-	// AllowedOrigins Example: ["https://www.example.com"]
+	// AllowedOrigins Where the web chat's pages are. It is kept and returned for whoever builds them, and restricts nothing: which pages
+	// may call this server is said by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
+	//
+	//
+	// Example: ["https://www.example.com"]
 	AllowedOrigins *Origins `json:"allowedOrigins,omitempty"`
 
 	// Chatbot The chatbot's id or slug.
@@ -4554,7 +4609,7 @@ type ServerInterface interface {
 	// DeleteAPIKey Revoke an API key
 	// (DELETE /api/api-keys/{keyId}/)
 	DeleteAPIKey(ctx echo.Context, keyID string) error
-	// ListAuditEvents List what was done with keys
+	// ListAuditEvents List the audit trail
 	// (GET /api/audit-events/)
 	ListAuditEvents(ctx echo.Context, params ListAuditEventsParams) error
 	// ListChatbots List chatbots
@@ -14934,7 +14989,7 @@ type StrictServerInterface interface {
 	// DeleteAPIKey Revoke an API key
 	// (DELETE /api/api-keys/{keyId}/)
 	DeleteAPIKey(ctx context.Context, request DeleteAPIKeyRequestObject) (DeleteAPIKeyResponseObject, error)
-	// ListAuditEvents List what was done with keys
+	// ListAuditEvents List the audit trail
 	// (GET /api/audit-events/)
 	ListAuditEvents(ctx context.Context, request ListAuditEventsRequestObject) (ListAuditEventsResponseObject, error)
 	// ListChatbots List chatbots

@@ -18,8 +18,8 @@ export interface paths {
          * @description Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
          *     stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
          *     `initial_message` is as good as none; white space alone is 400. `conversation_id` and `session_id` are the same id: a conversation is a
-         *     persistent session that any number of devices share. Only a start with an initial message counts as one of the
-         *     `messages`.
+         *     persistent session that any number of devices share. It is listed at once. Only a start with an initial message counts
+         *     as one of the `messages`.
          *
          *     Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Rate class: `messages`.
          *     Safe to repeat with an `Idempotency-Key`.
@@ -221,7 +221,8 @@ export interface paths {
         /**
          * List messages
          * @description Newest first. With `conversation` the messages of that conversation; without it those of all conversations that
-         *     the caller may read: one's own, or with the scope `agent` the whole organization's. A bad cursor is 404.
+         *     the caller may read: one's own, or with the scope `agent` the whole organization's. With a client token `conversation`
+         *     must be there, else 403. A bad cursor is 404.
          *
          *     Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
          *     class: `history`.
@@ -231,7 +232,7 @@ export interface paths {
         /**
          * Create a message
          * @description Stores the message and answers with it; the bot's reply follows on its own. With neither content nor attachments
-         *     nor canvas the message is stored and starts no reply. `outgoing` (a person of the staff speaks; no reply follows)
+         *     nor canvas the message is stored and starts no reply. Without `type` it is `incoming`. `outgoing` (a person of the staff speaks; no reply follows)
          *     needs the scope `agent`, else 403. Queueing as for sendMessage.
          *
          *     Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
@@ -312,7 +313,7 @@ export interface paths {
          * @description `conversation` missing, null or empty starts a conversation in the chatbot's API inbox; one that does not exist,
          *     or is another chatbot's, is 404. The question is stored as a message and the reply too: it belongs to the
          *     conversation, not to the connection, and a caller that hangs up does not lose it. A completion is answered
-         *     whatever `autoReplyEnabled` says.
+         *     whatever `autoReplyEnabled` says, and queued as with sendMessage while another reply is running (20 wait; more: 503).
          *
          *     With `isStreaming` the answer is an event stream: unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
          *     `data:` line holding a CompletionEvent; exactly one last event has `done: true`. Comment lines keep an idle
@@ -480,7 +481,8 @@ export interface paths {
          * @description Exactly the rows that listRecords counts with the same filters, newest first, as an .xlsx file that is written
          *     while it is read. Cells are text, numbers and dates in `timezone`; nothing a user typed can become a formula.
          *     Characters that XML forbids are shown as `_xHHHH_`. Text beyond a cell's 32,767 UTF-16 units is cut with a visible
-         *     mark and continues on a sheet named Overflow; a new sheet begins before row 1,048,577. A failure in the middle
+         *     mark and continues on a sheet named Overflow; a new sheet begins before row 1,048,577. The row of headers is bold and
+         *     frozen, with an autofilter. A failure in the middle
          *     breaks the connection off, so that a short file never opens.
          *
          *     | field of a Record | `en` | `zh-TW` |
@@ -725,7 +727,7 @@ export interface paths {
          *     by commas. A row whose question the chatbot already has updates that FAQ, or is skipped when nothing would
          *     change; blank rows are ignored; a row that lacks one of the two is told in `errors` and the others are imported.
          *     A file that is neither .xlsx nor .csv (UTF-8), or has no such columns, is 400 and changes nothing. A file may
-         *     hold 20,000 rows and, unpacked, 128 MiB.
+         *     hold 20,000 rows and, unpacked, 128 MiB; one that holds more is 413 and changes nothing.
          *
          *     With an Idempotency-Key the file's bytes count as the body: the form around it may be written anew.
          *
@@ -995,7 +997,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List what was done with keys
+         * List the audit trail
          * @description The organization's audit trail, newest first: keys made and revoked, conversations, contacts, chatbots, FAQs and web
          *     chats deleted, and exports of records begun. An event is stored together with what it tells of, so that neither is
          *     ever there without the other; each thing that a request names has its own, and what goes with it, such as the
@@ -1095,7 +1097,7 @@ export interface paths {
         };
         /**
          * Tell who is asking
-         * @description The user, organization and scopes of the key. Every key may ask; a client token may not.
+         * @description The user, organization and scopes of the key, and the user's rate limits. Every key may ask; a client token may not.
          */
         get: operations["getMe"];
         put?: never;
@@ -1363,15 +1365,19 @@ export interface paths {
          *
          *     With nothing the caller is an anonymous visitor of the first organization's default bot (another bot is 403):
          *     nothing is stored, there is no `conversation_id`; the visit can be resumed by its `session_id` and `after`, within its last
-         *     100 messages, until 30 minutes have passed without activity. Visitors have a rate limit for each address.
+         *     100 messages, until 30 minutes have passed without activity, or what the operator has set. The visitors of an address share
+         *     one rate limit, which is that of `messages`.
          *
          *     A socket whose key, token or visit ends within a minute is told `expiring`, with `expires_at`; a visit goes on when
-         *     something is said. Then comes `expired` and the close. A key that is revoked ends its sockets within seconds, as if
-         *     it had expired; a conversation that is deleted ends them with the error `not_found`.
+         *     something is said. Then comes `expired` and the close, with 1000. A key that is revoked ends its sockets within seconds, as if
+         *     it had expired; a conversation that is deleted ends them with the error `not_found` and 1000.
+         *
+         *     A page whose origin is neither the server's own nor in its `PARLEY_ALLOWED_ORIGINS` is refused with 403; programs, which
+         *     send no `Origin`, are not concerned.
          *
          *     Refusals come before the upgrade, as problem documents; so does that of one socket more than a user, an address, or
          *     the visitors from an address may have open (429, with the limit in its detail and Retry-After). The other limits are
-         *     told by the `connected` frame. A client that does not answer a ping, or takes too long to accept a frame, is
+         *     told by the `connected` frame. A frame over 64 KiB closes the socket with 1009. A client that does not answer a ping, or takes too long to accept a frame, is
          *     closed with 1008; where there is a limit of silence, with 1000 after the status `idle`; when the server stops, with
          *     1001 after the status `closing`. It may resume each time.
          *
@@ -3457,11 +3463,14 @@ export interface components {
             detail: string;
         };
         /**
+         * @description Whether pages or programs reach the chatbot by it. It is kept and returned, and restricts nothing.
          * @example web
          * @enum {string}
          */
         AccessType: "web" | "api";
         /**
+         * @description Where the web chat's pages are. It is kept and returned for whoever builds them, and restricts nothing: which pages
+         *     may call this server is said by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
          * @example [
          *       "https://www.example.com"
          *     ]
@@ -3978,6 +3987,10 @@ export interface components {
             rateLimits: components["schemas"]["RateLimitState"][];
         };
         /**
+         * @description 400 `invalid_message` (in the message's own fields), `invalid_request` (all else that is malformed); 401
+         *     `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`; 413 `too_large`; 415
+         *     `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502 `upstream_failed`; 503
+         *     `unavailable`; 504 `timeout`.
          * @example not_found
          * @enum {string}
          */
@@ -4399,6 +4412,8 @@ export interface components {
             results: components["schemas"]["Contact"][];
         };
         /**
+         * @description One question and its finished answer. `askedAt` is when the question was sent, `createdAt` when the answer was finished.
+         *     A score is null, and its `display…` empty, until something scores it.
          * @example {
          *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03",
          *       "conversation": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
@@ -4758,7 +4773,7 @@ export interface components {
             type: "message";
             content: components["schemas"]["MessageContent"];
             /**
-             * @description The session that the socket watches; absent, it is meant anyway.
+             * @description The session that the socket watches; another one is an error frame. Absent, it is meant anyway.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
              */
             session_id?: string;
@@ -5155,7 +5170,10 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description Any other failure. */
+        /**
+         * @description Any other failure, such as `method_not_allowed` (405; the header `Allow` has what either spelling of the path takes),
+         *     `internal` (500), `upstream_failed` (502), `unavailable` (503) or `timeout` (504).
+         */
         Problem: {
             headers: {
                 "X-Request-Id": components["headers"]["XRequestId"];

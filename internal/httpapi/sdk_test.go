@@ -24,6 +24,13 @@ type wire struct {
 	opened, deaf int
 }
 
+// connections is how many there have been.
+func (w *wire) connections() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.opened
+}
+
 // wireTo lays a way to the server.
 func wireTo(t *testing.T, s *server, deaf int) *wire {
 	t.Helper()
@@ -147,8 +154,8 @@ func TestTheSDKTakesUpAStreamThatBreaks(t *testing.T) {
 	if err != nil || len(history.JSON200.Messages) != 2 || history.JSON200.Messages[1].Content != text {
 		t.Errorf("%v, %s", err, history.Body)
 	}
-	if w.opened < 3 {
-		t.Errorf("there were %d connections", w.opened)
+	if n := w.connections(); n < 3 {
+		t.Errorf("there were %d connections", n)
 	}
 
 	// and the run tells it all again, from any place
@@ -172,8 +179,8 @@ func TestTheSDKAsksOnceWhateverIsLost(t *testing.T) {
 	if err != nil || told != wanted {
 		t.Errorf("%q, %v", told, err)
 	}
-	if runs := query[int](s, "SELECT count(*) FROM runs"); runs != 1 || w.opened != 3 {
-		t.Errorf("%d runs over %d connections", runs, w.opened)
+	if runs, n := query[int](s, "SELECT count(*) FROM runs"), w.connections(); runs != 1 || n != 3 {
+		t.Errorf("%d runs over %d connections", runs, n)
 	}
 }
 
@@ -281,8 +288,8 @@ func TestTheSDKHoldsASocketOverBrokenConnections(t *testing.T) {
 				}
 			}
 			stored := alice.call(http.MethodGet, "/api/conversations/"+options.SessionID+"/history", nil).gives(200)["messages"].([]any)
-			if len(stored) != len(said) || len(told) != len(said) || w.opened < 3 {
-				t.Fatalf("%d connections: %v, %v", w.opened, told, stored)
+			if n := w.connections(); len(stored) != len(said) || len(told) != len(said) || n < 3 {
+				t.Fatalf("%d connections: %v, %v", n, told, stored)
 			}
 			for i, one := range stored {
 				if one := one.(object); one["content"] != said[i] || one["id"] != told[i] {

@@ -124,7 +124,7 @@ func TestTheSDKTakesUpAStreamThatBreaks(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	o := s.organization()
-	text := o.saying("steady", 12, 20)
+	text := o.saying("steady", 12, 100)
 	w := wireTo(t, s, 0)
 	sdk := w.sdk(t, o.as("alice", auth.Chat).key)
 

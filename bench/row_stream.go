@@ -142,7 +142,7 @@ func (b *bench) measureStreams(ctx context.Context, r relay, seconds int) ([]fin
 
 // tokensIn is how long a reply is: what storing it costs is shared by its tokens, so it
 // is not too short a one.
-func tokensIn(seconds int) int { return max(5, seconds) * int(time.Second/tokenTime) }
+func tokensIn(seconds int) int { return max(4, seconds) * int(time.Second/tokenTime) }
 
 func compareStreams(ours, proxy, direct sample) []finding {
 	// A median cannot be less than without anything between but by chance.

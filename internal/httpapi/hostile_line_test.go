@@ -185,7 +185,8 @@ func (h *hostility) fits(a *attempt, got answer) error {
 	if got.status >= 500 && (got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "") {
 		return errors.New("it is a failure of the server's")
 	}
-	if got.status == http.StatusOK && len(got.body) == 0 && a.method != http.MethodHead {
+	isNoRecord := got.header.Get("Content-Type") == "application/x-ndjson" // none of which are no lines
+	if got.status == http.StatusOK && len(got.body) == 0 && a.method != http.MethodHead && !isNoRecord {
 		return errors.New("it is a 200 that says nothing")
 	}
 	request, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(a.bytes())))

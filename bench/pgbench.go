@@ -48,7 +48,7 @@ func isFile(path string) bool {
 const nothing = "-"
 
 // settings are those of the product's connections.
-const settings = "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s -c max_parallel_workers_per_gather=0 -c jit=off"
+const settings = "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s -c max_parallel_workers_per_gather=0 -c jit=off -c enable_seqscan=off"
 
 // warmUp is how many seconds a run goes on before it counts: its connections are
 // new, and plan their first statements each time, which a server's do not.

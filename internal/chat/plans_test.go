@@ -1,0 +1,61 @@
+package chat_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"parley/internal/chat"
+)
+
+// A plan is kept on its connection: one that reads the whole of a table, because that is
+// still small, would read the whole of what it has grown to. So what grows with each message
+// is found through its indexes from the first one on.
+func TestWhatGrowsIsFoundThroughItsIndexes(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ann := h.user(t, "Ann")
+	exchange := func() {
+		t.Helper()
+		sent, err := h.Begin(t.Context(), ann, nil, &chat.NewMessage{Content: "hello"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answered(t, sent)
+		if _, _, err := h.History(t.Context(), ann, sent.ConversationID.String(), chat.Range{Limit: 50}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exchange()
+	admin, err := pgx.Connect(t.Context(), h.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(t.Context())
+	// From now on PostgreSQL knows how small they are.
+	if _, err := admin.Exec(t.Context(), "ANALYZE"); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		exchange()
+	}
+	h.Close(t.Context())
+	h.store.Close() // a connection that ends has told all that it did
+
+	growing := []string{"faq_terms", "message_history", "runs", "sessions"}
+	var read, readWhole []string
+	eventually(t, "each table is read", func() bool {
+		err := admin.QueryRow(t.Context(), `
+			SELECT array_agg(relname ORDER BY relname) FILTER (WHERE idx_scan > 0 OR seq_scan > 0),
+			       array_agg(relname ORDER BY relname) FILTER (WHERE seq_scan > 0)
+			FROM pg_stat_user_tables WHERE relname = ANY ($1)`, growing).Scan(&read, &readWhole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.Equal(read, growing)
+	})
+	if len(readWhole) > 0 {
+		t.Errorf("the whole of %v was read", readWhole)
+	}
+}

@@ -80,6 +80,15 @@ func TestFaultsShowInTheMetrics(t *testing.T) {
 		"parley_sockets_opened_total":                          "1",
 		`parley_sockets_closed_total{reason="left"}`:           "1",
 	})
+	_, all, err := inside.try("GET", "/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, private := range append([]string{conversation, "What is Parley?"}, server.secrets...) {
+		if strings.Contains(string(all), private) {
+			t.Errorf("the metrics tell %q", private)
+		}
+	}
 
 	// when the model server is away
 	asked.http.Transport.(*contracttest.Transport).ExpectFailures()

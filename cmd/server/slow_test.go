@@ -16,31 +16,75 @@ func TestSlowHeadersAreCutOff(t *testing.T) {
 	t.Parallel()
 	p := serving(t, newDir(t))
 	began := time.Now()
-	slow := make([]net.Conn, 200)
-	for i := range slow {
-		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(p.base, "http://"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		if _, err := fmt.Fprint(conn, "GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: "); err != nil {
-			t.Fatal(err)
-		}
-		slow[i] = conn
-	}
-	response, err := http.Get(p.base + "/healthz")
-	if err != nil || response.StatusCode != http.StatusOK {
-		t.Errorf("beside them: %v, %v", response, err)
-	}
+	slow := p.begin(200, "GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+	p.client(p.key).call("GET", "/healthz", nil, http.StatusOK, nil)
 	for _, conn := range slow {
-		if err := conn.SetReadDeadline(began.Add(patience)); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.ReadAll(conn); err != nil {
-			t.Fatalf("a slow one is open after %v: %v", time.Since(began), err)
-		}
+		p.endOf(conn, patience)
 	}
 	if took := time.Since(began); took < 5*time.Second {
 		t.Errorf("they were cut off after %v", took)
 	}
+}
+
+// The same of bodies, of which there may be a minute, whoever sends them. Nothing comes of what has come of them by then.
+func TestSlowBodiesAreCutOff(t *testing.T) {
+	t.Parallel()
+	p := serving(t, newDir(t))
+	c := p.client(p.key)
+	conversation := c.start()
+	post := func(path, key, contentType, begin string) []net.Conn {
+		return p.begin(50, fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Api-Key %s\r\nContent-Type: %s\r\nContent-Length: 1000\r\n\r\n%s", path, key, contentType, begin))
+	}
+	const form = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f.csv\"\r\n\r\nquestion,answer\r\nWho?,Me.\r\n"
+	slow := map[string][]net.Conn{
+		"400": append(
+			post("/api/conversations/"+conversation+"/messages", p.key, "application/json", `{"content":"hello"}`),
+			post("/api/chatbots/parley/faqs/import/", p.key, "multipart/form-data; boundary=b", form)...),
+		"401": post("/api/conversations/"+conversation+"/messages", "pk_0.nobody", "application/json", `{"content":"hello"}`),
+	}
+	if _, status, err := c.send(conversation, "from somebody else"); err != nil || status != http.StatusCreated {
+		t.Fatalf("beside them: %d, %v", status, err)
+	}
+	eventually(t, "the answer", func() bool { return len(c.messages(conversation)) == 2 })
+	for status, conns := range slow {
+		for _, conn := range conns {
+			if said := p.endOf(conn, 3*patience); !strings.HasPrefix(said, "HTTP/1.1 "+status) {
+				t.Fatalf("it is told %q, not %s", said, status)
+			}
+		}
+	}
+	if got := c.messages(conversation); len(got) != 2 {
+		t.Errorf("stored: %+v", got)
+	}
+}
+
+// begin opens connections and writes the beginning of a request on each.
+func (p *process) begin(count int, request string) []net.Conn {
+	p.t.Helper()
+	opened := make([]net.Conn, count)
+	for i := range opened {
+		conn, err := new(net.Dialer).DialContext(p.t.Context(), "tcp", strings.TrimPrefix(p.base, "http://"))
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		p.t.Cleanup(func() { conn.Close() })
+		if _, err := io.WriteString(conn, request); err != nil {
+			p.t.Fatal(err)
+		}
+		opened[i] = conn
+	}
+	return opened
+}
+
+// endOf reads what a connection still brings, which must end within a time.
+func (p *process) endOf(conn net.Conn, limit time.Duration) string {
+	p.t.Helper()
+	if err := conn.SetReadDeadline(time.Now().Add(limit)); err != nil {
+		p.t.Fatal(err)
+	}
+	said, err := io.ReadAll(conn)
+	if err != nil {
+		p.t.Fatalf("it is still open: %v", err)
+	}
+	return string(said)
 }

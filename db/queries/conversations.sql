@@ -79,12 +79,10 @@ WHERE organization_id = @organization_id AND id = @id;
 DELETE FROM sessions WHERE organization_id = @organization_id AND id = @id;
 
 -- BoundSearch prepares a transaction for ListInboxConversations: its statements may
--- take 5 seconds, and are planned for the filters that they have, without which no
--- index would fit all of them; but for one there always is, even where the planner hopes
--- to meet enough rows soon without.
+-- take 5 seconds, and are planned for the filters that they have: no index would fit all
+-- of them.
 -- name: BoundSearch :exec
-SELECT set_config('statement_timeout', '5s', true), set_config('plan_cache_mode', 'force_custom_plan', true),
-       set_config('enable_seqscan', 'off', true);
+SELECT set_config('statement_timeout', '5s', true), set_config('plan_cache_mode', 'force_custom_plan', true);
 
 -- PlanSearch returns how a keyword is looked up: whether that is by the indexes, which
 -- takes that the one over the messages is there and whole, and three letters in a row

@@ -68,8 +68,7 @@ SELECT set_config('statement_timeout', '10s', true), set_config('plan_cache_mode
 -- read and sort all for each of its blocks.
 -- name: PlanInOrder :exec
 SELECT set_config('plan_cache_mode', 'force_custom_plan', true),
-       set_config('enable_bitmapscan', 'off', true),
-       set_config('enable_seqscan', 'off', true);
+       set_config('enable_bitmapscan', 'off', true);
 
 -- SearchRecords is ListRecords for those that fulfil filters, with how many do in
 -- all; a page beyond the end has no row to tell it. An empty filter is none, and

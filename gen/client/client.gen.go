@@ -4950,7 +4950,8 @@ type ClientInterface interface {
 	// by commas. A row whose question the chatbot already has updates that FAQ, or is skipped when nothing would
 	// change; blank rows are ignored; a row that lacks one of the two is told in `errors` and the others are imported.
 	// A file that is neither .xlsx nor .csv (UTF-8), or has no such columns, is 400 and changes nothing. A file may
-	// hold 20,000 rows and, unpacked, 128 MiB; one that holds more is 413 and changes nothing.
+	// hold 20,000 rows and, unpacked, 128 MiB; one that holds more is 413 and changes nothing. Two files are read at a
+	// time; one whose turn does not come within 10 seconds is 503 and changes nothing.
 	//
 	// With an Idempotency-Key the file's bytes count as the body: the form around it may be written anew.
 	//
@@ -6317,7 +6318,8 @@ func (c *Client) CreateFaq(ctx context.Context, chatbotID ChatbotID, params *Cre
 // by commas. A row whose question the chatbot already has updates that FAQ, or is skipped when nothing would
 // change; blank rows are ignored; a row that lacks one of the two is told in `errors` and the others are imported.
 // A file that is neither .xlsx nor .csv (UTF-8), or has no such columns, is 400 and changes nothing. A file may
-// hold 20,000 rows and, unpacked, 128 MiB; one that holds more is 413 and changes nothing.
+// hold 20,000 rows and, unpacked, 128 MiB; one that holds more is 413 and changes nothing. Two files are read at a
+// time; one whose turn does not come within 10 seconds is 503 and changes nothing.
 //
 // With an Idempotency-Key the file's bytes count as the body: the form around it may be written anew.
 //
@@ -11926,7 +11928,8 @@ type ClientWithResponsesInterface interface {
 	// by commas. A row whose question the chatbot already has updates that FAQ, or is skipped when nothing would
 	// change; blank rows are ignored; a row that lacks one of the two is told in `errors` and the others are imported.
 	// A file that is neither .xlsx nor .csv (UTF-8), or has no such columns, is 400 and changes nothing. A file may
-	// hold 20,000 rows and, unpacked, 128 MiB; one that holds more is 413 and changes nothing.
+	// hold 20,000 rows and, unpacked, 128 MiB; one that holds more is 413 and changes nothing. Two files are read at a
+	// time; one whose turn does not come within 10 seconds is 503 and changes nothing.
 	//
 	// With an Idempotency-Key the file's bytes count as the body: the form around it may be written anew.
 	//
@@ -19701,7 +19704,8 @@ func (c *ClientWithResponses) CreateFaqWithResponse(ctx context.Context, chatbot
 // by commas. A row whose question the chatbot already has updates that FAQ, or is skipped when nothing would
 // change; blank rows are ignored; a row that lacks one of the two is told in `errors` and the others are imported.
 // A file that is neither .xlsx nor .csv (UTF-8), or has no such columns, is 400 and changes nothing. A file may
-// hold 20,000 rows and, unpacked, 128 MiB; one that holds more is 413 and changes nothing.
+// hold 20,000 rows and, unpacked, 128 MiB; one that holds more is 413 and changes nothing. Two files are read at a
+// time; one whose turn does not come within 10 seconds is 503 and changes nothing.
 //
 // With an Idempotency-Key the file's bytes count as the body: the form around it may be written anew.
 //

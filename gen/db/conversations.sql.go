@@ -13,14 +13,12 @@ import (
 )
 
 const boundSearch = `-- name: BoundSearch :exec
-SELECT set_config('statement_timeout', '5s', true), set_config('plan_cache_mode', 'force_custom_plan', true),
-       set_config('enable_seqscan', 'off', true)
+SELECT set_config('statement_timeout', '5s', true), set_config('plan_cache_mode', 'force_custom_plan', true)
 `
 
 // BoundSearch prepares a transaction for ListInboxConversations: its statements may
-// take 5 seconds, and are planned for the filters that they have, without which no
-// index would fit all of them; but for one there always is, even where the planner hopes
-// to meet enough rows soon without.
+// take 5 seconds, and are planned for the filters that they have: no index would fit all
+// of them.
 func (q *Queries) BoundSearch(ctx context.Context) error {
 	_, err := q.db.Exec(ctx, boundSearch)
 	return err

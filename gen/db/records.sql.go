@@ -588,8 +588,7 @@ func (q *Queries) LockRecordCounts(ctx context.Context, organizationID uuid.UUID
 
 const planInOrder = `-- name: PlanInOrder :exec
 SELECT set_config('plan_cache_mode', 'force_custom_plan', true),
-       set_config('enable_bitmapscan', 'off', true),
-       set_config('enable_seqscan', 'off', true)
+       set_config('enable_bitmapscan', 'off', true)
 `
 
 // PlanInOrder has statements planned for their parameters too, and records read in the order of an index where

@@ -40,6 +40,17 @@ func ReadTable(file []byte) (entries, errors int, err error) {
 	return len(good), len(bad), nil
 }
 
+// WhileFilesAreRead does something while as many files are read as may be.
+func (b *Bots) WhileFilesAreRead(do func()) {
+	for range maxUnpacking {
+		b.unpacking <- struct{}{}
+	}
+	do()
+	for range maxUnpacking {
+		<-b.unpacking
+	}
+}
+
 // Entry is an entry that a file holds, or what is wrong with its row.
 type Entry struct {
 	Question, Answer string

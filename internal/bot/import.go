@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -35,7 +36,7 @@ const batch = 1000
 // ImportFAQs reads entries from an .xlsx or .csv file. A question that the chatbot already has, or that an earlier row
 // has, is updated. All rows are imported in one transaction, but for those that are told in Errors, and once for a key;
 // two imports at once take turns. A file that cannot be read is an InvalidRequest, one that holds too much is TooLarge,
-// and nothing changes.
+// one that comes while too many others are read is Unavailable, and nothing changes.
 func (b *Bots) ImportFAQs(ctx context.Context, org uuid.UUID, botRef string, file []byte, key *store.Key) (Import, error) {
 	found, err := b.unpack(ctx, file)
 	if err != nil {
@@ -64,15 +65,23 @@ func (b *Bots) ImportFAQs(ctx context.Context, org uuid.UUID, botRef string, fil
 	return done, fault.Say(err, fault.NotFound, noBot)
 }
 
-// maxUnpacking is how many files are read at once: each may take some hundred MiB.
-const maxUnpacking = 2
+const (
+	// maxUnpacking is how many files are read at once: each may take some hundred MiB.
+	maxUnpacking = 2
+	// unpackPatience is how long a file waits for its turn: all that wait are in memory.
+	unpackPatience = 10 * time.Second
+)
 
-// unpack reads a file when it is its turn.
+// unpack reads a file when it is its turn. It is Unavailable when that does not come.
 func (b *Bots) unpack(ctx context.Context, file []byte) (*table, error) {
+	patience := time.NewTimer(unpackPatience)
+	defer patience.Stop()
 	select {
 	case b.unpacking <- struct{}{}:
 		defer func() { <-b.unpacking }()
 		return readTable(file)
+	case <-patience.C:
+		return nil, &fault.Error{Kind: fault.Unavailable, Message: "Too many files are being read.", RetryAfter: unpackPatience}
 	case <-ctx.Done():
 		return nil, fmt.Errorf("wait to read a file: %w", ctx.Err())
 	}

@@ -2,12 +2,16 @@ package bot_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/google/uuid"
 	"github.com/xuri/excelize/v2"
 
 	"parley/gen/db"
@@ -230,4 +234,20 @@ func TestImportsAtOnceTakeTurns(t *testing.T) {
 	if _, total, err := b.ListFAQs(t.Context(), org, owner.Slug, 1, 1); err != nil || total != 300 {
 		t.Errorf("%d entries, %v; created %v", total, err, created)
 	}
+}
+
+// Files that wait for their turn are in memory, so they do not wait for long.
+func TestAnImportIsRefusedWhileTooManyFilesAreRead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := bot.New(nil) // nobody looks into the database before a file is read
+		b.WhileFilesAreRead(func() {
+			began := time.Now()
+			_, err := b.ImportFAQs(t.Context(), uuid.Nil, "x", []byte("question,answer\n"), nil)
+			told, ok := errors.AsType[*fault.Error](err)
+			if !ok || told.Kind != fault.Unavailable || told.RetryAfter <= 0 || time.Since(began) > time.Minute {
+				t.Errorf("after %v: %#v", time.Since(began), err)
+			}
+		})
+	})
 }

@@ -24,6 +24,15 @@ func RereadEventID(text string) (again string, err error) {
 	return strings.TrimSuffix(strings.TrimPrefix(id(at), "id: "), "\n"), err
 }
 
+// RereadTime reads a time of the query and writes it as an answer has it.
+func RereadTime(text string) (again string, at time.Time, err error) {
+	read, err := fromAPITime("since", text)
+	if err != nil {
+		return "", at, err
+	}
+	return stamp(*read), *read, nil
+}
+
 // Attachment is the header for a file of that name.
 func Attachment(name string) string { return attachment(name, name) }
 

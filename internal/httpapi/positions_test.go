@@ -3,7 +3,9 @@ package httpapi_test
 import (
 	"strings"
 	"testing"
+	"time"
 
+	"parley/internal/fault"
 	"parley/internal/httpapi"
 )
 
@@ -17,6 +19,29 @@ func FuzzEventID(f *testing.F) {
 		again, err := httpapi.RereadEventID(text)
 		if isAllowed && (err != nil || again != text) {
 			t.Fatalf("%q is read as %q: %v", text, again, err)
+		}
+	})
+}
+
+// A time that the document allows is the instant that RFC 3339 says it is, or the caller's mistake; written in an answer
+// and sent back it is the same again, to the microsecond.
+func FuzzTime(f *testing.F) {
+	for _, seed := range []string{"2026-01-15T10:30:00.000000Z", "2026-01-15T10:30:00+08:00", "2026-01-15T10:30:00.9999999Z", "2026-02-30T00:00:00Z", "0000-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59", "2016-12-31T23:59:60Z", "2026-01-15T24:00:00Z", "2026-01-15t10:30:00z", "2026-01-15 10:30:00Z", "2026-01-15T10:30:00", "2026-1-5T1:3:0Z", "2026-01-15T10:30:00,5Z", "2026-01-15T10:30:00+24:00", "+2026-01-15T10:30:00Z", ""} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		again, at, err := httpapi.RereadTime(text)
+		if err != nil {
+			if !fault.Is(err, fault.InvalidRequest) {
+				t.Fatalf("%q: %v", text, err)
+			}
+			return
+		}
+		if schemaOf("Timestamp").VisitJSON(text) != nil || at.UTC().Year() < 0 || at.UTC().Year() > 9999 {
+			return // it does not come so far, or is no time of ours: no message is older or newer
+		}
+		if twice, same, err := httpapi.RereadTime(again); err != nil || twice != again || !same.Equal(at.Truncate(time.Microsecond)) {
+			t.Fatalf("%q becomes %q, and that %q: %v", text, again, twice, err)
 		}
 	})
 }

@@ -163,7 +163,8 @@ const (
 	drainTime = 3 * time.Second
 )
 
-// drain reads some of what the caller is still sending.
+// drain reads some of what the caller is still sending. Its deadline stays: what is left
+// unread is not waited for when the request ends, and the connection ends with it.
 func drain(ec echo.Context) {
 	request := ec.Request()
 	if request.Body == nil || request.Body == http.NoBody || request.Header.Get("Expect") != "" {
@@ -174,5 +175,4 @@ func drain(ec echo.Context) {
 	_ = controller.Flush()
 	_ = controller.SetReadDeadline(time.Now().Add(drainTime))
 	_, _ = io.CopyN(io.Discard, request.Body, maxDrain)
-	_ = controller.SetReadDeadline(time.Time{})
 }

@@ -85,20 +85,30 @@ func TestSlowReadersAreClosedAndDelayNobody(t *testing.T) {
 // dialSlowly opens a socket for which little waits on the way.
 func (c caller) dialSlowly(conversation string) *link {
 	c.t.Helper()
+	l, _ := c.dialOver(conversation)
+	return l
+}
+
+// dialOver is dialSlowly, and the connection below the socket: what is written there is
+// as no library would write it.
+func (c caller) dialOver(conversation string) (*link, *net.TCPConn) {
+	c.t.Helper()
+	var below *net.TCPConn
 	l, err := c.dialWith("session_id="+conversation, &websocket.DialOptions{
 		HTTPHeader: http.Header{"Authorization": {"Api-Key " + c.key}},
 		HTTPClient: &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			conn, err := new(net.Dialer).DialContext(ctx, network, address)
-			if err == nil {
-				err = conn.(*net.TCPConn).SetReadBuffer(64 << 10)
+			if err != nil {
+				return nil, err
 			}
-			return conn, err
+			below = conn.(*net.TCPConn)
+			return conn, below.SetReadBuffer(64 << 10)
 		}}},
 	})
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	return l
+	return l, below
 }
 
 // A reader that falls behind and reads on in time gets everything, though the last

@@ -81,8 +81,8 @@ func TestFaultsShowInTheMetrics(t *testing.T) {
 		`parley_sockets_closed_total{reason="left"}`:           "1",
 	})
 	_, all, err := inside.try("GET", "/metrics", nil)
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || !strings.Contains(string(all), "parley_requests_replayed_total 1") {
+		t.Fatalf("the metrics are %s: %v", all, err)
 	}
 	for _, private := range append([]string{conversation, "What is Parley?"}, server.secrets...) {
 		if strings.Contains(string(all), private) {

@@ -79,8 +79,8 @@ WHERE organization_id = @organization_id AND id = @id;
 DELETE FROM sessions WHERE organization_id = @organization_id AND id = @id;
 
 -- BoundSearch prepares a transaction for ListInboxConversations: its statements may
--- take 5 seconds, and are planned for the filters that they have: no index would fit all
--- of them.
+-- take 5 seconds, and are planned for the filters that they have, since no one plan is
+-- good for all.
 -- name: BoundSearch :exec
 SELECT set_config('statement_timeout', '5s', true), set_config('plan_cache_mode', 'force_custom_plan', true);
 

@@ -17,8 +17,8 @@ SELECT set_config('statement_timeout', '5s', true), set_config('plan_cache_mode'
 `
 
 // BoundSearch prepares a transaction for ListInboxConversations: its statements may
-// take 5 seconds, and are planned for the filters that they have: no index would fit all
-// of them.
+// take 5 seconds, and are planned for the filters that they have, since no one plan is
+// good for all.
 func (q *Queries) BoundSearch(ctx context.Context) error {
 	_, err := q.db.Exec(ctx, boundSearch)
 	return err

@@ -41,21 +41,23 @@ func TestWhatGrowsIsFoundThroughItsIndexes(t *testing.T) {
 		exchange()
 	}
 	h.Close(t.Context())
-	h.store.Close() // a connection that ends has told all that it did
-
-	growing := []string{"faq_terms", "message_history", "runs", "sessions"}
-	var read, readWhole []string
-	eventually(t, "each table is read", func() bool {
-		err := admin.QueryRow(t.Context(), `
-			SELECT array_agg(relname ORDER BY relname) FILTER (WHERE idx_scan > 0 OR seq_scan > 0),
-			       array_agg(relname ORDER BY relname) FILTER (WHERE seq_scan > 0)
-			FROM pg_stat_user_tables WHERE relname = ANY ($1)`, growing).Scan(&read, &readWhole)
+	h.store.Close()
+	eventually(t, "its connections have ended, and told all that they did", func() bool {
+		var count int
+		err := admin.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'parley'").Scan(&count)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return slices.Equal(read, growing)
+		return count == 0
 	})
-	if len(readWhole) > 0 {
-		t.Errorf("the whole of %v was read", readWhole)
+
+	growing := []string{"faq_terms", "message_history", "runs", "sessions"}
+	var read, readWhole []string
+	err = admin.QueryRow(t.Context(), `
+		SELECT array_agg(relname ORDER BY relname) FILTER (WHERE idx_scan > 0 OR seq_scan > 0),
+		       array_agg(relname ORDER BY relname) FILTER (WHERE seq_scan > 0)
+		FROM pg_stat_user_tables WHERE relname = ANY ($1)`, growing).Scan(&read, &readWhole)
+	if err != nil || !slices.Equal(read, growing) || len(readWhole) > 0 {
+		t.Errorf("read was %v, the whole of it %v: %v", read, readWhole, err)
 	}
 }

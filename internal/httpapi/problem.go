@@ -69,8 +69,11 @@ func (a *API) answerError(err error, ec echo.Context) {
 		ec.Response().Status = statusClientGone
 		return
 	}
+	hasRest := boundRest(ec)
 	writeFailure(ec, told)
-	drain(ec)
+	if hasRest && request.Header.Get("Expect") == "" {
+		drain(ec)
+	}
 }
 
 // faultOf finds the fault in an error: the domain's own, or one of Echo's.
@@ -163,16 +166,24 @@ const (
 	drainTime = 3 * time.Second
 )
 
-// drain reads some of what the caller is still sending. Its deadline stays: what is left
-// unread is not waited for when the request ends, and the connection ends with it.
-func drain(ec echo.Context) {
-	request := ec.Request()
-	if request.Body == nil || request.Body == http.NoBody || request.Header.Get("Expect") != "" {
-		return
+// boundRest bounds how long the rest of the request's body is waited for, where it has
+// one: net/http reads some of it before it sends the answer's header, and when the handler
+// has returned.
+func boundRest(ec echo.Context) (hasRest bool) {
+	body := ec.Request().Body
+	if body == nil || body == http.NoBody {
+		return false
 	}
-	controller := http.NewResponseController(ec.Response())
+	// Where it cannot be done, net/http waits as long as for any body.
+	_ = http.NewResponseController(ec.Response()).SetReadDeadline(time.Now().Add(drainTime))
+	return true
+}
+
+// drain sends the answer and reads some of what the caller is still sending. The deadline
+// is left as it is: net/http sets its own for a next request.
+func drain(ec echo.Context) {
 	// What follows is a courtesy: where it cannot be done the connection just ends.
-	_ = controller.Flush()
-	_ = controller.SetReadDeadline(time.Now().Add(drainTime))
-	_, _ = io.CopyN(io.Discard, request.Body, maxDrain)
+	_ = http.NewResponseController(ec.Response()).Flush()
+	boundRest(ec)
+	_, _ = io.CopyN(io.Discard, ec.Request().Body, maxDrain)
 }

@@ -35,6 +35,7 @@ func migrate(ctx context.Context, config *pgx.ConnConfig, files fs.FS, log *slog
 	patient.RuntimeParams["statement_timeout"] = "0"
 	patient.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
 	patient.RuntimeParams["lock_timeout"] = migrationLockTimeout
+	patient.RuntimeParams["enable_seqscan"] = "on" // it is of whole tables, and no plan is kept
 	handle := stdlib.OpenDB(*patient)
 	defer handle.Close()
 	// Looks every second, for up to ten minutes, whether another program is done.

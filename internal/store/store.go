@@ -42,7 +42,8 @@ var session = map[string]string{
 	// has locked no longer than an attempt is believed to live.
 	"idle_in_transaction_session_timeout": "20s",
 	// A plan is kept for long, and made while a table is still small it would go on reading all of
-	// it when it has grown. Where there is no other way a table is still read as a whole.
+	// it when it has grown. Where there is no other way a table is still read as a whole. Searches
+	// and exports rely on it too: the planner hopes to meet enough rows soon without an index.
 	"enable_seqscan": "off",
 	// Short queries gain nothing from them and pay for their start.
 	"max_parallel_workers_per_gather": "0",

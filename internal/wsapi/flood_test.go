@@ -2,9 +2,12 @@ package wsapi_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"net"
+	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -72,9 +75,12 @@ func TestAFrameMayComeInPieces(t *testing.T) {
 // Who sends without end and reads nothing is soon not read any more either, and cut off; the others do not wait for that.
 func TestFloodsAreCutOffAndDelayNobody(t *testing.T) {
 	t.Parallel()
-	for name, frame := range map[string][]byte{
-		"wrong frames": wireFrame(true, text, `{"type":"nothing"}`),
-		"pings":        wireFrame(true, ping, strings.Repeat("x", 125)),
+	for name, flooding := range map[string]struct {
+		frame  []byte
+		ending string
+	}{
+		"wrong frames": {wireFrame(true, text, `{"type":"nothing"}`), "slow"},
+		"pings":        {wireFrame(true, ping, strings.Repeat("x", 125)), "slow"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -84,25 +90,30 @@ func TestFloodsAreCutOffAndDelayNobody(t *testing.T) {
 			alice, bob := o.as("alice", auth.Chat), o.as("bob", auth.Chat)
 			quick := alice.watch(alice.quiet())
 			_, below := bob.dialOver(bob.quiet())
-			ended := make(chan error, 1)
-			go func() { ended <- flood(below, frame) }() // until it is cut off
-			began, count := time.Now(), 0
-			for isOver := false; !isOver; count++ {
+			began := time.Now()
+			if err := below.SetWriteDeadline(began.Add(patience)); err != nil {
+				t.Fatal(err)
+			}
+			var flooded sync.WaitGroup
+			var why error
+			flooded.Go(func() { why = flood(below, flooding.frame) })
+			slowest := time.Duration(0)
+			eventually(t, "only the quick one is served", func() bool {
 				asked := time.Now()
 				quick.delivers("hello")
-				if took := time.Since(asked); took > bound {
-					t.Errorf("beside the flood a message takes %v", took)
-				}
-				select {
-				case <-ended:
-					isOver = true
-				default:
-				}
-				if time.Since(began) > patience {
-					t.Fatalf("after %d messages the flood goes on", count)
-				}
+				slowest = max(slowest, time.Since(asked))
+				return goroutines(o.server) == 1
+			})
+			flooded.Wait()
+			if errors.Is(why, os.ErrDeadlineExceeded) || time.Since(began) < bound {
+				t.Errorf("it ends after %v: %v", time.Since(began), why)
 			}
-			eventually(t, "only the quick one is served", func() bool { return goroutines(o.server) == 1 })
+			if slowest > bound {
+				t.Errorf("beside it a message takes %v", slowest)
+			}
+			if got := o.sockets.Closed()[flooding.ending](); got != 1 {
+				t.Errorf("%d are closed as %s", got, flooding.ending)
+			}
 		})
 	}
 }

@@ -149,6 +149,9 @@ func (l *line) read(a *attempt) (answer, error) {
 			return answer{}, err
 		}
 		if response.StatusCode == http.StatusContinue {
+			if a.isFoul {
+				l.giveUp()
+			}
 			continue
 		}
 		one := answer{t: l.server.t, request: a.method + " " + a.target, status: response.StatusCode, header: response.Header}

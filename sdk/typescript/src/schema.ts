@@ -727,7 +727,8 @@ export interface paths {
          *     by commas. A row whose question the chatbot already has updates that FAQ, or is skipped when nothing would
          *     change; blank rows are ignored; a row that lacks one of the two is told in `errors` and the others are imported.
          *     A file that is neither .xlsx nor .csv (UTF-8), or has no such columns, is 400 and changes nothing. A file may
-         *     hold 20,000 rows and, unpacked, 128 MiB; one that holds more is 413 and changes nothing.
+         *     hold 20,000 rows and, unpacked, 128 MiB; one that holds more is 413 and changes nothing. Two files are read at a
+         *     time; one whose turn does not come within 10 seconds is 503 and changes nothing.
          *
          *     With an Idempotency-Key the file's bytes count as the body: the form around it may be written anew.
          *

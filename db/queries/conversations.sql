@@ -236,6 +236,19 @@ WHERE organization_id = @organization_id AND id = ANY (@ids::uuid[])
 ORDER BY id
 FOR NO KEY UPDATE;
 
+-- ListHeldSessions returns those of the sessions that another transaction has locked at
+-- this moment, without waiting for it. It may return sessions that were not asked for: each
+-- id is looked for in each of the organizations.
+-- name: ListHeldSessions :many
+WITH free AS (
+    SELECT s.organization_id, s.id FROM sessions s
+    WHERE s.organization_id = ANY (@organization_ids::uuid[]) AND s.id = ANY (@ids::uuid[])
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+SELECT s.organization_id, s.id FROM sessions s
+LEFT JOIN free f ON f.organization_id = s.organization_id AND f.id = s.id
+WHERE s.organization_id = ANY (@organization_ids::uuid[]) AND s.id = ANY (@ids::uuid[]) AND f.id IS NULL;
+
 -- SetConversationsStatus archives sessions or makes them active.
 -- name: SetConversationsStatus :exec
 UPDATE sessions SET status = @status, updated_at = clock_timestamp()

@@ -405,6 +405,45 @@ func (q *Queries) ListConversations(ctx context.Context, arg ListConversationsPa
 	return items, nil
 }
 
+const listHeldSessions = `-- name: ListHeldSessions :many
+WITH free AS (
+    SELECT s.organization_id, s.id FROM sessions s
+    WHERE s.organization_id = ANY ($1::uuid[]) AND s.id = ANY ($2::uuid[])
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+SELECT s.organization_id, s.id FROM sessions s
+LEFT JOIN free f ON f.organization_id = s.organization_id AND f.id = s.id
+WHERE s.organization_id = ANY ($1::uuid[]) AND s.id = ANY ($2::uuid[]) AND f.id IS NULL
+`
+
+type ListHeldSessionsRow struct {
+	OrganizationID uuid.UUID
+	ID             uuid.UUID
+}
+
+// ListHeldSessions returns those of the sessions that another transaction has locked at
+// this moment, without waiting for it. It may return sessions that were not asked for: each
+// id is looked for in each of the organizations.
+func (q *Queries) ListHeldSessions(ctx context.Context, organizationIds []uuid.UUID, ids []uuid.UUID) ([]ListHeldSessionsRow, error) {
+	rows, err := q.db.Query(ctx, listHeldSessions, organizationIds, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListHeldSessionsRow
+	for rows.Next() {
+		var i ListHeldSessionsRow
+		if err := rows.Scan(&i.OrganizationID, &i.ID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listInboxConversationsNewer = `-- name: ListInboxConversationsNewer :many
 WITH walked AS (
     SELECT s.organization_id, s.id, s.inbox_id, s.contact_id, s.title,

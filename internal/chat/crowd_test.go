@@ -60,14 +60,14 @@ func (h *house) lock(t *testing.T, conversations []string) (release func()) {
 	}
 }
 
-// While conversations are locked by somebody else, as many as a batch deletes, what is
+// While conversations are locked by somebody else, as a batch that deletes them does, what is
 // sent to them waits, in its order, and all others go on. By the plain path each that
 // waits keeps a connection from the others.
 func TestLockedConversationsHoldUpNoOther(t *testing.T) {
 	t.Parallel()
 	h := newHouseWith(t, shortcuts.All())
 	who := h.user(t, "alice")
-	others, allLocked := make([]string, 20), make([]string, 24)
+	others, allLocked := make([]string, 20), make([]string, 100)
 	for i := range others {
 		others[i] = h.conversation(t, who)
 	}

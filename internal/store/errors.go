@@ -83,7 +83,7 @@ func translateCode(pg *pgconn.PgError, err error) error {
 		return fault.Wrap(fault.InvalidRequest, "The request holds a value that cannot be stored.", err)
 	case pg.Code == "57014": // statement timeout
 		return fault.Wrap(fault.Timeout, "The database took too long.", err)
-	case pg.Code == lockTimeout, pg.Code == readOnly, lostRace(err),
+	case isLockTimeout(err), pg.Code == readOnly, lostRace(err),
 		strings.HasPrefix(pg.Code, "53"), strings.HasPrefix(pg.Code, "57P"), // out of resources, stopping
 		strings.HasPrefix(pg.Code, "08"): // connection
 		return unavailable(err)
@@ -105,6 +105,12 @@ func plain(err error) error {
 		return dial
 	}
 	return err
+}
+
+// isLockTimeout tells whether a statement waited for a lock longer than it may.
+func isLockTimeout(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == lockTimeout
 }
 
 // lostRace tells whether PostgreSQL ended the work in favour of another's, so

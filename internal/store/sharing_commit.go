@@ -6,9 +6,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	gendb "parley/gen/db"
 	"parley/internal/fault"
 )
 
@@ -17,8 +19,8 @@ const (
 	// somebody else has locked. Then the one that waits is taken out, so that the others
 	// need not wait for it.
 	sharedLockTimeout = "200ms"
-	// waryLockTimeout is for how long once one of them has waited in vain: whoever has locked
-	// one conversation for long has often locked many.
+	// waryLockTimeout is for how long once one of them has waited in vain: what was locked then
+	// is out, and what has been locked since is often of the same transaction.
 	waryLockTimeout = "20ms"
 	// sharedTime bounds a transaction that is shared: while it goes on nobody else's
 	// begins, so one that hangs holds up all.
@@ -55,20 +57,12 @@ func (s *sharing) carryOut(batch []*shared) {
 			}
 			return
 		}
-		if failed == nil { // it is not known whose it is
-			s.takeApart(batch)
-			return
+		isMeant := func(Place) bool { return true } // it is not known whose it is
+		if failed != nil {
+			culprits := s.culprits(ctx, batch, failed, err)
+			isMeant = func(place Place) bool { return culprits[place] }
 		}
-		var rest, out []*shared
-		for _, one := range batch {
-			if one.place == failed.place {
-				out = append(out, one)
-			} else {
-				rest = append(rest, one)
-			}
-		}
-		s.takeOut(out)
-		if batch = rest; len(batch) == 0 {
+		if batch = s.exclude(batch, isMeant); len(batch) == 0 {
 			return
 		}
 	}
@@ -81,16 +75,41 @@ func (s *sharing) carryOut(batch []*shared) {
 	s.waiting = append(batch, s.waiting...)
 }
 
-// takeApart takes out all statements.
-func (s *sharing) takeApart(batch []*shared) {
-	for len(batch) > 0 {
-		same := 1
-		for same < len(batch) && batch[same].place == batch[0].place {
-			same++
-		}
-		s.takeOut(batch[:same:same])
-		batch = batch[same:]
+// culprits are the places whose statements keep the others from being committed: that of
+// the one that failed and, where it waited for a lock in vain, all that are locked. To meet
+// each of those by itself would have the rest carried out as often in vain.
+func (s *sharing) culprits(ctx context.Context, batch []*shared, failed *shared, err error) map[Place]bool {
+	found := map[Place]bool{failed.place: true}
+	if !isLockTimeout(err) {
+		return found
 	}
+	var organizations, sessions []uuid.UUID
+	for _, one := range batch {
+		organizations = append(organizations, one.place.OrganizationID)
+		sessions = append(sessions, one.place.SessionID)
+	}
+	// Where this fails, the next attempt does too, or meets what it would have found.
+	held, _ := gendb.New(s.pool).ListHeldSessions(ctx, organizations, sessions)
+	for _, session := range held {
+		found[Place{OrganizationID: session.OrganizationID, SessionID: session.ID}] = true
+	}
+	return found
+}
+
+// exclude takes out the statements of the places that are meant, and returns the others.
+func (s *sharing) exclude(batch []*shared, isMeant func(Place) bool) (rest []*shared) {
+	out := make(map[Place][]*shared)
+	for _, one := range batch {
+		if isMeant(one.place) {
+			out[one.place] = append(out[one.place], one)
+		} else {
+			rest = append(rest, one)
+		}
+	}
+	for _, ofPlace := range out {
+		s.takeOut(ofPlace)
+	}
+	return rest
 }
 
 // commit runs statements in one transaction, in one round trip. Without an error it is

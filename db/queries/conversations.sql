@@ -237,17 +237,19 @@ ORDER BY id
 FOR NO KEY UPDATE;
 
 -- ListHeldSessions returns those of the sessions that another transaction has locked at
--- this moment, without waiting for it. It may return sessions that were not asked for: each
--- id is looked for in each of the organizations.
+-- this moment, or that are gone. It waits for nobody.
 -- name: ListHeldSessions :many
-WITH free AS (
-    SELECT s.organization_id, s.id FROM sessions s
-    WHERE s.organization_id = ANY (@organization_ids::uuid[]) AND s.id = ANY (@ids::uuid[])
-    FOR NO KEY UPDATE SKIP LOCKED
+WITH wanted AS (
+    SELECT DISTINCT w.organization_id, w.id
+    FROM (SELECT unnest(@organization_ids::uuid[]) AS organization_id, unnest(@ids::uuid[]) AS id) AS w
+), free AS MATERIALIZED (
+    SELECT s.organization_id, s.id FROM wanted w
+    JOIN sessions s ON s.organization_id = w.organization_id AND s.id = w.id
+    FOR NO KEY UPDATE OF s SKIP LOCKED
 )
-SELECT s.organization_id, s.id FROM sessions s
-LEFT JOIN free f ON f.organization_id = s.organization_id AND f.id = s.id
-WHERE s.organization_id = ANY (@organization_ids::uuid[]) AND s.id = ANY (@ids::uuid[]) AND f.id IS NULL;
+SELECT w.organization_id::uuid AS organization_id, w.id::uuid AS id FROM wanted w
+LEFT JOIN free f ON f.organization_id = w.organization_id AND f.id = w.id
+WHERE f.id IS NULL;
 
 -- SetConversationsStatus archives sessions or makes them active.
 -- name: SetConversationsStatus :exec
@@ -267,12 +269,13 @@ WHERE organization_id = @organization_id AND id = ANY (@ids::uuid[]);
 -- name: DeleteConversations :exec
 DELETE FROM sessions WHERE organization_id = @organization_id AND id = ANY (@ids::uuid[]);
 
--- ListMessagesAt returns the message at a place of each of some sessions.
+-- ListMessagesAt returns the message at a place of each of some sessions, in their order.
 -- name: ListMessagesAt :many
 SELECT m.*
 FROM (SELECT unnest(@session_ids::uuid[]) AS session_id, unnest(@seqs::bigint[]) AS seq) AS wanted
 JOIN messages m ON m.session_id = wanted.session_id AND m.seq = wanted.seq
-WHERE m.organization_id = @organization_id;
+WHERE m.organization_id = @organization_id
+ORDER BY array_position(@session_ids::uuid[], m.session_id);
 
 -- ListNewerSessions returns those of the sessions that have come beyond a seq, and those
 -- that are gone.

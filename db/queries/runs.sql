@@ -5,11 +5,19 @@ FROM runs r
 JOIN sessions s ON s.organization_id = r.organization_id AND s.id = r.session_id
 WHERE r.organization_id = @organization_id AND r.id = @id;
 
--- RenewLeases says that attempts live.
+-- RenewLeases says that attempts live. It waits for nobody: a run that is locked, since it
+-- is being ended or deleted, is left for the next time, and keeps the others from nothing.
 -- name: RenewLeases :exec
+WITH free AS MATERIALIZED (
+    SELECT x.organization_id, x.id
+    FROM (SELECT unnest(@organization_ids::uuid[]) AS organization_id, unnest(@ids::uuid[]) AS id, unnest(@attempts::integer[]) AS attempt) AS w
+    JOIN runs x ON x.organization_id = w.organization_id AND x.id = w.id AND x.attempt = w.attempt
+    WHERE x.state = 'running'
+    FOR NO KEY UPDATE OF x SKIP LOCKED
+)
 UPDATE runs r SET lease_until = clock_timestamp() + make_interval(secs => @lease_seconds::integer)
-FROM (SELECT unnest(@organization_ids::uuid[]) AS organization_id, unnest(@ids::uuid[]) AS id, unnest(@attempts::integer[]) AS attempt) AS w
-WHERE r.organization_id = w.organization_id AND r.id = w.id AND r.attempt = w.attempt AND r.state = 'running';
+FROM free f
+WHERE r.organization_id = f.organization_id AND r.id = f.id;
 
 -- ListEndedAttempts returns those of the attempts that must not go on: asked to
 -- stop, or lost, because another one has taken over or the run is gone.
@@ -114,12 +122,19 @@ SELECT last_seq, last_activity, queued_runs FROM closed;
 -- StartNextRun hands a session that runs nothing to the oldest run that waits. No
 -- row: none waits, or another one runs. A run that was queued while this statement
 -- waited for the session's lock is not seen; the session then still counts it, and
--- the statement is to be run again.
+-- the statement is to be run again. Where it may not wait, no row can also mean that the
+-- session is locked.
 -- name: StartNextRun :one
-WITH locked AS (
+WITH awaited AS (
     SELECT s.organization_id, s.id FROM sessions s
-    WHERE s.organization_id = @organization_id AND s.id = @session_id AND s.queued_runs > 0
+    WHERE @may_wait::boolean AND s.organization_id = @organization_id AND s.id = @session_id AND s.queued_runs > 0
     FOR NO KEY UPDATE
+), free AS (
+    SELECT s.organization_id, s.id FROM sessions s
+    WHERE NOT @may_wait::boolean AND s.organization_id = @organization_id AND s.id = @session_id AND s.queued_runs > 0
+    FOR NO KEY UPDATE SKIP LOCKED
+), locked AS (
+    SELECT * FROM awaited UNION ALL SELECT * FROM free
 ), next AS (
     UPDATE runs r SET
         state       = 'running',
@@ -144,7 +159,7 @@ SELECT n.* FROM next n JOIN handed h ON h.id = n.session_id;
 -- ListWaitingSessions returns sessions that run nothing while a run of theirs
 -- waits. The organizations take turns: the one that has the fewest running comes
 -- first, up to organization_limit each, and the longest waiting of each.
--- organization_ids and running tell what runs already.
+-- organization_ids and running tell what runs already, passed_over what is not wanted.
 -- name: ListWaitingSessions :many
 WITH RECURSIVE organizations AS (
     (SELECT r.organization_id FROM runs r WHERE r.state = 'queued' ORDER BY r.organization_id, r.created_at LIMIT 1)
@@ -167,7 +182,7 @@ CROSS JOIN LATERAL (
     FROM (
         SELECT r.organization_id, r.session_id, r.created_at
         FROM runs r
-        WHERE r.organization_id = o.organization_id AND r.state = 'queued'
+        WHERE r.organization_id = o.organization_id AND r.state = 'queued' AND r.session_id <> ALL (@passed_over::uuid[])
           AND NOT EXISTS (SELECT FROM runs a WHERE a.organization_id = r.organization_id AND a.session_id = r.session_id AND a.state = 'running')
           AND NOT EXISTS (SELECT FROM runs e WHERE e.organization_id = r.organization_id AND e.session_id = r.session_id
                           AND e.state = 'queued' AND e.question_seq < r.question_seq)
@@ -188,14 +203,20 @@ ORDER BY r.lease_until
 LIMIT @batch;
 
 -- TakeUpRun begins another attempt at a run whose lease is over. No row: another
--- one was faster, or it lives after all.
+-- one was faster, it lives after all, or it is locked, which is not waited for.
 -- name: TakeUpRun :one
-UPDATE runs SET
-    attempt     = attempt + 1,
+WITH free AS MATERIALIZED (
+    SELECT x.organization_id, x.id FROM runs x
+    WHERE x.organization_id = @organization_id AND x.id = @id AND x.attempt = @attempt
+      AND x.state = 'running' AND x.lease_until < clock_timestamp()
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE runs r SET
+    attempt     = r.attempt + 1,
     lease_until = clock_timestamp() + make_interval(secs => @lease_seconds::integer)
-WHERE organization_id = @organization_id AND id = @id AND attempt = @attempt
-  AND state = 'running' AND lease_until < clock_timestamp()
-RETURNING *;
+FROM free f
+WHERE r.organization_id = f.organization_id AND r.id = f.id
+RETURNING r.*;
 
 -- ReleaseRun gives a run back before its lease is over, so that it is taken up
 -- again at once: by the next start, or by another instance.

@@ -406,14 +406,17 @@ func (q *Queries) ListConversations(ctx context.Context, arg ListConversationsPa
 }
 
 const listHeldSessions = `-- name: ListHeldSessions :many
-WITH free AS (
-    SELECT s.organization_id, s.id FROM sessions s
-    WHERE s.organization_id = ANY ($1::uuid[]) AND s.id = ANY ($2::uuid[])
-    FOR NO KEY UPDATE SKIP LOCKED
+WITH wanted AS (
+    SELECT DISTINCT w.organization_id, w.id
+    FROM (SELECT unnest($1::uuid[]) AS organization_id, unnest($2::uuid[]) AS id) AS w
+), free AS MATERIALIZED (
+    SELECT s.organization_id, s.id FROM wanted w
+    JOIN sessions s ON s.organization_id = w.organization_id AND s.id = w.id
+    FOR NO KEY UPDATE OF s SKIP LOCKED
 )
-SELECT s.organization_id, s.id FROM sessions s
-LEFT JOIN free f ON f.organization_id = s.organization_id AND f.id = s.id
-WHERE s.organization_id = ANY ($1::uuid[]) AND s.id = ANY ($2::uuid[]) AND f.id IS NULL
+SELECT w.organization_id::uuid AS organization_id, w.id::uuid AS id FROM wanted w
+LEFT JOIN free f ON f.organization_id = w.organization_id AND f.id = w.id
+WHERE f.id IS NULL
 `
 
 type ListHeldSessionsRow struct {
@@ -422,8 +425,7 @@ type ListHeldSessionsRow struct {
 }
 
 // ListHeldSessions returns those of the sessions that another transaction has locked at
-// this moment, without waiting for it. It may return sessions that were not asked for: each
-// id is looked for in each of the organizations.
+// this moment, or that are gone. It waits for nobody.
 func (q *Queries) ListHeldSessions(ctx context.Context, organizationIds []uuid.UUID, ids []uuid.UUID) ([]ListHeldSessionsRow, error) {
 	rows, err := q.db.Query(ctx, listHeldSessions, organizationIds, ids)
 	if err != nil {
@@ -735,9 +737,10 @@ SELECT m.organization_id, m.id, m.session_id, m.seq, m.sender, m.sender_id, m.co
 FROM (SELECT unnest($1::uuid[]) AS session_id, unnest($2::bigint[]) AS seq) AS wanted
 JOIN messages m ON m.session_id = wanted.session_id AND m.seq = wanted.seq
 WHERE m.organization_id = $3
+ORDER BY array_position($1::uuid[], m.session_id)
 `
 
-// ListMessagesAt returns the message at a place of each of some sessions.
+// ListMessagesAt returns the message at a place of each of some sessions, in their order.
 func (q *Queries) ListMessagesAt(ctx context.Context, sessionIds []uuid.UUID, seqs []int64, organizationID uuid.UUID) ([]Message, error) {
 	rows, err := q.db.Query(ctx, listMessagesAt, sessionIds, seqs, organizationID)
 	if err != nil {

@@ -350,7 +350,7 @@ WITH RECURSIVE organizations AS (
 ), loads AS (
     SELECT o.organization_id, coalesce(max(l.running), 0) AS running
     FROM organizations o
-    LEFT JOIN (SELECT unnest($3::uuid[]) AS organization_id, unnest($4::integer[]) AS running) AS l ON l.organization_id = o.organization_id
+    LEFT JOIN (SELECT unnest($4::uuid[]) AS organization_id, unnest($5::integer[]) AS running) AS l ON l.organization_id = o.organization_id
     WHERE o.organization_id IS NOT NULL
     GROUP BY o.organization_id
 )
@@ -361,20 +361,21 @@ CROSS JOIN LATERAL (
     FROM (
         SELECT r.organization_id, r.session_id, r.created_at
         FROM runs r
-        WHERE r.organization_id = o.organization_id AND r.state = 'queued'
+        WHERE r.organization_id = o.organization_id AND r.state = 'queued' AND r.session_id <> ALL ($1::uuid[])
           AND NOT EXISTS (SELECT FROM runs a WHERE a.organization_id = r.organization_id AND a.session_id = r.session_id AND a.state = 'running')
           AND NOT EXISTS (SELECT FROM runs e WHERE e.organization_id = r.organization_id AND e.session_id = r.session_id
                           AND e.state = 'queued' AND e.question_seq < r.question_seq)
         ORDER BY r.created_at
-        LIMIT $1::integer
+        LIMIT $2::integer
     ) f
 ) w
-WHERE o.running + w.turn <= $2::integer
+WHERE o.running + w.turn <= $3::integer
 ORDER BY o.running + w.turn, w.created_at
-LIMIT $1::integer
+LIMIT $2::integer
 `
 
 type ListWaitingSessionsParams struct {
+	PassedOver        []uuid.UUID
 	Batch             int32
 	OrganizationLimit int32
 	OrganizationIds   []uuid.UUID
@@ -389,9 +390,10 @@ type ListWaitingSessionsRow struct {
 // ListWaitingSessions returns sessions that run nothing while a run of theirs
 // waits. The organizations take turns: the one that has the fewest running comes
 // first, up to organization_limit each, and the longest waiting of each.
-// organization_ids and running tell what runs already.
+// organization_ids and running tell what runs already, passed_over what is not wanted.
 func (q *Queries) ListWaitingSessions(ctx context.Context, arg ListWaitingSessionsParams) ([]ListWaitingSessionsRow, error) {
 	rows, err := q.db.Query(ctx, listWaitingSessions,
+		arg.PassedOver,
 		arg.Batch,
 		arg.OrganizationLimit,
 		arg.OrganizationIds,
@@ -442,9 +444,16 @@ func (q *Queries) ReleaseRun(ctx context.Context, organizationID uuid.UUID, iD u
 }
 
 const renewLeases = `-- name: RenewLeases :exec
+WITH free AS MATERIALIZED (
+    SELECT x.organization_id, x.id
+    FROM (SELECT unnest($2::uuid[]) AS organization_id, unnest($3::uuid[]) AS id, unnest($4::integer[]) AS attempt) AS w
+    JOIN runs x ON x.organization_id = w.organization_id AND x.id = w.id AND x.attempt = w.attempt
+    WHERE x.state = 'running'
+    FOR NO KEY UPDATE OF x SKIP LOCKED
+)
 UPDATE runs r SET lease_until = clock_timestamp() + make_interval(secs => $1::integer)
-FROM (SELECT unnest($2::uuid[]) AS organization_id, unnest($3::uuid[]) AS id, unnest($4::integer[]) AS attempt) AS w
-WHERE r.organization_id = w.organization_id AND r.id = w.id AND r.attempt = w.attempt AND r.state = 'running'
+FROM free f
+WHERE r.organization_id = f.organization_id AND r.id = f.id
 `
 
 type RenewLeasesParams struct {
@@ -454,7 +463,8 @@ type RenewLeasesParams struct {
 	Attempts        []int32
 }
 
-// RenewLeases says that attempts live.
+// RenewLeases says that attempts live. It waits for nobody: a run that is locked, since it
+// is being ended or deleted, is left for the next time, and keeps the others from nothing.
 func (q *Queries) RenewLeases(ctx context.Context, arg RenewLeasesParams) error {
 	_, err := q.db.Exec(ctx, renewLeases,
 		arg.LeaseSeconds,
@@ -466,15 +476,21 @@ func (q *Queries) RenewLeases(ctx context.Context, arg RenewLeasesParams) error 
 }
 
 const startNextRun = `-- name: StartNextRun :one
-WITH locked AS (
+WITH awaited AS (
     SELECT s.organization_id, s.id FROM sessions s
-    WHERE s.organization_id = $1 AND s.id = $2 AND s.queued_runs > 0
+    WHERE $1::boolean AND s.organization_id = $2 AND s.id = $3 AND s.queued_runs > 0
     FOR NO KEY UPDATE
+), free AS (
+    SELECT s.organization_id, s.id FROM sessions s
+    WHERE NOT $1::boolean AND s.organization_id = $2 AND s.id = $3 AND s.queued_runs > 0
+    FOR NO KEY UPDATE SKIP LOCKED
+), locked AS (
+    SELECT organization_id, id FROM awaited UNION ALL SELECT organization_id, id FROM free
 ), next AS (
     UPDATE runs r SET
         state       = 'running',
         started_at  = clock_timestamp(),
-        lease_until = clock_timestamp() + make_interval(secs => $3::integer)
+        lease_until = clock_timestamp() + make_interval(secs => $4::integer)
     WHERE (r.organization_id, r.id) = (
         SELECT q.organization_id, q.id FROM runs q JOIN locked l ON q.organization_id = l.organization_id AND q.session_id = l.id
         WHERE q.state = 'queued'
@@ -491,6 +507,13 @@ WITH locked AS (
 )
 SELECT n.organization_id, n.id, n.session_id, n.question_id, n.question_seq, n.reply_id, n.state, n.attempt, n.lease_until, n.cancel_requested, n.finish_reason, n.error, n.detail, n.prompt_tokens, n.completion_tokens, n.created_at, n.started_at, n.first_token_at, n.finished_at FROM next n JOIN handed h ON h.id = n.session_id
 `
+
+type StartNextRunParams struct {
+	MayWait        bool
+	OrganizationID uuid.UUID
+	SessionID      uuid.UUID
+	LeaseSeconds   int32
+}
 
 type StartNextRunRow struct {
 	OrganizationID   uuid.UUID
@@ -517,9 +540,15 @@ type StartNextRunRow struct {
 // StartNextRun hands a session that runs nothing to the oldest run that waits. No
 // row: none waits, or another one runs. A run that was queued while this statement
 // waited for the session's lock is not seen; the session then still counts it, and
-// the statement is to be run again.
-func (q *Queries) StartNextRun(ctx context.Context, organizationID uuid.UUID, sessionID uuid.UUID, leaseSeconds int32) (StartNextRunRow, error) {
-	row := q.db.QueryRow(ctx, startNextRun, organizationID, sessionID, leaseSeconds)
+// the statement is to be run again. Where it may not wait, no row can also mean that the
+// session is locked.
+func (q *Queries) StartNextRun(ctx context.Context, arg StartNextRunParams) (StartNextRunRow, error) {
+	row := q.db.QueryRow(ctx, startNextRun,
+		arg.MayWait,
+		arg.OrganizationID,
+		arg.SessionID,
+		arg.LeaseSeconds,
+	)
 	var i StartNextRunRow
 	err := row.Scan(
 		&i.OrganizationID,
@@ -546,12 +575,18 @@ func (q *Queries) StartNextRun(ctx context.Context, organizationID uuid.UUID, se
 }
 
 const takeUpRun = `-- name: TakeUpRun :one
-UPDATE runs SET
-    attempt     = attempt + 1,
+WITH free AS MATERIALIZED (
+    SELECT x.organization_id, x.id FROM runs x
+    WHERE x.organization_id = $2 AND x.id = $3 AND x.attempt = $4
+      AND x.state = 'running' AND x.lease_until < clock_timestamp()
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE runs r SET
+    attempt     = r.attempt + 1,
     lease_until = clock_timestamp() + make_interval(secs => $1::integer)
-WHERE organization_id = $2 AND id = $3 AND attempt = $4
-  AND state = 'running' AND lease_until < clock_timestamp()
-RETURNING organization_id, id, session_id, question_id, question_seq, reply_id, state, attempt, lease_until, cancel_requested, finish_reason, error, detail, prompt_tokens, completion_tokens, created_at, started_at, first_token_at, finished_at
+FROM free f
+WHERE r.organization_id = f.organization_id AND r.id = f.id
+RETURNING r.organization_id, r.id, r.session_id, r.question_id, r.question_seq, r.reply_id, r.state, r.attempt, r.lease_until, r.cancel_requested, r.finish_reason, r.error, r.detail, r.prompt_tokens, r.completion_tokens, r.created_at, r.started_at, r.first_token_at, r.finished_at
 `
 
 type TakeUpRunParams struct {
@@ -562,7 +597,7 @@ type TakeUpRunParams struct {
 }
 
 // TakeUpRun begins another attempt at a run whose lease is over. No row: another
-// one was faster, or it lives after all.
+// one was faster, it lives after all, or it is locked, which is not waited for.
 func (q *Queries) TakeUpRun(ctx context.Context, arg TakeUpRunParams) (Run, error) {
 	row := q.db.QueryRow(ctx, takeUpRun,
 		arg.LeaseSeconds,

@@ -138,6 +138,16 @@ func (l *liveReplies) stop(run uuid.UUID, attempt int, why error) {
 	}
 }
 
+// drop forgets the reply of a run that was not begun by who has added it; where the queue
+// has begun it meanwhile, it is being written.
+func (l *liveReplies) drop(run uuid.UUID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if found := l.byRun[run]; found != nil && found.attempt == 0 {
+		delete(l.byRun, run)
+	}
+}
+
 // remove forgets a run's reply; who listens to it keeps it.
 func (l *liveReplies) remove(run uuid.UUID) {
 	l.mu.Lock()
@@ -229,7 +239,6 @@ func (c *Chat) attend(ctx context.Context) {
 			c.renewLeases(round)
 		}
 		c.stopEnded(round)
-		c.settleDoubts(round)
 		if c.sweeping.Err() != nil {
 			c.live.disappoint(stopping()) // nothing that waits is begun any more
 		}
@@ -242,6 +251,7 @@ func (c *Chat) attend(ctx context.Context) {
 				c.live.disappoint(fault.New(fault.Unavailable, "The database cannot be reached; the reply may still come."))
 			}
 		}
+		c.settleDoubts(round)
 		cancel()
 	}
 }

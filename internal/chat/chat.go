@@ -124,6 +124,7 @@ func (c *Chat) Start() {
 		c.releaseAll() // before anything is begun here
 	}
 	c.work.Go(c.sweep)
+	c.work.Go(c.tidy)
 	c.work.Go(c.serveQueue)
 	c.work.Go(func() { c.attend(c.replying) })
 	if c.link != nil {

@@ -92,11 +92,10 @@ func parseCursor(cursor string, in order) (place, error) {
 	return at, nil
 }
 
-// pageOf makes a page, newest first, of up to limit+1 rows that were read from a place
-// in its direction, and the cursors of the pages beside it; empty where there is
-// none.
-func pageOf[T any](rows []T, limit int, at place, placeOf func(T) place) (page []T, next, previous string) {
-	page, hasMore := cut(rows, limit)
+// pageOf makes a page, newest first, of rows that were read from a place in its
+// direction, where there may be more, and the cursors of the pages beside it; empty
+// where there is none.
+func pageOf[T any](page []T, hasMore bool, at place, placeOf func(T) place) (newestFirst []T, next, previous string) {
 	if len(page) == 0 {
 		return page, "", ""
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
-	"parley/internal/fault"
+	"parley/internal/store"
 )
 
 const (
@@ -26,7 +26,7 @@ type doubts struct {
 
 // note notes the run of a message whose storing has ended with err, where that leaves it open.
 func (d *doubts) note(message db.SendMessageParams, err error) {
-	if !message.MayRun || !fault.Is(err, fault.Unavailable) {
+	if !message.MayRun || !store.IsInDoubt(err) {
 		return
 	}
 	d.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/fault"
 	"parley/internal/realtime"
 )
 
@@ -207,7 +208,7 @@ func (c *Chat) readUp(ctx context.Context) {
 			return
 		case <-c.hints.wake:
 		}
-		// Should it fail, the look every two seconds finds what was missed.
+		// Should it fail, the look every two seconds finds what was missed, but for feedback.
 		if err := c.lookUp(ctx, c.hints.take()); err != nil && ctx.Err() == nil {
 			c.log.Error("what other instances have done could not be read", "error", err)
 		}
@@ -231,16 +232,19 @@ func (c *Chat) lookUp(ctx context.Context, what heard) error {
 	// INVARIANT: the runs are read after the messages. One that is still running then has
 	// no message among them, so its beginning is told before its message.
 	messages := make(map[uuid.UUID][]db.Message, len(what.sessions))
+	var unread []uuid.UUID // there are more than were read
 	for session := range what.sessions {
 		organization, lastSeq, isWatched := c.watched.find(session)
 		if !isWatched {
 			continue
 		}
-		found, err := c.newer(ctx, organization, session, lastSeq)
+		found, isMore, err := c.newer(ctx, organization, session, lastSeq)
 		if err != nil {
 			return err
 		}
-		messages[session] = found
+		if messages[session] = found; isMore {
+			unread = append(unread, session)
+		}
 	}
 	runs, err := c.readRuns(ctx, what.runs)
 	if err != nil {
@@ -250,9 +254,9 @@ func (c *Chat) lookUp(ctx context.Context, what heard) error {
 		for i := range found {
 			c.publishHere(session, &Event{Message: &found[i]})
 		}
-		if len(found) == replayLimit {
-			c.events.Publish(session, &Event{}) // there is more to be read
-		}
+	}
+	for _, session := range unread {
+		c.events.Publish(session, &Event{}) // who watches reads the rest
 	}
 	for run, session := range what.runs {
 		if err := c.hearRun(ctx, run, session, runs[run]); err != nil {
@@ -313,7 +317,7 @@ func (c *Chat) readRuns(ctx context.Context, wanted map[uuid.UUID]uuid.UUID) (ma
 func (c *Chat) hearRun(ctx context.Context, id, session uuid.UUID, run db.Run) error {
 	found, attempt := c.live.find(id)
 	switch {
-	case attempt > 0 && int(run.Attempt) != attempt:
+	case attempt > 0 && int(run.Attempt) > attempt: // what was read may be older than the attempt
 		c.live.stop(id, attempt, errLost)
 	case attempt > 0 && run.CancelRequested:
 		c.live.stop(id, attempt, errCancelled)
@@ -342,6 +346,9 @@ func (c *Chat) hearRated(ctx context.Context, rated map[uuid.UUID]uuid.UUID) err
 			continue
 		}
 		found, err := c.store.GetMessage(ctx, organization, id)
+		if fault.Is(err, fault.NotFound) {
+			continue // it was deleted meanwhile
+		}
 		if err != nil {
 			return err
 		}

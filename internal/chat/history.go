@@ -12,6 +12,7 @@ import (
 	"parley/gen/db"
 	"parley/internal/auth"
 	"parley/internal/fault"
+	"parley/internal/store"
 )
 
 // Range says which messages of a conversation are asked for: all bounds exclusive,
@@ -25,19 +26,26 @@ type Range struct {
 // isForward tells whether a range begins at its lower bound.
 func (r Range) isForward() bool { return r.After != nil || r.AfterSeq != nil }
 
+// pageBytes bounds the messages of a page, as they are stored: it ends with the one that
+// brings it there. Their free JSON may be a MiB each.
+const pageBytes = 4 << 20
+
 // History returns messages of a conversation, oldest first: with a lower bound the
-// oldest that qualify, else the newest; and whether more qualify in that direction.
+// oldest that qualify, else the newest; and whether more qualify in that direction. Long
+// ones are fewer than the limit.
 func (c *Chat) History(ctx context.Context, who auth.Principal, id string, wanted Range) ([]db.ListHistoryBackwardRow, bool, error) {
 	session, err := c.session(ctx, who, id)
 	if err != nil {
 		return nil, false, err
 	}
 	page := pageOfHistory(session.OrganizationID, session.ID, wanted)
+	ctx, bytes := store.Capped(ctx, pageBytes)
 	rows, err := readHistory(ctx, c.store.Queries, page, wanted.isForward())
 	if err != nil {
 		return nil, false, err
 	}
 	rows, hasMore := cut(rows, wanted.Limit)
+	hasMore = hasMore || bytes.IsCut()
 	if !wanted.isForward() {
 		slices.Reverse(rows)
 	}

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -9,6 +10,7 @@ import (
 	"parley/gen/db"
 	"parley/internal/auth"
 	"parley/internal/fault"
+	"parley/internal/store"
 )
 
 // InboxFilter says which conversations are listed, and how.
@@ -28,7 +30,8 @@ type ConversationPage struct {
 	PreviousCursor string
 }
 
-// ListInbox returns a page of the conversations that the caller may read. A walk
+// ListInbox returns a page of the conversations that the caller may read, fewer than the
+// limit where their last messages are long. A walk
 // going on never meets a conversation twice: one that becomes active moves above
 // the pages to come. An unknown inbox and a bad cursor are NotFound; a search that
 // takes more than five seconds is a Timeout.
@@ -75,15 +78,21 @@ func (c *Chat) ListInbox(ctx context.Context, who auth.Principal, filter InboxFi
 		if err != nil {
 			return err
 		}
+		rows, hasMore := cut(rows, filter.Limit)
+		last, got, err := lastMessages(ctx, q, who.OrganizationID, rows)
+		if err != nil {
+			return err
+		}
 		page = ConversationPage{}
-		rows, page.NextCursor, page.PreviousCursor = pageOf(rows, filter.Limit, at, func(row db.GetConversationRow) place {
+		hasMore = hasMore || got < len(rows)
+		rows, page.NextCursor, page.PreviousCursor = pageOf(rows[:got], hasMore, at, func(row db.GetConversationRow) place {
 			if order == byCreation {
 				return place{order: order, time: row.Session.CreatedAt, id: row.Session.ID}
 			}
 			return place{order: order, time: row.Session.LastActivity, id: row.Session.ID}
 		})
-		page.Conversations, err = withLastMessages(ctx, q, who.OrganizationID, rows)
-		return err
+		page.Conversations = withLastMessages(rows, last)
+		return nil
 	})
 	if ctx.Err() != nil && asked.Err() == nil {
 		err = fault.Wrap(fault.Timeout, tooLongSearch, err)
@@ -113,27 +122,37 @@ func listInboxRows(ctx context.Context, q *db.Queries, wanted db.ListInboxConver
 	return rows, err
 }
 
-// withLastMessages adds its newest message to each conversation. One that was
-// deleted in the meantime is left out.
-func withLastMessages(ctx context.Context, q *db.Queries, organization uuid.UUID, rows []db.GetConversationRow) ([]Conversation, error) {
+// lastMessages returns the newest message of each of the first conversations, by their
+// ids, and how many those are: not all where the messages are long.
+func lastMessages(ctx context.Context, q *db.Queries, organization uuid.UUID, rows []db.GetConversationRow) (last map[uuid.UUID]*db.Message, got int, err error) {
 	sessions := make([]uuid.UUID, len(rows))
 	seqs := make([]int64, len(rows))
 	for i, row := range rows {
 		sessions[i], seqs[i] = row.Session.ID, row.Session.LastSeq
 	}
+	ctx, bytes := store.Capped(ctx, pageBytes)
 	messages, err := q.ListMessagesAt(ctx, sessions, seqs, organization)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	last := make(map[uuid.UUID]*db.Message, len(messages))
+	last = make(map[uuid.UUID]*db.Message, len(messages))
 	for i := range messages {
 		last[messages[i].SessionID] = &messages[i]
 	}
+	if !bytes.IsCut() {
+		return last, len(rows), nil
+	}
+	return last, 1 + slices.Index(sessions, messages[len(messages)-1].SessionID), nil
+}
+
+// withLastMessages adds its newest message to each conversation. One that was
+// deleted in the meantime is left out.
+func withLastMessages(rows []db.GetConversationRow, last map[uuid.UUID]*db.Message) []Conversation {
 	shown := make([]Conversation, 0, len(rows))
 	for _, row := range rows {
 		if row.Session.LastSeq == 0 || last[row.Session.ID] != nil {
 			shown = append(shown, Conversation{GetConversationRow: row, LastMessage: last[row.Session.ID]})
 		}
 	}
-	return shown, nil
+	return shown
 }

@@ -5,6 +5,7 @@ import (
 
 	"parley/gen/db"
 	"parley/internal/auth"
+	"parley/internal/store"
 )
 
 // MessagePage is a page of messages, newest first, and the cursors of the pages
@@ -16,7 +17,8 @@ type MessagePage struct {
 }
 
 // Messages returns a page of a conversation's messages, or of all that the caller
-// may read, newest first. An empty cursor is the first page; a bad one is NotFound.
+// may read, newest first, fewer where they are long. An empty cursor is the first page;
+// a bad one is NotFound.
 func (c *Chat) Messages(ctx context.Context, who auth.Principal, conversation *string, cursor string, limit int) (MessagePage, error) {
 	order := byTime
 	if conversation != nil {
@@ -28,6 +30,7 @@ func (c *Chat) Messages(ctx context.Context, who auth.Principal, conversation *s
 	if err != nil {
 		return MessagePage{}, err
 	}
+	ctx, bytes := store.Capped(ctx, pageBytes)
 	var rows []db.Message
 	if conversation != nil {
 		session, err := c.session(ctx, who, *conversation)
@@ -38,11 +41,12 @@ func (c *Chat) Messages(ctx context.Context, who auth.Principal, conversation *s
 		if err != nil {
 			return MessagePage{}, err
 		}
-	} else if rows, err = c.messagesOfAll(ctx, who, at, int32(limit)+1); err != nil {
+	} else if rows, err = c.messagesOfAll(ctx, bytes, who, at, int32(limit)+1); err != nil {
 		return MessagePage{}, err
 	}
+	rows, hasMore := cut(rows, limit)
 	var page MessagePage
-	page.Messages, page.NextCursor, page.PreviousCursor = pageOf(rows, limit, at, func(row db.Message) place {
+	page.Messages, page.NextCursor, page.PreviousCursor = pageOf(rows, hasMore || bytes.IsCut(), at, func(row db.Message) place {
 		return place{order: at.order, seq: row.Seq, time: row.CreatedAt, id: row.ID}
 	})
 	return page, nil
@@ -70,7 +74,7 @@ const (
 // messagesOfAll reads the messages of all that the caller may read. Those of the staff are
 // the organization's own, in their order; those of a user are looked for in the user's
 // conversations, since all that lies between them may be millions of others.
-func (c *Chat) messagesOfAll(ctx context.Context, who auth.Principal, at place, limit int32) ([]db.Message, error) {
+func (c *Chat) messagesOfAll(ctx context.Context, bytes *store.Cap, who auth.Principal, at place, limit int32) ([]db.Message, error) {
 	if who.IsStaff() {
 		return c.messagesNear(ctx, who, at, limit, limit)
 	}
@@ -80,7 +84,7 @@ func (c *Chat) messagesOfAll(ctx context.Context, who auth.Principal, at place, 
 	}
 	if hasMany {
 		rows, err := c.messagesNear(ctx, who, at, limit, reach)
-		if err != nil || len(rows) == int(limit) {
+		if err != nil || len(rows) == int(limit) || bytes.IsCut() {
 			return rows, err
 		}
 	}

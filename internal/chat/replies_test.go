@@ -99,11 +99,17 @@ func (h *cluster) instanceOf(config chat.Config) *chat.Chat {
 // holdBots makes every bot wait before it answers, until release is called, at the latest by the test's end.
 func (h *cluster) holdBots() (release func()) {
 	h.t.Helper()
+	return h.hold("LOCK TABLE faqs IN ACCESS EXCLUSIVE MODE")
+}
+
+// hold keeps what a statement locks until release is called, at the latest by the test's end.
+func (h *cluster) hold(statement string, args ...any) (release func()) {
+	h.t.Helper()
 	tx, err := h.sql.Begin(h.t.Context())
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	if _, err := tx.Exec(h.t.Context(), "LOCK TABLE faqs IN ACCESS EXCLUSIVE MODE"); err != nil {
+	if _, err := tx.Exec(h.t.Context(), statement, args...); err != nil {
 		h.t.Fatal(err)
 	}
 	release = func() { _ = tx.Rollback(context.WithoutCancel(h.t.Context())) } // again is no matter

@@ -68,7 +68,7 @@ func (c *Chat) answer(work task) {
 		if !isQueued || c.slots.mustYield(work.organizationID) {
 			return
 		}
-		work, isNext = c.next(work.organizationID, work.sessionID)
+		work, isNext = c.next(work.organizationID, work.sessionID, true)
 	}
 }
 
@@ -284,12 +284,15 @@ func (c *Chat) release(organization, run uuid.UUID, attempt int) error {
 	return c.store.ReleaseRun(ctx, organization, run, int32(attempt))
 }
 
-// next begins the oldest run that waits in a conversation.
-func (c *Chat) next(organization, session uuid.UUID) (task, bool) {
+// next begins the oldest run that waits in a conversation. Who serves all conversations
+// may not wait for one that is locked.
+func (c *Chat) next(organization, session uuid.UUID, mayWait bool) (task, bool) {
 	ctx := context.WithoutCancel(c.replying)
 	// The second look sees what was queued while the first one waited.
 	for range 2 {
-		run, err := c.store.StartNextRun(ctx, organization, session, leaseSeconds)
+		run, err := c.store.StartNextRun(ctx, db.StartNextRunParams{
+			MayWait: mayWait, OrganizationID: organization, SessionID: session, LeaseSeconds: leaseSeconds,
+		})
 		if fault.Is(err, fault.NotFound) {
 			continue
 		}

@@ -349,6 +349,9 @@ func (c *Chat) deliver(ctx context.Context, prepared db.SendMessageParams, asked
 	prepared.MayRun = prepared.Reply != replyNever && c.slots.take(prepared.OrganizationID)
 	reply := c.live.add(prepared.OrganizationID, prepared.RunID, prepared.SessionID, prepared.ReplyID)
 	sent, err := store(ctx, prepared)
+	if errors.Is(err, context.DeadlineExceeded) && fault.Is(err, fault.Internal) {
+		err = &fault.Error{Kind: fault.Unavailable, Message: "The message could not be stored in time.", RetryAfter: time.Second, Err: err}
+	}
 	c.tally.note(sent, err)
 	switch isBegun := err == nil && sent.isRunning; {
 	case prepared.MayRun && !isBegun:
@@ -358,7 +361,7 @@ func (c *Chat) deliver(ctx context.Context, prepared db.SendMessageParams, asked
 	}
 	c.doubts.note(prepared, err)
 	if err != nil || sent.IsReplayed {
-		c.live.remove(prepared.RunID)
+		c.live.drop(prepared.RunID)
 		return sent, err
 	}
 	c.publish(prepared.SessionID, &Event{Message: &db.Message{

@@ -33,7 +33,7 @@ func (c *Chat) StoredHistory(ctx context.Context, who auth.Principal, id string,
 	}
 	page := pageOfHistory(who.OrganizationID, sessionID, wanted)
 	isForward = wanted.isForward()
-	isThere, read := false, 0 // without its conversation there is no message
+	isThere, read, left := false, 0, pageBytes // without its conversation there is no message
 	err = c.store.ReadRaw(ctx, func(q *db.Queries) {
 		_, _ = q.GetBelonging(ctx, who.OrganizationID, sessionID)
 		_, _ = readHistory(ctx, q, page, isForward)
@@ -47,9 +47,12 @@ func (c *Chat) StoredHistory(ctx context.Context, who auth.Principal, id string,
 			of.conversation = sessionID
 			return mayRead(who, of)
 		}
-		if read++; read > wanted.Limit {
+		if read++; read > wanted.Limit || left <= 0 {
 			hasMore = true
 			return nil
+		}
+		for _, column := range columns {
+			left -= len(column)
 		}
 		message, err := readStored(columns)
 		if err != nil {

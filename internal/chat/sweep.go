@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/google/uuid"
+
 	"parley/gen/db"
 	"parley/internal/fault"
 )
@@ -26,24 +28,34 @@ const (
 	sweepBatch = 50
 )
 
-// sweep ends visits that are over, looks out for watchers, folds the counters and forgets
-// what is old, until the replies stop.
-func (c *Chat) sweep() {
-	ticker := time.NewTicker(sweepInterval)
+// tidy folds the counters and forgets what is old, which may take its time, until the
+// replies stop.
+func (c *Chat) tidy() {
+	ticker := time.NewTicker(foldInterval)
 	defer ticker.Stop()
-	for forgotten, folded := (time.Time{}), (time.Time{}); ; {
+	for forgotten := (time.Time{}); ; {
 		if time.Since(forgotten) > forgetInterval {
 			forgotten = time.Now()
 			if err := c.forget(c.sweeping); err != nil && c.sweeping.Err() == nil {
 				c.log.Error("what is old could not be forgotten", "error", err)
 			}
 		}
-		if time.Since(folded) > foldInterval {
-			folded = time.Now()
-			if err := c.fold(c.sweeping); err != nil && c.sweeping.Err() == nil {
-				c.log.Error("the counters could not be folded", "error", err)
-			}
+		if err := c.fold(c.sweeping); err != nil && c.sweeping.Err() == nil {
+			c.log.Error("the counters could not be folded", "error", err)
 		}
+		select {
+		case <-c.sweeping.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// sweep ends visits that are over and looks out for watchers, until the replies stop.
+func (c *Chat) sweep() {
+	ticker := time.NewTicker(sweepInterval)
+	defer ticker.Stop()
+	for {
 		c.endVisits(c.sweeping)
 		if err := c.lookOut(c.sweeping); err != nil && c.sweeping.Err() == nil {
 			c.log.Error("the watched conversations could not be compared", "error", err)
@@ -152,7 +164,8 @@ func (c *Chat) serveQueue() {
 
 // beginWaiting begins as many of the runs that wait as there are slots for.
 func (c *Chat) beginWaiting(ctx context.Context) error {
-	for hasBegun := true; hasBegun; {
+	passedOver := []uuid.UUID{} // somebody else was faster, or has them locked
+	for isMore := true; isMore; {
 		free, organizations, running, refusals := c.slots.room()
 		if free <= 0 {
 			c.slots.settle(refusals, false)
@@ -164,28 +177,26 @@ func (c *Chat) beginWaiting(ctx context.Context) error {
 			OrganizationLimit: int32(c.slots.organizationLimit),
 			OrganizationIds:   organizations,
 			Running:           running,
+			PassedOver:        passedOver,
 		})
 		cancel()
 		if err != nil {
 			return err
 		}
-		hasBegun = false
 		for _, one := range waiting {
 			if !c.slots.takeNext(one.OrganizationID) {
 				continue
 			}
-			work, ok := c.next(one.OrganizationID, one.SessionID)
+			work, ok := c.next(one.OrganizationID, one.SessionID, false)
 			if !ok {
 				c.slots.returned(one.OrganizationID)
+				passedOver = append(passedOver, one.SessionID)
 				continue
 			}
-			hasBegun = true
 			go c.answer(work) // Close waits for its slot
 		}
-		c.slots.settle(refusals, len(waiting) >= free)
-		if len(waiting) < free {
-			return nil
-		}
+		isMore = len(waiting) >= free && ctx.Err() == nil
+		c.slots.settle(refusals, isMore)
 	}
 	return nil
 }

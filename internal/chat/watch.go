@@ -12,6 +12,7 @@ import (
 	"parley/internal/auth"
 	"parley/internal/fault"
 	"parley/internal/realtime"
+	"parley/internal/store"
 )
 
 // Event is something that has happened in a conversation or a visit: a message was
@@ -61,7 +62,8 @@ func (w *Watch) Close() {
 	w.leave()
 }
 
-// Since returns the oldest messages after a seq, oldest first, at most 200.
+// Since returns the oldest messages after a seq, oldest first, at most 200, and fewer where
+// they are long; none where there are none.
 func (w *Watch) Since(ctx context.Context, after int64) ([]db.Message, error) {
 	return w.since(ctx, after)
 }
@@ -122,7 +124,7 @@ func (c *Chat) watch(who auth.Principal, subscription *realtime.Subscription[*Ev
 		since: func(ctx context.Context, after int64) ([]db.Message, error) {
 			ctx, cancel := context.WithTimeout(ctx, lookTime)
 			defer cancel()
-			found, err := c.newer(ctx, who.OrganizationID, id, after)
+			found, _, err := c.newer(ctx, who.OrganizationID, id, after)
 			if errors.Is(err, context.DeadlineExceeded) {
 				err = fault.Wrap(fault.Unavailable, "The messages could not be read in time.", err)
 			}
@@ -134,17 +136,19 @@ func (c *Chat) watch(who auth.Principal, subscription *realtime.Subscription[*Ev
 	}
 }
 
-// newer returns the oldest messages of a conversation after a seq. The replies among
+// newer returns the oldest messages of a conversation after a seq, and whether there may
+// be more. The replies among
 // them that were written elsewhere have ended for who listens to them here.
-func (c *Chat) newer(ctx context.Context, organization, session uuid.UUID, after int64) ([]db.Message, error) {
-	found, err := c.store.ListSessionMessagesNewer(ctx, db.ListSessionMessagesNewerParams{
+func (c *Chat) newer(ctx context.Context, organization, session uuid.UUID, after int64) (found []db.Message, isMore bool, err error) {
+	capped, bytes := store.Capped(ctx, pageBytes)
+	found, err = c.store.ListSessionMessagesNewer(capped, db.ListSessionMessagesNewerParams{
 		OrganizationID: organization,
 		SessionID:      session,
 		Seq:            after,
 		PageLimit:      replayLimit,
 	})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	var ended []*liveReply
 	stored := make(map[uuid.UUID]*db.Message)
@@ -157,7 +161,7 @@ func (c *Chat) newer(ctx context.Context, organization, session uuid.UUID, after
 			stored[one.RunID] = &found[i]
 		}
 	}
-	return found, c.settle(ctx, ended, stored)
+	return found, bytes.IsCut() || len(found) == replayLimit, c.settle(ctx, ended, stored)
 }
 
 // publish tells a conversation's watchers of an event, here and elsewhere.

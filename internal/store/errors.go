@@ -107,6 +107,19 @@ func plain(err error) error {
 	return err
 }
 
+// IsInDoubt tells of an error whether what was asked may have been committed nevertheless:
+// the connection was lost, or PostgreSQL did not answer in time.
+func IsInDoubt(err error) bool {
+	told, isTold := errors.AsType[*fault.Error](err)
+	if !isTold || told.Kind != fault.Unavailable || told.Err == nil {
+		return false
+	}
+	if _, isRefused := errors.AsType[*pgconn.ConnectError](err); isRefused {
+		return false
+	}
+	return !isOfStatement(err)
+}
+
 // isLockTimeout tells whether a statement waited for a lock longer than it may.
 func isLockTimeout(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)

@@ -21,7 +21,7 @@ func Raw(s *Store) gendb.DBTX { return translator{on: s.pool, retries: maxRetrie
 
 // RawPlannedOnce runs them as the queries of PlannedOnce run.
 func RawPlannedOnce(s *Store) gendb.DBTX {
-	return translator{on: plannedOnce{s.pool}, retries: maxRetries}
+	return translator{on: plannedOnce(s.pool), retries: maxRetries}
 }
 
 // Migrate brings a database to the schema of a version that is still to come.

@@ -17,19 +17,26 @@ func (s *Store) PlannedOnce() *gendb.Queries {
 	if s.within != nil {
 		return s.within // a transaction's other statements are planned as they were
 	}
-	return gendb.New(translator{on: plannedOnce{s.pool}, retries: maxRetries})
+	return gendb.New(translator{on: plannedOnce(s.pool), retries: maxRetries})
 }
 
-// plannedOnce runs queries each in a transaction that has its statement planned once, in
+func plannedOnce(pool *pgxpool.Pool) setting {
+	return setting{pool, "SET LOCAL plan_cache_mode = force_generic_plan"}
+}
+
+// setting runs queries of rows each in a transaction of its own that something is set in, in
 // one round trip.
-type plannedOnce struct{ *pgxpool.Pool }
+type setting struct {
+	*pgxpool.Pool
+	set string
+}
 
 // Query runs a statement that returns rows.
-func (p plannedOnce) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+func (s setting) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
 	var batch pgx.Batch
-	batch.Queue("SET LOCAL plan_cache_mode = force_generic_plan")
+	batch.Queue(s.set)
 	batch.Queue(sql, args...)
-	results := p.SendBatch(ctx, &batch)
+	results := s.SendBatch(ctx, &batch)
 	if _, err := results.Exec(); err != nil {
 		_ = results.Close() // tells the same
 		return nil, err

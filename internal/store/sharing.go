@@ -104,6 +104,8 @@ type shared struct {
 	done     chan struct{}
 	err      error
 	together int
+	// firstTurn is when it was first carried out after it had been taken out.
+	firstTurn time.Time
 	// isTaken is set when it is no longer waiting: it can then not be given up.
 	isTaken bool
 }
@@ -118,7 +120,8 @@ func (s *shared) end(err error) {
 // while there is nothing to do.
 type sharing struct {
 	pool   *pgxpool.Pool // of one connection at a time, with the short lock_timeout
-	solo   translator    // for what was taken out
+	// patient is for what was taken out.
+	patient *pgxpool.Pool
 	tally  *tally
 	traces *trace.Tracer
 
@@ -138,7 +141,7 @@ type sharing struct {
 // queue is the statements of a place that run one after the other by themselves.
 type queue struct{ waiting []*shared }
 
-func openSharing(ctx context.Context, config *pgxpool.Config, solo translator, tally *tally, traces *trace.Tracer) (*sharing, error) {
+func openSharing(ctx context.Context, config *pgxpool.Config, patient *pgxpool.Pool, tally *tally, traces *trace.Tracer) (*sharing, error) {
 	config = config.Copy()
 	// The second one is for when the first has hung, and is not gone yet.
 	config.MaxConns, config.MinConns, config.MinIdleConns = 2, 0, 0
@@ -147,7 +150,7 @@ func openSharing(ctx context.Context, config *pgxpool.Config, solo translator, t
 	if err != nil {
 		return nil, fmt.Errorf("open the connection that is shared: %w", err)
 	}
-	return &sharing{pool: pool, solo: solo, tally: tally, traces: traces, apart: make(map[Place]*queue), slots: make(chan struct{}, maxApart)}, nil
+	return &sharing{pool: pool, patient: patient, tally: tally, traces: traces, apart: make(map[Place]*queue), slots: make(chan struct{}, maxApart)}, nil
 }
 
 // run has a statement carried out and returns what became of it. A caller whose context
@@ -207,8 +210,7 @@ func (s *sharing) queue(ctx context.Context, one *shared) error {
 	if isNeeded {
 		go s.work() // ends when nothing waits; every caller waits for its own statement
 	}
-	<-one.done // it may have been taken out
-	return one.err
+	return s.await(ctx, one) // it may have been taken out
 }
 
 func (s *sharing) await(ctx context.Context, one *shared) error {

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	gendb "parley/gen/db"
 	"parley/internal/fault"
@@ -25,8 +26,11 @@ const (
 	// sharedTime bounds a transaction that is shared: while it goes on nobody else's
 	// begins, so one that hangs holds up all.
 	sharedTime = 10 * time.Second
-	// apartTime bounds a statement that was taken out.
+	// apartTime bounds a turn of a statement that was taken out.
 	apartTime = 30 * time.Second
+	// apartPatience is for how long it waits, from its first turn, for a row that somebody else
+	// has locked: a sharedLockTimeout each turn, so that others have theirs.
+	apartPatience = 10 * time.Second
 	// maxApart is how many statements that were taken out run at once, each on a
 	// connection of the pool.
 	maxApart = 4
@@ -41,7 +45,11 @@ func (s *sharing) carryOut(batch []*shared) {
 	ctx, cancel := context.WithTimeout(context.Background(), sharedTime)
 	defer cancel()
 	for attempt := range maxExclusions {
-		results, failed, err := s.commit(ctx, batch, attempt > 0)
+		patience := "" // the connection's own
+		if attempt > 0 {
+			patience = waryLockTimeout
+		}
+		results, failed, err := commit(ctx, s.pool, batch, patience)
 		if err == nil {
 			s.tally.commits.Add(1)
 			s.tally.shared.Add(int64(len(batch)))
@@ -88,8 +96,9 @@ func (s *sharing) culprits(ctx context.Context, batch []*shared, failed *shared,
 		organizations = append(organizations, one.place.OrganizationID)
 		sessions = append(sessions, one.place.SessionID)
 	}
-	// Where this fails, the next attempt does too, or meets what it would have found.
-	held, _ := gendb.New(s.pool).ListHeldSessions(ctx, organizations, sessions)
+	// What is locked for it need not be stored. Where it fails, the next attempt does too, or
+	// meets what it would have found.
+	held, _ := gendb.New(setting{s.pool, "SET LOCAL synchronous_commit = off"}).ListHeldSessions(ctx, organizations, sessions)
 	for _, session := range held {
 		found[Place{OrganizationID: session.OrganizationID, SessionID: session.ID}] = true
 	}
@@ -115,18 +124,19 @@ func (s *sharing) exclude(batch []*shared, isMeant func(Place) bool) (rest []*sh
 // commit runs statements in one transaction, in one round trip. Without an error it is
 // committed, and results has for each whether there was a row. With one nothing is
 // committed, as far as is known, and failed is the statement that failed; nil when it
-// was none of them. A wary one waits for locks only briefly.
-func (s *sharing) commit(ctx context.Context, batch []*shared, isWary bool) (results []error, failed *shared, err error) {
+// was none of them. patience is how long they wait for a lock; empty: as the connection is
+// set.
+func commit(ctx context.Context, pool *pgxpool.Pool, batch []*shared, patience string) (results []error, failed *shared, err error) {
 	var sent pgx.Batch
-	if isWary {
-		sent.Queue("SELECT set_config('lock_timeout', '" + waryLockTimeout + "', true)")
+	if patience != "" {
+		sent.Queue("SELECT set_config('lock_timeout', $1, true)", patience)
 	}
 	for _, one := range batch {
 		sent.Queue(one.sql, one.args...)
 	}
-	answers := s.pool.SendBatch(ctx, &sent)
+	answers := pool.SendBatch(ctx, &sent)
 	results = make([]error, len(batch))
-	if isWary {
+	if patience != "" {
 		_, _ = answers.Exec() // should it fail, so do those after it
 	}
 	for i, one := range batch {
@@ -184,34 +194,56 @@ func (s *sharing) takeOut(out []*shared) {
 	go s.runApart(place) // ends when nothing waits; every caller waits for its own statement
 }
 
-// runApart carries out what waits for a place, one by one, each in its own transaction
-// with the patience and the repeats of any other statement.
+// runApart carries out what waits for a place, one by one, each in its own transaction. In
+// a turn one waits for a lock no longer than the others are kept waiting for theirs, and
+// has turns until its patience ends.
 func (s *sharing) runApart(place Place) {
 	for {
 		s.slots <- struct{}{}
-		s.mu.Lock()
-		queued := s.apart[place]
-		for len(queued.waiting) > 0 && queued.waiting[0].isTaken { // given up
-			queued.waiting = queued.waiting[1:]
-		}
-		if len(queued.waiting) == 0 {
-			delete(s.apart, place)
-			s.mu.Unlock()
+		one := s.nextApart(place)
+		if one == nil {
 			<-s.slots
 			return
 		}
-		one := queued.waiting[0]
-		queued.waiting = queued.waiting[1:]
-		s.taken(one)
-		s.mu.Unlock()
-		ctx, cancel := context.WithTimeout(context.Background(), apartTime)
-		err := s.solo.QueryRow(ctx, one.sql, one.args...).Scan(one.dest...)
-		if ctx.Err() != nil && err != nil {
-			err = lost(err)
+		if one.firstTurn.IsZero() {
+			one.firstTurn = time.Now()
 		}
-		one.together = 1
-		one.end(err)
+		ctx, cancel := context.WithTimeout(context.Background(), apartTime)
+		results, _, err := commit(ctx, s.patient, []*shared{one}, sharedLockTimeout)
 		cancel()
 		<-s.slots
+		switch {
+		case err == nil:
+			one.together = 1
+			one.end(translate(results[0]))
+		case (isLockTimeout(err) || lostRace(err)) && time.Since(one.firstTurn) < apartPatience:
+			s.mu.Lock()
+			s.keep(one)
+			queued := s.apart[place]
+			queued.waiting = slices.Insert(queued.waiting, 0, one)
+			s.mu.Unlock()
+		case isOfStatement(err):
+			one.end(translate(err))
+		default:
+			one.end(lost(err))
+		}
 	}
+}
+
+// nextApart takes the oldest statement that waits for a place. nil: there is none, and the
+// place is like any other again.
+func (s *sharing) nextApart(place Place) *shared {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	queued := s.apart[place]
+	for len(queued.waiting) > 0 {
+		one := queued.waiting[0]
+		queued.waiting = queued.waiting[1:]
+		if !one.isTaken { // else it was given up
+			s.taken(one)
+			return one
+		}
+	}
+	delete(s.apart, place)
+	return nil
 }

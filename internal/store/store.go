@@ -112,7 +112,7 @@ func Open(ctx context.Context, url string, told ...Option) (*Store, error) {
 		return nil, err
 	}
 	one := translator{on: pool, retries: maxRetries}
-	sharing, err := openSharing(ctx, config, one, tally, how.traces)
+	sharing, err := openSharing(ctx, config, pool, tally, how.traces)
 	if err != nil {
 		pool.Close()
 		return nil, err

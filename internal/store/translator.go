@@ -32,7 +32,7 @@ func (t translator) Query(ctx context.Context, sql string, args ...any) (pgx.Row
 	if err != nil {
 		return nil, t.translate(err)
 	}
-	return rows{Rows: found, translate: t.translate}, nil
+	return rows{Rows: capOf(ctx, found), translate: t.translate}, nil
 }
 
 // QueryRow runs a statement that returns one row.

@@ -186,8 +186,9 @@ func (w *writer) link(t token) {
 	last := w.links[len(w.links)-1]
 	w.links = w.links[:len(w.links)-1]
 	text := strings.TrimSpace(w.out.String()[last.start:])
+	isLong := len(text) > 4*len(last.address)+64 // it is not the address then, and need not be spelt the same
 	switch address := bareAddress(last.address); {
-	case address == "", address == bareAddress(text):
+	case address == "", !isLong && address == bareAddress(text):
 	case text == "":
 		w.out.WriteString(last.address)
 	default:

@@ -3,6 +3,7 @@ package bot
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -89,8 +90,10 @@ func spoilt(c call, err error, hasBegun bool) *failure {
 // refused is an answer with a status other than 200. Only the server's own trouble shows that it is not well: a wrong
 // key or model is one chatbot's.
 func refused(response *http.Response, c call) *failure {
-	excerpt, _ := io.ReadAll(io.LimitReader(response.Body, 2048)) // as much as there is
-	private := c.private(fmt.Errorf("the model server answered %s: %s", response.Status, excerpt))
+	answer, _ := io.ReadAll(io.LimitReader(response.Body, 16<<10)) // as much as there is
+	var said struct{ Error json.RawMessage }
+	_ = json.Unmarshal(answer, &said) // what is no JSON says nothing
+	private := c.private(fmt.Errorf("the model server answered %s, %s", response.Status, codesOf(said.Error)))
 	status := response.StatusCode
 	var f *failure
 	switch {
@@ -115,6 +118,27 @@ func refused(response *http.Response, c call) *failure {
 	}
 	f.wait = retryAfter(response.Header.Get("Retry-After"))
 	return f
+}
+
+// codesOf is what is logged of an error that the server tells: its type and its code. Its sentences may repeat what the
+// user has said.
+func codesOf(reported json.RawMessage) string {
+	var codes struct{ Type, Code any }
+	_ = json.Unmarshal(reported, &codes) // a mere sentence has none
+	return fmt.Sprintf("type %s, code %s", nameOr(codes.Type), nameOr(codes.Code))
+}
+
+// nameOr is a code as servers have them; - stands for anything else.
+func nameOr(code any) string {
+	name := fmt.Sprint(code)
+	if code == nil || len(name) > 64 || strings.IndexFunc(name, isNoCode) >= 0 {
+		return "-"
+	}
+	return name
+}
+
+func isNoCode(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '-' && r != '.'
 }
 
 // retryAfter reads the header of that name, as seconds or as a date; zero when it says nothing.

@@ -31,9 +31,9 @@ var (
 )
 
 // errReported is an error that the server told in place of an answer, or in the middle of it.
-type errReported struct{ words string }
+type errReported struct{ codes string }
 
-func (e errReported) Error() string { return "the server reports: " + e.words }
+func (e errReported) Error() string { return "the server reports an error: " + e.codes }
 
 // completion is a reply as it is read.
 type completion struct {
@@ -245,10 +245,10 @@ func (c *completion) take(raw []byte) error {
 func (c *completion) takeAny(raw []byte) error {
 	var said chunk
 	if err := json.Unmarshal(raw, &said); err != nil {
-		return fmt.Errorf("read a chunk: %w: %.200s", err, raw)
+		return fmt.Errorf("read a chunk of %d bytes: %w", len(raw), err)
 	}
 	if reported := string(said.Error); reported != "" && reported != "null" {
-		return errReported{fmt.Sprintf("%.500s", reported)}
+		return errReported{codesOf(said.Error)}
 	}
 	if said.Usage != nil {
 		c.promptTokens, c.completionTokens = toCount(said.Usage.PromptTokens), toCount(said.Usage.CompletionTokens)

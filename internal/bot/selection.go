@@ -28,13 +28,25 @@ type Relation struct {
 
 func (r Relation) isEmpty() bool { return len(r.Labels) == 0 && len(r.Nested) == 0 }
 
-// holds tells whether folded labels fulfil the relation.
+// folded is the relation with its labels as they are compared.
+func (r Relation) folded() Relation {
+	same := Relation{IsAny: r.IsAny}
+	for _, label := range r.Labels {
+		same.Labels = append(same.Labels, fold(label))
+	}
+	for _, nested := range r.Nested {
+		same.Nested = append(same.Nested, nested.folded())
+	}
+	return same
+}
+
+// holds tells whether folded labels fulfil the folded relation.
 func (r Relation) holds(labels []string) bool {
 	if r.isEmpty() {
 		return true
 	}
 	// With any one part is enough, else one that fails.
-	has := func(label string) bool { return slices.Contains(labels, fold(label)) == r.IsAny }
+	has := func(label string) bool { return slices.Contains(labels, label) == r.IsAny }
 	fulfils := func(nested Relation) bool { return nested.holds(labels) == r.IsAny }
 	decided := slices.ContainsFunc(r.Labels, has) || slices.ContainsFunc(r.Nested, fulfils)
 	return decided == r.IsAny
@@ -52,13 +64,20 @@ func (e faqEngine) allowed(ctx context.Context, owner db.Bot, selection Selectio
 	if err != nil {
 		return nil, err
 	}
+	wanted, entries := selection.Labels.folded(), make(map[uuid.UUID]bool, len(selection.Entries))
+	for _, entry := range selection.Entries {
+		entries[entry] = true
+	}
 	found := []uuid.UUID{}
 	for _, one := range labelled {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		labels := make([]string, len(one.Labels))
 		for i, label := range one.Labels {
 			labels[i] = fold(label)
 		}
-		if selection.Labels.holds(labels) && (!selection.IsPartial || slices.Contains(selection.Entries, one.ID)) {
+		if wanted.holds(labels) && (!selection.IsPartial || entries[one.ID]) {
 			found = append(found, one.ID)
 		}
 	}

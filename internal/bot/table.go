@@ -65,6 +65,9 @@ func (t *table) readCSV(file []byte) error {
 	}
 	r := csv.NewReader(bytes.NewReader(file))
 	r.Comma = delimiter(file)
+	if bytes.Count(file, []byte(string(r.Comma))) > maxCells { // they may be of one row
+		return fault.New(fault.TooLarge, "The file has too many cells: leave only the columns that are named.")
+	}
 	r.FieldsPerRecord = -1
 	number, end := 0, int64(0)
 	for {

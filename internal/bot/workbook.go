@@ -56,7 +56,7 @@ func (t *table) readWorkbook(file []byte) (err error) {
 		return unreadable(err)
 	}
 	defer func() { _ = rows.Close() }()
-	left := maxCells
+	left, leftBytes := maxCells, maxUnpacked
 	for number := 1; rows.Next(); number++ {
 		if number > excelize.TotalRows {
 			return invalidFile("The file has a row beyond the last one that a worksheet can have.")
@@ -65,7 +65,11 @@ func (t *table) readWorkbook(file []byte) (err error) {
 		if err != nil {
 			return unreadable(err)
 		}
-		if left -= len(cells); left < 0 {
+		left -= len(cells)
+		for _, cell := range cells {
+			leftBytes -= len(cell)
+		}
+		if left < 0 || leftBytes < 0 {
 			return fault.New(fault.TooLarge, "The worksheet has too many cells: leave only the columns that are named.")
 		}
 		if err := t.add(number, cells); err != nil {
@@ -78,7 +82,7 @@ func (t *table) readWorkbook(file []byte) (err error) {
 	return nil
 }
 
-// checkParts adds up what the parts declare to hold, and reads each of them once for what the library would make too much
+// checkParts adds up what the parts declare to hold, and reads each of them for what the library would make too much
 // of. A part that holds more than it declares ends with an error when it is read; one that declares more than there can be
 // would overflow the library's own sum.
 func checkParts(file []byte) error {
@@ -94,6 +98,7 @@ func checkParts(file []byte) error {
 		left -= part.UncompressedSize64
 	}
 	elements := maxElements // of all such parts together
+	var all texts
 	for _, part := range archive.File {
 		most := &elements
 		if strings.HasPrefix(part.Name, "xl/worksheets/") {
@@ -102,8 +107,11 @@ func checkParts(file []byte) error {
 		if err := checkMarkup(part, most); err != nil {
 			return err
 		}
+		if err := all.read(part); err != nil {
+			return err
+		}
 	}
-	return nil
+	return all.check()
 }
 
 // checkMarkup counts the elements of a part off those that are left. What is no markup has few of what looks like it.
@@ -128,7 +136,7 @@ func checkMarkup(part *zip.File, left *int) error {
 				tag++
 			}
 			if *left < 0 || tag > maxTag {
-				return fault.New(fault.TooLarge, "The file has more in it than a table of entries needs: copy the entries into a new one.")
+				return tooMuch()
 			}
 		}
 		if errors.Is(err, io.EOF) {

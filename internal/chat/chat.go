@@ -109,7 +109,7 @@ func New(config Config) *Chat {
 		live:      liveReplies{byRun: make(map[uuid.UUID]*liveReply)},
 		events:    realtime.Bus[*Event]{QueueLimit: config.WatchQueue},
 		slots:     newSlots(cmp.Or(config.MaxReplies, unlimited), cmp.Or(config.MaxRepliesPerOrganization, unlimited)),
-		visits:    visits{ttl: config.VisitTTL, store: visitsIn(config.Link, config.VisitTTL), slots: make(chan struct{}, cmp.Or(config.MaxReplies, unlimited))},
+		visits:    visits{ttl: config.VisitTTL, limit: maxVisits, store: visitsIn(config.Link, config.VisitTTL), slots: make(chan struct{}, cmp.Or(config.MaxReplies, unlimited))},
 		replying:  replying,
 		stop:      stop,
 		sweeping:  sweeping,

@@ -9,8 +9,13 @@ import (
 	"parley/internal/fault"
 )
 
-// maxNesting bounds how deep label relations may nest.
-const maxNesting = 10
+const (
+	// maxNesting bounds how deep label relations may nest.
+	maxNesting = 10
+	// maxConditions bounds their conditions, those of nested ones included: each is compared
+	// with the labels of every entry.
+	maxConditions = 1000
+)
 
 // checkQueryMetadata checks what a schema cannot say of queryMetadata's known keys
 // (contract, section 5), found at pointer in the request; a mistake is a fault of that
@@ -33,7 +38,8 @@ func checkQueryMetadata(kind fault.Kind, pointer string, raw json.RawMessage) er
 		}
 	}
 	if relations, ok := known["label_relations"].(map[string]any); ok {
-		return checkLabelRelations(kind, pointer+"/label_relations", relations, 1)
+		left := maxConditions
+		return checkLabelRelations(kind, pointer+"/label_relations", relations, 1, &left)
 	}
 	return nil
 }
@@ -48,7 +54,8 @@ func readQueryMetadata(raw json.RawMessage) (map[string]any, error) {
 	return known, err
 }
 
-func checkLabelRelations(kind fault.Kind, pointer string, relations map[string]any, depth int) error {
+// checkLabelRelations takes the conditions off those that are left.
+func checkLabelRelations(kind fault.Kind, pointer string, relations map[string]any, depth int, left *int) error {
 	if depth > maxNesting {
 		return fault.Field(kind, pointer, fmt.Sprintf("must not nest deeper than %d", maxNesting))
 	}
@@ -61,12 +68,15 @@ func checkLabelRelations(kind fault.Kind, pointer string, relations map[string]a
 	if !ok && relations["conditions"] != nil {
 		return fault.Field(kind, pointer+"/conditions", "must be an array")
 	}
+	if *left -= len(conditions); *left < 0 {
+		return fault.Field(kind, pointer+"/conditions", fmt.Sprintf("must be no more than %d, those of nested relations included", maxConditions))
+	}
 	for i, condition := range conditions {
 		at := fmt.Sprintf("%s/conditions/%d", pointer, i)
 		switch condition := condition.(type) {
 		case string:
 		case map[string]any:
-			if err := checkLabelRelations(kind, at, condition, depth+1); err != nil {
+			if err := checkLabelRelations(kind, at, condition, depth+1, left); err != nil {
 				return err
 			}
 		default:

@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"maps"
@@ -24,6 +25,7 @@ const maxVisits = 10_000
 // bounded, until the visit has been idle for its time.
 type visits struct {
 	ttl   time.Duration
+	limit int
 	store visitStore
 	// slots bounds the answers that are written at once; answering counts who writes.
 	slots     chan struct{}
@@ -36,7 +38,10 @@ type visits struct {
 // visiting is a visit as this instance serves it.
 type visiting struct {
 	id  uuid.UUID
-	bot db.Bot
+	bot db.Bot // as it was when the visit was first served here
+
+	watchers int         // under the lock of visits
+	isUsed   atomic.Bool // something was said in it
 
 	mu         sync.Mutex // orders what is said here, and the telling of it
 	lastSeq    int64      // all up to it was told to who watches here
@@ -93,15 +98,45 @@ func (v *visits) enter(seen visit, asked db.Bot) (*visiting, error) {
 	if found := v.byID[seen.ID]; found != nil {
 		return found, nil
 	}
-	if len(v.byID) >= maxVisits {
+	if len(v.byID) >= v.limit && !v.makeRoom() {
 		return nil, &fault.Error{Kind: fault.Unavailable, Message: "Too many visits are going on; try again later.", RetryAfter: time.Minute}
 	}
 	if v.byID == nil {
 		v.byID = make(map[uuid.UUID]*visiting)
 	}
 	entered := &visiting{id: seen.ID, bot: asked, lastSeq: seen.LastSeq}
+	entered.isUsed.Store(seen.LastSeq > 0)
 	v.byID[seen.ID] = entered
 	return entered, nil
+}
+
+// makeRoom ends the oldest visit that was left without a word, so that nobody keeps
+// visitors out by coming and going. The caller holds the lock.
+func (v *visits) makeRoom() bool {
+	var oldest *visiting
+	for _, one := range v.byID {
+		isLeft := one.watchers == 0 && !one.isUsed.Load()
+		if isLeft && (oldest == nil || bytes.Compare(one.id[:], oldest.id[:]) < 0) { // ids are in the order of time
+			oldest = one
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	delete(v.byID, oldest.id)
+	v.store.forget(oldest.id)
+	return true
+}
+
+// watch notes that somebody watches a visit here, until leave is called.
+func (v *visits) watch(served *visiting) (leave func()) {
+	add := func(n int) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		served.watchers += n
+	}
+	add(1)
+	return sync.OnceFunc(func() { add(-1) })
 }
 
 // find returns a visit that is served here, or nil.
@@ -141,7 +176,7 @@ func (c *Chat) watchVisit(ctx context.Context, id uuid.UUID) (*Watch, error) {
 		LastSeq:      seen.LastSeq,
 		IsAnonymous:  true,
 		ExpiresAt:    &end,
-		leave:        func() {},
+		leave:        c.visits.watch(served),
 		since: func(ctx context.Context, after int64) ([]db.Message, error) {
 			served.mu.Lock()
 			defer served.mu.Unlock()
@@ -253,6 +288,7 @@ func (c *Chat) sendVisit(ctx context.Context, served *visiting, message NewMessa
 	if err != nil {
 		return Sent{}, err
 	}
+	served.isUsed.Store(true)
 	served.waiting = append(served.waiting, said)
 	if !served.isAnswered {
 		served.isAnswered = true
@@ -358,6 +394,12 @@ func (c *Chat) respondToVisit(question bot.Question, reply *Reply) (bot.Answer, 
 	case <-c.replying.Done():
 		return bot.Answer{}, context.Cause(c.replying)
 	}
+	// It may have been changed, or deleted, since the visit began.
+	asked, err := c.bots.GetByID(c.replying, question.Bot.OrganizationID, question.Bot.ID)
+	if err != nil {
+		return bot.Answer{}, err
+	}
+	question.Bot = asked
 	return c.bots.Respond(c.replying, question, func(delta string) error {
 		reply.grow(1, delta)
 		c.written.grew(reply.RunID)

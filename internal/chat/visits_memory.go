@@ -28,6 +28,8 @@ type visitStore interface {
 	// change replaces a visit by what change makes of it, which is activity; with an error
 	// of change it stays as it was. change may be called again for a newer state.
 	change(ctx context.Context, id uuid.UUID, change func(*visit) error) error
+	// forget drops what this instance keeps of a visit that nothing was said in.
+	forget(id uuid.UUID)
 	// end tells when a visit ends, if nothing happens; one that is over is forgotten.
 	end(ctx context.Context, id uuid.UUID) (end time.Time, isOver bool)
 }
@@ -182,6 +184,12 @@ func (m *memoryVisits) change(_ context.Context, id uuid.UUID, change func(*visi
 	}
 	found.visit, found.lastActive, found.isAhead = changed, time.Now(), true
 	return nil
+}
+
+func (m *memoryVisits) forget(id uuid.UUID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.byID, id)
 }
 
 func (m *memoryVisits) end(_ context.Context, id uuid.UUID) (end time.Time, isOver bool) {

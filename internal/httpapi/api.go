@@ -62,6 +62,8 @@ type Config struct {
 // API implements the operations of the document.
 type API struct {
 	Config
+	// uploads has the places of those that are in memory.
+	uploads chan struct{}
 }
 
 var _ openapi.StrictServerInterface = (*API)(nil)
@@ -77,7 +79,7 @@ func New(config Config) (http.Handler, error) {
 		return nil, err
 	}
 	config.Patience = cmp.Or(config.Patience, 120*time.Second)
-	server := &API{Config: config}
+	server := &API{Config: config, uploads: make(chan struct{}, maxUploads)}
 	contract, err := newContract(config.Auth, config.Limiter)
 	if err != nil {
 		return nil, fmt.Errorf("read the contract: %w", err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"time"
 
 	"parley/gen/openapi"
 	"parley/internal/auth"
@@ -142,8 +143,17 @@ func (a *API) DeleteFaq(ctx context.Context, request openapi.DeleteFaqRequestObj
 	return openapi.DeleteFaq204Response{}, err
 }
 
+// maxUploads is how many files of an import, of up to 32 MiB each, are in memory at once.
+const maxUploads = 8
+
 // ImportFaqs implements POST /api/chatbots/{chatbotId}/faqs/import/.
 func (a *API) ImportFaqs(ctx context.Context, request openapi.ImportFaqsRequestObject) (openapi.ImportFaqsResponseObject, error) {
+	select {
+	case a.uploads <- struct{}{}:
+		defer func() { <-a.uploads }()
+	default:
+		return nil, &fault.Error{Kind: fault.Unavailable, Message: "Too many files are being uploaded.", RetryAfter: 10 * time.Second}
+	}
 	file, err := readUpload(request)
 	if err != nil {
 		return nil, err

@@ -1,7 +1,10 @@
 package httpapi_test
 
 import (
+	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -33,6 +36,19 @@ func TestNothingSecretIsLoggedOrTold(t *testing.T) {
 	const said, modelKey = "said-in-confidence", "sk-model-in-confidence"
 	own := me.one()
 	model := admin.post("/api/chatbots/", object{"name": "Clever", "engine": "openai", "model": object{"baseUrl": "http://127.0.0.1:1/v1", "name": "m", "apiKey": modelKey}})
+	// A server that cannot be reached, and two that repeat what they were asked: as a refusal, and as what is no answer.
+	models := []string{text(model, "id")}
+	for _, status := range []int{http.StatusUnprocessableEntity, http.StatusOK} {
+		echo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked, _ := io.ReadAll(r.Body)
+			w.Header().Set("Content-Type", "text/event-stream")
+			w.WriteHeader(status)
+			_, _ = fmt.Fprintf(w, "data: {\"error\": {\"code\": %s}}\n\ndata: %s ]\n\n", asked, asked)
+		}))
+		t.Cleanup(echo.Close)
+		made := admin.post("/api/chatbots/", object{"name": "Echo", "engine": "openai", "model": object{"baseUrl": echo.URL + "/v1", "name": "m", "apiKey": modelKey}})
+		models = append(models, text(made, "id"))
+	}
 	secrets := []string{said, modelKey, me.key, admin.key, strings.Split(me.key, ".")[1], strings.Split(admin.key, ".")[1]}
 	var answers []answer
 	ask := func(c caller, method, path string, body any, options ...option) answer {
@@ -63,9 +79,11 @@ func TestNothingSecretIsLoggedOrTold(t *testing.T) {
 			ask(admin, op.method, op.pathOf(own), body)
 		}
 	}
-	s.expectFailures() // the model is nowhere
-	for _, path := range []string{"/api/chatbots/" + text(model, "id") + "/completions/", "/api/chatbots/" + own["chatbots"] + "/completions/"} {
-		me.call(http.MethodPost, path, object{"message": object{"content": said}})
+	s.expectFailures() // the models do not answer
+	for _, asked := range append(models, own["chatbots"]) {
+		for _, isStreaming := range []bool{false, true} {
+			me.call(http.MethodPost, "/api/chatbots/"+asked+"/completions/", object{"message": object{"content": said}, "isStreaming": isStreaming})
+		}
 	}
 	me.call(http.MethodPost, "/v1/chat/completions", object{"model": text(model, "slug"), "messages": []object{{"role": "user", "content": said}}})
 	admin.call(http.MethodGet, "/api/chatbots/"+text(model, "id")+"/", nil).gives(200)

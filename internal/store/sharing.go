@@ -119,11 +119,11 @@ func (s *shared) end(err error) {
 // transaction at a time, run by whoever comes first: it has no goroutine of its own
 // while there is nothing to do.
 type sharing struct {
-	pool   *pgxpool.Pool // of one connection at a time, with the short lock_timeout
+	pool *pgxpool.Pool // of one connection at a time, with the short lock_timeout
 	// patient is for what was taken out.
 	patient *pgxpool.Pool
-	tally  *tally
-	traces *trace.Tracer
+	tally   *tally
+	traces  *trace.Tracer
 
 	asked atomic.Int64 // how many statements came
 

@@ -2460,7 +2460,8 @@ type KnowledgeBaseSelection struct {
 }
 
 // LabelRelations `AND` (the default): an entry has all of the labels and fulfils all of the nested relations; `OR`: one of them.
-// Labels are compared without case and width. Without conditions every entry fulfils it.
+// Labels are compared without case and width. Without conditions every entry fulfils it. At most 1,000 conditions, those
+// of nested relations included, which nest at most 10 deep.
 //
 // Example: {"conditions":["billing"],"operator":"AND"}
 type LabelRelations struct {
@@ -3013,7 +3014,8 @@ type QueryRestriction struct {
 	KnowledgeBases *[]KnowledgeBaseSelection `json:"knowledge_bases,omitempty"`
 
 	// LabelRelations `AND` (the default): an entry has all of the labels and fulfils all of the nested relations; `OR`: one of them.
-	// Labels are compared without case and width. Without conditions every entry fulfils it.
+	// Labels are compared without case and width. Without conditions every entry fulfils it. At most 1,000 conditions, those
+	// of nested relations included, which nest at most 10 deep.
 	//
 	//
 	// Example: {"conditions":["billing"],"operator":"AND"}
@@ -4951,7 +4953,8 @@ type ClientInterface interface {
 	// change; blank rows are ignored; a row that lacks one of the two is told in `errors` and the others are imported.
 	// A file that is neither .xlsx nor .csv (UTF-8), or has no such columns, is 400 and changes nothing. A file may
 	// hold 20,000 rows and, unpacked, 128 MiB; one that holds more is 413 and changes nothing. Two files are read at a
-	// time; one whose turn does not come within 10 seconds is 503 and changes nothing.
+	// time; one whose turn does not come within 10 seconds is 503 and changes nothing, and so is one that comes while
+	// eight others are being uploaded or read.
 	//
 	// With an Idempotency-Key the file's bytes count as the body: the form around it may be written anew.
 	//
@@ -5056,7 +5059,8 @@ type ClientInterface interface {
 	// `2026-01-15 18:30:00`, which spreadsheets and programs take for a time; scores and seconds are plain numbers, empty
 	// where there is none. A text that a spreadsheet would take for a formula has an apostrophe before it: one that,
 	// blanks, quotes and invisible characters before it aside, begins with `=`, `+`, `-`, `@`, their full-width forms, or
-	// with a tab or a line break. For texts exactly as they were, take jsonl.
+	// with a tab or a line break. For texts exactly as they were, take jsonl. A spreadsheet program that parts cells by
+	// semicolons, as many do by their language, must be told that these are commas, or be given the Excel export.
 	//
 	// **jsonl**: one JSON object a line, each a Record exactly as listRecords has it (the schema is that of one line), its
 	// times in UTC; `locale` has no effect.
@@ -5261,7 +5265,8 @@ type ClientInterface interface {
 	//
 	// The caller's own, or with the scope `agent` the whole organization's. Latest activity first; a walk along `next`
 	// never shows a conversation twice, and what it misses has become active after it began. `ordering=createdAt`
-	// (newest first) gives a complete walk. An unknown inbox and a bad cursor are 404.
+	// (newest first) gives a complete walk. An unknown inbox and a bad cursor are 404. A page ends early where its last
+	// messages come to 4 MiB.
 	//
 	// `keyword` is a case-insensitive substring of the title, the contact's name or any message, two Chinese characters
 	// included: an index over all texts finds it among millions of messages. A keyword without two Chinese, Japanese or
@@ -5402,6 +5407,7 @@ type ClientInterface interface {
 	// Oldest first. With nothing, or with `before`/`before_seq`: the newest `limit` messages that qualify; with
 	// `after`/`after_seq`, alone or together with the former: the oldest that qualify. `has_more` says whether more
 	// qualify in that direction. All bounds are exclusive and may be combined; `before_seq`/`after_seq` are the safer ones.
+	// A page ends early, with `has_more`, with the message that brings it to 4 MiB.
 	//
 	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
 	// class: `history`.
@@ -5462,7 +5468,8 @@ type ClientInterface interface {
 	//
 	// Newest first. With `conversation` the messages of that conversation; without it those of all conversations that
 	// the caller may read: one's own, or with the scope `agent` the whole organization's. With a client token `conversation`
-	// must be there, else 403. A bad cursor is 404.
+	// must be there, else 403. A bad cursor is 404. A page ends early with the message that brings it to 4 MiB; the cursors
+	// go on from there.
 	//
 	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
 	// class: `history`.
@@ -6319,7 +6326,8 @@ func (c *Client) CreateFaq(ctx context.Context, chatbotID ChatbotID, params *Cre
 // change; blank rows are ignored; a row that lacks one of the two is told in `errors` and the others are imported.
 // A file that is neither .xlsx nor .csv (UTF-8), or has no such columns, is 400 and changes nothing. A file may
 // hold 20,000 rows and, unpacked, 128 MiB; one that holds more is 413 and changes nothing. Two files are read at a
-// time; one whose turn does not come within 10 seconds is 503 and changes nothing.
+// time; one whose turn does not come within 10 seconds is 503 and changes nothing, and so is one that comes while
+// eight others are being uploaded or read.
 //
 // With an Idempotency-Key the file's bytes count as the body: the form around it may be written anew.
 //
@@ -6494,7 +6502,8 @@ func (c *Client) ExportRecords(ctx context.Context, chatbotPk ChatbotPk, params 
 // `2026-01-15 18:30:00`, which spreadsheets and programs take for a time; scores and seconds are plain numbers, empty
 // where there is none. A text that a spreadsheet would take for a formula has an apostrophe before it: one that,
 // blanks, quotes and invisible characters before it aside, begins with `=`, `+`, `-`, `@`, their full-width forms, or
-// with a tab or a line break. For texts exactly as they were, take jsonl.
+// with a tab or a line break. For texts exactly as they were, take jsonl. A spreadsheet program that parts cells by
+// semicolons, as many do by their language, must be told that these are commas, or be given the Excel export.
 //
 // **jsonl**: one JSON object a line, each a Record exactly as listRecords has it (the schema is that of one line), its
 // times in UTC; `locale` has no effect.
@@ -6849,7 +6858,8 @@ func (c *Client) ListConversations(ctx context.Context, params *ListConversation
 //
 // The caller's own, or with the scope `agent` the whole organization's. Latest activity first; a walk along `next`
 // never shows a conversation twice, and what it misses has become active after it began. `ordering=createdAt`
-// (newest first) gives a complete walk. An unknown inbox and a bad cursor are 404.
+// (newest first) gives a complete walk. An unknown inbox and a bad cursor are 404. A page ends early where its last
+// messages come to 4 MiB.
 //
 // `keyword` is a case-insensitive substring of the title, the contact's name or any message, two Chinese characters
 // included: an index over all texts finds it among millions of messages. A keyword without two Chinese, Japanese or
@@ -7100,6 +7110,7 @@ func (c *Client) UpdateConversation(ctx context.Context, id ConversationID, body
 // Oldest first. With nothing, or with `before`/`before_seq`: the newest `limit` messages that qualify; with
 // `after`/`after_seq`, alone or together with the former: the oldest that qualify. `has_more` says whether more
 // qualify in that direction. All bounds are exclusive and may be combined; `before_seq`/`after_seq` are the safer ones.
+// A page ends early, with `has_more`, with the message that brings it to 4 MiB.
 //
 // Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
 // class: `history`.
@@ -7210,7 +7221,8 @@ func (c *Client) GetMe(ctx context.Context, reqEditors ...RequestEditorFn) (*htt
 //
 // Newest first. With `conversation` the messages of that conversation; without it those of all conversations that
 // the caller may read: one's own, or with the scope `agent` the whole organization's. With a client token `conversation`
-// must be there, else 403. A bad cursor is 404.
+// must be there, else 403. A bad cursor is 404. A page ends early with the message that brings it to 4 MiB; the cursors
+// go on from there.
 //
 // Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
 // class: `history`.
@@ -11929,7 +11941,8 @@ type ClientWithResponsesInterface interface {
 	// change; blank rows are ignored; a row that lacks one of the two is told in `errors` and the others are imported.
 	// A file that is neither .xlsx nor .csv (UTF-8), or has no such columns, is 400 and changes nothing. A file may
 	// hold 20,000 rows and, unpacked, 128 MiB; one that holds more is 413 and changes nothing. Two files are read at a
-	// time; one whose turn does not come within 10 seconds is 503 and changes nothing.
+	// time; one whose turn does not come within 10 seconds is 503 and changes nothing, and so is one that comes while
+	// eight others are being uploaded or read.
 	//
 	// With an Idempotency-Key the file's bytes count as the body: the form around it may be written anew.
 	//
@@ -12042,7 +12055,8 @@ type ClientWithResponsesInterface interface {
 	// `2026-01-15 18:30:00`, which spreadsheets and programs take for a time; scores and seconds are plain numbers, empty
 	// where there is none. A text that a spreadsheet would take for a formula has an apostrophe before it: one that,
 	// blanks, quotes and invisible characters before it aside, begins with `=`, `+`, `-`, `@`, their full-width forms, or
-	// with a tab or a line break. For texts exactly as they were, take jsonl.
+	// with a tab or a line break. For texts exactly as they were, take jsonl. A spreadsheet program that parts cells by
+	// semicolons, as many do by their language, must be told that these are commas, or be given the Excel export.
 	//
 	// **jsonl**: one JSON object a line, each a Record exactly as listRecords has it (the schema is that of one line), its
 	// times in UTC; `locale` has no effect.
@@ -12261,7 +12275,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// The caller's own, or with the scope `agent` the whole organization's. Latest activity first; a walk along `next`
 	// never shows a conversation twice, and what it misses has become active after it began. `ordering=createdAt`
-	// (newest first) gives a complete walk. An unknown inbox and a bad cursor are 404.
+	// (newest first) gives a complete walk. An unknown inbox and a bad cursor are 404. A page ends early where its last
+	// messages come to 4 MiB.
 	//
 	// `keyword` is a case-insensitive substring of the title, the contact's name or any message, two Chinese characters
 	// included: an index over all texts finds it among millions of messages. A keyword without two Chinese, Japanese or
@@ -12408,6 +12423,7 @@ type ClientWithResponsesInterface interface {
 	// Oldest first. With nothing, or with `before`/`before_seq`: the newest `limit` messages that qualify; with
 	// `after`/`after_seq`, alone or together with the former: the oldest that qualify. `has_more` says whether more
 	// qualify in that direction. All bounds are exclusive and may be combined; `before_seq`/`after_seq` are the safer ones.
+	// A page ends early, with `has_more`, with the message that brings it to 4 MiB.
 	//
 	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
 	// class: `history`.
@@ -12474,7 +12490,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Newest first. With `conversation` the messages of that conversation; without it those of all conversations that
 	// the caller may read: one's own, or with the scope `agent` the whole organization's. With a client token `conversation`
-	// must be there, else 403. A bad cursor is 404.
+	// must be there, else 403. A bad cursor is 404. A page ends early with the message that brings it to 4 MiB; the cursors
+	// go on from there.
 	//
 	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
 	// class: `history`.
@@ -19705,7 +19722,8 @@ func (c *ClientWithResponses) CreateFaqWithResponse(ctx context.Context, chatbot
 // change; blank rows are ignored; a row that lacks one of the two is told in `errors` and the others are imported.
 // A file that is neither .xlsx nor .csv (UTF-8), or has no such columns, is 400 and changes nothing. A file may
 // hold 20,000 rows and, unpacked, 128 MiB; one that holds more is 413 and changes nothing. Two files are read at a
-// time; one whose turn does not come within 10 seconds is 503 and changes nothing.
+// time; one whose turn does not come within 10 seconds is 503 and changes nothing, and so is one that comes while
+// eight others are being uploaded or read.
 //
 // With an Idempotency-Key the file's bytes count as the body: the form around it may be written anew.
 //
@@ -19860,7 +19878,8 @@ func (c *ClientWithResponses) ExportRecordsWithResponse(ctx context.Context, cha
 // `2026-01-15 18:30:00`, which spreadsheets and programs take for a time; scores and seconds are plain numbers, empty
 // where there is none. A text that a spreadsheet would take for a formula has an apostrophe before it: one that,
 // blanks, quotes and invisible characters before it aside, begins with `=`, `+`, `-`, `@`, their full-width forms, or
-// with a tab or a line break. For texts exactly as they were, take jsonl.
+// with a tab or a line break. For texts exactly as they were, take jsonl. A spreadsheet program that parts cells by
+// semicolons, as many do by their language, must be told that these are commas, or be given the Excel export.
 //
 // **jsonl**: one JSON object a line, each a Record exactly as listRecords has it (the schema is that of one line), its
 // times in UTC; `locale` has no effect.
@@ -20169,7 +20188,8 @@ func (c *ClientWithResponses) ListConversationsWithResponse(ctx context.Context,
 //
 // The caller's own, or with the scope `agent` the whole organization's. Latest activity first; a walk along `next`
 // never shows a conversation twice, and what it misses has become active after it began. `ordering=createdAt`
-// (newest first) gives a complete walk. An unknown inbox and a bad cursor are 404.
+// (newest first) gives a complete walk. An unknown inbox and a bad cursor are 404. A page ends early where its last
+// messages come to 4 MiB.
 //
 // `keyword` is a case-insensitive substring of the title, the contact's name or any message, two Chinese characters
 // included: an index over all texts finds it among millions of messages. A keyword without two Chinese, Japanese or
@@ -20382,6 +20402,7 @@ func (c *ClientWithResponses) UpdateConversationWithResponse(ctx context.Context
 // Oldest first. With nothing, or with `before`/`before_seq`: the newest `limit` messages that qualify; with
 // `after`/`after_seq`, alone or together with the former: the oldest that qualify. `has_more` says whether more
 // qualify in that direction. All bounds are exclusive and may be combined; `before_seq`/`after_seq` are the safer ones.
+// A page ends early, with `has_more`, with the message that brings it to 4 MiB.
 //
 // Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
 // class: `history`.
@@ -20478,7 +20499,8 @@ func (c *ClientWithResponses) GetMeWithResponse(ctx context.Context, reqEditors 
 //
 // Newest first. With `conversation` the messages of that conversation; without it those of all conversations that
 // the caller may read: one's own, or with the scope `agent` the whole organization's. With a client token `conversation`
-// must be there, else 403. A bad cursor is 404.
+// must be there, else 403. A bad cursor is 404. A page ends early with the message that brings it to 4 MiB; the cursors
+// go on from there.
 //
 // Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
 // class: `history`.

@@ -2457,7 +2457,8 @@ type KnowledgeBaseSelection struct {
 }
 
 // LabelRelations `AND` (the default): an entry has all of the labels and fulfils all of the nested relations; `OR`: one of them.
-// Labels are compared without case and width. Without conditions every entry fulfils it.
+// Labels are compared without case and width. Without conditions every entry fulfils it. At most 1,000 conditions, those
+// of nested relations included, which nest at most 10 deep.
 //
 // Example: {"conditions":["billing"],"operator":"AND"}
 type LabelRelations struct {
@@ -3010,7 +3011,8 @@ type QueryRestriction struct {
 	KnowledgeBases *[]KnowledgeBaseSelection `json:"knowledge_bases,omitempty"`
 
 	// LabelRelations `AND` (the default): an entry has all of the labels and fulfils all of the nested relations; `OR`: one of them.
-	// Labels are compared without case and width. Without conditions every entry fulfils it.
+	// Labels are compared without case and width. Without conditions every entry fulfils it. At most 1,000 conditions, those
+	// of nested relations included, which nest at most 10 deep.
 	//
 	//
 	// Example: {"conditions":["billing"],"operator":"AND"}

@@ -45,3 +45,6 @@ func (c *Chat) HearsOthers() bool {
 func (c *Chat) BoundSearch(shortConversations, shortMessages, matches, nearby int32) {
 	c.search = searchBounds{shortConversations, shortMessages, matches, nearby}
 }
+
+// LimitVisits has so many visits be served at the most.
+func (c *Chat) LimitVisits(limit int) { c.visits.limit = limit }

@@ -241,3 +241,36 @@ func TestAVisitorsReplyBelongsToTheVisit(t *testing.T) {
 		t.Errorf("%d rows", count)
 	}
 }
+
+// Who comes and goes without a word keeps no others out: where there is no room, the oldest visit that was left so ends.
+func TestVisitsWithoutAWordMakeRoom(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	c := h.visits(t, time.Minute)
+	c.LimitVisits(4)
+	watched, spoken := visit(t, c), visit(t, c)
+	if _, err := spoken.Send(t.Context(), chat.NewMessage{Content: "Hello"}); err != nil {
+		t.Fatal(err)
+	}
+	heard(t, spoken, 2)
+	spoken.Close()
+	left, leftLater := visit(t, c), visit(t, c)
+	left.Close()
+	leftLater.Close()
+	resume := func(former *chat.Watch) (*chat.Watch, error) { return c.Visit(t.Context(), new(former.SessionID.String()), nil) }
+
+	visit(t, c)
+	if _, err := resume(left); !fault.Is(err, fault.NotFound) {
+		t.Errorf("the one that was left is still there: %v", err)
+	}
+	for name, former := range map[string]*chat.Watch{"watched": watched, "spoken in": spoken, "left later": leftLater} {
+		again, err := resume(former)
+		if err != nil {
+			t.Fatalf("the one that is %s: %v", name, err)
+		}
+		t.Cleanup(again.Close)
+	}
+	if _, err := c.Visit(t.Context(), nil, nil); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("there is room for a fifth: %v", err)
+	}
+}

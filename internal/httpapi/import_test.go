@@ -107,3 +107,55 @@ func TestAnUploadOver32MiBIsSeenToBeTooLarge(t *testing.T) {
 	admin.call(http.MethodPost, imports, bytes.NewReader(body.Bytes()), kind).refused(413, "too_large", "")
 	admin.call(http.MethodPost, imports, struct{ io.Reader }{bytes.NewReader(body.Bytes())}, kind).refused(413, "too_large", "")
 }
+
+// Only so many files are in memory at once, however slowly they come: one more is refused, and the others are imported.
+func TestUploadsAtOnceAreBounded(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	admin := s.organization().as("admin", auth.Admin)
+	body, kind := upload("file", "faqs.csv", []byte("question,answer\nFirst?,One\n"))
+	whole := body.Bytes()
+	s.expectFailures() // one too many is 503
+	const places = 8
+	statuses := make(chan int, places)
+	var rests []*io.PipeWriter
+	for range places {
+		reader, writer := io.Pipe()
+		rests = append(rests, writer)
+		slow := must(http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+imports, reader))
+		kind(slow)
+		slow.Header.Set("Authorization", "Bearer "+admin.key)
+		go func() {
+			response, err := http.DefaultClient.Do(slow)
+			if err != nil {
+				t.Error(err)
+				statuses <- 0
+				return
+			}
+			response.Body.Close()
+			statuses <- response.StatusCode
+		}()
+		if _, err := writer.Write(whole[:len(whole)/2]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "all places are taken", func() bool {
+		got := admin.importFile("faqs.csv", []byte("question,answer\nSecond?,Two\n"))
+		if got.status == http.StatusServiceUnavailable && got.header.Get("Retry-After") == "" {
+			t.Error("nobody is told when to try again")
+		}
+		return got.status == http.StatusServiceUnavailable
+	})
+	for _, rest := range rests {
+		if _, err := rest.Write(whole[len(whole)/2:]); err != nil {
+			t.Error(err)
+		}
+		rest.Close()
+	}
+	for range places {
+		if status := <-statuses; status != http.StatusOK {
+			t.Errorf("a slow upload is answered with %d", status)
+		}
+	}
+	admin.importFile("faqs.csv", []byte("question,answer\nThird?,Three\n")).gives(200)
+}

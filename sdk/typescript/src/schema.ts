@@ -99,6 +99,7 @@ export interface paths {
          * @description Oldest first. With nothing, or with `before`/`before_seq`: the newest `limit` messages that qualify; with
          *     `after`/`after_seq`, alone or together with the former: the oldest that qualify. `has_more` says whether more
          *     qualify in that direction. All bounds are exclusive and may be combined; `before_seq`/`after_seq` are the safer ones.
+         *     A page ends early, with `has_more`, with the message that brings it to 4 MiB.
          *
          *     Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
          *     class: `history`.
@@ -146,7 +147,8 @@ export interface paths {
          * List conversations by inbox
          * @description The caller's own, or with the scope `agent` the whole organization's. Latest activity first; a walk along `next`
          *     never shows a conversation twice, and what it misses has become active after it began. `ordering=createdAt`
-         *     (newest first) gives a complete walk. An unknown inbox and a bad cursor are 404.
+         *     (newest first) gives a complete walk. An unknown inbox and a bad cursor are 404. A page ends early where its last
+         *     messages come to 4 MiB.
          *
          *     `keyword` is a case-insensitive substring of the title, the contact's name or any message, two Chinese characters
          *     included: an index over all texts finds it among millions of messages. A keyword without two Chinese, Japanese or
@@ -222,7 +224,8 @@ export interface paths {
          * List messages
          * @description Newest first. With `conversation` the messages of that conversation; without it those of all conversations that
          *     the caller may read: one's own, or with the scope `agent` the whole organization's. With a client token `conversation`
-         *     must be there, else 403. A bad cursor is 404.
+         *     must be there, else 403. A bad cursor is 404. A page ends early with the message that brings it to 4 MiB; the cursors
+         *     go on from there.
          *
          *     Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
          *     class: `history`.
@@ -533,7 +536,8 @@ export interface paths {
          *     `2026-01-15 18:30:00`, which spreadsheets and programs take for a time; scores and seconds are plain numbers, empty
          *     where there is none. A text that a spreadsheet would take for a formula has an apostrophe before it: one that,
          *     blanks, quotes and invisible characters before it aside, begins with `=`, `+`, `-`, `@`, their full-width forms, or
-         *     with a tab or a line break. For texts exactly as they were, take jsonl.
+         *     with a tab or a line break. For texts exactly as they were, take jsonl. A spreadsheet program that parts cells by
+         *     semicolons, as many do by their language, must be told that these are commas, or be given the Excel export.
          *
          *     **jsonl**: one JSON object a line, each a Record exactly as listRecords has it (the schema is that of one line), its
          *     times in UTC; `locale` has no effect.
@@ -728,7 +732,8 @@ export interface paths {
          *     change; blank rows are ignored; a row that lacks one of the two is told in `errors` and the others are imported.
          *     A file that is neither .xlsx nor .csv (UTF-8), or has no such columns, is 400 and changes nothing. A file may
          *     hold 20,000 rows and, unpacked, 128 MiB; one that holds more is 413 and changes nothing. Two files are read at a
-         *     time; one whose turn does not come within 10 seconds is 503 and changes nothing.
+         *     time; one whose turn does not come within 10 seconds is 503 and changes nothing, and so is one that comes while
+         *     eight others are being uploaded or read.
          *
          *     With an Idempotency-Key the file's bytes count as the body: the form around it may be written anew.
          *
@@ -2209,7 +2214,8 @@ export interface components {
         };
         /**
          * @description `AND` (the default): an entry has all of the labels and fulfils all of the nested relations; `OR`: one of them.
-         *     Labels are compared without case and width. Without conditions every entry fulfils it.
+         *     Labels are compared without case and width. Without conditions every entry fulfils it. At most 1,000 conditions, those
+         *     of nested relations included, which nest at most 10 deep.
          * @example {
          *       "operator": "AND",
          *       "conditions": [

@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"encoding/xml"
+	"strconv"
 
 	"github.com/xuri/excelize/v2"
 	"golang.org/x/net/html/charset"
@@ -44,9 +45,9 @@ func (t *texts) read(part *zip.File) error {
 	defer content.Close()
 	decoder := xml.NewDecoder(content)
 	decoder.CharsetReader = charset.NewReaderLabel
-	var isRow, isFilled bool
-	var inText int // how many of the elements that have a text are open
-	var text, escapes, cells int
+	var text cellText
+	var isFilled bool
+	var cells, number, highest int // of rows; one goes on until a higher one begins, whatever ends before
 	for {
 		token, err := decoder.RawToken()
 		if err != nil {
@@ -56,35 +57,74 @@ func (t *texts) read(part *zip.File) error {
 		case xml.StartElement:
 			switch token.Name.Local {
 			case "row":
-				isRow, cells = true, 0
-			case "c", "si":
-				if inText == 0 {
-					isFilled, text, escapes = false, 0, 0
+				if number = rowNumber(token, number); number > highest {
+					highest, cells = number, 0
 				}
-				inText++
-			}
-			if inText == 0 {
-				text, escapes = 0, 0
+			case "c":
+				text.open()
+				isFilled = false
+			case "si":
+				if text.open() {
+					isFilled = true // no cell is
+				}
 			}
 		case xml.EndElement:
-			switch token.Name.Local {
-			case "row":
-				isRow = false
-			case "c", "si":
-				inText--
+			if name := token.Name.Local; name == "c" || name == "si" {
+				text.depth--
 			}
 		case xml.CharData:
-			if isRow && inText > 0 && !isFilled {
+			if text.depth <= 0 {
+				continue
+			}
+			if !isFilled {
 				isFilled = true
 				cells++
 			}
-			text += len(token)
-			escapes += bytes.Count(token, []byte("_x"))
-			if text > maxCellText || escapes > maxEscapes {
+			if text.add(token); text.bytes > maxCellText || text.escapes > maxEscapes {
 				return tooMuch()
 			}
 		}
-		t.longest, t.widest = max(t.longest, text), max(t.widest, cells)
+		t.longest, t.widest = max(t.longest, text.bytes), max(t.widest, cells)
+	}
+}
+
+// rowNumber is that of a row that follows another one.
+func rowNumber(row xml.StartElement, last int) int {
+	for _, attribute := range row.Attr {
+		if attribute.Name.Local == "r" {
+			if number, err := strconv.Atoi(attribute.Value); err == nil {
+				return number
+			}
+		}
+	}
+	return last + 1
+}
+
+// cellText is a text as the library puts it together: of all that the outermost element that has a text holds.
+type cellText struct {
+	depth          int
+	bytes, escapes int
+	isEscape       bool // it may go on as one
+}
+
+// open begins an element that has a text, and tells whether it is an outermost one.
+func (t *cellText) open() bool {
+	isOutermost := t.depth <= 0
+	if isOutermost {
+		*t = cellText{}
+	}
+	t.depth++
+	return isOutermost
+}
+
+func (t *cellText) add(more []byte) {
+	t.bytes += len(more)
+	t.escapes += bytes.Count(more, []byte("_x"))
+	if t.isEscape && bytes.HasPrefix(more, []byte("x")) {
+		t.escapes++
+	}
+	if len(more) > 0 {
+		t.isEscape = more[len(more)-1] == '_'
 	}
 }
 

@@ -313,11 +313,11 @@ func (c *Chat) readRuns(ctx context.Context, wanted map[uuid.UUID]uuid.UUID) (ma
 }
 
 // hearRun does what the state of a run asks of this instance. The zero run is one that
-// is gone.
+// is gone, which says nothing of one that is written here: it may be newer than the look.
 func (c *Chat) hearRun(ctx context.Context, id, session uuid.UUID, run db.Run) error {
 	found, attempt := c.live.find(id)
 	switch {
-	case attempt > 0 && int(run.Attempt) > attempt: // what was read may be older than the attempt
+	case attempt > 0 && int(run.Attempt) > attempt:
 		c.live.stop(id, attempt, errLost)
 	case attempt > 0 && run.CancelRequested:
 		c.live.stop(id, attempt, errCancelled)

@@ -68,7 +68,10 @@ func (c *Chat) answer(work task) {
 		if !isQueued || c.slots.mustYield(work.organizationID) {
 			return
 		}
-		work, isNext = c.next(work.organizationID, work.sessionID, true)
+		session := work.sessionID
+		if work, isNext, err = c.next(work.organizationID, session, true); err != nil {
+			c.log.Error("the next reply could not be begun", "conversation_id", session, "error", err)
+		}
 	}
 }
 
@@ -286,7 +289,7 @@ func (c *Chat) release(organization, run uuid.UUID, attempt int) error {
 
 // next begins the oldest run that waits in a conversation. Who serves all conversations
 // may not wait for one that is locked.
-func (c *Chat) next(organization, session uuid.UUID, mayWait bool) (task, bool) {
+func (c *Chat) next(organization, session uuid.UUID, mayWait bool) (task, bool, error) {
 	ctx := context.WithoutCancel(c.replying)
 	// The second look sees what was queued while the first one waited.
 	for range 2 {
@@ -297,12 +300,12 @@ func (c *Chat) next(organization, session uuid.UUID, mayWait bool) (task, bool) 
 			continue
 		}
 		if err != nil {
-			c.log.Error("the next reply could not be begun", "conversation_id", session, "error", err)
-			return task{}, false
+			return task{}, false, err
 		}
-		return c.begun(ctx, db.Run(run))
+		work, ok := c.begun(ctx, db.Run(run))
+		return work, ok, nil
 	}
-	return task{}, false
+	return task{}, false, nil
 }
 
 // begun makes the task of a run that this process has just begun or taken up.

@@ -24,6 +24,8 @@ const (
 	forgetInterval = time.Hour
 	// forgetBatch is how many keys are deleted at a time.
 	forgetBatch = 10_000
+	// passedOverPause is when what could not be begun is looked at again.
+	passedOverPause = 200 * time.Millisecond
 	// sweepBatch is how many are taken up at a time.
 	sweepBatch = 50
 )
@@ -187,16 +189,22 @@ func (c *Chat) beginWaiting(ctx context.Context) error {
 			if !c.slots.takeNext(one.OrganizationID) {
 				continue
 			}
-			work, ok := c.next(one.OrganizationID, one.SessionID, false)
-			if !ok {
-				c.slots.returned(one.OrganizationID)
-				passedOver = append(passedOver, one.SessionID)
+			work, ok, err := c.next(one.OrganizationID, one.SessionID, false)
+			if ok {
+				go c.answer(work) // Close waits for its slot
 				continue
 			}
-			go c.answer(work) // Close waits for its slot
+			c.slots.returned(one.OrganizationID)
+			if err != nil {
+				return err
+			}
+			passedOver = append(passedOver, one.SessionID)
 		}
 		isMore = len(waiting) >= free && ctx.Err() == nil
 		c.slots.settle(refusals, isMore)
+	}
+	if len(passedOver) > 0 { // a lock is seldom held for long, and nobody tells when it is given up
+		time.AfterFunc(passedOverPause, c.slots.call)
 	}
 	return nil
 }

@@ -70,9 +70,11 @@ func (c *Chat) Visit(ctx context.Context, id, botRef *string) (*Watch, error) {
 		return nil, fault.New(fault.Forbidden, "Without an API key only the default bot may be visited.")
 	}
 	begun := visit{ID: newID(), OrganizationID: asked.OrganizationID, BotID: asked.ID}
-	if _, err := c.visits.enter(begun, asked); err != nil {
+	entered, err := c.visits.enter(begun, asked)
+	if err != nil {
 		return nil, err
 	}
+	defer c.visits.unwatch(entered)
 	if err := c.visits.store.begin(ctx, begun); err != nil {
 		c.visits.leave(begun.ID)
 		return nil, err
@@ -91,11 +93,12 @@ func (c *Chat) visitedBot(ctx context.Context) (db.Bot, error) {
 	return c.bots.Default(ctx, first.ID)
 }
 
-// enter has a visit served here; it may be already.
+// enter has a visit served here, where it may be already, and watched until unwatch.
 func (v *visits) enter(seen visit, asked db.Bot) (*visiting, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if found := v.byID[seen.ID]; found != nil {
+		found.watchers++
 		return found, nil
 	}
 	if len(v.byID) >= v.limit && !v.makeRoom() {
@@ -104,7 +107,7 @@ func (v *visits) enter(seen visit, asked db.Bot) (*visiting, error) {
 	if v.byID == nil {
 		v.byID = make(map[uuid.UUID]*visiting)
 	}
-	entered := &visiting{id: seen.ID, bot: asked, lastSeq: seen.LastSeq}
+	entered := &visiting{id: seen.ID, bot: asked, lastSeq: seen.LastSeq, watchers: 1}
 	entered.isUsed.Store(seen.LastSeq > 0)
 	v.byID[seen.ID] = entered
 	return entered, nil
@@ -128,15 +131,21 @@ func (v *visits) makeRoom() bool {
 	return true
 }
 
-// watch notes that somebody watches a visit here, until leave is called.
-func (v *visits) watch(served *visiting) (leave func()) {
-	add := func(n int) {
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		served.watchers += n
+// watch is find for who watches the visit until unwatch.
+func (v *visits) watch(id uuid.UUID) *visiting {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	found := v.byID[id]
+	if found != nil {
+		found.watchers++
 	}
-	add(1)
-	return sync.OnceFunc(func() { add(-1) })
+	return found
+}
+
+func (v *visits) unwatch(served *visiting) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	served.watchers--
 }
 
 // find returns a visit that is served here, or nil.
@@ -176,7 +185,7 @@ func (c *Chat) watchVisit(ctx context.Context, id uuid.UUID) (*Watch, error) {
 		LastSeq:      seen.LastSeq,
 		IsAnonymous:  true,
 		ExpiresAt:    &end,
-		leave:        c.visits.watch(served),
+		leave:        sync.OnceFunc(func() { c.visits.unwatch(served) }),
 		since: func(ctx context.Context, after int64) ([]db.Message, error) {
 			served.mu.Lock()
 			defer served.mu.Unlock()
@@ -188,12 +197,13 @@ func (c *Chat) watchVisit(ctx context.Context, id uuid.UUID) (*Watch, error) {
 	}, nil
 }
 
+// resumeVisit returns a visit, watched until unwatch.
 func (c *Chat) resumeVisit(ctx context.Context, id uuid.UUID) (visit, *visiting, error) {
 	seen, err := c.visits.store.read(ctx, id, true)
 	if err != nil {
 		return visit{}, nil, err
 	}
-	if served := c.visits.find(id); served != nil {
+	if served := c.visits.watch(id); served != nil {
 		return seen, served, nil
 	}
 	asked, err := c.bots.GetByID(ctx, seen.OrganizationID, seen.BotID)

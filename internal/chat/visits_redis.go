@@ -91,11 +91,11 @@ func (r *redisVisits) change(ctx context.Context, id uuid.UUID, change func(*vis
 	return err
 }
 
-// end asks Redis about a visit whose copy is nearly over: it may be active at another
-// instance.
 // forget leaves the visit to Redis, until its time is over there.
 func (r *redisVisits) forget(id uuid.UUID) { r.copies.forget(id) }
 
+// end asks Redis about a visit whose copy is nearly over: it may be active at another
+// instance.
 func (r *redisVisits) end(ctx context.Context, id uuid.UUID) (end time.Time, isOver bool) {
 	if end, isActive := r.copies.lastEnd(id); isActive && time.Until(end) > warningOf(r.ttl) {
 		return end, false

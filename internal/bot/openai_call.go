@@ -136,6 +136,10 @@ func (s *modelServers) complete(ctx context.Context, c call, emit func(delta str
 			return done, err
 		}
 		seen = f.shows
+		if f.told == errNoFirst || f.told == errSilent {
+			// The network may have forgotten the connection, and then most likely those that rest too.
+			s.client.CloseIdleConnections()
+		}
 		wait := backoff(retries)
 		if f.wait > 0 {
 			wait = f.wait

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -126,6 +128,56 @@ func TestAnUpstreamIsWaitedForInMeasure(t *testing.T) {
 			})
 		})
 	}
+}
+
+// forgetful is a connection that loses what is sent once the network has forgotten it.
+type forgetful struct {
+	net.Conn
+	isForgotten *atomic.Bool
+}
+
+func (f forgetful) Write(text []byte) (int, error) {
+	if f.isForgotten.Load() {
+		return len(text), nil
+	}
+	return f.Conn.Write(text)
+}
+
+// A network that has forgotten its connections costs one question its answer: the next one is asked over a new one.
+func TestForgottenConnectionsToAnUpstreamAreGivenUp(t *testing.T) {
+	t.Parallel()
+	both := make(chan struct{})
+	good := answering(opening, says("Good day"), finishes("stop"), done)
+	habit := func(w http.ResponseWriter, r *http.Request, n int) {
+		if n == 2 {
+			close(both)
+		}
+		<-both // so that each has a connection
+		good(w, r, n)
+	}
+	withUpstream(t, habit, func(t *testing.T, u *upstream) {
+		var isForgotten atomic.Pointer[atomic.Bool]
+		isForgotten.Store(new(atomic.Bool))
+		u.asker = bot.NewAsker(func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := u.pipes.dial(ctx, network, address)
+			return forgetful{conn, isForgotten.Load()}, err
+		})
+		defer u.asker.Close()
+		var first sync.WaitGroup
+		for range 2 {
+			first.Go(func() {
+				if got := u.ask(); got.err != nil {
+					t.Error(got.err)
+				}
+			})
+		}
+		first.Wait()
+		isForgotten.Swap(new(atomic.Bool)).Store(true)
+		mustTell(t, u.ask().err, fault.Timeout, "did not begin")
+		if got := u.ask(); got.err != nil {
+			t.Error(got.err)
+		}
+	})
 }
 
 func TestWhatPassesIsTriedAgain(t *testing.T) {

@@ -32,15 +32,15 @@ func TestSlowBodiesAreCutOff(t *testing.T) {
 	p := serving(t, newDir(t))
 	c := p.client(p.key)
 	conversation := c.start()
-	post := func(path, key, contentType, begin string) []net.Conn {
-		return p.begin(50, fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Api-Key %s\r\nContent-Type: %s\r\nContent-Length: 1000\r\n\r\n%s", path, key, contentType, begin))
+	post := func(count int, path, key, contentType, begin string) []net.Conn {
+		return p.begin(count, fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Api-Key %s\r\nContent-Type: %s\r\nContent-Length: 1000\r\n\r\n%s", path, key, contentType, begin))
 	}
 	const form = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f.csv\"\r\n\r\nquestion,answer\r\nWho?,Me.\r\n"
 	began := time.Now()
-	refused := post("/api/conversations/"+conversation+"/messages", "pk_0.nobody", "application/json", `{"content":"hello"}`)
+	refused := post(50, "/api/conversations/"+conversation+"/messages", "pk_0.nobody", "application/json", `{"content":"hello"}`)
 	taken := append(
-		post("/api/conversations/"+conversation+"/messages", p.key, "application/json", `{"content":"hello"}`),
-		post("/api/chatbots/parley/faqs/import/", p.key, "multipart/form-data; boundary=b", form)...)
+		post(50, "/api/conversations/"+conversation+"/messages", p.key, "application/json", `{"content":"hello"}`),
+		post(8, "/api/chatbots/parley/faqs/import/", p.key, "multipart/form-data; boundary=b", form)...)
 	if _, status, err := c.send(conversation, "from somebody else"); err != nil || status != http.StatusCreated {
 		t.Fatalf("beside them: %d, %v", status, err)
 	}

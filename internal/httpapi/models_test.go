@@ -72,7 +72,7 @@ func goodDay(w http.ResponseWriter, _ *http.Request) {
 
 func failing(w http.ResponseWriter, _ *http.Request) {
 	w.WriteHeader(http.StatusUnauthorized)
-	_, _ = io.WriteString(w, `{"error":{"message":"`+modelWords+" "+modelKey+`"}}`)
+	_, _ = io.WriteString(w, `{"error":{"message":"`+modelWords+" "+modelKey+`","type":"auth","code":"bad_key"}}`)
 }
 
 // clever has the default bot answered by a model.
@@ -255,8 +255,8 @@ func TestAModelServersFailureIsToldInOurWords(t *testing.T) {
 			t.Errorf("%s tells %s", got.request, body)
 		}
 	}
-	if said := log.String(); !strings.Contains(said, modelWords) || strings.Contains(said, modelKey) {
-		t.Errorf("the log lacks the cause, or tells the key: %s", said)
+	if said := log.String(); !strings.Contains(said, "type auth, code bad_key") || strings.Contains(said, modelWords) || strings.Contains(said, modelKey) {
+		t.Errorf("the log lacks the cause, or tells the server's words or the key: %s", said)
 	}
 }
 

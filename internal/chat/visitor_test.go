@@ -257,7 +257,9 @@ func TestVisitsWithoutAWordMakeRoom(t *testing.T) {
 	left, leftLater := visit(t, c), visit(t, c)
 	left.Close()
 	leftLater.Close()
-	resume := func(former *chat.Watch) (*chat.Watch, error) { return c.Visit(t.Context(), new(former.SessionID.String()), nil) }
+	resume := func(former *chat.Watch) (*chat.Watch, error) {
+		return c.Visit(t.Context(), new(former.SessionID.String()), nil)
+	}
 
 	visit(t, c)
 	if _, err := resume(left); !fault.Is(err, fault.NotFound) {

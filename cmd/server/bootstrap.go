@@ -13,10 +13,10 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/bot"
 	"parley/internal/chat"
-	"parley/internal/fault"
 	"parley/internal/store"
 )
 
@@ -53,7 +53,7 @@ func bootstrap(ctx context.Context, opened *store.Store, config config) (key str
 		}
 		return nil
 	})
-	if fault.Is(err, fault.Conflict) {
+	if apperr.Is(err, apperr.Conflict) {
 		// Another instance that starts at the same time was faster.
 		return config.BootstrapKey, nil
 	}
@@ -150,7 +150,7 @@ func createOrganization(ctx context.Context, opened *store.Store, name string, o
 		key, err = furnish(ctx, whole, name, "")
 		return err
 	})
-	if fault.Is(err, fault.Conflict) {
+	if apperr.Is(err, apperr.Conflict) {
 		return fmt.Errorf("there is an organization named %q", name)
 	}
 	if err != nil {
@@ -185,7 +185,7 @@ func known(ctx context.Context, keys *auth.Auth, key string) (string, error) {
 		return "", nil
 	}
 	_, err := keys.Authenticate(ctx, "Api-Key "+key)
-	if fault.Is(err, fault.Unauthorized) {
+	if apperr.Is(err, apperr.Unauthorized) {
 		return "", nil
 	}
 	return key, err

@@ -17,8 +17,8 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/audit"
-	"parley/internal/fault"
 	"parley/internal/realtime"
 	"parley/internal/secret"
 	"parley/internal/shortcuts"
@@ -108,7 +108,7 @@ func New(store *store.Store, options ...Option) *Auth {
 // and what is unknown, revoked or expired, is Unauthorized, always in the same words.
 func (a *Auth) Authenticate(ctx context.Context, header string) (Principal, error) {
 	if header == "" {
-		return Principal{}, fault.New(fault.Unauthorized, "An API key is required, as `Authorization: Api-Key <key>` or `Authorization: Bearer <key>`, or a client token in its place.")
+		return Principal{}, apperr.New(apperr.Unauthorized, "An API key is required, as `Authorization: Api-Key <key>` or `Authorization: Bearer <key>`, or a client token in its place.")
 	}
 	scheme, key, _ := strings.Cut(header, " ")
 	key = strings.TrimSpace(key)
@@ -122,7 +122,7 @@ func (a *Auth) Authenticate(ctx context.Context, header string) (Principal, erro
 		return Principal{}, refused()
 	}
 	found, err := a.find(prefix, func() (db.FindAPIKeyRow, error) { return a.store.FindAPIKey(ctx, prefix) })
-	if fault.Is(err, fault.NotFound) {
+	if apperr.Is(err, apperr.NotFound) {
 		return Principal{}, refused()
 	}
 	if err != nil {
@@ -165,7 +165,7 @@ func (a *Auth) speaker(ctx context.Context, key db.FindAPIKeyRow) (Principal, er
 }
 
 func refused() error {
-	return fault.New(fault.Unauthorized, "The API key, token or ticket is not valid.")
+	return apperr.New(apperr.Unauthorized, "The API key, token or ticket is not valid.")
 }
 
 func isVisible(text string) bool {
@@ -186,11 +186,11 @@ type NewKey struct {
 // which cannot be had again: a repeated request is a Conflict.
 func (a *Auth) CreateKey(ctx context.Context, organization uuid.UUID, wanted NewKey) (db.ListAPIKeysRow, string, error) {
 	if wanted.ExpiresAt != nil && !wanted.ExpiresAt.After(time.Now()) {
-		return db.ListAPIKeysRow{}, "", fault.Field(fault.InvalidRequest, "/expiresAt", "must be a time to come")
+		return db.ListAPIKeysRow{}, "", apperr.Field(apperr.InvalidRequest, "/expiresAt", "must be a time to come")
 	}
 	user := strings.TrimSpace(wanted.User)
 	if user == "" { // spaces that the document's pattern does not know
-		return db.ListAPIKeysRow{}, "", fault.Field(fault.InvalidRequest, "/user", "must not be blank")
+		return db.ListAPIKeysRow{}, "", apperr.Field(apperr.InvalidRequest, "/user", "must not be blank")
 	}
 	key := wanted.Key
 	if key == "" {
@@ -257,7 +257,7 @@ func (a *Auth) ListKeys(ctx context.Context, organization uuid.UUID, limit, offs
 func (a *Auth) RevokeKey(ctx context.Context, organization uuid.UUID, id string) error {
 	keyID, err := uuid.Parse(id)
 	if err != nil || len(id) != 36 { // the other forms that the library reads are no ids
-		return fault.New(fault.NotFound, "There is no such API key.")
+		return apperr.New(apperr.NotFound, "There is no such API key.")
 	}
 	err = a.store.InTx(ctx, func(q *db.Queries) error {
 		admins, err := q.LockAdminKeys(ctx, organization)
@@ -265,11 +265,11 @@ func (a *Auth) RevokeKey(ctx context.Context, organization uuid.UUID, id string)
 			return err
 		}
 		if len(admins) == 1 && admins[0] == keyID {
-			return fault.New(fault.Conflict, "This is the organization's last permanent key with the scope admin; make another one first.")
+			return apperr.New(apperr.Conflict, "This is the organization's last permanent key with the scope admin; make another one first.")
 		}
 		revoked, err := q.DeleteAPIKey(ctx, organization, keyID)
 		if err != nil {
-			return fault.Say(err, fault.NotFound, "There is no such API key.")
+			return apperr.Rephrase(err, apperr.NotFound, "There is no such API key.")
 		}
 		details := audit.Details{"prefix": revoked.Prefix, "name": revoked.Name, "scopes": revoked.Scopes}
 		return audit.Note(ctx, q, organization, audit.KeyRevoked, details, keyID)

@@ -10,9 +10,9 @@ import (
 
 	"github.com/google/uuid"
 
+	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/dbtest"
-	"parley/internal/fault"
 	"parley/internal/store"
 )
 
@@ -94,7 +94,7 @@ func TestAnExpiredKeyIsLikeNone(t *testing.T) {
 	a := auth.New(s, auth.WithShortcuts(dbtest.Shortcuts(t)))
 	org := organization(t, s, "Acme")
 	_, err := createKeyUntil(t, a, org, time.Now().Add(-time.Millisecond))
-	if !fault.Is(err, fault.InvalidRequest) {
+	if !apperr.Is(err, apperr.InvalidRequest) {
 		t.Errorf("a key of the past: %v", err)
 	}
 	key, err := createKeyUntil(t, a, org, time.Now().Add(300*time.Millisecond))
@@ -113,7 +113,7 @@ func TestAnExpiredKeyIsLikeNone(t *testing.T) {
 		}
 	}
 	_, unknown := a.Authenticate(t.Context(), "Bearer pk_0000000000.x")
-	if err == nil || unknown == nil || err.Error() != unknown.Error() || !fault.Is(err, fault.Unauthorized) {
+	if err == nil || unknown == nil || err.Error() != unknown.Error() || !apperr.Is(err, apperr.Unauthorized) {
 		t.Errorf("expired: %v, unknown: %v", err, unknown)
 	}
 }
@@ -145,7 +145,7 @@ func TestTwoAdministratorsCannotRevokeEachOther(t *testing.T) {
 			both.Go(func() { errs[i] = a.RevokeKey(t.Context(), org, ids[i]) })
 		}
 		both.Wait()
-		if (errs[0] == nil) == (errs[1] == nil) || !fault.Is(errs[0], fault.Conflict) && !fault.Is(errs[1], fault.Conflict) {
+		if (errs[0] == nil) == (errs[1] == nil) || !apperr.Is(errs[0], apperr.Conflict) && !apperr.Is(errs[1], apperr.Conflict) {
 			t.Errorf("%v and %v", errs[0], errs[1])
 		}
 	}
@@ -161,7 +161,7 @@ func TestKeysAreTheirOrganizationsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := a.RevokeKey(t.Context(), ours, made.ApiKey.ID.String()); !fault.Is(err, fault.NotFound) {
+	if err := a.RevokeKey(t.Context(), ours, made.ApiKey.ID.String()); !apperr.Is(err, apperr.NotFound) {
 		t.Errorf("revoked by others: %v", err)
 	}
 	if list, count, err := a.ListKeys(t.Context(), ours, 100, 0); err != nil || count != 0 || len(list) != 0 {
@@ -173,7 +173,7 @@ func TestKeysAreTheirOrganizationsOwn(t *testing.T) {
 	if err := a.RevokeKey(t.Context(), theirs, made.ApiKey.ID.String()); err != nil {
 		t.Error(err)
 	}
-	if _, err := a.Authenticate(t.Context(), "Api-Key "+key); !fault.Is(err, fault.Unauthorized) {
+	if _, err := a.Authenticate(t.Context(), "Api-Key "+key); !apperr.Is(err, apperr.Unauthorized) {
 		t.Errorf("a revoked key: %v", err)
 	}
 }
@@ -237,7 +237,7 @@ func FuzzAuthorization(f *testing.F) {
 			}
 			return
 		}
-		if !fault.Is(err, fault.Unauthorized) {
+		if !apperr.Is(err, apperr.Unauthorized) {
 			t.Fatalf("%q: %v", header, err)
 		}
 	})

@@ -11,9 +11,9 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/dbtest"
-	"parley/internal/fault"
 	"parley/internal/secret"
 )
 
@@ -55,15 +55,15 @@ func FuzzTokens(f *testing.F) {
 				if !isSame || who.UserID != maker.UserID || !who.IsClientToken {
 					t.Fatalf("%q is %+v", token, who)
 				}
-			} else if isSame && flip == 0 && token != text || !fault.Is(err, fault.Unauthorized) {
+			} else if isSame && flip == 0 && token != text || !apperr.Is(err, apperr.Unauthorized) {
 				t.Fatalf("%q: %v", token, err)
 			}
 		}
-		if _, err := a.TakeTicket(t.Context(), text); !fault.Is(err, fault.Unauthorized) {
+		if _, err := a.TakeTicket(t.Context(), text); !apperr.Is(err, apperr.Unauthorized) {
 			t.Fatalf("the ticket %q: %v", text, err)
 		}
 		given, err := a.CreateTicket(t.Context(), maker, nil, bind)
-		if fault.Is(err, fault.Unavailable) {
+		if apperr.Is(err, apperr.Unavailable) {
 			return // too many within a minute
 		}
 		if err != nil {
@@ -72,7 +72,7 @@ func FuzzTokens(f *testing.F) {
 		if _, err := a.TakeTicket(t.Context(), given.Secret); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := a.TakeTicket(t.Context(), given.Secret); !fault.Is(err, fault.Unauthorized) {
+		if _, err := a.TakeTicket(t.Context(), given.Secret); !apperr.Is(err, apperr.Unauthorized) {
 			t.Fatalf("a ticket is taken twice: %v", err)
 		}
 	})

@@ -17,7 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
-	"parley/internal/fault"
+	"parley/internal/apperr"
 	"parley/internal/realtime"
 	"parley/internal/store"
 )
@@ -176,7 +176,7 @@ func (a *Auth) grantor(ctx context.Context, granted grant) (Principal, error) {
 		found, err := a.store.FindAPIKeyByID(ctx, granted.OrganizationID, granted.KeyID)
 		return db.FindAPIKeyRow(found), err
 	})
-	if fault.Is(err, fault.NotFound) {
+	if apperr.Is(err, apperr.NotFound) {
 		return Principal{}, refused()
 	}
 	if err != nil {
@@ -209,7 +209,7 @@ func (a *Auth) CreateTicket(ctx context.Context, who Principal, once *store.Key,
 func (a *Auth) keepTicket(ctx context.Context, ticket string, granted grant) error {
 	err := a.tickets.Put(ctx, ticketKey(ticket), string(granted.append("")), ticketTime)
 	if errors.Is(err, realtime.ErrFull) {
-		return &fault.Error{Kind: fault.Unavailable, Message: "Too many tickets were made within a minute; try again later.", RetryAfter: 10 * time.Second, Err: err}
+		return &apperr.Error{Kind: apperr.Unavailable, Message: "Too many tickets were made within a minute; try again later.", RetryAfter: 10 * time.Second, Err: err}
 	}
 	return err
 }
@@ -225,7 +225,7 @@ func ticketKey(ticket string) string {
 func (a *Auth) TakeTicket(ctx context.Context, ticket string) (Principal, error) {
 	kept, ok, err := a.tickets.Take(ctx, ticketKey(ticket))
 	if errors.Is(err, realtime.ErrAway) {
-		return Principal{}, fault.Wrap(fault.Unavailable, "The ticket cannot be looked up at the moment; try another one.", err)
+		return Principal{}, apperr.Wrap(apperr.Unavailable, "The ticket cannot be looked up at the moment; try another one.", err)
 	}
 	if err != nil {
 		return Principal{}, fmt.Errorf("take a ticket: %w", err)

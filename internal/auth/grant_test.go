@@ -8,9 +8,9 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/dbtest"
-	"parley/internal/fault"
 	"parley/internal/secret"
 )
 
@@ -51,7 +51,7 @@ func TestAClientTokenOutlivesTheRotationOfItsKey(t *testing.T) {
 		}
 	}
 	for name, other := range map[string]*auth.Auth{"forgotten": with(fresh), "without keys": auth.New(s, auth.WithShortcuts(dbtest.Shortcuts(t)))} {
-		if _, err := other.Authenticate(t.Context(), "bearer "+made.Secret); !fault.Is(err, fault.Unauthorized) {
+		if _, err := other.Authenticate(t.Context(), "bearer "+made.Secret); !apperr.Is(err, apperr.Unauthorized) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

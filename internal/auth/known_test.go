@@ -5,9 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/dbtest"
-	"parley/internal/fault"
 	"parley/internal/shortcuts"
 )
 
@@ -30,7 +30,7 @@ func TestARevokedKeyIsForgotten(t *testing.T) {
 	if err := here.RevokeKey(t.Context(), org, made.ApiKey.ID.String()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := here.Authenticate(t.Context(), "Api-Key "+key); !fault.Is(err, fault.Unauthorized) {
+	if _, err := here.Authenticate(t.Context(), "Api-Key "+key); !apperr.Is(err, apperr.Unauthorized) {
 		t.Errorf("where it was revoked: %v", err)
 	}
 	refusedWithin(t, 2*time.Second, there, key)
@@ -63,7 +63,7 @@ func refusedWithin(t *testing.T, bound time.Duration, a *auth.Auth, key string) 
 	defer look.Stop()
 	for ; ; <-look.C {
 		_, err := a.Authenticate(ctx, "Api-Key "+key)
-		if fault.Is(err, fault.Unauthorized) {
+		if apperr.Is(err, apperr.Unauthorized) {
 			return
 		}
 		if err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/audit"
-	"parley/internal/fault"
 	"parley/internal/metrics"
 	"parley/internal/secret"
 	"parley/internal/store"
@@ -163,8 +163,8 @@ func insertBot(ctx context.Context, q *db.Queries, row db.InsertBotParams, given
 	if given != "" {
 		row.Slug = given
 		made, err := q.InsertBot(ctx, row)
-		if fault.Is(err, fault.NotFound) {
-			return db.Bot{}, fault.Wrap(fault.Conflict, slugTaken, err)
+		if apperr.Is(err, apperr.NotFound) {
+			return db.Bot{}, apperr.Wrap(apperr.Conflict, slugTaken, err)
 		}
 		return made, err
 	}
@@ -175,7 +175,7 @@ func insertBot(ctx context.Context, q *db.Queries, row db.InsertBotParams, given
 		}
 		made, err := q.InsertBot(ctx, row)
 		// Chance does not hit a slug that is taken many times in a row.
-		if !fault.Is(err, fault.NotFound) || i == 10 {
+		if !apperr.Is(err, apperr.NotFound) || i == 10 {
 			return made, err
 		}
 	}
@@ -188,22 +188,22 @@ func (b *Bots) Get(ctx context.Context, org uuid.UUID, ref string) (db.Bot, erro
 	}
 	// What cannot be a slug is not looked up: PostgreSQL would refuse some of it.
 	if !slugPattern.MatchString(ref) {
-		return db.Bot{}, fault.New(fault.NotFound, noBot)
+		return db.Bot{}, apperr.New(apperr.NotFound, noBot)
 	}
 	found, err := b.store.GetBotBySlug(ctx, org, ref)
-	return found, fault.Say(err, fault.NotFound, noBot)
+	return found, apperr.Rephrase(err, apperr.NotFound, noBot)
 }
 
 // GetByID returns the chatbot with this id.
 func (b *Bots) GetByID(ctx context.Context, org, id uuid.UUID) (db.Bot, error) {
 	found, err := b.store.GetBot(ctx, org, id)
-	return found, fault.Say(err, fault.NotFound, noBot)
+	return found, apperr.Rephrase(err, apperr.NotFound, noBot)
 }
 
 // Default returns the chatbot that answers when none is named.
 func (b *Bots) Default(ctx context.Context, org uuid.UUID) (db.Bot, error) {
 	found, err := b.store.GetDefaultBot(ctx, org)
-	return found, fault.Say(err, fault.NotFound, "There is no default chatbot.")
+	return found, apperr.Rephrase(err, apperr.NotFound, "There is no default chatbot.")
 }
 
 // List returns a page of the organization's chatbots, newest first, and how many there are. Pages begin with 1; one
@@ -261,7 +261,7 @@ func (b *Bots) Update(ctx context.Context, org uuid.UUID, ref string, c BotChang
 			return err
 		}
 		if c.IsDefault != nil && !*c.IsDefault && locked.IsDefault {
-			return fault.New(fault.Conflict, "This is the default chatbot: make another one the default instead.")
+			return apperr.New(apperr.Conflict, "This is the default chatbot: make another one the default instead.")
 		}
 		model, modelKey, err := c.Model.toColumns(locked, b.keys)
 		if err != nil {
@@ -278,7 +278,7 @@ func (b *Bots) Update(ctx context.Context, org uuid.UUID, ref string, c BotChang
 		}
 		return checkEngine(changed.Engine, changed.Script, changed.Model)
 	})
-	return changed, fault.Say(err, fault.NotFound, noBot)
+	return changed, apperr.Rephrase(err, apperr.NotFound, noBot)
 }
 
 // Delete deletes a chatbot with its FAQs, inboxes and conversations. The default one is a Conflict.
@@ -299,7 +299,7 @@ func (b *Bots) Delete(ctx context.Context, org uuid.UUID, ref string) error {
 		if _, err := b.Within(q).GetByID(ctx, org, target.ID); err != nil {
 			return err
 		}
-		return fault.New(fault.Conflict, "The default chatbot cannot be deleted: make another one the default first.")
+		return apperr.New(apperr.Conflict, "The default chatbot cannot be deleted: make another one the default first.")
 	})
 }
 
@@ -307,10 +307,10 @@ var slugPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 func checkSlug(slug string) error {
 	if _, ok := parseID(slug); ok {
-		return fault.Field(fault.InvalidRequest, "/slug", "must not have the form of an id")
+		return apperr.Field(apperr.InvalidRequest, "/slug", "must not have the form of an id")
 	}
 	if !slugPattern.MatchString(slug) {
-		return fault.Field(fault.InvalidRequest, "/slug", "must be lower-case letters, digits and hyphens")
+		return apperr.Field(apperr.InvalidRequest, "/slug", "must be lower-case letters, digits and hyphens")
 	}
 	return nil
 }
@@ -327,11 +327,11 @@ func parseID(text string) (uuid.UUID, bool) {
 // skip turns a page into the number of rows before it.
 func skip(page, pageSize int, total int64) (int32, error) {
 	if page < 1 || pageSize < 1 {
-		return 0, fault.New(fault.InvalidRequest, "Pages begin with 1 and hold at least 1.")
+		return 0, apperr.New(apperr.InvalidRequest, "Pages begin with 1 and hold at least 1.")
 	}
 	// Dividing cannot overflow, where multiplying could.
 	if page > 1 && int64(page-1) > (total-1)/int64(pageSize) {
-		return 0, fault.New(fault.NotFound, "There is no such page.")
+		return 0, apperr.New(apperr.NotFound, "There is no such page.")
 	}
 	return int32((page - 1) * pageSize), nil
 }

@@ -6,9 +6,9 @@ import (
 
 	"github.com/google/uuid"
 
+	"parley/internal/apperr"
 	"parley/internal/bot"
 	"parley/internal/dbtest"
-	"parley/internal/fault"
 )
 
 func TestCreateMakesTheInboxAndFillsInWhatIsMissing(t *testing.T) {
@@ -53,9 +53,9 @@ func TestAGivenSlugMustBeFreeAndNoID(t *testing.T) {
 	create(t, b, org, bot.NewBot{Name: "One", Slug: "one"})
 
 	_, err := b.Create(t.Context(), org, bot.NewBot{Name: "Other", Slug: "one"})
-	mustBe(t, err, fault.Conflict)
+	mustBe(t, err, apperr.Conflict)
 	_, err = b.Create(t.Context(), org, bot.NewBot{Name: "Other", Slug: uuid.NewString()})
-	mustBe(t, err, fault.InvalidRequest)
+	mustBe(t, err, apperr.InvalidRequest)
 
 	// A slug that is made of a name gives way.
 	first := create(t, b, org, bot.NewBot{Name: "Two"})
@@ -76,14 +76,14 @@ func TestABotIsFoundByIDAndSlugInItsOrganizationOnly(t *testing.T) {
 			t.Errorf("%s: got %v, %v", ref, found.ID, err)
 		}
 		_, err := b.Get(t.Context(), other, ref)
-		mustBe(t, err, fault.NotFound)
-		mustBe(t, b.Delete(t.Context(), other, ref), fault.NotFound)
+		mustBe(t, err, apperr.NotFound)
+		mustBe(t, b.Delete(t.Context(), other, ref), apperr.NotFound)
 		_, err = b.Update(t.Context(), other, ref, bot.BotChange{Name: ptr("x")})
-		mustBe(t, err, fault.NotFound)
+		mustBe(t, err, apperr.NotFound)
 	}
 	for _, ref := range []string{"", "no-such", "a\x00b", "Ä", uuid.NewString()} {
 		_, err := b.Get(t.Context(), org, ref)
-		mustBe(t, err, fault.NotFound)
+		mustBe(t, err, apperr.NotFound)
 	}
 }
 
@@ -91,7 +91,7 @@ func TestThereIsOneDefault(t *testing.T) {
 	t.Parallel()
 	b, org := open(t)
 	_, err := b.Default(t.Context(), org)
-	mustBe(t, err, fault.NotFound)
+	mustBe(t, err, apperr.NotFound)
 
 	first := create(t, b, org, bot.NewBot{Name: "First", IsDefault: true})
 	second := create(t, b, org, bot.NewBot{Name: "Second", IsDefault: true})
@@ -104,9 +104,9 @@ func TestThereIsOneDefault(t *testing.T) {
 	isDefault(second.ID)
 
 	// It can neither be deleted nor stop being the default; another one takes its place.
-	mustBe(t, b.Delete(t.Context(), org, second.Slug), fault.Conflict)
+	mustBe(t, b.Delete(t.Context(), org, second.Slug), apperr.Conflict)
 	_, err = b.Update(t.Context(), org, second.Slug, bot.BotChange{IsDefault: ptr(false)})
-	mustBe(t, err, fault.Conflict)
+	mustBe(t, err, apperr.Conflict)
 	if _, err := b.Update(t.Context(), org, first.Slug, bot.BotChange{IsDefault: ptr(true)}); err != nil {
 		t.Fatal(err)
 	}
@@ -130,9 +130,9 @@ func TestUpdateLeavesWhatIsAbsent(t *testing.T) {
 		t.Errorf("changed to %+v", changed)
 	}
 	_, err = b.Update(t.Context(), org, made.Slug, bot.BotChange{Slug: ptr("other")})
-	mustBe(t, err, fault.Conflict)
+	mustBe(t, err, apperr.Conflict)
 	_, err = b.Update(t.Context(), org, made.Slug, bot.BotChange{Slug: ptr(made.ID.String())})
-	mustBe(t, err, fault.InvalidRequest)
+	mustBe(t, err, apperr.InvalidRequest)
 }
 
 func TestListPages(t *testing.T) {
@@ -150,6 +150,6 @@ func TestListPages(t *testing.T) {
 	}
 	for _, page := range []int{3, 1 << 62} {
 		_, _, err := b.List(t.Context(), org, page, 2)
-		mustBe(t, err, fault.NotFound)
+		mustBe(t, err, apperr.NotFound)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"parley/gen/db"
-	"parley/internal/fault"
+	"parley/internal/apperr"
 )
 
 // The engines. The contract names them.
@@ -48,7 +48,7 @@ const maxReplyTime = 10 * time.Minute
 
 // Respond has the bot's engine answer a question, as Responder has it. An engine that panics has failed.
 func (b *Bots) Respond(ctx context.Context, question Question, emit func(delta string) error) (answer Answer, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, maxReplyTime, fault.New(fault.Timeout, "The reply took longer than ten minutes."))
+	ctx, cancel := context.WithTimeoutCause(ctx, maxReplyTime, apperr.New(apperr.Timeout, "The reply took longer than ten minutes."))
 	defer cancel()
 	defer func() {
 		if panicked := recover(); panicked != nil {
@@ -90,9 +90,9 @@ func (b *Bots) WantsHistory(asked db.Bot) bool { return asked.Engine == EngineOp
 func checkEngine(engine string, script, model json.RawMessage) error {
 	switch {
 	case engine == EngineScripted && script == nil:
-		return fault.Field(fault.InvalidRequest, "/script", "must be there for the engine scripted")
+		return apperr.Field(apperr.InvalidRequest, "/script", "must be there for the engine scripted")
 	case engine == EngineOpenAI && model == nil:
-		return fault.Field(fault.InvalidRequest, "/model", "must be there for the engine openai")
+		return apperr.Field(apperr.InvalidRequest, "/model", "must be there for the engine openai")
 	}
 	return nil
 }

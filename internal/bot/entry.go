@@ -12,7 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
-	"parley/internal/fault"
+	"parley/internal/apperr"
 )
 
 // What an entry may hold; the document says the same.
@@ -38,8 +38,8 @@ type mistake struct {
 	detail string
 }
 
-func (m *mistake) fault() error {
-	return fault.Field(fault.InvalidRequest, "/"+m.field, m.detail)
+func (m *mistake) asError() error {
+	return apperr.Field(apperr.InvalidRequest, "/"+m.field, m.detail)
 }
 
 func (m *mistake) sentence() string {

@@ -6,8 +6,8 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/audit"
-	"parley/internal/fault"
 	"parley/internal/store"
 )
 
@@ -32,7 +32,7 @@ type FAQChange struct {
 func (b *Bots) CreateFAQ(ctx context.Context, org uuid.UUID, botRef string, n NewFAQ) (db.Faq, error) {
 	e, mistake := newEntry(n.Question, n.Answer, n.Labels)
 	if mistake != nil {
-		return db.Faq{}, mistake.fault()
+		return db.Faq{}, mistake.asError()
 	}
 	var err error
 	if e.id, err = uuid.NewV7(); err != nil {
@@ -49,7 +49,7 @@ func (b *Bots) CreateFAQ(ctx context.Context, org uuid.UUID, botRef string, n Ne
 		return q.GetFaq(ctx, org, owner.ID, e.id)
 	})
 	// The bot may have been deleted in between.
-	return made, fault.Say(err, fault.NotFound, noBot)
+	return made, apperr.Rephrase(err, apperr.NotFound, noBot)
 }
 
 // GetFAQ returns an entry of a chatbot; one of another chatbot is NotFound.
@@ -59,7 +59,7 @@ func (b *Bots) GetFAQ(ctx context.Context, org uuid.UUID, botRef, faqID string) 
 		return db.Faq{}, err
 	}
 	found, err := b.store.GetFaq(ctx, org, owner.ID, id)
-	return found, fault.Say(err, fault.NotFound, noFAQ)
+	return found, apperr.Rephrase(err, apperr.NotFound, noFAQ)
 }
 
 // ListFAQs returns a page of a chatbot's entries, newest first, and how many there are. Pages begin with 1; one beyond
@@ -97,7 +97,7 @@ func (b *Bots) UpdateFAQ(ctx context.Context, org uuid.UUID, botRef, faqID strin
 		}
 		e, mistake := changedEntry(old, c)
 		if mistake != nil {
-			return mistake.fault()
+			return mistake.asError()
 		}
 		changed, err = q.UpdateFaq(ctx, db.UpdateFaqParams{
 			OrganizationID: org, BotID: owner.ID, ID: id,
@@ -111,7 +111,7 @@ func (b *Bots) UpdateFAQ(ctx context.Context, org uuid.UUID, botRef, faqID strin
 		}
 		return insertTerms(ctx, q, owner, []entry{e})
 	})
-	return changed, fault.Say(err, fault.NotFound, noFAQ)
+	return changed, apperr.Rephrase(err, apperr.NotFound, noFAQ)
 }
 
 // DeleteFAQ deletes an entry of a chatbot.
@@ -126,7 +126,7 @@ func (b *Bots) DeleteFAQ(ctx context.Context, org uuid.UUID, botRef, faqID strin
 			return err
 		}
 		if deleted == 0 {
-			return fault.New(fault.NotFound, noFAQ)
+			return apperr.New(apperr.NotFound, noFAQ)
 		}
 		return audit.Note(ctx, q, org, audit.FAQDeleted, audit.Details{"chatbot": owner.ID}, id)
 	})
@@ -140,7 +140,7 @@ func (b *Bots) locate(ctx context.Context, org uuid.UUID, botRef, faqID string) 
 	}
 	id, ok := parseID(faqID)
 	if !ok {
-		return db.Bot{}, uuid.Nil, fault.New(fault.NotFound, noFAQ)
+		return db.Bot{}, uuid.Nil, apperr.New(apperr.NotFound, noFAQ)
 	}
 	return owner, id, nil
 }

@@ -7,8 +7,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"parley/internal/apperr"
 	"parley/internal/bot"
-	"parley/internal/fault"
 )
 
 func TestAnEntryIsKeptAsText(t *testing.T) {
@@ -38,7 +38,7 @@ func TestAnEntryIsKeptAsText(t *testing.T) {
 	if err := b.DeleteFAQ(t.Context(), org, owner.Slug, made.ID.String()); err != nil {
 		t.Fatal(err)
 	}
-	mustBe(t, b.DeleteFAQ(t.Context(), org, owner.Slug, made.ID.String()), fault.NotFound)
+	mustBe(t, b.DeleteFAQ(t.Context(), org, owner.Slug, made.ID.String()), apperr.NotFound)
 }
 
 func TestAnEntryMustHoldSomethingAndNotTooMuch(t *testing.T) {
@@ -52,7 +52,7 @@ func TestAnEntryMustHoldSomethingAndNotTooMuch(t *testing.T) {
 		"long answer":      {Question: "q", Answer: strings.Repeat("a", 32769)},
 		"long label":       {Question: "q", Answer: "a", Labels: []string{strings.Repeat("a", 101)}},
 	} {
-		if _, err := b.CreateFAQ(t.Context(), org, owner.Slug, n); !fault.Is(err, fault.InvalidRequest) {
+		if _, err := b.CreateFAQ(t.Context(), org, owner.Slug, n); !apperr.Is(err, apperr.InvalidRequest) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
@@ -63,7 +63,7 @@ func TestAnEntryMustHoldSomethingAndNotTooMuch(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = b.UpdateFAQ(t.Context(), org, owner.Slug, made.ID.String(), bot.FAQChange{Answer: ptr("<br>")})
-	mustBe(t, err, fault.InvalidRequest)
+	mustBe(t, err, apperr.InvalidRequest)
 }
 
 func TestAnEntryBelongsToItsBot(t *testing.T) {
@@ -74,10 +74,10 @@ func TestAnEntryBelongsToItsBot(t *testing.T) {
 
 	for _, id := range []string{entry.ID.String(), uuid.NewString(), "nonsense", ""} {
 		_, err := b.GetFAQ(t.Context(), org, other.Slug, id)
-		mustBe(t, err, fault.NotFound)
+		mustBe(t, err, apperr.NotFound)
 		_, err = b.UpdateFAQ(t.Context(), org, other.Slug, id, bot.FAQChange{Answer: ptr("x")})
-		mustBe(t, err, fault.NotFound)
-		mustBe(t, b.DeleteFAQ(t.Context(), org, other.Slug, id), fault.NotFound)
+		mustBe(t, err, apperr.NotFound)
+		mustBe(t, b.DeleteFAQ(t.Context(), org, other.Slug, id), apperr.NotFound)
 	}
 	if answer, _ := ask(t, b, other, "Where?"); len(answer.Citations) > 0 {
 		t.Error("a bot answers out of another's entries")

@@ -14,8 +14,8 @@ import (
 
 	"github.com/xuri/excelize/v2"
 
+	"parley/internal/apperr"
 	"parley/internal/bot"
-	"parley/internal/fault"
 )
 
 // A table is the same table as .csv, whatever parts its fields, and as .xlsx.
@@ -102,7 +102,7 @@ func FuzzScript(f *testing.F) {
 		}
 		stored, err := script.Stored()
 		if err != nil {
-			if !fault.Is(err, fault.InvalidRequest) {
+			if !apperr.Is(err, apperr.InvalidRequest) {
 				t.Fatalf("%s: %v", raw, err)
 			}
 			return
@@ -118,7 +118,7 @@ func FuzzScript(f *testing.F) {
 		if !ok {
 			return
 		}
-		if err != nil && !fault.Is(err, fault.UpstreamFailed) {
+		if err != nil && !apperr.Is(err, apperr.UpstreamFailed) {
 			t.Fatalf("%s: %v", raw, err)
 		}
 		for _, rule := range again.Rules { // one of them has said it

@@ -11,8 +11,8 @@ import (
 
 	"github.com/xuri/excelize/v2"
 
+	"parley/internal/apperr"
 	"parley/internal/bot"
-	"parley/internal/fault"
 )
 
 func zipOf(t testing.TB, parts map[string]string) []byte {
@@ -102,7 +102,7 @@ func FuzzReadTable(f *testing.F) {
 	f.Add([]byte("\xEF\xBB\xBF問題;答案;標籤\n\n\"q\n\";a;b\n"))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		entries, errs, err := bot.ReadTable(file)
-		if err != nil && fault.KindOf(err) == fault.Internal {
+		if err != nil && apperr.KindOf(err) == apperr.Internal {
 			t.Errorf("the file's fault became ours: %v", err)
 		}
 		if entries+errs > 20_000 {

@@ -12,7 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
-	"parley/internal/fault"
+	"parley/internal/apperr"
 	"parley/internal/store"
 )
 
@@ -62,7 +62,7 @@ func (b *Bots) ImportFAQs(ctx context.Context, org uuid.UUID, botRef string, fil
 		}
 		return plan.Import, plan.write(ctx, q, owner)
 	})
-	return done, fault.Say(err, fault.NotFound, noBot)
+	return done, apperr.Rephrase(err, apperr.NotFound, noBot)
 }
 
 const (
@@ -81,7 +81,7 @@ func (b *Bots) unpack(ctx context.Context, file []byte) (*table, error) {
 		defer func() { <-b.unpacking }()
 		return readTable(file)
 	case <-patience.C:
-		return nil, &fault.Error{Kind: fault.Unavailable, Message: "Too many files are being read.", RetryAfter: unpackPatience}
+		return nil, &apperr.Error{Kind: apperr.Unavailable, Message: "Too many files are being read.", RetryAfter: unpackPatience}
 	case <-ctx.Done():
 		return nil, fmt.Errorf("wait to read a file: %w", ctx.Err())
 	}

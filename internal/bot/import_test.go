@@ -15,8 +15,8 @@ import (
 	"github.com/xuri/excelize/v2"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/bot"
-	"parley/internal/fault"
 )
 
 func importFile(t *testing.T, b *bot.Bots, owner db.Bot, file []byte) bot.Import {
@@ -176,42 +176,42 @@ func TestAFileThatCannotBeReadChangesNothing(t *testing.T) {
 	const header = `<row r="1"><c r="A1" t="str"><v>question</v></c><c r="B1" t="str"><v>answer</v></c></row>`
 	for name, c := range map[string]struct {
 		file string
-		kind fault.Kind
+		kind apperr.Kind
 	}{
-		"nothing":                               {"", fault.InvalidRequest},
-		"blank":                                 {"\n\n,,\n", fault.InvalidRequest},
-		"no columns":                            {"question,reply\nq,a\n", fault.InvalidRequest},
-		"no header":                             {"Where?,Here.\n", fault.InvalidRequest},
-		"Big5":                                  {"question,answer\n\xb0\xdd,\xc3D\n", fault.InvalidRequest},
-		"UTF-16":                                {"\xff\xfeq\x00,\x00a\x00", fault.InvalidRequest},
-		"a stray quote":                         {"question,answer\nq,\"a\nq2,a2\n", fault.InvalidRequest},
-		"old Excel":                             {"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1", fault.InvalidRequest},
-		"no zip":                                {"PK\x03\x04 nonsense", fault.InvalidRequest},
-		"half a file":                           {string(good[:len(good)/2]), fault.InvalidRequest},
-		"too many rows":                         {"question,answer\n" + strings.Repeat("q,a\n", 20_001), fault.TooLarge},
-		"a zip bomb":                            {string(bomb(t, bombSize)), fault.TooLarge},
-		"one that lies":                         {string(bomb(t, 1000)), fault.InvalidRequest},
-		"an overflow":                           {string(bomb(t, 1<<63)), fault.TooLarge},
-		"a far row":                             {string(farRow(t)), fault.InvalidRequest},
-		"no workbook":                           {string(zipOf(t, map[string]string{"a.txt": "a"})), fault.InvalidRequest},
-		"many strings":                          {string(book(t, `<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">`+strings.Repeat("<si/>", 3_000_000)+"</sst>", `<row r="1"><c t="s"><v>0</v></c></row>`)), fault.TooLarge},
-		"many sheets":                           {string(zipOf(t, map[string]string{"xl/workbook.xml": "<workbook><sheets>" + strings.Repeat("<sheet/>", 2_000_000) + "</sheets></workbook>"})), fault.TooLarge},
-		"attributes":                            {string(book(t, "", `<row r="1" `+strings.Repeat(`a="" `, 1_000_000)+"/>")), fault.TooLarge},
-		"wide rows":                             {string(book(t, "", header+strings.Repeat(`<row><c r="XFD1" t="str"><v> </v></c></row>`, 1000))), fault.TooLarge},
-		"a long string":                         {string(book(t, `<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><si><t>`+strings.Repeat("a", 200_000)+`</t></si></sst>`, header)), fault.TooLarge},
-		"a long rich string":                    {string(book(t, `<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><si>`+strings.Repeat("<r><t>"+strings.Repeat("a", 20_000)+"</t></r><c/>", 10)+`</si></sst>`, header)), fault.TooLarge},
-		"one string in many cells":              {string(book(t, `<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><si><t>`+strings.Repeat("a", 30_000)+`</t></si></sst>`, header+"<row>"+strings.Repeat(`<c t="s"><v>0</v></c>`, 5000)+"</row>")), fault.TooLarge},
-		"one string in one row again and again": {string(book(t, `<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><si><t>`+strings.Repeat("a", 30_000)+`</t></si></sst>`, header+strings.Repeat(`<row r="1"><c t="s"><v>0</v></c></row>`, 5000))), fault.TooLarge},
-		"one string in no row":                  {string(book(t, `<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><si><t>`+strings.Repeat("a", 30_000)+`</t></si></sst>`, header+`<row r="2"/>`+strings.Repeat(`<c t="s"><v>0</v></c>`, 5000))), fault.TooLarge},
-		"escapes in pieces":                     {string(book(t, "", header+`<row><c t="inlineStr"><is>`+strings.Repeat("<r><t>_</t></r><r><t>x0041_</t></r>", 10_000)+`</is></c></row>`)), fault.TooLarge},
-		"one string in many rows":               {string(book(t, `<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><si><t>`+strings.Repeat("a", 30_000)+`</t></si></sst>`, header+strings.Repeat(`<row><c t="s"><v>0</v></c></row>`, 5000))), fault.TooLarge},
-		"many escapes":                          {string(book(t, "", header+`<row><c t="inlineStr"><is><t>`+strings.Repeat("_x0041_", 10_000)+`</t></is></c></row>`)), fault.TooLarge},
-		"many commas":                           {"question,answer\n" + strings.Repeat(",", 5_000_000), fault.TooLarge},
-		"entities":                              {string(book(t, `<!DOCTYPE sst [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;">]><sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><si><t>&b;</t></si></sst>`, `<row r="1"><c r="A1" t="s"><v>0</v></c></row>`)), fault.InvalidRequest},
-		"another's file":                        {string(book(t, `<!DOCTYPE sst [<!ENTITY a SYSTEM "file:///etc/passwd">]><sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><si><t>&a;</t></si></sst>`, `<row r="1"><c r="A1" t="s"><v>0</v></c></row>`)), fault.InvalidRequest},
-		"broken content":                        {string(zipOf(t, map[string]string{"xl/workbook.xml": "<", "[Content_Types].xml": "<"})), fault.InvalidRequest},
+		"nothing":                               {"", apperr.InvalidRequest},
+		"blank":                                 {"\n\n,,\n", apperr.InvalidRequest},
+		"no columns":                            {"question,reply\nq,a\n", apperr.InvalidRequest},
+		"no header":                             {"Where?,Here.\n", apperr.InvalidRequest},
+		"Big5":                                  {"question,answer\n\xb0\xdd,\xc3D\n", apperr.InvalidRequest},
+		"UTF-16":                                {"\xff\xfeq\x00,\x00a\x00", apperr.InvalidRequest},
+		"a stray quote":                         {"question,answer\nq,\"a\nq2,a2\n", apperr.InvalidRequest},
+		"old Excel":                             {"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1", apperr.InvalidRequest},
+		"no zip":                                {"PK\x03\x04 nonsense", apperr.InvalidRequest},
+		"half a file":                           {string(good[:len(good)/2]), apperr.InvalidRequest},
+		"too many rows":                         {"question,answer\n" + strings.Repeat("q,a\n", 20_001), apperr.TooLarge},
+		"a zip bomb":                            {string(bomb(t, bombSize)), apperr.TooLarge},
+		"one that lies":                         {string(bomb(t, 1000)), apperr.InvalidRequest},
+		"an overflow":                           {string(bomb(t, 1<<63)), apperr.TooLarge},
+		"a far row":                             {string(farRow(t)), apperr.InvalidRequest},
+		"no workbook":                           {string(zipOf(t, map[string]string{"a.txt": "a"})), apperr.InvalidRequest},
+		"many strings":                          {string(book(t, `<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">`+strings.Repeat("<si/>", 3_000_000)+"</sst>", `<row r="1"><c t="s"><v>0</v></c></row>`)), apperr.TooLarge},
+		"many sheets":                           {string(zipOf(t, map[string]string{"xl/workbook.xml": "<workbook><sheets>" + strings.Repeat("<sheet/>", 2_000_000) + "</sheets></workbook>"})), apperr.TooLarge},
+		"attributes":                            {string(book(t, "", `<row r="1" `+strings.Repeat(`a="" `, 1_000_000)+"/>")), apperr.TooLarge},
+		"wide rows":                             {string(book(t, "", header+strings.Repeat(`<row><c r="XFD1" t="str"><v> </v></c></row>`, 1000))), apperr.TooLarge},
+		"a long string":                         {string(book(t, `<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><si><t>`+strings.Repeat("a", 200_000)+`</t></si></sst>`, header)), apperr.TooLarge},
+		"a long rich string":                    {string(book(t, `<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><si>`+strings.Repeat("<r><t>"+strings.Repeat("a", 20_000)+"</t></r><c/>", 10)+`</si></sst>`, header)), apperr.TooLarge},
+		"one string in many cells":              {string(book(t, `<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><si><t>`+strings.Repeat("a", 30_000)+`</t></si></sst>`, header+"<row>"+strings.Repeat(`<c t="s"><v>0</v></c>`, 5000)+"</row>")), apperr.TooLarge},
+		"one string in one row again and again": {string(book(t, `<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><si><t>`+strings.Repeat("a", 30_000)+`</t></si></sst>`, header+strings.Repeat(`<row r="1"><c t="s"><v>0</v></c></row>`, 5000))), apperr.TooLarge},
+		"one string in no row":                  {string(book(t, `<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><si><t>`+strings.Repeat("a", 30_000)+`</t></si></sst>`, header+`<row r="2"/>`+strings.Repeat(`<c t="s"><v>0</v></c>`, 5000))), apperr.TooLarge},
+		"escapes in pieces":                     {string(book(t, "", header+`<row><c t="inlineStr"><is>`+strings.Repeat("<r><t>_</t></r><r><t>x0041_</t></r>", 10_000)+`</is></c></row>`)), apperr.TooLarge},
+		"one string in many rows":               {string(book(t, `<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><si><t>`+strings.Repeat("a", 30_000)+`</t></si></sst>`, header+strings.Repeat(`<row><c t="s"><v>0</v></c></row>`, 5000))), apperr.TooLarge},
+		"many escapes":                          {string(book(t, "", header+`<row><c t="inlineStr"><is><t>`+strings.Repeat("_x0041_", 10_000)+`</t></is></c></row>`)), apperr.TooLarge},
+		"many commas":                           {"question,answer\n" + strings.Repeat(",", 5_000_000), apperr.TooLarge},
+		"entities":                              {string(book(t, `<!DOCTYPE sst [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;">]><sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><si><t>&b;</t></si></sst>`, `<row r="1"><c r="A1" t="s"><v>0</v></c></row>`)), apperr.InvalidRequest},
+		"another's file":                        {string(book(t, `<!DOCTYPE sst [<!ENTITY a SYSTEM "file:///etc/passwd">]><sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><si><t>&a;</t></si></sst>`, `<row r="1"><c r="A1" t="s"><v>0</v></c></row>`)), apperr.InvalidRequest},
+		"broken content":                        {string(zipOf(t, map[string]string{"xl/workbook.xml": "<", "[Content_Types].xml": "<"})), apperr.InvalidRequest},
 	} {
-		if _, err := b.ImportFAQs(t.Context(), org, owner.Slug, []byte(c.file), nil); !fault.Is(err, c.kind) {
+		if _, err := b.ImportFAQs(t.Context(), org, owner.Slug, []byte(c.file), nil); !apperr.Is(err, c.kind) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
@@ -253,8 +253,8 @@ func TestAnImportIsRefusedWhileTooManyFilesAreRead(t *testing.T) {
 		b.WhileFilesAreRead(func() {
 			began := time.Now()
 			_, err := b.ImportFAQs(t.Context(), uuid.Nil, "x", []byte("question,answer\n"), nil)
-			told, ok := errors.AsType[*fault.Error](err)
-			if !ok || told.Kind != fault.Unavailable || told.RetryAfter <= 0 || time.Since(began) > time.Minute {
+			told, ok := errors.AsType[*apperr.Error](err)
+			if !ok || told.Kind != apperr.Unavailable || told.RetryAfter <= 0 || time.Since(began) > time.Minute {
 				t.Errorf("after %v: %#v", time.Since(began), err)
 			}
 		})

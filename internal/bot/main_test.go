@@ -6,9 +6,9 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/bot"
 	"parley/internal/dbtest"
-	"parley/internal/fault"
 	"parley/internal/store"
 )
 
@@ -48,9 +48,9 @@ func addFAQ(t *testing.T, b *bot.Bots, owner db.Bot, question, answer string) db
 	return made
 }
 
-func mustBe(t *testing.T, err error, kind fault.Kind) {
+func mustBe(t *testing.T, err error, kind apperr.Kind) {
 	t.Helper()
-	if !fault.Is(err, kind) {
+	if !apperr.Is(err, kind) {
 		t.Errorf("got %v, want a fault %s", err, kind)
 	}
 }

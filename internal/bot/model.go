@@ -11,7 +11,7 @@ import (
 	"strings"
 
 	"parley/gen/db"
-	"parley/internal/fault"
+	"parley/internal/apperr"
 	"parley/internal/secret"
 )
 
@@ -71,18 +71,18 @@ func CheckBaseURL(text string) error {
 // check finds what is wrong with the settings, which are at /model in the request, where the document does not say it.
 func (m Model) check() error {
 	if err := CheckBaseURL(m.BaseURL); err != nil {
-		return fault.Field(fault.InvalidRequest, "/model/baseUrl", err.Error())
+		return apperr.Field(apperr.InvalidRequest, "/model/baseUrl", err.Error())
 	}
 	size := 0
 	for name, value := range m.Parameters {
 		// Some servers read names in any case.
 		if slices.Contains(reserved, strings.ToLower(name)) {
-			return fault.Field(fault.InvalidRequest, "/model/parameters/"+name, "is set by Parley itself")
+			return apperr.Field(apperr.InvalidRequest, "/model/parameters/"+name, "is set by Parley itself")
 		}
 		size += len(name) + len(value)
 	}
 	if size > maxParameters {
-		return fault.Field(fault.InvalidRequest, "/model/parameters", "must have at most 16384 bytes")
+		return apperr.Field(apperr.InvalidRequest, "/model/parameters", "must have at most 16384 bytes")
 	}
 	return nil
 }

@@ -7,7 +7,7 @@ import (
 	"math"
 	"strings"
 
-	"parley/internal/fault"
+	"parley/internal/apperr"
 	"parley/internal/secret"
 )
 
@@ -29,7 +29,7 @@ func (e openAIEngine) Respond(ctx context.Context, question Question, emit func(
 	}
 	apiKey, err := openKey(question.Bot, e.keys)
 	if err != nil {
-		return Answer{}, fault.Wrap(fault.Internal, "The chatbot's API key for the model server cannot be read; it must be set again.", err)
+		return Answer{}, apperr.Wrap(apperr.Internal, "The chatbot's API key for the model server cannot be read; it must be set again.", err)
 	}
 	found, err := e.faqs.search(ctx, question)
 	if err != nil {

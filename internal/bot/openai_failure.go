@@ -12,15 +12,15 @@ import (
 	"strings"
 	"time"
 
-	"parley/internal/fault"
+	"parley/internal/apperr"
 )
 
 // What askers are told: never in the server's words, which may quote the question, the instructions or the key.
 var (
-	errCoolingDown = fault.New(fault.UpstreamFailed, "The model server has failed several times in a row; it is asked again in a moment.")
-	errNoFirst     = fault.New(fault.Timeout, "The model server did not begin to answer in time.")
-	errSilent      = fault.New(fault.Timeout, "The model server fell silent in the middle of its reply.")
-	errTooLong     = fault.New(fault.Timeout, "The model server took too long over its reply.")
+	errCoolingDown = apperr.New(apperr.UpstreamFailed, "The model server has failed several times in a row; it is asked again in a moment.")
+	errNoFirst     = apperr.New(apperr.Timeout, "The model server did not begin to answer in time.")
+	errSilent      = apperr.New(apperr.Timeout, "The model server fell silent in the middle of its reply.")
+	errTooLong     = apperr.New(apperr.Timeout, "The model server took too long over its reply.")
 	// errNoUsage is never told: the reply is there.
 	errNoUsage = errors.New("the usage did not come")
 )
@@ -28,7 +28,7 @@ var (
 // failure is an attempt that came to nothing.
 type failure struct {
 	kind      string // one of failureKinds
-	told      *fault.Error
+	told      *apperr.Error
 	isPassing bool          // another attempt may do better
 	wait      time.Duration // which the server asks for
 	shows     verdict
@@ -38,11 +38,11 @@ func (f *failure) Error() string { return f.told.Error() }
 func (f *failure) Unwrap() error { return f.told }
 
 func failed(kind string, private error, sentence string) *failure {
-	return &failure{kind: kind, told: fault.Wrap(fault.UpstreamFailed, sentence, private), shows: isDown}
+	return &failure{kind: kind, told: apperr.Wrap(apperr.UpstreamFailed, sentence, private), shows: isDown}
 }
 
 // tooLate are the failures of a server that does not keep to our patiences.
-var tooLate = map[*fault.Error]string{errNoFirst: "no_first_token", errSilent: "silent", errTooLong: "too_long"}
+var tooLate = map[*apperr.Error]string{errNoFirst: "no_first_token", errSilent: "silent", errTooLong: "too_long"}
 
 // coolingDown is that of a server that is not even asked.
 const coolingDown = "cooling_down"
@@ -61,7 +61,7 @@ func ended(ctx, whole context.Context, otherwise *failure) error {
 		}
 		return cause
 	}
-	if told, ok := errors.AsType[*fault.Error](context.Cause(ctx)); ok {
+	if told, ok := errors.AsType[*apperr.Error](context.Cause(ctx)); ok {
 		return &failure{kind: tooLate[told], told: told, shows: isDown}
 	}
 	return otherwise

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"parley/internal/apperr"
 	"parley/internal/bot"
-	"parley/internal/fault"
 )
 
 func usageIs(prompt, completion int) func(bot.Answer) bool {
@@ -105,37 +105,37 @@ func TestAReplyThatGoesWrongIsAFaultInOurWords(t *testing.T) {
 	}
 	cases := map[string]struct {
 		habit    func(http.ResponseWriter, *http.Request, int)
-		kind     fault.Kind
+		kind     apperr.Kind
 		says     string
 		text     string // what came before
 		requests int
 	}{
-		"it ends without a reason":      {answering(opening, says("Good ")), fault.UpstreamFailed, "broke off", "Good ", 1},
-		"it ends before it begins":      {answering(opening), fault.UpstreamFailed, "could not be read", "", 1},
-		"it has nothing":                {answering(), fault.UpstreamFailed, "could not be read", "", 1},
-		"it hangs up":                   {hangUp, fault.UpstreamFailed, "broke off", "Good ", 1},
-		"an error in the middle":        {answering(says("Good "), data(`{"error":{"message":"`+secretWords+`"}}`), done), fault.UpstreamFailed, "reports an error", "Good ", 1},
-		"an error that is a text":       {answering(data(`{"error":"` + secretWords + `"}`)), fault.UpstreamFailed, "reports an error", "", 1},
-		"an error for a document":       {answeringStatus(http.StatusOK), fault.UpstreamFailed, "reports an error", "", 1},
-		"a document of something else":  {answering(`{"hello":"` + secretWords + `"}`), fault.UpstreamFailed, "could not be read", "", 1},
-		"a list":                        {answering(`[{"error":{"message":"` + secretWords + `"}}]`), fault.UpstreamFailed, "could not be read", "", 1},
-		"a web page":                    {answering("<!doctype html><title>" + secretWords + "</title>"), fault.UpstreamFailed, "could not be read", "", 1},
-		"an event that is not JSON":     {answering(says("Good "), data(secretWords)), fault.UpstreamFailed, "broke off", "Good ", 1},
-		"a line without end":            {answering("data: " + strings.Repeat("x", 3<<20)), fault.UpstreamFailed, "could not be read", "", 1},
-		"an event without end":          {answering(strings.Repeat("data: "+strings.Repeat("x", 1000)+"\n", 3000)), fault.UpstreamFailed, "could not be read", "", 1},
-		"comments without end":          {answering(strings.Repeat(": "+strings.Repeat("x", 1000)+"\n", 40_000)), fault.UpstreamFailed, "could not be read", "", 1},
-		"a document without end":        {answering(`{"x":"` + strings.Repeat("x", 3<<20)), fault.UpstreamFailed, "could not be read", "", 1},
-		"it is not authorized":          {answeringStatus(401), fault.UpstreamFailed, "API key", "", 1},
-		"it is forbidden":               {answeringStatus(403), fault.UpstreamFailed, "API key", "", 1},
-		"nothing is there":              {answeringStatus(404), fault.UpstreamFailed, "base URL", "", 1},
-		"it is refused":                 {answeringStatus(400), fault.UpstreamFailed, "refused", "", 1},
-		"it redirects to another host":  {answeringStatus(307, "Location", "http://elsewhere.test/"), fault.UpstreamFailed, "redirects", "", 1},
-		"it redirects without the body": {answeringStatus(302, "Location", "/v2/chat/completions"), fault.UpstreamFailed, "redirects", "", 1},
-		"it redirects for ever":         {answeringStatus(308, "Location", "/v1/chat/completions"), fault.UpstreamFailed, "redirects", "", 4},
-		"it is broken":                  {answeringStatus(500), fault.UpstreamFailed, "failed", "", 3},
-		"it is overloaded":              {answeringStatus(503), fault.UpstreamFailed, "failed", "", 3},
-		"it is busy":                    {answeringStatus(429), fault.UpstreamFailed, "no more requests", "", 3},
-		"it is busy for long":           {answeringStatus(429, "Retry-After", "11"), fault.UpstreamFailed, "no more requests", "", 1},
+		"it ends without a reason":      {answering(opening, says("Good ")), apperr.UpstreamFailed, "broke off", "Good ", 1},
+		"it ends before it begins":      {answering(opening), apperr.UpstreamFailed, "could not be read", "", 1},
+		"it has nothing":                {answering(), apperr.UpstreamFailed, "could not be read", "", 1},
+		"it hangs up":                   {hangUp, apperr.UpstreamFailed, "broke off", "Good ", 1},
+		"an error in the middle":        {answering(says("Good "), data(`{"error":{"message":"`+secretWords+`"}}`), done), apperr.UpstreamFailed, "reports an error", "Good ", 1},
+		"an error that is a text":       {answering(data(`{"error":"` + secretWords + `"}`)), apperr.UpstreamFailed, "reports an error", "", 1},
+		"an error for a document":       {answeringStatus(http.StatusOK), apperr.UpstreamFailed, "reports an error", "", 1},
+		"a document of something else":  {answering(`{"hello":"` + secretWords + `"}`), apperr.UpstreamFailed, "could not be read", "", 1},
+		"a list":                        {answering(`[{"error":{"message":"` + secretWords + `"}}]`), apperr.UpstreamFailed, "could not be read", "", 1},
+		"a web page":                    {answering("<!doctype html><title>" + secretWords + "</title>"), apperr.UpstreamFailed, "could not be read", "", 1},
+		"an event that is not JSON":     {answering(says("Good "), data(secretWords)), apperr.UpstreamFailed, "broke off", "Good ", 1},
+		"a line without end":            {answering("data: " + strings.Repeat("x", 3<<20)), apperr.UpstreamFailed, "could not be read", "", 1},
+		"an event without end":          {answering(strings.Repeat("data: "+strings.Repeat("x", 1000)+"\n", 3000)), apperr.UpstreamFailed, "could not be read", "", 1},
+		"comments without end":          {answering(strings.Repeat(": "+strings.Repeat("x", 1000)+"\n", 40_000)), apperr.UpstreamFailed, "could not be read", "", 1},
+		"a document without end":        {answering(`{"x":"` + strings.Repeat("x", 3<<20)), apperr.UpstreamFailed, "could not be read", "", 1},
+		"it is not authorized":          {answeringStatus(401), apperr.UpstreamFailed, "API key", "", 1},
+		"it is forbidden":               {answeringStatus(403), apperr.UpstreamFailed, "API key", "", 1},
+		"nothing is there":              {answeringStatus(404), apperr.UpstreamFailed, "base URL", "", 1},
+		"it is refused":                 {answeringStatus(400), apperr.UpstreamFailed, "refused", "", 1},
+		"it redirects to another host":  {answeringStatus(307, "Location", "http://elsewhere.test/"), apperr.UpstreamFailed, "redirects", "", 1},
+		"it redirects without the body": {answeringStatus(302, "Location", "/v2/chat/completions"), apperr.UpstreamFailed, "redirects", "", 1},
+		"it redirects for ever":         {answeringStatus(308, "Location", "/v1/chat/completions"), apperr.UpstreamFailed, "redirects", "", 4},
+		"it is broken":                  {answeringStatus(500), apperr.UpstreamFailed, "failed", "", 3},
+		"it is overloaded":              {answeringStatus(503), apperr.UpstreamFailed, "failed", "", 3},
+		"it is busy":                    {answeringStatus(429), apperr.UpstreamFailed, "no more requests", "", 3},
+		"it is busy for long":           {answeringStatus(429, "Retry-After", "11"), apperr.UpstreamFailed, "no more requests", "", 1},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -155,7 +155,7 @@ func TestAReplyThatGoesWrongIsAFaultInOurWords(t *testing.T) {
 }
 
 // mustTell checks a fault: what it tells, and that neither it nor the log has what they must not have.
-func mustTell(t *testing.T, err error, kind fault.Kind, says string) {
+func mustTell(t *testing.T, err error, kind apperr.Kind, says string) {
 	t.Helper()
 	told := told(t, err)
 	if told.Kind != kind || !strings.Contains(told.Message, says) {

@@ -13,14 +13,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"parley/internal/apperr"
 	"parley/internal/bot"
-	"parley/internal/fault"
 )
 
 // told returns the fault that an error is.
-func told(t *testing.T, err error) *fault.Error {
+func told(t *testing.T, err error) *apperr.Error {
 	t.Helper()
-	f, ok := errors.AsType[*fault.Error](err)
+	f, ok := errors.AsType[*apperr.Error](err)
 	if !ok {
 		t.Fatalf("%v is no fault", err)
 	}
@@ -121,7 +121,7 @@ func TestAnUpstreamIsWaitedForInMeasure(t *testing.T) {
 					}
 					return
 				}
-				mustTell(t, got.err, fault.Timeout, c.says)
+				mustTell(t, got.err, apperr.Timeout, c.says)
 				if n := len(u.requests()); n != 1 {
 					t.Errorf("it was asked %d times", n)
 				}
@@ -173,7 +173,7 @@ func TestForgottenConnectionsToAnUpstreamAreGivenUp(t *testing.T) {
 		}
 		first.Wait()
 		isForgotten.Swap(new(atomic.Bool)).Store(true)
-		mustTell(t, u.ask().err, fault.Timeout, "did not begin")
+		mustTell(t, u.ask().err, apperr.Timeout, "did not begin")
 		if got := u.ask(); got.err != nil {
 			t.Error(got.err)
 		}
@@ -247,7 +247,7 @@ func TestAnUpstreamThatIsNotThereIsAFault(t *testing.T) {
 					return c.dial(ctx, network, address)
 				})
 				began := time.Now()
-				mustTell(t, u.ask().err, fault.UpstreamFailed, "cannot be reached")
+				mustTell(t, u.ask().err, apperr.UpstreamFailed, "cannot be reached")
 				if took := time.Since(began); took < c.from || took > c.upTo || dials != c.dials {
 					t.Errorf("it took %s and %d connections", took, dials)
 				}
@@ -268,7 +268,7 @@ func TestACertificateThatIsNotTrustedIsNotTriedAgain(t *testing.T) {
 		dials++
 		return new(net.Dialer).DialContext(ctx, network, address)
 	})
-	mustTell(t, u.ask().err, fault.UpstreamFailed, "cannot be reached")
+	mustTell(t, u.ask().err, apperr.UpstreamFailed, "cannot be reached")
 	if dials != 1 {
 		t.Errorf("it was tried %d times", dials)
 	}
@@ -337,7 +337,7 @@ func TestADeadUpstreamIsLeftAloneForAWhile(t *testing.T) {
 		fails := func(says string, requests int) {
 			t.Helper()
 			before := len(u.requests())
-			mustTell(t, u.ask().err, fault.UpstreamFailed, says)
+			mustTell(t, u.ask().err, apperr.UpstreamFailed, says)
 			if n := len(u.requests()) - before; n != requests {
 				t.Errorf("it was asked %d times, not %d", n, requests)
 			}
@@ -357,12 +357,12 @@ func TestADeadUpstreamIsLeftAloneForAWhile(t *testing.T) {
 		go func() { probe <- u.ask().err }()
 		synctest.Wait()
 		fails("several times in a row", 0)
-		mustTell(t, <-probe, fault.UpstreamFailed, "The model server failed.")
+		mustTell(t, <-probe, apperr.UpstreamFailed, "The model server failed.")
 		fails("several times in a row", 0)
 
 		// Another organization's trouble with the same server is its own.
 		other := u.askWith(t.Context(), bot.Question{Bot: anotherOrganizations, Text: "Hello?"})
-		mustTell(t, other.err, fault.UpstreamFailed, "The model server failed.")
+		mustTell(t, other.err, apperr.UpstreamFailed, "The model server failed.")
 
 		// Once it lives, all may ask again.
 		isDead = false
@@ -379,7 +379,7 @@ func TestAChatbotsOwnMistakesDoNotMakeAnUpstreamDead(t *testing.T) {
 	t.Parallel()
 	withUpstream(t, answeringStatus(401), func(t *testing.T, u *upstream) {
 		for range 5 {
-			mustTell(t, u.ask().err, fault.UpstreamFailed, "API key")
+			mustTell(t, u.ask().err, apperr.UpstreamFailed, "API key")
 		}
 	})
 }

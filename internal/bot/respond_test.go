@@ -12,8 +12,8 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/bot"
-	"parley/internal/fault"
 )
 
 // ask returns the answer and the pieces of the reply.
@@ -227,7 +227,7 @@ func TestAnEngineOfAnotherVersionIsNoFaultOfTheAsker(t *testing.T) {
 		t.Error("something was said")
 		return nil
 	})
-	mustBe(t, err, fault.Internal)
+	mustBe(t, err, apperr.Internal)
 }
 
 func TestALongMessageIsAQuestionToo(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 
 	"parley/gen/db"
-	"parley/internal/fault"
+	"parley/internal/apperr"
 )
 
 const (
@@ -47,7 +47,7 @@ func (s *Script) toColumn() (json.RawMessage, error) {
 			length += utf8.RuneCountInString(delta)
 		}
 		if length > maxScripted {
-			return nil, fault.Field(fault.InvalidRequest, fmt.Sprintf("/script/rules/%d/deltas", i), "must have at most 262144 characters together, with those of the rules before")
+			return nil, apperr.Field(apperr.InvalidRequest, fmt.Sprintf("/script/rules/%d/deltas", i), "must have at most 262144 characters together, with those of the rules before")
 		}
 	}
 	raw, err := json.Marshal(s)
@@ -116,12 +116,12 @@ func (r ScriptRule) perform(ctx context.Context, emit func(delta string) error) 
 	}
 	switch {
 	case fails:
-		return fault.New(fault.UpstreamFailed, "The script has the reply fail here.")
+		return apperr.New(apperr.UpstreamFailed, "The script has the reply fail here.")
 	case isSilent:
 		if err := pause(ctx, silenceLimit); err != nil {
 			return err
 		}
-		return fault.New(fault.Timeout, "The script has had nothing to say for 60 seconds.")
+		return apperr.New(apperr.Timeout, "The script has had nothing to say for 60 seconds.")
 	}
 	return nil
 }

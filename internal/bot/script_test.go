@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/bot"
-	"parley/internal/fault"
 )
 
 // said is a delta and when it came.
@@ -94,18 +94,18 @@ func TestAScriptFailsOrFallsSilentWhereItSays(t *testing.T) {
 	for name, c := range map[string]struct {
 		fail, silent *int
 		want         string
-		kind         fault.Kind
+		kind         apperr.Kind
 		after        time.Duration
 	}{
-		"fails at once":             {ptr(0), nil, "", fault.UpstreamFailed, 0},
-		"fails in the middle":       {ptr(2), nil, "ab", fault.UpstreamFailed, 2 * time.Second},
-		"fails at the end":          {ptr(9), nil, "abc", fault.UpstreamFailed, 3 * time.Second},
-		"is silent from the start":  {nil, ptr(0), "", fault.Timeout, time.Minute},
-		"falls silent":              {nil, ptr(1), "a", fault.Timeout, time.Minute + time.Second},
-		"falls silent at the end":   {nil, ptr(9), "abc", fault.Timeout, time.Minute + 3*time.Second},
-		"fails before the silence":  {ptr(1), ptr(2), "a", fault.UpstreamFailed, time.Second},
-		"is silent before it fails": {ptr(2), ptr(1), "a", fault.Timeout, time.Minute + time.Second},
-		"both at once":              {ptr(8), ptr(7), "abc", fault.UpstreamFailed, 3 * time.Second},
+		"fails at once":             {ptr(0), nil, "", apperr.UpstreamFailed, 0},
+		"fails in the middle":       {ptr(2), nil, "ab", apperr.UpstreamFailed, 2 * time.Second},
+		"fails at the end":          {ptr(9), nil, "abc", apperr.UpstreamFailed, 3 * time.Second},
+		"is silent from the start":  {nil, ptr(0), "", apperr.Timeout, time.Minute},
+		"falls silent":              {nil, ptr(1), "a", apperr.Timeout, time.Minute + time.Second},
+		"falls silent at the end":   {nil, ptr(9), "abc", apperr.Timeout, time.Minute + 3*time.Second},
+		"fails before the silence":  {ptr(1), ptr(2), "a", apperr.UpstreamFailed, time.Second},
+		"is silent before it fails": {ptr(2), ptr(1), "a", apperr.Timeout, time.Minute + time.Second},
+		"both at once":              {ptr(8), ptr(7), "abc", apperr.UpstreamFailed, 3 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -207,8 +207,8 @@ func TestAScriptedReplyIsBounded(t *testing.T) {
 
 func mustBeAt(t *testing.T, err error, pointer string) {
 	t.Helper()
-	mustBe(t, err, fault.InvalidRequest)
-	if told, ok := errors.AsType[*fault.Error](err); !ok || len(told.Items) != 1 || told.Items[0].Pointer != pointer {
+	mustBe(t, err, apperr.InvalidRequest)
+	if told, ok := errors.AsType[*apperr.Error](err); !ok || len(told.Violations) != 1 || told.Violations[0].Pointer != pointer {
 		t.Errorf("%v does not point at %s", err, pointer)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"parley/internal/fault"
+	"parley/internal/apperr"
 )
 
 // maxRows is how many entries a file may hold.
@@ -48,11 +48,11 @@ func readTable(file []byte) (*table, error) {
 	return t, nil
 }
 
-func invalidFile(sentence string) *fault.Error {
-	return &fault.Error{
-		Kind:    fault.InvalidRequest,
-		Message: sentence,
-		Items:   []fault.Item{{In: "body", Pointer: "/file", Detail: sentence}},
+func invalidFile(sentence string) *apperr.Error {
+	return &apperr.Error{
+		Kind:       apperr.InvalidRequest,
+		Message:    sentence,
+		Violations: []apperr.Violation{{In: "body", Pointer: "/file", Detail: sentence}},
 	}
 }
 
@@ -66,7 +66,7 @@ func (t *table) readCSV(file []byte) error {
 	r := csv.NewReader(bytes.NewReader(file))
 	r.Comma = delimiter(file)
 	if bytes.Count(file, []byte(string(r.Comma))) > maxCells { // they may be of one row
-		return fault.New(fault.TooLarge, "The file has too many cells: leave only the columns that are named.")
+		return apperr.New(apperr.TooLarge, "The file has too many cells: leave only the columns that are named.")
 	}
 	r.FieldsPerRecord = -1
 	number, end := 0, int64(0)
@@ -133,7 +133,7 @@ func (t *table) add(number int, cells []string) error {
 	case !t.started:
 		return t.start(cells)
 	case len(t.rows) == maxRows:
-		return fault.New(fault.TooLarge, fmt.Sprintf("The file has more than %d rows: divide it.", maxRows))
+		return apperr.New(apperr.TooLarge, fmt.Sprintf("The file has more than %d rows: divide it.", maxRows))
 	}
 	t.rows = append(t.rows, row{number, cell(t.question), cell(t.answer), cell(t.labels)})
 	return nil

@@ -10,7 +10,7 @@ import (
 
 	"github.com/xuri/excelize/v2"
 
-	"parley/internal/fault"
+	"parley/internal/apperr"
 )
 
 const (
@@ -70,7 +70,7 @@ func (t *table) readWorkbook(file []byte) (err error) {
 			leftBytes -= len(cell)
 		}
 		if left < 0 || leftBytes < 0 {
-			return fault.New(fault.TooLarge, "The worksheet has too many cells: leave only the columns that are named.")
+			return apperr.New(apperr.TooLarge, "The worksheet has too many cells: leave only the columns that are named.")
 		}
 		if err := t.add(number, cells); err != nil {
 			return err
@@ -93,7 +93,7 @@ func checkParts(file []byte) error {
 	left := uint64(maxUnpacked)
 	for _, part := range archive.File {
 		if part.UncompressedSize64 > left {
-			return fault.New(fault.TooLarge, "The file holds more than 128 MiB when it is unpacked.")
+			return apperr.New(apperr.TooLarge, "The file holds more than 128 MiB when it is unpacked.")
 		}
 		left -= part.UncompressedSize64
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/xuri/excelize/v2"
 	"golang.org/x/net/html/charset"
 
-	"parley/internal/fault"
+	"parley/internal/apperr"
 )
 
 const (
@@ -129,5 +129,5 @@ func (t *cellText) add(more []byte) {
 }
 
 func tooMuch() error {
-	return fault.New(fault.TooLarge, "The file has more in it than a table of entries needs: copy the entries into a new one.")
+	return apperr.New(apperr.TooLarge, "The file has more in it than a table of entries needs: copy the entries into a new one.")
 }

@@ -5,9 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"parley/internal/apperr"
 	"parley/internal/bot"
 	"parley/internal/chat"
-	"parley/internal/fault"
 	"parley/internal/store"
 )
 
@@ -67,7 +67,7 @@ func TestCloseTellsThoseWhoWaitForOtherProcesses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, reply := range []*chat.Reply{resumed, late} {
-		if outcome := h.ended(stopping, reply); outcome.Err == nil || outcome.Err.Kind != fault.Unavailable {
+		if outcome := h.ended(stopping, reply); outcome.Err == nil || outcome.Err.Kind != apperr.Unavailable {
 			t.Errorf("it ends with %+v", outcome)
 		}
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/auth"
-	"parley/internal/fault"
 )
 
 // NewAttachment is what a message brings along: an attachment that is known by its
@@ -51,13 +51,13 @@ func (c *Chat) attach(ctx context.Context, who auth.Principal, pointer string, w
 		}
 		switch {
 		case one.File == "" && one.ID == "":
-			return nil, fault.Field(fault.InvalidMessage, at, "must have an id or a file")
+			return nil, apperr.Field(apperr.InvalidMessage, at, "must have an id or a file")
 		case one.File == "":
-			return nil, fault.Field(fault.InvalidMessage, at+"/id", "is no attachment that is known")
+			return nil, apperr.Field(apperr.InvalidMessage, at+"/id", "is no attachment that is known")
 		}
 		address, err := url.Parse(one.File)
 		if err != nil || address.Hostname() == "" || (address.Scheme != "http" && address.Scheme != "https") {
-			return nil, fault.Field(fault.InvalidMessage, at+"/file", "must be an http or https URL")
+			return nil, apperr.Field(apperr.InvalidMessage, at+"/file", "must be an http or https URL")
 		}
 		attached[i] = Attachment{ID: newID(), Type: one.Type, Filename: one.Filename, File: one.File}
 		if one.Type == "" {

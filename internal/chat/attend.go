@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
-	"parley/internal/fault"
+	"parley/internal/apperr"
 )
 
 const (
@@ -26,7 +26,7 @@ type liveReplies struct {
 	mu    sync.Mutex
 	byRun map[uuid.UUID]*liveReply
 	// closed is why nothing is waited for any more.
-	closed *fault.Error
+	closed *apperr.Error
 }
 
 type liveReply struct {
@@ -68,7 +68,7 @@ func (l *liveReplies) await(run uuid.UUID) {
 
 // fail ends a reply for its listeners when an attempt of this process has come to
 // nothing that will be made good here. One of a later attempt is left alone.
-func (l *liveReplies) fail(run uuid.UUID, attempt int, why *fault.Error) {
+func (l *liveReplies) fail(run uuid.UUID, attempt int, why *apperr.Error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if found := l.byRun[run]; found != nil && found.attempt == attempt {
@@ -78,14 +78,14 @@ func (l *liveReplies) fail(run uuid.UUID, attempt int, why *fault.Error) {
 }
 
 // disappoint tells those who wait for a reply from elsewhere to wait no longer.
-func (l *liveReplies) disappoint(why *fault.Error) {
+func (l *liveReplies) disappoint(why *apperr.Error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.failAwaited(why)
 }
 
 // close disappoints those who wait, and who will.
-func (l *liveReplies) close(why *fault.Error) {
+func (l *liveReplies) close(why *apperr.Error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = why
@@ -94,7 +94,7 @@ func (l *liveReplies) close(why *fault.Error) {
 
 // failAwaited is called with the lock held: what begins to be written here meanwhile
 // must not be ended.
-func (l *liveReplies) failAwaited(why *fault.Error) {
+func (l *liveReplies) failAwaited(why *apperr.Error) {
 	for run, one := range l.byRun {
 		if one.attempt == 0 && one.isAwaited {
 			one.fail(why)
@@ -248,7 +248,7 @@ func (c *Chat) attend(ctx context.Context) {
 			case err == nil:
 				heard = looked
 			case time.Since(heard) > finishPatience:
-				c.live.disappoint(fault.New(fault.Unavailable, "The database cannot be reached; the reply may still come."))
+				c.live.disappoint(apperr.New(apperr.Unavailable, "The database cannot be reached; the reply may still come."))
 			}
 		}
 		c.settleDoubts(round)
@@ -334,7 +334,7 @@ func (c *Chat) settle(ctx context.Context, awaited []*liveReply, stored map[uuid
 // message where it was read already.
 func (c *Chat) conclude(ctx context.Context, awaited *liveReply, run db.Run, stored *db.Message) (err error) {
 	if run.ID == uuid.Nil {
-		awaited.fail(fault.New(fault.NotFound, "The conversation was deleted."))
+		awaited.fail(apperr.New(apperr.NotFound, "The conversation was deleted."))
 		c.live.remove(awaited.RunID)
 		return nil
 	}
@@ -345,7 +345,7 @@ func (c *Chat) conclude(ctx context.Context, awaited *liveReply, run db.Run, sto
 		outcome, err = c.outcomeOf(ctx, run)
 	}
 	switch {
-	case fault.Is(err, fault.Unavailable), err != nil && ctx.Err() != nil: // the next look ends it
+	case apperr.Is(err, apperr.Unavailable), err != nil && ctx.Err() != nil: // the next look ends it
 		return err
 	case err != nil:
 		c.log.Error("the end of a reply could not be read", "run_id", run.ID, "error", err)

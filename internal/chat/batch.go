@@ -7,9 +7,9 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/audit"
 	"parley/internal/auth"
-	"parley/internal/fault"
 	"parley/internal/store"
 )
 
@@ -21,8 +21,8 @@ type Operation struct {
 
 // Outcomes is what became of the operations of a batch.
 type Outcomes struct {
-	RequestID string         // of the request that carried them out
-	Refused   []*fault.Error // of each why it could not be; nil where it could
+	RequestID string          // of the request that carried them out
+	Refused   []*apperr.Error // of each why it could not be; nil where it could
 }
 
 // Batch carries out operations in their order, once for a key, and tells of each why
@@ -50,13 +50,13 @@ func (c *Chat) Batch(ctx context.Context, who auth.Principal, requestID string, 
 		for _, session := range found {
 			fates[session.ID] = &fate{owner: session.UserID}
 		}
-		refused := make([]*fault.Error, len(operations))
+		refused := make([]*apperr.Error, len(operations))
 		for i, operation := range operations {
 			err := malformed[i]
 			if err == nil {
 				err = fates[ids[i]].meet(who, operation.Action)
 			}
-			refused[i], _ = errors.AsType[*fault.Error](err)
+			refused[i], _ = errors.AsType[*apperr.Error](err)
 		}
 		return Outcomes{RequestID: requestID, Refused: refused}, fulfil(ctx, q, who, fates)
 	})
@@ -80,7 +80,7 @@ type fate struct {
 // meet adds an action, or tells why it cannot be.
 func (f *fate) meet(who auth.Principal, action string) error {
 	if f == nil || f.isGone {
-		return fault.New(fault.NotFound, noConversation)
+		return apperr.New(apperr.NotFound, noConversation)
 	}
 	if err := mayRead(who, belonging{owner: f.owner}); err != nil {
 		return err
@@ -95,7 +95,7 @@ func (f *fate) meet(who auth.Principal, action string) error {
 	case "delete":
 		f.isGone = true
 	default:
-		return fault.New(fault.InvalidRequest, "There is no such action.")
+		return apperr.New(apperr.InvalidRequest, "There is no such action.")
 	}
 	return nil
 }

@@ -8,9 +8,9 @@ import (
 
 	"github.com/google/uuid"
 
+	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/chat"
-	"parley/internal/fault"
 )
 
 func TestABadOperationDoesNotSpoilTheOthersOfItsBatch(t *testing.T) {
@@ -33,8 +33,8 @@ func TestABadOperationDoesNotSpoilTheOthersOfItsBatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	refusedAlike(t, fault.NotFound, outcomes[:4]...)
-	refusedAlike(t, fault.Forbidden, outcomes[4:6]...)
+	refusedAlike(t, apperr.NotFound, outcomes[:4]...)
+	refusedAlike(t, apperr.Forbidden, outcomes[4:6]...)
 	if outcomes[6] != nil {
 		t.Errorf("the good one is %v", outcomes[6])
 	}
@@ -78,14 +78,14 @@ func TestABatchIsCarriedOutInOrder(t *testing.T) {
 			}
 			for i, outcome := range outcomes {
 				if c.refused[i] {
-					refused(t, outcome, fault.NotFound)
+					refused(t, outcome, apperr.NotFound)
 				} else if outcome != nil {
 					t.Errorf("operation %d is %v", i, outcome)
 				}
 			}
 			found, err := h.Get(t.Context(), alex, conversation)
 			if c.status == "" {
-				refused(t, err, fault.NotFound)
+				refused(t, err, apperr.NotFound)
 			} else if err != nil || found.Session.Status != c.status {
 				t.Errorf("it is %s: %v", found.Session.Status, err)
 			}

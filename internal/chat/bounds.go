@@ -6,9 +6,9 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/bot"
-	"parley/internal/fault"
 )
 
 // Who comes with a client token or a bound ticket is let into no more than it is for.
@@ -19,7 +19,7 @@ import (
 // mayRead tells whether the caller may read what belongs to a conversation.
 func mayRead(who auth.Principal, of belonging) error {
 	if of.owner != who.UserID && !who.IsStaff() {
-		return fault.New(fault.Forbidden, "The conversation is somebody else's.")
+		return apperr.New(apperr.Forbidden, "The conversation is somebody else's.")
 	}
 	if !who.Bounds.Hold(of.conversation, of.bot, of.contact) {
 		return outOfBounds()
@@ -35,7 +35,7 @@ func belongingOf(session db.Session) belonging {
 }
 
 func outOfBounds() error {
-	return fault.New(fault.Forbidden, "The token or ticket is not for this.")
+	return apperr.New(apperr.Forbidden, "The token or ticket is not for this.")
 }
 
 // mustBeFree refuses callers who are bound.
@@ -74,8 +74,8 @@ func contactFor(ctx context.Context, q *db.Queries, who auth.Principal, inbox uu
 		return ownContact(ctx, q, who, inbox)
 	}
 	bound, err := q.GetContact(ctx, who.OrganizationID, who.Bounds.Contact)
-	if fault.Is(err, fault.NotFound) {
-		return db.Contact{}, fault.New(fault.Forbidden, "The contact that the token is for is gone.")
+	if apperr.Is(err, apperr.NotFound) {
+		return db.Contact{}, apperr.New(apperr.Forbidden, "The contact that the token is for is gone.")
 	}
 	return bound, err
 }
@@ -98,7 +98,7 @@ func (c *Chat) ForTicket(who auth.Principal, target Target) auth.Bind {
 	return func(ctx context.Context, q *db.Queries) (auth.Subject, error) {
 		subject := auth.Subject{UserID: who.UserID}
 		if target.Conversation != nil && target.BotRef != nil {
-			return auth.Subject{}, fault.New(fault.InvalidRequest, "A ticket is for a conversation or for a chatbot, not for both.")
+			return auth.Subject{}, apperr.New(apperr.InvalidRequest, "A ticket is for a conversation or for a chatbot, not for both.")
 		}
 		if target.Conversation != nil {
 			session, err := sessionIn(ctx, q, who, *target.Conversation)
@@ -121,13 +121,13 @@ func (c *Chat) ForToken(who auth.Principal, target Target) auth.Bind {
 	return func(ctx context.Context, q *db.Queries) (auth.Subject, error) {
 		if target.Conversation != nil {
 			if target.BotRef != nil || target.Contact != nil {
-				return auth.Subject{}, fault.Field(fault.InvalidRequest, "/conversation", "must stand alone, for it has its chatbot and contact")
+				return auth.Subject{}, apperr.Field(apperr.InvalidRequest, "/conversation", "must stand alone, for it has its chatbot and contact")
 			}
 			session, err := sessionIn(ctx, q, who, *target.Conversation)
 			return auth.Subject{UserID: session.UserID, Bounds: boundsOf(session)}, err
 		}
 		if target.BotRef == nil && target.Contact == nil {
-			return auth.Subject{}, fault.New(fault.InvalidRequest, "A token is for a conversation, a contact or a chatbot, one of which must be named.")
+			return auth.Subject{}, apperr.New(apperr.InvalidRequest, "A token is for a conversation, a contact or a chatbot, one of which must be named.")
 		}
 		subject := auth.Subject{UserID: who.UserID}
 		if target.BotRef != nil {

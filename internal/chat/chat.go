@@ -19,9 +19,9 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/bot"
-	"parley/internal/fault"
 	"parley/internal/realtime"
 	"parley/internal/shortcuts"
 	"parley/internal/store"
@@ -171,7 +171,7 @@ func sessionIn(ctx context.Context, q *db.Queries, who auth.Principal, id string
 	}
 	session, err := q.GetSession(ctx, who.OrganizationID, sessionID)
 	if err != nil {
-		return db.Session{}, fault.Say(err, fault.NotFound, noConversation)
+		return db.Session{}, apperr.Rephrase(err, apperr.NotFound, noConversation)
 	}
 	return session, mayRead(who, belongingOf(session))
 }
@@ -188,7 +188,7 @@ const (
 func parseID(text, sentence string) (uuid.UUID, error) {
 	id, err := uuid.Parse(text)
 	if err != nil || len(text) != 36 {
-		return uuid.UUID{}, fault.New(fault.NotFound, sentence)
+		return uuid.UUID{}, apperr.New(apperr.NotFound, sentence)
 	}
 	return id, nil
 }

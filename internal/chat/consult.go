@@ -7,8 +7,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"parley/internal/apperr"
 	"parley/internal/bot"
-	"parley/internal/fault"
 )
 
 // Consult has a bot answer a question of which nothing is kept. The reply is its
@@ -17,8 +17,8 @@ import (
 // wait in the database.
 func (c *Chat) Consult(ctx context.Context, question bot.Question) (*Reply, error) {
 	if !c.slots.takeNow(question.Bot.OrganizationID) {
-		return nil, &fault.Error{
-			Kind:       fault.Unavailable,
+		return nil, &apperr.Error{
+			Kind:       apperr.Unavailable,
 			Message:    "As many replies are being written as may be; try again when some have ended.",
 			RetryAfter: 2 * time.Second,
 		}
@@ -42,7 +42,7 @@ func (c *Chat) consult(ctx context.Context, question bot.Question, reply *Reply)
 	}
 	switch {
 	case errors.Is(err, errStopping):
-		err = fault.New(fault.Unavailable, "The server is stopping; ask the next one to start.")
+		err = apperr.New(apperr.Unavailable, "The server is stopping; ask the next one to start.")
 	case err != nil && ctx.Err() == nil:
 		c.log.Error("a reply failed", "bot_id", question.Bot.ID, "error", err)
 	}

@@ -5,9 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"parley/internal/apperr"
 	"parley/internal/bot"
 	"parley/internal/chat"
-	"parley/internal/fault"
 )
 
 // asking is a question for the default bot.
@@ -56,7 +56,7 @@ func TestCloseWaitsForWhatIsNotKeptAndThenEndsIt(t *testing.T) {
 	now, cancel := context.WithCancel(t.Context())
 	cancel()
 	hasty.Close(now)
-	if got := outcome(t, hasty, ended); got.Err == nil || got.Err.Kind != fault.Unavailable || got.State != "failed" {
+	if got := outcome(t, hasty, ended); got.Err == nil || got.Err.Kind != apperr.Unavailable || got.State != "failed" {
 		t.Errorf("the one that was not waited for: %+v", got)
 	}
 
@@ -78,7 +78,7 @@ func TestCloseWaitsForWhatIsNotKeptAndThenEndsIt(t *testing.T) {
 	if n := h.replies(); n != 0 {
 		t.Errorf("%d replies are stored", n)
 	}
-	if _, err := patient.Consult(t.Context(), bot.Question{}); !fault.Is(err, fault.Unavailable) {
+	if _, err := patient.Consult(t.Context(), bot.Question{}); !apperr.Is(err, apperr.Unavailable) {
 		t.Errorf("after Close: %v", err)
 	}
 }
@@ -97,7 +97,7 @@ func TestARefusedConsultationMakesNobodyWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Consult(t.Context(), asking); !fault.Is(err, fault.Unavailable) {
+	if _, err := c.Consult(t.Context(), asking); !apperr.Is(err, apperr.Unavailable) {
 		t.Errorf("the second one: %v", err)
 	}
 	leave()

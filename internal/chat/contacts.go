@@ -8,8 +8,8 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/audit"
-	"parley/internal/fault"
 	"parley/internal/store"
 )
 
@@ -37,7 +37,7 @@ type ContactFields struct {
 // named, once for a key. An unknown inbox is NotFound, and a source id that another
 // contact has in one of the inboxes is a Conflict.
 func (c *Chat) CreateContact(ctx context.Context, organization uuid.UUID, wanted ContactFields, key *store.Key) (Contact, error) {
-	if err := checkQueryMetadata(fault.InvalidRequest, "/queryMetadata", wanted.QueryMetadata); err != nil {
+	if err := checkQueryMetadata(apperr.InvalidRequest, "/queryMetadata", wanted.QueryMetadata); err != nil {
 		return Contact{}, err
 	}
 	inboxes, err := inboxIDs(wanted.InboxIDs)
@@ -80,7 +80,7 @@ func (c *Chat) defaultInbox(ctx context.Context, q *db.Queries, organization uui
 		return db.Inbox{}, err
 	}
 	inbox, err := q.GetAPIInbox(ctx, organization, bot.ID)
-	return inbox, fault.Say(err, fault.NotFound, noInbox)
+	return inbox, apperr.Rephrase(err, apperr.NotFound, noInbox)
 }
 
 // GetContact returns a contact.
@@ -90,7 +90,7 @@ func (c *Chat) GetContact(ctx context.Context, organization uuid.UUID, id string
 		return Contact{}, err
 	}
 	row, err := c.store.GetContactWithInboxes(ctx, organization, contactID)
-	return Contact{Contact: row.Contact, InboxIDs: row.InboxIds}, fault.Say(err, fault.NotFound, noContact)
+	return Contact{Contact: row.Contact, InboxIDs: row.InboxIds}, apperr.Rephrase(err, apperr.NotFound, noContact)
 }
 
 // ListContacts returns a page of contacts, newest first, and how many qualify in
@@ -124,7 +124,7 @@ func (c *Chat) UpdateContact(ctx context.Context, organization uuid.UUID, id str
 	if err != nil {
 		return Contact{}, err
 	}
-	if err := checkQueryMetadata(fault.InvalidRequest, "/queryMetadata", change.QueryMetadata); err != nil {
+	if err := checkQueryMetadata(apperr.InvalidRequest, "/queryMetadata", change.QueryMetadata); err != nil {
 		return Contact{}, err
 	}
 	inboxes, err := inboxIDs(change.InboxIDs)
@@ -147,7 +147,7 @@ func (c *Chat) UpdateContact(ctx context.Context, organization uuid.UUID, id str
 			return err
 		}
 		if changed == 0 {
-			return fault.New(fault.NotFound, noContact)
+			return apperr.New(apperr.NotFound, noContact)
 		}
 		if err := move(ctx, q, organization, contactID, inboxes, change.SourceID != nil); err != nil {
 			return err
@@ -185,7 +185,7 @@ func putInto(ctx context.Context, q *db.Queries, organization, contact uuid.UUID
 	}
 	known, err := q.PlaceContact(ctx, organization, inboxes, contact)
 	if err == nil && known < int64(len(inboxes)) {
-		return fault.New(fault.NotFound, noInbox)
+		return apperr.New(apperr.NotFound, noInbox)
 	}
 	return err
 }
@@ -217,7 +217,7 @@ func (c *Chat) DeleteContact(ctx context.Context, organization uuid.UUID, id str
 			return err
 		}
 		if deleted == 0 {
-			return fault.New(fault.NotFound, noContact)
+			return apperr.New(apperr.NotFound, noContact)
 		}
 		return audit.Note(ctx, q, organization, audit.ContactDeleted, nil, contactID)
 	})

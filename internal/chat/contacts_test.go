@@ -11,9 +11,9 @@ import (
 
 	"github.com/google/uuid"
 
+	"parley/internal/apperr"
 	"parley/internal/bot"
 	"parley/internal/chat"
-	"parley/internal/fault"
 )
 
 func TestAContactIsInTheDefaultBotsInboxUnlessOthersAreNamed(t *testing.T) {
@@ -72,7 +72,7 @@ func TestOnlyOneContactOfAnInboxHasASourceID(t *testing.T) {
 			switch {
 			case err == nil:
 				made.Add(1)
-			case fault.Is(err, fault.Conflict):
+			case apperr.Is(err, apperr.Conflict):
 				taken.Add(1)
 			default:
 				t.Error(err)
@@ -120,7 +120,7 @@ func TestNamedInboxesTakeThePlaceOfTheOthers(t *testing.T) {
 	// The source id has gone with it.
 	h.contact(t, chat.ContactFields{SourceID: new("a"), InboxIDs: []string{first.String()}})
 	_, err = h.CreateContact(t.Context(), h.organization, chat.ContactFields{Name: new("Kim"), SourceID: new("a"), InboxIDs: []string{third.String()}}, nil)
-	refused(t, err, fault.Conflict)
+	refused(t, err, apperr.Conflict)
 }
 
 func TestASourceIDChangesInEveryInboxOrInNone(t *testing.T) {
@@ -131,7 +131,7 @@ func TestASourceIDChangesInEveryInboxOrInNone(t *testing.T) {
 	h.contact(t, chat.ContactFields{SourceID: new("b"), InboxIDs: []string{second}})
 
 	_, err := h.UpdateContact(t.Context(), h.organization, alex.ID.String(), chat.ContactFields{Name: new("Kim"), SourceID: new("b")})
-	refused(t, err, fault.Conflict)
+	refused(t, err, apperr.Conflict)
 	if found, _ := h.GetContact(t.Context(), h.organization, alex.ID.String()); *found.SourceID != "a" || found.Name != "Alex" {
 		t.Errorf("the refused change made it %v", found)
 	}
@@ -178,7 +178,7 @@ func TestAnInboxThatThereIsNotIsNotFound(t *testing.T) {
 		_, updated := h.UpdateContact(t.Context(), h.organization, alex.ID.String(), chat.ContactFields{Name: new("Kim"), InboxIDs: named})
 		errs = append(errs, created, updated)
 	}
-	refusedAlike(t, fault.NotFound, errs...)
+	refusedAlike(t, apperr.NotFound, errs...)
 	if rows, count := h.contacts(t, nil); count != 1 || rows[0].Name != "Alex" || !slices.Equal(rows[0].InboxIDs, alex.InboxIDs) {
 		t.Errorf("what was refused left %v", rows)
 	}
@@ -195,7 +195,7 @@ func TestAnotherOrganizationsContactLooksLikeNone(t *testing.T) {
 		_, updated := h.UpdateContact(t.Context(), h.organization, contact, chat.ContactFields{Name: new("Kim")})
 		errs = append(errs, got, updated, h.DeleteContact(t.Context(), h.organization, contact))
 	}
-	refusedAlike(t, fault.NotFound, errs...)
+	refusedAlike(t, apperr.NotFound, errs...)
 	if rows, count := neighbour.contacts(t, nil); count != 1 || rows[0].Name != "Alex" {
 		t.Errorf("the neighbour has %v", rows)
 	}
@@ -208,9 +208,9 @@ func TestQueryMetadataOfAContactIsChecked(t *testing.T) {
 	wrong := json.RawMessage(`{"knowledge_bases": [{}, {"has_user_selected_all": "yes"}]}`)
 	_, created := h.CreateContact(t.Context(), h.organization, chat.ContactFields{Name: new("Kim"), QueryMetadata: wrong}, nil)
 	_, updated := h.UpdateContact(t.Context(), h.organization, alex, chat.ContactFields{QueryMetadata: wrong})
-	refusedAlike(t, fault.InvalidRequest, created, updated)
-	told, _ := errors.AsType[*fault.Error](created)
-	if told == nil || len(told.Items) != 1 || told.Items[0].Pointer != "/queryMetadata/knowledge_bases/1/has_user_selected_all" {
+	refusedAlike(t, apperr.InvalidRequest, created, updated)
+	told, _ := errors.AsType[*apperr.Error](created)
+	if told == nil || len(told.Violations) != 1 || told.Violations[0].Pointer != "/queryMetadata/knowledge_bases/1/has_user_selected_all" {
 		t.Errorf("it does not tell where: %v", created)
 	}
 }
@@ -278,7 +278,7 @@ func TestADeletedContactTakesItsConversationsAlong(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := h.Get(t.Context(), user, conversations[0])
-	refused(t, err, fault.NotFound)
+	refused(t, err, apperr.NotFound)
 	for _, table := range []string{"message_history", "runs", "records"} {
 		if left := h.rows(t, table, conversations[0]); left != 0 {
 			t.Errorf("%s holds %d of it", table, left)
@@ -287,7 +287,7 @@ func TestADeletedContactTakesItsConversationsAlong(t *testing.T) {
 	if _, err := h.Get(t.Context(), user, conversations[1]); err != nil {
 		t.Errorf("another contact's conversation is %v", err)
 	}
-	refused(t, h.DeleteContact(t.Context(), h.organization, alex.ID.String()), fault.NotFound)
+	refused(t, h.DeleteContact(t.Context(), h.organization, alex.ID.String()), apperr.NotFound)
 }
 
 // contact makes one, named Alex where nothing else is said.

@@ -8,10 +8,10 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/audit"
 	"parley/internal/auth"
 	"parley/internal/bot"
-	"parley/internal/fault"
 	"parley/internal/store"
 )
 
@@ -38,7 +38,7 @@ func (c *Chat) Begin(ctx context.Context, who auth.Principal, botRef *string, fi
 		return store.Once(ctx, c.store, key, func(q *db.Queries) (Sent, error) { return Sent{ConversationID: id}, begin(q) })
 	}
 	if strings.TrimSpace(first.Content) == "" {
-		return Sent{}, fault.Field(fault.InvalidMessage, "/initial_message", "must not be blank")
+		return Sent{}, apperr.Field(apperr.InvalidMessage, "/initial_message", "must not be blank")
 	}
 	prepared, err := c.prepare(ctx, who, id, *first, sending{sender: byUser, reply: replyAuto})
 	if err != nil {
@@ -162,13 +162,13 @@ func (c *Chat) Create(ctx context.Context, who auth.Principal, webChat string, c
 // Forbidden where the caller is bound to another one. One that there is not is invalid
 // there (reference: "the Contact ID does not belong to the organization").
 func namedContact(ctx context.Context, q *db.Queries, who auth.Principal, pointer, id string) (db.Contact, error) {
-	unknown := fault.Field(fault.InvalidRequest, pointer, "is no contact of the organization")
+	unknown := apperr.Field(apperr.InvalidRequest, pointer, "is no contact of the organization")
 	contactID, err := parseID(id, "")
 	if err != nil {
 		return db.Contact{}, unknown
 	}
 	contact, err := q.GetContact(ctx, who.OrganizationID, contactID)
-	if fault.Is(err, fault.NotFound) {
+	if apperr.Is(err, apperr.NotFound) {
 		return db.Contact{}, unknown
 	}
 	if err == nil && !who.Bounds.HoldContact(contact.ID) {
@@ -189,13 +189,13 @@ func (c *Chat) Get(ctx context.Context, who auth.Principal, id string) (Conversa
 func (c *Chat) view(ctx context.Context, q *db.Queries, session db.Session) (Conversation, error) {
 	row, err := q.GetConversation(ctx, c.shortcuts.Counts, session.OrganizationID, session.ID)
 	if err != nil {
-		return Conversation{}, fault.Say(err, fault.NotFound, noConversation)
+		return Conversation{}, apperr.Rephrase(err, apperr.NotFound, noConversation)
 	}
 	shown := Conversation{GetConversationRow: row}
 	if row.Session.LastSeq > 0 {
 		last, err := q.GetMessageBySeq(ctx, session.OrganizationID, session.ID, row.Session.LastSeq)
 		if err != nil {
-			return Conversation{}, fault.Say(err, fault.NotFound, noConversation)
+			return Conversation{}, apperr.Rephrase(err, apperr.NotFound, noConversation)
 		}
 		shown.LastMessage = &last
 	}
@@ -226,7 +226,7 @@ func (c *Chat) Update(ctx context.Context, who auth.Principal, id string, change
 		return Conversation{}, err
 	}
 	if changed == 0 {
-		return Conversation{}, fault.New(fault.NotFound, noConversation)
+		return Conversation{}, apperr.New(apperr.NotFound, noConversation)
 	}
 	return c.view(ctx, c.store.Queries, session)
 }
@@ -243,7 +243,7 @@ func (c *Chat) Delete(ctx context.Context, who auth.Principal, id string) error 
 			return err
 		}
 		if deleted == 0 {
-			return fault.New(fault.NotFound, noConversation)
+			return apperr.New(apperr.NotFound, noConversation)
 		}
 		return audit.Note(ctx, q, session.OrganizationID, audit.ConversationDeleted, nil, session.ID)
 	})

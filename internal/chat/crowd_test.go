@@ -10,9 +10,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/chat"
-	"parley/internal/fault"
 	"parley/internal/shortcuts"
 )
 
@@ -134,13 +134,13 @@ func TestInACrowdEachMessageIsAnsweredForItself(t *testing.T) {
 			switch i % 5 {
 			case 0:
 				_, err := h.Send(t.Context(), who, conversation, chat.NewMessage{Content: "not \xff UTF-8"})
-				refused(t, err, fault.InvalidRequest)
+				refused(t, err, apperr.InvalidRequest)
 			case 1:
 				_, err := h.Send(t.Context(), stranger, conversation, chat.NewMessage{Content: "mine"})
-				refused(t, err, fault.Forbidden)
+				refused(t, err, apperr.Forbidden)
 			case 2:
 				_, err := h.Send(t.Context(), who, id().String(), chat.NewMessage{Content: "nowhere"})
-				refused(t, err, fault.NotFound)
+				refused(t, err, apperr.NotFound)
 			default:
 				h.say(t, who, conversation, fmt.Sprint("good ", i))
 				stored.Add(1)

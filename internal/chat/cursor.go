@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"parley/internal/fault"
+	"parley/internal/apperr"
 )
 
 // order is what a list is sorted by, the newest first. A cursor tells its order: in
@@ -64,7 +64,7 @@ func parseCursor(cursor string, in order) (place, error) {
 		at.isFirst, at.seq, at.time, at.id = true, math.MaxInt64, endOfTime, uuid.Max
 		return at, nil
 	}
-	bad := fault.New(fault.NotFound, "There is no such cursor.")
+	bad := apperr.New(apperr.NotFound, "There is no such cursor.")
 	text, err := base64.RawURLEncoding.DecodeString(cursor)
 	if err != nil {
 		return place{}, bad

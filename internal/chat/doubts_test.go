@@ -13,10 +13,10 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"parley/internal/apperr"
 	"parley/internal/bot"
 	"parley/internal/chat"
 	"parley/internal/dbtest"
-	"parley/internal/fault"
 	"parley/internal/store"
 )
 
@@ -102,7 +102,7 @@ func TestAMessageThatNobodyKnowsToBeStoredIsAnsweredSoon(t *testing.T) {
 	}
 
 	_, err = c.Send(t.Context(), h.who, begun.ConversationID.String(), chat.NewMessage{Content: word})
-	refused(t, err, fault.Unavailable)
+	refused(t, err, apperr.Unavailable)
 	began := time.Now()
 	eventually(t, "it is answered", func() bool {
 		var answers int

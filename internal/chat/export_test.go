@@ -3,12 +3,12 @@ package chat
 import (
 	"encoding/json"
 
-	"parley/internal/fault"
+	"parley/internal/apperr"
 )
 
 // CheckQueryMetadata is shown to the tests of the parsers.
 func CheckQueryMetadata(raw json.RawMessage) error {
-	return checkQueryMetadata(fault.InvalidMessage, "", raw)
+	return checkQueryMetadata(apperr.InvalidMessage, "", raw)
 }
 
 // Reread reads a cursor and writes it again; ok tells whether it could be read.

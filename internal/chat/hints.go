@@ -7,7 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
-	"parley/internal/fault"
+	"parley/internal/apperr"
 	"parley/internal/realtime"
 )
 
@@ -346,7 +346,7 @@ func (c *Chat) hearRated(ctx context.Context, rated map[uuid.UUID]uuid.UUID) err
 			continue
 		}
 		found, err := c.store.GetMessage(ctx, organization, id)
-		if fault.Is(err, fault.NotFound) {
+		if apperr.Is(err, apperr.NotFound) {
 			continue // it was deleted meanwhile
 		}
 		if err != nil {

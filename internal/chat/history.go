@@ -10,8 +10,8 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/auth"
-	"parley/internal/fault"
 	"parley/internal/store"
 )
 
@@ -112,13 +112,13 @@ func (c *Chat) Message(ctx context.Context, who auth.Principal, id string, conve
 	}
 	found, err := c.store.GetMessage(ctx, who.OrganizationID, messageID)
 	if err != nil {
-		return db.Message{}, fault.Say(err, fault.NotFound, noMessage)
+		return db.Message{}, apperr.Rephrase(err, apperr.NotFound, noMessage)
 	}
 	if err := mayRead(who, belonging{found.OwnerID, found.Message.SessionID, found.BotID, found.ContactID}); err != nil {
 		return db.Message{}, err
 	}
 	if conversation != nil && !strings.EqualFold(found.Message.SessionID.String(), *conversation) {
-		return db.Message{}, fault.New(fault.NotFound, "The conversation has no such message.")
+		return db.Message{}, apperr.New(apperr.NotFound, "The conversation has no such message.")
 	}
 	return found.Message, nil
 }

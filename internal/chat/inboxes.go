@@ -6,7 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
-	"parley/internal/fault"
+	"parley/internal/apperr"
 )
 
 const noInbox = "There is no such inbox."
@@ -30,5 +30,5 @@ func (c *Chat) inbox(ctx context.Context, organization uuid.UUID, id string) (db
 		return db.Inbox{}, err
 	}
 	found, err := c.store.GetInbox(ctx, organization, inboxID)
-	return found, fault.Say(err, fault.NotFound, noInbox)
+	return found, apperr.Rephrase(err, apperr.NotFound, noInbox)
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/auth"
-	"parley/internal/fault"
 	"parley/internal/store"
 )
 
@@ -95,9 +95,9 @@ func (c *Chat) ListInbox(ctx context.Context, who auth.Principal, filter InboxFi
 		return nil
 	})
 	if ctx.Err() != nil && asked.Err() == nil {
-		err = fault.Wrap(fault.Timeout, tooLongSearch, err)
+		err = apperr.Wrap(apperr.Timeout, tooLongSearch, err)
 	}
-	return page, fault.Say(err, fault.Timeout, tooLongSearch)
+	return page, apperr.Rephrase(err, apperr.Timeout, tooLongSearch)
 }
 
 // searchTime bounds a search; each of its statements is bounded by the database too.

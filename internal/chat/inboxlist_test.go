@@ -6,9 +6,9 @@ import (
 	"slices"
 	"testing"
 
+	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/chat"
-	"parley/internal/fault"
 )
 
 func TestAWalkNeverMeetsAConversationTwice(t *testing.T) {
@@ -150,13 +150,13 @@ func TestACursorOfAnotherListIsNone(t *testing.T) {
 				t.Errorf("its own cursor is %v", err)
 			}
 			if of != own {
-				refused(t, err, fault.NotFound)
+				refused(t, err, apperr.NotFound)
 			}
 		}
 		for _, text := range []string{"n", "na.", "na.1", "na.1.x", "nc.99999999999999999999." + conversation, "xa.1." + conversation, "na.-1." + conversation} {
-			refused(t, list(base64.RawURLEncoding.EncodeToString([]byte(text))), fault.NotFound)
+			refused(t, list(base64.RawURLEncoding.EncodeToString([]byte(text))), apperr.NotFound)
 		}
-		refused(t, list("!"), fault.NotFound)
+		refused(t, list("!"), apperr.NotFound)
 	}
 }
 
@@ -256,7 +256,7 @@ func TestAnInboxesConversationsAreListed(t *testing.T) {
 		_, err := h.ListInbox(t.Context(), alex, chat.InboxFilter{InboxID: &inbox, Limit: 100})
 		errs = append(errs, err)
 	}
-	refusedAlike(t, fault.NotFound, errs...)
+	refusedAlike(t, apperr.NotFound, errs...)
 }
 
 func TestAListedConversationIsThatWhichIsGot(t *testing.T) {

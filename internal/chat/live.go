@@ -8,8 +8,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"parley/internal/apperr"
 	"parley/internal/bot"
-	"parley/internal/fault"
 )
 
 // Reply is an answer while it is being written: one growing text, and a signal
@@ -50,8 +50,8 @@ type Outcome struct {
 	FinishReason string // stop, length, cancelled or error
 	Content      string // what is stored, and what the deltas amount to
 	Answer       bot.Answer
-	Seq          int64        // of the bot's message; 0: there is none, or it is not known yet
-	Err          *fault.Error // why it failed; nil when it did not
+	Seq          int64         // of the bot's message; 0: there is none, or it is not known yet
+	Err          *apperr.Error // why it failed; nil when it did not
 }
 
 func newReply(run, conversation, message uuid.UUID) *Reply {
@@ -187,7 +187,7 @@ func (r *Reply) end(attempt int, outcome *Outcome) {
 }
 
 // fail tells who listens that nothing more is to be expected here.
-func (r *Reply) fail(why *fault.Error) {
+func (r *Reply) fail(why *apperr.Error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.outcome == nil {

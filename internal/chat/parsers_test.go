@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"parley/internal/apperr"
 	"parley/internal/chat"
-	"parley/internal/fault"
 )
 
 // A cursor that can be read names a place: written again it is one that can be read, and names the same.
@@ -57,11 +57,11 @@ func FuzzQueryMetadata(f *testing.F) {
 		if err == nil {
 			return
 		}
-		told, ok := errors.AsType[*fault.Error](err)
-		if !ok || told.Kind != fault.InvalidMessage || len(told.Items) != 1 || told.Items[0].In != "body" {
+		told, ok := errors.AsType[*apperr.Error](err)
+		if !ok || told.Kind != apperr.InvalidMessage || len(told.Violations) != 1 || told.Violations[0].In != "body" {
 			t.Fatalf("%s: %#v", raw, err)
 		}
-		if pointer := told.Items[0].Pointer; pointer != "" && !strings.HasPrefix(pointer, "/label_relations") && !strings.HasPrefix(pointer, "/knowledge_bases/") {
+		if pointer := told.Violations[0].Pointer; pointer != "" && !strings.HasPrefix(pointer, "/label_relations") && !strings.HasPrefix(pointer, "/knowledge_bases/") {
 			t.Fatalf("%s: the pointer is %s", raw, pointer)
 		}
 	})

@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"parley/internal/apperr"
 	"parley/internal/bot"
-	"parley/internal/fault"
 )
 
 const (
@@ -20,13 +20,13 @@ const (
 // checkQueryMetadata checks what a schema cannot say of queryMetadata's known keys
 // (contract, section 5), found at pointer in the request; a mistake is a fault of that
 // kind.
-func checkQueryMetadata(kind fault.Kind, pointer string, raw json.RawMessage) error {
+func checkQueryMetadata(kind apperr.Kind, pointer string, raw json.RawMessage) error {
 	if raw == nil {
 		return nil
 	}
 	known, err := readQueryMetadata(raw)
 	if err != nil {
-		return fault.Field(kind, pointer, "must be an object")
+		return apperr.Field(kind, pointer, "must be an object")
 	}
 	bases, _ := known["knowledge_bases"].([]any)
 	for i, base := range bases {
@@ -34,7 +34,7 @@ func checkQueryMetadata(kind fault.Kind, pointer string, raw json.RawMessage) er
 		switch selection["has_user_selected_all"] {
 		case nil, true, false, "True", "False":
 		default:
-			return fault.Field(kind, fmt.Sprintf("%s/knowledge_bases/%d/has_user_selected_all", pointer, i), `must be a boolean, or "True" or "False"`)
+			return apperr.Field(kind, fmt.Sprintf("%s/knowledge_bases/%d/has_user_selected_all", pointer, i), `must be a boolean, or "True" or "False"`)
 		}
 	}
 	if relations, ok := known["label_relations"].(map[string]any); ok {
@@ -55,21 +55,21 @@ func readQueryMetadata(raw json.RawMessage) (map[string]any, error) {
 }
 
 // checkLabelRelations takes the conditions off those that are left.
-func checkLabelRelations(kind fault.Kind, pointer string, relations map[string]any, depth int, left *int) error {
+func checkLabelRelations(kind apperr.Kind, pointer string, relations map[string]any, depth int, left *int) error {
 	if depth > maxNesting {
-		return fault.Field(kind, pointer, fmt.Sprintf("must not nest deeper than %d", maxNesting))
+		return apperr.Field(kind, pointer, fmt.Sprintf("must not nest deeper than %d", maxNesting))
 	}
 	switch relations["operator"] {
 	case nil, "AND", "OR":
 	default:
-		return fault.Field(kind, pointer+"/operator", "must be AND or OR")
+		return apperr.Field(kind, pointer+"/operator", "must be AND or OR")
 	}
 	conditions, ok := relations["conditions"].([]any)
 	if !ok && relations["conditions"] != nil {
-		return fault.Field(kind, pointer+"/conditions", "must be an array")
+		return apperr.Field(kind, pointer+"/conditions", "must be an array")
 	}
 	if *left -= len(conditions); *left < 0 {
-		return fault.Field(kind, pointer+"/conditions", fmt.Sprintf("must be no more than %d, those of nested relations included", maxConditions))
+		return apperr.Field(kind, pointer+"/conditions", fmt.Sprintf("must be no more than %d, those of nested relations included", maxConditions))
 	}
 	for i, condition := range conditions {
 		at := fmt.Sprintf("%s/conditions/%d", pointer, i)
@@ -80,7 +80,7 @@ func checkLabelRelations(kind fault.Kind, pointer string, relations map[string]a
 				return err
 			}
 		default:
-			return fault.Field(kind, at, "must be a label or a nested relation")
+			return apperr.Field(kind, at, "must be a label or a nested relation")
 		}
 	}
 	return nil

@@ -11,8 +11,8 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/bot"
-	"parley/internal/fault"
 	"parley/internal/trace"
 )
 
@@ -30,7 +30,7 @@ var (
 	errStopping  = errors.New("the server is stopping")
 	errLost      = errors.New("another attempt has taken over")
 	errCancelled = errors.New("the run was cancelled")
-	errGivenUp   = fault.New(fault.Internal, "The bot could not answer: it was interrupted too often.")
+	errGivenUp   = apperr.New(apperr.Internal, "The bot could not answer: it was interrupted too often.")
 )
 
 // task is one attempt at answering one question.
@@ -61,7 +61,7 @@ func (c *Chat) answer(work task) {
 			c.live.leave(work.runID, work.attempt) // who listens here hears what the other one writes
 		case err != nil:
 			c.log.Error("a reply could not be finished", "run_id", work.runID, "error", err)
-			c.live.fail(work.runID, work.attempt, fault.New(fault.Unavailable, "The reply could not be stored; it is written again when the database is back."))
+			c.live.fail(work.runID, work.attempt, apperr.New(apperr.Unavailable, "The reply could not be stored; it is written again when the database is back."))
 		default:
 			c.live.remove(work.runID)
 		}
@@ -112,7 +112,7 @@ func (c *Chat) attempt(work task) (isQueued bool, err error) {
 	}
 	answer, err := c.respond(ctx, work, emit)
 	// When it is the database that is away nothing is wrong with the question.
-	isHindered := func() bool { return fault.Is(err, fault.Unavailable) && written.Len() == 0 }
+	isHindered := func() bool { return apperr.Is(err, apperr.Unavailable) && written.Len() == 0 }
 	for isHindered() && time.Since(began) < finishPatience && ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
@@ -135,7 +135,7 @@ func (c *Chat) attempt(work task) (isQueued bool, err error) {
 	}
 	if isHindered() {
 		span.Fail("hindered")
-		c.live.fail(work.runID, work.attempt, fault.New(fault.Unavailable, "The database cannot be reached; the reply is written when it is back."))
+		c.live.fail(work.runID, work.attempt, apperr.New(apperr.Unavailable, "The database cannot be reached; the reply is written when it is back."))
 		return false, c.giveBack(work)
 	}
 	outcome := judge(written.String(), answer, err)
@@ -149,8 +149,8 @@ func (c *Chat) attempt(work task) (isQueued bool, err error) {
 }
 
 // stopping is what those are told whose reply this process will not finish.
-func stopping() *fault.Error {
-	return fault.New(fault.Unavailable, "The server is stopping; the reply is written by the next one to start.")
+func stopping() *apperr.Error {
+	return apperr.New(apperr.Unavailable, "The server is stopping; the reply is written by the next one to start.")
 }
 
 // respond has the conversation's bot answer.
@@ -158,7 +158,7 @@ func (c *Chat) respond(ctx context.Context, work task, emit func(string) error) 
 	asked := work.asked
 	if asked == nil {
 		found, err := c.store.GetBotOfSession(ctx, work.organizationID, work.sessionID)
-		if fault.Is(err, fault.NotFound) {
+		if apperr.Is(err, apperr.NotFound) {
 			return bot.Answer{}, errLost // the conversation was deleted, and the run with it
 		}
 		if err != nil {
@@ -187,11 +187,11 @@ func judge(written string, answer bot.Answer, err error) *Outcome {
 }
 
 // failure is what may be told of why a reply failed.
-func failure(err error) *fault.Error {
-	if told, ok := errors.AsType[*fault.Error](err); ok && told.Kind != fault.NotFound {
+func failure(err error) *apperr.Error {
+	if told, ok := errors.AsType[*apperr.Error](err); ok && told.Kind != apperr.NotFound {
 		return told
 	}
-	return fault.Wrap(fault.Internal, "The bot could not answer.", err)
+	return apperr.Wrap(apperr.Internal, "The bot could not answer.", err)
 }
 
 // finish stores the outcome, and counts it.
@@ -243,9 +243,9 @@ func (c *Chat) keep(ctx context.Context, work task, outcome *Outcome, firstToken
 				c.publish(work.sessionID, &Event{Message: replyOf(work, ended, row)})
 			}
 			return row.QueuedRuns > 0, nil
-		case fault.Is(err, fault.NotFound):
+		case apperr.Is(err, apperr.NotFound):
 			return false, errLost
-		case !fault.Is(err, fault.Unavailable):
+		case !apperr.Is(err, apperr.Unavailable):
 			return false, err
 		}
 		select {
@@ -296,7 +296,7 @@ func (c *Chat) next(organization, session uuid.UUID, mayWait bool) (task, bool, 
 		run, err := c.store.StartNextRun(ctx, db.StartNextRunParams{
 			MayWait: mayWait, OrganizationID: organization, SessionID: session, LeaseSeconds: leaseSeconds,
 		})
-		if fault.Is(err, fault.NotFound) {
+		if apperr.Is(err, apperr.NotFound) {
 			continue
 		}
 		if err != nil {
@@ -311,7 +311,7 @@ func (c *Chat) next(organization, session uuid.UUID, mayWait bool) (task, bool, 
 // begun makes the task of a run that this process has just begun or taken up.
 func (c *Chat) begun(ctx context.Context, run db.Run) (task, bool) {
 	asked, err := c.store.GetMessage(ctx, run.OrganizationID, run.QuestionID)
-	if fault.Is(err, fault.NotFound) {
+	if apperr.Is(err, apperr.NotFound) {
 		return task{}, false // the conversation was deleted, and the run with it
 	}
 	if err != nil {

@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/bot"
-	"parley/internal/fault"
 	"parley/internal/store"
 )
 
@@ -21,7 +21,7 @@ func (c *Chat) Run(ctx context.Context, who auth.Principal, id string) (db.Run, 
 	}
 	found, err := c.store.GetRun(ctx, who.OrganizationID, runID)
 	if err != nil {
-		return db.Run{}, fault.Say(err, fault.NotFound, noRun)
+		return db.Run{}, apperr.Rephrase(err, apperr.NotFound, noRun)
 	}
 	return found.Run, mayRead(who, belonging{found.OwnerID, found.Run.SessionID, found.BotID, found.ContactID})
 }
@@ -90,7 +90,7 @@ func (c *Chat) Cancel(ctx context.Context, who auth.Principal, id string, key *s
 	}
 	state, err := store.Once(ctx, c.store, key, func(q *db.Queries) (string, error) {
 		state, err := q.CancelRun(ctx, run.OrganizationID, run.SessionID, run.ID)
-		if fault.Is(err, fault.NotFound) {
+		if apperr.Is(err, apperr.NotFound) {
 			return "", nil // it is over
 		}
 		return state, err
@@ -128,7 +128,7 @@ func (c *Chat) Cancel(ctx context.Context, who auth.Principal, id string, key *s
 func (c *Chat) outcomeOf(ctx context.Context, run db.Run) (*Outcome, error) {
 	stored, err := c.store.GetMessage(ctx, run.OrganizationID, run.ReplyID)
 	switch {
-	case fault.Is(err, fault.NotFound):
+	case apperr.Is(err, apperr.NotFound):
 		return toOutcome(run, nil)
 	case err != nil:
 		return nil, err
@@ -140,7 +140,7 @@ func (c *Chat) outcomeOf(ctx context.Context, run db.Run) (*Outcome, error) {
 func toOutcome(run db.Run, stored *db.Message) (*Outcome, error) {
 	outcome := &Outcome{State: run.State, FinishReason: *run.FinishReason}
 	if run.Error != nil {
-		outcome.Err = fault.New(fault.Kind(*run.Error), *run.Detail)
+		outcome.Err = apperr.New(apperr.Kind(*run.Error), *run.Detail)
 	}
 	outcome.Answer.PromptTokens, outcome.Answer.CompletionTokens = toInt(run.PromptTokens), toInt(run.CompletionTokens)
 	if stored == nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/auth"
-	"parley/internal/fault"
 	"parley/internal/store"
 )
 
@@ -79,14 +79,14 @@ func (c *Chat) Post(ctx context.Context, who auth.Principal, conversation string
 	how := sending{sender: byUser, reply: replyAuto, attachments: "/attachments"}
 	if isOutgoing {
 		if !who.IsStaff() {
-			return Sent{}, fault.New(fault.Forbidden, "Outgoing messages need the scope agent.")
+			return Sent{}, apperr.New(apperr.Forbidden, "Outgoing messages need the scope agent.")
 		}
 		how.sender = byAgent
 	}
 	if strings.TrimSpace(message.Content) == "" && len(message.Attachments) == 0 && message.Canvas == nil {
 		how.reply = replyNever
 	}
-	if err := checkQueryMetadata(fault.InvalidMessage, "/queryMetadata", message.QueryMetadata); err != nil {
+	if err := checkQueryMetadata(apperr.InvalidMessage, "/queryMetadata", message.QueryMetadata); err != nil {
 		return Sent{}, err
 	}
 	return c.send(ctx, who, conversation, message, how)
@@ -108,7 +108,7 @@ func (c *Chat) Complete(ctx context.Context, who auth.Principal, botRef, convers
 	if err := message.mustSay("/message/content"); err != nil {
 		return Sent{}, err
 	}
-	if err := checkQueryMetadata(fault.InvalidMessage, "/message/queryMetadata", message.QueryMetadata); err != nil {
+	if err := checkQueryMetadata(apperr.InvalidMessage, "/message/queryMetadata", message.QueryMetadata); err != nil {
 		return Sent{}, err
 	}
 	sent, err := c.ask(ctx, who, asked, conversation, message)
@@ -117,7 +117,7 @@ func (c *Chat) Complete(ctx context.Context, who auth.Principal, botRef, convers
 	}
 	run, err := c.store.GetRun(ctx, who.OrganizationID, *sent.RunID)
 	if err != nil {
-		return Sent{}, fault.Say(err, fault.NotFound, noRun)
+		return Sent{}, apperr.Rephrase(err, apperr.NotFound, noRun)
 	}
 	sent.Reply, err = c.replyOf(ctx, run.Run)
 	return sent, err
@@ -160,7 +160,7 @@ func (m NewMessage) mustSay(content string) error {
 	if strings.TrimSpace(m.Content) != "" || len(m.Attachments) > 0 {
 		return nil
 	}
-	return fault.Field(fault.InvalidMessage, content, "must not be blank when there are no attachments")
+	return apperr.Field(apperr.InvalidMessage, content, "must not be blank when there are no attachments")
 }
 
 // sending is how a message is sent.
@@ -260,12 +260,12 @@ func idOrNil(id uuid.UUID) *uuid.UUID {
 func execute(ctx context.Context, q *db.Queries, who auth.Principal, prepared db.SendMessageParams) (Sent, error) {
 	row, err := q.SendMessage(ctx, prepared)
 	if err != nil {
-		return Sent{}, fault.Say(err, fault.NotFound, noConversation)
+		return Sent{}, apperr.Rephrase(err, apperr.NotFound, noConversation)
 	}
 	switch row.Refused {
 	case "":
 	case "forbidden":
-		return Sent{}, fault.New(fault.Forbidden, "The conversation is somebody else's.")
+		return Sent{}, apperr.New(apperr.Forbidden, "The conversation is somebody else's.")
 	case "out_of_bounds":
 		return Sent{}, outOfBounds()
 	case "queue_full":
@@ -277,7 +277,7 @@ func execute(ctx context.Context, q *db.Queries, who auth.Principal, prepared db
 		}
 		return Sent{}, queueFull()
 	default: // another bot's conversation
-		return Sent{}, fault.New(fault.NotFound, "The chatbot has no such conversation.")
+		return Sent{}, apperr.New(apperr.NotFound, "The chatbot has no such conversation.")
 	}
 	if !row.IsSent {
 		sent, err := replay(ctx, q, who, prepared)
@@ -295,8 +295,8 @@ func execute(ctx context.Context, q *db.Queries, who auth.Principal, prepared db
 }
 
 func queueFull() error {
-	return &fault.Error{
-		Kind:       fault.Unavailable,
+	return &apperr.Error{
+		Kind:       apperr.Unavailable,
 		Message:    "Too many messages of this conversation wait for their answer; try again when some are answered.",
 		RetryAfter: 2 * time.Second,
 	}
@@ -314,19 +314,19 @@ func replay(ctx context.Context, q *db.Queries, who auth.Principal, prepared db.
 		Scope:          prepared.Scope,
 		Key:            *prepared.IdempotencyKey,
 	})
-	if fault.Is(err, fault.NotFound) {
+	if apperr.Is(err, apperr.NotFound) {
 		return Sent{}, errForgotten
 	}
 	if err != nil {
 		return Sent{}, err
 	}
 	if !bytes.Equal(used.RequestHash, prepared.RequestHash) {
-		return Sent{}, fault.New(fault.Unprocessable, "The Idempotency-Key was used with another body.")
+		return Sent{}, apperr.New(apperr.Unprocessable, "The Idempotency-Key was used with another body.")
 	}
 	// INVARIANT: no scope is both a message's and one of store.Once, so there is a message.
 	stored, err := q.GetMessage(ctx, who.OrganizationID, *used.MessageID)
 	if err != nil {
-		return Sent{}, fault.Say(err, fault.NotFound, noMessage)
+		return Sent{}, apperr.Rephrase(err, apperr.NotFound, noMessage)
 	}
 	message := stored.Message
 	return Sent{
@@ -349,8 +349,8 @@ func (c *Chat) deliver(ctx context.Context, prepared db.SendMessageParams, asked
 	prepared.MayRun = prepared.Reply != replyNever && c.slots.take(prepared.OrganizationID)
 	reply := c.live.add(prepared.OrganizationID, prepared.RunID, prepared.SessionID, prepared.ReplyID)
 	sent, err := store(ctx, prepared)
-	if errors.Is(err, context.DeadlineExceeded) && fault.Is(err, fault.Internal) {
-		err = &fault.Error{Kind: fault.Unavailable, Message: "The message could not be stored in time.", RetryAfter: time.Second, Err: err}
+	if errors.Is(err, context.DeadlineExceeded) && apperr.Is(err, apperr.Internal) {
+		err = &apperr.Error{Kind: apperr.Unavailable, Message: "The message could not be stored in time.", RetryAfter: time.Second, Err: err}
 	}
 	c.tally.note(sent, err)
 	switch isBegun := err == nil && sent.isRunning; {

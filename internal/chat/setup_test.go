@@ -11,11 +11,11 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/bot"
 	"parley/internal/chat"
 	"parley/internal/dbtest"
-	"parley/internal/fault"
 	"parley/internal/shortcuts"
 	"parley/internal/store"
 )
@@ -157,19 +157,19 @@ func (h *house) rows(t *testing.T, table, conversation string) int {
 func id() uuid.UUID { return uuid.Must(uuid.NewV7()) }
 
 // refused wants a fault of that kind.
-func refused(t *testing.T, err error, want fault.Kind) {
+func refused(t *testing.T, err error, want apperr.Kind) {
 	t.Helper()
-	if !fault.Is(err, want) {
+	if !apperr.Is(err, want) {
 		t.Errorf("it is %v, not %s", err, want)
 	}
 }
 
 // refusedAlike wants faults that a caller cannot tell from each other.
-func refusedAlike(t *testing.T, want fault.Kind, errs ...error) {
+func refusedAlike(t *testing.T, want apperr.Kind, errs ...error) {
 	t.Helper()
-	var first *fault.Error
+	var first *apperr.Error
 	for _, err := range errs {
-		told, ok := errors.AsType[*fault.Error](err)
+		told, ok := errors.AsType[*apperr.Error](err)
 		if !ok || told.Kind != want {
 			t.Errorf("it is %v, not %s", err, want)
 			continue
@@ -177,7 +177,7 @@ func refusedAlike(t *testing.T, want fault.Kind, errs ...error) {
 		if first == nil {
 			first = told
 		}
-		if told.Message != first.Message || !slices.Equal(told.Items, first.Items) || told.RetryAfter != first.RetryAfter {
+		if told.Message != first.Message || !slices.Equal(told.Violations, first.Violations) || told.RetryAfter != first.RetryAfter {
 			t.Errorf("one caller reads %q, another one %q", first.Message, told.Message)
 		}
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/auth"
-	"parley/internal/fault"
 )
 
 // StoredMessage is a message as PostgreSQL sends it. Its bytes are good until the next
@@ -61,7 +61,7 @@ func (c *Chat) StoredHistory(ctx context.Context, who auth.Principal, id string,
 		return add(message)
 	})
 	if err == nil && !isThere {
-		err = fault.New(fault.NotFound, noConversation)
+		err = apperr.New(apperr.NotFound, noConversation)
 	}
 	return isForward, hasMore, err
 }

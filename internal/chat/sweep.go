@@ -7,7 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
-	"parley/internal/fault"
+	"parley/internal/apperr"
 )
 
 const (
@@ -129,7 +129,7 @@ func (c *Chat) retake(ctx context.Context, run db.Run) (task, bool, error) {
 		Attempt:        run.Attempt,
 		LeaseSeconds:   leaseSeconds,
 	})
-	if fault.Is(err, fault.NotFound) {
+	if apperr.Is(err, apperr.NotFound) {
 		return task{}, false, nil
 	}
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/bot"
-	"parley/internal/fault"
 )
 
 // maxVisits bounds the visits that an instance serves.
@@ -67,7 +67,7 @@ func (c *Chat) Visit(ctx context.Context, id, botRef *string) (*Watch, error) {
 		return nil, err
 	}
 	if botRef != nil && *botRef != asked.Slug && *botRef != asked.ID.String() {
-		return nil, fault.New(fault.Forbidden, "Without an API key only the default bot may be visited.")
+		return nil, apperr.New(apperr.Forbidden, "Without an API key only the default bot may be visited.")
 	}
 	begun := visit{ID: newID(), OrganizationID: asked.OrganizationID, BotID: asked.ID}
 	entered, err := c.visits.enter(begun, asked)
@@ -88,7 +88,7 @@ const noVisit = "There is no such visit; it may have ended."
 func (c *Chat) visitedBot(ctx context.Context) (db.Bot, error) {
 	first, err := c.store.GetFirstOrganization(ctx)
 	if err != nil {
-		return db.Bot{}, fault.Say(err, fault.NotFound, "There is nothing to visit.")
+		return db.Bot{}, apperr.Rephrase(err, apperr.NotFound, "There is nothing to visit.")
 	}
 	return c.bots.Default(ctx, first.ID)
 }
@@ -102,7 +102,7 @@ func (v *visits) enter(seen visit, asked db.Bot) (*visiting, error) {
 		return found, nil
 	}
 	if len(v.byID) >= v.limit && !v.makeRoom() {
-		return nil, &fault.Error{Kind: fault.Unavailable, Message: "Too many visits are going on; try again later.", RetryAfter: time.Minute}
+		return nil, &apperr.Error{Kind: apperr.Unavailable, Message: "Too many visits are going on; try again later.", RetryAfter: time.Minute}
 	}
 	if v.byID == nil {
 		v.byID = make(map[uuid.UUID]*visiting)
@@ -208,7 +208,7 @@ func (c *Chat) resumeVisit(ctx context.Context, id uuid.UUID) (visit, *visiting,
 	}
 	asked, err := c.bots.GetByID(ctx, seen.OrganizationID, seen.BotID)
 	if err != nil {
-		return visit{}, nil, fault.Say(err, fault.NotFound, noVisit)
+		return visit{}, nil, apperr.Rephrase(err, apperr.NotFound, noVisit)
 	}
 	served, err := c.visits.enter(seen, asked)
 	return seen, served, err
@@ -220,7 +220,7 @@ func (c *Chat) resumeVisit(ctx context.Context, id uuid.UUID) (visit, *visiting,
 func (c *Chat) newerTurns(ctx context.Context, served *visiting, after int64) ([]db.Message, error) {
 	seen, err := c.visits.store.read(ctx, served.id, false)
 	if err != nil {
-		if fault.Is(err, fault.NotFound) {
+		if apperr.Is(err, apperr.NotFound) {
 			return nil, nil
 		}
 		return nil, err
@@ -278,7 +278,7 @@ func (c *Chat) sendVisit(ctx context.Context, served *visiting, message NewMessa
 		return Sent{}, err
 	}
 	if len(message.Attachments) > 0 {
-		return Sent{}, fault.New(fault.Forbidden, "Without an API key no attachments can be sent.")
+		return Sent{}, apperr.New(apperr.Forbidden, "Without an API key no attachments can be sent.")
 	}
 	asked := turn{ID: message.ID, Sender: byUser, Content: message.Content, Metadata: message.Metadata}
 	if asked.ID == uuid.Nil {
@@ -391,7 +391,7 @@ func (c *Chat) answerTurn(ctx context.Context, served *visiting, question bot.Qu
 		Suggestions: toJSON(answer.Suggestions),
 		RunID:       &reply.RunID,
 	}, false)
-	if err != nil && !fault.Is(err, fault.NotFound) {
+	if err != nil && !apperr.Is(err, apperr.NotFound) {
 		c.log.Error("a visitor's reply could not be kept", "visit_id", served.id, "error", err)
 	}
 }

@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/bot"
 	"parley/internal/chat"
 	"parley/internal/dbtest"
-	"parley/internal/fault"
 	"parley/internal/store"
 )
 
@@ -77,16 +77,16 @@ func TestAVisitIsToTheFirstOrganizationsDefaultBot(t *testing.T) {
 	}
 	for _, named := range []string{"other", "nobody", "", neighbour.bot.ID.String()} {
 		_, err := h.Visit(t.Context(), nil, &named)
-		refused(t, err, fault.Forbidden)
+		refused(t, err, apperr.Forbidden)
 	}
 	alice := h.user(t, "alice")
 	for _, session := range []string{id().String(), "x", "", h.conversation(t, alice)} {
 		_, err := h.Visit(t.Context(), &session, nil)
-		refused(t, err, fault.NotFound)
+		refused(t, err, apperr.NotFound)
 	}
 	watch := visit(t, h.Chat)
 	_, err := h.Watch(t.Context(), alice, watch.SessionID.String())
-	refused(t, err, fault.NotFound)
+	refused(t, err, apperr.NotFound)
 }
 
 func TestWithoutAnOrganizationThereIsNothingToVisit(t *testing.T) {
@@ -94,16 +94,16 @@ func TestWithoutAnOrganizationThereIsNothingToVisit(t *testing.T) {
 	opened := dbtest.Open(t)
 	empty := chat.New(chat.Config{Store: opened, Bots: bot.New(opened), Log: slog.New(slog.DiscardHandler), VisitTTL: time.Minute})
 	_, err := empty.Visit(t.Context(), nil, nil)
-	refused(t, err, fault.NotFound)
+	refused(t, err, apperr.NotFound)
 }
 
 func TestWhatAVisitorMayNotSayIsRefused(t *testing.T) {
 	t.Parallel()
 	watch := visit(t, newHouse(t).Chat)
 	_, err := watch.Send(t.Context(), chat.NewMessage{Content: " \n"})
-	refused(t, err, fault.InvalidMessage)
+	refused(t, err, apperr.InvalidMessage)
 	_, err = watch.Send(t.Context(), chat.NewMessage{Attachments: []chat.NewAttachment{{File: "https://a.example/x"}}})
-	refused(t, err, fault.Forbidden)
+	refused(t, err, apperr.Forbidden)
 	if all, err := watch.Since(t.Context(), 0); err != nil || len(all) > 0 {
 		t.Errorf("%v, %v", all, err)
 	}
@@ -208,9 +208,9 @@ func TestAVisitEndsWhenNothingHappensInIt(t *testing.T) {
 		t.Error("it ends before its time")
 	}
 	_, err := idle.Send(t.Context(), chat.NewMessage{Content: "Too late"})
-	refused(t, err, fault.NotFound)
+	refused(t, err, apperr.NotFound)
 	_, err = c.Visit(t.Context(), new(idle.SessionID.String()), nil)
-	refused(t, err, fault.NotFound)
+	refused(t, err, apperr.NotFound)
 	if _, err := busy.Send(t.Context(), chat.NewMessage{Content: "In time"}); err != nil {
 		t.Error(err)
 	}
@@ -262,7 +262,7 @@ func TestVisitsWithoutAWordMakeRoom(t *testing.T) {
 	}
 
 	visit(t, c)
-	if _, err := resume(left); !fault.Is(err, fault.NotFound) {
+	if _, err := resume(left); !apperr.Is(err, apperr.NotFound) {
 		t.Errorf("the one that was left is still there: %v", err)
 	}
 	for name, former := range map[string]*chat.Watch{"watched": watched, "spoken in": spoken, "left later": leftLater} {
@@ -272,7 +272,7 @@ func TestVisitsWithoutAWordMakeRoom(t *testing.T) {
 		}
 		t.Cleanup(again.Close)
 	}
-	if _, err := c.Visit(t.Context(), nil, nil); !fault.Is(err, fault.Unavailable) {
+	if _, err := c.Visit(t.Context(), nil, nil); !apperr.Is(err, apperr.Unavailable) {
 		t.Errorf("there is room for a fifth: %v", err)
 	}
 }

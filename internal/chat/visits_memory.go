@@ -10,8 +10,8 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/bot"
-	"parley/internal/fault"
 	"parley/internal/realtime"
 )
 
@@ -166,7 +166,7 @@ func (m *memoryVisits) read(_ context.Context, id uuid.UUID, isActive bool) (vis
 func (m *memoryVisits) find(id uuid.UUID) (*keptVisit, error) {
 	found := m.byID[id]
 	if found == nil || time.Since(found.lastActive) >= m.ttl {
-		return nil, fault.New(fault.NotFound, noVisit)
+		return nil, apperr.New(apperr.NotFound, noVisit)
 	}
 	return found, nil
 }

@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/bot"
 	"parley/internal/chat"
-	"parley/internal/fault"
 	"parley/internal/store"
 )
 
@@ -161,9 +161,9 @@ func TestAVisitEndsWhenItIsIdleEverywhere(t *testing.T) {
 	}
 	for _, c := range []*chat.Chat{one, two} {
 		_, err := c.Visit(t.Context(), new(idle.SessionID.String()), nil)
-		refused(t, err, fault.NotFound)
+		refused(t, err, apperr.NotFound)
 		_, err = c.Visit(t.Context(), new(id().String()), nil)
-		refused(t, err, fault.NotFound)
+		refused(t, err, apperr.NotFound)
 	}
 	ask(t, busy, "In time")
 	heard(t, busy, 2)
@@ -189,7 +189,7 @@ func TestAVisitOutlivesRedis(t *testing.T) {
 	ask(t, revisit(t, one, here), "Still")
 	heard(t, here, 6)
 	_, err := two.Visit(t.Context(), new(quiet.SessionID.String()), nil)
-	refused(t, err, fault.NotFound)
+	refused(t, err, apperr.NotFound)
 	begun := visit(t, one)
 
 	j.redis.Start()

@@ -9,8 +9,8 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/auth"
-	"parley/internal/fault"
 	"parley/internal/realtime"
 	"parley/internal/store"
 )
@@ -126,7 +126,7 @@ func (c *Chat) watch(who auth.Principal, subscription *realtime.Subscription[*Ev
 			defer cancel()
 			found, _, err := c.newer(ctx, who.OrganizationID, id, after)
 			if errors.Is(err, context.DeadlineExceeded) {
-				err = fault.Wrap(fault.Unavailable, "The messages could not be read in time.", err)
+				err = apperr.Wrap(apperr.Unavailable, "The messages could not be read in time.", err)
 			}
 			return found, err
 		},

@@ -6,8 +6,8 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/audit"
-	"parley/internal/fault"
 	"parley/internal/store"
 )
 
@@ -64,7 +64,7 @@ func getWebChat(ctx context.Context, q *db.Queries, organization uuid.UUID, id s
 		return db.WebChat{}, err
 	}
 	found, err := q.GetWebChat(ctx, organization, webChatID)
-	return found, fault.Say(err, fault.NotFound, noWebChat)
+	return found, apperr.Rephrase(err, apperr.NotFound, noWebChat)
 }
 
 // ListWebChats returns a page of web chats, newest first, and how many there are.
@@ -99,7 +99,7 @@ func (c *Chat) UpdateWebChat(ctx context.Context, organization uuid.UUID, id str
 		AccessType:     change.AccessType,
 		AllowedOrigins: change.AllowedOrigins,
 	})
-	return changed, fault.Say(err, fault.NotFound, noWebChat)
+	return changed, apperr.Rephrase(err, apperr.NotFound, noWebChat)
 }
 
 // DeleteWebChat deletes a web chat; its inbox and conversations stay.
@@ -111,7 +111,7 @@ func (c *Chat) DeleteWebChat(ctx context.Context, organization uuid.UUID, id str
 	return c.store.InTx(ctx, func(q *db.Queries) error {
 		gone, err := q.DeleteWebChat(ctx, organization, webChatID)
 		if err != nil {
-			return fault.Say(err, fault.NotFound, noWebChat)
+			return apperr.Rephrase(err, apperr.NotFound, noWebChat)
 		}
 		return audit.Note(ctx, q, organization, audit.WebChatDeleted, audit.Details{"name": gone.Name}, webChatID)
 	})

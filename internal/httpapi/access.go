@@ -9,8 +9,8 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"parley/internal/apperr"
 	"parley/internal/auth"
-	"parley/internal/fault"
 )
 
 // refusals is the class in which requests without a valid key are counted, for each
@@ -35,7 +35,7 @@ func (c *contract) authenticate(ec echo.Context, op *operation) (auth.Principal,
 	} else {
 		who, err = c.auth.Authenticate(ec.Request().Context(), header)
 	}
-	if fault.Is(err, fault.Unauthorized) {
+	if apperr.Is(err, apperr.Unauthorized) {
 		if _, limited := c.limiter.Take(ec.Request().Context(), refusals, addressOf(ec.Request())); limited != nil {
 			return auth.Principal{}, limited
 		}
@@ -44,13 +44,13 @@ func (c *contract) authenticate(ec echo.Context, op *operation) (auth.Principal,
 		return auth.Principal{}, err
 	}
 	if len(op.scopes) > 0 && !slices.ContainsFunc(op.scopes, who.Has) {
-		return auth.Principal{}, fault.New(fault.Forbidden, fmt.Sprintf("The API key lacks the scope that this takes: %s.", join(op.scopes)))
+		return auth.Principal{}, apperr.New(apperr.Forbidden, fmt.Sprintf("The API key lacks the scope that this takes: %s.", join(op.scopes)))
 	}
 	if who.IsClientToken && !slices.Contains(op.clientTokens, who.Bounds.Purpose()) {
-		return auth.Principal{}, fault.New(fault.Forbidden, "The client token is not for this operation.")
+		return auth.Principal{}, apperr.New(apperr.Forbidden, "The client token is not for this operation.")
 	}
 	if who.Origin != "" && !strings.EqualFold(who.Origin, ec.Request().Header.Get("Origin")) {
-		return auth.Principal{}, fault.New(fault.Forbidden, "The client token is for pages of another origin.")
+		return auth.Principal{}, apperr.New(apperr.Forbidden, "The client token is for pages of another origin.")
 	}
 	return who, nil
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"parley/internal/fault"
+	"parley/internal/apperr"
 )
 
 // aliases lets a path reach its operation in other spellings (contract, section 1):
@@ -90,7 +90,7 @@ func (a *aliases) rewrite(next echo.HandlerFunc) echo.HandlerFunc {
 		r := ec.Request()
 		path := underAPI(r.URL.EscapedPath())
 		if strings.Contains(path, "//") {
-			return fault.New(fault.NotFound, "There is nothing at this path.") // no id is empty
+			return apperr.New(apperr.NotFound, "There is nothing at this path.") // no id is empty
 		}
 		bare, isSlashed := strings.CutSuffix(path, "/")
 		found := a.root.find(strings.Split(strings.TrimPrefix(bare, "/"), "/"))
@@ -109,7 +109,7 @@ func (a *aliases) rewrite(next echo.HandlerFunc) echo.HandlerFunc {
 			path = bare + "/"
 		default:
 			ec.Response().Header().Set("Allow", found.allow())
-			return fault.New(fault.MethodNotAllowed, "This path does not take "+r.Method+".")
+			return apperr.New(apperr.MethodNotAllowed, "This path does not take "+r.Method+".")
 		}
 		setPath(r, path)
 		return next(ec)

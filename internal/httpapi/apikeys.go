@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"parley/gen/openapi"
+	"parley/internal/apperr"
 	"parley/internal/auth"
-	"parley/internal/fault"
 )
 
 // ListAPIKeys implements GET /api/api-keys/.
@@ -41,7 +41,7 @@ func (a *API) CreateAPIKey(ctx context.Context, request openapi.CreateAPIKeyRequ
 	if expires, err := request.Body.ExpiresAt.Get(); err == nil { // neither absent nor null
 		at, err := time.Parse(time.RFC3339Nano, expires)
 		if err != nil || at.UTC().Year() > 9999 {
-			return nil, fault.Field(fault.InvalidRequest, "/expiresAt", "must be a time as RFC 3339 has it")
+			return nil, apperr.Field(apperr.InvalidRequest, "/expiresAt", "must be a time as RFC 3339 has it")
 		}
 		wanted.ExpiresAt = &at
 	}

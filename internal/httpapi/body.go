@@ -4,7 +4,7 @@ import (
 	"io"
 	"net/http"
 
-	"parley/internal/fault"
+	"parley/internal/apperr"
 )
 
 // readJSON reads a body of up to 1 MiB that says it is JSON.
@@ -13,14 +13,14 @@ func readJSON(r *http.Request) ([]byte, error) {
 		return nil, err
 	}
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
-		return nil, fault.New(fault.UnsupportedMediaType, "The body must not be compressed.")
+		return nil, apperr.New(apperr.UnsupportedMediaType, "The body must not be compressed.")
 	}
 	if r.ContentLength > maxJSON {
 		return nil, tooLarge("The body may have 1 MiB.")
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxJSON+1))
 	if err != nil {
-		return nil, fault.Wrap(fault.InvalidRequest, "The body could not be read.", err)
+		return nil, apperr.Wrap(apperr.InvalidRequest, "The body could not be read.", err)
 	}
 	if len(body) > maxJSON {
 		return nil, tooLarge("The body may have 1 MiB.")

@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"parley/gen/openapi"
+	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/bot"
-	"parley/internal/fault"
 )
 
 // ListChatbots implements GET /api/chatbots/.
@@ -152,7 +152,7 @@ func (a *API) ImportFaqs(ctx context.Context, request openapi.ImportFaqsRequestO
 	case a.uploads <- struct{}{}:
 		defer func() { <-a.uploads }()
 	default:
-		return nil, &fault.Error{Kind: fault.Unavailable, Message: "Too many files are being uploaded.", RetryAfter: 10 * time.Second}
+		return nil, &apperr.Error{Kind: apperr.Unavailable, Message: "Too many files are being uploaded.", RetryAfter: 10 * time.Second}
 	}
 	file, err := readUpload(request)
 	if err != nil {
@@ -178,7 +178,7 @@ func readUpload(request openapi.ImportFaqsRequestObject) ([]byte, error) {
 	for {
 		part, err := request.Body.NextPart()
 		if err == io.EOF { //nolint:errorlint // the reader returns it as it is
-			return nil, fault.Field(fault.InvalidRequest, "/file", "is missing")
+			return nil, apperr.Field(apperr.InvalidRequest, "/file", "is missing")
 		}
 		if err != nil {
 			return nil, brokenUpload(err)
@@ -198,5 +198,5 @@ func brokenUpload(err error) error {
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return err
 	}
-	return fault.Wrap(fault.InvalidRequest, "The upload is broken off or is no multipart form.", err)
+	return apperr.Wrap(apperr.InvalidRequest, "The upload is broken off or is no multipart form.", err)
 }

@@ -6,9 +6,9 @@ import (
 	"fmt"
 
 	"parley/gen/openapi"
+	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/chat"
-	"parley/internal/fault"
 )
 
 // CreateCompletion implements POST /api/chatbots/{chatbotId}/completions/.
@@ -61,7 +61,7 @@ func (a *API) wait(ctx context.Context, reply *chat.Reply) (*chat.Outcome, error
 	if reply.IsKept() {
 		late += fmt.Sprintf(" It goes on as the run %s.", reply.RunID)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, a.Patience, fault.New(fault.Timeout, late))
+	ctx, cancel := context.WithTimeoutCause(ctx, a.Patience, apperr.New(apperr.Timeout, late))
 	defer cancel()
 	for at := reply.Beginning(); ; {
 		_, after, _, outcome, err := a.Chat.Follow(ctx, reply, at, a.Patience)

@@ -22,9 +22,9 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"parley/api"
+	"parley/internal/apperr"
 	"parley/internal/audit"
 	"parley/internal/auth"
-	"parley/internal/fault"
 	"parley/internal/jsontext"
 	"parley/internal/metrics"
 	"parley/internal/ratelimit"
@@ -325,19 +325,19 @@ func (op *operation) checkQuery(address *url.URL) error {
 	}
 	query, err := url.ParseQuery(address.RawQuery)
 	if err != nil {
-		return fault.Wrap(fault.InvalidRequest, "The query is not encoded as it should be.", err)
+		return apperr.Wrap(apperr.InvalidRequest, "The query is not encoded as it should be.", err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(query)) { // the same mistake is told each time
 		values := query[name]
 		if len(values) > 1 && op.route.Operation.Parameters.GetByInAndName("query", name) != nil {
-			return fault.Parameter(name, "must be given once")
+			return apperr.Parameter(name, "must be given once")
 		}
 		for _, value := range values {
 			if !utf8.ValidString(value) || strings.ContainsRune(value, 0) {
-				return fault.Parameter(strings.ToValidUTF8(name, "\uFFFD"), "must be UTF-8 without NUL")
+				return apperr.Parameter(strings.ToValidUTF8(name, "\uFFFD"), "must be UTF-8 without NUL")
 			}
 			if value == "" && op.route.Operation.Parameters.GetByInAndName("query", name) != nil {
-				return fault.Parameter(name, "must not be empty")
+				return apperr.Parameter(name, "must not be empty")
 			}
 		}
 	}
@@ -347,15 +347,15 @@ func (op *operation) checkQuery(address *url.URL) error {
 func checkMediaType(r *http.Request, wanted string) error {
 	found, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || found != wanted {
-		return fault.New(fault.UnsupportedMediaType, "The body must be of the content type "+wanted+".")
+		return apperr.New(apperr.UnsupportedMediaType, "The body must be of the content type "+wanted+".")
 	}
 	if strings.HasPrefix(wanted, "multipart/") && parameters["boundary"] == "" {
-		return fault.New(fault.InvalidRequest, "The content type names no boundary.")
+		return apperr.New(apperr.InvalidRequest, "The content type names no boundary.")
 	}
 	return nil
 }
 
-func tooLarge(message string) error { return fault.New(fault.TooLarge, message) }
+func tooLarge(message string) error { return apperr.New(apperr.TooLarge, message) }
 
 // absoluteURL is the address that the caller used, as far as the server can know.
 func absoluteURL(ec echo.Context) *url.URL {

@@ -9,10 +9,10 @@ import (
 
 	"parley/gen/db"
 	"parley/gen/openapi"
+	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/bot"
 	"parley/internal/chat"
-	"parley/internal/fault"
 )
 
 // timeFormat is how the contract writes times: always six fraction digits and Z.
@@ -25,7 +25,7 @@ func stamp(t time.Time) string { return t.UTC().Format(timeFormat) }
 func fromAPITime(name, text string) (*time.Time, error) {
 	t, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
-		return nil, fault.Parameter(name, "must be a time as RFC 3339 has it")
+		return nil, apperr.Parameter(name, "must be a time as RFC 3339 has it")
 	}
 	return &t, nil
 }

@@ -7,8 +7,8 @@ import (
 
 	"parley/gen/db"
 	"parley/gen/openapi"
+	"parley/internal/apperr"
 	"parley/internal/bot"
-	"parley/internal/fault"
 )
 
 // toAPIModel shows a bot's model, and of its key only that there is one.
@@ -56,7 +56,7 @@ func fromAPIModel(given nullable.Nullable[openapi.ModelSettings]) (*bot.NewModel
 	}
 	if settings.Parameters != nil {
 		if err := json.Unmarshal(*settings.Parameters, &model.Parameters); err != nil {
-			return nil, fault.Field(fault.InvalidRequest, "/model/parameters", "must be an object")
+			return nil, apperr.Field(apperr.InvalidRequest, "/model/parameters", "must be an object")
 		}
 	}
 	return model, nil

@@ -13,10 +13,10 @@ import (
 
 	"parley/gen/db"
 	"parley/gen/openapi"
+	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/bot"
 	"parley/internal/chat"
-	"parley/internal/fault"
 	"parley/internal/store"
 )
 
@@ -76,7 +76,7 @@ func fromAPIChat(body openapi.ChatCompletionCreate) (chatRequest, error) {
 	}
 	last := len(body.Messages) - 1
 	if body.Messages[last].Role != openapi.ChatMessageRoleUser {
-		return chatRequest{}, fault.Field(fault.InvalidMessage, fmt.Sprintf("/messages/%d/role", last), "must be user in the last message")
+		return chatRequest{}, apperr.Field(apperr.InvalidMessage, fmt.Sprintf("/messages/%d/role", last), "must be user in the last message")
 	}
 	for i, message := range body.Messages {
 		content := chatContent{pointer: fmt.Sprintf("/messages/%d/content", i), takesImages: message.Role == openapi.ChatMessageRoleUser, isKept: wanted.conversation != ""}
@@ -125,19 +125,19 @@ func (c *chatContent) read(raw json.RawMessage) error {
 	}
 	var parts []map[string]json.RawMessage
 	if json.Unmarshal(raw, &parts) != nil {
-		return fault.Field(fault.InvalidMessage, c.pointer, "must be a text or a list of parts")
+		return apperr.Field(apperr.InvalidMessage, c.pointer, "must be a text or a list of parts")
 	}
 	var lines []string
 	for i, part := range parts {
 		at := fmt.Sprintf("%s/%d", c.pointer, i)
 		var kind, text string
 		if json.Unmarshal(part["type"], &kind) != nil || kind == "" {
-			return fault.Field(fault.InvalidMessage, at+"/type", "must be a text")
+			return apperr.Field(apperr.InvalidMessage, at+"/type", "must be a text")
 		}
 		switch {
 		case kind == "text":
 			if part["text"] == nil || json.Unmarshal(part["text"], &text) != nil {
-				return fault.Field(fault.InvalidMessage, at+"/text", "must be a text")
+				return apperr.Field(apperr.InvalidMessage, at+"/text", "must be a text")
 			}
 			lines = append(lines, text)
 		case kind == "image_url" && c.takesImages:
@@ -156,14 +156,14 @@ func (c *chatContent) image(raw json.RawMessage, at string) (bot.Attachment, err
 	var image map[string]json.RawMessage
 	var address string
 	if json.Unmarshal(raw, &image) != nil || json.Unmarshal(image["url"], &address) != nil {
-		return bot.Attachment{}, fault.Field(fault.InvalidMessage, at, "must be a text")
+		return bot.Attachment{}, apperr.Field(apperr.InvalidMessage, at, "must be a text")
 	}
 	if !c.isKept && strings.HasPrefix(address, "data:") {
 		return bot.Attachment{Type: "image", File: address}, nil
 	}
 	parsed, err := url.Parse(address)
 	if err != nil || parsed.Hostname() == "" || (parsed.Scheme != "http" && parsed.Scheme != "https") {
-		return bot.Attachment{}, fault.Field(fault.InvalidMessage, at, "must be an http or https URL")
+		return bot.Attachment{}, apperr.Field(apperr.InvalidMessage, at, "must be an http or https URL")
 	}
 	return bot.Attachment{Type: "image", Filename: path.Base(parsed.Path), File: address}, nil
 }
@@ -172,11 +172,11 @@ func (c *chatContent) image(raw json.RawMessage, at string) (bot.Attachment, err
 func (c *chatContent) mustBeQuestion() error {
 	switch {
 	case utf8.RuneCountInString(c.text) > maxContent:
-		return &fault.Error{Kind: fault.TooLarge, Message: "A message may have 32,768 characters.", Items: []fault.Item{{In: "body", Pointer: c.pointer}}}
+		return &apperr.Error{Kind: apperr.TooLarge, Message: "A message may have 32,768 characters.", Violations: []apperr.Violation{{In: "body", Pointer: c.pointer}}}
 	case len(c.images) > maxImages:
-		return fault.Field(fault.InvalidMessage, c.pointer, "must have at most 50 images")
+		return apperr.Field(apperr.InvalidMessage, c.pointer, "must have at most 50 images")
 	case strings.TrimSpace(c.text) == "" && len(c.images) == 0:
-		return fault.Field(fault.InvalidMessage, c.pointer, "must not be blank when there are no images")
+		return apperr.Field(apperr.InvalidMessage, c.pointer, "must not be blank when there are no images")
 	}
 	return nil
 }

@@ -10,20 +10,20 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
 
-	"parley/internal/fault"
+	"parley/internal/apperr"
 	"parley/internal/jsontext"
 )
 
 // invalid turns the validator's errors into one fault with an item for each.
 func (op *operation) invalid(err error) error {
 	// The validator's error is not kept: it repeats what was sent, which is not for the log.
-	found := &fault.Error{Kind: fault.InvalidRequest}
+	found := &apperr.Error{Kind: apperr.InvalidRequest}
 	op.collect(err, openapi3filter.RequestError{}, found)
-	slices.SortStableFunc(found.Items, func(a, b fault.Item) int { return strings.Compare(a.Pointer+a.Parameter, b.Pointer+b.Parameter) })
+	slices.SortStableFunc(found.Violations, func(a, b apperr.Violation) int { return strings.Compare(a.Pointer+a.Parameter, b.Pointer+b.Parameter) })
 	if found.Message == "" {
 		found.Message = "The request is not valid."
-		if len(found.Items) > 0 {
-			first := found.Items[0]
+		if len(found.Violations) > 0 {
+			first := found.Violations[0]
 			found.Message = fmt.Sprintf("The request is not valid: %s %s.", orBody(first.Pointer+first.Parameter), first.Detail)
 		}
 	}
@@ -40,11 +40,11 @@ func orBody(where string) string {
 	return where
 }
 
-func (op *operation) collect(err error, within openapi3filter.RequestError, found *fault.Error) {
+func (op *operation) collect(err error, within openapi3filter.RequestError, found *apperr.Error) {
 	switch e := err.(type) { //nolint:errorlint // the validator's errors are a tree, walked node by node
 	case openapi3.MultiError:
 		for _, one := range e {
-			if len(found.Items) < maxMistakes {
+			if len(found.Violations) < maxMistakes {
 				op.collect(one, within, found)
 			}
 		}
@@ -53,19 +53,19 @@ func (op *operation) collect(err error, within openapi3filter.RequestError, foun
 			op.collect(e.Err, *e, found)
 			return
 		}
-		found.Items = append(found.Items, itemOf(*e, "", "is not valid"))
+		found.Violations = append(found.Violations, itemOf(*e, "", "is not valid"))
 	case *openapi3.SchemaError:
 		pointer := pointerOf(e.JSONPointer())
 		item := itemOf(within, pointer, detailOf(e))
-		found.Items = append(found.Items, item)
+		found.Violations = append(found.Violations, item)
 		if item.In != "body" || !op.isMessageField(pointer) {
 			return
 		}
-		if found.Kind == fault.InvalidRequest {
-			found.Kind = fault.InvalidMessage
+		if found.Kind == apperr.InvalidRequest {
+			found.Kind = apperr.InvalidMessage
 		}
 		if e.SchemaField == "maxLength" && *e.Schema.MaxLength == maxContent {
-			found.Kind, found.Message = fault.TooLarge, "A message may have 32,768 characters."
+			found.Kind, found.Message = apperr.TooLarge, "A message may have 32,768 characters."
 		}
 	default:
 		detail := "is not valid"
@@ -77,7 +77,7 @@ func (op *operation) collect(err error, within openapi3filter.RequestError, foun
 		case within.Parameter != nil && within.Parameter.Schema != nil:
 			detail = "must be of type " + strings.Join(within.Parameter.Schema.Value.Type.Slice(), " or ")
 		}
-		found.Items = append(found.Items, itemOf(within, "", detail))
+		found.Violations = append(found.Violations, itemOf(within, "", detail))
 	}
 }
 
@@ -92,18 +92,18 @@ func (op *operation) isMessageField(pointer string) bool {
 
 // asMessageFault gives a mistake in the message's own fields its own code.
 func (op *operation) asMessageFault(err error) error {
-	found, ok := errors.AsType[*fault.Error](err)
-	if ok && len(found.Items) > 0 && op.isMessageField(found.Items[0].Pointer) {
-		found.Kind = fault.InvalidMessage
+	found, ok := errors.AsType[*apperr.Error](err)
+	if ok && len(found.Violations) > 0 && op.isMessageField(found.Violations[0].Pointer) {
+		found.Kind = apperr.InvalidMessage
 	}
 	return err
 }
 
-func itemOf(within openapi3filter.RequestError, pointer, detail string) fault.Item {
+func itemOf(within openapi3filter.RequestError, pointer, detail string) apperr.Violation {
 	if within.Parameter != nil {
-		return fault.Item{In: within.Parameter.In, Parameter: within.Parameter.Name, Detail: detail}
+		return apperr.Violation{In: within.Parameter.In, Parameter: within.Parameter.Name, Detail: detail}
 	}
-	return fault.Item{In: "body", Pointer: pointer, Detail: detail}
+	return apperr.Violation{In: "body", Pointer: pointer, Detail: detail}
 }
 
 func pointerOf(path []string) string {

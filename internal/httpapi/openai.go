@@ -7,15 +7,15 @@ import (
 
 	"parley/gen/db"
 	"parley/gen/openapi"
+	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/chat"
-	"parley/internal/fault"
 	"parley/internal/store"
 )
 
 // CreateChatCompletion implements POST /v1/chat/completions.
 func (a *API) CreateChatCompletion(ctx context.Context, request openapi.CreateChatCompletionRequestObject) (openapi.CreateChatCompletionResponseObject, error) {
-	asked, err := a.model(ctx, request.Body.Model, fault.Item{In: "body", Pointer: "/model", Detail: "is no model"})
+	asked, err := a.model(ctx, request.Body.Model, apperr.Violation{In: "body", Pointer: "/model", Detail: "is no model"})
 	if err != nil {
 		return nil, err
 	}
@@ -38,8 +38,8 @@ func (a *API) CreateChatCompletion(ctx context.Context, request openapi.CreateCh
 func (a *API) chatIn(ctx context.Context, asked db.Bot, wanted chatRequest, key *string) (openapi.CreateChatCompletionResponseObject, error) {
 	once := onceFor(ctx, key)
 	sent, err := a.Chat.Complete(ctx, auth.PrincipalOf(ctx), asked.ID.String(), wanted.conversation, wanted.message(once))
-	if fault.Is(err, fault.NotFound) {
-		return nil, at(err, fault.Item{In: "body", Pointer: "/metadata/conversation_id", Detail: "is no conversation of the model's"})
+	if apperr.Is(err, apperr.NotFound) {
+		return nil, at(err, apperr.Violation{In: "body", Pointer: "/metadata/conversation_id", Detail: "is no conversation of the model's"})
 	}
 	if err != nil {
 		return nil, err
@@ -87,7 +87,7 @@ func (a *API) ListModels(ctx context.Context, _ openapi.ListModelsRequestObject)
 
 // GetModel implements GET /v1/models/{model}.
 func (a *API) GetModel(ctx context.Context, request openapi.GetModelRequestObject) (openapi.GetModelResponseObject, error) {
-	found, err := a.model(ctx, request.Model, fault.Item{In: "path", Parameter: "model", Detail: "is no model"})
+	found, err := a.model(ctx, request.Model, apperr.Violation{In: "path", Parameter: "model", Detail: "is no model"})
 	if err != nil {
 		return nil, err
 	}
@@ -95,17 +95,17 @@ func (a *API) GetModel(ctx context.Context, request openapi.GetModelRequestObjec
 }
 
 // model is the chatbot that a request names at a place.
-func (a *API) model(ctx context.Context, ref string, place fault.Item) (db.Bot, error) {
+func (a *API) model(ctx context.Context, ref string, place apperr.Violation) (db.Bot, error) {
 	found, err := a.Bots.Get(ctx, auth.PrincipalOf(ctx).OrganizationID, ref)
-	return found, at(fault.Say(err, fault.NotFound, noModel), place)
+	return found, at(apperr.Rephrase(err, apperr.NotFound, noModel), place)
 }
 
 const noModel = "There is no such model."
 
 // at says of what is not found where the request names it.
-func at(err error, place fault.Item) error {
-	if told, ok := errors.AsType[*fault.Error](err); ok && told.Kind == fault.NotFound {
-		return &fault.Error{Kind: told.Kind, Message: told.Message, Items: []fault.Item{place}, Err: told.Err}
+func at(err error, place apperr.Violation) error {
+	if told, ok := errors.AsType[*apperr.Error](err); ok && told.Kind == apperr.NotFound {
+		return &apperr.Error{Kind: told.Kind, Message: told.Message, Violations: []apperr.Violation{place}, Err: told.Err}
 	}
 	return err
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/oapi-codegen/nullable"
 
 	"parley/gen/openapi"
-	"parley/internal/fault"
+	"parley/internal/apperr"
 )
 
 // speaksOpenAI tells whether a request is one of OpenAI's API, which has a form of its
@@ -18,34 +18,34 @@ func speaksOpenAI(r *http.Request) bool {
 }
 
 // openAIErrorOf is a fault as OpenAI's API tells it.
-func openAIErrorOf(told *fault.Error) openapi.OpenAIError {
+func openAIErrorOf(told *apperr.Error) openapi.OpenAIError {
 	detail := openapi.OpenAIErrorDetail{
 		Message: told.Message,
 		Type:    openAIErrorType(told.Kind),
 		Param:   nullable.NewNullNullable[string](),
 		Code:    string(told.Kind),
 	}
-	if len(told.Items) > 0 {
-		where := paramOf(told.Items[0])
+	if len(told.Violations) > 0 {
+		where := paramOf(told.Violations[0])
 		if where != "" {
 			detail.Param = nullable.NewNullableWithValue(where)
 		}
-		if told.Kind == fault.NotFound && where == "model" {
+		if told.Kind == apperr.NotFound && where == "model" {
 			detail.Code = "model_not_found"
 		}
 	}
 	return openapi.OpenAIError{Error: detail}
 }
 
-func openAIErrorType(kind fault.Kind) openapi.OpenAIErrorDetailType {
+func openAIErrorType(kind apperr.Kind) openapi.OpenAIErrorDetailType {
 	switch kind {
-	case fault.Unauthorized:
+	case apperr.Unauthorized:
 		return openapi.OpenAIErrorDetailTypeAuthenticationError
-	case fault.Forbidden:
+	case apperr.Forbidden:
 		return openapi.OpenAIErrorDetailTypePermissionError
-	case fault.NotFound:
+	case apperr.NotFound:
 		return openapi.OpenAIErrorDetailTypeNotFoundError
-	case fault.RateLimited:
+	case apperr.RateLimited:
 		return openapi.OpenAIErrorDetailTypeRateLimitError
 	}
 	if kinds[kind].status >= http.StatusInternalServerError {
@@ -57,7 +57,7 @@ func openAIErrorType(kind fault.Kind) openapi.OpenAIErrorDetailType {
 var index = regexp.MustCompile(`/(\d+)`)
 
 // paramOf names a place as OpenAI does: messages[0].content for /messages/0/content.
-func paramOf(item fault.Item) string {
+func paramOf(item apperr.Violation) string {
 	if item.In != "body" {
 		return item.Parameter
 	}

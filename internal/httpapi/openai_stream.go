@@ -7,8 +7,8 @@ import (
 	"github.com/oapi-codegen/nullable"
 
 	"parley/gen/openapi"
+	"parley/internal/apperr"
 	"parley/internal/chat"
-	"parley/internal/fault"
 )
 
 // chatStream answers with a reply as it is written, as OpenAI's API does.
@@ -41,7 +41,7 @@ type chatEvents struct {
 	at            int // how much of the reply is there; less than was told while it is written anew
 }
 
-var errAnew = fault.New(fault.Unavailable, "The reply has begun anew and says something else; ask again.")
+var errAnew = apperr.New(apperr.Unavailable, "The reply has begun anew and says something else; ask again.")
 
 // begin tells who speaks.
 func (e *chatEvents) begin() error {
@@ -104,4 +104,4 @@ func (e *chatEvents) toAPIChunk(delta openapi.ChatDelta, reason nullable.Nullabl
 	return chunk
 }
 
-func (e *chatEvents) fail(why *fault.Error) error { return e.write("", openAIErrorOf(why)) }
+func (e *chatEvents) fail(why *apperr.Error) error { return e.write("", openAIErrorOf(why)) }

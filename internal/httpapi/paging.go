@@ -6,7 +6,7 @@ import (
 
 	"github.com/oapi-codegen/nullable"
 
-	"parley/internal/fault"
+	"parley/internal/apperr"
 )
 
 // page is one page of a list that is paged by number.
@@ -21,7 +21,7 @@ func (p page) offset() int { return (p.number - 1) * p.size }
 // check refuses a page beyond the end; page 1 of nothing is none.
 func (p page) check(count int64) error {
 	if p.number > 1 && int64(p.offset()) >= count {
-		return fault.New(fault.NotFound, "There is no such page.")
+		return apperr.New(apperr.NotFound, "There is no such page.")
 	}
 	return nil
 }

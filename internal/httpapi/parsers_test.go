@@ -8,7 +8,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"parley/internal/fault"
+	"parley/internal/apperr"
 	"parley/internal/httpapi"
 	"parley/internal/jsontext"
 )
@@ -28,7 +28,7 @@ func FuzzCleanJSON(f *testing.F) {
 		given := bytes.Clone(body)
 		cleaned, err := jsontext.Clean(bytes.Clone(body))
 		if err != nil {
-			if !fault.Is(err, fault.InvalidRequest) {
+			if !apperr.Is(err, apperr.InvalidRequest) {
 				t.Fatalf("%q: %v", given, err)
 			}
 			return

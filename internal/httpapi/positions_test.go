@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"parley/internal/fault"
+	"parley/internal/apperr"
 	"parley/internal/httpapi"
 )
 
@@ -52,7 +52,7 @@ func FuzzTime(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		again, at, err := httpapi.RereadTime(text)
 		if err != nil {
-			if !fault.Is(err, fault.InvalidRequest) {
+			if !apperr.Is(err, apperr.InvalidRequest) {
 				t.Fatalf("%q: %v", text, err)
 			}
 			return

@@ -14,7 +14,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"parley/gen/openapi"
-	"parley/internal/fault"
+	"parley/internal/apperr"
 )
 
 // kind is what the contract says of a kind of failure.
@@ -27,22 +27,22 @@ type kind struct {
 
 // kinds is the one table of failures: what each answers with, and what
 // GET /problems/{code} says of it.
-var kinds = map[fault.Kind]kind{
-	fault.InvalidMessage:       {400, "Invalid message", "Something in the message's own fields is malformed; errors has an entry for each mistake.", false},
-	fault.InvalidRequest:       {400, "Invalid request", "The body or a parameter is malformed; errors has an entry for each mistake.", false},
-	fault.Unauthorized:         {401, "Unauthorized", "No API key, client token or ticket was sent, or it is unknown, used, revoked or expired.", false},
-	fault.Forbidden:            {403, "Forbidden", "The API key lacks a scope, the conversation is somebody else's, or the client token is not for this.", false},
-	fault.NotFound:             {404, "Not found", "What was asked for does not exist, or not for this organization.", false},
-	fault.MethodNotAllowed:     {405, "Method not allowed", "The path exists, the method does not; Allow lists those that do.", false},
-	fault.Conflict:             {409, "Conflict", "The request does not go with what is there; detail says why.", false},
-	fault.TooLarge:             {413, "Too large", "The body, the upload or the message is over its limit.", false},
-	fault.UnsupportedMediaType: {415, "Unsupported media type", "The body is not of the content type that the operation takes.", false},
-	fault.Unprocessable:        {422, "Unprocessable", "The Idempotency-Key was used before with another body.", false},
-	fault.RateLimited:          {429, "Rate limited", "Too many requests; try again after Retry-After seconds.", true},
-	fault.Internal:             {500, "Internal error", "The server made a mistake; request_id finds it in the server's log.", true},
-	fault.UpstreamFailed:       {502, "Upstream failed", "The model behind the bot failed.", true},
-	fault.Unavailable:          {503, "Unavailable", "The service cannot do this at the moment; try again after Retry-After seconds.", true},
-	fault.Timeout:              {504, "Timeout", "The answer took too long.", true},
+var kinds = map[apperr.Kind]kind{
+	apperr.InvalidMessage:       {400, "Invalid message", "Something in the message's own fields is malformed; errors has an entry for each mistake.", false},
+	apperr.InvalidRequest:       {400, "Invalid request", "The body or a parameter is malformed; errors has an entry for each mistake.", false},
+	apperr.Unauthorized:         {401, "Unauthorized", "No API key, client token or ticket was sent, or it is unknown, used, revoked or expired.", false},
+	apperr.Forbidden:            {403, "Forbidden", "The API key lacks a scope, the conversation is somebody else's, or the client token is not for this.", false},
+	apperr.NotFound:             {404, "Not found", "What was asked for does not exist, or not for this organization.", false},
+	apperr.MethodNotAllowed:     {405, "Method not allowed", "The path exists, the method does not; Allow lists those that do.", false},
+	apperr.Conflict:             {409, "Conflict", "The request does not go with what is there; detail says why.", false},
+	apperr.TooLarge:             {413, "Too large", "The body, the upload or the message is over its limit.", false},
+	apperr.UnsupportedMediaType: {415, "Unsupported media type", "The body is not of the content type that the operation takes.", false},
+	apperr.Unprocessable:        {422, "Unprocessable", "The Idempotency-Key was used before with another body.", false},
+	apperr.RateLimited:          {429, "Rate limited", "Too many requests; try again after Retry-After seconds.", true},
+	apperr.Internal:             {500, "Internal error", "The server made a mistake; request_id finds it in the server's log.", true},
+	apperr.UpstreamFailed:       {502, "Upstream failed", "The model behind the bot failed.", true},
+	apperr.Unavailable:          {503, "Unavailable", "The service cannot do this at the moment; try again after Retry-After seconds.", true},
+	apperr.Timeout:              {504, "Timeout", "The answer took too long.", true},
 }
 
 // statusClientGone is what the log says of a request whose caller has left.
@@ -54,7 +54,7 @@ func (a *API) answerError(err error, ec echo.Context) {
 	told := faultOf(err, ec)
 	request := ec.Request()
 	level := slog.LevelInfo
-	if told.Kind == fault.Internal {
+	if told.Kind == apperr.Internal {
 		level = slog.LevelError
 	}
 	isGone := errors.Is(err, context.Canceled) && request.Context().Err() != nil
@@ -77,30 +77,30 @@ func (a *API) answerError(err error, ec echo.Context) {
 }
 
 // faultOf finds the fault in an error: the domain's own, or one of Echo's.
-func faultOf(err error, ec echo.Context) *fault.Error {
-	if told, ok := errors.AsType[*fault.Error](err); ok {
+func faultOf(err error, ec echo.Context) *apperr.Error {
+	if told, ok := errors.AsType[*apperr.Error](err); ok {
 		return told
 	}
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return fault.Wrap(fault.TooLarge, "The upload may have 32 MiB.", err)
+		return apperr.Wrap(apperr.TooLarge, "The upload may have 32 MiB.", err)
 	}
 	if routed, ok := errors.AsType[*echo.HTTPError](err); ok {
 		switch routed.Code {
 		case http.StatusNotFound:
-			return fault.Wrap(fault.NotFound, "There is nothing at this path.", err)
+			return apperr.Wrap(apperr.NotFound, "There is nothing at this path.", err)
 		case http.StatusMethodNotAllowed:
-			return fault.Wrap(fault.MethodNotAllowed, "This path does not take "+ec.Request().Method+".", err)
+			return apperr.Wrap(apperr.MethodNotAllowed, "This path does not take "+ec.Request().Method+".", err)
 		case http.StatusBadRequest:
-			return fault.Wrap(fault.InvalidRequest, "The request is not valid.", err)
+			return apperr.Wrap(apperr.InvalidRequest, "The request is not valid.", err)
 		case http.StatusUnsupportedMediaType:
-			return fault.Wrap(fault.UnsupportedMediaType, "The body is of a content type that this does not take.", err)
+			return apperr.Wrap(apperr.UnsupportedMediaType, "The body is of a content type that this does not take.", err)
 		}
 	}
-	return fault.Wrap(fault.Internal, "The server made a mistake. It has been noted.", err)
+	return apperr.Wrap(apperr.Internal, "The server made a mistake. It has been noted.", err)
 }
 
 // problemOf is the problem document of a fault.
-func problemOf(told *fault.Error, id string) openapi.Problem {
+func problemOf(told *apperr.Error, id string) openapi.Problem {
 	about := kinds[told.Kind]
 	problem := openapi.Problem{
 		Type:      "/problems/" + string(told.Kind),
@@ -111,9 +111,9 @@ func problemOf(told *fault.Error, id string) openapi.Problem {
 		RequestID: id,
 		Retryable: about.isRetryable || told.RetryAfter > 0,
 	}
-	if len(told.Items) > 0 {
-		items := make([]openapi.ProblemItem, len(told.Items))
-		for i, item := range told.Items {
+	if len(told.Violations) > 0 {
+		items := make([]openapi.ProblemItem, len(told.Violations))
+		for i, item := range told.Violations {
 			items[i] = openapi.ProblemItem{In: openapi.ProblemItemIn(item.In), Detail: item.Detail}
 			if item.In == "body" {
 				items[i].Pointer = &item.Pointer
@@ -133,11 +133,11 @@ func problemOf(told *fault.Error, id string) openapi.Problem {
 func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 
 // writeFailure writes a problem document, and below /v1 OpenAI's error.
-func writeFailure(ec echo.Context, told *fault.Error) {
+func writeFailure(ec echo.Context, told *apperr.Error) {
 	problem := problemOf(told, requestID(ec))
 	header := ec.Response().Header()
 	header.Del("Idempotency-Replayed") // a failure is not kept: one that waited with another request fails by itself
-	if told.Kind == fault.Unauthorized {
+	if told.Kind == apperr.Unauthorized {
 		header.Set("WWW-Authenticate", `Bearer realm="parley", Api-Key realm="parley"`)
 	}
 	if problem.RetryAfter != nil {

@@ -9,14 +9,14 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"parley/gen/openapi"
-	"parley/internal/fault"
+	"parley/internal/apperr"
 )
 
 // GetProblem implements GET /problems/{code}.
 func (a *API) GetProblem(_ context.Context, request openapi.GetProblemRequestObject) (openapi.GetProblemResponseObject, error) {
-	about, ok := kinds[fault.Kind(request.Code)]
+	about, ok := kinds[apperr.Kind(request.Code)]
 	if !ok {
-		return nil, fault.New(fault.NotFound, "There is no such problem.")
+		return nil, apperr.New(apperr.NotFound, "There is no such problem.")
 	}
 	return openapi.GetProblem200JSONResponse{
 		Code:        openapi.ProblemCode(request.Code),
@@ -37,7 +37,7 @@ func Starting(log *slog.Logger) http.Handler {
 			if ec.Request().URL.Path == "/healthz" {
 				return ec.JSON(http.StatusOK, openapi.Health{Status: openapi.HealthStatusOk})
 			}
-			return &fault.Error{Kind: fault.Unavailable, Message: "The service is starting.", RetryAfter: time.Second}
+			return &apperr.Error{Kind: apperr.Unavailable, Message: "The service is starting.", RetryAfter: time.Second}
 		}
 	})
 	return e
@@ -56,7 +56,7 @@ func (a *API) GetReadiness(ctx context.Context, _ openapi.GetReadinessRequestObj
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
 	if err := a.Ready(ctx); err != nil {
-		return nil, &fault.Error{Kind: fault.Unavailable, Message: "The service is not ready.", RetryAfter: time.Second, Err: err}
+		return nil, &apperr.Error{Kind: apperr.Unavailable, Message: "The service is not ready.", RetryAfter: time.Second, Err: err}
 	}
 	ready := openapi.GetReadiness200JSONResponse{Status: openapi.ReadinessStatusOk}
 	if a.Link != nil {

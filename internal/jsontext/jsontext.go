@@ -12,7 +12,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"parley/internal/fault"
+	"parley/internal/apperr"
 )
 
 // MaxDepth is how deep a document may nest.
@@ -40,17 +40,17 @@ func Clean(body []byte) ([]byte, error) {
 		return nil, err
 	}
 	if hasNUL {
-		return nil, fault.Field(fault.InvalidRequest, pointerToNUL(body), "must not contain a NUL character")
+		return nil, apperr.Field(apperr.InvalidRequest, pointerToNUL(body), "must not contain a NUL character")
 	}
 	return body, nil
 }
 
 func broken(body []byte) error {
 	if len(bytes.TrimSpace(body)) == 0 {
-		return &fault.Error{
-			Kind:    fault.InvalidRequest,
-			Message: "The body is missing.",
-			Items:   []fault.Item{{In: "body", Detail: "is missing"}},
+		return &apperr.Error{
+			Kind:       apperr.InvalidRequest,
+			Message:    "The body is missing.",
+			Violations: []apperr.Violation{{In: "body", Detail: "is missing"}},
 		}
 	}
 	var ignored any
@@ -59,11 +59,11 @@ func broken(body []byte) error {
 	if broken, ok := errors.AsType[*json.SyntaxError](err); ok {
 		detail = fmt.Sprintf("is not valid JSON: it breaks off at byte %d", broken.Offset)
 	}
-	return &fault.Error{
-		Kind:    fault.InvalidRequest,
-		Message: "The body " + detail + ".",
-		Items:   []fault.Item{{In: "body", Detail: detail}},
-		Err:     err,
+	return &apperr.Error{
+		Kind:       apperr.InvalidRequest,
+		Message:    "The body " + detail + ".",
+		Violations: []apperr.Violation{{In: "body", Detail: detail}},
+		Err:        err,
 	}
 }
 
@@ -96,13 +96,13 @@ func scan(body []byte) (hasNUL bool, err error) {
 			isText = true
 		case b == '{' || b == '[':
 			if depth++; depth > MaxDepth {
-				return false, fault.New(fault.InvalidRequest, fmt.Sprintf("The JSON nests deeper than %d.", MaxDepth))
+				return false, apperr.New(apperr.InvalidRequest, fmt.Sprintf("The JSON nests deeper than %d.", MaxDepth))
 			}
 		case b == '}' || b == ']':
 			depth--
 		case (b == 'e' || b == 'E') && i > 0 && body[i-1] >= '0' && body[i-1] <= '9':
 			if exponentDigits(body[i+1:]) > 3 {
-				return false, fault.New(fault.InvalidRequest, "A number's exponent may have three digits.")
+				return false, apperr.New(apperr.InvalidRequest, "A number's exponent may have three digits.")
 			}
 		}
 	}

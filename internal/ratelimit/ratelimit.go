@@ -13,7 +13,7 @@ import (
 	"github.com/ulule/limiter/v3"
 	"github.com/ulule/limiter/v3/drivers/store/memory"
 
-	"parley/internal/fault"
+	"parley/internal/apperr"
 	"parley/internal/realtime"
 )
 
@@ -67,8 +67,8 @@ func (l *Limiter) Take(ctx context.Context, class, caller string) (State, error)
 	}
 	if !hasRoom {
 		l.refused[class].Add(1)
-		return state, &fault.Error{
-			Kind:       fault.RateLimited,
+		return state, &apperr.Error{
+			Kind:       apperr.RateLimited,
 			Message:    fmt.Sprintf("At most %d requests of the class %s a minute; try again in %.0f seconds.", state.Limit, class, math.Ceil(state.Reset.Seconds())),
 			RetryAfter: state.Reset,
 		}

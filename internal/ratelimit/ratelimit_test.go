@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"parley/internal/fault"
+	"parley/internal/apperr"
 	"parley/internal/ratelimit"
 )
 
@@ -24,11 +24,11 @@ func taken(t *testing.T, l *ratelimit.Limiter, class, caller string) ratelimit.S
 }
 
 // refused counts a request that must not be let through.
-func refused(t *testing.T, l *ratelimit.Limiter, class, caller string) (ratelimit.State, *fault.Error) {
+func refused(t *testing.T, l *ratelimit.Limiter, class, caller string) (ratelimit.State, *apperr.Error) {
 	t.Helper()
 	state, err := l.Take(t.Context(), class, caller)
-	told, ok := errors.AsType[*fault.Error](err)
-	if !ok || told.Kind != fault.RateLimited || told.RetryAfter <= 0 || told.RetryAfter > time.Minute || told.Message == "" {
+	told, ok := errors.AsType[*apperr.Error](err)
+	if !ok || told.Kind != apperr.RateLimited || told.RetryAfter <= 0 || told.RetryAfter > time.Minute || told.Message == "" {
 		t.Fatalf("%s of %s: %v", class, caller, err)
 	}
 	return state, told
@@ -100,10 +100,10 @@ func TestZeroIsNoLimitAndAnUnknownClassIsAMistake(t *testing.T) {
 	if state, err := l.Peek(t.Context(), "messages", "alice"); err != nil || state.Limit != 0 {
 		t.Errorf("%+v, %v", state, err)
 	}
-	if _, err := l.Take(t.Context(), "mesages", "alice"); err == nil || fault.KindOf(err) != fault.Internal {
+	if _, err := l.Take(t.Context(), "mesages", "alice"); err == nil || apperr.KindOf(err) != apperr.Internal {
 		t.Errorf("an unknown class: %v", err)
 	}
-	if _, err := l.Peek(t.Context(), "mesages", "alice"); err == nil || fault.KindOf(err) != fault.Internal {
+	if _, err := l.Peek(t.Context(), "mesages", "alice"); err == nil || apperr.KindOf(err) != apperr.Internal {
 		t.Errorf("an unknown class, looked at: %v", err)
 	}
 }
@@ -124,7 +124,7 @@ func TestExactlySoManyOfManyAtOnceAreLetThrough(t *testing.T) {
 			switch {
 			case err == nil && state.Remaining >= 0 && state.Remaining < limit:
 				through[i%2].Add(1)
-			case fault.Is(err, fault.RateLimited) && state.Remaining == 0:
+			case apperr.Is(err, apperr.RateLimited) && state.Remaining == 0:
 				stopped[i%2].Add(1)
 			}
 		})

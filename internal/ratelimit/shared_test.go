@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"parley/internal/fault"
+	"parley/internal/apperr"
 	"parley/internal/ratelimit"
 	"parley/internal/realtime"
 	"parley/internal/redistest"
@@ -40,7 +40,7 @@ func TestInstancesCountTogether(t *testing.T) {
 			switch {
 			case err == nil && state.Remaining >= 0 && state.Remaining < limit && state.Reset > 0 && state.Reset <= time.Minute:
 				through.Add(1)
-			case fault.Is(err, fault.RateLimited) && state.Remaining == 0:
+			case apperr.Is(err, apperr.RateLimited) && state.Remaining == 0:
 				stopped.Add(1)
 			default:
 				t.Errorf("%+v, %v", state, err)

@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
-	"parley/internal/fault"
+	"parley/internal/apperr"
 )
 
 const (
@@ -104,7 +104,7 @@ func (r *Records) Seal(ctx context.Context) error {
 func (r *Records) seal(ctx context.Context, behind db.ListUncountedRecordsRow) (isSealed bool, err error) {
 	err = r.store.InTx(ctx, func(q *db.Queries) error {
 		isSealed, err = q.LockRecordCounts(ctx, behind.OrganizationID, behind.BotID)
-		if fault.Is(err, fault.NotFound) {
+		if apperr.Is(err, apperr.NotFound) {
 			return nil // the chatbot goes
 		}
 		if err != nil || !isSealed {

@@ -7,8 +7,8 @@ import (
 	// The zones of the world, for machines that do not have them.
 	_ "time/tzdata"
 
+	"parley/internal/apperr"
 	"parley/internal/audit"
-	"parley/internal/fault"
 )
 
 // Days are the calendar days from a first to a last one, both included, in a time
@@ -22,13 +22,13 @@ type Days struct {
 // of a zone. Each mistake is an item of the fault, by the name of its parameter:
 // startDate, endDate or timezone.
 func ParseDays(startDate, endDate, timezone string) (Days, error) {
-	found := &fault.Error{Kind: fault.InvalidRequest}
+	found := &apperr.Error{Kind: apperr.InvalidRequest}
 	refuse := func(parameter, detail string) {
-		one := fault.Parameter(parameter, detail)
+		one := apperr.Parameter(parameter, detail)
 		if found.Message == "" {
 			found.Message = one.Message
 		}
-		found.Items = append(found.Items, one.Items...)
+		found.Violations = append(found.Violations, one.Violations...)
 	}
 	first, isFirst := parseDay(startDate)
 	if !isFirst {
@@ -45,7 +45,7 @@ func ParseDays(startDate, endDate, timezone string) (Days, error) {
 	if !ok {
 		refuse("timezone", "must be the name of a time zone, such as Asia/Taipei")
 	}
-	if len(found.Items) > 0 {
+	if len(found.Violations) > 0 {
 		return Days{}, found
 	}
 	return Days{first: first, last: last, zone: zone}, nil

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"parley/gen/db"
-	"parley/internal/fault"
+	"parley/internal/apperr"
 	"parley/internal/records"
 )
 
@@ -61,13 +61,13 @@ func TestAllMistakesAreToldAtOnce(t *testing.T) {
 func expectItems(t *testing.T, start, end, zone string, want ...string) {
 	t.Helper()
 	_, err := records.ParseDays(start, end, zone)
-	told, ok := errors.AsType[*fault.Error](err)
-	if !ok || told.Kind != fault.InvalidRequest {
+	told, ok := errors.AsType[*apperr.Error](err)
+	if !ok || told.Kind != apperr.InvalidRequest {
 		t.Errorf("%q to %q in %q: %v", start, end, zone, err)
 		return
 	}
 	var got []string
-	for _, item := range told.Items {
+	for _, item := range told.Violations {
 		got = append(got, item.Parameter)
 	}
 	if !slices.Equal(got, want) {

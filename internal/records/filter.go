@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"parley/internal/fault"
+	"parley/internal/apperr"
 )
 
 // Filter says which of a chatbot's records are wanted: those of some days that fulfil
@@ -36,7 +36,7 @@ func (r *Records) sessionOf(ctx context.Context, organization, bot uuid.UUID, fi
 	}
 	isThere, err := r.store.HasConversation(ctx, organization, id, bot)
 	if err == nil && !isThere {
-		err = fault.New(fault.NotFound, noConversation)
+		err = apperr.New(apperr.NotFound, noConversation)
 	}
 	return &id, err
 }

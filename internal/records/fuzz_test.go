@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"parley/internal/fault"
+	"parley/internal/apperr"
 	"parley/internal/records"
 )
 
@@ -34,11 +34,11 @@ func FuzzDays(f *testing.F) {
 		areGood := firstErr == nil && lastErr == nil && first.Year() >= 1 && last.Year() >= 1 && !last.Before(first)
 		days, err := records.ParseDays(startDate, endDate, timezone)
 		if err != nil {
-			told, ok := err.(*fault.Error) //nolint:errorlint // it is returned as it is
-			if !ok || told.Kind != fault.InvalidRequest || len(told.Items) == 0 {
+			told, ok := err.(*apperr.Error) //nolint:errorlint // it is returned as it is
+			if !ok || told.Kind != apperr.InvalidRequest || len(told.Violations) == 0 {
 				t.Fatalf("%q %q %q: %#v", startDate, endDate, timezone, err)
 			}
-			for _, item := range told.Items {
+			for _, item := range told.Violations {
 				if areGood && item.Parameter != "timezone" {
 					t.Fatalf("%q to %q is refused: %v", startDate, endDate, err)
 				}

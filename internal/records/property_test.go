@@ -12,7 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
-	"parley/internal/fault"
+	"parley/internal/apperr"
 	"parley/internal/records"
 )
 
@@ -146,7 +146,7 @@ func (w *world) walk(filter records.Filter, size int) []uuid.UUID {
 	var walked []uuid.UUID
 	for page := 1; ; page++ {
 		found, total, err := w.records.List(w.t.Context(), w.organization, w.bot, filter, page, size)
-		if page > 1 && fault.Is(err, fault.NotFound) {
+		if page > 1 && apperr.Is(err, apperr.NotFound) {
 			return walked
 		}
 		if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
-	"parley/internal/fault"
+	"parley/internal/apperr"
 	"parley/internal/shortcuts"
 	"parley/internal/store"
 )
@@ -111,7 +111,7 @@ func (r *Records) search(ctx context.Context, organization, bot uuid.UUID, filte
 // none is a page without rows: beyond the end, unless it is the first.
 func none(skipped int) ([]db.Record, int64, error) {
 	if skipped > 0 {
-		return nil, 0, fault.New(fault.NotFound, "There is no such page.")
+		return nil, 0, apperr.New(apperr.NotFound, "There is no such page.")
 	}
 	return nil, 0, nil
 }
@@ -123,7 +123,7 @@ func (r *Records) Get(ctx context.Context, organization, bot uuid.UUID, id strin
 		return db.Record{}, err
 	}
 	found, err := r.store.GetRecord(ctx, organization, key, bot)
-	return found, fault.Say(err, fault.NotFound, noRecord)
+	return found, apperr.Rephrase(err, apperr.NotFound, noRecord)
 }
 
 // Score has a chatbot's record scored: what score changes of the scores is kept, and
@@ -138,7 +138,7 @@ func (r *Records) Score(ctx context.Context, organization, bot uuid.UUID, id str
 	err = r.store.InTx(ctx, func(q *db.Queries) error {
 		record, err := q.LockRecord(ctx, organization, key, bot)
 		if err != nil {
-			return fault.Say(err, fault.NotFound, noRecord)
+			return apperr.Rephrase(err, apperr.NotFound, noRecord)
 		}
 		score(&record)
 		scored = record
@@ -161,7 +161,7 @@ func (r *Records) Score(ctx context.Context, organization, bot uuid.UUID, id str
 func parseID(text, sentence string) (uuid.UUID, error) {
 	id, err := uuid.Parse(text)
 	if err != nil || len(text) != 36 {
-		return uuid.UUID{}, fault.New(fault.NotFound, sentence)
+		return uuid.UUID{}, apperr.New(apperr.NotFound, sentence)
 	}
 	return id, nil
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
-	"parley/internal/fault"
+	"parley/internal/apperr"
 	"parley/internal/records"
 )
 
@@ -36,7 +36,7 @@ func TestPagesAreNewestFirstAndHaveAnEnd(t *testing.T) {
 		}
 	}
 	for _, page := range []int{2, 1_000_000} {
-		if _, _, err := w.records.List(t.Context(), w.organization, w.bot, january(t), page, 5); !fault.Is(err, fault.NotFound) {
+		if _, _, err := w.records.List(t.Context(), w.organization, w.bot, january(t), page, 5); !apperr.Is(err, apperr.NotFound) {
 			t.Errorf("page %d: %v", page, err)
 		}
 	}
@@ -52,7 +52,7 @@ func TestTheFirstPageOfNothingIsEmpty(t *testing.T) {
 		if found, total := w.list(filter, 1, 20); len(found) != 0 || total != 0 {
 			t.Errorf("it has %d of %d records", len(found), total)
 		}
-		if _, _, err := w.records.List(t.Context(), w.organization, w.bot, filter, 2, 20); !fault.Is(err, fault.NotFound) {
+		if _, _, err := w.records.List(t.Context(), w.organization, w.bot, filter, 2, 20); !apperr.Is(err, apperr.NotFound) {
 			t.Errorf("page 2: %v", err)
 		}
 		if rows := w.export(filter, records.English).rows("Records"); len(rows) != 1 {

@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
-	"parley/internal/fault"
+	"parley/internal/apperr"
 )
 
 // maxStatisticsDays is a leap year.
@@ -47,7 +47,7 @@ type Statistics struct {
 // happened, or which a zone left out, is all zeros.
 func (r *Records) Statistics(ctx context.Context, organization, bot uuid.UUID, days Days) (Statistics, error) {
 	if days.count() > maxStatisticsDays {
-		return Statistics{}, fault.Parameter("endDate", "must be at most "+strconv.Itoa(maxStatisticsDays-1)+" days after startDate")
+		return Statistics{}, apperr.Parameter("endDate", "must be at most "+strconv.Itoa(maxStatisticsDays-1)+" days after startDate")
 	}
 	starts := days.starts()
 	since, until := days.Span()

@@ -8,7 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
-	"parley/internal/fault"
+	"parley/internal/apperr"
 	"parley/internal/records"
 )
 
@@ -113,7 +113,7 @@ func TestStatisticsAreOfAYearAtTheMost(t *testing.T) {
 	w := newWorld(t)
 	for _, end := range []string{"2025-01-01", "9999-12-31"} {
 		_, err := w.records.Statistics(t.Context(), w.organization, w.bot, days(t, "2024-01-01", end, "UTC"))
-		if !fault.Is(err, fault.InvalidRequest) {
+		if !apperr.Is(err, apperr.InvalidRequest) {
 			t.Errorf("up to %s: %v", end, err)
 		}
 	}

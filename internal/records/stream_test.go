@@ -16,7 +16,7 @@ import (
 	"github.com/xuri/excelize/v2"
 
 	"parley/gen/db"
-	"parley/internal/fault"
+	"parley/internal/apperr"
 	"parley/internal/localpg"
 	"parley/internal/records"
 )
@@ -174,7 +174,7 @@ func TestAFileWithoutItsEndDoesNotOpen(t *testing.T) {
 	// when
 	err = export.WriteExcel(t.Context(), out, records.English)
 	// then
-	if !fault.Is(err, fault.Unavailable) {
+	if !apperr.Is(err, apperr.Unavailable) {
 		t.Errorf("it ended with %v", err)
 	}
 	expectBroken(t, out.Bytes())

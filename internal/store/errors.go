@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"parley/internal/fault"
+	"parley/internal/apperr"
 )
 
 // lockTimeout is the SQLSTATE of a lock that was not got in its time.
@@ -43,11 +43,11 @@ func translate(err error) error {
 	if err == nil {
 		return nil
 	}
-	if _, ok := errors.AsType[*fault.Error](err); ok {
+	if _, ok := errors.AsType[*apperr.Error](err); ok {
 		return err
 	}
 	if errors.Is(err, pgx.ErrNoRows) {
-		return fault.Wrap(fault.NotFound, "It does not exist.", err)
+		return apperr.Wrap(apperr.NotFound, "It does not exist.", err)
 	}
 	// Whatever a connection was not made for, the request has not reached the database. A
 	// deadline in it is that of the connection (connect_timeout): a caller's ends the wait for it.
@@ -74,15 +74,15 @@ func translateCode(pg *pgconn.PgError, err error) error {
 	switch {
 	case pg.Code == "23505", pg.Code == "23P01": // unique or exclusion constraint
 		if sentence, ok := sentences[pg.ConstraintName]; ok {
-			return fault.Wrap(fault.Conflict, sentence, err)
+			return apperr.Wrap(apperr.Conflict, sentence, err)
 		}
 		return err
 	case pg.Code == "23503": // foreign key: what it refers to has just been deleted
-		return fault.Wrap(fault.NotFound, "What the request refers to no longer exists.", err)
+		return apperr.Wrap(apperr.NotFound, "What the request refers to no longer exists.", err)
 	case strings.HasPrefix(pg.Code, "22"), strings.HasPrefix(pg.Code, "54"): // a value that cannot be stored
-		return fault.Wrap(fault.InvalidRequest, "The request holds a value that cannot be stored.", err)
+		return apperr.Wrap(apperr.InvalidRequest, "The request holds a value that cannot be stored.", err)
 	case pg.Code == "57014": // statement timeout
-		return fault.Wrap(fault.Timeout, "The database took too long.", err)
+		return apperr.Wrap(apperr.Timeout, "The database took too long.", err)
 	case isLockTimeout(err), pg.Code == readOnly, lostRace(err),
 		strings.HasPrefix(pg.Code, "53"), strings.HasPrefix(pg.Code, "57P"), // out of resources, stopping
 		strings.HasPrefix(pg.Code, "08"): // connection
@@ -92,7 +92,7 @@ func translateCode(pg *pgconn.PgError, err error) error {
 }
 
 func unavailable(err error) error {
-	return &fault.Error{Kind: fault.Unavailable, Message: "The database cannot be reached at the moment.", RetryAfter: time.Second, Err: err}
+	return &apperr.Error{Kind: apperr.Unavailable, Message: "The database cannot be reached at the moment.", RetryAfter: time.Second, Err: err}
 }
 
 // plain is what the driver's error is about, in one line: its own words have a line
@@ -110,8 +110,8 @@ func plain(err error) error {
 // IsInDoubt tells of an error whether what was asked may have been committed nevertheless:
 // the connection was lost, or PostgreSQL did not answer in time.
 func IsInDoubt(err error) bool {
-	told, isTold := errors.AsType[*fault.Error](err)
-	if !isTold || told.Kind != fault.Unavailable || told.Err == nil {
+	told, isTold := errors.AsType[*apperr.Error](err)
+	if !isTold || told.Kind != apperr.Unavailable || told.Err == nil {
 		return false
 	}
 	if _, isRefused := errors.AsType[*pgconn.ConnectError](err); isRefused {

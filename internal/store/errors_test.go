@@ -9,8 +9,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"parley/internal/apperr"
 	"parley/internal/dbtest"
-	"parley/internal/fault"
 	"parley/internal/store"
 )
 
@@ -18,30 +18,30 @@ func TestTheDatabasesErrorsBecomeFaults(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
 		sql  string
-		want fault.Kind
+		want apperr.Kind
 		says string
 	}{
 		"a name that is taken": {
 			"INSERT INTO organizations (id, name) SELECT gen_random_uuid(), 'Acme' FROM generate_series(1, 2)",
-			fault.Conflict, "There is an organization of this name.",
+			apperr.Conflict, "There is an organization of this name.",
 		},
 		"an id that is taken is our mistake": {
 			"INSERT INTO organizations (id, name) SELECT '019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01', n::text FROM generate_series(1, 2) n",
-			fault.Internal, "",
+			apperr.Internal, "",
 		},
 		"a reference to nothing": {
 			"INSERT INTO users (organization_id, id, name) VALUES (gen_random_uuid(), gen_random_uuid(), 'a')",
-			fault.NotFound, "What the request refers to no longer exists.",
+			apperr.NotFound, "What the request refers to no longer exists.",
 		},
-		"no id":                  {"SELECT 'x'::uuid", fault.InvalidRequest, "The request holds a value that cannot be stored."},
-		"a number out of range":  {"SELECT 9999999999::integer", fault.InvalidRequest, "The request holds a value that cannot be stored."},
-		"a value beyond a limit": {longName, fault.InvalidRequest, "The request holds a value that cannot be stored."},
-		"a statement that hangs": {"SET statement_timeout = '10ms'; SELECT pg_sleep(60)", fault.Timeout, "The database took too long."},
+		"no id":                  {"SELECT 'x'::uuid", apperr.InvalidRequest, "The request holds a value that cannot be stored."},
+		"a number out of range":  {"SELECT 9999999999::integer", apperr.InvalidRequest, "The request holds a value that cannot be stored."},
+		"a value beyond a limit": {longName, apperr.InvalidRequest, "The request holds a value that cannot be stored."},
+		"a statement that hangs": {"SET statement_timeout = '10ms'; SELECT pg_sleep(60)", apperr.Timeout, "The database took too long."},
 		"a connection that is cut": {
-			"SELECT pg_terminate_backend(pg_backend_pid())", fault.Unavailable, "The database cannot be reached at the moment.",
+			"SELECT pg_terminate_backend(pg_backend_pid())", apperr.Unavailable, "The database cannot be reached at the moment.",
 		},
-		"SQL that is none":         {"SELEKT", fault.Internal, ""},
-		"a value that we must not": {"INSERT INTO organizations (id) VALUES (gen_random_uuid())", fault.Internal, ""},
+		"SQL that is none":         {"SELEKT", apperr.Internal, ""},
+		"a value that we must not": {"INSERT INTO organizations (id) VALUES (gen_random_uuid())", apperr.Internal, ""},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -59,13 +59,13 @@ const longName = `INSERT INTO organizations (id, name)
 func TestNoRowIsNotFound(t *testing.T) {
 	t.Parallel()
 	_, err := dbtest.Open(t).GetBot(t.Context(), uuid.New(), uuid.New())
-	expect(t, err, fault.NotFound, "It does not exist.")
+	expect(t, err, apperr.NotFound, "It does not exist.")
 }
 
 func TestATextWithNULIsNotStored(t *testing.T) {
 	t.Parallel()
 	_, err := dbtest.Open(t).CreateOrganization(t.Context(), uuid.New(), "Ac\x00me")
-	expect(t, err, fault.InvalidRequest, "The request holds a value that cannot be stored.")
+	expect(t, err, apperr.InvalidRequest, "The request holds a value that cannot be stored.")
 }
 
 func TestAnErrorAmongTheRowsIsAFault(t *testing.T) {
@@ -81,7 +81,7 @@ func TestAnErrorAmongTheRowsIsAFault(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	expect(t, rows.Err(), fault.InvalidRequest, "The request holds a value that cannot be stored.")
+	expect(t, rows.Err(), apperr.InvalidRequest, "The request holds a value that cannot be stored.")
 }
 
 func TestALockThatIsNotGotIsUnavailable(t *testing.T) {
@@ -94,8 +94,8 @@ func TestALockThatIsNotGotIsUnavailable(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := store.Raw(s).Exec(t.Context(), "SELECT FROM organizations FOR UPDATE NOWAIT")
-	expect(t, err, fault.Unavailable, "The database cannot be reached at the moment.")
-	if e, ok := errors.AsType[*fault.Error](err); ok && e.RetryAfter <= 0 {
+	expect(t, err, apperr.Unavailable, "The database cannot be reached at the moment.")
+	if e, ok := errors.AsType[*apperr.Error](err); ok && e.RetryAfter <= 0 {
 		t.Error("it does not say when to try again")
 	}
 }
@@ -120,7 +120,7 @@ func TestADatabaseThatTakesNoConnectionsIsUnavailable(t *testing.T) {
 	}
 	for range 2 { // the first one meets the end of a connection
 		_, err := store.Raw(s).Exec(t.Context(), "SELECT")
-		expect(t, err, fault.Unavailable, "The database cannot be reached at the moment.")
+		expect(t, err, apperr.Unavailable, "The database cannot be reached at the moment.")
 	}
 }
 
@@ -133,26 +133,26 @@ func TestACallerThatLeftIsNoFault(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("it is %v", err)
 	}
-	if _, ok := errors.AsType[*fault.Error](err); ok {
+	if _, ok := errors.AsType[*apperr.Error](err); ok {
 		t.Errorf("it is a fault: %v", err)
 	}
 }
 
 // expect wants a fault with that sentence, or an internal error that is none and
 // still has PostgreSQL's own for the log.
-func expect(t *testing.T, err error, want fault.Kind, says string) {
+func expect(t *testing.T, err error, want apperr.Kind, says string) {
 	t.Helper()
-	if !fault.Is(err, want) {
+	if !apperr.Is(err, want) {
 		t.Fatalf("it is %v, not %s", err, want)
 	}
-	e, ok := errors.AsType[*fault.Error](err)
-	if ok != (want != fault.Internal) {
+	e, ok := errors.AsType[*apperr.Error](err)
+	if ok != (want != apperr.Internal) {
 		t.Errorf("is it a fault? %t: %v", ok, err)
 	}
 	if ok && e.Message != says {
 		t.Errorf("the caller reads %q, not %q", e.Message, says)
 	}
-	if _, ok := errors.AsType[*pgconn.PgError](err); want == fault.Internal && !ok {
+	if _, ok := errors.AsType[*pgconn.PgError](err); want == apperr.Internal && !ok {
 		t.Errorf("the cause is lost: %v", err)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	gendb "parley/gen/db"
-	"parley/internal/fault"
+	"parley/internal/apperr"
 )
 
 // Key is a request's Idempotency-Key: what is asked again under the same key with
@@ -30,7 +30,7 @@ type Key struct {
 // fault where it was used for another.
 func (k *Key) IsOf(hash []byte) error {
 	if !bytes.Equal(k.Hash, hash) {
-		return fault.New(fault.Unprocessable, "The Idempotency-Key was used with another body.")
+		return apperr.New(apperr.Unprocessable, "The Idempotency-Key was used with another body.")
 	}
 	return nil
 }
@@ -109,7 +109,7 @@ func (k *Key) claim(ctx context.Context, q *gendb.Queries) (stored gendb.Idempot
 			OrganizationID: k.OrganizationID, UserID: k.UserID, Scope: k.Scope, Key: k.Key,
 		})
 		// Its day may have ended meanwhile: then it is free again.
-		if !fault.Is(err, fault.NotFound) {
+		if !apperr.Is(err, apperr.NotFound) {
 			return stored, true, err
 		}
 	}
@@ -121,8 +121,8 @@ func stillRunning(err error) error {
 	if !ok || pg.Code != lockTimeout {
 		return err
 	}
-	return &fault.Error{
-		Kind:       fault.Conflict,
+	return &apperr.Error{
+		Kind:       apperr.Conflict,
 		Message:    "The first request with this Idempotency-Key is still running; try again for its answer.",
 		RetryAfter: time.Second,
 		Err:        err,
@@ -135,7 +135,7 @@ func (k *Key) read(stored gendb.IdempotencyKey, into any) error {
 		return err
 	}
 	if stored.Answer == nil {
-		return fault.New(fault.Conflict, "The request of this Idempotency-Key was carried out, and its answer, which held a secret, was not kept; use another key.")
+		return apperr.New(apperr.Conflict, "The request of this Idempotency-Key was carried out, and its answer, which held a secret, was not kept; use another key.")
 	}
 	if err := json.Unmarshal(stored.Answer, into); err != nil {
 		return fmt.Errorf("read a stored answer: %w", err)

@@ -11,8 +11,8 @@ import (
 	"github.com/google/uuid"
 
 	gendb "parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/dbtest"
-	"parley/internal/fault"
 	"parley/internal/store"
 )
 
@@ -46,7 +46,7 @@ func TestARepeatGetsTheAnswerAgain(t *testing.T) {
 	}
 	// with another body it is refused
 	key.Hash = []byte("other")
-	if _, err := store.Once(t.Context(), s, &key, making(t, "Bell")); !fault.Is(err, fault.Unprocessable) {
+	if _, err := store.Once(t.Context(), s, &key, making(t, "Bell")); !apperr.Is(err, apperr.Unprocessable) {
 		t.Errorf("%v", err)
 	}
 	wantOrganizations(t, s, 2)
@@ -111,7 +111,7 @@ func TestASecretIsShownOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := store.OnceSecret(t.Context(), s, &key, making(t, "Bell"))
-	if told, ok := errors.AsType[*fault.Error](err); !ok || told.Kind != fault.Conflict || told.RetryAfter != 0 {
+	if told, ok := errors.AsType[*apperr.Error](err); !ok || told.Kind != apperr.Conflict || told.RetryAfter != 0 {
 		t.Errorf("%v", err)
 	}
 	stored, err := s.GetIdempotencyKey(t.Context(), gendb.GetIdempotencyKeyParams{
@@ -121,7 +121,7 @@ func TestASecretIsShownOnce(t *testing.T) {
 		t.Errorf("%s is kept (%v)", stored.Answer, err)
 	}
 	key.Hash = []byte("other")
-	if _, err := store.OnceSecret(t.Context(), s, &key, making(t, "Bell")); !fault.Is(err, fault.Unprocessable) {
+	if _, err := store.OnceSecret(t.Context(), s, &key, making(t, "Bell")); !apperr.Is(err, apperr.Unprocessable) {
 		t.Errorf("%v", err)
 	}
 	wantOrganizations(t, s, 2)

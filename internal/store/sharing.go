@@ -17,7 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	gendb "parley/gen/db"
-	"parley/internal/fault"
+	"parley/internal/apperr"
 	"parley/internal/trace"
 )
 
@@ -165,8 +165,8 @@ func (s *sharing) run(ctx context.Context, one *shared) error {
 	if one.together > 0 { // else it was given up
 		span.Number("db.operation.batch.size", one.together)
 	}
-	if err != nil && !fault.Is(err, fault.NotFound) {
-		span.Fail(string(fault.KindOf(err)))
+	if err != nil && !apperr.Is(err, apperr.NotFound) {
+		span.Fail(string(apperr.KindOf(err)))
 	}
 	return err
 }
@@ -188,7 +188,7 @@ func (s *sharing) queue(ctx context.Context, one *shared) error {
 	if s.isRunning || queued != nil {
 		if s.count >= maxWaiting || s.bytes+one.bytes > maxWaitingBytes {
 			s.mu.Unlock()
-			return &fault.Error{Kind: fault.Unavailable, Message: "Too much waits to be stored; try again.", RetryAfter: time.Second}
+			return &apperr.Error{Kind: apperr.Unavailable, Message: "Too much waits to be stored; try again.", RetryAfter: time.Second}
 		}
 		s.keep(one)
 		if queued != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	gendb "parley/gen/db"
-	"parley/internal/fault"
+	"parley/internal/apperr"
 )
 
 const (
@@ -167,7 +167,7 @@ func isOfStatement(err error) bool {
 // lost is that the connection was lost; whether the transaction was committed before is
 // not known, so that nobody is told that it was.
 func lost(err error) error {
-	if told, ok := errors.AsType[*fault.Error](translate(err)); ok {
+	if told, ok := errors.AsType[*apperr.Error](translate(err)); ok {
 		return told
 	}
 	return unavailable(err)

@@ -14,8 +14,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	gendb "parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/dbtest"
-	"parley/internal/fault"
 	"parley/internal/store"
 )
 
@@ -100,7 +100,7 @@ func TestWhatWaitsToBeStoredIsBounded(t *testing.T) {
 			switch _, err := k.send(t.Context(), large, json.RawMessage(`"`+large+`"`)); {
 			case err == nil:
 				stored.Add(1)
-			case fault.Is(err, fault.Unavailable):
+			case apperr.Is(err, apperr.Unavailable):
 				refused.Add(1)
 				isRefused <- struct{}{}
 			default:

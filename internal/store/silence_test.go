@@ -12,8 +12,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"parley/internal/apperr"
 	"parley/internal/dbtest"
-	"parley/internal/fault"
 	"parley/internal/store"
 )
 
@@ -150,6 +150,6 @@ func TestAStatementWithoutAnAnswerIsUnavailable(t *testing.T) {
 	n.forget()
 	for range 2 { // over the connection that there is, and one that is being made
 		_, err = s.CountOrganizations(t.Context())
-		expect(t, err, fault.Unavailable, "The database cannot be reached at the moment.")
+		expect(t, err, apperr.Unavailable, "The database cannot be reached at the moment.")
 	}
 }

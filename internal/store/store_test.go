@@ -9,8 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	gendb "parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/dbtest"
-	"parley/internal/fault"
 	"parley/internal/store"
 )
 
@@ -118,7 +118,7 @@ func TestADatabaseThatOnlyReadsIsNotReady(t *testing.T) {
 		var isTold bool
 		for range 3 { // a connection that was cut is no answer either
 			_, err := q.CreateOrganization(t.Context(), uuid.New(), name)
-			if isTold = fault.Is(err, fault.Unavailable); !isTold {
+			if isTold = apperr.Is(err, apperr.Unavailable); !isTold {
 				break
 			}
 		}
@@ -126,7 +126,7 @@ func TestADatabaseThatOnlyReadsIsNotReady(t *testing.T) {
 			t.Errorf("%s it was written, or failed otherwise", name)
 		}
 	}
-	if err := s.Ready(t.Context()); !fault.Is(err, fault.Unavailable) {
+	if err := s.Ready(t.Context()); !apperr.Is(err, apperr.Unavailable) {
 		t.Errorf("it is ready to read only: %v", err)
 	}
 	if _, err := s.CountOrganizations(t.Context()); err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	gendb "parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/dbtest"
-	"parley/internal/fault"
 	"parley/internal/store"
 )
 
@@ -34,7 +34,7 @@ func TestATransactionIsStoredWholeOrNotAtAll(t *testing.T) {
 		}
 		return io.ErrClosedPipe
 	})
-	if !errors.Is(err, io.ErrClosedPipe) || fault.KindOf(err) != fault.Internal {
+	if !errors.Is(err, io.ErrClosedPipe) || apperr.KindOf(err) != apperr.Internal {
 		t.Errorf("the error became %v", err)
 	}
 	wantOrganizations(t, s, 0)
@@ -52,7 +52,7 @@ func TestATransactionIsStoredWholeOrNotAtAll(t *testing.T) {
 		}
 		return two(q)
 	})
-	if !fault.Is(err, fault.Conflict) {
+	if !apperr.Is(err, apperr.Conflict) {
 		t.Errorf("the error is %v", err)
 	}
 	wantOrganizations(t, s, 2)
@@ -129,7 +129,7 @@ func TestATransactionThatAlwaysLosesIsUnavailable(t *testing.T) {
 		attempts++
 		return &pgconn.PgError{Code: "40001", Message: "could not serialize access"}
 	})
-	if !fault.Is(err, fault.Unavailable) {
+	if !apperr.Is(err, apperr.Unavailable) {
 		t.Errorf("it is %v", err)
 	}
 	if attempts < 2 || attempts > 10 {

@@ -11,8 +11,8 @@ import (
 
 	"parley/gen/db"
 	"parley/gen/openapi"
+	"parley/internal/apperr"
 	"parley/internal/chat"
-	"parley/internal/fault"
 )
 
 // timeFormat is how the contract writes times: always six fraction digits and Z.
@@ -199,10 +199,10 @@ func deliveredFrame(s *socket, message uuid.UUID, seq int64, clientID string) []
 
 // errorFrame tells a fault; any other error is internal, and only logged.
 func errorFrame(s *socket, err error, clientID string) []byte {
-	told, ok := errors.AsType[*fault.Error](err)
+	told, ok := errors.AsType[*apperr.Error](err)
 	if !ok {
 		s.sockets.Log.Error("a frame failed", "session_id", s.watch.SessionID, "error", err)
-		told = fault.New(fault.Internal, "The server made a mistake. It has been noted.")
+		told = apperr.New(apperr.Internal, "The server made a mistake. It has been noted.")
 	}
 	frame := openapi.ErrorFrame{
 		Type:      openapi.ErrorFrameTypeError,

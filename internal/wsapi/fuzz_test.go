@@ -9,8 +9,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"parley/internal/apperr"
 	"parley/internal/contracttest"
-	"parley/internal/fault"
 	"parley/internal/wsapi"
 )
 
@@ -33,7 +33,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		frame, err := wsapi.Parse(session, bytes.Clone(data)) // which may mend it in place
 		if err != nil {
-			if fault.KindOf(err) == fault.Internal {
+			if apperr.KindOf(err) == apperr.Internal {
 				t.Fatalf("%q: %v", data, err)
 			}
 			return

@@ -13,8 +13,8 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/openapi"
+	"parley/internal/apperr"
 	"parley/internal/chat"
-	"parley/internal/fault"
 	"parley/internal/jsontext"
 	"parley/internal/store"
 )
@@ -43,7 +43,7 @@ func (s *socket) read(ctx context.Context) error {
 		kind, data, err := s.conn.Read(ctx)
 		if err != nil {
 			if errors.Is(err, websocket.ErrMessageTooBig) {
-				return fault.Wrap(fault.TooLarge, "A frame may have 64 KiB.", err)
+				return apperr.Wrap(apperr.TooLarge, "A frame may have 64 KiB.", err)
 			}
 			return err
 		}
@@ -108,7 +108,7 @@ func (s *socket) say(ctx context.Context, message chat.NewMessage) (chat.Sent, e
 	span.ID("parley.conversation.id", s.watch.SessionID)
 	sent, err := s.watch.Send(ctx, message)
 	if err != nil {
-		span.Fail(string(fault.KindOf(err)))
+		span.Fail(string(apperr.KindOf(err)))
 	}
 	return sent, err
 }
@@ -126,7 +126,7 @@ func (s *socket) limit(ctx context.Context) error {
 // parse reads a frame and holds it against what the document says of it.
 func (s *socket) parse(kind websocket.MessageType, data []byte) (openapi.ClientMessageFrame, error) {
 	if kind != websocket.MessageText {
-		return openapi.ClientMessageFrame{}, fault.New(fault.InvalidRequest, "A frame must be text.")
+		return openapi.ClientMessageFrame{}, apperr.New(apperr.InvalidRequest, "A frame must be text.")
 	}
 	var frame openapi.ClientMessageFrame
 	data, err := jsontext.Clean(data)
@@ -138,15 +138,15 @@ func (s *socket) parse(kind websocket.MessageType, data []byte) (openapi.ClientM
 	}
 	switch {
 	case frame.Type != openapi.ClientMessageFrameTypeMessage:
-		return frame, fault.New(fault.InvalidRequest, "The type of a client's frame must be message.")
+		return frame, apperr.New(apperr.InvalidRequest, "The type of a client's frame must be message.")
 	case frame.SessionID != nil && *frame.SessionID != "" && !strings.EqualFold(*frame.SessionID, s.watch.SessionID.String()):
-		return frame, fault.New(fault.InvalidRequest, "This socket watches another session.")
+		return frame, apperr.New(apperr.InvalidRequest, "This socket watches another session.")
 	case utf8.RuneCountInString(frame.Content) > maxContent:
-		return frame, fault.New(fault.TooLarge, "A message may have 32,768 characters.")
+		return frame, apperr.New(apperr.TooLarge, "A message may have 32,768 characters.")
 	case frame.ClientMessageID != nil && (*frame.ClientMessageID == "" || utf8.RuneCountInString(*frame.ClientMessageID) > maxClientID):
-		return frame, fault.New(fault.InvalidMessage, "A client_message_id has 1 to 255 characters.")
+		return frame, apperr.New(apperr.InvalidMessage, "A client_message_id has 1 to 255 characters.")
 	case frame.Metadata != nil && !isObject(*frame.Metadata):
-		return frame, fault.New(fault.InvalidMessage, "The metadata must be a JSON object.")
+		return frame, apperr.New(apperr.InvalidMessage, "The metadata must be a JSON object.")
 	case frame.Attachments != nil:
 		return frame, checkAttachments(*frame.Attachments)
 	}
@@ -157,16 +157,16 @@ func (s *socket) parse(kind websocket.MessageType, data []byte) (openapi.ClientM
 // own fields, or in the frame.
 func mistake(err error) error {
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field != "" && wrong.Field != "type" && wrong.Field != "session_id" {
-		return fault.Field(fault.InvalidMessage, "/"+strings.ReplaceAll(wrong.Field, ".", "/"), "is of the wrong type")
+		return apperr.Field(apperr.InvalidMessage, "/"+strings.ReplaceAll(wrong.Field, ".", "/"), "is of the wrong type")
 	}
-	told, ok := errors.AsType[*fault.Error](err)
+	told, ok := errors.AsType[*apperr.Error](err)
 	switch {
-	case ok && len(told.Items) == 0:
+	case ok && len(told.Violations) == 0:
 		return told
-	case ok && told.Items[0].Pointer != "":
-		return fault.Field(fault.InvalidMessage, told.Items[0].Pointer, told.Items[0].Detail)
+	case ok && told.Violations[0].Pointer != "":
+		return apperr.Field(apperr.InvalidMessage, told.Violations[0].Pointer, told.Violations[0].Detail)
 	}
-	return fault.Wrap(fault.InvalidRequest, "A frame must be one JSON object of the form that is described for clients.", err)
+	return apperr.Wrap(apperr.InvalidRequest, "A frame must be one JSON object of the form that is described for clients.", err)
 }
 
 func isObject(raw json.RawMessage) bool {
@@ -175,16 +175,16 @@ func isObject(raw json.RawMessage) bool {
 
 func checkAttachments(inputs []openapi.AttachmentInput) error {
 	if len(inputs) > maxAttachments {
-		return fault.New(fault.InvalidMessage, "A message may have 50 attachments.")
+		return apperr.New(apperr.InvalidMessage, "A message may have 50 attachments.")
 	}
 	for _, one := range inputs {
 		switch {
 		case one.Type != nil && !one.Type.Valid():
-			return fault.New(fault.InvalidMessage, "The type of an attachment must be image, video, audio, sticker or other.")
+			return apperr.New(apperr.InvalidMessage, "The type of an attachment must be image, video, audio, sticker or other.")
 		case one.Filename != nil && utf8.RuneCountInString(*one.Filename) > maxFilename:
-			return fault.New(fault.InvalidMessage, "The filename of an attachment may have 255 characters.")
+			return apperr.New(apperr.InvalidMessage, "The filename of an attachment may have 255 characters.")
 		case one.File != nil && utf8.RuneCountInString(*one.File) > maxFile:
-			return fault.New(fault.InvalidMessage, "The file of an attachment may have 2,048 characters.")
+			return apperr.New(apperr.InvalidMessage, "The file of an attachment may have 2,048 characters.")
 		}
 	}
 	return nil

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"parley/internal/fault"
+	"parley/internal/apperr"
 )
 
 // Limits are what a socket may take of the server.
@@ -61,7 +61,7 @@ func (p *places) take(claims []claim) error {
 	defer p.mu.Unlock()
 	for _, one := range claims {
 		if one.limit > 0 && p.taken[one.holder] >= one.limit {
-			return &fault.Error{Kind: fault.RateLimited, Message: fmt.Sprintf(one.refusal, one.limit), RetryAfter: placesRetry}
+			return &apperr.Error{Kind: apperr.RateLimited, Message: fmt.Sprintf(one.refusal, one.limit), RetryAfter: placesRetry}
 		}
 	}
 	if p.taken == nil {

@@ -13,9 +13,9 @@ import (
 	"github.com/coder/websocket"
 	"github.com/google/uuid"
 
+	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/chat"
-	"parley/internal/fault"
 )
 
 // Why a socket ends by the server's own will.
@@ -25,7 +25,7 @@ var (
 	errIdle    = errors.New("nothing was said for too long")
 	errSlow    = errors.New("the client reads too slowly")
 	errSilent  = errors.New("the client did not answer a ping")
-	errGone    = fault.New(fault.NotFound, "The conversation was deleted.")
+	errGone    = apperr.New(apperr.NotFound, "The conversation was deleted.")
 )
 
 // socket is one open WebSocket. One goroutine reads frames. All that is written is
@@ -189,7 +189,7 @@ func closeCode(why error) (websocket.StatusCode, string) {
 		return websocket.StatusPolicyViolation, "no answer to a ping; resume with ?after="
 	case errors.Is(why, errSlow), errors.Is(why, os.ErrDeadlineExceeded), errors.Is(why, context.DeadlineExceeded):
 		return websocket.StatusPolicyViolation, "too slow; resume with ?after="
-	case fault.Is(why, fault.TooLarge):
+	case apperr.Is(why, apperr.TooLarge):
 		return websocket.StatusMessageTooBig, "a frame may have 64 KiB"
 	case websocket.CloseStatus(why) != -1:
 		return websocket.StatusNormalClosure, ""
@@ -214,7 +214,7 @@ func endingOf(why error) string {
 		return "silent"
 	case errors.Is(why, errSlow), errors.Is(why, os.ErrDeadlineExceeded), errors.Is(why, context.DeadlineExceeded):
 		return "slow"
-	case fault.Is(why, fault.TooLarge):
+	case apperr.Is(why, apperr.TooLarge):
 		return "too_large"
 	case websocket.CloseStatus(why) != -1:
 		return "left" // with a close frame

@@ -6,8 +6,8 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/chat"
-	"parley/internal/fault"
 )
 
 // telling is how far a socket's client has been told; it is the writer's alone.
@@ -75,7 +75,7 @@ func (s *socket) greet(ctx context.Context) error {
 	}
 	s.watch.Bot = db.Bot{} // nobody asks for it any more, and it may be large
 	if s.cursor > s.watch.LastSeq {
-		ahead := fault.New(fault.InvalidRequest, "There is no such seq yet; after is taken as the newest.")
+		ahead := apperr.New(apperr.InvalidRequest, "There is no such seq yet; after is taken as the newest.")
 		s.cursor = s.watch.LastSeq
 		if err := s.send(ctx, errorFrame(s, ahead, "")); err != nil {
 			return err

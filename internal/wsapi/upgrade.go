@@ -10,7 +10,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"parley/internal/fault"
+	"parley/internal/apperr"
 )
 
 // The buffers of a socket. Those of the HTTP server are larger than what is usually
@@ -44,7 +44,7 @@ func acceptOptions(r *http.Request) *websocket.AcceptOptions {
 }
 
 func invalidHandshake(err error) error {
-	return fault.Wrap(fault.InvalidRequest, "The WebSocket handshake is not valid.", err)
+	return apperr.Wrap(apperr.InvalidRequest, "The WebSocket handshake is not valid.", err)
 }
 
 // checkHandshake refuses what upgrade would refuse, before a conversation is opened for

@@ -28,9 +28,9 @@ import (
 
 	"github.com/google/uuid"
 
+	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/chat"
-	"parley/internal/fault"
 	"parley/internal/ratelimit"
 	"parley/internal/trace"
 )
@@ -126,7 +126,7 @@ func (s *Sockets) Closed() map[string]func() int64 {
 // returned as an error and nothing has been written then.
 func (s *Sockets) Connect(w http.ResponseWriter, r *http.Request) (err error) {
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
-		return fault.New(fault.InvalidRequest, "This address takes WebSockets only: the request must ask for an upgrade.")
+		return apperr.New(apperr.InvalidRequest, "This address takes WebSockets only: the request must ask for an upgrade.")
 	}
 	if err := checkHandshake(r); err != nil {
 		return err
@@ -171,7 +171,7 @@ func (s *Sockets) enter(one *socket) error {
 	defer s.mu.Unlock()
 	if s.isClosing {
 		s.places.leave(s.Limits.claims(one))
-		return &fault.Error{Kind: fault.Unavailable, Message: "The server is stopping.", RetryAfter: time.Second}
+		return &apperr.Error{Kind: apperr.Unavailable, Message: "The server is stopping.", RetryAfter: time.Second}
 	}
 	s.running.Add(1)
 	return nil
@@ -260,5 +260,5 @@ func (s *Sockets) checkOrigin(r *http.Request) error {
 	if address, err := url.Parse(origin); err == nil && strings.EqualFold(address.Host, r.Host) {
 		return nil
 	}
-	return fault.New(fault.Forbidden, "Pages of this origin may not connect.")
+	return apperr.New(apperr.Forbidden, "Pages of this origin may not connect.")
 }

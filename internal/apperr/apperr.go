@@ -1,17 +1,17 @@
-// Package fault is the ways in which a request can fail: a kind that callers
-// program against, a sentence that they may read, and a private cause that they
-// never see. Any error that is not a fault is internal.
-package fault
+// Package apperr defines the errors that callers may read. An Error has a kind
+// that programs match, a message for people and a private cause for the log.
+// Every other error is internal.
+package apperr
 
 import (
 	"errors"
 	"time"
 )
 
-// Kind is the code of a failure, as the contract names it.
+// Kind is the code of an error. Its text is the "error" member of a problem document.
 type Kind string
 
-// The kinds of failure. The first five are the reference documents' codes.
+// The kinds of errors. The first five are the codes of the reference documents.
 const (
 	InvalidMessage       Kind = "invalid_message"
 	Unauthorized         Kind = "unauthorized"
@@ -30,52 +30,52 @@ const (
 	Timeout              Kind = "timeout"
 )
 
-// Item is one mistake in a request: where it is and what is wrong there.
-type Item struct {
+// Violation is one invalid part of a request: where it is and what is wrong with it.
+type Violation struct {
 	In        string // body, query, path or header
 	Pointer   string // a JSON Pointer, for In == "body"
 	Parameter string // the parameter's name, for the others
 	Detail    string
 }
 
-// Error is a failure that the caller may hear of.
+// Error is an error that is reported to the caller.
 type Error struct {
 	Kind       Kind
 	Message    string // a full sentence for the caller
-	Items      []Item
-	RetryAfter time.Duration // when to try again; zero: unknown
-	Err        error         `json:"-"` // the private cause, for the log alone
+	Violations []Violation
+	RetryAfter time.Duration // how long to wait before retrying; zero: unknown
+	Err        error         `json:"-"` // the private cause, which is only logged
 }
 
-// New makes a fault of a kind with a sentence for the caller.
+// New returns an error with a message for the caller.
 func New(kind Kind, message string) *Error {
 	return &Error{Kind: kind, Message: message}
 }
 
-// Wrap makes a fault with a private cause.
+// Wrap returns an error with a message for the caller and a private cause.
 func Wrap(kind Kind, message string, err error) *Error {
 	return &Error{Kind: kind, Message: message, Err: err}
 }
 
-// Field makes the fault of one mistake in the request's body.
+// Field returns an error with one violation in the request body.
 func Field(kind Kind, pointer, detail string) *Error {
 	return &Error{
-		Kind:    kind,
-		Message: "The request is not valid: " + pointer + " " + detail + ".",
-		Items:   []Item{{In: "body", Pointer: pointer, Detail: detail}},
+		Kind:       kind,
+		Message:    "The request is not valid: " + pointer + " " + detail + ".",
+		Violations: []Violation{{In: "body", Pointer: pointer, Detail: detail}},
 	}
 }
 
-// Parameter makes the fault of one mistake in a query parameter.
+// Parameter returns an InvalidRequest error with one violation in a query parameter.
 func Parameter(name, detail string) *Error {
 	return &Error{
-		Kind:    InvalidRequest,
-		Message: "The request is not valid: " + name + " " + detail + ".",
-		Items:   []Item{{In: "query", Parameter: name, Detail: detail}},
+		Kind:       InvalidRequest,
+		Message:    "The request is not valid: " + name + " " + detail + ".",
+		Violations: []Violation{{In: "query", Parameter: name, Detail: detail}},
 	}
 }
 
-// Error tells the kind, the sentence and the cause; it is for logs.
+// Error returns the kind, the message and the cause. It is meant for logs.
 func (e *Error) Error() string {
 	text := string(e.Kind) + ": " + e.Message
 	if e.Err != nil {
@@ -87,7 +87,7 @@ func (e *Error) Error() string {
 // Unwrap returns the private cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// KindOf returns the kind of an error: Internal for one that is no fault.
+// KindOf returns the kind of err, or Internal if err does not wrap an Error.
 func KindOf(err error) Kind {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
@@ -95,14 +95,14 @@ func KindOf(err error) Kind {
 	return Internal
 }
 
-// Is tells whether err is a fault of that kind.
+// Is reports whether err wraps an Error of that kind.
 func Is(err error, kind Kind) bool {
 	return err != nil && KindOf(err) == kind
 }
 
-// Say gives a fault of that kind the sentence of its caller, who knows better
-// what was being looked for; every other error, and nil, is returned as it is.
-func Say(err error, kind Kind, message string) error {
+// Rephrase replaces the message of an error of that kind. The caller often knows
+// better what was being looked up. Other errors, and nil, are returned unchanged.
+func Rephrase(err error, kind Kind, message string) error {
 	if !Is(err, kind) {
 		return err
 	}

@@ -28,6 +28,8 @@ var rooms = map[string][]string{
 	"faults":     {everything},
 	"sdk/check":  {"gen/client"},
 
+	"conformance": {}, // imports nothing of ours: it knows only the wire contract
+
 	"internal/contracttest": {"api"},
 
 	"internal/jsontext": {"internal/apperr"},
@@ -53,20 +55,19 @@ var rooms = map[string][]string{
 	"internal/audit":     {"internal/store", "gen/db"},
 	"internal/ratelimit": {"internal/realtime", "internal/apperr"},
 
-	"internal/store":       {"db", "internal/trace", "internal/apperr", "gen/db"},
-	"internal/backup":      {"internal/localpg"},
-	"internal/realtime":    {},
-	"internal/xlsx":        {},
-	"internal/localpg":     {},
-	"internal/secret":      {},
-	"internal/apperr":      {},
-	"internal/metrics":     {},
-	"internal/trace":       {},
-	"internal/shortcuts":   {},
-	"internal/conformance": {}, // it knows what every integrator knows: the wire
-	"internal/dbtest":      {"db", "internal/shortcuts", "internal/store", "internal/localpg"},
-	"internal/redistest":   {},
-	"internal/stage":       {},
+	"internal/store":     {"db", "internal/trace", "internal/apperr", "gen/db"},
+	"internal/backup":    {"internal/localpg"},
+	"internal/realtime":  {},
+	"internal/xlsx":      {},
+	"internal/localpg":   {},
+	"internal/secret":    {},
+	"internal/apperr":    {},
+	"internal/metrics":   {},
+	"internal/trace":     {},
+	"internal/shortcuts": {},
+	"internal/dbtest":    {"db", "internal/shortcuts", "internal/store", "internal/localpg"},
+	"internal/redistest": {},
+	"internal/stage":     {},
 
 	"api":         {},
 	"db":          {},

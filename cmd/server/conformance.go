@@ -12,7 +12,7 @@ import (
 	"regexp"
 	"strings"
 
-	"parley/internal/conformance"
+	"parley/conformance"
 )
 
 // What `parley conformance` ends with.

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"parley/internal/conformance"
+	"parley/conformance"
 )
 
 // conformanceTime bounds a whole run of the suite, which leaves a socket silent for half a minute.

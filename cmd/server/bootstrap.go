@@ -43,7 +43,7 @@ func bootstrap(ctx context.Context, opened *store.Store, config config) (key str
 	}
 	// Done or not done, the keeping of the key included: a start that is killed is
 	// followed by one that is the first again.
-	err = opened.Whole(ctx, func(whole *store.Store) (err error) {
+	err = opened.WithTx(ctx, func(whole *store.Store) (err error) {
 		key, err = furnish(ctx, whole, defaultOrganization, config.BootstrapKey)
 		if err != nil || config.BootstrapKey != "" {
 			return err
@@ -146,7 +146,7 @@ func createOrganization(ctx context.Context, opened *store.Store, name string, o
 		return errors.New("an organization needs a name")
 	}
 	var key string
-	err := opened.Whole(ctx, func(whole *store.Store) (err error) {
+	err := opened.WithTx(ctx, func(whole *store.Store) (err error) {
 		key, err = furnish(ctx, whole, name, "")
 		return err
 	})

@@ -222,7 +222,7 @@ func openTraces(ctx context.Context, config config, log *slog.Logger) (*trace.Tr
 // there is none. What is returned beside the link parts from them; the link is nil
 // without Redis.
 func join(ctx context.Context, store *store.Store, config config, log *slog.Logger) (link *realtime.Link, part func(), err error) {
-	others, leave, err := store.Enter(ctx)
+	others, leave, err := store.Register(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -246,7 +246,7 @@ func join(ctx context.Context, store *store.Store, config config, log *slog.Logg
 func keepSearchIndex(ctx context.Context, store *store.Store, log *slog.Logger, isWanted bool) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var work sync.WaitGroup
-	work.Go(func() { store.KeepSearchIndex(ctx, log, isWanted) })
+	work.Go(func() { store.MaintainSearchIndex(ctx, log, isWanted) })
 	return func() { cancel(); work.Wait() }
 }
 

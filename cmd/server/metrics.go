@@ -47,7 +47,7 @@ func addMetrics(r *metrics.Registry, m measured) {
 	stats := m.chats.Stats
 
 	r.Gauge("parley_build_info", "1, of what the program was built.", metrics.Labels{"version": version(), "go": runtime.Version()}, func() float64 { return 1 })
-	gauge("parley_schema", "The number of the newest migration.", func() float64 { return float64(m.store.Schema()) })
+	gauge("parley_schema", "The number of the newest migration.", func() float64 { return float64(m.store.SchemaVersion()) })
 	gauge("parley_stopping", "1 from the moment at which the server was told to stop.", func() float64 { return oneIf(m.door.isStopping.Load()) })
 
 	gauge("parley_sockets_open", "WebSockets that are open.", func() float64 { return float64(m.sockets.Open()) })
@@ -98,12 +98,12 @@ func addDatabaseMetrics(r *metrics.Registry, store *store.Store) {
 	total := func(name, help string, labels metrics.Labels, read func() int64) {
 		r.Counter(name, help, labels, func() float64 { return float64(read()) })
 	}
-	pool, counts := store.Connections, store.Counts
+	pool, stats := store.PoolStats, store.Stats
 
-	gauge("parley_database_away", "1 from a try to connect to the database that has failed to the next that has not.", func() float64 { return oneIf(counts().IsAway) })
+	gauge("parley_database_away", "1 from a try to connect to the database that has failed to the next that has not.", func() float64 { return oneIf(stats().Unreachable) })
 	total("parley_database_connects_total", "Connections that were made to the database; more than at first are those that broke.", nil, func() int64 { return pool().NewConnsCount() })
-	total("parley_database_connects_failed_total", "Connections that could not be made to the database.", nil, func() int64 { return counts().FailedConnects })
-	for kind, read := range store.Troubles() {
+	total("parley_database_connects_failed_total", "Connections that could not be made to the database.", nil, func() int64 { return stats().FailedConnects })
+	for kind, read := range store.ErrorCounts() {
 		total("parley_database_troubles_total", "What the database has refused for reasons of its own, by their kind.", metrics.Labels{"kind": kind}, read)
 	}
 	gauge("parley_database_connections_max", "How many connections to the database there may be.", func() float64 { return float64(pool().MaxConns()) })
@@ -113,12 +113,12 @@ func addDatabaseMetrics(r *metrics.Registry, store *store.Store) {
 	total("parley_database_waits_total", "How often somebody had to wait for a connection to the database.", nil, func() int64 { return pool().EmptyAcquireCount() })
 	r.Counter("parley_database_wait_seconds_total", "How long was waited for connections to the database.", nil, func() float64 { return pool().EmptyAcquireWaitTime().Seconds() })
 
-	gauge("parley_sends_waiting", "Messages and replies that wait to be committed with others.", func() float64 { return float64(store.Waiting().Statements) })
-	gauge("parley_sends_waiting_bytes", "How large they are.", func() float64 { return float64(store.Waiting().Bytes) })
-	gauge("parley_conversations_locked", "Conversations that others keep locked, so that what is sent to them is stored apart.", func() float64 { return float64(store.Waiting().Apart) })
-	total("parley_commits_total", "Commits of messages and replies together.", nil, func() int64 { return counts().Commits })
-	total("parley_commits_statements_total", "Messages and replies that were committed so: by commits, how many together.", nil, func() int64 { return counts().Committed })
-	total("parley_commits_taken_out_total", "Messages and replies that kept others from being committed, and were stored by themselves.", nil, func() int64 { return counts().TakenOut })
+	gauge("parley_sends_waiting", "Messages and replies that wait to be committed with others.", func() float64 { return float64(store.Pending().Statements) })
+	gauge("parley_sends_waiting_bytes", "How large they are.", func() float64 { return float64(store.Pending().Bytes) })
+	gauge("parley_conversations_locked", "Conversations that others keep locked, so that what is sent to them is stored apart.", func() float64 { return float64(store.Pending().IsolatedSessions) })
+	total("parley_commits_total", "Commits of messages and replies together.", nil, func() int64 { return stats().GroupCommits })
+	total("parley_commits_statements_total", "Messages and replies that were committed so: by commits, how many together.", nil, func() int64 { return stats().GroupedStatements })
+	total("parley_commits_taken_out_total", "Messages and replies that kept others from being committed, and were stored by themselves.", nil, func() int64 { return stats().IsolatedStatements })
 }
 
 func oneIf(isSo bool) float64 {

@@ -64,10 +64,10 @@ func WithActor(ctx context.Context, actor Actor) context.Context {
 // live on in here.
 type Details map[string]any
 
-// Note adds an event for each of some objects.
+// Record adds an event for each of some objects.
 //
 // INVARIANT: q is the transaction of what is noted, so that neither is without the other.
-func Note(ctx context.Context, q *db.Queries, organization uuid.UUID, action Action, details Details, objects ...uuid.UUID) error {
+func Record(ctx context.Context, q *db.Queries, organization uuid.UUID, action Action, details Details, objects ...uuid.UUID) error {
 	event := db.InsertAuditEventsParams{
 		OrganizationID: organization,
 		Action:         string(action),

@@ -174,12 +174,12 @@ func isVisible(text string) bool {
 
 // NewKey is a key to be made.
 type NewKey struct {
-	Name      string
-	User      string // the user's name; made when new
-	Scopes    []Scope
-	ExpiresAt *time.Time // nil: never
-	Key       string     // the whole key, where it is given; else it is made
-	Once      *store.Key // the request's Idempotency-Key; nil: none
+	Name           string
+	User           string // the user's name; made when new
+	Scopes         []Scope
+	ExpiresAt      *time.Time            // nil: never
+	Key            string                // the whole key, where it is given; else it is made
+	IdempotencyKey *store.IdempotencyKey // the request's Idempotency-Key; nil: none
 }
 
 // CreateKey makes a key and returns it with its user's name and the key itself,
@@ -198,7 +198,7 @@ func (a *Auth) CreateKey(ctx context.Context, organization uuid.UUID, wanted New
 	}
 	prefix, secret, _ := strings.Cut(key, ".")
 	hash := sha256.Sum256([]byte(secret))
-	made, err := store.OnceSecret(ctx, a.store, wanted.Once, func(q *db.Queries) (db.ListAPIKeysRow, error) {
+	made, err := store.IdempotentSecret(ctx, a.store, wanted.IdempotencyKey, func(q *db.Queries) (db.ListAPIKeysRow, error) {
 		speaker, err := q.UpsertUser(ctx, organization, newID(), user)
 		if err != nil {
 			return db.ListAPIKeysRow{}, fmt.Errorf("find the user: %w", err)
@@ -217,7 +217,7 @@ func (a *Auth) CreateKey(ctx context.Context, organization uuid.UUID, wanted New
 			return db.ListAPIKeysRow{}, err
 		}
 		details := audit.Details{"prefix": made.Prefix, "name": made.Name, "user": speaker.Name, "scopes": made.Scopes}
-		return db.ListAPIKeysRow{ApiKey: made, UserName: speaker.Name}, audit.Note(ctx, q, organization, audit.KeyCreated, details, made.ID)
+		return db.ListAPIKeysRow{ApiKey: made, UserName: speaker.Name}, audit.Record(ctx, q, organization, audit.KeyCreated, details, made.ID)
 	})
 	return made, key, err
 }
@@ -272,7 +272,7 @@ func (a *Auth) RevokeKey(ctx context.Context, organization uuid.UUID, id string)
 			return apperr.Rephrase(err, apperr.NotFound, "There is no such API key.")
 		}
 		details := audit.Details{"prefix": revoked.Prefix, "name": revoked.Name, "scopes": revoked.Scopes}
-		return audit.Note(ctx, q, organization, audit.KeyRevoked, details, keyID)
+		return audit.Record(ctx, q, organization, audit.KeyRevoked, details, keyID)
 	})
 	a.known.forget(keyID) // whatever the error: it may be of the answer to a commit
 	return err

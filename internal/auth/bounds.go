@@ -17,16 +17,16 @@ type Bounds struct {
 // IsBound tells whether not all is open to the caller that is open to its user.
 func (p Principal) IsBound() bool { return p.Bounds != Bounds{} }
 
-// Hold tells whether a conversation, with that bot and that contact, is within the bounds.
-func (b Bounds) Hold(conversation, bot, contact uuid.UUID) bool {
-	return isOrNone(b.Conversation, conversation) && b.HoldBot(bot) && b.HoldContact(contact)
+// Allows tells whether a conversation, with that bot and that contact, is within the bounds.
+func (b Bounds) Allows(conversation, bot, contact uuid.UUID) bool {
+	return isOrNone(b.Conversation, conversation) && b.AllowsBot(bot) && b.AllowsContact(contact)
 }
 
-// HoldBot tells whether a conversation with that bot can be within the bounds.
-func (b Bounds) HoldBot(bot uuid.UUID) bool { return isOrNone(b.Bot, bot) }
+// AllowsBot tells whether a conversation with that bot can be within the bounds.
+func (b Bounds) AllowsBot(bot uuid.UUID) bool { return isOrNone(b.Bot, bot) }
 
-// HoldContact tells whether a conversation with that contact can be within the bounds.
-func (b Bounds) HoldContact(contact uuid.UUID) bool { return isOrNone(b.Contact, contact) }
+// AllowsContact tells whether a conversation with that contact can be within the bounds.
+func (b Bounds) AllowsContact(contact uuid.UUID) bool { return isOrNone(b.Contact, contact) }
 
 func isOrNone(bound, id uuid.UUID) bool { return bound == uuid.Nil || bound == id }
 

@@ -95,12 +95,12 @@ func (g grant) bounds() Bounds {
 // CreateToken makes a client token that speaks for the subject with the scope chat, for
 // a lifetime, of 15 minutes where it is 0, but not beyond the caller's own end, and for pages of an origin alone where
 // one is given. A repeated request is a Conflict.
-func (a *Auth) CreateToken(ctx context.Context, who Principal, lifetime time.Duration, origin string, once *store.Key, bind Bind) (Issued, error) {
+func (a *Auth) CreateToken(ctx context.Context, who Principal, lifetime time.Duration, origin string, once *store.IdempotencyKey, bind Bind) (Issued, error) {
 	if a.signer == nil {
 		return Issued{}, errors.New("there is no key to sign client tokens with")
 	}
 	origin = plainOrigin(origin)
-	return store.OnceSecret(ctx, a.store, once, func(q *db.Queries) (Issued, error) {
+	return store.IdempotentSecret(ctx, a.store, once, func(q *db.Queries) (Issued, error) {
 		subject, err := bind(ctx, q)
 		if err != nil {
 			return Issued{}, err
@@ -187,8 +187,8 @@ func (a *Auth) grantor(ctx context.Context, granted grant) (Principal, error) {
 
 // CreateTicket makes a ticket that stands for the caller within the subject's bounds,
 // once, within a minute. A repeated request is a Conflict.
-func (a *Auth) CreateTicket(ctx context.Context, who Principal, once *store.Key, bind Bind) (Issued, error) {
-	return store.OnceSecret(ctx, a.store, once, func(q *db.Queries) (Issued, error) {
+func (a *Auth) CreateTicket(ctx context.Context, who Principal, once *store.IdempotencyKey, bind Bind) (Issued, error) {
+	return store.IdempotentSecret(ctx, a.store, once, func(q *db.Queries) (Issued, error) {
 		subject, err := bind(ctx, q)
 		if err != nil {
 			return Issued{}, err

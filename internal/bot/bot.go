@@ -80,7 +80,7 @@ type NewBot struct {
 	Greeting          string
 	UnanswerableReply string
 	IsDefault         bool
-	Once              *store.Key // the request's Idempotency-Key; nil: none
+	IdempotencyKey    *store.IdempotencyKey // the request's Idempotency-Key; nil: none
 }
 
 // BotChange is what becomes of a chatbot; nil leaves a field as it is. RemovesScript takes the script away, where Script
@@ -137,7 +137,7 @@ func (b *Bots) Create(ctx context.Context, org uuid.UUID, n NewBot) (db.Bot, err
 	if err := checkEngine(row.Engine, row.Script, row.Model); err != nil {
 		return db.Bot{}, err
 	}
-	return store.Once(ctx, b.store, n.Once, func(q *db.Queries) (db.Bot, error) {
+	return store.Idempotent(ctx, b.store, n.IdempotencyKey, func(q *db.Queries) (db.Bot, error) {
 		if n.IsDefault {
 			if err := q.ClearDefaultBot(ctx, org); err != nil {
 				return db.Bot{}, err
@@ -293,7 +293,7 @@ func (b *Bots) Delete(ctx context.Context, org uuid.UUID, ref string) error {
 			return err
 		}
 		if deleted == 1 {
-			return audit.Note(ctx, q, org, audit.ChatbotDeleted, audit.Details{"slug": target.Slug, "name": target.Name}, target.ID)
+			return audit.Record(ctx, q, org, audit.ChatbotDeleted, audit.Details{"slug": target.Slug, "name": target.Name}, target.ID)
 		}
 		// It is the default, or somebody else was faster.
 		if _, err := b.Within(q).GetByID(ctx, org, target.ID); err != nil {

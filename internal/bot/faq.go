@@ -15,10 +15,10 @@ const noFAQ = "There is no such FAQ."
 
 // NewFAQ is an entry of a chatbot's knowledge. HTML in Answer is turned into text.
 type NewFAQ struct {
-	Question string
-	Answer   string
-	Labels   []string
-	Once     *store.Key // the request's Idempotency-Key; nil: none
+	Question       string
+	Answer         string
+	Labels         []string
+	IdempotencyKey *store.IdempotencyKey // the request's Idempotency-Key; nil: none
 }
 
 // FAQChange is what becomes of an entry; nil leaves a field as it is.
@@ -38,7 +38,7 @@ func (b *Bots) CreateFAQ(ctx context.Context, org uuid.UUID, botRef string, n Ne
 	if e.id, err = uuid.NewV7(); err != nil {
 		return db.Faq{}, err
 	}
-	made, err := store.Once(ctx, b.store, n.Once, func(q *db.Queries) (db.Faq, error) {
+	made, err := store.Idempotent(ctx, b.store, n.IdempotencyKey, func(q *db.Queries) (db.Faq, error) {
 		owner, err := b.Within(q).Get(ctx, org, botRef)
 		if err != nil {
 			return db.Faq{}, err
@@ -128,7 +128,7 @@ func (b *Bots) DeleteFAQ(ctx context.Context, org uuid.UUID, botRef, faqID strin
 		if deleted == 0 {
 			return apperr.New(apperr.NotFound, noFAQ)
 		}
-		return audit.Note(ctx, q, org, audit.FAQDeleted, audit.Details{"chatbot": owner.ID}, id)
+		return audit.Record(ctx, q, org, audit.FAQDeleted, audit.Details{"chatbot": owner.ID}, id)
 	})
 }
 

@@ -37,13 +37,13 @@ const batch = 1000
 // has, is updated. All rows are imported in one transaction, but for those that are told in Errors, and once for a key;
 // two imports at once take turns. A file that cannot be read is an InvalidRequest, one that holds too much is TooLarge,
 // one that comes while too many others are read is Unavailable, and nothing changes.
-func (b *Bots) ImportFAQs(ctx context.Context, org uuid.UUID, botRef string, file []byte, key *store.Key) (Import, error) {
+func (b *Bots) ImportFAQs(ctx context.Context, org uuid.UUID, botRef string, file []byte, key *store.IdempotencyKey) (Import, error) {
 	found, err := b.unpack(ctx, file)
 	if err != nil {
 		return Import{}, err
 	}
 	given, errs := found.entries()
-	done, err := store.Once(ctx, b.store, key, func(q *db.Queries) (Import, error) {
+	done, err := store.Idempotent(ctx, b.store, key, func(q *db.Queries) (Import, error) {
 		owner, err := b.Within(q).Get(ctx, org, botRef)
 		if err != nil {
 			return Import{}, err

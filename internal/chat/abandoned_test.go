@@ -79,9 +79,9 @@ func TestAKeyIsKeptWhileItsRunGoesOn(t *testing.T) {
 	t.Parallel()
 	h := newCluster(t)
 	one, two := h.instance(), h.instance()
-	key := &store.Key{OrganizationID: h.who.OrganizationID, UserID: h.who.UserID, Scope: "s", Key: "k", Hash: []byte("h")}
+	key := &store.IdempotencyKey{OrganizationID: h.who.OrganizationID, UserID: h.who.UserID, Scope: "s", Key: "k", Hash: []byte("h")}
 	release := h.holdBots()
-	first, err := one.Complete(t.Context(), h.who, "parley", "", chat.NewMessage{Content: question, Once: key})
+	first, err := one.Complete(t.Context(), h.who, "parley", "", chat.NewMessage{Content: question, IdempotencyKey: key})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func TestAKeyIsKeptWhileItsRunGoesOn(t *testing.T) {
 	if err := one.Forget(t.Context(), key, *first.RunID); err != nil {
 		t.Fatal(err)
 	}
-	again, err := two.Complete(t.Context(), h.who, "parley", "", chat.NewMessage{Content: question, Once: key})
+	again, err := two.Complete(t.Context(), h.who, "parley", "", chat.NewMessage{Content: question, IdempotencyKey: key})
 	if err != nil || !again.IsReplayed || *again.RunID != *first.RunID {
 		t.Fatalf("%+v, %v", again, err)
 	}

@@ -32,7 +32,7 @@ type Outcomes struct {
 //
 // The owner of a conversation marks it as read for the user, the staff for the
 // staff, an owner who is of the staff for both.
-func (c *Chat) Batch(ctx context.Context, who auth.Principal, requestID string, operations []Operation, key *store.Key) (Outcomes, error) {
+func (c *Chat) Batch(ctx context.Context, who auth.Principal, requestID string, operations []Operation, key *store.IdempotencyKey) (Outcomes, error) {
 	if err := mustBeFree(who); err != nil {
 		return Outcomes{}, err
 	}
@@ -41,7 +41,7 @@ func (c *Chat) Batch(ctx context.Context, who auth.Principal, requestID string, 
 	for i, operation := range operations {
 		ids[i], malformed[i] = parseID(operation.ConversationID, noConversation)
 	}
-	outcomes, err := store.Once(ctx, c.store, key, func(q *db.Queries) (Outcomes, error) {
+	outcomes, err := store.Idempotent(ctx, c.store, key, func(q *db.Queries) (Outcomes, error) {
 		found, err := q.LockConversations(ctx, who.OrganizationID, ids)
 		if err != nil {
 			return Outcomes{}, err
@@ -134,5 +134,5 @@ func fulfil(ctx context.Context, q *db.Queries, who auth.Principal, fates map[uu
 	if err := q.DeleteConversations(ctx, who.OrganizationID, gone); err != nil {
 		return err
 	}
-	return audit.Note(ctx, q, who.OrganizationID, audit.ConversationDeleted, nil, gone...)
+	return audit.Record(ctx, q, who.OrganizationID, audit.ConversationDeleted, nil, gone...)
 }

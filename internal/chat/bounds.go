@@ -21,7 +21,7 @@ func mayRead(who auth.Principal, of belonging) error {
 	if of.owner != who.UserID && !who.IsStaff() {
 		return apperr.New(apperr.Forbidden, "The conversation is somebody else's.")
 	}
-	if !who.Bounds.Hold(of.conversation, of.bot, of.contact) {
+	if !who.Bounds.Allows(of.conversation, of.bot, of.contact) {
 		return outOfBounds()
 	}
 	return nil
@@ -61,7 +61,7 @@ func botFor(ctx context.Context, bots *bot.Bots, who auth.Principal, ref *string
 
 // mayBegin tells whether the caller may begin a conversation with a bot.
 func mayBegin(who auth.Principal, bot uuid.UUID) error {
-	if who.Bounds.Conversation != uuid.Nil || !who.Bounds.HoldBot(bot) {
+	if who.Bounds.Conversation != uuid.Nil || !who.Bounds.AllowsBot(bot) {
 		return outOfBounds()
 	}
 	return nil

@@ -36,7 +36,7 @@ type ContactFields struct {
 // CreateContact makes a contact, in the default bot's API inbox where no inbox is
 // named, once for a key. An unknown inbox is NotFound, and a source id that another
 // contact has in one of the inboxes is a Conflict.
-func (c *Chat) CreateContact(ctx context.Context, organization uuid.UUID, wanted ContactFields, key *store.Key) (Contact, error) {
+func (c *Chat) CreateContact(ctx context.Context, organization uuid.UUID, wanted ContactFields, key *store.IdempotencyKey) (Contact, error) {
 	if err := checkQueryMetadata(apperr.InvalidRequest, "/queryMetadata", wanted.QueryMetadata); err != nil {
 		return Contact{}, err
 	}
@@ -54,7 +54,7 @@ func (c *Chat) CreateContact(ctx context.Context, organization uuid.UUID, wanted
 		PhoneNumber:    orEmpty(wanted.PhoneNumber),
 		QueryMetadata:  wanted.QueryMetadata,
 	}
-	return store.Once(ctx, c.store, key, func(q *db.Queries) (Contact, error) {
+	return store.Idempotent(ctx, c.store, key, func(q *db.Queries) (Contact, error) {
 		places := inboxes
 		if len(places) == 0 {
 			inbox, err := c.defaultInbox(ctx, q, organization)
@@ -219,7 +219,7 @@ func (c *Chat) DeleteContact(ctx context.Context, organization uuid.UUID, id str
 		if deleted == 0 {
 			return apperr.New(apperr.NotFound, noContact)
 		}
-		return audit.Note(ctx, q, organization, audit.ContactDeleted, nil, contactID)
+		return audit.Record(ctx, q, organization, audit.ContactDeleted, nil, contactID)
 	})
 }
 

@@ -25,7 +25,7 @@ type Conversation struct {
 // Begin opens a conversation of the caller's with a bot, the organization's default
 // bot where none is named, and sends first where it is given, once for a key. The key
 // is of both: first has none of its own.
-func (c *Chat) Begin(ctx context.Context, who auth.Principal, botRef *string, first *NewMessage, key *store.Key) (Sent, error) {
+func (c *Chat) Begin(ctx context.Context, who auth.Principal, botRef *string, first *NewMessage, key *store.IdempotencyKey) (Sent, error) {
 	id := newID()
 	begin := func(q *db.Queries) error {
 		asked, err := botFor(ctx, c.bots.Within(q), who, botRef)
@@ -35,7 +35,7 @@ func (c *Chat) Begin(ctx context.Context, who auth.Principal, botRef *string, fi
 		return open(ctx, q, who, id, asked.ID, false)
 	}
 	if first == nil {
-		return store.Once(ctx, c.store, key, func(q *db.Queries) (Sent, error) { return Sent{ConversationID: id}, begin(q) })
+		return store.Idempotent(ctx, c.store, key, func(q *db.Queries) (Sent, error) { return Sent{ConversationID: id}, begin(q) })
 	}
 	if strings.TrimSpace(first.Content) == "" {
 		return Sent{}, apperr.Field(apperr.InvalidMessage, "/initial_message", "must not be blank")
@@ -45,7 +45,7 @@ func (c *Chat) Begin(ctx context.Context, who auth.Principal, botRef *string, fi
 		return Sent{}, err
 	}
 	return c.deliver(ctx, prepared, nil, func(ctx context.Context, prepared db.SendMessageParams) (Sent, error) {
-		sent, err := store.Once(ctx, c.store, key, func(q *db.Queries) (Sent, error) {
+		sent, err := store.Idempotent(ctx, c.store, key, func(q *db.Queries) (Sent, error) {
 			if err := begin(q); err != nil {
 				return Sent{}, err
 			}
@@ -125,8 +125,8 @@ func ownContact(ctx context.Context, q *db.Queries, who auth.Principal, inbox uu
 
 // Create opens a conversation of the caller's through a web chat, with the named
 // contact or the caller's own, once for a key.
-func (c *Chat) Create(ctx context.Context, who auth.Principal, webChat string, contact *string, key *store.Key) (Conversation, error) {
-	return store.Once(ctx, c.store, key, func(q *db.Queries) (Conversation, error) {
+func (c *Chat) Create(ctx context.Context, who auth.Principal, webChat string, contact *string, key *store.IdempotencyKey) (Conversation, error) {
+	return store.Idempotent(ctx, c.store, key, func(q *db.Queries) (Conversation, error) {
 		door, err := getWebChat(ctx, q, who.OrganizationID, webChat)
 		if err != nil {
 			return Conversation{}, err
@@ -171,7 +171,7 @@ func namedContact(ctx context.Context, q *db.Queries, who auth.Principal, pointe
 	if apperr.Is(err, apperr.NotFound) {
 		return db.Contact{}, unknown
 	}
-	if err == nil && !who.Bounds.HoldContact(contact.ID) {
+	if err == nil && !who.Bounds.AllowsContact(contact.ID) {
 		err = outOfBounds()
 	}
 	return contact, err
@@ -245,7 +245,7 @@ func (c *Chat) Delete(ctx context.Context, who auth.Principal, id string) error 
 		if deleted == 0 {
 			return apperr.New(apperr.NotFound, noConversation)
 		}
-		return audit.Note(ctx, q, session.OrganizationID, audit.ConversationDeleted, nil, session.ID)
+		return audit.Record(ctx, q, session.OrganizationID, audit.ConversationDeleted, nil, session.ID)
 	})
 	if err == nil {
 		c.tellDeleted(session.ID)

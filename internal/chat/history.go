@@ -39,13 +39,13 @@ func (c *Chat) History(ctx context.Context, who auth.Principal, id string, wante
 		return nil, false, err
 	}
 	page := pageOfHistory(session.OrganizationID, session.ID, wanted)
-	ctx, bytes := store.Capped(ctx, pageBytes)
+	ctx, bytes := store.WithByteLimit(ctx, pageBytes)
 	rows, err := readHistory(ctx, c.store.Queries, page, wanted.isForward())
 	if err != nil {
 		return nil, false, err
 	}
 	rows, hasMore := cut(rows, wanted.Limit)
-	hasMore = hasMore || bytes.IsCut()
+	hasMore = hasMore || bytes.Truncated()
 	if !wanted.isForward() {
 		slices.Reverse(rows)
 	}

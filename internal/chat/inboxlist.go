@@ -130,7 +130,7 @@ func lastMessages(ctx context.Context, q *db.Queries, organization uuid.UUID, ro
 	for i, row := range rows {
 		sessions[i], seqs[i] = row.Session.ID, row.Session.LastSeq
 	}
-	ctx, bytes := store.Capped(ctx, pageBytes)
+	ctx, bytes := store.WithByteLimit(ctx, pageBytes)
 	messages, err := q.ListMessagesAt(ctx, sessions, seqs, organization)
 	if err != nil {
 		return nil, 0, err
@@ -139,7 +139,7 @@ func lastMessages(ctx context.Context, q *db.Queries, organization uuid.UUID, ro
 	for i := range messages {
 		last[messages[i].SessionID] = &messages[i]
 	}
-	if !bytes.IsCut() {
+	if !bytes.Truncated() {
 		return last, len(rows), nil
 	}
 	return last, 1 + slices.Index(sessions, messages[len(messages)-1].SessionID), nil

@@ -30,7 +30,7 @@ func (c *Chat) Messages(ctx context.Context, who auth.Principal, conversation *s
 	if err != nil {
 		return MessagePage{}, err
 	}
-	ctx, bytes := store.Capped(ctx, pageBytes)
+	ctx, bytes := store.WithByteLimit(ctx, pageBytes)
 	var rows []db.Message
 	if conversation != nil {
 		session, err := c.session(ctx, who, *conversation)
@@ -46,7 +46,7 @@ func (c *Chat) Messages(ctx context.Context, who auth.Principal, conversation *s
 	}
 	rows, hasMore := cut(rows, limit)
 	var page MessagePage
-	page.Messages, page.NextCursor, page.PreviousCursor = pageOf(rows, hasMore || bytes.IsCut(), at, func(row db.Message) place {
+	page.Messages, page.NextCursor, page.PreviousCursor = pageOf(rows, hasMore || bytes.Truncated(), at, func(row db.Message) place {
 		return place{order: at.order, seq: row.Seq, time: row.CreatedAt, id: row.ID}
 	})
 	return page, nil
@@ -74,7 +74,7 @@ const (
 // messagesOfAll reads the messages of all that the caller may read. Those of the staff are
 // the organization's own, in their order; those of a user are looked for in the user's
 // conversations, since all that lies between them may be millions of others.
-func (c *Chat) messagesOfAll(ctx context.Context, bytes *store.Cap, who auth.Principal, at place, limit int32) ([]db.Message, error) {
+func (c *Chat) messagesOfAll(ctx context.Context, bytes *store.ByteLimit, who auth.Principal, at place, limit int32) ([]db.Message, error) {
 	if who.IsStaff() {
 		return c.messagesNear(ctx, who, at, limit, limit)
 	}
@@ -84,7 +84,7 @@ func (c *Chat) messagesOfAll(ctx context.Context, bytes *store.Cap, who auth.Pri
 	}
 	if hasMany {
 		rows, err := c.messagesNear(ctx, who, at, limit, reach)
-		if err != nil || len(rows) == int(limit) || bytes.IsCut() {
+		if err != nil || len(rows) == int(limit) || bytes.Truncated() {
 			return rows, err
 		}
 	}

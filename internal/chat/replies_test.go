@@ -286,7 +286,7 @@ func TestAnIdempotencyKeyIsForgottenAfterADay(t *testing.T) {
 	conversation := h.begin(c).ConversationID.String()
 	send := func(key string) chat.Sent {
 		t.Helper()
-		sent, err := c.Send(t.Context(), h.who, conversation, chat.NewMessage{Content: question, Once: &store.Key{Scope: "s", Key: key, Hash: []byte(key)}})
+		sent, err := c.Send(t.Context(), h.who, conversation, chat.NewMessage{Content: question, IdempotencyKey: &store.IdempotencyKey{Scope: "s", Key: key, Hash: []byte(key)}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -83,12 +83,12 @@ const cancelPatience = 2 * time.Second
 // Cancel stops a run of a conversation that the caller may read: what waits is
 // never begun, what is being written stops within a second and keeps its text. It
 // returns the run as it is then; one that is over is left as it was.
-func (c *Chat) Cancel(ctx context.Context, who auth.Principal, id string, key *store.Key) (db.Run, error) {
+func (c *Chat) Cancel(ctx context.Context, who auth.Principal, id string, key *store.IdempotencyKey) (db.Run, error) {
 	run, err := c.Run(ctx, who, id)
 	if err != nil {
 		return db.Run{}, err
 	}
-	state, err := store.Once(ctx, c.store, key, func(q *db.Queries) (string, error) {
+	state, err := store.Idempotent(ctx, c.store, key, func(q *db.Queries) (string, error) {
 		state, err := q.CancelRun(ctx, run.OrganizationID, run.SessionID, run.ID)
 		if apperr.Is(err, apperr.NotFound) {
 			return "", nil // it is over

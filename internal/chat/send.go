@@ -44,9 +44,9 @@ type NewMessage struct {
 	ContentPayload json.RawMessage
 	QueryMetadata  json.RawMessage
 	Canvas         json.RawMessage
-	ContactID      *string    // who of the contacts speaks; nil: the conversation's
-	Once           *store.Key // the request's Idempotency-Key; nil: none
-	ID             uuid.UUID  // given by who wants to know it beforehand; zero: made
+	ContactID      *string               // who of the contacts speaks; nil: the conversation's
+	IdempotencyKey *store.IdempotencyKey // the request's Idempotency-Key; nil: none
+	ID             uuid.UUID             // given by who wants to know it beforehand; zero: made
 }
 
 // Sent is a stored message. As the answer to a repeated request it comes back from
@@ -102,7 +102,7 @@ func (c *Chat) Complete(ctx context.Context, who auth.Principal, botRef, convers
 	if err != nil {
 		return Sent{}, err
 	}
-	if !who.Bounds.HoldBot(asked.ID) {
+	if !who.Bounds.AllowsBot(asked.ID) {
 		return Sent{}, outOfBounds()
 	}
 	if err := message.mustSay("/message/content"); err != nil {
@@ -138,7 +138,7 @@ func (c *Chat) ask(ctx context.Context, who auth.Principal, asked db.Bot, conver
 	}
 	sent, err := c.deliverNew(ctx, who, prepared, asked)
 	if sent.IsReplayed {
-		message.Once.TellReplayed()
+		message.IdempotencyKey.NotifyReplayed()
 	}
 	return sent, err
 }
@@ -146,7 +146,7 @@ func (c *Chat) ask(ctx context.Context, who auth.Principal, asked db.Bot, conver
 // Forget frees the key of a completion whose run is over and has failed, so that a
 // repeat asks again. While the run goes on, in another attempt, and where the key was
 // used anew meanwhile, it is left alone.
-func (c *Chat) Forget(ctx context.Context, key *store.Key, run uuid.UUID) error {
+func (c *Chat) Forget(ctx context.Context, key *store.IdempotencyKey, run uuid.UUID) error {
 	if key == nil {
 		return nil
 	}
@@ -185,7 +185,7 @@ func (c *Chat) send(ctx context.Context, who auth.Principal, conversation string
 		return execute(ctx, c.queriesOf(prepared.OrganizationID, prepared.SessionID), who, prepared)
 	})
 	if sent.IsReplayed {
-		message.Once.TellReplayed()
+		message.IdempotencyKey.NotifyReplayed()
 	}
 	return sent, err
 }
@@ -196,7 +196,7 @@ func (c *Chat) queriesOf(organization, session uuid.UUID) *db.Queries {
 	if !c.shortcuts.Send {
 		return c.store.Queries
 	}
-	return c.store.Sharing(store.Place{OrganizationID: organization, SessionID: session})
+	return c.store.GroupCommit(store.SessionKey{OrganizationID: organization, SessionID: session})
 }
 
 // prepare does all that can be done before the statement: it reads ids and looks
@@ -243,8 +243,8 @@ func (c *Chat) prepare(ctx context.Context, who auth.Principal, session uuid.UUI
 	if message.ID != uuid.Nil {
 		prepared.MessageID = message.ID
 	}
-	if message.Once != nil {
-		prepared.Scope, prepared.IdempotencyKey, prepared.RequestHash = message.Once.Scope, &message.Once.Key, message.Once.Hash
+	if message.IdempotencyKey != nil {
+		prepared.Scope, prepared.IdempotencyKey, prepared.RequestHash = message.IdempotencyKey.Scope, &message.IdempotencyKey.Key, message.IdempotencyKey.Hash
 	}
 	return prepared, nil
 }
@@ -323,7 +323,7 @@ func replay(ctx context.Context, q *db.Queries, who auth.Principal, prepared db.
 	if !bytes.Equal(used.RequestHash, prepared.RequestHash) {
 		return Sent{}, apperr.New(apperr.Unprocessable, "The Idempotency-Key was used with another body.")
 	}
-	// INVARIANT: no scope is both a message's and one of store.Once, so there is a message.
+	// INVARIANT: no scope is both a message's and one of store.Idempotent, so there is a message.
 	stored, err := q.GetMessage(ctx, who.OrganizationID, *used.MessageID)
 	if err != nil {
 		return Sent{}, apperr.Rephrase(err, apperr.NotFound, noMessage)

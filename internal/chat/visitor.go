@@ -284,8 +284,8 @@ func (c *Chat) sendVisit(ctx context.Context, served *visiting, message NewMessa
 	if asked.ID == uuid.Nil {
 		asked.ID = newID()
 	}
-	if message.Once != nil {
-		asked.ClientID = message.Once.Key
+	if message.IdempotencyKey != nil {
+		asked.ClientID = message.IdempotencyKey.Key
 	}
 	served.mu.Lock()
 	defer served.mu.Unlock()

@@ -127,7 +127,7 @@ func TestManySpeakInAVisitAtOnce(t *testing.T) {
 			for n := range each {
 				content := fmt.Sprintf("%d of %d", n, i)
 				for range 2 { // the second time it is stored already
-					if _, err := watch.Send(t.Context(), chat.NewMessage{Content: content, Once: &store.Key{Key: content}}); err != nil {
+					if _, err := watch.Send(t.Context(), chat.NewMessage{Content: content, IdempotencyKey: &store.IdempotencyKey{Key: content}}); err != nil {
 						t.Error(err)
 					}
 				}

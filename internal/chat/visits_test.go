@@ -101,7 +101,7 @@ func TestManySpeakInAVisitAtTwoInstances(t *testing.T) {
 		other := revisit(t, []*chat.Chat{two, one}[i%2], first)
 		all.Go(func() {
 			for n := range each {
-				message := chat.NewMessage{Content: "Hm", Once: &store.Key{Key: fmt.Sprintf("%d of %d", n, i)}}
+				message := chat.NewMessage{Content: "Hm", IdempotencyKey: &store.IdempotencyKey{Key: fmt.Sprintf("%d of %d", n, i)}}
 				for k, at := range []*chat.Watch{watch, other} {
 					if sent, err := at.Send(t.Context(), message); err != nil || sent.IsReplayed != (k == 1) {
 						t.Errorf("%+v, %v", sent, err)

@@ -140,7 +140,7 @@ func (c *Chat) watch(who auth.Principal, subscription *realtime.Subscription[*Ev
 // be more. The replies among
 // them that were written elsewhere have ended for who listens to them here.
 func (c *Chat) newer(ctx context.Context, organization, session uuid.UUID, after int64) (found []db.Message, isMore bool, err error) {
-	capped, bytes := store.Capped(ctx, pageBytes)
+	capped, bytes := store.WithByteLimit(ctx, pageBytes)
 	found, err = c.store.ListSessionMessagesNewer(capped, db.ListSessionMessagesNewerParams{
 		OrganizationID: organization,
 		SessionID:      session,
@@ -161,7 +161,7 @@ func (c *Chat) newer(ctx context.Context, organization, session uuid.UUID, after
 			stored[one.RunID] = &found[i]
 		}
 	}
-	return found, bytes.IsCut() || len(found) == replayLimit, c.settle(ctx, ended, stored)
+	return found, bytes.Truncated() || len(found) == replayLimit, c.settle(ctx, ended, stored)
 }
 
 // publish tells a conversation's watchers of an event, here and elsewhere.

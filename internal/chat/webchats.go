@@ -21,12 +21,12 @@ type WebChat struct {
 }
 
 // CreateWebChat makes a web chat, and an inbox of the same name, once for a key.
-func (c *Chat) CreateWebChat(ctx context.Context, organization uuid.UUID, wanted WebChat, key *store.Key) (db.WebChat, error) {
+func (c *Chat) CreateWebChat(ctx context.Context, organization uuid.UUID, wanted WebChat, key *store.IdempotencyKey) (db.WebChat, error) {
 	accessType := "web"
 	if wanted.AccessType != nil {
 		accessType = *wanted.AccessType
 	}
-	return store.Once(ctx, c.store, key, func(q *db.Queries) (db.WebChat, error) {
+	return store.Idempotent(ctx, c.store, key, func(q *db.Queries) (db.WebChat, error) {
 		asked, err := askedBot(ctx, c.bots.Within(q), organization, wanted.BotRef)
 		if err != nil {
 			return db.WebChat{}, err
@@ -113,6 +113,6 @@ func (c *Chat) DeleteWebChat(ctx context.Context, organization uuid.UUID, id str
 		if err != nil {
 			return apperr.Rephrase(err, apperr.NotFound, noWebChat)
 		}
-		return audit.Note(ctx, q, organization, audit.WebChatDeleted, audit.Details{"name": gone.Name}, webChatID)
+		return audit.Record(ctx, q, organization, audit.WebChatDeleted, audit.Details{"name": gone.Name}, webChatID)
 	})
 }

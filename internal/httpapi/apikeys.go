@@ -27,10 +27,10 @@ func (a *API) ListAPIKeys(ctx context.Context, request openapi.ListAPIKeysReques
 func (a *API) CreateAPIKey(ctx context.Context, request openapi.CreateAPIKeyRequestObject) (openapi.CreateAPIKeyResponseObject, error) {
 	who := auth.PrincipalOf(ctx)
 	wanted := auth.NewKey{
-		Name:   request.Body.Name,
-		User:   who.UserName,
-		Scopes: []auth.Scope{auth.Chat},
-		Once:   onceFor(ctx, request.Params.IdempotencyKey),
+		Name:           request.Body.Name,
+		User:           who.UserName,
+		Scopes:         []auth.Scope{auth.Chat},
+		IdempotencyKey: onceFor(ctx, request.Params.IdempotencyKey),
 	}
 	if request.Body.User != nil {
 		wanted.User = *request.Body.User

@@ -41,7 +41,7 @@ func (a *API) CreateChatbot(ctx context.Context, request openapi.CreateChatbotRe
 		Greeting:          deref(request.Body.Greeting),
 		UnanswerableReply: deref(request.Body.UnanswerableReply),
 		IsDefault:         deref(request.Body.IsDefault),
-		Once:              onceFor(ctx, request.Params.IdempotencyKey),
+		IdempotencyKey:    onceFor(ctx, request.Params.IdempotencyKey),
 	})
 	if err != nil {
 		return nil, err
@@ -104,10 +104,10 @@ func (a *API) ListFaqs(ctx context.Context, request openapi.ListFaqsRequestObjec
 // CreateFaq implements POST /api/chatbots/{chatbotId}/faqs/.
 func (a *API) CreateFaq(ctx context.Context, request openapi.CreateFaqRequestObject) (openapi.CreateFaqResponseObject, error) {
 	made, err := a.Bots.CreateFAQ(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, bot.NewFAQ{
-		Question: request.Body.Question,
-		Answer:   request.Body.Answer,
-		Labels:   deref(request.Body.Labels),
-		Once:     onceFor(ctx, request.Params.IdempotencyKey),
+		Question:       request.Body.Question,
+		Answer:         request.Body.Answer,
+		Labels:         deref(request.Body.Labels),
+		IdempotencyKey: onceFor(ctx, request.Params.IdempotencyKey),
 	})
 	if err != nil {
 		return nil, err

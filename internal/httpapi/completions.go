@@ -23,7 +23,7 @@ func (a *API) CreateCompletion(ctx context.Context, request openapi.CreateComple
 		ContentPayload: deref(message.ContentPayload),
 		QueryMetadata:  deref(message.QueryMetadata),
 		ContactID:      message.Sender,
-		Once:           key,
+		IdempotencyKey: key,
 	})
 	if err != nil {
 		return nil, err

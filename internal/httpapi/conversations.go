@@ -33,10 +33,10 @@ func (a *API) StartConversation(ctx context.Context, request openapi.StartConver
 // SendMessage implements POST /api/conversations/{id}/messages.
 func (a *API) SendMessage(ctx context.Context, request openapi.SendMessageRequestObject) (openapi.SendMessageResponseObject, error) {
 	sent, err := a.Chat.Send(ctx, auth.PrincipalOf(ctx), request.ID, chat.NewMessage{
-		Content:     deref(request.Body.Content),
-		Attachments: fromAPIAttachments(request.Body.Attachments),
-		Metadata:    deref(request.Body.Metadata),
-		Once:        onceFor(ctx, request.Params.IdempotencyKey),
+		Content:        deref(request.Body.Content),
+		Attachments:    fromAPIAttachments(request.Body.Attachments),
+		Metadata:       deref(request.Body.Metadata),
+		IdempotencyKey: onceFor(ctx, request.Params.IdempotencyKey),
 	})
 	if err != nil {
 		return nil, err

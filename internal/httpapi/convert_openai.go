@@ -48,14 +48,14 @@ func (r chatRequest) question(asked db.Bot) bot.Question {
 }
 
 // message is what is said in a conversation.
-func (r chatRequest) message(once *store.Key) chat.NewMessage {
+func (r chatRequest) message(once *store.IdempotencyKey) chat.NewMessage {
 	return chat.NewMessage{
 		Content:  r.text,
 		Metadata: r.metadata,
 		Attachments: each(r.images, func(one bot.Attachment) chat.NewAttachment {
 			return chat.NewAttachment{Type: one.Type, Filename: one.Filename, File: one.File}
 		}),
-		Once: once,
+		IdempotencyKey: once,
 	}
 }
 

@@ -38,7 +38,7 @@ func (a *API) CreateMessage(ctx context.Context, request openapi.CreateMessageRe
 		ContentPayload: deref(request.Body.ContentPayload),
 		QueryMetadata:  deref(request.Body.QueryMetadata),
 		Canvas:         canvas,
-		Once:           onceFor(ctx, request.Params.IdempotencyKey),
+		IdempotencyKey: onceFor(ctx, request.Params.IdempotencyKey),
 	})
 	if err != nil {
 		return nil, err

@@ -10,13 +10,13 @@ import (
 
 // onceFor is the request's Idempotency-Key, as its parameter has it; nil for none. An
 // answer that is an earlier request's gets the header that says so.
-func onceFor(ctx context.Context, key *string) *store.Key {
+func onceFor(ctx context.Context, key *string) *store.IdempotencyKey {
 	return onceForBody(ctx, key, callOf(ctx).bodyHash)
 }
 
 // onceForFile is onceFor for an upload. The file counts as its body: clients choose
 // the boundaries of a form anew for each request.
-func onceForFile(ctx context.Context, key *string, file []byte) *store.Key {
+func onceForFile(ctx context.Context, key *string, file []byte) *store.IdempotencyKey {
 	if key == nil {
 		return nil
 	}
@@ -24,7 +24,7 @@ func onceForFile(ctx context.Context, key *string, file []byte) *store.Key {
 	return onceForBody(ctx, key, hash[:])
 }
 
-func onceForBody(ctx context.Context, key *string, hash []byte) *store.Key {
+func onceForBody(ctx context.Context, key *string, hash []byte) *store.IdempotencyKey {
 	if key == nil {
 		return nil
 	}
@@ -34,12 +34,12 @@ func onceForBody(ctx context.Context, key *string, hash []byte) *store.Key {
 		// Browsers that share a user must not get each other's answers.
 		scope += " within " + who.Bounds.String()
 	}
-	return &store.Key{
+	return &store.IdempotencyKey{
 		OrganizationID: who.OrganizationID,
 		UserID:         who.UserID,
 		Scope:          scope,
 		Key:            *key,
 		Hash:           hash,
-		Replayed:       func() { noted.header.Set("Idempotency-Replayed", "true") },
+		OnReplay:       func() { noted.header.Set("Idempotency-Replayed", "true") },
 	}
 }

@@ -115,5 +115,5 @@ type chatAnswer struct {
 	reply   *chat.Reply
 	model   string
 	created time.Time
-	once    *store.Key // under which it was asked; nil: none
+	once    *store.IdempotencyKey // under which it was asked; nil: none
 }

@@ -70,7 +70,7 @@ func (r *Records) Export(ctx context.Context, organization, bot uuid.UUID, filte
 		if now, err = q.GetTime(ctx); err != nil {
 			return fmt.Errorf("read the time: %w", err)
 		}
-		return audit.Note(ctx, q, organization, audit.RecordsExported, filter.Days.details(), bot)
+		return audit.Record(ctx, q, organization, audit.RecordsExported, filter.Days.details(), bot)
 	})
 	if err != nil {
 		return nil, err

@@ -33,7 +33,7 @@ type Records struct {
 
 // New returns the records kept in s, read by these shortcuts.
 func New(s *store.Store, taken shortcuts.Set) *Records {
-	return &Records{store: s, shortcuts: taken, turns: newTurns(s.Asked), exports: &exports{}}
+	return &Records{store: s, shortcuts: taken, turns: newTurns(s.QueryCount), exports: &exports{}}
 }
 
 // List returns a page of records, newest first, and how many there are in all. Pages

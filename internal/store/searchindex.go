@@ -13,7 +13,7 @@ import (
 const indexing = 0x7061726C65790002 // "parley", and the second of its locks
 
 // createSearchIndex lets what is new wait in a list, to be put in its place many messages
-// at a time: that is a third of the work of doing so with each message. KeepSearchIndex
+// at a time: that is a third of the work of doing so with each message. MaintainSearchIndex
 // empties the list every other second, since each search reads it from end to end, and the
 // send that found it full would have to empty it, and be seconds late.
 const createSearchIndex = `CREATE INDEX CONCURRENTLY message_history_by_content ON message_history
@@ -27,14 +27,14 @@ const (
 	goodbye          = 5 * time.Second  // for PostgreSQL to hear that a build is given up
 )
 
-// KeepSearchIndex has the index over the contents of all messages built, or dropped, as
+// MaintainSearchIndex has the index over the contents of all messages built, or dropped, as
 // wanted, and looks after it until ctx ends, when a build is given up. It holds nobody up:
 // messages are sent and read meanwhile. Of several processes one does it, and another when
 // that one is gone.
 //
 // What fails is logged, and tried again a minute later, since everything works without the
 // index, only slower.
-func (s *Store) KeepSearchIndex(ctx context.Context, log *slog.Logger, isWanted bool) {
+func (s *Store) MaintainSearchIndex(ctx context.Context, log *slog.Logger, isWanted bool) {
 	for {
 		err := s.withIndexing(ctx, func(conn *pgx.Conn) error {
 			if err := s.setSearchIndex(ctx, conn, log, isWanted); err != nil || !isWanted {
@@ -54,7 +54,7 @@ func (s *Store) KeepSearchIndex(ctx context.Context, log *slog.Logger, isWanted 
 	}
 }
 
-// SetSearchIndex builds the index or drops it, as KeepSearchIndex does, and returns when
+// SetSearchIndex builds the index or drops it, as MaintainSearchIndex does, and returns when
 // that is done.
 func (s *Store) SetSearchIndex(ctx context.Context, log *slog.Logger, isWanted bool) error {
 	return s.withIndexing(ctx, func(conn *pgx.Conn) error { return s.setSearchIndex(ctx, conn, log, isWanted) })

@@ -42,7 +42,7 @@ func TestABuildThatWasCutOffIsDoneAnew(t *testing.T) {
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
-		s.KeepSearchIndex(ctx, slog.New(slog.NewTextHandler(log, nil)), true)
+		s.MaintainSearchIndex(ctx, slog.New(slog.NewTextHandler(log, nil)), true)
 	}()
 	for exists := false; !exists; exists, _ = searchIndex(t, conn) {
 		if t.Context().Err() != nil {
@@ -107,7 +107,7 @@ func TestWithoutTheRightToBuildTheSearchIndexTheLogSaysSo(t *testing.T) {
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
-		s.KeepSearchIndex(ctx, slog.New(slog.NewTextHandler(log, nil)), true)
+		s.MaintainSearchIndex(ctx, slog.New(slog.NewTextHandler(log, nil)), true)
 	}()
 	for !strings.Contains(log.String(), "must be owner of table message_history") {
 		select {
@@ -151,7 +151,7 @@ func TestWhatIsNewIsPutInItsPlaceInTheSearchIndex(t *testing.T) {
 	// when two servers keep it, and the first one goes
 	first, leave := context.WithCancel(ctx)
 	for _, ctx := range []context.Context{first, ctx} {
-		work.Go(func() { s.KeepSearchIndex(ctx, slog.New(slog.DiscardHandler), true) })
+		work.Go(func() { s.MaintainSearchIndex(ctx, slog.New(slog.DiscardHandler), true) })
 	}
 	for pending() > 0 {
 	}

@@ -27,7 +27,7 @@ type Store struct {
 	schema  int64
 	// patient is how to connect for what may take its time.
 	patient *pgx.ConnConfig
-	// within is the transaction that all of a store of Whole belongs to.
+	// within is the transaction that all of a store of WithTx belongs to.
 	within *gendb.Queries
 }
 
@@ -141,15 +141,15 @@ func (s *Store) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Schema is the number of the newest migration, to which the database was brought.
-func (s *Store) Schema() int64 { return s.schema }
+// SchemaVersion is the number of the newest migration, to which the database was brought.
+func (s *Store) SchemaVersion() int64 { return s.schema }
 
-// Connections tells how the pool's connections are used.
-func (s *Store) Connections() *pgxpool.Stat { return s.pool.Stat() }
+// PoolStats tells how the pool's connections are used.
+func (s *Store) PoolStats() *pgxpool.Stat { return s.pool.Stat() }
 
-// Asked tells how often this process has asked the database for something: the
+// QueryCount tells how often this process has asked the database for something: the
 // difference of two says how busy it was in between.
-func (s *Store) Asked() int64 { return s.pool.Stat().AcquireCount() + s.sharing.asked.Load() }
+func (s *Store) QueryCount() int64 { return s.pool.Stat().AcquireCount() + s.sharing.asked.Load() }
 
 // InTx runs fn in one transaction: committed when fn returns nil, rolled back
 // otherwise. Inside it only q may be used, and nothing may be published: fn runs
@@ -168,14 +168,14 @@ func (s *Store) InTx(ctx context.Context, fn func(q *gendb.Queries) error) error
 	}
 }
 
-// Whole runs fn with a store whose every statement and InTx are parts of one
+// WithTx runs fn with a store whose every statement and InTx are parts of one
 // transaction, so that several steps of the domain are all done or none. The rules
 // of InTx hold: inside it only that store may be used.
-func (s *Store) Whole(ctx context.Context, fn func(*Store) error) error {
+func (s *Store) WithTx(ctx context.Context, fn func(*Store) error) error {
 	return s.InTx(ctx, func(q *gendb.Queries) error { return fn(s.Within(q)) })
 }
 
-// Within returns a store that is part of the transaction of q, as Whole's is.
+// Within returns a store that is part of the transaction of q, as WithTx's is.
 func (s *Store) Within(q *gendb.Queries) *Store {
 	return &Store{Queries: q, pool: s.pool, sharing: s.sharing, tally: s.tally, schema: s.schema, patient: s.patient, within: q}
 }

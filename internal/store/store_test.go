@@ -113,8 +113,8 @@ func TestADatabaseThatOnlyReadsIsNotReady(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = s.Ready(t.Context()) // finds the ends of some
-	place := store.Place{OrganizationID: uuid.New(), SessionID: uuid.New()}
-	for name, q := range map[string]*gendb.Queries{"by itself": s.Queries, "among others": s.Sharing(place)} {
+	place := store.SessionKey{OrganizationID: uuid.New(), SessionID: uuid.New()}
+	for name, q := range map[string]*gendb.Queries{"by itself": s.Queries, "among others": s.GroupCommit(place)} {
 		var isTold bool
 		for range 3 { // a connection that was cut is no answer either
 			_, err := q.CreateOrganization(t.Context(), uuid.New(), name)
@@ -139,7 +139,7 @@ func TestADatabaseThatOnlyReadsIsNotReady(t *testing.T) {
 	if err := s.Ready(t.Context()); err != nil {
 		t.Error(err)
 	}
-	for name, q := range map[string]*gendb.Queries{"by itself": s.Queries, "among others": s.Sharing(place)} {
+	for name, q := range map[string]*gendb.Queries{"by itself": s.Queries, "among others": s.GroupCommit(place)} {
 		if _, err := q.CreateOrganization(t.Context(), uuid.New(), name); err != nil {
 			t.Errorf("%s nothing is written: %v", name, err)
 		}

@@ -85,7 +85,7 @@ func (s *socket) take(ctx context.Context, kind websocket.MessageType, data []by
 		message.Attachments = attachmentsOf(*frame.Attachments)
 	}
 	if clientID != "" {
-		message.Once = &store.Key{OrganizationID: s.who.OrganizationID, UserID: s.who.UserID, Scope: "WS " + s.watch.SessionID.String(), Key: clientID, Hash: []byte{}}
+		message.IdempotencyKey = &store.IdempotencyKey{OrganizationID: s.who.OrganizationID, UserID: s.who.UserID, Scope: "WS " + s.watch.SessionID.String(), Key: clientID, Hash: []byte{}}
 	}
 	s.addOwn(message.ID, clientID)
 	sent, err := s.say(ctx, message)

@@ -10,10 +10,10 @@ import (
 // serving is the advisory lock that each process which serves a database shares.
 const serving = 0x7061726C65790001 // "parley", and the first of its locks
 
-// Enter notes that this process serves the database, and returns how many others do.
+// Register notes that this process serves the database, and returns how many others do.
 // It holds a connection of its own, with which PostgreSQL forgets the note, until
 // leave is called.
-func (s *Store) Enter(ctx context.Context) (others int, leave func(), err error) {
+func (s *Store) Register(ctx context.Context) (others int, leave func(), err error) {
 	conn, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
 	if err != nil {
 		return 0, nil, fmt.Errorf("connect to the database: %w", plain(err))

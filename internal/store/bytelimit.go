@@ -6,28 +6,28 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Cap bounds how many bytes of rows a query hands over, so that a page of long rows takes
+// ByteLimit bounds how many bytes of rows a query hands over, so that a page of long rows takes
 // no more memory than one of short rows.
-type Cap struct {
+type ByteLimit struct {
 	bytes int
 	isCut bool
 }
 
-// IsCut tells whether a query had more rows than its bytes allowed.
-func (c *Cap) IsCut() bool { return c.isCut }
+// Truncated tells whether a query had more rows than its bytes allowed.
+func (c *ByteLimit) Truncated() bool { return c.isCut }
 
 type capKey struct{}
 
-// Capped returns a context in which each query of many rows ends with the row that brings
+// WithByteLimit returns a context in which each query of many rows ends with the row that brings
 // it to so many bytes. It is for one goroutine.
-func Capped(ctx context.Context, bytes int) (context.Context, *Cap) {
-	limit := &Cap{bytes: bytes}
+func WithByteLimit(ctx context.Context, bytes int) (context.Context, *ByteLimit) {
+	limit := &ByteLimit{bytes: bytes}
 	return context.WithValue(ctx, capKey{}, limit), limit
 }
 
 // capOf returns rows that keep to the cap of a context, where it has one.
 func capOf(ctx context.Context, found pgx.Rows) pgx.Rows {
-	limit, isCapped := ctx.Value(capKey{}).(*Cap)
+	limit, isCapped := ctx.Value(capKey{}).(*ByteLimit)
 	if !isCapped {
 		return found
 	}
@@ -36,7 +36,7 @@ func capOf(ctx context.Context, found pgx.Rows) pgx.Rows {
 
 type cappedRows struct {
 	pgx.Rows
-	limit *Cap
+	limit *ByteLimit
 	left  int
 }
 

@@ -9,11 +9,11 @@ import (
 	gendb "parley/gen/db"
 )
 
-// PlannedOnce returns the queries, those of many rows planned once on each connection for
+// GenericPlan returns the queries, those of many rows planned once on each connection for
 // any parameters. It is for a statement that takes longer to plan than to run, and that is
 // run in the same way whatever is asked: as long as PostgreSQL takes a plan for the very
 // parameters to be a little cheaper, it makes one each time.
-func (s *Store) PlannedOnce() *gendb.Queries {
+func (s *Store) GenericPlan() *gendb.Queries {
 	if s.within != nil {
 		return s.within // a transaction's other statements are planned as they were
 	}

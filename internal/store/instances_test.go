@@ -18,7 +18,7 @@ func TestProcessesOfOneDatabaseKnowOfEachOther(t *testing.T) {
 		look := time.NewTicker(5 * time.Millisecond) // PostgreSQL takes a moment to notice who has left
 		defer look.Stop()
 		for {
-			others, leave, err := s.Enter(t.Context())
+			others, leave, err := s.Register(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -30,14 +30,14 @@ const (
 	maxWaitingBytes = 64 << 20
 )
 
-// Place is what a statement locks, and all that it locks: one session.
-type Place struct{ OrganizationID, SessionID uuid.UUID }
+// SessionKey is what a statement locks, and all that it locks: one session.
+type SessionKey struct{ OrganizationID, SessionID uuid.UUID }
 
-func (p Place) compare(other Place) int {
+func (p SessionKey) compare(other SessionKey) int {
 	return cmp.Or(bytes.Compare(p.OrganizationID[:], other.OrganizationID[:]), bytes.Compare(p.SessionID[:], other.SessionID[:]))
 }
 
-// Sharing returns queries whose statements share their transactions with those of other
+// GroupCommit returns queries whose statements share their transactions with those of other
 // callers: whatever is asked while a transaction is being committed is committed
 // together by the next one. A statement that meets nobody waits for nobody. Each returns
 // when it is committed, with the errors that it would have by itself; those of one place
@@ -47,24 +47,24 @@ func (p Place) compare(other Place) int {
 // sorted by their places, so that two such transactions cannot wait for each other.
 //
 // INVARIANT: a result is handed out after the commit, never before it.
-func (s *Store) Sharing(place Place) *gendb.Queries {
+func (s *Store) GroupCommit(place SessionKey) *gendb.Queries {
 	if s.within != nil {
 		return s.within
 	}
 	return gendb.New(sharer{translator: translator{on: s.pool, retries: maxRetries}, sharing: s.sharing, place: place})
 }
 
-// Waiting is what waits to be committed with others.
-type Waiting struct {
+// Pending is what waits to be committed with others.
+type Pending struct {
 	Statements, Bytes int
-	Apart             int // places whose statements run by themselves
+	IsolatedSessions  int // places whose statements run by themselves
 }
 
-// Waiting tells what waits for Sharing at this moment.
-func (s *Store) Waiting() Waiting {
+// Pending tells what waits for GroupCommit at this moment.
+func (s *Store) Pending() Pending {
 	s.sharing.mu.Lock()
 	defer s.sharing.mu.Unlock()
-	return Waiting{Statements: s.sharing.count, Bytes: s.sharing.bytes, Apart: len(s.sharing.apart)}
+	return Pending{Statements: s.sharing.count, Bytes: s.sharing.bytes, IsolatedSessions: len(s.sharing.apart)}
 }
 
 // sharer stands between the generated queries and what is committed together. All but
@@ -72,7 +72,7 @@ func (s *Store) Waiting() Waiting {
 type sharer struct {
 	translator
 	sharing *sharing
-	place   Place
+	place   SessionKey
 }
 
 // QueryRow runs a statement that returns one row.
@@ -94,7 +94,7 @@ func (r sharedRow) Scan(dest ...any) error {
 
 // shared is one statement among others.
 type shared struct {
-	place Place
+	place SessionKey
 	sql   string
 	args  []any
 	dest  []any
@@ -134,7 +134,7 @@ type sharing struct {
 	count     int
 	// apart are the places of which statements were taken out: what comes for them later
 	// waits behind those.
-	apart map[Place]*queue
+	apart map[SessionKey]*queue
 	slots chan struct{}
 }
 
@@ -150,7 +150,7 @@ func openSharing(ctx context.Context, config *pgxpool.Config, patient *pgxpool.P
 	if err != nil {
 		return nil, fmt.Errorf("open the connection that is shared: %w", err)
 	}
-	return &sharing{pool: pool, patient: patient, tally: tally, traces: traces, apart: make(map[Place]*queue), slots: make(chan struct{}, maxApart)}, nil
+	return &sharing{pool: pool, patient: patient, tally: tally, traces: traces, apart: make(map[SessionKey]*queue), slots: make(chan struct{}, maxApart)}, nil
 }
 
 // run has a statement carried out and returns what became of it. A caller whose context

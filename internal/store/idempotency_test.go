@@ -17,10 +17,10 @@ import (
 )
 
 // asking is a user with an Idempotency-Key, whose requests make organizations.
-func asking(t *testing.T, s *store.Store) store.Key {
+func asking(t *testing.T, s *store.Store) store.IdempotencyKey {
 	t.Helper()
 	org := organization(t, s, "Asking").ID
-	return store.Key{OrganizationID: org, UserID: user(t, s, org, "a"), Scope: "POST /", Key: "k", Hash: []byte("body")}
+	return store.IdempotencyKey{OrganizationID: org, UserID: user(t, s, org, "a"), Scope: "POST /", Key: "k", Hash: []byte("body")}
 }
 
 // making is an effect: it makes an organization.
@@ -35,23 +35,23 @@ func TestARepeatGetsTheAnswerAgain(t *testing.T) {
 	s := dbtest.Open(t)
 	key := asking(t, s)
 	replayed := 0
-	key.Replayed = func() { replayed++ }
-	first, err := store.Once(t.Context(), s, &key, making(t, "Acme"))
+	key.OnReplay = func() { replayed++ }
+	first, err := store.Idempotent(t.Context(), s, &key, making(t, "Acme"))
 	if err != nil || replayed != 0 {
 		t.Fatalf("%v, replayed %d times", err, replayed)
 	}
-	again, err := store.Once(t.Context(), s, &key, making(t, "Acme"))
+	again, err := store.Idempotent(t.Context(), s, &key, making(t, "Acme"))
 	if err != nil || again.ID != first.ID || !again.CreatedAt.Equal(first.CreatedAt) || replayed != 1 {
 		t.Errorf("%v (%v), first %v, replayed %d times", again, err, first, replayed)
 	}
 	// with another body it is refused
 	key.Hash = []byte("other")
-	if _, err := store.Once(t.Context(), s, &key, making(t, "Bell")); !apperr.Is(err, apperr.Unprocessable) {
+	if _, err := store.Idempotent(t.Context(), s, &key, making(t, "Bell")); !apperr.Is(err, apperr.Unprocessable) {
 		t.Errorf("%v", err)
 	}
 	wantOrganizations(t, s, 2)
 	// without a key it is done
-	if _, err := store.Once(t.Context(), s, nil, making(t, "Cray")); err != nil {
+	if _, err := store.Idempotent(t.Context(), s, nil, making(t, "Cray")); err != nil {
 		t.Error(err)
 	}
 	wantOrganizations(t, s, 3)
@@ -84,20 +84,20 @@ func TestAnEffectThatFailsLeavesTheKeyFree(t *testing.T) {
 	for what, effect := range failing {
 		func() {
 			defer func() { _ = recover() }()
-			if made, err := store.Once(t.Context(), s, &key, effect); err == nil || made != (gendb.Organization{}) {
+			if made, err := store.Idempotent(t.Context(), s, &key, effect); err == nil || made != (gendb.Organization{}) {
 				t.Errorf("%s: %v, %v", what, made, err)
 			}
 		}()
 		wantOrganizations(t, s, 1)
 	}
 	// An answer that cannot be kept is no effect either.
-	if _, err := store.Once(t.Context(), s, &key, func(q *gendb.Queries) (any, error) {
+	if _, err := store.Idempotent(t.Context(), s, &key, func(q *gendb.Queries) (any, error) {
 		_, err := making(t, "Acme")(q)
 		return func() {}, err
 	}); err == nil {
 		t.Error("a function was kept")
 	}
-	if _, err := store.Once(t.Context(), s, &key, making(t, "Acme")); err != nil {
+	if _, err := store.Idempotent(t.Context(), s, &key, making(t, "Acme")); err != nil {
 		t.Error(err)
 	}
 	wantOrganizations(t, s, 2)
@@ -107,10 +107,10 @@ func TestASecretIsShownOnce(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
 	key := asking(t, s)
-	if _, err := store.OnceSecret(t.Context(), s, &key, making(t, "Acme")); err != nil {
+	if _, err := store.IdempotentSecret(t.Context(), s, &key, making(t, "Acme")); err != nil {
 		t.Fatal(err)
 	}
-	_, err := store.OnceSecret(t.Context(), s, &key, making(t, "Bell"))
+	_, err := store.IdempotentSecret(t.Context(), s, &key, making(t, "Bell"))
 	if told, ok := errors.AsType[*apperr.Error](err); !ok || told.Kind != apperr.Conflict || told.RetryAfter != 0 {
 		t.Errorf("%v", err)
 	}
@@ -121,7 +121,7 @@ func TestASecretIsShownOnce(t *testing.T) {
 		t.Errorf("%s is kept (%v)", stored.Answer, err)
 	}
 	key.Hash = []byte("other")
-	if _, err := store.OnceSecret(t.Context(), s, &key, making(t, "Bell")); !apperr.Is(err, apperr.Unprocessable) {
+	if _, err := store.IdempotentSecret(t.Context(), s, &key, making(t, "Bell")); !apperr.Is(err, apperr.Unprocessable) {
 		t.Errorf("%v", err)
 	}
 	wantOrganizations(t, s, 2)
@@ -132,11 +132,11 @@ func TestManyWithOneKeyHaveOneEffect(t *testing.T) {
 	s := dbtest.Open(t)
 	key := asking(t, s)
 	var done, replayed atomic.Int32
-	key.Replayed = func() { replayed.Add(1) }
+	key.OnReplay = func() { replayed.Add(1) }
 	var all sync.WaitGroup
 	for range 40 {
 		all.Go(func() {
-			made, err := store.Once(t.Context(), s, &key, func(q *gendb.Queries) (json.RawMessage, error) {
+			made, err := store.Idempotent(t.Context(), s, &key, func(q *gendb.Queries) (json.RawMessage, error) {
 				done.Add(1)
 				_, err := making(t, "Acme")(q)
 				return json.RawMessage(`{"a": [1, null]}`), err
@@ -159,7 +159,7 @@ func TestAKeyThatIsForgottenMeanwhileIsFree(t *testing.T) {
 	url := dbtest.URL(t)
 	s := open(t, url)
 	key := asking(t, s)
-	if _, err := store.Once(t.Context(), s, &key, making(t, "Acme")); err != nil {
+	if _, err := store.Idempotent(t.Context(), s, &key, making(t, "Acme")); err != nil {
 		t.Fatal(err)
 	}
 	other := connect(t, url)
@@ -168,7 +168,7 @@ func TestAKeyThatIsForgottenMeanwhileIsFree(t *testing.T) {
 	}
 	result := make(chan error, 1)
 	go func() {
-		made, err := store.Once(t.Context(), s, &key, making(t, "Bell"))
+		made, err := store.Idempotent(t.Context(), s, &key, making(t, "Bell"))
 		if err == nil && made.Name != "Bell" {
 			err = errors.New("the answer is " + made.Name)
 		}
@@ -195,12 +195,12 @@ func TestOnceIsPartOfAWhole(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
 	key := asking(t, s)
-	err := s.Whole(t.Context(), func(whole *store.Store) error {
-		first, err := store.Once(t.Context(), whole, &key, making(t, "Acme"))
+	err := s.WithTx(t.Context(), func(whole *store.Store) error {
+		first, err := store.Idempotent(t.Context(), whole, &key, making(t, "Acme"))
 		if err != nil {
 			return err
 		}
-		again, err := store.Once(t.Context(), whole, &key, making(t, "Acme"))
+		again, err := store.Idempotent(t.Context(), whole, &key, making(t, "Acme"))
 		if err != nil || again.ID != first.ID {
 			t.Errorf("%v, %v", again, err)
 		}
@@ -210,7 +210,7 @@ func TestOnceIsPartOfAWhole(t *testing.T) {
 		t.Error(err)
 	}
 	wantOrganizations(t, s, 1)
-	if _, err := store.Once(t.Context(), s, &key, making(t, "Acme")); err != nil {
+	if _, err := store.Idempotent(t.Context(), s, &key, making(t, "Acme")); err != nil {
 		t.Error(err)
 	}
 }

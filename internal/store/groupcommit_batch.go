@@ -65,10 +65,10 @@ func (s *sharing) carryOut(batch []*shared) {
 			}
 			return
 		}
-		isMeant := func(Place) bool { return true } // it is not known whose it is
+		isMeant := func(SessionKey) bool { return true } // it is not known whose it is
 		if failed != nil {
 			culprits := s.culprits(ctx, batch, failed, err)
-			isMeant = func(place Place) bool { return culprits[place] }
+			isMeant = func(place SessionKey) bool { return culprits[place] }
 		}
 		if batch = s.exclude(batch, isMeant); len(batch) == 0 {
 			return
@@ -86,8 +86,8 @@ func (s *sharing) carryOut(batch []*shared) {
 // culprits are the places whose statements keep the others from being committed: that of
 // the one that failed and, where it waited for a lock in vain, all that are locked. To meet
 // each of those by itself would have the rest carried out as often in vain.
-func (s *sharing) culprits(ctx context.Context, batch []*shared, failed *shared, err error) map[Place]bool {
-	found := map[Place]bool{failed.place: true}
+func (s *sharing) culprits(ctx context.Context, batch []*shared, failed *shared, err error) map[SessionKey]bool {
+	found := map[SessionKey]bool{failed.place: true}
 	if !isLockTimeout(err) {
 		return found
 	}
@@ -100,14 +100,14 @@ func (s *sharing) culprits(ctx context.Context, batch []*shared, failed *shared,
 	// meets what it would have found.
 	held, _ := gendb.New(setting{s.pool, "SET LOCAL synchronous_commit = off"}).ListHeldSessions(ctx, organizations, sessions)
 	for _, session := range held {
-		found[Place{OrganizationID: session.OrganizationID, SessionID: session.ID}] = true
+		found[SessionKey{OrganizationID: session.OrganizationID, SessionID: session.ID}] = true
 	}
 	return found
 }
 
 // exclude takes out the statements of the places that are meant, and returns the others.
-func (s *sharing) exclude(batch []*shared, isMeant func(Place) bool) (rest []*shared) {
-	out := make(map[Place][]*shared)
+func (s *sharing) exclude(batch []*shared, isMeant func(SessionKey) bool) (rest []*shared) {
+	out := make(map[SessionKey][]*shared)
 	for _, one := range batch {
 		if isMeant(one.place) {
 			out[one.place] = append(out[one.place], one)
@@ -197,7 +197,7 @@ func (s *sharing) takeOut(out []*shared) {
 // runApart carries out what waits for a place, one by one, each in its own transaction. In
 // a turn one waits for a lock no longer than the others are kept waiting for theirs, and
 // has turns until its patience ends.
-func (s *sharing) runApart(place Place) {
+func (s *sharing) runApart(place SessionKey) {
 	for {
 		s.slots <- struct{}{}
 		one := s.nextApart(place)
@@ -232,7 +232,7 @@ func (s *sharing) runApart(place Place) {
 
 // nextApart takes the oldest statement that waits for a place. nil: there is none, and the
 // place is like any other again.
-func (s *sharing) nextApart(place Place) *shared {
+func (s *sharing) nextApart(place SessionKey) *shared {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	queued := s.apart[place]

@@ -100,7 +100,7 @@ func TestForgottenConnectionsAreGivenUp(t *testing.T) {
 	s := open(t, n.url)
 	crowd := func() {
 		var all sync.WaitGroup
-		for range 2 * s.Connections().MaxConns() {
+		for range 2 * s.PoolStats().MaxConns() {
 			all.Go(func() {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
@@ -110,7 +110,7 @@ func TestForgottenConnectionsAreGivenUp(t *testing.T) {
 		all.Wait()
 	}
 	crowd()
-	if total := s.Connections().TotalConns(); total < s.Connections().MaxConns() {
+	if total := s.PoolStats().TotalConns(); total < s.PoolStats().MaxConns() {
 		t.Fatalf("there are only %d connections", total)
 	}
 

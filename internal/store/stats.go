@@ -17,7 +17,7 @@ type tally struct {
 	isAway  atomic.Bool  // no connection could be made since the last try that failed
 	failed  atomic.Int64 // connections that could not be made
 	byKind  map[string]*atomic.Int64
-	commits atomic.Int64 // of Sharing, and how many statements they had
+	commits atomic.Int64 // of GroupCommit, and how many statements they had
 	shared  atomic.Int64
 	apart   atomic.Int64 // statements that were taken out of one
 }
@@ -73,29 +73,29 @@ func (t *tally) watch(config *pgxpool.Config) {
 	}
 }
 
-// Counts is what this process has met at the database since its start.
-type Counts struct {
-	IsAway         bool  // the last try to connect has failed
-	FailedConnects int64 // tries that did
-	Commits        int64 // transactions that were shared, and the statements that they had
-	Committed      int64
-	TakenOut       int64 // statements that kept others from it, and were carried out by themselves
+// Stats is what this process has met at the database since its start.
+type Stats struct {
+	Unreachable        bool  // the last try to connect has failed
+	FailedConnects     int64 // tries that did
+	GroupCommits       int64 // transactions that were shared, and the statements that they had
+	GroupedStatements  int64
+	IsolatedStatements int64 // statements that kept others from it, and were carried out by themselves
 }
 
-// Counts returns the counts as they are.
-func (s *Store) Counts() Counts {
-	return Counts{
-		IsAway:         s.tally.isAway.Load(),
-		FailedConnects: s.tally.failed.Load(),
-		Commits:        s.tally.commits.Load(),
-		Committed:      s.tally.shared.Load(),
-		TakenOut:       s.tally.apart.Load(),
+// Stats returns the counts as they are.
+func (s *Store) Stats() Stats {
+	return Stats{
+		Unreachable:        s.tally.isAway.Load(),
+		FailedConnects:     s.tally.failed.Load(),
+		GroupCommits:       s.tally.commits.Load(),
+		GroupedStatements:  s.tally.shared.Load(),
+		IsolatedStatements: s.tally.apart.Load(),
 	}
 }
 
-// Troubles returns how often the database has refused something for reasons of its own, by
+// ErrorCounts returns how often the database has refused something for reasons of its own, by
 // their kinds, as they are read then.
-func (s *Store) Troubles() map[string]func() int64 {
+func (s *Store) ErrorCounts() map[string]func() int64 {
 	counts := make(map[string]func() int64, len(s.tally.byKind))
 	for kind, count := range s.tally.byKind {
 		counts[kind] = count.Load

@@ -54,7 +54,7 @@ func TestWhatIsPlannedOnceChangesNothingElse(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := s.Connections().AcquiredConns(); n != 0 {
+	if n := s.PoolStats().AcquiredConns(); n != 0 {
 		t.Errorf("%d connections are not given back", n)
 	}
 }

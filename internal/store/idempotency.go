@@ -15,34 +15,34 @@ import (
 	"parley/internal/apperr"
 )
 
-// Key is a request's Idempotency-Key: what is asked again under the same key with
-// the same body is done once. A nil *Key is none.
-type Key struct {
+// IdempotencyKey is a request's Idempotency-Key: what is asked again under the same key with
+// the same body is done once. A nil *IdempotencyKey is none.
+type IdempotencyKey struct {
 	OrganizationID uuid.UUID
 	UserID         uuid.UUID
 	Scope          string // method and path of the request
 	Key            string
 	Hash           []byte // of the body
-	Replayed       func() // told that the answer is an earlier request's; may be nil
+	OnReplay       func() // told that the answer is an earlier request's; may be nil
 }
 
-// IsOf tells whether the key was used for this body, by the hash that was kept: a
+// CheckHash tells whether the key was used for this body, by the hash that was kept: a
 // fault where it was used for another.
-func (k *Key) IsOf(hash []byte) error {
+func (k *IdempotencyKey) CheckHash(hash []byte) error {
 	if !bytes.Equal(k.Hash, hash) {
 		return apperr.New(apperr.Unprocessable, "The Idempotency-Key was used with another body.")
 	}
 	return nil
 }
 
-// TellReplayed tells whoever wants to know that the answer is an earlier request's.
-func (k *Key) TellReplayed() {
-	if k != nil && k.Replayed != nil {
-		k.Replayed()
+// NotifyReplayed tells whoever wants to know that the answer is an earlier request's.
+func (k *IdempotencyKey) NotifyReplayed() {
+	if k != nil && k.OnReplay != nil {
+		k.OnReplay()
 	}
 }
 
-// Once has effect run in one transaction, as InTx does, and for all requests of one
+// Idempotent has effect run in one transaction, as InTx does, and for all requests of one
 // key a single time. What effect returns is stored as JSON in that same transaction,
 // and returned to those who repeat the request: a crash loses both or neither, and an
 // effect that fails leaves the key free. A repeat waits for the first request; when
@@ -51,17 +51,17 @@ func (k *Key) TellReplayed() {
 //
 // T comes back from its JSON: fields that it must not lose are exported. Without a key
 // nothing is stored but the effect.
-func Once[T any](ctx context.Context, s *Store, key *Key, effect func(q *gendb.Queries) (T, error)) (T, error) {
-	return once(ctx, s, key, true, effect)
+func Idempotent[T any](ctx context.Context, s *Store, key *IdempotencyKey, effect func(q *gendb.Queries) (T, error)) (T, error) {
+	return idempotent(ctx, s, key, true, effect)
 }
 
-// OnceSecret is Once for what is shown a single time: nothing of it is stored, and a
+// IdempotentSecret is Idempotent for what is shown a single time: nothing of it is stored, and a
 // repeat is a Conflict.
-func OnceSecret[T any](ctx context.Context, s *Store, key *Key, effect func(q *gendb.Queries) (T, error)) (T, error) {
-	return once(ctx, s, key, false, effect)
+func IdempotentSecret[T any](ctx context.Context, s *Store, key *IdempotencyKey, effect func(q *gendb.Queries) (T, error)) (T, error) {
+	return idempotent(ctx, s, key, false, effect)
 }
 
-func once[T any](ctx context.Context, s *Store, key *Key, isKept bool, effect func(q *gendb.Queries) (T, error)) (T, error) {
+func idempotent[T any](ctx context.Context, s *Store, key *IdempotencyKey, isKept bool, effect func(q *gendb.Queries) (T, error)) (T, error) {
 	var made T
 	isReplayed := false
 	err := s.InTx(ctx, func(q *gendb.Queries) error {
@@ -88,13 +88,13 @@ func once[T any](ctx context.Context, s *Store, key *Key, isKept bool, effect fu
 		return none, err
 	}
 	if isReplayed {
-		key.TellReplayed()
+		key.NotifyReplayed()
 	}
 	return made, nil
 }
 
 // claim takes the key for this transaction, or finds what it was used for.
-func (k *Key) claim(ctx context.Context, q *gendb.Queries) (stored gendb.IdempotencyKey, isUsed bool, err error) {
+func (k *IdempotencyKey) claim(ctx context.Context, q *gendb.Queries) (stored gendb.IdempotencyKey, isUsed bool, err error) {
 	for {
 		claimed, err := q.ClaimIdempotencyKey(ctx, gendb.ClaimIdempotencyKeyParams{
 			OrganizationID: k.OrganizationID, UserID: k.UserID, Scope: k.Scope, Key: k.Key, RequestHash: k.Hash,
@@ -130,8 +130,8 @@ func stillRunning(err error) error {
 }
 
 // read is the answer that was stored for the key.
-func (k *Key) read(stored gendb.IdempotencyKey, into any) error {
-	if err := k.IsOf(stored.RequestHash); err != nil {
+func (k *IdempotencyKey) read(stored gendb.IdempotencyKey, into any) error {
+	if err := k.CheckHash(stored.RequestHash); err != nil {
 		return err
 	}
 	if stored.Answer == nil {
@@ -144,7 +144,7 @@ func (k *Key) read(stored gendb.IdempotencyKey, into any) error {
 }
 
 // keep stores the answer for repeats.
-func (k *Key) keep(ctx context.Context, q *gendb.Queries, made any) error {
+func (k *IdempotencyKey) keep(ctx context.Context, q *gendb.Queries, made any) error {
 	answer, err := json.Marshal(made)
 	if err != nil {
 		return fmt.Errorf("write the answer: %w", err)

@@ -22,7 +22,7 @@ import (
 // talk is a conversation to send to.
 type talk struct {
 	*store.Store
-	store.Place
+	store.SessionKey
 	user uuid.UUID
 	sql  *pgx.Conn
 }
@@ -64,7 +64,7 @@ func (k *talk) exec(t *testing.T, statement string, args ...any) {
 }
 
 func (k *talk) send(ctx context.Context, content string, metadata json.RawMessage) (int64, error) {
-	sent, err := k.Sharing(k.Place).SendMessage(ctx, gendb.SendMessageParams{
+	sent, err := k.GroupCommit(k.SessionKey).SendMessage(ctx, gendb.SendMessageParams{
 		OrganizationID: k.OrganizationID, SessionID: k.SessionID, UserID: k.user,
 		Reply: "never", QueueLimit: 20, MessageID: uuid.New(), Content: content, Metadata: metadata,
 	})
@@ -170,7 +170,7 @@ func eventually(t *testing.T, what string, isSo func() bool) {
 func TestInATransactionNothingIsShared(t *testing.T) {
 	t.Parallel()
 	k := newTalk(t)
-	err := k.Whole(t.Context(), func(s *store.Store) error {
+	err := k.WithTx(t.Context(), func(s *store.Store) error {
 		inside := *k
 		inside.Store = s
 		if _, err := inside.send(t.Context(), "Hello", nil); err != nil {

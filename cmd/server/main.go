@@ -136,7 +136,7 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 			return err
 		}
 		defer part()
-		keys := auth.New(store, auth.WithKeys(secrets), auth.WithTickets(realtime.NewDeposits(link)), auth.WithShortcuts(config.Shortcuts))
+		keys := auth.New(store, auth.WithKeys(secrets), auth.WithTickets(realtime.NewOneTimeStore(link)), auth.WithShortcuts(config.Shortcuts))
 		if key, err = known(ctx, keys, key); err != nil {
 			return err
 		}
@@ -221,7 +221,7 @@ func openTraces(ctx context.Context, config config, log *slog.Logger) (*trace.Tr
 // join joins the other instances on the database through Redis, and warns of them where
 // there is none. What is returned beside the link parts from them; the link is nil
 // without Redis.
-func join(ctx context.Context, store *store.Store, config config, log *slog.Logger) (link *realtime.Link, part func(), err error) {
+func join(ctx context.Context, store *store.Store, config config, log *slog.Logger) (link *realtime.Redis, part func(), err error) {
 	others, leave, err := store.Register(ctx)
 	if err != nil {
 		return nil, nil, err

@@ -23,7 +23,7 @@ type measured struct {
 	records *records.Records
 	sockets *wsapi.Sockets
 	limiter *ratelimit.Limiter
-	link    *realtime.Link // nil without Redis
+	link    *realtime.Redis // nil without Redis
 }
 
 // firstTokens adds how long replies take to begin.
@@ -84,8 +84,8 @@ func addMetrics(r *metrics.Registry, m measured) {
 
 	addDatabaseMetrics(r, m.store)
 	if m.link != nil {
-		gauge("parley_redis_away", "1 while Redis is away, which joins the instances.", func() float64 { return oneIf(m.link.IsAway()) })
-		total("parley_redis_losses_total", "How often Redis has gone away.", nil, m.link.Losses)
+		gauge("parley_redis_away", "1 while Redis is away, which joins the instances.", func() float64 { return oneIf(m.link.Unavailable()) })
+		total("parley_redis_losses_total", "How often Redis has gone away.", nil, m.link.Outages)
 	}
 	for name, isTaken := range m.config.Shortcuts.ByName() {
 		r.Gauge("parley_shortcut", "1 where the shortcut is taken, 0 where the plain path is.", metrics.Labels{"name": name}, func() float64 { return oneIf(isTaken) })

@@ -67,7 +67,7 @@ func TestServersWithARedisWorkAsOne(t *testing.T) {
 	p.first.stop()
 	p.second.stop()
 	for _, one := range []*process{p.first, p.second} {
-		if log := one.stderr.String(); strings.Count(log, "redis is away") != 1 || strings.Count(log, "redis is back") != 1 || strings.Contains(log, "REDIS_URL is not set") {
+		if log := one.stderr.String(); strings.Count(log, "redis unavailable") != 1 || strings.Count(log, "redis available") != 1 || strings.Contains(log, "REDIS_URL is not set") {
 			t.Errorf("the log says\n%s", log)
 		}
 	}

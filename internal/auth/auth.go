@@ -70,7 +70,7 @@ type Auth struct {
 	store  *store.Store
 	signer *secret.Signer // of client tokens; nil: there are none
 	// tickets keeps who has made a ticket, by the ticket's hash.
-	tickets   *realtime.Deposits
+	tickets   *realtime.OneTimeStore
 	shortcuts shortcuts.Set
 	known     knownKeys
 }
@@ -83,10 +83,10 @@ func WithKeys(keys *secret.Keys) Option {
 	return func(a *Auth) { a.signer = keys.Signer("client token 1") }
 }
 
-// WithTickets lets tickets be taken wherever these deposits are shared; without it they can
+// WithTickets lets tickets be taken by every instance that shares this store; without it they can
 // be taken by this Auth alone.
-func WithTickets(deposits *realtime.Deposits) Option {
-	return func(a *Auth) { a.tickets = deposits }
+func WithTickets(tickets *realtime.OneTimeStore) Option {
+	return func(a *Auth) { a.tickets = tickets }
 }
 
 // WithShortcuts says which shortcuts are taken; without it none is.
@@ -96,7 +96,7 @@ func WithShortcuts(taken shortcuts.Set) Option {
 
 // New makes an Auth over the keys in the store.
 func New(store *store.Store, options ...Option) *Auth {
-	a := &Auth{store: store, tickets: realtime.NewDeposits(nil)}
+	a := &Auth{store: store, tickets: realtime.NewOneTimeStore(nil)}
 	for _, set := range options {
 		set(a)
 	}

@@ -224,7 +224,7 @@ func ticketKey(ticket string) string {
 // unknown, or whose key has ended, is Unauthorized.
 func (a *Auth) TakeTicket(ctx context.Context, ticket string) (Principal, error) {
 	kept, ok, err := a.tickets.Take(ctx, ticketKey(ticket))
-	if errors.Is(err, realtime.ErrAway) {
+	if errors.Is(err, realtime.ErrUnavailable) {
 		return Principal{}, apperr.Wrap(apperr.Unavailable, "The ticket cannot be looked up at the moment; try another one.", err)
 	}
 	if err != nil {

@@ -35,7 +35,7 @@ type Chat struct {
 	log   *slog.Logger
 	live  liveReplies
 	// link leads to the other instances; nil where none are known.
-	link    *realtime.Link
+	link    *realtime.Redis
 	hints   heardHints
 	written ownTexts
 	slots   *slots
@@ -68,7 +68,7 @@ type Config struct {
 	Bots  *bot.Bots
 	Log   *slog.Logger
 	// Link joins the instances that work on the database; nil where there is no Redis.
-	Link *realtime.Link
+	Link *realtime.Redis
 	// VisitTTL is how long an anonymous visit lives without activity.
 	VisitTTL time.Duration
 	// MaxReplies bounds the replies that are written at once by this process, and
@@ -128,7 +128,7 @@ func (c *Chat) Start() {
 	c.work.Go(c.serveQueue)
 	c.work.Go(func() { c.attend(c.replying) })
 	if c.link != nil {
-		c.work.Go(func() { c.link.Listen(c.replying, c.hear, c.hints.miss) })
+		c.work.Go(func() { c.link.Subscribe(c.replying, c.hear, c.hints.miss) })
 		c.work.Go(func() { c.readUp(c.replying) })
 		c.work.Go(func() { c.readTexts(c.replying) })
 		c.work.Go(func() { c.shareTexts(c.replying) })

@@ -33,24 +33,24 @@ const (
 func (c *Chat) tell(session uuid.UUID, event *Event) {
 	switch {
 	case event.Message != nil:
-		c.link.Tell(realtime.Hint{Kind: hintMessage, Topic: session, Number: event.Message.Seq})
+		c.link.Publish(realtime.Notification{Kind: hintMessage, Topic: session, Number: event.Message.Seq})
 	case event.Rated != nil:
-		c.link.Tell(realtime.Hint{Kind: hintRated, Topic: session, ID: event.Rated.ID})
+		c.link.Publish(realtime.Notification{Kind: hintRated, Topic: session, ID: event.Rated.ID})
 	case event.Reply != nil:
 		c.tellRun(session, event.Reply.RunID)
 	}
 }
 
 func (c *Chat) tellRun(session, run uuid.UUID) {
-	c.link.Tell(realtime.Hint{Kind: hintRun, Topic: session, ID: run})
+	c.link.Publish(realtime.Notification{Kind: hintRun, Topic: session, ID: run})
 }
 
 func (c *Chat) tellDeleted(session uuid.UUID) {
-	c.link.Tell(realtime.Hint{Kind: hintDeleted, Topic: session})
+	c.link.Publish(realtime.Notification{Kind: hintDeleted, Topic: session})
 }
 
 func (c *Chat) tellVisit(visit, run uuid.UUID, state int64) {
-	c.link.Tell(realtime.Hint{Kind: hintVisit, Topic: visit, ID: run, Number: state})
+	c.link.Publish(realtime.Notification{Kind: hintVisit, Topic: visit, ID: run, Number: state})
 }
 
 // heardHints is what is to be looked up because of hints: sets, so that however many
@@ -153,7 +153,7 @@ func call(wake chan<- struct{}) {
 }
 
 // hear notes what of the hints concerns this instance; it does not wait.
-func (c *Chat) hear(hints []realtime.Hint) {
+func (c *Chat) hear(hints []realtime.Notification) {
 	for _, hint := range hints {
 		_, lastSeq, isWatched := c.watched.find(hint.Topic)
 		switch hint.Kind {
@@ -191,7 +191,7 @@ func (c *Chat) hear(hints []realtime.Hint) {
 
 // hearText notes that a text has grown elsewhere; where nothing is known here of that
 // attempt, the hint of its beginning was lost.
-func (c *Chat) hearText(hint realtime.Hint, isWatched bool) {
+func (c *Chat) hearText(hint realtime.Notification, isWatched bool) {
 	switch found, attempt := c.live.find(hint.ID); {
 	case found != nil && attempt == 0, found == nil && !isWatched && c.visits.find(hint.Topic) != nil:
 		c.hints.noteText(hint.Topic, hint.ID, int(hint.Number))

@@ -34,7 +34,7 @@ func (j *joined) instance() *chat.Chat {
 	return c
 }
 
-func (j *joined) linked(visitTTL time.Duration) (*chat.Chat, *realtime.Link) {
+func (j *joined) linked(visitTTL time.Duration) (*chat.Chat, *realtime.Redis) {
 	j.t.Helper()
 	link, err := realtime.Open(j.t.Context(), j.redis.URL, slog.New(slog.DiscardHandler))
 	if err != nil {

@@ -49,7 +49,7 @@ func TestARedisThatIsStartedAnewLosesNothing(t *testing.T) {
 	there.next()
 
 	j.redis.Stop()
-	eventually(t, "it is noticed", func() bool { return oneLink.IsAway() && twoLink.IsAway() })
+	eventually(t, "it is noticed", func() bool { return oneLink.Unavailable() && twoLink.Unavailable() })
 	away := j.send(one, conversation, "Meanwhile")
 	if got := event(t, watch, func(*chat.Event) bool { return true }); got.Message != nil {
 		t.Errorf("without Redis it is told %+v", got.Message)

@@ -32,7 +32,7 @@ type ownText struct {
 }
 
 // begin notes that an attempt writes here; without a link there is nobody to read it.
-func (o *ownTexts) begin(link *realtime.Link, reply *Reply, attempt int) {
+func (o *ownTexts) begin(link *realtime.Redis, reply *Reply, attempt int) {
 	if link == nil {
 		return
 	}
@@ -76,7 +76,7 @@ func (o *ownTexts) markAll() {
 }
 
 // take returns what has grown since it was shared, and what is over.
-func (o *ownTexts) take() (grown []*ownText, growths []realtime.Growth, over []realtime.TextKey) {
+func (o *ownTexts) take() (grown []*ownText, growths []realtime.TextAppend, over []realtime.TextKey) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for run, one := range o.byRun {
@@ -86,7 +86,7 @@ func (o *ownTexts) take() (grown []*ownText, growths []realtime.Growth, over []r
 		one.hasMore = false
 		if text, isCurrent := one.beyond(one.attempt, one.shared); isCurrent && text != "" {
 			key := realtime.TextKey{Run: run, Attempt: one.attempt}
-			grown, growths = append(grown, one), append(growths, realtime.Growth{TextKey: key, Offset: one.shared, Text: text})
+			grown, growths = append(grown, one), append(growths, realtime.TextAppend{TextKey: key, Offset: one.shared, Text: text})
 		}
 	}
 	over, o.over = o.over, nil
@@ -107,7 +107,7 @@ func (c *Chat) shareTexts(ctx context.Context) {
 			c.share(ctx, grown, growths)
 		}
 		if len(over) > 0 {
-			_ = c.link.Forget(ctx, over) // else their time runs out
+			_ = c.link.DeleteTexts(ctx, over) // else their time runs out
 		}
 		select {
 		case <-ctx.Done():
@@ -119,8 +119,8 @@ func (c *Chat) shareTexts(ctx context.Context) {
 
 // share writes what has grown. What was lost in between, as when Redis was started
 // anew, is written as a whole.
-func (c *Chat) share(ctx context.Context, grown []*ownText, growths []realtime.Growth) {
-	areWhole, err := c.link.Grow(ctx, growths)
+func (c *Chat) share(ctx context.Context, grown []*ownText, growths []realtime.TextAppend) {
+	areWhole, err := c.link.AppendTexts(ctx, growths)
 	for i, one := range grown {
 		c.written.mu.Lock()
 		isShared := err == nil && areWhole[i]
@@ -135,7 +135,7 @@ func (c *Chat) share(ctx context.Context, grown []*ownText, growths []realtime.G
 		}
 		c.written.mu.Unlock()
 		if isShared {
-			c.link.Tell(realtime.Hint{Kind: hintText, Topic: one.ConversationID, ID: one.RunID, Number: int64(one.attempt)})
+			c.link.Publish(realtime.Notification{Kind: hintText, Topic: one.ConversationID, ID: one.RunID, Number: int64(one.attempt)})
 		}
 	}
 }
@@ -149,7 +149,7 @@ func (c *Chat) readTexts(ctx context.Context) {
 		case <-c.hints.wakeTexts:
 		}
 		var replies []*Reply
-		var texts []realtime.Text
+		var texts []realtime.TextPosition
 		for run, grown := range c.hints.takeTexts() {
 			found := c.growingElsewhere(grown.session, run)
 			if found == nil {
@@ -159,13 +159,13 @@ func (c *Chat) readTexts(ctx context.Context) {
 			attempt := max(grown.attempt, found.Beginning().Attempt)
 			if offset, isCurrent := found.reached(attempt); isCurrent {
 				replies = append(replies, found)
-				texts = append(texts, realtime.Text{TextKey: realtime.TextKey{Run: run, Attempt: attempt}, Offset: offset})
+				texts = append(texts, realtime.TextPosition{TextKey: realtime.TextKey{Run: run, Attempt: attempt}, Offset: offset})
 			}
 		}
 		if c.link == nil || len(texts) == 0 {
 			continue
 		}
-		grown, err := c.link.Read(ctx, texts)
+		grown, err := c.link.ReadTexts(ctx, texts)
 		if err != nil {
 			continue // the end comes from the database
 		}

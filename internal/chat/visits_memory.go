@@ -35,7 +35,7 @@ type visitStore interface {
 }
 
 // visitsIn keeps visits in Redis, or without one in memory.
-func visitsIn(link *realtime.Link, ttl time.Duration) visitStore {
+func visitsIn(link *realtime.Redis, ttl time.Duration) visitStore {
 	if link == nil {
 		return newMemoryVisits(ttl)
 	}

@@ -17,7 +17,7 @@ import (
 // goes on in the copy, for this instance alone; where Redis has lost it, the copy is
 // put back.
 type redisVisits struct {
-	link   *realtime.Link
+	link   *realtime.Redis
 	ttl    time.Duration
 	copies *memoryVisits
 }
@@ -25,8 +25,8 @@ type redisVisits struct {
 func visitKey(id uuid.UUID) string { return "parley:visit:" + id.String() }
 
 func (r *redisVisits) begin(ctx context.Context, begun visit) error {
-	err := r.link.Change(ctx, visitKey(begun.ID), r.ttl, func([]byte) ([]byte, error) { return json.Marshal(begun) })
-	if err != nil && !errors.Is(err, realtime.ErrAway) {
+	err := r.link.Update(ctx, visitKey(begun.ID), r.ttl, func([]byte) ([]byte, error) { return json.Marshal(begun) })
+	if err != nil && !errors.Is(err, realtime.ErrUnavailable) {
 		return err
 	}
 	return r.copies.begin(ctx, begun)
@@ -37,8 +37,8 @@ func (r *redisVisits) read(ctx context.Context, id uuid.UUID, isActive bool) (vi
 	if !isActive {
 		ttl = 0
 	}
-	value, err := r.link.Value(ctx, visitKey(id), ttl)
-	if errors.Is(err, realtime.ErrAway) {
+	value, err := r.link.Get(ctx, visitKey(id), ttl)
+	if errors.Is(err, realtime.ErrUnavailable) {
 		return r.copies.read(ctx, id, isActive)
 	}
 	if err != nil {
@@ -73,7 +73,7 @@ func (r *redisVisits) newest(id uuid.UUID, value []byte) (visit, error) {
 
 func (r *redisVisits) change(ctx context.Context, id uuid.UUID, change func(*visit) error) error {
 	var changed visit
-	err := r.link.Change(ctx, visitKey(id), r.ttl, func(value []byte) (_ []byte, err error) {
+	err := r.link.Update(ctx, visitKey(id), r.ttl, func(value []byte) (_ []byte, err error) {
 		if changed, err = r.newest(id, value); err != nil {
 			return nil, err
 		}
@@ -82,7 +82,7 @@ func (r *redisVisits) change(ctx context.Context, id uuid.UUID, change func(*vis
 		}
 		return json.Marshal(changed)
 	})
-	if errors.Is(err, realtime.ErrAway) {
+	if errors.Is(err, realtime.ErrUnavailable) {
 		return r.copies.change(ctx, id, change)
 	}
 	if err == nil {
@@ -100,7 +100,7 @@ func (r *redisVisits) end(ctx context.Context, id uuid.UUID) (end time.Time, isO
 	if end, isActive := r.copies.lastEnd(id); isActive && time.Until(end) > warningOf(r.ttl) {
 		return end, false
 	}
-	if left, err := r.link.Left(ctx, visitKey(id)); err == nil && left > 0 {
+	if left, err := r.link.TTL(ctx, visitKey(id)); err == nil && left > 0 {
 		r.copies.renewed(id, time.Now().Add(left-r.ttl))
 	}
 	return r.copies.end(ctx, id)
@@ -109,7 +109,7 @@ func (r *redisVisits) end(ctx context.Context, id uuid.UUID) (end time.Time, isO
 // restore puts the copies back that a Redis which was started anew has lost.
 func (r *redisVisits) restore(ctx context.Context) {
 	for _, kept := range r.copies.all() {
-		err := r.link.Change(ctx, visitKey(kept.ID), max(r.ttl-time.Since(kept.lastActive), time.Second), func(value []byte) ([]byte, error) {
+		err := r.link.Update(ctx, visitKey(kept.ID), max(r.ttl-time.Since(kept.lastActive), time.Second), func(value []byte) ([]byte, error) {
 			if value != nil && !kept.isAhead {
 				return value, nil
 			}
@@ -119,11 +119,11 @@ func (r *redisVisits) restore(ctx context.Context) {
 			}
 			return json.Marshal(seen)
 		})
-		if errors.Is(err, realtime.ErrAway) {
+		if errors.Is(err, realtime.ErrUnavailable) {
 			return // it will be back once more
 		}
 		if kept.isAhead {
-			r.link.Tell(realtime.Hint{Kind: hintMessage, Topic: kept.ID, Number: kept.LastSeq})
+			r.link.Publish(realtime.Notification{Kind: hintMessage, Topic: kept.ID, Number: kept.LastSeq})
 		}
 	}
 }

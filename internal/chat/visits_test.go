@@ -183,7 +183,7 @@ func TestAVisitOutlivesRedis(t *testing.T) {
 	there := revisit(t, two, here)
 
 	j.redis.Stop()
-	eventually(t, "it is noticed", func() bool { return oneLink.IsAway() && twoLink.IsAway() })
+	eventually(t, "it is noticed", func() bool { return oneLink.Unavailable() && twoLink.Unavailable() })
 	ask(t, here, "Meanwhile")
 	heard(t, here, 4)
 	ask(t, revisit(t, one, here), "Still")
@@ -193,7 +193,7 @@ func TestAVisitOutlivesRedis(t *testing.T) {
 	begun := visit(t, one)
 
 	j.redis.Start()
-	eventually(t, "it is back", func() bool { return !oneLink.IsAway() && !twoLink.IsAway() })
+	eventually(t, "it is back", func() bool { return !oneLink.Unavailable() && !twoLink.Unavailable() })
 	same(t, heard(t, here, 6), heard(t, there, 6))
 	for _, watch := range []*chat.Watch{quiet, begun} {
 		eventually(t, "it is put back", func() bool {

@@ -46,7 +46,7 @@ type Config struct {
 	// Ready tells whether the service can serve, nil, or why not.
 	Ready func(context.Context) error
 	// Link joins the instances; nil where no Redis is used.
-	Link *realtime.Link
+	Link *realtime.Redis
 	// Origins are the browser origins that may read answers; `*` is all.
 	Origins []string
 	// Shortcuts says which shortcuts are taken.

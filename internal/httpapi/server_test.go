@@ -68,7 +68,7 @@ type settings struct {
 	// database is the address of the server's, and key what seals in it; empty: a fresh one, and a new one.
 	database, key string
 	// link joins it with others; nil: nothing does.
-	link *realtime.Link
+	link *realtime.Redis
 	// shortcuts are those that are taken; nil: those that all tests take.
 	shortcuts *shortcuts.Set
 	// log gets what is logged.

@@ -61,7 +61,7 @@ func (a *API) GetReadiness(ctx context.Context, _ openapi.GetReadinessRequestObj
 	ready := openapi.GetReadiness200JSONResponse{Status: openapi.ReadinessStatusOk}
 	if a.Link != nil {
 		ready.Redis = new(openapi.ReadinessRedisOk)
-		if a.Link.IsAway() {
+		if a.Link.Unavailable() {
 			*ready.Redis = openapi.ReadinessRedisAway
 		}
 	}

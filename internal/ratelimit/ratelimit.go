@@ -23,7 +23,7 @@ const window = time.Minute
 // Limiter counts requests: in this process, or together with other instances. It is
 // safe for concurrent use.
 type Limiter struct {
-	link    *realtime.Link              // nil: it counts here
+	link    *realtime.Redis             // nil: it counts here
 	classes map[string]*limiter.Limiter // nil where there is no limit
 	refused map[string]*atomic.Int64    // by class
 }

@@ -12,7 +12,7 @@ import (
 // NewShared makes a limiter that counts together with those of other instances, in
 // their Redis. While that is away it counts here alone, as New's does; what was counted
 // on the other side is not carried over. A nil link is New.
-func NewShared(limits map[string]int, link *realtime.Link) *Limiter {
+func NewShared(limits map[string]int, link *realtime.Redis) *Limiter {
 	l := New(limits)
 	l.link = link
 	return l

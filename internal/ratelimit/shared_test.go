@@ -13,7 +13,7 @@ import (
 	"parley/internal/redistest"
 )
 
-func joined(t *testing.T, redis *redistest.Server, limits map[string]int) (*ratelimit.Limiter, *realtime.Link) {
+func joined(t *testing.T, redis *redistest.Server, limits map[string]int) (*ratelimit.Limiter, *realtime.Redis) {
 	t.Helper()
 	link, err := realtime.Open(t.Context(), redis.URL, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -107,7 +107,7 @@ func TestInstancesCountAloneWhileRedisIsAway(t *testing.T) {
 	redis.Start()
 	look := time.NewTicker(5 * time.Millisecond)
 	defer look.Stop()
-	for link.IsAway() || otherLink.IsAway() {
+	for link.Unavailable() || otherLink.Unavailable() {
 		<-look.C
 	}
 	taken(t, first, "messages", "alice")

@@ -8,21 +8,51 @@ import (
 	"parley/internal/realtime"
 )
 
-// BenchmarkHotPublish tells a hundred watchers of an event, who take it.
+// BenchmarkHotPublish publishes to 100 subscriptions that are read at once.
 func BenchmarkHotPublish(b *testing.B) {
 	var bus realtime.Bus[*int]
 	topic := uuid.New()
-	watchers := make([]*realtime.Subscription[*int], 100)
-	for i := range watchers {
-		watchers[i] = bus.Subscribe(topic)
-		watchers[i].Notify(func() {})
+	subscriptions := make([]*realtime.Subscription[*int], 100)
+	for i := range subscriptions {
+		subscriptions[i] = bus.Subscribe(topic)
+		subscriptions[i].OnEvent(func() {})
 	}
 	event := new(int)
 	b.ReportAllocs()
 	for b.Loop() {
 		bus.Publish(topic, event)
-		for _, one := range watchers {
-			<-one.Events
+		for _, s := range subscriptions {
+			<-s.Events
 		}
+	}
+}
+
+// BenchmarkPublish publishes to 1,000 subscriptions that are read at once.
+func BenchmarkPublish(b *testing.B) {
+	var bus realtime.Bus[*int]
+	topic := uuid.New()
+	subscriptions := make([]*realtime.Subscription[*int], 1000)
+	for i := range subscriptions {
+		subscriptions[i] = bus.Subscribe(topic)
+	}
+	event := new(int)
+	for b.Loop() {
+		bus.Publish(topic, event)
+		for _, s := range subscriptions {
+			<-s.Events
+		}
+	}
+}
+
+// BenchmarkPublishToFullQueues publishes to 1,000 subscriptions that are never read.
+func BenchmarkPublishToFullQueues(b *testing.B) {
+	var bus realtime.Bus[*int]
+	topic := uuid.New()
+	for range 1000 {
+		bus.Subscribe(topic)
+	}
+	event := new(int)
+	for b.Loop() {
+		bus.Publish(topic, event)
 	}
 }

@@ -7,27 +7,32 @@ import (
 	"github.com/google/uuid"
 )
 
-// queueLimit is how many events wait for a watcher before it starts to miss some,
-// where nothing else is said.
-const queueLimit = 64
+// defaultQueueLimit is the queue limit of a Bus that sets none.
+const defaultQueueLimit = 64
 
-// Bus carries events of one type within this process. The zero Bus is ready to use;
-// it is safe for concurrent use.
+// Bus delivers events of one type to the subscriptions of a topic within this process.
+// Delivery is at most once; a subscription receives the events of each publisher in
+// order. A slow subscription never delays a publisher or another subscription.
+//
+// The zero Bus is ready to use. It is safe for concurrent use.
 type Bus[E any] struct {
-	// QueueLimit is how many events wait for a watcher before it starts to miss some;
-	// set before the first watcher. 0: 64.
+	// QueueLimit bounds the events that wait for one subscription; further ones are
+	// dropped. Set it before the first Subscribe. 0 means 64.
 	QueueLimit int
 
+	// mu guards topics and the subscriptions' wake functions. Publish holds it for
+	// reading, so after Close returns no publisher still uses the subscription.
 	mu     sync.RWMutex
 	topics map[uuid.UUID]map[*Subscription[E]]struct{}
 }
 
-// Subscription is one watcher's view of a topic.
+// Subscription receives the events of one topic.
 type Subscription[E any] struct {
 	Topic uuid.UUID
-	// Events holds what was published since the subscription began, in order.
+	// Events holds the events published since Subscribe, in order.
 	Events <-chan E
-	// Missed gets a value when an event found Events full and was dropped.
+	// Missed holds one value if an event was dropped because Events was full. The
+	// subscriber must then catch up from the database.
 	Missed <-chan struct{}
 
 	bus    *Bus[E]
@@ -36,9 +41,9 @@ type Subscription[E any] struct {
 	wake   func()
 }
 
-// Subscribe begins to watch a topic. Close ends it.
+// Subscribe subscribes to a topic until Close is called.
 func (b *Bus[E]) Subscribe(topic uuid.UUID) *Subscription[E] {
-	s := &Subscription[E]{Topic: topic, bus: b, events: make(chan E, cmp.Or(b.QueueLimit, queueLimit)), missed: make(chan struct{}, 1)}
+	s := &Subscription[E]{Topic: topic, bus: b, events: make(chan E, cmp.Or(b.QueueLimit, defaultQueueLimit)), missed: make(chan struct{}, 1)}
 	s.Events, s.Missed = s.events, s.missed
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -52,26 +57,28 @@ func (b *Bus[E]) Subscribe(topic uuid.UUID) *Subscription[E] {
 	return s
 }
 
-// Notify has wake called whenever Events or Missed has got something, so that nobody
-// needs to wait for it. It is called by who publishes: it must not wait.
-func (s *Subscription[E]) Notify(wake func()) {
+// OnEvent registers a function that is called after a value was added to Events or
+// Missed, so that no goroutine has to wait for one. The publisher calls it while it
+// holds the bus: it must not block and must not call the bus.
+func (s *Subscription[E]) OnEvent(wake func()) {
 	s.bus.mu.Lock()
 	defer s.bus.mu.Unlock()
 	s.wake = wake
 }
 
-// Close ends the subscription; its channels are not closed.
+// Close ends the subscription. It does not close the channels. Closing twice is safe.
 func (s *Subscription[E]) Close() {
 	s.bus.mu.Lock()
 	defer s.bus.mu.Unlock()
-	watchers := s.bus.topics[s.Topic]
-	delete(watchers, s)
-	if len(watchers) == 0 {
+	subscriptions := s.bus.topics[s.Topic]
+	delete(subscriptions, s)
+	if len(subscriptions) == 0 {
 		delete(s.bus.topics, s.Topic)
 	}
 }
 
-// Publish gives an event to all who watch a topic. It never waits.
+// Publish delivers an event to all subscriptions of a topic. It never blocks: a
+// subscription whose queue is full misses the event and is told so.
 func (b *Bus[E]) Publish(topic uuid.UUID, event E) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
@@ -81,7 +88,7 @@ func (b *Bus[E]) Publish(topic uuid.UUID, event E) {
 		default:
 			select {
 			case s.missed <- struct{}{}:
-			default: // it knows already
+			default: // already marked
 			}
 		}
 		if s.wake != nil {

@@ -1,11 +1,17 @@
-// Package realtime carries what happens to whoever watches: within this process by a
-// Bus, and between the processes of one service by a Link through Redis.
+// Package realtime distributes events to watchers: a Bus within this process, and
+// notifications between the instances that share one Redis.
 //
-// The bus is a hint, the database the truth: an event may be lost, and then the
-// subscription says so. Each subscription has a bounded queue, so a watcher that is
-// slow delays nobody; it is told that it missed something, and reads up. The link
-// keeps the same rule between processes: its hints say where to look, may be lost, and
-// whoever listens is told when that may have happened. Whatever Redis holds can be
-// lost at any moment; nothing is there that the database does not hold, or that may
-// not be forgotten.
+// Delivery is at most once, and every watcher must be able to live with a loss:
+//
+//   - A notification is a hint. It says where something changed, never what it changed
+//     to. The database is the truth; the receiver reads it.
+//   - Nothing is published before the transaction that it is about has committed.
+//   - Publishing never blocks. Every queue is bounded; what does not fit is dropped.
+//   - A receiver that may have lost something is told so (Subscription.Missed on the bus,
+//     the missed callback of Redis.Subscribe) and catches up from the database.
+//   - The bus preserves the order of each publisher. Notifications are coalesced and may be
+//     reordered.
+//
+// INVARIANT: Redis may lose all of its contents at any moment. It holds only what the
+// database holds too, or what may be forgotten.
 package realtime

@@ -10,10 +10,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// textTime is how long a running text is kept since it last grew.
-const textTime = 10 * time.Minute
+// textTTL is how long the text of an attempt is kept after its last append.
+const textTTL = 10 * time.Minute
 
-// TextKey names a text that grows: what one attempt at a run has written.
+// TextKey identifies the text that one attempt at a run has written so far. An attempt has
+// one writer; any instance may read.
 type TextKey struct {
 	Run     uuid.UUID
 	Attempt int
@@ -21,86 +22,86 @@ type TextKey struct {
 
 func (k TextKey) key() string { return "parley:text:" + k.Run.String() + ":" + strconv.Itoa(k.Attempt) }
 
-// Growth is the part of a text from an offset on.
-type Growth struct {
+// TextAppend is an append to a text at an offset in bytes. Offset 0 replaces the text.
+type TextAppend struct {
 	TextKey
 
 	Offset int
 	Text   string
 }
 
-// grow adds to a text, unless what is there is not what came before.
-var grow = `
+// appendText appends only if the stored text ends at the offset.
+var appendText = `
 if redis.call('STRLEN', KEYS[1]) ~= tonumber(ARGV[1]) then return 0 end
 redis.call('APPEND', KEYS[1], ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1`
 
-// Grow adds to texts, in one go. It tells of each whether it is whole now; one that is
-// not was lost meanwhile, is left as it is, and is to be written from offset 0: that
-// is always taken.
-func (l *Link) Grow(ctx context.Context, growths []Growth) (areWhole []bool, err error) {
-	areWhole = make([]bool, len(growths))
-	err = l.Do(ctx, func(ctx context.Context, client *redis.Client) error {
-		answers := make([]*redis.Cmd, len(growths))
+// AppendTexts appends to texts in one round trip. applied reports for each append whether
+// it was applied. One that was not found a text of another length: Redis lost the text,
+// and the writer must write it from offset 0, which always succeeds.
+func (r *Redis) AppendTexts(ctx context.Context, appends []TextAppend) (applied []bool, err error) {
+	applied = make([]bool, len(appends))
+	err = r.Do(ctx, func(ctx context.Context, client *redis.Client) error {
+		answers := make([]*redis.Cmd, len(appends))
 		_, err := client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-			for i, one := range growths {
-				if one.Offset == 0 {
-					pipe.Set(ctx, one.key(), one.Text, textTime)
-					areWhole[i] = true
+			for i, a := range appends {
+				if a.Offset == 0 {
+					pipe.Set(ctx, a.key(), a.Text, textTTL)
+					applied[i] = true
 				} else {
-					answers[i] = pipe.Eval(ctx, grow, []string{one.key()}, one.Offset, one.Text, textTime.Milliseconds())
+					answers[i] = pipe.Eval(ctx, appendText, []string{a.key()}, a.Offset, a.Text, textTTL.Milliseconds())
 				}
 			}
 			return nil
 		})
 		for i, answer := range answers {
 			if answer != nil && err == nil {
-				areWhole[i], err = answer.Bool()
+				applied[i], err = answer.Bool()
 			}
 		}
 		return err
 	})
-	return areWhole, err
+	return applied, err
 }
 
-// Text is where a reader of a text has come to.
-type Text struct {
+// TextPosition is the offset in bytes that a reader of a text has reached.
+type TextPosition struct {
 	TextKey
 
 	Offset int
 }
 
-// Read returns what each text has beyond an offset, in whole characters: nothing where
-// there is no more, or no such text.
-func (l *Link) Read(ctx context.Context, texts []Text) ([]string, error) {
-	found := make([]string, len(texts))
-	err := l.Do(ctx, func(ctx context.Context, client *redis.Client) error {
-		answers := make([]*redis.StringCmd, len(texts))
+// ReadTexts returns, in one round trip, what each text has beyond the reader's position,
+// cut to whole characters. It is empty if there is nothing more or no such text.
+func (r *Redis) ReadTexts(ctx context.Context, positions []TextPosition) ([]string, error) {
+	texts := make([]string, len(positions))
+	err := r.Do(ctx, func(ctx context.Context, client *redis.Client) error {
+		answers := make([]*redis.StringCmd, len(positions))
 		_, err := client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-			for i, one := range texts {
-				answers[i] = pipe.GetRange(ctx, one.key(), int64(one.Offset), -1)
+			for i, position := range positions {
+				answers[i] = pipe.GetRange(ctx, position.key(), int64(position.Offset), -1)
 			}
 			return nil
 		})
 		for i, answer := range answers {
-			found[i] = wholeCharacters(answer.Val())
+			texts[i] = wholeCharacters(answer.Val())
 		}
 		return err
 	})
-	return found, err
+	return texts, err
 }
 
-// Forget removes texts that nobody needs any more.
-func (l *Link) Forget(ctx context.Context, texts []TextKey) error {
+// DeleteTexts deletes texts that have no more readers.
+func (r *Redis) DeleteTexts(ctx context.Context, texts []TextKey) error {
 	keys := make([]string, len(texts))
-	for i, one := range texts {
-		keys[i] = one.key()
+	for i, text := range texts {
+		keys[i] = text.key()
 	}
-	return l.Do(ctx, func(ctx context.Context, client *redis.Client) error { return client.Unlink(ctx, keys...).Err() })
+	return r.Do(ctx, func(ctx context.Context, client *redis.Client) error { return client.Unlink(ctx, keys...).Err() })
 }
 
-// wholeCharacters cuts off the beginning of a character at the end of a text.
+// wholeCharacters cuts an incomplete UTF-8 sequence off the end of a text.
 func wholeCharacters(text string) string {
 	for cut := 1; cut < utf8.UTFMax && cut <= len(text); cut++ {
 		if last := text[len(text)-cut]; utf8.RuneStart(last) {

@@ -8,13 +8,14 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// errRefused wraps what the caller of Change itself has refused.
-var errRefused = errors.New("refused")
+// errRejected stands for an error of Update's caller, which says nothing about Redis.
+var errRejected = errors.New("rejected")
 
-// Value returns a value and renews its time, unless ttl is 0; nil where there is none.
-func (l *Link) Value(ctx context.Context, key string, ttl time.Duration) ([]byte, error) {
+// Get returns a value, or nil if the key has none. It sets the key's time to live unless
+// ttl is 0.
+func (r *Redis) Get(ctx context.Context, key string, ttl time.Duration) ([]byte, error) {
 	var value []byte
-	err := l.Do(ctx, func(ctx context.Context, client *redis.Client) (err error) {
+	err := r.Do(ctx, func(ctx context.Context, client *redis.Client) (err error) {
 		if ttl == 0 {
 			value, err = client.Get(ctx, key).Bytes()
 		} else {
@@ -28,39 +29,39 @@ func (l *Link) Value(ctx context.Context, key string, ttl time.Duration) ([]byte
 	return value, err
 }
 
-// Left returns how long a value still lives; 0 where there is none.
-func (l *Link) Left(ctx context.Context, key string) (time.Duration, error) {
-	var left time.Duration
-	err := l.Do(ctx, func(ctx context.Context, client *redis.Client) (err error) {
-		left, err = client.PTTL(ctx, key).Result()
+// TTL returns a key's remaining time to live, or 0 if it has no value.
+func (r *Redis) TTL(ctx context.Context, key string) (time.Duration, error) {
+	var ttl time.Duration
+	err := r.Do(ctx, func(ctx context.Context, client *redis.Client) (err error) {
+		ttl, err = client.PTTL(ctx, key).Result()
 		return err
 	})
-	return max(left, 0), err
+	return max(ttl, 0), err
 }
 
-// Change replaces a value by what change makes of it, nil where there is none, and
-// renews its time. Of changes that come together one is made first and the others are
-// made again of its result, so change must do nothing but compute; its own error
-// leaves the value as it was.
-func (l *Link) Change(ctx context.Context, key string, ttl time.Duration, change func(value []byte) ([]byte, error)) error {
+// Update replaces a value with the result of update, which gets nil if the key has no
+// value, and sets its time to live. It is an optimistic compare-and-set: if another
+// instance writes the value meanwhile, update is called again with the new value, so it
+// must have no side effects. An error of update leaves the value unchanged.
+func (r *Redis) Update(ctx context.Context, key string, ttl time.Duration, update func(value []byte) ([]byte, error)) error {
 	for {
-		var refusal error
-		err := l.Do(ctx, func(ctx context.Context, client *redis.Client) error {
+		var updateErr error
+		err := r.Do(ctx, func(ctx context.Context, client *redis.Client) error {
 			return client.Watch(ctx, func(tx *redis.Tx) error {
 				value, err := tx.Get(ctx, key).Bytes()
 				if err != nil && !errors.Is(err, redis.Nil) {
 					return err
 				}
-				if value, refusal = change(value); refusal != nil {
-					return errRefused
+				if value, updateErr = update(value); updateErr != nil {
+					return errRejected
 				}
 				_, err = tx.TxPipelined(ctx, func(pipe redis.Pipeliner) error { return pipe.Set(ctx, key, value, ttl).Err() })
 				return err
 			}, key)
 		})
 		switch {
-		case refusal != nil:
-			return refusal
+		case updateErr != nil:
+			return updateErr
 		case errors.Is(err, redis.TxFailedErr):
 			continue
 		}

@@ -189,7 +189,7 @@ func (s *Sockets) leave(one *socket) {
 // serve begins to serve a socket that is open.
 func (s *Sockets) serve(one *socket) {
 	one.note()
-	one.watch.Notify(one.wake)
+	one.watch.OnEvent(one.wake)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.isClosing {

@@ -108,7 +108,7 @@ func (b *bench) writeScripts(ctx context.Context) (err error) {
 			"Sender":         empty,
 			"Reply":          ":reply::text",
 			"QueueLimit":     ":queue::text",
-			"MayRun":         ":staff::text",
+			"CanStart":       ":staff::text",
 			"Scope":          empty,
 			"MessageID":      id,
 			"RunID":          id,

@@ -1,11 +1,11 @@
--- InsertAuditEvents notes what is being done to some things, an event for each.
+-- InsertAuditEvents inserts one audit event for each of the objects.
 -- name: InsertAuditEvents :exec
 INSERT INTO audit_events (organization_id, id, action, object_type, object_id, user_id, key_id, request_id, address, details)
 SELECT @organization_id, unnest(@ids::uuid[]), @action, @object_type, unnest(@object_ids::uuid[]),
        sqlc.narg('user_id'), sqlc.narg('key_id'), @request_id, @address, @details::json;
 
--- ListAuditEvents returns a page of an organization's events with the names of their
--- users, newest first; empty for none: of one action, and of a time.
+-- ListAuditEvents returns a page of an organization's audit events with their users' names, newest
+-- first, in a time range. An empty action matches every action.
 -- name: ListAuditEvents :many
 SELECT sqlc.embed(e), u.name AS user_name
 FROM audit_events e
@@ -16,7 +16,7 @@ WHERE e.organization_id = @organization_id
 ORDER BY e.created_at DESC, e.id DESC
 LIMIT @page_limit OFFSET @page_offset;
 
--- CountAuditEvents counts what ListAuditEvents pages through.
+-- CountAuditEvents returns the total for ListAuditEvents.
 -- name: CountAuditEvents :one
 SELECT count(*) FROM audit_events e
 WHERE e.organization_id = @organization_id

@@ -1,5 +1,5 @@
--- InsertBot adds a chatbot; no row comes back when the slug is taken, so that
--- the caller may try another one in the same transaction.
+-- InsertBot inserts a chatbot. It returns no row when the slug is taken, so that the caller can
+-- try another slug in the same transaction.
 -- name: InsertBot :one
 INSERT INTO bots (organization_id, id, slug, name, description, engine, script, model, model_key,
                   instructions, greeting, unanswerable_reply, is_default)
@@ -8,26 +8,26 @@ VALUES (@organization_id, @id, @slug, @name, @description, @engine, @script, @mo
 ON CONFLICT ON CONSTRAINT bots_slug_key DO NOTHING
 RETURNING *;
 
--- GetBot finds a chatbot by its id.
+-- GetBot returns a chatbot.
 -- name: GetBot :one
 SELECT * FROM bots WHERE organization_id = @organization_id AND id = @id;
 
--- GetBotOfSession finds the chatbot that a session is with.
--- name: GetBotOfSession :one
+-- GetBotBySession returns the chatbot of a session.
+-- name: GetBotBySession :one
 SELECT b.* FROM sessions s
 JOIN bots b ON b.organization_id = s.organization_id AND b.id = s.bot_id
 WHERE s.organization_id = @organization_id AND s.id = @session_id;
 
--- GetBotBySlug finds a chatbot by its slug.
+-- GetBotBySlug returns a chatbot by its slug.
 -- name: GetBotBySlug :one
 SELECT * FROM bots WHERE organization_id = @organization_id AND slug = @slug;
 
--- GetDefaultBot finds the chatbot that answers when none is named.
+-- GetDefaultBot returns the chatbot that answers when a request names none.
 -- name: GetDefaultBot :one
 SELECT * FROM bots WHERE organization_id = @organization_id AND is_default;
 
--- LockBot finds a chatbot and makes other writers of it or of its FAQs wait until
--- the transaction ends; conversations go on.
+-- LockBot returns a chatbot and blocks other writers of the chatbot and its FAQs until the
+-- transaction ends. Conversations are not blocked.
 -- name: LockBot :one
 SELECT * FROM bots WHERE organization_id = @organization_id AND id = @id FOR NO KEY UPDATE;
 
@@ -36,28 +36,28 @@ SELECT * FROM bots WHERE organization_id = @organization_id AND id = @id FOR NO 
 SELECT * FROM bots
 WHERE organization_id = @organization_id
 ORDER BY created_at DESC, id DESC
-LIMIT @page_size OFFSET @skipped;
+LIMIT @page_limit OFFSET @page_offset;
 
--- ListBotSlugs returns an organization's newest chatbots by name alone: a script or
--- instructions may be long.
+-- ListBotSlugs returns the slugs of an organization's newest chatbots. It does not read scripts
+-- and instructions, which can be long.
 -- name: ListBotSlugs :many
 SELECT slug, created_at FROM bots
 WHERE organization_id = @organization_id
 ORDER BY created_at DESC, id DESC
-LIMIT @page_size;
+LIMIT @page_limit;
 
--- CountBots counts an organization's chatbots.
+-- CountBots returns the number of an organization's chatbots.
 -- name: CountBots :one
 SELECT count(*) FROM bots WHERE organization_id = @organization_id;
 
--- ClearDefaultBot leaves the organization without a default chatbot, until the
--- same transaction names another one.
+-- ClearDefaultBot removes the default flag from the organization's default chatbot. The same
+-- transaction must set another default.
 -- name: ClearDefaultBot :exec
 UPDATE bots SET is_default = false, updated_at = clock_timestamp()
 WHERE organization_id = @organization_id AND is_default;
 
--- UpdateBot changes the fields that are given, the script when sets_script says
--- so, be it to none, and the model with its key when sets_model does.
+-- UpdateBot updates the fields that are not NULL. The script is replaced, possibly by NULL, when
+-- sets_script is true; the model and its key are replaced when sets_model is true.
 -- name: UpdateBot :one
 UPDATE bots SET
     name               = coalesce(sqlc.narg('name'), name),
@@ -75,7 +75,7 @@ UPDATE bots SET
 WHERE organization_id = @organization_id AND id = @id
 RETURNING *;
 
--- DeleteBot deletes a chatbot, and with it everything that hangs on it, unless it
--- is the default.
+-- DeleteBot deletes a chatbot unless it is the default. Everything that belongs to the chatbot is
+-- deleted by cascade.
 -- name: DeleteBot :execrows
 DELETE FROM bots WHERE organization_id = @organization_id AND id = @id AND NOT is_default;

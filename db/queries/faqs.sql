@@ -1,6 +1,5 @@
--- InsertFaqs adds entries to a chatbot's knowledge; InsertFaqTerms makes them
--- findable. labels are JSON arrays, since PostgreSQL has no arrays of arrays of
--- different lengths.
+-- InsertFaqs inserts entries into a chatbot's FAQ. InsertFaqTerms indexes them. labels are JSON
+-- arrays, because PostgreSQL has no arrays of arrays with different lengths.
 -- name: InsertFaqs :exec
 INSERT INTO faqs (organization_id, id, bot_id, question, question_key, answer, labels)
 SELECT @organization_id, n.id, @bot_id, n.question, n.question_key, n.answer,
@@ -11,31 +10,31 @@ FROM (SELECT unnest(@ids::uuid[]) AS id,
              unnest(@answers::text[]) AS answer,
              unnest(@labels::text[])::jsonb AS labels) AS n;
 
--- InsertFaqTerms indexes entries: one row for each term of each entry.
+-- InsertFaqTerms indexes FAQ entries: one row for each term of each entry.
 -- name: InsertFaqTerms :exec
 INSERT INTO faq_terms (organization_id, bot_id, term, faq_id, weight)
 SELECT @organization_id, @bot_id, unnest(@terms::text[]), unnest(@faq_ids::uuid[]), unnest(@weights::real[]);
 
--- DeleteFaqTerms takes entries out of the index, before they are indexed anew.
+-- DeleteFaqTerms removes FAQ entries from the index before they are indexed again.
 -- name: DeleteFaqTerms :exec
 DELETE FROM faq_terms WHERE organization_id = @organization_id AND faq_id = ANY(@faq_ids::uuid[]);
 
--- GetFaq finds an entry of a chatbot.
+-- GetFaq returns an FAQ entry of a chatbot.
 -- name: GetFaq :one
 SELECT * FROM faqs WHERE organization_id = @organization_id AND bot_id = @bot_id AND id = @id;
 
--- ListFaqs returns a page of a chatbot's entries, newest first.
+-- ListFaqs returns a page of a chatbot's FAQ entries, newest first.
 -- name: ListFaqs :many
 SELECT * FROM faqs
 WHERE organization_id = @organization_id AND bot_id = @bot_id
 ORDER BY created_at DESC, id DESC
-LIMIT @page_size OFFSET @skipped;
+LIMIT @page_limit OFFSET @page_offset;
 
--- CountFaqs counts a chatbot's entries.
+-- CountFaqs returns the number of a chatbot's FAQ entries.
 -- name: CountFaqs :one
 SELECT count(*) FROM faqs WHERE organization_id = @organization_id AND bot_id = @bot_id;
 
--- UpdateFaq replaces what an entry says.
+-- UpdateFaq replaces the question, answer and labels of an FAQ entry.
 -- name: UpdateFaq :one
 UPDATE faqs SET
     question     = @question,
@@ -46,24 +45,24 @@ UPDATE faqs SET
 WHERE organization_id = @organization_id AND bot_id = @bot_id AND id = @id
 RETURNING *;
 
--- LockFaq finds an entry of a chatbot and makes its other writers wait.
+-- LockFaq returns an FAQ entry of a chatbot and blocks its other writers until the transaction
+-- ends.
 -- name: LockFaq :one
 SELECT * FROM faqs WHERE organization_id = @organization_id AND bot_id = @bot_id AND id = @id FOR NO KEY UPDATE;
 
--- DeleteFaq deletes an entry of a chatbot.
+-- DeleteFaq deletes an FAQ entry of a chatbot.
 -- name: DeleteFaq :execrows
 DELETE FROM faqs WHERE organization_id = @organization_id AND bot_id = @bot_id AND id = @id;
 
--- ListFaqsForImport returns what an import compares with: a chatbot's questions,
--- the newest first, and a hash of each answer. It reads all of them: looking up
--- thousands of questions is cheaper only as long as the planner's statistics,
--- which no import waits for, are right.
+-- ListFaqsForImport returns all of a chatbot's FAQ entries for comparison by an import, newest
+-- first, with a hash of each answer. Looking up thousands of questions one by one is faster only
+-- while the planner's statistics are current, and an import cannot wait for ANALYZE.
 -- name: ListFaqsForImport :many
 SELECT id, question, md5(answer) AS answer_hash, labels FROM faqs
 WHERE organization_id = @organization_id AND bot_id = @bot_id
 ORDER BY id DESC;
 
--- UpdateFaqs replaces the answers and labels of a chatbot's entries.
+-- UpdateFaqs replaces the answers and labels of a chatbot's FAQ entries.
 -- name: UpdateFaqs :exec
 UPDATE faqs SET
     answer     = n.answer,
@@ -74,13 +73,14 @@ FROM (SELECT unnest(@ids::uuid[]) AS id,
              unnest(@labels::text[])::jsonb AS labels) AS n
 WHERE faqs.organization_id = @organization_id AND faqs.bot_id = @bot_id AND faqs.id = ANY(@ids::uuid[]) AND faqs.id = n.id;
 
--- SearchFaqs finds the entries of a chatbot that share most with a question, by
--- the rarity of its terms, and those that are the question itself. It looks at a
--- bounded number of entries for each term: one that is in more tells little.
--- Every row also has the number of entries, and of those with each known term, so
--- that the caller can weigh the few that are left. smoothing is added to the
--- number of entries, since the few of a small bot do not show what is rare. With
--- allowed no other entries are found.
+-- SearchFaqs returns the entries of a chatbot that best match a question, ranked by the inverse
+-- document frequency of the shared terms, and the entries whose question is equal to it. With
+-- "allowed", only those entries are considered.
+--
+-- For each term, at most entries_per_term entries are read: a term that occurs in more of them
+-- discriminates little. Every row also carries the number of entries, in total and for each
+-- matched term, so that the caller can rank the candidates exactly. smoothing is added to the
+-- number of entries, because the few entries of a small bot do not show which terms are rare.
 -- name: SearchFaqs :many
 WITH asked AS MATERIALIZED (
     SELECT unnest(@terms::text[]) AS term, unnest(@weights::real[]) AS weight
@@ -129,6 +129,6 @@ JOIN faqs AS f ON f.organization_id = @organization_id AND f.id = found.faq_id
 GROUP BY f.organization_id, f.id
 ORDER BY rank DESC, f.id DESC;
 
--- ListFaqLabels returns the labels of a chatbot's entries.
+-- ListFaqLabels returns the labels of a chatbot's FAQ entries.
 -- name: ListFaqLabels :many
 SELECT id, labels FROM faqs WHERE organization_id = @organization_id AND bot_id = @bot_id;

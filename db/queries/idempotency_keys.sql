@@ -1,35 +1,35 @@
--- ClaimIdempotencyKey takes a key for this transaction, and counts no row where it
--- was used before. It waits for another transaction that has it, five seconds at the
--- most; what follows in the transaction has the time that it is given by
--- ResetLockTimeout.
+-- ClaimIdempotencyKey claims a key for this transaction. It affects no row when the key was used
+-- before. It waits at most five seconds for another transaction that holds the key. The lock
+-- timeout applies until the caller runs ResetLockTimeout.
 -- name: ClaimIdempotencyKey :execrows
 INSERT INTO idempotency_keys (organization_id, user_id, scope, key, request_hash)
 SELECT @organization_id, @user_id, @scope, @key, @request_hash
 FROM set_config('lock_timeout', '5s', true)
 ON CONFLICT DO NOTHING;
 
--- ResetLockTimeout gives a transaction's locks the connection's usual time again.
+-- ResetLockTimeout restores the connection's default lock timeout in this transaction.
 -- name: ResetLockTimeout :exec
 SET LOCAL lock_timeout TO DEFAULT;
 
--- SetIdempotencyAnswer keeps what the request of a claimed key has made.
+-- SetIdempotencyAnswer stores the result of the request that claimed a key.
 -- name: SetIdempotencyAnswer :exec
 UPDATE idempotency_keys SET answer = @answer
 WHERE organization_id = @organization_id AND user_id = @user_id AND scope = @scope AND key = @key;
 
--- GetIdempotencyKey returns what a key was used for.
+-- GetIdempotencyKey returns an idempotency key with its stored result.
 -- name: GetIdempotencyKey :one
 SELECT * FROM idempotency_keys
 WHERE organization_id = @organization_id AND user_id = @user_id AND scope = @scope AND key = @key;
 
--- DeleteIdempotencyKey frees a key that was used for a run, once the run is over.
+-- DeleteIdempotencyKey releases a key that was used for a run, once the run has finished.
 -- name: DeleteIdempotencyKey :exec
 DELETE FROM idempotency_keys d
 WHERE d.organization_id = @organization_id AND d.user_id = @user_id AND d.scope = @scope AND d.key = @key AND d.run_id = @run_id::uuid
   AND NOT EXISTS (SELECT FROM runs r WHERE r.organization_id = @organization_id AND r.id = @run_id::uuid AND r.state IN ('queued', 'running'));
 
--- DeleteOldIdempotencyKeys forgets keys of more than a day ago, so many at a time.
--- name: DeleteOldIdempotencyKeys :execrows
+-- DeleteExpiredIdempotencyKeys deletes up to "batch" keys that are older than 24 hours, and
+-- returns how many it deleted.
+-- name: DeleteExpiredIdempotencyKeys :execrows
 DELETE FROM idempotency_keys d
 WHERE (d.organization_id, d.user_id, d.scope, d.key) IN (
     SELECT k.organization_id, k.user_id, k.scope, k.key FROM idempotency_keys k

@@ -1,10 +1,10 @@
--- CreateInbox makes an inbox.
+-- CreateInbox inserts an inbox.
 -- name: CreateInbox :one
 INSERT INTO inboxes (organization_id, id, bot_id, name, channel_type)
 VALUES (@organization_id, @id, @bot_id, @name, @channel_type)
 RETURNING *;
 
--- GetAPIInbox returns the inbox that a bot's conversations over the API are in.
+-- GetAPIInbox returns the inbox for a bot's API conversations.
 -- name: GetAPIInbox :one
 SELECT * FROM inboxes WHERE organization_id = @organization_id AND bot_id = @bot_id AND channel_type = 'api';
 
@@ -12,8 +12,8 @@ SELECT * FROM inboxes WHERE organization_id = @organization_id AND bot_id = @bot
 -- name: GetInbox :one
 SELECT * FROM inboxes WHERE organization_id = @organization_id AND id = @id;
 
--- ListInboxes returns a page of inboxes, newest first, each with what it is the
--- inbox of: its web chat, or the chatbot where it has none (any more).
+-- ListInboxes returns a page of inboxes, newest first. Each has its channel: its web chat, or its
+-- chatbot when it has no web chat.
 -- name: ListInboxes :many
 SELECT sqlc.embed(i), coalesce(w.id, b.id)::uuid AS channel_id, coalesce(w.name, b.name)::text AS channel_name,
        CASE WHEN @is_counted::boolean
@@ -29,6 +29,6 @@ WHERE i.organization_id = @organization_id
 ORDER BY i.created_at DESC, i.id DESC
 LIMIT @page_limit OFFSET @page_offset;
 
--- CountInboxes counts an organization's inboxes.
+-- CountInboxes returns the number of an organization's inboxes.
 -- name: CountInboxes :one
 SELECT count(*) FROM inboxes WHERE organization_id = @organization_id;

@@ -1,4 +1,4 @@
--- CreateOrganization makes an organization; its name must be free.
+-- CreateOrganization inserts an organization. Its name must be unique.
 -- name: CreateOrganization :one
 INSERT INTO organizations (id, name) VALUES (@id, @name) RETURNING *;
 
@@ -6,11 +6,10 @@ INSERT INTO organizations (id, name) VALUES (@id, @name) RETURNING *;
 -- name: ListOrganizations :many
 SELECT * FROM organizations ORDER BY created_at, id;
 
--- CountOrganizations tells whether this is the first start.
+-- CountOrganizations returns the number of organizations. It is 0 only before the first start.
 -- name: CountOrganizations :one
 SELECT count(*) FROM organizations;
 
--- GetFirstOrganization returns the organization that was made first: its default
--- bot is the one that visitors meet.
+-- GetFirstOrganization returns the oldest organization. Its default bot serves anonymous visitors.
 -- name: GetFirstOrganization :one
 SELECT * FROM organizations ORDER BY created_at, id LIMIT 1;

@@ -1,11 +1,12 @@
--- CountRecords counts a chatbot's records in a span of time, from the index alone.
+-- CountRecords returns the number of a chatbot's records in a time range. It uses an index-only
+-- scan.
 -- name: CountRecords :one
 SELECT count(*) FROM records
 WHERE organization_id = @organization_id AND bot_id = @bot_id AND created_at >= @since AND created_at < @until;
 
--- ListRecords returns a page of a chatbot's records in a span of time, newest
--- first. The page is found in the index alone, and only its rows are read: a late
--- page costs little more than the first.
+-- ListRecords returns a page of a chatbot's records in a time range, newest first. It locates the
+-- page with an index-only scan and reads only the rows of the page, so a late page costs little
+-- more than the first.
 -- name: ListRecords :many
 WITH page AS (
     SELECT i.organization_id, i.id FROM records i
@@ -17,13 +18,14 @@ SELECT r.* FROM page p
 JOIN records r ON r.organization_id = p.organization_id AND r.id = p.id
 ORDER BY r.created_at DESC, r.id DESC;
 
--- TallyRecords is CountRecords, which takes the hours that are counted from their
--- counts: those from first_hour, the first that is whole, up to last_hour, where the
--- last whole one ends. Only the records before, after, and not counted yet are read.
--- It also tells how to come to a page without walking through all records before it:
--- of those before the instant `before` the page begins after page_offset - skipped. An
--- offset of 0 is not looked for.
--- name: TallyRecords :one
+-- SumRecordCounts returns the same total as CountRecords, but takes complete hours from the hourly
+-- counts. first_hour is the start of the first complete hour, last_hour the end of the last one.
+-- Only the records before first_hour, after last_hour, and in hours that are not counted yet are
+-- read.
+--
+-- It also returns where to start reading a page: skip page_offset - skipped of the records before
+-- the instant "before". When page_offset is 0, no start is computed.
+-- name: SumRecordCounts :one
 WITH counted AS (
     SELECT CASE WHEN n.until < @first_hour::timestamptz THEN @first_hour::timestamptz
                 WHEN n.until > @last_hour::timestamptz THEN @last_hour::timestamptz
@@ -57,24 +59,25 @@ SELECT (w.n + coalesce((SELECT sum(h.n) FROM hours h), 0) + o.n)::bigint AS tota
        coalesce((SELECT s.n FROM skipped s), 0)::bigint AS skipped
 FROM newer w, older o;
 
--- BoundSearchOfRecords has the statements of the transaction end after 10 seconds, and
--- planned for the parameters that they have. A plan for any would not know which filters
--- are none, and walk through the time for the records of one conversation.
--- name: BoundSearchOfRecords :exec
+-- ConfigureRecordSearch limits the statements of the transaction to 10 seconds and has them
+-- planned for their parameters. A generic plan cannot know which filters are unset, and would scan
+-- the whole time range for the records of one conversation.
+-- name: ConfigureRecordSearch :exec
 SELECT set_config('statement_timeout', '10s', true), set_config('plan_cache_mode', 'force_custom_plan', true);
 
--- PlanInOrder has statements planned for their parameters too, and records read in the order of an index where
--- one has it: whatever few records a filter is believed to leave, an export must not
--- read and sort all for each of its blocks.
--- name: PlanInOrder :exec
+-- ConfigureRecordExport has the statements of the transaction planned for their parameters and
+-- makes them read records in index order. An export must not read and sort all matching records
+-- for each of its blocks, however selective the planner believes a filter to be.
+-- name: ConfigureRecordExport :exec
 SELECT set_config('plan_cache_mode', 'force_custom_plan', true),
        set_config('enable_bitmapscan', 'off', true);
 
--- SearchRecords is ListRecords for those that fulfil filters, with how many do in
--- all; a page beyond the end has no row to tell it. An empty filter is none, and
--- feedback is none where nobody has given any. The patterns come escaped, and as LIKE
--- where they have no letter with a case: that is twice as fast as ILIKE. To be planned
--- for its parameters.
+-- SearchRecords is ListRecords with filters. Each row carries the total number of matching
+-- records; a page beyond the end has no rows and therefore no total.
+--
+-- An empty filter is unset; feedback = 'none' matches records without feedback. Patterns must be
+-- escaped. A pattern without cased letters is passed as LIKE, which is twice as fast as ILIKE.
+-- Run it after ConfigureRecordSearch.
 -- name: SearchRecords :many
 WITH matching AS MATERIALIZED (
     SELECT i.organization_id, i.id, i.created_at FROM records i
@@ -97,11 +100,12 @@ FROM page p
 JOIN records r ON r.organization_id = p.organization_id AND r.id = p.id
 ORDER BY r.created_at DESC, r.id DESC;
 
--- ListRecordsBefore returns the block of records that follows a place in the order of
--- ListRecords, filtered as by SearchRecords: at most block_rows of them, and none after
--- the one whose texts bring the block to block_bytes, so that long texts take no more
--- memory than short ones. Empty: there are no more. To be planned in order. It has the
--- columns that some format shows, in the order in which records.row reads them.
+-- ListRecordsBefore returns the block of records after a position in the order of ListRecords,
+-- with the filters of SearchRecords. A block has at most block_rows rows and ends with the row
+-- whose texts bring it to block_bytes, so memory does not grow with the length of the texts. No
+-- rows means that the export is complete. Run it after ConfigureRecordExport.
+--
+-- The columns are those that an export format shows, in the order in which records.row reads them.
 -- name: ListRecordsBefore :many
 SELECT m.id, m.created_at, m.asked_at, m.session_id, m.status, m.type, m.input_message, m.condense_message, m.context,
        m.output_message, m.faithfulness_score, m.answer_relevancy_score, m.context_precision_score, m.answer_correctness_score,
@@ -129,21 +133,21 @@ FROM (
 WHERE m.bytes_so_far - m.bytes < @block_bytes::bigint
 ORDER BY m.created_at DESC, m.id DESC;
 
--- ListLongTexts returns the texts of those records, newest first.
--- name: ListLongTexts :many
+-- ListRecordTexts returns the texts of the given records, newest first.
+-- name: ListRecordTexts :many
 SELECT id, input_message, condense_message, context, output_message FROM records
 WHERE organization_id = @organization_id AND id = ANY(@ids::uuid[])
 ORDER BY created_at DESC, id DESC;
 
--- GetTime returns the database's time, by which everything in it is dated.
--- name: GetTime :one
+-- GetCurrentTime returns the time of the database's clock, which dates all rows.
+-- name: GetCurrentTime :one
 SELECT clock_timestamp()::timestamptz;
 
--- SumRecords adds up a chatbot's records of some days. days holds the first instant
--- of each; a row's day is its place among them from 1. The row of day 0 is of all
--- days together, since neither means nor percentiles can be had from those of the
--- days. Without replies or first_tokens the times are 0 and mean nothing.
--- name: SumRecords :many
+-- AggregateRecordsByDay aggregates a chatbot's records per day. days holds the start of each day;
+-- the column day is a 1-based index into it. Day 0 is the aggregate over all days, because means
+-- and percentiles cannot be derived from those of single days. A reply time is meaningless (0)
+-- when replies is 0, and a first-token time when first_tokens is 0.
+-- name: AggregateRecordsByDay :many
 SELECT coalesce(d.day, 0)::integer AS day,
        count(*) AS records,
        count(*) FILTER (WHERE d.status = 'failed') AS failures,
@@ -164,8 +168,8 @@ FROM (
 ) d
 GROUP BY GROUPING SETS ((d.day), ());
 
--- CountConversationsByDay counts a chatbot's conversations by the day on which they
--- began; days as for SumRecords.
+-- CountConversationsByDay counts a chatbot's conversations per day of their creation. Days are
+-- those of AggregateRecordsByDay.
 -- name: CountConversationsByDay :many
 SELECT width_bucket(s.created_at, @days::timestamptz[])::integer AS day, count(*) AS conversations
 FROM sessions s
@@ -173,8 +177,8 @@ WHERE s.organization_id = @organization_id AND s.bot_id = @bot_id AND s.created_
   AND (s.last_seq > 0 OR NOT s.is_implied)
 GROUP BY 1;
 
--- CountMessagesByDay counts the messages in a chatbot's conversations by the day on
--- which they were sent; days as for SumRecords.
+-- CountMessagesByDay counts the messages in a chatbot's conversations per day. Days are those of
+-- AggregateRecordsByDay.
 -- name: CountMessagesByDay :many
 SELECT width_bucket(m.created_at, @days::timestamptz[])::integer AS day, count(*) AS messages
 FROM message_history m
@@ -182,7 +186,7 @@ JOIN sessions s ON s.organization_id = m.organization_id AND s.id = m.session_id
 WHERE m.organization_id = @organization_id AND s.bot_id = @bot_id AND m.created_at >= @since AND m.created_at < @until
 GROUP BY 1;
 
--- HasConversation tells whether a chatbot has a conversation.
+-- HasConversation reports whether a conversation exists and belongs to the chatbot.
 -- name: HasConversation :one
 SELECT EXISTS (SELECT FROM sessions WHERE organization_id = @organization_id AND id = @id AND bot_id = @bot_id);
 
@@ -190,14 +194,13 @@ SELECT EXISTS (SELECT FROM sessions WHERE organization_id = @organization_id AND
 -- name: GetRecord :one
 SELECT * FROM records WHERE organization_id = @organization_id AND id = @id AND bot_id = @bot_id;
 
--- LockRecord is GetRecord, and keeps others from changing the record until the
--- transaction's end.
+-- LockRecord is GetRecord and also blocks other writers of the record until the transaction ends.
 -- name: LockRecord :one
 SELECT * FROM records WHERE organization_id = @organization_id AND id = @id AND bot_id = @bot_id
 FOR NO KEY UPDATE;
 
--- SetScores replaces a record's scores.
--- name: SetScores :exec
+-- SetRecordScores replaces a record's scores.
+-- name: SetRecordScores :exec
 UPDATE records SET
     faithfulness_score       = sqlc.narg('faithfulness_score'),
     answer_relevancy_score   = sqlc.narg('answer_relevancy_score'),
@@ -207,19 +210,20 @@ UPDATE records SET
     context_recall_score     = sqlc.narg('context_recall_score')
 WHERE organization_id = @organization_id AND id = @id;
 
--- ListUncountedRecords returns the chatbots whose records of hours that are over are
--- not all counted, or of whose counted ones some were deleted since, and until when to
--- count now: at most step_days of records at once. An hour is over five minutes after
--- its end, which allows for a clock that is put back a little, and when no transaction
--- writes that began before its end: a record is dated within its transaction, so none
--- can come to be in that hour any more.
--- name: ListUncountedRecords :many
+-- ListBotsWithUncountedRecords returns the chatbots that have records in complete hours which are
+-- not counted yet, or deletions to subtract from counted hours. "until" is the end of the range to
+-- count next, at most max_days of records; has_more is true when more records follow.
+--
+-- An hour is complete five minutes after its end, which tolerates a clock that is set back, and
+-- once every writing transaction began after its end. A record is dated within its transaction, so
+-- no record can then appear in that hour.
+-- name: ListBotsWithUncountedRecords :many
 WITH over AS (
     SELECT date_trunc('hour', least(clock_timestamp() - interval '5 minutes', oldest_writer()), 'UTC') AS until
 )
 SELECT b.organization_id, b.id AS bot_id,
-       least(o.until, date_trunc('hour', f.created_at, 'UTC') + make_interval(days => @step_days::integer))::timestamptz AS until,
-       coalesce(date_trunc('hour', f.created_at, 'UTC') + make_interval(days => @step_days::integer) < o.until, false)::boolean AS has_more
+       least(o.until, date_trunc('hour', f.created_at, 'UTC') + make_interval(days => @max_days::integer))::timestamptz AS until,
+       coalesce(date_trunc('hour', f.created_at, 'UTC') + make_interval(days => @max_days::integer) < o.until, false)::boolean AS has_more
 FROM over o
 CROSS JOIN bots b
 CROSS JOIN LATERAL (
@@ -235,20 +239,24 @@ LEFT JOIN LATERAL (
 WHERE f.created_at IS NOT NULL
    OR EXISTS (SELECT FROM record_deletions d WHERE d.organization_id = b.organization_id AND d.bot_id = b.id AND d.hour < o.until);
 
--- LockRecordCounts has a chatbot's records counted by nobody else, and none of them
--- deleted, until the transaction's end, unless that is going on: it waits for nothing.
--- It must be a statement of its own, so that what follows sees what was done before.
--- No row: the chatbot is gone, or being deleted.
+-- LockRecordCounts tries to lock a chatbot's record counts until the transaction ends, and returns
+-- whether it could. It never waits. Other counts and deletions of the chatbot's records are
+-- blocked meanwhile.
+--
+-- It must be a separate statement, so that the next one sees what was committed before the lock
+-- was taken. It returns no row when the chatbot is deleted or being deleted.
 -- name: LockRecordCounts :one
 SELECT pg_try_advisory_xact_lock(record_counts_lock(b.organization_id, b.id)) AS is_locked
 FROM bots b
 WHERE b.organization_id = @organization_id AND b.id = @bot_id
 FOR KEY SHARE SKIP LOCKED;
 
--- SealRecordCounts counts a chatbot's records from the newest counted hour up to the
--- beginning of another one, and takes the deletions in: off the hours that were
--- counted before them; what is counted now has them no more. Only under the lock.
--- name: SealRecordCounts :exec
+-- UpdateRecordCounts counts a chatbot's records from the newest counted hour up to "until", and
+-- applies the deletions. Deletions are subtracted from hours that were counted before; hours
+-- counted now do not contain the deleted records.
+--
+-- INVARIANT: the transaction holds the lock of LockRecordCounts.
+-- name: UpdateRecordCounts :exec
 WITH counted AS (
     SELECT coalesce(max(c.hour) + interval '1 hour', '-infinity') AS until FROM record_counts c
     WHERE c.organization_id = @organization_id AND c.bot_id = @bot_id
@@ -270,7 +278,7 @@ WHERE d.hour < (SELECT until FROM counted)
 GROUP BY 3
 ON CONFLICT (organization_id, bot_id, hour) DO UPDATE SET n = c.n + excluded.n;
 
--- ForgetRecordDeletions forgets those of chatbots that are gone.
--- name: ForgetRecordDeletions :exec
+-- DeleteOrphanedRecordDeletions deletes the record deletions of chatbots that no longer exist.
+-- name: DeleteOrphanedRecordDeletions :exec
 DELETE FROM record_deletions d
 WHERE NOT EXISTS (SELECT FROM bots b WHERE b.organization_id = d.organization_id AND b.id = d.bot_id);

@@ -1,14 +1,14 @@
--- GetRun returns a run with the owner of its session, and with whom that is.
+-- GetRun returns a run with the owner, bot and contact of its session.
 -- name: GetRun :one
 SELECT sqlc.embed(r), s.user_id AS owner_id, s.bot_id, s.contact_id
 FROM runs r
 JOIN sessions s ON s.organization_id = r.organization_id AND s.id = r.session_id
 WHERE r.organization_id = @organization_id AND r.id = @id;
 
--- RenewLeases says that attempts live. It waits for nobody: a run that is locked, since it
--- is being ended or deleted, is left for the next time, and keeps the others from nothing.
+-- RenewLeases extends the leases of attempts. It never waits: a run that is locked, because it is
+-- being finished or deleted, is skipped until the next renewal and does not delay the others.
 -- name: RenewLeases :exec
-WITH free AS MATERIALIZED (
+WITH unlocked AS MATERIALIZED (
     SELECT x.organization_id, x.id
     FROM (SELECT unnest(@organization_ids::uuid[]) AS organization_id, unnest(@ids::uuid[]) AS id, unnest(@attempts::integer[]) AS attempt) AS w
     JOIN runs x ON x.organization_id = w.organization_id AND x.id = w.id AND x.attempt = w.attempt
@@ -16,12 +16,13 @@ WITH free AS MATERIALIZED (
     FOR NO KEY UPDATE OF x SKIP LOCKED
 )
 UPDATE runs r SET lease_until = clock_timestamp() + make_interval(secs => @lease_seconds::integer)
-FROM free f
+FROM unlocked f
 WHERE r.organization_id = f.organization_id AND r.id = f.id;
 
--- ListEndedAttempts returns those of the attempts that must not go on: asked to
--- stop, or lost, because another one has taken over or the run is gone.
--- name: ListEndedAttempts :many
+-- ListCancelledOrLostAttempts returns the given attempts that must stop. An attempt is cancelled
+-- when cancellation of its run was requested. It is lost when another attempt has reclaimed the
+-- run, or the run is finished or deleted.
+-- name: ListCancelledOrLostAttempts :many
 SELECT w.id::uuid AS id, w.attempt::integer AS attempt, (r.id IS NULL)::boolean AS is_lost
 FROM (SELECT unnest(@organization_ids::uuid[]) AS organization_id, unnest(@ids::uuid[]) AS id, unnest(@attempts::integer[]) AS attempt) AS w
 LEFT JOIN runs r ON r.organization_id = w.organization_id AND r.id = w.id AND r.attempt = w.attempt AND r.state = 'running'
@@ -32,15 +33,15 @@ WHERE r.id IS NULL OR r.cancel_requested;
 SELECT r.* FROM runs r
 JOIN (SELECT unnest(@organization_ids::uuid[]) AS organization_id, unnest(@ids::uuid[]) AS id) AS w ON r.organization_id = w.organization_id AND r.id = w.id;
 
--- CancelRun asks an attempt to stop, and ends a run that waits, with a record. No
--- row: the run is over already.
+-- CancelRun requests that a running attempt stops, or finishes a queued run as cancelled and
+-- writes its record. It returns no row when the run has already finished.
 -- name: CancelRun :one
 WITH locked AS (
     SELECT s.organization_id, s.id FROM sessions s
     WHERE s.organization_id = @organization_id AND s.id = @session_id
     FOR NO KEY UPDATE
-), asked AS (
-    -- One update for both states: it follows a run that begins while the session's lock is waited for.
+), requested AS (
+    -- One update covers both states, because a queued run may start while this waits for the session's lock.
     UPDATE runs r SET
         cancel_requested = true,
         state            = CASE r.state WHEN 'queued' THEN 'cancelled' ELSE r.state END,
@@ -51,7 +52,7 @@ WITH locked AS (
     RETURNING r.organization_id, r.id, r.session_id, r.question_id, r.state, r.finished_at
 ), closed AS (
     UPDATE sessions s SET queued_runs = s.queued_runs - 1, exchanges = s.exchanges + 1
-    FROM asked a
+    FROM requested a
     WHERE s.organization_id = a.organization_id AND s.id = a.session_id AND a.state = 'cancelled'
     RETURNING s.organization_id, s.id, s.bot_id, s.exchanges, a.id AS run_id, a.question_id, a.finished_at
 ), record AS (
@@ -61,11 +62,11 @@ WITH locked AS (
     FROM closed c
     JOIN message_history q ON q.organization_id = c.organization_id AND q.id = c.question_id
 )
-SELECT state FROM asked;
+SELECT state FROM requested;
 
--- FinishRun ends an attempt: in this one statement the run is closed, the reply
--- stored when there is any text, and the record written. No row: the attempt had
--- lost the run, and nothing was written.
+-- FinishRun finishes an attempt. One statement closes the run, stores the reply if it has any text
+-- (has_reply), and writes the record. It returns no row and writes nothing when the attempt has
+-- lost the run.
 -- name: FinishRun :one
 WITH locked AS (
     SELECT s.organization_id, s.id FROM sessions s
@@ -87,12 +88,12 @@ WITH locked AS (
     RETURNING r.organization_id, r.id, r.session_id, r.reply_id, r.first_token_at, r.finished_at
 ), closed AS (
     UPDATE sessions s SET
-        last_seq      = s.last_seq + CASE WHEN @is_stored::boolean THEN 1 ELSE 0 END,
-        last_activity = CASE WHEN @is_stored::boolean
+        last_seq      = s.last_seq + CASE WHEN @has_reply::boolean THEN 1 ELSE 0 END,
+        last_activity = CASE WHEN @has_reply::boolean
                              THEN greatest(clock_timestamp(), s.last_activity + interval '1 microsecond')
                              ELSE s.last_activity END,
         exchanges     = s.exchanges + 1,
-        user_unread   = s.user_unread + CASE WHEN @is_stored::boolean THEN 1 ELSE 0 END,
+        user_unread   = s.user_unread + CASE WHEN @has_reply::boolean THEN 1 ELSE 0 END,
         active_run    = NULL
     FROM fenced f
     WHERE s.organization_id = f.organization_id AND s.id = f.session_id
@@ -105,11 +106,11 @@ WITH locked AS (
            sqlc.narg('citations')::jsonb, sqlc.narg('citation_nodes')::jsonb, sqlc.narg('suggestions')::jsonb,
            c.run_id, c.last_activity
     FROM closed c
-    WHERE @is_stored::boolean
+    WHERE @has_reply::boolean
 ), record AS (
     INSERT INTO records (organization_id, id, bot_id, session_id, reply_id, status, type, input_message, output_message, context,
                          reply_time, first_token_time, prompt_tokens, completion_tokens, error, asked_at, created_at)
-    SELECT c.organization_id, c.run_id, c.bot_id, c.id, CASE WHEN @is_stored::boolean THEN c.reply_id END, @state::text,
+    SELECT c.organization_id, c.run_id, c.bot_id, c.id, CASE WHEN @has_reply::boolean THEN c.reply_id END, @state::text,
            CASE WHEN c.exchanges = 1 THEN 'New' ELSE 'Follow' END, @input_message::text, @content::text, @context::text,
            extract(epoch FROM c.finished_at - @asked_at::timestamptz)::double precision,
            extract(epoch FROM c.first_token_at - @asked_at::timestamptz)::double precision,
@@ -119,22 +120,23 @@ WITH locked AS (
 )
 SELECT last_seq, last_activity, queued_runs FROM closed;
 
--- StartNextRun hands a session that runs nothing to the oldest run that waits. No
--- row: none waits, or another one runs. A run that was queued while this statement
--- waited for the session's lock is not seen; the session then still counts it, and
--- the statement is to be run again. Where it may not wait, no row can also mean that the
--- session is locked.
+-- StartNextRun starts the oldest queued run of a session in which no run is running. It returns no
+-- row when no run is queued or another one is running.
+--
+-- A run that was queued while this statement waited for the session's lock is not seen. The
+-- session row still counts it, and the caller must run the statement again. With wait_for_lock =
+-- false, no row can also mean that the session is locked.
 -- name: StartNextRun :one
-WITH awaited AS (
+WITH waiting AS (
     SELECT s.organization_id, s.id FROM sessions s
-    WHERE @may_wait::boolean AND s.organization_id = @organization_id AND s.id = @session_id AND s.queued_runs > 0
+    WHERE @wait_for_lock::boolean AND s.organization_id = @organization_id AND s.id = @session_id AND s.queued_runs > 0
     FOR NO KEY UPDATE
-), free AS (
+), unlocked AS (
     SELECT s.organization_id, s.id FROM sessions s
-    WHERE NOT @may_wait::boolean AND s.organization_id = @organization_id AND s.id = @session_id AND s.queued_runs > 0
+    WHERE NOT @wait_for_lock::boolean AND s.organization_id = @organization_id AND s.id = @session_id AND s.queued_runs > 0
     FOR NO KEY UPDATE SKIP LOCKED
 ), locked AS (
-    SELECT * FROM awaited UNION ALL SELECT * FROM free
+    SELECT * FROM waiting UNION ALL SELECT * FROM unlocked
 ), next AS (
     UPDATE runs r SET
         state       = 'running',
@@ -148,19 +150,21 @@ WITH awaited AS (
         LIMIT 1)
       AND r.state = 'queued'
     RETURNING r.*
-), handed AS (
+), started AS (
     UPDATE sessions s SET active_run = n.id, queued_runs = s.queued_runs - 1
     FROM next n
     WHERE s.organization_id = n.organization_id AND s.id = n.session_id
     RETURNING s.id
 )
-SELECT n.* FROM next n JOIN handed h ON h.id = n.session_id;
+SELECT n.* FROM next n JOIN started h ON h.id = n.session_id;
 
--- ListWaitingSessions returns sessions that run nothing while a run of theirs
--- waits. The organizations take turns: the one that has the fewest running comes
--- first, up to organization_limit each, and the longest waiting of each.
--- organization_ids and running tell what runs already, passed_over what is not wanted.
--- name: ListWaitingSessions :many
+-- ListSessionsWithQueuedRuns returns sessions that have a queued run and none that is running.
+-- Organizations take turns: those with the fewest running runs come first, up to
+-- organization_limit runs each, and within an organization the run that was queued first.
+--
+-- organization_ids and running_counts give the runs that are running now. Sessions in
+-- excluded_session_ids are not returned.
+-- name: ListSessionsWithQueuedRuns :many
 WITH RECURSIVE organizations AS (
     (SELECT r.organization_id FROM runs r WHERE r.state = 'queued' ORDER BY r.organization_id, r.created_at LIMIT 1)
     UNION ALL
@@ -171,7 +175,7 @@ WITH RECURSIVE organizations AS (
 ), loads AS (
     SELECT o.organization_id, coalesce(max(l.running), 0) AS running
     FROM organizations o
-    LEFT JOIN (SELECT unnest(@organization_ids::uuid[]) AS organization_id, unnest(@running::integer[]) AS running) AS l ON l.organization_id = o.organization_id
+    LEFT JOIN (SELECT unnest(@organization_ids::uuid[]) AS organization_id, unnest(@running_counts::integer[]) AS running) AS l ON l.organization_id = o.organization_id
     WHERE o.organization_id IS NOT NULL
     GROUP BY o.organization_id
 )
@@ -182,7 +186,7 @@ CROSS JOIN LATERAL (
     FROM (
         SELECT r.organization_id, r.session_id, r.created_at
         FROM runs r
-        WHERE r.organization_id = o.organization_id AND r.state = 'queued' AND r.session_id <> ALL (@passed_over::uuid[])
+        WHERE r.organization_id = o.organization_id AND r.state = 'queued' AND r.session_id <> ALL (@excluded_session_ids::uuid[])
           AND NOT EXISTS (SELECT FROM runs a WHERE a.organization_id = r.organization_id AND a.session_id = r.session_id AND a.state = 'running')
           AND NOT EXISTS (SELECT FROM runs e WHERE e.organization_id = r.organization_id AND e.session_id = r.session_id
                           AND e.state = 'queued' AND e.question_seq < r.question_seq)
@@ -194,18 +198,18 @@ WHERE o.running + w.turn <= @organization_limit::integer
 ORDER BY o.running + w.turn, w.created_at
 LIMIT @batch::integer;
 
--- ListAbandonedRuns returns running runs that nobody works on any more: their lease
--- is over. Those of full organizations are left out.
--- name: ListAbandonedRuns :many
+-- ListExpiredRuns returns running runs whose lease has expired. Runs of full organizations are
+-- excluded.
+-- name: ListExpiredRuns :many
 SELECT r.* FROM runs r
 WHERE r.state = 'running' AND r.lease_until < clock_timestamp() AND r.organization_id <> ALL (@full_organizations::uuid[])
 ORDER BY r.lease_until
 LIMIT @batch;
 
--- TakeUpRun begins another attempt at a run whose lease is over. No row: another
--- one was faster, it lives after all, or it is locked, which is not waited for.
--- name: TakeUpRun :one
-WITH free AS MATERIALIZED (
+-- ReclaimRun starts another attempt at a run whose lease has expired. It never waits, and returns
+-- no row when another instance was faster, the lease was renewed, or the run is locked.
+-- name: ReclaimRun :one
+WITH unlocked AS MATERIALIZED (
     SELECT x.organization_id, x.id FROM runs x
     WHERE x.organization_id = @organization_id AND x.id = @id AND x.attempt = @attempt
       AND x.state = 'running' AND x.lease_until < clock_timestamp()
@@ -214,17 +218,17 @@ WITH free AS MATERIALIZED (
 UPDATE runs r SET
     attempt     = r.attempt + 1,
     lease_until = clock_timestamp() + make_interval(secs => @lease_seconds::integer)
-FROM free f
+FROM unlocked f
 WHERE r.organization_id = f.organization_id AND r.id = f.id
 RETURNING r.*;
 
--- ReleaseRun gives a run back before its lease is over, so that it is taken up
--- again at once: by the next start, or by another instance.
--- name: ReleaseRun :exec
+-- ReleaseLease expires an attempt's lease immediately, so that the run can be reclaimed at once:
+-- at the next start, or by another instance.
+-- name: ReleaseLease :exec
 UPDATE runs SET lease_until = 'epoch'
 WHERE organization_id = @organization_id AND id = @id AND attempt = @attempt AND state = 'running';
 
--- ReleaseAllRuns gives all runs back that an earlier process left behind. Only for
--- a process that is alone on its database.
--- name: ReleaseAllRuns :execrows
+-- ReleaseAllLeases expires the leases that an earlier process left behind. It must only be used by
+-- a process that is the only one on its database.
+-- name: ReleaseAllLeases :execrows
 UPDATE runs SET lease_until = 'epoch' WHERE state = 'running';

@@ -1,4 +1,4 @@
--- CreateWebChat makes a web chat.
+-- CreateWebChat inserts a web chat.
 -- name: CreateWebChat :one
 INSERT INTO web_chats (organization_id, id, bot_id, inbox_id, name, access_type, allowed_origins)
 VALUES (@organization_id, @id, @bot_id, @inbox_id, @name, @access_type, @allowed_origins)
@@ -14,11 +14,12 @@ SELECT * FROM web_chats WHERE organization_id = @organization_id
 ORDER BY created_at DESC, id DESC
 LIMIT @page_limit OFFSET @page_offset;
 
--- CountWebChats counts an organization's web chats.
+-- CountWebChats returns the number of an organization's web chats.
 -- name: CountWebChats :one
 SELECT count(*) FROM web_chats WHERE organization_id = @organization_id;
 
--- UpdateWebChat changes the fields that are given, and its inbox with it.
+-- UpdateWebChat updates the fields that are not NULL. It also copies the name and the bot to the
+-- web chat's inbox.
 -- name: UpdateWebChat :one
 WITH inbox AS (
     UPDATE inboxes i SET
@@ -37,6 +38,6 @@ UPDATE web_chats c SET
 WHERE c.organization_id = @organization_id AND c.id = @id
 RETURNING c.*;
 
--- DeleteWebChat deletes a web chat, and returns it; its inbox stays.
+-- DeleteWebChat deletes a web chat and returns it. Its inbox is kept.
 -- name: DeleteWebChat :one
 DELETE FROM web_chats WHERE organization_id = @organization_id AND id = @id RETURNING *;

@@ -16,7 +16,7 @@ const countAPIKeys = `-- name: CountAPIKeys :one
 SELECT count(*) FROM api_keys WHERE organization_id = $1
 `
 
-// CountAPIKeys counts an organization's keys.
+// CountAPIKeys returns the number of an organization's API keys.
 func (q *Queries) CountAPIKeys(ctx context.Context, organizationID uuid.UUID) (int64, error) {
 	row := q.db.QueryRow(ctx, countAPIKeys, organizationID)
 	var count int64
@@ -41,7 +41,7 @@ type CreateAPIKeyParams struct {
 	ExpiresAt      *time.Time
 }
 
-// CreateAPIKey stores a key by the hash of its secret.
+// CreateAPIKey inserts an API key. Only the hash of its secret is stored.
 func (q *Queries) CreateAPIKey(ctx context.Context, arg CreateAPIKeyParams) (ApiKey, error) {
 	row := q.db.QueryRow(ctx, createAPIKey,
 		arg.OrganizationID,
@@ -80,7 +80,7 @@ type DeleteAPIKeyRow struct {
 	Scopes []string
 }
 
-// DeleteAPIKey revokes a key, and returns what is known of it.
+// DeleteAPIKey revokes an API key and returns the fields that the audit event records.
 func (q *Queries) DeleteAPIKey(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (DeleteAPIKeyRow, error) {
 	row := q.db.QueryRow(ctx, deleteAPIKey, organizationID, iD)
 	var i DeleteAPIKeyRow
@@ -88,56 +88,16 @@ func (q *Queries) DeleteAPIKey(ctx context.Context, organizationID uuid.UUID, iD
 	return i, err
 }
 
-const findAPIKey = `-- name: FindAPIKey :one
+const getAPIKey = `-- name: GetAPIKey :one
 SELECT k.organization_id, k.id, k.user_id, k.secret_hash, k.scopes, k.expires_at, u.name AS user_name, o.name AS organization_name,
-       coalesce(k.last_used_at < clock_timestamp() - interval '1 minute', true)::boolean AS is_use_stale
-FROM api_keys k
-JOIN users u ON u.organization_id = k.organization_id AND u.id = k.user_id
-JOIN organizations o ON o.id = k.organization_id
-WHERE k.prefix = $1 AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())
-`
-
-type FindAPIKeyRow struct {
-	OrganizationID   uuid.UUID
-	ID               uuid.UUID
-	UserID           uuid.UUID
-	SecretHash       []byte
-	Scopes           []string
-	ExpiresAt        *time.Time
-	UserName         string
-	OrganizationName string
-	IsUseStale       bool
-}
-
-// FindAPIKey returns the key with that prefix, whatever its organization: this is
-// how the organization becomes known. An expired key is not found.
-func (q *Queries) FindAPIKey(ctx context.Context, prefix string) (FindAPIKeyRow, error) {
-	row := q.db.QueryRow(ctx, findAPIKey, prefix)
-	var i FindAPIKeyRow
-	err := row.Scan(
-		&i.OrganizationID,
-		&i.ID,
-		&i.UserID,
-		&i.SecretHash,
-		&i.Scopes,
-		&i.ExpiresAt,
-		&i.UserName,
-		&i.OrganizationName,
-		&i.IsUseStale,
-	)
-	return i, err
-}
-
-const findAPIKeyByID = `-- name: FindAPIKeyByID :one
-SELECT k.organization_id, k.id, k.user_id, k.secret_hash, k.scopes, k.expires_at, u.name AS user_name, o.name AS organization_name,
-       coalesce(k.last_used_at < clock_timestamp() - interval '1 minute', true)::boolean AS is_use_stale
+       coalesce(k.last_used_at < clock_timestamp() - interval '1 minute', true)::boolean AS needs_touch
 FROM api_keys k
 JOIN users u ON u.organization_id = k.organization_id AND u.id = k.user_id
 JOIN organizations o ON o.id = k.organization_id
 WHERE k.organization_id = $1 AND k.id = $2 AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())
 `
 
-type FindAPIKeyByIDRow struct {
+type GetAPIKeyRow struct {
 	OrganizationID   uuid.UUID
 	ID               uuid.UUID
 	UserID           uuid.UUID
@@ -146,13 +106,13 @@ type FindAPIKeyByIDRow struct {
 	ExpiresAt        *time.Time
 	UserName         string
 	OrganizationName string
-	IsUseStale       bool
+	NeedsTouch       bool
 }
 
-// FindAPIKeyByID returns the key that something was made with, as FindAPIKey does.
-func (q *Queries) FindAPIKeyByID(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (FindAPIKeyByIDRow, error) {
-	row := q.db.QueryRow(ctx, findAPIKeyByID, organizationID, iD)
-	var i FindAPIKeyByIDRow
+// GetAPIKey returns an unexpired API key by its id, with the columns of GetAPIKeyByPrefix.
+func (q *Queries) GetAPIKey(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (GetAPIKeyRow, error) {
+	row := q.db.QueryRow(ctx, getAPIKey, organizationID, iD)
+	var i GetAPIKeyRow
 	err := row.Scan(
 		&i.OrganizationID,
 		&i.ID,
@@ -162,7 +122,48 @@ func (q *Queries) FindAPIKeyByID(ctx context.Context, organizationID uuid.UUID, 
 		&i.ExpiresAt,
 		&i.UserName,
 		&i.OrganizationName,
-		&i.IsUseStale,
+		&i.NeedsTouch,
+	)
+	return i, err
+}
+
+const getAPIKeyByPrefix = `-- name: GetAPIKeyByPrefix :one
+SELECT k.organization_id, k.id, k.user_id, k.secret_hash, k.scopes, k.expires_at, u.name AS user_name, o.name AS organization_name,
+       coalesce(k.last_used_at < clock_timestamp() - interval '1 minute', true)::boolean AS needs_touch
+FROM api_keys k
+JOIN users u ON u.organization_id = k.organization_id AND u.id = k.user_id
+JOIN organizations o ON o.id = k.organization_id
+WHERE k.prefix = $1 AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())
+`
+
+type GetAPIKeyByPrefixRow struct {
+	OrganizationID   uuid.UUID
+	ID               uuid.UUID
+	UserID           uuid.UUID
+	SecretHash       []byte
+	Scopes           []string
+	ExpiresAt        *time.Time
+	UserName         string
+	OrganizationName string
+	NeedsTouch       bool
+}
+
+// GetAPIKeyByPrefix returns the unexpired API key with this prefix. It is the one query that does
+// not filter by organization, because the key identifies the organization. needs_touch is true
+// when TouchAPIKey would update the key.
+func (q *Queries) GetAPIKeyByPrefix(ctx context.Context, prefix string) (GetAPIKeyByPrefixRow, error) {
+	row := q.db.QueryRow(ctx, getAPIKeyByPrefix, prefix)
+	var i GetAPIKeyByPrefixRow
+	err := row.Scan(
+		&i.OrganizationID,
+		&i.ID,
+		&i.UserID,
+		&i.SecretHash,
+		&i.Scopes,
+		&i.ExpiresAt,
+		&i.UserName,
+		&i.OrganizationName,
+		&i.NeedsTouch,
 	)
 	return i, err
 }
@@ -198,7 +199,7 @@ type ListAPIKeysRow struct {
 	UserName string
 }
 
-// ListAPIKeys returns a page of keys with their users' names, newest first.
+// ListAPIKeys returns a page of API keys with their users' names, newest first.
 func (q *Queries) ListAPIKeys(ctx context.Context, organizationID uuid.UUID, pageOffset int32, pageLimit int32) ([]ListAPIKeysRow, error) {
 	rows, err := q.db.Query(ctx, listAPIKeys, organizationID, pageOffset, pageLimit)
 	if err != nil {
@@ -231,16 +232,16 @@ func (q *Queries) ListAPIKeys(ctx context.Context, organizationID uuid.UUID, pag
 	return items, nil
 }
 
-const listEndedAPIKeys = `-- name: ListEndedAPIKeys :many
+const listInvalidAPIKeys = `-- name: ListInvalidAPIKeys :many
 SELECT w.id::uuid AS id
 FROM (SELECT unnest($1::uuid[]) AS organization_id, unnest($2::uuid[]) AS id) AS w
 LEFT JOIN api_keys k ON k.organization_id = w.organization_id AND k.id = w.id AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())
 WHERE k.id IS NULL
 `
 
-// ListEndedAPIKeys returns those of the keys that were revoked or have expired.
-func (q *Queries) ListEndedAPIKeys(ctx context.Context, organizationIds []uuid.UUID, ids []uuid.UUID) ([]uuid.UUID, error) {
-	rows, err := q.db.Query(ctx, listEndedAPIKeys, organizationIds, ids)
+// ListInvalidAPIKeys returns the ids of the given API keys that were revoked or have expired.
+func (q *Queries) ListInvalidAPIKeys(ctx context.Context, organizationIds []uuid.UUID, ids []uuid.UUID) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, listInvalidAPIKeys, organizationIds, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -266,8 +267,8 @@ ORDER BY id
 FOR UPDATE
 `
 
-// LockAdminKeys locks the keys that keep an organization in the hands of its
-// administrators, so that two of them cannot revoke each other.
+// LockAdminKeys locks an organization's admin keys that never expire. It serializes revocations,
+// so that two administrators cannot revoke each other's keys at the same time.
 func (q *Queries) LockAdminKeys(ctx context.Context, organizationID uuid.UUID) ([]uuid.UUID, error) {
 	rows, err := q.db.Query(ctx, lockAdminKeys, organizationID)
 	if err != nil {
@@ -294,7 +295,7 @@ WHERE organization_id = $1 AND id = $2
   AND (last_used_at IS NULL OR last_used_at < clock_timestamp() - interval '1 minute')
 `
 
-// TouchAPIKey notes that a key was used, to the minute.
+// TouchAPIKey sets the time of a key's last use, at most once per minute.
 func (q *Queries) TouchAPIKey(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) error {
 	_, err := q.db.Exec(ctx, touchAPIKey, organizationID, iD)
 	return err
@@ -306,7 +307,7 @@ ON CONFLICT ON CONSTRAINT users_name_key DO UPDATE SET name = excluded.name
 RETURNING organization_id, id, name, created_at
 `
 
-// UpsertUser returns the organization's user of that name, made when new.
+// UpsertUser returns the organization's user with this name and creates it when missing.
 func (q *Queries) UpsertUser(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID, name string) (User, error) {
 	row := q.db.QueryRow(ctx, upsertUser, organizationID, iD, name)
 	var i User

@@ -27,7 +27,7 @@ type CountAuditEventsParams struct {
 	Before         time.Time
 }
 
-// CountAuditEvents counts what ListAuditEvents pages through.
+// CountAuditEvents returns the total for ListAuditEvents.
 func (q *Queries) CountAuditEvents(ctx context.Context, arg CountAuditEventsParams) (int64, error) {
 	row := q.db.QueryRow(ctx, countAuditEvents,
 		arg.OrganizationID,
@@ -59,7 +59,7 @@ type InsertAuditEventsParams struct {
 	Details        json.RawMessage
 }
 
-// InsertAuditEvents notes what is being done to some things, an event for each.
+// InsertAuditEvents inserts one audit event for each of the objects.
 func (q *Queries) InsertAuditEvents(ctx context.Context, arg InsertAuditEventsParams) error {
 	_, err := q.db.Exec(ctx, insertAuditEvents,
 		arg.OrganizationID,
@@ -101,8 +101,8 @@ type ListAuditEventsRow struct {
 	UserName   *string
 }
 
-// ListAuditEvents returns a page of an organization's events with the names of their
-// users, newest first; empty for none: of one action, and of a time.
+// ListAuditEvents returns a page of an organization's audit events with their users' names, newest
+// first, in a time range. An empty action matches every action.
 func (q *Queries) ListAuditEvents(ctx context.Context, arg ListAuditEventsParams) ([]ListAuditEventsRow, error) {
 	rows, err := q.db.Query(ctx, listAuditEvents,
 		arg.OrganizationID,

@@ -18,8 +18,8 @@ UPDATE bots SET is_default = false, updated_at = clock_timestamp()
 WHERE organization_id = $1 AND is_default
 `
 
-// ClearDefaultBot leaves the organization without a default chatbot, until the
-// same transaction names another one.
+// ClearDefaultBot removes the default flag from the organization's default chatbot. The same
+// transaction must set another default.
 func (q *Queries) ClearDefaultBot(ctx context.Context, organizationID uuid.UUID) error {
 	_, err := q.db.Exec(ctx, clearDefaultBot, organizationID)
 	return err
@@ -29,7 +29,7 @@ const countBots = `-- name: CountBots :one
 SELECT count(*) FROM bots WHERE organization_id = $1
 `
 
-// CountBots counts an organization's chatbots.
+// CountBots returns the number of an organization's chatbots.
 func (q *Queries) CountBots(ctx context.Context, organizationID uuid.UUID) (int64, error) {
 	row := q.db.QueryRow(ctx, countBots, organizationID)
 	var count int64
@@ -41,8 +41,8 @@ const deleteBot = `-- name: DeleteBot :execrows
 DELETE FROM bots WHERE organization_id = $1 AND id = $2 AND NOT is_default
 `
 
-// DeleteBot deletes a chatbot, and with it everything that hangs on it, unless it
-// is the default.
+// DeleteBot deletes a chatbot unless it is the default. Everything that belongs to the chatbot is
+// deleted by cascade.
 func (q *Queries) DeleteBot(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (int64, error) {
 	result, err := q.db.Exec(ctx, deleteBot, organizationID, iD)
 	if err != nil {
@@ -55,9 +55,39 @@ const getBot = `-- name: GetBot :one
 SELECT organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at, script, model, model_key FROM bots WHERE organization_id = $1 AND id = $2
 `
 
-// GetBot finds a chatbot by its id.
+// GetBot returns a chatbot.
 func (q *Queries) GetBot(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (Bot, error) {
 	row := q.db.QueryRow(ctx, getBot, organizationID, iD)
+	var i Bot
+	err := row.Scan(
+		&i.OrganizationID,
+		&i.ID,
+		&i.Slug,
+		&i.Name,
+		&i.Description,
+		&i.Engine,
+		&i.Instructions,
+		&i.Greeting,
+		&i.UnanswerableReply,
+		&i.IsDefault,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+		&i.Script,
+		&i.Model,
+		&i.ModelKey,
+	)
+	return i, err
+}
+
+const getBotBySession = `-- name: GetBotBySession :one
+SELECT b.organization_id, b.id, b.slug, b.name, b.description, b.engine, b.instructions, b.greeting, b.unanswerable_reply, b.is_default, b.created_at, b.updated_at, b.script, b.model, b.model_key FROM sessions s
+JOIN bots b ON b.organization_id = s.organization_id AND b.id = s.bot_id
+WHERE s.organization_id = $1 AND s.id = $2
+`
+
+// GetBotBySession returns the chatbot of a session.
+func (q *Queries) GetBotBySession(ctx context.Context, organizationID uuid.UUID, sessionID uuid.UUID) (Bot, error) {
+	row := q.db.QueryRow(ctx, getBotBySession, organizationID, sessionID)
 	var i Bot
 	err := row.Scan(
 		&i.OrganizationID,
@@ -83,39 +113,9 @@ const getBotBySlug = `-- name: GetBotBySlug :one
 SELECT organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at, script, model, model_key FROM bots WHERE organization_id = $1 AND slug = $2
 `
 
-// GetBotBySlug finds a chatbot by its slug.
+// GetBotBySlug returns a chatbot by its slug.
 func (q *Queries) GetBotBySlug(ctx context.Context, organizationID uuid.UUID, slug string) (Bot, error) {
 	row := q.db.QueryRow(ctx, getBotBySlug, organizationID, slug)
-	var i Bot
-	err := row.Scan(
-		&i.OrganizationID,
-		&i.ID,
-		&i.Slug,
-		&i.Name,
-		&i.Description,
-		&i.Engine,
-		&i.Instructions,
-		&i.Greeting,
-		&i.UnanswerableReply,
-		&i.IsDefault,
-		&i.CreatedAt,
-		&i.UpdatedAt,
-		&i.Script,
-		&i.Model,
-		&i.ModelKey,
-	)
-	return i, err
-}
-
-const getBotOfSession = `-- name: GetBotOfSession :one
-SELECT b.organization_id, b.id, b.slug, b.name, b.description, b.engine, b.instructions, b.greeting, b.unanswerable_reply, b.is_default, b.created_at, b.updated_at, b.script, b.model, b.model_key FROM sessions s
-JOIN bots b ON b.organization_id = s.organization_id AND b.id = s.bot_id
-WHERE s.organization_id = $1 AND s.id = $2
-`
-
-// GetBotOfSession finds the chatbot that a session is with.
-func (q *Queries) GetBotOfSession(ctx context.Context, organizationID uuid.UUID, sessionID uuid.UUID) (Bot, error) {
-	row := q.db.QueryRow(ctx, getBotOfSession, organizationID, sessionID)
 	var i Bot
 	err := row.Scan(
 		&i.OrganizationID,
@@ -141,7 +141,7 @@ const getDefaultBot = `-- name: GetDefaultBot :one
 SELECT organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at, script, model, model_key FROM bots WHERE organization_id = $1 AND is_default
 `
 
-// GetDefaultBot finds the chatbot that answers when none is named.
+// GetDefaultBot returns the chatbot that answers when a request names none.
 func (q *Queries) GetDefaultBot(ctx context.Context, organizationID uuid.UUID) (Bot, error) {
 	row := q.db.QueryRow(ctx, getDefaultBot, organizationID)
 	var i Bot
@@ -190,8 +190,8 @@ type InsertBotParams struct {
 	IsDefault         bool
 }
 
-// InsertBot adds a chatbot; no row comes back when the slug is taken, so that
-// the caller may try another one in the same transaction.
+// InsertBot inserts a chatbot. It returns no row when the slug is taken, so that the caller can
+// try another slug in the same transaction.
 func (q *Queries) InsertBot(ctx context.Context, arg InsertBotParams) (Bot, error) {
 	row := q.db.QueryRow(ctx, insertBot,
 		arg.OrganizationID,
@@ -241,10 +241,10 @@ type ListBotSlugsRow struct {
 	CreatedAt time.Time
 }
 
-// ListBotSlugs returns an organization's newest chatbots by name alone: a script or
-// instructions may be long.
-func (q *Queries) ListBotSlugs(ctx context.Context, organizationID uuid.UUID, pageSize int32) ([]ListBotSlugsRow, error) {
-	rows, err := q.db.Query(ctx, listBotSlugs, organizationID, pageSize)
+// ListBotSlugs returns the slugs of an organization's newest chatbots. It does not read scripts
+// and instructions, which can be long.
+func (q *Queries) ListBotSlugs(ctx context.Context, organizationID uuid.UUID, pageLimit int32) ([]ListBotSlugsRow, error) {
+	rows, err := q.db.Query(ctx, listBotSlugs, organizationID, pageLimit)
 	if err != nil {
 		return nil, err
 	}
@@ -271,8 +271,8 @@ LIMIT $3 OFFSET $2
 `
 
 // ListBots returns a page of an organization's chatbots, newest first.
-func (q *Queries) ListBots(ctx context.Context, organizationID uuid.UUID, skipped int32, pageSize int32) ([]Bot, error) {
-	rows, err := q.db.Query(ctx, listBots, organizationID, skipped, pageSize)
+func (q *Queries) ListBots(ctx context.Context, organizationID uuid.UUID, pageOffset int32, pageLimit int32) ([]Bot, error) {
+	rows, err := q.db.Query(ctx, listBots, organizationID, pageOffset, pageLimit)
 	if err != nil {
 		return nil, err
 	}
@@ -311,8 +311,8 @@ const lockBot = `-- name: LockBot :one
 SELECT organization_id, id, slug, name, description, engine, instructions, greeting, unanswerable_reply, is_default, created_at, updated_at, script, model, model_key FROM bots WHERE organization_id = $1 AND id = $2 FOR NO KEY UPDATE
 `
 
-// LockBot finds a chatbot and makes other writers of it or of its FAQs wait until
-// the transaction ends; conversations go on.
+// LockBot returns a chatbot and blocks other writers of the chatbot and its FAQs until the
+// transaction ends. Conversations are not blocked.
 func (q *Queries) LockBot(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (Bot, error) {
 	row := q.db.QueryRow(ctx, lockBot, organizationID, iD)
 	var i Bot
@@ -372,8 +372,8 @@ type UpdateBotParams struct {
 	ID                uuid.UUID
 }
 
-// UpdateBot changes the fields that are given, the script when sets_script says
-// so, be it to none, and the model with its key when sets_model does.
+// UpdateBot updates the fields that are not NULL. The script is replaced, possibly by NULL, when
+// sets_script is true; the model and its key are replaced when sets_model is true.
 func (q *Queries) UpdateBot(ctx context.Context, arg UpdateBotParams) (Bot, error) {
 	row := q.db.QueryRow(ctx, updateBot,
 		arg.Name,

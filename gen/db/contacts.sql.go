@@ -13,13 +13,35 @@ import (
 	"github.com/google/uuid"
 )
 
+const addContactToInboxes = `-- name: AddContactToInboxes :one
+WITH existing AS (
+    SELECT i.organization_id, i.id FROM inboxes i
+    WHERE i.organization_id = $1 AND i.id = ANY ($2::uuid[])
+), added AS (
+    INSERT INTO contact_inboxes (organization_id, contact_id, inbox_id, source_id)
+    SELECT c.organization_id, c.id, k.id, c.source_id
+    FROM existing k JOIN contacts c ON c.organization_id = k.organization_id AND c.id = $3
+    ON CONFLICT ON CONSTRAINT contact_inboxes_pkey DO NOTHING
+)
+SELECT count(*) FROM existing
+`
+
+// AddContactToInboxes adds a contact to the inboxes, under its source id, and returns how many of
+// the inboxes exist. Inboxes that the contact is already in are left unchanged.
+func (q *Queries) AddContactToInboxes(ctx context.Context, organizationID uuid.UUID, inboxIds []uuid.UUID, contactID uuid.UUID) (int64, error) {
+	row := q.db.QueryRow(ctx, addContactToInboxes, organizationID, inboxIds, contactID)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const countContacts = `-- name: CountContacts :one
 SELECT count(*) FROM contacts c
 WHERE c.organization_id = $1
   AND ($2::text IS NULL OR c.name ILIKE $2 OR c.source_id ILIKE $2)
 `
 
-// CountContacts counts what ListContacts pages through.
+// CountContacts returns the total for ListContacts.
 func (q *Queries) CountContacts(ctx context.Context, organizationID uuid.UUID, pattern *string) (int64, error) {
 	row := q.db.QueryRow(ctx, countContacts, organizationID, pattern)
 	var count int64
@@ -43,7 +65,7 @@ type CreateContactParams struct {
 	QueryMetadata  json.RawMessage
 }
 
-// CreateContact makes a contact, which is in no inbox yet.
+// CreateContact inserts a contact, which is not in any inbox yet.
 func (q *Queries) CreateContact(ctx context.Context, arg CreateContactParams) error {
 	_, err := q.db.Exec(ctx, createContact,
 		arg.OrganizationID,
@@ -62,7 +84,7 @@ const deleteContact = `-- name: DeleteContact :execrows
 DELETE FROM contacts WHERE organization_id = $1 AND id = $2
 `
 
-// DeleteContact deletes a contact with its conversations.
+// DeleteContact deletes a contact. Its conversations are deleted by cascade.
 func (q *Queries) DeleteContact(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (int64, error) {
 	result, err := q.db.Exec(ctx, deleteContact, organizationID, iD)
 	if err != nil {
@@ -107,7 +129,7 @@ type GetContactWithInboxesRow struct {
 	InboxIds []uuid.UUID
 }
 
-// GetContactWithInboxes returns a contact and the inboxes that it is in.
+// GetContactWithInboxes returns a contact with the ids of its inboxes.
 func (q *Queries) GetContactWithInboxes(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (GetContactWithInboxesRow, error) {
 	row := q.db.QueryRow(ctx, getContactWithInboxes, organizationID, iD)
 	var i GetContactWithInboxesRow
@@ -150,8 +172,8 @@ type ListContactsRow struct {
 	InboxIds []uuid.UUID
 }
 
-// ListContacts returns a page of contacts with the inboxes that they are in, newest
-// first; with a pattern those whose name or source id is like it.
+// ListContacts returns a page of contacts with the ids of their inboxes, newest first. With a
+// pattern, only contacts whose name or source id matches it are returned.
 func (q *Queries) ListContacts(ctx context.Context, arg ListContactsParams) ([]ListContactsRow, error) {
 	rows, err := q.db.Query(ctx, listContacts,
 		arg.OrganizationID,
@@ -189,36 +211,14 @@ func (q *Queries) ListContacts(ctx context.Context, arg ListContactsParams) ([]L
 	return items, nil
 }
 
-const placeContact = `-- name: PlaceContact :one
-WITH known AS (
-    SELECT i.organization_id, i.id FROM inboxes i
-    WHERE i.organization_id = $1 AND i.id = ANY ($2::uuid[])
-), placed AS (
-    INSERT INTO contact_inboxes (organization_id, contact_id, inbox_id, source_id)
-    SELECT c.organization_id, c.id, k.id, c.source_id
-    FROM known k JOIN contacts c ON c.organization_id = k.organization_id AND c.id = $3
-    ON CONFLICT ON CONSTRAINT contact_inboxes_pkey DO NOTHING
-)
-SELECT count(*) FROM known
-`
-
-// PlaceContact puts a contact into those of the inboxes that there are, under its
-// source id, and returns how many there are; in the others it stays as it is.
-func (q *Queries) PlaceContact(ctx context.Context, organizationID uuid.UUID, inboxIds []uuid.UUID, contactID uuid.UUID) (int64, error) {
-	row := q.db.QueryRow(ctx, placeContact, organizationID, inboxIds, contactID)
-	var count int64
-	err := row.Scan(&count)
-	return count, err
-}
-
-const removeContact = `-- name: RemoveContact :exec
+const removeContactFromOtherInboxes = `-- name: RemoveContactFromOtherInboxes :exec
 DELETE FROM contact_inboxes
 WHERE organization_id = $1 AND contact_id = $2 AND inbox_id <> ALL ($3::uuid[])
 `
 
-// RemoveContact takes a contact out of every inbox but these.
-func (q *Queries) RemoveContact(ctx context.Context, organizationID uuid.UUID, contactID uuid.UUID, inboxIds []uuid.UUID) error {
-	_, err := q.db.Exec(ctx, removeContact, organizationID, contactID, inboxIds)
+// RemoveContactFromOtherInboxes removes a contact from every inbox that is not listed.
+func (q *Queries) RemoveContactFromOtherInboxes(ctx context.Context, organizationID uuid.UUID, contactID uuid.UUID, inboxIds []uuid.UUID) error {
+	_, err := q.db.Exec(ctx, removeContactFromOtherInboxes, organizationID, contactID, inboxIds)
 	return err
 }
 
@@ -244,7 +244,7 @@ type UpdateContactParams struct {
 	ID             uuid.UUID
 }
 
-// UpdateContact changes the fields that are given.
+// UpdateContact updates the fields that are not NULL.
 func (q *Queries) UpdateContact(ctx context.Context, arg UpdateContactParams) (int64, error) {
 	result, err := q.db.Exec(ctx, updateContact,
 		arg.SourceID,
@@ -262,43 +262,43 @@ func (q *Queries) UpdateContact(ctx context.Context, arg UpdateContactParams) (i
 	return result.RowsAffected(), nil
 }
 
-const updateSourceID = `-- name: UpdateSourceID :exec
+const updateContactInboxSourceIDs = `-- name: UpdateContactInboxSourceIDs :exec
 UPDATE contact_inboxes p SET source_id = c.source_id
 FROM contacts c
 WHERE c.organization_id = $1 AND c.id = $2
   AND p.organization_id = c.organization_id AND p.contact_id = c.id
 `
 
-// UpdateSourceID makes a contact's source id that of its place in each inbox.
-func (q *Queries) UpdateSourceID(ctx context.Context, organizationID uuid.UUID, contactID uuid.UUID) error {
-	_, err := q.db.Exec(ctx, updateSourceID, organizationID, contactID)
+// UpdateContactInboxSourceIDs copies a contact's source id to its row for each inbox.
+func (q *Queries) UpdateContactInboxSourceIDs(ctx context.Context, organizationID uuid.UUID, contactID uuid.UUID) error {
+	_, err := q.db.Exec(ctx, updateContactInboxSourceIDs, organizationID, contactID)
 	return err
 }
 
-const upsertOwnContact = `-- name: UpsertOwnContact :one
-WITH known AS (
+const upsertUserContact = `-- name: UpsertUserContact :one
+WITH existing AS (
     SELECT c.organization_id, c.id, c.user_id, c.source_id, c.name, c.avatar, c.email, c.phone_number, c.query_metadata, c.created_at FROM contacts c WHERE c.organization_id = $1 AND c.user_id = $2
     FOR KEY SHARE
-), made AS (
+), created AS (
     INSERT INTO contacts (organization_id, id, user_id, name)
     SELECT $1, $3::uuid, $2, $4::text
-    WHERE NOT EXISTS (SELECT FROM known)
-    -- Another one makes it at this moment.
+    WHERE NOT EXISTS (SELECT FROM existing)
+    -- Another transaction may insert the contact at the same time.
     ON CONFLICT ON CONSTRAINT contacts_user_key DO UPDATE SET name = contacts.name
     RETURNING organization_id, id, user_id, source_id, name, avatar, email, phone_number, query_metadata, created_at
-), own AS (
-    SELECT organization_id, id, user_id, source_id, name, avatar, email, phone_number, query_metadata, created_at FROM known
+), contact AS (
+    SELECT organization_id, id, user_id, source_id, name, avatar, email, phone_number, query_metadata, created_at FROM existing
     UNION ALL
-    SELECT organization_id, id, user_id, source_id, name, avatar, email, phone_number, query_metadata, created_at FROM made
-), placed AS (
+    SELECT organization_id, id, user_id, source_id, name, avatar, email, phone_number, query_metadata, created_at FROM created
+), added AS (
     INSERT INTO contact_inboxes (organization_id, contact_id, inbox_id, source_id)
-    SELECT own.organization_id, own.id, $5, own.source_id FROM own
+    SELECT contact.organization_id, contact.id, $5, contact.source_id FROM contact
     ON CONFLICT DO NOTHING
 )
-SELECT organization_id, id, user_id, source_id, name, avatar, email, phone_number, query_metadata, created_at FROM own
+SELECT organization_id, id, user_id, source_id, name, avatar, email, phone_number, query_metadata, created_at FROM contact
 `
 
-type UpsertOwnContactParams struct {
+type UpsertUserContactParams struct {
 	OrganizationID uuid.UUID
 	UserID         *uuid.UUID
 	ID             uuid.UUID
@@ -306,7 +306,7 @@ type UpsertOwnContactParams struct {
 	InboxID        uuid.UUID
 }
 
-type UpsertOwnContactRow struct {
+type UpsertUserContactRow struct {
 	OrganizationID uuid.UUID
 	ID             uuid.UUID
 	UserID         *uuid.UUID
@@ -319,19 +319,20 @@ type UpsertOwnContactRow struct {
 	CreatedAt      time.Time
 }
 
-// UpsertOwnContact returns the contact that stands for a user, made when new, and
-// puts it into an inbox, unless somebody else has its source id there. One that is
-// there is shared, not written: else all who begin conversations for a user would
-// wait for each other's commits.
-func (q *Queries) UpsertOwnContact(ctx context.Context, arg UpsertOwnContactParams) (UpsertOwnContactRow, error) {
-	row := q.db.QueryRow(ctx, upsertOwnContact,
+// UpsertUserContact returns the contact that represents a user and creates it when missing. It
+// also adds the contact to an inbox, unless another contact has its source id there.
+//
+// An existing contact is locked FOR KEY SHARE and not updated. An update would make all callers
+// that start conversations for the same user wait for each other's commits.
+func (q *Queries) UpsertUserContact(ctx context.Context, arg UpsertUserContactParams) (UpsertUserContactRow, error) {
+	row := q.db.QueryRow(ctx, upsertUserContact,
 		arg.OrganizationID,
 		arg.UserID,
 		arg.ID,
 		arg.Name,
 		arg.InboxID,
 	)
-	var i UpsertOwnContactRow
+	var i UpsertUserContactRow
 	err := row.Scan(
 		&i.OrganizationID,
 		&i.ID,

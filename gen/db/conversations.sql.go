@@ -12,15 +12,15 @@ import (
 	"github.com/google/uuid"
 )
 
-const boundSearch = `-- name: BoundSearch :exec
+const configureConversationSearch = `-- name: ConfigureConversationSearch :exec
 SELECT set_config('statement_timeout', '5s', true), set_config('plan_cache_mode', 'force_custom_plan', true)
 `
 
-// BoundSearch prepares a transaction for ListInboxConversations: its statements may
-// take 5 seconds, and are planned for the filters that they have, since no one plan is
-// good for all.
-func (q *Queries) BoundSearch(ctx context.Context) error {
-	_, err := q.db.Exec(ctx, boundSearch)
+// ConfigureConversationSearch prepares a transaction for listing inbox conversations: statements
+// are limited to 5 seconds and planned for their parameters, because no generic plan suits all
+// filters.
+func (q *Queries) ConfigureConversationSearch(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, configureConversationSearch)
 	return err
 }
 
@@ -38,7 +38,7 @@ type CountConversationsParams struct {
 	Status         *string
 }
 
-// CountConversations counts what ListConversations pages through.
+// CountConversations returns the total for ListConversations by counting sessions.
 func (q *Queries) CountConversations(ctx context.Context, arg CountConversationsParams) (int64, error) {
 	row := q.db.QueryRow(ctx, countConversations,
 		arg.OrganizationID,
@@ -67,7 +67,7 @@ type CreateConversationParams struct {
 	IsImplied      bool
 }
 
-// CreateConversation opens a session.
+// CreateConversation inserts a session.
 func (q *Queries) CreateConversation(ctx context.Context, arg CreateConversationParams) (Session, error) {
 	row := q.db.QueryRow(ctx, createConversation,
 		arg.OrganizationID,
@@ -108,7 +108,7 @@ const deleteConversation = `-- name: DeleteConversation :execrows
 DELETE FROM sessions WHERE organization_id = $1 AND id = $2
 `
 
-// DeleteConversation deletes a session with its messages, runs and records.
+// DeleteConversation deletes a session. Its messages, runs and records are deleted by cascade.
 func (q *Queries) DeleteConversation(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (int64, error) {
 	result, err := q.db.Exec(ctx, deleteConversation, organizationID, iD)
 	if err != nil {
@@ -121,7 +121,7 @@ const deleteConversations = `-- name: DeleteConversations :exec
 DELETE FROM sessions WHERE organization_id = $1 AND id = ANY ($2::uuid[])
 `
 
-// DeleteConversations deletes sessions with their messages, runs and records.
+// DeleteConversations deletes sessions. Their messages, runs and records are deleted by cascade.
 func (q *Queries) DeleteConversations(ctx context.Context, organizationID uuid.UUID, ids []uuid.UUID) error {
 	_, err := q.db.Exec(ctx, deleteConversations, organizationID, ids)
 	return err
@@ -131,89 +131,11 @@ const deleteEmptyConversations = `-- name: DeleteEmptyConversations :exec
 DELETE FROM sessions WHERE is_implied AND last_seq = 0 AND created_at < clock_timestamp() - interval '24 hours'
 `
 
-// DeleteEmptyConversations deletes sessions that a socket made more than a day ago
-// and that never had a message.
+// DeleteEmptyConversations deletes sessions that were created by a socket more than a day ago and
+// have no message.
 func (q *Queries) DeleteEmptyConversations(ctx context.Context) error {
 	_, err := q.db.Exec(ctx, deleteEmptyConversations)
 	return err
-}
-
-const findSessions = `-- name: FindSessions :one
-WITH matching AS MATERIALIZED (
-    SELECT s.id
-    FROM sessions s
-    WHERE s.organization_id = $2 AND s.title <> ''
-      AND (searchable(s.title) LIKE $3::text OR searchable(s.title) LIKE $4::text)
-      AND CASE WHEN $5::boolean THEN s.title ILIKE $6::text ELSE s.title LIKE $6::text END
-    UNION ALL
-    SELECT s.id
-    FROM contacts c
-    JOIN sessions s ON s.organization_id = c.organization_id AND s.contact_id = c.id
-    WHERE c.organization_id = $2
-      AND (searchable(c.name) LIKE $3::text OR searchable(c.name) LIKE $4::text)
-      AND CASE WHEN $5::boolean THEN c.name ILIKE $6::text ELSE c.name LIKE $6::text END
-    UNION ALL
-    SELECT m.session_id
-    FROM message_history m
-    WHERE m.organization_id = $2
-      AND (searchable(m.content) LIKE $3::text OR searchable(m.content) LIKE $4::text)
-      AND CASE WHEN $5::boolean THEN m.content ILIKE $6::text ELSE m.content LIKE $6::text END
-)
-SELECT coalesce(array_agg(DISTINCT read.id), '{}')::uuid[] AS ids, (count(*) < $1::integer)::boolean AS is_all
-FROM (SELECT id FROM matching LIMIT $1::integer) read
-`
-
-type FindSessionsParams struct {
-	MatchLimit     int32
-	OrganizationID uuid.UUID
-	IndexedPattern string
-	SpacedPattern  string
-	IsCased        bool
-	Pattern        string
-}
-
-type FindSessionsRow struct {
-	Ids   []uuid.UUID
-	IsAll bool
-}
-
-// FindSessions returns the sessions of an organization in which a text is like the
-// pattern, each once, found by the indexes; is_all is false when there are match_limit
-// such texts or more, of which some are left out.
-//
-// What the indexes are asked holds wherever the last condition does, which decides.
-// MATERIALIZED keeps the limit from the planner, who would else bet on meeting as many
-// matches without an index.
-func (q *Queries) FindSessions(ctx context.Context, arg FindSessionsParams) (FindSessionsRow, error) {
-	row := q.db.QueryRow(ctx, findSessions,
-		arg.MatchLimit,
-		arg.OrganizationID,
-		arg.IndexedPattern,
-		arg.SpacedPattern,
-		arg.IsCased,
-		arg.Pattern,
-	)
-	var i FindSessionsRow
-	err := row.Scan(&i.Ids, &i.IsAll)
-	return i, err
-}
-
-const getBelonging = `-- name: GetBelonging :one
-SELECT user_id, bot_id, contact_id FROM sessions WHERE organization_id = $1 AND id = $2
-`
-
-type GetBelongingRow struct {
-	UserID    uuid.UUID
-	BotID     uuid.UUID
-	ContactID uuid.UUID
-}
-
-// GetBelonging returns what decides on who may read a session.
-func (q *Queries) GetBelonging(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (GetBelongingRow, error) {
-	row := q.db.QueryRow(ctx, getBelonging, organizationID, iD)
-	var i GetBelongingRow
-	err := row.Scan(&i.UserID, &i.BotID, &i.ContactID)
-	return i, err
 }
 
 const getConversation = `-- name: GetConversation :one
@@ -240,7 +162,7 @@ type GetConversationRow struct {
 	InboxUnread int64
 }
 
-// GetConversation returns a session with what the Chatbots family shows around it.
+// GetConversation returns a session with the related rows that the Chatbots family shows.
 func (q *Queries) GetConversation(ctx context.Context, isCounted bool, organizationID uuid.UUID, iD uuid.UUID) (GetConversationRow, error) {
 	row := q.db.QueryRow(ctx, getConversation, isCounted, organizationID, iD)
 	var i GetConversationRow
@@ -287,7 +209,7 @@ const getSession = `-- name: GetSession :one
 SELECT organization_id, id, user_id, bot_id, inbox_id, contact_id, title, status, auto_reply, is_implied, last_seq, last_activity, active_run, queued_runs, exchanges, user_unread, staff_unread, last_read_at, created_at, updated_at FROM sessions WHERE organization_id = $1 AND id = $2
 `
 
-// GetSession returns the session's own row.
+// GetSession returns a session's row.
 func (q *Queries) GetSession(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (Session, error) {
 	row := q.db.QueryRow(ctx, getSession, organizationID, iD)
 	var i Session
@@ -316,17 +238,70 @@ func (q *Queries) GetSession(ctx context.Context, organizationID uuid.UUID, iD u
 	return i, err
 }
 
+const getSessionAccess = `-- name: GetSessionAccess :one
+SELECT user_id, bot_id, contact_id FROM sessions WHERE organization_id = $1 AND id = $2
+`
+
+type GetSessionAccessRow struct {
+	UserID    uuid.UUID
+	BotID     uuid.UUID
+	ContactID uuid.UUID
+}
+
+// GetSessionAccess returns the columns that decide who may read a session.
+func (q *Queries) GetSessionAccess(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (GetSessionAccessRow, error) {
+	row := q.db.QueryRow(ctx, getSessionAccess, organizationID, iD)
+	var i GetSessionAccessRow
+	err := row.Scan(&i.UserID, &i.BotID, &i.ContactID)
+	return i, err
+}
+
 const hasManyConversations = `-- name: HasManyConversations :one
 SELECT count(*) >= $1::integer
 FROM (SELECT FROM sessions WHERE organization_id = $2 AND user_id = $3 LIMIT $1::integer) found
 `
 
-// HasManyConversations tells whether a user has so many sessions or more.
-func (q *Queries) HasManyConversations(ctx context.Context, many int32, organizationID uuid.UUID, userID uuid.UUID) (bool, error) {
-	row := q.db.QueryRow(ctx, hasManyConversations, many, organizationID, userID)
+// HasManyConversations reports whether a user has at least "threshold" sessions.
+func (q *Queries) HasManyConversations(ctx context.Context, threshold int32, organizationID uuid.UUID, userID uuid.UUID) (bool, error) {
+	row := q.db.QueryRow(ctx, hasManyConversations, threshold, organizationID, userID)
 	var column_1 bool
 	err := row.Scan(&column_1)
 	return column_1, err
+}
+
+const listChangedSessions = `-- name: ListChangedSessions :many
+SELECT w.id::uuid AS id, coalesce(s.last_seq, 0)::bigint AS last_seq, (s.id IS NULL)::boolean AS is_gone
+FROM (SELECT unnest($1::uuid[]) AS organization_id, unnest($2::uuid[]) AS id, unnest($3::bigint[]) AS seq) AS w
+LEFT JOIN sessions s ON s.organization_id = w.organization_id AND s.id = w.id
+WHERE s.id IS NULL OR s.last_seq > w.seq
+`
+
+type ListChangedSessionsRow struct {
+	ID      uuid.UUID
+	LastSeq int64
+	IsGone  bool
+}
+
+// ListChangedSessions returns the given sessions that have messages after a seq or that no longer
+// exist.
+func (q *Queries) ListChangedSessions(ctx context.Context, organizationIds []uuid.UUID, ids []uuid.UUID, seqs []int64) ([]ListChangedSessionsRow, error) {
+	rows, err := q.db.Query(ctx, listChangedSessions, organizationIds, ids, seqs)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListChangedSessionsRow
+	for rows.Next() {
+		var i ListChangedSessionsRow
+		if err := rows.Scan(&i.ID, &i.LastSeq, &i.IsGone); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const listConversations = `-- name: ListConversations :many
@@ -367,8 +342,8 @@ type ListConversationsRow struct {
 	LastMessage  string
 }
 
-// ListConversations returns a user's sessions, latest activity first, each with
-// the text of its newest message, which is looked up for those of the page alone.
+// ListConversations returns a page of a user's sessions, latest activity first, each with the text
+// of its newest message. Messages are looked up for the rows of the page only.
 func (q *Queries) ListConversations(ctx context.Context, arg ListConversationsParams) ([]ListConversationsRow, error) {
 	rows, err := q.db.Query(ctx, listConversations,
 		arg.OrganizationID,
@@ -405,51 +380,10 @@ func (q *Queries) ListConversations(ctx context.Context, arg ListConversationsPa
 	return items, nil
 }
 
-const listHeldSessions = `-- name: ListHeldSessions :many
-WITH wanted AS (
-    SELECT DISTINCT w.organization_id, w.id
-    FROM (SELECT unnest($1::uuid[]) AS organization_id, unnest($2::uuid[]) AS id) AS w
-), free AS MATERIALIZED (
-    SELECT s.organization_id, s.id FROM wanted w
-    JOIN sessions s ON s.organization_id = w.organization_id AND s.id = w.id
-    FOR NO KEY UPDATE OF s SKIP LOCKED
-)
-SELECT w.organization_id::uuid AS organization_id, w.id::uuid AS id FROM wanted w
-LEFT JOIN free f ON f.organization_id = w.organization_id AND f.id = w.id
-WHERE f.id IS NULL
-`
-
-type ListHeldSessionsRow struct {
-	OrganizationID uuid.UUID
-	ID             uuid.UUID
-}
-
-// ListHeldSessions returns those of the sessions that another transaction has locked at
-// this moment, or that are gone. It waits for nobody.
-func (q *Queries) ListHeldSessions(ctx context.Context, organizationIds []uuid.UUID, ids []uuid.UUID) ([]ListHeldSessionsRow, error) {
-	rows, err := q.db.Query(ctx, listHeldSessions, organizationIds, ids)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []ListHeldSessionsRow
-	for rows.Next() {
-		var i ListHeldSessionsRow
-		if err := rows.Scan(&i.OrganizationID, &i.ID); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const listInboxConversationsNewer = `-- name: ListInboxConversationsNewer :many
+const listInboxConversationsAfter = `-- name: ListInboxConversationsAfter :many
 WITH walked AS (
     SELECT s.organization_id, s.id, s.inbox_id, s.contact_id, s.title,
-           CASE WHEN $1::boolean THEN s.created_at ELSE s.last_activity END AS place
+           CASE WHEN $1::boolean THEN s.created_at ELSE s.last_activity END AS position
     FROM sessions s
     WHERE s.organization_id = $2
       AND ($3::boolean OR s.user_id = $4)
@@ -457,7 +391,7 @@ WITH walked AS (
       AND ($5::uuid IS NULL OR s.inbox_id = $5)
       AND ($6::uuid[] IS NULL OR s.id = ANY ($6::uuid[]))
       AND (CASE WHEN $1::boolean THEN s.created_at ELSE s.last_activity END, s.id) > ($7::timestamptz, $8::uuid)
-    ORDER BY place, s.id
+    ORDER BY position, s.id
     LIMIT $9::integer
 ), page AS MATERIALIZED (
     SELECT w.organization_id, w.id, w.inbox_id
@@ -490,7 +424,7 @@ JOIN unread ON unread.inbox_id = s.inbox_id
 ORDER BY CASE WHEN $1::boolean THEN s.created_at ELSE s.last_activity END, s.id
 `
 
-type ListInboxConversationsNewerParams struct {
+type ListInboxConversationsAfterParams struct {
 	ByCreation     bool
 	OrganizationID uuid.UUID
 	IsStaff        bool
@@ -501,12 +435,12 @@ type ListInboxConversationsNewerParams struct {
 	ID             uuid.UUID
 	WalkLimit      *int32
 	Pattern        *string
-	IsCased        bool
+	IgnoreCase     bool
 	PageLimit      int32
 	IsCounted      bool
 }
 
-type ListInboxConversationsNewerRow struct {
+type ListInboxConversationsAfterRow struct {
 	Session     Session
 	Contact     Contact
 	InboxName   string
@@ -515,9 +449,10 @@ type ListInboxConversationsNewerRow struct {
 	InboxUnread int64
 }
 
-// ListInboxConversationsNewer is ListInboxConversationsOlder upwards, oldest first.
-func (q *Queries) ListInboxConversationsNewer(ctx context.Context, arg ListInboxConversationsNewerParams) ([]ListInboxConversationsNewerRow, error) {
-	rows, err := q.db.Query(ctx, listInboxConversationsNewer,
+// ListInboxConversationsAfter is ListInboxConversationsBefore in the other direction, oldest
+// first.
+func (q *Queries) ListInboxConversationsAfter(ctx context.Context, arg ListInboxConversationsAfterParams) ([]ListInboxConversationsAfterRow, error) {
+	rows, err := q.db.Query(ctx, listInboxConversationsAfter,
 		arg.ByCreation,
 		arg.OrganizationID,
 		arg.IsStaff,
@@ -528,7 +463,7 @@ func (q *Queries) ListInboxConversationsNewer(ctx context.Context, arg ListInbox
 		arg.ID,
 		arg.WalkLimit,
 		arg.Pattern,
-		arg.IsCased,
+		arg.IgnoreCase,
 		arg.PageLimit,
 		arg.IsCounted,
 	)
@@ -536,9 +471,9 @@ func (q *Queries) ListInboxConversationsNewer(ctx context.Context, arg ListInbox
 		return nil, err
 	}
 	defer rows.Close()
-	var items []ListInboxConversationsNewerRow
+	var items []ListInboxConversationsAfterRow
 	for rows.Next() {
-		var i ListInboxConversationsNewerRow
+		var i ListInboxConversationsAfterRow
 		if err := rows.Scan(
 			&i.Session.OrganizationID,
 			&i.Session.ID,
@@ -585,10 +520,10 @@ func (q *Queries) ListInboxConversationsNewer(ctx context.Context, arg ListInbox
 	return items, nil
 }
 
-const listInboxConversationsOlder = `-- name: ListInboxConversationsOlder :many
+const listInboxConversationsBefore = `-- name: ListInboxConversationsBefore :many
 WITH walked AS (
     SELECT s.organization_id, s.id, s.inbox_id, s.contact_id, s.title,
-           CASE WHEN $1::boolean THEN s.created_at ELSE s.last_activity END AS place
+           CASE WHEN $1::boolean THEN s.created_at ELSE s.last_activity END AS position
     FROM sessions s
     WHERE s.organization_id = $2
       AND ($3::boolean OR s.user_id = $4)
@@ -596,7 +531,7 @@ WITH walked AS (
       AND ($5::uuid IS NULL OR s.inbox_id = $5)
       AND ($6::uuid[] IS NULL OR s.id = ANY ($6::uuid[]))
       AND (CASE WHEN $1::boolean THEN s.created_at ELSE s.last_activity END, s.id) < ($7::timestamptz, $8::uuid)
-    ORDER BY place DESC, s.id DESC
+    ORDER BY position DESC, s.id DESC
     LIMIT $9::integer
 ), page AS MATERIALIZED (
     SELECT w.organization_id, w.id, w.inbox_id
@@ -629,7 +564,7 @@ JOIN unread ON unread.inbox_id = s.inbox_id
 ORDER BY CASE WHEN $1::boolean THEN s.created_at ELSE s.last_activity END DESC, s.id DESC
 `
 
-type ListInboxConversationsOlderParams struct {
+type ListInboxConversationsBeforeParams struct {
 	ByCreation     bool
 	OrganizationID uuid.UUID
 	IsStaff        bool
@@ -640,12 +575,12 @@ type ListInboxConversationsOlderParams struct {
 	ID             uuid.UUID
 	WalkLimit      *int32
 	Pattern        *string
-	IsCased        bool
+	IgnoreCase     bool
 	PageLimit      int32
 	IsCounted      bool
 }
 
-type ListInboxConversationsOlderRow struct {
+type ListInboxConversationsBeforeRow struct {
 	Session     Session
 	Contact     Contact
 	InboxName   string
@@ -654,17 +589,16 @@ type ListInboxConversationsOlderRow struct {
 	InboxUnread int64
 }
 
-// ListInboxConversationsOlder returns the sessions that the caller may read, newest
-// first, from a place downwards, with what the Chatbots family shows around each. The
-// place is a time, of the last activity or of the creation, and an id. With ids it is
-// those of them that are listed; with a pattern those in which a text is like it, among
-// the walk_limit sessions from the place on.
+// ListInboxConversationsBefore returns the sessions before a position that the caller may read,
+// newest first, with the related rows that the Chatbots family shows. A position is a time, of the
+// last activity or of the creation, and an id. With ids, only those sessions are listed. With a
+// pattern, only sessions in which a text matches are listed, and at most walk_limit sessions are
+// examined.
 //
-// OFFSET 0 keeps the planner from reading all messages to find one in this session. The
-// page takes the sessions as they come, in the order of the walk: sorted once more, they
-// would all be read first.
-func (q *Queries) ListInboxConversationsOlder(ctx context.Context, arg ListInboxConversationsOlderParams) ([]ListInboxConversationsOlderRow, error) {
-	rows, err := q.db.Query(ctx, listInboxConversationsOlder,
+// OFFSET 0 keeps the planner from reading all messages to find one in a session. The CTE page
+// keeps the order of walked: a second sort would make PostgreSQL examine all sessions first.
+func (q *Queries) ListInboxConversationsBefore(ctx context.Context, arg ListInboxConversationsBeforeParams) ([]ListInboxConversationsBeforeRow, error) {
+	rows, err := q.db.Query(ctx, listInboxConversationsBefore,
 		arg.ByCreation,
 		arg.OrganizationID,
 		arg.IsStaff,
@@ -675,7 +609,7 @@ func (q *Queries) ListInboxConversationsOlder(ctx context.Context, arg ListInbox
 		arg.ID,
 		arg.WalkLimit,
 		arg.Pattern,
-		arg.IsCased,
+		arg.IgnoreCase,
 		arg.PageLimit,
 		arg.IsCounted,
 	)
@@ -683,9 +617,9 @@ func (q *Queries) ListInboxConversationsOlder(ctx context.Context, arg ListInbox
 		return nil, err
 	}
 	defer rows.Close()
-	var items []ListInboxConversationsOlderRow
+	var items []ListInboxConversationsBeforeRow
 	for rows.Next() {
-		var i ListInboxConversationsOlderRow
+		var i ListInboxConversationsBeforeRow
 		if err := rows.Scan(
 			&i.Session.OrganizationID,
 			&i.Session.ID,
@@ -732,7 +666,48 @@ func (q *Queries) ListInboxConversationsOlder(ctx context.Context, arg ListInbox
 	return items, nil
 }
 
-const listMessagesAt = `-- name: ListMessagesAt :many
+const listLockedSessions = `-- name: ListLockedSessions :many
+WITH wanted AS (
+    SELECT DISTINCT w.organization_id, w.id
+    FROM (SELECT unnest($1::uuid[]) AS organization_id, unnest($2::uuid[]) AS id) AS w
+), unlocked AS MATERIALIZED (
+    SELECT s.organization_id, s.id FROM wanted w
+    JOIN sessions s ON s.organization_id = w.organization_id AND s.id = w.id
+    FOR NO KEY UPDATE OF s SKIP LOCKED
+)
+SELECT w.organization_id::uuid AS organization_id, w.id::uuid AS id FROM wanted w
+LEFT JOIN unlocked f ON f.organization_id = w.organization_id AND f.id = w.id
+WHERE f.id IS NULL
+`
+
+type ListLockedSessionsRow struct {
+	OrganizationID uuid.UUID
+	ID             uuid.UUID
+}
+
+// ListLockedSessions returns the given sessions that another transaction has locked, or that no
+// longer exist. It never waits.
+func (q *Queries) ListLockedSessions(ctx context.Context, organizationIds []uuid.UUID, ids []uuid.UUID) ([]ListLockedSessionsRow, error) {
+	rows, err := q.db.Query(ctx, listLockedSessions, organizationIds, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListLockedSessionsRow
+	for rows.Next() {
+		var i ListLockedSessionsRow
+		if err := rows.Scan(&i.OrganizationID, &i.ID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listMessagesBySeq = `-- name: ListMessagesBySeq :many
 SELECT m.organization_id, m.id, m.session_id, m.seq, m.sender, m.sender_id, m.content, m.metadata, m.content_payload, m.query_metadata, m.canvas, m.attachments, m.citations, m.citation_nodes, m.suggestions, m.feedback, m.run_id, m.created_at, m.sender_name, m.sender_avatar
 FROM (SELECT unnest($1::uuid[]) AS session_id, unnest($2::bigint[]) AS seq) AS wanted
 JOIN messages m ON m.session_id = wanted.session_id AND m.seq = wanted.seq
@@ -740,9 +715,9 @@ WHERE m.organization_id = $3
 ORDER BY array_position($1::uuid[], m.session_id)
 `
 
-// ListMessagesAt returns the message at a place of each of some sessions, in their order.
-func (q *Queries) ListMessagesAt(ctx context.Context, sessionIds []uuid.UUID, seqs []int64, organizationID uuid.UUID) ([]Message, error) {
-	rows, err := q.db.Query(ctx, listMessagesAt, sessionIds, seqs, organizationID)
+// ListMessagesBySeq returns one message of each session by its seq, in the order of the sessions.
+func (q *Queries) ListMessagesBySeq(ctx context.Context, sessionIds []uuid.UUID, seqs []int64, organizationID uuid.UUID) ([]Message, error) {
+	rows, err := q.db.Query(ctx, listMessagesBySeq, sessionIds, seqs, organizationID)
 	if err != nil {
 		return nil, err
 	}
@@ -782,41 +757,6 @@ func (q *Queries) ListMessagesAt(ctx context.Context, sessionIds []uuid.UUID, se
 	return items, nil
 }
 
-const listNewerSessions = `-- name: ListNewerSessions :many
-SELECT w.id::uuid AS id, coalesce(s.last_seq, 0)::bigint AS last_seq, (s.id IS NULL)::boolean AS is_gone
-FROM (SELECT unnest($1::uuid[]) AS organization_id, unnest($2::uuid[]) AS id, unnest($3::bigint[]) AS seq) AS w
-LEFT JOIN sessions s ON s.organization_id = w.organization_id AND s.id = w.id
-WHERE s.id IS NULL OR s.last_seq > w.seq
-`
-
-type ListNewerSessionsRow struct {
-	ID      uuid.UUID
-	LastSeq int64
-	IsGone  bool
-}
-
-// ListNewerSessions returns those of the sessions that have come beyond a seq, and those
-// that are gone.
-func (q *Queries) ListNewerSessions(ctx context.Context, organizationIds []uuid.UUID, ids []uuid.UUID, seqs []int64) ([]ListNewerSessionsRow, error) {
-	rows, err := q.db.Query(ctx, listNewerSessions, organizationIds, ids, seqs)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []ListNewerSessionsRow
-	for rows.Next() {
-		var i ListNewerSessionsRow
-		if err := rows.Scan(&i.ID, &i.LastSeq, &i.IsGone); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const lockConversations = `-- name: LockConversations :many
 SELECT id, user_id FROM sessions
 WHERE organization_id = $1 AND id = ANY ($2::uuid[])
@@ -829,9 +769,8 @@ type LockConversationsRow struct {
 	UserID uuid.UUID
 }
 
-// LockConversations locks those of the sessions that there are, and tells whose they
-// are. Locking them in the order of their ids keeps two batches from waiting for each
-// other.
+// LockConversations locks the sessions that exist and returns their owners. It locks in the order
+// of the ids, so that two batches cannot deadlock.
 func (q *Queries) LockConversations(ctx context.Context, organizationID uuid.UUID, ids []uuid.UUID) ([]LockConversationsRow, error) {
 	rows, err := q.db.Query(ctx, lockConversations, organizationID, ids)
 	if err != nil {
@@ -867,8 +806,8 @@ type MarkConversationsReadParams struct {
 	Ids            []uuid.UUID
 }
 
-// MarkConversationsRead says that their user has read sessions, where that is the
-// caller, and that the staff has, where the caller is of it.
+// MarkConversationsRead marks sessions as read: for their user where the caller is that user, and
+// for the staff where the caller belongs to it.
 func (q *Queries) MarkConversationsRead(ctx context.Context, arg MarkConversationsReadParams) error {
 	_, err := q.db.Exec(ctx, markConversationsRead,
 		arg.UserID,
@@ -879,57 +818,117 @@ func (q *Queries) MarkConversationsRead(ctx context.Context, arg MarkConversatio
 	return err
 }
 
-const planSearch = `-- name: PlanSearch :one
+const planKeywordSearch = `-- name: PlanKeywordSearch :one
 SELECT ('%' || regexp_replace(searchable($1::text), '[\\%_]', '\\\&', 'g') || '%')::text AS pattern,
        ('%' || regexp_replace(array_to_string(string_to_array(lower($1::text), NULL), '0'), '[\\%_]', '\\\&', 'g') || '%')::text AS spaced_pattern,
        (searchable($1::text) ~ '[[:alnum:]]{3}'
-        AND EXISTS (SELECT FROM pg_catalog.pg_index WHERE indexrelid = to_regclass('message_history_by_content') AND indisvalid))::boolean AS is_indexed,
+        AND EXISTS (SELECT FROM pg_catalog.pg_index WHERE indexrelid = to_regclass('message_history_by_content') AND indisvalid))::boolean AS can_use_indexes,
        (SELECT count(*) < $2::integer AND coalesce(sum(few.last_seq), 0) < $3::integer
         FROM (SELECT s.last_seq FROM sessions s
               WHERE s.organization_id = $4
                 AND ($5::boolean OR s.user_id = $6)
                 AND ($7::uuid IS NULL OR s.inbox_id = $7)
-              LIMIT $2::integer) few)::boolean AS is_short
+              LIMIT $2::integer) few)::boolean AS is_small
 `
 
-type PlanSearchParams struct {
-	Keyword            string
-	ShortConversations int32
-	ShortMessages      int32
-	OrganizationID     uuid.UUID
-	IsStaff            bool
-	UserID             uuid.UUID
-	InboxID            *uuid.UUID
+type PlanKeywordSearchParams struct {
+	Keyword               string
+	ConversationThreshold int32
+	MessageThreshold      int32
+	OrganizationID        uuid.UUID
+	IsStaff               bool
+	UserID                uuid.UUID
+	InboxID               *uuid.UUID
 }
 
-type PlanSearchRow struct {
+type PlanKeywordSearchRow struct {
 	Pattern       string
 	SpacedPattern string
-	IsIndexed     bool
-	IsShort       bool
+	CanUseIndexes bool
+	IsSmall       bool
 }
 
-// PlanSearch returns how a keyword is looked up: whether that is by the indexes, which
-// takes that the one over the messages is there and whole, and three letters in a row
-// for it to go by; the patterns for them; and whether the sessions that are asked about
-// have so few messages that reading them is as fast.
-func (q *Queries) PlanSearch(ctx context.Context, arg PlanSearchParams) (PlanSearchRow, error) {
-	row := q.db.QueryRow(ctx, planSearch,
+// PlanKeywordSearch returns how to search for a keyword: the patterns for the indexes; whether the
+// indexes can be used; and whether the sessions in question have so few messages that reading all
+// of them is as fast. The indexes can be used when the index over messages exists and is valid,
+// and the keyword contains three consecutive alphanumeric characters.
+func (q *Queries) PlanKeywordSearch(ctx context.Context, arg PlanKeywordSearchParams) (PlanKeywordSearchRow, error) {
+	row := q.db.QueryRow(ctx, planKeywordSearch,
 		arg.Keyword,
-		arg.ShortConversations,
-		arg.ShortMessages,
+		arg.ConversationThreshold,
+		arg.MessageThreshold,
 		arg.OrganizationID,
 		arg.IsStaff,
 		arg.UserID,
 		arg.InboxID,
 	)
-	var i PlanSearchRow
+	var i PlanKeywordSearchRow
 	err := row.Scan(
 		&i.Pattern,
 		&i.SpacedPattern,
-		&i.IsIndexed,
-		&i.IsShort,
+		&i.CanUseIndexes,
+		&i.IsSmall,
 	)
+	return i, err
+}
+
+const searchSessions = `-- name: SearchSessions :one
+WITH matching AS MATERIALIZED (
+    SELECT s.id
+    FROM sessions s
+    WHERE s.organization_id = $2 AND s.title <> ''
+      AND (searchable(s.title) LIKE $3::text OR searchable(s.title) LIKE $4::text)
+      AND CASE WHEN $5::boolean THEN s.title ILIKE $6::text ELSE s.title LIKE $6::text END
+    UNION ALL
+    SELECT s.id
+    FROM contacts c
+    JOIN sessions s ON s.organization_id = c.organization_id AND s.contact_id = c.id
+    WHERE c.organization_id = $2
+      AND (searchable(c.name) LIKE $3::text OR searchable(c.name) LIKE $4::text)
+      AND CASE WHEN $5::boolean THEN c.name ILIKE $6::text ELSE c.name LIKE $6::text END
+    UNION ALL
+    SELECT m.session_id
+    FROM message_history m
+    WHERE m.organization_id = $2
+      AND (searchable(m.content) LIKE $3::text OR searchable(m.content) LIKE $4::text)
+      AND CASE WHEN $5::boolean THEN m.content ILIKE $6::text ELSE m.content LIKE $6::text END
+)
+SELECT coalesce(array_agg(DISTINCT read.id), '{}')::uuid[] AS ids, (count(*) < $1::integer)::boolean AS is_complete
+FROM (SELECT id FROM matching LIMIT $1::integer) read
+`
+
+type SearchSessionsParams struct {
+	MatchLimit     int32
+	OrganizationID uuid.UUID
+	IndexedPattern string
+	SpacedPattern  string
+	IgnoreCase     bool
+	Pattern        string
+}
+
+type SearchSessionsRow struct {
+	Ids        []uuid.UUID
+	IsComplete bool
+}
+
+// SearchSessions returns the distinct sessions of an organization in which a text matches the
+// pattern, found through the indexes. is_complete is false when match_limit texts were found, so
+// that more may exist.
+//
+// The conditions on indexed expressions hold for every text that the last condition accepts; the
+// last condition decides. MATERIALIZED hides the limit from the planner, which would otherwise
+// expect to find enough matches without an index.
+func (q *Queries) SearchSessions(ctx context.Context, arg SearchSessionsParams) (SearchSessionsRow, error) {
+	row := q.db.QueryRow(ctx, searchSessions,
+		arg.MatchLimit,
+		arg.OrganizationID,
+		arg.IndexedPattern,
+		arg.SpacedPattern,
+		arg.IgnoreCase,
+		arg.Pattern,
+	)
+	var i SearchSessionsRow
+	err := row.Scan(&i.Ids, &i.IsComplete)
 	return i, err
 }
 
@@ -938,29 +937,29 @@ UPDATE sessions SET status = $1, updated_at = clock_timestamp()
 WHERE organization_id = $2 AND id = ANY ($3::uuid[]) AND status <> $1
 `
 
-// SetConversationsStatus archives sessions or makes them active.
+// SetConversationsStatus archives or activates sessions.
 func (q *Queries) SetConversationsStatus(ctx context.Context, status string, organizationID uuid.UUID, ids []uuid.UUID) error {
 	_, err := q.db.Exec(ctx, setConversationsStatus, status, organizationID, ids)
 	return err
 }
 
-const sumConversations = `-- name: SumConversations :one
+const sumConversationCounts = `-- name: SumConversationCounts :one
 SELECT coalesce(sum(conversations), 0)::bigint FROM conversation_counts
 WHERE organization_id = $1 AND user_id = $2
   AND ($3::uuid IS NULL OR bot_id = $3)
   AND ($4::text IS NULL OR status = $4)
 `
 
-type SumConversationsParams struct {
+type SumConversationCountsParams struct {
 	OrganizationID uuid.UUID
 	UserID         uuid.UUID
 	BotID          *uuid.UUID
 	Status         *string
 }
 
-// SumConversations is CountConversations from the counters.
-func (q *Queries) SumConversations(ctx context.Context, arg SumConversationsParams) (int64, error) {
-	row := q.db.QueryRow(ctx, sumConversations,
+// SumConversationCounts returns the same total as CountConversations, from the counters.
+func (q *Queries) SumConversationCounts(ctx context.Context, arg SumConversationCountsParams) (int64, error) {
+	row := q.db.QueryRow(ctx, sumConversationCounts,
 		arg.OrganizationID,
 		arg.UserID,
 		arg.BotID,
@@ -988,7 +987,7 @@ type UpdateConversationParams struct {
 	ID             uuid.UUID
 }
 
-// UpdateConversation changes the fields that are given.
+// UpdateConversation updates the fields that are not NULL.
 func (q *Queries) UpdateConversation(ctx context.Context, arg UpdateConversationParams) (int64, error) {
 	result, err := q.db.Exec(ctx, updateConversation,
 		arg.Status,

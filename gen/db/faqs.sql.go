@@ -15,7 +15,7 @@ const countFaqs = `-- name: CountFaqs :one
 SELECT count(*) FROM faqs WHERE organization_id = $1 AND bot_id = $2
 `
 
-// CountFaqs counts a chatbot's entries.
+// CountFaqs returns the number of a chatbot's FAQ entries.
 func (q *Queries) CountFaqs(ctx context.Context, organizationID uuid.UUID, botID uuid.UUID) (int64, error) {
 	row := q.db.QueryRow(ctx, countFaqs, organizationID, botID)
 	var count int64
@@ -27,7 +27,7 @@ const deleteFaq = `-- name: DeleteFaq :execrows
 DELETE FROM faqs WHERE organization_id = $1 AND bot_id = $2 AND id = $3
 `
 
-// DeleteFaq deletes an entry of a chatbot.
+// DeleteFaq deletes an FAQ entry of a chatbot.
 func (q *Queries) DeleteFaq(ctx context.Context, organizationID uuid.UUID, botID uuid.UUID, iD uuid.UUID) (int64, error) {
 	result, err := q.db.Exec(ctx, deleteFaq, organizationID, botID, iD)
 	if err != nil {
@@ -40,7 +40,7 @@ const deleteFaqTerms = `-- name: DeleteFaqTerms :exec
 DELETE FROM faq_terms WHERE organization_id = $1 AND faq_id = ANY($2::uuid[])
 `
 
-// DeleteFaqTerms takes entries out of the index, before they are indexed anew.
+// DeleteFaqTerms removes FAQ entries from the index before they are indexed again.
 func (q *Queries) DeleteFaqTerms(ctx context.Context, organizationID uuid.UUID, faqIds []uuid.UUID) error {
 	_, err := q.db.Exec(ctx, deleteFaqTerms, organizationID, faqIds)
 	return err
@@ -50,7 +50,7 @@ const getFaq = `-- name: GetFaq :one
 SELECT organization_id, id, bot_id, question, question_key, answer, labels, created_at, updated_at FROM faqs WHERE organization_id = $1 AND bot_id = $2 AND id = $3
 `
 
-// GetFaq finds an entry of a chatbot.
+// GetFaq returns an FAQ entry of a chatbot.
 func (q *Queries) GetFaq(ctx context.Context, organizationID uuid.UUID, botID uuid.UUID, iD uuid.UUID) (Faq, error) {
 	row := q.db.QueryRow(ctx, getFaq, organizationID, botID, iD)
 	var i Faq
@@ -81,7 +81,7 @@ type InsertFaqTermsParams struct {
 	Weights        []float32
 }
 
-// InsertFaqTerms indexes entries: one row for each term of each entry.
+// InsertFaqTerms indexes FAQ entries: one row for each term of each entry.
 func (q *Queries) InsertFaqTerms(ctx context.Context, arg InsertFaqTermsParams) error {
 	_, err := q.db.Exec(ctx, insertFaqTerms,
 		arg.OrganizationID,
@@ -114,9 +114,8 @@ type InsertFaqsParams struct {
 	Labels         []string
 }
 
-// InsertFaqs adds entries to a chatbot's knowledge; InsertFaqTerms makes them
-// findable. labels are JSON arrays, since PostgreSQL has no arrays of arrays of
-// different lengths.
+// InsertFaqs inserts entries into a chatbot's FAQ. InsertFaqTerms indexes them. labels are JSON
+// arrays, because PostgreSQL has no arrays of arrays with different lengths.
 func (q *Queries) InsertFaqs(ctx context.Context, arg InsertFaqsParams) error {
 	_, err := q.db.Exec(ctx, insertFaqs,
 		arg.OrganizationID,
@@ -139,7 +138,7 @@ type ListFaqLabelsRow struct {
 	Labels []string
 }
 
-// ListFaqLabels returns the labels of a chatbot's entries.
+// ListFaqLabels returns the labels of a chatbot's FAQ entries.
 func (q *Queries) ListFaqLabels(ctx context.Context, organizationID uuid.UUID, botID uuid.UUID) ([]ListFaqLabelsRow, error) {
 	rows, err := q.db.Query(ctx, listFaqLabels, organizationID, botID)
 	if err != nil {
@@ -170,17 +169,17 @@ LIMIT $4 OFFSET $3
 type ListFaqsParams struct {
 	OrganizationID uuid.UUID
 	BotID          uuid.UUID
-	Skipped        int32
-	PageSize       int32
+	PageOffset     int32
+	PageLimit      int32
 }
 
-// ListFaqs returns a page of a chatbot's entries, newest first.
+// ListFaqs returns a page of a chatbot's FAQ entries, newest first.
 func (q *Queries) ListFaqs(ctx context.Context, arg ListFaqsParams) ([]Faq, error) {
 	rows, err := q.db.Query(ctx, listFaqs,
 		arg.OrganizationID,
 		arg.BotID,
-		arg.Skipped,
-		arg.PageSize,
+		arg.PageOffset,
+		arg.PageLimit,
 	)
 	if err != nil {
 		return nil, err
@@ -223,10 +222,9 @@ type ListFaqsForImportRow struct {
 	Labels     []string
 }
 
-// ListFaqsForImport returns what an import compares with: a chatbot's questions,
-// the newest first, and a hash of each answer. It reads all of them: looking up
-// thousands of questions is cheaper only as long as the planner's statistics,
-// which no import waits for, are right.
+// ListFaqsForImport returns all of a chatbot's FAQ entries for comparison by an import, newest
+// first, with a hash of each answer. Looking up thousands of questions one by one is faster only
+// while the planner's statistics are current, and an import cannot wait for ANALYZE.
 func (q *Queries) ListFaqsForImport(ctx context.Context, organizationID uuid.UUID, botID uuid.UUID) ([]ListFaqsForImportRow, error) {
 	rows, err := q.db.Query(ctx, listFaqsForImport, organizationID, botID)
 	if err != nil {
@@ -256,7 +254,8 @@ const lockFaq = `-- name: LockFaq :one
 SELECT organization_id, id, bot_id, question, question_key, answer, labels, created_at, updated_at FROM faqs WHERE organization_id = $1 AND bot_id = $2 AND id = $3 FOR NO KEY UPDATE
 `
 
-// LockFaq finds an entry of a chatbot and makes its other writers wait.
+// LockFaq returns an FAQ entry of a chatbot and blocks its other writers until the transaction
+// ends.
 func (q *Queries) LockFaq(ctx context.Context, organizationID uuid.UUID, botID uuid.UUID, iD uuid.UUID) (Faq, error) {
 	row := q.db.QueryRow(ctx, lockFaq, organizationID, botID, iD)
 	var i Faq
@@ -346,13 +345,14 @@ type SearchFaqsRow struct {
 	KnownEntries []int64
 }
 
-// SearchFaqs finds the entries of a chatbot that share most with a question, by
-// the rarity of its terms, and those that are the question itself. It looks at a
-// bounded number of entries for each term: one that is in more tells little.
-// Every row also has the number of entries, and of those with each known term, so
-// that the caller can weigh the few that are left. smoothing is added to the
-// number of entries, since the few of a small bot do not show what is rare. With
-// allowed no other entries are found.
+// SearchFaqs returns the entries of a chatbot that best match a question, ranked by the inverse
+// document frequency of the shared terms, and the entries whose question is equal to it. With
+// "allowed", only those entries are considered.
+//
+// For each term, at most entries_per_term entries are read: a term that occurs in more of them
+// discriminates little. Every row also carries the number of entries, in total and for each
+// matched term, so that the caller can rank the candidates exactly. smoothing is added to the
+// number of entries, because the few entries of a small bot do not show which terms are rare.
 func (q *Queries) SearchFaqs(ctx context.Context, arg SearchFaqsParams) ([]SearchFaqsRow, error) {
 	rows, err := q.db.Query(ctx, searchFaqs,
 		arg.QuestionKey,
@@ -413,7 +413,7 @@ type UpdateFaqParams struct {
 	ID             uuid.UUID
 }
 
-// UpdateFaq replaces what an entry says.
+// UpdateFaq replaces the question, answer and labels of an FAQ entry.
 func (q *Queries) UpdateFaq(ctx context.Context, arg UpdateFaqParams) (Faq, error) {
 	row := q.db.QueryRow(ctx, updateFaq,
 		arg.Question,
@@ -458,7 +458,7 @@ type UpdateFaqsParams struct {
 	Labels         []string
 }
 
-// UpdateFaqs replaces the answers and labels of a chatbot's entries.
+// UpdateFaqs replaces the answers and labels of a chatbot's FAQ entries.
 func (q *Queries) UpdateFaqs(ctx context.Context, arg UpdateFaqsParams) error {
 	_, err := q.db.Exec(ctx, updateFaqs,
 		arg.OrganizationID,

@@ -27,10 +27,9 @@ type ClaimIdempotencyKeyParams struct {
 	RequestHash    []byte
 }
 
-// ClaimIdempotencyKey takes a key for this transaction, and counts no row where it
-// was used before. It waits for another transaction that has it, five seconds at the
-// most; what follows in the transaction has the time that it is given by
-// ResetLockTimeout.
+// ClaimIdempotencyKey claims a key for this transaction. It affects no row when the key was used
+// before. It waits at most five seconds for another transaction that holds the key. The lock
+// timeout applies until the caller runs ResetLockTimeout.
 func (q *Queries) ClaimIdempotencyKey(ctx context.Context, arg ClaimIdempotencyKeyParams) (int64, error) {
 	result, err := q.db.Exec(ctx, claimIdempotencyKey,
 		arg.OrganizationID,
@@ -39,6 +38,25 @@ func (q *Queries) ClaimIdempotencyKey(ctx context.Context, arg ClaimIdempotencyK
 		arg.Key,
 		arg.RequestHash,
 	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const deleteExpiredIdempotencyKeys = `-- name: DeleteExpiredIdempotencyKeys :execrows
+DELETE FROM idempotency_keys d
+WHERE (d.organization_id, d.user_id, d.scope, d.key) IN (
+    SELECT k.organization_id, k.user_id, k.scope, k.key FROM idempotency_keys k
+    WHERE k.created_at < clock_timestamp() - interval '24 hours'
+    ORDER BY k.created_at
+    LIMIT $1::integer)
+`
+
+// DeleteExpiredIdempotencyKeys deletes up to "batch" keys that are older than 24 hours, and
+// returns how many it deleted.
+func (q *Queries) DeleteExpiredIdempotencyKeys(ctx context.Context, batch int32) (int64, error) {
+	result, err := q.db.Exec(ctx, deleteExpiredIdempotencyKeys, batch)
 	if err != nil {
 		return 0, err
 	}
@@ -59,7 +77,7 @@ type DeleteIdempotencyKeyParams struct {
 	RunID          uuid.UUID
 }
 
-// DeleteIdempotencyKey frees a key that was used for a run, once the run is over.
+// DeleteIdempotencyKey releases a key that was used for a run, once the run has finished.
 func (q *Queries) DeleteIdempotencyKey(ctx context.Context, arg DeleteIdempotencyKeyParams) error {
 	_, err := q.db.Exec(ctx, deleteIdempotencyKey,
 		arg.OrganizationID,
@@ -69,24 +87,6 @@ func (q *Queries) DeleteIdempotencyKey(ctx context.Context, arg DeleteIdempotenc
 		arg.RunID,
 	)
 	return err
-}
-
-const deleteOldIdempotencyKeys = `-- name: DeleteOldIdempotencyKeys :execrows
-DELETE FROM idempotency_keys d
-WHERE (d.organization_id, d.user_id, d.scope, d.key) IN (
-    SELECT k.organization_id, k.user_id, k.scope, k.key FROM idempotency_keys k
-    WHERE k.created_at < clock_timestamp() - interval '24 hours'
-    ORDER BY k.created_at
-    LIMIT $1::integer)
-`
-
-// DeleteOldIdempotencyKeys forgets keys of more than a day ago, so many at a time.
-func (q *Queries) DeleteOldIdempotencyKeys(ctx context.Context, batch int32) (int64, error) {
-	result, err := q.db.Exec(ctx, deleteOldIdempotencyKeys, batch)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
 }
 
 const getIdempotencyKey = `-- name: GetIdempotencyKey :one
@@ -101,7 +101,7 @@ type GetIdempotencyKeyParams struct {
 	Key            string
 }
 
-// GetIdempotencyKey returns what a key was used for.
+// GetIdempotencyKey returns an idempotency key with its stored result.
 func (q *Queries) GetIdempotencyKey(ctx context.Context, arg GetIdempotencyKeyParams) (IdempotencyKey, error) {
 	row := q.db.QueryRow(ctx, getIdempotencyKey,
 		arg.OrganizationID,
@@ -128,7 +128,7 @@ const resetLockTimeout = `-- name: ResetLockTimeout :exec
 SET LOCAL lock_timeout TO DEFAULT
 `
 
-// ResetLockTimeout gives a transaction's locks the connection's usual time again.
+// ResetLockTimeout restores the connection's default lock timeout in this transaction.
 func (q *Queries) ResetLockTimeout(ctx context.Context) error {
 	_, err := q.db.Exec(ctx, resetLockTimeout)
 	return err
@@ -147,7 +147,7 @@ type SetIdempotencyAnswerParams struct {
 	Key            string
 }
 
-// SetIdempotencyAnswer keeps what the request of a claimed key has made.
+// SetIdempotencyAnswer stores the result of the request that claimed a key.
 func (q *Queries) SetIdempotencyAnswer(ctx context.Context, arg SetIdempotencyAnswerParams) error {
 	_, err := q.db.Exec(ctx, setIdempotencyAnswer,
 		arg.Answer,

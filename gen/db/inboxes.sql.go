@@ -15,7 +15,7 @@ const countInboxes = `-- name: CountInboxes :one
 SELECT count(*) FROM inboxes WHERE organization_id = $1
 `
 
-// CountInboxes counts an organization's inboxes.
+// CountInboxes returns the number of an organization's inboxes.
 func (q *Queries) CountInboxes(ctx context.Context, organizationID uuid.UUID) (int64, error) {
 	row := q.db.QueryRow(ctx, countInboxes, organizationID)
 	var count int64
@@ -37,7 +37,7 @@ type CreateInboxParams struct {
 	ChannelType    string
 }
 
-// CreateInbox makes an inbox.
+// CreateInbox inserts an inbox.
 func (q *Queries) CreateInbox(ctx context.Context, arg CreateInboxParams) (Inbox, error) {
 	row := q.db.QueryRow(ctx, createInbox,
 		arg.OrganizationID,
@@ -62,7 +62,7 @@ const getAPIInbox = `-- name: GetAPIInbox :one
 SELECT organization_id, id, bot_id, name, channel_type, created_at FROM inboxes WHERE organization_id = $1 AND bot_id = $2 AND channel_type = 'api'
 `
 
-// GetAPIInbox returns the inbox that a bot's conversations over the API are in.
+// GetAPIInbox returns the inbox for a bot's API conversations.
 func (q *Queries) GetAPIInbox(ctx context.Context, organizationID uuid.UUID, botID uuid.UUID) (Inbox, error) {
 	row := q.db.QueryRow(ctx, getAPIInbox, organizationID, botID)
 	var i Inbox
@@ -126,8 +126,8 @@ type ListInboxesRow struct {
 	Unread      int64
 }
 
-// ListInboxes returns a page of inboxes, newest first, each with what it is the
-// inbox of: its web chat, or the chatbot where it has none (any more).
+// ListInboxes returns a page of inboxes, newest first. Each has its channel: its web chat, or its
+// chatbot when it has no web chat.
 func (q *Queries) ListInboxes(ctx context.Context, arg ListInboxesParams) ([]ListInboxesRow, error) {
 	rows, err := q.db.Query(ctx, listInboxes,
 		arg.IsCounted,

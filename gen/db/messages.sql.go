@@ -27,7 +27,7 @@ type GetMessageRow struct {
 	ContactID uuid.UUID
 }
 
-// GetMessage returns a message with the owner of its session, and with whom that is.
+// GetMessage returns a message with the owner, bot and contact of its session.
 func (q *Queries) GetMessage(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (GetMessageRow, error) {
 	row := q.db.QueryRow(ctx, getMessage, organizationID, iD)
 	var i GetMessageRow
@@ -63,7 +63,7 @@ const getMessageBySeq = `-- name: GetMessageBySeq :one
 SELECT organization_id, id, session_id, seq, sender, sender_id, content, metadata, content_payload, query_metadata, canvas, attachments, citations, citation_nodes, suggestions, feedback, run_id, created_at, sender_name, sender_avatar FROM messages WHERE organization_id = $1 AND session_id = $2 AND seq = $3
 `
 
-// GetMessageBySeq returns the message at a place in its session.
+// GetMessageBySeq returns a session's message by its seq.
 func (q *Queries) GetMessageBySeq(ctx context.Context, organizationID uuid.UUID, sessionID uuid.UUID, seq int64) (Message, error) {
 	row := q.db.QueryRow(ctx, getMessageBySeq, organizationID, sessionID, seq)
 	var i Message
@@ -104,8 +104,8 @@ type ListAttachmentsParams struct {
 	IsStaff        bool
 }
 
-// ListAttachments returns those of the attachments that a user's messages brought
-// (the staff: anybody's).
+// ListAttachments returns the given attachments that the user's own messages introduced. Staff may
+// read those of all users.
 func (q *Queries) ListAttachments(ctx context.Context, arg ListAttachmentsParams) ([]Attachment, error) {
 	rows, err := q.db.Query(ctx, listAttachments,
 		arg.OrganizationID,
@@ -170,8 +170,8 @@ type ListHistoryBackwardRow struct {
 	Metadata    json.RawMessage
 }
 
-// ListHistoryBackward returns the newest messages between two places of a session,
-// both exclusive, newest first, without the speakers' names; times as ListHistoryForward.
+// ListHistoryBackward returns the newest messages between two seqs of a session, both exclusive,
+// newest first, without the senders' names. Times are limited as in ListHistoryForward.
 func (q *Queries) ListHistoryBackward(ctx context.Context, arg ListHistoryBackwardParams) ([]ListHistoryBackwardRow, error) {
 	rows, err := q.db.Query(ctx, listHistoryBackward,
 		arg.OrganizationID,
@@ -239,9 +239,9 @@ type ListHistoryForwardRow struct {
 	Metadata    json.RawMessage
 }
 
-// ListHistoryForward returns the oldest messages between two places of a session,
-// both exclusive, oldest first, without the speakers' names. Where there are times too,
-// they are not before since, and before until.
+// ListHistoryForward returns the oldest messages between two seqs of a session, both exclusive,
+// oldest first, without the senders' names. If given, since (inclusive) and until (exclusive)
+// limit the times of the messages.
 func (q *Queries) ListHistoryForward(ctx context.Context, arg ListHistoryForwardParams) ([]ListHistoryForwardRow, error) {
 	rows, err := q.db.Query(ctx, listHistoryForward,
 		arg.OrganizationID,
@@ -278,15 +278,15 @@ func (q *Queries) ListHistoryForward(ctx context.Context, arg ListHistoryForward
 	return items, nil
 }
 
-const listMessagesNewer = `-- name: ListMessagesNewer :many
+const listMessagesAfter = `-- name: ListMessagesAfter :many
 WITH page AS MATERIALIZED (
-    SELECT near.organization_id, near.id
+    SELECT scanned.organization_id, scanned.id
     FROM (SELECT h.organization_id, h.id, h.session_id, h.created_at FROM message_history h
           WHERE h.organization_id = $1 AND (h.created_at, h.id) > ($2::timestamptz, $3::uuid)
           ORDER BY h.created_at, h.id
-          LIMIT $4) near
-    WHERE $5::boolean OR (SELECT s.user_id FROM sessions s WHERE s.organization_id = near.organization_id AND s.id = near.session_id) = $6
-    ORDER BY near.created_at, near.id
+          LIMIT $4) scanned
+    WHERE $5::boolean OR (SELECT s.user_id FROM sessions s WHERE s.organization_id = scanned.organization_id AND s.id = scanned.session_id) = $6
+    ORDER BY scanned.created_at, scanned.id
     LIMIT $7
 )
 SELECT m.organization_id, m.id, m.session_id, m.seq, m.sender, m.sender_id, m.content, m.metadata, m.content_payload, m.query_metadata, m.canvas, m.attachments, m.citations, m.citation_nodes, m.suggestions, m.feedback, m.run_id, m.created_at, m.sender_name, m.sender_avatar FROM page
@@ -294,23 +294,23 @@ JOIN messages m ON m.organization_id = page.organization_id AND m.id = page.id
 ORDER BY m.created_at, m.id
 `
 
-type ListMessagesNewerParams struct {
+type ListMessagesAfterParams struct {
 	OrganizationID uuid.UUID
 	CreatedAt      time.Time
 	ID             uuid.UUID
-	Reach          int32
+	ScanLimit      int32
 	IsStaff        bool
 	UserID         uuid.UUID
 	PageLimit      int32
 }
 
-// ListMessagesNewer is ListMessagesOlder upwards, oldest first.
-func (q *Queries) ListMessagesNewer(ctx context.Context, arg ListMessagesNewerParams) ([]Message, error) {
-	rows, err := q.db.Query(ctx, listMessagesNewer,
+// ListMessagesAfter is ListMessagesBefore in the other direction, oldest first.
+func (q *Queries) ListMessagesAfter(ctx context.Context, arg ListMessagesAfterParams) ([]Message, error) {
+	rows, err := q.db.Query(ctx, listMessagesAfter,
 		arg.OrganizationID,
 		arg.CreatedAt,
 		arg.ID,
-		arg.Reach,
+		arg.ScanLimit,
 		arg.IsStaff,
 		arg.UserID,
 		arg.PageLimit,
@@ -354,15 +354,15 @@ func (q *Queries) ListMessagesNewer(ctx context.Context, arg ListMessagesNewerPa
 	return items, nil
 }
 
-const listMessagesOlder = `-- name: ListMessagesOlder :many
+const listMessagesBefore = `-- name: ListMessagesBefore :many
 WITH page AS MATERIALIZED (
-    SELECT near.organization_id, near.id
+    SELECT scanned.organization_id, scanned.id
     FROM (SELECT h.organization_id, h.id, h.session_id, h.created_at FROM message_history h
           WHERE h.organization_id = $1 AND (h.created_at, h.id) < ($2::timestamptz, $3::uuid)
           ORDER BY h.created_at DESC, h.id DESC
-          LIMIT $4) near
-    WHERE $5::boolean OR (SELECT s.user_id FROM sessions s WHERE s.organization_id = near.organization_id AND s.id = near.session_id) = $6
-    ORDER BY near.created_at DESC, near.id DESC
+          LIMIT $4) scanned
+    WHERE $5::boolean OR (SELECT s.user_id FROM sessions s WHERE s.organization_id = scanned.organization_id AND s.id = scanned.session_id) = $6
+    ORDER BY scanned.created_at DESC, scanned.id DESC
     LIMIT $7
 )
 SELECT m.organization_id, m.id, m.session_id, m.seq, m.sender, m.sender_id, m.content, m.metadata, m.content_payload, m.query_metadata, m.canvas, m.attachments, m.citations, m.citation_nodes, m.suggestions, m.feedback, m.run_id, m.created_at, m.sender_name, m.sender_avatar FROM page
@@ -370,28 +370,28 @@ JOIN messages m ON m.organization_id = page.organization_id AND m.id = page.id
 ORDER BY m.created_at DESC, m.id DESC
 `
 
-type ListMessagesOlderParams struct {
+type ListMessagesBeforeParams struct {
 	OrganizationID uuid.UUID
 	CreatedAt      time.Time
 	ID             uuid.UUID
-	Reach          int32
+	ScanLimit      int32
 	IsStaff        bool
 	UserID         uuid.UUID
 	PageLimit      int32
 }
 
-// ListMessagesOlder returns messages of an organization, newest first, from a place in
-// time downwards: all that the staff may read, or those of one user's sessions among the
-// first so many. It is for whoever finds a page among them.
+// ListMessagesBefore returns an organization's messages before a position in time, newest first.
+// Staff read all of them; other users read those of their own sessions among the first scan_limit
+// messages. It suits callers whose messages are frequent enough to fill a page within that limit.
 //
-// The sub-select of the owner is a look-up for each message; as EXISTS it would be
-// planned as a scan of all sessions.
-func (q *Queries) ListMessagesOlder(ctx context.Context, arg ListMessagesOlderParams) ([]Message, error) {
-	rows, err := q.db.Query(ctx, listMessagesOlder,
+// The owner is looked up by a scalar subquery for each message. The planner would turn EXISTS into
+// a scan of all sessions.
+func (q *Queries) ListMessagesBefore(ctx context.Context, arg ListMessagesBeforeParams) ([]Message, error) {
+	rows, err := q.db.Query(ctx, listMessagesBefore,
 		arg.OrganizationID,
 		arg.CreatedAt,
 		arg.ID,
-		arg.Reach,
+		arg.ScanLimit,
 		arg.IsStaff,
 		arg.UserID,
 		arg.PageLimit,
@@ -435,211 +435,23 @@ func (q *Queries) ListMessagesOlder(ctx context.Context, arg ListMessagesOlderPa
 	return items, nil
 }
 
-const listOwnMessagesNewer = `-- name: ListOwnMessagesNewer :many
-WITH sources AS (
-    SELECT s.organization_id, s.id, oldest.seq
-    FROM sessions s
-    CROSS JOIN LATERAL (
-        SELECT h.seq, h.created_at, h.id FROM message_history h
-        WHERE h.organization_id = s.organization_id AND h.session_id = s.id
-          AND h.seq >= first_seq_since(s.organization_id, s.id, $1::timestamptz)
-          AND (h.created_at, h.id) > ($1::timestamptz, $2::uuid)
-        ORDER BY h.seq
-        LIMIT 1) oldest
-    WHERE s.organization_id = $3 AND s.user_id = $4 AND s.last_activity >= $1::timestamptz AND s.last_seq > 0
-    ORDER BY oldest.created_at, oldest.id
-    LIMIT $5::integer
-), page AS MATERIALIZED (
-    SELECT among.organization_id, among.id
-    FROM sources o
-    CROSS JOIN LATERAL (
-        SELECT h.organization_id, h.id, h.created_at FROM message_history h
-        WHERE h.organization_id = o.organization_id AND h.session_id = o.id AND h.seq >= o.seq
-        ORDER BY h.seq
-        LIMIT $5::integer) among
-    ORDER BY among.created_at, among.id
-    LIMIT $5::integer
-)
-SELECT m.organization_id, m.id, m.session_id, m.seq, m.sender, m.sender_id, m.content, m.metadata, m.content_payload, m.query_metadata, m.canvas, m.attachments, m.citations, m.citation_nodes, m.suggestions, m.feedback, m.run_id, m.created_at, m.sender_name, m.sender_avatar FROM page
-JOIN messages m ON m.organization_id = page.organization_id AND m.id = page.id
-ORDER BY m.created_at, m.id
-`
-
-type ListOwnMessagesNewerParams struct {
-	CreatedAt      time.Time
-	ID             uuid.UUID
-	OrganizationID uuid.UUID
-	UserID         uuid.UUID
-	PageLimit      int32
-}
-
-// ListOwnMessagesNewer is ListOwnMessagesOlder upwards, oldest first: only sessions that
-// go beyond the place have anything there.
-func (q *Queries) ListOwnMessagesNewer(ctx context.Context, arg ListOwnMessagesNewerParams) ([]Message, error) {
-	rows, err := q.db.Query(ctx, listOwnMessagesNewer,
-		arg.CreatedAt,
-		arg.ID,
-		arg.OrganizationID,
-		arg.UserID,
-		arg.PageLimit,
-	)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []Message
-	for rows.Next() {
-		var i Message
-		if err := rows.Scan(
-			&i.OrganizationID,
-			&i.ID,
-			&i.SessionID,
-			&i.Seq,
-			&i.Sender,
-			&i.SenderID,
-			&i.Content,
-			&i.Metadata,
-			&i.ContentPayload,
-			&i.QueryMetadata,
-			&i.Canvas,
-			&i.Attachments,
-			&i.Citations,
-			&i.CitationNodes,
-			&i.Suggestions,
-			&i.Feedback,
-			&i.RunID,
-			&i.CreatedAt,
-			&i.SenderName,
-			&i.SenderAvatar,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const listOwnMessagesOlder = `-- name: ListOwnMessagesOlder :many
-WITH below AS (
-    SELECT s.last_activity FROM sessions s
-    WHERE s.organization_id = $1 AND s.user_id = $2 AND s.last_activity < $3::timestamptz AND s.last_seq > 0
-    ORDER BY s.last_activity DESC
-    LIMIT $4::integer
-), near AS (
-    SELECT s.organization_id, s.id,
-           CASE WHEN s.last_activity < $3::timestamptz THEN s.last_seq
-                ELSE first_seq_since(s.organization_id, s.id, $3::timestamptz) END AS seq
-    FROM sessions s
-    WHERE s.organization_id = $1 AND s.user_id = $2 AND s.last_seq > 0
-      AND s.last_activity >= coalesce((SELECT min(below.last_activity) FROM below), $3::timestamptz)
-), sources AS (
-    SELECT n.organization_id, n.id, newest.seq
-    FROM near n
-    CROSS JOIN LATERAL (
-        SELECT h.seq, h.created_at, h.id FROM message_history h
-        WHERE h.organization_id = n.organization_id AND h.session_id = n.id AND h.seq <= n.seq
-          AND (h.created_at, h.id) < ($3::timestamptz, $5::uuid)
-        ORDER BY h.seq DESC
-        LIMIT 1) newest
-    ORDER BY newest.created_at DESC, newest.id DESC
-    LIMIT $4::integer
-), page AS MATERIALIZED (
-    SELECT among.organization_id, among.id
-    FROM sources o
-    CROSS JOIN LATERAL (
-        SELECT h.organization_id, h.id, h.created_at FROM message_history h
-        WHERE h.organization_id = o.organization_id AND h.session_id = o.id AND h.seq <= o.seq
-        ORDER BY h.seq DESC
-        LIMIT $4::integer) among
-    ORDER BY among.created_at DESC, among.id DESC
-    LIMIT $4::integer
-)
-SELECT m.organization_id, m.id, m.session_id, m.seq, m.sender, m.sender_id, m.content, m.metadata, m.content_payload, m.query_metadata, m.canvas, m.attachments, m.citations, m.citation_nodes, m.suggestions, m.feedback, m.run_id, m.created_at, m.sender_name, m.sender_avatar FROM page
-JOIN messages m ON m.organization_id = page.organization_id AND m.id = page.id
-ORDER BY m.created_at DESC, m.id DESC
-`
-
-type ListOwnMessagesOlderParams struct {
-	OrganizationID uuid.UUID
-	UserID         uuid.UUID
-	CreatedAt      time.Time
-	PageLimit      int32
-	ID             uuid.UUID
-}
-
-// ListOwnMessagesOlder returns the messages of a user's sessions, newest first, from a
-// place in time downwards. What it reads is bounded by the user's own sessions, whatever
-// the organization holds: of those that end below the place, as many of the newest as
-// there are messages on a page can be on it, ties aside; in those that go beyond it the
-// place is found by halving. As many of them again, by the newest message that each has
-// below the place, are then read a page deep.
-func (q *Queries) ListOwnMessagesOlder(ctx context.Context, arg ListOwnMessagesOlderParams) ([]Message, error) {
-	rows, err := q.db.Query(ctx, listOwnMessagesOlder,
-		arg.OrganizationID,
-		arg.UserID,
-		arg.CreatedAt,
-		arg.PageLimit,
-		arg.ID,
-	)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []Message
-	for rows.Next() {
-		var i Message
-		if err := rows.Scan(
-			&i.OrganizationID,
-			&i.ID,
-			&i.SessionID,
-			&i.Seq,
-			&i.Sender,
-			&i.SenderID,
-			&i.Content,
-			&i.Metadata,
-			&i.ContentPayload,
-			&i.QueryMetadata,
-			&i.Canvas,
-			&i.Attachments,
-			&i.Citations,
-			&i.CitationNodes,
-			&i.Suggestions,
-			&i.Feedback,
-			&i.RunID,
-			&i.CreatedAt,
-			&i.SenderName,
-			&i.SenderAvatar,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const listSessionMessagesNewer = `-- name: ListSessionMessagesNewer :many
+const listSessionMessagesAfter = `-- name: ListSessionMessagesAfter :many
 SELECT organization_id, id, session_id, seq, sender, sender_id, content, metadata, content_payload, query_metadata, canvas, attachments, citations, citation_nodes, suggestions, feedback, run_id, created_at, sender_name, sender_avatar FROM messages
 WHERE organization_id = $1 AND session_id = $2 AND seq > $3
 ORDER BY seq
 LIMIT $4
 `
 
-type ListSessionMessagesNewerParams struct {
+type ListSessionMessagesAfterParams struct {
 	OrganizationID uuid.UUID
 	SessionID      uuid.UUID
 	Seq            int64
 	PageLimit      int32
 }
 
-// ListSessionMessagesNewer returns a session's messages after a place, oldest first.
-func (q *Queries) ListSessionMessagesNewer(ctx context.Context, arg ListSessionMessagesNewerParams) ([]Message, error) {
-	rows, err := q.db.Query(ctx, listSessionMessagesNewer,
+// ListSessionMessagesAfter returns a session's messages after a seq, oldest first.
+func (q *Queries) ListSessionMessagesAfter(ctx context.Context, arg ListSessionMessagesAfterParams) ([]Message, error) {
+	rows, err := q.db.Query(ctx, listSessionMessagesAfter,
 		arg.OrganizationID,
 		arg.SessionID,
 		arg.Seq,
@@ -684,23 +496,23 @@ func (q *Queries) ListSessionMessagesNewer(ctx context.Context, arg ListSessionM
 	return items, nil
 }
 
-const listSessionMessagesOlder = `-- name: ListSessionMessagesOlder :many
+const listSessionMessagesBefore = `-- name: ListSessionMessagesBefore :many
 SELECT organization_id, id, session_id, seq, sender, sender_id, content, metadata, content_payload, query_metadata, canvas, attachments, citations, citation_nodes, suggestions, feedback, run_id, created_at, sender_name, sender_avatar FROM messages
 WHERE organization_id = $1 AND session_id = $2 AND seq < $3
 ORDER BY seq DESC
 LIMIT $4
 `
 
-type ListSessionMessagesOlderParams struct {
+type ListSessionMessagesBeforeParams struct {
 	OrganizationID uuid.UUID
 	SessionID      uuid.UUID
 	Seq            int64
 	PageLimit      int32
 }
 
-// ListSessionMessagesOlder returns a session's messages before a place, newest first.
-func (q *Queries) ListSessionMessagesOlder(ctx context.Context, arg ListSessionMessagesOlderParams) ([]Message, error) {
-	rows, err := q.db.Query(ctx, listSessionMessagesOlder,
+// ListSessionMessagesBefore returns a session's messages before a seq, newest first.
+func (q *Queries) ListSessionMessagesBefore(ctx context.Context, arg ListSessionMessagesBeforeParams) ([]Message, error) {
+	rows, err := q.db.Query(ctx, listSessionMessagesBefore,
 		arg.OrganizationID,
 		arg.SessionID,
 		arg.Seq,
@@ -762,10 +574,9 @@ type ListTurnsRow struct {
 	IsQuestion  bool
 }
 
-// ListTurns returns what was said in a run's session until its question, that one
-// included, and what was said to its asker since, newest first: the answers to
-// questions before it may have come after it, but the questions after it do not
-// belong to it.
+// ListTurns returns a session's messages for answering a run, newest first: those up to and
+// including the run's question, and later ones that do not come from the user. Replies to earlier
+// questions can have a higher seq than the question; later questions belong to later runs.
 func (q *Queries) ListTurns(ctx context.Context, organizationID uuid.UUID, runID uuid.UUID, pageLimit int32) ([]ListTurnsRow, error) {
 	rows, err := q.db.Query(ctx, listTurns, organizationID, runID, pageLimit)
 	if err != nil {
@@ -792,6 +603,195 @@ func (q *Queries) ListTurns(ctx context.Context, organizationID uuid.UUID, runID
 	return items, nil
 }
 
+const listUserMessagesAfter = `-- name: ListUserMessagesAfter :many
+WITH sources AS (
+    SELECT s.organization_id, s.id, oldest.seq
+    FROM sessions s
+    CROSS JOIN LATERAL (
+        SELECT h.seq, h.created_at, h.id FROM message_history h
+        WHERE h.organization_id = s.organization_id AND h.session_id = s.id
+          AND h.seq >= first_seq_since(s.organization_id, s.id, $1::timestamptz)
+          AND (h.created_at, h.id) > ($1::timestamptz, $2::uuid)
+        ORDER BY h.seq
+        LIMIT 1) oldest
+    WHERE s.organization_id = $3 AND s.user_id = $4 AND s.last_activity >= $1::timestamptz AND s.last_seq > 0
+    ORDER BY oldest.created_at, oldest.id
+    LIMIT $5::integer
+), page AS MATERIALIZED (
+    SELECT candidate_messages.organization_id, candidate_messages.id
+    FROM sources o
+    CROSS JOIN LATERAL (
+        SELECT h.organization_id, h.id, h.created_at FROM message_history h
+        WHERE h.organization_id = o.organization_id AND h.session_id = o.id AND h.seq >= o.seq
+        ORDER BY h.seq
+        LIMIT $5::integer) candidate_messages
+    ORDER BY candidate_messages.created_at, candidate_messages.id
+    LIMIT $5::integer
+)
+SELECT m.organization_id, m.id, m.session_id, m.seq, m.sender, m.sender_id, m.content, m.metadata, m.content_payload, m.query_metadata, m.canvas, m.attachments, m.citations, m.citation_nodes, m.suggestions, m.feedback, m.run_id, m.created_at, m.sender_name, m.sender_avatar FROM page
+JOIN messages m ON m.organization_id = page.organization_id AND m.id = page.id
+ORDER BY m.created_at, m.id
+`
+
+type ListUserMessagesAfterParams struct {
+	CreatedAt      time.Time
+	ID             uuid.UUID
+	OrganizationID uuid.UUID
+	UserID         uuid.UUID
+	PageLimit      int32
+}
+
+// ListUserMessagesAfter is ListUserMessagesBefore in the other direction, oldest first. Only
+// sessions that continue beyond the position can contribute messages.
+func (q *Queries) ListUserMessagesAfter(ctx context.Context, arg ListUserMessagesAfterParams) ([]Message, error) {
+	rows, err := q.db.Query(ctx, listUserMessagesAfter,
+		arg.CreatedAt,
+		arg.ID,
+		arg.OrganizationID,
+		arg.UserID,
+		arg.PageLimit,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Message
+	for rows.Next() {
+		var i Message
+		if err := rows.Scan(
+			&i.OrganizationID,
+			&i.ID,
+			&i.SessionID,
+			&i.Seq,
+			&i.Sender,
+			&i.SenderID,
+			&i.Content,
+			&i.Metadata,
+			&i.ContentPayload,
+			&i.QueryMetadata,
+			&i.Canvas,
+			&i.Attachments,
+			&i.Citations,
+			&i.CitationNodes,
+			&i.Suggestions,
+			&i.Feedback,
+			&i.RunID,
+			&i.CreatedAt,
+			&i.SenderName,
+			&i.SenderAvatar,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listUserMessagesBefore = `-- name: ListUserMessagesBefore :many
+WITH below AS (
+    SELECT s.last_activity FROM sessions s
+    WHERE s.organization_id = $1 AND s.user_id = $2 AND s.last_activity < $3::timestamptz AND s.last_seq > 0
+    ORDER BY s.last_activity DESC
+    LIMIT $4::integer
+), candidates AS (
+    SELECT s.organization_id, s.id,
+           CASE WHEN s.last_activity < $3::timestamptz THEN s.last_seq
+                ELSE first_seq_since(s.organization_id, s.id, $3::timestamptz) END AS seq
+    FROM sessions s
+    WHERE s.organization_id = $1 AND s.user_id = $2 AND s.last_seq > 0
+      AND s.last_activity >= coalesce((SELECT min(below.last_activity) FROM below), $3::timestamptz)
+), sources AS (
+    SELECT n.organization_id, n.id, newest.seq
+    FROM candidates n
+    CROSS JOIN LATERAL (
+        SELECT h.seq, h.created_at, h.id FROM message_history h
+        WHERE h.organization_id = n.organization_id AND h.session_id = n.id AND h.seq <= n.seq
+          AND (h.created_at, h.id) < ($3::timestamptz, $5::uuid)
+        ORDER BY h.seq DESC
+        LIMIT 1) newest
+    ORDER BY newest.created_at DESC, newest.id DESC
+    LIMIT $4::integer
+), page AS MATERIALIZED (
+    SELECT candidate_messages.organization_id, candidate_messages.id
+    FROM sources o
+    CROSS JOIN LATERAL (
+        SELECT h.organization_id, h.id, h.created_at FROM message_history h
+        WHERE h.organization_id = o.organization_id AND h.session_id = o.id AND h.seq <= o.seq
+        ORDER BY h.seq DESC
+        LIMIT $4::integer) candidate_messages
+    ORDER BY candidate_messages.created_at DESC, candidate_messages.id DESC
+    LIMIT $4::integer
+)
+SELECT m.organization_id, m.id, m.session_id, m.seq, m.sender, m.sender_id, m.content, m.metadata, m.content_payload, m.query_metadata, m.canvas, m.attachments, m.citations, m.citation_nodes, m.suggestions, m.feedback, m.run_id, m.created_at, m.sender_name, m.sender_avatar FROM page
+JOIN messages m ON m.organization_id = page.organization_id AND m.id = page.id
+ORDER BY m.created_at DESC, m.id DESC
+`
+
+type ListUserMessagesBeforeParams struct {
+	OrganizationID uuid.UUID
+	UserID         uuid.UUID
+	CreatedAt      time.Time
+	PageLimit      int32
+	ID             uuid.UUID
+}
+
+// ListUserMessagesBefore returns the messages of a user's sessions before a position in time,
+// newest first. Its cost depends only on the user's own sessions, not on the organization's.
+//
+// A page of n messages can only come from sessions that continue beyond the position, and from the
+// n most recent of those that end before it, apart from ties. In the former, a binary search finds
+// the position. Of all these, the n sessions with the newest message before the position are then
+// read, n messages deep.
+func (q *Queries) ListUserMessagesBefore(ctx context.Context, arg ListUserMessagesBeforeParams) ([]Message, error) {
+	rows, err := q.db.Query(ctx, listUserMessagesBefore,
+		arg.OrganizationID,
+		arg.UserID,
+		arg.CreatedAt,
+		arg.PageLimit,
+		arg.ID,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Message
+	for rows.Next() {
+		var i Message
+		if err := rows.Scan(
+			&i.OrganizationID,
+			&i.ID,
+			&i.SessionID,
+			&i.Seq,
+			&i.Sender,
+			&i.SenderID,
+			&i.Content,
+			&i.Metadata,
+			&i.ContentPayload,
+			&i.QueryMetadata,
+			&i.Canvas,
+			&i.Attachments,
+			&i.Citations,
+			&i.CitationNodes,
+			&i.Suggestions,
+			&i.Feedback,
+			&i.RunID,
+			&i.CreatedAt,
+			&i.SenderName,
+			&i.SenderAvatar,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const sendMessage = `-- name: SendMessage :one
 WITH locked AS (
     SELECT s.organization_id, s.id, s.user_id, s.bot_id, s.contact_id, s.auto_reply, s.active_run, s.queued_runs,
@@ -799,7 +799,7 @@ WITH locked AS (
     FROM sessions s
     WHERE s.organization_id = $3 AND s.id = $4
     FOR NO KEY UPDATE
-), asked AS (
+), answered AS (
     SELECT l.organization_id, l.id, l.user_id, l.bot_id, l.contact_id, l.auto_reply, l.active_run, l.queued_runs, l.sender, l.sender = 'user' AND ($5::text = 'always' OR ($5::text = 'auto' AND l.auto_reply)) AS is_answered
     FROM locked l
 ), decided AS (
@@ -811,33 +811,33 @@ WITH locked AS (
                WHEN $10::uuid IS NOT NULL AND a.bot_id <> $10::uuid THEN 'other_bot'
                WHEN a.is_answered AND a.queued_runs >= $11::integer THEN 'queue_full'
                ELSE ''
-           END AS refused
-    FROM asked a
+           END AS refusal
+    FROM answered a
 ), claim AS (
     INSERT INTO idempotency_keys (organization_id, user_id, scope, key, request_hash, message_id, run_id)
     SELECT d.organization_id, $2, $12::text, $13::text, $14::bytea, $15::uuid,
            CASE WHEN d.is_answered THEN $16::uuid END
     FROM decided d
-    WHERE d.refused = '' AND $13::text IS NOT NULL
+    WHERE d.refusal = '' AND $13::text IS NOT NULL
     ON CONFLICT DO NOTHING
     RETURNING message_id
 ), ready AS MATERIALIZED (
-    SELECT d.organization_id, d.id, d.user_id, d.bot_id, d.contact_id, d.auto_reply, d.active_run, d.queued_runs, d.sender, d.is_answered, d.refused, d.is_answered AND $17::boolean AND d.active_run IS NULL AND d.queued_runs = 0 AS is_begun
+    SELECT d.organization_id, d.id, d.user_id, d.bot_id, d.contact_id, d.auto_reply, d.active_run, d.queued_runs, d.sender, d.is_answered, d.refusal, d.is_answered AND $17::boolean AND d.active_run IS NULL AND d.queued_runs = 0 AS starts_now
     FROM decided d
-    WHERE d.refused = '' AND ($13::text IS NULL OR EXISTS (SELECT FROM claim))
+    WHERE d.refusal = '' AND ($13::text IS NULL OR EXISTS (SELECT FROM claim))
 ), sent AS (
     UPDATE sessions s SET
         last_seq      = s.last_seq + 1,
         last_activity = greatest(clock_timestamp(), s.last_activity + interval '1 microsecond'),
         status        = 'active',
-        active_run    = CASE WHEN r.is_begun THEN $16::uuid ELSE s.active_run END,
-        queued_runs   = s.queued_runs + CASE WHEN r.is_answered AND NOT r.is_begun THEN 1 ELSE 0 END,
+        active_run    = CASE WHEN r.starts_now THEN $16::uuid ELSE s.active_run END,
+        queued_runs   = s.queued_runs + CASE WHEN r.is_answered AND NOT r.starts_now THEN 1 ELSE 0 END,
         staff_unread  = s.staff_unread + CASE WHEN r.sender = 'user' THEN 1 ELSE 0 END,
         user_unread   = s.user_unread + CASE WHEN r.sender = 'user' THEN 0 ELSE 1 END
     FROM ready r
     WHERE s.organization_id = r.organization_id AND s.id = r.id
     RETURNING s.organization_id, s.id, s.contact_id, s.last_seq, s.last_activity, r.sender, r.is_answered,
-              CASE WHEN r.is_begun THEN 'running' ELSE 'queued' END AS run_state
+              CASE WHEN r.starts_now THEN 'running' ELSE 'queued' END AS run_state
 ), message AS (
     INSERT INTO message_history (organization_id, id, session_id, seq, sender, sender_id, content, metadata,
                                  content_payload, query_metadata, canvas, attachments, run_id, created_at)
@@ -860,7 +860,7 @@ WITH locked AS (
     FROM sent s
     WHERE s.is_answered
 )
-SELECT d.refused::text AS refused, (s.id IS NOT NULL)::boolean AS is_sent, coalesce(s.last_seq, 0)::bigint AS seq,
+SELECT d.refusal::text AS refusal, (s.id IS NOT NULL)::boolean AS is_sent, coalesce(s.last_seq, 0)::bigint AS seq,
        coalesce(s.last_activity, 'epoch')::timestamptz AS created_at,
        d.sender::text AS sender, coalesce(s.is_answered, false)::boolean AS is_answered, coalesce(s.run_state, '')::text AS run_state
 FROM decided d LEFT JOIN sent s ON true
@@ -883,7 +883,7 @@ type SendMessageParams struct {
 	RequestHash    []byte
 	MessageID      uuid.UUID
 	RunID          uuid.UUID
-	MayRun         bool
+	CanStart       bool
 	SenderID       *uuid.UUID
 	Content        string
 	Metadata       json.RawMessage
@@ -896,7 +896,7 @@ type SendMessageParams struct {
 }
 
 type SendMessageRow struct {
-	Refused    string
+	Refusal    string
 	IsSent     bool
 	Seq        int64
 	CreatedAt  time.Time
@@ -905,22 +905,26 @@ type SendMessageRow struct {
 	RunState   string
 }
 
-// SendMessage stores a message and opens or queues the run that answers it, all
-// in this one statement: alone it is a transaction of its own, in a batch of
-// others it needs nothing else.
+// SendMessage stores a message and starts or queues the run that answers it. It is one statement:
+// it can run as its own transaction or in a batch with others.
 //
-// Without a sender the session's owner speaks as user, anybody else as agent; only
-// a user is answered: reply is always, auto (when the session has it on) or never.
-// The answer begins at once when the session has nothing to answer before, and
-// may_run: the caller has room for one more; else it waits in the queue.
+// Without a sender, the session's owner sends as user and any other caller as agent. Only messages
+// of a user are answered. reply is 'always', 'auto' (if the session has automatic replies on) or
+// 'never'. The run starts immediately when the session has no other run to finish first and
+// can_start is true, which means that the caller has reserved a slot. Otherwise it is queued.
 //
-// What can be refused comes back as a column, never raised: no row, there is no
-// such session; refused 'forbidden', it is somebody else's; 'out_of_bounds', it is not the
-// session, or not with the bot or the contact, to which the caller is bound; 'other_bot', it is not
-// with the bot that was named; 'queue_full'. Neither sent nor refused: the Idempotency-Key was used before.
+// Refusals are returned as a column and never raised:
 //
-// INVARIANT: the session's row is locked before anything is decided, the key is
-// claimed only by what is not refused, and seq is taken only by what is stored.
+//   - no row: the session does not exist
+//   - 'forbidden': the session belongs to another user
+//   - 'out_of_bounds': the caller is bound to another session, bot or contact
+//   - 'other_bot': the session is not with the given bot
+//   - 'queue_full': the session has too many queued runs
+//
+// A message that is neither sent nor refused repeats an Idempotency-Key.
+//
+// INVARIANT: the session's row is locked before anything is decided. The idempotency key is
+// claimed only by a message that is not refused, and seq is taken only by one that is stored.
 func (q *Queries) SendMessage(ctx context.Context, arg SendMessageParams) (SendMessageRow, error) {
 	row := q.db.QueryRow(ctx, sendMessage,
 		arg.Sender,
@@ -939,7 +943,7 @@ func (q *Queries) SendMessage(ctx context.Context, arg SendMessageParams) (SendM
 		arg.RequestHash,
 		arg.MessageID,
 		arg.RunID,
-		arg.MayRun,
+		arg.CanStart,
 		arg.SenderID,
 		arg.Content,
 		arg.Metadata,
@@ -952,7 +956,7 @@ func (q *Queries) SendMessage(ctx context.Context, arg SendMessageParams) (SendM
 	)
 	var i SendMessageRow
 	err := row.Scan(
-		&i.Refused,
+		&i.Refusal,
 		&i.IsSent,
 		&i.Seq,
 		&i.CreatedAt,
@@ -974,7 +978,7 @@ FROM rated t
 WHERE r.organization_id = t.organization_id AND r.id = t.run_id AND r.reply_id = t.id
 `
 
-// SetFeedback notes how a message is liked, in the record of the exchange too.
+// SetFeedback sets the feedback on a message and on the record of its exchange.
 func (q *Queries) SetFeedback(ctx context.Context, feedback *string, organizationID uuid.UUID, iD uuid.UUID) error {
 	_, err := q.db.Exec(ctx, setFeedback, feedback, organizationID, iD)
 	return err

@@ -15,7 +15,7 @@ const countOrganizations = `-- name: CountOrganizations :one
 SELECT count(*) FROM organizations
 `
 
-// CountOrganizations tells whether this is the first start.
+// CountOrganizations returns the number of organizations. It is 0 only before the first start.
 func (q *Queries) CountOrganizations(ctx context.Context) (int64, error) {
 	row := q.db.QueryRow(ctx, countOrganizations)
 	var count int64
@@ -27,7 +27,7 @@ const createOrganization = `-- name: CreateOrganization :one
 INSERT INTO organizations (id, name) VALUES ($1, $2) RETURNING id, name, created_at
 `
 
-// CreateOrganization makes an organization; its name must be free.
+// CreateOrganization inserts an organization. Its name must be unique.
 func (q *Queries) CreateOrganization(ctx context.Context, iD uuid.UUID, name string) (Organization, error) {
 	row := q.db.QueryRow(ctx, createOrganization, iD, name)
 	var i Organization
@@ -39,8 +39,7 @@ const getFirstOrganization = `-- name: GetFirstOrganization :one
 SELECT id, name, created_at FROM organizations ORDER BY created_at, id LIMIT 1
 `
 
-// GetFirstOrganization returns the organization that was made first: its default
-// bot is the one that visitors meet.
+// GetFirstOrganization returns the oldest organization. Its default bot serves anonymous visitors.
 func (q *Queries) GetFirstOrganization(ctx context.Context) (Organization, error) {
 	row := q.db.QueryRow(ctx, getFirstOrganization)
 	var i Organization

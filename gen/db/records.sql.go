@@ -12,15 +12,116 @@ import (
 	"github.com/google/uuid"
 )
 
-const boundSearchOfRecords = `-- name: BoundSearchOfRecords :exec
+const aggregateRecordsByDay = `-- name: AggregateRecordsByDay :many
+SELECT coalesce(d.day, 0)::integer AS day,
+       count(*) AS records,
+       count(*) FILTER (WHERE d.status = 'failed') AS failures,
+       count(*) FILTER (WHERE d.feedback = 'like') AS likes,
+       count(*) FILTER (WHERE d.feedback = 'dislike') AS dislikes,
+       coalesce(sum(d.prompt_tokens), 0)::bigint AS prompt_tokens,
+       coalesce(sum(d.completion_tokens), 0)::bigint AS completion_tokens,
+       count(d.reply_time) AS replies,
+       coalesce(avg(d.reply_time), 0)::double precision AS mean_reply_time,
+       coalesce(percentile_cont(0.95) WITHIN GROUP (ORDER BY d.reply_time), 0)::double precision AS p95_reply_time,
+       count(d.first_token_time) AS first_tokens,
+       coalesce(avg(d.first_token_time), 0)::double precision AS mean_first_token_time
+FROM (
+    SELECT width_bucket(r.created_at, $1::timestamptz[]) AS day,
+           r.status, r.feedback, r.prompt_tokens, r.completion_tokens, r.reply_time, r.first_token_time
+    FROM records r
+    WHERE r.organization_id = $2 AND r.bot_id = $3 AND r.created_at >= $4 AND r.created_at < $5
+) d
+GROUP BY GROUPING SETS ((d.day), ())
+`
+
+type AggregateRecordsByDayParams struct {
+	Days           []time.Time
+	OrganizationID uuid.UUID
+	BotID          uuid.UUID
+	Since          time.Time
+	Until          time.Time
+}
+
+type AggregateRecordsByDayRow struct {
+	Day                int32
+	Records            int64
+	Failures           int64
+	Likes              int64
+	Dislikes           int64
+	PromptTokens       int64
+	CompletionTokens   int64
+	Replies            int64
+	MeanReplyTime      float64
+	P95ReplyTime       float64
+	FirstTokens        int64
+	MeanFirstTokenTime float64
+}
+
+// AggregateRecordsByDay aggregates a chatbot's records per day. days holds the start of each day;
+// the column day is a 1-based index into it. Day 0 is the aggregate over all days, because means
+// and percentiles cannot be derived from those of single days. A reply time is meaningless (0)
+// when replies is 0, and a first-token time when first_tokens is 0.
+func (q *Queries) AggregateRecordsByDay(ctx context.Context, arg AggregateRecordsByDayParams) ([]AggregateRecordsByDayRow, error) {
+	rows, err := q.db.Query(ctx, aggregateRecordsByDay,
+		arg.Days,
+		arg.OrganizationID,
+		arg.BotID,
+		arg.Since,
+		arg.Until,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []AggregateRecordsByDayRow
+	for rows.Next() {
+		var i AggregateRecordsByDayRow
+		if err := rows.Scan(
+			&i.Day,
+			&i.Records,
+			&i.Failures,
+			&i.Likes,
+			&i.Dislikes,
+			&i.PromptTokens,
+			&i.CompletionTokens,
+			&i.Replies,
+			&i.MeanReplyTime,
+			&i.P95ReplyTime,
+			&i.FirstTokens,
+			&i.MeanFirstTokenTime,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const configureRecordExport = `-- name: ConfigureRecordExport :exec
+SELECT set_config('plan_cache_mode', 'force_custom_plan', true),
+       set_config('enable_bitmapscan', 'off', true)
+`
+
+// ConfigureRecordExport has the statements of the transaction planned for their parameters and
+// makes them read records in index order. An export must not read and sort all matching records
+// for each of its blocks, however selective the planner believes a filter to be.
+func (q *Queries) ConfigureRecordExport(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, configureRecordExport)
+	return err
+}
+
+const configureRecordSearch = `-- name: ConfigureRecordSearch :exec
 SELECT set_config('statement_timeout', '10s', true), set_config('plan_cache_mode', 'force_custom_plan', true)
 `
 
-// BoundSearchOfRecords has the statements of the transaction end after 10 seconds, and
-// planned for the parameters that they have. A plan for any would not know which filters
-// are none, and walk through the time for the records of one conversation.
-func (q *Queries) BoundSearchOfRecords(ctx context.Context) error {
-	_, err := q.db.Exec(ctx, boundSearchOfRecords)
+// ConfigureRecordSearch limits the statements of the transaction to 10 seconds and has them
+// planned for their parameters. A generic plan cannot know which filters are unset, and would scan
+// the whole time range for the records of one conversation.
+func (q *Queries) ConfigureRecordSearch(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, configureRecordSearch)
 	return err
 }
 
@@ -45,8 +146,8 @@ type CountConversationsByDayRow struct {
 	Conversations int64
 }
 
-// CountConversationsByDay counts a chatbot's conversations by the day on which they
-// began; days as for SumRecords.
+// CountConversationsByDay counts a chatbot's conversations per day of their creation. Days are
+// those of AggregateRecordsByDay.
 func (q *Queries) CountConversationsByDay(ctx context.Context, arg CountConversationsByDayParams) ([]CountConversationsByDayRow, error) {
 	rows, err := q.db.Query(ctx, countConversationsByDay,
 		arg.Days,
@@ -94,8 +195,8 @@ type CountMessagesByDayRow struct {
 	Messages int64
 }
 
-// CountMessagesByDay counts the messages in a chatbot's conversations by the day on
-// which they were sent; days as for SumRecords.
+// CountMessagesByDay counts the messages in a chatbot's conversations per day. Days are those of
+// AggregateRecordsByDay.
 func (q *Queries) CountMessagesByDay(ctx context.Context, arg CountMessagesByDayParams) ([]CountMessagesByDayRow, error) {
 	rows, err := q.db.Query(ctx, countMessagesByDay,
 		arg.Days,
@@ -134,7 +235,8 @@ type CountRecordsParams struct {
 	Until          time.Time
 }
 
-// CountRecords counts a chatbot's records in a span of time, from the index alone.
+// CountRecords returns the number of a chatbot's records in a time range. It uses an index-only
+// scan.
 func (q *Queries) CountRecords(ctx context.Context, arg CountRecordsParams) (int64, error) {
 	row := q.db.QueryRow(ctx, countRecords,
 		arg.OrganizationID,
@@ -147,15 +249,27 @@ func (q *Queries) CountRecords(ctx context.Context, arg CountRecordsParams) (int
 	return count, err
 }
 
-const forgetRecordDeletions = `-- name: ForgetRecordDeletions :exec
+const deleteOrphanedRecordDeletions = `-- name: DeleteOrphanedRecordDeletions :exec
 DELETE FROM record_deletions d
 WHERE NOT EXISTS (SELECT FROM bots b WHERE b.organization_id = d.organization_id AND b.id = d.bot_id)
 `
 
-// ForgetRecordDeletions forgets those of chatbots that are gone.
-func (q *Queries) ForgetRecordDeletions(ctx context.Context) error {
-	_, err := q.db.Exec(ctx, forgetRecordDeletions)
+// DeleteOrphanedRecordDeletions deletes the record deletions of chatbots that no longer exist.
+func (q *Queries) DeleteOrphanedRecordDeletions(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, deleteOrphanedRecordDeletions)
 	return err
+}
+
+const getCurrentTime = `-- name: GetCurrentTime :one
+SELECT clock_timestamp()::timestamptz
+`
+
+// GetCurrentTime returns the time of the database's clock, which dates all rows.
+func (q *Queries) GetCurrentTime(ctx context.Context) (time.Time, error) {
+	row := q.db.QueryRow(ctx, getCurrentTime)
+	var column_1 time.Time
+	err := row.Scan(&column_1)
+	return column_1, err
 }
 
 const getRecord = `-- name: GetRecord :one
@@ -196,23 +310,11 @@ func (q *Queries) GetRecord(ctx context.Context, organizationID uuid.UUID, iD uu
 	return i, err
 }
 
-const getTime = `-- name: GetTime :one
-SELECT clock_timestamp()::timestamptz
-`
-
-// GetTime returns the database's time, by which everything in it is dated.
-func (q *Queries) GetTime(ctx context.Context) (time.Time, error) {
-	row := q.db.QueryRow(ctx, getTime)
-	var column_1 time.Time
-	err := row.Scan(&column_1)
-	return column_1, err
-}
-
 const hasConversation = `-- name: HasConversation :one
 SELECT EXISTS (SELECT FROM sessions WHERE organization_id = $1 AND id = $2 AND bot_id = $3)
 `
 
-// HasConversation tells whether a chatbot has a conversation.
+// HasConversation reports whether a conversation exists and belongs to the chatbot.
 func (q *Queries) HasConversation(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID, botID uuid.UUID) (bool, error) {
 	row := q.db.QueryRow(ctx, hasConversation, organizationID, iD, botID)
 	var exists bool
@@ -220,13 +322,75 @@ func (q *Queries) HasConversation(ctx context.Context, organizationID uuid.UUID,
 	return exists, err
 }
 
-const listLongTexts = `-- name: ListLongTexts :many
+const listBotsWithUncountedRecords = `-- name: ListBotsWithUncountedRecords :many
+WITH over AS (
+    SELECT date_trunc('hour', least(clock_timestamp() - interval '5 minutes', oldest_writer()), 'UTC') AS until
+)
+SELECT b.organization_id, b.id AS bot_id,
+       least(o.until, date_trunc('hour', f.created_at, 'UTC') + make_interval(days => $1::integer))::timestamptz AS until,
+       coalesce(date_trunc('hour', f.created_at, 'UTC') + make_interval(days => $1::integer) < o.until, false)::boolean AS has_more
+FROM over o
+CROSS JOIN bots b
+CROSS JOIN LATERAL (
+    SELECT coalesce(max(n.hour) + interval '1 hour', '-infinity') AS until FROM record_counts n
+    WHERE n.organization_id = b.organization_id AND n.bot_id = b.id
+) c
+LEFT JOIN LATERAL (
+    SELECT r.created_at FROM records r
+    WHERE r.organization_id = b.organization_id AND r.bot_id = b.id AND r.created_at >= c.until AND r.created_at < o.until
+    ORDER BY r.created_at, r.id
+    LIMIT 1
+) f ON true
+WHERE f.created_at IS NOT NULL
+   OR EXISTS (SELECT FROM record_deletions d WHERE d.organization_id = b.organization_id AND d.bot_id = b.id AND d.hour < o.until)
+`
+
+type ListBotsWithUncountedRecordsRow struct {
+	OrganizationID uuid.UUID
+	BotID          uuid.UUID
+	Until          time.Time
+	HasMore        bool
+}
+
+// ListBotsWithUncountedRecords returns the chatbots that have records in complete hours which are
+// not counted yet, or deletions to subtract from counted hours. "until" is the end of the range to
+// count next, at most max_days of records; has_more is true when more records follow.
+//
+// An hour is complete five minutes after its end, which tolerates a clock that is set back, and
+// once every writing transaction began after its end. A record is dated within its transaction, so
+// no record can then appear in that hour.
+func (q *Queries) ListBotsWithUncountedRecords(ctx context.Context, maxDays int32) ([]ListBotsWithUncountedRecordsRow, error) {
+	rows, err := q.db.Query(ctx, listBotsWithUncountedRecords, maxDays)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListBotsWithUncountedRecordsRow
+	for rows.Next() {
+		var i ListBotsWithUncountedRecordsRow
+		if err := rows.Scan(
+			&i.OrganizationID,
+			&i.BotID,
+			&i.Until,
+			&i.HasMore,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listRecordTexts = `-- name: ListRecordTexts :many
 SELECT id, input_message, condense_message, context, output_message FROM records
 WHERE organization_id = $1 AND id = ANY($2::uuid[])
 ORDER BY created_at DESC, id DESC
 `
 
-type ListLongTextsRow struct {
+type ListRecordTextsRow struct {
 	ID              uuid.UUID
 	InputMessage    string
 	CondenseMessage string
@@ -234,16 +398,16 @@ type ListLongTextsRow struct {
 	OutputMessage   string
 }
 
-// ListLongTexts returns the texts of those records, newest first.
-func (q *Queries) ListLongTexts(ctx context.Context, organizationID uuid.UUID, ids []uuid.UUID) ([]ListLongTextsRow, error) {
-	rows, err := q.db.Query(ctx, listLongTexts, organizationID, ids)
+// ListRecordTexts returns the texts of the given records, newest first.
+func (q *Queries) ListRecordTexts(ctx context.Context, organizationID uuid.UUID, ids []uuid.UUID) ([]ListRecordTextsRow, error) {
+	rows, err := q.db.Query(ctx, listRecordTexts, organizationID, ids)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []ListLongTextsRow
+	var items []ListRecordTextsRow
 	for rows.Next() {
-		var i ListLongTextsRow
+		var i ListRecordTextsRow
 		if err := rows.Scan(
 			&i.ID,
 			&i.InputMessage,
@@ -282,9 +446,9 @@ type ListRecordsParams struct {
 	PageLimit      int32
 }
 
-// ListRecords returns a page of a chatbot's records in a span of time, newest
-// first. The page is found in the index alone, and only its rows are read: a late
-// page costs little more than the first.
+// ListRecords returns a page of a chatbot's records in a time range, newest first. It locates the
+// page with an index-only scan and reads only the rows of the page, so a late page costs little
+// more than the first.
 func (q *Queries) ListRecords(ctx context.Context, arg ListRecordsParams) ([]Record, error) {
 	rows, err := q.db.Query(ctx, listRecords,
 		arg.OrganizationID,
@@ -406,11 +570,12 @@ type ListRecordsBeforeRow struct {
 	Error                  *string
 }
 
-// ListRecordsBefore returns the block of records that follows a place in the order of
-// ListRecords, filtered as by SearchRecords: at most block_rows of them, and none after
-// the one whose texts bring the block to block_bytes, so that long texts take no more
-// memory than short ones. Empty: there are no more. To be planned in order. It has the
-// columns that some format shows, in the order in which records.row reads them.
+// ListRecordsBefore returns the block of records after a position in the order of ListRecords,
+// with the filters of SearchRecords. A block has at most block_rows rows and ends with the row
+// whose texts bring it to block_bytes, so memory does not grow with the length of the texts. No
+// rows means that the export is complete. Run it after ConfigureRecordExport.
+//
+// The columns are those that an export format shows, in the order in which records.row reads them.
 func (q *Queries) ListRecordsBefore(ctx context.Context, arg ListRecordsBeforeParams) ([]ListRecordsBeforeRow, error) {
 	rows, err := q.db.Query(ctx, listRecordsBefore,
 		arg.OrganizationID,
@@ -467,74 +632,12 @@ func (q *Queries) ListRecordsBefore(ctx context.Context, arg ListRecordsBeforePa
 	return items, nil
 }
 
-const listUncountedRecords = `-- name: ListUncountedRecords :many
-WITH over AS (
-    SELECT date_trunc('hour', least(clock_timestamp() - interval '5 minutes', oldest_writer()), 'UTC') AS until
-)
-SELECT b.organization_id, b.id AS bot_id,
-       least(o.until, date_trunc('hour', f.created_at, 'UTC') + make_interval(days => $1::integer))::timestamptz AS until,
-       coalesce(date_trunc('hour', f.created_at, 'UTC') + make_interval(days => $1::integer) < o.until, false)::boolean AS has_more
-FROM over o
-CROSS JOIN bots b
-CROSS JOIN LATERAL (
-    SELECT coalesce(max(n.hour) + interval '1 hour', '-infinity') AS until FROM record_counts n
-    WHERE n.organization_id = b.organization_id AND n.bot_id = b.id
-) c
-LEFT JOIN LATERAL (
-    SELECT r.created_at FROM records r
-    WHERE r.organization_id = b.organization_id AND r.bot_id = b.id AND r.created_at >= c.until AND r.created_at < o.until
-    ORDER BY r.created_at, r.id
-    LIMIT 1
-) f ON true
-WHERE f.created_at IS NOT NULL
-   OR EXISTS (SELECT FROM record_deletions d WHERE d.organization_id = b.organization_id AND d.bot_id = b.id AND d.hour < o.until)
-`
-
-type ListUncountedRecordsRow struct {
-	OrganizationID uuid.UUID
-	BotID          uuid.UUID
-	Until          time.Time
-	HasMore        bool
-}
-
-// ListUncountedRecords returns the chatbots whose records of hours that are over are
-// not all counted, or of whose counted ones some were deleted since, and until when to
-// count now: at most step_days of records at once. An hour is over five minutes after
-// its end, which allows for a clock that is put back a little, and when no transaction
-// writes that began before its end: a record is dated within its transaction, so none
-// can come to be in that hour any more.
-func (q *Queries) ListUncountedRecords(ctx context.Context, stepDays int32) ([]ListUncountedRecordsRow, error) {
-	rows, err := q.db.Query(ctx, listUncountedRecords, stepDays)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []ListUncountedRecordsRow
-	for rows.Next() {
-		var i ListUncountedRecordsRow
-		if err := rows.Scan(
-			&i.OrganizationID,
-			&i.BotID,
-			&i.Until,
-			&i.HasMore,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const lockRecord = `-- name: LockRecord :one
 SELECT organization_id, id, bot_id, session_id, reply_id, status, type, input_message, condense_message, output_message, context, faithfulness_score, answer_relevancy_score, context_precision_score, answer_correctness_score, answer_similarity_score, context_recall_score, reply_time, first_token_time, prompt_tokens, completion_tokens, feedback, error, asked_at, created_at FROM records WHERE organization_id = $1 AND id = $2 AND bot_id = $3
 FOR NO KEY UPDATE
 `
 
-// LockRecord is GetRecord, and keeps others from changing the record until the
-// transaction's end.
+// LockRecord is GetRecord and also blocks other writers of the record until the transaction ends.
 func (q *Queries) LockRecord(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID, botID uuid.UUID) (Record, error) {
 	row := q.db.QueryRow(ctx, lockRecord, organizationID, iD, botID)
 	var i Record
@@ -575,59 +678,17 @@ WHERE b.organization_id = $1 AND b.id = $2
 FOR KEY SHARE SKIP LOCKED
 `
 
-// LockRecordCounts has a chatbot's records counted by nobody else, and none of them
-// deleted, until the transaction's end, unless that is going on: it waits for nothing.
-// It must be a statement of its own, so that what follows sees what was done before.
-// No row: the chatbot is gone, or being deleted.
+// LockRecordCounts tries to lock a chatbot's record counts until the transaction ends, and returns
+// whether it could. It never waits. Other counts and deletions of the chatbot's records are
+// blocked meanwhile.
+//
+// It must be a separate statement, so that the next one sees what was committed before the lock
+// was taken. It returns no row when the chatbot is deleted or being deleted.
 func (q *Queries) LockRecordCounts(ctx context.Context, organizationID uuid.UUID, botID uuid.UUID) (bool, error) {
 	row := q.db.QueryRow(ctx, lockRecordCounts, organizationID, botID)
 	var is_locked bool
 	err := row.Scan(&is_locked)
 	return is_locked, err
-}
-
-const planInOrder = `-- name: PlanInOrder :exec
-SELECT set_config('plan_cache_mode', 'force_custom_plan', true),
-       set_config('enable_bitmapscan', 'off', true)
-`
-
-// PlanInOrder has statements planned for their parameters too, and records read in the order of an index where
-// one has it: whatever few records a filter is believed to leave, an export must not
-// read and sort all for each of its blocks.
-func (q *Queries) PlanInOrder(ctx context.Context) error {
-	_, err := q.db.Exec(ctx, planInOrder)
-	return err
-}
-
-const sealRecordCounts = `-- name: SealRecordCounts :exec
-WITH counted AS (
-    SELECT coalesce(max(c.hour) + interval '1 hour', '-infinity') AS until FROM record_counts c
-    WHERE c.organization_id = $1 AND c.bot_id = $2
-), deleted AS (
-    DELETE FROM record_deletions d
-    WHERE d.organization_id = $1 AND d.bot_id = $2 AND d.hour < $3::timestamptz
-    RETURNING d.hour, d.n
-)
-INSERT INTO record_counts AS c (organization_id, bot_id, hour, n)
-SELECT $1::uuid AS organization_id, $2::uuid AS bot_id, date_trunc('hour', r.created_at, 'UTC') AS hour, count(*) AS n
-FROM records r
-WHERE r.organization_id = $1 AND r.bot_id = $2
-  AND r.created_at >= (SELECT until FROM counted) AND r.created_at < $3::timestamptz
-GROUP BY 3
-UNION ALL
-SELECT $1::uuid AS organization_id, $2::uuid AS bot_id, d.hour AS hour, -sum(d.n) AS n
-FROM deleted d
-WHERE d.hour < (SELECT until FROM counted)
-GROUP BY 3
-ON CONFLICT (organization_id, bot_id, hour) DO UPDATE SET n = c.n + excluded.n
-`
-
-// SealRecordCounts counts a chatbot's records from the newest counted hour up to the
-// beginning of another one, and takes the deletions in: off the hours that were
-// counted before them; what is counted now has them no more. Only under the lock.
-func (q *Queries) SealRecordCounts(ctx context.Context, organizationID uuid.UUID, botID uuid.UUID, until time.Time) error {
-	_, err := q.db.Exec(ctx, sealRecordCounts, organizationID, botID, until)
-	return err
 }
 
 const searchRecords = `-- name: SearchRecords :many
@@ -675,11 +736,12 @@ type SearchRecordsRow struct {
 	Total  int64
 }
 
-// SearchRecords is ListRecords for those that fulfil filters, with how many do in
-// all; a page beyond the end has no row to tell it. An empty filter is none, and
-// feedback is none where nobody has given any. The patterns come escaped, and as LIKE
-// where they have no letter with a case: that is twice as fast as ILIKE. To be planned
-// for its parameters.
+// SearchRecords is ListRecords with filters. Each row carries the total number of matching
+// records; a page beyond the end has no rows and therefore no total.
+//
+// An empty filter is unset; feedback = 'none' matches records without feedback. Patterns must be
+// escaped. A pattern without cased letters is passed as LIKE, which is twice as fast as ILIKE.
+// Run it after ConfigureRecordSearch.
 func (q *Queries) SearchRecords(ctx context.Context, arg SearchRecordsParams) ([]SearchRecordsRow, error) {
 	rows, err := q.db.Query(ctx, searchRecords,
 		arg.OrganizationID,
@@ -742,7 +804,7 @@ func (q *Queries) SearchRecords(ctx context.Context, arg SearchRecordsParams) ([
 	return items, nil
 }
 
-const setScores = `-- name: SetScores :exec
+const setRecordScores = `-- name: SetRecordScores :exec
 UPDATE records SET
     faithfulness_score       = $1,
     answer_relevancy_score   = $2,
@@ -753,7 +815,7 @@ UPDATE records SET
 WHERE organization_id = $7 AND id = $8
 `
 
-type SetScoresParams struct {
+type SetRecordScoresParams struct {
 	FaithfulnessScore      *float64
 	AnswerRelevancyScore   *float64
 	ContextPrecisionScore  *float64
@@ -764,9 +826,9 @@ type SetScoresParams struct {
 	ID                     uuid.UUID
 }
 
-// SetScores replaces a record's scores.
-func (q *Queries) SetScores(ctx context.Context, arg SetScoresParams) error {
-	_, err := q.db.Exec(ctx, setScores,
+// SetRecordScores replaces a record's scores.
+func (q *Queries) SetRecordScores(ctx context.Context, arg SetRecordScoresParams) error {
+	_, err := q.db.Exec(ctx, setRecordScores,
 		arg.FaithfulnessScore,
 		arg.AnswerRelevancyScore,
 		arg.ContextPrecisionScore,
@@ -779,95 +841,7 @@ func (q *Queries) SetScores(ctx context.Context, arg SetScoresParams) error {
 	return err
 }
 
-const sumRecords = `-- name: SumRecords :many
-SELECT coalesce(d.day, 0)::integer AS day,
-       count(*) AS records,
-       count(*) FILTER (WHERE d.status = 'failed') AS failures,
-       count(*) FILTER (WHERE d.feedback = 'like') AS likes,
-       count(*) FILTER (WHERE d.feedback = 'dislike') AS dislikes,
-       coalesce(sum(d.prompt_tokens), 0)::bigint AS prompt_tokens,
-       coalesce(sum(d.completion_tokens), 0)::bigint AS completion_tokens,
-       count(d.reply_time) AS replies,
-       coalesce(avg(d.reply_time), 0)::double precision AS mean_reply_time,
-       coalesce(percentile_cont(0.95) WITHIN GROUP (ORDER BY d.reply_time), 0)::double precision AS p95_reply_time,
-       count(d.first_token_time) AS first_tokens,
-       coalesce(avg(d.first_token_time), 0)::double precision AS mean_first_token_time
-FROM (
-    SELECT width_bucket(r.created_at, $1::timestamptz[]) AS day,
-           r.status, r.feedback, r.prompt_tokens, r.completion_tokens, r.reply_time, r.first_token_time
-    FROM records r
-    WHERE r.organization_id = $2 AND r.bot_id = $3 AND r.created_at >= $4 AND r.created_at < $5
-) d
-GROUP BY GROUPING SETS ((d.day), ())
-`
-
-type SumRecordsParams struct {
-	Days           []time.Time
-	OrganizationID uuid.UUID
-	BotID          uuid.UUID
-	Since          time.Time
-	Until          time.Time
-}
-
-type SumRecordsRow struct {
-	Day                int32
-	Records            int64
-	Failures           int64
-	Likes              int64
-	Dislikes           int64
-	PromptTokens       int64
-	CompletionTokens   int64
-	Replies            int64
-	MeanReplyTime      float64
-	P95ReplyTime       float64
-	FirstTokens        int64
-	MeanFirstTokenTime float64
-}
-
-// SumRecords adds up a chatbot's records of some days. days holds the first instant
-// of each; a row's day is its place among them from 1. The row of day 0 is of all
-// days together, since neither means nor percentiles can be had from those of the
-// days. Without replies or first_tokens the times are 0 and mean nothing.
-func (q *Queries) SumRecords(ctx context.Context, arg SumRecordsParams) ([]SumRecordsRow, error) {
-	rows, err := q.db.Query(ctx, sumRecords,
-		arg.Days,
-		arg.OrganizationID,
-		arg.BotID,
-		arg.Since,
-		arg.Until,
-	)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []SumRecordsRow
-	for rows.Next() {
-		var i SumRecordsRow
-		if err := rows.Scan(
-			&i.Day,
-			&i.Records,
-			&i.Failures,
-			&i.Likes,
-			&i.Dislikes,
-			&i.PromptTokens,
-			&i.CompletionTokens,
-			&i.Replies,
-			&i.MeanReplyTime,
-			&i.P95ReplyTime,
-			&i.FirstTokens,
-			&i.MeanFirstTokenTime,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const tallyRecords = `-- name: TallyRecords :one
+const sumRecordCounts = `-- name: SumRecordCounts :one
 WITH counted AS (
     SELECT CASE WHEN n.until < $2::timestamptz THEN $2::timestamptz
                 WHEN n.until > $3::timestamptz THEN $3::timestamptz
@@ -902,7 +876,7 @@ SELECT (w.n + coalesce((SELECT sum(h.n) FROM hours h), 0) + o.n)::bigint AS tota
 FROM newer w, older o
 `
 
-type TallyRecordsParams struct {
+type SumRecordCountsParams struct {
 	Until          time.Time
 	FirstHour      time.Time
 	LastHour       time.Time
@@ -912,20 +886,21 @@ type TallyRecordsParams struct {
 	PageOffset     int64
 }
 
-type TallyRecordsRow struct {
+type SumRecordCountsRow struct {
 	Total   int64
 	Before  time.Time
 	Skipped int64
 }
 
-// TallyRecords is CountRecords, which takes the hours that are counted from their
-// counts: those from first_hour, the first that is whole, up to last_hour, where the
-// last whole one ends. Only the records before, after, and not counted yet are read.
-// It also tells how to come to a page without walking through all records before it:
-// of those before the instant `before` the page begins after page_offset - skipped. An
-// offset of 0 is not looked for.
-func (q *Queries) TallyRecords(ctx context.Context, arg TallyRecordsParams) (TallyRecordsRow, error) {
-	row := q.db.QueryRow(ctx, tallyRecords,
+// SumRecordCounts returns the same total as CountRecords, but takes complete hours from the hourly
+// counts. first_hour is the start of the first complete hour, last_hour the end of the last one.
+// Only the records before first_hour, after last_hour, and in hours that are not counted yet are
+// read.
+//
+// It also returns where to start reading a page: skip page_offset - skipped of the records before
+// the instant "before". When page_offset is 0, no start is computed.
+func (q *Queries) SumRecordCounts(ctx context.Context, arg SumRecordCountsParams) (SumRecordCountsRow, error) {
+	row := q.db.QueryRow(ctx, sumRecordCounts,
 		arg.Until,
 		arg.FirstHour,
 		arg.LastHour,
@@ -934,7 +909,40 @@ func (q *Queries) TallyRecords(ctx context.Context, arg TallyRecordsParams) (Tal
 		arg.Since,
 		arg.PageOffset,
 	)
-	var i TallyRecordsRow
+	var i SumRecordCountsRow
 	err := row.Scan(&i.Total, &i.Before, &i.Skipped)
 	return i, err
+}
+
+const updateRecordCounts = `-- name: UpdateRecordCounts :exec
+WITH counted AS (
+    SELECT coalesce(max(c.hour) + interval '1 hour', '-infinity') AS until FROM record_counts c
+    WHERE c.organization_id = $1 AND c.bot_id = $2
+), deleted AS (
+    DELETE FROM record_deletions d
+    WHERE d.organization_id = $1 AND d.bot_id = $2 AND d.hour < $3::timestamptz
+    RETURNING d.hour, d.n
+)
+INSERT INTO record_counts AS c (organization_id, bot_id, hour, n)
+SELECT $1::uuid AS organization_id, $2::uuid AS bot_id, date_trunc('hour', r.created_at, 'UTC') AS hour, count(*) AS n
+FROM records r
+WHERE r.organization_id = $1 AND r.bot_id = $2
+  AND r.created_at >= (SELECT until FROM counted) AND r.created_at < $3::timestamptz
+GROUP BY 3
+UNION ALL
+SELECT $1::uuid AS organization_id, $2::uuid AS bot_id, d.hour AS hour, -sum(d.n) AS n
+FROM deleted d
+WHERE d.hour < (SELECT until FROM counted)
+GROUP BY 3
+ON CONFLICT (organization_id, bot_id, hour) DO UPDATE SET n = c.n + excluded.n
+`
+
+// UpdateRecordCounts counts a chatbot's records from the newest counted hour up to "until", and
+// applies the deletions. Deletions are subtracted from hours that were counted before; hours
+// counted now do not contain the deleted records.
+//
+// INVARIANT: the transaction holds the lock of LockRecordCounts.
+func (q *Queries) UpdateRecordCounts(ctx context.Context, organizationID uuid.UUID, botID uuid.UUID, until time.Time) error {
+	_, err := q.db.Exec(ctx, updateRecordCounts, organizationID, botID, until)
+	return err
 }

@@ -18,8 +18,8 @@ WITH locked AS (
     SELECT s.organization_id, s.id FROM sessions s
     WHERE s.organization_id = $1 AND s.id = $2
     FOR NO KEY UPDATE
-), asked AS (
-    -- One update for both states: it follows a run that begins while the session's lock is waited for.
+), requested AS (
+    -- One update covers both states, because a queued run may start while this waits for the session's lock.
     UPDATE runs r SET
         cancel_requested = true,
         state            = CASE r.state WHEN 'queued' THEN 'cancelled' ELSE r.state END,
@@ -30,7 +30,7 @@ WITH locked AS (
     RETURNING r.organization_id, r.id, r.session_id, r.question_id, r.state, r.finished_at
 ), closed AS (
     UPDATE sessions s SET queued_runs = s.queued_runs - 1, exchanges = s.exchanges + 1
-    FROM asked a
+    FROM requested a
     WHERE s.organization_id = a.organization_id AND s.id = a.session_id AND a.state = 'cancelled'
     RETURNING s.organization_id, s.id, s.bot_id, s.exchanges, a.id AS run_id, a.question_id, a.finished_at
 ), record AS (
@@ -40,11 +40,11 @@ WITH locked AS (
     FROM closed c
     JOIN message_history q ON q.organization_id = c.organization_id AND q.id = c.question_id
 )
-SELECT state FROM asked
+SELECT state FROM requested
 `
 
-// CancelRun asks an attempt to stop, and ends a run that waits, with a record. No
-// row: the run is over already.
+// CancelRun requests that a running attempt stops, or finishes a queued run as cancelled and
+// writes its record. It returns no row when the run has already finished.
 func (q *Queries) CancelRun(ctx context.Context, organizationID uuid.UUID, sessionID uuid.UUID, iD uuid.UUID) (string, error) {
 	row := q.db.QueryRow(ctx, cancelRun, organizationID, sessionID, iD)
 	var state string
@@ -118,7 +118,7 @@ type FinishRunParams struct {
 	FirstTokenSeconds *float64
 	ID                uuid.UUID
 	Attempt           int32
-	IsStored          bool
+	HasReply          bool
 	Content           string
 	Citations         json.RawMessage
 	CitationNodes     json.RawMessage
@@ -134,9 +134,9 @@ type FinishRunRow struct {
 	QueuedRuns   int32
 }
 
-// FinishRun ends an attempt: in this one statement the run is closed, the reply
-// stored when there is any text, and the record written. No row: the attempt had
-// lost the run, and nothing was written.
+// FinishRun finishes an attempt. One statement closes the run, stores the reply if it has any text
+// (has_reply), and writes the record. It returns no row and writes nothing when the attempt has
+// lost the run.
 func (q *Queries) FinishRun(ctx context.Context, arg FinishRunParams) (FinishRunRow, error) {
 	row := q.db.QueryRow(ctx, finishRun,
 		arg.OrganizationID,
@@ -150,7 +150,7 @@ func (q *Queries) FinishRun(ctx context.Context, arg FinishRunParams) (FinishRun
 		arg.FirstTokenSeconds,
 		arg.ID,
 		arg.Attempt,
-		arg.IsStored,
+		arg.HasReply,
 		arg.Content,
 		arg.Citations,
 		arg.CitationNodes,
@@ -178,7 +178,7 @@ type GetRunRow struct {
 	ContactID uuid.UUID
 }
 
-// GetRun returns a run with the owner of its session, and with whom that is.
+// GetRun returns a run with the owner, bot and contact of its session.
 func (q *Queries) GetRun(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (GetRunRow, error) {
 	row := q.db.QueryRow(ctx, getRun, organizationID, iD)
 	var i GetRunRow
@@ -209,17 +209,53 @@ func (q *Queries) GetRun(ctx context.Context, organizationID uuid.UUID, iD uuid.
 	return i, err
 }
 
-const listAbandonedRuns = `-- name: ListAbandonedRuns :many
+const listCancelledOrLostAttempts = `-- name: ListCancelledOrLostAttempts :many
+SELECT w.id::uuid AS id, w.attempt::integer AS attempt, (r.id IS NULL)::boolean AS is_lost
+FROM (SELECT unnest($1::uuid[]) AS organization_id, unnest($2::uuid[]) AS id, unnest($3::integer[]) AS attempt) AS w
+LEFT JOIN runs r ON r.organization_id = w.organization_id AND r.id = w.id AND r.attempt = w.attempt AND r.state = 'running'
+WHERE r.id IS NULL OR r.cancel_requested
+`
+
+type ListCancelledOrLostAttemptsRow struct {
+	ID      uuid.UUID
+	Attempt int32
+	IsLost  bool
+}
+
+// ListCancelledOrLostAttempts returns the given attempts that must stop. An attempt is cancelled
+// when cancellation of its run was requested. It is lost when another attempt has reclaimed the
+// run, or the run is finished or deleted.
+func (q *Queries) ListCancelledOrLostAttempts(ctx context.Context, organizationIds []uuid.UUID, ids []uuid.UUID, attempts []int32) ([]ListCancelledOrLostAttemptsRow, error) {
+	rows, err := q.db.Query(ctx, listCancelledOrLostAttempts, organizationIds, ids, attempts)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListCancelledOrLostAttemptsRow
+	for rows.Next() {
+		var i ListCancelledOrLostAttemptsRow
+		if err := rows.Scan(&i.ID, &i.Attempt, &i.IsLost); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listExpiredRuns = `-- name: ListExpiredRuns :many
 SELECT r.organization_id, r.id, r.session_id, r.question_id, r.question_seq, r.reply_id, r.state, r.attempt, r.lease_until, r.cancel_requested, r.finish_reason, r.error, r.detail, r.prompt_tokens, r.completion_tokens, r.created_at, r.started_at, r.first_token_at, r.finished_at FROM runs r
 WHERE r.state = 'running' AND r.lease_until < clock_timestamp() AND r.organization_id <> ALL ($1::uuid[])
 ORDER BY r.lease_until
 LIMIT $2
 `
 
-// ListAbandonedRuns returns running runs that nobody works on any more: their lease
-// is over. Those of full organizations are left out.
-func (q *Queries) ListAbandonedRuns(ctx context.Context, fullOrganizations []uuid.UUID, batch int32) ([]Run, error) {
-	rows, err := q.db.Query(ctx, listAbandonedRuns, fullOrganizations, batch)
+// ListExpiredRuns returns running runs whose lease has expired. Runs of full organizations are
+// excluded.
+func (q *Queries) ListExpiredRuns(ctx context.Context, fullOrganizations []uuid.UUID, batch int32) ([]Run, error) {
+	rows, err := q.db.Query(ctx, listExpiredRuns, fullOrganizations, batch)
 	if err != nil {
 		return nil, err
 	}
@@ -248,41 +284,6 @@ func (q *Queries) ListAbandonedRuns(ctx context.Context, fullOrganizations []uui
 			&i.FirstTokenAt,
 			&i.FinishedAt,
 		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const listEndedAttempts = `-- name: ListEndedAttempts :many
-SELECT w.id::uuid AS id, w.attempt::integer AS attempt, (r.id IS NULL)::boolean AS is_lost
-FROM (SELECT unnest($1::uuid[]) AS organization_id, unnest($2::uuid[]) AS id, unnest($3::integer[]) AS attempt) AS w
-LEFT JOIN runs r ON r.organization_id = w.organization_id AND r.id = w.id AND r.attempt = w.attempt AND r.state = 'running'
-WHERE r.id IS NULL OR r.cancel_requested
-`
-
-type ListEndedAttemptsRow struct {
-	ID      uuid.UUID
-	Attempt int32
-	IsLost  bool
-}
-
-// ListEndedAttempts returns those of the attempts that must not go on: asked to
-// stop, or lost, because another one has taken over or the run is gone.
-func (q *Queries) ListEndedAttempts(ctx context.Context, organizationIds []uuid.UUID, ids []uuid.UUID, attempts []int32) ([]ListEndedAttemptsRow, error) {
-	rows, err := q.db.Query(ctx, listEndedAttempts, organizationIds, ids, attempts)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []ListEndedAttemptsRow
-	for rows.Next() {
-		var i ListEndedAttemptsRow
-		if err := rows.Scan(&i.ID, &i.Attempt, &i.IsLost); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -339,7 +340,7 @@ func (q *Queries) ListRuns(ctx context.Context, organizationIds []uuid.UUID, ids
 	return items, nil
 }
 
-const listWaitingSessions = `-- name: ListWaitingSessions :many
+const listSessionsWithQueuedRuns = `-- name: ListSessionsWithQueuedRuns :many
 WITH RECURSIVE organizations AS (
     (SELECT r.organization_id FROM runs r WHERE r.state = 'queued' ORDER BY r.organization_id, r.created_at LIMIT 1)
     UNION ALL
@@ -374,38 +375,40 @@ ORDER BY o.running + w.turn, w.created_at
 LIMIT $2::integer
 `
 
-type ListWaitingSessionsParams struct {
-	PassedOver        []uuid.UUID
-	Batch             int32
-	OrganizationLimit int32
-	OrganizationIds   []uuid.UUID
-	Running           []int32
+type ListSessionsWithQueuedRunsParams struct {
+	ExcludedSessionIds []uuid.UUID
+	Batch              int32
+	OrganizationLimit  int32
+	OrganizationIds    []uuid.UUID
+	RunningCounts      []int32
 }
 
-type ListWaitingSessionsRow struct {
+type ListSessionsWithQueuedRunsRow struct {
 	OrganizationID uuid.UUID
 	SessionID      uuid.UUID
 }
 
-// ListWaitingSessions returns sessions that run nothing while a run of theirs
-// waits. The organizations take turns: the one that has the fewest running comes
-// first, up to organization_limit each, and the longest waiting of each.
-// organization_ids and running tell what runs already, passed_over what is not wanted.
-func (q *Queries) ListWaitingSessions(ctx context.Context, arg ListWaitingSessionsParams) ([]ListWaitingSessionsRow, error) {
-	rows, err := q.db.Query(ctx, listWaitingSessions,
-		arg.PassedOver,
+// ListSessionsWithQueuedRuns returns sessions that have a queued run and none that is running.
+// Organizations take turns: those with the fewest running runs come first, up to
+// organization_limit runs each, and within an organization the run that was queued first.
+//
+// organization_ids and running_counts give the runs that are running now. Sessions in
+// excluded_session_ids are not returned.
+func (q *Queries) ListSessionsWithQueuedRuns(ctx context.Context, arg ListSessionsWithQueuedRunsParams) ([]ListSessionsWithQueuedRunsRow, error) {
+	rows, err := q.db.Query(ctx, listSessionsWithQueuedRuns,
+		arg.ExcludedSessionIds,
 		arg.Batch,
 		arg.OrganizationLimit,
 		arg.OrganizationIds,
-		arg.Running,
+		arg.RunningCounts,
 	)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []ListWaitingSessionsRow
+	var items []ListSessionsWithQueuedRunsRow
 	for rows.Next() {
-		var i ListWaitingSessionsRow
+		var i ListSessionsWithQueuedRunsRow
 		if err := rows.Scan(&i.OrganizationID, &i.SessionID); err != nil {
 			return nil, err
 		}
@@ -417,34 +420,90 @@ func (q *Queries) ListWaitingSessions(ctx context.Context, arg ListWaitingSessio
 	return items, nil
 }
 
-const releaseAllRuns = `-- name: ReleaseAllRuns :execrows
+const reclaimRun = `-- name: ReclaimRun :one
+WITH unlocked AS MATERIALIZED (
+    SELECT x.organization_id, x.id FROM runs x
+    WHERE x.organization_id = $2 AND x.id = $3 AND x.attempt = $4
+      AND x.state = 'running' AND x.lease_until < clock_timestamp()
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE runs r SET
+    attempt     = r.attempt + 1,
+    lease_until = clock_timestamp() + make_interval(secs => $1::integer)
+FROM unlocked f
+WHERE r.organization_id = f.organization_id AND r.id = f.id
+RETURNING r.organization_id, r.id, r.session_id, r.question_id, r.question_seq, r.reply_id, r.state, r.attempt, r.lease_until, r.cancel_requested, r.finish_reason, r.error, r.detail, r.prompt_tokens, r.completion_tokens, r.created_at, r.started_at, r.first_token_at, r.finished_at
+`
+
+type ReclaimRunParams struct {
+	LeaseSeconds   int32
+	OrganizationID uuid.UUID
+	ID             uuid.UUID
+	Attempt        int32
+}
+
+// ReclaimRun starts another attempt at a run whose lease has expired. It never waits, and returns
+// no row when another instance was faster, the lease was renewed, or the run is locked.
+func (q *Queries) ReclaimRun(ctx context.Context, arg ReclaimRunParams) (Run, error) {
+	row := q.db.QueryRow(ctx, reclaimRun,
+		arg.LeaseSeconds,
+		arg.OrganizationID,
+		arg.ID,
+		arg.Attempt,
+	)
+	var i Run
+	err := row.Scan(
+		&i.OrganizationID,
+		&i.ID,
+		&i.SessionID,
+		&i.QuestionID,
+		&i.QuestionSeq,
+		&i.ReplyID,
+		&i.State,
+		&i.Attempt,
+		&i.LeaseUntil,
+		&i.CancelRequested,
+		&i.FinishReason,
+		&i.Error,
+		&i.Detail,
+		&i.PromptTokens,
+		&i.CompletionTokens,
+		&i.CreatedAt,
+		&i.StartedAt,
+		&i.FirstTokenAt,
+		&i.FinishedAt,
+	)
+	return i, err
+}
+
+const releaseAllLeases = `-- name: ReleaseAllLeases :execrows
 UPDATE runs SET lease_until = 'epoch' WHERE state = 'running'
 `
 
-// ReleaseAllRuns gives all runs back that an earlier process left behind. Only for
-// a process that is alone on its database.
-func (q *Queries) ReleaseAllRuns(ctx context.Context) (int64, error) {
-	result, err := q.db.Exec(ctx, releaseAllRuns)
+// ReleaseAllLeases expires the leases that an earlier process left behind. It must only be used by
+// a process that is the only one on its database.
+func (q *Queries) ReleaseAllLeases(ctx context.Context) (int64, error) {
+	result, err := q.db.Exec(ctx, releaseAllLeases)
 	if err != nil {
 		return 0, err
 	}
 	return result.RowsAffected(), nil
 }
 
-const releaseRun = `-- name: ReleaseRun :exec
+const releaseLease = `-- name: ReleaseLease :exec
 UPDATE runs SET lease_until = 'epoch'
 WHERE organization_id = $1 AND id = $2 AND attempt = $3 AND state = 'running'
 `
 
-// ReleaseRun gives a run back before its lease is over, so that it is taken up
-// again at once: by the next start, or by another instance.
-func (q *Queries) ReleaseRun(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID, attempt int32) error {
-	_, err := q.db.Exec(ctx, releaseRun, organizationID, iD, attempt)
+// ReleaseLease expires an attempt's lease immediately, so that the run can be reclaimed at once:
+// at the next start, or by another instance.
+func (q *Queries) ReleaseLease(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID, attempt int32) error {
+	_, err := q.db.Exec(ctx, releaseLease, organizationID, iD, attempt)
 	return err
 }
 
 const renewLeases = `-- name: RenewLeases :exec
-WITH free AS MATERIALIZED (
+WITH unlocked AS MATERIALIZED (
     SELECT x.organization_id, x.id
     FROM (SELECT unnest($2::uuid[]) AS organization_id, unnest($3::uuid[]) AS id, unnest($4::integer[]) AS attempt) AS w
     JOIN runs x ON x.organization_id = w.organization_id AND x.id = w.id AND x.attempt = w.attempt
@@ -452,7 +511,7 @@ WITH free AS MATERIALIZED (
     FOR NO KEY UPDATE OF x SKIP LOCKED
 )
 UPDATE runs r SET lease_until = clock_timestamp() + make_interval(secs => $1::integer)
-FROM free f
+FROM unlocked f
 WHERE r.organization_id = f.organization_id AND r.id = f.id
 `
 
@@ -463,8 +522,8 @@ type RenewLeasesParams struct {
 	Attempts        []int32
 }
 
-// RenewLeases says that attempts live. It waits for nobody: a run that is locked, since it
-// is being ended or deleted, is left for the next time, and keeps the others from nothing.
+// RenewLeases extends the leases of attempts. It never waits: a run that is locked, because it is
+// being finished or deleted, is skipped until the next renewal and does not delay the others.
 func (q *Queries) RenewLeases(ctx context.Context, arg RenewLeasesParams) error {
 	_, err := q.db.Exec(ctx, renewLeases,
 		arg.LeaseSeconds,
@@ -476,16 +535,16 @@ func (q *Queries) RenewLeases(ctx context.Context, arg RenewLeasesParams) error 
 }
 
 const startNextRun = `-- name: StartNextRun :one
-WITH awaited AS (
+WITH waiting AS (
     SELECT s.organization_id, s.id FROM sessions s
     WHERE $1::boolean AND s.organization_id = $2 AND s.id = $3 AND s.queued_runs > 0
     FOR NO KEY UPDATE
-), free AS (
+), unlocked AS (
     SELECT s.organization_id, s.id FROM sessions s
     WHERE NOT $1::boolean AND s.organization_id = $2 AND s.id = $3 AND s.queued_runs > 0
     FOR NO KEY UPDATE SKIP LOCKED
 ), locked AS (
-    SELECT organization_id, id FROM awaited UNION ALL SELECT organization_id, id FROM free
+    SELECT organization_id, id FROM waiting UNION ALL SELECT organization_id, id FROM unlocked
 ), next AS (
     UPDATE runs r SET
         state       = 'running',
@@ -499,17 +558,17 @@ WITH awaited AS (
         LIMIT 1)
       AND r.state = 'queued'
     RETURNING r.organization_id, r.id, r.session_id, r.question_id, r.question_seq, r.reply_id, r.state, r.attempt, r.lease_until, r.cancel_requested, r.finish_reason, r.error, r.detail, r.prompt_tokens, r.completion_tokens, r.created_at, r.started_at, r.first_token_at, r.finished_at
-), handed AS (
+), started AS (
     UPDATE sessions s SET active_run = n.id, queued_runs = s.queued_runs - 1
     FROM next n
     WHERE s.organization_id = n.organization_id AND s.id = n.session_id
     RETURNING s.id
 )
-SELECT n.organization_id, n.id, n.session_id, n.question_id, n.question_seq, n.reply_id, n.state, n.attempt, n.lease_until, n.cancel_requested, n.finish_reason, n.error, n.detail, n.prompt_tokens, n.completion_tokens, n.created_at, n.started_at, n.first_token_at, n.finished_at FROM next n JOIN handed h ON h.id = n.session_id
+SELECT n.organization_id, n.id, n.session_id, n.question_id, n.question_seq, n.reply_id, n.state, n.attempt, n.lease_until, n.cancel_requested, n.finish_reason, n.error, n.detail, n.prompt_tokens, n.completion_tokens, n.created_at, n.started_at, n.first_token_at, n.finished_at FROM next n JOIN started h ON h.id = n.session_id
 `
 
 type StartNextRunParams struct {
-	MayWait        bool
+	WaitForLock    bool
 	OrganizationID uuid.UUID
 	SessionID      uuid.UUID
 	LeaseSeconds   int32
@@ -537,75 +596,20 @@ type StartNextRunRow struct {
 	FinishedAt       *time.Time
 }
 
-// StartNextRun hands a session that runs nothing to the oldest run that waits. No
-// row: none waits, or another one runs. A run that was queued while this statement
-// waited for the session's lock is not seen; the session then still counts it, and
-// the statement is to be run again. Where it may not wait, no row can also mean that the
-// session is locked.
+// StartNextRun starts the oldest queued run of a session in which no run is running. It returns no
+// row when no run is queued or another one is running.
+//
+// A run that was queued while this statement waited for the session's lock is not seen. The
+// session row still counts it, and the caller must run the statement again. With wait_for_lock =
+// false, no row can also mean that the session is locked.
 func (q *Queries) StartNextRun(ctx context.Context, arg StartNextRunParams) (StartNextRunRow, error) {
 	row := q.db.QueryRow(ctx, startNextRun,
-		arg.MayWait,
+		arg.WaitForLock,
 		arg.OrganizationID,
 		arg.SessionID,
 		arg.LeaseSeconds,
 	)
 	var i StartNextRunRow
-	err := row.Scan(
-		&i.OrganizationID,
-		&i.ID,
-		&i.SessionID,
-		&i.QuestionID,
-		&i.QuestionSeq,
-		&i.ReplyID,
-		&i.State,
-		&i.Attempt,
-		&i.LeaseUntil,
-		&i.CancelRequested,
-		&i.FinishReason,
-		&i.Error,
-		&i.Detail,
-		&i.PromptTokens,
-		&i.CompletionTokens,
-		&i.CreatedAt,
-		&i.StartedAt,
-		&i.FirstTokenAt,
-		&i.FinishedAt,
-	)
-	return i, err
-}
-
-const takeUpRun = `-- name: TakeUpRun :one
-WITH free AS MATERIALIZED (
-    SELECT x.organization_id, x.id FROM runs x
-    WHERE x.organization_id = $2 AND x.id = $3 AND x.attempt = $4
-      AND x.state = 'running' AND x.lease_until < clock_timestamp()
-    FOR NO KEY UPDATE SKIP LOCKED
-)
-UPDATE runs r SET
-    attempt     = r.attempt + 1,
-    lease_until = clock_timestamp() + make_interval(secs => $1::integer)
-FROM free f
-WHERE r.organization_id = f.organization_id AND r.id = f.id
-RETURNING r.organization_id, r.id, r.session_id, r.question_id, r.question_seq, r.reply_id, r.state, r.attempt, r.lease_until, r.cancel_requested, r.finish_reason, r.error, r.detail, r.prompt_tokens, r.completion_tokens, r.created_at, r.started_at, r.first_token_at, r.finished_at
-`
-
-type TakeUpRunParams struct {
-	LeaseSeconds   int32
-	OrganizationID uuid.UUID
-	ID             uuid.UUID
-	Attempt        int32
-}
-
-// TakeUpRun begins another attempt at a run whose lease is over. No row: another
-// one was faster, it lives after all, or it is locked, which is not waited for.
-func (q *Queries) TakeUpRun(ctx context.Context, arg TakeUpRunParams) (Run, error) {
-	row := q.db.QueryRow(ctx, takeUpRun,
-		arg.LeaseSeconds,
-		arg.OrganizationID,
-		arg.ID,
-		arg.Attempt,
-	)
-	var i Run
 	err := row.Scan(
 		&i.OrganizationID,
 		&i.ID,

@@ -15,7 +15,7 @@ const countWebChats = `-- name: CountWebChats :one
 SELECT count(*) FROM web_chats WHERE organization_id = $1
 `
 
-// CountWebChats counts an organization's web chats.
+// CountWebChats returns the number of an organization's web chats.
 func (q *Queries) CountWebChats(ctx context.Context, organizationID uuid.UUID) (int64, error) {
 	row := q.db.QueryRow(ctx, countWebChats, organizationID)
 	var count int64
@@ -39,7 +39,7 @@ type CreateWebChatParams struct {
 	AllowedOrigins []string
 }
 
-// CreateWebChat makes a web chat.
+// CreateWebChat inserts a web chat.
 func (q *Queries) CreateWebChat(ctx context.Context, arg CreateWebChatParams) (WebChat, error) {
 	row := q.db.QueryRow(ctx, createWebChat,
 		arg.OrganizationID,
@@ -69,7 +69,7 @@ const deleteWebChat = `-- name: DeleteWebChat :one
 DELETE FROM web_chats WHERE organization_id = $1 AND id = $2 RETURNING organization_id, id, bot_id, inbox_id, name, access_type, allowed_origins, created_at, updated_at
 `
 
-// DeleteWebChat deletes a web chat, and returns it; its inbox stays.
+// DeleteWebChat deletes a web chat and returns it. Its inbox is kept.
 func (q *Queries) DeleteWebChat(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (WebChat, error) {
 	row := q.db.QueryRow(ctx, deleteWebChat, organizationID, iD)
 	var i WebChat
@@ -174,7 +174,8 @@ type UpdateWebChatParams struct {
 	ID             uuid.UUID
 }
 
-// UpdateWebChat changes the fields that are given, and its inbox with it.
+// UpdateWebChat updates the fields that are not NULL. It also copies the name and the bot to the
+// web chat's inbox.
 func (q *Queries) UpdateWebChat(ctx context.Context, arg UpdateWebChatParams) (WebChat, error) {
 	row := q.db.QueryRow(ctx, updateWebChat,
 		arg.Name,

@@ -121,7 +121,7 @@ func (a *Auth) Authenticate(ctx context.Context, header string) (Principal, erro
 	if !isScheme || !isKey || !isVisible(prefix) {
 		return Principal{}, refused()
 	}
-	found, err := a.find(prefix, func() (db.FindAPIKeyRow, error) { return a.store.FindAPIKey(ctx, prefix) })
+	found, err := a.find(prefix, func() (db.GetAPIKeyByPrefixRow, error) { return a.store.GetAPIKeyByPrefix(ctx, prefix) })
 	if apperr.Is(err, apperr.NotFound) {
 		return Principal{}, refused()
 	}
@@ -136,7 +136,7 @@ func (a *Auth) Authenticate(ctx context.Context, header string) (Principal, erro
 }
 
 // find returns a key by what names it, as it is known or as lookUp finds it.
-func (a *Auth) find(name string, lookUp func() (db.FindAPIKeyRow, error)) (db.FindAPIKeyRow, error) {
+func (a *Auth) find(name string, lookUp func() (db.GetAPIKeyByPrefixRow, error)) (db.GetAPIKeyByPrefixRow, error) {
 	if !a.shortcuts.Keys {
 		return lookUp()
 	}
@@ -144,8 +144,8 @@ func (a *Auth) find(name string, lookUp func() (db.FindAPIKeyRow, error)) (db.Fi
 }
 
 // speaker is the user for whom a key speaks, and notes that it was used.
-func (a *Auth) speaker(ctx context.Context, key db.FindAPIKeyRow) (Principal, error) {
-	if key.IsUseStale {
+func (a *Auth) speaker(ctx context.Context, key db.GetAPIKeyByPrefixRow) (Principal, error) {
+	if key.NeedsTouch {
 		if err := a.store.TouchAPIKey(ctx, key.OrganizationID, key.ID); err != nil {
 			return Principal{}, err
 		}

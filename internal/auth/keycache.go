@@ -29,18 +29,18 @@ type knownKeys struct {
 }
 
 type knownKey struct {
-	db.FindAPIKeyRow
+	db.GetAPIKeyByPrefixRow
 	until time.Time
 }
 
 // find returns the key of that name as it is known, or as lookUp finds it.
-func (k *knownKeys) find(name string, lookUp func() (db.FindAPIKeyRow, error)) (db.FindAPIKeyRow, error) {
+func (k *knownKeys) find(name string, lookUp func() (db.GetAPIKeyByPrefixRow, error)) (db.GetAPIKeyByPrefixRow, error) {
 	k.mu.Lock()
 	known, ok := k.byName[name]
 	revocations := k.revocations
 	k.mu.Unlock()
 	if ok && time.Now().Before(known.until) {
-		return known.FindAPIKeyRow, nil
+		return known.GetAPIKeyByPrefixRow, nil
 	}
 	until := time.Now().Add(knownTime)
 	found, err := lookUp()
@@ -59,8 +59,8 @@ func (k *knownKeys) find(name string, lookUp func() (db.FindAPIKeyRow, error)) (
 		k.byName = make(map[string]knownKey)
 	}
 	kept := found
-	kept.IsUseStale = false // who has looked it up notes its use
-	k.byName[name] = knownKey{FindAPIKeyRow: kept, until: until}
+	kept.NeedsTouch = false // who has looked it up notes its use
+	k.byName[name] = knownKey{GetAPIKeyByPrefixRow: kept, until: until}
 	return found, nil
 }
 

@@ -78,7 +78,7 @@ func (b *Bots) ListFAQs(ctx context.Context, org uuid.UUID, botRef string, page,
 		return nil, 0, err
 	}
 	found, err := b.store.ListFaqs(ctx, db.ListFaqsParams{
-		OrganizationID: org, BotID: owner.ID, PageSize: int32(pageSize), Skipped: skipped,
+		OrganizationID: org, BotID: owner.ID, PageLimit: int32(pageSize), PageOffset: skipped,
 	})
 	return found, total, err
 }

@@ -281,7 +281,7 @@ func (c *Chat) stopEnded(ctx context.Context) {
 	if len(runs) == 0 {
 		return
 	}
-	ended, err := c.store.ListEndedAttempts(ctx, organizations, runs, attempts)
+	ended, err := c.store.ListCancelledOrLostAttempts(ctx, organizations, runs, attempts)
 	if err != nil {
 		return // the lease, and the fence at the end, hold without it
 	}

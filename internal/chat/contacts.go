@@ -166,12 +166,12 @@ func (c *Chat) UpdateContact(ctx context.Context, organization uuid.UUID, id str
 // others: no place that the contact is not to have can stand in its way.
 func move(ctx context.Context, q *db.Queries, organization, contact uuid.UUID, inboxes []uuid.UUID, isRenamed bool) error {
 	if len(inboxes) > 0 {
-		if err := q.RemoveContact(ctx, organization, contact, inboxes); err != nil {
+		if err := q.RemoveContactFromOtherInboxes(ctx, organization, contact, inboxes); err != nil {
 			return err
 		}
 	}
 	if isRenamed {
-		if err := q.UpdateSourceID(ctx, organization, contact); err != nil {
+		if err := q.UpdateContactInboxSourceIDs(ctx, organization, contact); err != nil {
 			return err
 		}
 	}
@@ -183,7 +183,7 @@ func putInto(ctx context.Context, q *db.Queries, organization, contact uuid.UUID
 	if len(inboxes) == 0 {
 		return nil
 	}
-	known, err := q.PlaceContact(ctx, organization, inboxes, contact)
+	known, err := q.AddContactToInboxes(ctx, organization, inboxes, contact)
 	if err == nil && known < int64(len(inboxes)) {
 		return apperr.New(apperr.NotFound, noInbox)
 	}

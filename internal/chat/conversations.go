@@ -113,7 +113,7 @@ func open(ctx context.Context, q *db.Queries, who auth.Principal, id, botID uuid
 
 // ownContact returns the contact that stands for the caller in an inbox.
 func ownContact(ctx context.Context, q *db.Queries, who auth.Principal, inbox uuid.UUID) (db.Contact, error) {
-	own, err := q.UpsertOwnContact(ctx, db.UpsertOwnContactParams{
+	own, err := q.UpsertUserContact(ctx, db.UpsertUserContactParams{
 		OrganizationID: who.OrganizationID,
 		ID:             newID(),
 		InboxID:        inbox,

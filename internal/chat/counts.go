@@ -19,7 +19,7 @@ const (
 // fold makes one row of those that count the same, so that a total stays a sum over few.
 // Totals are exact before and after; any number of processes may fold at once.
 func (c *Chat) fold(ctx context.Context) error {
-	for _, fold := range []func(context.Context, int32) (int64, error){c.store.FoldConversationCounts, c.store.FoldUnreadCounts} {
+	for _, fold := range []func(context.Context, int32) (int64, error){c.store.CompactConversationCounts, c.store.CompactUnreadCounts} {
 		for taken := int64(foldBatch); taken >= foldBatch; {
 			var err error
 			if taken, err = fold(ctx, foldBatch); err != nil {
@@ -34,7 +34,7 @@ func (c *Chat) fold(ctx context.Context) error {
 func (c *Chat) total(ctx context.Context, organization, user uuid.UUID, bot *uuid.UUID, status *string) (int64, error) {
 	of := db.CountConversationsParams{OrganizationID: organization, UserID: user, BotID: bot, Status: status}
 	if c.shortcuts.Counts {
-		return c.store.SumConversations(ctx, db.SumConversationsParams(of))
+		return c.store.SumConversationCounts(ctx, db.SumConversationCountsParams(of))
 	}
 	return c.store.CountConversations(ctx, of)
 }

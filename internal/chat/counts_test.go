@@ -57,10 +57,10 @@ const countChanges = "SELECT (SELECT count(*) FROM conversation_counts WHERE is_
 func (h *house) fold(t *testing.T) {
 	t.Helper()
 	for h.query(t, countChanges) > 0 {
-		if _, err := h.store.FoldConversationCounts(t.Context(), 1000); err != nil {
+		if _, err := h.store.CompactConversationCounts(t.Context(), 1000); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := h.store.FoldUnreadCounts(t.Context(), 1000); err != nil {
+		if _, err := h.store.CompactUnreadCounts(t.Context(), 1000); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -155,7 +155,7 @@ func TestTotalsAreExactWhileTheyAreFolded(t *testing.T) {
 	for range 2 {
 		go func() {
 			for range 40 {
-				if _, err := h.store.FoldConversationCounts(t.Context(), 3); err != nil {
+				if _, err := h.store.CompactConversationCounts(t.Context(), 3); err != nil {
 					failures <- err
 					return
 				}

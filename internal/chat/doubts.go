@@ -26,7 +26,7 @@ type doubts struct {
 
 // note notes the run of a message whose storing has ended with err, where that leaves it open.
 func (d *doubts) note(message db.SendMessageParams, err error) {
-	if !message.MayRun || !store.IsInDoubt(err) {
+	if !message.CanStart || !store.IsInDoubt(err) {
 		return
 	}
 	d.mu.Lock()
@@ -65,7 +65,7 @@ func (c *Chat) settleDoubts(ctx context.Context) {
 			c.doubts.remove(run)
 			continue
 		}
-		if err := c.store.ReleaseRun(ctx, organization, run, 1); err != nil {
+		if err := c.store.ReleaseLease(ctx, organization, run, 1); err != nil {
 			return // the next round tries again
 		}
 		c.doubts.remove(run)

@@ -55,7 +55,7 @@ func (c *Chat) ListInbox(ctx context.Context, who auth.Principal, filter InboxFi
 		}
 		inboxID = &inbox.ID
 	}
-	wanted := db.ListInboxConversationsOlderParams{
+	wanted := db.ListInboxConversationsBeforeParams{
 		OrganizationID: who.OrganizationID,
 		UserID:         who.UserID,
 		IsStaff:        who.IsStaff(),
@@ -71,7 +71,7 @@ func (c *Chat) ListInbox(ctx context.Context, who auth.Principal, filter InboxFi
 	ctx, cancel := context.WithTimeout(asked, searchTime)
 	defer cancel()
 	err = c.store.InTx(ctx, func(q *db.Queries) error {
-		if err := q.BoundSearch(ctx); err != nil {
+		if err := q.ConfigureConversationSearch(ctx); err != nil {
 			return err
 		}
 		rows, err := c.inboxRows(ctx, q, wanted, filter.Keyword, at.isBack)
@@ -105,16 +105,16 @@ const searchTime = 5 * time.Second
 
 const tooLongSearch = "The search took too long; narrow it down to an inbox, or look for more of the text."
 
-func listInboxRows(ctx context.Context, q *db.Queries, wanted db.ListInboxConversationsOlderParams, isBack bool) ([]db.GetConversationRow, error) {
+func listInboxRows(ctx context.Context, q *db.Queries, wanted db.ListInboxConversationsBeforeParams, isBack bool) ([]db.GetConversationRow, error) {
 	if isBack {
-		found, err := q.ListInboxConversationsNewer(ctx, db.ListInboxConversationsNewerParams(wanted))
+		found, err := q.ListInboxConversationsAfter(ctx, db.ListInboxConversationsAfterParams(wanted))
 		rows := make([]db.GetConversationRow, len(found))
 		for i, row := range found {
 			rows[i] = db.GetConversationRow(row)
 		}
 		return rows, err
 	}
-	found, err := q.ListInboxConversationsOlder(ctx, wanted)
+	found, err := q.ListInboxConversationsBefore(ctx, wanted)
 	rows := make([]db.GetConversationRow, len(found))
 	for i, row := range found {
 		rows[i] = db.GetConversationRow(row)
@@ -131,7 +131,7 @@ func lastMessages(ctx context.Context, q *db.Queries, organization uuid.UUID, ro
 		sessions[i], seqs[i] = row.Session.ID, row.Session.LastSeq
 	}
 	ctx, bytes := store.WithByteLimit(ctx, pageBytes)
-	messages, err := q.ListMessagesAt(ctx, sessions, seqs, organization)
+	messages, err := q.ListMessagesBySeq(ctx, sessions, seqs, organization)
 	if err != nil {
 		return nil, 0, err
 	}

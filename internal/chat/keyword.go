@@ -28,55 +28,55 @@ var usualSearch = searchBounds{shortConversations: 500, shortMessages: 5_000, ma
 // walk. Those with a keyword are found in the indexes, where the shortcut is taken and
 // the keyword and the database allow it; else conversation by conversation. Both give the
 // same: the indexes only say where to look.
-func (c *Chat) inboxRows(ctx context.Context, q *db.Queries, wanted db.ListInboxConversationsOlderParams, keyword *string, isBack bool) ([]db.GetConversationRow, error) {
+func (c *Chat) inboxRows(ctx context.Context, q *db.Queries, wanted db.ListInboxConversationsBeforeParams, keyword *string, isBack bool) ([]db.GetConversationRow, error) {
 	if keyword == nil {
 		return listInboxRows(ctx, q, wanted, isBack)
 	}
 	walked := wanted
 	walked.Pattern = new(containing(*keyword))
-	walked.IsCased = strings.ContainsFunc(*keyword, isCased)
+	walked.IgnoreCase = strings.ContainsFunc(*keyword, isCased)
 	if !c.shortcuts.Search {
 		return listInboxRows(ctx, q, walked, isBack)
 	}
-	plan, err := q.PlanSearch(ctx, db.PlanSearchParams{
+	plan, err := q.PlanKeywordSearch(ctx, db.PlanKeywordSearchParams{
 		Keyword:        *keyword,
 		OrganizationID: wanted.OrganizationID,
 		UserID:         wanted.UserID,
 		IsStaff:        wanted.IsStaff,
 		InboxID:        wanted.InboxID,
 
-		ShortConversations: c.search.shortConversations,
-		ShortMessages:      c.search.shortMessages,
+		ConversationThreshold: c.search.shortConversations,
+		MessageThreshold:      c.search.shortMessages,
 	})
 	if err != nil {
 		return nil, err
 	}
-	if !plan.IsIndexed || plan.IsShort {
+	if !plan.CanUseIndexes || plan.IsSmall {
 		return listInboxRows(ctx, q, walked, isBack)
 	}
-	matching := db.FindSessionsParams{
+	matching := db.SearchSessionsParams{
 		OrganizationID: wanted.OrganizationID,
 		IndexedPattern: plan.Pattern,
 		SpacedPattern:  plan.SpacedPattern,
 		Pattern:        *walked.Pattern,
-		IsCased:        walked.IsCased,
+		IgnoreCase:     walked.IgnoreCase,
 		MatchLimit:     c.search.matches,
 	}
-	found, err := q.FindSessions(ctx, matching)
+	found, err := q.SearchSessions(ctx, matching)
 	if err != nil {
 		return nil, err
 	}
-	if !found.IsAll && !wanted.IsStaff {
+	if !found.IsComplete && !wanted.IsStaff {
 		return listInboxRows(ctx, q, walked, isBack) // what is one's own is less than all that has the keyword
 	}
-	if !found.IsAll {
+	if !found.IsComplete {
 		walked.WalkLimit = &c.search.nearby
 		rows, err := listInboxRows(ctx, q, walked, isBack)
 		if err != nil || len(rows) == int(wanted.PageLimit) {
 			return rows, err
 		}
 		matching.MatchLimit = math.MaxInt32
-		if found, err = q.FindSessions(ctx, matching); err != nil {
+		if found, err = q.SearchSessions(ctx, matching); err != nil {
 			return nil, err
 		}
 	}

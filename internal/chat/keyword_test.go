@@ -197,21 +197,21 @@ func TestTwoChineseCharactersAreLookedUpInTheIndex(t *testing.T) {
 			t.Errorf("%q finds %v: %v", keyword, idsOf(page), err)
 		}
 		// then the plan has the index
-		plan, err := db.New(conn).PlanSearch(t.Context(), db.PlanSearchParams{Keyword: keyword, OrganizationID: h.organization, IsStaff: true, ShortConversations: 500, ShortMessages: 5000})
-		if err != nil || !plan.IsIndexed || plan.IsShort {
+		plan, err := db.New(conn).PlanKeywordSearch(t.Context(), db.PlanKeywordSearchParams{Keyword: keyword, OrganizationID: h.organization, IsStaff: true, ConversationThreshold: 500, MessageThreshold: 5000})
+		if err != nil || !plan.CanUseIndexes || plan.IsSmall {
 			t.Fatalf("%q is planned %v: %v", keyword, plan, err)
 		}
 		explained := &explaining{Conn: conn}
-		_, _ = db.New(explained).FindSessions(t.Context(), db.FindSessionsParams{
-			OrganizationID: h.organization, IndexedPattern: plan.Pattern, SpacedPattern: plan.SpacedPattern, Pattern: "%" + keyword + "%", IsCased: true, MatchLimit: 5000,
+		_, _ = db.New(explained).SearchSessions(t.Context(), db.SearchSessionsParams{
+			OrganizationID: h.organization, IndexedPattern: plan.Pattern, SpacedPattern: plan.SpacedPattern, Pattern: "%" + keyword + "%", IgnoreCase: true, MatchLimit: 5000,
 		}) // what comes back is the plan, which is no row of it
 		if !strings.Contains(explained.plan, "message_history_by_content") {
 			t.Errorf("%q is looked up without the index:\n%s", keyword, explained.plan)
 		}
 	}
 	// One character alone is in no index, and is found nevertheless.
-	plan, err := db.New(conn).PlanSearch(t.Context(), db.PlanSearchParams{Keyword: "票", OrganizationID: h.organization, IsStaff: true, ShortConversations: 500, ShortMessages: 5000})
-	if err != nil || plan.IsIndexed {
+	plan, err := db.New(conn).PlanKeywordSearch(t.Context(), db.PlanKeywordSearchParams{Keyword: "票", OrganizationID: h.organization, IsStaff: true, ConversationThreshold: 500, MessageThreshold: 5000})
+	if err != nil || plan.CanUseIndexes {
 		t.Errorf("one character is planned %v: %v", plan, err)
 	}
 	if found := idsOf(h.list(t, alex, chat.InboxFilter{Keyword: new("票"), Limit: 10})); !slices.Equal(found, []string{conversation}) {

@@ -15,7 +15,7 @@ func (h *cluster) left(conversation uuid.UUID, isRunning bool, lease int32) (run
 	run = id()
 	sent, err := h.open().SendMessage(h.t.Context(), db.SendMessageParams{
 		OrganizationID: h.who.OrganizationID, SessionID: conversation, UserID: h.who.UserID, Sender: "user", Reply: "always",
-		QueueLimit: 1, MayRun: isRunning, LeaseSeconds: lease, MessageID: id(), RunID: run, ReplyID: id(), Content: question,
+		QueueLimit: 1, CanStart: isRunning, LeaseSeconds: lease, MessageID: id(), RunID: run, ReplyID: id(), Content: question,
 	})
 	if err != nil || !sent.IsSent || (sent.RunState == "running") != isRunning {
 		h.t.Fatalf("%+v, %v", sent, err)

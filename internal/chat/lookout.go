@@ -21,7 +21,7 @@ func (c *Chat) lookOut(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	newer, err := c.store.ListNewerSessions(ctx, organizations, sessions, seqs)
+	newer, err := c.store.ListChangedSessions(ctx, organizations, sessions, seqs)
 	if err != nil {
 		return err
 	}
@@ -31,7 +31,7 @@ func (c *Chat) lookOut(ctx context.Context) error {
 		}
 	}
 	organizations, keys := c.watched.keys()
-	ended, err := c.store.ListEndedAPIKeys(ctx, organizations, keys)
+	ended, err := c.store.ListInvalidAPIKeys(ctx, organizations, keys)
 	if err != nil {
 		return err
 	}

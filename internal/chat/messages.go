@@ -54,11 +54,11 @@ func (c *Chat) Messages(ctx context.Context, who auth.Principal, conversation *s
 
 func (c *Chat) messagesOf(ctx context.Context, session db.Session, at place, limit int32) ([]db.Message, error) {
 	if at.isBack {
-		return c.store.ListSessionMessagesNewer(ctx, db.ListSessionMessagesNewerParams{
+		return c.store.ListSessionMessagesAfter(ctx, db.ListSessionMessagesAfterParams{
 			OrganizationID: session.OrganizationID, SessionID: session.ID, Seq: at.seq, PageLimit: limit,
 		})
 	}
-	return c.store.ListSessionMessagesOlder(ctx, db.ListSessionMessagesOlderParams{
+	return c.store.ListSessionMessagesBefore(ctx, db.ListSessionMessagesBeforeParams{
 		OrganizationID: session.OrganizationID, SessionID: session.ID, Seq: at.seq, PageLimit: limit,
 	})
 }
@@ -89,22 +89,22 @@ func (c *Chat) messagesOfAll(ctx context.Context, bytes *store.ByteLimit, who au
 		}
 	}
 	if at.isBack {
-		return c.store.ListOwnMessagesNewer(ctx, db.ListOwnMessagesNewerParams{
+		return c.store.ListUserMessagesAfter(ctx, db.ListUserMessagesAfterParams{
 			OrganizationID: who.OrganizationID, UserID: who.UserID, CreatedAt: at.time, ID: at.id, PageLimit: limit,
 		})
 	}
-	return c.store.ListOwnMessagesOlder(ctx, db.ListOwnMessagesOlderParams{
+	return c.store.ListUserMessagesBefore(ctx, db.ListUserMessagesBeforeParams{
 		OrganizationID: who.OrganizationID, UserID: who.UserID, CreatedAt: at.time, ID: at.id, PageLimit: limit,
 	})
 }
 
 // messagesNear reads messages of the caller's among the nearest of the organization.
 func (c *Chat) messagesNear(ctx context.Context, who auth.Principal, at place, limit, reach int32) ([]db.Message, error) {
-	wanted := db.ListMessagesOlderParams{
-		OrganizationID: who.OrganizationID, UserID: who.UserID, IsStaff: who.IsStaff(), CreatedAt: at.time, ID: at.id, Reach: reach, PageLimit: limit,
+	wanted := db.ListMessagesBeforeParams{
+		OrganizationID: who.OrganizationID, UserID: who.UserID, IsStaff: who.IsStaff(), CreatedAt: at.time, ID: at.id, ScanLimit: reach, PageLimit: limit,
 	}
 	if at.isBack {
-		return c.store.ListMessagesNewer(ctx, db.ListMessagesNewerParams(wanted))
+		return c.store.ListMessagesAfter(ctx, db.ListMessagesAfterParams(wanted))
 	}
-	return c.store.ListMessagesOlder(ctx, wanted)
+	return c.store.ListMessagesBefore(ctx, wanted)
 }

@@ -87,14 +87,14 @@ func TestOwnMessagesAreListedInTheOrganizationsOrder(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		near := db.ListMessagesOlderParams{
-			OrganizationID: h.organization, UserID: alice.UserID, CreatedAt: place.Message.CreatedAt, ID: own[from], Reach: 1000, PageLimit: 4,
+		near := db.ListMessagesBeforeParams{
+			OrganizationID: h.organization, UserID: alice.UserID, CreatedAt: place.Message.CreatedAt, ID: own[from], ScanLimit: 1000, PageLimit: 4,
 		}
-		older, err := h.store.ListMessagesOlder(t.Context(), near)
+		older, err := h.store.ListMessagesBefore(t.Context(), near)
 		if err != nil {
 			t.Fatal(err)
 		}
-		newer, err := h.store.ListMessagesNewer(t.Context(), db.ListMessagesNewerParams(near))
+		newer, err := h.store.ListMessagesAfter(t.Context(), db.ListMessagesAfterParams(near))
 		if err != nil {
 			t.Fatal(err)
 		}

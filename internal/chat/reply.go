@@ -157,7 +157,7 @@ func stopping() *apperr.Error {
 func (c *Chat) respond(ctx context.Context, work task, emit func(string) error) (bot.Answer, error) {
 	asked := work.asked
 	if asked == nil {
-		found, err := c.store.GetBotOfSession(ctx, work.organizationID, work.sessionID)
+		found, err := c.store.GetBotBySession(ctx, work.organizationID, work.sessionID)
 		if apperr.Is(err, apperr.NotFound) {
 			return bot.Answer{}, errLost // the conversation was deleted, and the run with it
 		}
@@ -215,7 +215,7 @@ func (c *Chat) keep(ctx context.Context, work task, outcome *Outcome, firstToken
 		Attempt:           int32(work.attempt),
 		State:             outcome.State,
 		FinishReason:      outcome.FinishReason,
-		IsStored:          outcome.Content != "",
+		HasReply:          outcome.Content != "",
 		Content:           outcome.Content,
 		Citations:         toJSON(outcome.Answer.Citations),
 		CitationNodes:     toJSON(outcome.Answer.Nodes),
@@ -234,12 +234,12 @@ func (c *Chat) keep(ctx context.Context, work task, outcome *Outcome, firstToken
 		row, err := c.queriesOf(work.organizationID, work.sessionID).FinishRun(ctx, ended)
 		switch {
 		case err == nil:
-			if ended.IsStored {
+			if ended.HasReply {
 				outcome.Seq = row.LastSeq
 			}
 			work.reply.end(work.attempt, outcome)
 			c.tellRun(work.sessionID, work.runID)
-			if ended.IsStored {
+			if ended.HasReply {
 				c.publish(work.sessionID, &Event{Message: replyOf(work, ended, row)})
 			}
 			return row.QueuedRuns > 0, nil
@@ -284,7 +284,7 @@ func (c *Chat) giveBack(work task) error {
 func (c *Chat) release(organization, run uuid.UUID, attempt int) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.replying), 2*time.Second)
 	defer cancel()
-	return c.store.ReleaseRun(ctx, organization, run, int32(attempt))
+	return c.store.ReleaseLease(ctx, organization, run, int32(attempt))
 }
 
 // next begins the oldest run that waits in a conversation. Who serves all conversations
@@ -294,7 +294,7 @@ func (c *Chat) next(organization, session uuid.UUID, mayWait bool) (task, bool, 
 	// The second look sees what was queued while the first one waited.
 	for range 2 {
 		run, err := c.store.StartNextRun(ctx, db.StartNextRunParams{
-			MayWait: mayWait, OrganizationID: organization, SessionID: session, LeaseSeconds: leaseSeconds,
+			WaitForLock: mayWait, OrganizationID: organization, SessionID: session, LeaseSeconds: leaseSeconds,
 		})
 		if apperr.Is(err, apperr.NotFound) {
 			continue

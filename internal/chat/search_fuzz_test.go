@@ -30,7 +30,7 @@ func FuzzSearchPatterns(f *testing.F) {
 		from = int(uint(from) % uint(len(runes)+1))
 		part := string(runes[from : from+int(uint(length)%uint(len(runes)-from+1))])
 		for _, keyword := range []string{keyword, part, strings.ToUpper(part), strings.ToLower(part)} {
-			plan, err := queries.PlanSearch(t.Context(), db.PlanSearchParams{Keyword: keyword})
+			plan, err := queries.PlanKeywordSearch(t.Context(), db.PlanKeywordSearchParams{Keyword: keyword})
 			if err != nil {
 				t.Fatalf("%q: %v", keyword, err)
 			}

@@ -262,7 +262,7 @@ func execute(ctx context.Context, q *db.Queries, who auth.Principal, prepared db
 	if err != nil {
 		return Sent{}, apperr.Rephrase(err, apperr.NotFound, noConversation)
 	}
-	switch row.Refused {
+	switch row.Refusal {
 	case "":
 	case "forbidden":
 		return Sent{}, apperr.New(apperr.Forbidden, "The conversation is somebody else's.")
@@ -346,7 +346,7 @@ func (c *Chat) deliver(ctx context.Context, prepared db.SendMessageParams, asked
 	// What may be committed is told and answered, even when its caller leaves meanwhile.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
 	defer cancel()
-	prepared.MayRun = prepared.Reply != replyNever && c.slots.take(prepared.OrganizationID)
+	prepared.CanStart = prepared.Reply != replyNever && c.slots.take(prepared.OrganizationID)
 	reply := c.live.add(prepared.OrganizationID, prepared.RunID, prepared.SessionID, prepared.ReplyID)
 	sent, err := store(ctx, prepared)
 	if errors.Is(err, context.DeadlineExceeded) && apperr.Is(err, apperr.Internal) {
@@ -354,9 +354,9 @@ func (c *Chat) deliver(ctx context.Context, prepared db.SendMessageParams, asked
 	}
 	c.tally.note(sent, err)
 	switch isBegun := err == nil && sent.isRunning; {
-	case prepared.MayRun && !isBegun:
+	case prepared.CanStart && !isBegun:
 		c.slots.release(prepared.OrganizationID)
-	case !prepared.MayRun && prepared.Reply != replyNever:
+	case !prepared.CanStart && prepared.Reply != replyNever:
 		c.slots.call() // a slot was refused: is there anybody who waits for it?
 	}
 	c.doubts.note(prepared, err)

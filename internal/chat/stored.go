@@ -35,7 +35,7 @@ func (c *Chat) StoredHistory(ctx context.Context, who auth.Principal, id string,
 	isForward = wanted.isForward()
 	isThere, read, left := false, 0, pageBytes // without its conversation there is no message
 	err = c.store.ReadRaw(ctx, func(q *db.Queries) {
-		_, _ = q.GetBelonging(ctx, who.OrganizationID, sessionID)
+		_, _ = q.GetSessionAccess(ctx, who.OrganizationID, sessionID)
 		_, _ = readHistory(ctx, q, page, isForward)
 	}, func(query int, columns [][]byte) error {
 		if query == 0 {
@@ -66,7 +66,7 @@ func (c *Chat) StoredHistory(ctx context.Context, who auth.Principal, id string,
 	return isForward, hasMore, err
 }
 
-// readBelonging reads a row of GetBelonging.
+// readBelonging reads a row of GetSessionAccess.
 func readBelonging(columns [][]byte) (belonging, error) {
 	if len(columns) != 3 || len(columns[0]) != 16 || len(columns[1]) != 16 || len(columns[2]) != 16 {
 		return belonging{}, errNotBinary

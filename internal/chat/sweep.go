@@ -75,7 +75,7 @@ func (c *Chat) sweep() {
 func (c *Chat) forget(ctx context.Context) error {
 	for deleted := int64(forgetBatch); deleted == forgetBatch; {
 		var err error
-		if deleted, err = c.store.DeleteOldIdempotencyKeys(ctx, forgetBatch); err != nil {
+		if deleted, err = c.store.DeleteExpiredIdempotencyKeys(ctx, forgetBatch); err != nil {
 			return err
 		}
 	}
@@ -85,7 +85,7 @@ func (c *Chat) forget(ctx context.Context) error {
 // releaseAll gives the runs back that an earlier process left behind; should it fail,
 // they are taken up when their lease is over.
 func (c *Chat) releaseAll() {
-	left, err := c.store.ReleaseAllRuns(c.sweeping)
+	left, err := c.store.ReleaseAllLeases(c.sweeping)
 	if err != nil && c.sweeping.Err() == nil {
 		c.log.Error("the runs of an earlier process could not be given back", "error", err)
 	}
@@ -98,7 +98,7 @@ func (c *Chat) releaseAll() {
 func (c *Chat) takeUp(ctx context.Context) error {
 	looking, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	abandoned, err := c.store.ListAbandonedRuns(looking, c.slots.full(), sweepBatch)
+	abandoned, err := c.store.ListExpiredRuns(looking, c.slots.full(), sweepBatch)
 	if err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ func (c *Chat) takeUp(ctx context.Context) error {
 
 // retake begins another attempt; not ok when somebody else was faster.
 func (c *Chat) retake(ctx context.Context, run db.Run) (task, bool, error) {
-	taken, err := c.store.TakeUpRun(ctx, db.TakeUpRunParams{
+	taken, err := c.store.ReclaimRun(ctx, db.ReclaimRunParams{
 		OrganizationID: run.OrganizationID,
 		ID:             run.ID,
 		Attempt:        run.Attempt,
@@ -174,12 +174,12 @@ func (c *Chat) beginWaiting(ctx context.Context) error {
 			return nil
 		}
 		looking, cancel := context.WithTimeout(ctx, lookTime)
-		waiting, err := c.store.ListWaitingSessions(looking, db.ListWaitingSessionsParams{
-			Batch:             int32(free),
-			OrganizationLimit: int32(c.slots.organizationLimit),
-			OrganizationIds:   organizations,
-			Running:           running,
-			PassedOver:        passedOver,
+		waiting, err := c.store.ListSessionsWithQueuedRuns(looking, db.ListSessionsWithQueuedRunsParams{
+			Batch:              int32(free),
+			OrganizationLimit:  int32(c.slots.organizationLimit),
+			OrganizationIds:    organizations,
+			RunningCounts:      running,
+			ExcludedSessionIds: passedOver,
 		})
 		cancel()
 		if err != nil {

@@ -141,7 +141,7 @@ func (c *Chat) watch(who auth.Principal, subscription *realtime.Subscription[*Ev
 // them that were written elsewhere have ended for who listens to them here.
 func (c *Chat) newer(ctx context.Context, organization, session uuid.UUID, after int64) (found []db.Message, isMore bool, err error) {
 	capped, bytes := store.WithByteLimit(ctx, pageBytes)
-	found, err = c.store.ListSessionMessagesNewer(capped, db.ListSessionMessagesNewerParams{
+	found, err = c.store.ListSessionMessagesAfter(capped, db.ListSessionMessagesAfterParams{
 		OrganizationID: organization,
 		SessionID:      session,
 		Seq:            after,

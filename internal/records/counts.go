@@ -24,16 +24,16 @@ const (
 // tally counts the records of a span, and tells how to come to a page that begins
 // after so many of them: by walking from the instant Before, Skipped records on. With
 // the shortcut Counts both are told by the hours that are counted already.
-func (r *Records) tally(ctx context.Context, organization, bot uuid.UUID, since, until time.Time, offset int) (db.TallyRecordsRow, error) {
+func (r *Records) tally(ctx context.Context, organization, bot uuid.UUID, since, until time.Time, offset int) (db.SumRecordCountsRow, error) {
 	firstHour, lastHour := since.Add(time.Hour-1).Truncate(time.Hour), until.Truncate(time.Hour)
 	if !r.shortcuts.Counts || lastHour.Before(firstHour) {
 		total, err := r.store.CountRecords(ctx, db.CountRecordsParams{OrganizationID: organization, BotID: bot, Since: since, Until: until})
-		return db.TallyRecordsRow{Total: total, Before: until}, err
+		return db.SumRecordCountsRow{Total: total, Before: until}, err
 	}
 	if int64(offset) <= int64(lastHour.Sub(firstHour)/time.Hour) {
 		offset = 0 // walking by so many records costs no more than by so many hours
 	}
-	return r.store.TallyRecords(ctx, db.TallyRecordsParams{
+	return r.store.SumRecordCounts(ctx, db.SumRecordCountsParams{
 		OrganizationID: organization,
 		BotID:          bot,
 		Since:          since,
@@ -77,12 +77,12 @@ func (r *Records) Start(log *slog.Logger) (stop func()) {
 // of hours counted before. A chatbot whose records are being counted or deleted is
 // left to the next time.
 func (r *Records) Seal(ctx context.Context) error {
-	if err := r.store.ForgetRecordDeletions(ctx); err != nil {
+	if err := r.store.DeleteOrphanedRecordDeletions(ctx); err != nil {
 		return fmt.Errorf("forget deletions: %w", err)
 	}
 	for hasMore := true; hasMore; {
 		hasMore = false
-		behind, err := r.store.ListUncountedRecords(ctx, sealDays)
+		behind, err := r.store.ListBotsWithUncountedRecords(ctx, sealDays)
 		if err != nil {
 			return fmt.Errorf("list what is not counted: %w", err)
 		}
@@ -101,7 +101,7 @@ func (r *Records) Seal(ctx context.Context) error {
 // INVARIANT: the lock is taken by a statement before the one that counts. What was
 // deleted before it was free is then seen as deleted by the count, and what is deleted
 // after it is noted as deleted of a counted hour: each deletion is one of the two.
-func (r *Records) seal(ctx context.Context, behind db.ListUncountedRecordsRow) (isSealed bool, err error) {
+func (r *Records) seal(ctx context.Context, behind db.ListBotsWithUncountedRecordsRow) (isSealed bool, err error) {
 	err = r.store.InTx(ctx, func(q *db.Queries) error {
 		isSealed, err = q.LockRecordCounts(ctx, behind.OrganizationID, behind.BotID)
 		if apperr.Is(err, apperr.NotFound) {
@@ -110,7 +110,7 @@ func (r *Records) seal(ctx context.Context, behind db.ListUncountedRecordsRow) (
 		if err != nil || !isSealed {
 			return err
 		}
-		return q.SealRecordCounts(ctx, behind.OrganizationID, behind.BotID, behind.Until)
+		return q.UpdateRecordCounts(ctx, behind.OrganizationID, behind.BotID, behind.Until)
 	})
 	return isSealed, err
 }

@@ -272,7 +272,7 @@ func (w *world) compare(bot uuid.UUID) error {
 	return pgx.BeginTxFunc(w.t.Context(), w.sql, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error {
 		since, until := time.Date(2020, 1, 1, 0, 30, 0, 0, time.UTC), time.Date(2100, 1, 1, 0, 30, 0, 0, time.UTC)
 		q := db.New(tx)
-		got, err := q.TallyRecords(w.t.Context(), db.TallyRecordsParams{
+		got, err := q.SumRecordCounts(w.t.Context(), db.SumRecordCountsParams{
 			OrganizationID: w.organization, BotID: bot, Since: since, Until: until, FirstHour: since.Add(30 * time.Minute), LastHour: until.Add(-30 * time.Minute),
 		})
 		if err != nil {

@@ -119,7 +119,7 @@ func (e *Export) addOverflow(ctx context.Context, book *xlsx.Workbook, words wor
 		return err
 	}
 	defer turn.end()
-	block, err := e.store.ListLongTexts(ctx, e.first.OrganizationID, ids)
+	block, err := e.store.ListRecordTexts(ctx, e.first.OrganizationID, ids)
 	if err != nil {
 		return fmt.Errorf("read long records: %w", err)
 	}

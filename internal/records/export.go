@@ -67,7 +67,7 @@ func (r *Records) Export(ctx context.Context, organization, bot uuid.UUID, filte
 	var now time.Time
 	err = r.store.InTx(ctx, func(q *db.Queries) error {
 		// By the clock that dates the records, to the microsecond.
-		if now, err = q.GetTime(ctx); err != nil {
+		if now, err = q.GetCurrentTime(ctx); err != nil {
 			return fmt.Errorf("read the time: %w", err)
 		}
 		return audit.Record(ctx, q, organization, audit.RecordsExported, filter.Days.details(), bot)
@@ -128,7 +128,7 @@ func (e *Export) addBlock(ctx context.Context, next db.ListRecordsBeforeParams, 
 	defer turn.end()
 	var row row
 	err = e.store.ReadRaw(ctx, func(q *db.Queries) {
-		_ = q.PlanInOrder(ctx)
+		_ = q.ConfigureRecordExport(ctx)
 		_, _ = q.ListRecordsBefore(ctx, next)
 	}, func(query int, columns [][]byte) error {
 		if query == 0 {

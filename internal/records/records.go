@@ -89,7 +89,7 @@ func (r *Records) search(ctx context.Context, organization, bot uuid.UUID, filte
 	}
 	var rows []db.SearchRecordsRow
 	err = r.store.InTx(ctx, func(q *db.Queries) error {
-		if err := q.BoundSearchOfRecords(ctx); err != nil {
+		if err := q.ConfigureRecordSearch(ctx); err != nil {
 			return err
 		}
 		rows, err = q.SearchRecords(ctx, wanted)
@@ -142,7 +142,7 @@ func (r *Records) Score(ctx context.Context, organization, bot uuid.UUID, id str
 		}
 		score(&record)
 		scored = record
-		return q.SetScores(ctx, db.SetScoresParams{
+		return q.SetRecordScores(ctx, db.SetRecordScoresParams{
 			OrganizationID:         organization,
 			ID:                     key,
 			FaithfulnessScore:      record.FaithfulnessScore,

@@ -51,7 +51,7 @@ func (r *Records) Statistics(ctx context.Context, organization, bot uuid.UUID, d
 	}
 	starts := days.starts()
 	since, until := days.Span()
-	sums, err := r.store.SumRecords(ctx, db.SumRecordsParams{
+	sums, err := r.store.AggregateRecordsByDay(ctx, db.AggregateRecordsByDayParams{
 		Days: starts, OrganizationID: organization, BotID: bot, Since: since, Until: until,
 	})
 	if err != nil {
@@ -92,7 +92,7 @@ func (r *Records) Statistics(ctx context.Context, organization, bot uuid.UUID, d
 	return made, nil
 }
 
-func figuresOf(sum db.SumRecordsRow) Figures {
+func figuresOf(sum db.AggregateRecordsByDayRow) Figures {
 	figures := Figures{
 		Records:          sum.Records,
 		Failures:         sum.Failures,

@@ -98,7 +98,7 @@ func (s *sharing) culprits(ctx context.Context, batch []*shared, failed *shared,
 	}
 	// What is locked for it need not be stored. Where it fails, the next attempt does too, or
 	// meets what it would have found.
-	held, _ := gendb.New(setting{s.pool, "SET LOCAL synchronous_commit = off"}).ListHeldSessions(ctx, organizations, sessions)
+	held, _ := gendb.New(setting{s.pool, "SET LOCAL synchronous_commit = off"}).ListLockedSessions(ctx, organizations, sessions)
 	for _, session := range held {
 		found[SessionKey{OrganizationID: session.OrganizationID, SessionID: session.ID}] = true
 	}

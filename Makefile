@@ -8,17 +8,21 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 PACKAGES ?= ./...
+# The tests of all packages include those of e2e/; a narrower PACKAGES leaves them out.
+E2ETEST := $(if $(filter ./...,$(PACKAGES)),go test -C e2e ./...,true)
 GOTOOL := go tool -modfile=tools/go.mod
 # A checkout that belongs to another user is no reason to fail, so nothing is asked of git.
 GOBUILD := go build -buildvcs=false
-# What make bench was told of, as flags.
+# The programs of e2e/, a module of its own, are built there and run here, in the root of the source tree.
+E2EBUILD := go build -C e2e -buildvcs=false -o ../bin/
+# The variables of make bench and make bench-plots as flags.
 BENCHFLAGS = $(if $(SHORT),-short) $(if $(SIZE),-size $(SIZE)) $(if $(ROWS),-rows $(ROWS)) \
 	$(if $(LARGEST),-largest $(LARGEST)) $(if $(OUT),-out $(OUT)) $(if $(INTO),-into $(INTO))
-# What make faults and make soak were told of, as flags.
+# The variables of make faults and make soak as flags.
 FAULTFLAGS = $(if $(SEED),-seed $(SEED)) $(if $(KEEP),-keep) $(if $(OUT),-out $(OUT)) $(if $(INTO),-into $(INTO))
 NODE_MODULES := tools/node_modules/.package-lock.json
 SDK_MODULES := sdk/typescript/node_modules/.package-lock.json
-GENERATORS := sdk/check/node_modules/.package-lock.json
+GENERATORS := e2e/sdkcheck/node_modules/.package-lock.json
 # The spec linter works offline and keeps its counsel.
 export REDOCLY_TELEMETRY := off
 export REDOCLY_SUPPRESS_UPDATE_NOTICE := true
@@ -34,6 +38,7 @@ run: setup ## build the server and run it until Ctrl-C
 
 .PHONY: test
 test: setup-test ## run all tests (PACKAGES=./internal/chat narrows it)
+	@$(E2ETEST)
 	go test $(PACKAGES)
 
 .PHONY: hostile
@@ -47,19 +52,23 @@ fuzz: setup-test ## run every fuzzer for a minute (FUZZTIME=5m; FUZZ=Days: only 
 
 .PHONY: bench
 bench: setup ## measure each goal of BENCHMARKS.md against its limit, in 20 minutes (SHORT=1: in 5; also SIZE= ROWS= OUT= INTO=)
-	@go run -buildvcs=false ./bench $(BENCHFLAGS)
+	@$(E2EBUILD) ./bench
+	@exec bin/bench $(BENCHFLAGS)
 
 .PHONY: bench-plots
 bench-plots: setup ## measure cost against size and connections, in 20 minutes (LARGEST=1000000: in 8; OUT= INTO=)
-	@go run -buildvcs=false ./bench -plots $(BENCHFLAGS)
+	@$(E2EBUILD) ./bench
+	@exec bin/bench -plots $(BENCHFLAGS)
 
 .PHONY: faults
 faults: setup-test ## break whatever the service stands on, under load, in 15 minutes (SHORT=1: a few faults; also SEED= ONLY= KEEP= OUT= INTO=)
-	@go run -buildvcs=false ./faults $(if $(SHORT),-short) $(if $(ONLY),-only $(ONLY)) $(FAULTFLAGS)
+	@$(E2EBUILD) ./chaos
+	@exec bin/chaos $(if $(SHORT),-short) $(if $(ONLY),-only $(ONLY)) $(FAULTFLAGS)
 
 .PHONY: soak
 soak: setup-test ## see whether anything grows under a mixed load, for 15 minutes (MINUTES=60; also SEED= OUT= INTO=)
-	@go run -buildvcs=false ./faults -soak $(or $(MINUTES),15)m $(FAULTFLAGS)
+	@$(E2EBUILD) ./chaos
+	@exec bin/chaos -soak $(or $(MINUTES),15)m $(FAULTFLAGS)
 
 .PHONY: generate
 generate: ## make gen/ from the spec, the schema and the queries
@@ -114,6 +123,7 @@ check-lint: ## formatting, vet, linters, a tidy go.mod
 	go mod tidy -diff
 	go vet -tags sdk,browser ./...
 	$(GOTOOL) golangci-lint run
+	cd e2e && go mod tidy -diff && go vet ./... && go tool -modfile=../tools/go.mod golangci-lint run
 
 .PHONY: check-allocations
 check-allocations: ## hot functions allocate no more than internal/allocations.txt says
@@ -135,7 +145,8 @@ check-plain: setup-test ## the tests once more without any shortcut, where there
 .PHONY: check-faults
 check-faults: setup-test ## nothing acknowledged is lost while things break, in short
 	@echo 'is anything lost while things break?'
-	@go run -buildvcs=false ./faults -short $(FAULTFLAGS)
+	@$(E2EBUILD) ./chaos
+	@exec bin/chaos -short $(FAULTFLAGS)
 
 .PHONY: check-sdk
 check-sdk: setup $(NODE_MODULES) ## only: OpenAI's SDK for Node drives the server (a minute: it waits for a rate limit)
@@ -147,7 +158,8 @@ check-guides: setup-check ## only: what the guides in docs/ show, in all their l
 
 .PHONY: sdk-check
 sdk-check: setup-sdk $(SDK_MODULES) $(GENERATORS) ## only: clients of ten generators compile and drive the server, a minute or two (INTO=)
-	@go run -buildvcs=false ./sdk/check $(if $(INTO),-into $(INTO))
+	@$(E2EBUILD) ./sdkcheck
+	@exec bin/sdkcheck $(if $(INTO),-into $(INTO))
 
 .PHONY: check-browser
 check-browser: setup-check ## only: a page in Chromium talks to the server, from an allowed origin and from another one
@@ -155,6 +167,7 @@ check-browser: setup-check ## only: a page in Chromium talks to the server, from
 
 .PHONY: check-race
 check-race: setup-check $(NODE_MODULES) ## all tests under the race detector, OpenAI's SDK and the browser among them
+	@$(E2ETEST) -race
 	go test -race -tags sdk,browser $(PACKAGES)
 
 .PHONY: check-selftest
@@ -163,7 +176,7 @@ check-selftest: setup $(NODE_MODULES) $(SDK_MODULES) ## break a copy in many way
 
 .PHONY: clean
 clean: ## remove what make has made
-	rm -rf bin tools/node_modules sdk/*/node_modules sdk/typescript/dist
+	rm -rf bin {tools,sdk/typescript,e2e/sdkcheck}/node_modules sdk/typescript/dist
 
 .PHONY: setup
 setup:

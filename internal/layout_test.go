@@ -24,9 +24,11 @@ const everything = "*"
 // changes ARCHITECTURE.md and says why. Tests may import more.
 var rooms = map[string][]string{
 	"cmd/server": {everything},
-	"bench":      {everything},
-	"faults":     {everything},
-	"sdk/check":  {"gen/client"},
+	// A module of its own, e2e/go.mod; only its commands depend on the product.
+	"e2e/bench":    {everything},
+	"e2e/chaos":    {everything},
+	"e2e/sdkcheck": {"gen/client"},
+	"e2e/harness":  {},
 
 	"conformance": {}, // imports nothing of ours: it knows only the wire contract
 
@@ -67,7 +69,6 @@ var rooms = map[string][]string{
 	"internal/shortcuts": {},
 	"internal/dbtest":    {"db", "internal/shortcuts", "internal/store", "internal/localpg"},
 	"internal/redistest": {},
-	"internal/stage":     {},
 
 	"api":         {},
 	"db":          {},
@@ -82,7 +83,7 @@ var libraries = map[string][]string{
 	"github.com/redis/go-redis": {"internal/realtime", "internal/ratelimit"},
 	"github.com/prometheus":     {"internal/metrics"},
 	"go.opentelemetry.io":       {"internal/trace"},
-	"github.com/Shopify":        {"faults"},
+	"github.com/Shopify":        {"e2e/chaos"},
 }
 
 // vague are names that say what a package is made of, not what it is for.
@@ -124,7 +125,7 @@ type pkg struct {
 	imports    map[string]string // import path → a file that imports it
 }
 
-// packages finds every package of the module by its directory, test files left out.
+// packages finds every package of both modules by its directory, without its test files.
 func packages(t *testing.T) map[string]*pkg {
 	t.Helper()
 	root := os.DirFS("..")
@@ -134,7 +135,7 @@ func packages(t *testing.T) map[string]*pkg {
 			return err
 		}
 		if entry.IsDir() {
-			if notOurs(root, file) {
+			if notOurs(file) {
 				return fs.SkipDir
 			}
 			return nil
@@ -163,17 +164,13 @@ func packages(t *testing.T) map[string]*pkg {
 	return found
 }
 
-// notOurs reports the directories that the go command passes over, and other modules.
-func notOurs(root fs.FS, dir string) bool {
+// notOurs reports whether the go command ignores the directory.
+func notOurs(dir string) bool {
 	if dir == "." {
 		return false
 	}
 	base := path.Base(dir)
-	if base == "testdata" || base == "vendor" || base == "node_modules" || strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_") {
-		return true
-	}
-	_, err := fs.Stat(root, path.Join(dir, "go.mod"))
-	return err == nil
+	return base == "testdata" || base == "vendor" || base == "node_modules" || strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_")
 }
 
 func (p *pkg) add(file string, syntax *ast.File) {

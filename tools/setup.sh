@@ -40,7 +40,7 @@ look_for_clients() {
   have javac || missing+=(default-jdk-headless)
   [ -e /usr/share/java/spring3-web.jar ] || missing+=(libspring-web-java)
   [ -e /usr/share/java/gson.jar ] || missing+=(libgoogle-gson-java)
-  # The same Pythons that sdk/check tries.
+  # The same Pythons that e2e/sdkcheck tries.
   local python
   for python in python3 /usr/bin/python3; do
     ! "$python" -c 'import certifi, dateutil, six, urllib3' 2>/dev/null || return 0

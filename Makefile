@@ -89,7 +89,7 @@ fmt: ## format the Go files
 	$(GOTOOL) golangci-lint fmt
 
 .PHONY: check
-check: check-generated check-spec check-typescript check-schema check-layout check-lint check-allocations check-plain check-faults check-race ## everything CI asks for
+check: check-generated check-spec check-typescript check-schema check-layout check-lint check-allocations check-faults check-race ## everything CI asks for
 
 .PHONY: check-generated
 check-generated: ## gen/ is what generate makes
@@ -133,13 +133,6 @@ check-allocations: ## hot functions allocate no more than internal/allocations.t
 .PHONY: allocations
 allocations: ## write internal/allocations.txt anew
 	@tools/allocations.sh write
-
-# The packages that shortcuts are taken in or show in, and of whole servers what must not be lost when they are killed.
-# What compares the two ways does so whatever the variable says, and has been run.
-.PHONY: check-plain
-check-plain: setup-test ## the tests once more without any shortcut, where there are some
-	PARLEY_SHORTCUTS=off go test -skip '^TestShortcutsChange' ./internal/auth ./internal/chat ./internal/records ./internal/httpapi ./internal/wsapi
-	PARLEY_SHORTCUTS=off go test -run '^Test(NothingAcknowledged|AnIdempotencyKeyOutlives|ARepeatOfWhatAKill|WhatAStoppingServer)' ./cmd/server
 
 # A few faults; make faults tries all.
 .PHONY: check-faults

@@ -21,7 +21,6 @@ import (
 	"parley/internal/bot"
 	"parley/internal/realtime"
 	"parley/internal/secret"
-	"parley/internal/shortcuts"
 )
 
 // config is all that the environment says: one field for each variable, with its
@@ -65,8 +64,8 @@ type config struct {
 	AnonymousTTL time.Duration // PARLEY_ANONYMOUS_TTL, empty: 30m
 	// Drain is how long a server that is told to stop goes on serving while /readyz says 503, for load balancers to see it.
 	Drain time.Duration // PARLEY_DRAIN, empty: 0
-	// Shortcuts says which of the faster paths are taken; each has a plain one beside it.
-	Shortcuts shortcuts.Set // PARLEY_SHORTCUTS, empty or a name left out: send=on,keys=on,history=on,counts=on,search=on; off alone: none
+	// SearchIndex keeps the index over the contents of all messages. Without it each search reads the messages.
+	SearchIndex bool // PARLEY_SEARCH_INDEX, on or off; empty: on
 	// Traces says whether traces are handed to a collector. Which one, and how many, the other variables of OpenTelemetry say, which its library reads.
 	Traces bool // OTEL_TRACES_EXPORTER, otlp or none; empty: otlp where OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is set
 	// LogLevel is the least grave of what is logged: debug, info, warn or error.
@@ -135,8 +134,8 @@ func loadConfig(getenv func(string) string, isRoot bool, home string) (config, e
 	check("PARLEY_ANONYMOUS_TTL", err)
 	c.Drain, err = parseDrain(cmp.Or(getenv("PARLEY_DRAIN"), "0s"))
 	check("PARLEY_DRAIN", err)
-	c.Shortcuts, err = shortcuts.Parse(getenv("PARLEY_SHORTCUTS"))
-	check("PARLEY_SHORTCUTS", err)
+	c.SearchIndex, err = parseSwitch(cmp.Or(getenv("PARLEY_SEARCH_INDEX"), "on"))
+	check("PARLEY_SEARCH_INDEX", err)
 	c.Traces = loadTraces(getenv, check)
 	c.LogLevel, err = parseLogLevel(getenv("PARLEY_LOG_LEVEL"))
 	check("PARLEY_LOG_LEVEL", err)
@@ -213,6 +212,13 @@ func parseDrain(text string) (time.Duration, error) {
 		return 0, fmt.Errorf("%q is not a duration from 0s to 1h, such as 10s", text)
 	}
 	return drain, nil
+}
+
+func parseSwitch(text string) (bool, error) {
+	if text != "on" && text != "off" {
+		return false, fmt.Errorf("%q is neither on nor off", text)
+	}
+	return text == "on", nil
 }
 
 func checkAddr(addr string) error {

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"parley/internal/shortcuts"
 )
 
 type environment map[string]string
@@ -30,7 +28,7 @@ func TestAnEmptyEnvironmentIsTheDefaults(t *testing.T) {
 		SocketLimits: map[string]int{"user": 100, "address": 1000, "visitors": 50, "queue": 64},
 		SocketTimes:  map[string]time.Duration{"ping": 25 * time.Second, "pong": 20 * time.Second, "write": 10 * time.Second, "idle": 0},
 		AnonymousTTL: 30 * time.Minute,
-		Shortcuts:    shortcuts.All(),
+		SearchIndex:  true,
 		LogLevel:     slog.LevelInfo,
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -90,7 +88,8 @@ func TestVariablesAreRead(t *testing.T) {
 		"traces, somewhere":     {"OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318", func(c config) any { return c.Traces }, true},
 		"traces, to the usual":  {"OTEL_TRACES_EXPORTER", "otlp", func(c config) any { return c.Traces }, true},
 		"no traces":             {"OTEL_TRACES_EXPORTER", "none", func(c config) any { return c.Traces }, false},
-		"no shortcuts":          {"PARLEY_SHORTCUTS", "off", func(c config) any { return c.Shortcuts }, shortcuts.Set{}},
+		"no search index":       {"PARLEY_SEARCH_INDEX", "off", func(c config) any { return c.SearchIndex }, false},
+		"a search index":        {"PARLEY_SEARCH_INDEX", "on", func(c config) any { return c.SearchIndex }, true},
 		"all is logged":         {"PARLEY_LOG_LEVEL", "debug", level, slog.LevelDebug},
 		"warnings are logged":   {"PARLEY_LOG_LEVEL", "WARN", level, slog.LevelWarn},
 		"errors are logged":     {"PARLEY_LOG_LEVEL", "error", level, slog.LevelError},
@@ -114,7 +113,7 @@ func TestMistakesAreRefused(t *testing.T) {
 	t.Parallel()
 	cases := []struct{ variable, value, says string }{
 		{"PARLEY_ADDR", "8080", "host:port"},
-		{"PARLEY_SHORTCUTS", "send", "=on or =off"},
+		{"PARLEY_SEARCH_INDEX", "yes", "neither on nor off"},
 		{"OTEL_TRACES_EXPORTER", "console", "neither otlp nor none"},
 		{"PARLEY_DRAIN", "10", "not a duration"},
 		{"PARLEY_DRAIN", "-1s", "from 0s to 1h"},

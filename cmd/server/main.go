@@ -27,6 +27,7 @@ import (
 	"parley/internal/ratelimit"
 	"parley/internal/realtime"
 	"parley/internal/records"
+	"parley/internal/shortcuts"
 	"parley/internal/store"
 	"parley/internal/trace"
 	"parley/internal/wsapi"
@@ -136,7 +137,7 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 			return err
 		}
 		defer part()
-		keys := auth.New(store, auth.WithKeys(secrets), auth.WithTickets(realtime.NewOneTimeStore(link)), auth.WithShortcuts(config.Shortcuts))
+		keys := auth.New(store, auth.WithKeys(secrets), auth.WithTickets(realtime.NewOneTimeStore(link)))
 		if key, err = known(ctx, keys, key); err != nil {
 			return err
 		}
@@ -145,6 +146,8 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 		if err := useModel(ctx, store, bots, config); err != nil {
 			return err
 		}
+		taken := shortcuts.All()
+		taken.Search = config.SearchIndex
 		chats := chat.New(chat.Config{
 			Store:                     store,
 			Link:                      link,
@@ -155,10 +158,10 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 			MaxRepliesPerOrganization: config.ReplyLimits["organization"],
 			WatchQueue:                config.SocketLimits["queue"],
 			IsAlone:                   config.DatabaseURL == "",
-			Shortcuts:                 config.Shortcuts,
+			Shortcuts:                 taken,
 			Traces:                    traces,
 		})
-		kept := records.New(store, config.Shortcuts)
+		kept := records.New(store)
 		limiter := ratelimit.NewShared(config.limits(), link)
 		sockets := wsapi.New(wsapi.Config{Chat: chats, Limiter: limiter, Log: log, Origins: config.AllowedOrigins, Limits: config.socketLimits(), Traces: traces})
 		addMetrics(registry, measured{config, door, store, bots, chats, kept, sockets, limiter, link})
@@ -180,7 +183,7 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 				return store.Ready(ctx)
 			},
 			Link:      link,
-			Shortcuts: config.Shortcuts,
+			Shortcuts: taken,
 			Requests:  metrics.NewRequests(registry),
 			Traces:    traces,
 		})
@@ -189,7 +192,7 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 		}
 		defer kept.Start(log)()
 		chats.Start()
-		defer keepSearchIndex(ctx, store, log, config.Shortcuts.Search)()
+		defer keepSearchIndex(ctx, store, log, config.SearchIndex)()
 		defer door.close(sockets, chats, log)
 
 		door.lead(handler)

@@ -87,9 +87,6 @@ func addMetrics(r *metrics.Registry, m measured) {
 		gauge("parley_redis_away", "1 while Redis is away, which joins the instances.", func() float64 { return oneIf(m.link.Unavailable()) })
 		total("parley_redis_losses_total", "How often Redis has gone away.", nil, m.link.Outages)
 	}
-	for name, isTaken := range m.config.Shortcuts.ByName() {
-		r.Gauge("parley_shortcut", "1 where the shortcut is taken, 0 where the plain path is.", metrics.Labels{"name": name}, func() float64 { return oneIf(isTaken) })
-	}
 }
 
 // addDatabaseMetrics adds what the store keeps.

@@ -106,7 +106,6 @@ func launch(t *testing.T, dir string, environment []string, args ...string) *pro
 		"PARLEY_ADDR=127.0.0.1:0",
 		"PARLEY_DATA_DIR=" + dir,
 		"PARLEY_RATE_LIMITS=messages=0,history=0,list=0",
-		"PARLEY_SHORTCUTS=" + os.Getenv("PARLEY_SHORTCUTS"),
 	}
 	if slices.ContainsFunc(environment, func(one string) bool { return strings.HasPrefix(one, "DATABASE_URL=") }) {
 		// Servers of one database have one key.

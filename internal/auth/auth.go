@@ -21,7 +21,6 @@ import (
 	"parley/internal/audit"
 	"parley/internal/realtime"
 	"parley/internal/secret"
-	"parley/internal/shortcuts"
 	"parley/internal/store"
 )
 
@@ -70,9 +69,8 @@ type Auth struct {
 	store  *store.Store
 	signer *secret.Signer // of client tokens; nil: there are none
 	// tickets keeps who has made a ticket, by the ticket's hash.
-	tickets   *realtime.OneTimeStore
-	shortcuts shortcuts.Set
-	known     knownKeys
+	tickets *realtime.OneTimeStore
+	known   knownKeys
 }
 
 // Option is what an Auth may have besides a store.
@@ -87,11 +85,6 @@ func WithKeys(keys *secret.Keys) Option {
 // be taken by this Auth alone.
 func WithTickets(tickets *realtime.OneTimeStore) Option {
 	return func(a *Auth) { a.tickets = tickets }
-}
-
-// WithShortcuts says which shortcuts are taken; without it none is.
-func WithShortcuts(taken shortcuts.Set) Option {
-	return func(a *Auth) { a.shortcuts = taken }
 }
 
 // New makes an Auth over the keys in the store.
@@ -121,7 +114,7 @@ func (a *Auth) Authenticate(ctx context.Context, header string) (Principal, erro
 	if !isScheme || !isKey || !isVisible(prefix) {
 		return Principal{}, refused()
 	}
-	found, err := a.find(prefix, func() (db.GetAPIKeyByPrefixRow, error) { return a.store.GetAPIKeyByPrefix(ctx, prefix) })
+	found, err := a.known.find(prefix, func() (db.GetAPIKeyByPrefixRow, error) { return a.store.GetAPIKeyByPrefix(ctx, prefix) })
 	if apperr.Is(err, apperr.NotFound) {
 		return Principal{}, refused()
 	}
@@ -133,14 +126,6 @@ func (a *Auth) Authenticate(ctx context.Context, header string) (Principal, erro
 		return Principal{}, refused()
 	}
 	return a.speaker(ctx, found)
-}
-
-// find returns a key by what names it, as it is known or as lookUp finds it.
-func (a *Auth) find(name string, lookUp func() (db.GetAPIKeyByPrefixRow, error)) (db.GetAPIKeyByPrefixRow, error) {
-	if !a.shortcuts.Keys {
-		return lookUp()
-	}
-	return a.known.find(name, lookUp)
 }
 
 // speaker is the user for whom a key speaks, and notes that it was used.

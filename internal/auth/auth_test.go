@@ -29,7 +29,7 @@ func organization(t testing.TB, s *store.Store, name string) uuid.UUID {
 func TestAKeySpeaksForItsUser(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
-	a := auth.New(s, auth.WithShortcuts(dbtest.Shortcuts(t)))
+	a := auth.New(s)
 	org := organization(t, s, "Acme")
 	_, key, err := a.CreateKey(t.Context(), org, auth.NewKey{Name: "Portal", User: "  portal ", Scopes: []auth.Scope{auth.Chat, auth.Manage, auth.Chat}})
 	if err != nil {
@@ -70,7 +70,7 @@ func TestNobodyHasNoScope(t *testing.T) {
 func TestOnlyTheHashOfASecretIsKept(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
-	a := auth.New(s, auth.WithShortcuts(dbtest.Shortcuts(t)))
+	a := auth.New(s)
 	org := organization(t, s, "Acme")
 	seen := map[string]bool{}
 	for range 20 {
@@ -91,7 +91,7 @@ func TestOnlyTheHashOfASecretIsKept(t *testing.T) {
 func TestAnExpiredKeyIsLikeNone(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
-	a := auth.New(s, auth.WithShortcuts(dbtest.Shortcuts(t)))
+	a := auth.New(s)
 	org := organization(t, s, "Acme")
 	_, err := createKeyUntil(t, a, org, time.Now().Add(-time.Millisecond))
 	if !apperr.Is(err, apperr.InvalidRequest) {
@@ -128,7 +128,7 @@ func createKeyUntil(t *testing.T, a *auth.Auth, org uuid.UUID, at time.Time) (st
 func TestTwoAdministratorsCannotRevokeEachOther(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
-	a := auth.New(s, auth.WithShortcuts(dbtest.Shortcuts(t)))
+	a := auth.New(s)
 	for round := range 10 {
 		org := organization(t, s, strings.Repeat("x", round+1))
 		var ids [2]string
@@ -155,7 +155,7 @@ func TestTwoAdministratorsCannotRevokeEachOther(t *testing.T) {
 func TestKeysAreTheirOrganizationsOwn(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
-	a := auth.New(s, auth.WithShortcuts(dbtest.Shortcuts(t)))
+	a := auth.New(s)
 	ours, theirs := organization(t, s, "Ours"), organization(t, s, "Theirs")
 	made, key, err := a.CreateKey(t.Context(), theirs, auth.NewKey{Name: "Key", User: "alice", Scopes: []auth.Scope{auth.Chat}})
 	if err != nil {
@@ -182,7 +182,7 @@ func TestKeysAreTheirOrganizationsOwn(t *testing.T) {
 func TestTheLastUseIsNotedToTheMinute(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
-	a := auth.New(s, auth.WithShortcuts(dbtest.Shortcuts(t)))
+	a := auth.New(s)
 	org := organization(t, s, "Acme")
 	_, key, err := a.CreateKey(t.Context(), org, auth.NewKey{Name: "Key", User: "alice"})
 	if err != nil {
@@ -217,7 +217,7 @@ func TestTheLastUseIsNotedToTheMinute(t *testing.T) {
 // Whatever the header says: it is Unauthorized, or the very key behind one of the two schemes.
 func FuzzAuthorization(f *testing.F) {
 	s := dbtest.Open(f)
-	a := auth.New(s, auth.WithShortcuts(dbtest.Shortcuts(f)))
+	a := auth.New(s)
 	const key = "pk_fuzz.secret.with.dots"
 	if _, _, err := a.CreateKey(f.Context(), organization(f, s, "Acme"), auth.NewKey{Name: "Key", User: "alice", Key: key}); err != nil {
 		f.Fatal(err)

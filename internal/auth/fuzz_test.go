@@ -25,7 +25,7 @@ func FuzzTokens(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	a := auth.New(s, auth.WithKeys(keys), auth.WithShortcuts(dbtest.Shortcuts(f)))
+	a := auth.New(s, auth.WithKeys(keys))
 	_, key, err := a.CreateKey(f.Context(), organization(f, s, "Acme"), auth.NewKey{Name: "Key", User: "alice", Scopes: []auth.Scope{auth.Chat}})
 	if err != nil {
 		f.Fatal(err)

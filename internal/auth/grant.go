@@ -172,7 +172,7 @@ func (a *Auth) authenticateToken(ctx context.Context, token string) (Principal, 
 // grantor is who has made a ticket or a client token: it ends with the key.
 func (a *Auth) grantor(ctx context.Context, granted grant) (Principal, error) {
 	name := granted.OrganizationID.String() + " " + granted.KeyID.String() // which no prefix can be
-	key, err := a.find(name, func() (db.GetAPIKeyByPrefixRow, error) {
+	key, err := a.known.find(name, func() (db.GetAPIKeyByPrefixRow, error) {
 		found, err := a.store.GetAPIKey(ctx, granted.OrganizationID, granted.KeyID)
 		return db.GetAPIKeyByPrefixRow(found), err
 	})

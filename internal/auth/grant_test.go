@@ -24,7 +24,7 @@ func TestAClientTokenOutlivesTheRotationOfItsKey(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return auth.New(s, auth.WithKeys(keys), auth.WithShortcuts(dbtest.Shortcuts(t)))
+		return auth.New(s, auth.WithKeys(keys))
 	}
 	a := with(old)
 	_, key, err := a.CreateKey(t.Context(), organization(t, s, "Acme"), auth.NewKey{Name: "Key", User: "alice", Scopes: []auth.Scope{auth.Admin}})
@@ -50,7 +50,7 @@ func TestAClientTokenOutlivesTheRotationOfItsKey(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, who, err)
 		}
 	}
-	for name, other := range map[string]*auth.Auth{"forgotten": with(fresh), "without keys": auth.New(s, auth.WithShortcuts(dbtest.Shortcuts(t)))} {
+	for name, other := range map[string]*auth.Auth{"forgotten": with(fresh), "without keys": auth.New(s)} {
 		if _, err := other.Authenticate(t.Context(), "bearer "+made.Secret); !apperr.Is(err, apperr.Unauthorized) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -8,7 +8,6 @@ import (
 	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/dbtest"
-	"parley/internal/shortcuts"
 )
 
 // A key that was taken a moment ago is refused at once where it is revoked, and within
@@ -16,7 +15,7 @@ import (
 func TestARevokedKeyIsForgotten(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
-	here, there := auth.New(s, auth.WithShortcuts(shortcuts.All())), auth.New(s, auth.WithShortcuts(shortcuts.All()))
+	here, there := auth.New(s), auth.New(s)
 	org := organization(t, s, "Acme")
 	made, key, err := here.CreateKey(t.Context(), org, auth.NewKey{Name: "ends", User: "ann", Scopes: []auth.Scope{auth.Chat}})
 	if err != nil {
@@ -40,7 +39,7 @@ func TestARevokedKeyIsForgotten(t *testing.T) {
 func TestAnExpiredKeyIsForgotten(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
-	a := auth.New(s, auth.WithShortcuts(shortcuts.All()))
+	a := auth.New(s)
 	key, err := createKeyUntil(t, a, organization(t, s, "Acme"), time.Now().Add(2*time.Second))
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"parley/internal/bot"
 	"parley/internal/chat"
 	"parley/internal/dbtest"
+	"parley/internal/shortcuts"
 	"parley/internal/store"
 )
 
@@ -85,7 +86,7 @@ func (h *cluster) instanceOf(config chat.Config) *chat.Chat {
 	h.t.Helper()
 	s := h.open()
 	config.Store, config.Bots, config.Log, config.VisitTTL = s, bot.New(s), slog.New(slog.DiscardHandler), cmp.Or(config.VisitTTL, time.Minute)
-	config.Shortcuts = dbtest.Shortcuts(h.t)
+	config.Shortcuts = shortcuts.All()
 	c := chat.New(config)
 	c.Start()
 	h.t.Cleanup(func() {

@@ -35,7 +35,7 @@ type house struct {
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
-	return newHouseWith(t, dbtest.Shortcuts(t))
+	return newHouseWith(t, shortcuts.All())
 }
 
 func newHouseWith(t *testing.T, taken shortcuts.Set) *house {

@@ -27,7 +27,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"parley/internal/localpg"
-	"parley/internal/shortcuts"
 	"parley/internal/store"
 )
 
@@ -84,17 +83,6 @@ func URL(t testing.TB) string {
 func Empty(t testing.TB) string {
 	t.Helper()
 	return database(t, "template0")
-}
-
-// Shortcuts are those that the tests take: all, unless PARLEY_SHORTCUTS says otherwise,
-// as it does to a server.
-func Shortcuts(t testing.TB) shortcuts.Set {
-	t.Helper()
-	taken, err := shortcuts.Parse(os.Getenv("PARLEY_SHORTCUTS"))
-	if err != nil {
-		t.Fatalf("PARLEY_SHORTCUTS: %v", err)
-	}
-	return taken
 }
 
 func database(t testing.TB, template string) string {
@@ -169,10 +157,6 @@ func (c *cluster) open(ctx context.Context) error {
 // makeTemplate migrates the database that the tests get copies of, and closes it:
 // no connection may be open while it is copied.
 func (c *cluster) makeTemplate(ctx context.Context) error {
-	taken, err := shortcuts.Parse(os.Getenv("PARLEY_SHORTCUTS"))
-	if err != nil {
-		return fmt.Errorf("PARLEY_SHORTCUTS: %w", err)
-	}
 	if _, err := c.admin.Exec(ctx, "CREATE DATABASE "+template); err != nil {
 		return fmt.Errorf("create the template: %w", err)
 	}
@@ -181,7 +165,7 @@ func (c *cluster) makeTemplate(ctx context.Context) error {
 		return fmt.Errorf("migrate the template: %w", err)
 	}
 	// A server would do so as soon as it has started.
-	err = migrated.SetSearchIndex(ctx, slog.New(slog.DiscardHandler), taken.Search)
+	err = migrated.SetSearchIndex(ctx, slog.New(slog.DiscardHandler), true)
 	migrated.Close()
 	if err != nil {
 		return fmt.Errorf("set the template's search index: %w", err)

@@ -11,7 +11,6 @@ import (
 
 	"parley/internal/auth"
 	"parley/internal/localpg"
-	"parley/internal/shortcuts"
 )
 
 // serveOnItsOwn starts a server on a PostgreSQL of its own, and returns what stops that one.
@@ -62,7 +61,7 @@ func TestEveryOperationSaysThatTheDatabaseIsAway(t *testing.T) {
 func TestEveryOperationKeepsTheCauseOfItsMistakeForTheLog(t *testing.T) {
 	t.Parallel()
 	var log safeBuffer
-	s := serveWith(t, settings{log: &log, shortcuts: new(shortcuts.Set{})}) // a key is looked up each time
+	s := serveWith(t, settings{log: &log})
 	s.expectFailures()
 	admin := s.organization().as("admin", auth.Admin)
 	there := admin.one()
@@ -70,12 +69,17 @@ func TestEveryOperationKeepsTheCauseOfItsMistakeForTheLog(t *testing.T) {
 	// The first tables are those without which nobody is known: first all the others are gone, then they too.
 	first := []string{"organizations", "users", "api_keys"}
 	met := map[string]bool{}
-	for _, which := range []string{"NOT tablename = ANY($1)", "tablename = ANY($1)"} {
+	for stage, which := range []string{"NOT tablename = ANY($1)", "tablename = ANY($1)"} {
+		isLast := stage == 1
 		for _, table := range query[[]string](s, "SELECT array_agg(tablename::text) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'goose_db_version' AND "+which, first) {
 			s.exec(fmt.Sprintf("ALTER TABLE %s RENAME TO %s", table, table+"_gone"))
 		}
 		for _, op := range operations {
 			got := op.send(admin, op.target(there, ""), op.anyBody(there))
+			// A cached key stays valid for a moment after its table is gone.
+			for end := time.Now().Add(10 * time.Second); isLast && op.isSecured && got.status < 500 && time.Now().Before(end); {
+				got = op.send(admin, op.target(there, ""), op.anyBody(there))
+			}
 			if got.status < 500 {
 				continue
 			}

@@ -118,18 +118,18 @@ func serveWith(t testing.TB, wanted settings) *server {
 	if wanted.log != nil {
 		log = slog.New(slog.NewTextHandler(wanted.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	taken := dbtest.Shortcuts(t)
+	taken := shortcuts.All()
 	if wanted.shortcuts != nil {
 		taken = *wanted.shortcuts
 	}
-	s := &server{t: t, auth: auth.New(opened, auth.WithKeys(keys), auth.WithShortcuts(taken)), bots: bot.New(opened, bot.WithKeys(keys)), store: opened, sql: sql}
+	s := &server{t: t, auth: auth.New(opened, auth.WithKeys(keys)), bots: bot.New(opened, bot.WithKeys(keys)), store: opened, sql: sql}
 	s.chat = chat.New(chat.Config{Store: opened, Bots: s.bots, Log: log, VisitTTL: time.Minute, MaxReplies: wanted.replies, Shortcuts: taken})
 	limits := map[string]int{"messages": plenty, "history": plenty, "list": plenty, "refusals": 0}
 	maps.Copy(limits, wanted.limits)
 	limiter := ratelimit.New(limits)
 	sockets := wsapi.New(wsapi.Config{Chat: s.chat, Limiter: limiter, Log: log, Origins: wanted.origins, Limits: wsapi.Limits{Visitors: 50}})
 	handler, err := httpapi.New(httpapi.Config{
-		Auth: s.auth, Bots: s.bots, Chat: s.chat, Records: records.New(opened, taken), Audit: audit.New(opened), Shortcuts: taken, Limiter: limiter, Connect: sockets.Connect, Log: log, Origins: wanted.origins, Patience: wanted.patience, Link: wanted.link,
+		Auth: s.auth, Bots: s.bots, Chat: s.chat, Records: records.New(opened), Audit: audit.New(opened), Shortcuts: taken, Limiter: limiter, Connect: sockets.Connect, Log: log, Origins: wanted.origins, Patience: wanted.patience, Link: wanted.link,
 		Ready: func(context.Context) error {
 			if err := s.ready.Load(); err != nil {
 				return *err

@@ -26,7 +26,7 @@ const (
 // the shortcut Counts both are told by the hours that are counted already.
 func (r *Records) tally(ctx context.Context, organization, bot uuid.UUID, since, until time.Time, offset int) (db.SumRecordCountsRow, error) {
 	firstHour, lastHour := since.Add(time.Hour-1).Truncate(time.Hour), until.Truncate(time.Hour)
-	if !r.shortcuts.Counts || lastHour.Before(firstHour) {
+	if lastHour.Before(firstHour) {
 		total, err := r.store.CountRecords(ctx, db.CountRecordsParams{OrganizationID: organization, BotID: bot, Since: since, Until: until})
 		return db.SumRecordCountsRow{Total: total, Before: until}, err
 	}
@@ -47,9 +47,6 @@ func (r *Records) tally(ctx context.Context, organization, bot uuid.UUID, since,
 // Start keeps the records of hours that are over counted, for the shortcut Counts,
 // until stop, which waits. Any number of processes may do so on one database.
 func (r *Records) Start(log *slog.Logger) (stop func()) {
-	if !r.shortcuts.Counts {
-		return func() {}
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

@@ -20,7 +20,6 @@ import (
 	"parley/internal/auth"
 	"parley/internal/bot"
 	"parley/internal/contracttest"
-	"parley/internal/dbtest"
 	"parley/internal/httpapi"
 	"parley/internal/ratelimit"
 )
@@ -35,7 +34,7 @@ type door struct {
 func open(t *testing.T) door {
 	t.Helper()
 	w := newWorld(t)
-	keys := auth.New(w.store, auth.WithShortcuts(dbtest.Shortcuts(t)))
+	keys := auth.New(w.store)
 	handler, err := httpapi.New(httpapi.Config{
 		Auth: keys, Bots: bot.New(w.store), Records: w.records, Log: slog.New(slog.DiscardHandler),
 		Limiter: ratelimit.New(map[string]int{"messages": 0, "history": 0, "list": 0, "refusals": 0}),

@@ -48,7 +48,7 @@ func worldIn(t testing.TB, url string) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(sql.Close)
-	w := &world{t: t, store: opened, sql: sql, records: records.New(opened, dbtest.Shortcuts(t))}
+	w := &world{t: t, store: opened, sql: sql, records: records.New(opened)}
 	w.organization = id()
 	w.exec("INSERT INTO organizations (id, name) VALUES ($1, $2)", w.organization, "Acme "+w.organization.String())
 	w.bot = w.newBot()

@@ -12,7 +12,6 @@ import (
 
 	"parley/gen/db"
 	"parley/internal/apperr"
-	"parley/internal/shortcuts"
 	"parley/internal/store"
 )
 
@@ -25,15 +24,14 @@ const (
 // Whether a chatbot exists, and whether the caller may read of it, is the caller's
 // affair; one of another organization has no records.
 type Records struct {
-	store     *store.Store
-	shortcuts shortcuts.Set
-	turns     *turns
-	exports   *exports
+	store   *store.Store
+	turns   *turns
+	exports *exports
 }
 
-// New returns the records kept in s, read by these shortcuts.
-func New(s *store.Store, taken shortcuts.Set) *Records {
-	return &Records{store: s, shortcuts: taken, turns: newTurns(s.QueryCount), exports: &exports{}}
+// New returns the records kept in s.
+func New(s *store.Store) *Records {
+	return &Records{store: s, turns: newTurns(s.QueryCount), exports: &exports{}}
 }
 
 // List returns a page of records, newest first, and how many there are in all. Pages

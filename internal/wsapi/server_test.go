@@ -28,6 +28,7 @@ import (
 	"parley/internal/ratelimit"
 	"parley/internal/records"
 	"parley/internal/secret"
+	"parley/internal/shortcuts"
 	"parley/internal/store"
 	"parley/internal/wsapi"
 )
@@ -74,12 +75,12 @@ func serve(t testing.TB, wanted settings) *server {
 	maps.Copy(limits, wanted.limits)
 	limiter := ratelimit.New(limits)
 	keys := must(secret.Parse(secret.NewKey()))
-	taken := dbtest.Shortcuts(t)
-	s.auth, s.bots = auth.New(s.store, auth.WithKeys(keys), auth.WithShortcuts(taken)), bot.New(s.store)
+	taken := shortcuts.All()
+	s.auth, s.bots = auth.New(s.store, auth.WithKeys(keys)), bot.New(s.store)
 	s.chat = chat.New(chat.Config{Store: s.store, Bots: s.bots, Log: log, VisitTTL: wanted.visitTTL, Shortcuts: taken})
 	s.sockets = wsapi.New(wsapi.Config{Chat: s.chat, Limiter: limiter, Log: log, Origins: wanted.origins, Limits: wanted.sockets})
 	handler := must(httpapi.New(httpapi.Config{
-		Auth: s.auth, Bots: s.bots, Chat: s.chat, Records: records.New(s.store, taken), Shortcuts: taken, Limiter: limiter, Connect: s.sockets.Connect, Log: log, Origins: wanted.origins,
+		Auth: s.auth, Bots: s.bots, Chat: s.chat, Records: records.New(s.store), Shortcuts: taken, Limiter: limiter, Connect: s.sockets.Connect, Log: log, Origins: wanted.origins,
 		Ready: func(context.Context) error { return nil },
 	}))
 	s.chat.Start()

@@ -1,130 +1,105 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/oapi-codegen/nullable"
 	openapi "github.com/oapi-codegen/runtime/types"
 
-	"parley/gen/client"
+	"parley/client"
+	api "parley/gen/client"
 )
 
-// reply is what the guests' chatbots say.
+// reply is what the accounts' chatbots answer.
 const reply = "Good day, 世界."
 
-// driveGo is the scenario with gen/client. The Python and TypeScript ones are in
-// scenario/.
-func driveGo(ctx context.Context, _ string, as guest, export string) error {
-	withKey := client.WithRequestEditorFn(func(_ context.Context, r *http.Request) error {
-		r.Header.Set("Authorization", "Bearer "+as.key)
-		return nil
-	})
-	c, err := client.NewClientWithResponses(as.base, withKey)
+// driveGo runs the scenario with the Go SDK. The Python and TypeScript versions are in scenario/.
+func driveGo(ctx context.Context, _ string, with account, export string) error {
+	sdk, err := client.New(with.base, client.WithKey(with.key))
 	if err != nil {
 		return err
 	}
-	g := goGuest{c, as.bot}
-	id, err := g.converse(ctx)
+	s := goScenario{sdk, with.bot}
+	id, err := s.converse(ctx)
 	if err != nil {
 		return err
 	}
-	return errors.Join(g.page(ctx, id), g.records(ctx, export), g.limit(ctx))
+	return errors.Join(s.pageInbox(ctx, id), s.readRecords(ctx, export), s.exceedLimit(ctx))
 }
 
-// goGuest is a guest with the client.
-type goGuest struct {
-	*client.ClientWithResponses
+// goScenario is the scenario with the Go SDK and one chatbot.
+type goScenario struct {
+	*client.Client
 	bot string
 }
 
-// converse starts a conversation, sends, and streams.
-func (g goGuest) converse(ctx context.Context) (string, error) {
-	started, err := g.StartConversationWithResponse(ctx, nil, client.ConversationStart{BotID: &g.bot, InitialMessage: new("Hello")})
+// converse starts a conversation, sends a message, repeats it, and streams a reply. It returns the
+// conversation's id.
+func (s goScenario) converse(ctx context.Context) (string, error) {
+	started, err := s.StartConversationWithResponse(ctx, nil, api.ConversationStart{BotID: &s.bot, InitialMessage: new("Hello")})
 	if err != nil || started.JSON201 == nil {
 		return "", fmt.Errorf("start: %w", errors.Join(err, errors.New(started.Status())))
 	}
 	id := started.JSON201.ConversationID.String()
-	once := &client.SendMessageParams{IdempotencyKey: new("once")}
-	send := func(text string) (*client.SendMessageResponse, error) {
-		return g.SendMessageWithResponse(ctx, id, once, client.MessageSend{Content: new(client.MessageContent(text))})
-	}
-	sent, err := send("More")
-	if err != nil {
+	if err := s.sendTwice(ctx, id); err != nil {
 		return "", err
 	}
-	again, err := send("More")
-	if err != nil {
-		return "", err
-	}
-	if sent.JSON201 == nil || again.JSON201 == nil || sent.JSON201.MessageID != again.JSON201.MessageID {
-		return "", fmt.Errorf("send and repeat: %s, %s", sent.Status(), again.Status())
-	}
-	other, err := send("Less")
-	if err != nil || other.ApplicationProblemJSON422 == nil {
-		return "", fmt.Errorf("another body: %w", errors.Join(err, errors.New(other.Status())))
-	}
-	text, err := g.stream(ctx, client.CompletionCreate{
+	text, _, err := client.ReadReply(s.CompletionEvents(ctx, s.bot, nil, client.CompletionCreate{
 		Conversation: nullable.NewNullableWithValue(id),
 		Message:      client.CompletionMessage{Content: "And?"},
-		IsStreaming:  new(true),
-	})
-	if err != nil {
-		return "", fmt.Errorf("stream: %w", err)
+	}))
+	if err != nil || text != reply {
+		return "", fmt.Errorf("stream %q: %w", text, err)
 	}
-	history, err := g.GetHistoryWithResponse(ctx, id, nil)
-	if err != nil || history.JSON200 == nil || len(history.JSON200.Messages) != 6 || history.JSON200.Messages[5].Content != text || text != reply {
+	history, err := s.GetHistoryWithResponse(ctx, id, nil)
+	if err != nil || history.JSON200 == nil || len(history.JSON200.Messages) != 6 || history.JSON200.Messages[5].Content != text {
 		return "", fmt.Errorf("history after %q: %w", text, errors.Join(err, errors.New(history.Status())))
 	}
 	return id, nil
 }
 
-// stream joins the deltas of a completion.
-func (g goGuest) stream(ctx context.Context, question client.CompletionCreate) (string, error) {
-	answer, err := g.CreateCompletion(ctx, g.bot, nil, question)
+// sendTwice checks that an Idempotency-Key returns the first answer to the same body, and refuses another body.
+func (s goScenario) sendTwice(ctx context.Context, id string) error {
+	params := &api.SendMessageParams{IdempotencyKey: new("once")}
+	send := func(text string) (*api.SendMessageResponse, error) {
+		return s.SendMessageWithResponse(ctx, id, params, api.MessageSend{Content: new(api.MessageContent(text))})
+	}
+	sent, err := send("More")
 	if err != nil {
-		return "", err
+		return err
 	}
-	defer answer.Body.Close()
-	var text strings.Builder
-	for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
-		data, ok := strings.CutPrefix(lines.Text(), "data: ")
-		if !ok {
-			continue
-		}
-		var event client.CompletionEvent
-		if err := json.Unmarshal([]byte(data), &event); err != nil {
-			return "", err
-		}
-		text.WriteString(event.Content)
-		if event.Done {
-			return text.String(), nil
-		}
+	repeated, err := send("More")
+	if err != nil {
+		return err
 	}
-	return "", fmt.Errorf("%s, and no last event", answer.Status)
+	if sent.JSON201 == nil || repeated.JSON201 == nil || sent.JSON201.MessageID != repeated.JSON201.MessageID {
+		return fmt.Errorf("send and repeat: %s, %s", sent.Status(), repeated.Status())
+	}
+	other, err := send("Less")
+	if err != nil || other.ApplicationProblemJSON422 == nil {
+		return fmt.Errorf("repeat with another body: %w", errors.Join(err, errors.New(other.Status())))
+	}
+	return nil
 }
 
-// page walks the inbox by cursor.
-func (g goGuest) page(ctx context.Context, id string) error {
-	if _, err := g.StartConversationWithResponse(ctx, nil, client.ConversationStart{BotID: &g.bot}); err != nil {
+// pageInbox reads the inbox page by page, by cursor.
+func (s goScenario) pageInbox(ctx context.Context, id string) error {
+	if _, err := s.StartConversationWithResponse(ctx, nil, api.ConversationStart{BotID: &s.bot}); err != nil {
 		return err
 	}
 	seen := map[string]bool{}
-	for params := (&client.ListInboxConversationsParams{PageSize: new(1)}); ; {
-		page, err := g.ListInboxConversationsWithResponse(ctx, params)
+	for params := (&api.ListInboxConversationsParams{PageSize: new(1)}); ; {
+		page, err := s.ListInboxConversationsWithResponse(ctx, params)
 		if err != nil || page.JSON200 == nil {
 			return fmt.Errorf("inbox: %w", errors.Join(err, errors.New(page.Status())))
 		}
-		for _, one := range page.JSON200.Results {
-			seen[one.ID.String()] = true
+		for _, conversation := range page.JSON200.Results {
+			seen[conversation.ID.String()] = true
 		}
 		if page.JSON200.NextCursor.IsNull() {
 			break
@@ -132,47 +107,47 @@ func (g goGuest) page(ctx context.Context, id string) error {
 		params.Cursor = new(page.JSON200.NextCursor.MustGet())
 	}
 	if len(seen) != 2 || !seen[id] {
-		return fmt.Errorf("the inbox has %d conversations", len(seen))
+		return fmt.Errorf("inbox: got %d conversations, want 2", len(seen))
 	}
 	return nil
 }
 
-// records walks the records page by page, and exports them.
-func (g goGuest) records(ctx context.Context, export string) error {
+// readRecords reads the records page by page, by number, and exports them.
+func (s goScenario) readRecords(ctx context.Context, export string) error {
 	from, to := openapi.Date{Time: time.Now().UTC().AddDate(0, 0, -1)}, openapi.Date{Time: time.Now().UTC().AddDate(0, 0, 1)}
 	for page, found, count := 1, 0, 1; found < count; page++ {
-		listed, err := g.ListRecordsWithResponse(ctx, g.bot, &client.ListRecordsParams{StartDate: from, EndDate: to, Page: &page, PageSize: new(2)})
+		listed, err := s.ListRecordsWithResponse(ctx, s.bot, &api.ListRecordsParams{StartDate: from, EndDate: to, Page: &page, PageSize: new(2)})
 		if err != nil || listed.JSON200 == nil || listed.JSON200.Count != 3 || len(listed.JSON200.Results) == 0 {
 			return fmt.Errorf("records: %w", errors.Join(err, errors.New(listed.Status())))
 		}
 		count = int(listed.JSON200.Count)
-		for _, one := range listed.JSON200.Results {
-			if found++; one.OutputMessage != reply {
-				return fmt.Errorf("a record of %q", one.OutputMessage)
+		for _, record := range listed.JSON200.Results {
+			if found++; record.OutputMessage != reply {
+				return fmt.Errorf("records: got the output %q, want %q", record.OutputMessage, reply)
 			}
 		}
 	}
-	exported, err := g.ExportRecordsWithResponse(ctx, g.bot, &client.ExportRecordsParams{StartDate: from, EndDate: to})
+	exported, err := s.ExportRecordsWithResponse(ctx, s.bot, &api.ExportRecordsParams{StartDate: from, EndDate: to})
 	if err != nil {
 		return err
 	}
 	return os.WriteFile(export, exported.Body, 0o644)
 }
 
-// limit asks until it is too much.
-func (g goGuest) limit(ctx context.Context) error {
+// exceedLimit lists conversations until the rate limit refuses it.
+func (s goScenario) exceedLimit(ctx context.Context) error {
 	for range 20 {
-		listed, err := g.ListConversationsWithResponse(ctx, nil)
+		listed, err := s.ListConversationsWithResponse(ctx, nil)
 		if err != nil {
 			return err
 		}
 		if listed.ApplicationProblemJSON429 != nil {
 			seconds, err := strconv.Atoi(listed.HTTPResponse.Header.Get("Retry-After"))
 			if err != nil || seconds < 1 {
-				return fmt.Errorf("Retry-After is %d: %w", seconds, err)
+				return fmt.Errorf("rate limit: Retry-After is %d: %w", seconds, err)
 			}
 			return nil
 		}
 	}
-	return errors.New("nothing is too much")
+	return errors.New("rate limit: 20 requests were not refused")
 }

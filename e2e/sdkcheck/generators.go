@@ -229,18 +229,18 @@ func spring() []string {
 	return jars
 }
 
-// scenario drives a server as a guest of it, and writes an export to that file.
-type scenario func(ctx context.Context, dir string, as guest, export string) error
+// scenario drives a server as an account of it, and writes an export to that file.
+type scenario func(ctx context.Context, dir string, with account, export string) error
 
 // drivenBy has a scenario run, and looks at the export that it has written.
 func (t tools) drivenBy(s *server, name string, run scenario) step {
 	return func(ctx context.Context, dir string) error {
-		as, err := s.invite(ctx, "sdk-"+name)
+		with, err := s.invite(ctx, "sdk-"+name)
 		if err != nil {
 			return err
 		}
 		export := filepath.Join(dir, "records.xlsx")
-		if err := run(ctx, dir, as, export); err != nil {
+		if err := run(ctx, dir, with, export); err != nil {
 			return err
 		}
 		book, err := excelize.OpenFile(export)
@@ -256,28 +256,28 @@ func (t tools) drivenBy(s *server, name string, run scenario) step {
 	}
 }
 
-func (as guest) env(export string) []string {
-	return []string{"PARLEY=" + as.base, "BOT=" + as.bot, "KEY=" + as.key, "EXPORT=" + export}
+func (with account) env(export string) []string {
+	return []string{"PARLEY=" + with.base, "BOT=" + with.bot, "KEY=" + with.key, "EXPORT=" + export}
 }
 
 func (t tools) bundled(source string) scenario {
-	return func(ctx context.Context, dir string, as guest, export string) error {
+	return func(ctx context.Context, dir string, with account, export string) error {
 		bundle := filepath.Join(dir, "scenario.mjs")
 		err := command(ctx, dir, filepath.Join(t.node, ".bin/esbuild"), source, "--bundle", "--platform=node", "--format=esm", "--outfile="+bundle)
 		if err != nil {
 			return err
 		}
-		return commandWith(ctx, dir, as.env(export), "node", bundle)
+		return commandWith(ctx, dir, with.env(export), "node", bundle)
 	}
 }
 
 func (t tools) pythonScenario(name string) scenario {
-	return func(ctx context.Context, dir string, as guest, export string) error {
+	return func(ctx context.Context, dir string, with account, export string) error {
 		python, err := pythonProgram(ctx)
 		if err != nil {
 			return err
 		}
-		env := append(as.env(export), "PYTHONPATH="+dir, "PYTHONDONTWRITEBYTECODE=1")
+		env := append(with.env(export), "PYTHONPATH="+dir, "PYTHONDONTWRITEBYTECODE=1")
 		return commandWith(ctx, t.root, env, python, "e2e/sdkcheck/scenario/scenario.py", name)
 	}
 }
@@ -310,11 +310,11 @@ func (t tools) compilePackage(ctx context.Context, dir string) error {
 
 // drivePackage runs the package's own tests, and the scenario with it.
 func (t tools) drivePackage(s *server) scenario {
-	return func(ctx context.Context, dir string, as guest, export string) error {
+	return func(ctx context.Context, dir string, with account, export string) error {
 		env := []string{"PARLEY=" + s.base, "ADMIN_KEY=" + s.admin}
 		if err := commandWith(ctx, filepath.Join(t.root, "sdk/typescript"), env, "node", "--test", "test/parley.test.mjs"); err != nil {
 			return err
 		}
-		return t.bundled("package.ts")(ctx, dir, as, export)
+		return t.bundled("package.ts")(ctx, dir, with, export)
 	}
 }

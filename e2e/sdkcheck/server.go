@@ -76,18 +76,18 @@ func (s *server) stop() error {
 	return s.cmd.Wait()
 }
 
-// guest is what a scenario is given: a chatbot, and a key of a user of its own.
-type guest struct{ base, bot, key string }
+// account is what a scenario is given: a chatbot, and a key of a user of its own.
+type account struct{ base, bot, key string }
 
-// invite makes a guest of that name.
-func (s *server) invite(ctx context.Context, name string) (guest, error) {
+// invite makes an account of that name.
+func (s *server) invite(ctx context.Context, name string) (account, error) {
 	var made struct{ Key string }
 	script := map[string]any{"rules": []any{map[string]any{"deltas": []string{"Good ", "day, ", "世界."}, "delayMs": 20}}}
 	err := errors.Join(
 		s.post(ctx, "/api/chatbots/", map[string]any{"name": name, "slug": name, "engine": "scripted", "script": script}, &struct{}{}),
 		s.post(ctx, "/api/api-keys/", map[string]any{"name": name, "user": name, "scopes": []string{"chat", "records:read"}}, &made),
 	)
-	return guest{s.base, name, made.Key}, err
+	return account{s.base, name, made.Key}, err
 }
 
 func (s *server) post(ctx context.Context, path string, body, into any) error {

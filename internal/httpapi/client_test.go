@@ -6,7 +6,7 @@ import (
 
 	"github.com/oapi-codegen/nullable"
 
-	"parley/gen/client"
+	api "parley/gen/client"
 	"parley/internal/auth"
 )
 
@@ -18,35 +18,35 @@ func TestTheGeneratedClientTalksToTheServer(t *testing.T) {
 	ctx := t.Context()
 	portal := o.as("portal", auth.Admin).client()
 
-	made, err := portal.CreateChatbotWithResponse(ctx, nil, client.ChatbotCreate{Name: "Support", Slug: new("support"), UnanswerableReply: new("No.")})
+	made, err := portal.CreateChatbotWithResponse(ctx, nil, api.ChatbotCreate{Name: "Support", Slug: new("support"), UnanswerableReply: new("No.")})
 	if err != nil || made.JSON201 == nil {
 		t.Fatalf("%v, %s", err, made.Body)
 	}
-	learned, err := portal.CreateFaqWithResponse(ctx, "support", nil, client.FaqCreate{Question: "When?", Answer: "Now.", Labels: &[]string{"time"}})
+	learned, err := portal.CreateFaqWithResponse(ctx, "support", nil, api.FaqCreate{Question: "When?", Answer: "Now.", Labels: &[]string{"time"}})
 	if err != nil || learned.JSON201 == nil || learned.JSON201.Labels[0] != "time" {
 		t.Fatalf("%v, %s", err, learned.Body)
 	}
-	started, err := portal.StartConversationWithResponse(ctx, nil, client.ConversationStart{BotID: new("support")})
+	started, err := portal.StartConversationWithResponse(ctx, nil, api.ConversationStart{BotID: new("support")})
 	if err != nil || started.JSON201 == nil || started.JSON201.MessageID != nil {
 		t.Fatalf("%v, %s", err, started.Body)
 	}
 	id := started.JSON201.ConversationID
-	asked, err := portal.CreateCompletionWithResponse(ctx, "support", nil, client.CompletionCreate{
+	asked, err := portal.CreateCompletionWithResponse(ctx, "support", nil, api.CompletionCreate{
 		Conversation: nullable.NewNullableWithValue(id.String()),
-		Message:      client.CompletionMessage{Content: "When?"},
+		Message:      api.CompletionMessage{Content: "When?"},
 	})
-	if err != nil || asked.JSON200 == nil || asked.JSON200.Content != "Now." || asked.JSON200.FinishReason != client.FinishReasonStop || !asked.JSON200.Usage.IsNull() {
+	if err != nil || asked.JSON200 == nil || asked.JSON200.Content != "Now." || asked.JSON200.FinishReason != api.FinishReasonStop || !asked.JSON200.Usage.IsNull() {
 		t.Fatalf("%v, %s", err, asked.Body)
 	}
-	sent, err := portal.SendMessageWithResponse(ctx, id.String(), &client.SendMessageParams{IdempotencyKey: new("k")}, client.MessageSend{Content: new(client.MessageContent("When?"))})
+	sent, err := portal.SendMessageWithResponse(ctx, id.String(), &api.SendMessageParams{IdempotencyKey: new("k")}, api.MessageSend{Content: new(api.MessageContent("When?"))})
 	if err != nil || sent.JSON201 == nil || sent.JSON201.Seq != 3 {
 		t.Fatalf("%v, %s", err, sent.Body)
 	}
 	eventually(t, "it is answered", func() bool {
-		history, err := portal.GetHistoryWithResponse(ctx, id.String(), &client.GetHistoryParams{AfterSeq: new(sent.JSON201.Seq)})
+		history, err := portal.GetHistoryWithResponse(ctx, id.String(), &api.GetHistoryParams{AfterSeq: new(sent.JSON201.Seq)})
 		return err == nil && len(history.JSON200.Messages) == 1
 	})
-	messages, err := portal.ListMessagesWithResponse(ctx, &client.ListMessagesParams{Conversation: new(id.String()), PageSize: new(1)})
+	messages, err := portal.ListMessagesWithResponse(ctx, &api.ListMessagesParams{Conversation: new(id.String()), PageSize: new(1)})
 	if err != nil || messages.JSON200 == nil || len(messages.JSON200.Results) != 1 || messages.JSON200.NextCursor.IsNull() || !messages.JSON200.Previous.IsNull() {
 		t.Fatalf("%v, %s", err, messages.Body)
 	}
@@ -54,8 +54,8 @@ func TestTheGeneratedClientTalksToTheServer(t *testing.T) {
 	if err != nil || shown.JSON200 == nil || shown.JSON200.LastMessage.MustGet().Seq != 4 {
 		t.Fatalf("%v, %s", err, shown.Body)
 	}
-	changed, err := portal.UpdateConversationWithResponse(ctx, id.String(), client.ConversationUpdate{Status: new(client.ConversationStatusArchived)})
-	if err != nil || changed.JSON200 == nil || changed.JSON200.Status != client.ConversationStatusArchived {
+	changed, err := portal.UpdateConversationWithResponse(ctx, id.String(), api.ConversationUpdate{Status: new(api.ConversationStatusArchived)})
+	if err != nil || changed.JSON200 == nil || changed.JSON200.Status != api.ConversationStatusArchived {
 		t.Fatalf("%v, %s", err, changed.Body)
 	}
 	gone, err := portal.DeleteConversationWithResponse(ctx, id.String())
@@ -63,7 +63,7 @@ func TestTheGeneratedClientTalksToTheServer(t *testing.T) {
 		t.Fatalf("%v, %s", err, gone.Body)
 	}
 	missing, err := portal.GetConversationWithResponse(ctx, id.String())
-	if err != nil || missing.ApplicationProblemJSON404 == nil || missing.ApplicationProblemJSON404.Error != client.ProblemCodeNotFound {
+	if err != nil || missing.ApplicationProblemJSON404 == nil || missing.ApplicationProblemJSON404.Error != api.ProblemCodeNotFound {
 		t.Fatalf("%v, %s", err, missing.Body)
 	}
 }

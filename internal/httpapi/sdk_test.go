@@ -10,7 +10,8 @@ import (
 	"sync"
 	"testing"
 
-	"parley/gen/client"
+	"parley/client"
+	api "parley/gen/client"
 	"parley/internal/auth"
 )
 
@@ -92,14 +93,14 @@ func (w *wire) cut() {
 }
 
 // sdk is the Go SDK over a wire.
-func (w *wire) sdk(t *testing.T, key string) *client.ClientWithResponses {
+func (w *wire) sdk(t *testing.T, key string) *client.Client {
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
-	options := []client.ClientOption{client.WithHTTPClient(&http.Client{Transport: transport})}
+	options := []client.Option{client.WithHTTPClient(&http.Client{Transport: transport})}
 	if key != "" {
 		options = append(options, client.WithKey(key))
 	}
-	return must(client.NewClientWithResponses(w.url, options...))
+	return must(client.New(w.url, options...))
 }
 
 // saying is a bot that says numbered pieces, and what they amount to.
@@ -147,7 +148,7 @@ func TestTheSDKTakesUpAStreamThatBreaks(t *testing.T) {
 	}
 
 	// then no text is lost or told twice, and it is one question and its answer
-	if told.String() != text || !last.Done || *last.FinishReason != client.FinishReasonStop {
+	if told.String() != text || !last.Done || *last.FinishReason != api.FinishReasonStop {
 		t.Errorf("%q ends with %+v", told.String(), last)
 	}
 	history, err := sdk.GetHistoryWithResponse(t.Context(), last.ConversationID.String(), nil)
@@ -194,12 +195,12 @@ func TestTheSDKTellsWhatFails(t *testing.T) {
 	// a reply that fails ends with its event and its problem
 	text, last, err := client.ReadReply(sdk.CompletionEvents(t.Context(), "steady", nil, ask("fail")))
 	failed, ok := errors.AsType[*client.ProblemError](err)
-	if !ok || failed.Problem.Error != client.ProblemCodeUpstreamFailed || !last.Done || text == "" {
+	if !ok || failed.Problem.Error != api.ProblemCodeUpstreamFailed || !last.Done || text == "" {
 		t.Errorf("%q, %+v, %v", text, last, err)
 	}
 	// a limit is told at once
 	_, _, err = client.ReadReply(sdk.CompletionEvents(t.Context(), "steady", nil, ask("go on")))
-	if limited, ok := errors.AsType[*client.ProblemError](err); !ok || limited.Problem.Error != client.ProblemCodeRateLimited || *limited.Problem.RetryAfter < 1 {
+	if limited, ok := errors.AsType[*client.ProblemError](err); !ok || limited.Problem.Error != api.ProblemCodeRateLimited || *limited.Problem.RetryAfter < 1 {
 		t.Errorf("%v", err)
 	}
 	// and so is the end of the caller's patience
@@ -229,7 +230,7 @@ func TestTheSDKHoldsASocketOverBrokenConnections(t *testing.T) {
 		"header":      {},
 		"subprotocol": {Token: alice.key},
 		"ticket": {Ticket: func(ctx context.Context) (string, error) {
-			made, err := tickets.CreateWsTicketWithResponse(ctx, nil, client.WsTicketCreate{})
+			made, err := tickets.CreateWsTicketWithResponse(ctx, nil, api.WsTicketCreate{})
 			if err != nil {
 				return "", err
 			}
@@ -269,7 +270,7 @@ func TestTheSDKHoldsASocketOverBrokenConnections(t *testing.T) {
 						t.Fatalf("after %d comes %+v", len(told)-1, frame)
 					}
 				case *client.StatusFrame:
-					if frame.Status != client.StatusFrameStatusDelivered {
+					if frame.Status != client.StatusDelivered {
 						continue
 					}
 					if delivered++; *frame.Seq == int64(len(told)+1) {
@@ -317,7 +318,7 @@ func TestTheSDKHoldsAVisitorsSocket(t *testing.T) {
 		}
 		switch frame := frame.(type) {
 		case *client.StatusFrame:
-			if frame.Status == client.StatusFrameStatusConnected {
+			if frame.Status == client.StatusConnected {
 				greetings++
 			}
 		case *client.TypingFrame:
@@ -327,7 +328,7 @@ func TestTheSDKHoldsAVisitorsSocket(t *testing.T) {
 		}
 		if message, ok := frame.(*client.MessageFrame); !ok {
 			continue
-		} else if message.Sender != client.SpeakerBot || message.Content != longAnswer || grown.String() != longAnswer {
+		} else if message.Sender != api.SpeakerBot || message.Content != longAnswer || grown.String() != longAnswer {
 			t.Fatalf("%+v after %q", message, grown.String())
 		}
 		if greetings == 1 { // what was said before is not told again
@@ -345,7 +346,7 @@ func TestTheSDKHoldsAVisitorsSocket(t *testing.T) {
 	}
 
 	for _, err := range w.sdk(t, o.as("alice", auth.Chat).key).NewSocket(client.SocketOptions{SessionID: "nothing"}).Frames(t.Context()) {
-		if refused, ok := errors.AsType[*client.ProblemError](err); !ok || refused.Problem.Error != client.ProblemCodeNotFound {
+		if refused, ok := errors.AsType[*client.ProblemError](err); !ok || refused.Problem.Error != api.ProblemCodeNotFound {
 			t.Errorf("%v", err)
 		}
 	}

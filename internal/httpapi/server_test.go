@@ -17,7 +17,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"parley/gen/client"
+	api "parley/gen/client"
 	"parley/gen/db"
 	"parley/internal/audit"
 	"parley/internal/auth"
@@ -227,9 +227,9 @@ func (o organization) as(user string, scopes ...auth.Scope) caller {
 }
 
 // client is the generated client with the caller's key.
-func (c caller) client() *client.ClientWithResponses {
-	return must(client.NewClientWithResponses(c.url, client.WithHTTPClient(c.http),
-		client.WithRequestEditorFn(func(_ context.Context, request *http.Request) error {
+func (c caller) client() *api.ClientWithResponses {
+	return must(api.NewClientWithResponses(c.url, api.WithHTTPClient(c.http),
+		api.WithRequestEditorFn(func(_ context.Context, request *http.Request) error {
 			request.Header.Set("Authorization", "Api-Key "+c.key)
 			return nil
 		})))

@@ -1,3 +1,5 @@
+//go:build unix
+
 package localpg
 
 import (
@@ -12,14 +14,16 @@ import (
 	"syscall"
 )
 
-// account is the user that postgres runs as. The zero account is the program's own.
+// account is the operating system user that postgres runs as. The zero account is the user of
+// this program.
 type account struct {
 	name       string
 	credential *syscall.Credential
 }
 
-// accountFor returns the program's own account, except for root, as which postgres refuses to run: then it is the owner
-// of the existing cluster, else the user "postgres" that the packages make, else "nobody".
+// accountFor returns the account to run postgres as. It is the program's own unless that is
+// root, which postgres refuses: then it is the owner of the existing cluster, else the user
+// "postgres", else "nobody".
 func accountFor(clusterPath string) (account, error) {
 	if os.Geteuid() != 0 {
 		return account{}, nil
@@ -49,44 +53,46 @@ func accountFor(clusterPath string) (account, error) {
 		"run this program as an ordinary user")
 }
 
-// command prepares a program of PostgreSQL to run as the account.
+// command prepares a PostgreSQL program to run as the account. The kernel kills it if this
+// program dies (on Linux).
 func (a account) command(path string, args ...string) *exec.Cmd {
 	cmd := exec.Command(path, args...) //nolint:noctx // postgres outlives the context that it was started with
 	cmd.SysProcAttr = a.attributes(syscall.SIGKILL)
-	// Nothing else of our environment: it may hold secrets, and PG… variables that mean another server. The locale is
-	// that of the messages; the time zone becomes the cluster's.
+	// The rest of the environment is withheld: it may hold secrets, and PG… variables for another
+	// server. The locale fixes the language of messages; initdb stores the time zone.
 	cmd.Env = []string{"LC_ALL=C", "TZ=UTC"}
 	for _, name := range []string{"PATH", "LD_LIBRARY_PATH"} {
-		if value, ok := os.LookupEnv(name); ok { //nolint:forbidigo // not read, but passed on to postgres
+		if value, ok := os.LookupEnv(name); ok { //nolint:forbidigo // passed on to postgres, not read
 			cmd.Env = append(cmd.Env, name+"="+value)
 		}
 	}
 	return cmd
 }
 
-// makeDir makes a directory that only the account can enter.
+// makeDir creates a directory that only the account can enter.
 func (a account) makeDir(path string) error {
 	if err := os.Mkdir(path, 0o700); err != nil {
 		return err
 	}
-	return a.own(path)
+	return a.chown(path)
 }
 
-func (a account) own(path string) error {
+func (a account) chown(path string) error {
 	if a.credential == nil {
 		return nil
 	}
 	return os.Chown(path, int(a.credential.Uid), int(a.credential.Gid))
 }
 
-// explainDenied turns the kernel's bare "permission denied" into the directory that is closed and the way out.
+// explainDenied turns a "permission denied" into an error that names the closed directory and
+// the remedies.
 func (a account) explainDenied(denied error, paths ...string) error {
 	if a.credential == nil {
 		return fmt.Errorf("run postgres: %w", denied)
 	}
 	for _, path := range paths {
 		if closed := a.closedDir(path); closed != "" {
-			return fmt.Errorf("postgres must run as user %s, who cannot enter %s on the way to %s: "+
+			return fmt.Errorf("postgres must run as user %s, which cannot enter %s on the way to %s: "+
 				"choose another data directory, run `chmod o+x %s`, or run this program as an ordinary user: %w",
 				a.name, closed, path, closed, fs.ErrPermission)
 		}
@@ -94,7 +100,8 @@ func (a account) explainDenied(denied error, paths ...string) error {
 	return fmt.Errorf("run postgres as user %s: %w", a.name, denied)
 }
 
-// closedDir returns the first directory on the way to path, path included, that the account may not enter by its mode.
+// closedDir returns the first directory on the way to path, path included, whose mode bits do
+// not let the account enter, or "".
 func (a account) closedDir(path string) string {
 	parent := filepath.Dir(path)
 	if parent != path {

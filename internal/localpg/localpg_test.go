@@ -1,3 +1,5 @@
+//go:build unix
+
 package localpg_test
 
 import (
@@ -15,7 +17,7 @@ import (
 
 func TestColdStartAnswersQueries(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(newDir(t), "made", "by start")
+	dir := filepath.Join(newDir(t), "created", "by start")
 	s := start(t, dir)
 
 	for sql, want := range map[string]string{
@@ -36,11 +38,11 @@ func TestColdStartAnswersQueries(t *testing.T) {
 		t.Fatal(err)
 	}
 	if info.Mode().Perm() != 0o700 {
-		t.Errorf("the socket's directory has mode %v", info.Mode())
+		t.Errorf("the socket directory has mode %v", info.Mode())
 	}
 }
 
-func TestSettingsOverrideDefaultsButNotTheSocket(t *testing.T) {
+func TestSettingsOverrideDefaultsButNotTheListener(t *testing.T) {
 	t.Parallel()
 	s, err := localpg.Start(t.Context(), localpg.Config{Dir: newDir(t), Settings: map[string]string{
 		"fsync": "off", "max_connections": "17", "listen_addresses": "127.0.0.1",
@@ -65,16 +67,16 @@ func TestDataSurvivesStop(t *testing.T) {
 	execute(t, s.URL("postgres"), `CREATE DATABASE "a b/c"`)
 	execute(t, s.URL("a b/c"), "CREATE TABLE t (v text)", "INSERT INTO t VALUES ('kept')")
 	sockets := socketDir(t, s.URL("postgres"))
-	idle := connect(t, s.URL("postgres")) // an open connection does not hold up a stop
+	idle := connect(t, s.URL("postgres")) // an open connection must not delay Stop
 	stop(t, s)
 	<-s.Done()
 	if err := idle.Ping(t.Context()); err == nil {
 		t.Error("a connection outlived the server")
 	}
 	if _, err := os.Stat(sockets); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the socket's directory is left: %v", err)
+		t.Errorf("the socket directory was not removed: %v", err)
 	}
-	stop(t, s) // a second time does nothing
+	stop(t, s) // stopping twice is safe
 
 	s = start(t, dir)
 	if got := query(t, s.URL("a b/c"), "SELECT v FROM t"); got != "kept" {
@@ -82,7 +84,7 @@ func TestDataSurvivesStop(t *testing.T) {
 	}
 }
 
-func TestStopPastItsContextAbortsAndReports(t *testing.T) {
+func TestStopReportsAnAbort(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
 	s := start(t, dir)
@@ -90,7 +92,7 @@ func TestStopPastItsContextAbortsAndReports(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	// The stop may win the race and be clean; when it does not, it says so.
+	// The fast shutdown may win the race; otherwise Stop must report the abort.
 	if err := s.Stop(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		t.Errorf("Stop: %v", err)
 	}
@@ -102,7 +104,7 @@ func TestStopPastItsContextAbortsAndReports(t *testing.T) {
 	}
 }
 
-func TestStopKillsServerThatDoesNotAnswer(t *testing.T) {
+func TestStopKillsAnUnresponsiveServer(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
 	s := start(t, dir)
@@ -121,7 +123,7 @@ func TestStopKillsServerThatDoesNotAnswer(t *testing.T) {
 func TestSecondProgramIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
-	first := programIn(t, dir)
+	first := startProgram(t, dir)
 	mustFail(t, localpg.Config{Dir: dir}, dir, "in use by another program")
 	if got := query(t, first.url, "SELECT 'undisturbed'"); got != "undisturbed" {
 		t.Errorf("got %q", got)
@@ -135,14 +137,14 @@ func TestSecondStartInOneProgramIsRefused(t *testing.T) {
 	mustFail(t, localpg.Config{Dir: dir}, dir, "in use by another program")
 }
 
-func TestKilledProgramLeavesNoPostgres(t *testing.T) {
+func TestPostgresEndsWithAKilledProgram(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
-	p := programIn(t, dir)
+	p := startProgram(t, dir)
 	execute(t, p.url, "CREATE TABLE t (v text)", "INSERT INTO t VALUES ('kept')")
 
 	p.kill(t)
-	eventually(t, "postgres is gone", func() bool { return gone(p.pid) })
+	eventually(t, "postgres has ended", func() bool { return hasEnded(p.pid) })
 
 	s := start(t, dir)
 	if got := query(t, s.URL("postgres"), "SELECT v FROM t"); got != "kept" {
@@ -153,21 +155,21 @@ func TestKilledProgramLeavesNoPostgres(t *testing.T) {
 func TestStartWaitsForPostgresOfKilledProgram(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
-	p := programIn(t, dir)
+	p := startProgram(t, dir)
 	execute(t, p.url, "CREATE TABLE t (v text)", "INSERT INTO t VALUES ('kept')")
 
 	p.kill(t)
-	s := start(t, dir) // at once
+	s := start(t, dir) // without waiting
 
-	if !gone(p.pid) {
-		t.Error("the killed program's postgres still runs")
+	if !hasEnded(p.pid) {
+		t.Error("the postgres of the killed program still runs")
 	}
 	if got := query(t, s.URL("postgres"), "SELECT v FROM t"); got != "kept" {
 		t.Errorf("got %q", got)
 	}
 }
 
-func TestKilledPostgresIsNoticedAndRecovers(t *testing.T) {
+func TestDataSurvivesKilledPostgres(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
 	s := start(t, dir)
@@ -184,45 +186,45 @@ func TestKilledPostgresIsNoticedAndRecovers(t *testing.T) {
 	}
 }
 
-func TestStalePidFileOfReusedPidIsNoObstacle(t *testing.T) {
+func TestStalePidFileWithReusedPidIsRemoved(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
 	cluster := filepath.Join(dir, "postgres")
-	leavePidFile(t, start(t, dir), cluster, func() int { return sleeper(t, cluster, "/") })
+	leavePidFile(t, start(t, dir), cluster, func() int { return startSleeper(t, cluster, "/") })
 	start(t, dir)
 }
 
-func TestPostgresRunByOthersIsRefused(t *testing.T) {
+func TestClusterUsedByAForeignPostgresIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
 	cluster := filepath.Join(dir, "postgres")
-	leavePidFile(t, start(t, dir), cluster, func() int { return sleeper(t, cluster, cluster) })
+	leavePidFile(t, start(t, dir), cluster, func() int { return startSleeper(t, cluster, cluster) })
 	mustFail(t, localpg.Config{Dir: dir}, cluster, "did not start")
 }
 
-func TestStaleSocketLockIsNoObstacle(t *testing.T) {
+func TestStaleSocketIsRemoved(t *testing.T) {
 	t.Parallel()
-	// given a killed program whose socket stayed
+	// given a killed program that left its socket
 	dir := newDir(t)
-	p := programIn(t, dir)
+	p := startProgram(t, dir)
 	stale := socketDir(t, p.url)
 	p.kill(t)
-	eventually(t, "postgres is gone", func() bool { return gone(p.pid) })
+	eventually(t, "postgres has ended", func() bool { return hasEnded(p.pid) })
 	for _, name := range []string{".s.PGSQL.5432", ".s.PGSQL.5432.lock"} {
 		if err := os.WriteFile(filepath.Join(stale, name), []byte("1\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 
-	// when it is started again
+	// when a new server starts
 	s := start(t, dir)
 
-	// then it works, elsewhere, and the stale socket is gone
+	// then it works, and the stale socket is removed
 	if got := query(t, s.URL("postgres"), "SELECT 'works'"); got != "works" {
 		t.Errorf("got %q", got)
 	}
 	if _, err := os.Stat(stale); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the stale socket is left: %v", err)
+		t.Errorf("the stale socket was not removed: %v", err)
 	}
 }
 
@@ -236,23 +238,23 @@ func TestLongDirectoryPath(t *testing.T) {
 	}
 	stop(t, s)
 	if _, err := os.Stat(sockets); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the socket's directory is left: %v", err)
+		t.Errorf("the socket directory was not removed: %v", err)
 	}
 }
 
-func TestUnreachableDirectoryIsNamed(t *testing.T) {
+func TestErrorNamesUnreachableDirectory(t *testing.T) {
 	t.Parallel()
 	closed := filepath.Join(newDir(t), "closed")
-	mode, remedy := fs.FileMode(0o700), "chmod o+x "+closed // root's own; postgres, another user, cannot enter
+	mode, remedy := fs.FileMode(0o700), "chmod o+x "+closed // postgres, as another user than root, cannot enter
 	if os.Geteuid() != 0 {
-		mode, remedy = 0o500, "permission denied" // ours, but nothing can be made in it
+		mode, remedy = 0o500, "permission denied" // nothing can be created in it
 	}
 	if err := os.Mkdir(closed, mode); err != nil {
 		t.Fatal(err)
 	}
 	err := mustFail(t, localpg.Config{Dir: filepath.Join(closed, "data")}, closed, remedy)
 	if !errors.Is(err, fs.ErrPermission) {
-		t.Errorf("not a permission error: %v", err)
+		t.Errorf("want a permission error, got %v", err)
 	}
 }
 
@@ -266,11 +268,11 @@ func TestClusterOfAnotherVersionIsRefused(t *testing.T) {
 	mustFail(t, localpg.Config{Dir: dir}, dir, "made by PostgreSQL 9 ", "pg_upgrade")
 }
 
-func TestSettingThatPostgresRefusesIsInTheError(t *testing.T) {
+func TestErrorNamesARefusedSetting(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
 	mustFail(t, localpg.Config{Dir: dir, Settings: map[string]string{"no_such_setting": "1"}}, "no_such_setting")
-	start(t, dir) // nothing is left locked
+	start(t, dir) // the locks were released
 }
 
 func TestFailedInitdbLeavesNoCluster(t *testing.T) {
@@ -283,43 +285,43 @@ func TestFailedInitdbLeavesNoCluster(t *testing.T) {
 		full := fakeBinaries(t, `mkdir "$2/base" && echo "`+message+`" >&2; exit 1`)
 		err := mustFail(t, localpg.Config{Dir: dir, BinDir: full}, dir, "is full")
 		if !errors.Is(err, syscall.ENOSPC) {
-			t.Errorf("not ENOSPC: %v", err)
+			t.Errorf("want ENOSPC, got %v", err)
 		}
-		noCluster(t, dir)
+		checkNoCluster(t, dir)
 	}
 
 	other := fakeBinaries(t, `echo "initdb: error: something else" >&2; exit 1`)
 	mustFail(t, localpg.Config{Dir: dir, BinDir: other}, "something else")
-	noCluster(t, dir)
+	checkNoCluster(t, dir)
 
 	start(t, dir)
 }
 
-func TestEndedContextStopsInitdb(t *testing.T) {
+func TestCancelStopsInitdb(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
-	slow := fakeBinaries(t, `touch "$2/begun"; sleep 600`)
+	slow := fakeBinaries(t, `touch "$2/started"; sleep 600`)
 	ctx, cancel := context.WithCancel(t.Context())
 	failed := make(chan error, 1)
 	go func() {
 		_, err := localpg.Start(ctx, localpg.Config{Dir: dir, BinDir: slow})
 		failed <- err
 	}()
-	eventually(t, "initdb has begun", func() bool {
-		_, err := os.Stat(filepath.Join(dir, "postgres.new", "begun"))
+	eventually(t, "initdb has started", func() bool {
+		_, err := os.Stat(filepath.Join(dir, "postgres.new", "started"))
 		return err == nil
 	})
 	cancel()
 	if err := <-failed; !errors.Is(err, context.Canceled) {
 		t.Errorf("Start: %v", err)
 	}
-	noCluster(t, dir)
+	checkNoCluster(t, dir)
 }
 
-func TestForeignFilesAreNotOverwritten(t *testing.T) {
+func TestForeignFilesAreKept(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
-	foreign := filepath.Join(dir, "postgres", "letter")
+	foreign := filepath.Join(dir, "postgres", "foreign")
 	if err := os.Mkdir(filepath.Dir(foreign), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -344,12 +346,12 @@ func TestFindBinaries(t *testing.T) {
 	empty := newDir(t)
 	_, err = localpg.FindBinaries(empty)
 	if err == nil || !strings.Contains(err.Error(), empty) || !strings.Contains(err.Error(), "apt-get install") {
-		t.Errorf("the error names neither the directory nor the remedy: %v", err)
+		t.Errorf("the error must name the directory and how to install: %v", err)
 	}
 }
 
-// fakeBinaries makes an initdb that runs a shell script, with the new cluster as $2, beside a postgres that knows its
-// version.
+// fakeBinaries creates an initdb that runs a shell script, with the new cluster as $2, and a
+// postgres that prints a version.
 func fakeBinaries(t *testing.T, initdb string) string {
 	t.Helper()
 	dir := newDir(t)
@@ -361,11 +363,11 @@ func fakeBinaries(t *testing.T, initdb string) string {
 	return dir
 }
 
-func noCluster(t *testing.T, dir string) {
+func checkNoCluster(t *testing.T, dir string) {
 	t.Helper()
 	for _, name := range []string{"postgres", "postgres.new"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%s is left: %v", name, err)
+			t.Errorf("%s was not removed: %v", name, err)
 		}
 	}
 }

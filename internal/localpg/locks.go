@@ -1,3 +1,5 @@
+//go:build unix
+
 package localpg
 
 import (
@@ -13,18 +15,21 @@ import (
 	"time"
 )
 
-// remnantLimit bounds the wait for what a killed program left running: a fast shutdown with its checkpoint.
-const remnantLimit = time.Minute
+// earlierRunTimeout bounds the wait for processes that a killed program left behind: a fast
+// shutdown with its checkpoint.
+const earlierRunTimeout = time.Minute
 
-// locks are the two claims on a cluster. Both are flocks, which the kernel lifts when the last holder is gone.
+// locks are the two locks on a cluster. Both are flocks, which the kernel releases when the
+// last process that holds the open file ends.
 type locks struct {
-	program *os.File // held by the program alone: who asks second is refused at once
-	running *os.File // inherited by postgres and all its children: free means that none of them lives
+	program *os.File // held by the program alone: a second program is refused at once
+	running *os.File // inherited by postgres and its children: free means that all have ended
 }
 
-// takeLocks claims the cluster. With both locks held, no process of any earlier start is alive, so that every pid file
-// and socket found is stale: there is no need to guess from process ids, which are reused.
-func takeLocks(ctx context.Context, dir string) (locks, error) {
+// acquireLocks locks the cluster. While both locks are held, no process of an earlier start is
+// alive, so every pid file and socket found is stale. Process IDs, which are reused, would not
+// prove that.
+func acquireLocks(ctx context.Context, dir string) (locks, error) {
 	program, err := openLock(filepath.Join(dir, "postgres.lock"))
 	if err != nil {
 		return locks{}, err
@@ -39,7 +44,7 @@ func takeLocks(ctx context.Context, dir string) (locks, error) {
 		return locks{}, fmt.Errorf("lock %s: %w", program.Name(), err)
 	}
 	l := locks{program: program}
-	if err := l.sign(); err != nil {
+	if err := l.writePid(); err != nil {
 		l.release()
 		return locks{}, err
 	}
@@ -47,7 +52,7 @@ func takeLocks(ctx context.Context, dir string) (locks, error) {
 		l.release()
 		return locks{}, err
 	}
-	if err := awaitLock(ctx, l.running); err != nil {
+	if err := waitLock(ctx, l.running); err != nil {
 		l.release()
 		return locks{}, fmt.Errorf("wait for the postgres of an earlier run to end (its pid is the first line of %s): %w",
 			filepath.Join(dir, "postgres", "postmaster.pid"), err)
@@ -55,25 +60,26 @@ func takeLocks(ctx context.Context, dir string) (locks, error) {
 	return l, nil
 }
 
-// release is called when our postgres has ended or never began; calling it twice does no harm.
+// release releases the locks after postgres has ended, or if it was not started. Calling it
+// twice is safe.
 func (l locks) release() {
 	if l.running != nil {
 		l.running.Close() // without unlocking: a backend may outlive its postmaster for a moment
 	}
-	// Unlocked explicitly, since closing is not enough while a child of this program, forked at this very moment for
-	// something else, still has its copy of the descriptor.
+	// Closing is not enough: a child that this program is forking for something else may hold
+	// a copy of the descriptor until it execs.
 	_ = syscall.Flock(int(l.program.Fd()), syscall.LOCK_UN)
 	l.program.Close()
 }
 
-// sign writes our pid into the program's lock, for the message to the one who comes second.
-func (l locks) sign() error {
+// writePid writes this program's pid into its lock file, for the error of a second program.
+func (l locks) writePid() error {
 	err := l.program.Truncate(0)
 	if err == nil {
 		_, err = l.program.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	if err != nil {
-		return fmt.Errorf("write the lock: %w", err)
+		return fmt.Errorf("write the lock file: %w", err)
 	}
 	return nil
 }
@@ -81,7 +87,7 @@ func (l locks) sign() error {
 func openLock(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("open the lock: %w", err)
+		return nil, fmt.Errorf("open the lock file: %w", err)
 	}
 	return f, nil
 }
@@ -90,8 +96,8 @@ func tryLock(f *os.File) error {
 	return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 }
 
-func awaitLock(ctx context.Context, f *os.File) error {
-	ctx, cancel := context.WithTimeout(ctx, remnantLimit)
+func waitLock(ctx context.Context, f *os.File) error {
+	ctx, cancel := context.WithTimeout(ctx, earlierRunTimeout)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

@@ -1,3 +1,5 @@
+//go:build unix
+
 package localpg_test
 
 import (
@@ -18,8 +20,9 @@ import (
 	"parley/internal/localpg"
 )
 
-// programDir makes the test binary the program of programIn: it starts a server in the directory that the variable
-// names, prints its pid and URL, and stays until it is killed or its standard input ends.
+// programDir is an environment variable that turns the test binary into a program that starts a
+// server in the named directory, prints its pid and URL, and runs until it is killed or its
+// standard input ends.
 const programDir = "LOCALPG_TEST_PROGRAM_DIR"
 
 func TestMain(m *testing.M) {
@@ -45,14 +48,15 @@ func program(dir string) int {
 	return 0
 }
 
-// otherProgram is a server run by another process.
-type otherProgram struct {
+// childProgram is another process that runs a server.
+type childProgram struct {
 	cmd *exec.Cmd
 	pid int
 	url string
 }
 
-func programIn(t *testing.T, dir string) otherProgram {
+// startProgram runs a child process whose server uses dir.
+func startProgram(t *testing.T, dir string) childProgram {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -76,15 +80,15 @@ func programIn(t *testing.T, dir string) otherProgram {
 		stdin.Close()
 		cmd.Wait()
 	})
-	p := otherProgram{cmd: cmd}
+	p := childProgram{cmd: cmd}
 	if _, err := fmt.Fscan(stdout, &p.pid, &p.url); err != nil {
-		t.Fatalf("the other program said nothing: %v", err)
+		t.Fatalf("the child program printed nothing: %v", err)
 	}
 	return p
 }
 
-// kill is the end that leaves the program no chance to stop its server.
-func (p otherProgram) kill(t *testing.T) {
+// kill ends the program without a chance to stop its server.
+func (p childProgram) kill(t *testing.T) {
 	t.Helper()
 	if err := p.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -92,7 +96,8 @@ func (p otherProgram) kill(t *testing.T) {
 	p.cmd.Wait()
 }
 
-// newDir makes a directory that also the user of a server started by root can reach, which t.TempDir does not promise.
+// newDir creates a directory that other users can enter, since a server started by root runs as
+// another user. t.TempDir does not promise that.
 func newDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "localpg-test-")
@@ -110,7 +115,7 @@ func newDir(t *testing.T) string {
 	return dir
 }
 
-// start starts a durable server that is stopped with the test.
+// start starts a durable server and stops it at the end of the test.
 func start(t *testing.T, dir string) *localpg.Server {
 	t.Helper()
 	s, err := localpg.Start(t.Context(), localpg.Config{Dir: dir})
@@ -137,7 +142,7 @@ func mustFail(t *testing.T, cfg localpg.Config, want ...string) error {
 	}
 	for _, part := range want {
 		if !strings.Contains(err.Error(), part) {
-			t.Errorf("the error does not say %q: %v", part, err)
+			t.Errorf("the error does not contain %q: %v", part, err)
 		}
 	}
 	return err
@@ -181,8 +186,9 @@ func socketDir(t *testing.T, url string) string {
 	return cfg.Host
 }
 
-// sleeper is a living process, of the cluster's user, that has nothing to do with any server; it runs in workDir.
-func sleeper(t *testing.T, cluster, workDir string) int {
+// startSleeper starts a process of the cluster's user that is not a server, in workDir, and
+// returns its pid.
+func startSleeper(t *testing.T, cluster, workDir string) int {
 	t.Helper()
 	cmd := exec.Command("sleep", "600")
 	cmd.Dir = workDir
@@ -204,7 +210,8 @@ func sleeper(t *testing.T, cluster, workDir string) int {
 	return cmd.Process.Pid
 }
 
-// leavePidFile stops the server and puts its pid file back, as if it had been killed, naming another process.
+// leavePidFile stops the server and restores its pid file, as if it had been killed, with the
+// pid of another process.
 func leavePidFile(t *testing.T, s *localpg.Server, cluster string, pid func() int) {
 	t.Helper()
 	path := filepath.Join(cluster, "postmaster.pid")
@@ -219,7 +226,7 @@ func leavePidFile(t *testing.T, s *localpg.Server, cluster string, pid func() in
 	}
 }
 
-// eventually polls for what no event tells.
+// eventually polls until a condition holds.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -229,13 +236,13 @@ func eventually(t *testing.T, what string, holds func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("not in time: %s", what)
+			t.Fatalf("timed out waiting until %s", what)
 		}
 	}
 }
 
-// gone tells whether no process with this pid runs. One that has ended but that nobody has waited for has no command line.
-func gone(pid int) bool {
+// hasEnded reports whether no process with this pid runs. A zombie has no command line.
+func hasEnded(pid int) bool {
 	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	return err != nil || len(line) == 0
 }

@@ -1,3 +1,5 @@
+//go:build unix
+
 package localpg
 
 import (
@@ -11,33 +13,35 @@ import (
 
 const (
 	socketFile = ".s.PGSQL." + port
-
-	// maxSocketPath is the room for a path in a socket's address, less its final zero: 108 bytes on Linux, 104 elsewhere.
+	// maxSocketPath is the longest path of a unix socket, without its final zero byte: the
+	// address holds 108 bytes on Linux and 104 elsewhere.
 	maxSocketPath = 103
 )
 
-// makeSocketDir makes the directory of the socket and links it from dir. It is a fresh one for each start, as the lock
-// file beside a stale socket would stop postgres. It is in dir unless the path gets too long for a socket; then it is
-// in /tmp, not in $TMPDIR, which may be as long, or closed to the account.
+// makeSocketDir creates the directory of the socket and a link to it in dir. Each start gets a
+// new one, since the lock file beside a stale socket would stop postgres. It is in dir unless
+// the path is too long for a socket. Then it is in /tmp: $TMPDIR may be as long, or closed to
+// the account.
 func makeSocketDir(dir string, a account) (string, error) {
 	const pattern = "postgres.socket-*"
-	const random = "0123456789" // MkdirTemp puts at most ten digits
+	const random = "0123456789" // MkdirTemp inserts at most ten digits
 	parent := dir
 	if len(filepath.Join(dir, strings.Replace(pattern, "*", random, 1), socketFile)) > maxSocketPath {
 		parent = "/tmp"
 	}
 	path, err := os.MkdirTemp(parent, pattern)
 	if err != nil {
-		return "", fmt.Errorf("make a directory for the socket: %w", err)
+		return "", fmt.Errorf("create a directory for the socket: %w", err)
 	}
-	if err := errors.Join(a.own(path), os.Symlink(path, socketLink(dir))); err != nil {
-		return "", fmt.Errorf("make a directory for the socket: %w", errors.Join(err, os.Remove(path)))
+	if err := errors.Join(a.chown(path), os.Symlink(path, socketLink(dir))); err != nil {
+		return "", fmt.Errorf("create a directory for the socket: %w", errors.Join(err, os.Remove(path)))
 	}
 	return path, nil
 }
 
-// removeSocketDir removes what makeSocketDir and postgres made, now or in a run that was killed. It removes these very
-// files and no tree, wherever the link may point. What it cannot remove is litter and does no harm.
+// removeSocketDir removes what makeSocketDir and postgres created, in this run or one that was
+// killed. It removes exactly these files and no tree, wherever the link points. Files that it
+// cannot remove do no harm.
 func removeSocketDir(dir string) {
 	link := socketLink(dir)
 	path, err := os.Readlink(link)
@@ -47,8 +51,8 @@ func removeSocketDir(dir string) {
 		}
 		return
 	}
-	for _, litter := range []string{filepath.Join(path, socketFile), filepath.Join(path, socketFile+".lock"), path, link} {
-		_ = os.Remove(litter)
+	for _, stale := range []string{filepath.Join(path, socketFile), filepath.Join(path, socketFile+".lock"), path, link} {
+		_ = os.Remove(stale)
 	}
 }
 

@@ -39,7 +39,7 @@ var rooms = map[string][]string{
 	"internal/httpapi": {
 		"internal/shortcuts", "internal/metrics", "internal/trace",
 		"internal/jsontext",
-		"api", "internal/audit", "internal/auth", "internal/bot", "internal/chat", "internal/records", "internal/ratelimit", "internal/realtime",
+		"api", "internal/audit", "internal/auth", "internal/bot", "internal/faq", "internal/chat", "internal/records", "internal/ratelimit", "internal/realtime",
 		"internal/store", "internal/apperr", "gen/openapi", "gen/db",
 	},
 	"internal/wsapi": {
@@ -54,7 +54,9 @@ var rooms = map[string][]string{
 	},
 	"internal/records":   {"internal/audit", "internal/auth", "internal/store", "internal/xlsx", "internal/apperr", "gen/db"},
 	"internal/auth":      {"internal/audit", "internal/secret", "internal/realtime", "internal/store", "internal/apperr", "gen/db"},
-	"internal/bot":       {"internal/audit", "internal/secret", "internal/metrics", "internal/trace", "internal/store", "internal/apperr", "gen/db"},
+	"internal/bot":       {"internal/audit", "internal/secret", "internal/metrics", "internal/store", "internal/apperr", "gen/db"},
+	"internal/faq":       {"internal/bot", "internal/audit", "internal/store", "internal/apperr", "gen/db"},
+	"internal/llm":       {"internal/bot", "internal/faq", "internal/secret", "internal/trace", "internal/apperr", "gen/db"},
 	"internal/audit":     {"internal/store", "gen/db"},
 	"internal/ratelimit": {"internal/realtime", "internal/apperr"},
 
@@ -69,6 +71,7 @@ var rooms = map[string][]string{
 	"internal/trace":     {},
 	"internal/shortcuts": {},
 	"internal/dbtest":    {"db", "internal/store", "internal/localpg"},
+	"internal/bottest":   {"internal/bot", "internal/faq", "internal/llm", "internal/secret", "internal/store", "gen/db"},
 	"internal/redistest": {},
 
 	"api":         {},

@@ -17,6 +17,7 @@ import (
 	"parley/internal/auth"
 	"parley/internal/bot"
 	"parley/internal/chat"
+	"parley/internal/faq"
 	"parley/internal/store"
 )
 
@@ -107,7 +108,8 @@ func furnish(ctx context.Context, store *store.Store, name, wantedKey string) (s
 	if err != nil {
 		return "", err
 	}
-	bots := bot.New(store)
+	bots := bot.New(store, nil) // they only create
+	faqs := faq.New(store, bots)
 	made, err := bots.Create(ctx, organization.ID, bot.NewBot{
 		Name:              "Parley",
 		Slug:              "parley",
@@ -120,8 +122,8 @@ func furnish(ctx context.Context, store *store.Store, name, wantedKey string) (s
 	if err != nil {
 		return "", fmt.Errorf("make the default bot: %w", err)
 	}
-	for _, entry := range bot.SeedFAQs() {
-		if _, err := bots.CreateFAQ(ctx, organization.ID, made.ID.String(), entry); err != nil {
+	for _, entry := range faq.Seed() {
+		if _, err := faqs.Create(ctx, organization.ID, made.ID.String(), entry); err != nil {
 			return "", fmt.Errorf("teach the default bot: %w", err)
 		}
 	}

@@ -21,6 +21,7 @@ import (
 	"parley/internal/auth"
 	"parley/internal/bot"
 	"parley/internal/chat"
+	"parley/internal/faq"
 	"parley/internal/httpapi"
 	"parley/internal/localpg"
 	"parley/internal/metrics"
@@ -142,7 +143,8 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 			return err
 		}
 		registry := metrics.New()
-		bots := bot.New(store, bot.WithKeys(secrets), bot.WithTraces(traces), bot.WithFirstTokens(firstTokens(registry)))
+		engines, models := newEngines(store, secrets, traces)
+		bots := bot.New(store, engines, bot.WithKeys(secrets), bot.WithFirstTokens(firstTokens(registry, engines.Names())))
 		if err := useModel(ctx, store, bots, config); err != nil {
 			return err
 		}
@@ -164,11 +166,12 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 		kept := records.New(store)
 		limiter := ratelimit.NewShared(config.limits(), link)
 		sockets := wsapi.New(wsapi.Config{Chat: chats, Limiter: limiter, Log: log, Origins: config.AllowedOrigins, Limits: config.socketLimits(), Traces: traces})
-		addMetrics(registry, measured{config, door, store, bots, chats, kept, sockets, limiter, link})
+		addMetrics(registry, measured{config, door, store, models, chats, kept, sockets, limiter, link})
 		defer serveDebug(debugListener, registry, log)()
 		handler, err := httpapi.New(httpapi.Config{
 			Auth:    keys,
 			Bots:    bots,
+			FAQs:    faq.New(store, bots),
 			Chat:    chats,
 			Records: kept,
 			Audit:   audit.New(store),

@@ -3,8 +3,8 @@ package main
 import (
 	"runtime"
 
-	"parley/internal/bot"
 	"parley/internal/chat"
+	"parley/internal/llm"
 	"parley/internal/metrics"
 	"parley/internal/ratelimit"
 	"parley/internal/realtime"
@@ -18,7 +18,7 @@ type measured struct {
 	config  config
 	door    *door
 	store   *store.Store
-	bots    *bot.Bots
+	models  *llm.Engine
 	chats   *chat.Chat
 	records *records.Records
 	sockets *wsapi.Sockets
@@ -27,9 +27,9 @@ type measured struct {
 }
 
 // firstTokens adds how long replies take to begin.
-func firstTokens(r *metrics.Registry) *metrics.Durations {
+func firstTokens(r *metrics.Registry, engines []string) *metrics.Durations {
 	return metrics.NewDurations(r, "parley_reply_first_token_seconds",
-		"How long replies took to begin, from the moment at which their bot was asked.", "engine", bot.Engines()...)
+		"How long replies took to begin, from the moment at which their bot was asked.", "engine", engines...)
 }
 
 // addMetrics adds the numbers that the parts of the service keep. They are read when
@@ -73,7 +73,7 @@ func addMetrics(r *metrics.Registry, m measured) {
 	})
 	total("parley_replies_taken_up_total", "Replies that were begun anew because whoever wrote them had gone.", nil, func() int64 { return stats().TakenUp })
 	total("parley_leases_unrenewed_total", "How often the leases of the replies that are being written could not be renewed.", nil, func() int64 { return stats().UnrenewedLeases })
-	totals("parley_model_calls_total", "How often model servers were asked, by how that ended.", "result", m.bots.ModelCalls())
+	totals("parley_model_calls_total", "How often model servers were asked, by how that ended.", "result", m.models.Calls())
 	totals("parley_rate_limited_total", "Requests and frames over a limit, by its class.", "class", m.limiter.Refused())
 
 	gauge("parley_exports_writing", "Exports that are being written.", func() float64 { writing, _, _ := m.records.Exports(); return float64(writing) })

@@ -100,7 +100,7 @@ func TestAModelOfTheEnvironmentIsChecked(t *testing.T) {
 		"a key alone":        {environment{"OPENAI_API_KEY": "hush"}, modelConfig{}, "OPENAI_MODEL: it must be set with OPENAI_BASE_URL and OPENAI_API_KEY"},
 		"an address alone":   {environment{"OPENAI_BASE_URL": "http://localhost/v1"}, modelConfig{}, "OPENAI_MODEL: it must be set with OPENAI_BASE_URL and OPENAI_API_KEY"},
 		"an odd address":     {environment{"OPENAI_MODEL": "small", "OPENAI_BASE_URL": "hush"}, modelConfig{}, "OPENAI_BASE_URL: it must be an http or https URL"},
-		"a password":         {environment{"OPENAI_MODEL": "small", "OPENAI_BASE_URL": "http://u:hush@h/"}, modelConfig{}, "OPENAI_BASE_URL: it must not hold a user or a password"},
+		"a password":         {environment{"OPENAI_MODEL": "small", "OPENAI_BASE_URL": "http://u:hush@h/"}, modelConfig{}, "OPENAI_BASE_URL: it must not contain a user or a password"},
 		"a key of two lines": {environment{"OPENAI_MODEL": "small", "OPENAI_API_KEY": "hush\nhush"}, modelConfig{}, "OPENAI_API_KEY: it has characters that are not visible ASCII"},
 	}
 	for name, c := range cases {

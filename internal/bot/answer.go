@@ -1,51 +1,33 @@
 package bot
 
 import (
+	"strings"
+
 	"github.com/google/uuid"
 
 	"parley/gen/db"
 )
 
-// Question is what a chatbot is asked.
-type Question struct {
-	Bot  db.Bot
-	Text string
-	// Selection restricts what the chatbot may use of what it knows.
-	Selection Selection
-	// Attachments came with the text, History is what was said before it, oldest first: for engines that want them.
-	Attachments []Attachment
-	History     []Turn
-}
-
-// Turn is what somebody said in the conversation before the question.
-type Turn struct {
-	IsAsker     bool // or else it was said to the asker, by the chatbot or an agent
-	Text        string
-	Attachments []Attachment
-}
-
-// Attachment is what came along with a text: a file that has an address.
-type Attachment struct {
-	Type     string // image, video, audio, sticker or other
-	Filename string
-	File     string
-}
-
-// Answer is what there is to say about a reply besides its text.
+// Answer is what an engine returns besides the text of its reply.
 type Answer struct {
 	Citations   []Citation
 	Nodes       []CitationNode
 	Suggestions []Suggestion
-	// Context is what the reply was made of, for the record.
+	// Context is the knowledge that the reply is based on, for the record.
 	Context string
-	// FinishReason is one of the contract's: stop, length, cancelled, error.
+	// FinishReason is one of the API document's: stop, length, cancelled or error.
 	FinishReason string
-	// PromptTokens and CompletionTokens are nil when the engine counts no tokens.
+	// PromptTokens and CompletionTokens are nil if the engine does not count tokens.
 	PromptTokens     *int
 	CompletionTokens *int
 }
 
-// Citation is an entry that a reply was made of.
+// NewAnswer returns the Answer of a reply without citations or suggestions. Its lists are empty, not nil.
+func NewAnswer() Answer {
+	return Answer{Citations: []Citation{}, Nodes: []CitationNode{}, Suggestions: []Suggestion{}, FinishReason: "stop"}
+}
+
+// Citation names an entry that a reply is based on.
 type Citation struct {
 	ID       uuid.UUID `json:"id"`
 	Filename string    `json:"filename"`
@@ -53,22 +35,36 @@ type Citation struct {
 	Question string    `json:"question,omitempty"`
 }
 
-// CitationNode is the text that a reply was made of, and how near it is to the question.
+// CitationNode is a text that a reply is based on and how well it matches the question.
 type CitationNode struct {
 	ChatbotTextNode TextNode `json:"chatbotTextNode"`
 	Score           float64  `json:"score"`
 	DisplayScore    string   `json:"displayScore"`
 }
 
-// TextNode is a piece of what a chatbot knows.
+// TextNode is one text of a chatbot's knowledge.
 type TextNode struct {
 	ID       uuid.UUID `json:"id"`
 	Text     string    `json:"text"`
 	Filename string    `json:"filename"`
 }
 
-// Suggestion is what the user might say next.
+// Suggestion is a question that the asker may want to ask next.
 type Suggestion struct {
 	Text    string `json:"text"`
 	Context string `json:"context,omitempty"`
+}
+
+// defaultReply is the reply to an unanswerable question if the chatbot has none of its own.
+const defaultReply = "Sorry, I have no answer to that."
+
+// UnanswerableReply returns the chatbot's reply to a question that it cannot answer.
+func UnanswerableReply(chatbot db.Bot) string { return orElse(chatbot.UnanswerableReply, defaultReply) }
+
+// orElse returns text, or alternative if text is blank.
+func orElse(text, alternative string) string {
+	if strings.TrimSpace(text) == "" {
+		return alternative
+	}
+	return text
 }

@@ -1,9 +1,11 @@
-// Package bot is chatbots, what they know, and how they answer.
+// Package bot manages chatbots and lets engines answer their questions.
+//
+// An engine implements Engine and is registered by name with New. The scripted engine is part of this package; package
+// faq answers from FAQs and package llm from language models.
 package bot
 
 import (
 	"context"
-	"regexp"
 
 	"github.com/google/uuid"
 
@@ -13,62 +15,48 @@ import (
 	"parley/internal/metrics"
 	"parley/internal/secret"
 	"parley/internal/store"
-	"parley/internal/trace"
 )
 
-// defaultReply is what a bot says when it knows no answer and was not told what to say then.
-const defaultReply = "Sorry, I have no answer to that."
+// NotFoundMessage is the error sentence for an unknown chatbot.
+const NotFoundMessage = "There is no such chatbot."
 
-const (
-	noBot     = "There is no such chatbot."
-	slugTaken = "Another chatbot has this slug."
-)
-
-// Bots keeps an organization's chatbots and their FAQs, and has their engines answer. It is safe for concurrent use.
+// Bots manages the chatbots of all organizations and answers questions with their engines. It is safe for concurrent
+// use.
 type Bots struct {
 	store   *store.Store
+	engines Engines
 	keys    *secret.Keys
-	servers *modelServers
-	engines map[string]Responder
-	// firstTokens tells how long replies took to begin, by engine; nil: nobody asks.
+	// firstTokens measures how long replies take to begin, by engine. It may be nil.
 	firstTokens *metrics.Durations
-	// unpacking holds those whose files are being read.
-	unpacking chan struct{}
 }
 
-// Option is what bots may have besides a store.
+// Option configures Bots.
 type Option func(*Bots)
 
-// WithKeys lets chatbots have secrets, sealed under these keys.
+// WithKeys sets the keys that seal API keys of model servers. Without keys, chatbots cannot have API keys.
 func WithKeys(keys *secret.Keys) Option { return func(b *Bots) { b.keys = keys } }
 
-// WithTraces has what is asked of model servers followed; nil: nothing is.
-func WithTraces(traces *trace.Tracer) Option { return func(b *Bots) { b.servers.traces = traces } }
-
-// WithFirstTokens has the time counted until replies begin, by engine.
+// WithFirstTokens records how long replies take to begin, by engine.
 func WithFirstTokens(d *metrics.Durations) Option { return func(b *Bots) { b.firstTokens = d } }
 
-// New returns the bots kept in s.
-func New(s *store.Store, options ...Option) *Bots {
-	b := &Bots{store: s, servers: newModelServers(), unpacking: make(chan struct{}, maxUnpacking)}
+// New returns the chatbots stored in s, which are answered by these engines.
+func New(s *store.Store, engines Engines, options ...Option) *Bots {
+	b := &Bots{store: s, engines: engines}
 	for _, set := range options {
 		set(b)
 	}
-	b.engines = b.engineByName()
 	return b
 }
 
-// Within returns the bots as the transaction of q has them; what is asked of them is part of it.
+// Within returns Bots whose reads and writes are part of the transaction of q. Its engines are not part of it.
 func (b *Bots) Within(q *db.Queries) *Bots {
 	within := *b
 	within.store = b.store.Within(q)
-	within.engines = within.engineByName()
 	return &within
 }
 
-// NewBot is a chatbot to be made. An empty Slug is made of the name, an empty Engine is EngineFAQ, and without a reply
-// to unanswerable questions there is one in English. EngineScripted needs a Script and EngineOpenAI a Model;
-// any bot may have them.
+// NewBot describes a chatbot to create. An empty Slug is derived from the name, and an empty Engine is EngineFAQ.
+// EngineScripted requires a Script and EngineOpenAI a Model; the other engines ignore them.
 type NewBot struct {
 	Name              string
 	Slug              string
@@ -80,12 +68,12 @@ type NewBot struct {
 	Greeting          string
 	UnanswerableReply string
 	IsDefault         bool
-	IdempotencyKey    *store.IdempotencyKey // the request's Idempotency-Key; nil: none
+	IdempotencyKey    *store.IdempotencyKey // may be nil
 }
 
-// BotChange is what becomes of a chatbot; nil leaves a field as it is. RemovesScript takes the script away, where Script
-// is nil, and RemovesModel the model.
-type BotChange struct {
+// Change describes changes to a chatbot. A nil field is left unchanged. RemovesScript removes the script if Script is
+// nil; RemovesModel does the same for the model.
+type Change struct {
 	Name              *string
 	Slug              *string
 	Description       *string
@@ -100,8 +88,8 @@ type BotChange struct {
 	IsDefault         *bool
 }
 
-// Create makes a chatbot and its inbox for the API, once for a key. A given slug that is taken is a Conflict. As the
-// default it takes the place of the one before.
+// Create creates a chatbot and its API inbox, once per idempotency key. It returns a Conflict if the given slug is in
+// use. A new default chatbot replaces the previous one.
 func (b *Bots) Create(ctx context.Context, org uuid.UUID, n NewBot) (db.Bot, error) {
 	if n.Slug != "" {
 		if err := checkSlug(n.Slug); err != nil {
@@ -134,7 +122,7 @@ func (b *Bots) Create(ctx context.Context, org uuid.UUID, n NewBot) (db.Bot, err
 		UnanswerableReply: orElse(n.UnanswerableReply, defaultReply),
 		IsDefault:         n.IsDefault,
 	}
-	if err := checkEngine(row.Engine, row.Script, row.Model); err != nil {
+	if err := b.checkEngine(db.Bot{Engine: row.Engine, Script: row.Script, Model: row.Model}); err != nil {
 		return db.Bot{}, err
 	}
 	return store.Idempotent(ctx, b.store, n.IdempotencyKey, func(q *db.Queries) (db.Bot, error) {
@@ -143,7 +131,7 @@ func (b *Bots) Create(ctx context.Context, org uuid.UUID, n NewBot) (db.Bot, err
 				return db.Bot{}, err
 			}
 		}
-		made, err := insertBot(ctx, q, row, n.Slug)
+		created, err := insertBot(ctx, q, row, n.Slug)
 		if err != nil {
 			return db.Bot{}, err
 		}
@@ -152,84 +140,99 @@ func (b *Bots) Create(ctx context.Context, org uuid.UUID, n NewBot) (db.Bot, err
 			return db.Bot{}, err
 		}
 		_, err = q.CreateInbox(ctx, db.CreateInboxParams{
-			OrganizationID: org, ID: inbox, BotID: made.ID, Name: made.Name, ChannelType: "api",
+			OrganizationID: org, ID: inbox, BotID: created.ID, Name: created.Name, ChannelType: "api",
 		})
-		return made, err
+		return created, err
 	})
 }
 
-// insertBot finds a slug of its own for a bot that was given none.
-func insertBot(ctx context.Context, q *db.Queries, row db.InsertBotParams, given string) (db.Bot, error) {
-	if given != "" {
-		row.Slug = given
-		made, err := q.InsertBot(ctx, row)
+// maxSlugAttempts bounds how often a generated slug that is in use is replaced by another one.
+const maxSlugAttempts = 11
+
+// insertBot inserts a chatbot with the given slug, or with a generated one if it is empty.
+func insertBot(ctx context.Context, q *db.Queries, row db.InsertBotParams, givenSlug string) (db.Bot, error) {
+	if givenSlug != "" {
+		row.Slug = givenSlug
+		created, err := q.InsertBot(ctx, row)
 		if apperr.Is(err, apperr.NotFound) {
-			return db.Bot{}, apperr.Wrap(apperr.Conflict, slugTaken, err)
+			return db.Bot{}, apperr.Wrap(apperr.Conflict, "Another chatbot has this slug.", err)
 		}
-		return made, err
+		return created, err
 	}
-	for i := 0; ; i++ {
+	for attempt := 1; ; attempt++ {
 		var err error
-		if row.Slug, err = slugOf(row.Name, i > 0); err != nil {
+		if row.Slug, err = generateSlug(row.Name, attempt > 1); err != nil {
 			return db.Bot{}, err
 		}
-		made, err := q.InsertBot(ctx, row)
-		// Chance does not hit a slug that is taken many times in a row.
-		if !apperr.Is(err, apperr.NotFound) || i == 10 {
-			return made, err
+		created, err := q.InsertBot(ctx, row)
+		if !apperr.Is(err, apperr.NotFound) || attempt == maxSlugAttempts {
+			return created, err
 		}
 	}
 }
 
 // Get returns the chatbot with this id or slug.
 func (b *Bots) Get(ctx context.Context, org uuid.UUID, ref string) (db.Bot, error) {
-	if id, ok := parseID(ref); ok {
+	if id, ok := ParseID(ref); ok {
 		return b.GetByID(ctx, org, id)
 	}
-	// What cannot be a slug is not looked up: PostgreSQL would refuse some of it.
+	// PostgreSQL would reject some malformed references, for example those with a NUL.
 	if !slugPattern.MatchString(ref) {
-		return db.Bot{}, apperr.New(apperr.NotFound, noBot)
+		return db.Bot{}, apperr.New(apperr.NotFound, NotFoundMessage)
 	}
 	found, err := b.store.GetBotBySlug(ctx, org, ref)
-	return found, apperr.Rephrase(err, apperr.NotFound, noBot)
+	return found, apperr.Rephrase(err, apperr.NotFound, NotFoundMessage)
 }
 
 // GetByID returns the chatbot with this id.
 func (b *Bots) GetByID(ctx context.Context, org, id uuid.UUID) (db.Bot, error) {
 	found, err := b.store.GetBot(ctx, org, id)
-	return found, apperr.Rephrase(err, apperr.NotFound, noBot)
+	return found, apperr.Rephrase(err, apperr.NotFound, NotFoundMessage)
 }
 
-// Default returns the chatbot that answers when none is named.
+// Default returns the chatbot that answers requests without a chatbot.
 func (b *Bots) Default(ctx context.Context, org uuid.UUID) (db.Bot, error) {
 	found, err := b.store.GetDefaultBot(ctx, org)
 	return found, apperr.Rephrase(err, apperr.NotFound, "There is no default chatbot.")
 }
 
-// List returns a page of the organization's chatbots, newest first, and how many there are. Pages begin with 1; one
-// beyond the end is NotFound, but for the first.
+// List returns a page of the organization's chatbots, newest first, and their total number. See PageOffset for the
+// pages.
 func (b *Bots) List(ctx context.Context, org uuid.UUID, page, pageSize int) ([]db.Bot, int64, error) {
 	total, err := b.store.CountBots(ctx, org)
 	if err != nil {
 		return nil, 0, err
 	}
-	skipped, err := skip(page, pageSize, total)
+	offset, err := PageOffset(page, pageSize, total)
 	if err != nil {
 		return nil, 0, err
 	}
-	found, err := b.store.ListBots(ctx, org, skipped, int32(pageSize))
+	found, err := b.store.ListBots(ctx, org, offset, int32(pageSize))
 	return found, total, err
 }
 
-// ListSlugs returns the slugs of the organization's newest chatbots, and when they were made, newest first.
+// PageOffset returns the number of rows before a page. Pages begin with 1. A page beyond the last row is NotFound,
+// except for the first page.
+func PageOffset(page, pageSize int, total int64) (int32, error) {
+	if page < 1 || pageSize < 1 {
+		return 0, apperr.New(apperr.InvalidRequest, "The page and the page size must be at least 1.")
+	}
+	// Dividing cannot overflow; multiplying could.
+	if page > 1 && int64(page-1) > (total-1)/int64(pageSize) {
+		return 0, apperr.New(apperr.NotFound, "There is no such page.")
+	}
+	return int32((page - 1) * pageSize), nil
+}
+
+// ListSlugs returns the slugs and creation times of the organization's newest chatbots, newest first.
 func (b *Bots) ListSlugs(ctx context.Context, org uuid.UUID, limit int) ([]db.ListBotSlugsRow, error) {
 	return b.store.ListBotSlugs(ctx, org, int32(limit))
 }
 
-// Update changes a chatbot. A slug that is taken is a Conflict, and so is to make the default bot no longer the default:
-// that is done by making another one the default. What would leave an engine without its script or
-// model is invalid.
-func (b *Bots) Update(ctx context.Context, org uuid.UUID, ref string, c BotChange) (db.Bot, error) {
+// Update changes a chatbot. It returns a Conflict if the slug is in use, and if the default chatbot would no longer be
+// the default: another chatbot has to become the default instead. It returns an InvalidRequest if the engine would lose
+// the script or model that it requires.
+func (b *Bots) Update(ctx context.Context, org uuid.UUID, ref string, c Change) (db.Bot, error) {
 	if c.Slug != nil {
 		if err := checkSlug(*c.Slug); err != nil {
 			return db.Bot{}, err
@@ -250,7 +253,7 @@ func (b *Bots) Update(ctx context.Context, org uuid.UUID, ref string, c BotChang
 	setsScript, setsModel := script != nil || c.RemovesScript, c.Model != nil || c.RemovesModel
 	var changed db.Bot
 	err = b.store.InTx(ctx, func(q *db.Queries) error {
-		// The default's row is locked before the target's by every writer, or two changes at once would wait for each other.
+		// INVARIANT: every writer locks the default chatbot's row before its target's, otherwise concurrent changes deadlock.
 		if c.IsDefault != nil && *c.IsDefault {
 			if err := q.ClearDefaultBot(ctx, org); err != nil {
 				return err
@@ -276,12 +279,12 @@ func (b *Bots) Update(ctx context.Context, org uuid.UUID, ref string, c BotChang
 		if err != nil {
 			return err
 		}
-		return checkEngine(changed.Engine, changed.Script, changed.Model)
+		return b.checkEngine(changed)
 	})
-	return changed, apperr.Rephrase(err, apperr.NotFound, noBot)
+	return changed, apperr.Rephrase(err, apperr.NotFound, NotFoundMessage)
 }
 
-// Delete deletes a chatbot with its FAQs, inboxes and conversations. The default one is a Conflict.
+// Delete deletes a chatbot with its FAQs, inboxes and conversations. Deleting the default chatbot is a Conflict.
 func (b *Bots) Delete(ctx context.Context, org uuid.UUID, ref string) error {
 	target, err := b.Get(ctx, org, ref)
 	if err != nil {
@@ -295,43 +298,10 @@ func (b *Bots) Delete(ctx context.Context, org uuid.UUID, ref string) error {
 		if deleted == 1 {
 			return audit.Record(ctx, q, org, audit.ChatbotDeleted, audit.Details{"slug": target.Slug, "name": target.Name}, target.ID)
 		}
-		// It is the default, or somebody else was faster.
+		// Either it is the default chatbot, or a concurrent request has deleted it.
 		if _, err := b.Within(q).GetByID(ctx, org, target.ID); err != nil {
 			return err
 		}
 		return apperr.New(apperr.Conflict, "The default chatbot cannot be deleted: make another one the default first.")
 	})
-}
-
-var slugPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-
-func checkSlug(slug string) error {
-	if _, ok := parseID(slug); ok {
-		return apperr.Field(apperr.InvalidRequest, "/slug", "must not have the form of an id")
-	}
-	if !slugPattern.MatchString(slug) {
-		return apperr.Field(apperr.InvalidRequest, "/slug", "must be lower-case letters, digits and hyphens")
-	}
-	return nil
-}
-
-// parseID reads an id in its usual form only; the others that the library knows could be slugs.
-func parseID(text string) (uuid.UUID, bool) {
-	if len(text) != 36 {
-		return uuid.Nil, false
-	}
-	id, err := uuid.Parse(text)
-	return id, err == nil
-}
-
-// skip turns a page into the number of rows before it.
-func skip(page, pageSize int, total int64) (int32, error) {
-	if page < 1 || pageSize < 1 {
-		return 0, apperr.New(apperr.InvalidRequest, "Pages begin with 1 and hold at least 1.")
-	}
-	// Dividing cannot overflow, where multiplying could.
-	if page > 1 && int64(page-1) > (total-1)/int64(pageSize) {
-		return 0, apperr.New(apperr.NotFound, "There is no such page.")
-	}
-	return int32((page - 1) * pageSize), nil
 }

@@ -14,7 +14,7 @@ import (
 func TestCreateMakesTheInboxAndFillsInWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
-	b, org := bot.New(s), newOrganization(t, s, "ours")
+	b, org := bot.New(s, scripted), newOrganization(t, s, "ours")
 
 	made := create(t, b, org, bot.NewBot{Name: "Crème & Co"})
 
@@ -68,7 +68,7 @@ func TestAGivenSlugMustBeFreeAndNoID(t *testing.T) {
 func TestABotIsFoundByIDAndSlugInItsOrganizationOnly(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
-	b, org, other := bot.New(s), newOrganization(t, s, "ours"), newOrganization(t, s, "theirs")
+	b, org, other := bot.New(s, scripted), newOrganization(t, s, "ours"), newOrganization(t, s, "theirs")
 	made := create(t, b, org, bot.NewBot{Name: "Support"})
 
 	for _, ref := range []string{made.ID.String(), made.Slug} {
@@ -78,7 +78,7 @@ func TestABotIsFoundByIDAndSlugInItsOrganizationOnly(t *testing.T) {
 		_, err := b.Get(t.Context(), other, ref)
 		mustBe(t, err, apperr.NotFound)
 		mustBe(t, b.Delete(t.Context(), other, ref), apperr.NotFound)
-		_, err = b.Update(t.Context(), other, ref, bot.BotChange{Name: ptr("x")})
+		_, err = b.Update(t.Context(), other, ref, bot.Change{Name: new("x")})
 		mustBe(t, err, apperr.NotFound)
 	}
 	for _, ref := range []string{"", "no-such", "a\x00b", "Ä", uuid.NewString()} {
@@ -105,9 +105,9 @@ func TestThereIsOneDefault(t *testing.T) {
 
 	// It can neither be deleted nor stop being the default; another one takes its place.
 	mustBe(t, b.Delete(t.Context(), org, second.Slug), apperr.Conflict)
-	_, err = b.Update(t.Context(), org, second.Slug, bot.BotChange{IsDefault: ptr(false)})
+	_, err = b.Update(t.Context(), org, second.Slug, bot.Change{IsDefault: new(false)})
 	mustBe(t, err, apperr.Conflict)
-	if _, err := b.Update(t.Context(), org, first.Slug, bot.BotChange{IsDefault: ptr(true)}); err != nil {
+	if _, err := b.Update(t.Context(), org, first.Slug, bot.Change{IsDefault: new(true)}); err != nil {
 		t.Fatal(err)
 	}
 	isDefault(first.ID)
@@ -122,16 +122,16 @@ func TestUpdateLeavesWhatIsAbsent(t *testing.T) {
 	made := create(t, b, org, bot.NewBot{Name: "Support", Greeting: "Hello!", Description: "d"})
 	create(t, b, org, bot.NewBot{Name: "Other"})
 
-	changed, err := b.Update(t.Context(), org, made.Slug, bot.BotChange{Name: ptr("Help"), Description: ptr(""), UnanswerableReply: ptr(" ")})
+	changed, err := b.Update(t.Context(), org, made.Slug, bot.Change{Name: new("Help"), Description: new(""), UnanswerableReply: new(" ")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if changed.Name != "Help" || changed.Greeting != "Hello!" || changed.Description != "" || changed.UnanswerableReply != made.UnanswerableReply {
 		t.Errorf("changed to %+v", changed)
 	}
-	_, err = b.Update(t.Context(), org, made.Slug, bot.BotChange{Slug: ptr("other")})
+	_, err = b.Update(t.Context(), org, made.Slug, bot.Change{Slug: new("other")})
 	mustBe(t, err, apperr.Conflict)
-	_, err = b.Update(t.Context(), org, made.Slug, bot.BotChange{Slug: ptr(made.ID.String())})
+	_, err = b.Update(t.Context(), org, made.Slug, bot.Change{Slug: new(made.ID.String())})
 	mustBe(t, err, apperr.InvalidRequest)
 }
 

@@ -2,51 +2,54 @@ package bot
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
+	"maps"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"parley/gen/db"
 	"parley/internal/apperr"
 )
 
-// The engines. The contract names them.
+// The names of the engines, as the API document lists them. A chatbot's column engine holds one of them.
 const (
-	// EngineFAQ answers from the bot's FAQs.
-	EngineFAQ = "faq"
-	// EngineScripted says what the bot's script says.
-	EngineScripted = "scripted"
-	// EngineOpenAI answers by a model behind an OpenAI-compatible server, which is given what the bot knows about the
-	// question.
-	EngineOpenAI = "openai"
+	EngineFAQ      = "faq"      // package faq
+	EngineScripted = "scripted" // Scripted, in this package
+	EngineOpenAI   = "openai"   // package llm
 )
 
-// Responder is an engine: it answers a question for the bot that was asked. It is safe for concurrent use, also for one
-// bot.
-//
-// emit gets the reply in pieces, none of them empty, which joined are the reply; the answer tells what else there is to
-// say about it. Respond calls emit from one goroutine and returns after the last call. It ends early with the error of
-// emit, or with the cause of ctx's end. What was emitted before an error is the beginning of a reply: the caller may keep
-// it. An error that the asker may hear of is a fault.
-type Responder interface {
+// Engine answers questions for chatbots. An Engine is safe for concurrent use, also for one chatbot.
+type Engine interface {
+	// Respond answers a question on behalf of question.Bot. It passes the reply to emit in deltas, none of them empty,
+	// which concatenated are the whole reply. It calls emit from one goroutine and returns after the last call. The
+	// Answer holds what there is besides the text.
+	//
+	// Respond stops early with the error of emit, or with context.Cause(ctx) once ctx is done. Deltas emitted before an
+	// error are the beginning of a reply, which the caller may keep. An *apperr.Error is shown to the asker; any other
+	// error is logged and reported as an internal error.
 	Respond(ctx context.Context, question Question, emit func(delta string) error) (Answer, error)
+
+	// CheckSettings returns an InvalidRequest if the chatbot lacks what this engine needs to answer, for example its
+	// script or its model. It is called whenever a chatbot that uses the engine is created or changed.
+	CheckSettings(chatbot db.Bot) error
+
+	// UsesHistory reports whether the engine reads Question.History and Question.Attachments. They are only loaded for
+	// engines that do.
+	UsesHistory() bool
 }
 
-// engineByName makes each engine, by its name.
-func (b *Bots) engineByName() map[string]Responder {
-	faqs := faqEngine{store: b.store, texts: &rememberedTexts{}}
-	return map[string]Responder{
-		EngineFAQ:      faqs,
-		EngineScripted: scriptEngine{},
-		EngineOpenAI:   openAIEngine{faqs: faqs, keys: b.keys, servers: b.servers},
-	}
-}
+// Engines are the available engines by name.
+type Engines map[string]Engine
 
-// maxReplyTime bounds every reply: who holds a place that others wait for must come to an end.
+// Names returns the names of the engines, sorted.
+func (e Engines) Names() []string { return slices.Sorted(maps.Keys(e)) }
+
+// maxReplyTime bounds every reply, because a reply occupies a slot that others wait for.
 const maxReplyTime = 10 * time.Minute
 
-// Respond has the bot's engine answer a question, as Responder has it. An engine that panics has failed.
+// Respond lets the engine of question.Bot answer, as Engine.Respond describes. It limits the reply to ten minutes,
+// reports a panic of the engine as an error, and measures the time to the first delta.
 func (b *Bots) Respond(ctx context.Context, question Question, emit func(delta string) error) (answer Answer, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, maxReplyTime, apperr.New(apperr.Timeout, "The reply took longer than ten minutes."))
 	defer cancel()
@@ -57,42 +60,29 @@ func (b *Bots) Respond(ctx context.Context, question Question, emit func(delta s
 	}()
 	engine, ok := b.engines[question.Bot.Engine]
 	if !ok {
-		return Answer{}, fmt.Errorf("the chatbot's engine %q is not one of this version", question.Bot.Engine)
+		return Answer{}, fmt.Errorf("the chatbot's engine %q is not registered in this version", question.Bot.Engine)
 	}
-	began, hasBegun := time.Now(), false
+	start, started := time.Now(), false
 	return engine.Respond(ctx, question, func(delta string) error {
-		if !hasBegun {
-			hasBegun = true
-			b.firstTokens.Observe(question.Bot.Engine, time.Since(began))
+		if !started {
+			started = true
+			b.firstTokens.Observe(question.Bot.Engine, time.Since(start))
 		}
 		return emit(delta)
 	})
 }
 
-// ModelCalls returns how often model servers were asked, by how that ended, as it is read
-// then. A question that is asked again is counted again.
-func (b *Bots) ModelCalls() map[string]func() int64 {
-	counts := make(map[string]func() int64, len(b.servers.tally))
-	for how, count := range b.servers.tally {
-		counts[how] = count.Load
-	}
-	return counts
+// UsesHistory reports whether the chatbot's engine reads Question.History and Question.Attachments.
+func (b *Bots) UsesHistory(chatbot db.Bot) bool {
+	engine, ok := b.engines[chatbot.Engine]
+	return ok && engine.UsesHistory()
 }
 
-// Engines are the names of all engines.
-func Engines() []string { return []string{EngineFAQ, EngineScripted, EngineOpenAI} }
-
-// WantsHistory tells whether a bot's engine wants to know of the conversation, and what came with the question, besides
-// its text.
-func (b *Bots) WantsHistory(asked db.Bot) bool { return asked.Engine == EngineOpenAI }
-
-// checkEngine refuses an engine that cannot answer with the script or the model that there is.
-func checkEngine(engine string, script, model json.RawMessage) error {
-	switch {
-	case engine == EngineScripted && script == nil:
-		return apperr.Field(apperr.InvalidRequest, "/script", "must be there for the engine scripted")
-	case engine == EngineOpenAI && model == nil:
-		return apperr.Field(apperr.InvalidRequest, "/model", "must be there for the engine openai")
+// checkEngine checks a chatbot's settings with its engine. An engine that is not registered accepts any settings: the
+// API document already limits the names.
+func (b *Bots) checkEngine(chatbot db.Bot) error {
+	if engine, ok := b.engines[chatbot.Engine]; ok {
+		return engine.CheckSettings(chatbot)
 	}
 	return nil
 }

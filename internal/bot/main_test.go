@@ -14,12 +14,14 @@ import (
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
 
-// open returns the bots of a fresh database with one organization.
+// open returns the chatbots of a new database, with the scripted engine, and an organization.
 func open(t testing.TB) (*bot.Bots, uuid.UUID) {
 	t.Helper()
 	s := dbtest.Open(t)
-	return bot.New(s), newOrganization(t, s, "ours")
+	return bot.New(s, scripted), newOrganization(t, s, "ours")
 }
+
+var scripted = bot.Engines{bot.EngineScripted: bot.Scripted{}}
 
 func newOrganization(t testing.TB, s *store.Store, name string) uuid.UUID {
 	t.Helper()
@@ -32,27 +34,16 @@ func newOrganization(t testing.TB, s *store.Store, name string) uuid.UUID {
 
 func create(t *testing.T, b *bot.Bots, org uuid.UUID, n bot.NewBot) db.Bot {
 	t.Helper()
-	made, err := b.Create(t.Context(), org, n)
+	created, err := b.Create(t.Context(), org, n)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return made
-}
-
-func addFAQ(t *testing.T, b *bot.Bots, owner db.Bot, question, answer string) db.Faq {
-	t.Helper()
-	made, err := b.CreateFAQ(t.Context(), owner.OrganizationID, owner.Slug, bot.NewFAQ{Question: question, Answer: answer})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return made
+	return created
 }
 
 func mustBe(t *testing.T, err error, kind apperr.Kind) {
 	t.Helper()
 	if !apperr.Is(err, kind) {
-		t.Errorf("got %v, want a fault %s", err, kind)
+		t.Errorf("got error %v, want kind %s", err, kind)
 	}
 }
-
-func ptr[T any](v T) *T { return &v }

@@ -15,44 +15,40 @@ import (
 	"parley/internal/secret"
 )
 
-// DefaultHistoryTokens is how much of a conversation goes to the model where its settings do not say.
+// DefaultHistoryTokens is how much of the conversation the model receives if its settings do not say.
 const DefaultHistoryTokens = 4000
 
-// Model is what a chatbot of the engine EngineOpenAI is answered by: a model behind an OpenAI-compatible server. Its API
-// key is kept apart from it.
+// Model holds the settings of EngineOpenAI: a model on an OpenAI-compatible server. The API key is stored separately,
+// sealed.
 type Model struct {
-	// BaseURL is the server's address up to and without /chat/completions.
+	// BaseURL is the server's URL, without the final /chat/completions.
 	BaseURL string `json:"baseUrl"`
 	Name    string `json:"name"`
-	// Temperature is left to the server where it is nil.
+	// Temperature is the server's default if it is nil.
 	Temperature *float64 `json:"temperature,omitempty"`
-	// Parameters go into each request as they are. They cannot say what Parley says itself.
+	// Parameters are added to every request. They cannot override what Parley sets.
 	Parameters map[string]json.RawMessage `json:"parameters,omitempty"`
-	// HistoryTokens bounds how much of the conversation before the question goes along, by the estimate of tokensOf.
+	// HistoryTokens bounds how much of the conversation precedes the question, in estimated tokens.
 	HistoryTokens int `json:"historyTokens"`
 }
 
-// NewModel is the model that a chatbot is to have. Without an APIKey it KeepsAPIKey or has none; it keeps none where the
-// base URL changes: a key is for the server that it was given for.
+// NewModel holds the model settings to store. With KeepsAPIKey and no APIKey, the stored API key is kept, unless the
+// base URL changes: an API key must not reach a server that it was not given for.
 type NewModel struct {
 	Model
 	APIKey      string
 	KeepsAPIKey bool
 }
 
-// reserved are the parameters that Parley sets itself: what is asked, and how the answer comes.
-var reserved = []string{"messages", "model", "stream", "stream_options", "n"}
+// reservedParameters are set by Parley in every request.
+var reservedParameters = []string{"messages", "model", "stream", "stream_options", "n"}
 
-// maxParameters bounds what each request and each answer about the chatbot carries along, in bytes.
+// maxParameters bounds the parameters, in bytes: every request to the model and every response with the chatbot
+// contains them.
 const maxParameters = 16 << 10
 
-func isPort(text string) bool {
-	port, err := strconv.ParseUint(text, 10, 16)
-	return err == nil && port > 0
-}
-
-// CheckBaseURL tells what is wrong with the address of a model server. Private addresses are allowed, since operators run
-// models of their own: who may set one is trusted with that.
+// CheckBaseURL returns what is wrong with the URL of a model server, as the rest of a sentence about it. Private
+// addresses are allowed, because operators run their own models; setting a model requires a trusted scope.
 func CheckBaseURL(text string) error {
 	address, err := url.Parse(text)
 	switch {
@@ -61,22 +57,27 @@ func CheckBaseURL(text string) error {
 	case address.Port() != "" && !isPort(address.Port()), strings.HasSuffix(address.Host, ":"):
 		return errors.New("must have a port from 1 to 65535, or none")
 	case address.User != nil:
-		return errors.New("must not hold a user or a password")
+		return errors.New("must not contain a user or a password")
 	case address.RawQuery != "" || address.ForceQuery || strings.Contains(text, "#"):
 		return errors.New("must have neither a query nor a fragment")
 	}
 	return nil
 }
 
-// check finds what is wrong with the settings, which are at /model in the request, where the document does not say it.
-func (m Model) check() error {
+func isPort(text string) bool {
+	port, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && port > 0
+}
+
+// validate checks the rules that the schema of /model cannot express.
+func (m Model) validate() error {
 	if err := CheckBaseURL(m.BaseURL); err != nil {
 		return apperr.Field(apperr.InvalidRequest, "/model/baseUrl", err.Error())
 	}
 	size := 0
 	for name, value := range m.Parameters {
-		// Some servers read names in any case.
-		if slices.Contains(reserved, strings.ToLower(name)) {
+		// Some servers ignore the case of names.
+		if slices.Contains(reservedParameters, strings.ToLower(name)) {
 			return apperr.Field(apperr.InvalidRequest, "/model/parameters/"+name, "is set by Parley itself")
 		}
 		size += len(name) + len(value)
@@ -87,25 +88,25 @@ func (m Model) check() error {
 	return nil
 }
 
-// ModelOf returns a chatbot's model, nil when it has none. A row that was kept as JSON, to be answered with again, has a
-// null for it.
-func ModelOf(owner db.Bot) (found *Model, err error) {
-	if owner.Model == nil {
+// ModelOf returns a chatbot's model settings, nil if it has none. The column of a row that was stored as JSON, for an
+// idempotency key, may also be the JSON value null.
+func ModelOf(chatbot db.Bot) (model *Model, err error) {
+	if chatbot.Model == nil {
 		return nil, nil
 	}
-	if err := json.Unmarshal(owner.Model, &found); err != nil {
+	if err := json.Unmarshal(chatbot.Model, &model); err != nil {
 		return nil, fmt.Errorf("read a chatbot's model: %w", err)
 	}
-	return found, nil
+	return model, nil
 }
 
-// toColumns checks a model and makes it what the columns hold for a bot, of which only the keys need be there when it is
-// new.
-func (n *NewModel) toColumns(owner db.Bot, keys *secret.Keys) (model json.RawMessage, apiKey []byte, err error) {
+// toColumns checks the settings and returns their columns for a chatbot. Of a new chatbot, only the primary key must be
+// set.
+func (n *NewModel) toColumns(chatbot db.Bot, keys *secret.Keys) (model json.RawMessage, apiKey []byte, err error) {
 	if n == nil {
 		return nil, nil, nil
 	}
-	if err := n.check(); err != nil {
+	if err := n.validate(); err != nil {
 		return nil, nil, err
 	}
 	if model, err = json.Marshal(n.Model); err != nil {
@@ -115,57 +116,58 @@ func (n *NewModel) toColumns(owner db.Bot, keys *secret.Keys) (model json.RawMes
 	case n.APIKey != "" && keys == nil:
 		return nil, nil, errNoKeys
 	case n.APIKey != "":
-		return model, keys.Seal(n.APIKey, placeOf(owner)), nil
+		return model, keys.Seal(n.APIKey, sealContext(chatbot)), nil
 	case !n.KeepsAPIKey:
 		return model, nil, nil
 	}
-	before, err := ModelOf(owner)
+	previous, err := ModelOf(chatbot)
 	if err != nil {
 		return nil, nil, err
 	}
-	if before == nil || trimmed(before.BaseURL) != trimmed(n.BaseURL) {
+	if previous == nil || trimBaseURL(previous.BaseURL) != trimBaseURL(n.BaseURL) {
 		return model, nil, nil
 	}
-	return model, owner.ModelKey, nil
+	return model, chatbot.ModelKey, nil
 }
 
-var errNoKeys = errors.New("there are no keys to seal an API key with")
+var errNoKeys = errors.New("no keys are configured to seal API keys with")
 
-// trimmed is a base URL without what makes no difference to where it leads.
-func trimmed(baseURL string) string { return strings.TrimRight(baseURL, "/") }
+// trimBaseURL removes trailing slashes, which do not change the server.
+func trimBaseURL(baseURL string) string { return strings.TrimRight(baseURL, "/") }
 
-// placeOf is where a bot's secrets belong: copied to another bot's row they do not open.
-func placeOf(owner db.Bot) []byte {
-	return slices.Concat([]byte("bots.model_key"), owner.OrganizationID[:], owner.ID[:])
+// sealContext binds a sealed API key to its chatbot: in another chatbot's row it cannot be opened.
+func sealContext(chatbot db.Bot) []byte {
+	return slices.Concat([]byte("bots.model_key"), chatbot.OrganizationID[:], chatbot.ID[:])
 }
 
-// openKey returns a bot's API key, empty when it has none.
-func openKey(owner db.Bot, keys *secret.Keys) (string, error) {
-	if owner.ModelKey == nil {
+// ModelAPIKey returns a chatbot's API key for its model server, empty if it has none.
+func ModelAPIKey(chatbot db.Bot, keys *secret.Keys) (string, error) {
+	if chatbot.ModelKey == nil {
 		return "", nil
 	}
 	if keys == nil {
 		return "", errNoKeys
 	}
-	return keys.Open(owner.ModelKey, placeOf(owner))
+	return keys.Open(chatbot.ModelKey, sealContext(chatbot))
 }
 
-// UseModel has a chatbot answered by a model; its other settings stay. Where it is so already nothing is written.
-func (b *Bots) UseModel(ctx context.Context, owner db.Bot, baseURL, name, apiKey string) error {
+// UseModel switches a chatbot to EngineOpenAI with this model and keeps its other settings. It writes nothing if the
+// chatbot already uses the model.
+func (b *Bots) UseModel(ctx context.Context, chatbot db.Bot, baseURL, name, apiKey string) error {
 	wanted := NewModel{Model: Model{HistoryTokens: DefaultHistoryTokens}, APIKey: apiKey}
-	before, err := ModelOf(owner)
+	previous, err := ModelOf(chatbot)
 	if err != nil {
 		return err
 	}
-	if before != nil {
-		wanted.Model = *before
+	if previous != nil {
+		wanted.Model = *previous
 	}
-	// A key that does not open is replaced.
-	if key, err := openKey(owner, b.keys); err == nil && key == apiKey && before != nil && owner.Engine == EngineOpenAI &&
-		before.BaseURL == baseURL && before.Name == name {
+	// A stored key that cannot be opened is replaced.
+	if key, err := ModelAPIKey(chatbot, b.keys); err == nil && key == apiKey && previous != nil &&
+		chatbot.Engine == EngineOpenAI && previous.BaseURL == baseURL && previous.Name == name {
 		return nil
 	}
 	wanted.BaseURL, wanted.Name = baseURL, name
-	_, err = b.Update(ctx, owner.OrganizationID, owner.ID.String(), BotChange{Engine: new(EngineOpenAI), Model: &wanted})
+	_, err = b.Update(ctx, chatbot.OrganizationID, chatbot.ID.String(), Change{Engine: new(EngineOpenAI), Model: &wanted})
 	return err
 }

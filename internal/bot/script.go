@@ -13,20 +13,21 @@ import (
 )
 
 const (
-	// maxScripted is how many characters a script's replies may have.
-	maxScripted = 262144
-	// silenceLimit is how long a reply that has fallen silent is waited for.
-	silenceLimit = time.Minute
+	// maxScriptLength is the number of characters that all replies of a script may have together.
+	maxScriptLength = 262144
+	// silenceTimeout is how long a reply that has gone silent lasts before it fails.
+	silenceTimeout = time.Minute
 )
 
-// Script is what a scripted bot says: the first rule that matches a question answers it. It is stored as JSON, in the
-// form that the contract gives it.
+// Script holds the replies of a scripted chatbot. The first rule that matches a question answers it. It is stored as
+// JSON, in the form of the API document.
 type Script struct {
 	Rules []ScriptRule `json:"rules"`
 }
 
-// ScriptRule is how one kind of question is answered. An empty Match matches all. Of FailAfter and SilentAfter the one
-// that comes first counts, and FailAfter when they come together; both come after the last delta at the latest.
+// ScriptRule is the reply to one kind of question. Match is a substring of the question; an empty Match matches every
+// question. FailAfter and SilentAfter count deltas: the smaller one applies, and FailAfter if they are equal. Values
+// beyond the last delta apply after it.
 type ScriptRule struct {
 	Match       string       `json:"match,omitempty"`
 	Deltas      []string     `json:"deltas"`
@@ -36,7 +37,7 @@ type ScriptRule struct {
 	SilentAfter *int         `json:"silentAfter,omitempty"`
 }
 
-// toColumn checks a script and makes it what the column holds; without one that is nothing.
+// toColumn checks a script and encodes it for its column. The column of a nil script is nil.
 func (s *Script) toColumn() (json.RawMessage, error) {
 	if s == nil {
 		return nil, nil
@@ -46,56 +47,68 @@ func (s *Script) toColumn() (json.RawMessage, error) {
 		for _, delta := range rule.Deltas {
 			length += utf8.RuneCountInString(delta)
 		}
-		if length > maxScripted {
-			return nil, apperr.Field(apperr.InvalidRequest, fmt.Sprintf("/script/rules/%d/deltas", i), "must have at most 262144 characters together, with those of the rules before")
+		if length > maxScriptLength {
+			return nil, apperr.Field(apperr.InvalidRequest, fmt.Sprintf("/script/rules/%d/deltas", i),
+				"must have at most 262144 characters together with those of the rules before")
 		}
 	}
-	raw, err := json.Marshal(s)
+	column, err := json.Marshal(s)
 	if err != nil {
 		return nil, fmt.Errorf("encode a script: %w", err)
 	}
-	return raw, nil
+	return column, nil
 }
 
-// scriptEngine says what the bot's script says, the same each time.
-type scriptEngine struct{}
+// Scripted is the engine that replays a chatbot's script. Equal questions get equal replies.
+type Scripted struct{}
 
-// Respond implements Responder.
-func (scriptEngine) Respond(ctx context.Context, question Question, emit func(delta string) error) (Answer, error) {
-	rule, ok, err := ruleFor(question.Bot, question.Text)
+// CheckSettings implements Engine.
+func (Scripted) CheckSettings(chatbot db.Bot) error {
+	if chatbot.Script == nil {
+		return apperr.Field(apperr.InvalidRequest, "/script", "is required by the engine scripted")
+	}
+	return nil
+}
+
+// UsesHistory implements Engine.
+func (Scripted) UsesHistory() bool { return false }
+
+// Respond implements Engine.
+func (Scripted) Respond(ctx context.Context, question Question, emit func(delta string) error) (Answer, error) {
+	rule, ok, err := matchingRule(question.Bot, question.Text)
 	if err != nil {
 		return Answer{}, err
 	}
-	answer := Answer{Citations: []Citation{}, Nodes: []CitationNode{}, Suggestions: []Suggestion{}, FinishReason: "stop"}
+	answer := NewAnswer()
 	if !ok {
-		return answer, stream(ctx, orElse(question.Bot.UnanswerableReply, defaultReply), emit)
+		return answer, EmitText(ctx, UnanswerableReply(question.Bot), emit)
 	}
-	if err := rule.perform(ctx, emit); err != nil {
+	if err := rule.play(ctx, emit); err != nil {
 		return Answer{}, err
 	}
 	answer.Suggestions = append(answer.Suggestions, rule.Suggestions...)
 	return answer, nil
 }
 
-// ruleFor finds the first rule that matches a text, if any does.
-func ruleFor(owner db.Bot, text string) (ScriptRule, bool, error) {
+// matchingRule returns the first rule of the chatbot's script that matches a text.
+func matchingRule(chatbot db.Bot, text string) (rule ScriptRule, ok bool, err error) {
 	var script Script
-	if owner.Script != nil {
-		if err := json.Unmarshal(owner.Script, &script); err != nil {
+	if chatbot.Script != nil {
+		if err := json.Unmarshal(chatbot.Script, &script); err != nil {
 			return ScriptRule{}, false, fmt.Errorf("read a stored script: %w", err)
 		}
 	}
-	text = fold(text)
+	text = Fold(text)
 	for _, rule := range script.Rules {
-		if strings.Contains(text, fold(rule.Match)) {
+		if strings.Contains(text, Fold(rule.Match)) {
 			return rule, true, nil
 		}
 	}
 	return ScriptRule{}, false, nil
 }
 
-// perform says the deltas, and then fails or falls silent where the rule wants that.
-func (r ScriptRule) perform(ctx context.Context, emit func(delta string) error) error {
+// play emits the deltas of the rule, and then fails or goes silent if the rule says so.
+func (r ScriptRule) play(ctx context.Context, emit func(delta string) error) error {
 	end, fails, isSilent := len(r.Deltas), false, false
 	if r.SilentAfter != nil {
 		end, isSilent = min(*r.SilentAfter, end), true
@@ -104,7 +117,7 @@ func (r ScriptRule) perform(ctx context.Context, emit func(delta string) error) 
 		end, fails = min(*r.FailAfter, end), true
 	}
 	for _, delta := range r.Deltas[:end] {
-		if err := pause(ctx, time.Duration(r.DelayMS)*time.Millisecond); err != nil {
+		if err := sleep(ctx, time.Duration(r.DelayMS)*time.Millisecond); err != nil {
 			return err
 		}
 		if delta == "" {
@@ -116,20 +129,20 @@ func (r ScriptRule) perform(ctx context.Context, emit func(delta string) error) 
 	}
 	switch {
 	case fails:
-		return apperr.New(apperr.UpstreamFailed, "The script has the reply fail here.")
+		return apperr.New(apperr.UpstreamFailed, "The script makes the reply fail here.")
 	case isSilent:
-		if err := pause(ctx, silenceLimit); err != nil {
+		if err := sleep(ctx, silenceTimeout); err != nil {
 			return err
 		}
-		return apperr.New(apperr.Timeout, "The script has had nothing to say for 60 seconds.")
+		return apperr.New(apperr.Timeout, "The script has been silent for 60 seconds.")
 	}
 	return nil
 }
 
-// pause waits for a while, or until ctx ends, and then returns its cause.
-func pause(ctx context.Context, length time.Duration) error {
-	if length > 0 {
-		timer := time.NewTimer(length)
+// sleep waits for a duration or until ctx is done, and returns context.Cause(ctx).
+func sleep(ctx context.Context, duration time.Duration) error {
+	if duration > 0 {
+		timer := time.NewTimer(duration)
 		defer timer.Stop()
 		select {
 		case <-ctx.Done():

@@ -31,7 +31,7 @@ func perform(ctx context.Context, t *testing.T, script bot.Script, text string) 
 	owner := db.Bot{Engine: bot.EngineScripted, Script: raw, UnanswerableReply: "No idea."}
 	var transcript []said
 	began := time.Now()
-	answer, err := bot.New(nil).Respond(ctx, bot.Question{Bot: owner, Text: text}, func(delta string) error {
+	answer, err := bot.New(nil, scripted).Respond(ctx, bot.Question{Bot: owner, Text: text}, func(delta string) error {
 		transcript = append(transcript, said{time.Since(began), delta})
 		return nil
 	})
@@ -97,15 +97,15 @@ func TestAScriptFailsOrFallsSilentWhereItSays(t *testing.T) {
 		kind         apperr.Kind
 		after        time.Duration
 	}{
-		"fails at once":             {ptr(0), nil, "", apperr.UpstreamFailed, 0},
-		"fails in the middle":       {ptr(2), nil, "ab", apperr.UpstreamFailed, 2 * time.Second},
-		"fails at the end":          {ptr(9), nil, "abc", apperr.UpstreamFailed, 3 * time.Second},
-		"is silent from the start":  {nil, ptr(0), "", apperr.Timeout, time.Minute},
-		"falls silent":              {nil, ptr(1), "a", apperr.Timeout, time.Minute + time.Second},
-		"falls silent at the end":   {nil, ptr(9), "abc", apperr.Timeout, time.Minute + 3*time.Second},
-		"fails before the silence":  {ptr(1), ptr(2), "a", apperr.UpstreamFailed, time.Second},
-		"is silent before it fails": {ptr(2), ptr(1), "a", apperr.Timeout, time.Minute + time.Second},
-		"both at once":              {ptr(8), ptr(7), "abc", apperr.UpstreamFailed, 3 * time.Second},
+		"fails at once":             {new(0), nil, "", apperr.UpstreamFailed, 0},
+		"fails in the middle":       {new(2), nil, "ab", apperr.UpstreamFailed, 2 * time.Second},
+		"fails at the end":          {new(9), nil, "abc", apperr.UpstreamFailed, 3 * time.Second},
+		"is silent from the start":  {nil, new(0), "", apperr.Timeout, time.Minute},
+		"falls silent":              {nil, new(1), "a", apperr.Timeout, time.Minute + time.Second},
+		"falls silent at the end":   {nil, new(9), "abc", apperr.Timeout, time.Minute + 3*time.Second},
+		"fails before the silence":  {new(1), new(2), "a", apperr.UpstreamFailed, time.Second},
+		"is silent before it fails": {new(2), new(1), "a", apperr.Timeout, time.Minute + time.Second},
+		"both at once":              {new(8), new(7), "abc", apperr.UpstreamFailed, 3 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -127,7 +127,7 @@ func TestAScriptEndsAtOnceWhenItsContextDoes(t *testing.T) {
 	t.Parallel()
 	for name, rule := range map[string]bot.ScriptRule{
 		"in a pause": {Deltas: []string{"a", "b"}, DelayMS: 2000},
-		"in silence": {Deltas: []string{"a", "b"}, DelayMS: 100, SilentAfter: ptr(1)},
+		"in silence": {Deltas: []string{"a", "b"}, DelayMS: 100, SilentAfter: new(1)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -151,7 +151,7 @@ func TestAScriptEndsAtOnceWhenItsContextDoes(t *testing.T) {
 	}
 	gone := errors.New("gone")
 	owner := db.Bot{Engine: bot.EngineScripted, Script: json.RawMessage(`{"rules":[{"deltas":["a","b"]}]}`)}
-	if _, err := bot.New(nil).Respond(t.Context(), bot.Question{Bot: owner}, func(string) error { return gone }); !errors.Is(err, gone) {
+	if _, err := bot.New(nil, scripted).Respond(t.Context(), bot.Question{Bot: owner}, func(string) error { return gone }); !errors.Is(err, gone) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -159,35 +159,35 @@ func TestAScriptEndsAtOnceWhenItsContextDoes(t *testing.T) {
 func TestAScriptedBotHasAScript(t *testing.T) {
 	t.Parallel()
 	b, org := open(t)
-	script := one(bot.ScriptRule{Match: "hi", Deltas: []string{"Hello"}, FailAfter: ptr(3)})
+	script := one(bot.ScriptRule{Match: "hi", Deltas: []string{"Hello"}, FailAfter: new(3)})
 
 	_, err := b.Create(t.Context(), org, bot.NewBot{Name: "x", Engine: bot.EngineScripted})
 	mustBeAt(t, err, "/script")
 	made := create(t, b, org, bot.NewBot{Name: "x", Slug: "scripted", Engine: bot.EngineScripted, Script: &script})
-	_, err = b.Update(t.Context(), org, made.Slug, bot.BotChange{RemovesScript: true})
+	_, err = b.Update(t.Context(), org, made.Slug, bot.Change{RemovesScript: true})
 	mustBeAt(t, err, "/script")
 	plain := create(t, b, org, bot.NewBot{Name: "x", Slug: "plain"})
-	_, err = b.Update(t.Context(), org, plain.Slug, bot.BotChange{Engine: ptr(bot.EngineScripted), Name: ptr("y")})
+	_, err = b.Update(t.Context(), org, plain.Slug, bot.Change{Engine: new(bot.EngineScripted), Name: new("y")})
 	mustBeAt(t, err, "/script")
 	if got, err := b.GetByID(t.Context(), org, plain.ID); err != nil || got.Engine != bot.EngineFAQ || got.Name != "x" || got.Script != nil {
 		t.Errorf("%+v, %v", got, err)
 	}
 
 	// It stays when other fields change, and when the engine does.
-	changed, err := b.Update(t.Context(), org, made.Slug, bot.BotChange{Engine: ptr(bot.EngineFAQ)})
+	changed, err := b.Update(t.Context(), org, made.Slug, bot.Change{Engine: new(bot.EngineFAQ)})
 	if err != nil || string(changed.Script) != `{"rules":[{"match":"hi","deltas":["Hello"],"failAfter":3}]}` {
 		t.Errorf("%s, %v", changed.Script, err)
 	}
-	changed, err = b.Update(t.Context(), org, made.Slug, bot.BotChange{RemovesScript: true})
+	changed, err = b.Update(t.Context(), org, made.Slug, bot.Change{RemovesScript: true})
 	if err != nil || changed.Script != nil {
 		t.Errorf("%s, %v", changed.Script, err)
 	}
-	changed, err = b.Update(t.Context(), org, made.Slug, bot.BotChange{Engine: ptr(bot.EngineScripted), Script: &bot.Script{Rules: []bot.ScriptRule{{Deltas: []string{"Now."}}}}})
+	changed, err = b.Update(t.Context(), org, made.Slug, bot.Change{Engine: new(bot.EngineScripted), Script: &bot.Script{Rules: []bot.ScriptRule{{Deltas: []string{"Now."}}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, pieces := ask(t, b, changed, "Hi"); !slices.Equal(pieces, []string{"Now."}) {
-		t.Errorf("it said %q", pieces)
+	if reply := ask(t, b, changed, "Hi"); reply != "Now." {
+		t.Errorf("got reply %q", reply)
 	}
 }
 
@@ -201,7 +201,7 @@ func TestAScriptedReplyIsBounded(t *testing.T) {
 	tooLong := &bot.Script{Rules: []bot.ScriptRule{rule, {Deltas: []string{half, "字"}}}}
 	_, err := b.Create(t.Context(), org, bot.NewBot{Name: "x", Script: tooLong})
 	mustBeAt(t, err, "/script/rules/1/deltas")
-	_, err = b.Update(t.Context(), org, made.Slug, bot.BotChange{Script: tooLong})
+	_, err = b.Update(t.Context(), org, made.Slug, bot.Change{Script: tooLong})
 	mustBeAt(t, err, "/script/rules/1/deltas")
 }
 

@@ -3,27 +3,53 @@ package bot
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"regexp"
 	"strings"
 	"unicode"
 
+	"github.com/google/uuid"
 	"golang.org/x/text/unicode/norm"
+
+	"parley/internal/apperr"
 )
 
-// slugLength leaves room for a suffix in the 63 characters that a slug may have.
-const slugLength = 50
+// maxGeneratedSlug leaves room for a suffix within the 63 characters that a slug may have.
+const maxGeneratedSlug = 50
 
-// slugOf makes a slug of a name: its ASCII letters and digits, with hyphens between the words. Accents are dropped; a
-// name with letters beyond that gets a slug by chance, as does one that looks like an id. With unique there is a
-// random suffix.
-func slugOf(name string, unique bool) (string, error) {
+var slugPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// checkSlug rejects slugs that are malformed or could be mistaken for an id.
+func checkSlug(slug string) error {
+	if _, ok := ParseID(slug); ok {
+		return apperr.Field(apperr.InvalidRequest, "/slug", "must not have the form of an id")
+	}
+	if !slugPattern.MatchString(slug) {
+		return apperr.Field(apperr.InvalidRequest, "/slug", "must be lower-case letters, digits and hyphens")
+	}
+	return nil
+}
+
+// ParseID parses an id in the canonical form of 36 characters. Other forms that uuid.Parse accepts could be slugs.
+func ParseID(text string) (uuid.UUID, bool) {
+	if len(text) != 36 {
+		return uuid.Nil, false
+	}
+	id, err := uuid.Parse(text)
+	return id, err == nil
+}
+
+// generateSlug derives a slug from a name: its ASCII letters and digits in lower case, without accents and with hyphens
+// between words. A name with other letters, and one that looks like an id, gets a random slug. With isUnique set, the
+// slug has a random suffix.
+func generateSlug(name string, isUnique bool) (string, error) {
 	slug := asciiSlug(name)
-	if _, ok := parseID(slug); ok {
+	if _, ok := ParseID(slug); ok {
 		slug = ""
 	}
 	if slug == "" {
-		slug, unique = "bot", true
+		slug, isUnique = "bot", true
 	}
-	if !unique {
+	if !isUnique {
 		return slug, nil
 	}
 	var suffix [3]byte
@@ -33,7 +59,7 @@ func slugOf(name string, unique bool) (string, error) {
 	return slug + "-" + hex.EncodeToString(suffix[:]), nil
 }
 
-// asciiSlug is empty when a letter of the name would be lost.
+// asciiSlug returns an empty string if the slug would lose a letter of the name.
 func asciiSlug(name string) string {
 	var slug strings.Builder
 	hyphen := false
@@ -52,17 +78,9 @@ func asciiSlug(name string) string {
 		default:
 			hyphen = true
 		}
-		if slug.Len() >= slugLength {
+		if slug.Len() >= maxGeneratedSlug {
 			break
 		}
 	}
 	return slug.String()
-}
-
-// orElse returns text, or instead where text is blank.
-func orElse(text, instead string) string {
-	if strings.TrimSpace(text) == "" {
-		return instead
-	}
-	return text
 }

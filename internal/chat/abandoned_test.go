@@ -7,6 +7,7 @@ import (
 
 	"parley/internal/apperr"
 	"parley/internal/bot"
+	"parley/internal/bottest"
 	"parley/internal/chat"
 	"parley/internal/store"
 )
@@ -19,7 +20,7 @@ func TestAnOrganizationAtItsLimitDoesNotTurnOthersAway(t *testing.T) {
 	c := h.instanceOf(chat.Config{MaxReplies: 100, MaxRepliesPerOrganization: 2})
 	h.flood(c, h.neighbour("Loud", time.Minute), 4)
 	calm := h.neighbour("Calm", time.Millisecond)
-	asked, err := bot.New(h.open()).Default(t.Context(), calm.OrganizationID)
+	asked, err := bottest.New(h.open(), nil).Default(t.Context(), calm.OrganizationID)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,13 +7,14 @@ import (
 
 	"parley/internal/apperr"
 	"parley/internal/bot"
+	"parley/internal/bottest"
 	"parley/internal/chat"
 )
 
 // asking is a question for the default bot.
 func (h *cluster) asking() bot.Question {
 	h.t.Helper()
-	asked, err := bot.New(h.open()).Default(h.t.Context(), h.who.OrganizationID)
+	asked, err := bottest.New(h.open(), nil).Default(h.t.Context(), h.who.OrganizationID)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -88,7 +89,7 @@ func TestARefusedConsultationMakesNobodyWait(t *testing.T) {
 	t.Parallel()
 	h := newCluster(t)
 	s := h.open()
-	c := chat.New(chat.Config{Store: s, Bots: bot.New(s), VisitTTL: time.Minute, MaxReplies: 1})
+	c := chat.New(chat.Config{Store: s, Bots: bottest.New(s, nil), VisitTTL: time.Minute, MaxReplies: 1})
 	defer c.Close(t.Context())
 	asker, leave := context.WithCancel(t.Context())
 	asking := h.asking()

@@ -14,7 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"parley/internal/apperr"
-	"parley/internal/bot"
+	"parley/internal/bottest"
 	"parley/internal/chat"
 	"parley/internal/shortcuts"
 	"parley/internal/store"
@@ -93,7 +93,7 @@ func TestAMessageThatNobodyKnowsToBeStoredIsAnsweredSoon(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	c := chat.New(chat.Config{Store: s, Bots: bot.New(s), Log: slog.New(slog.DiscardHandler), VisitTTL: time.Minute, Shortcuts: shortcuts.All()})
+	c := chat.New(chat.Config{Store: s, Bots: bottest.New(s, nil), Log: slog.New(slog.DiscardHandler), VisitTTL: time.Minute, Shortcuts: shortcuts.All()})
 	c.Start()
 	t.Cleanup(func() { c.Close(t.Context()) })
 	begun, err := c.Begin(t.Context(), h.who, nil, nil, nil)

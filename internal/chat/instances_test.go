@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"parley/internal/bot"
+	"parley/internal/bottest"
 	"parley/internal/chat"
 	"parley/internal/realtime"
 	"parley/internal/redistest"
@@ -49,8 +50,8 @@ func (j *joined) linked(visitTTL time.Duration) (*chat.Chat, *realtime.Redis) {
 // scripted has the default bot say a script.
 func (j *joined) scripted(rules ...bot.ScriptRule) {
 	j.t.Helper()
-	bots := bot.New(j.open())
-	if _, err := bots.Update(j.t.Context(), j.who.OrganizationID, "parley", bot.BotChange{Engine: new("scripted"), Script: &bot.Script{Rules: rules}}); err != nil {
+	bots := bottest.New(j.open(), nil)
+	if _, err := bots.Update(j.t.Context(), j.who.OrganizationID, "parley", bot.Change{Engine: new("scripted"), Script: &bot.Script{Rules: rules}}); err != nil {
 		j.t.Fatal(err)
 	}
 }

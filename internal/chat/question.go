@@ -16,7 +16,7 @@ const maxTurns = 200
 // question is what the bot is asked, with as much of the conversation as its engine wants to know.
 func (c *Chat) question(ctx context.Context, work task, asked db.Bot) (bot.Question, error) {
 	question := bot.Question{Bot: asked, Text: work.question, Selection: selectionOf(work.queryMetadata)}
-	if work.isAlone || !c.bots.WantsHistory(asked) {
+	if work.isAlone || !c.bots.UsesHistory(asked) {
 		return question, nil
 	}
 	rows, err := c.store.ListTurns(ctx, work.organizationID, work.runID, maxTurns)

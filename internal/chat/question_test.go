@@ -49,11 +49,11 @@ func TestAModelIsToldOfTheVisit(t *testing.T) {
 func TestOnlyModelsAreToldOfTheConversation(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	if h.bots.WantsHistory(h.bot) {
+	if h.bots.UsesHistory(h.bot) {
 		t.Error("the FAQs' engine wants it")
 	}
 	h.bot.Engine = bot.EngineOpenAI
-	if !h.bots.WantsHistory(h.bot) {
+	if !h.bots.UsesHistory(h.bot) {
 		t.Error("a model does not")
 	}
 }

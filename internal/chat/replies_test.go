@@ -13,6 +13,7 @@ import (
 
 	"parley/internal/auth"
 	"parley/internal/bot"
+	"parley/internal/bottest"
 	"parley/internal/chat"
 	"parley/internal/dbtest"
 	"parley/internal/shortcuts"
@@ -46,14 +47,12 @@ func newCluster(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bots := bot.New(s)
+	bots := bottest.New(s, nil)
 	made, err := bots.Create(t.Context(), org.ID, bot.NewBot{Name: "Parley", Slug: "parley", IsDefault: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := bots.CreateFAQ(t.Context(), org.ID, made.ID.String(), bot.NewFAQ{Question: question, Answer: reply}); err != nil {
-		t.Fatal(err)
-	}
+	bottest.AddFAQ(t, s, made, question, reply)
 	a := auth.New(s)
 	_, key, err := a.CreateKey(t.Context(), org.ID, auth.NewKey{Name: "Key", User: "alice", Scopes: []auth.Scope{auth.Chat}})
 	if err != nil {
@@ -85,7 +84,7 @@ func (h *cluster) instance() *chat.Chat {
 func (h *cluster) instanceOf(config chat.Config) *chat.Chat {
 	h.t.Helper()
 	s := h.open()
-	config.Store, config.Bots, config.Log, config.VisitTTL = s, bot.New(s), slog.New(slog.DiscardHandler), cmp.Or(config.VisitTTL, time.Minute)
+	config.Store, config.Bots, config.Log, config.VisitTTL = s, bottest.New(s, nil), slog.New(slog.DiscardHandler), cmp.Or(config.VisitTTL, time.Minute)
 	config.Shortcuts = shortcuts.All()
 	c := chat.New(config)
 	c.Start()

@@ -14,6 +14,7 @@ import (
 	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/bot"
+	"parley/internal/bottest"
 	"parley/internal/chat"
 	"parley/internal/dbtest"
 	"parley/internal/shortcuts"
@@ -46,7 +47,7 @@ func newHouseWith(t *testing.T, taken shortcuts.Set) *house {
 		t.Fatal(err)
 	}
 	t.Cleanup(h.store.Close)
-	h.bots = bot.New(h.store)
+	h.bots = bottest.New(h.store, nil)
 	h.Chat = chat.New(chat.Config{Store: h.store, Bots: h.bots, Log: slog.New(slog.DiscardHandler), VisitTTL: time.Minute, Shortcuts: taken})
 	h.Start()
 	t.Cleanup(func() { h.Close(t.Context()) })

@@ -11,6 +11,7 @@ import (
 
 	"parley/internal/auth"
 	"parley/internal/bot"
+	"parley/internal/bottest"
 	"parley/internal/chat"
 )
 
@@ -23,7 +24,7 @@ func (h *cluster) neighbour(name string, delay time.Duration) auth.Principal {
 		h.t.Fatal(err)
 	}
 	script := bot.Script{Rules: []bot.ScriptRule{{Deltas: []string{"Ah ", "well ", "then."}, DelayMS: int(delay.Milliseconds())}}}
-	_, err = bot.New(s).Create(h.t.Context(), made.ID, bot.NewBot{Name: "Slow", IsDefault: true, Engine: bot.EngineScripted, Script: &script})
+	_, err = bottest.New(s, nil).Create(h.t.Context(), made.ID, bot.NewBot{Name: "Slow", IsDefault: true, Engine: bot.EngineScripted, Script: &script})
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"parley/gen/db"
 	"parley/internal/apperr"
 	"parley/internal/bot"
+	"parley/internal/bottest"
 	"parley/internal/chat"
 	"parley/internal/dbtest"
 	"parley/internal/store"
@@ -92,7 +93,7 @@ func TestAVisitIsToTheFirstOrganizationsDefaultBot(t *testing.T) {
 func TestWithoutAnOrganizationThereIsNothingToVisit(t *testing.T) {
 	t.Parallel()
 	opened := dbtest.Open(t)
-	empty := chat.New(chat.Config{Store: opened, Bots: bot.New(opened), Log: slog.New(slog.DiscardHandler), VisitTTL: time.Minute})
+	empty := chat.New(chat.Config{Store: opened, Bots: bottest.New(opened, nil), Log: slog.New(slog.DiscardHandler), VisitTTL: time.Minute})
 	_, err := empty.Visit(t.Context(), nil, nil)
 	refused(t, err, apperr.NotFound)
 }
@@ -221,9 +222,7 @@ func TestAVisitEndsWhenNothingHappensInIt(t *testing.T) {
 func TestAVisitorsReplyBelongsToTheVisit(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	if _, err := h.bots.CreateFAQ(t.Context(), h.organization, h.bot.ID.String(), bot.NewFAQ{Question: "Where?", Answer: strings.Repeat("Here. ", 200)}); err != nil {
-		t.Fatal(err)
-	}
+	bottest.AddFAQ(t, h.store, h.bot, "Where?", strings.Repeat("Here. ", 200))
 	watch := visit(t, h.Chat)
 	if _, err := watch.Send(t.Context(), chat.NewMessage{Content: "Where?"}); err != nil {
 		t.Fatal(err)

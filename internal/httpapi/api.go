@@ -21,6 +21,7 @@ import (
 	"parley/internal/auth"
 	"parley/internal/bot"
 	"parley/internal/chat"
+	"parley/internal/faq"
 	"parley/internal/metrics"
 	"parley/internal/ratelimit"
 	"parley/internal/realtime"
@@ -33,6 +34,7 @@ import (
 type Config struct {
 	Auth *auth.Auth
 	Bots *bot.Bots
+	FAQs *faq.FAQs
 	Chat *chat.Chat
 	// Records are what listRecords, exportRecords and getStatistics speak of.
 	Records *records.Records

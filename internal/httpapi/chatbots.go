@@ -11,6 +11,7 @@ import (
 	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/bot"
+	"parley/internal/faq"
 )
 
 // ListChatbots implements GET /api/chatbots/.
@@ -64,7 +65,7 @@ func (a *API) UpdateChatbot(ctx context.Context, request openapi.UpdateChatbotRe
 	if err != nil {
 		return nil, err
 	}
-	changed, err := a.Bots.Update(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, bot.BotChange{
+	changed, err := a.Bots.Update(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, bot.Change{
 		Name:              request.Body.Name,
 		Slug:              request.Body.Slug,
 		Description:       request.Body.Description,
@@ -93,7 +94,7 @@ func (a *API) DeleteChatbot(ctx context.Context, request openapi.DeleteChatbotRe
 // ListFaqs implements GET /api/chatbots/{chatbotId}/faqs/.
 func (a *API) ListFaqs(ctx context.Context, request openapi.ListFaqsRequestObject) (openapi.ListFaqsResponseObject, error) {
 	page := pageOf(request.Params.Page, request.Params.PageSize)
-	rows, count, err := a.Bots.ListFAQs(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, page.number, page.size)
+	rows, count, err := a.FAQs.List(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, page.number, page.size)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +104,7 @@ func (a *API) ListFaqs(ctx context.Context, request openapi.ListFaqsRequestObjec
 
 // CreateFaq implements POST /api/chatbots/{chatbotId}/faqs/.
 func (a *API) CreateFaq(ctx context.Context, request openapi.CreateFaqRequestObject) (openapi.CreateFaqResponseObject, error) {
-	made, err := a.Bots.CreateFAQ(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, bot.NewFAQ{
+	made, err := a.FAQs.Create(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, faq.NewFAQ{
 		Question:       request.Body.Question,
 		Answer:         request.Body.Answer,
 		Labels:         deref(request.Body.Labels),
@@ -117,7 +118,7 @@ func (a *API) CreateFaq(ctx context.Context, request openapi.CreateFaqRequestObj
 
 // GetFaq implements GET /api/chatbots/{chatbotId}/faqs/{faqId}/.
 func (a *API) GetFaq(ctx context.Context, request openapi.GetFaqRequestObject) (openapi.GetFaqResponseObject, error) {
-	found, err := a.Bots.GetFAQ(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, request.FaqID)
+	found, err := a.FAQs.Get(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, request.FaqID)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +127,7 @@ func (a *API) GetFaq(ctx context.Context, request openapi.GetFaqRequestObject) (
 
 // UpdateFaq implements PATCH /api/chatbots/{chatbotId}/faqs/{faqId}/.
 func (a *API) UpdateFaq(ctx context.Context, request openapi.UpdateFaqRequestObject) (openapi.UpdateFaqResponseObject, error) {
-	changed, err := a.Bots.UpdateFAQ(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, request.FaqID, bot.FAQChange{
+	changed, err := a.FAQs.Update(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, request.FaqID, faq.Change{
 		Question: request.Body.Question,
 		Answer:   request.Body.Answer,
 		Labels:   request.Body.Labels,
@@ -139,7 +140,7 @@ func (a *API) UpdateFaq(ctx context.Context, request openapi.UpdateFaqRequestObj
 
 // DeleteFaq implements DELETE /api/chatbots/{chatbotId}/faqs/{faqId}/.
 func (a *API) DeleteFaq(ctx context.Context, request openapi.DeleteFaqRequestObject) (openapi.DeleteFaqResponseObject, error) {
-	err := a.Bots.DeleteFAQ(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, request.FaqID)
+	err := a.FAQs.Delete(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, request.FaqID)
 	return openapi.DeleteFaq204Response{}, err
 }
 
@@ -159,7 +160,7 @@ func (a *API) ImportFaqs(ctx context.Context, request openapi.ImportFaqsRequestO
 		return nil, err
 	}
 	key := onceForFile(ctx, request.Params.IdempotencyKey, file)
-	imported, err := a.Bots.ImportFAQs(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, file, key)
+	imported, err := a.FAQs.Import(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, file, key)
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +168,7 @@ func (a *API) ImportFaqs(ctx context.Context, request openapi.ImportFaqsRequestO
 		Created: imported.Created,
 		Updated: imported.Updated,
 		Skipped: imported.Skipped,
-		Errors: each(imported.Errors, func(one bot.ImportError) openapi.FaqImportError {
+		Errors: each(imported.Errors, func(one faq.ImportError) openapi.FaqImportError {
 			return openapi.FaqImportError{Row: one.Row, Detail: one.Detail}
 		}),
 	}, nil

@@ -22,9 +22,11 @@ import (
 	"parley/internal/audit"
 	"parley/internal/auth"
 	"parley/internal/bot"
+	"parley/internal/bottest"
 	"parley/internal/chat"
 	"parley/internal/contracttest"
 	"parley/internal/dbtest"
+	"parley/internal/faq"
 	"parley/internal/httpapi"
 	"parley/internal/ratelimit"
 	"parley/internal/realtime"
@@ -122,14 +124,14 @@ func serveWith(t testing.TB, wanted settings) *server {
 	if wanted.shortcuts != nil {
 		taken = *wanted.shortcuts
 	}
-	s := &server{t: t, auth: auth.New(opened, auth.WithKeys(keys)), bots: bot.New(opened, bot.WithKeys(keys)), store: opened, sql: sql}
+	s := &server{t: t, auth: auth.New(opened, auth.WithKeys(keys)), bots: bottest.New(opened, keys), store: opened, sql: sql}
 	s.chat = chat.New(chat.Config{Store: opened, Bots: s.bots, Log: log, VisitTTL: time.Minute, MaxReplies: wanted.replies, Shortcuts: taken})
 	limits := map[string]int{"messages": plenty, "history": plenty, "list": plenty, "refusals": 0}
 	maps.Copy(limits, wanted.limits)
 	limiter := ratelimit.New(limits)
 	sockets := wsapi.New(wsapi.Config{Chat: s.chat, Limiter: limiter, Log: log, Origins: wanted.origins, Limits: wsapi.Limits{Visitors: 50}})
 	handler, err := httpapi.New(httpapi.Config{
-		Auth: s.auth, Bots: s.bots, Chat: s.chat, Records: records.New(opened), Audit: audit.New(opened), Shortcuts: taken, Limiter: limiter, Connect: sockets.Connect, Log: log, Origins: wanted.origins, Patience: wanted.patience, Link: wanted.link,
+		Auth: s.auth, Bots: s.bots, FAQs: faq.New(opened, s.bots), Chat: s.chat, Records: records.New(opened), Audit: audit.New(opened), Shortcuts: taken, Limiter: limiter, Connect: sockets.Connect, Log: log, Origins: wanted.origins, Patience: wanted.patience, Link: wanted.link,
 		Ready: func(context.Context) error {
 			if err := s.ready.Load(); err != nil {
 				return *err
@@ -198,9 +200,7 @@ func (s *server) organization() organization {
 		"請問如何申請退款？":                        "請到訂單頁面按下退款按鈕。",
 		"Which payment methods are there?": "Cards and bank transfer.",
 	} {
-		if _, err := s.bots.CreateFAQ(ctx, o.id, o.bot.ID.String(), bot.NewFAQ{Question: asked, Answer: answer}); err != nil {
-			s.t.Fatal(err)
-		}
+		bottest.AddFAQ(s.t, s.store, o.bot, asked, answer)
 	}
 	o.webChat, err = s.chat.CreateWebChat(ctx, o.id, chat.WebChat{Name: new("Website")}, nil)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 
 	"parley/gen/db"
 	"parley/internal/auth"
-	"parley/internal/bot"
+	"parley/internal/bottest"
 	"parley/internal/contracttest"
 	"parley/internal/httpapi"
 	"parley/internal/ratelimit"
@@ -36,7 +36,7 @@ func open(t *testing.T) door {
 	w := newWorld(t)
 	keys := auth.New(w.store)
 	handler, err := httpapi.New(httpapi.Config{
-		Auth: keys, Bots: bot.New(w.store), Records: w.records, Log: slog.New(slog.DiscardHandler),
+		Auth: keys, Bots: bottest.New(w.store, nil), Records: w.records, Log: slog.New(slog.DiscardHandler),
 		Limiter: ratelimit.New(map[string]int{"messages": 0, "history": 0, "list": 0, "refusals": 0}),
 	})
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 	"parley/gen/db"
 	"parley/internal/auth"
 	"parley/internal/bot"
+	"parley/internal/bottest"
 	"parley/internal/chat"
 	"parley/internal/contracttest"
 	"parley/internal/dbtest"
@@ -76,7 +77,7 @@ func serve(t testing.TB, wanted settings) *server {
 	limiter := ratelimit.New(limits)
 	keys := must(secret.Parse(secret.NewKey()))
 	taken := shortcuts.All()
-	s.auth, s.bots = auth.New(s.store, auth.WithKeys(keys)), bot.New(s.store)
+	s.auth, s.bots = auth.New(s.store, auth.WithKeys(keys)), bottest.New(s.store, nil)
 	s.chat = chat.New(chat.Config{Store: s.store, Bots: s.bots, Log: log, VisitTTL: wanted.visitTTL, Shortcuts: taken})
 	s.sockets = wsapi.New(wsapi.Config{Chat: s.chat, Limiter: limiter, Log: log, Origins: wanted.origins, Limits: wanted.sockets})
 	handler := must(httpapi.New(httpapi.Config{
@@ -171,7 +172,7 @@ func (s *server) organization() organization {
 		"How do I change my address?":            "In the profile.",
 		"Where is the page to reset a password?": "Below the form.",
 	} {
-		must(s.bots.CreateFAQ(ctx, o.id, o.bot.ID.String(), bot.NewFAQ{Question: asked, Answer: answer}))
+		bottest.AddFAQ(s.t, s.store, o.bot, asked, answer)
 	}
 	return o
 }

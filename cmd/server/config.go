@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"net/url"
 	"os"
@@ -19,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"parley/internal/bot"
+	"parley/internal/ratelimit"
 	"parley/internal/realtime"
 	"parley/internal/secret"
 )
@@ -166,10 +166,13 @@ const refusalsPerMinute = 1000
 
 // limits are the limiter's classes: those of the configuration, and the guard
 // against floods of requests without a valid key.
-func (c config) limits() map[string]int {
-	limits := maps.Clone(c.RateLimits)
-	limits["refusals"] = refusalsPerMinute
-	return limits
+func (c config) limits() ratelimit.Limits {
+	return ratelimit.Limits{
+		Messages: c.RateLimits["messages"],
+		History:  c.RateLimits["history"],
+		List:     c.RateLimits["list"],
+		Refusals: refusalsPerMinute,
+	}
 }
 
 // loadTraces tells whether traces are wanted. The variables are OpenTelemetry's.

@@ -24,7 +24,7 @@ const message = `{"content":"請問如何申請退款？ How do I get my money b
 // BenchmarkHotContract is what the contract costs a message: all of it but to find out
 // who asks, which the database answers.
 func BenchmarkHotContract(b *testing.B) {
-	contract, err := newContract(nil, ratelimit.New(map[string]int{"messages": 1 << 40, "history": 0, "list": 0}))
+	contract, err := newContract(nil, ratelimit.New(ratelimit.Limits{Messages: 1 << 40}))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -26,7 +26,7 @@ func (s *server) taking(taken shortcuts.Set) http.Handler {
 	handler, err := httpapi.New(httpapi.Config{
 		Auth: s.auth, Bots: s.bots, Log: log, Records: records.New(s.store), Shortcuts: taken,
 		Chat:    chat.New(chat.Config{Store: s.store, Bots: s.bots, Log: log, VisitTTL: time.Minute, Shortcuts: taken}),
-		Limiter: ratelimit.New(map[string]int{"messages": 0, "history": 0, "list": 0, "refusals": 0}),
+		Limiter: ratelimit.New(ratelimit.Limits{}),
 	})
 	if err != nil {
 		s.t.Fatal(err)

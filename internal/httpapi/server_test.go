@@ -128,7 +128,7 @@ func serveWith(t testing.TB, wanted settings) *server {
 	s.chat = chat.New(chat.Config{Store: opened, Bots: s.bots, Log: log, VisitTTL: time.Minute, MaxReplies: wanted.replies, Shortcuts: taken})
 	limits := map[string]int{"messages": plenty, "history": plenty, "list": plenty, "refusals": 0}
 	maps.Copy(limits, wanted.limits)
-	limiter := ratelimit.New(limits)
+	limiter := ratelimit.New(ratelimit.Limits{Messages: limits["messages"], History: limits["history"], List: limits["list"], Refusals: limits["refusals"]})
 	sockets := wsapi.New(wsapi.Config{Chat: s.chat, Limiter: limiter, Log: log, Origins: wanted.origins, Limits: wsapi.Limits{Visitors: 50}})
 	handler, err := httpapi.New(httpapi.Config{
 		Auth: s.auth, Bots: s.bots, FAQs: faq.New(opened, s.bots), Chat: s.chat, Records: records.New(opened), Audit: audit.New(opened), Shortcuts: taken, Limiter: limiter, Connect: sockets.Connect, Log: log, Origins: wanted.origins, Patience: wanted.patience, Link: wanted.link,

@@ -6,9 +6,8 @@ import (
 	"parley/internal/ratelimit"
 )
 
-// BenchmarkHotTake counts a request in this process.
 func BenchmarkHotTake(b *testing.B) {
-	limiter := ratelimit.New(map[string]int{"messages": 1 << 40})
+	limiter := ratelimit.New(ratelimit.Limits{Messages: 1 << 40})
 	ctx := b.Context()
 	b.ReportAllocs()
 	for b.Loop() {

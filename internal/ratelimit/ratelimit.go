@@ -1,6 +1,5 @@
-// Package ratelimit counts requests: so many a minute for each class and caller, in
-// a fixed window that the first request begins. Requests that are refused do not
-// lengthen it.
+// Package ratelimit limits requests per minute by class and caller. It counts in fixed windows:
+// a caller's first request opens a window of one minute. Refused requests do not extend it.
 package ratelimit
 
 import (
@@ -17,115 +16,119 @@ import (
 	"parley/internal/realtime"
 )
 
-// window is how long a count lasts.
+// window is the length of a counting window.
 const window = time.Minute
 
-// Limiter counts requests: in this process, or together with other instances. It is
-// safe for concurrent use.
-type Limiter struct {
-	link    *realtime.Redis             // nil: it counts here
-	classes map[string]*limiter.Limiter // nil where there is no limit
-	refused map[string]*atomic.Int64    // by class
+// Limits is the number of requests per minute that each class allows; 0 means unlimited.
+type Limits struct {
+	Messages int
+	History  int
+	List     int
+	Refusals int // requests without a valid credential, counted per address
 }
 
-// State is what a caller has left of a class.
+// Limiter counts requests, in this process or, with Redis, across all instances. It is safe for
+// concurrent use.
+type Limiter struct {
+	redis   *realtime.Redis // nil: count in this process only
+	classes map[string]*rateClass
+}
+
+// rateClass is a rate limit class. refused counts the requests that this process has refused.
+type rateClass struct {
+	name    string
+	limit   int
+	local   *limiter.Limiter
+	refused atomic.Int64
+}
+
+// State is a caller's current window in a class.
 type State struct {
 	Class     string
-	Limit     int // requests a minute; 0: no limit
+	Limit     int // requests per minute; 0: unlimited
 	Remaining int
-	Reset     time.Duration // until the window begins anew; a whole window before the first request
+	Reset     time.Duration // until the window ends; a full window before the first request
 }
 
-// New makes a limiter of the classes, each with its requests per minute, that counts in
-// this process; 0 is no limit.
-func New(limits map[string]int) *Limiter {
+// New returns a limiter that counts in this process.
+func New(limits Limits) *Limiter {
 	store := memory.NewStore()
-	l := &Limiter{classes: make(map[string]*limiter.Limiter, len(limits)), refused: make(map[string]*atomic.Int64, len(limits))}
-	for class, limit := range limits {
-		l.refused[class] = new(atomic.Int64)
-		l.classes[class] = nil
-		if limit > 0 {
-			l.classes[class] = limiter.New(store, limiter.Rate{Limit: int64(limit), Period: window})
-		}
+	l := &Limiter{classes: make(map[string]*rateClass)}
+	for name, limit := range map[string]int{
+		"messages": limits.Messages,
+		"history":  limits.History,
+		"list":     limits.List,
+		"refusals": limits.Refusals,
+	} {
+		l.classes[name] = &rateClass{name: name, limit: limit, local: limiter.New(store, limiter.Rate{Limit: int64(limit), Period: window})}
 	}
 	return l
 }
 
-// Take counts a request of a caller. Over the limit it is the fault RateLimited,
-// after whose RetryAfter the next request succeeds; the State is there all the same.
-func (l *Limiter) Take(ctx context.Context, class, caller string) (State, error) {
-	counted, ok := l.classes[class]
-	if !ok {
-		return State{}, fmt.Errorf("there is no rate class %q", class)
-	}
-	if counted == nil {
-		return State{Class: class}, nil
-	}
-	state, hasRoom, err := l.count(ctx, counted, class, caller, 1)
+// Take counts a request of a caller. Over the limit it returns a RateLimited error along with the
+// State. A request made after the error's RetryAfter succeeds.
+func (l *Limiter) Take(ctx context.Context, name, caller string) (State, error) {
+	state, allowed, err := l.count(ctx, name, caller, 1)
 	if err != nil {
-		return State{}, fmt.Errorf("count the request: %w", err)
+		return State{}, fmt.Errorf("count request: %w", err)
 	}
-	if !hasRoom {
-		l.refused[class].Add(1)
-		return state, &apperr.Error{
-			Kind:       apperr.RateLimited,
-			Message:    fmt.Sprintf("At most %d requests of the class %s a minute; try again in %.0f seconds.", state.Limit, class, math.Ceil(state.Reset.Seconds())),
-			RetryAfter: state.Reset,
-		}
+	if allowed {
+		return state, nil
+	}
+	l.classes[name].refused.Add(1)
+	return state, &apperr.Error{
+		Kind:       apperr.RateLimited,
+		Message:    fmt.Sprintf("Rate limit exceeded: at most %d requests per minute in the class %s. Retry in %.0f seconds.", state.Limit, name, math.Ceil(state.Reset.Seconds())),
+		RetryAfter: state.Reset,
+	}
+}
+
+// Peek returns the caller's State without counting a request.
+func (l *Limiter) Peek(ctx context.Context, name, caller string) (State, error) {
+	state, _, err := l.count(ctx, name, caller, 0)
+	if err != nil {
+		return State{}, fmt.Errorf("read request count: %w", err)
 	}
 	return state, nil
 }
 
-// Refused returns how many requests of each class this process has refused, as they
-// are read then.
+// Refused returns, for each class, a function that reads how many requests this process has
+// refused.
 func (l *Limiter) Refused() map[string]func() int64 {
-	counts := make(map[string]func() int64, len(l.refused))
-	for class, refused := range l.refused {
-		counts[class] = refused.Load
+	counts := make(map[string]func() int64, len(l.classes))
+	for name, class := range l.classes {
+		counts[name] = class.refused.Load
 	}
 	return counts
 }
 
-// Peek returns what a caller has left without counting anything.
-func (l *Limiter) Peek(ctx context.Context, class, caller string) (State, error) {
-	counted, ok := l.classes[class]
+// count adds cost, 0 or 1, to the caller's count if the limit allows another request.
+func (l *Limiter) count(ctx context.Context, name, caller string, cost int) (state State, allowed bool, err error) {
+	class, ok := l.classes[name]
 	if !ok {
-		return State{}, fmt.Errorf("there is no rate class %q", class)
+		return State{}, false, fmt.Errorf("unknown rate limit class %q", name)
 	}
-	if counted == nil {
-		return State{Class: class}, nil
+	if class.limit == 0 {
+		return State{Class: name}, true, nil
 	}
-	state, _, err := l.count(ctx, counted, class, caller, 0)
-	if err != nil {
-		return State{}, fmt.Errorf("look at the count: %w", err)
-	}
-	return state, nil
-}
-
-// count takes a request of cost 1, or only looks.
-func (l *Limiter) count(ctx context.Context, counted *limiter.Limiter, class, caller string, cost int) (state State, hasRoom bool, err error) {
-	if l.link != nil {
-		if state, hasRoom, err = l.countShared(ctx, class, caller, counted.Rate.Limit, cost); err == nil || ctx.Err() != nil {
-			return state, hasRoom, err
+	if l.redis != nil {
+		if state, allowed, err = l.countInRedis(ctx, class, caller, cost); err == nil || ctx.Err() != nil {
+			return state, allowed, err
 		}
 	}
-	key := class + ":" + caller
-	var found limiter.Context
-	if cost == 0 {
-		found, err = counted.Peek(ctx, key)
-	} else {
-		found, err = counted.Get(ctx, key)
-	}
-	return stateOf(class, found), !found.Reached, err
+	return class.count(ctx, caller, cost)
 }
 
-func stateOf(class string, found limiter.Context) State {
-	// Found's Reset is cut to the whole second; one more, and the next request succeeds.
-	reset := time.Until(time.Unix(found.Reset+1, 0))
-	return State{
-		Class:     class,
-		Limit:     int(found.Limit),
-		Remaining: int(found.Remaining),
-		Reset:     min(max(reset, 0), window),
+// count counts in this process.
+func (c *rateClass) count(ctx context.Context, caller string, cost int) (state State, allowed bool, err error) {
+	count := c.local.Get
+	if cost == 0 {
+		count = c.local.Peek
 	}
+	counted, err := count(ctx, c.name+":"+caller)
+	// counted.Reset is truncated to whole seconds. One second is added so that a request made at
+	// that time succeeds.
+	reset := time.Until(time.Unix(counted.Reset+1, 0))
+	state = State{Class: c.name, Limit: c.limit, Remaining: int(counted.Remaining), Reset: min(max(reset, 0), window)}
+	return state, !counted.Reached, err
 }

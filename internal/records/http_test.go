@@ -37,7 +37,7 @@ func open(t *testing.T) door {
 	keys := auth.New(w.store)
 	handler, err := httpapi.New(httpapi.Config{
 		Auth: keys, Bots: bottest.New(w.store, nil), Records: w.records, Log: slog.New(slog.DiscardHandler),
-		Limiter: ratelimit.New(map[string]int{"messages": 0, "history": 0, "list": 0, "refusals": 0}),
+		Limiter: ratelimit.New(ratelimit.Limits{}),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -74,7 +74,7 @@ func serve(t testing.TB, wanted settings) *server {
 	log := slog.New(complaining{slog.DiscardHandler, t})
 	limits := map[string]int{"messages": 0, "history": 0, "list": 0, "refusals": 0}
 	maps.Copy(limits, wanted.limits)
-	limiter := ratelimit.New(limits)
+	limiter := ratelimit.New(ratelimit.Limits{Messages: limits["messages"], History: limits["history"], List: limits["list"], Refusals: limits["refusals"]})
 	keys := must(secret.Parse(secret.NewKey()))
 	taken := shortcuts.All()
 	s.auth, s.bots = auth.New(s.store, auth.WithKeys(keys)), bottest.New(s.store, nil)

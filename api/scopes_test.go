@@ -10,7 +10,7 @@ import (
 
 var (
 	// needsScope is the sentence by which an operation tells which scopes it takes.
-	needsScope = regexp.MustCompile("(?s)Needs the scope ((?:`[^`]+`(?:,|\\s|or)*)+)\\.")
+	needsScope = regexp.MustCompile("(?s)Requires the scope ((?:`[^`]+`(?:,|\\s|or)*)+)\\.")
 	// anyScope is any place that names scopes.
 	anyScope = regexp.MustCompile("(?s)\\bscopes?:?\\s+((?:`[^`]+`(?:,|\\s|or\\b|and\\b)*)+)")
 	quoted   = regexp.MustCompile("`([^`]+)`")
@@ -49,7 +49,7 @@ func scopeRules() []rule {
 						told = inBackticks(sentence[1])
 					}
 					if !slices.Equal(told, scopes) {
-						complain(o.String(), "x-scopes is %v but the description says %v (\"Needs the scope `a` or `b`.\")", scopes, told)
+						complain(o.String(), "x-scopes is %v but the description says %v (\"Requires the scope `a` or `b`.\")", scopes, told)
 					}
 				}
 			},
@@ -57,9 +57,9 @@ func scopeRules() []rule {
 				"not told": func(doc *openapi3.T) { find(doc, "sendMessage").Description = "Sends." },
 				"too few": func(doc *openapi3.T) {
 					o := find(doc, "sendMessage")
-					o.Description = strings.Replace(o.Description, "Needs the scope `chat` or `agent`", "Needs the scope `chat`", 1)
+					o.Description = strings.Replace(o.Description, "Requires the scope `chat` or `agent`", "Requires the scope `chat`", 1)
 				},
-				"too many": func(doc *openapi3.T) { find(doc, "getMe").Description += " Needs the scope `chat`." },
+				"too many": func(doc *openapi3.T) { find(doc, "getMe").Description += " Requires the scope `chat`." },
 				"another":  func(doc *openapi3.T) { setScopes(doc, "getChatbot", "admin") },
 			},
 		},
@@ -120,13 +120,13 @@ func scopeRules() []rule {
 				"in the introduction": func(doc *openapi3.T) { doc.Info.Description += " The scope `read` is enough." },
 				"in an operation":     func(doc *openapi3.T) { find(doc, "getMe").Description += " With the scopes `chat` or `read`." },
 				"in a parameter": func(doc *openapi3.T) {
-					doc.Components.Parameters["PageSize"].Value.Description += " Needs the scope\n`read`."
+					doc.Components.Parameters["PageSize"].Value.Description += " Requires the scope\n`read`."
 				},
 				"in an answer": func(doc *openapi3.T) {
 					text := "Without the scope `read`."
 					doc.Components.Responses["Forbidden"].Value.Description = &text
 				},
-				"in a schema": func(doc *openapi3.T) { schemaOf(doc, "Seq").Description += " Needs the scope `read`." },
+				"in a schema": func(doc *openapi3.T) { schemaOf(doc, "Seq").Description += " Requires the scope `read`." },
 			},
 		},
 	}
@@ -134,7 +134,7 @@ func scopeRules() []rule {
 
 var (
 	rateClass   = regexp.MustCompile("Rate\\s+class:\\s+`([a-z]+)`\\.")
-	takesTokens = regexp.MustCompile(`(?s)Takes\s+client\s+tokens\s+for\s+(.*?)\.`)
+	takesTokens = regexp.MustCompile(`(?s)Accepts\s+client\s+tokens\s+for\s+(.*?)\.`)
 )
 
 // checkToldTerms holds what is said of the rate class, of client tokens and of repeats against what is declared.
@@ -152,7 +152,7 @@ func checkToldTerms(doc *openapi3.T, complain complain) {
 			purposes = inBackticks(found[1])
 		}
 		if declared := words(o.Extensions["x-client-tokens"]); !slices.Equal(declared, purposes) {
-			complain(o.String(), "x-client-tokens is %v but the description says %v (\"Takes client tokens for an `a` or a `b`.\")", declared, purposes)
+			complain(o.String(), "x-client-tokens is %v but the description says %v (\"Accepts client tokens for an `a` or a `b`.\")", declared, purposes)
 		}
 		isRepeatable := slices.ContainsFunc(o.parameters, func(p *openapi3.Parameter) bool { return p.Name == "Idempotency-Key" })
 		if isRepeatable && !strings.Contains(o.Description, "Idempotency-Key") {

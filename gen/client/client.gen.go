@@ -972,7 +972,7 @@ func (e ListInboxConversationsParamsOrdering) Valid() bool {
 	}
 }
 
-// AccessType Whether pages or programs reach the chatbot by it. It is kept and returned, and restricts nothing.
+// AccessType Whether web pages or programs use the web chat. Informational; it does not restrict anything.
 //
 // Example: web
 type AccessType string
@@ -988,19 +988,19 @@ type APIKey struct {
 	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06
 	ID openapi_types.UUID `json:"id"`
 
-	// LastUsedAt To the minute.
+	// LastUsedAt Time of the last use, to the minute.
 	LastUsedAt nullable.Nullable[time.Time] `json:"lastUsedAt"`
 
 	// Name Example: Portal
 	Name string `json:"name"`
 
-	// Prefix The part of the key before the dot.
+	// Prefix Part of the key before the dot.
 	//
 	// Example: pk_4f9a1c22d0
 	Prefix string  `json:"prefix"`
 	Scopes []Scope `json:"scopes"`
 
-	// User The name of the user for whom the key speaks.
+	// User Name of the user that the key acts for.
 	//
 	// Example: portal
 	User string `json:"user"`
@@ -1008,20 +1008,20 @@ type APIKey struct {
 
 // APIKeyCreate Example: {"name":"Portal","scopes":["agent"],"user":"portal"}
 type APIKeyCreate struct {
-	// ExpiresAt A time to come; absent or null: never.
+	// ExpiresAt Time in the future at which the key expires. If absent or null, never.
 	//
 	// Example: 2030-01-01T00:00:00.000000Z
 	ExpiresAt nullable.Nullable[time.Time] `json:"expiresAt,omitempty"`
 
-	// Name A name that is not blank.
+	// Name A name, which must not be blank.
 	//
 	// Example: Support
 	Name Name `json:"name"`
 
-	// Scopes Absent: `chat`.
+	// Scopes Scopes of the key. Default: `chat`.
 	Scopes *[]Scope `json:"scopes,omitempty"`
 
-	// User A user's name; made when new. Absent: the caller's own.
+	// User Name of a user, who is created if missing. Default: the caller.
 	//
 	// Example: portal
 	User *string `json:"user,omitempty"`
@@ -1038,7 +1038,7 @@ type APIKeyCreated struct {
 	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06
 	ID openapi_types.UUID `json:"id"`
 
-	// Key The key itself, shown this once.
+	// Key The API key. It is shown only once.
 	//
 	// Example: pk_4f9a1c22d0.Zk3xQ0v9s1LrT7uYb2Wc5dEf8gHj
 	Key        string                       `json:"key"`
@@ -1079,9 +1079,9 @@ type Attachment struct {
 	Type AttachmentType `json:"type"`
 }
 
-// AttachmentInput Either the `id` of an attachment that an earlier message brought, or `file`, an http or https URL, must be there. An
-// `id` that is not known is passed over when there is a `file`. Without `type` it is `other`; without `filename` the
-// last part of the URL.
+// AttachmentInput An attachment. Either `id`, of an attachment in an earlier message, or `file`, an http or https URL, is
+// required. An unknown `id` is ignored if `file` is given. `type` defaults to `other`, `filename` to the last
+// segment of the URL's path.
 //
 // Example: {"file":"https://files.example.com/screen.png","filename":"screen.png","type":"image"}
 type AttachmentInput struct {
@@ -1101,12 +1101,12 @@ type AttachmentInput struct {
 // AttachmentType Example: image
 type AttachmentType string
 
-// AuditAction What was done.
+// AuditAction Action that the event records.
 //
 // Example: conversation.deleted
 type AuditAction string
 
-// AuditActor The user whose key it was done with; null where the operator did it, beside the API.
+// AuditActor The user whose API key was used; null if the operator acted outside the API.
 //
 // Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","name":"portal"}
 type AuditActor struct {
@@ -1119,12 +1119,12 @@ type AuditActor struct {
 
 // AuditEvent Example: {"action":"conversation.deleted","address":"203.0.113.7","createdAt":"2026-01-15T10:30:00.000000Z","details":{},"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0c","keyId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06","objectId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","objectType":"conversation","requestId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","user":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","name":"portal"}}
 type AuditEvent struct {
-	// Action What was done.
+	// Action Action that the event records.
 	//
 	// Example: conversation.deleted
 	Action AuditAction `json:"action"`
 
-	// Address The network address that the request came from, which may be a proxy's.
+	// Address Network address of the client or of its proxy.
 	//
 	// Example: 203.0.113.7
 	Address string `json:"address"`
@@ -1134,9 +1134,9 @@ type AuditEvent struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	CreatedAt Timestamp `json:"createdAt"`
 
-	// Details More of what it was done to: of a key its `prefix`, `name` and `scopes` (made: its `user`), of a chatbot `slug` and `name`, of an
-	// FAQ its `chatbot`, of a web chat its `name`, of an export `format`, `startDate`, `endDate` and `timezone`. Never what
-	// was said, or by whom.
+	// Details Details of the object. API key: `prefix`, `name` and `scopes`, and `user` if it was created. Chatbot:
+	// `slug` and `name`. FAQ: `chatbot`. Web chat: `name`. Export: `format`, `startDate`, `endDate` and
+	// `timezone`. Details never include messages or who sent them.
 	//
 	//
 	// Example: {}
@@ -1145,7 +1145,7 @@ type AuditEvent struct {
 	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0c
 	ID openapi_types.UUID `json:"id"`
 
-	// KeyID The key that was used; it may be revoked by now.
+	// KeyID Id of the API key that was used. The key may have been revoked since.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06
 	KeyID nullable.Nullable[openapi_types.UUID] `json:"keyId"`
@@ -1153,23 +1153,23 @@ type AuditEvent struct {
 	// ObjectID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	ObjectID openapi_types.UUID `json:"objectId"`
 
-	// ObjectType What `objectId` is the id of; of an export the chatbot.
+	// ObjectType Type of the object with the id objectId. For an export, it is the chatbot.
 	//
 	// Example: conversation
 	ObjectType AuditEventObjectType `json:"objectType"`
 
-	// RequestID The `X-Request-Id` of the request; empty where there was none.
+	// RequestID `X-Request-Id` of the request. Empty if there was no request.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d
 	RequestID string `json:"requestId"`
 
-	// User The user whose key it was done with; null where the operator did it, beside the API.
+	// User The user whose API key was used; null if the operator acted outside the API.
 	//
 	// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","name":"portal"}
 	User nullable.Nullable[AuditActor] `json:"user"`
 }
 
-// AuditEventObjectType What `objectId` is the id of; of an export the chatbot.
+// AuditEventObjectType Type of the object with the id objectId. For an export, it is the chatbot.
 //
 // Example: conversation
 type AuditEventObjectType string
@@ -1185,7 +1185,7 @@ type AuditEventList struct {
 
 // Canvas Example: {"canvasType":{"kind":"markdown"},"content":"Dear customer","name":"draft","title":"Draft of the letter"}
 type Canvas struct {
-	// CanvasType Any JSON value but null, stored unchanged.
+	// CanvasType Any JSON value except null, stored unchanged.
 	//
 	// Example: {"kind":"markdown"}
 	CanvasType json.RawMessage `json:"canvasType"`
@@ -1226,12 +1226,12 @@ type ChatChoiceIndex int
 
 // ChatChunkChoice Example: {"delta":{"content":"Use"},"finish_reason":null,"index":0,"logprobs":null}
 type ChatChunkChoice struct {
-	// Delta Empty in the last chunk that has a choice.
+	// Delta Part of the reply. Empty in the last chunk with a choice.
 	//
 	// Example: {"content":"Use "}
 	Delta ChatDelta `json:"delta"`
 
-	// FinishReason `stop` or `length` in the last chunk that has a choice, null before.
+	// FinishReason `stop` or `length` in the last chunk with a choice, otherwise null.
 	FinishReason nullable.Nullable[string] `json:"finish_reason"`
 
 	// Index Example: 0
@@ -1248,17 +1248,17 @@ type ChatChunkChoiceIndex int
 type ChatCompletion struct {
 	Choices []ChatChoice `json:"choices"`
 
-	// Created Seconds since 1970, in UTC.
+	// Created Unix time in seconds.
 	//
 	// Example: 1768473000
 	Created UnixTime `json:"created"`
 
-	// ID `chatcmpl-` and the run's id, or one of its own.
+	// ID `chatcmpl-` followed by the run's id, or by a generated id if there is no run.
 	//
 	// Example: chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
 	ID string `json:"id"`
 
-	// Model The chatbot's slug.
+	// Model Slug of the chatbot.
 	//
 	// Example: parley
 	Model string `json:"model"`
@@ -1266,7 +1266,7 @@ type ChatCompletion struct {
 	// Object Example: chat.completion
 	Object ChatCompletionObject `json:"object"`
 
-	// Usage 0 throughout when the engine counts no tokens.
+	// Usage Token counts. All are 0 if the engine does not count tokens.
 	//
 	// Example: {"completion_tokens":30,"prompt_tokens":120,"total_tokens":150}
 	Usage ChatUsage `json:"usage"`
@@ -1277,20 +1277,20 @@ type ChatCompletionObject string
 
 // ChatCompletionChunk Example: {"choices":[{"delta":{"content":"Use"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","model":"parley","object":"chat.completion.chunk"}
 type ChatCompletionChunk struct {
-	// Choices One; none in the chunk that has the usage.
+	// Choices One choice; empty in the chunk that has the usage.
 	Choices []ChatChunkChoice `json:"choices"`
 
-	// Created Seconds since 1970, in UTC.
+	// Created Unix time in seconds.
 	//
 	// Example: 1768473000
 	Created UnixTime `json:"created"`
 
-	// ID The same for all chunks of a stream.
+	// ID Same for all chunks of a stream.
 	//
 	// Example: chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
 	ID string `json:"id"`
 
-	// Model The chatbot's slug.
+	// Model Slug of the chatbot.
 	//
 	// Example: parley
 	Model string `json:"model"`
@@ -1298,7 +1298,7 @@ type ChatCompletionChunk struct {
 	// Object Example: chat.completion.chunk
 	Object ChatCompletionChunkObject `json:"object"`
 
-	// Usage 0 throughout when the engine counts no tokens.
+	// Usage Token counts. All are 0 if the engine does not count tokens.
 	//
 	// Example: {"completion_tokens":30,"prompt_tokens":120,"total_tokens":150}
 	Usage *ChatUsage `json:"usage,omitempty"`
@@ -1307,28 +1307,28 @@ type ChatCompletionChunk struct {
 // ChatCompletionChunkObject Example: chat.completion.chunk
 type ChatCompletionChunkObject string
 
-// ChatCompletionCreate A request as OpenAI's API has it; what is not named here is ignored.
+// ChatCompletionCreate A request in OpenAI's format. Fields that are not listed here are ignored.
 //
 // Example: {"messages":[{"content":"How do I reset my password?","role":"user"}],"model":"parley"}
 type ChatCompletionCreate struct {
 	Messages []ChatMessage `json:"messages"`
 
-	// Metadata A free object.
+	// Metadata Any JSON object.
 	//
 	// Example: {"conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}
 	Metadata nullable.Nullable[ChatMetadata] `json:"metadata,omitempty"`
 
-	// Model A chatbot's slug or id. Unknown: 404.
+	// Model Slug or id of a chatbot. An unknown one is 404.
 	//
 	// Example: parley
 	Model string `json:"model"`
 
-	// N There is one answer.
+	// N Number of choices; only 1 is supported.
 	//
 	// Example: 1
 	N nullable.Nullable[int] `json:"n,omitempty"`
 
-	// Stream Whether the answer is an event stream; absent: no.
+	// Stream Whether the response is an event stream. Default: false.
 	//
 	// Example: false
 	Stream nullable.Nullable[bool] `json:"stream,omitempty"`
@@ -1337,37 +1337,37 @@ type ChatCompletionCreate struct {
 	StreamOptions nullable.Nullable[ChatStreamOptions] `json:"stream_options,omitempty"`
 }
 
-// ChatCompletionEvent An event of a stream; `[DONE]`, the last of one that has not failed, is no JSON.
+// ChatCompletionEvent An event of a stream. The last event of a successful stream is `[DONE]`, which is not JSON.
 //
 // Example: {"choices":[{"delta":{"content":"Use"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","model":"parley","object":"chat.completion.chunk"}
 type ChatCompletionEvent struct {
 	union json.RawMessage
 }
 
-// ChatDelta Empty in the last chunk that has a choice.
+// ChatDelta Part of the reply. Empty in the last chunk with a choice.
 //
 // Example: {"content":"Use "}
 type ChatDelta struct {
 	// Content Example: Use
 	Content *string `json:"content,omitempty"`
 
-	// Role In the first chunk alone.
+	// Role Present in the first chunk only.
 	//
 	// Example: assistant
 	Role *ChatDeltaRole `json:"role,omitempty"`
 }
 
-// ChatDeltaRole In the first chunk alone.
+// ChatDeltaRole Present in the first chunk only.
 //
 // Example: assistant
 type ChatDeltaRole string
 
 // ChatMessage Example: {"content":"How do I reset my password?","role":"user"}
 type ChatMessage struct {
-	// Content A text, or a list of parts: `{"type": "text", "text": …}` and, in messages of the role `user`,
-	// `{"type": "image_url", "image_url": {"url": …}}` with an http or https address, or where there is no
-	// conversation a `data:` one; parts of other types are ignored. The texts of several parts are lines of one. The
-	// question may have 32,768 characters (more: 413) and 50 images. Null or absent is as good as empty.
+	// Content Text, or a list of parts: `{"type": "text", "text": …}` and, in messages with the role `user`, `{"type":
+	// "image_url", "image_url": {"url": …}}` with an http or https URL, or a `data:` URL in requests without a
+	// conversation. Parts of other types are ignored. Several text parts are joined as lines. The question is
+	// limited to 32,768 characters (else 413) and 50 images. Null or absent counts as empty.
 	//
 	//
 	// Example: [{"text":"How do I reset my password?","type":"text"}]
@@ -1380,7 +1380,7 @@ type ChatMessage struct {
 // ChatMessageRole Example: user
 type ChatMessageRole string
 
-// ChatMetadata A free object.
+// ChatMetadata Any JSON object.
 //
 // Example: {"conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}
 type ChatMetadata = json.RawMessage
@@ -1402,13 +1402,13 @@ type ChatReplyRole string
 
 // ChatStreamOptions Example: {"include_usage":true}
 type ChatStreamOptions struct {
-	// IncludeUsage Whether a chunk with the usage comes last; absent: no.
+	// IncludeUsage Whether a last chunk with the usage is sent. Default: false.
 	//
 	// Example: true
 	IncludeUsage nullable.Nullable[bool] `json:"include_usage,omitempty"`
 }
 
-// ChatUsage 0 throughout when the engine counts no tokens.
+// ChatUsage Token counts. All are 0 if the engine does not count tokens.
 //
 // Example: {"completion_tokens":30,"prompt_tokens":120,"total_tokens":150}
 type ChatUsage struct {
@@ -1432,15 +1432,16 @@ type Chatbot struct {
 	// Description Example: Answers questions about Parley.
 	Description string `json:"description"`
 
-	// Engine `faq`: the built-in bot, which answers from its FAQs. `scripted`: says what its script says, the same each time, for
-	// contract tests and demos; it must have a script. `openai`: answers by a model behind an OpenAI-compatible server, which
-	// is given the bot's instructions, the FAQs that may bear on the question and the conversation so far; it must have a model.
+	// Engine How the chatbot answers. `faq`: from its FAQs. `scripted`: from its script, which is required; always the
+	// same, for contract tests and demos. `openai`: by a model behind an OpenAI-compatible server, which receives
+	// the chatbot's instructions, the FAQs that are relevant to the question, and the conversation so far; requires
+	// a model.
 	//
 	//
 	// Example: faq
 	Engine Engine `json:"engine"`
 
-	// Greeting What a client shows before the first message; never a stored message.
+	// Greeting Text that a client shows before the first message. It is never stored as a message.
 	//
 	// Example: Hello!
 	Greeting string `json:"greeting"`
@@ -1454,7 +1455,8 @@ type Chatbot struct {
 	// IsDefault Example: true
 	IsDefault bool `json:"isDefault"`
 
-	// Model The model that answers for a bot of the engine `openai`; null when there is none. Its API key is never shown.
+	// Model The model of a chatbot with the engine `openai`; null if there is none. Its API key is never returned.
+	//
 	//
 	// Example: {"baseUrl":"https://api.openai.com/v1","hasApiKey":true,"historyTokens":4000,"name":"gpt-4o-mini","parameters":{"max_tokens":500},"temperature":0.2}
 	Model nullable.Nullable[Model] `json:"model"`
@@ -1462,7 +1464,7 @@ type Chatbot struct {
 	// Name Example: Parley
 	Name string `json:"name"`
 
-	// Script What a scripted bot says; null when there is none.
+	// Script Replies of a chatbot with the engine scripted; null if there are none.
 	//
 	// Example: {"rules":[{"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]},{"deltas":["One moment"],"failAfter":1}]}
 	Script nullable.Nullable[json.RawMessage] `json:"script"`
@@ -1470,7 +1472,7 @@ type Chatbot struct {
 	// Slug Example: parley
 	Slug string `json:"slug"`
 
-	// UnanswerableReply What the bot says when it knows no answer.
+	// UnanswerableReply The bot's reply when it has no answer.
 	//
 	// Example: Sorry, I do not know that.
 	UnanswerableReply string `json:"unanswerableReply"`
@@ -1486,9 +1488,10 @@ type ChatbotCreate struct {
 	// Description Example: Answers questions about Parley.
 	Description *string `json:"description,omitempty"`
 
-	// Engine `faq`: the built-in bot, which answers from its FAQs. `scripted`: says what its script says, the same each time, for
-	// contract tests and demos; it must have a script. `openai`: answers by a model behind an OpenAI-compatible server, which
-	// is given the bot's instructions, the FAQs that may bear on the question and the conversation so far; it must have a model.
+	// Engine How the chatbot answers. `faq`: from its FAQs. `scripted`: from its script, which is required; always the
+	// same, for contract tests and demos. `openai`: by a model behind an OpenAI-compatible server, which receives
+	// the chatbot's instructions, the FAQs that are relevant to the question, and the conversation so far; requires
+	// a model.
 	//
 	//
 	// Example: faq
@@ -1503,24 +1506,24 @@ type ChatbotCreate struct {
 	// IsDefault Example: false
 	IsDefault *bool `json:"isDefault,omitempty"`
 
-	// Model The model that is to answer, all of it: what is left out is as if it had never been set, but for the API key. In an
-	// update null takes the model and its key away.
+	// Model Complete settings of the model: absent fields are reset, except for the API key. In an update, null removes
+	// the model and its API key.
 	//
 	//
 	// Example: {"apiKey":"sk-0123456789","baseUrl":"https://api.openai.com/v1","name":"gpt-4o-mini"}
 	Model nullable.Nullable[ModelSettings] `json:"model,omitempty"`
 
-	// Name A name that is not blank.
+	// Name A name, which must not be blank.
 	//
 	// Example: Support
 	Name Name `json:"name"`
 
-	// Script What a scripted bot says; null when there is none.
+	// Script Replies of a chatbot with the engine scripted; null if there are none.
 	//
 	// Example: {"rules":[{"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]},{"deltas":["One moment"],"failAfter":1}]}
 	Script nullable.Nullable[Script] `json:"script,omitempty"`
 
-	// Slug Lower-case letters, digits and hyphens; not in the form of an id.
+	// Slug Lower-case letters, digits and hyphens; must not have the form of an id.
 	//
 	// Example: parley
 	Slug *Slug `json:"slug,omitempty"`
@@ -1564,9 +1567,10 @@ type ChatbotUpdate struct {
 	// Description Example: Answers questions about Parley.
 	Description *string `json:"description,omitempty"`
 
-	// Engine `faq`: the built-in bot, which answers from its FAQs. `scripted`: says what its script says, the same each time, for
-	// contract tests and demos; it must have a script. `openai`: answers by a model behind an OpenAI-compatible server, which
-	// is given the bot's instructions, the FAQs that may bear on the question and the conversation so far; it must have a model.
+	// Engine How the chatbot answers. `faq`: from its FAQs. `scripted`: from its script, which is required; always the
+	// same, for contract tests and demos. `openai`: by a model behind an OpenAI-compatible server, which receives
+	// the chatbot's instructions, the FAQs that are relevant to the question, and the conversation so far; requires
+	// a model.
 	//
 	//
 	// Example: faq
@@ -1581,24 +1585,24 @@ type ChatbotUpdate struct {
 	// IsDefault Example: true
 	IsDefault *bool `json:"isDefault,omitempty"`
 
-	// Model The model that is to answer, all of it: what is left out is as if it had never been set, but for the API key. In an
-	// update null takes the model and its key away.
+	// Model Complete settings of the model: absent fields are reset, except for the API key. In an update, null removes
+	// the model and its API key.
 	//
 	//
 	// Example: {"apiKey":"sk-0123456789","baseUrl":"https://api.openai.com/v1","name":"gpt-4o-mini"}
 	Model nullable.Nullable[ModelSettings] `json:"model,omitempty"`
 
-	// Name A name that is not blank.
+	// Name A name, which must not be blank.
 	//
 	// Example: Support
 	Name *Name `json:"name,omitempty"`
 
-	// Script What a scripted bot says; null when there is none.
+	// Script Replies of a chatbot with the engine scripted; null if there are none.
 	//
 	// Example: {"rules":[{"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]},{"deltas":["One moment"],"failAfter":1}]}
 	Script nullable.Nullable[Script] `json:"script,omitempty"`
 
-	// Slug Lower-case letters, digits and hyphens; not in the form of an id.
+	// Slug Lower-case letters, digits and hyphens; must not have the form of an id.
 	//
 	// Example: parley
 	Slug *Slug `json:"slug,omitempty"`
@@ -1607,7 +1611,7 @@ type ChatbotUpdate struct {
 	UnanswerableReply *string `json:"unanswerableReply,omitempty"`
 }
 
-// Citation An entry that the reply was made of.
+// Citation An FAQ that the reply is based on.
 //
 // Example: {"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}
 type Citation struct {
@@ -1619,7 +1623,7 @@ type Citation struct {
 	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04
 	ID openapi_types.UUID `json:"id"`
 
-	// Question The question of the FAQ.
+	// Question Question of the FAQ.
 	//
 	// Example: How do I reset my password?
 	Question *string `json:"question,omitempty"`
@@ -1633,34 +1637,34 @@ type CitationNode struct {
 	// DisplayScore Example: 92%
 	DisplayScore string `json:"displayScore"`
 
-	// Score From 0 to 1: how much of the question the entry covers.
+	// Score How much of the question the FAQ covers, from 0 to 1.
 	//
 	// Example: 0.92
 	Score float64 `json:"score"`
 }
 
-// ClientMessageFrame What a client sends on the WebSocket.
+// ClientMessageFrame A frame that a client sends on the WebSocket.
 //
 // Example: {"content":"Hello","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","type":"message"}
 type ClientMessageFrame struct {
 	Attachments *[]AttachmentInput `json:"attachments,omitempty"`
 
-	// ClientMessageID The client's own id: sent again, it stores nothing and gets the same delivered again.
+	// ClientMessageID An id chosen by the client. A message with the same id is stored once; a repeat receives the same delivered frame.
 	//
 	// Example: c-17
 	ClientMessageID *string `json:"client_message_id,omitempty"`
 
-	// Content A message's text; more than 32,768 characters are 413.
+	// Content Text of a message, at most 32,768 characters; longer text is 413.
 	//
 	// Example: How do I reset my password?
 	Content MessageContent `json:"content"`
 
-	// Metadata A free JSON object, returned equal as JSON; its keys are never re-cased.
+	// Metadata Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
 	//
 	// Example: {"source":"newsletter"}
 	Metadata *FreeObject `json:"metadata,omitempty"`
 
-	// SessionID The session that the socket watches; another one is an error frame. Absent, it is meant anyway.
+	// SessionID The session that the socket watches, which is also the default. Any other session is answered with an error frame.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	SessionID *string `json:"session_id,omitempty"`
@@ -1674,15 +1678,15 @@ type ClientMessageFrameType string
 
 // ClientToken Example: {"chatbot":null,"contact":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","conversation":null,"expiresAt":"2026-01-15T10:45:00.000000Z","origin":null,"scopes":["chat"],"token":"pct_AZq1kT0e2wJjIjoiMDE5YmMwYTQifQ"}
 type ClientToken struct {
-	// Chatbot The chatbot that the token is for: the conversation's or given.
+	// Chatbot Id of the chatbot that the token is for: that of the conversation, or the given one.
 	Chatbot nullable.Nullable[openapi_types.UUID] `json:"chatbot"`
 
-	// Contact The contact that the token is for: the conversation's, given or made.
+	// Contact Id of the contact that the token is for: that of the conversation, the given one, or a new one.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
 	Contact openapi_types.UUID `json:"contact"`
 
-	// Conversation The conversation that the token is for.
+	// Conversation Id of the conversation that the token is for.
 	Conversation nullable.Nullable[openapi_types.UUID] `json:"conversation"`
 
 	// ExpiresAt RFC 3339 in UTC, always with six fraction digits and Z.
@@ -1690,48 +1694,48 @@ type ClientToken struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	ExpiresAt Timestamp `json:"expiresAt"`
 
-	// Origin The origin that the token is bound to, as browsers write it.
+	// Origin Origin that the token is bound to, in the form that browsers send.
 	//
 	// Example: https://www.example.com
 	Origin nullable.Nullable[string] `json:"origin"`
 	Scopes []Scope                   `json:"scopes"`
 
-	// Token The token, shown this once; its form may change.
+	// Token The token. It is shown only once; its format may change.
 	//
 	// Example: pct_AZq1kT0e2wJjIjoiMDE5YmMwYTQifQ
 	Token string `json:"token"`
 }
 
-// ClientTokenCreate What the token is for must be there - a conversation alone, or a contact, a chatbot, or both of these.
+// ClientTokenCreate Purpose of the token. Give either a conversation, or a contact, a chatbot or both of them.
 //
 // Example: {"contact":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07"}
 type ClientTokenCreate struct {
-	// Chatbot A chatbot's id or slug.
+	// Chatbot Id or slug of a chatbot.
 	//
 	// Example: parley
 	Chatbot *string `json:"chatbot,omitempty"`
 
-	// Contact A contact's id.
+	// Contact Id of a contact.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
 	Contact *string `json:"contact,omitempty"`
 
-	// Conversation A conversation's id.
+	// Conversation Id of a conversation.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	Conversation *string `json:"conversation,omitempty"`
 
-	// ExpiresIn Seconds; absent: 900. Not beyond the end of the key.
+	// ExpiresIn Lifetime in seconds. Default: 900. It cannot exceed the lifetime of the API key.
 	//
 	// Example: 900
 	ExpiresIn *int `json:"expiresIn,omitempty"`
 
-	// Origin The origin of the pages that may use the token.
+	// Origin Origin of the pages that may use the token.
 	//
 	// Example: https://www.example.com
 	Origin *string `json:"origin,omitempty"`
 
-	// Scopes What the token allows of what the key does; there is only `chat`, as there is without this field.
+	// Scopes Scopes of the token. The only supported value, and the default, is `chat`.
 	Scopes *[]ClientTokenCreateScopes `json:"scopes,omitempty"`
 }
 
@@ -1757,7 +1761,7 @@ type Completion struct {
 	// FinishReason Example: stop
 	FinishReason FinishReason `json:"finishReason"`
 
-	// MessageID The bot's message.
+	// MessageID Id of the bot's message.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a
 	MessageID openapi_types.UUID `json:"messageId"`
@@ -1766,7 +1770,7 @@ type Completion struct {
 	RunID       openapi_types.UUID `json:"runId"`
 	Suggestions []Suggestion       `json:"suggestions"`
 
-	// Usage Null when the engine counts no tokens.
+	// Usage Token counts; null if the engine does not count tokens.
 	//
 	// Example: {"completionTokens":30,"promptTokens":120,"totalTokens":150}
 	Usage nullable.Nullable[Usage] `json:"usage"`
@@ -1774,12 +1778,12 @@ type Completion struct {
 
 // CompletionCreate Example: {"isStreaming":false,"message":{"content":"How do I reset my password?"}}
 type CompletionCreate struct {
-	// Conversation A conversation's id; missing, null or empty starts a new one.
+	// Conversation Id of a conversation. If absent, null or empty, a conversation is started.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	Conversation nullable.Nullable[string] `json:"conversation,omitempty"`
 
-	// IsStreaming Whether the answer is an event stream; absent: no.
+	// IsStreaming Whether the response is an event stream. Default: false.
 	//
 	// Example: false
 	IsStreaming *bool `json:"isStreaming,omitempty"`
@@ -1788,8 +1792,8 @@ type CompletionCreate struct {
 	Message CompletionMessage `json:"message"`
 }
 
-// CompletionEvent One event of a streamed reply. While `done` is false `content` is the next piece of the text; the last event has
-// `done: true`, an empty `content` and the fields below that the others lack.
+// CompletionEvent An event of a streamed reply. While `done` is false, `content` is the next piece of the text. The last event
+// has `done: true`, an empty `content`, and the fields that the other events lack.
 //
 // Example: {"content":"Use the ","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03"}
 type CompletionEvent struct {
@@ -1805,7 +1809,7 @@ type CompletionEvent struct {
 	// Done Example: false
 	Done bool `json:"done"`
 
-	// Error A problem document as RFC 9457 has it.
+	// Error A problem document (RFC 9457).
 	//
 	// Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 	Error *Problem `json:"error,omitempty"`
@@ -1813,12 +1817,12 @@ type CompletionEvent struct {
 	// FinishReason Example: stop
 	FinishReason *FinishReason `json:"finishReason,omitempty"`
 
-	// MessageID The bot's message.
+	// MessageID Id of the bot's message.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a
 	MessageID openapi_types.UUID `json:"messageId"`
 
-	// Reset The reply began anew: forget the text so far; content is the whole of it.
+	// Reset The reply has been restarted: discard the text so far. content is the whole text so far.
 	//
 	// Example: true
 	Reset *bool `json:"reset,omitempty"`
@@ -1827,7 +1831,7 @@ type CompletionEvent struct {
 	RunID       openapi_types.UUID `json:"runId"`
 	Suggestions *[]Suggestion      `json:"suggestions,omitempty"`
 
-	// Usage Null when the engine counts no tokens.
+	// Usage Token counts; null if the engine does not count tokens.
 	//
 	// Example: {"completionTokens":30,"promptTokens":120,"totalTokens":150}
 	Usage nullable.Nullable[Usage] `json:"usage,omitempty"`
@@ -1837,26 +1841,26 @@ type CompletionEvent struct {
 type CompletionMessage struct {
 	Attachments *[]AttachmentInput `json:"attachments,omitempty"`
 
-	// Content A message's text; more than 32,768 characters are 413.
+	// Content Text of a message, at most 32,768 characters; longer text is 413.
 	//
 	// Example: How do I reset my password?
 	Content MessageContent `json:"content"`
 
-	// ContentPayload A free JSON object, returned equal as JSON; its keys are never re-cased.
+	// ContentPayload Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
 	//
 	// Example: {"source":"newsletter"}
 	ContentPayload *FreeObject `json:"contentPayload,omitempty"`
 
-	// QueryMetadata Restricts what the bot may retrieve: entries that any of `knowledge_bases` selects and whose labels fulfil
-	// `label_relations`; neither, or empty ones, restrict nothing. Which entries there are is known to the chatbot's
-	// editors (`GET /api/chatbots/{chatbotId}/faqs/`). The keys below are checked where they are present; unknown keys
-	// and empty lists are fine, and the whole is returned equal as JSON.
+	// QueryMetadata Restricts which FAQs the bot may retrieve: those that are selected by any of `knowledge_bases` and whose
+	// labels match `label_relations`. If one is absent or empty, it does not restrict anything. `GET
+	// /api/chatbots/{chatbotId}/faqs/` lists the FAQs. The fields below are validated when they are present. Other
+	// fields and empty lists are accepted. The object is returned unchanged as JSON.
 	//
 	//
 	// Example: {"channel":"app","knowledge_bases":[]}
 	QueryMetadata *QueryMetadata `json:"queryMetadata,omitempty"`
 
-	// Sender A contact's id; one that the organization does not have is 400.
+	// Sender Id of a contact. A contact that the organization does not have is 400.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
 	Sender *string `json:"sender,omitempty"`
@@ -1878,7 +1882,7 @@ type Contact struct {
 	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
 	ID openapi_types.UUID `json:"id"`
 
-	// Inboxes The ids of the inboxes that the contact is in.
+	// Inboxes Ids of the contact's inboxes.
 	//
 	// Example: ["019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08"]
 	Inboxes []openapi_types.UUID `json:"inboxes"`
@@ -1892,7 +1896,7 @@ type Contact struct {
 	// QueryMetadata Example: {"tier":"gold"}
 	QueryMetadata nullable.Nullable[json.RawMessage] `json:"queryMetadata"`
 
-	// SourceID The contact's id where it comes from, unique in an inbox.
+	// SourceID Id of the contact in the system that it comes from, unique within an inbox.
 	//
 	// Example: line-4711
 	SourceID nullable.Nullable[string] `json:"sourceId"`
@@ -1911,7 +1915,7 @@ type ContactCreate struct {
 	// Example: ["019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08"]
 	Inboxes *[]string `json:"inboxes,omitempty"`
 
-	// Name A name that is not blank.
+	// Name A name, which must not be blank.
 	//
 	// Example: Support
 	Name Name `json:"name"`
@@ -1919,10 +1923,10 @@ type ContactCreate struct {
 	// PhoneNumber Example: +886 2 1234 5678
 	PhoneNumber *string `json:"phoneNumber,omitempty"`
 
-	// QueryMetadata Restricts what the bot may retrieve: entries that any of `knowledge_bases` selects and whose labels fulfil
-	// `label_relations`; neither, or empty ones, restrict nothing. Which entries there are is known to the chatbot's
-	// editors (`GET /api/chatbots/{chatbotId}/faqs/`). The keys below are checked where they are present; unknown keys
-	// and empty lists are fine, and the whole is returned equal as JSON.
+	// QueryMetadata Restricts which FAQs the bot may retrieve: those that are selected by any of `knowledge_bases` and whose
+	// labels match `label_relations`. If one is absent or empty, it does not restrict anything. `GET
+	// /api/chatbots/{chatbotId}/faqs/` lists the FAQs. The fields below are validated when they are present. Other
+	// fields and empty lists are accepted. The object is returned unchanged as JSON.
 	//
 	//
 	// Example: {"channel":"app","knowledge_bases":[]}
@@ -1949,12 +1953,12 @@ type ContactUpdate struct {
 	// Email Example: alex@example.com
 	Email *string `json:"email,omitempty"`
 
-	// Inboxes Ids of inboxes; they replace the present ones.
+	// Inboxes Ids of inboxes, which replace the current ones.
 	//
 	// Example: ["019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08"]
 	Inboxes *[]string `json:"inboxes,omitempty"`
 
-	// Name A name that is not blank.
+	// Name A name, which must not be blank.
 	//
 	// Example: Support
 	Name *Name `json:"name,omitempty"`
@@ -1962,10 +1966,10 @@ type ContactUpdate struct {
 	// PhoneNumber Example: +886 2 1234 5678
 	PhoneNumber *string `json:"phoneNumber,omitempty"`
 
-	// QueryMetadata Restricts what the bot may retrieve: entries that any of `knowledge_bases` selects and whose labels fulfil
-	// `label_relations`; neither, or empty ones, restrict nothing. Which entries there are is known to the chatbot's
-	// editors (`GET /api/chatbots/{chatbotId}/faqs/`). The keys below are checked where they are present; unknown keys
-	// and empty lists are fine, and the whole is returned equal as JSON.
+	// QueryMetadata Restricts which FAQs the bot may retrieve: those that are selected by any of `knowledge_bases` and whose
+	// labels match `label_relations`. If one is absent or empty, it does not restrict anything. `GET
+	// /api/chatbots/{chatbotId}/faqs/` lists the FAQs. The fields below are validated when they are present. Other
+	// fields and empty lists are accepted. The object is returned unchanged as JSON.
 	//
 	//
 	// Example: {"channel":"app","knowledge_bases":[]}
@@ -2000,7 +2004,7 @@ type Conversation struct {
 	// Inbox Example: {"channelType":"web","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08","name":"Website","unreadConversationsCount":0}
 	Inbox ConversationInbox `json:"inbox"`
 
-	// IsAutoReplyNow Whether the bot would answer a message sent now.
+	// IsAutoReplyNow Whether the bot would answer a message that is sent now.
 	//
 	// Example: true
 	IsAutoReplyNow bool `json:"isAutoReplyNow"`
@@ -2008,7 +2012,7 @@ type Conversation struct {
 	// IsGroupChat Example: false
 	IsGroupChat bool `json:"isGroupChat"`
 
-	// LastMessage The newest message; null while there is none.
+	// LastMessage The newest message; null if there is none.
 	//
 	// Example: {"attachments":[],"canvas":null,"citationNodes":[],"citations":[],"content":"How do I reset my password?","contentPayload":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.000000Z","feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","queryMetadata":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","sender":{"avatar":"","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"},"seq":1,"type":"incoming"}
 	LastMessage nullable.Nullable[LastMessage] `json:"lastMessage"`
@@ -2016,7 +2020,7 @@ type Conversation struct {
 	// LastMessageCreatedAt Example: 2026-01-15T10:30:00.000000Z
 	LastMessageCreatedAt nullable.Nullable[time.Time] `json:"lastMessageCreatedAt"`
 
-	// LastReadAt When the staff last read it.
+	// LastReadAt Time at which the staff last marked the conversation as read.
 	LastReadAt nullable.Nullable[time.Time] `json:"lastReadAt"`
 
 	// Status Example: active
@@ -2025,7 +2029,7 @@ type Conversation struct {
 	// Title Example:
 	Title string `json:"title"`
 
-	// UnreadMessagesCount Incoming messages that the staff has not read.
+	// UnreadMessagesCount Number of incoming messages that the staff has not read.
 	//
 	// Example: 0
 	UnreadMessagesCount int `json:"unreadMessagesCount"`
@@ -2063,12 +2067,12 @@ type ConversationContact struct {
 
 // ConversationCreate Example: {"webChat":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05"}
 type ConversationCreate struct {
-	// Contact A contact's id; absent: the caller's own.
+	// Contact Id of a contact. Default: the contact that represents the caller.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
 	Contact *string `json:"contact,omitempty"`
 
-	// WebChat The web chat's id.
+	// WebChat Id of the web chat.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05
 	WebChat string `json:"webChat"`
@@ -2103,7 +2107,7 @@ type ConversationOperationResult struct {
 	// Action Example: archive
 	Action ConversationAction `json:"action"`
 
-	// ConversationID As it was sent.
+	// ConversationID Same as in the request.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	ConversationID string `json:"conversation_id"`
@@ -2111,7 +2115,7 @@ type ConversationOperationResult struct {
 	// Ok Example: true
 	Ok bool `json:"ok"`
 
-	// Problem A problem document as RFC 9457 has it.
+	// Problem A problem document (RFC 9457).
 	//
 	// Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 	Problem *Problem `json:"problem,omitempty"`
@@ -2128,12 +2132,12 @@ type ConversationPage struct {
 
 // ConversationStart Example: {"bot_id":"parley","initial_message":"Hello"}
 type ConversationStart struct {
-	// BotID The bot's id or slug; absent: the default bot. Unknown: 404.
+	// BotID Id or slug of the bot. Default: the organization's default bot. An unknown bot is 404.
 	//
 	// Example: parley
 	BotID *string `json:"bot_id,omitempty"`
 
-	// InitialMessage A message's text; more than 32,768 characters are 413.
+	// InitialMessage Text of a message, at most 32,768 characters; longer text is 413.
 	//
 	// Example: How do I reset my password?
 	InitialMessage *MessageContent `json:"initial_message,omitempty"`
@@ -2158,7 +2162,7 @@ type ConversationSummary struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	LastActivity Timestamp `json:"last_activity"`
 
-	// LastMessage The newest message's text; empty while there is none.
+	// LastMessage Text of the newest message. Empty if there is none.
 	//
 	// Example: Thank you!
 	LastMessage string `json:"last_message"`
@@ -2177,7 +2181,7 @@ type ConversationSummary struct {
 type ConversationSummaryList struct {
 	Conversations []ConversationSummary `json:"conversations"`
 
-	// Total How many qualify, whatever limit and offset say.
+	// Total Number of matching conversations, independent of limit and offset.
 	//
 	// Example: 1
 	Total int64 `json:"total"`
@@ -2195,14 +2199,15 @@ type ConversationUpdate struct {
 	Title *string `json:"title,omitempty"`
 }
 
-// Engine `faq`: the built-in bot, which answers from its FAQs. `scripted`: says what its script says, the same each time, for
-// contract tests and demos; it must have a script. `openai`: answers by a model behind an OpenAI-compatible server, which
-// is given the bot's instructions, the FAQs that may bear on the question and the conversation so far; it must have a model.
+// Engine How the chatbot answers. `faq`: from its FAQs. `scripted`: from its script, which is required; always the
+// same, for contract tests and demos. `openai`: by a model behind an OpenAI-compatible server, which receives
+// the chatbot's instructions, the FAQs that are relevant to the question, and the conversation so far; requires
+// a model.
 //
 // Example: faq
 type Engine string
 
-// ErrorFrame Something in a frame was refused; the connection stays open unless it cannot.
+// ErrorFrame A frame was refused. The connection stays open unless the error makes that impossible.
 //
 // Example: {"detail":"The content must not be blank.","error":"invalid_message","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","type":"error"}
 type ErrorFrame struct {
@@ -2212,10 +2217,10 @@ type ErrorFrame struct {
 	// Detail Example: The content must not be blank.
 	Detail string `json:"detail"`
 
-	// Error 400 `invalid_message` (in the message's own fields), `invalid_request` (all else that is malformed); 401
-	// `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`; 413 `too_large`; 415
-	// `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502 `upstream_failed`; 503
-	// `unavailable`; 504 `timeout`.
+	// Error Error code. 400 `invalid_message` (in the message's own fields), `invalid_request` (anything else that is
+	// malformed); 401 `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`;
+	// 413 `too_large`; 415 `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502
+	// `upstream_failed`; 503 `unavailable`; 504 `timeout`.
 	//
 	//
 	// Example: not_found
@@ -2234,7 +2239,7 @@ type ErrorFrame struct {
 // ErrorFrameType Example: error
 type ErrorFrameType string
 
-// EventID `<attempt>.<offset>`: which attempt at the run, and how many bytes of its text.
+// EventID `<attempt>.<offset>`: the number of the attempt, and the bytes of text that it has written.
 //
 // Example: 1.27
 type EventID = string
@@ -2264,14 +2269,14 @@ type Faq struct {
 	UpdatedAt Timestamp `json:"updatedAt"`
 }
 
-// FaqAnswer HTML is turned into text.
+// FaqAnswer The answer. HTML is converted to plain text.
 //
 // Example: Use the link on the sign-in page.
 type FaqAnswer = string
 
 // FaqCreate Example: {"answer":"Use the link on the sign-in page.","labels":["account"],"question":"How do I reset my password?"}
 type FaqCreate struct {
-	// Answer HTML is turned into text.
+	// Answer The answer. HTML is converted to plain text.
 	//
 	// Example: Use the link on the sign-in page.
 	Answer FaqAnswer `json:"answer"`
@@ -2289,7 +2294,7 @@ type FaqImport struct {
 	Created int              `json:"created"`
 	Errors  []FaqImportError `json:"errors"`
 
-	// Skipped Rows that would have changed nothing.
+	// Skipped Number of rows that would not have changed anything.
 	//
 	// Example: 0
 	Skipped int `json:"skipped"`
@@ -2303,7 +2308,7 @@ type FaqImportError struct {
 	// Detail Example: The row has a question but no answer.
 	Detail string `json:"detail"`
 
-	// Row The row's number in the file; the header is row 1.
+	// Row Number of the row in the file; the header is row 1.
 	//
 	// Example: 4
 	Row int `json:"row"`
@@ -2326,7 +2331,7 @@ type FaqQuestion = string
 
 // FaqUpdate Example: {"answer":"Use the link in the menu."}
 type FaqUpdate struct {
-	// Answer HTML is turned into text.
+	// Answer The answer. HTML is converted to plain text.
 	//
 	// Example: Use the link on the sign-in page.
 	Answer *FaqAnswer `json:"answer,omitempty"`
@@ -2344,19 +2349,19 @@ type FaqUpload struct {
 	File openapi_types.File `json:"file"`
 }
 
-// Feedback What the user thinks of the message, `like` or `dislike`; null while nobody has said.
+// Feedback The user's feedback on the message, `like` or `dislike`; null if there is none.
 //
 // Example: like
 type Feedback = string
 
-// FeedbackFilter A feedback, or `none` where there is none.
+// FeedbackFilter A feedback, or `none` for records without feedback.
 //
 // Example: dislike
 type FeedbackFilter string
 
 // FeedbackUpdate Example: {"feedback":"like"}
 type FeedbackUpdate struct {
-	// Feedback What the user thinks of the message, `like` or `dislike`; null while nobody has said.
+	// Feedback The user's feedback on the message, `like` or `dislike`; null if there is none.
 	//
 	// Example: like
 	Feedback nullable.Nullable[Feedback] `json:"feedback"`
@@ -2365,7 +2370,7 @@ type FeedbackUpdate struct {
 // FinishReason Example: stop
 type FinishReason string
 
-// FreeObject A free JSON object, returned equal as JSON; its keys are never re-cased.
+// FreeObject Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
 //
 // Example: {"source":"newsletter"}
 type FreeObject = json.RawMessage
@@ -2396,7 +2401,7 @@ type HistoryMessage struct {
 	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
 	ID openapi_types.UUID `json:"id"`
 
-	// Metadata A free JSON object, returned equal as JSON; its keys are never re-cased.
+	// Metadata Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
 	//
 	// Example: {"source":"newsletter"}
 	Metadata FreeObject `json:"metadata"`
@@ -2404,7 +2409,7 @@ type HistoryMessage struct {
 	// Sender Example: bot
 	Sender Speaker `json:"sender"`
 
-	// Seq The message's place in its conversation, 1, 2, 3 … without gaps.
+	// Seq Sequence number of the message in its conversation: 1, 2, 3 … without gaps.
 	//
 	// Example: 1
 	Seq Seq `json:"seq"`
@@ -2442,8 +2447,9 @@ type InboxList struct {
 	Results  []Inbox                   `json:"results"`
 }
 
-// KnowledgeBaseSelection A chatbot has one knowledge base, its FAQs, whatever id is named here. `has_user_selected_all` selects all of them,
-// and so does an item with neither; else `faq_ids` are selected.
+// KnowledgeBaseSelection Selects FAQs of the chatbot. A chatbot has one knowledge base, its FAQs, regardless of the id given here.
+// `has_user_selected_all` selects all of them, as does an item without it and without `faq_ids`. Otherwise
+// `faq_ids` are selected.
 //
 // Example: {"faq_ids":[],"has_user_selected_all":true,"knowledge_base_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00"}
 type KnowledgeBaseSelection struct {
@@ -2459,13 +2465,13 @@ type KnowledgeBaseSelection struct {
 	KnowledgeBaseID *string `json:"knowledge_base_id,omitempty"`
 }
 
-// LabelRelations `AND` (the default): an entry has all of the labels and fulfils all of the nested relations; `OR`: one of them.
-// Labels are compared without case and width. Without conditions every entry fulfils it. At most 1,000 conditions, those
-// of nested relations included, which nest at most 10 deep.
+// LabelRelations A condition on labels. `AND` (the default): the FAQ has all of the labels and matches all nested relations.
+// `OR`: at least one of them. Labels are compared without regard to case and width. Without conditions, every
+// FAQ matches. Limits: 1,000 conditions, including those of nested relations, and 10 levels of nesting.
 //
 // Example: {"conditions":["billing"],"operator":"AND"}
 type LabelRelations struct {
-	// Conditions Labels, or nested relations.
+	// Conditions Labels or nested relations.
 	//
 	// Example: ["billing"]
 	Conditions *[]interface{} `json:"conditions,omitempty"`
@@ -2477,7 +2483,7 @@ type LabelRelations struct {
 // LabelRelationsOperator Example: AND
 type LabelRelationsOperator string
 
-// LastMessage The newest message; null while there is none.
+// LastMessage The newest message; null if there is none.
 //
 // Example: {"attachments":[],"canvas":null,"citationNodes":[],"citations":[],"content":"How do I reset my password?","contentPayload":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.000000Z","feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","queryMetadata":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","sender":{"avatar":"","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"},"seq":1,"type":"incoming"}
 type LastMessage struct {
@@ -2502,7 +2508,7 @@ type LastMessage struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	CreatedAt Timestamp `json:"createdAt"`
 
-	// Feedback What the user thinks of the message, `like` or `dislike`; null while nobody has said.
+	// Feedback The user's feedback on the message, `like` or `dislike`; null if there is none.
 	//
 	// Example: like
 	Feedback nullable.Nullable[Feedback] `json:"feedback"`
@@ -2513,22 +2519,22 @@ type LastMessage struct {
 	// QueryMetadata Example: {"channel":"app"}
 	QueryMetadata nullable.Nullable[json.RawMessage] `json:"queryMetadata"`
 
-	// RunID The run that the message asked for, or that wrote it.
+	// RunID Id of the run that answers the message, or that wrote it.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
 	RunID nullable.Nullable[openapi_types.UUID] `json:"runId"`
 
-	// Sender Who speaks; null when that one has been deleted.
+	// Sender The sender; null if it has been deleted.
 	//
 	// Example: {"avatar":"","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"}
 	Sender nullable.Nullable[Sender] `json:"sender"`
 
-	// Seq The message's place in its conversation, 1, 2, 3 … without gaps.
+	// Seq Sequence number of the message in its conversation: 1, 2, 3 … without gaps.
 	//
 	// Example: 1
 	Seq Seq `json:"seq"`
 
-	// Type `incoming` is the user's, `outgoing` the bot's or an agent's.
+	// Type `incoming`: from the user. `outgoing`: from the bot or an agent.
 	//
 	// Example: incoming
 	Type MessageType `json:"type"`
@@ -2544,7 +2550,7 @@ type Me struct {
 	// Organization Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}
 	Organization NamedReference `json:"organization"`
 
-	// RateLimits The rate limits as they stand.
+	// RateLimits Current state of the rate limits.
 	RateLimits []RateLimitState `json:"rateLimits"`
 	Scopes     []Scope          `json:"scopes"`
 
@@ -2575,7 +2581,7 @@ type Message struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	CreatedAt Timestamp `json:"createdAt"`
 
-	// Feedback What the user thinks of the message, `like` or `dislike`; null while nobody has said.
+	// Feedback The user's feedback on the message, `like` or `dislike`; null if there is none.
 	//
 	// Example: like
 	Feedback nullable.Nullable[Feedback] `json:"feedback"`
@@ -2586,28 +2592,28 @@ type Message struct {
 	// QueryMetadata Example: {"channel":"app"}
 	QueryMetadata nullable.Nullable[json.RawMessage] `json:"queryMetadata"`
 
-	// RunID The run that the message asked for, or that wrote it.
+	// RunID Id of the run that answers the message, or that wrote it.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
 	RunID nullable.Nullable[openapi_types.UUID] `json:"runId"`
 
-	// Sender Who speaks; null when that one has been deleted.
+	// Sender The sender; null if it has been deleted.
 	//
 	// Example: {"avatar":"","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"}
 	Sender nullable.Nullable[Sender] `json:"sender"`
 
-	// Seq The message's place in its conversation, 1, 2, 3 … without gaps.
+	// Seq Sequence number of the message in its conversation: 1, 2, 3 … without gaps.
 	//
 	// Example: 1
 	Seq Seq `json:"seq"`
 
-	// Type `incoming` is the user's, `outgoing` the bot's or an agent's.
+	// Type `incoming`: from the user. `outgoing`: from the bot or an agent.
 	//
 	// Example: incoming
 	Type MessageType `json:"type"`
 }
 
-// MessageContent A message's text; more than 32,768 characters are 413.
+// MessageContent Text of a message, at most 32,768 characters; longer text is 413.
 //
 // Example: How do I reset my password?
 type MessageContent = string
@@ -2619,37 +2625,37 @@ type MessageCreate struct {
 	// Canvas Example: {"canvasType":{"kind":"markdown"},"content":"Dear customer","name":"draft","title":"Draft of the letter"}
 	Canvas nullable.Nullable[Canvas] `json:"canvas,omitempty"`
 
-	// Content A message's text; more than 32,768 characters are 413.
+	// Content Text of a message, at most 32,768 characters; longer text is 413.
 	//
 	// Example: How do I reset my password?
 	Content *MessageContent `json:"content,omitempty"`
 
-	// ContentPayload A free JSON object, returned equal as JSON; its keys are never re-cased.
+	// ContentPayload Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
 	//
 	// Example: {"source":"newsletter"}
 	ContentPayload *FreeObject `json:"contentPayload,omitempty"`
 
-	// Conversation The conversation's id. Unknown is 404.
+	// Conversation Id of the conversation. An unknown one is 404.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	Conversation string `json:"conversation"`
 
-	// QueryMetadata Restricts what the bot may retrieve: entries that any of `knowledge_bases` selects and whose labels fulfil
-	// `label_relations`; neither, or empty ones, restrict nothing. Which entries there are is known to the chatbot's
-	// editors (`GET /api/chatbots/{chatbotId}/faqs/`). The keys below are checked where they are present; unknown keys
-	// and empty lists are fine, and the whole is returned equal as JSON.
+	// QueryMetadata Restricts which FAQs the bot may retrieve: those that are selected by any of `knowledge_bases` and whose
+	// labels match `label_relations`. If one is absent or empty, it does not restrict anything. `GET
+	// /api/chatbots/{chatbotId}/faqs/` lists the FAQs. The fields below are validated when they are present. Other
+	// fields and empty lists are accepted. The object is returned unchanged as JSON.
 	//
 	//
 	// Example: {"channel":"app","knowledge_bases":[]}
 	QueryMetadata *QueryMetadata `json:"queryMetadata,omitempty"`
 
-	// Type `incoming` is the user's, `outgoing` the bot's or an agent's.
+	// Type `incoming`: from the user. `outgoing`: from the bot or an agent.
 	//
 	// Example: incoming
 	Type *MessageType `json:"type,omitempty"`
 }
 
-// MessageFrame A message of the session. A visitor's has no conversation_id.
+// MessageFrame A message of the session. It has no conversation_id in an anonymous visit.
 //
 // Example: {"attachments":[],"citations":[],"content":"Hi! How can I help you?","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","metadata":{},"sender":"bot","seq":2,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","timestamp":"2026-01-15T10:30:01.000000Z","type":"message"}
 type MessageFrame struct {
@@ -2662,7 +2668,7 @@ type MessageFrame struct {
 	// ConversationID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	ConversationID *openapi_types.UUID `json:"conversation_id,omitempty"`
 
-	// Feedback What the user thinks of the message, `like` or `dislike`; null while nobody has said.
+	// Feedback The user's feedback on the message, `like` or `dislike`; null if there is none.
 	//
 	// Example: like
 	Feedback nullable.Nullable[Feedback] `json:"feedback,omitempty"`
@@ -2670,7 +2676,7 @@ type MessageFrame struct {
 	// MessageID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a
 	MessageID openapi_types.UUID `json:"message_id"`
 
-	// Metadata A free JSON object, returned equal as JSON; its keys are never re-cased.
+	// Metadata Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
 	//
 	// Example: {"source":"newsletter"}
 	Metadata FreeObject `json:"metadata"`
@@ -2681,7 +2687,7 @@ type MessageFrame struct {
 	// Sender Example: bot
 	Sender Speaker `json:"sender"`
 
-	// Seq The message's place in its conversation, 1, 2, 3 … without gaps.
+	// Seq Sequence number of the message in its conversation: 1, 2, 3 … without gaps.
 	//
 	// Example: 1
 	Seq Seq `json:"seq"`
@@ -2710,109 +2716,111 @@ type MessagePage struct {
 	Results        []Message                 `json:"results"`
 }
 
-// MessageSend The content must be there and not blank unless there are attachments.
+// MessageSend A message. The content is required and must not be blank, unless there are attachments.
 //
 // Example: {"attachments":[],"content":"How do I reset my password?"}
 type MessageSend struct {
 	Attachments *[]AttachmentInput `json:"attachments,omitempty"`
 
-	// Content A message's text; more than 32,768 characters are 413.
+	// Content Text of a message, at most 32,768 characters; longer text is 413.
 	//
 	// Example: How do I reset my password?
 	Content *MessageContent `json:"content,omitempty"`
 
-	// Metadata A free JSON object, returned equal as JSON; its keys are never re-cased.
+	// Metadata Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
 	//
 	// Example: {"source":"newsletter"}
 	Metadata *FreeObject `json:"metadata,omitempty"`
 }
 
-// MessageType `incoming` is the user's, `outgoing` the bot's or an agent's.
+// MessageType `incoming`: from the user. `outgoing`: from the bot or an agent.
 //
 // Example: incoming
 type MessageType string
 
-// Model The model that answers for a bot of the engine `openai`; null when there is none. Its API key is never shown.
+// Model The model of a chatbot with the engine `openai`; null if there is none. Its API key is never returned.
 //
 // Example: {"baseUrl":"https://api.openai.com/v1","hasApiKey":true,"historyTokens":4000,"name":"gpt-4o-mini","parameters":{"max_tokens":500},"temperature":0.2}
 type Model struct {
-	// BaseURL The address of the server, up to and without `/chat/completions`.
+	// BaseURL URL of the server, up to but not including `/chat/completions`.
 	//
 	// Example: https://api.openai.com/v1
 	BaseURL string `json:"baseUrl"`
 
-	// HasAPIKey Whether an API key is kept.
+	// HasAPIKey Whether an API key is stored.
 	//
 	// Example: true
 	HasAPIKey bool `json:"hasApiKey"`
 
-	// HistoryTokens How much of the conversation before the question goes along, in tokens, by estimate.
+	// HistoryTokens Maximum number of tokens (estimated) of the conversation before the question that are sent.
 	//
 	// Example: 4000
 	HistoryTokens int `json:"historyTokens"`
 
-	// Name What the server calls the model.
+	// Name Name of the model on the server.
 	//
 	// Example: gpt-4o-mini
 	Name string `json:"name"`
 
-	// Parameters A free JSON object, returned equal as JSON; its keys are never re-cased.
+	// Parameters Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
 	//
 	// Example: {"source":"newsletter"}
 	Parameters FreeObject `json:"parameters"`
 
-	// Temperature Null where it is left to the server.
+	// Temperature Sampling temperature; null for the server's default.
 	//
 	// Example: 0.2
 	Temperature nullable.Nullable[float64] `json:"temperature"`
 }
 
-// ModelSettings The model that is to answer, all of it: what is left out is as if it had never been set, but for the API key. In an
-// update null takes the model and its key away.
+// ModelSettings Complete settings of the model: absent fields are reset, except for the API key. In an update, null removes
+// the model and its API key.
 //
 // Example: {"apiKey":"sk-0123456789","baseUrl":"https://api.openai.com/v1","name":"gpt-4o-mini"}
 type ModelSettings struct {
-	// APIKey The key that the server asks for; kept encrypted, never shown. In an update, absent: the key stays where `baseUrl` does,
-	// and is forgotten where that changes, so that no key reaches a server that it is not for. Null: it is forgotten.
+	// APIKey API key for the server. It is stored encrypted and never returned. If absent in an update, the stored key
+	// is kept as long as `baseUrl` is unchanged, and removed when `baseUrl` changes, so that it is never sent to
+	// another server. Null removes it.
 	//
 	//
 	// Example: sk-0123456789
 	APIKey nullable.Nullable[string] `json:"apiKey,omitempty"`
 
-	// BaseURL The address of the server, up to and without `/chat/completions`: http or https, without user, query and fragment.
-	// Addresses of the server's own network are allowed, since that is where local models are: whoever has the scope
-	// `manage` can have the server ask them.
+	// BaseURL URL of the server, up to but not including `/chat/completions`: http or https, without user, query and
+	// fragment. Addresses in the server's own network are allowed, because local models run there. Callers with
+	// the scope `manage` can therefore make the server send requests to such addresses.
 	//
 	//
 	// Example: https://api.openai.com/v1
 	BaseURL string `json:"baseUrl"`
 
-	// HistoryTokens How much of the conversation before the question goes along, the newest first; absent: 4000. Tokens are estimated: a
-	// Chinese, Japanese or Korean character is one, of all else four characters are one.
+	// HistoryTokens Maximum number of tokens of the conversation before the question that are sent, newest messages first.
+	// Default: 4000. Tokens are estimated: one per Chinese, Japanese or Korean character, and one per four other
+	// characters.
 	//
 	//
 	// Example: 4000
 	HistoryTokens *int `json:"historyTokens,omitempty"`
 
-	// Name What the server calls the model.
+	// Name Name of the model on the server.
 	//
 	// Example: gpt-4o-mini
 	Name string `json:"name"`
 
-	// Parameters What else goes into each request, as it is, such as `max_tokens`; at most 16,384 bytes. Parley sets `messages`, `model`,
-	// `stream`, `stream_options` and `n` itself: naming one is 400.
+	// Parameters Further fields that are added to each request unchanged, such as `max_tokens`; at most 16,384 bytes.
+	// Parley sets `messages`, `model`, `stream`, `stream_options` and `n` itself; naming one of them is 400.
 	//
 	//
 	// Example: {"max_tokens":500}
 	Parameters *json.RawMessage `json:"parameters,omitempty"`
 
-	// Temperature Absent or null, it is left to the server.
+	// Temperature Sampling temperature. If absent or null, the server's default.
 	//
 	// Example: 0.2
 	Temperature nullable.Nullable[float64] `json:"temperature,omitempty"`
 }
 
-// Name A name that is not blank.
+// Name A name, which must not be blank.
 //
 // Example: Support
 type Name = string
@@ -2826,7 +2834,7 @@ type NamedReference struct {
 	Name string `json:"name"`
 }
 
-// OpenAIError A failure below `/v1`, as OpenAI's API tells it.
+// OpenAIError An error of an operation below `/v1`, in OpenAI's format.
 //
 // Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
 type OpenAIError struct {
@@ -2836,17 +2844,17 @@ type OpenAIError struct {
 
 // OpenAIErrorDetail Example: {"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}
 type OpenAIErrorDetail struct {
-	// Code A ProblemCode, as problem documents have it in `error`; or `model_not_found`.
+	// Code A ProblemCode, as in the `error` of problem documents, or `model_not_found`.
 	//
 	// Example: model_not_found
 	Code string `json:"code"`
 
-	// Message A sentence that helps the caller.
+	// Message Explanation of the error.
 	//
 	// Example: There is no such model.
 	Message string `json:"message"`
 
-	// Param Which field or parameter is wrong, the first of several.
+	// Param The invalid field or parameter; the first one if there are several.
 	//
 	// Example: messages[0].content
 	Param nullable.Nullable[string] `json:"param"`
@@ -2860,12 +2868,12 @@ type OpenAIErrorDetailType string
 
 // OpenAIModel Example: {"created":1768473000,"id":"parley","object":"model","owned_by":"Acme"}
 type OpenAIModel struct {
-	// Created Seconds since 1970, in UTC.
+	// Created Unix time in seconds.
 	//
 	// Example: 1768473000
 	Created UnixTime `json:"created"`
 
-	// ID The chatbot's slug.
+	// ID Slug of the chatbot.
 	//
 	// Example: parley
 	ID string `json:"id"`
@@ -2873,7 +2881,7 @@ type OpenAIModel struct {
 	// Object Example: model
 	Object OpenAIModelObject `json:"object"`
 
-	// OwnedBy The organization's name.
+	// OwnedBy Name of the organization.
 	//
 	// Example: Acme
 	OwnedBy string `json:"owned_by"`
@@ -2893,42 +2901,42 @@ type OpenAIModelList struct {
 // OpenAIModelListObject Example: list
 type OpenAIModelListObject string
 
-// Origins Where the web chat's pages are. It is kept and returned for whoever builds them, and restricts nothing: which pages
-// may call this server is said by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
+// Origins Origins of the pages that embed the web chat. Informational; it does not restrict anything. Which pages may
+// call this server is determined by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
 //
 // Example: ["https://www.example.com"]
 type Origins = []string
 
-// Problem A problem document as RFC 9457 has it.
+// Problem A problem document (RFC 9457).
 //
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type Problem struct {
-	// Detail A sentence that helps the caller.
+	// Detail Explanation of the error.
 	//
 	// Example: There is no such conversation.
 	Detail string `json:"detail"`
 
-	// Error 400 `invalid_message` (in the message's own fields), `invalid_request` (all else that is malformed); 401
-	// `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`; 413 `too_large`; 415
-	// `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502 `upstream_failed`; 503
-	// `unavailable`; 504 `timeout`.
+	// Error Error code. 400 `invalid_message` (in the message's own fields), `invalid_request` (anything else that is
+	// malformed); 401 `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`;
+	// 413 `too_large`; 415 `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502
+	// `upstream_failed`; 503 `unavailable`; 504 `timeout`.
 	//
 	//
 	// Example: not_found
 	Error ProblemCode `json:"error"`
 
-	// Errors One entry for each mistake.
+	// Errors The invalid fields and parameters, one entry for each.
 	Errors *[]ProblemItem `json:"errors,omitempty"`
 
 	// RequestID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d
 	RequestID string `json:"request_id"`
 
-	// RetryAfter Seconds after which to try again.
+	// RetryAfter Seconds to wait before a retry.
 	//
 	// Example: 1
 	RetryAfter *int `json:"retry_after,omitempty"`
 
-	// Retryable Whether the same request may succeed later.
+	// Retryable Whether the same request can succeed later.
 	//
 	// Example: false
 	Retryable bool `json:"retryable"`
@@ -2939,26 +2947,26 @@ type Problem struct {
 	// Title Example: Not found
 	Title string `json:"title"`
 
-	// Type `/problems/<code>`; the address explains it.
+	// Type `/problems/<code>`, which explains the error.
 	//
 	// Example: /problems/not_found
 	Type string `json:"type"`
 }
 
-// ProblemCode 400 `invalid_message` (in the message's own fields), `invalid_request` (all else that is malformed); 401
-// `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`; 413 `too_large`; 415
-// `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502 `upstream_failed`; 503
-// `unavailable`; 504 `timeout`.
+// ProblemCode Error code. 400 `invalid_message` (in the message's own fields), `invalid_request` (anything else that is
+// malformed); 401 `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`;
+// 413 `too_large`; 415 `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502
+// `upstream_failed`; 503 `unavailable`; 504 `timeout`.
 //
 // Example: not_found
 type ProblemCode string
 
 // ProblemExplanation Example: {"code":"not_found","description":"What was asked for does not exist, or not for this organization.","retryable":false,"status":404,"title":"Not found"}
 type ProblemExplanation struct {
-	// Code 400 `invalid_message` (in the message's own fields), `invalid_request` (all else that is malformed); 401
-	// `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`; 413 `too_large`; 415
-	// `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502 `upstream_failed`; 503
-	// `unavailable`; 504 `timeout`.
+	// Code Error code. 400 `invalid_message` (in the message's own fields), `invalid_request` (anything else that is
+	// malformed); 401 `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`;
+	// 413 `too_large`; 415 `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502
+	// `upstream_failed`; 503 `unavailable`; 504 `timeout`.
 	//
 	//
 	// Example: not_found
@@ -2985,12 +2993,12 @@ type ProblemItem struct {
 	// In Example: body
 	In ProblemItemIn `json:"in"`
 
-	// Parameter The parameter's name.
+	// Parameter Name of the parameter.
 	//
 	// Example: limit
 	Parameter *string `json:"parameter,omitempty"`
 
-	// Pointer JSON Pointer into the body; the empty one is the whole body.
+	// Pointer JSON Pointer into the body; empty for the whole body.
 	//
 	// Example: /content
 	Pointer *string `json:"pointer,omitempty"`
@@ -2999,23 +3007,23 @@ type ProblemItem struct {
 // ProblemItemIn Example: body
 type ProblemItemIn string
 
-// QueryMetadata Restricts what the bot may retrieve: entries that any of `knowledge_bases` selects and whose labels fulfil
-// `label_relations`; neither, or empty ones, restrict nothing. Which entries there are is known to the chatbot's
-// editors (`GET /api/chatbots/{chatbotId}/faqs/`). The keys below are checked where they are present; unknown keys
-// and empty lists are fine, and the whole is returned equal as JSON.
+// QueryMetadata Restricts which FAQs the bot may retrieve: those that are selected by any of `knowledge_bases` and whose
+// labels match `label_relations`. If one is absent or empty, it does not restrict anything. `GET
+// /api/chatbots/{chatbotId}/faqs/` lists the FAQs. The fields below are validated when they are present. Other
+// fields and empty lists are accepted. The object is returned unchanged as JSON.
 //
 // Example: {"channel":"app","knowledge_bases":[]}
 type QueryMetadata = json.RawMessage
 
-// QueryRestriction The keys of queryMetadata that are checked.
+// QueryRestriction The fields of queryMetadata that are validated.
 //
 // Example: {"knowledge_bases":[]}
 type QueryRestriction struct {
 	KnowledgeBases *[]KnowledgeBaseSelection `json:"knowledge_bases,omitempty"`
 
-	// LabelRelations `AND` (the default): an entry has all of the labels and fulfils all of the nested relations; `OR`: one of them.
-	// Labels are compared without case and width. Without conditions every entry fulfils it. At most 1,000 conditions, those
-	// of nested relations included, which nest at most 10 deep.
+	// LabelRelations A condition on labels. `AND` (the default): the FAQ has all of the labels and matches all nested relations.
+	// `OR`: at least one of them. Labels are compared without regard to case and width. Without conditions, every
+	// FAQ matches. Limits: 1,000 conditions, including those of nested relations, and 10 levels of nesting.
 	//
 	//
 	// Example: {"conditions":["billing"],"operator":"AND"}
@@ -3027,17 +3035,17 @@ type RateLimitState struct {
 	// Class Example: messages
 	Class RateLimitStateClass `json:"class"`
 
-	// Limit Requests per minute; 0 is no limit.
+	// Limit Requests per minute; 0 if unlimited.
 	//
 	// Example: 60
 	Limit int `json:"limit"`
 
-	// Remaining Meaningless when limit is 0.
+	// Remaining Remaining requests in the window; undefined if limit is 0.
 	//
 	// Example: 57
 	Remaining int `json:"remaining"`
 
-	// ResetIn Seconds until the window begins anew.
+	// ResetIn Seconds until the window resets.
 	//
 	// Example: 42
 	ResetIn int `json:"resetIn"`
@@ -3048,7 +3056,7 @@ type RateLimitStateClass string
 
 // Readiness Example: {"status":"ok"}
 type Readiness struct {
-	// Redis Left out where none is used.
+	// Redis Absent if no Redis is configured.
 	//
 	// Example: ok
 	Redis *ReadinessRedis `json:"redis,omitempty"`
@@ -3057,7 +3065,7 @@ type Readiness struct {
 	Status ReadinessStatus `json:"status"`
 }
 
-// ReadinessRedis Left out where none is used.
+// ReadinessRedis Absent if no Redis is configured.
 //
 // Example: ok
 type ReadinessRedis string
@@ -3065,8 +3073,8 @@ type ReadinessRedis string
 // ReadinessStatus Example: ok
 type ReadinessStatus string
 
-// Record One question and its finished answer. `askedAt` is when the question was sent, `createdAt` when the answer was finished.
-// A score is null, and its `display…` empty, until something scores it.
+// Record One question and its finished answer. `askedAt` is the time of the question, `createdAt` the time at which the
+// answer was finished. Until a score is set, it is null and its `display…` field is empty.
 //
 // Example: {"answerCorrectnessScore":null,"answerRelevancyScore":null,"answerSimilarityScore":null,"askedAt":"2026-01-15T10:30:00.000000Z","condenseMessage":"","context":"","contextPrecisionScore":null,"contextRecallScore":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.800000Z","displayAnswerCorrectnessScore":"","displayAnswerRelevancyScore":"","displayAnswerSimilarityScore":"","displayContextPrecisionScore":"","displayContextRecallScore":"","displayFaithfulnessScore":"","error":null,"faithfulnessScore":null,"feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","inputMessage":"How do I reset my password?","outputMessage":"Use the link on the sign-in page.","replyTime":0.8,"status":"completed","type":"New"}
 type Record struct {
@@ -3084,12 +3092,12 @@ type Record struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	AskedAt Timestamp `json:"askedAt"`
 
-	// CondenseMessage The question as it was put to the retrieval; empty when it was not changed.
+	// CondenseMessage The question as it was used for retrieval. Empty if it was not rewritten.
 	//
 	// Example:
 	CondenseMessage string `json:"condenseMessage"`
 
-	// Context What the answer was made of.
+	// Context Text that the answer is based on.
 	//
 	// Example:
 	Context string `json:"context"`
@@ -3123,25 +3131,25 @@ type Record struct {
 	// DisplayContextRecallScore Example: 0.90
 	DisplayContextRecallScore string `json:"displayContextRecallScore"`
 
-	// DisplayFaithfulnessScore Empty until something scores it.
+	// DisplayFaithfulnessScore Empty until the score is set.
 	//
 	// Example: 0.90
 	DisplayFaithfulnessScore string `json:"displayFaithfulnessScore"`
 
-	// Error Why the answer failed; null when it did not.
+	// Error Why the answer failed; null if it did not.
 	Error nullable.Nullable[string] `json:"error"`
 
-	// FaithfulnessScore Null until something scores it.
+	// FaithfulnessScore Null until it is set.
 	//
 	// Example: 0.9
 	FaithfulnessScore nullable.Nullable[float64] `json:"faithfulnessScore"`
 
-	// Feedback What the user thinks of the message, `like` or `dislike`; null while nobody has said.
+	// Feedback The user's feedback on the message, `like` or `dislike`; null if there is none.
 	//
 	// Example: like
 	Feedback nullable.Nullable[Feedback] `json:"feedback"`
 
-	// ID The id of the run.
+	// ID Id of the record, which is the id of its run.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
 	ID openapi_types.UUID `json:"id"`
@@ -3162,7 +3170,7 @@ type Record struct {
 	// Example: completed
 	Status RecordStatus `json:"status"`
 
-	// Type `New` is the first exchange of its conversation, `Follow` every later one.
+	// Type `New`: the first exchange of its conversation. `Follow`: a later exchange.
 	//
 	// Example: New
 	Type RecordType `json:"type"`
@@ -3182,12 +3190,12 @@ type RecordList struct {
 // Example: completed
 type RecordStatus string
 
-// RecordType `New` is the first exchange of its conversation, `Follow` every later one.
+// RecordType `New`: the first exchange of its conversation. `Follow`: a later exchange.
 //
 // Example: New
 type RecordType string
 
-// RecordUpdate The scores to write, each from 0 to 1; `null` takes one back.
+// RecordUpdate Scores to set, each from 0 to 1. `null` removes a score.
 //
 // Example: {"answerRelevancyScore":0.8,"faithfulnessScore":0.9}
 type RecordUpdate struct {
@@ -3210,7 +3218,7 @@ type RecordUpdate struct {
 
 // Run Example: {"attempt":1,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.000000Z","error":null,"finishReason":"stop","finishedAt":"2026-01-15T10:30:01.000000Z","firstTokenAt":"2026-01-15T10:30:00.100000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","questionId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","startedAt":"2026-01-15T10:30:00.000000Z","state":"completed"}
 type Run struct {
-	// Attempt How often the work was taken up.
+	// Attempt Number of the current attempt, starting at 1.
 	//
 	// Example: 1
 	Attempt int `json:"attempt"`
@@ -3223,12 +3231,12 @@ type Run struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	CreatedAt Timestamp `json:"createdAt"`
 
-	// Error Why a run failed; null when it did not.
+	// Error Why the run failed; null if it did not.
 	//
 	// Example: {"detail":"The bot could not answer.","error":"internal"}
 	Error nullable.Nullable[RunError] `json:"error"`
 
-	// FinishReason How the reply ended, `stop`, `length`, `cancelled` or `error`; null until it has.
+	// FinishReason How the reply ended: `stop`, `length`, `cancelled` or `error`; null until it has ended.
 	//
 	// Example: stop
 	FinishReason nullable.Nullable[RunFinishReason] `json:"finishReason"`
@@ -3242,12 +3250,12 @@ type Run struct {
 	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
 	ID openapi_types.UUID `json:"id"`
 
-	// MessageID The id that the bot's message has once it is stored.
+	// MessageID Id of the bot's message, assigned before the message is stored.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a
 	MessageID openapi_types.UUID `json:"messageId"`
 
-	// QuestionID The message that is answered.
+	// QuestionID Id of the message that the run answers.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
 	QuestionID openapi_types.UUID `json:"questionId"`
@@ -3259,24 +3267,24 @@ type Run struct {
 	State RunState `json:"state"`
 }
 
-// RunError Why a run failed; null when it did not.
+// RunError Why the run failed; null if it did not.
 //
 // Example: {"detail":"The bot could not answer.","error":"internal"}
 type RunError struct {
 	// Detail Example: The bot could not answer.
 	Detail string `json:"detail"`
 
-	// Error 400 `invalid_message` (in the message's own fields), `invalid_request` (all else that is malformed); 401
-	// `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`; 413 `too_large`; 415
-	// `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502 `upstream_failed`; 503
-	// `unavailable`; 504 `timeout`.
+	// Error Error code. 400 `invalid_message` (in the message's own fields), `invalid_request` (anything else that is
+	// malformed); 401 `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`;
+	// 413 `too_large`; 415 `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502
+	// `upstream_failed`; 503 `unavailable`; 504 `timeout`.
 	//
 	//
 	// Example: not_found
 	Error ProblemCode `json:"error"`
 }
 
-// RunFinishReason How the reply ended, `stop`, `length`, `cancelled` or `error`; null until it has.
+// RunFinishReason How the reply ended: `stop`, `length`, `cancelled` or `error`; null until it has ended.
 //
 // Example: stop
 type RunFinishReason = string
@@ -3287,46 +3295,47 @@ type RunState string
 // Scope Example: chat
 type Scope string
 
-// Script What a scripted bot says; null when there is none.
+// Script Replies of a chatbot with the engine scripted; null if there are none.
 //
 // Example: {"rules":[{"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]},{"deltas":["One moment"],"failAfter":1}]}
 type Script struct {
-	// Rules The first that matches the question answers it; when none does, the bot says its unanswerableReply.
+	// Rules The first rule that matches the question answers it. If none matches, the bot replies with its unanswerableReply.
 	Rules []ScriptRule `json:"rules"`
 }
 
-// ScriptRule How one kind of question is answered. Where `failAfter` and `silentAfter` come at the same delta, the reply fails.
+// ScriptRule How one kind of question is answered. If `failAfter` and `silentAfter` apply to the same delta, the reply
+// fails.
 //
 // Example: {"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]}
 type ScriptRule struct {
-	// DelayMs The pause before each delta, in milliseconds; absent: none.
+	// DelayMs Pause before each delta, in milliseconds. Default: none.
 	//
 	// Example: 50
 	DelayMs *int `json:"delayMs,omitempty"`
 
-	// Deltas The reply in pieces, in order; of an empty piece only the pause is noticed, and a reply without text leaves no message. All deltas of a script may have 262,144 characters together; more are 400.
+	// Deltas Pieces of the reply, in order. An empty piece is only a pause; a reply without text stores no message. All deltas of a script are limited to 262,144 characters in total, else 400.
 	Deltas []string `json:"deltas"`
 
-	// FailAfter After so many deltas, at the latest after all of them, the reply fails with `upstream_failed`.
+	// FailAfter Number of deltas (at most all of them) after which the reply fails with `upstream_failed`.
 	//
 	// Example: 1
 	FailAfter *int `json:"failAfter,omitempty"`
 
-	// Match What the question must contain, whatever its case and width; absent or empty: the rule matches every question.
+	// Match Text that the question must contain, ignoring case and width. If absent or empty, the rule matches every question.
 	//
 	// Example: refund
 	Match *string `json:"match,omitempty"`
 
-	// SilentAfter After so many deltas, at the latest after all of them, nothing more comes: the reply is cancelled, or it fails with `timeout` after 60 seconds.
+	// SilentAfter Number of deltas (at most all of them) after which the reply stalls: it ends when it is cancelled, or fails with `timeout` after 60 seconds.
 	//
 	// Example: 1
 	SilentAfter *int `json:"silentAfter,omitempty"`
 
-	// Suggestions What is suggested at the end of the reply.
+	// Suggestions Suggestions at the end of the reply.
 	Suggestions *[]Suggestion `json:"suggestions,omitempty"`
 }
 
-// Sender Who speaks; null when that one has been deleted.
+// Sender The sender; null if it has been deleted.
 //
 // Example: {"avatar":"","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"}
 type Sender struct {
@@ -3345,12 +3354,12 @@ type SentMessage struct {
 	// MessageID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
 	MessageID openapi_types.UUID `json:"message_id"`
 
-	// RunID The run that answers the message; absent when none does.
+	// RunID Id of the run that answers the message. Absent if the bot does not answer it.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
 	RunID *openapi_types.UUID `json:"run_id,omitempty"`
 
-	// Seq The message's place in its conversation, 1, 2, 3 … without gaps.
+	// Seq Sequence number of the message in its conversation: 1, 2, 3 … without gaps.
 	//
 	// Example: 1
 	Seq Seq `json:"seq"`
@@ -3367,48 +3376,48 @@ type SentMessage struct {
 // SentMessageStatus Example: delivered
 type SentMessageStatus string
 
-// Seq The message's place in its conversation, 1, 2, 3 … without gaps.
+// Seq Sequence number of the message in its conversation: 1, 2, 3 … without gaps.
 //
 // Example: 1
 type Seq = int64
 
-// ServerFrame What the server sends on the WebSocket; `type` says which of these it is.
+// ServerFrame A frame that the server sends on the WebSocket. `type` selects the schema.
 //
 // Example: {"is_typing":true,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","type":"typing"}
 type ServerFrame struct {
 	union json.RawMessage
 }
 
-// Slug Lower-case letters, digits and hyphens; not in the form of an id.
+// Slug Lower-case letters, digits and hyphens; must not have the form of an id.
 //
 // Example: parley
 type Slug = string
 
-// SocketLimits What a client has to keep to, so that its socket stays open.
+// SocketLimits Limits that a client must observe to keep its socket open.
 //
 // Example: {"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10}
 type SocketLimits struct {
-	// FrameBytes The most that a frame of the client's may have.
+	// FrameBytes Maximum size of a frame from the client, in bytes.
 	//
 	// Example: 65536
 	FrameBytes int `json:"frame_bytes"`
 
-	// IdleSeconds How long nothing may be said, in either direction; absent: for ever.
+	// IdleSeconds Maximum time without a message in either direction, in seconds. Absent if unlimited.
 	//
 	// Example: 3600
 	IdleSeconds *int `json:"idle_seconds,omitempty"`
 
-	// PingSeconds How often the server sends a ping.
+	// PingSeconds Interval between pings from the server, in seconds.
 	//
 	// Example: 25
 	PingSeconds int `json:"ping_seconds"`
 
-	// PongSeconds How long the answer to a ping may take.
+	// PongSeconds Maximum time to answer a ping, in seconds.
 	//
 	// Example: 20
 	PongSeconds int `json:"pong_seconds"`
 
-	// WriteSeconds How long the client may take to accept a frame.
+	// WriteSeconds Maximum time to accept a frame, in seconds.
 	//
 	// Example: 10
 	WriteSeconds int `json:"write_seconds"`
@@ -3422,17 +3431,17 @@ type StartedConversation struct {
 	// ConversationID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	ConversationID openapi_types.UUID `json:"conversation_id"`
 
-	// MessageID The stored initial message.
+	// MessageID Id of the stored initial message.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
 	MessageID *openapi_types.UUID `json:"message_id,omitempty"`
 
-	// RunID The run that answers it.
+	// RunID Id of the run that answers the initial message.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
 	RunID *openapi_types.UUID `json:"run_id,omitempty"`
 
-	// SessionID The same id as conversation_id.
+	// SessionID Same as conversation_id.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	SessionID openapi_types.UUID `json:"session_id"`
@@ -3478,7 +3487,7 @@ type StatisticsFigures struct {
 	// Dislikes Example: 1
 	Dislikes int64 `json:"dislikes"`
 
-	// Failures Records whose status is failed.
+	// Failures Number of records with the status failed.
 	//
 	// Example: 1
 	Failures int64 `json:"failures"`
@@ -3505,12 +3514,17 @@ type StatisticsFigures struct {
 	Records int64 `json:"records"`
 }
 
-// StatusFrame `connected` is the first frame and has anonymous, bot_id, greeting, expires_at, limits and, unless anonymous,
-// conversation_id. `delivered` answers the socket that sent a message and has message_id, seq and its
-// client_message_id. `feedback` tells of a message that was liked, disliked or neither any more, and has message_id,
-// seq and feedback. `expiring` comes a minute before the end of a key, a token or an idle visit and has expires_at.
-// `expired`, `idle` and `closing` come before the server closes: the key, the token or the visit is over, nothing was
-// said for limits.idle_seconds, the server stops. After `idle` and `closing` the client may resume.
+// StatusFrame A change of status, by the field `status`:
+//
+//   - `connected` is the first frame. It has anonymous, bot_id, greeting, expires_at, limits and, unless
+//     anonymous, conversation_id.
+//   - `delivered` acknowledges a message to the socket that sent it. It has message_id, seq and the message's
+//     client_message_id.
+//   - `feedback` reports that the feedback on a message was set or removed. It has message_id, seq and feedback.
+//   - `expiring` is sent a minute before the key, the token or an idle visit expires. It has expires_at.
+//   - `expired`: the key, the token or the visit has expired. The server closes the socket.
+//   - `idle`: there was no activity for limits.idle_seconds. The server closes the socket; the client can resume.
+//   - `closing`: the server shuts down and closes the socket; the client can resume.
 //
 // Example: {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","expires_at":null,"greeting":"Hello!","limits":{"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10},"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","status":"connected","type":"status"}
 type StatusFrame struct {
@@ -3526,10 +3540,10 @@ type StatusFrame struct {
 	// ConversationID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	ConversationID *openapi_types.UUID `json:"conversation_id,omitempty"`
 
-	// ExpiresAt When an idle visit ends, or the key or token; null: never.
+	// ExpiresAt Time at which the key, the token or an idle visit expires; null if it does not expire.
 	ExpiresAt nullable.Nullable[time.Time] `json:"expires_at,omitempty"`
 
-	// Feedback What the user thinks of the message, `like` or `dislike`; null while nobody has said.
+	// Feedback The user's feedback on the message, `like` or `dislike`; null if there is none.
 	//
 	// Example: like
 	Feedback nullable.Nullable[Feedback] `json:"feedback,omitempty"`
@@ -3537,7 +3551,7 @@ type StatusFrame struct {
 	// Greeting Example: Hello!
 	Greeting *string `json:"greeting,omitempty"`
 
-	// Limits What a client has to keep to, so that its socket stays open.
+	// Limits Limits that a client must observe to keep its socket open.
 	//
 	// Example: {"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10}
 	Limits *SocketLimits `json:"limits,omitempty"`
@@ -3545,7 +3559,7 @@ type StatusFrame struct {
 	// MessageID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
 	MessageID *openapi_types.UUID `json:"message_id,omitempty"`
 
-	// Seq The message's place in its conversation, 1, 2, 3 … without gaps.
+	// Seq Sequence number of the message in its conversation: 1, 2, 3 … without gaps.
 	//
 	// Example: 1
 	Seq *Seq `json:"seq,omitempty"`
@@ -3568,18 +3582,18 @@ type StatusFrameType string
 
 // Suggestion Example: {"text":"How do I change my e-mail address?"}
 type Suggestion struct {
-	// Context Where it comes from.
+	// Context Origin of the suggestion.
 	//
 	// Example: faq
 	Context *string `json:"context,omitempty"`
 
-	// Text What the user might say next.
+	// Text Suggested next message.
 	//
 	// Example: How do I change my e-mail address?
 	Text string `json:"text"`
 }
 
-// SuggestionFrame What the user might say next; it follows the message that it belongs to.
+// SuggestionFrame Suggested next messages for the user. It follows the message that it belongs to.
 //
 // Example: {"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","suggestions":[{"text":"How do I change my e-mail address?"}],"type":"suggestion"}
 type SuggestionFrame struct {
@@ -3599,11 +3613,11 @@ type SuggestionFrameType string
 // Example: 2026-01-15T10:30:00.000000Z
 type Timestamp = time.Time
 
-// TypingFrame Whether the bot writes. With `stream=true` it also carries the reply as it grows.
+// TypingFrame Whether the bot is writing. With `stream=true` it also carries the reply as it is written.
 //
 // Example: {"is_typing":true,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","type":"typing"}
 type TypingFrame struct {
-	// Delta The next piece of the reply.
+	// Delta Next piece of the reply.
 	//
 	// Example: Hi!
 	Delta *string `json:"delta,omitempty"`
@@ -3611,7 +3625,7 @@ type TypingFrame struct {
 	// IsTyping Example: true
 	IsTyping bool `json:"is_typing"`
 
-	// Reset The reply began anew: forget its text so far; delta, where there is one, is the whole of it.
+	// Reset The reply has been restarted: discard the text so far. delta, if present, is the whole text so far.
 	//
 	// Example: true
 	Reset *bool `json:"reset,omitempty"`
@@ -3629,12 +3643,12 @@ type TypingFrame struct {
 // TypingFrameType Example: typing
 type TypingFrameType string
 
-// UnixTime Seconds since 1970, in UTC.
+// UnixTime Unix time in seconds.
 //
 // Example: 1768473000
 type UnixTime = int64
 
-// Usage Null when the engine counts no tokens.
+// Usage Token counts; null if the engine does not count tokens.
 //
 // Example: {"completionTokens":30,"promptTokens":120,"totalTokens":150}
 type Usage struct {
@@ -3650,19 +3664,19 @@ type Usage struct {
 
 // WebChat Example: {"accessType":"web","allowedOrigins":["https://www.example.com"],"chatbot":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","createdAt":"2026-01-15T10:30:00.000000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","inbox":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08","name":"Website","updatedAt":"2026-01-15T10:30:00.000000Z"}
 type WebChat struct {
-	// AccessType Whether pages or programs reach the chatbot by it. It is kept and returned, and restricts nothing.
+	// AccessType Whether web pages or programs use the web chat. Informational; it does not restrict anything.
 	//
 	// Example: web
 	AccessType AccessType `json:"accessType"`
 
-	// AllowedOrigins Where the web chat's pages are. It is kept and returned for whoever builds them, and restricts nothing: which pages
-	// may call this server is said by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
+	// AllowedOrigins Origins of the pages that embed the web chat. Informational; it does not restrict anything. Which pages may
+	// call this server is determined by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
 	//
 	//
 	// Example: ["https://www.example.com"]
 	AllowedOrigins Origins `json:"allowedOrigins"`
 
-	// Chatbot The chatbot's id.
+	// Chatbot Id of the chatbot.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00
 	Chatbot openapi_types.UUID `json:"chatbot"`
@@ -3675,7 +3689,7 @@ type WebChat struct {
 	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05
 	ID openapi_types.UUID `json:"id"`
 
-	// Inbox The inbox's id.
+	// Inbox Id of the inbox.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08
 	Inbox openapi_types.UUID `json:"inbox"`
@@ -3691,24 +3705,24 @@ type WebChat struct {
 
 // WebChatCreate Example: {"chatbot":"parley","name":"Website"}
 type WebChatCreate struct {
-	// AccessType Whether pages or programs reach the chatbot by it. It is kept and returned, and restricts nothing.
+	// AccessType Whether web pages or programs use the web chat. Informational; it does not restrict anything.
 	//
 	// Example: web
 	AccessType *AccessType `json:"accessType,omitempty"`
 
-	// AllowedOrigins Where the web chat's pages are. It is kept and returned for whoever builds them, and restricts nothing: which pages
-	// may call this server is said by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
+	// AllowedOrigins Origins of the pages that embed the web chat. Informational; it does not restrict anything. Which pages may
+	// call this server is determined by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
 	//
 	//
 	// Example: ["https://www.example.com"]
 	AllowedOrigins *Origins `json:"allowedOrigins,omitempty"`
 
-	// Chatbot The chatbot's id or slug; absent: the default bot.
+	// Chatbot Id or slug of the chatbot. Default: the organization's default bot.
 	//
 	// Example: parley
 	Chatbot *string `json:"chatbot,omitempty"`
 
-	// Name A name that is not blank.
+	// Name A name, which must not be blank.
 	//
 	// Example: Support
 	Name Name `json:"name"`
@@ -3725,24 +3739,24 @@ type WebChatList struct {
 
 // WebChatUpdate Example: {"name":"Shop"}
 type WebChatUpdate struct {
-	// AccessType Whether pages or programs reach the chatbot by it. It is kept and returned, and restricts nothing.
+	// AccessType Whether web pages or programs use the web chat. Informational; it does not restrict anything.
 	//
 	// Example: web
 	AccessType *AccessType `json:"accessType,omitempty"`
 
-	// AllowedOrigins Where the web chat's pages are. It is kept and returned for whoever builds them, and restricts nothing: which pages
-	// may call this server is said by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
+	// AllowedOrigins Origins of the pages that embed the web chat. Informational; it does not restrict anything. Which pages may
+	// call this server is determined by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
 	//
 	//
 	// Example: ["https://www.example.com"]
 	AllowedOrigins *Origins `json:"allowedOrigins,omitempty"`
 
-	// Chatbot The chatbot's id or slug.
+	// Chatbot Id or slug of the chatbot.
 	//
 	// Example: parley
 	Chatbot *string `json:"chatbot,omitempty"`
 
-	// Name A name that is not blank.
+	// Name A name, which must not be blank.
 	//
 	// Example: Support
 	Name *Name `json:"name,omitempty"`
@@ -3755,7 +3769,7 @@ type WsTicket struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	ExpiresAt Timestamp `json:"expiresAt"`
 
-	// Ticket The ticket, shown this once and good for one socket.
+	// Ticket The ticket. It is shown only once and opens one socket.
 	//
 	// Example: wst_2fVh0m3q6d0yPz1tJ8cB5nKxWu7RgLsA
 	Ticket string `json:"ticket"`
@@ -3763,12 +3777,12 @@ type WsTicket struct {
 
 // WsTicketCreate Example: {"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}
 type WsTicketCreate struct {
-	// Chatbot The id or slug of the only chatbot that the socket may converse with.
+	// Chatbot Id or slug of the only chatbot that the socket may converse with.
 	//
 	// Example: parley
 	Chatbot *string `json:"chatbot,omitempty"`
 
-	// Conversation The id of the only conversation that the socket may watch.
+	// Conversation Id of the only conversation that the socket may watch.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	Conversation *string `json:"conversation,omitempty"`
@@ -3807,7 +3821,7 @@ type PageSize = int
 // RecordConversationFilter Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 type RecordConversationFilter = string
 
-// RecordFeedbackFilter A feedback, or `none` where there is none.
+// RecordFeedbackFilter A feedback, or `none` for records without feedback.
 //
 // Example: dislike
 type RecordFeedbackFilter = FeedbackFilter
@@ -3820,7 +3834,7 @@ type RecordID = string
 // Example: completed
 type RecordStatusFilter = RecordStatus
 
-// RecordTypeFilter `New` is the first exchange of its conversation, `Follow` every later one.
+// RecordTypeFilter `New`: the first exchange of its conversation. `Follow`: a later exchange.
 //
 // Example: New
 type RecordTypeFilter = RecordType
@@ -3837,276 +3851,306 @@ type Timezone = string
 // UserMessage Example: refund
 type UserMessage = string
 
-// BadRequest A problem document as RFC 9457 has it.
+// BadRequest A problem document (RFC 9457).
 //
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type BadRequest = Problem
 
-// Conflict A problem document as RFC 9457 has it.
+// Conflict A problem document (RFC 9457).
 //
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type Conflict = Problem
 
-// Forbidden A problem document as RFC 9457 has it.
+// Forbidden A problem document (RFC 9457).
 //
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type Forbidden = Problem
 
-// NotFound A problem document as RFC 9457 has it.
+// NotFound A problem document (RFC 9457).
 //
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type NotFound = Problem
 
-// OpenAIFailure A failure below `/v1`, as OpenAI's API tells it.
+// OpenAIFailure An error of an operation below `/v1`, in OpenAI's format.
 //
 // Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
 type OpenAIFailure = OpenAIError
 
-// OpenAINotFound A failure below `/v1`, as OpenAI's API tells it.
+// OpenAINotFound An error of an operation below `/v1`, in OpenAI's format.
 //
 // Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
 type OpenAINotFound = OpenAIError
 
-// OpenAIRateLimited A failure below `/v1`, as OpenAI's API tells it.
+// OpenAIRateLimited An error of an operation below `/v1`, in OpenAI's format.
 //
 // Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
 type OpenAIRateLimited = OpenAIError
 
-// OpenAIRefusal A failure below `/v1`, as OpenAI's API tells it.
+// OpenAIRefusal An error of an operation below `/v1`, in OpenAI's format.
 //
 // Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
 type OpenAIRefusal = OpenAIError
 
-// OpenAIUnauthorized A failure below `/v1`, as OpenAI's API tells it.
+// OpenAIUnauthorized An error of an operation below `/v1`, in OpenAI's format.
 //
 // Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
 type OpenAIUnauthorized = OpenAIError
 
-// RateLimited A problem document as RFC 9457 has it.
+// RateLimited A problem document (RFC 9457).
 //
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type RateLimited = Problem
 
-// RepeatConflict A problem document as RFC 9457 has it.
+// RepeatConflict A problem document (RFC 9457).
 //
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type RepeatConflict = Problem
 
-// TooLarge A problem document as RFC 9457 has it.
+// TooLarge A problem document (RFC 9457).
 //
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type TooLarge = Problem
 
-// Unauthorized A problem document as RFC 9457 has it.
+// Unauthorized A problem document (RFC 9457).
 //
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type Unauthorized = Problem
 
-// Unprocessable A problem document as RFC 9457 has it.
+// Unprocessable A problem document (RFC 9457).
 //
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type Unprocessable = Problem
 
-// UnsupportedMediaType A problem document as RFC 9457 has it.
+// UnsupportedMediaType A problem document (RFC 9457).
 //
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type UnsupportedMediaType = Problem
 
 // ListAPIKeysParams defines parameters for ListAPIKeys.
 type ListAPIKeysParams struct {
-	// Page The page's number.
+	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize How many results a page has.
+	// PageSize Maximum number of results per page.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
 // CreateAPIKeyParams defines parameters for CreateAPIKey.
 type CreateAPIKeyParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListAuditEventsParams defines parameters for ListAuditEvents.
 type ListAuditEventsParams struct {
-	// Action Only events of this kind.
+	// Action Only events with this action.
 	Action *AuditAction `form:"action,omitempty" json:"action,omitempty"`
 
-	// StartDate The first day, inclusive; without it from the beginning.
+	// StartDate First day, inclusive. Unbounded if absent.
 	StartDate *openapi_types.Date `form:"startDate,omitempty" json:"startDate,omitempty"`
 
-	// EndDate The last day, inclusive; without it to the end.
+	// EndDate Last day, inclusive. Unbounded if absent.
 	EndDate *openapi_types.Date `form:"endDate,omitempty" json:"endDate,omitempty"`
 
-	// Timezone The IANA name of the zone in which days begin and times are shown.
+	// Timezone IANA name of the time zone that determines the start of days and the display of times.
 	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
 
-	// Page The page's number.
+	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize How many results a page has.
+	// PageSize Maximum number of results per page.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
 // ListChatbotsParams defines parameters for ListChatbots.
 type ListChatbotsParams struct {
-	// Page The page's number.
+	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize How many results a page has.
+	// PageSize Maximum number of results per page.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
 // CreateChatbotParams defines parameters for CreateChatbot.
 type CreateChatbotParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // CreateCompletionParams defines parameters for CreateCompletion.
 type CreateCompletionParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListFaqsParams defines parameters for ListFaqs.
 type ListFaqsParams struct {
-	// Page The page's number.
+	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize How many results a page has.
+	// PageSize Maximum number of results per page.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
 // CreateFaqParams defines parameters for CreateFaq.
 type CreateFaqParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ImportFaqsParams defines parameters for ImportFaqs.
 type ImportFaqsParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListRecordsParams defines parameters for ListRecords.
 type ListRecordsParams struct {
-	// StartDate The first day, inclusive.
+	// StartDate First day, inclusive.
 	StartDate StartDate `form:"startDate" json:"startDate"`
 
-	// EndDate The last day, inclusive.
+	// EndDate Last day, inclusive.
 	EndDate EndDate `form:"endDate" json:"endDate"`
 
-	// Timezone The IANA name of the zone in which days begin and times are shown.
+	// Timezone IANA name of the time zone that determines the start of days and the display of times.
 	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
 
-	// UserMessage Only records whose question contains this, whatever the case; `%` and `_` are ordinary characters.
+	// UserMessage Only records whose question contains this text, ignoring case. `%` and `_` are ordinary characters.
 	UserMessage *UserMessage `form:"userMessage,omitempty" json:"userMessage,omitempty"`
 
-	// BotMessage Only records whose answer contains this, whatever the case; `%` and `_` are ordinary characters.
+	// BotMessage Only records whose answer contains this text, ignoring case. `%` and `_` are ordinary characters.
 	BotMessage *BotMessage `form:"botMessage,omitempty" json:"botMessage,omitempty"`
 
-	// Conversation Only records of the conversation that has this id. One that is not among the chatbot's is 404.
+	// Conversation Only records of this conversation (id). A conversation that is not with the chatbot is 404.
 	Conversation *RecordConversationFilter `form:"conversation,omitempty" json:"conversation,omitempty"`
 
-	// Status Only records whose answer ended so.
+	// Status Only records with this status.
 	Status *RecordStatusFilter `form:"status,omitempty" json:"status,omitempty"`
 
-	// Feedback Only records whose answer was liked or disliked, or with `none` those that nobody has rated.
+	// Feedback Only records with this feedback on the answer; `none` selects records without feedback.
 	Feedback *RecordFeedbackFilter `form:"feedback,omitempty" json:"feedback,omitempty"`
 
-	// Type Only first exchanges of their conversations, `New`, or only later ones, `Follow`.
+	// Type Only records of this type: `New` (first exchanges of their conversations) or `Follow` (later exchanges).
 	Type *RecordTypeFilter `form:"type,omitempty" json:"type,omitempty"`
 
-	// Page The page's number.
+	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize How many results a page has.
+	// PageSize Maximum number of results per page.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
 // ExportRecordsParams defines parameters for ExportRecords.
 type ExportRecordsParams struct {
-	// StartDate The first day, inclusive.
+	// StartDate First day, inclusive.
 	StartDate StartDate `form:"startDate" json:"startDate"`
 
-	// EndDate The last day, inclusive.
+	// EndDate Last day, inclusive.
 	EndDate EndDate `form:"endDate" json:"endDate"`
 
-	// Timezone The IANA name of the zone in which days begin and times are shown.
+	// Timezone IANA name of the time zone that determines the start of days and the display of times.
 	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
 
-	// UserMessage Only records whose question contains this, whatever the case; `%` and `_` are ordinary characters.
+	// UserMessage Only records whose question contains this text, ignoring case. `%` and `_` are ordinary characters.
 	UserMessage *UserMessage `form:"userMessage,omitempty" json:"userMessage,omitempty"`
 
-	// BotMessage Only records whose answer contains this, whatever the case; `%` and `_` are ordinary characters.
+	// BotMessage Only records whose answer contains this text, ignoring case. `%` and `_` are ordinary characters.
 	BotMessage *BotMessage `form:"botMessage,omitempty" json:"botMessage,omitempty"`
 
-	// Conversation Only records of the conversation that has this id. One that is not among the chatbot's is 404.
+	// Conversation Only records of this conversation (id). A conversation that is not with the chatbot is 404.
 	Conversation *RecordConversationFilter `form:"conversation,omitempty" json:"conversation,omitempty"`
 
-	// Status Only records whose answer ended so.
+	// Status Only records with this status.
 	Status *RecordStatusFilter `form:"status,omitempty" json:"status,omitempty"`
 
-	// Feedback Only records whose answer was liked or disliked, or with `none` those that nobody has rated.
+	// Feedback Only records with this feedback on the answer; `none` selects records without feedback.
 	Feedback *RecordFeedbackFilter `form:"feedback,omitempty" json:"feedback,omitempty"`
 
-	// Type Only first exchanges of their conversations, `New`, or only later ones, `Follow`.
+	// Type Only records of this type: `New` (first exchanges of their conversations) or `Follow` (later exchanges).
 	Type *RecordTypeFilter `form:"type,omitempty" json:"type,omitempty"`
 
-	// Locale The language of the headers.
+	// Locale Language of the headers.
 	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
 }
 
 // ExportRecordsAsTextParams defines parameters for ExportRecordsAsText.
 type ExportRecordsAsTextParams struct {
-	// Format The format of the file.
+	// Format Format of the file.
 	Format *ExportRecordsAsTextParamsFormat `form:"format,omitempty" json:"format,omitempty"`
 
-	// StartDate The first day, inclusive.
+	// StartDate First day, inclusive.
 	StartDate StartDate `form:"startDate" json:"startDate"`
 
-	// EndDate The last day, inclusive.
+	// EndDate Last day, inclusive.
 	EndDate EndDate `form:"endDate" json:"endDate"`
 
-	// Timezone The IANA name of the zone in which days begin and times are shown.
+	// Timezone IANA name of the time zone that determines the start of days and the display of times.
 	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
 
-	// UserMessage Only records whose question contains this, whatever the case; `%` and `_` are ordinary characters.
+	// UserMessage Only records whose question contains this text, ignoring case. `%` and `_` are ordinary characters.
 	UserMessage *UserMessage `form:"userMessage,omitempty" json:"userMessage,omitempty"`
 
-	// BotMessage Only records whose answer contains this, whatever the case; `%` and `_` are ordinary characters.
+	// BotMessage Only records whose answer contains this text, ignoring case. `%` and `_` are ordinary characters.
 	BotMessage *BotMessage `form:"botMessage,omitempty" json:"botMessage,omitempty"`
 
-	// Conversation Only records of the conversation that has this id. One that is not among the chatbot's is 404.
+	// Conversation Only records of this conversation (id). A conversation that is not with the chatbot is 404.
 	Conversation *RecordConversationFilter `form:"conversation,omitempty" json:"conversation,omitempty"`
 
-	// Status Only records whose answer ended so.
+	// Status Only records with this status.
 	Status *RecordStatusFilter `form:"status,omitempty" json:"status,omitempty"`
 
-	// Feedback Only records whose answer was liked or disliked, or with `none` those that nobody has rated.
+	// Feedback Only records with this feedback on the answer; `none` selects records without feedback.
 	Feedback *RecordFeedbackFilter `form:"feedback,omitempty" json:"feedback,omitempty"`
 
-	// Type Only first exchanges of their conversations, `New`, or only later ones, `Follow`.
+	// Type Only records of this type: `New` (first exchanges of their conversations) or `Follow` (later exchanges).
 	Type *RecordTypeFilter `form:"type,omitempty" json:"type,omitempty"`
 
-	// Locale The language of the headers.
+	// Locale Language of the headers.
 	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
 }
 
@@ -4115,43 +4159,56 @@ type ExportRecordsAsTextParamsFormat string
 
 // GetStatisticsParams defines parameters for GetStatistics.
 type GetStatisticsParams struct {
-	// StartDate The first day, inclusive.
+	// StartDate First day, inclusive.
 	StartDate StartDate `form:"startDate" json:"startDate"`
 
-	// EndDate The last day, inclusive.
+	// EndDate Last day, inclusive.
 	EndDate EndDate `form:"endDate" json:"endDate"`
 
-	// Timezone The IANA name of the zone in which days begin and times are shown.
+	// Timezone IANA name of the time zone that determines the start of days and the display of times.
 	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
 }
 
 // CreateClientTokenParams defines parameters for CreateClientToken.
 type CreateClientTokenParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListContactsParams defines parameters for ListContacts.
 type ListContactsParams struct {
-	// Page The page's number.
+	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize How many results a page has.
+	// PageSize Maximum number of results per page.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 
-	// Query Only contacts whose name or sourceId contains this, whatever the case; `%` and `_` are ordinary characters.
+	// Query Only contacts whose name or sourceId contains this text, ignoring case. `%` and `_` are ordinary
+	// characters.
 	Query *string `form:"query,omitempty" json:"query,omitempty"`
 }
 
 // CreateContactParams defines parameters for CreateContact.
 type CreateContactParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4160,31 +4217,31 @@ type ListConversationsParams struct {
 	// BotID Only conversations with this bot (id or slug).
 	BotID *string `form:"bot_id,omitempty" json:"bot_id,omitempty"`
 
-	// Status Only conversations of this status; absent, both.
+	// Status Only conversations with this status. All if absent.
 	Status *ConversationStatus `form:"status,omitempty" json:"status,omitempty"`
 
-	// Limit How many conversations at the most.
+	// Limit Maximum number of conversations.
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Offset How many to pass over.
+	// Offset Number of conversations to skip.
 	Offset *int `form:"offset,omitempty" json:"offset,omitempty"`
 }
 
 // ListInboxConversationsParams defines parameters for ListInboxConversations.
 type ListInboxConversationsParams struct {
-	// Cursor The `nextCursor` or `previousCursor` of another page.
+	// Cursor `nextCursor` or `previousCursor` of another page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
 	// Inbox Only conversations in this inbox.
 	Inbox *string `form:"inbox,omitempty" json:"inbox,omitempty"`
 
-	// Keyword Only conversations in which this is found; `%` and `_` are ordinary characters.
+	// Keyword Only conversations that contain this text. `%` and `_` are ordinary characters.
 	Keyword *string `form:"keyword,omitempty" json:"keyword,omitempty"`
 
-	// PageSize How many results a page has.
+	// PageSize Maximum number of results per page.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 
-	// Ordering What the conversations are sorted by, the newest first.
+	// Ordering Sort key; newest first.
 	Ordering *ListInboxConversationsParamsOrdering `form:"ordering,omitempty" json:"ordering,omitempty"`
 }
 
@@ -4193,34 +4250,52 @@ type ListInboxConversationsParamsOrdering string
 
 // CreateConversationParams defines parameters for CreateConversation.
 type CreateConversationParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // BatchConversationsParams defines parameters for BatchConversations.
 type BatchConversationsParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // StartConversationParams defines parameters for StartConversation.
 type StartConversationParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // GetHistoryParams defines parameters for GetHistory.
 type GetHistoryParams struct {
-	// Limit How many messages at the most.
+	// Limit Maximum number of messages.
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Before Only messages before this time.
@@ -4229,127 +4304,163 @@ type GetHistoryParams struct {
 	// After Only messages after this time.
 	After *time.Time `form:"after,omitempty" json:"after,omitempty"`
 
-	// BeforeSeq Only messages whose `seq` is smaller.
+	// BeforeSeq Only messages with a smaller `seq`.
 	BeforeSeq *int64 `form:"before_seq,omitempty" json:"before_seq,omitempty"`
 
-	// AfterSeq Only messages whose `seq` is larger.
+	// AfterSeq Only messages with a larger `seq`.
 	AfterSeq *int64 `form:"after_seq,omitempty" json:"after_seq,omitempty"`
 }
 
 // SendMessageParams defines parameters for SendMessage.
 type SendMessageParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListInboxesParams defines parameters for ListInboxes.
 type ListInboxesParams struct {
-	// Page The page's number.
+	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize How many results a page has.
+	// PageSize Maximum number of results per page.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
 // ListMessagesParams defines parameters for ListMessages.
 type ListMessagesParams struct {
-	// Conversation A conversation's id. An unknown one is 404.
+	// Conversation Id of a conversation. An unknown one is 404.
 	Conversation *ConversationFilter `form:"conversation,omitempty" json:"conversation,omitempty"`
 
-	// Cursor The `nextCursor` or `previousCursor` of another page.
+	// Cursor `nextCursor` or `previousCursor` of another page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
-	// PageSize How many results a page has.
+	// PageSize Maximum number of results per page.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
 // CreateMessageParams defines parameters for CreateMessage.
 type CreateMessageParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // GetMessageParams defines parameters for GetMessage.
 type GetMessageParams struct {
-	// Conversation A conversation's id. An unknown one is 404.
+	// Conversation Id of a conversation. An unknown one is 404.
 	Conversation *ConversationFilter `form:"conversation,omitempty" json:"conversation,omitempty"`
 }
 
 // CancelRunParams defines parameters for CancelRun.
 type CancelRunParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // StreamRunParams defines parameters for StreamRun.
 type StreamRunParams struct {
-	// After The id of the last event that was received, for clients that cannot set the header.
+	// After Id of the last event that you received, for clients that cannot set the header.
 	After *EventID `form:"after,omitempty" json:"after,omitempty"`
 
-	// LastEventID The id of the last event that was received.
+	// LastEventID Id of the last event that you received.
 	LastEventID *EventID `json:"Last-Event-ID,omitempty"`
 }
 
 // ListWebChatsParams defines parameters for ListWebChats.
 type ListWebChatsParams struct {
-	// Page The page's number.
+	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize How many results a page has.
+	// PageSize Maximum number of results per page.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
 // CreateWebChatParams defines parameters for CreateWebChat.
 type CreateWebChatParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // CreateWsTicketParams defines parameters for CreateWsTicket.
 type CreateWsTicketParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // CreateChatCompletionParams defines parameters for CreateChatCompletion.
 type CreateChatCompletionParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ConnectParams defines parameters for Connect.
 type ConnectParams struct {
-	// SessionID The conversation or visit to continue.
+	// SessionID Conversation or visit to continue.
 	SessionID *string `form:"session_id,omitempty" json:"session_id,omitempty"`
 
-	// BotID The bot of a new conversation, by id or slug.
+	// BotID Chatbot of a new conversation, by id or slug.
 	BotID *string `form:"bot_id,omitempty" json:"bot_id,omitempty"`
 
-	// Ticket A ticket that has not been used. Beside a key it is not looked at.
+	// Ticket An unused ticket. Ignored if an API key or a client token is sent.
 	Ticket *string `form:"ticket,omitempty" json:"ticket,omitempty"`
 
-	// After The last `seq` that the client has; what came after it is replayed.
+	// After The last `seq` that the client has received. Later messages are replayed.
 	After *int64 `form:"after,omitempty" json:"after,omitempty"`
 
-	// Stream Whether typing frames carry the reply as it grows.
+	// Stream Whether typing frames carry the reply as it is written.
 	Stream *bool `form:"stream,omitempty" json:"stream,omitempty"`
 }
 
@@ -4697,19 +4808,20 @@ type ClientInterface interface {
 
 	// ListAPIKeys List API keys
 	//
-	// Newest first, without their secrets. A page beyond the end is 404; page 1 of nothing is not.
+	// Returns the API keys of the organization, newest first, without their secrets. Page 1 always exists; a later
+	// page beyond the end is 404.
 	//
-	// Needs the scope `admin`.
+	// Requires the scope `admin`.
 	//
 	// Corresponds with GET /api/api-keys/ (the `ListAPIKeys` operationId).
 	ListAPIKeys(ctx context.Context, params *ListAPIKeysParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateAPIKeyWithBody Create an API key
 	//
-	// The answer holds the key, once: only a hash of it is kept. A request that has succeeded and is repeated with its
-	// Idempotency-Key is 409.
+	// Creates an API key. The response contains the key, which cannot be retrieved again: only a hash of it is
+	// stored. Repeating a successful request with the same `Idempotency-Key` is 409.
 	//
-	// Needs the scope `admin`.
+	// Requires the scope `admin`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4718,10 +4830,10 @@ type ClientInterface interface {
 
 	// CreateAPIKey Create an API key
 	//
-	// The answer holds the key, once: only a hash of it is kept. A request that has succeeded and is repeated with its
-	// Idempotency-Key is 409.
+	// Creates an API key. The response contains the key, which cannot be retrieved again: only a hash of it is
+	// stored. Repeating a successful request with the same `Idempotency-Key` is 409.
 	//
-	// Needs the scope `admin`.
+	// Requires the scope `admin`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4730,45 +4842,52 @@ type ClientInterface interface {
 
 	// DeleteAPIKey Revoke an API key
 	//
-	// It is refused from then on; where several instances serve, within a second by the others. The organization's last
-	// key with the scope `admin` that never expires cannot be revoked (409).
+	// Revokes an API key. This instance refuses the key immediately, other instances within a second. The
+	// organization's last key with the scope `admin` that never expires cannot be revoked (409).
 	//
-	// Needs the scope `admin`.
+	// Requires the scope `admin`. A repeated request is 404.
 	//
 	// Corresponds with DELETE /api/api-keys/{keyId}/ (the `DeleteAPIKey` operationId).
 	DeleteAPIKey(ctx context.Context, keyID string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListAuditEvents List the audit trail
+	// ListAuditEvents List audit events
 	//
-	// The organization's audit trail, newest first: keys made and revoked, conversations, contacts, chatbots, FAQs and web
-	// chats deleted, and exports of records begun. An event is stored together with what it tells of, so that neither is
-	// ever there without the other; each thing that a request names has its own, and what goes with it, such as the
-	// conversations of a contact, has none. Operations that leave an event have `x-audit`, which is its `action`. No
-	// operation changes or removes events: they are kept as long as the organization is.
+	// Returns the organization's audit trail, newest first. It records:
 	//
-	// `startDate` and `endDate` are inclusive calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is
-	// 400. A page beyond the end is 404; page 1 of nothing is not.
+	// - API keys that were created or revoked,
+	// - conversations, contacts, chatbots, FAQs and web chats that were deleted,
+	// - exports of records that were started.
 	//
-	// Needs the scope `admin`.
+	// Operations that create audit events have `x-audit`, which is the `action` of the event. An event is stored in
+	// the same transaction as the change that it records. Each object that a request names has its own event;
+	// objects that are deleted along with it, such as the conversations of a contact, have none. Events cannot be
+	// changed or deleted through the API. They are kept until the organization is deleted.
+	//
+	// `startDate` and `endDate` are inclusive calendar days of `createdAt` in `timezone`; an `endDate` before
+	// `startDate` is 400. Page 1 always exists; a later page beyond the end is 404.
+	//
+	// Requires the scope `admin`.
 	//
 	// Corresponds with GET /api/audit-events/ (the `ListAuditEvents` operationId).
 	ListAuditEvents(ctx context.Context, params *ListAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListChatbots List chatbots
 	//
-	// Newest first. A page beyond the end is 404; page 1 of nothing is not.
+	// Returns the chatbots of the organization, newest first. Page 1 always exists; a later page beyond the end is
+	// 404.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`.
 	//
 	// Corresponds with GET /api/chatbots/ (the `ListChatbots` operationId).
 	ListChatbots(ctx context.Context, params *ListChatbotsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateChatbotWithBody Create a chatbot
 	//
-	// Without `slug` one is made of the name. A slug that is taken is 409. `isDefault: true` takes the place of the
-	// organization's default bot. The engine `scripted` needs a `script`; without one it is 400.
+	// Creates a chatbot. Without `slug`, one is derived from the name. A slug that is taken is 409. With `isDefault:
+	// true` the new chatbot replaces the organization's default bot. The engine `scripted` requires a `script`, else
+	// 400.
 	//
-	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4777,10 +4896,11 @@ type ClientInterface interface {
 
 	// CreateChatbot Create a chatbot
 	//
-	// Without `slug` one is made of the name. A slug that is taken is 409. `isDefault: true` takes the place of the
-	// organization's default bot. The engine `scripted` needs a `script`; without one it is 400.
+	// Creates a chatbot. Without `slug`, one is derived from the name. A slug that is taken is 409. With `isDefault:
+	// true` the new chatbot replaces the organization's default bot. The engine `scripted` requires a `script`, else
+	// 400.
 	//
-	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4789,64 +4909,77 @@ type ClientInterface interface {
 
 	// DeleteChatbot Delete a chatbot
 	//
-	// Its FAQs, web chats, inboxes and conversations go with it, for good. The default bot cannot be deleted (409).
+	// Permanently deletes a chatbot with its FAQs, web chats, inboxes and conversations. The default bot cannot be
+	// deleted (409).
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`. A repeated request is 404.
 	//
 	// Corresponds with DELETE /api/chatbots/{chatbotId}/ (the `DeleteChatbot` operationId).
 	DeleteChatbot(ctx context.Context, chatbotID ChatbotID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetChatbot Get a chatbot
 	//
-	// With its settings, but for the API key of a model, which is never shown.
+	// Returns a chatbot with its settings. The API key of its model is never returned.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`.
 	//
 	// Corresponds with GET /api/chatbots/{chatbotId}/ (the `GetChatbot` operationId).
 	GetChatbot(ctx context.Context, chatbotID ChatbotID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateChatbotWithBody Change a chatbot
+	// UpdateChatbotWithBody Update a chatbot
 	//
-	// Fields that are absent stay as they are. A slug that is taken is 409; so is `isDefault: false` for the default bot:
-	// make another one the default instead. `script: null` takes the script away, which is 400 while the engine is
-	// `scripted`.
+	// Changes a chatbot. Absent fields are unchanged. A slug that is taken is 409. `isDefault: false` for the
+	// default bot is 409; make another chatbot the default instead. `script: null` removes the script, and is 400
+	// while the engine is `scripted`.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`. Can be repeated safely.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PATCH /api/chatbots/{chatbotId}/ (the `UpdateChatbot` operationId).
 	UpdateChatbotWithBody(ctx context.Context, chatbotID ChatbotID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateChatbot Change a chatbot
+	// UpdateChatbot Update a chatbot
 	//
-	// Fields that are absent stay as they are. A slug that is taken is 409; so is `isDefault: false` for the default bot:
-	// make another one the default instead. `script: null` takes the script away, which is 400 while the engine is
-	// `scripted`.
+	// Changes a chatbot. Absent fields are unchanged. A slug that is taken is 409. `isDefault: false` for the
+	// default bot is 409; make another chatbot the default instead. `script: null` removes the script, and is 400
+	// while the engine is `scripted`.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`. Can be repeated safely.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /api/chatbots/{chatbotId}/ (the `UpdateChatbot` operationId).
 	UpdateChatbot(ctx context.Context, chatbotID ChatbotID, body UpdateChatbotJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateCompletionWithBody Ask a chatbot and get its reply
+	// CreateCompletionWithBody Create a completion
 	//
-	// `conversation` missing, null or empty starts a conversation in the chatbot's API inbox; one that does not exist,
-	// or is another chatbot's, is 404. The question is stored as a message and the reply too: it belongs to the
-	// conversation, not to the connection, and a caller that hangs up does not lose it. A completion is answered
-	// whatever `autoReplyEnabled` says, and queued as with sendMessage while another reply is running (20 wait; more: 503).
+	// Sends a message to a chatbot and returns its reply, as JSON or as an event stream.
 	//
-	// With `isStreaming` the answer is an event stream: unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
-	// `data:` line holding a CompletionEvent; exactly one last event has `done: true`. Comment lines keep an idle
-	// connection alive (15 s). The offset counts the bytes of the text as UTF-8, so the last event repeats the id of the
-	// last delta. `Accept` plays no part, and generated clients decode the JSON form only: read a stream from the raw
-	// response. Everything that can be refused is refused before the first byte; a failure after it is
-	// the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
-	// exactly what the JSON answer would have been. A stream that broke is taken up by `GET /api/runs/{runId}/events/`.
+	// If `conversation` is absent, null or empty, a conversation is started in the chatbot's API inbox. A
+	// conversation that does not exist or belongs to another chatbot is 404. Message and reply are stored in the
+	// conversation. The reply is completed even if the caller disconnects. A completion is answered regardless of
+	// `autoReplyEnabled`. While another reply is being written it is queued; up to 20 messages can wait, further
+	// ones are 503 with `Retry-After`.
 	//
-	// A whole stream:
+	// `message.content` must not be blank unless there are attachments. `message.sender` must be a contact of the
+	// organization, else 400.
+	//
+	// **JSON** (default): the response is sent when the reply is complete. After 120 seconds it is 504, and the run
+	// continues; see `GET /api/runs/{runId}/`.
+	//
+	// **Event stream** (`isStreaming: true`): unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
+	// `data:` line that holds a CompletionEvent. Exactly one event, the last, has `done: true`. The offset counts
+	// the bytes of the text in UTF-8, so the last event repeats the id of the last delta. Comment lines keep an idle
+	// connection alive (every 15 seconds). Joined, the deltas are exactly the stored message and the content of the
+	// JSON response.
+	//
+	// Errors that are detected before the first event have their own status. A later failure is the last event, with
+	// `error` and `finishReason: error`. To resume a broken stream, request `GET /api/runs/{runId}/events/`.
+	// `Accept` has no effect on the format. Generated clients decode JSON only; read the stream from the raw
+	// response.
+	//
+	// A complete stream:
 	//
 	// ```
 	// id: 1.40
@@ -4859,36 +4992,48 @@ type ClientInterface interface {
 	// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
 	// ```
 	//
-	// The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
-	// forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
+	// In both formats the header `X-Run-Id` names the run.
 	//
-	// With an Idempotency-Key a repeat asks nothing anew but follows the same run, as JSON to its end, as a stream from
-	// the beginning. A JSON answer that fails does not use the key up once its failure is told: the next repeat asks again.
+	// A repeat with the same `Idempotency-Key` does not ask again. It follows the same run: as JSON until the reply
+	// is complete, as a stream from the beginning. If a JSON response was a failure, the key is released and the
+	// next repeat asks again.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-	// class: `messages`.
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/chatbots/{chatbotId}/completions/ (the `CreateCompletion` operationId).
 	CreateCompletionWithBody(ctx context.Context, chatbotID ChatbotID, params *CreateCompletionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateCompletion Ask a chatbot and get its reply
+	// CreateCompletion Create a completion
 	//
-	// `conversation` missing, null or empty starts a conversation in the chatbot's API inbox; one that does not exist,
-	// or is another chatbot's, is 404. The question is stored as a message and the reply too: it belongs to the
-	// conversation, not to the connection, and a caller that hangs up does not lose it. A completion is answered
-	// whatever `autoReplyEnabled` says, and queued as with sendMessage while another reply is running (20 wait; more: 503).
+	// Sends a message to a chatbot and returns its reply, as JSON or as an event stream.
 	//
-	// With `isStreaming` the answer is an event stream: unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
-	// `data:` line holding a CompletionEvent; exactly one last event has `done: true`. Comment lines keep an idle
-	// connection alive (15 s). The offset counts the bytes of the text as UTF-8, so the last event repeats the id of the
-	// last delta. `Accept` plays no part, and generated clients decode the JSON form only: read a stream from the raw
-	// response. Everything that can be refused is refused before the first byte; a failure after it is
-	// the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
-	// exactly what the JSON answer would have been. A stream that broke is taken up by `GET /api/runs/{runId}/events/`.
+	// If `conversation` is absent, null or empty, a conversation is started in the chatbot's API inbox. A
+	// conversation that does not exist or belongs to another chatbot is 404. Message and reply are stored in the
+	// conversation. The reply is completed even if the caller disconnects. A completion is answered regardless of
+	// `autoReplyEnabled`. While another reply is being written it is queued; up to 20 messages can wait, further
+	// ones are 503 with `Retry-After`.
 	//
-	// A whole stream:
+	// `message.content` must not be blank unless there are attachments. `message.sender` must be a contact of the
+	// organization, else 400.
+	//
+	// **JSON** (default): the response is sent when the reply is complete. After 120 seconds it is 504, and the run
+	// continues; see `GET /api/runs/{runId}/`.
+	//
+	// **Event stream** (`isStreaming: true`): unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
+	// `data:` line that holds a CompletionEvent. Exactly one event, the last, has `done: true`. The offset counts
+	// the bytes of the text in UTF-8, so the last event repeats the id of the last delta. Comment lines keep an idle
+	// connection alive (every 15 seconds). Joined, the deltas are exactly the stored message and the content of the
+	// JSON response.
+	//
+	// Errors that are detected before the first event have their own status. A later failure is the last event, with
+	// `error` and `finishReason: error`. To resume a broken stream, request `GET /api/runs/{runId}/events/`.
+	// `Accept` has no effect on the format. Generated clients decode JSON only; read the stream from the raw
+	// response.
+	//
+	// A complete stream:
 	//
 	// ```
 	// id: 1.40
@@ -4901,64 +5046,68 @@ type ClientInterface interface {
 	// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
 	// ```
 	//
-	// The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
-	// forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
+	// In both formats the header `X-Run-Id` names the run.
 	//
-	// With an Idempotency-Key a repeat asks nothing anew but follows the same run, as JSON to its end, as a stream from
-	// the beginning. A JSON answer that fails does not use the key up once its failure is told: the next repeat asks again.
+	// A repeat with the same `Idempotency-Key` does not ask again. It follows the same run: as JSON until the reply
+	// is complete, as a stream from the beginning. If a JSON response was a failure, the key is released and the
+	// next repeat asks again.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-	// class: `messages`.
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/chatbots/{chatbotId}/completions/ (the `CreateCompletion` operationId).
 	CreateCompletion(ctx context.Context, chatbotID ChatbotID, params *CreateCompletionParams, body CreateCompletionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListFaqs List a chatbot's FAQs
+	// ListFaqs List FAQs
 	//
-	// Newest first. A page beyond the end is 404; page 1 of nothing is not.
+	// Returns a chatbot's FAQs, newest first. Page 1 always exists; a later page beyond the end is 404.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`.
 	//
 	// Corresponds with GET /api/chatbots/{chatbotId}/faqs/ (the `ListFaqs` operationId).
 	ListFaqs(ctx context.Context, chatbotID ChatbotID, params *ListFaqsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateFaqWithBody Add an FAQ
+	// CreateFaqWithBody Create an FAQ
 	//
-	// HTML in `answer` is turned into text.
+	// Adds an FAQ to a chatbot. HTML in `answer` is converted to plain text.
 	//
-	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/chatbots/{chatbotId}/faqs/ (the `CreateFaq` operationId).
 	CreateFaqWithBody(ctx context.Context, chatbotID ChatbotID, params *CreateFaqParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateFaq Add an FAQ
+	// CreateFaq Create an FAQ
 	//
-	// HTML in `answer` is turned into text.
+	// Adds an FAQ to a chatbot. HTML in `answer` is converted to plain text.
 	//
-	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/chatbots/{chatbotId}/faqs/ (the `CreateFaq` operationId).
 	CreateFaq(ctx context.Context, chatbotID ChatbotID, params *CreateFaqParams, body CreateFaqJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ImportFaqsWithBody Import FAQs from a table
+	// ImportFaqsWithBody Import FAQs
 	//
-	// The first row names the columns: `question` and `answer` (or 問題 and 答案), optionally `labels` (or 標籤), separated
-	// by commas. A row whose question the chatbot already has updates that FAQ, or is skipped when nothing would
-	// change; blank rows are ignored; a row that lacks one of the two is told in `errors` and the others are imported.
-	// A file that is neither .xlsx nor .csv (UTF-8), or has no such columns, is 400 and changes nothing. A file may
-	// hold 20,000 rows and, unpacked, 128 MiB; one that holds more is 413 and changes nothing. Two files are read at a
-	// time; one whose turn does not come within 10 seconds is 503 and changes nothing, and so is one that comes while
-	// eight others are being uploaded or read.
+	// Imports FAQs from an .xlsx file or a .csv file in UTF-8. The first row names the columns: `question` and
+	// `answer` (or 問題 and 答案), and optionally `labels` (or 標籤), whose cells hold labels separated by commas.
 	//
-	// With an Idempotency-Key the file's bytes count as the body: the form around it may be written anew.
+	// - A row whose question the chatbot already has updates that FAQ, or is skipped if nothing would change.
+	// - Blank rows are ignored. A row without a question or without an answer is reported in `errors`; the other
+	//   rows are imported.
+	// - A file of another format, or without the required columns, is 400.
+	// - A file is limited to 20,000 rows and, uncompressed, 128 MiB. A larger file is 413.
+	// - The server reads two files at a time. A file that waits longer than 10 seconds is 503, as is one that
+	//   arrives while eight others are being uploaded or read.
 	//
-	// Needs the scope `manage`.
+	// A request that fails imports nothing. With an `Idempotency-Key`, only the bytes of the file are compared, not
+	// the multipart encoding around them.
+	//
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4967,67 +5116,76 @@ type ClientInterface interface {
 
 	// DeleteFaq Delete an FAQ
 	//
-	// Replies that were made of it keep their citations. Repeated, it is 404.
+	// Permanently deletes an FAQ. Existing replies keep their citations of it.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`. A repeated request is 404.
 	//
 	// Corresponds with DELETE /api/chatbots/{chatbotId}/faqs/{faqId}/ (the `DeleteFaq` operationId).
 	DeleteFaq(ctx context.Context, chatbotID ChatbotID, faqID string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetFaq Get an FAQ
 	//
-	// An FAQ of another chatbot is 404.
+	// Returns an FAQ. An FAQ of another chatbot is 404.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`.
 	//
 	// Corresponds with GET /api/chatbots/{chatbotId}/faqs/{faqId}/ (the `GetFaq` operationId).
 	GetFaq(ctx context.Context, chatbotID ChatbotID, faqID string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateFaqWithBody Change an FAQ
+	// UpdateFaqWithBody Update an FAQ
 	//
-	// Fields that are absent stay as they are.
+	// Changes an FAQ. Absent fields are unchanged.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`. Can be repeated safely.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PATCH /api/chatbots/{chatbotId}/faqs/{faqId}/ (the `UpdateFaq` operationId).
 	UpdateFaqWithBody(ctx context.Context, chatbotID ChatbotID, faqID string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateFaq Change an FAQ
+	// UpdateFaq Update an FAQ
 	//
-	// Fields that are absent stay as they are.
+	// Changes an FAQ. Absent fields are unchanged.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`. Can be repeated safely.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /api/chatbots/{chatbotId}/faqs/{faqId}/ (the `UpdateFaq` operationId).
 	UpdateFaq(ctx context.Context, chatbotID ChatbotID, faqID string, body UpdateFaqJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListRecords List a chatbot's records
+	// ListRecords List records
 	//
-	// A record is one question and its finished answer (completed, failed or cancelled), written once when the answer is
-	// finished; only scores and feedback change later. Newest first. `startDate` and `endDate` are required: inclusive
-	// calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is 400. A record is listed when it
-	// fulfils all filters that are given. `count` is exact. A page beyond the end is 404; page 1 of nothing is not. Filters other than the days are looked for
-	// in all records of those days: where that takes longer than ten seconds, the answer is 504.
+	// Returns a chatbot's records, newest first. A record is one question and its finished answer (completed, failed
+	// or cancelled). It is written when the answer is finished; afterwards only its scores and its feedback can
+	// change.
 	//
-	// Needs the scope `records:read`.
+	// `startDate` and `endDate` are required. They are inclusive calendar days of `createdAt` in `timezone`; an
+	// `endDate` before `startDate` is 400. Filters are combined with AND. `count` is exact. Page 1 always exists; a
+	// later page beyond the end is 404.
+	//
+	// Filters other than the days examine all records of those days. A request that takes longer than 10 seconds is
+	// 504.
+	//
+	// Requires the scope `records:read`.
 	//
 	// Corresponds with GET /api/chatbots/{chatbotPk}/records/ (the `ListRecords` operationId).
 	ListRecords(ctx context.Context, chatbotPk ChatbotPk, params *ListRecordsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ExportRecords Export a chatbot's records as an Excel file
+	// ExportRecords Export records as an Excel file
 	//
-	// Exactly the rows that listRecords counts with the same filters, newest first, as an .xlsx file that is written
-	// while it is read. Cells are text, numbers and dates in `timezone`; nothing a user typed can become a formula.
-	// Characters that XML forbids are shown as `_xHHHH_`. Text beyond a cell's 32,767 UTF-16 units is cut with a visible
-	// mark and continues on a sheet named Overflow; a new sheet begins before row 1,048,577. The row of headers is bold and
-	// frozen, with an autofilter. A failure in the middle
-	// breaks the connection off, so that a short file never opens.
+	// Exports exactly the records that listRecords counts with the same filters, newest first, as an .xlsx file. The
+	// file is written while it is downloaded. If the export fails, the connection is aborted, so that an incomplete
+	// file never opens.
 	//
-	// | field of a Record | `en` | `zh-TW` |
+	// - Cells are text, numbers and dates in `timezone`. Text entered by users is never interpreted as a formula.
+	// - Characters that are not allowed in XML are written as `_xHHHH_`.
+	// - Text longer than a cell's 32,767 UTF-16 units is cut with a visible mark and continued on a sheet named
+	//   Overflow.
+	// - A new sheet starts before row 1,048,577.
+	// - The header row is bold and frozen, with an autofilter.
+	//
+	// | field of a Record | header (`en`) | header (`zh-TW`) |
 	// |---|---|---|
 	// | id | ID | ID |
 	// | inputMessage | User input | 用戶輸入訊息 |
@@ -5044,47 +5202,52 @@ type ClientInterface interface {
 	// | replyTime | Reply time (s) | 回覆花費時間 |
 	// | createdAt | Created at | 建立時間 |
 	//
-	// Needs the scope `records:read`.
+	// Requires the scope `records:read`.
 	//
 	// Corresponds with GET /api/chatbots/{chatbotPk}/records/export-excel/ (the `ExportRecords` operationId).
 	ExportRecords(ctx context.Context, chatbotPk ChatbotPk, params *ExportRecordsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ExportRecordsAsText Export a chatbot's records as CSV or JSON lines
+	// ExportRecordsAsText Export records as CSV or JSON lines
 	//
-	// Exactly the rows that listRecords counts with the same filters, newest first, written while they are read. A failure
-	// in the middle breaks the connection off: a transfer that ended in order is complete.
+	// Exports exactly the records that listRecords counts with the same filters, newest first. The file is written
+	// while it is downloaded. If the export fails, the connection is aborted: a download that ends normally is
+	// complete.
 	//
-	// **csv**: UTF-8 with a byte order mark, RFC 4180 (CRLF, texts in quotes), one line of headers in `locale`, and the
-	// columns of the Excel export. Texts are whole, however long. Times are those of `timezone`, to the second, as
-	// `2026-01-15 18:30:00`, which spreadsheets and programs take for a time; scores and seconds are plain numbers, empty
-	// where there is none. A text that a spreadsheet would take for a formula has an apostrophe before it: one that,
-	// blanks, quotes and invisible characters before it aside, begins with `=`, `+`, `-`, `@`, their full-width forms, or
-	// with a tab or a line break. For texts exactly as they were, take jsonl. A spreadsheet program that parts cells by
-	// semicolons, as many do by their language, must be told that these are commas, or be given the Excel export.
+	// **csv**: RFC 4180 in UTF-8 with a byte order mark, CRLF line ends and quoted texts. The first line has the
+	// headers in `locale`; the columns are those of the Excel export.
 	//
-	// **jsonl**: one JSON object a line, each a Record exactly as listRecords has it (the schema is that of one line), its
-	// times in UTC; `locale` has no effect.
+	// - Texts are never cut. Times are in `timezone`, to the second, as `2026-01-15 18:30:00`. Scores and seconds
+	//   are plain numbers, or empty if there is no value.
+	// - A text that a spreadsheet would interpret as a formula is preceded by an apostrophe. This applies to texts
+	//   that begin, after any blanks, quotes and invisible characters, with `=`, `+`, `-`, `@`, their full-width
+	//   forms, a tab or a line break. For unmodified texts, use jsonl.
+	// - Many spreadsheet programs expect semicolons as separators, depending on their language. Configure commas
+	//   there, or use the Excel export.
 	//
-	// Needs the scope `records:read`.
+	// **jsonl**: one JSON object per line, each a Record as returned by listRecords, with times in UTC. The schema
+	// describes one line. `locale` has no effect.
+	//
+	// Requires the scope `records:read`.
 	//
 	// Corresponds with GET /api/chatbots/{chatbotPk}/records/export/ (the `ExportRecordsAsText` operationId).
 	ExportRecordsAsText(ctx context.Context, chatbotPk ChatbotPk, params *ExportRecordsAsTextParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetRecord Get a record
 	//
-	// A record of another chatbot is 404.
+	// Returns a record. A record of another chatbot is 404.
 	//
-	// Needs the scope `records:read`.
+	// Requires the scope `records:read`.
 	//
 	// Corresponds with GET /api/chatbots/{chatbotPk}/records/{id}/ (the `GetRecord` operationId).
 	GetRecord(ctx context.Context, chatbotPk ChatbotPk, id RecordID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UpdateRecordWithBody Score a record
 	//
-	// For whoever evaluates answers: writes the scores that are given, `null` takes one back, and those that are absent stay
-	// as they are. It may be repeated. The answer is the record, also to a key without `records:read`. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
+	// Sets the scores of a record, for programs that evaluate answers. `null` removes a score; absent scores are
+	// unchanged. The response is the record, even if the key lacks the scope to read records. The feedback cannot be
+	// set here: it changes with the feedback on the reply (setMessageFeedback).
 	//
-	// Needs the scope `records:write`.
+	// Requires the scope `records:write`. Can be repeated safely.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5093,85 +5256,92 @@ type ClientInterface interface {
 
 	// UpdateRecord Score a record
 	//
-	// For whoever evaluates answers: writes the scores that are given, `null` takes one back, and those that are absent stay
-	// as they are. It may be repeated. The answer is the record, also to a key without `records:read`. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
+	// Sets the scores of a record, for programs that evaluate answers. `null` removes a score; absent scores are
+	// unchanged. The response is the record, even if the key lacks the scope to read records. The feedback cannot be
+	// set here: it changes with the feedback on the reply (setMessageFeedback).
 	//
-	// Needs the scope `records:write`.
+	// Requires the scope `records:write`. Can be repeated safely.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /api/chatbots/{chatbotPk}/records/{id}/ (the `UpdateRecord` operationId).
 	UpdateRecord(ctx context.Context, chatbotPk ChatbotPk, id RecordID, body UpdateRecordJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetStatistics Get a chatbot's statistics
+	// GetStatistics Get statistics
 	//
-	// Totals, and a series with one entry for each day from `startDate` to `endDate` in `timezone`, at most 366 days. A
-	// conversation counts on the day on which it began, a message on the day on which it was sent, a record on the day on
-	// which it was finished. Times are in seconds, null where nothing was measured.
+	// Returns totals and one entry for each day from `startDate` to `endDate` in `timezone`, at most 366 days.
+	// Conversations count on the day they started, messages on the day they were sent, and records on the day they
+	// were finished. Durations are in seconds, and null if nothing was measured.
 	//
-	// Needs the scope `records:read`.
+	// Requires the scope `records:read`.
 	//
 	// Corresponds with GET /api/chatbots/{chatbotPk}/statistics/ (the `GetStatistics` operationId).
 	GetStatistics(ctx context.Context, chatbotPk ChatbotPk, params *GetStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateClientTokenWithBody Create a token for a browser
+	// CreateClientTokenWithBody Create a client token
 	//
-	// A token that speaks for the caller's user, for a short time and a single purpose; what is in it is the server's
-	// affair. It is for one of these:
+	// Creates a short-lived token that acts as the caller's user, restricted to one purpose. Treat the token as
+	// opaque. The request names the purpose:
 	//
-	// - `conversation`: that one conversation, and nothing beside it. It must be one that the caller may read; its own
-	//   user speaks there.
-	// - `contact`: the caller's conversations with that contact, those that it starts included.
-	// - `chatbot`: conversations with that chatbot, and with a contact that is made for this token. It knows of no others
-	//   of the caller's.
+	// - `conversation`: that conversation only. The caller must be able to read it. Messages are sent as the user
+	//   who owns it.
+	// - `contact`: the caller's conversations with that contact, including new ones.
+	// - `chatbot`: conversations with that chatbot and with a contact that is created for this token. The caller's
+	//   other conversations are not accessible.
 	// - `contact` and `chatbot`: the caller's conversations with both.
 	//
-	// Name the contact of the answer when a token is renewed, and the new one goes on where the old one was.
+	// To renew a token without losing access to its conversations, name the contact of the previous response.
 	//
-	// It is taken by startConversation and createConversation (unless it is for a conversation), sendMessage, getHistory,
-	// getConversation, createMessage (incoming), listMessages (with `conversation`), getMessage, setMessageFeedback,
-	// createCompletion, getRun, streamRun, cancelRun and connect. All else, and all that is not what it is for, is 403,
-	// making other tokens included. Who speaks is the token's contact, and an attachment is named by its `file`. What is asked with it counts
-	// for its user's rate limits.
+	// Client tokens are accepted by startConversation and createConversation (unless the purpose is a conversation),
+	// sendMessage, getHistory, getConversation, createMessage (incoming messages), listMessages (with
+	// `conversation`), getMessage, setMessageFeedback, createCompletion, getRun, streamRun, cancelRun and connect.
+	// Everything else is 403, including the creation of further tokens. Messages are sent by the token's contact.
+	// Attachments must be named by `file`, not by `id`. Requests count against the rate limits of the token's user.
 	//
-	// With `origin` it is taken only from pages of that origin: the header `Origin` must be there and equal it, which
-	// browsers see to for all requests to another origin. Such a page must also be allowed by the server's
-	// `PARLEY_ALLOWED_ORIGINS`. The token ends at `expiresAt`, and before that when the key that made it is revoked or
-	// expires. A request that has succeeded and is repeated with its Idempotency-Key is 409.
+	// With `origin`, the token is accepted only from pages of that origin: the header `Origin`, which browsers send
+	// with cross-origin requests, must be present and equal. The origin must also be listed in the server's
+	// `PARLEY_ALLOWED_ORIGINS`.
 	//
-	// An unknown conversation or chatbot is 404, an unknown contact 400. Needs the scope `chat` or `agent`.
+	// The token expires at `expiresAt`, and earlier if the key that created it is revoked or expires. Repeating a
+	// successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is 404, an
+	// unknown contact 400.
+	//
+	// Requires the scope `chat` or `agent`.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/client-tokens/ (the `CreateClientToken` operationId).
 	CreateClientTokenWithBody(ctx context.Context, params *CreateClientTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateClientToken Create a token for a browser
+	// CreateClientToken Create a client token
 	//
-	// A token that speaks for the caller's user, for a short time and a single purpose; what is in it is the server's
-	// affair. It is for one of these:
+	// Creates a short-lived token that acts as the caller's user, restricted to one purpose. Treat the token as
+	// opaque. The request names the purpose:
 	//
-	// - `conversation`: that one conversation, and nothing beside it. It must be one that the caller may read; its own
-	//   user speaks there.
-	// - `contact`: the caller's conversations with that contact, those that it starts included.
-	// - `chatbot`: conversations with that chatbot, and with a contact that is made for this token. It knows of no others
-	//   of the caller's.
+	// - `conversation`: that conversation only. The caller must be able to read it. Messages are sent as the user
+	//   who owns it.
+	// - `contact`: the caller's conversations with that contact, including new ones.
+	// - `chatbot`: conversations with that chatbot and with a contact that is created for this token. The caller's
+	//   other conversations are not accessible.
 	// - `contact` and `chatbot`: the caller's conversations with both.
 	//
-	// Name the contact of the answer when a token is renewed, and the new one goes on where the old one was.
+	// To renew a token without losing access to its conversations, name the contact of the previous response.
 	//
-	// It is taken by startConversation and createConversation (unless it is for a conversation), sendMessage, getHistory,
-	// getConversation, createMessage (incoming), listMessages (with `conversation`), getMessage, setMessageFeedback,
-	// createCompletion, getRun, streamRun, cancelRun and connect. All else, and all that is not what it is for, is 403,
-	// making other tokens included. Who speaks is the token's contact, and an attachment is named by its `file`. What is asked with it counts
-	// for its user's rate limits.
+	// Client tokens are accepted by startConversation and createConversation (unless the purpose is a conversation),
+	// sendMessage, getHistory, getConversation, createMessage (incoming messages), listMessages (with
+	// `conversation`), getMessage, setMessageFeedback, createCompletion, getRun, streamRun, cancelRun and connect.
+	// Everything else is 403, including the creation of further tokens. Messages are sent by the token's contact.
+	// Attachments must be named by `file`, not by `id`. Requests count against the rate limits of the token's user.
 	//
-	// With `origin` it is taken only from pages of that origin: the header `Origin` must be there and equal it, which
-	// browsers see to for all requests to another origin. Such a page must also be allowed by the server's
-	// `PARLEY_ALLOWED_ORIGINS`. The token ends at `expiresAt`, and before that when the key that made it is revoked or
-	// expires. A request that has succeeded and is repeated with its Idempotency-Key is 409.
+	// With `origin`, the token is accepted only from pages of that origin: the header `Origin`, which browsers send
+	// with cross-origin requests, must be present and equal. The origin must also be listed in the server's
+	// `PARLEY_ALLOWED_ORIGINS`.
 	//
-	// An unknown conversation or chatbot is 404, an unknown contact 400. Needs the scope `chat` or `agent`.
+	// The token expires at `expiresAt`, and earlier if the key that created it is revoked or expires. Repeating a
+	// successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is 404, an
+	// unknown contact 400.
+	//
+	// Requires the scope `chat` or `agent`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5180,19 +5350,20 @@ type ClientInterface interface {
 
 	// ListContacts List contacts
 	//
-	// Newest first. A page beyond the end is 404; page 1 of nothing is not.
+	// Returns the contacts of the organization, newest first. Page 1 always exists; a later page beyond the end is
+	// 404.
 	//
-	// Needs the scope `manage` or `agent`.
+	// Requires the scope `manage` or `agent`.
 	//
 	// Corresponds with GET /api/contacts/ (the `ListContacts` operationId).
 	ListContacts(ctx context.Context, params *ListContactsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateContactWithBody Create a contact
 	//
-	// Without `inboxes` the contact is in the default bot's API inbox. `sourceId` is unique in an inbox: one that is taken
-	// is 409. An unknown inbox is 404.
+	// Creates a contact. Without `inboxes` it is added to the default bot's API inbox; an unknown inbox is 404.
+	// `sourceId` is unique within an inbox; one that is taken is 409.
 	//
-	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5201,10 +5372,10 @@ type ClientInterface interface {
 
 	// CreateContact Create a contact
 	//
-	// Without `inboxes` the contact is in the default bot's API inbox. `sourceId` is unique in an inbox: one that is taken
-	// is 409. An unknown inbox is 404.
+	// Creates a contact. Without `inboxes` it is added to the default bot's API inbox; an unknown inbox is 404.
+	// `sourceId` is unique within an inbox; one that is taken is 409.
 	//
-	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5213,79 +5384,82 @@ type ClientInterface interface {
 
 	// DeleteContact Delete a contact
 	//
-	// The contact's conversations go with it, for good.
+	// Permanently deletes a contact with its conversations.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`. A repeated request is 404.
 	//
 	// Corresponds with DELETE /api/contacts/{contactId}/ (the `DeleteContact` operationId).
 	DeleteContact(ctx context.Context, contactID string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetContact Get a contact
 	//
-	// With the inboxes that the contact is in.
+	// Returns a contact with the ids of its inboxes.
 	//
-	// Needs the scope `manage` or `agent`.
+	// Requires the scope `manage` or `agent`.
 	//
 	// Corresponds with GET /api/contacts/{contactId}/ (the `GetContact` operationId).
 	GetContact(ctx context.Context, contactID string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateContactWithBody Change a contact
+	// UpdateContactWithBody Update a contact
 	//
-	// Fields that are absent stay as they are.
+	// Changes a contact. Absent fields are unchanged.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`. Can be repeated safely.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PATCH /api/contacts/{contactId}/ (the `UpdateContact` operationId).
 	UpdateContactWithBody(ctx context.Context, contactID string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateContact Change a contact
+	// UpdateContact Update a contact
 	//
-	// Fields that are absent stay as they are.
+	// Changes a contact. Absent fields are unchanged.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`. Can be repeated safely.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /api/contacts/{contactId}/ (the `UpdateContact` operationId).
 	UpdateContact(ctx context.Context, contactID string, body UpdateContactJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListConversations List one's own conversations
+	// ListConversations List your conversations
 	//
-	// The caller's own, latest activity first. An unknown `bot_id` is 404. `unread` counts the bot's and agents' messages
-	// that the user has not read.
+	// Returns the caller's own conversations, latest activity first. An unknown `bot_id` is 404. `unread` is the
+	// number of messages from the bot and agents that the user has not read.
 	//
-	// Needs the scope `chat` or `agent`. Rate class: `list`.
+	// Requires the scope `chat` or `agent`. Rate class: `list`.
 	//
 	// Corresponds with GET /api/conversations (the `ListConversations` operationId).
 	ListConversations(ctx context.Context, params *ListConversationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListInboxConversations List conversations by inbox
+	// ListInboxConversations List inbox conversations
 	//
-	// The caller's own, or with the scope `agent` the whole organization's. Latest activity first; a walk along `next`
-	// never shows a conversation twice, and what it misses has become active after it began. `ordering=createdAt`
-	// (newest first) gives a complete walk. An unknown inbox and a bad cursor are 404. A page ends early where its last
-	// messages come to 4 MiB.
+	// Returns the caller's own conversations or, with the scope `agent`, those of the whole organization. They are
+	// ordered by latest activity unless `ordering=createdAt` is given. An unknown inbox or an invalid cursor is 404.
 	//
-	// `keyword` is a case-insensitive substring of the title, the contact's name or any message, two Chinese characters
-	// included: an index over all texts finds it among millions of messages. A keyword without two Chinese, Japanese or
-	// Korean characters in a row, or three letters or digits, is looked for in one conversation after another, as is
-	// every one while the operator has turned the index off or it is being built. That finds the same. A search that
-	// takes longer than five seconds is answered with 504.
+	// Following `next` never returns a conversation twice. Ordered by activity, a walk can miss conversations that
+	// became active after it started; with `ordering=createdAt` it is complete. A page can have fewer than
+	// `pageSize` results: it ends early when its last messages add up to 4 MiB.
 	//
-	// Needs the scope `chat` or `agent`. Rate class: `list`.
+	// `keyword` matches a case-insensitive substring of the title, the contact's name or any message. Searches use
+	// an index over all texts. A keyword is compared with one conversation after another when it contains neither
+	// three consecutive letters or digits nor two consecutive Chinese, Japanese or Korean characters, and while the
+	// operator has disabled the index or the index is being built. The results are the same. A search that takes
+	// longer than 5 seconds is 504.
+	//
+	// Requires the scope `chat` or `agent`. Rate class: `list`.
 	//
 	// Corresponds with GET /api/conversations/ (the `ListInboxConversations` operationId).
 	ListInboxConversations(ctx context.Context, params *ListInboxConversationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateConversationWithBody Create a conversation through a web chat
 	//
-	// The conversation belongs to the caller and to the web chat's inbox. Without `contact` it is the caller's own contact
-	// there, made when new. An unknown web chat is 404, an unknown contact 400.
+	// Creates a conversation that belongs to the caller, in the inbox of the web chat. Without `contact`, the
+	// conversation is with the contact that represents the caller; it is created when missing. An unknown web chat
+	// is 404, an unknown contact 400.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Safe to repeat with an
-	// `Idempotency-Key`.
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Retry safely with
+	// an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5294,67 +5468,80 @@ type ClientInterface interface {
 
 	// CreateConversation Create a conversation through a web chat
 	//
-	// The conversation belongs to the caller and to the web chat's inbox. Without `contact` it is the caller's own contact
-	// there, made when new. An unknown web chat is 404, an unknown contact 400.
+	// Creates a conversation that belongs to the caller, in the inbox of the web chat. Without `contact`, the
+	// conversation is with the contact that represents the caller; it is created when missing. An unknown web chat
+	// is 404, an unknown contact 400.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Safe to repeat with an
-	// `Idempotency-Key`.
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Retry safely with
+	// an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/conversations/ (the `CreateConversation` operationId).
 	CreateConversation(ctx context.Context, params *CreateConversationParams, body CreateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// BatchConversationsWithBody Archive, delete or mark many conversations
+	// BatchConversationsWithBody Archive, delete or mark conversations in bulk
 	//
-	// One result per operation, in their order; an operation that fails does not spoil the others, and says why in
-	// `problem`. `mark_read` by the owner clears `unread`, by an agent the staff's `unreadMessagesCount`.
+	// Applies up to 500 operations. The response has one result per operation, in the same order. An operation that
+	// fails has `problem` in its result and does not affect the others.
 	//
-	// Needs the scope `chat` or `agent`. Safe to repeat with an `Idempotency-Key`.
+	// `mark_read` clears the conversation's `unread` count if the caller owns it, and the staff's
+	// `unreadMessagesCount` if the caller has the scope `agent`.
+	//
+	// Requires the scope `chat` or `agent`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/conversations/batch (the `BatchConversations` operationId).
 	BatchConversationsWithBody(ctx context.Context, params *BatchConversationsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// BatchConversations Archive, delete or mark many conversations
+	// BatchConversations Archive, delete or mark conversations in bulk
 	//
-	// One result per operation, in their order; an operation that fails does not spoil the others, and says why in
-	// `problem`. `mark_read` by the owner clears `unread`, by an agent the staff's `unreadMessagesCount`.
+	// Applies up to 500 operations. The response has one result per operation, in the same order. An operation that
+	// fails has `problem` in its result and does not affect the others.
 	//
-	// Needs the scope `chat` or `agent`. Safe to repeat with an `Idempotency-Key`.
+	// `mark_read` clears the conversation's `unread` count if the caller owns it, and the staff's
+	// `unreadMessagesCount` if the caller has the scope `agent`.
+	//
+	// Requires the scope `chat` or `agent`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/conversations/batch (the `BatchConversations` operationId).
 	BatchConversations(ctx context.Context, params *BatchConversationsParams, body BatchConversationsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// StartConversationWithBody Start a conversation with a bot
+	// StartConversationWithBody Start a conversation
 	//
-	// Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
-	// stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
-	// `initial_message` is as good as none; white space alone is 400. `conversation_id` and `session_id` are the same id: a conversation is a
-	// persistent session that any number of devices share. It is listed at once. Only a start with an initial message counts
-	// as one of the `messages`.
+	// Starts a conversation with a chatbot: `bot_id`, or the organization's default bot. An unknown `bot_id` is 404.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Rate class: `messages`.
-	// Safe to repeat with an `Idempotency-Key`.
+	// `initial_message` is stored like any other message, and the bot answers it asynchronously. The response has
+	// `message_id` and `run_id` only if there is an initial message. An empty `initial_message` counts as absent;
+	// one of only white space is 400. A request without an initial message does not count against the rate limit.
+	//
+	// A conversation is a persistent session that any number of devices can share; `conversation_id` and
+	// `session_id` are the same id. The conversation is listed immediately.
+	//
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Rate class:
+	// `messages`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/conversations/start (the `StartConversation` operationId).
 	StartConversationWithBody(ctx context.Context, params *StartConversationParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// StartConversation Start a conversation with a bot
+	// StartConversation Start a conversation
 	//
-	// Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
-	// stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
-	// `initial_message` is as good as none; white space alone is 400. `conversation_id` and `session_id` are the same id: a conversation is a
-	// persistent session that any number of devices share. It is listed at once. Only a start with an initial message counts
-	// as one of the `messages`.
+	// Starts a conversation with a chatbot: `bot_id`, or the organization's default bot. An unknown `bot_id` is 404.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Rate class: `messages`.
-	// Safe to repeat with an `Idempotency-Key`.
+	// `initial_message` is stored like any other message, and the bot answers it asynchronously. The response has
+	// `message_id` and `run_id` only if there is an initial message. An empty `initial_message` counts as absent;
+	// one of only white space is 400. A request without an initial message does not count against the rate limit.
+	//
+	// A conversation is a persistent session that any number of devices can share; `conversation_id` and
+	// `session_id` are the same id. The conversation is listed immediately.
+	//
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Rate class:
+	// `messages`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5363,68 +5550,80 @@ type ClientInterface interface {
 
 	// DeleteConversation Delete a conversation
 	//
-	// Its messages, runs and records go with it, for good. A reply that is being written ends.
+	// Permanently deletes a conversation with its messages, runs and records. A reply that is being written is
+	// stopped.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Requires the scope `chat` or `agent`. A repeated request is 404.
 	//
 	// Corresponds with DELETE /api/conversations/{id}/ (the `DeleteConversation` operationId).
 	DeleteConversation(ctx context.Context, id ConversationID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetConversation Get a conversation
 	//
-	// As it is now, with its newest message and what the staff has not read of it. Reading it marks nothing as read: that is
-	// `mark_read` of batchConversations.
+	// Returns a conversation with its newest message and the number of messages that the staff has not read. It does
+	// not mark messages as read; use `mark_read` of batchConversations.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 	//
 	// Corresponds with GET /api/conversations/{id}/ (the `GetConversation` operationId).
 	GetConversation(ctx context.Context, id ConversationID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateConversationWithBody Archive, rename or silence a conversation
+	// UpdateConversationWithBody Update a conversation
 	//
-	// Fields that are absent stay as they are. With `autoReplyEnabled` off the bot answers only completions.
+	// Changes the status, the title or the automatic replies of a conversation. Absent fields are unchanged. With
+	// `autoReplyEnabled: false` the bot answers completions only.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Requires the scope `chat` or `agent`. Can be repeated safely.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PATCH /api/conversations/{id}/ (the `UpdateConversation` operationId).
 	UpdateConversationWithBody(ctx context.Context, id ConversationID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateConversation Archive, rename or silence a conversation
+	// UpdateConversation Update a conversation
 	//
-	// Fields that are absent stay as they are. With `autoReplyEnabled` off the bot answers only completions.
+	// Changes the status, the title or the automatic replies of a conversation. Absent fields are unchanged. With
+	// `autoReplyEnabled: false` the bot answers completions only.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Requires the scope `chat` or `agent`. Can be repeated safely.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /api/conversations/{id}/ (the `UpdateConversation` operationId).
 	UpdateConversation(ctx context.Context, id ConversationID, body UpdateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetHistory Read a conversation's messages
+	// GetHistory Get a conversation's history
 	//
-	// Oldest first. With nothing, or with `before`/`before_seq`: the newest `limit` messages that qualify; with
-	// `after`/`after_seq`, alone or together with the former: the oldest that qualify. `has_more` says whether more
-	// qualify in that direction. All bounds are exclusive and may be combined; `before_seq`/`after_seq` are the safer ones.
-	// A page ends early, with `has_more`, with the message that brings it to 4 MiB.
+	// Returns messages of a conversation, oldest first. All bounds are exclusive and can be combined.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-	// class: `history`.
+	// - Without bounds, or with `before` or `before_seq`: the newest `limit` messages that match. `has_more` reports
+	//   whether older ones match.
+	// - With `after` or `after_seq`, alone or with an upper bound: the oldest `limit` messages that match.
+	//   `has_more` reports whether newer ones match.
+	//
+	// Prefer `before_seq` and `after_seq` for paging. A page also ends with the message that brings it to 4 MiB;
+	// `has_more` is then true.
+	//
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Rate class: `history`.
 	//
 	// Corresponds with GET /api/conversations/{id}/history (the `GetHistory` operationId).
 	GetHistory(ctx context.Context, id ConversationID, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SendMessageWithBody Send a message
 	//
-	// Stores the message and answers as soon as it is committed; the bot's reply follows on its own. A message sent
-	// while a reply is running is queued and answered after it, in order; 20 may wait, the next is 503 with
-	// `Retry-After`. Sending to an archived conversation makes it active. The owner speaks as `user`; a caller with the
-	// scope `agent` in somebody else's conversation speaks as `agent`, and the bot does not reply. `content` may be blank
-	// only when there are attachments.
+	// Stores a message and responds as soon as it is committed. The bot's reply is written asynchronously: follow
+	// the run `run_id`, or wait for the message on the WebSocket.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-	// class: `messages`. Safe to repeat with an `Idempotency-Key`.
+	// - The owner of the conversation sends as `user`. A caller with the scope `agent` sends as `agent` in other
+	//   users' conversations, and the bot does not reply.
+	// - A message that is sent while a reply is being written is queued and answered afterwards, in order. Up to 20
+	//   messages can wait; further ones are 503 with `Retry-After`.
+	// - `content` must not be blank unless there are attachments.
+	// - Sending to an archived conversation activates it.
+	//
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5433,14 +5632,18 @@ type ClientInterface interface {
 
 	// SendMessage Send a message
 	//
-	// Stores the message and answers as soon as it is committed; the bot's reply follows on its own. A message sent
-	// while a reply is running is queued and answered after it, in order; 20 may wait, the next is 503 with
-	// `Retry-After`. Sending to an archived conversation makes it active. The owner speaks as `user`; a caller with the
-	// scope `agent` in somebody else's conversation speaks as `agent`, and the bot does not reply. `content` may be blank
-	// only when there are attachments.
+	// Stores a message and responds as soon as it is committed. The bot's reply is written asynchronously: follow
+	// the run `run_id`, or wait for the message on the WebSocket.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-	// class: `messages`. Safe to repeat with an `Idempotency-Key`.
+	// - The owner of the conversation sends as `user`. A caller with the scope `agent` sends as `agent` in other
+	//   users' conversations, and the bot does not reply.
+	// - A message that is sent while a reply is being written is queued and answered afterwards, in order. Up to 20
+	//   messages can wait; further ones are 503 with `Retry-After`.
+	// - `content` must not be blank unless there are attachments.
+	// - Sending to an archived conversation activates it.
+	//
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5449,42 +5652,50 @@ type ClientInterface interface {
 
 	// ListInboxes List inboxes
 	//
-	// Newest first. A chatbot has one inbox of the type `api`, each web chat one of the type `web`; `channel` is that
-	// chatbot or web chat. A page beyond the end is 404; page 1 of nothing is not.
+	// Returns the inboxes of the organization, newest first. Each chatbot has one inbox of the type `api`, and each
+	// web chat one of the type `web`; `channel` is that chatbot or web chat. Page 1 always exists; a later page
+	// beyond the end is 404.
 	//
-	// Needs the scope `manage` or `agent`.
+	// Requires the scope `manage` or `agent`.
 	//
 	// Corresponds with GET /api/inboxes/ (the `ListInboxes` operationId).
 	ListInboxes(ctx context.Context, params *ListInboxesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetMe Tell who is asking
+	// GetMe Get the caller
 	//
-	// The user, organization and scopes of the key, and the user's rate limits. Every key may ask; a client token may not.
+	// Returns the user, the organization and the scopes of the API key, and the user's current rate limits. Every
+	// API key is accepted; client tokens are not.
 	//
 	// Corresponds with GET /api/me/ (the `GetMe` operationId).
 	GetMe(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListMessages List messages
 	//
-	// Newest first. With `conversation` the messages of that conversation; without it those of all conversations that
-	// the caller may read: one's own, or with the scope `agent` the whole organization's. With a client token `conversation`
-	// must be there, else 403. A bad cursor is 404. A page ends early with the message that brings it to 4 MiB; the cursors
-	// go on from there.
+	// Returns messages, newest first: those of `conversation`, or else of all conversations that the caller can read
+	// (the caller's own or, with the scope `agent`, those of the whole organization). A client token must give
+	// `conversation`; without it the response is 403. An invalid cursor is 404.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-	// class: `history`.
+	// A page can have fewer than `pageSize` results: it ends with the message that brings it to 4 MiB. The cursors
+	// continue from there.
+	//
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Rate class: `history`.
 	//
 	// Corresponds with GET /api/messages/ (the `ListMessages` operationId).
 	ListMessages(ctx context.Context, params *ListMessagesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateMessageWithBody Create a message
 	//
-	// Stores the message and answers with it; the bot's reply follows on its own. With neither content nor attachments
-	// nor canvas the message is stored and starts no reply. Without `type` it is `incoming`. `outgoing` (a person of the staff speaks; no reply follows)
-	// needs the scope `agent`, else 403. Queueing as for sendMessage.
+	// Stores a message and returns it. The bot's reply is written asynchronously. Messages that arrive while a reply
+	// is being written are queued as with sendMessage.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-	// class: `messages`. Safe to repeat with an `Idempotency-Key`.
+	// - `type: incoming` (the default) is a message from the user.
+	// - `type: outgoing` is a message from a person of the staff. It requires the scope `agent`, else 403, and
+	//   starts no reply.
+	// - A message without content, attachments and canvas is stored and starts no reply.
+	//
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5493,12 +5704,16 @@ type ClientInterface interface {
 
 	// CreateMessage Create a message
 	//
-	// Stores the message and answers with it; the bot's reply follows on its own. With neither content nor attachments
-	// nor canvas the message is stored and starts no reply. Without `type` it is `incoming`. `outgoing` (a person of the staff speaks; no reply follows)
-	// needs the scope `agent`, else 403. Queueing as for sendMessage.
+	// Stores a message and returns it. The bot's reply is written asynchronously. Messages that arrive while a reply
+	// is being written are queued as with sendMessage.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-	// class: `messages`. Safe to repeat with an `Idempotency-Key`.
+	// - `type: incoming` (the default) is a message from the user.
+	// - `type: outgoing` is a message from a person of the staff. It requires the scope `agent`, else 403, and
+	//   starts no reply.
+	// - A message without content, attachments and canvas is stored and starts no reply.
+	//
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5507,88 +5722,102 @@ type ClientInterface interface {
 
 	// GetMessage Get a message
 	//
-	// With `conversation`: 404 when the message is not in that conversation.
+	// Returns a message. If `conversation` is given and the message is not part of it, the response is 404.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 	//
 	// Corresponds with GET /api/messages/{id}/ (the `GetMessage` operationId).
 	GetMessage(ctx context.Context, id string, params *GetMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// SetMessageFeedbackWithBody Like or dislike a message
+	// SetMessageFeedbackWithBody Set a message's feedback
 	//
-	// `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
-	// conversation gets a `status` frame. A message has one feedback, the last one given.
+	// Likes or dislikes a message; `null` removes the feedback. A message has one feedback, the one set last. The
+	// record of the exchange gets the same feedback, and every socket that watches the conversation receives a
+	// `status` frame.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Can be repeated safely.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /api/messages/{id}/feedback/ (the `SetMessageFeedback` operationId).
 	SetMessageFeedbackWithBody(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// SetMessageFeedback Like or dislike a message
+	// SetMessageFeedback Set a message's feedback
 	//
-	// `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
-	// conversation gets a `status` frame. A message has one feedback, the last one given.
+	// Likes or dislikes a message; `null` removes the feedback. A message has one feedback, the one set last. The
+	// record of the exchange gets the same feedback, and every socket that watches the conversation receives a
+	// `status` frame.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Can be repeated safely.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PUT /api/messages/{id}/feedback/ (the `SetMessageFeedback` operationId).
 	SetMessageFeedback(ctx context.Context, id string, body SetMessageFeedbackJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetRun Get the state of a run
+	// GetRun Get a run
 	//
-	// A run is the work of answering one message. It is `queued` while another reply of its conversation is being written,
-	// or while too many are at once, then `running`, then `completed`, `failed` or `cancelled` for good. A server that
-	// dies in the middle of it leaves it to the next one, in another attempt; after three attempts it is failed.
+	// Returns a run, which is the work of answering one message. Its `state` is:
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// - `queued` while another reply of the conversation is being written, or while the server writes as many
+	//   replies as it can,
+	// - `running` while the reply is being written,
+	// - `completed`, `failed` or `cancelled` at the end.
+	//
+	// If the server stops unexpectedly, another attempt is made. A run fails after three attempts.
+	//
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 	//
 	// Corresponds with GET /api/runs/{runId}/ (the `GetRun` operationId).
 	GetRun(ctx context.Context, runID RunID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CancelRun Cancel a run
 	//
-	// A run that waits is never begun; one that is being written stops within a second, and its text so far is kept as
-	// the bot's message, with `finishReason: cancelled`. Harmless when repeated or too late. The answer is the run as it
-	// is then, after two seconds at the most; it takes no body.
+	// Cancels a run. A queued run never starts. A running one stops within a second; its text so far is kept as the
+	// bot's message, with `finishReason: cancelled`. The response is the run in its state after at most two seconds.
+	// The request has no body. Cancelling a run twice, or after it has finished, has no effect.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Safe
-	// to repeat with an `Idempotency-Key`.
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Retry safely with an `Idempotency-Key`.
 	//
 	// Corresponds with POST /api/runs/{runId}/cancel/ (the `CancelRun` operationId).
 	CancelRun(ctx context.Context, runID RunID, params *CancelRunParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// StreamRun Follow a run as an event stream
+	// StreamRun Stream a run's events
 	//
-	// The same events as those of a streamed completion, for any run: to take up a stream that broke, or to watch the
-	// reply to a message that was sent otherwise. With `Last-Event-ID`, as browsers' EventSource sends it, or `after`
-	// (which wins) only what came after that event; with neither the whole text so far as one delta, then the rest as it
-	// is written. When another attempt has taken over since, or the id is none of this run's, an event with `reset: true`
-	// carries the whole text so far: what came before is to be thrown away. A run that is over gives the rest of its text
-	// and the last event.
+	// Streams the reply of any run, with the events of a streamed completion. Use it to resume a broken stream, or
+	// to follow the reply to a message that was sent in another way.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// - With `Last-Event-ID`, which browsers' EventSource sends, or `after`, only later events are sent. `after`
+	//   takes precedence.
+	// - With neither, the first event holds the whole text so far.
+	// - If another attempt has replaced the one in the id, or the id is not one of this run, an event with `reset:
+	//   true` holds the whole text so far. Discard what you received before.
+	// - For a finished run, the rest of its text and the last event are sent.
+	//
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 	//
 	// Corresponds with GET /api/runs/{runId}/events/ (the `StreamRun` operationId).
 	StreamRun(ctx context.Context, runID RunID, params *StreamRunParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListWebChats List web chats
 	//
-	// Newest first. A page beyond the end is 404; page 1 of nothing is not.
+	// Returns the web chats of the organization, newest first. Page 1 always exists; a later page beyond the end is
+	// 404.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`.
 	//
 	// Corresponds with GET /api/web-chats/ (the `ListWebChats` operationId).
 	ListWebChats(ctx context.Context, params *ListWebChatsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateWebChatWithBody Create a web chat
 	//
-	// Makes an inbox of the same name with it. Without `chatbot` it belongs to the default bot; an unknown one is 404.
+	// Creates a web chat and an inbox with the same name. Without `chatbot` it uses the default bot; an unknown
+	// chatbot is 404.
 	//
-	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5597,9 +5826,10 @@ type ClientInterface interface {
 
 	// CreateWebChat Create a web chat
 	//
-	// Makes an inbox of the same name with it. Without `chatbot` it belongs to the default bot; an unknown one is 404.
+	// Creates a web chat and an inbox with the same name. Without `chatbot` it uses the default bot; an unknown
+	// chatbot is 404.
 	//
-	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5608,152 +5838,165 @@ type ClientInterface interface {
 
 	// DeleteWebChat Delete a web chat
 	//
-	// Its inbox and conversations stay.
+	// Deletes a web chat. Its inbox and conversations are kept.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`. A repeated request is 404.
 	//
 	// Corresponds with DELETE /api/web-chats/{webChatId}/ (the `DeleteWebChat` operationId).
 	DeleteWebChat(ctx context.Context, webChatID string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetWebChat Get a web chat
 	//
-	// With the ids of its chatbot and its inbox.
+	// Returns a web chat with the ids of its chatbot and its inbox.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`.
 	//
 	// Corresponds with GET /api/web-chats/{webChatId}/ (the `GetWebChat` operationId).
 	GetWebChat(ctx context.Context, webChatID string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateWebChatWithBody Change a web chat
+	// UpdateWebChatWithBody Update a web chat
 	//
-	// Fields that are absent stay as they are. Another chatbot takes over new conversations; those that have begun keep
-	// theirs.
+	// Changes a web chat. Absent fields are unchanged. Another chatbot applies to new conversations; existing
+	// conversations keep theirs.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`. Can be repeated safely.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PATCH /api/web-chats/{webChatId}/ (the `UpdateWebChat` operationId).
 	UpdateWebChatWithBody(ctx context.Context, webChatID string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateWebChat Change a web chat
+	// UpdateWebChat Update a web chat
 	//
-	// Fields that are absent stay as they are. Another chatbot takes over new conversations; those that have begun keep
-	// theirs.
+	// Changes a web chat. Absent fields are unchanged. Another chatbot applies to new conversations; existing
+	// conversations keep theirs.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`. Can be repeated safely.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /api/web-chats/{webChatId}/ (the `UpdateWebChat` operationId).
 	UpdateWebChat(ctx context.Context, webChatID string, body UpdateWebChatJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateWsTicketWithBody Create a ticket for a WebSocket
+	// CreateWsTicketWithBody Create a WebSocket ticket
 	//
-	// `GET /ws?ticket=…` opens one socket with it, within 60 seconds, for whoever has it: as the caller, with the same
-	// scopes, for as long as the caller's key lives. A used, expired or unknown ticket is 401 before the upgrade, and so is
-	// one whose key was revoked. With `conversation` the socket watches that one, without `session_id` too; with `chatbot`
-	// it watches or begins conversations with that chatbot only; at most one of them may be given, and with one of them an
-	// attachment is named by its `file`. A request that has
-	// succeeded and is repeated with its Idempotency-Key is 409.
+	// Creates a ticket that opens one socket, with `GET /ws?ticket=…`, within 60 seconds. The socket acts as the
+	// caller, with the same scopes, until the caller's key is revoked or expires. A ticket that is used, expired,
+	// unknown, or whose key was revoked is 401 before the upgrade.
 	//
-	// An unknown conversation or chatbot is 404. Needs the scope `chat` or `agent`.
+	// - With `conversation`, the socket watches that conversation; `session_id` can then be omitted.
+	// - With `chatbot`, the socket can watch or start conversations with that chatbot only.
+	//
+	// Give at most one of them. With either, attachments must be named by `file`, not by `id`.
+	//
+	// Repeating a successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is
+	// 404.
+	//
+	// Requires the scope `chat` or `agent`.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/ws-tickets/ (the `CreateWsTicket` operationId).
 	CreateWsTicketWithBody(ctx context.Context, params *CreateWsTicketParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateWsTicket Create a ticket for a WebSocket
+	// CreateWsTicket Create a WebSocket ticket
 	//
-	// `GET /ws?ticket=…` opens one socket with it, within 60 seconds, for whoever has it: as the caller, with the same
-	// scopes, for as long as the caller's key lives. A used, expired or unknown ticket is 401 before the upgrade, and so is
-	// one whose key was revoked. With `conversation` the socket watches that one, without `session_id` too; with `chatbot`
-	// it watches or begins conversations with that chatbot only; at most one of them may be given, and with one of them an
-	// attachment is named by its `file`. A request that has
-	// succeeded and is repeated with its Idempotency-Key is 409.
+	// Creates a ticket that opens one socket, with `GET /ws?ticket=…`, within 60 seconds. The socket acts as the
+	// caller, with the same scopes, until the caller's key is revoked or expires. A ticket that is used, expired,
+	// unknown, or whose key was revoked is 401 before the upgrade.
 	//
-	// An unknown conversation or chatbot is 404. Needs the scope `chat` or `agent`.
+	// - With `conversation`, the socket watches that conversation; `session_id` can then be omitted.
+	// - With `chatbot`, the socket can watch or start conversations with that chatbot only.
+	//
+	// Give at most one of them. With either, attachments must be named by `file`, not by `id`.
+	//
+	// Repeating a successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is
+	// 404.
+	//
+	// Requires the scope `chat` or `agent`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /api/ws-tickets/ (the `CreateWsTicket` operationId).
 	CreateWsTicket(ctx context.Context, params *CreateWsTicketParams, body CreateWsTicketJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetDocs Read this document
+	// GetDocs Read the API reference
 	//
-	// A reference page made of this document; it loads nothing from elsewhere. Needs no key.
+	// Returns a reference page for this document. It loads nothing from other servers. No authentication required.
 	//
 	// Corresponds with GET /docs (the `GetDocs` operationId).
 	GetDocs(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetHealth Tell whether the process lives
+	// GetHealth Check liveness
 	//
-	// Answers as long as the process can answer at all. Needs no key.
+	// Responds with 200 while the process can respond at all. No authentication required.
 	//
 	// Corresponds with GET /healthz (the `GetHealth` operationId).
 	GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetOpenapiJSON Get this document as JSON
+	// GetOpenapiJSON Get the OpenAPI document as JSON
 	//
-	// The document that this server enforces, byte for byte as long as the server is not replaced: keep it, and ask with
-	// `If-None-Match` whether it has changed. Needs no key.
+	// Returns the document that this server enforces. It changes only with the version of the server: cache it and
+	// revalidate with `If-None-Match`. No authentication required.
 	//
 	// Corresponds with GET /openapi.json (the `GetOpenapiJSON` operationId).
 	GetOpenapiJSON(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetOpenapiYaml Get this document as YAML
+	// GetOpenapiYaml Get the OpenAPI document as YAML
 	//
-	// The document that this server enforces, byte for byte as long as the server is not replaced: keep it, and ask with
-	// `If-None-Match` whether it has changed. Needs no key.
+	// Returns the document that this server enforces. It changes only with the version of the server: cache it and
+	// revalidate with `If-None-Match`. No authentication required.
 	//
 	// Corresponds with GET /openapi.yaml (the `GetOpenapiYaml` operationId).
 	GetOpenapiYaml(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetProblem Explain a problem
+	// GetProblem Explain an error code
 	//
-	// What a problem's code means and what to do about it. Needs no key.
+	// Explains the meaning of an error code and how to handle it. No authentication required.
 	//
 	// Corresponds with GET /problems/{code} (the `GetProblem` operationId).
 	GetProblem(ctx context.Context, code string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetReadiness Tell whether the service can serve
+	// GetReadiness Check readiness
 	//
-	// 503 while it starts, while its database cannot be reached or takes nothing that is written, and from the moment it
-	// begins to stop, when it still answers for a while. Needs no key.
+	// Responds with 200 when the instance can serve requests. It is 503 while the instance starts, while its
+	// database cannot be reached or does not accept writes, and as soon as the instance begins to shut down. No
+	// authentication required.
 	//
-	// Where several instances are joined by Redis, `redis` tells whether it can be used. They serve without it too, each
-	// with rate limits and anonymous visits of its own, and hear seconds later what the others do: so that is no 503.
+	// For instances that are connected through Redis, `redis` reports whether Redis can be used. Without Redis they
+	// continue to serve, so this is not a 503: each instance then has its own rate limits and anonymous visits, and
+	// learns of the others' changes with a delay of seconds.
 	//
 	// Corresponds with GET /readyz (the `GetReadiness` operationId).
 	GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateChatCompletionWithBody Ask a chatbot as OpenAI's API does
+	// CreateChatCompletionWithBody Create a chat completion
 	//
-	// What OpenAI's SDKs ask, answered by a chatbot: `model` is its slug or id, and the base URL of an SDK is this
-	// server's with `/v1`. What OpenAI's API has beyond the schema (`temperature`, `tools`, `user` …) is accepted and
-	// ignored: the chatbot has settings of its own.
+	// Compatible with OpenAI's chat completions API and SDKs. Set the base URL of the SDK to this server's URL with
+	// `/v1`, and `model` to a chatbot's slug or id. Parameters that are not in the schema, such as `temperature`,
+	// `tools` and `user`, are accepted and ignored, because a chatbot has its own settings.
 	//
-	// **Messages.** The last one must be of the role `user` and is the question; it may be blank only when it has images.
-	// Without a conversation those before it are what was said so far; messages of the roles `system` and `developer` are
-	// added to the chatbot's instructions. Only chatbots that a model answers for (engine `openai`) make use of either,
-	// and of images. Messages of the role `tool` are ignored.
+	// **Messages.** The last message is the question. It must have the role `user`, and must not be blank unless it
+	// has images. Without a conversation, the earlier messages are the conversation so far; those with the roles
+	// `system` and `developer` are added to the chatbot's instructions. Only chatbots with the engine `openai` use
+	// earlier messages and images. Messages with the role `tool` are ignored.
 	//
-	// **Without a conversation** nothing is stored, and no records are made. The reply ends when the caller hangs up. It is
-	// not queued: where as many replies are being written as may be, the answer is 503 with `Retry-After`.
+	// **Without a conversation** nothing is stored and no record is written. The reply ends when the caller
+	// disconnects. The request is not queued: while the server writes as many replies as it can, the response is 503
+	// with `Retry-After`.
 	//
-	// **With `metadata.conversation_id`** the last message is sent into that conversation, which must be the chatbot's and
-	// the caller's as with `createCompletion`, and the reply is stored in it too: it belongs to the conversation, not to
-	// the connection. What was said before is read from the conversation, the other messages of the request are ignored.
-	// `metadata` is stored with the message. `X-Run-Id` names the run. A failure from then on carries
-	// `X-Should-Retry: false`, which OpenAI's SDKs heed, because a repeat would store the question again; not so with an
-	// Idempotency-Key.
+	// **With `metadata.conversation_id`** the last message is sent to that conversation. The conversation must
+	// belong to the chatbot and be accessible to the caller, as with `createCompletion`. The reply is stored in it,
+	// even if the caller disconnects. Earlier messages are read from the conversation; those in the request are
+	// ignored. `metadata` is stored with the message. The header `X-Run-Id` names the run. Once the message is
+	// stored, a failure carries `X-Should-Retry: false`, which OpenAI's SDKs honour, because a retry would store the
+	// message again. Requests with an `Idempotency-Key` can be retried and do not carry it.
 	//
-	// **Streams** are unnamed events of one `data:` line with a ChatCompletionChunk; the first one's delta has the role,
-	// the last one has `finish_reason`; then comes the one with `usage`, where `stream_options.include_usage` asks for it,
-	// and `data: [DONE]`. Comment lines keep an idle connection alive (15 s). A failure after the first byte is an event
-	// with an OpenAIError, the last of all. The deltas joined are exactly what the JSON answer would have been, which waits
-	// 120 s at most.
+	// **Streams** consist of unnamed events with one `data:` line that holds a ChatCompletionChunk. The delta of the
+	// first chunk has the role; the last chunk has `finish_reason`. A chunk with `usage` follows if
+	// `stream_options.include_usage` is true, then `data: [DONE]`. Comment lines keep an idle connection alive
+	// (every 15 seconds). A failure after the first event is an event with an OpenAIError, which is the last one.
+	// Joined, the deltas are exactly the content of the JSON response. The JSON response is 504 after 120 seconds.
 	//
 	// ```
 	// data: {"choices":[{"delta":{"content":"","role":"assistant"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
@@ -5767,43 +6010,44 @@ type ClientInterface interface {
 	// data: [DONE]
 	// ```
 	//
-	// `finish_reason` is `stop`, also where somebody has cancelled the run, or `length`. `usage` is 0 throughout when the
-	// engine counts no tokens. An Idempotency-Key is for the requests with a conversation, where it works as with
-	// `createCompletion`; without one there is nothing to repeat: it is accepted and without effect.
+	// `finish_reason` is `stop`, also for a cancelled run, or `length`. All fields of `usage` are 0 if the engine
+	// does not count tokens. An `Idempotency-Key` applies to requests with a conversation, where it works as with
+	// `createCompletion`. Without a conversation it is accepted and has no effect.
 	//
-	// Needs the scope `chat` or `agent`. Rate class: `messages`.
+	// Requires the scope `chat` or `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/chat/completions (the `CreateChatCompletion` operationId).
 	CreateChatCompletionWithBody(ctx context.Context, params *CreateChatCompletionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateChatCompletion Ask a chatbot as OpenAI's API does
+	// CreateChatCompletion Create a chat completion
 	//
-	// What OpenAI's SDKs ask, answered by a chatbot: `model` is its slug or id, and the base URL of an SDK is this
-	// server's with `/v1`. What OpenAI's API has beyond the schema (`temperature`, `tools`, `user` …) is accepted and
-	// ignored: the chatbot has settings of its own.
+	// Compatible with OpenAI's chat completions API and SDKs. Set the base URL of the SDK to this server's URL with
+	// `/v1`, and `model` to a chatbot's slug or id. Parameters that are not in the schema, such as `temperature`,
+	// `tools` and `user`, are accepted and ignored, because a chatbot has its own settings.
 	//
-	// **Messages.** The last one must be of the role `user` and is the question; it may be blank only when it has images.
-	// Without a conversation those before it are what was said so far; messages of the roles `system` and `developer` are
-	// added to the chatbot's instructions. Only chatbots that a model answers for (engine `openai`) make use of either,
-	// and of images. Messages of the role `tool` are ignored.
+	// **Messages.** The last message is the question. It must have the role `user`, and must not be blank unless it
+	// has images. Without a conversation, the earlier messages are the conversation so far; those with the roles
+	// `system` and `developer` are added to the chatbot's instructions. Only chatbots with the engine `openai` use
+	// earlier messages and images. Messages with the role `tool` are ignored.
 	//
-	// **Without a conversation** nothing is stored, and no records are made. The reply ends when the caller hangs up. It is
-	// not queued: where as many replies are being written as may be, the answer is 503 with `Retry-After`.
+	// **Without a conversation** nothing is stored and no record is written. The reply ends when the caller
+	// disconnects. The request is not queued: while the server writes as many replies as it can, the response is 503
+	// with `Retry-After`.
 	//
-	// **With `metadata.conversation_id`** the last message is sent into that conversation, which must be the chatbot's and
-	// the caller's as with `createCompletion`, and the reply is stored in it too: it belongs to the conversation, not to
-	// the connection. What was said before is read from the conversation, the other messages of the request are ignored.
-	// `metadata` is stored with the message. `X-Run-Id` names the run. A failure from then on carries
-	// `X-Should-Retry: false`, which OpenAI's SDKs heed, because a repeat would store the question again; not so with an
-	// Idempotency-Key.
+	// **With `metadata.conversation_id`** the last message is sent to that conversation. The conversation must
+	// belong to the chatbot and be accessible to the caller, as with `createCompletion`. The reply is stored in it,
+	// even if the caller disconnects. Earlier messages are read from the conversation; those in the request are
+	// ignored. `metadata` is stored with the message. The header `X-Run-Id` names the run. Once the message is
+	// stored, a failure carries `X-Should-Retry: false`, which OpenAI's SDKs honour, because a retry would store the
+	// message again. Requests with an `Idempotency-Key` can be retried and do not carry it.
 	//
-	// **Streams** are unnamed events of one `data:` line with a ChatCompletionChunk; the first one's delta has the role,
-	// the last one has `finish_reason`; then comes the one with `usage`, where `stream_options.include_usage` asks for it,
-	// and `data: [DONE]`. Comment lines keep an idle connection alive (15 s). A failure after the first byte is an event
-	// with an OpenAIError, the last of all. The deltas joined are exactly what the JSON answer would have been, which waits
-	// 120 s at most.
+	// **Streams** consist of unnamed events with one `data:` line that holds a ChatCompletionChunk. The delta of the
+	// first chunk has the role; the last chunk has `finish_reason`. A chunk with `usage` follows if
+	// `stream_options.include_usage` is true, then `data: [DONE]`. Comment lines keep an idle connection alive
+	// (every 15 seconds). A failure after the first event is an event with an OpenAIError, which is the last one.
+	// Joined, the deltas are exactly the content of the JSON response. The JSON response is 504 after 120 seconds.
 	//
 	// ```
 	// data: {"choices":[{"delta":{"content":"","role":"assistant"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
@@ -5817,65 +6061,74 @@ type ClientInterface interface {
 	// data: [DONE]
 	// ```
 	//
-	// `finish_reason` is `stop`, also where somebody has cancelled the run, or `length`. `usage` is 0 throughout when the
-	// engine counts no tokens. An Idempotency-Key is for the requests with a conversation, where it works as with
-	// `createCompletion`; without one there is nothing to repeat: it is accepted and without effect.
+	// `finish_reason` is `stop`, also for a cancelled run, or `length`. All fields of `usage` are 0 if the engine
+	// does not count tokens. An `Idempotency-Key` applies to requests with a conversation, where it works as with
+	// `createCompletion`. Without a conversation it is accepted and has no effect.
 	//
-	// Needs the scope `chat` or `agent`. Rate class: `messages`.
+	// Requires the scope `chat` or `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/chat/completions (the `CreateChatCompletion` operationId).
 	CreateChatCompletion(ctx context.Context, params *CreateChatCompletionParams, body CreateChatCompletionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListModels List the chatbots as models
+	// ListModels List models
 	//
-	// The organization's chatbots, newest first, 1000 at the most.
+	// Returns the organization's chatbots as models, newest first, at most 1000.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Requires the scope `chat` or `agent`.
 	//
 	// Corresponds with GET /v1/models (the `ListModels` operationId).
 	ListModels(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetModel Get a chatbot as a model
+	// GetModel Get a model
 	//
-	// The `id` is the slug, whichever of the two was asked for.
+	// Returns a chatbot as a model. `id` is always the slug, even if the request names the chatbot by its id.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Requires the scope `chat` or `agent`.
 	//
 	// Corresponds with GET /v1/models/{model} (the `GetModel` operationId).
 	GetModel(ctx context.Context, model string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Connect Open a WebSocket
 	//
-	// A channel of JSON text frames (ClientMessageFrame from the client, ServerFrame from the server; at most 64 KiB each). A
-	// socket watches one conversation and gets every message of it in `seq` order, whichever way it was sent; the
-	// socket that sent a message gets a `delivered` status in its place.
+	// Opens a channel of JSON text frames: ClientMessageFrame from the client, ServerFrame from the server, at most
+	// 64 KiB each. A socket watches one conversation and receives every message of it in the order of `seq`, however
+	// it was sent. The socket that sent a message receives a `delivered` status instead of the message.
 	//
-	// With a key or a client token in `Authorization`, or for browsers as the subprotocols `bearer` and the token, the
-	// caller converses as itself, and so with a `ticket` where there is neither: `session_id` continues a conversation, otherwise one is made (with `bot_id`, or the default bot), listed once
-	// it has a message. `after` replays the messages after that `seq` before what comes live, without gap or duplicate; a
-	// `seq` ahead of the conversation is an error frame.
+	// **Authenticated.** Send an API key or a client token in `Authorization`, or in browsers as the subprotocols
+	// `bearer` and the token. Without either, a `ticket` authenticates the socket. `session_id` continues a
+	// conversation. Without it a conversation is created, with `bot_id` or the default bot, and listed once it has a
+	// message. With `after`, the messages after that `seq` are replayed before live ones, without gaps or
+	// duplicates; a `seq` beyond the conversation's last message is an error frame.
 	//
-	// With nothing the caller is an anonymous visitor of the first organization's default bot (another bot is 403):
-	// nothing is stored, there is no `conversation_id`; the visit can be resumed by its `session_id` and `after`, within its last
-	// 100 messages, until 30 minutes have passed without activity, or what the operator has set. The visitors of an address share
-	// one rate limit, which is that of `messages`.
+	// **Anonymous.** Without credentials the caller visits the default bot of the first organization; another bot is
+	// 403. Nothing is stored, and there is no `conversation_id`. A visit can be resumed by its `session_id` and
+	// `after`, within its last 100 messages, until it has been inactive for 30 minutes (or the time that the
+	// operator has configured). Visitors from the same address share one rate limit, with the quota of `messages`.
 	//
-	// A socket whose key, token or visit ends within a minute is told `expiring`, with `expires_at`; a visit goes on when
-	// something is said. Then comes `expired` and the close, with 1000. A key that is revoked ends its sockets within seconds, as if
-	// it had expired; a conversation that is deleted ends them with the error `not_found` and 1000.
+	// **Origins.** A page is refused with 403 unless its origin is the server's own or listed in the server's
+	// `PARLEY_ALLOWED_ORIGINS`. Programs do not send `Origin` and are not affected.
 	//
-	// A page whose origin is neither the server's own nor in its `PARLEY_ALLOWED_ORIGINS` is refused with 403; programs, which
-	// send no `Origin`, are not concerned.
+	// **Refusals** happen before the upgrade, as problem documents. When a user, an address, or the visitors of an
+	// address have too many open sockets, the response is 429 with `Retry-After`, and its detail states the limit.
+	// The `connected` frame states the other limits.
 	//
-	// Refusals come before the upgrade, as problem documents; so does that of one socket more than a user, an address, or
-	// the visitors from an address may have open (429, with the limit in its detail and Retry-After). The other limits are
-	// told by the `connected` frame. A frame over 64 KiB closes the socket with 1009. A client that does not answer a ping, or takes too long to accept a frame, is
-	// closed with 1008; where there is a limit of silence, with 1000 after the status `idle`; when the server stops, with
-	// 1001 after the status `closing`. It may resume each time.
+	// **Expiry.** A minute before its key, token or visit expires, a socket receives `expiring` with `expires_at`;
+	// activity extends a visit. At the end it receives `expired` and is closed with 1000. When the key is revoked,
+	// the same happens within seconds. When the conversation is deleted, the socket receives the error `not_found`
+	// and is closed with 1000.
 	//
-	// A dialogue with `?stream=true`, `→` from the client, `←` from the server:
+	// **Close codes.** The client can resume after each of them:
+	//
+	// | code | reason |
+	// |---|---|
+	// | 1009 | a frame is larger than 64 KiB |
+	// | 1008 | the client did not answer a ping, or took too long to accept a frame |
+	// | 1000 | after the status `idle`: no activity for `limits.idle_seconds`, if that limit is set |
+	// | 1001 | after the status `closing`: the server shuts down |
+	//
+	// A dialogue with `?stream=true`; `→` is from the client, `←` from the server:
 	//
 	// ```
 	// ← {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","expires_at":null,"greeting":"Hello!","limits":{"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10},"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","status":"connected","type":"status"}
@@ -5891,8 +6144,9 @@ type ClientInterface interface {
 	// ← {"client_message_id":"c-18","detail":"The request is not valid: /content must not be blank when there are no attachments.","error":"invalid_message","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"error"}
 	// ```
 	//
-	// With a key: Needs the scope `chat` or `agent`.
-	// Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// The following applies unless the visit is anonymous.
+	//
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 	//
 	// Corresponds with GET /ws (the `Connect` operationId).
 	Connect(ctx context.Context, params *ConnectParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5900,9 +6154,10 @@ type ClientInterface interface {
 
 // ListAPIKeys List API keys
 //
-// Newest first, without their secrets. A page beyond the end is 404; page 1 of nothing is not.
+// Returns the API keys of the organization, newest first, without their secrets. Page 1 always exists; a later
+// page beyond the end is 404.
 //
-// Needs the scope `admin`.
+// Requires the scope `admin`.
 //
 // Corresponds with GET /api/api-keys/ (the `ListAPIKeys` operationId).
 func (c *Client) ListAPIKeys(ctx context.Context, params *ListAPIKeysParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5919,10 +6174,10 @@ func (c *Client) ListAPIKeys(ctx context.Context, params *ListAPIKeysParams, req
 
 // CreateAPIKeyWithBody Create an API key
 //
-// The answer holds the key, once: only a hash of it is kept. A request that has succeeded and is repeated with its
-// Idempotency-Key is 409.
+// Creates an API key. The response contains the key, which cannot be retrieved again: only a hash of it is
+// stored. Repeating a successful request with the same `Idempotency-Key` is 409.
 //
-// Needs the scope `admin`.
+// Requires the scope `admin`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5941,10 +6196,10 @@ func (c *Client) CreateAPIKeyWithBody(ctx context.Context, params *CreateAPIKeyP
 
 // CreateAPIKey Create an API key
 //
-// The answer holds the key, once: only a hash of it is kept. A request that has succeeded and is repeated with its
-// Idempotency-Key is 409.
+// Creates an API key. The response contains the key, which cannot be retrieved again: only a hash of it is
+// stored. Repeating a successful request with the same `Idempotency-Key` is 409.
 //
-// Needs the scope `admin`.
+// Requires the scope `admin`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5963,10 +6218,10 @@ func (c *Client) CreateAPIKey(ctx context.Context, params *CreateAPIKeyParams, b
 
 // DeleteAPIKey Revoke an API key
 //
-// It is refused from then on; where several instances serve, within a second by the others. The organization's last
-// key with the scope `admin` that never expires cannot be revoked (409).
+// Revokes an API key. This instance refuses the key immediately, other instances within a second. The
+// organization's last key with the scope `admin` that never expires cannot be revoked (409).
 //
-// Needs the scope `admin`.
+// Requires the scope `admin`. A repeated request is 404.
 //
 // Corresponds with DELETE /api/api-keys/{keyId}/ (the `DeleteAPIKey` operationId).
 func (c *Client) DeleteAPIKey(ctx context.Context, keyID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5981,18 +6236,23 @@ func (c *Client) DeleteAPIKey(ctx context.Context, keyID string, reqEditors ...R
 	return c.Client.Do(req)
 }
 
-// ListAuditEvents List the audit trail
+// ListAuditEvents List audit events
 //
-// The organization's audit trail, newest first: keys made and revoked, conversations, contacts, chatbots, FAQs and web
-// chats deleted, and exports of records begun. An event is stored together with what it tells of, so that neither is
-// ever there without the other; each thing that a request names has its own, and what goes with it, such as the
-// conversations of a contact, has none. Operations that leave an event have `x-audit`, which is its `action`. No
-// operation changes or removes events: they are kept as long as the organization is.
+// Returns the organization's audit trail, newest first. It records:
 //
-// `startDate` and `endDate` are inclusive calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is
-// 400. A page beyond the end is 404; page 1 of nothing is not.
+// - API keys that were created or revoked,
+// - conversations, contacts, chatbots, FAQs and web chats that were deleted,
+// - exports of records that were started.
 //
-// Needs the scope `admin`.
+// Operations that create audit events have `x-audit`, which is the `action` of the event. An event is stored in
+// the same transaction as the change that it records. Each object that a request names has its own event;
+// objects that are deleted along with it, such as the conversations of a contact, have none. Events cannot be
+// changed or deleted through the API. They are kept until the organization is deleted.
+//
+// `startDate` and `endDate` are inclusive calendar days of `createdAt` in `timezone`; an `endDate` before
+// `startDate` is 400. Page 1 always exists; a later page beyond the end is 404.
+//
+// Requires the scope `admin`.
 //
 // Corresponds with GET /api/audit-events/ (the `ListAuditEvents` operationId).
 func (c *Client) ListAuditEvents(ctx context.Context, params *ListAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6009,9 +6269,10 @@ func (c *Client) ListAuditEvents(ctx context.Context, params *ListAuditEventsPar
 
 // ListChatbots List chatbots
 //
-// Newest first. A page beyond the end is 404; page 1 of nothing is not.
+// Returns the chatbots of the organization, newest first. Page 1 always exists; a later page beyond the end is
+// 404.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`.
 //
 // Corresponds with GET /api/chatbots/ (the `ListChatbots` operationId).
 func (c *Client) ListChatbots(ctx context.Context, params *ListChatbotsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6028,10 +6289,11 @@ func (c *Client) ListChatbots(ctx context.Context, params *ListChatbotsParams, r
 
 // CreateChatbotWithBody Create a chatbot
 //
-// Without `slug` one is made of the name. A slug that is taken is 409. `isDefault: true` takes the place of the
-// organization's default bot. The engine `scripted` needs a `script`; without one it is 400.
+// Creates a chatbot. Without `slug`, one is derived from the name. A slug that is taken is 409. With `isDefault:
+// true` the new chatbot replaces the organization's default bot. The engine `scripted` requires a `script`, else
+// 400.
 //
-// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6050,10 +6312,11 @@ func (c *Client) CreateChatbotWithBody(ctx context.Context, params *CreateChatbo
 
 // CreateChatbot Create a chatbot
 //
-// Without `slug` one is made of the name. A slug that is taken is 409. `isDefault: true` takes the place of the
-// organization's default bot. The engine `scripted` needs a `script`; without one it is 400.
+// Creates a chatbot. Without `slug`, one is derived from the name. A slug that is taken is 409. With `isDefault:
+// true` the new chatbot replaces the organization's default bot. The engine `scripted` requires a `script`, else
+// 400.
 //
-// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6072,9 +6335,10 @@ func (c *Client) CreateChatbot(ctx context.Context, params *CreateChatbotParams,
 
 // DeleteChatbot Delete a chatbot
 //
-// Its FAQs, web chats, inboxes and conversations go with it, for good. The default bot cannot be deleted (409).
+// Permanently deletes a chatbot with its FAQs, web chats, inboxes and conversations. The default bot cannot be
+// deleted (409).
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`. A repeated request is 404.
 //
 // Corresponds with DELETE /api/chatbots/{chatbotId}/ (the `DeleteChatbot` operationId).
 func (c *Client) DeleteChatbot(ctx context.Context, chatbotID ChatbotID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6091,9 +6355,9 @@ func (c *Client) DeleteChatbot(ctx context.Context, chatbotID ChatbotID, reqEdit
 
 // GetChatbot Get a chatbot
 //
-// With its settings, but for the API key of a model, which is never shown.
+// Returns a chatbot with its settings. The API key of its model is never returned.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`.
 //
 // Corresponds with GET /api/chatbots/{chatbotId}/ (the `GetChatbot` operationId).
 func (c *Client) GetChatbot(ctx context.Context, chatbotID ChatbotID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6108,13 +6372,13 @@ func (c *Client) GetChatbot(ctx context.Context, chatbotID ChatbotID, reqEditors
 	return c.Client.Do(req)
 }
 
-// UpdateChatbotWithBody Change a chatbot
+// UpdateChatbotWithBody Update a chatbot
 //
-// Fields that are absent stay as they are. A slug that is taken is 409; so is `isDefault: false` for the default bot:
-// make another one the default instead. `script: null` takes the script away, which is 400 while the engine is
-// `scripted`.
+// Changes a chatbot. Absent fields are unchanged. A slug that is taken is 409. `isDefault: false` for the
+// default bot is 409; make another chatbot the default instead. `script: null` removes the script, and is 400
+// while the engine is `scripted`.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`. Can be repeated safely.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6131,13 +6395,13 @@ func (c *Client) UpdateChatbotWithBody(ctx context.Context, chatbotID ChatbotID,
 	return c.Client.Do(req)
 }
 
-// UpdateChatbot Change a chatbot
+// UpdateChatbot Update a chatbot
 //
-// Fields that are absent stay as they are. A slug that is taken is 409; so is `isDefault: false` for the default bot:
-// make another one the default instead. `script: null` takes the script away, which is 400 while the engine is
-// `scripted`.
+// Changes a chatbot. Absent fields are unchanged. A slug that is taken is 409. `isDefault: false` for the
+// default bot is 409; make another chatbot the default instead. `script: null` removes the script, and is 400
+// while the engine is `scripted`.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`. Can be repeated safely.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6154,22 +6418,34 @@ func (c *Client) UpdateChatbot(ctx context.Context, chatbotID ChatbotID, body Up
 	return c.Client.Do(req)
 }
 
-// CreateCompletionWithBody Ask a chatbot and get its reply
+// CreateCompletionWithBody Create a completion
 //
-// `conversation` missing, null or empty starts a conversation in the chatbot's API inbox; one that does not exist,
-// or is another chatbot's, is 404. The question is stored as a message and the reply too: it belongs to the
-// conversation, not to the connection, and a caller that hangs up does not lose it. A completion is answered
-// whatever `autoReplyEnabled` says, and queued as with sendMessage while another reply is running (20 wait; more: 503).
+// Sends a message to a chatbot and returns its reply, as JSON or as an event stream.
 //
-// With `isStreaming` the answer is an event stream: unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
-// `data:` line holding a CompletionEvent; exactly one last event has `done: true`. Comment lines keep an idle
-// connection alive (15 s). The offset counts the bytes of the text as UTF-8, so the last event repeats the id of the
-// last delta. `Accept` plays no part, and generated clients decode the JSON form only: read a stream from the raw
-// response. Everything that can be refused is refused before the first byte; a failure after it is
-// the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
-// exactly what the JSON answer would have been. A stream that broke is taken up by `GET /api/runs/{runId}/events/`.
+// If `conversation` is absent, null or empty, a conversation is started in the chatbot's API inbox. A
+// conversation that does not exist or belongs to another chatbot is 404. Message and reply are stored in the
+// conversation. The reply is completed even if the caller disconnects. A completion is answered regardless of
+// `autoReplyEnabled`. While another reply is being written it is queued; up to 20 messages can wait, further
+// ones are 503 with `Retry-After`.
 //
-// A whole stream:
+// `message.content` must not be blank unless there are attachments. `message.sender` must be a contact of the
+// organization, else 400.
+//
+// **JSON** (default): the response is sent when the reply is complete. After 120 seconds it is 504, and the run
+// continues; see `GET /api/runs/{runId}/`.
+//
+// **Event stream** (`isStreaming: true`): unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
+// `data:` line that holds a CompletionEvent. Exactly one event, the last, has `done: true`. The offset counts
+// the bytes of the text in UTF-8, so the last event repeats the id of the last delta. Comment lines keep an idle
+// connection alive (every 15 seconds). Joined, the deltas are exactly the stored message and the content of the
+// JSON response.
+//
+// Errors that are detected before the first event have their own status. A later failure is the last event, with
+// `error` and `finishReason: error`. To resume a broken stream, request `GET /api/runs/{runId}/events/`.
+// `Accept` has no effect on the format. Generated clients decode JSON only; read the stream from the raw
+// response.
+//
+// A complete stream:
 //
 // ```
 // id: 1.40
@@ -6182,14 +6458,14 @@ func (c *Client) UpdateChatbot(ctx context.Context, chatbotID ChatbotID, body Up
 // data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
 // ```
 //
-// The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
-// forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
+// In both formats the header `X-Run-Id` names the run.
 //
-// With an Idempotency-Key a repeat asks nothing anew but follows the same run, as JSON to its end, as a stream from
-// the beginning. A JSON answer that fails does not use the key up once its failure is told: the next repeat asks again.
+// A repeat with the same `Idempotency-Key` does not ask again. It follows the same run: as JSON until the reply
+// is complete, as a stream from the beginning. If a JSON response was a failure, the key is released and the
+// next repeat asks again.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-// class: `messages`.
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6206,22 +6482,34 @@ func (c *Client) CreateCompletionWithBody(ctx context.Context, chatbotID Chatbot
 	return c.Client.Do(req)
 }
 
-// CreateCompletion Ask a chatbot and get its reply
+// CreateCompletion Create a completion
 //
-// `conversation` missing, null or empty starts a conversation in the chatbot's API inbox; one that does not exist,
-// or is another chatbot's, is 404. The question is stored as a message and the reply too: it belongs to the
-// conversation, not to the connection, and a caller that hangs up does not lose it. A completion is answered
-// whatever `autoReplyEnabled` says, and queued as with sendMessage while another reply is running (20 wait; more: 503).
+// Sends a message to a chatbot and returns its reply, as JSON or as an event stream.
 //
-// With `isStreaming` the answer is an event stream: unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
-// `data:` line holding a CompletionEvent; exactly one last event has `done: true`. Comment lines keep an idle
-// connection alive (15 s). The offset counts the bytes of the text as UTF-8, so the last event repeats the id of the
-// last delta. `Accept` plays no part, and generated clients decode the JSON form only: read a stream from the raw
-// response. Everything that can be refused is refused before the first byte; a failure after it is
-// the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
-// exactly what the JSON answer would have been. A stream that broke is taken up by `GET /api/runs/{runId}/events/`.
+// If `conversation` is absent, null or empty, a conversation is started in the chatbot's API inbox. A
+// conversation that does not exist or belongs to another chatbot is 404. Message and reply are stored in the
+// conversation. The reply is completed even if the caller disconnects. A completion is answered regardless of
+// `autoReplyEnabled`. While another reply is being written it is queued; up to 20 messages can wait, further
+// ones are 503 with `Retry-After`.
 //
-// A whole stream:
+// `message.content` must not be blank unless there are attachments. `message.sender` must be a contact of the
+// organization, else 400.
+//
+// **JSON** (default): the response is sent when the reply is complete. After 120 seconds it is 504, and the run
+// continues; see `GET /api/runs/{runId}/`.
+//
+// **Event stream** (`isStreaming: true`): unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
+// `data:` line that holds a CompletionEvent. Exactly one event, the last, has `done: true`. The offset counts
+// the bytes of the text in UTF-8, so the last event repeats the id of the last delta. Comment lines keep an idle
+// connection alive (every 15 seconds). Joined, the deltas are exactly the stored message and the content of the
+// JSON response.
+//
+// Errors that are detected before the first event have their own status. A later failure is the last event, with
+// `error` and `finishReason: error`. To resume a broken stream, request `GET /api/runs/{runId}/events/`.
+// `Accept` has no effect on the format. Generated clients decode JSON only; read the stream from the raw
+// response.
+//
+// A complete stream:
 //
 // ```
 // id: 1.40
@@ -6234,14 +6522,14 @@ func (c *Client) CreateCompletionWithBody(ctx context.Context, chatbotID Chatbot
 // data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
 // ```
 //
-// The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
-// forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
+// In both formats the header `X-Run-Id` names the run.
 //
-// With an Idempotency-Key a repeat asks nothing anew but follows the same run, as JSON to its end, as a stream from
-// the beginning. A JSON answer that fails does not use the key up once its failure is told: the next repeat asks again.
+// A repeat with the same `Idempotency-Key` does not ask again. It follows the same run: as JSON until the reply
+// is complete, as a stream from the beginning. If a JSON response was a failure, the key is released and the
+// next repeat asks again.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-// class: `messages`.
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6258,11 +6546,11 @@ func (c *Client) CreateCompletion(ctx context.Context, chatbotID ChatbotID, para
 	return c.Client.Do(req)
 }
 
-// ListFaqs List a chatbot's FAQs
+// ListFaqs List FAQs
 //
-// Newest first. A page beyond the end is 404; page 1 of nothing is not.
+// Returns a chatbot's FAQs, newest first. Page 1 always exists; a later page beyond the end is 404.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`.
 //
 // Corresponds with GET /api/chatbots/{chatbotId}/faqs/ (the `ListFaqs` operationId).
 func (c *Client) ListFaqs(ctx context.Context, chatbotID ChatbotID, params *ListFaqsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6277,11 +6565,11 @@ func (c *Client) ListFaqs(ctx context.Context, chatbotID ChatbotID, params *List
 	return c.Client.Do(req)
 }
 
-// CreateFaqWithBody Add an FAQ
+// CreateFaqWithBody Create an FAQ
 //
-// HTML in `answer` is turned into text.
+// Adds an FAQ to a chatbot. HTML in `answer` is converted to plain text.
 //
-// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6298,11 +6586,11 @@ func (c *Client) CreateFaqWithBody(ctx context.Context, chatbotID ChatbotID, par
 	return c.Client.Do(req)
 }
 
-// CreateFaq Add an FAQ
+// CreateFaq Create an FAQ
 //
-// HTML in `answer` is turned into text.
+// Adds an FAQ to a chatbot. HTML in `answer` is converted to plain text.
 //
-// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6319,19 +6607,23 @@ func (c *Client) CreateFaq(ctx context.Context, chatbotID ChatbotID, params *Cre
 	return c.Client.Do(req)
 }
 
-// ImportFaqsWithBody Import FAQs from a table
+// ImportFaqsWithBody Import FAQs
 //
-// The first row names the columns: `question` and `answer` (or 問題 and 答案), optionally `labels` (or 標籤), separated
-// by commas. A row whose question the chatbot already has updates that FAQ, or is skipped when nothing would
-// change; blank rows are ignored; a row that lacks one of the two is told in `errors` and the others are imported.
-// A file that is neither .xlsx nor .csv (UTF-8), or has no such columns, is 400 and changes nothing. A file may
-// hold 20,000 rows and, unpacked, 128 MiB; one that holds more is 413 and changes nothing. Two files are read at a
-// time; one whose turn does not come within 10 seconds is 503 and changes nothing, and so is one that comes while
-// eight others are being uploaded or read.
+// Imports FAQs from an .xlsx file or a .csv file in UTF-8. The first row names the columns: `question` and
+// `answer` (or 問題 and 答案), and optionally `labels` (or 標籤), whose cells hold labels separated by commas.
 //
-// With an Idempotency-Key the file's bytes count as the body: the form around it may be written anew.
+//   - A row whose question the chatbot already has updates that FAQ, or is skipped if nothing would change.
+//   - Blank rows are ignored. A row without a question or without an answer is reported in `errors`; the other
+//     rows are imported.
+//   - A file of another format, or without the required columns, is 400.
+//   - A file is limited to 20,000 rows and, uncompressed, 128 MiB. A larger file is 413.
+//   - The server reads two files at a time. A file that waits longer than 10 seconds is 503, as is one that
+//     arrives while eight others are being uploaded or read.
 //
-// Needs the scope `manage`.
+// A request that fails imports nothing. With an `Idempotency-Key`, only the bytes of the file are compared, not
+// the multipart encoding around them.
+//
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6350,9 +6642,9 @@ func (c *Client) ImportFaqsWithBody(ctx context.Context, chatbotID ChatbotID, pa
 
 // DeleteFaq Delete an FAQ
 //
-// Replies that were made of it keep their citations. Repeated, it is 404.
+// Permanently deletes an FAQ. Existing replies keep their citations of it.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`. A repeated request is 404.
 //
 // Corresponds with DELETE /api/chatbots/{chatbotId}/faqs/{faqId}/ (the `DeleteFaq` operationId).
 func (c *Client) DeleteFaq(ctx context.Context, chatbotID ChatbotID, faqID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6369,9 +6661,9 @@ func (c *Client) DeleteFaq(ctx context.Context, chatbotID ChatbotID, faqID strin
 
 // GetFaq Get an FAQ
 //
-// An FAQ of another chatbot is 404.
+// Returns an FAQ. An FAQ of another chatbot is 404.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`.
 //
 // Corresponds with GET /api/chatbots/{chatbotId}/faqs/{faqId}/ (the `GetFaq` operationId).
 func (c *Client) GetFaq(ctx context.Context, chatbotID ChatbotID, faqID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6386,11 +6678,11 @@ func (c *Client) GetFaq(ctx context.Context, chatbotID ChatbotID, faqID string, 
 	return c.Client.Do(req)
 }
 
-// UpdateFaqWithBody Change an FAQ
+// UpdateFaqWithBody Update an FAQ
 //
-// Fields that are absent stay as they are.
+// Changes an FAQ. Absent fields are unchanged.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`. Can be repeated safely.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6407,11 +6699,11 @@ func (c *Client) UpdateFaqWithBody(ctx context.Context, chatbotID ChatbotID, faq
 	return c.Client.Do(req)
 }
 
-// UpdateFaq Change an FAQ
+// UpdateFaq Update an FAQ
 //
-// Fields that are absent stay as they are.
+// Changes an FAQ. Absent fields are unchanged.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`. Can be repeated safely.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6428,15 +6720,20 @@ func (c *Client) UpdateFaq(ctx context.Context, chatbotID ChatbotID, faqID strin
 	return c.Client.Do(req)
 }
 
-// ListRecords List a chatbot's records
+// ListRecords List records
 //
-// A record is one question and its finished answer (completed, failed or cancelled), written once when the answer is
-// finished; only scores and feedback change later. Newest first. `startDate` and `endDate` are required: inclusive
-// calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is 400. A record is listed when it
-// fulfils all filters that are given. `count` is exact. A page beyond the end is 404; page 1 of nothing is not. Filters other than the days are looked for
-// in all records of those days: where that takes longer than ten seconds, the answer is 504.
+// Returns a chatbot's records, newest first. A record is one question and its finished answer (completed, failed
+// or cancelled). It is written when the answer is finished; afterwards only its scores and its feedback can
+// change.
 //
-// Needs the scope `records:read`.
+// `startDate` and `endDate` are required. They are inclusive calendar days of `createdAt` in `timezone`; an
+// `endDate` before `startDate` is 400. Filters are combined with AND. `count` is exact. Page 1 always exists; a
+// later page beyond the end is 404.
+//
+// Filters other than the days examine all records of those days. A request that takes longer than 10 seconds is
+// 504.
+//
+// Requires the scope `records:read`.
 //
 // Corresponds with GET /api/chatbots/{chatbotPk}/records/ (the `ListRecords` operationId).
 func (c *Client) ListRecords(ctx context.Context, chatbotPk ChatbotPk, params *ListRecordsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6451,16 +6748,20 @@ func (c *Client) ListRecords(ctx context.Context, chatbotPk ChatbotPk, params *L
 	return c.Client.Do(req)
 }
 
-// ExportRecords Export a chatbot's records as an Excel file
+// ExportRecords Export records as an Excel file
 //
-// Exactly the rows that listRecords counts with the same filters, newest first, as an .xlsx file that is written
-// while it is read. Cells are text, numbers and dates in `timezone`; nothing a user typed can become a formula.
-// Characters that XML forbids are shown as `_xHHHH_`. Text beyond a cell's 32,767 UTF-16 units is cut with a visible
-// mark and continues on a sheet named Overflow; a new sheet begins before row 1,048,577. The row of headers is bold and
-// frozen, with an autofilter. A failure in the middle
-// breaks the connection off, so that a short file never opens.
+// Exports exactly the records that listRecords counts with the same filters, newest first, as an .xlsx file. The
+// file is written while it is downloaded. If the export fails, the connection is aborted, so that an incomplete
+// file never opens.
 //
-// | field of a Record | `en` | `zh-TW` |
+//   - Cells are text, numbers and dates in `timezone`. Text entered by users is never interpreted as a formula.
+//   - Characters that are not allowed in XML are written as `_xHHHH_`.
+//   - Text longer than a cell's 32,767 UTF-16 units is cut with a visible mark and continued on a sheet named
+//     Overflow.
+//   - A new sheet starts before row 1,048,577.
+//   - The header row is bold and frozen, with an autofilter.
+//
+// | field of a Record | header (`en`) | header (`zh-TW`) |
 // |---|---|---|
 // | id | ID | ID |
 // | inputMessage | User input | 用戶輸入訊息 |
@@ -6477,7 +6778,7 @@ func (c *Client) ListRecords(ctx context.Context, chatbotPk ChatbotPk, params *L
 // | replyTime | Reply time (s) | 回覆花費時間 |
 // | createdAt | Created at | 建立時間 |
 //
-// Needs the scope `records:read`.
+// Requires the scope `records:read`.
 //
 // Corresponds with GET /api/chatbots/{chatbotPk}/records/export-excel/ (the `ExportRecords` operationId).
 func (c *Client) ExportRecords(ctx context.Context, chatbotPk ChatbotPk, params *ExportRecordsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6492,23 +6793,27 @@ func (c *Client) ExportRecords(ctx context.Context, chatbotPk ChatbotPk, params 
 	return c.Client.Do(req)
 }
 
-// ExportRecordsAsText Export a chatbot's records as CSV or JSON lines
+// ExportRecordsAsText Export records as CSV or JSON lines
 //
-// Exactly the rows that listRecords counts with the same filters, newest first, written while they are read. A failure
-// in the middle breaks the connection off: a transfer that ended in order is complete.
+// Exports exactly the records that listRecords counts with the same filters, newest first. The file is written
+// while it is downloaded. If the export fails, the connection is aborted: a download that ends normally is
+// complete.
 //
-// **csv**: UTF-8 with a byte order mark, RFC 4180 (CRLF, texts in quotes), one line of headers in `locale`, and the
-// columns of the Excel export. Texts are whole, however long. Times are those of `timezone`, to the second, as
-// `2026-01-15 18:30:00`, which spreadsheets and programs take for a time; scores and seconds are plain numbers, empty
-// where there is none. A text that a spreadsheet would take for a formula has an apostrophe before it: one that,
-// blanks, quotes and invisible characters before it aside, begins with `=`, `+`, `-`, `@`, their full-width forms, or
-// with a tab or a line break. For texts exactly as they were, take jsonl. A spreadsheet program that parts cells by
-// semicolons, as many do by their language, must be told that these are commas, or be given the Excel export.
+// **csv**: RFC 4180 in UTF-8 with a byte order mark, CRLF line ends and quoted texts. The first line has the
+// headers in `locale`; the columns are those of the Excel export.
 //
-// **jsonl**: one JSON object a line, each a Record exactly as listRecords has it (the schema is that of one line), its
-// times in UTC; `locale` has no effect.
+//   - Texts are never cut. Times are in `timezone`, to the second, as `2026-01-15 18:30:00`. Scores and seconds
+//     are plain numbers, or empty if there is no value.
+//   - A text that a spreadsheet would interpret as a formula is preceded by an apostrophe. This applies to texts
+//     that begin, after any blanks, quotes and invisible characters, with `=`, `+`, `-`, `@`, their full-width
+//     forms, a tab or a line break. For unmodified texts, use jsonl.
+//   - Many spreadsheet programs expect semicolons as separators, depending on their language. Configure commas
+//     there, or use the Excel export.
 //
-// Needs the scope `records:read`.
+// **jsonl**: one JSON object per line, each a Record as returned by listRecords, with times in UTC. The schema
+// describes one line. `locale` has no effect.
+//
+// Requires the scope `records:read`.
 //
 // Corresponds with GET /api/chatbots/{chatbotPk}/records/export/ (the `ExportRecordsAsText` operationId).
 func (c *Client) ExportRecordsAsText(ctx context.Context, chatbotPk ChatbotPk, params *ExportRecordsAsTextParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6525,9 +6830,9 @@ func (c *Client) ExportRecordsAsText(ctx context.Context, chatbotPk ChatbotPk, p
 
 // GetRecord Get a record
 //
-// A record of another chatbot is 404.
+// Returns a record. A record of another chatbot is 404.
 //
-// Needs the scope `records:read`.
+// Requires the scope `records:read`.
 //
 // Corresponds with GET /api/chatbots/{chatbotPk}/records/{id}/ (the `GetRecord` operationId).
 func (c *Client) GetRecord(ctx context.Context, chatbotPk ChatbotPk, id RecordID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6544,10 +6849,11 @@ func (c *Client) GetRecord(ctx context.Context, chatbotPk ChatbotPk, id RecordID
 
 // UpdateRecordWithBody Score a record
 //
-// For whoever evaluates answers: writes the scores that are given, `null` takes one back, and those that are absent stay
-// as they are. It may be repeated. The answer is the record, also to a key without `records:read`. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
+// Sets the scores of a record, for programs that evaluate answers. `null` removes a score; absent scores are
+// unchanged. The response is the record, even if the key lacks the scope to read records. The feedback cannot be
+// set here: it changes with the feedback on the reply (setMessageFeedback).
 //
-// Needs the scope `records:write`.
+// Requires the scope `records:write`. Can be repeated safely.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6566,10 +6872,11 @@ func (c *Client) UpdateRecordWithBody(ctx context.Context, chatbotPk ChatbotPk, 
 
 // UpdateRecord Score a record
 //
-// For whoever evaluates answers: writes the scores that are given, `null` takes one back, and those that are absent stay
-// as they are. It may be repeated. The answer is the record, also to a key without `records:read`. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
+// Sets the scores of a record, for programs that evaluate answers. `null` removes a score; absent scores are
+// unchanged. The response is the record, even if the key lacks the scope to read records. The feedback cannot be
+// set here: it changes with the feedback on the reply (setMessageFeedback).
 //
-// Needs the scope `records:write`.
+// Requires the scope `records:write`. Can be repeated safely.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6586,13 +6893,13 @@ func (c *Client) UpdateRecord(ctx context.Context, chatbotPk ChatbotPk, id Recor
 	return c.Client.Do(req)
 }
 
-// GetStatistics Get a chatbot's statistics
+// GetStatistics Get statistics
 //
-// Totals, and a series with one entry for each day from `startDate` to `endDate` in `timezone`, at most 366 days. A
-// conversation counts on the day on which it began, a message on the day on which it was sent, a record on the day on
-// which it was finished. Times are in seconds, null where nothing was measured.
+// Returns totals and one entry for each day from `startDate` to `endDate` in `timezone`, at most 366 days.
+// Conversations count on the day they started, messages on the day they were sent, and records on the day they
+// were finished. Durations are in seconds, and null if nothing was measured.
 //
-// Needs the scope `records:read`.
+// Requires the scope `records:read`.
 //
 // Corresponds with GET /api/chatbots/{chatbotPk}/statistics/ (the `GetStatistics` operationId).
 func (c *Client) GetStatistics(ctx context.Context, chatbotPk ChatbotPk, params *GetStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6607,32 +6914,35 @@ func (c *Client) GetStatistics(ctx context.Context, chatbotPk ChatbotPk, params 
 	return c.Client.Do(req)
 }
 
-// CreateClientTokenWithBody Create a token for a browser
+// CreateClientTokenWithBody Create a client token
 //
-// A token that speaks for the caller's user, for a short time and a single purpose; what is in it is the server's
-// affair. It is for one of these:
+// Creates a short-lived token that acts as the caller's user, restricted to one purpose. Treat the token as
+// opaque. The request names the purpose:
 //
-//   - `conversation`: that one conversation, and nothing beside it. It must be one that the caller may read; its own
-//     user speaks there.
-//   - `contact`: the caller's conversations with that contact, those that it starts included.
-//   - `chatbot`: conversations with that chatbot, and with a contact that is made for this token. It knows of no others
-//     of the caller's.
+//   - `conversation`: that conversation only. The caller must be able to read it. Messages are sent as the user
+//     who owns it.
+//   - `contact`: the caller's conversations with that contact, including new ones.
+//   - `chatbot`: conversations with that chatbot and with a contact that is created for this token. The caller's
+//     other conversations are not accessible.
 //   - `contact` and `chatbot`: the caller's conversations with both.
 //
-// Name the contact of the answer when a token is renewed, and the new one goes on where the old one was.
+// To renew a token without losing access to its conversations, name the contact of the previous response.
 //
-// It is taken by startConversation and createConversation (unless it is for a conversation), sendMessage, getHistory,
-// getConversation, createMessage (incoming), listMessages (with `conversation`), getMessage, setMessageFeedback,
-// createCompletion, getRun, streamRun, cancelRun and connect. All else, and all that is not what it is for, is 403,
-// making other tokens included. Who speaks is the token's contact, and an attachment is named by its `file`. What is asked with it counts
-// for its user's rate limits.
+// Client tokens are accepted by startConversation and createConversation (unless the purpose is a conversation),
+// sendMessage, getHistory, getConversation, createMessage (incoming messages), listMessages (with
+// `conversation`), getMessage, setMessageFeedback, createCompletion, getRun, streamRun, cancelRun and connect.
+// Everything else is 403, including the creation of further tokens. Messages are sent by the token's contact.
+// Attachments must be named by `file`, not by `id`. Requests count against the rate limits of the token's user.
 //
-// With `origin` it is taken only from pages of that origin: the header `Origin` must be there and equal it, which
-// browsers see to for all requests to another origin. Such a page must also be allowed by the server's
-// `PARLEY_ALLOWED_ORIGINS`. The token ends at `expiresAt`, and before that when the key that made it is revoked or
-// expires. A request that has succeeded and is repeated with its Idempotency-Key is 409.
+// With `origin`, the token is accepted only from pages of that origin: the header `Origin`, which browsers send
+// with cross-origin requests, must be present and equal. The origin must also be listed in the server's
+// `PARLEY_ALLOWED_ORIGINS`.
 //
-// An unknown conversation or chatbot is 404, an unknown contact 400. Needs the scope `chat` or `agent`.
+// The token expires at `expiresAt`, and earlier if the key that created it is revoked or expires. Repeating a
+// successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is 404, an
+// unknown contact 400.
+//
+// Requires the scope `chat` or `agent`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6649,32 +6959,35 @@ func (c *Client) CreateClientTokenWithBody(ctx context.Context, params *CreateCl
 	return c.Client.Do(req)
 }
 
-// CreateClientToken Create a token for a browser
+// CreateClientToken Create a client token
 //
-// A token that speaks for the caller's user, for a short time and a single purpose; what is in it is the server's
-// affair. It is for one of these:
+// Creates a short-lived token that acts as the caller's user, restricted to one purpose. Treat the token as
+// opaque. The request names the purpose:
 //
-//   - `conversation`: that one conversation, and nothing beside it. It must be one that the caller may read; its own
-//     user speaks there.
-//   - `contact`: the caller's conversations with that contact, those that it starts included.
-//   - `chatbot`: conversations with that chatbot, and with a contact that is made for this token. It knows of no others
-//     of the caller's.
+//   - `conversation`: that conversation only. The caller must be able to read it. Messages are sent as the user
+//     who owns it.
+//   - `contact`: the caller's conversations with that contact, including new ones.
+//   - `chatbot`: conversations with that chatbot and with a contact that is created for this token. The caller's
+//     other conversations are not accessible.
 //   - `contact` and `chatbot`: the caller's conversations with both.
 //
-// Name the contact of the answer when a token is renewed, and the new one goes on where the old one was.
+// To renew a token without losing access to its conversations, name the contact of the previous response.
 //
-// It is taken by startConversation and createConversation (unless it is for a conversation), sendMessage, getHistory,
-// getConversation, createMessage (incoming), listMessages (with `conversation`), getMessage, setMessageFeedback,
-// createCompletion, getRun, streamRun, cancelRun and connect. All else, and all that is not what it is for, is 403,
-// making other tokens included. Who speaks is the token's contact, and an attachment is named by its `file`. What is asked with it counts
-// for its user's rate limits.
+// Client tokens are accepted by startConversation and createConversation (unless the purpose is a conversation),
+// sendMessage, getHistory, getConversation, createMessage (incoming messages), listMessages (with
+// `conversation`), getMessage, setMessageFeedback, createCompletion, getRun, streamRun, cancelRun and connect.
+// Everything else is 403, including the creation of further tokens. Messages are sent by the token's contact.
+// Attachments must be named by `file`, not by `id`. Requests count against the rate limits of the token's user.
 //
-// With `origin` it is taken only from pages of that origin: the header `Origin` must be there and equal it, which
-// browsers see to for all requests to another origin. Such a page must also be allowed by the server's
-// `PARLEY_ALLOWED_ORIGINS`. The token ends at `expiresAt`, and before that when the key that made it is revoked or
-// expires. A request that has succeeded and is repeated with its Idempotency-Key is 409.
+// With `origin`, the token is accepted only from pages of that origin: the header `Origin`, which browsers send
+// with cross-origin requests, must be present and equal. The origin must also be listed in the server's
+// `PARLEY_ALLOWED_ORIGINS`.
 //
-// An unknown conversation or chatbot is 404, an unknown contact 400. Needs the scope `chat` or `agent`.
+// The token expires at `expiresAt`, and earlier if the key that created it is revoked or expires. Repeating a
+// successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is 404, an
+// unknown contact 400.
+//
+// Requires the scope `chat` or `agent`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6693,9 +7006,10 @@ func (c *Client) CreateClientToken(ctx context.Context, params *CreateClientToke
 
 // ListContacts List contacts
 //
-// Newest first. A page beyond the end is 404; page 1 of nothing is not.
+// Returns the contacts of the organization, newest first. Page 1 always exists; a later page beyond the end is
+// 404.
 //
-// Needs the scope `manage` or `agent`.
+// Requires the scope `manage` or `agent`.
 //
 // Corresponds with GET /api/contacts/ (the `ListContacts` operationId).
 func (c *Client) ListContacts(ctx context.Context, params *ListContactsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6712,10 +7026,10 @@ func (c *Client) ListContacts(ctx context.Context, params *ListContactsParams, r
 
 // CreateContactWithBody Create a contact
 //
-// Without `inboxes` the contact is in the default bot's API inbox. `sourceId` is unique in an inbox: one that is taken
-// is 409. An unknown inbox is 404.
+// Creates a contact. Without `inboxes` it is added to the default bot's API inbox; an unknown inbox is 404.
+// `sourceId` is unique within an inbox; one that is taken is 409.
 //
-// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6734,10 +7048,10 @@ func (c *Client) CreateContactWithBody(ctx context.Context, params *CreateContac
 
 // CreateContact Create a contact
 //
-// Without `inboxes` the contact is in the default bot's API inbox. `sourceId` is unique in an inbox: one that is taken
-// is 409. An unknown inbox is 404.
+// Creates a contact. Without `inboxes` it is added to the default bot's API inbox; an unknown inbox is 404.
+// `sourceId` is unique within an inbox; one that is taken is 409.
 //
-// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6756,9 +7070,9 @@ func (c *Client) CreateContact(ctx context.Context, params *CreateContactParams,
 
 // DeleteContact Delete a contact
 //
-// The contact's conversations go with it, for good.
+// Permanently deletes a contact with its conversations.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`. A repeated request is 404.
 //
 // Corresponds with DELETE /api/contacts/{contactId}/ (the `DeleteContact` operationId).
 func (c *Client) DeleteContact(ctx context.Context, contactID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6775,9 +7089,9 @@ func (c *Client) DeleteContact(ctx context.Context, contactID string, reqEditors
 
 // GetContact Get a contact
 //
-// With the inboxes that the contact is in.
+// Returns a contact with the ids of its inboxes.
 //
-// Needs the scope `manage` or `agent`.
+// Requires the scope `manage` or `agent`.
 //
 // Corresponds with GET /api/contacts/{contactId}/ (the `GetContact` operationId).
 func (c *Client) GetContact(ctx context.Context, contactID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6792,11 +7106,11 @@ func (c *Client) GetContact(ctx context.Context, contactID string, reqEditors ..
 	return c.Client.Do(req)
 }
 
-// UpdateContactWithBody Change a contact
+// UpdateContactWithBody Update a contact
 //
-// Fields that are absent stay as they are.
+// Changes a contact. Absent fields are unchanged.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`. Can be repeated safely.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6813,11 +7127,11 @@ func (c *Client) UpdateContactWithBody(ctx context.Context, contactID string, co
 	return c.Client.Do(req)
 }
 
-// UpdateContact Change a contact
+// UpdateContact Update a contact
 //
-// Fields that are absent stay as they are.
+// Changes a contact. Absent fields are unchanged.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`. Can be repeated safely.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6834,12 +7148,12 @@ func (c *Client) UpdateContact(ctx context.Context, contactID string, body Updat
 	return c.Client.Do(req)
 }
 
-// ListConversations List one's own conversations
+// ListConversations List your conversations
 //
-// The caller's own, latest activity first. An unknown `bot_id` is 404. `unread` counts the bot's and agents' messages
-// that the user has not read.
+// Returns the caller's own conversations, latest activity first. An unknown `bot_id` is 404. `unread` is the
+// number of messages from the bot and agents that the user has not read.
 //
-// Needs the scope `chat` or `agent`. Rate class: `list`.
+// Requires the scope `chat` or `agent`. Rate class: `list`.
 //
 // Corresponds with GET /api/conversations (the `ListConversations` operationId).
 func (c *Client) ListConversations(ctx context.Context, params *ListConversationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6854,20 +7168,22 @@ func (c *Client) ListConversations(ctx context.Context, params *ListConversation
 	return c.Client.Do(req)
 }
 
-// ListInboxConversations List conversations by inbox
+// ListInboxConversations List inbox conversations
 //
-// The caller's own, or with the scope `agent` the whole organization's. Latest activity first; a walk along `next`
-// never shows a conversation twice, and what it misses has become active after it began. `ordering=createdAt`
-// (newest first) gives a complete walk. An unknown inbox and a bad cursor are 404. A page ends early where its last
-// messages come to 4 MiB.
+// Returns the caller's own conversations or, with the scope `agent`, those of the whole organization. They are
+// ordered by latest activity unless `ordering=createdAt` is given. An unknown inbox or an invalid cursor is 404.
 //
-// `keyword` is a case-insensitive substring of the title, the contact's name or any message, two Chinese characters
-// included: an index over all texts finds it among millions of messages. A keyword without two Chinese, Japanese or
-// Korean characters in a row, or three letters or digits, is looked for in one conversation after another, as is
-// every one while the operator has turned the index off or it is being built. That finds the same. A search that
-// takes longer than five seconds is answered with 504.
+// Following `next` never returns a conversation twice. Ordered by activity, a walk can miss conversations that
+// became active after it started; with `ordering=createdAt` it is complete. A page can have fewer than
+// `pageSize` results: it ends early when its last messages add up to 4 MiB.
 //
-// Needs the scope `chat` or `agent`. Rate class: `list`.
+// `keyword` matches a case-insensitive substring of the title, the contact's name or any message. Searches use
+// an index over all texts. A keyword is compared with one conversation after another when it contains neither
+// three consecutive letters or digits nor two consecutive Chinese, Japanese or Korean characters, and while the
+// operator has disabled the index or the index is being built. The results are the same. A search that takes
+// longer than 5 seconds is 504.
+//
+// Requires the scope `chat` or `agent`. Rate class: `list`.
 //
 // Corresponds with GET /api/conversations/ (the `ListInboxConversations` operationId).
 func (c *Client) ListInboxConversations(ctx context.Context, params *ListInboxConversationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6884,11 +7200,12 @@ func (c *Client) ListInboxConversations(ctx context.Context, params *ListInboxCo
 
 // CreateConversationWithBody Create a conversation through a web chat
 //
-// The conversation belongs to the caller and to the web chat's inbox. Without `contact` it is the caller's own contact
-// there, made when new. An unknown web chat is 404, an unknown contact 400.
+// Creates a conversation that belongs to the caller, in the inbox of the web chat. Without `contact`, the
+// conversation is with the contact that represents the caller; it is created when missing. An unknown web chat
+// is 404, an unknown contact 400.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Safe to repeat with an
-// `Idempotency-Key`.
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Retry safely with
+// an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6907,11 +7224,12 @@ func (c *Client) CreateConversationWithBody(ctx context.Context, params *CreateC
 
 // CreateConversation Create a conversation through a web chat
 //
-// The conversation belongs to the caller and to the web chat's inbox. Without `contact` it is the caller's own contact
-// there, made when new. An unknown web chat is 404, an unknown contact 400.
+// Creates a conversation that belongs to the caller, in the inbox of the web chat. Without `contact`, the
+// conversation is with the contact that represents the caller; it is created when missing. An unknown web chat
+// is 404, an unknown contact 400.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Safe to repeat with an
-// `Idempotency-Key`.
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Retry safely with
+// an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6928,12 +7246,15 @@ func (c *Client) CreateConversation(ctx context.Context, params *CreateConversat
 	return c.Client.Do(req)
 }
 
-// BatchConversationsWithBody Archive, delete or mark many conversations
+// BatchConversationsWithBody Archive, delete or mark conversations in bulk
 //
-// One result per operation, in their order; an operation that fails does not spoil the others, and says why in
-// `problem`. `mark_read` by the owner clears `unread`, by an agent the staff's `unreadMessagesCount`.
+// Applies up to 500 operations. The response has one result per operation, in the same order. An operation that
+// fails has `problem` in its result and does not affect the others.
 //
-// Needs the scope `chat` or `agent`. Safe to repeat with an `Idempotency-Key`.
+// `mark_read` clears the conversation's `unread` count if the caller owns it, and the staff's
+// `unreadMessagesCount` if the caller has the scope `agent`.
+//
+// Requires the scope `chat` or `agent`. Retry safely with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6950,12 +7271,15 @@ func (c *Client) BatchConversationsWithBody(ctx context.Context, params *BatchCo
 	return c.Client.Do(req)
 }
 
-// BatchConversations Archive, delete or mark many conversations
+// BatchConversations Archive, delete or mark conversations in bulk
 //
-// One result per operation, in their order; an operation that fails does not spoil the others, and says why in
-// `problem`. `mark_read` by the owner clears `unread`, by an agent the staff's `unreadMessagesCount`.
+// Applies up to 500 operations. The response has one result per operation, in the same order. An operation that
+// fails has `problem` in its result and does not affect the others.
 //
-// Needs the scope `chat` or `agent`. Safe to repeat with an `Idempotency-Key`.
+// `mark_read` clears the conversation's `unread` count if the caller owns it, and the staff's
+// `unreadMessagesCount` if the caller has the scope `agent`.
+//
+// Requires the scope `chat` or `agent`. Retry safely with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6972,16 +7296,19 @@ func (c *Client) BatchConversations(ctx context.Context, params *BatchConversati
 	return c.Client.Do(req)
 }
 
-// StartConversationWithBody Start a conversation with a bot
+// StartConversationWithBody Start a conversation
 //
-// Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
-// stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
-// `initial_message` is as good as none; white space alone is 400. `conversation_id` and `session_id` are the same id: a conversation is a
-// persistent session that any number of devices share. It is listed at once. Only a start with an initial message counts
-// as one of the `messages`.
+// Starts a conversation with a chatbot: `bot_id`, or the organization's default bot. An unknown `bot_id` is 404.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Rate class: `messages`.
-// Safe to repeat with an `Idempotency-Key`.
+// `initial_message` is stored like any other message, and the bot answers it asynchronously. The response has
+// `message_id` and `run_id` only if there is an initial message. An empty `initial_message` counts as absent;
+// one of only white space is 400. A request without an initial message does not count against the rate limit.
+//
+// A conversation is a persistent session that any number of devices can share; `conversation_id` and
+// `session_id` are the same id. The conversation is listed immediately.
+//
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Rate class:
+// `messages`. Retry safely with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6998,16 +7325,19 @@ func (c *Client) StartConversationWithBody(ctx context.Context, params *StartCon
 	return c.Client.Do(req)
 }
 
-// StartConversation Start a conversation with a bot
+// StartConversation Start a conversation
 //
-// Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
-// stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
-// `initial_message` is as good as none; white space alone is 400. `conversation_id` and `session_id` are the same id: a conversation is a
-// persistent session that any number of devices share. It is listed at once. Only a start with an initial message counts
-// as one of the `messages`.
+// Starts a conversation with a chatbot: `bot_id`, or the organization's default bot. An unknown `bot_id` is 404.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Rate class: `messages`.
-// Safe to repeat with an `Idempotency-Key`.
+// `initial_message` is stored like any other message, and the bot answers it asynchronously. The response has
+// `message_id` and `run_id` only if there is an initial message. An empty `initial_message` counts as absent;
+// one of only white space is 400. A request without an initial message does not count against the rate limit.
+//
+// A conversation is a persistent session that any number of devices can share; `conversation_id` and
+// `session_id` are the same id. The conversation is listed immediately.
+//
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Rate class:
+// `messages`. Retry safely with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7026,9 +7356,10 @@ func (c *Client) StartConversation(ctx context.Context, params *StartConversatio
 
 // DeleteConversation Delete a conversation
 //
-// Its messages, runs and records go with it, for good. A reply that is being written ends.
+// Permanently deletes a conversation with its messages, runs and records. A reply that is being written is
+// stopped.
 //
-// Needs the scope `chat` or `agent`.
+// Requires the scope `chat` or `agent`. A repeated request is 404.
 //
 // Corresponds with DELETE /api/conversations/{id}/ (the `DeleteConversation` operationId).
 func (c *Client) DeleteConversation(ctx context.Context, id ConversationID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7045,10 +7376,10 @@ func (c *Client) DeleteConversation(ctx context.Context, id ConversationID, reqE
 
 // GetConversation Get a conversation
 //
-// As it is now, with its newest message and what the staff has not read of it. Reading it marks nothing as read: that is
-// `mark_read` of batchConversations.
+// Returns a conversation with its newest message and the number of messages that the staff has not read. It does
+// not mark messages as read; use `mark_read` of batchConversations.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 //
 // Corresponds with GET /api/conversations/{id}/ (the `GetConversation` operationId).
 func (c *Client) GetConversation(ctx context.Context, id ConversationID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7063,11 +7394,12 @@ func (c *Client) GetConversation(ctx context.Context, id ConversationID, reqEdit
 	return c.Client.Do(req)
 }
 
-// UpdateConversationWithBody Archive, rename or silence a conversation
+// UpdateConversationWithBody Update a conversation
 //
-// Fields that are absent stay as they are. With `autoReplyEnabled` off the bot answers only completions.
+// Changes the status, the title or the automatic replies of a conversation. Absent fields are unchanged. With
+// `autoReplyEnabled: false` the bot answers completions only.
 //
-// Needs the scope `chat` or `agent`.
+// Requires the scope `chat` or `agent`. Can be repeated safely.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7084,11 +7416,12 @@ func (c *Client) UpdateConversationWithBody(ctx context.Context, id Conversation
 	return c.Client.Do(req)
 }
 
-// UpdateConversation Archive, rename or silence a conversation
+// UpdateConversation Update a conversation
 //
-// Fields that are absent stay as they are. With `autoReplyEnabled` off the bot answers only completions.
+// Changes the status, the title or the automatic replies of a conversation. Absent fields are unchanged. With
+// `autoReplyEnabled: false` the bot answers completions only.
 //
-// Needs the scope `chat` or `agent`.
+// Requires the scope `chat` or `agent`. Can be repeated safely.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7105,15 +7438,20 @@ func (c *Client) UpdateConversation(ctx context.Context, id ConversationID, body
 	return c.Client.Do(req)
 }
 
-// GetHistory Read a conversation's messages
+// GetHistory Get a conversation's history
 //
-// Oldest first. With nothing, or with `before`/`before_seq`: the newest `limit` messages that qualify; with
-// `after`/`after_seq`, alone or together with the former: the oldest that qualify. `has_more` says whether more
-// qualify in that direction. All bounds are exclusive and may be combined; `before_seq`/`after_seq` are the safer ones.
-// A page ends early, with `has_more`, with the message that brings it to 4 MiB.
+// Returns messages of a conversation, oldest first. All bounds are exclusive and can be combined.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-// class: `history`.
+//   - Without bounds, or with `before` or `before_seq`: the newest `limit` messages that match. `has_more` reports
+//     whether older ones match.
+//   - With `after` or `after_seq`, alone or with an upper bound: the oldest `limit` messages that match.
+//     `has_more` reports whether newer ones match.
+//
+// Prefer `before_seq` and `after_seq` for paging. A page also ends with the message that brings it to 4 MiB;
+// `has_more` is then true.
+//
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Rate class: `history`.
 //
 // Corresponds with GET /api/conversations/{id}/history (the `GetHistory` operationId).
 func (c *Client) GetHistory(ctx context.Context, id ConversationID, params *GetHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7130,14 +7468,18 @@ func (c *Client) GetHistory(ctx context.Context, id ConversationID, params *GetH
 
 // SendMessageWithBody Send a message
 //
-// Stores the message and answers as soon as it is committed; the bot's reply follows on its own. A message sent
-// while a reply is running is queued and answered after it, in order; 20 may wait, the next is 503 with
-// `Retry-After`. Sending to an archived conversation makes it active. The owner speaks as `user`; a caller with the
-// scope `agent` in somebody else's conversation speaks as `agent`, and the bot does not reply. `content` may be blank
-// only when there are attachments.
+// Stores a message and responds as soon as it is committed. The bot's reply is written asynchronously: follow
+// the run `run_id`, or wait for the message on the WebSocket.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-// class: `messages`. Safe to repeat with an `Idempotency-Key`.
+//   - The owner of the conversation sends as `user`. A caller with the scope `agent` sends as `agent` in other
+//     users' conversations, and the bot does not reply.
+//   - A message that is sent while a reply is being written is queued and answered afterwards, in order. Up to 20
+//     messages can wait; further ones are 503 with `Retry-After`.
+//   - `content` must not be blank unless there are attachments.
+//   - Sending to an archived conversation activates it.
+//
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7156,14 +7498,18 @@ func (c *Client) SendMessageWithBody(ctx context.Context, id ConversationID, par
 
 // SendMessage Send a message
 //
-// Stores the message and answers as soon as it is committed; the bot's reply follows on its own. A message sent
-// while a reply is running is queued and answered after it, in order; 20 may wait, the next is 503 with
-// `Retry-After`. Sending to an archived conversation makes it active. The owner speaks as `user`; a caller with the
-// scope `agent` in somebody else's conversation speaks as `agent`, and the bot does not reply. `content` may be blank
-// only when there are attachments.
+// Stores a message and responds as soon as it is committed. The bot's reply is written asynchronously: follow
+// the run `run_id`, or wait for the message on the WebSocket.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-// class: `messages`. Safe to repeat with an `Idempotency-Key`.
+//   - The owner of the conversation sends as `user`. A caller with the scope `agent` sends as `agent` in other
+//     users' conversations, and the bot does not reply.
+//   - A message that is sent while a reply is being written is queued and answered afterwards, in order. Up to 20
+//     messages can wait; further ones are 503 with `Retry-After`.
+//   - `content` must not be blank unless there are attachments.
+//   - Sending to an archived conversation activates it.
+//
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7182,10 +7528,11 @@ func (c *Client) SendMessage(ctx context.Context, id ConversationID, params *Sen
 
 // ListInboxes List inboxes
 //
-// Newest first. A chatbot has one inbox of the type `api`, each web chat one of the type `web`; `channel` is that
-// chatbot or web chat. A page beyond the end is 404; page 1 of nothing is not.
+// Returns the inboxes of the organization, newest first. Each chatbot has one inbox of the type `api`, and each
+// web chat one of the type `web`; `channel` is that chatbot or web chat. Page 1 always exists; a later page
+// beyond the end is 404.
 //
-// Needs the scope `manage` or `agent`.
+// Requires the scope `manage` or `agent`.
 //
 // Corresponds with GET /api/inboxes/ (the `ListInboxes` operationId).
 func (c *Client) ListInboxes(ctx context.Context, params *ListInboxesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7200,9 +7547,10 @@ func (c *Client) ListInboxes(ctx context.Context, params *ListInboxesParams, req
 	return c.Client.Do(req)
 }
 
-// GetMe Tell who is asking
+// GetMe Get the caller
 //
-// The user, organization and scopes of the key, and the user's rate limits. Every key may ask; a client token may not.
+// Returns the user, the organization and the scopes of the API key, and the user's current rate limits. Every
+// API key is accepted; client tokens are not.
 //
 // Corresponds with GET /api/me/ (the `GetMe` operationId).
 func (c *Client) GetMe(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7219,13 +7567,15 @@ func (c *Client) GetMe(ctx context.Context, reqEditors ...RequestEditorFn) (*htt
 
 // ListMessages List messages
 //
-// Newest first. With `conversation` the messages of that conversation; without it those of all conversations that
-// the caller may read: one's own, or with the scope `agent` the whole organization's. With a client token `conversation`
-// must be there, else 403. A bad cursor is 404. A page ends early with the message that brings it to 4 MiB; the cursors
-// go on from there.
+// Returns messages, newest first: those of `conversation`, or else of all conversations that the caller can read
+// (the caller's own or, with the scope `agent`, those of the whole organization). A client token must give
+// `conversation`; without it the response is 403. An invalid cursor is 404.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-// class: `history`.
+// A page can have fewer than `pageSize` results: it ends with the message that brings it to 4 MiB. The cursors
+// continue from there.
+//
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Rate class: `history`.
 //
 // Corresponds with GET /api/messages/ (the `ListMessages` operationId).
 func (c *Client) ListMessages(ctx context.Context, params *ListMessagesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7242,12 +7592,16 @@ func (c *Client) ListMessages(ctx context.Context, params *ListMessagesParams, r
 
 // CreateMessageWithBody Create a message
 //
-// Stores the message and answers with it; the bot's reply follows on its own. With neither content nor attachments
-// nor canvas the message is stored and starts no reply. Without `type` it is `incoming`. `outgoing` (a person of the staff speaks; no reply follows)
-// needs the scope `agent`, else 403. Queueing as for sendMessage.
+// Stores a message and returns it. The bot's reply is written asynchronously. Messages that arrive while a reply
+// is being written are queued as with sendMessage.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-// class: `messages`. Safe to repeat with an `Idempotency-Key`.
+//   - `type: incoming` (the default) is a message from the user.
+//   - `type: outgoing` is a message from a person of the staff. It requires the scope `agent`, else 403, and
+//     starts no reply.
+//   - A message without content, attachments and canvas is stored and starts no reply.
+//
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7266,12 +7620,16 @@ func (c *Client) CreateMessageWithBody(ctx context.Context, params *CreateMessag
 
 // CreateMessage Create a message
 //
-// Stores the message and answers with it; the bot's reply follows on its own. With neither content nor attachments
-// nor canvas the message is stored and starts no reply. Without `type` it is `incoming`. `outgoing` (a person of the staff speaks; no reply follows)
-// needs the scope `agent`, else 403. Queueing as for sendMessage.
+// Stores a message and returns it. The bot's reply is written asynchronously. Messages that arrive while a reply
+// is being written are queued as with sendMessage.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-// class: `messages`. Safe to repeat with an `Idempotency-Key`.
+//   - `type: incoming` (the default) is a message from the user.
+//   - `type: outgoing` is a message from a person of the staff. It requires the scope `agent`, else 403, and
+//     starts no reply.
+//   - A message without content, attachments and canvas is stored and starts no reply.
+//
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7290,9 +7648,9 @@ func (c *Client) CreateMessage(ctx context.Context, params *CreateMessageParams,
 
 // GetMessage Get a message
 //
-// With `conversation`: 404 when the message is not in that conversation.
+// Returns a message. If `conversation` is given and the message is not part of it, the response is 404.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 //
 // Corresponds with GET /api/messages/{id}/ (the `GetMessage` operationId).
 func (c *Client) GetMessage(ctx context.Context, id string, params *GetMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7307,12 +7665,14 @@ func (c *Client) GetMessage(ctx context.Context, id string, params *GetMessagePa
 	return c.Client.Do(req)
 }
 
-// SetMessageFeedbackWithBody Like or dislike a message
+// SetMessageFeedbackWithBody Set a message's feedback
 //
-// `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
-// conversation gets a `status` frame. A message has one feedback, the last one given.
+// Likes or dislikes a message; `null` removes the feedback. A message has one feedback, the one set last. The
+// record of the exchange gets the same feedback, and every socket that watches the conversation receives a
+// `status` frame.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Can be repeated safely.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7329,12 +7689,14 @@ func (c *Client) SetMessageFeedbackWithBody(ctx context.Context, id string, cont
 	return c.Client.Do(req)
 }
 
-// SetMessageFeedback Like or dislike a message
+// SetMessageFeedback Set a message's feedback
 //
-// `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
-// conversation gets a `status` frame. A message has one feedback, the last one given.
+// Likes or dislikes a message; `null` removes the feedback. A message has one feedback, the one set last. The
+// record of the exchange gets the same feedback, and every socket that watches the conversation receives a
+// `status` frame.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Can be repeated safely.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7351,13 +7713,18 @@ func (c *Client) SetMessageFeedback(ctx context.Context, id string, body SetMess
 	return c.Client.Do(req)
 }
 
-// GetRun Get the state of a run
+// GetRun Get a run
 //
-// A run is the work of answering one message. It is `queued` while another reply of its conversation is being written,
-// or while too many are at once, then `running`, then `completed`, `failed` or `cancelled` for good. A server that
-// dies in the middle of it leaves it to the next one, in another attempt; after three attempts it is failed.
+// Returns a run, which is the work of answering one message. Its `state` is:
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+//   - `queued` while another reply of the conversation is being written, or while the server writes as many
+//     replies as it can,
+//   - `running` while the reply is being written,
+//   - `completed`, `failed` or `cancelled` at the end.
+//
+// If the server stops unexpectedly, another attempt is made. A run fails after three attempts.
+//
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 //
 // Corresponds with GET /api/runs/{runId}/ (the `GetRun` operationId).
 func (c *Client) GetRun(ctx context.Context, runID RunID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7374,12 +7741,12 @@ func (c *Client) GetRun(ctx context.Context, runID RunID, reqEditors ...RequestE
 
 // CancelRun Cancel a run
 //
-// A run that waits is never begun; one that is being written stops within a second, and its text so far is kept as
-// the bot's message, with `finishReason: cancelled`. Harmless when repeated or too late. The answer is the run as it
-// is then, after two seconds at the most; it takes no body.
+// Cancels a run. A queued run never starts. A running one stops within a second; its text so far is kept as the
+// bot's message, with `finishReason: cancelled`. The response is the run in its state after at most two seconds.
+// The request has no body. Cancelling a run twice, or after it has finished, has no effect.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Safe
-// to repeat with an `Idempotency-Key`.
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Retry safely with an `Idempotency-Key`.
 //
 // Corresponds with POST /api/runs/{runId}/cancel/ (the `CancelRun` operationId).
 func (c *Client) CancelRun(ctx context.Context, runID RunID, params *CancelRunParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7394,16 +7761,19 @@ func (c *Client) CancelRun(ctx context.Context, runID RunID, params *CancelRunPa
 	return c.Client.Do(req)
 }
 
-// StreamRun Follow a run as an event stream
+// StreamRun Stream a run's events
 //
-// The same events as those of a streamed completion, for any run: to take up a stream that broke, or to watch the
-// reply to a message that was sent otherwise. With `Last-Event-ID`, as browsers' EventSource sends it, or `after`
-// (which wins) only what came after that event; with neither the whole text so far as one delta, then the rest as it
-// is written. When another attempt has taken over since, or the id is none of this run's, an event with `reset: true`
-// carries the whole text so far: what came before is to be thrown away. A run that is over gives the rest of its text
-// and the last event.
+// Streams the reply of any run, with the events of a streamed completion. Use it to resume a broken stream, or
+// to follow the reply to a message that was sent in another way.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+//   - With `Last-Event-ID`, which browsers' EventSource sends, or `after`, only later events are sent. `after`
+//     takes precedence.
+//   - With neither, the first event holds the whole text so far.
+//   - If another attempt has replaced the one in the id, or the id is not one of this run, an event with `reset:
+//     true` holds the whole text so far. Discard what you received before.
+//   - For a finished run, the rest of its text and the last event are sent.
+//
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 //
 // Corresponds with GET /api/runs/{runId}/events/ (the `StreamRun` operationId).
 func (c *Client) StreamRun(ctx context.Context, runID RunID, params *StreamRunParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7420,9 +7790,10 @@ func (c *Client) StreamRun(ctx context.Context, runID RunID, params *StreamRunPa
 
 // ListWebChats List web chats
 //
-// Newest first. A page beyond the end is 404; page 1 of nothing is not.
+// Returns the web chats of the organization, newest first. Page 1 always exists; a later page beyond the end is
+// 404.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`.
 //
 // Corresponds with GET /api/web-chats/ (the `ListWebChats` operationId).
 func (c *Client) ListWebChats(ctx context.Context, params *ListWebChatsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7439,9 +7810,10 @@ func (c *Client) ListWebChats(ctx context.Context, params *ListWebChatsParams, r
 
 // CreateWebChatWithBody Create a web chat
 //
-// Makes an inbox of the same name with it. Without `chatbot` it belongs to the default bot; an unknown one is 404.
+// Creates a web chat and an inbox with the same name. Without `chatbot` it uses the default bot; an unknown
+// chatbot is 404.
 //
-// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7460,9 +7832,10 @@ func (c *Client) CreateWebChatWithBody(ctx context.Context, params *CreateWebCha
 
 // CreateWebChat Create a web chat
 //
-// Makes an inbox of the same name with it. Without `chatbot` it belongs to the default bot; an unknown one is 404.
+// Creates a web chat and an inbox with the same name. Without `chatbot` it uses the default bot; an unknown
+// chatbot is 404.
 //
-// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7481,9 +7854,9 @@ func (c *Client) CreateWebChat(ctx context.Context, params *CreateWebChatParams,
 
 // DeleteWebChat Delete a web chat
 //
-// Its inbox and conversations stay.
+// Deletes a web chat. Its inbox and conversations are kept.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`. A repeated request is 404.
 //
 // Corresponds with DELETE /api/web-chats/{webChatId}/ (the `DeleteWebChat` operationId).
 func (c *Client) DeleteWebChat(ctx context.Context, webChatID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7500,9 +7873,9 @@ func (c *Client) DeleteWebChat(ctx context.Context, webChatID string, reqEditors
 
 // GetWebChat Get a web chat
 //
-// With the ids of its chatbot and its inbox.
+// Returns a web chat with the ids of its chatbot and its inbox.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`.
 //
 // Corresponds with GET /api/web-chats/{webChatId}/ (the `GetWebChat` operationId).
 func (c *Client) GetWebChat(ctx context.Context, webChatID string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7517,12 +7890,12 @@ func (c *Client) GetWebChat(ctx context.Context, webChatID string, reqEditors ..
 	return c.Client.Do(req)
 }
 
-// UpdateWebChatWithBody Change a web chat
+// UpdateWebChatWithBody Update a web chat
 //
-// Fields that are absent stay as they are. Another chatbot takes over new conversations; those that have begun keep
-// theirs.
+// Changes a web chat. Absent fields are unchanged. Another chatbot applies to new conversations; existing
+// conversations keep theirs.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`. Can be repeated safely.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7539,12 +7912,12 @@ func (c *Client) UpdateWebChatWithBody(ctx context.Context, webChatID string, co
 	return c.Client.Do(req)
 }
 
-// UpdateWebChat Change a web chat
+// UpdateWebChat Update a web chat
 //
-// Fields that are absent stay as they are. Another chatbot takes over new conversations; those that have begun keep
-// theirs.
+// Changes a web chat. Absent fields are unchanged. Another chatbot applies to new conversations; existing
+// conversations keep theirs.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`. Can be repeated safely.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7561,16 +7934,21 @@ func (c *Client) UpdateWebChat(ctx context.Context, webChatID string, body Updat
 	return c.Client.Do(req)
 }
 
-// CreateWsTicketWithBody Create a ticket for a WebSocket
+// CreateWsTicketWithBody Create a WebSocket ticket
 //
-// `GET /ws?ticket=…` opens one socket with it, within 60 seconds, for whoever has it: as the caller, with the same
-// scopes, for as long as the caller's key lives. A used, expired or unknown ticket is 401 before the upgrade, and so is
-// one whose key was revoked. With `conversation` the socket watches that one, without `session_id` too; with `chatbot`
-// it watches or begins conversations with that chatbot only; at most one of them may be given, and with one of them an
-// attachment is named by its `file`. A request that has
-// succeeded and is repeated with its Idempotency-Key is 409.
+// Creates a ticket that opens one socket, with `GET /ws?ticket=…`, within 60 seconds. The socket acts as the
+// caller, with the same scopes, until the caller's key is revoked or expires. A ticket that is used, expired,
+// unknown, or whose key was revoked is 401 before the upgrade.
 //
-// An unknown conversation or chatbot is 404. Needs the scope `chat` or `agent`.
+// - With `conversation`, the socket watches that conversation; `session_id` can then be omitted.
+// - With `chatbot`, the socket can watch or start conversations with that chatbot only.
+//
+// Give at most one of them. With either, attachments must be named by `file`, not by `id`.
+//
+// Repeating a successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is
+// 404.
+//
+// Requires the scope `chat` or `agent`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7587,16 +7965,21 @@ func (c *Client) CreateWsTicketWithBody(ctx context.Context, params *CreateWsTic
 	return c.Client.Do(req)
 }
 
-// CreateWsTicket Create a ticket for a WebSocket
+// CreateWsTicket Create a WebSocket ticket
 //
-// `GET /ws?ticket=…` opens one socket with it, within 60 seconds, for whoever has it: as the caller, with the same
-// scopes, for as long as the caller's key lives. A used, expired or unknown ticket is 401 before the upgrade, and so is
-// one whose key was revoked. With `conversation` the socket watches that one, without `session_id` too; with `chatbot`
-// it watches or begins conversations with that chatbot only; at most one of them may be given, and with one of them an
-// attachment is named by its `file`. A request that has
-// succeeded and is repeated with its Idempotency-Key is 409.
+// Creates a ticket that opens one socket, with `GET /ws?ticket=…`, within 60 seconds. The socket acts as the
+// caller, with the same scopes, until the caller's key is revoked or expires. A ticket that is used, expired,
+// unknown, or whose key was revoked is 401 before the upgrade.
 //
-// An unknown conversation or chatbot is 404. Needs the scope `chat` or `agent`.
+// - With `conversation`, the socket watches that conversation; `session_id` can then be omitted.
+// - With `chatbot`, the socket can watch or start conversations with that chatbot only.
+//
+// Give at most one of them. With either, attachments must be named by `file`, not by `id`.
+//
+// Repeating a successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is
+// 404.
+//
+// Requires the scope `chat` or `agent`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7613,9 +7996,9 @@ func (c *Client) CreateWsTicket(ctx context.Context, params *CreateWsTicketParam
 	return c.Client.Do(req)
 }
 
-// GetDocs Read this document
+// GetDocs Read the API reference
 //
-// A reference page made of this document; it loads nothing from elsewhere. Needs no key.
+// Returns a reference page for this document. It loads nothing from other servers. No authentication required.
 //
 // Corresponds with GET /docs (the `GetDocs` operationId).
 func (c *Client) GetDocs(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7630,9 +8013,9 @@ func (c *Client) GetDocs(ctx context.Context, reqEditors ...RequestEditorFn) (*h
 	return c.Client.Do(req)
 }
 
-// GetHealth Tell whether the process lives
+// GetHealth Check liveness
 //
-// Answers as long as the process can answer at all. Needs no key.
+// Responds with 200 while the process can respond at all. No authentication required.
 //
 // Corresponds with GET /healthz (the `GetHealth` operationId).
 func (c *Client) GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7647,10 +8030,10 @@ func (c *Client) GetHealth(ctx context.Context, reqEditors ...RequestEditorFn) (
 	return c.Client.Do(req)
 }
 
-// GetOpenapiJSON Get this document as JSON
+// GetOpenapiJSON Get the OpenAPI document as JSON
 //
-// The document that this server enforces, byte for byte as long as the server is not replaced: keep it, and ask with
-// `If-None-Match` whether it has changed. Needs no key.
+// Returns the document that this server enforces. It changes only with the version of the server: cache it and
+// revalidate with `If-None-Match`. No authentication required.
 //
 // Corresponds with GET /openapi.json (the `GetOpenapiJSON` operationId).
 func (c *Client) GetOpenapiJSON(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7665,10 +8048,10 @@ func (c *Client) GetOpenapiJSON(ctx context.Context, reqEditors ...RequestEditor
 	return c.Client.Do(req)
 }
 
-// GetOpenapiYaml Get this document as YAML
+// GetOpenapiYaml Get the OpenAPI document as YAML
 //
-// The document that this server enforces, byte for byte as long as the server is not replaced: keep it, and ask with
-// `If-None-Match` whether it has changed. Needs no key.
+// Returns the document that this server enforces. It changes only with the version of the server: cache it and
+// revalidate with `If-None-Match`. No authentication required.
 //
 // Corresponds with GET /openapi.yaml (the `GetOpenapiYaml` operationId).
 func (c *Client) GetOpenapiYaml(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7683,9 +8066,9 @@ func (c *Client) GetOpenapiYaml(ctx context.Context, reqEditors ...RequestEditor
 	return c.Client.Do(req)
 }
 
-// GetProblem Explain a problem
+// GetProblem Explain an error code
 //
-// What a problem's code means and what to do about it. Needs no key.
+// Explains the meaning of an error code and how to handle it. No authentication required.
 //
 // Corresponds with GET /problems/{code} (the `GetProblem` operationId).
 func (c *Client) GetProblem(ctx context.Context, code string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7700,13 +8083,15 @@ func (c *Client) GetProblem(ctx context.Context, code string, reqEditors ...Requ
 	return c.Client.Do(req)
 }
 
-// GetReadiness Tell whether the service can serve
+// GetReadiness Check readiness
 //
-// 503 while it starts, while its database cannot be reached or takes nothing that is written, and from the moment it
-// begins to stop, when it still answers for a while. Needs no key.
+// Responds with 200 when the instance can serve requests. It is 503 while the instance starts, while its
+// database cannot be reached or does not accept writes, and as soon as the instance begins to shut down. No
+// authentication required.
 //
-// Where several instances are joined by Redis, `redis` tells whether it can be used. They serve without it too, each
-// with rate limits and anonymous visits of its own, and hear seconds later what the others do: so that is no 503.
+// For instances that are connected through Redis, `redis` reports whether Redis can be used. Without Redis they
+// continue to serve, so this is not a 503: each instance then has its own rate limits and anonymous visits, and
+// learns of the others' changes with a delay of seconds.
 //
 // Corresponds with GET /readyz (the `GetReadiness` operationId).
 func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7721,32 +8106,33 @@ func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn
 	return c.Client.Do(req)
 }
 
-// CreateChatCompletionWithBody Ask a chatbot as OpenAI's API does
+// CreateChatCompletionWithBody Create a chat completion
 //
-// What OpenAI's SDKs ask, answered by a chatbot: `model` is its slug or id, and the base URL of an SDK is this
-// server's with `/v1`. What OpenAI's API has beyond the schema (`temperature`, `tools`, `user` …) is accepted and
-// ignored: the chatbot has settings of its own.
+// Compatible with OpenAI's chat completions API and SDKs. Set the base URL of the SDK to this server's URL with
+// `/v1`, and `model` to a chatbot's slug or id. Parameters that are not in the schema, such as `temperature`,
+// `tools` and `user`, are accepted and ignored, because a chatbot has its own settings.
 //
-// **Messages.** The last one must be of the role `user` and is the question; it may be blank only when it has images.
-// Without a conversation those before it are what was said so far; messages of the roles `system` and `developer` are
-// added to the chatbot's instructions. Only chatbots that a model answers for (engine `openai`) make use of either,
-// and of images. Messages of the role `tool` are ignored.
+// **Messages.** The last message is the question. It must have the role `user`, and must not be blank unless it
+// has images. Without a conversation, the earlier messages are the conversation so far; those with the roles
+// `system` and `developer` are added to the chatbot's instructions. Only chatbots with the engine `openai` use
+// earlier messages and images. Messages with the role `tool` are ignored.
 //
-// **Without a conversation** nothing is stored, and no records are made. The reply ends when the caller hangs up. It is
-// not queued: where as many replies are being written as may be, the answer is 503 with `Retry-After`.
+// **Without a conversation** nothing is stored and no record is written. The reply ends when the caller
+// disconnects. The request is not queued: while the server writes as many replies as it can, the response is 503
+// with `Retry-After`.
 //
-// **With `metadata.conversation_id`** the last message is sent into that conversation, which must be the chatbot's and
-// the caller's as with `createCompletion`, and the reply is stored in it too: it belongs to the conversation, not to
-// the connection. What was said before is read from the conversation, the other messages of the request are ignored.
-// `metadata` is stored with the message. `X-Run-Id` names the run. A failure from then on carries
-// `X-Should-Retry: false`, which OpenAI's SDKs heed, because a repeat would store the question again; not so with an
-// Idempotency-Key.
+// **With `metadata.conversation_id`** the last message is sent to that conversation. The conversation must
+// belong to the chatbot and be accessible to the caller, as with `createCompletion`. The reply is stored in it,
+// even if the caller disconnects. Earlier messages are read from the conversation; those in the request are
+// ignored. `metadata` is stored with the message. The header `X-Run-Id` names the run. Once the message is
+// stored, a failure carries `X-Should-Retry: false`, which OpenAI's SDKs honour, because a retry would store the
+// message again. Requests with an `Idempotency-Key` can be retried and do not carry it.
 //
-// **Streams** are unnamed events of one `data:` line with a ChatCompletionChunk; the first one's delta has the role,
-// the last one has `finish_reason`; then comes the one with `usage`, where `stream_options.include_usage` asks for it,
-// and `data: [DONE]`. Comment lines keep an idle connection alive (15 s). A failure after the first byte is an event
-// with an OpenAIError, the last of all. The deltas joined are exactly what the JSON answer would have been, which waits
-// 120 s at most.
+// **Streams** consist of unnamed events with one `data:` line that holds a ChatCompletionChunk. The delta of the
+// first chunk has the role; the last chunk has `finish_reason`. A chunk with `usage` follows if
+// `stream_options.include_usage` is true, then `data: [DONE]`. Comment lines keep an idle connection alive
+// (every 15 seconds). A failure after the first event is an event with an OpenAIError, which is the last one.
+// Joined, the deltas are exactly the content of the JSON response. The JSON response is 504 after 120 seconds.
 //
 // ```
 // data: {"choices":[{"delta":{"content":"","role":"assistant"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
@@ -7760,11 +8146,11 @@ func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn
 // data: [DONE]
 // ```
 //
-// `finish_reason` is `stop`, also where somebody has cancelled the run, or `length`. `usage` is 0 throughout when the
-// engine counts no tokens. An Idempotency-Key is for the requests with a conversation, where it works as with
-// `createCompletion`; without one there is nothing to repeat: it is accepted and without effect.
+// `finish_reason` is `stop`, also for a cancelled run, or `length`. All fields of `usage` are 0 if the engine
+// does not count tokens. An `Idempotency-Key` applies to requests with a conversation, where it works as with
+// `createCompletion`. Without a conversation it is accepted and has no effect.
 //
-// Needs the scope `chat` or `agent`. Rate class: `messages`.
+// Requires the scope `chat` or `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7781,32 +8167,33 @@ func (c *Client) CreateChatCompletionWithBody(ctx context.Context, params *Creat
 	return c.Client.Do(req)
 }
 
-// CreateChatCompletion Ask a chatbot as OpenAI's API does
+// CreateChatCompletion Create a chat completion
 //
-// What OpenAI's SDKs ask, answered by a chatbot: `model` is its slug or id, and the base URL of an SDK is this
-// server's with `/v1`. What OpenAI's API has beyond the schema (`temperature`, `tools`, `user` …) is accepted and
-// ignored: the chatbot has settings of its own.
+// Compatible with OpenAI's chat completions API and SDKs. Set the base URL of the SDK to this server's URL with
+// `/v1`, and `model` to a chatbot's slug or id. Parameters that are not in the schema, such as `temperature`,
+// `tools` and `user`, are accepted and ignored, because a chatbot has its own settings.
 //
-// **Messages.** The last one must be of the role `user` and is the question; it may be blank only when it has images.
-// Without a conversation those before it are what was said so far; messages of the roles `system` and `developer` are
-// added to the chatbot's instructions. Only chatbots that a model answers for (engine `openai`) make use of either,
-// and of images. Messages of the role `tool` are ignored.
+// **Messages.** The last message is the question. It must have the role `user`, and must not be blank unless it
+// has images. Without a conversation, the earlier messages are the conversation so far; those with the roles
+// `system` and `developer` are added to the chatbot's instructions. Only chatbots with the engine `openai` use
+// earlier messages and images. Messages with the role `tool` are ignored.
 //
-// **Without a conversation** nothing is stored, and no records are made. The reply ends when the caller hangs up. It is
-// not queued: where as many replies are being written as may be, the answer is 503 with `Retry-After`.
+// **Without a conversation** nothing is stored and no record is written. The reply ends when the caller
+// disconnects. The request is not queued: while the server writes as many replies as it can, the response is 503
+// with `Retry-After`.
 //
-// **With `metadata.conversation_id`** the last message is sent into that conversation, which must be the chatbot's and
-// the caller's as with `createCompletion`, and the reply is stored in it too: it belongs to the conversation, not to
-// the connection. What was said before is read from the conversation, the other messages of the request are ignored.
-// `metadata` is stored with the message. `X-Run-Id` names the run. A failure from then on carries
-// `X-Should-Retry: false`, which OpenAI's SDKs heed, because a repeat would store the question again; not so with an
-// Idempotency-Key.
+// **With `metadata.conversation_id`** the last message is sent to that conversation. The conversation must
+// belong to the chatbot and be accessible to the caller, as with `createCompletion`. The reply is stored in it,
+// even if the caller disconnects. Earlier messages are read from the conversation; those in the request are
+// ignored. `metadata` is stored with the message. The header `X-Run-Id` names the run. Once the message is
+// stored, a failure carries `X-Should-Retry: false`, which OpenAI's SDKs honour, because a retry would store the
+// message again. Requests with an `Idempotency-Key` can be retried and do not carry it.
 //
-// **Streams** are unnamed events of one `data:` line with a ChatCompletionChunk; the first one's delta has the role,
-// the last one has `finish_reason`; then comes the one with `usage`, where `stream_options.include_usage` asks for it,
-// and `data: [DONE]`. Comment lines keep an idle connection alive (15 s). A failure after the first byte is an event
-// with an OpenAIError, the last of all. The deltas joined are exactly what the JSON answer would have been, which waits
-// 120 s at most.
+// **Streams** consist of unnamed events with one `data:` line that holds a ChatCompletionChunk. The delta of the
+// first chunk has the role; the last chunk has `finish_reason`. A chunk with `usage` follows if
+// `stream_options.include_usage` is true, then `data: [DONE]`. Comment lines keep an idle connection alive
+// (every 15 seconds). A failure after the first event is an event with an OpenAIError, which is the last one.
+// Joined, the deltas are exactly the content of the JSON response. The JSON response is 504 after 120 seconds.
 //
 // ```
 // data: {"choices":[{"delta":{"content":"","role":"assistant"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
@@ -7820,11 +8207,11 @@ func (c *Client) CreateChatCompletionWithBody(ctx context.Context, params *Creat
 // data: [DONE]
 // ```
 //
-// `finish_reason` is `stop`, also where somebody has cancelled the run, or `length`. `usage` is 0 throughout when the
-// engine counts no tokens. An Idempotency-Key is for the requests with a conversation, where it works as with
-// `createCompletion`; without one there is nothing to repeat: it is accepted and without effect.
+// `finish_reason` is `stop`, also for a cancelled run, or `length`. All fields of `usage` are 0 if the engine
+// does not count tokens. An `Idempotency-Key` applies to requests with a conversation, where it works as with
+// `createCompletion`. Without a conversation it is accepted and has no effect.
 //
-// Needs the scope `chat` or `agent`. Rate class: `messages`.
+// Requires the scope `chat` or `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7841,11 +8228,11 @@ func (c *Client) CreateChatCompletion(ctx context.Context, params *CreateChatCom
 	return c.Client.Do(req)
 }
 
-// ListModels List the chatbots as models
+// ListModels List models
 //
-// The organization's chatbots, newest first, 1000 at the most.
+// Returns the organization's chatbots as models, newest first, at most 1000.
 //
-// Needs the scope `chat` or `agent`.
+// Requires the scope `chat` or `agent`.
 //
 // Corresponds with GET /v1/models (the `ListModels` operationId).
 func (c *Client) ListModels(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7860,11 +8247,11 @@ func (c *Client) ListModels(ctx context.Context, reqEditors ...RequestEditorFn) 
 	return c.Client.Do(req)
 }
 
-// GetModel Get a chatbot as a model
+// GetModel Get a model
 //
-// The `id` is the slug, whichever of the two was asked for.
+// Returns a chatbot as a model. `id` is always the slug, even if the request names the chatbot by its id.
 //
-// Needs the scope `chat` or `agent`.
+// Requires the scope `chat` or `agent`.
 //
 // Corresponds with GET /v1/models/{model} (the `GetModel` operationId).
 func (c *Client) GetModel(ctx context.Context, model string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7881,34 +8268,43 @@ func (c *Client) GetModel(ctx context.Context, model string, reqEditors ...Reque
 
 // Connect Open a WebSocket
 //
-// A channel of JSON text frames (ClientMessageFrame from the client, ServerFrame from the server; at most 64 KiB each). A
-// socket watches one conversation and gets every message of it in `seq` order, whichever way it was sent; the
-// socket that sent a message gets a `delivered` status in its place.
+// Opens a channel of JSON text frames: ClientMessageFrame from the client, ServerFrame from the server, at most
+// 64 KiB each. A socket watches one conversation and receives every message of it in the order of `seq`, however
+// it was sent. The socket that sent a message receives a `delivered` status instead of the message.
 //
-// With a key or a client token in `Authorization`, or for browsers as the subprotocols `bearer` and the token, the
-// caller converses as itself, and so with a `ticket` where there is neither: `session_id` continues a conversation, otherwise one is made (with `bot_id`, or the default bot), listed once
-// it has a message. `after` replays the messages after that `seq` before what comes live, without gap or duplicate; a
-// `seq` ahead of the conversation is an error frame.
+// **Authenticated.** Send an API key or a client token in `Authorization`, or in browsers as the subprotocols
+// `bearer` and the token. Without either, a `ticket` authenticates the socket. `session_id` continues a
+// conversation. Without it a conversation is created, with `bot_id` or the default bot, and listed once it has a
+// message. With `after`, the messages after that `seq` are replayed before live ones, without gaps or
+// duplicates; a `seq` beyond the conversation's last message is an error frame.
 //
-// With nothing the caller is an anonymous visitor of the first organization's default bot (another bot is 403):
-// nothing is stored, there is no `conversation_id`; the visit can be resumed by its `session_id` and `after`, within its last
-// 100 messages, until 30 minutes have passed without activity, or what the operator has set. The visitors of an address share
-// one rate limit, which is that of `messages`.
+// **Anonymous.** Without credentials the caller visits the default bot of the first organization; another bot is
+// 403. Nothing is stored, and there is no `conversation_id`. A visit can be resumed by its `session_id` and
+// `after`, within its last 100 messages, until it has been inactive for 30 minutes (or the time that the
+// operator has configured). Visitors from the same address share one rate limit, with the quota of `messages`.
 //
-// A socket whose key, token or visit ends within a minute is told `expiring`, with `expires_at`; a visit goes on when
-// something is said. Then comes `expired` and the close, with 1000. A key that is revoked ends its sockets within seconds, as if
-// it had expired; a conversation that is deleted ends them with the error `not_found` and 1000.
+// **Origins.** A page is refused with 403 unless its origin is the server's own or listed in the server's
+// `PARLEY_ALLOWED_ORIGINS`. Programs do not send `Origin` and are not affected.
 //
-// A page whose origin is neither the server's own nor in its `PARLEY_ALLOWED_ORIGINS` is refused with 403; programs, which
-// send no `Origin`, are not concerned.
+// **Refusals** happen before the upgrade, as problem documents. When a user, an address, or the visitors of an
+// address have too many open sockets, the response is 429 with `Retry-After`, and its detail states the limit.
+// The `connected` frame states the other limits.
 //
-// Refusals come before the upgrade, as problem documents; so does that of one socket more than a user, an address, or
-// the visitors from an address may have open (429, with the limit in its detail and Retry-After). The other limits are
-// told by the `connected` frame. A frame over 64 KiB closes the socket with 1009. A client that does not answer a ping, or takes too long to accept a frame, is
-// closed with 1008; where there is a limit of silence, with 1000 after the status `idle`; when the server stops, with
-// 1001 after the status `closing`. It may resume each time.
+// **Expiry.** A minute before its key, token or visit expires, a socket receives `expiring` with `expires_at`;
+// activity extends a visit. At the end it receives `expired` and is closed with 1000. When the key is revoked,
+// the same happens within seconds. When the conversation is deleted, the socket receives the error `not_found`
+// and is closed with 1000.
 //
-// A dialogue with `?stream=true`, `→` from the client, `←` from the server:
+// **Close codes.** The client can resume after each of them:
+//
+// | code | reason |
+// |---|---|
+// | 1009 | a frame is larger than 64 KiB |
+// | 1008 | the client did not answer a ping, or took too long to accept a frame |
+// | 1000 | after the status `idle`: no activity for `limits.idle_seconds`, if that limit is set |
+// | 1001 | after the status `closing`: the server shuts down |
+//
+// A dialogue with `?stream=true`; `→` is from the client, `←` from the server:
 //
 // ```
 // ← {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","expires_at":null,"greeting":"Hello!","limits":{"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10},"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","status":"connected","type":"status"}
@@ -7924,8 +8320,9 @@ func (c *Client) GetModel(ctx context.Context, model string, reqEditors ...Reque
 // ← {"client_message_id":"c-18","detail":"The request is not valid: /content must not be blank when there are no attachments.","error":"invalid_message","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"error"}
 // ```
 //
-// With a key: Needs the scope `chat` or `agent`.
-// Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+// The following applies unless the visit is anonymous.
+//
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 //
 // Corresponds with GET /ws (the `Connect` operationId).
 func (c *Client) Connect(ctx context.Context, params *ConnectParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -11671,9 +12068,10 @@ type ClientWithResponsesInterface interface {
 
 	// ListAPIKeysWithResponse List API keys
 	//
-	// Newest first, without their secrets. A page beyond the end is 404; page 1 of nothing is not.
+	// Returns the API keys of the organization, newest first, without their secrets. Page 1 always exists; a later
+	// page beyond the end is 404.
 	//
-	// Needs the scope `admin`.
+	// Requires the scope `admin`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -11682,10 +12080,10 @@ type ClientWithResponsesInterface interface {
 
 	// CreateAPIKeyWithBodyWithResponse Create an API key
 	//
-	// The answer holds the key, once: only a hash of it is kept. A request that has succeeded and is repeated with its
-	// Idempotency-Key is 409.
+	// Creates an API key. The response contains the key, which cannot be retrieved again: only a hash of it is
+	// stored. Repeating a successful request with the same `Idempotency-Key` is 409.
 	//
-	// Needs the scope `admin`.
+	// Requires the scope `admin`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -11694,10 +12092,10 @@ type ClientWithResponsesInterface interface {
 
 	// CreateAPIKeyWithResponse Create an API key
 	//
-	// The answer holds the key, once: only a hash of it is kept. A request that has succeeded and is repeated with its
-	// Idempotency-Key is 409.
+	// Creates an API key. The response contains the key, which cannot be retrieved again: only a hash of it is
+	// stored. Repeating a successful request with the same `Idempotency-Key` is 409.
 	//
-	// Needs the scope `admin`.
+	// Requires the scope `admin`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -11706,28 +12104,33 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteAPIKeyWithResponse Revoke an API key
 	//
-	// It is refused from then on; where several instances serve, within a second by the others. The organization's last
-	// key with the scope `admin` that never expires cannot be revoked (409).
+	// Revokes an API key. This instance refuses the key immediately, other instances within a second. The
+	// organization's last key with the scope `admin` that never expires cannot be revoked (409).
 	//
-	// Needs the scope `admin`.
+	// Requires the scope `admin`. A repeated request is 404.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /api/api-keys/{keyId}/ (the `DeleteAPIKey` operationId).
 	DeleteAPIKeyWithResponse(ctx context.Context, keyID string, reqEditors ...RequestEditorFn) (*DeleteAPIKeyResponse, error)
 
-	// ListAuditEventsWithResponse List the audit trail
+	// ListAuditEventsWithResponse List audit events
 	//
-	// The organization's audit trail, newest first: keys made and revoked, conversations, contacts, chatbots, FAQs and web
-	// chats deleted, and exports of records begun. An event is stored together with what it tells of, so that neither is
-	// ever there without the other; each thing that a request names has its own, and what goes with it, such as the
-	// conversations of a contact, has none. Operations that leave an event have `x-audit`, which is its `action`. No
-	// operation changes or removes events: they are kept as long as the organization is.
+	// Returns the organization's audit trail, newest first. It records:
 	//
-	// `startDate` and `endDate` are inclusive calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is
-	// 400. A page beyond the end is 404; page 1 of nothing is not.
+	// - API keys that were created or revoked,
+	// - conversations, contacts, chatbots, FAQs and web chats that were deleted,
+	// - exports of records that were started.
 	//
-	// Needs the scope `admin`.
+	// Operations that create audit events have `x-audit`, which is the `action` of the event. An event is stored in
+	// the same transaction as the change that it records. Each object that a request names has its own event;
+	// objects that are deleted along with it, such as the conversations of a contact, have none. Events cannot be
+	// changed or deleted through the API. They are kept until the organization is deleted.
+	//
+	// `startDate` and `endDate` are inclusive calendar days of `createdAt` in `timezone`; an `endDate` before
+	// `startDate` is 400. Page 1 always exists; a later page beyond the end is 404.
+	//
+	// Requires the scope `admin`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -11736,9 +12139,10 @@ type ClientWithResponsesInterface interface {
 
 	// ListChatbotsWithResponse List chatbots
 	//
-	// Newest first. A page beyond the end is 404; page 1 of nothing is not.
+	// Returns the chatbots of the organization, newest first. Page 1 always exists; a later page beyond the end is
+	// 404.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -11747,10 +12151,11 @@ type ClientWithResponsesInterface interface {
 
 	// CreateChatbotWithBodyWithResponse Create a chatbot
 	//
-	// Without `slug` one is made of the name. A slug that is taken is 409. `isDefault: true` takes the place of the
-	// organization's default bot. The engine `scripted` needs a `script`; without one it is 400.
+	// Creates a chatbot. Without `slug`, one is derived from the name. A slug that is taken is 409. With `isDefault:
+	// true` the new chatbot replaces the organization's default bot. The engine `scripted` requires a `script`, else
+	// 400.
 	//
-	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -11759,10 +12164,11 @@ type ClientWithResponsesInterface interface {
 
 	// CreateChatbotWithResponse Create a chatbot
 	//
-	// Without `slug` one is made of the name. A slug that is taken is 409. `isDefault: true` takes the place of the
-	// organization's default bot. The engine `scripted` needs a `script`; without one it is 400.
+	// Creates a chatbot. Without `slug`, one is derived from the name. A slug that is taken is 409. With `isDefault:
+	// true` the new chatbot replaces the organization's default bot. The engine `scripted` requires a `script`, else
+	// 400.
 	//
-	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -11771,9 +12177,10 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteChatbotWithResponse Delete a chatbot
 	//
-	// Its FAQs, web chats, inboxes and conversations go with it, for good. The default bot cannot be deleted (409).
+	// Permanently deletes a chatbot with its FAQs, web chats, inboxes and conversations. The default bot cannot be
+	// deleted (409).
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`. A repeated request is 404.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -11782,57 +12189,69 @@ type ClientWithResponsesInterface interface {
 
 	// GetChatbotWithResponse Get a chatbot
 	//
-	// With its settings, but for the API key of a model, which is never shown.
+	// Returns a chatbot with its settings. The API key of its model is never returned.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/chatbots/{chatbotId}/ (the `GetChatbot` operationId).
 	GetChatbotWithResponse(ctx context.Context, chatbotID ChatbotID, reqEditors ...RequestEditorFn) (*GetChatbotResponse, error)
 
-	// UpdateChatbotWithBodyWithResponse Change a chatbot
+	// UpdateChatbotWithBodyWithResponse Update a chatbot
 	//
-	// Fields that are absent stay as they are. A slug that is taken is 409; so is `isDefault: false` for the default bot:
-	// make another one the default instead. `script: null` takes the script away, which is 400 while the engine is
-	// `scripted`.
+	// Changes a chatbot. Absent fields are unchanged. A slug that is taken is 409. `isDefault: false` for the
+	// default bot is 409; make another chatbot the default instead. `script: null` removes the script, and is 400
+	// while the engine is `scripted`.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`. Can be repeated safely.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /api/chatbots/{chatbotId}/ (the `UpdateChatbot` operationId).
 	UpdateChatbotWithBodyWithResponse(ctx context.Context, chatbotID ChatbotID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateChatbotResponse, error)
 
-	// UpdateChatbotWithResponse Change a chatbot
+	// UpdateChatbotWithResponse Update a chatbot
 	//
-	// Fields that are absent stay as they are. A slug that is taken is 409; so is `isDefault: false` for the default bot:
-	// make another one the default instead. `script: null` takes the script away, which is 400 while the engine is
-	// `scripted`.
+	// Changes a chatbot. Absent fields are unchanged. A slug that is taken is 409. `isDefault: false` for the
+	// default bot is 409; make another chatbot the default instead. `script: null` removes the script, and is 400
+	// while the engine is `scripted`.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`. Can be repeated safely.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /api/chatbots/{chatbotId}/ (the `UpdateChatbot` operationId).
 	UpdateChatbotWithResponse(ctx context.Context, chatbotID ChatbotID, body UpdateChatbotJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateChatbotResponse, error)
 
-	// CreateCompletionWithBodyWithResponse Ask a chatbot and get its reply
+	// CreateCompletionWithBodyWithResponse Create a completion
 	//
-	// `conversation` missing, null or empty starts a conversation in the chatbot's API inbox; one that does not exist,
-	// or is another chatbot's, is 404. The question is stored as a message and the reply too: it belongs to the
-	// conversation, not to the connection, and a caller that hangs up does not lose it. A completion is answered
-	// whatever `autoReplyEnabled` says, and queued as with sendMessage while another reply is running (20 wait; more: 503).
+	// Sends a message to a chatbot and returns its reply, as JSON or as an event stream.
 	//
-	// With `isStreaming` the answer is an event stream: unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
-	// `data:` line holding a CompletionEvent; exactly one last event has `done: true`. Comment lines keep an idle
-	// connection alive (15 s). The offset counts the bytes of the text as UTF-8, so the last event repeats the id of the
-	// last delta. `Accept` plays no part, and generated clients decode the JSON form only: read a stream from the raw
-	// response. Everything that can be refused is refused before the first byte; a failure after it is
-	// the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
-	// exactly what the JSON answer would have been. A stream that broke is taken up by `GET /api/runs/{runId}/events/`.
+	// If `conversation` is absent, null or empty, a conversation is started in the chatbot's API inbox. A
+	// conversation that does not exist or belongs to another chatbot is 404. Message and reply are stored in the
+	// conversation. The reply is completed even if the caller disconnects. A completion is answered regardless of
+	// `autoReplyEnabled`. While another reply is being written it is queued; up to 20 messages can wait, further
+	// ones are 503 with `Retry-After`.
 	//
-	// A whole stream:
+	// `message.content` must not be blank unless there are attachments. `message.sender` must be a contact of the
+	// organization, else 400.
+	//
+	// **JSON** (default): the response is sent when the reply is complete. After 120 seconds it is 504, and the run
+	// continues; see `GET /api/runs/{runId}/`.
+	//
+	// **Event stream** (`isStreaming: true`): unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
+	// `data:` line that holds a CompletionEvent. Exactly one event, the last, has `done: true`. The offset counts
+	// the bytes of the text in UTF-8, so the last event repeats the id of the last delta. Comment lines keep an idle
+	// connection alive (every 15 seconds). Joined, the deltas are exactly the stored message and the content of the
+	// JSON response.
+	//
+	// Errors that are detected before the first event have their own status. A later failure is the last event, with
+	// `error` and `finishReason: error`. To resume a broken stream, request `GET /api/runs/{runId}/events/`.
+	// `Accept` has no effect on the format. Generated clients decode JSON only; read the stream from the raw
+	// response.
+	//
+	// A complete stream:
 	//
 	// ```
 	// id: 1.40
@@ -11845,36 +12264,48 @@ type ClientWithResponsesInterface interface {
 	// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
 	// ```
 	//
-	// The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
-	// forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
+	// In both formats the header `X-Run-Id` names the run.
 	//
-	// With an Idempotency-Key a repeat asks nothing anew but follows the same run, as JSON to its end, as a stream from
-	// the beginning. A JSON answer that fails does not use the key up once its failure is told: the next repeat asks again.
+	// A repeat with the same `Idempotency-Key` does not ask again. It follows the same run: as JSON until the reply
+	// is complete, as a stream from the beginning. If a JSON response was a failure, the key is released and the
+	// next repeat asks again.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-	// class: `messages`.
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/chatbots/{chatbotId}/completions/ (the `CreateCompletion` operationId).
 	CreateCompletionWithBodyWithResponse(ctx context.Context, chatbotID ChatbotID, params *CreateCompletionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateCompletionResponse, error)
 
-	// CreateCompletionWithResponse Ask a chatbot and get its reply
+	// CreateCompletionWithResponse Create a completion
 	//
-	// `conversation` missing, null or empty starts a conversation in the chatbot's API inbox; one that does not exist,
-	// or is another chatbot's, is 404. The question is stored as a message and the reply too: it belongs to the
-	// conversation, not to the connection, and a caller that hangs up does not lose it. A completion is answered
-	// whatever `autoReplyEnabled` says, and queued as with sendMessage while another reply is running (20 wait; more: 503).
+	// Sends a message to a chatbot and returns its reply, as JSON or as an event stream.
 	//
-	// With `isStreaming` the answer is an event stream: unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
-	// `data:` line holding a CompletionEvent; exactly one last event has `done: true`. Comment lines keep an idle
-	// connection alive (15 s). The offset counts the bytes of the text as UTF-8, so the last event repeats the id of the
-	// last delta. `Accept` plays no part, and generated clients decode the JSON form only: read a stream from the raw
-	// response. Everything that can be refused is refused before the first byte; a failure after it is
-	// the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
-	// exactly what the JSON answer would have been. A stream that broke is taken up by `GET /api/runs/{runId}/events/`.
+	// If `conversation` is absent, null or empty, a conversation is started in the chatbot's API inbox. A
+	// conversation that does not exist or belongs to another chatbot is 404. Message and reply are stored in the
+	// conversation. The reply is completed even if the caller disconnects. A completion is answered regardless of
+	// `autoReplyEnabled`. While another reply is being written it is queued; up to 20 messages can wait, further
+	// ones are 503 with `Retry-After`.
 	//
-	// A whole stream:
+	// `message.content` must not be blank unless there are attachments. `message.sender` must be a contact of the
+	// organization, else 400.
+	//
+	// **JSON** (default): the response is sent when the reply is complete. After 120 seconds it is 504, and the run
+	// continues; see `GET /api/runs/{runId}/`.
+	//
+	// **Event stream** (`isStreaming: true`): unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
+	// `data:` line that holds a CompletionEvent. Exactly one event, the last, has `done: true`. The offset counts
+	// the bytes of the text in UTF-8, so the last event repeats the id of the last delta. Comment lines keep an idle
+	// connection alive (every 15 seconds). Joined, the deltas are exactly the stored message and the content of the
+	// JSON response.
+	//
+	// Errors that are detected before the first event have their own status. A later failure is the last event, with
+	// `error` and `finishReason: error`. To resume a broken stream, request `GET /api/runs/{runId}/events/`.
+	// `Accept` has no effect on the format. Generated clients decode JSON only; read the stream from the raw
+	// response.
+	//
+	// A complete stream:
 	//
 	// ```
 	// id: 1.40
@@ -11887,66 +12318,70 @@ type ClientWithResponsesInterface interface {
 	// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
 	// ```
 	//
-	// The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
-	// forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
+	// In both formats the header `X-Run-Id` names the run.
 	//
-	// With an Idempotency-Key a repeat asks nothing anew but follows the same run, as JSON to its end, as a stream from
-	// the beginning. A JSON answer that fails does not use the key up once its failure is told: the next repeat asks again.
+	// A repeat with the same `Idempotency-Key` does not ask again. It follows the same run: as JSON until the reply
+	// is complete, as a stream from the beginning. If a JSON response was a failure, the key is released and the
+	// next repeat asks again.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-	// class: `messages`.
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/chatbots/{chatbotId}/completions/ (the `CreateCompletion` operationId).
 	CreateCompletionWithResponse(ctx context.Context, chatbotID ChatbotID, params *CreateCompletionParams, body CreateCompletionJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateCompletionResponse, error)
 
-	// ListFaqsWithResponse List a chatbot's FAQs
+	// ListFaqsWithResponse List FAQs
 	//
-	// Newest first. A page beyond the end is 404; page 1 of nothing is not.
+	// Returns a chatbot's FAQs, newest first. Page 1 always exists; a later page beyond the end is 404.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/chatbots/{chatbotId}/faqs/ (the `ListFaqs` operationId).
 	ListFaqsWithResponse(ctx context.Context, chatbotID ChatbotID, params *ListFaqsParams, reqEditors ...RequestEditorFn) (*ListFaqsResponse, error)
 
-	// CreateFaqWithBodyWithResponse Add an FAQ
+	// CreateFaqWithBodyWithResponse Create an FAQ
 	//
-	// HTML in `answer` is turned into text.
+	// Adds an FAQ to a chatbot. HTML in `answer` is converted to plain text.
 	//
-	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/chatbots/{chatbotId}/faqs/ (the `CreateFaq` operationId).
 	CreateFaqWithBodyWithResponse(ctx context.Context, chatbotID ChatbotID, params *CreateFaqParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateFaqResponse, error)
 
-	// CreateFaqWithResponse Add an FAQ
+	// CreateFaqWithResponse Create an FAQ
 	//
-	// HTML in `answer` is turned into text.
+	// Adds an FAQ to a chatbot. HTML in `answer` is converted to plain text.
 	//
-	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/chatbots/{chatbotId}/faqs/ (the `CreateFaq` operationId).
 	CreateFaqWithResponse(ctx context.Context, chatbotID ChatbotID, params *CreateFaqParams, body CreateFaqJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateFaqResponse, error)
 
-	// ImportFaqsWithBodyWithResponse Import FAQs from a table
+	// ImportFaqsWithBodyWithResponse Import FAQs
 	//
-	// The first row names the columns: `question` and `answer` (or 問題 and 答案), optionally `labels` (or 標籤), separated
-	// by commas. A row whose question the chatbot already has updates that FAQ, or is skipped when nothing would
-	// change; blank rows are ignored; a row that lacks one of the two is told in `errors` and the others are imported.
-	// A file that is neither .xlsx nor .csv (UTF-8), or has no such columns, is 400 and changes nothing. A file may
-	// hold 20,000 rows and, unpacked, 128 MiB; one that holds more is 413 and changes nothing. Two files are read at a
-	// time; one whose turn does not come within 10 seconds is 503 and changes nothing, and so is one that comes while
-	// eight others are being uploaded or read.
+	// Imports FAQs from an .xlsx file or a .csv file in UTF-8. The first row names the columns: `question` and
+	// `answer` (or 問題 and 答案), and optionally `labels` (or 標籤), whose cells hold labels separated by commas.
 	//
-	// With an Idempotency-Key the file's bytes count as the body: the form around it may be written anew.
+	// - A row whose question the chatbot already has updates that FAQ, or is skipped if nothing would change.
+	// - Blank rows are ignored. A row without a question or without an answer is reported in `errors`; the other
+	//   rows are imported.
+	// - A file of another format, or without the required columns, is 400.
+	// - A file is limited to 20,000 rows and, uncompressed, 128 MiB. A larger file is 413.
+	// - The server reads two files at a time. A file that waits longer than 10 seconds is 503, as is one that
+	//   arrives while eight others are being uploaded or read.
 	//
-	// Needs the scope `manage`.
+	// A request that fails imports nothing. With an `Idempotency-Key`, only the bytes of the file are compared, not
+	// the multipart encoding around them.
+	//
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -11955,9 +12390,9 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteFaqWithResponse Delete an FAQ
 	//
-	// Replies that were made of it keep their citations. Repeated, it is 404.
+	// Permanently deletes an FAQ. Existing replies keep their citations of it.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`. A repeated request is 404.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -11966,62 +12401,71 @@ type ClientWithResponsesInterface interface {
 
 	// GetFaqWithResponse Get an FAQ
 	//
-	// An FAQ of another chatbot is 404.
+	// Returns an FAQ. An FAQ of another chatbot is 404.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/chatbots/{chatbotId}/faqs/{faqId}/ (the `GetFaq` operationId).
 	GetFaqWithResponse(ctx context.Context, chatbotID ChatbotID, faqID string, reqEditors ...RequestEditorFn) (*GetFaqResponse, error)
 
-	// UpdateFaqWithBodyWithResponse Change an FAQ
+	// UpdateFaqWithBodyWithResponse Update an FAQ
 	//
-	// Fields that are absent stay as they are.
+	// Changes an FAQ. Absent fields are unchanged.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`. Can be repeated safely.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /api/chatbots/{chatbotId}/faqs/{faqId}/ (the `UpdateFaq` operationId).
 	UpdateFaqWithBodyWithResponse(ctx context.Context, chatbotID ChatbotID, faqID string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateFaqResponse, error)
 
-	// UpdateFaqWithResponse Change an FAQ
+	// UpdateFaqWithResponse Update an FAQ
 	//
-	// Fields that are absent stay as they are.
+	// Changes an FAQ. Absent fields are unchanged.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`. Can be repeated safely.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /api/chatbots/{chatbotId}/faqs/{faqId}/ (the `UpdateFaq` operationId).
 	UpdateFaqWithResponse(ctx context.Context, chatbotID ChatbotID, faqID string, body UpdateFaqJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateFaqResponse, error)
 
-	// ListRecordsWithResponse List a chatbot's records
+	// ListRecordsWithResponse List records
 	//
-	// A record is one question and its finished answer (completed, failed or cancelled), written once when the answer is
-	// finished; only scores and feedback change later. Newest first. `startDate` and `endDate` are required: inclusive
-	// calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is 400. A record is listed when it
-	// fulfils all filters that are given. `count` is exact. A page beyond the end is 404; page 1 of nothing is not. Filters other than the days are looked for
-	// in all records of those days: where that takes longer than ten seconds, the answer is 504.
+	// Returns a chatbot's records, newest first. A record is one question and its finished answer (completed, failed
+	// or cancelled). It is written when the answer is finished; afterwards only its scores and its feedback can
+	// change.
 	//
-	// Needs the scope `records:read`.
+	// `startDate` and `endDate` are required. They are inclusive calendar days of `createdAt` in `timezone`; an
+	// `endDate` before `startDate` is 400. Filters are combined with AND. `count` is exact. Page 1 always exists; a
+	// later page beyond the end is 404.
+	//
+	// Filters other than the days examine all records of those days. A request that takes longer than 10 seconds is
+	// 504.
+	//
+	// Requires the scope `records:read`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/chatbots/{chatbotPk}/records/ (the `ListRecords` operationId).
 	ListRecordsWithResponse(ctx context.Context, chatbotPk ChatbotPk, params *ListRecordsParams, reqEditors ...RequestEditorFn) (*ListRecordsResponse, error)
 
-	// ExportRecordsWithResponse Export a chatbot's records as an Excel file
+	// ExportRecordsWithResponse Export records as an Excel file
 	//
-	// Exactly the rows that listRecords counts with the same filters, newest first, as an .xlsx file that is written
-	// while it is read. Cells are text, numbers and dates in `timezone`; nothing a user typed can become a formula.
-	// Characters that XML forbids are shown as `_xHHHH_`. Text beyond a cell's 32,767 UTF-16 units is cut with a visible
-	// mark and continues on a sheet named Overflow; a new sheet begins before row 1,048,577. The row of headers is bold and
-	// frozen, with an autofilter. A failure in the middle
-	// breaks the connection off, so that a short file never opens.
+	// Exports exactly the records that listRecords counts with the same filters, newest first, as an .xlsx file. The
+	// file is written while it is downloaded. If the export fails, the connection is aborted, so that an incomplete
+	// file never opens.
 	//
-	// | field of a Record | `en` | `zh-TW` |
+	// - Cells are text, numbers and dates in `timezone`. Text entered by users is never interpreted as a formula.
+	// - Characters that are not allowed in XML are written as `_xHHHH_`.
+	// - Text longer than a cell's 32,767 UTF-16 units is cut with a visible mark and continued on a sheet named
+	//   Overflow.
+	// - A new sheet starts before row 1,048,577.
+	// - The header row is bold and frozen, with an autofilter.
+	//
+	// | field of a Record | header (`en`) | header (`zh-TW`) |
 	// |---|---|---|
 	// | id | ID | ID |
 	// | inputMessage | User input | 用戶輸入訊息 |
@@ -12038,30 +12482,34 @@ type ClientWithResponsesInterface interface {
 	// | replyTime | Reply time (s) | 回覆花費時間 |
 	// | createdAt | Created at | 建立時間 |
 	//
-	// Needs the scope `records:read`.
+	// Requires the scope `records:read`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/chatbots/{chatbotPk}/records/export-excel/ (the `ExportRecords` operationId).
 	ExportRecordsWithResponse(ctx context.Context, chatbotPk ChatbotPk, params *ExportRecordsParams, reqEditors ...RequestEditorFn) (*ExportRecordsResponse, error)
 
-	// ExportRecordsAsTextWithResponse Export a chatbot's records as CSV or JSON lines
+	// ExportRecordsAsTextWithResponse Export records as CSV or JSON lines
 	//
-	// Exactly the rows that listRecords counts with the same filters, newest first, written while they are read. A failure
-	// in the middle breaks the connection off: a transfer that ended in order is complete.
+	// Exports exactly the records that listRecords counts with the same filters, newest first. The file is written
+	// while it is downloaded. If the export fails, the connection is aborted: a download that ends normally is
+	// complete.
 	//
-	// **csv**: UTF-8 with a byte order mark, RFC 4180 (CRLF, texts in quotes), one line of headers in `locale`, and the
-	// columns of the Excel export. Texts are whole, however long. Times are those of `timezone`, to the second, as
-	// `2026-01-15 18:30:00`, which spreadsheets and programs take for a time; scores and seconds are plain numbers, empty
-	// where there is none. A text that a spreadsheet would take for a formula has an apostrophe before it: one that,
-	// blanks, quotes and invisible characters before it aside, begins with `=`, `+`, `-`, `@`, their full-width forms, or
-	// with a tab or a line break. For texts exactly as they were, take jsonl. A spreadsheet program that parts cells by
-	// semicolons, as many do by their language, must be told that these are commas, or be given the Excel export.
+	// **csv**: RFC 4180 in UTF-8 with a byte order mark, CRLF line ends and quoted texts. The first line has the
+	// headers in `locale`; the columns are those of the Excel export.
 	//
-	// **jsonl**: one JSON object a line, each a Record exactly as listRecords has it (the schema is that of one line), its
-	// times in UTC; `locale` has no effect.
+	// - Texts are never cut. Times are in `timezone`, to the second, as `2026-01-15 18:30:00`. Scores and seconds
+	//   are plain numbers, or empty if there is no value.
+	// - A text that a spreadsheet would interpret as a formula is preceded by an apostrophe. This applies to texts
+	//   that begin, after any blanks, quotes and invisible characters, with `=`, `+`, `-`, `@`, their full-width
+	//   forms, a tab or a line break. For unmodified texts, use jsonl.
+	// - Many spreadsheet programs expect semicolons as separators, depending on their language. Configure commas
+	//   there, or use the Excel export.
 	//
-	// Needs the scope `records:read`.
+	// **jsonl**: one JSON object per line, each a Record as returned by listRecords, with times in UTC. The schema
+	// describes one line. `locale` has no effect.
+	//
+	// Requires the scope `records:read`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12070,9 +12518,9 @@ type ClientWithResponsesInterface interface {
 
 	// GetRecordWithResponse Get a record
 	//
-	// A record of another chatbot is 404.
+	// Returns a record. A record of another chatbot is 404.
 	//
-	// Needs the scope `records:read`.
+	// Requires the scope `records:read`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12081,10 +12529,11 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateRecordWithBodyWithResponse Score a record
 	//
-	// For whoever evaluates answers: writes the scores that are given, `null` takes one back, and those that are absent stay
-	// as they are. It may be repeated. The answer is the record, also to a key without `records:read`. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
+	// Sets the scores of a record, for programs that evaluate answers. `null` removes a score; absent scores are
+	// unchanged. The response is the record, even if the key lacks the scope to read records. The feedback cannot be
+	// set here: it changes with the feedback on the reply (setMessageFeedback).
 	//
-	// Needs the scope `records:write`.
+	// Requires the scope `records:write`. Can be repeated safely.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12093,87 +12542,94 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateRecordWithResponse Score a record
 	//
-	// For whoever evaluates answers: writes the scores that are given, `null` takes one back, and those that are absent stay
-	// as they are. It may be repeated. The answer is the record, also to a key without `records:read`. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
+	// Sets the scores of a record, for programs that evaluate answers. `null` removes a score; absent scores are
+	// unchanged. The response is the record, even if the key lacks the scope to read records. The feedback cannot be
+	// set here: it changes with the feedback on the reply (setMessageFeedback).
 	//
-	// Needs the scope `records:write`.
+	// Requires the scope `records:write`. Can be repeated safely.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /api/chatbots/{chatbotPk}/records/{id}/ (the `UpdateRecord` operationId).
 	UpdateRecordWithResponse(ctx context.Context, chatbotPk ChatbotPk, id RecordID, body UpdateRecordJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateRecordResponse, error)
 
-	// GetStatisticsWithResponse Get a chatbot's statistics
+	// GetStatisticsWithResponse Get statistics
 	//
-	// Totals, and a series with one entry for each day from `startDate` to `endDate` in `timezone`, at most 366 days. A
-	// conversation counts on the day on which it began, a message on the day on which it was sent, a record on the day on
-	// which it was finished. Times are in seconds, null where nothing was measured.
+	// Returns totals and one entry for each day from `startDate` to `endDate` in `timezone`, at most 366 days.
+	// Conversations count on the day they started, messages on the day they were sent, and records on the day they
+	// were finished. Durations are in seconds, and null if nothing was measured.
 	//
-	// Needs the scope `records:read`.
+	// Requires the scope `records:read`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/chatbots/{chatbotPk}/statistics/ (the `GetStatistics` operationId).
 	GetStatisticsWithResponse(ctx context.Context, chatbotPk ChatbotPk, params *GetStatisticsParams, reqEditors ...RequestEditorFn) (*GetStatisticsResponse, error)
 
-	// CreateClientTokenWithBodyWithResponse Create a token for a browser
+	// CreateClientTokenWithBodyWithResponse Create a client token
 	//
-	// A token that speaks for the caller's user, for a short time and a single purpose; what is in it is the server's
-	// affair. It is for one of these:
+	// Creates a short-lived token that acts as the caller's user, restricted to one purpose. Treat the token as
+	// opaque. The request names the purpose:
 	//
-	// - `conversation`: that one conversation, and nothing beside it. It must be one that the caller may read; its own
-	//   user speaks there.
-	// - `contact`: the caller's conversations with that contact, those that it starts included.
-	// - `chatbot`: conversations with that chatbot, and with a contact that is made for this token. It knows of no others
-	//   of the caller's.
+	// - `conversation`: that conversation only. The caller must be able to read it. Messages are sent as the user
+	//   who owns it.
+	// - `contact`: the caller's conversations with that contact, including new ones.
+	// - `chatbot`: conversations with that chatbot and with a contact that is created for this token. The caller's
+	//   other conversations are not accessible.
 	// - `contact` and `chatbot`: the caller's conversations with both.
 	//
-	// Name the contact of the answer when a token is renewed, and the new one goes on where the old one was.
+	// To renew a token without losing access to its conversations, name the contact of the previous response.
 	//
-	// It is taken by startConversation and createConversation (unless it is for a conversation), sendMessage, getHistory,
-	// getConversation, createMessage (incoming), listMessages (with `conversation`), getMessage, setMessageFeedback,
-	// createCompletion, getRun, streamRun, cancelRun and connect. All else, and all that is not what it is for, is 403,
-	// making other tokens included. Who speaks is the token's contact, and an attachment is named by its `file`. What is asked with it counts
-	// for its user's rate limits.
+	// Client tokens are accepted by startConversation and createConversation (unless the purpose is a conversation),
+	// sendMessage, getHistory, getConversation, createMessage (incoming messages), listMessages (with
+	// `conversation`), getMessage, setMessageFeedback, createCompletion, getRun, streamRun, cancelRun and connect.
+	// Everything else is 403, including the creation of further tokens. Messages are sent by the token's contact.
+	// Attachments must be named by `file`, not by `id`. Requests count against the rate limits of the token's user.
 	//
-	// With `origin` it is taken only from pages of that origin: the header `Origin` must be there and equal it, which
-	// browsers see to for all requests to another origin. Such a page must also be allowed by the server's
-	// `PARLEY_ALLOWED_ORIGINS`. The token ends at `expiresAt`, and before that when the key that made it is revoked or
-	// expires. A request that has succeeded and is repeated with its Idempotency-Key is 409.
+	// With `origin`, the token is accepted only from pages of that origin: the header `Origin`, which browsers send
+	// with cross-origin requests, must be present and equal. The origin must also be listed in the server's
+	// `PARLEY_ALLOWED_ORIGINS`.
 	//
-	// An unknown conversation or chatbot is 404, an unknown contact 400. Needs the scope `chat` or `agent`.
+	// The token expires at `expiresAt`, and earlier if the key that created it is revoked or expires. Repeating a
+	// successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is 404, an
+	// unknown contact 400.
+	//
+	// Requires the scope `chat` or `agent`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/client-tokens/ (the `CreateClientToken` operationId).
 	CreateClientTokenWithBodyWithResponse(ctx context.Context, params *CreateClientTokenParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateClientTokenResponse, error)
 
-	// CreateClientTokenWithResponse Create a token for a browser
+	// CreateClientTokenWithResponse Create a client token
 	//
-	// A token that speaks for the caller's user, for a short time and a single purpose; what is in it is the server's
-	// affair. It is for one of these:
+	// Creates a short-lived token that acts as the caller's user, restricted to one purpose. Treat the token as
+	// opaque. The request names the purpose:
 	//
-	// - `conversation`: that one conversation, and nothing beside it. It must be one that the caller may read; its own
-	//   user speaks there.
-	// - `contact`: the caller's conversations with that contact, those that it starts included.
-	// - `chatbot`: conversations with that chatbot, and with a contact that is made for this token. It knows of no others
-	//   of the caller's.
+	// - `conversation`: that conversation only. The caller must be able to read it. Messages are sent as the user
+	//   who owns it.
+	// - `contact`: the caller's conversations with that contact, including new ones.
+	// - `chatbot`: conversations with that chatbot and with a contact that is created for this token. The caller's
+	//   other conversations are not accessible.
 	// - `contact` and `chatbot`: the caller's conversations with both.
 	//
-	// Name the contact of the answer when a token is renewed, and the new one goes on where the old one was.
+	// To renew a token without losing access to its conversations, name the contact of the previous response.
 	//
-	// It is taken by startConversation and createConversation (unless it is for a conversation), sendMessage, getHistory,
-	// getConversation, createMessage (incoming), listMessages (with `conversation`), getMessage, setMessageFeedback,
-	// createCompletion, getRun, streamRun, cancelRun and connect. All else, and all that is not what it is for, is 403,
-	// making other tokens included. Who speaks is the token's contact, and an attachment is named by its `file`. What is asked with it counts
-	// for its user's rate limits.
+	// Client tokens are accepted by startConversation and createConversation (unless the purpose is a conversation),
+	// sendMessage, getHistory, getConversation, createMessage (incoming messages), listMessages (with
+	// `conversation`), getMessage, setMessageFeedback, createCompletion, getRun, streamRun, cancelRun and connect.
+	// Everything else is 403, including the creation of further tokens. Messages are sent by the token's contact.
+	// Attachments must be named by `file`, not by `id`. Requests count against the rate limits of the token's user.
 	//
-	// With `origin` it is taken only from pages of that origin: the header `Origin` must be there and equal it, which
-	// browsers see to for all requests to another origin. Such a page must also be allowed by the server's
-	// `PARLEY_ALLOWED_ORIGINS`. The token ends at `expiresAt`, and before that when the key that made it is revoked or
-	// expires. A request that has succeeded and is repeated with its Idempotency-Key is 409.
+	// With `origin`, the token is accepted only from pages of that origin: the header `Origin`, which browsers send
+	// with cross-origin requests, must be present and equal. The origin must also be listed in the server's
+	// `PARLEY_ALLOWED_ORIGINS`.
 	//
-	// An unknown conversation or chatbot is 404, an unknown contact 400. Needs the scope `chat` or `agent`.
+	// The token expires at `expiresAt`, and earlier if the key that created it is revoked or expires. Repeating a
+	// successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is 404, an
+	// unknown contact 400.
+	//
+	// Requires the scope `chat` or `agent`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12182,9 +12638,10 @@ type ClientWithResponsesInterface interface {
 
 	// ListContactsWithResponse List contacts
 	//
-	// Newest first. A page beyond the end is 404; page 1 of nothing is not.
+	// Returns the contacts of the organization, newest first. Page 1 always exists; a later page beyond the end is
+	// 404.
 	//
-	// Needs the scope `manage` or `agent`.
+	// Requires the scope `manage` or `agent`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12193,10 +12650,10 @@ type ClientWithResponsesInterface interface {
 
 	// CreateContactWithBodyWithResponse Create a contact
 	//
-	// Without `inboxes` the contact is in the default bot's API inbox. `sourceId` is unique in an inbox: one that is taken
-	// is 409. An unknown inbox is 404.
+	// Creates a contact. Without `inboxes` it is added to the default bot's API inbox; an unknown inbox is 404.
+	// `sourceId` is unique within an inbox; one that is taken is 409.
 	//
-	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12205,10 +12662,10 @@ type ClientWithResponsesInterface interface {
 
 	// CreateContactWithResponse Create a contact
 	//
-	// Without `inboxes` the contact is in the default bot's API inbox. `sourceId` is unique in an inbox: one that is taken
-	// is 409. An unknown inbox is 404.
+	// Creates a contact. Without `inboxes` it is added to the default bot's API inbox; an unknown inbox is 404.
+	// `sourceId` is unique within an inbox; one that is taken is 409.
 	//
-	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12217,9 +12674,9 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteContactWithResponse Delete a contact
 	//
-	// The contact's conversations go with it, for good.
+	// Permanently deletes a contact with its conversations.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`. A repeated request is 404.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12228,63 +12685,65 @@ type ClientWithResponsesInterface interface {
 
 	// GetContactWithResponse Get a contact
 	//
-	// With the inboxes that the contact is in.
+	// Returns a contact with the ids of its inboxes.
 	//
-	// Needs the scope `manage` or `agent`.
+	// Requires the scope `manage` or `agent`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/contacts/{contactId}/ (the `GetContact` operationId).
 	GetContactWithResponse(ctx context.Context, contactID string, reqEditors ...RequestEditorFn) (*GetContactResponse, error)
 
-	// UpdateContactWithBodyWithResponse Change a contact
+	// UpdateContactWithBodyWithResponse Update a contact
 	//
-	// Fields that are absent stay as they are.
+	// Changes a contact. Absent fields are unchanged.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`. Can be repeated safely.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /api/contacts/{contactId}/ (the `UpdateContact` operationId).
 	UpdateContactWithBodyWithResponse(ctx context.Context, contactID string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateContactResponse, error)
 
-	// UpdateContactWithResponse Change a contact
+	// UpdateContactWithResponse Update a contact
 	//
-	// Fields that are absent stay as they are.
+	// Changes a contact. Absent fields are unchanged.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`. Can be repeated safely.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /api/contacts/{contactId}/ (the `UpdateContact` operationId).
 	UpdateContactWithResponse(ctx context.Context, contactID string, body UpdateContactJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateContactResponse, error)
 
-	// ListConversationsWithResponse List one's own conversations
+	// ListConversationsWithResponse List your conversations
 	//
-	// The caller's own, latest activity first. An unknown `bot_id` is 404. `unread` counts the bot's and agents' messages
-	// that the user has not read.
+	// Returns the caller's own conversations, latest activity first. An unknown `bot_id` is 404. `unread` is the
+	// number of messages from the bot and agents that the user has not read.
 	//
-	// Needs the scope `chat` or `agent`. Rate class: `list`.
+	// Requires the scope `chat` or `agent`. Rate class: `list`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/conversations (the `ListConversations` operationId).
 	ListConversationsWithResponse(ctx context.Context, params *ListConversationsParams, reqEditors ...RequestEditorFn) (*ListConversationsResponse, error)
 
-	// ListInboxConversationsWithResponse List conversations by inbox
+	// ListInboxConversationsWithResponse List inbox conversations
 	//
-	// The caller's own, or with the scope `agent` the whole organization's. Latest activity first; a walk along `next`
-	// never shows a conversation twice, and what it misses has become active after it began. `ordering=createdAt`
-	// (newest first) gives a complete walk. An unknown inbox and a bad cursor are 404. A page ends early where its last
-	// messages come to 4 MiB.
+	// Returns the caller's own conversations or, with the scope `agent`, those of the whole organization. They are
+	// ordered by latest activity unless `ordering=createdAt` is given. An unknown inbox or an invalid cursor is 404.
 	//
-	// `keyword` is a case-insensitive substring of the title, the contact's name or any message, two Chinese characters
-	// included: an index over all texts finds it among millions of messages. A keyword without two Chinese, Japanese or
-	// Korean characters in a row, or three letters or digits, is looked for in one conversation after another, as is
-	// every one while the operator has turned the index off or it is being built. That finds the same. A search that
-	// takes longer than five seconds is answered with 504.
+	// Following `next` never returns a conversation twice. Ordered by activity, a walk can miss conversations that
+	// became active after it started; with `ordering=createdAt` it is complete. A page can have fewer than
+	// `pageSize` results: it ends early when its last messages add up to 4 MiB.
 	//
-	// Needs the scope `chat` or `agent`. Rate class: `list`.
+	// `keyword` matches a case-insensitive substring of the title, the contact's name or any message. Searches use
+	// an index over all texts. A keyword is compared with one conversation after another when it contains neither
+	// three consecutive letters or digits nor two consecutive Chinese, Japanese or Korean characters, and while the
+	// operator has disabled the index or the index is being built. The results are the same. A search that takes
+	// longer than 5 seconds is 504.
+	//
+	// Requires the scope `chat` or `agent`. Rate class: `list`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12293,11 +12752,12 @@ type ClientWithResponsesInterface interface {
 
 	// CreateConversationWithBodyWithResponse Create a conversation through a web chat
 	//
-	// The conversation belongs to the caller and to the web chat's inbox. Without `contact` it is the caller's own contact
-	// there, made when new. An unknown web chat is 404, an unknown contact 400.
+	// Creates a conversation that belongs to the caller, in the inbox of the web chat. Without `contact`, the
+	// conversation is with the contact that represents the caller; it is created when missing. An unknown web chat
+	// is 404, an unknown contact 400.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Safe to repeat with an
-	// `Idempotency-Key`.
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Retry safely with
+	// an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12306,67 +12766,80 @@ type ClientWithResponsesInterface interface {
 
 	// CreateConversationWithResponse Create a conversation through a web chat
 	//
-	// The conversation belongs to the caller and to the web chat's inbox. Without `contact` it is the caller's own contact
-	// there, made when new. An unknown web chat is 404, an unknown contact 400.
+	// Creates a conversation that belongs to the caller, in the inbox of the web chat. Without `contact`, the
+	// conversation is with the contact that represents the caller; it is created when missing. An unknown web chat
+	// is 404, an unknown contact 400.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Safe to repeat with an
-	// `Idempotency-Key`.
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Retry safely with
+	// an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/conversations/ (the `CreateConversation` operationId).
 	CreateConversationWithResponse(ctx context.Context, params *CreateConversationParams, body CreateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateConversationResponse, error)
 
-	// BatchConversationsWithBodyWithResponse Archive, delete or mark many conversations
+	// BatchConversationsWithBodyWithResponse Archive, delete or mark conversations in bulk
 	//
-	// One result per operation, in their order; an operation that fails does not spoil the others, and says why in
-	// `problem`. `mark_read` by the owner clears `unread`, by an agent the staff's `unreadMessagesCount`.
+	// Applies up to 500 operations. The response has one result per operation, in the same order. An operation that
+	// fails has `problem` in its result and does not affect the others.
 	//
-	// Needs the scope `chat` or `agent`. Safe to repeat with an `Idempotency-Key`.
+	// `mark_read` clears the conversation's `unread` count if the caller owns it, and the staff's
+	// `unreadMessagesCount` if the caller has the scope `agent`.
+	//
+	// Requires the scope `chat` or `agent`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/conversations/batch (the `BatchConversations` operationId).
 	BatchConversationsWithBodyWithResponse(ctx context.Context, params *BatchConversationsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*BatchConversationsResponse, error)
 
-	// BatchConversationsWithResponse Archive, delete or mark many conversations
+	// BatchConversationsWithResponse Archive, delete or mark conversations in bulk
 	//
-	// One result per operation, in their order; an operation that fails does not spoil the others, and says why in
-	// `problem`. `mark_read` by the owner clears `unread`, by an agent the staff's `unreadMessagesCount`.
+	// Applies up to 500 operations. The response has one result per operation, in the same order. An operation that
+	// fails has `problem` in its result and does not affect the others.
 	//
-	// Needs the scope `chat` or `agent`. Safe to repeat with an `Idempotency-Key`.
+	// `mark_read` clears the conversation's `unread` count if the caller owns it, and the staff's
+	// `unreadMessagesCount` if the caller has the scope `agent`.
+	//
+	// Requires the scope `chat` or `agent`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/conversations/batch (the `BatchConversations` operationId).
 	BatchConversationsWithResponse(ctx context.Context, params *BatchConversationsParams, body BatchConversationsJSONRequestBody, reqEditors ...RequestEditorFn) (*BatchConversationsResponse, error)
 
-	// StartConversationWithBodyWithResponse Start a conversation with a bot
+	// StartConversationWithBodyWithResponse Start a conversation
 	//
-	// Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
-	// stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
-	// `initial_message` is as good as none; white space alone is 400. `conversation_id` and `session_id` are the same id: a conversation is a
-	// persistent session that any number of devices share. It is listed at once. Only a start with an initial message counts
-	// as one of the `messages`.
+	// Starts a conversation with a chatbot: `bot_id`, or the organization's default bot. An unknown `bot_id` is 404.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Rate class: `messages`.
-	// Safe to repeat with an `Idempotency-Key`.
+	// `initial_message` is stored like any other message, and the bot answers it asynchronously. The response has
+	// `message_id` and `run_id` only if there is an initial message. An empty `initial_message` counts as absent;
+	// one of only white space is 400. A request without an initial message does not count against the rate limit.
+	//
+	// A conversation is a persistent session that any number of devices can share; `conversation_id` and
+	// `session_id` are the same id. The conversation is listed immediately.
+	//
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Rate class:
+	// `messages`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/conversations/start (the `StartConversation` operationId).
 	StartConversationWithBodyWithResponse(ctx context.Context, params *StartConversationParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartConversationResponse, error)
 
-	// StartConversationWithResponse Start a conversation with a bot
+	// StartConversationWithResponse Start a conversation
 	//
-	// Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
-	// stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
-	// `initial_message` is as good as none; white space alone is 400. `conversation_id` and `session_id` are the same id: a conversation is a
-	// persistent session that any number of devices share. It is listed at once. Only a start with an initial message counts
-	// as one of the `messages`.
+	// Starts a conversation with a chatbot: `bot_id`, or the organization's default bot. An unknown `bot_id` is 404.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Rate class: `messages`.
-	// Safe to repeat with an `Idempotency-Key`.
+	// `initial_message` is stored like any other message, and the bot answers it asynchronously. The response has
+	// `message_id` and `run_id` only if there is an initial message. An empty `initial_message` counts as absent;
+	// one of only white space is 400. A request without an initial message does not count against the rate limit.
+	//
+	// A conversation is a persistent session that any number of devices can share; `conversation_id` and
+	// `session_id` are the same id. The conversation is listed immediately.
+	//
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Rate class:
+	// `messages`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12375,9 +12848,10 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteConversationWithResponse Delete a conversation
 	//
-	// Its messages, runs and records go with it, for good. A reply that is being written ends.
+	// Permanently deletes a conversation with its messages, runs and records. A reply that is being written is
+	// stopped.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Requires the scope `chat` or `agent`. A repeated request is 404.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12386,47 +12860,54 @@ type ClientWithResponsesInterface interface {
 
 	// GetConversationWithResponse Get a conversation
 	//
-	// As it is now, with its newest message and what the staff has not read of it. Reading it marks nothing as read: that is
-	// `mark_read` of batchConversations.
+	// Returns a conversation with its newest message and the number of messages that the staff has not read. It does
+	// not mark messages as read; use `mark_read` of batchConversations.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/conversations/{id}/ (the `GetConversation` operationId).
 	GetConversationWithResponse(ctx context.Context, id ConversationID, reqEditors ...RequestEditorFn) (*GetConversationResponse, error)
 
-	// UpdateConversationWithBodyWithResponse Archive, rename or silence a conversation
+	// UpdateConversationWithBodyWithResponse Update a conversation
 	//
-	// Fields that are absent stay as they are. With `autoReplyEnabled` off the bot answers only completions.
+	// Changes the status, the title or the automatic replies of a conversation. Absent fields are unchanged. With
+	// `autoReplyEnabled: false` the bot answers completions only.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Requires the scope `chat` or `agent`. Can be repeated safely.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /api/conversations/{id}/ (the `UpdateConversation` operationId).
 	UpdateConversationWithBodyWithResponse(ctx context.Context, id ConversationID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateConversationResponse, error)
 
-	// UpdateConversationWithResponse Archive, rename or silence a conversation
+	// UpdateConversationWithResponse Update a conversation
 	//
-	// Fields that are absent stay as they are. With `autoReplyEnabled` off the bot answers only completions.
+	// Changes the status, the title or the automatic replies of a conversation. Absent fields are unchanged. With
+	// `autoReplyEnabled: false` the bot answers completions only.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Requires the scope `chat` or `agent`. Can be repeated safely.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /api/conversations/{id}/ (the `UpdateConversation` operationId).
 	UpdateConversationWithResponse(ctx context.Context, id ConversationID, body UpdateConversationJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateConversationResponse, error)
 
-	// GetHistoryWithResponse Read a conversation's messages
+	// GetHistoryWithResponse Get a conversation's history
 	//
-	// Oldest first. With nothing, or with `before`/`before_seq`: the newest `limit` messages that qualify; with
-	// `after`/`after_seq`, alone or together with the former: the oldest that qualify. `has_more` says whether more
-	// qualify in that direction. All bounds are exclusive and may be combined; `before_seq`/`after_seq` are the safer ones.
-	// A page ends early, with `has_more`, with the message that brings it to 4 MiB.
+	// Returns messages of a conversation, oldest first. All bounds are exclusive and can be combined.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-	// class: `history`.
+	// - Without bounds, or with `before` or `before_seq`: the newest `limit` messages that match. `has_more` reports
+	//   whether older ones match.
+	// - With `after` or `after_seq`, alone or with an upper bound: the oldest `limit` messages that match.
+	//   `has_more` reports whether newer ones match.
+	//
+	// Prefer `before_seq` and `after_seq` for paging. A page also ends with the message that brings it to 4 MiB;
+	// `has_more` is then true.
+	//
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Rate class: `history`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12435,14 +12916,18 @@ type ClientWithResponsesInterface interface {
 
 	// SendMessageWithBodyWithResponse Send a message
 	//
-	// Stores the message and answers as soon as it is committed; the bot's reply follows on its own. A message sent
-	// while a reply is running is queued and answered after it, in order; 20 may wait, the next is 503 with
-	// `Retry-After`. Sending to an archived conversation makes it active. The owner speaks as `user`; a caller with the
-	// scope `agent` in somebody else's conversation speaks as `agent`, and the bot does not reply. `content` may be blank
-	// only when there are attachments.
+	// Stores a message and responds as soon as it is committed. The bot's reply is written asynchronously: follow
+	// the run `run_id`, or wait for the message on the WebSocket.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-	// class: `messages`. Safe to repeat with an `Idempotency-Key`.
+	// - The owner of the conversation sends as `user`. A caller with the scope `agent` sends as `agent` in other
+	//   users' conversations, and the bot does not reply.
+	// - A message that is sent while a reply is being written is queued and answered afterwards, in order. Up to 20
+	//   messages can wait; further ones are 503 with `Retry-After`.
+	// - `content` must not be blank unless there are attachments.
+	// - Sending to an archived conversation activates it.
+	//
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12451,14 +12936,18 @@ type ClientWithResponsesInterface interface {
 
 	// SendMessageWithResponse Send a message
 	//
-	// Stores the message and answers as soon as it is committed; the bot's reply follows on its own. A message sent
-	// while a reply is running is queued and answered after it, in order; 20 may wait, the next is 503 with
-	// `Retry-After`. Sending to an archived conversation makes it active. The owner speaks as `user`; a caller with the
-	// scope `agent` in somebody else's conversation speaks as `agent`, and the bot does not reply. `content` may be blank
-	// only when there are attachments.
+	// Stores a message and responds as soon as it is committed. The bot's reply is written asynchronously: follow
+	// the run `run_id`, or wait for the message on the WebSocket.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-	// class: `messages`. Safe to repeat with an `Idempotency-Key`.
+	// - The owner of the conversation sends as `user`. A caller with the scope `agent` sends as `agent` in other
+	//   users' conversations, and the bot does not reply.
+	// - A message that is sent while a reply is being written is queued and answered afterwards, in order. Up to 20
+	//   messages can wait; further ones are 503 with `Retry-After`.
+	// - `content` must not be blank unless there are attachments.
+	// - Sending to an archived conversation activates it.
+	//
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12467,19 +12956,21 @@ type ClientWithResponsesInterface interface {
 
 	// ListInboxesWithResponse List inboxes
 	//
-	// Newest first. A chatbot has one inbox of the type `api`, each web chat one of the type `web`; `channel` is that
-	// chatbot or web chat. A page beyond the end is 404; page 1 of nothing is not.
+	// Returns the inboxes of the organization, newest first. Each chatbot has one inbox of the type `api`, and each
+	// web chat one of the type `web`; `channel` is that chatbot or web chat. Page 1 always exists; a later page
+	// beyond the end is 404.
 	//
-	// Needs the scope `manage` or `agent`.
+	// Requires the scope `manage` or `agent`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/inboxes/ (the `ListInboxes` operationId).
 	ListInboxesWithResponse(ctx context.Context, params *ListInboxesParams, reqEditors ...RequestEditorFn) (*ListInboxesResponse, error)
 
-	// GetMeWithResponse Tell who is asking
+	// GetMeWithResponse Get the caller
 	//
-	// The user, organization and scopes of the key, and the user's rate limits. Every key may ask; a client token may not.
+	// Returns the user, the organization and the scopes of the API key, and the user's current rate limits. Every
+	// API key is accepted; client tokens are not.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12488,13 +12979,15 @@ type ClientWithResponsesInterface interface {
 
 	// ListMessagesWithResponse List messages
 	//
-	// Newest first. With `conversation` the messages of that conversation; without it those of all conversations that
-	// the caller may read: one's own, or with the scope `agent` the whole organization's. With a client token `conversation`
-	// must be there, else 403. A bad cursor is 404. A page ends early with the message that brings it to 4 MiB; the cursors
-	// go on from there.
+	// Returns messages, newest first: those of `conversation`, or else of all conversations that the caller can read
+	// (the caller's own or, with the scope `agent`, those of the whole organization). A client token must give
+	// `conversation`; without it the response is 403. An invalid cursor is 404.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-	// class: `history`.
+	// A page can have fewer than `pageSize` results: it ends with the message that brings it to 4 MiB. The cursors
+	// continue from there.
+	//
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Rate class: `history`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12503,12 +12996,16 @@ type ClientWithResponsesInterface interface {
 
 	// CreateMessageWithBodyWithResponse Create a message
 	//
-	// Stores the message and answers with it; the bot's reply follows on its own. With neither content nor attachments
-	// nor canvas the message is stored and starts no reply. Without `type` it is `incoming`. `outgoing` (a person of the staff speaks; no reply follows)
-	// needs the scope `agent`, else 403. Queueing as for sendMessage.
+	// Stores a message and returns it. The bot's reply is written asynchronously. Messages that arrive while a reply
+	// is being written are queued as with sendMessage.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-	// class: `messages`. Safe to repeat with an `Idempotency-Key`.
+	// - `type: incoming` (the default) is a message from the user.
+	// - `type: outgoing` is a message from a person of the staff. It requires the scope `agent`, else 403, and
+	//   starts no reply.
+	// - A message without content, attachments and canvas is stored and starts no reply.
+	//
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12517,12 +13014,16 @@ type ClientWithResponsesInterface interface {
 
 	// CreateMessageWithResponse Create a message
 	//
-	// Stores the message and answers with it; the bot's reply follows on its own. With neither content nor attachments
-	// nor canvas the message is stored and starts no reply. Without `type` it is `incoming`. `outgoing` (a person of the staff speaks; no reply follows)
-	// needs the scope `agent`, else 403. Queueing as for sendMessage.
+	// Stores a message and returns it. The bot's reply is written asynchronously. Messages that arrive while a reply
+	// is being written are queued as with sendMessage.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-	// class: `messages`. Safe to repeat with an `Idempotency-Key`.
+	// - `type: incoming` (the default) is a message from the user.
+	// - `type: outgoing` is a message from a person of the staff. It requires the scope `agent`, else 403, and
+	//   starts no reply.
+	// - A message without content, attachments and canvas is stored and starts no reply.
+	//
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12531,46 +13032,55 @@ type ClientWithResponsesInterface interface {
 
 	// GetMessageWithResponse Get a message
 	//
-	// With `conversation`: 404 when the message is not in that conversation.
+	// Returns a message. If `conversation` is given and the message is not part of it, the response is 404.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/messages/{id}/ (the `GetMessage` operationId).
 	GetMessageWithResponse(ctx context.Context, id string, params *GetMessageParams, reqEditors ...RequestEditorFn) (*GetMessageResponse, error)
 
-	// SetMessageFeedbackWithBodyWithResponse Like or dislike a message
+	// SetMessageFeedbackWithBodyWithResponse Set a message's feedback
 	//
-	// `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
-	// conversation gets a `status` frame. A message has one feedback, the last one given.
+	// Likes or dislikes a message; `null` removes the feedback. A message has one feedback, the one set last. The
+	// record of the exchange gets the same feedback, and every socket that watches the conversation receives a
+	// `status` frame.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Can be repeated safely.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /api/messages/{id}/feedback/ (the `SetMessageFeedback` operationId).
 	SetMessageFeedbackWithBodyWithResponse(ctx context.Context, id string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetMessageFeedbackResponse, error)
 
-	// SetMessageFeedbackWithResponse Like or dislike a message
+	// SetMessageFeedbackWithResponse Set a message's feedback
 	//
-	// `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
-	// conversation gets a `status` frame. A message has one feedback, the last one given.
+	// Likes or dislikes a message; `null` removes the feedback. A message has one feedback, the one set last. The
+	// record of the exchange gets the same feedback, and every socket that watches the conversation receives a
+	// `status` frame.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Can be repeated safely.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /api/messages/{id}/feedback/ (the `SetMessageFeedback` operationId).
 	SetMessageFeedbackWithResponse(ctx context.Context, id string, body SetMessageFeedbackJSONRequestBody, reqEditors ...RequestEditorFn) (*SetMessageFeedbackResponse, error)
 
-	// GetRunWithResponse Get the state of a run
+	// GetRunWithResponse Get a run
 	//
-	// A run is the work of answering one message. It is `queued` while another reply of its conversation is being written,
-	// or while too many are at once, then `running`, then `completed`, `failed` or `cancelled` for good. A server that
-	// dies in the middle of it leaves it to the next one, in another attempt; after three attempts it is failed.
+	// Returns a run, which is the work of answering one message. Its `state` is:
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// - `queued` while another reply of the conversation is being written, or while the server writes as many
+	//   replies as it can,
+	// - `running` while the reply is being written,
+	// - `completed`, `failed` or `cancelled` at the end.
+	//
+	// If the server stops unexpectedly, another attempt is made. A run fails after three attempts.
+	//
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12579,28 +13089,31 @@ type ClientWithResponsesInterface interface {
 
 	// CancelRunWithResponse Cancel a run
 	//
-	// A run that waits is never begun; one that is being written stops within a second, and its text so far is kept as
-	// the bot's message, with `finishReason: cancelled`. Harmless when repeated or too late. The answer is the run as it
-	// is then, after two seconds at the most; it takes no body.
+	// Cancels a run. A queued run never starts. A running one stops within a second; its text so far is kept as the
+	// bot's message, with `finishReason: cancelled`. The response is the run in its state after at most two seconds.
+	// The request has no body. Cancelling a run twice, or after it has finished, has no effect.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Safe
-	// to repeat with an `Idempotency-Key`.
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// Retry safely with an `Idempotency-Key`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/runs/{runId}/cancel/ (the `CancelRun` operationId).
 	CancelRunWithResponse(ctx context.Context, runID RunID, params *CancelRunParams, reqEditors ...RequestEditorFn) (*CancelRunResponse, error)
 
-	// StreamRunWithResponse Follow a run as an event stream
+	// StreamRunWithResponse Stream a run's events
 	//
-	// The same events as those of a streamed completion, for any run: to take up a stream that broke, or to watch the
-	// reply to a message that was sent otherwise. With `Last-Event-ID`, as browsers' EventSource sends it, or `after`
-	// (which wins) only what came after that event; with neither the whole text so far as one delta, then the rest as it
-	// is written. When another attempt has taken over since, or the id is none of this run's, an event with `reset: true`
-	// carries the whole text so far: what came before is to be thrown away. A run that is over gives the rest of its text
-	// and the last event.
+	// Streams the reply of any run, with the events of a streamed completion. Use it to resume a broken stream, or
+	// to follow the reply to a message that was sent in another way.
 	//
-	// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// - With `Last-Event-ID`, which browsers' EventSource sends, or `after`, only later events are sent. `after`
+	//   takes precedence.
+	// - With neither, the first event holds the whole text so far.
+	// - If another attempt has replaced the one in the id, or the id is not one of this run, an event with `reset:
+	//   true` holds the whole text so far. Discard what you received before.
+	// - For a finished run, the rest of its text and the last event are sent.
+	//
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12609,9 +13122,10 @@ type ClientWithResponsesInterface interface {
 
 	// ListWebChatsWithResponse List web chats
 	//
-	// Newest first. A page beyond the end is 404; page 1 of nothing is not.
+	// Returns the web chats of the organization, newest first. Page 1 always exists; a later page beyond the end is
+	// 404.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12620,9 +13134,10 @@ type ClientWithResponsesInterface interface {
 
 	// CreateWebChatWithBodyWithResponse Create a web chat
 	//
-	// Makes an inbox of the same name with it. Without `chatbot` it belongs to the default bot; an unknown one is 404.
+	// Creates a web chat and an inbox with the same name. Without `chatbot` it uses the default bot; an unknown
+	// chatbot is 404.
 	//
-	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12631,9 +13146,10 @@ type ClientWithResponsesInterface interface {
 
 	// CreateWebChatWithResponse Create a web chat
 	//
-	// Makes an inbox of the same name with it. Without `chatbot` it belongs to the default bot; an unknown one is 404.
+	// Creates a web chat and an inbox with the same name. Without `chatbot` it uses the default bot; an unknown
+	// chatbot is 404.
 	//
-	// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+	// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12642,9 +13158,9 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteWebChatWithResponse Delete a web chat
 	//
-	// Its inbox and conversations stay.
+	// Deletes a web chat. Its inbox and conversations are kept.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`. A repeated request is 404.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12653,157 +13169,170 @@ type ClientWithResponsesInterface interface {
 
 	// GetWebChatWithResponse Get a web chat
 	//
-	// With the ids of its chatbot and its inbox.
+	// Returns a web chat with the ids of its chatbot and its inbox.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/web-chats/{webChatId}/ (the `GetWebChat` operationId).
 	GetWebChatWithResponse(ctx context.Context, webChatID string, reqEditors ...RequestEditorFn) (*GetWebChatResponse, error)
 
-	// UpdateWebChatWithBodyWithResponse Change a web chat
+	// UpdateWebChatWithBodyWithResponse Update a web chat
 	//
-	// Fields that are absent stay as they are. Another chatbot takes over new conversations; those that have begun keep
-	// theirs.
+	// Changes a web chat. Absent fields are unchanged. Another chatbot applies to new conversations; existing
+	// conversations keep theirs.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`. Can be repeated safely.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /api/web-chats/{webChatId}/ (the `UpdateWebChat` operationId).
 	UpdateWebChatWithBodyWithResponse(ctx context.Context, webChatID string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateWebChatResponse, error)
 
-	// UpdateWebChatWithResponse Change a web chat
+	// UpdateWebChatWithResponse Update a web chat
 	//
-	// Fields that are absent stay as they are. Another chatbot takes over new conversations; those that have begun keep
-	// theirs.
+	// Changes a web chat. Absent fields are unchanged. Another chatbot applies to new conversations; existing
+	// conversations keep theirs.
 	//
-	// Needs the scope `manage`.
+	// Requires the scope `manage`. Can be repeated safely.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /api/web-chats/{webChatId}/ (the `UpdateWebChat` operationId).
 	UpdateWebChatWithResponse(ctx context.Context, webChatID string, body UpdateWebChatJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateWebChatResponse, error)
 
-	// CreateWsTicketWithBodyWithResponse Create a ticket for a WebSocket
+	// CreateWsTicketWithBodyWithResponse Create a WebSocket ticket
 	//
-	// `GET /ws?ticket=…` opens one socket with it, within 60 seconds, for whoever has it: as the caller, with the same
-	// scopes, for as long as the caller's key lives. A used, expired or unknown ticket is 401 before the upgrade, and so is
-	// one whose key was revoked. With `conversation` the socket watches that one, without `session_id` too; with `chatbot`
-	// it watches or begins conversations with that chatbot only; at most one of them may be given, and with one of them an
-	// attachment is named by its `file`. A request that has
-	// succeeded and is repeated with its Idempotency-Key is 409.
+	// Creates a ticket that opens one socket, with `GET /ws?ticket=…`, within 60 seconds. The socket acts as the
+	// caller, with the same scopes, until the caller's key is revoked or expires. A ticket that is used, expired,
+	// unknown, or whose key was revoked is 401 before the upgrade.
 	//
-	// An unknown conversation or chatbot is 404. Needs the scope `chat` or `agent`.
+	// - With `conversation`, the socket watches that conversation; `session_id` can then be omitted.
+	// - With `chatbot`, the socket can watch or start conversations with that chatbot only.
+	//
+	// Give at most one of them. With either, attachments must be named by `file`, not by `id`.
+	//
+	// Repeating a successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is
+	// 404.
+	//
+	// Requires the scope `chat` or `agent`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/ws-tickets/ (the `CreateWsTicket` operationId).
 	CreateWsTicketWithBodyWithResponse(ctx context.Context, params *CreateWsTicketParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateWsTicketResponse, error)
 
-	// CreateWsTicketWithResponse Create a ticket for a WebSocket
+	// CreateWsTicketWithResponse Create a WebSocket ticket
 	//
-	// `GET /ws?ticket=…` opens one socket with it, within 60 seconds, for whoever has it: as the caller, with the same
-	// scopes, for as long as the caller's key lives. A used, expired or unknown ticket is 401 before the upgrade, and so is
-	// one whose key was revoked. With `conversation` the socket watches that one, without `session_id` too; with `chatbot`
-	// it watches or begins conversations with that chatbot only; at most one of them may be given, and with one of them an
-	// attachment is named by its `file`. A request that has
-	// succeeded and is repeated with its Idempotency-Key is 409.
+	// Creates a ticket that opens one socket, with `GET /ws?ticket=…`, within 60 seconds. The socket acts as the
+	// caller, with the same scopes, until the caller's key is revoked or expires. A ticket that is used, expired,
+	// unknown, or whose key was revoked is 401 before the upgrade.
 	//
-	// An unknown conversation or chatbot is 404. Needs the scope `chat` or `agent`.
+	// - With `conversation`, the socket watches that conversation; `session_id` can then be omitted.
+	// - With `chatbot`, the socket can watch or start conversations with that chatbot only.
+	//
+	// Give at most one of them. With either, attachments must be named by `file`, not by `id`.
+	//
+	// Repeating a successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is
+	// 404.
+	//
+	// Requires the scope `chat` or `agent`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/ws-tickets/ (the `CreateWsTicket` operationId).
 	CreateWsTicketWithResponse(ctx context.Context, params *CreateWsTicketParams, body CreateWsTicketJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateWsTicketResponse, error)
 
-	// GetDocsWithResponse Read this document
+	// GetDocsWithResponse Read the API reference
 	//
-	// A reference page made of this document; it loads nothing from elsewhere. Needs no key.
+	// Returns a reference page for this document. It loads nothing from other servers. No authentication required.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /docs (the `GetDocs` operationId).
 	GetDocsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetDocsResponse, error)
 
-	// GetHealthWithResponse Tell whether the process lives
+	// GetHealthWithResponse Check liveness
 	//
-	// Answers as long as the process can answer at all. Needs no key.
+	// Responds with 200 while the process can respond at all. No authentication required.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /healthz (the `GetHealth` operationId).
 	GetHealthWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetHealthResponse, error)
 
-	// GetOpenapiJSONWithResponse Get this document as JSON
+	// GetOpenapiJSONWithResponse Get the OpenAPI document as JSON
 	//
-	// The document that this server enforces, byte for byte as long as the server is not replaced: keep it, and ask with
-	// `If-None-Match` whether it has changed. Needs no key.
+	// Returns the document that this server enforces. It changes only with the version of the server: cache it and
+	// revalidate with `If-None-Match`. No authentication required.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /openapi.json (the `GetOpenapiJSON` operationId).
 	GetOpenapiJSONWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOpenapiJSONResponse, error)
 
-	// GetOpenapiYamlWithResponse Get this document as YAML
+	// GetOpenapiYamlWithResponse Get the OpenAPI document as YAML
 	//
-	// The document that this server enforces, byte for byte as long as the server is not replaced: keep it, and ask with
-	// `If-None-Match` whether it has changed. Needs no key.
+	// Returns the document that this server enforces. It changes only with the version of the server: cache it and
+	// revalidate with `If-None-Match`. No authentication required.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /openapi.yaml (the `GetOpenapiYaml` operationId).
 	GetOpenapiYamlWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOpenapiYamlResponse, error)
 
-	// GetProblemWithResponse Explain a problem
+	// GetProblemWithResponse Explain an error code
 	//
-	// What a problem's code means and what to do about it. Needs no key.
+	// Explains the meaning of an error code and how to handle it. No authentication required.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /problems/{code} (the `GetProblem` operationId).
 	GetProblemWithResponse(ctx context.Context, code string, reqEditors ...RequestEditorFn) (*GetProblemResponse, error)
 
-	// GetReadinessWithResponse Tell whether the service can serve
+	// GetReadinessWithResponse Check readiness
 	//
-	// 503 while it starts, while its database cannot be reached or takes nothing that is written, and from the moment it
-	// begins to stop, when it still answers for a while. Needs no key.
+	// Responds with 200 when the instance can serve requests. It is 503 while the instance starts, while its
+	// database cannot be reached or does not accept writes, and as soon as the instance begins to shut down. No
+	// authentication required.
 	//
-	// Where several instances are joined by Redis, `redis` tells whether it can be used. They serve without it too, each
-	// with rate limits and anonymous visits of its own, and hear seconds later what the others do: so that is no 503.
+	// For instances that are connected through Redis, `redis` reports whether Redis can be used. Without Redis they
+	// continue to serve, so this is not a 503: each instance then has its own rate limits and anonymous visits, and
+	// learns of the others' changes with a delay of seconds.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /readyz (the `GetReadiness` operationId).
 	GetReadinessWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetReadinessResponse, error)
 
-	// CreateChatCompletionWithBodyWithResponse Ask a chatbot as OpenAI's API does
+	// CreateChatCompletionWithBodyWithResponse Create a chat completion
 	//
-	// What OpenAI's SDKs ask, answered by a chatbot: `model` is its slug or id, and the base URL of an SDK is this
-	// server's with `/v1`. What OpenAI's API has beyond the schema (`temperature`, `tools`, `user` …) is accepted and
-	// ignored: the chatbot has settings of its own.
+	// Compatible with OpenAI's chat completions API and SDKs. Set the base URL of the SDK to this server's URL with
+	// `/v1`, and `model` to a chatbot's slug or id. Parameters that are not in the schema, such as `temperature`,
+	// `tools` and `user`, are accepted and ignored, because a chatbot has its own settings.
 	//
-	// **Messages.** The last one must be of the role `user` and is the question; it may be blank only when it has images.
-	// Without a conversation those before it are what was said so far; messages of the roles `system` and `developer` are
-	// added to the chatbot's instructions. Only chatbots that a model answers for (engine `openai`) make use of either,
-	// and of images. Messages of the role `tool` are ignored.
+	// **Messages.** The last message is the question. It must have the role `user`, and must not be blank unless it
+	// has images. Without a conversation, the earlier messages are the conversation so far; those with the roles
+	// `system` and `developer` are added to the chatbot's instructions. Only chatbots with the engine `openai` use
+	// earlier messages and images. Messages with the role `tool` are ignored.
 	//
-	// **Without a conversation** nothing is stored, and no records are made. The reply ends when the caller hangs up. It is
-	// not queued: where as many replies are being written as may be, the answer is 503 with `Retry-After`.
+	// **Without a conversation** nothing is stored and no record is written. The reply ends when the caller
+	// disconnects. The request is not queued: while the server writes as many replies as it can, the response is 503
+	// with `Retry-After`.
 	//
-	// **With `metadata.conversation_id`** the last message is sent into that conversation, which must be the chatbot's and
-	// the caller's as with `createCompletion`, and the reply is stored in it too: it belongs to the conversation, not to
-	// the connection. What was said before is read from the conversation, the other messages of the request are ignored.
-	// `metadata` is stored with the message. `X-Run-Id` names the run. A failure from then on carries
-	// `X-Should-Retry: false`, which OpenAI's SDKs heed, because a repeat would store the question again; not so with an
-	// Idempotency-Key.
+	// **With `metadata.conversation_id`** the last message is sent to that conversation. The conversation must
+	// belong to the chatbot and be accessible to the caller, as with `createCompletion`. The reply is stored in it,
+	// even if the caller disconnects. Earlier messages are read from the conversation; those in the request are
+	// ignored. `metadata` is stored with the message. The header `X-Run-Id` names the run. Once the message is
+	// stored, a failure carries `X-Should-Retry: false`, which OpenAI's SDKs honour, because a retry would store the
+	// message again. Requests with an `Idempotency-Key` can be retried and do not carry it.
 	//
-	// **Streams** are unnamed events of one `data:` line with a ChatCompletionChunk; the first one's delta has the role,
-	// the last one has `finish_reason`; then comes the one with `usage`, where `stream_options.include_usage` asks for it,
-	// and `data: [DONE]`. Comment lines keep an idle connection alive (15 s). A failure after the first byte is an event
-	// with an OpenAIError, the last of all. The deltas joined are exactly what the JSON answer would have been, which waits
-	// 120 s at most.
+	// **Streams** consist of unnamed events with one `data:` line that holds a ChatCompletionChunk. The delta of the
+	// first chunk has the role; the last chunk has `finish_reason`. A chunk with `usage` follows if
+	// `stream_options.include_usage` is true, then `data: [DONE]`. Comment lines keep an idle connection alive
+	// (every 15 seconds). A failure after the first event is an event with an OpenAIError, which is the last one.
+	// Joined, the deltas are exactly the content of the JSON response. The JSON response is 504 after 120 seconds.
 	//
 	// ```
 	// data: {"choices":[{"delta":{"content":"","role":"assistant"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
@@ -12817,43 +13346,44 @@ type ClientWithResponsesInterface interface {
 	// data: [DONE]
 	// ```
 	//
-	// `finish_reason` is `stop`, also where somebody has cancelled the run, or `length`. `usage` is 0 throughout when the
-	// engine counts no tokens. An Idempotency-Key is for the requests with a conversation, where it works as with
-	// `createCompletion`; without one there is nothing to repeat: it is accepted and without effect.
+	// `finish_reason` is `stop`, also for a cancelled run, or `length`. All fields of `usage` are 0 if the engine
+	// does not count tokens. An `Idempotency-Key` applies to requests with a conversation, where it works as with
+	// `createCompletion`. Without a conversation it is accepted and has no effect.
 	//
-	// Needs the scope `chat` or `agent`. Rate class: `messages`.
+	// Requires the scope `chat` or `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/chat/completions (the `CreateChatCompletion` operationId).
 	CreateChatCompletionWithBodyWithResponse(ctx context.Context, params *CreateChatCompletionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateChatCompletionResponse, error)
 
-	// CreateChatCompletionWithResponse Ask a chatbot as OpenAI's API does
+	// CreateChatCompletionWithResponse Create a chat completion
 	//
-	// What OpenAI's SDKs ask, answered by a chatbot: `model` is its slug or id, and the base URL of an SDK is this
-	// server's with `/v1`. What OpenAI's API has beyond the schema (`temperature`, `tools`, `user` …) is accepted and
-	// ignored: the chatbot has settings of its own.
+	// Compatible with OpenAI's chat completions API and SDKs. Set the base URL of the SDK to this server's URL with
+	// `/v1`, and `model` to a chatbot's slug or id. Parameters that are not in the schema, such as `temperature`,
+	// `tools` and `user`, are accepted and ignored, because a chatbot has its own settings.
 	//
-	// **Messages.** The last one must be of the role `user` and is the question; it may be blank only when it has images.
-	// Without a conversation those before it are what was said so far; messages of the roles `system` and `developer` are
-	// added to the chatbot's instructions. Only chatbots that a model answers for (engine `openai`) make use of either,
-	// and of images. Messages of the role `tool` are ignored.
+	// **Messages.** The last message is the question. It must have the role `user`, and must not be blank unless it
+	// has images. Without a conversation, the earlier messages are the conversation so far; those with the roles
+	// `system` and `developer` are added to the chatbot's instructions. Only chatbots with the engine `openai` use
+	// earlier messages and images. Messages with the role `tool` are ignored.
 	//
-	// **Without a conversation** nothing is stored, and no records are made. The reply ends when the caller hangs up. It is
-	// not queued: where as many replies are being written as may be, the answer is 503 with `Retry-After`.
+	// **Without a conversation** nothing is stored and no record is written. The reply ends when the caller
+	// disconnects. The request is not queued: while the server writes as many replies as it can, the response is 503
+	// with `Retry-After`.
 	//
-	// **With `metadata.conversation_id`** the last message is sent into that conversation, which must be the chatbot's and
-	// the caller's as with `createCompletion`, and the reply is stored in it too: it belongs to the conversation, not to
-	// the connection. What was said before is read from the conversation, the other messages of the request are ignored.
-	// `metadata` is stored with the message. `X-Run-Id` names the run. A failure from then on carries
-	// `X-Should-Retry: false`, which OpenAI's SDKs heed, because a repeat would store the question again; not so with an
-	// Idempotency-Key.
+	// **With `metadata.conversation_id`** the last message is sent to that conversation. The conversation must
+	// belong to the chatbot and be accessible to the caller, as with `createCompletion`. The reply is stored in it,
+	// even if the caller disconnects. Earlier messages are read from the conversation; those in the request are
+	// ignored. `metadata` is stored with the message. The header `X-Run-Id` names the run. Once the message is
+	// stored, a failure carries `X-Should-Retry: false`, which OpenAI's SDKs honour, because a retry would store the
+	// message again. Requests with an `Idempotency-Key` can be retried and do not carry it.
 	//
-	// **Streams** are unnamed events of one `data:` line with a ChatCompletionChunk; the first one's delta has the role,
-	// the last one has `finish_reason`; then comes the one with `usage`, where `stream_options.include_usage` asks for it,
-	// and `data: [DONE]`. Comment lines keep an idle connection alive (15 s). A failure after the first byte is an event
-	// with an OpenAIError, the last of all. The deltas joined are exactly what the JSON answer would have been, which waits
-	// 120 s at most.
+	// **Streams** consist of unnamed events with one `data:` line that holds a ChatCompletionChunk. The delta of the
+	// first chunk has the role; the last chunk has `finish_reason`. A chunk with `usage` follows if
+	// `stream_options.include_usage` is true, then `data: [DONE]`. Comment lines keep an idle connection alive
+	// (every 15 seconds). A failure after the first event is an event with an OpenAIError, which is the last one.
+	// Joined, the deltas are exactly the content of the JSON response. The JSON response is 504 after 120 seconds.
 	//
 	// ```
 	// data: {"choices":[{"delta":{"content":"","role":"assistant"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
@@ -12867,33 +13397,33 @@ type ClientWithResponsesInterface interface {
 	// data: [DONE]
 	// ```
 	//
-	// `finish_reason` is `stop`, also where somebody has cancelled the run, or `length`. `usage` is 0 throughout when the
-	// engine counts no tokens. An Idempotency-Key is for the requests with a conversation, where it works as with
-	// `createCompletion`; without one there is nothing to repeat: it is accepted and without effect.
+	// `finish_reason` is `stop`, also for a cancelled run, or `length`. All fields of `usage` are 0 if the engine
+	// does not count tokens. An `Idempotency-Key` applies to requests with a conversation, where it works as with
+	// `createCompletion`. Without a conversation it is accepted and has no effect.
 	//
-	// Needs the scope `chat` or `agent`. Rate class: `messages`.
+	// Requires the scope `chat` or `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/chat/completions (the `CreateChatCompletion` operationId).
 	CreateChatCompletionWithResponse(ctx context.Context, params *CreateChatCompletionParams, body CreateChatCompletionJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateChatCompletionResponse, error)
 
-	// ListModelsWithResponse List the chatbots as models
+	// ListModelsWithResponse List models
 	//
-	// The organization's chatbots, newest first, 1000 at the most.
+	// Returns the organization's chatbots as models, newest first, at most 1000.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Requires the scope `chat` or `agent`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/models (the `ListModels` operationId).
 	ListModelsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListModelsResponse, error)
 
-	// GetModelWithResponse Get a chatbot as a model
+	// GetModelWithResponse Get a model
 	//
-	// The `id` is the slug, whichever of the two was asked for.
+	// Returns a chatbot as a model. `id` is always the slug, even if the request names the chatbot by its id.
 	//
-	// Needs the scope `chat` or `agent`.
+	// Requires the scope `chat` or `agent`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -12902,34 +13432,43 @@ type ClientWithResponsesInterface interface {
 
 	// ConnectWithResponse Open a WebSocket
 	//
-	// A channel of JSON text frames (ClientMessageFrame from the client, ServerFrame from the server; at most 64 KiB each). A
-	// socket watches one conversation and gets every message of it in `seq` order, whichever way it was sent; the
-	// socket that sent a message gets a `delivered` status in its place.
+	// Opens a channel of JSON text frames: ClientMessageFrame from the client, ServerFrame from the server, at most
+	// 64 KiB each. A socket watches one conversation and receives every message of it in the order of `seq`, however
+	// it was sent. The socket that sent a message receives a `delivered` status instead of the message.
 	//
-	// With a key or a client token in `Authorization`, or for browsers as the subprotocols `bearer` and the token, the
-	// caller converses as itself, and so with a `ticket` where there is neither: `session_id` continues a conversation, otherwise one is made (with `bot_id`, or the default bot), listed once
-	// it has a message. `after` replays the messages after that `seq` before what comes live, without gap or duplicate; a
-	// `seq` ahead of the conversation is an error frame.
+	// **Authenticated.** Send an API key or a client token in `Authorization`, or in browsers as the subprotocols
+	// `bearer` and the token. Without either, a `ticket` authenticates the socket. `session_id` continues a
+	// conversation. Without it a conversation is created, with `bot_id` or the default bot, and listed once it has a
+	// message. With `after`, the messages after that `seq` are replayed before live ones, without gaps or
+	// duplicates; a `seq` beyond the conversation's last message is an error frame.
 	//
-	// With nothing the caller is an anonymous visitor of the first organization's default bot (another bot is 403):
-	// nothing is stored, there is no `conversation_id`; the visit can be resumed by its `session_id` and `after`, within its last
-	// 100 messages, until 30 minutes have passed without activity, or what the operator has set. The visitors of an address share
-	// one rate limit, which is that of `messages`.
+	// **Anonymous.** Without credentials the caller visits the default bot of the first organization; another bot is
+	// 403. Nothing is stored, and there is no `conversation_id`. A visit can be resumed by its `session_id` and
+	// `after`, within its last 100 messages, until it has been inactive for 30 minutes (or the time that the
+	// operator has configured). Visitors from the same address share one rate limit, with the quota of `messages`.
 	//
-	// A socket whose key, token or visit ends within a minute is told `expiring`, with `expires_at`; a visit goes on when
-	// something is said. Then comes `expired` and the close, with 1000. A key that is revoked ends its sockets within seconds, as if
-	// it had expired; a conversation that is deleted ends them with the error `not_found` and 1000.
+	// **Origins.** A page is refused with 403 unless its origin is the server's own or listed in the server's
+	// `PARLEY_ALLOWED_ORIGINS`. Programs do not send `Origin` and are not affected.
 	//
-	// A page whose origin is neither the server's own nor in its `PARLEY_ALLOWED_ORIGINS` is refused with 403; programs, which
-	// send no `Origin`, are not concerned.
+	// **Refusals** happen before the upgrade, as problem documents. When a user, an address, or the visitors of an
+	// address have too many open sockets, the response is 429 with `Retry-After`, and its detail states the limit.
+	// The `connected` frame states the other limits.
 	//
-	// Refusals come before the upgrade, as problem documents; so does that of one socket more than a user, an address, or
-	// the visitors from an address may have open (429, with the limit in its detail and Retry-After). The other limits are
-	// told by the `connected` frame. A frame over 64 KiB closes the socket with 1009. A client that does not answer a ping, or takes too long to accept a frame, is
-	// closed with 1008; where there is a limit of silence, with 1000 after the status `idle`; when the server stops, with
-	// 1001 after the status `closing`. It may resume each time.
+	// **Expiry.** A minute before its key, token or visit expires, a socket receives `expiring` with `expires_at`;
+	// activity extends a visit. At the end it receives `expired` and is closed with 1000. When the key is revoked,
+	// the same happens within seconds. When the conversation is deleted, the socket receives the error `not_found`
+	// and is closed with 1000.
 	//
-	// A dialogue with `?stream=true`, `→` from the client, `←` from the server:
+	// **Close codes.** The client can resume after each of them:
+	//
+	// | code | reason |
+	// |---|---|
+	// | 1009 | a frame is larger than 64 KiB |
+	// | 1008 | the client did not answer a ping, or took too long to accept a frame |
+	// | 1000 | after the status `idle`: no activity for `limits.idle_seconds`, if that limit is set |
+	// | 1001 | after the status `closing`: the server shuts down |
+	//
+	// A dialogue with `?stream=true`; `→` is from the client, `←` from the server:
 	//
 	// ```
 	// ← {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","expires_at":null,"greeting":"Hello!","limits":{"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10},"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","status":"connected","type":"status"}
@@ -12945,8 +13484,9 @@ type ClientWithResponsesInterface interface {
 	// ← {"client_message_id":"c-18","detail":"The request is not valid: /content must not be blank when there are no attachments.","error":"invalid_message","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"error"}
 	// ```
 	//
-	// With a key: Needs the scope `chat` or `agent`.
-	// Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+	// The following applies unless the visit is anonymous.
+	//
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -19350,9 +19890,10 @@ func (r ConnectResponse) ContentType() string {
 
 // ListAPIKeysWithResponse List API keys
 //
-// Newest first, without their secrets. A page beyond the end is 404; page 1 of nothing is not.
+// Returns the API keys of the organization, newest first, without their secrets. Page 1 always exists; a later
+// page beyond the end is 404.
 //
-// Needs the scope `admin`.
+// Requires the scope `admin`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -19367,10 +19908,10 @@ func (c *ClientWithResponses) ListAPIKeysWithResponse(ctx context.Context, param
 
 // CreateAPIKeyWithBodyWithResponse Create an API key
 //
-// The answer holds the key, once: only a hash of it is kept. A request that has succeeded and is repeated with its
-// Idempotency-Key is 409.
+// Creates an API key. The response contains the key, which cannot be retrieved again: only a hash of it is
+// stored. Repeating a successful request with the same `Idempotency-Key` is 409.
 //
-// Needs the scope `admin`.
+// Requires the scope `admin`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19385,10 +19926,10 @@ func (c *ClientWithResponses) CreateAPIKeyWithBodyWithResponse(ctx context.Conte
 
 // CreateAPIKeyWithResponse Create an API key
 //
-// The answer holds the key, once: only a hash of it is kept. A request that has succeeded and is repeated with its
-// Idempotency-Key is 409.
+// Creates an API key. The response contains the key, which cannot be retrieved again: only a hash of it is
+// stored. Repeating a successful request with the same `Idempotency-Key` is 409.
 //
-// Needs the scope `admin`.
+// Requires the scope `admin`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19403,10 +19944,10 @@ func (c *ClientWithResponses) CreateAPIKeyWithResponse(ctx context.Context, para
 
 // DeleteAPIKeyWithResponse Revoke an API key
 //
-// It is refused from then on; where several instances serve, within a second by the others. The organization's last
-// key with the scope `admin` that never expires cannot be revoked (409).
+// Revokes an API key. This instance refuses the key immediately, other instances within a second. The
+// organization's last key with the scope `admin` that never expires cannot be revoked (409).
 //
-// Needs the scope `admin`.
+// Requires the scope `admin`. A repeated request is 404.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -19419,18 +19960,23 @@ func (c *ClientWithResponses) DeleteAPIKeyWithResponse(ctx context.Context, keyI
 	return ParseDeleteAPIKeyResponse(rsp)
 }
 
-// ListAuditEventsWithResponse List the audit trail
+// ListAuditEventsWithResponse List audit events
 //
-// The organization's audit trail, newest first: keys made and revoked, conversations, contacts, chatbots, FAQs and web
-// chats deleted, and exports of records begun. An event is stored together with what it tells of, so that neither is
-// ever there without the other; each thing that a request names has its own, and what goes with it, such as the
-// conversations of a contact, has none. Operations that leave an event have `x-audit`, which is its `action`. No
-// operation changes or removes events: they are kept as long as the organization is.
+// Returns the organization's audit trail, newest first. It records:
 //
-// `startDate` and `endDate` are inclusive calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is
-// 400. A page beyond the end is 404; page 1 of nothing is not.
+// - API keys that were created or revoked,
+// - conversations, contacts, chatbots, FAQs and web chats that were deleted,
+// - exports of records that were started.
 //
-// Needs the scope `admin`.
+// Operations that create audit events have `x-audit`, which is the `action` of the event. An event is stored in
+// the same transaction as the change that it records. Each object that a request names has its own event;
+// objects that are deleted along with it, such as the conversations of a contact, have none. Events cannot be
+// changed or deleted through the API. They are kept until the organization is deleted.
+//
+// `startDate` and `endDate` are inclusive calendar days of `createdAt` in `timezone`; an `endDate` before
+// `startDate` is 400. Page 1 always exists; a later page beyond the end is 404.
+//
+// Requires the scope `admin`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -19445,9 +19991,10 @@ func (c *ClientWithResponses) ListAuditEventsWithResponse(ctx context.Context, p
 
 // ListChatbotsWithResponse List chatbots
 //
-// Newest first. A page beyond the end is 404; page 1 of nothing is not.
+// Returns the chatbots of the organization, newest first. Page 1 always exists; a later page beyond the end is
+// 404.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -19462,10 +20009,11 @@ func (c *ClientWithResponses) ListChatbotsWithResponse(ctx context.Context, para
 
 // CreateChatbotWithBodyWithResponse Create a chatbot
 //
-// Without `slug` one is made of the name. A slug that is taken is 409. `isDefault: true` takes the place of the
-// organization's default bot. The engine `scripted` needs a `script`; without one it is 400.
+// Creates a chatbot. Without `slug`, one is derived from the name. A slug that is taken is 409. With `isDefault:
+// true` the new chatbot replaces the organization's default bot. The engine `scripted` requires a `script`, else
+// 400.
 //
-// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19480,10 +20028,11 @@ func (c *ClientWithResponses) CreateChatbotWithBodyWithResponse(ctx context.Cont
 
 // CreateChatbotWithResponse Create a chatbot
 //
-// Without `slug` one is made of the name. A slug that is taken is 409. `isDefault: true` takes the place of the
-// organization's default bot. The engine `scripted` needs a `script`; without one it is 400.
+// Creates a chatbot. Without `slug`, one is derived from the name. A slug that is taken is 409. With `isDefault:
+// true` the new chatbot replaces the organization's default bot. The engine `scripted` requires a `script`, else
+// 400.
 //
-// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19498,9 +20047,10 @@ func (c *ClientWithResponses) CreateChatbotWithResponse(ctx context.Context, par
 
 // DeleteChatbotWithResponse Delete a chatbot
 //
-// Its FAQs, web chats, inboxes and conversations go with it, for good. The default bot cannot be deleted (409).
+// Permanently deletes a chatbot with its FAQs, web chats, inboxes and conversations. The default bot cannot be
+// deleted (409).
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`. A repeated request is 404.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -19515,9 +20065,9 @@ func (c *ClientWithResponses) DeleteChatbotWithResponse(ctx context.Context, cha
 
 // GetChatbotWithResponse Get a chatbot
 //
-// With its settings, but for the API key of a model, which is never shown.
+// Returns a chatbot with its settings. The API key of its model is never returned.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -19530,13 +20080,13 @@ func (c *ClientWithResponses) GetChatbotWithResponse(ctx context.Context, chatbo
 	return ParseGetChatbotResponse(rsp)
 }
 
-// UpdateChatbotWithBodyWithResponse Change a chatbot
+// UpdateChatbotWithBodyWithResponse Update a chatbot
 //
-// Fields that are absent stay as they are. A slug that is taken is 409; so is `isDefault: false` for the default bot:
-// make another one the default instead. `script: null` takes the script away, which is 400 while the engine is
-// `scripted`.
+// Changes a chatbot. Absent fields are unchanged. A slug that is taken is 409. `isDefault: false` for the
+// default bot is 409; make another chatbot the default instead. `script: null` removes the script, and is 400
+// while the engine is `scripted`.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`. Can be repeated safely.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19549,13 +20099,13 @@ func (c *ClientWithResponses) UpdateChatbotWithBodyWithResponse(ctx context.Cont
 	return ParseUpdateChatbotResponse(rsp)
 }
 
-// UpdateChatbotWithResponse Change a chatbot
+// UpdateChatbotWithResponse Update a chatbot
 //
-// Fields that are absent stay as they are. A slug that is taken is 409; so is `isDefault: false` for the default bot:
-// make another one the default instead. `script: null` takes the script away, which is 400 while the engine is
-// `scripted`.
+// Changes a chatbot. Absent fields are unchanged. A slug that is taken is 409. `isDefault: false` for the
+// default bot is 409; make another chatbot the default instead. `script: null` removes the script, and is 400
+// while the engine is `scripted`.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`. Can be repeated safely.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19568,22 +20118,34 @@ func (c *ClientWithResponses) UpdateChatbotWithResponse(ctx context.Context, cha
 	return ParseUpdateChatbotResponse(rsp)
 }
 
-// CreateCompletionWithBodyWithResponse Ask a chatbot and get its reply
+// CreateCompletionWithBodyWithResponse Create a completion
 //
-// `conversation` missing, null or empty starts a conversation in the chatbot's API inbox; one that does not exist,
-// or is another chatbot's, is 404. The question is stored as a message and the reply too: it belongs to the
-// conversation, not to the connection, and a caller that hangs up does not lose it. A completion is answered
-// whatever `autoReplyEnabled` says, and queued as with sendMessage while another reply is running (20 wait; more: 503).
+// Sends a message to a chatbot and returns its reply, as JSON or as an event stream.
 //
-// With `isStreaming` the answer is an event stream: unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
-// `data:` line holding a CompletionEvent; exactly one last event has `done: true`. Comment lines keep an idle
-// connection alive (15 s). The offset counts the bytes of the text as UTF-8, so the last event repeats the id of the
-// last delta. `Accept` plays no part, and generated clients decode the JSON form only: read a stream from the raw
-// response. Everything that can be refused is refused before the first byte; a failure after it is
-// the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
-// exactly what the JSON answer would have been. A stream that broke is taken up by `GET /api/runs/{runId}/events/`.
+// If `conversation` is absent, null or empty, a conversation is started in the chatbot's API inbox. A
+// conversation that does not exist or belongs to another chatbot is 404. Message and reply are stored in the
+// conversation. The reply is completed even if the caller disconnects. A completion is answered regardless of
+// `autoReplyEnabled`. While another reply is being written it is queued; up to 20 messages can wait, further
+// ones are 503 with `Retry-After`.
 //
-// A whole stream:
+// `message.content` must not be blank unless there are attachments. `message.sender` must be a contact of the
+// organization, else 400.
+//
+// **JSON** (default): the response is sent when the reply is complete. After 120 seconds it is 504, and the run
+// continues; see `GET /api/runs/{runId}/`.
+//
+// **Event stream** (`isStreaming: true`): unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
+// `data:` line that holds a CompletionEvent. Exactly one event, the last, has `done: true`. The offset counts
+// the bytes of the text in UTF-8, so the last event repeats the id of the last delta. Comment lines keep an idle
+// connection alive (every 15 seconds). Joined, the deltas are exactly the stored message and the content of the
+// JSON response.
+//
+// Errors that are detected before the first event have their own status. A later failure is the last event, with
+// `error` and `finishReason: error`. To resume a broken stream, request `GET /api/runs/{runId}/events/`.
+// `Accept` has no effect on the format. Generated clients decode JSON only; read the stream from the raw
+// response.
+//
+// A complete stream:
 //
 // ```
 // id: 1.40
@@ -19596,14 +20158,14 @@ func (c *ClientWithResponses) UpdateChatbotWithResponse(ctx context.Context, cha
 // data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
 // ```
 //
-// The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
-// forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
+// In both formats the header `X-Run-Id` names the run.
 //
-// With an Idempotency-Key a repeat asks nothing anew but follows the same run, as JSON to its end, as a stream from
-// the beginning. A JSON answer that fails does not use the key up once its failure is told: the next repeat asks again.
+// A repeat with the same `Idempotency-Key` does not ask again. It follows the same run: as JSON until the reply
+// is complete, as a stream from the beginning. If a JSON response was a failure, the key is released and the
+// next repeat asks again.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-// class: `messages`.
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19616,22 +20178,34 @@ func (c *ClientWithResponses) CreateCompletionWithBodyWithResponse(ctx context.C
 	return ParseCreateCompletionResponse(rsp)
 }
 
-// CreateCompletionWithResponse Ask a chatbot and get its reply
+// CreateCompletionWithResponse Create a completion
 //
-// `conversation` missing, null or empty starts a conversation in the chatbot's API inbox; one that does not exist,
-// or is another chatbot's, is 404. The question is stored as a message and the reply too: it belongs to the
-// conversation, not to the connection, and a caller that hangs up does not lose it. A completion is answered
-// whatever `autoReplyEnabled` says, and queued as with sendMessage while another reply is running (20 wait; more: 503).
+// Sends a message to a chatbot and returns its reply, as JSON or as an event stream.
 //
-// With `isStreaming` the answer is an event stream: unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
-// `data:` line holding a CompletionEvent; exactly one last event has `done: true`. Comment lines keep an idle
-// connection alive (15 s). The offset counts the bytes of the text as UTF-8, so the last event repeats the id of the
-// last delta. `Accept` plays no part, and generated clients decode the JSON form only: read a stream from the raw
-// response. Everything that can be refused is refused before the first byte; a failure after it is
-// the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
-// exactly what the JSON answer would have been. A stream that broke is taken up by `GET /api/runs/{runId}/events/`.
+// If `conversation` is absent, null or empty, a conversation is started in the chatbot's API inbox. A
+// conversation that does not exist or belongs to another chatbot is 404. Message and reply are stored in the
+// conversation. The reply is completed even if the caller disconnects. A completion is answered regardless of
+// `autoReplyEnabled`. While another reply is being written it is queued; up to 20 messages can wait, further
+// ones are 503 with `Retry-After`.
 //
-// A whole stream:
+// `message.content` must not be blank unless there are attachments. `message.sender` must be a contact of the
+// organization, else 400.
+//
+// **JSON** (default): the response is sent when the reply is complete. After 120 seconds it is 504, and the run
+// continues; see `GET /api/runs/{runId}/`.
+//
+// **Event stream** (`isStreaming: true`): unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
+// `data:` line that holds a CompletionEvent. Exactly one event, the last, has `done: true`. The offset counts
+// the bytes of the text in UTF-8, so the last event repeats the id of the last delta. Comment lines keep an idle
+// connection alive (every 15 seconds). Joined, the deltas are exactly the stored message and the content of the
+// JSON response.
+//
+// Errors that are detected before the first event have their own status. A later failure is the last event, with
+// `error` and `finishReason: error`. To resume a broken stream, request `GET /api/runs/{runId}/events/`.
+// `Accept` has no effect on the format. Generated clients decode JSON only; read the stream from the raw
+// response.
+//
+// A complete stream:
 //
 // ```
 // id: 1.40
@@ -19644,14 +20218,14 @@ func (c *ClientWithResponses) CreateCompletionWithBodyWithResponse(ctx context.C
 // data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
 // ```
 //
-// The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
-// forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
+// In both formats the header `X-Run-Id` names the run.
 //
-// With an Idempotency-Key a repeat asks nothing anew but follows the same run, as JSON to its end, as a stream from
-// the beginning. A JSON answer that fails does not use the key up once its failure is told: the next repeat asks again.
+// A repeat with the same `Idempotency-Key` does not ask again. It follows the same run: as JSON until the reply
+// is complete, as a stream from the beginning. If a JSON response was a failure, the key is released and the
+// next repeat asks again.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-// class: `messages`.
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19664,11 +20238,11 @@ func (c *ClientWithResponses) CreateCompletionWithResponse(ctx context.Context, 
 	return ParseCreateCompletionResponse(rsp)
 }
 
-// ListFaqsWithResponse List a chatbot's FAQs
+// ListFaqsWithResponse List FAQs
 //
-// Newest first. A page beyond the end is 404; page 1 of nothing is not.
+// Returns a chatbot's FAQs, newest first. Page 1 always exists; a later page beyond the end is 404.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -19681,11 +20255,11 @@ func (c *ClientWithResponses) ListFaqsWithResponse(ctx context.Context, chatbotI
 	return ParseListFaqsResponse(rsp)
 }
 
-// CreateFaqWithBodyWithResponse Add an FAQ
+// CreateFaqWithBodyWithResponse Create an FAQ
 //
-// HTML in `answer` is turned into text.
+// Adds an FAQ to a chatbot. HTML in `answer` is converted to plain text.
 //
-// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19698,11 +20272,11 @@ func (c *ClientWithResponses) CreateFaqWithBodyWithResponse(ctx context.Context,
 	return ParseCreateFaqResponse(rsp)
 }
 
-// CreateFaqWithResponse Add an FAQ
+// CreateFaqWithResponse Create an FAQ
 //
-// HTML in `answer` is turned into text.
+// Adds an FAQ to a chatbot. HTML in `answer` is converted to plain text.
 //
-// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19715,19 +20289,23 @@ func (c *ClientWithResponses) CreateFaqWithResponse(ctx context.Context, chatbot
 	return ParseCreateFaqResponse(rsp)
 }
 
-// ImportFaqsWithBodyWithResponse Import FAQs from a table
+// ImportFaqsWithBodyWithResponse Import FAQs
 //
-// The first row names the columns: `question` and `answer` (or 問題 and 答案), optionally `labels` (or 標籤), separated
-// by commas. A row whose question the chatbot already has updates that FAQ, or is skipped when nothing would
-// change; blank rows are ignored; a row that lacks one of the two is told in `errors` and the others are imported.
-// A file that is neither .xlsx nor .csv (UTF-8), or has no such columns, is 400 and changes nothing. A file may
-// hold 20,000 rows and, unpacked, 128 MiB; one that holds more is 413 and changes nothing. Two files are read at a
-// time; one whose turn does not come within 10 seconds is 503 and changes nothing, and so is one that comes while
-// eight others are being uploaded or read.
+// Imports FAQs from an .xlsx file or a .csv file in UTF-8. The first row names the columns: `question` and
+// `answer` (or 問題 and 答案), and optionally `labels` (or 標籤), whose cells hold labels separated by commas.
 //
-// With an Idempotency-Key the file's bytes count as the body: the form around it may be written anew.
+//   - A row whose question the chatbot already has updates that FAQ, or is skipped if nothing would change.
+//   - Blank rows are ignored. A row without a question or without an answer is reported in `errors`; the other
+//     rows are imported.
+//   - A file of another format, or without the required columns, is 400.
+//   - A file is limited to 20,000 rows and, uncompressed, 128 MiB. A larger file is 413.
+//   - The server reads two files at a time. A file that waits longer than 10 seconds is 503, as is one that
+//     arrives while eight others are being uploaded or read.
 //
-// Needs the scope `manage`.
+// A request that fails imports nothing. With an `Idempotency-Key`, only the bytes of the file are compared, not
+// the multipart encoding around them.
+//
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19742,9 +20320,9 @@ func (c *ClientWithResponses) ImportFaqsWithBodyWithResponse(ctx context.Context
 
 // DeleteFaqWithResponse Delete an FAQ
 //
-// Replies that were made of it keep their citations. Repeated, it is 404.
+// Permanently deletes an FAQ. Existing replies keep their citations of it.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`. A repeated request is 404.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -19759,9 +20337,9 @@ func (c *ClientWithResponses) DeleteFaqWithResponse(ctx context.Context, chatbot
 
 // GetFaqWithResponse Get an FAQ
 //
-// An FAQ of another chatbot is 404.
+// Returns an FAQ. An FAQ of another chatbot is 404.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -19774,11 +20352,11 @@ func (c *ClientWithResponses) GetFaqWithResponse(ctx context.Context, chatbotID 
 	return ParseGetFaqResponse(rsp)
 }
 
-// UpdateFaqWithBodyWithResponse Change an FAQ
+// UpdateFaqWithBodyWithResponse Update an FAQ
 //
-// Fields that are absent stay as they are.
+// Changes an FAQ. Absent fields are unchanged.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`. Can be repeated safely.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19791,11 +20369,11 @@ func (c *ClientWithResponses) UpdateFaqWithBodyWithResponse(ctx context.Context,
 	return ParseUpdateFaqResponse(rsp)
 }
 
-// UpdateFaqWithResponse Change an FAQ
+// UpdateFaqWithResponse Update an FAQ
 //
-// Fields that are absent stay as they are.
+// Changes an FAQ. Absent fields are unchanged.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`. Can be repeated safely.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19808,15 +20386,20 @@ func (c *ClientWithResponses) UpdateFaqWithResponse(ctx context.Context, chatbot
 	return ParseUpdateFaqResponse(rsp)
 }
 
-// ListRecordsWithResponse List a chatbot's records
+// ListRecordsWithResponse List records
 //
-// A record is one question and its finished answer (completed, failed or cancelled), written once when the answer is
-// finished; only scores and feedback change later. Newest first. `startDate` and `endDate` are required: inclusive
-// calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is 400. A record is listed when it
-// fulfils all filters that are given. `count` is exact. A page beyond the end is 404; page 1 of nothing is not. Filters other than the days are looked for
-// in all records of those days: where that takes longer than ten seconds, the answer is 504.
+// Returns a chatbot's records, newest first. A record is one question and its finished answer (completed, failed
+// or cancelled). It is written when the answer is finished; afterwards only its scores and its feedback can
+// change.
 //
-// Needs the scope `records:read`.
+// `startDate` and `endDate` are required. They are inclusive calendar days of `createdAt` in `timezone`; an
+// `endDate` before `startDate` is 400. Filters are combined with AND. `count` is exact. Page 1 always exists; a
+// later page beyond the end is 404.
+//
+// Filters other than the days examine all records of those days. A request that takes longer than 10 seconds is
+// 504.
+//
+// Requires the scope `records:read`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -19829,16 +20412,20 @@ func (c *ClientWithResponses) ListRecordsWithResponse(ctx context.Context, chatb
 	return ParseListRecordsResponse(rsp)
 }
 
-// ExportRecordsWithResponse Export a chatbot's records as an Excel file
+// ExportRecordsWithResponse Export records as an Excel file
 //
-// Exactly the rows that listRecords counts with the same filters, newest first, as an .xlsx file that is written
-// while it is read. Cells are text, numbers and dates in `timezone`; nothing a user typed can become a formula.
-// Characters that XML forbids are shown as `_xHHHH_`. Text beyond a cell's 32,767 UTF-16 units is cut with a visible
-// mark and continues on a sheet named Overflow; a new sheet begins before row 1,048,577. The row of headers is bold and
-// frozen, with an autofilter. A failure in the middle
-// breaks the connection off, so that a short file never opens.
+// Exports exactly the records that listRecords counts with the same filters, newest first, as an .xlsx file. The
+// file is written while it is downloaded. If the export fails, the connection is aborted, so that an incomplete
+// file never opens.
 //
-// | field of a Record | `en` | `zh-TW` |
+//   - Cells are text, numbers and dates in `timezone`. Text entered by users is never interpreted as a formula.
+//   - Characters that are not allowed in XML are written as `_xHHHH_`.
+//   - Text longer than a cell's 32,767 UTF-16 units is cut with a visible mark and continued on a sheet named
+//     Overflow.
+//   - A new sheet starts before row 1,048,577.
+//   - The header row is bold and frozen, with an autofilter.
+//
+// | field of a Record | header (`en`) | header (`zh-TW`) |
 // |---|---|---|
 // | id | ID | ID |
 // | inputMessage | User input | 用戶輸入訊息 |
@@ -19855,7 +20442,7 @@ func (c *ClientWithResponses) ListRecordsWithResponse(ctx context.Context, chatb
 // | replyTime | Reply time (s) | 回覆花費時間 |
 // | createdAt | Created at | 建立時間 |
 //
-// Needs the scope `records:read`.
+// Requires the scope `records:read`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -19868,23 +20455,27 @@ func (c *ClientWithResponses) ExportRecordsWithResponse(ctx context.Context, cha
 	return ParseExportRecordsResponse(rsp)
 }
 
-// ExportRecordsAsTextWithResponse Export a chatbot's records as CSV or JSON lines
+// ExportRecordsAsTextWithResponse Export records as CSV or JSON lines
 //
-// Exactly the rows that listRecords counts with the same filters, newest first, written while they are read. A failure
-// in the middle breaks the connection off: a transfer that ended in order is complete.
+// Exports exactly the records that listRecords counts with the same filters, newest first. The file is written
+// while it is downloaded. If the export fails, the connection is aborted: a download that ends normally is
+// complete.
 //
-// **csv**: UTF-8 with a byte order mark, RFC 4180 (CRLF, texts in quotes), one line of headers in `locale`, and the
-// columns of the Excel export. Texts are whole, however long. Times are those of `timezone`, to the second, as
-// `2026-01-15 18:30:00`, which spreadsheets and programs take for a time; scores and seconds are plain numbers, empty
-// where there is none. A text that a spreadsheet would take for a formula has an apostrophe before it: one that,
-// blanks, quotes and invisible characters before it aside, begins with `=`, `+`, `-`, `@`, their full-width forms, or
-// with a tab or a line break. For texts exactly as they were, take jsonl. A spreadsheet program that parts cells by
-// semicolons, as many do by their language, must be told that these are commas, or be given the Excel export.
+// **csv**: RFC 4180 in UTF-8 with a byte order mark, CRLF line ends and quoted texts. The first line has the
+// headers in `locale`; the columns are those of the Excel export.
 //
-// **jsonl**: one JSON object a line, each a Record exactly as listRecords has it (the schema is that of one line), its
-// times in UTC; `locale` has no effect.
+//   - Texts are never cut. Times are in `timezone`, to the second, as `2026-01-15 18:30:00`. Scores and seconds
+//     are plain numbers, or empty if there is no value.
+//   - A text that a spreadsheet would interpret as a formula is preceded by an apostrophe. This applies to texts
+//     that begin, after any blanks, quotes and invisible characters, with `=`, `+`, `-`, `@`, their full-width
+//     forms, a tab or a line break. For unmodified texts, use jsonl.
+//   - Many spreadsheet programs expect semicolons as separators, depending on their language. Configure commas
+//     there, or use the Excel export.
 //
-// Needs the scope `records:read`.
+// **jsonl**: one JSON object per line, each a Record as returned by listRecords, with times in UTC. The schema
+// describes one line. `locale` has no effect.
+//
+// Requires the scope `records:read`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -19899,9 +20490,9 @@ func (c *ClientWithResponses) ExportRecordsAsTextWithResponse(ctx context.Contex
 
 // GetRecordWithResponse Get a record
 //
-// A record of another chatbot is 404.
+// Returns a record. A record of another chatbot is 404.
 //
-// Needs the scope `records:read`.
+// Requires the scope `records:read`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -19916,10 +20507,11 @@ func (c *ClientWithResponses) GetRecordWithResponse(ctx context.Context, chatbot
 
 // UpdateRecordWithBodyWithResponse Score a record
 //
-// For whoever evaluates answers: writes the scores that are given, `null` takes one back, and those that are absent stay
-// as they are. It may be repeated. The answer is the record, also to a key without `records:read`. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
+// Sets the scores of a record, for programs that evaluate answers. `null` removes a score; absent scores are
+// unchanged. The response is the record, even if the key lacks the scope to read records. The feedback cannot be
+// set here: it changes with the feedback on the reply (setMessageFeedback).
 //
-// Needs the scope `records:write`.
+// Requires the scope `records:write`. Can be repeated safely.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19934,10 +20526,11 @@ func (c *ClientWithResponses) UpdateRecordWithBodyWithResponse(ctx context.Conte
 
 // UpdateRecordWithResponse Score a record
 //
-// For whoever evaluates answers: writes the scores that are given, `null` takes one back, and those that are absent stay
-// as they are. It may be repeated. The answer is the record, also to a key without `records:read`. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
+// Sets the scores of a record, for programs that evaluate answers. `null` removes a score; absent scores are
+// unchanged. The response is the record, even if the key lacks the scope to read records. The feedback cannot be
+// set here: it changes with the feedback on the reply (setMessageFeedback).
 //
-// Needs the scope `records:write`.
+// Requires the scope `records:write`. Can be repeated safely.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19950,13 +20543,13 @@ func (c *ClientWithResponses) UpdateRecordWithResponse(ctx context.Context, chat
 	return ParseUpdateRecordResponse(rsp)
 }
 
-// GetStatisticsWithResponse Get a chatbot's statistics
+// GetStatisticsWithResponse Get statistics
 //
-// Totals, and a series with one entry for each day from `startDate` to `endDate` in `timezone`, at most 366 days. A
-// conversation counts on the day on which it began, a message on the day on which it was sent, a record on the day on
-// which it was finished. Times are in seconds, null where nothing was measured.
+// Returns totals and one entry for each day from `startDate` to `endDate` in `timezone`, at most 366 days.
+// Conversations count on the day they started, messages on the day they were sent, and records on the day they
+// were finished. Durations are in seconds, and null if nothing was measured.
 //
-// Needs the scope `records:read`.
+// Requires the scope `records:read`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -19969,32 +20562,35 @@ func (c *ClientWithResponses) GetStatisticsWithResponse(ctx context.Context, cha
 	return ParseGetStatisticsResponse(rsp)
 }
 
-// CreateClientTokenWithBodyWithResponse Create a token for a browser
+// CreateClientTokenWithBodyWithResponse Create a client token
 //
-// A token that speaks for the caller's user, for a short time and a single purpose; what is in it is the server's
-// affair. It is for one of these:
+// Creates a short-lived token that acts as the caller's user, restricted to one purpose. Treat the token as
+// opaque. The request names the purpose:
 //
-//   - `conversation`: that one conversation, and nothing beside it. It must be one that the caller may read; its own
-//     user speaks there.
-//   - `contact`: the caller's conversations with that contact, those that it starts included.
-//   - `chatbot`: conversations with that chatbot, and with a contact that is made for this token. It knows of no others
-//     of the caller's.
+//   - `conversation`: that conversation only. The caller must be able to read it. Messages are sent as the user
+//     who owns it.
+//   - `contact`: the caller's conversations with that contact, including new ones.
+//   - `chatbot`: conversations with that chatbot and with a contact that is created for this token. The caller's
+//     other conversations are not accessible.
 //   - `contact` and `chatbot`: the caller's conversations with both.
 //
-// Name the contact of the answer when a token is renewed, and the new one goes on where the old one was.
+// To renew a token without losing access to its conversations, name the contact of the previous response.
 //
-// It is taken by startConversation and createConversation (unless it is for a conversation), sendMessage, getHistory,
-// getConversation, createMessage (incoming), listMessages (with `conversation`), getMessage, setMessageFeedback,
-// createCompletion, getRun, streamRun, cancelRun and connect. All else, and all that is not what it is for, is 403,
-// making other tokens included. Who speaks is the token's contact, and an attachment is named by its `file`. What is asked with it counts
-// for its user's rate limits.
+// Client tokens are accepted by startConversation and createConversation (unless the purpose is a conversation),
+// sendMessage, getHistory, getConversation, createMessage (incoming messages), listMessages (with
+// `conversation`), getMessage, setMessageFeedback, createCompletion, getRun, streamRun, cancelRun and connect.
+// Everything else is 403, including the creation of further tokens. Messages are sent by the token's contact.
+// Attachments must be named by `file`, not by `id`. Requests count against the rate limits of the token's user.
 //
-// With `origin` it is taken only from pages of that origin: the header `Origin` must be there and equal it, which
-// browsers see to for all requests to another origin. Such a page must also be allowed by the server's
-// `PARLEY_ALLOWED_ORIGINS`. The token ends at `expiresAt`, and before that when the key that made it is revoked or
-// expires. A request that has succeeded and is repeated with its Idempotency-Key is 409.
+// With `origin`, the token is accepted only from pages of that origin: the header `Origin`, which browsers send
+// with cross-origin requests, must be present and equal. The origin must also be listed in the server's
+// `PARLEY_ALLOWED_ORIGINS`.
 //
-// An unknown conversation or chatbot is 404, an unknown contact 400. Needs the scope `chat` or `agent`.
+// The token expires at `expiresAt`, and earlier if the key that created it is revoked or expires. Repeating a
+// successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is 404, an
+// unknown contact 400.
+//
+// Requires the scope `chat` or `agent`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20007,32 +20603,35 @@ func (c *ClientWithResponses) CreateClientTokenWithBodyWithResponse(ctx context.
 	return ParseCreateClientTokenResponse(rsp)
 }
 
-// CreateClientTokenWithResponse Create a token for a browser
+// CreateClientTokenWithResponse Create a client token
 //
-// A token that speaks for the caller's user, for a short time and a single purpose; what is in it is the server's
-// affair. It is for one of these:
+// Creates a short-lived token that acts as the caller's user, restricted to one purpose. Treat the token as
+// opaque. The request names the purpose:
 //
-//   - `conversation`: that one conversation, and nothing beside it. It must be one that the caller may read; its own
-//     user speaks there.
-//   - `contact`: the caller's conversations with that contact, those that it starts included.
-//   - `chatbot`: conversations with that chatbot, and with a contact that is made for this token. It knows of no others
-//     of the caller's.
+//   - `conversation`: that conversation only. The caller must be able to read it. Messages are sent as the user
+//     who owns it.
+//   - `contact`: the caller's conversations with that contact, including new ones.
+//   - `chatbot`: conversations with that chatbot and with a contact that is created for this token. The caller's
+//     other conversations are not accessible.
 //   - `contact` and `chatbot`: the caller's conversations with both.
 //
-// Name the contact of the answer when a token is renewed, and the new one goes on where the old one was.
+// To renew a token without losing access to its conversations, name the contact of the previous response.
 //
-// It is taken by startConversation and createConversation (unless it is for a conversation), sendMessage, getHistory,
-// getConversation, createMessage (incoming), listMessages (with `conversation`), getMessage, setMessageFeedback,
-// createCompletion, getRun, streamRun, cancelRun and connect. All else, and all that is not what it is for, is 403,
-// making other tokens included. Who speaks is the token's contact, and an attachment is named by its `file`. What is asked with it counts
-// for its user's rate limits.
+// Client tokens are accepted by startConversation and createConversation (unless the purpose is a conversation),
+// sendMessage, getHistory, getConversation, createMessage (incoming messages), listMessages (with
+// `conversation`), getMessage, setMessageFeedback, createCompletion, getRun, streamRun, cancelRun and connect.
+// Everything else is 403, including the creation of further tokens. Messages are sent by the token's contact.
+// Attachments must be named by `file`, not by `id`. Requests count against the rate limits of the token's user.
 //
-// With `origin` it is taken only from pages of that origin: the header `Origin` must be there and equal it, which
-// browsers see to for all requests to another origin. Such a page must also be allowed by the server's
-// `PARLEY_ALLOWED_ORIGINS`. The token ends at `expiresAt`, and before that when the key that made it is revoked or
-// expires. A request that has succeeded and is repeated with its Idempotency-Key is 409.
+// With `origin`, the token is accepted only from pages of that origin: the header `Origin`, which browsers send
+// with cross-origin requests, must be present and equal. The origin must also be listed in the server's
+// `PARLEY_ALLOWED_ORIGINS`.
 //
-// An unknown conversation or chatbot is 404, an unknown contact 400. Needs the scope `chat` or `agent`.
+// The token expires at `expiresAt`, and earlier if the key that created it is revoked or expires. Repeating a
+// successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is 404, an
+// unknown contact 400.
+//
+// Requires the scope `chat` or `agent`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20047,9 +20646,10 @@ func (c *ClientWithResponses) CreateClientTokenWithResponse(ctx context.Context,
 
 // ListContactsWithResponse List contacts
 //
-// Newest first. A page beyond the end is 404; page 1 of nothing is not.
+// Returns the contacts of the organization, newest first. Page 1 always exists; a later page beyond the end is
+// 404.
 //
-// Needs the scope `manage` or `agent`.
+// Requires the scope `manage` or `agent`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20064,10 +20664,10 @@ func (c *ClientWithResponses) ListContactsWithResponse(ctx context.Context, para
 
 // CreateContactWithBodyWithResponse Create a contact
 //
-// Without `inboxes` the contact is in the default bot's API inbox. `sourceId` is unique in an inbox: one that is taken
-// is 409. An unknown inbox is 404.
+// Creates a contact. Without `inboxes` it is added to the default bot's API inbox; an unknown inbox is 404.
+// `sourceId` is unique within an inbox; one that is taken is 409.
 //
-// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20082,10 +20682,10 @@ func (c *ClientWithResponses) CreateContactWithBodyWithResponse(ctx context.Cont
 
 // CreateContactWithResponse Create a contact
 //
-// Without `inboxes` the contact is in the default bot's API inbox. `sourceId` is unique in an inbox: one that is taken
-// is 409. An unknown inbox is 404.
+// Creates a contact. Without `inboxes` it is added to the default bot's API inbox; an unknown inbox is 404.
+// `sourceId` is unique within an inbox; one that is taken is 409.
 //
-// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20100,9 +20700,9 @@ func (c *ClientWithResponses) CreateContactWithResponse(ctx context.Context, par
 
 // DeleteContactWithResponse Delete a contact
 //
-// The contact's conversations go with it, for good.
+// Permanently deletes a contact with its conversations.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`. A repeated request is 404.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20117,9 +20717,9 @@ func (c *ClientWithResponses) DeleteContactWithResponse(ctx context.Context, con
 
 // GetContactWithResponse Get a contact
 //
-// With the inboxes that the contact is in.
+// Returns a contact with the ids of its inboxes.
 //
-// Needs the scope `manage` or `agent`.
+// Requires the scope `manage` or `agent`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20132,11 +20732,11 @@ func (c *ClientWithResponses) GetContactWithResponse(ctx context.Context, contac
 	return ParseGetContactResponse(rsp)
 }
 
-// UpdateContactWithBodyWithResponse Change a contact
+// UpdateContactWithBodyWithResponse Update a contact
 //
-// Fields that are absent stay as they are.
+// Changes a contact. Absent fields are unchanged.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`. Can be repeated safely.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20149,11 +20749,11 @@ func (c *ClientWithResponses) UpdateContactWithBodyWithResponse(ctx context.Cont
 	return ParseUpdateContactResponse(rsp)
 }
 
-// UpdateContactWithResponse Change a contact
+// UpdateContactWithResponse Update a contact
 //
-// Fields that are absent stay as they are.
+// Changes a contact. Absent fields are unchanged.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`. Can be repeated safely.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20166,12 +20766,12 @@ func (c *ClientWithResponses) UpdateContactWithResponse(ctx context.Context, con
 	return ParseUpdateContactResponse(rsp)
 }
 
-// ListConversationsWithResponse List one's own conversations
+// ListConversationsWithResponse List your conversations
 //
-// The caller's own, latest activity first. An unknown `bot_id` is 404. `unread` counts the bot's and agents' messages
-// that the user has not read.
+// Returns the caller's own conversations, latest activity first. An unknown `bot_id` is 404. `unread` is the
+// number of messages from the bot and agents that the user has not read.
 //
-// Needs the scope `chat` or `agent`. Rate class: `list`.
+// Requires the scope `chat` or `agent`. Rate class: `list`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20184,20 +20784,22 @@ func (c *ClientWithResponses) ListConversationsWithResponse(ctx context.Context,
 	return ParseListConversationsResponse(rsp)
 }
 
-// ListInboxConversationsWithResponse List conversations by inbox
+// ListInboxConversationsWithResponse List inbox conversations
 //
-// The caller's own, or with the scope `agent` the whole organization's. Latest activity first; a walk along `next`
-// never shows a conversation twice, and what it misses has become active after it began. `ordering=createdAt`
-// (newest first) gives a complete walk. An unknown inbox and a bad cursor are 404. A page ends early where its last
-// messages come to 4 MiB.
+// Returns the caller's own conversations or, with the scope `agent`, those of the whole organization. They are
+// ordered by latest activity unless `ordering=createdAt` is given. An unknown inbox or an invalid cursor is 404.
 //
-// `keyword` is a case-insensitive substring of the title, the contact's name or any message, two Chinese characters
-// included: an index over all texts finds it among millions of messages. A keyword without two Chinese, Japanese or
-// Korean characters in a row, or three letters or digits, is looked for in one conversation after another, as is
-// every one while the operator has turned the index off or it is being built. That finds the same. A search that
-// takes longer than five seconds is answered with 504.
+// Following `next` never returns a conversation twice. Ordered by activity, a walk can miss conversations that
+// became active after it started; with `ordering=createdAt` it is complete. A page can have fewer than
+// `pageSize` results: it ends early when its last messages add up to 4 MiB.
 //
-// Needs the scope `chat` or `agent`. Rate class: `list`.
+// `keyword` matches a case-insensitive substring of the title, the contact's name or any message. Searches use
+// an index over all texts. A keyword is compared with one conversation after another when it contains neither
+// three consecutive letters or digits nor two consecutive Chinese, Japanese or Korean characters, and while the
+// operator has disabled the index or the index is being built. The results are the same. A search that takes
+// longer than 5 seconds is 504.
+//
+// Requires the scope `chat` or `agent`. Rate class: `list`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20212,11 +20814,12 @@ func (c *ClientWithResponses) ListInboxConversationsWithResponse(ctx context.Con
 
 // CreateConversationWithBodyWithResponse Create a conversation through a web chat
 //
-// The conversation belongs to the caller and to the web chat's inbox. Without `contact` it is the caller's own contact
-// there, made when new. An unknown web chat is 404, an unknown contact 400.
+// Creates a conversation that belongs to the caller, in the inbox of the web chat. Without `contact`, the
+// conversation is with the contact that represents the caller; it is created when missing. An unknown web chat
+// is 404, an unknown contact 400.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Safe to repeat with an
-// `Idempotency-Key`.
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Retry safely with
+// an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20231,11 +20834,12 @@ func (c *ClientWithResponses) CreateConversationWithBodyWithResponse(ctx context
 
 // CreateConversationWithResponse Create a conversation through a web chat
 //
-// The conversation belongs to the caller and to the web chat's inbox. Without `contact` it is the caller's own contact
-// there, made when new. An unknown web chat is 404, an unknown contact 400.
+// Creates a conversation that belongs to the caller, in the inbox of the web chat. Without `contact`, the
+// conversation is with the contact that represents the caller; it is created when missing. An unknown web chat
+// is 404, an unknown contact 400.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Safe to repeat with an
-// `Idempotency-Key`.
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Retry safely with
+// an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20248,12 +20852,15 @@ func (c *ClientWithResponses) CreateConversationWithResponse(ctx context.Context
 	return ParseCreateConversationResponse(rsp)
 }
 
-// BatchConversationsWithBodyWithResponse Archive, delete or mark many conversations
+// BatchConversationsWithBodyWithResponse Archive, delete or mark conversations in bulk
 //
-// One result per operation, in their order; an operation that fails does not spoil the others, and says why in
-// `problem`. `mark_read` by the owner clears `unread`, by an agent the staff's `unreadMessagesCount`.
+// Applies up to 500 operations. The response has one result per operation, in the same order. An operation that
+// fails has `problem` in its result and does not affect the others.
 //
-// Needs the scope `chat` or `agent`. Safe to repeat with an `Idempotency-Key`.
+// `mark_read` clears the conversation's `unread` count if the caller owns it, and the staff's
+// `unreadMessagesCount` if the caller has the scope `agent`.
+//
+// Requires the scope `chat` or `agent`. Retry safely with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20266,12 +20873,15 @@ func (c *ClientWithResponses) BatchConversationsWithBodyWithResponse(ctx context
 	return ParseBatchConversationsResponse(rsp)
 }
 
-// BatchConversationsWithResponse Archive, delete or mark many conversations
+// BatchConversationsWithResponse Archive, delete or mark conversations in bulk
 //
-// One result per operation, in their order; an operation that fails does not spoil the others, and says why in
-// `problem`. `mark_read` by the owner clears `unread`, by an agent the staff's `unreadMessagesCount`.
+// Applies up to 500 operations. The response has one result per operation, in the same order. An operation that
+// fails has `problem` in its result and does not affect the others.
 //
-// Needs the scope `chat` or `agent`. Safe to repeat with an `Idempotency-Key`.
+// `mark_read` clears the conversation's `unread` count if the caller owns it, and the staff's
+// `unreadMessagesCount` if the caller has the scope `agent`.
+//
+// Requires the scope `chat` or `agent`. Retry safely with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20284,16 +20894,19 @@ func (c *ClientWithResponses) BatchConversationsWithResponse(ctx context.Context
 	return ParseBatchConversationsResponse(rsp)
 }
 
-// StartConversationWithBodyWithResponse Start a conversation with a bot
+// StartConversationWithBodyWithResponse Start a conversation
 //
-// Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
-// stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
-// `initial_message` is as good as none; white space alone is 400. `conversation_id` and `session_id` are the same id: a conversation is a
-// persistent session that any number of devices share. It is listed at once. Only a start with an initial message counts
-// as one of the `messages`.
+// Starts a conversation with a chatbot: `bot_id`, or the organization's default bot. An unknown `bot_id` is 404.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Rate class: `messages`.
-// Safe to repeat with an `Idempotency-Key`.
+// `initial_message` is stored like any other message, and the bot answers it asynchronously. The response has
+// `message_id` and `run_id` only if there is an initial message. An empty `initial_message` counts as absent;
+// one of only white space is 400. A request without an initial message does not count against the rate limit.
+//
+// A conversation is a persistent session that any number of devices can share; `conversation_id` and
+// `session_id` are the same id. The conversation is listed immediately.
+//
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Rate class:
+// `messages`. Retry safely with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20306,16 +20919,19 @@ func (c *ClientWithResponses) StartConversationWithBodyWithResponse(ctx context.
 	return ParseStartConversationResponse(rsp)
 }
 
-// StartConversationWithResponse Start a conversation with a bot
+// StartConversationWithResponse Start a conversation
 //
-// Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
-// stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
-// `initial_message` is as good as none; white space alone is 400. `conversation_id` and `session_id` are the same id: a conversation is a
-// persistent session that any number of devices share. It is listed at once. Only a start with an initial message counts
-// as one of the `messages`.
+// Starts a conversation with a chatbot: `bot_id`, or the organization's default bot. An unknown `bot_id` is 404.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Rate class: `messages`.
-// Safe to repeat with an `Idempotency-Key`.
+// `initial_message` is stored like any other message, and the bot answers it asynchronously. The response has
+// `message_id` and `run_id` only if there is an initial message. An empty `initial_message` counts as absent;
+// one of only white space is 400. A request without an initial message does not count against the rate limit.
+//
+// A conversation is a persistent session that any number of devices can share; `conversation_id` and
+// `session_id` are the same id. The conversation is listed immediately.
+//
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Rate class:
+// `messages`. Retry safely with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20330,9 +20946,10 @@ func (c *ClientWithResponses) StartConversationWithResponse(ctx context.Context,
 
 // DeleteConversationWithResponse Delete a conversation
 //
-// Its messages, runs and records go with it, for good. A reply that is being written ends.
+// Permanently deletes a conversation with its messages, runs and records. A reply that is being written is
+// stopped.
 //
-// Needs the scope `chat` or `agent`.
+// Requires the scope `chat` or `agent`. A repeated request is 404.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20347,10 +20964,10 @@ func (c *ClientWithResponses) DeleteConversationWithResponse(ctx context.Context
 
 // GetConversationWithResponse Get a conversation
 //
-// As it is now, with its newest message and what the staff has not read of it. Reading it marks nothing as read: that is
-// `mark_read` of batchConversations.
+// Returns a conversation with its newest message and the number of messages that the staff has not read. It does
+// not mark messages as read; use `mark_read` of batchConversations.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20363,11 +20980,12 @@ func (c *ClientWithResponses) GetConversationWithResponse(ctx context.Context, i
 	return ParseGetConversationResponse(rsp)
 }
 
-// UpdateConversationWithBodyWithResponse Archive, rename or silence a conversation
+// UpdateConversationWithBodyWithResponse Update a conversation
 //
-// Fields that are absent stay as they are. With `autoReplyEnabled` off the bot answers only completions.
+// Changes the status, the title or the automatic replies of a conversation. Absent fields are unchanged. With
+// `autoReplyEnabled: false` the bot answers completions only.
 //
-// Needs the scope `chat` or `agent`.
+// Requires the scope `chat` or `agent`. Can be repeated safely.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20380,11 +20998,12 @@ func (c *ClientWithResponses) UpdateConversationWithBodyWithResponse(ctx context
 	return ParseUpdateConversationResponse(rsp)
 }
 
-// UpdateConversationWithResponse Archive, rename or silence a conversation
+// UpdateConversationWithResponse Update a conversation
 //
-// Fields that are absent stay as they are. With `autoReplyEnabled` off the bot answers only completions.
+// Changes the status, the title or the automatic replies of a conversation. Absent fields are unchanged. With
+// `autoReplyEnabled: false` the bot answers completions only.
 //
-// Needs the scope `chat` or `agent`.
+// Requires the scope `chat` or `agent`. Can be repeated safely.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20397,15 +21016,20 @@ func (c *ClientWithResponses) UpdateConversationWithResponse(ctx context.Context
 	return ParseUpdateConversationResponse(rsp)
 }
 
-// GetHistoryWithResponse Read a conversation's messages
+// GetHistoryWithResponse Get a conversation's history
 //
-// Oldest first. With nothing, or with `before`/`before_seq`: the newest `limit` messages that qualify; with
-// `after`/`after_seq`, alone or together with the former: the oldest that qualify. `has_more` says whether more
-// qualify in that direction. All bounds are exclusive and may be combined; `before_seq`/`after_seq` are the safer ones.
-// A page ends early, with `has_more`, with the message that brings it to 4 MiB.
+// Returns messages of a conversation, oldest first. All bounds are exclusive and can be combined.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-// class: `history`.
+//   - Without bounds, or with `before` or `before_seq`: the newest `limit` messages that match. `has_more` reports
+//     whether older ones match.
+//   - With `after` or `after_seq`, alone or with an upper bound: the oldest `limit` messages that match.
+//     `has_more` reports whether newer ones match.
+//
+// Prefer `before_seq` and `after_seq` for paging. A page also ends with the message that brings it to 4 MiB;
+// `has_more` is then true.
+//
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Rate class: `history`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20420,14 +21044,18 @@ func (c *ClientWithResponses) GetHistoryWithResponse(ctx context.Context, id Con
 
 // SendMessageWithBodyWithResponse Send a message
 //
-// Stores the message and answers as soon as it is committed; the bot's reply follows on its own. A message sent
-// while a reply is running is queued and answered after it, in order; 20 may wait, the next is 503 with
-// `Retry-After`. Sending to an archived conversation makes it active. The owner speaks as `user`; a caller with the
-// scope `agent` in somebody else's conversation speaks as `agent`, and the bot does not reply. `content` may be blank
-// only when there are attachments.
+// Stores a message and responds as soon as it is committed. The bot's reply is written asynchronously: follow
+// the run `run_id`, or wait for the message on the WebSocket.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-// class: `messages`. Safe to repeat with an `Idempotency-Key`.
+//   - The owner of the conversation sends as `user`. A caller with the scope `agent` sends as `agent` in other
+//     users' conversations, and the bot does not reply.
+//   - A message that is sent while a reply is being written is queued and answered afterwards, in order. Up to 20
+//     messages can wait; further ones are 503 with `Retry-After`.
+//   - `content` must not be blank unless there are attachments.
+//   - Sending to an archived conversation activates it.
+//
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20442,14 +21070,18 @@ func (c *ClientWithResponses) SendMessageWithBodyWithResponse(ctx context.Contex
 
 // SendMessageWithResponse Send a message
 //
-// Stores the message and answers as soon as it is committed; the bot's reply follows on its own. A message sent
-// while a reply is running is queued and answered after it, in order; 20 may wait, the next is 503 with
-// `Retry-After`. Sending to an archived conversation makes it active. The owner speaks as `user`; a caller with the
-// scope `agent` in somebody else's conversation speaks as `agent`, and the bot does not reply. `content` may be blank
-// only when there are attachments.
+// Stores a message and responds as soon as it is committed. The bot's reply is written asynchronously: follow
+// the run `run_id`, or wait for the message on the WebSocket.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-// class: `messages`. Safe to repeat with an `Idempotency-Key`.
+//   - The owner of the conversation sends as `user`. A caller with the scope `agent` sends as `agent` in other
+//     users' conversations, and the bot does not reply.
+//   - A message that is sent while a reply is being written is queued and answered afterwards, in order. Up to 20
+//     messages can wait; further ones are 503 with `Retry-After`.
+//   - `content` must not be blank unless there are attachments.
+//   - Sending to an archived conversation activates it.
+//
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20464,10 +21096,11 @@ func (c *ClientWithResponses) SendMessageWithResponse(ctx context.Context, id Co
 
 // ListInboxesWithResponse List inboxes
 //
-// Newest first. A chatbot has one inbox of the type `api`, each web chat one of the type `web`; `channel` is that
-// chatbot or web chat. A page beyond the end is 404; page 1 of nothing is not.
+// Returns the inboxes of the organization, newest first. Each chatbot has one inbox of the type `api`, and each
+// web chat one of the type `web`; `channel` is that chatbot or web chat. Page 1 always exists; a later page
+// beyond the end is 404.
 //
-// Needs the scope `manage` or `agent`.
+// Requires the scope `manage` or `agent`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20480,9 +21113,10 @@ func (c *ClientWithResponses) ListInboxesWithResponse(ctx context.Context, param
 	return ParseListInboxesResponse(rsp)
 }
 
-// GetMeWithResponse Tell who is asking
+// GetMeWithResponse Get the caller
 //
-// The user, organization and scopes of the key, and the user's rate limits. Every key may ask; a client token may not.
+// Returns the user, the organization and the scopes of the API key, and the user's current rate limits. Every
+// API key is accepted; client tokens are not.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20497,13 +21131,15 @@ func (c *ClientWithResponses) GetMeWithResponse(ctx context.Context, reqEditors 
 
 // ListMessagesWithResponse List messages
 //
-// Newest first. With `conversation` the messages of that conversation; without it those of all conversations that
-// the caller may read: one's own, or with the scope `agent` the whole organization's. With a client token `conversation`
-// must be there, else 403. A bad cursor is 404. A page ends early with the message that brings it to 4 MiB; the cursors
-// go on from there.
+// Returns messages, newest first: those of `conversation`, or else of all conversations that the caller can read
+// (the caller's own or, with the scope `agent`, those of the whole organization). A client token must give
+// `conversation`; without it the response is 403. An invalid cursor is 404.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-// class: `history`.
+// A page can have fewer than `pageSize` results: it ends with the message that brings it to 4 MiB. The cursors
+// continue from there.
+//
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Rate class: `history`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20518,12 +21154,16 @@ func (c *ClientWithResponses) ListMessagesWithResponse(ctx context.Context, para
 
 // CreateMessageWithBodyWithResponse Create a message
 //
-// Stores the message and answers with it; the bot's reply follows on its own. With neither content nor attachments
-// nor canvas the message is stored and starts no reply. Without `type` it is `incoming`. `outgoing` (a person of the staff speaks; no reply follows)
-// needs the scope `agent`, else 403. Queueing as for sendMessage.
+// Stores a message and returns it. The bot's reply is written asynchronously. Messages that arrive while a reply
+// is being written are queued as with sendMessage.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-// class: `messages`. Safe to repeat with an `Idempotency-Key`.
+//   - `type: incoming` (the default) is a message from the user.
+//   - `type: outgoing` is a message from a person of the staff. It requires the scope `agent`, else 403, and
+//     starts no reply.
+//   - A message without content, attachments and canvas is stored and starts no reply.
+//
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20538,12 +21178,16 @@ func (c *ClientWithResponses) CreateMessageWithBodyWithResponse(ctx context.Cont
 
 // CreateMessageWithResponse Create a message
 //
-// Stores the message and answers with it; the bot's reply follows on its own. With neither content nor attachments
-// nor canvas the message is stored and starts no reply. Without `type` it is `incoming`. `outgoing` (a person of the staff speaks; no reply follows)
-// needs the scope `agent`, else 403. Queueing as for sendMessage.
+// Stores a message and returns it. The bot's reply is written asynchronously. Messages that arrive while a reply
+// is being written are queued as with sendMessage.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-// class: `messages`. Safe to repeat with an `Idempotency-Key`.
+//   - `type: incoming` (the default) is a message from the user.
+//   - `type: outgoing` is a message from a person of the staff. It requires the scope `agent`, else 403, and
+//     starts no reply.
+//   - A message without content, attachments and canvas is stored and starts no reply.
+//
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20558,9 +21202,9 @@ func (c *ClientWithResponses) CreateMessageWithResponse(ctx context.Context, par
 
 // GetMessageWithResponse Get a message
 //
-// With `conversation`: 404 when the message is not in that conversation.
+// Returns a message. If `conversation` is given and the message is not part of it, the response is 404.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20573,12 +21217,14 @@ func (c *ClientWithResponses) GetMessageWithResponse(ctx context.Context, id str
 	return ParseGetMessageResponse(rsp)
 }
 
-// SetMessageFeedbackWithBodyWithResponse Like or dislike a message
+// SetMessageFeedbackWithBodyWithResponse Set a message's feedback
 //
-// `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
-// conversation gets a `status` frame. A message has one feedback, the last one given.
+// Likes or dislikes a message; `null` removes the feedback. A message has one feedback, the one set last. The
+// record of the exchange gets the same feedback, and every socket that watches the conversation receives a
+// `status` frame.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Can be repeated safely.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20591,12 +21237,14 @@ func (c *ClientWithResponses) SetMessageFeedbackWithBodyWithResponse(ctx context
 	return ParseSetMessageFeedbackResponse(rsp)
 }
 
-// SetMessageFeedbackWithResponse Like or dislike a message
+// SetMessageFeedbackWithResponse Set a message's feedback
 //
-// `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
-// conversation gets a `status` frame. A message has one feedback, the last one given.
+// Likes or dislikes a message; `null` removes the feedback. A message has one feedback, the one set last. The
+// record of the exchange gets the same feedback, and every socket that watches the conversation receives a
+// `status` frame.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Can be repeated safely.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20609,13 +21257,18 @@ func (c *ClientWithResponses) SetMessageFeedbackWithResponse(ctx context.Context
 	return ParseSetMessageFeedbackResponse(rsp)
 }
 
-// GetRunWithResponse Get the state of a run
+// GetRunWithResponse Get a run
 //
-// A run is the work of answering one message. It is `queued` while another reply of its conversation is being written,
-// or while too many are at once, then `running`, then `completed`, `failed` or `cancelled` for good. A server that
-// dies in the middle of it leaves it to the next one, in another attempt; after three attempts it is failed.
+// Returns a run, which is the work of answering one message. Its `state` is:
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+//   - `queued` while another reply of the conversation is being written, or while the server writes as many
+//     replies as it can,
+//   - `running` while the reply is being written,
+//   - `completed`, `failed` or `cancelled` at the end.
+//
+// If the server stops unexpectedly, another attempt is made. A run fails after three attempts.
+//
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20630,12 +21283,12 @@ func (c *ClientWithResponses) GetRunWithResponse(ctx context.Context, runID RunI
 
 // CancelRunWithResponse Cancel a run
 //
-// A run that waits is never begun; one that is being written stops within a second, and its text so far is kept as
-// the bot's message, with `finishReason: cancelled`. Harmless when repeated or too late. The answer is the run as it
-// is then, after two seconds at the most; it takes no body.
+// Cancels a run. A queued run never starts. A running one stops within a second; its text so far is kept as the
+// bot's message, with `finishReason: cancelled`. The response is the run in its state after at most two seconds.
+// The request has no body. Cancelling a run twice, or after it has finished, has no effect.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Safe
-// to repeat with an `Idempotency-Key`.
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+// Retry safely with an `Idempotency-Key`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20648,16 +21301,19 @@ func (c *ClientWithResponses) CancelRunWithResponse(ctx context.Context, runID R
 	return ParseCancelRunResponse(rsp)
 }
 
-// StreamRunWithResponse Follow a run as an event stream
+// StreamRunWithResponse Stream a run's events
 //
-// The same events as those of a streamed completion, for any run: to take up a stream that broke, or to watch the
-// reply to a message that was sent otherwise. With `Last-Event-ID`, as browsers' EventSource sends it, or `after`
-// (which wins) only what came after that event; with neither the whole text so far as one delta, then the rest as it
-// is written. When another attempt has taken over since, or the id is none of this run's, an event with `reset: true`
-// carries the whole text so far: what came before is to be thrown away. A run that is over gives the rest of its text
-// and the last event.
+// Streams the reply of any run, with the events of a streamed completion. Use it to resume a broken stream, or
+// to follow the reply to a message that was sent in another way.
 //
-// Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+//   - With `Last-Event-ID`, which browsers' EventSource sends, or `after`, only later events are sent. `after`
+//     takes precedence.
+//   - With neither, the first event holds the whole text so far.
+//   - If another attempt has replaced the one in the id, or the id is not one of this run, an event with `reset:
+//     true` holds the whole text so far. Discard what you received before.
+//   - For a finished run, the rest of its text and the last event are sent.
+//
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20672,9 +21328,10 @@ func (c *ClientWithResponses) StreamRunWithResponse(ctx context.Context, runID R
 
 // ListWebChatsWithResponse List web chats
 //
-// Newest first. A page beyond the end is 404; page 1 of nothing is not.
+// Returns the web chats of the organization, newest first. Page 1 always exists; a later page beyond the end is
+// 404.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20689,9 +21346,10 @@ func (c *ClientWithResponses) ListWebChatsWithResponse(ctx context.Context, para
 
 // CreateWebChatWithBodyWithResponse Create a web chat
 //
-// Makes an inbox of the same name with it. Without `chatbot` it belongs to the default bot; an unknown one is 404.
+// Creates a web chat and an inbox with the same name. Without `chatbot` it uses the default bot; an unknown
+// chatbot is 404.
 //
-// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20706,9 +21364,10 @@ func (c *ClientWithResponses) CreateWebChatWithBodyWithResponse(ctx context.Cont
 
 // CreateWebChatWithResponse Create a web chat
 //
-// Makes an inbox of the same name with it. Without `chatbot` it belongs to the default bot; an unknown one is 404.
+// Creates a web chat and an inbox with the same name. Without `chatbot` it uses the default bot; an unknown
+// chatbot is 404.
 //
-// Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+// Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20723,9 +21382,9 @@ func (c *ClientWithResponses) CreateWebChatWithResponse(ctx context.Context, par
 
 // DeleteWebChatWithResponse Delete a web chat
 //
-// Its inbox and conversations stay.
+// Deletes a web chat. Its inbox and conversations are kept.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`. A repeated request is 404.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20740,9 +21399,9 @@ func (c *ClientWithResponses) DeleteWebChatWithResponse(ctx context.Context, web
 
 // GetWebChatWithResponse Get a web chat
 //
-// With the ids of its chatbot and its inbox.
+// Returns a web chat with the ids of its chatbot and its inbox.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20755,12 +21414,12 @@ func (c *ClientWithResponses) GetWebChatWithResponse(ctx context.Context, webCha
 	return ParseGetWebChatResponse(rsp)
 }
 
-// UpdateWebChatWithBodyWithResponse Change a web chat
+// UpdateWebChatWithBodyWithResponse Update a web chat
 //
-// Fields that are absent stay as they are. Another chatbot takes over new conversations; those that have begun keep
-// theirs.
+// Changes a web chat. Absent fields are unchanged. Another chatbot applies to new conversations; existing
+// conversations keep theirs.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`. Can be repeated safely.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20773,12 +21432,12 @@ func (c *ClientWithResponses) UpdateWebChatWithBodyWithResponse(ctx context.Cont
 	return ParseUpdateWebChatResponse(rsp)
 }
 
-// UpdateWebChatWithResponse Change a web chat
+// UpdateWebChatWithResponse Update a web chat
 //
-// Fields that are absent stay as they are. Another chatbot takes over new conversations; those that have begun keep
-// theirs.
+// Changes a web chat. Absent fields are unchanged. Another chatbot applies to new conversations; existing
+// conversations keep theirs.
 //
-// Needs the scope `manage`.
+// Requires the scope `manage`. Can be repeated safely.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20791,16 +21450,21 @@ func (c *ClientWithResponses) UpdateWebChatWithResponse(ctx context.Context, web
 	return ParseUpdateWebChatResponse(rsp)
 }
 
-// CreateWsTicketWithBodyWithResponse Create a ticket for a WebSocket
+// CreateWsTicketWithBodyWithResponse Create a WebSocket ticket
 //
-// `GET /ws?ticket=…` opens one socket with it, within 60 seconds, for whoever has it: as the caller, with the same
-// scopes, for as long as the caller's key lives. A used, expired or unknown ticket is 401 before the upgrade, and so is
-// one whose key was revoked. With `conversation` the socket watches that one, without `session_id` too; with `chatbot`
-// it watches or begins conversations with that chatbot only; at most one of them may be given, and with one of them an
-// attachment is named by its `file`. A request that has
-// succeeded and is repeated with its Idempotency-Key is 409.
+// Creates a ticket that opens one socket, with `GET /ws?ticket=…`, within 60 seconds. The socket acts as the
+// caller, with the same scopes, until the caller's key is revoked or expires. A ticket that is used, expired,
+// unknown, or whose key was revoked is 401 before the upgrade.
 //
-// An unknown conversation or chatbot is 404. Needs the scope `chat` or `agent`.
+// - With `conversation`, the socket watches that conversation; `session_id` can then be omitted.
+// - With `chatbot`, the socket can watch or start conversations with that chatbot only.
+//
+// Give at most one of them. With either, attachments must be named by `file`, not by `id`.
+//
+// Repeating a successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is
+// 404.
+//
+// Requires the scope `chat` or `agent`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20813,16 +21477,21 @@ func (c *ClientWithResponses) CreateWsTicketWithBodyWithResponse(ctx context.Con
 	return ParseCreateWsTicketResponse(rsp)
 }
 
-// CreateWsTicketWithResponse Create a ticket for a WebSocket
+// CreateWsTicketWithResponse Create a WebSocket ticket
 //
-// `GET /ws?ticket=…` opens one socket with it, within 60 seconds, for whoever has it: as the caller, with the same
-// scopes, for as long as the caller's key lives. A used, expired or unknown ticket is 401 before the upgrade, and so is
-// one whose key was revoked. With `conversation` the socket watches that one, without `session_id` too; with `chatbot`
-// it watches or begins conversations with that chatbot only; at most one of them may be given, and with one of them an
-// attachment is named by its `file`. A request that has
-// succeeded and is repeated with its Idempotency-Key is 409.
+// Creates a ticket that opens one socket, with `GET /ws?ticket=…`, within 60 seconds. The socket acts as the
+// caller, with the same scopes, until the caller's key is revoked or expires. A ticket that is used, expired,
+// unknown, or whose key was revoked is 401 before the upgrade.
 //
-// An unknown conversation or chatbot is 404. Needs the scope `chat` or `agent`.
+// - With `conversation`, the socket watches that conversation; `session_id` can then be omitted.
+// - With `chatbot`, the socket can watch or start conversations with that chatbot only.
+//
+// Give at most one of them. With either, attachments must be named by `file`, not by `id`.
+//
+// Repeating a successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is
+// 404.
+//
+// Requires the scope `chat` or `agent`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20835,9 +21504,9 @@ func (c *ClientWithResponses) CreateWsTicketWithResponse(ctx context.Context, pa
 	return ParseCreateWsTicketResponse(rsp)
 }
 
-// GetDocsWithResponse Read this document
+// GetDocsWithResponse Read the API reference
 //
-// A reference page made of this document; it loads nothing from elsewhere. Needs no key.
+// Returns a reference page for this document. It loads nothing from other servers. No authentication required.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20850,9 +21519,9 @@ func (c *ClientWithResponses) GetDocsWithResponse(ctx context.Context, reqEditor
 	return ParseGetDocsResponse(rsp)
 }
 
-// GetHealthWithResponse Tell whether the process lives
+// GetHealthWithResponse Check liveness
 //
-// Answers as long as the process can answer at all. Needs no key.
+// Responds with 200 while the process can respond at all. No authentication required.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20865,10 +21534,10 @@ func (c *ClientWithResponses) GetHealthWithResponse(ctx context.Context, reqEdit
 	return ParseGetHealthResponse(rsp)
 }
 
-// GetOpenapiJSONWithResponse Get this document as JSON
+// GetOpenapiJSONWithResponse Get the OpenAPI document as JSON
 //
-// The document that this server enforces, byte for byte as long as the server is not replaced: keep it, and ask with
-// `If-None-Match` whether it has changed. Needs no key.
+// Returns the document that this server enforces. It changes only with the version of the server: cache it and
+// revalidate with `If-None-Match`. No authentication required.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20881,10 +21550,10 @@ func (c *ClientWithResponses) GetOpenapiJSONWithResponse(ctx context.Context, re
 	return ParseGetOpenapiJSONResponse(rsp)
 }
 
-// GetOpenapiYamlWithResponse Get this document as YAML
+// GetOpenapiYamlWithResponse Get the OpenAPI document as YAML
 //
-// The document that this server enforces, byte for byte as long as the server is not replaced: keep it, and ask with
-// `If-None-Match` whether it has changed. Needs no key.
+// Returns the document that this server enforces. It changes only with the version of the server: cache it and
+// revalidate with `If-None-Match`. No authentication required.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20897,9 +21566,9 @@ func (c *ClientWithResponses) GetOpenapiYamlWithResponse(ctx context.Context, re
 	return ParseGetOpenapiYamlResponse(rsp)
 }
 
-// GetProblemWithResponse Explain a problem
+// GetProblemWithResponse Explain an error code
 //
-// What a problem's code means and what to do about it. Needs no key.
+// Explains the meaning of an error code and how to handle it. No authentication required.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20912,13 +21581,15 @@ func (c *ClientWithResponses) GetProblemWithResponse(ctx context.Context, code s
 	return ParseGetProblemResponse(rsp)
 }
 
-// GetReadinessWithResponse Tell whether the service can serve
+// GetReadinessWithResponse Check readiness
 //
-// 503 while it starts, while its database cannot be reached or takes nothing that is written, and from the moment it
-// begins to stop, when it still answers for a while. Needs no key.
+// Responds with 200 when the instance can serve requests. It is 503 while the instance starts, while its
+// database cannot be reached or does not accept writes, and as soon as the instance begins to shut down. No
+// authentication required.
 //
-// Where several instances are joined by Redis, `redis` tells whether it can be used. They serve without it too, each
-// with rate limits and anonymous visits of its own, and hear seconds later what the others do: so that is no 503.
+// For instances that are connected through Redis, `redis` reports whether Redis can be used. Without Redis they
+// continue to serve, so this is not a 503: each instance then has its own rate limits and anonymous visits, and
+// learns of the others' changes with a delay of seconds.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20931,32 +21602,33 @@ func (c *ClientWithResponses) GetReadinessWithResponse(ctx context.Context, reqE
 	return ParseGetReadinessResponse(rsp)
 }
 
-// CreateChatCompletionWithBodyWithResponse Ask a chatbot as OpenAI's API does
+// CreateChatCompletionWithBodyWithResponse Create a chat completion
 //
-// What OpenAI's SDKs ask, answered by a chatbot: `model` is its slug or id, and the base URL of an SDK is this
-// server's with `/v1`. What OpenAI's API has beyond the schema (`temperature`, `tools`, `user` …) is accepted and
-// ignored: the chatbot has settings of its own.
+// Compatible with OpenAI's chat completions API and SDKs. Set the base URL of the SDK to this server's URL with
+// `/v1`, and `model` to a chatbot's slug or id. Parameters that are not in the schema, such as `temperature`,
+// `tools` and `user`, are accepted and ignored, because a chatbot has its own settings.
 //
-// **Messages.** The last one must be of the role `user` and is the question; it may be blank only when it has images.
-// Without a conversation those before it are what was said so far; messages of the roles `system` and `developer` are
-// added to the chatbot's instructions. Only chatbots that a model answers for (engine `openai`) make use of either,
-// and of images. Messages of the role `tool` are ignored.
+// **Messages.** The last message is the question. It must have the role `user`, and must not be blank unless it
+// has images. Without a conversation, the earlier messages are the conversation so far; those with the roles
+// `system` and `developer` are added to the chatbot's instructions. Only chatbots with the engine `openai` use
+// earlier messages and images. Messages with the role `tool` are ignored.
 //
-// **Without a conversation** nothing is stored, and no records are made. The reply ends when the caller hangs up. It is
-// not queued: where as many replies are being written as may be, the answer is 503 with `Retry-After`.
+// **Without a conversation** nothing is stored and no record is written. The reply ends when the caller
+// disconnects. The request is not queued: while the server writes as many replies as it can, the response is 503
+// with `Retry-After`.
 //
-// **With `metadata.conversation_id`** the last message is sent into that conversation, which must be the chatbot's and
-// the caller's as with `createCompletion`, and the reply is stored in it too: it belongs to the conversation, not to
-// the connection. What was said before is read from the conversation, the other messages of the request are ignored.
-// `metadata` is stored with the message. `X-Run-Id` names the run. A failure from then on carries
-// `X-Should-Retry: false`, which OpenAI's SDKs heed, because a repeat would store the question again; not so with an
-// Idempotency-Key.
+// **With `metadata.conversation_id`** the last message is sent to that conversation. The conversation must
+// belong to the chatbot and be accessible to the caller, as with `createCompletion`. The reply is stored in it,
+// even if the caller disconnects. Earlier messages are read from the conversation; those in the request are
+// ignored. `metadata` is stored with the message. The header `X-Run-Id` names the run. Once the message is
+// stored, a failure carries `X-Should-Retry: false`, which OpenAI's SDKs honour, because a retry would store the
+// message again. Requests with an `Idempotency-Key` can be retried and do not carry it.
 //
-// **Streams** are unnamed events of one `data:` line with a ChatCompletionChunk; the first one's delta has the role,
-// the last one has `finish_reason`; then comes the one with `usage`, where `stream_options.include_usage` asks for it,
-// and `data: [DONE]`. Comment lines keep an idle connection alive (15 s). A failure after the first byte is an event
-// with an OpenAIError, the last of all. The deltas joined are exactly what the JSON answer would have been, which waits
-// 120 s at most.
+// **Streams** consist of unnamed events with one `data:` line that holds a ChatCompletionChunk. The delta of the
+// first chunk has the role; the last chunk has `finish_reason`. A chunk with `usage` follows if
+// `stream_options.include_usage` is true, then `data: [DONE]`. Comment lines keep an idle connection alive
+// (every 15 seconds). A failure after the first event is an event with an OpenAIError, which is the last one.
+// Joined, the deltas are exactly the content of the JSON response. The JSON response is 504 after 120 seconds.
 //
 // ```
 // data: {"choices":[{"delta":{"content":"","role":"assistant"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
@@ -20970,11 +21642,11 @@ func (c *ClientWithResponses) GetReadinessWithResponse(ctx context.Context, reqE
 // data: [DONE]
 // ```
 //
-// `finish_reason` is `stop`, also where somebody has cancelled the run, or `length`. `usage` is 0 throughout when the
-// engine counts no tokens. An Idempotency-Key is for the requests with a conversation, where it works as with
-// `createCompletion`; without one there is nothing to repeat: it is accepted and without effect.
+// `finish_reason` is `stop`, also for a cancelled run, or `length`. All fields of `usage` are 0 if the engine
+// does not count tokens. An `Idempotency-Key` applies to requests with a conversation, where it works as with
+// `createCompletion`. Without a conversation it is accepted and has no effect.
 //
-// Needs the scope `chat` or `agent`. Rate class: `messages`.
+// Requires the scope `chat` or `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20987,32 +21659,33 @@ func (c *ClientWithResponses) CreateChatCompletionWithBodyWithResponse(ctx conte
 	return ParseCreateChatCompletionResponse(rsp)
 }
 
-// CreateChatCompletionWithResponse Ask a chatbot as OpenAI's API does
+// CreateChatCompletionWithResponse Create a chat completion
 //
-// What OpenAI's SDKs ask, answered by a chatbot: `model` is its slug or id, and the base URL of an SDK is this
-// server's with `/v1`. What OpenAI's API has beyond the schema (`temperature`, `tools`, `user` …) is accepted and
-// ignored: the chatbot has settings of its own.
+// Compatible with OpenAI's chat completions API and SDKs. Set the base URL of the SDK to this server's URL with
+// `/v1`, and `model` to a chatbot's slug or id. Parameters that are not in the schema, such as `temperature`,
+// `tools` and `user`, are accepted and ignored, because a chatbot has its own settings.
 //
-// **Messages.** The last one must be of the role `user` and is the question; it may be blank only when it has images.
-// Without a conversation those before it are what was said so far; messages of the roles `system` and `developer` are
-// added to the chatbot's instructions. Only chatbots that a model answers for (engine `openai`) make use of either,
-// and of images. Messages of the role `tool` are ignored.
+// **Messages.** The last message is the question. It must have the role `user`, and must not be blank unless it
+// has images. Without a conversation, the earlier messages are the conversation so far; those with the roles
+// `system` and `developer` are added to the chatbot's instructions. Only chatbots with the engine `openai` use
+// earlier messages and images. Messages with the role `tool` are ignored.
 //
-// **Without a conversation** nothing is stored, and no records are made. The reply ends when the caller hangs up. It is
-// not queued: where as many replies are being written as may be, the answer is 503 with `Retry-After`.
+// **Without a conversation** nothing is stored and no record is written. The reply ends when the caller
+// disconnects. The request is not queued: while the server writes as many replies as it can, the response is 503
+// with `Retry-After`.
 //
-// **With `metadata.conversation_id`** the last message is sent into that conversation, which must be the chatbot's and
-// the caller's as with `createCompletion`, and the reply is stored in it too: it belongs to the conversation, not to
-// the connection. What was said before is read from the conversation, the other messages of the request are ignored.
-// `metadata` is stored with the message. `X-Run-Id` names the run. A failure from then on carries
-// `X-Should-Retry: false`, which OpenAI's SDKs heed, because a repeat would store the question again; not so with an
-// Idempotency-Key.
+// **With `metadata.conversation_id`** the last message is sent to that conversation. The conversation must
+// belong to the chatbot and be accessible to the caller, as with `createCompletion`. The reply is stored in it,
+// even if the caller disconnects. Earlier messages are read from the conversation; those in the request are
+// ignored. `metadata` is stored with the message. The header `X-Run-Id` names the run. Once the message is
+// stored, a failure carries `X-Should-Retry: false`, which OpenAI's SDKs honour, because a retry would store the
+// message again. Requests with an `Idempotency-Key` can be retried and do not carry it.
 //
-// **Streams** are unnamed events of one `data:` line with a ChatCompletionChunk; the first one's delta has the role,
-// the last one has `finish_reason`; then comes the one with `usage`, where `stream_options.include_usage` asks for it,
-// and `data: [DONE]`. Comment lines keep an idle connection alive (15 s). A failure after the first byte is an event
-// with an OpenAIError, the last of all. The deltas joined are exactly what the JSON answer would have been, which waits
-// 120 s at most.
+// **Streams** consist of unnamed events with one `data:` line that holds a ChatCompletionChunk. The delta of the
+// first chunk has the role; the last chunk has `finish_reason`. A chunk with `usage` follows if
+// `stream_options.include_usage` is true, then `data: [DONE]`. Comment lines keep an idle connection alive
+// (every 15 seconds). A failure after the first event is an event with an OpenAIError, which is the last one.
+// Joined, the deltas are exactly the content of the JSON response. The JSON response is 504 after 120 seconds.
 //
 // ```
 // data: {"choices":[{"delta":{"content":"","role":"assistant"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
@@ -21026,11 +21699,11 @@ func (c *ClientWithResponses) CreateChatCompletionWithBodyWithResponse(ctx conte
 // data: [DONE]
 // ```
 //
-// `finish_reason` is `stop`, also where somebody has cancelled the run, or `length`. `usage` is 0 throughout when the
-// engine counts no tokens. An Idempotency-Key is for the requests with a conversation, where it works as with
-// `createCompletion`; without one there is nothing to repeat: it is accepted and without effect.
+// `finish_reason` is `stop`, also for a cancelled run, or `length`. All fields of `usage` are 0 if the engine
+// does not count tokens. An `Idempotency-Key` applies to requests with a conversation, where it works as with
+// `createCompletion`. Without a conversation it is accepted and has no effect.
 //
-// Needs the scope `chat` or `agent`. Rate class: `messages`.
+// Requires the scope `chat` or `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21043,11 +21716,11 @@ func (c *ClientWithResponses) CreateChatCompletionWithResponse(ctx context.Conte
 	return ParseCreateChatCompletionResponse(rsp)
 }
 
-// ListModelsWithResponse List the chatbots as models
+// ListModelsWithResponse List models
 //
-// The organization's chatbots, newest first, 1000 at the most.
+// Returns the organization's chatbots as models, newest first, at most 1000.
 //
-// Needs the scope `chat` or `agent`.
+// Requires the scope `chat` or `agent`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21060,11 +21733,11 @@ func (c *ClientWithResponses) ListModelsWithResponse(ctx context.Context, reqEdi
 	return ParseListModelsResponse(rsp)
 }
 
-// GetModelWithResponse Get a chatbot as a model
+// GetModelWithResponse Get a model
 //
-// The `id` is the slug, whichever of the two was asked for.
+// Returns a chatbot as a model. `id` is always the slug, even if the request names the chatbot by its id.
 //
-// Needs the scope `chat` or `agent`.
+// Requires the scope `chat` or `agent`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21079,34 +21752,43 @@ func (c *ClientWithResponses) GetModelWithResponse(ctx context.Context, model st
 
 // ConnectWithResponse Open a WebSocket
 //
-// A channel of JSON text frames (ClientMessageFrame from the client, ServerFrame from the server; at most 64 KiB each). A
-// socket watches one conversation and gets every message of it in `seq` order, whichever way it was sent; the
-// socket that sent a message gets a `delivered` status in its place.
+// Opens a channel of JSON text frames: ClientMessageFrame from the client, ServerFrame from the server, at most
+// 64 KiB each. A socket watches one conversation and receives every message of it in the order of `seq`, however
+// it was sent. The socket that sent a message receives a `delivered` status instead of the message.
 //
-// With a key or a client token in `Authorization`, or for browsers as the subprotocols `bearer` and the token, the
-// caller converses as itself, and so with a `ticket` where there is neither: `session_id` continues a conversation, otherwise one is made (with `bot_id`, or the default bot), listed once
-// it has a message. `after` replays the messages after that `seq` before what comes live, without gap or duplicate; a
-// `seq` ahead of the conversation is an error frame.
+// **Authenticated.** Send an API key or a client token in `Authorization`, or in browsers as the subprotocols
+// `bearer` and the token. Without either, a `ticket` authenticates the socket. `session_id` continues a
+// conversation. Without it a conversation is created, with `bot_id` or the default bot, and listed once it has a
+// message. With `after`, the messages after that `seq` are replayed before live ones, without gaps or
+// duplicates; a `seq` beyond the conversation's last message is an error frame.
 //
-// With nothing the caller is an anonymous visitor of the first organization's default bot (another bot is 403):
-// nothing is stored, there is no `conversation_id`; the visit can be resumed by its `session_id` and `after`, within its last
-// 100 messages, until 30 minutes have passed without activity, or what the operator has set. The visitors of an address share
-// one rate limit, which is that of `messages`.
+// **Anonymous.** Without credentials the caller visits the default bot of the first organization; another bot is
+// 403. Nothing is stored, and there is no `conversation_id`. A visit can be resumed by its `session_id` and
+// `after`, within its last 100 messages, until it has been inactive for 30 minutes (or the time that the
+// operator has configured). Visitors from the same address share one rate limit, with the quota of `messages`.
 //
-// A socket whose key, token or visit ends within a minute is told `expiring`, with `expires_at`; a visit goes on when
-// something is said. Then comes `expired` and the close, with 1000. A key that is revoked ends its sockets within seconds, as if
-// it had expired; a conversation that is deleted ends them with the error `not_found` and 1000.
+// **Origins.** A page is refused with 403 unless its origin is the server's own or listed in the server's
+// `PARLEY_ALLOWED_ORIGINS`. Programs do not send `Origin` and are not affected.
 //
-// A page whose origin is neither the server's own nor in its `PARLEY_ALLOWED_ORIGINS` is refused with 403; programs, which
-// send no `Origin`, are not concerned.
+// **Refusals** happen before the upgrade, as problem documents. When a user, an address, or the visitors of an
+// address have too many open sockets, the response is 429 with `Retry-After`, and its detail states the limit.
+// The `connected` frame states the other limits.
 //
-// Refusals come before the upgrade, as problem documents; so does that of one socket more than a user, an address, or
-// the visitors from an address may have open (429, with the limit in its detail and Retry-After). The other limits are
-// told by the `connected` frame. A frame over 64 KiB closes the socket with 1009. A client that does not answer a ping, or takes too long to accept a frame, is
-// closed with 1008; where there is a limit of silence, with 1000 after the status `idle`; when the server stops, with
-// 1001 after the status `closing`. It may resume each time.
+// **Expiry.** A minute before its key, token or visit expires, a socket receives `expiring` with `expires_at`;
+// activity extends a visit. At the end it receives `expired` and is closed with 1000. When the key is revoked,
+// the same happens within seconds. When the conversation is deleted, the socket receives the error `not_found`
+// and is closed with 1000.
 //
-// A dialogue with `?stream=true`, `→` from the client, `←` from the server:
+// **Close codes.** The client can resume after each of them:
+//
+// | code | reason |
+// |---|---|
+// | 1009 | a frame is larger than 64 KiB |
+// | 1008 | the client did not answer a ping, or took too long to accept a frame |
+// | 1000 | after the status `idle`: no activity for `limits.idle_seconds`, if that limit is set |
+// | 1001 | after the status `closing`: the server shuts down |
+//
+// A dialogue with `?stream=true`; `→` is from the client, `←` from the server:
 //
 // ```
 // ← {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","expires_at":null,"greeting":"Hello!","limits":{"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10},"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","status":"connected","type":"status"}
@@ -21122,8 +21804,9 @@ func (c *ClientWithResponses) GetModelWithResponse(ctx context.Context, model st
 // ← {"client_message_id":"c-18","detail":"The request is not valid: /content must not be blank when there are no attachments.","error":"invalid_message","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"error"}
 // ```
 //
-// With a key: Needs the scope `chat` or `agent`.
-// Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+// The following applies unless the visit is anonymous.
+//
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 //
 // Returns a wrapper object for the known response body format(s).
 //

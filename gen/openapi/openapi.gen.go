@@ -969,7 +969,7 @@ func (e ListInboxConversationsParamsOrdering) Valid() bool {
 	}
 }
 
-// AccessType Whether pages or programs reach the chatbot by it. It is kept and returned, and restricts nothing.
+// AccessType Whether web pages or programs use the web chat. Informational; it does not restrict anything.
 //
 // Example: web
 type AccessType string
@@ -985,19 +985,19 @@ type APIKey struct {
 	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06
 	ID openapi_types.UUID `json:"id"`
 
-	// LastUsedAt To the minute.
+	// LastUsedAt Time of the last use, to the minute.
 	LastUsedAt nullable.Nullable[string] `json:"lastUsedAt"`
 
 	// Name Example: Portal
 	Name string `json:"name"`
 
-	// Prefix The part of the key before the dot.
+	// Prefix Part of the key before the dot.
 	//
 	// Example: pk_4f9a1c22d0
 	Prefix string  `json:"prefix"`
 	Scopes []Scope `json:"scopes"`
 
-	// User The name of the user for whom the key speaks.
+	// User Name of the user that the key acts for.
 	//
 	// Example: portal
 	User string `json:"user"`
@@ -1005,20 +1005,20 @@ type APIKey struct {
 
 // APIKeyCreate Example: {"name":"Portal","scopes":["agent"],"user":"portal"}
 type APIKeyCreate struct {
-	// ExpiresAt A time to come; absent or null: never.
+	// ExpiresAt Time in the future at which the key expires. If absent or null, never.
 	//
 	// Example: 2030-01-01T00:00:00.000000Z
 	ExpiresAt nullable.Nullable[string] `json:"expiresAt,omitempty"`
 
-	// Name A name that is not blank.
+	// Name A name, which must not be blank.
 	//
 	// Example: Support
 	Name Name `json:"name"`
 
-	// Scopes Absent: `chat`.
+	// Scopes Scopes of the key. Default: `chat`.
 	Scopes *[]Scope `json:"scopes,omitempty"`
 
-	// User A user's name; made when new. Absent: the caller's own.
+	// User Name of a user, who is created if missing. Default: the caller.
 	//
 	// Example: portal
 	User *string `json:"user,omitempty"`
@@ -1035,7 +1035,7 @@ type APIKeyCreated struct {
 	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06
 	ID openapi_types.UUID `json:"id"`
 
-	// Key The key itself, shown this once.
+	// Key The API key. It is shown only once.
 	//
 	// Example: pk_4f9a1c22d0.Zk3xQ0v9s1LrT7uYb2Wc5dEf8gHj
 	Key        string                    `json:"key"`
@@ -1076,9 +1076,9 @@ type Attachment struct {
 	Type AttachmentType `json:"type"`
 }
 
-// AttachmentInput Either the `id` of an attachment that an earlier message brought, or `file`, an http or https URL, must be there. An
-// `id` that is not known is passed over when there is a `file`. Without `type` it is `other`; without `filename` the
-// last part of the URL.
+// AttachmentInput An attachment. Either `id`, of an attachment in an earlier message, or `file`, an http or https URL, is
+// required. An unknown `id` is ignored if `file` is given. `type` defaults to `other`, `filename` to the last
+// segment of the URL's path.
 //
 // Example: {"file":"https://files.example.com/screen.png","filename":"screen.png","type":"image"}
 type AttachmentInput struct {
@@ -1098,12 +1098,12 @@ type AttachmentInput struct {
 // AttachmentType Example: image
 type AttachmentType string
 
-// AuditAction What was done.
+// AuditAction Action that the event records.
 //
 // Example: conversation.deleted
 type AuditAction string
 
-// AuditActor The user whose key it was done with; null where the operator did it, beside the API.
+// AuditActor The user whose API key was used; null if the operator acted outside the API.
 //
 // Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","name":"portal"}
 type AuditActor struct {
@@ -1116,12 +1116,12 @@ type AuditActor struct {
 
 // AuditEvent Example: {"action":"conversation.deleted","address":"203.0.113.7","createdAt":"2026-01-15T10:30:00.000000Z","details":{},"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0c","keyId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06","objectId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","objectType":"conversation","requestId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","user":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","name":"portal"}}
 type AuditEvent struct {
-	// Action What was done.
+	// Action Action that the event records.
 	//
 	// Example: conversation.deleted
 	Action AuditAction `json:"action"`
 
-	// Address The network address that the request came from, which may be a proxy's.
+	// Address Network address of the client or of its proxy.
 	//
 	// Example: 203.0.113.7
 	Address string `json:"address"`
@@ -1131,9 +1131,9 @@ type AuditEvent struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	CreatedAt Timestamp `json:"createdAt"`
 
-	// Details More of what it was done to: of a key its `prefix`, `name` and `scopes` (made: its `user`), of a chatbot `slug` and `name`, of an
-	// FAQ its `chatbot`, of a web chat its `name`, of an export `format`, `startDate`, `endDate` and `timezone`. Never what
-	// was said, or by whom.
+	// Details Details of the object. API key: `prefix`, `name` and `scopes`, and `user` if it was created. Chatbot:
+	// `slug` and `name`. FAQ: `chatbot`. Web chat: `name`. Export: `format`, `startDate`, `endDate` and
+	// `timezone`. Details never include messages or who sent them.
 	//
 	//
 	// Example: {}
@@ -1142,7 +1142,7 @@ type AuditEvent struct {
 	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0c
 	ID openapi_types.UUID `json:"id"`
 
-	// KeyID The key that was used; it may be revoked by now.
+	// KeyID Id of the API key that was used. The key may have been revoked since.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06
 	KeyID nullable.Nullable[openapi_types.UUID] `json:"keyId"`
@@ -1150,23 +1150,23 @@ type AuditEvent struct {
 	// ObjectID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	ObjectID openapi_types.UUID `json:"objectId"`
 
-	// ObjectType What `objectId` is the id of; of an export the chatbot.
+	// ObjectType Type of the object with the id objectId. For an export, it is the chatbot.
 	//
 	// Example: conversation
 	ObjectType AuditEventObjectType `json:"objectType"`
 
-	// RequestID The `X-Request-Id` of the request; empty where there was none.
+	// RequestID `X-Request-Id` of the request. Empty if there was no request.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d
 	RequestID string `json:"requestId"`
 
-	// User The user whose key it was done with; null where the operator did it, beside the API.
+	// User The user whose API key was used; null if the operator acted outside the API.
 	//
 	// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","name":"portal"}
 	User nullable.Nullable[AuditActor] `json:"user"`
 }
 
-// AuditEventObjectType What `objectId` is the id of; of an export the chatbot.
+// AuditEventObjectType Type of the object with the id objectId. For an export, it is the chatbot.
 //
 // Example: conversation
 type AuditEventObjectType string
@@ -1182,7 +1182,7 @@ type AuditEventList struct {
 
 // Canvas Example: {"canvasType":{"kind":"markdown"},"content":"Dear customer","name":"draft","title":"Draft of the letter"}
 type Canvas struct {
-	// CanvasType Any JSON value but null, stored unchanged.
+	// CanvasType Any JSON value except null, stored unchanged.
 	//
 	// Example: {"kind":"markdown"}
 	CanvasType json.RawMessage `json:"canvasType"`
@@ -1223,12 +1223,12 @@ type ChatChoiceIndex int
 
 // ChatChunkChoice Example: {"delta":{"content":"Use"},"finish_reason":null,"index":0,"logprobs":null}
 type ChatChunkChoice struct {
-	// Delta Empty in the last chunk that has a choice.
+	// Delta Part of the reply. Empty in the last chunk with a choice.
 	//
 	// Example: {"content":"Use "}
 	Delta ChatDelta `json:"delta"`
 
-	// FinishReason `stop` or `length` in the last chunk that has a choice, null before.
+	// FinishReason `stop` or `length` in the last chunk with a choice, otherwise null.
 	FinishReason nullable.Nullable[string] `json:"finish_reason"`
 
 	// Index Example: 0
@@ -1245,17 +1245,17 @@ type ChatChunkChoiceIndex int
 type ChatCompletion struct {
 	Choices []ChatChoice `json:"choices"`
 
-	// Created Seconds since 1970, in UTC.
+	// Created Unix time in seconds.
 	//
 	// Example: 1768473000
 	Created UnixTime `json:"created"`
 
-	// ID `chatcmpl-` and the run's id, or one of its own.
+	// ID `chatcmpl-` followed by the run's id, or by a generated id if there is no run.
 	//
 	// Example: chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
 	ID string `json:"id"`
 
-	// Model The chatbot's slug.
+	// Model Slug of the chatbot.
 	//
 	// Example: parley
 	Model string `json:"model"`
@@ -1263,7 +1263,7 @@ type ChatCompletion struct {
 	// Object Example: chat.completion
 	Object ChatCompletionObject `json:"object"`
 
-	// Usage 0 throughout when the engine counts no tokens.
+	// Usage Token counts. All are 0 if the engine does not count tokens.
 	//
 	// Example: {"completion_tokens":30,"prompt_tokens":120,"total_tokens":150}
 	Usage ChatUsage `json:"usage"`
@@ -1274,20 +1274,20 @@ type ChatCompletionObject string
 
 // ChatCompletionChunk Example: {"choices":[{"delta":{"content":"Use"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","model":"parley","object":"chat.completion.chunk"}
 type ChatCompletionChunk struct {
-	// Choices One; none in the chunk that has the usage.
+	// Choices One choice; empty in the chunk that has the usage.
 	Choices []ChatChunkChoice `json:"choices"`
 
-	// Created Seconds since 1970, in UTC.
+	// Created Unix time in seconds.
 	//
 	// Example: 1768473000
 	Created UnixTime `json:"created"`
 
-	// ID The same for all chunks of a stream.
+	// ID Same for all chunks of a stream.
 	//
 	// Example: chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
 	ID string `json:"id"`
 
-	// Model The chatbot's slug.
+	// Model Slug of the chatbot.
 	//
 	// Example: parley
 	Model string `json:"model"`
@@ -1295,7 +1295,7 @@ type ChatCompletionChunk struct {
 	// Object Example: chat.completion.chunk
 	Object ChatCompletionChunkObject `json:"object"`
 
-	// Usage 0 throughout when the engine counts no tokens.
+	// Usage Token counts. All are 0 if the engine does not count tokens.
 	//
 	// Example: {"completion_tokens":30,"prompt_tokens":120,"total_tokens":150}
 	Usage *ChatUsage `json:"usage,omitempty"`
@@ -1304,28 +1304,28 @@ type ChatCompletionChunk struct {
 // ChatCompletionChunkObject Example: chat.completion.chunk
 type ChatCompletionChunkObject string
 
-// ChatCompletionCreate A request as OpenAI's API has it; what is not named here is ignored.
+// ChatCompletionCreate A request in OpenAI's format. Fields that are not listed here are ignored.
 //
 // Example: {"messages":[{"content":"How do I reset my password?","role":"user"}],"model":"parley"}
 type ChatCompletionCreate struct {
 	Messages []ChatMessage `json:"messages"`
 
-	// Metadata A free object.
+	// Metadata Any JSON object.
 	//
 	// Example: {"conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}
 	Metadata nullable.Nullable[ChatMetadata] `json:"metadata,omitempty"`
 
-	// Model A chatbot's slug or id. Unknown: 404.
+	// Model Slug or id of a chatbot. An unknown one is 404.
 	//
 	// Example: parley
 	Model string `json:"model"`
 
-	// N There is one answer.
+	// N Number of choices; only 1 is supported.
 	//
 	// Example: 1
 	N nullable.Nullable[int] `json:"n,omitempty"`
 
-	// Stream Whether the answer is an event stream; absent: no.
+	// Stream Whether the response is an event stream. Default: false.
 	//
 	// Example: false
 	Stream nullable.Nullable[bool] `json:"stream,omitempty"`
@@ -1334,37 +1334,37 @@ type ChatCompletionCreate struct {
 	StreamOptions nullable.Nullable[ChatStreamOptions] `json:"stream_options,omitempty"`
 }
 
-// ChatCompletionEvent An event of a stream; `[DONE]`, the last of one that has not failed, is no JSON.
+// ChatCompletionEvent An event of a stream. The last event of a successful stream is `[DONE]`, which is not JSON.
 //
 // Example: {"choices":[{"delta":{"content":"Use"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","model":"parley","object":"chat.completion.chunk"}
 type ChatCompletionEvent struct {
 	union json.RawMessage
 }
 
-// ChatDelta Empty in the last chunk that has a choice.
+// ChatDelta Part of the reply. Empty in the last chunk with a choice.
 //
 // Example: {"content":"Use "}
 type ChatDelta struct {
 	// Content Example: Use
 	Content *string `json:"content,omitempty"`
 
-	// Role In the first chunk alone.
+	// Role Present in the first chunk only.
 	//
 	// Example: assistant
 	Role *ChatDeltaRole `json:"role,omitempty"`
 }
 
-// ChatDeltaRole In the first chunk alone.
+// ChatDeltaRole Present in the first chunk only.
 //
 // Example: assistant
 type ChatDeltaRole string
 
 // ChatMessage Example: {"content":"How do I reset my password?","role":"user"}
 type ChatMessage struct {
-	// Content A text, or a list of parts: `{"type": "text", "text": …}` and, in messages of the role `user`,
-	// `{"type": "image_url", "image_url": {"url": …}}` with an http or https address, or where there is no
-	// conversation a `data:` one; parts of other types are ignored. The texts of several parts are lines of one. The
-	// question may have 32,768 characters (more: 413) and 50 images. Null or absent is as good as empty.
+	// Content Text, or a list of parts: `{"type": "text", "text": …}` and, in messages with the role `user`, `{"type":
+	// "image_url", "image_url": {"url": …}}` with an http or https URL, or a `data:` URL in requests without a
+	// conversation. Parts of other types are ignored. Several text parts are joined as lines. The question is
+	// limited to 32,768 characters (else 413) and 50 images. Null or absent counts as empty.
 	//
 	//
 	// Example: [{"text":"How do I reset my password?","type":"text"}]
@@ -1377,7 +1377,7 @@ type ChatMessage struct {
 // ChatMessageRole Example: user
 type ChatMessageRole string
 
-// ChatMetadata A free object.
+// ChatMetadata Any JSON object.
 //
 // Example: {"conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}
 type ChatMetadata = json.RawMessage
@@ -1399,13 +1399,13 @@ type ChatReplyRole string
 
 // ChatStreamOptions Example: {"include_usage":true}
 type ChatStreamOptions struct {
-	// IncludeUsage Whether a chunk with the usage comes last; absent: no.
+	// IncludeUsage Whether a last chunk with the usage is sent. Default: false.
 	//
 	// Example: true
 	IncludeUsage nullable.Nullable[bool] `json:"include_usage,omitempty"`
 }
 
-// ChatUsage 0 throughout when the engine counts no tokens.
+// ChatUsage Token counts. All are 0 if the engine does not count tokens.
 //
 // Example: {"completion_tokens":30,"prompt_tokens":120,"total_tokens":150}
 type ChatUsage struct {
@@ -1429,15 +1429,16 @@ type Chatbot struct {
 	// Description Example: Answers questions about Parley.
 	Description string `json:"description"`
 
-	// Engine `faq`: the built-in bot, which answers from its FAQs. `scripted`: says what its script says, the same each time, for
-	// contract tests and demos; it must have a script. `openai`: answers by a model behind an OpenAI-compatible server, which
-	// is given the bot's instructions, the FAQs that may bear on the question and the conversation so far; it must have a model.
+	// Engine How the chatbot answers. `faq`: from its FAQs. `scripted`: from its script, which is required; always the
+	// same, for contract tests and demos. `openai`: by a model behind an OpenAI-compatible server, which receives
+	// the chatbot's instructions, the FAQs that are relevant to the question, and the conversation so far; requires
+	// a model.
 	//
 	//
 	// Example: faq
 	Engine Engine `json:"engine"`
 
-	// Greeting What a client shows before the first message; never a stored message.
+	// Greeting Text that a client shows before the first message. It is never stored as a message.
 	//
 	// Example: Hello!
 	Greeting string `json:"greeting"`
@@ -1451,7 +1452,8 @@ type Chatbot struct {
 	// IsDefault Example: true
 	IsDefault bool `json:"isDefault"`
 
-	// Model The model that answers for a bot of the engine `openai`; null when there is none. Its API key is never shown.
+	// Model The model of a chatbot with the engine `openai`; null if there is none. Its API key is never returned.
+	//
 	//
 	// Example: {"baseUrl":"https://api.openai.com/v1","hasApiKey":true,"historyTokens":4000,"name":"gpt-4o-mini","parameters":{"max_tokens":500},"temperature":0.2}
 	Model nullable.Nullable[Model] `json:"model"`
@@ -1459,7 +1461,7 @@ type Chatbot struct {
 	// Name Example: Parley
 	Name string `json:"name"`
 
-	// Script What a scripted bot says; null when there is none.
+	// Script Replies of a chatbot with the engine scripted; null if there are none.
 	//
 	// Example: {"rules":[{"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]},{"deltas":["One moment"],"failAfter":1}]}
 	Script nullable.Nullable[json.RawMessage] `json:"script"`
@@ -1467,7 +1469,7 @@ type Chatbot struct {
 	// Slug Example: parley
 	Slug string `json:"slug"`
 
-	// UnanswerableReply What the bot says when it knows no answer.
+	// UnanswerableReply The bot's reply when it has no answer.
 	//
 	// Example: Sorry, I do not know that.
 	UnanswerableReply string `json:"unanswerableReply"`
@@ -1483,9 +1485,10 @@ type ChatbotCreate struct {
 	// Description Example: Answers questions about Parley.
 	Description *string `json:"description,omitempty"`
 
-	// Engine `faq`: the built-in bot, which answers from its FAQs. `scripted`: says what its script says, the same each time, for
-	// contract tests and demos; it must have a script. `openai`: answers by a model behind an OpenAI-compatible server, which
-	// is given the bot's instructions, the FAQs that may bear on the question and the conversation so far; it must have a model.
+	// Engine How the chatbot answers. `faq`: from its FAQs. `scripted`: from its script, which is required; always the
+	// same, for contract tests and demos. `openai`: by a model behind an OpenAI-compatible server, which receives
+	// the chatbot's instructions, the FAQs that are relevant to the question, and the conversation so far; requires
+	// a model.
 	//
 	//
 	// Example: faq
@@ -1500,24 +1503,24 @@ type ChatbotCreate struct {
 	// IsDefault Example: false
 	IsDefault *bool `json:"isDefault,omitempty"`
 
-	// Model The model that is to answer, all of it: what is left out is as if it had never been set, but for the API key. In an
-	// update null takes the model and its key away.
+	// Model Complete settings of the model: absent fields are reset, except for the API key. In an update, null removes
+	// the model and its API key.
 	//
 	//
 	// Example: {"apiKey":"sk-0123456789","baseUrl":"https://api.openai.com/v1","name":"gpt-4o-mini"}
 	Model nullable.Nullable[ModelSettings] `json:"model,omitempty"`
 
-	// Name A name that is not blank.
+	// Name A name, which must not be blank.
 	//
 	// Example: Support
 	Name Name `json:"name"`
 
-	// Script What a scripted bot says; null when there is none.
+	// Script Replies of a chatbot with the engine scripted; null if there are none.
 	//
 	// Example: {"rules":[{"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]},{"deltas":["One moment"],"failAfter":1}]}
 	Script nullable.Nullable[Script] `json:"script,omitempty"`
 
-	// Slug Lower-case letters, digits and hyphens; not in the form of an id.
+	// Slug Lower-case letters, digits and hyphens; must not have the form of an id.
 	//
 	// Example: parley
 	Slug *Slug `json:"slug,omitempty"`
@@ -1561,9 +1564,10 @@ type ChatbotUpdate struct {
 	// Description Example: Answers questions about Parley.
 	Description *string `json:"description,omitempty"`
 
-	// Engine `faq`: the built-in bot, which answers from its FAQs. `scripted`: says what its script says, the same each time, for
-	// contract tests and demos; it must have a script. `openai`: answers by a model behind an OpenAI-compatible server, which
-	// is given the bot's instructions, the FAQs that may bear on the question and the conversation so far; it must have a model.
+	// Engine How the chatbot answers. `faq`: from its FAQs. `scripted`: from its script, which is required; always the
+	// same, for contract tests and demos. `openai`: by a model behind an OpenAI-compatible server, which receives
+	// the chatbot's instructions, the FAQs that are relevant to the question, and the conversation so far; requires
+	// a model.
 	//
 	//
 	// Example: faq
@@ -1578,24 +1582,24 @@ type ChatbotUpdate struct {
 	// IsDefault Example: true
 	IsDefault *bool `json:"isDefault,omitempty"`
 
-	// Model The model that is to answer, all of it: what is left out is as if it had never been set, but for the API key. In an
-	// update null takes the model and its key away.
+	// Model Complete settings of the model: absent fields are reset, except for the API key. In an update, null removes
+	// the model and its API key.
 	//
 	//
 	// Example: {"apiKey":"sk-0123456789","baseUrl":"https://api.openai.com/v1","name":"gpt-4o-mini"}
 	Model nullable.Nullable[ModelSettings] `json:"model,omitempty"`
 
-	// Name A name that is not blank.
+	// Name A name, which must not be blank.
 	//
 	// Example: Support
 	Name *Name `json:"name,omitempty"`
 
-	// Script What a scripted bot says; null when there is none.
+	// Script Replies of a chatbot with the engine scripted; null if there are none.
 	//
 	// Example: {"rules":[{"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]},{"deltas":["One moment"],"failAfter":1}]}
 	Script nullable.Nullable[Script] `json:"script,omitempty"`
 
-	// Slug Lower-case letters, digits and hyphens; not in the form of an id.
+	// Slug Lower-case letters, digits and hyphens; must not have the form of an id.
 	//
 	// Example: parley
 	Slug *Slug `json:"slug,omitempty"`
@@ -1604,7 +1608,7 @@ type ChatbotUpdate struct {
 	UnanswerableReply *string `json:"unanswerableReply,omitempty"`
 }
 
-// Citation An entry that the reply was made of.
+// Citation An FAQ that the reply is based on.
 //
 // Example: {"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}
 type Citation struct {
@@ -1616,7 +1620,7 @@ type Citation struct {
 	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04
 	ID openapi_types.UUID `json:"id"`
 
-	// Question The question of the FAQ.
+	// Question Question of the FAQ.
 	//
 	// Example: How do I reset my password?
 	Question *string `json:"question,omitempty"`
@@ -1630,34 +1634,34 @@ type CitationNode struct {
 	// DisplayScore Example: 92%
 	DisplayScore string `json:"displayScore"`
 
-	// Score From 0 to 1: how much of the question the entry covers.
+	// Score How much of the question the FAQ covers, from 0 to 1.
 	//
 	// Example: 0.92
 	Score float64 `json:"score"`
 }
 
-// ClientMessageFrame What a client sends on the WebSocket.
+// ClientMessageFrame A frame that a client sends on the WebSocket.
 //
 // Example: {"content":"Hello","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","type":"message"}
 type ClientMessageFrame struct {
 	Attachments *[]AttachmentInput `json:"attachments,omitempty"`
 
-	// ClientMessageID The client's own id: sent again, it stores nothing and gets the same delivered again.
+	// ClientMessageID An id chosen by the client. A message with the same id is stored once; a repeat receives the same delivered frame.
 	//
 	// Example: c-17
 	ClientMessageID *string `json:"client_message_id,omitempty"`
 
-	// Content A message's text; more than 32,768 characters are 413.
+	// Content Text of a message, at most 32,768 characters; longer text is 413.
 	//
 	// Example: How do I reset my password?
 	Content MessageContent `json:"content"`
 
-	// Metadata A free JSON object, returned equal as JSON; its keys are never re-cased.
+	// Metadata Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
 	//
 	// Example: {"source":"newsletter"}
 	Metadata *FreeObject `json:"metadata,omitempty"`
 
-	// SessionID The session that the socket watches; another one is an error frame. Absent, it is meant anyway.
+	// SessionID The session that the socket watches, which is also the default. Any other session is answered with an error frame.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	SessionID *string `json:"session_id,omitempty"`
@@ -1671,15 +1675,15 @@ type ClientMessageFrameType string
 
 // ClientToken Example: {"chatbot":null,"contact":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","conversation":null,"expiresAt":"2026-01-15T10:45:00.000000Z","origin":null,"scopes":["chat"],"token":"pct_AZq1kT0e2wJjIjoiMDE5YmMwYTQifQ"}
 type ClientToken struct {
-	// Chatbot The chatbot that the token is for: the conversation's or given.
+	// Chatbot Id of the chatbot that the token is for: that of the conversation, or the given one.
 	Chatbot nullable.Nullable[openapi_types.UUID] `json:"chatbot"`
 
-	// Contact The contact that the token is for: the conversation's, given or made.
+	// Contact Id of the contact that the token is for: that of the conversation, the given one, or a new one.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
 	Contact openapi_types.UUID `json:"contact"`
 
-	// Conversation The conversation that the token is for.
+	// Conversation Id of the conversation that the token is for.
 	Conversation nullable.Nullable[openapi_types.UUID] `json:"conversation"`
 
 	// ExpiresAt RFC 3339 in UTC, always with six fraction digits and Z.
@@ -1687,48 +1691,48 @@ type ClientToken struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	ExpiresAt Timestamp `json:"expiresAt"`
 
-	// Origin The origin that the token is bound to, as browsers write it.
+	// Origin Origin that the token is bound to, in the form that browsers send.
 	//
 	// Example: https://www.example.com
 	Origin nullable.Nullable[string] `json:"origin"`
 	Scopes []Scope                   `json:"scopes"`
 
-	// Token The token, shown this once; its form may change.
+	// Token The token. It is shown only once; its format may change.
 	//
 	// Example: pct_AZq1kT0e2wJjIjoiMDE5YmMwYTQifQ
 	Token string `json:"token"`
 }
 
-// ClientTokenCreate What the token is for must be there - a conversation alone, or a contact, a chatbot, or both of these.
+// ClientTokenCreate Purpose of the token. Give either a conversation, or a contact, a chatbot or both of them.
 //
 // Example: {"contact":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07"}
 type ClientTokenCreate struct {
-	// Chatbot A chatbot's id or slug.
+	// Chatbot Id or slug of a chatbot.
 	//
 	// Example: parley
 	Chatbot *string `json:"chatbot,omitempty"`
 
-	// Contact A contact's id.
+	// Contact Id of a contact.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
 	Contact *string `json:"contact,omitempty"`
 
-	// Conversation A conversation's id.
+	// Conversation Id of a conversation.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	Conversation *string `json:"conversation,omitempty"`
 
-	// ExpiresIn Seconds; absent: 900. Not beyond the end of the key.
+	// ExpiresIn Lifetime in seconds. Default: 900. It cannot exceed the lifetime of the API key.
 	//
 	// Example: 900
 	ExpiresIn *int `json:"expiresIn,omitempty"`
 
-	// Origin The origin of the pages that may use the token.
+	// Origin Origin of the pages that may use the token.
 	//
 	// Example: https://www.example.com
 	Origin *string `json:"origin,omitempty"`
 
-	// Scopes What the token allows of what the key does; there is only `chat`, as there is without this field.
+	// Scopes Scopes of the token. The only supported value, and the default, is `chat`.
 	Scopes *[]ClientTokenCreateScopes `json:"scopes,omitempty"`
 }
 
@@ -1754,7 +1758,7 @@ type Completion struct {
 	// FinishReason Example: stop
 	FinishReason FinishReason `json:"finishReason"`
 
-	// MessageID The bot's message.
+	// MessageID Id of the bot's message.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a
 	MessageID openapi_types.UUID `json:"messageId"`
@@ -1763,7 +1767,7 @@ type Completion struct {
 	RunID       openapi_types.UUID `json:"runId"`
 	Suggestions []Suggestion       `json:"suggestions"`
 
-	// Usage Null when the engine counts no tokens.
+	// Usage Token counts; null if the engine does not count tokens.
 	//
 	// Example: {"completionTokens":30,"promptTokens":120,"totalTokens":150}
 	Usage nullable.Nullable[Usage] `json:"usage"`
@@ -1771,12 +1775,12 @@ type Completion struct {
 
 // CompletionCreate Example: {"isStreaming":false,"message":{"content":"How do I reset my password?"}}
 type CompletionCreate struct {
-	// Conversation A conversation's id; missing, null or empty starts a new one.
+	// Conversation Id of a conversation. If absent, null or empty, a conversation is started.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	Conversation nullable.Nullable[string] `json:"conversation,omitempty"`
 
-	// IsStreaming Whether the answer is an event stream; absent: no.
+	// IsStreaming Whether the response is an event stream. Default: false.
 	//
 	// Example: false
 	IsStreaming *bool `json:"isStreaming,omitempty"`
@@ -1785,8 +1789,8 @@ type CompletionCreate struct {
 	Message CompletionMessage `json:"message"`
 }
 
-// CompletionEvent One event of a streamed reply. While `done` is false `content` is the next piece of the text; the last event has
-// `done: true`, an empty `content` and the fields below that the others lack.
+// CompletionEvent An event of a streamed reply. While `done` is false, `content` is the next piece of the text. The last event
+// has `done: true`, an empty `content`, and the fields that the other events lack.
 //
 // Example: {"content":"Use the ","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03"}
 type CompletionEvent struct {
@@ -1802,7 +1806,7 @@ type CompletionEvent struct {
 	// Done Example: false
 	Done bool `json:"done"`
 
-	// Error A problem document as RFC 9457 has it.
+	// Error A problem document (RFC 9457).
 	//
 	// Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 	Error *Problem `json:"error,omitempty"`
@@ -1810,12 +1814,12 @@ type CompletionEvent struct {
 	// FinishReason Example: stop
 	FinishReason *FinishReason `json:"finishReason,omitempty"`
 
-	// MessageID The bot's message.
+	// MessageID Id of the bot's message.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a
 	MessageID openapi_types.UUID `json:"messageId"`
 
-	// Reset The reply began anew: forget the text so far; content is the whole of it.
+	// Reset The reply has been restarted: discard the text so far. content is the whole text so far.
 	//
 	// Example: true
 	Reset *bool `json:"reset,omitempty"`
@@ -1824,7 +1828,7 @@ type CompletionEvent struct {
 	RunID       openapi_types.UUID `json:"runId"`
 	Suggestions *[]Suggestion      `json:"suggestions,omitempty"`
 
-	// Usage Null when the engine counts no tokens.
+	// Usage Token counts; null if the engine does not count tokens.
 	//
 	// Example: {"completionTokens":30,"promptTokens":120,"totalTokens":150}
 	Usage nullable.Nullable[Usage] `json:"usage,omitempty"`
@@ -1834,26 +1838,26 @@ type CompletionEvent struct {
 type CompletionMessage struct {
 	Attachments *[]AttachmentInput `json:"attachments,omitempty"`
 
-	// Content A message's text; more than 32,768 characters are 413.
+	// Content Text of a message, at most 32,768 characters; longer text is 413.
 	//
 	// Example: How do I reset my password?
 	Content MessageContent `json:"content"`
 
-	// ContentPayload A free JSON object, returned equal as JSON; its keys are never re-cased.
+	// ContentPayload Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
 	//
 	// Example: {"source":"newsletter"}
 	ContentPayload *FreeObject `json:"contentPayload,omitempty"`
 
-	// QueryMetadata Restricts what the bot may retrieve: entries that any of `knowledge_bases` selects and whose labels fulfil
-	// `label_relations`; neither, or empty ones, restrict nothing. Which entries there are is known to the chatbot's
-	// editors (`GET /api/chatbots/{chatbotId}/faqs/`). The keys below are checked where they are present; unknown keys
-	// and empty lists are fine, and the whole is returned equal as JSON.
+	// QueryMetadata Restricts which FAQs the bot may retrieve: those that are selected by any of `knowledge_bases` and whose
+	// labels match `label_relations`. If one is absent or empty, it does not restrict anything. `GET
+	// /api/chatbots/{chatbotId}/faqs/` lists the FAQs. The fields below are validated when they are present. Other
+	// fields and empty lists are accepted. The object is returned unchanged as JSON.
 	//
 	//
 	// Example: {"channel":"app","knowledge_bases":[]}
 	QueryMetadata *QueryMetadata `json:"queryMetadata,omitempty"`
 
-	// Sender A contact's id; one that the organization does not have is 400.
+	// Sender Id of a contact. A contact that the organization does not have is 400.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
 	Sender *string `json:"sender,omitempty"`
@@ -1875,7 +1879,7 @@ type Contact struct {
 	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
 	ID openapi_types.UUID `json:"id"`
 
-	// Inboxes The ids of the inboxes that the contact is in.
+	// Inboxes Ids of the contact's inboxes.
 	//
 	// Example: ["019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08"]
 	Inboxes []openapi_types.UUID `json:"inboxes"`
@@ -1889,7 +1893,7 @@ type Contact struct {
 	// QueryMetadata Example: {"tier":"gold"}
 	QueryMetadata nullable.Nullable[json.RawMessage] `json:"queryMetadata"`
 
-	// SourceID The contact's id where it comes from, unique in an inbox.
+	// SourceID Id of the contact in the system that it comes from, unique within an inbox.
 	//
 	// Example: line-4711
 	SourceID nullable.Nullable[string] `json:"sourceId"`
@@ -1908,7 +1912,7 @@ type ContactCreate struct {
 	// Example: ["019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08"]
 	Inboxes *[]string `json:"inboxes,omitempty"`
 
-	// Name A name that is not blank.
+	// Name A name, which must not be blank.
 	//
 	// Example: Support
 	Name Name `json:"name"`
@@ -1916,10 +1920,10 @@ type ContactCreate struct {
 	// PhoneNumber Example: +886 2 1234 5678
 	PhoneNumber *string `json:"phoneNumber,omitempty"`
 
-	// QueryMetadata Restricts what the bot may retrieve: entries that any of `knowledge_bases` selects and whose labels fulfil
-	// `label_relations`; neither, or empty ones, restrict nothing. Which entries there are is known to the chatbot's
-	// editors (`GET /api/chatbots/{chatbotId}/faqs/`). The keys below are checked where they are present; unknown keys
-	// and empty lists are fine, and the whole is returned equal as JSON.
+	// QueryMetadata Restricts which FAQs the bot may retrieve: those that are selected by any of `knowledge_bases` and whose
+	// labels match `label_relations`. If one is absent or empty, it does not restrict anything. `GET
+	// /api/chatbots/{chatbotId}/faqs/` lists the FAQs. The fields below are validated when they are present. Other
+	// fields and empty lists are accepted. The object is returned unchanged as JSON.
 	//
 	//
 	// Example: {"channel":"app","knowledge_bases":[]}
@@ -1946,12 +1950,12 @@ type ContactUpdate struct {
 	// Email Example: alex@example.com
 	Email *string `json:"email,omitempty"`
 
-	// Inboxes Ids of inboxes; they replace the present ones.
+	// Inboxes Ids of inboxes, which replace the current ones.
 	//
 	// Example: ["019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08"]
 	Inboxes *[]string `json:"inboxes,omitempty"`
 
-	// Name A name that is not blank.
+	// Name A name, which must not be blank.
 	//
 	// Example: Support
 	Name *Name `json:"name,omitempty"`
@@ -1959,10 +1963,10 @@ type ContactUpdate struct {
 	// PhoneNumber Example: +886 2 1234 5678
 	PhoneNumber *string `json:"phoneNumber,omitempty"`
 
-	// QueryMetadata Restricts what the bot may retrieve: entries that any of `knowledge_bases` selects and whose labels fulfil
-	// `label_relations`; neither, or empty ones, restrict nothing. Which entries there are is known to the chatbot's
-	// editors (`GET /api/chatbots/{chatbotId}/faqs/`). The keys below are checked where they are present; unknown keys
-	// and empty lists are fine, and the whole is returned equal as JSON.
+	// QueryMetadata Restricts which FAQs the bot may retrieve: those that are selected by any of `knowledge_bases` and whose
+	// labels match `label_relations`. If one is absent or empty, it does not restrict anything. `GET
+	// /api/chatbots/{chatbotId}/faqs/` lists the FAQs. The fields below are validated when they are present. Other
+	// fields and empty lists are accepted. The object is returned unchanged as JSON.
 	//
 	//
 	// Example: {"channel":"app","knowledge_bases":[]}
@@ -1997,7 +2001,7 @@ type Conversation struct {
 	// Inbox Example: {"channelType":"web","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08","name":"Website","unreadConversationsCount":0}
 	Inbox ConversationInbox `json:"inbox"`
 
-	// IsAutoReplyNow Whether the bot would answer a message sent now.
+	// IsAutoReplyNow Whether the bot would answer a message that is sent now.
 	//
 	// Example: true
 	IsAutoReplyNow bool `json:"isAutoReplyNow"`
@@ -2005,7 +2009,7 @@ type Conversation struct {
 	// IsGroupChat Example: false
 	IsGroupChat bool `json:"isGroupChat"`
 
-	// LastMessage The newest message; null while there is none.
+	// LastMessage The newest message; null if there is none.
 	//
 	// Example: {"attachments":[],"canvas":null,"citationNodes":[],"citations":[],"content":"How do I reset my password?","contentPayload":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.000000Z","feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","queryMetadata":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","sender":{"avatar":"","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"},"seq":1,"type":"incoming"}
 	LastMessage nullable.Nullable[LastMessage] `json:"lastMessage"`
@@ -2013,7 +2017,7 @@ type Conversation struct {
 	// LastMessageCreatedAt Example: 2026-01-15T10:30:00.000000Z
 	LastMessageCreatedAt nullable.Nullable[string] `json:"lastMessageCreatedAt"`
 
-	// LastReadAt When the staff last read it.
+	// LastReadAt Time at which the staff last marked the conversation as read.
 	LastReadAt nullable.Nullable[string] `json:"lastReadAt"`
 
 	// Status Example: active
@@ -2022,7 +2026,7 @@ type Conversation struct {
 	// Title Example:
 	Title string `json:"title"`
 
-	// UnreadMessagesCount Incoming messages that the staff has not read.
+	// UnreadMessagesCount Number of incoming messages that the staff has not read.
 	//
 	// Example: 0
 	UnreadMessagesCount int `json:"unreadMessagesCount"`
@@ -2060,12 +2064,12 @@ type ConversationContact struct {
 
 // ConversationCreate Example: {"webChat":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05"}
 type ConversationCreate struct {
-	// Contact A contact's id; absent: the caller's own.
+	// Contact Id of a contact. Default: the contact that represents the caller.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
 	Contact *string `json:"contact,omitempty"`
 
-	// WebChat The web chat's id.
+	// WebChat Id of the web chat.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05
 	WebChat string `json:"webChat"`
@@ -2100,7 +2104,7 @@ type ConversationOperationResult struct {
 	// Action Example: archive
 	Action ConversationAction `json:"action"`
 
-	// ConversationID As it was sent.
+	// ConversationID Same as in the request.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	ConversationID string `json:"conversation_id"`
@@ -2108,7 +2112,7 @@ type ConversationOperationResult struct {
 	// Ok Example: true
 	Ok bool `json:"ok"`
 
-	// Problem A problem document as RFC 9457 has it.
+	// Problem A problem document (RFC 9457).
 	//
 	// Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 	Problem *Problem `json:"problem,omitempty"`
@@ -2125,12 +2129,12 @@ type ConversationPage struct {
 
 // ConversationStart Example: {"bot_id":"parley","initial_message":"Hello"}
 type ConversationStart struct {
-	// BotID The bot's id or slug; absent: the default bot. Unknown: 404.
+	// BotID Id or slug of the bot. Default: the organization's default bot. An unknown bot is 404.
 	//
 	// Example: parley
 	BotID *string `json:"bot_id,omitempty"`
 
-	// InitialMessage A message's text; more than 32,768 characters are 413.
+	// InitialMessage Text of a message, at most 32,768 characters; longer text is 413.
 	//
 	// Example: How do I reset my password?
 	InitialMessage *MessageContent `json:"initial_message,omitempty"`
@@ -2155,7 +2159,7 @@ type ConversationSummary struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	LastActivity Timestamp `json:"last_activity"`
 
-	// LastMessage The newest message's text; empty while there is none.
+	// LastMessage Text of the newest message. Empty if there is none.
 	//
 	// Example: Thank you!
 	LastMessage string `json:"last_message"`
@@ -2174,7 +2178,7 @@ type ConversationSummary struct {
 type ConversationSummaryList struct {
 	Conversations []ConversationSummary `json:"conversations"`
 
-	// Total How many qualify, whatever limit and offset say.
+	// Total Number of matching conversations, independent of limit and offset.
 	//
 	// Example: 1
 	Total int64 `json:"total"`
@@ -2192,14 +2196,15 @@ type ConversationUpdate struct {
 	Title *string `json:"title,omitempty"`
 }
 
-// Engine `faq`: the built-in bot, which answers from its FAQs. `scripted`: says what its script says, the same each time, for
-// contract tests and demos; it must have a script. `openai`: answers by a model behind an OpenAI-compatible server, which
-// is given the bot's instructions, the FAQs that may bear on the question and the conversation so far; it must have a model.
+// Engine How the chatbot answers. `faq`: from its FAQs. `scripted`: from its script, which is required; always the
+// same, for contract tests and demos. `openai`: by a model behind an OpenAI-compatible server, which receives
+// the chatbot's instructions, the FAQs that are relevant to the question, and the conversation so far; requires
+// a model.
 //
 // Example: faq
 type Engine string
 
-// ErrorFrame Something in a frame was refused; the connection stays open unless it cannot.
+// ErrorFrame A frame was refused. The connection stays open unless the error makes that impossible.
 //
 // Example: {"detail":"The content must not be blank.","error":"invalid_message","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","type":"error"}
 type ErrorFrame struct {
@@ -2209,10 +2214,10 @@ type ErrorFrame struct {
 	// Detail Example: The content must not be blank.
 	Detail string `json:"detail"`
 
-	// Error 400 `invalid_message` (in the message's own fields), `invalid_request` (all else that is malformed); 401
-	// `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`; 413 `too_large`; 415
-	// `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502 `upstream_failed`; 503
-	// `unavailable`; 504 `timeout`.
+	// Error Error code. 400 `invalid_message` (in the message's own fields), `invalid_request` (anything else that is
+	// malformed); 401 `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`;
+	// 413 `too_large`; 415 `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502
+	// `upstream_failed`; 503 `unavailable`; 504 `timeout`.
 	//
 	//
 	// Example: not_found
@@ -2231,7 +2236,7 @@ type ErrorFrame struct {
 // ErrorFrameType Example: error
 type ErrorFrameType string
 
-// EventID `<attempt>.<offset>`: which attempt at the run, and how many bytes of its text.
+// EventID `<attempt>.<offset>`: the number of the attempt, and the bytes of text that it has written.
 //
 // Example: 1.27
 type EventID = string
@@ -2261,14 +2266,14 @@ type Faq struct {
 	UpdatedAt Timestamp `json:"updatedAt"`
 }
 
-// FaqAnswer HTML is turned into text.
+// FaqAnswer The answer. HTML is converted to plain text.
 //
 // Example: Use the link on the sign-in page.
 type FaqAnswer = string
 
 // FaqCreate Example: {"answer":"Use the link on the sign-in page.","labels":["account"],"question":"How do I reset my password?"}
 type FaqCreate struct {
-	// Answer HTML is turned into text.
+	// Answer The answer. HTML is converted to plain text.
 	//
 	// Example: Use the link on the sign-in page.
 	Answer FaqAnswer `json:"answer"`
@@ -2286,7 +2291,7 @@ type FaqImport struct {
 	Created int              `json:"created"`
 	Errors  []FaqImportError `json:"errors"`
 
-	// Skipped Rows that would have changed nothing.
+	// Skipped Number of rows that would not have changed anything.
 	//
 	// Example: 0
 	Skipped int `json:"skipped"`
@@ -2300,7 +2305,7 @@ type FaqImportError struct {
 	// Detail Example: The row has a question but no answer.
 	Detail string `json:"detail"`
 
-	// Row The row's number in the file; the header is row 1.
+	// Row Number of the row in the file; the header is row 1.
 	//
 	// Example: 4
 	Row int `json:"row"`
@@ -2323,7 +2328,7 @@ type FaqQuestion = string
 
 // FaqUpdate Example: {"answer":"Use the link in the menu."}
 type FaqUpdate struct {
-	// Answer HTML is turned into text.
+	// Answer The answer. HTML is converted to plain text.
 	//
 	// Example: Use the link on the sign-in page.
 	Answer *FaqAnswer `json:"answer,omitempty"`
@@ -2341,19 +2346,19 @@ type FaqUpload struct {
 	File openapi_types.File `json:"file"`
 }
 
-// Feedback What the user thinks of the message, `like` or `dislike`; null while nobody has said.
+// Feedback The user's feedback on the message, `like` or `dislike`; null if there is none.
 //
 // Example: like
 type Feedback = string
 
-// FeedbackFilter A feedback, or `none` where there is none.
+// FeedbackFilter A feedback, or `none` for records without feedback.
 //
 // Example: dislike
 type FeedbackFilter string
 
 // FeedbackUpdate Example: {"feedback":"like"}
 type FeedbackUpdate struct {
-	// Feedback What the user thinks of the message, `like` or `dislike`; null while nobody has said.
+	// Feedback The user's feedback on the message, `like` or `dislike`; null if there is none.
 	//
 	// Example: like
 	Feedback nullable.Nullable[Feedback] `json:"feedback"`
@@ -2362,7 +2367,7 @@ type FeedbackUpdate struct {
 // FinishReason Example: stop
 type FinishReason string
 
-// FreeObject A free JSON object, returned equal as JSON; its keys are never re-cased.
+// FreeObject Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
 //
 // Example: {"source":"newsletter"}
 type FreeObject = json.RawMessage
@@ -2393,7 +2398,7 @@ type HistoryMessage struct {
 	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
 	ID openapi_types.UUID `json:"id"`
 
-	// Metadata A free JSON object, returned equal as JSON; its keys are never re-cased.
+	// Metadata Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
 	//
 	// Example: {"source":"newsletter"}
 	Metadata FreeObject `json:"metadata"`
@@ -2401,7 +2406,7 @@ type HistoryMessage struct {
 	// Sender Example: bot
 	Sender Speaker `json:"sender"`
 
-	// Seq The message's place in its conversation, 1, 2, 3 … without gaps.
+	// Seq Sequence number of the message in its conversation: 1, 2, 3 … without gaps.
 	//
 	// Example: 1
 	Seq Seq `json:"seq"`
@@ -2439,8 +2444,9 @@ type InboxList struct {
 	Results  []Inbox                   `json:"results"`
 }
 
-// KnowledgeBaseSelection A chatbot has one knowledge base, its FAQs, whatever id is named here. `has_user_selected_all` selects all of them,
-// and so does an item with neither; else `faq_ids` are selected.
+// KnowledgeBaseSelection Selects FAQs of the chatbot. A chatbot has one knowledge base, its FAQs, regardless of the id given here.
+// `has_user_selected_all` selects all of them, as does an item without it and without `faq_ids`. Otherwise
+// `faq_ids` are selected.
 //
 // Example: {"faq_ids":[],"has_user_selected_all":true,"knowledge_base_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00"}
 type KnowledgeBaseSelection struct {
@@ -2456,13 +2462,13 @@ type KnowledgeBaseSelection struct {
 	KnowledgeBaseID *string `json:"knowledge_base_id,omitempty"`
 }
 
-// LabelRelations `AND` (the default): an entry has all of the labels and fulfils all of the nested relations; `OR`: one of them.
-// Labels are compared without case and width. Without conditions every entry fulfils it. At most 1,000 conditions, those
-// of nested relations included, which nest at most 10 deep.
+// LabelRelations A condition on labels. `AND` (the default): the FAQ has all of the labels and matches all nested relations.
+// `OR`: at least one of them. Labels are compared without regard to case and width. Without conditions, every
+// FAQ matches. Limits: 1,000 conditions, including those of nested relations, and 10 levels of nesting.
 //
 // Example: {"conditions":["billing"],"operator":"AND"}
 type LabelRelations struct {
-	// Conditions Labels, or nested relations.
+	// Conditions Labels or nested relations.
 	//
 	// Example: ["billing"]
 	Conditions *[]interface{} `json:"conditions,omitempty"`
@@ -2474,7 +2480,7 @@ type LabelRelations struct {
 // LabelRelationsOperator Example: AND
 type LabelRelationsOperator string
 
-// LastMessage The newest message; null while there is none.
+// LastMessage The newest message; null if there is none.
 //
 // Example: {"attachments":[],"canvas":null,"citationNodes":[],"citations":[],"content":"How do I reset my password?","contentPayload":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.000000Z","feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","queryMetadata":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","sender":{"avatar":"","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"},"seq":1,"type":"incoming"}
 type LastMessage struct {
@@ -2499,7 +2505,7 @@ type LastMessage struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	CreatedAt Timestamp `json:"createdAt"`
 
-	// Feedback What the user thinks of the message, `like` or `dislike`; null while nobody has said.
+	// Feedback The user's feedback on the message, `like` or `dislike`; null if there is none.
 	//
 	// Example: like
 	Feedback nullable.Nullable[Feedback] `json:"feedback"`
@@ -2510,22 +2516,22 @@ type LastMessage struct {
 	// QueryMetadata Example: {"channel":"app"}
 	QueryMetadata nullable.Nullable[json.RawMessage] `json:"queryMetadata"`
 
-	// RunID The run that the message asked for, or that wrote it.
+	// RunID Id of the run that answers the message, or that wrote it.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
 	RunID nullable.Nullable[openapi_types.UUID] `json:"runId"`
 
-	// Sender Who speaks; null when that one has been deleted.
+	// Sender The sender; null if it has been deleted.
 	//
 	// Example: {"avatar":"","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"}
 	Sender nullable.Nullable[Sender] `json:"sender"`
 
-	// Seq The message's place in its conversation, 1, 2, 3 … without gaps.
+	// Seq Sequence number of the message in its conversation: 1, 2, 3 … without gaps.
 	//
 	// Example: 1
 	Seq Seq `json:"seq"`
 
-	// Type `incoming` is the user's, `outgoing` the bot's or an agent's.
+	// Type `incoming`: from the user. `outgoing`: from the bot or an agent.
 	//
 	// Example: incoming
 	Type MessageType `json:"type"`
@@ -2541,7 +2547,7 @@ type Me struct {
 	// Organization Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}
 	Organization NamedReference `json:"organization"`
 
-	// RateLimits The rate limits as they stand.
+	// RateLimits Current state of the rate limits.
 	RateLimits []RateLimitState `json:"rateLimits"`
 	Scopes     []Scope          `json:"scopes"`
 
@@ -2572,7 +2578,7 @@ type Message struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	CreatedAt Timestamp `json:"createdAt"`
 
-	// Feedback What the user thinks of the message, `like` or `dislike`; null while nobody has said.
+	// Feedback The user's feedback on the message, `like` or `dislike`; null if there is none.
 	//
 	// Example: like
 	Feedback nullable.Nullable[Feedback] `json:"feedback"`
@@ -2583,28 +2589,28 @@ type Message struct {
 	// QueryMetadata Example: {"channel":"app"}
 	QueryMetadata nullable.Nullable[json.RawMessage] `json:"queryMetadata"`
 
-	// RunID The run that the message asked for, or that wrote it.
+	// RunID Id of the run that answers the message, or that wrote it.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
 	RunID nullable.Nullable[openapi_types.UUID] `json:"runId"`
 
-	// Sender Who speaks; null when that one has been deleted.
+	// Sender The sender; null if it has been deleted.
 	//
 	// Example: {"avatar":"","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"}
 	Sender nullable.Nullable[Sender] `json:"sender"`
 
-	// Seq The message's place in its conversation, 1, 2, 3 … without gaps.
+	// Seq Sequence number of the message in its conversation: 1, 2, 3 … without gaps.
 	//
 	// Example: 1
 	Seq Seq `json:"seq"`
 
-	// Type `incoming` is the user's, `outgoing` the bot's or an agent's.
+	// Type `incoming`: from the user. `outgoing`: from the bot or an agent.
 	//
 	// Example: incoming
 	Type MessageType `json:"type"`
 }
 
-// MessageContent A message's text; more than 32,768 characters are 413.
+// MessageContent Text of a message, at most 32,768 characters; longer text is 413.
 //
 // Example: How do I reset my password?
 type MessageContent = string
@@ -2616,37 +2622,37 @@ type MessageCreate struct {
 	// Canvas Example: {"canvasType":{"kind":"markdown"},"content":"Dear customer","name":"draft","title":"Draft of the letter"}
 	Canvas nullable.Nullable[Canvas] `json:"canvas,omitempty"`
 
-	// Content A message's text; more than 32,768 characters are 413.
+	// Content Text of a message, at most 32,768 characters; longer text is 413.
 	//
 	// Example: How do I reset my password?
 	Content *MessageContent `json:"content,omitempty"`
 
-	// ContentPayload A free JSON object, returned equal as JSON; its keys are never re-cased.
+	// ContentPayload Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
 	//
 	// Example: {"source":"newsletter"}
 	ContentPayload *FreeObject `json:"contentPayload,omitempty"`
 
-	// Conversation The conversation's id. Unknown is 404.
+	// Conversation Id of the conversation. An unknown one is 404.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	Conversation string `json:"conversation"`
 
-	// QueryMetadata Restricts what the bot may retrieve: entries that any of `knowledge_bases` selects and whose labels fulfil
-	// `label_relations`; neither, or empty ones, restrict nothing. Which entries there are is known to the chatbot's
-	// editors (`GET /api/chatbots/{chatbotId}/faqs/`). The keys below are checked where they are present; unknown keys
-	// and empty lists are fine, and the whole is returned equal as JSON.
+	// QueryMetadata Restricts which FAQs the bot may retrieve: those that are selected by any of `knowledge_bases` and whose
+	// labels match `label_relations`. If one is absent or empty, it does not restrict anything. `GET
+	// /api/chatbots/{chatbotId}/faqs/` lists the FAQs. The fields below are validated when they are present. Other
+	// fields and empty lists are accepted. The object is returned unchanged as JSON.
 	//
 	//
 	// Example: {"channel":"app","knowledge_bases":[]}
 	QueryMetadata *QueryMetadata `json:"queryMetadata,omitempty"`
 
-	// Type `incoming` is the user's, `outgoing` the bot's or an agent's.
+	// Type `incoming`: from the user. `outgoing`: from the bot or an agent.
 	//
 	// Example: incoming
 	Type *MessageType `json:"type,omitempty"`
 }
 
-// MessageFrame A message of the session. A visitor's has no conversation_id.
+// MessageFrame A message of the session. It has no conversation_id in an anonymous visit.
 //
 // Example: {"attachments":[],"citations":[],"content":"Hi! How can I help you?","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","metadata":{},"sender":"bot","seq":2,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","timestamp":"2026-01-15T10:30:01.000000Z","type":"message"}
 type MessageFrame struct {
@@ -2659,7 +2665,7 @@ type MessageFrame struct {
 	// ConversationID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	ConversationID *openapi_types.UUID `json:"conversation_id,omitempty"`
 
-	// Feedback What the user thinks of the message, `like` or `dislike`; null while nobody has said.
+	// Feedback The user's feedback on the message, `like` or `dislike`; null if there is none.
 	//
 	// Example: like
 	Feedback nullable.Nullable[Feedback] `json:"feedback,omitempty"`
@@ -2667,7 +2673,7 @@ type MessageFrame struct {
 	// MessageID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a
 	MessageID openapi_types.UUID `json:"message_id"`
 
-	// Metadata A free JSON object, returned equal as JSON; its keys are never re-cased.
+	// Metadata Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
 	//
 	// Example: {"source":"newsletter"}
 	Metadata FreeObject `json:"metadata"`
@@ -2678,7 +2684,7 @@ type MessageFrame struct {
 	// Sender Example: bot
 	Sender Speaker `json:"sender"`
 
-	// Seq The message's place in its conversation, 1, 2, 3 … without gaps.
+	// Seq Sequence number of the message in its conversation: 1, 2, 3 … without gaps.
 	//
 	// Example: 1
 	Seq Seq `json:"seq"`
@@ -2707,109 +2713,111 @@ type MessagePage struct {
 	Results        []Message                 `json:"results"`
 }
 
-// MessageSend The content must be there and not blank unless there are attachments.
+// MessageSend A message. The content is required and must not be blank, unless there are attachments.
 //
 // Example: {"attachments":[],"content":"How do I reset my password?"}
 type MessageSend struct {
 	Attachments *[]AttachmentInput `json:"attachments,omitempty"`
 
-	// Content A message's text; more than 32,768 characters are 413.
+	// Content Text of a message, at most 32,768 characters; longer text is 413.
 	//
 	// Example: How do I reset my password?
 	Content *MessageContent `json:"content,omitempty"`
 
-	// Metadata A free JSON object, returned equal as JSON; its keys are never re-cased.
+	// Metadata Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
 	//
 	// Example: {"source":"newsletter"}
 	Metadata *FreeObject `json:"metadata,omitempty"`
 }
 
-// MessageType `incoming` is the user's, `outgoing` the bot's or an agent's.
+// MessageType `incoming`: from the user. `outgoing`: from the bot or an agent.
 //
 // Example: incoming
 type MessageType string
 
-// Model The model that answers for a bot of the engine `openai`; null when there is none. Its API key is never shown.
+// Model The model of a chatbot with the engine `openai`; null if there is none. Its API key is never returned.
 //
 // Example: {"baseUrl":"https://api.openai.com/v1","hasApiKey":true,"historyTokens":4000,"name":"gpt-4o-mini","parameters":{"max_tokens":500},"temperature":0.2}
 type Model struct {
-	// BaseURL The address of the server, up to and without `/chat/completions`.
+	// BaseURL URL of the server, up to but not including `/chat/completions`.
 	//
 	// Example: https://api.openai.com/v1
 	BaseURL string `json:"baseUrl"`
 
-	// HasAPIKey Whether an API key is kept.
+	// HasAPIKey Whether an API key is stored.
 	//
 	// Example: true
 	HasAPIKey bool `json:"hasApiKey"`
 
-	// HistoryTokens How much of the conversation before the question goes along, in tokens, by estimate.
+	// HistoryTokens Maximum number of tokens (estimated) of the conversation before the question that are sent.
 	//
 	// Example: 4000
 	HistoryTokens int `json:"historyTokens"`
 
-	// Name What the server calls the model.
+	// Name Name of the model on the server.
 	//
 	// Example: gpt-4o-mini
 	Name string `json:"name"`
 
-	// Parameters A free JSON object, returned equal as JSON; its keys are never re-cased.
+	// Parameters Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
 	//
 	// Example: {"source":"newsletter"}
 	Parameters FreeObject `json:"parameters"`
 
-	// Temperature Null where it is left to the server.
+	// Temperature Sampling temperature; null for the server's default.
 	//
 	// Example: 0.2
 	Temperature nullable.Nullable[float64] `json:"temperature"`
 }
 
-// ModelSettings The model that is to answer, all of it: what is left out is as if it had never been set, but for the API key. In an
-// update null takes the model and its key away.
+// ModelSettings Complete settings of the model: absent fields are reset, except for the API key. In an update, null removes
+// the model and its API key.
 //
 // Example: {"apiKey":"sk-0123456789","baseUrl":"https://api.openai.com/v1","name":"gpt-4o-mini"}
 type ModelSettings struct {
-	// APIKey The key that the server asks for; kept encrypted, never shown. In an update, absent: the key stays where `baseUrl` does,
-	// and is forgotten where that changes, so that no key reaches a server that it is not for. Null: it is forgotten.
+	// APIKey API key for the server. It is stored encrypted and never returned. If absent in an update, the stored key
+	// is kept as long as `baseUrl` is unchanged, and removed when `baseUrl` changes, so that it is never sent to
+	// another server. Null removes it.
 	//
 	//
 	// Example: sk-0123456789
 	APIKey nullable.Nullable[string] `json:"apiKey,omitempty"`
 
-	// BaseURL The address of the server, up to and without `/chat/completions`: http or https, without user, query and fragment.
-	// Addresses of the server's own network are allowed, since that is where local models are: whoever has the scope
-	// `manage` can have the server ask them.
+	// BaseURL URL of the server, up to but not including `/chat/completions`: http or https, without user, query and
+	// fragment. Addresses in the server's own network are allowed, because local models run there. Callers with
+	// the scope `manage` can therefore make the server send requests to such addresses.
 	//
 	//
 	// Example: https://api.openai.com/v1
 	BaseURL string `json:"baseUrl"`
 
-	// HistoryTokens How much of the conversation before the question goes along, the newest first; absent: 4000. Tokens are estimated: a
-	// Chinese, Japanese or Korean character is one, of all else four characters are one.
+	// HistoryTokens Maximum number of tokens of the conversation before the question that are sent, newest messages first.
+	// Default: 4000. Tokens are estimated: one per Chinese, Japanese or Korean character, and one per four other
+	// characters.
 	//
 	//
 	// Example: 4000
 	HistoryTokens *int `json:"historyTokens,omitempty"`
 
-	// Name What the server calls the model.
+	// Name Name of the model on the server.
 	//
 	// Example: gpt-4o-mini
 	Name string `json:"name"`
 
-	// Parameters What else goes into each request, as it is, such as `max_tokens`; at most 16,384 bytes. Parley sets `messages`, `model`,
-	// `stream`, `stream_options` and `n` itself: naming one is 400.
+	// Parameters Further fields that are added to each request unchanged, such as `max_tokens`; at most 16,384 bytes.
+	// Parley sets `messages`, `model`, `stream`, `stream_options` and `n` itself; naming one of them is 400.
 	//
 	//
 	// Example: {"max_tokens":500}
 	Parameters *json.RawMessage `json:"parameters,omitempty"`
 
-	// Temperature Absent or null, it is left to the server.
+	// Temperature Sampling temperature. If absent or null, the server's default.
 	//
 	// Example: 0.2
 	Temperature nullable.Nullable[float64] `json:"temperature,omitempty"`
 }
 
-// Name A name that is not blank.
+// Name A name, which must not be blank.
 //
 // Example: Support
 type Name = string
@@ -2823,7 +2831,7 @@ type NamedReference struct {
 	Name string `json:"name"`
 }
 
-// OpenAIError A failure below `/v1`, as OpenAI's API tells it.
+// OpenAIError An error of an operation below `/v1`, in OpenAI's format.
 //
 // Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
 type OpenAIError struct {
@@ -2833,17 +2841,17 @@ type OpenAIError struct {
 
 // OpenAIErrorDetail Example: {"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}
 type OpenAIErrorDetail struct {
-	// Code A ProblemCode, as problem documents have it in `error`; or `model_not_found`.
+	// Code A ProblemCode, as in the `error` of problem documents, or `model_not_found`.
 	//
 	// Example: model_not_found
 	Code string `json:"code"`
 
-	// Message A sentence that helps the caller.
+	// Message Explanation of the error.
 	//
 	// Example: There is no such model.
 	Message string `json:"message"`
 
-	// Param Which field or parameter is wrong, the first of several.
+	// Param The invalid field or parameter; the first one if there are several.
 	//
 	// Example: messages[0].content
 	Param nullable.Nullable[string] `json:"param"`
@@ -2857,12 +2865,12 @@ type OpenAIErrorDetailType string
 
 // OpenAIModel Example: {"created":1768473000,"id":"parley","object":"model","owned_by":"Acme"}
 type OpenAIModel struct {
-	// Created Seconds since 1970, in UTC.
+	// Created Unix time in seconds.
 	//
 	// Example: 1768473000
 	Created UnixTime `json:"created"`
 
-	// ID The chatbot's slug.
+	// ID Slug of the chatbot.
 	//
 	// Example: parley
 	ID string `json:"id"`
@@ -2870,7 +2878,7 @@ type OpenAIModel struct {
 	// Object Example: model
 	Object OpenAIModelObject `json:"object"`
 
-	// OwnedBy The organization's name.
+	// OwnedBy Name of the organization.
 	//
 	// Example: Acme
 	OwnedBy string `json:"owned_by"`
@@ -2890,42 +2898,42 @@ type OpenAIModelList struct {
 // OpenAIModelListObject Example: list
 type OpenAIModelListObject string
 
-// Origins Where the web chat's pages are. It is kept and returned for whoever builds them, and restricts nothing: which pages
-// may call this server is said by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
+// Origins Origins of the pages that embed the web chat. Informational; it does not restrict anything. Which pages may
+// call this server is determined by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
 //
 // Example: ["https://www.example.com"]
 type Origins = []string
 
-// Problem A problem document as RFC 9457 has it.
+// Problem A problem document (RFC 9457).
 //
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type Problem struct {
-	// Detail A sentence that helps the caller.
+	// Detail Explanation of the error.
 	//
 	// Example: There is no such conversation.
 	Detail string `json:"detail"`
 
-	// Error 400 `invalid_message` (in the message's own fields), `invalid_request` (all else that is malformed); 401
-	// `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`; 413 `too_large`; 415
-	// `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502 `upstream_failed`; 503
-	// `unavailable`; 504 `timeout`.
+	// Error Error code. 400 `invalid_message` (in the message's own fields), `invalid_request` (anything else that is
+	// malformed); 401 `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`;
+	// 413 `too_large`; 415 `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502
+	// `upstream_failed`; 503 `unavailable`; 504 `timeout`.
 	//
 	//
 	// Example: not_found
 	Error ProblemCode `json:"error"`
 
-	// Errors One entry for each mistake.
+	// Errors The invalid fields and parameters, one entry for each.
 	Errors *[]ProblemItem `json:"errors,omitempty"`
 
 	// RequestID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d
 	RequestID string `json:"request_id"`
 
-	// RetryAfter Seconds after which to try again.
+	// RetryAfter Seconds to wait before a retry.
 	//
 	// Example: 1
 	RetryAfter *int `json:"retry_after,omitempty"`
 
-	// Retryable Whether the same request may succeed later.
+	// Retryable Whether the same request can succeed later.
 	//
 	// Example: false
 	Retryable bool `json:"retryable"`
@@ -2936,26 +2944,26 @@ type Problem struct {
 	// Title Example: Not found
 	Title string `json:"title"`
 
-	// Type `/problems/<code>`; the address explains it.
+	// Type `/problems/<code>`, which explains the error.
 	//
 	// Example: /problems/not_found
 	Type string `json:"type"`
 }
 
-// ProblemCode 400 `invalid_message` (in the message's own fields), `invalid_request` (all else that is malformed); 401
-// `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`; 413 `too_large`; 415
-// `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502 `upstream_failed`; 503
-// `unavailable`; 504 `timeout`.
+// ProblemCode Error code. 400 `invalid_message` (in the message's own fields), `invalid_request` (anything else that is
+// malformed); 401 `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`;
+// 413 `too_large`; 415 `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502
+// `upstream_failed`; 503 `unavailable`; 504 `timeout`.
 //
 // Example: not_found
 type ProblemCode string
 
 // ProblemExplanation Example: {"code":"not_found","description":"What was asked for does not exist, or not for this organization.","retryable":false,"status":404,"title":"Not found"}
 type ProblemExplanation struct {
-	// Code 400 `invalid_message` (in the message's own fields), `invalid_request` (all else that is malformed); 401
-	// `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`; 413 `too_large`; 415
-	// `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502 `upstream_failed`; 503
-	// `unavailable`; 504 `timeout`.
+	// Code Error code. 400 `invalid_message` (in the message's own fields), `invalid_request` (anything else that is
+	// malformed); 401 `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`;
+	// 413 `too_large`; 415 `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502
+	// `upstream_failed`; 503 `unavailable`; 504 `timeout`.
 	//
 	//
 	// Example: not_found
@@ -2982,12 +2990,12 @@ type ProblemItem struct {
 	// In Example: body
 	In ProblemItemIn `json:"in"`
 
-	// Parameter The parameter's name.
+	// Parameter Name of the parameter.
 	//
 	// Example: limit
 	Parameter *string `json:"parameter,omitempty"`
 
-	// Pointer JSON Pointer into the body; the empty one is the whole body.
+	// Pointer JSON Pointer into the body; empty for the whole body.
 	//
 	// Example: /content
 	Pointer *string `json:"pointer,omitempty"`
@@ -2996,23 +3004,23 @@ type ProblemItem struct {
 // ProblemItemIn Example: body
 type ProblemItemIn string
 
-// QueryMetadata Restricts what the bot may retrieve: entries that any of `knowledge_bases` selects and whose labels fulfil
-// `label_relations`; neither, or empty ones, restrict nothing. Which entries there are is known to the chatbot's
-// editors (`GET /api/chatbots/{chatbotId}/faqs/`). The keys below are checked where they are present; unknown keys
-// and empty lists are fine, and the whole is returned equal as JSON.
+// QueryMetadata Restricts which FAQs the bot may retrieve: those that are selected by any of `knowledge_bases` and whose
+// labels match `label_relations`. If one is absent or empty, it does not restrict anything. `GET
+// /api/chatbots/{chatbotId}/faqs/` lists the FAQs. The fields below are validated when they are present. Other
+// fields and empty lists are accepted. The object is returned unchanged as JSON.
 //
 // Example: {"channel":"app","knowledge_bases":[]}
 type QueryMetadata = json.RawMessage
 
-// QueryRestriction The keys of queryMetadata that are checked.
+// QueryRestriction The fields of queryMetadata that are validated.
 //
 // Example: {"knowledge_bases":[]}
 type QueryRestriction struct {
 	KnowledgeBases *[]KnowledgeBaseSelection `json:"knowledge_bases,omitempty"`
 
-	// LabelRelations `AND` (the default): an entry has all of the labels and fulfils all of the nested relations; `OR`: one of them.
-	// Labels are compared without case and width. Without conditions every entry fulfils it. At most 1,000 conditions, those
-	// of nested relations included, which nest at most 10 deep.
+	// LabelRelations A condition on labels. `AND` (the default): the FAQ has all of the labels and matches all nested relations.
+	// `OR`: at least one of them. Labels are compared without regard to case and width. Without conditions, every
+	// FAQ matches. Limits: 1,000 conditions, including those of nested relations, and 10 levels of nesting.
 	//
 	//
 	// Example: {"conditions":["billing"],"operator":"AND"}
@@ -3024,17 +3032,17 @@ type RateLimitState struct {
 	// Class Example: messages
 	Class RateLimitStateClass `json:"class"`
 
-	// Limit Requests per minute; 0 is no limit.
+	// Limit Requests per minute; 0 if unlimited.
 	//
 	// Example: 60
 	Limit int `json:"limit"`
 
-	// Remaining Meaningless when limit is 0.
+	// Remaining Remaining requests in the window; undefined if limit is 0.
 	//
 	// Example: 57
 	Remaining int `json:"remaining"`
 
-	// ResetIn Seconds until the window begins anew.
+	// ResetIn Seconds until the window resets.
 	//
 	// Example: 42
 	ResetIn int `json:"resetIn"`
@@ -3045,7 +3053,7 @@ type RateLimitStateClass string
 
 // Readiness Example: {"status":"ok"}
 type Readiness struct {
-	// Redis Left out where none is used.
+	// Redis Absent if no Redis is configured.
 	//
 	// Example: ok
 	Redis *ReadinessRedis `json:"redis,omitempty"`
@@ -3054,7 +3062,7 @@ type Readiness struct {
 	Status ReadinessStatus `json:"status"`
 }
 
-// ReadinessRedis Left out where none is used.
+// ReadinessRedis Absent if no Redis is configured.
 //
 // Example: ok
 type ReadinessRedis string
@@ -3062,8 +3070,8 @@ type ReadinessRedis string
 // ReadinessStatus Example: ok
 type ReadinessStatus string
 
-// Record One question and its finished answer. `askedAt` is when the question was sent, `createdAt` when the answer was finished.
-// A score is null, and its `display…` empty, until something scores it.
+// Record One question and its finished answer. `askedAt` is the time of the question, `createdAt` the time at which the
+// answer was finished. Until a score is set, it is null and its `display…` field is empty.
 //
 // Example: {"answerCorrectnessScore":null,"answerRelevancyScore":null,"answerSimilarityScore":null,"askedAt":"2026-01-15T10:30:00.000000Z","condenseMessage":"","context":"","contextPrecisionScore":null,"contextRecallScore":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.800000Z","displayAnswerCorrectnessScore":"","displayAnswerRelevancyScore":"","displayAnswerSimilarityScore":"","displayContextPrecisionScore":"","displayContextRecallScore":"","displayFaithfulnessScore":"","error":null,"faithfulnessScore":null,"feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","inputMessage":"How do I reset my password?","outputMessage":"Use the link on the sign-in page.","replyTime":0.8,"status":"completed","type":"New"}
 type Record struct {
@@ -3081,12 +3089,12 @@ type Record struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	AskedAt Timestamp `json:"askedAt"`
 
-	// CondenseMessage The question as it was put to the retrieval; empty when it was not changed.
+	// CondenseMessage The question as it was used for retrieval. Empty if it was not rewritten.
 	//
 	// Example:
 	CondenseMessage string `json:"condenseMessage"`
 
-	// Context What the answer was made of.
+	// Context Text that the answer is based on.
 	//
 	// Example:
 	Context string `json:"context"`
@@ -3120,25 +3128,25 @@ type Record struct {
 	// DisplayContextRecallScore Example: 0.90
 	DisplayContextRecallScore string `json:"displayContextRecallScore"`
 
-	// DisplayFaithfulnessScore Empty until something scores it.
+	// DisplayFaithfulnessScore Empty until the score is set.
 	//
 	// Example: 0.90
 	DisplayFaithfulnessScore string `json:"displayFaithfulnessScore"`
 
-	// Error Why the answer failed; null when it did not.
+	// Error Why the answer failed; null if it did not.
 	Error nullable.Nullable[string] `json:"error"`
 
-	// FaithfulnessScore Null until something scores it.
+	// FaithfulnessScore Null until it is set.
 	//
 	// Example: 0.9
 	FaithfulnessScore nullable.Nullable[float64] `json:"faithfulnessScore"`
 
-	// Feedback What the user thinks of the message, `like` or `dislike`; null while nobody has said.
+	// Feedback The user's feedback on the message, `like` or `dislike`; null if there is none.
 	//
 	// Example: like
 	Feedback nullable.Nullable[Feedback] `json:"feedback"`
 
-	// ID The id of the run.
+	// ID Id of the record, which is the id of its run.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
 	ID openapi_types.UUID `json:"id"`
@@ -3159,7 +3167,7 @@ type Record struct {
 	// Example: completed
 	Status RecordStatus `json:"status"`
 
-	// Type `New` is the first exchange of its conversation, `Follow` every later one.
+	// Type `New`: the first exchange of its conversation. `Follow`: a later exchange.
 	//
 	// Example: New
 	Type RecordType `json:"type"`
@@ -3179,12 +3187,12 @@ type RecordList struct {
 // Example: completed
 type RecordStatus string
 
-// RecordType `New` is the first exchange of its conversation, `Follow` every later one.
+// RecordType `New`: the first exchange of its conversation. `Follow`: a later exchange.
 //
 // Example: New
 type RecordType string
 
-// RecordUpdate The scores to write, each from 0 to 1; `null` takes one back.
+// RecordUpdate Scores to set, each from 0 to 1. `null` removes a score.
 //
 // Example: {"answerRelevancyScore":0.8,"faithfulnessScore":0.9}
 type RecordUpdate struct {
@@ -3207,7 +3215,7 @@ type RecordUpdate struct {
 
 // Run Example: {"attempt":1,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.000000Z","error":null,"finishReason":"stop","finishedAt":"2026-01-15T10:30:01.000000Z","firstTokenAt":"2026-01-15T10:30:00.100000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","questionId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","startedAt":"2026-01-15T10:30:00.000000Z","state":"completed"}
 type Run struct {
-	// Attempt How often the work was taken up.
+	// Attempt Number of the current attempt, starting at 1.
 	//
 	// Example: 1
 	Attempt int `json:"attempt"`
@@ -3220,12 +3228,12 @@ type Run struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	CreatedAt Timestamp `json:"createdAt"`
 
-	// Error Why a run failed; null when it did not.
+	// Error Why the run failed; null if it did not.
 	//
 	// Example: {"detail":"The bot could not answer.","error":"internal"}
 	Error nullable.Nullable[RunError] `json:"error"`
 
-	// FinishReason How the reply ended, `stop`, `length`, `cancelled` or `error`; null until it has.
+	// FinishReason How the reply ended: `stop`, `length`, `cancelled` or `error`; null until it has ended.
 	//
 	// Example: stop
 	FinishReason nullable.Nullable[RunFinishReason] `json:"finishReason"`
@@ -3239,12 +3247,12 @@ type Run struct {
 	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
 	ID openapi_types.UUID `json:"id"`
 
-	// MessageID The id that the bot's message has once it is stored.
+	// MessageID Id of the bot's message, assigned before the message is stored.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a
 	MessageID openapi_types.UUID `json:"messageId"`
 
-	// QuestionID The message that is answered.
+	// QuestionID Id of the message that the run answers.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
 	QuestionID openapi_types.UUID `json:"questionId"`
@@ -3256,24 +3264,24 @@ type Run struct {
 	State RunState `json:"state"`
 }
 
-// RunError Why a run failed; null when it did not.
+// RunError Why the run failed; null if it did not.
 //
 // Example: {"detail":"The bot could not answer.","error":"internal"}
 type RunError struct {
 	// Detail Example: The bot could not answer.
 	Detail string `json:"detail"`
 
-	// Error 400 `invalid_message` (in the message's own fields), `invalid_request` (all else that is malformed); 401
-	// `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`; 413 `too_large`; 415
-	// `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502 `upstream_failed`; 503
-	// `unavailable`; 504 `timeout`.
+	// Error Error code. 400 `invalid_message` (in the message's own fields), `invalid_request` (anything else that is
+	// malformed); 401 `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`;
+	// 413 `too_large`; 415 `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502
+	// `upstream_failed`; 503 `unavailable`; 504 `timeout`.
 	//
 	//
 	// Example: not_found
 	Error ProblemCode `json:"error"`
 }
 
-// RunFinishReason How the reply ended, `stop`, `length`, `cancelled` or `error`; null until it has.
+// RunFinishReason How the reply ended: `stop`, `length`, `cancelled` or `error`; null until it has ended.
 //
 // Example: stop
 type RunFinishReason = string
@@ -3284,46 +3292,47 @@ type RunState string
 // Scope Example: chat
 type Scope string
 
-// Script What a scripted bot says; null when there is none.
+// Script Replies of a chatbot with the engine scripted; null if there are none.
 //
 // Example: {"rules":[{"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]},{"deltas":["One moment"],"failAfter":1}]}
 type Script struct {
-	// Rules The first that matches the question answers it; when none does, the bot says its unanswerableReply.
+	// Rules The first rule that matches the question answers it. If none matches, the bot replies with its unanswerableReply.
 	Rules []ScriptRule `json:"rules"`
 }
 
-// ScriptRule How one kind of question is answered. Where `failAfter` and `silentAfter` come at the same delta, the reply fails.
+// ScriptRule How one kind of question is answered. If `failAfter` and `silentAfter` apply to the same delta, the reply
+// fails.
 //
 // Example: {"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]}
 type ScriptRule struct {
-	// DelayMs The pause before each delta, in milliseconds; absent: none.
+	// DelayMs Pause before each delta, in milliseconds. Default: none.
 	//
 	// Example: 50
 	DelayMs *int `json:"delayMs,omitempty"`
 
-	// Deltas The reply in pieces, in order; of an empty piece only the pause is noticed, and a reply without text leaves no message. All deltas of a script may have 262,144 characters together; more are 400.
+	// Deltas Pieces of the reply, in order. An empty piece is only a pause; a reply without text stores no message. All deltas of a script are limited to 262,144 characters in total, else 400.
 	Deltas []string `json:"deltas"`
 
-	// FailAfter After so many deltas, at the latest after all of them, the reply fails with `upstream_failed`.
+	// FailAfter Number of deltas (at most all of them) after which the reply fails with `upstream_failed`.
 	//
 	// Example: 1
 	FailAfter *int `json:"failAfter,omitempty"`
 
-	// Match What the question must contain, whatever its case and width; absent or empty: the rule matches every question.
+	// Match Text that the question must contain, ignoring case and width. If absent or empty, the rule matches every question.
 	//
 	// Example: refund
 	Match *string `json:"match,omitempty"`
 
-	// SilentAfter After so many deltas, at the latest after all of them, nothing more comes: the reply is cancelled, or it fails with `timeout` after 60 seconds.
+	// SilentAfter Number of deltas (at most all of them) after which the reply stalls: it ends when it is cancelled, or fails with `timeout` after 60 seconds.
 	//
 	// Example: 1
 	SilentAfter *int `json:"silentAfter,omitempty"`
 
-	// Suggestions What is suggested at the end of the reply.
+	// Suggestions Suggestions at the end of the reply.
 	Suggestions *[]Suggestion `json:"suggestions,omitempty"`
 }
 
-// Sender Who speaks; null when that one has been deleted.
+// Sender The sender; null if it has been deleted.
 //
 // Example: {"avatar":"","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"}
 type Sender struct {
@@ -3342,12 +3351,12 @@ type SentMessage struct {
 	// MessageID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
 	MessageID openapi_types.UUID `json:"message_id"`
 
-	// RunID The run that answers the message; absent when none does.
+	// RunID Id of the run that answers the message. Absent if the bot does not answer it.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
 	RunID *openapi_types.UUID `json:"run_id,omitempty"`
 
-	// Seq The message's place in its conversation, 1, 2, 3 … without gaps.
+	// Seq Sequence number of the message in its conversation: 1, 2, 3 … without gaps.
 	//
 	// Example: 1
 	Seq Seq `json:"seq"`
@@ -3364,48 +3373,48 @@ type SentMessage struct {
 // SentMessageStatus Example: delivered
 type SentMessageStatus string
 
-// Seq The message's place in its conversation, 1, 2, 3 … without gaps.
+// Seq Sequence number of the message in its conversation: 1, 2, 3 … without gaps.
 //
 // Example: 1
 type Seq = int64
 
-// ServerFrame What the server sends on the WebSocket; `type` says which of these it is.
+// ServerFrame A frame that the server sends on the WebSocket. `type` selects the schema.
 //
 // Example: {"is_typing":true,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","type":"typing"}
 type ServerFrame struct {
 	union json.RawMessage
 }
 
-// Slug Lower-case letters, digits and hyphens; not in the form of an id.
+// Slug Lower-case letters, digits and hyphens; must not have the form of an id.
 //
 // Example: parley
 type Slug = string
 
-// SocketLimits What a client has to keep to, so that its socket stays open.
+// SocketLimits Limits that a client must observe to keep its socket open.
 //
 // Example: {"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10}
 type SocketLimits struct {
-	// FrameBytes The most that a frame of the client's may have.
+	// FrameBytes Maximum size of a frame from the client, in bytes.
 	//
 	// Example: 65536
 	FrameBytes int `json:"frame_bytes"`
 
-	// IdleSeconds How long nothing may be said, in either direction; absent: for ever.
+	// IdleSeconds Maximum time without a message in either direction, in seconds. Absent if unlimited.
 	//
 	// Example: 3600
 	IdleSeconds *int `json:"idle_seconds,omitempty"`
 
-	// PingSeconds How often the server sends a ping.
+	// PingSeconds Interval between pings from the server, in seconds.
 	//
 	// Example: 25
 	PingSeconds int `json:"ping_seconds"`
 
-	// PongSeconds How long the answer to a ping may take.
+	// PongSeconds Maximum time to answer a ping, in seconds.
 	//
 	// Example: 20
 	PongSeconds int `json:"pong_seconds"`
 
-	// WriteSeconds How long the client may take to accept a frame.
+	// WriteSeconds Maximum time to accept a frame, in seconds.
 	//
 	// Example: 10
 	WriteSeconds int `json:"write_seconds"`
@@ -3419,17 +3428,17 @@ type StartedConversation struct {
 	// ConversationID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	ConversationID openapi_types.UUID `json:"conversation_id"`
 
-	// MessageID The stored initial message.
+	// MessageID Id of the stored initial message.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
 	MessageID *openapi_types.UUID `json:"message_id,omitempty"`
 
-	// RunID The run that answers it.
+	// RunID Id of the run that answers the initial message.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
 	RunID *openapi_types.UUID `json:"run_id,omitempty"`
 
-	// SessionID The same id as conversation_id.
+	// SessionID Same as conversation_id.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	SessionID openapi_types.UUID `json:"session_id"`
@@ -3475,7 +3484,7 @@ type StatisticsFigures struct {
 	// Dislikes Example: 1
 	Dislikes int64 `json:"dislikes"`
 
-	// Failures Records whose status is failed.
+	// Failures Number of records with the status failed.
 	//
 	// Example: 1
 	Failures int64 `json:"failures"`
@@ -3502,12 +3511,17 @@ type StatisticsFigures struct {
 	Records int64 `json:"records"`
 }
 
-// StatusFrame `connected` is the first frame and has anonymous, bot_id, greeting, expires_at, limits and, unless anonymous,
-// conversation_id. `delivered` answers the socket that sent a message and has message_id, seq and its
-// client_message_id. `feedback` tells of a message that was liked, disliked or neither any more, and has message_id,
-// seq and feedback. `expiring` comes a minute before the end of a key, a token or an idle visit and has expires_at.
-// `expired`, `idle` and `closing` come before the server closes: the key, the token or the visit is over, nothing was
-// said for limits.idle_seconds, the server stops. After `idle` and `closing` the client may resume.
+// StatusFrame A change of status, by the field `status`:
+//
+//   - `connected` is the first frame. It has anonymous, bot_id, greeting, expires_at, limits and, unless
+//     anonymous, conversation_id.
+//   - `delivered` acknowledges a message to the socket that sent it. It has message_id, seq and the message's
+//     client_message_id.
+//   - `feedback` reports that the feedback on a message was set or removed. It has message_id, seq and feedback.
+//   - `expiring` is sent a minute before the key, the token or an idle visit expires. It has expires_at.
+//   - `expired`: the key, the token or the visit has expired. The server closes the socket.
+//   - `idle`: there was no activity for limits.idle_seconds. The server closes the socket; the client can resume.
+//   - `closing`: the server shuts down and closes the socket; the client can resume.
 //
 // Example: {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","expires_at":null,"greeting":"Hello!","limits":{"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10},"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","status":"connected","type":"status"}
 type StatusFrame struct {
@@ -3523,10 +3537,10 @@ type StatusFrame struct {
 	// ConversationID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	ConversationID *openapi_types.UUID `json:"conversation_id,omitempty"`
 
-	// ExpiresAt When an idle visit ends, or the key or token; null: never.
+	// ExpiresAt Time at which the key, the token or an idle visit expires; null if it does not expire.
 	ExpiresAt nullable.Nullable[string] `json:"expires_at,omitempty"`
 
-	// Feedback What the user thinks of the message, `like` or `dislike`; null while nobody has said.
+	// Feedback The user's feedback on the message, `like` or `dislike`; null if there is none.
 	//
 	// Example: like
 	Feedback nullable.Nullable[Feedback] `json:"feedback,omitempty"`
@@ -3534,7 +3548,7 @@ type StatusFrame struct {
 	// Greeting Example: Hello!
 	Greeting *string `json:"greeting,omitempty"`
 
-	// Limits What a client has to keep to, so that its socket stays open.
+	// Limits Limits that a client must observe to keep its socket open.
 	//
 	// Example: {"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10}
 	Limits *SocketLimits `json:"limits,omitempty"`
@@ -3542,7 +3556,7 @@ type StatusFrame struct {
 	// MessageID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
 	MessageID *openapi_types.UUID `json:"message_id,omitempty"`
 
-	// Seq The message's place in its conversation, 1, 2, 3 … without gaps.
+	// Seq Sequence number of the message in its conversation: 1, 2, 3 … without gaps.
 	//
 	// Example: 1
 	Seq *Seq `json:"seq,omitempty"`
@@ -3565,18 +3579,18 @@ type StatusFrameType string
 
 // Suggestion Example: {"text":"How do I change my e-mail address?"}
 type Suggestion struct {
-	// Context Where it comes from.
+	// Context Origin of the suggestion.
 	//
 	// Example: faq
 	Context *string `json:"context,omitempty"`
 
-	// Text What the user might say next.
+	// Text Suggested next message.
 	//
 	// Example: How do I change my e-mail address?
 	Text string `json:"text"`
 }
 
-// SuggestionFrame What the user might say next; it follows the message that it belongs to.
+// SuggestionFrame Suggested next messages for the user. It follows the message that it belongs to.
 //
 // Example: {"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","suggestions":[{"text":"How do I change my e-mail address?"}],"type":"suggestion"}
 type SuggestionFrame struct {
@@ -3596,11 +3610,11 @@ type SuggestionFrameType string
 // Example: 2026-01-15T10:30:00.000000Z
 type Timestamp = string
 
-// TypingFrame Whether the bot writes. With `stream=true` it also carries the reply as it grows.
+// TypingFrame Whether the bot is writing. With `stream=true` it also carries the reply as it is written.
 //
 // Example: {"is_typing":true,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","type":"typing"}
 type TypingFrame struct {
-	// Delta The next piece of the reply.
+	// Delta Next piece of the reply.
 	//
 	// Example: Hi!
 	Delta *string `json:"delta,omitempty"`
@@ -3608,7 +3622,7 @@ type TypingFrame struct {
 	// IsTyping Example: true
 	IsTyping bool `json:"is_typing"`
 
-	// Reset The reply began anew: forget its text so far; delta, where there is one, is the whole of it.
+	// Reset The reply has been restarted: discard the text so far. delta, if present, is the whole text so far.
 	//
 	// Example: true
 	Reset *bool `json:"reset,omitempty"`
@@ -3626,12 +3640,12 @@ type TypingFrame struct {
 // TypingFrameType Example: typing
 type TypingFrameType string
 
-// UnixTime Seconds since 1970, in UTC.
+// UnixTime Unix time in seconds.
 //
 // Example: 1768473000
 type UnixTime = int64
 
-// Usage Null when the engine counts no tokens.
+// Usage Token counts; null if the engine does not count tokens.
 //
 // Example: {"completionTokens":30,"promptTokens":120,"totalTokens":150}
 type Usage struct {
@@ -3647,19 +3661,19 @@ type Usage struct {
 
 // WebChat Example: {"accessType":"web","allowedOrigins":["https://www.example.com"],"chatbot":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","createdAt":"2026-01-15T10:30:00.000000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","inbox":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08","name":"Website","updatedAt":"2026-01-15T10:30:00.000000Z"}
 type WebChat struct {
-	// AccessType Whether pages or programs reach the chatbot by it. It is kept and returned, and restricts nothing.
+	// AccessType Whether web pages or programs use the web chat. Informational; it does not restrict anything.
 	//
 	// Example: web
 	AccessType AccessType `json:"accessType"`
 
-	// AllowedOrigins Where the web chat's pages are. It is kept and returned for whoever builds them, and restricts nothing: which pages
-	// may call this server is said by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
+	// AllowedOrigins Origins of the pages that embed the web chat. Informational; it does not restrict anything. Which pages may
+	// call this server is determined by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
 	//
 	//
 	// Example: ["https://www.example.com"]
 	AllowedOrigins Origins `json:"allowedOrigins"`
 
-	// Chatbot The chatbot's id.
+	// Chatbot Id of the chatbot.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00
 	Chatbot openapi_types.UUID `json:"chatbot"`
@@ -3672,7 +3686,7 @@ type WebChat struct {
 	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05
 	ID openapi_types.UUID `json:"id"`
 
-	// Inbox The inbox's id.
+	// Inbox Id of the inbox.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08
 	Inbox openapi_types.UUID `json:"inbox"`
@@ -3688,24 +3702,24 @@ type WebChat struct {
 
 // WebChatCreate Example: {"chatbot":"parley","name":"Website"}
 type WebChatCreate struct {
-	// AccessType Whether pages or programs reach the chatbot by it. It is kept and returned, and restricts nothing.
+	// AccessType Whether web pages or programs use the web chat. Informational; it does not restrict anything.
 	//
 	// Example: web
 	AccessType *AccessType `json:"accessType,omitempty"`
 
-	// AllowedOrigins Where the web chat's pages are. It is kept and returned for whoever builds them, and restricts nothing: which pages
-	// may call this server is said by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
+	// AllowedOrigins Origins of the pages that embed the web chat. Informational; it does not restrict anything. Which pages may
+	// call this server is determined by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
 	//
 	//
 	// Example: ["https://www.example.com"]
 	AllowedOrigins *Origins `json:"allowedOrigins,omitempty"`
 
-	// Chatbot The chatbot's id or slug; absent: the default bot.
+	// Chatbot Id or slug of the chatbot. Default: the organization's default bot.
 	//
 	// Example: parley
 	Chatbot *string `json:"chatbot,omitempty"`
 
-	// Name A name that is not blank.
+	// Name A name, which must not be blank.
 	//
 	// Example: Support
 	Name Name `json:"name"`
@@ -3722,24 +3736,24 @@ type WebChatList struct {
 
 // WebChatUpdate Example: {"name":"Shop"}
 type WebChatUpdate struct {
-	// AccessType Whether pages or programs reach the chatbot by it. It is kept and returned, and restricts nothing.
+	// AccessType Whether web pages or programs use the web chat. Informational; it does not restrict anything.
 	//
 	// Example: web
 	AccessType *AccessType `json:"accessType,omitempty"`
 
-	// AllowedOrigins Where the web chat's pages are. It is kept and returned for whoever builds them, and restricts nothing: which pages
-	// may call this server is said by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
+	// AllowedOrigins Origins of the pages that embed the web chat. Informational; it does not restrict anything. Which pages may
+	// call this server is determined by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
 	//
 	//
 	// Example: ["https://www.example.com"]
 	AllowedOrigins *Origins `json:"allowedOrigins,omitempty"`
 
-	// Chatbot The chatbot's id or slug.
+	// Chatbot Id or slug of the chatbot.
 	//
 	// Example: parley
 	Chatbot *string `json:"chatbot,omitempty"`
 
-	// Name A name that is not blank.
+	// Name A name, which must not be blank.
 	//
 	// Example: Support
 	Name *Name `json:"name,omitempty"`
@@ -3752,7 +3766,7 @@ type WsTicket struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	ExpiresAt Timestamp `json:"expiresAt"`
 
-	// Ticket The ticket, shown this once and good for one socket.
+	// Ticket The ticket. It is shown only once and opens one socket.
 	//
 	// Example: wst_2fVh0m3q6d0yPz1tJ8cB5nKxWu7RgLsA
 	Ticket string `json:"ticket"`
@@ -3760,12 +3774,12 @@ type WsTicket struct {
 
 // WsTicketCreate Example: {"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}
 type WsTicketCreate struct {
-	// Chatbot The id or slug of the only chatbot that the socket may converse with.
+	// Chatbot Id or slug of the only chatbot that the socket may converse with.
 	//
 	// Example: parley
 	Chatbot *string `json:"chatbot,omitempty"`
 
-	// Conversation The id of the only conversation that the socket may watch.
+	// Conversation Id of the only conversation that the socket may watch.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	Conversation *string `json:"conversation,omitempty"`
@@ -3804,7 +3818,7 @@ type PageSize = int
 // RecordConversationFilter Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 type RecordConversationFilter = string
 
-// RecordFeedbackFilter A feedback, or `none` where there is none.
+// RecordFeedbackFilter A feedback, or `none` for records without feedback.
 //
 // Example: dislike
 type RecordFeedbackFilter = FeedbackFilter
@@ -3817,7 +3831,7 @@ type RecordID = string
 // Example: completed
 type RecordStatusFilter = RecordStatus
 
-// RecordTypeFilter `New` is the first exchange of its conversation, `Follow` every later one.
+// RecordTypeFilter `New`: the first exchange of its conversation. `Follow`: a later exchange.
 //
 // Example: New
 type RecordTypeFilter = RecordType
@@ -3834,276 +3848,306 @@ type Timezone = string
 // UserMessage Example: refund
 type UserMessage = string
 
-// BadRequest A problem document as RFC 9457 has it.
+// BadRequest A problem document (RFC 9457).
 //
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type BadRequest = Problem
 
-// Conflict A problem document as RFC 9457 has it.
+// Conflict A problem document (RFC 9457).
 //
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type Conflict = Problem
 
-// Forbidden A problem document as RFC 9457 has it.
+// Forbidden A problem document (RFC 9457).
 //
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type Forbidden = Problem
 
-// NotFound A problem document as RFC 9457 has it.
+// NotFound A problem document (RFC 9457).
 //
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type NotFound = Problem
 
-// OpenAIFailure A failure below `/v1`, as OpenAI's API tells it.
+// OpenAIFailure An error of an operation below `/v1`, in OpenAI's format.
 //
 // Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
 type OpenAIFailure = OpenAIError
 
-// OpenAINotFound A failure below `/v1`, as OpenAI's API tells it.
+// OpenAINotFound An error of an operation below `/v1`, in OpenAI's format.
 //
 // Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
 type OpenAINotFound = OpenAIError
 
-// OpenAIRateLimited A failure below `/v1`, as OpenAI's API tells it.
+// OpenAIRateLimited An error of an operation below `/v1`, in OpenAI's format.
 //
 // Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
 type OpenAIRateLimited = OpenAIError
 
-// OpenAIRefusal A failure below `/v1`, as OpenAI's API tells it.
+// OpenAIRefusal An error of an operation below `/v1`, in OpenAI's format.
 //
 // Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
 type OpenAIRefusal = OpenAIError
 
-// OpenAIUnauthorized A failure below `/v1`, as OpenAI's API tells it.
+// OpenAIUnauthorized An error of an operation below `/v1`, in OpenAI's format.
 //
 // Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
 type OpenAIUnauthorized = OpenAIError
 
-// RateLimited A problem document as RFC 9457 has it.
+// RateLimited A problem document (RFC 9457).
 //
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type RateLimited = Problem
 
-// RepeatConflict A problem document as RFC 9457 has it.
+// RepeatConflict A problem document (RFC 9457).
 //
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type RepeatConflict = Problem
 
-// TooLarge A problem document as RFC 9457 has it.
+// TooLarge A problem document (RFC 9457).
 //
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type TooLarge = Problem
 
-// Unauthorized A problem document as RFC 9457 has it.
+// Unauthorized A problem document (RFC 9457).
 //
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type Unauthorized = Problem
 
-// Unprocessable A problem document as RFC 9457 has it.
+// Unprocessable A problem document (RFC 9457).
 //
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type Unprocessable = Problem
 
-// UnsupportedMediaType A problem document as RFC 9457 has it.
+// UnsupportedMediaType A problem document (RFC 9457).
 //
 // Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type UnsupportedMediaType = Problem
 
 // ListAPIKeysParams defines parameters for ListAPIKeys.
 type ListAPIKeysParams struct {
-	// Page The page's number.
+	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize How many results a page has.
+	// PageSize Maximum number of results per page.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
 // CreateAPIKeyParams defines parameters for CreateAPIKey.
 type CreateAPIKeyParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListAuditEventsParams defines parameters for ListAuditEvents.
 type ListAuditEventsParams struct {
-	// Action Only events of this kind.
+	// Action Only events with this action.
 	Action *AuditAction `form:"action,omitempty" json:"action,omitempty"`
 
-	// StartDate The first day, inclusive; without it from the beginning.
+	// StartDate First day, inclusive. Unbounded if absent.
 	StartDate *string `form:"startDate,omitempty" json:"startDate,omitempty"`
 
-	// EndDate The last day, inclusive; without it to the end.
+	// EndDate Last day, inclusive. Unbounded if absent.
 	EndDate *string `form:"endDate,omitempty" json:"endDate,omitempty"`
 
-	// Timezone The IANA name of the zone in which days begin and times are shown.
+	// Timezone IANA name of the time zone that determines the start of days and the display of times.
 	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
 
-	// Page The page's number.
+	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize How many results a page has.
+	// PageSize Maximum number of results per page.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
 // ListChatbotsParams defines parameters for ListChatbots.
 type ListChatbotsParams struct {
-	// Page The page's number.
+	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize How many results a page has.
+	// PageSize Maximum number of results per page.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
 // CreateChatbotParams defines parameters for CreateChatbot.
 type CreateChatbotParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // CreateCompletionParams defines parameters for CreateCompletion.
 type CreateCompletionParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListFaqsParams defines parameters for ListFaqs.
 type ListFaqsParams struct {
-	// Page The page's number.
+	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize How many results a page has.
+	// PageSize Maximum number of results per page.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
 // CreateFaqParams defines parameters for CreateFaq.
 type CreateFaqParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ImportFaqsParams defines parameters for ImportFaqs.
 type ImportFaqsParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListRecordsParams defines parameters for ListRecords.
 type ListRecordsParams struct {
-	// StartDate The first day, inclusive.
+	// StartDate First day, inclusive.
 	StartDate StartDate `form:"startDate" json:"startDate"`
 
-	// EndDate The last day, inclusive.
+	// EndDate Last day, inclusive.
 	EndDate EndDate `form:"endDate" json:"endDate"`
 
-	// Timezone The IANA name of the zone in which days begin and times are shown.
+	// Timezone IANA name of the time zone that determines the start of days and the display of times.
 	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
 
-	// UserMessage Only records whose question contains this, whatever the case; `%` and `_` are ordinary characters.
+	// UserMessage Only records whose question contains this text, ignoring case. `%` and `_` are ordinary characters.
 	UserMessage *UserMessage `form:"userMessage,omitempty" json:"userMessage,omitempty"`
 
-	// BotMessage Only records whose answer contains this, whatever the case; `%` and `_` are ordinary characters.
+	// BotMessage Only records whose answer contains this text, ignoring case. `%` and `_` are ordinary characters.
 	BotMessage *BotMessage `form:"botMessage,omitempty" json:"botMessage,omitempty"`
 
-	// Conversation Only records of the conversation that has this id. One that is not among the chatbot's is 404.
+	// Conversation Only records of this conversation (id). A conversation that is not with the chatbot is 404.
 	Conversation *RecordConversationFilter `form:"conversation,omitempty" json:"conversation,omitempty"`
 
-	// Status Only records whose answer ended so.
+	// Status Only records with this status.
 	Status *RecordStatusFilter `form:"status,omitempty" json:"status,omitempty"`
 
-	// Feedback Only records whose answer was liked or disliked, or with `none` those that nobody has rated.
+	// Feedback Only records with this feedback on the answer; `none` selects records without feedback.
 	Feedback *RecordFeedbackFilter `form:"feedback,omitempty" json:"feedback,omitempty"`
 
-	// Type Only first exchanges of their conversations, `New`, or only later ones, `Follow`.
+	// Type Only records of this type: `New` (first exchanges of their conversations) or `Follow` (later exchanges).
 	Type *RecordTypeFilter `form:"type,omitempty" json:"type,omitempty"`
 
-	// Page The page's number.
+	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize How many results a page has.
+	// PageSize Maximum number of results per page.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
 // ExportRecordsParams defines parameters for ExportRecords.
 type ExportRecordsParams struct {
-	// StartDate The first day, inclusive.
+	// StartDate First day, inclusive.
 	StartDate StartDate `form:"startDate" json:"startDate"`
 
-	// EndDate The last day, inclusive.
+	// EndDate Last day, inclusive.
 	EndDate EndDate `form:"endDate" json:"endDate"`
 
-	// Timezone The IANA name of the zone in which days begin and times are shown.
+	// Timezone IANA name of the time zone that determines the start of days and the display of times.
 	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
 
-	// UserMessage Only records whose question contains this, whatever the case; `%` and `_` are ordinary characters.
+	// UserMessage Only records whose question contains this text, ignoring case. `%` and `_` are ordinary characters.
 	UserMessage *UserMessage `form:"userMessage,omitempty" json:"userMessage,omitempty"`
 
-	// BotMessage Only records whose answer contains this, whatever the case; `%` and `_` are ordinary characters.
+	// BotMessage Only records whose answer contains this text, ignoring case. `%` and `_` are ordinary characters.
 	BotMessage *BotMessage `form:"botMessage,omitempty" json:"botMessage,omitempty"`
 
-	// Conversation Only records of the conversation that has this id. One that is not among the chatbot's is 404.
+	// Conversation Only records of this conversation (id). A conversation that is not with the chatbot is 404.
 	Conversation *RecordConversationFilter `form:"conversation,omitempty" json:"conversation,omitempty"`
 
-	// Status Only records whose answer ended so.
+	// Status Only records with this status.
 	Status *RecordStatusFilter `form:"status,omitempty" json:"status,omitempty"`
 
-	// Feedback Only records whose answer was liked or disliked, or with `none` those that nobody has rated.
+	// Feedback Only records with this feedback on the answer; `none` selects records without feedback.
 	Feedback *RecordFeedbackFilter `form:"feedback,omitempty" json:"feedback,omitempty"`
 
-	// Type Only first exchanges of their conversations, `New`, or only later ones, `Follow`.
+	// Type Only records of this type: `New` (first exchanges of their conversations) or `Follow` (later exchanges).
 	Type *RecordTypeFilter `form:"type,omitempty" json:"type,omitempty"`
 
-	// Locale The language of the headers.
+	// Locale Language of the headers.
 	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
 }
 
 // ExportRecordsAsTextParams defines parameters for ExportRecordsAsText.
 type ExportRecordsAsTextParams struct {
-	// Format The format of the file.
+	// Format Format of the file.
 	Format *ExportRecordsAsTextParamsFormat `form:"format,omitempty" json:"format,omitempty"`
 
-	// StartDate The first day, inclusive.
+	// StartDate First day, inclusive.
 	StartDate StartDate `form:"startDate" json:"startDate"`
 
-	// EndDate The last day, inclusive.
+	// EndDate Last day, inclusive.
 	EndDate EndDate `form:"endDate" json:"endDate"`
 
-	// Timezone The IANA name of the zone in which days begin and times are shown.
+	// Timezone IANA name of the time zone that determines the start of days and the display of times.
 	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
 
-	// UserMessage Only records whose question contains this, whatever the case; `%` and `_` are ordinary characters.
+	// UserMessage Only records whose question contains this text, ignoring case. `%` and `_` are ordinary characters.
 	UserMessage *UserMessage `form:"userMessage,omitempty" json:"userMessage,omitempty"`
 
-	// BotMessage Only records whose answer contains this, whatever the case; `%` and `_` are ordinary characters.
+	// BotMessage Only records whose answer contains this text, ignoring case. `%` and `_` are ordinary characters.
 	BotMessage *BotMessage `form:"botMessage,omitempty" json:"botMessage,omitempty"`
 
-	// Conversation Only records of the conversation that has this id. One that is not among the chatbot's is 404.
+	// Conversation Only records of this conversation (id). A conversation that is not with the chatbot is 404.
 	Conversation *RecordConversationFilter `form:"conversation,omitempty" json:"conversation,omitempty"`
 
-	// Status Only records whose answer ended so.
+	// Status Only records with this status.
 	Status *RecordStatusFilter `form:"status,omitempty" json:"status,omitempty"`
 
-	// Feedback Only records whose answer was liked or disliked, or with `none` those that nobody has rated.
+	// Feedback Only records with this feedback on the answer; `none` selects records without feedback.
 	Feedback *RecordFeedbackFilter `form:"feedback,omitempty" json:"feedback,omitempty"`
 
-	// Type Only first exchanges of their conversations, `New`, or only later ones, `Follow`.
+	// Type Only records of this type: `New` (first exchanges of their conversations) or `Follow` (later exchanges).
 	Type *RecordTypeFilter `form:"type,omitempty" json:"type,omitempty"`
 
-	// Locale The language of the headers.
+	// Locale Language of the headers.
 	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
 }
 
@@ -4112,43 +4156,56 @@ type ExportRecordsAsTextParamsFormat string
 
 // GetStatisticsParams defines parameters for GetStatistics.
 type GetStatisticsParams struct {
-	// StartDate The first day, inclusive.
+	// StartDate First day, inclusive.
 	StartDate StartDate `form:"startDate" json:"startDate"`
 
-	// EndDate The last day, inclusive.
+	// EndDate Last day, inclusive.
 	EndDate EndDate `form:"endDate" json:"endDate"`
 
-	// Timezone The IANA name of the zone in which days begin and times are shown.
+	// Timezone IANA name of the time zone that determines the start of days and the display of times.
 	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
 }
 
 // CreateClientTokenParams defines parameters for CreateClientToken.
 type CreateClientTokenParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListContactsParams defines parameters for ListContacts.
 type ListContactsParams struct {
-	// Page The page's number.
+	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize How many results a page has.
+	// PageSize Maximum number of results per page.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 
-	// Query Only contacts whose name or sourceId contains this, whatever the case; `%` and `_` are ordinary characters.
+	// Query Only contacts whose name or sourceId contains this text, ignoring case. `%` and `_` are ordinary
+	// characters.
 	Query *string `form:"query,omitempty" json:"query,omitempty"`
 }
 
 // CreateContactParams defines parameters for CreateContact.
 type CreateContactParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4157,31 +4214,31 @@ type ListConversationsParams struct {
 	// BotID Only conversations with this bot (id or slug).
 	BotID *string `form:"bot_id,omitempty" json:"bot_id,omitempty"`
 
-	// Status Only conversations of this status; absent, both.
+	// Status Only conversations with this status. All if absent.
 	Status *ConversationStatus `form:"status,omitempty" json:"status,omitempty"`
 
-	// Limit How many conversations at the most.
+	// Limit Maximum number of conversations.
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Offset How many to pass over.
+	// Offset Number of conversations to skip.
 	Offset *int `form:"offset,omitempty" json:"offset,omitempty"`
 }
 
 // ListInboxConversationsParams defines parameters for ListInboxConversations.
 type ListInboxConversationsParams struct {
-	// Cursor The `nextCursor` or `previousCursor` of another page.
+	// Cursor `nextCursor` or `previousCursor` of another page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
 	// Inbox Only conversations in this inbox.
 	Inbox *string `form:"inbox,omitempty" json:"inbox,omitempty"`
 
-	// Keyword Only conversations in which this is found; `%` and `_` are ordinary characters.
+	// Keyword Only conversations that contain this text. `%` and `_` are ordinary characters.
 	Keyword *string `form:"keyword,omitempty" json:"keyword,omitempty"`
 
-	// PageSize How many results a page has.
+	// PageSize Maximum number of results per page.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 
-	// Ordering What the conversations are sorted by, the newest first.
+	// Ordering Sort key; newest first.
 	Ordering *ListInboxConversationsParamsOrdering `form:"ordering,omitempty" json:"ordering,omitempty"`
 }
 
@@ -4190,34 +4247,52 @@ type ListInboxConversationsParamsOrdering string
 
 // CreateConversationParams defines parameters for CreateConversation.
 type CreateConversationParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // BatchConversationsParams defines parameters for BatchConversations.
 type BatchConversationsParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // StartConversationParams defines parameters for StartConversation.
 type StartConversationParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // GetHistoryParams defines parameters for GetHistory.
 type GetHistoryParams struct {
-	// Limit How many messages at the most.
+	// Limit Maximum number of messages.
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Before Only messages before this time.
@@ -4226,109 +4301,145 @@ type GetHistoryParams struct {
 	// After Only messages after this time.
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
-	// BeforeSeq Only messages whose `seq` is smaller.
+	// BeforeSeq Only messages with a smaller `seq`.
 	BeforeSeq *int64 `form:"before_seq,omitempty" json:"before_seq,omitempty"`
 
-	// AfterSeq Only messages whose `seq` is larger.
+	// AfterSeq Only messages with a larger `seq`.
 	AfterSeq *int64 `form:"after_seq,omitempty" json:"after_seq,omitempty"`
 }
 
 // SendMessageParams defines parameters for SendMessage.
 type SendMessageParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListInboxesParams defines parameters for ListInboxes.
 type ListInboxesParams struct {
-	// Page The page's number.
+	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize How many results a page has.
+	// PageSize Maximum number of results per page.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
 // ListMessagesParams defines parameters for ListMessages.
 type ListMessagesParams struct {
-	// Conversation A conversation's id. An unknown one is 404.
+	// Conversation Id of a conversation. An unknown one is 404.
 	Conversation *ConversationFilter `form:"conversation,omitempty" json:"conversation,omitempty"`
 
-	// Cursor The `nextCursor` or `previousCursor` of another page.
+	// Cursor `nextCursor` or `previousCursor` of another page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
-	// PageSize How many results a page has.
+	// PageSize Maximum number of results per page.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
 // CreateMessageParams defines parameters for CreateMessage.
 type CreateMessageParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // GetMessageParams defines parameters for GetMessage.
 type GetMessageParams struct {
-	// Conversation A conversation's id. An unknown one is 404.
+	// Conversation Id of a conversation. An unknown one is 404.
 	Conversation *ConversationFilter `form:"conversation,omitempty" json:"conversation,omitempty"`
 }
 
 // CancelRunParams defines parameters for CancelRun.
 type CancelRunParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // StreamRunParams defines parameters for StreamRun.
 type StreamRunParams struct {
-	// After The id of the last event that was received, for clients that cannot set the header.
+	// After Id of the last event that you received, for clients that cannot set the header.
 	After *EventID `form:"after,omitempty" json:"after,omitempty"`
 
-	// LastEventID The id of the last event that was received.
+	// LastEventID Id of the last event that you received.
 	LastEventID *EventID `json:"Last-Event-ID,omitempty"`
 }
 
 // ListWebChatsParams defines parameters for ListWebChats.
 type ListWebChatsParams struct {
-	// Page The page's number.
+	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize How many results a page has.
+	// PageSize Maximum number of results per page.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
 // CreateWebChatParams defines parameters for CreateWebChat.
 type CreateWebChatParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // CreateWsTicketParams defines parameters for CreateWsTicket.
 type CreateWsTicketParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // CreateChatCompletionParams defines parameters for CreateChatCompletion.
 type CreateChatCompletionParams struct {
-	// IdempotencyKey 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-	// `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-	// that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-	// is refused with `Retry-After`.
+	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+	// method and the path, and to the purpose of a client token.
+	//
+	// - A repeat with the same key and the same body, byte for byte, returns the stored response with
+	//   `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+	// - A repeat with another body is 422.
+	// - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+	//   `Retry-After`.
+	//
+	// Only a successful request uses up its key.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
@@ -4611,7 +4722,7 @@ type ServerInterface interface {
 	// DeleteAPIKey Revoke an API key
 	// (DELETE /api/api-keys/{keyId}/)
 	DeleteAPIKey(ctx echo.Context, keyID string) error
-	// ListAuditEvents List the audit trail
+	// ListAuditEvents List audit events
 	// (GET /api/audit-events/)
 	ListAuditEvents(ctx echo.Context, params ListAuditEventsParams) error
 	// ListChatbots List chatbots
@@ -4626,19 +4737,19 @@ type ServerInterface interface {
 	// GetChatbot Get a chatbot
 	// (GET /api/chatbots/{chatbotId}/)
 	GetChatbot(ctx echo.Context, chatbotID ChatbotID) error
-	// UpdateChatbot Change a chatbot
+	// UpdateChatbot Update a chatbot
 	// (PATCH /api/chatbots/{chatbotId}/)
 	UpdateChatbot(ctx echo.Context, chatbotID ChatbotID) error
-	// CreateCompletion Ask a chatbot and get its reply
+	// CreateCompletion Create a completion
 	// (POST /api/chatbots/{chatbotId}/completions/)
 	CreateCompletion(ctx echo.Context, chatbotID ChatbotID, params CreateCompletionParams) error
-	// ListFaqs List a chatbot's FAQs
+	// ListFaqs List FAQs
 	// (GET /api/chatbots/{chatbotId}/faqs/)
 	ListFaqs(ctx echo.Context, chatbotID ChatbotID, params ListFaqsParams) error
-	// CreateFaq Add an FAQ
+	// CreateFaq Create an FAQ
 	// (POST /api/chatbots/{chatbotId}/faqs/)
 	CreateFaq(ctx echo.Context, chatbotID ChatbotID, params CreateFaqParams) error
-	// ImportFaqs Import FAQs from a table
+	// ImportFaqs Import FAQs
 	// (POST /api/chatbots/{chatbotId}/faqs/import/)
 	ImportFaqs(ctx echo.Context, chatbotID ChatbotID, params ImportFaqsParams) error
 	// DeleteFaq Delete an FAQ
@@ -4647,16 +4758,16 @@ type ServerInterface interface {
 	// GetFaq Get an FAQ
 	// (GET /api/chatbots/{chatbotId}/faqs/{faqId}/)
 	GetFaq(ctx echo.Context, chatbotID ChatbotID, faqID string) error
-	// UpdateFaq Change an FAQ
+	// UpdateFaq Update an FAQ
 	// (PATCH /api/chatbots/{chatbotId}/faqs/{faqId}/)
 	UpdateFaq(ctx echo.Context, chatbotID ChatbotID, faqID string) error
-	// ListRecords List a chatbot's records
+	// ListRecords List records
 	// (GET /api/chatbots/{chatbotPk}/records/)
 	ListRecords(ctx echo.Context, chatbotPk ChatbotPk, params ListRecordsParams) error
-	// ExportRecords Export a chatbot's records as an Excel file
+	// ExportRecords Export records as an Excel file
 	// (GET /api/chatbots/{chatbotPk}/records/export-excel/)
 	ExportRecords(ctx echo.Context, chatbotPk ChatbotPk, params ExportRecordsParams) error
-	// ExportRecordsAsText Export a chatbot's records as CSV or JSON lines
+	// ExportRecordsAsText Export records as CSV or JSON lines
 	// (GET /api/chatbots/{chatbotPk}/records/export/)
 	ExportRecordsAsText(ctx echo.Context, chatbotPk ChatbotPk, params ExportRecordsAsTextParams) error
 	// GetRecord Get a record
@@ -4665,10 +4776,10 @@ type ServerInterface interface {
 	// UpdateRecord Score a record
 	// (PATCH /api/chatbots/{chatbotPk}/records/{id}/)
 	UpdateRecord(ctx echo.Context, chatbotPk ChatbotPk, id RecordID) error
-	// GetStatistics Get a chatbot's statistics
+	// GetStatistics Get statistics
 	// (GET /api/chatbots/{chatbotPk}/statistics/)
 	GetStatistics(ctx echo.Context, chatbotPk ChatbotPk, params GetStatisticsParams) error
-	// CreateClientToken Create a token for a browser
+	// CreateClientToken Create a client token
 	// (POST /api/client-tokens/)
 	CreateClientToken(ctx echo.Context, params CreateClientTokenParams) error
 	// ListContacts List contacts
@@ -4683,22 +4794,22 @@ type ServerInterface interface {
 	// GetContact Get a contact
 	// (GET /api/contacts/{contactId}/)
 	GetContact(ctx echo.Context, contactID string) error
-	// UpdateContact Change a contact
+	// UpdateContact Update a contact
 	// (PATCH /api/contacts/{contactId}/)
 	UpdateContact(ctx echo.Context, contactID string) error
-	// ListConversations List one's own conversations
+	// ListConversations List your conversations
 	// (GET /api/conversations)
 	ListConversations(ctx echo.Context, params ListConversationsParams) error
-	// ListInboxConversations List conversations by inbox
+	// ListInboxConversations List inbox conversations
 	// (GET /api/conversations/)
 	ListInboxConversations(ctx echo.Context, params ListInboxConversationsParams) error
 	// CreateConversation Create a conversation through a web chat
 	// (POST /api/conversations/)
 	CreateConversation(ctx echo.Context, params CreateConversationParams) error
-	// BatchConversations Archive, delete or mark many conversations
+	// BatchConversations Archive, delete or mark conversations in bulk
 	// (POST /api/conversations/batch)
 	BatchConversations(ctx echo.Context, params BatchConversationsParams) error
-	// StartConversation Start a conversation with a bot
+	// StartConversation Start a conversation
 	// (POST /api/conversations/start)
 	StartConversation(ctx echo.Context, params StartConversationParams) error
 	// DeleteConversation Delete a conversation
@@ -4707,10 +4818,10 @@ type ServerInterface interface {
 	// GetConversation Get a conversation
 	// (GET /api/conversations/{id}/)
 	GetConversation(ctx echo.Context, id ConversationID) error
-	// UpdateConversation Archive, rename or silence a conversation
+	// UpdateConversation Update a conversation
 	// (PATCH /api/conversations/{id}/)
 	UpdateConversation(ctx echo.Context, id ConversationID) error
-	// GetHistory Read a conversation's messages
+	// GetHistory Get a conversation's history
 	// (GET /api/conversations/{id}/history)
 	GetHistory(ctx echo.Context, id ConversationID, params GetHistoryParams) error
 	// SendMessage Send a message
@@ -4719,7 +4830,7 @@ type ServerInterface interface {
 	// ListInboxes List inboxes
 	// (GET /api/inboxes/)
 	ListInboxes(ctx echo.Context, params ListInboxesParams) error
-	// GetMe Tell who is asking
+	// GetMe Get the caller
 	// (GET /api/me/)
 	GetMe(ctx echo.Context) error
 	// ListMessages List messages
@@ -4731,16 +4842,16 @@ type ServerInterface interface {
 	// GetMessage Get a message
 	// (GET /api/messages/{id}/)
 	GetMessage(ctx echo.Context, id string, params GetMessageParams) error
-	// SetMessageFeedback Like or dislike a message
+	// SetMessageFeedback Set a message's feedback
 	// (PUT /api/messages/{id}/feedback/)
 	SetMessageFeedback(ctx echo.Context, id string) error
-	// GetRun Get the state of a run
+	// GetRun Get a run
 	// (GET /api/runs/{runId}/)
 	GetRun(ctx echo.Context, runID RunID) error
 	// CancelRun Cancel a run
 	// (POST /api/runs/{runId}/cancel/)
 	CancelRun(ctx echo.Context, runID RunID, params CancelRunParams) error
-	// StreamRun Follow a run as an event stream
+	// StreamRun Stream a run's events
 	// (GET /api/runs/{runId}/events/)
 	StreamRun(ctx echo.Context, runID RunID, params StreamRunParams) error
 	// ListWebChats List web chats
@@ -4755,28 +4866,28 @@ type ServerInterface interface {
 	// GetWebChat Get a web chat
 	// (GET /api/web-chats/{webChatId}/)
 	GetWebChat(ctx echo.Context, webChatID string) error
-	// UpdateWebChat Change a web chat
+	// UpdateWebChat Update a web chat
 	// (PATCH /api/web-chats/{webChatId}/)
 	UpdateWebChat(ctx echo.Context, webChatID string) error
-	// CreateWsTicket Create a ticket for a WebSocket
+	// CreateWsTicket Create a WebSocket ticket
 	// (POST /api/ws-tickets/)
 	CreateWsTicket(ctx echo.Context, params CreateWsTicketParams) error
-	// GetHealth Tell whether the process lives
+	// GetHealth Check liveness
 	// (GET /healthz)
 	GetHealth(ctx echo.Context) error
-	// GetProblem Explain a problem
+	// GetProblem Explain an error code
 	// (GET /problems/{code})
 	GetProblem(ctx echo.Context, code string) error
-	// GetReadiness Tell whether the service can serve
+	// GetReadiness Check readiness
 	// (GET /readyz)
 	GetReadiness(ctx echo.Context) error
-	// CreateChatCompletion Ask a chatbot as OpenAI's API does
+	// CreateChatCompletion Create a chat completion
 	// (POST /v1/chat/completions)
 	CreateChatCompletion(ctx echo.Context, params CreateChatCompletionParams) error
-	// ListModels List the chatbots as models
+	// ListModels List models
 	// (GET /v1/models)
 	ListModels(ctx echo.Context) error
-	// GetModel Get a chatbot as a model
+	// GetModel Get a model
 	// (GET /v1/models/{model})
 	GetModel(ctx echo.Context, model string) error
 }
@@ -14991,7 +15102,7 @@ type StrictServerInterface interface {
 	// DeleteAPIKey Revoke an API key
 	// (DELETE /api/api-keys/{keyId}/)
 	DeleteAPIKey(ctx context.Context, request DeleteAPIKeyRequestObject) (DeleteAPIKeyResponseObject, error)
-	// ListAuditEvents List the audit trail
+	// ListAuditEvents List audit events
 	// (GET /api/audit-events/)
 	ListAuditEvents(ctx context.Context, request ListAuditEventsRequestObject) (ListAuditEventsResponseObject, error)
 	// ListChatbots List chatbots
@@ -15006,19 +15117,19 @@ type StrictServerInterface interface {
 	// GetChatbot Get a chatbot
 	// (GET /api/chatbots/{chatbotId}/)
 	GetChatbot(ctx context.Context, request GetChatbotRequestObject) (GetChatbotResponseObject, error)
-	// UpdateChatbot Change a chatbot
+	// UpdateChatbot Update a chatbot
 	// (PATCH /api/chatbots/{chatbotId}/)
 	UpdateChatbot(ctx context.Context, request UpdateChatbotRequestObject) (UpdateChatbotResponseObject, error)
-	// CreateCompletion Ask a chatbot and get its reply
+	// CreateCompletion Create a completion
 	// (POST /api/chatbots/{chatbotId}/completions/)
 	CreateCompletion(ctx context.Context, request CreateCompletionRequestObject) (CreateCompletionResponseObject, error)
-	// ListFaqs List a chatbot's FAQs
+	// ListFaqs List FAQs
 	// (GET /api/chatbots/{chatbotId}/faqs/)
 	ListFaqs(ctx context.Context, request ListFaqsRequestObject) (ListFaqsResponseObject, error)
-	// CreateFaq Add an FAQ
+	// CreateFaq Create an FAQ
 	// (POST /api/chatbots/{chatbotId}/faqs/)
 	CreateFaq(ctx context.Context, request CreateFaqRequestObject) (CreateFaqResponseObject, error)
-	// ImportFaqs Import FAQs from a table
+	// ImportFaqs Import FAQs
 	// (POST /api/chatbots/{chatbotId}/faqs/import/)
 	ImportFaqs(ctx context.Context, request ImportFaqsRequestObject) (ImportFaqsResponseObject, error)
 	// DeleteFaq Delete an FAQ
@@ -15027,16 +15138,16 @@ type StrictServerInterface interface {
 	// GetFaq Get an FAQ
 	// (GET /api/chatbots/{chatbotId}/faqs/{faqId}/)
 	GetFaq(ctx context.Context, request GetFaqRequestObject) (GetFaqResponseObject, error)
-	// UpdateFaq Change an FAQ
+	// UpdateFaq Update an FAQ
 	// (PATCH /api/chatbots/{chatbotId}/faqs/{faqId}/)
 	UpdateFaq(ctx context.Context, request UpdateFaqRequestObject) (UpdateFaqResponseObject, error)
-	// ListRecords List a chatbot's records
+	// ListRecords List records
 	// (GET /api/chatbots/{chatbotPk}/records/)
 	ListRecords(ctx context.Context, request ListRecordsRequestObject) (ListRecordsResponseObject, error)
-	// ExportRecords Export a chatbot's records as an Excel file
+	// ExportRecords Export records as an Excel file
 	// (GET /api/chatbots/{chatbotPk}/records/export-excel/)
 	ExportRecords(ctx context.Context, request ExportRecordsRequestObject) (ExportRecordsResponseObject, error)
-	// ExportRecordsAsText Export a chatbot's records as CSV or JSON lines
+	// ExportRecordsAsText Export records as CSV or JSON lines
 	// (GET /api/chatbots/{chatbotPk}/records/export/)
 	ExportRecordsAsText(ctx context.Context, request ExportRecordsAsTextRequestObject) (ExportRecordsAsTextResponseObject, error)
 	// GetRecord Get a record
@@ -15045,10 +15156,10 @@ type StrictServerInterface interface {
 	// UpdateRecord Score a record
 	// (PATCH /api/chatbots/{chatbotPk}/records/{id}/)
 	UpdateRecord(ctx context.Context, request UpdateRecordRequestObject) (UpdateRecordResponseObject, error)
-	// GetStatistics Get a chatbot's statistics
+	// GetStatistics Get statistics
 	// (GET /api/chatbots/{chatbotPk}/statistics/)
 	GetStatistics(ctx context.Context, request GetStatisticsRequestObject) (GetStatisticsResponseObject, error)
-	// CreateClientToken Create a token for a browser
+	// CreateClientToken Create a client token
 	// (POST /api/client-tokens/)
 	CreateClientToken(ctx context.Context, request CreateClientTokenRequestObject) (CreateClientTokenResponseObject, error)
 	// ListContacts List contacts
@@ -15063,22 +15174,22 @@ type StrictServerInterface interface {
 	// GetContact Get a contact
 	// (GET /api/contacts/{contactId}/)
 	GetContact(ctx context.Context, request GetContactRequestObject) (GetContactResponseObject, error)
-	// UpdateContact Change a contact
+	// UpdateContact Update a contact
 	// (PATCH /api/contacts/{contactId}/)
 	UpdateContact(ctx context.Context, request UpdateContactRequestObject) (UpdateContactResponseObject, error)
-	// ListConversations List one's own conversations
+	// ListConversations List your conversations
 	// (GET /api/conversations)
 	ListConversations(ctx context.Context, request ListConversationsRequestObject) (ListConversationsResponseObject, error)
-	// ListInboxConversations List conversations by inbox
+	// ListInboxConversations List inbox conversations
 	// (GET /api/conversations/)
 	ListInboxConversations(ctx context.Context, request ListInboxConversationsRequestObject) (ListInboxConversationsResponseObject, error)
 	// CreateConversation Create a conversation through a web chat
 	// (POST /api/conversations/)
 	CreateConversation(ctx context.Context, request CreateConversationRequestObject) (CreateConversationResponseObject, error)
-	// BatchConversations Archive, delete or mark many conversations
+	// BatchConversations Archive, delete or mark conversations in bulk
 	// (POST /api/conversations/batch)
 	BatchConversations(ctx context.Context, request BatchConversationsRequestObject) (BatchConversationsResponseObject, error)
-	// StartConversation Start a conversation with a bot
+	// StartConversation Start a conversation
 	// (POST /api/conversations/start)
 	StartConversation(ctx context.Context, request StartConversationRequestObject) (StartConversationResponseObject, error)
 	// DeleteConversation Delete a conversation
@@ -15087,10 +15198,10 @@ type StrictServerInterface interface {
 	// GetConversation Get a conversation
 	// (GET /api/conversations/{id}/)
 	GetConversation(ctx context.Context, request GetConversationRequestObject) (GetConversationResponseObject, error)
-	// UpdateConversation Archive, rename or silence a conversation
+	// UpdateConversation Update a conversation
 	// (PATCH /api/conversations/{id}/)
 	UpdateConversation(ctx context.Context, request UpdateConversationRequestObject) (UpdateConversationResponseObject, error)
-	// GetHistory Read a conversation's messages
+	// GetHistory Get a conversation's history
 	// (GET /api/conversations/{id}/history)
 	GetHistory(ctx context.Context, request GetHistoryRequestObject) (GetHistoryResponseObject, error)
 	// SendMessage Send a message
@@ -15099,7 +15210,7 @@ type StrictServerInterface interface {
 	// ListInboxes List inboxes
 	// (GET /api/inboxes/)
 	ListInboxes(ctx context.Context, request ListInboxesRequestObject) (ListInboxesResponseObject, error)
-	// GetMe Tell who is asking
+	// GetMe Get the caller
 	// (GET /api/me/)
 	GetMe(ctx context.Context, request GetMeRequestObject) (GetMeResponseObject, error)
 	// ListMessages List messages
@@ -15111,16 +15222,16 @@ type StrictServerInterface interface {
 	// GetMessage Get a message
 	// (GET /api/messages/{id}/)
 	GetMessage(ctx context.Context, request GetMessageRequestObject) (GetMessageResponseObject, error)
-	// SetMessageFeedback Like or dislike a message
+	// SetMessageFeedback Set a message's feedback
 	// (PUT /api/messages/{id}/feedback/)
 	SetMessageFeedback(ctx context.Context, request SetMessageFeedbackRequestObject) (SetMessageFeedbackResponseObject, error)
-	// GetRun Get the state of a run
+	// GetRun Get a run
 	// (GET /api/runs/{runId}/)
 	GetRun(ctx context.Context, request GetRunRequestObject) (GetRunResponseObject, error)
 	// CancelRun Cancel a run
 	// (POST /api/runs/{runId}/cancel/)
 	CancelRun(ctx context.Context, request CancelRunRequestObject) (CancelRunResponseObject, error)
-	// StreamRun Follow a run as an event stream
+	// StreamRun Stream a run's events
 	// (GET /api/runs/{runId}/events/)
 	StreamRun(ctx context.Context, request StreamRunRequestObject) (StreamRunResponseObject, error)
 	// ListWebChats List web chats
@@ -15135,28 +15246,28 @@ type StrictServerInterface interface {
 	// GetWebChat Get a web chat
 	// (GET /api/web-chats/{webChatId}/)
 	GetWebChat(ctx context.Context, request GetWebChatRequestObject) (GetWebChatResponseObject, error)
-	// UpdateWebChat Change a web chat
+	// UpdateWebChat Update a web chat
 	// (PATCH /api/web-chats/{webChatId}/)
 	UpdateWebChat(ctx context.Context, request UpdateWebChatRequestObject) (UpdateWebChatResponseObject, error)
-	// CreateWsTicket Create a ticket for a WebSocket
+	// CreateWsTicket Create a WebSocket ticket
 	// (POST /api/ws-tickets/)
 	CreateWsTicket(ctx context.Context, request CreateWsTicketRequestObject) (CreateWsTicketResponseObject, error)
-	// GetHealth Tell whether the process lives
+	// GetHealth Check liveness
 	// (GET /healthz)
 	GetHealth(ctx context.Context, request GetHealthRequestObject) (GetHealthResponseObject, error)
-	// GetProblem Explain a problem
+	// GetProblem Explain an error code
 	// (GET /problems/{code})
 	GetProblem(ctx context.Context, request GetProblemRequestObject) (GetProblemResponseObject, error)
-	// GetReadiness Tell whether the service can serve
+	// GetReadiness Check readiness
 	// (GET /readyz)
 	GetReadiness(ctx context.Context, request GetReadinessRequestObject) (GetReadinessResponseObject, error)
-	// CreateChatCompletion Ask a chatbot as OpenAI's API does
+	// CreateChatCompletion Create a chat completion
 	// (POST /v1/chat/completions)
 	CreateChatCompletion(ctx context.Context, request CreateChatCompletionRequestObject) (CreateChatCompletionResponseObject, error)
-	// ListModels List the chatbots as models
+	// ListModels List models
 	// (GET /v1/models)
 	ListModels(ctx context.Context, request ListModelsRequestObject) (ListModelsResponseObject, error)
-	// GetModel Get a chatbot as a model
+	// GetModel Get a model
 	// (GET /v1/models/{model})
 	GetModel(ctx context.Context, request GetModelRequestObject) (GetModelResponseObject, error)
 }

@@ -14,15 +14,18 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Start a conversation with a bot
-         * @description Without `bot_id` the organization's default bot is taken. `initial_message` is a message like any other: it is
-         *     stored and the bot answers it in its own time; the answer carries `message_id` and `run_id` only with it. An empty
-         *     `initial_message` is as good as none; white space alone is 400. `conversation_id` and `session_id` are the same id: a conversation is a
-         *     persistent session that any number of devices share. It is listed at once. Only a start with an initial message counts
-         *     as one of the `messages`.
+         * Start a conversation
+         * @description Starts a conversation with a chatbot: `bot_id`, or the organization's default bot. An unknown `bot_id` is 404.
          *
-         *     Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Rate class: `messages`.
-         *     Safe to repeat with an `Idempotency-Key`.
+         *     `initial_message` is stored like any other message, and the bot answers it asynchronously. The response has
+         *     `message_id` and `run_id` only if there is an initial message. An empty `initial_message` counts as absent;
+         *     one of only white space is 400. A request without an initial message does not count against the rate limit.
+         *
+         *     A conversation is a persistent session that any number of devices can share; `conversation_id` and
+         *     `session_id` are the same id. The conversation is listed immediately.
+         *
+         *     Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Rate class:
+         *     `messages`. Retry safely with an `Idempotency-Key`.
          */
         post: operations["startConversation"];
         delete?: never;
@@ -41,11 +44,14 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Archive, delete or mark many conversations
-         * @description One result per operation, in their order; an operation that fails does not spoil the others, and says why in
-         *     `problem`. `mark_read` by the owner clears `unread`, by an agent the staff's `unreadMessagesCount`.
+         * Archive, delete or mark conversations in bulk
+         * @description Applies up to 500 operations. The response has one result per operation, in the same order. An operation that
+         *     fails has `problem` in its result and does not affect the others.
          *
-         *     Needs the scope `chat` or `agent`. Safe to repeat with an `Idempotency-Key`.
+         *     `mark_read` clears the conversation's `unread` count if the caller owns it, and the staff's
+         *     `unreadMessagesCount` if the caller has the scope `agent`.
+         *
+         *     Requires the scope `chat` or `agent`. Retry safely with an `Idempotency-Key`.
          */
         post: operations["batchConversations"];
         delete?: never;
@@ -59,7 +65,7 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The conversation's id. */
+                /** @description Id of the conversation. */
                 id: components["parameters"]["ConversationId"];
             };
             cookie?: never;
@@ -68,14 +74,18 @@ export interface paths {
         put?: never;
         /**
          * Send a message
-         * @description Stores the message and answers as soon as it is committed; the bot's reply follows on its own. A message sent
-         *     while a reply is running is queued and answered after it, in order; 20 may wait, the next is 503 with
-         *     `Retry-After`. Sending to an archived conversation makes it active. The owner speaks as `user`; a caller with the
-         *     scope `agent` in somebody else's conversation speaks as `agent`, and the bot does not reply. `content` may be blank
-         *     only when there are attachments.
+         * @description Stores a message and responds as soon as it is committed. The bot's reply is written asynchronously: follow
+         *     the run `run_id`, or wait for the message on the WebSocket.
          *
-         *     Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-         *     class: `messages`. Safe to repeat with an `Idempotency-Key`.
+         *     - The owner of the conversation sends as `user`. A caller with the scope `agent` sends as `agent` in other
+         *       users' conversations, and the bot does not reply.
+         *     - A message that is sent while a reply is being written is queued and answered afterwards, in order. Up to 20
+         *       messages can wait; further ones are 503 with `Retry-After`.
+         *     - `content` must not be blank unless there are attachments.
+         *     - Sending to an archived conversation activates it.
+         *
+         *     Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+         *     Rate class: `messages`. Retry safely with an `Idempotency-Key`.
          */
         post: operations["sendMessage"];
         delete?: never;
@@ -89,20 +99,25 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The conversation's id. */
+                /** @description Id of the conversation. */
                 id: components["parameters"]["ConversationId"];
             };
             cookie?: never;
         };
         /**
-         * Read a conversation's messages
-         * @description Oldest first. With nothing, or with `before`/`before_seq`: the newest `limit` messages that qualify; with
-         *     `after`/`after_seq`, alone or together with the former: the oldest that qualify. `has_more` says whether more
-         *     qualify in that direction. All bounds are exclusive and may be combined; `before_seq`/`after_seq` are the safer ones.
-         *     A page ends early, with `has_more`, with the message that brings it to 4 MiB.
+         * Get a conversation's history
+         * @description Returns messages of a conversation, oldest first. All bounds are exclusive and can be combined.
          *
-         *     Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-         *     class: `history`.
+         *     - Without bounds, or with `before` or `before_seq`: the newest `limit` messages that match. `has_more` reports
+         *       whether older ones match.
+         *     - With `after` or `after_seq`, alone or with an upper bound: the oldest `limit` messages that match.
+         *       `has_more` reports whether newer ones match.
+         *
+         *     Prefer `before_seq` and `after_seq` for paging. A page also ends with the message that brings it to 4 MiB;
+         *     `has_more` is then true.
+         *
+         *     Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+         *     Rate class: `history`.
          */
         get: operations["getHistory"];
         put?: never;
@@ -121,11 +136,11 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List one's own conversations
-         * @description The caller's own, latest activity first. An unknown `bot_id` is 404. `unread` counts the bot's and agents' messages
-         *     that the user has not read.
+         * List your conversations
+         * @description Returns the caller's own conversations, latest activity first. An unknown `bot_id` is 404. `unread` is the
+         *     number of messages from the bot and agents that the user has not read.
          *
-         *     Needs the scope `chat` or `agent`. Rate class: `list`.
+         *     Requires the scope `chat` or `agent`. Rate class: `list`.
          */
         get: operations["listConversations"];
         put?: never;
@@ -144,29 +159,32 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List conversations by inbox
-         * @description The caller's own, or with the scope `agent` the whole organization's. Latest activity first; a walk along `next`
-         *     never shows a conversation twice, and what it misses has become active after it began. `ordering=createdAt`
-         *     (newest first) gives a complete walk. An unknown inbox and a bad cursor are 404. A page ends early where its last
-         *     messages come to 4 MiB.
+         * List inbox conversations
+         * @description Returns the caller's own conversations or, with the scope `agent`, those of the whole organization. They are
+         *     ordered by latest activity unless `ordering=createdAt` is given. An unknown inbox or an invalid cursor is 404.
          *
-         *     `keyword` is a case-insensitive substring of the title, the contact's name or any message, two Chinese characters
-         *     included: an index over all texts finds it among millions of messages. A keyword without two Chinese, Japanese or
-         *     Korean characters in a row, or three letters or digits, is looked for in one conversation after another, as is
-         *     every one while the operator has turned the index off or it is being built. That finds the same. A search that
-         *     takes longer than five seconds is answered with 504.
+         *     Following `next` never returns a conversation twice. Ordered by activity, a walk can miss conversations that
+         *     became active after it started; with `ordering=createdAt` it is complete. A page can have fewer than
+         *     `pageSize` results: it ends early when its last messages add up to 4 MiB.
          *
-         *     Needs the scope `chat` or `agent`. Rate class: `list`.
+         *     `keyword` matches a case-insensitive substring of the title, the contact's name or any message. Searches use
+         *     an index over all texts. A keyword is compared with one conversation after another when it contains neither
+         *     three consecutive letters or digits nor two consecutive Chinese, Japanese or Korean characters, and while the
+         *     operator has disabled the index or the index is being built. The results are the same. A search that takes
+         *     longer than 5 seconds is 504.
+         *
+         *     Requires the scope `chat` or `agent`. Rate class: `list`.
          */
         get: operations["listInboxConversations"];
         put?: never;
         /**
          * Create a conversation through a web chat
-         * @description The conversation belongs to the caller and to the web chat's inbox. Without `contact` it is the caller's own contact
-         *     there, made when new. An unknown web chat is 404, an unknown contact 400.
+         * @description Creates a conversation that belongs to the caller, in the inbox of the web chat. Without `contact`, the
+         *     conversation is with the contact that represents the caller; it is created when missing. An unknown web chat
+         *     is 404, an unknown contact 400.
          *
-         *     Needs the scope `chat` or `agent`. Takes client tokens for a `contact` or a `chatbot`. Safe to repeat with an
-         *     `Idempotency-Key`.
+         *     Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Retry safely with
+         *     an `Idempotency-Key`.
          */
         post: operations["createConversation"];
         delete?: never;
@@ -180,35 +198,37 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The conversation's id. */
+                /** @description Id of the conversation. */
                 id: components["parameters"]["ConversationId"];
             };
             cookie?: never;
         };
         /**
          * Get a conversation
-         * @description As it is now, with its newest message and what the staff has not read of it. Reading it marks nothing as read: that is
-         *     `mark_read` of batchConversations.
+         * @description Returns a conversation with its newest message and the number of messages that the staff has not read. It does
+         *     not mark messages as read; use `mark_read` of batchConversations.
          *
-         *     Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+         *     Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
          */
         get: operations["getConversation"];
         put?: never;
         post?: never;
         /**
          * Delete a conversation
-         * @description Its messages, runs and records go with it, for good. A reply that is being written ends.
+         * @description Permanently deletes a conversation with its messages, runs and records. A reply that is being written is
+         *     stopped.
          *
-         *     Needs the scope `chat` or `agent`.
+         *     Requires the scope `chat` or `agent`. A repeated request is 404.
          */
         delete: operations["deleteConversation"];
         options?: never;
         head?: never;
         /**
-         * Archive, rename or silence a conversation
-         * @description Fields that are absent stay as they are. With `autoReplyEnabled` off the bot answers only completions.
+         * Update a conversation
+         * @description Changes the status, the title or the automatic replies of a conversation. Absent fields are unchanged. With
+         *     `autoReplyEnabled: false` the bot answers completions only.
          *
-         *     Needs the scope `chat` or `agent`.
+         *     Requires the scope `chat` or `agent`. Can be repeated safely.
          */
         patch: operations["updateConversation"];
         trace?: never;
@@ -222,24 +242,30 @@ export interface paths {
         };
         /**
          * List messages
-         * @description Newest first. With `conversation` the messages of that conversation; without it those of all conversations that
-         *     the caller may read: one's own, or with the scope `agent` the whole organization's. With a client token `conversation`
-         *     must be there, else 403. A bad cursor is 404. A page ends early with the message that brings it to 4 MiB; the cursors
-         *     go on from there.
+         * @description Returns messages, newest first: those of `conversation`, or else of all conversations that the caller can read
+         *     (the caller's own or, with the scope `agent`, those of the whole organization). A client token must give
+         *     `conversation`; without it the response is 403. An invalid cursor is 404.
          *
-         *     Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-         *     class: `history`.
+         *     A page can have fewer than `pageSize` results: it ends with the message that brings it to 4 MiB. The cursors
+         *     continue from there.
+         *
+         *     Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+         *     Rate class: `history`.
          */
         get: operations["listMessages"];
         put?: never;
         /**
          * Create a message
-         * @description Stores the message and answers with it; the bot's reply follows on its own. With neither content nor attachments
-         *     nor canvas the message is stored and starts no reply. Without `type` it is `incoming`. `outgoing` (a person of the staff speaks; no reply follows)
-         *     needs the scope `agent`, else 403. Queueing as for sendMessage.
+         * @description Stores a message and returns it. The bot's reply is written asynchronously. Messages that arrive while a reply
+         *     is being written are queued as with sendMessage.
          *
-         *     Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-         *     class: `messages`. Safe to repeat with an `Idempotency-Key`.
+         *     - `type: incoming` (the default) is a message from the user.
+         *     - `type: outgoing` is a message from a person of the staff. It requires the scope `agent`, else 403, and
+         *       starts no reply.
+         *     - A message without content, attachments and canvas is stored and starts no reply.
+         *
+         *     Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+         *     Rate class: `messages`. Retry safely with an `Idempotency-Key`.
          */
         post: operations["createMessage"];
         delete?: never;
@@ -253,16 +279,16 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The message's id. */
+                /** @description Id of the message. */
                 id: string;
             };
             cookie?: never;
         };
         /**
          * Get a message
-         * @description With `conversation`: 404 when the message is not in that conversation.
+         * @description Returns a message. If `conversation` is given and the message is not part of it, the response is 404.
          *
-         *     Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+         *     Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
          */
         get: operations["getMessage"];
         put?: never;
@@ -278,18 +304,20 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The message's id. */
+                /** @description Id of the message. */
                 id: string;
             };
             cookie?: never;
         };
         get?: never;
         /**
-         * Like or dislike a message
-         * @description `null` takes the feedback back. The record of the exchange has the same feedback, and every socket that watches the
-         *     conversation gets a `status` frame. A message has one feedback, the last one given.
+         * Set a message's feedback
+         * @description Likes or dislikes a message; `null` removes the feedback. A message has one feedback, the one set last. The
+         *     record of the exchange gets the same feedback, and every socket that watches the conversation receives a
+         *     `status` frame.
          *
-         *     Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+         *     Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+         *     Can be repeated safely.
          */
         put: operations["setMessageFeedback"];
         post?: never;
@@ -304,7 +332,7 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The chatbot's id or slug. */
+                /** @description Id or slug of the chatbot. */
                 chatbotId: components["parameters"]["ChatbotId"];
             };
             cookie?: never;
@@ -312,21 +340,33 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Ask a chatbot and get its reply
-         * @description `conversation` missing, null or empty starts a conversation in the chatbot's API inbox; one that does not exist,
-         *     or is another chatbot's, is 404. The question is stored as a message and the reply too: it belongs to the
-         *     conversation, not to the connection, and a caller that hangs up does not lose it. A completion is answered
-         *     whatever `autoReplyEnabled` says, and queued as with sendMessage while another reply is running (20 wait; more: 503).
+         * Create a completion
+         * @description Sends a message to a chatbot and returns its reply, as JSON or as an event stream.
          *
-         *     With `isStreaming` the answer is an event stream: unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
-         *     `data:` line holding a CompletionEvent; exactly one last event has `done: true`. Comment lines keep an idle
-         *     connection alive (15 s). The offset counts the bytes of the text as UTF-8, so the last event repeats the id of the
-         *     last delta. `Accept` plays no part, and generated clients decode the JSON form only: read a stream from the raw
-         *     response. Everything that can be refused is refused before the first byte; a failure after it is
-         *     the last event, with `error` and `finishReason: error`. The deltas joined are exactly the stored message, and
-         *     exactly what the JSON answer would have been. A stream that broke is taken up by `GET /api/runs/{runId}/events/`.
+         *     If `conversation` is absent, null or empty, a conversation is started in the chatbot's API inbox. A
+         *     conversation that does not exist or belongs to another chatbot is 404. Message and reply are stored in the
+         *     conversation. The reply is completed even if the caller disconnects. A completion is answered regardless of
+         *     `autoReplyEnabled`. While another reply is being written it is queued; up to 20 messages can wait, further
+         *     ones are 503 with `Retry-After`.
          *
-         *     A whole stream:
+         *     `message.content` must not be blank unless there are attachments. `message.sender` must be a contact of the
+         *     organization, else 400.
+         *
+         *     **JSON** (default): the response is sent when the reply is complete. After 120 seconds it is 504, and the run
+         *     continues; see `GET /api/runs/{runId}/`.
+         *
+         *     **Event stream** (`isStreaming: true`): unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
+         *     `data:` line that holds a CompletionEvent. Exactly one event, the last, has `done: true`. The offset counts
+         *     the bytes of the text in UTF-8, so the last event repeats the id of the last delta. Comment lines keep an idle
+         *     connection alive (every 15 seconds). Joined, the deltas are exactly the stored message and the content of the
+         *     JSON response.
+         *
+         *     Errors that are detected before the first event have their own status. A later failure is the last event, with
+         *     `error` and `finishReason: error`. To resume a broken stream, request `GET /api/runs/{runId}/events/`.
+         *     `Accept` has no effect on the format. Generated clients decode JSON only; read the stream from the raw
+         *     response.
+         *
+         *     A complete stream:
          *
          *     ```
          *     id: 1.40
@@ -339,14 +379,14 @@ export interface paths {
          *     data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
          *     ```
          *
-         *     The JSON answer waits 120 s at most; then it is 504 and the run goes on (`GET /api/runs/{runId}/`). In both
-         *     forms `X-Run-Id` names the run. `message.content` may be blank only when there are attachments. `message.sender` must be a contact of the organization, else 400.
+         *     In both formats the header `X-Run-Id` names the run.
          *
-         *     With an Idempotency-Key a repeat asks nothing anew but follows the same run, as JSON to its end, as a stream from
-         *     the beginning. A JSON answer that fails does not use the key up once its failure is told: the next repeat asks again.
+         *     A repeat with the same `Idempotency-Key` does not ask again. It follows the same run: as JSON until the reply
+         *     is complete, as a stream from the beginning. If a JSON response was a failure, the key is released and the
+         *     next repeat asks again.
          *
-         *     Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Rate
-         *     class: `messages`.
+         *     Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+         *     Rate class: `messages`. Retry safely with an `Idempotency-Key`.
          */
         post: operations["createCompletion"];
         delete?: never;
@@ -360,18 +400,23 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The run's id. */
+                /** @description Id of the run. */
                 runId: components["parameters"]["RunId"];
             };
             cookie?: never;
         };
         /**
-         * Get the state of a run
-         * @description A run is the work of answering one message. It is `queued` while another reply of its conversation is being written,
-         *     or while too many are at once, then `running`, then `completed`, `failed` or `cancelled` for good. A server that
-         *     dies in the middle of it leaves it to the next one, in another attempt; after three attempts it is failed.
+         * Get a run
+         * @description Returns a run, which is the work of answering one message. Its `state` is:
          *
-         *     Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+         *     - `queued` while another reply of the conversation is being written, or while the server writes as many
+         *       replies as it can,
+         *     - `running` while the reply is being written,
+         *     - `completed`, `failed` or `cancelled` at the end.
+         *
+         *     If the server stops unexpectedly, another attempt is made. A run fails after three attempts.
+         *
+         *     Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
          */
         get: operations["getRun"];
         put?: never;
@@ -387,21 +432,24 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The run's id. */
+                /** @description Id of the run. */
                 runId: components["parameters"]["RunId"];
             };
             cookie?: never;
         };
         /**
-         * Follow a run as an event stream
-         * @description The same events as those of a streamed completion, for any run: to take up a stream that broke, or to watch the
-         *     reply to a message that was sent otherwise. With `Last-Event-ID`, as browsers' EventSource sends it, or `after`
-         *     (which wins) only what came after that event; with neither the whole text so far as one delta, then the rest as it
-         *     is written. When another attempt has taken over since, or the id is none of this run's, an event with `reset: true`
-         *     carries the whole text so far: what came before is to be thrown away. A run that is over gives the rest of its text
-         *     and the last event.
+         * Stream a run's events
+         * @description Streams the reply of any run, with the events of a streamed completion. Use it to resume a broken stream, or
+         *     to follow the reply to a message that was sent in another way.
          *
-         *     Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+         *     - With `Last-Event-ID`, which browsers' EventSource sends, or `after`, only later events are sent. `after`
+         *       takes precedence.
+         *     - With neither, the first event holds the whole text so far.
+         *     - If another attempt has replaced the one in the id, or the id is not one of this run, an event with `reset:
+         *       true` holds the whole text so far. Discard what you received before.
+         *     - For a finished run, the rest of its text and the last event are sent.
+         *
+         *     Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
          */
         get: operations["streamRun"];
         put?: never;
@@ -417,7 +465,7 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The run's id. */
+                /** @description Id of the run. */
                 runId: components["parameters"]["RunId"];
             };
             cookie?: never;
@@ -426,12 +474,12 @@ export interface paths {
         put?: never;
         /**
          * Cancel a run
-         * @description A run that waits is never begun; one that is being written stops within a second, and its text so far is kept as
-         *     the bot's message, with `finishReason: cancelled`. Harmless when repeated or too late. The answer is the run as it
-         *     is then, after two seconds at the most; it takes no body.
+         * @description Cancels a run. A queued run never starts. A running one stops within a second; its text so far is kept as the
+         *     bot's message, with `finishReason: cancelled`. The response is the run in its state after at most two seconds.
+         *     The request has no body. Cancelling a run twice, or after it has finished, has no effect.
          *
-         *     Needs the scope `chat` or `agent`. Takes client tokens for a `conversation`, a `contact` or a `chatbot`. Safe
-         *     to repeat with an `Idempotency-Key`.
+         *     Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
+         *     Retry safely with an `Idempotency-Key`.
          */
         post: operations["cancelRun"];
         delete?: never;
@@ -445,20 +493,25 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The chatbot's id or slug. */
+                /** @description Id or slug of the chatbot. */
                 chatbotPk: components["parameters"]["ChatbotPk"];
             };
             cookie?: never;
         };
         /**
-         * List a chatbot's records
-         * @description A record is one question and its finished answer (completed, failed or cancelled), written once when the answer is
-         *     finished; only scores and feedback change later. Newest first. `startDate` and `endDate` are required: inclusive
-         *     calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is 400. A record is listed when it
-         *     fulfils all filters that are given. `count` is exact. A page beyond the end is 404; page 1 of nothing is not. Filters other than the days are looked for
-         *     in all records of those days: where that takes longer than ten seconds, the answer is 504.
+         * List records
+         * @description Returns a chatbot's records, newest first. A record is one question and its finished answer (completed, failed
+         *     or cancelled). It is written when the answer is finished; afterwards only its scores and its feedback can
+         *     change.
          *
-         *     Needs the scope `records:read`.
+         *     `startDate` and `endDate` are required. They are inclusive calendar days of `createdAt` in `timezone`; an
+         *     `endDate` before `startDate` is 400. Filters are combined with AND. `count` is exact. Page 1 always exists; a
+         *     later page beyond the end is 404.
+         *
+         *     Filters other than the days examine all records of those days. A request that takes longer than 10 seconds is
+         *     504.
+         *
+         *     Requires the scope `records:read`.
          */
         get: operations["listRecords"];
         put?: never;
@@ -474,21 +527,25 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The chatbot's id or slug. */
+                /** @description Id or slug of the chatbot. */
                 chatbotPk: components["parameters"]["ChatbotPk"];
             };
             cookie?: never;
         };
         /**
-         * Export a chatbot's records as an Excel file
-         * @description Exactly the rows that listRecords counts with the same filters, newest first, as an .xlsx file that is written
-         *     while it is read. Cells are text, numbers and dates in `timezone`; nothing a user typed can become a formula.
-         *     Characters that XML forbids are shown as `_xHHHH_`. Text beyond a cell's 32,767 UTF-16 units is cut with a visible
-         *     mark and continues on a sheet named Overflow; a new sheet begins before row 1,048,577. The row of headers is bold and
-         *     frozen, with an autofilter. A failure in the middle
-         *     breaks the connection off, so that a short file never opens.
+         * Export records as an Excel file
+         * @description Exports exactly the records that listRecords counts with the same filters, newest first, as an .xlsx file. The
+         *     file is written while it is downloaded. If the export fails, the connection is aborted, so that an incomplete
+         *     file never opens.
          *
-         *     | field of a Record | `en` | `zh-TW` |
+         *     - Cells are text, numbers and dates in `timezone`. Text entered by users is never interpreted as a formula.
+         *     - Characters that are not allowed in XML are written as `_xHHHH_`.
+         *     - Text longer than a cell's 32,767 UTF-16 units is cut with a visible mark and continued on a sheet named
+         *       Overflow.
+         *     - A new sheet starts before row 1,048,577.
+         *     - The header row is bold and frozen, with an autofilter.
+         *
+         *     | field of a Record | header (`en`) | header (`zh-TW`) |
          *     |---|---|---|
          *     | id | ID | ID |
          *     | inputMessage | User input | 用戶輸入訊息 |
@@ -505,7 +562,7 @@ export interface paths {
          *     | replyTime | Reply time (s) | 回覆花費時間 |
          *     | createdAt | Created at | 建立時間 |
          *
-         *     Needs the scope `records:read`.
+         *     Requires the scope `records:read`.
          */
         get: operations["exportRecords"];
         put?: never;
@@ -521,28 +578,32 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The chatbot's id or slug. */
+                /** @description Id or slug of the chatbot. */
                 chatbotPk: components["parameters"]["ChatbotPk"];
             };
             cookie?: never;
         };
         /**
-         * Export a chatbot's records as CSV or JSON lines
-         * @description Exactly the rows that listRecords counts with the same filters, newest first, written while they are read. A failure
-         *     in the middle breaks the connection off: a transfer that ended in order is complete.
+         * Export records as CSV or JSON lines
+         * @description Exports exactly the records that listRecords counts with the same filters, newest first. The file is written
+         *     while it is downloaded. If the export fails, the connection is aborted: a download that ends normally is
+         *     complete.
          *
-         *     **csv**: UTF-8 with a byte order mark, RFC 4180 (CRLF, texts in quotes), one line of headers in `locale`, and the
-         *     columns of the Excel export. Texts are whole, however long. Times are those of `timezone`, to the second, as
-         *     `2026-01-15 18:30:00`, which spreadsheets and programs take for a time; scores and seconds are plain numbers, empty
-         *     where there is none. A text that a spreadsheet would take for a formula has an apostrophe before it: one that,
-         *     blanks, quotes and invisible characters before it aside, begins with `=`, `+`, `-`, `@`, their full-width forms, or
-         *     with a tab or a line break. For texts exactly as they were, take jsonl. A spreadsheet program that parts cells by
-         *     semicolons, as many do by their language, must be told that these are commas, or be given the Excel export.
+         *     **csv**: RFC 4180 in UTF-8 with a byte order mark, CRLF line ends and quoted texts. The first line has the
+         *     headers in `locale`; the columns are those of the Excel export.
          *
-         *     **jsonl**: one JSON object a line, each a Record exactly as listRecords has it (the schema is that of one line), its
-         *     times in UTC; `locale` has no effect.
+         *     - Texts are never cut. Times are in `timezone`, to the second, as `2026-01-15 18:30:00`. Scores and seconds
+         *       are plain numbers, or empty if there is no value.
+         *     - A text that a spreadsheet would interpret as a formula is preceded by an apostrophe. This applies to texts
+         *       that begin, after any blanks, quotes and invisible characters, with `=`, `+`, `-`, `@`, their full-width
+         *       forms, a tab or a line break. For unmodified texts, use jsonl.
+         *     - Many spreadsheet programs expect semicolons as separators, depending on their language. Configure commas
+         *       there, or use the Excel export.
          *
-         *     Needs the scope `records:read`.
+         *     **jsonl**: one JSON object per line, each a Record as returned by listRecords, with times in UTC. The schema
+         *     describes one line. `locale` has no effect.
+         *
+         *     Requires the scope `records:read`.
          */
         get: operations["exportRecordsAsText"];
         put?: never;
@@ -558,18 +619,18 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The chatbot's id or slug. */
+                /** @description Id or slug of the chatbot. */
                 chatbotPk: components["parameters"]["ChatbotPk"];
-                /** @description The record's id, which is that of its run. */
+                /** @description Id of the record, which is the id of its run. */
                 id: components["parameters"]["RecordId"];
             };
             cookie?: never;
         };
         /**
          * Get a record
-         * @description A record of another chatbot is 404.
+         * @description Returns a record. A record of another chatbot is 404.
          *
-         *     Needs the scope `records:read`.
+         *     Requires the scope `records:read`.
          */
         get: operations["getRecord"];
         put?: never;
@@ -579,10 +640,11 @@ export interface paths {
         head?: never;
         /**
          * Score a record
-         * @description For whoever evaluates answers: writes the scores that are given, `null` takes one back, and those that are absent stay
-         *     as they are. It may be repeated. The answer is the record, also to a key without `records:read`. The feedback is the user's, and changes with that of the reply (setMessageFeedback).
+         * @description Sets the scores of a record, for programs that evaluate answers. `null` removes a score; absent scores are
+         *     unchanged. The response is the record, even if the key lacks the scope to read records. The feedback cannot be
+         *     set here: it changes with the feedback on the reply (setMessageFeedback).
          *
-         *     Needs the scope `records:write`.
+         *     Requires the scope `records:write`. Can be repeated safely.
          */
         patch: operations["updateRecord"];
         trace?: never;
@@ -592,18 +654,18 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The chatbot's id or slug. */
+                /** @description Id or slug of the chatbot. */
                 chatbotPk: components["parameters"]["ChatbotPk"];
             };
             cookie?: never;
         };
         /**
-         * Get a chatbot's statistics
-         * @description Totals, and a series with one entry for each day from `startDate` to `endDate` in `timezone`, at most 366 days. A
-         *     conversation counts on the day on which it began, a message on the day on which it was sent, a record on the day on
-         *     which it was finished. Times are in seconds, null where nothing was measured.
+         * Get statistics
+         * @description Returns totals and one entry for each day from `startDate` to `endDate` in `timezone`, at most 366 days.
+         *     Conversations count on the day they started, messages on the day they were sent, and records on the day they
+         *     were finished. Durations are in seconds, and null if nothing was measured.
          *
-         *     Needs the scope `records:read`.
+         *     Requires the scope `records:read`.
          */
         get: operations["getStatistics"];
         put?: never;
@@ -623,18 +685,20 @@ export interface paths {
         };
         /**
          * List chatbots
-         * @description Newest first. A page beyond the end is 404; page 1 of nothing is not.
+         * @description Returns the chatbots of the organization, newest first. Page 1 always exists; a later page beyond the end is
+         *     404.
          *
-         *     Needs the scope `manage`.
+         *     Requires the scope `manage`.
          */
         get: operations["listChatbots"];
         put?: never;
         /**
          * Create a chatbot
-         * @description Without `slug` one is made of the name. A slug that is taken is 409. `isDefault: true` takes the place of the
-         *     organization's default bot. The engine `scripted` needs a `script`; without one it is 400.
+         * @description Creates a chatbot. Without `slug`, one is derived from the name. A slug that is taken is 409. With `isDefault:
+         *     true` the new chatbot replaces the organization's default bot. The engine `scripted` requires a `script`, else
+         *     400.
          *
-         *     Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+         *     Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
          */
         post: operations["createChatbot"];
         delete?: never;
@@ -648,36 +712,37 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The chatbot's id or slug. */
+                /** @description Id or slug of the chatbot. */
                 chatbotId: components["parameters"]["ChatbotId"];
             };
             cookie?: never;
         };
         /**
          * Get a chatbot
-         * @description With its settings, but for the API key of a model, which is never shown.
+         * @description Returns a chatbot with its settings. The API key of its model is never returned.
          *
-         *     Needs the scope `manage`.
+         *     Requires the scope `manage`.
          */
         get: operations["getChatbot"];
         put?: never;
         post?: never;
         /**
          * Delete a chatbot
-         * @description Its FAQs, web chats, inboxes and conversations go with it, for good. The default bot cannot be deleted (409).
+         * @description Permanently deletes a chatbot with its FAQs, web chats, inboxes and conversations. The default bot cannot be
+         *     deleted (409).
          *
-         *     Needs the scope `manage`.
+         *     Requires the scope `manage`. A repeated request is 404.
          */
         delete: operations["deleteChatbot"];
         options?: never;
         head?: never;
         /**
-         * Change a chatbot
-         * @description Fields that are absent stay as they are. A slug that is taken is 409; so is `isDefault: false` for the default bot:
-         *     make another one the default instead. `script: null` takes the script away, which is 400 while the engine is
-         *     `scripted`.
+         * Update a chatbot
+         * @description Changes a chatbot. Absent fields are unchanged. A slug that is taken is 409. `isDefault: false` for the
+         *     default bot is 409; make another chatbot the default instead. `script: null` removes the script, and is 400
+         *     while the engine is `scripted`.
          *
-         *     Needs the scope `manage`.
+         *     Requires the scope `manage`. Can be repeated safely.
          */
         patch: operations["updateChatbot"];
         trace?: never;
@@ -687,24 +752,24 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The chatbot's id or slug. */
+                /** @description Id or slug of the chatbot. */
                 chatbotId: components["parameters"]["ChatbotId"];
             };
             cookie?: never;
         };
         /**
-         * List a chatbot's FAQs
-         * @description Newest first. A page beyond the end is 404; page 1 of nothing is not.
+         * List FAQs
+         * @description Returns a chatbot's FAQs, newest first. Page 1 always exists; a later page beyond the end is 404.
          *
-         *     Needs the scope `manage`.
+         *     Requires the scope `manage`.
          */
         get: operations["listFaqs"];
         put?: never;
         /**
-         * Add an FAQ
-         * @description HTML in `answer` is turned into text.
+         * Create an FAQ
+         * @description Adds an FAQ to a chatbot. HTML in `answer` is converted to plain text.
          *
-         *     Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+         *     Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
          */
         post: operations["createFaq"];
         delete?: never;
@@ -718,7 +783,7 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The chatbot's id or slug. */
+                /** @description Id or slug of the chatbot. */
                 chatbotId: components["parameters"]["ChatbotId"];
             };
             cookie?: never;
@@ -726,18 +791,22 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Import FAQs from a table
-         * @description The first row names the columns: `question` and `answer` (or 問題 and 答案), optionally `labels` (or 標籤), separated
-         *     by commas. A row whose question the chatbot already has updates that FAQ, or is skipped when nothing would
-         *     change; blank rows are ignored; a row that lacks one of the two is told in `errors` and the others are imported.
-         *     A file that is neither .xlsx nor .csv (UTF-8), or has no such columns, is 400 and changes nothing. A file may
-         *     hold 20,000 rows and, unpacked, 128 MiB; one that holds more is 413 and changes nothing. Two files are read at a
-         *     time; one whose turn does not come within 10 seconds is 503 and changes nothing, and so is one that comes while
-         *     eight others are being uploaded or read.
+         * Import FAQs
+         * @description Imports FAQs from an .xlsx file or a .csv file in UTF-8. The first row names the columns: `question` and
+         *     `answer` (or 問題 and 答案), and optionally `labels` (or 標籤), whose cells hold labels separated by commas.
          *
-         *     With an Idempotency-Key the file's bytes count as the body: the form around it may be written anew.
+         *     - A row whose question the chatbot already has updates that FAQ, or is skipped if nothing would change.
+         *     - Blank rows are ignored. A row without a question or without an answer is reported in `errors`; the other
+         *       rows are imported.
+         *     - A file of another format, or without the required columns, is 400.
+         *     - A file is limited to 20,000 rows and, uncompressed, 128 MiB. A larger file is 413.
+         *     - The server reads two files at a time. A file that waits longer than 10 seconds is 503, as is one that
+         *       arrives while eight others are being uploaded or read.
          *
-         *     Needs the scope `manage`.
+         *     A request that fails imports nothing. With an `Idempotency-Key`, only the bytes of the file are compared, not
+         *     the multipart encoding around them.
+         *
+         *     Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
          */
         post: operations["importFaqs"];
         delete?: never;
@@ -751,36 +820,36 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The chatbot's id or slug. */
+                /** @description Id or slug of the chatbot. */
                 chatbotId: components["parameters"]["ChatbotId"];
-                /** @description The FAQ's id. */
+                /** @description Id of the FAQ. */
                 faqId: string;
             };
             cookie?: never;
         };
         /**
          * Get an FAQ
-         * @description An FAQ of another chatbot is 404.
+         * @description Returns an FAQ. An FAQ of another chatbot is 404.
          *
-         *     Needs the scope `manage`.
+         *     Requires the scope `manage`.
          */
         get: operations["getFaq"];
         put?: never;
         post?: never;
         /**
          * Delete an FAQ
-         * @description Replies that were made of it keep their citations. Repeated, it is 404.
+         * @description Permanently deletes an FAQ. Existing replies keep their citations of it.
          *
-         *     Needs the scope `manage`.
+         *     Requires the scope `manage`. A repeated request is 404.
          */
         delete: operations["deleteFaq"];
         options?: never;
         head?: never;
         /**
-         * Change an FAQ
-         * @description Fields that are absent stay as they are.
+         * Update an FAQ
+         * @description Changes an FAQ. Absent fields are unchanged.
          *
-         *     Needs the scope `manage`.
+         *     Requires the scope `manage`. Can be repeated safely.
          */
         patch: operations["updateFaq"];
         trace?: never;
@@ -794,17 +863,19 @@ export interface paths {
         };
         /**
          * List web chats
-         * @description Newest first. A page beyond the end is 404; page 1 of nothing is not.
+         * @description Returns the web chats of the organization, newest first. Page 1 always exists; a later page beyond the end is
+         *     404.
          *
-         *     Needs the scope `manage`.
+         *     Requires the scope `manage`.
          */
         get: operations["listWebChats"];
         put?: never;
         /**
          * Create a web chat
-         * @description Makes an inbox of the same name with it. Without `chatbot` it belongs to the default bot; an unknown one is 404.
+         * @description Creates a web chat and an inbox with the same name. Without `chatbot` it uses the default bot; an unknown
+         *     chatbot is 404.
          *
-         *     Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+         *     Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
          */
         post: operations["createWebChat"];
         delete?: never;
@@ -818,35 +889,35 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The web chat's id. */
+                /** @description Id of the web chat. */
                 webChatId: string;
             };
             cookie?: never;
         };
         /**
          * Get a web chat
-         * @description With the ids of its chatbot and its inbox.
+         * @description Returns a web chat with the ids of its chatbot and its inbox.
          *
-         *     Needs the scope `manage`.
+         *     Requires the scope `manage`.
          */
         get: operations["getWebChat"];
         put?: never;
         post?: never;
         /**
          * Delete a web chat
-         * @description Its inbox and conversations stay.
+         * @description Deletes a web chat. Its inbox and conversations are kept.
          *
-         *     Needs the scope `manage`.
+         *     Requires the scope `manage`. A repeated request is 404.
          */
         delete: operations["deleteWebChat"];
         options?: never;
         head?: never;
         /**
-         * Change a web chat
-         * @description Fields that are absent stay as they are. Another chatbot takes over new conversations; those that have begun keep
-         *     theirs.
+         * Update a web chat
+         * @description Changes a web chat. Absent fields are unchanged. Another chatbot applies to new conversations; existing
+         *     conversations keep theirs.
          *
-         *     Needs the scope `manage`.
+         *     Requires the scope `manage`. Can be repeated safely.
          */
         patch: operations["updateWebChat"];
         trace?: never;
@@ -860,10 +931,11 @@ export interface paths {
         };
         /**
          * List inboxes
-         * @description Newest first. A chatbot has one inbox of the type `api`, each web chat one of the type `web`; `channel` is that
-         *     chatbot or web chat. A page beyond the end is 404; page 1 of nothing is not.
+         * @description Returns the inboxes of the organization, newest first. Each chatbot has one inbox of the type `api`, and each
+         *     web chat one of the type `web`; `channel` is that chatbot or web chat. Page 1 always exists; a later page
+         *     beyond the end is 404.
          *
-         *     Needs the scope `manage` or `agent`.
+         *     Requires the scope `manage` or `agent`.
          */
         get: operations["listInboxes"];
         put?: never;
@@ -883,18 +955,19 @@ export interface paths {
         };
         /**
          * List contacts
-         * @description Newest first. A page beyond the end is 404; page 1 of nothing is not.
+         * @description Returns the contacts of the organization, newest first. Page 1 always exists; a later page beyond the end is
+         *     404.
          *
-         *     Needs the scope `manage` or `agent`.
+         *     Requires the scope `manage` or `agent`.
          */
         get: operations["listContacts"];
         put?: never;
         /**
          * Create a contact
-         * @description Without `inboxes` the contact is in the default bot's API inbox. `sourceId` is unique in an inbox: one that is taken
-         *     is 409. An unknown inbox is 404.
+         * @description Creates a contact. Without `inboxes` it is added to the default bot's API inbox; an unknown inbox is 404.
+         *     `sourceId` is unique within an inbox; one that is taken is 409.
          *
-         *     Needs the scope `manage`. Safe to repeat with an `Idempotency-Key`.
+         *     Requires the scope `manage`. Retry safely with an `Idempotency-Key`.
          */
         post: operations["createContact"];
         delete?: never;
@@ -908,34 +981,34 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The contact's id. */
+                /** @description Id of the contact. */
                 contactId: string;
             };
             cookie?: never;
         };
         /**
          * Get a contact
-         * @description With the inboxes that the contact is in.
+         * @description Returns a contact with the ids of its inboxes.
          *
-         *     Needs the scope `manage` or `agent`.
+         *     Requires the scope `manage` or `agent`.
          */
         get: operations["getContact"];
         put?: never;
         post?: never;
         /**
          * Delete a contact
-         * @description The contact's conversations go with it, for good.
+         * @description Permanently deletes a contact with its conversations.
          *
-         *     Needs the scope `manage`.
+         *     Requires the scope `manage`. A repeated request is 404.
          */
         delete: operations["deleteContact"];
         options?: never;
         head?: never;
         /**
-         * Change a contact
-         * @description Fields that are absent stay as they are.
+         * Update a contact
+         * @description Changes a contact. Absent fields are unchanged.
          *
-         *     Needs the scope `manage`.
+         *     Requires the scope `manage`. Can be repeated safely.
          */
         patch: operations["updateContact"];
         trace?: never;
@@ -949,18 +1022,19 @@ export interface paths {
         };
         /**
          * List API keys
-         * @description Newest first, without their secrets. A page beyond the end is 404; page 1 of nothing is not.
+         * @description Returns the API keys of the organization, newest first, without their secrets. Page 1 always exists; a later
+         *     page beyond the end is 404.
          *
-         *     Needs the scope `admin`.
+         *     Requires the scope `admin`.
          */
         get: operations["listApiKeys"];
         put?: never;
         /**
          * Create an API key
-         * @description The answer holds the key, once: only a hash of it is kept. A request that has succeeded and is repeated with its
-         *     Idempotency-Key is 409.
+         * @description Creates an API key. The response contains the key, which cannot be retrieved again: only a hash of it is
+         *     stored. Repeating a successful request with the same `Idempotency-Key` is 409.
          *
-         *     Needs the scope `admin`.
+         *     Requires the scope `admin`.
          */
         post: operations["createApiKey"];
         delete?: never;
@@ -974,7 +1048,7 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The key's id. */
+                /** @description Id of the API key. */
                 keyId: string;
             };
             cookie?: never;
@@ -984,10 +1058,10 @@ export interface paths {
         post?: never;
         /**
          * Revoke an API key
-         * @description It is refused from then on; where several instances serve, within a second by the others. The organization's last
-         *     key with the scope `admin` that never expires cannot be revoked (409).
+         * @description Revokes an API key. This instance refuses the key immediately, other instances within a second. The
+         *     organization's last key with the scope `admin` that never expires cannot be revoked (409).
          *
-         *     Needs the scope `admin`.
+         *     Requires the scope `admin`. A repeated request is 404.
          */
         delete: operations["deleteApiKey"];
         options?: never;
@@ -1003,17 +1077,22 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List the audit trail
-         * @description The organization's audit trail, newest first: keys made and revoked, conversations, contacts, chatbots, FAQs and web
-         *     chats deleted, and exports of records begun. An event is stored together with what it tells of, so that neither is
-         *     ever there without the other; each thing that a request names has its own, and what goes with it, such as the
-         *     conversations of a contact, has none. Operations that leave an event have `x-audit`, which is its `action`. No
-         *     operation changes or removes events: they are kept as long as the organization is.
+         * List audit events
+         * @description Returns the organization's audit trail, newest first. It records:
          *
-         *     `startDate` and `endDate` are inclusive calendar days of `createdAt` in `timezone`; an `endDate` before `startDate` is
-         *     400. A page beyond the end is 404; page 1 of nothing is not.
+         *     - API keys that were created or revoked,
+         *     - conversations, contacts, chatbots, FAQs and web chats that were deleted,
+         *     - exports of records that were started.
          *
-         *     Needs the scope `admin`.
+         *     Operations that create audit events have `x-audit`, which is the `action` of the event. An event is stored in
+         *     the same transaction as the change that it records. Each object that a request names has its own event;
+         *     objects that are deleted along with it, such as the conversations of a contact, have none. Events cannot be
+         *     changed or deleted through the API. They are kept until the organization is deleted.
+         *
+         *     `startDate` and `endDate` are inclusive calendar days of `createdAt` in `timezone`; an `endDate` before
+         *     `startDate` is 400. Page 1 always exists; a later page beyond the end is 404.
+         *
+         *     Requires the scope `admin`.
          */
         get: operations["listAuditEvents"];
         put?: never;
@@ -1034,31 +1113,34 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Create a token for a browser
-         * @description A token that speaks for the caller's user, for a short time and a single purpose; what is in it is the server's
-         *     affair. It is for one of these:
+         * Create a client token
+         * @description Creates a short-lived token that acts as the caller's user, restricted to one purpose. Treat the token as
+         *     opaque. The request names the purpose:
          *
-         *     - `conversation`: that one conversation, and nothing beside it. It must be one that the caller may read; its own
-         *       user speaks there.
-         *     - `contact`: the caller's conversations with that contact, those that it starts included.
-         *     - `chatbot`: conversations with that chatbot, and with a contact that is made for this token. It knows of no others
-         *       of the caller's.
+         *     - `conversation`: that conversation only. The caller must be able to read it. Messages are sent as the user
+         *       who owns it.
+         *     - `contact`: the caller's conversations with that contact, including new ones.
+         *     - `chatbot`: conversations with that chatbot and with a contact that is created for this token. The caller's
+         *       other conversations are not accessible.
          *     - `contact` and `chatbot`: the caller's conversations with both.
          *
-         *     Name the contact of the answer when a token is renewed, and the new one goes on where the old one was.
+         *     To renew a token without losing access to its conversations, name the contact of the previous response.
          *
-         *     It is taken by startConversation and createConversation (unless it is for a conversation), sendMessage, getHistory,
-         *     getConversation, createMessage (incoming), listMessages (with `conversation`), getMessage, setMessageFeedback,
-         *     createCompletion, getRun, streamRun, cancelRun and connect. All else, and all that is not what it is for, is 403,
-         *     making other tokens included. Who speaks is the token's contact, and an attachment is named by its `file`. What is asked with it counts
-         *     for its user's rate limits.
+         *     Client tokens are accepted by startConversation and createConversation (unless the purpose is a conversation),
+         *     sendMessage, getHistory, getConversation, createMessage (incoming messages), listMessages (with
+         *     `conversation`), getMessage, setMessageFeedback, createCompletion, getRun, streamRun, cancelRun and connect.
+         *     Everything else is 403, including the creation of further tokens. Messages are sent by the token's contact.
+         *     Attachments must be named by `file`, not by `id`. Requests count against the rate limits of the token's user.
          *
-         *     With `origin` it is taken only from pages of that origin: the header `Origin` must be there and equal it, which
-         *     browsers see to for all requests to another origin. Such a page must also be allowed by the server's
-         *     `PARLEY_ALLOWED_ORIGINS`. The token ends at `expiresAt`, and before that when the key that made it is revoked or
-         *     expires. A request that has succeeded and is repeated with its Idempotency-Key is 409.
+         *     With `origin`, the token is accepted only from pages of that origin: the header `Origin`, which browsers send
+         *     with cross-origin requests, must be present and equal. The origin must also be listed in the server's
+         *     `PARLEY_ALLOWED_ORIGINS`.
          *
-         *     An unknown conversation or chatbot is 404, an unknown contact 400. Needs the scope `chat` or `agent`.
+         *     The token expires at `expiresAt`, and earlier if the key that created it is revoked or expires. Repeating a
+         *     successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is 404, an
+         *     unknown contact 400.
+         *
+         *     Requires the scope `chat` or `agent`.
          */
         post: operations["createClientToken"];
         delete?: never;
@@ -1077,15 +1159,20 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Create a ticket for a WebSocket
-         * @description `GET /ws?ticket=…` opens one socket with it, within 60 seconds, for whoever has it: as the caller, with the same
-         *     scopes, for as long as the caller's key lives. A used, expired or unknown ticket is 401 before the upgrade, and so is
-         *     one whose key was revoked. With `conversation` the socket watches that one, without `session_id` too; with `chatbot`
-         *     it watches or begins conversations with that chatbot only; at most one of them may be given, and with one of them an
-         *     attachment is named by its `file`. A request that has
-         *     succeeded and is repeated with its Idempotency-Key is 409.
+         * Create a WebSocket ticket
+         * @description Creates a ticket that opens one socket, with `GET /ws?ticket=…`, within 60 seconds. The socket acts as the
+         *     caller, with the same scopes, until the caller's key is revoked or expires. A ticket that is used, expired,
+         *     unknown, or whose key was revoked is 401 before the upgrade.
          *
-         *     An unknown conversation or chatbot is 404. Needs the scope `chat` or `agent`.
+         *     - With `conversation`, the socket watches that conversation; `session_id` can then be omitted.
+         *     - With `chatbot`, the socket can watch or start conversations with that chatbot only.
+         *
+         *     Give at most one of them. With either, attachments must be named by `file`, not by `id`.
+         *
+         *     Repeating a successful request with the same `Idempotency-Key` is 409. An unknown conversation or chatbot is
+         *     404.
+         *
+         *     Requires the scope `chat` or `agent`.
          */
         post: operations["createWsTicket"];
         delete?: never;
@@ -1102,8 +1189,9 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Tell who is asking
-         * @description The user, organization and scopes of the key, and the user's rate limits. Every key may ask; a client token may not.
+         * Get the caller
+         * @description Returns the user, the organization and the scopes of the API key, and the user's current rate limits. Every
+         *     API key is accepted; client tokens are not.
          */
         get: operations["getMe"];
         put?: never;
@@ -1124,31 +1212,32 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Ask a chatbot as OpenAI's API does
-         * @description What OpenAI's SDKs ask, answered by a chatbot: `model` is its slug or id, and the base URL of an SDK is this
-         *     server's with `/v1`. What OpenAI's API has beyond the schema (`temperature`, `tools`, `user` …) is accepted and
-         *     ignored: the chatbot has settings of its own.
+         * Create a chat completion
+         * @description Compatible with OpenAI's chat completions API and SDKs. Set the base URL of the SDK to this server's URL with
+         *     `/v1`, and `model` to a chatbot's slug or id. Parameters that are not in the schema, such as `temperature`,
+         *     `tools` and `user`, are accepted and ignored, because a chatbot has its own settings.
          *
-         *     **Messages.** The last one must be of the role `user` and is the question; it may be blank only when it has images.
-         *     Without a conversation those before it are what was said so far; messages of the roles `system` and `developer` are
-         *     added to the chatbot's instructions. Only chatbots that a model answers for (engine `openai`) make use of either,
-         *     and of images. Messages of the role `tool` are ignored.
+         *     **Messages.** The last message is the question. It must have the role `user`, and must not be blank unless it
+         *     has images. Without a conversation, the earlier messages are the conversation so far; those with the roles
+         *     `system` and `developer` are added to the chatbot's instructions. Only chatbots with the engine `openai` use
+         *     earlier messages and images. Messages with the role `tool` are ignored.
          *
-         *     **Without a conversation** nothing is stored, and no records are made. The reply ends when the caller hangs up. It is
-         *     not queued: where as many replies are being written as may be, the answer is 503 with `Retry-After`.
+         *     **Without a conversation** nothing is stored and no record is written. The reply ends when the caller
+         *     disconnects. The request is not queued: while the server writes as many replies as it can, the response is 503
+         *     with `Retry-After`.
          *
-         *     **With `metadata.conversation_id`** the last message is sent into that conversation, which must be the chatbot's and
-         *     the caller's as with `createCompletion`, and the reply is stored in it too: it belongs to the conversation, not to
-         *     the connection. What was said before is read from the conversation, the other messages of the request are ignored.
-         *     `metadata` is stored with the message. `X-Run-Id` names the run. A failure from then on carries
-         *     `X-Should-Retry: false`, which OpenAI's SDKs heed, because a repeat would store the question again; not so with an
-         *     Idempotency-Key.
+         *     **With `metadata.conversation_id`** the last message is sent to that conversation. The conversation must
+         *     belong to the chatbot and be accessible to the caller, as with `createCompletion`. The reply is stored in it,
+         *     even if the caller disconnects. Earlier messages are read from the conversation; those in the request are
+         *     ignored. `metadata` is stored with the message. The header `X-Run-Id` names the run. Once the message is
+         *     stored, a failure carries `X-Should-Retry: false`, which OpenAI's SDKs honour, because a retry would store the
+         *     message again. Requests with an `Idempotency-Key` can be retried and do not carry it.
          *
-         *     **Streams** are unnamed events of one `data:` line with a ChatCompletionChunk; the first one's delta has the role,
-         *     the last one has `finish_reason`; then comes the one with `usage`, where `stream_options.include_usage` asks for it,
-         *     and `data: [DONE]`. Comment lines keep an idle connection alive (15 s). A failure after the first byte is an event
-         *     with an OpenAIError, the last of all. The deltas joined are exactly what the JSON answer would have been, which waits
-         *     120 s at most.
+         *     **Streams** consist of unnamed events with one `data:` line that holds a ChatCompletionChunk. The delta of the
+         *     first chunk has the role; the last chunk has `finish_reason`. A chunk with `usage` follows if
+         *     `stream_options.include_usage` is true, then `data: [DONE]`. Comment lines keep an idle connection alive
+         *     (every 15 seconds). A failure after the first event is an event with an OpenAIError, which is the last one.
+         *     Joined, the deltas are exactly the content of the JSON response. The JSON response is 504 after 120 seconds.
          *
          *     ```
          *     data: {"choices":[{"delta":{"content":"","role":"assistant"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e","model":"parley","object":"chat.completion.chunk"}
@@ -1162,11 +1251,11 @@ export interface paths {
          *     data: [DONE]
          *     ```
          *
-         *     `finish_reason` is `stop`, also where somebody has cancelled the run, or `length`. `usage` is 0 throughout when the
-         *     engine counts no tokens. An Idempotency-Key is for the requests with a conversation, where it works as with
-         *     `createCompletion`; without one there is nothing to repeat: it is accepted and without effect.
+         *     `finish_reason` is `stop`, also for a cancelled run, or `length`. All fields of `usage` are 0 if the engine
+         *     does not count tokens. An `Idempotency-Key` applies to requests with a conversation, where it works as with
+         *     `createCompletion`. Without a conversation it is accepted and has no effect.
          *
-         *     Needs the scope `chat` or `agent`. Rate class: `messages`.
+         *     Requires the scope `chat` or `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
          */
         post: operations["createChatCompletion"];
         delete?: never;
@@ -1183,10 +1272,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List the chatbots as models
-         * @description The organization's chatbots, newest first, 1000 at the most.
+         * List models
+         * @description Returns the organization's chatbots as models, newest first, at most 1000.
          *
-         *     Needs the scope `chat` or `agent`.
+         *     Requires the scope `chat` or `agent`.
          */
         get: operations["listModels"];
         put?: never;
@@ -1202,16 +1291,16 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The chatbot's slug or id. */
+                /** @description Slug or id of the chatbot. */
                 model: string;
             };
             cookie?: never;
         };
         /**
-         * Get a chatbot as a model
-         * @description The `id` is the slug, whichever of the two was asked for.
+         * Get a model
+         * @description Returns a chatbot as a model. `id` is always the slug, even if the request names the chatbot by its id.
          *
-         *     Needs the scope `chat` or `agent`.
+         *     Requires the scope `chat` or `agent`.
          */
         get: operations["getModel"];
         put?: never;
@@ -1227,14 +1316,14 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The `error` of a problem document. */
+                /** @description Error code: the `error` of a problem document. */
                 code: string;
             };
             cookie?: never;
         };
         /**
-         * Explain a problem
-         * @description What a problem's code means and what to do about it. Needs no key.
+         * Explain an error code
+         * @description Explains the meaning of an error code and how to handle it. No authentication required.
          */
         get: operations["getProblem"];
         put?: never;
@@ -1253,9 +1342,9 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Get this document as YAML
-         * @description The document that this server enforces, byte for byte as long as the server is not replaced: keep it, and ask with
-         *     `If-None-Match` whether it has changed. Needs no key.
+         * Get the OpenAPI document as YAML
+         * @description Returns the document that this server enforces. It changes only with the version of the server: cache it and
+         *     revalidate with `If-None-Match`. No authentication required.
          */
         get: operations["getOpenapiYaml"];
         put?: never;
@@ -1274,9 +1363,9 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Get this document as JSON
-         * @description The document that this server enforces, byte for byte as long as the server is not replaced: keep it, and ask with
-         *     `If-None-Match` whether it has changed. Needs no key.
+         * Get the OpenAPI document as JSON
+         * @description Returns the document that this server enforces. It changes only with the version of the server: cache it and
+         *     revalidate with `If-None-Match`. No authentication required.
          */
         get: operations["getOpenapiJson"];
         put?: never;
@@ -1295,8 +1384,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Read this document
-         * @description A reference page made of this document; it loads nothing from elsewhere. Needs no key.
+         * Read the API reference
+         * @description Returns a reference page for this document. It loads nothing from other servers. No authentication required.
          */
         get: operations["getDocs"];
         put?: never;
@@ -1315,8 +1404,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Tell whether the process lives
-         * @description Answers as long as the process can answer at all. Needs no key.
+         * Check liveness
+         * @description Responds with 200 while the process can respond at all. No authentication required.
          */
         get: operations["getHealth"];
         put?: never;
@@ -1335,12 +1424,14 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Tell whether the service can serve
-         * @description 503 while it starts, while its database cannot be reached or takes nothing that is written, and from the moment it
-         *     begins to stop, when it still answers for a while. Needs no key.
+         * Check readiness
+         * @description Responds with 200 when the instance can serve requests. It is 503 while the instance starts, while its
+         *     database cannot be reached or does not accept writes, and as soon as the instance begins to shut down. No
+         *     authentication required.
          *
-         *     Where several instances are joined by Redis, `redis` tells whether it can be used. They serve without it too, each
-         *     with rate limits and anonymous visits of its own, and hear seconds later what the others do: so that is no 503.
+         *     For instances that are connected through Redis, `redis` reports whether Redis can be used. Without Redis they
+         *     continue to serve, so this is not a 503: each instance then has its own rate limits and anonymous visits, and
+         *     learns of the others' changes with a delay of seconds.
          */
         get: operations["getReadiness"];
         put?: never;
@@ -1360,34 +1451,43 @@ export interface paths {
         };
         /**
          * Open a WebSocket
-         * @description A channel of JSON text frames (ClientMessageFrame from the client, ServerFrame from the server; at most 64 KiB each). A
-         *     socket watches one conversation and gets every message of it in `seq` order, whichever way it was sent; the
-         *     socket that sent a message gets a `delivered` status in its place.
+         * @description Opens a channel of JSON text frames: ClientMessageFrame from the client, ServerFrame from the server, at most
+         *     64 KiB each. A socket watches one conversation and receives every message of it in the order of `seq`, however
+         *     it was sent. The socket that sent a message receives a `delivered` status instead of the message.
          *
-         *     With a key or a client token in `Authorization`, or for browsers as the subprotocols `bearer` and the token, the
-         *     caller converses as itself, and so with a `ticket` where there is neither: `session_id` continues a conversation, otherwise one is made (with `bot_id`, or the default bot), listed once
-         *     it has a message. `after` replays the messages after that `seq` before what comes live, without gap or duplicate; a
-         *     `seq` ahead of the conversation is an error frame.
+         *     **Authenticated.** Send an API key or a client token in `Authorization`, or in browsers as the subprotocols
+         *     `bearer` and the token. Without either, a `ticket` authenticates the socket. `session_id` continues a
+         *     conversation. Without it a conversation is created, with `bot_id` or the default bot, and listed once it has a
+         *     message. With `after`, the messages after that `seq` are replayed before live ones, without gaps or
+         *     duplicates; a `seq` beyond the conversation's last message is an error frame.
          *
-         *     With nothing the caller is an anonymous visitor of the first organization's default bot (another bot is 403):
-         *     nothing is stored, there is no `conversation_id`; the visit can be resumed by its `session_id` and `after`, within its last
-         *     100 messages, until 30 minutes have passed without activity, or what the operator has set. The visitors of an address share
-         *     one rate limit, which is that of `messages`.
+         *     **Anonymous.** Without credentials the caller visits the default bot of the first organization; another bot is
+         *     403. Nothing is stored, and there is no `conversation_id`. A visit can be resumed by its `session_id` and
+         *     `after`, within its last 100 messages, until it has been inactive for 30 minutes (or the time that the
+         *     operator has configured). Visitors from the same address share one rate limit, with the quota of `messages`.
          *
-         *     A socket whose key, token or visit ends within a minute is told `expiring`, with `expires_at`; a visit goes on when
-         *     something is said. Then comes `expired` and the close, with 1000. A key that is revoked ends its sockets within seconds, as if
-         *     it had expired; a conversation that is deleted ends them with the error `not_found` and 1000.
+         *     **Origins.** A page is refused with 403 unless its origin is the server's own or listed in the server's
+         *     `PARLEY_ALLOWED_ORIGINS`. Programs do not send `Origin` and are not affected.
          *
-         *     A page whose origin is neither the server's own nor in its `PARLEY_ALLOWED_ORIGINS` is refused with 403; programs, which
-         *     send no `Origin`, are not concerned.
+         *     **Refusals** happen before the upgrade, as problem documents. When a user, an address, or the visitors of an
+         *     address have too many open sockets, the response is 429 with `Retry-After`, and its detail states the limit.
+         *     The `connected` frame states the other limits.
          *
-         *     Refusals come before the upgrade, as problem documents; so does that of one socket more than a user, an address, or
-         *     the visitors from an address may have open (429, with the limit in its detail and Retry-After). The other limits are
-         *     told by the `connected` frame. A frame over 64 KiB closes the socket with 1009. A client that does not answer a ping, or takes too long to accept a frame, is
-         *     closed with 1008; where there is a limit of silence, with 1000 after the status `idle`; when the server stops, with
-         *     1001 after the status `closing`. It may resume each time.
+         *     **Expiry.** A minute before its key, token or visit expires, a socket receives `expiring` with `expires_at`;
+         *     activity extends a visit. At the end it receives `expired` and is closed with 1000. When the key is revoked,
+         *     the same happens within seconds. When the conversation is deleted, the socket receives the error `not_found`
+         *     and is closed with 1000.
          *
-         *     A dialogue with `?stream=true`, `→` from the client, `←` from the server:
+         *     **Close codes.** The client can resume after each of them:
+         *
+         *     | code | reason |
+         *     |---|---|
+         *     | 1009 | a frame is larger than 64 KiB |
+         *     | 1008 | the client did not answer a ping, or took too long to accept a frame |
+         *     | 1000 | after the status `idle`: no activity for `limits.idle_seconds`, if that limit is set |
+         *     | 1001 | after the status `closing`: the server shuts down |
+         *
+         *     A dialogue with `?stream=true`; `→` is from the client, `←` from the server:
          *
          *     ```
          *     ← {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","expires_at":null,"greeting":"Hello!","limits":{"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10},"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","status":"connected","type":"status"}
@@ -1403,8 +1503,9 @@ export interface paths {
          *     ← {"client_message_id":"c-18","detail":"The request is not valid: /content must not be blank when there are no attachments.","error":"invalid_message","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"error"}
          *     ```
          *
-         *     With a key: Needs the scope `chat` or `agent`.
-         *     Takes client tokens for a `conversation`, a `contact` or a `chatbot`.
+         *     The following applies unless the visit is anonymous.
+         *
+         *     Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
          */
         get: operations["connect"];
         put?: never;
@@ -1425,7 +1526,7 @@ export interface components {
          */
         ConversationStatus: "active" | "archived";
         /**
-         * @description A message's text; more than 32,768 characters are 413.
+         * @description Text of a message, at most 32,768 characters; longer text is 413.
          * @example How do I reset my password?
          */
         MessageContent: string;
@@ -1437,7 +1538,7 @@ export interface components {
          */
         ConversationStart: {
             /**
-             * @description The bot's id or slug; absent: the default bot. Unknown: 404.
+             * @description Id or slug of the bot. Default: the organization's default bot. An unknown bot is 404.
              * @example parley
              */
             bot_id?: string;
@@ -1460,26 +1561,26 @@ export interface components {
             conversation_id: string;
             /**
              * Format: uuid
-             * @description The same id as conversation_id.
+             * @description Same as conversation_id.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
              */
             session_id: string;
             status: components["schemas"]["ConversationStatus"];
             /**
              * Format: uuid
-             * @description The stored initial message.
+             * @description Id of the stored initial message.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
              */
             message_id?: string;
             /**
              * Format: uuid
-             * @description The run that answers it.
+             * @description Id of the run that answers the initial message.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
              */
             run_id?: string;
         };
         /**
-         * @description The content must be there and not blank unless there are attachments.
+         * @description A message. The content is required and must not be blank, unless there are attachments.
          * @example {
          *       "content": "How do I reset my password?",
          *       "attachments": []
@@ -1514,7 +1615,7 @@ export interface components {
             seq: components["schemas"]["Seq"];
             /**
              * Format: uuid
-             * @description The run that answers the message; absent when none does.
+             * @description Id of the run that answers the message. Absent if the bot does not answer it.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
              */
             run_id?: string;
@@ -1527,12 +1628,12 @@ export interface components {
         Timestamp: string;
         /**
          * Format: int64
-         * @description The message's place in its conversation, 1, 2, 3 … without gaps.
+         * @description Sequence number of the message in its conversation: 1, 2, 3 … without gaps.
          * @example 1
          */
         Seq: number;
         /**
-         * @description A free JSON object, returned equal as JSON; its keys are never re-cased.
+         * @description Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
          * @example {
          *       "source": "newsletter"
          *     }
@@ -1609,7 +1710,7 @@ export interface components {
             /** @example  */
             title: string;
             /**
-             * @description The newest message's text; empty while there is none.
+             * @description Text of the newest message. Empty if there is none.
              * @example Thank you!
              */
             last_message: string;
@@ -1628,7 +1729,7 @@ export interface components {
             conversations: components["schemas"]["ConversationSummary"][];
             /**
              * Format: int64
-             * @description How many qualify, whatever limit and offset say.
+             * @description Number of matching conversations, independent of limit and offset.
              * @example 1
              */
             total: number;
@@ -1640,18 +1741,18 @@ export interface components {
          */
         ConversationCreate: {
             /**
-             * @description The web chat's id.
+             * @description Id of the web chat.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05
              */
             webChat: string;
             /**
-             * @description A contact's id; absent: the caller's own.
+             * @description Id of a contact. Default: the contact that represents the caller.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
              */
             contact?: string;
         } & components["schemas"]["OlderWebChat"];
         /**
-         * @description Older spellings of a body's keys. Clients for a new program have no use for them.
+         * @description Deprecated fields. Do not use them in new programs.
          * @example {
          *       "web_chat": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05"
          *     }
@@ -1665,7 +1766,7 @@ export interface components {
         OlderWebChatKeys: {
             /**
              * @deprecated
-             * @description An older spelling of webChat, which wins.
+             * @description Deprecated. Use webChat, which takes precedence.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05
              */
             web_chat?: string;
@@ -1733,20 +1834,20 @@ export interface components {
              */
             lastMessageCreatedAt: string | null;
             /**
-             * @description Incoming messages that the staff has not read.
+             * @description Number of incoming messages that the staff has not read.
              * @example 0
              */
             unreadMessagesCount: number;
             /** @example true */
             autoReplyEnabled: boolean;
             /**
-             * @description Whether the bot would answer a message sent now.
+             * @description Whether the bot would answer a message that is sent now.
              * @example true
              */
             isAutoReplyNow: boolean;
             /**
              * Format: date-time
-             * @description When the staff last read it.
+             * @description Time at which the staff last marked the conversation as read.
              * @example null
              */
             lastReadAt: string | null;
@@ -1820,7 +1921,7 @@ export interface components {
             name: string;
         };
         /**
-         * @description `incoming` is the user's, `outgoing` the bot's or an agent's.
+         * @description `incoming`: from the user. `outgoing`: from the bot or an agent.
          * @example incoming
          * @enum {string}
          */
@@ -1833,7 +1934,7 @@ export interface components {
          */
         MessageCreate: {
             /**
-             * @description The conversation's id. Unknown is 404.
+             * @description Id of the conversation. An unknown one is 404.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
              */
             conversation: string;
@@ -1845,7 +1946,7 @@ export interface components {
             canvas?: components["schemas"]["Canvas"];
         } & components["schemas"]["OlderMessage"];
         /**
-         * @description Older spellings of a body's keys. Clients for a new program have no use for them.
+         * @description Deprecated fields. Do not use them in new programs.
          * @example {
          *       "query_metadata": {
          *         "channel": "app"
@@ -1863,7 +1964,7 @@ export interface components {
         OlderMessageKeys: {
             /**
              * @deprecated
-             * @description An older spelling of contentPayload, which wins.
+             * @description Deprecated. Use contentPayload, which takes precedence.
              * @example {
              *       "source": "newsletter"
              *     }
@@ -1873,7 +1974,7 @@ export interface components {
             };
             /**
              * @deprecated
-             * @description An older spelling of queryMetadata, which wins.
+             * @description Deprecated. Use queryMetadata, which takes precedence.
              * @example {
              *       "channel": "app"
              *     }
@@ -1893,7 +1994,7 @@ export interface components {
         OlderCanvas: {
             /**
              * @deprecated
-             * @description An older spelling of canvasType, which wins.
+             * @description Deprecated. Use canvasType, which takes precedence.
              * @example {
              *       "kind": "markdown"
              *     }
@@ -1937,7 +2038,7 @@ export interface components {
             seq: components["schemas"]["Seq"];
             /**
              * Format: uuid
-             * @description The run that the message asked for, or that wrote it.
+             * @description Id of the run that answers the message, or that wrote it.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
              */
             runId: string | null;
@@ -1971,7 +2072,7 @@ export interface components {
             createdAt: components["schemas"]["Timestamp"];
         };
         /**
-         * @description The newest message; null while there is none.
+         * @description The newest message; null if there is none.
          * @example {
          *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02",
          *       "conversation": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
@@ -2008,7 +2109,7 @@ export interface components {
             seq: components["schemas"]["Seq"];
             /**
              * Format: uuid
-             * @description The run that the message asked for, or that wrote it.
+             * @description Id of the run that answers the message, or that wrote it.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
              */
             runId: string | null;
@@ -2050,12 +2151,12 @@ export interface components {
             feedback: components["schemas"]["Feedback"];
         };
         /**
-         * @description What the user thinks of the message, `like` or `dislike`; null while nobody has said.
+         * @description The user's feedback on the message, `like` or `dislike`; null if there is none.
          * @example like
          */
         Feedback: string | null;
         /**
-         * @description Who speaks; null when that one has been deleted.
+         * @description The sender; null if it has been deleted.
          * @example {
          *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07",
          *       "name": "Alex",
@@ -2105,9 +2206,9 @@ export interface components {
          */
         AttachmentType: "image" | "video" | "audio" | "sticker" | "other";
         /**
-         * @description Either the `id` of an attachment that an earlier message brought, or `file`, an http or https URL, must be there. An
-         *     `id` that is not known is passed over when there is a `file`. Without `type` it is `other`; without `filename` the
-         *     last part of the URL.
+         * @description An attachment. Either `id`, of an attachment in an earlier message, or `file`, an http or https URL, is
+         *     required. An unknown `id` is ignored if `file` is given. `type` defaults to `other`, `filename` to the last
+         *     segment of the URL's path.
          * @example {
          *       "type": "image",
          *       "filename": "screen.png",
@@ -2160,7 +2261,7 @@ export interface components {
             /** @example draft */
             name: string;
             /**
-             * @description Any JSON value but null, stored unchanged.
+             * @description Any JSON value except null, stored unchanged.
              * @example {
              *       "kind": "markdown"
              *     }
@@ -2172,10 +2273,10 @@ export interface components {
             content: string;
         } | null;
         /**
-         * @description Restricts what the bot may retrieve: entries that any of `knowledge_bases` selects and whose labels fulfil
-         *     `label_relations`; neither, or empty ones, restrict nothing. Which entries there are is known to the chatbot's
-         *     editors (`GET /api/chatbots/{chatbotId}/faqs/`). The keys below are checked where they are present; unknown keys
-         *     and empty lists are fine, and the whole is returned equal as JSON.
+         * @description Restricts which FAQs the bot may retrieve: those that are selected by any of `knowledge_bases` and whose
+         *     labels match `label_relations`. If one is absent or empty, it does not restrict anything. `GET
+         *     /api/chatbots/{chatbotId}/faqs/` lists the FAQs. The fields below are validated when they are present. Other
+         *     fields and empty lists are accepted. The object is returned unchanged as JSON.
          * @example {
          *       "knowledge_bases": [],
          *       "channel": "app"
@@ -2183,7 +2284,7 @@ export interface components {
          */
         QueryMetadata: components["schemas"]["QueryRestriction"] & components["schemas"]["FreeObject"];
         /**
-         * @description The keys of queryMetadata that are checked.
+         * @description The fields of queryMetadata that are validated.
          * @example {
          *       "knowledge_bases": []
          *     }
@@ -2193,8 +2294,9 @@ export interface components {
             label_relations?: components["schemas"]["LabelRelations"];
         };
         /**
-         * @description A chatbot has one knowledge base, its FAQs, whatever id is named here. `has_user_selected_all` selects all of them,
-         *     and so does an item with neither; else `faq_ids` are selected.
+         * @description Selects FAQs of the chatbot. A chatbot has one knowledge base, its FAQs, regardless of the id given here.
+         *     `has_user_selected_all` selects all of them, as does an item without it and without `faq_ids`. Otherwise
+         *     `faq_ids` are selected.
          * @example {
          *       "knowledge_base_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00",
          *       "faq_ids": [],
@@ -2213,9 +2315,9 @@ export interface components {
             has_user_selected_all?: unknown;
         };
         /**
-         * @description `AND` (the default): an entry has all of the labels and fulfils all of the nested relations; `OR`: one of them.
-         *     Labels are compared without case and width. Without conditions every entry fulfils it. At most 1,000 conditions, those
-         *     of nested relations included, which nest at most 10 deep.
+         * @description A condition on labels. `AND` (the default): the FAQ has all of the labels and matches all nested relations.
+         *     `OR`: at least one of them. Labels are compared without regard to case and width. Without conditions, every
+         *     FAQ matches. Limits: 1,000 conditions, including those of nested relations, and 10 levels of nesting.
          * @example {
          *       "operator": "AND",
          *       "conditions": [
@@ -2230,7 +2332,7 @@ export interface components {
              */
             operator?: "AND" | "OR";
             /**
-             * @description Labels, or nested relations.
+             * @description Labels or nested relations.
              * @example [
              *       "billing"
              *     ]
@@ -2238,7 +2340,7 @@ export interface components {
             conditions?: unknown[];
         };
         /**
-         * @description An entry that the reply was made of.
+         * @description An FAQ that the reply is based on.
          * @example {
          *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04",
          *       "filename": "FAQ",
@@ -2257,7 +2359,7 @@ export interface components {
             /** @example null */
             file: string | null;
             /**
-             * @description The question of the FAQ.
+             * @description Question of the FAQ.
              * @example How do I reset my password?
              */
             question?: string;
@@ -2277,7 +2379,7 @@ export interface components {
             chatbotTextNode: components["schemas"]["ChatbotTextNode"];
             /**
              * Format: double
-             * @description From 0 to 1: how much of the question the entry covers.
+             * @description How much of the question the FAQ covers, from 0 to 1.
              * @example 0.92
              */
             score: number;
@@ -2312,19 +2414,19 @@ export interface components {
          */
         CompletionCreate: {
             /**
-             * @description A conversation's id; missing, null or empty starts a new one.
+             * @description Id of a conversation. If absent, null or empty, a conversation is started.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
              */
             conversation?: string | null;
             message: components["schemas"]["CompletionMessage"];
             /**
-             * @description Whether the answer is an event stream; absent: no.
+             * @description Whether the response is an event stream. Default: false.
              * @example false
              */
             isStreaming?: boolean;
         } & components["schemas"]["OlderCompletion"];
         /**
-         * @description Older spellings of a body's keys. Clients for a new program have no use for them.
+         * @description Deprecated fields. Do not use them in new programs.
          * @example {
          *       "is_streaming": false
          *     }
@@ -2338,7 +2440,7 @@ export interface components {
         OlderCompletionKeys: {
             /**
              * @deprecated
-             * @description An older spelling of isStreaming, which wins.
+             * @description Deprecated. Use isStreaming, which takes precedence.
              * @example false
              */
             is_streaming?: boolean;
@@ -2354,13 +2456,13 @@ export interface components {
             queryMetadata?: components["schemas"]["QueryMetadata"];
             attachments?: components["schemas"]["AttachmentInput"][];
             /**
-             * @description A contact's id; one that the organization does not have is 400.
+             * @description Id of a contact. A contact that the organization does not have is 400.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
              */
             sender?: string;
         } & components["schemas"]["OlderQuestion"];
         /**
-         * @description Older spellings of a body's keys. Clients for a new program have no use for them.
+         * @description Deprecated fields. Do not use them in new programs.
          * @example {
          *       "query_metadata": {
          *         "channel": "app"
@@ -2378,7 +2480,7 @@ export interface components {
         OlderQuestionKeys: {
             /**
              * @deprecated
-             * @description An older spelling of contentPayload, which wins.
+             * @description Deprecated. Use contentPayload, which takes precedence.
              * @example {
              *       "source": "newsletter"
              *     }
@@ -2388,7 +2490,7 @@ export interface components {
             };
             /**
              * @deprecated
-             * @description An older spelling of queryMetadata, which wins.
+             * @description Deprecated. Use queryMetadata, which takes precedence.
              * @example {
              *       "channel": "app"
              *     }
@@ -2398,7 +2500,7 @@ export interface components {
             };
         };
         /**
-         * @description A request as OpenAI's API has it; what is not named here is ignored.
+         * @description A request in OpenAI's format. Fields that are not listed here are ignored.
          * @example {
          *       "model": "parley",
          *       "messages": [
@@ -2411,19 +2513,19 @@ export interface components {
          */
         ChatCompletionCreate: {
             /**
-             * @description A chatbot's slug or id. Unknown: 404.
+             * @description Slug or id of a chatbot. An unknown one is 404.
              * @example parley
              */
             model: string;
             messages: components["schemas"]["ChatMessage"][];
             /**
-             * @description Whether the answer is an event stream; absent: no.
+             * @description Whether the response is an event stream. Default: false.
              * @example false
              */
             stream?: boolean | null;
             stream_options?: components["schemas"]["ChatStreamOptions"];
             /**
-             * @description There is one answer.
+             * @description Number of choices; only 1 is supported.
              * @example 1
              */
             n?: number | null;
@@ -2442,10 +2544,10 @@ export interface components {
              */
             role: "system" | "developer" | "user" | "assistant" | "tool";
             /**
-             * @description A text, or a list of parts: `{"type": "text", "text": …}` and, in messages of the role `user`,
-             *     `{"type": "image_url", "image_url": {"url": …}}` with an http or https address, or where there is no
-             *     conversation a `data:` one; parts of other types are ignored. The texts of several parts are lines of one. The
-             *     question may have 32,768 characters (more: 413) and 50 images. Null or absent is as good as empty.
+             * @description Text, or a list of parts: `{"type": "text", "text": …}` and, in messages with the role `user`, `{"type":
+             *     "image_url", "image_url": {"url": …}}` with an http or https URL, or a `data:` URL in requests without a
+             *     conversation. Parts of other types are ignored. Several text parts are joined as lines. The question is
+             *     limited to 32,768 characters (else 413) and 50 images. Null or absent counts as empty.
              * @example [
              *       {
              *         "type": "text",
@@ -2462,20 +2564,20 @@ export interface components {
          */
         ChatStreamOptions: {
             /**
-             * @description Whether a chunk with the usage comes last; absent: no.
+             * @description Whether a last chunk with the usage is sent. Default: false.
              * @example true
              */
             include_usage?: boolean | null;
         } | null;
         /**
-         * @description A free object.
+         * @description Any JSON object.
          * @example {
          *       "conversation_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"
          *     }
          */
         ChatMetadata: {
             /**
-             * @description The conversation to ask in; missing, null or empty: none, and nothing is stored.
+             * @description Id of the conversation to send the message to. If absent, null or empty, nothing is stored.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
              */
             conversation_id?: string | null;
@@ -2507,7 +2609,7 @@ export interface components {
          */
         ChatCompletion: {
             /**
-             * @description `chatcmpl-` and the run's id, or one of its own.
+             * @description `chatcmpl-` followed by the run's id, or by a generated id if there is no run.
              * @example chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
              */
             id: string;
@@ -2518,7 +2620,7 @@ export interface components {
             object: "chat.completion";
             created: components["schemas"]["UnixTime"];
             /**
-             * @description The chatbot's slug.
+             * @description Slug of the chatbot.
              * @example parley
              */
             model: string;
@@ -2527,7 +2629,7 @@ export interface components {
         };
         /**
          * Format: int64
-         * @description Seconds since 1970, in UTC.
+         * @description Unix time in seconds.
          * @example 1768473000
          */
         UnixTime: number;
@@ -2583,7 +2685,7 @@ export interface components {
             refusal: string | null;
         };
         /**
-         * @description 0 throughout when the engine counts no tokens.
+         * @description Token counts. All are 0 if the engine does not count tokens.
          * @example {
          *       "prompt_tokens": 120,
          *       "completion_tokens": 30,
@@ -2599,7 +2701,7 @@ export interface components {
             total_tokens: number;
         };
         /**
-         * @description An event of a stream; `[DONE]`, the last of one that has not failed, is no JSON.
+         * @description An event of a stream. The last event of a successful stream is `[DONE]`, which is not JSON.
          * @example {
          *       "id": "chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03",
          *       "object": "chat.completion.chunk",
@@ -2638,7 +2740,7 @@ export interface components {
          */
         ChatCompletionChunk: {
             /**
-             * @description The same for all chunks of a stream.
+             * @description Same for all chunks of a stream.
              * @example chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
              */
             id: string;
@@ -2649,11 +2751,11 @@ export interface components {
             object: "chat.completion.chunk";
             created: components["schemas"]["UnixTime"];
             /**
-             * @description The chatbot's slug.
+             * @description Slug of the chatbot.
              * @example parley
              */
             model: string;
-            /** @description One; none in the chunk that has the usage. */
+            /** @description One choice; empty in the chunk that has the usage. */
             choices: components["schemas"]["ChatChunkChoice"][];
             usage?: components["schemas"]["ChatUsage"];
         };
@@ -2680,20 +2782,20 @@ export interface components {
              */
             logprobs: Record<string, never> | null;
             /**
-             * @description `stop` or `length` in the last chunk that has a choice, null before.
+             * @description `stop` or `length` in the last chunk with a choice, otherwise null.
              * @example null
              */
             finish_reason: string | null;
         };
         /**
-         * @description Empty in the last chunk that has a choice.
+         * @description Part of the reply. Empty in the last chunk with a choice.
          * @example {
          *       "content": "Use "
          *     }
          */
         ChatDelta: {
             /**
-             * @description In the first chunk alone.
+             * @description Present in the first chunk only.
              * @example assistant
              * @enum {string}
              */
@@ -2711,7 +2813,7 @@ export interface components {
          */
         OpenAIModel: {
             /**
-             * @description The chatbot's slug.
+             * @description Slug of the chatbot.
              * @example parley
              */
             id: string;
@@ -2722,7 +2824,7 @@ export interface components {
             object: "model";
             created: components["schemas"]["UnixTime"];
             /**
-             * @description The organization's name.
+             * @description Name of the organization.
              * @example Acme
              */
             owned_by: string;
@@ -2749,7 +2851,7 @@ export interface components {
             data: components["schemas"]["OpenAIModel"][];
         };
         /**
-         * @description A failure below `/v1`, as OpenAI's API tells it.
+         * @description An error of an operation below `/v1`, in OpenAI's format.
          * @example {
          *       "error": {
          *         "message": "There is no such model.",
@@ -2772,7 +2874,7 @@ export interface components {
          */
         OpenAIErrorDetail: {
             /**
-             * @description A sentence that helps the caller.
+             * @description Explanation of the error.
              * @example There is no such model.
              */
             message: string;
@@ -2782,12 +2884,12 @@ export interface components {
              */
             type: "invalid_request_error" | "authentication_error" | "permission_error" | "not_found_error" | "rate_limit_error" | "server_error";
             /**
-             * @description Which field or parameter is wrong, the first of several.
+             * @description The invalid field or parameter; the first one if there are several.
              * @example messages[0].content
              */
             param: string | null;
             /**
-             * @description A ProblemCode, as problem documents have it in `error`; or `model_not_found`.
+             * @description A ProblemCode, as in the `error` of problem documents, or `model_not_found`.
              * @example model_not_found
              */
             code: string;
@@ -2804,18 +2906,18 @@ export interface components {
          */
         Suggestion: {
             /**
-             * @description What the user might say next.
+             * @description Suggested next message.
              * @example How do I change my e-mail address?
              */
             text: string;
             /**
-             * @description Where it comes from.
+             * @description Origin of the suggestion.
              * @example faq
              */
             context?: string;
         };
         /**
-         * @description Null when the engine counts no tokens.
+         * @description Token counts; null if the engine does not count tokens.
          * @example {
          *       "promptTokens": 120,
          *       "completionTokens": 30,
@@ -2863,7 +2965,7 @@ export interface components {
             conversationId: string;
             /**
              * Format: uuid
-             * @description The bot's message.
+             * @description Id of the bot's message.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a
              */
             messageId: string;
@@ -2886,8 +2988,8 @@ export interface components {
             finishReason: components["schemas"]["FinishReason"];
         };
         /**
-         * @description One event of a streamed reply. While `done` is false `content` is the next piece of the text; the last event has
-         *     `done: true`, an empty `content` and the fields below that the others lack.
+         * @description An event of a streamed reply. While `done` is false, `content` is the next piece of the text. The last event
+         *     has `done: true`, an empty `content`, and the fields that the other events lack.
          * @example {
          *       "conversationId": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
          *       "runId": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03",
@@ -2909,7 +3011,7 @@ export interface components {
             runId: string;
             /**
              * Format: uuid
-             * @description The bot's message.
+             * @description Id of the bot's message.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a
              */
             messageId: string;
@@ -2918,7 +3020,7 @@ export interface components {
             /** @example false */
             done: boolean;
             /**
-             * @description The reply began anew: forget the text so far; content is the whole of it.
+             * @description The reply has been restarted: discard the text so far. content is the whole text so far.
              * @example true
              */
             reset?: boolean;
@@ -2930,7 +3032,7 @@ export interface components {
             error?: components["schemas"]["Problem"];
         };
         /**
-         * @description `<attempt>.<offset>`: which attempt at the run, and how many bytes of its text.
+         * @description `<attempt>.<offset>`: the number of the attempt, and the bytes of text that it has written.
          * @example 1.27
          */
         EventID: string;
@@ -2940,7 +3042,7 @@ export interface components {
          */
         RunState: "queued" | "running" | "completed" | "failed" | "cancelled";
         /**
-         * @description How the reply ended, `stop`, `length`, `cancelled` or `error`; null until it has.
+         * @description How the reply ended: `stop`, `length`, `cancelled` or `error`; null until it has ended.
          * @example stop
          */
         RunFinishReason: string | null;
@@ -2973,19 +3075,19 @@ export interface components {
             conversation: string;
             /**
              * Format: uuid
-             * @description The message that is answered.
+             * @description Id of the message that the run answers.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
              */
             questionId: string;
             /**
              * Format: uuid
-             * @description The id that the bot's message has once it is stored.
+             * @description Id of the bot's message, assigned before the message is stored.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a
              */
             messageId: string;
             state: components["schemas"]["RunState"];
             /**
-             * @description How often the work was taken up.
+             * @description Number of the current attempt, starting at 1.
              * @example 1
              */
             attempt: number;
@@ -3009,7 +3111,7 @@ export interface components {
             finishedAt: string | null;
         };
         /**
-         * @description Why a run failed; null when it did not.
+         * @description Why the run failed; null if it did not.
          * @example {
          *       "error": "internal",
          *       "detail": "The bot could not answer."
@@ -3021,15 +3123,16 @@ export interface components {
             detail: string;
         } | null;
         /**
-         * @description `faq`: the built-in bot, which answers from its FAQs. `scripted`: says what its script says, the same each time, for
-         *     contract tests and demos; it must have a script. `openai`: answers by a model behind an OpenAI-compatible server, which
-         *     is given the bot's instructions, the FAQs that may bear on the question and the conversation so far; it must have a model.
+         * @description How the chatbot answers. `faq`: from its FAQs. `scripted`: from its script, which is required; always the
+         *     same, for contract tests and demos. `openai`: by a model behind an OpenAI-compatible server, which receives
+         *     the chatbot's instructions, the FAQs that are relevant to the question, and the conversation so far; requires
+         *     a model.
          * @example faq
          * @enum {string}
          */
         Engine: "faq" | "scripted" | "openai";
         /**
-         * @description What a scripted bot says; null when there is none.
+         * @description Replies of a chatbot with the engine scripted; null if there are none.
          * @example {
          *       "rules": [
          *         {
@@ -3055,11 +3158,11 @@ export interface components {
          *     }
          */
         Script: {
-            /** @description The first that matches the question answers it; when none does, the bot says its unanswerableReply. */
+            /** @description The first rule that matches the question answers it. If none matches, the bot replies with its unanswerableReply. */
             rules: components["schemas"]["ScriptRule"][];
         } | null;
         /**
-         * @description The model that answers for a bot of the engine `openai`; null when there is none. Its API key is never shown.
+         * @description The model of a chatbot with the engine `openai`; null if there is none. Its API key is never returned.
          * @example {
          *       "baseUrl": "https://api.openai.com/v1",
          *       "name": "gpt-4o-mini",
@@ -3073,36 +3176,36 @@ export interface components {
          */
         Model: {
             /**
-             * @description The address of the server, up to and without `/chat/completions`.
+             * @description URL of the server, up to but not including `/chat/completions`.
              * @example https://api.openai.com/v1
              */
             baseUrl: string;
             /**
-             * @description What the server calls the model.
+             * @description Name of the model on the server.
              * @example gpt-4o-mini
              */
             name: string;
             /**
              * Format: double
-             * @description Null where it is left to the server.
+             * @description Sampling temperature; null for the server's default.
              * @example 0.2
              */
             temperature: number | null;
             parameters: components["schemas"]["FreeObject"];
             /**
-             * @description How much of the conversation before the question goes along, in tokens, by estimate.
+             * @description Maximum number of tokens (estimated) of the conversation before the question that are sent.
              * @example 4000
              */
             historyTokens: number;
             /**
-             * @description Whether an API key is kept.
+             * @description Whether an API key is stored.
              * @example true
              */
             hasApiKey: boolean;
         } | null;
         /**
-         * @description The model that is to answer, all of it: what is left out is as if it had never been set, but for the API key. In an
-         *     update null takes the model and its key away.
+         * @description Complete settings of the model: absent fields are reset, except for the API key. In an update, null removes
+         *     the model and its API key.
          * @example {
          *       "baseUrl": "https://api.openai.com/v1",
          *       "name": "gpt-4o-mini",
@@ -3111,26 +3214,26 @@ export interface components {
          */
         ModelSettings: {
             /**
-             * @description The address of the server, up to and without `/chat/completions`: http or https, without user, query and fragment.
-             *     Addresses of the server's own network are allowed, since that is where local models are: whoever has the scope
-             *     `manage` can have the server ask them.
+             * @description URL of the server, up to but not including `/chat/completions`: http or https, without user, query and
+             *     fragment. Addresses in the server's own network are allowed, because local models run there. Callers with
+             *     the scope `manage` can therefore make the server send requests to such addresses.
              * @example https://api.openai.com/v1
              */
             baseUrl: string;
             /**
-             * @description What the server calls the model.
+             * @description Name of the model on the server.
              * @example gpt-4o-mini
              */
             name: string;
             /**
              * Format: double
-             * @description Absent or null, it is left to the server.
+             * @description Sampling temperature. If absent or null, the server's default.
              * @example 0.2
              */
             temperature?: number | null;
             /**
-             * @description What else goes into each request, as it is, such as `max_tokens`; at most 16,384 bytes. Parley sets `messages`, `model`,
-             *     `stream`, `stream_options` and `n` itself: naming one is 400.
+             * @description Further fields that are added to each request unchanged, such as `max_tokens`; at most 16,384 bytes.
+             *     Parley sets `messages`, `model`, `stream`, `stream_options` and `n` itself; naming one of them is 400.
              * @example {
              *       "max_tokens": 500
              *     }
@@ -3139,20 +3242,23 @@ export interface components {
                 [key: string]: unknown;
             };
             /**
-             * @description How much of the conversation before the question goes along, the newest first; absent: 4000. Tokens are estimated: a
-             *     Chinese, Japanese or Korean character is one, of all else four characters are one.
+             * @description Maximum number of tokens of the conversation before the question that are sent, newest messages first.
+             *     Default: 4000. Tokens are estimated: one per Chinese, Japanese or Korean character, and one per four other
+             *     characters.
              * @example 4000
              */
             historyTokens?: number;
             /**
-             * @description The key that the server asks for; kept encrypted, never shown. In an update, absent: the key stays where `baseUrl` does,
-             *     and is forgotten where that changes, so that no key reaches a server that it is not for. Null: it is forgotten.
+             * @description API key for the server. It is stored encrypted and never returned. If absent in an update, the stored key
+             *     is kept as long as `baseUrl` is unchanged, and removed when `baseUrl` changes, so that it is never sent to
+             *     another server. Null removes it.
              * @example sk-0123456789
              */
             apiKey?: string | null;
         } | null;
         /**
-         * @description How one kind of question is answered. Where `failAfter` and `silentAfter` come at the same delta, the reply fails.
+         * @description How one kind of question is answered. If `failAfter` and `silentAfter` apply to the same delta, the reply
+         *     fails.
          * @example {
          *       "match": "refund",
          *       "deltas": [
@@ -3169,32 +3275,32 @@ export interface components {
          */
         ScriptRule: {
             /**
-             * @description What the question must contain, whatever its case and width; absent or empty: the rule matches every question.
+             * @description Text that the question must contain, ignoring case and width. If absent or empty, the rule matches every question.
              * @example refund
              */
             match?: string;
-            /** @description The reply in pieces, in order; of an empty piece only the pause is noticed, and a reply without text leaves no message. All deltas of a script may have 262,144 characters together; more are 400. */
+            /** @description Pieces of the reply, in order. An empty piece is only a pause; a reply without text stores no message. All deltas of a script are limited to 262,144 characters in total, else 400. */
             deltas: string[];
             /**
-             * @description The pause before each delta, in milliseconds; absent: none.
+             * @description Pause before each delta, in milliseconds. Default: none.
              * @example 50
              */
             delayMs?: number;
-            /** @description What is suggested at the end of the reply. */
+            /** @description Suggestions at the end of the reply. */
             suggestions?: components["schemas"]["Suggestion"][];
             /**
-             * @description After so many deltas, at the latest after all of them, the reply fails with `upstream_failed`.
+             * @description Number of deltas (at most all of them) after which the reply fails with `upstream_failed`.
              * @example 1
              */
             failAfter?: number;
             /**
-             * @description After so many deltas, at the latest after all of them, nothing more comes: the reply is cancelled, or it fails with `timeout` after 60 seconds.
+             * @description Number of deltas (at most all of them) after which the reply stalls: it ends when it is cancelled, or fails with `timeout` after 60 seconds.
              * @example 1
              */
             silentAfter?: number;
         };
         /**
-         * @description Lower-case letters, digits and hyphens; not in the form of an id.
+         * @description Lower-case letters, digits and hyphens; must not have the form of an id.
          * @example parley
          */
         Slug: string;
@@ -3233,12 +3339,12 @@ export interface components {
             /** @example  */
             instructions: string;
             /**
-             * @description What a client shows before the first message; never a stored message.
+             * @description Text that a client shows before the first message. It is never stored as a message.
              * @example Hello!
              */
             greeting: string;
             /**
-             * @description What the bot says when it knows no answer.
+             * @description The bot's reply when it has no answer.
              * @example Sorry, I do not know that.
              */
             unanswerableReply: string;
@@ -3293,7 +3399,7 @@ export interface components {
             isDefault?: boolean;
         };
         /**
-         * @description A name that is not blank.
+         * @description A name, which must not be blank.
          * @example Support
          */
         Name: string;
@@ -3357,7 +3463,7 @@ export interface components {
         /** @example How do I reset my password? */
         FaqQuestion: string;
         /**
-         * @description HTML is turned into text.
+         * @description The answer. HTML is converted to plain text.
          * @example Use the link on the sign-in page.
          */
         FaqAnswer: string;
@@ -3448,7 +3554,7 @@ export interface components {
             /** @example 1 */
             updated: number;
             /**
-             * @description Rows that would have changed nothing.
+             * @description Number of rows that would not have changed anything.
              * @example 0
              */
             skipped: number;
@@ -3462,7 +3568,7 @@ export interface components {
          */
         FaqImportError: {
             /**
-             * @description The row's number in the file; the header is row 1.
+             * @description Number of the row in the file; the header is row 1.
              * @example 4
              */
             row: number;
@@ -3470,14 +3576,14 @@ export interface components {
             detail: string;
         };
         /**
-         * @description Whether pages or programs reach the chatbot by it. It is kept and returned, and restricts nothing.
+         * @description Whether web pages or programs use the web chat. Informational; it does not restrict anything.
          * @example web
          * @enum {string}
          */
         AccessType: "web" | "api";
         /**
-         * @description Where the web chat's pages are. It is kept and returned for whoever builds them, and restricts nothing: which pages
-         *     may call this server is said by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
+         * @description Origins of the pages that embed the web chat. Informational; it does not restrict anything. Which pages may
+         *     call this server is determined by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
          * @example [
          *       "https://www.example.com"
          *     ]
@@ -3507,13 +3613,13 @@ export interface components {
             name: string;
             /**
              * Format: uuid
-             * @description The chatbot's id.
+             * @description Id of the chatbot.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00
              */
             chatbot: string;
             /**
              * Format: uuid
-             * @description The inbox's id.
+             * @description Id of the inbox.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08
              */
             inbox: string;
@@ -3531,7 +3637,7 @@ export interface components {
         WebChatCreate: {
             name: components["schemas"]["Name"];
             /**
-             * @description The chatbot's id or slug; absent: the default bot.
+             * @description Id or slug of the chatbot. Default: the organization's default bot.
              * @example parley
              */
             chatbot?: string;
@@ -3546,7 +3652,7 @@ export interface components {
         WebChatUpdate: {
             name?: components["schemas"]["Name"];
             /**
-             * @description The chatbot's id or slug.
+             * @description Id or slug of the chatbot.
              * @example parley
              */
             chatbot?: string;
@@ -3605,14 +3711,14 @@ export interface components {
              */
             id: string;
             /**
-             * @description The part of the key before the dot.
+             * @description Part of the key before the dot.
              * @example pk_4f9a1c22d0
              */
             prefix: string;
             /** @example Portal */
             name: string;
             /**
-             * @description The name of the user for whom the key speaks.
+             * @description Name of the user that the key acts for.
              * @example portal
              */
             user: string;
@@ -3624,7 +3730,7 @@ export interface components {
             expiresAt: string | null;
             /**
              * Format: date-time
-             * @description To the minute.
+             * @description Time of the last use, to the minute.
              * @example null
              */
             lastUsedAt: string | null;
@@ -3642,15 +3748,15 @@ export interface components {
         ApiKeyCreate: {
             name: components["schemas"]["Name"];
             /**
-             * @description A user's name; made when new. Absent: the caller's own.
+             * @description Name of a user, who is created if missing. Default: the caller.
              * @example portal
              */
             user?: string;
-            /** @description Absent: `chat`. */
+            /** @description Scopes of the key. Default: `chat`. */
             scopes?: components["schemas"]["Scope"][];
             /**
              * Format: date-time
-             * @description A time to come; absent or null: never.
+             * @description Time in the future at which the key expires. If absent or null, never.
              * @example 2030-01-01T00:00:00.000000Z
              */
             expiresAt?: string | null;
@@ -3695,7 +3801,7 @@ export interface components {
             lastUsedAt: string | null;
             createdAt: components["schemas"]["Timestamp"];
             /**
-             * @description The key itself, shown this once.
+             * @description The API key. It is shown only once.
              * @example pk_4f9a1c22d0.Zk3xQ0v9s1LrT7uYb2Wc5dEf8gHj
              */
             key: string;
@@ -3727,7 +3833,7 @@ export interface components {
             results: components["schemas"]["ApiKey"][];
         };
         /**
-         * @description What was done.
+         * @description Action that the event records.
          * @example conversation.deleted
          * @enum {string}
          */
@@ -3757,7 +3863,7 @@ export interface components {
             id: string;
             action: components["schemas"]["AuditAction"];
             /**
-             * @description What `objectId` is the id of; of an export the chatbot.
+             * @description Type of the object with the id objectId. For an export, it is the chatbot.
              * @example conversation
              * @enum {string}
              */
@@ -3770,24 +3876,24 @@ export interface components {
             user: components["schemas"]["AuditActor"];
             /**
              * Format: uuid
-             * @description The key that was used; it may be revoked by now.
+             * @description Id of the API key that was used. The key may have been revoked since.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06
              */
             keyId: string | null;
             /**
-             * @description The `X-Request-Id` of the request; empty where there was none.
+             * @description `X-Request-Id` of the request. Empty if there was no request.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d
              */
             requestId: string;
             /**
-             * @description The network address that the request came from, which may be a proxy's.
+             * @description Network address of the client or of its proxy.
              * @example 203.0.113.7
              */
             address: string;
             /**
-             * @description More of what it was done to: of a key its `prefix`, `name` and `scopes` (made: its `user`), of a chatbot `slug` and `name`, of an
-             *     FAQ its `chatbot`, of a web chat its `name`, of an export `format`, `startDate`, `endDate` and `timezone`. Never what
-             *     was said, or by whom.
+             * @description Details of the object. API key: `prefix`, `name` and `scopes`, and `user` if it was created. Chatbot:
+             *     `slug` and `name`. FAQ: `chatbot`. Web chat: `name`. Export: `format`, `startDate`, `endDate` and
+             *     `timezone`. Details never include messages or who sent them.
              * @example {}
              */
             details: {
@@ -3796,7 +3902,7 @@ export interface components {
             createdAt: components["schemas"]["Timestamp"];
         };
         /**
-         * @description The user whose key it was done with; null where the operator did it, beside the API.
+         * @description The user whose API key was used; null if the operator acted outside the API.
          * @example {
          *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05",
          *       "name": "portal"
@@ -3838,36 +3944,36 @@ export interface components {
             results: components["schemas"]["AuditEvent"][];
         };
         /**
-         * @description What the token is for must be there - a conversation alone, or a contact, a chatbot, or both of these.
+         * @description Purpose of the token. Give either a conversation, or a contact, a chatbot or both of them.
          * @example {
          *       "contact": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07"
          *     }
          */
         ClientTokenCreate: {
             /**
-             * @description A conversation's id.
+             * @description Id of a conversation.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
              */
             conversation?: string;
             /**
-             * @description A contact's id.
+             * @description Id of a contact.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
              */
             contact?: string;
             /**
-             * @description A chatbot's id or slug.
+             * @description Id or slug of a chatbot.
              * @example parley
              */
             chatbot?: string;
-            /** @description What the token allows of what the key does; there is only `chat`, as there is without this field. */
+            /** @description Scopes of the token. The only supported value, and the default, is `chat`. */
             scopes?: "chat"[];
             /**
-             * @description Seconds; absent: 900. Not beyond the end of the key.
+             * @description Lifetime in seconds. Default: 900. It cannot exceed the lifetime of the API key.
              * @example 900
              */
             expiresIn?: number;
             /**
-             * @description The origin of the pages that may use the token.
+             * @description Origin of the pages that may use the token.
              * @example https://www.example.com
              */
             origin?: string;
@@ -3887,7 +3993,7 @@ export interface components {
          */
         ClientToken: {
             /**
-             * @description The token, shown this once; its form may change.
+             * @description The token. It is shown only once; its format may change.
              * @example pct_AZq1kT0e2wJjIjoiMDE5YmMwYTQifQ
              */
             token: string;
@@ -3895,24 +4001,24 @@ export interface components {
             scopes: components["schemas"]["Scope"][];
             /**
              * Format: uuid
-             * @description The conversation that the token is for.
+             * @description Id of the conversation that the token is for.
              * @example null
              */
             conversation: string | null;
             /**
              * Format: uuid
-             * @description The contact that the token is for: the conversation's, given or made.
+             * @description Id of the contact that the token is for: that of the conversation, the given one, or a new one.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
              */
             contact: string;
             /**
              * Format: uuid
-             * @description The chatbot that the token is for: the conversation's or given.
+             * @description Id of the chatbot that the token is for: that of the conversation, or the given one.
              * @example null
              */
             chatbot: string | null;
             /**
-             * @description The origin that the token is bound to, as browsers write it.
+             * @description Origin that the token is bound to, in the form that browsers send.
              * @example https://www.example.com
              */
             origin: string | null;
@@ -3924,12 +4030,12 @@ export interface components {
          */
         WsTicketCreate: {
             /**
-             * @description The id of the only conversation that the socket may watch.
+             * @description Id of the only conversation that the socket may watch.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
              */
             conversation?: string;
             /**
-             * @description The id or slug of the only chatbot that the socket may converse with.
+             * @description Id or slug of the only chatbot that the socket may converse with.
              * @example parley
              */
             chatbot?: string;
@@ -3942,7 +4048,7 @@ export interface components {
          */
         WsTicket: {
             /**
-             * @description The ticket, shown this once and good for one socket.
+             * @description The ticket. It is shown only once and opens one socket.
              * @example wst_2fVh0m3q6d0yPz1tJ8cB5nKxWu7RgLsA
              */
             ticket: string;
@@ -3990,20 +4096,20 @@ export interface components {
             user: components["schemas"]["NamedReference"];
             organization: components["schemas"]["NamedReference"];
             scopes: components["schemas"]["Scope"][];
-            /** @description The rate limits as they stand. */
+            /** @description Current state of the rate limits. */
             rateLimits: components["schemas"]["RateLimitState"][];
         };
         /**
-         * @description 400 `invalid_message` (in the message's own fields), `invalid_request` (all else that is malformed); 401
-         *     `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`; 413 `too_large`; 415
-         *     `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502 `upstream_failed`; 503
-         *     `unavailable`; 504 `timeout`.
+         * @description Error code. 400 `invalid_message` (in the message's own fields), `invalid_request` (anything else that is
+         *     malformed); 401 `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`;
+         *     413 `too_large`; 415 `unsupported_media_type`; 422 `unprocessable`; 429 `rate_limited`; 500 `internal`; 502
+         *     `upstream_failed`; 503 `unavailable`; 504 `timeout`.
          * @example not_found
          * @enum {string}
          */
         ProblemCode: "invalid_message" | "invalid_request" | "unauthorized" | "forbidden" | "not_found" | "method_not_allowed" | "conflict" | "too_large" | "unsupported_media_type" | "unprocessable" | "rate_limited" | "internal" | "upstream_failed" | "unavailable" | "timeout";
         /**
-         * @description A problem document as RFC 9457 has it.
+         * @description A problem document (RFC 9457).
          * @example {
          *       "type": "/problems/not_found",
          *       "title": "Not found",
@@ -4016,7 +4122,7 @@ export interface components {
          */
         Problem: {
             /**
-             * @description `/problems/<code>`; the address explains it.
+             * @description `/problems/<code>`, which explains the error.
              * @example /problems/not_found
              */
             type: string;
@@ -4025,7 +4131,7 @@ export interface components {
             /** @example 404 */
             status: number;
             /**
-             * @description A sentence that helps the caller.
+             * @description Explanation of the error.
              * @example There is no such conversation.
              */
             detail: string;
@@ -4033,14 +4139,14 @@ export interface components {
             /** @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d */
             request_id: string;
             /**
-             * @description Whether the same request may succeed later.
+             * @description Whether the same request can succeed later.
              * @example false
              */
             retryable: boolean;
-            /** @description One entry for each mistake. */
+            /** @description The invalid fields and parameters, one entry for each. */
             errors?: components["schemas"]["ProblemItem"][];
             /**
-             * @description Seconds after which to try again.
+             * @description Seconds to wait before a retry.
              * @example 1
              */
             retry_after?: number;
@@ -4059,12 +4165,12 @@ export interface components {
              */
             in: "body" | "query" | "path" | "header";
             /**
-             * @description JSON Pointer into the body; the empty one is the whole body.
+             * @description JSON Pointer into the body; empty for the whole body.
              * @example /content
              */
             pointer?: string;
             /**
-             * @description The parameter's name.
+             * @description Name of the parameter.
              * @example limit
              */
             parameter?: string;
@@ -4115,7 +4221,7 @@ export interface components {
              */
             status: "ok";
             /**
-             * @description Left out where none is used.
+             * @description Absent if no Redis is configured.
              * @example ok
              * @enum {string}
              */
@@ -4136,17 +4242,17 @@ export interface components {
              */
             class: "messages" | "history" | "list";
             /**
-             * @description Requests per minute; 0 is no limit.
+             * @description Requests per minute; 0 if unlimited.
              * @example 60
              */
             limit: number;
             /**
-             * @description Meaningless when limit is 0.
+             * @description Remaining requests in the window; undefined if limit is 0.
              * @example 57
              */
             remaining: number;
             /**
-             * @description Seconds until the window begins anew.
+             * @description Seconds until the window resets.
              * @example 42
              */
             resetIn: number;
@@ -4203,7 +4309,7 @@ export interface components {
          */
         ConversationOperationResult: {
             /**
-             * @description As it was sent.
+             * @description Same as in the request.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
              */
             conversation_id: string;
@@ -4322,12 +4428,12 @@ export interface components {
             /** @example  */
             phoneNumber: string;
             /**
-             * @description The contact's id where it comes from, unique in an inbox.
+             * @description Id of the contact in the system that it comes from, unique within an inbox.
              * @example line-4711
              */
             sourceId: string | null;
             /**
-             * @description The ids of the inboxes that the contact is in.
+             * @description Ids of the contact's inboxes.
              * @example [
              *       "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08"
              *     ]
@@ -4384,7 +4490,7 @@ export interface components {
             /** @example line-4711 */
             sourceId?: string;
             /**
-             * @description Ids of inboxes; they replace the present ones.
+             * @description Ids of inboxes, which replace the current ones.
              * @example [
              *       "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08"
              *     ]
@@ -4419,8 +4525,8 @@ export interface components {
             results: components["schemas"]["Contact"][];
         };
         /**
-         * @description One question and its finished answer. `askedAt` is when the question was sent, `createdAt` when the answer was finished.
-         *     A score is null, and its `display…` empty, until something scores it.
+         * @description One question and its finished answer. `askedAt` is the time of the question, `createdAt` the time at which the
+         *     answer was finished. Until a score is set, it is null and its `display…` field is empty.
          * @example {
          *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03",
          *       "conversation": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
@@ -4452,7 +4558,7 @@ export interface components {
         Record: {
             /**
              * Format: uuid
-             * @description The id of the run.
+             * @description Id of the record, which is the id of its run.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
              */
             id: string;
@@ -4465,26 +4571,26 @@ export interface components {
             /** @example How do I reset my password? */
             inputMessage: string;
             /**
-             * @description The question as it was put to the retrieval; empty when it was not changed.
+             * @description The question as it was used for retrieval. Empty if it was not rewritten.
              * @example
              */
             condenseMessage: string;
             /** @example Use the link on the sign-in page. */
             outputMessage: string;
             /**
-             * @description What the answer was made of.
+             * @description Text that the answer is based on.
              * @example
              */
             context: string;
             type: components["schemas"]["RecordType"];
             /**
              * Format: double
-             * @description Null until something scores it.
+             * @description Null until it is set.
              * @example 0.9
              */
             faithfulnessScore: number | null;
             /**
-             * @description Empty until something scores it.
+             * @description Empty until the score is set.
              * @example 0.90
              */
             displayFaithfulnessScore: string;
@@ -4533,7 +4639,7 @@ export interface components {
             askedAt: components["schemas"]["Timestamp"];
             createdAt: components["schemas"]["Timestamp"];
             /**
-             * @description Why the answer failed; null when it did not.
+             * @description Why the answer failed; null if it did not.
              * @example null
              */
             error: string | null;
@@ -4545,13 +4651,13 @@ export interface components {
          */
         RecordStatus: "completed" | "failed" | "cancelled";
         /**
-         * @description `New` is the first exchange of its conversation, `Follow` every later one.
+         * @description `New`: the first exchange of its conversation. `Follow`: a later exchange.
          * @example New
          * @enum {string}
          */
         RecordType: "New" | "Follow";
         /**
-         * @description A feedback, or `none` where there is none.
+         * @description A feedback, or `none` for records without feedback.
          * @example dislike
          * @enum {string}
          */
@@ -4564,7 +4670,7 @@ export interface components {
          */
         Locale: "en" | "zh-TW";
         /**
-         * @description The scores to write, each from 0 to 1; `null` takes one back.
+         * @description Scores to set, each from 0 to 1. `null` removes a score.
          * @example {
          *       "faithfulnessScore": 0.9,
          *       "answerRelevancyScore": 0.8
@@ -4661,7 +4767,7 @@ export interface components {
             records: number;
             /**
              * Format: int64
-             * @description Records whose status is failed.
+             * @description Number of records with the status failed.
              * @example 1
              */
             failures: number;
@@ -4765,7 +4871,7 @@ export interface components {
             days: components["schemas"]["StatisticsDay"][];
         };
         /**
-         * @description What a client sends on the WebSocket.
+         * @description A frame that a client sends on the WebSocket.
          * @example {
          *       "type": "message",
          *       "content": "Hello",
@@ -4780,20 +4886,20 @@ export interface components {
             type: "message";
             content: components["schemas"]["MessageContent"];
             /**
-             * @description The session that the socket watches; another one is an error frame. Absent, it is meant anyway.
+             * @description The session that the socket watches, which is also the default. Any other session is answered with an error frame.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
              */
             session_id?: string;
             attachments?: components["schemas"]["AttachmentInput"][];
             metadata?: components["schemas"]["FreeObject"];
             /**
-             * @description The client's own id: sent again, it stores nothing and gets the same delivered again.
+             * @description An id chosen by the client. A message with the same id is stored once; a repeat receives the same delivered frame.
              * @example c-17
              */
             client_message_id?: string;
         };
         /**
-         * @description What the server sends on the WebSocket; `type` says which of these it is.
+         * @description A frame that the server sends on the WebSocket. `type` selects the schema.
          * @example {
          *       "type": "typing",
          *       "session_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
@@ -4802,7 +4908,7 @@ export interface components {
          */
         ServerFrame: components["schemas"]["MessageFrame"] | components["schemas"]["TypingFrame"] | components["schemas"]["SuggestionFrame"] | components["schemas"]["StatusFrame"] | components["schemas"]["ErrorFrame"];
         /**
-         * @description A message of the session. A visitor's has no conversation_id.
+         * @description A message of the session. It has no conversation_id in an anonymous visit.
          * @example {
          *       "type": "message",
          *       "sender": "bot",
@@ -4854,7 +4960,7 @@ export interface components {
             feedback?: components["schemas"]["Feedback"];
         };
         /**
-         * @description Whether the bot writes. With `stream=true` it also carries the reply as it grows.
+         * @description Whether the bot is writing. With `stream=true` it also carries the reply as it is written.
          * @example {
          *       "type": "typing",
          *       "session_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
@@ -4875,12 +4981,12 @@ export interface components {
             /** @example true */
             is_typing: boolean;
             /**
-             * @description The next piece of the reply.
+             * @description Next piece of the reply.
              * @example Hi!
              */
             delta?: string;
             /**
-             * @description The reply began anew: forget its text so far; delta, where there is one, is the whole of it.
+             * @description The reply has been restarted: discard the text so far. delta, if present, is the whole text so far.
              * @example true
              */
             reset?: boolean;
@@ -4891,7 +4997,7 @@ export interface components {
             run_id?: string;
         };
         /**
-         * @description What the user might say next; it follows the message that it belongs to.
+         * @description Suggested next messages for the user. It follows the message that it belongs to.
          * @example {
          *       "type": "suggestion",
          *       "session_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
@@ -4916,12 +5022,17 @@ export interface components {
             suggestions: components["schemas"]["Suggestion"][];
         };
         /**
-         * @description `connected` is the first frame and has anonymous, bot_id, greeting, expires_at, limits and, unless anonymous,
-         *     conversation_id. `delivered` answers the socket that sent a message and has message_id, seq and its
-         *     client_message_id. `feedback` tells of a message that was liked, disliked or neither any more, and has message_id,
-         *     seq and feedback. `expiring` comes a minute before the end of a key, a token or an idle visit and has expires_at.
-         *     `expired`, `idle` and `closing` come before the server closes: the key, the token or the visit is over, nothing was
-         *     said for limits.idle_seconds, the server stops. After `idle` and `closing` the client may resume.
+         * @description A change of status, by the field `status`:
+         *
+         *     - `connected` is the first frame. It has anonymous, bot_id, greeting, expires_at, limits and, unless
+         *       anonymous, conversation_id.
+         *     - `delivered` acknowledges a message to the socket that sent it. It has message_id, seq and the message's
+         *       client_message_id.
+         *     - `feedback` reports that the feedback on a message was set or removed. It has message_id, seq and feedback.
+         *     - `expiring` is sent a minute before the key, the token or an idle visit expires. It has expires_at.
+         *     - `expired`: the key, the token or the visit has expired. The server closes the socket.
+         *     - `idle`: there was no activity for limits.idle_seconds. The server closes the socket; the client can resume.
+         *     - `closing`: the server shuts down and closes the socket; the client can resume.
          * @example {
          *       "type": "status",
          *       "session_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
@@ -4966,7 +5077,7 @@ export interface components {
             greeting?: string;
             /**
              * Format: date-time
-             * @description When an idle visit ends, or the key or token; null: never.
+             * @description Time at which the key, the token or an idle visit expires; null if it does not expire.
              * @example null
              */
             expires_at?: string | null;
@@ -4987,7 +5098,7 @@ export interface components {
             limits?: components["schemas"]["SocketLimits"];
         };
         /**
-         * @description What a client has to keep to, so that its socket stays open.
+         * @description Limits that a client must observe to keep its socket open.
          * @example {
          *       "frame_bytes": 65536,
          *       "ping_seconds": 25,
@@ -4997,33 +5108,33 @@ export interface components {
          */
         SocketLimits: {
             /**
-             * @description The most that a frame of the client's may have.
+             * @description Maximum size of a frame from the client, in bytes.
              * @example 65536
              */
             frame_bytes: number;
             /**
-             * @description How often the server sends a ping.
+             * @description Interval between pings from the server, in seconds.
              * @example 25
              */
             ping_seconds: number;
             /**
-             * @description How long the answer to a ping may take.
+             * @description Maximum time to answer a ping, in seconds.
              * @example 20
              */
             pong_seconds: number;
             /**
-             * @description How long the client may take to accept a frame.
+             * @description Maximum time to accept a frame, in seconds.
              * @example 10
              */
             write_seconds: number;
             /**
-             * @description How long nothing may be said, in either direction; absent: for ever.
+             * @description Maximum time without a message in either direction, in seconds. Absent if unlimited.
              * @example 3600
              */
             idle_seconds?: number;
         };
         /**
-         * @description Something in a frame was refused; the connection stays open unless it cannot.
+         * @description A frame was refused. The connection stays open unless the error makes that impossible.
          * @example {
          *       "type": "error",
          *       "session_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
@@ -5052,7 +5163,7 @@ export interface components {
         };
     };
     responses: {
-        /** @description Malformed: `invalid_message` (in the message's own fields) or `invalid_request` (anything else). */
+        /** @description The request is invalid. `invalid_message`: in the message's own fields. `invalid_request`: anywhere else. */
         BadRequest: {
             headers: {
                 "X-Request-Id": components["headers"]["XRequestId"];
@@ -5064,11 +5175,11 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description `unauthorized`: no key, token or ticket, or none that is valid. */
+        /** @description `unauthorized`: the key, token or ticket is missing or invalid. */
         Unauthorized: {
             headers: {
                 "X-Request-Id": components["headers"]["XRequestId"];
-                /** @description The schemes that are understood. */
+                /** @description The accepted authentication schemes. */
                 "WWW-Authenticate": string;
                 [name: string]: unknown;
             };
@@ -5076,7 +5187,10 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description `forbidden`: the key lacks the scope, the conversation is somebody else's, or the client token is not for this. */
+        /**
+         * @description `forbidden`: the key lacks a scope, the conversation belongs to another user, or the purpose of the client
+         *     token does not cover the request.
+         */
         Forbidden: {
             headers: {
                 "X-Request-Id": components["headers"]["XRequestId"];
@@ -5088,7 +5202,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description `not_found`: it does not exist, or not for this organization. */
+        /** @description `not_found`: the object does not exist, or belongs to another organization. */
         NotFound: {
             headers: {
                 "X-Request-Id": components["headers"]["XRequestId"];
@@ -5100,7 +5214,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description `conflict`: it does not go with what is there. */
+        /** @description `conflict`: the request conflicts with the current state. */
         Conflict: {
             headers: {
                 "X-Request-Id": components["headers"]["XRequestId"];
@@ -5111,13 +5225,13 @@ export interface components {
             };
         };
         /**
-         * @description `conflict`: it does not go with what is there; or the first request with this Idempotency-Key is still running
-         *     (with Retry-After), or its answer was not kept because it held a secret.
+         * @description `conflict`: the request conflicts with the current state; or the first request with this Idempotency-Key is
+         *     still running (with Retry-After); or its response was not stored because it contained a secret.
          */
         RepeatConflict: {
             headers: {
                 "X-Request-Id": components["headers"]["XRequestId"];
-                /** @description Seconds until the first request may have ended; absent where trying again does not help. */
+                /** @description Seconds until the first request may have finished. Absent if a retry cannot succeed. */
                 "Retry-After"?: number;
                 "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
                 RateLimit: components["headers"]["RateLimit"];
@@ -5127,7 +5241,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description `too_large`: the body, the upload or the message is over its limit. */
+        /** @description `too_large`: the body, the upload or the message exceeds its limit. */
         TooLarge: {
             headers: {
                 "X-Request-Id": components["headers"]["XRequestId"];
@@ -5139,7 +5253,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description `unsupported_media_type`: the body is not of the declared content type. */
+        /** @description `unsupported_media_type`: the body does not have the declared content type. */
         UnsupportedMediaType: {
             headers: {
                 "X-Request-Id": components["headers"]["XRequestId"];
@@ -5151,7 +5265,10 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description `rate_limited`: too many requests of this class, or without a valid key from this address; after Retry-After seconds the next one succeeds. */
+        /**
+         * @description `rate_limited`: too many requests of this rate class, or too many from this address without a valid key. The
+         *     next request succeeds after Retry-After seconds.
+         */
         RateLimited: {
             headers: {
                 "X-Request-Id": components["headers"]["XRequestId"];
@@ -5178,13 +5295,13 @@ export interface components {
             };
         };
         /**
-         * @description Any other failure, such as `method_not_allowed` (405; the header `Allow` has what either spelling of the path takes),
-         *     `internal` (500), `upstream_failed` (502), `unavailable` (503) or `timeout` (504).
+         * @description Any other error, such as `method_not_allowed` (405; the header `Allow` lists the methods of the path in both
+         *     spellings), `internal` (500), `upstream_failed` (502), `unavailable` (503) or `timeout` (504).
          */
         Problem: {
             headers: {
                 "X-Request-Id": components["headers"]["XRequestId"];
-                /** @description Seconds until it may be tried again; absent where that does not help. */
+                /** @description Seconds until a retry is useful. Absent if a retry cannot succeed. */
                 "Retry-After"?: number;
                 "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
                 RateLimit: components["headers"]["RateLimit"];
@@ -5194,7 +5311,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description Refused; `code` and `param` say why. */
+        /** @description The request was refused; `code` and `param` give the reason. */
         OpenAIRefusal: {
             headers: {
                 "X-Request-Id": components["headers"]["XRequestId"];
@@ -5206,11 +5323,11 @@ export interface components {
                 "application/json": components["schemas"]["OpenAIError"];
             };
         };
-        /** @description `unauthorized`: no key, or none that is valid. */
+        /** @description `unauthorized`: the key is missing or invalid. */
         OpenAIUnauthorized: {
             headers: {
                 "X-Request-Id": components["headers"]["XRequestId"];
-                /** @description The schemes that are understood. */
+                /** @description The accepted authentication schemes. */
                 "WWW-Authenticate": string;
                 [name: string]: unknown;
             };
@@ -5218,7 +5335,7 @@ export interface components {
                 "application/json": components["schemas"]["OpenAIError"];
             };
         };
-        /** @description `model_not_found`, or `not_found` for a conversation: it does not exist, or not for this organization. */
+        /** @description `model_not_found`, or `not_found` for a conversation: it does not exist, or belongs to another organization. */
         OpenAINotFound: {
             headers: {
                 "X-Request-Id": components["headers"]["XRequestId"];
@@ -5230,7 +5347,10 @@ export interface components {
                 "application/json": components["schemas"]["OpenAIError"];
             };
         };
-        /** @description `rate_limited`: too many requests of this class, or without a valid key from this address; after Retry-After seconds the next one succeeds. */
+        /**
+         * @description `rate_limited`: too many requests of this rate class, or too many from this address without a valid key. The
+         *     next request succeeds after Retry-After seconds.
+         */
         OpenAIRateLimited: {
             headers: {
                 "X-Request-Id": components["headers"]["XRequestId"];
@@ -5244,13 +5364,13 @@ export interface components {
                 "application/json": components["schemas"]["OpenAIError"];
             };
         };
-        /** @description Any other failure. */
+        /** @description Any other error. */
         OpenAIFailure: {
             headers: {
                 "X-Request-Id": components["headers"]["XRequestId"];
-                /** @description `false` where the question is stored: asking again would ask twice. OpenAI's SDKs keep to it. */
+                /** @description `false` if the message was stored, so that a retry would store it again. OpenAI's SDKs honour it. */
                 "X-Should-Retry"?: "false";
-                /** @description Seconds until it may be tried again; absent where that does not help. */
+                /** @description Seconds until a retry is useful. Absent if a retry cannot succeed. */
                 "Retry-After"?: number;
                 "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
                 RateLimit: components["headers"]["RateLimit"];
@@ -5262,69 +5382,75 @@ export interface components {
         };
     };
     parameters: {
-        /** @description The conversation's id. */
+        /** @description Id of the conversation. */
         ConversationId: string;
-        /** @description The chatbot's id or slug. */
+        /** @description Id or slug of the chatbot. */
         ChatbotId: string;
-        /** @description The chatbot's id or slug. */
+        /** @description Id or slug of the chatbot. */
         ChatbotPk: string;
-        /** @description The run's id. */
+        /** @description Id of the run. */
         RunId: string;
-        /** @description The first day, inclusive. */
+        /** @description First day, inclusive. */
         StartDate: string;
-        /** @description The last day, inclusive. */
+        /** @description Last day, inclusive. */
         EndDate: string;
-        /** @description The IANA name of the zone in which days begin and times are shown. */
+        /** @description IANA name of the time zone that determines the start of days and the display of times. */
         Timezone: string;
-        /** @description Only records whose question contains this, whatever the case; `%` and `_` are ordinary characters. */
+        /** @description Only records whose question contains this text, ignoring case. `%` and `_` are ordinary characters. */
         UserMessage: string;
-        /** @description Only records whose answer contains this, whatever the case; `%` and `_` are ordinary characters. */
+        /** @description Only records whose answer contains this text, ignoring case. `%` and `_` are ordinary characters. */
         BotMessage: string;
-        /** @description The record's id, which is that of its run. */
+        /** @description Id of the record, which is the id of its run. */
         RecordId: string;
-        /** @description Only records of the conversation that has this id. One that is not among the chatbot's is 404. */
+        /** @description Only records of this conversation (id). A conversation that is not with the chatbot is 404. */
         RecordConversationFilter: string;
-        /** @description Only records whose answer ended so. */
+        /** @description Only records with this status. */
         RecordStatusFilter: components["schemas"]["RecordStatus"];
-        /** @description Only records whose answer was liked or disliked, or with `none` those that nobody has rated. */
+        /** @description Only records with this feedback on the answer; `none` selects records without feedback. */
         RecordFeedbackFilter: components["schemas"]["FeedbackFilter"];
-        /** @description Only first exchanges of their conversations, `New`, or only later ones, `Follow`. */
+        /** @description Only records of this type: `New` (first exchanges of their conversations) or `Follow` (later exchanges). */
         RecordTypeFilter: components["schemas"]["RecordType"];
-        /** @description The language of the headers. */
+        /** @description Language of the headers. */
         Locale: components["schemas"]["Locale"];
-        /** @description A conversation's id. An unknown one is 404. */
+        /** @description Id of a conversation. An unknown one is 404. */
         ConversationFilter: string;
-        /** @description The `nextCursor` or `previousCursor` of another page. */
+        /** @description `nextCursor` or `previousCursor` of another page. */
         Cursor: string;
-        /** @description The page's number. */
+        /** @description Number of the page, starting at 1. */
         Page: number;
-        /** @description How many results a page has. */
+        /** @description Maximum number of results per page. */
         PageSize: number;
         /**
-         * @description 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-         *     `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-         *     that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-         *     is refused with `Retry-After`.
+         * @description Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+         *     method and the path, and to the purpose of a client token.
+         *
+         *     - A repeat with the same key and the same body, byte for byte, returns the stored response with
+         *       `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+         *     - A repeat with another body is 422.
+         *     - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+         *       `Retry-After`.
+         *
+         *     Only a successful request uses up its key.
          */
         IdempotencyKey: string;
     };
     requestBodies: never;
     headers: {
-        /** @description The request's id, by which the server's log has it. */
+        /** @description Id of the request, as it appears in the server's log. */
         XRequestId: string;
-        /** @description The class, its quota and its window in seconds. */
+        /** @description The rate class with its quota and its window in seconds. */
         RateLimitPolicy: string;
-        /** @description The class, what remains of it, and the seconds until it begins anew. */
+        /** @description The rate class with the remaining requests and the seconds until the window resets. */
         RateLimit: string;
-        /** @description The run that writes the reply. */
+        /** @description Id of the run that writes the reply. */
         XRunId: string;
-        /** @description `true` when the answer is that of an earlier request with the same Idempotency-Key. */
+        /** @description `true` if the response is that of an earlier request with the same Idempotency-Key. */
         IdempotencyReplayed: "true";
-        /** @description A strong tag of the document's bytes. */
+        /** @description Strong entity tag of the document. */
         ETag: string;
-        /** @description What the page may load, which is what this server serves. */
+        /** @description Restricts the page to resources from this server. */
         ContentSecurityPolicy: string;
-        /** @description `no-cache`: to be kept, and asked for each time. */
+        /** @description `no-cache`: cache, and revalidate before each use. */
         CacheControl: string;
     };
     pathItems: never;
@@ -5336,10 +5462,16 @@ export interface operations {
             query?: never;
             header?: {
                 /**
-                 * @description 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-                 *     `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-                 *     that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-                 *     is refused with `Retry-After`.
+                 * @description Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+                 *     method and the path, and to the purpose of a client token.
+                 *
+                 *     - A repeat with the same key and the same body, byte for byte, returns the stored response with
+                 *       `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+                 *     - A repeat with another body is 422.
+                 *     - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+                 *       `Retry-After`.
+                 *
+                 *     Only a successful request uses up its key.
                  */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
@@ -5352,7 +5484,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The conversation has begun. */
+            /** @description The new conversation. */
             201: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
@@ -5382,10 +5514,16 @@ export interface operations {
             query?: never;
             header?: {
                 /**
-                 * @description 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-                 *     `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-                 *     that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-                 *     is refused with `Retry-After`.
+                 * @description Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+                 *     method and the path, and to the purpose of a client token.
+                 *
+                 *     - A repeat with the same key and the same body, byte for byte, returns the stored response with
+                 *       `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+                 *     - A repeat with another body is 422.
+                 *     - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+                 *       `Retry-After`.
+                 *
+                 *     Only a successful request uses up its key.
                  */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
@@ -5398,7 +5536,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description What became of each operation. */
+            /** @description The results, one per operation. */
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
@@ -5425,15 +5563,21 @@ export interface operations {
             query?: never;
             header?: {
                 /**
-                 * @description 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-                 *     `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-                 *     that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-                 *     is refused with `Retry-After`.
+                 * @description Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+                 *     method and the path, and to the purpose of a client token.
+                 *
+                 *     - A repeat with the same key and the same body, byte for byte, returns the stored response with
+                 *       `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+                 *     - A repeat with another body is 422.
+                 *     - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+                 *       `Retry-After`.
+                 *
+                 *     Only a successful request uses up its key.
                  */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
-                /** @description The conversation's id. */
+                /** @description Id of the conversation. */
                 id: components["parameters"]["ConversationId"];
             };
             cookie?: never;
@@ -5471,20 +5615,20 @@ export interface operations {
     getHistory: {
         parameters: {
             query?: {
-                /** @description How many messages at the most. */
+                /** @description Maximum number of messages. */
                 limit?: number;
                 /** @description Only messages before this time. */
                 before?: string;
                 /** @description Only messages after this time. */
                 after?: string;
-                /** @description Only messages whose `seq` is smaller. */
+                /** @description Only messages with a smaller `seq`. */
                 before_seq?: number;
-                /** @description Only messages whose `seq` is larger. */
+                /** @description Only messages with a larger `seq`. */
                 after_seq?: number;
             };
             header?: never;
             path: {
-                /** @description The conversation's id. */
+                /** @description Id of the conversation. */
                 id: components["parameters"]["ConversationId"];
             };
             cookie?: never;
@@ -5516,11 +5660,11 @@ export interface operations {
             query?: {
                 /** @description Only conversations with this bot (id or slug). */
                 bot_id?: string;
-                /** @description Only conversations of this status; absent, both. */
+                /** @description Only conversations with this status. All if absent. */
                 status?: components["schemas"]["ConversationStatus"];
-                /** @description How many conversations at the most. */
+                /** @description Maximum number of conversations. */
                 limit?: number;
-                /** @description How many to pass over. */
+                /** @description Number of conversations to skip. */
                 offset?: number;
             };
             header?: never;
@@ -5529,7 +5673,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description A page of conversations, and how many there are in all. */
+            /** @description A page of conversations and their total number. */
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
@@ -5552,15 +5696,15 @@ export interface operations {
     listInboxConversations: {
         parameters: {
             query?: {
-                /** @description The `nextCursor` or `previousCursor` of another page. */
+                /** @description `nextCursor` or `previousCursor` of another page. */
                 cursor?: components["parameters"]["Cursor"];
                 /** @description Only conversations in this inbox. */
                 inbox?: string;
-                /** @description Only conversations in which this is found; `%` and `_` are ordinary characters. */
+                /** @description Only conversations that contain this text. `%` and `_` are ordinary characters. */
                 keyword?: string;
-                /** @description How many results a page has. */
+                /** @description Maximum number of results per page. */
                 pageSize?: components["parameters"]["PageSize"];
-                /** @description What the conversations are sorted by, the newest first. */
+                /** @description Sort key; newest first. */
                 ordering?: "lastActivity" | "createdAt";
             };
             header?: never;
@@ -5594,10 +5738,16 @@ export interface operations {
             query?: never;
             header?: {
                 /**
-                 * @description 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-                 *     `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-                 *     that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-                 *     is refused with `Retry-After`.
+                 * @description Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+                 *     method and the path, and to the purpose of a client token.
+                 *
+                 *     - A repeat with the same key and the same body, byte for byte, returns the stored response with
+                 *       `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+                 *     - A repeat with another body is 422.
+                 *     - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+                 *       `Retry-After`.
+                 *
+                 *     Only a successful request uses up its key.
                  */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
@@ -5638,7 +5788,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The conversation's id. */
+                /** @description Id of the conversation. */
                 id: components["parameters"]["ConversationId"];
             };
             cookie?: never;
@@ -5667,14 +5817,14 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The conversation's id. */
+                /** @description Id of the conversation. */
                 id: components["parameters"]["ConversationId"];
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description It is gone. */
+            /** @description Deleted. */
             204: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
@@ -5694,7 +5844,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The conversation's id. */
+                /** @description Id of the conversation. */
                 id: components["parameters"]["ConversationId"];
             };
             cookie?: never;
@@ -5705,7 +5855,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The conversation as it is now. */
+            /** @description The updated conversation. */
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
@@ -5728,11 +5878,11 @@ export interface operations {
     listMessages: {
         parameters: {
             query?: {
-                /** @description A conversation's id. An unknown one is 404. */
+                /** @description Id of a conversation. An unknown one is 404. */
                 conversation?: components["parameters"]["ConversationFilter"];
-                /** @description The `nextCursor` or `previousCursor` of another page. */
+                /** @description `nextCursor` or `previousCursor` of another page. */
                 cursor?: components["parameters"]["Cursor"];
-                /** @description How many results a page has. */
+                /** @description Maximum number of results per page. */
                 pageSize?: components["parameters"]["PageSize"];
             };
             header?: never;
@@ -5766,10 +5916,16 @@ export interface operations {
             query?: never;
             header?: {
                 /**
-                 * @description 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-                 *     `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-                 *     that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-                 *     is refused with `Retry-After`.
+                 * @description Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+                 *     method and the path, and to the purpose of a client token.
+                 *
+                 *     - A repeat with the same key and the same body, byte for byte, returns the stored response with
+                 *       `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+                 *     - A repeat with another body is 422.
+                 *     - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+                 *       `Retry-After`.
+                 *
+                 *     Only a successful request uses up its key.
                  */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
@@ -5782,7 +5938,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The message as stored. */
+            /** @description The stored message. */
             201: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
@@ -5809,12 +5965,12 @@ export interface operations {
     getMessage: {
         parameters: {
             query?: {
-                /** @description A conversation's id. An unknown one is 404. */
+                /** @description Id of a conversation. An unknown one is 404. */
                 conversation?: components["parameters"]["ConversationFilter"];
             };
             header?: never;
             path: {
-                /** @description The message's id. */
+                /** @description Id of the message. */
                 id: string;
             };
             cookie?: never;
@@ -5844,7 +6000,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The message's id. */
+                /** @description Id of the message. */
                 id: string;
             };
             cookie?: never;
@@ -5880,15 +6036,21 @@ export interface operations {
             query?: never;
             header?: {
                 /**
-                 * @description 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-                 *     `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-                 *     that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-                 *     is refused with `Retry-After`.
+                 * @description Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+                 *     method and the path, and to the purpose of a client token.
+                 *
+                 *     - A repeat with the same key and the same body, byte for byte, returns the stored response with
+                 *       `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+                 *     - A repeat with another body is 422.
+                 *     - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+                 *       `Retry-After`.
+                 *
+                 *     Only a successful request uses up its key.
                  */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
-                /** @description The chatbot's id or slug. */
+                /** @description Id or slug of the chatbot. */
                 chatbotId: components["parameters"]["ChatbotId"];
             };
             cookie?: never;
@@ -5899,7 +6061,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The reply, whole or as an event stream. */
+            /** @description The reply, as JSON or as an event stream. */
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
@@ -5930,7 +6092,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The run's id. */
+                /** @description Id of the run. */
                 runId: components["parameters"]["RunId"];
             };
             cookie?: never;
@@ -5957,15 +6119,15 @@ export interface operations {
     streamRun: {
         parameters: {
             query?: {
-                /** @description The id of the last event that was received, for clients that cannot set the header. */
+                /** @description Id of the last event that you received, for clients that cannot set the header. */
                 after?: components["schemas"]["EventID"];
             };
             header?: {
-                /** @description The id of the last event that was received. */
+                /** @description Id of the last event that you received. */
                 "Last-Event-ID"?: components["schemas"]["EventID"];
             };
             path: {
-                /** @description The run's id. */
+                /** @description Id of the run. */
                 runId: components["parameters"]["RunId"];
             };
             cookie?: never;
@@ -5996,15 +6158,21 @@ export interface operations {
             query?: never;
             header?: {
                 /**
-                 * @description 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-                 *     `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-                 *     that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-                 *     is refused with `Retry-After`.
+                 * @description Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+                 *     method and the path, and to the purpose of a client token.
+                 *
+                 *     - A repeat with the same key and the same body, byte for byte, returns the stored response with
+                 *       `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+                 *     - A repeat with another body is 422.
+                 *     - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+                 *       `Retry-After`.
+                 *
+                 *     Only a successful request uses up its key.
                  */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
-                /** @description The run's id. */
+                /** @description Id of the run. */
                 runId: components["parameters"]["RunId"];
             };
             cookie?: never;
@@ -6033,32 +6201,32 @@ export interface operations {
     listRecords: {
         parameters: {
             query: {
-                /** @description The first day, inclusive. */
+                /** @description First day, inclusive. */
                 startDate: components["parameters"]["StartDate"];
-                /** @description The last day, inclusive. */
+                /** @description Last day, inclusive. */
                 endDate: components["parameters"]["EndDate"];
-                /** @description The IANA name of the zone in which days begin and times are shown. */
+                /** @description IANA name of the time zone that determines the start of days and the display of times. */
                 timezone?: components["parameters"]["Timezone"];
-                /** @description Only records whose question contains this, whatever the case; `%` and `_` are ordinary characters. */
+                /** @description Only records whose question contains this text, ignoring case. `%` and `_` are ordinary characters. */
                 userMessage?: components["parameters"]["UserMessage"];
-                /** @description Only records whose answer contains this, whatever the case; `%` and `_` are ordinary characters. */
+                /** @description Only records whose answer contains this text, ignoring case. `%` and `_` are ordinary characters. */
                 botMessage?: components["parameters"]["BotMessage"];
-                /** @description Only records of the conversation that has this id. One that is not among the chatbot's is 404. */
+                /** @description Only records of this conversation (id). A conversation that is not with the chatbot is 404. */
                 conversation?: components["parameters"]["RecordConversationFilter"];
-                /** @description Only records whose answer ended so. */
+                /** @description Only records with this status. */
                 status?: components["parameters"]["RecordStatusFilter"];
-                /** @description Only records whose answer was liked or disliked, or with `none` those that nobody has rated. */
+                /** @description Only records with this feedback on the answer; `none` selects records without feedback. */
                 feedback?: components["parameters"]["RecordFeedbackFilter"];
-                /** @description Only first exchanges of their conversations, `New`, or only later ones, `Follow`. */
+                /** @description Only records of this type: `New` (first exchanges of their conversations) or `Follow` (later exchanges). */
                 type?: components["parameters"]["RecordTypeFilter"];
-                /** @description The page's number. */
+                /** @description Number of the page, starting at 1. */
                 page?: components["parameters"]["Page"];
-                /** @description How many results a page has. */
+                /** @description Maximum number of results per page. */
                 pageSize?: components["parameters"]["PageSize"];
             };
             header?: never;
             path: {
-                /** @description The chatbot's id or slug. */
+                /** @description Id or slug of the chatbot. */
                 chatbotPk: components["parameters"]["ChatbotPk"];
             };
             cookie?: never;
@@ -6086,30 +6254,30 @@ export interface operations {
     exportRecords: {
         parameters: {
             query: {
-                /** @description The first day, inclusive. */
+                /** @description First day, inclusive. */
                 startDate: components["parameters"]["StartDate"];
-                /** @description The last day, inclusive. */
+                /** @description Last day, inclusive. */
                 endDate: components["parameters"]["EndDate"];
-                /** @description The IANA name of the zone in which days begin and times are shown. */
+                /** @description IANA name of the time zone that determines the start of days and the display of times. */
                 timezone?: components["parameters"]["Timezone"];
-                /** @description Only records whose question contains this, whatever the case; `%` and `_` are ordinary characters. */
+                /** @description Only records whose question contains this text, ignoring case. `%` and `_` are ordinary characters. */
                 userMessage?: components["parameters"]["UserMessage"];
-                /** @description Only records whose answer contains this, whatever the case; `%` and `_` are ordinary characters. */
+                /** @description Only records whose answer contains this text, ignoring case. `%` and `_` are ordinary characters. */
                 botMessage?: components["parameters"]["BotMessage"];
-                /** @description Only records of the conversation that has this id. One that is not among the chatbot's is 404. */
+                /** @description Only records of this conversation (id). A conversation that is not with the chatbot is 404. */
                 conversation?: components["parameters"]["RecordConversationFilter"];
-                /** @description Only records whose answer ended so. */
+                /** @description Only records with this status. */
                 status?: components["parameters"]["RecordStatusFilter"];
-                /** @description Only records whose answer was liked or disliked, or with `none` those that nobody has rated. */
+                /** @description Only records with this feedback on the answer; `none` selects records without feedback. */
                 feedback?: components["parameters"]["RecordFeedbackFilter"];
-                /** @description Only first exchanges of their conversations, `New`, or only later ones, `Follow`. */
+                /** @description Only records of this type: `New` (first exchanges of their conversations) or `Follow` (later exchanges). */
                 type?: components["parameters"]["RecordTypeFilter"];
-                /** @description The language of the headers. */
+                /** @description Language of the headers. */
                 locale?: components["parameters"]["Locale"];
             };
             header?: never;
             path: {
-                /** @description The chatbot's id or slug. */
+                /** @description Id or slug of the chatbot. */
                 chatbotPk: components["parameters"]["ChatbotPk"];
             };
             cookie?: never;
@@ -6120,7 +6288,7 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
-                    /** @description The file's name. */
+                    /** @description Name of the file. */
                     "Content-Disposition": string;
                     [name: string]: unknown;
                 };
@@ -6139,32 +6307,32 @@ export interface operations {
     exportRecordsAsText: {
         parameters: {
             query: {
-                /** @description The format of the file. */
+                /** @description Format of the file. */
                 format?: "csv" | "jsonl";
-                /** @description The first day, inclusive. */
+                /** @description First day, inclusive. */
                 startDate: components["parameters"]["StartDate"];
-                /** @description The last day, inclusive. */
+                /** @description Last day, inclusive. */
                 endDate: components["parameters"]["EndDate"];
-                /** @description The IANA name of the zone in which days begin and times are shown. */
+                /** @description IANA name of the time zone that determines the start of days and the display of times. */
                 timezone?: components["parameters"]["Timezone"];
-                /** @description Only records whose question contains this, whatever the case; `%` and `_` are ordinary characters. */
+                /** @description Only records whose question contains this text, ignoring case. `%` and `_` are ordinary characters. */
                 userMessage?: components["parameters"]["UserMessage"];
-                /** @description Only records whose answer contains this, whatever the case; `%` and `_` are ordinary characters. */
+                /** @description Only records whose answer contains this text, ignoring case. `%` and `_` are ordinary characters. */
                 botMessage?: components["parameters"]["BotMessage"];
-                /** @description Only records of the conversation that has this id. One that is not among the chatbot's is 404. */
+                /** @description Only records of this conversation (id). A conversation that is not with the chatbot is 404. */
                 conversation?: components["parameters"]["RecordConversationFilter"];
-                /** @description Only records whose answer ended so. */
+                /** @description Only records with this status. */
                 status?: components["parameters"]["RecordStatusFilter"];
-                /** @description Only records whose answer was liked or disliked, or with `none` those that nobody has rated. */
+                /** @description Only records with this feedback on the answer; `none` selects records without feedback. */
                 feedback?: components["parameters"]["RecordFeedbackFilter"];
-                /** @description Only first exchanges of their conversations, `New`, or only later ones, `Follow`. */
+                /** @description Only records of this type: `New` (first exchanges of their conversations) or `Follow` (later exchanges). */
                 type?: components["parameters"]["RecordTypeFilter"];
-                /** @description The language of the headers. */
+                /** @description Language of the headers. */
                 locale?: components["parameters"]["Locale"];
             };
             header?: never;
             path: {
-                /** @description The chatbot's id or slug. */
+                /** @description Id or slug of the chatbot. */
                 chatbotPk: components["parameters"]["ChatbotPk"];
             };
             cookie?: never;
@@ -6175,7 +6343,7 @@ export interface operations {
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
-                    /** @description The file's name. */
+                    /** @description Name of the file. */
                     "Content-Disposition": string;
                     [name: string]: unknown;
                 };
@@ -6197,9 +6365,9 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The chatbot's id or slug. */
+                /** @description Id or slug of the chatbot. */
                 chatbotPk: components["parameters"]["ChatbotPk"];
-                /** @description The record's id, which is that of its run. */
+                /** @description Id of the record, which is the id of its run. */
                 id: components["parameters"]["RecordId"];
             };
             cookie?: never;
@@ -6228,9 +6396,9 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The chatbot's id or slug. */
+                /** @description Id or slug of the chatbot. */
                 chatbotPk: components["parameters"]["ChatbotPk"];
-                /** @description The record's id, which is that of its run. */
+                /** @description Id of the record, which is the id of its run. */
                 id: components["parameters"]["RecordId"];
             };
             cookie?: never;
@@ -6241,7 +6409,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The record as it is now. */
+            /** @description The updated record. */
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
@@ -6264,16 +6432,16 @@ export interface operations {
     getStatistics: {
         parameters: {
             query: {
-                /** @description The first day, inclusive. */
+                /** @description First day, inclusive. */
                 startDate: components["parameters"]["StartDate"];
-                /** @description The last day, inclusive. */
+                /** @description Last day, inclusive. */
                 endDate: components["parameters"]["EndDate"];
-                /** @description The IANA name of the zone in which days begin and times are shown. */
+                /** @description IANA name of the time zone that determines the start of days and the display of times. */
                 timezone?: components["parameters"]["Timezone"];
             };
             header?: never;
             path: {
-                /** @description The chatbot's id or slug. */
+                /** @description Id or slug of the chatbot. */
                 chatbotPk: components["parameters"]["ChatbotPk"];
             };
             cookie?: never;
@@ -6301,9 +6469,9 @@ export interface operations {
     listChatbots: {
         parameters: {
             query?: {
-                /** @description The page's number. */
+                /** @description Number of the page, starting at 1. */
                 page?: components["parameters"]["Page"];
-                /** @description How many results a page has. */
+                /** @description Maximum number of results per page. */
                 pageSize?: components["parameters"]["PageSize"];
             };
             header?: never;
@@ -6335,10 +6503,16 @@ export interface operations {
             query?: never;
             header?: {
                 /**
-                 * @description 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-                 *     `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-                 *     that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-                 *     is refused with `Retry-After`.
+                 * @description Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+                 *     method and the path, and to the purpose of a client token.
+                 *
+                 *     - A repeat with the same key and the same body, byte for byte, returns the stored response with
+                 *       `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+                 *     - A repeat with another body is 422.
+                 *     - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+                 *       `Retry-After`.
+                 *
+                 *     Only a successful request uses up its key.
                  */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
@@ -6378,7 +6552,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The chatbot's id or slug. */
+                /** @description Id or slug of the chatbot. */
                 chatbotId: components["parameters"]["ChatbotId"];
             };
             cookie?: never;
@@ -6407,14 +6581,14 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The chatbot's id or slug. */
+                /** @description Id or slug of the chatbot. */
                 chatbotId: components["parameters"]["ChatbotId"];
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description It is gone. */
+            /** @description Deleted. */
             204: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
@@ -6435,7 +6609,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The chatbot's id or slug. */
+                /** @description Id or slug of the chatbot. */
                 chatbotId: components["parameters"]["ChatbotId"];
             };
             cookie?: never;
@@ -6446,7 +6620,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The chatbot as it is now. */
+            /** @description The updated chatbot. */
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
@@ -6470,14 +6644,14 @@ export interface operations {
     listFaqs: {
         parameters: {
             query?: {
-                /** @description The page's number. */
+                /** @description Number of the page, starting at 1. */
                 page?: components["parameters"]["Page"];
-                /** @description How many results a page has. */
+                /** @description Maximum number of results per page. */
                 pageSize?: components["parameters"]["PageSize"];
             };
             header?: never;
             path: {
-                /** @description The chatbot's id or slug. */
+                /** @description Id or slug of the chatbot. */
                 chatbotId: components["parameters"]["ChatbotId"];
             };
             cookie?: never;
@@ -6507,15 +6681,21 @@ export interface operations {
             query?: never;
             header?: {
                 /**
-                 * @description 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-                 *     `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-                 *     that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-                 *     is refused with `Retry-After`.
+                 * @description Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+                 *     method and the path, and to the purpose of a client token.
+                 *
+                 *     - A repeat with the same key and the same body, byte for byte, returns the stored response with
+                 *       `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+                 *     - A repeat with another body is 422.
+                 *     - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+                 *       `Retry-After`.
+                 *
+                 *     Only a successful request uses up its key.
                  */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
-                /** @description The chatbot's id or slug. */
+                /** @description Id or slug of the chatbot. */
                 chatbotId: components["parameters"]["ChatbotId"];
             };
             cookie?: never;
@@ -6554,15 +6734,21 @@ export interface operations {
             query?: never;
             header?: {
                 /**
-                 * @description 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-                 *     `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-                 *     that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-                 *     is refused with `Retry-After`.
+                 * @description Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+                 *     method and the path, and to the purpose of a client token.
+                 *
+                 *     - A repeat with the same key and the same body, byte for byte, returns the stored response with
+                 *       `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+                 *     - A repeat with another body is 422.
+                 *     - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+                 *       `Retry-After`.
+                 *
+                 *     Only a successful request uses up its key.
                  */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
-                /** @description The chatbot's id or slug. */
+                /** @description Id or slug of the chatbot. */
                 chatbotId: components["parameters"]["ChatbotId"];
             };
             cookie?: never;
@@ -6573,7 +6759,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description What became of the rows. */
+            /** @description The result of the import. */
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
@@ -6601,9 +6787,9 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The chatbot's id or slug. */
+                /** @description Id or slug of the chatbot. */
                 chatbotId: components["parameters"]["ChatbotId"];
-                /** @description The FAQ's id. */
+                /** @description Id of the FAQ. */
                 faqId: string;
             };
             cookie?: never;
@@ -6632,16 +6818,16 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The chatbot's id or slug. */
+                /** @description Id or slug of the chatbot. */
                 chatbotId: components["parameters"]["ChatbotId"];
-                /** @description The FAQ's id. */
+                /** @description Id of the FAQ. */
                 faqId: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description It is gone. */
+            /** @description Deleted. */
             204: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
@@ -6661,9 +6847,9 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The chatbot's id or slug. */
+                /** @description Id or slug of the chatbot. */
                 chatbotId: components["parameters"]["ChatbotId"];
-                /** @description The FAQ's id. */
+                /** @description Id of the FAQ. */
                 faqId: string;
             };
             cookie?: never;
@@ -6674,7 +6860,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The FAQ as it is now. */
+            /** @description The updated FAQ. */
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
@@ -6697,9 +6883,9 @@ export interface operations {
     listWebChats: {
         parameters: {
             query?: {
-                /** @description The page's number. */
+                /** @description Number of the page, starting at 1. */
                 page?: components["parameters"]["Page"];
-                /** @description How many results a page has. */
+                /** @description Maximum number of results per page. */
                 pageSize?: components["parameters"]["PageSize"];
             };
             header?: never;
@@ -6731,10 +6917,16 @@ export interface operations {
             query?: never;
             header?: {
                 /**
-                 * @description 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-                 *     `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-                 *     that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-                 *     is refused with `Retry-After`.
+                 * @description Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+                 *     method and the path, and to the purpose of a client token.
+                 *
+                 *     - A repeat with the same key and the same body, byte for byte, returns the stored response with
+                 *       `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+                 *     - A repeat with another body is 422.
+                 *     - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+                 *       `Retry-After`.
+                 *
+                 *     Only a successful request uses up its key.
                  */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
@@ -6775,7 +6967,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The web chat's id. */
+                /** @description Id of the web chat. */
                 webChatId: string;
             };
             cookie?: never;
@@ -6804,14 +6996,14 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The web chat's id. */
+                /** @description Id of the web chat. */
                 webChatId: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description It is gone. */
+            /** @description Deleted. */
             204: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
@@ -6831,7 +7023,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The web chat's id. */
+                /** @description Id of the web chat. */
                 webChatId: string;
             };
             cookie?: never;
@@ -6842,7 +7034,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The web chat as it is now. */
+            /** @description The updated web chat. */
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
@@ -6865,9 +7057,9 @@ export interface operations {
     listInboxes: {
         parameters: {
             query?: {
-                /** @description The page's number. */
+                /** @description Number of the page, starting at 1. */
                 page?: components["parameters"]["Page"];
-                /** @description How many results a page has. */
+                /** @description Maximum number of results per page. */
                 pageSize?: components["parameters"]["PageSize"];
             };
             header?: never;
@@ -6897,11 +7089,14 @@ export interface operations {
     listContacts: {
         parameters: {
             query?: {
-                /** @description The page's number. */
+                /** @description Number of the page, starting at 1. */
                 page?: components["parameters"]["Page"];
-                /** @description How many results a page has. */
+                /** @description Maximum number of results per page. */
                 pageSize?: components["parameters"]["PageSize"];
-                /** @description Only contacts whose name or sourceId contains this, whatever the case; `%` and `_` are ordinary characters. */
+                /**
+                 * @description Only contacts whose name or sourceId contains this text, ignoring case. `%` and `_` are ordinary
+                 *     characters.
+                 */
                 query?: string;
             };
             header?: never;
@@ -6933,10 +7128,16 @@ export interface operations {
             query?: never;
             header?: {
                 /**
-                 * @description 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-                 *     `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-                 *     that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-                 *     is refused with `Retry-After`.
+                 * @description Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+                 *     method and the path, and to the purpose of a client token.
+                 *
+                 *     - A repeat with the same key and the same body, byte for byte, returns the stored response with
+                 *       `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+                 *     - A repeat with another body is 422.
+                 *     - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+                 *       `Retry-After`.
+                 *
+                 *     Only a successful request uses up its key.
                  */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
@@ -6977,7 +7178,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The contact's id. */
+                /** @description Id of the contact. */
                 contactId: string;
             };
             cookie?: never;
@@ -7006,14 +7207,14 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The contact's id. */
+                /** @description Id of the contact. */
                 contactId: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description It is gone. */
+            /** @description Deleted. */
             204: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
@@ -7033,7 +7234,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The contact's id. */
+                /** @description Id of the contact. */
                 contactId: string;
             };
             cookie?: never;
@@ -7044,7 +7245,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The contact as it is now. */
+            /** @description The updated contact. */
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
@@ -7068,9 +7269,9 @@ export interface operations {
     listApiKeys: {
         parameters: {
             query?: {
-                /** @description The page's number. */
+                /** @description Number of the page, starting at 1. */
                 page?: components["parameters"]["Page"];
-                /** @description How many results a page has. */
+                /** @description Maximum number of results per page. */
                 pageSize?: components["parameters"]["PageSize"];
             };
             header?: never;
@@ -7079,7 +7280,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description A page of keys. */
+            /** @description A page of API keys. */
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
@@ -7102,10 +7303,16 @@ export interface operations {
             query?: never;
             header?: {
                 /**
-                 * @description 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-                 *     `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-                 *     that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-                 *     is refused with `Retry-After`.
+                 * @description Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+                 *     method and the path, and to the purpose of a client token.
+                 *
+                 *     - A repeat with the same key and the same body, byte for byte, returns the stored response with
+                 *       `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+                 *     - A repeat with another body is 422.
+                 *     - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+                 *       `Retry-After`.
+                 *
+                 *     Only a successful request uses up its key.
                  */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
@@ -7118,7 +7325,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The new key with its secret. */
+            /** @description The new API key with its secret. */
             201: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
@@ -7144,14 +7351,14 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The key's id. */
+                /** @description Id of the API key. */
                 keyId: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description It is revoked. */
+            /** @description Revoked. */
             204: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
@@ -7170,17 +7377,17 @@ export interface operations {
     listAuditEvents: {
         parameters: {
             query?: {
-                /** @description Only events of this kind. */
+                /** @description Only events with this action. */
                 action?: components["schemas"]["AuditAction"];
-                /** @description The first day, inclusive; without it from the beginning. */
+                /** @description First day, inclusive. Unbounded if absent. */
                 startDate?: string;
-                /** @description The last day, inclusive; without it to the end. */
+                /** @description Last day, inclusive. Unbounded if absent. */
                 endDate?: string;
-                /** @description The IANA name of the zone in which days begin and times are shown. */
+                /** @description IANA name of the time zone that determines the start of days and the display of times. */
                 timezone?: components["parameters"]["Timezone"];
-                /** @description The page's number. */
+                /** @description Number of the page, starting at 1. */
                 page?: components["parameters"]["Page"];
-                /** @description How many results a page has. */
+                /** @description Maximum number of results per page. */
                 pageSize?: components["parameters"]["PageSize"];
             };
             header?: never;
@@ -7189,7 +7396,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description A page of events. */
+            /** @description A page of audit events. */
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
@@ -7220,10 +7427,16 @@ export interface operations {
             query?: never;
             header?: {
                 /**
-                 * @description 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-                 *     `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-                 *     that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-                 *     is refused with `Retry-After`.
+                 * @description Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+                 *     method and the path, and to the purpose of a client token.
+                 *
+                 *     - A repeat with the same key and the same body, byte for byte, returns the stored response with
+                 *       `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+                 *     - A repeat with another body is 422.
+                 *     - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+                 *       `Retry-After`.
+                 *
+                 *     Only a successful request uses up its key.
                  */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
@@ -7236,7 +7449,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The new token. */
+            /** @description The new client token. */
             201: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
@@ -7263,10 +7476,16 @@ export interface operations {
             query?: never;
             header?: {
                 /**
-                 * @description 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-                 *     `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-                 *     that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-                 *     is refused with `Retry-After`.
+                 * @description Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+                 *     method and the path, and to the purpose of a client token.
+                 *
+                 *     - A repeat with the same key and the same body, byte for byte, returns the stored response with
+                 *       `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+                 *     - A repeat with another body is 422.
+                 *     - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+                 *       `Retry-After`.
+                 *
+                 *     Only a successful request uses up its key.
                  */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
@@ -7310,7 +7529,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Who is asking. */
+            /** @description The caller. */
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
@@ -7331,10 +7550,16 @@ export interface operations {
             query?: never;
             header?: {
                 /**
-                 * @description 1–255 visible ASCII characters. The same key with the same body, byte for byte, gets the stored answer again, with
-                 *     `Idempotency-Replayed: true`, for 24 hours; with another body 422. Scoped to user, method and path, and to what a client token is for. Only a request
-                 *     that succeeded uses up its key. A repeat waits for a first request that is still running; when that takes long it
-                 *     is refused with `Retry-After`.
+                 * @description Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
+                 *     method and the path, and to the purpose of a client token.
+                 *
+                 *     - A repeat with the same key and the same body, byte for byte, returns the stored response with
+                 *       `Idempotency-Replayed: true`. Responses are stored for 24 hours.
+                 *     - A repeat with another body is 422.
+                 *     - A repeat waits for a first request that is still running. If that takes too long, it is refused with
+                 *       `Retry-After`.
+                 *
+                 *     Only a successful request uses up its key.
                  */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
             };
@@ -7347,13 +7572,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The reply, whole or as an event stream. */
+            /** @description The reply, as JSON or as an event stream. */
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
                     "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
                     RateLimit: components["headers"]["RateLimit"];
-                    /** @description The run that writes the reply; absent without a conversation. */
+                    /** @description Id of the run that writes the reply. Absent without a conversation. */
                     "X-Run-Id"?: string;
                     "Idempotency-Replayed": components["headers"]["IdempotencyReplayed"];
                     [name: string]: unknown;
@@ -7404,7 +7629,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The chatbot's slug or id. */
+                /** @description Slug or id of the chatbot. */
                 model: string;
             };
             cookie?: never;
@@ -7433,7 +7658,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The `error` of a problem document. */
+                /** @description Error code: the `error` of a problem document. */
                 code: string;
             };
             cookie?: never;
@@ -7480,7 +7705,7 @@ export interface operations {
                     "application/yaml": string;
                 };
             };
-            /** @description It is as the caller has it. */
+            /** @description Not modified. */
             304: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
@@ -7524,7 +7749,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description It is as the caller has it. */
+            /** @description Not modified. */
             304: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
@@ -7560,7 +7785,7 @@ export interface operations {
                     "text/html": string;
                 };
             };
-            /** @description It is as the caller has it. */
+            /** @description Not modified. */
             304: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
@@ -7583,7 +7808,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It lives. */
+            /** @description The process is alive. */
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
@@ -7605,7 +7830,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It can serve. */
+            /** @description The instance is ready. */
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["XRequestId"];
@@ -7621,15 +7846,15 @@ export interface operations {
     connect: {
         parameters: {
             query?: {
-                /** @description The conversation or visit to continue. */
+                /** @description Conversation or visit to continue. */
                 session_id?: string;
-                /** @description The bot of a new conversation, by id or slug. */
+                /** @description Chatbot of a new conversation, by id or slug. */
                 bot_id?: string;
-                /** @description A ticket that has not been used. Beside a key it is not looked at. */
+                /** @description An unused ticket. Ignored if an API key or a client token is sent. */
                 ticket?: string;
-                /** @description The last `seq` that the client has; what came after it is replayed. */
+                /** @description The last `seq` that the client has received. Later messages are replayed. */
                 after?: number;
-                /** @description Whether typing frames carry the reply as it grows. */
+                /** @description Whether typing frames carry the reply as it is written. */
                 stream?: boolean;
             };
             header?: never;

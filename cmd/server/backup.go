@@ -27,7 +27,7 @@ func backUp(ctx context.Context, config config, address, path string, out io.Wri
 		return fmt.Errorf("there is a file %s already, which is not overwritten", path)
 	}
 	database := backup.Database{Address: address, BinDir: config.PostgresBin}
-	if err := writeWhole(path, func(w io.Writer) error { return database.Take(ctx, w) }); err != nil {
+	if err := writeWhole(path, func(w io.Writer) error { return database.Dump(ctx, w) }); err != nil {
 		return fmt.Errorf("back up: %w", err)
 	}
 	key := "PARLEY_SECRET_KEY"

@@ -219,7 +219,7 @@ func openTraces(ctx context.Context, config config, log *slog.Logger) (*trace.Tr
 	if !config.Traces {
 		return nil, log, nil
 	}
-	log = slog.New(trace.Logging(log.Handler()))
+	log = slog.New(trace.LogHandler(log.Handler()))
 	traces, err := trace.Open(ctx, version(), log)
 	return traces, log, err
 }

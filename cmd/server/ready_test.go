@@ -174,7 +174,7 @@ func TestAServerThatIsToStopServesOnForAWhile(t *testing.T) {
 		t.Errorf("it ended with %d", code)
 	}
 	server.mustBeAlone()
-	if !strings.Contains(server.stderr.String(), "traces are lost") {
+	if !strings.Contains(server.stderr.String(), "export traces") {
 		t.Error("the log does not say that the collector was away")
 	}
 }

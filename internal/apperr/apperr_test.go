@@ -10,28 +10,28 @@ import (
 	"parley/internal/apperr"
 )
 
-func TestAWrappedFaultKeepsItsKind(t *testing.T) {
+func TestWrappedErrorKeepsItsKind(t *testing.T) {
 	t.Parallel()
 	err := fmt.Errorf("begin: %w", fmt.Errorf("insert: %w", apperr.New(apperr.Conflict, "It is taken.")))
 	if kind := apperr.KindOf(err); kind != apperr.Conflict {
-		t.Errorf("the kind is %s", kind)
+		t.Errorf("kind %s", kind)
 	}
 	if !apperr.Is(err, apperr.Conflict) || apperr.Is(err, apperr.NotFound) {
-		t.Error("Is does not tell the kinds apart")
+		t.Error("Is does not distinguish the kinds")
 	}
 }
 
-func TestAnyOtherErrorIsInternal(t *testing.T) {
+func TestOtherErrorsAreInternal(t *testing.T) {
 	t.Parallel()
 	if kind := apperr.KindOf(io.EOF); kind != apperr.Internal {
-		t.Errorf("the kind is %s", kind)
+		t.Errorf("kind %s", kind)
 	}
 	if !apperr.Is(io.EOF, apperr.Internal) {
-		t.Error("it is not internal")
+		t.Error("io.EOF is not internal")
 	}
 }
 
-func TestNoErrorIsNoFault(t *testing.T) {
+func TestNilIsNoError(t *testing.T) {
 	t.Parallel()
 	if apperr.Is(nil, apperr.Internal) {
 		t.Error("nil is internal")
@@ -41,30 +41,30 @@ func TestNoErrorIsNoFault(t *testing.T) {
 	}
 }
 
-func TestTheCauseIsForTheLogOnly(t *testing.T) {
+func TestCauseIsInTheLogOnly(t *testing.T) {
 	t.Parallel()
 	err := apperr.Wrap(apperr.NotFound, "It does not exist.", io.EOF)
 	if !errors.Is(err, io.EOF) {
 		t.Error("the cause is lost")
 	}
 	if got, want := err.Error(), "not_found: It does not exist.: EOF"; got != want {
-		t.Errorf("the log says %q, not %q", got, want)
+		t.Errorf("logged %q, want %q", got, want)
 	}
 	if err.Message != "It does not exist." {
 		t.Errorf("the caller reads %q", err.Message)
 	}
 	if got, want := apperr.New(apperr.NotFound, "It does not exist.").Error(), "not_found: It does not exist."; got != want {
-		t.Errorf("without a cause the log says %q, not %q", got, want)
+		t.Errorf("logged without a cause %q, want %q", got, want)
 	}
 }
 
-func TestSayGivesThatKindABetterSentence(t *testing.T) {
+func TestRephraseReplacesTheMessageOfItsKind(t *testing.T) {
 	t.Parallel()
 	before := apperr.Wrap(apperr.NotFound, "It does not exist.", io.EOF)
 	after := apperr.Rephrase(before, apperr.NotFound, "There is no such chatbot.")
 	e, ok := errors.AsType[*apperr.Error](after)
 	if !ok || e.Kind != apperr.NotFound || e.Message != "There is no such chatbot." {
-		t.Errorf("it says %v", after)
+		t.Errorf("got %v", after)
 	}
 	if !errors.Is(after, io.EOF) {
 		t.Error("the cause is lost")
@@ -77,13 +77,13 @@ func TestSayGivesThatKindABetterSentence(t *testing.T) {
 	}
 }
 
-func TestOneMistakeIsAnItem(t *testing.T) {
+func TestFieldAndParameterHaveOneViolation(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
-		err     *apperr.Error
-		kind    apperr.Kind
-		message string
-		item    apperr.Violation
+		err       *apperr.Error
+		kind      apperr.Kind
+		message   string
+		violation apperr.Violation
 	}{
 		"in the body": {
 			apperr.Field(apperr.InvalidMessage, "/content", "must not be blank"),
@@ -100,10 +100,10 @@ func TestOneMistakeIsAnItem(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if c.err.Kind != c.kind || c.err.Message != c.message {
-				t.Errorf("it is %v", c.err)
+				t.Errorf("got %v", c.err)
 			}
-			if want := []apperr.Violation{c.item}; !reflect.DeepEqual(c.err.Violations, want) {
-				t.Errorf("the items are %+v, not %+v", c.err.Violations, want)
+			if want := []apperr.Violation{c.violation}; !reflect.DeepEqual(c.err.Violations, want) {
+				t.Errorf("violations %+v, want %+v", c.err.Violations, want)
 			}
 		})
 	}

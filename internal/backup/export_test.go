@@ -1,4 +1,4 @@
 package backup
 
-// NameOf is what PostgreSQL's programs are called with.
-var NameOf = nameOf
+// ConnectionString exports connectionString to the tests.
+var ConnectionString = connectionString

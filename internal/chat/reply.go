@@ -46,7 +46,7 @@ type task struct {
 	queryMetadata  json.RawMessage
 	isAlone        bool // the question is known to be the conversation's first message, with nothing attached
 	askedAt        time.Time
-	origin         trace.Origin // what it is a part of; of what waited for its turn nothing is known
+	origin         trace.Parent // what it is a part of; of what waited for its turn nothing is known
 }
 
 // answer works a task off, and then what has queued behind it in the conversation,
@@ -78,12 +78,12 @@ func (c *Chat) answer(work task) {
 // attempt writes one reply and ends its run. It tells whether other runs wait;
 // errLost is that another attempt has taken over, or the conversation is gone.
 func (c *Chat) attempt(work task) (isQueued bool, err error) {
-	ctx, span := c.traces.Begin(work.origin.In(c.replying), "reply")
+	ctx, span := c.traces.Start(work.origin.Context(c.replying), "reply")
 	defer span.End()
-	span.ID("parley.run.id", work.runID)
-	span.Number("parley.run.attempt", work.attempt)
-	span.ID("parley.conversation.id", work.sessionID)
-	span.ID("parley.organization.id", work.organizationID)
+	span.SetID("parley.run.id", work.runID)
+	span.SetNumber("parley.run.attempt", work.attempt)
+	span.SetID("parley.conversation.id", work.sessionID)
+	span.SetID("parley.organization.id", work.organizationID)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if work.attempt > maxAttempts {
@@ -103,7 +103,7 @@ func (c *Chat) attempt(work task) (isQueued bool, err error) {
 	emit := func(delta string) error {
 		if firstToken == nil {
 			firstToken = new(time.Since(began).Seconds())
-			span.Note("first token")
+			span.AddEvent("first token")
 		}
 		written.WriteString(delta)
 		work.reply.grow(work.attempt, delta)
@@ -139,8 +139,8 @@ func (c *Chat) attempt(work task) (isQueued bool, err error) {
 		return false, c.giveBack(work)
 	}
 	outcome := judge(written.String(), answer, err)
-	span.Text("parley.run.state", outcome.State)
-	span.Text("parley.run.finish_reason", outcome.FinishReason)
+	span.SetText("parley.run.state", outcome.State)
+	span.SetText("parley.run.finish_reason", outcome.FinishReason)
 	if outcome.Err != nil {
 		span.Fail(string(outcome.Err.Kind))
 		c.log.ErrorContext(ctx, "a reply failed", "run_id", work.runID, "error", err)

@@ -396,7 +396,7 @@ func (c *Chat) deliver(ctx context.Context, prepared db.SendMessageParams, asked
 		queryMetadata:  prepared.QueryMetadata,
 		isAlone:        sent.Seq == 1 && prepared.Attachments == nil,
 		askedAt:        sent.CreatedAt,
-		origin:         c.traces.OriginOf(ctx),
+		origin:         c.traces.ParentOf(ctx),
 	})
 	return sent, nil
 }

@@ -89,9 +89,9 @@ func (f recordsFile) VisitExportRecordsAsTextResponse(w http.ResponseWriter) err
 // be told: the connection is broken off, so that nobody takes what has come for the
 // whole.
 func (f recordsFile) writeTo(w http.ResponseWriter) error {
-	ctx, span := f.traces.Begin(f.ctx, "export")
+	ctx, span := f.traces.Start(f.ctx, "export")
 	defer span.End()
-	span.Text("parley.export.format", f.format)
+	span.SetText("parley.export.format", f.format)
 	header := w.Header()
 	header.Set("Content-Type", f.mediaType)
 	header.Set("Content-Disposition", f.disposition)

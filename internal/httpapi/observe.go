@@ -58,7 +58,7 @@ func (a *API) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		if header.Get("Idempotency-Replayed") != "" {
 			a.Requests.Replayed()
 		}
-		if span.IsSeen() {
+		if span.IsRecording() {
 			tell(span, ec, op, isAborted)
 		}
 		if isAborted {
@@ -80,7 +80,7 @@ func (a *API) follow(ec echo.Context) trace.Span {
 	if a.Traces == nil || request.URL.Path == "/healthz" || request.URL.Path == "/readyz" {
 		return trace.Span{}
 	}
-	ctx, span := a.Traces.BeginServing(request.Context(), request.Method, request.Header)
+	ctx, span := a.Traces.StartServer(request.Context(), request.Method, request.Header)
 	ec.SetRequest(request.WithContext(ctx))
 	return span
 }
@@ -89,15 +89,15 @@ func (a *API) follow(ec echo.Context) trace.Span {
 // caller's words, and not told.
 func tell(span trace.Span, ec echo.Context, op *operation, isAborted bool) {
 	if op != nil {
-		span.Rename(op.route.Method + " " + op.route.Path)
-		span.Text("http.route", op.route.Path)
-		span.Text("parley.operation", op.id)
+		span.SetName(op.route.Method + " " + op.route.Path)
+		span.SetText("http.route", op.route.Path)
+		span.SetText("parley.operation", op.id)
 	}
-	span.Text("http.request.method", ec.Request().Method)
-	span.Text("parley.request.id", requestID(ec))
-	span.ID("parley.organization.id", auth.PrincipalOf(ec.Request().Context()).OrganizationID)
+	span.SetText("http.request.method", ec.Request().Method)
+	span.SetText("parley.request.id", requestID(ec))
+	span.SetID("parley.organization.id", auth.PrincipalOf(ec.Request().Context()).OrganizationID)
 	status := ec.Response().Status
-	span.Number("http.response.status_code", status)
+	span.SetNumber("http.response.status_code", status)
 	switch {
 	case isAborted:
 		span.Fail("aborted")

@@ -158,11 +158,11 @@ func backoff(retries int) time.Duration {
 
 // attempt asks once, and calls begun when the reply begins. Its error is that of emit, the cause of ctx's end, or a *failure.
 func (s *client) attempt(ctx context.Context, c call, emit func(delta string) error, begun func()) (*completion, error) {
-	ctx, span := s.traces.BeginCall(ctx, "chat")
+	ctx, span := s.traces.StartClient(ctx, "chat")
 	defer span.End()
 	done, err := s.ask(ctx, c, emit, begun)
 	s.calls[howItEnded(err)].Add(1)
-	if span.IsSeen() {
+	if span.IsRecording() {
 		tell(span, c, done, err)
 	}
 	return done, err
@@ -170,17 +170,17 @@ func (s *client) attempt(ctx context.Context, c call, emit func(delta string) er
 
 // tell tells of an attempt whom it asked, and how it ended.
 func tell(span trace.Span, c call, done *completion, err error) {
-	span.Rename("chat " + c.model)
-	span.Text("gen_ai.operation.name", "chat")
-	span.Text("gen_ai.request.model", c.model)
+	span.SetName("chat " + c.model)
+	span.SetText("gen_ai.operation.name", "chat")
+	span.SetText("gen_ai.request.model", c.model)
 	if at, err := url.Parse(c.baseURL); err == nil {
-		span.Text("server.address", at.Hostname())
+		span.SetText("server.address", at.Hostname())
 	}
 	if done != nil && done.promptTokens != nil {
-		span.Number("gen_ai.usage.input_tokens", *done.promptTokens)
+		span.SetNumber("gen_ai.usage.input_tokens", *done.promptTokens)
 	}
 	if done != nil && done.completionTokens != nil {
-		span.Number("gen_ai.usage.output_tokens", *done.completionTokens)
+		span.SetNumber("gen_ai.usage.output_tokens", *done.completionTokens)
 	}
 	if err != nil {
 		span.Fail(howItEnded(err))
@@ -218,7 +218,7 @@ func (s *client) ask(ctx context.Context, c call, emit func(delta string) error,
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Accept", "text/event-stream")
 	request.Header.Set("User-Agent", "parley")
-	s.traces.Carry(ctx, request.Header)
+	s.traces.Inject(ctx, request.Header)
 	if c.apiKey != "" {
 		request.Header.Set("Authorization", "Bearer "+c.apiKey)
 	}

@@ -7,7 +7,7 @@ import (
 	"parley/internal/metrics"
 )
 
-// BenchmarkHotRequest is what counting costs each request.
+// BenchmarkHotRequest measures the cost of counting one request.
 func BenchmarkHotRequest(b *testing.B) {
 	requests := metrics.NewRequests(metrics.New())
 	send := requests.Operation("sendMessage", "POST")

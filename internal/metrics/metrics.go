@@ -1,6 +1,6 @@
-// Package metrics says in Prometheus's form what the process does. It counts the
-// requests itself; all else is kept by who does it, and read when somebody asks. No
-// other package knows Prometheus's library.
+// Package metrics exposes the metrics of the process in Prometheus's format. It counts requests
+// itself. Other packages keep their own numbers, which are read at each scrape. No other package
+// imports the Prometheus library.
 package metrics
 
 import (
@@ -17,30 +17,30 @@ type Registry struct {
 	registry *prometheus.Registry
 }
 
-// Labels tell metrics of one name apart. Their values come from us, never from callers:
-// each makes a series that stays.
+// Labels distinguish the metrics of one name. Their values must come from a fixed set, never
+// from callers: each creates a time series that is kept forever.
 type Labels = map[string]string
 
-// New returns a registry with what is known of any Go process: its memory, its
-// collector of garbage, its goroutines, its processor time and its files.
+// New returns a registry with the metrics of any Go process: memory, garbage collection,
+// goroutines, processor time and open files.
 func New() *Registry {
 	r := &Registry{registry: prometheus.NewRegistry()}
 	r.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r
 }
 
-// Handler answers with all metrics as they are.
+// Handler serves the current values of all metrics.
 func (r *Registry) Handler() http.Handler {
 	return promhttp.HandlerFor(r.registry, promhttp.HandlerOpts{Registry: r.registry})
 }
 
-// Gauge adds a number that goes up and down. Read is called by each who asks: it must
-// be quick and safe for concurrent use. It panics when the name has these labels already.
+// Gauge adds a number that goes up and down. Every scrape calls read, which must be fast and safe
+// for concurrent use. Gauge panics if the name already has these labels.
 func (r *Registry) Gauge(name, help string, labels Labels, read func() float64) {
 	r.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: maps.Clone(labels)}, read))
 }
 
-// Counter adds a number that only grows, as Gauge does.
+// Counter adds a number that only grows. It is otherwise like Gauge.
 func (r *Registry) Counter(name, help string, labels Labels, read func() float64) {
 	r.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: maps.Clone(labels)}, read))
 }

@@ -11,8 +11,8 @@ import (
 	"parley/internal/metrics"
 )
 
-// lines is what a registry answers.
-func lines(t *testing.T, r *metrics.Registry) []string {
+// scrape returns the lines that a registry serves.
+func scrape(t *testing.T, r *metrics.Registry) []string {
 	t.Helper()
 	w := httptest.NewRecorder()
 	r.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
@@ -22,16 +22,16 @@ func lines(t *testing.T, r *metrics.Registry) []string {
 	return strings.Split(w.Body.String(), "\n")
 }
 
-// must fails the test unless all of the lines are there.
-func must(t *testing.T, r *metrics.Registry, wanted ...string) {
+// checkLines fails the test if one of the lines is not served.
+func checkLines(t *testing.T, r *metrics.Registry, wanted ...string) {
 	t.Helper()
 	found := make(map[string]bool)
-	for _, line := range lines(t, r) {
+	for _, line := range scrape(t, r) {
 		found[line] = true
 	}
 	for _, line := range wanted {
 		if !found[line] {
-			t.Errorf("there is no line %s", line)
+			t.Errorf("missing line %s", line)
 		}
 	}
 }
@@ -41,9 +41,9 @@ func TestRequestsAreCountedByOperationAndStatus(t *testing.T) {
 	r := metrics.New()
 	requests := metrics.NewRequests(r)
 	send, list := requests.Operation("sendMessage", "POST"), requests.Operation("listMessages", "GET")
-	var all sync.WaitGroup
+	var workers sync.WaitGroup
 	for range 8 {
-		all.Go(func() {
+		workers.Go(func() {
 			for range 100 {
 				requests.Begin()
 				requests.Done(send, 201, 2*time.Millisecond)
@@ -52,11 +52,11 @@ func TestRequestsAreCountedByOperationAndStatus(t *testing.T) {
 			}
 		})
 	}
-	all.Wait()
+	workers.Wait()
 	requests.Begin()
 	requests.Done(list, 200, 3*time.Minute)
 	requests.Begin()
-	must(t, r,
+	checkLines(t, r,
 		`parley_requests_total{code="201",method="POST",operation="sendMessage"} 800`,
 		`parley_requests_total{code="404",method="POST",operation="sendMessage"} 800`,
 		`parley_requests_total{code="200",method="GET",operation="listMessages"} 1`,
@@ -67,7 +67,7 @@ func TestRequestsAreCountedByOperationAndStatus(t *testing.T) {
 	)
 }
 
-func TestWhatIsNoOperationIsOneSeries(t *testing.T) {
+func TestUnknownOperationsShareASeries(t *testing.T) {
 	t.Parallel()
 	r := metrics.New()
 	requests := metrics.NewRequests(r)
@@ -75,34 +75,34 @@ func TestWhatIsNoOperationIsOneSeries(t *testing.T) {
 		requests.Begin()
 		requests.Done(nil, status, time.Millisecond)
 	}
-	must(t, r,
+	checkLines(t, r,
 		`parley_requests_total{code="404",method="any",operation="unknown"} 1`,
 		`parley_requests_total{code="599",method="any",operation="unknown"} 5`,
 		`parley_requests_in_flight 0`,
 	)
 }
 
-func TestNoRequestsCountNothing(t *testing.T) {
+func TestNilRequestsCountNothing(t *testing.T) {
 	t.Parallel()
-	var none *metrics.Requests
-	none.Begin()
-	none.Done(none.Operation("sendMessage", "POST"), 201, time.Second)
+	var requests *metrics.Requests
+	requests.Begin()
+	requests.Done(requests.Operation("sendMessage", "POST"), 201, time.Second)
 }
 
-func TestNumbersAreReadWhenSomebodyAsks(t *testing.T) {
+func TestNumbersAreReadAtEachScrape(t *testing.T) {
 	t.Parallel()
 	r := metrics.New()
 	n := 1.0
 	r.Gauge("open", "Open doors.", metrics.Labels{"side": "left"}, func() float64 { return n })
 	r.Gauge("open", "Open doors.", metrics.Labels{"side": "right"}, func() float64 { return -n })
 	r.Counter("opened_total", "Doors that were opened.", nil, func() float64 { return 2 * n })
-	must(t, r, `open{side="left"} 1`, `open{side="right"} -1`, `opened_total 2`, `# TYPE opened_total counter`)
+	checkLines(t, r, `open{side="left"} 1`, `open{side="right"} -1`, `opened_total 2`, `# TYPE opened_total counter`)
 	n = 4
-	must(t, r, `open{side="left"} 4`, `open{side="right"} -4`, `opened_total 8`)
-	text := strings.Join(lines(t, r), "\n")
+	checkLines(t, r, `open{side="left"} 4`, `open{side="right"} -4`, `opened_total 8`)
+	text := strings.Join(scrape(t, r), "\n")
 	for _, name := range []string{"go_goroutines ", "process_cpu_seconds_total "} {
 		if !strings.Contains(text, "\n"+name) {
-			t.Errorf("there is no %s", name)
+			t.Errorf("missing metric %s", name)
 		}
 	}
 }

@@ -8,104 +8,106 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// buckets are seconds: from a lookup in memory to a completion that waits for its model.
+// buckets are upper bounds in seconds, from a lookup in memory to a completion that waits for its
+// model.
 var buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10, 60}
 
-// Requests counts the requests of an API, by its operations. A nil Requests counts
-// nothing. It is safe for concurrent use.
+// Requests counts the requests of an API by operation. It is safe for concurrent use. A nil
+// Requests counts nothing.
 type Requests struct {
-	answered *prometheus.CounterVec
-	took     *prometheus.HistogramVec
+	total    *prometheus.CounterVec
+	duration *prometheus.HistogramVec
 	inFlight prometheus.Gauge
 	replayed prometheus.Counter
-	others   *Operation
+	unknown  *Operation // requests that match no operation
 }
 
-// NewRequests adds the requests to a registry.
+// NewRequests adds the metrics of requests to a registry.
 func NewRequests(r *Registry) *Requests {
 	q := &Requests{
-		answered: prometheus.NewCounterVec(prometheus.CounterOpts{
+		total: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "parley_requests_total",
-			Help: "Requests that were answered, by operation, method and status; what is no operation is the operation unknown.",
+			Help: "Answered requests by operation, method and status. Requests that match no operation have the operation unknown.",
 		}, []string{"operation", "method", "code"}),
-		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "parley_request_seconds",
-			Help:    "How long requests took until all of the answer was written; that of a stream is as long as its reply.",
+			Help:    "Time until the whole answer was written, in seconds. A stream lasts as long as its reply.",
 			Buckets: buckets,
 		}, []string{"operation", "method"}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "parley_requests_in_flight",
-			Help: "Requests that are being answered; open sockets are none.",
+			Help: "Requests in progress, without open WebSockets.",
 		}),
 	}
 	q.replayed = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "parley_requests_replayed_total",
-		Help: "Requests that were answered with what an earlier one under the same Idempotency-Key was.",
+		Help: "Requests that were answered with the stored response of an earlier request with the same Idempotency-Key.",
 	})
-	r.registry.MustRegister(q.answered, q.took, q.inFlight, q.replayed)
-	q.others = q.Operation("unknown", "any")
+	r.registry.MustRegister(q.total, q.duration, q.inFlight, q.replayed)
+	q.unknown = q.Operation("unknown", "any")
 	return q
 }
 
-// Operation is one operation of the API, found once so that counting looks up nothing.
+// Operation counts the requests of one operation. Its series are looked up once, so counting a
+// request allocates nothing.
 type Operation struct {
 	requests     *Requests
 	name, method string
-	took         prometheus.Observer
+	duration     prometheus.Observer
 	byStatus     [statuses]atomic.Pointer[prometheus.Counter]
 }
 
-// Statuses are those from 100 to 599; whatever else is counted as 599.
+// Statuses from 100 to 599 are counted as they are, all others as 599.
 const (
 	firstStatus = 100
 	statuses    = 500
 )
 
-// Operation returns the counts of an operation.
+// Operation returns the counters of an operation.
 func (q *Requests) Operation(name, method string) *Operation {
 	if q == nil {
 		return nil
 	}
-	return &Operation{requests: q, name: name, method: method, took: q.took.WithLabelValues(name, method)}
+	return &Operation{requests: q, name: name, method: method, duration: q.duration.WithLabelValues(name, method)}
 }
 
-// Begin notes that a request is being answered; Done must follow.
+// Begin counts a request in progress. Done must follow.
 func (q *Requests) Begin() {
 	if q != nil {
 		q.inFlight.Inc()
 	}
 }
 
-// Replayed counts a request that repeats another one.
+// Replayed counts a request that repeats an earlier one.
 func (q *Requests) Replayed() {
 	if q != nil {
 		q.replayed.Inc()
 	}
 }
 
-// Done counts a request that is over; of is nil where it reached no operation.
-func (q *Requests) Done(of *Operation, status int, took time.Duration) {
+// Done counts a finished request. A nil operation counts as unknown.
+func (q *Requests) Done(op *Operation, status int, duration time.Duration) {
 	if q == nil {
 		return
 	}
-	if of == nil {
-		of = q.others
+	if op == nil {
+		op = q.unknown
 	}
 	q.inFlight.Dec()
-	of.took.Observe(took.Seconds())
-	of.counter(status).Inc()
+	op.duration.Observe(duration.Seconds())
+	op.counter(status).Inc()
 }
 
-// counter finds the counter of a status. Two that look for a new one find the same.
+// counter returns the counter of a status. Concurrent first lookups store the same counter.
 func (o *Operation) counter(status int) prometheus.Counter {
-	at := status - firstStatus
-	if at < 0 || at >= statuses {
-		at = statuses - 1
+	i := status - firstStatus
+	if i < 0 || i >= statuses {
+		i = statuses - 1
 	}
-	if known := o.byStatus[at].Load(); known != nil {
-		return *known
+	if cached := o.byStatus[i].Load(); cached != nil {
+		return *cached
 	}
-	found := o.requests.answered.WithLabelValues(o.name, o.method, strconv.Itoa(at+firstStatus))
-	o.byStatus[at].Store(&found)
-	return found
+	counter := o.requests.total.WithLabelValues(o.name, o.method, strconv.Itoa(i+firstStatus))
+	o.byStatus[i].Store(&counter)
+	return counter
 }

@@ -1,12 +1,13 @@
-// Package secret seals what the database must keep but nobody who reads the database may know, under keys that are
-// kept elsewhere, and signs what callers keep and may not change.
+// Package secret encrypts secrets that are stored in the database, with keys that are not, and
+// signs tokens that callers keep and must not change.
 //
 // A sealed secret is
 //
 //	version (1 byte) · key id (4) · nonce (12) · AES-256-GCM ciphertext and tag
 //
-// where the key id is the beginning of the key's SHA-256. Version and key id are authenticated with it, and so is the
-// place that the secret belongs to: what is copied to another place does not open there.
+// where the key id is the beginning of the key's SHA-256. Version, key id and the place that the
+// secret belongs to, such as its row, are authenticated as additional data: a sealed secret that
+// was copied to another place does not open there.
 package secret
 
 import (
@@ -30,14 +31,15 @@ const (
 )
 
 var (
-	// ErrUnknownKey says that a secret was sealed under a key that is not among ours.
-	ErrUnknownKey = errors.New("the secret was sealed under a key that is not known here")
-	// ErrTampered says that a secret is not as it was sealed, or not where it was sealed for.
-	ErrTampered = errors.New("the secret was altered, or belongs to another place")
+	// ErrUnknownKey is returned when the key of a secret or a signature is not configured.
+	ErrUnknownKey = errors.New("the secret key that was used is not configured")
+	// ErrTampered is returned when a secret or a signed message was changed, or moved to another
+	// place.
+	ErrTampered = errors.New("the secret was changed or belongs to another place")
 )
 
-// Keys seal and open secrets. The first one seals and all of them open, so that a new key can be put before an old one.
-// They are safe for concurrent use.
+// Keys seal and open secrets. The first key seals and all keys open, so a key is rotated by
+// putting a new one in front. Keys are safe for concurrent use.
 type Keys struct {
 	ring []key
 }
@@ -45,17 +47,17 @@ type Keys struct {
 type key struct {
 	id   [keyIDSize]byte
 	aead cipher.AEAD
-	raw  []byte // what signing keys are derived from
+	raw  []byte // signing keys are derived from it
 }
 
-// NewKey makes a key as Parse reads it.
+// NewKey returns a random key in the form that Parse reads.
 func NewKey() string {
-	fresh := make([]byte, keySize)
-	_, _ = rand.Read(fresh) // never fails
-	return base64.StdEncoding.EncodeToString(fresh)
+	raw := make([]byte, keySize)
+	_, _ = rand.Read(raw) // never fails
+	return base64.StdEncoding.EncodeToString(raw)
 }
 
-// Parse reads keys of 32 bytes in base64, separated by commas. Its error does not repeat them.
+// Parse parses a comma-separated list of 32-byte keys in base64. Its error does not repeat them.
 func Parse(list string) (*Keys, error) {
 	keys := &Keys{}
 	for item := range strings.SplitSeq(list, ",") {
@@ -69,7 +71,7 @@ func Parse(list string) (*Keys, error) {
 			return nil, fmt.Errorf("key %d: %w", number, err)
 		}
 		if slices.ContainsFunc(keys.ring, func(k key) bool { return k.id == next.id }) {
-			return nil, fmt.Errorf("key %d is there twice", number)
+			return nil, fmt.Errorf("key %d is a duplicate", number)
 		}
 		keys.ring = append(keys.ring, next)
 	}
@@ -89,7 +91,7 @@ func newKey(raw []byte) (key, error) {
 	return key{id: [keyIDSize]byte(sum[:]), aead: aead, raw: raw}, nil
 }
 
-// Seal encrypts a secret for a place, such as the row that it is kept in.
+// Seal encrypts a secret for a place, such as the row that stores it.
 func (k *Keys) Seal(plain string, place []byte) []byte {
 	first := k.ring[0]
 	sealed := make([]byte, 0, headerSize+nonceSize+len(plain)+first.aead.Overhead())
@@ -97,10 +99,10 @@ func (k *Keys) Seal(plain string, place []byte) []byte {
 	sealed = append(sealed, first.id[:]...)
 	sealed = sealed[:headerSize+nonceSize]
 	_, _ = rand.Read(sealed[headerSize:]) // never fails
-	return first.aead.Seal(sealed, sealed[headerSize:], []byte(plain), bound(sealed[:headerSize], place))
+	return first.aead.Seal(sealed, sealed[headerSize:], []byte(plain), additionalData(sealed[:headerSize], place))
 }
 
-// Open decrypts what was sealed for this place. It fails with ErrUnknownKey or ErrTampered.
+// Open decrypts a secret that was sealed for this place. It returns ErrUnknownKey or ErrTampered.
 func (k *Keys) Open(sealed, place []byte) (string, error) {
 	if len(sealed) < headerSize+nonceSize || sealed[0] != version {
 		return "", ErrTampered
@@ -110,13 +112,13 @@ func (k *Keys) Open(sealed, place []byte) (string, error) {
 	if i < 0 {
 		return "", ErrUnknownKey
 	}
-	plain, err := k.ring[i].aead.Open(nil, nonce, ciphertext, bound(header, place))
+	plain, err := k.ring[i].aead.Open(nil, nonce, ciphertext, additionalData(header, place))
 	if err != nil {
 		return "", ErrTampered
 	}
 	return string(plain), nil
 }
 
-// bound is what is authenticated beside the secret itself. The header has a fixed length, so nothing of it can be taken
-// for the place.
-func bound(header, place []byte) []byte { return slices.Concat(header, place) }
+// additionalData is authenticated with the secret. The header has a fixed length, so the two parts
+// cannot be confused.
+func additionalData(header, place []byte) []byte { return slices.Concat(header, place) }

@@ -20,24 +20,24 @@ func parse(t *testing.T, list ...string) *secret.Keys {
 	return keys
 }
 
-func TestWhatIsSealedOpensInItsPlace(t *testing.T) {
+func TestSealedSecretOpensInItsPlace(t *testing.T) {
 	t.Parallel()
 	keys := parse(t, secret.NewKey())
 	for _, plain := range []string{"", "sk-1234", strings.Repeat("密", 10_000)} {
 		sealed := keys.Seal(plain, place)
 		if plain != "" && bytes.Contains(sealed, []byte(plain)) {
-			t.Errorf("the secret of %d bytes can be read in what was sealed", len(plain))
+			t.Errorf("the sealed form of the secret of %d bytes contains it", len(plain))
 		}
 		if got, err := keys.Open(sealed, place); err != nil || got != plain {
-			t.Errorf("got %.20q and %v for %.20q", got, err, plain)
+			t.Errorf("got %.20q, %v, want %.20q", got, err, plain)
 		}
 	}
 	if bytes.Equal(keys.Seal("sk-1234", place), keys.Seal("sk-1234", place)) {
-		t.Error("the same secret is sealed the same way twice")
+		t.Error("sealing a secret twice gave the same bytes")
 	}
 }
 
-func TestASecretDoesNotOpenInAnotherPlace(t *testing.T) {
+func TestSealedSecretDoesNotOpenElsewhere(t *testing.T) {
 	t.Parallel()
 	keys := parse(t, secret.NewKey())
 	if _, err := keys.Open(keys.Seal("sk-1234", place), elsewhere); !errors.Is(err, secret.ErrTampered) {
@@ -45,28 +45,28 @@ func TestASecretDoesNotOpenInAnotherPlace(t *testing.T) {
 	}
 }
 
-func TestKeysAreRotated(t *testing.T) {
+func TestKeyRotation(t *testing.T) {
 	t.Parallel()
 	older, newer := secret.NewKey(), secret.NewKey()
 	sealedBefore := parse(t, older).Seal("sk-1234", place)
 
-	// The new key in front seals, the old one still opens.
+	// The new key, in front, seals; the old key still opens.
 	both := parse(t, newer, " "+older)
 	if got, err := both.Open(sealedBefore, place); err != nil || got != "sk-1234" {
-		t.Errorf("what was sealed before: %q, %v", got, err)
+		t.Errorf("sealed before the rotation: %q, %v", got, err)
 	}
 	sealedAfter := both.Seal("sk-1234", place)
 	if got, err := parse(t, newer).Open(sealedAfter, place); err != nil || got != "sk-1234" {
-		t.Errorf("what was sealed after: %q, %v", got, err)
+		t.Errorf("sealed after the rotation: %q, %v", got, err)
 	}
 
-	// Without the old key its secrets are lost, and that is what the error says.
+	// Without the old key its secrets are lost, and the error says so.
 	if _, err := parse(t, newer).Open(sealedBefore, place); !errors.Is(err, secret.ErrUnknownKey) {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestEveryAlteredBitIsNoticed(t *testing.T) {
+func TestAnyChangedBitIsDetected(t *testing.T) {
 	t.Parallel()
 	keys := parse(t, secret.NewKey(), secret.NewKey())
 	sealed := keys.Seal("sk-1234", place)
@@ -75,25 +75,25 @@ func TestEveryAlteredBitIsNoticed(t *testing.T) {
 			altered := bytes.Clone(sealed)
 			altered[i] ^= 1 << bit
 			if got, err := keys.Open(altered, place); err == nil || got != "" {
-				t.Fatalf("bit %d of byte %d: it opened as %q", bit, i, got)
+				t.Fatalf("opened with bit %d of byte %d changed, as %q", bit, i, got)
 			}
 		}
 	}
 	for size := range sealed {
 		if _, err := keys.Open(sealed[:size], place); err == nil {
-			t.Fatalf("the first %d bytes opened", size)
+			t.Fatalf("opened after it was cut to %d bytes", size)
 		}
 	}
 }
 
-func TestKeysThatAreNoneAreRefusedAndNotRepeated(t *testing.T) {
+func TestParseRejectsInvalidKeysWithoutRepeatingThem(t *testing.T) {
 	t.Parallel()
 	good := secret.NewKey()
 	for _, list := range []string{"", ",", good + ",", "hush", good[:40], good + good, good + "," + good, good + ",hush"} {
 		if _, err := secret.Parse(list); err == nil {
-			t.Errorf("%q was taken", list)
+			t.Errorf("%q was accepted", list)
 		} else if strings.Contains(err.Error(), "hush") || strings.Contains(err.Error(), good[:8]) {
-			t.Errorf("the error tells a key: %v", err)
+			t.Errorf("the error contains a key: %v", err)
 		}
 	}
 }

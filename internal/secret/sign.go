@@ -9,13 +9,13 @@ import (
 
 const macSize = sha256.Size
 
-// Signer signs what is given away and must come back unchanged. A signed message is
+// Signer signs messages that callers keep and bring back. A signed message is
 //
 //	id of the signing key (4 bytes) · HMAC-SHA256 (32) · message
 //
-// where the signing key is derived from one of the Keys and the purpose by HKDF-SHA256, and its id is the beginning of
-// its SHA-256. What is signed for one purpose is not for another. The first key signs and all of them are known, as with
-// Seal. A Signer is safe for concurrent use.
+// where the signing key is derived from one of the Keys and the purpose by HKDF-SHA256, and its id
+// is the beginning of its SHA-256. A signature for one purpose is not valid for another. The first
+// key signs and all keys verify, as with Seal. A Signer is safe for concurrent use.
 type Signer struct {
 	ring []signingKey
 }
@@ -28,10 +28,10 @@ type signingKey struct {
 // Signer returns the signer for a purpose.
 func (k *Keys) Signer(purpose string) *Signer {
 	s := &Signer{}
-	for _, one := range k.ring {
-		derived, err := hkdf.Key(sha256.New, one.raw, nil, "parley sign "+purpose, keySize)
+	for _, key := range k.ring {
+		derived, err := hkdf.Key(sha256.New, key.raw, nil, "parley sign "+purpose, keySize)
 		if err != nil {
-			panic(err) // of lengths that are not ours
+			panic(err) // only for lengths out of range
 		}
 		sum := sha256.Sum256(derived)
 		s.ring = append(s.ring, signingKey{id: [keyIDSize]byte(sum[:]), bytes: derived})
@@ -45,7 +45,7 @@ func (s *Signer) Sign(message []byte) []byte {
 	return slices.Concat(first.id[:], first.mac(message), message)
 }
 
-// Open returns the message that was signed. It fails with ErrUnknownKey or ErrTampered.
+// Open verifies a signature and returns the message. It returns ErrUnknownKey or ErrTampered.
 func (s *Signer) Open(signed []byte) ([]byte, error) {
 	if len(signed) < keyIDSize+macSize {
 		return nil, ErrTampered

@@ -9,8 +9,8 @@ import (
 	"parley/internal/secret"
 )
 
-// What was signed opens as long as its key is known, the first one or not, and for its purpose only.
-func TestWhatWasSignedOpensWhileItsKeyIsKnown(t *testing.T) {
+// A signature is valid while its key is configured, in any position, and for its purpose only.
+func TestSignatureIsValidWhileItsKeyIsConfigured(t *testing.T) {
 	t.Parallel()
 	old, fresh := secret.NewKey(), secret.NewKey()
 	for _, message := range [][]byte{nil, []byte("a"), bytes.Repeat([]byte{0}, 1000)} {
@@ -19,9 +19,9 @@ func TestWhatWasSignedOpensWhileItsKeyIsKnown(t *testing.T) {
 			signer *secret.Signer
 			want   error
 		}{
-			"the same":        {parse(t, old).Signer("tokens"), nil},
+			"same key":        {parse(t, old).Signer("tokens"), nil},
 			"rotated":         {parse(t, fresh, old).Signer("tokens"), nil},
-			"forgotten":       {parse(t, fresh).Signer("tokens"), secret.ErrUnknownKey},
+			"key removed":     {parse(t, fresh).Signer("tokens"), secret.ErrUnknownKey},
 			"another purpose": {parse(t, old).Signer("tickets"), secret.ErrUnknownKey},
 		} {
 			got, err := test.signer.Open(signed)
@@ -32,8 +32,7 @@ func TestWhatWasSignedOpensWhileItsKeyIsKnown(t *testing.T) {
 	}
 }
 
-// Whichever bit of what was signed is changed, and however it is cut, it does not open.
-func TestWhatWasSignedCannotBeChanged(t *testing.T) {
+func TestAnyChangeInvalidatesTheSignature(t *testing.T) {
 	t.Parallel()
 	signer := parse(t, secret.NewKey()).Signer("tokens")
 	signed := signer.Sign([]byte("message"))
@@ -41,15 +40,15 @@ func TestWhatWasSignedCannotBeChanged(t *testing.T) {
 		changed := slices.Clone(signed)
 		changed[i/8] ^= 1 << (i % 8)
 		if _, err := signer.Open(changed); err == nil {
-			t.Fatalf("it opens with bit %d changed", i)
+			t.Fatalf("opened with bit %d changed", i)
 		}
 	}
 	for length := range signed {
 		if _, err := signer.Open(signed[:length]); err == nil {
-			t.Errorf("it opens cut to %d bytes", length)
+			t.Errorf("opened after it was cut to %d bytes", length)
 		}
 	}
 	if _, err := signer.Open(append(signed, 0)); !errors.Is(err, secret.ErrTampered) {
-		t.Errorf("it opens with more at its end: %v", err)
+		t.Errorf("opened with a byte appended: %v", err)
 	}
 }

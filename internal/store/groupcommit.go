@@ -159,11 +159,11 @@ func (s *sharing) run(ctx context.Context, one *shared) error {
 	if s.traces == nil {
 		return s.queue(ctx, one)
 	}
-	ctx, span := s.traces.BeginQuery(ctx, nameOf(one.sql))
+	ctx, span := s.traces.StartQuery(ctx, nameOf(one.sql))
 	defer span.End()
 	err := s.queue(ctx, one)
 	if one.together > 0 { // else it was given up
-		span.Number("db.operation.batch.size", one.together)
+		span.SetNumber("db.operation.batch.size", one.together)
 	}
 	if err != nil && !apperr.Is(err, apperr.NotFound) {
 		span.Fail(string(apperr.KindOf(err)))

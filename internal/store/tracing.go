@@ -59,12 +59,12 @@ func (queries) TraceBatchEnd(ctx context.Context, _ *pgx.Conn, told pgx.TraceBat
 type spanKey struct{}
 
 func (q queries) begin(ctx context.Context, sql string, size int) context.Context {
-	ctx, span := q.traces.BeginQuery(ctx, nameOf(sql))
-	if !span.IsSeen() {
+	ctx, span := q.traces.StartQuery(ctx, nameOf(sql))
+	if !span.IsRecording() {
 		return ctx
 	}
 	if size > 1 {
-		span.Number("db.operation.batch.size", size)
+		span.SetNumber("db.operation.batch.size", size)
 	}
 	return context.WithValue(ctx, spanKey{}, span)
 }

@@ -7,23 +7,24 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Logging has each line of a log tell the trace and the span that it was written in.
-func Logging(to slog.Handler) slog.Handler { return logging{to} }
+// LogHandler returns a handler that adds trace_id and span_id to the records that are logged
+// within a span.
+func LogHandler(next slog.Handler) slog.Handler { return logHandler{next} }
 
-type logging struct{ slog.Handler }
+type logHandler struct{ slog.Handler }
 
-// Handle writes a line.
-func (l logging) Handle(ctx context.Context, line slog.Record) error {
-	if within := trace.SpanContextFromContext(ctx); within.IsValid() {
-		line.AddAttrs(slog.String("trace_id", within.TraceID().String()), slog.String("span_id", within.SpanID().String()))
+// Handle handles a record.
+func (l logHandler) Handle(ctx context.Context, record slog.Record) error {
+	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
+		record.AddAttrs(slog.String("trace_id", span.TraceID().String()), slog.String("span_id", span.SpanID().String()))
 	}
-	return l.Handler.Handle(ctx, line)
+	return l.Handler.Handle(ctx, record)
 }
 
-// WithAttrs returns a handler whose lines all have the attributes.
-func (l logging) WithAttrs(attributes []slog.Attr) slog.Handler {
-	return logging{l.Handler.WithAttrs(attributes)}
+// WithAttrs returns a handler whose records all have the attributes.
+func (l logHandler) WithAttrs(attributes []slog.Attr) slog.Handler {
+	return logHandler{l.Handler.WithAttrs(attributes)}
 }
 
-// WithGroup returns a handler whose lines have their attributes in the group.
-func (l logging) WithGroup(name string) slog.Handler { return logging{l.Handler.WithGroup(name)} }
+// WithGroup returns a handler whose records have their attributes in the group.
+func (l logHandler) WithGroup(name string) slog.Handler { return logHandler{l.Handler.WithGroup(name)} }

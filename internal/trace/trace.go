@@ -1,9 +1,10 @@
-// Package trace follows requests through the process, and replies after them, and hands
-// what it has seen to a collector, as OpenTelemetry has it. No other package knows its
-// library.
+// Package trace records spans of requests and of the replies that outlive them, and exports
+// them to an OpenTelemetry collector. No other package imports the OpenTelemetry library.
 //
-// It is told what is done and to whose account, never what is said: no message, no key, no
-// text of an error. A nil Tracer follows nothing and costs nothing.
+// INVARIANT: spans say what was done and for which organization, never what was said. They hold
+// no message, no key and no text of an error.
+//
+// A nil Tracer records nothing and allocates nothing.
 package trace
 
 import (
@@ -24,83 +25,83 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// farewell bounds the handing over of what is left at the end.
-const farewell = 3 * time.Second
+// flushTimeout bounds the export of the remaining spans in Close.
+const flushTimeout = 3 * time.Second
 
-// Tracer makes spans. It is safe for concurrent use.
+// Tracer records spans. It is safe for concurrent use.
 type Tracer struct {
 	provider *sdk.TracerProvider
 	tracer   trace.Tracer
 	log      *slog.Logger
 }
 
-// Open begins to hand spans to the collector that the standard variables of OpenTelemetry
-// name, which also say how many. A collector that is away costs spans, and a line in the
-// log, nothing else.
+// Open returns a Tracer that exports in the background to the collector named by OpenTelemetry's
+// standard environment variables, which also set the sampling. While the collector cannot be
+// reached, spans are lost and the log says so; requests are not affected.
 func Open(ctx context.Context, version string, log *slog.Logger) (*Tracer, error) {
-	exporter, err := otlptracehttp.New(ctx) // it does not connect yet
+	exporter, err := otlptracehttp.New(ctx) // does not connect yet
 	if err != nil {
-		return nil, fmt.Errorf("read the settings of the traces: %w", err)
+		return nil, fmt.Errorf("configure the trace exporter: %w", err)
 	}
-	about, err := resource.New(ctx,
+	attributes, err := resource.New(ctx,
 		resource.WithAttributes(attribute.String("service.name", "parley"), attribute.String("service.version", version)),
 		resource.WithTelemetrySDK(), resource.WithHost(),
-		resource.WithFromEnv()) // last: it wins
+		resource.WithFromEnv()) // last, so that it wins
 	if err != nil {
-		return nil, fmt.Errorf("read the settings of the traces: %w", err)
+		return nil, fmt.Errorf("configure the trace resource: %w", err)
 	}
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("traces are lost", "error", err) }))
-	provider := sdk.NewTracerProvider(sdk.WithBatcher(exporter), sdk.WithResource(about))
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("export traces", "err", err) }))
+	provider := sdk.NewTracerProvider(sdk.WithBatcher(exporter), sdk.WithResource(attributes))
 	return &Tracer{provider: provider, tracer: provider.Tracer("parley"), log: log}, nil
 }
 
-// Close hands over what is left.
+// Close exports the remaining spans.
 func (t *Tracer) Close() {
 	if t == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), farewell)
+	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
 	if err := t.provider.Shutdown(ctx); err != nil {
-		t.log.Warn("the last traces are lost", "error", err)
+		t.log.Warn("export the remaining traces", "err", err)
 	}
 }
 
-// Span is a piece of work. The zero Span is of none, and all that is told of it forgotten.
+// Span is a span that is being recorded. Methods of the zero Span do nothing.
 type Span struct{ span trace.Span }
 
-// Begin begins a piece of what ctx is a part of, or, of nothing, a whole of its own.
-func (t *Tracer) Begin(ctx context.Context, name string) (context.Context, Span) {
-	return t.begin(ctx, name, trace.SpanKindInternal)
+// Start starts a span as a child of the one in ctx, or as the root of a new trace.
+func (t *Tracer) Start(ctx context.Context, name string) (context.Context, Span) {
+	return t.start(ctx, name, trace.SpanKindInternal)
 }
 
-// BeginCall begins a piece that is done by another server, which Carry tells of it.
-func (t *Tracer) BeginCall(ctx context.Context, name string) (context.Context, Span) {
-	return t.begin(ctx, name, trace.SpanKindClient)
+// StartClient starts a span for a call to another server. Inject passes it on.
+func (t *Tracer) StartClient(ctx context.Context, name string) (context.Context, Span) {
+	return t.start(ctx, name, trace.SpanKindClient)
 }
 
-// BeginQuery begins what is asked of PostgreSQL for something that is followed; for what is
-// not, nothing.
-func (t *Tracer) BeginQuery(ctx context.Context, name string) (context.Context, Span) {
+// StartQuery starts a span for a PostgreSQL query, but only within a trace: background queries
+// are not recorded.
+func (t *Tracer) StartQuery(ctx context.Context, name string) (context.Context, Span) {
 	if t == nil || !trace.SpanFromContext(ctx).IsRecording() {
 		return ctx, Span{}
 	}
-	ctx, span := t.BeginCall(ctx, name)
-	span.Text("db.system.name", "postgresql")
-	span.Text("db.operation.name", name)
+	ctx, span := t.StartClient(ctx, name)
+	span.SetText("db.system.name", "postgresql")
+	span.SetText("db.operation.name", name)
 	return ctx, span
 }
 
-// BeginServing begins to follow a request, as a part of what its headers say that it is a
-// part of.
-func (t *Tracer) BeginServing(ctx context.Context, name string, header http.Header) (context.Context, Span) {
+// StartServer starts a span for an incoming request, as a child of the span that its headers
+// name.
+func (t *Tracer) StartServer(ctx context.Context, name string, header http.Header) (context.Context, Span) {
 	if t == nil {
 		return ctx, Span{}
 	}
-	return t.begin(propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(header)), name, trace.SpanKindServer)
+	return t.start(propagation.TraceContext{}.Extract(ctx, propagation.HeaderCarrier(header)), name, trace.SpanKindServer)
 }
 
-func (t *Tracer) begin(ctx context.Context, name string, kind trace.SpanKind) (context.Context, Span) {
+func (t *Tracer) start(ctx context.Context, name string, kind trace.SpanKind) (context.Context, Span) {
 	if t == nil {
 		return ctx, Span{}
 	}
@@ -108,71 +109,71 @@ func (t *Tracer) begin(ctx context.Context, name string, kind trace.SpanKind) (c
 	return ctx, Span{span}
 }
 
-// Carry tells another server, in the headers of a request, what it becomes a part of.
-func (t *Tracer) Carry(ctx context.Context, header http.Header) {
+// Inject writes the span in ctx to the headers of a request to another server.
+func (t *Tracer) Inject(ctx context.Context, header http.Header) {
 	if t != nil {
 		propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(header))
 	}
 }
 
-// Origin is what later work belongs to, wherever that is done. The zero Origin is nothing.
-type Origin struct{ span trace.Span }
+// Parent is a span that later work, on another context, continues. The zero Parent is no span.
+type Parent struct{ span trace.Span }
 
-// OriginOf returns what ctx is a part of.
-func (t *Tracer) OriginOf(ctx context.Context) Origin {
+// ParentOf returns the span in ctx.
+func (t *Tracer) ParentOf(ctx context.Context) Parent {
 	if t == nil {
-		return Origin{}
+		return Parent{}
 	}
-	return Origin{trace.SpanFromContext(ctx)}
+	return Parent{trace.SpanFromContext(ctx)}
 }
 
-// In makes what is done with ctx a part of the origin.
-func (o Origin) In(ctx context.Context) context.Context {
-	if o.span == nil {
+// Context returns ctx with the parent as its span.
+func (p Parent) Context(ctx context.Context) context.Context {
+	if p.span == nil {
 		return ctx
 	}
-	return trace.ContextWithSpan(ctx, o.span)
+	return trace.ContextWithSpan(ctx, p.span)
 }
 
-// IsSeen tells whether what is told of a span is kept.
-func (s Span) IsSeen() bool { return s.span != nil && s.span.IsRecording() }
+// IsRecording reports whether the span keeps what is set on it.
+func (s Span) IsRecording() bool { return s.span != nil && s.span.IsRecording() }
 
-// Rename gives it a better name.
-func (s Span) Rename(name string) {
+// SetName replaces the span's name.
+func (s Span) SetName(name string) {
 	if s.span != nil {
 		s.span.SetName(name)
 	}
 }
 
-// Text tells something of it, in one of a few words.
-func (s Span) Text(name, value string) {
-	if s.IsSeen() {
+// SetText sets an attribute to one of a few fixed values.
+func (s Span) SetText(name, value string) {
+	if s.IsRecording() {
 		s.span.SetAttributes(attribute.String(name, value))
 	}
 }
 
-// Number tells a number of it.
-func (s Span) Number(name string, value int) {
-	if s.IsSeen() {
+// SetNumber sets an attribute to a number.
+func (s Span) SetNumber(name string, value int) {
+	if s.IsRecording() {
 		s.span.SetAttributes(attribute.Int(name, value))
 	}
 }
 
-// ID tells whose it is; the zero id is nobody's.
-func (s Span) ID(name string, id uuid.UUID) {
-	if s.IsSeen() && id != uuid.Nil {
+// SetID sets an attribute to an ID, unless the ID is zero.
+func (s Span) SetID(name string, id uuid.UUID) {
+	if s.IsRecording() && id != uuid.Nil {
 		s.span.SetAttributes(attribute.String(name, id.String()))
 	}
 }
 
-// Note notes what has happened at this moment.
-func (s Span) Note(event string) {
+// AddEvent adds an event that happened now.
+func (s Span) AddEvent(event string) {
 	if s.span != nil {
 		s.span.AddEvent(event)
 	}
 }
 
-// Fail says that it has failed, and how: by the code of a failure, not its text.
+// Fail marks the span as failed, with an error code and not an error's text.
 func (s Span) Fail(code string) {
 	if s.span != nil {
 		s.span.SetAttributes(attribute.String("error.type", code))
@@ -180,7 +181,7 @@ func (s Span) Fail(code string) {
 	}
 }
 
-// End ends it.
+// End ends the span.
 func (s Span) End() {
 	if s.span != nil {
 		s.span.End()

@@ -102,10 +102,10 @@ func (s *socket) take(ctx context.Context, kind websocket.MessageType, data []by
 
 // say has a message stored.
 func (s *socket) say(ctx context.Context, message chat.NewMessage) (chat.Sent, error) {
-	ctx, span := s.sockets.Traces.BeginServing(ctx, "socket message", nil)
+	ctx, span := s.sockets.Traces.StartServer(ctx, "socket message", nil)
 	defer span.End()
-	span.ID("parley.organization.id", s.who.OrganizationID)
-	span.ID("parley.conversation.id", s.watch.SessionID)
+	span.SetID("parley.organization.id", s.who.OrganizationID)
+	span.SetID("parley.conversation.id", s.watch.SessionID)
 	sent, err := s.watch.Send(ctx, message)
 	if err != nil {
 		span.Fail(string(apperr.KindOf(err)))

@@ -6,7 +6,7 @@ import (
 	"parley/internal/backup"
 )
 
-func TestProgramsAreToldWhatTheyKnowOfAnAddress(t *testing.T) {
+func TestConnectionStringKeepsOnlyLibpqSettings(t *testing.T) {
 	t.Parallel()
 	for address, want := range map[string]string{
 		"postgres://u:hush@db:5433/parley?sslmode=require&pool_max_conns=4": "postgres://u@db:5433/parley?sslmode=require",
@@ -17,8 +17,8 @@ func TestProgramsAreToldWhatTheyKnowOfAnAddress(t *testing.T) {
 		`host = db password='hu\'sh hush' user='a b' pool_max_conns=3`:      `host=db user='a b'`,
 		"": "",
 	} {
-		if got := backup.NameOf(address); got != want {
-			t.Errorf("%s becomes %s, not %s", address, got, want)
+		if got := backup.ConnectionString(address); got != want {
+			t.Errorf("%s: got %s, want %s", address, got, want)
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 
 const benchRows = 100_000
 
-// benchTexts are questions and answers of various lengths in two languages.
+// benchTexts holds texts of various lengths in two languages.
 var benchTexts = func() (texts [1000]string) {
 	words := strings.Fields("the warranty of a device covers two years from its purchase <water> & dust are not part 保固期 為 購買日 " +
 		"起 兩年 水損 與 灰塵 不在 範圍 內 see chapter limits list service points last page how long does it take to repair please")
@@ -29,12 +29,12 @@ var benchTexts = func() (texts [1000]string) {
 	return texts
 }()
 
-// score is a number as an evaluation gives it.
+// score returns a number like an evaluation score.
 func score(row, column int) float64 {
 	return float64((row*7919+column*104_729)%10_000) / 10_000
 }
 
-// benchColumns are as many as the export has.
+// benchColumns returns as many columns as the export of records has.
 func benchColumns() []xlsx.Column {
 	columns := make([]xlsx.Column, 14)
 	for i := range columns {
@@ -69,7 +69,7 @@ func BenchmarkRows(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*benchRows), "ns/row")
 }
 
-// BenchmarkHotRow writes one row of a long sheet.
+// BenchmarkHotRow writes a row of a long sheet.
 func BenchmarkHotRow(b *testing.B) {
 	book := xlsx.New(io.Discard)
 	book.Sheet("Records", benchColumns()...)
@@ -90,8 +90,8 @@ func BenchmarkHotRow(b *testing.B) {
 	}
 }
 
-// BenchmarkRowsOfExcelize writes the same rows with excelize's stream writer.
-func BenchmarkRowsOfExcelize(b *testing.B) {
+// BenchmarkExcelizeRows writes the same rows with excelize's stream writer.
+func BenchmarkExcelizeRows(b *testing.B) {
 	at := time.Date(2026, time.March, 1, 9, 30, 0, 0, time.FixedZone("", 8*60*60))
 	b.ReportAllocs()
 	for b.Loop() {

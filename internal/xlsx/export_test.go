@@ -1,9 +1,9 @@
 package xlsx
 
-// AppendText is appendText for the tests.
+// AppendText exports appendText to the tests.
 var AppendText = appendText
 
-// Limit makes the workbook's sheets end after so many rows or bytes of XML.
+// Limit sets how many rows and bytes of XML a sheet may have.
 func (b *Workbook) Limit(rows int, bytes int64) {
 	b.maxRows, b.maxBytes = rows, bytes
 }

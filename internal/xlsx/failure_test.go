@@ -22,23 +22,23 @@ func TestUnclosedFileDoesNotOpen(t *testing.T) {
 	book.EndRow()
 	book.Flush()
 	if _, err := excelize.OpenReader(bytes.NewReader(file.Bytes())); err == nil {
-		t.Error("a workbook opens that was not closed")
+		t.Error("a workbook that was not closed opens")
 	}
 	book.Close()
 	open(t, file.Bytes())
 	for length := range file.Len() - 1 {
 		if _, err := zip.NewReader(bytes.NewReader(file.Bytes()[:length]), int64(length)); err == nil {
-			t.Fatalf("%d of %d bytes open", length, file.Len())
+			t.Fatalf("a file cut to %d of %d bytes opens", length, file.Len())
 		}
 	}
 }
 
-// full fails after so many bytes, as a client that left.
-type full struct{ room int }
+// limitedWriter fails after so many bytes, like a client that disconnects.
+type limitedWriter struct{ room int }
 
-var errGone = errors.New("the client is gone")
+var errGone = errors.New("the client disconnected")
 
-func (f *full) Write(data []byte) (int, error) {
+func (f *limitedWriter) Write(data []byte) (int, error) {
 	if len(data) > f.room {
 		n := f.room
 		f.room = 0
@@ -48,14 +48,14 @@ func (f *full) Write(data []byte) (int, error) {
 	return len(data), nil
 }
 
-func TestFailureOfTheWriterSticks(t *testing.T) {
+func TestWriterErrorIsReturnedByAllLaterCalls(t *testing.T) {
 	t.Parallel()
 	for _, room := range []int{0, 100, 5_000, 50_000} {
-		book := xlsx.New(&full{room: room})
+		book := xlsx.New(&limitedWriter{room: room})
 		err := book.Sheet("Records", xlsx.Column{Title: "Text"})
 		for i := 0; err == nil; i++ {
 			if i > 1_000_000 {
-				t.Fatalf("room %d: nobody hears of the failure", room)
+				t.Fatalf("room %d: the error was not returned", room)
 			}
 			book.Text("row " + strconv.Itoa(i*i))
 			err = book.EndRow()
@@ -66,13 +66,13 @@ func TestFailureOfTheWriterSticks(t *testing.T) {
 			"Sheet": book.Sheet("More", xlsx.Column{Title: "Text"}), "Close": book.Close(), "Close again": book.Close(),
 		} {
 			if !errors.Is(err, errGone) {
-				t.Errorf("room %d: %s says %v", room, name, err)
+				t.Errorf("room %d: %s returned %v", room, name, err)
 			}
 		}
 	}
 }
 
-func TestMisuseIsAnErrorAndNoFile(t *testing.T) {
+func TestMisuseIsAnError(t *testing.T) {
 	t.Parallel()
 	column := xlsx.Column{Title: "Text"}
 	for name, use := range map[string]func(*xlsx.Workbook){
@@ -93,13 +93,13 @@ func TestMisuseIsAnErrorAndNoFile(t *testing.T) {
 		book := xlsx.New(&file)
 		use(book)
 		if err := book.EndRow(); name != "no sheet" && err == nil {
-			t.Errorf("%s: no error", name)
+			t.Errorf("%s: EndRow returned no error", name)
 		}
 		if err := book.Close(); err == nil {
-			t.Errorf("%s: closes", name)
+			t.Errorf("%s: Close returned no error", name)
 		}
 		if _, err := excelize.OpenReader(&file); name != "closed" && err == nil {
-			t.Errorf("%s: opens", name)
+			t.Errorf("%s: the file opens", name)
 		}
 	}
 }

@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// What stands around the values of cells. The numbers behind s= are the places of
-// their formats in cellXfs of styles.
+// The XML around the values of cells. s= is an index into the cellXfs of styles.
 const (
 	textCell   = ` t="inlineStr"><is><t xml:space="preserve">`
 	headerCell = ` s="1"` + textCell
@@ -30,8 +29,8 @@ const packageRels = xmlHead + `<Relationships xmlns="` + packageNS + `relationsh
 	`<Relationship Id="rId1" Type="` + officeRels + `/officeDocument" Target="xl/workbook.xml"/>` +
 	`</Relationships>`
 
-// styles are the plain format, the header's, that of times and that of text which
-// looks like a formula.
+// styles defines four cell formats: default, header, time, and text that looks like a formula.
+// ECMA-376 reserves the first two fills, and number format IDs below 164.
 const styles = xmlHead + `<styleSheet xmlns="` + mainNS + `">` +
 	`<numFmts count="1"><numFmt numFmtId="164" formatCode="yyyy\-mm\-dd\ hh:mm:ss"/></numFmts>` +
 	`<fonts count="2"><font><sz val="11"/><name val="Calibri"/></font>` +
@@ -49,7 +48,7 @@ const styles = xmlHead + `<styleSheet xmlns="` + mainNS + `">` +
 
 const sheetEnd = `</sheetData><autoFilter ref="A1:%s%d"/></worksheet>`
 
-// appendSheetStart appends everything before a sheet's first row.
+// appendSheetStart appends everything that precedes a sheet's first row.
 func appendSheetStart(buf []byte, columns []Column, selected bool) []byte {
 	buf = append(buf, xmlHead+`<worksheet xmlns="`+mainNS+`"><sheetViews><sheetView`...)
 	if selected {
@@ -73,16 +72,15 @@ func sheetFile(number int) string {
 	return "worksheets/sheet" + strconv.Itoa(number) + ".xml"
 }
 
-// sheet is what the workbook says about a sheet: its name and the corner of its
-// used range.
+// sheet describes a sheet in the workbook part: its name and the last cell of its used range.
 type sheet struct {
 	name       string
 	lastColumn string
 	lastRow    int
 }
 
-// workbook lists the sheets and, for LibreOffice, their filters' ranges a second
-// time, as Excel does.
+// workbook returns the workbook part. It repeats the range of each filter as a hidden defined
+// name, as Excel does; LibreOffice needs it.
 func workbook(sheets []sheet) string {
 	var list, ranges strings.Builder
 	for i, s := range sheets {
@@ -97,7 +95,7 @@ func workbook(sheets []sheet) string {
 
 var attribute = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;")
 
-// workbookRels says in which file each sheet is.
+// workbookRels returns the part that maps each sheet's relationship ID to its file.
 func workbookRels(sheets int) string {
 	var list strings.Builder
 	for i := range sheets {
@@ -107,7 +105,7 @@ func workbookRels(sheets int) string {
 	return xmlHead + `<Relationships xmlns="` + packageNS + `relationships">` + list.String() + `</Relationships>`
 }
 
-// contentTypes says what each file is.
+// contentTypes returns the part with the content type of each file.
 func contentTypes(sheets int) string {
 	var list strings.Builder
 	for i := range sheets {
@@ -121,7 +119,7 @@ func contentTypes(sheets int) string {
 		list.String() + `</Types>`
 }
 
-// letters names a column, counted from 0: A to Z, AA and so on.
+// letters returns the name of a column, counted from 0: A to Z, AA and so on.
 func letters(column int) string {
 	name := string(rune('A' + column%26))
 	if column >= 26 {
@@ -130,7 +128,8 @@ func letters(column int) string {
 	return name
 }
 
-// validName reports whether Excel takes name for a sheet.
+// validName reports whether Excel accepts name for a sheet: 1 to 31 UTF-16 units, none of
+// []:*?/\, no control characters, no apostrophe at either end.
 func validName(name string) bool {
 	length := 0
 	for _, r := range name {

@@ -6,15 +6,15 @@ import (
 )
 
 const (
-	// maxUnits is the length of a cell's text in UTF-16 units.
+	// maxUnits is Excel's limit for the text of a cell, in UTF-16 units.
 	maxUnits = 32_767
 	ellipsis = "…"
 )
 
-// Cut tells what of a text fits into a cell. Text that fits comes back whole, with
-// no rest. Of any other, head leaves room for mark, which the caller writes behind
-// it, and rest is what is left, never with half a character. The pieces for an
-// overflow sheet are cut from the rest with an empty mark:
+// Cut splits a text that is too long for a cell. A text that fits is returned whole, with an
+// empty rest. Otherwise head leaves room for mark, which the caller appends to it, and rest is
+// the remainder. Cut never splits a character. Use an empty mark to split the rest into the
+// pieces of an overflow sheet:
 //
 //	head, rest := xlsx.Cut(text, mark)
 //	for piece := ""; rest != ""; {
@@ -22,7 +22,7 @@ const (
 //		…
 //	}
 //
-// The pieces' texts in their order, head first, are the text.
+// The head and all pieces, in order, are the text.
 func Cut(text, mark string) (head, rest string) {
 	if len(text) <= maxUnits || fitting(text, maxUnits) == len(text) {
 		return text, ""
@@ -35,7 +35,8 @@ func Cut(text, mark string) (head, rest string) {
 	return text[:n], text[n:]
 }
 
-// fitting is the number of bytes at text's start that make at most room units.
+// fitting returns the length in bytes of the longest prefix of text with at most room UTF-16
+// units.
 func fitting(text string, room int) int {
 	for i, r := range text {
 		if room -= units(r); room < 0 {
@@ -45,7 +46,7 @@ func fitting(text string, room int) int {
 	return len(text)
 }
 
-// units is the length of a character in UTF-16.
+// units returns the length of a character in UTF-16 units.
 func units(r rune) int {
 	if r > 0xFFFF {
 		return 2
@@ -53,11 +54,10 @@ func units(r rune) int {
 	return 1
 }
 
-// temptsEditor reports whether text would be taken for a formula if somebody typed
-// it. The cell holds text all the same; but Excel reads a cell anew when somebody
-// opens it for editing and leaves it, so these cells are marked as quoted. Excel
-// for East Asia takes the full-width signs too.
-func temptsEditor(text string) bool {
+// looksLikeFormula reports whether Excel would parse text as a formula if a user typed it. The
+// cell is text in the file, but Excel parses it again when a user edits the cell, so such cells
+// get the quote prefix. East Asian versions of Excel accept full-width signs too.
+func looksLikeFormula(text string) bool {
 	for _, r := range text {
 		switch r {
 		case ' ', '\t', '\r', '\n', '\u00A0', '\u3000':
@@ -70,7 +70,7 @@ func temptsEditor(text string) bool {
 	return false
 }
 
-// plain tells the bytes that text may have in XML as they are.
+// plain holds the bytes that need no escape in XML.
 var plain = func() (plain [256]bool) {
 	for c := range plain {
 		plain[c] = c >= ' ' || c == '\t' || c == '\n'
@@ -81,12 +81,12 @@ var plain = func() (plain [256]bool) {
 	return plain
 }()
 
-// appendText appends text as XML, escaped as the package's comment says.
+// appendText appends text as XML, escaped as the package comment says.
 func appendText(buf []byte, text string) []byte {
 	if !utf8.ValidString(text) {
 		text = strings.ToValidUTF8(text, "\uFFFD")
 	}
-	done := 0 // what is already appended
+	done := 0 // end of the appended part
 	for i := 0; i < len(text); i++ {
 		c := text[i]
 		if plain[c] {
@@ -101,7 +101,7 @@ func appendText(buf []byte, text string) []byte {
 		case '>':
 			escape = "&gt;"
 		case '\r':
-			escape = "&#13;" // bare, XML would turn it into LF
+			escape = "&#13;" // XML parsers turn a bare CR into LF
 		case '_':
 			if looksEscaped(text[i:]) {
 				escape = "_x005F_"
@@ -126,9 +126,9 @@ func appendText(buf []byte, text string) []byte {
 	return append(buf, text[done:]...)
 }
 
-// looksEscaped reports whether text, which begins with an underscore, goes on like
-// an escape of one to four digits. What closes it need not be an underscore yet:
-// the escape of a character that is not plain may begin with one.
+// looksEscaped reports whether text, which begins with an underscore, continues like an escape
+// with one to four digits. The byte after the digits need not be an underscore: the escape of
+// any byte that is not plain may begin with one.
 func looksEscaped(text string) bool {
 	if len(text) < len("_xH_") || text[1] != 'x' {
 		return false
@@ -139,7 +139,7 @@ func looksEscaped(text string) bool {
 	return end > 2 && end < len(text) && !plain[text[end]]
 }
 
-// controls are the escapes of the control characters.
+// controls holds the escapes of the control characters.
 var controls = func() (escapes [' ']string) {
 	const digits = "0123456789ABCDEF"
 	for c := range escapes {

@@ -17,8 +17,8 @@ import (
 	"parley/internal/xlsx"
 )
 
-// hostile is what people type when they are careless, curious or malicious.
-var hostile = func() []string {
+// hostileTexts holds texts that careless or malicious users type.
+var hostileTexts = func() []string {
 	texts := []string{
 		"_x0041_", "_x0041_x0042_", "_x005F_", "_x005f_x0041_", "_x0041\x01", "_x1\ufffe", "_x1_", "_x12_", "_x_", "_x", "_",
 		"_xD800_", "_x000D_", "__x0041__", "_X0041_", "_x0041", "_x00410_", "_xé_", "_x0041&", "snake_x1_case",
@@ -43,9 +43,9 @@ var hostile = func() []string {
 	return texts
 }()
 
-func TestTextReadsBackAsItWasTyped(t *testing.T) {
+func TestTextReadsBackUnchanged(t *testing.T) {
 	t.Parallel()
-	readsBack(t, hostile)
+	checkReadsBack(t, hostileTexts)
 }
 
 func TestRandomTextReadsBack(t *testing.T) {
@@ -57,10 +57,10 @@ func TestRandomTextReadsBack(t *testing.T) {
 	for i := range texts {
 		texts[i] = randomText(random)
 	}
-	readsBack(t, texts)
+	checkReadsBack(t, texts)
 }
 
-// randomText is made of pieces that could disturb one another.
+// randomText combines pieces that escaping could confuse.
 func randomText(random *rand.Rand) string {
 	pieces := []string{"_", "_x", "_x00", "x0041_", "_x0041_", "=", "&", "<", "]]>", "\r", "\n", " ", "\ufffe", "😀", "中"}
 	text := "."
@@ -71,7 +71,7 @@ func randomText(random *rand.Rand) string {
 		case 1:
 			text += strconv.FormatInt(random.Int64N(16), 16)
 		case 2:
-			text += string(rune(random.IntN(utf8.MaxRune + 1))) // half a pair becomes U+FFFD here
+			text += string(rune(random.IntN(utf8.MaxRune + 1))) // surrogates become U+FFFD
 		default:
 			text += pieces[random.IntN(len(pieces))]
 		}
@@ -79,8 +79,8 @@ func randomText(random *rand.Rand) string {
 	return text
 }
 
-// readsBack writes the texts into a column and asks excelize for them.
-func readsBack(t *testing.T, texts []string) {
+// checkReadsBack writes the texts to a column and reads them with excelize.
+func checkReadsBack(t *testing.T, texts []string) {
 	t.Helper()
 	file := write(t, func(book *xlsx.Workbook) {
 		book.Sheet("Records", xlsx.Column{Title: "Text"}, xlsx.Column{Title: "Number"})
@@ -92,7 +92,7 @@ func readsBack(t *testing.T, texts []string) {
 	})
 	rows := rowsOf(t, file, "Records")[1:]
 	if len(rows) != len(texts) {
-		t.Fatalf("%d rows, not %d", len(rows), len(texts))
+		t.Fatalf("%d rows, want %d", len(rows), len(texts))
 	}
 	for i, text := range texts {
 		if rows[i][0] != text {
@@ -104,45 +104,45 @@ func readsBack(t *testing.T, texts []string) {
 	}
 	for name, content := range parts(t, file) {
 		if strings.Contains(content, "<f>") || strings.Contains(content, "<f ") {
-			t.Errorf("%s holds a formula", name)
+			t.Errorf("%s contains a formula", name)
 		}
 	}
 }
 
-func TestBytesThatAreNotUTF8AreReplaced(t *testing.T) {
+func TestInvalidUTF8IsReplaced(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"a\xffb":         "a\ufffdb",
-		"\xed\xa0\x80":   "\ufffd", // half a surrogate pair
+		"\xed\xa0\x80":   "\ufffd", // an encoded surrogate
 		"cut \xe4\xbd":   "cut \ufffd",
 		"\xef":           "\ufffd",
 		"ok\xc0\xaf_x1_": "ok\ufffd_x005F_x1_",
 	} {
 		if got := string(xlsx.AppendText(nil, text)); got != want {
-			t.Errorf("%q is written %q, not %q", text, got, want)
+			t.Errorf("%q is written as %q, want %q", text, got, want)
 		}
 	}
 }
 
-func TestCutFillsACellAndLosesNothing(t *testing.T) {
+func TestCutFillsCellsAndLosesNothing(t *testing.T) {
 	t.Parallel()
 	const mark = "… [continued 😀]"
 	for name, text := range map[string]string{
-		"one unit each":         strings.Repeat("x", 100_000),
-		"two units each":        strings.Repeat("😀", 40_000),
-		"a pair at the edge":    "x" + strings.Repeat("😀", 40_000),
-		"three bytes each":      strings.Repeat("中", 40_000),
-		"one more than a cell":  strings.Repeat("x", 32_768),
-		"one pair too much":     strings.Repeat("x", 32_766) + "😀",
-		"not UTF-8":             strings.Repeat("\xff\xfe\xed", 20_000),
-		"looks like an escape":  strings.Repeat("_x0041_", 10_000),
-		"just what a cell hold": strings.Repeat("中", 32_767),
-		"short":                 "short",
-		"nothing":               "",
+		"one unit each":        strings.Repeat("x", 100_000),
+		"two units each":       strings.Repeat("😀", 40_000),
+		"a pair at the edge":   "x" + strings.Repeat("😀", 40_000),
+		"three bytes each":     strings.Repeat("中", 40_000),
+		"one more than a cell": strings.Repeat("x", 32_768),
+		"one pair too many":    strings.Repeat("x", 32_766) + "😀",
+		"not UTF-8":            strings.Repeat("\xff\xfe\xed", 20_000),
+		"looks like an escape": strings.Repeat("_x0041_", 10_000),
+		"exactly one cell":     strings.Repeat("中", 32_767),
+		"short":                "short",
+		"empty":                "",
 	} {
 		head, rest := xlsx.Cut(text, mark)
 		if long := length(text) > 32_767; long != (rest != "") {
-			t.Fatalf("%s: %d units leave a rest of %d bytes", name, length(text), len(rest))
+			t.Fatalf("%s: %d units left a rest of %d bytes", name, length(text), len(rest))
 		}
 		whole, cell := head, head+mark
 		if rest == "" {
@@ -151,7 +151,7 @@ func TestCutFillsACellAndLosesNothing(t *testing.T) {
 		for piece := ""; ; whole += piece {
 			full := rest != "" && length(cell) < 32_766
 			if length(cell) > 32_767 || full || utf8.ValidString(text) && !utf8.ValidString(cell) {
-				t.Fatalf("%s: a cell of %d units with %d bytes behind it", name, length(cell), len(rest))
+				t.Fatalf("%s: a cell of %d units, %d bytes left", name, length(cell), len(rest))
 			}
 			if rest == "" {
 				break
@@ -160,12 +160,12 @@ func TestCutFillsACellAndLosesNothing(t *testing.T) {
 			cell = piece
 		}
 		if whole != text {
-			t.Errorf("%s: the pieces are not the text", name)
+			t.Errorf("%s: the pieces do not add up to the text", name)
 		}
 	}
 }
 
-func TestTextBeyondACellEndsVisibly(t *testing.T) {
+func TestTooLongTextEndsInAnEllipsis(t *testing.T) {
 	t.Parallel()
 	file := write(t, func(book *xlsx.Workbook) {
 		book.Sheet("Records", xlsx.Column{Title: "Text"})
@@ -173,33 +173,33 @@ func TestTextBeyondACellEndsVisibly(t *testing.T) {
 		book.EndRow()
 	})
 	if got, want := rowsOf(t, file, "Records")[1][0], strings.Repeat("x", 32_766)+"…"; got != want {
-		t.Errorf("a cell of %d units that ends in %q", length(got), got[len(got)-10:])
+		t.Errorf("got a cell of %d units that ends in %q", length(got), got[len(got)-10:])
 	}
 }
 
-// length is in UTF-16 units.
+// length returns the length in UTF-16 units.
 func length(text string) int {
 	return len(utf16.Encode([]rune(text)))
 }
 
 func FuzzText(f *testing.F) {
-	for _, text := range hostile {
-		if len(text) < 100 { // long ones only slow the search down
+	for _, text := range hostileTexts {
+		if len(text) < 100 { // long seeds slow the fuzzer down
 			f.Add(text)
 		}
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		written := string(xlsx.AppendText(nil, text))
-		if got, want := undo(t, written), strings.ToValidUTF8(text, "\ufffd"); got != want {
-			t.Errorf("%+q is written %+q, which reads back as %+q", text, written, got)
+		if got, want := unescape(t, written), strings.ToValidUTF8(text, "\ufffd"); got != want {
+			t.Errorf("%+q is written as %+q, which reads back as %+q", text, written, got)
 		}
 	})
 }
 
 var escapes = regexp.MustCompile(`_x[0-9A-Fa-f]{4}_`)
 
-// undo reads XML and then applies the rule of the package's comment.
-func undo(t *testing.T, written string) string {
+// unescape parses XML and applies the rule of the package comment.
+func unescape(t *testing.T, written string) string {
 	t.Helper()
 	decoder, text := xml.NewDecoder(strings.NewReader("<t>"+written+"</t>")), ""
 	for {
@@ -208,7 +208,7 @@ func undo(t *testing.T, written string) string {
 			break
 		}
 		if err != nil {
-			t.Fatalf("%+q is no XML: %v", written, err)
+			t.Fatalf("%+q is not XML: %v", written, err)
 		}
 		if data, ok := token.(xml.CharData); ok {
 			text += string(data)

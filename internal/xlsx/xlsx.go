@@ -1,5 +1,4 @@
-// Package xlsx writes an Excel workbook row by row straight to a writer, in
-// memory that does not grow with the rows.
+// Package xlsx writes an Excel workbook row by row to a writer, in constant memory.
 //
 //	book := xlsx.New(w)
 //	book.Sheet("Records", xlsx.Column{Title: "Question", Width: 60}, xlsx.Column{Title: "At", Width: 20})
@@ -7,34 +6,36 @@
 //		book.Text(question)
 //		book.Time(at.In(zone))
 //		if err := book.EndRow(); err != nil {
-//			return err // and leave the workbook unclosed: what was written is no valid file
+//			return err // do not close the workbook: the file must not look complete
 //		}
 //	}
 //	return book.Close()
 //
 // # Text
 //
-// Text is stored as inline strings, which no reader takes for formulas. Blanks,
-// tabs and line breaks stay as they are: LF, CRLF and CR each come back as what
-// they were. What a cell cannot say is shown escaped, by Excel's own rule:
+// Text is stored as inline strings (ECMA-376 part 1, 18.3.1.53), which no reader takes for
+// formulas. Spaces, tabs and line breaks are preserved: LF, CRLF and CR each read back as
+// written. Characters that a cell cannot hold are escaped by the rule of ST_Xstring (ECMA-376
+// part 1, 22.9.2.19):
 //
-//   - a character that XML forbids (U+0000 to U+001F but tab, LF and CR; U+FFFE;
-//     U+FFFF) is _xHHHH_, its number in four upper-case hexadecimal digits;
-//   - an underscore that begins what looks like an escape (LibreOffice takes one
-//     digit for one) is _x005F_, so that such text is read as it was written;
-//   - a run of bytes that are not UTF-8 is U+FFFD and cannot be read back.
+//   - a character that XML forbids (U+0000 to U+001F except tab, LF and CR; U+FFFE; U+FFFF) is
+//     _xHHHH_, its code in four upper-case hexadecimal digits;
+//   - an underscore that begins what looks like an escape is _x005F_, so that such text reads
+//     back as written (LibreOffice accepts escapes of one digit);
+//   - a run of bytes that are not UTF-8 is U+FFFD and is lost.
 //
-// Undone by one rule: from left to right, each _xHHHH_ is the character of that
-// number. Excel, LibreOffice and excelize apply it by themselves; openpyxl hands
-// the escapes out and undoes them with openpyxl.utils.escape.unescape. LibreOffice
-// reads each line break of a text of several lines as LF.
+// One rule decodes it: from left to right, each _xHHHH_ is the character with that code. Excel,
+// LibreOffice and excelize apply it. openpyxl returns the escapes, which
+// openpyxl.utils.escape.unescape decodes. LibreOffice reads every line break of a multi-line
+// text as LF.
 //
 // # Limits
 //
-// A cell holds 32,767 UTF-16 units ([Cut] says what fits) and a sheet 1,048,576
-// rows; what follows goes to a further sheet with the same header.
+// These are Excel's limits. A cell holds 32,767 UTF-16 units ([Cut] splits longer text). A sheet
+// holds 16,384 columns and 1,048,576 rows, header included; further rows go to another sheet
+// with the same header.
 //
-// A Workbook belongs to one goroutine at a time.
+// A Workbook is not safe for concurrent use.
 package xlsx
 
 import (
@@ -53,14 +54,14 @@ import (
 )
 
 const (
-	// maxRows is what Excel shows of a sheet.
-	maxRows = 1 << 20
-	// maxBytes keeps a sheet's XML, whose last row may still add some megabytes,
-	// below 4 GiB: Excel does not open a streamed part that needs ZIP64.
+	// maxRows and maxColumns are Excel's limits for a sheet.
+	maxRows    = 1 << 20
+	maxColumns = 1 << 14
+	// maxBytes keeps a sheet's XML below 4 GiB, with room for a last row of some megabytes.
+	// Excel does not open a streamed part that needs ZIP64.
 	maxBytes = 4<<30 - 64<<20
-	// chunk is how much goes from one stage to the next at a time: rows to the
-	// compressor, compressed bytes to the writer.
-	chunk = 32 << 10
+	// bufferSize is the size of the writes to the compressor and to the writer, in bytes.
+	bufferSize = 32 << 10
 )
 
 var (
@@ -68,46 +69,47 @@ var (
 	errClosed  = errors.New("xlsx: the workbook is closed")
 )
 
-// Column is the head of a column.
+// Column describes a column.
 type Column struct {
 	Title string
-	Width float64 // in characters; zero: the reader's default
+	// Width is in units of the width of a digit in the default font, as Excel shows it. 0 means
+	// the reader's default.
+	Width float64
 }
 
-// Workbook is a file being written. The methods that write cells return nothing:
-// the first failure, the writer's or the caller's, is what EndRow, Sheet, Flush
-// and Close return from then on.
+// Workbook writes a file. The methods that write cells return no error: EndRow, Sheet, Flush and
+// Close return the first error, of the writer or of a wrong call, from then on.
 type Workbook struct {
 	zip     *zip.Writer
 	deflate *flate.Writer // shared by the parts, which follow one another
-	part    io.Writer     // the sheet being written
-	buf     []byte        // its XML that did not leave yet
-	size    int64         // its XML that did
+	part    io.Writer     // the current sheet
+	buf     []byte        // the sheet's XML that waits for the compressor
+	size    int64         // bytes of the sheet's XML that the compressor has got
 	err     error
 
-	sheets  []sheet // all of them, the last is being written
-	title   string  // the name that the sheets of the present table begin with
-	volume  int     // the present sheet's number among them, from 1
+	sheets  []sheet // all so far; the last one is current
+	title   string  // the name of the table, which may span several sheets
+	volume  int     // the current sheet's number in the table, from 1
 	columns []Column
-	openers []string // each column's `<c r="A`
+	openers []string // `<c r="A` of each column
 
-	row     int    // the present row's number, the header's is 1
-	address []byte // the rest of its cells' addresses: `12"`
-	cells   int    // how many of its cells are written; none: it did not begin
+	row     int    // the current row's number; the header is 1
+	address []byte // the rest of a cell's address in it: `12"`
+	cells   int    // cells written to it; 0 means that the row has not begun
 
 	maxRows  int
 	maxBytes int64
 }
 
-// New begins a workbook that goes to w. Nothing is written before the first Sheet.
+// New returns a workbook that is written to w. It writes nothing before the first Sheet.
 func New(w io.Writer) *Workbook {
-	// An error here means that the level does not exist.
+	// The only possible error is an invalid level.
 	deflate, _ := flate.NewWriter(nil, flate.BestSpeed)
 	b := &Workbook{
-		// The archive adopts a bufio.Writer as its own buffer.
-		zip:      zip.NewWriter(bufio.NewWriterSize(w, chunk)),
+		// zip.NewWriter uses a bufio.Writer as its own buffer.
+		zip:      zip.NewWriter(bufio.NewWriterSize(w, bufferSize)),
 		deflate:  deflate,
-		buf:      make([]byte, 0, 2*chunk),
+		buf:      make([]byte, 0, 2*bufferSize),
 		maxRows:  maxRows,
 		maxBytes: maxBytes,
 	}
@@ -118,15 +120,14 @@ func New(w io.Writer) *Workbook {
 	return b
 }
 
-// Sheet ends the present sheet and begins another. Its header row is bold, stays
-// in sight and filters. The start of the first sheet is flushed, so that a file
-// begins to arrive however long the first row takes.
+// Sheet ends the current sheet and begins another. Its header row is bold, frozen and has filters.
+// The start of the first sheet is flushed, so that a download begins before the first row.
 //
-// When a sheet is full the next row begins another one, named "Records 2",
-// "Records 3" and so on after "Records". Excel's rules for names hold: up to 31
-// UTF-16 units, the number included, no two alike, none of []:*?/\.
+// After a full sheet, say "Records", the next row begins a sheet "Records 2", and so on. Names
+// must follow Excel's rules: up to 31 UTF-16 units with the number, unique without regard to
+// case, none of []:*?/\.
 func (b *Workbook) Sheet(name string, columns ...Column) error {
-	if len(columns) == 0 || len(columns) > 1<<14 {
+	if len(columns) == 0 || len(columns) > maxColumns {
 		b.fail(fmt.Errorf("xlsx: sheet %q has %d columns", name, len(columns)))
 	}
 	first := len(b.sheets) == 0
@@ -147,8 +148,8 @@ func (b *Workbook) Sheet(name string, columns ...Column) error {
 	return b.err
 }
 
-// Text writes a cell of text. Text that is longer than a cell ends in "…"; the
-// caller who wants the rest on another sheet cuts it first, see [Cut].
+// Text writes a cell of text. Text that is too long for a cell is truncated and ends in "…". To
+// keep the rest, split it first with [Cut].
 func (b *Workbook) Text(text string) {
 	if text == "" {
 		b.Empty()
@@ -157,7 +158,7 @@ func (b *Workbook) Text(text string) {
 	if head, rest := Cut(text, ellipsis); rest != "" {
 		text = head + ellipsis
 	}
-	if temptsEditor(text) {
+	if looksLikeFormula(text) {
 		b.openCell(quotedCell)
 	} else {
 		b.openCell(textCell)
@@ -165,8 +166,7 @@ func (b *Workbook) Text(text string) {
 	b.buf = append(appendText(b.buf, text), textEnd...)
 }
 
-// Number writes a cell with a number. What is no number (NaN, an infinity) is an
-// empty cell.
+// Number writes a cell with a number. NaN and infinities become an empty cell.
 func (b *Workbook) Number(number float64) {
 	if math.IsNaN(number) || math.IsInf(number, 0) {
 		b.Empty()
@@ -180,12 +180,12 @@ func (b *Workbook) Number(number float64) {
 	b.buf = append(strconv.AppendFloat(b.buf, number, format, -1, 64), valueEnd...)
 }
 
-// Time writes a cell with a date and time of day as the clocks in the time's zone
-// showed it, to the millisecond; the cell shows the seconds. A time before March
-// 1900, where readers disagree about its number, or after the year 9999 is text.
+// Time writes a cell with the local date and time of t's zone, as a serial number: days since
+// 30 December 1899, precise to the millisecond. The cell shows seconds. A time before March 1900,
+// where Excel counts a 29 February that did not exist, or after the year 9999 is written as text.
 func (b *Workbook) Time(t time.Time) {
 	const (
-		day       = 24 * 60 * 60 * 1000
+		day       = 24 * 60 * 60 * 1000 // in milliseconds
 		unixEpoch = 25_569 * day
 		march1900 = 61 * day
 		year10000 = 2_958_466 * day
@@ -200,27 +200,26 @@ func (b *Workbook) Time(t time.Time) {
 	b.buf = append(strconv.AppendFloat(b.buf, float64(serial)/day, 'f', -1, 64), valueEnd...)
 }
 
-// Empty leaves a cell out.
+// Empty writes an empty cell.
 func (b *Workbook) Empty() {
 	b.nextCell()
 }
 
-// EndRow ends the row; the cells that it lacks are empty. It reports the first
-// failure so far, its own or an earlier one.
+// EndRow ends the row. Cells that were not written are empty. It returns the first error so far.
 func (b *Workbook) EndRow() error {
 	if b.cells == 0 {
 		b.beginRow()
 	}
 	b.cells = 0
 	b.buf = append(b.buf, "</row>"...)
-	if len(b.buf) >= chunk {
+	if len(b.buf) >= bufferSize {
 		b.spill()
 	}
 	return b.err
 }
 
-// Flush pushes everything so far to the writer, whose own buffer is the caller's
-// affair. Without it bytes leave every 32 KiB; each call costs some compression.
+// Flush writes everything so far to the writer. Without it output is written every 32 KiB. Each
+// call makes the file a little larger.
 func (b *Workbook) Flush() error {
 	b.spill()
 	if b.err == nil && b.part != nil {
@@ -232,8 +231,8 @@ func (b *Workbook) Flush() error {
 	return b.err
 }
 
-// Close ends the file. A workbook that failed or was never closed is not a valid
-// one. Close does not close the writer.
+// Close completes the file. After an error, or without Close, the file does not open. Close does
+// not close the writer.
 func (b *Workbook) Close() error {
 	if b.part == nil {
 		b.fail(errNoSheet)
@@ -258,7 +257,7 @@ func (b *Workbook) fail(err error) {
 	}
 }
 
-// addPart writes a small part of the file at once.
+// addPart writes a whole part of the file.
 func (b *Workbook) addPart(name, content string) {
 	if b.err != nil {
 		return
@@ -277,7 +276,7 @@ func (b *Workbook) beginSheet() {
 		name += " " + strconv.Itoa(b.volume)
 	}
 	if !validName(name) || b.hasSheet(name) {
-		b.fail(fmt.Errorf("xlsx: %q cannot name a sheet here", name))
+		b.fail(fmt.Errorf("xlsx: %q is not a valid sheet name or is already used", name))
 	}
 	if b.err != nil {
 		return
@@ -307,7 +306,7 @@ func (b *Workbook) endSheet() {
 	b.spill()
 }
 
-// hasSheet compares as Excel does, without regard to case.
+// hasSheet reports whether a sheet has the name, without regard to case, as Excel compares them.
 func (b *Workbook) hasSheet(name string) bool {
 	return slices.ContainsFunc(b.sheets, func(s sheet) bool { return strings.EqualFold(s.name, name) })
 }
@@ -328,8 +327,8 @@ func (b *Workbook) beginRow() {
 	b.buf = append(b.buf, '>')
 }
 
-// nextCell moves to the next cell of the row and begins the row with its first;
-// it returns the start of the cell's XML.
+// nextCell advances to the next cell, begins the row if it is the first, and returns the start of
+// the cell's XML.
 func (b *Workbook) nextCell() string {
 	if b.cells >= len(b.columns) {
 		b.fail(fmt.Errorf("xlsx: a row has more cells than the %d columns of sheet %q", len(b.columns), b.title))
@@ -342,7 +341,7 @@ func (b *Workbook) nextCell() string {
 	return b.openers[b.cells-1]
 }
 
-// openCell begins the next cell with everything before its value.
+// openCell appends everything of the next cell that precedes its value.
 func (b *Workbook) openCell(kind string) {
 	opener := b.nextCell()
 	b.buf = append(b.buf, opener...)
@@ -350,7 +349,7 @@ func (b *Workbook) openCell(kind string) {
 	b.buf = append(b.buf, kind...)
 }
 
-// spill hands the XML so far to the compressor.
+// spill writes the buffered XML to the compressor.
 func (b *Workbook) spill() {
 	if b.err == nil && len(b.buf) > 0 {
 		n, err := b.part.Write(b.buf)

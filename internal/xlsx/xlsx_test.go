@@ -16,7 +16,7 @@ import (
 	"parley/internal/xlsx"
 )
 
-// write makes a whole file.
+// write returns a complete file.
 func write(t *testing.T, fill func(*xlsx.Workbook)) []byte {
 	t.Helper()
 	var file bytes.Buffer
@@ -38,7 +38,7 @@ func open(t *testing.T, file []byte) *excelize.File {
 	return book
 }
 
-// rowsOf reads the values that a sheet's cells hold.
+// rowsOf returns the raw values of a sheet's cells.
 func rowsOf(t *testing.T, file []byte, sheet string) [][]string {
 	t.Helper()
 	rows, err := open(t, file).GetRows(sheet, excelize.Options{RawCellValue: true})
@@ -48,7 +48,7 @@ func rowsOf(t *testing.T, file []byte, sheet string) [][]string {
 	return rows
 }
 
-// parts unpacks the file.
+// parts returns the contents of the file's parts by name.
 func parts(t *testing.T, file []byte) map[string]string {
 	t.Helper()
 	archive, err := zip.NewReader(bytes.NewReader(file), int64(len(file)))
@@ -70,7 +70,7 @@ func parts(t *testing.T, file []byte) map[string]string {
 	return contents
 }
 
-func TestHeaderIsBoldFrozenAndFilters(t *testing.T) {
+func TestHeaderIsBoldFrozenAndHasFilters(t *testing.T) {
 	t.Parallel()
 	columns := make([]xlsx.Column, 28)
 	for i := range columns {
@@ -103,10 +103,10 @@ func TestHeaderIsBoldFrozenAndFilters(t *testing.T) {
 	}
 	all := parts(t, file)
 	if !strings.HasSuffix(all["xl/worksheets/sheet1.xml"], `</sheetData><autoFilter ref="A1:AB4"/></worksheet>`) {
-		t.Error("the filter is not over the used range")
+		t.Error("the filter does not cover the used range")
 	}
 	if !strings.Contains(all["xl/workbook.xml"], `>'Records'!$A$1:$AB$4</definedName>`) {
-		t.Error("LibreOffice does not hear of the filter")
+		t.Error("the workbook does not define the filter's range")
 	}
 }
 
@@ -134,7 +134,7 @@ func TestCellsAreTyped(t *testing.T) {
 	}
 	for _, row := range rows[len(numbers):] {
 		if !slices.Equal(row, []string{"", "", "beside"}) {
-			t.Errorf("no number and no text are %q", row)
+			t.Errorf("a row with NaN and empty text is %q", row)
 		}
 	}
 	if sheet := parts(t, file)["xl/worksheets/sheet1.xml"]; strings.Contains(sheet, `r="A12"`) || strings.Contains(sheet, `r="B12"`) {
@@ -173,7 +173,7 @@ func TestTimesAreDatesInTheirZone(t *testing.T) {
 	for i, c := range cases {
 		cell := "A" + strconv.Itoa(i+2)
 		if got, err := book.GetCellValue("Records", cell); err != nil || got != c.shown {
-			t.Errorf("%v is shown as %q, not %q: %v", c.time, got, c.shown, err)
+			t.Errorf("%v is shown as %q, want %q: %v", c.time, got, c.shown, err)
 		}
 		kind, err := book.GetCellType("Records", cell)
 		if text := i >= 6; err != nil || text != (kind == excelize.CellTypeInlineString) {
@@ -190,7 +190,7 @@ func TestTimesAreDatesInTheirZone(t *testing.T) {
 	}
 }
 
-func TestFullSheetGoesOnInAnother(t *testing.T) {
+func TestRowsAfterAFullSheetGoToAnother(t *testing.T) {
 	t.Parallel()
 	file := write(t, func(book *xlsx.Workbook) {
 		book.Limit(4, math.MaxInt64) // the header and three rows
@@ -202,7 +202,7 @@ func TestFullSheetGoesOnInAnother(t *testing.T) {
 		}
 		book.Sheet("Overflow", xlsx.Column{Title: "Text"})
 		for range 3 {
-			book.EndRow() // empty rows count too; this sheet is just full
+			book.EndRow() // empty rows count too; the sheet is now full
 		}
 	})
 	if got := open(t, file).GetSheetList(); !slices.Equal(got, []string{"Records", "Records 2", "Records 3", "Overflow"}) {
@@ -216,22 +216,22 @@ func TestFullSheetGoesOnInAnother(t *testing.T) {
 		}
 		for _, row := range rows[1:] {
 			if row[0] != strconv.Itoa(next) || row[1] != "row "+row[0] {
-				t.Errorf("%s has %q, not row %d", sheet, row, next)
+				t.Errorf("%s has %q, want row %d", sheet, row, next)
 			}
 			next++
 		}
 	}
 	if next != 7 {
-		t.Errorf("%d rows, not 7", next)
+		t.Errorf("%d rows, want 7", next)
 	}
 	for name, want := range map[string]string{"1": `"A1:B4"`, "3": `"A1:B2"`, "4": `"A1:A4"`} {
 		if !strings.Contains(parts(t, file)["xl/worksheets/sheet"+name+".xml"], "<autoFilter ref="+want) {
-			t.Errorf("the filter of sheet %s is not %s", name, want)
+			t.Errorf("the filter of sheet %s does not cover %s", name, want)
 		}
 	}
 }
 
-func TestSheetEndsBeforeItsXMLGrowsTooLarge(t *testing.T) {
+func TestSheetXMLIsBounded(t *testing.T) {
 	t.Parallel()
 	file := write(t, func(book *xlsx.Workbook) {
 		book.Limit(1<<20, 100_000)
@@ -250,35 +250,35 @@ func TestSheetEndsBeforeItsXMLGrowsTooLarge(t *testing.T) {
 		rows += len(rowsOf(t, file, sheet)) - 1
 	}
 	if rows != 100 {
-		t.Errorf("%d rows, not 100", rows)
+		t.Errorf("%d rows, want 100", rows)
 	}
 }
 
-func TestFileArrivesWhileItIsWritten(t *testing.T) {
+func TestFileIsStreamed(t *testing.T) {
 	t.Parallel()
 	var file bytes.Buffer
 	book := xlsx.New(&file)
 	if file.Len() > 0 {
-		t.Fatal("New writes")
+		t.Fatal("New wrote to the writer")
 	}
 	book.Sheet("Records", xlsx.Column{Title: "Text"})
 	if !bytes.HasPrefix(file.Bytes(), []byte("PK")) {
-		t.Fatal("the first sheet's start does not arrive")
+		t.Fatal("the start of the first sheet was not flushed")
 	}
-	begun := file.Len()
+	flushed := file.Len()
 	book.Text("a row")
 	book.EndRow()
-	if file.Len() != begun {
-		t.Error("each row is written on its own")
+	if file.Len() != flushed {
+		t.Error("a single row was written through")
 	}
-	if err := book.Flush(); err != nil || file.Len() == begun {
-		t.Errorf("Flush writes %d bytes: %v", file.Len()-begun, err)
+	if err := book.Flush(); err != nil || file.Len() == flushed {
+		t.Errorf("Flush wrote %d bytes: %v", file.Len()-flushed, err)
 	}
 	if err := book.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if rows := rowsOf(t, file.Bytes(), "Records"); rows[1][0] != "a row" {
-		t.Errorf("a flushed file reads %q", rows)
+		t.Errorf("a flushed file has rows %q", rows)
 	}
 }
 
@@ -297,7 +297,7 @@ func TestRowsAllocateNothing(t *testing.T) {
 	}
 }
 
-func TestNameOfASheetIsQuoted(t *testing.T) {
+func TestSheetNamesAreQuoted(t *testing.T) {
 	t.Parallel()
 	const name = `Bob's <"&"> 記錄`
 	file := write(t, func(book *xlsx.Workbook) {

@@ -51,22 +51,22 @@ fuzz: setup-test ## run every fuzzer for a minute (FUZZTIME=5m; FUZZ=Days: only 
 	@FUZZTIME='$(FUZZTIME)' FUZZ='$(FUZZ)' tools/fuzz.sh
 
 .PHONY: bench
-bench: setup ## measure each goal of BENCHMARKS.md against its limit, in 20 minutes (SHORT=1: in 5; also SIZE= ROWS= OUT= INTO=)
+bench: setup ## measure the service against its limits (BENCHMARKS.md), in 20 minutes (SHORT=1: in 5; also SIZE= ROWS= OUT= INTO=)
 	@$(E2EBUILD) ./bench
 	@exec bin/bench $(BENCHFLAGS)
 
 .PHONY: bench-plots
-bench-plots: setup ## measure cost against size and connections, in 20 minutes (LARGEST=1000000: in 8; OUT= INTO=)
+bench-plots: setup ## measure cost by size and connections, in 20 minutes (LARGEST=1000000: in 8; OUT= INTO=)
 	@$(E2EBUILD) ./bench
 	@exec bin/bench -plots $(BENCHFLAGS)
 
 .PHONY: faults
-faults: setup-test ## break whatever the service stands on, under load, in 15 minutes (SHORT=1: a few faults; also SEED= ONLY= KEEP= OUT= INTO=)
+faults: setup-test ## inject faults into a deployment under load, in 15 minutes (SHORT=1: a few; also SEED= ONLY= KEEP= OUT= INTO=)
 	@$(E2EBUILD) ./chaos
 	@exec bin/chaos $(if $(SHORT),-short) $(if $(ONLY),-only $(ONLY)) $(FAULTFLAGS)
 
 .PHONY: soak
-soak: setup-test ## see whether anything grows under a mixed load, for 15 minutes (MINUTES=60; also SEED= OUT= INTO=)
+soak: setup-test ## check that no resource usage grows under load, for 15 minutes (MINUTES=60; also SEED= OUT= INTO=)
 	@$(E2EBUILD) ./chaos
 	@exec bin/chaos -soak $(or $(MINUTES),15)m $(FAULTFLAGS)
 
@@ -134,10 +134,10 @@ check-allocations: ## hot functions allocate no more than internal/allocations.t
 allocations: ## write internal/allocations.txt anew
 	@tools/allocations.sh write
 
-# A few faults; make faults tries all.
+# A few faults; make faults injects all.
 .PHONY: check-faults
-check-faults: setup-test ## nothing acknowledged is lost while things break, in short
-	@echo 'is anything lost while things break?'
+check-faults: setup-test ## nothing acknowledged is lost under a few faults
+	@echo 'is anything lost under faults?'
 	@$(E2EBUILD) ./chaos
 	@exec bin/chaos -short $(FAULTFLAGS)
 
@@ -150,7 +150,7 @@ check-guides: setup-check ## only: what the guides in docs/ show, in all their l
 	go test -count=1 -tags sdk -run '^TestTheGuides' ./cmd/server/
 
 .PHONY: sdk-check
-sdk-check: setup-sdk $(SDK_MODULES) $(GENERATORS) ## only: clients of ten generators compile and drive the server, a minute or two (INTO=)
+sdk-check: setup-sdk $(SDK_MODULES) $(GENERATORS) ## only: clients of ten generators compile and run a scenario, a minute or two (INTO=)
 	@$(E2EBUILD) ./sdkcheck
 	@exec bin/sdkcheck $(if $(INTO),-into $(INTO))
 

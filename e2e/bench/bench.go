@@ -133,18 +133,18 @@ func (b *bench) once(what string, measure func() (sample, error)) (sample, error
 }
 
 // overHTTP measures what a load costs a server.
-func (b *bench) overHTTP(ctx context.Context, server *harness.Child, seconds int, j job) (sample, error) {
+func (b *bench) overHTTP(ctx context.Context, server *harness.Process, seconds int, j job) (sample, error) {
 	j = b.addressed(server, seconds, j)
 	var f found
 	used, err := b.cost(server, func() (err error) {
-		f, err = harness.Ask[found](ctx, "load", j)
+		f, err = harness.RunWorker[found](ctx, "load", j)
 		return err
 	})
 	return f.sample(used), err
 }
 
 // addressed completes a job.
-func (b *bench) addressed(server *harness.Child, seconds int, j job) job {
+func (b *bench) addressed(server *harness.Process, seconds int, j job) job {
 	if j.Keys == nil {
 		j.Keys = b.keys
 	}

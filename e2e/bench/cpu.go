@@ -82,7 +82,7 @@ func readStat(pid int) (stat, error) {
 type cost struct{ server, postgres time.Duration }
 
 // cost measures what fn costs the server, which may be nil, and PostgreSQL.
-func (s *stack) cost(server *harness.Child, fn func() error) (cost, error) {
+func (s *stack) cost(server *harness.Process, fn func() error) (cost, error) {
 	before, err := s.used(server)
 	if err != nil {
 		return cost{}, err
@@ -94,7 +94,7 @@ func (s *stack) cost(server *harness.Child, fn func() error) (cost, error) {
 	return cost{after.server - before.server, after.postgres - before.postgres}, err
 }
 
-func (s *stack) used(server *harness.Child) (used cost, err error) {
+func (s *stack) used(server *harness.Process) (used cost, err error) {
 	if server != nil {
 		if used.server, err = cpuOf(server.Pid()); err != nil {
 			return used, err

@@ -65,7 +65,7 @@ func (b *bench) idle(ctx context.Context) (_ memory, err error) {
 }
 
 // memoryWith is a server's memory with an audience, or after it has left.
-func memoryWith(ctx context.Context, server *harness.Child, a audience, isAfter bool) (_ memory, err error) {
+func memoryWith(ctx context.Context, server *harness.Process, a audience, isAfter bool) (_ memory, err error) {
 	l, err := gather(ctx, a)
 	if err != nil {
 		return memory{}, err
@@ -86,7 +86,7 @@ func memoryWith(ctx context.Context, server *harness.Child, a audience, isAfter 
 }
 
 // settled is a server's memory once it does not shrink any more.
-func settled(ctx context.Context, server *harness.Child) (memory, error) {
+func settled(ctx context.Context, server *harness.Process) (memory, error) {
 	const patience = 15
 	least := memory{}
 	ticker := time.NewTicker(200 * time.Millisecond)
@@ -113,7 +113,7 @@ var (
 	collection   = regexp.MustCompile(`gc \d+ @.* \d+->\d+->(\d+) MB`)
 )
 
-func memoryOf(server *harness.Child) (memory, error) {
+func memoryOf(server *harness.Process) (memory, error) {
 	resident, err := residentOf(server)
 	if err != nil {
 		return memory{}, err
@@ -131,7 +131,7 @@ func memoryOf(server *harness.Child) (memory, error) {
 }
 
 // residentOf is what a server has in memory, in bytes.
-func residentOf(server *harness.Child) (int, error) {
+func residentOf(server *harness.Process) (int, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", server.Pid()))
 	if err != nil {
 		return 0, err

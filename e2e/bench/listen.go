@@ -88,7 +88,7 @@ func (b *bench) fanOuts() row {
 
 // fanOut measures a delivery: a message goes to many sockets of a server, or of the
 // floor, which writes the frame that the server has written.
-func (b *bench) fanOut(ctx context.Context, of *harness.Child, seconds int) (_ sample, err error) {
+func (b *bench) fanOut(ctx context.Context, of *harness.Process, seconds int) (_ sample, err error) {
 	a := audience{Base: of.Base, Sockets: fanOutSockets, IDs: silentTalks, Count: 1, Keys: b.keys, Duration: time.Duration(seconds) * time.Second}
 	if of == b.bare {
 		a.Frame = b.frame

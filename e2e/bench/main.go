@@ -91,7 +91,7 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 		}
 	}
 	if o.into != "" {
-		if err := harness.PutInto(o.into, "bench", place, found.markdown); err != nil {
+		if err := harness.ReplaceSection(o.into, "bench", place, found.markdown); err != nil {
 			return err
 		}
 	}

@@ -122,7 +122,7 @@ func countProgress(told io.Reader, seconds int, begin, end func() error) (count 
 		}
 		second++
 	}
-	return 0, fmt.Errorf("it ended before it had told enough: %s", harness.LastOf(strings.Join(others, "\n")))
+	return 0, fmt.Errorf("it ended before it had told enough: %s", harness.Tail(strings.Join(others, "\n")))
 }
 
 // writeScript writes a script of pgbench: its variables, then the statement.

@@ -114,8 +114,8 @@ func (b *bench) warmed(ctx context.Context, j job) (sample, error) {
 	return b.overHTTP(ctx, b.server, plotSeconds, j)
 }
 
-func sizesTable(names []string, points map[string][]point) harness.Grid {
-	g := harness.Grid{{"one connection", "messages", "p50", "p99", "CPU µs: server", "PostgreSQL"}}
+func sizesTable(names []string, points map[string][]point) harness.Table {
+	g := harness.Table{{"one connection", "messages", "p50", "p99", "CPU µs: server", "PostgreSQL"}}
 	for _, name := range names {
 		for _, p := range points[name] {
 			if p.sample.requests == 0 {
@@ -128,8 +128,8 @@ func sizesTable(names []string, points map[string][]point) harness.Grid {
 	return g
 }
 
-func connectionsTable(points []point) harness.Grid {
-	g := harness.Grid{{"connections that send", "rate", "p50", "p99", "CPU µs: server", "PostgreSQL"}}
+func connectionsTable(points []point) harness.Table {
+	g := harness.Table{{"connections that send", "rate", "p50", "p99", "CPU µs: server", "PostgreSQL"}}
 	for _, p := range points {
 		g = append(g, []string{strconv.Itoa(p.size), rate(p.sample), p50(p.sample), p99(p.sample), figure(p.sample.server), figure(p.sample.postgres)})
 	}

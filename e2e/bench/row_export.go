@@ -24,7 +24,7 @@ type exported struct {
 }
 
 // export fetches a chatbot's records as an Excel file.
-func (b *bench) export(ctx context.Context, server *harness.Child, bot string, to io.Writer) (e exported, err error) {
+func (b *bench) export(ctx context.Context, server *harness.Process, bot string, to io.Writer) (e exported, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, server.Base+b.recordsPath(bot, "export-excel/"), nil)
 	if err != nil {
 		return e, err
@@ -116,7 +116,7 @@ func (b *bench) exports() row {
 		measure: func(ctx context.Context, _ int) ([]finding, error) {
 			var others [2]sample
 			for i, way := range []string{wayExcelize, wayZip} {
-				written, err := harness.Ask[sheetFound](ctx, "sheet", sheet{Way: way, First: hundredBase, Count: exportRecords})
+				written, err := harness.RunWorker[sheetFound](ctx, "sheet", sheet{Way: way, First: hundredBase, Count: exportRecords})
 				if err != nil {
 					return nil, err
 				}
@@ -129,7 +129,7 @@ func (b *bench) exports() row {
 }
 
 // exportSample is what an export costs, by record.
-func (b *bench) exportSample(ctx context.Context, server *harness.Child, bot string, records int) (sample, exported, error) {
+func (b *bench) exportSample(ctx context.Context, server *harness.Process, bot string, records int) (sample, exported, error) {
 	var e exported
 	began := time.Now()
 	used, err := b.cost(server, func() (err error) {
@@ -216,10 +216,10 @@ func (b *bench) measureExports(ctx context.Context, seconds int) (_ []finding, e
 }
 
 // sendWhileExporting sends messages until all exports are complete.
-func (b *bench) sendWhileExporting(ctx context.Context, server *harness.Child, sending job) (sample, error) {
+func (b *bench) sendWhileExporting(ctx context.Context, server *harness.Process, sending job) (sample, error) {
 	sending = b.addressed(server, 600, sending)
 	sending.UntilClosed = true
-	load, err := harness.Send(ctx, "load", sending)
+	load, err := harness.StartWorker(ctx, "load", sending)
 	if err != nil {
 		return sample{}, err
 	}
@@ -230,12 +230,12 @@ func (b *bench) sendWhileExporting(ctx context.Context, server *harness.Child, s
 	}
 	all.Wait()
 	var f found
-	err = load.Result(ctx, &f)
+	err = load.Wait(ctx, &f)
 	return f.sample(cost{}), errors.Join(append(errs, err)...)
 }
 
 // peakOf is the most that a server had in memory while fn ran.
-func peakOf(ctx context.Context, server *harness.Child, fn func() error) (peak int, err error) {
+func peakOf(ctx context.Context, server *harness.Process, fn func() error) (peak int, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var looking sync.WaitGroup
 	looking.Go(func() {

@@ -51,7 +51,7 @@ type target struct {
 	*bench
 	dir      string
 	postgres *localpg.Server
-	server   *harness.Child
+	server   *harness.Process
 }
 
 // address is by the link that stays the same when PostgreSQL is started again.
@@ -121,7 +121,7 @@ func (t *target) stopUnderLoad(ctx context.Context) ([]finding, error) {
 		}
 		job.Conversations = append(job.Conversations, begun.ID)
 	}
-	witness, err := harness.Send(ctx, "witness", job)
+	witness, err := harness.StartWorker(ctx, "witness", job)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +137,7 @@ func (t *target) stopUnderLoad(ctx context.Context) ([]finding, error) {
 		if err = t.start(ctx); err != nil {
 			break
 		}
-		if err = witness.In.Encode(t.server.Base); err != nil {
+		if err = witness.Input.Encode(t.server.Base); err != nil {
 			break
 		}
 	}
@@ -145,7 +145,7 @@ func (t *target) stopUnderLoad(ctx context.Context) ([]finding, error) {
 		err = t.awaitLoad(ctx)
 	}
 	var saw witnessed
-	if err := errors.Join(err, witness.Result(ctx, &saw)); err != nil {
+	if err := errors.Join(err, witness.Wait(ctx, &saw)); err != nil {
 		return nil, err
 	}
 	return t.judge(ctx, saw)

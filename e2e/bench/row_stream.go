@@ -20,8 +20,8 @@ const streamCount = 50
 
 // relay is what row 11 compares: all stand before the same model server.
 type relay struct {
-	model, proxy *harness.Child
-	joined       *harness.Child // with Redis; nil where there is none
+	model, proxy *harness.Process
+	joined       *harness.Process // with Redis; nil where there is none
 	bot          string
 }
 
@@ -110,11 +110,11 @@ func (b *bench) measureStreams(ctx context.Context, r relay, seconds int) ([]fin
 	}
 	ours := plain
 	ours.Key, ours.Body = b.keys[0], fmt.Sprintf(`{"message":{"content":"%d"},"isStreaming":true}`, tokens)
-	read := func(j reading, of *harness.Child, path string) (sample, error) {
+	read := func(j reading, of *harness.Process, path string) (sample, error) {
 		j.URL = of.Base + path
 		var f found
 		used, err := b.cost(of, func() (err error) {
-			f, err = harness.Ask[found](ctx, "readers", j)
+			f, err = harness.RunWorker[found](ctx, "readers", j)
 			return err
 		})
 		return f.sample(used), err

@@ -22,8 +22,8 @@ type stack struct {
 	secretKey string
 	admin     string // the key of the first organization's administrator
 	postgres  *localpg.Server
-	server    *harness.Child
-	bare      *harness.Child
+	server    *harness.Process
+	bare      *harness.Process
 	others    []func() error // end what else was started
 	data
 }
@@ -66,7 +66,7 @@ func begin(ctx context.Context, o options) (_ *bench, err error) {
 }
 
 // startServer starts a server with further variables of its environment.
-func (s *stack) startServer(ctx context.Context, further ...string) (*harness.Child, error) {
+func (s *stack) startServer(ctx context.Context, further ...string) (*harness.Process, error) {
 	c, err := harness.Start(ctx, s.dir, s.program(), nil, append(s.environment(), further...))
 	if err != nil {
 		return nil, fmt.Errorf("start the server: %w", err)
@@ -99,7 +99,7 @@ func (s *stack) stop() error {
 	for _, end := range s.others {
 		errs = append(errs, end())
 	}
-	for _, one := range []*harness.Child{s.bare, s.server} {
+	for _, one := range []*harness.Process{s.bare, s.server} {
 		if one != nil {
 			errs = append(errs, one.Stop())
 		}

@@ -12,7 +12,7 @@ import (
 // table shows the medians of all rounds, the smallest and largest ratio beside them,
 // and what must be and is aimed at.
 func (b *bench) table(machine string, of seeds, rows []row, found [][]series) report {
-	g := harness.Grid{{"#", "what", "ratio", "from–to", "must", "aim", "verdict", "Parley", "against", "CPU µs: server", "PostgreSQL", "against: CPU µs"}}
+	g := harness.Table{{"#", "what", "ratio", "from–to", "must", "aim", "verdict", "Parley", "against", "CPU µs: server", "PostgreSQL", "against: CPU µs"}}
 	for i, r := range rows {
 		for k, l := range r.lines {
 			if s := found[i][k]; len(s) > 0 && !math.IsNaN(s[0].ratio) {

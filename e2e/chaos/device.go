@@ -13,23 +13,23 @@ import (
 	"github.com/coder/websocket/wsjson"
 )
 
-// device holds on to a conversation by one socket after the other.
+// device follows a conversation over successive WebSockets and checks what it receives.
 type device struct {
 	*load
 
-	talk    talk
-	name    string
-	prefers int // which server
+	conversation conversation
+	name         string
+	preferred    int // the server that it tries first
 
 	mu       sync.Mutex
-	conn     *websocket.Conn // nil while there is none
-	got      []string        // the messages that came, by their seq
-	pending  string          // what it has said and has no answer to
-	isResent bool            // over another link than the first
-	isBroken bool            // what came cannot be
+	conn     *websocket.Conn // nil while disconnected
+	received []string        // message ids by seq
+	pending  string          // the content of the message that is not acknowledged yet
+	isResent bool            // the pending message was sent over more than one connection
+	isBroken bool            // it received something that must never arrive
 }
 
-// frame is what a device reads of one.
+// frame is the part of a frame that a device reads.
 type frame struct {
 	Type, Status, Error, Detail, Content string
 	Seq                                  int64
@@ -38,34 +38,33 @@ type frame struct {
 	ClientMessageID                      string `json:"client_message_id"`
 }
 
-// live keeps the device connected, at the server that it prefers or, when that one does
-// not take it, at the other.
-func (d *device) live(ctx context.Context, random *rand.Rand) {
-	for server := d.prefers; ctx.Err() == nil && !d.isBroken; server = 1 - server {
+// run keeps the device connected, to the preferred server or, if that one refuses, to the other.
+func (d *device) run(ctx context.Context, random *rand.Rand) {
+	for server := d.preferred; ctx.Err() == nil && !d.isBroken; server = 1 - server {
 		if conn := d.connect(ctx, server); conn != nil {
-			d.listen(ctx, conn)
+			d.read(ctx, conn)
 		}
-		_ = pause(ctx, time.Duration(50+random.IntN(200))*time.Millisecond)
+		_ = sleep(ctx, time.Duration(50+random.IntN(200))*time.Millisecond)
 	}
 }
 
-// connect opens a link behind what came so far, and says again what was not answered.
+// connect resumes after the last received message, and resends the pending one.
 func (d *device) connect(ctx context.Context, server int) *websocket.Conn {
-	d.opening <- struct{}{}
-	defer func() { <-d.opening }()
-	dialing, cancel := context.WithTimeout(ctx, silenceTime)
+	d.dialing <- struct{}{}
+	defer func() { <-d.dialing }()
+	dialCtx, cancel := context.WithTimeout(ctx, silenceLimit)
 	defer cancel()
-	address := fmt.Sprintf("ws%s/ws?session_id=%s&after=%d", strings.TrimPrefix(d.Bases[server], "http"), d.talk.Conversation, len(d.got))
-	conn, answer, err := websocket.Dial(dialing, address, &websocket.DialOptions{ //nolint:bodyclose // it is the link's, or nobody's
+	url := fmt.Sprintf("ws%s/ws?session_id=%s&after=%d", strings.TrimPrefix(d.Bases[server], "http"), d.conversation.ID, len(d.received))
+	conn, response, err := websocket.Dial(dialCtx, url, &websocket.DialOptions{ //nolint:bodyclose // Dial closes it
 		HTTPClient: d.streams, HTTPHeader: http.Header{"Authorization": {"Api-Key " + d.Key}},
 	})
 	if err != nil {
 		status := 0
-		if answer != nil {
-			status = answer.StatusCode
+		if response != nil {
+			status = response.StatusCode
 		}
 		if ctx.Err() == nil {
-			d.refused("a socket", d.talk.Conversation, "", status, nil, err)
+			d.recordFailure("a socket", d.conversation.ID, "", status, nil, err)
 		}
 		return nil
 	}
@@ -79,14 +78,14 @@ func (d *device) connect(ctx context.Context, server int) *websocket.Conn {
 	return conn
 }
 
-// listen reads a link to its end, and ends it when it does not answer.
-func (d *device) listen(ctx context.Context, conn *websocket.Conn) {
+// read reads a connection to its end. It closes the connection when pings go unanswered.
+func (d *device) read(ctx context.Context, conn *websocket.Conn) {
 	ctx, cancel := context.WithCancel(ctx)
 	var pings sync.WaitGroup
 	pings.Go(func() {
-		for pause(ctx, silenceTime/2) == nil {
-			answered, stop := context.WithTimeout(ctx, silenceTime)
-			err := conn.Ping(answered)
+		for sleep(ctx, silenceLimit/2) == nil {
+			pingCtx, stop := context.WithTimeout(ctx, silenceLimit)
+			err := conn.Ping(pingCtx)
 			stop()
 			if err != nil {
 				cancel()
@@ -99,100 +98,102 @@ func (d *device) listen(ctx context.Context, conn *websocket.Conn) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.conn = nil
-		_ = conn.CloseNow() // it may have ended
+		_ = conn.CloseNow() // it may be closed already
 	}()
 	for !d.isBroken {
-		var one frame
-		if wsjson.Read(ctx, conn, &one) != nil || !d.hear(one) {
+		var f frame
+		if wsjson.Read(ctx, conn, &f) != nil || !d.receive(f) {
 			return
 		}
 	}
 }
 
-// hear takes a frame. Each message is the next one, and is told once: as it is, or as
-// delivered to the device that sent it. What is said again may have been told already.
-func (d *device) hear(one frame) (goesOn bool) {
+// receive handles a frame. Each message must have the next seq and arrive once: as a message, or as
+// "delivered" on the device that sent it. Only the acknowledgement of a resent message may repeat a
+// message that has arrived. It returns false when the connection is to be closed.
+func (d *device) receive(f frame) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	isDelivered := one.Type == "status" && one.Status == "delivered"
-	content := one.Content
+	isDelivered := f.Type == "status" && f.Status == "delivered"
+	content := f.Content
 	switch {
-	case one.Type == "error" && (one.Error == "unavailable" || one.Error == "conflict" || one.Error == "timeout"):
-		d.refused("a frame", d.talk.Conversation, d.pending, http.StatusServiceUnavailable, nil, nil)
-		return false // it says it again over the next link
-	case one.Type == "error":
-		d.broken("it is told %s: %s", one.Error, one.Detail)
+	case f.Type == "error" && (f.Error == "unavailable" || f.Error == "conflict" || f.Error == "timeout"):
+		d.recordFailure("a frame", d.conversation.ID, d.pending, http.StatusServiceUnavailable, nil, nil)
+		return false // the next connection resends the message
+	case f.Type == "error":
+		d.violate("received the error %s: %s", f.Error, f.Detail)
 		return false
-	case one.Type != "message" && !isDelivered:
+	case f.Type != "message" && !isDelivered:
 		return true
 	}
 	if isDelivered {
-		if one.ClientMessageID != d.pending {
-			d.broken("waiting for %q it is told %+v", d.pending, one)
+		if f.ClientMessageID != d.pending {
+			d.violate("expected the acknowledgement of %q, received %+v", d.pending, f)
 			return false
 		}
 		content = d.pending
-		d.journal.add(entry{Kind: wasTold, Conversation: d.talk.Conversation, Content: content, ID: one.MessageID, Seq: one.Seq, Run: one.RunID})
-		if d.isResent && one.Seq <= int64(len(d.got)) && d.got[one.Seq-1] == one.MessageID {
+		d.journal.add(entry{Kind: kindAcked, Conversation: d.conversation.ID, Content: content, ID: f.MessageID, Seq: f.Seq, Run: f.RunID})
+		if d.isResent && f.Seq <= int64(len(d.received)) && d.received[f.Seq-1] == f.MessageID {
 			d.pending = ""
 			return true
 		}
 		d.pending = ""
 	}
-	d.journal.add(entry{Kind: didHear, Conversation: d.talk.Conversation, Device: d.name, ID: one.MessageID, Seq: one.Seq, Content: content})
-	if one.Seq != int64(len(d.got))+1 {
-		d.isBroken = true // the journal tells whether it is a gap or came twice
+	d.journal.add(entry{Kind: kindReceived, Conversation: d.conversation.ID, Device: d.name, ID: f.MessageID, Seq: f.Seq, Content: content})
+	if f.Seq != int64(len(d.received))+1 {
+		d.isBroken = true // the checker derives a gap or a duplicate from the journal
 		return false
 	}
-	d.got = append(d.got, one.MessageID)
+	d.received = append(d.received, f.MessageID)
 	return true
 }
 
-func (d *device) broken(format string, args ...any) {
+func (d *device) violate(format string, args ...any) {
 	d.isBroken = true
-	d.journal.add(entry{Kind: didBreak, Conversation: d.talk.Conversation, Device: d.name, Why: fmt.Sprintf(format, args...)})
+	d.journal.add(entry{Kind: kindViolation, Conversation: d.conversation.ID, Device: d.name, Why: fmt.Sprintf(format, args...)})
 }
 
-// say sends a message where there is a link and all was answered.
-func (d *device) say(content string) {
+// send sends a message if the device is connected and has no pending one.
+func (d *device) send(content string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.conn == nil || d.pending != "" {
 		return
 	}
 	d.pending, d.isResent = content, false
-	d.journal.add(entry{Kind: didAsk, Conversation: d.talk.Conversation, Content: content})
+	d.journal.add(entry{Kind: kindSent, Conversation: d.conversation.ID, Content: content})
 	d.write(context.Background())
 }
 
-// write sends what is pending. Should it fail, the link is at its end.
+// write writes the pending message; the caller holds mu. After a failed write the reader sees the
+// closed connection.
 func (d *device) write(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, silenceTime)
+	ctx, cancel := context.WithTimeout(ctx, silenceLimit)
 	defer cancel()
 	_ = wsjson.Write(ctx, d.conn, map[string]string{"type": "message", "content": d.pending, "client_message_id": d.pending})
 }
 
-// cut ends the link, as a device does that goes into a tunnel.
-func (d *device) cut() {
+// disconnect closes the connection without a closing handshake, like a device that loses its network.
+func (d *device) disconnect() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.conn != nil {
-		_ = d.conn.CloseNow() // it may have ended
+		_ = d.conn.CloseNow() // it may be closed already
 	}
 }
 
-// awaitAnswer waits until what was said is acknowledged.
-func (d *device) awaitAnswer() {
-	err := until(context.Background(), persistence, "an answer", func() error {
+// awaitAcknowledgement waits until nothing is pending.
+func (d *device) awaitAcknowledgement() {
+	err := waitFor(context.Background(), retryTime, "an acknowledgement", func() error {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		if d.pending != "" && !d.isBroken {
-			return fmt.Errorf("%q has none", d.pending)
+			return fmt.Errorf("%q is pending", d.pending)
 		}
 		return nil
 	})
 	if err != nil {
-		d.journal.add(entry{Kind: didBreak, Conversation: d.talk.Conversation, Device: d.name, Why: err.Error()})
+		d.journal.add(entry{Kind: kindViolation, Conversation: d.conversation.ID, Device: d.name, Why: err.Error()})
 	}
 }
 
@@ -202,8 +203,9 @@ func (d *device) isConnected() bool {
 	return d.conn != nil
 }
 
-func (d *device) isAt(seq int64) bool {
+// hasReceived reports whether the device has the messages up to seq, or never will.
+func (d *device) hasReceived(seq int64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return int64(len(d.got)) >= seq || d.isBroken
+	return int64(len(d.received)) >= seq || d.isBroken
 }

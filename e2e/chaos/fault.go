@@ -5,35 +5,34 @@ import (
 	"time"
 )
 
-// fault is something that breaks while the servers are under load.
+// fault is a failure to inject while the servers are under load.
 type fault struct {
-	name string
-	what string // for the table
-	// lasts is how long, and short where time is short; 0 there: it is not among the short
-	// ones.
-	lasts, short time.Duration
-	megabytes    int // of the file system that the database is to be in; 0: any
-	// begin has it happen, and end has it be over: what was broken works again when end
-	// returns.
-	begin, end func(context.Context, *world) error
+	name        string
+	description string
+	// duration is how long the fault lasts, and short its duration with -short; a fault whose short is
+	// 0 is not injected then.
+	duration, short time.Duration
+	megabytes       int // size of the file system that the database needs; 0: any
+	// begin injects the fault. When end returns, everything works again.
+	begin, end func(context.Context, *deployment) error
 }
 
-// strike has a fault begin, last and end.
-func (f fault) strike(ctx context.Context, w *world, isShort bool) error {
-	lasts := f.lasts
+// inject begins the fault, waits for its duration and ends it.
+func (f fault) inject(ctx context.Context, d *deployment, isShort bool) error {
+	duration := f.duration
 	if isShort && f.short > 0 {
-		lasts = f.short
+		duration = f.short
 	}
-	if err := f.begin(ctx, w); err != nil {
+	if err := f.begin(ctx, d); err != nil {
 		return err
 	}
-	if err := pause(ctx, lasts); err != nil {
+	if err := sleep(ctx, duration); err != nil {
 		return err
 	}
-	return f.end(ctx, w)
+	return f.end(ctx, d)
 }
 
-// faults are all that are tried, in the order of FAULTS.md.
+// faults are all faults, in the order of FAULTS.md.
 var faults = concat(serverFaults, postgresFaults, redisFaults, clientFaults, modelFaults, machineFaults)
 
 func concat(groups ...[]fault) (all []fault) {
@@ -43,54 +42,56 @@ func concat(groups ...[]fault) (all []fault) {
 	return all
 }
 
-// onLinks has something done to links, and mends them at the end.
-func onLinks(links func(*world) []*link, do func(*link) error) (begin, end func(context.Context, *world) error) {
-	begin = func(_ context.Context, w *world) error {
-		for _, one := range links(w) {
-			if err := do(one); err != nil {
+// onLinks returns a begin that changes links and an end that restores them.
+func onLinks(links func(*deployment) []*link, change func(*link) error) (begin, end func(context.Context, *deployment) error) {
+	begin = func(_ context.Context, d *deployment) error {
+		for _, l := range links(d) {
+			if err := change(l); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	return begin, func(ctx context.Context, w *world) error { return mend(ctx, links(w)) }
-}
-
-func mend(ctx context.Context, links []*link) error {
-	for _, one := range links {
-		if err := one.mend(ctx); err != nil {
-			return err
+	end = func(ctx context.Context, d *deployment) error {
+		for _, l := range links(d) {
+			if err := l.restore(ctx); err != nil {
+				return err
+			}
 		}
+		return nil
 	}
-	return nil
+	return begin, end
 }
 
-// networkFaults are what can happen to the network between two.
-func networkFaults(between string, links func(*world) []*link, slow, narrow int, shortHalfOpen time.Duration) []fault {
-	poisoned := func(t toxic) func(*link) error { return func(l *link) error { return l.poison(t) } }
-	one := func(name, what string, lasts, short time.Duration, do func(*link) error) fault {
-		f := fault{name: between + "-" + name, what: what, lasts: lasts, short: short}
-		f.begin, f.end = onLinks(links, do)
+// networkFaults are the faults of the links between two kinds of processes. Latency is in
+// milliseconds, rate in kilobytes per second.
+func networkFaults(prefix string, links func(*deployment) []*link, latency, rate int, shortHalfOpen time.Duration) []fault {
+	withToxic := func(t toxic) func(*link) error { return func(l *link) error { return l.addToxic(t) } }
+	newFault := func(name, description string, duration, short time.Duration, change func(*link) error) fault {
+		f := fault{name: prefix + "-" + name, description: description, duration: duration, short: short}
+		f.begin, f.end = onLinks(links, change)
 		return f
 	}
-	forgotten := one("forgotten", "connections that nobody ends and nothing goes over any more, while new ones work", 5*time.Second, 0,
-		poisoned(toxic{kind: "oblivion"}))
-	forgotten.end = func(_ context.Context, w *world) error {
-		for _, l := range links(w) {
-			if err := l.recall(); err != nil {
+	blackholed := newFault("blackholed", "existing connections silently drop all data, new ones work", 5*time.Second, 0,
+		withToxic(toxic{kind: "blackhole"}))
+	blackholed.end = func(_ context.Context, d *deployment) error {
+		for _, l := range links(d) {
+			if err := l.endBlackholes(); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
 	return []fault{
-		one("cut", "every connection ended, new ones refused", 5*time.Second, 0, func(l *link) error { l.cut(); return nil }),
-		one("half-open", "connections that nothing goes over, until they are ended", 8*time.Second, shortHalfOpen, poisoned(toxic{kind: "timeout", with: map[string]any{"timeout": 0}})),
-		forgotten,
-		one("delayed", "each way a good deal slower, and unevenly", 8*time.Second, 0,
-			poisoned(toxic{kind: "latency", with: map[string]any{"latency": slow, "jitter": slow / 2}})),
-		one("starved", "a few kilobytes in a second", 8*time.Second, 0, poisoned(toxic{kind: "bandwidth", with: map[string]any{"rate": narrow}})),
-		one("broken-off", "each connection ended after some kilobytes, wherever that is", 6*time.Second, 0,
-			poisoned(toxic{kind: "limit_data", way: "downstream", with: map[string]any{"bytes": 6000}})),
+		newFault("cut", "all connections closed, new ones refused", 5*time.Second, 0, func(l *link) error { l.cut(); return nil }),
+		newFault("half-open", "connections stay open, but transfer nothing", 8*time.Second, shortHalfOpen,
+			withToxic(toxic{kind: "timeout", attributes: map[string]any{"timeout": 0}})),
+		blackholed,
+		newFault("delayed", "high latency with jitter in both directions", 8*time.Second, 0,
+			withToxic(toxic{kind: "latency", attributes: map[string]any{"latency": latency, "jitter": latency / 2}})),
+		newFault("throttled", "a few kilobytes per second", 8*time.Second, 0,
+			withToxic(toxic{kind: "bandwidth", attributes: map[string]any{"rate": rate}})),
+		newFault("truncated", "every connection closed after some kilobytes", 6*time.Second, 0,
+			withToxic(toxic{kind: "limit_data", direction: "downstream", attributes: map[string]any{"bytes": 6000}})),
 	}
 }

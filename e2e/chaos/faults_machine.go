@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// floodSize is how many connections use up what a server may have.
+// floodSize is the number of connections that exhaust a server's descriptors.
 const floodSize = 200
 
 var machineFaults = []fault{
@@ -18,34 +18,32 @@ var machineFaults = []fault{
 	everything(),
 }
 
-// diskFull leaves no room where the database is. A PostgreSQL that has ended of it is
-// started again when there is room.
+// diskFull fills the file system of the database. It restarts a PostgreSQL that exited because of it.
 func diskFull() fault {
-	var empty func() error
+	var free func() error
 	return fault{
-		name: "disk-full", what: "no room left under the database (a file system of 256 MB)", lasts: 8 * time.Second, megabytes: 256,
-		begin: func(_ context.Context, w *world) (err error) {
-			empty, err = fill(w.postgres.dir)
+		name: "disk-full", description: "no space left for the database (a file system of 256 MB)", duration: 8 * time.Second, megabytes: 256,
+		begin: func(_ context.Context, d *deployment) (err error) {
+			free, err = fillDisk(d.postgres.dir)
 			return err
 		},
-		end: func(ctx context.Context, w *world) error {
-			if err := empty(); err != nil {
+		end: func(ctx context.Context, d *deployment) error {
+			if err := free(); err != nil {
 				return err
 			}
-			return w.postgres.begin(ctx)
+			return d.postgres.start(ctx)
 		},
 	}
 }
 
-// filesExhausted leaves a server a few descriptors, and takes them by connections that say
-// nothing.
+// filesExhausted limits a server's descriptors and takes the rest with silent connections.
 func filesExhausted() fault {
-	var over []func() error
+	var cleanups []func() error
 	return fault{
-		name: "files-exhausted", what: "a server with 20 descriptors to spare, flooded with connections", lasts: 8 * time.Second,
-		begin: func(ctx context.Context, w *world) error {
-			s := w.servers[0]
-			now, err := s.vitals(ctx)
+		name: "files-exhausted", description: "a server with 20 spare file descriptors, flooded with connections", duration: 8 * time.Second,
+		begin: func(ctx context.Context, d *deployment) error {
+			s := d.servers[0]
+			now, err := s.readMetrics(ctx)
 			if err != nil {
 				return err
 			}
@@ -53,63 +51,63 @@ func filesExhausted() fault {
 			if err != nil {
 				return err
 			}
-			over = append(over, restore)
+			cleanups = append(cleanups, restore)
 			for range floodSize {
 				conn, err := net.DialTimeout("tcp", address(s.port), time.Second) //nolint:noctx // loopback answers or refuses at once
 				if err != nil {
-					continue // what waits to be accepted is bounded
+					continue // the listen queue is bounded
 				}
-				over = append(over, conn.Close)
+				cleanups = append(cleanups, conn.Close)
 			}
 			return nil
 		},
-		end: func(context.Context, *world) error {
+		end: func(context.Context, *deployment) error {
 			var errs []error
-			for _, end := range over {
-				errs = append(errs, end())
+			for _, cleanup := range cleanups {
+				errs = append(errs, cleanup())
 			}
 			return errors.Join(errs...)
 		},
 	}
 }
 
-// everything has faults come over one another, by chance: two at a time, of different kinds.
+// everything injects random faults that overlap: two at a time, of different kinds.
 func everything() fault {
 	return fault{
-		name: "everything", what: "ten of the faults above, by chance, each beginning while the one before lasts",
-		begin: func(ctx context.Context, w *world) error {
-			var those, lasting []fault
+		name: "everything", description: "ten random faults of the above, each beginning before the previous one ends",
+		begin: func(ctx context.Context, d *deployment) error {
+			var candidates, active []fault
 			for _, group := range [][]fault{serverFaults[:1], postgresFaults, redisFaults, clientFaults, modelFaults} {
-				those = append(those, slices.DeleteFunc(slices.Clone(group), func(f fault) bool { return f.lasts == 0 })...)
+				candidates = append(candidates, slices.DeleteFunc(slices.Clone(group), func(f fault) bool { return f.duration == 0 })...)
 			}
 			for range 10 {
-				one := those[w.random.IntN(len(those))]
-				for slices.ContainsFunc(lasting, one.isLike) {
-					one = those[w.random.IntN(len(those))]
+				next := candidates[d.random.IntN(len(candidates))]
+				for slices.ContainsFunc(active, next.conflictsWith) {
+					next = candidates[d.random.IntN(len(candidates))]
 				}
-				say("  %s", one.name)
-				if err := one.begin(ctx, w); err != nil {
+				logf("  %s", next.name)
+				if err := next.begin(ctx, d); err != nil {
 					return err
 				}
-				if err := pause(ctx, time.Duration(500+w.random.IntN(2500))*time.Millisecond); err != nil {
+				if err := sleep(ctx, time.Duration(500+d.random.IntN(2500))*time.Millisecond); err != nil {
 					return err
 				}
-				if lasting = append(lasting, one); len(lasting) == 2 {
-					if err := lasting[0].end(ctx, w); err != nil {
+				if active = append(active, next); len(active) == 2 {
+					if err := active[0].end(ctx, d); err != nil {
 						return err
 					}
-					lasting = lasting[1:]
+					active = active[1:]
 				}
 			}
-			return lasting[0].end(ctx, w)
+			return active[0].end(ctx, d)
 		},
-		end: func(context.Context, *world) error { return nil },
+		end: func(context.Context, *deployment) error { return nil },
 	}
 }
 
-// isLike tells whether two break the same: what is broken in two ways at once cannot be
-// mended in one, and a server does not start without its PostgreSQL.
-func (f fault) isLike(other fault) bool {
+// conflictsWith reports whether two faults cannot overlap, because ending one would end the other.
+// Servers and PostgreSQL conflict too: a server does not start without its database.
+func (f fault) conflictsWith(other fault) bool {
 	kind := func(f fault) string {
 		name, _, _ := strings.Cut(f.name, "-")
 		return strings.Replace(name, "server", "postgres", 1)

@@ -6,17 +6,17 @@ import (
 )
 
 var modelFaults = append([]fault{
-	behaving("model-silent", "the model takes questions and says nothing", behavesMute, 8*time.Second, 0),
-	behaving("model-slow", "the model says a word now and then", behavesSlow, 8*time.Second, 0),
-	behaving("model-dying", "the model's server breaks off in the middle of a word", behavesDying, 6*time.Second, 3*time.Second),
-	behaving("model-mad", "the model's server says what is no answer", behavesMad, 6*time.Second, 0),
-	behaving("model-ill", "the model's server answers 500", behavesIll, 6*time.Second, 0),
-}, networkFaults("model", func(w *world) []*link { return []*link{w.toModel} }, 150, 4, 0)...)
+	modelFault("model-silent", "the model server accepts questions and never answers", modeSilent, 8*time.Second, 0),
+	modelFault("model-slow", "the model server sends a word now and then", modeSlow, 8*time.Second, 0),
+	modelFault("model-aborts", "the model server aborts in the middle of an answer", modeAborts, 6*time.Second, 3*time.Second),
+	modelFault("model-garbage", "the model server sends invalid data", modeGarbage, 6*time.Second, 0),
+	modelFault("model-errors", "the model server responds with status 500", modeErrors, 6*time.Second, 0),
+}, networkFaults("model", func(d *deployment) []*link { return []*link{d.toModel} }, 150, 4, 0)...)
 
-func behaving(name, what, how string, lasts, short time.Duration) fault {
+func modelFault(name, description, mode string, duration, short time.Duration) fault {
 	return fault{
-		name: name, what: what, lasts: lasts, short: short,
-		begin: func(ctx context.Context, w *world) error { return w.behave(ctx, how) },
-		end:   func(ctx context.Context, w *world) error { return w.behave(ctx, behavesWell) },
+		name: name, description: description, duration: duration, short: short,
+		begin: func(ctx context.Context, d *deployment) error { return d.setModelMode(ctx, mode) },
+		end:   func(ctx context.Context, d *deployment) error { return d.setModelMode(ctx, modeNormal) },
 	}
 }

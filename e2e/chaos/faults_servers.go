@@ -9,55 +9,56 @@ import (
 
 var serverFaults = []fault{
 	{
-		name: "server-killed", what: "kill -9 of one server or the other, which is started again, three times", lasts: time.Second, short: time.Second,
-		begin: func(ctx context.Context, w *world) error {
+		name: "server-killed", description: "SIGKILL of a random server and a restart, three times", duration: time.Second, short: time.Second,
+		begin: func(ctx context.Context, d *deployment) error {
 			for range 2 {
-				err := errors.Join(w.any().kill(), w.sometime(ctx, 500), w.startAll(ctx), w.sometime(ctx, 2000))
+				err := errors.Join(d.anyServer().kill(), d.sleepUpTo(ctx, 500), d.startServers(ctx), d.sleepUpTo(ctx, 2000))
 				if err != nil {
 					return err
 				}
 			}
-			return w.any().kill()
+			return d.anyServer().kill()
 		},
-		end: func(ctx context.Context, w *world) error { return w.startAll(ctx) },
+		end: func(ctx context.Context, d *deployment) error { return d.startServers(ctx) },
 	},
 	{
-		name: "servers-killed", what: "kill -9 of both servers", lasts: 3 * time.Second,
-		begin: func(_ context.Context, w *world) error { return errors.Join(w.servers[0].kill(), w.servers[1].kill()) },
-		end:   func(ctx context.Context, w *world) error { return w.startAll(ctx) },
-	},
-	{
-		name: "server-paused", what: "SIGSTOP of a server for longer than its leases, then SIGCONT", lasts: 25 * time.Second,
-		begin: func(_ context.Context, w *world) error { return w.servers[0].signal(syscall.SIGSTOP) },
-		end:   func(_ context.Context, w *world) error { return w.servers[0].signal(syscall.SIGCONT) },
-	},
-	{
-		name: "server-stopped", what: "SIGTERM to a server in the middle of everything, which is started again when it has ended", short: time.Millisecond,
-		begin: func(_ context.Context, w *world) error { return w.any().stop() },
-		end:   func(ctx context.Context, w *world) error { return w.startAll(ctx) },
-	},
-	{
-		name: "servers-rolled", what: "SIGTERM to one server and then to the other, each started again",
-		begin: func(ctx context.Context, w *world) error {
-			return errors.Join(w.servers[0].stop(), w.startAll(ctx), w.servers[1].stop())
+		name: "servers-killed", description: "SIGKILL of both servers", duration: 3 * time.Second,
+		begin: func(_ context.Context, d *deployment) error {
+			return errors.Join(d.servers[0].kill(), d.servers[1].kill())
 		},
-		end: func(ctx context.Context, w *world) error { return w.startAll(ctx) },
+		end: func(ctx context.Context, d *deployment) error { return d.startServers(ctx) },
+	},
+	{
+		name: "server-paused", description: "SIGSTOP of a server for longer than its leases, then SIGCONT", duration: 25 * time.Second,
+		begin: func(_ context.Context, d *deployment) error { return d.servers[0].signal(syscall.SIGSTOP) },
+		end:   func(_ context.Context, d *deployment) error { return d.servers[0].signal(syscall.SIGCONT) },
+	},
+	{
+		name: "server-stopped", description: "SIGTERM of a server under load, then a restart", short: time.Millisecond,
+		begin: func(_ context.Context, d *deployment) error { return d.anyServer().stop() },
+		end:   func(ctx context.Context, d *deployment) error { return d.startServers(ctx) },
+	},
+	{
+		name: "servers-rolled", description: "rolling restart: SIGTERM of one server, then of the other",
+		begin: func(ctx context.Context, d *deployment) error {
+			return errors.Join(d.servers[0].stop(), d.startServers(ctx), d.servers[1].stop())
+		},
+		end: func(ctx context.Context, d *deployment) error { return d.startServers(ctx) },
 	},
 }
 
-// any is one of the servers.
-func (w *world) any() *server { return w.servers[w.random.IntN(2)] }
+func (d *deployment) anyServer() *server { return d.servers[d.random.IntN(2)] }
 
-// sometime waits for a while, by chance, of so many milliseconds at the most.
-func (w *world) sometime(ctx context.Context, most int) error {
-	return pause(ctx, time.Duration(w.random.IntN(most))*time.Millisecond)
+// sleepUpTo waits for a random time of at most so many milliseconds.
+func (d *deployment) sleepUpTo(ctx context.Context, milliseconds int) error {
+	return sleep(ctx, time.Duration(d.random.IntN(milliseconds))*time.Millisecond)
 }
 
-// startAll starts those that do not run.
-func (w *world) startAll(ctx context.Context) error {
-	for _, s := range w.servers {
+// startServers starts the servers that are not running.
+func (d *deployment) startServers(ctx context.Context) error {
+	for _, s := range d.servers {
 		if s.process == nil {
-			if err := w.startServer(ctx, s); err != nil {
+			if err := d.startServer(ctx, s); err != nil {
 				return err
 			}
 		}

@@ -11,33 +11,33 @@ import (
 	"time"
 )
 
-// Kinds of entries.
+// Kinds of journal entries.
 const (
-	didAsk      = "asked"    // a message is about to be sent for the first time
-	wasTold     = "told"     // the server has said that the message is stored
-	wasRefused  = "refused"  // a request was not answered as it should be; Why says how
-	didHear     = "heard"    // a message has come to a device, or its own was acknowledged
-	didRead     = "read"     // a streamed reply was read to its end
-	wasAnswered = "answered" // a reply came as a whole
-	didBreak    = "broken"   // something came that must never come
+	kindSent      = "sent"      // a message is about to be sent for the first time
+	kindAcked     = "acked"     // the server acknowledged a message: it is stored
+	kindRefused   = "refused"   // a request failed in an allowed way; Why says how
+	kindReceived  = "received"  // a device received a message, or the acknowledgement of its own
+	kindStreamed  = "streamed"  // a streamed reply was read to its end
+	kindAnswered  = "answered"  // a reply was received as a whole
+	kindViolation = "violation" // something arrived that must never arrive
 )
 
-// entry is a line of the journal of what clients were told.
+// entry is a line of the journal: what a client did or what it was promised.
 type entry struct {
 	At           time.Time     `json:"at"`
 	Kind         string        `json:"kind"`
 	Conversation string        `json:"conversation,omitempty"`
-	Content      string        `json:"content,omitempty"` // of the message; of the reply, where it was read
+	Content      string        `json:"content,omitempty"` // of the message; for streamed and answered, of the reply
 	ID           string        `json:"id,omitempty"`      // of the message
 	Seq          int64         `json:"seq,omitempty"`
 	Run          string        `json:"run,omitempty"`
 	Device       string        `json:"device,omitempty"`
 	Took         time.Duration `json:"took,omitempty"`
 	Why          string        `json:"why,omitempty"`
-	MayRepeat    bool          `json:"mayRepeat,omitempty"` // asked with a key that a failed reply frees
+	MayRepeat    bool          `json:"mayRepeat,omitempty"` // a failed reply releases the key, so a retry may store it again
 }
 
-// journal is what a process under whose eyes things happen writes down, at once.
+// journal is an append-only file of entries. It is safe for concurrent use.
 type journal struct {
 	mu   sync.Mutex
 	file *os.File
@@ -52,19 +52,19 @@ func openJournal(path string) (*journal, error) {
 	return &journal{file: file, to: bufio.NewWriter(file)}, nil
 }
 
-// add writes a line.
-func (j *journal) add(one entry) {
-	if one.At.IsZero() {
-		one.At = time.Now()
+// add appends an entry. It panics on failure: an incomplete journal would prove nothing.
+func (j *journal) add(e entry) {
+	if e.At.IsZero() {
+		e.At = time.Now()
 	}
-	line, err := json.Marshal(one)
+	line, err := json.Marshal(e)
 	if err != nil {
-		panic(err) // a plain struct
+		panic(err)
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if _, err := j.to.Write(append(line, '\n')); err != nil {
-		panic(err) // who cannot note what they saw are worth nothing
+		panic(err)
 	}
 }
 
@@ -75,20 +75,20 @@ func (j *journal) close() error {
 	return j.to.Flush()
 }
 
-// readJournal has each entry seen, in its order.
-func readJournal(path string, see func(entry)) error {
+// readJournal calls visit for each entry, in order.
+func readJournal(path string, visit func(entry)) error {
 	file, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
 	for lines := json.NewDecoder(bufio.NewReader(file)); ; {
-		var one entry
-		if err := lines.Decode(&one); errors.Is(err, io.EOF) {
+		var e entry
+		if err := lines.Decode(&e); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
 			return fmt.Errorf("read the journal: %w", err)
 		}
-		see(one)
+		visit(e)
 	}
 }

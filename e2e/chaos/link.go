@@ -14,38 +14,38 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// proxies makes all links; nothing listens for its API.
+// proxies creates all links. Its HTTP API is not served.
 var proxies = toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
 
-// link is the network between two that speak to each other.
+// link is the network between two processes: a proxy whose connections can be disturbed.
 type link struct {
-	proxy     *toxiproxy.Proxy
-	name      string
-	toxics    int      // that it has had
-	oblivions []string // the names of those that it has
+	proxy      *toxiproxy.Proxy
+	name       string
+	toxics     int      // how many were ever added; numbers their names
+	blackholes []string // the names of the active ones
 }
 
-func newLink(name string, to int) (*link, error) {
-	l := &link{name: name, proxy: toxiproxy.NewProxy(proxies, name, "127.0.0.1:0", address(to))}
+func newLink(name string, port int) (*link, error) {
+	l := &link{name: name, proxy: toxiproxy.NewProxy(proxies, name, "127.0.0.1:0", address(port))}
 	if err := l.proxy.Start(); err != nil {
 		return nil, fmt.Errorf("the link %s: %w", name, err)
 	}
 	return l, nil
 }
 
-// port is where it is entered.
+// port returns the port to connect to.
 func (l *link) port() int {
-	_, port, _ := net.SplitHostPort(l.proxy.Listen) // as it was told by the listener
+	_, port, _ := net.SplitHostPort(l.proxy.Listen) // set by the listener
 	number, _ := strconv.Atoi(port)
 	return number
 }
 
-// cut ends what goes over it and refuses all else.
+// cut closes all connections and refuses new ones.
 func (l *link) cut() { l.proxy.Stop() }
 
-// mend lets it be used again. What goes on over it goes on undisturbed; what was half open
-// is ended.
-func (l *link) mend(ctx context.Context) error {
+// restore removes all toxics and accepts connections again. Working connections stay open; those
+// that a toxic has stalled are closed.
+func (l *link) restore(ctx context.Context) error {
 	reset := make(chan struct{})
 	go func() {
 		defer close(reset)
@@ -53,79 +53,79 @@ func (l *link) mend(ctx context.Context) error {
 	}()
 	select {
 	case <-reset:
-	case <-time.After(5 * time.Second): // what somebody does not read holds it up
+	case <-time.After(5 * time.Second): // blocked by a peer that does not read
 		l.cut()
 		<-reset
 	}
-	l.oblivions = nil
+	l.blackholes = nil
 	if l.proxy.Enabled {
 		return nil
 	}
 	return l.proxy.Start()
 }
 
-// toxic is what is done to the bytes that go one way or, without one, both ways.
+// toxic is a disturbance of the data in one direction or, if none is named, in both.
 type toxic struct {
-	kind string
-	way  string // upstream or downstream
-	with map[string]any
+	kind       string
+	direction  string // upstream or downstream
+	attributes map[string]any
 }
 
-func (l *link) poison(t toxic) error {
-	ways := []string{"upstream", "downstream"}
-	if t.way != "" {
-		ways = []string{t.way}
+func (l *link) addToxic(t toxic) error {
+	directions := []string{"upstream", "downstream"}
+	if t.direction != "" {
+		directions = []string{t.direction}
 	}
-	for _, way := range ways {
+	for _, direction := range directions {
 		l.toxics++
 		name := fmt.Sprint(t.kind, l.toxics)
-		if t.kind == "oblivion" {
-			l.oblivions = append(l.oblivions, name)
+		if t.kind == "blackhole" {
+			l.blackholes = append(l.blackholes, name)
 		}
-		said, err := json.Marshal(map[string]any{"name": name, "type": t.kind, "stream": way, "toxicity": 1, "attributes": t.with})
+		encoded, err := json.Marshal(map[string]any{"name": name, "type": t.kind, "stream": direction, "toxicity": 1, "attributes": t.attributes})
 		if err != nil {
 			return err
 		}
-		if _, err := l.proxy.Toxics.AddToxicJson(bytes.NewReader(said)); err != nil {
-			return fmt.Errorf("poison %s with %s: %w", l.name, t.kind, err)
+		if _, err := l.proxy.Toxics.AddToxicJson(bytes.NewReader(encoded)); err != nil {
+			return fmt.Errorf("add the toxic %s to %s: %w", t.kind, l.name, err)
 		}
 	}
 	return nil
 }
 
-// recall has new connections work while those that are half open stay so for ever.
-func (l *link) recall() error {
-	for _, name := range l.oblivions {
+// endBlackholes lets new connections work. Those that were blackholed stay so.
+func (l *link) endBlackholes() error {
+	for _, name := range l.blackholes {
 		if _, err := l.proxy.Toxics.UpdateToxicJson(name, bytes.NewReader([]byte(`{"toxicity":1,"attributes":{"isOver":true}}`))); err != nil {
-			return fmt.Errorf("recall %s: %w", l.name, err)
+			return fmt.Errorf("end the blackhole of %s: %w", l.name, err)
 		}
 	}
 	return nil
 }
 
-// oblivion is a network that has forgotten its connections, as a router does that was
-// replaced: whatever is sent over them is lost, and nobody is told. Once it is over new
-// ones work.
-type oblivion struct {
+// blackhole is a toxic that silently drops the data of the connections that exist while it is
+// active, like a replaced router that has lost its connection table. Connections opened after IsOver
+// work.
+type blackhole struct {
 	IsOver bool `json:"isOver"`
 }
 
-// connection is what oblivion knows of one.
-type connection struct{ isForgotten bool }
+// blackholeState is the state of one connection.
+type blackholeState struct{ isDropping bool }
 
 func init() {
-	toxics.Register("oblivion", new(oblivion))
-	zerolog.SetGlobalLevel(zerolog.Disabled) // some toxics speak to a logger of everybody's
+	toxics.Register("blackhole", new(blackhole))
+	zerolog.SetGlobalLevel(zerolog.Disabled) // some toxics use the global logger
 }
 
-// NewState implements toxics.StatefulToxic. The collection of toxics is locked meanwhile, as
-// it is when one is changed.
-func (o *oblivion) NewState() any { return &connection{isForgotten: !o.IsOver} }
+// NewState implements toxics.StatefulToxic. Toxiproxy holds the same lock here and while it updates
+// a toxic, so IsOver needs none.
+func (b *blackhole) NewState() any { return &blackholeState{isDropping: !b.IsOver} }
 
 // Pipe implements toxics.Toxic.
-func (o *oblivion) Pipe(stub *toxics.ToxicStub) {
-	state, _ := stub.State.(*connection)
-	if state == nil || !state.isForgotten {
+func (b *blackhole) Pipe(stub *toxics.ToxicStub) {
+	state, _ := stub.State.(*blackholeState)
+	if state == nil || !state.isDropping {
 		new(toxics.NoopToxic).Pipe(stub)
 		return
 	}
@@ -142,9 +142,9 @@ func (o *oblivion) Pipe(stub *toxics.ToxicStub) {
 	}
 }
 
-// Cleanup implements toxics.CleanupToxic: with the toxic itself its connections end.
-func (o *oblivion) Cleanup(stub *toxics.ToxicStub) {
-	if state, _ := stub.State.(*connection); state != nil && state.isForgotten {
+// Cleanup implements toxics.CleanupToxic: removing the toxic closes its connections.
+func (b *blackhole) Cleanup(stub *toxics.ToxicStub) {
+	if state, _ := stub.State.(*blackholeState); state != nil && state.isDropping {
 		stub.Close()
 	}
 }

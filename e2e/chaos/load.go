@@ -13,52 +13,53 @@ import (
 	"time"
 )
 
-// job is what the process of the load does: at either server, until it is told to rest.
-type job struct {
-	Bases   [2]string
-	Key     string
-	Seed    uint64
-	Journal string
-	Talks   []talk
-	Devices int // for each conversation
-	Senders int // of each kind over REST
-	// Pace is how long a client rests between two of its messages.
-	Pace time.Duration
+// loadJob configures the load generator process.
+type loadJob struct {
+	Bases         [2]string // the URLs of the servers
+	Key           string
+	Seed          uint64
+	Journal       string
+	Conversations []conversation
+	Devices       int           // per conversation
+	Senders       int           // of each kind over REST
+	Pace          time.Duration // mean pause between two requests of a client
 }
 
-// talk is a conversation that is under load.
-type talk struct {
-	Conversation string
-	Bot          string // who answers; empty: nobody does
+// conversation is a conversation under load.
+type conversation struct {
+	ID  string
+	Bot string // the bot that answers; empty: none
 }
 
-// rest says what the devices of each conversation must come to.
-type rest struct{ Seqs map[string]int64 }
+// catchUp is what each device must have received at the end: the last seq of its conversation.
+type catchUp struct{ Seqs map[string]int64 }
 
 const (
-	requestTime = 8 * time.Second        // a client gives a request up and asks the other server
-	retryPause  = 100 * time.Millisecond // before it does
-	silenceTime = 4 * time.Second        // without a word a link counts as broken
-	catchUpTime = 20 * time.Second
+	requestTimeout = 8 * time.Second        // then a client tries the other server
+	retryPause     = 100 * time.Millisecond // before it does
+	silenceLimit   = 4 * time.Second        // a connection without data for longer counts as broken
+	catchUpTime    = 20 * time.Second
 )
 
 // load is the clients.
 type load struct {
-	job
+	loadJob
 	journal *journal
-	http    *http.Client // for requests that are answered at once
-	streams *http.Client
-	resting context.Context // done when nothing new is to be said
-	opening chan struct{}   // has a place for each link that may be opened at once
+	http    *http.Client    // for requests that are answered at once
+	streams *http.Client    // without a timeout
+	sending context.Context // done when nothing new is to be sent
+	dialing chan struct{}   // limits how many sockets are opened at once
 }
 
-// runLoad does a job: it says when all devices are connected, sends until it is told to
-// rest, says when all is answered, waits until the devices have come as far as they
-// should, and says so.
+// runLoad is the load generator process. It answers true after each phase:
+//
+//  1. job received: all devices are connected, and sending begins
+//  2. true received: sending has ended, and every request is answered
+//  3. catchUp received: the devices have caught up, or their time is over
 func runLoad(ctx context.Context, in io.Reader, out io.Writer) error {
-	orders, told := json.NewDecoder(in), json.NewEncoder(out)
+	phases, done := json.NewDecoder(in), json.NewEncoder(out)
 	var l load
-	if err := orders.Decode(&l.job); err != nil {
+	if err := phases.Decode(&l.loadJob); err != nil {
 		return err
 	}
 	var err error
@@ -67,138 +68,152 @@ func runLoad(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	transport := &http.Transport{MaxIdleConnsPerHost: 64, DialContext: (&net.Dialer{Timeout: 2 * time.Second}).DialContext}
 	defer transport.CloseIdleConnections()
-	l.http, l.streams = &http.Client{Transport: transport, Timeout: requestTime}, &http.Client{Transport: transport}
-	l.opening = make(chan struct{}, 8)
-	resting, startRest := context.WithCancel(ctx)
-	defer startRest()
-	l.resting = resting
-	listening, stopListening := context.WithCancel(ctx)
-	defer stopListening()
+	l.http, l.streams = &http.Client{Transport: transport, Timeout: requestTimeout}, &http.Client{Transport: transport}
+	l.dialing = make(chan struct{}, 8)
+	sending, stopSending := context.WithCancel(ctx)
+	defer stopSending()
+	l.sending = sending
+	receiving, stopReceiving := context.WithCancel(ctx)
+	defer stopReceiving()
 
-	var devices []*device
-	var ears, mouths sync.WaitGroup
-	for i, one := range l.Talks {
-		for n := range l.Devices {
-			d := &device{load: &l, talk: one, name: fmt.Sprintf("%d-%d", i, n), prefers: (i + n) % 2}
-			devices = append(devices, d)
-			ears.Go(func() { d.live(listening, l.random(1, i*100+n)) })
-		}
-	}
-	if err := until(ctx, time.Minute, "connect all devices", func() error { return allOf(devices, (*device).isConnected) }); err != nil {
+	var receivers, senders sync.WaitGroup
+	devices := l.startDevices(receiving, &receivers)
+	if err := waitFor(ctx, time.Minute, "connect all devices", func() error { return checkAll(devices, (*device).isConnected) }); err != nil {
 		return err
 	}
-	if err := told.Encode(true); err != nil {
+	if err := done.Encode(true); err != nil {
 		return err
 	}
-	l.send(&mouths, devices)
+	l.startSenders(&senders, devices)
 
 	var end bool
-	if err := orders.Decode(&end); err != nil {
+	if err := phases.Decode(&end); err != nil {
 		return err
 	}
-	startRest()
-	mouths.Wait()
-	if err := told.Encode(true); err != nil {
+	stopSending()
+	senders.Wait()
+	if err := done.Encode(true); err != nil {
 		return err
 	}
-	var wanted rest
-	if err := orders.Decode(&wanted); err != nil {
+	var last catchUp
+	if err := phases.Decode(&last); err != nil {
 		return err
 	}
-	// Whether they have is judged by the journal.
-	_ = until(ctx, catchUpTime, "catch up", func() error {
-		return allOf(devices, func(d *device) bool { return d.isAt(wanted.Seqs[d.talk.Conversation]) })
+	// The checker reports devices that did not catch up.
+	_ = waitFor(ctx, catchUpTime, "catch up", func() error {
+		return checkAll(devices, func(d *device) bool { return d.hasReceived(last.Seqs[d.conversation.ID]) })
 	})
-	stopListening()
-	ears.Wait()
-	return errors.Join(l.journal.close(), told.Encode(true))
+	stopReceiving()
+	receivers.Wait()
+	return errors.Join(l.journal.close(), done.Encode(true))
 }
 
-func allOf(devices []*device, hold func(*device) bool) error {
-	for _, one := range devices {
-		if !hold(one) {
-			return errors.New("device " + one.name + " is behind")
+func checkAll(devices []*device, condition func(*device) bool) error {
+	for _, d := range devices {
+		if !condition(d) {
+			return errors.New("device " + d.name + " is behind")
 		}
 	}
 	return nil
 }
 
+// random returns a generator that the seed determines.
 func (l *load) random(kind, number int) *rand.Rand {
 	return rand.New(rand.NewPCG(l.Seed, uint64(kind)<<32+uint64(number)))
 }
 
-// send begins all that is said until the rest.
-func (l *load) send(all *sync.WaitGroup, devices []*device) {
-	begin := func(kind, number int, say func(content string, random *rand.Rand)) {
-		all.Go(func() {
+// startDevices connects the devices of all conversations, to both servers in turn.
+func (l *load) startDevices(ctx context.Context, receivers *sync.WaitGroup) (devices []*device) {
+	for i, c := range l.Conversations {
+		for n := range l.Devices {
+			d := &device{load: l, conversation: c, name: fmt.Sprintf("%d-%d", i, n), preferred: (i + n) % 2}
+			devices = append(devices, d)
+			receivers.Go(func() { d.run(ctx, l.random(1, i*100+n)) })
+		}
+	}
+	return devices
+}
+
+// startSenders starts everything that sends until the sending context is done. Each sender sends
+// numbered messages, so that every content is unique.
+func (l *load) startSenders(senders *sync.WaitGroup, devices []*device) {
+	start := func(kind, number int, send func(content string, random *rand.Rand)) {
+		senders.Go(func() {
 			random := l.random(kind, number)
-			for n := 0; l.resting.Err() == nil; n++ {
-				say(fmt.Sprintf("%d-%d-%d", kind, number, n), random)
-				_ = pause(l.resting, l.Pace/2+time.Duration(random.Int64N(int64(l.Pace))))
+			for n := 0; l.sending.Err() == nil; n++ {
+				send(fmt.Sprintf("%d-%d-%d", kind, number, n), random)
+				_ = sleep(l.sending, l.Pace/2+time.Duration(random.Int64N(int64(l.Pace))))
 			}
 		})
 	}
-	var silent, answered []talk
-	for _, one := range l.Talks {
-		if one.Bot == "" {
-			silent = append(silent, one)
+	var unanswered, answered []conversation
+	for _, c := range l.Conversations {
+		if c.Bot == "" {
+			unanswered = append(unanswered, c)
 		} else {
-			answered = append(answered, one)
+			answered = append(answered, c)
 		}
 	}
 	for i := range l.Senders {
-		begin(2, i, func(content string, random *rand.Rand) {
-			l.post(silent[random.IntN(len(silent))], content, true, random)
+		start(2, i, func(content string, random *rand.Rand) {
+			l.sendMessage(unanswered[random.IntN(len(unanswered))], content, true, random)
 		})
-		begin(3, i, func(content string, random *rand.Rand) {
-			l.post(silent[random.IntN(len(silent))], content, false, random)
+		start(3, i, func(content string, random *rand.Rand) {
+			l.sendMessage(unanswered[random.IntN(len(unanswered))], content, false, random)
 		})
 	}
-	begin(4, 0, func(content string, random *rand.Rand) { l.start(content, random) })
-	begin(5, 0, func(_ string, random *rand.Rand) { l.look(l.Talks[random.IntN(len(l.Talks))], random) })
-	begin(8, 0, func(_ string, random *rand.Rand) { devices[random.IntN(len(devices))].cut() })
-	for i, one := range answered {
-		begin(6, i, func(content string, random *rand.Rand) {
+	start(4, 0, func(content string, random *rand.Rand) { l.startConversation(content, random) })
+	start(5, 0, func(_ string, random *rand.Rand) {
+		l.browse(l.Conversations[random.IntN(len(l.Conversations))], random)
+	})
+	start(8, 0, func(_ string, random *rand.Rand) { devices[random.IntN(len(devices))].disconnect() })
+	for i, c := range answered {
+		start(6, i, func(content string, random *rand.Rand) {
 			switch random.IntN(3) {
 			case 0:
-				l.complete(one, content, random)
+				l.complete(c, content, random)
 			case 1:
-				l.post(one, content, true, random)
+				l.sendMessage(c, content, true, random)
 			default:
-				l.stream(one, content, random)
+				l.stream(c, content, random)
 			}
 		})
 	}
-	for i, one := range devices {
-		// Where each message is answered, more would only wait in the queue.
+	l.startDeviceSenders(senders, devices)
+}
+
+// startDeviceSenders lets every device send over its socket. Devices of conversations with a bot send
+// less, since their messages would only wait in the queue of replies.
+func (l *load) startDeviceSenders(senders *sync.WaitGroup, devices []*device) {
+	for i, d := range devices {
 		pace := 10 * l.Pace
-		if one.talk.Bot != "" {
+		if d.conversation.Bot != "" {
 			pace *= 10
 		}
-		all.Go(func() {
+		senders.Go(func() {
 			random := l.random(7, i)
-			for n := 0; l.resting.Err() == nil; n++ {
-				_ = pause(l.resting, pace/2+time.Duration(random.Int64N(int64(pace))))
-				one.say(fmt.Sprintf("7-%d-%d", i, n))
+			for n := 0; l.sending.Err() == nil; n++ {
+				_ = sleep(l.sending, pace/2+time.Duration(random.Int64N(int64(pace))))
+				d.send(fmt.Sprintf("7-%d-%d", i, n))
 			}
-			one.awaitAnswer()
+			d.awaitAcknowledgement()
 		})
 	}
 }
 
-// refused notes that a request was not answered as it should be. What is neither a refusal
-// that passes nor the end of a connection must never come.
-func (l *load) refused(what, conversation, content string, status int, said []byte, err error) {
-	one := entry{Kind: wasRefused, Conversation: conversation, Content: content, Why: whyOf(status, err)}
+// recordFailure records a failed request. A closed connection, a timeout and the statuses 409, 502,
+// 503 and 504 are allowed; any other status is a violation.
+func (l *load) recordFailure(what, conversation, content string, status int, received []byte, err error) {
+	e := entry{Kind: kindRefused, Conversation: conversation, Content: content, Why: reason(status, err)}
 	switch status {
 	case 0, http.StatusConflict, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 	default:
-		one.Kind, one.Why = didBreak, fmt.Sprintf("%s: %d: %s", what, status, said)
+		e.Kind, e.Why = kindViolation, fmt.Sprintf("%s: status %d: %s", what, status, received)
 	}
-	l.journal.add(one)
+	l.journal.add(e)
 }
 
-func whyOf(status int, err error) string {
+func reason(status int, err error) string {
 	var timeout net.Error
 	switch {
 	case status != 0:

@@ -1,12 +1,11 @@
-// Command chaos breaks what a service stands on while it is under load, one thing at a
-// time, and holds what was acknowledged against what is stored and what every device has
-// received.
+// Command chaos injects faults into a deployment under load, one at a time, and checks that nothing
+// acknowledged is lost: it compares what clients were promised with what is stored and with what
+// every device received.
 //
-// Each trial starts a PostgreSQL, a Redis, a model server and two servers of this tree,
-// with a toxiproxy between each pair; a process of its own puts them under load and
-// notes what it is told in a journal that nothing is taken from; another one judges by
-// that journal and by the database. It ends all that it starts, whatever happens.
-// FAULTS.md says how the table is to be read.
+// Each fault gets its own PostgreSQL, Redis, model server and two servers of this source tree, with
+// a toxiproxy on every connection. The load generator is a process of its own and records every
+// response in an append-only journal. A checker process then reads the journal and the database. All
+// processes are ended, also on errors and Ctrl-C. FAULTS.md explains the table.
 package main
 
 import (
@@ -26,110 +25,110 @@ import (
 	"parley/e2e/harness"
 )
 
-// options say what is tried, and how.
+// options are the flags.
 type options struct {
-	isShort bool
-	seed    uint64
-	only    []string // the faults that are tried; none: all
-	atOnce  int
-	soak    time.Duration
-	parent  string // of the directory of this run
-	keep    bool
-	out     string
-	into    string
+	isShort  bool
+	seed     uint64
+	only     []string // inject faults whose names contain one of these; none: all
+	parallel int
+	soak     time.Duration
+	parent   string // of this run's directory
+	keep     bool
+	out      string
+	into     string
 }
 
-const usage = `make faults tries each fault of FAULTS.md under load, in about 15 minutes (SHORT=1: a few, in 90 seconds).
+const usage = `make faults injects each fault of FAULTS.md under load, in about 15 minutes (SHORT=1: a few, in 90 seconds).
 make soak puts two servers under a mixed load for 15 minutes (MINUTES=60: for an hour).
 
 `
 
-// programs are what faults starts of itself.
-var programs = map[string]func(ctx context.Context, in io.Reader, out io.Writer) error{
-	"load":  runLoad,
-	"model": runModel,
-	"judge": runJudge,
+// workers are the processes that this program starts of itself.
+var workers = map[string]func(ctx context.Context, in io.Reader, out io.Writer) error{
+	"load":    runLoad,
+	"model":   runModel,
+	"checker": runChecker,
 }
 
-// errViolated is that something was lost, or told twice, or not told.
-var errViolated = errors.New("what was promised did not hold: the table tells what")
+// errViolated is returned when a guarantee did not hold.
+var errViolated = errors.New("a guarantee was violated, see the table")
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:], os.Stdin, os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "faults:", err)
+		fmt.Fprintln(os.Stderr, "chaos:", err)
 		stop()
 		os.Exit(1)
 	}
 }
 
-// run tries the faults, or is one of the programs that it starts of itself.
+// run injects the faults, or runs one of the workers.
 func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
-	if len(args) == 1 && programs[args[0]] != nil {
-		return programs[args[0]](ctx, in, out)
+	if len(args) == 1 && workers[args[0]] != nil {
+		return workers[args[0]](ctx, in, out)
 	}
 	o, err := parse(args)
 	if err != nil {
 		return err
 	}
-	try, place := tryFaults, "table"
+	test, section := injectFaults, "table"
 	if o.soak > 0 {
-		try, place = soak, "soak"
+		test, section = soak, "soak"
 	}
-	found, violated := try(ctx, o)
+	result, violated := test(ctx, o)
 	if violated != nil && !errors.Is(violated, errViolated) {
 		return violated
 	}
 	if o.out != "" {
-		if err := os.WriteFile(o.out, []byte(found.markdown), 0o644); err != nil {
+		if err := os.WriteFile(o.out, []byte(result.markdown), 0o644); err != nil {
 			return err
 		}
 	}
 	if o.into != "" {
-		if err := harness.PutInto(o.into, "faults", place, found.markdown); err != nil {
+		if err := harness.ReplaceSection(o.into, "faults", section, result.markdown); err != nil {
 			return err
 		}
 	}
-	_, err = io.WriteString(out, found.text)
+	_, err = io.WriteString(out, result.text)
 	return errors.Join(err, violated)
 }
 
-// report is what was found, for a terminal and for a page.
+// report is the result table, for a terminal and in Markdown.
 type report struct{ text, markdown string }
 
 func parse(args []string) (options, error) {
 	var o options
 	var only string
-	flags := flag.NewFlagSet("faults", flag.ContinueOnError)
+	flags := flag.NewFlagSet("chaos", flag.ContinueOnError)
 	flags.Usage = func() {
 		fmt.Fprint(flags.Output(), usage)
 		flags.PrintDefaults()
 	}
-	flags.BoolVar(&o.isShort, "short", false, "try a few faults, in 90 seconds")
-	flags.Uint64Var(&o.seed, "seed", 0, "the `seed` of all that is left to chance, as the table of an earlier run names it; 0: another one each time")
-	flags.StringVar(&only, "only", "", "try only the `faults` whose names hold one of these words, such as redis,kill; empty: all")
-	flags.IntVar(&o.atOnce, "at-once", 0, "`how many` faults are tried at once, each in a world of its own; 0: one, and two where time is short")
-	flags.DurationVar(&o.soak, "soak", 0, "try no fault, but see for so `long` whether anything grows")
-	flags.StringVar(&o.parent, "dir", "/var/tmp", "`where` the database is put meanwhile: on a disk, not in memory")
-	flags.BoolVar(&o.keep, "keep", false, "leave the journals, the logs and the databases there")
-	flags.StringVar(&o.out, "out", "", "also write what was found to this `file`, in Markdown")
-	flags.StringVar(&o.into, "into", "", "also put it into its place in this `file`, between the comments that mark it")
+	flags.BoolVar(&o.isShort, "short", false, "inject a few faults, in 90 seconds")
+	flags.Uint64Var(&o.seed, "seed", 0, "`seed` of all random choices, as printed by an earlier run; 0: a new one")
+	flags.StringVar(&only, "only", "", "inject only `faults` whose names contain one of these words, such as redis,kill; empty: all")
+	flags.IntVar(&o.parallel, "at-once", 0, "`number` of faults to inject at the same time, each into its own deployment; 0: 1, or 2 with -short")
+	flags.DurationVar(&o.soak, "soak", 0, "inject no fault, but check for this `duration` that nothing grows")
+	flags.StringVar(&o.parent, "dir", "/var/tmp", "`directory` for the databases: on a disk, not in memory")
+	flags.BoolVar(&o.keep, "keep", false, "keep the journals, logs and databases")
+	flags.StringVar(&o.out, "out", "", "also write the table to this `file`, in Markdown")
+	flags.StringVar(&o.into, "into", "", "also replace the table in this Markdown `file`")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
 	if only != "" {
 		o.only = strings.Split(only, ",")
 	}
-	if o.atOnce == 0 && o.isShort {
-		o.atOnce = 2 // most of a trial is waiting
+	if o.parallel == 0 && o.isShort {
+		o.parallel = 2 // a run mostly waits
 	}
-	o.atOnce = max(o.atOnce, 1)
+	o.parallel = max(o.parallel, 1)
 	if o.seed == 0 {
 		o.seed = uint64(rand.Uint32())
 	}
 	if len(flags.Args()) > 0 {
-		return o, fmt.Errorf("there are only flags, no %q", strings.Join(flags.Args(), " "))
+		return o, fmt.Errorf("unexpected argument %q: there are only flags", strings.Join(flags.Args(), " "))
 	}
 	for _, word := range o.only {
 		if !slices.ContainsFunc(faults, func(f fault) bool { return strings.Contains(f.name, word) }) {
@@ -139,13 +138,13 @@ func parse(args []string) (options, error) {
 	return o, nil
 }
 
-// say tells who waits what is done.
-func say(format string, args ...any) {
+// logf reports progress on standard error.
+func logf(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "%s %s\n", time.Now().Format(time.TimeOnly), fmt.Sprintf(format, args...))
 }
 
-// pause waits; its error is that ctx is done.
-func pause(ctx context.Context, duration time.Duration) error {
+// sleep waits for a duration. It returns an error if ctx is done first.
+func sleep(ctx context.Context, duration time.Duration) error {
 	select {
 	case <-time.After(duration):
 		return nil
@@ -154,18 +153,17 @@ func pause(ctx context.Context, duration time.Duration) error {
 	}
 }
 
-// until looks again and again whether something holds; its error is that it did not in
-// time, and why.
-func until(ctx context.Context, limit time.Duration, what string, holds func() error) error {
+// waitFor polls a condition until it returns nil. After the limit it returns the condition's last error.
+func waitFor(ctx context.Context, limit time.Duration, what string, condition func() error) error {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for deadline := time.Now().Add(limit); ; {
-		err := holds()
+		err := condition()
 		if err == nil {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%s: not in %s: %w", what, limit, err)
+			return fmt.Errorf("%s: not within %s: %w", what, limit, err)
 		}
 		select {
 		case <-ticker.C:

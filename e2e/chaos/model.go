@@ -13,58 +13,58 @@ import (
 	"parley/e2e/harness"
 )
 
-// How the model server behaves.
+// Modes of the model server.
 const (
-	behavesWell  = "well"
-	behavesMute  = "mute"  // it takes questions and says nothing until it is well again
-	behavesSlow  = "slow"  // it says a word now and then
-	behavesDying = "dying" // it breaks off in the middle of a word
-	behavesMad   = "mad"   // it says what is no answer
-	behavesIll   = "ill"   // it answers 500
+	modeNormal  = "normal"
+	modeSilent  = "silent"  // accept questions and answer only after the mode has changed
+	modeSlow    = "slow"    // send a word now and then
+	modeAborts  = "aborts"  // close the connection in the middle of an answer
+	modeGarbage = "garbage" // send invalid data
+	modeErrors  = "errors"  // respond with status 500
 )
 
-// wordTime is between two words of an answer, and slowTime where it is slow.
+// normalPause and slowPause are the pauses between two words of an answer.
 const (
-	wordTime = 15 * time.Millisecond
-	slowTime = 700 * time.Millisecond
+	normalPause = 15 * time.Millisecond
+	slowPause   = 700 * time.Millisecond
 )
 
-// speaker is a model server: a question is answered by its own words, some of them.
-type speaker struct {
+// modelServer answers every question by repeating its words.
+type modelServer struct {
 	mu      sync.Mutex
-	how     string
-	changed chan struct{} // closed when it behaves otherwise
+	mode    string
+	changed chan struct{} // closed when the mode changes
 }
 
 func runModel(ctx context.Context, _ io.Reader, out io.Writer) error {
-	s := &speaker{how: behavesWell, changed: make(chan struct{})}
+	s := &modelServer{mode: modeNormal, changed: make(chan struct{})}
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/chat/completions", s.speak)
-	mux.HandleFunc("POST /behave", s.behave)
+	mux.HandleFunc("POST /v1/chat/completions", s.complete)
+	mux.HandleFunc("POST /mode", s.setMode)
 	return harness.Serve(ctx, mux, out)
 }
 
-func (s *speaker) behave(w http.ResponseWriter, request *http.Request) {
-	var how string
-	if err := json.NewDecoder(request.Body).Decode(&how); err != nil {
+func (s *modelServer) setMode(w http.ResponseWriter, request *http.Request) {
+	var mode string
+	if err := json.NewDecoder(request.Body).Decode(&mode); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.how = how
+	s.mode = mode
 	close(s.changed)
 	s.changed = make(chan struct{})
 	fmt.Fprint(w, "true")
 }
 
-func (s *speaker) now() (how string, changed <-chan struct{}) {
+func (s *modelServer) current() (mode string, changed <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.how, s.changed
+	return s.mode, s.changed
 }
 
-// answerTo is what the model answers.
+// answerTo returns the model's answer to a question.
 func answerTo(question string) string {
 	var words strings.Builder
 	for i := range 20 {
@@ -73,49 +73,53 @@ func answerTo(question string) string {
 	return strings.TrimSpace(words.String())
 }
 
-func (s *speaker) speak(w http.ResponseWriter, request *http.Request) {
-	var asked struct{ Messages []struct{ Content string } }
-	if err := json.NewDecoder(request.Body).Decode(&asked); err != nil || len(asked.Messages) == 0 {
-		http.Error(w, fmt.Sprint("there is no question: ", err), http.StatusBadRequest)
+func (s *modelServer) complete(w http.ResponseWriter, request *http.Request) {
+	var body struct{ Messages []struct{ Content string } }
+	if err := json.NewDecoder(request.Body).Decode(&body); err != nil || len(body.Messages) == 0 {
+		http.Error(w, fmt.Sprint("no question: ", err), http.StatusBadRequest)
 		return
 	}
-	how, changed := s.now()
-	if how == behavesIll {
-		http.Error(w, `{"error":{"message":"it is ill"}}`, http.StatusInternalServerError)
+	mode, changed := s.current()
+	if mode == modeErrors {
+		http.Error(w, `{"error":{"message":"injected error"}}`, http.StatusInternalServerError)
 		return
 	}
-	for ; how == behavesMute; how, changed = s.now() {
+	for ; mode == modeSilent; mode, changed = s.current() {
 		select {
 		case <-changed:
 		case <-request.Context().Done():
 			return
 		}
 	}
+	question := body.Messages[len(body.Messages)-1].Content
+	// Questions that are not answered yet precede it, in paragraphs of their own.
+	s.stream(w, request, question[strings.LastIndex(question, "\n")+1:])
+}
+
+// stream sends the answer word by word.
+func (s *modelServer) stream(w http.ResponseWriter, request *http.Request, question string) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	flusher := http.NewResponseController(w)
-	question := asked.Messages[len(asked.Messages)-1].Content
-	// What has not been answered yet comes with it, in paragraphs of its own.
-	question = question[strings.LastIndex(question, "\n")+1:]
 	words := strings.SplitAfter(answerTo(question), " ")
 	for i, word := range words {
-		length := wordTime
-		if how, changed = s.now(); how == behavesSlow {
-			length = slowTime
+		pause := normalPause
+		mode, changed := s.current()
+		if mode == modeSlow {
+			pause = slowPause
 		}
 		select {
-		case <-time.After(length):
+		case <-time.After(pause):
 		case <-changed:
 		case <-request.Context().Done():
 			return
 		}
 		if i == len(words)/2 {
-			switch how {
-			case behavesDying:
-				word = word[:len(word)/2]
-				fmt.Fprintf(w, `data: {"choices":[{"index":0,"delta":{"content":"%s`, word)
+			switch mode {
+			case modeAborts:
+				fmt.Fprintf(w, `data: {"choices":[{"index":0,"delta":{"content":"%s`, word[:len(word)/2])
 				_ = flusher.Flush()
 				panic(http.ErrAbortHandler)
-			case behavesMad:
+			case modeGarbage:
 				fmt.Fprint(w, "data: {\"choices\":\x00[[[\n\n<html>502</html>\n\n")
 				return
 			}
@@ -123,7 +127,7 @@ func (s *speaker) speak(w http.ResponseWriter, request *http.Request) {
 		text, _ := json.Marshal(word) // a string
 		fmt.Fprintf(w, `data: {"id":"1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":%s},"finish_reason":null}]}`+"\n\n", text)
 		if err := flusher.Flush(); err != nil {
-			return // who asked has left
+			return // the client has disconnected
 		}
 	}
 	fmt.Fprint(w, `data: {"id":"1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}`+"\n\ndata: [DONE]\n\n")

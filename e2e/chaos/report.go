@@ -14,60 +14,60 @@ import (
 	"parley/e2e/harness"
 )
 
-// tryFaults tries those that were chosen, one after the other, and returns the table.
-func tryFaults(ctx context.Context, o options) (_ report, err error) {
-	began := time.Now()
-	t, err := open(ctx, o.parent)
-	if t != nil && !o.keep {
-		defer func() { err = errors.Join(err, os.RemoveAll(t.dir)) }()
+// injectFaults injects the selected faults and returns the table.
+func injectFaults(ctx context.Context, o options) (_ report, err error) {
+	start := time.Now()
+	s, err := newSuite(ctx, o.parent)
+	if s != nil && !o.keep {
+		defer func() { err = errors.Join(err, os.RemoveAll(s.dir)) }()
 	}
 	if err != nil {
 		return report{}, err
 	}
 	if o.keep {
-		say("all is kept in %s", t.dir)
+		logf("keeping everything in %s", s.dir)
 	}
-	all, err := t.tryAll(ctx, o)
+	all, err := s.runAll(ctx, o)
 	if err != nil {
 		return report{}, err
 	}
-	r := tabled(o, all, time.Since(began))
-	if slices.ContainsFunc(all, finding.isViolated) {
+	r := faultReport(o, all, time.Since(start))
+	if slices.ContainsFunc(all, result.isViolated) {
 		return r, errViolated
 	}
 	return r, nil
 }
 
-// tryAll tries the faults that were chosen, so many at once.
-func (t *theatre) tryAll(ctx context.Context, o options) ([]finding, error) {
-	ctx, giveUp := context.WithCancelCause(ctx)
-	defer giveUp(nil)
-	chosen := o.chosen()
-	all, places := make([]finding, len(chosen)), make(chan struct{}, o.atOnce)
-	var trials sync.WaitGroup
-	for i, f := range chosen {
-		places <- struct{}{}
-		trials.Go(func() {
-			defer func() { <-places }()
+// runAll injects the selected faults, o.parallel at a time.
+func (s *suite) runAll(ctx context.Context, o options) ([]result, error) {
+	ctx, abort := context.WithCancelCause(ctx)
+	defer abort(nil)
+	selected := o.selected()
+	all, slots := make([]result, len(selected)), make(chan struct{}, o.parallel)
+	var runs sync.WaitGroup
+	for i, f := range selected {
+		slots <- struct{}{}
+		runs.Go(func() {
+			defer func() { <-slots }()
 			if ctx.Err() != nil {
 				return
 			}
-			say("%s: %s", f.name, f.what)
-			found, err := t.try(ctx, f, o)
+			logf("%s: %s", f.name, f.description)
+			r, err := s.run(ctx, f, o)
 			if err != nil {
-				giveUp(fmt.Errorf("%s: %w", f.name, err))
+				abort(fmt.Errorf("%s: %w", f.name, err))
 				return
 			}
-			found.tell()
-			all[i] = found
+			r.log()
+			all[i] = r
 		})
 	}
-	trials.Wait()
+	runs.Wait()
 	return all, context.Cause(ctx)
 }
 
-// chosen are the faults that are to be tried.
-func (o options) chosen() []fault {
+// selected returns the faults to inject.
+func (o options) selected() []fault {
 	return slices.DeleteFunc(slices.Clone(faults), func(f fault) bool {
 		if len(o.only) > 0 {
 			return !slices.ContainsFunc(o.only, func(word string) bool { return strings.Contains(f.name, word) })
@@ -76,55 +76,58 @@ func (o options) chosen() []fault {
 	})
 }
 
-func (f finding) verdict() string {
+func (r result) verdict() string {
 	switch {
-	case f.unrest != "":
-		return "VIOLATED: " + f.unrest
-	case f.isViolated():
+	case r.notIdle != "":
+		return "VIOLATED: " + r.notIdle
+	case r.isViolated():
 		return "VIOLATED"
 	}
 	return "held"
 }
 
-// tell says what was found, with examples of what must not be.
-func (f finding) tell() {
-	if f.notRun != nil {
-		say("%s: %v", f.fault.name, f.notRun)
+// log reports the result with examples of violations.
+func (r result) log() {
+	if r.notRun != nil {
+		logf("%s: %v", r.fault.name, r.notRun)
 		return
 	}
-	for _, one := range f.Examples {
-		say("%s: %s", f.fault.name, one)
+	for _, example := range r.Examples {
+		logf("%s: %s", r.fault.name, example)
 	}
-	say("%s: %s: %d of %d messages acked meanwhile, caught up in %s, answered in %s; refused: %s",
-		f.fault.name, f.verdict(), f.ToldDuring, f.Told, seconds(f.Slowest), seconds(f.LastAnswer), f.refusals())
+	logf("%s: %s: %d of %d messages acknowledged during the fault, caught up after %s, answered after %s; refused: %s",
+		r.fault.name, r.verdict(), r.AckedDuring, r.Acked, seconds(r.Slowest), seconds(r.LastAnswer), r.refusals())
 }
 
-// tabled shows what became of each fault.
-func tabled(o options, all []finding, took time.Duration) report {
-	g := harness.Grid{{
-		"fault", "seed", "lasted", "requests/s", "acked", "stored", "refused", "lost", "twice", "gaps", "late", "unanswered", "wrong", "caught up", "answered", "answers", "failed", "retaken", "verdict",
+// faultReport returns the table of all results.
+func faultReport(o options, all []result, took time.Duration) report {
+	table := harness.Table{{
+		"fault", "seed", "lasted", "requests/s", "acked", "stored", "refused", "lost", "duplicated", "gaps", "late", "unanswered", "wrong",
+		"caught up", "answered", "answers", "failed", "rescued", "verdict",
 	}}
-	tried, acked, violated := 0, 0, 0
-	for _, f := range all {
-		if f.notRun != nil {
-			g = append(g, []string{f.fault.name, "", "", "", "", "", "", "", "", "", "", "", "", "", "", "", "", "", f.notRun.Error()})
+	injected, acked, violated := 0, 0, 0
+	for _, r := range all {
+		if r.notRun != nil {
+			row := make([]string, len(table[0]))
+			row[0], row[len(row)-1] = r.fault.name, r.notRun.Error()
+			table = append(table, row)
 			continue
 		}
-		tried++
-		acked += f.Told
-		if f.isViolated() {
+		injected++
+		acked += r.Acked
+		if r.isViolated() {
 			violated++
 		}
-		g = append(g, []string{
-			f.fault.name, fmt.Sprint(o.seed), seconds(f.lasted), fmt.Sprintf("%.0f", float64(f.RequestsDuring)/max(f.lasted.Seconds(), 0.001)),
-			fmt.Sprintf("%d of %d", f.ToldDuring, f.Told), fmt.Sprint(f.Stored), f.refusals(),
-			fmt.Sprint(f.Lost), fmt.Sprint(f.Twice), fmt.Sprint(f.Gaps), fmt.Sprint(f.Late), fmt.Sprint(f.Unanswered), fmt.Sprint(f.Wrong),
-			seconds(f.Slowest), seconds(f.LastAnswer), fmt.Sprint(f.Answers), fmt.Sprint(f.Failed), fmt.Sprint(f.Retaken), f.verdict(),
+		table = append(table, []string{
+			r.fault.name, fmt.Sprint(o.seed), seconds(r.lasted), fmt.Sprintf("%.0f", float64(r.RequestsDuring)/max(r.lasted.Seconds(), 0.001)),
+			fmt.Sprintf("%d of %d", r.AckedDuring, r.Acked), fmt.Sprint(r.Stored), r.refusals(),
+			fmt.Sprint(r.Lost), fmt.Sprint(r.Duplicated), fmt.Sprint(r.Gaps), fmt.Sprint(r.Late), fmt.Sprint(r.Unanswered), fmt.Sprint(r.Wrong),
+			seconds(r.Slowest), seconds(r.LastAnswer), fmt.Sprint(r.Answers), fmt.Sprint(r.Failed), fmt.Sprint(r.Rescued), r.verdict(),
 		})
 	}
-	head := fmt.Sprintf("%d faults in %s, %d at once, %d cores, %s, seed %d: %d messages were acknowledged, %d faults violated something.\n",
-		tried, took.Round(time.Second), o.atOnce, runtime.NumCPU(), runtime.Version(), o.seed, acked, violated)
-	return report{head + "\n" + g.Text(), head + "\n" + g.Markdown()}
+	head := fmt.Sprintf("%d faults in %s, %d at a time, %d cores, %s, seed %d: %d messages acknowledged, %d faults with violations.\n",
+		injected, took.Round(time.Second), o.parallel, runtime.NumCPU(), runtime.Version(), o.seed, acked, violated)
+	return report{head + "\n" + table.Text(), head + "\n" + table.Markdown()}
 }
 
 func seconds(d time.Duration) string {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"runtime"
 	"slices"
@@ -13,214 +12,159 @@ import (
 	"parley/e2e/harness"
 )
 
-// sampleTime is between two looks at the servers, and how long the messages are sent that
-// a latency is taken of.
-const sampleTime = 10 * time.Second
+// sampleInterval is the time between two samples, and the period over which latencies are taken.
+const sampleInterval = 10 * time.Second
 
-// growth is something that must not grow: what it was at each look.
-type growth struct {
-	what   string
-	unit   string
-	scale  float64 // of the values, to the unit
-	most   float64 // of the slope in an hour, in the unit; as a part of the mean where isPart
-	isPart bool
-	values []float64
-}
-
-// soak puts two servers under a mixed load, and tells whether anything of them grows.
+// soak puts two servers under a mixed load and checks that nothing grows.
 func soak(ctx context.Context, o options) (_ report, err error) {
-	t, err := open(ctx, o.parent)
-	if t != nil && !o.keep {
-		defer func() { err = errors.Join(err, os.RemoveAll(t.dir)) }()
+	s, err := newSuite(ctx, o.parent)
+	if s != nil && !o.keep {
+		defer func() { err = errors.Join(err, os.RemoveAll(s.dir)) }()
 	}
 	if err != nil {
 		return report{}, err
 	}
-	w, err := t.begin(ctx, "soak", o.seed, 0)
+	d, err := s.deploy(ctx, "soak", o.seed, 0)
 	if err != nil {
 		return report{}, err
 	}
-	defer func() { err = errors.Join(err, w.end()) }()
-	j, err := w.prepare(ctx, o, 100*time.Millisecond)
+	defer func() { err = errors.Join(err, d.stop()) }()
+	job, err := d.prepare(ctx, o, 100*time.Millisecond)
 	if err != nil {
 		return report{}, err
 	}
-	load, err := startLoad(ctx, j)
+	load, err := startLoad(ctx, job)
 	if err != nil {
 		return report{}, err
 	}
 	defer load.kill()
-	say("for %s nothing may grow", o.soak)
-	all, looks, err := w.watch(ctx, o.soak)
+	logf("sampling for %s", o.soak)
+	all, samples, err := d.sample(ctx, o.soak)
 	if err != nil {
 		return report{}, err
 	}
-	judged := trial{Journal: j.Journal, Database: w.postgres.url(w.postgres.port), Devices: j.devices(), Models: j.answeredBy("model"), Began: looks[0], Ended: looks[len(looks)-1]}
-	if err := w.rest(ctx, load); err != nil {
+	toCheck := job.checkJob(d)
+	toCheck.Began, toCheck.Ended = samples[0], samples[len(samples)-1]
+	if err := d.finish(ctx, load); err != nil {
 		return report{}, err
 	}
-	unrest := until(ctx, restTime, "come to rest", func() error {
-		return errors.Join(w.servers[0].atRest(ctx), w.servers[1].atRest(ctx))
-	})
-	found, err := harness.Ask[judgement](ctx, "judge", judged)
+	notIdle := d.awaitIdle(ctx)
+	checked, err := harness.RunWorker[checkResult](ctx, "checker", toCheck)
 	if err != nil {
 		return report{}, err
 	}
-	if err := w.checkLogs(&found); err != nil {
+	if err := d.checkLogs(&checked); err != nil {
 		return report{}, err
 	}
-	latencies, err := latenciesOf(j.Journal, looks)
+	latencies, err := readLatencies(job.Journal, samples)
 	if err != nil {
 		return report{}, err
 	}
-	return soaked(o, judged, append(all, latencies...), found, unrest)
+	return soakReport(o, append(all, latencies...), toCheck, checked, notIdle)
 }
 
-// watch looks at both servers and at the database for so long. What comes before they have
-// warmed up is left out.
-func (w *world) watch(ctx context.Context, duration time.Duration) (all []*growth, looks []time.Time, err error) {
-	warm := min(5*time.Minute, duration/3)
-	if err := pause(ctx, warm); err != nil {
+// sample samples both servers and the database until the duration is over. A warm-up is left out.
+func (d *deployment) sample(ctx context.Context, duration time.Duration) (all []*trend, samples []time.Time, err error) {
+	warmUp := min(5*time.Minute, duration/3)
+	if err := sleep(ctx, warmUp); err != nil {
 		return nil, nil, err
 	}
-	connections := &growth{what: "connections to PostgreSQL", scale: 1, most: 4}
+	connections := &trend{what: "connections to PostgreSQL", scale: 1, limit: 4}
 	all = append(all, connections)
-	byServer := map[*server][]*growth{}
-	for _, s := range w.servers {
-		byServer[s] = []*growth{
-			{what: "resident memory of " + s.name, unit: "MB", scale: 1e-6, most: 32},
-			{what: "goroutines of " + s.name, scale: 1, most: 20},
-			{what: "descriptors of " + s.name, scale: 1, most: 20},
+	byServer := map[*server][]*trend{}
+	for _, s := range d.servers {
+		byServer[s] = []*trend{
+			{what: "resident memory of " + s.name, unit: "MB", scale: 1e-6, limit: 32},
+			{what: "goroutines of " + s.name, scale: 1, limit: 20},
+			{what: "descriptors of " + s.name, scale: 1, limit: 20},
 		}
 		all = append(all, byServer[s]...)
 	}
-	ticker := time.NewTicker(sampleTime)
+	ticker := time.NewTicker(sampleInterval)
 	defer ticker.Stop()
-	for began := time.Now(); time.Since(began) < duration-warm; {
+	for start := time.Now(); time.Since(start) < duration-warmUp; {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
 			return nil, nil, ctx.Err()
 		}
-		looks = append(looks, time.Now())
-		for s, of := range byServer {
-			now, err := s.vitals(ctx)
+		samples = append(samples, time.Now())
+		for s, trends := range byServer {
+			now, err := s.readMetrics(ctx)
 			if err != nil {
-				return nil, nil, fmt.Errorf("look at server %s: %w", s.name, err)
+				return nil, nil, fmt.Errorf("read the metrics of server %s: %w", s.name, err)
 			}
 			for i, name := range []string{resident, goroutines, descriptors} {
-				of[i].values = append(of[i].values, now[name])
+				trends[i].values = append(trends[i].values, now[name])
 			}
 		}
-		n, err := w.number(ctx, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'parley'")
+		n, err := d.queryInt(ctx, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'parley'")
 		if err != nil {
 			return nil, nil, err
 		}
 		connections.values = append(connections.values, float64(n))
 	}
-	if len(looks) < 6 {
-		return nil, nil, errors.New("less than a minute and a half tells nothing of what grows")
+	if len(samples) < 6 {
+		return nil, nil, errors.New("a soak test needs at least a minute and a half")
 	}
-	return all, looks, nil
+	return all, samples, nil
 }
 
-// latenciesOf are those of the messages that were acknowledged between two looks.
-func latenciesOf(journal string, looks []time.Time) ([]*growth, error) {
-	middle := &growth{what: "latency of a message, p50", unit: "ms", scale: 1e3, most: 0.5, isPart: true}
-	worst := &growth{what: "latency of a message, p99", unit: "ms", scale: 1e3, most: 1, isPart: true}
-	took := make([][]float64, len(looks))
-	err := readJournal(journal, func(one entry) {
-		if at, _ := slices.BinarySearchFunc(looks, one.At, time.Time.Compare); one.Took > 0 && at > 0 && at < len(looks) {
-			took[at] = append(took[at], one.Took.Seconds())
+// readLatencies returns the latencies of the messages that were acknowledged between two samples.
+func readLatencies(journal string, samples []time.Time) ([]*trend, error) {
+	p50 := &trend{what: "latency of a message, p50", unit: "ms", scale: 1e3, limit: 0.5, isRelative: true}
+	p99 := &trend{what: "latency of a message, p99", unit: "ms", scale: 1e3, limit: 1, isRelative: true}
+	latencies := make([][]float64, len(samples))
+	err := readJournal(journal, func(e entry) {
+		if i, _ := slices.BinarySearchFunc(samples, e.At, time.Time.Compare); e.Took > 0 && i > 0 && i < len(samples) {
+			latencies[i] = append(latencies[i], e.Took.Seconds())
 		}
 	})
-	for _, some := range took[1:] {
-		slices.Sort(some)
-		if len(some) > 0 {
-			middle.values, worst.values = append(middle.values, some[len(some)/2]), append(worst.values, some[len(some)*99/100])
+	for _, period := range latencies[1:] {
+		slices.Sort(period)
+		if len(period) > 0 {
+			p50.values, p99.values = append(p50.values, period[len(period)/2]), append(p99.values, period[len(period)*99/100])
 		}
 	}
-	return []*growth{middle, worst}, err
+	return []*trend{p50, p99}, err
 }
 
-// slope is by how much the values grow in an hour, and how far that may be off, by two
-// standard errors: it is that of the line with the least squares. Values that follow their
-// neighbours tell less than as many that do not.
-func (g *growth) slope() (perHour, off float64) {
-	n := float64(len(g.values))
-	meanX, meanY := (n-1)/2, mean(g.values)
-	var xx, xy float64
-	for i, y := range g.values {
-		x := float64(i) - meanX
-		xx, xy = xx+x*x, xy+x*(y-meanY)
-	}
-	b := xy / xx
-	var squares, neighbours, before float64
-	for i, y := range g.values {
-		rest := y - meanY - b*(float64(i)-meanX)
-		squares += rest * rest
-		if i > 0 {
-			neighbours += rest * before
-		}
-		before = rest
-	}
-	follow := 0.0
-	if squares > 0 {
-		follow = min(max(neighbours/squares, 0), 0.95)
-	}
-	independent := max(n*(1-follow)/(1+follow), 4)
-	scale := g.scale * float64(time.Hour/sampleTime)
-	return b * scale, 2 * math.Sqrt(squares/(independent-2)/xx*n/independent) * scale
-}
-
-func mean(values []float64) float64 {
-	var sum float64
-	for _, one := range values {
-		sum += one
-	}
-	return sum / float64(len(values))
-}
-
-// bound is how much it may grow in an hour.
-func (g *growth) bound() float64 {
-	if g.isPart {
-		return g.most * mean(g.values) * g.scale
-	}
-	return g.most
-}
-
-// soaked shows what has grown. A slope counts when it is beyond its bound even where it is
-// off by as much as it may be.
-func soaked(o options, judged trial, all []*growth, j judgement, unrest error) (report, error) {
-	g := harness.Grid{{"what", "first quarter", "last quarter", "slope per hour", "±", "bound", "verdict"}}
+// soakReport returns the table of all trends. A value grows if its slope exceeds the bound even after
+// subtracting the margin of error.
+func soakReport(o options, all []*trend, job checkJob, r checkResult, notIdle error) (report, error) {
+	table := harness.Table{{"what", "first quarter", "last quarter", "slope per hour", "±", "bound", "verdict"}}
 	var violated error
-	for _, one := range all {
-		perHour, off := one.slope()
-		quarter := max(1, len(one.values)/4)
+	for _, t := range all {
+		perHour, margin := t.slope()
+		quarter := max(1, len(t.values)/4)
 		verdict := "holds"
 		switch {
-		case perHour-off > one.bound():
+		case perHour-margin > t.bound():
 			verdict, violated = "GROWS", errViolated
-		case perHour+off > one.bound():
-			verdict = "holds, as far as can be told"
+		case perHour+margin > t.bound():
+			verdict = "inconclusive"
 		}
-		figure := func(value float64) string { return fmt.Sprintf("%.1f %s", value, one.unit) }
-		g = append(g, []string{
-			one.what, figure(mean(one.values[:quarter]) * one.scale), figure(mean(one.values[len(one.values)-quarter:]) * one.scale),
-			figure(perHour), figure(off), figure(one.bound()), verdict,
+		figure := func(value float64) string { return fmt.Sprintf("%.1f %s", value, t.unit) }
+		table = append(table, []string{
+			t.what, figure(mean(t.values[:quarter]) * t.scale), figure(mean(t.values[len(t.values)-quarter:]) * t.scale),
+			figure(perHour), figure(margin), figure(t.bound()), verdict,
 		})
 	}
 	head := fmt.Sprintf("%s on %d cores, %s, seed %d; two servers, %d requests (%.0f/s), %d messages acknowledged, %d replies.\n",
-		o.soak, runtime.NumCPU(), runtime.Version(), o.seed, j.Requests, float64(j.RequestsDuring)/judged.Ended.Sub(judged.Began).Seconds(), j.Told, j.Answers)
-	head += fmt.Sprintf("Lost %d, twice %d, gaps %d, unanswered %d, wrong %d; refused: %s.\n", j.Lost, j.Twice, j.Gaps, j.Unanswered, j.Wrong, j.refusals())
-	if unrest != nil {
-		head += unrest.Error() + "\n"
+		o.soak, runtime.NumCPU(), runtime.Version(), o.seed, r.Requests, float64(r.RequestsDuring)/job.Ended.Sub(job.Began).Seconds(), r.Acked, r.Answers)
+	head += fmt.Sprintf("Lost %d, duplicated %d, gaps %d, unanswered %d, wrong %d", r.Lost, r.Duplicated, r.Gaps, r.Unanswered, r.Wrong)
+	if refusals := r.refusals(); refusals != "" {
+		head += "; refused: " + refusals
 	}
-	for _, one := range j.Examples {
-		say("  %s", one)
+	head += ".\n"
+	if notIdle != nil {
+		head += notIdle.Error() + "\n"
 	}
-	if unrest != nil || j.violations() > 0 {
+	for _, example := range r.Examples {
+		logf("  %s", example)
+	}
+	if notIdle != nil || r.violations() > 0 {
 		violated = errViolated
 	}
-	return report{head + "\n" + g.Text(), head + "\n" + g.Markdown()}, violated
+	return report{head + "\n" + table.Text(), head + "\n" + table.Markdown()}, violated
 }

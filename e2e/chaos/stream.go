@@ -11,92 +11,99 @@ import (
 	"time"
 )
 
-// event is one event of a streamed reply.
-type event struct {
-	Run          string `json:"runId"`
-	Message      string `json:"messageId"`
-	Content      string `json:"content"`
-	Reset        bool   `json:"reset"`
-	Done         bool   `json:"done"`
-	FinishReason string `json:"finishReason"`
-	Error        *struct {
-		Error  string `json:"error"`
-		Detail string `json:"detail"`
-	} `json:"error"`
+// problem is the error of a failed reply.
+type problem struct {
+	Error  string `json:"error"`
+	Detail string `json:"detail"`
 }
 
-// reading is a reply that is read over one stream after the other.
-type reading struct {
+// event is an event of a streamed reply.
+type event struct {
+	Run          string   `json:"runId"`
+	Message      string   `json:"messageId"`
+	Content      string   `json:"content"`
+	Reset        bool     `json:"reset"`
+	Done         bool     `json:"done"`
+	FinishReason string   `json:"finishReason"`
+	Error        *problem `json:"error"`
+}
+
+// streamedReply is a reply that is read over any number of streams.
+type streamedReply struct {
 	run, message string
-	last         string // the id of the last event that came
+	lastID       string // of the last event received
 	text         strings.Builder
 	isOver       bool
-	failure      string // why the reply has failed, where it has
+	failure      string // the reply's error, if it failed
 }
 
-// stream asks for a reply as it is written, and takes it up where a stream breaks off.
-func (l *load) stream(to talk, content string, random *rand.Rand) {
-	l.journal.add(entry{Kind: didAsk, Conversation: to.Conversation, Content: content, MayRepeat: true})
-	var r reading
-	isCancelled := random.IntN(8) == 0
-	l.insist(random, func(server int) bool {
+// stream asks a question, streams the reply and resumes it when a stream breaks. Some replies it
+// cancels, on the other server.
+func (l *load) stream(to conversation, content string, random *rand.Rand) {
+	l.journal.add(entry{Kind: kindSent, Conversation: to.ID, Content: content, MayRepeat: true})
+	var r streamedReply
+	cancelRun := random.IntN(8) == 0
+	l.retry(random, func(server int) bool {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
-		silence := time.AfterFunc(silenceTime, cancel)
-		defer silence.Stop()
-		method, path, key := http.MethodPost, "/api/chatbots/"+to.Bot+"/completions/", content
-		var body any = map[string]any{"conversation": to.Conversation, "isStreaming": true, "message": map[string]any{"content": content}}
-		if r.run != "" {
-			method, path, key, body = http.MethodGet, "/api/runs/"+r.run+"/events/", "", nil
-			if r.last != "" {
-				path += "?after=" + r.last
-			}
-		}
-		answer, err := l.open(ctx, l.streams, server, method, path, key, body)
+		timeout := time.AfterFunc(silenceLimit, cancel)
+		defer timeout.Stop()
+		response, err := l.openStream(ctx, server, to, content, &r)
 		if err != nil {
-			l.refused("a stream", to.Conversation, content, 0, nil, err)
+			l.recordFailure("a stream", to.ID, content, 0, nil, err)
 			return false
 		}
-		defer answer.Body.Close()
-		if answer.StatusCode != http.StatusOK {
-			said, _ := io.ReadAll(answer.Body)
-			l.refused("a stream", to.Conversation, content, answer.StatusCode, said, nil)
+		defer response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			received, _ := io.ReadAll(response.Body)
+			l.recordFailure("a stream", to.ID, content, response.StatusCode, received, nil)
 			return false
 		}
 		if r.run == "" {
-			r.run = answer.Header.Get("X-Run-Id")
-			l.journal.add(entry{Kind: wasTold, Conversation: to.Conversation, Content: content, Run: r.run})
+			r.run = response.Header.Get("X-Run-Id")
+			l.journal.add(entry{Kind: kindAcked, Conversation: to.ID, Content: content, Run: r.run})
 		}
-		heard := func() {
-			silence.Reset(silenceTime)
-			if isCancelled {
-				isCancelled = false
-				// What it is answered is no matter: the reply ends in one way or another.
-				_, _, _ = l.ask(1-server, http.MethodPost, "/api/runs/"+r.run+"/cancel/", "", nil)
+		onLine := func() {
+			timeout.Reset(silenceLimit)
+			if cancelRun {
+				cancelRun = false
+				// The response does not matter: the reply ends in either case.
+				_, _, _ = l.call(1-server, http.MethodPost, "/api/runs/"+r.run+"/cancel/", "", nil)
 			}
 		}
-		if err := r.read(answer.Body, heard); err != nil {
-			l.refused("a stream", to.Conversation, content, 0, nil, err)
+		if err := r.read(response.Body, onLine); err != nil {
+			l.recordFailure("a stream", to.ID, content, 0, nil, err)
 		}
 		return r.isOver || l.hasFailed(server, &r)
 	})
 	if r.isOver {
-		l.journal.add(entry{Kind: didRead, Conversation: to.Conversation, Content: r.text.String(), ID: r.message, Run: r.run, Why: r.failure})
+		l.journal.add(entry{Kind: kindStreamed, Conversation: to.ID, Content: r.text.String(), ID: r.message, Run: r.run, Why: r.failure})
 	}
 }
 
-// hasFailed tells whether a reply is over that its last stream could not tell the end of.
-func (l *load) hasFailed(server int, r *reading) bool {
-	var run struct {
-		State string `json:"state"`
-		Error *struct {
-			Error  string `json:"error"`
-			Detail string `json:"detail"`
-		} `json:"error"`
+// openStream asks the question, or resumes the reply if its run is known.
+func (l *load) openStream(ctx context.Context, server int, to conversation, content string, r *streamedReply) (*http.Response, error) {
+	if r.run == "" {
+		body := map[string]any{"conversation": to.ID, "isStreaming": true, "message": map[string]any{"content": content}}
+		return l.open(ctx, l.streams, server, http.MethodPost, "/api/chatbots/"+to.Bot+"/completions/", content, body)
 	}
-	status, said, err := l.ask(server, http.MethodGet, "/api/runs/"+r.run+"/", "", nil)
-	if status != http.StatusOK || json.Unmarshal(said, &run) != nil {
-		l.refused("a look at a run", "", "", status, said, err)
+	path := "/api/runs/" + r.run + "/events/"
+	if r.lastID != "" {
+		path += "?after=" + r.lastID
+	}
+	return l.open(ctx, l.streams, server, http.MethodGet, path, "", nil)
+}
+
+// hasFailed reports whether the run has failed because its server was unavailable. Streams never end
+// with that error, because another server may take over the reply.
+func (l *load) hasFailed(server int, r *streamedReply) bool {
+	var run struct {
+		State string   `json:"state"`
+		Error *problem `json:"error"`
+	}
+	status, received, err := l.call(server, http.MethodGet, "/api/runs/"+r.run+"/", "", nil)
+	if status != http.StatusOK || json.Unmarshal(received, &run) != nil {
+		l.recordFailure("GET of a run", "", "", status, received, err)
 		return false
 	}
 	if run.State == "failed" && run.Error != nil && run.Error.Error == "unavailable" {
@@ -105,37 +112,37 @@ func (l *load) hasFailed(server int, r *reading) bool {
 	return r.isOver
 }
 
-// read reads one stream to its end, and calls heard whenever something has come.
-func (r *reading) read(stream io.Reader, heard func()) error {
+// read reads one stream to its end and calls onLine after each line.
+func (r *streamedReply) read(stream io.Reader, onLine func()) error {
 	id := ""
 	for lines := bufio.NewReader(stream); !r.isOver; {
 		line, err := lines.ReadString('\n')
 		if err != nil {
 			return err
 		}
-		heard()
+		onLine()
 		line = strings.TrimSuffix(line, "\n")
-		if said, ok := strings.CutPrefix(line, "id: "); ok {
-			id = said
+		if value, ok := strings.CutPrefix(line, "id: "); ok {
+			id = value
 		}
 		data, ok := strings.CutPrefix(line, "data: ")
 		if !ok {
 			continue
 		}
-		var one event
-		if err := json.Unmarshal([]byte(data), &one); err != nil {
+		var e event
+		if err := json.Unmarshal([]byte(data), &e); err != nil {
 			return err
 		}
-		if one.Done && one.Error != nil && one.Error.Error == "unavailable" {
-			return nil // the reply goes on elsewhere, or is written again
+		if e.Done && e.Error != nil && e.Error.Error == "unavailable" {
+			return nil // another server continues or restarts the reply
 		}
-		if one.Reset {
+		if e.Reset {
 			r.text.Reset()
 		}
-		r.text.WriteString(one.Content)
-		r.last, r.message, r.isOver = id, one.Message, one.Done
-		if one.Error != nil {
-			r.failure = one.Error.Error + ": " + one.Error.Detail
+		r.text.WriteString(e.Content)
+		r.lastID, r.message, r.isOver = id, e.Message, e.Done
+		if e.Error != nil {
+			r.failure = e.Error.Error + ": " + e.Error.Detail
 		}
 	}
 	return nil

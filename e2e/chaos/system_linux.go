@@ -10,21 +10,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// attributes keep the terminal's Ctrl-C from a program, and have the kernel end it with us.
-func attributes(owner *syscall.Credential) *syscall.SysProcAttr {
+// processAttributes puts a process into a group of its own, away from the terminal's Ctrl-C, and has
+// the kernel end it when this program dies.
+func processAttributes(owner *syscall.Credential) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGQUIT, Credential: owner}
 }
 
-// mountMemory puts a file system of so many megabytes, in memory, over a directory.
-func mountMemory(dir string, megabytes int) (unmount func() error, err error) {
-	if err := unix.Mount("faults", dir, "tmpfs", 0, "mode=0755,size="+strconv.Itoa(megabytes)+"m"); err != nil {
-		return nil, fmt.Errorf("%w: a small file system cannot be mounted: %w", errNotRun, err)
+// mountTmpfs mounts a file system of the given size over a directory.
+func mountTmpfs(dir string, megabytes int) (unmount func() error, err error) {
+	if err := unix.Mount("chaos", dir, "tmpfs", 0, "mode=0755,size="+strconv.Itoa(megabytes)+"m"); err != nil {
+		return nil, fmt.Errorf("%w: cannot mount a small file system: %w", errNotRun, err)
 	}
 	return func() error { return unix.Unmount(dir, 0) }, nil
 }
 
-// fill leaves no room in a directory's file system; what it returns gives it back.
-func fill(dir string) (empty func() error, err error) {
+// fillDisk fills the file system of a directory to the last byte. free removes what it wrote.
+func fillDisk(dir string) (free func() error, err error) {
 	path := filepath.Join(dir, "ballast")
 	file, err := os.Create(path)
 	if err != nil {
@@ -33,23 +34,22 @@ func fill(dir string) (empty func() error, err error) {
 	defer file.Close()
 	for block := make([]byte, 1<<20); len(block) > 0; {
 		if _, err := file.Write(block); err != nil {
-			block = block[:len(block)/2] // until not a single byte goes in
+			block = block[:len(block)/2]
 		}
 	}
 	return func() error { return os.Remove(path) }, nil
 }
 
-// limitFiles changes how many descriptors a process may have; what it returns gives it
-// back what it had.
+// limitFiles changes the limit of file descriptors of a running process. restore sets the old one again.
 func limitFiles(pid int, limit uint64) (restore func() error, err error) {
-	var before unix.Rlimit
-	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &before); err != nil {
+	var old unix.Rlimit
+	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &old); err != nil {
 		return nil, err
 	}
-	next := before
-	next.Cur = limit
-	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &next, nil); err != nil {
+	changed := old
+	changed.Cur = limit
+	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &changed, nil); err != nil {
 		return nil, err
 	}
-	return func() error { return unix.Prlimit(pid, unix.RLIMIT_NOFILE, &before, nil) }, nil
+	return func() error { return unix.Prlimit(pid, unix.RLIMIT_NOFILE, &old, nil) }, nil
 }

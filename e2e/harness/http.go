@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Serve serves a handler, says where, and ends with ctx.
+// Serve serves a handler on a free port until ctx is done, and announces its URL on out.
 func Serve(ctx context.Context, handler http.Handler, out io.Writer) error {
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 
@@ -30,15 +30,15 @@ func Serve(ctx context.Context, handler http.Handler, out io.Writer) error {
 		return err
 	case <-ctx.Done():
 		err := server.Close()
-		if failed := <-served; !errors.Is(failed, http.ErrServerClosed) {
-			err = errors.Join(err, failed)
+		if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
+			err = errors.Join(err, serveErr)
 		}
 		return err
 	}
 }
 
-// Call sends a request, whose answer must be a good one.
-func Call(ctx context.Context, method, url, key string, body, into any) error {
+// Call sends a JSON request and decodes the response into result. Any status but 2xx is an error.
+func Call(ctx context.Context, method, url, key string, body, result any) error {
 	encoded, err := json.Marshal(body)
 	if err != nil {
 		return err
@@ -52,17 +52,17 @@ func Call(ctx context.Context, method, url, key string, body, into any) error {
 		request.Header.Set("Content-Type", "application/json")
 		request.Body, request.ContentLength = io.NopCloser(bytes.NewReader(encoded)), int64(len(encoded))
 	}
-	answer, err := http.DefaultClient.Do(request)
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close()
-	told, err := io.ReadAll(answer.Body)
+	defer response.Body.Close()
+	received, err := io.ReadAll(response.Body)
 	if err != nil {
 		return err
 	}
-	if answer.StatusCode >= 300 {
-		return fmt.Errorf("%s %s was answered with %s: %s", method, url, answer.Status, LastOf(string(told)))
+	if response.StatusCode >= 300 {
+		return fmt.Errorf("%s %s: status %s: %s", method, url, response.Status, Tail(string(received)))
 	}
-	return json.Unmarshal(told, into)
+	return json.Unmarshal(received, result)
 }

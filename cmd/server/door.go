@@ -71,7 +71,7 @@ func (d *door) drain(duration time.Duration, lost <-chan struct{}) {
 
 // close takes no more requests and lets those that there are be answered: the sockets
 // are told to go elsewhere, the replies are written, and with them the streams end.
-func (d *door) close(sockets *wsapi.Sockets, chats *chat.Chat, log *slog.Logger) {
+func (d *door) close(sockets *wsapi.Server, chats *chat.Chat, log *slog.Logger) {
 	d.isStopping.Store(true)
 	ctx, cancel := context.WithTimeout(context.Background(), replyGrace+requestGrace)
 	defer cancel()

@@ -99,12 +99,12 @@ func enumerated[V any](values map[string]V) string {
 // socketLimits are those of the configuration, as the sockets take them.
 func (c config) socketLimits() wsapi.Limits {
 	return wsapi.Limits{
-		PerUser:       c.SocketLimits["user"],
-		PerAddress:    c.SocketLimits["address"],
-		Visitors:      c.SocketLimits["visitors"],
-		PingInterval:  c.SocketTimes["ping"],
-		PingPatience:  c.SocketTimes["pong"],
-		WritePatience: c.SocketTimes["write"],
-		IdleTime:      c.SocketTimes["idle"],
+		PerUser:      c.SocketLimits["user"],
+		PerAddress:   c.SocketLimits["address"],
+		Visitors:     c.SocketLimits["visitors"],
+		PingInterval: c.SocketTimes["ping"],
+		PongTimeout:  c.SocketTimes["pong"],
+		WriteTimeout: c.SocketTimes["write"],
+		IdleTimeout:  c.SocketTimes["idle"],
 	}
 }

@@ -21,7 +21,7 @@ type measured struct {
 	models  *llm.Engine
 	chats   *chat.Chat
 	records *records.Records
-	sockets *wsapi.Sockets
+	sockets *wsapi.Server
 	limiter *ratelimit.Limiter
 	link    *realtime.Redis // nil without Redis
 }

@@ -11,7 +11,7 @@ import (
 	"parley/internal/chat"
 )
 
-// BenchmarkHotFrame encodes a message, once for all sockets that watch it.
+// BenchmarkHotFrame encodes a message, which happens once for all sockets that watch it.
 func BenchmarkHotFrame(b *testing.B) {
 	watch := &chat.Watch{SessionID: uuid.New()}
 	run := uuid.New()
@@ -27,11 +27,11 @@ func BenchmarkHotFrame(b *testing.B) {
 	}
 }
 
-// BenchmarkHotGrowth encodes a piece of a reply.
-func BenchmarkHotGrowth(b *testing.B) {
+// BenchmarkHotDelta encodes a delta of a reply.
+func BenchmarkHotDelta(b *testing.B) {
 	session, run := uuid.New(), uuid.New()
 	b.ReportAllocs()
 	for b.Loop() {
-		growthFrame(session, run, "請問 refund", false)
+		deltaFrame(session, run, "請問 refund", false)
 	}
 }

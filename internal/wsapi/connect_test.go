@@ -15,24 +15,24 @@ import (
 	"parley/internal/bot"
 )
 
-// upgrade are the headers that ask for a WebSocket.
+// upgrade is the headers of a WebSocket handshake.
 var upgrade = []string{
 	"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA==",
 }
 
-// connect asks for a socket as plain HTTP does, for what is refused.
-func (c caller) connect(query string, headers ...string) answer {
+// tryUpgrade sends a WebSocket handshake that is expected to be refused.
+func (c caller) tryUpgrade(query string, headers ...string) response {
 	c.t.Helper()
 	return c.call("GET", "/ws?"+query, nil, append(append([]string{}, upgrade...), headers...)...)
 }
 
-func TestTheFirstFrameTellsWhatTheSocketIs(t *testing.T) {
+func TestConnectedFrameDescribesSocket(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{}).organization()
 	end := time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond)
 	other := must(o.bots.Create(t.Context(), o.id, bot.NewBot{Name: "Other", Slug: "other", Greeting: "Salut"}))
-	alice, until := o.as("alice", auth.Chat), o.until("bob", &end, auth.Agent)
-	started := alice.start()
+	alice, until := o.as("alice", auth.Chat), o.asUntil("bob", &end, auth.Agent)
+	started := alice.startConversation()
 	for name, test := range map[string]struct {
 		caller         caller
 		query          string
@@ -42,35 +42,35 @@ func TestTheFirstFrameTellsWhatTheSocketIs(t *testing.T) {
 		expires        string
 		isConversation bool
 	}{
-		"a new one":         {alice, "", "", o.bot.ID.String(), greeting, false, "null", true},
-		"another bot":       {alice, "bot_id=other", "", other.ID.String(), "Salut", false, "null", true},
-		"by the bot's id":   {alice, "bot_id=" + other.ID.String(), "", other.ID.String(), "Salut", false, "null", true},
-		"one that exists":   {alice, "session_id=" + started, started, o.bot.ID.String(), greeting, false, "null", true},
-		"a colleague's":     {until, "session_id=" + started, started, o.bot.ID.String(), greeting, false, end.Format(`"2006-01-02T15:04:05.000000Z"`), true},
-		"a visit":           {o.visitor(), "", "", o.bot.ID.String(), greeting, true, "", false},
-		"a visit by a slug": {o.visitor(), "bot_id=parley", "", o.bot.ID.String(), greeting, true, "", false},
+		"a new conversation":          {alice, "", "", o.bot.ID.String(), greeting, false, "null", true},
+		"another bot":                 {alice, "bot_id=other", "", other.ID.String(), "Salut", false, "null", true},
+		"a bot by ID":                 {alice, "bot_id=" + other.ID.String(), "", other.ID.String(), "Salut", false, "null", true},
+		"an existing conversation":    {alice, "session_id=" + started, started, o.bot.ID.String(), greeting, false, "null", true},
+		"another user's conversation": {until, "session_id=" + started, started, o.bot.ID.String(), greeting, false, end.Format(`"2006-01-02T15:04:05.000000Z"`), true},
+		"a visit":                     {o.visitor(), "", "", o.bot.ID.String(), greeting, true, "", false},
+		"a visit to a bot by slug":    {o.visitor(), "bot_id=parley", "", o.bot.ID.String(), greeting, true, "", false},
 	} {
-		hi := test.caller.dial(test.query).hi
-		if hi.BotID != test.bot || hi.Greeting != test.greeting || hi.Anonymous == nil || *hi.Anonymous != test.anonymous {
-			t.Errorf("%s: %+v", name, hi)
+		connected := test.caller.dial(test.query).connected
+		if connected.BotID != test.bot || connected.Greeting != test.greeting || connected.Anonymous == nil || *connected.Anonymous != test.anonymous {
+			t.Errorf("%s: %+v", name, connected)
 		}
-		if test.session != "" && hi.SessionID != test.session || (hi.ConversationID != "") != test.isConversation ||
-			test.isConversation && hi.ConversationID != hi.SessionID {
-			t.Errorf("%s: session %s, conversation %s", name, hi.SessionID, hi.ConversationID)
+		if test.session != "" && connected.SessionID != test.session || (connected.ConversationID != "") != test.isConversation ||
+			test.isConversation && connected.ConversationID != connected.SessionID {
+			t.Errorf("%s: session %s, conversation %s", name, connected.SessionID, connected.ConversationID)
 		}
-		if test.expires != "" && string(hi.ExpiresAt) != test.expires {
-			t.Errorf("%s: it expires at %s, want %s", name, hi.ExpiresAt, test.expires)
+		if test.expires != "" && string(connected.ExpiresAt) != test.expires {
+			t.Errorf("%s: expires_at is %s, want %s", name, connected.ExpiresAt, test.expires)
 		}
 		if test.anonymous {
 			var expires time.Time
-			if err := json.Unmarshal(hi.ExpiresAt, &expires); err != nil || time.Until(expires) > 30*time.Minute || time.Until(expires) < 29*time.Minute {
-				t.Errorf("%s: it expires at %s", name, hi.ExpiresAt)
+			if err := json.Unmarshal(connected.ExpiresAt, &expires); err != nil || time.Until(expires) > 30*time.Minute || time.Until(expires) < 29*time.Minute {
+				t.Errorf("%s: expires_at is %s, want 30 minutes from now", name, connected.ExpiresAt)
 			}
 		}
 	}
 }
 
-func TestAKeyComesInTheHeaderOrAsASubprotocol(t *testing.T) {
+func TestKeyIsReadFromHeaderOrSubprotocol(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{}).organization()
 	alice := o.as("alice", auth.Chat)
@@ -88,31 +88,31 @@ func TestAKeyComesInTheHeaderOrAsASubprotocol(t *testing.T) {
 		if test.header != "" {
 			options.HTTPHeader.Set("Authorization", test.header)
 		}
-		l, err := alice.dialWith("", options)
+		ws, err := alice.dialWith("", options)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if *l.hi.Anonymous || l.conn.Subprotocol() != test.negotiated {
-			t.Errorf("%s: anonymous %v, subprotocol %q", name, *l.hi.Anonymous, l.conn.Subprotocol())
+		if *ws.connected.Anonymous || ws.conn.Subprotocol() != test.negotiated {
+			t.Errorf("%s: anonymous %v, subprotocol %q", name, *ws.connected.Anonymous, ws.conn.Subprotocol())
 		}
 	}
-	if hi := o.visitor().dial("").hi; !*hi.Anonymous {
-		t.Errorf("with nothing: %+v", hi)
+	if connected := o.visitor().dial("").connected; !*connected.Anonymous {
+		t.Errorf("without a key: %+v", connected)
 	}
 }
 
-func TestWhatIsRefusedIsRefusedBeforeTheUpgrade(t *testing.T) {
+func TestInvalidRequestsAreRefusedBeforeUpgrade(t *testing.T) {
 	t.Parallel()
 	s := serve(t, settings{})
-	o, neighbour := s.organization(), s.organization()
+	o, other := s.organization(), s.organization()
 	alice, bob, reader := o.as("alice", auth.Chat), o.as("bob", auth.Chat), o.as("reader", auth.RecordsRead)
 	must(o.bots.Create(t.Context(), o.id, bot.NewBot{Name: "Other", Slug: "other"}))
-	mine, foreign := alice.start(), neighbour.as("eve", auth.Chat).start()
-	visit := o.visitor().dial("").hi.SessionID
+	mine, foreign := alice.startConversation(), other.as("eve", auth.Chat).startConversation()
+	visit := o.visitor().dial("").connected.SessionID
 	nothing := uuid.Must(uuid.NewV7()).String()
 	wrong := alice
 	wrong.key += "x"
-	before := s.rows()
+	before := s.countRows()
 	for name, test := range map[string]struct {
 		caller  caller
 		query   string
@@ -120,50 +120,50 @@ func TestWhatIsRefusedIsRefusedBeforeTheUpgrade(t *testing.T) {
 		code    string
 		headers []string
 	}{
-		"a wrong key":                       {wrong, "", 401, "unauthorized", nil},
-		"a wrong key as a subprotocol":      {o.visitor(), "", 401, "unauthorized", []string{"Sec-WebSocket-Protocol", "bearer, " + wrong.key}},
-		"no key as a subprotocol":           {o.visitor(), "", 401, "unauthorized", []string{"Sec-WebSocket-Protocol", "bearer"}},
-		"a key without the scope":           {reader, "", 403, "forbidden", nil},
-		"a foreign origin":                  {alice, "", 403, "forbidden", []string{"Origin", "https://evil.example"}},
-		"a page of no origin":               {alice, "", 403, "forbidden", []string{"Origin", "null"}},
-		"a foreign origin that visits":      {o.visitor(), "", 403, "forbidden", []string{"Origin", "https://evil.example"}},
-		"an unknown session":                {alice, "session_id=" + nothing, 404, "not_found", nil},
-		"a session that is no id":           {alice, "session_id=x", 404, "not_found", nil},
-		"a neighbour's session":             {alice, "session_id=" + foreign, 404, "not_found", nil},
-		"a visit, with a key":               {alice, "session_id=" + visit, 404, "not_found", nil},
-		"a colleague's session":             {bob, "session_id=" + mine, 403, "forbidden", nil},
-		"an unknown bot":                    {alice, "bot_id=nobody", 404, "not_found", nil},
-		"another bot for a visitor":         {o.visitor(), "bot_id=other", 403, "forbidden", nil},
-		"an unknown bot for a visitor":      {o.visitor(), "bot_id=nobody", 403, "forbidden", nil},
-		"an unknown visit":                  {o.visitor(), "session_id=" + nothing, 404, "not_found", nil},
-		"a conversation for a visitor":      {o.visitor(), "session_id=" + mine, 404, "not_found", nil},
-		"a visit that is no id":             {o.visitor(), "session_id=x", 404, "not_found", nil},
-		"after is no number":                {alice, "after=x", 400, "invalid_request", nil},
-		"after is negative":                 {alice, "after=-1", 400, "invalid_request", nil},
-		"after is beyond all numbers":       {alice, "after=99999999999999999999", 400, "invalid_request", nil},
-		"stream is no boolean":              {alice, "stream=perhaps", 400, "invalid_request", nil},
-		"a session with a NUL":              {alice, "session_id=%00", 400, "invalid_request", nil},
-		"another version of the handshake":  {alice, "", 400, "invalid_request", []string{"Sec-WebSocket-Version", "8"}},
-		"a handshake with a key too short":  {alice, "", 400, "invalid_request", []string{"Sec-WebSocket-Key", "short"}},
-		"a handshake that upgrades nothing": {alice, "", 400, "invalid_request", []string{"Connection", "close"}},
-		"an upgrade to something else":      {alice, "", 400, "invalid_request", []string{"Upgrade", "h2c"}},
+		"a wrong key":                             {wrong, "", 401, "unauthorized", nil},
+		"a wrong key as a subprotocol":            {o.visitor(), "", 401, "unauthorized", []string{"Sec-WebSocket-Protocol", "bearer, " + wrong.key}},
+		"no key as a subprotocol":                 {o.visitor(), "", 401, "unauthorized", []string{"Sec-WebSocket-Protocol", "bearer"}},
+		"a key without the scope":                 {reader, "", 403, "forbidden", nil},
+		"a foreign origin":                        {alice, "", 403, "forbidden", []string{"Origin", "https://evil.example"}},
+		"an opaque origin":                        {alice, "", 403, "forbidden", []string{"Origin", "null"}},
+		"a visitor from a foreign origin":         {o.visitor(), "", 403, "forbidden", []string{"Origin", "https://evil.example"}},
+		"an unknown session":                      {alice, "session_id=" + nothing, 404, "not_found", nil},
+		"an invalid session ID":                   {alice, "session_id=x", 404, "not_found", nil},
+		"a session of another organization":       {alice, "session_id=" + foreign, 404, "not_found", nil},
+		"a visit, with a key":                     {alice, "session_id=" + visit, 404, "not_found", nil},
+		"a colleague's session":                   {bob, "session_id=" + mine, 403, "forbidden", nil},
+		"an unknown bot":                          {alice, "bot_id=nobody", 404, "not_found", nil},
+		"another bot for a visitor":               {o.visitor(), "bot_id=other", 403, "forbidden", nil},
+		"an unknown bot for a visitor":            {o.visitor(), "bot_id=nobody", 403, "forbidden", nil},
+		"an unknown visit":                        {o.visitor(), "session_id=" + nothing, 404, "not_found", nil},
+		"a conversation for a visitor":            {o.visitor(), "session_id=" + mine, 404, "not_found", nil},
+		"an invalid visit ID":                     {o.visitor(), "session_id=x", 404, "not_found", nil},
+		"after is not a number":                   {alice, "after=x", 400, "invalid_request", nil},
+		"after is negative":                       {alice, "after=-1", 400, "invalid_request", nil},
+		"after is out of range":                   {alice, "after=99999999999999999999", 400, "invalid_request", nil},
+		"stream is not a boolean":                 {alice, "stream=perhaps", 400, "invalid_request", nil},
+		"a session with a NUL":                    {alice, "session_id=%00", 400, "invalid_request", nil},
+		"an unsupported WebSocket version":        {alice, "", 400, "invalid_request", []string{"Sec-WebSocket-Version", "8"}},
+		"a Sec-WebSocket-Key too short":           {alice, "", 400, "invalid_request", []string{"Sec-WebSocket-Key", "short"}},
+		"a handshake without Connection: Upgrade": {alice, "", 400, "invalid_request", []string{"Connection", "close"}},
+		"an upgrade to another protocol":          {alice, "", 400, "invalid_request", []string{"Upgrade", "h2c"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			test.caller.connect(test.query, test.headers...).refused(test.status, test.code)
+			test.caller.tryUpgrade(test.query, test.headers...).expectProblem(test.status, test.code)
 		})
 	}
-	if after := s.rows(); !maps.Equal(after, before) {
-		t.Errorf("what was refused has left %v, before it was %v", after, before)
+	if after := s.countRows(); !maps.Equal(after, before) {
+		t.Errorf("refused requests changed the row counts to %v from %v", after, before)
 	}
-	alice.call("GET", "/ws", nil).refused(400, "invalid_request")
-	o.visitor().call("GET", "/ws", nil).refused(400, "invalid_request")
+	alice.call("GET", "/ws", nil).expectProblem(400, "invalid_request")
+	o.visitor().call("GET", "/ws", nil).expectProblem(400, "invalid_request")
 	if got := alice.call("POST", "/ws", nil); got.header.Get("Allow") != "GET" {
-		got.refused(405, "method_not_allowed")
+		got.expectProblem(405, "method_not_allowed")
 		t.Errorf("Allow is %q", got.header.Get("Allow"))
 	}
 }
 
-func TestPagesOfTheServersOwnAndOfAllowedOriginsMayConnect(t *testing.T) {
+func TestOwnAndAllowedOriginsMayConnect(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{origins: []string{"https://shop.example"}}).organization()
 	everywhere := serve(t, settings{origins: []string{"*"}}).organization()
@@ -178,58 +178,58 @@ func TestPagesOfTheServersOwnAndOfAllowedOriginsMayConnect(t *testing.T) {
 			t.Errorf("%s: %v", origin, err)
 		}
 	}
-	o.visitor().connect("", "Origin", "https://shop.example.evil").refused(403, "forbidden")
-	o.visitor().connect("", "Origin", "http://shop.example").refused(403, "forbidden")
+	o.visitor().tryUpgrade("", "Origin", "https://shop.example.evil").expectProblem(403, "forbidden")
+	o.visitor().tryUpgrade("", "Origin", "http://shop.example").expectProblem(403, "forbidden")
 }
 
-// A conversation that connecting implies is in no list before its first message; another device joins it all the same.
-func TestAnImpliedConversationIsListedFromItsFirstMessageOn(t *testing.T) {
+// A conversation that a socket creates is not listed before its first message. Another socket can join it before.
+func TestImplicitConversationIsListedAfterFirstMessage(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{}).organization()
 	alice := o.as("alice", auth.Chat)
-	l := alice.dial("")
-	id := l.hi.ConversationID
+	ws := alice.dial("")
+	id := ws.connected.ConversationID
 	listed := func() (plain, slashed bool) {
 		a, b := alice.call("GET", "/api/conversations", nil), alice.call("GET", "/api/conversations/", nil)
-		a.gives(200)
-		b.gives(200)
+		a.expect(200)
+		b.expect(200)
 		return strings.Contains(string(a.body), id), strings.Contains(string(b.body), id)
 	}
 	if plain, slashed := listed(); plain || slashed {
 		t.Errorf("listed before the first message: %v %v", plain, slashed)
 	}
-	if joined := alice.dial("session_id=" + id); joined.hi.ConversationID != id {
-		t.Errorf("another device is in %q", joined.hi.ConversationID)
+	if joined := alice.dial("session_id=" + id); joined.connected.ConversationID != id {
+		t.Errorf("another socket watches %q", joined.connected.ConversationID)
 	}
-	l.say(" ")
-	l.refuses("invalid_message")
+	ws.sendMessage(" ")
+	ws.expectError("invalid_message")
 	if plain, slashed := listed(); plain || slashed {
 		t.Errorf("listed after a refused message: %v %v", plain, slashed)
 	}
-	if got := l.delivers("Hi"); got.Seq != 1 {
+	if got := ws.deliver("Hi"); got.Seq != 1 {
 		t.Errorf("the first message: %+v", got)
 	}
 	if plain, slashed := listed(); !plain || !slashed {
 		t.Errorf("not listed after the first message: %v %v", plain, slashed)
 	}
-	if got := l.awaitReply(); got.Seq != 2 {
+	if got := ws.awaitReply(); got.Seq != 2 {
 		t.Errorf("the reply: %+v", got)
 	}
-	if got := l.delivers("Hi again"); got.Seq != 3 {
+	if got := ws.deliver("Hi again"); got.Seq != 3 {
 		t.Errorf("the next message: %+v", got)
 	}
-	if got := alice.call("GET", "/api/conversations/"+id+"/", nil).gives(200); got["id"] != id {
+	if got := alice.call("GET", "/api/conversations/"+id+"/", nil).expect(200); got["id"] != id {
 		t.Errorf("%v", got)
 	}
 }
 
-// A socket lives no longer than the key that opened it.
-func TestASocketEndsWithItsKey(t *testing.T) {
+// A socket is closed when the key that opened it expires.
+func TestSocketClosesWhenKeyExpires(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{}).organization()
 	end := time.Now().Add(2 * time.Second)
-	l := o.until("alice", &end, auth.Chat).dial("")
-	code, frames := l.ends()
+	ws := o.asUntil("alice", &end, auth.Chat).dial("")
+	code, frames := ws.readUntilClosed()
 	if code != websocket.StatusNormalClosure || len(frames) != 2 || !frames[0].isStatus("expiring") || !frames[1].isStatus("expired") || time.Now().Before(end) {
 		t.Errorf("closed with %d after %+v", code, frames)
 	}

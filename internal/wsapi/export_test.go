@@ -10,13 +10,13 @@ import (
 	"parley/internal/chat"
 )
 
-// BePatient sets how long clients may keep the server waiting, before the first one.
-func (s *Sockets) BePatient(pingInterval, ping, write time.Duration) {
-	s.Limits.PingInterval, s.Limits.PingPatience, s.Limits.WritePatience = pingInterval, ping, write
+// SetTimeouts sets the timeouts of the sockets. Call it before the first socket is opened.
+func (s *Server) SetTimeouts(pingInterval, pong, write time.Duration) {
+	s.Limits.PingInterval, s.Limits.PongTimeout, s.Limits.WriteTimeout = pingInterval, pong, write
 }
 
-// Parse reads a text frame of a client that watches a session.
-func Parse(session uuid.UUID, data []byte) (openapi.ClientMessageFrame, error) {
+// ParseFrame parses a text frame of a client that watches a session.
+func ParseFrame(session uuid.UUID, data []byte) (openapi.ClientMessageFrame, error) {
 	s := &socket{watch: &chat.Watch{SessionID: session}}
-	return s.parse(websocket.MessageText, data)
+	return s.parseFrame(websocket.MessageText, data)
 }

@@ -8,110 +8,110 @@ import (
 	"parley/internal/auth"
 )
 
-// rate sets a message's feedback.
-func (c caller) rate(message string, feedback any) {
+// setFeedback sets the feedback of a message.
+func (c caller) setFeedback(message string, feedback any) {
 	c.t.Helper()
-	c.call(http.MethodPut, "/api/messages/"+message+"/feedback/", object{"feedback": feedback}).gives(http.StatusOK)
+	c.call(http.MethodPut, "/api/messages/"+message+"/feedback/", object{"feedback": feedback}).expect(http.StatusOK)
 }
 
-// Every socket that watches the conversation hears of feedback, the user's and the staff's, in the order in which it was
-// given; sockets on other conversations hear nothing.
-func TestAllWhoWatchHearOfFeedback(t *testing.T) {
+// Every socket that watches a conversation receives changes of feedback in order, those of users and of agents.
+// Sockets on other conversations receive nothing.
+func TestFeedbackReachesAllWatchersInOrder(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{}).organization()
 	alice, agent := o.as("alice", auth.Chat), o.as("agent", auth.Agent)
-	id, other := alice.start(), alice.quiet()
+	id, other := alice.startConversation(), alice.startWithoutReplies()
 	sender := alice.watch(id)
-	sender.delivers(question)
+	sender.deliver(question)
 	reply := sender.awaitReply()
-	links := []*link{sender, alice.dial("stream=true&session_id=" + id), agent.watch(id), alice.dial(fmt.Sprintf("session_id=%s&after=%d", id, reply.Seq))}
+	sockets := []*wsClient{sender, alice.dial("stream=true&session_id=" + id), agent.watch(id), alice.dial(fmt.Sprintf("session_id=%s&after=%d", id, reply.Seq))}
 	elsewhere := alice.watch(other)
 	for i, feedback := range []any{"like", "dislike", nil, "like"} {
-		[]caller{alice, agent}[i%2].rate(reply.MessageID, feedback)
+		[]caller{alice, agent}[i%2].setFeedback(reply.MessageID, feedback)
 		want := []string{`"like"`, `"dislike"`, `null`, `"like"`}[i]
-		for n, l := range links {
-			got := l.awaitStatus("feedback")
+		for n, ws := range sockets {
+			got := ws.awaitStatus("feedback")
 			if got.MessageID != reply.MessageID || got.Seq != reply.Seq || string(got.Feedback) != want {
 				t.Errorf("socket %d, %v: %+v", n, feedback, got)
 			}
 		}
 	}
-	alice.say(other, "Hi")
+	alice.postMessage(other, "Hi")
 	if got := elsewhere.next(); got.Type != "message" || got.Content != "Hi" {
-		t.Errorf("elsewhere comes %+v", got)
+		t.Errorf("the socket on another conversation received %+v", got)
 	}
-	// The user's own message too.
-	asked := o.stored(id)[0]
-	alice.rate(asked.id, "dislike")
-	for _, l := range links {
-		if got := l.awaitStatus("feedback"); got.MessageID != asked.id || got.Seq != 1 || string(got.Feedback) != `"dislike"` {
+	// The feedback of a user's message is reported too.
+	asked := o.storedMessages(id)[0]
+	alice.setFeedback(asked.id, "dislike")
+	for _, ws := range sockets {
+		if got := ws.awaitStatus("feedback"); got.MessageID != asked.id || got.Seq != 1 || string(got.Feedback) != `"dislike"` {
 			t.Errorf("%+v", got)
 		}
 	}
 }
 
-// A socket that was away hears of feedback with the message that it has missed, and not of what was taken back.
-func TestASocketThatResumesGetsTheMessageWithItsFeedback(t *testing.T) {
+// A resumed socket receives the current feedback with each missed message.
+func TestResumedSocketReceivesFeedbackWithMessage(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{}).organization()
 	alice := o.as("alice", auth.Chat)
-	id := alice.start()
-	l := alice.watch(id)
+	id := alice.startConversation()
+	ws := alice.watch(id)
 	var replies []frame
 	for range 3 {
-		l.delivers(question)
-		replies = append(replies, l.awaitReply())
+		ws.deliver(question)
+		replies = append(replies, ws.awaitReply())
 	}
 	for _, reply := range replies {
 		if reply.Feedback != nil {
 			t.Errorf("%+v", reply)
 		}
 	}
-	alice.rate(replies[0].MessageID, "like")
-	alice.rate(replies[1].MessageID, "dislike")
-	alice.rate(replies[2].MessageID, "like")
-	alice.rate(replies[2].MessageID, nil)
+	alice.setFeedback(replies[0].MessageID, "like")
+	alice.setFeedback(replies[1].MessageID, "dislike")
+	alice.setFeedback(replies[2].MessageID, "like")
+	alice.setFeedback(replies[2].MessageID, nil)
 	again := alice.dial("after=1&session_id=" + id)
 	for i, want := range []string{`"like"`, `"dislike"`, ""} {
 		got := again.awaitReply()
 		if got.MessageID != replies[i].MessageID || string(got.Feedback) != want {
-			t.Errorf("reply %d comes as %+v", i, got)
+			t.Errorf("reply %d: %+v", i, got)
 		}
 	}
-	// And goes on live.
-	alice.rate(replies[2].MessageID, "dislike")
+	// Later changes are reported as they happen.
+	alice.setFeedback(replies[2].MessageID, "dislike")
 	if got := again.awaitStatus("feedback"); got.MessageID != replies[2].MessageID || string(got.Feedback) != `"dislike"` {
 		t.Errorf("%+v", got)
 	}
 }
 
-// A socket that comes while feedback is given learns all of it: with the messages that it reads up, or afterwards.
-func TestASocketThatComesWhileFeedbackIsGivenLearnsAllOfIt(t *testing.T) {
+// A socket that is opened while feedback is given receives all of it: with the missed messages or afterwards.
+func TestSocketOpenedDuringFeedbackReceivesAllOfIt(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{}).organization()
 	alice := o.as("alice", auth.Chat)
-	id := alice.quiet()
+	id := alice.startWithoutReplies()
 	messages := make([]string, 120)
 	for i := range messages {
-		messages[i] = alice.say(id, fmt.Sprint("message ", i))["message_id"].(string)
+		messages[i] = alice.postMessage(id, fmt.Sprint("message ", i))["message_id"].(string)
 	}
-	var links []*link
+	var sockets []*wsClient
 	for i, message := range messages {
 		if i%15 == 0 {
-			links = append(links, alice.dial(fmt.Sprintf("session_id=%s&after=0", id)))
+			sockets = append(sockets, alice.dial(fmt.Sprintf("session_id=%s&after=0", id)))
 		}
-		alice.rate(message, "like")
+		alice.setFeedback(message, "like")
 	}
-	for i, l := range links {
+	for i, ws := range sockets {
 		knows, byMessage := map[string]bool{}, 0
 		for len(knows) < len(messages) {
-			got := l.await(func(f frame) bool { return string(f.Feedback) == `"like"` })
+			got := ws.await(func(f frame) bool { return string(f.Feedback) == `"like"` })
 			if knows[got.MessageID] = true; got.isMessage() {
 				byMessage++
 			}
 		}
 		if byMessage < 15*i {
-			t.Errorf("socket %d has got %d messages with feedback", i, byMessage)
+			t.Errorf("socket %d received %d messages with feedback", i, byMessage)
 		}
 	}
 }

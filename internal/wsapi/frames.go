@@ -15,19 +15,21 @@ import (
 	"parley/internal/chat"
 )
 
-// timeFormat is how the contract writes times: always six fraction digits and Z.
+// timeFormat is the format of times in the API: always six fractional digits and Z.
 const timeFormat = "2006-01-02T15:04:05.000000Z"
 
-// encode turns a frame into JSON; the frames hold nothing that could fail to.
+// encode returns a frame as JSON. It cannot fail: frames are plain structs, and their raw JSON comes
+// from the database.
 func encode(frame any) []byte {
 	data, err := json.Marshal(frame)
 	if err != nil {
-		panic(err) // plain structs, and JSON from the database
+		panic(err)
 	}
 	return data
 }
 
-// messageFrame is a message as all sockets that watch it get it.
+// messageFrame returns the frame of a message. It is the same for all sockets that watch the
+// conversation.
 func messageFrame(watch *chat.Watch, message *db.Message) []byte {
 	frame := openapi.MessageFrame{
 		Type:        openapi.MessageFrameTypeMessage,
@@ -38,9 +40,9 @@ func messageFrame(watch *chat.Watch, message *db.Message) []byte {
 		MessageID:   message.ID,
 		Seq:         message.Seq,
 		RunID:       message.RunID,
-		Attachments: listOf[openapi.Attachment](message.Attachments),
+		Attachments: decodeList[openapi.Attachment](message.Attachments),
 		Metadata:    message.Metadata,
-		Citations:   listOf[openapi.Citation](message.Citations),
+		Citations:   decodeList[openapi.Citation](message.Citations),
 	}
 	if frame.Metadata == nil {
 		frame.Metadata = json.RawMessage("{}")
@@ -49,19 +51,19 @@ func messageFrame(watch *chat.Watch, message *db.Message) []byte {
 		frame.ConversationID = &watch.SessionID
 	}
 	if message.Feedback != nil {
-		frame.Feedback = feedbackOf(message)
+		frame.Feedback = toAPIFeedback(message)
 	}
 	return encode(frame)
 }
 
-func feedbackOf(message *db.Message) nullable.Nullable[openapi.Feedback] {
+func toAPIFeedback(message *db.Message) nullable.Nullable[openapi.Feedback] {
 	if message.Feedback == nil {
 		return nullable.NewNullNullable[openapi.Feedback]()
 	}
 	return nullable.NewNullableWithValue(openapi.Feedback(*message.Feedback))
 }
 
-// feedbackFrame tells that a message is liked, disliked, or neither any more.
+// feedbackFrame returns the frame that reports the feedback of a message: like, dislike, or null.
 func feedbackFrame(watch *chat.Watch, message *db.Message) []byte {
 	return encode(openapi.StatusFrame{
 		Type:      openapi.StatusFrameTypeStatus,
@@ -69,43 +71,23 @@ func feedbackFrame(watch *chat.Watch, message *db.Message) []byte {
 		Status:    openapi.StatusFrameStatusFeedback,
 		MessageID: &message.ID,
 		Seq:       &message.Seq,
-		Feedback:  feedbackOf(message),
+		Feedback:  toAPIFeedback(message),
 	})
 }
 
-// listOf reads a column that holds a list, nil for an empty one.
-func listOf[T any](raw json.RawMessage) []T {
+// decodeList decodes a column that holds a list. An empty column is an empty list.
+func decodeList[T any](raw json.RawMessage) []T {
 	list := []T{}
 	if raw == nil {
 		return list
 	}
 	if err := json.Unmarshal(raw, &list); err != nil {
-		panic(err) // written by us
+		panic(err) // only this program writes the column
 	}
 	return list
 }
 
-// framesOf is what an event comes to, in the order in which it is written. For a reply
-// that begins these are two pairs, the beginning and the end of the typing: as most
-// clients get them, and for those who want the text.
-func (s *socket) framesOf(event *chat.Event) [][]byte {
-	switch {
-	case event.Rated != nil:
-		return [][]byte{feedbackFrame(s.watch, event.Rated)}
-	case event.ExpiresAt != nil:
-		return [][]byte{expiringFrame(s.watch, *event.ExpiresAt)}
-	case event.Reply != nil:
-		begin := openapi.TypingFrame{Type: openapi.TypingFrameTypeTyping, SessionID: s.watch.SessionID, IsTyping: true}
-		end := begin
-		end.IsTyping = false
-		frames := [][]byte{encode(begin), encode(end)}
-		begin.RunID, end.RunID = &event.Reply.RunID, &event.Reply.RunID
-		return append(frames, encode(begin), encode(end))
-	}
-	return messageFrames(s.watch, event.Message)
-}
-
-// messageFrames is a message, and its suggestions where it has some.
+// messageFrames returns the frame of a message and, if it has suggestions, theirs.
 func messageFrames(watch *chat.Watch, message *db.Message) [][]byte {
 	frames := [][]byte{messageFrame(watch, message)}
 	if message.Suggestions == nil {
@@ -114,11 +96,20 @@ func messageFrames(watch *chat.Watch, message *db.Message) [][]byte {
 	return append(frames, encode(openapi.SuggestionFrame{
 		Type:        openapi.SuggestionFrameTypeSuggestion,
 		SessionID:   watch.SessionID,
-		Suggestions: listOf[openapi.Suggestion](message.Suggestions),
+		Suggestions: decodeList[openapi.Suggestion](message.Suggestions),
 	}))
 }
 
-func growthFrame(session, run uuid.UUID, delta string, isReset bool) []byte {
+// typingFrames returns the frames that report the start and the end of a reply. They have a run ID if
+// run is not nil.
+func typingFrames(session uuid.UUID, run *uuid.UUID) [][]byte {
+	frame := openapi.TypingFrame{Type: openapi.TypingFrameTypeTyping, SessionID: session, RunID: run, IsTyping: true}
+	start := encode(frame)
+	frame.IsTyping = false
+	return [][]byte{start, encode(frame)}
+}
+
+func deltaFrame(session, run uuid.UUID, delta string, isReset bool) []byte {
 	frame := openapi.TypingFrame{Type: openapi.TypingFrameTypeTyping, SessionID: session, IsTyping: true, RunID: &run}
 	if delta != "" {
 		frame.Delta = &delta
@@ -137,7 +128,7 @@ func statusFrame(s *socket, status string) []byte {
 	})
 }
 
-// expiringFrame tells that the caller's key or token, or the visit, ends soon.
+// expiringFrame returns the warning that the caller's key or token, or the visit, expires soon.
 func expiringFrame(watch *chat.Watch, at time.Time) []byte {
 	return encode(openapi.StatusFrame{
 		Type:      openapi.StatusFrameTypeStatus,
@@ -157,8 +148,8 @@ func connectedFrame(s *socket) []byte {
 		BotID:     &watch.Bot.ID,
 		Greeting:  &watch.Bot.Greeting,
 		ExpiresAt: nullable.NewNullNullable[string](),
+		Limits:    toAPILimits(s.server.Limits),
 	}
-	frame.Limits = limitsOf(s.sockets.Limits)
 	if watch.ExpiresAt != nil {
 		frame.ExpiresAt.Set(watch.ExpiresAt.UTC().Format(timeFormat))
 	}
@@ -168,20 +159,21 @@ func connectedFrame(s *socket) []byte {
 	return encode(frame)
 }
 
-// limitsOf tells a client what it may do without being cut off.
-func limitsOf(limits Limits) *openapi.SocketLimits {
-	seconds := func(of time.Duration) int { return int(math.Ceil(of.Seconds())) }
-	told := openapi.SocketLimits{
+// toAPILimits returns the limits that a client must respect to stay connected.
+func toAPILimits(limits Limits) *openapi.SocketLimits {
+	apiLimits := openapi.SocketLimits{
 		FrameBytes:   maxFrame,
-		PingSeconds:  seconds(limits.PingInterval),
-		PongSeconds:  seconds(limits.PingPatience),
-		WriteSeconds: seconds(limits.WritePatience),
+		PingSeconds:  ceilSeconds(limits.PingInterval),
+		PongSeconds:  ceilSeconds(limits.PongTimeout),
+		WriteSeconds: ceilSeconds(limits.WriteTimeout),
 	}
-	if limits.IdleTime > 0 {
-		told.IdleSeconds = new(seconds(limits.IdleTime))
+	if limits.IdleTimeout > 0 {
+		apiLimits.IdleSeconds = new(ceilSeconds(limits.IdleTimeout))
 	}
-	return &told
+	return &apiLimits
 }
+
+func ceilSeconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 
 func deliveredFrame(s *socket, message uuid.UUID, seq int64, clientID string) []byte {
 	frame := openapi.StatusFrame{
@@ -197,21 +189,22 @@ func deliveredFrame(s *socket, message uuid.UUID, seq int64, clientID string) []
 	return encode(frame)
 }
 
-// errorFrame tells a fault; any other error is internal, and only logged.
+// errorFrame returns the frame of an error. An error that callers must not read is logged and reported
+// as an internal error.
 func errorFrame(s *socket, err error, clientID string) []byte {
-	told, ok := errors.AsType[*apperr.Error](err)
+	appErr, ok := errors.AsType[*apperr.Error](err)
 	if !ok {
-		s.sockets.Log.Error("a frame failed", "session_id", s.watch.SessionID, "error", err)
-		told = apperr.New(apperr.Internal, "The server made a mistake. It has been noted.")
+		s.server.Log.Error("serve socket", "session_id", s.watch.SessionID, "err", err)
+		appErr = apperr.New(apperr.Internal, "An internal error occurred. The server has logged it.")
 	}
 	frame := openapi.ErrorFrame{
 		Type:      openapi.ErrorFrameTypeError,
 		SessionID: s.watch.SessionID,
-		Error:     openapi.ProblemCode(told.Kind),
-		Detail:    told.Message,
+		Error:     openapi.ProblemCode(appErr.Kind),
+		Detail:    appErr.Message,
 	}
-	if told.RetryAfter > 0 {
-		frame.RetryAfter = new(int(math.Ceil(float64(told.RetryAfter) / float64(time.Second))))
+	if appErr.RetryAfter > 0 {
+		frame.RetryAfter = new(ceilSeconds(appErr.RetryAfter))
 	}
 	if clientID != "" {
 		frame.ClientMessageID = &clientID

@@ -11,37 +11,37 @@ import (
 	"parley/internal/auth"
 )
 
-// Only the socket that sent a message is told that it is delivered; all others, the
-// sender's too, get the message.
-func TestTheSenderIsToldOfDeliveryAndTheOthersGetTheMessage(t *testing.T) {
+// Only the socket that sent a message receives the delivered status. All other sockets, including the
+// sender's other ones, receive the message.
+func TestSenderReceivesDeliveredAndOthersReceiveMessage(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{}).organization()
 	alice, agent := o.as("alice", auth.Chat), o.as("agent", auth.Agent)
 	sender := alice.dial("")
-	first := sender.delivers("Hello", "client_message_id", "c-1", "session_id", strings.ToUpper(sender.hi.SessionID))
+	first := sender.deliver("Hello", "client_message_id", "c-1", "session_id", strings.ToUpper(sender.connected.SessionID))
 	if first.ClientMessageID != "c-1" || first.Seq != 1 || first.MessageID == "" {
 		t.Errorf("%+v", first)
 	}
 	sender.awaitReply()
-	device, staff := alice.watch(sender.hi.SessionID), agent.watch(sender.hi.SessionID)
+	device, staff := alice.watch(sender.connected.SessionID), agent.watch(sender.connected.SessionID)
 	metadata := object{"page": "/pricing", "deep": object{"Key": []any{1.5, nil, true}}}
 	attachments := []object{{"file": "https://files.example.com/a/b.png", "type": "image"}}
-	second := sender.delivers("Look", "client_message_id", "c-2", "metadata", metadata, "attachments", attachments)
-	third := sender.delivers("No id")
+	second := sender.deliver("Look", "client_message_id", "c-2", "metadata", metadata, "attachments", attachments)
+	third := sender.deliver("No id")
 	if third.ClientMessageID != "" || third.Seq <= second.Seq {
 		t.Errorf("%+v", third)
 	}
-	for _, other := range []*link{device, staff} {
+	for _, other := range []*wsClient{device, staff} {
 		got := other.await(func(f frame) bool { return f.isMessage() })
 		if got.Type != "message" || got.MessageID != second.MessageID || got.Seq != second.Seq || got.Sender != "user" || got.Content != "Look" ||
-			got.ConversationID != sender.hi.SessionID || got.RunID == "" || !reflect.DeepEqual(got.Metadata, metadata) {
+			got.ConversationID != sender.connected.SessionID || got.RunID == "" || !reflect.DeepEqual(got.Metadata, metadata) {
 			t.Errorf("%+v", got)
 		}
 		if len(got.Attachments) != 1 || got.Attachments[0]["filename"] != "b.png" || got.Attachments[0]["type"] != "image" {
 			t.Errorf("the attachments: %v", got.Attachments)
 		}
 	}
-	staff.delivers("How can I help?")
+	staff.deliver("How can I help?")
 	got := device.await(func(f frame) bool { return f.Sender == "agent" })
 	if got.Content != "How can I help?" || got.RunID != "" || got.Metadata == nil {
 		t.Errorf("%+v", got)
@@ -49,22 +49,22 @@ func TestTheSenderIsToldOfDeliveryAndTheOthersGetTheMessage(t *testing.T) {
 	sender.await(func(f frame) bool { return f.Sender == "agent" && f.MessageID == got.MessageID })
 }
 
-// The bot's message comes between the typing and its suggestions; with ?stream=true
-// the deltas joined are exactly that message.
-func TestTheReplyGrowsAndIsFollowedByItsSuggestions(t *testing.T) {
+// The bot's message follows the end of typing and precedes its suggestions. With ?stream=true the joined
+// deltas equal the message.
+func TestReplyIsStreamedThenFollowedBySuggestions(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{}).organization()
 	alice := o.as("alice", auth.Chat)
-	plain := alice.call("POST", "/api/chatbots/parley/completions/", object{"message": object{"content": question}}).gives(200)
+	plain := alice.call("POST", "/api/chatbots/parley/completions/", object{"message": object{"content": question}}).expect(200)
 	want := plain["suggestions"].([]any)
 	if len(want) == 0 || plain["content"] != longAnswer {
-		t.Fatalf("the bot is to have suggestions: %v", plain)
+		t.Fatalf("the completion has no suggestions: %v", plain)
 	}
-	id := alice.start()
+	id := alice.startConversation()
 	growing, calm := alice.dial("stream=true&session_id="+id), alice.watch(id)
-	growing.delivers(question)
-	for _, l := range []*link{growing, calm} {
-		all := l.until(func(f frame) bool { return f.Type == "suggestion" })
+	growing.deliver(question)
+	for _, ws := range []*wsClient{growing, calm} {
+		all := ws.readUntil(func(f frame) bool { return f.Type == "suggestion" })
 		joined, deltas, isTyping := "", 0, false
 		var reply, last frame
 		for _, f := range all {
@@ -75,74 +75,74 @@ func TestTheReplyGrowsAndIsFollowedByItsSuggestions(t *testing.T) {
 				if f.Delta != "" {
 					deltas++
 				}
-				if (f.RunID != "") != (l == growing) {
+				if (f.RunID != "") != (ws == growing) {
 					t.Errorf("%+v", f)
 				}
 				last = f
 			case f.Type == "typing":
 				if !isTyping || f.Delta != "" || reply.MessageID != "" {
-					t.Errorf("typing ends at the wrong time: %+v", f)
+					t.Errorf("unexpected end of typing: %+v", f)
 				}
 				isTyping = false
 			case f.isReply():
 				reply = f
 				if isTyping {
-					t.Error("the message comes while the bot is typing")
+					t.Error("the message came before the end of typing")
 				}
 			}
 		}
 		if reply.Content != longAnswer || reply.Seq != 2 || len(reply.Citations) == 0 || reply.RunID == "" {
 			t.Errorf("the reply: %+v", reply)
 		}
-		if l == growing && (joined != reply.Content || deltas < 5 || last.RunID != reply.RunID) {
-			t.Errorf("%d deltas joined are %q", deltas, joined)
+		if ws == growing && (joined != reply.Content || deltas < 5 || last.RunID != reply.RunID) {
+			t.Errorf("%d deltas join to %q", deltas, joined)
 		}
-		if l == calm && deltas > 0 {
-			t.Error("deltas were not asked for")
+		if ws == calm && deltas > 0 {
+			t.Error("received deltas without stream=true")
 		}
 		suggested := all[len(all)-1].Suggestions
 		if all[len(all)-2].MessageID != reply.MessageID || len(suggested) != len(want) || !reflect.DeepEqual(any(suggested[0]), want[0]) {
 			t.Errorf("suggestions: %v, want %v", suggested, want)
 		}
 	}
-	// A replay brings the suggestions again, after their message.
+	// A replay repeats the suggestions after their message.
 	again := alice.dial("after=1&session_id=" + id)
 	if first, second := again.next(), again.next(); !first.isReply() || second.Type != "suggestion" || !reflect.DeepEqual(any(second.Suggestions[0]), want[0]) {
 		t.Errorf("replayed: %+v %+v", first, second)
 	}
 }
 
-// When another attempt takes a reply up, a socket that hears it grow is told to begin anew, with the whole text so far.
-func TestAReplyThatIsTakenUpAgainBeginsAnew(t *testing.T) {
+// When another attempt rescues a run, sockets that stream the reply receive a reset with the whole text so far.
+func TestRescuedReplyIsReset(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{}).organization()
 	rule := object{"deltas": []string{"Ah ", "oh"}, "silentAfter": 2}
-	o.as("manager", auth.Manage).call("POST", "/api/chatbots/", object{"name": "Slow", "slug": "slow", "engine": "scripted", "script": object{"rules": []object{rule}}}).gives(201)
+	o.as("manager", auth.Manage).call("POST", "/api/chatbots/", object{"name": "Slow", "slug": "slow", "engine": "scripted", "script": object{"rules": []object{rule}}}).expect(201)
 	alice := o.as("alice", auth.Chat)
-	l := alice.dial("stream=true&bot_id=slow")
-	l.say("Speak")
+	ws := alice.dial("stream=true&bot_id=slow")
+	ws.sendMessage("Speak")
 	text := ""
-	run := l.await(func(f frame) bool { text += f.Delta; return text == "Ah oh" }).RunID
-	eventually(t, "it is taken up", func() bool {
+	run := ws.await(func(f frame) bool { text += f.Delta; return text == "Ah oh" }).RunID
+	eventually(t, "the run is rescued", func() bool {
 		must(o.sql.Exec(t.Context(), "UPDATE runs SET lease_until = clock_timestamp() - interval '1 second' WHERE id = $1 AND attempt = 1", run))
-		return alice.call("GET", "/api/runs/"+run+"/", nil).gives(200)["attempt"] == 2.0
+		return alice.call("GET", "/api/runs/"+run+"/", nil).expect(200)["attempt"] == 2.0
 	})
-	text = l.await(func(f frame) bool { return f.Reset }).Delta
+	text = ws.await(func(f frame) bool { return f.Reset }).Delta
 	for text != "Ah oh" {
-		text += l.next().Delta
+		text += ws.next().Delta
 	}
-	alice.call("POST", "/api/runs/"+run+"/cancel/", nil).gives(200)
-	if reply := l.awaitReply(); reply.Content != text {
+	alice.call("POST", "/api/runs/"+run+"/cancel/", nil).expect(200)
+	if reply := ws.awaitReply(); reply.Content != text {
 		t.Errorf("%+v", reply)
 	}
 }
 
-// What a frame asks wrongly is told, with the client's own id, and the socket goes on.
-func TestAWrongFrameIsToldAndLeavesTheSocketOpen(t *testing.T) {
+// An invalid frame is answered with an error that has the client_message_id, and the socket stays open.
+func TestInvalidFrameIsReportedAndSocketStaysOpen(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{}).organization()
 	alice := o.as("alice", auth.Chat)
-	id := alice.quiet()
+	id := alice.startWithoutReplies()
 	user, visitor := alice.watch(id), o.visitor().dial("")
 	tooMany := make([]object, 51)
 	for i := range tooMany {
@@ -150,9 +150,9 @@ func TestAWrongFrameIsToldAndLeavesTheSocketOpen(t *testing.T) {
 	}
 	long := strings.Repeat("x", 256)
 	for _, test := range []struct{ name, frame, code string }{
-		{"nothing", "", "invalid_request"},
-		{"no JSON", "{", "invalid_request"},
-		{"no object", `"message"`, "invalid_request"},
+		{"an empty frame", "", "invalid_request"},
+		{"invalid JSON", "{", "invalid_request"},
+		{"a string", `"message"`, "invalid_request"},
 		{"null", `null`, "invalid_request"},
 		{"a list", `[]`, "invalid_request"},
 		{"two objects", frameOf("a") + frameOf("b"), "invalid_request"},
@@ -160,71 +160,71 @@ func TestAWrongFrameIsToldAndLeavesTheSocketOpen(t *testing.T) {
 		{"another type", `{"type":"typing","content":"Hi"}`, "invalid_request"},
 		{"another session", frameOf("Hi", "session_id", uuid.NewString()), "invalid_request"},
 		{"content is a number", `{"type":"message","content":5}`, "invalid_message"},
-		{"a number no client can read", `{"type":"message","content":"x","metadata":{"a":1e99999}}`, "invalid_request"},
+		{"a number out of range", `{"type":"message","content":"x","metadata":{"a":1e99999}}`, "invalid_request"},
 		{"metadata too deep", `{"type":"message","content":"x","metadata":` + strings.Repeat(`{"a":`, 101) + "1" + strings.Repeat("}", 101) + "}", "invalid_request"},
 		{"no content", `{"type":"message"}`, "invalid_message"},
 		{"blank", frameOf(" \t\n"), "invalid_message"},
 		{"a NUL", `{"type":"message","content":"a\u0000b"}`, "invalid_message"},
 		{"a NUL in a key", `{"type":"message","content":"a","metadata":{"\u0000":1}}`, "invalid_message"},
-		{"a NUL in the id", `{"type":"message","content":"a","client_message_id":"\u0000"}`, "invalid_message"},
+		{"a NUL in client_message_id", `{"type":"message","content":"a","client_message_id":"\u0000"}`, "invalid_message"},
 		{"too long", frameOf(strings.Repeat("x", 32769)), "too_large"},
 		{"metadata is a list", frameOf("Hi", "metadata", []int{1}), "invalid_message"},
 		{"an empty id", frameOf("Hi", "client_message_id", ""), "invalid_message"},
 		{"an id too long", frameOf("Hi", "client_message_id", long), "invalid_message"},
-		{"an attachment of nothing", frameOf("Hi", "attachments", []object{{}}), "invalid_message"},
-		{"an attachment of a file", frameOf("Hi", "attachments", []object{{"file": "file:///etc/passwd"}}), "invalid_message"},
+		{"an empty attachment of", frameOf("Hi", "attachments", []object{{}}), "invalid_message"},
+		{"an attachment of a file URL", frameOf("Hi", "attachments", []object{{"file": "file:///etc/passwd"}}), "invalid_message"},
 		{"an unknown attachment", frameOf("Hi", "attachments", []object{{"id": uuid.NewString()}}), "invalid_message"},
-		{"an attachment of no type", frameOf("Hi", "attachments", []object{{"file": "https://a.example/x", "type": "x"}}), "invalid_message"},
+		{"an attachment of an unknown type", frameOf("Hi", "attachments", []object{{"file": "https://a.example/x", "type": "x"}}), "invalid_message"},
 		{"a filename too long", frameOf("Hi", "attachments", []object{{"file": "https://a.example/x", "filename": long}}), "invalid_message"},
 		{"a file too long", frameOf("Hi", "attachments", []object{{"file": "https://a.example/" + strings.Repeat("x", 2048)}}), "invalid_message"},
 		{"too many attachments", frameOf("Hi", "attachments", tooMany), "invalid_message"},
 	} {
-		for _, l := range []*link{user, visitor} {
-			l.send(test.frame)
-			got := l.next()
+		for _, ws := range []*wsClient{user, visitor} {
+			ws.sendRaw(test.frame)
+			got := ws.next()
 			code := test.code
-			if l == visitor && strings.Contains(test.name, "attachment of") && got.Error == "forbidden" || l == visitor && test.name == "an unknown attachment" {
-				code = "forbidden" // visitors attach nothing
+			if ws == visitor && strings.Contains(test.name, "attachment of") && got.Error == "forbidden" || ws == visitor && test.name == "an unknown attachment" {
+				code = "forbidden" // visitors cannot attach files
 			}
 			if got.Type != "error" || got.Error != code || got.Detail == "" || got.ClientMessageID == "" && strings.Contains(test.name, "an id too long") {
 				t.Errorf("%s: want %s, got %+v", test.name, code, got)
 			}
 		}
 	}
-	for _, l := range []*link{user, visitor} {
-		if err := l.conn.Write(t.Context(), websocket.MessageBinary, []byte(frameOf("Hi"))); err != nil {
+	for _, ws := range []*wsClient{user, visitor} {
+		if err := ws.conn.Write(t.Context(), websocket.MessageBinary, []byte(frameOf("Hi"))); err != nil {
 			t.Fatal(err)
 		}
-		l.refuses("invalid_request")
-		l.say(" ", "client_message_id", "c-9")
-		if got := l.refuses("invalid_message"); got.ClientMessageID != "c-9" {
+		ws.expectError("invalid_request")
+		ws.sendMessage(" ", "client_message_id", "c-9")
+		if got := ws.expectError("invalid_message"); got.ClientMessageID != "c-9" {
 			t.Errorf("%+v", got)
 		}
-		if got := l.delivers("Still here"); got.Seq != 1 {
+		if got := ws.deliver("Still here"); got.Seq != 1 {
 			t.Errorf("%+v", got)
 		}
 	}
-	if stored := o.stored(id); len(stored) != 1 {
+	if stored := o.storedMessages(id); len(stored) != 1 {
 		t.Errorf("stored: %v", stored)
 	}
 }
 
-// What PostgreSQL cannot hold becomes U+FFFD, everywhere in a frame; the rest is kept.
-func TestTextIsStoredAsItIsOrWithReplacementCharacters(t *testing.T) {
+// Characters that PostgreSQL cannot store become U+FFFD everywhere in a frame. Everything else is unchanged.
+func TestUnstorableTextBecomesReplacementCharacters(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{}).organization()
-	id := o.as("alice", auth.Chat).quiet()
+	id := o.as("alice", auth.Chat).startWithoutReplies()
 	sender, other := o.as("alice", auth.Chat).watch(id), o.as("alice", auth.Chat).watch(id)
-	longest := strings.Repeat("字", 20000) + strings.Repeat("x", 1200) // as many bytes as a frame takes
+	longest := strings.Repeat("字", 20000) + strings.Repeat("x", 1200) // almost 64 KiB
 	for _, test := range []struct{ raw, want string }{
 		{`"\ud83d\ude42 字 \u00e9 <&> "`, "🙂 字 é <&> "},
 		{`"a\ud800b"`, "a\uFFFDb"},
-		{"\"a\xff\xfeb\"", "a\uFFFDb"}, // one for a run of them, as over REST
+		{"\"a\xff\xfeb\"", "a\uFFFDb"}, // one for each sequence, as in the REST API
 		{`"\\u0000 '; DROP TABLE sessions; --"`, `\u0000 '; DROP TABLE sessions; --`},
 		{`"` + longest + `"`, longest},
 		{`"` + strings.Repeat("x", 32768) + `"`, strings.Repeat("x", 32768)},
 	} {
-		sender.send(`{"type":"message","content":` + test.raw + `}`)
+		sender.sendRaw(`{"type":"message","content":` + test.raw + `}`)
 		if got := sender.next(); !got.isStatus("delivered") {
 			t.Errorf("%.40s: %+v", test.raw, got)
 		}
@@ -232,26 +232,26 @@ func TestTextIsStoredAsItIsOrWithReplacementCharacters(t *testing.T) {
 			t.Errorf("%.40s: %.60q", test.raw, got.Content)
 		}
 	}
-	sender.send("{\"type\":\"message\",\"content\":\"x\",\"metadata\":{\"a\":\"\\ud800\",\"b\xff\":12345678901234567890}}")
+	sender.sendRaw("{\"type\":\"message\",\"content\":\"x\",\"metadata\":{\"a\":\"\\ud800\",\"b\xff\":12345678901234567890}}")
 	sender.awaitStatus("delivered")
 	if got := other.next().Metadata; got["a"] != "\uFFFD" || got["b\uFFFD"] == nil {
 		t.Errorf("metadata: %v", got)
 	}
-	stored, seen := o.stored(id), other.hi.Seq
+	stored, seen := o.storedMessages(id), other.connected.Seq
 	if len(stored) != 7 || stored[4].content != longest {
 		t.Errorf("%d stored, %d", len(stored), seen)
 	}
 }
 
-func TestAFrameOver64KiBClosesTheSocket(t *testing.T) {
+func TestFrameOver64KiBClosesSocket(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{}).organization()
 	for _, c := range []caller{o.as("alice", auth.Chat), o.visitor()} {
-		l := c.dial("")
-		if err := l.write(frameOf("x", "metadata", object{"a": strings.Repeat("x", 65<<10)})); err != nil {
+		ws := c.dial("")
+		if err := ws.write(frameOf("x", "metadata", object{"a": strings.Repeat("x", 65<<10)})); err != nil {
 			t.Fatal(err)
 		}
-		if code, frames := l.ends(); code != websocket.StatusMessageTooBig || len(frames) > 0 {
+		if code, frames := ws.readUntilClosed(); code != websocket.StatusMessageTooBig || len(frames) > 0 {
 			t.Errorf("closed with %d after %v", code, frames)
 		}
 	}

@@ -14,9 +14,9 @@ import (
 	"parley/internal/wsapi"
 )
 
-// Whatever a client sends, it is refused with a sentence, or is a message that the
-// document describes and PostgreSQL can hold.
-func FuzzParse(f *testing.F) {
+// Every frame is either refused with an error, or parsed into a message that matches the OpenAPI schema and that
+// PostgreSQL can store.
+func FuzzParseFrame(f *testing.F) {
 	session := uuid.Must(uuid.NewV7())
 	for _, seed := range []string{
 		"", "{", "null", "[]", `"message"`, "{}{}", `{"type":"message"}`, `{"type":"typing","content":"Hi"}`,
@@ -31,7 +31,7 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		frame, err := wsapi.Parse(session, bytes.Clone(data)) // which may mend it in place
+		frame, err := wsapi.ParseFrame(session, bytes.Clone(data)) // parsing may modify the data
 		if err != nil {
 			if apperr.KindOf(err) == apperr.Internal {
 				t.Fatalf("%q: %v", data, err)
@@ -51,11 +51,11 @@ func FuzzParse(f *testing.F) {
 		}
 		for _, text := range texts {
 			if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
-				t.Fatalf("%q lets %q through", data, text)
+				t.Fatalf("%q was accepted with the text %q", data, text)
 			}
 		}
 		if utf8.RuneCountInString(frame.Content) > 32768 || frame.Type != "message" {
-			t.Fatalf("%q is let through", data)
+			t.Fatalf("%q was accepted", data)
 		}
 		if err := contracttest.Is("ClientMessageFrame", must(json.Marshal(frame))); err != nil {
 			t.Fatalf("%q: %v", data, err)

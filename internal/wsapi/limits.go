@@ -9,76 +9,77 @@ import (
 	"parley/internal/apperr"
 )
 
-// Limits are what a socket may take of the server.
+// Limits bound the resources that sockets use.
 type Limits struct {
-	// PerUser, PerAddress and Visitors bound the open sockets of a user, of an address,
-	// and of the visitors from an address. 0: any number.
+	// PerUser, PerAddress and Visitors limit the open sockets of a user, of an IP address, and of the
+	// anonymous visitors from an IP address. 0 means unlimited.
 	PerUser, PerAddress, Visitors int
-	// PingInterval is how often a ping is sent, and PingPatience how long its answer may
-	// take. 0: 25 s and 20 s.
-	PingInterval, PingPatience time.Duration
-	// WritePatience is how long a client may take to accept a frame. 0: 10 s.
-	WritePatience time.Duration
-	// IdleTime is how long a socket may be silent in both directions. 0: for ever.
-	IdleTime time.Duration
+	// PingInterval is the time between two pings. 0 means 25 s.
+	PingInterval time.Duration
+	// PongTimeout is how long a client may take to answer a ping. 0 means 20 s.
+	PongTimeout time.Duration
+	// WriteTimeout is how long a client may take to receive a frame. 0 means 10 s.
+	WriteTimeout time.Duration
+	// IdleTimeout is how long a socket stays open without a frame in either direction. 0 means forever.
+	IdleTimeout time.Duration
 }
 
 func (l Limits) withDefaults() Limits {
 	l.PingInterval = cmp.Or(l.PingInterval, 25*time.Second)
-	l.PingPatience = cmp.Or(l.PingPatience, 20*time.Second)
-	l.WritePatience = cmp.Or(l.WritePatience, 10*time.Second)
+	l.PongTimeout = cmp.Or(l.PongTimeout, 20*time.Second)
+	l.WriteTimeout = cmp.Or(l.WriteTimeout, 10*time.Second)
 	return l
 }
 
-// claim is a place that a socket takes among those of its kind.
-type claim struct {
-	holder  string
-	limit   int // 0: none
+// quota is a limit that applies to a socket.
+type quota struct {
+	holder  string // whom the sockets are counted for
+	limit   int    // 0 means unlimited
 	refusal string
 }
 
-// claims are the places that a socket takes.
-func (l Limits) claims(one *socket) []claim {
-	all := []claim{{"address " + one.address, l.PerAddress, "%d sockets are open from your address, and there may be no more."}}
-	if one.who.IsAnonymous() {
-		return append(all, claim{"visitors " + one.address, l.Visitors, "%d visitors' sockets are open from your address, and there may be no more."})
+// quotas returns the limits that apply to a socket.
+func (l Limits) quotas(s *socket) []quota {
+	quotas := []quota{{"address " + s.address, l.PerAddress, "Your IP address has reached its limit of %d open sockets. Close one first."}}
+	if s.caller.IsAnonymous() {
+		return append(quotas, quota{"visitors " + s.address, l.Visitors, "Your IP address has reached its limit of %d open sockets for visitors. Close one first."})
 	}
-	return append(all, claim{"user " + one.who.UserID.String(), l.PerUser, "You have %d sockets open, and a user may have no more."})
+	return append(quotas, quota{"user " + s.caller.UserID.String(), l.PerUser, "You have reached your limit of %d open sockets. Close one first."})
 }
 
-// placesRetry is when a client that was refused a place may try again.
-const placesRetry = 5 * time.Second
+// quotaRetryAfter is the Retry-After of a socket that was refused.
+const quotaRetryAfter = 5 * time.Second
 
-// places counts the places that are taken. The zero places is ready to use.
-type places struct {
-	mu    sync.Mutex
-	taken map[string]int
+// socketCounter counts the open sockets of each holder. The zero socketCounter is ready to use.
+type socketCounter struct {
+	mu   sync.Mutex
+	open map[string]int
 }
 
-// take takes all the places, or none where one of them is full.
-func (p *places) take(claims []claim) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, one := range claims {
-		if one.limit > 0 && p.taken[one.holder] >= one.limit {
-			return &apperr.Error{Kind: apperr.RateLimited, Message: fmt.Sprintf(one.refusal, one.limit), RetryAfter: placesRetry}
+// acquire counts a socket in all quotas, or in none if one of them is exhausted.
+func (c *socketCounter) acquire(quotas []quota) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, quota := range quotas {
+		if quota.limit > 0 && c.open[quota.holder] >= quota.limit {
+			return &apperr.Error{Kind: apperr.RateLimited, Message: fmt.Sprintf(quota.refusal, quota.limit), RetryAfter: quotaRetryAfter}
 		}
 	}
-	if p.taken == nil {
-		p.taken = make(map[string]int)
+	if c.open == nil {
+		c.open = make(map[string]int)
 	}
-	for _, one := range claims {
-		p.taken[one.holder]++
+	for _, quota := range quotas {
+		c.open[quota.holder]++
 	}
 	return nil
 }
 
-func (p *places) leave(claims []claim) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, one := range claims {
-		if p.taken[one.holder]--; p.taken[one.holder] == 0 {
-			delete(p.taken, one.holder)
+func (c *socketCounter) release(quotas []quota) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, quota := range quotas {
+		if c.open[quota.holder]--; c.open[quota.holder] == 0 {
+			delete(c.open, quota.holder)
 		}
 	}
 }

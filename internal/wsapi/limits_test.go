@@ -12,8 +12,8 @@ import (
 	"parley/internal/auth"
 )
 
-// left reads what a RateLimit header says: of which class how much remains, until when.
-func left(t *testing.T, got answer) (class string, remaining, reset int) {
+// rateLimitOf parses the RateLimit header: the class, how many requests remain, and the seconds until it resets.
+func rateLimitOf(t *testing.T, got response) (class string, remaining, reset int) {
 	t.Helper()
 	name, rest, _ := strings.Cut(got.header.Get("RateLimit"), ";")
 	if _, err := fmt.Sscanf(rest, "r=%d;t=%d", &remaining, &reset); err != nil {
@@ -22,36 +22,36 @@ func left(t *testing.T, got answer) (class string, remaining, reset int) {
 	return strings.Trim(name, `"`), remaining, reset
 }
 
-// However a minute's 60 messages are spread, the 61st is refused, everywhere; other
-// users are not concerned.
-func TestThe61stMessageOfAMinuteIsRefusedEverywhere(t *testing.T) {
+// The 61st message of a user within a minute is refused, whichever endpoints it and the others use. Other users are not
+// affected.
+func TestMessageRateLimitAppliesToAllEndpoints(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{limits: map[string]int{"messages": 60}}).organization()
 	alice, bob := o.as("alice", auth.Chat), o.as("bob", auth.Chat)
-	ways := map[string]func() answer{
-		"startConversation": func() answer {
+	ways := map[string]func() response{
+		"startConversation": func() response {
 			return alice.call("POST", "/api/conversations/start", object{"initial_message": "Hi"})
 		},
-		"createCompletion": func() answer {
+		"createCompletion": func() response {
 			return alice.call("POST", "/api/chatbots/parley/completions/", object{"message": object{"content": "Hi"}})
 		},
-		"createCompletion, streamed": func() answer {
+		"createCompletion, streamed": func() response {
 			return alice.call("POST", "/api/chatbots/parley/completions/", object{"isStreaming": true, "message": object{"content": "Hi"}})
 		},
 	}
 	first := ways["startConversation"]()
-	id := first.gives(201)["conversation_id"].(string)
-	if class, remaining, reset := left(t, first); class != "messages" || remaining != 59 || reset != 60 {
+	id := first.expect(201)["conversation_id"].(string)
+	if class, remaining, reset := rateLimitOf(t, first); class != "messages" || remaining != 59 || reset != 60 {
 		t.Errorf("after the first: %s", first.header.Get("RateLimit"))
 	}
-	alice.call("PATCH", "/api/conversations/"+id+"/", object{"autoReplyEnabled": false}).gives(200)
-	ways["sendMessage"] = func() answer {
+	alice.call("PATCH", "/api/conversations/"+id+"/", object{"autoReplyEnabled": false}).expect(200)
+	ways["sendMessage"] = func() response {
 		return alice.call("POST", "/api/conversations/"+id+"/messages", object{"content": "Hi"})
 	}
-	ways["createMessage"] = func() answer {
+	ways["createMessage"] = func() response {
 		return alice.call("POST", "/api/messages/", object{"conversation": id, "content": "Hi"})
 	}
-	sockets := []*link{alice.watch(id), alice.watch(id)}
+	sockets := []*wsClient{alice.watch(id), alice.watch(id)}
 	for used := 1; used < 60; {
 		for name, way := range ways {
 			if used == 60 {
@@ -59,101 +59,101 @@ func TestThe61stMessageOfAMinuteIsRefusedEverywhere(t *testing.T) {
 			}
 			used++
 			got := way()
-			if class, remaining, reset := left(t, got); got.status >= 300 || class != "messages" || remaining != 60-used || reset < 1 || reset > 60 ||
+			if class, remaining, reset := rateLimitOf(t, got); got.status >= 300 || class != "messages" || remaining != 60-used || reset < 1 || reset > 60 ||
 				got.header.Get("RateLimit-Policy") != `"messages";q=60;w=60` {
 				t.Fatalf("message %d, by %s: %d %v", used, name, got.status, got.header)
 			}
 		}
-		for _, l := range sockets {
+		for _, ws := range sockets {
 			if used < 60 {
 				used++
-				l.delivers("Hi")
+				ws.deliver("Hi")
 			}
 		}
-		// A conversation without a message is none.
-		alice.call("POST", "/api/conversations/start", object{}).gives(201)
+		// Conversations that start without a message do not count.
+		alice.call("POST", "/api/conversations/start", object{}).expect(201)
 		alice.call("POST", "/api/conversations/start", object{"initial_message": ""})
 	}
 	for name, way := range ways {
 		got := way()
-		problem := got.refused(429, "rate_limited")
+		problem := got.expectProblem(429, "rate_limited")
 		after, err := strconv.Atoi(got.header.Get("Retry-After"))
 		if err != nil || after < 1 || after > 60 || problem["retry_after"] != float64(after) || problem["retryable"] != true {
 			t.Errorf("%s: Retry-After %q, %v", name, got.header.Get("Retry-After"), problem)
 		}
-		if _, remaining, reset := left(t, got); remaining != 0 || reset > after {
+		if _, remaining, reset := rateLimitOf(t, got); remaining != 0 || reset > after {
 			t.Errorf("%s: %s, Retry-After %d", name, got.header.Get("RateLimit"), after)
 		}
 	}
-	for _, l := range append(sockets, alice.dial("")) {
-		l.say("Hi", "client_message_id", "c-1")
-		if got := l.refuses("rate_limited"); got.RetryAfter < 1 || got.RetryAfter > 60 || got.ClientMessageID != "c-1" {
+	for _, ws := range append(sockets, alice.dial("")) {
+		ws.sendMessage("Hi", "client_message_id", "c-1")
+		if got := ws.expectError("rate_limited"); got.RetryAfter < 1 || got.RetryAfter > 60 || got.ClientMessageID != "c-1" {
 			t.Errorf("%+v", got)
 		}
 	}
-	alice.call("POST", "/api/conversations/start", object{}).gives(201)
-	bob.dial("").delivers("Hi")
-	o.visitor().dial("").delivers("Hi")
-	bob.call("POST", "/api/conversations/start", object{"initial_message": "Hi"}).gives(201)
-	alice.watch(id).send("{") // no message, so not counted
+	alice.call("POST", "/api/conversations/start", object{}).expect(201)
+	bob.dial("").deliver("Hi")
+	o.visitor().dial("").deliver("Hi")
+	bob.call("POST", "/api/conversations/start", object{"initial_message": "Hi"}).expect(201)
+	alice.watch(id).sendRaw("{") // not a message, so not counted
 }
 
-// A user has one count, whichever key or device is used.
-func TestAUsersKeysAreCountedTogether(t *testing.T) {
+// The messages of a user are counted together, whichever key sends them.
+func TestKeysOfOneUserShareRateLimit(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{limits: map[string]int{"messages": 2}}).organization()
 	first := o.as("alice", auth.Chat).dial("")
-	first.delivers("One")
+	first.deliver("One")
 	second := o.as("alice", auth.Chat).dial("")
-	second.delivers("Two")
-	first.say("Three")
-	first.refuses("rate_limited")
+	second.deliver("Two")
+	first.sendMessage("Three")
+	first.expectError("rate_limited")
 }
 
-// Visitors of one address are counted together, apart from those with a key.
-func TestVisitorsHaveALimitOfTheirOwn(t *testing.T) {
+// The messages of visitors from one IP address are counted together, separately from those of users.
+func TestVisitorsShareRateLimitPerAddress(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{limits: map[string]int{"messages": 3}}).organization()
 	alice := o.as("alice", auth.Chat).dial("")
 	first, second := o.visitor().dial(""), o.visitor().dial("")
-	first.delivers("One")
-	second.delivers("Two")
-	first.delivers("Three")
-	for _, l := range []*link{first, second, o.visitor().dial("")} {
-		l.say("Four", "client_message_id", "c-4")
-		if got := l.refuses("rate_limited"); got.RetryAfter < 1 || got.RetryAfter > 60 || got.ClientMessageID != "c-4" {
+	first.deliver("One")
+	second.deliver("Two")
+	first.deliver("Three")
+	for _, ws := range []*wsClient{first, second, o.visitor().dial("")} {
+		ws.sendMessage("Four", "client_message_id", "c-4")
+		if got := ws.expectError("rate_limited"); got.RetryAfter < 1 || got.RetryAfter > 60 || got.ClientMessageID != "c-4" {
 			t.Errorf("%+v", got)
 		}
 	}
 	for range 3 {
-		alice.delivers("Hi")
+		alice.deliver("Hi")
 	}
 	elsewhere, err := o.visitor().dialWith("", &websocket.DialOptions{HTTPHeader: http.Header{fromAddress: {"192.0.2.1"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	elsewhere.delivers("Hi")
-	alice.say("Hi")
-	alice.refuses("rate_limited")
+	elsewhere.deliver("Hi")
+	alice.sendMessage("Hi")
+	alice.expectError("rate_limited")
 }
 
-// The classes of the other operations are counted each on its own.
-func TestHistoryAndListsHaveTheirOwnClasses(t *testing.T) {
+// Each rate limit class has its own count.
+func TestRateLimitClassesAreCountedSeparately(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{limits: map[string]int{"messages": 1, "history": 4, "list": 2}}).organization()
 	alice := o.as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	for range 2 {
-		alice.call("GET", "/api/conversations/"+id+"/history", nil).gives(200)
-		alice.call("GET", "/api/messages/", nil).gives(200)
+		alice.call("GET", "/api/conversations/"+id+"/history", nil).expect(200)
+		alice.call("GET", "/api/messages/", nil).expect(200)
 	}
-	alice.call("GET", "/api/conversations", nil).gives(200)
-	if class, remaining, _ := left(t, alice.call("GET", "/api/conversations/", nil)); class != "list" || remaining != 0 {
+	alice.call("GET", "/api/conversations", nil).expect(200)
+	if class, remaining, _ := rateLimitOf(t, alice.call("GET", "/api/conversations/", nil)); class != "list" || remaining != 0 {
 		t.Errorf("%s %d", class, remaining)
 	}
 	for _, path := range []string{"/api/conversations/" + id + "/history", "/api/messages/", "/api/conversations", "/api/conversations/"} {
-		alice.call("GET", path, nil).refused(429, "rate_limited")
+		alice.call("GET", path, nil).expectProblem(429, "rate_limited")
 	}
-	alice.say(id, "Hi")
-	alice.call("GET", "/api/conversations/"+id+"/", nil).gives(200)
+	alice.postMessage(id, "Hi")
+	alice.call("GET", "/api/conversations/"+id+"/", nil).expect(200)
 }

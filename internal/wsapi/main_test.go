@@ -8,13 +8,13 @@ import (
 	"parley/internal/dbtest"
 )
 
-// A run fails when the document declares what no frame of its tests has had.
+// TestMain fails the run if the OpenAPI document declares a frame or field that no test received.
 func TestMain(m *testing.M) { dbtest.Main(m, contracttest.MissingFrames) }
 
 // object is a JSON object.
 type object = map[string]any
 
-// frame is one that the server sends, of whichever type.
+// frame is a server frame of any type.
 type frame struct {
 	Type            string
 	Sender          string
@@ -47,7 +47,7 @@ type frame struct {
 
 func (f frame) isStatus(status string) bool { return f.Type == "status" && f.Status == status }
 
-// isMessage tells whether the frame stands for a message: as it is, or as delivered.
+// isMessage reports whether the frame is a message or reports its delivery.
 func (f frame) isMessage() bool { return f.Type == "message" || f.isStatus("delivered") }
 
 func (f frame) isReply() bool { return f.Type == "message" && f.Sender == "bot" }

@@ -34,17 +34,17 @@ import (
 	"parley/internal/wsapi"
 )
 
-// settings are what a test wants of its server other than usual.
+// settings override the defaults of a test server.
 type settings struct {
 	limits   map[string]int
 	origins  []string
 	visitTTL time.Duration
-	database string // another server's
-	buffer   int    // bytes that wait for a client
+	database string // of another server; empty for a new one
+	buffer   int    // size of the send buffers in bytes; 0 for the default
 	sockets  wsapi.Limits
 }
 
-// server is the whole service, as cmd/server puts it together.
+// server is the whole service, assembled as in cmd/server.
 type server struct {
 	t        testing.TB
 	url      string
@@ -53,9 +53,9 @@ type server struct {
 	bots     *bot.Bots
 	chat     *chat.Chat
 	store    *store.Store
-	sockets  *wsapi.Sockets
-	http     *http.Client  // holds each answer against the document
-	sql      *pgxpool.Pool // for what no operation shows or does
+	sockets  *wsapi.Server
+	http     *http.Client  // validates every response against the OpenAPI document
+	sql      *pgxpool.Pool // for what the API cannot do
 }
 
 func serve(t testing.TB, wanted settings) *server {
@@ -71,7 +71,7 @@ func serve(t testing.TB, wanted settings) *server {
 	t.Cleanup(s.store.Close)
 	s.sql = must(pgxpool.New(t.Context(), s.database))
 	t.Cleanup(s.sql.Close)
-	log := slog.New(complaining{slog.DiscardHandler, t})
+	log := slog.New(errorHandler{slog.DiscardHandler, t})
 	limits := map[string]int{"messages": 0, "history": 0, "list": 0, "refusals": 0}
 	maps.Copy(limits, wanted.limits)
 	limiter := ratelimit.New(ratelimit.Limits{Messages: limits["messages"], History: limits["history"], List: limits["list"], Refusals: limits["refusals"]})
@@ -85,7 +85,7 @@ func serve(t testing.TB, wanted settings) *server {
 		Ready: func(context.Context) error { return nil },
 	}))
 	s.chat.Start()
-	t.Cleanup(func() { s.chat.Close(s.grace()) })
+	t.Cleanup(func() { s.chat.Close(s.shutdownContext()) })
 	listening := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if from := r.Header.Get(fromAddress); from != "" {
 			r.RemoteAddr = from + ":1"
@@ -100,62 +100,60 @@ func serve(t testing.TB, wanted settings) *server {
 	}
 	listening.Start()
 	t.Cleanup(listening.Close)
-	t.Cleanup(func() { s.sockets.Close(s.grace()) })
+	t.Cleanup(func() { s.sockets.Close(s.shutdownContext()) })
 	s.url = listening.URL
 	return s
 }
 
-// fromAddress is the header by which a test comes from another address.
+// fromAddress is the header that sets the client's IP address.
 const fromAddress = "X-Test-Address"
 
-// grace is the time that something may take to end, after the test itself too.
-func (s *server) grace() context.Context {
+// shutdownContext returns a context with a timeout that outlives the test.
+func (s *server) shutdownContext() context.Context {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.t.Context()), 20*time.Second)
 	s.t.Cleanup(cancel)
 	return ctx
 }
 
-// complaining fails the test when the server logs an error: what only the log tells
-// would be seen by nobody.
-type complaining struct {
+// errorHandler is a log handler that fails the test when the server logs an error.
+type errorHandler struct {
 	slog.Handler
 	t testing.TB
 }
 
-// Enabled takes errors only.
-func (c complaining) Enabled(_ context.Context, level slog.Level) bool {
+// Enabled reports whether the level is an error.
+func (c errorHandler) Enabled(_ context.Context, level slog.Level) bool {
 	return level >= slog.LevelError
 }
 
 // Handle fails the test.
-func (c complaining) Handle(_ context.Context, record slog.Record) error {
+func (c errorHandler) Handle(_ context.Context, record slog.Record) error {
 	said := record.Message
 	record.Attrs(func(a slog.Attr) bool {
 		said += " " + a.String()
 		return true
 	})
-	c.t.Errorf("the server's log: %s", said)
+	c.t.Errorf("the server logged an error: %s", said)
 	return nil
 }
 
-// WithAttrs and WithGroup keep complaining.
-func (c complaining) WithAttrs([]slog.Attr) slog.Handler { return c }
+// WithAttrs returns the handler itself.
+func (c errorHandler) WithAttrs([]slog.Attr) slog.Handler { return c }
 
-func (c complaining) WithGroup(string) slog.Handler { return c }
+func (c errorHandler) WithGroup(string) slog.Handler { return c }
 
-// organization is one with a default bot that knows something.
+// organization is an organization with a default bot that has FAQs.
 type organization struct {
 	*server
 	id  uuid.UUID
 	bot db.Bot
 }
 
-// What the default bot is asked and answers: a long answer, so that it comes in many
-// pieces, with suggestions.
+// A question to the default bot and its answer, which is long enough for many deltas and has suggestions.
 const (
 	question   = "How do I reset my password?"
-	longAnswer = "Open the sign-in page and follow the link below the form. We then send a letter to the address that you have given us. " +
-		"It holds another link, which is good for an hour. 打開信中的連結之後，請輸入新的密碼兩次，然後重新登入。Your other devices are signed out 🙂."
+	longAnswer = "Open the sign-in page and follow the wsClient tcp the form. We then send a letter to the address that you have given us. " +
+		"It holds another wsClient, which is good for an hour. 打開信中的連結之後，請輸入新的密碼兩次，然後重新登入。Your other devices are signed out 🙂."
 	greeting = "Hello!"
 	shrug    = "I do not know that one."
 )
@@ -177,19 +175,19 @@ func (s *server) organization() organization {
 	return o
 }
 
-// caller is somebody with a key; without one it is a visitor.
+// caller calls the API with a key, or as a visitor without one.
 type caller struct {
 	organization
 	key string
 }
 
-// as makes a key for a user of the organization, who is made when new.
+// as creates a key for a user of the organization, and the user if it does not exist.
 func (o organization) as(user string, scopes ...auth.Scope) caller {
 	o.t.Helper()
-	return o.until(user, nil, scopes...)
+	return o.asUntil(user, nil, scopes...)
 }
 
-func (o organization) until(user string, end *time.Time, scopes ...auth.Scope) caller {
+func (o organization) asUntil(user string, end *time.Time, scopes ...auth.Scope) caller {
 	o.t.Helper()
 	_, key, err := o.auth.CreateKey(o.t.Context(), o.id, auth.NewKey{Name: user, User: user, Scopes: scopes, ExpiresAt: end})
 	if err != nil {
@@ -200,8 +198,8 @@ func (o organization) until(user string, end *time.Time, scopes ...auth.Scope) c
 
 func (o organization) visitor() caller { return caller{organization: o} }
 
-// answer is what a request came to.
-type answer struct {
+// response is the response to a request.
+type response struct {
 	t       testing.TB
 	request string
 	status  int
@@ -209,36 +207,36 @@ type answer struct {
 	body    []byte
 }
 
-// try sends a request; it may be called by any goroutine.
-func (c caller) try(method, path string, body any, headers ...string) (answer, error) {
+// try sends a request. It may be called by any goroutine.
+func (c caller) try(method, path string, body any, headers ...string) (response, error) {
 	var content io.Reader
 	if body != nil {
 		content = bytes.NewReader(must(json.Marshal(body)))
 	}
-	request, err := http.NewRequestWithContext(c.t.Context(), method, c.url+path, content)
+	req, err := http.NewRequestWithContext(c.t.Context(), method, c.url+path, content)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	if content != nil {
-		request.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Content-Type", "application/json")
 	}
 	if c.key != "" {
-		request.Header.Set("Authorization", "Api-Key "+c.key)
+		req.Header.Set("Authorization", "Api-Key "+c.key)
 	}
 	for i := 0; i < len(headers); i += 2 {
-		request.Header.Set(headers[i], headers[i+1])
+		req.Header.Set(headers[i], headers[i+1])
 	}
-	response, err := c.http.Do(request)
+	resp, err := c.http.Do(req)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	defer response.Body.Close()
-	got := answer{t: c.t, request: method + " " + path, status: response.StatusCode, header: response.Header}
-	got.body, err = io.ReadAll(response.Body)
+	defer resp.Body.Close()
+	got := response{t: c.t, request: method + " " + path, status: resp.StatusCode, header: resp.Header}
+	got.body, err = io.ReadAll(resp.Body)
 	return got, err
 }
 
-func (c caller) call(method, path string, body any, headers ...string) answer {
+func (c caller) call(method, path string, body any, headers ...string) response {
 	c.t.Helper()
 	got, err := c.try(method, path, body, headers...)
 	if err != nil {
@@ -247,8 +245,8 @@ func (c caller) call(method, path string, body any, headers ...string) answer {
 	return got
 }
 
-// gives fails the test unless the answer has that status, and returns its JSON object.
-func (a answer) gives(status int) object {
+// expect fails the test unless the response has the status. It returns the JSON object.
+func (a response) expect(status int) object {
 	a.t.Helper()
 	var value object
 	if a.status != status {
@@ -260,65 +258,65 @@ func (a answer) gives(status int) object {
 	return value
 }
 
-// refused fails the test unless the answer is that problem.
-func (a answer) refused(status int, code string) object {
+// expectProblem fails the test unless the response is a problem with the status and code.
+func (a response) expectProblem(status int, code string) object {
 	a.t.Helper()
-	problem := a.gives(status)
+	problem := a.expect(status)
 	if problem["error"] != code {
-		a.t.Errorf("%s: want the problem %s, got\n%s", a.request, code, a.body)
+		a.t.Errorf("%s: want the error %s, got\n%s", a.request, code, a.body)
 	}
 	return problem
 }
 
-// start begins a conversation with the default bot.
-func (c caller) start() string {
+// startConversation starts a conversation with the default bot.
+func (c caller) startConversation() string {
 	c.t.Helper()
-	return c.call("POST", "/api/conversations/start", object{}).gives(201)["conversation_id"].(string)
+	return c.call("POST", "/api/conversations/start", object{}).expect(201)["conversation_id"].(string)
 }
 
-// quiet begins a conversation whose messages the bot leaves unanswered.
-func (c caller) quiet() string {
+// startWithoutReplies starts a conversation that the bot does not reply to.
+func (c caller) startWithoutReplies() string {
 	c.t.Helper()
-	id := c.start()
-	c.call("PATCH", "/api/conversations/"+id+"/", object{"autoReplyEnabled": false}).gives(200)
+	id := c.startConversation()
+	c.call("PATCH", "/api/conversations/"+id+"/", object{"autoReplyEnabled": false}).expect(200)
 	return id
 }
 
-// say sends a message by REST.
-func (c caller) say(conversation, content string) object {
+// postMessage sends a message with the REST API.
+func (c caller) postMessage(conversation, content string) object {
 	c.t.Helper()
-	return c.call("POST", "/api/conversations/"+conversation+"/messages", object{"content": content}).gives(201)
+	return c.call("POST", "/api/conversations/"+conversation+"/messages", object{"content": content}).expect(201)
 }
 
-// line is a message as all ways must show it.
-type line struct {
+// message is what REST, sockets and the database must agree on.
+type message struct {
 	seq     int64
 	id      string
 	sender  string
 	content string
 }
 
-// stored reads a conversation's messages from the database, in order.
-func (s *server) stored(conversation string) []line {
+// storedMessages reads the messages of a conversation from the database, in order.
+func (s *server) storedMessages(conversation string) []message {
 	s.t.Helper()
 	rows, err := s.sql.Query(s.t.Context(), "SELECT seq, id::text, sender, content FROM message_history WHERE session_id = $1 ORDER BY seq", conversation)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer rows.Close()
-	var all []line
+	var all []message
 	for rows.Next() {
-		var one line
-		if err := rows.Scan(&one.seq, &one.id, &one.sender, &one.content); err != nil {
+		var m message
+		if err := rows.Scan(&m.seq, &m.id, &m.sender, &m.content); err != nil {
 			s.t.Fatal(err)
 		}
-		all = append(all, one)
+		all = append(all, m)
 	}
 	return all
 }
 
-// rows counts what every table holds.
-func (s *server) rows() map[string]int {
+// countRows returns the number of rows of every table.
+func (s *server) countRows() map[string]int {
 	s.t.Helper()
 	var tables []string
 	err := s.sql.QueryRow(s.t.Context(), `SELECT array_agg(format('%I.%I', table_schema, table_name)) FROM information_schema.tables
@@ -337,18 +335,17 @@ func (s *server) rows() map[string]int {
 	return counts
 }
 
-// holdBots makes every bot wait before it answers, until the returned function is
-// called: nobody can read FAQs while another transaction has their table for itself.
-func (s *server) holdBots() (release func()) {
+// blockBots locks the table of FAQs, so that every bot waits before it answers, until release is called.
+func (s *server) blockBots() (release func()) {
 	s.t.Helper()
 	tx := must(s.sql.Begin(s.t.Context()))
 	must(tx.Exec(s.t.Context(), "LOCK TABLE faqs IN ACCESS EXCLUSIVE MODE"))
-	release = func() { _ = tx.Rollback(context.WithoutCancel(s.t.Context())) } // again is no matter
+	release = func() { _ = tx.Rollback(context.WithoutCancel(s.t.Context())) } // a second rollback fails harmlessly
 	s.t.Cleanup(release)
 	return release
 }
 
-// address is where a socket connects to.
+// address returns the URL of a socket.
 func (s *server) address(query string) string {
 	return "ws" + strings.TrimPrefix(s.url, "http") + "/ws?" + query
 }

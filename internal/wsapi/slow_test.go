@@ -16,55 +16,55 @@ import (
 	"parley/internal/auth"
 )
 
-// Readers that do not read delay nobody, more of them than there are processors, and are closed in their time. When they
-// read on they learn why, after whole frames; they miss nothing, for they can resume.
-func TestSlowReadersAreClosedAndDelayNobody(t *testing.T) {
+// Clients that do not read, more of them than workers, are disconnected after the write timeout and do not delay other
+// sockets. When they read again, they find whole frames and the reason. They can resume without missing a message.
+func TestSlowReadersAreClosedWithoutDelayingOthers(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{buffer: 64 << 10}).organization()
 	const bound = 2 * time.Second
-	o.sockets.BePatient(time.Minute, time.Minute, bound)
+	o.sockets.SetTimeouts(time.Minute, time.Minute, bound)
 	alice := o.as("alice", auth.Chat)
-	id := alice.quiet()
-	quick := alice.watch(id)
+	id := alice.startWithoutReplies()
+	fast := alice.watch(id)
 	long := strings.Repeat("x", 32768)
 	seq := int64(0)
 	say := func() time.Duration {
 		seq++
 		began := time.Now()
-		alice.say(id, long)
-		if got := quick.next(); got.Seq != seq {
-			t.Fatalf("seq %d comes as %d", seq, got.Seq)
+		alice.postMessage(id, long)
+		if got := fast.next(); got.Seq != seq {
+			t.Fatalf("want seq %d, got %d", seq, got.Seq)
 		}
 		return time.Since(began)
 	}
-	// given how long the quick one waits when it is alone
+	// given: the delay of a fast socket without slow ones
 	alone := time.Duration(0)
 	for range 20 {
 		alone = max(alone, say())
 	}
 	first := seq
 
-	// when others stop reading, and more is said than the buffers on the way hold
-	slow := make([]*link, runtime.GOMAXPROCS(0)+2)
+	// when: other clients stop reading, and the messages exceed all buffers
+	slow := make([]*wsClient, runtime.GOMAXPROCS(0)+2)
 	for i := range slow {
-		slow[i] = alice.dialSlowly(id)
+		slow[i] = alice.dialSlowReader(id)
 	}
 	for range 60 {
 		if took := say(); took > 10*alone+bound/4 {
-			t.Errorf("the quick one waits %v, alone it was %v", took, alone)
+			t.Errorf("the fast socket waited %v; without slow readers %v", took, alone)
 		}
 	}
 	began := time.Now()
-	// Its close waits five seconds for the client's.
-	eventually(t, "only the quick one is served", func() bool { return goroutines(o.server) == 1 })
+	// Closing waits five seconds for the client's close frame.
+	eventually(t, "only the fast socket is open", func() bool { return socketGoroutines(o.server) == 1 })
 	if took := time.Since(began); took > bound+8*time.Second {
-		t.Errorf("the slow ones are served for another %v", took)
+		t.Errorf("the slow sockets stayed open for another %v", took)
 	}
 
-	// then they find whole frames and the reason
+	// then: they read whole frames and the close reason
 	last := first
-	for _, l := range slow {
-		code, frames := l.ends()
+	for _, ws := range slow {
+		code, frames := ws.readUntilClosed()
 		if code != websocket.StatusPolicyViolation || len(frames) == 0 || len(frames) >= 60 {
 			t.Errorf("closed with %d after %d frames", code, len(frames))
 		}
@@ -77,55 +77,53 @@ func TestSlowReadersAreClosedAndDelayNobody(t *testing.T) {
 		}
 	}
 	resumed := alice.dial(fmt.Sprintf("session_id=%s&after=%d", id, last))
-	if got, err := resumed.lines(seq, nil); err != nil || int64(len(got)) != seq-last {
+	if got, err := resumed.readMessages(seq, nil); err != nil || int64(len(got)) != seq-last {
 		t.Errorf("resumed: %d, %v", len(got), err)
 	}
 }
 
-// dialSlowly opens a socket for which little waits on the way.
-func (c caller) dialSlowly(conversation string) *link {
+// dialSlowReader opens a socket with a small receive buffer.
+func (c caller) dialSlowReader(conversation string) *wsClient {
 	c.t.Helper()
-	l, _ := c.dialOver(conversation)
-	return l
+	ws, _ := c.dialTCP(conversation)
+	return ws
 }
 
-// dialOver is dialSlowly, and the connection below the socket: what is written there is
-// as no library would write it.
-func (c caller) dialOver(conversation string) (*link, *net.TCPConn) {
+// dialTCP is dialSlowReader and also returns the TCP connection, for frames that the library would not write.
+func (c caller) dialTCP(conversation string) (*wsClient, *net.TCPConn) {
 	c.t.Helper()
-	var below *net.TCPConn
-	l, err := c.dialWith("session_id="+conversation, &websocket.DialOptions{
+	var tcp *net.TCPConn
+	ws, err := c.dialWith("session_id="+conversation, &websocket.DialOptions{
 		HTTPHeader: http.Header{"Authorization": {"Api-Key " + c.key}},
 		HTTPClient: &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			conn, err := new(net.Dialer).DialContext(ctx, network, address)
 			if err != nil {
 				return nil, err
 			}
-			below = conn.(*net.TCPConn)
-			return conn, below.SetReadBuffer(64 << 10)
+			tcp = conn.(*net.TCPConn)
+			return conn, tcp.SetReadBuffer(64 << 10)
 		}}},
 	})
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	return l, below
+	return ws, tcp
 }
 
-// A reader that falls behind and reads on in time gets everything, though the last
-// event of what it missed came long ago.
-func TestAReaderThatFallsBehindCatchesUp(t *testing.T) {
+// A client that reads too slowly for its event queue, but within the write timeout, receives every message.
+func TestSlowReaderCatchesUp(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{buffer: 64 << 10}).organization()
-	o.sockets.BePatient(time.Minute, time.Minute, time.Minute)
+	o.sockets.SetTimeouts(time.Minute, time.Minute, time.Minute)
 	alice := o.as("alice", auth.Chat)
-	id := alice.quiet()
-	slow := alice.dialSlowly(id)
+	id := alice.startWithoutReplies()
+	slow := alice.dialSlowReader(id)
 	const sent = 120
 	long := strings.Repeat("x", 32768)
 	for range sent {
-		alice.say(id, long)
+		alice.postMessage(id, long)
 	}
-	if got, err := slow.lines(sent, nil); err != nil || !slices.Equal(got, o.stored(id)) {
+	if got, err := slow.readMessages(sent, nil); err != nil || !slices.Equal(got, o.storedMessages(id)) {
 		t.Errorf("%d messages, %v", len(got), err)
 	}
 }

@@ -2,10 +2,6 @@ package wsapi
 
 import (
 	"context"
-	"errors"
-	"io"
-	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,231 +9,200 @@ import (
 	"github.com/coder/websocket"
 	"github.com/google/uuid"
 
-	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/chat"
 )
 
-// Why a socket ends by the server's own will.
-var (
-	errClosing = errors.New("the server is stopping")
-	errExpired = errors.New("the visit or the key has ended")
-	errIdle    = errors.New("nothing was said for too long")
-	errSlow    = errors.New("the client reads too slowly")
-	errSilent  = errors.New("the client did not answer a ping")
-	errGone    = apperr.New(apperr.NotFound, "The conversation was deleted.")
-)
-
-// socket is one open WebSocket. One goroutine reads frames. All that is written is
-// written by one of the crew, who comes when there is something and leaves when there
-// is nothing left, and who also closes the socket.
+// socket is one open WebSocket.
+//
+// One goroutine reads frames (Server.serve, readFrames). Everything is written, and the socket is
+// closed, by its writer (runWriter): a job of the worker pool that wake submits when there may be
+// something to write, and that exits when nothing is left. At most one writer runs at a time.
+//
+// The states of a socket, and the function that makes each transition:
+//
+//	   Server.Connect
+//	         │
+//	         ▼
+//	      opened
+//	         │ writeConnected: the client is greeted
+//	         ├──────────────────────────────┐
+//	         │ the client has all messages  │ messages follow the client's cursor
+//	         ▼                              ▼
+//	    ┌─ live ◄──────── catchUp ──── catching up
+//	    │    │     nothing is missing       ▲
+//	    │    └──────────────────────────────┘
+//	    │      writeEvent: a gap in seq; writeNext: the event queue was full;
+//	    │      writeResult: a replayed message is newer than the cursor
+//	    │
+//	    │ checkTimeouts: the key or token expires within a minute
+//	    ▼
+//	expiring: live or catching up as before; flush has written the warning
+//
+//	any of the above
+//	    │ requestClose: checkTimeouts (expired, idle), ping (no pong), Server.Close,
+//	    │               Server.serve (the client has left, or sent an invalid frame)
+//	    │ flush returns an error: the write timed out, the conversation was deleted,
+//	    │               the key was revoked, the visit expired, the database failed
+//	    ▼
+//	 closing: runWriter calls close, which writes the last frame and the close frame
+//	    │       (a client that does not read has timeoutConn's close grace period)
+//	    ▼
+//	 closed: close closes s.closed; Server.serve waits for the goroutines and
+//	         Server.release gives back the quota
+//
+// Closing is final: the first reason wins (requestClose), and nothing is written afterwards.
 type socket struct {
-	sockets *Sockets
-	conn    *websocket.Conn
-	line    *line
-	watch   *chat.Watch
-	who     auth.Principal
-	address string
-	streams bool // the client wants the reply as it grows
+	server      *Server
+	conn        *websocket.Conn
+	tcp         *timeoutConn // below conn
+	watch       *chat.Watch
+	caller      auth.Principal
+	address     string // the client's IP address
+	wantsDeltas bool   // the client wants the text of a reply while it is written
 
-	woken   chan struct{} // has a value when there may be something to write
-	answers chan incoming // from the reader
-	over    chan struct{} // closed when the socket is
+	wakeup  chan struct{}    // holds a value if there may be something to write
+	results chan frameResult // from the reader to the writer
+	closed  chan struct{}    // closed by close
 
-	// mu guards what all may touch.
-	mu        sync.Mutex
-	why       error // the socket is to end
-	isOver    bool  // nobody writes any more
-	isWriting bool
-	isPinging bool
-	helpers   sync.WaitGroup
-	// own holds what this socket has sent and not been told to be delivered: the
-	// client's id by the message's. The reader adds to it before it sends.
-	own map[uuid.UUID]string
+	mu         sync.Mutex // guards the fields up to unacknowledged
+	reason     error      // why the socket is to be closed; nil while it is not
+	isClosed   bool       // no writer may be started
+	isWriting  bool       // a writer is submitted or running
+	isPinging  bool
+	goroutines sync.WaitGroup // the writer and the ping
+	// unacknowledged holds the client_message_id of each message that this socket has sent and whose
+	// event the writer has not seen.
+	unacknowledged map[uuid.UUID]string
 
-	lastActive atomic.Int64 // when a frame last came or went, in ns of the Unix time
-	isEnding   atomic.Bool  // the key or token ends soon, of which the client has not been told
-	nextPing   time.Time    // the clock's, and isWarned
-	isWarned   bool
+	lastActive atomic.Int64 // when the last frame was read or written, as Unix time in ns
+	warningDue atomic.Bool  // the writer must warn that the key or token expires
 
-	telling // the writer's
+	// Used by checkTimeouts alone.
+	nextPing time.Time
+	isWarned bool
+
+	writerState
 }
 
-// wake has the writer look what there is to be written. It never waits.
+// wake makes the writer check for something to write, and starts it if none is running. It never
+// blocks.
 func (s *socket) wake() {
 	select {
-	case s.woken <- struct{}{}:
-	default: // it has yet to look
+	case s.wakeup <- struct{}{}:
+	default: // the writer has not yet handled the last wakeup
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.isWriting || s.isOver {
+	if s.isWriting || s.isClosed {
 		return
 	}
 	s.isWriting = true
-	s.helpers.Add(1)
-	s.sockets.crew.hand(s.write)
+	s.goroutines.Add(1)
+	s.server.pool.submit(s.runWriter)
 }
 
-// end has the writer close the socket. The first reason is the one that counts.
-func (s *socket) end(why error) {
+// requestClose makes the writer close the socket. Only the first reason counts. It never blocks.
+func (s *socket) requestClose(reason error) {
 	s.mu.Lock()
-	if s.why == nil {
-		s.why = why
+	if s.reason == nil {
+		s.reason = reason
 	}
 	s.mu.Unlock()
 	s.wake()
 }
 
-// write writes what there is, until there is nothing left.
-func (s *socket) write() {
-	defer s.helpers.Done()
-	ctx := context.Background() // a write is bounded by the clock, a query by the store
+// closeReason returns why the socket is to be closed, or nil.
+func (s *socket) closeReason() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reason
+}
+
+// runWriter writes until nothing is left or the socket is closed.
+func (s *socket) runWriter() {
+	defer s.goroutines.Done()
+	ctx := context.Background() // checkTimeouts bounds writes, and the store bounds queries
 	for {
 		select {
-		case <-s.woken:
+		case <-s.wakeup:
 		default:
 		}
-		grown, err := s.writeAll(ctx)
+		grown, err := s.flush(ctx)
 		switch {
 		case err != nil:
 			s.close(ctx, err)
 			return
-		case grown != nil: // a reply is being written
-			s.sockets.crew.wait(func() {
+		case grown != nil: // a reply is in progress
+			s.server.pool.block(func() {
 				select {
 				case <-grown:
-				case <-s.woken:
+				case <-s.wakeup:
 				}
 			})
-		case s.mayRest():
+		case s.stopWriting():
 			return
 		}
 	}
 }
 
-// mayRest tells the writer to end, unless somebody has woken it meanwhile.
-func (s *socket) mayRest() bool {
+// stopWriting marks the writer as stopped and returns true, unless wake was called since the last
+// flush.
+func (s *socket) stopWriting() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.isWriting = len(s.woken) > 0
+	s.isWriting = len(s.wakeup) > 0
 	return !s.isWriting
 }
 
-func (s *socket) ending() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.why
-}
-
-// send writes a frame.
-func (s *socket) send(ctx context.Context, frame []byte) error {
+// write writes a frame.
+func (s *socket) write(ctx context.Context, frame []byte) error {
 	err := s.conn.Write(ctx, websocket.MessageText, frame)
-	if s.line.isSlow.Load() {
+	if s.tcp.isTimedOut.Load() {
 		return errSlow
 	}
-	s.note()
+	s.touch()
 	return err
 }
 
-// note notes that something was said, where silence has a limit.
-func (s *socket) note() {
-	if s.sockets.Limits.IdleTime > 0 {
+// touch restarts the idle timeout.
+func (s *socket) touch() {
+	if s.server.Limits.IdleTimeout > 0 {
 		s.lastActive.Store(time.Now().UnixNano())
 	}
 }
 
-// close says why, closes the socket and waits for the client's own close frame, for
-// five seconds at the most. Nothing is written after it.
-func (s *socket) close(ctx context.Context, why error) {
-	if frame := lastFrame(s, why); frame != nil {
-		_ = s.send(ctx, frame) // who cannot be told has left
+// close writes the last frame, closes the connection, and waits up to five seconds for the client's
+// close frame. Nothing is written afterwards.
+func (s *socket) close(ctx context.Context, reason error) {
+	closure := closureOf(reason)
+	if frame := closure.lastFrame(s); frame != nil {
+		_ = s.write(ctx, frame) // fails if the client has left
 	}
-	code, reason := closeCode(why)
-	s.sockets.closed[endingOf(why)].Add(1)
-	s.sockets.Log.Debug("socket closed", "session_id", s.watch.SessionID, "code", code, "error", why)
-	s.sockets.crew.wait(func() { _ = s.conn.Close(code, reason) })
+	s.server.closed[closure.label].Add(1)
+	s.server.Log.Debug("close socket", "session_id", s.watch.SessionID, "code", closure.code, "err", reason)
+	s.server.pool.block(func() { _ = s.conn.Close(closure.code, closure.text) })
 	s.mu.Lock()
-	s.isOver = true
+	s.isClosed = true
 	s.mu.Unlock()
-	close(s.over)
+	close(s.closed)
 }
 
-func lastFrame(s *socket, why error) []byte {
-	switch {
-	case errors.Is(why, errClosing):
-		return statusFrame(s, "closing")
-	case errors.Is(why, errExpired):
-		return statusFrame(s, "expired")
-	case errors.Is(why, errIdle):
-		return statusFrame(s, "idle")
-	case errors.Is(why, errGone):
-		return errorFrame(s, errGone, "")
-	}
-	return nil
-}
-
-func closeCode(why error) (websocket.StatusCode, string) {
-	switch {
-	case errors.Is(why, errClosing):
-		return websocket.StatusGoingAway, "the server is stopping"
-	case errors.Is(why, errExpired), errors.Is(why, errGone):
-		return websocket.StatusNormalClosure, ""
-	case errors.Is(why, errIdle):
-		return websocket.StatusNormalClosure, "idle; resume with ?after="
-	case errors.Is(why, errSilent):
-		return websocket.StatusPolicyViolation, "no answer to a ping; resume with ?after="
-	case errors.Is(why, errSlow), errors.Is(why, os.ErrDeadlineExceeded), errors.Is(why, context.DeadlineExceeded):
-		return websocket.StatusPolicyViolation, "too slow; resume with ?after="
-	case apperr.Is(why, apperr.TooLarge):
-		return websocket.StatusMessageTooBig, "a frame may have 64 KiB"
-	case websocket.CloseStatus(why) != -1:
-		return websocket.StatusNormalClosure, ""
-	}
-	return websocket.StatusInternalError, ""
-}
-
-// endings are why sockets end, in one word each.
-var endings = []string{"stopping", "expired", "deleted", "idle", "silent", "slow", "too_large", "left", "cut_off", "failed"}
-
-func endingOf(why error) string {
-	switch {
-	case errors.Is(why, errClosing):
-		return "stopping"
-	case errors.Is(why, errExpired):
-		return "expired"
-	case errors.Is(why, errGone):
-		return "deleted"
-	case errors.Is(why, errIdle):
-		return "idle"
-	case errors.Is(why, errSilent):
-		return "silent"
-	case errors.Is(why, errSlow), errors.Is(why, os.ErrDeadlineExceeded), errors.Is(why, context.DeadlineExceeded):
-		return "slow"
-	case apperr.Is(why, apperr.TooLarge):
-		return "too_large"
-	case websocket.CloseStatus(why) != -1:
-		return "left" // with a close frame
-	}
-	if _, isCut := errors.AsType[net.Error](why); isCut || errors.Is(why, io.EOF) || errors.Is(why, net.ErrClosed) {
-		return "cut_off"
-	}
-	return "failed"
-}
-
-func (s *socket) addOwn(message uuid.UUID, clientID string) {
+// addUnacknowledged records a message before it is sent, so that the writer recognizes its event.
+func (s *socket) addUnacknowledged(message uuid.UUID, clientID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.own == nil {
-		s.own = make(map[uuid.UUID]string)
+	if s.unacknowledged == nil {
+		s.unacknowledged = make(map[uuid.UUID]string)
 	}
-	s.own[message] = clientID
+	s.unacknowledged[message] = clientID
 }
 
-func (s *socket) takeOwn(message uuid.UUID) (clientID string, isOwn bool) {
+// takeUnacknowledged removes a message and reports whether this socket has sent it.
+func (s *socket) takeUnacknowledged(message uuid.UUID) (clientID string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	clientID, isOwn = s.own[message]
-	delete(s.own, message)
-	return clientID, isOwn
+	clientID, ok = s.unacknowledged[message]
+	delete(s.unacknowledged, message)
+	return clientID, ok
 }

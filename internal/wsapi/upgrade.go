@@ -13,28 +13,27 @@ import (
 	"parley/internal/apperr"
 )
 
-// The buffers of a socket. Those of the HTTP server are larger than what is usually
-// written and read here, and would stay as long as the socket.
+// The buffer sizes of a socket. The buffers of net/http are larger than most frames and would be held
+// while the socket is open.
 const (
 	readBuffer  = 1 << 10
 	writeBuffer = 2 << 10
 )
 
-// upgrade makes a WebSocket of a request; what is wrong with the request is returned
-// as a fault.
-func upgrade(w http.ResponseWriter, r *http.Request, crew *crew) (*websocket.Conn, *line, error) {
-	shake := &handshake{ResponseWriter: w, crew: crew}
-	conn, err := websocket.Accept(shake, r, acceptOptions(r))
+// upgrade turns a request into a WebSocket. If it returns an error, nothing was written to w.
+func upgrade(w http.ResponseWriter, r *http.Request, pool *workerPool) (*websocket.Conn, *timeoutConn, error) {
+	upgrader := &upgradeWriter{ResponseWriter: w, pool: pool}
+	conn, err := websocket.Accept(upgrader, r, acceptOptions(r))
 	if err != nil {
 		return nil, nil, invalidHandshake(err)
 	}
 	conn.SetReadLimit(maxFrame)
-	return conn, shake.line, nil
+	return conn, upgrader.conn, nil
 }
 
 func acceptOptions(r *http.Request) *websocket.AcceptOptions {
 	options := &websocket.AcceptOptions{
-		InsecureSkipVerify: true, // the origin is checked before
+		InsecureSkipVerify: true, // checkOrigin has checked the origin
 		CompressionMode:    websocket.CompressionDisabled,
 	}
 	if strings.HasPrefix(r.Header.Get("Sec-WebSocket-Protocol"), "bearer") {
@@ -47,64 +46,66 @@ func invalidHandshake(err error) error {
 	return apperr.Wrap(apperr.InvalidRequest, "The WebSocket handshake is not valid.", err)
 }
 
-// checkHandshake refuses what upgrade would refuse, before a conversation is opened for
-// it. The library itself is asked: it looks at all of a request before it takes the
-// connection over, which a rehearsal does not have.
+// checkHandshake returns the error that upgrade would return, without upgrading. It runs before a
+// conversation is opened for the socket.
+//
+// It is a dry run: the library validates the whole request before it hijacks the connection, and
+// dryRunWriter cannot be hijacked.
 func checkHandshake(r *http.Request) error {
-	_, err := websocket.Accept(rehearsal{}, r, acceptOptions(r))
-	if errors.Is(err, errRehearsed) {
+	_, err := websocket.Accept(dryRunWriter{}, r, acceptOptions(r))
+	if errors.Is(err, errDryRun) {
 		return nil
 	}
 	return invalidHandshake(err)
 }
 
-var errRehearsed = errors.New("the handshake is good, and only rehearsed")
+var errDryRun = errors.New("the handshake is valid, and this is a dry run")
 
-// rehearsal is an answer that nobody gets.
-type rehearsal struct{}
+// dryRunWriter discards a response.
+type dryRunWriter struct{}
 
-// Header is of nothing.
-func (rehearsal) Header() http.Header { return http.Header{} }
+// Header returns an empty header.
+func (dryRunWriter) Header() http.Header { return http.Header{} }
 
-// Write writes nothing.
-func (rehearsal) Write(body []byte) (int, error) { return len(body), nil }
+// Write discards the body.
+func (dryRunWriter) Write(body []byte) (int, error) { return len(body), nil }
 
-// WriteHeader writes nothing.
-func (rehearsal) WriteHeader(int) {}
+// WriteHeader discards the status.
+func (dryRunWriter) WriteHeader(int) {}
 
-// Hijack is where a handshake is known to be good.
-func (rehearsal) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, errRehearsed }
+// Hijack returns errDryRun. It is called only after a valid handshake.
+func (dryRunWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, errDryRun }
 
-// handshake lets only the upgrade through: what Accept would write of its refusals is
-// told by whoever answers the error.
-type handshake struct {
+// upgradeWriter writes the response that upgrades a connection, and discards every other one: the
+// caller of upgrade answers errors.
+type upgradeWriter struct {
 	http.ResponseWriter
-	crew *crew
-	line *line // once hijacked
+	pool *workerPool
+	conn *timeoutConn // nil before Hijack
 }
 
-// WriteHeader writes the upgrade.
-func (h *handshake) WriteHeader(status int) {
+// WriteHeader writes the status 101 and discards every other one.
+func (w *upgradeWriter) WriteHeader(status int) {
 	if status == http.StatusSwitchingProtocols {
-		h.ResponseWriter.WriteHeader(status)
+		w.ResponseWriter.WriteHeader(status)
 	}
 }
 
-// Write writes nothing.
-func (h *handshake) Write(body []byte) (int, error) { return len(body), nil }
+// Write discards the body.
+func (w *upgradeWriter) Write(body []byte) (int, error) { return len(body), nil }
 
-// Hijack takes the connection over, with buffers of its own.
-func (h *handshake) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, buffers, err := http.NewResponseController(h.ResponseWriter).Hijack()
+// Hijack takes over the connection and gives it smaller buffers.
+func (w *upgradeWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffers, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err != nil {
 		return nil, nil, err
 	}
-	h.line = newLine(conn, h.crew)
-	// What the client has sent already is taken along, buffered as it was.
+	w.conn = newTimeoutConn(conn, w.pool)
+	// Keep what the client has already sent. The library requires it to be buffered.
 	early, _ := buffers.Peek(buffers.Reader.Buffered())
 	reader := bufio.NewReaderSize(bytes.NewReader(early), max(readBuffer, len(early)))
 	if _, err := reader.Peek(len(early)); err != nil {
 		return nil, nil, err
 	}
-	return h.line, bufio.NewReadWriter(reader, bufio.NewWriterSize(h.line, writeBuffer)), nil
+	return w.conn, bufio.NewReadWriter(reader, bufio.NewWriterSize(w.conn, writeBuffer)), nil
 }

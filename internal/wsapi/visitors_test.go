@@ -16,19 +16,19 @@ import (
 	"parley/internal/wsapi"
 )
 
-// A visitor's conversation is nowhere but in the frames.
-func TestAVisitLeavesNothingInTheDatabase(t *testing.T) {
+// The conversation of a visitor is not stored.
+func TestVisitStoresNothingInDatabase(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{}).organization()
 	alice := o.as("alice", auth.Admin)
-	before := o.rows()
-	l := o.visitor().dial("stream=true")
+	before := o.countRows()
+	ws := o.visitor().dial("stream=true")
 	for i, content := range []string{question, "Hm", question} {
-		sent := l.delivers(content, "client_message_id", fmt.Sprint(i), "metadata", object{"page": "/"})
+		sent := ws.deliver(content, "client_message_id", fmt.Sprint(i), "metadata", object{"page": "/"})
 		if sent.Seq != int64(2*i+1) || sent.MessageID == "" || sent.ConversationID != "" {
 			t.Errorf("%+v", sent)
 		}
-		all := l.until(frame.isReply)
+		all := ws.readUntil(frame.isReply)
 		reply, joined := all[len(all)-1], ""
 		for _, f := range all {
 			joined += f.Delta
@@ -41,64 +41,64 @@ func TestAVisitLeavesNothingInTheDatabase(t *testing.T) {
 			t.Errorf("deltas %q, %+v", joined, reply)
 		}
 		if content == question {
-			l.await(func(f frame) bool { return f.Type == "suggestion" && len(f.Suggestions) > 0 })
+			ws.await(func(f frame) bool { return f.Type == "suggestion" && len(f.Suggestions) > 0 })
 		}
 	}
-	if after := o.rows(); !maps.Equal(before, after) {
+	if after := o.countRows(); !maps.Equal(before, after) {
 		t.Errorf("rows before %v\nafter %v", before, after)
 	}
-	id := l.hi.SessionID
+	id := ws.connected.SessionID
 	for path, status := range map[string]int{
 		"/api/conversations/" + id + "/history": 404, "/api/conversations/" + id + "/": 404, "/api/messages/?conversation=" + id: 404,
 	} {
-		alice.call("GET", path, nil).refused(status, "not_found")
-		o.visitor().call("GET", path, nil).refused(401, "unauthorized")
+		alice.call("GET", path, nil).expectProblem(status, "not_found")
+		o.visitor().call("GET", path, nil).expectProblem(401, "unauthorized")
 	}
-	alice.call("POST", "/api/conversations/"+id+"/messages", object{"content": "Hi"}).refused(404, "not_found")
-	o.visitor().call("POST", "/api/conversations/"+id+"/messages", object{"content": "Hi"}).refused(401, "unauthorized")
+	alice.call("POST", "/api/conversations/"+id+"/messages", object{"content": "Hi"}).expectProblem(404, "not_found")
+	o.visitor().call("POST", "/api/conversations/"+id+"/messages", object{"content": "Hi"}).expectProblem(401, "unauthorized")
 }
 
-// Nobody without a key can read what is stored.
-func TestAVisitorReadsNobodysConversation(t *testing.T) {
+// A visitor can neither read nor write a stored conversation.
+func TestVisitorCannotReadConversations(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{}).organization()
 	alice := o.as("alice", auth.Chat)
-	id := alice.quiet()
-	alice.say(id, "A secret")
-	o.visitor().call("GET", "/api/conversations/"+id+"/history", nil).refused(401, "unauthorized")
-	o.visitor().connect("after=0&session_id="+id).refused(404, "not_found")
-	l := o.visitor().dial("")
-	l.say("Let me in", "session_id", id)
-	l.refuses("invalid_request")
+	id := alice.startWithoutReplies()
+	alice.postMessage(id, "A secret")
+	o.visitor().call("GET", "/api/conversations/"+id+"/history", nil).expectProblem(401, "unauthorized")
+	o.visitor().tryUpgrade("after=0&session_id="+id).expectProblem(404, "not_found")
+	ws := o.visitor().dial("")
+	ws.sendMessage("Let me in", "session_id", id)
+	ws.expectError("invalid_request")
 }
 
-// A visit is served by the organization that was there first, whoever else there is.
-func TestVisitorsMeetTheFirstOrganizationsDefaultBot(t *testing.T) {
+// Visits belong to the oldest organization.
+func TestVisitorsGetDefaultBotOfFirstOrganization(t *testing.T) {
 	t.Parallel()
 	s := serve(t, settings{})
 	first, second := s.organization(), s.organization()
-	if hi := second.visitor().dial("").hi; hi.BotID != first.bot.ID.String() {
-		t.Errorf("%+v", hi)
+	if connected := second.visitor().dial("").connected; connected.BotID != first.bot.ID.String() {
+		t.Errorf("%+v", connected)
 	}
-	second.visitor().connect("bot_id="+second.bot.ID.String()).refused(403, "forbidden")
+	second.visitor().tryUpgrade("bot_id="+second.bot.ID.String()).expectProblem(403, "forbidden")
 }
 
-func TestAVisitIsResumedByItsSessionAndSeq(t *testing.T) {
+func TestVisitIsResumedBySessionAndSeq(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{}).organization()
 	visitor := o.visitor()
 	first := visitor.dial("")
-	id := first.hi.SessionID
-	want := first.delivers("Hello", "client_message_id", "c-1")
+	id := first.connected.SessionID
+	want := first.deliver("Hello", "client_message_id", "c-1")
 	reply := first.awaitReply()
-	if got := first.delivers("Hello", "client_message_id", "c-1"); got.MessageID != want.MessageID || got.Seq != 1 {
+	if got := first.deliver("Hello", "client_message_id", "c-1"); got.MessageID != want.MessageID || got.Seq != 1 {
 		t.Errorf("sent again: %+v", got)
 	}
 	first.conn.CloseNow()
 
 	again := visitor.dial("after=0&session_id=" + id)
-	if again.hi.SessionID != id || !*again.hi.Anonymous {
-		t.Errorf("%+v", again.hi)
+	if again.connected.SessionID != id || !*again.connected.Anonymous {
+		t.Errorf("%+v", again.connected)
 	}
 	if got := again.next(); got.Type != "message" || got.MessageID != want.MessageID || got.Content != "Hello" || got.Sender != "user" {
 		t.Errorf("the question: %+v", got)
@@ -106,101 +106,99 @@ func TestAVisitIsResumedByItsSessionAndSeq(t *testing.T) {
 	if got := again.next(); got.MessageID != reply.MessageID || got.Content != reply.Content || got.Timestamp != reply.Timestamp {
 		t.Errorf("the reply: %+v, want %+v", got, reply)
 	}
-	if got := again.delivers("Hello", "client_message_id", "c-1"); got.MessageID != want.MessageID || got.Seq != 1 {
+	if got := again.deliver("Hello", "client_message_id", "c-1"); got.MessageID != want.MessageID || got.Seq != 1 {
 		t.Errorf("sent again after the reconnect: %+v", got)
 	}
 	live := visitor.dial("session_id=" + id)
 	ahead := visitor.dial("after=3&session_id=" + id)
-	ahead.refuses("invalid_request")
-	third := again.delivers("More")
-	for _, l := range []*link{live, ahead} {
-		if got := l.await(frame.isMessage); got.MessageID != third.MessageID || got.Seq != 3 {
+	ahead.expectError("invalid_request")
+	third := again.deliver("More")
+	for _, ws := range []*wsClient{live, ahead} {
+		if got := ws.await(frame.isMessage); got.MessageID != third.MessageID || got.Seq != 3 {
 			t.Errorf("%+v", got)
 		}
 	}
 }
 
-// The last 100 messages of a visit can be read again; answers come in the order of the
-// questions, each once.
-func TestTheLastHundredMessagesOfAVisitAreKept(t *testing.T) {
+// The last 100 messages of a visit can be replayed. Replies follow the order of the questions.
+func TestVisitKeepsLast100Messages(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{}).organization()
-	l := o.visitor().dial("")
-	watcher := o.visitor().dial("session_id=" + l.hi.SessionID)
+	ws := o.visitor().dial("")
+	watcher := o.visitor().dial("session_id=" + ws.connected.SessionID)
 	contents := map[string]string{}
-	var all []line
-	const rounds, each = 8, 8 // fewer than may wait
+	var all []message
+	const rounds, each = 8, 8 // tcp the limit of the reply queue
 	for round := range rounds {
 		for i := range each {
 			id := fmt.Sprint(round*each + i)
 			contents[id] = "Question " + id
-			l.say(contents[id], "client_message_id", id)
+			ws.sendMessage(contents[id], "client_message_id", id)
 		}
-		some, err := l.lines(int64(2*each*(round+1)), func(id string) string { return contents[id] })
+		some, err := ws.readMessages(int64(2*each*(round+1)), func(id string) string { return contents[id] })
 		if err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, some...)
 	}
-	seen, err := watcher.lines(int64(len(all)), nil)
+	seen, err := watcher.readMessages(int64(len(all)), nil)
 	if err != nil || !slices.Equal(seen, all) || len(all) != 2*rounds*each {
-		t.Errorf("%v\nseen %v\nhad %v", err, seen, all)
+		t.Errorf("%v\nreceived %v\nwant %v", err, seen, all)
 	}
 	asked, answered := 0, 0
-	for i, one := range all {
-		if one.seq != int64(i+1) {
-			t.Fatalf("the seq %d at %d", one.seq, i)
+	for i, m := range all {
+		if m.seq != int64(i+1) {
+			t.Fatalf("seq %d at index %d", m.seq, i)
 		}
-		if one.sender == "user" {
-			if want := fmt.Sprintf("Question %d", asked); one.content != want {
-				t.Errorf("%s, want %s", one.content, want)
+		if m.sender == "user" {
+			if want := fmt.Sprintf("Question %d", asked); m.content != want {
+				t.Errorf("%s, want %s", m.content, want)
 			}
 			asked++
 		} else if answered++; answered > asked {
-			t.Errorf("answer %d before question %d", answered, asked)
+			t.Errorf("response %d before question %d", answered, asked)
 		}
 	}
-	resumed, err := o.visitor().dial("after=0&session_id="+l.hi.SessionID).lines(int64(len(all)), nil)
+	resumed, err := o.visitor().dial("after=0&session_id="+ws.connected.SessionID).readMessages(int64(len(all)), nil)
 	if err != nil || !slices.Equal(resumed, all[len(all)-100:]) {
 		t.Errorf("%v, %d messages from %d", err, len(resumed), resumed[0].seq)
 	}
 }
 
-// A visit ends when nothing was said for its time, and every socket on it is told.
-func TestAnIdleVisitExpires(t *testing.T) {
+// A visit expires after its TTL without messages, and all its sockets are closed with the status expired.
+func TestIdleVisitExpires(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{visitTTL: 3 * time.Second}).organization()
-	l := o.visitor().dial("")
-	l.delivers("Hello")
-	l.awaitReply()
+	ws := o.visitor().dial("")
+	ws.deliver("Hello")
+	ws.awaitReply()
 	idle := time.Now()
-	other := o.visitor().dial("session_id=" + l.hi.SessionID)
-	for _, one := range []*link{l, other} {
-		code, frames := one.ends()
+	other := o.visitor().dial("session_id=" + ws.connected.SessionID)
+	for _, socket := range []*wsClient{ws, other} {
+		code, frames := socket.readUntilClosed()
 		if code != websocket.StatusNormalClosure || len(frames) == 0 || !frames[len(frames)-1].isStatus("expired") {
 			t.Errorf("closed with %d after %+v", code, frames)
 		}
 	}
 	if after := time.Since(idle); after < 2*time.Second || after > 15*time.Second {
-		t.Errorf("it expired after %v", after)
+		t.Errorf("the visit expired after %v", after)
 	}
-	o.visitor().connect("session_id="+l.hi.SessionID).refused(404, "not_found")
-	if got := o.visitor().dial("").hi.SessionID; got == l.hi.SessionID {
-		t.Error("an ended visit begins anew")
+	o.visitor().tryUpgrade("session_id="+ws.connected.SessionID).expectProblem(404, "not_found")
+	if got := o.visitor().dial("").connected.SessionID; got == ws.connected.SessionID {
+		t.Error("an expired visit was resumed")
 	}
 }
 
-// However the message and the last of its growth come to the socket, all deltas come
-// first, each once.
-func TestTheDeltasJoinedAreTheMessageEachTime(t *testing.T) {
+// All deltas come before the message, each once, in whatever order its event and the last delta arrive.
+func TestDeltasJoinToMessage(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{}).organization()
 	for _, c := range []caller{o.visitor(), o.as("alice", auth.Chat)} {
-		l := c.dial("stream=true")
+		ws := c.dial("stream=true")
 		for range 40 {
-			l.say(question)
+			ws.sendMessage(question)
 			joined, run := "", ""
-			reply := l.await(func(f frame) bool {
+			reply := ws.await(func(f frame) bool {
 				joined += f.Delta
 				if f.Delta != "" {
 					run = f.RunID
@@ -208,68 +206,68 @@ func TestTheDeltasJoinedAreTheMessageEachTime(t *testing.T) {
 				return f.isReply()
 			})
 			if joined != reply.Content || joined != longAnswer || run != reply.RunID {
-				t.Fatalf("the deltas of %s are %q, the message of %s is %q", run, joined, reply.RunID, reply.Content)
+				t.Fatalf("the deltas of run %s join to %q, the message of run %s is %q", run, joined, reply.RunID, reply.Content)
 			}
 		}
 	}
 }
 
-func TestVisitorsAttachNothing(t *testing.T) {
+func TestVisitorsCannotAttachFiles(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{}).organization()
-	l := o.visitor().dial("")
-	l.say("Look", "attachments", []object{{"file": "https://files.example.com/x.png"}})
-	l.refuses("forbidden")
-	if got := l.delivers("Look"); got.Seq != 1 {
+	ws := o.visitor().dial("")
+	ws.sendMessage("Look", "attachments", []object{{"file": "https://files.example.com/x.png"}})
+	ws.expectError("forbidden")
+	if got := ws.deliver("Look"); got.Seq != 1 {
 		t.Errorf("%+v", got)
 	}
 }
 
-// An address has so many visitors at once; who leaves makes room.
-func TestAnAddressHasSoManyVisitors(t *testing.T) {
+// The sockets of visitors from one IP address are limited. Closing one makes room for another.
+func TestVisitorSocketLimit(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{sockets: wsapi.Limits{Visitors: 50}}).organization()
-	var links []*link
+	var sockets []*wsClient
 	for range 50 {
-		links = append(links, o.visitor().dial(""))
+		sockets = append(sockets, o.visitor().dial(""))
 	}
-	problem := o.visitor().connect("").refused(429, "rate_limited")
+	problem := o.visitor().tryUpgrade("").expectProblem(429, "rate_limited")
 	if problem["retry_after"] == nil {
 		t.Errorf("%v", problem)
 	}
-	o.as("alice", auth.Chat).dial("") // is no visitor
+	o.as("alice", auth.Chat).dial("") // not a visitor
 	if _, err := o.visitor().dialWith("", &websocket.DialOptions{HTTPHeader: http.Header{fromAddress: {"192.0.2.1"}}}); err != nil {
 		t.Errorf("from another address: %v", err)
 	}
-	links[7].conn.CloseNow()
-	eventually(t, "there is room for another visitor", func() bool {
+	sockets[7].conn.CloseNow()
+	eventually(t, "another visitor can connect", func() bool {
 		_, err := o.visitor().tryDial("")
 		return err == nil
 	})
 }
 
-// What is no visit takes no visitor's place.
-func TestARefusedVisitorTakesNoPlace(t *testing.T) {
+// Refused sockets of visitors do not count towards the limit.
+func TestRefusedVisitorDoesNotCountTowardsLimit(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{sockets: wsapi.Limits{Visitors: 50}}).organization()
 	for range 60 {
-		o.visitor().connect("session_id="+uuid.NewString()).refused(404, "not_found")
+		o.visitor().tryUpgrade("session_id="+uuid.NewString()).expectProblem(404, "not_found")
 	}
 	o.visitor().dial("")
 }
 
-// A visitor's content may be as long as anybody's.
-func TestAVisitorsLongMessageIsKept(t *testing.T) {
+// The content of a visitor has the same size limit as that of a user.
+func TestLongMessageOfVisitorIsDelivered(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{}).organization()
-	l := o.visitor().dial("")
-	other := o.visitor().dial("session_id=" + l.hi.SessionID)
+	ws := o.visitor().dial("")
+	other := o.visitor().dial("session_id=" + ws.connected.SessionID)
 	long := strings.Repeat("字", 20000)
-	l.delivers(long)
+	ws.deliver(long)
 	if got := other.await(frame.isMessage); got.Content != long {
 		t.Errorf("%d bytes", len(got.Content))
 	}
-	if l.awaitReply().Content != shrug {
-		t.Error("it is answered otherwise")
+	if ws.awaitReply().Content != shrug {
+		t.Error("unexpected reply")
 	}
 }

@@ -1,15 +1,13 @@
-// Package wsapi is the WebSocket door, GET /ws: a small adapter between sockets and
-// conversations, of JSON text frames that the OpenAPI document describes.
+// Package wsapi serves the WebSocket API, GET /ws. It adapts sockets to conversations. Frames are JSON
+// text, as the OpenAPI document describes.
 //
-// A socket watches one conversation, or one anonymous visit, and gets every message
-// of it in the order of seq, without gap or duplicate: it keeps the seq that it has
-// come to, sends what follows, drops what is older, and reads up from the
-// conversation where something is missing. The socket that sent a message gets a
-// `delivered` status in its place.
+// A socket watches one conversation or one anonymous visit. Its client receives every message in the
+// order of seq, without gaps or duplicates: the socket keeps a cursor, the seq of the newest message
+// that the client has. It writes the message that follows the cursor, drops older ones, and reads a
+// gap from the database. The socket that sent a message receives a delivered status instead of it.
 //
-// A silent socket is one goroutine, which reads. What is to be written is written by a
-// crew for all sockets, which is there only while there is something to write; pings
-// and all limits of time come from one clock.
+// An idle socket costs one goroutine, its reader. Writers run on a worker pool that all sockets share,
+// and one ticker sends the pings and enforces the timeouts of all sockets.
 package wsapi
 
 import (
@@ -35,56 +33,57 @@ import (
 	"parley/internal/trace"
 )
 
-// maxFrame is what a client's frame may have.
+// maxFrame is the maximum size of a client's frame in bytes.
 const maxFrame = 64 << 10
 
-// Config is what the sockets are served from.
+// Config is what a Server needs.
 type Config struct {
 	Chat    *chat.Chat
 	Limiter *ratelimit.Limiter
 	Log     *slog.Logger
-	// Origins are the browser origins, beside the server's own, that may connect.
+	// Origins are the browser origins that may connect, in addition to the server's own.
 	Origins []string
 	Limits  Limits
-	// Traces follows the messages of clients; nil: nobody does.
+	// Traces records a span for each client message. nil disables tracing.
 	Traces *trace.Tracer
 }
 
-// Sockets serves WebSockets. It is safe for concurrent use.
-type Sockets struct {
+// Server serves WebSockets. It is safe for concurrent use.
+type Server struct {
 	Config
-	places places
-	crew   crew
-	// refused counts the frames of clients that were not taken, opened the sockets, and
-	// closed how they ended.
-	refused, opened atomic.Int64
-	closed          map[string]*atomic.Int64
+	counter     socketCounter
+	pool        workerPool
+	eventFrames frameCache[eventKey]
+	deltaFrames frameCache[deltaKey]
 
-	// mu orders the opening of sockets and the close: none opens after it.
-	mu        sync.Mutex
-	isClosing bool
-	open      map[*socket]struct{}
-	stopClock chan struct{} // while any is open
-	running   sync.WaitGroup
+	opened  atomic.Int64             // sockets
+	refused atomic.Int64             // frames of clients
+	closed  map[string]*atomic.Int64 // sockets by label; the map itself never changes
+
+	// mu orders the opening of sockets and Close: no socket opens after Close.
+	mu         sync.Mutex
+	isClosing  bool
+	open       map[*socket]struct{}
+	stopTicker chan struct{}  // closed when the last socket closes
+	running    sync.WaitGroup // sockets and the ticker
 }
 
-// New makes a Sockets; Close ends it.
-func New(config Config) *Sockets {
+// New returns a Server. Close stops it.
+func New(config Config) *Server {
 	config.Limits = config.Limits.withDefaults()
-	closed := make(map[string]*atomic.Int64, len(endings))
-	for _, ending := range endings {
-		closed[ending] = new(atomic.Int64)
+	closed := make(map[string]*atomic.Int64, len(closureLabels))
+	for _, label := range closureLabels {
+		closed[label] = new(atomic.Int64)
 	}
-	return &Sockets{Config: config, closed: closed, crew: crew{size: runtime.GOMAXPROCS(0)}, open: make(map[*socket]struct{})}
+	return &Server{Config: config, closed: closed, pool: workerPool{size: runtime.GOMAXPROCS(0)}, open: make(map[*socket]struct{})}
 }
 
-// Close tells every socket that the server stops, and waits until they are closed
-// or ctx is done.
-func (s *Sockets) Close(ctx context.Context) {
+// Close closes every socket with the status closing, and waits until they are closed or ctx is done.
+func (s *Server) Close(ctx context.Context) {
 	s.mu.Lock()
 	s.isClosing = true
-	for one := range s.open {
-		one.end(errClosing)
+	for socket := range s.open {
+		socket.requestClose(errStopping)
 	}
 	s.mu.Unlock()
 	done := make(chan struct{})
@@ -98,35 +97,33 @@ func (s *Sockets) Close(ctx context.Context) {
 	}
 }
 
-// Open returns how many sockets are open.
-func (s *Sockets) Open() int {
+// Open returns the number of open sockets.
+func (s *Server) Open() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.open)
 }
 
 // Refused returns how many frames of clients were answered with an error.
-func (s *Sockets) Refused() int64 { return s.refused.Load() }
+func (s *Server) Refused() int64 { return s.refused.Load() }
 
 // Opened returns how many sockets were opened.
-func (s *Sockets) Opened() int64 { return s.opened.Load() }
+func (s *Server) Opened() int64 { return s.opened.Load() }
 
-// Closed returns how many sockets were closed for each of the reasons that there are, as it
-// is read then.
-func (s *Sockets) Closed() map[string]func() int64 {
+// Closed returns, for each reason, a function that returns how many sockets were closed for it.
+func (s *Server) Closed() map[string]func() int64 {
 	counts := make(map[string]func() int64, len(s.closed))
-	for ending, count := range s.closed {
-		counts[ending] = count.Load
+	for label, count := range s.closed {
+		counts[label] = count.Load
 	}
 	return counts
 }
 
-// Connect opens a socket, which is then served until it ends; it does not wait for
-// that, so that nothing of the request is kept. What it refuses before the upgrade is
-// returned as an error and nothing has been written then.
-func (s *Sockets) Connect(w http.ResponseWriter, r *http.Request) (err error) {
+// Connect opens a socket and returns without waiting for its end, so that the request can be freed. If
+// it returns an error, the socket was refused before the upgrade and nothing was written to w.
+func (s *Server) Connect(w http.ResponseWriter, r *http.Request) (err error) {
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
-		return apperr.New(apperr.InvalidRequest, "This address takes WebSockets only: the request must ask for an upgrade.")
+		return apperr.New(apperr.InvalidRequest, "The request must be a WebSocket handshake with the header Upgrade: websocket.")
 	}
 	if err := checkHandshake(r); err != nil {
 		return err
@@ -135,104 +132,110 @@ func (s *Sockets) Connect(w http.ResponseWriter, r *http.Request) (err error) {
 		return err
 	}
 	opened := &socket{
-		sockets: s,
-		who:     auth.PrincipalOf(r.Context()),
-		streams: r.URL.Query().Get("stream") == "true",
-		woken:   make(chan struct{}, 1),
-		answers: make(chan incoming, 1),
-		over:    make(chan struct{}),
+		server:      s,
+		caller:      auth.PrincipalOf(r.Context()),
+		wantsDeltas: r.URL.Query().Get("stream") == "true",
+		wakeup:      make(chan struct{}, 1),
+		results:     make(chan frameResult, 1),
+		closed:      make(chan struct{}),
 	}
 	opened.address, _, _ = net.SplitHostPort(r.RemoteAddr)
-	if err := s.enter(opened); err != nil {
+	if err := s.acquire(opened); err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			s.leave(opened)
+			s.release(opened)
 		}
 	}()
-	if opened.watch, err = s.watch(r.Context(), opened.who, r.URL.Query()); err != nil {
+	if opened.watch, err = s.watch(r.Context(), opened.caller, r.URL.Query()); err != nil {
 		return err
 	}
-	opened.cursor = startOf(r.URL.Query(), opened.watch)
-	if opened.conn, opened.line, err = upgrade(w, r, &s.crew); err != nil {
+	opened.cursor = startCursor(r.URL.Query(), opened.watch)
+	if opened.conn, opened.tcp, err = upgrade(w, r, &s.pool); err != nil {
 		return err
 	}
-	s.serve(opened)
+	s.start(opened)
 	return nil
 }
 
-// enter takes the places of a socket that is to be opened.
-func (s *Sockets) enter(one *socket) error {
-	if err := s.places.take(s.Limits.claims(one)); err != nil {
+// acquire counts a socket before it is opened, unless a limit is reached or the server is closing.
+func (s *Server) acquire(socket *socket) error {
+	if err := s.counter.acquire(s.Limits.quotas(socket)); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.isClosing {
-		s.places.leave(s.Limits.claims(one))
-		return &apperr.Error{Kind: apperr.Unavailable, Message: "The server is stopping.", RetryAfter: time.Second}
+		s.counter.release(s.Limits.quotas(socket))
+		return &apperr.Error{Kind: apperr.Unavailable, Message: "The server is stopping. Connect again.", RetryAfter: time.Second}
 	}
 	s.running.Add(1)
 	return nil
 }
 
-// leave gives back what a socket has taken.
-func (s *Sockets) leave(one *socket) {
-	if one.watch != nil {
-		one.watch.Close()
+// release undoes acquire and ends the watch.
+func (s *Server) release(socket *socket) {
+	if socket.watch != nil {
+		socket.watch.Close()
 	}
-	s.places.leave(s.Limits.claims(one))
+	s.counter.release(s.Limits.quotas(socket))
 	s.running.Done()
 }
 
-// serve begins to serve a socket that is open.
-func (s *Sockets) serve(one *socket) {
-	one.note()
-	one.watch.OnEvent(one.wake)
+// start registers an upgraded socket and starts its reader. The first socket starts the ticker.
+func (s *Server) start(socket *socket) {
+	socket.touch()
+	socket.watch.OnEvent(socket.wake)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.isClosing {
-		one.end(errClosing)
+		socket.requestClose(errStopping)
 	}
 	if len(s.open) == 0 {
-		s.stopClock = make(chan struct{})
+		s.stopTicker = make(chan struct{})
 		s.running.Add(1)
-		go s.runClock(s.stopClock)
+		go s.checkTimeouts(s.stopTicker)
 	}
-	s.open[one] = struct{}{}
+	s.open[socket] = struct{}{}
 	s.opened.Add(1)
-	one.look(time.Now())
-	go s.run(one)
+	socket.checkTimeouts(time.Now())
+	go s.serve(socket)
 }
 
-// run serves a socket until it ends, for whatever reason.
-func (s *Sockets) run(one *socket) {
-	defer s.leave(one)
-	// The request that has opened the socket is over.
-	ctx := context.Background()
-	one.wake() // to be greeted
-	one.end(one.read(ctx))
-	one.helpers.Wait()
+// serve reads frames until the socket is closed, for whatever reason, and releases it. The last socket
+// stops the ticker.
+func (s *Server) serve(socket *socket) {
+	defer s.release(socket)
+	ctx := context.Background() // the context of the request has ended
+	socket.wake()               // to write the connected frame
+	socket.requestClose(socket.readFrames(ctx))
+	socket.goroutines.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.open, one)
+	delete(s.open, socket)
 	if len(s.open) == 0 {
-		close(s.stopClock)
+		close(s.stopTicker)
 	}
 }
 
-func (s *Sockets) watch(ctx context.Context, who auth.Principal, query url.Values) (*chat.Watch, error) {
+func (s *Server) clearFrameCaches() {
+	s.eventFrames.clear()
+	s.deltaFrames.clear()
+}
+
+// watch opens the conversation or visit that the query names, or a new one.
+func (s *Server) watch(ctx context.Context, caller auth.Principal, query url.Values) (*chat.Watch, error) {
 	session, botRef := optional(query, "session_id"), optional(query, "bot_id")
 	switch {
-	case who.IsAnonymous():
+	case caller.IsAnonymous():
 		return s.Chat.Visit(ctx, session, botRef)
 	case session != nil:
-		return s.Chat.Watch(ctx, who, *session)
-	case who.Bounds.Conversation != uuid.Nil:
-		return s.Chat.Watch(ctx, who, who.Bounds.Conversation.String())
+		return s.Chat.Watch(ctx, caller, *session)
+	case caller.Bounds.Conversation != uuid.Nil:
+		return s.Chat.Watch(ctx, caller, caller.Bounds.Conversation.String())
 	}
-	return s.Chat.WatchNew(ctx, who, botRef)
+	return s.Chat.WatchNew(ctx, caller, botRef)
 }
 
 func optional(query url.Values, name string) *string {
@@ -242,17 +245,17 @@ func optional(query url.Values, name string) *string {
 	return new(query.Get(name))
 }
 
-// startOf is the seq from which the socket goes on: where the client says it has
-// come to, else the newest.
-func startOf(query url.Values, watch *chat.Watch) int64 {
+// startCursor returns the seq of the newest message that the client has: the parameter after, or by
+// default the newest message.
+func startCursor(query url.Values, watch *chat.Watch) int64 {
 	if after, err := strconv.ParseInt(query.Get("after"), 10, 64); err == nil {
 		return after
 	}
 	return watch.LastSeq
 }
 
-// checkOrigin refuses pages of foreign origins; programs send none.
-func (s *Sockets) checkOrigin(r *http.Request) error {
+// checkOrigin refuses web pages of other origins. Requests of programs have no Origin header.
+func (s *Server) checkOrigin(r *http.Request) error {
 	origin := r.Header.Get("Origin")
 	if origin == "" || slices.Contains(s.Origins, "*") || slices.Contains(s.Origins, strings.ToLower(origin)) {
 		return nil
@@ -260,5 +263,5 @@ func (s *Sockets) checkOrigin(r *http.Request) error {
 	if address, err := url.Parse(origin); err == nil && strings.EqualFold(address.Host, r.Host) {
 		return nil
 	}
-	return apperr.New(apperr.Forbidden, "Pages of this origin may not connect.")
+	return apperr.New(apperr.Forbidden, "This origin is not allowed to connect.")
 }

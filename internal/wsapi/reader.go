@@ -1,0 +1,219 @@
+package wsapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/coder/websocket"
+	"github.com/google/uuid"
+
+	"parley/gen/openapi"
+	"parley/internal/apperr"
+	"parley/internal/chat"
+	"parley/internal/jsontext"
+	"parley/internal/store"
+)
+
+// The limits of a frame's fields, as the OpenAPI document states them.
+const (
+	maxContent     = 32768 // characters
+	maxClientID    = 255
+	maxAttachments = 50
+	maxFilename    = 255
+	maxFile        = 2048
+)
+
+// frameResult is the result of a client's frame that the reader passes to the writer: an error, or a
+// message that an earlier frame with the same client_message_id has stored. It is empty for a message
+// that was stored now, because the event of the message acknowledges it.
+type frameResult struct {
+	clientID string
+	err      error
+	replayed *chat.Sent
+}
+
+func (r frameResult) isEmpty() bool { return r.err == nil && r.replayed == nil }
+
+// readFrames handles frames until the connection fails or is closed, and returns why. A message is
+// stored before the next frame is read, so the messages of a client keep their order.
+func (s *socket) readFrames(ctx context.Context) error {
+	for {
+		kind, data, err := s.conn.Read(ctx)
+		if err != nil {
+			if errors.Is(err, websocket.ErrMessageTooBig) {
+				return apperr.Wrap(apperr.TooLarge, "A frame can have at most 64 KiB.", err)
+			}
+			return err
+		}
+		s.touch()
+		result := s.handleFrame(ctx, kind, data)
+		if result.err != nil {
+			s.server.refused.Add(1)
+		}
+		if result.isEmpty() {
+			continue
+		}
+		select {
+		case s.results <- result:
+			s.wake()
+		case <-s.closed:
+			return net.ErrClosed
+		}
+	}
+}
+
+// handleFrame stores the message of a frame.
+func (s *socket) handleFrame(ctx context.Context, kind websocket.MessageType, data []byte) frameResult {
+	frame, err := s.parseFrame(kind, data)
+	clientID := ""
+	if frame.ClientMessageID != nil {
+		clientID = *frame.ClientMessageID
+	}
+	if err == nil {
+		err = s.checkRateLimit(ctx)
+	}
+	if err != nil {
+		return frameResult{clientID: clientID, err: err}
+	}
+	message := chat.NewMessage{ID: uuid.Must(uuid.NewV7()), Content: frame.Content}
+	if frame.Metadata != nil {
+		message.Metadata = *frame.Metadata
+	}
+	if frame.Attachments != nil {
+		message.Attachments = fromAPIAttachments(*frame.Attachments)
+	}
+	if clientID != "" {
+		message.IdempotencyKey = &store.IdempotencyKey{
+			OrganizationID: s.caller.OrganizationID,
+			UserID:         s.caller.UserID,
+			Scope:          "WS " + s.watch.SessionID.String(),
+			Key:            clientID,
+			Hash:           []byte{},
+		}
+	}
+	s.addUnacknowledged(message.ID, clientID) // before sending: the writer may see the event at once
+	sent, err := s.send(ctx, message)
+	switch {
+	case err != nil:
+		s.takeUnacknowledged(message.ID)
+		return frameResult{clientID: clientID, err: err}
+	case sent.IsReplayed:
+		s.takeUnacknowledged(message.ID)
+		return frameResult{clientID: clientID, replayed: &sent}
+	}
+	return frameResult{}
+}
+
+// send stores a message within a trace span.
+func (s *socket) send(ctx context.Context, message chat.NewMessage) (chat.Sent, error) {
+	ctx, span := s.server.Traces.StartServer(ctx, "socket message", nil)
+	defer span.End()
+	span.SetID("parley.organization.id", s.caller.OrganizationID)
+	span.SetID("parley.conversation.id", s.watch.SessionID)
+	sent, err := s.watch.Send(ctx, message)
+	if err != nil {
+		span.Fail(string(apperr.KindOf(err)))
+	}
+	return sent, err
+}
+
+// checkRateLimit counts a message for the user, or for the IP address of a visitor.
+func (s *socket) checkRateLimit(ctx context.Context) error {
+	holder := s.caller.UserID.String()
+	if s.caller.IsAnonymous() {
+		holder = "visitor " + s.address
+	}
+	_, err := s.server.Limiter.Take(ctx, "messages", holder)
+	return err
+}
+
+// parseFrame decodes and validates a frame.
+func (s *socket) parseFrame(kind websocket.MessageType, data []byte) (openapi.ClientMessageFrame, error) {
+	if kind != websocket.MessageText {
+		return openapi.ClientMessageFrame{}, apperr.New(apperr.InvalidRequest, "A frame must be text.")
+	}
+	var frame openapi.ClientMessageFrame
+	data, err := jsontext.Clean(data)
+	if err == nil {
+		err = json.Unmarshal(data, &frame)
+	}
+	if err != nil {
+		return frame, decodeError(err)
+	}
+	switch {
+	case frame.Type != openapi.ClientMessageFrameTypeMessage:
+		return frame, apperr.New(apperr.InvalidRequest, "The type of a frame must be message.")
+	case frame.SessionID != nil && *frame.SessionID != "" && !strings.EqualFold(*frame.SessionID, s.watch.SessionID.String()):
+		return frame, apperr.New(apperr.InvalidRequest, "The session_id must be the session of this socket, or be left out.")
+	case utf8.RuneCountInString(frame.Content) > maxContent:
+		return frame, apperr.New(apperr.TooLarge, "A message can have at most 32,768 characters.")
+	case frame.ClientMessageID != nil && (*frame.ClientMessageID == "" || utf8.RuneCountInString(*frame.ClientMessageID) > maxClientID):
+		return frame, apperr.New(apperr.InvalidMessage, "A client_message_id must have 1 to 255 characters.")
+	case frame.Metadata != nil && !isObject(*frame.Metadata):
+		return frame, apperr.New(apperr.InvalidMessage, "The metadata must be a JSON object.")
+	case frame.Attachments != nil:
+		return frame, validateAttachments(*frame.Attachments)
+	}
+	return frame, nil
+}
+
+// decodeError converts an error of decoding a frame. It names the field if the message is invalid, and
+// otherwise says what a frame must be.
+func decodeError(err error) error {
+	if typeErr, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && typeErr.Field != "" && typeErr.Field != "type" && typeErr.Field != "session_id" {
+		return apperr.Field(apperr.InvalidMessage, "/"+strings.ReplaceAll(typeErr.Field, ".", "/"), "has the wrong type")
+	}
+	appErr, ok := errors.AsType[*apperr.Error](err)
+	switch {
+	case ok && len(appErr.Violations) == 0:
+		return appErr
+	case ok && appErr.Violations[0].Pointer != "":
+		return apperr.Field(apperr.InvalidMessage, appErr.Violations[0].Pointer, appErr.Violations[0].Detail)
+	}
+	return apperr.Wrap(apperr.InvalidRequest, "A frame must be a JSON object as the documentation describes it.", err)
+}
+
+func isObject(raw json.RawMessage) bool {
+	return bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{"))
+}
+
+func validateAttachments(inputs []openapi.AttachmentInput) error {
+	if len(inputs) > maxAttachments {
+		return apperr.New(apperr.InvalidMessage, "A message can have at most 50 attachments.")
+	}
+	for _, input := range inputs {
+		switch {
+		case input.Type != nil && !input.Type.Valid():
+			return apperr.New(apperr.InvalidMessage, "The type of an attachment must be image, video, audio, sticker or other.")
+		case input.Filename != nil && utf8.RuneCountInString(*input.Filename) > maxFilename:
+			return apperr.New(apperr.InvalidMessage, "The filename of an attachment can have at most 255 characters.")
+		case input.File != nil && utf8.RuneCountInString(*input.File) > maxFile:
+			return apperr.New(apperr.InvalidMessage, "The file of an attachment can have at most 2,048 characters.")
+		}
+	}
+	return nil
+}
+
+func fromAPIAttachments(inputs []openapi.AttachmentInput) []chat.NewAttachment {
+	attachments := make([]chat.NewAttachment, len(inputs))
+	for i, input := range inputs {
+		if input.ID != nil {
+			attachments[i].ID = *input.ID
+		}
+		if input.Type != nil {
+			attachments[i].Type = string(*input.Type)
+		}
+		if input.Filename != nil {
+			attachments[i].Filename = *input.Filename
+		}
+		if input.File != nil {
+			attachments[i].File = *input.File
+		}
+	}
+	return attachments
+}

@@ -37,11 +37,19 @@ var rooms = map[string][]string{
 
 	"internal/jsontext": {"internal/apperr"},
 	"internal/httpapi": {
-		"internal/shortcuts", "internal/metrics", "internal/trace",
-		"internal/jsontext",
+		"internal/httpapi/contract", "internal/httpapi/openai", "internal/httpapi/eventstream", "internal/jsontext", "internal/metrics", "internal/trace",
 		"api", "internal/audit", "internal/auth", "internal/bot", "internal/faq", "internal/chat", "internal/records", "internal/ratelimit", "internal/realtime",
-		"internal/store", "internal/apperr", "gen/openapi", "gen/db",
+		"internal/apperr", "gen/openapi", "gen/db",
 	},
+	"internal/httpapi/openai": {
+		"internal/httpapi/contract", "internal/httpapi/eventstream",
+		"internal/auth", "internal/bot", "internal/chat", "internal/store", "internal/apperr", "gen/openapi", "gen/db",
+	},
+	"internal/httpapi/contract": {
+		"internal/jsontext", "internal/metrics", "internal/trace",
+		"api", "internal/audit", "internal/auth", "internal/ratelimit", "internal/store", "internal/apperr", "gen/openapi",
+	},
+	"internal/httpapi/eventstream": {"internal/jsontext", "internal/chat", "internal/apperr"},
 	"internal/wsapi": {
 		"internal/jsontext", "internal/trace",
 		"internal/auth", "internal/chat", "internal/realtime", "internal/ratelimit", "internal/store", "internal/apperr",
@@ -83,7 +91,7 @@ var rooms = map[string][]string{
 
 // libraries names the packages that alone may import a library, so that replacing it stays one room's affair.
 var libraries = map[string][]string{
-	"github.com/labstack/echo":  {"internal/httpapi", "gen/openapi"},
+	"github.com/labstack/echo":  {"internal/httpapi", "internal/httpapi/contract", "gen/openapi"},
 	"github.com/redis/go-redis": {"internal/realtime", "internal/ratelimit"},
 	"github.com/prometheus":     {"internal/metrics"},
 	"go.opentelemetry.io":       {"internal/trace"},

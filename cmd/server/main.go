@@ -185,10 +185,9 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 				}
 				return store.Ready(ctx)
 			},
-			Link:      link,
-			Shortcuts: taken,
-			Requests:  metrics.NewRequests(registry),
-			Traces:    traces,
+			Link:     link,
+			Requests: metrics.NewRequests(registry),
+			Traces:   traces,
 		})
 		if err != nil {
 			return err

@@ -1,7 +1,6 @@
-// Package httpapi is the REST door: the strict server generated from the OpenAPI
-// document, the contract middleware that enforces that document, problem
-// documents, event streams, and the conversions between the document's types and
-// the database's rows.
+// Package httpapi serves the REST API: it implements the strict server that is generated from the
+// OpenAPI document, and converts between the document's types and the rows of the database.
+// Package contract has the middleware that runs before the handlers, package openai the /v1 API.
 package httpapi
 
 import (
@@ -17,93 +16,126 @@ import (
 
 	"parley/api"
 	"parley/gen/openapi"
+	"parley/internal/apperr"
 	"parley/internal/audit"
 	"parley/internal/auth"
 	"parley/internal/bot"
 	"parley/internal/chat"
 	"parley/internal/faq"
+	"parley/internal/httpapi/contract"
+	"parley/internal/httpapi/openai"
 	"parley/internal/metrics"
 	"parley/internal/ratelimit"
 	"parley/internal/realtime"
 	"parley/internal/records"
-	"parley/internal/shortcuts"
 	"parley/internal/trace"
 )
 
 // Config is what the API serves from.
 type Config struct {
-	Auth *auth.Auth
-	Bots *bot.Bots
-	FAQs *faq.FAQs
-	Chat *chat.Chat
-	// Records are what listRecords, exportRecords and getStatistics speak of.
+	Auth    *auth.Auth
+	Bots    *bot.Bots
+	FAQs    *faq.FAQs
+	Chat    *chat.Chat
 	Records *records.Records
-	// Audit is the trail that listAuditEvents reads.
-	Audit *audit.Trail
+	Audit   *audit.Trail
 	// Limiter counts requests by the classes of the document's x-rate-limit.
 	Limiter *ratelimit.Limiter
-	// Connect serves GET /ws; an error that it returns is answered as any other.
+	// Connect serves GET /ws. Errors that it returns are answered like those of other operations.
 	Connect func(http.ResponseWriter, *http.Request) error
 	Log     *slog.Logger
-	// Ready tells whether the service can serve, nil, or why not.
+	// Ready returns nil if the service can serve requests, or the reason why it cannot.
 	Ready func(context.Context) error
-	// Link joins the instances; nil where no Redis is used.
+	// Link connects the instances; nil without Redis.
 	Link *realtime.Redis
-	// Origins are the browser origins that may read answers; `*` is all.
+	// Origins are the browser origins that may read responses; `*` allows all.
 	Origins []string
-	// Shortcuts says which shortcuts are taken.
-	Shortcuts shortcuts.Set
-	// Patience is how long a completion that is not streamed waits for its reply; zero: 120 seconds.
-	Patience time.Duration
-	// Requests counts the requests; nil: nobody does.
+	// ReplyTimeout is how long a completion without streaming waits for its reply; zero: 120 seconds.
+	ReplyTimeout time.Duration
+	// Requests counts the requests; nil counts nothing.
 	Requests *metrics.Requests
-	// Traces follows them; nil: nobody does.
+	// Traces records spans; nil records nothing.
 	Traces *trace.Tracer
 }
 
-// API implements the operations of the document.
-type API struct {
-	Config
-	// uploads has the places of those that are in memory.
-	uploads chan struct{}
+// server implements the operations of the document: the handlers of one tag each.
+type server struct {
+	conversationHandlers
+	messageHandlers
+	completionHandlers
+	runHandlers
+	recordHandlers
+	chatbotHandlers
+	faqHandlers
+	webChatHandlers
+	inboxHandlers
+	contactHandlers
+	keyHandlers
+	tokenHandlers
+	auditHandlers
+	serviceHandlers
+	openai.Handlers
 }
 
-var _ openapi.StrictServerInterface = (*API)(nil)
+var _ openapi.StrictServerInterface = (*server)(nil)
 
-// served is the document as JSON, made once for all servers of a process.
-var served = sync.OnceValues(api.JSON)
+func newServer(config Config) *server {
+	timeout := cmp.Or(config.ReplyTimeout, 120*time.Second)
+	return &server{
+		conversationHandlers{config.Chat},
+		messageHandlers{config.Chat},
+		completionHandlers{config.Chat, timeout},
+		runHandlers{config.Chat},
+		recordHandlers{config.Bots, config.Records, config.Log, config.Traces},
+		chatbotHandlers{config.Bots},
+		faqHandlers{config.FAQs, make(chan struct{}, maxUploads)},
+		webChatHandlers{config.Chat},
+		inboxHandlers{config.Chat},
+		contactHandlers{config.Chat},
+		keyHandlers{config.Auth, config.Limiter},
+		tokenHandlers{config.Auth, config.Chat},
+		auditHandlers{config.Audit},
+		serviceHandlers{config.Ready, config.Link},
+		openai.Handlers{Bots: config.Bots, Chat: config.Chat, ReplyTimeout: timeout},
+	}
+}
 
-// New returns the handler of every route. It fails when the document and the code
-// do not go together.
+// documentJSON returns the document as JSON, encoded once per process.
+var documentJSON = sync.OnceValues(api.JSON)
+
+// New returns the handler of every route. It fails if the document and the code do not match.
 func New(config Config) (http.Handler, error) {
-	asJSON, err := served()
+	asJSON, err := documentJSON()
 	if err != nil {
 		return nil, err
 	}
-	config.Patience = cmp.Or(config.Patience, 120*time.Second)
-	server := &API{Config: config, uploads: make(chan struct{}, maxUploads)}
-	contract, err := newContract(config.Auth, config.Limiter)
+	enforced, err := contract.New(contract.Config{
+		Auth:        config.Auth,
+		Limiter:     config.Limiter,
+		Log:         config.Log,
+		Requests:    config.Requests,
+		Traces:      config.Traces,
+		Origins:     config.Origins,
+		OpenAIError: openAIError,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read the contract: %w", err)
 	}
-	for _, op := range contract.operations {
-		op.counted = config.Requests.Operation(op.id, op.route.Method)
-	}
-
-	e := echo.New()
-	e.HTTPErrorHandler = server.answerError
-	e.Pre(server.observe)
-	if len(config.Origins) > 0 {
-		e.Pre(allowOrigins(config.Origins))
-	}
-	e.Pre(newAliases(contract.operations).rewrite)
-	options := openapi.RegisterHandlersOptions{OperationMiddlewares: contract.middlewares()}
-	openapi.RegisterHandlersWithOptions(e, openapi.NewStrictHandler(server, nil), options)
-
-	e.GET("/ws", func(ec echo.Context) error { return config.Connect(ec.Response(), ec.Request()) }, options.OperationMiddlewares["connect"]...)
-	e.GET("/openapi.yaml", newDocument("application/yaml", api.YAML).answer, contract.counted("getOpenapiYaml"))
-	e.GET("/openapi.json", newDocument("application/json", asJSON).answer, contract.counted("getOpenapiJson"))
-	e.GET("/docs", docs(), contract.counted("getDocs"))
-	e.GET("/docs/*", docs(), contract.counted("getDocs"))
+	e := enforced.NewEcho()
+	middlewares := enforced.Middlewares()
+	openapi.RegisterHandlersWithOptions(e, openapi.NewStrictHandler(newServer(config), nil), openapi.RegisterHandlersOptions{OperationMiddlewares: middlewares})
+	e.GET("/ws", func(ec echo.Context) error { return config.Connect(ec.Response(), ec.Request()) }, middlewares["connect"]...)
+	e.GET("/openapi.yaml", newDocument("application/yaml", api.YAML).answer, enforced.Identify("getOpenapiYaml"))
+	e.GET("/openapi.json", newDocument("application/json", asJSON).answer, enforced.Identify("getOpenapiJson"))
+	e.GET("/docs", docs(), enforced.Identify("getDocs"))
+	e.GET("/docs/*", docs(), enforced.Identify("getDocs"))
 	return e, nil
 }
+
+// Starting returns a handler for the time until New can be called: /healthz is answered, everything
+// else is unavailable.
+func Starting(log *slog.Logger) http.Handler {
+	return contract.Starting(contract.Config{Log: log, OpenAIError: openAIError})
+}
+
+func openAIError(appErr *apperr.Error) any { return openai.ErrorOf(appErr) }

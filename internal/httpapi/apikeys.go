@@ -7,49 +7,57 @@ import (
 	"parley/gen/openapi"
 	"parley/internal/apperr"
 	"parley/internal/auth"
+	"parley/internal/httpapi/contract"
+	"parley/internal/ratelimit"
 )
 
+// keyHandlers implements the operations of API keys.
+type keyHandlers struct {
+	auth    *auth.Auth
+	limiter *ratelimit.Limiter
+}
+
 // ListAPIKeys implements GET /api/api-keys/.
-func (a *API) ListAPIKeys(ctx context.Context, request openapi.ListAPIKeysRequestObject) (openapi.ListAPIKeysResponseObject, error) {
+func (h keyHandlers) ListAPIKeys(ctx context.Context, request openapi.ListAPIKeysRequestObject) (openapi.ListAPIKeysResponseObject, error) {
 	page := pageOf(request.Params.Page, request.Params.PageSize)
-	rows, count, err := a.Auth.ListKeys(ctx, auth.PrincipalOf(ctx).OrganizationID, page.size, page.offset())
+	rows, count, err := h.auth.ListKeys(ctx, auth.PrincipalOf(ctx).OrganizationID, page.size, page.offset())
 	if err != nil {
 		return nil, err
 	}
-	if err := page.check(count); err != nil {
+	next, previous, err := page.links(ctx, count)
+	if err != nil {
 		return nil, err
 	}
-	next, previous := page.links(ctx, count)
 	return openapi.ListAPIKeys200JSONResponse{Count: count, Next: next, Previous: previous, Results: each(rows, toAPIKey)}, nil
 }
 
 // CreateAPIKey implements POST /api/api-keys/.
-func (a *API) CreateAPIKey(ctx context.Context, request openapi.CreateAPIKeyRequestObject) (openapi.CreateAPIKeyResponseObject, error) {
-	who := auth.PrincipalOf(ctx)
-	wanted := auth.NewKey{
+func (h keyHandlers) CreateAPIKey(ctx context.Context, request openapi.CreateAPIKeyRequestObject) (openapi.CreateAPIKeyResponseObject, error) {
+	principal := auth.PrincipalOf(ctx)
+	newKey := auth.NewKey{
 		Name:           request.Body.Name,
-		User:           who.UserName,
+		User:           principal.UserName,
 		Scopes:         []auth.Scope{auth.Chat},
-		IdempotencyKey: onceFor(ctx, request.Params.IdempotencyKey),
+		IdempotencyKey: contract.IdempotencyKey(ctx, request.Params.IdempotencyKey),
 	}
 	if request.Body.User != nil {
-		wanted.User = *request.Body.User
+		newKey.User = *request.Body.User
 	}
 	if request.Body.Scopes != nil {
-		wanted.Scopes = each(*request.Body.Scopes, func(scope openapi.Scope) auth.Scope { return auth.Scope(scope) })
+		newKey.Scopes = each(*request.Body.Scopes, func(scope openapi.Scope) auth.Scope { return auth.Scope(scope) })
 	}
-	if expires, err := request.Body.ExpiresAt.Get(); err == nil { // neither absent nor null
-		at, err := time.Parse(time.RFC3339Nano, expires)
+	if text, err := request.Body.ExpiresAt.Get(); err == nil { // neither absent nor null
+		at, err := time.Parse(time.RFC3339Nano, text)
 		if err != nil || at.UTC().Year() > 9999 {
-			return nil, apperr.Field(apperr.InvalidRequest, "/expiresAt", "must be a time as RFC 3339 has it")
+			return nil, apperr.Field(apperr.InvalidRequest, "/expiresAt", mustBeTime)
 		}
-		wanted.ExpiresAt = &at
+		newKey.ExpiresAt = &at
 	}
-	made, secret, err := a.Auth.CreateKey(ctx, who.OrganizationID, wanted)
+	created, secret, err := h.auth.CreateKey(ctx, principal.OrganizationID, newKey)
 	if err != nil {
 		return nil, err
 	}
-	key := toAPIKey(made)
+	key := toAPIKey(created)
 	return openapi.CreateAPIKey201JSONResponse{
 		ID:         key.ID,
 		Prefix:     key.Prefix,
@@ -64,26 +72,26 @@ func (a *API) CreateAPIKey(ctx context.Context, request openapi.CreateAPIKeyRequ
 }
 
 // DeleteAPIKey implements DELETE /api/api-keys/{keyId}/.
-func (a *API) DeleteAPIKey(ctx context.Context, request openapi.DeleteAPIKeyRequestObject) (openapi.DeleteAPIKeyResponseObject, error) {
-	err := a.Auth.RevokeKey(ctx, auth.PrincipalOf(ctx).OrganizationID, request.KeyID)
+func (h keyHandlers) DeleteAPIKey(ctx context.Context, request openapi.DeleteAPIKeyRequestObject) (openapi.DeleteAPIKeyResponseObject, error) {
+	err := h.auth.RevokeKey(ctx, auth.PrincipalOf(ctx).OrganizationID, request.KeyID)
 	return openapi.DeleteAPIKey204Response{}, err
 }
 
 // GetMe implements GET /api/me/.
-func (a *API) GetMe(ctx context.Context, _ openapi.GetMeRequestObject) (openapi.GetMeResponseObject, error) {
-	who := auth.PrincipalOf(ctx)
+func (h keyHandlers) GetMe(ctx context.Context, _ openapi.GetMeRequestObject) (openapi.GetMeResponseObject, error) {
+	principal := auth.PrincipalOf(ctx)
 	limits := []openapi.RateLimitState{}
 	for _, class := range []openapi.RateLimitStateClass{openapi.RateLimitStateClassMessages, openapi.RateLimitStateClassHistory, openapi.RateLimitStateClassList} {
-		state, err := a.Limiter.Peek(ctx, string(class), who.UserID.String())
+		state, err := h.limiter.Peek(ctx, string(class), principal.UserID.String())
 		if err != nil {
 			return nil, err
 		}
-		limits = append(limits, openapi.RateLimitState{Class: class, Limit: state.Limit, Remaining: state.Remaining, ResetIn: seconds(state.Reset)})
+		limits = append(limits, openapi.RateLimitState{Class: class, Limit: state.Limit, Remaining: state.Remaining, ResetIn: contract.Seconds(state.Reset)})
 	}
 	return openapi.GetMe200JSONResponse{
 		RateLimits:   limits,
-		User:         openapi.NamedReference{ID: who.UserID, Name: who.UserName},
-		Organization: openapi.NamedReference{ID: who.OrganizationID, Name: who.OrganizationName},
-		Scopes:       toAPIScopes(who.Scopes),
+		User:         openapi.NamedReference{ID: principal.UserID, Name: principal.UserName},
+		Organization: openapi.NamedReference{ID: principal.OrganizationID, Name: principal.OrganizationName},
+		Scopes:       toAPIScopes(principal.Scopes),
 	}, nil
 }

@@ -6,25 +6,29 @@ import (
 	"parley/gen/openapi"
 	"parley/internal/auth"
 	"parley/internal/chat"
+	"parley/internal/httpapi/contract"
 )
 
+// contactHandlers implements the operations of contacts.
+type contactHandlers struct{ chat *chat.Chat }
+
 // ListContacts implements GET /api/contacts/.
-func (a *API) ListContacts(ctx context.Context, request openapi.ListContactsRequestObject) (openapi.ListContactsResponseObject, error) {
+func (h contactHandlers) ListContacts(ctx context.Context, request openapi.ListContactsRequestObject) (openapi.ListContactsResponseObject, error) {
 	page := pageOf(request.Params.Page, request.Params.PageSize)
-	rows, count, err := a.Chat.ListContacts(ctx, auth.PrincipalOf(ctx).OrganizationID, request.Params.Query, page.size, page.offset())
+	rows, count, err := h.chat.ListContacts(ctx, auth.PrincipalOf(ctx).OrganizationID, request.Params.Query, page.size, page.offset())
 	if err != nil {
 		return nil, err
 	}
-	if err := page.check(count); err != nil {
+	next, previous, err := page.links(ctx, count)
+	if err != nil {
 		return nil, err
 	}
-	next, previous := page.links(ctx, count)
 	return openapi.ListContacts200JSONResponse{Count: count, Next: next, Previous: previous, Results: each(rows, toAPIContact)}, nil
 }
 
 // CreateContact implements POST /api/contacts/.
-func (a *API) CreateContact(ctx context.Context, request openapi.CreateContactRequestObject) (openapi.CreateContactResponseObject, error) {
-	made, err := a.Chat.CreateContact(ctx, auth.PrincipalOf(ctx).OrganizationID, chat.ContactFields{
+func (h contactHandlers) CreateContact(ctx context.Context, request openapi.CreateContactRequestObject) (openapi.CreateContactResponseObject, error) {
+	created, err := h.chat.CreateContact(ctx, auth.PrincipalOf(ctx).OrganizationID, chat.ContactFields{
 		Name:          &request.Body.Name,
 		Avatar:        request.Body.Avatar,
 		Email:         request.Body.Email,
@@ -32,16 +36,16 @@ func (a *API) CreateContact(ctx context.Context, request openapi.CreateContactRe
 		SourceID:      request.Body.SourceID,
 		InboxIDs:      deref(request.Body.Inboxes),
 		QueryMetadata: deref(request.Body.QueryMetadata),
-	}, onceFor(ctx, request.Params.IdempotencyKey))
+	}, contract.IdempotencyKey(ctx, request.Params.IdempotencyKey))
 	if err != nil {
 		return nil, err
 	}
-	return openapi.CreateContact201JSONResponse(toAPIContact(made)), nil
+	return openapi.CreateContact201JSONResponse(toAPIContact(created)), nil
 }
 
 // GetContact implements GET /api/contacts/{contactId}/.
-func (a *API) GetContact(ctx context.Context, request openapi.GetContactRequestObject) (openapi.GetContactResponseObject, error) {
-	found, err := a.Chat.GetContact(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ContactID)
+func (h contactHandlers) GetContact(ctx context.Context, request openapi.GetContactRequestObject) (openapi.GetContactResponseObject, error) {
+	found, err := h.chat.GetContact(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ContactID)
 	if err != nil {
 		return nil, err
 	}
@@ -49,8 +53,8 @@ func (a *API) GetContact(ctx context.Context, request openapi.GetContactRequestO
 }
 
 // UpdateContact implements PATCH /api/contacts/{contactId}/.
-func (a *API) UpdateContact(ctx context.Context, request openapi.UpdateContactRequestObject) (openapi.UpdateContactResponseObject, error) {
-	changed, err := a.Chat.UpdateContact(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ContactID, chat.ContactFields{
+func (h contactHandlers) UpdateContact(ctx context.Context, request openapi.UpdateContactRequestObject) (openapi.UpdateContactResponseObject, error) {
+	updated, err := h.chat.UpdateContact(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ContactID, chat.ContactFields{
 		Name:          request.Body.Name,
 		Avatar:        request.Body.Avatar,
 		Email:         request.Body.Email,
@@ -62,11 +66,11 @@ func (a *API) UpdateContact(ctx context.Context, request openapi.UpdateContactRe
 	if err != nil {
 		return nil, err
 	}
-	return openapi.UpdateContact200JSONResponse(toAPIContact(changed)), nil
+	return openapi.UpdateContact200JSONResponse(toAPIContact(updated)), nil
 }
 
 // DeleteContact implements DELETE /api/contacts/{contactId}/.
-func (a *API) DeleteContact(ctx context.Context, request openapi.DeleteContactRequestObject) (openapi.DeleteContactResponseObject, error) {
-	err := a.Chat.DeleteContact(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ContactID)
+func (h contactHandlers) DeleteContact(ctx context.Context, request openapi.DeleteContactRequestObject) (openapi.DeleteContactResponseObject, error) {
+	err := h.chat.DeleteContact(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ContactID)
 	return openapi.DeleteContact204Response{}, err
 }

@@ -197,3 +197,21 @@ func TestInboxesAreTheChannelsOfChatbotsAndWebChats(t *testing.T) {
 	}
 	admin.call(http.MethodGet, "/api/inboxes/?pageSize=2&page=3", nil).refused(404, "not_found", "")
 }
+
+// A message keeps its place after the contact who sent it is deleted, without a sender.
+func TestMessageOfDeletedContactHasNoSender(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice, manager := o.as("alice", auth.Chat), o.as("manager", auth.Manage)
+	contact := text(manager.post(contacts, object{"name": "Kim"}), "id")
+	conversation := alice.start()
+	alice.call(http.MethodPost, completions, object{"conversation": conversation, "message": object{"content": question, "sender": contact}}).gives(http.StatusOK)
+	sent := text(alice.history(conversation)[0], "id")
+	if sender, _ := alice.get("/api/messages/" + sent + "/")["sender"].(object); sender["id"] != contact || sender["name"] != "Kim" {
+		t.Errorf("the sender is %v", sender)
+	}
+	manager.remove(contacts + contact + "/")
+	if message := alice.get("/api/messages/" + sent + "/"); message["sender"] != nil || message["content"] != question {
+		t.Errorf("after the deletion: %v", message)
+	}
+}

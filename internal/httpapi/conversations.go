@@ -6,15 +6,20 @@ import (
 	"parley/gen/openapi"
 	"parley/internal/auth"
 	"parley/internal/chat"
+	"parley/internal/httpapi/contract"
+	"parley/internal/jsontext"
 )
 
+// conversationHandlers implements the operations of conversations.
+type conversationHandlers struct{ chat *chat.Chat }
+
 // StartConversation implements POST /api/conversations/start.
-func (a *API) StartConversation(ctx context.Context, request openapi.StartConversationRequestObject) (openapi.StartConversationResponseObject, error) {
+func (h conversationHandlers) StartConversation(ctx context.Context, request openapi.StartConversationRequestObject) (openapi.StartConversationResponseObject, error) {
 	var first *chat.NewMessage
 	if text := deref(request.Body.InitialMessage); text != "" {
 		first = &chat.NewMessage{Content: text}
 	}
-	sent, err := a.Chat.Begin(ctx, auth.PrincipalOf(ctx), request.Body.BotID, first, onceFor(ctx, request.Params.IdempotencyKey))
+	sent, err := h.chat.Begin(ctx, auth.PrincipalOf(ctx), request.Body.BotID, first, contract.IdempotencyKey(ctx, request.Params.IdempotencyKey))
 	if err != nil {
 		return nil, err
 	}
@@ -31,19 +36,19 @@ func (a *API) StartConversation(ctx context.Context, request openapi.StartConver
 }
 
 // SendMessage implements POST /api/conversations/{id}/messages.
-func (a *API) SendMessage(ctx context.Context, request openapi.SendMessageRequestObject) (openapi.SendMessageResponseObject, error) {
-	sent, err := a.Chat.Send(ctx, auth.PrincipalOf(ctx), request.ID, chat.NewMessage{
+func (h conversationHandlers) SendMessage(ctx context.Context, request openapi.SendMessageRequestObject) (openapi.SendMessageResponseObject, error) {
+	sent, err := h.chat.Send(ctx, auth.PrincipalOf(ctx), request.ID, chat.NewMessage{
 		Content:        deref(request.Body.Content),
 		Attachments:    fromAPIAttachments(request.Body.Attachments),
 		Metadata:       deref(request.Body.Metadata),
-		IdempotencyKey: onceFor(ctx, request.Params.IdempotencyKey),
+		IdempotencyKey: contract.IdempotencyKey(ctx, request.Params.IdempotencyKey),
 	})
 	if err != nil {
 		return nil, err
 	}
 	return openapi.SendMessage201JSONResponse{
 		MessageID: sent.MessageID,
-		Timestamp: stamp(sent.CreatedAt),
+		Timestamp: jsontext.FormatTime(sent.CreatedAt),
 		Status:    openapi.SentMessageStatusDelivered,
 		Seq:       sent.Seq,
 		RunID:     sent.RunID,
@@ -51,7 +56,7 @@ func (a *API) SendMessage(ctx context.Context, request openapi.SendMessageReques
 }
 
 // GetHistory implements GET /api/conversations/{id}/history.
-func (a *API) GetHistory(ctx context.Context, request openapi.GetHistoryRequestObject) (openapi.GetHistoryResponseObject, error) {
+func (h conversationHandlers) GetHistory(ctx context.Context, request openapi.GetHistoryRequestObject) (openapi.GetHistoryResponseObject, error) {
 	wanted := chat.Range{BeforeSeq: request.Params.BeforeSeq, AfterSeq: request.Params.AfterSeq, Limit: deref(request.Params.Limit)}
 	var err error
 	if request.Params.Before != nil {
@@ -64,20 +69,18 @@ func (a *API) GetHistory(ctx context.Context, request openapi.GetHistoryRequestO
 			return nil, err
 		}
 	}
-	if a.Shortcuts.History {
-		return a.storedHistory(ctx, request.ID, wanted)
-	}
-	rows, hasMore, err := a.Chat.History(ctx, auth.PrincipalOf(ctx), request.ID, wanted)
+	page := newHistoryPage()
+	page.isForward, page.hasMore, err = h.chat.StoredHistory(ctx, auth.PrincipalOf(ctx), request.ID, wanted, page.add)
 	if err != nil {
+		historyPages.Put(page)
 		return nil, err
 	}
-	messages, err := eachOrError(rows, toAPIHistoryMessage)
-	return openapi.GetHistory200JSONResponse{Messages: messages, HasMore: hasMore}, err
+	return page, nil
 }
 
 // ListConversations implements GET /api/conversations.
-func (a *API) ListConversations(ctx context.Context, request openapi.ListConversationsRequestObject) (openapi.ListConversationsResponseObject, error) {
-	rows, total, err := a.Chat.List(ctx, auth.PrincipalOf(ctx), chat.Filter{
+func (h conversationHandlers) ListConversations(ctx context.Context, request openapi.ListConversationsRequestObject) (openapi.ListConversationsResponseObject, error) {
+	rows, total, err := h.chat.List(ctx, auth.PrincipalOf(ctx), chat.Filter{
 		BotRef: request.Params.BotID,
 		Status: (*string)(request.Params.Status),
 		Limit:  deref(request.Params.Limit),
@@ -90,8 +93,8 @@ func (a *API) ListConversations(ctx context.Context, request openapi.ListConvers
 }
 
 // ListInboxConversations implements GET /api/conversations/.
-func (a *API) ListInboxConversations(ctx context.Context, request openapi.ListInboxConversationsRequestObject) (openapi.ListInboxConversationsResponseObject, error) {
-	page, err := a.Chat.ListInbox(ctx, auth.PrincipalOf(ctx), chat.InboxFilter{
+func (h conversationHandlers) ListInboxConversations(ctx context.Context, request openapi.ListInboxConversationsRequestObject) (openapi.ListInboxConversationsResponseObject, error) {
+	page, err := h.chat.ListInbox(ctx, auth.PrincipalOf(ctx), chat.InboxFilter{
 		InboxID:    request.Params.Inbox,
 		Keyword:    request.Params.Keyword,
 		ByCreation: deref(request.Params.Ordering) == openapi.ListInboxConversationsParamsOrderingCreatedAt,
@@ -112,19 +115,19 @@ func (a *API) ListInboxConversations(ctx context.Context, request openapi.ListIn
 }
 
 // CreateConversation implements POST /api/conversations/.
-func (a *API) CreateConversation(ctx context.Context, request openapi.CreateConversationRequestObject) (openapi.CreateConversationResponseObject, error) {
-	key := onceFor(ctx, request.Params.IdempotencyKey)
-	made, err := a.Chat.Create(ctx, auth.PrincipalOf(ctx), request.Body.WebChat, request.Body.Contact, key)
+func (h conversationHandlers) CreateConversation(ctx context.Context, request openapi.CreateConversationRequestObject) (openapi.CreateConversationResponseObject, error) {
+	key := contract.IdempotencyKey(ctx, request.Params.IdempotencyKey)
+	created, err := h.chat.Create(ctx, auth.PrincipalOf(ctx), request.Body.WebChat, request.Body.Contact, key)
 	if err != nil {
 		return nil, err
 	}
-	conversation, err := toAPIConversation(made)
+	conversation, err := toAPIConversation(created)
 	return openapi.CreateConversation201JSONResponse(conversation), err
 }
 
 // GetConversation implements GET /api/conversations/{id}/.
-func (a *API) GetConversation(ctx context.Context, request openapi.GetConversationRequestObject) (openapi.GetConversationResponseObject, error) {
-	found, err := a.Chat.Get(ctx, auth.PrincipalOf(ctx), request.ID)
+func (h conversationHandlers) GetConversation(ctx context.Context, request openapi.GetConversationRequestObject) (openapi.GetConversationResponseObject, error) {
+	found, err := h.chat.Get(ctx, auth.PrincipalOf(ctx), request.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -133,8 +136,8 @@ func (a *API) GetConversation(ctx context.Context, request openapi.GetConversati
 }
 
 // UpdateConversation implements PATCH /api/conversations/{id}/.
-func (a *API) UpdateConversation(ctx context.Context, request openapi.UpdateConversationRequestObject) (openapi.UpdateConversationResponseObject, error) {
-	changed, err := a.Chat.Update(ctx, auth.PrincipalOf(ctx), request.ID, chat.Change{
+func (h conversationHandlers) UpdateConversation(ctx context.Context, request openapi.UpdateConversationRequestObject) (openapi.UpdateConversationResponseObject, error) {
+	updated, err := h.chat.Update(ctx, auth.PrincipalOf(ctx), request.ID, chat.Change{
 		Status:    (*string)(request.Body.Status),
 		Title:     request.Body.Title,
 		AutoReply: request.Body.AutoReplyEnabled,
@@ -142,12 +145,25 @@ func (a *API) UpdateConversation(ctx context.Context, request openapi.UpdateConv
 	if err != nil {
 		return nil, err
 	}
-	conversation, err := toAPIConversation(changed)
+	conversation, err := toAPIConversation(updated)
 	return openapi.UpdateConversation200JSONResponse(conversation), err
 }
 
 // DeleteConversation implements DELETE /api/conversations/{id}/.
-func (a *API) DeleteConversation(ctx context.Context, request openapi.DeleteConversationRequestObject) (openapi.DeleteConversationResponseObject, error) {
-	err := a.Chat.Delete(ctx, auth.PrincipalOf(ctx), request.ID)
+func (h conversationHandlers) DeleteConversation(ctx context.Context, request openapi.DeleteConversationRequestObject) (openapi.DeleteConversationResponseObject, error) {
+	err := h.chat.Delete(ctx, auth.PrincipalOf(ctx), request.ID)
 	return openapi.DeleteConversation204Response{}, err
+}
+
+// BatchConversations implements POST /api/conversations/batch.
+func (h conversationHandlers) BatchConversations(ctx context.Context, request openapi.BatchConversationsRequestObject) (openapi.BatchConversationsResponseObject, error) {
+	operations := each(request.Body.Operations, func(operation openapi.ConversationOperation) chat.Operation {
+		return chat.Operation{Action: string(operation.Action), ConversationID: operation.ConversationID}
+	})
+	key := contract.IdempotencyKey(ctx, request.Params.IdempotencyKey)
+	outcomes, err := h.chat.Batch(ctx, auth.PrincipalOf(ctx), contract.RequestOf(ctx).ID, operations, key)
+	if err != nil {
+		return nil, err
+	}
+	return openapi.BatchConversations200JSONResponse{Results: toAPIOperationResults(request.Body.Operations, outcomes)}, nil
 }

@@ -13,24 +13,21 @@ import (
 	"parley/internal/auth"
 	"parley/internal/bot"
 	"parley/internal/chat"
+	"parley/internal/jsontext"
 )
 
-// timeFormat is how the contract writes times: always six fraction digits and Z.
-const timeFormat = "2006-01-02T15:04:05.000000Z"
+const mustBeTime = "must be an RFC 3339 time"
 
-func stamp(t time.Time) string { return t.UTC().Format(timeFormat) }
-
-// fromAPITime reads a time that the validator has let through; found in the query
-// where pointer is empty.
-func fromAPITime(name, text string) (*time.Time, error) {
+// fromAPITime reads a time in a query parameter.
+func fromAPITime(parameter, text string) (*time.Time, error) {
 	t, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
-		return nil, apperr.Parameter(name, "must be a time as RFC 3339 has it")
+		return nil, apperr.Parameter(parameter, mustBeTime)
 	}
 	return &t, nil
 }
 
-// orNull is a pointer as a field that is sent as null.
+// orNull converts a pointer to a nullable field; nil becomes null.
 func orNull[T any](value *T) nullable.Nullable[T] {
 	if value == nil {
 		return nullable.NewNullNullable[T]()
@@ -38,13 +35,14 @@ func orNull[T any](value *T) nullable.Nullable[T] {
 	return nullable.NewNullableWithValue(*value)
 }
 
-func stampOrNull(t *time.Time) nullable.Nullable[string] {
+func timeOrNull(t *time.Time) nullable.Nullable[string] {
 	if t == nil {
 		return nullable.NewNullNullable[string]()
 	}
-	return nullable.NewNullableWithValue(stamp(*t))
+	return nullable.NewNullableWithValue(jsontext.FormatTime(*t))
 }
 
+// rawOrNull converts free JSON to a nullable field; nil becomes null.
 func rawOrNull(raw json.RawMessage) nullable.Nullable[json.RawMessage] {
 	if raw == nil {
 		return nullable.NewNullNullable[json.RawMessage]()
@@ -52,6 +50,7 @@ func rawOrNull(raw json.RawMessage) nullable.Nullable[json.RawMessage] {
 	return nullable.NewNullableWithValue(raw)
 }
 
+// deref returns the value of an optional field, or the zero value without one.
 func deref[T any](value *T) T {
 	if value == nil {
 		var zero T
@@ -60,16 +59,16 @@ func deref[T any](value *T) T {
 	return *value
 }
 
-// list reads a column that holds a list, nil for an empty one.
+// list decodes a column with a JSON list. NULL is the empty list.
 func list[T any](raw json.RawMessage) ([]T, error) {
-	found := []T{}
+	items := []T{}
 	if raw == nil {
-		return found, nil
+		return items, nil
 	}
-	if err := json.Unmarshal(raw, &found); err != nil {
-		return nil, fmt.Errorf("read a stored list: %w", err)
+	if err := json.Unmarshal(raw, &items); err != nil {
+		return nil, fmt.Errorf("decode a stored list: %w", err)
 	}
-	return found, nil
+	return items, nil
 }
 
 func toAPIChatbot(row db.Bot) openapi.Chatbot {
@@ -85,23 +84,24 @@ func toAPIChatbot(row db.Bot) openapi.Chatbot {
 		Greeting:          row.Greeting,
 		UnanswerableReply: row.UnanswerableReply,
 		IsDefault:         row.IsDefault,
-		CreatedAt:         stamp(row.CreatedAt),
-		UpdatedAt:         stamp(row.UpdatedAt),
+		CreatedAt:         jsontext.FormatTime(row.CreatedAt),
+		UpdatedAt:         jsontext.FormatTime(row.UpdatedAt),
 	}
 }
 
-// fromAPIScript returns nil for none, absent or null.
-func fromAPIScript(given nullable.Nullable[openapi.Script]) *bot.Script {
-	if !given.IsSpecified() || given.IsNull() {
+// fromAPIScript returns nil if the script is absent or null.
+func fromAPIScript(field nullable.Nullable[openapi.Script]) *bot.Script {
+	script, err := field.Get()
+	if err != nil {
 		return nil
 	}
-	return &bot.Script{Rules: each(given.MustGet().Rules, func(rule openapi.ScriptRule) bot.ScriptRule {
+	return &bot.Script{Rules: each(script.Rules, func(rule openapi.ScriptRule) bot.ScriptRule {
 		return bot.ScriptRule{
 			Match:   deref(rule.Match),
 			Deltas:  rule.Deltas,
 			DelayMS: deref(rule.DelayMs),
-			Suggestions: each(deref(rule.Suggestions), func(one openapi.Suggestion) bot.Suggestion {
-				return bot.Suggestion{Text: one.Text, Context: deref(one.Context)}
+			Suggestions: each(deref(rule.Suggestions), func(suggestion openapi.Suggestion) bot.Suggestion {
+				return bot.Suggestion{Text: suggestion.Text, Context: deref(suggestion.Context)}
 			}),
 			FailAfter:   rule.FailAfter,
 			SilentAfter: rule.SilentAfter,
@@ -115,8 +115,8 @@ func toAPIFaq(row db.Faq) openapi.Faq {
 		Question:  row.Question,
 		Answer:    row.Answer,
 		Labels:    row.Labels,
-		CreatedAt: stamp(row.CreatedAt),
-		UpdatedAt: stamp(row.UpdatedAt),
+		CreatedAt: jsontext.FormatTime(row.CreatedAt),
+		UpdatedAt: jsontext.FormatTime(row.UpdatedAt),
 	}
 }
 
@@ -128,8 +128,8 @@ func toAPIWebChat(row db.WebChat) openapi.WebChat {
 		Inbox:          row.InboxID,
 		AccessType:     openapi.AccessType(row.AccessType),
 		AllowedOrigins: row.AllowedOrigins,
-		CreatedAt:      stamp(row.CreatedAt),
-		UpdatedAt:      stamp(row.UpdatedAt),
+		CreatedAt:      jsontext.FormatTime(row.CreatedAt),
+		UpdatedAt:      jsontext.FormatTime(row.UpdatedAt),
 	}
 }
 
@@ -153,25 +153,21 @@ func toAPIContact(row chat.Contact) openapi.Contact {
 		SourceID:      orNull(row.SourceID),
 		Inboxes:       row.InboxIDs,
 		QueryMetadata: rawOrNull(row.QueryMetadata),
-		CreatedAt:     stamp(row.CreatedAt),
+		CreatedAt:     jsontext.FormatTime(row.CreatedAt),
 	}
 }
 
 func toAPIKey(row db.ListAPIKeysRow) openapi.APIKey {
 	key := row.ApiKey
-	scopes := make([]openapi.Scope, len(key.Scopes))
-	for i, scope := range key.Scopes {
-		scopes[i] = openapi.Scope(scope)
-	}
 	return openapi.APIKey{
 		ID:         key.ID,
 		Prefix:     key.Prefix,
 		Name:       key.Name,
 		User:       row.UserName,
-		Scopes:     scopes,
-		ExpiresAt:  stampOrNull(key.ExpiresAt),
-		LastUsedAt: stampOrNull(key.LastUsedAt),
-		CreatedAt:  stamp(key.CreatedAt),
+		Scopes:     each(key.Scopes, func(scope string) openapi.Scope { return openapi.Scope(scope) }),
+		ExpiresAt:  timeOrNull(key.ExpiresAt),
+		LastUsedAt: timeOrNull(key.LastUsedAt),
+		CreatedAt:  jsontext.FormatTime(key.CreatedAt),
 	}
 }
 
@@ -186,7 +182,7 @@ func toAPIAuditEvent(row db.ListAuditEventsRow) openapi.AuditEvent {
 		RequestID:  row.AuditEvent.RequestID,
 		Address:    row.AuditEvent.Address,
 		Details:    row.AuditEvent.Details,
-		CreatedAt:  stamp(row.AuditEvent.CreatedAt),
+		CreatedAt:  jsontext.FormatTime(row.AuditEvent.CreatedAt),
 	}
 	if row.AuditEvent.UserID != nil && row.UserName != nil {
 		event.User.Set(openapi.AuditActor{ID: *row.AuditEvent.UserID, Name: *row.UserName})
@@ -195,11 +191,7 @@ func toAPIAuditEvent(row db.ListAuditEventsRow) openapi.AuditEvent {
 }
 
 func toAPIScopes(scopes []auth.Scope) []openapi.Scope {
-	converted := make([]openapi.Scope, len(scopes))
-	for i, scope := range scopes {
-		converted[i] = openapi.Scope(scope)
-	}
-	return converted
+	return each(scopes, func(scope auth.Scope) openapi.Scope { return openapi.Scope(scope) })
 }
 
 // each converts a list.
@@ -211,7 +203,7 @@ func each[From, To any](rows []From, convert func(From) To) []To {
 	return converted
 }
 
-// eachOrError converts a list whose items may fail to.
+// eachOrError converts a list. It stops at the first item that cannot be converted.
 func eachOrError[From, To any](rows []From, convert func(From) (To, error)) ([]To, error) {
 	converted := make([]To, len(rows))
 	for i, row := range rows {

@@ -10,6 +10,8 @@ import (
 	"parley/gen/openapi"
 	"parley/internal/bot"
 	"parley/internal/chat"
+	"parley/internal/httpapi/contract"
+	"parley/internal/jsontext"
 )
 
 func toAPIMessage(row db.Message) (openapi.Message, error) {
@@ -29,7 +31,7 @@ func toAPIMessage(row db.Message) (openapi.Message, error) {
 	if row.Canvas != nil {
 		var stored openapi.Canvas
 		if err := json.Unmarshal(row.Canvas, &stored); err != nil {
-			return openapi.Message{}, fmt.Errorf("read a stored canvas: %w", err)
+			return openapi.Message{}, fmt.Errorf("decode a stored canvas: %w", err)
 		}
 		canvas.Set(stored)
 	}
@@ -48,7 +50,7 @@ func toAPIMessage(row db.Message) (openapi.Message, error) {
 		Attachments:    attachments,
 		Citations:      citations,
 		CitationNodes:  nodes,
-		CreatedAt:      stamp(row.CreatedAt),
+		CreatedAt:      jsontext.FormatTime(row.CreatedAt),
 	}
 	if row.Sender == "user" {
 		message.Type = openapi.MessageTypeIncoming
@@ -62,23 +64,6 @@ func toAPIMessage(row db.Message) (openapi.Message, error) {
 	return message, nil
 }
 
-func toAPIHistoryMessage(row db.ListHistoryBackwardRow) (openapi.HistoryMessage, error) {
-	attachments, err := list[openapi.Attachment](row.Attachments)
-	metadata := row.Metadata
-	if metadata == nil {
-		metadata = json.RawMessage("{}")
-	}
-	return openapi.HistoryMessage{
-		ID:          row.ID,
-		Seq:         row.Seq,
-		Sender:      openapi.Speaker(row.Sender),
-		Content:     row.Content,
-		Timestamp:   stamp(row.CreatedAt),
-		Attachments: attachments,
-		Metadata:    metadata,
-	}, err
-}
-
 func toAPIConversation(row chat.Conversation) (openapi.Conversation, error) {
 	session := row.Session
 	conversation := openapi.Conversation{
@@ -87,7 +72,7 @@ func toAPIConversation(row chat.Conversation) (openapi.Conversation, error) {
 			ID:        row.Contact.ID,
 			Name:      row.Contact.Name,
 			Avatar:    row.Contact.Avatar,
-			CreatedAt: stamp(row.Contact.CreatedAt),
+			CreatedAt: jsontext.FormatTime(row.Contact.CreatedAt),
 		},
 		Inbox: openapi.ConversationInbox{
 			ID:                       session.InboxID,
@@ -103,8 +88,8 @@ func toAPIConversation(row chat.Conversation) (openapi.Conversation, error) {
 		UnreadMessagesCount:  int(session.StaffUnread),
 		AutoReplyEnabled:     session.AutoReply,
 		IsAutoReplyNow:       session.AutoReply,
-		LastReadAt:           stampOrNull(session.LastReadAt),
-		CreatedAt:            stamp(session.CreatedAt),
+		LastReadAt:           timeOrNull(session.LastReadAt),
+		CreatedAt:            jsontext.FormatTime(session.CreatedAt),
 	}
 	if row.LastMessage != nil {
 		last, err := toAPIMessage(*row.LastMessage)
@@ -124,13 +109,13 @@ func toAPIConversationSummary(row db.ListConversationsRow) openapi.ConversationS
 		BotName:      row.BotName,
 		Title:        row.Title,
 		LastMessage:  row.LastMessage,
-		LastActivity: stamp(row.LastActivity),
+		LastActivity: jsontext.FormatTime(row.LastActivity),
 		Status:       openapi.ConversationStatus(row.Status),
 		Unread:       int(row.UserUnread),
 	}
 }
 
-// toAPIOperationResults says what became of each operation of a batch.
+// toAPIOperationResults returns the result of each operation of a batch, in order.
 func toAPIOperationResults(operations []openapi.ConversationOperation, outcomes chat.Outcomes) []openapi.ConversationOperationResult {
 	results := make([]openapi.ConversationOperationResult, len(operations))
 	for i, operation := range operations {
@@ -139,8 +124,8 @@ func toAPIOperationResults(operations []openapi.ConversationOperation, outcomes 
 			Action:         operation.Action,
 			Ok:             outcomes.Refused[i] == nil,
 		}
-		if refused := outcomes.Refused[i]; refused != nil {
-			results[i].Problem = new(problemOf(refused, outcomes.RequestID))
+		if appErr := outcomes.Refused[i]; appErr != nil {
+			results[i].Problem = new(contract.ProblemOf(appErr, outcomes.RequestID))
 		}
 	}
 	return results
@@ -156,10 +141,10 @@ func toAPIRun(row db.Run) openapi.Run {
 		Attempt:      int(row.Attempt),
 		FinishReason: nullable.NewNullNullable[openapi.RunFinishReason](),
 		Error:        nullable.NewNullNullable[openapi.RunError](),
-		CreatedAt:    stamp(row.CreatedAt),
-		StartedAt:    stampOrNull(row.StartedAt),
-		FirstTokenAt: stampOrNull(row.FirstTokenAt),
-		FinishedAt:   stampOrNull(row.FinishedAt),
+		CreatedAt:    jsontext.FormatTime(row.CreatedAt),
+		StartedAt:    timeOrNull(row.StartedAt),
+		FirstTokenAt: timeOrNull(row.FirstTokenAt),
+		FinishedAt:   timeOrNull(row.FinishedAt),
 	}
 	if row.FinishReason != nil {
 		run.FinishReason.Set(openapi.RunFinishReason(*row.FinishReason))
@@ -171,37 +156,33 @@ func toAPIRun(row db.Run) openapi.Run {
 }
 
 func toAPICitations(answer bot.Answer) []openapi.Citation {
-	citations := make([]openapi.Citation, len(answer.Citations))
-	for i, one := range answer.Citations {
-		citations[i] = openapi.Citation{ID: one.ID, Filename: one.Filename, File: orNull(one.File)}
-		if one.Question != "" {
-			citations[i].Question = &one.Question
-		}
-	}
-	return citations
+	return each(answer.Citations, func(citation bot.Citation) openapi.Citation {
+		return openapi.Citation{ID: citation.ID, Filename: citation.Filename, File: orNull(citation.File), Question: orAbsent(citation.Question)}
+	})
 }
 
 func toAPICitationNodes(answer bot.Answer) []openapi.CitationNode {
-	nodes := make([]openapi.CitationNode, len(answer.Nodes))
-	for i, one := range answer.Nodes {
-		nodes[i] = openapi.CitationNode{
-			ChatbotTextNode: openapi.ChatbotTextNode{ID: one.ChatbotTextNode.ID, Text: one.ChatbotTextNode.Text, Filename: one.ChatbotTextNode.Filename},
-			Score:           one.Score,
-			DisplayScore:    one.DisplayScore,
+	return each(answer.Nodes, func(node bot.CitationNode) openapi.CitationNode {
+		return openapi.CitationNode{
+			ChatbotTextNode: openapi.ChatbotTextNode{ID: node.ChatbotTextNode.ID, Text: node.ChatbotTextNode.Text, Filename: node.ChatbotTextNode.Filename},
+			Score:           node.Score,
+			DisplayScore:    node.DisplayScore,
 		}
-	}
-	return nodes
+	})
 }
 
 func toAPISuggestions(answer bot.Answer) []openapi.Suggestion {
-	suggestions := make([]openapi.Suggestion, len(answer.Suggestions))
-	for i, one := range answer.Suggestions {
-		suggestions[i] = openapi.Suggestion{Text: one.Text}
-		if one.Context != "" {
-			suggestions[i].Context = &one.Context
-		}
+	return each(answer.Suggestions, func(suggestion bot.Suggestion) openapi.Suggestion {
+		return openapi.Suggestion{Text: suggestion.Text, Context: orAbsent(suggestion.Context)}
+	})
+}
+
+// orAbsent omits an optional field that is empty.
+func orAbsent(text string) *string {
+	if text == "" {
+		return nil
 	}
-	return suggestions
+	return &text
 }
 
 func toAPIUsage(answer bot.Answer) nullable.Nullable[openapi.Usage] {
@@ -216,22 +197,16 @@ func toAPIUsage(answer bot.Answer) nullable.Nullable[openapi.Usage] {
 }
 
 func fromAPIAttachments(inputs *[]openapi.AttachmentInput) []chat.NewAttachment {
-	attachments := make([]chat.NewAttachment, 0, len(deref(inputs)))
-	for _, one := range deref(inputs) {
-		attachments = append(attachments, chat.NewAttachment{
-			ID:       deref(one.ID),
-			Type:     string(deref(one.Type)),
-			Filename: deref(one.Filename),
-			File:     deref(one.File),
-		})
-	}
-	return attachments
+	return each(deref(inputs), func(input openapi.AttachmentInput) chat.NewAttachment {
+		return chat.NewAttachment{ID: deref(input.ID), Type: string(deref(input.Type)), Filename: deref(input.Filename), File: deref(input.File)}
+	})
 }
 
-// fromAPICanvas is a canvas as it is stored; nil for none.
-func fromAPICanvas(canvas nullable.Nullable[openapi.Canvas]) (json.RawMessage, error) {
-	if !canvas.IsSpecified() || canvas.IsNull() {
-		return nil, nil
+// fromAPICanvas returns a canvas as it is stored, or nil if it is absent or null.
+func fromAPICanvas(field nullable.Nullable[openapi.Canvas]) (json.RawMessage, error) {
+	canvas, err := field.Get()
+	if err != nil {
+		return nil, nil //nolint:nilerr // absent or null
 	}
-	return json.Marshal(canvas.MustGet())
+	return json.Marshal(canvas)
 }

@@ -11,36 +11,32 @@ import (
 	"parley/internal/bot"
 )
 
-// toAPIModel shows a bot's model, and of its key only that there is one.
+// toAPIModel returns the model of a chatbot, without its API key.
 func toAPIModel(row db.Bot) nullable.Nullable[openapi.Model] {
 	model, err := bot.ModelOf(row)
-	if err != nil || model == nil { // what is stored was written by bot itself
+	if err != nil || model == nil { // err is nil: package bot wrote the column
 		return nullable.NewNullNullable[openapi.Model]()
-	}
-	temperature := nullable.NewNullNullable[float64]()
-	if model.Temperature != nil {
-		temperature.Set(*model.Temperature)
 	}
 	parameters := json.RawMessage("{}")
 	if len(model.Parameters) > 0 {
-		parameters, _ = json.Marshal(model.Parameters) // is JSON already
+		parameters, _ = json.Marshal(model.Parameters) // decoded JSON can be encoded
 	}
 	return nullable.NewNullableWithValue(openapi.Model{
 		BaseURL:       model.BaseURL,
 		Name:          model.Name,
-		Temperature:   temperature,
+		Temperature:   orNull(model.Temperature),
 		Parameters:    parameters,
 		HistoryTokens: model.HistoryTokens,
 		HasAPIKey:     row.ModelKey != nil,
 	})
 }
 
-// fromAPIModel returns nil for none, absent or null.
-func fromAPIModel(given nullable.Nullable[openapi.ModelSettings]) (*bot.NewModel, error) {
-	if !given.IsSpecified() || given.IsNull() {
-		return nil, nil
+// fromAPIModel returns nil if the model is absent or null.
+func fromAPIModel(field nullable.Nullable[openapi.ModelSettings]) (*bot.NewModel, error) {
+	settings, err := field.Get()
+	if err != nil {
+		return nil, nil //nolint:nilerr // absent or null
 	}
-	settings := given.MustGet()
 	model := &bot.NewModel{
 		Model:       bot.Model{BaseURL: settings.BaseURL, Name: settings.Name, HistoryTokens: bot.DefaultHistoryTokens},
 		KeepsAPIKey: !settings.APIKey.IsSpecified(),
@@ -48,11 +44,11 @@ func fromAPIModel(given nullable.Nullable[openapi.ModelSettings]) (*bot.NewModel
 	if settings.HistoryTokens != nil {
 		model.HistoryTokens = *settings.HistoryTokens
 	}
-	if settings.Temperature.IsSpecified() && !settings.Temperature.IsNull() {
-		model.Temperature = new(settings.Temperature.MustGet())
+	if temperature, err := settings.Temperature.Get(); err == nil { // neither absent nor null
+		model.Temperature = &temperature
 	}
-	if settings.APIKey.IsSpecified() && !settings.APIKey.IsNull() {
-		model.APIKey = settings.APIKey.MustGet()
+	if key, err := settings.APIKey.Get(); err == nil { // neither absent nor null
+		model.APIKey = key
 	}
 	if settings.Parameters != nil {
 		if err := json.Unmarshal(*settings.Parameters, &model.Parameters); err != nil {

@@ -7,42 +7,50 @@ import (
 
 	"parley/gen/db"
 	"parley/gen/openapi"
+	"parley/internal/jsontext"
 	"parley/internal/records"
 )
 
-func fromAPIFilter(startDate, endDate string, timezone, userMessage, botMessage, conversation *string,
-	status *openapi.RecordStatus, feedback *openapi.FeedbackFilter, kind *openapi.RecordType,
-) (records.Filter, error) {
-	days, err := records.ParseDays(startDate, endDate, deref(timezone))
+// recordFilter has the query parameters that the list of records and its exports share.
+type recordFilter struct {
+	startDate, endDate                              string
+	timezone, userMessage, botMessage, conversation *string
+	status                                          *openapi.RecordStatus
+	feedback                                        *openapi.FeedbackFilter
+	kind                                            *openapi.RecordType
+}
+
+func fromAPIFilter(filter recordFilter) (records.Filter, error) {
+	days, err := records.ParseDays(filter.startDate, filter.endDate, deref(filter.timezone))
 	return records.Filter{
 		Days:         days,
-		UserMessage:  deref(userMessage),
-		BotMessage:   deref(botMessage),
-		Conversation: deref(conversation),
-		Status:       string(deref(status)),
-		Feedback:     string(deref(feedback)),
-		Type:         string(deref(kind)),
+		UserMessage:  deref(filter.userMessage),
+		BotMessage:   deref(filter.botMessage),
+		Conversation: deref(filter.conversation),
+		Status:       string(deref(filter.status)),
+		Feedback:     string(deref(filter.feedback)),
+		Type:         string(deref(filter.kind)),
 	}, err
 }
 
-// fromAPIScores gives a record the scores that a request has.
-func fromAPIScores(given openapi.RecordUpdate) func(*db.Record) {
+// fromAPIScores returns a function that sets the scores of a request, and removes those that are null.
+func fromAPIScores(update openapi.RecordUpdate) func(*db.Record) {
 	return func(record *db.Record) {
 		for _, score := range []struct {
-			given nullable.Nullable[float64]
-			to    **float64
+			field  nullable.Nullable[float64]
+			column **float64
 		}{
-			{given.FaithfulnessScore, &record.FaithfulnessScore},
-			{given.AnswerRelevancyScore, &record.AnswerRelevancyScore},
-			{given.ContextPrecisionScore, &record.ContextPrecisionScore},
-			{given.AnswerCorrectnessScore, &record.AnswerCorrectnessScore},
-			{given.AnswerSimilarityScore, &record.AnswerSimilarityScore},
-			{given.ContextRecallScore, &record.ContextRecallScore},
+			{update.FaithfulnessScore, &record.FaithfulnessScore},
+			{update.AnswerRelevancyScore, &record.AnswerRelevancyScore},
+			{update.ContextPrecisionScore, &record.ContextPrecisionScore},
+			{update.AnswerCorrectnessScore, &record.AnswerCorrectnessScore},
+			{update.AnswerSimilarityScore, &record.AnswerSimilarityScore},
+			{update.ContextRecallScore, &record.ContextRecallScore},
 		} {
-			if value, err := score.given.Get(); err == nil {
-				*score.to = &value
-			} else if score.given.IsNull() {
-				*score.to = nil
+			if value, err := score.field.Get(); err == nil {
+				*score.column = &value
+			} else if score.field.IsNull() {
+				*score.column = nil
 			}
 		}
 	}
@@ -59,21 +67,21 @@ func toAPIRecord(row db.Record) openapi.Record {
 		Context:                       row.Context,
 		Type:                          openapi.RecordType(row.Type),
 		FaithfulnessScore:             orNull(row.FaithfulnessScore),
-		DisplayFaithfulnessScore:      display(row.FaithfulnessScore),
+		DisplayFaithfulnessScore:      displayScore(row.FaithfulnessScore),
 		AnswerRelevancyScore:          orNull(row.AnswerRelevancyScore),
-		DisplayAnswerRelevancyScore:   display(row.AnswerRelevancyScore),
+		DisplayAnswerRelevancyScore:   displayScore(row.AnswerRelevancyScore),
 		ContextPrecisionScore:         orNull(row.ContextPrecisionScore),
-		DisplayContextPrecisionScore:  display(row.ContextPrecisionScore),
+		DisplayContextPrecisionScore:  displayScore(row.ContextPrecisionScore),
 		AnswerCorrectnessScore:        orNull(row.AnswerCorrectnessScore),
-		DisplayAnswerCorrectnessScore: display(row.AnswerCorrectnessScore),
+		DisplayAnswerCorrectnessScore: displayScore(row.AnswerCorrectnessScore),
 		AnswerSimilarityScore:         orNull(row.AnswerSimilarityScore),
-		DisplayAnswerSimilarityScore:  display(row.AnswerSimilarityScore),
+		DisplayAnswerSimilarityScore:  displayScore(row.AnswerSimilarityScore),
 		ContextRecallScore:            orNull(row.ContextRecallScore),
-		DisplayContextRecallScore:     display(row.ContextRecallScore),
+		DisplayContextRecallScore:     displayScore(row.ContextRecallScore),
 		ReplyTime:                     orNull(row.ReplyTime),
 		Feedback:                      nullable.NewNullNullable[openapi.Feedback](),
-		AskedAt:                       stamp(row.AskedAt),
-		CreatedAt:                     stamp(row.CreatedAt),
+		AskedAt:                       jsontext.FormatTime(row.AskedAt),
+		CreatedAt:                     jsontext.FormatTime(row.CreatedAt),
 		Error:                         orNull(row.Error),
 	}
 	if row.Feedback != nil {
@@ -82,8 +90,8 @@ func toAPIRecord(row db.Record) openapi.Record {
 	return record
 }
 
-// display shows a score with two decimals, and none as nothing.
-func display(score *float64) string {
+// displayScore formats a score with two decimals; no score is the empty string.
+func displayScore(score *float64) string {
 	if score == nil {
 		return ""
 	}

@@ -13,98 +13,97 @@ import (
 	"github.com/vearutop/statigz"
 )
 
-// pageFiles are the reference page: our few lines around Swagger UI, which comes with swgui.
+// docsFiles are our files of the reference page: a few lines around the Swagger UI that comes with swgui.
 //
 //go:embed docs
-var pageFiles embed.FS
+var docsFiles embed.FS
 
-// pagePolicy lets the page load what this server serves and nothing else. Swagger UI styles its elements one by one, and
-// shows its icons as data.
-const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; " +
+// docsPolicy restricts the reference page to this server. Swagger UI has inline styles and data: icons.
+const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// docs serves the reference page at /docs and its scripts and styles below; what it does not have is a problem as
-// everywhere.
+// docs serves the reference page at /docs, and its scripts and styles below. Missing files are
+// answered with a problem document, like unknown paths everywhere.
 func docs() echo.HandlerFunc {
-	ours, err := fs.Sub(pageFiles, "docs")
+	ours, err := fs.Sub(docsFiles, "docs")
 	if err != nil {
-		panic(err) // the directory is embedded
+		panic(err) // cannot happen: the directory is embedded
 	}
-	theirs := http.StripPrefix("/docs", statigz.FileServer(static.FS))
+	swaggerUI := http.StripPrefix("/docs", statigz.FileServer(static.FS))
 	return func(ec echo.Context) error {
-		w := &found{ResponseWriter: ec.Response()}
+		w := &notFoundRecorder{ResponseWriter: ec.Response()}
 		name := strings.Trim(strings.TrimPrefix(ec.Request().URL.Path, "/docs"), "/")
 		if name == "" {
 			name = "index.html"
 		}
 		if name == "index.html" {
-			w.Header().Set("Content-Security-Policy", pagePolicy)
+			w.Header().Set("Content-Security-Policy", docsPolicy)
 		}
 		if content, err := fs.ReadFile(ours, name); err == nil {
-			kind := map[string]string{"html": "text/html; charset=utf-8", "js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}
-			_, ending, _ := strings.Cut(name, ".")
-			return newDocument(kind[ending], content).answer(ec)
+			mediaTypes := map[string]string{"html": "text/html; charset=utf-8", "js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}
+			_, extension, _ := strings.Cut(name, ".")
+			return newDocument(mediaTypes[extension], content).answer(ec)
 		}
-		theirs.ServeHTTP(w, ec.Request())
-		if w.isMissing {
+		swaggerUI.ServeHTTP(w, ec.Request())
+		if w.isNotFound {
 			return echo.ErrNotFound
 		}
 		return nil
 	}
 }
 
-// document is what is served as it is. Whoever has it asks whether it has changed; the server says so by its tag.
+// document is static content with an entity tag.
 type document struct {
-	kind    string
-	content []byte
-	tag     string
+	mediaType string
+	content   []byte
+	etag      string
 }
 
-func newDocument(kind string, content []byte) document {
+func newDocument(mediaType string, content []byte) document {
 	hash := sha256.Sum256(content)
-	return document{kind: kind, content: content, tag: fmt.Sprintf(`"%x"`, hash[:8])}
+	return document{mediaType: mediaType, content: content, etag: fmt.Sprintf(`"%x"`, hash[:8])}
 }
 
-// answer is the document, or 304 when the caller has it.
+// answer sends the document, or 304 if the client has it.
 func (d document) answer(ec echo.Context) error {
 	header := ec.Response().Header()
-	header.Set("ETag", d.tag)
-	header.Set("Cache-Control", "no-cache") // to be kept, and asked for each time
-	if d.isKnown(ec.Request().Header.Get("If-None-Match")) {
+	header.Set("ETag", d.etag)
+	header.Set("Cache-Control", "no-cache") // cacheable, but revalidated for each use
+	if d.matches(ec.Request().Header.Get("If-None-Match")) {
 		return ec.NoContent(http.StatusNotModified)
 	}
-	return ec.Blob(http.StatusOK, d.kind, d.content)
+	return ec.Blob(http.StatusOK, d.mediaType, d.content)
 }
 
-// isKnown compares as RFC 9110 has it for If-None-Match: one of a list, any for an asterisk, a weak tag like a strong one,
-// which is what a proxy makes of it that compresses.
-func (d document) isKnown(ifNoneMatch string) bool {
+// matches reports whether If-None-Match lists the entity tag, by the weak comparison of RFC 9110:
+// a compressing proxy makes strong tags weak.
+func (d document) matches(ifNoneMatch string) bool {
 	for tag := range strings.SplitSeq(ifNoneMatch, ",") {
 		tag = strings.TrimSpace(tag)
-		if tag == "*" || strings.TrimPrefix(tag, "W/") == d.tag {
+		if tag == "*" || strings.TrimPrefix(tag, "W/") == d.etag {
 			return true
 		}
 	}
 	return false
 }
 
-// found passes on what a file server finds, and nothing of its own 404.
-type found struct {
+// notFoundRecorder suppresses the 404 of a file server, headers and body, and records it.
+type notFoundRecorder struct {
 	http.ResponseWriter
-	isMissing bool
+	isNotFound bool
 }
 
-// WriteHeader notes that there is no such file.
-func (f *found) WriteHeader(status int) {
-	if f.isMissing = status == http.StatusNotFound; !f.isMissing {
-		f.ResponseWriter.WriteHeader(status)
+// WriteHeader implements http.ResponseWriter.
+func (r *notFoundRecorder) WriteHeader(status int) {
+	if r.isNotFound = status == http.StatusNotFound; !r.isNotFound {
+		r.ResponseWriter.WriteHeader(status)
 	}
 }
 
-// Write drops what is said of a file that is missing.
-func (f *found) Write(data []byte) (int, error) {
-	if f.isMissing {
+// Write implements http.ResponseWriter.
+func (r *notFoundRecorder) Write(data []byte) (int, error) {
+	if r.isNotFound {
 		return len(data), nil
 	}
-	return f.ResponseWriter.Write(data)
+	return r.ResponseWriter.Write(data)
 }

@@ -14,44 +14,49 @@ import (
 
 	"parley/gen/openapi"
 	"parley/internal/auth"
+	"parley/internal/httpapi/eventstream"
 	"parley/internal/records"
 	"parley/internal/trace"
 )
 
 // ExportRecords implements GET /api/chatbots/{chatbotPk}/records/export-excel/.
-func (a *API) ExportRecords(ctx context.Context, request openapi.ExportRecordsRequestObject) (openapi.ExportRecordsResponseObject, error) {
+func (h recordHandlers) ExportRecords(ctx context.Context, request openapi.ExportRecordsRequestObject) (openapi.ExportRecordsResponseObject, error) {
 	params := request.Params
-	filter, err := fromAPIFilter(params.StartDate, params.EndDate, params.Timezone, params.UserMessage, params.BotMessage,
-		params.Conversation, params.Status, params.Feedback, params.Type)
+	filter, err := fromAPIFilter(recordFilter{
+		params.StartDate, params.EndDate, params.Timezone, params.UserMessage, params.BotMessage, params.Conversation,
+		params.Status, params.Feedback, params.Type,
+	})
 	if err != nil {
 		return nil, err
 	}
-	return a.export(ctx, request.ChatbotPk, filter, "xlsx", records.Locale(deref(params.Locale)))
+	return h.export(ctx, request.ChatbotPk, filter, "xlsx", records.Locale(deref(params.Locale)))
 }
 
 // ExportRecordsAsText implements GET /api/chatbots/{chatbotPk}/records/export/.
-func (a *API) ExportRecordsAsText(ctx context.Context, request openapi.ExportRecordsAsTextRequestObject) (openapi.ExportRecordsAsTextResponseObject, error) {
+func (h recordHandlers) ExportRecordsAsText(ctx context.Context, request openapi.ExportRecordsAsTextRequestObject) (openapi.ExportRecordsAsTextResponseObject, error) {
 	params := request.Params
-	filter, err := fromAPIFilter(params.StartDate, params.EndDate, params.Timezone, params.UserMessage, params.BotMessage,
-		params.Conversation, params.Status, params.Feedback, params.Type)
+	filter, err := fromAPIFilter(recordFilter{
+		params.StartDate, params.EndDate, params.Timezone, params.UserMessage, params.BotMessage, params.Conversation,
+		params.Status, params.Feedback, params.Type,
+	})
 	if err != nil {
 		return nil, err
 	}
-	return a.export(ctx, request.ChatbotPk, filter, string(deref(params.Format)), records.Locale(deref(params.Locale)))
+	return h.export(ctx, request.ChatbotPk, filter, string(deref(params.Format)), records.Locale(deref(params.Locale)))
 }
 
-// export answers with a file of a chatbot's records, named by its format.
-func (a *API) export(ctx context.Context, chatbot string, filter records.Filter, format string, locale records.Locale) (recordsFile, error) {
-	found, err := a.Bots.Get(ctx, auth.PrincipalOf(ctx).OrganizationID, chatbot)
+// export returns a file with the records of a chatbot. The format is also the extension.
+func (h recordHandlers) export(ctx context.Context, chatbot string, filter records.Filter, format string, locale records.Locale) (recordsFile, error) {
+	found, err := h.bots.Get(ctx, auth.PrincipalOf(ctx).OrganizationID, chatbot)
 	if err != nil {
 		return recordsFile{}, err
 	}
-	export, err := a.Records.Export(ctx, found.OrganizationID, found.ID, filter)
+	export, err := h.records.Export(ctx, found.OrganizationID, found.ID, filter)
 	if err != nil {
 		return recordsFile{}, err
 	}
-	name := "_" + filter.Days.StartDate() + "_" + filter.Days.EndDate() + "." + format
-	file := recordsFile{ctx: ctx, disposition: attachment(found.Slug+name, found.Name+name), format: format, log: a.Log, traces: a.Traces}
+	suffix := "_" + filter.Days.StartDate() + "_" + filter.Days.EndDate() + "." + format
+	file := recordsFile{ctx: ctx, disposition: contentDisposition(found.Slug+suffix, found.Name+suffix), format: format, log: h.log, traces: h.traces}
 	switch format {
 	case "csv":
 		file.mediaType = "text/csv; charset=utf-8"
@@ -66,9 +71,9 @@ func (a *API) export(ctx context.Context, chatbot string, filter records.Filter,
 	return file, nil
 }
 
-// recordsFile answers with an export as it is written.
+// recordsFile is a response that writes an export while it is read.
 type recordsFile struct {
-	ctx         context.Context //nolint:containedctx // the answer is written by generated code, which passes none
+	ctx         context.Context //nolint:containedctx // generated code writes the response without a context
 	mediaType   string
 	disposition string
 	format      string
@@ -85,9 +90,8 @@ func (f recordsFile) VisitExportRecordsAsTextResponse(w http.ResponseWriter) err
 	return f.writeTo(w)
 }
 
-// writeTo writes the file, its headers at once. A failure in its middle can no longer
-// be told: the connection is broken off, so that nobody takes what has come for the
-// whole.
+// writeTo sends the headers at once and then the file. A failure in mid-file can no longer have a
+// status, so it aborts the connection: a truncated file must not pass for a complete one.
 func (f recordsFile) writeTo(w http.ResponseWriter) error {
 	ctx, span := f.traces.Start(f.ctx, "export")
 	defer span.End()
@@ -106,51 +110,50 @@ func (f recordsFile) writeTo(w http.ResponseWriter) error {
 	if err == nil {
 		return nil
 	}
-	span.Fail("broken off")
+	span.Fail("aborted")
 	level := slog.LevelError
 	if _, isWrite := errors.AsType[*writeError](err); isWrite || f.ctx.Err() != nil {
-		level = slog.LevelInfo // the caller has left
+		level = slog.LevelInfo // the client has disconnected
 	}
-	f.log.Log(f.ctx, level, "export broken off", "request_id", header.Get("X-Request-Id"), "error", err)
-	reset(file.controller)
+	f.log.Log(f.ctx, level, "abort export", "request_id", header.Get("X-Request-Id"), "err", err)
+	resetConnection(file.controller)
 	return http.ErrAbortHandler
 }
 
-// reset breaks a connection off so that no reader takes its end for that of what was
-// sent, as HTTP/1.0 would, which some proxies speak to servers.
-func reset(controller *http.ResponseController) {
+// resetConnection closes a connection with a TCP reset. Under HTTP/1.0, which some proxies use, an
+// orderly close would mark the end of the file.
+func resetConnection(controller *http.ResponseController) {
 	conn, _, err := controller.Hijack()
 	if err != nil {
-		return // HTTP/2 ends streams with a reset itself
+		return // HTTP/2 resets the stream itself
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // where it fails the other end has left
+		_ = tcp.SetLinger(0) // fails only if the client has disconnected
 	}
 	_ = conn.Close()
 }
 
-// fileWriter sends each piece of a file on its way at once. A reader that takes too
-// long over one is given up.
+// fileWriter flushes every write. It fails if a write takes longer than eventstream.WriteTimeout.
 type fileWriter struct {
 	w          http.ResponseWriter
 	controller *http.ResponseController
 }
 
-// writeError is that the caller could not be written to.
+// writeError is the error of a write to the client.
 type writeError struct{ err error }
 
-// Error tells what happened to the write.
+// Error returns the text of the underlying error.
 func (e *writeError) Error() string { return e.err.Error() }
 
-// Unwrap returns what happened to the write.
+// Unwrap returns the underlying error.
 func (e *writeError) Unwrap() error { return e.err }
 
-// Write writes a piece.
-func (f fileWriter) Write(piece []byte) (int, error) {
-	if err := f.controller.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
-		return 0, fmt.Errorf("set the file's deadline: %w", err)
+// Write implements io.Writer.
+func (f fileWriter) Write(data []byte) (int, error) {
+	if err := f.controller.SetWriteDeadline(time.Now().Add(eventstream.WriteTimeout)); err != nil {
+		return 0, fmt.Errorf("set the write deadline of a file: %w", err)
 	}
-	n, err := f.w.Write(piece)
+	n, err := f.w.Write(data)
 	if err == nil {
 		err = f.controller.Flush()
 	}
@@ -160,30 +163,29 @@ func (f fileWriter) Write(piece []byte) (int, error) {
 	return n, err
 }
 
-// attachment is the header that names a file: in ASCII for programs that know no
-// better, and as it should be (RFC 6266).
-func attachment(plain, name string) string {
-	return fmt.Sprintf(`attachment; filename="%s"; filename*=UTF-8''%s`, strings.Map(asciiOnly, plain), percentEncode(strings.Map(nameable, name)))
+// contentDisposition returns the Content-Disposition of a file: with an ASCII name for old clients,
+// and with the full name (RFC 6266).
+func contentDisposition(ascii, name string) string {
+	return fmt.Sprintf(`attachment; filename="%s"; filename*=UTF-8''%s`, strings.Map(toUnreserved, ascii), percentEncode(strings.Map(toFilename, name)))
 }
 
-// asciiOnly leaves what no reader of the header can misunderstand.
-func asciiOnly(r rune) rune {
+// toUnreserved replaces every character that needs quoting somewhere.
+func toUnreserved(r rune) rune {
 	if isUnreserved(r) {
 		return r
 	}
 	return '-'
 }
 
-// nameable replaces what a file's name cannot have somewhere, and what makes it look
-// like another one.
-func nameable(r rune) rune {
+// toFilename replaces characters that some file system forbids, and those that disguise a name.
+func toFilename(r rune) rune {
 	if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || strings.ContainsRune(`/\:*?"<>|`, r) {
 		return '-'
 	}
 	return r
 }
 
-// percentEncode encodes all that is not unreserved (RFC 8187).
+// percentEncode encodes every byte that is not unreserved (RFC 8187).
 func percentEncode(name string) string {
 	var encoded strings.Builder
 	for _, b := range []byte(name) {

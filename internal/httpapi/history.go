@@ -1,114 +1,97 @@
 package httpapi
 
 import (
-	"context"
 	"encoding/json"
 	"net/http"
 	"strconv"
 	"sync"
 
 	"parley/gen/openapi"
-	"parley/internal/auth"
 	"parley/internal/chat"
+	"parley/internal/jsontext"
 )
 
-// storedHistory is a History written as JSON straight from its rows, byte for byte what
-// encoding/json makes of the generated type. It is made by the handler, and good until
-// its one Visit.
-type storedHistory struct {
-	// messages are those that were read, one after the other, and ends where each ends.
-	messages []byte
-	ends     []int
-	// isForward tells that they were read in the order in which they are shown.
-	isForward, hasMore bool
-	body               []byte
+// historyPage is the response of getHistory. History is read often and pages are large, so the JSON
+// is written straight from the rows, byte for byte as encoding/json writes openapi.History. A page
+// is used for one response and then returned to the pool.
+type historyPage struct {
+	messages  []byte // the JSON of the messages, in the order in which they were read
+	ends      []int  // where each message ends
+	isForward bool   // they were read oldest first
+	hasMore   bool
+	body      []byte
 }
 
-// histories keeps what was written in, since a page is large and read often.
-var histories = sync.Pool{New: func() any { return new(storedHistory) }}
+var historyPages = sync.Pool{New: func() any { return new(historyPage) }}
 
-// maxKept is how large, in bytes, a page may be to be written in again.
-const maxKept = 1 << 20
+// maxPooledPage is the size in bytes up to which a page is returned to the pool.
+const maxPooledPage = 1 << 20
 
-func newHistory() *storedHistory {
-	h := histories.Get().(*storedHistory)
-	h.messages, h.ends, h.body = h.messages[:0], h.ends[:0], h.body[:0]
-	return h
+func newHistoryPage() *historyPage {
+	p := historyPages.Get().(*historyPage)
+	p.messages, p.ends, p.body = p.messages[:0], p.ends[:0], p.body[:0]
+	return p
 }
 
-// storedHistory reads a page of the history.
-func (a *API) storedHistory(ctx context.Context, id string, wanted chat.Range) (openapi.GetHistoryResponseObject, error) {
-	history := newHistory()
-	var err error
-	history.isForward, history.hasMore, err = a.Chat.StoredHistory(ctx, auth.PrincipalOf(ctx), id, wanted, history.add)
-	if err != nil {
-		histories.Put(history)
-		return nil, err
-	}
-	return history, nil
-}
-
-// add writes a message, its fields in the order of openapi.HistoryMessage.
-func (h *storedHistory) add(message chat.StoredMessage) error {
-	to := append(h.messages, `{"attachments":`...)
+// add appends a message. The fields are in the order of openapi.HistoryMessage.
+func (p *historyPage) add(message chat.StoredMessage) error {
+	to := append(p.messages, `{"attachments":`...)
 	if message.Attachments == nil {
 		to = append(to, "[]"...)
 	} else {
-		// Few have any, which are not stored as they are shown.
+		// Few messages have attachments, and the stored form differs.
 		attachments, err := list[openapi.Attachment](message.Attachments)
 		if err != nil {
 			return err
 		}
-		shown, err := json.Marshal(attachments)
+		encoded, err := json.Marshal(attachments)
 		if err != nil {
 			return err
 		}
-		to = append(to, shown...)
+		to = append(to, encoded...)
 	}
-	to = appendString(append(to, `,"content":`...), message.Content)
-	to = appendUUID(append(to, `,"id":"`...), message.ID)
+	to = jsontext.AppendString(append(to, `,"content":`...), message.Content)
+	to = jsontext.AppendUUID(append(to, `,"id":"`...), message.ID)
 	to = append(to, `","metadata":`...)
 	if message.Metadata == nil {
 		to = append(to, "{}"...)
 	} else {
-		to = appendCompact(to, message.Metadata)
+		to = jsontext.AppendCompact(to, message.Metadata)
 	}
-	to = appendString(append(to, `,"sender":`...), message.Sender)
+	to = jsontext.AppendString(append(to, `,"sender":`...), message.Sender)
 	to = strconv.AppendInt(append(to, `,"seq":`...), message.Seq, 10)
-	to = append(to, `,"timestamp":"`...)
-	to = appendStamp(to, message.CreatedAt)
-	h.messages = append(to, `"}`...)
-	h.ends = append(h.ends, len(h.messages))
+	to = jsontext.AppendTime(append(to, `,"timestamp":"`...), message.CreatedAt)
+	p.messages = append(to, `"}`...)
+	p.ends = append(p.ends, len(p.messages))
 	return nil
 }
 
-// VisitGetHistoryResponse writes the page.
-func (h *storedHistory) VisitGetHistoryResponse(w http.ResponseWriter) error {
-	to := append(h.body, `{"has_more":`...)
-	to = strconv.AppendBool(to, h.hasMore)
+// VisitGetHistoryResponse writes the page, oldest message first.
+func (p *historyPage) VisitGetHistoryResponse(w http.ResponseWriter) error {
+	to := append(p.body, `{"has_more":`...)
+	to = strconv.AppendBool(to, p.hasMore)
 	to = append(to, `,"messages":[`...)
-	for i := range h.ends {
+	for i := range p.ends {
 		at := i
-		if !h.isForward {
-			at = len(h.ends) - 1 - i
+		if !p.isForward {
+			at = len(p.ends) - 1 - i
 		}
 		if i > 0 {
 			to = append(to, ',')
 		}
 		begin := 0
 		if at > 0 {
-			begin = h.ends[at-1]
+			begin = p.ends[at-1]
 		}
-		to = append(to, h.messages[begin:h.ends[at]]...)
+		to = append(to, p.messages[begin:p.ends[at]]...)
 	}
-	h.body = append(to, "]}\n"...)
+	p.body = append(to, "]}\n"...)
 	w.Header().Set("Content-Type", "application/json")
-	// It is known, and spares the answer from being cut into chunks.
-	w.Header().Set("Content-Length", strconv.Itoa(len(h.body)))
+	w.Header().Set("Content-Length", strconv.Itoa(len(p.body))) // avoids chunked encoding
 	w.WriteHeader(http.StatusOK)
-	_, err := w.Write(h.body)
-	if cap(h.body) <= maxKept {
-		histories.Put(h)
+	_, err := w.Write(p.body)
+	if cap(p.body) <= maxPooledPage {
+		historyPages.Put(p)
 	}
 	return err
 }

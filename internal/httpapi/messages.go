@@ -6,11 +6,15 @@ import (
 	"parley/gen/openapi"
 	"parley/internal/auth"
 	"parley/internal/chat"
+	"parley/internal/httpapi/contract"
 )
 
+// messageHandlers implements the operations of messages.
+type messageHandlers struct{ chat *chat.Chat }
+
 // ListMessages implements GET /api/messages/.
-func (a *API) ListMessages(ctx context.Context, request openapi.ListMessagesRequestObject) (openapi.ListMessagesResponseObject, error) {
-	page, err := a.Chat.Messages(ctx, auth.PrincipalOf(ctx), request.Params.Conversation, deref(request.Params.Cursor), deref(request.Params.PageSize))
+func (h messageHandlers) ListMessages(ctx context.Context, request openapi.ListMessagesRequestObject) (openapi.ListMessagesResponseObject, error) {
+	page, err := h.chat.Messages(ctx, auth.PrincipalOf(ctx), request.Params.Conversation, deref(request.Params.Cursor), deref(request.Params.PageSize))
 	if err != nil {
 		return nil, err
 	}
@@ -25,25 +29,25 @@ func (a *API) ListMessages(ctx context.Context, request openapi.ListMessagesRequ
 }
 
 // CreateMessage implements POST /api/messages/.
-func (a *API) CreateMessage(ctx context.Context, request openapi.CreateMessageRequestObject) (openapi.CreateMessageResponseObject, error) {
+func (h messageHandlers) CreateMessage(ctx context.Context, request openapi.CreateMessageRequestObject) (openapi.CreateMessageResponseObject, error) {
 	canvas, err := fromAPICanvas(request.Body.Canvas)
 	if err != nil {
 		return nil, err
 	}
-	who := auth.PrincipalOf(ctx)
+	principal := auth.PrincipalOf(ctx)
 	isOutgoing := deref(request.Body.Type) == openapi.MessageTypeOutgoing
-	sent, err := a.Chat.Post(ctx, who, request.Body.Conversation, isOutgoing, chat.NewMessage{
+	sent, err := h.chat.Post(ctx, principal, request.Body.Conversation, isOutgoing, chat.NewMessage{
 		Content:        deref(request.Body.Content),
 		Attachments:    fromAPIAttachments(request.Body.Attachments),
 		ContentPayload: deref(request.Body.ContentPayload),
 		QueryMetadata:  deref(request.Body.QueryMetadata),
 		Canvas:         canvas,
-		IdempotencyKey: onceFor(ctx, request.Params.IdempotencyKey),
+		IdempotencyKey: contract.IdempotencyKey(ctx, request.Params.IdempotencyKey),
 	})
 	if err != nil {
 		return nil, err
 	}
-	stored, err := a.Chat.Message(ctx, who, sent.MessageID.String(), nil)
+	stored, err := h.chat.Message(ctx, principal, sent.MessageID.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -52,8 +56,8 @@ func (a *API) CreateMessage(ctx context.Context, request openapi.CreateMessageRe
 }
 
 // GetMessage implements GET /api/messages/{id}/.
-func (a *API) GetMessage(ctx context.Context, request openapi.GetMessageRequestObject) (openapi.GetMessageResponseObject, error) {
-	found, err := a.Chat.Message(ctx, auth.PrincipalOf(ctx), request.ID, request.Params.Conversation)
+func (h messageHandlers) GetMessage(ctx context.Context, request openapi.GetMessageRequestObject) (openapi.GetMessageResponseObject, error) {
+	found, err := h.chat.Message(ctx, auth.PrincipalOf(ctx), request.ID, request.Params.Conversation)
 	if err != nil {
 		return nil, err
 	}
@@ -62,12 +66,12 @@ func (a *API) GetMessage(ctx context.Context, request openapi.GetMessageRequestO
 }
 
 // SetMessageFeedback implements PUT /api/messages/{id}/feedback/.
-func (a *API) SetMessageFeedback(ctx context.Context, request openapi.SetMessageFeedbackRequestObject) (openapi.SetMessageFeedbackResponseObject, error) {
+func (h messageHandlers) SetMessageFeedback(ctx context.Context, request openapi.SetMessageFeedbackRequestObject) (openapi.SetMessageFeedbackResponseObject, error) {
 	var feedback *string
-	if given, err := request.Body.Feedback.Get(); err == nil { // an error is null
+	if given, err := request.Body.Feedback.Get(); err == nil { // an error means null
 		feedback = new(string(given))
 	}
-	rated, err := a.Chat.Rate(ctx, auth.PrincipalOf(ctx), request.ID, feedback)
+	rated, err := h.chat.Rate(ctx, auth.PrincipalOf(ctx), request.ID, feedback)
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"parley/internal/auth"
-	"parley/internal/httpapi"
 )
 
 // chunks reads a whole stream in OpenAI's form, of which nothing may be but comments and data.
@@ -176,39 +175,4 @@ func TestAChatStreamIsFollowedAgainUnderItsKey(t *testing.T) {
 		t.Errorf("%v and %v", events, repeated)
 	}
 	alice.checkAnswered(text(body["metadata"].(object), "conversation_id"), 1)
-}
-
-// Chunks cannot be taken back: a reply that begins anew goes on where it says more, and fails where it says something else.
-func TestAChatStreamWhoseReplyBeginsAnewGoesOnOrFails(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		anew []string
-		want string
-		fail bool
-	}{
-		{nil, "One two", false},
-		{[]string{"One two"}, "One two", false},
-		{[]string{"One ", "two", " three"}, "One two three", false},
-		{[]string{"", "One two three", " four"}, "One two three four", false},
-		{[]string{"One ", "three"}, "One two", true},
-		{[]string{"One two", " three", " four"}, "One two three four", false},
-		{[]string{"One "}, "One two", true},
-		{[]string{"Two"}, "One two", true},
-	} {
-		stream, err := httpapi.HeardAnew("One two", c.anew...)
-		events, isDone := chunksOf(t, stream)
-		var content strings.Builder
-		fails := false
-		for _, event := range events {
-			if event["error"] != nil {
-				fails = true
-				continue
-			}
-			said, _ := objects(event, "choices")[0]["delta"].(object)["content"].(string)
-			content.WriteString(said)
-		}
-		if content.String() != c.want || fails != c.fail || isDone == c.fail || err != nil && !c.fail {
-			t.Errorf("%q: %s, %v", c.anew, stream, err)
-		}
-	}
 }

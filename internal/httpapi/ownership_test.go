@@ -64,7 +64,7 @@ func (o organization) callerFor(op operation, user string, more ...auth.Scope) c
 // organization's is answered byte for byte as one that does not exist, and nothing there changes.
 func TestAnotherOrganizationsIDsAreAsIfTheyDidNotExist(t *testing.T) {
 	t.Parallel()
-	s := serveWith(t, settings{limits: unlimited})
+	s := serveWith(t, settings{limits: map[string]int{"messages": 0, "history": 0, "list": 0}})
 	ours, theirs := s.organization(), s.organization()
 	foreign := theirs.as("owner", auth.Admin).one()
 	before := theirs.snapshot()

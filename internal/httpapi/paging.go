@@ -7,27 +7,23 @@ import (
 	"github.com/oapi-codegen/nullable"
 
 	"parley/internal/apperr"
+	"parley/internal/httpapi/contract"
 )
 
-// page is one page of a list that is paged by number.
+// page is a page of a list that is paged by number.
 type page struct{ number, size int }
 
-// pageOf reads the parameters, which the contract middleware has given their
-// defaults and bounds.
+// pageOf returns the page of the parameters, which validation has filled with their defaults.
 func pageOf(number, size *int) page { return page{number: deref(number), size: deref(size)} }
 
 func (p page) offset() int { return (p.number - 1) * p.size }
 
-// check refuses a page beyond the end; page 1 of nothing is none.
-func (p page) check(count int64) error {
+// links returns the URLs of the next and the previous page. A page beyond the end is a NotFound
+// error; page 1 of an empty list is not.
+func (p page) links(ctx context.Context, count int64) (next, previous nullable.Nullable[string], err error) {
 	if p.number > 1 && int64(p.offset()) >= count {
-		return apperr.New(apperr.NotFound, "There is no such page.")
+		return nil, nil, apperr.New(apperr.NotFound, "There is no such page.")
 	}
-	return nil
-}
-
-// links are the addresses of the pages beside this one.
-func (p page) links(ctx context.Context, count int64) (next, previous nullable.Nullable[string]) {
 	next, previous = nullable.NewNullNullable[string](), nullable.NewNullNullable[string]()
 	if int64(p.offset()+p.size) < count {
 		next.Set(linkTo(ctx, "page", strconv.Itoa(p.number+1)))
@@ -35,19 +31,19 @@ func (p page) links(ctx context.Context, count int64) (next, previous nullable.N
 	if p.number > 1 {
 		previous.Set(linkTo(ctx, "page", strconv.Itoa(p.number-1)))
 	}
-	return next, previous
+	return next, previous, nil
 }
 
-// linkTo is the request's own address with another value of one parameter.
+// linkTo returns the URL of the request with a different value of one parameter.
 func linkTo(ctx context.Context, parameter, value string) string {
-	address := *callOf(ctx).url
+	address := *contract.RequestOf(ctx).URL
 	query := address.Query()
 	query.Set(parameter, value)
 	address.RawQuery = query.Encode()
 	return address.String()
 }
 
-// cursorLink is a cursor and the address of its page; null where there is none.
+// cursorLink returns a cursor and the URL of its page; both are null without a cursor.
 func cursorLink(ctx context.Context, cursor string) (link, value nullable.Nullable[string]) {
 	if cursor == "" {
 		return nullable.NewNullNullable[string](), nullable.NewNullNullable[string]()

@@ -2,40 +2,56 @@ package httpapi
 
 import (
 	"context"
+	"log/slog"
 
 	"parley/gen/openapi"
 	"parley/internal/auth"
+	"parley/internal/bot"
 	"parley/internal/records"
+	"parley/internal/trace"
 )
 
+// recordHandlers implements the operations of records, their exports included.
+type recordHandlers struct {
+	bots    *bot.Bots
+	records *records.Records
+	log     *slog.Logger
+	traces  *trace.Tracer
+}
+
 // ListRecords implements GET /api/chatbots/{chatbotPk}/records/.
-func (a *API) ListRecords(ctx context.Context, request openapi.ListRecordsRequestObject) (openapi.ListRecordsResponseObject, error) {
+func (h recordHandlers) ListRecords(ctx context.Context, request openapi.ListRecordsRequestObject) (openapi.ListRecordsResponseObject, error) {
 	params := request.Params
-	found, err := a.Bots.Get(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotPk)
+	found, err := h.bots.Get(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotPk)
 	if err != nil {
 		return nil, err
 	}
-	filter, err := fromAPIFilter(params.StartDate, params.EndDate, params.Timezone, params.UserMessage, params.BotMessage,
-		params.Conversation, params.Status, params.Feedback, params.Type)
+	filter, err := fromAPIFilter(recordFilter{
+		params.StartDate, params.EndDate, params.Timezone, params.UserMessage, params.BotMessage, params.Conversation,
+		params.Status, params.Feedback, params.Type,
+	})
 	if err != nil {
 		return nil, err
 	}
 	page := pageOf(params.Page, params.PageSize)
-	rows, count, err := a.Records.List(ctx, found.OrganizationID, found.ID, filter, page.number, page.size)
+	rows, count, err := h.records.List(ctx, found.OrganizationID, found.ID, filter, page.number, page.size)
 	if err != nil {
 		return nil, err
 	}
-	next, previous := page.links(ctx, count)
+	next, previous, err := page.links(ctx, count)
+	if err != nil {
+		return nil, err
+	}
 	return openapi.ListRecords200JSONResponse{Count: count, Next: next, Previous: previous, Results: each(rows, toAPIRecord)}, nil
 }
 
 // GetRecord implements GET /api/chatbots/{chatbotPk}/records/{id}/.
-func (a *API) GetRecord(ctx context.Context, request openapi.GetRecordRequestObject) (openapi.GetRecordResponseObject, error) {
-	found, err := a.Bots.Get(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotPk)
+func (h recordHandlers) GetRecord(ctx context.Context, request openapi.GetRecordRequestObject) (openapi.GetRecordResponseObject, error) {
+	found, err := h.bots.Get(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotPk)
 	if err != nil {
 		return nil, err
 	}
-	record, err := a.Records.Get(ctx, found.OrganizationID, found.ID, request.ID)
+	record, err := h.records.Get(ctx, found.OrganizationID, found.ID, request.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -43,12 +59,12 @@ func (a *API) GetRecord(ctx context.Context, request openapi.GetRecordRequestObj
 }
 
 // UpdateRecord implements PATCH /api/chatbots/{chatbotPk}/records/{id}/.
-func (a *API) UpdateRecord(ctx context.Context, request openapi.UpdateRecordRequestObject) (openapi.UpdateRecordResponseObject, error) {
-	found, err := a.Bots.Get(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotPk)
+func (h recordHandlers) UpdateRecord(ctx context.Context, request openapi.UpdateRecordRequestObject) (openapi.UpdateRecordResponseObject, error) {
+	found, err := h.bots.Get(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotPk)
 	if err != nil {
 		return nil, err
 	}
-	record, err := a.Records.Score(ctx, found.OrganizationID, found.ID, request.ID, fromAPIScores(*request.Body))
+	record, err := h.records.Score(ctx, found.OrganizationID, found.ID, request.ID, fromAPIScores(*request.Body))
 	if err != nil {
 		return nil, err
 	}
@@ -56,9 +72,9 @@ func (a *API) UpdateRecord(ctx context.Context, request openapi.UpdateRecordRequ
 }
 
 // GetStatistics implements GET /api/chatbots/{chatbotPk}/statistics/.
-func (a *API) GetStatistics(ctx context.Context, request openapi.GetStatisticsRequestObject) (openapi.GetStatisticsResponseObject, error) {
+func (h recordHandlers) GetStatistics(ctx context.Context, request openapi.GetStatisticsRequestObject) (openapi.GetStatisticsResponseObject, error) {
 	params := request.Params
-	found, err := a.Bots.Get(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotPk)
+	found, err := h.bots.Get(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotPk)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +82,7 @@ func (a *API) GetStatistics(ctx context.Context, request openapi.GetStatisticsRe
 	if err != nil {
 		return nil, err
 	}
-	statistics, err := a.Records.Statistics(ctx, found.OrganizationID, found.ID, days)
+	statistics, err := h.records.Statistics(ctx, found.OrganizationID, found.ID, days)
 	if err != nil {
 		return nil, err
 	}

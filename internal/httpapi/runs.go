@@ -7,11 +7,15 @@ import (
 	"parley/gen/openapi"
 	"parley/internal/auth"
 	"parley/internal/chat"
+	"parley/internal/httpapi/contract"
 )
 
+// runHandlers implements the operations of runs.
+type runHandlers struct{ chat *chat.Chat }
+
 // GetRun implements GET /api/runs/{runId}/.
-func (a *API) GetRun(ctx context.Context, request openapi.GetRunRequestObject) (openapi.GetRunResponseObject, error) {
-	found, err := a.Chat.Run(ctx, auth.PrincipalOf(ctx), request.RunID)
+func (h runHandlers) GetRun(ctx context.Context, request openapi.GetRunRequestObject) (openapi.GetRunResponseObject, error) {
+	found, err := h.chat.Run(ctx, auth.PrincipalOf(ctx), request.RunID)
 	if err != nil {
 		return nil, err
 	}
@@ -19,7 +23,7 @@ func (a *API) GetRun(ctx context.Context, request openapi.GetRunRequestObject) (
 }
 
 // StreamRun implements GET /api/runs/{runId}/events/.
-func (a *API) StreamRun(ctx context.Context, request openapi.StreamRunRequestObject) (openapi.StreamRunResponseObject, error) {
+func (h runHandlers) StreamRun(ctx context.Context, request openapi.StreamRunRequestObject) (openapi.StreamRunResponseObject, error) {
 	last := request.Params.After
 	if last == nil {
 		last = request.Params.LastEventID
@@ -28,28 +32,28 @@ func (a *API) StreamRun(ctx context.Context, request openapi.StreamRunRequestObj
 	if err != nil {
 		return nil, err
 	}
-	reply, err := a.Chat.Resume(ctx, auth.PrincipalOf(ctx), request.RunID)
+	reply, err := h.chat.Resume(ctx, auth.PrincipalOf(ctx), request.RunID)
 	if err != nil {
 		return nil, err
 	}
-	return replyStream{ctx: ctx, reply: reply, from: from}, nil
+	return completionStream{ctx: ctx, reply: reply, from: from}, nil
 }
 
 // CancelRun implements POST /api/runs/{runId}/cancel/.
-func (a *API) CancelRun(ctx context.Context, request openapi.CancelRunRequestObject) (openapi.CancelRunResponseObject, error) {
-	ended, err := a.Chat.Cancel(ctx, auth.PrincipalOf(ctx), request.RunID, onceFor(ctx, request.Params.IdempotencyKey))
+func (h runHandlers) CancelRun(ctx context.Context, request openapi.CancelRunRequestObject) (openapi.CancelRunResponseObject, error) {
+	run, err := h.chat.Cancel(ctx, auth.PrincipalOf(ctx), request.RunID, contract.IdempotencyKey(ctx, request.Params.IdempotencyKey))
 	if err != nil {
 		return nil, err
 	}
-	return openapi.CancelRun200JSONResponse(toAPIRun(ended)), nil
+	return openapi.CancelRun200JSONResponse(toAPIRun(run)), nil
 }
 
-// fromAPIEventID is where the event with that id ended; the beginning for none.
+// fromAPIEventID returns the position after the event with that ID, or the beginning without one.
 func fromAPIEventID(id *openapi.EventID) (chat.Position, error) {
 	var at chat.Position
 	if id == nil {
 		return at, nil
 	}
-	_, err := fmt.Sscanf(*id, "%d.%d", &at.Attempt, &at.Offset) // its form was checked
+	_, err := fmt.Sscanf(*id, "%d.%d", &at.Attempt, &at.Offset) // validation has checked the form
 	return at, err
 }

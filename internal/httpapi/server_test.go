@@ -71,8 +71,6 @@ type settings struct {
 	database, key string
 	// link joins it with others; nil: nothing does.
 	link *realtime.Redis
-	// shortcuts are those that are taken; nil: those that all tests take.
-	shortcuts *shortcuts.Set
 	// log gets what is logged.
 	log io.Writer
 }
@@ -120,18 +118,14 @@ func serveWith(t testing.TB, wanted settings) *server {
 	if wanted.log != nil {
 		log = slog.New(slog.NewTextHandler(wanted.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	taken := shortcuts.All()
-	if wanted.shortcuts != nil {
-		taken = *wanted.shortcuts
-	}
 	s := &server{t: t, auth: auth.New(opened, auth.WithKeys(keys)), bots: bottest.New(opened, keys), store: opened, sql: sql}
-	s.chat = chat.New(chat.Config{Store: opened, Bots: s.bots, Log: log, VisitTTL: time.Minute, MaxReplies: wanted.replies, Shortcuts: taken})
+	s.chat = chat.New(chat.Config{Store: opened, Bots: s.bots, Log: log, VisitTTL: time.Minute, MaxReplies: wanted.replies, Shortcuts: shortcuts.All()})
 	limits := map[string]int{"messages": plenty, "history": plenty, "list": plenty, "refusals": 0}
 	maps.Copy(limits, wanted.limits)
 	limiter := ratelimit.New(ratelimit.Limits{Messages: limits["messages"], History: limits["history"], List: limits["list"], Refusals: limits["refusals"]})
 	sockets := wsapi.New(wsapi.Config{Chat: s.chat, Limiter: limiter, Log: log, Origins: wanted.origins, Limits: wsapi.Limits{Visitors: 50}})
 	handler, err := httpapi.New(httpapi.Config{
-		Auth: s.auth, Bots: s.bots, FAQs: faq.New(opened, s.bots), Chat: s.chat, Records: records.New(opened), Audit: audit.New(opened), Shortcuts: taken, Limiter: limiter, Connect: sockets.Connect, Log: log, Origins: wanted.origins, Patience: wanted.patience, Link: wanted.link,
+		Auth: s.auth, Bots: s.bots, FAQs: faq.New(opened, s.bots), Chat: s.chat, Records: records.New(opened), Audit: audit.New(opened), Limiter: limiter, Connect: sockets.Connect, Log: log, Origins: wanted.origins, ReplyTimeout: wanted.patience, Link: wanted.link,
 		Ready: func(context.Context) error {
 			if err := s.ready.Load(); err != nil {
 				return *err

@@ -6,39 +6,43 @@ import (
 	"parley/gen/openapi"
 	"parley/internal/auth"
 	"parley/internal/chat"
+	"parley/internal/httpapi/contract"
 )
 
+// webChatHandlers implements the operations of web chats.
+type webChatHandlers struct{ chat *chat.Chat }
+
 // ListWebChats implements GET /api/web-chats/.
-func (a *API) ListWebChats(ctx context.Context, request openapi.ListWebChatsRequestObject) (openapi.ListWebChatsResponseObject, error) {
+func (h webChatHandlers) ListWebChats(ctx context.Context, request openapi.ListWebChatsRequestObject) (openapi.ListWebChatsResponseObject, error) {
 	page := pageOf(request.Params.Page, request.Params.PageSize)
-	rows, count, err := a.Chat.ListWebChats(ctx, auth.PrincipalOf(ctx).OrganizationID, page.size, page.offset())
+	rows, count, err := h.chat.ListWebChats(ctx, auth.PrincipalOf(ctx).OrganizationID, page.size, page.offset())
 	if err != nil {
 		return nil, err
 	}
-	if err := page.check(count); err != nil {
+	next, previous, err := page.links(ctx, count)
+	if err != nil {
 		return nil, err
 	}
-	next, previous := page.links(ctx, count)
 	return openapi.ListWebChats200JSONResponse{Count: count, Next: next, Previous: previous, Results: each(rows, toAPIWebChat)}, nil
 }
 
 // CreateWebChat implements POST /api/web-chats/.
-func (a *API) CreateWebChat(ctx context.Context, request openapi.CreateWebChatRequestObject) (openapi.CreateWebChatResponseObject, error) {
-	made, err := a.Chat.CreateWebChat(ctx, auth.PrincipalOf(ctx).OrganizationID, chat.WebChat{
+func (h webChatHandlers) CreateWebChat(ctx context.Context, request openapi.CreateWebChatRequestObject) (openapi.CreateWebChatResponseObject, error) {
+	created, err := h.chat.CreateWebChat(ctx, auth.PrincipalOf(ctx).OrganizationID, chat.WebChat{
 		Name:           &request.Body.Name,
 		BotRef:         request.Body.Chatbot,
 		AccessType:     (*string)(request.Body.AccessType),
 		AllowedOrigins: deref(request.Body.AllowedOrigins),
-	}, onceFor(ctx, request.Params.IdempotencyKey))
+	}, contract.IdempotencyKey(ctx, request.Params.IdempotencyKey))
 	if err != nil {
 		return nil, err
 	}
-	return openapi.CreateWebChat201JSONResponse(toAPIWebChat(made)), nil
+	return openapi.CreateWebChat201JSONResponse(toAPIWebChat(created)), nil
 }
 
 // GetWebChat implements GET /api/web-chats/{webChatId}/.
-func (a *API) GetWebChat(ctx context.Context, request openapi.GetWebChatRequestObject) (openapi.GetWebChatResponseObject, error) {
-	found, err := a.Chat.GetWebChat(ctx, auth.PrincipalOf(ctx).OrganizationID, request.WebChatID)
+func (h webChatHandlers) GetWebChat(ctx context.Context, request openapi.GetWebChatRequestObject) (openapi.GetWebChatResponseObject, error) {
+	found, err := h.chat.GetWebChat(ctx, auth.PrincipalOf(ctx).OrganizationID, request.WebChatID)
 	if err != nil {
 		return nil, err
 	}
@@ -46,8 +50,8 @@ func (a *API) GetWebChat(ctx context.Context, request openapi.GetWebChatRequestO
 }
 
 // UpdateWebChat implements PATCH /api/web-chats/{webChatId}/.
-func (a *API) UpdateWebChat(ctx context.Context, request openapi.UpdateWebChatRequestObject) (openapi.UpdateWebChatResponseObject, error) {
-	changed, err := a.Chat.UpdateWebChat(ctx, auth.PrincipalOf(ctx).OrganizationID, request.WebChatID, chat.WebChat{
+func (h webChatHandlers) UpdateWebChat(ctx context.Context, request openapi.UpdateWebChatRequestObject) (openapi.UpdateWebChatResponseObject, error) {
+	updated, err := h.chat.UpdateWebChat(ctx, auth.PrincipalOf(ctx).OrganizationID, request.WebChatID, chat.WebChat{
 		Name:           request.Body.Name,
 		BotRef:         request.Body.Chatbot,
 		AccessType:     (*string)(request.Body.AccessType),
@@ -56,11 +60,11 @@ func (a *API) UpdateWebChat(ctx context.Context, request openapi.UpdateWebChatRe
 	if err != nil {
 		return nil, err
 	}
-	return openapi.UpdateWebChat200JSONResponse(toAPIWebChat(changed)), nil
+	return openapi.UpdateWebChat200JSONResponse(toAPIWebChat(updated)), nil
 }
 
 // DeleteWebChat implements DELETE /api/web-chats/{webChatId}/.
-func (a *API) DeleteWebChat(ctx context.Context, request openapi.DeleteWebChatRequestObject) (openapi.DeleteWebChatResponseObject, error) {
-	err := a.Chat.DeleteWebChat(ctx, auth.PrincipalOf(ctx).OrganizationID, request.WebChatID)
+func (h webChatHandlers) DeleteWebChat(ctx context.Context, request openapi.DeleteWebChatRequestObject) (openapi.DeleteWebChatResponseObject, error) {
+	err := h.chat.DeleteWebChat(ctx, auth.PrincipalOf(ctx).OrganizationID, request.WebChatID)
 	return openapi.DeleteWebChat204Response{}, err
 }

@@ -1,5 +1,5 @@
-// Package jsontext makes JSON that PostgreSQL can hold of JSON that came from
-// somewhere: the same for bodies and for frames.
+// Package jsontext cleans JSON that callers send, request bodies and WebSocket frames alike, so that
+// PostgreSQL can store it, and appends JSON to buffers.
 package jsontext
 
 import (
@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,25 +16,24 @@ import (
 	"parley/internal/apperr"
 )
 
-// MaxDepth is how deep a document may nest.
+// MaxDepth is the maximum nesting depth of a document.
 const MaxDepth = 100
 
 var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
 
-// Escape writes a key as a part of a JSON Pointer (RFC 6901).
+// Escape returns a key as a segment of a JSON Pointer (RFC 6901).
 func Escape(key string) string { return pointerEscapes.Replace(key) }
 
-// Clean makes a document that PostgreSQL can hold, or refuses it: bytes that are
-// not UTF-8 and lone surrogates become U+FFFD; a NUL character in any text, nesting
-// deeper than 100 and exponents of more than three digits are refused. It may
-// change the document in place.
+// Clean returns a document that PostgreSQL can store. Invalid UTF-8 and lone surrogates become
+// U+FFFD. Invalid JSON, NUL characters in strings, nesting deeper than MaxDepth and exponents of
+// more than three digits are InvalidRequest errors. It may change the document in place.
 func Clean(body []byte) ([]byte, error) {
 	body = bytes.TrimPrefix(body, []byte("\uFEFF"))
 	if !utf8.Valid(body) {
 		body = bytes.ToValidUTF8(body, []byte("\uFFFD"))
 	}
 	if !json.Valid(body) {
-		return nil, broken(body)
+		return nil, syntaxError(body)
 	}
 	hasNUL, err := scan(body)
 	if err != nil {
@@ -45,7 +45,8 @@ func Clean(body []byte) ([]byte, error) {
 	return body, nil
 }
 
-func broken(body []byte) error {
+// syntaxError returns the error for a document that is not valid JSON.
+func syntaxError(body []byte) error {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return &apperr.Error{
 			Kind:       apperr.InvalidRequest,
@@ -56,8 +57,8 @@ func broken(body []byte) error {
 	var ignored any
 	err := json.Unmarshal(body, &ignored)
 	detail := "is not valid JSON"
-	if broken, ok := errors.AsType[*json.SyntaxError](err); ok {
-		detail = fmt.Sprintf("is not valid JSON: it breaks off at byte %d", broken.Offset)
+	if syntaxErr, ok := errors.AsType[*json.SyntaxError](err); ok {
+		detail = fmt.Sprintf("is not valid JSON: syntax error at byte %d", syntaxErr.Offset)
 	}
 	return &apperr.Error{
 		Kind:       apperr.InvalidRequest,
@@ -67,17 +68,17 @@ func broken(body []byte) error {
 	}
 }
 
-// scan walks once over a valid document: it replaces lone surrogates, which
-// have the length of their replacement, and tells whether there is a NUL.
+// scan checks depth and exponents of a valid document, replaces lone surrogates in place (the
+// escapes have equal length), and reports whether a string contains NUL.
 func scan(body []byte) (hasNUL bool, err error) {
 	depth := 0
-	isText := false
+	isInString := false
 	for i := 0; i < len(body); i++ {
 		b := body[i]
 		switch {
-		case isText && b == '"':
-			isText = false
-		case isText && b == '\\':
+		case isInString && b == '"':
+			isInString = false
+		case isInString && b == '\\':
 			i++
 			if body[i] != 'u' {
 				continue
@@ -91,29 +92,29 @@ func scan(body []byte) (hasNUL bool, err error) {
 				copy(body[i+1:], "fffd")
 			}
 			i += 4
-		case isText:
+		case isInString:
 		case b == '"':
-			isText = true
+			isInString = true
 		case b == '{' || b == '[':
 			if depth++; depth > MaxDepth {
-				return false, apperr.New(apperr.InvalidRequest, fmt.Sprintf("The JSON nests deeper than %d.", MaxDepth))
+				return false, apperr.New(apperr.InvalidRequest, fmt.Sprintf("The JSON can be nested at most %d levels deep.", MaxDepth))
 			}
 		case b == '}' || b == ']':
 			depth--
 		case (b == 'e' || b == 'E') && i > 0 && body[i-1] >= '0' && body[i-1] <= '9':
 			if exponentDigits(body[i+1:]) > 3 {
-				return false, apperr.New(apperr.InvalidRequest, "A number's exponent may have three digits.")
+				return false, apperr.New(apperr.InvalidRequest, "The exponent of a number can have at most three digits.")
 			}
 		}
 	}
 	return hasNUL, nil
 }
 
-// hex4 reads the four hexadecimal digits of an escape.
+// hex4 returns the value of the four hexadecimal digits of an escape.
 func hex4(digits []byte) uint64 {
 	code, err := strconv.ParseUint(string(digits[:4]), 16, 16)
 	if err != nil {
-		panic(err) // the document is valid JSON
+		panic(err) // cannot happen: the document is valid JSON
 	}
 	return code
 }
@@ -137,10 +138,10 @@ func exponentDigits(rest []byte) int {
 	return n
 }
 
-// pointerToNUL finds the first text with a NUL, in the order of the keys.
+// pointerToNUL returns a pointer to the first string with a NUL, in the order of the keys.
 func pointerToNUL(body []byte) string {
 	decoder := json.NewDecoder(bytes.NewReader(body))
-	decoder.UseNumber() // a number may be larger than a float64
+	decoder.UseNumber() // numbers can exceed float64
 	var document any
 	if err := decoder.Decode(&document); err != nil {
 		return ""
@@ -160,12 +161,7 @@ func findNUL(value any, pointer string) (string, bool) {
 			}
 		}
 	case map[string]any:
-		keys := make([]string, 0, len(value))
-		for key := range value {
-			keys = append(keys, key)
-		}
-		slices.Sort(keys)
-		for _, key := range keys {
+		for _, key := range slices.Sorted(maps.Keys(value)) {
 			at := pointer + "/" + Escape(strings.ReplaceAll(key, "\x00", "\uFFFD"))
 			if strings.ContainsRune(key, 0) {
 				return at, true

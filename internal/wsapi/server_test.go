@@ -81,7 +81,7 @@ func serve(t testing.TB, wanted settings) *server {
 	s.chat = chat.New(chat.Config{Store: s.store, Bots: s.bots, Log: log, VisitTTL: wanted.visitTTL, Shortcuts: taken})
 	s.sockets = wsapi.New(wsapi.Config{Chat: s.chat, Limiter: limiter, Log: log, Origins: wanted.origins, Limits: wanted.sockets})
 	handler := must(httpapi.New(httpapi.Config{
-		Auth: s.auth, Bots: s.bots, Chat: s.chat, Records: records.New(s.store), Shortcuts: taken, Limiter: limiter, Connect: s.sockets.Connect, Log: log, Origins: wanted.origins,
+		Auth: s.auth, Bots: s.bots, Chat: s.chat, Records: records.New(s.store), Limiter: limiter, Connect: s.sockets.Connect, Log: log, Origins: wanted.origins,
 		Ready: func(context.Context) error { return nil },
 	}))
 	s.chat.Start()

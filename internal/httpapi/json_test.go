@@ -5,14 +5,20 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 
 	"parley/gen/openapi"
+	"parley/internal/auth"
 	"parley/internal/chat"
 	"parley/internal/httpapi"
+	"parley/internal/jsontext"
 )
 
 // awkward are texts of which each byte matters to whoever writes JSON.
@@ -41,7 +47,7 @@ func FuzzStringsAreWrittenAsEncodingJSONDoes(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := httpapi.AppendString([]byte("before"), text); string(got) != "before"+string(want) {
+		if got := jsontext.AppendString([]byte("before"), text); string(got) != "before"+string(want) {
 			t.Errorf("%q\n got %s\nwant before%s", text, got, want)
 		}
 	})
@@ -61,7 +67,7 @@ func FuzzFreeJSONIsWrittenAsEncodingJSONDoes(f *testing.F) {
 		if err != nil {
 			return // PostgreSQL keeps none that is no JSON
 		}
-		if got := httpapi.AppendCompact(nil, text); !bytes.Equal(got, want) {
+		if got := jsontext.AppendCompact(nil, text); !bytes.Equal(got, want) {
 			t.Errorf("%q\n got %s\nwant %s", text, got, want)
 		}
 	})
@@ -74,12 +80,61 @@ func TestEventsAreWrittenAsEncodingJSONDoes(t *testing.T) {
 		if text == "" {
 			continue // nothing more is no event
 		}
-		if got, want, err := httpapi.Grown(text); err != nil || got != want {
+		if got, want, err := httpapi.CompletionDelta(text); err != nil || got != want {
 			t.Errorf("%q: %v\n got %s\nwant %s", text, err, got, want)
 		}
-		if got, want, err := httpapi.GrownChat(text, `a "content":"" `+text); err != nil || got != want {
-			t.Errorf("%q: %v\n got %s\nwant %s", text, err, got, want)
+	}
+}
+
+// A page of the history is what encoding/json writes of its generated type, whatever is stored.
+func TestHistoryIsWrittenAsEncodingJSONDoes(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	alice, staff := o.as("alice", auth.Chat), o.as("staff", auth.Agent)
+	id := alice.start()
+	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
+	var sent []string
+	for texts := range slices.Chunk(awkward(), 8) {
+		content := strings.ReplaceAll(strings.ToValidUTF8(strings.Join(texts, "|"), "?"), "\x00", "0")
+		message := object{"content": content}
+		sender := alice
+		switch len(sent) % 4 {
+		case 1:
+			message["metadata"] = object{content: []any{content, 1e9, nil, object{"<&>": true}}}
+		case 2:
+			message["attachments"] = []any{object{"type": "image", "filename": "a <b> & " + content, "file": "https://files.example.com/?a=b&c=" + url.QueryEscape(content)}}
+		case 3:
+			sender = staff
 		}
+		sender.post("/api/conversations/"+id+"/messages", message)
+		sent = append(sent, content)
+	}
+	// JSON that no operation stores, but the column allows.
+	alice.exec(`UPDATE message_history SET metadata = E' { "a" :\t[ 1 , 2.50 , "< \\u2028 \u2028 \\" \\\\" ] ,\r\n"b":{ } }\n' WHERE seq % 7 = 1`)
+	alice.exec(`UPDATE message_history SET metadata = '{ "null" : null }', created_at = date_trunc('second', created_at) WHERE seq % 7 = 2`)
+	alice.exec(`UPDATE message_history SET attachments = '[]', metadata = '{"&": [1, "&"]}' WHERE seq % 11 = 3`)
+	var read []string
+	for isForward := range 2 {
+		for seq := 0; seq <= len(sent); seq += 40 {
+			path := fmt.Sprintf("/api/conversations/%s/history?limit=40&%s", id, []string{fmt.Sprint("before_seq=", seq+1), fmt.Sprint("after_seq=", seq)}[isForward])
+			got := alice.call(http.MethodGet, path, nil)
+			var page openapi.GetHistory200JSONResponse
+			if err := json.Unmarshal(got.body, &page); err != nil || got.status != http.StatusOK || got.header.Get("Content-Length") != fmt.Sprint(len(got.body)) {
+				t.Fatalf("%s: %d, %v, Content-Length %s of %d", path, got.status, err, got.header.Get("Content-Length"), len(got.body))
+			}
+			want := httptest.NewRecorder()
+			if err := page.VisitGetHistoryResponse(want); err != nil || !bytes.Equal(got.body, want.Body.Bytes()) {
+				t.Errorf("%s: %v\n got %s\nwant %s", path, err, got.body, want.Body)
+			}
+			for _, message := range page.Messages {
+				if read = append(read, message.Content); message.Content != sent[message.Seq-1] {
+					t.Errorf("message %d is %q, want %q", message.Seq, message.Content, sent[message.Seq-1])
+				}
+			}
+		}
+	}
+	if len(read) < 2*len(sent)-40 {
+		t.Errorf("%d of %d messages were read", len(read), 2*len(sent))
 	}
 }
 
@@ -88,7 +143,7 @@ func TestTimesAreWrittenAsTheContractHasThem(t *testing.T) {
 	t.Parallel()
 	for _, micros := range []int64{0, 1, -1, 999_999, 1_768_473_000_123_456, -62_135_596_800_000_000, -62_167_219_200_000_001, 253_402_300_799_999_999, 253_402_300_800_000_000} {
 		at := time.UnixMicro(micros).In(time.FixedZone("", 8*3600))
-		if got, want := string(httpapi.AppendStamp(nil, at)), at.UTC().Format(sixDigits); got != want {
+		if got, want := string(jsontext.AppendTime(nil, at)), at.UTC().Format(sixDigits); got != want {
 			t.Errorf("%d is %s, want %s", micros, got, want)
 		}
 	}
@@ -122,7 +177,7 @@ func BenchmarkHistory(b *testing.B) {
 	messages, w := fifty(), discard{http.Header{}}
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := httpapi.AppendHistory(w, messages); err != nil {
+		if err := httpapi.WriteHistory(w, messages); err != nil {
 			b.Fatal(err)
 		}
 	}

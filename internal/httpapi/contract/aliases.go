@@ -1,4 +1,4 @@
-package httpapi
+package contract
 
 import (
 	"maps"
@@ -12,20 +12,21 @@ import (
 	"parley/internal/apperr"
 )
 
-// aliases lets a path reach its operation in other spellings (contract, section 1):
-// with or without the trailing slash, where the method exists on one spelling only;
-// below /api/v1; and /conversations without /api. The request is rewritten before
-// it is routed, so that all that follows sees one operation, and never redirected,
-// which would lose a POST's body.
+// aliases resolves the alternative paths of operations: with or without the trailing slash, below
+// /api/v1, and /conversations without /api. The request is rewritten before routing, so that every
+// later step sees the path of the document. It is never redirected, which would lose a POST body.
+//
+// Echo routes cannot replace it: a literal segment must win over a variable even where its methods
+// do not match, and Allow must list the methods of both spellings.
 type aliases struct {
 	root *segment
 }
 
-// segment is a node of the tree of all paths, the trailing slash aside.
+// segment is a node of the tree of all paths. Both spellings of a path end in the same node.
 type segment struct {
 	literals map[string]*segment
 	variable *segment
-	// methods are those of the path that ends here, in each of its two spellings.
+	// plain and slashed are the methods of the path that ends here, without and with a trailing slash.
 	plain, slashed map[string]bool
 }
 
@@ -33,13 +34,13 @@ func newAliases(operations []*operation) *aliases {
 	a := &aliases{root: &segment{}}
 	for _, op := range operations {
 		path := op.route.Path
-		at := a.root
+		node := a.root
 		for part := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
-			at = at.child(part)
+			node = node.child(part)
 		}
-		methods := &at.plain
+		methods := &node.plain
 		if strings.HasSuffix(path, "/") {
-			methods = &at.slashed
+			methods = &node.slashed
 		}
 		if *methods == nil {
 			*methods = make(map[string]bool)
@@ -49,6 +50,7 @@ func newAliases(operations []*operation) *aliases {
 	return a
 }
 
+// child returns the child for a segment of a path template. It is added if it is new.
 func (s *segment) child(part string) *segment {
 	if strings.HasPrefix(part, "{") {
 		if s.variable == nil {
@@ -65,7 +67,7 @@ func (s *segment) child(part string) *segment {
 	return s.literals[part]
 }
 
-// find returns where the parts lead; a literal wins over a variable.
+// find returns the node of a path, or nil. Literals win over variables.
 func (s *segment) find(parts []string) *segment {
 	if len(parts) == 0 {
 		if s.plain == nil && s.slashed == nil {
@@ -84,16 +86,24 @@ func (s *segment) find(parts []string) *segment {
 	return nil
 }
 
-// rewrite is the middleware; it comes before the router.
+// allow lists the methods of both spellings.
+func (s *segment) allow() string {
+	methods := make(map[string]bool)
+	maps.Copy(methods, s.plain)
+	maps.Copy(methods, s.slashed)
+	return strings.Join(slices.Sorted(maps.Keys(methods)), ", ")
+}
+
+// rewrite is the middleware. It must run before routing.
 func (a *aliases) rewrite(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(ec echo.Context) error {
 		r := ec.Request()
-		path := underAPI(r.URL.EscapedPath())
+		path := canonicalPrefix(r.URL.EscapedPath())
 		if strings.Contains(path, "//") {
-			return apperr.New(apperr.NotFound, "There is nothing at this path.") // no id is empty
+			return apperr.New(apperr.NotFound, noSuchPath) // IDs are never empty
 		}
-		bare, isSlashed := strings.CutSuffix(path, "/")
-		found := a.root.find(strings.Split(strings.TrimPrefix(bare, "/"), "/"))
+		plain, isSlashed := strings.CutSuffix(path, "/")
+		found := a.root.find(strings.Split(strings.TrimPrefix(plain, "/"), "/"))
 		if found == nil {
 			return next(ec)
 		}
@@ -104,20 +114,20 @@ func (a *aliases) rewrite(next echo.HandlerFunc) echo.HandlerFunc {
 		switch isPlain := found.plain[r.Method]; {
 		case isSlashed && found.slashed[r.Method], !isSlashed && isPlain:
 		case isPlain:
-			path = bare
+			path = plain
 		case found.slashed[r.Method]:
-			path = bare + "/"
+			path = plain + "/"
 		default:
 			ec.Response().Header().Set("Allow", found.allow())
-			return apperr.New(apperr.MethodNotAllowed, "This path does not take "+r.Method+".")
+			return apperr.New(apperr.MethodNotAllowed, noSuchMethod(r))
 		}
 		setPath(r, path)
 		return next(ec)
 	}
 }
 
-// underAPI spells a path the way the document does, as far as its beginning goes.
-func underAPI(path string) string {
+// canonicalPrefix maps /api/v1 and /conversations to the prefixes of the document.
+func canonicalPrefix(path string) string {
 	if rest, ok := strings.CutPrefix(path, "/api/v1/"); ok {
 		return "/api/" + rest
 	}
@@ -127,24 +137,14 @@ func underAPI(path string) string {
 	return path
 }
 
-// allow lists the methods of both spellings.
-func (s *segment) allow() string {
-	union := maps.Clone(s.plain)
-	if union == nil {
-		union = make(map[string]bool)
-	}
-	maps.Copy(union, s.slashed)
-	return strings.Join(slices.Sorted(maps.Keys(union)), ", ")
-}
-
-// setPath gives a request another path, which is escaped. The request itself is
-// changed: Echo routes the one that it was given, not the context's.
+// setPath changes the path of a request. It changes the request in place, because Echo routes the
+// request that it was given and not the one of the context. The path is escaped.
 func setPath(r *http.Request, path string) {
-	plain, err := url.PathUnescape(path)
+	unescaped, err := url.PathUnescape(path)
 	if err != nil || path == r.URL.EscapedPath() {
-		return // it came from a valid address, so it is one
+		return // err is nil: the path comes from a parsed URL
 	}
 	address := *r.URL
-	address.Path, address.RawPath = plain, path
+	address.Path, address.RawPath = unescaped, path
 	r.URL = &address
 }

@@ -1,4 +1,4 @@
-package httpapi
+package jsontext
 
 import (
 	"encoding/hex"
@@ -9,11 +9,14 @@ import (
 	"github.com/google/uuid"
 )
 
-// What follows appends JSON to a buffer, byte for byte as encoding/json writes it where it
-// escapes HTML.
+// TimeFormat is the layout of times in UTC: RFC 3339 with exactly six fraction digits and Z.
+const TimeFormat = "2006-01-02T15:04:05.000000Z"
 
-// isPlain tells which bytes of valid UTF-8 stand for themselves in a string. 0xE2 begins
-// U+2028 and U+2029, which do not.
+// FormatTime returns a time in TimeFormat.
+func FormatTime(t time.Time) string { return t.UTC().Format(TimeFormat) }
+
+// isPlain holds the bytes of valid UTF-8 that are written unescaped in a string. 0xE2 is not one
+// of them: it begins U+2028 and U+2029.
 var isPlain = func() (plain [256]bool) {
 	for b := range plain {
 		plain[b] = b >= ' '
@@ -26,8 +29,8 @@ var isPlain = func() (plain [256]bool) {
 
 const hexDigits = "0123456789abcdef"
 
-// appendString appends text as a JSON string.
-func appendString[T string | []byte](to []byte, text T) []byte {
+// AppendString appends text as a JSON string, byte for byte as encoding/json with HTML escaping.
+func AppendString[T string | []byte](to []byte, text T) []byte {
 	start := len(to)
 	to = append(to, '"')
 	begin := 0
@@ -62,39 +65,41 @@ func appendString[T string | []byte](to []byte, text T) []byte {
 		case '\t':
 			to = append(to, `\t`...)
 		default:
-			to = append(to, `\u00`...)
-			to = append(to, hexDigits[b>>4], hexDigits[b&0xF])
+			to = appendEscaped(to, b)
 		}
 	}
 	to = append(to, text[begin:]...)
 	to = append(to, '"')
 	if !utf8.Valid(to[start:]) {
-		// PostgreSQL sends none; encoding/json does as it likes with it, and does not fail.
+		// PostgreSQL sends valid UTF-8 only. Otherwise encoding/json replaces what is invalid.
 		quoted, _ := json.Marshal(string(text))
 		return append(to[:start], quoted...)
 	}
 	return to
 }
 
-// isLineSeparator tells whether text begins with U+2028 or U+2029.
+// appendEscaped appends an ASCII character as \u00XX.
+func appendEscaped(to []byte, b byte) []byte {
+	return append(append(to, `\u00`...), hexDigits[b>>4], hexDigits[b&0xF])
+}
+
+// isLineSeparator reports whether text begins with U+2028 or U+2029.
 func isLineSeparator[T string | []byte](text T) bool {
 	return len(text) > 2 && text[0] == 0xE2 && text[1] == 0x80 && text[2]&^1 == 0xA8
 }
 
-// appendCompact appends a JSON text, which must be one, without the space between its
-// parts.
-func appendCompact(to, text []byte) []byte {
+// AppendCompact appends valid JSON without insignificant space, byte for byte as encoding/json
+// writes a json.RawMessage.
+func AppendCompact(to, text []byte) []byte {
 	begin, isInString := 0, false
 	for i := 0; i < len(text); i++ {
 		switch b := text[i]; {
 		case b == '"':
 			isInString = !isInString
 		case b == '\\':
-			i++ // what follows is escaped
+			i++ // skip the escaped character
 		case b == '<' || b == '>' || b == '&':
-			to = append(to, text[begin:i]...)
-			to = append(to, `\u00`...)
-			to = append(to, hexDigits[b>>4], hexDigits[b&0xF])
+			to = appendEscaped(append(to, text[begin:i]...), b)
 			begin = i + 1
 		case b == 0xE2 && isLineSeparator(text[i:]):
 			to = append(to, text[begin:i]...)
@@ -110,8 +115,8 @@ func appendCompact(to, text []byte) []byte {
 	return append(to, text[begin:]...)
 }
 
-// appendUUID appends an id in its plain form.
-func appendUUID(to []byte, id uuid.UUID) []byte {
+// AppendUUID appends an ID in its canonical form, without quotes.
+func AppendUUID(to []byte, id uuid.UUID) []byte {
 	var text [36]byte
 	hex.Encode(text[:8], id[:4])
 	hex.Encode(text[9:13], id[4:6])
@@ -122,12 +127,13 @@ func appendUUID(to []byte, id uuid.UUID) []byte {
 	return append(to, text[:]...)
 }
 
-// appendStamp appends a time as timeFormat has it, some times faster.
-func appendStamp(to []byte, t time.Time) []byte {
+// AppendTime appends a time in TimeFormat, without quotes. It is several times faster than
+// time.AppendFormat.
+func AppendTime(to []byte, t time.Time) []byte {
 	t = t.UTC()
 	year, month, day := t.Date()
 	if year < 0 || year > 9999 {
-		return t.AppendFormat(to, timeFormat)
+		return t.AppendFormat(to, TimeFormat)
 	}
 	hour, minute, second := t.Clock()
 	micros := t.Nanosecond() / 1000
@@ -140,7 +146,7 @@ func appendStamp(to []byte, t time.Time) []byte {
 	return append(appendTwo(appendTwo(appendTwo(to, micros/10_000), micros/100%100), micros%100), 'Z')
 }
 
-// appendTwo appends a number below 100 in two digits.
+// appendTwo appends a number below 100 as two digits.
 func appendTwo(to []byte, number int) []byte {
 	return append(to, byte('0'+number/10), byte('0'+number%10))
 }

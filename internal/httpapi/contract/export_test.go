@@ -1,0 +1,4 @@
+package contract
+
+// IsValidRequestID is fuzzed.
+var IsValidRequestID = isValidRequestID

@@ -1,0 +1,135 @@
+package contract
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"parley/internal/apperr"
+)
+
+// statusClientGone is the logged status of a request whose client has disconnected.
+const statusClientGone = 499
+
+const (
+	invalidRequest = "The request is not valid."
+	noSuchPath     = "There is nothing at this path."
+)
+
+func noSuchMethod(r *http.Request) string { return "This path does not support " + r.Method + "." }
+
+// failures answers requests that failed. It is the only place that does, for every route.
+type failures struct {
+	log         *slog.Logger
+	openAIError func(*apperr.Error) any
+}
+
+// handle is Echo's error handler. It logs the error, writes the response unless one has begun, and
+// reads a bounded part of a body that was refused unread.
+func (f failures) handle(err error, ec echo.Context) {
+	appErr := toAppError(err, ec.Request())
+	request := ec.Request()
+	isGone := errors.Is(err, context.Canceled) && request.Context().Err() != nil
+	level := slog.LevelInfo
+	if appErr.Kind == apperr.Internal && !isGone {
+		level = slog.LevelError
+	}
+	f.log.Log(request.Context(), level, "request failed", "request_id", requestID(ec), "err", err)
+	if ec.Response().Committed {
+		return
+	}
+	if isGone {
+		ec.Response().Status = statusClientGone
+		return
+	}
+	hasBody := boundBodyRead(ec)
+	f.write(ec, appErr)
+	if hasBody && request.Header.Get("Expect") == "" {
+		drain(ec)
+	}
+}
+
+// toAppError returns the apperr.Error in an error, or converts an error of Echo or net/http. All
+// others are internal.
+func toAppError(err error, r *http.Request) *apperr.Error {
+	if appErr, ok := errors.AsType[*apperr.Error](err); ok {
+		return appErr
+	}
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return apperr.Wrap(apperr.TooLarge, uploadTooLarge, err)
+	}
+	if httpErr, ok := errors.AsType[*echo.HTTPError](err); ok {
+		switch httpErr.Code {
+		case http.StatusNotFound:
+			return apperr.Wrap(apperr.NotFound, noSuchPath, err)
+		case http.StatusMethodNotAllowed:
+			return apperr.Wrap(apperr.MethodNotAllowed, noSuchMethod(r), err)
+		case http.StatusBadRequest:
+			return apperr.Wrap(apperr.InvalidRequest, invalidRequest, err)
+		case http.StatusUnsupportedMediaType:
+			return apperr.Wrap(apperr.UnsupportedMediaType, "The operation does not accept this Content-Type.", err)
+		}
+	}
+	return apperr.Wrap(apperr.Internal, "An internal error occurred. The server has logged it.", err)
+}
+
+// write writes a problem document, or OpenAI's error format below /v1.
+func (f failures) write(ec echo.Context, appErr *apperr.Error) {
+	problem := ProblemOf(appErr, requestID(ec))
+	header := ec.Response().Header()
+	header.Del("Idempotency-Replayed") // errors are not stored, so this one is not a replay
+	if appErr.Kind == apperr.Unauthorized {
+		header.Set("WWW-Authenticate", `Bearer realm="parley", Api-Key realm="parley"`)
+	}
+	if problem.RetryAfter != nil {
+		header.Set("Retry-After", strconv.Itoa(*problem.RetryAfter))
+	}
+	var body any = problem
+	header.Set("Content-Type", "application/problem+json")
+	if path := ec.Request().URL.Path; path == "/v1" || strings.HasPrefix(path, "/v1/") {
+		body = f.openAIError(appErr)
+		header.Set("Content-Type", "application/json")
+	}
+	ec.Response().WriteHeader(problem.Status)
+	if ec.Request().Method == http.MethodHead {
+		return
+	}
+	encoder := json.NewEncoder(ec.Response())
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(body) // fails only if the client has disconnected
+}
+
+const (
+	// maxDrain is how much of a refused body is read. Ordinary clients send all of it before they
+	// read the response.
+	maxDrain     = 48 << 20
+	drainTimeout = 3 * time.Second
+)
+
+// boundBodyRead bounds the time for reading the rest of the body, and reports whether the request
+// has one. net/http reads a part of it before it sends the response header and after the handler.
+func boundBodyRead(ec echo.Context) bool {
+	body := ec.Request().Body
+	if body == nil || body == http.NoBody {
+		return false
+	}
+	// If this fails, the server's ReadTimeout applies.
+	_ = http.NewResponseController(ec.Response()).SetReadDeadline(time.Now().Add(drainTimeout))
+	return true
+}
+
+// drain sends the response and then reads what the client is still sending, best effort. It does
+// not reset the read deadline: net/http sets a new one for the next request.
+func drain(ec echo.Context) {
+	_ = http.NewResponseController(ec.Response()).Flush()
+	boundBodyRead(ec)
+	_, _ = io.CopyN(io.Discard, ec.Request().Body, maxDrain)
+}

@@ -1,0 +1,34 @@
+package contract
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"parley/internal/auth"
+	"parley/internal/ratelimit"
+)
+
+// limitRate enforces the rate limit of an operation for the user of a principal, and sets the
+// RateLimit headers. count is Limiter.Take, or Limiter.Peek where the request does not count.
+// Echo's error handler adds Retry-After to a refusal.
+func limitRate(ec echo.Context, op *operation, principal auth.Principal,
+	count func(ctx context.Context, class, caller string) (ratelimit.State, error),
+) error {
+	if op.rateClass == "" {
+		return nil
+	}
+	state, err := count(ec.Request().Context(), op.rateClass, principal.UserID.String())
+	if state.Limit > 0 {
+		header := ec.Response().Header()
+		header.Set("RateLimit-Policy", fmt.Sprintf(`"%s";q=%d;w=60`, state.Class, state.Limit))
+		header.Set("RateLimit", fmt.Sprintf(`"%s";r=%d;t=%d`, state.Class, state.Remaining, Seconds(state.Reset)))
+	}
+	return err
+}
+
+// Seconds rounds up, so that a retry after that many whole seconds is not too early.
+func Seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }

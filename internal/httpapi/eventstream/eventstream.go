@@ -1,0 +1,85 @@
+// Package eventstream answers requests with the reply of a chatbot: as server-sent events while it
+// is written, or as a whole once it has ended. Each API supplies the format of its events.
+package eventstream
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"parley/internal/apperr"
+	"parley/internal/chat"
+)
+
+// keepAlive is the interval of comments on an idle stream.
+const keepAlive = 15 * time.Second
+
+// Events is the format of a stream.
+type Events interface {
+	// Delta writes more of the text. After a restart of the reply isReset is true and text is the
+	// whole text so far.
+	Delta(at chat.Position, text string, isReset bool) error
+	// Last writes the end of the reply.
+	Last(at chat.Position, outcome *chat.Outcome) error
+	Comment() error
+	Flush() error
+}
+
+// Run writes the events of a reply from a position on, until the reply has ended. From the zero
+// position, the text so far is one delta. A client that disconnects or reads too slowly ends the
+// stream, not the reply.
+func Run(ctx context.Context, reply *chat.Reply, from chat.Position, events Events) error {
+	idle := time.NewTimer(keepAlive)
+	defer idle.Stop()
+	for at := from; ; {
+		delta, after, isReset, outcome, grown := reply.Next(at)
+		at = after
+		switch {
+		case outcome != nil:
+			if err := events.Last(at, outcome); err != nil {
+				return err
+			}
+			return events.Flush()
+		case delta != "" || isReset:
+			if err := events.Delta(at, delta, isReset); err != nil {
+				return err
+			}
+			continue
+		}
+		// Deltas that were already available are written as one burst and flushed once.
+		if err := events.Flush(); err != nil {
+			return err
+		}
+		idle.Reset(keepAlive)
+		select {
+		case <-grown:
+		case <-idle.C:
+			if err := events.Comment(); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Wait returns the outcome of a reply once it has ended. After the timeout it returns a Timeout
+// error; a reply that is stored continues.
+func Wait(ctx context.Context, chats *chat.Chat, reply *chat.Reply, timeout time.Duration) (*chat.Outcome, error) {
+	message := fmt.Sprintf("The reply takes longer than %g seconds.", timeout.Seconds())
+	if reply.IsKept() {
+		message += fmt.Sprintf(" It continues as run %s.", reply.RunID)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, apperr.New(apperr.Timeout, message))
+	defer cancel()
+	for at := reply.Beginning(); ; {
+		_, after, _, outcome, err := chats.Follow(ctx, reply, at, timeout)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err != nil || outcome != nil {
+			return outcome, err
+		}
+		at = after
+	}
+}

@@ -1,0 +1,136 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"parley/gen/openapi"
+	"parley/internal/apperr"
+	"parley/internal/auth"
+	"parley/internal/faq"
+	"parley/internal/httpapi/contract"
+)
+
+// faqHandlers implements the operations of FAQs.
+type faqHandlers struct {
+	faqs    *faq.FAQs
+	uploads chan struct{} // has a slot for each upload in memory
+}
+
+// ListFaqs implements GET /api/chatbots/{chatbotId}/faqs/.
+func (h faqHandlers) ListFaqs(ctx context.Context, request openapi.ListFaqsRequestObject) (openapi.ListFaqsResponseObject, error) {
+	page := pageOf(request.Params.Page, request.Params.PageSize)
+	rows, count, err := h.faqs.List(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, page.number, page.size)
+	if err != nil {
+		return nil, err
+	}
+	next, previous, err := page.links(ctx, count)
+	if err != nil {
+		return nil, err
+	}
+	return openapi.ListFaqs200JSONResponse{Count: count, Next: next, Previous: previous, Results: each(rows, toAPIFaq)}, nil
+}
+
+// CreateFaq implements POST /api/chatbots/{chatbotId}/faqs/.
+func (h faqHandlers) CreateFaq(ctx context.Context, request openapi.CreateFaqRequestObject) (openapi.CreateFaqResponseObject, error) {
+	created, err := h.faqs.Create(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, faq.NewFAQ{
+		Question:       request.Body.Question,
+		Answer:         request.Body.Answer,
+		Labels:         deref(request.Body.Labels),
+		IdempotencyKey: contract.IdempotencyKey(ctx, request.Params.IdempotencyKey),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return openapi.CreateFaq201JSONResponse(toAPIFaq(created)), nil
+}
+
+// GetFaq implements GET /api/chatbots/{chatbotId}/faqs/{faqId}/.
+func (h faqHandlers) GetFaq(ctx context.Context, request openapi.GetFaqRequestObject) (openapi.GetFaqResponseObject, error) {
+	found, err := h.faqs.Get(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, request.FaqID)
+	if err != nil {
+		return nil, err
+	}
+	return openapi.GetFaq200JSONResponse(toAPIFaq(found)), nil
+}
+
+// UpdateFaq implements PATCH /api/chatbots/{chatbotId}/faqs/{faqId}/.
+func (h faqHandlers) UpdateFaq(ctx context.Context, request openapi.UpdateFaqRequestObject) (openapi.UpdateFaqResponseObject, error) {
+	updated, err := h.faqs.Update(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, request.FaqID, faq.Change{
+		Question: request.Body.Question,
+		Answer:   request.Body.Answer,
+		Labels:   request.Body.Labels,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return openapi.UpdateFaq200JSONResponse(toAPIFaq(updated)), nil
+}
+
+// DeleteFaq implements DELETE /api/chatbots/{chatbotId}/faqs/{faqId}/.
+func (h faqHandlers) DeleteFaq(ctx context.Context, request openapi.DeleteFaqRequestObject) (openapi.DeleteFaqResponseObject, error) {
+	err := h.faqs.Delete(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, request.FaqID)
+	return openapi.DeleteFaq204Response{}, err
+}
+
+// maxUploads is how many imports, of up to 32 MiB each, are in memory at the same time.
+const maxUploads = 8
+
+// ImportFaqs implements POST /api/chatbots/{chatbotId}/faqs/import/.
+func (h faqHandlers) ImportFaqs(ctx context.Context, request openapi.ImportFaqsRequestObject) (openapi.ImportFaqsResponseObject, error) {
+	select {
+	case h.uploads <- struct{}{}:
+		defer func() { <-h.uploads }()
+	default:
+		return nil, &apperr.Error{Kind: apperr.Unavailable, Message: "Too many files are being uploaded. Retry later.", RetryAfter: 10 * time.Second}
+	}
+	file, err := readUpload(request)
+	if err != nil {
+		return nil, err
+	}
+	key := contract.IdempotencyKeyOfFile(ctx, request.Params.IdempotencyKey, file)
+	imported, err := h.faqs.Import(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, file, key)
+	if err != nil {
+		return nil, err
+	}
+	return openapi.ImportFaqs200JSONResponse{
+		Created: imported.Created,
+		Updated: imported.Updated,
+		Skipped: imported.Skipped,
+		Errors: each(imported.Errors, func(failed faq.ImportError) openapi.FaqImportError {
+			return openapi.FaqImportError{Row: failed.Row, Detail: failed.Detail}
+		}),
+	}, nil
+}
+
+// readUpload returns the field `file` of an upload. The contract has bounded its length.
+func readUpload(request openapi.ImportFaqsRequestObject) ([]byte, error) {
+	for {
+		part, err := request.Body.NextPart()
+		if err == io.EOF { //nolint:errorlint // returned unwrapped
+			return nil, apperr.Field(apperr.InvalidRequest, "/file", "is missing")
+		}
+		if err != nil {
+			return nil, uploadError(err)
+		}
+		if part.FormName() != "file" {
+			continue
+		}
+		file, err := io.ReadAll(part)
+		if err != nil {
+			return nil, uploadError(err)
+		}
+		return file, nil
+	}
+}
+
+// uploadError converts an error of the multipart reader. The error handler converts MaxBytesError.
+func uploadError(err error) error {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return err
+	}
+	return apperr.Wrap(apperr.InvalidRequest, "The upload is incomplete or not a multipart form.", err)
+}

@@ -1,0 +1,49 @@
+package openai
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http/httptest"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/oapi-codegen/nullable"
+
+	"parley/gen/openapi"
+	"parley/internal/chat"
+	"parley/internal/httpapi/eventstream"
+)
+
+// RestartedStream returns the stream of a reply that restarts after a text, delta by delta.
+func RestartedStream(before string, after ...string) (stream string, err error) {
+	w := httptest.NewRecorder()
+	events := newEvents(w, "")
+	err = events.Delta(chat.Position{}, before, false)
+	for i, text := range after {
+		if err == nil {
+			err = events.Delta(chat.Position{}, text, i == 0)
+		}
+	}
+	if err == nil {
+		err = events.Last(chat.Position{}, &chat.Outcome{FinishReason: "stop"})
+	}
+	return w.Body.String(), err
+}
+
+// ChunkOf returns the stream of a delta, and the stream that encoding/json gives of the generated type.
+func ChunkOf(text, model string) (stream, want string, err error) {
+	w := httptest.NewRecorder()
+	events := newEvents(w, model)
+	encoded, err := json.Marshal(events.toAPIChunk(openapi.ChatDelta{Content: &text}, nullable.NewNullNullable[string]()))
+	err = errors.Join(err, events.Delta(chat.Position{}, text, false))
+	return w.Body.String(), "data: " + string(encoded) + "\n\n", err
+}
+
+func newEvents(w *httptest.ResponseRecorder, model string) *chatEvents {
+	return &chatEvents{Writer: eventstream.NewWriter(deadlines{w}), completion: completion{reply: &chat.Reply{RunID: uuid.New()}, model: model}}
+}
+
+// deadlines is a recorder that accepts write deadlines.
+type deadlines struct{ *httptest.ResponseRecorder }
+
+func (deadlines) SetWriteDeadline(time.Time) error { return nil }

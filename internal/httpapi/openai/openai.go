@@ -1,0 +1,130 @@
+// Package openai serves OpenAI's chat completions API below /v1. The models are the chatbots of the
+// organization. A completion whose metadata names a conversation is stored in it; any other one is
+// stateless.
+package openai
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"parley/gen/db"
+	"parley/gen/openapi"
+	"parley/internal/apperr"
+	"parley/internal/auth"
+	"parley/internal/bot"
+	"parley/internal/chat"
+	"parley/internal/httpapi/contract"
+	"parley/internal/httpapi/eventstream"
+	"parley/internal/store"
+)
+
+// Handlers implements the operations of OpenAI's API.
+type Handlers struct {
+	Bots *bot.Bots
+	Chat *chat.Chat
+	// ReplyTimeout is how long a completion without streaming waits for its reply.
+	ReplyTimeout time.Duration
+}
+
+// completion is what is known about a completion before its reply.
+type completion struct {
+	reply   *chat.Reply
+	model   string
+	created time.Time
+	key     *store.IdempotencyKey // the Idempotency-Key; nil without one
+}
+
+// CreateChatCompletion implements POST /v1/chat/completions.
+func (h Handlers) CreateChatCompletion(ctx context.Context, request openapi.CreateChatCompletionRequestObject) (openapi.CreateChatCompletionResponseObject, error) {
+	model, err := h.model(ctx, request.Body.Model, apperr.Violation{In: "body", Pointer: "/model", Detail: "is not a model"})
+	if err != nil {
+		return nil, err
+	}
+	asked, err := fromAPIChat(*request.Body)
+	if err != nil {
+		return nil, err
+	}
+	if asked.conversation != "" {
+		return h.completeIn(ctx, model, asked, request.Params.IdempotencyKey)
+	}
+	// The context ends with the request, and with it a reply that nobody waits for any longer.
+	reply, err := h.Chat.Consult(ctx, asked.question(model))
+	if err != nil {
+		return nil, err
+	}
+	return h.respond(ctx, asked, completion{reply: reply, model: model.Slug, created: time.Now()})
+}
+
+// completeIn stores the question and the reply in a conversation.
+func (h Handlers) completeIn(ctx context.Context, model db.Bot, asked chatRequest, key *string) (openapi.CreateChatCompletionResponseObject, error) {
+	idempotencyKey := contract.IdempotencyKey(ctx, key)
+	sent, err := h.Chat.Complete(ctx, auth.PrincipalOf(ctx), model.ID.String(), asked.conversation, asked.message(idempotencyKey))
+	if apperr.Is(err, apperr.NotFound) {
+		return nil, locate(err, apperr.Violation{In: "body", Pointer: "/metadata/conversation_id", Detail: "is not a conversation with this model"})
+	}
+	if err != nil {
+		return nil, err
+	}
+	response, err := h.respond(ctx, asked, completion{reply: sent.Reply, model: model.Slug, created: sent.CreatedAt, key: idempotencyKey})
+	if err != nil && idempotencyKey == nil {
+		// The question is stored. Without a key, a retry would store it again.
+		contract.RequestOf(ctx).Header.Set("X-Should-Retry", "false")
+	}
+	return response, err
+}
+
+// respond streams the reply, or waits for its end.
+func (h Handlers) respond(ctx context.Context, asked chatRequest, c completion) (openapi.CreateChatCompletionResponseObject, error) {
+	if asked.isStreaming {
+		return chatStream{ctx: ctx, completion: c, includesUsage: asked.includesUsage}, nil
+	}
+	outcome, err := eventstream.Wait(ctx, h.Chat, c.reply, h.ReplyTimeout)
+	if err != nil {
+		return nil, err
+	}
+	if outcome.Err != nil {
+		return nil, errors.Join(outcome.Err, h.Chat.Forget(ctx, c.key, c.reply.RunID))
+	}
+	return c.toAPICompletion(outcome), nil
+}
+
+// maxModels is the number of models that are listed.
+const maxModels = 1000
+
+// ListModels implements GET /v1/models.
+func (h Handlers) ListModels(ctx context.Context, _ openapi.ListModelsRequestObject) (openapi.ListModelsResponseObject, error) {
+	principal := auth.PrincipalOf(ctx)
+	rows, err := h.Bots.ListSlugs(ctx, principal.OrganizationID, maxModels)
+	if err != nil {
+		return nil, err
+	}
+	models := make([]openapi.OpenAIModel, len(rows))
+	for i, row := range rows {
+		models[i] = toAPIModel(principal, row.Slug, row.CreatedAt)
+	}
+	return openapi.ListModels200JSONResponse{Object: openapi.OpenAIModelListObjectList, Data: models}, nil
+}
+
+// GetModel implements GET /v1/models/{model}.
+func (h Handlers) GetModel(ctx context.Context, request openapi.GetModelRequestObject) (openapi.GetModelResponseObject, error) {
+	model, err := h.model(ctx, request.Model, apperr.Violation{In: "path", Parameter: "model", Detail: "is not a model"})
+	if err != nil {
+		return nil, err
+	}
+	return openapi.GetModel200JSONResponse(toAPIModel(auth.PrincipalOf(ctx), model.Slug, model.CreatedAt)), nil
+}
+
+// model returns the chatbot that a request names, or a NotFound error with the place of the name.
+func (h Handlers) model(ctx context.Context, ref string, place apperr.Violation) (db.Bot, error) {
+	model, err := h.Bots.Get(ctx, auth.PrincipalOf(ctx).OrganizationID, ref)
+	return model, locate(apperr.Rephrase(err, apperr.NotFound, "There is no such model."), place)
+}
+
+// locate adds to a NotFound error where the request names what was not found.
+func locate(err error, place apperr.Violation) error {
+	if appErr, ok := errors.AsType[*apperr.Error](err); ok && appErr.Kind == apperr.NotFound {
+		return &apperr.Error{Kind: appErr.Kind, Message: appErr.Message, Violations: []apperr.Violation{place}, Err: appErr.Err}
+	}
+	return err
+}

@@ -1,0 +1,112 @@
+package openai
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/oapi-codegen/nullable"
+
+	"parley/gen/openapi"
+	"parley/internal/apperr"
+	"parley/internal/chat"
+	"parley/internal/httpapi/eventstream"
+)
+
+// chatStream is a response that streams a reply as chat.completion.chunk events.
+type chatStream struct {
+	ctx           context.Context //nolint:containedctx // generated code writes the response without a context
+	completion    completion
+	includesUsage bool
+}
+
+// VisitCreateChatCompletionResponse writes the events.
+func (s chatStream) VisitCreateChatCompletionResponse(w http.ResponseWriter) error {
+	reply := s.completion.reply
+	if reply.IsKept() {
+		w.Header().Set("X-Run-Id", reply.RunID.String())
+	}
+	events := &chatEvents{Writer: eventstream.NewWriter(w), completion: s.completion, includesUsage: s.includesUsage}
+	if err := events.begin(); err != nil {
+		return err
+	}
+	return eventstream.Run(s.ctx, reply, reply.Beginning(), events)
+}
+
+// chatEvents writes a reply as chunks. Chunks cannot be withdrawn: the text of a reply that restarts
+// must begin with what was written before, which is not written again.
+type chatEvents struct {
+	eventstream.Writer
+	completion    completion
+	includesUsage bool
+	delta         *eventstream.Frame // created with the first delta
+	written       []byte             // the text in all chunks so far
+	at            int                // the length of the reply; less than len(written) after a restart
+}
+
+var errDiverged = apperr.New(apperr.Unavailable, "The reply was restarted and differs from the text sent so far. Retry the request.")
+
+// begin writes the chunk with the role.
+func (e *chatEvents) begin() error {
+	return e.writeChunk(openapi.ChatDelta{Role: new(openapi.ChatDeltaRoleAssistant), Content: new("")}, nullable.NewNullNullable[string]())
+}
+
+// Delta implements eventstream.Events.
+func (e *chatEvents) Delta(_ chat.Position, text string, isReset bool) error {
+	if isReset {
+		e.at = 0
+	}
+	repeated := min(len(e.written)-e.at, len(text))
+	if string(e.written[e.at:e.at+repeated]) != text[:repeated] {
+		return errors.Join(errDiverged, e.fail(errDiverged), e.Flush())
+	}
+	e.at += len(text)
+	if text = text[repeated:]; text == "" {
+		return nil
+	}
+	e.written = append(e.written, text...)
+	if e.delta == nil {
+		frame, err := eventstream.NewFrame(e.toAPIChunk(openapi.ChatDelta{Content: new("")}, nullable.NewNullNullable[string]()))
+		if err != nil {
+			return err
+		}
+		e.delta = &frame
+	}
+	return e.WriteText("", *e.delta, text)
+}
+
+// Last implements eventstream.Events.
+func (e *chatEvents) Last(_ chat.Position, outcome *chat.Outcome) error {
+	switch {
+	case outcome.Err != nil:
+		return e.fail(outcome.Err)
+	case e.at < len(e.written):
+		return e.fail(errDiverged)
+	}
+	reason := string(toAPIFinishReason(outcome))
+	if err := e.writeChunk(openapi.ChatDelta{}, nullable.NewNullableWithValue(reason)); err != nil {
+		return err
+	}
+	if e.includesUsage {
+		chunk := e.completion.toAPIChunk()
+		chunk.Usage = new(toAPIUsage(outcome.Answer))
+		if err := e.Write("", chunk); err != nil {
+			return err
+		}
+	}
+	return e.Print([]byte("data: [DONE]\n\n"))
+}
+
+func (e *chatEvents) writeChunk(delta openapi.ChatDelta, reason nullable.Nullable[string]) error {
+	return e.Write("", e.toAPIChunk(delta, reason))
+}
+
+func (e *chatEvents) toAPIChunk(delta openapi.ChatDelta, reason nullable.Nullable[string]) openapi.ChatCompletionChunk {
+	chunk := e.completion.toAPIChunk()
+	chunk.Choices = append(chunk.Choices, openapi.ChatChunkChoice{
+		Delta: delta, Logprobs: nullable.NewNullNullable[map[string]any](), FinishReason: reason,
+	})
+	return chunk
+}
+
+func (e *chatEvents) fail(appErr *apperr.Error) error { return e.Write("", ErrorOf(appErr)) }

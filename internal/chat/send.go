@@ -1,7 +1,6 @@
 package chat
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -320,8 +319,9 @@ func replay(ctx context.Context, q *db.Queries, who auth.Principal, prepared db.
 	if err != nil {
 		return Sent{}, err
 	}
-	if !bytes.Equal(used.RequestHash, prepared.RequestHash) {
-		return Sent{}, apperr.New(apperr.Unprocessable, "The Idempotency-Key was used with another body.")
+	key := store.IdempotencyKey{Hash: prepared.RequestHash}
+	if err := key.CheckHash(used.RequestHash); err != nil {
+		return Sent{}, err
 	}
 	// INVARIANT: no scope is both a message's and one of store.Idempotent, so there is a message.
 	stored, err := q.GetMessage(ctx, who.OrganizationID, *used.MessageID)

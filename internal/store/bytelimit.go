@@ -6,53 +6,52 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// ByteLimit bounds how many bytes of rows a query hands over, so that a page of long rows takes
-// no more memory than one of short rows.
+// ByteLimit bounds the bytes of the rows that a query returns, so that a page of long rows needs no
+// more memory than one of short rows.
 type ByteLimit struct {
-	bytes int
-	isCut bool
+	bytes     int
+	truncated bool
 }
 
-// Truncated tells whether a query had more rows than its bytes allowed.
-func (c *ByteLimit) Truncated() bool { return c.isCut }
+// Truncated reports whether a query had more rows than the limit allowed.
+func (l *ByteLimit) Truncated() bool { return l.truncated }
 
-type capKey struct{}
+type byteLimitKey struct{}
 
-// WithByteLimit returns a context in which each query of many rows ends with the row that brings
-// it to so many bytes. It is for one goroutine.
+// WithByteLimit returns a context in which the rows of a query end with the row that reaches the
+// limit. The ByteLimit must not be used by several goroutines at once.
 func WithByteLimit(ctx context.Context, bytes int) (context.Context, *ByteLimit) {
 	limit := &ByteLimit{bytes: bytes}
-	return context.WithValue(ctx, capKey{}, limit), limit
+	return context.WithValue(ctx, byteLimitKey{}, limit), limit
 }
 
-// capOf returns rows that keep to the cap of a context, where it has one.
-func capOf(ctx context.Context, found pgx.Rows) pgx.Rows {
-	limit, isCapped := ctx.Value(capKey{}).(*ByteLimit)
-	if !isCapped {
-		return found
+// limitBytes applies the byte limit of the context, if any.
+func limitBytes(ctx context.Context, rows pgx.Rows) pgx.Rows {
+	limit, ok := ctx.Value(byteLimitKey{}).(*ByteLimit)
+	if !ok {
+		return rows
 	}
-	return &cappedRows{Rows: found, limit: limit, left: limit.bytes}
+	return &limitedRows{Rows: rows, limit: limit, remaining: limit.bytes}
 }
 
-type cappedRows struct {
+type limitedRows struct {
 	pgx.Rows
-	limit *ByteLimit
-	left  int
+	limit     *ByteLimit
+	remaining int
 }
 
-// Next reads the next row, unless those before it have taken all the bytes: the rest is
-// then passed over.
-func (r *cappedRows) Next() bool {
+// Next reads the next row. Once the limit is reached it discards the rest and returns false.
+func (r *limitedRows) Next() bool {
 	if !r.Rows.Next() {
 		return false
 	}
-	if r.left <= 0 {
-		r.limit.isCut = true
+	if r.remaining <= 0 {
+		r.limit.truncated = true
 		r.Close()
 		return false
 	}
 	for _, column := range r.RawValues() {
-		r.left -= len(column)
+		r.remaining -= len(column)
 	}
 	return true
 }

@@ -14,31 +14,29 @@ import (
 	"parley/internal/apperr"
 )
 
-// lockTimeout is the SQLSTATE of a lock that was not got in its time.
+// lockTimeout is the SQLSTATE of a statement that waited for a lock longer than lock_timeout.
 const lockTimeout = "55P03"
 
-// readOnly is the SQLSTATE of a write to a database that only reads. Its connection is
-// closed: the next one may lead to the database that has taken its place.
+// readOnly is the SQLSTATE of a write to a read-only database. Its connection is closed, because a
+// new one may reach the primary.
 const readOnly = "25006"
 
-var errReadOnly = errors.New("the database takes nothing that is written")
+var errReadOnly = errors.New("the database is read-only")
 
-// maxRetries is how often a statement or transaction that lost a race inside
-// PostgreSQL is run again.
+// maxRetries is how often a statement or transaction is retried after a lost race.
 const maxRetries = 3
 
-// sentences tells, for each named constraint that a caller can run into, what it
-// means to the caller.
-var sentences = map[string]string{
+// constraintMessages maps the constraints that callers can violate to the sentence for the caller.
+var constraintMessages = map[string]string{
 	"bots_slug_key":                 "Another chatbot has this slug.",
-	"bots_one_default":              "Another chatbot became the default at the same time.",
-	"organizations_name_key":        "There is an organization of this name.",
-	"users_name_key":                "There is a user of this name.",
-	"contact_inboxes_source_id_key": "Another contact in the inbox has this source id.",
+	"bots_one_default":              "Another chatbot was made the default at the same time. Retry.",
+	"organizations_name_key":        "An organization with this name already exists.",
+	"users_name_key":                "A user with this name already exists.",
+	"contact_inboxes_source_id_key": "Another contact in the inbox has this source ID.",
 }
 
-// translate turns an error of pgx into a fault where the caller may hear of it;
-// what is a fault already, or no error of the database, is returned as it is.
+// translate returns the apperr.Error for an error of pgx that a caller may read. It returns any other
+// error unchanged, including an apperr.Error.
 func translate(err error) error {
 	if err == nil {
 		return nil
@@ -47,11 +45,11 @@ func translate(err error) error {
 		return err
 	}
 	if errors.Is(err, pgx.ErrNoRows) {
-		return apperr.Wrap(apperr.NotFound, "It does not exist.", err)
+		return apperr.Wrap(apperr.NotFound, "The resource does not exist.", err)
 	}
-	// Whatever a connection was not made for, the request has not reached the database. A
-	// deadline in it is that of the connection (connect_timeout): a caller's ends the wait for it.
-	if _, refused := errors.AsType[*pgconn.ConnectError](err); refused {
+	// A request that got no connection has not reached the database. A deadline in a ConnectError is
+	// connect_timeout: when the caller's context ends, the wait for a connection ends with its error.
+	if _, isConnectError := errors.AsType[*pgconn.ConnectError](err); isConnectError {
 		return unavailable(err)
 	}
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
@@ -60,31 +58,31 @@ func translate(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	_, broken := errors.AsType[net.Error](err)
-	// An end of what is read is that of the connection: rows and texts end otherwise.
-	ended := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-	if broken || ended || pgconn.SafeToRetry(err) {
+	_, isNetError := errors.AsType[net.Error](err)
+	// pgx returns io.EOF only when the connection ends.
+	isEOF := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	if isNetError || isEOF || pgconn.SafeToRetry(err) {
 		return unavailable(err)
 	}
 	return err
 }
 
-// translateCode goes by the SQLSTATE (PostgreSQL manual, appendix A).
+// translateCode translates a SQLSTATE (PostgreSQL manual, appendix A).
 func translateCode(pg *pgconn.PgError, err error) error {
 	switch {
 	case pg.Code == "23505", pg.Code == "23P01": // unique or exclusion constraint
-		if sentence, ok := sentences[pg.ConstraintName]; ok {
-			return apperr.Wrap(apperr.Conflict, sentence, err)
+		if message, ok := constraintMessages[pg.ConstraintName]; ok {
+			return apperr.Wrap(apperr.Conflict, message, err)
 		}
 		return err
-	case pg.Code == "23503": // foreign key: what it refers to has just been deleted
-		return apperr.Wrap(apperr.NotFound, "What the request refers to no longer exists.", err)
-	case strings.HasPrefix(pg.Code, "22"), strings.HasPrefix(pg.Code, "54"): // a value that cannot be stored
-		return apperr.Wrap(apperr.InvalidRequest, "The request holds a value that cannot be stored.", err)
+	case pg.Code == "23503": // foreign key: the referenced row was deleted concurrently
+		return apperr.Wrap(apperr.NotFound, "A resource that the request refers to no longer exists.", err)
+	case strings.HasPrefix(pg.Code, "22"), strings.HasPrefix(pg.Code, "54"): // data exception, program limit
+		return apperr.Wrap(apperr.InvalidRequest, "The request contains a value that cannot be stored.", err)
 	case pg.Code == "57014": // statement timeout
-		return apperr.Wrap(apperr.Timeout, "The database took too long.", err)
+		return apperr.Wrap(apperr.Timeout, "The database query timed out.", err)
 	case isLockTimeout(err), pg.Code == readOnly, lostRace(err),
-		strings.HasPrefix(pg.Code, "53"), strings.HasPrefix(pg.Code, "57P"), // out of resources, stopping
+		strings.HasPrefix(pg.Code, "53"), strings.HasPrefix(pg.Code, "57P"), // out of resources, shutting down
 		strings.HasPrefix(pg.Code, "08"): // connection
 		return unavailable(err)
 	}
@@ -92,12 +90,12 @@ func translateCode(pg *pgconn.PgError, err error) error {
 }
 
 func unavailable(err error) error {
-	return &apperr.Error{Kind: apperr.Unavailable, Message: "The database cannot be reached at the moment.", RetryAfter: time.Second, Err: err}
+	return &apperr.Error{Kind: apperr.Unavailable, Message: "The database is unavailable. Retry later.", RetryAfter: time.Second, Err: err}
 }
 
-// plain is what the driver's error is about, in one line: its own words have a line
-// for each address that it tried.
-func plain(err error) error {
+// shorten returns the cause of a connection error in one line: pgx's own error has a line for each
+// address that it tried.
+func shorten(err error) error {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pg
 	}
@@ -107,27 +105,27 @@ func plain(err error) error {
 	return err
 }
 
-// IsInDoubt tells of an error whether what was asked may have been committed nevertheless:
-// the connection was lost, or PostgreSQL did not answer in time.
+// IsInDoubt reports whether the statement or transaction that failed with err may have been committed
+// nevertheless: the connection was lost or PostgreSQL did not answer in time.
 func IsInDoubt(err error) bool {
-	told, isTold := errors.AsType[*apperr.Error](err)
-	if !isTold || told.Kind != apperr.Unavailable || told.Err == nil {
+	appErr, ok := errors.AsType[*apperr.Error](err)
+	if !ok || appErr.Kind != apperr.Unavailable || appErr.Err == nil {
 		return false
 	}
-	if _, isRefused := errors.AsType[*pgconn.ConnectError](err); isRefused {
+	if _, isConnectError := errors.AsType[*pgconn.ConnectError](err); isConnectError {
 		return false
 	}
-	return !isOfStatement(err)
+	return !isStatementError(err)
 }
 
-// isLockTimeout tells whether a statement waited for a lock longer than it may.
+// isLockTimeout reports whether a statement waited for a lock longer than lock_timeout.
 func isLockTimeout(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && pg.Code == lockTimeout
 }
 
-// lostRace tells whether PostgreSQL ended the work in favour of another's, so
-// that running it again is right: a deadlock or a serialization failure.
+// lostRace reports whether PostgreSQL rolled back the transaction in favour of another one, by a
+// deadlock or a serialization failure, so that a retry can succeed.
 func lostRace(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && (pg.Code == "40P01" || pg.Code == "40001")

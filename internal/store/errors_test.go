@@ -14,61 +14,64 @@ import (
 	"parley/internal/store"
 )
 
-func TestTheDatabasesErrorsBecomeFaults(t *testing.T) {
+const (
+	unavailable = "The database is unavailable. Retry later."
+	notStorable = "The request contains a value that cannot be stored."
+)
+
+func TestDatabaseErrorsAreTranslated(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
-		sql  string
-		want apperr.Kind
-		says string
+		sql     string
+		want    apperr.Kind
+		message string
 	}{
-		"a name that is taken": {
+		"duplicate name": {
 			"INSERT INTO organizations (id, name) SELECT gen_random_uuid(), 'Acme' FROM generate_series(1, 2)",
-			apperr.Conflict, "There is an organization of this name.",
+			apperr.Conflict, "An organization with this name already exists.",
 		},
-		"an id that is taken is our mistake": {
+		"duplicate id": {
 			"INSERT INTO organizations (id, name) SELECT '019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01', n::text FROM generate_series(1, 2) n",
 			apperr.Internal, "",
 		},
-		"a reference to nothing": {
+		"missing reference": {
 			"INSERT INTO users (organization_id, id, name) VALUES (gen_random_uuid(), gen_random_uuid(), 'a')",
-			apperr.NotFound, "What the request refers to no longer exists.",
+			apperr.NotFound, "A resource that the request refers to no longer exists.",
 		},
-		"no id":                  {"SELECT 'x'::uuid", apperr.InvalidRequest, "The request holds a value that cannot be stored."},
-		"a number out of range":  {"SELECT 9999999999::integer", apperr.InvalidRequest, "The request holds a value that cannot be stored."},
-		"a value beyond a limit": {longName, apperr.InvalidRequest, "The request holds a value that cannot be stored."},
-		"a statement that hangs": {"SET statement_timeout = '10ms'; SELECT pg_sleep(60)", apperr.Timeout, "The database took too long."},
-		"a connection that is cut": {
-			"SELECT pg_terminate_backend(pg_backend_pid())", apperr.Unavailable, "The database cannot be reached at the moment.",
-		},
-		"SQL that is none":         {"SELEKT", apperr.Internal, ""},
-		"a value that we must not": {"INSERT INTO organizations (id) VALUES (gen_random_uuid())", apperr.Internal, ""},
+		"malformed id":          {"SELECT 'x'::uuid", apperr.InvalidRequest, notStorable},
+		"number out of range":   {"SELECT 9999999999::integer", apperr.InvalidRequest, notStorable},
+		"index entry too large": {insertLongName, apperr.InvalidRequest, notStorable},
+		"statement timeout":     {"SET statement_timeout = '10ms'; SELECT pg_sleep(60)", apperr.Timeout, "The database query timed out."},
+		"terminated connection": {"SELECT pg_terminate_backend(pg_backend_pid())", apperr.Unavailable, unavailable},
+		"syntax error":          {"SELEKT", apperr.Internal, ""},
+		"not-null constraint":   {"INSERT INTO organizations (id) VALUES (gen_random_uuid())", apperr.Internal, ""},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, err := store.Raw(dbtest.Open(t)).Exec(t.Context(), c.sql)
-			expect(t, err, c.want, c.says)
+			expectError(t, err, c.want, c.message)
 		})
 	}
 }
 
-// longName is longer than an entry of an index may be, and cannot be compressed.
-const longName = `INSERT INTO organizations (id, name)
+// insertLongName inserts a name that is too long for an index entry and cannot be compressed.
+const insertLongName = `INSERT INTO organizations (id, name)
 	SELECT gen_random_uuid(), string_agg(md5(n::text), '') FROM generate_series(1, 1000) n`
 
-func TestNoRowIsNotFound(t *testing.T) {
+func TestMissingRowIsNotFound(t *testing.T) {
 	t.Parallel()
 	_, err := dbtest.Open(t).GetBot(t.Context(), uuid.New(), uuid.New())
-	expect(t, err, apperr.NotFound, "It does not exist.")
+	expectError(t, err, apperr.NotFound, "The resource does not exist.")
 }
 
-func TestATextWithNULIsNotStored(t *testing.T) {
+func TestTextWithNULIsInvalid(t *testing.T) {
 	t.Parallel()
 	_, err := dbtest.Open(t).CreateOrganization(t.Context(), uuid.New(), "Ac\x00me")
-	expect(t, err, apperr.InvalidRequest, "The request holds a value that cannot be stored.")
+	expectError(t, err, apperr.InvalidRequest, notStorable)
 }
 
-func TestAnErrorAmongTheRowsIsAFault(t *testing.T) {
+func TestErrorBetweenRowsIsTranslated(t *testing.T) {
 	t.Parallel()
 	rows, err := store.Raw(dbtest.Open(t)).Query(t.Context(), "SELECT 1 / (3 - n) FROM generate_series(1, 5) n")
 	if err != nil {
@@ -81,10 +84,10 @@ func TestAnErrorAmongTheRowsIsAFault(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	expect(t, rows.Err(), apperr.InvalidRequest, "The request holds a value that cannot be stored.")
+	expectError(t, rows.Err(), apperr.InvalidRequest, notStorable)
 }
 
-func TestALockThatIsNotGotIsUnavailable(t *testing.T) {
+func TestLockTimeoutIsUnavailable(t *testing.T) {
 	t.Parallel()
 	url := dbtest.URL(t)
 	s := open(t, url)
@@ -94,14 +97,14 @@ func TestALockThatIsNotGotIsUnavailable(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := store.Raw(s).Exec(t.Context(), "SELECT FROM organizations FOR UPDATE NOWAIT")
-	expect(t, err, apperr.Unavailable, "The database cannot be reached at the moment.")
+	expectError(t, err, apperr.Unavailable, unavailable)
 	if e, ok := errors.AsType[*apperr.Error](err); ok && e.RetryAfter <= 0 {
-		t.Error("it does not say when to try again")
+		t.Error("the error has no RetryAfter")
 	}
 }
 
-// Whatever a connection is refused for, nothing has been done yet and may be tried again.
-func TestADatabaseThatTakesNoConnectionsIsUnavailable(t *testing.T) {
+// A request that gets no connection can be retried, whatever the reason.
+func TestRefusedConnectionIsUnavailable(t *testing.T) {
 	t.Parallel()
 	url := dbtest.URL(t)
 	s := open(t, url)
@@ -118,41 +121,41 @@ func TestADatabaseThatTakesNoConnectionsIsUnavailable(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for range 2 { // the first one meets the end of a connection
+	for range 2 { // the first attempt finds a terminated connection
 		_, err := store.Raw(s).Exec(t.Context(), "SELECT")
-		expect(t, err, apperr.Unavailable, "The database cannot be reached at the moment.")
+		expectError(t, err, apperr.Unavailable, unavailable)
 	}
 }
 
-func TestACallerThatLeftIsNoFault(t *testing.T) {
+func TestCanceledContextIsNotTranslated(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := s.CountOrganizations(ctx)
 	if !errors.Is(err, context.Canceled) {
-		t.Errorf("it is %v", err)
+		t.Errorf("error %v, want context.Canceled", err)
 	}
 	if _, ok := errors.AsType[*apperr.Error](err); ok {
-		t.Errorf("it is a fault: %v", err)
+		t.Errorf("the error was translated: %v", err)
 	}
 }
 
-// expect wants a fault with that sentence, or an internal error that is none and
-// still has PostgreSQL's own for the log.
-func expect(t *testing.T, err error, want apperr.Kind, says string) {
+// expectError checks an error's kind and the sentence for the caller. An internal error must not be
+// an apperr.Error and must keep PostgreSQL's error for the log.
+func expectError(t *testing.T, err error, want apperr.Kind, message string) {
 	t.Helper()
 	if !apperr.Is(err, want) {
-		t.Fatalf("it is %v, not %s", err, want)
+		t.Fatalf("error %v, want kind %s", err, want)
 	}
-	e, ok := errors.AsType[*apperr.Error](err)
+	appErr, ok := errors.AsType[*apperr.Error](err)
 	if ok != (want != apperr.Internal) {
-		t.Errorf("is it a fault? %t: %v", ok, err)
+		t.Errorf("is an apperr.Error: %t: %v", ok, err)
 	}
-	if ok && e.Message != says {
-		t.Errorf("the caller reads %q, not %q", e.Message, says)
+	if ok && appErr.Message != message {
+		t.Errorf("the message is %q, want %q", appErr.Message, message)
 	}
 	if _, ok := errors.AsType[*pgconn.PgError](err); want == apperr.Internal && !ok {
-		t.Errorf("the cause is lost: %v", err)
+		t.Errorf("PostgreSQL's error is lost: %v", err)
 	}
 }

@@ -11,20 +11,20 @@ import (
 	gendb "parley/gen/db"
 )
 
-// WithSilence has an answer have another time to begin.
-func WithSilence(silence time.Duration) Option {
-	return func(o *options) { o.silence = silence }
+// WithReadTimeout replaces the default read timeout.
+func WithReadTimeout(timeout time.Duration) Option {
+	return func(o *options) { o.readTimeout = timeout }
 }
 
-// Raw runs statements of a test's own as the generated queries run theirs.
+// Raw runs the statements of a test as generated queries run.
 func Raw(s *Store) gendb.DBTX { return translator{on: s.pool, retries: maxRetries} }
 
-// RawPlannedOnce runs them as the queries of GenericPlan run.
-func RawPlannedOnce(s *Store) gendb.DBTX {
-	return translator{on: plannedOnce(s.pool), retries: maxRetries}
+// RawGenericPlan runs the statements of a test as the queries of GenericPlan run.
+func RawGenericPlan(s *Store) gendb.DBTX {
+	return translator{on: withGenericPlan(s.pool), retries: maxRetries}
 }
 
-// Migrate brings a database to the schema of a version that is still to come.
+// Migrate applies migrations other than the current ones.
 func Migrate(ctx context.Context, url string, files fs.FS, log *slog.Logger) (int64, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {

@@ -9,53 +9,53 @@ import (
 	gendb "parley/gen/db"
 )
 
-// GenericPlan returns the queries, those of many rows planned once on each connection for
-// any parameters. It is for a statement that takes longer to plan than to run, and that is
-// run in the same way whatever is asked: as long as PostgreSQL takes a plan for the very
-// parameters to be a little cheaper, it makes one each time.
+// GenericPlan returns queries whose statements with many rows use a generic plan, made once per
+// connection. It is for statements that take longer to plan than to run and whose best plan does not
+// depend on the parameters: by default PostgreSQL plans such a statement for every call while it
+// estimates the custom plan to be slightly cheaper.
 func (s *Store) GenericPlan() *gendb.Queries {
 	if s.within != nil {
-		return s.within // a transaction's other statements are planned as they were
+		return s.within // a setting would affect the transaction's other statements
 	}
-	return gendb.New(translator{on: plannedOnce(s.pool), retries: maxRetries})
+	return gendb.New(translator{on: withGenericPlan(s.pool), retries: maxRetries})
 }
 
-func plannedOnce(pool *pgxpool.Pool) setting {
-	return setting{pool, "SET LOCAL plan_cache_mode = force_generic_plan"}
+func withGenericPlan(pool *pgxpool.Pool) withSetting {
+	return withSetting{pool, "SET LOCAL plan_cache_mode = force_generic_plan"}
 }
 
-// setting runs queries of rows each in a transaction of its own that something is set in, in
-// one round trip.
-type setting struct {
+// withSetting runs each query in a transaction with a local setting, in one round trip. Exec and
+// QueryRow ignore the setting.
+type withSetting struct {
 	*pgxpool.Pool
-	set string
+	setting string
 }
 
 // Query runs a statement that returns rows.
-func (s setting) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+func (s withSetting) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
 	var batch pgx.Batch
-	batch.Queue(s.set)
+	batch.Queue(s.setting)
 	batch.Queue(sql, args...)
 	results := s.SendBatch(ctx, &batch)
 	if _, err := results.Exec(); err != nil {
-		_ = results.Close() // tells the same
+		_ = results.Close() // returns the same error
 		return nil, err
 	}
 	found, err := results.Query()
 	if err != nil {
-		_ = results.Close() // tells the same
+		_ = results.Close() // returns the same error
 		return nil, err
 	}
-	return lastRows{Rows: found, of: results}, nil
+	return lastRows{Rows: found, results: results}, nil
 }
 
-// lastRows are the last of a batch, which ends with them.
+// lastRows are the rows of a batch's last statement. Closing them closes the batch.
 type lastRows struct {
 	pgx.Rows
-	of pgx.BatchResults
+	results pgx.BatchResults
 }
 
-// Next reads the next row; after the last one the batch is over.
+// Next reads the next row, and closes the batch after the last one.
 func (r lastRows) Next() bool {
 	if r.Rows.Next() {
 		return true
@@ -64,8 +64,8 @@ func (r lastRows) Next() bool {
 	return false
 }
 
-// Close gives the connection back.
+// Close releases the connection.
 func (r lastRows) Close() {
 	r.Rows.Close()
-	_ = r.of.Close() // tells what Err does
+	_ = r.results.Close() // Err returns the same error
 }

@@ -10,13 +10,12 @@ import (
 	"parley/internal/store"
 )
 
-// What is planned once is so for itself alone: what follows on its connection is planned as
-// ever, and however it ends, the connection is given back.
-func TestWhatIsPlannedOnceChangesNothingElse(t *testing.T) {
+// The setting ends with its query, and every outcome releases the connection.
+func TestGenericPlanAffectsOnlyItsQuery(t *testing.T) {
 	t.Parallel()
 	s := open(t, dbtest.URL(t))
-	once, ever := store.RawPlannedOnce(s), store.Raw(s)
-	mode := func(on gendb.DBTX) string {
+	generic, regular := store.RawGenericPlan(s), store.Raw(s)
+	planMode := func(on gendb.DBTX) string {
 		t.Helper()
 		rows, err := on.Query(t.Context(), "SELECT current_setting('plan_cache_mode') WHERE $1::boolean", true)
 		if err != nil {
@@ -28,33 +27,33 @@ func TestWhatIsPlannedOnceChangesNothingElse(t *testing.T) {
 		}
 		return found
 	}
-	for range 40 { // more than there are connections
-		if got := mode(once); got != "force_generic_plan" {
-			t.Fatalf("it is planned with %s", got)
+	for range 40 { // more than the pool has connections
+		if got := planMode(generic); got != "force_generic_plan" {
+			t.Fatalf("the plan mode is %s", got)
 		}
-		if got := mode(ever); got != "auto" {
-			t.Fatalf("what follows is planned with %s", got)
+		if got := planMode(regular); got != "auto" {
+			t.Fatalf("the plan mode of the next query is %s", got)
 		}
-		rows, err := once.Query(t.Context(), "SELECT 1 / $1::integer", 0)
+		rows, err := generic.Query(t.Context(), "SELECT 1 / $1::integer", 0)
 		if err == nil {
 			for rows.Next() {
-				t.Error("a division by zero has a result")
+				t.Error("a division by zero returned a row")
 			}
 			err = rows.Err()
 		}
 		if err == nil {
-			t.Fatal("a division by zero is no error")
+			t.Fatal("a division by zero returned no error")
 		}
-		if rows, err = once.Query(t.Context(), "SELECT n FROM generate_series(1, $1::integer) n", 100_000); err != nil {
+		if rows, err = generic.Query(t.Context(), "SELECT n FROM generate_series(1, $1::integer) n", 100_000); err != nil {
 			t.Fatal(err)
 		}
 		rows.Next()
-		rows.Close() // in its middle
+		rows.Close() // before the last row
 		if err := rows.Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if n := s.PoolStats().AcquiredConns(); n != 0 {
-		t.Errorf("%d connections are not given back", n)
+		t.Errorf("%d connections were not released", n)
 	}
 }

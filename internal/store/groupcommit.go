@@ -22,148 +22,180 @@ import (
 )
 
 const (
-	// maxShared and maxSharedBytes bound what is committed together.
-	maxShared      = 128
-	maxSharedBytes = 1 << 20
-	// maxWaiting and maxWaitingBytes bound what waits for that; what is beyond is refused.
-	maxWaiting      = 4096
-	maxWaitingBytes = 64 << 20
+	// maxBatch and maxBatchBytes bound one batch.
+	maxBatch      = 128
+	maxBatchBytes = 1 << 20
+	// maxQueued and maxQueuedBytes bound the statements that wait, in all queues. Further statements
+	// are refused.
+	maxQueued      = 4096
+	maxQueuedBytes = 64 << 20
 )
 
-// SessionKey is what a statement locks, and all that it locks: one session.
+// SessionKey is the primary key of a session: the only row that a group-committed statement locks.
 type SessionKey struct{ OrganizationID, SessionID uuid.UUID }
 
-func (p SessionKey) compare(other SessionKey) int {
-	return cmp.Or(bytes.Compare(p.OrganizationID[:], other.OrganizationID[:]), bytes.Compare(p.SessionID[:], other.SessionID[:]))
+func (k SessionKey) compare(other SessionKey) int {
+	return cmp.Or(bytes.Compare(k.OrganizationID[:], other.OrganizationID[:]), bytes.Compare(k.SessionID[:], other.SessionID[:]))
 }
 
-// GroupCommit returns queries whose statements share their transactions with those of other
-// callers: whatever is asked while a transaction is being committed is committed
-// together by the next one. A statement that meets nobody waits for nobody. Each returns
-// when it is committed, with the errors that it would have by itself; those of one place
-// are carried out in the order in which they were asked.
+// GroupCommit returns queries whose single-row statements share transactions with those of other
+// callers. The first statement runs immediately. Statements that arrive while it commits are
+// batched into the next transaction. Statements of one session run in the order of their calls.
 //
-// Only for statements that return one row and lock no session but the place: they are
-// sorted by their places, so that two such transactions cannot wait for each other.
+// Each call returns after its commit, with the error that the statement would have returned alone.
+// IsInDoubt reports whether such an error leaves the commit undecided.
 //
-// INVARIANT: a result is handed out after the commit, never before it.
-func (s *Store) GroupCommit(place SessionKey) *gendb.Queries {
+// A statement must return one row and lock no session but the given one: statements are sorted by
+// session, so that two batches cannot deadlock.
+//
+// INVARIANT: a result is delivered after the commit, never before.
+func (s *Store) GroupCommit(session SessionKey) *gendb.Queries {
 	if s.within != nil {
 		return s.within
 	}
-	return gendb.New(sharer{translator: translator{on: s.pool, retries: maxRetries}, sharing: s.sharing, place: place})
+	return gendb.New(groupCommitter{translator: translator{on: s.pool, retries: maxRetries}, group: s.group, session: session})
 }
 
-// Pending is what waits to be committed with others.
+// Pending is the backlog of GroupCommit.
 type Pending struct {
 	Statements, Bytes int
-	IsolatedSessions  int // places whose statements run by themselves
+	IsolatedSessions  int // sessions whose statements run in transactions of their own
 }
 
-// Pending tells what waits for GroupCommit at this moment.
+// Pending returns the current backlog of GroupCommit.
 func (s *Store) Pending() Pending {
-	s.sharing.mu.Lock()
-	defer s.sharing.mu.Unlock()
-	return Pending{Statements: s.sharing.count, Bytes: s.sharing.bytes, IsolatedSessions: len(s.sharing.apart)}
+	s.group.mu.Lock()
+	defer s.group.mu.Unlock()
+	return Pending{Statements: s.group.count, Bytes: s.group.bytes, IsolatedSessions: len(s.group.isolated)}
 }
 
-// sharer stands between the generated queries and what is committed together. All but
-// statements of one row run by themselves.
-type sharer struct {
+// groupCommitter implements gendb.DBTX. It submits statements of one row to the group; all other
+// statements run on their own.
+type groupCommitter struct {
 	translator
-	sharing *sharing
-	place   SessionKey
+	group   *groupCommit
+	session SessionKey
 }
 
-// QueryRow runs a statement that returns one row.
-func (s sharer) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
-	return sharedRow{ctx: ctx, by: s, sql: sql, args: args}
+// QueryRow returns a row whose Scan runs the statement.
+func (c groupCommitter) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
+	return groupedRow{ctx: ctx, by: c, sql: sql, args: args}
 }
 
-type sharedRow struct {
-	ctx  context.Context //nolint:containedctx // a row is part of a call, as pgx's own
-	by   sharer
+type groupedRow struct {
+	ctx  context.Context //nolint:containedctx // a row belongs to one call, as pgx's own does
+	by   groupCommitter
 	sql  string
 	args []any
 }
 
-// Scan runs the statement and reads its row.
-func (r sharedRow) Scan(dest ...any) error {
-	return r.by.sharing.run(r.ctx, &shared{place: r.by.place, sql: r.sql, args: r.args, dest: dest, done: make(chan struct{})})
+// Scan runs the statement and scans its row.
+func (r groupedRow) Scan(dest ...any) error {
+	return r.by.group.run(r.ctx, &statement{session: r.by.session, sql: r.sql, args: r.args, dest: dest, done: make(chan struct{})})
 }
 
-// shared is one statement among others.
-type shared struct {
-	place SessionKey
-	sql   string
-	args  []any
-	dest  []any
-	bytes int
-	// done is closed when err is what became of it, and dest is written; together is how
-	// many it was committed with, itself included.
-	done     chan struct{}
-	err      error
-	together int
-	// firstTurn is when it was first carried out after it had been taken out.
-	firstTurn time.Time
-	// isTaken is set when it is no longer waiting: it can then not be given up.
+// statement is one submitted statement.
+//
+// Its states, and the functions that change them:
+//
+//	queued ──next──▶ batched ──commitBatch──▶ committed
+//	   │                │
+//	   │                ├─ isolate: it failed, or waits for a lock ──▶ isolated
+//	   │                ├─ requeue: others in the batch failed too often ──▶ queued, at the front
+//	   │                └─ fail: the connection was lost ──▶ in doubt
+//	   └─ await: the caller's context ended ──▶ abandoned
+//
+//	isolated ──runIsolated──▶ committed
+//	   ▲  │
+//	   │  ├─ it failed ──▶ failed
+//	   │  ├─ the connection was lost ──▶ in doubt
+//	   └──┴─ lock timeout or lost race, within isolatedLockWait ──▶ isolated again
+//
+// The first statement of an idle group is batched without being queued. An isolated statement that
+// waits for its turn can be abandoned like a queued one. Committed, failed and in doubt close done.
+// In doubt means that PostgreSQL may or may not have committed: the caller gets an Unavailable error
+// for which IsInDoubt returns true.
+type statement struct {
+	session SessionKey
+	sql     string
+	args    []any
+	dest    []any // written before done is closed, and not at all when the statement is abandoned
+	size    int   // bytes of the arguments
+	// done is closed once err and batchSize are final.
+	done      chan struct{}
+	err       error
+	batchSize int // statements in the transaction that committed it, itself included
+	// firstIsolatedRun is when the statement first ran on its own.
+	firstIsolatedRun time.Time
+	// isTaken is guarded by groupCommit.mu. It is set while the statement runs, when it can no longer
+	// be abandoned, and when it was abandoned, so that it never runs.
 	isTaken bool
 }
 
-func (s *shared) end(err error) {
+// finish delivers the result to the caller that waits in await.
+func (s *statement) finish(err error) {
 	s.err = err
 	close(s.done)
 }
 
-// sharing gathers statements that are to be committed together. There is one such
-// transaction at a time, run by whoever comes first: it has no goroutine of its own
-// while there is nothing to do.
-type sharing struct {
-	pool *pgxpool.Pool // of one connection at a time, with the short lock_timeout
-	// patient is for what was taken out.
-	patient *pgxpool.Pool
-	tally   *tally
-	traces  *trace.Tracer
+// groupCommit collects statements and commits them in batches. At most one batch transaction runs at
+// a time, on a connection of its own. The caller that finds the group idle runs its statement itself;
+// if more arrive meanwhile, a goroutine takes over and ends when the queue is empty. An idle group
+// therefore has no goroutine.
+//
+// A statement that waits for a lock would hold up its whole batch, so it is isolated: it runs in its
+// own transaction, outside the batches. Later statements of the same session queue behind it, which
+// keeps their order; statements of other sessions are not affected.
+type groupCommit struct {
+	pool *pgxpool.Pool // for batches: at most one connection in use, with the short lock timeout
+	// isolatedPool serves isolated statements.
+	isolatedPool *pgxpool.Pool
+	stats        *counters
+	traces       *trace.Tracer
 
-	asked atomic.Int64 // how many statements came
+	submitted atomic.Int64 // statements since the start
 
-	mu        sync.Mutex
-	isRunning bool
-	waiting   []*shared
-	bytes     int // that wait, in all queues
-	count     int
-	// apart are the places of which statements were taken out: what comes for them later
-	// waits behind those.
-	apart map[SessionKey]*queue
+	// mu guards the fields below and the isTaken of all statements.
+	mu      sync.Mutex
+	running bool // a batch runs, or a goroutine is about to run one
+	queue   []*statement
+	bytes   int // waiting statements' arguments, in all queues
+	count   int // waiting statements, in all queues
+	// isolated has an entry for each session whose statements run on their own.
+	isolated map[SessionKey]*isolatedQueue
+	// slots is a semaphore of maxIsolated.
 	slots chan struct{}
 }
 
-// queue is the statements of a place that run one after the other by themselves.
-type queue struct{ waiting []*shared }
+// isolatedQueue is the statements of one session, which run one after the other.
+type isolatedQueue struct{ statements []*statement }
 
-func openSharing(ctx context.Context, config *pgxpool.Config, patient *pgxpool.Pool, tally *tally, traces *trace.Tracer) (*sharing, error) {
+func openGroupCommit(ctx context.Context, config *pgxpool.Config, isolatedPool *pgxpool.Pool, stats *counters, traces *trace.Tracer) (*groupCommit, error) {
 	config = config.Copy()
-	// The second one is for when the first has hung, and is not gone yet.
+	// The second connection replaces one that hangs and is not closed yet.
 	config.MaxConns, config.MinConns, config.MinIdleConns = 2, 0, 0
-	config.ConnConfig.RuntimeParams["lock_timeout"] = sharedLockTimeout
+	config.ConnConfig.RuntimeParams["lock_timeout"] = batchLockTimeout
 	pool, err := newPool(ctx, config)
 	if err != nil {
-		return nil, fmt.Errorf("open the connection that is shared: %w", err)
+		return nil, fmt.Errorf("open the group commit connection: %w", err)
 	}
-	return &sharing{pool: pool, patient: patient, tally: tally, traces: traces, apart: make(map[SessionKey]*queue), slots: make(chan struct{}, maxApart)}, nil
+	return &groupCommit{
+		pool: pool, isolatedPool: isolatedPool, stats: stats, traces: traces,
+		isolated: make(map[SessionKey]*isolatedQueue), slots: make(chan struct{}, maxIsolated),
+	}, nil
 }
 
-// run has a statement carried out and returns what became of it. A caller whose context
-// ends gives it up while it waits, and not once it has begun.
-func (s *sharing) run(ctx context.Context, one *shared) error {
-	if s.traces == nil {
-		return s.queue(ctx, one)
+// run executes a statement and returns its result. A caller whose context ends abandons the
+// statement while it is queued; a statement that runs is always waited for.
+func (g *groupCommit) run(ctx context.Context, s *statement) error {
+	if g.traces == nil {
+		return g.submit(ctx, s)
 	}
-	ctx, span := s.traces.StartQuery(ctx, nameOf(one.sql))
+	ctx, span := g.traces.StartQuery(ctx, queryName(s.sql))
 	defer span.End()
-	err := s.queue(ctx, one)
-	if one.together > 0 { // else it was given up
-		span.SetNumber("db.operation.batch.size", one.together)
+	err := g.submit(ctx, s)
+	if s.batchSize > 0 { // 0: not committed
+		span.SetNumber("db.operation.batch.size", s.batchSize)
 	}
 	if err != nil && !apperr.Is(err, apperr.NotFound) {
 		span.Fail(string(apperr.KindOf(err)))
@@ -171,117 +203,123 @@ func (s *sharing) run(ctx context.Context, one *shared) error {
 	return err
 }
 
-func (s *sharing) queue(ctx context.Context, one *shared) error {
-	s.asked.Add(1)
-	for _, arg := range one.args {
+func (g *groupCommit) submit(ctx context.Context, s *statement) error {
+	g.submitted.Add(1)
+	s.size = argumentBytes(s.args)
+	g.mu.Lock()
+	isolated := g.isolated[s.session]
+	if g.running || isolated != nil {
+		if g.count >= maxQueued || g.bytes+s.size > maxQueuedBytes {
+			g.mu.Unlock()
+			return &apperr.Error{Kind: apperr.Unavailable, Message: "Too many writes are queued. Retry later.", RetryAfter: time.Second}
+		}
+		g.markWaiting(s)
+		if isolated != nil {
+			isolated.statements = append(isolated.statements, s)
+		} else {
+			g.queue = append(g.queue, s)
+		}
+		g.mu.Unlock()
+		return g.await(ctx, s)
+	}
+	g.running, s.isTaken = true, true
+	g.mu.Unlock()
+	g.commitBatch([]*statement{s})
+	// Statements that arrived meanwhile are run by a goroutine, so that this caller can return.
+	g.mu.Lock()
+	g.running = len(g.queue) > 0
+	needsRunner := g.running
+	g.mu.Unlock()
+	if needsRunner {
+		go g.runQueue() // ends when the queue is empty; every caller waits for its own statement
+	}
+	return g.await(ctx, s) // its statement may have been isolated
+}
+
+func argumentBytes(args []any) (size int) {
+	for _, arg := range args {
 		switch arg := arg.(type) {
 		case string:
-			one.bytes += len(arg)
+			size += len(arg)
 		case []byte:
-			one.bytes += len(arg)
+			size += len(arg)
 		case json.RawMessage:
-			one.bytes += len(arg)
+			size += len(arg)
 		}
 	}
-	s.mu.Lock()
-	queued := s.apart[one.place]
-	if s.isRunning || queued != nil {
-		if s.count >= maxWaiting || s.bytes+one.bytes > maxWaitingBytes {
-			s.mu.Unlock()
-			return &apperr.Error{Kind: apperr.Unavailable, Message: "Too much waits to be stored; try again.", RetryAfter: time.Second}
-		}
-		s.keep(one)
-		if queued != nil {
-			queued.waiting = append(queued.waiting, one)
-		} else {
-			s.waiting = append(s.waiting, one)
-		}
-		s.mu.Unlock()
-		return s.await(ctx, one)
-	}
-	s.isRunning, one.isTaken = true, true
-	s.mu.Unlock()
-	s.carryOut([]*shared{one})
-	// What came meanwhile is not this caller's work.
-	s.mu.Lock()
-	s.isRunning = len(s.waiting) > 0
-	isNeeded := s.isRunning
-	s.mu.Unlock()
-	if isNeeded {
-		go s.work() // ends when nothing waits; every caller waits for its own statement
-	}
-	return s.await(ctx, one) // it may have been taken out
+	return size
 }
 
-func (s *sharing) await(ctx context.Context, one *shared) error {
+// await returns the statement's result, or abandons it when ctx ends before it runs.
+func (g *groupCommit) await(ctx context.Context, s *statement) error {
 	select {
-	case <-one.done:
-		return one.err
+	case <-s.done:
+		return s.err
 	case <-ctx.Done():
 	}
-	s.mu.Lock()
-	isTaken := one.isTaken
-	if !isTaken {
-		s.taken(one) // whoever comes to it passes it over
+	g.mu.Lock()
+	isAbandoned := !s.isTaken
+	if isAbandoned {
+		g.markTaken(s) // whoever reaches it in the queue skips it
 	}
-	s.mu.Unlock()
-	if !isTaken && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	g.mu.Unlock()
+	switch {
+	case !isAbandoned:
+		<-s.done
+		return s.err
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return unavailable(ctx.Err())
 	}
-	if !isTaken {
-		return ctx.Err()
-	}
-	<-one.done
-	return one.err
+	return ctx.Err()
 }
 
-// keep notes that a statement waits; the lock is held.
-func (s *sharing) keep(one *shared) {
-	one.isTaken = false
-	s.count++
-	s.bytes += one.bytes
+// markWaiting counts a statement as waiting. g.mu is held.
+func (g *groupCommit) markWaiting(s *statement) {
+	s.isTaken = false
+	g.count++
+	g.bytes += s.size
 }
 
-// taken notes that a statement does not wait any more; the lock is held.
-func (s *sharing) taken(one *shared) {
-	one.isTaken = true
-	s.count--
-	s.bytes -= one.bytes
+// markTaken counts a statement as no longer waiting. g.mu is held.
+func (g *groupCommit) markTaken(s *statement) {
+	s.isTaken = true
+	g.count--
+	g.bytes -= s.size
 }
 
-// work carries out what waits until nothing does.
-func (s *sharing) work() {
+// runQueue commits batches until the queue is empty.
+func (g *groupCommit) runQueue() {
 	for {
-		s.mu.Lock()
-		batch := s.next()
+		g.mu.Lock()
+		batch := g.next()
 		if len(batch) == 0 {
-			s.isRunning = false
-			s.mu.Unlock()
+			g.running = false
+			g.mu.Unlock()
 			return
 		}
-		s.mu.Unlock()
-		s.carryOut(batch)
+		g.mu.Unlock()
+		g.commitBatch(batch)
 	}
 }
 
-// next takes the oldest statements that wait, as many as may be committed together; the
-// lock is held.
-func (s *sharing) next() []*shared {
-	var batch []*shared
+// next removes the next batch from the queue: the oldest statements, up to the limits of a batch.
+// g.mu is held.
+func (g *groupCommit) next() []*statement {
+	var batch []*statement
 	bytes, seen := 0, 0
-	for _, one := range s.waiting {
-		if len(batch) == maxShared || len(batch) > 0 && bytes+one.bytes > maxSharedBytes {
+	for _, s := range g.queue {
+		if len(batch) == maxBatch || len(batch) > 0 && bytes+s.size > maxBatchBytes {
 			break
 		}
 		seen++
-		if !one.isTaken { // else it was given up
-			s.taken(one)
-			bytes += one.bytes
-			batch = append(batch, one)
+		if !s.isTaken { // otherwise abandoned
+			g.markTaken(s)
+			bytes += s.size
+			batch = append(batch, s)
 		}
 	}
-	s.waiting = slices.Delete(s.waiting, 0, seen)
+	g.queue = slices.Delete(g.queue, 0, seen)
 	return batch
 }
 
-func (s *sharing) close() { s.pool.Close() }
+func (g *groupCommit) close() { g.pool.Close() }

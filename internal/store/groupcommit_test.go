@@ -19,15 +19,15 @@ import (
 	"parley/internal/store"
 )
 
-// talk is a conversation to send to.
-type talk struct {
+// conversation is a conversation of a user, with a connection that bypasses the store.
+type conversation struct {
 	*store.Store
 	store.SessionKey
 	user uuid.UUID
 	sql  *pgx.Conn
 }
 
-func newTalk(t *testing.T) *talk {
+func newConversation(t *testing.T) *conversation {
 	t.Helper()
 	url := dbtest.URL(t)
 	s, err := store.Open(t.Context(), url)
@@ -40,10 +40,10 @@ func newTalk(t *testing.T) *talk {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
-	k := &talk{Store: s, user: uuid.New(), sql: conn}
-	// A user, and all that a conversation of theirs takes, under the same id.
-	k.OrganizationID, k.SessionID = uuid.New(), k.user
-	k.exec(t, "INSERT INTO organizations (id, name) VALUES ($1, 'Acme')", k.OrganizationID)
+	c := &conversation{Store: s, user: uuid.New(), sql: conn}
+	// All rows of the conversation have the user's id.
+	c.OrganizationID, c.SessionID = uuid.New(), c.user
+	c.exec(t, "INSERT INTO organizations (id, name) VALUES ($1, 'Acme')", c.OrganizationID)
 	for _, statement := range []string{
 		"INSERT INTO users (organization_id, id, name) VALUES ($1, $2, 'alice')",
 		"INSERT INTO contacts (organization_id, id, user_id, name) VALUES ($1, $2, $2, 'alice')",
@@ -51,53 +51,53 @@ func newTalk(t *testing.T) *talk {
 		"INSERT INTO inboxes (organization_id, id, bot_id, name, channel_type) VALUES ($1, $2, $2, 'API', 'api')",
 		"INSERT INTO sessions (organization_id, id, user_id, bot_id, inbox_id, contact_id) VALUES ($1, $2, $2, $2, $2, $2)",
 	} {
-		k.exec(t, statement, k.OrganizationID, k.user)
+		c.exec(t, statement, c.OrganizationID, c.user)
 	}
-	return k
+	return c
 }
 
-func (k *talk) exec(t *testing.T, statement string, args ...any) {
+func (c *conversation) exec(t *testing.T, statement string, args ...any) {
 	t.Helper()
-	if _, err := k.sql.Exec(t.Context(), statement, args...); err != nil {
+	if _, err := c.sql.Exec(t.Context(), statement, args...); err != nil {
 		t.Fatalf("%s: %v", statement, err)
 	}
 }
 
-func (k *talk) send(ctx context.Context, content string, metadata json.RawMessage) (int64, error) {
-	sent, err := k.GroupCommit(k.SessionKey).SendMessage(ctx, gendb.SendMessageParams{
-		OrganizationID: k.OrganizationID, SessionID: k.SessionID, UserID: k.user,
+func (c *conversation) send(ctx context.Context, content string, metadata json.RawMessage) (int64, error) {
+	sent, err := c.GroupCommit(c.SessionKey).SendMessage(ctx, gendb.SendMessageParams{
+		OrganizationID: c.OrganizationID, SessionID: c.SessionID, UserID: c.user,
 		Reply: "never", QueueLimit: 20, MessageID: uuid.New(), Content: content, Metadata: metadata,
 	})
 	return sent.Seq, err
 }
 
-// count is how many messages are stored; they have the seqs from 1 on.
-func (k *talk) count(t *testing.T) (count int64) {
+// count returns how many messages are stored, and checks that their seqs have no gap.
+func (c *conversation) count(t *testing.T) (count int64) {
 	t.Helper()
 	var last int64
-	if err := k.sql.QueryRow(t.Context(), "SELECT count(*), coalesce(max(seq), 0) FROM message_history").Scan(&count, &last); err != nil {
+	if err := c.sql.QueryRow(t.Context(), "SELECT count(*), coalesce(max(seq), 0) FROM message_history").Scan(&count, &last); err != nil {
 		t.Fatal(err)
 	}
 	if count != last {
-		t.Errorf("there are %d messages, the last has the seq %d", count, last)
+		t.Errorf("there are %d messages, and the last seq is %d", count, last)
 	}
 	return count
 }
 
-// While nothing can be stored, what waits is bounded: more is refused at once and can be
-// tried again. Of what waits everything is stored in the end.
-func TestWhatWaitsToBeStoredIsBounded(t *testing.T) {
+// While a session is locked, the queue is bounded: further statements are refused with unavailable,
+// and all queued ones are committed in the end.
+func TestQueueIsBounded(t *testing.T) {
 	t.Parallel()
-	k := newTalk(t)
-	k.exec(t, "BEGIN")
-	k.exec(t, "SELECT FROM sessions FOR UPDATE")
+	c := newConversation(t)
+	c.exec(t, "BEGIN")
+	c.exec(t, "SELECT FROM sessions FOR UPDATE")
 	large := strings.Repeat("a", 750_000)
-	var crowd sync.WaitGroup
+	var senders sync.WaitGroup
 	var stored, refused atomic.Int64
 	isRefused := make(chan struct{}, 100)
 	for range 100 {
-		crowd.Go(func() {
-			switch _, err := k.send(t.Context(), large, json.RawMessage(`"`+large+`"`)); {
+		senders.Go(func() {
+			switch _, err := c.send(t.Context(), large, json.RawMessage(`"`+large+`"`)); {
 			case err == nil:
 				stored.Add(1)
 			case apperr.Is(err, apperr.Unavailable):
@@ -109,76 +109,74 @@ func TestWhatWaitsToBeStoredIsBounded(t *testing.T) {
 		})
 	}
 	<-isRefused
-	k.exec(t, "ROLLBACK")
-	crowd.Wait()
-	if stored.Load() < 30 || k.count(t) != stored.Load() || stored.Load()+refused.Load() != 100 {
-		t.Errorf("%d were acknowledged and %d refused, %d are stored", stored.Load(), refused.Load(), k.count(t))
+	c.exec(t, "ROLLBACK")
+	senders.Wait()
+	if stored.Load() < 30 || c.count(t) != stored.Load() || stored.Load()+refused.Load() != 100 {
+		t.Errorf("%d sends succeeded and %d were refused; %d messages are stored", stored.Load(), refused.Load(), c.count(t))
 	}
 }
 
-// Who leaves while their statement waits has it not carried out; the others are.
-func TestAStatementThatWaitsCanBeGivenUp(t *testing.T) {
+func TestQueuedStatementIsAbandonedWithItsContext(t *testing.T) {
 	t.Parallel()
-	k := newTalk(t)
-	k.exec(t, "BEGIN")
-	k.exec(t, "SELECT FROM sessions FOR UPDATE")
+	c := newConversation(t)
+	c.exec(t, "BEGIN")
+	c.exec(t, "SELECT FROM sessions FOR UPDATE")
 	ctx, cancel := context.WithCancel(t.Context())
-	var leaving, crowd sync.WaitGroup
-	var stored, left atomic.Int64
+	var canceled, senders sync.WaitGroup
+	var stored, abandoned atomic.Int64
 	for i := range 40 {
-		whose, members := t.Context(), &crowd
+		sendCtx, group := t.Context(), &senders
 		if i%2 == 0 {
-			whose, members = ctx, &leaving
+			sendCtx, group = ctx, &canceled
 		}
-		members.Go(func() {
-			switch _, err := k.send(whose, "Hello", nil); {
+		group.Go(func() {
+			switch _, err := c.send(sendCtx, "Hello", nil); {
 			case err == nil:
 				stored.Add(1)
 			case errors.Is(err, context.Canceled):
-				left.Add(1)
+				abandoned.Add(1)
 			default:
 				t.Error(err)
 			}
 		})
 	}
 	cancel()
-	// One at most is being carried out, and waits for the lock until its patience ends.
-	eventually(t, "they leave", func() bool { return left.Load() >= 19 })
-	k.exec(t, "ROLLBACK")
-	leaving.Wait()
-	crowd.Wait()
-	if stored.Load() < 20 || stored.Load()+left.Load() != 40 || k.count(t) != stored.Load() {
-		t.Errorf("%d were acknowledged and %d given up, %d are stored", stored.Load(), left.Load(), k.count(t))
+	// At most one statement is running: it waits for the lock until its lock timeout.
+	eventually(t, "the canceled senders return", func() bool { return abandoned.Load() >= 19 })
+	c.exec(t, "ROLLBACK")
+	canceled.Wait()
+	senders.Wait()
+	if stored.Load() < 20 || stored.Load()+abandoned.Load() != 40 || c.count(t) != stored.Load() {
+		t.Errorf("%d sends succeeded and %d were abandoned; %d messages are stored", stored.Load(), abandoned.Load(), c.count(t))
 	}
 }
 
-// eventually waits until something is so.
-func eventually(t *testing.T, what string, isSo func() bool) {
+// eventually polls a condition until it holds.
+func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	look := time.NewTicker(5 * time.Millisecond)
-	defer look.Stop()
-	for !isSo() {
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for !holds() {
 		select {
 		case <-t.Context().Done():
-			t.Fatalf("it never came to be: %s", what)
-		case <-look.C:
+			t.Fatalf("never: %s", what)
+		case <-poll.C:
 		}
 	}
 }
 
-// Inside a transaction a shared statement is part of that one.
-func TestInATransactionNothingIsShared(t *testing.T) {
+func TestGroupCommitInsideATransactionJoinsIt(t *testing.T) {
 	t.Parallel()
-	k := newTalk(t)
-	err := k.WithTx(t.Context(), func(s *store.Store) error {
-		inside := *k
+	c := newConversation(t)
+	err := c.WithTx(t.Context(), func(s *store.Store) error {
+		inside := *c
 		inside.Store = s
 		if _, err := inside.send(t.Context(), "Hello", nil); err != nil {
 			t.Error(err)
 		}
 		return context.Canceled
 	})
-	if !errors.Is(err, context.Canceled) || k.count(t) != 0 {
-		t.Errorf("%v, and %d messages are stored", err, k.count(t))
+	if !errors.Is(err, context.Canceled) || c.count(t) != 0 {
+		t.Errorf("error %v, and %d messages are stored; want a rollback", err, c.count(t))
 	}
 }

@@ -15,92 +15,93 @@ import (
 	"parley/internal/apperr"
 )
 
-// IdempotencyKey is a request's Idempotency-Key: what is asked again under the same key with
-// the same body is done once. A nil *IdempotencyKey is none.
+// IdempotencyKey is a request's Idempotency-Key. A nil *IdempotencyKey means that the request has
+// none.
 type IdempotencyKey struct {
 	OrganizationID uuid.UUID
 	UserID         uuid.UUID
 	Scope          string // method and path of the request
 	Key            string
-	Hash           []byte // of the body
-	OnReplay       func() // told that the answer is an earlier request's; may be nil
+	Hash           []byte // of the request body
+	OnReplay       func() // called when the response is that of an earlier request; may be nil
 }
 
-// CheckHash tells whether the key was used for this body, by the hash that was kept: a
-// fault where it was used for another.
-func (k *IdempotencyKey) CheckHash(hash []byte) error {
-	if !bytes.Equal(k.Hash, hash) {
+// CheckHash returns an Unprocessable error when the key was used with another body, by the stored
+// hash.
+func (k *IdempotencyKey) CheckHash(stored []byte) error {
+	if !bytes.Equal(k.Hash, stored) {
 		return apperr.New(apperr.Unprocessable, "The Idempotency-Key was used with another body.")
 	}
 	return nil
 }
 
-// NotifyReplayed tells whoever wants to know that the answer is an earlier request's.
+// NotifyReplayed calls OnReplay.
 func (k *IdempotencyKey) NotifyReplayed() {
 	if k != nil && k.OnReplay != nil {
 		k.OnReplay()
 	}
 }
 
-// Idempotent has effect run in one transaction, as InTx does, and for all requests of one
-// key a single time. What effect returns is stored as JSON in that same transaction,
-// and returned to those who repeat the request: a crash loses both or neither, and an
-// effect that fails leaves the key free. A repeat waits for the first request; when
-// that takes long it is a Conflict to be tried again, and with another body it is
-// Unprocessable.
+// Idempotent runs effect in one transaction, as InTx does, and only once per key. The transaction
+// claims the key, runs effect and stores its result as JSON, so that a crash loses all of it or
+// nothing. What happens to a request:
 //
-// T comes back from its JSON: fields that it must not lose are exported. Without a key
-// nothing is stored but the effect.
+//   - the first one claims the key; if effect fails, the rollback frees the key again;
+//   - a repeat after the commit returns the stored result and calls key.OnReplay;
+//   - a repeat before the commit waits for it, and after a lock timeout returns a Conflict error
+//     with a RetryAfter;
+//   - a repeat with another body returns an Unprocessable error.
+//
+// T is restored from JSON, so only its exported fields survive. Without a key only effect runs.
 func Idempotent[T any](ctx context.Context, s *Store, key *IdempotencyKey, effect func(q *gendb.Queries) (T, error)) (T, error) {
 	return idempotent(ctx, s, key, true, effect)
 }
 
-// IdempotentSecret is Idempotent for what is shown a single time: nothing of it is stored, and a
-// repeat is a Conflict.
+// IdempotentSecret is Idempotent for a result that is shown only once: it is not stored, and a
+// repeat returns a Conflict error.
 func IdempotentSecret[T any](ctx context.Context, s *Store, key *IdempotencyKey, effect func(q *gendb.Queries) (T, error)) (T, error) {
 	return idempotent(ctx, s, key, false, effect)
 }
 
-func idempotent[T any](ctx context.Context, s *Store, key *IdempotencyKey, isKept bool, effect func(q *gendb.Queries) (T, error)) (T, error) {
-	var made T
-	isReplayed := false
+func idempotent[T any](ctx context.Context, s *Store, key *IdempotencyKey, storeResult bool, effect func(q *gendb.Queries) (T, error)) (T, error) {
+	var result, zero T
+	isReplay := false
 	err := s.InTx(ctx, func(q *gendb.Queries) error {
-		var none T // an attempt that lost its race leaves nothing behind
-		made, isReplayed = none, false
+		result, isReplay = zero, false // InTx may run this again
 		if key != nil {
 			stored, isUsed, err := key.claim(ctx, q)
 			if err != nil {
 				return err
 			}
 			if isUsed {
-				isReplayed = true
-				return key.read(stored, &made)
+				isReplay = true
+				return key.read(stored, &result)
 			}
 		}
 		var err error
-		if made, err = effect(q); err != nil || key == nil || !isKept {
+		if result, err = effect(q); err != nil || key == nil || !storeResult {
 			return err
 		}
-		return key.keep(ctx, q, made)
+		return key.store(ctx, q, result)
 	})
 	if err != nil {
-		var none T
-		return none, err
+		return zero, err
 	}
-	if isReplayed {
+	if isReplay {
 		key.NotifyReplayed()
 	}
-	return made, nil
+	return result, nil
 }
 
-// claim takes the key for this transaction, or finds what it was used for.
+// claim claims the key for this transaction, or returns what an earlier request stored for it. It
+// waits for a transaction that has claimed the key and not ended.
 func (k *IdempotencyKey) claim(ctx context.Context, q *gendb.Queries) (stored gendb.IdempotencyKey, isUsed bool, err error) {
 	for {
 		claimed, err := q.ClaimIdempotencyKey(ctx, gendb.ClaimIdempotencyKeyParams{
 			OrganizationID: k.OrganizationID, UserID: k.UserID, Scope: k.Scope, Key: k.Key, RequestHash: k.Hash,
 		})
 		if err != nil {
-			return stored, false, stillRunning(err)
+			return stored, false, claimError(err)
 		}
 		if claimed > 0 {
 			return stored, false, q.ResetLockTimeout(ctx)
@@ -108,46 +109,46 @@ func (k *IdempotencyKey) claim(ctx context.Context, q *gendb.Queries) (stored ge
 		stored, err = q.GetIdempotencyKey(ctx, gendb.GetIdempotencyKeyParams{
 			OrganizationID: k.OrganizationID, UserID: k.UserID, Scope: k.Scope, Key: k.Key,
 		})
-		// Its day may have ended meanwhile: then it is free again.
+		// If the key expired between the two statements, it is free again.
 		if !apperr.Is(err, apperr.NotFound) {
 			return stored, true, err
 		}
 	}
 }
 
-// stillRunning says it when a claim was not got because another request has the key.
-func stillRunning(err error) error {
+// claimError translates the lock timeout of a claim: the first request is still in progress.
+func claimError(err error) error {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok || pg.Code != lockTimeout {
 		return err
 	}
 	return &apperr.Error{
 		Kind:       apperr.Conflict,
-		Message:    "The first request with this Idempotency-Key is still running; try again for its answer.",
+		Message:    "The first request with this Idempotency-Key is still in progress. Retry for its response.",
 		RetryAfter: time.Second,
 		Err:        err,
 	}
 }
 
-// read is the answer that was stored for the key.
+// read decodes the result that was stored for the key.
 func (k *IdempotencyKey) read(stored gendb.IdempotencyKey, into any) error {
 	if err := k.CheckHash(stored.RequestHash); err != nil {
 		return err
 	}
 	if stored.Answer == nil {
-		return apperr.New(apperr.Conflict, "The request of this Idempotency-Key was carried out, and its answer, which held a secret, was not kept; use another key.")
+		return apperr.New(apperr.Conflict, "The request with this Idempotency-Key succeeded. Its response contained a secret and was not stored. Use another key.")
 	}
 	if err := json.Unmarshal(stored.Answer, into); err != nil {
-		return fmt.Errorf("read a stored answer: %w", err)
+		return fmt.Errorf("decode stored response: %w", err)
 	}
 	return nil
 }
 
-// keep stores the answer for repeats.
-func (k *IdempotencyKey) keep(ctx context.Context, q *gendb.Queries, made any) error {
-	answer, err := json.Marshal(made)
+// store stores the result for repeats.
+func (k *IdempotencyKey) store(ctx context.Context, q *gendb.Queries, result any) error {
+	answer, err := json.Marshal(result)
 	if err != nil {
-		return fmt.Errorf("write the answer: %w", err)
+		return fmt.Errorf("encode response: %w", err)
 	}
 	return q.SetIdempotencyAnswer(ctx, gendb.SetIdempotencyAnswerParams{
 		OrganizationID: k.OrganizationID, UserID: k.UserID, Scope: k.Scope, Key: k.Key, Answer: answer,

@@ -16,193 +16,190 @@ import (
 	"parley/internal/store"
 )
 
-// asking is a user with an Idempotency-Key, whose requests make organizations.
-func asking(t *testing.T, s *store.Store) store.IdempotencyKey {
+// newKey creates a user and returns an Idempotency-Key of theirs.
+func newKey(t *testing.T, s *store.Store) store.IdempotencyKey {
 	t.Helper()
-	org := organization(t, s, "Asking").ID
+	org := organization(t, s, "Caller").ID
 	return store.IdempotencyKey{OrganizationID: org, UserID: user(t, s, org, "a"), Scope: "POST /", Key: "k", Hash: []byte("body")}
 }
 
-// making is an effect: it makes an organization.
-func making(t *testing.T, name string) func(q *gendb.Queries) (gendb.Organization, error) {
+// create returns an effect that creates an organization.
+func create(t *testing.T, name string) func(q *gendb.Queries) (gendb.Organization, error) {
 	return func(q *gendb.Queries) (gendb.Organization, error) {
 		return q.CreateOrganization(t.Context(), uuid.New(), name)
 	}
 }
 
-func TestARepeatGetsTheAnswerAgain(t *testing.T) {
+func TestIdempotentReplaysTheResult(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
-	key := asking(t, s)
-	replayed := 0
-	key.OnReplay = func() { replayed++ }
-	first, err := store.Idempotent(t.Context(), s, &key, making(t, "Acme"))
-	if err != nil || replayed != 0 {
-		t.Fatalf("%v, replayed %d times", err, replayed)
+	key := newKey(t, s)
+	replays := 0
+	key.OnReplay = func() { replays++ }
+	first, err := store.Idempotent(t.Context(), s, &key, create(t, "Acme"))
+	if err != nil || replays != 0 {
+		t.Fatalf("first request: %v, %d replays", err, replays)
 	}
-	again, err := store.Idempotent(t.Context(), s, &key, making(t, "Acme"))
-	if err != nil || again.ID != first.ID || !again.CreatedAt.Equal(first.CreatedAt) || replayed != 1 {
-		t.Errorf("%v (%v), first %v, replayed %d times", again, err, first, replayed)
+	again, err := store.Idempotent(t.Context(), s, &key, create(t, "Acme"))
+	if err != nil || again.ID != first.ID || !again.CreatedAt.Equal(first.CreatedAt) || replays != 1 {
+		t.Errorf("repeat: %v, %v, %d replays; want %v and 1 replay", again, err, replays, first)
 	}
-	// with another body it is refused
 	key.Hash = []byte("other")
-	if _, err := store.Idempotent(t.Context(), s, &key, making(t, "Bell")); !apperr.Is(err, apperr.Unprocessable) {
-		t.Errorf("%v", err)
+	if _, err := store.Idempotent(t.Context(), s, &key, create(t, "Bell")); !apperr.Is(err, apperr.Unprocessable) {
+		t.Errorf("repeat with another body: error %v, want unprocessable", err)
 	}
 	wantOrganizations(t, s, 2)
-	// without a key it is done
-	if _, err := store.Idempotent(t.Context(), s, nil, making(t, "Cray")); err != nil {
-		t.Error(err)
+	if _, err := store.Idempotent(t.Context(), s, nil, create(t, "Cray")); err != nil {
+		t.Errorf("without a key: %v", err)
 	}
 	wantOrganizations(t, s, 3)
-	if replayed != 1 {
-		t.Errorf("replayed %d times", replayed)
+	if replays != 1 {
+		t.Errorf("%d replays, want 1", replays)
 	}
 }
 
-func TestAnEffectThatFailsLeavesTheKeyFree(t *testing.T) {
+func TestFailedEffectFreesTheKey(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
-	key := asking(t, s)
+	key := newKey(t, s)
 	failing := map[string]func(q *gendb.Queries) (gendb.Organization, error){
-		"an error": func(q *gendb.Queries) (gendb.Organization, error) {
-			made, err := making(t, "Acme")(q)
-			return made, errors.Join(err, io.ErrUnexpectedEOF)
+		"error": func(q *gendb.Queries) (gendb.Organization, error) {
+			created, err := create(t, "Acme")(q)
+			return created, errors.Join(err, io.ErrUnexpectedEOF)
 		},
-		"a fault": func(q *gendb.Queries) (gendb.Organization, error) {
-			_, err := making(t, "Acme")(q)
+		"conflict": func(q *gendb.Queries) (gendb.Organization, error) {
+			_, err := create(t, "Acme")(q)
 			if err != nil {
 				return gendb.Organization{}, err
 			}
-			return making(t, "Acme")(q)
+			return create(t, "Acme")(q)
 		},
-		"a panic": func(q *gendb.Queries) (gendb.Organization, error) {
-			_, err := making(t, "Acme")(q)
+		"panic": func(q *gendb.Queries) (gendb.Organization, error) {
+			_, err := create(t, "Acme")(q)
 			panic(err)
 		},
 	}
-	for what, effect := range failing {
+	for name, effect := range failing {
 		func() {
 			defer func() { _ = recover() }()
-			if made, err := store.Idempotent(t.Context(), s, &key, effect); err == nil || made != (gendb.Organization{}) {
-				t.Errorf("%s: %v, %v", what, made, err)
+			if result, err := store.Idempotent(t.Context(), s, &key, effect); err == nil || result != (gendb.Organization{}) {
+				t.Errorf("%s: result %v, error %v", name, result, err)
 			}
 		}()
 		wantOrganizations(t, s, 1)
 	}
-	// An answer that cannot be kept is no effect either.
+	// A result that cannot be encoded rolls the effect back, too.
 	if _, err := store.Idempotent(t.Context(), s, &key, func(q *gendb.Queries) (any, error) {
-		_, err := making(t, "Acme")(q)
+		_, err := create(t, "Acme")(q)
 		return func() {}, err
 	}); err == nil {
-		t.Error("a function was kept")
+		t.Error("a function was stored as the result")
 	}
-	if _, err := store.Idempotent(t.Context(), s, &key, making(t, "Acme")); err != nil {
+	if _, err := store.Idempotent(t.Context(), s, &key, create(t, "Acme")); err != nil {
 		t.Error(err)
 	}
 	wantOrganizations(t, s, 2)
 }
 
-func TestASecretIsShownOnce(t *testing.T) {
+func TestIdempotentSecretIsNotStored(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
-	key := asking(t, s)
-	if _, err := store.IdempotentSecret(t.Context(), s, &key, making(t, "Acme")); err != nil {
+	key := newKey(t, s)
+	if _, err := store.IdempotentSecret(t.Context(), s, &key, create(t, "Acme")); err != nil {
 		t.Fatal(err)
 	}
-	_, err := store.IdempotentSecret(t.Context(), s, &key, making(t, "Bell"))
-	if told, ok := errors.AsType[*apperr.Error](err); !ok || told.Kind != apperr.Conflict || told.RetryAfter != 0 {
-		t.Errorf("%v", err)
+	_, err := store.IdempotentSecret(t.Context(), s, &key, create(t, "Bell"))
+	if appErr, ok := errors.AsType[*apperr.Error](err); !ok || appErr.Kind != apperr.Conflict || appErr.RetryAfter != 0 {
+		t.Errorf("repeat: error %v, want a conflict without RetryAfter", err)
 	}
 	stored, err := s.GetIdempotencyKey(t.Context(), gendb.GetIdempotencyKeyParams{
 		OrganizationID: key.OrganizationID, UserID: key.UserID, Scope: key.Scope, Key: key.Key,
 	})
 	if err != nil || stored.Answer != nil {
-		t.Errorf("%s is kept (%v)", stored.Answer, err)
+		t.Errorf("the stored result is %s (%v), want none", stored.Answer, err)
 	}
 	key.Hash = []byte("other")
-	if _, err := store.IdempotentSecret(t.Context(), s, &key, making(t, "Bell")); !apperr.Is(err, apperr.Unprocessable) {
-		t.Errorf("%v", err)
+	if _, err := store.IdempotentSecret(t.Context(), s, &key, create(t, "Bell")); !apperr.Is(err, apperr.Unprocessable) {
+		t.Errorf("repeat with another body: error %v, want unprocessable", err)
 	}
 	wantOrganizations(t, s, 2)
 }
 
-func TestManyWithOneKeyHaveOneEffect(t *testing.T) {
+func TestConcurrentRequestsWithOneKeyHaveOneEffect(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
-	key := asking(t, s)
-	var done, replayed atomic.Int32
-	key.OnReplay = func() { replayed.Add(1) }
-	var all sync.WaitGroup
+	key := newKey(t, s)
+	var effects, replays atomic.Int32
+	key.OnReplay = func() { replays.Add(1) }
+	var requests sync.WaitGroup
 	for range 40 {
-		all.Go(func() {
-			made, err := store.Idempotent(t.Context(), s, &key, func(q *gendb.Queries) (json.RawMessage, error) {
-				done.Add(1)
-				_, err := making(t, "Acme")(q)
+		requests.Go(func() {
+			result, err := store.Idempotent(t.Context(), s, &key, func(q *gendb.Queries) (json.RawMessage, error) {
+				effects.Add(1)
+				_, err := create(t, "Acme")(q)
 				return json.RawMessage(`{"a": [1, null]}`), err
 			})
-			if err != nil || len(made) == 0 {
-				t.Errorf("%s, %v", made, err)
+			if err != nil || len(result) == 0 {
+				t.Errorf("result %s, error %v", result, err)
 			}
 		})
 	}
-	all.Wait()
-	if done.Load() != 1 || replayed.Load() != 39 {
-		t.Errorf("done %d times, replayed %d times", done.Load(), replayed.Load())
+	requests.Wait()
+	if effects.Load() != 1 || replays.Load() != 39 {
+		t.Errorf("%d effects and %d replays, want 1 and 39", effects.Load(), replays.Load())
 	}
 	wantOrganizations(t, s, 2)
 }
 
-// A key that is forgotten while a repeat waits for it is free: the repeat is a request of its own.
-func TestAKeyThatIsForgottenMeanwhileIsFree(t *testing.T) {
+// A repeat that waits while its key is deleted is a new request.
+func TestKeyDeletedDuringAClaimIsFree(t *testing.T) {
 	t.Parallel()
 	url := dbtest.URL(t)
 	s := open(t, url)
-	key := asking(t, s)
-	if _, err := store.Idempotent(t.Context(), s, &key, making(t, "Acme")); err != nil {
+	key := newKey(t, s)
+	if _, err := store.Idempotent(t.Context(), s, &key, create(t, "Acme")); err != nil {
 		t.Fatal(err)
 	}
 	other := connect(t, url)
 	if _, err := other.Exec(t.Context(), "BEGIN; DELETE FROM idempotency_keys"); err != nil {
 		t.Fatal(err)
 	}
-	result := make(chan error, 1)
+	done := make(chan error, 1)
 	go func() {
-		made, err := store.Idempotent(t.Context(), s, &key, making(t, "Bell"))
-		if err == nil && made.Name != "Bell" {
-			err = errors.New("the answer is " + made.Name)
+		result, err := store.Idempotent(t.Context(), s, &key, create(t, "Bell"))
+		if err == nil && result.Name != "Bell" {
+			err = errors.New("the result is " + result.Name)
 		}
-		result <- err
+		done <- err
 	}()
 	for waits := false; !waits; {
-		if err := store.Raw(s).QueryRow(t.Context(), waiting).Scan(&waits); err != nil {
+		if err := store.Raw(s).QueryRow(t.Context(), isLockAwaited).Scan(&waits); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if _, err := other.Exec(t.Context(), "COMMIT"); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-result; err != nil {
+	if err := <-done; err != nil {
 		t.Error(err)
 	}
 }
 
-// waiting tells whether a transaction of this database waits for another.
-const waiting = `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`
+// isLockAwaited selects whether a transaction of this database waits for a lock.
+const isLockAwaited = `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`
 
-// What Once does in a transaction of others is part of it.
-func TestOnceIsPartOfAWhole(t *testing.T) {
+func TestIdempotentJoinsTheTransactionOfWithTx(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
-	key := asking(t, s)
-	err := s.WithTx(t.Context(), func(whole *store.Store) error {
-		first, err := store.Idempotent(t.Context(), whole, &key, making(t, "Acme"))
+	key := newKey(t, s)
+	err := s.WithTx(t.Context(), func(tx *store.Store) error {
+		first, err := store.Idempotent(t.Context(), tx, &key, create(t, "Acme"))
 		if err != nil {
 			return err
 		}
-		again, err := store.Idempotent(t.Context(), whole, &key, making(t, "Acme"))
+		again, err := store.Idempotent(t.Context(), tx, &key, create(t, "Acme"))
 		if err != nil || again.ID != first.ID {
-			t.Errorf("%v, %v", again, err)
+			t.Errorf("repeat: %v, %v; want %v", again, err, first)
 		}
 		return io.ErrUnexpectedEOF
 	})
@@ -210,7 +207,7 @@ func TestOnceIsPartOfAWhole(t *testing.T) {
 		t.Error(err)
 	}
 	wantOrganizations(t, s, 1)
-	if _, err := store.Idempotent(t.Context(), s, &key, making(t, "Acme")); err != nil {
+	if _, err := store.Idempotent(t.Context(), s, &key, create(t, "Acme")); err != nil {
 		t.Error(err)
 	}
 }

@@ -8,38 +8,37 @@ import (
 	"parley/internal/store"
 )
 
-// Whoever enters counts the others of its own database that have not left.
-func TestProcessesOfOneDatabaseKnowOfEachOther(t *testing.T) {
+func TestRegisterCountsOtherInstances(t *testing.T) {
 	t.Parallel()
 	url := dbtest.URL(t)
 	elsewhere := dbtest.Open(t)
-	enter := func(s *store.Store, want int) func() {
+	register := func(s *store.Store, want int) func() {
 		t.Helper()
-		look := time.NewTicker(5 * time.Millisecond) // PostgreSQL takes a moment to notice who has left
-		defer look.Stop()
+		poll := time.NewTicker(5 * time.Millisecond) // PostgreSQL notices a closed connection with a delay
+		defer poll.Stop()
 		for {
-			others, leave, err := s.Register(t.Context())
+			others, unregister, err := s.Register(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
 			if others == want {
-				t.Cleanup(leave)
-				return leave
+				t.Cleanup(unregister)
+				return unregister
 			}
-			leave()
+			unregister()
 			select {
-			case <-look.C:
+			case <-poll.C:
 			case <-t.Context().Done():
-				t.Fatalf("%d others, not %d", others, want)
+				t.Fatalf("%d other instances, want %d", others, want)
 			}
 		}
 	}
 	first, second := open(t, url), open(t, url)
-	enter(elsewhere, 0)
-	leave := enter(first, 0)
-	enter(second, 1)
-	enter(first, 2)
-	leave()
-	enter(second, 2)
-	enter(elsewhere, 1)
+	register(elsewhere, 0)
+	unregister := register(first, 0)
+	register(second, 1)
+	register(first, 2)
+	unregister()
+	register(second, 2)
+	register(elsewhere, 1)
 }

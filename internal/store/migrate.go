@@ -16,59 +16,59 @@ import (
 )
 
 const (
-	// migrationLockTimeout is how long a migration waits for a lock. Whoever comes for the
-	// table later waits behind it, so it gives up soon, lets them through and comes again.
+	// migrationLockTimeout is how long a migration waits for a lock. Other statements for the table
+	// queue behind it, so it gives up quickly, lets them pass and retries.
 	migrationLockTimeout = "500ms"
-	// firstMigrationPause doubles with each try, up to the longest.
-	firstMigrationPause   = 250 * time.Millisecond
-	longestMigrationPause = 10 * time.Second
-	// migrationTime bounds it all.
-	migrationTime = 15 * time.Minute
+	// minMigrationPause is the first pause before a retry; each pause doubles up to maxMigrationPause.
+	minMigrationPause = 250 * time.Millisecond
+	maxMigrationPause = 10 * time.Second
+	// maxMigrationTime bounds all attempts together.
+	maxMigrationTime = 15 * time.Minute
 )
 
-// migrate brings a database to the newest schema of the files, and returns its number.
-// Other programs may use the database meanwhile: none waits for longer than a migration
-// may wait for a lock, and a migration then takes.
-func migrate(ctx context.Context, config *pgx.ConnConfig, files fs.FS, log *slog.Logger) (schema int64, err error) {
-	// What is asked for over and over is bounded; this is done once, however much there is.
-	patient := config.Copy()
-	patient.RuntimeParams["statement_timeout"] = "0"
-	patient.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
-	patient.RuntimeParams["lock_timeout"] = migrationLockTimeout
-	patient.RuntimeParams["enable_seqscan"] = "on" // it is of whole tables, and no plan is kept
-	handle := stdlib.OpenDB(*patient)
+// migrate applies the pending migrations and returns the version of the newest one. Other programs
+// may use the database meanwhile: they are delayed by at most migrationLockTimeout plus the time that
+// a migration holds its locks. Programs that migrate at the same time take turns.
+func migrate(ctx context.Context, config *pgx.ConnConfig, files fs.FS, log *slog.Logger) (version int64, err error) {
+	// The timeouts of ordinary statements do not apply: a migration may take as long as the data needs.
+	config = config.Copy()
+	config.RuntimeParams["statement_timeout"] = "0"
+	config.RuntimeParams["idle_in_transaction_session_timeout"] = "0"
+	config.RuntimeParams["lock_timeout"] = migrationLockTimeout
+	config.RuntimeParams["enable_seqscan"] = "on" // migrations read whole tables
+	handle := stdlib.OpenDB(*config)
 	defer handle.Close()
-	// Looks every second, for up to ten minutes, whether another program is done.
+	// Poll every second, for up to ten minutes, until another program has finished.
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 600))
 	if err != nil {
-		return 0, fmt.Errorf("prepare the migrations: %w", err)
+		return 0, fmt.Errorf("create the migration lock: %w", err)
 	}
 	provider, err := goose.NewProvider(goose.DialectPostgres, handle, files, goose.WithSessionLocker(locker))
 	if err != nil {
 		return 0, fmt.Errorf("read the migrations: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, migrationTime)
+	ctx, cancel := context.WithTimeout(ctx, maxMigrationTime)
 	defer cancel()
-	for pause := firstMigrationPause; ; pause = min(2*pause, longestMigrationPause) {
-		_, err := provider.Up(ctx) // those that are done stay done
+	for pause := minMigrationPause; ; pause = min(2*pause, maxMigrationPause) {
+		_, err := provider.Up(ctx) // a retry skips the migrations that were applied
 		if err == nil {
 			break
 		}
 		if !isLocked(err) {
 			return 0, fmt.Errorf("migrate the database: %w", err)
 		}
-		log.Warn("a migration waits for what others have locked, and lets them go on", "error", err, "tryAgainIn", pause)
+		log.Warn("migrate: waiting for a lock", "err", err, "retry_in_ms", pause.Milliseconds())
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
 			return 0, fmt.Errorf("migrate the database: %w", errors.Join(ctx.Err(), err))
 		}
 	}
-	sources := provider.ListSources() // in their order
+	sources := provider.ListSources() // ordered by version
 	return sources[len(sources)-1].Version, nil
 }
 
-// isLocked tells whether a migration gave way to somebody else's transaction.
+// isLocked reports whether a migration failed because of another transaction's locks.
 func isLocked(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && pg.Code == lockTimeout || lostRace(err)

@@ -19,28 +19,28 @@ import (
 	"parley/internal/store"
 )
 
-// notes is a log that can be read while it is written.
-type notes struct {
+// logBuffer is a log that can be read while it is written.
+type logBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-func (n *notes) Write(line []byte) (int, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.text.Write(line)
+func (b *logBuffer) Write(line []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(line)
 }
 
-func (n *notes) count(words string) int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return bytes.Count(n.text.Bytes(), []byte(words))
+func (b *logBuffer) count(text string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return bytes.Count(b.text.Bytes(), []byte(text))
 }
 
-// A version that is started beside the one before changes what everybody uses.
-func TestAMigrationHoldsUpNobodyWhileItWaitsForALock(t *testing.T) {
+// A new version may start, and migrate, while the previous one serves requests.
+func TestMigrationDoesNotBlockWritesWhileItWaitsForALock(t *testing.T) {
 	t.Parallel()
-	// given a database in use, and a transaction in it that goes on and on
+	// given a database in use, and a long transaction
 	url := dbtest.URL(t)
 	s := open(t, url)
 	long, err := connect(t, url).Begin(t.Context())
@@ -51,78 +51,78 @@ func TestAMigrationHoldsUpNobodyWhileItWaitsForALock(t *testing.T) {
 	if err := long.QueryRow(t.Context(), "SELECT count(*) FROM organizations").Scan(&n); err != nil {
 		t.Fatal(err)
 	}
-	ctx, end := context.WithCancel(t.Context())
-	var crowd sync.WaitGroup
-	defer crowd.Wait()
-	defer end()
-	var done atomic.Int64
+	ctx, stop := context.WithCancel(t.Context())
+	var writers sync.WaitGroup
+	defer writers.Wait()
+	defer stop()
+	var written atomic.Int64
 	slowest := make([]time.Duration, 4)
-	for member := range slowest {
-		crowd.Go(func() {
+	for writer := range slowest {
+		writers.Go(func() {
 			for ctx.Err() == nil {
-				began := time.Now()
+				start := time.Now()
 				if _, err := s.CreateOrganization(t.Context(), uuid.New(), uuid.NewString()); err != nil {
 					t.Error(err)
 					return
 				}
-				done.Add(1)
-				slowest[member] = max(slowest[member], time.Since(began))
+				written.Add(1)
+				slowest[writer] = max(slowest[writer], time.Since(start))
 			}
 		})
 	}
 
-	// when a migration needs the table for itself
-	var log notes
+	// when a migration needs an exclusive lock on the table
+	var log logBuffer
 	migrated := make(chan error, 1)
 	go func() {
-		schema, err := store.Migrate(t.Context(), url, later(t, "ALTER TABLE organizations ADD COLUMN more text NOT NULL DEFAULT 'more';"), slog.New(slog.NewTextHandler(&log, nil)))
+		schema, err := store.Migrate(t.Context(), url, withMigration(t, "ALTER TABLE organizations ADD COLUMN more text NOT NULL DEFAULT 'more';"), slog.New(slog.NewTextHandler(&log, nil)))
 		if err == nil && schema != 99999 {
-			t.Errorf("the schema is number %d", schema)
+			t.Errorf("the schema version is %d", schema)
 		}
 		migrated <- err
 	}()
 
-	// then it comes again and again, and everybody goes on meanwhile
+	// then it retries while the writers proceed
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	deadline := time.After(time.Minute)
-	for before := done.Load(); log.count("a migration waits") < 3 || done.Load() < before+100; {
+	for before := written.Load(); log.count("migrate: waiting") < 3 || written.Load() < before+100; {
 		select {
 		case <-tick.C:
 		case err := <-migrated:
-			t.Fatalf("it has not waited: %v", err)
+			t.Fatalf("it did not wait: %v", err)
 		case <-deadline:
-			t.Fatalf("it waited %d times, %d were served", log.count("a migration waits"), done.Load())
+			t.Fatalf("it waited %d times, during %d writes", log.count("migrate: waiting"), written.Load())
 		}
 	}
 
-	// and it is done as soon as the transaction is over
+	// and it succeeds once the transaction has ended
 	if err := long.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-migrated; err != nil {
 		t.Fatal(err)
 	}
-	end()
-	crowd.Wait()
-	if took := slices.Max(slowest); took > 5*time.Second { // half a second, and a busy machine
-		t.Errorf("somebody waited for %s", took)
+	stop()
+	writers.Wait()
+	if took := slices.Max(slowest); took > 5*time.Second { // half a second on an idle machine
+		t.Errorf("a write took %s", took)
 	}
 	var more int
-	if err := store.Raw(s).QueryRow(t.Context(), "SELECT count(*) FROM organizations WHERE more = 'more'").Scan(&more); err != nil || int64(more) != done.Load() {
-		t.Errorf("%d of %d have the new column: %v", more, done.Load(), err)
+	if err := store.Raw(s).QueryRow(t.Context(), "SELECT count(*) FROM organizations WHERE more = 'more'").Scan(&more); err != nil || int64(more) != written.Load() {
+		t.Errorf("%d of %d rows have the new column: %v", more, written.Load(), err)
 	}
 }
 
-func TestAMigrationThatIsWrongIsToldAtOnce(t *testing.T) {
+func TestFailedMigrationIsNotRetried(t *testing.T) {
 	t.Parallel()
-	if _, err := store.Migrate(t.Context(), dbtest.URL(t), later(t, "ALTER TABLE nowhere ADD COLUMN more text;"), slog.New(slog.DiscardHandler)); err == nil {
-		t.Error("it was done")
+	if _, err := store.Migrate(t.Context(), dbtest.URL(t), withMigration(t, "ALTER TABLE nowhere ADD COLUMN more text;"), slog.New(slog.DiscardHandler)); err == nil {
+		t.Error("no error")
 	}
 }
 
-// later are the migrations, and one more.
-func later(t *testing.T, statement string) fs.FS {
+// withMigration returns the migrations and an additional one.
+func withMigration(t *testing.T, statement string) fs.FS {
 	t.Helper()
 	files := fstest.MapFS{"99999_later.sql": {Data: []byte("-- +goose Up\n" + statement + "\n")}}
 	names, err := fs.Glob(db.Migrations, "*.sql")

@@ -10,58 +10,58 @@ import (
 	gendb "parley/gen/db"
 )
 
-// ReadRaw runs the queries that ask calls, together in one round trip, and hands each
-// row to read as PostgreSQL sends it: the number of the query, from 0, and its columns,
-// nil for NULL, which are good until read returns. That spares a page of rows most of
-// what reading it costs. An error of read ends the reading, and comes back as it is. What
-// the queries return to ask means nothing; it is called once.
-func (s *Store) ReadRaw(ctx context.Context, ask func(q *gendb.Queries), read func(query int, columns [][]byte) error) error {
-	var asked questions
-	ask(gendb.New(&asked))
-	results := s.pool.SendBatch(ctx, &asked.batch)
-	for query := range asked.batch.Len() {
+// ReadRaw runs the queries that enqueue calls in one round trip, and passes each row to read as
+// PostgreSQL sent it: the index of the query, from 0, and the columns, nil for NULL. That saves most
+// of the cost of decoding a page of rows. The columns are valid until read returns. An error of read
+// stops the reading and is returned unchanged. enqueue is called once and must ignore the results and
+// errors of its calls.
+func (s *Store) ReadRaw(ctx context.Context, enqueue func(q *gendb.Queries), read func(query int, columns [][]byte) error) error {
+	var queued recorder
+	enqueue(gendb.New(&queued))
+	results := s.pool.SendBatch(ctx, &queued.batch)
+	for query := range queued.batch.Len() {
 		found, err := results.Query()
 		for err == nil && found.Next() {
-			if refused := read(query, found.RawValues()); refused != nil {
-				_ = results.Close() // reads the rest
-				return refused
+			if readErr := read(query, found.RawValues()); readErr != nil {
+				_ = results.Close() // discards the rest
+				return readErr
 			}
 		}
 		if err == nil {
 			err = found.Err()
 		}
 		if err != nil {
-			_ = results.Close() // tells the same
+			_ = results.Close() // returns the same error
 			return translate(err)
 		}
 	}
 	return translate(results.Close())
 }
 
-// questions only notes what generated queries would have run.
-type questions struct{ batch pgx.Batch }
+// recorder implements gendb.DBTX by adding each statement to a batch without running it.
+type recorder struct{ batch pgx.Batch }
 
-var errNoted = errors.New("the query is only noted")
+var errRecorded = errors.New("the statement was only recorded")
 
-// Exec notes a statement.
-func (q *questions) Exec(_ context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
-	q.batch.Queue(sql, args...)
-	return pgconn.CommandTag{}, errNoted
+// Exec records a statement.
+func (r *recorder) Exec(_ context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	r.batch.Queue(sql, args...)
+	return pgconn.CommandTag{}, errRecorded
 }
 
-// Query notes a statement.
-func (q *questions) Query(_ context.Context, sql string, args ...any) (pgx.Rows, error) {
-	q.batch.Queue(sql, args...)
-	return nil, errNoted
+// Query records a statement.
+func (r *recorder) Query(_ context.Context, sql string, args ...any) (pgx.Rows, error) {
+	r.batch.Queue(sql, args...)
+	return nil, errRecorded
 }
 
-// QueryRow notes a statement.
-func (q *questions) QueryRow(_ context.Context, sql string, args ...any) pgx.Row {
-	q.batch.Queue(sql, args...)
-	return noted{}
+// QueryRow records a statement.
+func (r *recorder) QueryRow(_ context.Context, sql string, args ...any) pgx.Row {
+	r.batch.Queue(sql, args...)
+	return recordedRow{}
 }
 
-type noted struct{}
+type recordedRow struct{}
 
-// Scan reads nothing.
-func (noted) Scan(...any) error { return errNoted }
+// Scan scans nothing.
+func (recordedRow) Scan(...any) error { return errRecorded }

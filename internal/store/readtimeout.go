@@ -9,27 +9,29 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// A network may forget a connection and tell neither end: what is sent over it is lost,
-// and no answer ever comes. PostgreSQL's own timeouts are of no use then.
+// A network can drop a connection without closing it at either end: requests are lost and no response
+// ever arrives. PostgreSQL's own timeouts do not help then. Three measures detect such a connection:
+// a pooled connection that was idle is pinged before its next use, every read has a timeout, and one
+// dead connection closes all idle ones.
 const (
-	// connectTime is how long a new connection may take, where the address says nothing
-	// else (connect_timeout).
-	connectTime = 5 * time.Second
-	// restTime is how long a connection may rest before it is tried ahead of its next use,
-	// and pingTime how long it may take to show that it lives.
-	restTime = time.Second
-	pingTime = 3 * time.Second
-	// silenceTime is how long PostgreSQL may say nothing while it is waited for: a little
-	// longer than its statement_timeout, with which it says at least that.
-	silenceTime = 35 * time.Second
-	// goodbyeTime is how long PostgreSQL may take to hear that a statement was given up.
-	goodbyeTime = 2 * time.Second
+	// connectTimeout bounds connecting, unless the URL has a connect_timeout.
+	connectTimeout = 5 * time.Second
+	// maxIdleUnchecked is how long a connection may be idle without a ping before its next use;
+	// pingTimeout bounds that ping.
+	maxIdleUnchecked = time.Second
+	pingTimeout      = 3 * time.Second
+	// defaultReadTimeout bounds the wait for PostgreSQL's next bytes. It is longer than
+	// statement_timeout, which makes PostgreSQL send at least an error.
+	defaultReadTimeout = 35 * time.Second
+	// maxCancelTime bounds the time that closing a connection waits for PostgreSQL to cancel its
+	// statement.
+	maxCancelTime = 2 * time.Second
 )
 
-// withoutSilence has connections be given up that nothing comes over any more.
-func withoutSilence(config *pgxpool.Config, silence time.Duration) {
+// setReadTimeout closes connections on which a response takes longer than readTimeout.
+func setReadTimeout(config *pgxpool.Config, readTimeout time.Duration) {
 	if config.ConnConfig.ConnectTimeout == 0 {
-		config.ConnConfig.ConnectTimeout = connectTime
+		config.ConnConfig.ConnectTimeout = connectTimeout
 	}
 	dial := config.ConnConfig.DialFunc
 	config.ConnConfig.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -37,79 +39,81 @@ func withoutSilence(config *pgxpool.Config, silence time.Duration) {
 		if err != nil {
 			return nil, err
 		}
-		return &impatient{Conn: conn, silence: silence}, nil
+		return &deadlineConn{Conn: conn, readTimeout: readTimeout}, nil
 	}
 }
 
-// newPool makes a pool whose connections are tried when they have rested. Where one proves
-// to be dead, those that rest beside it are given up too: a network that has forgotten one
-// has most likely forgotten all, and to try each would take too long.
+// newPool returns a pool that pings idle connections before their next use. When a ping fails, it
+// closes all idle connections: a network that dropped one has probably dropped all, and pinging each
+// would take too long.
 func newPool(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error) {
 	var pool *pgxpool.Pool
 	config.ShouldPing = func(ctx context.Context, of pgxpool.ShouldPingParams) bool {
-		if of.IdleDuration < restTime {
+		if of.IdleDuration < maxIdleUnchecked {
 			return false
 		}
-		// That whoever asks leaves meanwhile is no reason to give a connection up.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pingTime)
+		// The end of the caller's context says nothing about the connection.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pingTimeout)
 		defer cancel()
 		if of.Conn.Ping(ctx) == nil {
 			return false
 		}
 		pool.Reset()
-		return true // which the pool then finds closed
+		return true // the pool's own ping then fails and closes the connection
 	}
 	var err error
 	pool, err = pgxpool.NewWithConfig(ctx, config)
 	return pool, err
 }
 
-// impatient is a connection of which a read ends when nothing has come for so long:
-// connectTime while nothing has come at all, silence from then on. The deadlines of pgx go
-// before that, though no further than goodbyeTime: those in the future are for the end of a
-// connection, which keeps its place in the pool until then.
-type impatient struct {
+// deadlineConn is a connection whose reads time out: after connectTimeout until the first bytes
+// arrive, then after readTimeout.
+//
+// A deadline set by pgx takes precedence. pgx sets one in the past to interrupt a read when a context
+// ends, and one in the future while it closes a connection, which keeps its place in the pool until
+// then. The latter is capped at maxCancelTime.
+type deadlineConn struct {
 	net.Conn
-	silence time.Duration
+	readTimeout time.Duration
 
-	mu        sync.Mutex
-	isGreeted bool
-	isBounded bool
+	mu          sync.Mutex
+	hasReceived bool // any bytes
+	hasDeadline bool // set by pgx
 }
 
 // Read implements net.Conn.
-func (c *impatient) Read(into []byte) (int, error) {
-	if err := c.setPatience(); err != nil {
+func (c *deadlineConn) Read(into []byte) (int, error) {
+	if err := c.extendDeadline(); err != nil {
 		return 0, err
 	}
 	count, err := c.Conn.Read(into)
 	if count > 0 {
 		c.mu.Lock()
-		c.isGreeted = true
+		c.hasReceived = true
 		c.mu.Unlock()
 	}
 	return count, err
 }
 
-func (c *impatient) setPatience() error {
+func (c *deadlineConn) extendDeadline() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.isBounded {
+	if c.hasDeadline {
 		return nil
 	}
-	patience := c.silence
-	if !c.isGreeted {
-		patience = min(connectTime, patience)
+	timeout := c.readTimeout
+	if !c.hasReceived {
+		timeout = min(connectTimeout, timeout)
 	}
-	return c.SetReadDeadline(time.Now().Add(patience))
+	return c.SetReadDeadline(time.Now().Add(timeout))
 }
 
 // SetDeadline implements net.Conn.
-func (c *impatient) SetDeadline(at time.Time) error {
+func (c *deadlineConn) SetDeadline(at time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.isBounded = !at.IsZero()
-	if latest := time.Now().Add(goodbyeTime); at.After(latest) {
+	c.hasDeadline = !at.IsZero()
+	if latest := time.Now().Add(maxCancelTime); at.After(latest) {
 		at = latest
 	}
 	return c.Conn.SetDeadline(at)

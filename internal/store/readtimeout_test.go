@@ -17,13 +17,13 @@ import (
 	"parley/internal/store"
 )
 
-// network leads to PostgreSQL. It may forget its connections: they stay open, and what is
-// sent over them is lost.
+// network is a proxy to PostgreSQL that can drop its connections: they stay open, and what is sent
+// over them is lost.
 type network struct {
-	url         string
-	path        string
-	isForgotten atomic.Pointer[atomic.Bool] // of the connections that are made now
-	conns       sync.WaitGroup
+	url     string
+	path    string
+	dropped atomic.Pointer[atomic.Bool] // the flag of new connections
+	conns   sync.WaitGroup
 }
 
 func newNetwork(t *testing.T) *network {
@@ -39,7 +39,7 @@ func newNetwork(t *testing.T) *network {
 	n := new(network)
 	n.url = (&url.URL{Scheme: "postgres", User: url.User(to.User), Host: listener.Addr().String(), Path: to.Database, RawQuery: "sslmode=disable"}).String()
 	_, n.path = pgconn.NetworkAddress(to.Host, to.Port)
-	n.isForgotten.Store(new(atomic.Bool))
+	n.dropped.Store(new(atomic.Bool))
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(func() {
 		cancel()
@@ -52,20 +52,20 @@ func newNetwork(t *testing.T) *network {
 			if err != nil {
 				return
 			}
-			n.lead(ctx, conn, n.isForgotten.Load())
+			n.forward(ctx, conn, n.dropped.Load())
 		}
 	})
 	return n
 }
 
-func (n *network) lead(ctx context.Context, from net.Conn, isForgotten *atomic.Bool) {
+func (n *network) forward(ctx context.Context, from net.Conn, dropped *atomic.Bool) {
 	to, err := net.Dial("unix", n.path)
 	if err != nil {
 		from.Close()
 		return
 	}
 	end := context.AfterFunc(ctx, func() { from.Close(); to.Close() })
-	carry := func(to, from net.Conn) {
+	copyBytes := func(to, from net.Conn) {
 		defer end()
 		defer from.Close()
 		defer to.Close()
@@ -75,7 +75,7 @@ func (n *network) lead(ctx context.Context, from net.Conn, isForgotten *atomic.B
 			if err != nil {
 				return
 			}
-			if isForgotten.Load() {
+			if dropped.Load() {
 				continue
 			}
 			if _, err := to.Write(block[:count]); err != nil {
@@ -83,45 +83,44 @@ func (n *network) lead(ctx context.Context, from net.Conn, isForgotten *atomic.B
 			}
 		}
 	}
-	n.conns.Go(func() { carry(to, from) })
-	n.conns.Go(func() { carry(from, to) })
+	n.conns.Go(func() { copyBytes(to, from) })
+	n.conns.Go(func() { copyBytes(from, to) })
 }
 
-// forget loses what is sent from now on; recall lets new connections work again.
-func (n *network) forget() { n.isForgotten.Load().Store(true) }
-func (n *network) recall() { n.isForgotten.Store(new(atomic.Bool)) }
+// drop discards what is sent from now on. restore makes new connections work again.
+func (n *network) drop()    { n.dropped.Load().Store(true) }
+func (n *network) restore() { n.dropped.Store(new(atomic.Bool)) }
 
-// A network that has forgotten its connections is no reason to wait for an answer over each
-// of them, nor over those that were being opened meanwhile.
-func TestForgottenConnectionsAreGivenUp(t *testing.T) {
+// One dead connection closes the idle ones, and connections that were being opened time out.
+func TestDroppedConnectionsAreClosed(t *testing.T) {
 	t.Parallel()
-	// given as many connections as there may be
+	// given a full pool
 	n := newNetwork(t)
 	s := open(t, n.url)
-	crowd := func() {
-		var all sync.WaitGroup
+	load := func() {
+		var queries sync.WaitGroup
 		for range 2 * s.PoolStats().MaxConns() {
-			all.Go(func() {
+			queries.Go(func() {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
-				_, _ = store.Raw(s).Exec(ctx, "SELECT pg_sleep(0.1)") // fails while nothing comes through
+				_, _ = store.Raw(s).Exec(ctx, "SELECT pg_sleep(0.1)") // fails while the connections are dropped
 			})
 		}
-		all.Wait()
+		queries.Wait()
 	}
-	crowd()
+	load()
 	if total := s.PoolStats().TotalConns(); total < s.PoolStats().MaxConns() {
-		t.Fatalf("there are only %d connections", total)
+		t.Fatalf("there are %d connections, want a full pool", total)
 	}
 
-	// when the network forgets them, and those that are opened then
-	n.forget()
-	crowd()
-	crowd()
-	n.recall()
+	// when the network drops them, and those opened meanwhile
+	n.drop()
+	load()
+	load()
+	n.restore()
 
-	// then one caller who asks again and again soon has an answer
-	began := time.Now()
+	// then retries soon succeed
+	start := time.Now()
 	for {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		err := s.Ready(ctx)
@@ -129,17 +128,16 @@ func TestForgottenConnectionsAreGivenUp(t *testing.T) {
 		if err == nil {
 			break
 		}
-		if took := time.Since(began); took > 10*time.Second {
+		if took := time.Since(start); took > 10*time.Second {
 			t.Fatalf("after %s: %v", took, err)
 		}
 	}
 }
 
-// Whoever waits without a limit of their own is told when nothing comes.
-func TestAStatementWithoutAnAnswerIsUnavailable(t *testing.T) {
+func TestStatementWithoutAResponseTimesOut(t *testing.T) {
 	t.Parallel()
 	n := newNetwork(t)
-	s, err := store.Open(t.Context(), n.url+"&connect_timeout=1", store.WithSilence(500*time.Millisecond))
+	s, err := store.Open(t.Context(), n.url+"&connect_timeout=1", store.WithReadTimeout(500*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,9 +145,9 @@ func TestAStatementWithoutAnAnswerIsUnavailable(t *testing.T) {
 	if _, err := s.CountOrganizations(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	n.forget()
-	for range 2 { // over the connection that there is, and one that is being made
+	n.drop()
+	for range 2 { // on the open connection, and on one that is being opened
 		_, err = s.CountOrganizations(t.Context())
-		expect(t, err, apperr.Unavailable, "The database cannot be reached at the moment.")
+		expectError(t, err, apperr.Unavailable, unavailable)
 	}
 }

@@ -15,30 +15,30 @@ import (
 	"parley/internal/store"
 )
 
-func TestTheSearchIndexIsThereOrNotAsWanted(t *testing.T) {
+func TestSetSearchIndexBuildsAndDrops(t *testing.T) {
 	t.Parallel()
 	url := dbtest.URL(t)
 	s, conn := open(t, url), connect(t, url)
 	for _, isWanted := range []bool{true, true, false, false, true} {
-		set(t, s, isWanted)
+		setSearchIndex(t, s, isWanted)
 		if exists, isValid := searchIndex(t, conn); exists != isWanted || isValid != isWanted {
-			t.Errorf("wanted is %t; there is %t, whole %t", isWanted, exists, isValid)
+			t.Errorf("wanted %t: exists %t, valid %t", isWanted, exists, isValid)
 		}
 	}
 }
 
-func TestABuildThatWasCutOffIsDoneAnew(t *testing.T) {
+func TestInterruptedBuildIsRepeated(t *testing.T) {
 	t.Parallel()
-	// given a build that has to wait for somebody
+	// given a build that waits for another transaction
 	url := dbtest.URL(t)
 	s, conn, other := open(t, url), connect(t, url), connect(t, url)
-	set(t, s, false)
+	setSearchIndex(t, s, false)
 	organization(t, s, "Acme")
 	execute(t, other, "BEGIN")
 	execute(t, other, "UPDATE organizations SET name = 'Acme & Sons'")
 	execute(t, other, "LOCK TABLE message_history IN ROW EXCLUSIVE MODE")
 	ctx, stop := context.WithCancel(t.Context())
-	log := &lines{}
+	log := &lineLog{}
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -46,38 +46,38 @@ func TestABuildThatWasCutOffIsDoneAnew(t *testing.T) {
 	}()
 	for exists := false; !exists; exists, _ = searchIndex(t, conn) {
 		if t.Context().Err() != nil {
-			t.Fatal("it is never begun")
+			t.Fatal("the build never starts")
 		}
 	}
 	// when the server stops
-	began := time.Now()
+	start := time.Now()
 	stop()
 	<-stopped
-	// then it does so at once, and leaves what is of no use
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("it stops after %s", took)
+	// then it stops immediately and leaves an invalid index
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("it stopped after %s", took)
 	}
 	if exists, isValid := searchIndex(t, conn); !exists || isValid {
-		t.Errorf("there is %t, whole %t", exists, isValid)
+		t.Errorf("exists %t, valid %t", exists, isValid)
 	}
 	if strings.Contains(log.String(), "ERROR") {
-		t.Errorf("a stop is an error: %s", log)
+		t.Errorf("the interruption was logged as an error: %s", log)
 	}
-	// and the next one builds it
+	// and the next process builds it
 	execute(t, other, "COMMIT")
-	set(t, s, true)
+	setSearchIndex(t, s, true)
 	if exists, isValid := searchIndex(t, conn); !exists || !isValid {
-		t.Errorf("then there is %t, whole %t", exists, isValid)
+		t.Errorf("after the rebuild: exists %t, valid %t", exists, isValid)
 	}
 }
 
-func TestOfSeveralInstancesOneBuildsTheSearchIndex(t *testing.T) {
+func TestOneInstanceBuildsTheSearchIndex(t *testing.T) {
 	t.Parallel()
 	url := dbtest.URL(t)
 	conn := connect(t, url)
 	first := open(t, url)
-	set(t, first, false)
-	log := &lines{}
+	setSearchIndex(t, first, false)
+	log := &lineLog{}
 	var work sync.WaitGroup
 	for _, s := range []*store.Store{first, open(t, url), open(t, url)} {
 		work.Go(func() {
@@ -88,22 +88,22 @@ func TestOfSeveralInstancesOneBuildsTheSearchIndex(t *testing.T) {
 	}
 	work.Wait()
 	if exists, isValid := searchIndex(t, conn); !exists || !isValid {
-		t.Errorf("there is %t, whole %t", exists, isValid)
+		t.Errorf("exists %t, valid %t", exists, isValid)
 	}
-	if built := strings.Count(log.String(), "the search index is there"); built != 1 {
-		t.Errorf("it is built %d times: %s", built, log)
+	if built := strings.Count(log.String(), "build search index: complete"); built != 1 {
+		t.Errorf("it was built %d times: %s", built, log)
 	}
 }
 
-func TestWithoutTheRightToBuildTheSearchIndexTheLogSaysSo(t *testing.T) {
+func TestMissingPrivilegeForTheSearchIndexIsLogged(t *testing.T) {
 	t.Parallel()
 	url := dbtest.URL(t)
-	set(t, open(t, url), false)
-	// given somebody who may read and write all data, and nothing else
+	setSearchIndex(t, open(t, url), false)
+	// given a role that does not own the table
 	s := open(t, url+"&options=-c%20role%3Dpg_read_all_data")
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	log := &lines{heard: make(chan struct{}, 100)}
+	log := &lineLog{written: make(chan struct{}, 100)}
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -111,9 +111,9 @@ func TestWithoutTheRightToBuildTheSearchIndexTheLogSaysSo(t *testing.T) {
 	}()
 	for !strings.Contains(log.String(), "must be owner of table message_history") {
 		select {
-		case <-log.heard:
+		case <-log.written:
 		case <-stopped:
-			t.Fatalf("it gives up: %s", log)
+			t.Fatalf("it gave up: %s", log)
 		case <-t.Context().Done():
 			t.Fatal(t.Context().Err())
 		}
@@ -121,17 +121,17 @@ func TestWithoutTheRightToBuildTheSearchIndexTheLogSaysSo(t *testing.T) {
 	stop()
 	<-stopped
 	if exists, _ := searchIndex(t, connect(t, url)); exists {
-		t.Error("it is built nevertheless")
+		t.Error("the index was built")
 	}
 }
 
-func TestWhatIsNewIsPutInItsPlaceInTheSearchIndex(t *testing.T) {
+func TestPendingListOfTheSearchIndexIsMerged(t *testing.T) {
 	t.Parallel()
-	// given an index with a list of what is new
+	// given an index with a pending list
 	url := dbtest.URL(t)
 	s, conn := open(t, url), connect(t, url)
 	execute(t, conn, "CREATE EXTENSION pgstattuple")
-	set(t, s, true)
+	setSearchIndex(t, s, true)
 	ctx, stop := context.WithCancel(t.Context())
 	var work sync.WaitGroup
 	defer work.Wait()
@@ -142,28 +142,28 @@ func TestWhatIsNewIsPutInItsPlaceInTheSearchIndex(t *testing.T) {
 		}
 		return pages
 	}
-	execute(t, conn, "SET session_replication_role = replica") // of no session
+	execute(t, conn, "SET session_replication_role = replica") // skips the foreign keys
 	execute(t, conn, `INSERT INTO message_history (organization_id, id, session_id, seq, sender, content, created_at)
 		VALUES (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 1, 'user', '我想要退票', now())`)
 	if pending() == 0 {
-		t.Fatal("nothing waits")
+		t.Fatal("the pending list is empty")
 	}
-	// when two servers keep it, and the first one goes
-	first, leave := context.WithCancel(ctx)
+	// when two processes maintain it, and the first one ends
+	first, stopFirst := context.WithCancel(ctx)
 	for _, ctx := range []context.Context{first, ctx} {
 		work.Go(func() { s.MaintainSearchIndex(ctx, slog.New(slog.DiscardHandler), true) })
 	}
 	for pending() > 0 {
 	}
-	leave()
+	stopFirst()
 	execute(t, conn, `INSERT INTO message_history (organization_id, id, session_id, seq, sender, content, created_at)
 		VALUES (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 1, 'user', '我想要退票', now())`)
-	// then the other one does
+	// then the other one continues
 	for pending() > 0 {
 	}
 }
 
-func set(t *testing.T, s *store.Store, isWanted bool) {
+func setSearchIndex(t *testing.T, s *store.Store, isWanted bool) {
 	t.Helper()
 	if err := s.SetSearchIndex(t.Context(), slog.New(slog.DiscardHandler), isWanted); err != nil {
 		t.Fatal(err)
@@ -188,23 +188,23 @@ func execute(t *testing.T, conn *pgx.Conn, sql string) {
 	}
 }
 
-// lines keeps what is logged. heard, where there is one, is sent to with each line.
-type lines struct {
-	mu    sync.Mutex
-	text  bytes.Buffer
-	heard chan struct{}
+// lineLog collects log lines and sends to written, unless nil, for each.
+type lineLog struct {
+	mu      sync.Mutex
+	text    bytes.Buffer
+	written chan struct{}
 }
 
-func (l *lines) Write(line []byte) (int, error) {
+func (l *lineLog) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.heard != nil {
-		l.heard <- struct{}{}
+	if l.written != nil {
+		l.written <- struct{}{}
 	}
 	return l.text.Write(line)
 }
 
-func (l *lines) String() string {
+func (l *lineLog) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()

@@ -11,20 +11,19 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// tally counts what goes wrong between this process and the database. Nothing of it costs
-// what goes well anything.
-type tally struct {
-	isAway  atomic.Bool  // no connection could be made since the last try that failed
-	failed  atomic.Int64 // connections that could not be made
-	byKind  map[string]*atomic.Int64
-	commits atomic.Int64 // of GroupCommit, and how many statements they had
-	shared  atomic.Int64
-	apart   atomic.Int64 // statements that were taken out of one
+// counters count the errors between this process and the database, and the group commits.
+type counters struct {
+	unreachable    atomic.Bool  // the last attempt to connect failed
+	failedConnects atomic.Int64 // attempts to connect that failed
+	errors         map[string]*atomic.Int64
+	commits        atomic.Int64 // batches that were committed
+	grouped        atomic.Int64 // statements in them
+	isolated       atomic.Int64 // statements that were isolated
 }
 
-// troubles are the kinds of what PostgreSQL refuses for reasons of its own, by the first
-// letters of its code (PostgreSQL manual, appendix A), the longest that fits.
-var troubles = map[string]string{
+// errorKinds names the errors that PostgreSQL returns for reasons of its own, by the longest matching
+// prefix of the SQLSTATE (PostgreSQL manual, appendix A).
+var errorKinds = map[string]string{
 	"08":    "connection",
 	"25006": "read_only",
 	"40":    "lost_race",
@@ -38,66 +37,67 @@ var troubles = map[string]string{
 	"XX":    "internal",
 }
 
-func newTally() *tally {
-	t := &tally{byKind: make(map[string]*atomic.Int64, len(troubles))}
-	for _, kind := range troubles {
-		t.byKind[kind] = new(atomic.Int64)
+func newCounters() *counters {
+	c := &counters{errors: make(map[string]*atomic.Int64, len(errorKinds))}
+	for _, kind := range errorKinds {
+		c.errors[kind] = new(atomic.Int64)
 	}
-	return t
+	return c
 }
 
-// note counts an error of PostgreSQL. What is refused for what it asks is no trouble.
-func (t *tally) note(code string) {
+// countError counts an error by its SQLSTATE. Errors that the statement caused are not counted.
+func (c *counters) countError(code string) {
 	for length := len(code); length >= 2; length-- {
-		if kind, isOne := troubles[code[:length]]; isOne {
-			t.byKind[kind].Add(1)
+		if kind, ok := errorKinds[code[:length]]; ok {
+			c.errors[kind].Add(1)
 			return
 		}
 	}
 }
 
-// watch has the connections of a pool counted, and those closed that lead nowhere.
-func (t *tally) watch(config *pgxpool.Config) {
+// instrument counts the errors of a pool's connections. It also closes connections to a read-only
+// database.
+func (c *counters) instrument(config *pgxpool.Config) {
 	dial := config.ConnConfig.DialFunc
 	config.ConnConfig.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
-		if err != nil && !errors.Is(ctx.Err(), context.Canceled) { // the deadline is the connection's own
-			t.failed.Add(1)
-			t.isAway.Store(true)
+		if err != nil && !errors.Is(ctx.Err(), context.Canceled) { // a deadline is connect_timeout
+			c.failedConnects.Add(1)
+			c.unreachable.Store(true)
 		}
 		return conn, err
 	}
-	config.ConnConfig.OnPgError = func(_ *pgconn.PgConn, err *pgconn.PgError) (stays bool) {
-		t.note(err.Code)
+	config.ConnConfig.OnPgError = func(_ *pgconn.PgConn, err *pgconn.PgError) (keep bool) {
+		c.countError(err.Code)
 		return !strings.EqualFold(err.SeverityUnlocalized, "FATAL") && err.Code != readOnly
 	}
 }
 
-// Stats is what this process has met at the database since its start.
+// Stats are counters since the start of the process.
 type Stats struct {
-	Unreachable        bool  // the last try to connect has failed
-	FailedConnects     int64 // tries that did
-	GroupCommits       int64 // transactions that were shared, and the statements that they had
-	GroupedStatements  int64
-	IsolatedStatements int64 // statements that kept others from it, and were carried out by themselves
+	Unreachable        bool  // the last attempt to connect failed
+	FailedConnects     int64 // attempts to connect that failed
+	GroupCommits       int64 // batches that were committed
+	GroupedStatements  int64 // statements in those batches
+	IsolatedStatements int64 // statements that were removed from a batch and ran on their own
 }
 
-// Stats returns the counts as they are.
+// Stats returns the current counters.
 func (s *Store) Stats() Stats {
 	return Stats{
-		Unreachable:        s.tally.isAway.Load(),
-		FailedConnects:     s.tally.failed.Load(),
-		GroupCommits:       s.tally.commits.Load(),
-		GroupedStatements:  s.tally.shared.Load(),
-		IsolatedStatements: s.tally.apart.Load(),
+		Unreachable:        s.stats.unreachable.Load(),
+		FailedConnects:     s.stats.failedConnects.Load(),
+		GroupCommits:       s.stats.commits.Load(),
+		GroupedStatements:  s.stats.grouped.Load(),
+		IsolatedStatements: s.stats.isolated.Load(),
 	}
 }
 
-// ErrorCounts returns how often the database has refused something for reasons of its own, by
-// their kinds, as they are read then.
+// ErrorCounts returns, for each kind of error that PostgreSQL returns for reasons of its own, a
+// function that reads its count.
 func (s *Store) ErrorCounts() map[string]func() int64 {
-	counts := make(map[string]func() int64, len(s.tally.byKind))
-	for kind, count := range s.tally.byKind {
+	counts := make(map[string]func() int64, len(s.stats.errors))
+	for kind, count := range s.stats.errors {
 		counts[kind] = count.Load
 	}
 	return counts

@@ -1,5 +1,5 @@
-// Package store opens and migrates PostgreSQL, runs transactions, and turns the
-// database's errors into faults. No other package knows pgx's errors.
+// Package store opens and migrates PostgreSQL, runs transactions, and translates the database's
+// errors. No other package handles pgx errors.
 package store
 
 import (
@@ -16,118 +16,123 @@ import (
 	"parley/internal/trace"
 )
 
-// Store is a pool of connections to a migrated database. Its queries run each in
-// a transaction of their own; InTx joins several in one. It is safe for
-// concurrent use.
+// Store is a pool of connections to a migrated database. Each of its queries runs in a transaction of
+// its own; InTx runs several in one. It is safe for concurrent use.
 type Store struct {
 	*gendb.Queries
-	pool    *pgxpool.Pool
-	sharing *sharing
-	tally   *tally
-	schema  int64
-	// patient is how to connect for what may take its time.
-	patient *pgx.ConnConfig
-	// within is the transaction that all of a store of WithTx belongs to.
+	pool          *pgxpool.Pool
+	group         *groupCommit
+	stats         *counters
+	schemaVersion int64
+	// maintenance is the connection configuration for long operations, without a read timeout.
+	maintenance *pgx.ConnConfig
+	// within holds the queries of the transaction to which a Store of WithTx or Within belongs.
 	within *gendb.Queries
 }
 
-// session is what every connection is set to.
-var session = map[string]string{
+// sessionSettings are the settings of every connection.
+var sessionSettings = map[string]string{
 	"application_name": "parley",
 	"timezone":         "UTC",
-	// A query that takes longer has gone wrong and must not hold up the others.
+	// No regular query takes this long; a runaway one must not block the others.
 	"statement_timeout": "30s",
 	"lock_timeout":      "10s",
-	// Whoever was paused or cut off in the middle of a transaction keeps others from what it
-	// has locked no longer than an attempt is believed to live.
+	// A process that is paused or cut off in a transaction keeps its locks no longer than a run's lease
+	// lasts.
 	"idle_in_transaction_session_timeout": "20s",
-	// A plan is kept for long, and made while a table is still small it would go on reading all of
-	// it when it has grown. Where there is no other way a table is still read as a whole. Searches
-	// and exports rely on it too: the planner hopes to meet enough rows soon without an index.
+	// A generic plan made while a table is small would scan the whole table after it has grown. A table
+	// without a usable index is still scanned. Searches and exports rely on this setting too: without
+	// it the planner expects to find enough rows early in a scan.
 	"enable_seqscan": "off",
-	// Short queries gain nothing from them and pay for their start.
+	// Both cost more to start than short queries gain.
 	"max_parallel_workers_per_gather": "0",
 	"jit":                             "off",
 }
 
-// maxConns is enough to keep a small machine's PostgreSQL busy; more only queue
-// inside it.
-const maxConns = 16
+// minPoolSize is the smallest maximum size of the pool. More connections than this only queue inside
+// the PostgreSQL of a small machine.
+const minPoolSize = 16
 
-// Option is what Open may be told beside the address.
+// Option configures Open.
 type Option func(*options)
 
 type options struct {
-	log     *slog.Logger
-	traces  *trace.Tracer
-	silence time.Duration
+	log         *slog.Logger
+	traces      *trace.Tracer
+	readTimeout time.Duration
 }
 
-// WithLog has what takes long, or goes wrong without anybody's asking, logged.
+// WithLog logs background operations, and migrations that wait.
 func WithLog(log *slog.Logger) Option { return func(o *options) { o.log = log } }
 
-// WithTraces has what is asked of the database followed; nil: nothing is.
+// WithTraces traces the queries; nil traces nothing.
 func WithTraces(traces *trace.Tracer) Option { return func(o *options) { o.traces = traces } }
 
-// Open connects to the database at url and brings it to the newest schema, while others
-// use it. Programs that open one database together take turns at that.
-func Open(ctx context.Context, url string, told ...Option) (*Store, error) {
-	how := options{log: slog.New(slog.DiscardHandler), silence: silenceTime}
-	for _, option := range told {
-		option(&how)
+// Open connects to the database at url and applies the pending migrations while others use it.
+// Programs that open one database at the same time take turns.
+func Open(ctx context.Context, url string, opts ...Option) (*Store, error) {
+	o := options{log: slog.New(slog.DiscardHandler), readTimeout: defaultReadTimeout}
+	for _, option := range opts {
+		option(&o)
 	}
-	config, err := pgxpool.ParseConfig(url)
+	stats := newCounters()
+	config, err := poolConfig(url, stats, o.traces)
 	if err != nil {
-		return nil, fmt.Errorf("parse the database's address: %w", err)
+		return nil, err
 	}
-	if config.MaxConns < maxConns {
-		config.MaxConns = maxConns
-	}
-	for name, value := range session {
-		config.ConnConfig.RuntimeParams[name] = value
-	}
-	tally := newTally()
-	tally.watch(config)
-	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
-		tally.isAway.Store(false)
-		registerUUIDs(conn.TypeMap())
-		return nil
-	}
-	if how.traces != nil {
-		config.ConnConfig.Tracer = queries{how.traces}
-	}
-	patient := config.ConnConfig.Copy()
-	withoutSilence(config, how.silence)
+	maintenance := config.ConnConfig.Copy()
+	setReadTimeout(config, o.readTimeout)
 	pool, err := newPool(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
 	if err := pool.Ping(ctx); err != nil {
 		pool.Close()
-		return nil, fmt.Errorf("connect to the database: %w", plain(err))
+		return nil, fmt.Errorf("connect to the database: %w", shorten(err))
 	}
-	schema, err := migrate(ctx, patient, db.Migrations, how.log)
+	version, err := migrate(ctx, maintenance, db.Migrations, o.log)
 	if err != nil {
 		pool.Close()
 		return nil, err
 	}
-	one := translator{on: pool, retries: maxRetries}
-	sharing, err := openSharing(ctx, config, pool, tally, how.traces)
+	group, err := openGroupCommit(ctx, config, pool, stats, o.traces)
 	if err != nil {
 		pool.Close()
 		return nil, err
 	}
-	return &Store{Queries: gendb.New(one), pool: pool, sharing: sharing, tally: tally, schema: schema, patient: patient}, nil
+	queries := gendb.New(translator{on: pool, retries: maxRetries})
+	return &Store{Queries: queries, pool: pool, group: group, stats: stats, schemaVersion: version, maintenance: maintenance}, nil
 }
 
-// Close waits for the connections in use and closes them all.
+func poolConfig(url string, stats *counters, traces *trace.Tracer) (*pgxpool.Config, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("parse the database URL: %w", err)
+	}
+	config.MaxConns = max(config.MaxConns, minPoolSize)
+	for name, value := range sessionSettings {
+		config.ConnConfig.RuntimeParams[name] = value
+	}
+	stats.instrument(config)
+	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+		stats.unreachable.Store(false)
+		registerUUIDs(conn.TypeMap())
+		return nil
+	}
+	if traces != nil {
+		config.ConnConfig.Tracer = queryTracer{traces}
+	}
+	return config, nil
+}
+
+// Close waits for the connections in use and closes all of them.
 func (s *Store) Close() {
-	s.sharing.close()
+	s.group.close()
 	s.pool.Close()
 }
 
-// Ready tells whether the database answers, and takes what is written: one that only
-// reads, as a standby does, is left, so that the next connection may find another one.
+// Ready returns an error unless the database answers and accepts writes. If it is read-only, as a
+// standby is, Ready closes the connections, so that new ones may reach the primary.
 func (s *Store) Ready(ctx context.Context) error {
 	var isReadOnly bool
 	if err := s.pool.QueryRow(ctx, "SELECT current_setting('transaction_read_only')::boolean").Scan(&isReadOnly); err != nil {
@@ -135,25 +140,25 @@ func (s *Store) Ready(ctx context.Context) error {
 	}
 	if isReadOnly {
 		s.pool.Reset()
-		s.sharing.pool.Reset()
+		s.group.pool.Reset()
 		return unavailable(errReadOnly)
 	}
 	return nil
 }
 
-// SchemaVersion is the number of the newest migration, to which the database was brought.
-func (s *Store) SchemaVersion() int64 { return s.schema }
+// SchemaVersion returns the version of the newest migration.
+func (s *Store) SchemaVersion() int64 { return s.schemaVersion }
 
-// PoolStats tells how the pool's connections are used.
+// PoolStats returns the statistics of the connection pool.
 func (s *Store) PoolStats() *pgxpool.Stat { return s.pool.Stat() }
 
-// QueryCount tells how often this process has asked the database for something: the
-// difference of two says how busy it was in between.
-func (s *Store) QueryCount() int64 { return s.pool.Stat().AcquireCount() + s.sharing.asked.Load() }
+// QueryCount returns how many queries this process has made. The difference of two counts shows how
+// busy it was in between.
+func (s *Store) QueryCount() int64 { return s.pool.Stat().AcquireCount() + s.group.submitted.Load() }
 
-// InTx runs fn in one transaction: committed when fn returns nil, rolled back
-// otherwise. Inside it only q may be used, and nothing may be published: fn runs
-// again, a few times, when PostgreSQL ends the transaction in favour of another.
+// InTx runs fn in one transaction. It commits when fn returns nil and rolls back otherwise. When the
+// transaction loses a race it runs fn again, up to three times. fn must use only q, and publish
+// nothing.
 func (s *Store) InTx(ctx context.Context, fn func(q *gendb.Queries) error) error {
 	if s.within != nil {
 		return fn(s.within)
@@ -168,14 +173,15 @@ func (s *Store) InTx(ctx context.Context, fn func(q *gendb.Queries) error) error
 	}
 }
 
-// WithTx runs fn with a store whose every statement and InTx are parts of one
-// transaction, so that several steps of the domain are all done or none. The rules
-// of InTx hold: inside it only that store may be used.
+// WithTx runs fn with a Store whose statements and InTx calls all belong to one transaction. The
+// rules of InTx apply: fn must use only that Store.
 func (s *Store) WithTx(ctx context.Context, fn func(*Store) error) error {
 	return s.InTx(ctx, func(q *gendb.Queries) error { return fn(s.Within(q)) })
 }
 
-// Within returns a store that is part of the transaction of q, as WithTx's is.
+// Within returns a Store that belongs to the transaction of q, as that of WithTx does.
 func (s *Store) Within(q *gendb.Queries) *Store {
-	return &Store{Queries: q, pool: s.pool, sharing: s.sharing, tally: s.tally, schema: s.schema, patient: s.patient, within: q}
+	within := *s
+	within.Queries, within.within = q, q
+	return &within
 }

@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
 
-func TestProgramsThatOpenAnEmptyDatabaseTogetherTakeTurns(t *testing.T) {
+func TestConcurrentOpensMigrateOnce(t *testing.T) {
 	t.Parallel()
 	url := dbtest.Empty(t)
 	const programs = 3
@@ -38,30 +38,30 @@ func TestProgramsThatOpenAnEmptyDatabaseTogetherTakeTurns(t *testing.T) {
 	}
 }
 
-func TestOpenKeepsWhatIsThere(t *testing.T) {
+func TestOpenKeepsExistingData(t *testing.T) {
 	t.Parallel()
 	url := dbtest.URL(t)
 	first := open(t, url)
 	organization(t, first, "Acme")
 	if n, err := open(t, url).CountOrganizations(t.Context()); err != nil || n != 1 {
-		t.Errorf("there are %d organizations (%v)", n, err)
+		t.Errorf("%d organizations, %v; want 1", n, err)
 	}
 }
 
-func TestOpenTellsWhyItCannot(t *testing.T) {
+func TestOpenFails(t *testing.T) {
 	t.Parallel()
 	for name, url := range map[string]string{
-		"no address":  "postgres://db:none/",
-		"no database": dbtest.URL(t) + "&database=none",
+		"malformed URL":    "postgres://db:none/",
+		"missing database": dbtest.URL(t) + "&database=none",
 	} {
 		if s, err := store.Open(t.Context(), url); err == nil {
 			s.Close()
-			t.Errorf("%s: it opened", name)
+			t.Errorf("%s: no error", name)
 		}
 	}
 }
 
-func TestConnectionsAreInUTCAndBounded(t *testing.T) {
+func TestSessionSettings(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
 	for setting, want := range map[string]string{
@@ -72,12 +72,12 @@ func TestConnectionsAreInUTCAndBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got != want {
-			t.Errorf("%s is %s, not %s", setting, got, want)
+			t.Errorf("%s is %s, want %s", setting, got, want)
 		}
 	}
 }
 
-func TestReadyTellsWhetherTheDatabaseAnswers(t *testing.T) {
+func TestReady(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
 	if err := s.Ready(t.Context()); err != nil {
@@ -86,17 +86,16 @@ func TestReadyTellsWhetherTheDatabaseAnswers(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := s.Ready(ended); err == nil {
-		t.Error("it answers a caller that has left")
+		t.Error("no error with a canceled context")
 	}
 }
 
-// A primary that has become a standby answers, and takes nothing. Once another one is in
-// its place, or it is the primary again, all is as before.
-func TestADatabaseThatOnlyReadsIsNotReady(t *testing.T) {
+// A primary that becomes a standby answers queries but accepts no writes.
+func TestReadOnlyDatabaseIsNotReady(t *testing.T) {
 	t.Parallel()
 	url := dbtest.URL(t)
 	s, admin := open(t, url), connect(t, url)
-	became := func(setting string) {
+	setReadOnly := func(setting string) {
 		t.Helper()
 		_, err := admin.Exec(t.Context(), "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = "+setting+"', current_database()); END $$")
 		if err != nil {
@@ -107,41 +106,41 @@ func TestADatabaseThatOnlyReadsIsNotReady(t *testing.T) {
 		t.Error(err)
 	}
 
-	// when the connections that there are end, and the next ones lead to a standby
-	became("on")
+	// when the connections end, and new ones reach a standby
+	setReadOnly("on")
 	if _, err := admin.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"); err != nil {
 		t.Fatal(err)
 	}
-	_ = s.Ready(t.Context()) // finds the ends of some
-	place := store.SessionKey{OrganizationID: uuid.New(), SessionID: uuid.New()}
-	for name, q := range map[string]*gendb.Queries{"by itself": s.Queries, "among others": s.GroupCommit(place)} {
-		var isTold bool
-		for range 3 { // a connection that was cut is no answer either
+	_ = s.Ready(t.Context()) // finds terminated connections
+	session := store.SessionKey{OrganizationID: uuid.New(), SessionID: uuid.New()}
+	for name, q := range map[string]*gendb.Queries{"regular": s.Queries, "group commit": s.GroupCommit(session)} {
+		var isUnavailable bool
+		for range 3 { // an attempt may find a terminated connection
 			_, err := q.CreateOrganization(t.Context(), uuid.New(), name)
-			if isTold = apperr.Is(err, apperr.Unavailable); !isTold {
+			if isUnavailable = apperr.Is(err, apperr.Unavailable); !isUnavailable {
 				break
 			}
 		}
-		if !isTold {
-			t.Errorf("%s it was written, or failed otherwise", name)
+		if !isUnavailable {
+			t.Errorf("%s: the write did not fail with unavailable", name)
 		}
 	}
 	if err := s.Ready(t.Context()); !apperr.Is(err, apperr.Unavailable) {
-		t.Errorf("it is ready to read only: %v", err)
+		t.Errorf("error %v, want unavailable", err)
 	}
 	if _, err := s.CountOrganizations(t.Context()); err != nil {
-		t.Errorf("nothing can be read: %v", err)
+		t.Errorf("read: %v", err)
 	}
 
-	// and when the next ones lead to a primary again
-	became("off")
-	_ = s.Ready(t.Context()) // leaves the standby
+	// and when new connections reach a primary again
+	setReadOnly("off")
+	_ = s.Ready(t.Context()) // closes the connections to the standby
 	if err := s.Ready(t.Context()); err != nil {
 		t.Error(err)
 	}
-	for name, q := range map[string]*gendb.Queries{"by itself": s.Queries, "among others": s.GroupCommit(place)} {
+	for name, q := range map[string]*gendb.Queries{"regular": s.Queries, "group commit": s.GroupCommit(session)} {
 		if _, err := q.CreateOrganization(t.Context(), uuid.New(), name); err != nil {
-			t.Errorf("%s nothing is written: %v", name, err)
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
@@ -158,27 +157,27 @@ func open(t *testing.T, url string) *store.Store {
 
 func organization(t *testing.T, s *store.Store, name string) gendb.Organization {
 	t.Helper()
-	made, err := s.CreateOrganization(t.Context(), uuid.New(), name)
+	created, err := s.CreateOrganization(t.Context(), uuid.New(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return made
+	return created
 }
 
-// connect opens a connection past the store, for what another program does.
+// connect opens a connection that bypasses the store, as another program would.
 func connect(t *testing.T, url string) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return conn // cut when the test's database is dropped
+	return conn // closed when the test's database is dropped
 }
 
-// meeting lets several goroutines wait for each other, once.
-func meeting(of int) func() {
+// barrier returns a function that blocks until n goroutines have called it.
+func barrier(n int) func() {
 	var all sync.WaitGroup
-	all.Add(of)
+	all.Add(n)
 	return func() {
 		all.Done()
 		all.Wait()

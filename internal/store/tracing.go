@@ -11,14 +11,15 @@ import (
 	"parley/internal/trace"
 )
 
-// queries follows what is asked of PostgreSQL by the names of the queries. Neither what
-// they are asked with nor PostgreSQL's words, which may quote that, are told.
-type queries struct{ traces *trace.Tracer }
+// queryTracer traces queries by name. Spans carry neither arguments nor PostgreSQL's messages, which
+// may quote arguments.
+type queryTracer struct{ traces *trace.Tracer }
 
+// unnamed is the name of a statement that is not a generated query.
 const unnamed = "statement"
 
-// nameOf is the name of a generated query; any other is a statement.
-func nameOf(sql string) string {
+// queryName returns the name of a generated query.
+func queryName(sql string) string {
 	if named, ok := strings.CutPrefix(sql, "-- name: "); ok {
 		name, _, _ := strings.Cut(named, " ")
 		return name
@@ -26,40 +27,40 @@ func nameOf(sql string) string {
 	return unnamed
 }
 
-// TraceQueryStart begins to follow a query.
-func (q queries) TraceQueryStart(ctx context.Context, _ *pgx.Conn, asked pgx.TraceQueryStartData) context.Context {
-	return q.begin(ctx, asked.SQL, 1)
+// TraceQueryStart implements pgx.QueryTracer.
+func (t queryTracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	return t.begin(ctx, data.SQL, 1)
 }
 
-// TraceQueryEnd notes its end.
-func (queries) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, told pgx.TraceQueryEndData) {
-	endQuery(ctx, told.Err)
+// TraceQueryEnd implements pgx.QueryTracer.
+func (queryTracer) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryEndData) {
+	endQuery(ctx, data.Err)
 }
 
-// TraceBatchStart begins to follow queries that are asked together, by the name of the first
-// that has one: settings that belong to it may come before it.
-func (q queries) TraceBatchStart(ctx context.Context, _ *pgx.Conn, asked pgx.TraceBatchStartData) context.Context {
+// TraceBatchStart implements pgx.BatchTracer. A batch is named after its first named query: settings
+// may come before it.
+func (t queryTracer) TraceBatchStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceBatchStartData) context.Context {
 	sql := ""
-	for _, one := range asked.Batch.QueuedQueries {
-		if sql = one.SQL; nameOf(sql) != unnamed {
+	for _, query := range data.Batch.QueuedQueries {
+		if sql = query.SQL; queryName(sql) != unnamed {
 			break
 		}
 	}
-	return q.begin(ctx, sql, asked.Batch.Len())
+	return t.begin(ctx, sql, data.Batch.Len())
 }
 
-// TraceBatchQuery is told of each of them.
-func (queries) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
+// TraceBatchQuery implements pgx.BatchTracer.
+func (queryTracer) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
 
-// TraceBatchEnd notes their end.
-func (queries) TraceBatchEnd(ctx context.Context, _ *pgx.Conn, told pgx.TraceBatchEndData) {
-	endQuery(ctx, told.Err)
+// TraceBatchEnd implements pgx.BatchTracer.
+func (queryTracer) TraceBatchEnd(ctx context.Context, _ *pgx.Conn, data pgx.TraceBatchEndData) {
+	endQuery(ctx, data.Err)
 }
 
 type spanKey struct{}
 
-func (q queries) begin(ctx context.Context, sql string, size int) context.Context {
-	ctx, span := q.traces.StartQuery(ctx, nameOf(sql))
+func (t queryTracer) begin(ctx context.Context, sql string, size int) context.Context {
+	ctx, span := t.traces.StartQuery(ctx, queryName(sql))
 	if !span.IsRecording() {
 		return ctx
 	}
@@ -70,8 +71,8 @@ func (q queries) begin(ctx context.Context, sql string, size int) context.Contex
 }
 
 func endQuery(ctx context.Context, err error) {
-	span, isSeen := ctx.Value(spanKey{}).(trace.Span)
-	if !isSeen {
+	span, ok := ctx.Value(spanKey{}).(trace.Span)
+	if !ok {
 		return
 	}
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {

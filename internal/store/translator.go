@@ -9,9 +9,8 @@ import (
 	gendb "parley/gen/db"
 )
 
-// translator stands between the generated queries and pgx: errors come out as
-// faults, and a statement that lost a race runs again, retries times. In a
-// transaction retries is 0: there the whole transaction runs again.
+// translator wraps the connections of generated queries: it translates errors and retries statements
+// that lost a race. In a transaction retries is 0, because the whole transaction must be retried.
 type translator struct {
 	on      gendb.DBTX
 	retries int
@@ -32,15 +31,15 @@ func (t translator) Query(ctx context.Context, sql string, args ...any) (pgx.Row
 	if err != nil {
 		return nil, t.translate(err)
 	}
-	return rows{Rows: capOf(ctx, found), translate: t.translate}, nil
+	return translatedRows{Rows: limitBytes(ctx, found), translate: t.translate}, nil
 }
 
-// QueryRow runs a statement that returns one row.
+// QueryRow returns a row whose Scan runs the statement.
 func (t translator) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
-	return row{ctx: ctx, by: t, sql: sql, args: args}
+	return translatedRow{ctx: ctx, by: t, sql: sql, args: args}
 }
 
-// translate leaves a lost race as it is inside a transaction, for InTx to see.
+// translate leaves a lost race inside a transaction unchanged, so that InTx recognizes it.
 func (t translator) translate(err error) error {
 	if t.retries == 0 && lostRace(err) {
 		return err
@@ -48,16 +47,16 @@ func (t translator) translate(err error) error {
 	return translate(err)
 }
 
-// row runs its statement when it is scanned, as pgx's own does in effect.
-type row struct {
+// translatedRow runs its statement in Scan, so that it can retry.
+type translatedRow struct {
 	ctx  context.Context
 	by   translator
 	sql  string
 	args []any
 }
 
-// Scan reads the row; no row is the fault NotFound.
-func (r row) Scan(dest ...any) error {
+// Scan scans the row. Without a row it returns a NotFound error.
+func (r translatedRow) Scan(dest ...any) error {
 	err := r.by.on.QueryRow(r.ctx, r.sql, r.args...).Scan(dest...)
 	for i := 0; i < r.by.retries && lostRace(err); i++ {
 		err = r.by.on.QueryRow(r.ctx, r.sql, r.args...).Scan(dest...)
@@ -65,13 +64,13 @@ func (r row) Scan(dest ...any) error {
 	return r.by.translate(err)
 }
 
-type rows struct {
+type translatedRows struct {
 	pgx.Rows
 	translate func(error) error
 }
 
-// Err tells what ended the rows before their end.
-func (r rows) Err() error { return r.translate(r.Rows.Err()) }
+// Err returns the error that ended the rows early.
+func (r translatedRows) Err() error { return r.translate(r.Rows.Err()) }
 
-// Scan reads the current row.
-func (r rows) Scan(dest ...any) error { return r.translate(r.Rows.Scan(dest...)) }
+// Scan scans the current row.
+func (r translatedRows) Scan(dest ...any) error { return r.translate(r.Rows.Scan(dest...)) }

@@ -15,10 +15,10 @@ import (
 	"parley/internal/store"
 )
 
-func TestATransactionIsStoredWholeOrNotAtAll(t *testing.T) {
+func TestInTxCommitsAllOrNothing(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
-	two := func(q *gendb.Queries) error {
+	createTwo := func(q *gendb.Queries) error {
 		for _, name := range []string{"Acme", "Bell"} {
 			if _, err := q.CreateOrganization(t.Context(), uuid.New(), name); err != nil {
 				return err
@@ -27,44 +27,44 @@ func TestATransactionIsStoredWholeOrNotAtAll(t *testing.T) {
 		return nil
 	}
 
-	// when fn returns an error, it comes back as it is and nothing is stored
+	// an error of fn is returned unchanged, and nothing is stored
 	err := s.InTx(t.Context(), func(q *gendb.Queries) error {
-		if err := two(q); err != nil {
+		if err := createTwo(q); err != nil {
 			return err
 		}
 		return io.ErrClosedPipe
 	})
 	if !errors.Is(err, io.ErrClosedPipe) || apperr.KindOf(err) != apperr.Internal {
-		t.Errorf("the error became %v", err)
+		t.Errorf("error %v, want io.ErrClosedPipe", err)
 	}
 	wantOrganizations(t, s, 0)
 
-	// when fn returns nil, both are stored
-	if err := s.InTx(t.Context(), two); err != nil {
+	// without an error both are stored
+	if err := s.InTx(t.Context(), createTwo); err != nil {
 		t.Fatal(err)
 	}
 	wantOrganizations(t, s, 2)
 
-	// when a statement fails, the fault comes back and nothing more is stored
+	// the error of a statement is translated, and nothing more is stored
 	err = s.InTx(t.Context(), func(q *gendb.Queries) error {
 		if _, err := q.CreateOrganization(t.Context(), uuid.New(), "Cray"); err != nil {
 			return err
 		}
-		return two(q)
+		return createTwo(q)
 	})
 	if !apperr.Is(err, apperr.Conflict) {
-		t.Errorf("the error is %v", err)
+		t.Errorf("error %v, want a conflict", err)
 	}
 	wantOrganizations(t, s, 2)
 }
 
-func TestAPanicRollsBack(t *testing.T) {
+func TestInTxRollsBackAfterAPanic(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
 	func() {
 		defer func() {
 			if recover() == nil {
-				t.Error("the panic is lost")
+				t.Error("the panic was swallowed")
 			}
 		}()
 		_ = s.InTx(t.Context(), func(q *gendb.Queries) error {
@@ -77,7 +77,7 @@ func TestAPanicRollsBack(t *testing.T) {
 	wantOrganizations(t, s, 0)
 }
 
-func TestADeadlockRunsOneTransactionAgain(t *testing.T) {
+func TestInTxRetriesAfterADeadlock(t *testing.T) {
 	t.Parallel()
 	// given two transactions that lock two rows in opposite order
 	url := dbtest.URL(t)
@@ -89,40 +89,40 @@ func TestADeadlockRunsOneTransactionAgain(t *testing.T) {
 	s := open(t, url)
 	org := organization(t, s, "Acme").ID
 	users := []uuid.UUID{user(t, s, org, "a"), user(t, s, org, "b")}
-	bothHaveOne := meeting(2)
+	bothLocked := barrier(2)
 	var attempts atomic.Int32
 	lockBoth := func(first, second uuid.UUID) error {
-		met := false
+		waited := false
 		return s.InTx(t.Context(), func(q *gendb.Queries) error {
 			attempts.Add(1)
 			if err := lock(t, q, org, first); err != nil {
 				return err
 			}
-			if !met {
-				met = true
-				bothHaveOne()
+			if !waited {
+				waited = true
+				bothLocked()
 			}
 			return lock(t, q, org, second)
 		})
 	}
 
-	// when both go on to the other's row
+	// when each locks the other's row
 	results := make(chan error, 2)
 	go func() { results <- lockBoth(users[0], users[1]) }()
 	go func() { results <- lockBoth(users[1], users[0]) }()
 
-	// then both succeed, one of them at a further attempt
+	// then both succeed, one of them after a retry
 	for range 2 {
 		if err := <-results; err != nil {
 			t.Error(err)
 		}
 	}
 	if n := attempts.Load(); n < 3 {
-		t.Errorf("there were %d attempts: no deadlock happened", n)
+		t.Errorf("%d attempts, want at least 3: there was no deadlock", n)
 	}
 }
 
-func TestATransactionThatAlwaysLosesIsUnavailable(t *testing.T) {
+func TestInTxGivesUpAfterRepeatedLostRaces(t *testing.T) {
 	t.Parallel()
 	attempts := 0
 	err := dbtest.Open(t).InTx(t.Context(), func(*gendb.Queries) error {
@@ -130,10 +130,10 @@ func TestATransactionThatAlwaysLosesIsUnavailable(t *testing.T) {
 		return &pgconn.PgError{Code: "40001", Message: "could not serialize access"}
 	})
 	if !apperr.Is(err, apperr.Unavailable) {
-		t.Errorf("it is %v", err)
+		t.Errorf("error %v, want unavailable", err)
 	}
 	if attempts < 2 || attempts > 10 {
-		t.Errorf("there were %d attempts", attempts)
+		t.Errorf("%d attempts, want 2 to 10", attempts)
 	}
 }
 
@@ -144,17 +144,17 @@ func wantOrganizations(t *testing.T, s *store.Store, want int64) {
 		t.Fatal(err)
 	}
 	if got != want {
-		t.Errorf("there are %d organizations, not %d", got, want)
+		t.Errorf("there are %d organizations, want %d", got, want)
 	}
 }
 
 func user(t *testing.T, s *store.Store, org uuid.UUID, name string) uuid.UUID {
 	t.Helper()
-	made, err := s.UpsertUser(t.Context(), org, uuid.New(), name)
+	created, err := s.UpsertUser(t.Context(), org, uuid.New(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return made.ID
+	return created.ID
 }
 
 // lock locks the user's row until the transaction ends.

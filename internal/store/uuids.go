@@ -6,16 +6,15 @@ import (
 	pgxuuid "github.com/vgarvardt/pgx-google-uuid/v5"
 )
 
-// registerUUIDs has a connection send and read uuid.UUID as the 16 bytes that it is. By
-// itself pgx goes through its text, with some twenty allocations for each: for the ids
-// of one message that took longer than everything else that is done to send it.
+// registerUUIDs makes a connection encode and decode uuid.UUID as 16 bytes. By default pgx converts
+// through text, with some twenty allocations per value, which took longer than the rest of sending a
+// message.
 func registerUUIDs(types *pgtype.Map) {
 	pgxuuid.Register(types)
 	types.TryWrapEncodePlanFuncs = append([]pgtype.TryWrapEncodePlanFunc{wrapUUIDPointer}, types.TryWrapEncodePlanFuncs...)
 }
 
-// wrapUUIDPointer does for *uuid.UUID what the library does for uuid.UUID; pgx itself
-// takes care of nil.
+// wrapUUIDPointer does for *uuid.UUID what the library does for uuid.UUID. pgx handles nil itself.
 func wrapUUIDPointer(value any) (plan pgtype.WrappedEncodePlanNextSetter, next any, ok bool) {
 	if id, ok := value.(*uuid.UUID); ok {
 		return &uuidPointerPlan{}, pgxuuid.UUID(*id), true

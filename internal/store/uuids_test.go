@@ -9,8 +9,7 @@ import (
 	"parley/internal/store"
 )
 
-// Ids go to the database and come back in every form that statements have them in.
-func TestIDsComeBackAsTheyWent(t *testing.T) {
+func TestUUIDsRoundTrip(t *testing.T) {
 	t.Parallel()
 	raw := store.Raw(dbtest.Open(t))
 	id, none := uuid.New(), (*uuid.UUID)(nil)
@@ -23,6 +22,6 @@ func TestIDsComeBackAsTheyWent(t *testing.T) {
 		t.Fatal(err)
 	}
 	if value != id || *pointer != id || missing != nil || len(list) != 2 || list[0] != id || list[1] != uuid.Nil || asText != id.String() {
-		t.Errorf("%v went; %v, %v, %v, %v and %q came back", id, value, pointer, missing, list, asText)
+		t.Errorf("got %v, %v, %v, %v and %q for %v", value, pointer, missing, list, asText, id)
 	}
 }

@@ -104,7 +104,7 @@ func (d *device) listen(ctx context.Context, conn *websocket.Conn) {
 // to the device that sent it. What is said again may have been told already.
 func (d *device) hear(text []byte) (goesOn bool) {
 	var frame chaosFrame
-	err := errors.Join(contracttest.Frame(text), json.Unmarshal(text, &frame))
+	err := errors.Join(contracttest.CheckFrame(text), json.Unmarshal(text, &frame))
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err != nil {

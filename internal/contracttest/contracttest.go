@@ -1,15 +1,24 @@
-// Package contracttest holds what a server says in the tests against the document.
+// Package contracttest validates what a server sends in tests against the OpenAPI document.
 //
-// A Transport is the way of a test's requests: an answer, an event of a stream or a header that the document does not
-// have fails the test, whatever the test is about. Frame does the same for a WebSocket's frames. What was met is noted
-// for the process; Missing and MissingFrames tell what the document declares and no test has met.
+// A Transport carries a test's requests: a response, an event of a stream or a header that the
+// document does not declare fails the test, whatever the test is about. CheckFrame does the same
+// for WebSocket frames.
+//
+// The package records for the process which declared responses, headers, properties and nulls
+// were exercised. CheckCoverage and CheckFrameCoverage, called at the end of TestMain, fail the
+// run if a declared one was never exercised.
+//
+// # Concurrency
+//
+// Tests run in parallel and share the document and the recorded coverage. The document is read
+// only after init. A mutex guards the coverage. Every exported function is safe for concurrent
+// use.
 package contracttest
 
 import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/google/uuid"
@@ -18,35 +27,35 @@ import (
 )
 
 func init() {
-	// The library leaves it to its users what a uuid is. No request's schema has the format.
+	// kin-openapi does not validate uuid unless told how. No request schema has this format.
 	openapi3.DefineStringFormatValidator("uuid", openapi3.NewCallbackValidator(func(text string) error {
 		id, err := uuid.Parse(text)
 		if err == nil && id.String() != text {
-			err = errors.New("not in plain text")
+			err = errors.New("not in canonical form")
 		}
 		return err
 	}))
 }
 
-// document is the contract as answers are held against it: a tree of its own, in which every object is closed that is not
-// said to be free. The document itself leaves them open, so that clients bear a field more.
-var document = closed(api.Load())
+// document is a copy of the contract in which every object is closed unless it is declared as
+// free-form. The published document leaves objects open, so that clients accept new fields.
+var document = closeObjects(api.Load())
 
 var operations = readOperations()
 
-func closed(document *openapi3.T, err error) *openapi3.T {
+func closeObjects(document *openapi3.T, err error) *openapi3.T {
 	if err != nil {
 		panic(err)
 	}
-	parts := map[*openapi3.Schema]bool{} // of others, which have more
+	parts := map[*openapi3.Schema]bool{} // schemas that others extend by allOf
 	for _, schema := range document.Components.Schemas {
 		for _, part := range schema.Value.AllOf {
 			parts[part.Value] = true
 		}
 	}
 	seen := map[*openapi3.Schema]bool{}
-	var closeOne func(ref *openapi3.SchemaRef)
-	closeOne = func(ref *openapi3.SchemaRef) {
+	var closeObject func(ref *openapi3.SchemaRef)
+	closeObject = func(ref *openapi3.SchemaRef) {
 		if ref == nil || seen[ref.Value] {
 			return
 		}
@@ -57,98 +66,35 @@ func closed(document *openapi3.T, err error) *openapi3.T {
 			schema.AdditionalProperties.Has = new(false)
 		}
 		for _, property := range schema.Properties {
-			closeOne(property)
+			closeObject(property)
 		}
 		for _, variant := range slices.Concat(schema.OneOf, schema.AnyOf) {
-			closeOne(variant)
+			closeObject(variant)
 		}
-		closeOne(schema.Items)
+		closeObject(schema.Items)
 	}
 	for _, schema := range document.Components.Schemas {
-		closeOne(schema)
+		closeObject(schema)
 	}
 	return document
 }
 
-// operation is one of the document's.
-type operation struct {
-	*openapi3.Operation
-	method   string
-	isSlash  bool     // its path ends in one
-	segments []string // of the path; one in braces stands for anything
-	literals int
-}
-
-func readOperations() []operation {
-	var all []operation
-	for path, item := range document.Paths.Map() {
-		for method, op := range item.Operations() {
-			one := operation{Operation: op, method: method, isSlash: strings.HasSuffix(path, "/"), segments: segments(path)}
-			for _, segment := range one.segments {
-				if !strings.HasPrefix(segment, "{") {
-					one.literals++
-				}
-			}
-			all = append(all, one)
-		}
-	}
-	slices.SortFunc(all, func(a, b operation) int { return b.literals - a.literals })
-	return all
-}
-
-func segments(path string) []string { return strings.Split(strings.TrimSuffix(path, "/"), "/") }
-
-// find returns the operation of a request by any of the spellings that its path may have. Literals win over what stands
-// for anything, whatever their methods are; of two that a slash tells apart, the one that is spelt so.
-func find(method, path string) (found operation, isFound bool) {
-	if rest, ok := strings.CutPrefix(path, "/api/v1/"); ok {
-		path = "/api/" + rest
-	} else if strings.HasPrefix(path, "/conversations") {
-		path = "/api" + path
-	}
-	asked, isSlash, literals := segments(path), strings.HasSuffix(path, "/"), 0
-	for _, op := range operations {
-		if op.literals < literals || !op.fits(asked) {
-			continue
-		}
-		literals = op.literals
-		if op.method == method && (!isFound || op.isSlash == isSlash) {
-			found, isFound = op, true
-		}
-	}
-	return found, isFound
-}
-
-func (op operation) fits(asked []string) bool {
-	if len(asked) != len(op.segments) {
-		return false
-	}
-	for i, segment := range op.segments {
-		if segment != asked[i] && (!strings.HasPrefix(segment, "{") || asked[i] == "") {
-			return false
-		}
-	}
-	return true
-}
-
-// holds checks a value against a schema, and notes what it has.
-func holds(met *meetings, schema *openapi3.Schema, value any) error {
-	if err := schema.VisitJSON(value, openapi3.VisitAsResponse(), openapi3.MultiErrors()); err != nil {
-		return err
-	}
-	if met == nil {
-		met = newMeetings() // which nobody asks
-	}
-	met.mu.Lock()
-	defer met.mu.Unlock()
-	return met.note(schema, value)
-}
-
-// named returns one of the document's schemas.
-func named(schema string) *openapi3.Schema {
-	found := document.Components.Schemas[schema]
+// schemaNamed returns one of the document's schemas.
+func schemaNamed(name string) *openapi3.Schema {
+	found := document.Components.Schemas[name]
 	if found == nil {
-		panic(fmt.Sprintf("the document has no schema %s", schema))
+		panic(fmt.Sprintf("the document has no schema %s", name))
 	}
 	return found.Value
+}
+
+// CheckFrame validates a text frame that the server sent.
+func CheckFrame(text []byte) error { return CheckSchema("ServerFrame", text) }
+
+// CheckSchema validates a JSON text against one of the document's schemas.
+func CheckSchema(name string, text []byte) error {
+	if err := checkJSON(exercised, schemaNamed(name), text); err != nil {
+		return fmt.Errorf("%s: %w", text, err)
+	}
+	return nil
 }

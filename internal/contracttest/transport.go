@@ -11,24 +11,25 @@ import (
 	"testing"
 )
 
-// Transport sends requests, and checks what is answered.
+// Transport sends requests and validates the responses. It is safe for concurrent use.
 type Transport struct {
-	t     testing.TB
-	next  http.RoundTripper
-	fails atomic.Bool
+	t               testing.TB
+	next            http.RoundTripper
+	expectsFailures atomic.Bool
 }
 
-// New returns a Transport for the requests of a test.
+// New returns a Transport for a test.
 func New(t testing.TB, next http.RoundTripper) *Transport {
 	return &Transport{t: t, next: next}
 }
 
-// ExpectFailures is for tests that break something: any failure of the server is then an answer like others. Without it
-// only 503, which also says that much is going on, does not fail the test.
-func (c *Transport) ExpectFailures() { c.fails.Store(true) }
+// ExpectFailures lets the server answer with any 5xx status, for tests that inject faults. Without
+// it only 503, which a busy server sends too, does not fail the test.
+func (c *Transport) ExpectFailures() { c.expectsFailures.Store(true) }
 
-// RoundTrip sends the request. Its answer is checked when it has been read to its end; one that breaks off, or is left,
-// as far as can be. The bytes of sockets and spreadsheets are the test's.
+// RoundTrip sends a request. The response is validated once its body was read to the end; a body
+// that breaks off or is closed early is validated as far as possible. The bodies of sockets and
+// spreadsheets are not validated.
 func (c *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	response, err := c.next.RoundTrip(request)
 	if err != nil {
@@ -39,83 +40,83 @@ func (c *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 		c.check(request, response, nil)
 		return response, nil
 	}
-	response.Body = &heard{ReadCloser: response.Body, kind: kind, done: func(body []byte) { c.check(request, response, body) }}
+	response.Body = &recordedBody{ReadCloser: response.Body, kind: kind, done: func(body []byte) { c.check(request, response, body) }}
 	return response, nil
 }
 
-// CloseIdleConnections closes those that no request uses.
+// CloseIdleConnections closes the connections that no request uses.
 func (c *Transport) CloseIdleConnections() { (&http.Client{Transport: c.next}).CloseIdleConnections() }
 
 func (c *Transport) check(request *http.Request, response *http.Response, body []byte) {
 	c.t.Helper()
-	what := fmt.Sprintf("%s %s → %d", request.Method, request.URL.RequestURI(), response.StatusCode)
-	what = what[:min(len(what), 300)]
-	if response.StatusCode >= 500 && response.StatusCode != http.StatusServiceUnavailable && !c.fails.Load() {
-		c.t.Errorf("%s: %s", what, body)
+	summary := fmt.Sprintf("%s %s → %d", request.Method, request.URL.RequestURI(), response.StatusCode)
+	summary = summary[:min(len(summary), 300)]
+	if response.StatusCode >= 500 && response.StatusCode != http.StatusServiceUnavailable && !c.expectsFailures.Load() {
+		c.t.Errorf("%s: %s", summary, body)
 	}
-	for _, err := range mistakes(met, request, response, body) {
-		c.t.Errorf("%s: not as the document has it: %v\n%.2000s", what, err, body)
+	for _, err := range checkResponse(exercised, request, response, body) {
+		c.t.Errorf("%s: violates the document: %v\n%.2000s", summary, err, body)
 	}
 }
 
-// Check holds an answer that has been read against the document, as a Transport does. What was met is not noted: it is for
-// what chance has sent, which keeps no promise.
-func Check(request *http.Request, response *http.Response, body []byte) error {
+// CheckResponse validates a response that was read, as a Transport does, but does not count as
+// coverage. It is for random requests, whose coverage would not be reproducible.
+func CheckResponse(request *http.Request, response *http.Response, body []byte) error {
 	if mediaType(response.Header) == eventStream {
-		body = wholeEvents(body)
+		body = completeEvents(body)
 	}
-	return errors.Join(mistakes(nil, request, response, body)...)
+	return errors.Join(checkResponse(nil, request, response, body)...)
 }
 
-// heard keeps what is read of an answer, and tells it once, when it is over. Like any body it may be closed while another
-// goroutine reads.
-type heard struct {
+// recordedBody records what is read of a body and passes it on once, at the end. Like any body it
+// may be closed while another goroutine reads, so a mutex guards its fields.
+type recordedBody struct {
 	io.ReadCloser
-	kind   string
-	mu     sync.Mutex
-	text   bytes.Buffer
-	isOver bool
-	done   func([]byte)
+	kind  string
+	done  func([]byte)
+	mu    sync.Mutex
+	text  bytes.Buffer
+	ended bool
 }
 
-// Read reads on.
-func (h *heard) Read(into []byte) (int, error) {
-	n, err := h.ReadCloser.Read(into)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.text.Write(into[:n])
+// Read reads from the body.
+func (b *recordedBody) Read(into []byte) (int, error) {
+	n, err := b.ReadCloser.Read(into)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.text.Write(into[:n])
 	if err == io.EOF {
-		h.end(h.text.Bytes())
+		b.end(b.text.Bytes())
 	}
-	h.isOver = h.isOver || err != nil
+	b.ended = b.ended || err != nil
 	return n, err
 }
 
-// Close ends the answer early. A decoder may have left the end of some JSON; of a stream, what has come up to its last
-// event is held against the document.
-func (h *heard) Close() error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !h.isOver && isJSON(h.kind) {
-		if _, err := h.text.ReadFrom(h.ReadCloser); err == nil {
-			h.end(h.text.Bytes())
+// Close ends the body early. It reads the rest of a JSON text, which a decoder may have left. Of a
+// stream, the complete events are validated.
+func (b *recordedBody) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.ended && isJSON(b.kind) {
+		if _, err := b.text.ReadFrom(b.ReadCloser); err == nil {
+			b.end(b.text.Bytes())
 		}
 	}
-	if !h.isOver && h.kind == eventStream {
-		h.end(wholeEvents(h.text.Bytes()))
+	if !b.ended && b.kind == eventStream {
+		b.end(completeEvents(b.text.Bytes()))
 	}
-	h.isOver = true
-	return h.ReadCloser.Close()
+	b.ended = true
+	return b.ReadCloser.Close()
 }
 
-func (h *heard) end(text []byte) {
-	if !h.isOver {
-		h.isOver = true
-		h.done(text)
+func (b *recordedBody) end(text []byte) {
+	if !b.ended {
+		b.ended = true
+		b.done(text)
 	}
 }
 
-// wholeEvents leaves out an event that was cut off.
-func wholeEvents(text []byte) []byte {
+// completeEvents returns the text without an event that was cut off.
+func completeEvents(text []byte) []byte {
 	return text[:bytes.LastIndex(text, []byte("\n\n"))+1]
 }

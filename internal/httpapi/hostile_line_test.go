@@ -200,7 +200,7 @@ func (h *hostility) fits(a *attempt, got answer) error {
 		}
 		request = must(http.NewRequestWithContext(h.t.Context(), cmp.Or(onlyHead(a.method), http.MethodGet), path, nil))
 	}
-	return contracttest.Check(request, &http.Response{StatusCode: got.status, Header: got.header}, got.body)
+	return contracttest.CheckResponse(request, &http.Response{StatusCode: got.status, Header: got.header}, got.body)
 }
 
 // onlyHead is HEAD, whose answers have no body, or nothing.

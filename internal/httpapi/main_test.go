@@ -8,4 +8,4 @@ import (
 )
 
 // A run fails when the document declares what none of its tests has met.
-func TestMain(m *testing.M) { dbtest.Main(m, contracttest.Missing) }
+func TestMain(m *testing.M) { dbtest.Main(m, contracttest.CheckCoverage) }

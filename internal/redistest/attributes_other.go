@@ -4,5 +4,6 @@ package redistest
 
 import "syscall"
 
-// attributes keep the terminal's Ctrl-C from the server.
+// attributes puts the server into its own process group, so that Ctrl-C in a terminal does not
+// reach it.
 func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

@@ -1,8 +1,7 @@
-// Package redistest gives each test a Redis of its own, that it may stop and start
-// again.
+// Package redistest runs a Redis server for a test, which can stop and restart it.
 //
-// The server listens on a unix socket alone, writes nothing to the disk, and ends with
-// the process, however that ends.
+// The server listens on a unix socket only and writes nothing to disk. On Linux it ends with the
+// process, even if that is killed.
 package redistest
 
 import (
@@ -16,24 +15,24 @@ import (
 	"time"
 )
 
-// startTime is how long a start may take, on a busy machine.
-const startTime = 30 * time.Second
+// startTimeout bounds a start on a busy machine.
+const startTimeout = 30 * time.Second
 
-// Server is a Redis that may be running.
+// Server is a Redis server, running or stopped.
 type Server struct {
-	// URL is where it listens, as REDIS_URL takes it.
+	// URL is its address in the form of REDIS_URL.
 	URL string
 
 	t      testing.TB
 	socket string
 	cmd    *exec.Cmd
-	ended  chan struct{}
+	ended  chan struct{} // closed when the process has ended
 }
 
-// Start starts a Redis with nothing in it; it ends with the test.
+// Start starts an empty Redis, which ends with the test.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	// The test's own directory may have a longer path than a socket can.
+	// The path of t.TempDir may be too long for a socket.
 	dir, err := os.MkdirTemp("", "parley-redis-")
 	if err != nil {
 		t.Fatal(err)
@@ -46,32 +45,32 @@ func Start(t testing.TB) *Server {
 	return s
 }
 
-// Start starts it again, with nothing in it.
+// Start starts the server again, empty.
 func (s *Server) Start() {
 	s.t.Helper()
 	s.cmd = exec.Command("redis-server", "--port", "0", "--unixsocket", s.socket, "--save", "", "--appendonly", "no", "--dir", filepath.Dir(s.socket)) //nolint:noctx // Stop ends it
 	s.cmd.SysProcAttr = attributes()
-	var said bytes.Buffer
-	s.cmd.Stdout, s.cmd.Stderr = &said, &said
+	var output bytes.Buffer
+	s.cmd.Stdout, s.cmd.Stderr = &output, &output
 	ended, started := make(chan struct{}), make(chan error)
 	s.ended = ended
 	go func() {
-		// The kernel ends the server with the thread that has started it.
+		// The parent-death signal fires when this thread ends, so the goroutine must keep it.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		defer close(ended)
 		err := s.cmd.Start()
 		started <- err
 		if err == nil {
-			_ = s.cmd.Wait() // it is killed
+			_ = s.cmd.Wait() // Stop kills it
 		}
 	}()
 	if err := <-started; err != nil {
 		s.t.Fatalf("start Redis (tools/setup.sh installs it): %v", err)
 	}
-	look := time.NewTicker(2 * time.Millisecond)
-	defer look.Stop()
-	for deadline := time.Now().Add(startTime); ; {
+	poll := time.NewTicker(2 * time.Millisecond)
+	defer poll.Stop()
+	for deadline := time.Now().Add(startTimeout); ; {
 		conn, err := net.Dial("unix", s.socket) //nolint:noctx // a unix socket answers or refuses at once
 		if err == nil {
 			conn.Close()
@@ -79,8 +78,8 @@ func (s *Server) Start() {
 		}
 		select {
 		case <-ended:
-			s.t.Fatalf("redis ended before it was ready: %s", said.Bytes())
-		case <-look.C:
+			s.t.Fatalf("redis ended before it was ready: %s", output.Bytes())
+		case <-poll.C:
 		}
 		if time.Now().After(deadline) {
 			s.t.Fatalf("redis is not ready: %v", err)
@@ -88,14 +87,14 @@ func (s *Server) Start() {
 	}
 }
 
-// Stop kills it, and with it all that it holds. Stopping a stopped one does nothing.
+// Stop kills the server; its contents are lost. Stopping a stopped server does nothing.
 func (s *Server) Stop() {
 	s.t.Helper()
-	_ = s.cmd.Process.Kill() // it may have ended
+	_ = s.cmd.Process.Kill() // the process may have ended
 	<-s.ended
 }
 
-// Flush empties it while it runs.
+// Flush deletes the contents of a running server.
 func (s *Server) Flush() {
 	s.t.Helper()
 	conn, err := net.Dial("unix", s.socket) //nolint:noctx // a unix socket answers or refuses at once

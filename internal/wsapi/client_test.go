@@ -78,7 +78,7 @@ func (ws *wsClient) read() (frame, error) {
 	if kind != websocket.MessageText {
 		return frame{}, fmt.Errorf("a binary frame: %x", data)
 	}
-	if err := contracttest.Frame(data); err != nil {
+	if err := contracttest.CheckFrame(data); err != nil {
 		return frame{}, err
 	}
 	var got frame

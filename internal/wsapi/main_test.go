@@ -9,7 +9,7 @@ import (
 )
 
 // TestMain fails the run if the OpenAPI document declares a frame or field that no test received.
-func TestMain(m *testing.M) { dbtest.Main(m, contracttest.MissingFrames) }
+func TestMain(m *testing.M) { dbtest.Main(m, contracttest.CheckFrameCoverage) }
 
 // object is a JSON object.
 type object = map[string]any

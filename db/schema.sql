@@ -1,33 +1,29 @@
--- The schema as it is: written by hand, read by sqlc, reached by db/migrations
--- (a test compares the catalogs of the two).
+-- The current schema. It is written by hand and read by sqlc. db/migrations produces the same
+-- schema; a test compares the two catalogs.
 --
--- Tenancy is in the keys: every primary key begins with the organization, every
--- foreign key carries it, every query filters by it. A row of another
--- organization cannot be referred to, and looks like one that does not exist.
+-- Tenancy is in the keys: every primary key begins with organization_id, every foreign key includes
+-- it, and every query filters by it. A row of another organization cannot be referenced, and looks
+-- like one that does not exist.
 --
--- Foreign keys cost on the path of every message, so messages refer to their
--- session only, runs and records to their session and question; bot, user and
--- contact are reached through the session.
+-- Foreign keys add cost to every message. Messages therefore reference only their session; runs and
+-- records reference their session and question. Bot, user and contact are found through the session.
 
--- The indexes that keywords are looked up in are made of trigrams, and begin with the
--- organization as keys do. Both extensions come with PostgreSQL and are trusted: whoever
--- may create in the database may install them.
+-- Keyword search uses trigram indexes that begin with the organization, like all keys. Both
+-- extensions are part of PostgreSQL and trusted: a role with CREATE on the database can install them.
 CREATE EXTENSION pg_trgm;
 CREATE EXTENSION btree_gin;
 
--- What a text is indexed as, for keywords to be found in it. Where it has Chinese,
--- Japanese or Korean in it, a 0 stands between all characters, or else a word of two
--- would have no trigram; other texts have longer words and are as they are. All is
--- lower case here, by the rule that ILIKE has, so that LIKE tells what ILIKE would of
--- the text itself; lowered again, by pg_trgm, it stays as it is.
+-- searchable returns the form of a text that keyword indexes contain. The form is lower case, by the
+-- rule of ILIKE, so that LIKE on the form accepts what ILIKE accepts on the text. If the text contains
+-- Chinese, Japanese or Korean characters, a 0 is inserted between all characters: otherwise a word of
+-- two characters would have no trigram.
 --
--- INVARIANT: of two texts one of which contains the other, in any case, the form of the
--- one contains the form of the other, or, where the shorter has none of these scripts in
--- it, may contain it with the zeros put in. A new rule needs a new function and new
--- indexes.
+-- INVARIANT: if one text contains another, ignoring case, then the form of the first contains the form
+-- of the second, or, if the second has no Chinese, Japanese or Korean characters, the second with a 0
+-- between its characters. A different rule requires a new function and new indexes.
 --
--- It runs on every message that is sent. Putting the zeros only behind the characters
--- that need them would take a regular expression, at four times the cost.
+-- The function runs for every message that is sent. Inserting zeros only after the characters that
+-- need them would require a regular expression, which costs four times as much.
 CREATE FUNCTION searchable(content text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 SELECT CASE WHEN content ~ '[\u1100-\u11FF\u2E80-\u9FFF\uA960-\uA97F\uAC00-\uD7FF\uF900-\uFAFF\uFF66-\uFF9F\U00020000-\U0003FFFF]'
@@ -43,7 +39,7 @@ CREATE TABLE organizations (
     CONSTRAINT organizations_name_key UNIQUE (name)
 );
 
--- A user is whoever a key speaks for: a person, a partner's portal, a program.
+-- Users are the principals of API keys: persons, a partner's portal, programs.
 CREATE TABLE users (
     organization_id uuid NOT NULL,
     id              uuid NOT NULL,
@@ -54,7 +50,7 @@ CREATE TABLE users (
     CONSTRAINT users_organization_fkey FOREIGN KEY (organization_id) REFERENCES organizations (id) ON DELETE CASCADE
 );
 
--- A key is shown once, when it is made; what is kept is the hash of its secret.
+-- API keys. A key is shown once, when it is created; only the hash of its secret is stored.
 CREATE TABLE api_keys (
     organization_id uuid NOT NULL,
     id              uuid NOT NULL,
@@ -67,8 +63,7 @@ CREATE TABLE api_keys (
     last_used_at    timestamptz,
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT api_keys_pkey PRIMARY KEY (organization_id, id),
-    -- The one index that does not begin with the organization: a key is found
-    -- before its organization is known.
+    -- The only unique index that does not begin with the organization: the key identifies it.
     CONSTRAINT api_keys_prefix_key UNIQUE (prefix),
     CONSTRAINT api_keys_user_fkey FOREIGN KEY (organization_id, user_id) REFERENCES users (organization_id, id) ON DELETE CASCADE
 );
@@ -86,10 +81,10 @@ CREATE TABLE bots (
     is_default         boolean NOT NULL DEFAULT false,
     created_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
-    -- What the scripted engine says.
+    -- The replies of the engine scripted.
     script             json,
-    -- What the engine openai asks, as internal/bot writes it, and its API key, sealed
-    -- for this row (internal/secret).
+    -- The model of the engine openai, as internal/bot encodes it, and its API key, encrypted for this
+    -- row (internal/secret).
     model              json,
     model_key          bytea,
     CONSTRAINT bots_pkey PRIMARY KEY (organization_id, id),
@@ -99,8 +94,8 @@ CREATE TABLE bots (
 
 CREATE UNIQUE INDEX bots_one_default ON bots (organization_id) WHERE is_default;
 
--- An entry of a bot's knowledge. question_key is the question without case, width
--- and punctuation: who asks it in other spelling asks the same.
+-- FAQ entries of a bot. question_key is the question without case, width and punctuation; questions
+-- with the same key are equal.
 CREATE TABLE faqs (
     organization_id uuid NOT NULL,
     id              uuid NOT NULL,
@@ -115,13 +110,13 @@ CREATE TABLE faqs (
     CONSTRAINT faqs_bot_fkey FOREIGN KEY (organization_id, bot_id) REFERENCES bots (organization_id, id) ON DELETE CASCADE
 );
 
--- Hashed, since a question may be longer than an entry of an index.
+-- Hashed, because a question can exceed the size limit of an index entry.
 CREATE INDEX faqs_by_question_key ON faqs (organization_id, bot_id, md5(question_key));
 CREATE INDEX faqs_by_time ON faqs (organization_id, bot_id, created_at DESC, id DESC);
 
--- The inverted index over the questions: terms are words and pairs of Chinese
--- characters, cut by the same code for entries and for queries. weight is what the
--- term adds to the rank of its entry, the rarity of the term aside.
+-- The inverted index over the questions of FAQs. Terms are words and pairs of Chinese characters, from
+-- the same tokenizer for entries and queries. weight is the term's contribution to the rank of its
+-- entry, before it is multiplied by the inverse document frequency of the term.
 CREATE TABLE faq_terms (
     organization_id uuid NOT NULL,
     bot_id          uuid NOT NULL,
@@ -134,8 +129,7 @@ CREATE TABLE faq_terms (
 
 CREATE INDEX faq_terms_by_faq ON faq_terms (organization_id, faq_id);
 
--- Where conversations come in: a bot has one inbox for the API, a web chat has
--- its own.
+-- Inboxes group conversations by channel: each bot has one for the API, each web chat its own.
 CREATE TABLE inboxes (
     organization_id uuid NOT NULL,
     id              uuid NOT NULL,
@@ -167,8 +161,8 @@ CREATE TABLE web_chats (
     CONSTRAINT web_chats_inbox_fkey FOREIGN KEY (organization_id, inbox_id) REFERENCES inboxes (organization_id, id) ON DELETE CASCADE
 );
 
--- Whom the bot talks to. A user of the API has one contact that stands for them,
--- in each inbox that they use.
+-- Contacts are the people whom bots talk to. A user of the API is represented by one contact, which
+-- is in each inbox that the user has used.
 CREATE TABLE contacts (
     organization_id uuid NOT NULL,
     id              uuid NOT NULL,
@@ -188,8 +182,8 @@ CREATE TABLE contacts (
 CREATE INDEX contacts_by_name ON contacts USING gin (organization_id, searchable(name) gin_trgm_ops);
 CREATE INDEX contacts_by_time ON contacts (organization_id, created_at DESC, id DESC);
 
--- The inboxes that a contact is in. The contact's source_id is here too, because
--- it is unique in an inbox and not beyond.
+-- The inboxes of contacts. source_id is a copy of the contact's, because it is unique within an inbox
+-- only.
 CREATE TABLE contact_inboxes (
     organization_id uuid NOT NULL,
     contact_id      uuid NOT NULL,
@@ -201,10 +195,9 @@ CREATE TABLE contact_inboxes (
     CONSTRAINT contact_inboxes_inbox_fkey FOREIGN KEY (organization_id, inbox_id) REFERENCES inboxes (organization_id, id) ON DELETE CASCADE
 );
 
--- A session is a conversation. Its row carries everything that a send decides
--- on.
--- INVARIANT: whoever writes a message, or opens, ends or starts a run, locks the
--- session's row first; sub-selects on other tables would see a stale snapshot.
+-- A session is a conversation. Its row contains everything that sending a message depends on.
+-- INVARIANT: a transaction that writes a message, or creates, starts or finishes a run, locks the
+-- session's row first. A subquery on another table would see a stale snapshot.
 CREATE TABLE sessions (
     organization_id uuid NOT NULL,
     id              uuid NOT NULL,
@@ -215,18 +208,18 @@ CREATE TABLE sessions (
     title           text NOT NULL DEFAULT '',
     status          text NOT NULL DEFAULT 'active',
     auto_reply      boolean NOT NULL DEFAULT true,
-    -- Made by connecting a socket: listed once it has a message.
+    -- Created by connecting a socket; listed once it has a message.
     is_implied      boolean NOT NULL DEFAULT false,
     last_seq        bigint NOT NULL DEFAULT 0,
-    -- The time of the newest message; of the session itself while it has none.
+    -- Time of the newest message, or of the session's creation.
     last_activity   timestamptz NOT NULL DEFAULT clock_timestamp(),
-    -- The run that is being answered, and how many wait: behind it, or for their
-    -- turn among other sessions'.
+    -- The running run, and the number of queued ones. They wait for the running one, or for a slot.
     active_run      uuid,
     queued_runs     integer NOT NULL DEFAULT 0,
-    -- Finished exchanges: the first one's record is New, every later one Follow.
+    -- Number of finished exchanges. The record of the first is New, those of later ones Follow.
     exchanges       integer NOT NULL DEFAULT 0,
-    -- What the user has not read of the bot and the agents, and the staff of the user.
+    -- Messages from the bot and agents that the user has not read, and from the user that the staff
+    -- has not read.
     user_unread     integer NOT NULL DEFAULT 0,
     staff_unread    integer NOT NULL DEFAULT 0,
     last_read_at    timestamptz,
@@ -246,25 +239,25 @@ CREATE INDEX sessions_by_creation ON sessions (organization_id, created_at DESC,
 CREATE INDEX sessions_by_inbox ON sessions (organization_id, inbox_id, last_activity DESC, id DESC);
 CREATE INDEX sessions_by_contact ON sessions (organization_id, contact_id);
 CREATE INDEX sessions_by_bot ON sessions (organization_id, bot_id);
--- Each send writes the row anew, and its entries in here; most have no title. What is new
--- waits in a list, with which such a send has half more work instead of twice as much; the
--- list is short, since the send that finds it full puts all that is in it in place.
+-- Partial, because every send updates the row and its index entries, and most sessions have no title.
+-- With the pending list, a send to a session with a title costs half more instead of twice as much.
+-- The list is short, because the send that fills it must merge all of it into the index.
 CREATE INDEX sessions_by_title ON sessions USING gin (organization_id, searchable(title) gin_trgm_ops)
     WITH (gin_pending_list_limit = 1024) WHERE title <> '';
 CREATE INDEX sessions_without_message ON sessions (created_at) WHERE is_implied AND last_seq = 0;
 CREATE INDEX sessions_unread_by_inbox ON sessions (organization_id, inbox_id) WHERE staff_unread > 0;
 
--- How many conversations a user has with a bot in a status, as lists show them: the sum
--- of the rows. Whoever makes, moves or deletes a conversation adds a row in the same
--- transaction and touches no other, so that nobody waits for a counter; chat folds them.
--- There are no foreign keys: what goes with its user or bot is subtracted after them.
+-- Number of listed conversations per user, bot and status: the sum of the rows. A transaction that
+-- creates, changes or deletes a conversation inserts a row and updates none, so that transactions never
+-- wait for a counter. CompactConversationCounts merges the rows. There are no foreign keys, because
+-- conversations that are deleted by cascade are subtracted after their user or bot is gone.
 CREATE TABLE conversation_counts (
     organization_id uuid NOT NULL,
     user_id         uuid NOT NULL,
     bot_id          uuid NOT NULL,
     status          text NOT NULL,
     id              bigint GENERATED ALWAYS AS IDENTITY,
-    -- Not folded yet.
+    -- Not merged yet.
     is_change       boolean NOT NULL DEFAULT true,
     conversations   bigint NOT NULL,
     CONSTRAINT conversation_counts_pkey PRIMARY KEY (organization_id, user_id, bot_id, status, id)
@@ -272,8 +265,8 @@ CREATE TABLE conversation_counts (
 
 CREATE INDEX conversation_counts_changes ON conversation_counts (organization_id, user_id, bot_id, status) WHERE is_change;
 
--- How many conversations of an inbox hold what the staff has not read, kept as
--- conversation_counts are.
+-- Number of conversations per inbox with messages that the staff has not read, maintained like
+-- conversation_counts.
 CREATE TABLE unread_counts (
     organization_id uuid NOT NULL,
     inbox_id        uuid NOT NULL,
@@ -285,8 +278,8 @@ CREATE TABLE unread_counts (
 
 CREATE INDEX unread_counts_changes ON unread_counts (organization_id, inbox_id) WHERE is_change;
 
--- Counts a conversation in both tables; a list shows it once it has a message, or was
--- begun on purpose.
+-- count_conversation maintains both counters. A conversation is listed if it has a message or was not
+-- created by connecting a socket.
 -- INVARIANT: user_id, bot_id, inbox_id and is_implied of a session never change.
 CREATE FUNCTION count_conversation() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -315,8 +308,8 @@ $$;
 CREATE TRIGGER sessions_count AFTER INSERT OR DELETE ON sessions
 FOR EACH ROW EXECUTE FUNCTION count_conversation();
 
--- An ordinary send changes none of it, and does not call. The condition is read anew by
--- each statement, so it is kept short.
+-- An ordinary send changes no counter and does not call the function. The condition is short, because
+-- PostgreSQL prepares it for every statement.
 CREATE TRIGGER sessions_count_change AFTER UPDATE OF status, last_seq, staff_unread ON sessions
 FOR EACH ROW WHEN (OLD.status <> NEW.status OR OLD.last_seq = 0 OR (OLD.staff_unread = 0) <> (NEW.staff_unread = 0))
 EXECUTE FUNCTION count_conversation();
@@ -328,11 +321,11 @@ CREATE TABLE message_history (
     -- 1, 2, 3 … without gaps in the session.
     seq             bigint NOT NULL,
     sender          text NOT NULL,
-    -- The contact, bot or user who speaks; gone when that one is deleted.
+    -- The contact, bot or user who sent the message. No foreign key: the sender can be deleted.
     sender_id       uuid,
     content         text NOT NULL,
-    -- What General Bots' clients attach, and MaiAgent's: json keeps it as it was
-    -- written, where jsonb would write 1e999 out in a thousand digits.
+    -- Free JSON from clients of either API family. json keeps the text as it was sent; jsonb would
+    -- expand 1e999 to a thousand digits.
     metadata        json,
     content_payload json,
     query_metadata  json,
@@ -342,9 +335,9 @@ CREATE TABLE message_history (
     citation_nodes  jsonb,
     suggestions     jsonb,
     feedback        text,
-    -- The run that the message asked for, or that wrote it.
+    -- The run that answers the message, or that wrote it.
     run_id          uuid,
-    -- Strictly greater than the time of seq - 1.
+    -- Strictly greater than the time of the message with seq - 1.
     created_at      timestamptz NOT NULL,
     CONSTRAINT message_history_pkey PRIMARY KEY (organization_id, id),
     CONSTRAINT message_history_seq_key UNIQUE (organization_id, session_id, seq),
@@ -353,15 +346,14 @@ CREATE TABLE message_history (
     CONSTRAINT message_history_session_fkey FOREIGN KEY (organization_id, session_id) REFERENCES sessions (organization_id, id) ON DELETE CASCADE
 );
 
--- message_history_by_content, a GIN index over searchable(content), is built and dropped by
--- the servers while they serve (internal/store), since it takes long, and not every
--- operator wants what it adds to each send.
+-- message_history_by_content, a GIN index over searchable(content), is not part of the schema. Servers
+-- build or drop it in the background (internal/store), because building takes long and operators can
+-- choose to save its cost on each send.
 CREATE INDEX message_history_by_time ON message_history (organization_id, created_at DESC, id DESC);
--- The last line of defence against a question answered twice.
+-- The last safeguard against two replies to one question.
 CREATE UNIQUE INDEX message_history_one_reply_per_run ON message_history (organization_id, run_id) WHERE sender = 'bot';
 
--- A message with the name and avatar of who speaks; both are empty when that one
--- is gone.
+-- Messages with the name and avatar of the sender, which are empty if the sender has been deleted.
 CREATE VIEW messages AS
 SELECT m.*,
        coalesce(c.name, b.name, u.name, '')::text AS sender_name,
@@ -371,9 +363,9 @@ LEFT JOIN contacts c ON m.sender = 'user' AND c.organization_id = m.organization
 LEFT JOIN bots b ON m.sender = 'bot' AND b.organization_id = m.organization_id AND b.id = m.sender_id
 LEFT JOIN users u ON m.sender = 'agent' AND u.organization_id = m.organization_id AND u.id = m.sender_id;
 
--- The seq of the session's first message at or after a time; one more than its
--- last seq when there is none. Times grow with seq, which has no gaps, so halving
--- finds it in some fifteen look-ups where a scan would read the session.
+-- first_seq_since returns the seq of the session's first message at or after a time, or last_seq + 1 if
+-- there is no such message. Times increase with seq, which has no gaps, so a binary search needs about
+-- fifteen lookups where a scan would read the whole session.
 CREATE FUNCTION first_seq_since(organization uuid, session uuid, since timestamptz) RETURNS bigint
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 DECLARE
@@ -397,7 +389,7 @@ BEGIN
 END
 $$;
 
--- Attachments by id, so that a later message can name one again.
+-- Attachments by id, so that later messages can reference them.
 CREATE TABLE attachments (
     organization_id uuid NOT NULL,
     id              uuid NOT NULL,
@@ -411,19 +403,19 @@ CREATE TABLE attachments (
     CONSTRAINT attachments_user_fkey FOREIGN KEY (organization_id, user_id) REFERENCES users (organization_id, id) ON DELETE CASCADE
 );
 
--- A run is the work of answering one message: narrow, and written often.
+-- A run is the work of answering one message. Rows are narrow, because they are updated often.
 CREATE TABLE runs (
     organization_id  uuid NOT NULL,
     id               uuid NOT NULL,
     session_id       uuid NOT NULL,
     question_id      uuid NOT NULL,
     question_seq     bigint NOT NULL,
-    -- The id that the reply has from its first delta on.
+    -- Id of the reply, assigned before its first delta.
     reply_id         uuid NOT NULL,
     state            text NOT NULL,
-    -- Each taking-up is one attempt; only the newest one can finish the run.
+    -- Incremented when the run is reclaimed. Only the newest attempt can finish the run.
     attempt          integer NOT NULL DEFAULT 1,
-    -- Until when the attempt is believed to be alive, by the database's clock.
+    -- The lease of the attempt expires at this time of the database's clock.
     lease_until      timestamptz NOT NULL,
     cancel_requested boolean NOT NULL DEFAULT false,
     finish_reason    text,
@@ -441,16 +433,16 @@ CREATE TABLE runs (
     CONSTRAINT runs_session_fkey FOREIGN KEY (organization_id, session_id) REFERENCES sessions (organization_id, id) ON DELETE CASCADE
 ) WITH (fillfactor = 70);
 
--- The backstop of one reply at a time.
+-- Guarantees that at most one reply per session is being written.
 CREATE UNIQUE INDEX runs_one_running_per_session ON runs (organization_id, session_id) WHERE state = 'running';
 CREATE INDEX runs_queued_by_session ON runs (organization_id, session_id, question_seq) WHERE state = 'queued';
 CREATE INDEX runs_queued_by_time ON runs (organization_id, created_at) WHERE state = 'queued';
 CREATE INDEX runs_by_lease ON runs (lease_until) WHERE state = 'running';
 CREATE INDEX runs_by_session ON runs (organization_id, session_id);
 
--- A record is one question and its finished answer, written once, in the
--- statement that stores the reply; only scores and feedback change later. Its id
--- is the run's. Both texts are here, so that lists and exports read one table.
+-- A record is one question and its finished answer. It is written once, in the statement that stores the
+-- reply; only scores and feedback change later. Its id is that of the run. Both texts are stored here, so
+-- that lists and exports read a single table.
 CREATE TABLE records (
     organization_id       uuid NOT NULL,
     id                    uuid NOT NULL,
@@ -487,14 +479,12 @@ CREATE TABLE records (
 CREATE INDEX records_by_time ON records (organization_id, bot_id, created_at DESC, id DESC);
 CREATE INDEX records_by_session ON records (organization_id, session_id);
 
--- How many records of a chatbot were finished in an hour of UTC, so that totals need
--- not be counted record by record. An hour is counted once, some time after it has
--- ended, so that finishing a record costs nothing for it; the hours before the newest
--- one here are counted too, and have no records where they have no row.
--- INVARIANT: at every commit, for each chatbot and each hour up to the newest counted
--- one, n less the record_deletions of that hour is the number of its records. So
--- created_at and bot_id of a record never change, and records go by DELETE, never by
--- TRUNCATE.
+-- Number of a chatbot's records per hour (UTC), so that totals need not count every record. An hour is
+-- counted once, some time after its end, so that finishing a record has no extra cost. All hours up to
+-- the newest row are counted; an hour without a row has no records.
+-- INVARIANT: at every commit, for each chatbot and each hour up to the newest counted one, n minus the
+-- record_deletions of that hour is the number of its records. Therefore created_at and bot_id of a
+-- record never change, and records are removed by DELETE, never by TRUNCATE.
 CREATE TABLE record_counts (
     organization_id uuid NOT NULL,
     bot_id          uuid NOT NULL,
@@ -504,10 +494,10 @@ CREATE TABLE record_counts (
     CONSTRAINT record_counts_bot_fkey FOREIGN KEY (organization_id, bot_id) REFERENCES bots (organization_id, id) ON DELETE CASCADE
 );
 
--- How many records were deleted of an hour, by one statement. The next count takes
--- them in: until then those of counted hours are to be subtracted, and those of later
--- hours mean nothing. No foreign key: it would wait for whoever deletes the chatbot,
--- who may be waiting for whoever deletes the records.
+-- Number of records of an hour that one statement deleted. The next count applies them. Until then,
+-- those of counted hours must be subtracted, and those of later hours are ignored. There is no foreign
+-- key: its check would wait for a transaction that deletes the chatbot, which can in turn wait for the
+-- transaction that deletes the records.
 CREATE TABLE record_deletions (
     organization_id uuid NOT NULL,
     bot_id          uuid NOT NULL,
@@ -517,28 +507,28 @@ CREATE TABLE record_deletions (
     CONSTRAINT record_deletions_pkey PRIMARY KEY (organization_id, bot_id, hour, id)
 );
 
--- What the hours up to the newest counted one add up to.
+-- Counted records and deletions per hour; their sum is the number of records in counted hours.
 CREATE VIEW record_hours AS
 SELECT c.organization_id, c.bot_id, c.hour, c.n FROM record_counts c
 UNION ALL
 SELECT d.organization_id, d.bot_id, d.hour, -d.n FROM record_deletions d;
 
--- The key of the advisory lock that counting a chatbot's records holds alone, and
--- deleting some of them shares.
+-- record_counts_lock returns the key of an advisory lock. Counting a chatbot's records holds it
+-- exclusively; deleting some of them holds it shared.
 CREATE FUNCTION record_counts_lock(organization uuid, bot uuid) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN hashtextextended(organization::text || bot::text, 0);
 
--- When the oldest transaction began that has written something and is not over; null
--- when there is none. Those of other users of the database are seen by who may see them.
+-- oldest_writer returns the start time of the oldest open transaction that has written something, or
+-- null. Transactions of other database users are visible only with the corresponding privilege.
 CREATE FUNCTION oldest_writer() RETURNS timestamptz
 LANGUAGE sql STABLE AS $$
     SELECT min(xact_start) FROM pg_stat_activity WHERE datname = current_database() AND backend_xid IS NOT NULL
 $$;
 
--- Of a deletion, a count sees all or nothing: it is either over when the count begins,
--- or waits here for its end. Deletions do not wait for each other, and a count waits
--- for nothing, so nobody waits in a circle.
+-- note_record_deletions records deletions for the next count. A count sees all or nothing of a deletion:
+-- the deletion has either committed before the count, or waits here until the count ends. Deletions do
+-- not wait for each other and a count never waits, so a deadlock is impossible.
 CREATE FUNCTION note_record_deletions() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -558,7 +548,7 @@ CREATE TRIGGER records_note_deletions AFTER DELETE ON records
 REFERENCING OLD TABLE AS deleted
 FOR EACH STATEMENT EXECUTE FUNCTION note_record_deletions();
 
--- What a repeated request is answered from, for a day.
+-- Idempotency keys with the result of their request. They expire after a day.
 CREATE TABLE idempotency_keys (
     organization_id uuid NOT NULL,
     user_id         uuid NOT NULL,
@@ -566,11 +556,11 @@ CREATE TABLE idempotency_keys (
     scope           text NOT NULL,
     key             text NOT NULL,
     request_hash    bytea NOT NULL,
-    -- A message is answered from the message itself, and only it has these two.
+    -- Only for messages: the response to a repeat is built from the message itself.
     message_id      uuid,
     run_id          uuid,
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
-    -- What the request has made, of all others; NULL where it shows a secret.
+    -- The result of any other request; NULL if it contains a secret.
     answer          json,
     CONSTRAINT idempotency_keys_pkey PRIMARY KEY (organization_id, user_id, scope, key),
     CONSTRAINT idempotency_keys_user_fkey FOREIGN KEY (organization_id, user_id) REFERENCES users (organization_id, id) ON DELETE CASCADE
@@ -578,21 +568,20 @@ CREATE TABLE idempotency_keys (
 
 CREATE INDEX idempotency_keys_by_time ON idempotency_keys (created_at);
 
--- What was done that cannot be looked up any more once it is done: keys made and revoked,
--- deletions, and exports. An event is written in the transaction of what it tells of, one
--- for each thing, so there is neither without the other; what goes with a thing, such as a
--- contact's conversations, has none of its own.
--- INVARIANT: the product only adds to it. It holds ids and names of what an organization
--- configures, never what somebody said or whom it was said to.
+-- Audit events for actions that leave no other trace: API keys created and revoked, deletions, and
+-- exports. An event is written in the transaction of its action, one for each object. Objects that are
+-- deleted along with another one, such as a contact's conversations, have no event of their own.
+-- INVARIANT: events are only inserted. They contain ids and names of what an organization configures,
+-- never the contents of messages or who sent or received them.
 CREATE TABLE audit_events (
     organization_id uuid NOT NULL,
     id              uuid NOT NULL,
     action          text NOT NULL,
     object_type     text NOT NULL,
-    -- No foreign keys: the things, and the key that was used, may be gone.
+    -- No foreign keys: the object, and the API key that was used, can be deleted.
     object_id       uuid NOT NULL,
-    -- Who did it, with which key, in which request and from where; NULL and empty where
-    -- it was the operator, beside the API.
+    -- The user, the API key, the request and the network address; NULL or empty if the operator acted
+    -- outside the API.
     user_id         uuid,
     key_id          uuid,
     request_id      text NOT NULL DEFAULT '',

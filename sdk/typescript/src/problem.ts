@@ -1,18 +1,18 @@
 import type { components } from './schema.js';
 
-/** A problem document (RFC 9457), as the server writes it. */
+/** A problem document (RFC 9457) from the server. */
 export type Problem = components['schemas']['Problem'];
 
-/** What a problem is, to program against. */
+/** The error code of a problem. */
 export type ProblemCode = Problem['error'];
 
-/** What the server refused, or failed to do. */
+/** Thrown when the server refuses a request or fails to carry it out. */
 export class ProblemError extends Error {
   override readonly name = 'ProblemError';
 
   constructor(
     readonly problem: Problem,
-    /** The answer's headers; none where the problem came in a stream. */
+    /** The headers of the response. Undefined for a problem in a stream. */
     readonly headers?: Headers,
   ) {
     super(`${problem.error}: ${problem.detail}`);
@@ -26,38 +26,38 @@ export class ProblemError extends Error {
     return this.problem.status;
   }
 
-  /** Seconds after which to try again, where the server says so. */
+  /** Seconds to wait before a retry, if the server gave them. */
   get retryAfter(): number | undefined {
     const header = this.headers?.get('Retry-After');
     return header ? Number(header) : this.problem.retry_after;
   }
 }
 
-/** The connection is gone, and could not be made again in as many tries as were allowed. */
+/** Thrown when the connection is lost and could not be restored within the allowed number of retries. */
 export class DisconnectedError extends Error {
   override readonly name = 'DisconnectedError';
 }
 
-/** Reads the problem out of an answer; what is none, such as a proxy's page, becomes one. */
-export async function problemIn(answer: Response): Promise<ProblemError> {
-  const text = await answer.text().catch(() => '');
-  return new ProblemError(asProblem(text, answer), answer.headers);
+/** Reads the problem from a response. A response that is not a problem document, such as a proxy's error page, becomes one. */
+export async function readProblem(response: Response): Promise<ProblemError> {
+  const text = await response.text().catch(() => '');
+  return new ProblemError(parseProblem(text, response), response.headers);
 }
 
-function asProblem(text: string, answer: Response): Problem {
+function parseProblem(text: string, response: Response): Problem {
   try {
     const problem = JSON.parse(text) as Partial<Problem> | null;
     if (typeof problem?.error === 'string' && typeof problem.status === 'number') return problem as Problem;
   } catch {
-    // It is no JSON.
+    // The response is not JSON.
   }
   return {
     type: 'about:blank',
-    title: answer.statusText,
-    status: answer.status,
-    detail: text.slice(0, 500) || `The answer has the status ${answer.status}.`,
-    error: answer.status >= 500 ? 'unavailable' : 'invalid_request',
-    request_id: answer.headers.get('X-Request-Id') ?? '',
-    retryable: answer.status >= 500,
+    title: response.statusText,
+    status: response.status,
+    detail: text.slice(0, 500) || `The response has the status ${response.status}.`,
+    error: response.status >= 500 ? 'unavailable' : 'invalid_request',
+    request_id: response.headers.get('X-Request-Id') ?? '',
+    retryable: response.status >= 500,
   };
 }

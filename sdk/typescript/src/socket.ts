@@ -1,20 +1,20 @@
 import { DisconnectedError, type ProblemCode } from './problem.js';
+import { backoff, sleep } from './retry.js';
 import type { components } from './schema.js';
-import { backoff, sleep } from './wait.js';
 
 type Schemas = components['schemas'];
 
-/** What the server sends. */
+/** A frame from the server. */
 export type ServerFrame = Schemas['MessageFrame'] | Schemas['TypingFrame'] | Schemas['SuggestionFrame'] | Schemas['StatusFrame'] | Schemas['ErrorFrame'];
 
-/** What becomes of a message that was sent. */
+/** The acknowledgement of a message. */
 export interface Delivered {
   clientMessageId: string;
   messageId: string;
   seq: number;
 }
 
-/** What a socket needs of a WebSocket: the global one in browsers and Node from 22 on, the package ws in Node 20. */
+/** The part of WebSocket that a socket uses. Implemented by the global WebSocket (browsers, Node 22 and later) and by the package ws. */
 export interface WebSocketLike {
   readonly readyState: number;
   onopen: ((event: never) => void) | null;
@@ -26,33 +26,33 @@ export interface WebSocketLike {
 }
 
 export interface SocketOptions {
-  /** Where the server is. */
+  /** URL of the server. */
   baseUrl: string;
-  /** A key or a client token; a function is asked before each connection. Goes as the subprotocols bearer and the token. */
+  /** An API key or a client token, sent as a subprotocol. A function is called before each connection. */
   token?: string | (() => string | Promise<string>);
-  /** Instead of a token: gives a new ticket for each connection, since a ticket opens one. */
+  /** Replaces the token: returns a new ticket for each connection, because a ticket opens one socket. */
   ticket?: () => string | Promise<string>;
-  /** The conversation or the visit to continue. */
+  /** Conversation or visit to continue. */
   sessionId?: string;
-  /** The bot of a new one. */
+  /** Chatbot of a new conversation. */
   botId?: string;
-  /** The last seq that is known; what came after it is replayed, with 0 everything. Without it a session begins with what comes. */
+  /** The last known seq. Later messages are replayed; 0 replays all. Without it, a continued session starts with live messages. */
   after?: number;
-  /** Whether typing frames carry the reply as it grows. */
+  /** Whether typing frames carry the reply while it is written. */
   stream?: boolean;
-  /** How often in a row to try to connect before giving up; 8 unless it says otherwise. */
+  /** Maximum number of consecutive attempts to reconnect. Default: 8. */
   retries?: number;
   /** Closes the socket. */
   signal?: AbortSignal;
-  /** What to make sockets of, where there is no global WebSocket: the default export of the package ws. */
+  /** WebSocket constructor, if there is no global WebSocket: the default export of the package ws. */
   WebSocket?: new (address: string, protocols?: string[]) => WebSocketLike;
 }
 
-/** A frame that the server refused. */
+/** An error frame from the server. */
 export class FrameError extends Error {
   override readonly name = 'FrameError';
   readonly code: ProblemCode;
-  /** Seconds after which to try again, where the server says so. */
+  /** Seconds to wait before a retry, if the server gave them. */
   readonly retryAfter: number | undefined;
 
   constructor(frame: Schemas['ErrorFrame']) {
@@ -62,29 +62,32 @@ export class FrameError extends Error {
   }
 }
 
-interface Waiting {
+interface PendingMessage {
   frame: Schemas['ClientMessageFrame'];
   resolve: (delivered: Delivered) => void;
-  reject: (failure: Error) => void;
+  reject: (error: Error) => void;
 }
 
 /**
- * A conversation on a WebSocket that connects again by itself: `for await` gives the server's frames, each message once
- * and in order, and send() resolves when the message is stored, which happens once however often the connection breaks.
- * It ends when close() is called or the signal aborted, and throws when the server ends it for good.
+ * A WebSocket that reconnects automatically. `for await` yields the server's frames, each message once and in order.
+ * send() resolves when the message is stored; a message is stored once, even if the connection breaks. The loop ends when
+ * close() is called or the signal is aborted, and throws when the server ends the session permanently.
+ *
+ * States: connecting (#connect), connected (after the status `connected`), waiting to reconnect (#run), and closed (#end).
  */
 export class ParleySocket implements AsyncIterable<ServerFrame> {
   #options: SocketOptions;
   #ws: WebSocketLike | undefined;
   #frames: ServerFrame[] = [];
-  #waiting = new Map<string, Waiting>();
+  /** Messages that have not been acknowledged, by their client_message_id. They are sent again on each connection. */
+  #pending = new Map<string, PendingMessage>();
   #isConnected = false;
   #isClosed = false;
-  #failure: Error | undefined;
+  #error: Error | undefined;
   #wake: () => void = () => {};
-  /** The conversation or the visit, once it is known. */
+  /** The conversation or visit, once it is known. */
   sessionId: string | undefined;
-  /** The seq up to which everything has come. */
+  /** The seq up to which all messages have been received. */
   after: number | undefined;
 
   constructor(options: SocketOptions) {
@@ -96,18 +99,18 @@ export class ParleySocket implements AsyncIterable<ServerFrame> {
     else void this.#run();
   }
 
-  /** Sends a message; resolves when it is stored, and rejects with a FrameError when it is refused. */
+  /** Sends a message. Resolves when it is stored, and rejects with a FrameError when it is refused. */
   send(content: string, more: { attachments?: Schemas['AttachmentInput'][]; metadata?: Schemas['FreeObject'] } = {}): Promise<Delivered> {
-    if (this.#isClosed) return Promise.reject(this.#failure ?? new DisconnectedError('the socket is closed'));
+    if (this.#isClosed) return Promise.reject(this.#error ?? new DisconnectedError('the socket is closed'));
     const id = crypto.randomUUID();
     const frame: Schemas['ClientMessageFrame'] = { type: 'message', content, client_message_id: id, ...more };
     return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { frame, resolve, reject });
+      this.#pending.set(id, { frame, resolve, reject });
       if (this.#isConnected) this.#ws?.send(JSON.stringify(frame));
     });
   }
 
-  /** Closes the socket: the loop over its frames ends, and what was not delivered is rejected. */
+  /** Closes the socket. The loop over its frames ends, and messages that have not been acknowledged are rejected. */
   close(): void {
     this.#end();
   }
@@ -117,7 +120,7 @@ export class ParleySocket implements AsyncIterable<ServerFrame> {
       for (;;) {
         const frame = this.#frames.shift();
         if (frame) yield frame;
-        else if (this.#failure) throw this.#failure;
+        else if (this.#error) throw this.#error;
         else if (this.#isClosed) return;
         else await new Promise<void>(resolve => (this.#wake = resolve));
       }
@@ -126,49 +129,49 @@ export class ParleySocket implements AsyncIterable<ServerFrame> {
     }
   }
 
-  #end(failure?: Error): void {
+  #end(error?: Error): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#failure = failure;
+    this.#error = error;
     this.#ws?.close(1000);
-    for (const { reject } of this.#waiting.values()) reject(failure ?? new DisconnectedError('the socket was closed'));
-    this.#waiting.clear();
+    for (const { reject } of this.#pending.values()) reject(error ?? new DisconnectedError('the socket was closed'));
+    this.#pending.clear();
     this.#wake();
   }
 
-  /** Connects, again and again, until it is closed. */
+  /** Connects and reconnects until the socket is closed. */
   async #run(): Promise<void> {
     const { retries = 8 } = this.#options;
-    for (let tries = 0; !this.#isClosed; ) {
+    for (let retry = 0; !this.#isClosed; ) {
       let cause: unknown;
       try {
         const wasConnected = await this.#connect();
-        if (wasConnected) tries = 0;
-      } catch (failure) {
-        cause = failure;
+        if (wasConnected) retry = 0;
+      } catch (error) {
+        cause = error;
       }
       if (this.#isClosed) return;
-      if (tries++ >= retries) return this.#end(new DisconnectedError('the socket cannot be connected', { cause }));
-      await sleep(backoff(tries));
+      if (retry++ >= retries) return this.#end(new DisconnectedError('the socket cannot be connected', { cause }));
+      await sleep(backoff(retry));
     }
   }
 
-  /** Makes one connection and resolves when it is over: whether it had begun. */
+  /** Opens one connection. Resolves when it closes, with whether the server had sent the status `connected`. */
   async #connect(): Promise<boolean> {
-    const { token, ticket } = this.#options;
+    const { token } = this.#options;
     const WebSocket = this.#options.WebSocket ?? (globalThis.WebSocket as unknown as SocketOptions['WebSocket']);
     if (!WebSocket) {
-      this.#end(new TypeError('There is no WebSocket here: give a constructor, such as that of the package ws.'));
+      this.#end(new TypeError('There is no global WebSocket. Pass a constructor as the option WebSocket, such as that of the package ws.'));
       return false;
     }
-    const address = await this.#address(ticket);
+    const url = await this.#url();
     const bearer = typeof token === 'function' ? await token() : token;
     if (this.#isClosed) return false;
-    const ws = bearer === undefined ? new WebSocket(address) : new WebSocket(address, ['bearer', bearer]);
+    const ws = bearer === undefined ? new WebSocket(url) : new WebSocket(url, ['bearer', bearer]);
     this.#ws = ws;
     return new Promise(resolve => {
-      ws.onmessage = (event: { data: unknown }) => this.#take(JSON.parse(String(event.data)) as ServerFrame);
-      ws.onerror = () => {}; // the close that follows says all there is to say
+      ws.onmessage = (event: { data: unknown }) => this.#receive(JSON.parse(String(event.data)) as ServerFrame);
+      ws.onerror = () => {}; // A close event follows.
       ws.onclose = () => {
         resolve(this.#isConnected);
         this.#isConnected = false;
@@ -176,61 +179,62 @@ export class ParleySocket implements AsyncIterable<ServerFrame> {
     });
   }
 
-  async #address(ticket: SocketOptions['ticket']): Promise<string> {
-    const { baseUrl, botId, stream } = this.#options;
-    const address = new URL(`${baseUrl.replace(/\/+$/, '')}/ws`);
-    address.protocol = address.protocol.replace('http', 'ws');
-    const set = (name: string, value: string | undefined) => value !== undefined && address.searchParams.set(name, value);
+  async #url(): Promise<string> {
+    const { baseUrl, botId, stream, ticket } = this.#options;
+    const url = new URL(`${baseUrl.replace(/\/+$/, '')}/ws`);
+    url.protocol = url.protocol.replace('http', 'ws');
+    const set = (name: string, value: string | undefined) => value !== undefined && url.searchParams.set(name, value);
     set('session_id', this.sessionId);
     set('bot_id', this.sessionId === undefined ? botId : undefined);
     set('after', this.after?.toString());
     set('stream', stream ? 'true' : undefined);
     set('ticket', await ticket?.());
-    return address.toString();
+    return url.toString();
   }
 
-  #take(frame: ServerFrame): void {
+  #receive(frame: ServerFrame): void {
     if (frame.type === 'message') {
       if (frame.seq <= (this.after ?? 0)) return;
       this.after = frame.seq;
     }
     this.#frames.push(frame);
-    if (frame.type === 'status') this.#heed(frame);
-    if (frame.type === 'error') this.#refused(frame);
+    if (frame.type === 'status') this.#receiveStatus(frame);
+    if (frame.type === 'error') this.#receiveError(frame);
     this.#wake();
   }
 
-  #heed(frame: Schemas['StatusFrame']): void {
+  #receiveStatus(frame: Schemas['StatusFrame']): void {
     switch (frame.status) {
       case 'connected':
         this.#isConnected = true;
         this.sessionId = frame.session_id;
-        for (const { frame } of this.#waiting.values()) this.#ws?.send(JSON.stringify(frame));
+        for (const { frame } of this.#pending.values()) this.#ws?.send(JSON.stringify(frame));
         break;
       case 'delivered': {
-        // A repeat may be told of before what is replayed: only the next seq says that all before it has come.
+        // A repeated message can be acknowledged before the replay has reached it. Only the next seq proves that all
+        // earlier messages have been received.
         if (frame.seq !== undefined && frame.seq === (this.after ?? frame.seq - 1) + 1) this.after = frame.seq;
-        const sent = this.#waiting.get(frame.client_message_id ?? '');
-        if (!sent || frame.message_id === undefined || frame.seq === undefined) break;
-        this.#waiting.delete(frame.client_message_id ?? '');
-        sent.resolve({ clientMessageId: frame.client_message_id ?? '', messageId: frame.message_id, seq: frame.seq });
+        const message = this.#pending.get(frame.client_message_id ?? '');
+        if (!message || frame.message_id === undefined || frame.seq === undefined) break;
+        this.#pending.delete(frame.client_message_id ?? '');
+        message.resolve({ clientMessageId: frame.client_message_id ?? '', messageId: frame.message_id, seq: frame.seq });
         break;
       }
       case 'expired':
-        // Whoever can give another token or ticket is asked for it when the socket connects again.
+        // A function can provide new credentials for the next connection.
         if (typeof this.#options.token === 'function' || this.#options.ticket) break;
-        this.#end(new DisconnectedError('the key, the token or the visit is over'));
+        this.#end(new DisconnectedError('the key, the token or the visit has expired'));
         break;
     }
   }
 
-  #refused(frame: Schemas['ErrorFrame']): void {
-    const sent = this.#waiting.get(frame.client_message_id ?? '');
-    if (sent) {
-      this.#waiting.delete(frame.client_message_id ?? '');
-      sent.reject(new FrameError(frame));
+  #receiveError(frame: Schemas['ErrorFrame']): void {
+    const message = this.#pending.get(frame.client_message_id ?? '');
+    if (message) {
+      this.#pending.delete(frame.client_message_id ?? '');
+      message.reject(new FrameError(frame));
     } else if (frame.error === 'not_found') {
-      this.#end(new FrameError(frame)); // the conversation has been deleted
+      this.#end(new FrameError(frame)); // The conversation was deleted.
     }
   }
 }

@@ -5,22 +5,22 @@ export interface ServerSentEvent {
 }
 
 /**
- * Reads the events of a stream. Comments are passed over, and so is an event that the end of the stream cuts off. A
- * stream in which nothing comes for as long as idle says, in milliseconds, not even a comment, is broken: it throws.
+ * Reads the events of a stream. Comments are skipped, as is an incomplete event at the end of the stream. If no byte
+ * arrives for `idle` milliseconds, not even a comment, the connection is broken and the generator throws.
  */
-export async function* eventsIn(body: ReadableStream<Uint8Array>, idle: number): AsyncGenerator<ServerSentEvent> {
+export async function* readEvents(body: ReadableStream<Uint8Array>, idle: number): AsyncGenerator<ServerSentEvent> {
   const reader = body.getReader();
   const decoder = new TextDecoder();
-  let rest = '';
+  let buffer = '';
   let id = '';
   let data: string[] = [];
   try {
     for (;;) {
-      const { done, value } = await within(idle, reader.read());
+      const { done, value } = await withTimeout(idle, reader.read());
       if (done) return;
-      rest += decoder.decode(value, { stream: true });
-      const lines = rest.split(/\r\n|\n|\r(?!$)/);
-      rest = lines.pop() ?? '';
+      buffer += decoder.decode(value, { stream: true });
+      const lines = buffer.split(/\r\n|\n|\r(?!$)/);
+      buffer = lines.pop() ?? '';
       for (const line of lines) {
         if (line === '') {
           if (data.length > 0) yield { id, data: data.join('\n') };
@@ -37,13 +37,13 @@ export async function* eventsIn(body: ReadableStream<Uint8Array>, idle: number):
   }
 }
 
-async function within<T>(milliseconds: number, promise: Promise<T>): Promise<T> {
+async function withTimeout<T>(milliseconds: number, promise: Promise<T>): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`nothing came for ${milliseconds} ms`)), milliseconds);
+  const timeout = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no data received for ${milliseconds} ms`)), milliseconds);
   });
   try {
-    return await Promise.race([promise, late]);
+    return await Promise.race([promise, timeout]);
   } finally {
     clearTimeout(timer);
   }

@@ -1,33 +1,33 @@
-import { DisconnectedError, problemIn, ProblemError } from './problem.js';
+import { DisconnectedError, ProblemError, readProblem } from './problem.js';
+import { backoff, sleep } from './retry.js';
 import type { components } from './schema.js';
-import { eventsIn } from './sse.js';
-import { backoff, sleep } from './wait.js';
+import { readEvents } from './sse.js';
 
 /** One event of a streamed reply. */
 export type CompletionEvent = components['schemas']['CompletionEvent'];
 
-/** What is asked. */
+/** The request of a completion. */
 export type CompletionCreate = components['schemas']['CompletionCreate'];
 
 export interface StreamOptions {
-  /** Ends the stream; the reply itself goes on (cancel it with POST /api/runs/{runId}/cancel/). */
+  /** Ends the stream. The run continues; cancel it with POST /api/runs/{runId}/cancel/. */
   signal?: AbortSignal;
-  /** How often in a row to try again before giving up; 8 unless it says otherwise. */
+  /** Maximum number of consecutive retries. Default: 8. */
   retries?: number;
-  /** After how many milliseconds without a byte a connection counts as broken; 45,000, three of the server's comments. */
+  /** Milliseconds without a byte after which a connection counts as broken. Default: 45,000, three of the server's keep-alive comments. */
   idle?: number;
 }
 
-/** Sends a request of the API, with what it needs of authentication. */
+/** Sends an authenticated request to the API. */
 export type Send = (path: string, init: RequestInit) => Promise<Response>;
 
 /**
- * A reply as it is written: for await gives its events, once each and in order, whatever becomes of the connection. A
- * stream that breaks is taken up where it was. When the server began the reply anew an event has `reset: true`: forget
- * the text so far, its content is the whole of it. `text` has all of that done.
+ * A reply while it is written. `for await` yields each event once and in order; a broken connection is resumed where it
+ * ended. If the server restarts the reply, an event has `reset: true`: discard the text so far, because its content is
+ * the whole text. `text` takes this into account.
  *
- * A reply that fails ends with an event that has `error`, after which the loop throws it as a ProblemError. What the
- * server refuses is a ProblemError too.
+ * A reply that fails yields a last event with `error`; the loop then throws it as a ProblemError. A refused request also
+ * throws a ProblemError.
  */
 export class ReplyStream implements AsyncIterable<CompletionEvent> {
   #send: Send;
@@ -36,12 +36,12 @@ export class ReplyStream implements AsyncIterable<CompletionEvent> {
   #last: CompletionEvent | undefined;
   /** The text so far. */
   text = '';
-  /** The run that writes the reply, once it is known. */
+  /** Id of the run that writes the reply, once it is known. */
   runId: string | undefined;
-  /** The id of the last event, with which another stream could go on: followRun takes it as `after`. */
+  /** Id of the last event. Another stream can resume from it: pass it to `follow` as `after`. */
   lastEventId: string | undefined;
 
-  /** Begins with what open answers; without open by following the run. */
+  /** Starts with the response of `open`, or by following a run. */
   constructor(send: Send, options: StreamOptions, from: { open: () => Promise<Response> } | { runId: string; after?: string }) {
     this.#send = send;
     this.#options = options;
@@ -57,47 +57,47 @@ export class ReplyStream implements AsyncIterable<CompletionEvent> {
   async *[Symbol.asyncIterator](): AsyncGenerator<CompletionEvent, void, undefined> {
     if (this.#last) return;
     const { signal, retries = 8, idle = 45_000 } = this.#options;
-    for (let tries = 0; ; ) {
+    for (let retry = 0; ; ) {
       signal?.throwIfAborted();
-      let wait = 0;
+      let delay = 0;
       try {
         for await (const event of this.#connect(idle)) {
-          tries = 0;
+          retry = 0;
           yield event;
           if (event.error) throw new ProblemError(event.error);
           if (event.done) return;
         }
-      } catch (failure) {
+      } catch (error) {
         signal?.throwIfAborted();
-        if (failure instanceof ProblemError) {
-          if (this.#last || !isPassing(failure)) throw failure;
-          wait = (failure.retryAfter ?? 0) * 1000;
+        if (error instanceof ProblemError) {
+          if (this.#last || !isTransient(error)) throw error;
+          delay = (error.retryAfter ?? 0) * 1000;
         }
-        if (tries >= retries) throw failure instanceof ProblemError ? failure : new DisconnectedError('the stream is broken', { cause: failure });
+        if (retry >= retries) throw error instanceof ProblemError ? error : new DisconnectedError('the stream is broken', { cause: error });
       }
-      if (tries >= retries) throw new DisconnectedError('the stream ends before the reply does');
-      tries++;
-      await sleep(Math.max(wait, backoff(tries)), signal);
+      if (retry >= retries) throw new DisconnectedError('the stream ended before the reply');
+      retry++;
+      await sleep(Math.max(delay, backoff(retry)), signal);
     }
   }
 
-  /** Reads the reply to its end and returns the last event, which says how it ended. */
+  /** Reads the reply to its end and returns the last event, which has the finish reason. */
   async finished(): Promise<CompletionEvent> {
     if (!this.#last) {
       for await (const _ of this) {
-        // text grows
+        // Iterating updates text.
       }
     }
     return this.#last as CompletionEvent;
   }
 
-  /** Reads one connection; what has come of the reply is counted, so that the next one goes on there. */
+  /** Yields the events of one connection and records the position from which the next one resumes. */
   async *#connect(idle: number): AsyncGenerator<CompletionEvent> {
-    const answer = await (this.runId === undefined ? this.#open() : this.#follow());
-    if (!answer.ok) throw await problemIn(answer);
-    this.runId ??= answer.headers.get('X-Run-Id') ?? undefined;
-    if (!answer.body) return;
-    for await (const { id, data } of eventsIn(answer.body, idle)) {
+    const response = await (this.runId === undefined ? this.#open() : this.#follow());
+    if (!response.ok) throw await readProblem(response);
+    this.runId ??= response.headers.get('X-Run-Id') ?? undefined;
+    if (!response.body) return;
+    for await (const { id, data } of readEvents(response.body, idle)) {
       const event = JSON.parse(data) as CompletionEvent;
       this.runId = event.runId;
       this.lastEventId = id;
@@ -110,23 +110,23 @@ export class ReplyStream implements AsyncIterable<CompletionEvent> {
   #follow(): Promise<Response> {
     const headers: Record<string, string> = { Accept: 'text/event-stream' };
     if (this.lastEventId !== undefined) headers['Last-Event-ID'] = this.lastEventId;
-    return this.#send(`/api/runs/${this.runId}/events/`, { headers, ...within(this.#options) });
+    return this.#send(`/api/runs/${this.runId}/events/`, { headers, ...abortable(this.#options) });
   }
 }
 
-/** Opens the stream of a completion. A repeat has the same Idempotency-Key, so it asks nothing anew. */
+/** Opens the stream of a completion. Retries have the same Idempotency-Key, so the question is asked once. */
 export function completionStream(send: Send, chatbot: string, question: CompletionCreate, options: StreamOptions): ReplyStream {
   const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': crypto.randomUUID() };
   const body = JSON.stringify({ ...question, isStreaming: true });
-  const open = () => send(`/api/chatbots/${encodeURIComponent(chatbot)}/completions/`, { method: 'POST', headers, body, ...within(options) });
+  const open = () => send(`/api/chatbots/${encodeURIComponent(chatbot)}/completions/`, { method: 'POST', headers, body, ...abortable(options) });
   return new ReplyStream(send, options, { open });
 }
 
-function within({ signal }: StreamOptions): RequestInit {
+function abortable({ signal }: StreamOptions): RequestInit {
   return signal ? { signal } : {};
 }
 
-/** What passes by itself: the server, or a proxy before it, is being started anew, or has too much to do. */
-function isPassing(failure: ProblemError): boolean {
-  return failure.status === 502 || failure.status === 503 || failure.status === 504;
+/** Reports whether a retry can succeed: the server, or a proxy in front of it, is restarting or overloaded. */
+function isTransient(error: ProblemError): boolean {
+  return error.status === 502 || error.status === 503 || error.status === 504;
 }

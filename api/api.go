@@ -1,5 +1,4 @@
-// Package api is the contract: the OpenAPI document that the server enforces and
-// serves.
+// Package api holds the OpenAPI document: the contract that the server enforces and serves.
 package api
 
 import (
@@ -11,12 +10,12 @@ import (
 	"github.com/oasdiff/yaml"
 )
 
-// YAML is the document as it is written.
+// YAML is the document in its source form.
 //
 //go:embed openapi.yaml
 var YAML []byte
 
-// JSON returns the document as JSON, its keys in alphabetical order.
+// JSON returns the document as JSON with its keys in alphabetical order.
 func JSON() ([]byte, error) {
 	document, err := yaml.YAMLToJSON(YAML)
 	if err != nil {
@@ -25,15 +24,15 @@ func JSON() ([]byte, error) {
 	return document, nil
 }
 
-// Load returns the document as a tree of its own for each caller, valid, with its
-// references resolved and its compositions merged.
+// Load parses and validates the document, resolves its references and merges its compositions. Each
+// call returns a new tree, which the caller may change.
 func Load() (*openapi3.T, error) {
 	loader := openapi3.NewLoader()
 	document, err := loader.LoadFromData(YAML)
 	if err != nil {
 		return nil, fmt.Errorf("read the OpenAPI document: %w", err)
 	}
-	// Its examples are held against their schemas by a test, once, and not by each server that starts.
+	// A test validates the examples, so that servers need not validate them at each start.
 	if err := document.Validate(loader.Context, openapi3.DisableExamplesValidation()); err != nil {
 		return nil, fmt.Errorf("validate the OpenAPI document: %w", err)
 	}
@@ -43,11 +42,11 @@ func Load() (*openapi3.T, error) {
 	return document, nil
 }
 
-// merge puts what the parts of a composition say into the schema that has them, for
-// whoever enforces it: a body is looked at once, and a mistake in it told once. The
-// document has them apart for generators of clients. Older ones make one name of
-// is_streaming and isStreaming where both are properties of one schema, and have no type
-// for a value that may be anything unless it is a composition.
+// merge copies the constraints of a composition's parts into the schema itself, so that a body is
+// validated once and each violation is reported once. The document keeps the parts separate for
+// older client generators. These map is_streaming and isStreaming to one name if both are
+// properties of one schema, and they have no type for a value of any type unless it is a
+// composition.
 func merge(schema *openapi3.Schema) {
 	for _, ref := range parts(schema) {
 		part := ref.Value
@@ -60,7 +59,7 @@ func merge(schema *openapi3.Schema) {
 		}
 		schema.Required = append(schema.Required, part.Required...)
 		for name, property := range part.Properties {
-			put(schema, name, property)
+			addProperty(schema, name, property)
 		}
 	}
 	schema.AllOf = nil
@@ -75,22 +74,24 @@ func merge(schema *openapi3.Schema) {
 	}
 }
 
-// put adds a property to a schema, or what it says to the one that is there.
-func put(schema *openapi3.Schema, name string, property *openapi3.SchemaRef) {
+// addProperty adds a property to a schema. If the schema already has it, its properties are added
+// to the existing one.
+func addProperty(schema *openapi3.Schema, name string, property *openapi3.SchemaRef) {
 	if schema.Properties == nil {
 		schema.Properties = openapi3.Schemas{}
 	}
-	there, ok := schema.Properties[name]
+	existing, ok := schema.Properties[name]
 	if !ok {
 		schema.Properties[name] = property
 		return
 	}
 	for name, property := range property.Value.Properties {
-		put(there.Value, name, property)
+		addProperty(existing.Value, name, property)
 	}
 }
 
-// parts are the schemas all of which a composition asks for: one of one is all.
+// parts returns the schemas of a composition that all apply: those of allOf, and that of a single
+// anyOf.
 func parts(schema *openapi3.Schema) openapi3.SchemaRefs {
 	if len(schema.AnyOf) == 1 {
 		return append(slices.Clone(schema.AllOf), schema.AnyOf...)

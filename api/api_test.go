@@ -11,15 +11,15 @@ import (
 	"parley/api"
 )
 
-func TestTheDocumentIsValid(t *testing.T) {
+func TestDocumentIsValid(t *testing.T) {
 	t.Parallel()
 	if _, err := api.Load(); err != nil {
 		t.Error(err)
 	}
 }
 
-// Some readers of YAML do not follow anchors.
-func TestNothingIsSaidByReference(t *testing.T) {
+// Some YAML parsers do not support anchors. LastMessage therefore repeats the fields of Message.
+func TestDocumentHasNoYAMLAnchors(t *testing.T) {
 	t.Parallel()
 	for number, line := range strings.Split(string(api.YAML), "\n") {
 		if regexp.MustCompile(`^[^'"#|]*[:-] [&*]\w`).MatchString(line) {
@@ -28,12 +28,12 @@ func TestNothingIsSaidByReference(t *testing.T) {
 	}
 	message, last := load(t).Components.Schemas["Message"].Value, load(t).Components.Schemas["LastMessage"].Value
 	message.Nullable, message.Description = last.Nullable, last.Description
-	if text(t, message) != text(t, last) {
-		t.Error("a LastMessage is no Message")
+	if encode(t, message) != encode(t, last) {
+		t.Error("LastMessage differs from Message")
 	}
 }
 
-func TestJSONIsTheSameDocument(t *testing.T) {
+func TestJSONEqualsYAML(t *testing.T) {
 	t.Parallel()
 	written, err := api.JSON()
 	if err != nil {
@@ -43,12 +43,12 @@ func TestJSONIsTheSameDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text(t, fromJSON) != text(t, load(t)) {
-		t.Error("read from JSON it is another document than read from YAML")
+	if encode(t, fromJSON) != encode(t, load(t)) {
+		t.Error("the JSON document differs from the YAML document")
 	}
 }
 
-func text(t *testing.T, document any) string {
+func encode(t *testing.T, document any) string {
 	t.Helper()
 	written, err := json.Marshal(document)
 	if err != nil {
@@ -57,7 +57,7 @@ func text(t *testing.T, document any) string {
 	return string(written)
 }
 
-// load reads the document as it is written, which is what its readers and their generators have.
+// load parses the document without merging its compositions, as client generators do.
 func load(t *testing.T) *openapi3.T {
 	t.Helper()
 	document, err := openapi3.NewLoader().LoadFromData(api.YAML)

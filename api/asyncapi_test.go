@@ -11,7 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// asyncapi is what the WebSocket's own document says.
+// asyncapi is the part of the AsyncAPI document that the test reads.
 type asyncapi struct {
 	Info     struct{ Version string }
 	Channels map[string]struct {
@@ -37,9 +37,9 @@ type asyncapi struct {
 	}
 }
 
-// The WebSocket's document is made of the schemas of the other one: the client's frame, and each of the server's under
-// the name of its type. Both are of one version.
-func TestTheSocketsDocumentIsMadeOfTheSameSchemas(t *testing.T) {
+// The AsyncAPI document has the version of the OpenAPI document and references its schemas: that of
+// the client's frame, and those of the server's frames under the names of their types.
+func TestAsyncAPIReferencesOpenAPISchemas(t *testing.T) {
 	t.Parallel()
 	written, err := os.ReadFile("asyncapi.yaml")
 	if err != nil {
@@ -51,7 +51,7 @@ func TestTheSocketsDocumentIsMadeOfTheSameSchemas(t *testing.T) {
 	}
 	doc := load(t)
 	if socket.Info.Version != doc.Info.Version {
-		t.Errorf("it is version %q, the other %q", socket.Info.Version, doc.Info.Version)
+		t.Errorf("version %q, want %q as in openapi.yaml", socket.Info.Version, doc.Info.Version)
 	}
 	want := map[string]string{"clientMessage": "ClientMessageFrame"}
 	for _, frame := range schemaOf(doc, "ServerFrame").OneOf {
@@ -66,25 +66,25 @@ func TestTheSocketsDocumentIsMadeOfTheSameSchemas(t *testing.T) {
 		got[name] = schema
 	}
 	if !maps.Equal(got, want) {
-		t.Errorf("its messages are %v, want %v", got, want)
+		t.Errorf("messages %v, want %v", got, want)
 	}
 	session := socket.Channels["session"]
 	if doc.Paths.Value(session.Address) == nil || !slices.Equal(slices.Sorted(maps.Keys(session.Messages)), slices.Sorted(maps.Keys(want))) {
 		t.Errorf("the channel at %q has the messages %v", session.Address, session.Messages)
 	}
-	// Said and told is each of them once.
-	var said []string
+	// Each message belongs to one operation.
+	var used []string
 	for _, operation := range socket.Operations {
 		for _, message := range operation.Messages {
 			name := path.Base(message.Ref)
 			if isClients := operation.Action == "receive"; isClients != (name == "clientMessage") {
 				t.Errorf("the action %s has the message %s", operation.Action, name)
 			}
-			said = append(said, name)
+			used = append(used, name)
 		}
 	}
-	slices.Sort(said)
-	if !slices.Equal(said, slices.Sorted(maps.Keys(want))) {
-		t.Errorf("the operations have the messages %v", said)
+	slices.Sort(used)
+	if !slices.Equal(used, slices.Sorted(maps.Keys(want))) {
+		t.Errorf("the operations have the messages %v", used)
 	}
 }

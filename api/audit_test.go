@@ -6,24 +6,24 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// auditRules say which operations leave an event in the audit trail.
+// auditRules returns the rules for x-audit, the audit events of operations.
 func auditRules() []rule {
 	return []rule{
 		{
-			name: "deletions, exports and keys are in the audit trail",
-			check: func(doc *openapi3.T, complain complain) {
+			name: "deletions, exports and key operations have x-audit",
+			check: func(doc *openapi3.T, report reportFunc) {
 				for _, o := range operations(doc) {
 					action, isAudited := o.Extensions["x-audit"]
-					mustBe := o.method == "DELETE" || slices.Contains(o.Tags, "ApiKeys") && o.method == "POST" || o.writesFile()
-					if mustBe && !isAudited {
-						complain(o.String(), "has no x-audit")
+					isRequired := o.method == "DELETE" || slices.Contains(o.Tags, "ApiKeys") && o.method == "POST" || o.returnsFile()
+					if isRequired && !isAudited {
+						report(o.String(), "has no x-audit")
 					}
 					if isAudited && !slices.Contains(schemaOf(doc, "AuditAction").Enum, action) {
-						complain(o.String(), "x-audit is %v, which is no AuditAction", action)
+						report(o.String(), "x-audit is %v, which is not an AuditAction", action)
 					}
 				}
 			},
-			breaks: map[string]func(*openapi3.T){
+			mutations: map[string]func(*openapi3.T){
 				"a deletion": func(doc *openapi3.T) { delete(find(doc, "deleteContact").Extensions, "x-audit") },
 				"an export":  func(doc *openapi3.T) { delete(find(doc, "exportRecordsAsText").Extensions, "x-audit") },
 				"a key":      func(doc *openapi3.T) { delete(find(doc, "createApiKey").Extensions, "x-audit") },
@@ -31,16 +31,16 @@ func auditRules() []rule {
 			},
 		},
 		{
-			name: "every action of the audit trail is some operation's",
-			check: func(doc *openapi3.T, complain complain) {
+			name: "every audit action belongs to an operation",
+			check: func(doc *openapi3.T, report reportFunc) {
 				for _, action := range schemaOf(doc, "AuditAction").Enum {
 					if !slices.ContainsFunc(operations(doc), func(o operation) bool { return o.Extensions["x-audit"] == action }) {
-						complain("AuditAction", "no operation has %v as x-audit", action)
+						report("AuditAction", "no operation has the x-audit %v", action)
 					}
 				}
 			},
-			breaks: map[string]func(*openapi3.T){
-				"nobody's": func(doc *openapi3.T) {
+			mutations: map[string]func(*openapi3.T){
+				"unused": func(doc *openapi3.T) {
 					actions := schemaOf(doc, "AuditAction")
 					actions.Enum = append(slices.Clone(actions.Enum), "run.cancelled")
 				},
@@ -49,8 +49,8 @@ func auditRules() []rule {
 	}
 }
 
-// writesFile tells whether the operation answers with a file to be saved.
-func (o operation) writesFile() bool {
+// returnsFile reports whether the response is a file to be saved.
+func (o operation) returnsFile() bool {
 	response := o.Responses.Value("200")
 	return response != nil && response.Value.Headers["Content-Disposition"] != nil
 }

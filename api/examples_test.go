@@ -8,48 +8,48 @@ import (
 func exampleRules() []rule {
 	return []rule{
 		{
-			name: "every named schema has an example",
-			check: func(doc *openapi3.T, complain complain) {
+			name: "named schemas have an example",
+			check: func(doc *openapi3.T, report reportFunc) {
 				for _, name := range sorted(doc.Components.Schemas) {
 					if schema := doc.Components.Schemas[name]; schema.Ref == "" && schema.Value.Example == nil {
-						complain("schema "+name, "has no example")
+						report("schema "+name, "has no example")
 					}
 				}
 			},
-			breaks: map[string]func(*openapi3.T){
+			mutations: map[string]func(*openapi3.T){
 				"none": func(doc *openapi3.T) { schemaOf(doc, "Health").Example = nil },
 			},
 		},
 		{
-			name: "every parameter has a description and an example",
-			check: func(doc *openapi3.T, complain complain) {
+			name: "parameters have a description and an example",
+			check: func(doc *openapi3.T, report reportFunc) {
 				eachParameter(doc, func(where string, p *openapi3.Parameter) {
 					if p.Description == "" {
-						complain(where, "has no description")
+						report(where, "has no description")
 					}
 					if p.Example == nil && len(p.Examples) == 0 && (p.Schema == nil || p.Schema.Value.Example == nil) {
-						complain(where, "has no example")
+						report(where, "has no example")
 					}
 				})
 			},
-			breaks: map[string]func(*openapi3.T){
+			mutations: map[string]func(*openapi3.T){
 				"no example":     func(doc *openapi3.T) { doc.Components.Parameters["Page"].Value.Schema.Value.Example = nil },
 				"no description": func(doc *openapi3.T) { find(doc, "listConversations").Parameters[0].Value.Description = "" },
 			},
 		},
 		{
-			name: "every header has a description and an example",
-			check: func(doc *openapi3.T, complain complain) {
+			name: "headers have a description and an example",
+			check: func(doc *openapi3.T, report reportFunc) {
 				eachHeader(doc, func(where string, h *openapi3.Header) {
 					if h.Description == "" {
-						complain(where, "has no description")
+						report(where, "has no description")
 					}
 					if h.Schema == nil || h.Schema.Value.Example == nil {
-						complain(where, "has no example")
+						report(where, "has no example")
 					}
 				})
 			},
-			breaks: map[string]func(*openapi3.T){
+			mutations: map[string]func(*openapi3.T){
 				"no description": func(doc *openapi3.T) { doc.Components.Headers["RateLimit"].Value.Description = "" },
 				"no example": func(doc *openapi3.T) {
 					find(doc, "exportRecords").Responses.Value("200").Value.Headers["Content-Disposition"].Value.Schema.Value.Example = nil
@@ -57,56 +57,56 @@ func exampleRules() []rule {
 			},
 		},
 		{
-			name: "every content that can be shown has an example of its own",
-			check: func(doc *openapi3.T, complain complain) {
+			name: "contents have a schema and, unless binary, an example",
+			check: func(doc *openapi3.T, report reportFunc) {
 				eachMedia(doc, func(where string, media *openapi3.MediaType) {
 					if media.Schema == nil {
-						complain(where, "has no schema")
+						report(where, "has no schema")
 						return
 					}
 					if media.Schema.Value.Format != "binary" && media.Example == nil && len(media.Examples) == 0 {
-						complain(where, "has no example")
+						report(where, "has no example")
 					}
 				})
 			},
-			breaks: map[string]func(*openapi3.T){
-				"none of a page": func(doc *openapi3.T) {
+			mutations: map[string]func(*openapi3.T){
+				"page": func(doc *openapi3.T) {
 					find(doc, "getDocs").Responses.Value("200").Value.Content["text/html"].Example = nil
 				},
-				"none of a body": func(doc *openapi3.T) {
+				"body": func(doc *openapi3.T) {
 					find(doc, "sendMessage").RequestBody.Value.Content["application/json"].Examples = nil
 				},
-				"none of a refusal": func(doc *openapi3.T) { doc.Components.Responses["Conflict"].Value.Content[problemJSON].Examples = nil },
+				"error": func(doc *openapi3.T) { doc.Components.Responses["Conflict"].Value.Content[problemJSON].Examples = nil },
 				"no schema": func(doc *openapi3.T) {
 					find(doc, "getDocs").Responses.Value("200").Value.Content["text/html"].Schema = nil
 				},
 			},
 		},
 		{
-			name: "every property that is written where it stands has an example",
-			check: eachInline(func(where string, s *openapi3.Schema, complain complain) {
+			name: "inline properties have an example",
+			check: eachInline(func(where string, s *openapi3.Schema, report reportFunc) {
 				for _, name := range sorted(s.Properties) {
 					property := s.Properties[name]
 					if property.Ref == "" && property.Value.Items == nil && property.Value.Format != "binary" && property.Value.Example == nil && !property.Value.Nullable {
-						complain(where+"."+name, "has no example")
+						report(where+"."+name, "has no example")
 					}
 				}
 			}),
-			breaks: map[string]func(*openapi3.T){
+			mutations: map[string]func(*openapi3.T){
 				"none": func(doc *openapi3.T) { schemaOf(doc, "Chatbot").Properties["name"].Value.Example = nil },
 			},
 		},
 		{
-			name:  "every example is valid",
+			name:  "examples are valid",
 			check: checkExamples,
-			breaks: map[string]func(*openapi3.T){
+			mutations: map[string]func(*openapi3.T){
 				"of a schema":    func(doc *openapi3.T) { schemaOf(doc, "Health").Example = map[string]any{"status": "ill"} },
 				"of a property":  func(doc *openapi3.T) { schemaOf(doc, "Message").Properties["feedback"].Value.Example = "love" },
 				"of a parameter": func(doc *openapi3.T) { doc.Components.Parameters["Page"].Value.Schema.Value.Example = 0 },
-				"beside a parameter's schema": func(doc *openapi3.T) {
+				"of a parameter, outside its schema": func(doc *openapi3.T) {
 					doc.Components.Parameters["Page"].Value.Example = "first"
 				},
-				"of several": func(doc *openapi3.T) {
+				"of several examples": func(doc *openapi3.T) {
 					doc.Components.Parameters["Page"].Value.Examples = openapi3.Examples{
 						"first": &openapi3.ExampleRef{Value: &openapi3.Example{Value: "first"}},
 					}
@@ -114,11 +114,11 @@ func exampleRules() []rule {
 				"of a content": func(doc *openapi3.T) {
 					find(doc, "getHealth").Responses.Value("200").Value.Content["application/json"].Example = "ok"
 				},
-				"a property missing": func(doc *openapi3.T) {
+				"missing property": func(doc *openapi3.T) {
 					delete(schemaOf(doc, "NamedReference").Example.(map[string]any), "id")
 				},
-				"no date": func(doc *openapi3.T) { schemaOf(doc, "Timestamp").Example = "yesterday" },
-				"no id": func(doc *openapi3.T) {
+				"invalid date": func(doc *openapi3.T) { schemaOf(doc, "Timestamp").Example = "yesterday" },
+				"invalid id": func(doc *openapi3.T) {
 					schemaOf(doc, "NamedReference").Example.(map[string]any)["id"] = "me"
 				},
 			},
@@ -126,7 +126,7 @@ func exampleRules() []rule {
 	}
 }
 
-func checkExamples(doc *openapi3.T, complain complain) {
+func checkExamples(doc *openapi3.T, report reportFunc) {
 	isID := openapi3.WithStringFormatValidator("uuid", openapi3.NewCallbackValidator(func(text string) error {
 		_, err := uuid.Parse(text)
 		return err
@@ -137,7 +137,7 @@ func checkExamples(doc *openapi3.T, complain complain) {
 		}
 		err := schema.Value.VisitJSON(example, openapi3.MultiErrors(), openapi3.EnableFormatValidation(), isID)
 		if err != nil {
-			complain(where, "the example is not valid: %v", err)
+			report(where, "invalid example: %v", err)
 		}
 	}
 	several := func(where string, schema *openapi3.SchemaRef, examples openapi3.Examples) {

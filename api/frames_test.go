@@ -11,9 +11,9 @@ import (
 	"github.com/oasdiff/yaml"
 )
 
-// The examples of the WebSocket's messages are frames of the dialogue that openapi.yaml shows, which is one that a server has
-// led; each kind of message has one.
-func TestTheFramesOfTheAsyncAPIDocumentWereSent(t *testing.T) {
+// The examples of the AsyncAPI messages are frames of the dialogue in openapi.yaml, which was
+// recorded with a real server.
+func TestAsyncAPIExamplesAreRecordedFrames(t *testing.T) {
 	t.Parallel()
 	written, err := os.ReadFile("asyncapi.yaml")
 	if err != nil {
@@ -53,7 +53,7 @@ func TestTheFramesOfTheAsyncAPIDocumentWereSent(t *testing.T) {
 		}
 		for _, example := range message.Examples {
 			if !slices.ContainsFunc(frames, func(frame map[string]any) bool { return reflect.DeepEqual(frame, example.Payload) }) {
-				t.Errorf("%s: in the dialogue of openapi.yaml nobody says %v", name, example.Payload)
+				t.Errorf("%s: the dialogue in openapi.yaml does not have the frame %v", name, example.Payload)
 			}
 		}
 	}

@@ -13,72 +13,72 @@ var camelCase = regexp.MustCompile(`^[a-z][a-zA-Z0-9]*$`)
 func operationRules() []rule {
 	return []rule{
 		{
-			name: "it is OpenAPI 3.0.3",
-			check: func(doc *openapi3.T, complain complain) {
+			name: "document is OpenAPI 3.0.3",
+			check: func(doc *openapi3.T, report reportFunc) {
 				if doc.OpenAPI != "3.0.3" {
-					complain("openapi", "is %s", doc.OpenAPI)
+					report("openapi", "is %s", doc.OpenAPI)
 				}
 			},
-			breaks: map[string]func(*openapi3.T){
+			mutations: map[string]func(*openapi3.T){
 				"3.1": func(doc *openapi3.T) { doc.OpenAPI = "3.1.0" },
 			},
 		},
 		{
 			name: "operationIds are camelCase and unique",
-			check: func(doc *openapi3.T, complain complain) {
+			check: func(doc *openapi3.T, report reportFunc) {
 				seen := map[string]bool{}
 				for _, o := range operations(doc) {
 					if !camelCase.MatchString(o.OperationID) {
-						complain(o.String(), "the operationId is not camelCase")
+						report(o.String(), "the operationId is not camelCase")
 					}
-					// Generators fold the case of the first letter.
+					// Generators change the case of the first letter.
 					if folded := strings.ToLower(o.OperationID); seen[folded] {
-						complain(o.String(), "the operationId is another's")
+						report(o.String(), "the operationId is not unique")
 					} else {
 						seen[folded] = true
 					}
 				}
 			},
-			breaks: map[string]func(*openapi3.T){
-				"none":       func(doc *openapi3.T) { find(doc, "getMe").OperationID = "" },
-				"capital":    func(doc *openapi3.T) { find(doc, "getMe").OperationID = "GetMe" },
+			mutations: map[string]func(*openapi3.T){
+				"missing":    func(doc *openapi3.T) { find(doc, "getMe").OperationID = "" },
+				"PascalCase": func(doc *openapi3.T) { find(doc, "getMe").OperationID = "GetMe" },
 				"snake_case": func(doc *openapi3.T) { find(doc, "getMe").OperationID = "get_me" },
-				"twice":      func(doc *openapi3.T) { find(doc, "getMe").OperationID = "getChatbot" },
+				"duplicate":  func(doc *openapi3.T) { find(doc, "getMe").OperationID = "getChatbot" },
 			},
 		},
 		{
-			name: "an operation has one tag, which is declared",
-			check: func(doc *openapi3.T, complain complain) {
+			name: "operations have one declared tag",
+			check: func(doc *openapi3.T, report reportFunc) {
 				for _, o := range operations(doc) {
 					if len(o.Tags) != 1 {
-						complain(o.String(), "has %d tags", len(o.Tags))
+						report(o.String(), "has %d tags", len(o.Tags))
 					}
 					for _, tag := range o.Tags {
 						if doc.Tags.Get(tag) == nil {
-							complain(o.String(), "the tag %s is not declared", tag)
+							report(o.String(), "the tag %s is not declared", tag)
 						}
 					}
 				}
 			},
-			breaks: map[string]func(*openapi3.T){
-				"none":       func(doc *openapi3.T) { find(doc, "getMe").Tags = nil },
+			mutations: map[string]func(*openapi3.T){
+				"missing":    func(doc *openapi3.T) { find(doc, "getMe").Tags = nil },
 				"two":        func(doc *openapi3.T) { find(doc, "getMe").Tags = []string{"ApiKeys", "Service"} },
 				"undeclared": func(doc *openapi3.T) { find(doc, "getMe").Tags = []string{"Mine"} },
 			},
 		},
 		{
-			name: "an operation has a summary and a description",
-			check: func(doc *openapi3.T, complain complain) {
+			name: "operations have a summary and a description",
+			check: func(doc *openapi3.T, report reportFunc) {
 				for _, o := range operations(doc) {
 					if strings.TrimSpace(o.Summary) == "" {
-						complain(o.String(), "has no summary")
+						report(o.String(), "has no summary")
 					}
 					if strings.TrimSpace(o.Description) == "" {
-						complain(o.String(), "has no description")
+						report(o.String(), "has no description")
 					}
 				}
 			},
-			breaks: map[string]func(*openapi3.T){
+			mutations: map[string]func(*openapi3.T){
 				"no summary":     func(doc *openapi3.T) { find(doc, "getMe").Summary = "" },
 				"no description": func(doc *openapi3.T) { find(doc, "getMe").Description = " " },
 			},
@@ -86,7 +86,7 @@ func operationRules() []rule {
 		{
 			name:  "path parameters are declared and required",
 			check: checkPathParameters,
-			breaks: map[string]func(*openapi3.T){
+			mutations: map[string]func(*openapi3.T){
 				"undeclared": func(doc *openapi3.T) { doc.Paths.Value("/api/chatbots/{chatbotId}/").Parameters = nil },
 				"optional":   func(doc *openapi3.T) { doc.Components.Parameters["ChatbotId"].Value.Required = false },
 				"not in the path": func(doc *openapi3.T) {
@@ -96,21 +96,21 @@ func operationRules() []rule {
 			},
 		},
 		{
-			name:  "x-message-fields name properties of the body",
+			name:  "x-message-fields are properties of the body",
 			check: checkMessageFields,
-			breaks: map[string]func(*openapi3.T){
-				"unknown":   func(doc *openapi3.T) { setMessageFields(doc, "sendMessage", "/contents") },
-				"no slash":  func(doc *openapi3.T) { setMessageFields(doc, "sendMessage", "content") },
-				"too deep":  func(doc *openapi3.T) { setMessageFields(doc, "createCompletion", "/message/text") },
-				"no body":   func(doc *openapi3.T) { setMessageFields(doc, "getMe", "/content") },
-				"no list":   func(doc *openapi3.T) { find(doc, "sendMessage").Extensions["x-message-fields"] = "/content" },
-				"no fields": func(doc *openapi3.T) { setMessageFields(doc, "sendMessage") },
+			mutations: map[string]func(*openapi3.T){
+				"unknown":    func(doc *openapi3.T) { setMessageFields(doc, "sendMessage", "/contents") },
+				"no slash":   func(doc *openapi3.T) { setMessageFields(doc, "sendMessage", "content") },
+				"too deep":   func(doc *openapi3.T) { setMessageFields(doc, "createCompletion", "/message/text") },
+				"no body":    func(doc *openapi3.T) { setMessageFields(doc, "getMe", "/content") },
+				"not a list": func(doc *openapi3.T) { find(doc, "sendMessage").Extensions["x-message-fields"] = "/content" },
+				"no fields":  func(doc *openapi3.T) { setMessageFields(doc, "sendMessage") },
 			},
 		},
 	}
 }
 
-func checkPathParameters(doc *openapi3.T, complain complain) {
+func checkPathParameters(doc *openapi3.T, report reportFunc) {
 	for _, o := range operations(doc) {
 		named := o.pathParameters()
 		var declared []string
@@ -120,39 +120,40 @@ func checkPathParameters(doc *openapi3.T, complain complain) {
 			}
 			declared = append(declared, p.Name)
 			if !p.Required {
-				complain(o.String(), "the path parameter %s is not required", p.Name)
+				report(o.String(), "the path parameter %s is not required", p.Name)
 			}
 			if !slices.Contains(named, p.Name) {
-				complain(o.String(), "the parameter %s is not in the path", p.Name)
+				report(o.String(), "the parameter %s is not in the path", p.Name)
 			}
 		}
 		for _, name := range named {
 			if !slices.Contains(declared, name) {
-				complain(o.String(), "the path parameter %s is not declared", name)
+				report(o.String(), "the path parameter %s is not declared", name)
 			}
 		}
 	}
 }
 
-func checkMessageFields(doc *openapi3.T, complain complain) {
+func checkMessageFields(doc *openapi3.T, report reportFunc) {
 	for _, o := range operations(doc) {
 		extension, present := o.Extensions["x-message-fields"]
 		if !present {
 			continue
 		}
-		pointers := words(extension)
+		pointers := stringList(extension)
 		if len(pointers) == 0 {
-			complain(o.String(), "x-message-fields is no list of pointers")
+			report(o.String(), "x-message-fields is not a list of JSON Pointers")
 		}
 		for _, pointer := range pointers {
-			if !points(pointer, o.jsonBody()) {
-				complain(o.String(), "x-message-fields names %s, which the body does not have", pointer)
+			if !pointsInto(pointer, o.jsonBody()) {
+				report(o.String(), "x-message-fields has %s, which is not a property of the body", pointer)
 			}
 		}
 	}
 }
 
-func points(pointer string, schema *openapi3.SchemaRef) bool {
+// pointsInto reports whether a JSON Pointer names a property of the schema.
+func pointsInto(pointer string, schema *openapi3.SchemaRef) bool {
 	names := strings.Split(pointer, "/")
 	if names[0] != "" || len(names) < 2 {
 		return false

@@ -9,26 +9,26 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// What was released is kept as it was, under its version, and the changelog tells of it.
-func TestEachReleaseIsKeptAndTold(t *testing.T) {
+// The document of each release is kept in api/releases, and the changelog has a section for it.
+func TestReleasesAreKeptAndInChangelog(t *testing.T) {
 	t.Parallel()
 	changelog, err := os.ReadFile("../CHANGELOG.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	told := map[string]bool{}
+	sections := map[string]bool{}
 	for line := range strings.Lines(string(changelog)) {
 		if title, ok := strings.CutPrefix(line, "## "); ok {
 			version, _, _ := strings.Cut(strings.TrimSpace(title), " ")
-			told[version] = true
+			sections[version] = true
 		}
 	}
-	if !told["Unreleased"] {
+	if !sections["Unreleased"] {
 		t.Error("the changelog has no section Unreleased")
 	}
 	releases, err := filepath.Glob("releases/*.yaml")
 	if err != nil || len(releases) == 0 {
-		t.Fatalf("there is no release: %v", err)
+		t.Fatalf("no releases found: %v", err)
 	}
 	for _, file := range releases {
 		version := strings.TrimSuffix(filepath.Base(file), ".yaml")
@@ -37,15 +37,15 @@ func TestEachReleaseIsKeptAndTold(t *testing.T) {
 			t.Fatal(err)
 		}
 		if document.Info.Version != version {
-			t.Errorf("%s is version %s", file, document.Info.Version)
+			t.Errorf("%s has the version %s", file, document.Info.Version)
 		}
-		if !told[version] {
-			t.Errorf("the changelog does not tell of %s", version)
+		if !sections[version] {
+			t.Errorf("the changelog has no section for %s", version)
 		}
-		delete(told, version)
+		delete(sections, version)
 	}
-	delete(told, "Unreleased")
-	for version := range told {
+	delete(sections, "Unreleased")
+	for version := range sections {
 		t.Errorf("the document of %s is not in api/releases", version)
 	}
 }

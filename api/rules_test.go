@@ -10,62 +10,63 @@ import (
 	"parley/api"
 )
 
-// complain tells where in the document a rule is broken, and how.
-type complain func(where, format string, args ...any)
+// reportFunc reports a violation of a rule and its place in the document.
+type reportFunc func(where, format string, args ...any)
 
-// rule is one of the rules that keep generated SDKs compiling and the server's
-// enforcement complete. Each has ways to break it, to prove that it would notice.
+// rule is a rule that the document must follow, so that generated SDKs compile and the server
+// enforces the whole contract. Each rule has mutations of the document that violate it, which prove
+// that the rule detects them.
 type rule struct {
-	name   string
-	check  func(doc *openapi3.T, complain complain)
-	breaks map[string]func(doc *openapi3.T)
+	name      string
+	check     func(doc *openapi3.T, report reportFunc)
+	mutations map[string]func(doc *openapi3.T)
 }
 
 func rules() []rule {
-	return slices.Concat(operationRules(), answerRules(), scopeRules(), nameRules(), schemaRules(), exampleRules(), auditRules())
+	return slices.Concat(operationRules(), responseRules(), scopeRules(), nameRules(), schemaRules(), exampleRules(), auditRules())
 }
 
-func TestTheDocumentKeepsTheRules(t *testing.T) {
+func TestDocumentFollowsRules(t *testing.T) {
 	t.Parallel()
 	doc := load(t)
 	for _, r := range rules() {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
-			for _, complaint := range r.complaints(doc) {
-				t.Error(complaint)
+			for _, violation := range r.violations(doc) {
+				t.Error(violation)
 			}
 		})
 	}
 }
 
-func TestEachRuleNoticesWhatBreaksIt(t *testing.T) {
+func TestRulesDetectMutations(t *testing.T) {
 	t.Parallel()
-	written, err := api.JSON() // read faster than YAML, and read for each test, which changes it
+	written, err := api.JSON() // Parsed faster than YAML, and once per subtest, because each changes its copy.
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range rules() {
-		if len(r.breaks) == 0 {
-			t.Errorf("%q is not proved", r.name)
+		if len(r.mutations) == 0 {
+			t.Errorf("the rule %q has no mutations", r.name)
 		}
-		for how, spoil := range r.breaks {
-			t.Run(r.name+"/"+how, func(t *testing.T) {
+		for name, mutate := range r.mutations {
+			t.Run(r.name+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				doc, err := openapi3.NewLoader().LoadFromData(written)
 				if err != nil {
 					t.Fatal(err)
 				}
-				before := r.complaints(doc)
-				spoil(doc)
-				if len(r.complaints(doc)) <= len(before) {
-					t.Error("the rule notices nothing")
+				before := r.violations(doc)
+				mutate(doc)
+				if len(r.violations(doc)) <= len(before) {
+					t.Error("the rule does not detect the mutation")
 				}
 			})
 		}
 	}
 }
 
-func (r rule) complaints(doc *openapi3.T) []string {
+func (r rule) violations(doc *openapi3.T) []string {
 	var found []string
 	r.check(doc, func(where, format string, args ...any) {
 		found = append(found, where+": "+fmt.Sprintf(format, args...))

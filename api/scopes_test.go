@@ -9,9 +9,9 @@ import (
 )
 
 var (
-	// needsScope is the sentence by which an operation tells which scopes it takes.
-	needsScope = regexp.MustCompile("(?s)Requires the scope ((?:`[^`]+`(?:,|\\s|or)*)+)\\.")
-	// anyScope is any place that names scopes.
+	// requiresScope matches the sentence with the scopes of an operation.
+	requiresScope = regexp.MustCompile("(?s)Requires the scope ((?:`[^`]+`(?:,|\\s|or)*)+)\\.")
+	// anyScope matches every mention of scopes.
 	anyScope = regexp.MustCompile("(?s)\\bscopes?:?\\s+((?:`[^`]+`(?:,|\\s|or\\b|and\\b)*)+)")
 	quoted   = regexp.MustCompile("`([^`]+)`")
 )
@@ -19,42 +19,42 @@ var (
 func scopeRules() []rule {
 	return []rule{
 		{
-			name: "x-scopes are on each secured operation, and known",
-			check: func(doc *openapi3.T, complain complain) {
+			name: "secured operations have known x-scopes",
+			check: func(doc *openapi3.T, report reportFunc) {
 				for _, o := range operations(doc) {
 					scopes, present := o.scopes()
-					if present != o.secured(doc) {
-						complain(o.String(), "x-scopes present: %t, secured: %t", present, o.secured(doc))
+					if present != o.isSecured(doc) {
+						report(o.String(), "x-scopes present: %t, secured: %t", present, o.isSecured(doc))
 					}
 					if list, ok := o.Extensions["x-scopes"].([]any); present && (!ok || len(list) != len(scopes)) {
-						complain(o.String(), "x-scopes is no list of words")
+						report(o.String(), "x-scopes is not a list of strings")
 					}
-					checkKnown(doc, o.String(), scopes, complain)
+					checkKnown(doc, o.String(), scopes, report)
 				}
 			},
-			breaks: map[string]func(*openapi3.T){
-				"none":           func(doc *openapi3.T) { delete(find(doc, "getMe").Extensions, "x-scopes") },
-				"without a need": func(doc *openapi3.T) { setScopes(doc, "getHealth", "chat") },
-				"unknown":        func(doc *openapi3.T) { setScopes(doc, "getMe", "everything") },
-				"no list":        func(doc *openapi3.T) { find(doc, "getMe").Extensions["x-scopes"] = "chat" },
+			mutations: map[string]func(*openapi3.T){
+				"none":        func(doc *openapi3.T) { delete(find(doc, "getMe").Extensions, "x-scopes") },
+				"not secured": func(doc *openapi3.T) { setScopes(doc, "getHealth", "chat") },
+				"unknown":     func(doc *openapi3.T) { setScopes(doc, "getMe", "everything") },
+				"not a list":  func(doc *openapi3.T) { find(doc, "getMe").Extensions["x-scopes"] = "chat" },
 			},
 		},
 		{
-			name: "the description tells the scopes",
-			check: func(doc *openapi3.T, complain complain) {
+			name: "descriptions state the scopes",
+			check: func(doc *openapi3.T, report reportFunc) {
 				for _, o := range operations(doc) {
 					scopes, _ := o.scopes()
-					var told []string
-					if sentence := needsScope.FindStringSubmatch(o.Description); sentence != nil {
-						told = inBackticks(sentence[1])
+					var stated []string
+					if sentence := requiresScope.FindStringSubmatch(o.Description); sentence != nil {
+						stated = inBackticks(sentence[1])
 					}
-					if !slices.Equal(told, scopes) {
-						complain(o.String(), "x-scopes is %v but the description says %v (\"Requires the scope `a` or `b`.\")", scopes, told)
+					if !slices.Equal(stated, scopes) {
+						report(o.String(), "x-scopes is %v but the description states %v (\"Requires the scope `a` or `b`.\")", scopes, stated)
 					}
 				}
 			},
-			breaks: map[string]func(*openapi3.T){
-				"not told": func(doc *openapi3.T) { find(doc, "sendMessage").Description = "Sends." },
+			mutations: map[string]func(*openapi3.T){
+				"missing": func(doc *openapi3.T) { find(doc, "sendMessage").Description = "Sends." },
 				"too few": func(doc *openapi3.T) {
 					o := find(doc, "sendMessage")
 					o.Description = strings.Replace(o.Description, "Requires the scope `chat` or `agent`", "Requires the scope `chat`", 1)
@@ -64,16 +64,16 @@ func scopeRules() []rule {
 			},
 		},
 		{
-			name:  "the description tells what else an operation asks of its callers",
-			check: checkToldTerms,
-			breaks: map[string]func(*openapi3.T){
+			name:  "descriptions state rate class, client tokens and idempotency",
+			check: checkStatedTerms,
+			mutations: map[string]func(*openapi3.T){
 				"no rate class": func(doc *openapi3.T) {
 					o := find(doc, "getHistory")
 					o.Description = strings.Replace(o.Description, "`history`", "some", 1)
 				},
-				"another rate class":           func(doc *openapi3.T) { find(doc, "getHistory").Extensions["x-rate-limit"] = "list" },
-				"a rate class that it has not": func(doc *openapi3.T) { find(doc, "getMe").Description += " Rate class: `list`." },
-				"no repeats": func(doc *openapi3.T) {
+				"another rate class":     func(doc *openapi3.T) { find(doc, "getHistory").Extensions["x-rate-limit"] = "list" },
+				"superfluous rate class": func(doc *openapi3.T) { find(doc, "getMe").Description += " Rate class: `list`." },
+				"no idempotency": func(doc *openapi3.T) {
 					o := find(doc, "createFaq")
 					o.Description = strings.Replace(o.Description, "Idempotency-Key", "key", 1)
 				},
@@ -81,48 +81,48 @@ func scopeRules() []rule {
 			},
 		},
 		{
-			name: "the operations that take client tokens are those that createClientToken tells",
-			check: func(doc *openapi3.T, complain complain) {
-				told := find(doc, "createClientToken").Description
+			name: "createClientToken lists the operations that accept client tokens",
+			check: func(doc *openapi3.T, report reportFunc) {
+				list := find(doc, "createClientToken").Description
 				for _, o := range operations(doc) {
-					purposes := words(o.Extensions["x-client-tokens"])
+					purposes := stringList(o.Extensions["x-client-tokens"])
 					for _, purpose := range purposes {
 						if !slices.Contains([]string{"conversation", "contact", "chatbot"}, purpose) {
-							complain(o.String(), "takes client tokens for %s", purpose)
+							report(o.String(), "has the unknown purpose %s of client tokens", purpose)
 						}
 					}
 					if scopes, _ := o.scopes(); len(purposes) > 0 && !slices.Contains(scopes, "chat") {
-						complain(o.String(), "takes client tokens, which have the scope chat")
+						report(o.String(), "accepts client tokens, which have the scope chat, but does not have that scope")
 					}
-					isTold := regexp.MustCompile(`\b` + o.OperationID + `\b`).MatchString(told)
-					if isTold != (len(purposes) > 0) {
-						complain(o.String(), "told: %t, x-client-tokens: %v", isTold, purposes)
+					isListed := regexp.MustCompile(`\b` + o.OperationID + `\b`).MatchString(list)
+					if isListed != (len(purposes) > 0) {
+						report(o.String(), "listed by createClientToken: %t, x-client-tokens: %v", isListed, purposes)
 					}
 				}
 			},
-			breaks: map[string]func(*openapi3.T){
-				"not told": func(doc *openapi3.T) { find(doc, "getRun").Extensions["x-client-tokens"] = nil },
-				"too many": func(doc *openapi3.T) { setClientTokens(doc, "updateConversation", "contact") },
-				"unknown":  func(doc *openapi3.T) { setClientTokens(doc, "getRun", "user") },
-				"no scope": func(doc *openapi3.T) { setScopes(doc, "getRun", "manage") },
+			mutations: map[string]func(*openapi3.T){
+				"not listed": func(doc *openapi3.T) { find(doc, "getRun").Extensions["x-client-tokens"] = nil },
+				"too many":   func(doc *openapi3.T) { setClientTokens(doc, "updateConversation", "contact") },
+				"unknown":    func(doc *openapi3.T) { setClientTokens(doc, "getRun", "user") },
+				"no scope":   func(doc *openapi3.T) { setScopes(doc, "getRun", "manage") },
 			},
 		},
 		{
-			name: "no text names a scope that there is not",
-			check: func(doc *openapi3.T, complain complain) {
+			name: "descriptions name known scopes only",
+			check: func(doc *openapi3.T, report reportFunc) {
 				eachText(doc, func(where, text string) {
 					for _, place := range anyScope.FindAllStringSubmatch(text, -1) {
-						checkKnown(doc, where, inBackticks(place[1]), complain)
+						checkKnown(doc, where, inBackticks(place[1]), report)
 					}
 				})
 			},
-			breaks: map[string]func(*openapi3.T){
+			mutations: map[string]func(*openapi3.T){
 				"in the introduction": func(doc *openapi3.T) { doc.Info.Description += " The scope `read` is enough." },
 				"in an operation":     func(doc *openapi3.T) { find(doc, "getMe").Description += " With the scopes `chat` or `read`." },
 				"in a parameter": func(doc *openapi3.T) {
 					doc.Components.Parameters["PageSize"].Value.Description += " Requires the scope\n`read`."
 				},
-				"in an answer": func(doc *openapi3.T) {
+				"in a response": func(doc *openapi3.T) {
 					text := "Without the scope `read`."
 					doc.Components.Responses["Forbidden"].Value.Description = &text
 				},
@@ -133,30 +133,31 @@ func scopeRules() []rule {
 }
 
 var (
-	rateClass   = regexp.MustCompile("Rate\\s+class:\\s+`([a-z]+)`\\.")
-	takesTokens = regexp.MustCompile(`(?s)Accepts\s+client\s+tokens\s+for\s+(.*?)\.`)
+	rateClass     = regexp.MustCompile("Rate\\s+class:\\s+`([a-z]+)`\\.")
+	acceptsTokens = regexp.MustCompile(`(?s)Accepts\s+client\s+tokens\s+for\s+(.*?)\.`)
 )
 
-// checkToldTerms holds what is said of the rate class, of client tokens and of repeats against what is declared.
-func checkToldTerms(doc *openapi3.T, complain complain) {
+// checkStatedTerms compares the rate class, the client tokens and the idempotency in descriptions
+// with the declared ones.
+func checkStatedTerms(doc *openapi3.T, report reportFunc) {
 	for _, o := range operations(doc) {
-		told := ""
+		class := ""
 		if found := rateClass.FindStringSubmatch(o.Description); found != nil {
-			told = found[1]
+			class = found[1]
 		}
-		if declared, _ := o.Extensions["x-rate-limit"].(string); declared != told {
-			complain(o.String(), "x-rate-limit is %q but the description says %q (\"Rate class: `a`.\")", declared, told)
+		if declared, _ := o.Extensions["x-rate-limit"].(string); declared != class {
+			report(o.String(), "x-rate-limit is %q but the description states %q (\"Rate class: `a`.\")", declared, class)
 		}
 		var purposes []string
-		if found := takesTokens.FindStringSubmatch(o.Description); found != nil {
+		if found := acceptsTokens.FindStringSubmatch(o.Description); found != nil {
 			purposes = inBackticks(found[1])
 		}
-		if declared := words(o.Extensions["x-client-tokens"]); !slices.Equal(declared, purposes) {
-			complain(o.String(), "x-client-tokens is %v but the description says %v (\"Accepts client tokens for an `a` or a `b`.\")", declared, purposes)
+		if declared := stringList(o.Extensions["x-client-tokens"]); !slices.Equal(declared, purposes) {
+			report(o.String(), "x-client-tokens is %v but the description states %v (\"Accepts client tokens for an `a` or a `b`.\")", declared, purposes)
 		}
-		isRepeatable := slices.ContainsFunc(o.parameters, func(p *openapi3.Parameter) bool { return p.Name == "Idempotency-Key" })
-		if isRepeatable && !strings.Contains(o.Description, "Idempotency-Key") {
-			complain(o.String(), "takes an Idempotency-Key of which the description says nothing")
+		hasKey := slices.ContainsFunc(o.parameters, func(p *openapi3.Parameter) bool { return p.Name == "Idempotency-Key" })
+		if hasKey && !strings.Contains(o.Description, "Idempotency-Key") {
+			report(o.String(), "has an Idempotency-Key that the description does not mention")
 		}
 	}
 }
@@ -169,10 +170,10 @@ func setClientTokens(doc *openapi3.T, operationID string, purposes ...string) {
 	find(doc, operationID).Extensions["x-client-tokens"] = list
 }
 
-func checkKnown(doc *openapi3.T, where string, scopes []string, complain complain) {
+func checkKnown(doc *openapi3.T, where string, scopes []string, report reportFunc) {
 	for _, scope := range scopes {
 		if !slices.Contains(schemaOf(doc, "Scope").Enum, any(scope)) {
-			complain(where, "there is no scope %s", scope)
+			report(where, "unknown scope %s", scope)
 		}
 	}
 }
@@ -185,7 +186,7 @@ func inBackticks(text string) []string {
 	return found
 }
 
-// eachText visits every description of the document.
+// eachText visits every summary and description of the document.
 func eachText(doc *openapi3.T, visit func(where, text string)) {
 	visit("info", doc.Info.Description)
 	for _, tag := range doc.Tags {

@@ -12,14 +12,14 @@ import (
 
 const problemJSON = "application/problem+json"
 
-// operation is one operation with what it has from its path.
+// operation is an operation with its path and method.
 type operation struct {
 	*openapi3.Operation
 	path, method string
-	parameters   []*openapi3.Parameter // the path's own included
+	parameters   []*openapi3.Parameter // including those of the path
 }
 
-// operations returns them in the order of their paths.
+// operations returns all operations, ordered by path and method.
 func operations(doc *openapi3.T) []operation {
 	var all []operation
 	for path, item := range doc.Paths.Map() {
@@ -39,21 +39,21 @@ func operations(doc *openapi3.T) []operation {
 
 func (o operation) String() string { return o.OperationID + " (" + o.method + " " + o.path + ")" }
 
-// secured tells whether the caller must say who is asking.
-func (o operation) secured(doc *openapi3.T) bool {
+// isSecured reports whether the operation requires authentication.
+func (o operation) isSecured(doc *openapi3.T) bool {
 	if o.Security != nil {
 		return len(*o.Security) > 0
 	}
 	return len(doc.Security) > 0
 }
 
-// scopes returns x-scopes.
+// scopes returns x-scopes, and whether the operation has it.
 func (o operation) scopes() (scopes []string, present bool) {
 	listed, present := o.Extensions["x-scopes"]
-	return words(listed), present
+	return stringList(listed), present
 }
 
-// pathParameters returns the names in braces.
+// pathParameters returns the names of the parameters in the path.
 func (o operation) pathParameters() []string {
 	var names []string
 	for _, segment := range strings.Split(o.path, "/") {
@@ -64,7 +64,7 @@ func (o operation) pathParameters() []string {
 	return names
 }
 
-// jsonBody returns the schema of the JSON request body, nil when there is none.
+// jsonBody returns the schema of the JSON request body, or nil.
 func (o operation) jsonBody() *openapi3.SchemaRef {
 	if o.RequestBody == nil {
 		return nil
@@ -75,20 +75,20 @@ func (o operation) jsonBody() *openapi3.SchemaRef {
 	return nil
 }
 
-// words reads an extension that is a list of words; anything else is none.
-func words(extension any) []string {
+// stringList returns an extension that is a list of strings. Any other value yields nil.
+func stringList(extension any) []string {
 	list, _ := extension.([]any)
 	var found []string
 	for _, item := range list {
-		if word, ok := item.(string); ok {
-			found = append(found, word)
+		if text, ok := item.(string); ok {
+			found = append(found, text)
 		}
 	}
 	return found
 }
 
-// eachSchema visits every schema of the document once, where it is written: a
-// reference is visited as one, not what it refers to.
+// eachSchema visits every schema of the document once, where it is defined. References are visited
+// but not followed.
 func eachSchema(doc *openapi3.T, visit func(where string, schema *openapi3.SchemaRef)) {
 	for _, name := range sorted(doc.Components.Schemas) {
 		descend("schema "+name, doc.Components.Schemas[name], visit)
@@ -98,7 +98,7 @@ func eachSchema(doc *openapi3.T, visit func(where string, schema *openapi3.Schem
 	}
 	for _, name := range sorted(doc.Components.Responses) {
 		response := doc.Components.Responses[name].Value
-		eachOfContent("response "+name, response.Content, visit)
+		eachContentSchema("response "+name, response.Content, visit)
 		for _, header := range sorted(response.Headers) {
 			if response.Headers[header].Ref == "" {
 				descend("response "+name+", header "+header, response.Headers[header].Value.Schema, visit)
@@ -108,11 +108,11 @@ func eachSchema(doc *openapi3.T, visit func(where string, schema *openapi3.Schem
 	eachParameter(doc, func(where string, p *openapi3.Parameter) { descend(where, p.Schema, visit) })
 	for _, o := range operations(doc) {
 		if o.RequestBody != nil {
-			eachOfContent(o.String()+", body", o.RequestBody.Value.Content, visit)
+			eachContentSchema(o.String()+", body", o.RequestBody.Value.Content, visit)
 		}
 		for _, status := range sorted(o.Responses.Map()) {
 			if response := o.Responses.Map()[status]; response.Ref == "" {
-				eachOfContent(o.String()+", "+status, response.Value.Content, visit)
+				eachContentSchema(o.String()+", "+status, response.Value.Content, visit)
 			}
 		}
 	}
@@ -139,12 +139,12 @@ func eachParameter(doc *openapi3.T, visit func(where string, p *openapi3.Paramet
 	}
 }
 
-// eachHeader visits every header of the document's answers once.
+// eachHeader visits every response header of the document once.
 func eachHeader(doc *openapi3.T, visit func(where string, h *openapi3.Header)) {
 	for _, name := range sorted(doc.Components.Headers) {
 		visit("header "+name, doc.Components.Headers[name].Value)
 	}
-	eachAnswer(doc, func(where string, response *openapi3.Response) {
+	eachResponse(doc, func(where string, response *openapi3.Response) {
 		for _, name := range sorted(response.Headers) {
 			if response.Headers[name].Ref == "" {
 				visit(where+", header "+name, response.Headers[name].Value)
@@ -153,14 +153,14 @@ func eachHeader(doc *openapi3.T, visit func(where string, h *openapi3.Header)) {
 	})
 }
 
-// eachMedia visits every content of the document's bodies and answers once.
+// eachMedia visits every media type of the document's requests and responses once.
 func eachMedia(doc *openapi3.T, visit func(where string, media *openapi3.MediaType)) {
 	each := func(where string, content openapi3.Content) {
 		for _, kind := range sorted(content) {
 			visit(where+", "+kind, content[kind])
 		}
 	}
-	eachAnswer(doc, func(where string, response *openapi3.Response) { each(where, response.Content) })
+	eachResponse(doc, func(where string, response *openapi3.Response) { each(where, response.Content) })
 	for _, o := range operations(doc) {
 		if o.RequestBody != nil {
 			each(o.String()+", body", o.RequestBody.Value.Content)
@@ -168,8 +168,8 @@ func eachMedia(doc *openapi3.T, visit func(where string, media *openapi3.MediaTy
 	}
 }
 
-// eachAnswer visits every answer once, where it is written.
-func eachAnswer(doc *openapi3.T, visit func(where string, response *openapi3.Response)) {
+// eachResponse visits every response once, where it is defined.
+func eachResponse(doc *openapi3.T, visit func(where string, response *openapi3.Response)) {
 	for _, name := range sorted(doc.Components.Responses) {
 		visit("response "+name, doc.Components.Responses[name].Value)
 	}
@@ -182,7 +182,7 @@ func eachAnswer(doc *openapi3.T, visit func(where string, response *openapi3.Res
 	}
 }
 
-func eachOfContent(where string, content openapi3.Content, visit func(string, *openapi3.SchemaRef)) {
+func eachContentSchema(where string, content openapi3.Content, visit func(string, *openapi3.SchemaRef)) {
 	for _, kind := range sorted(content) {
 		descend(where+", "+kind, content[kind].Schema, visit)
 	}
@@ -214,22 +214,22 @@ func variants(s *openapi3.Schema) openapi3.SchemaRefs {
 
 func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
-// component returns the name of the component that a schema refers to.
+// component returns the name of the component that a schema references.
 func component(schema *openapi3.SchemaRef) string {
 	return strings.TrimPrefix(schema.Ref, "#/components/schemas/")
 }
 
-// find returns the operation, for the tests that spoil it.
+// find returns an operation, for mutations.
 func find(doc *openapi3.T, operationID string) operation {
 	for _, o := range operations(doc) {
 		if o.OperationID == operationID {
 			return o
 		}
 	}
-	panic("there is no operation " + operationID)
+	panic("unknown operation " + operationID)
 }
 
-// schemaOf returns the component, for the tests that spoil it.
+// schemaOf returns a schema component.
 func schemaOf(doc *openapi3.T, name string) *openapi3.Schema {
 	return doc.Components.Schemas[name].Value
 }

@@ -3,88 +3,103 @@ package llm
 import (
 	"sync"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 const (
-	// toleratedFailures is how many questions in a row a server may fail before it is left alone.
-	toleratedFailures = 3
-	// coolDown is how long it is left alone. Then one question tries it, and the others wait for what becomes of that.
-	coolDown = 15 * time.Second
-	// rememberedServers bounds the memory that ailing servers take.
-	rememberedServers = 10_000
+	// maxFailures is the number of consecutive failures that opens a circuit.
+	maxFailures = 3
+	// openTime is how long a circuit stays open after the latest failure.
+	openTime = 15 * time.Second
+	// maxCircuits bounds the memory of the circuit breaker.
+	maxCircuits = 10_000
 )
 
-// verdict is what a question has shown of a server.
-type verdict int
+// serverID identifies a model server as used by one organization.
+type serverID struct {
+	organizationID uuid.UUID
+	baseURL        string
+}
+
+// health is what a call has shown about its server.
+type health int
 
 const (
-	unknown verdict = iota // it was broken off
-	isWell
-	isDown
+	healthUnknown health = iota // the call was abandoned, for example by the asker
+	healthy
+	unhealthy
 )
 
-// wards keeps which servers are ailing, so that their askers are told at once instead of waiting in vain. Well ones take
-// no memory. Each organization has wards of its own, or one could spoil a server for another.
-type wards struct {
-	mu     sync.Mutex
-	ailing map[serverID]*ailment
+// circuitBreaker rejects calls to servers that keep failing, so that askers get an error at once instead of waiting for
+// a timeout. It has one circuit per organization and server: an organization cannot open a circuit for others.
+//
+//	closed     Calls are allowed. The circuit opens after maxFailures consecutive failures.
+//	open       Calls are rejected for openTime. Then the circuit is half-open.
+//	half-open  One call, the probe, is allowed. Success closes the circuit; failure opens it again. A probe that shows
+//	           nothing lets the next call be the probe.
+//
+// Servers without failures take no memory. It is safe for concurrent use, and its zero value has all circuits closed.
+type circuitBreaker struct {
+	mu       sync.Mutex
+	circuits map[serverID]*circuit // those of servers whose latest call failed
 }
 
-type ailment struct {
-	failures int
-	since    time.Time
-	isProbed bool
+type circuit struct {
+	failures    int // consecutive ones
+	lastFailure time.Time
+	isProbing   bool
 }
 
-// admit tells whether a server may be asked. The caller must then call settle once.
-func (w *wards) admit(id serverID) (settle func(verdict), ok bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	a := w.ailing[id]
-	isProbe := a != nil && a.failures >= toleratedFailures
+// allow reports whether the server may be called. If so, the caller must call report exactly once.
+func (b *circuitBreaker) allow(id serverID) (report func(health), ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.circuits[id]
+	isProbe := c != nil && c.failures >= maxFailures
 	if isProbe {
-		if a.isProbed || time.Since(a.since) < coolDown {
+		if c.isProbing || time.Since(c.lastFailure) < openTime {
 			return nil, false
 		}
-		a.isProbed = true
+		c.isProbing = true
 	}
-	return func(v verdict) { w.settle(id, isProbe, v) }, true
+	return func(h health) { b.report(id, isProbe, h) }, true
 }
 
-func (w *wards) settle(id serverID, isProbe bool, v verdict) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	a := w.ailing[id]
-	if a == nil {
-		if v != isDown {
+func (b *circuitBreaker) report(id serverID, isProbe bool, h health) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.circuits[id]
+	if c == nil {
+		if h != unhealthy {
 			return
 		}
-		a = w.add(id)
+		c = b.add(id)
 	}
 	if isProbe {
-		a.isProbed = false
+		c.isProbing = false
 	}
-	switch v {
-	case isWell:
-		delete(w.ailing, id)
-	case isDown:
-		a.failures++
-		a.since = time.Now()
+	switch h {
+	case healthy:
+		delete(b.circuits, id)
+	case unhealthy:
+		c.failures++
+		c.lastFailure = time.Now()
 	}
 }
 
-// add makes room where there is none: whichever server is forgotten is only asked again.
-func (w *wards) add(id serverID) *ailment {
-	if w.ailing == nil {
-		w.ailing = map[serverID]*ailment{}
+// add adds a circuit. If there are too many, it forgets an arbitrary one, which closes that circuit.
+func (b *circuitBreaker) add(id serverID) *circuit {
+	if b.circuits == nil {
+		b.circuits = map[serverID]*circuit{}
 	}
-	for known := range w.ailing {
-		if len(w.ailing) < rememberedServers {
+	for other := range b.circuits {
+		if len(b.circuits) < maxCircuits {
 			break
 		}
-		delete(w.ailing, known)
+		delete(b.circuits, other)
 	}
-	a := &ailment{}
-	w.ailing[id] = a
-	return a
+	c := &circuit{}
+	b.circuits[id] = c
+	return c
 }

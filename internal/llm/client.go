@@ -19,84 +19,72 @@ import (
 	"parley/internal/trace"
 )
 
-// How long a model server is waited for.
 const (
-	connectPatience = 10 * time.Second
-	// firstPatience is for the first token, from the sending of the question on.
-	firstPatience = 60 * time.Second
-	// silencePatience is between two tokens.
-	silencePatience = 30 * time.Second
-	// endingPatience is for the usage, after the reply.
-	endingPatience = 2 * time.Second
-	// drainPatience is for the end of the stream, after the last that it says: a connection that is read to its end can be
-	// used again.
-	drainPatience = 50 * time.Millisecond
-	// wholePatience is for all of it, further attempts included.
-	wholePatience = 10 * time.Minute
+	connectTimeout    = 10 * time.Second
+	firstTokenTimeout = 60 * time.Second // from sending the request to the first token
+	stallTimeout      = 30 * time.Second // between two tokens
+	usageTimeout      = 2 * time.Second  // for the token usage, after the end of the reply
+	// drainTimeout is for the rest of the stream after its last event: only a connection whose response was read to the
+	// end can be reused.
+	drainTimeout = 50 * time.Millisecond
+	callTimeout  = 10 * time.Minute // for the whole call, retries included
 )
 
 const (
-	// maxRetries is how often a question is asked again that no token of a reply has come to.
+	// maxRetries is how often a call is retried if it failed before the first token.
 	maxRetries = 2
-	// firstBackoff doubles with each retry, half of it more or less by chance.
+	// firstBackoff is the average wait before the first retry. It doubles for the next one.
 	firstBackoff = 500 * time.Millisecond
-	// maxRetryAfter is the longest wait that a server may ask for: beyond it the question fails at once.
+	// maxRetryAfter is the longest wait that a server may ask for. If it asks for more, the call fails.
 	maxRetryAfter = 10 * time.Second
 	maxRedirects  = 3
 )
 
-// client asks OpenAI-compatible servers. It is safe for concurrent use.
+// client calls OpenAI-compatible servers. It is safe for concurrent use.
 type client struct {
-	http   *http.Client
-	wards  wards
-	traces *trace.Tracer
-	// tally counts the attempts by how they ended: answered, given up for a reason of the
-	// asker's, or by the kind of the failure.
+	http    *http.Client
+	breaker circuitBreaker
+	traces  *trace.Tracer // may be nil
+	// calls counts the attempts by their outcome: answered, abandoned, or a kind of error.
 	calls map[string]*atomic.Int64
 }
 
-// serverID is a server as one organization knows it.
-type serverID struct {
-	organizationID uuid.UUID
-	baseURL        string
-}
-
-// call is a question to a model server.
+// call is a request to a model server.
 type call struct {
 	organizationID uuid.UUID
 	baseURL        string
 	model          string
-	apiKey         string // empty: none is sent
+	apiKey         string // empty if the server needs none
 	body           []byte
 }
 
 type dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
 func newClient(dial dialer) *client {
-	tally := map[string]*atomic.Int64{answered: {}, givenUp: {}}
-	for _, kind := range failureKinds {
-		tally[kind] = new(atomic.Int64)
+	calls := map[string]*atomic.Int64{outcomeAnswered: {}, outcomeAbandoned: {}}
+	for _, kind := range errorKinds {
+		calls[kind] = new(atomic.Int64)
 	}
-	return &client{calls: tally, http: &http.Client{
+	return &client{calls: calls, http: &http.Client{
 		Transport: &http.Transport{
 			Proxy: http.ProxyFromEnvironment,
 			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-				ctx, cancel := context.WithTimeout(ctx, connectPatience)
+				ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 				defer cancel()
 				return dial(ctx, network, address)
 			},
-			TLSHandshakeTimeout: connectPatience,
+			TLSHandshakeTimeout: connectTimeout,
 			ForceAttemptHTTP2:   true,
 			MaxIdleConnsPerHost: 16,
 			IdleConnTimeout:     90 * time.Second,
-			DisableCompression:  true, // it would hold a stream's events together
+			DisableCompression:  true, // compression buffers the events of a stream
 		},
 		CheckRedirect: checkRedirect,
 	}}
 }
 
-// checkRedirect keeps the question and the API key to the server that they are for: to another one, or without its
-// body, a request is not sent on.
+// checkRedirect follows redirects only within the same server and with the request's body. The question and the API key
+// must not reach another server.
 func checkRedirect(next *http.Request, via []*http.Request) error {
 	first := via[0]
 	if len(via) > maxRedirects || next.Method != first.Method || next.URL.Host != first.URL.Host || next.URL.Scheme != first.URL.Scheme {
@@ -105,174 +93,187 @@ func checkRedirect(next *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// complete asks a server and hands the reply to emit as it comes. It is asked again, after a wait, where it was not
-// reached or has refused for a reason that passes, and never once a token has come. The error is that of emit, the cause
-// of ctx's end, or a fault.
-func (s *client) complete(ctx context.Context, c call, emit func(delta string) error) (*completion, error) {
-	settle, ok := s.wards.admit(serverID{c.organizationID, c.baseURL})
+// complete calls a server and passes the reply to emit as it arrives. It retries transient errors until the first token.
+// It returns the error of emit, the cause of ctx, or an *apperr.Error.
+func (c *client) complete(ctx context.Context, call call, emit func(delta string) error) (*completion, error) {
+	report, ok := c.breaker.allow(serverID{call.organizationID, call.baseURL})
 	if !ok {
-		s.calls[coolingDown].Add(1)
-		return nil, errCoolingDown
+		c.calls[kindCircuitOpen].Add(1)
+		return nil, errCircuitOpen
 	}
-	seen, isSettled := unknown, false
-	show := func(v verdict) {
-		if !isSettled {
-			isSettled = true
-			settle(v)
+	observed, isReported := healthUnknown, false
+	reportOnce := func(h health) {
+		if !isReported {
+			isReported = true
+			report(h)
 		}
 	}
-	defer func() { show(seen) }()
-	ctx, cancel := context.WithTimeoutCause(ctx, wholePatience, errTooLong)
+	defer func() { reportOnce(observed) }()
+	// A server that has begun to reply is healthy. Reporting it right away closes a half-open circuit before the reply
+	// ends.
+	onToken := func() { reportOnce(healthy) }
+
+	ctx, cancel := context.WithTimeoutCause(ctx, callTimeout, errTooLong)
 	defer cancel()
 	for retries := 0; ; retries++ {
-		// A server that has begun a reply is well: nobody has to wait for the reply's end to know.
-		done, err := s.attempt(ctx, c, emit, func() { show(isWell) })
-		f, isFailure := errors.AsType[*failure](err)
-		if !isFailure {
-			return done, err
+		reply, err := c.attempt(ctx, call, emit, onToken)
+		callErr, ok := errors.AsType[*callError](err)
+		if !ok {
+			return reply, err
 		}
-		seen = f.shows
-		if f.told == errNoFirst || f.told == errSilent {
-			// The network may have forgotten the connection, and then most likely those that rest too.
-			s.http.CloseIdleConnections()
+		observed = callErr.shows
+		if callErr.apiErr == errNoFirstToken || callErr.apiErr == errStalled {
+			// The network may have dropped the connection silently, and idle connections with it.
+			c.http.CloseIdleConnections()
 		}
 		wait := backoff(retries)
-		if f.wait > 0 {
-			wait = f.wait
+		if callErr.retryAfter > 0 {
+			wait = callErr.retryAfter
 		}
-		if !f.isPassing || retries == maxRetries || wait > maxRetryAfter {
-			return nil, f.told
+		if !callErr.isTransient || retries == maxRetries || wait > maxRetryAfter {
+			return nil, callErr.apiErr
 		}
 		select {
 		case <-ctx.Done():
-			seen = unknown
+			observed = healthUnknown
 			return nil, context.Cause(ctx)
 		case <-time.After(wait):
 		}
 	}
 }
 
+// backoff returns the wait before a retry, with a jitter of half of it.
 func backoff(retries int) time.Duration {
 	return time.Duration((0.5 + rand.Float64()) * float64(firstBackoff<<retries))
 }
 
-// attempt asks once, and calls begun when the reply begins. Its error is that of emit, the cause of ctx's end, or a *failure.
-func (s *client) attempt(ctx context.Context, c call, emit func(delta string) error, begun func()) (*completion, error) {
-	ctx, span := s.traces.StartClient(ctx, "chat")
+// attempt calls the server once, with a span and a count. It calls onToken when the reply begins. It returns the error of
+// emit, the cause of ctx, or a *callError.
+func (c *client) attempt(ctx context.Context, call call, emit func(delta string) error, onToken func()) (*completion, error) {
+	ctx, span := c.traces.StartClient(ctx, "chat")
 	defer span.End()
-	done, err := s.ask(ctx, c, emit, begun)
-	s.calls[howItEnded(err)].Add(1)
+	reply, err := c.send(ctx, call, emit, onToken)
+	c.calls[outcomeOf(err)].Add(1)
 	if span.IsRecording() {
-		tell(span, c, done, err)
+		describe(span, call, reply, err)
 	}
-	return done, err
+	return reply, err
 }
 
-// tell tells of an attempt whom it asked, and how it ended.
-func tell(span trace.Span, c call, done *completion, err error) {
-	span.SetName("chat " + c.model)
+// describe sets the attributes of an attempt's span, following OpenTelemetry's conventions for generative AI.
+func describe(span trace.Span, call call, reply *completion, err error) {
+	span.SetName("chat " + call.model)
 	span.SetText("gen_ai.operation.name", "chat")
-	span.SetText("gen_ai.request.model", c.model)
-	if at, err := url.Parse(c.baseURL); err == nil {
+	span.SetText("gen_ai.request.model", call.model)
+	if at, err := url.Parse(call.baseURL); err == nil {
 		span.SetText("server.address", at.Hostname())
 	}
-	if done != nil && done.promptTokens != nil {
-		span.SetNumber("gen_ai.usage.input_tokens", *done.promptTokens)
+	if reply != nil && reply.promptTokens != nil {
+		span.SetNumber("gen_ai.usage.input_tokens", *reply.promptTokens)
 	}
-	if done != nil && done.completionTokens != nil {
-		span.SetNumber("gen_ai.usage.output_tokens", *done.completionTokens)
+	if reply != nil && reply.completionTokens != nil {
+		span.SetNumber("gen_ai.usage.output_tokens", *reply.completionTokens)
 	}
 	if err != nil {
-		span.Fail(howItEnded(err))
+		span.Fail(outcomeOf(err))
 	}
 }
 
-// How an attempt ends that does not fail.
+// The outcomes of attempts besides the kinds of errors.
 const (
-	answered = "answered"
-	givenUp  = "given_up"
+	outcomeAnswered  = "answered"
+	outcomeAbandoned = "given_up" // ended by emit or by the context
 )
 
-func howItEnded(err error) string {
-	if f, isFailure := errors.AsType[*failure](err); isFailure {
-		return f.kind
+func outcomeOf(err error) string {
+	if callErr, ok := errors.AsType[*callError](err); ok {
+		return callErr.kind
 	}
 	if err != nil {
-		return givenUp
+		return outcomeAbandoned
 	}
-	return answered
+	return outcomeAnswered
 }
 
-func (s *client) ask(ctx context.Context, c call, emit func(delta string) error, begun func()) (*completion, error) {
-	whole := ctx
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil) // which also closes the connection, where the answer was not read to its end
-	alarm := alarm{cancel: cancel}
-	defer alarm.stop()
-	alarm.set(firstPatience, errNoFirst)
+// send sends the request and reads the response. Canceling its context closes the connection unless the response was
+// read to its end.
+func (c *client) send(callCtx context.Context, call call, emit func(delta string) error, onToken func()) (*completion, error) {
+	ctx, cancel := context.WithCancelCause(callCtx)
+	defer cancel(nil)
+	timer := watchdog{cancel: cancel}
+	defer timer.stop()
+	timer.reset(firstTokenTimeout, errNoFirstToken)
 
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(c.baseURL, "/")+"/chat/completions", bytes.NewReader(c.body))
+	request, err := c.newRequest(ctx, call)
 	if err != nil {
-		return nil, fmt.Errorf("make the request to the model server: %w", err)
+		return nil, err
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, attemptError(ctx, callCtx, unreachedError(call, err))
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, attemptError(ctx, callCtx, statusError(response, call))
+	}
+
+	reply := &completion{emit: emit}
+	reply.onProgress = func() {
+		onToken()
+		timer.reset(stallTimeout, errStalled)
+	}
+	reply.onFinish = func() {
+		onToken()
+		timer.reset(usageTimeout, errNoUsage)
+		reply.onProgress = func() {}
+	}
+	err = reply.read(response.Body)
+	switch {
+	case reply.emitErr != nil:
+		return nil, reply.emitErr
+	case err != nil:
+		return nil, attemptError(ctx, callCtx, readError(call, err, reply.size > 0))
+	}
+	timer.reset(drainTimeout, errNoUsage)
+	_, _ = io.CopyN(io.Discard, response.Body, maxLine) // the reply is complete, whatever follows
+	return reply, nil
+}
+
+func (c *client) newRequest(ctx context.Context, call call) (*http.Request, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(call.baseURL, "/")+"/chat/completions", bytes.NewReader(call.body))
+	if err != nil {
+		return nil, fmt.Errorf("create the request to the model server: %w", err)
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Accept", "text/event-stream")
 	request.Header.Set("User-Agent", "parley")
-	s.traces.Inject(ctx, request.Header)
-	if c.apiKey != "" {
-		request.Header.Set("Authorization", "Bearer "+c.apiKey)
+	c.traces.Inject(ctx, request.Header)
+	if call.apiKey != "" {
+		request.Header.Set("Authorization", "Bearer "+call.apiKey)
 	}
-	response, err := s.http.Do(request)
-	if err != nil {
-		return nil, ended(ctx, whole, unreached(c, err))
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return nil, ended(ctx, whole, refused(response, c))
-	}
-
-	done := &completion{emit: emit}
-	done.heard = func() {
-		begun()
-		alarm.set(silencePatience, errSilent)
-	}
-	done.ending = func() {
-		begun()
-		alarm.set(endingPatience, errNoUsage)
-		done.heard = func() {}
-	}
-	err = done.read(response.Body)
-	switch {
-	case done.emitErr != nil:
-		return nil, done.emitErr
-	case err != nil:
-		return nil, ended(ctx, whole, spoilt(c, err, done.size > 0))
-	}
-	alarm.set(drainPatience, errNoUsage)
-	_, _ = io.CopyN(io.Discard, response.Body, maxLine) // whatever there is, the reply is there already
-	return done, nil
+	return request, nil
 }
 
-// alarm cancels for a reason when it is not set again in time.
-type alarm struct {
+// watchdog cancels a context with a cause unless it is reset in time.
+type watchdog struct {
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
-	why    error
+	cause  error
 }
 
-// set sets it anew. At each token it is set for the same reason, which allocates nothing.
-func (a *alarm) set(patience time.Duration, why error) {
-	if a.timer != nil && a.why == why { //nolint:errorlint // the very same
-		a.timer.Reset(patience)
+// reset restarts the timer. With the same cause as before, which is the case for every token, it does not allocate.
+func (w *watchdog) reset(after time.Duration, cause error) {
+	if w.timer != nil && w.cause == cause { //nolint:errorlint // identity, not equivalence
+		w.timer.Reset(after)
 		return
 	}
-	a.stop()
-	a.why = why
-	a.timer = time.AfterFunc(patience, func() { a.cancel(why) })
+	w.stop()
+	w.cause = cause
+	w.timer = time.AfterFunc(after, func() { w.cancel(cause) })
 }
 
-func (a *alarm) stop() {
-	if a.timer != nil {
-		a.timer.Stop()
+func (w *watchdog) stop() {
+	if w.timer != nil {
+		w.timer.Stop()
 	}
 }

@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,220 +16,145 @@ import (
 	"parley/internal/llm"
 )
 
-// told returns the fault that an error is.
-func told(t *testing.T, err error) *apperr.Error {
-	t.Helper()
-	f, ok := errors.AsType[*apperr.Error](err)
-	if !ok {
-		t.Fatalf("%v is no fault", err)
+// goodReply is a complete reply with the text "Good day".
+var goodReply = replyWith(opening, textEvent("Good day"), finishEvent("stop"), done)
+
+// pause waits for a duration, or until the client disconnects.
+func pause(r *http.Request, d time.Duration) {
+	select {
+	case <-r.Context().Done():
+	case <-time.After(d):
 	}
-	return f
 }
 
-func TestAnUpstreamIsWaitedForInMeasure(t *testing.T) {
-	t.Parallel()
-	wait := func(r *http.Request, d time.Duration) {
-		select {
-		case <-r.Context().Done():
-		case <-time.After(d):
+// sendEvery sends an event again and again until the client disconnects.
+func sendEvery(interval time.Duration, event string) serverHandler {
+	return func(w http.ResponseWriter, r *http.Request, _ int) {
+		for r.Context().Err() == nil {
+			send(w, event)
+			pause(r, interval)
 		}
 	}
+}
+
+// sendThenHang sends some events and leaves the stream open.
+func sendThenHang(events ...string) serverHandler {
+	return func(w http.ResponseWriter, r *http.Request, _ int) { send(w, events...); hang(r) }
+}
+
+func TestTimeouts(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct {
-		habit      func(w http.ResponseWriter, r *http.Request, n int)
-		says       string // empty: the reply is good
-		from, upTo time.Duration
+		handler  serverHandler
+		message  string // part of the error; empty if the reply succeeds
+		min, max time.Duration
 	}{
-		"no header comes": {
-			func(_ http.ResponseWriter, r *http.Request, _ int) { <-r.Context().Done() },
-			"did not begin", time.Minute, time.Minute,
+		"no header": {
+			func(_ http.ResponseWriter, r *http.Request, _ int) { hang(r) }, "did not begin", time.Minute, time.Minute,
 		},
-		"no token comes": {
-			func(w http.ResponseWriter, r *http.Request, _ int) { send(w, opening); <-r.Context().Done() },
-			"did not begin", time.Minute, time.Minute,
-		},
-		"only comments come": {
+		"no token":      {sendThenHang(opening), "did not begin", time.Minute, time.Minute},
+		"only comments": {sendEvery(time.Second, ": wait\n\n"), "did not begin", time.Minute, time.Minute},
+		"stalled":       {sendThenHang(textEvent("Good ")), "silent", 30 * time.Second, 30 * time.Second},
+		"slow": {
 			func(w http.ResponseWriter, r *http.Request, _ int) {
-				for r.Context().Err() == nil {
-					send(w, ": wait\n\n")
-					wait(r, time.Second)
-				}
-			},
-			"did not begin", time.Minute, time.Minute,
-		},
-		"it falls silent": {
-			func(w http.ResponseWriter, r *http.Request, _ int) { send(w, says("Good ")); <-r.Context().Done() },
-			"silent", 30 * time.Second, 30 * time.Second,
-		},
-		"it is slow": {
-			func(w http.ResponseWriter, r *http.Request, _ int) {
-				wait(r, 59*time.Second)
+				pause(r, 59*time.Second)
 				for range 5 {
-					send(w, says("Good "))
-					wait(r, 29*time.Second)
+					send(w, textEvent("Good "))
+					pause(r, 29*time.Second)
 				}
-				send(w, finishes("stop"), done)
+				send(w, finishEvent("stop"), done)
 			},
 			"", 204 * time.Second, 204 * time.Second,
 		},
-		"it thinks for long": {
+		"long reasoning": {
 			func(w http.ResponseWriter, r *http.Request, _ int) {
 				for range 10 {
-					send(w, data(`{"choices":[{"delta":{"reasoning_content":"hm"}}]}`))
-					wait(r, 20*time.Second)
+					send(w, event(`{"choices":[{"delta":{"reasoning_content":"hm"}}]}`))
+					pause(r, 20*time.Second)
 				}
-				send(w, says("Good day"), finishes("stop"), done)
+				send(w, textEvent("Good day"), finishEvent("stop"), done)
 			},
 			"", 200 * time.Second, 200 * time.Second,
 		},
-		"it does not come to an end": {
-			func(w http.ResponseWriter, r *http.Request, _ int) {
-				for r.Context().Err() == nil {
-					send(w, says("Good "))
-					wait(r, 20*time.Second)
-				}
-			},
-			"too long", 10 * time.Minute, 10 * time.Minute,
-		},
-		"it does not hang up": {
-			func(w http.ResponseWriter, r *http.Request, _ int) {
-				send(w, says("Good day"), finishes("stop"))
-				<-r.Context().Done()
-			},
-			"", 0, 2 * time.Second,
-		},
-		"it does not hang up after [DONE]": {
-			func(w http.ResponseWriter, r *http.Request, _ int) {
-				send(w, says("Good day"), finishes("stop"), done)
-				<-r.Context().Done()
-			},
-			"", 0, 100 * time.Millisecond,
-		},
+		"endless":               {sendEvery(20*time.Second, textEvent("Good ")), "too long", 10 * time.Minute, 10 * time.Minute},
+		"open after the finish": {sendThenHang(textEvent("Good day"), finishEvent("stop")), "", 0, 2 * time.Second},
+		"open after [DONE]":     {sendThenHang(textEvent("Good day"), finishEvent("stop"), done), "", 0, 100 * time.Millisecond},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			withUpstream(t, c.habit, func(t *testing.T, u *upstream) {
-				began := time.Now()
-				got := u.ask()
-				if took := time.Since(began); took < c.from || took > c.upTo {
-					t.Errorf("it took %s", took)
+			withServer(t, c.handler, func(t *testing.T, f *fixture) {
+				start := time.Now()
+				got := f.ask()
+				if elapsed := time.Since(start); elapsed < c.min || elapsed > c.max {
+					t.Errorf("took %s, want %s to %s", elapsed, c.min, c.max)
 				}
-				if c.says == "" {
+				if c.message == "" {
 					if got.err != nil || got.FinishReason != "stop" {
-						t.Errorf("it ended with %q, %v", got.FinishReason, got.err)
+						t.Errorf("got finish reason %q, error %v", got.FinishReason, got.err)
 					}
 					return
 				}
-				mustTell(t, got.err, apperr.Timeout, c.says)
-				if n := len(u.requests()); n != 1 {
-					t.Errorf("it was asked %d times", n)
+				mustFail(t, got.err, apperr.Timeout, c.message)
+				if n := len(f.requests()); n != 1 {
+					t.Errorf("got %d requests, want 1", n)
 				}
 			})
 		})
 	}
 }
 
-// forgetful is a connection that loses what is sent once the network has forgotten it.
-type forgetful struct {
-	net.Conn
-	isForgotten *atomic.Bool
-}
-
-func (f forgetful) Write(text []byte) (int, error) {
-	if f.isForgotten.Load() {
-		return len(text), nil
-	}
-	return f.Conn.Write(text)
-}
-
-// A network that has forgotten its connections costs one question its answer: the next one is asked over a new one.
-func TestForgottenConnectionsToAnUpstreamAreGivenUp(t *testing.T) {
+func TestTransientErrorsAreRetried(t *testing.T) {
 	t.Parallel()
-	both := make(chan struct{})
-	good := answering(opening, says("Good day"), finishes("stop"), done)
-	habit := func(w http.ResponseWriter, r *http.Request, n int) {
-		if n == 2 {
-			close(both)
-		}
-		<-both // so that each has a connection
-		good(w, r, n)
-	}
-	withUpstream(t, habit, func(t *testing.T, u *upstream) {
-		var isForgotten atomic.Pointer[atomic.Bool]
-		isForgotten.Store(new(atomic.Bool))
-		u.asker = llm.NewTestClient(func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := u.pipes.dial(ctx, network, address)
-			return forgetful{conn, isForgotten.Load()}, err
-		})
-		defer u.asker.Close()
-		var first sync.WaitGroup
-		for range 2 {
-			first.Go(func() {
-				if got := u.ask(); got.err != nil {
-					t.Error(got.err)
-				}
-			})
-		}
-		first.Wait()
-		isForgotten.Swap(new(atomic.Bool)).Store(true)
-		mustTell(t, u.ask().err, apperr.Timeout, "did not begin")
-		if got := u.ask(); got.err != nil {
-			t.Error(got.err)
-		}
-	})
-}
-
-func TestWhatPassesIsTriedAgain(t *testing.T) {
-	t.Parallel()
-	good := answering(opening, says("Good day"), finishes("stop"), done)
 	cases := map[string]struct {
-		first      func(http.ResponseWriter, *http.Request, int)
-		from, upTo time.Duration
+		first    serverHandler
+		min, max time.Duration
 	}{
-		"busy":                       {answeringStatus(429), 250 * time.Millisecond, time.Second},
-		"busy for some seconds":      {answeringStatus(429, "Retry-After", "7"), 7 * time.Second, 7 * time.Second},
-		"busy until a time":          {answeringStatus(429, "Retry-After", "Sat, 01 Jan 2000 00:00:05 GMT"), 5 * time.Second, 5 * time.Second},
-		"overloaded, for some time":  {answeringStatus(503, "Retry-After", "2"), 2 * time.Second, 2 * time.Second},
-		"broken":                     {answeringStatus(500), 250 * time.Millisecond, time.Second},
-		"a gateway without upstream": {answeringStatus(502), 250 * time.Millisecond, time.Second},
-		"hung up":                    {func(http.ResponseWriter, *http.Request, int) { panic(http.ErrAbortHandler) }, 250 * time.Millisecond, time.Second},
-		"moved within the host":      {answeringStatus(307, "Location", "/elsewhere"), 0, 0},
+		"429":                           {failWith(429), 250 * time.Millisecond, time.Second},
+		"429 with Retry-After":          {failWith(429, "Retry-After", "7"), 7 * time.Second, 7 * time.Second},
+		"429 with a date":               {failWith(429, "Retry-After", "Sat, 01 Jan 2000 00:00:05 GMT"), 5 * time.Second, 5 * time.Second},
+		"503 with Retry-After":          {failWith(503, "Retry-After", "2"), 2 * time.Second, 2 * time.Second},
+		"500":                           {failWith(500), 250 * time.Millisecond, time.Second},
+		"502":                           {failWith(502), 250 * time.Millisecond, time.Second},
+		"closed connection":             {func(http.ResponseWriter, *http.Request, int) { panic(http.ErrAbortHandler) }, 250 * time.Millisecond, time.Second},
+		"redirect within the same host": {failWith(307, "Location", "/elsewhere"), 0, 0},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			withUpstream(t, func(w http.ResponseWriter, r *http.Request, n int) {
+			withServer(t, func(w http.ResponseWriter, r *http.Request, n int) {
 				if n == 1 {
 					c.first(w, r, n)
 					return
 				}
-				good(w, r, n)
-			}, func(t *testing.T, u *upstream) {
-				began := time.Now()
-				got := u.ask()
-				if got.err != nil || got.text() != "Good day" || len(u.requests()) != 2 {
-					t.Errorf("got %q, %v after %d requests", got.text(), got.err, len(u.requests()))
+				goodReply(w, r, n)
+			}, func(t *testing.T, f *fixture) {
+				start := time.Now()
+				got := f.ask()
+				if got.err != nil || got.text() != "Good day" || len(f.requests()) != 2 {
+					t.Errorf("got %q, %v after %d requests", got.text(), got.err, len(f.requests()))
 				}
-				if took := time.Since(began); took < c.from || took > c.upTo {
-					t.Errorf("it took %s", took)
+				if elapsed := time.Since(start); elapsed < c.min || elapsed > c.max {
+					t.Errorf("took %s, want %s to %s", elapsed, c.min, c.max)
 				}
-				if again := u.requests()[1]; string(again.body["messages"]) != string(u.requests()[0].body["messages"]) {
-					t.Errorf("the second time it was asked %s", again.body["messages"])
+				first, second := f.requests()[0].body["messages"], f.requests()[1].body["messages"]
+				if string(second) != string(first) {
+					t.Errorf("retried with messages %s, want %s", second, first)
 				}
 			})
 		})
 	}
 }
 
-func TestAnUpstreamThatIsNotThereIsAFault(t *testing.T) {
+func TestUnreachableServerIsAnError(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
-		dial       func(context.Context, string, string) (net.Conn, error)
-		dials      int
-		from, upTo time.Duration
+		dial     func(context.Context, string, string) (net.Conn, error)
+		dials    int
+		min, max time.Duration
 	}{
 		"refused": {
-			func(context.Context, string, string) (net.Conn, error) { return nil, errors.New(secretWords) }, 3, 750 * time.Millisecond, 3 * time.Second,
+			func(context.Context, string, string) (net.Conn, error) { return nil, errors.New(serverWords) }, 3, 750 * time.Millisecond, 3 * time.Second,
 		},
 		"no answer": {
 			func(ctx context.Context, _, _ string) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }, 3, 30 * time.Second, 33 * time.Second,
@@ -242,182 +165,99 @@ func TestAnUpstreamThatIsNotThereIsAFault(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				dials := 0
-				u := &upstream{t: t, model: bot.Model{BaseURL: "http://model.test/v1", Name: "small"}}
-				u.asker = llm.NewTestClient(func(ctx context.Context, network, address string) (net.Conn, error) {
+				f := &fixture{t: t, model: bot.Model{BaseURL: "http://model.test/v1", Name: "small"}}
+				f.client = llm.NewTestClient(func(ctx context.Context, network, address string) (net.Conn, error) {
 					dials++
 					return c.dial(ctx, network, address)
 				})
-				began := time.Now()
-				mustTell(t, u.ask().err, apperr.UpstreamFailed, "cannot be reached")
-				if took := time.Since(began); took < c.from || took > c.upTo || dials != c.dials {
-					t.Errorf("it took %s and %d connections", took, dials)
+				start := time.Now()
+				mustFail(t, f.ask().err, apperr.UpstreamFailed, "cannot be reached")
+				if elapsed := time.Since(start); elapsed < c.min || elapsed > c.max || dials != c.dials {
+					t.Errorf("took %s and %d connections, want %s to %s and %d", elapsed, dials, c.min, c.max, c.dials)
 				}
 			})
 		})
 	}
 }
 
-func TestACertificateThatIsNotTrustedIsNotTriedAgain(t *testing.T) {
+func TestUntrustedCertificateIsNotRetried(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewUnstartedServer(http.NotFoundHandler())
-	server.Config.ErrorLog = discarded
+	server.Config.ErrorLog = discardLog
 	server.StartTLS()
 	defer server.Close()
-	u := &upstream{t: t, model: bot.Model{BaseURL: server.URL, Name: "small"}}
+	f := &fixture{t: t, model: bot.Model{BaseURL: server.URL, Name: "small"}}
 	dials := 0
-	u.asker = llm.NewTestClient(func(ctx context.Context, network, address string) (net.Conn, error) {
+	f.client = llm.NewTestClient(func(ctx context.Context, network, address string) (net.Conn, error) {
 		dials++
 		return new(net.Dialer).DialContext(ctx, network, address)
 	})
-	mustTell(t, u.ask().err, apperr.UpstreamFailed, "cannot be reached")
+	mustFail(t, f.ask().err, apperr.UpstreamFailed, "cannot be reached")
 	if dials != 1 {
-		t.Errorf("it was tried %d times", dials)
+		t.Errorf("got %d connections, want 1", dials)
 	}
 }
 
-func TestWhoeverLeavesTakesTheUpstreamAlong(t *testing.T) {
+func TestCancellationReachesTheServer(t *testing.T) {
 	t.Parallel()
 	errLeft := errors.New("left")
-	for _, moment := range []string{"before the header", "in the middle", "while it waits to try again"} {
-		t.Run(moment, func(t *testing.T) {
+	cases := map[string]struct {
+		handler serverHandler
+		isOver  bool // the request ends before the cancellation
+	}{
+		"before the header":   {func(_ http.ResponseWriter, r *http.Request, _ int) { hang(r) }, false},
+		"in the middle":       {sendThenHang(textEvent("Good ")), false},
+		"waiting for a retry": {failWith(429, "Retry-After", "9"), true},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			left := make(chan time.Time, 1)
-			withUpstream(t, func(w http.ResponseWriter, r *http.Request, _ int) {
-				switch moment {
-				case "while it waits to try again":
-					left <- time.Time{}
-					answeringStatus(429, "Retry-After", "9")(w, r, 1)
-					return
-				case "in the middle":
-					send(w, says("Good "))
+			ended := make(chan time.Time, 1)
+			withServer(t, func(w http.ResponseWriter, r *http.Request, n int) {
+				c.handler(w, r, n)
+				ended <- time.Now()
+			}, func(t *testing.T, f *fixture) {
+				ctx, cancel := context.WithCancelCause(context.Background())
+				defer cancel(nil)
+				timer := time.AfterFunc(5*time.Second, func() { cancel(errLeft) })
+				defer timer.Stop()
+				start := time.Now()
+				got := f.askQuestion(ctx, bot.Question{Text: "Hello?"})
+				if !errors.Is(got.err, errLeft) || time.Since(start) != 5*time.Second {
+					t.Errorf("got error %v after %s, want the cause of the context after 5s", got.err, time.Since(start))
 				}
-				<-r.Context().Done()
-				left <- time.Now()
-			}, func(t *testing.T, u *upstream) {
-				ctx, leave := context.WithCancelCause(context.Background())
-				defer leave(nil)
-				leaving := time.AfterFunc(5*time.Second, func() { leave(errLeft) })
-				defer leaving.Stop()
-				began := time.Now()
-				got := u.askWith(ctx, bot.Question{Text: "Hello?"})
-				if !errors.Is(got.err, errLeft) || time.Since(began) != 5*time.Second {
-					t.Errorf("after %s: %v", time.Since(began), got.err)
-				}
-				if at := <-left; !at.IsZero() && at.Sub(began) > 6*time.Second {
-					t.Errorf("the upstream noticed after %s", at.Sub(began))
+				if at := <-ended; !c.isOver && at.Sub(start) > 6*time.Second {
+					t.Errorf("the server noticed after %s", at.Sub(start))
 				}
 			})
 		})
 	}
 }
 
-func TestTheErrorOfEmitEndsTheReply(t *testing.T) {
+func TestErrorOfEmitEndsTheCall(t *testing.T) {
 	t.Parallel()
 	errFull := errors.New("full")
-	withUpstream(t, func(w http.ResponseWriter, r *http.Request, _ int) {
-		send(w, says("Good "))
-		<-r.Context().Done()
-	}, func(t *testing.T, u *upstream) {
-		_, err := u.asker.Ask(t.Context(), u.model, upstreamKey, bot.Question{Text: "Hello?"}, func(string) error { return errFull })
+	withServer(t, sendThenHang(textEvent("Good ")), func(t *testing.T, f *fixture) {
+		_, err := f.client.Ask(t.Context(), f.model, serverKey, bot.Question{Text: "Hello?"}, func(string) error { return errFull })
 		if !errors.Is(err, errFull) {
-			t.Errorf("got %v", err)
+			t.Errorf("got error %v, want that of emit", err)
 		}
 	})
 }
 
-func TestADeadUpstreamIsLeftAloneForAWhile(t *testing.T) {
+func TestRequestHeaders(t *testing.T) {
 	t.Parallel()
-	isDead := true
-	withUpstream(t, func(w http.ResponseWriter, r *http.Request, n int) {
-		if isDead {
-			answeringStatus(500)(w, r, n)
-			return
-		}
-		answering(says("Good day"), finishes("stop"), done)(w, r, n)
-	}, func(t *testing.T, u *upstream) {
-		fails := func(says string, requests int) {
-			t.Helper()
-			before := len(u.requests())
-			mustTell(t, u.ask().err, apperr.UpstreamFailed, says)
-			if n := len(u.requests()) - before; n != requests {
-				t.Errorf("it was asked %d times, not %d", n, requests)
-			}
-		}
-		for range 3 {
-			fails("The model server failed.", 3)
-		}
-		began := time.Now()
-		fails("several times in a row", 0)
-		if time.Since(began) != 0 {
-			t.Errorf("that took %s", time.Since(began))
-		}
-
-		// One question tries it after a while, and the others are told at once meanwhile.
-		time.Sleep(15 * time.Second)
-		probe := make(chan error)
-		go func() { probe <- u.ask().err }()
-		synctest.Wait()
-		fails("several times in a row", 0)
-		mustTell(t, <-probe, apperr.UpstreamFailed, "The model server failed.")
-		fails("several times in a row", 0)
-
-		// Another organization's trouble with the same server is its own.
-		other := u.askWith(t.Context(), bot.Question{Bot: anotherOrganizations, Text: "Hello?"})
-		mustTell(t, other.err, apperr.UpstreamFailed, "The model server failed.")
-
-		// Once it lives, all may ask again.
-		isDead = false
-		time.Sleep(15 * time.Second)
-		for range 2 {
-			if got := u.ask(); got.err != nil || got.text() != "Good day" {
-				t.Errorf("got %q, %v", got.text(), got.err)
-			}
-		}
-	})
-}
-
-func TestAChatbotsOwnMistakesDoNotMakeAnUpstreamDead(t *testing.T) {
-	t.Parallel()
-	withUpstream(t, answeringStatus(401), func(t *testing.T, u *upstream) {
-		for range 5 {
-			mustTell(t, u.ask().err, apperr.UpstreamFailed, "API key")
-		}
-	})
-}
-
-func TestAConnectionIsUsedAgain(t *testing.T) {
-	t.Parallel()
-	withUpstream(t, answering(says("Good day"), finishes("stop"), usage, done), func(t *testing.T, u *upstream) {
-		dials := 0
-		u.asker = llm.NewTestClient(func(ctx context.Context, network, address string) (net.Conn, error) {
-			dials++
-			return u.pipes.dial(ctx, network, address)
-		})
-		for range 3 {
-			if got := u.ask(); got.err != nil {
-				t.Fatal(got.err)
-			}
-		}
-		u.asker.Close()
-		if dials != 1 {
-			t.Errorf("it took %d connections", dials)
-		}
-	})
-}
-
-func TestTheKeyIsSentAndNothingElseOfUs(t *testing.T) {
-	t.Parallel()
-	withUpstream(t, answering(says("Good day"), finishes("stop"), done), func(t *testing.T, u *upstream) {
-		u.model.BaseURL += "/"
-		if got := u.ask(); got.err != nil {
+	withServer(t, goodReply, func(t *testing.T, f *fixture) {
+		f.model.BaseURL += "/"
+		if got := f.ask(); got.err != nil {
 			t.Fatal(got.err)
 		}
-		got := u.requests()[0]
-		if got.path != "/v1/chat/completions" || got.header.Get("Authorization") != "Bearer "+upstreamKey {
-			t.Errorf("got %s with %v", got.path, got.header)
+		got := f.requests()[0]
+		if got.path != "/v1/chat/completions" || got.header.Get("Authorization") != "Bearer "+serverKey {
+			t.Errorf("got path %s, headers %v", got.path, got.header)
 		}
 		if agent := got.header.Get("User-Agent"); !strings.EqualFold(agent, "parley") {
-			t.Errorf("the user agent is %s", agent)
+			t.Errorf("got user agent %s", agent)
 		}
 	})
 }

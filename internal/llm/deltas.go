@@ -6,15 +6,17 @@ import (
 	"unicode/utf8"
 )
 
-// plainDelta returns what a chunk says where it is like nearly all of them are: one choice whose delta is some text, and
-// nothing else that matters. It allocates the text alone, and encoding/json, with a dozen values made by reflection, is
-// most of what a token would cost otherwise. Whatever it does not know for certain is not plain, and for encoding/json
-// to judge: broken JSON, names spelled or told twice in ways that it would take, errors, usage, reasons to end.
+// plainDelta returns the text of a plain chunk: one choice whose delta has some text, and nothing else that matters.
+// Nearly all chunks are plain. It allocates only the text, while encoding/json, with a dozen values created by reflection,
+// would be most of the cost of a token.
+//
+// A chunk is not plain in case of doubt: malformed JSON, members that encoding/json would match in another spelling or
+// take twice, errors, usage, finish reasons. These are left to decodeChunk.
 func plainDelta(chunk []byte) (text string, isPlain bool) {
 	if !utf8.Valid(chunk) {
 		return "", false
 	}
-	s := scan{rest: chunk}
+	s := scanner{rest: chunk}
 	hasChoices := false
 	isPlain = s.object(func(name []byte) bool {
 		switch string(name) {
@@ -23,9 +25,9 @@ func plainDelta(chunk []byte) (text string, isPlain bool) {
 				return false
 			}
 			hasChoices = true
-			return s.take('[') && s.choice(&text) && s.take(']')
+			return s.byte('[') && s.choice(&text) && s.byte(']')
 		case "error", "usage":
-			return s.word("null")
+			return s.literal("null")
 		}
 		return s.scalar()
 	})
@@ -33,47 +35,48 @@ func plainDelta(chunk []byte) (text string, isPlain bool) {
 	return text, isPlain && text != "" && len(s.rest) == 0
 }
 
-// choice reads the one choice.
-func (s *scan) choice(text *string) bool {
+// choice scans the only choice of a chunk.
+func (s *scanner) choice(text *string) bool {
 	return s.object(func(name []byte) bool {
 		switch string(name) {
 		case "index":
-			return s.word("0")
+			return s.literal("0")
 		case "delta":
 			return *text == "" && s.object(func(name []byte) bool {
 				if string(name) != "content" {
-					return s.scalar() // beside a text no other sign of work matters
+					return s.scalar() // beside a text, other signs of progress do not matter
 				}
 				return *text == "" && s.text(text)
 			})
 		case "message", "finish_reason":
-			return s.word("null")
+			return s.literal("null")
 		}
 		return s.scalar()
 	})
 }
 
-// scan reads the plain part of JSON; its methods tell whether they found what they look for.
-type scan struct{ rest []byte }
+// scanner scans the JSON of plain chunks. Each method skips white space, consumes one element, and reports whether it was
+// there. After a false result the position is undefined.
+type scanner struct{ rest []byte }
 
-func (s *scan) skipSpace() {
+func (s *scanner) skipSpace() {
 	for len(s.rest) > 0 && (s.rest[0] == ' ' || s.rest[0] == '\n' || s.rest[0] == '\t' || s.rest[0] == '\r') {
 		s.rest = s.rest[1:]
 	}
 }
 
-// take takes one sign, and the white space before it.
-func (s *scan) take(sign byte) bool {
+// byte consumes a byte.
+func (s *scanner) byte(want byte) bool {
 	s.skipSpace()
-	if len(s.rest) == 0 || s.rest[0] != sign {
+	if len(s.rest) == 0 || s.rest[0] != want {
 		return false
 	}
 	s.rest = s.rest[1:]
 	return true
 }
 
-// word takes a value that is spelled so, and no longer.
-func (s *scan) word(value string) bool {
+// literal consumes a value of exactly this spelling.
+func (s *scanner) literal(value string) bool {
 	s.skipSpace()
 	if len(s.rest) <= len(value) || string(s.rest[:len(value)]) != value || bytes.IndexByte([]byte(" \t\r\n,]}"), s.rest[len(value)]) < 0 {
 		return false
@@ -82,21 +85,21 @@ func (s *scan) word(value string) bool {
 	return true
 }
 
-// object takes an object, whose values member takes. A name in another spelling than ours would be known to
-// encoding/json by its case: it is not plain.
-func (s *scan) object(member func(name []byte) bool) bool {
-	if !s.take('{') {
+// object consumes an object whose values are consumed by member. A name with an upper-case letter is rejected, because
+// encoding/json ignores the case of names.
+func (s *scanner) object(member func(name []byte) bool) bool {
+	if !s.byte('{') {
 		return false
 	}
 	for {
 		name, hasEscape, ok := s.quoted()
-		if !ok || hasEscape || !isLowerCase(name) || !s.take(':') || !member(name) {
+		if !ok || hasEscape || !isLowerCase(name) || !s.byte(':') || !member(name) {
 			return false
 		}
-		if s.take('}') {
+		if s.byte('}') {
 			return true
 		}
-		if !s.take(',') {
+		if !s.byte(',') {
 			return false
 		}
 	}
@@ -111,9 +114,9 @@ func isLowerCase(name []byte) bool {
 	return true
 }
 
-// quoted takes a string and returns what is between its quotes, escapes and all.
-func (s *scan) quoted() (inside []byte, hasEscape, ok bool) {
-	if !s.take('"') {
+// quoted consumes a string and returns the bytes between its quotes, with escapes as they are.
+func (s *scanner) quoted() (inside []byte, hasEscape, ok bool) {
+	if !s.byte('"') {
 		return nil, false, false
 	}
 	for i := 0; i < len(s.rest); i++ {
@@ -131,34 +134,34 @@ func (s *scan) quoted() (inside []byte, hasEscape, ok bool) {
 	return nil, false, false
 }
 
-// text takes a string.
-func (s *scan) text(into *string) bool {
+// text consumes a string and stores its value.
+func (s *scanner) text(value *string) bool {
 	s.skipSpace()
-	whole := s.rest
+	start := s.rest
 	inside, hasEscape, ok := s.quoted()
 	if ok && hasEscape {
-		var decoded string // its own variable, or all texts would be allocated twice
-		ok = json.Unmarshal(whole[:len(whole)-len(s.rest)], &decoded) == nil
-		*into = decoded
+		var decoded string // a separate variable, so that value does not escape to the heap
+		ok = json.Unmarshal(start[:len(start)-len(s.rest)], &decoded) == nil
+		*value = decoded
 		return ok
 	}
-	*into = string(inside)
+	*value = string(inside)
 	return ok
 }
 
-// scalar takes a string without escapes, a whole number, null, true or false.
-func (s *scan) scalar() bool {
+// scalar consumes a string without escapes, a non-negative integer, null, true or false.
+func (s *scanner) scalar() bool {
 	s.skipSpace()
 	if len(s.rest) > 0 && s.rest[0] == '"' {
 		_, hasEscape, ok := s.quoted()
 		return ok && !hasEscape
 	}
-	if s.word("null") || s.word("0") || s.word("false") || s.word("true") {
+	if s.literal("null") || s.literal("0") || s.literal("false") || s.literal("true") {
 		return true
 	}
 	digits := 0
 	for digits < len(s.rest) && s.rest[digits] >= '0' && s.rest[digits] <= '9' {
 		digits++
 	}
-	return digits > 0 && s.rest[0] != '0' && s.word(string(s.rest[:digits]))
+	return digits > 0 && s.rest[0] != '0' && s.literal(string(s.rest[:digits]))
 }

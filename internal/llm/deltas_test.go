@@ -7,7 +7,7 @@ import (
 	"parley/internal/llm"
 )
 
-// plainChunks are chunks as servers send them for nearly every token.
+// plainChunks are what servers send for nearly every token.
 var plainChunks = []string{
 	`{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"gpt-4o-mini","service_tier":"default","system_fingerprint":null,` +
 		`"choices":[{"index":0,"delta":{"content":"Hello"},"logprobs":null,"finish_reason":null}],"usage":null,"obfuscation":"5Kx2"}`,
@@ -16,8 +16,8 @@ var plainChunks = []string{
 	`{"choices":[{"finish_reason":null,"index":0,"delta":{"content":" "}}],"created":1,"usage":null,"error":null}`,
 }
 
-// oddChunks are chunks in which something else matters, or that are no JSON.
-var oddChunks = []string{
+// otherChunks contain something else that matters, or are malformed.
+var otherChunks = []string{
 	``, `{`, `{}`, `null`, `[]`, `{"choices":[]}`,
 	`{"choices":[{"delta":{"content":"x"}}]} x`, `{"choices":[{"delta":{"content":"x"}}],}`, `{"choices":[{"delta":{"content":"x"}},{"delta":{"content":"y"}}]}`,
 	`{"choices":[{"delta":{"content":"x"}}],"choices":[{"delta":{"content":"y"}}]}`, `{"choices":[{"delta":{"content":"x"}}],"choices":null}`,
@@ -35,9 +35,9 @@ var oddChunks = []string{
 	`{"choices":[{"delta":{"content":"x"}}],"a":nullx}`, `{"choices":[{"delta":{"content":"x"}} ,`, `{"choices":[{"delta":{"content":"x`,
 }
 
-// A chunk says the same whether it is read at a glance or by encoding/json.
-func FuzzChunksAreReadAsEncodingJSONDoes(f *testing.F) {
-	for _, chunk := range append(plainChunks, oddChunks...) {
+// A chunk is read the same with and without encoding/json.
+func FuzzPlainChunks(f *testing.F) {
+	for _, chunk := range append(plainChunks, otherChunks...) {
 		f.Add([]byte(chunk))
 	}
 	f.Fuzz(func(t *testing.T, chunk []byte) {
@@ -47,26 +47,25 @@ func FuzzChunksAreReadAsEncodingJSONDoes(f *testing.F) {
 	})
 }
 
-// What servers send for nearly every token is read at a glance.
-func TestTheChunksOfTokensArePlain(t *testing.T) {
+func TestChunksWithTextAreReadWithoutEncodingJSON(t *testing.T) {
 	t.Parallel()
 	for _, chunk := range plainChunks {
 		if !llm.IsPlainChunk([]byte(chunk)) {
-			t.Errorf("it is not plain: %s", chunk)
+			t.Errorf("%s: not plain", chunk)
 		}
-		if noted := llm.ReadChunk([]byte(chunk), false); !strings.HasPrefix(noted, "heard\n\"") {
-			t.Errorf("%s is read as %s", chunk, noted)
+		if got := llm.ReadChunk([]byte(chunk), false); !strings.HasPrefix(got, "progress\n\"") {
+			t.Errorf("%s: got %s", chunk, got)
 		}
 	}
 }
 
-// BenchmarkHotChunk is one token of a model server.
+// BenchmarkHotChunk reads the chunk of one token.
 func BenchmarkHotChunk(b *testing.B) {
 	chunk := []byte(plainChunks[0])
 	b.ReportAllocs()
 	for b.Loop() {
 		if !llm.IsPlainChunk(chunk) {
-			b.Fatal("it is not plain")
+			b.Fatal("not plain")
 		}
 	}
 }

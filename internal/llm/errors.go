@@ -15,134 +15,142 @@ import (
 	"parley/internal/apperr"
 )
 
-// What askers are told: never in the server's words, which may quote the question, the instructions or the key.
+// Errors that askers see. They never contain the server's own words, which may quote the question, the instructions or
+// the API key.
 var (
-	errCoolingDown = apperr.New(apperr.UpstreamFailed, "The model server has failed several times in a row; it is asked again in a moment.")
-	errNoFirst     = apperr.New(apperr.Timeout, "The model server did not begin to answer in time.")
-	errSilent      = apperr.New(apperr.Timeout, "The model server fell silent in the middle of its reply.")
-	errTooLong     = apperr.New(apperr.Timeout, "The model server took too long over its reply.")
-	// errNoUsage is never told: the reply is there.
-	errNoUsage = errors.New("the usage did not come")
+	errCircuitOpen  = apperr.New(apperr.UpstreamFailed, "The model server has failed several times in a row. Retry in a few seconds.")
+	errNoFirstToken = apperr.New(apperr.Timeout, "The model server did not begin its reply in time.")
+	errStalled      = apperr.New(apperr.Timeout, "The model server went silent in the middle of its reply.")
+	errTooLong      = apperr.New(apperr.Timeout, "The model server took too long to complete its reply.")
 )
 
-// failure is an attempt that came to nothing.
-type failure struct {
-	kind      string // one of failureKinds
-	told      *apperr.Error
-	isPassing bool          // another attempt may do better
-	wait      time.Duration // which the server asks for
-	shows     verdict
+// errNoUsage cancels the wait for the token usage. The asker does not see it, because the reply is complete.
+var errNoUsage = errors.New("the token usage was not sent in time")
+
+// callError is a failed attempt to call a model server.
+type callError struct {
+	kind        string        // one of errorKinds
+	apiErr      *apperr.Error // what the asker sees
+	isTransient bool          // another attempt may succeed
+	retryAfter  time.Duration // what the server asks for; zero if it does not
+	shows       health
 }
 
-func (f *failure) Error() string { return f.told.Error() }
-func (f *failure) Unwrap() error { return f.told }
+func (e *callError) Error() string { return e.apiErr.Error() }
+func (e *callError) Unwrap() error { return e.apiErr }
 
-func failed(kind string, private error, sentence string) *failure {
-	return &failure{kind: kind, told: apperr.Wrap(apperr.UpstreamFailed, sentence, private), shows: isDown}
+// newCallError returns an error that shows an unhealthy server. The cause is only logged.
+func newCallError(kind string, cause error, message string) *callError {
+	return &callError{kind: kind, apiErr: apperr.Wrap(apperr.UpstreamFailed, message, cause), shows: unhealthy}
 }
 
-// tooLate are the failures of a server that does not keep to our patiences.
-var tooLate = map[*apperr.Error]string{errNoFirst: "no_first_token", errSilent: "silent", errTooLong: "too_long"}
+// timeoutKinds are the kinds of the errors that end a call by a timeout.
+var timeoutKinds = map[*apperr.Error]string{errNoFirstToken: "no_first_token", errStalled: "silent", errTooLong: "too_long"}
 
-// coolingDown is that of a server that is not even asked.
-const coolingDown = "cooling_down"
-
-// failureKinds are the ways in which asking a server can fail, in one word each.
-var failureKinds = []string{
-	coolingDown, "no_first_token", "silent", "too_long", "unreached", "broken_off", "failed", "rate_limited", "unauthorized", "unknown", "redirected", "refused",
+func timeoutError(apiErr *apperr.Error) *callError {
+	return &callError{kind: timeoutKinds[apiErr], apiErr: apiErr, shows: unhealthy}
 }
 
-// ended is why an attempt ended: the caller's reason where it was the caller's, one of our patiences, else otherwise.
-func ended(ctx, whole context.Context, otherwise *failure) error {
-	if whole.Err() != nil {
-		cause := context.Cause(whole)
+// kindCircuitOpen is the kind of calls that the circuit breaker rejects.
+const kindCircuitOpen = "cooling_down"
+
+// errorKinds are the kinds of errors, for the metrics.
+var errorKinds = []string{
+	kindCircuitOpen, "no_first_token", "silent", "too_long", "unreached", "broken_off", "failed", "rate_limited", "unauthorized", "unknown", "redirected", "refused",
+}
+
+// attemptError returns the error of an attempt that failed with err: the cause of callCtx if the caller ended it, else
+// the timeout that ended the attempt's own context, else err.
+func attemptError(attemptCtx, callCtx context.Context, err *callError) error {
+	if callCtx.Err() != nil {
+		cause := context.Cause(callCtx)
 		if errors.Is(cause, errTooLong) {
-			return &failure{kind: tooLate[errTooLong], told: errTooLong, shows: isDown}
+			return timeoutError(errTooLong)
 		}
 		return cause
 	}
-	if told, ok := errors.AsType[*apperr.Error](context.Cause(ctx)); ok {
-		return &failure{kind: tooLate[told], told: told, shows: isDown}
+	if apiErr, ok := errors.AsType[*apperr.Error](context.Cause(attemptCtx)); ok {
+		return timeoutError(apiErr)
 	}
-	return otherwise
+	return err
 }
 
-// unreached is a request that had no answer. What is wrong with a certificate does not pass.
-func unreached(c call, err error) *failure {
-	f := failed("unreached", c.private(err), "The model server cannot be reached.")
+// unreachedError is the error of a request without a response. TLS errors are permanent.
+func unreachedError(c call, err error) *callError {
+	e := newCallError("unreached", c.redact(err), "The model server cannot be reached.")
 	_, isUntrusted := errors.AsType[*tls.CertificateVerificationError](err)
-	_, isPlain := errors.AsType[tls.RecordHeaderError](err)
-	f.isPassing = !isUntrusted && !isPlain
-	return f
+	_, isNotTLS := errors.AsType[tls.RecordHeaderError](err)
+	e.isTransient = !isUntrusted && !isNotTLS
+	return e
 }
 
-// spoilt is an answer that could not be read to its end.
-func spoilt(c call, err error, hasBegun bool) *failure {
-	sentence := "The model server's answer could not be read."
-	if _, isReported := errors.AsType[errReported](err); isReported {
-		sentence = "The model server reports an error."
-	} else if hasBegun {
-		sentence = "The model server broke off in the middle of its reply."
+// readError is the error of a response that could not be read to its end.
+func readError(c call, err error, hasText bool) *callError {
+	message := "The model server's response could not be read."
+	if _, isReported := errors.AsType[reportedError](err); isReported {
+		message = "The model server reported an error."
+	} else if hasText {
+		message = "The model server broke off in the middle of its reply."
 	}
-	return failed("broken_off", c.private(err), sentence)
+	return newCallError("broken_off", c.redact(err), message)
 }
 
-// refused is an answer with a status other than 200. Only the server's own trouble shows that it is not well: a wrong
-// key or model is one chatbot's.
-func refused(response *http.Response, c call) *failure {
-	answer, _ := io.ReadAll(io.LimitReader(response.Body, 16<<10)) // as much as there is
-	var said struct{ Error json.RawMessage }
-	_ = json.Unmarshal(answer, &said) // what is no JSON says nothing
-	private := c.private(fmt.Errorf("the model server answered %s, %s", response.Status, codesOf(said.Error)))
+// statusError is the error of a response with a status other than 200. Only server errors show an unhealthy server: a
+// wrong API key or model concerns one chatbot.
+func statusError(response *http.Response, c call) *callError {
+	body, _ := io.ReadAll(io.LimitReader(response.Body, 16<<10)) // a partial body may still have the codes
+	var reported struct{ Error json.RawMessage }
+	_ = json.Unmarshal(body, &reported) // a body that is not JSON has no codes
+	cause := c.redact(fmt.Errorf("the model server answered %s, %s", response.Status, errorCodes(reported.Error)))
 	status := response.StatusCode
-	var f *failure
+	var e *callError
 	switch {
 	case status >= 500:
-		f = failed("failed", private, "The model server failed.")
-		f.isPassing = true
+		e = newCallError("failed", cause, "The model server failed.")
+		e.isTransient = true
 	case status == http.StatusTooManyRequests:
-		f = failed("rate_limited", private, "The model server takes no more requests at the moment.")
-		f.isPassing, f.shows = true, isWell
+		e = newCallError("rate_limited", cause, "The model server accepts no more requests at the moment.")
+		e.isTransient, e.shows = true, healthy
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
-		f = failed("unauthorized", private, "The model server does not accept the chatbot's API key.")
-		f.shows = isWell
+		e = newCallError("unauthorized", cause, "The model server rejected the chatbot's API key.")
+		e.shows = healthy
 	case status == http.StatusNotFound:
-		f = failed("unknown", private, "The model server does not know the chatbot's model, or its base URL is wrong.")
-		f.shows = isWell
+		e = newCallError("unknown", cause, "The model server does not have the chatbot's model, or the base URL is wrong.")
+		e.shows = healthy
 	case status >= 300 && status < 400:
-		f = failed("redirected", private, "The model server redirects to another one, which is not followed.")
-		f.shows = isWell
+		e = newCallError("redirected", cause, "The model server redirects to another server, which is not followed.")
+		e.shows = healthy
 	default:
-		f = failed("refused", private, "The model server refused the request.")
-		f.shows = isWell
+		e = newCallError("refused", cause, "The model server rejected the request.")
+		e.shows = healthy
 	}
-	f.wait = retryAfter(response.Header.Get("Retry-After"))
-	return f
+	e.retryAfter = parseRetryAfter(response.Header.Get("Retry-After"))
+	return e
 }
 
-// codesOf is what is logged of an error that the server tells: its type and its code. Its sentences may repeat what the
-// user has said.
-func codesOf(reported json.RawMessage) string {
+// errorCodes returns the type and the code of an error that the server reported, for the log. The error's message is
+// left out, because it may quote the user.
+func errorCodes(reported json.RawMessage) string {
 	var codes struct{ Type, Code any }
-	_ = json.Unmarshal(reported, &codes) // a mere sentence has none
-	return fmt.Sprintf("type %s, code %s", nameOr(codes.Type), nameOr(codes.Code))
+	_ = json.Unmarshal(reported, &codes) // an error that is a string has no codes
+	return fmt.Sprintf("type %s, code %s", codeOrDash(codes.Type), codeOrDash(codes.Code))
 }
 
-// nameOr is a code as servers have them; - stands for anything else.
-func nameOr(code any) string {
-	name := fmt.Sprint(code)
-	if code == nil || len(name) > 64 || strings.IndexFunc(name, isNoCode) >= 0 {
+// codeOrDash returns a code, or a dash if the value does not look like one.
+func codeOrDash(value any) string {
+	code := fmt.Sprint(value)
+	if value == nil || len(code) > 64 || strings.IndexFunc(code, isNotCode) >= 0 {
 		return "-"
 	}
-	return name
+	return code
 }
 
-func isNoCode(r rune) bool {
+func isNotCode(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '-' && r != '.'
 }
 
-// retryAfter reads the header of that name, as seconds or as a date; zero when it says nothing.
-func retryAfter(value string) time.Duration {
+// parseRetryAfter parses the header Retry-After, which holds seconds or a date. It returns zero for anything else.
+func parseRetryAfter(value string) time.Duration {
 	if seconds, err := strconv.ParseFloat(value, 64); err == nil && seconds >= 0 && seconds < 1e6 {
 		return time.Duration(seconds * float64(time.Second))
 	}
@@ -152,16 +160,18 @@ func retryAfter(value string) time.Duration {
 	return 0
 }
 
-// private keeps the API key out of an error that is logged, whoever repeats it.
-func (c call) private(err error) error {
+const redacted = "[API key]"
+
+// redact removes the API key from an error that will be logged, in case the error quotes the request.
+func (c call) redact(err error) error {
 	if c.apiKey == "" {
 		return err
 	}
-	text := strings.ReplaceAll(err.Error(), c.apiKey, "[API key]")
-	// What was quoted of an answer may end within the key.
+	text := strings.ReplaceAll(err.Error(), c.apiKey, redacted)
+	// A truncated quotation may end within the key.
 	for n := len(c.apiKey) - 1; n >= 4; n-- {
-		if before, isCut := strings.CutSuffix(text, c.apiKey[:n]); isCut {
-			text = before + "[API key]"
+		if before, ok := strings.CutSuffix(text, c.apiKey[:n]); ok {
+			text = before + redacted
 			break
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // known of it.
 func ReadReply(body io.Reader) (text, description string) {
 	var written strings.Builder
-	c := &completion{heard: func() {}, ending: func() {}, emit: func(delta string) error {
+	c := &completion{onProgress: func() {}, onFinish: func() {}, emit: func(delta string) error {
 		written.WriteString(delta)
 		return nil
 	}}
@@ -27,16 +27,16 @@ func ReadReply(body io.Reader) (text, description string) {
 func ReadChunk(raw []byte, isGeneral bool) (description string) {
 	note := func(what string) { description += what + "\n" }
 	c := &completion{
-		heard:  func() { note("heard") },
-		ending: func() { note("ending") },
+		onProgress: func() { note("progress") },
+		onFinish:   func() { note("finish") },
 		emit: func(delta string) error {
 			note(fmt.Sprintf("%q", delta))
 			return nil
 		},
 	}
-	read := c.take
+	read := c.addChunk
 	if isGeneral {
-		read = c.takeAny
+		read = c.decodeChunk
 	}
 	err := read(raw)
 	return description + fmt.Sprint(c.size, c.finish, c.isFull, c.promptTokens != nil, c.completionTokens != nil, err)
@@ -65,4 +65,4 @@ func (c *TestClient) Ask(ctx context.Context, m bot.Model, apiKey string, q bot.
 func (c *TestClient) Close() { c.client.http.CloseIdleConnections() }
 
 // EstimateTokens estimates the number of tokens of a text.
-func EstimateTokens(text string) int { return tokensOf(text) }
+func EstimateTokens(text string) int { return estimateTokens(text) }

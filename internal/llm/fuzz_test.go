@@ -10,8 +10,8 @@ import (
 	"parley/internal/llm"
 )
 
-// What a model's server answers is read the same however its bytes arrive, and what it says is text.
-func FuzzReplies(f *testing.F) {
+// A response is read the same however its bytes arrive, and the reply is valid UTF-8.
+func FuzzResponses(f *testing.F) {
 	for _, seed := range []string{
 		"data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\ndata: [DONE]\n\n", "data:{\"choices\":[{\"delta\":{\"content\":\"\\ud83d\"}}]}\r\n\r\ndata: [DONE]", ": comment\n\nevent: x\ndata: {}\n\n", "data: {\n data: }\n",
 		`{"choices":[{"message":{"content":"Hi"},"finish_reason":"stop"}]}`, `{"error":{"message":"no"}}`, "", "\n\n\n", "<html>", "data: {\"error\":\"x\"}\n\n", "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"length\"}]}\n\n",
@@ -20,16 +20,16 @@ func FuzzReplies(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		said, atOnce := llm.ReadReply(bytes.NewReader(body))
-		for how, reader := range map[string]io.Reader{
-			"byte by byte": iotest.OneByteReader(bytes.NewReader(body)), "half by half": iotest.HalfReader(bytes.NewReader(body)), "the end with bytes": iotest.DataErrReader(bytes.NewReader(body)),
+		text, want := llm.ReadReply(bytes.NewReader(body))
+		for name, reader := range map[string]io.Reader{
+			"one byte at a time": iotest.OneByteReader(bytes.NewReader(body)), "half of what is asked for": iotest.HalfReader(bytes.NewReader(body)), "data with io.EOF": iotest.DataErrReader(bytes.NewReader(body)),
 		} {
-			if _, got := llm.ReadReply(reader); got != atOnce {
-				t.Fatalf("%q at once is %s, %s %s", body, atOnce, how, got)
+			if _, got := llm.ReadReply(reader); got != want {
+				t.Fatalf("%q: %s: got %s, want %s", body, name, got, want)
 			}
 		}
-		if !utf8.ValidString(said) {
-			t.Fatalf("%q says %q", body, said)
+		if !utf8.ValidString(text) {
+			t.Fatalf("%q: got %q", body, text)
 		}
 	})
 }

@@ -14,27 +14,28 @@ import (
 	"testing/synctest"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/bot"
 	"parley/internal/llm"
 )
 
-const upstreamKey = "sk-hushhushhush"
+const serverKey = "sk-hushhushhush"
 
-// secretWords are what no asker may hear of an upstream.
-const secretWords = "the upstream's own words"
+// serverWords stand for a server's own words, which no asker may see.
+const serverWords = "the upstream's own words"
 
-// pipes is a network in memory, so that the time of a synctest bubble passes when all wait.
-type pipes struct {
+// pipeListener is a network in memory. In a synctest bubble, time passes while its connections wait.
+type pipeListener struct {
 	accepted chan net.Conn
 	closed   chan struct{}
 	once     sync.Once
 }
 
-func newPipes() *pipes {
-	return &pipes{accepted: make(chan net.Conn), closed: make(chan struct{})}
+func newPipeListener() *pipeListener {
+	return &pipeListener{accepted: make(chan net.Conn), closed: make(chan struct{})}
 }
 
-func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+func (p *pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	near, far := net.Pipe()
 	select {
 	case p.accepted <- far:
@@ -46,7 +47,7 @@ func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	}
 }
 
-func (p *pipes) Accept() (net.Conn, error) {
+func (p *pipeListener) Accept() (net.Conn, error) {
 	select {
 	case conn := <-p.accepted:
 		return conn, nil
@@ -55,115 +56,138 @@ func (p *pipes) Accept() (net.Conn, error) {
 	}
 }
 
-func (p *pipes) Close() error {
+func (p *pipeListener) Close() error {
 	p.once.Do(func() { close(p.closed) })
 	return nil
 }
 
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
+func (p *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
 
-// upstream is a model server with a habit, and who asks it.
-type upstream struct {
-	t     *testing.T
-	pipes *pipes
-	asker *llm.TestClient
-	model bot.Model
+// serverHandler handles the n-th request to a fake model server, counted from 1.
+type serverHandler func(w http.ResponseWriter, r *http.Request, n int)
 
-	mu    sync.Mutex
-	asked []asked
+// fixture is a fake model server with a client that calls it.
+type fixture struct {
+	t        *testing.T
+	listener *pipeListener
+	client   *llm.TestClient
+	model    bot.Model
+
+	mu       sync.Mutex
+	received []request
 }
 
-// asked is a request as the upstream got it.
-type asked struct {
+// request is a request as the server received it.
+type request struct {
 	header http.Header
 	path   string
 	body   map[string]json.RawMessage
 }
 
-// withUpstream runs a test in a bubble with an upstream, whose habit is told the number of the request, from 1.
-func withUpstream(t *testing.T, habit func(w http.ResponseWriter, r *http.Request, n int), test func(t *testing.T, u *upstream)) {
+// withServer runs a test in a synctest bubble with a fake model server.
+func withServer(t *testing.T, handler serverHandler, test func(t *testing.T, f *fixture)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		u := &upstream{t: t, pipes: newPipes(), model: bot.Model{BaseURL: "http://model.test/v1", Name: "small", HistoryTokens: 4000}}
-		u.asker = llm.NewTestClient(u.pipes.dial)
+		f := &fixture{t: t, listener: newPipeListener(), model: bot.Model{BaseURL: "http://model.test/v1", Name: "small", HistoryTokens: 4000}}
+		f.client = llm.NewTestClient(f.listener.dial)
 		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			one := asked{header: r.Header, path: r.URL.Path}
-			if err := json.NewDecoder(r.Body).Decode(&one.body); err != nil {
-				t.Errorf("the request's body: %v", err)
+			got := request{header: r.Header, path: r.URL.Path}
+			if err := json.NewDecoder(r.Body).Decode(&got.body); err != nil {
+				t.Errorf("decode the request's body: %v", err)
 			}
-			_, _ = io.Copy(io.Discard, r.Body) // so that the server notices when the caller leaves
-			u.mu.Lock()
-			u.asked = append(u.asked, one)
-			n := len(u.asked)
-			u.mu.Unlock()
-			habit(w, r, n)
+			_, _ = io.Copy(io.Discard, r.Body) // otherwise the server does not notice a closed connection
+			f.mu.Lock()
+			f.received = append(f.received, got)
+			n := len(f.received)
+			f.mu.Unlock()
+			handler(w, r, n)
 		})}
 		var serving sync.WaitGroup
-		serving.Go(func() { _ = server.Serve(u.pipes) })
+		serving.Go(func() { _ = server.Serve(f.listener) })
 		defer serving.Wait()
 		defer server.Close()
-		defer u.asker.Close()
-		test(t, u)
+		defer f.client.Close()
+		test(t, f)
 	})
 }
 
-func (u *upstream) requests() []asked {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.asked
+func (f *fixture) requests() []request {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.received
 }
 
-// outcome is what became of a question.
-type outcome struct {
+// reply is what a question got.
+type reply struct {
 	bot.Answer
 	deltas []string
 	err    error
 }
 
-func (o outcome) text() string { return strings.Join(o.deltas, "") }
+func (r reply) text() string { return strings.Join(r.deltas, "") }
 
-func (u *upstream) ask() outcome {
-	return u.askWith(context.Background(), bot.Question{Bot: db.Bot{UnanswerableReply: "I cannot say."}, Text: "Hello?"})
+func (f *fixture) ask() reply {
+	return f.askQuestion(context.Background(), bot.Question{Bot: db.Bot{UnanswerableReply: "I cannot say."}, Text: "Hello?"})
 }
 
-func (u *upstream) askWith(ctx context.Context, q bot.Question) outcome {
-	var o outcome
-	o.Answer, o.err = u.asker.Ask(ctx, u.model, upstreamKey, q, func(delta string) error {
+func (f *fixture) askQuestion(ctx context.Context, q bot.Question) reply {
+	var r reply
+	r.Answer, r.err = f.client.Ask(ctx, f.model, serverKey, q, func(delta string) error {
 		if delta == "" {
-			u.t.Error("a delta is empty")
+			f.t.Error("got an empty delta")
 		}
-		o.deltas = append(o.deltas, delta)
+		r.deltas = append(r.deltas, delta)
 		return nil
 	})
-	return o
+	return r
 }
 
-// send writes parts as an event stream would come over the network: each by itself.
+// mustFail checks the kind of an error and that its message contains some words. Neither the message nor the logged error
+// may contain the server's words or the API key.
+func mustFail(t *testing.T, err error, kind apperr.Kind, words string) {
+	t.Helper()
+	apiErr, ok := errors.AsType[*apperr.Error](err)
+	if !ok {
+		t.Fatalf("got error %v, want an *apperr.Error", err)
+	}
+	if apiErr.Kind != kind || !strings.Contains(apiErr.Message, words) {
+		t.Errorf("got %s: %q, want %s: %q", apiErr.Kind, apiErr.Message, kind, words)
+	}
+	if strings.Contains(apiErr.Message, serverWords) {
+		t.Errorf("the message quotes the server: %s", apiErr.Message)
+	}
+	if strings.Contains(err.Error(), serverKey) {
+		t.Errorf("the logged error contains the API key: %v", err)
+	}
+}
+
+// send writes the parts of an event stream, each in a packet of its own.
 func send(w http.ResponseWriter, parts ...string) {
 	if w.Header().Get("Content-Type") == "" {
 		w.Header().Set("Content-Type", "text/event-stream")
 	}
 	for _, part := range parts {
-		_, _ = io.WriteString(w, part) // fails when the caller has left
+		_, _ = io.WriteString(w, part) // fails once the client has disconnected
 		_ = http.NewResponseController(w).Flush()
 	}
 }
 
 func quote(text string) string {
-	raw, _ := json.Marshal(text) // a string always can
+	raw, _ := json.Marshal(text) // a string can always be encoded
 	return string(raw)
 }
 
-// says is an event with a piece of the reply.
-func says(text string) string {
-	return data(`{"choices":[{"index":0,"delta":{"content":` + quote(text) + `}}]}`)
+// textEvent is an event with a part of the reply.
+func textEvent(text string) string {
+	return event(`{"choices":[{"index":0,"delta":{"content":` + quote(text) + `}}]}`)
 }
 
-func finishes(reason string) string {
-	return data(`{"choices":[{"index":0,"delta":{},"finish_reason":"` + reason + `"}]}`)
+// finishEvent is the event with the finish reason.
+func finishEvent(reason string) string {
+	return event(`{"choices":[{"index":0,"delta":{},"finish_reason":"` + reason + `"}]}`)
 }
 
-func data(value string) string { return "data: " + value + "\n\n" }
+func event(data string) string { return "data: " + data + "\n\n" }
 
 const (
 	opening = `data: {"choices":[{"index":0,"delta":{"role":"assistant","content":null},"finish_reason":null}],"usage":null}` + "\n\n"
@@ -171,17 +195,22 @@ const (
 	done    = "data: [DONE]\n\n"
 )
 
-func answering(parts ...string) func(http.ResponseWriter, *http.Request, int) {
+// replyWith returns a handler that sends these parts.
+func replyWith(parts ...string) serverHandler {
 	return func(w http.ResponseWriter, _ *http.Request, _ int) { send(w, parts...) }
 }
 
-func answeringStatus(status int, header ...string) func(http.ResponseWriter, *http.Request, int) {
+// failWith returns a handler that sends an error, with header names and values in pairs.
+func failWith(status int, header ...string) serverHandler {
 	return func(w http.ResponseWriter, _ *http.Request, _ int) {
 		for i := 0; i < len(header); i += 2 {
 			w.Header().Set(header[i], header[i+1])
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
-		fmt.Fprintf(w, `{"error":{"message":"%s: %s"}}`, secretWords, upstreamKey)
+		fmt.Fprintf(w, `{"error":{"message":"%s: %s"}}`, serverWords, serverKey)
 	}
 }
+
+// hang waits until the client disconnects.
+func hang(r *http.Request) { <-r.Context().Done() }

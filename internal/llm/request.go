@@ -12,18 +12,18 @@ import (
 	"parley/internal/faq"
 )
 
+// The limits of the FAQs that a request contains.
 const (
-	// maxKnown and knownTokens bound what of the bot's knowledge is put before the model.
-	maxKnown    = 6
-	knownTokens = 3000
+	maxKnowledge       = 6
+	maxKnowledgeTokens = 3000
 )
 
-// knowledgeHeading tells the model what the entries are for.
-const knowledgeHeading = "These entries of the knowledge base may bear on the question, the nearest first. " +
+// knowledgePrompt introduces the FAQs.
+const knowledgePrompt = "These entries of the knowledge base may bear on the question, the nearest first. " +
 	"Where they answer it, answer from them; where they do not, say that you do not know rather than guess. " +
 	"Do not mention the entries or their numbers."
 
-// chatMessage is a message as the model gets it. Content is a string or a list of parts.
+// chatMessage is a message of the request. Content is a string or a []contentPart.
 type chatMessage struct {
 	Role    string `json:"role"`
 	Content any    `json:"content"`
@@ -39,9 +39,9 @@ type imageURL struct {
 	URL string `json:"url"`
 }
 
-// requestBody is what is asked of a model server: always a stream, so that a reply can be seen to grow and a silence be
-// noticed.
-func requestBody(m bot.Model, question bot.Question, known []faq.Match) ([]byte, error) {
+// requestBody returns the body of a chat completions request. It always asks for a stream, so that the reply can be shown
+// as it grows and a stall can be detected.
+func requestBody(m bot.Model, question bot.Question, knowledge []faq.Match) ([]byte, error) {
 	body := map[string]any{}
 	for name, value := range m.Parameters {
 		body[name] = value
@@ -51,107 +51,106 @@ func requestBody(m bot.Model, question bot.Question, known []faq.Match) ([]byte,
 	}
 	maps.Copy(body, map[string]any{
 		"model":          m.Name,
-		"messages":       messagesOf(m, question, known),
+		"messages":       requestMessages(m, question, knowledge),
 		"stream":         true,
 		"stream_options": map[string]bool{"include_usage": true},
 	})
 	return json.Marshal(body)
 }
 
-func messagesOf(m bot.Model, question bot.Question, known []faq.Match) []chatMessage {
+func requestMessages(m bot.Model, question bot.Question, knowledge []faq.Match) []chatMessage {
 	var messages []chatMessage
-	if system := systemText(question.Bot.Instructions, known); system != "" {
-		messages = append(messages, chatMessage{Role: "system", Content: system})
+	if prompt := systemPrompt(question.Bot.Instructions, knowledge); prompt != "" {
+		messages = append(messages, chatMessage{Role: "system", Content: prompt})
 	}
-	turns := window(question.History, m.HistoryTokens)
+	turns := recentTurns(question.History, m.HistoryTokens)
 	if last := len(turns) - 1; last >= 0 && turns[last].IsAsker {
-		// It had no reply: the asker goes on speaking.
+		// The last turn got no reply: it is part of the question.
 		question.Text = strings.TrimSpace(turns[last].Text + "\n\n" + question.Text)
 		turns = turns[:last]
 	}
 	for _, turn := range turns {
-		messages = append(messages, chatMessage{Role: roleOf(turn), Content: turn.Text})
+		messages = append(messages, chatMessage{Role: role(turn), Content: turn.Text})
 	}
 	return append(messages, chatMessage{Role: "user", Content: questionContent(question)})
 }
 
-// systemText is the bot's instructions, and what it knows about the question.
-func systemText(instructions string, known []faq.Match) string {
-	parts := make([]string, 0, 2+len(known))
+// systemPrompt joins the chatbot's instructions and the FAQs that match the question.
+func systemPrompt(instructions string, knowledge []faq.Match) string {
+	parts := make([]string, 0, 2+len(knowledge))
 	if text := strings.TrimSpace(instructions); text != "" {
 		parts = append(parts, text)
 	}
-	if len(known) > 0 {
-		parts = append(parts, knowledgeHeading)
+	if len(knowledge) > 0 {
+		parts = append(parts, knowledgePrompt)
 	}
-	for i, entry := range known {
-		parts = append(parts, fmt.Sprintf("%d. %s\n%s", i+1, entry.Question, entry.Answer))
+	for i, match := range knowledge {
+		parts = append(parts, fmt.Sprintf("%d. %s\n%s", i+1, match.Question, match.Answer))
 	}
 	return strings.Join(parts, "\n\n")
 }
 
-// selectKnowledge chooses of the entries found, best first, those that the model gets. One that has no room is left out, but
-// not the nearest.
-func selectKnowledge(found []faq.Match) (known []faq.Match) {
-	room := knownTokens
-	for _, entry := range found {
-		size := tokensOf(entry.Question) + tokensOf(entry.Answer)
-		isWanted := entry.IsAnswer() || entry.IsRelated(found[0])
-		if isWanted && len(known) < maxKnown && (size <= room || len(known) == 0) {
-			known = append(known, entry)
+// selectKnowledge selects the matches to send, of those ordered best first. Matches that exceed the token limit are
+// skipped, except for the best one.
+func selectKnowledge(matches []faq.Match) (knowledge []faq.Match) {
+	room := maxKnowledgeTokens
+	for _, match := range matches {
+		size := estimateTokens(match.Question) + estimateTokens(match.Answer)
+		isRelevant := match.IsAnswer() || match.IsRelated(matches[0])
+		if isRelevant && len(knowledge) < maxKnowledge && (size <= room || len(knowledge) == 0) {
+			knowledge = append(knowledge, match)
 			room -= size
 		}
 	}
-	return known
+	return knowledge
 }
 
-// window is what of a conversation goes to the model: the newest turns that fit into so many tokens. Turns of the same
-// speaker are put together and a reply without its question is left out, because the templates of some models refuse
-// any other order than user, assistant, user.
-func window(history []bot.Turn, tokens int) []bot.Turn {
+// recentTurns returns the newest turns that fit into the token limit. Consecutive turns of one speaker are joined, and a
+// leading reply is dropped: the chat templates of some models reject any order but user, assistant, user.
+func recentTurns(history []bot.Turn, tokens int) []bot.Turn {
 	first := len(history)
 	for first > 0 {
-		tokens -= tokensOf(textOf(history[first-1]))
+		tokens -= estimateTokens(turnText(history[first-1]))
 		if tokens < 0 {
 			break
 		}
 		first--
 	}
-	var kept []bot.Turn
+	var turns []bot.Turn
 	for _, turn := range history[first:] {
-		said := textOf(turn)
-		switch last := len(kept) - 1; {
-		case said == "" || last < 0 && !turn.IsAsker:
-		case last >= 0 && kept[last].IsAsker == turn.IsAsker:
-			kept[last].Text += "\n\n" + said
+		text := turnText(turn)
+		switch last := len(turns) - 1; {
+		case text == "" || last < 0 && !turn.IsAsker:
+		case last >= 0 && turns[last].IsAsker == turn.IsAsker:
+			turns[last].Text += "\n\n" + text
 		default:
-			kept = append(kept, bot.Turn{IsAsker: turn.IsAsker, Text: said})
+			turns = append(turns, bot.Turn{IsAsker: turn.IsAsker, Text: text})
 		}
 	}
-	return kept
+	return turns
 }
 
-func roleOf(t bot.Turn) string {
+func role(t bot.Turn) string {
 	if t.IsAsker {
 		return "user"
 	}
 	return "assistant"
 }
 
-// said is a turn's text and the names of what was attached to it.
-func textOf(t bot.Turn) string { return withNames(strings.TrimSpace(t.Text), t.Attachments) }
+// turnText returns a turn's text with the names of its attachments.
+func turnText(t bot.Turn) string { return appendNames(strings.TrimSpace(t.Text), t.Attachments) }
 
-// questionContent is the question with its pictures; whatever else is attached is named.
+// questionContent returns the question with its images. Other attachments are only named.
 func questionContent(question bot.Question) any {
-	isImage := func(one bot.Attachment) bool { return one.Type == "image" && one.File != "" }
-	text := withNames(question.Text, slices.DeleteFunc(slices.Clone(question.Attachments), isImage))
+	isImage := func(a bot.Attachment) bool { return a.Type == "image" && a.File != "" }
+	text := appendNames(question.Text, slices.DeleteFunc(slices.Clone(question.Attachments), isImage))
 	var parts []contentPart
 	if text != "" {
 		parts = append(parts, contentPart{Type: "text", Text: text})
 	}
-	for _, one := range question.Attachments {
-		if isImage(one) {
-			parts = append(parts, contentPart{Type: "image_url", ImageURL: &imageURL{URL: one.File}})
+	for _, attachment := range question.Attachments {
+		if isImage(attachment) {
+			parts = append(parts, contentPart{Type: "image_url", ImageURL: &imageURL{URL: attachment.File}})
 		}
 	}
 	if len(parts) == 1 && parts[0].Type == "text" || len(parts) == 0 {
@@ -160,16 +159,16 @@ func questionContent(question bot.Question) any {
 	return parts
 }
 
-func withNames(text string, attached []bot.Attachment) string {
-	for _, one := range attached {
-		text += fmt.Sprintf("\n[attached: %s %q]", one.Type, one.Filename)
+func appendNames(text string, attachments []bot.Attachment) string {
+	for _, attachment := range attachments {
+		text += fmt.Sprintf("\n[attached: %s %q]", attachment.Type, attachment.Filename)
 	}
 	return strings.TrimPrefix(text, "\n")
 }
 
-// tokensOf estimates how many tokens a text is, without knowing the model: one for each character of Chinese, Japanese
-// and Korean, one for each four characters of anything else.
-func tokensOf(text string) int {
+// estimateTokens estimates the tokens of a text for any model: one for each Chinese, Japanese or Korean character and one
+// for every four other characters.
+func estimateTokens(text string) int {
 	wide := 0
 	for _, r := range text {
 		if isWide(r) {

@@ -8,22 +8,17 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/uuid"
-
 	"parley/gen/db"
 	"parley/internal/bot"
 	"parley/internal/llm"
 )
 
-var (
-	discarded            = log.New(io.Discard, "", 0)
-	anotherOrganizations = db.Bot{OrganizationID: uuid.Max}
-)
+var discardLog = log.New(io.Discard, "", 0)
 
 func asker(text string) bot.Turn { return bot.Turn{IsAsker: true, Text: text} }
 func other(text string) bot.Turn { return bot.Turn{Text: text} }
 
-func TestWhatTheModelIsTold(t *testing.T) {
+func TestRequestMessages(t *testing.T) {
 	t.Parallel()
 	image := bot.Attachment{Type: "image", Filename: "cat.png", File: "https://files.test/cat.png"}
 	report := bot.Attachment{Type: "other", Filename: "a \"b\".pdf", File: "https://files.test/b.pdf"}
@@ -33,56 +28,56 @@ func TestWhatTheModelIsTold(t *testing.T) {
 		tokens   int
 		want     string
 	}{
-		"a question": {bot.Question{Text: "Hello?"}, 100, `[{"role":"user","content":"Hello?"}]`},
-		"with instructions": {
+		"question": {bot.Question{Text: "Hello?"}, 100, `[{"role":"user","content":"Hello?"}]`},
+		"instructions": {
 			bot.Question{Bot: db.Bot{Instructions: " Be brief. "}, Text: "Hello?"},
 			100,
 			`[{"role":"system","content":"Be brief."},{"role":"user","content":"Hello?"}]`,
 		},
-		"with what was said before": {
+		"history": {
 			bot.Question{Text: "And?", History: []bot.Turn{asker("One?"), other("1"), asker("Two?"), other("2")}},
 			100,
 			`[{"role":"user","content":"One?"},{"role":"assistant","content":"1"},{"role":"user","content":"Two?"},{"role":"assistant","content":"2"},{"role":"user","content":"And?"}]`,
 		},
-		"with as much of it as there is room for": {
+		"history beyond the token limit": {
 			bot.Question{Text: "And?", History: []bot.Turn{asker("One?"), other(long), asker("Two?"), other("2")}},
 			50,
 			`[{"role":"user","content":"Two?"},{"role":"assistant","content":"2"},{"role":"user","content":"And?"}]`,
 		},
-		"with no reply whose question has no room": {
+		"reply whose question is beyond the token limit": {
 			bot.Question{Text: "And?", History: []bot.Turn{asker(long), other("1"), asker("Two?"), other("2")}},
 			50,
 			`[{"role":"user","content":"Two?"},{"role":"assistant","content":"2"},{"role":"user","content":"And?"}]`,
 		},
-		"with no room for history": {
+		"no history tokens": {
 			bot.Question{Text: "And?", History: []bot.Turn{asker("One?"), other("1")}}, 0, `[{"role":"user","content":"And?"}]`,
 		},
-		"speakers take turns": {
+		"consecutive turns of one speaker": {
 			bot.Question{Text: "And?", History: []bot.Turn{other("Hi!"), asker("One?"), asker("Two?"), other("2"), other("3"), asker("Four?")}},
 			100,
 			`[{"role":"user","content":"One?\n\nTwo?"},{"role":"assistant","content":"2\n\n3"},{"role":"user","content":"Four?\n\nAnd?"}]`,
 		},
-		"empty turns are left out": {
+		"empty turns": {
 			bot.Question{Text: "And?", History: []bot.Turn{asker("One?"), other(" "), asker("")}},
 			100,
 			`[{"role":"user","content":"One?\n\nAnd?"}]`,
 		},
-		"an image": {
+		"image": {
 			bot.Question{Text: "What is it?", Attachments: []bot.Attachment{image}},
 			100,
 			`[{"role":"user","content":[{"type":"text","text":"What is it?"},{"type":"image_url","image_url":{"url":"https://files.test/cat.png"}}]}]`,
 		},
-		"an image without a word": {
+		"image without text": {
 			bot.Question{Attachments: []bot.Attachment{image}},
 			100,
 			`[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://files.test/cat.png"}}]}]`,
 		},
-		"what is no image is named": {
+		"other attachment": {
 			bot.Question{Text: "Look.", Attachments: []bot.Attachment{report}},
 			100,
 			`[{"role":"user","content":"Look.\n[attached: other \"a \\\"b\\\".pdf\"]"}]`,
 		},
-		"what was attached before is named": {
+		"attachments in the history": {
 			bot.Question{Text: "And?", History: []bot.Turn{{IsAsker: true, Attachments: []bot.Attachment{image}}, other("A cat.")}},
 			100,
 			`[{"role":"user","content":"[attached: image \"cat.png\"]"},{"role":"assistant","content":"A cat."},{"role":"user","content":"And?"}]`,
@@ -91,51 +86,51 @@ func TestWhatTheModelIsTold(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			withUpstream(t, answering(says("Good day"), finishes("stop"), done), func(t *testing.T, u *upstream) {
-				u.model.HistoryTokens = c.tokens
-				if got := u.askWith(t.Context(), c.question); got.err != nil {
+			withServer(t, goodReply, func(t *testing.T, f *fixture) {
+				f.model.HistoryTokens = c.tokens
+				if got := f.askQuestion(t.Context(), c.question); got.err != nil {
 					t.Fatal(got.err)
 				}
-				if got := string(u.requests()[0].body["messages"]); !equalJSON(t, got, c.want) {
-					t.Errorf("it is told %s", got)
+				if got := string(f.requests()[0].body["messages"]); !equalJSON(t, got, c.want) {
+					t.Errorf("got messages %s", got)
 				}
 			})
 		})
 	}
 }
 
-func TestParametersGoAlongButDoNotDecide(t *testing.T) {
+func TestParametersCannotOverrideParley(t *testing.T) {
 	t.Parallel()
-	withUpstream(t, answering(says("Good day"), finishes("stop"), done), func(t *testing.T, u *upstream) {
-		u.model.Temperature = new(0.5)
-		u.model.Parameters = map[string]json.RawMessage{
+	withServer(t, goodReply, func(t *testing.T, f *fixture) {
+		f.model.Temperature = new(0.5)
+		f.model.Parameters = map[string]json.RawMessage{
 			"max_tokens": json.RawMessage(`100`), "stop": json.RawMessage(`["\n"]`), "temperature": json.RawMessage(`2`),
-			// which no check has let pass
+			// rejected when a chatbot is saved, and ignored here
 			"stream": json.RawMessage(`false`), "model": json.RawMessage(`"large"`), "messages": json.RawMessage(`[]`),
 		}
-		if got := u.ask(); got.err != nil {
+		if got := f.ask(); got.err != nil {
 			t.Fatal(got.err)
 		}
-		body := u.requests()[0].body
+		body := f.requests()[0].body
 		for name, want := range map[string]string{
 			"max_tokens": `100`, "stop": `["\n"]`, "temperature": `0.5`, "stream": `true`, "model": `"small"`,
 			"messages": `[{"role":"user","content":"Hello?"}]`, "stream_options": `{"include_usage":true}`,
 		} {
 			if got := string(body[name]); !equalJSON(t, got, want) {
-				t.Errorf("%s is %s", name, got)
+				t.Errorf("%s: got %s, want %s", name, got, want)
 			}
 		}
 		if len(body) != 7 {
-			t.Errorf("it has %d fields", len(body))
+			t.Errorf("got %d fields, want 7", len(body))
 		}
 	})
 }
 
-func TestTokensAreEstimated(t *testing.T) {
+func TestEstimateTokens(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]int{"": 0, "a": 1, "abcd": 1, "abcde": 2, "您好": 2, "您好 ab": 3, "カタカナ": 4, "한국어": 3, "𠀋": 1, "，": 1} {
 		if got := llm.EstimateTokens(text); got != want {
-			t.Errorf("%q: %d tokens, not %d", text, got, want)
+			t.Errorf("%q: got %d tokens, want %d", text, got, want)
 		}
 	}
 }

@@ -12,45 +12,45 @@ import (
 	"unicode/utf8"
 )
 
-// The stream is read here and not by github.com/openai/openai-go: its decoder (v3.96.0) takes a stream that breaks off,
-// a JSON document and a JSON error, all answered with 200, for replies that ended well, and it loses a last event that
-// no empty line follows. Each of these is the habit of some server.
+// Responses are read here and not by github.com/openai/openai-go. Its decoder (v3.96.0) accepts a stream that breaks
+// off, a JSON document and a JSON error, all with status 200, as complete replies, and loses a final event without an
+// empty line after it. Real servers send each of these.
 
 const (
-	// maxLine bounds an event, or a document that comes instead of a stream.
+	// maxLine bounds an event, or a document that is sent instead of a stream, in bytes.
 	maxLine = 1 << 20
-	// maxStream bounds all that is read of an answer, reasoning and other extras included.
+	// maxStream bounds a whole response, reasoning and other extras included.
 	maxStream = 32 << 20
-	// maxReply bounds the text of a reply: beyond it the reply ends with the reason length.
+	// maxReply bounds the text of a reply. A longer reply is cut off with the finish reason length.
 	maxReply = 256 << 10
 )
 
 var (
-	errTooBig    = errors.New("the answer has a line that is too long")
-	errBrokenOff = errors.New("the stream ended before the reply did")
+	errLineTooLong = errors.New("the response has a line that is too long")
+	errTruncated   = errors.New("the stream ended before the reply did")
 )
 
-// errReported is an error that the server told in place of an answer, or in the middle of it.
-type errReported struct{ codes string }
+// reportedError is an error that the server sent instead of a reply, or in the middle of it.
+type reportedError struct{ codes string }
 
-func (e errReported) Error() string { return "the server reports an error: " + e.codes }
+func (e reportedError) Error() string { return "the server reported an error: " + e.codes }
 
-// completion is a reply as it is read.
+// completion is the reply of a model server while it is read. Its callbacks are called from the reading goroutine.
 type completion struct {
-	size             int    // of the text, in bytes
-	finish           string // the server's reason, empty until it told one
-	isFull           bool
+	size             int    // of the text so far, in bytes
+	finish           string // the server's finish reason, empty until it is sent
+	isFull           bool   // the text has reached maxReply
 	promptTokens     *int
 	completionTokens *int
 
-	emit    func(delta string) error
-	heard   func() // is called at each event that says something
-	ending  func() // is called when the reply is complete and only the usage may follow
-	emitErr error
+	emit       func(delta string) error
+	emitErr    error  // the error of emit
+	onProgress func() // called for each event that shows progress on the reply
+	onFinish   func() // called when the reply is complete; only the token usage may follow
 }
 
-// finishReason is the contract's word for how the reply ended. Only a reply that ran out of room ended by length. One
-// that a filter cut off, or that wanted to call a tool, is all that there will be of it: it ended by stop.
+// finishReason returns the finish reason in the API document's terms. A reply that a filter cut off, or that ended in a
+// tool call, is complete as far as the asker is concerned: its reason is stop.
 func (c *completion) finishReason() string {
 	if c.isFull || c.finish == "length" {
 		return "length"
@@ -58,14 +58,14 @@ func (c *completion) finishReason() string {
 	return "stop"
 }
 
-// read reads an answer to its end. It is an event stream, or, where a server does not stream, one JSON document: the
-// first character tells, whatever the content type says.
+// read reads a response to its end. It is an event stream or, from servers that do not stream, a JSON document. The
+// first character decides, because content types are unreliable.
 func (c *completion) read(body io.Reader) error {
 	in := bufio.NewReaderSize(io.LimitReader(body, maxStream), 16<<10)
-	first, err := skipBlank(in)
+	first, err := peekNonBlank(in)
 	switch {
 	case errors.Is(err, io.EOF):
-		return errBrokenOff
+		return errTruncated
 	case err != nil:
 		return err
 	case first == '{' || first == '[':
@@ -74,10 +74,10 @@ func (c *completion) read(body io.Reader) error {
 	return c.readEvents(in)
 }
 
-// skipBlank skips white space, and the byte order mark that an event stream may begin with.
-func skipBlank(in *bufio.Reader) (byte, error) {
+// peekNonBlank skips a byte order mark and white space, and returns the byte that follows.
+func peekNonBlank(in *bufio.Reader) (byte, error) {
 	if mark, _ := in.Peek(3); string(mark) == "\uFEFF" {
-		_, _ = in.Discard(3) // it is there
+		_, _ = in.Discard(3) // it was peeked
 	}
 	for {
 		first, err := in.Peek(1)
@@ -87,51 +87,38 @@ func skipBlank(in *bufio.Reader) (byte, error) {
 		if !bytes.ContainsAny(first, " \t\r\n") {
 			return first[0], nil
 		}
-		_, _ = in.Discard(1) // it is there
+		_, _ = in.Discard(1) // it was peeked
 	}
 }
 
 func (c *completion) readDocument(in io.Reader) error {
-	whole, err := io.ReadAll(io.LimitReader(in, maxLine+1))
+	document, err := io.ReadAll(io.LimitReader(in, maxLine+1))
 	if err != nil {
 		return err
 	}
-	if len(whole) > maxLine {
-		return errTooBig
+	if len(document) > maxLine {
+		return errLineTooLong
 	}
-	if err := c.take(whole); err != nil || c.isFull {
+	if err := c.addChunk(document); err != nil || c.isFull {
 		return err
 	}
 	if c.finish == "" && c.size == 0 {
-		return errBrokenOff
+		return errTruncated
 	}
 	return nil
 }
 
-// readEvents reads until the server says [DONE], or ends the stream after it has said why the reply ends.
+// readEvents reads events until the server sends [DONE], or ends the stream after a finish reason.
 func (c *completion) readEvents(in *bufio.Reader) error {
 	var data []byte
 	for {
 		line, err := readLine(in)
 		if err != nil && (!errors.Is(err, io.EOF) || len(line) == 0) {
-			// What the stream ends with is an event too, for servers that forget the empty line. A reply whose reason to end
-			// was told is complete, however the stream ends.
-			isOver, lastErr := c.event(data)
-			switch {
-			case c.emitErr != nil:
-				return c.emitErr
-			case isOver && lastErr == nil, c.finish != "":
-				return nil
-			case lastErr != nil:
-				return lastErr
-			case errors.Is(err, io.EOF):
-				return errBrokenOff
-			}
-			return err
+			return c.endOfStream(data, err)
 		}
 		switch {
 		case len(line) == 0:
-			if isOver, err := c.event(data); isOver || err != nil {
+			if isDone, err := c.addEvent(data); isDone || err != nil {
 				return err
 			}
 			data = data[:0]
@@ -141,22 +128,40 @@ func (c *completion) readEvents(in *bufio.Reader) error {
 			}
 			data = append(data, bytes.TrimPrefix(line[len("data:"):], []byte(" "))...)
 			if len(data) > maxLine {
-				return errTooBig
+				return errLineTooLong
 			}
 		}
-		// All else is a comment, or a field that says nothing here.
+		// Other lines are comments or fields without meaning here.
 	}
 }
 
-// readLine returns a line without its end. It holds until the next call. At the end of the stream comes what is left,
-// with io.EOF.
+// endOfStream handles the end of the stream, after pending data and with the error of the last read. Some servers omit
+// the empty line after the last event, so the pending data is an event too. After a finish reason the reply is complete,
+// however the stream ends.
+func (c *completion) endOfStream(data []byte, err error) error {
+	isDone, lastErr := c.addEvent(data)
+	switch {
+	case c.emitErr != nil:
+		return c.emitErr
+	case isDone && lastErr == nil, c.finish != "":
+		return nil
+	case lastErr != nil:
+		return lastErr
+	case errors.Is(err, io.EOF):
+		return errTruncated
+	}
+	return err
+}
+
+// readLine returns a line without its line ending, which is valid until the next call. At the end of the stream it
+// returns the rest with io.EOF.
 func readLine(in *bufio.Reader) ([]byte, error) {
 	line, err := in.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
 		long := bytes.Clone(line)
 		for errors.Is(err, bufio.ErrBufferFull) {
 			if len(long) > maxLine {
-				return nil, errTooBig
+				return nil, errLineTooLong
 			}
 			line, err = in.ReadSlice('\n')
 			long = append(long, line...)
@@ -166,8 +171,8 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 	return bytes.TrimRight(line, "\r\n"), err
 }
 
-// event takes what one event holds; isOver when nothing follows.
-func (c *completion) event(data []byte) (isOver bool, err error) {
+// addEvent adds the data of an event. It reports whether the reply needs no further events.
+func (c *completion) addEvent(data []byte) (isDone bool, err error) {
 	data = bytes.TrimSpace(data)
 	switch {
 	case len(data) == 0:
@@ -175,20 +180,29 @@ func (c *completion) event(data []byte) (isOver bool, err error) {
 	case string(data) == "[DONE]":
 		return true, nil
 	}
-	if err := c.take(data); err != nil {
+	if err := c.addChunk(data); err != nil {
 		return true, err
 	}
 	return c.isFull, nil
 }
 
-// chunk is a part of an answer, or a whole one.
+// addChunk adds a chunk, decoded in the fast way if possible.
+func (c *completion) addChunk(raw []byte) error {
+	if text, ok := plainDelta(raw); ok {
+		c.onProgress()
+		return c.addText(text)
+	}
+	return c.decodeChunk(raw)
+}
+
+// chunk is a part of a reply, or a complete one.
 type chunk struct {
 	Error   json.RawMessage `json:"error"`
 	Choices []struct {
-		Index        int     `json:"index"`
-		Delta        *saying `json:"delta"`
-		Message      *saying `json:"message"`
-		FinishReason string  `json:"finish_reason"`
+		Index        int      `json:"index"`
+		Delta        *message `json:"delta"`
+		Message      *message `json:"message"`
+		FinishReason string   `json:"finish_reason"`
 	} `json:"choices"`
 	Usage *struct {
 		PromptTokens     *float64 `json:"prompt_tokens"`
@@ -196,21 +210,20 @@ type chunk struct {
 	} `json:"usage"`
 }
 
-// saying is what a model says in a chunk. Reasoning and calls of tools are not part of the reply, but show that it is
-// being worked on.
-type saying struct {
+// message is the model's output in a chunk. Reasoning and tool calls are not part of the reply, but show progress on it.
+type message struct {
 	Content          contentText     `json:"content"`
 	ReasoningContent json.RawMessage `json:"reasoning_content"`
 	Reasoning        json.RawMessage `json:"reasoning"`
 	ToolCalls        json.RawMessage `json:"tool_calls"`
 }
 
-func (s saying) isSign() bool {
-	isSaid := func(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" && string(raw) != `""` }
-	return s.Content != "" || isSaid(s.ReasoningContent) || isSaid(s.Reasoning) || isSaid(s.ToolCalls)
+func (m message) showsProgress() bool {
+	isSet := func(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" && string(raw) != `""` }
+	return m.Content != "" || isSet(m.ReasoningContent) || isSet(m.Reasoning) || isSet(m.ToolCalls)
 }
 
-// contentText is a text, null, or the texts of a list of parts.
+// contentText is a string, null, or a list of parts whose texts are concatenated.
 type contentText string
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -232,67 +245,59 @@ func (t *contentText) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// take takes what a chunk says.
-func (c *completion) take(raw []byte) error {
-	if text, isPlain := plainDelta(raw); isPlain {
-		c.heard()
-		return c.say(text)
+// decodeChunk adds any chunk, decoded with encoding/json.
+func (c *completion) decodeChunk(raw []byte) error {
+	var decoded chunk
+	if err := json.Unmarshal(raw, &decoded); err != nil {
+		return fmt.Errorf("decode a chunk of %d bytes: %w", len(raw), err)
 	}
-	return c.takeAny(raw)
-}
-
-// takeAny takes what a chunk says, whatever it is like.
-func (c *completion) takeAny(raw []byte) error {
-	var said chunk
-	if err := json.Unmarshal(raw, &said); err != nil {
-		return fmt.Errorf("read a chunk of %d bytes: %w", len(raw), err)
+	if reported := string(decoded.Error); reported != "" && reported != "null" {
+		return reportedError{errorCodes(decoded.Error)}
 	}
-	if reported := string(said.Error); reported != "" && reported != "null" {
-		return errReported{codesOf(said.Error)}
+	if decoded.Usage != nil {
+		c.promptTokens, c.completionTokens = toCount(decoded.Usage.PromptTokens), toCount(decoded.Usage.CompletionTokens)
 	}
-	if said.Usage != nil {
-		c.promptTokens, c.completionTokens = toCount(said.Usage.PromptTokens), toCount(said.Usage.CompletionTokens)
-	}
-	for _, choice := range said.Choices {
+	for _, choice := range decoded.Choices {
 		if choice.Index != 0 {
 			continue
 		}
-		for _, one := range []*saying{choice.Delta, choice.Message} {
-			if one == nil {
+		for _, m := range []*message{choice.Delta, choice.Message} {
+			if m == nil {
 				continue
 			}
-			if one.isSign() {
-				c.heard()
+			if m.showsProgress() {
+				c.onProgress()
 			}
-			if err := c.say(string(one.Content)); err != nil || c.isFull {
+			if err := c.addText(string(m.Content)); err != nil || c.isFull {
 				return err
 			}
 		}
 		if choice.FinishReason != "" && c.finish == "" {
 			c.finish = choice.FinishReason
-			c.ending()
+			c.onFinish()
 		}
 	}
 	return nil
 }
 
-// say hands a piece of the reply on, as far as there is room for it. PostgreSQL has no place for a NUL.
-func (c *completion) say(piece string) error {
-	piece = strings.ReplaceAll(piece, "\x00", "\ufffd")
-	if room := maxReply - c.size; len(piece) > room {
-		for room > 0 && !utf8.RuneStart(piece[room]) {
+// addText emits the part of a delta that fits into the reply. PostgreSQL cannot store NUL, so it is replaced.
+func (c *completion) addText(delta string) error {
+	delta = strings.ReplaceAll(delta, "\x00", "\ufffd")
+	if room := maxReply - c.size; len(delta) > room {
+		for room > 0 && !utf8.RuneStart(delta[room]) {
 			room--
 		}
-		piece, c.isFull = piece[:room], true
+		delta, c.isFull = delta[:room], true
 	}
-	if piece == "" {
+	if delta == "" {
 		return nil
 	}
-	c.size += len(piece)
-	c.emitErr = c.emit(piece)
+	c.size += len(delta)
+	c.emitErr = c.emit(delta)
 	return c.emitErr
 }
 
+// toCount converts a JSON number to a count, limited to the values that the database can store.
 func toCount(n *float64) *int {
 	if n == nil || math.IsNaN(*n) {
 		return nil

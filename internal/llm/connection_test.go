@@ -1,0 +1,82 @@
+package llm_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"parley/internal/apperr"
+	"parley/internal/llm"
+)
+
+func TestConnectionsAreReused(t *testing.T) {
+	t.Parallel()
+	withServer(t, replyWith(textEvent("Good day"), finishEvent("stop"), usage, done), func(t *testing.T, f *fixture) {
+		dials := 0
+		f.client = llm.NewTestClient(func(ctx context.Context, network, address string) (net.Conn, error) {
+			dials++
+			return f.listener.dial(ctx, network, address)
+		})
+		for range 3 {
+			if got := f.ask(); got.err != nil {
+				t.Fatal(got.err)
+			}
+		}
+		f.client.Close()
+		if dials != 1 {
+			t.Errorf("got %d connections, want 1", dials)
+		}
+	})
+}
+
+// droppable is a connection that silently loses what is sent once the network has dropped it.
+type droppable struct {
+	net.Conn
+	isDropped *atomic.Bool
+}
+
+func (d droppable) Write(data []byte) (int, error) {
+	if d.isDropped.Load() {
+		return len(data), nil
+	}
+	return d.Conn.Write(data)
+}
+
+// Connections that the network has dropped silently cost one question its answer. The next question uses a new one.
+func TestTimeoutClosesIdleConnections(t *testing.T) {
+	t.Parallel()
+	bothConnected := make(chan struct{})
+	handler := func(w http.ResponseWriter, r *http.Request, n int) {
+		if n == 2 {
+			close(bothConnected)
+		}
+		<-bothConnected // so that both questions have a connection of their own
+		goodReply(w, r, n)
+	}
+	withServer(t, handler, func(t *testing.T, f *fixture) {
+		var isDropped atomic.Pointer[atomic.Bool] // of the connections opened from now on
+		isDropped.Store(new(atomic.Bool))
+		f.client = llm.NewTestClient(func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := f.listener.dial(ctx, network, address)
+			return droppable{conn, isDropped.Load()}, err
+		})
+		defer f.client.Close()
+		var questions sync.WaitGroup
+		for range 2 {
+			questions.Go(func() {
+				if got := f.ask(); got.err != nil {
+					t.Error(got.err)
+				}
+			})
+		}
+		questions.Wait()
+		isDropped.Swap(new(atomic.Bool)).Store(true)
+		mustFail(t, f.ask().err, apperr.Timeout, "did not begin")
+		if got := f.ask(); got.err != nil {
+			t.Error(got.err)
+		}
+	})
+}

@@ -15,58 +15,58 @@ import (
 	"parley/internal/apperr"
 )
 
-// What an entry may hold; the document says the same.
+// The limits of an FAQ, as the API document states them.
 const (
-	maxQuestion = 2000
+	maxQuestion = 2000 // characters
 	maxAnswer   = 32768
 	maxLabels   = 50
 	maxLabel    = 100
 )
 
-// entry is an FAQ that is fit to be stored.
+// entry is a valid FAQ, ready to be stored.
 type entry struct {
 	id       uuid.UUID
 	question string
-	key      string // of the question
+	key      string // the questionKey of question
 	answer   string
 	labels   []string
 }
 
-// mistake is what is wrong with an entry. It is told as a fault of a field, or as a sentence about a row.
-type mistake struct {
+// violation is what is wrong with a field of an FAQ. Requests and rows of files report it differently.
+type violation struct {
 	field  string
-	detail string
+	detail string // the rest of a sentence that begins with the field
 }
 
-func (m *mistake) asError() error {
-	return apperr.Field(apperr.InvalidRequest, "/"+m.field, m.detail)
+func (v *violation) asError() error {
+	return apperr.Field(apperr.InvalidRequest, "/"+v.field, v.detail)
 }
 
-func (m *mistake) sentence() string {
-	return fmt.Sprintf("The %s %s.", m.field, m.detail)
+func (v *violation) asSentence() string {
+	return fmt.Sprintf("The %s %s.", v.field, v.detail)
 }
 
-func newEntry(question, answer string, labels []string) (entry, *mistake) {
+func newEntry(question, answer string, labels []string) (entry, *violation) {
 	e := entry{}
-	if m := e.setQuestion(question); m != nil {
-		return e, m
+	if v := e.setQuestion(question); v != nil {
+		return e, v
 	}
-	if m := e.setAnswer(answer); m != nil {
-		return e, m
+	if v := e.setAnswer(answer); v != nil {
+		return e, v
 	}
 	return e, e.setLabels(labels)
 }
 
-func changedEntry(old db.Faq, c Change) (entry, *mistake) {
+func changedEntry(old db.Faq, c Change) (entry, *violation) {
 	e := entry{id: old.ID, question: old.Question, key: old.QuestionKey, answer: old.Answer, labels: old.Labels}
 	if c.Question != nil {
-		if m := e.setQuestion(*c.Question); m != nil {
-			return e, m
+		if v := e.setQuestion(*c.Question); v != nil {
+			return e, v
 		}
 	}
 	if c.Answer != nil {
-		if m := e.setAnswer(*c.Answer); m != nil {
-			return e, m
+		if v := e.setAnswer(*c.Answer); v != nil {
+			return e, v
 		}
 	}
 	if c.Labels != nil {
@@ -75,48 +75,48 @@ func changedEntry(old db.Faq, c Change) (entry, *mistake) {
 	return e, nil
 }
 
-func (e *entry) setQuestion(question string) *mistake {
-	e.question = strings.TrimSpace(printable(question))
+func (e *entry) setQuestion(question string) *violation {
+	e.question = strings.TrimSpace(sanitize(question))
 	e.key = questionKey(e.question)
 	switch {
 	case e.question == "":
-		return &mistake{"question", "is blank"}
+		return &violation{"question", "must not be blank"}
 	case utf8.RuneCountInString(e.question) > maxQuestion:
-		return &mistake{"question", fmt.Sprintf("is longer than %d characters", maxQuestion)}
+		return &violation{"question", fmt.Sprintf("must have at most %d characters", maxQuestion)}
 	}
 	return nil
 }
 
-func (e *entry) setAnswer(answer string) *mistake {
+func (e *entry) setAnswer(answer string) *violation {
 	if utf8.RuneCountInString(answer) > maxAnswer {
-		return &mistake{"answer", fmt.Sprintf("is longer than %d characters", maxAnswer)}
+		return &violation{"answer", fmt.Sprintf("must have at most %d characters", maxAnswer)}
 	}
-	e.answer = textOf(printable(answer))
+	e.answer = htmlToText(sanitize(answer))
 	if e.answer == "" {
-		return &mistake{"answer", "holds no text"}
+		return &violation{"answer", "must contain text"}
 	}
 	return nil
 }
 
-func (e *entry) setLabels(labels []string) *mistake {
+func (e *entry) setLabels(labels []string) *violation {
 	e.labels = make([]string, 0, len(labels))
 	for _, label := range labels {
-		label = strings.TrimSpace(printable(label))
+		label = strings.TrimSpace(sanitize(label))
 		if utf8.RuneCountInString(label) > maxLabel {
-			return &mistake{"labels", fmt.Sprintf("hold one that is longer than %d characters", maxLabel)}
+			return &violation{"labels", fmt.Sprintf("must have at most %d characters each", maxLabel)}
 		}
 		if label != "" && !slices.Contains(e.labels, label) {
 			e.labels = append(e.labels, label)
 		}
 		if len(e.labels) > maxLabels {
-			return &mistake{"labels", fmt.Sprintf("are more than %d", maxLabels)}
+			return &violation{"labels", fmt.Sprintf("must be at most %d", maxLabels)}
 		}
 	}
 	return nil
 }
 
-// printable makes line ends one kind and drops what PostgreSQL cannot store or a reader cannot see.
-func printable(text string) string {
+// sanitize converts line endings to \n, and removes what PostgreSQL cannot store and control characters.
+func sanitize(text string) string {
 	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\r\n", "\n")
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -129,7 +129,7 @@ func printable(text string) string {
 	}, text)
 }
 
-// insertEntries stores entries and indexes them.
+// insertEntries inserts entries and indexes them.
 func insertEntries(ctx context.Context, q *db.Queries, owner db.Bot, entries []entry) error {
 	rows := db.InsertFaqsParams{OrganizationID: owner.OrganizationID, BotID: owner.ID}
 	for _, e := range entries {
@@ -149,6 +149,7 @@ func insertEntries(ctx context.Context, q *db.Queries, owner db.Bot, entries []e
 	return insertTerms(ctx, q, owner, entries)
 }
 
+// updateEntries updates the answers and labels of entries.
 func updateEntries(ctx context.Context, q *db.Queries, owner db.Bot, entries []entry) error {
 	rows := db.UpdateFaqsParams{OrganizationID: owner.OrganizationID, BotID: owner.ID}
 	for _, e := range entries {
@@ -167,10 +168,10 @@ func updateEntries(ctx context.Context, q *db.Queries, owner db.Bot, entries []e
 func insertTerms(ctx context.Context, q *db.Queries, owner db.Bot, entries []entry) error {
 	rows := db.InsertFaqTermsParams{OrganizationID: owner.OrganizationID, BotID: owner.ID}
 	for _, e := range entries {
-		terms := cutTerms(e.question)
-		weight := termWeight(terms)
+		terms := indexTerms(e.question)
+		weight := indexWeight(terms)
 		for _, t := range terms {
-			if t.indexed() {
+			if t.isIndexed() {
 				rows.Terms = append(rows.Terms, t.text)
 				rows.FaqIds = append(rows.FaqIds, e.id)
 				rows.Weights = append(rows.Weights, weight)

@@ -1,7 +1,7 @@
 package faq
 
 // HTMLToText converts HTML to text.
-func HTMLToText(source string) string { return textOf(source) }
+func HTMLToText(source string) string { return htmlToText(source) }
 
 // QuestionKey returns a question without the differences that an exact match ignores.
 func QuestionKey(question string) string { return questionKey(question) }
@@ -9,7 +9,7 @@ func QuestionKey(question string) string { return questionKey(question) }
 // Terms returns the texts of a text's terms.
 func Terms(text string) []string {
 	var texts []string
-	for _, t := range cutTerms(text) {
+	for _, t := range indexTerms(text) {
 		texts = append(texts, t.text)
 	}
 	return texts
@@ -41,7 +41,7 @@ func ReadFile(file []byte) ([]Row, error) {
 	}
 	parsed := []Row{}
 	for _, r := range t.rows {
-		e, problem := t.entry(r)
+		e, problem := r.entry()
 		if problem != "" {
 			e = entry{}
 		}

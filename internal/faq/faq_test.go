@@ -11,68 +11,69 @@ import (
 	"parley/internal/faq"
 )
 
-func TestAnEntryIsKeptAsText(t *testing.T) {
+func TestCreateUpdateAndDelete(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	owner := f.createBot(t, "Support")
 
-	made, err := f.faqs.Create(t.Context(), f.org, owner.Slug, faq.NewFAQ{
+	created, err := f.faqs.Create(t.Context(), f.org, owner.Slug, faq.NewFAQ{
 		Question: " Where? ", Answer: "<p>Here &amp; there.</p>", Labels: []string{"a", " b ", "a", ""},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if made.Question != "Where?" || made.Answer != "Here & there." || !slices.Equal(made.Labels, []string{"a", "b"}) {
-		t.Errorf("made %+v", made)
+	if created.Question != "Where?" || created.Answer != "Here & there." || !slices.Equal(created.Labels, []string{"a", "b"}) {
+		t.Errorf("created %+v", created)
 	}
-	changed, err := f.faqs.Update(t.Context(), f.org, owner.ID.String(), made.ID.String(), faq.Change{Question: new("Where exactly?")})
+	id := created.ID.String()
+	changed, err := f.faqs.Update(t.Context(), f.org, owner.ID.String(), id, faq.Change{Question: new("Where exactly?")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if changed.Question != "Where exactly?" || changed.Answer != made.Answer || !slices.Equal(changed.Labels, made.Labels) {
+	if changed.Question != "Where exactly?" || changed.Answer != created.Answer || !slices.Equal(changed.Labels, created.Labels) {
 		t.Errorf("changed to %+v", changed)
 	}
-	if found, err := f.faqs.Get(t.Context(), f.org, owner.Slug, made.ID.String()); err != nil || found.Question != changed.Question {
-		t.Errorf("found %+v, %v", found, err)
+	if got, err := f.faqs.Get(t.Context(), f.org, owner.Slug, id); err != nil || got.Question != changed.Question {
+		t.Errorf("got %+v, error %v", got, err)
 	}
-	if err := f.faqs.Delete(t.Context(), f.org, owner.Slug, made.ID.String()); err != nil {
+	if err := f.faqs.Delete(t.Context(), f.org, owner.Slug, id); err != nil {
 		t.Fatal(err)
 	}
-	mustBe(t, f.faqs.Delete(t.Context(), f.org, owner.Slug, made.ID.String()), apperr.NotFound)
+	mustBe(t, f.faqs.Delete(t.Context(), f.org, owner.Slug, id), apperr.NotFound)
 }
 
-func TestAnEntryMustHoldSomethingAndNotTooMuch(t *testing.T) {
+func TestFAQsAreValidated(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	owner := f.createBot(t, "Support")
 	for name, n := range map[string]faq.NewFAQ{
-		"blank question":   {Question: " \x00", Answer: "a"},
-		"answer of markup": {Question: "q", Answer: "<p> </p><script>x</script>"},
-		"long question":    {Question: strings.Repeat("問", 2001), Answer: "a"},
-		"long answer":      {Question: "q", Answer: strings.Repeat("a", 32769)},
-		"long label":       {Question: "q", Answer: "a", Labels: []string{strings.Repeat("a", 101)}},
+		"blank question":      {Question: " \x00", Answer: "a"},
+		"answer without text": {Question: "q", Answer: "<p> </p><script>x</script>"},
+		"long question":       {Question: strings.Repeat("問", 2001), Answer: "a"},
+		"long answer":         {Question: "q", Answer: strings.Repeat("a", 32769)},
+		"long label":          {Question: "q", Answer: "a", Labels: []string{strings.Repeat("a", 101)}},
 	} {
 		if _, err := f.faqs.Create(t.Context(), f.org, owner.Slug, n); !apperr.Is(err, apperr.InvalidRequest) {
-			t.Errorf("%s: got %v", name, err)
+			t.Errorf("%s: got error %v", name, err)
 		}
 	}
-	made, err := f.faqs.Create(t.Context(), f.org, owner.Slug, faq.NewFAQ{
+	created, err := f.faqs.Create(t.Context(), f.org, owner.Slug, faq.NewFAQ{
 		Question: strings.Repeat("問", 2000), Answer: strings.Repeat("a\x00", 32768/2),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = f.faqs.Update(t.Context(), f.org, owner.Slug, made.ID.String(), faq.Change{Answer: new("<br>")})
+	_, err = f.faqs.Update(t.Context(), f.org, owner.Slug, created.ID.String(), faq.Change{Answer: new("<br>")})
 	mustBe(t, err, apperr.InvalidRequest)
 }
 
-func TestAnEntryBelongsToItsBot(t *testing.T) {
+func TestFAQsBelongToOneChatbot(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	owner, other := f.createBot(t, "Support"), f.createBot(t, "Other")
-	entry := f.createFAQ(t, owner, "Where?", "Here.")
+	created := f.createFAQ(t, owner, "Where?", "Here.")
 
-	for _, id := range []string{entry.ID.String(), uuid.NewString(), "nonsense", ""} {
+	for _, id := range []string{created.ID.String(), uuid.NewString(), "nonsense", ""} {
 		_, err := f.faqs.Get(t.Context(), f.org, other.Slug, id)
 		mustBe(t, err, apperr.NotFound)
 		_, err = f.faqs.Update(t.Context(), f.org, other.Slug, id, faq.Change{Answer: new("x")})
@@ -80,28 +81,28 @@ func TestAnEntryBelongsToItsBot(t *testing.T) {
 		mustBe(t, f.faqs.Delete(t.Context(), f.org, other.Slug, id), apperr.NotFound)
 	}
 	if answer, _ := f.ask(t, other, "Where?"); len(answer.Citations) > 0 {
-		t.Error("a bot answers out of another's entries")
+		t.Error("a chatbot answers from the FAQs of another")
 	}
-	if found, total, err := f.faqs.List(t.Context(), f.org, other.Slug, 1, 10); err != nil || total != 0 || len(found) != 0 {
-		t.Errorf("listed %v, %d, %v", found, total, err)
+	if got, total, err := f.faqs.List(t.Context(), f.org, other.Slug, 1, 10); err != nil || total != 0 || len(got) != 0 {
+		t.Errorf("got %v, %d, error %v, want no FAQs", got, total, err)
 	}
 }
 
-func TestAnEntryIsFoundByItsNewQuestionOnly(t *testing.T) {
+func TestChangedQuestionIsIndexedAgain(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	owner := f.createBot(t, "Support")
-	entry := f.createFAQ(t, owner, "Where is the museum?", "In the park.")
+	created := f.createFAQ(t, owner, "Where is the museum?", "In the park.")
 
-	_, err := f.faqs.Update(t.Context(), f.org, owner.Slug, entry.ID.String(), faq.Change{Question: new("When does the theatre open?")})
+	_, err := f.faqs.Update(t.Context(), f.org, owner.Slug, created.ID.String(), faq.Change{Question: new("When does the theatre open?")})
 	if err != nil {
 		t.Fatal(err)
 	}
 
 	if answer, _ := f.ask(t, owner, "museum"); len(answer.Citations) > 0 {
-		t.Error("it is found by its old question")
+		t.Error("found by its old question")
 	}
 	if answer, _ := f.ask(t, owner, "theatre"); len(answer.Citations) == 0 {
-		t.Error("it is not found by its new question")
+		t.Error("not found by its new question")
 	}
 }

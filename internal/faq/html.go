@@ -1,47 +1,50 @@
 package faq
 
 import (
+	"maps"
 	"regexp"
 	"strings"
 
 	"golang.org/x/net/html"
 )
 
-// textOf turns HTML into readable text: blocks and breaks become lines, items of lists get a dash, links keep their
-// address where the text does not say it. A text that is no HTML stays as it is but for its entities: only a tag that
-// HTML knows, written as HTML writes it, is taken for one.
-func textOf(source string) string {
-	w := writer{flowing: hasBlocks(source)}
-	for _, t := range tokens(source) {
-		w.take(t)
+// htmlToText converts HTML to readable text. Blocks and breaks become lines, list items get a dash, and links get their
+// URL in parentheses unless their text is the URL.
+//
+// Text that is not HTML is returned as it is, apart from entities: only the tags that HTML defines are treated as tags.
+func htmlToText(source string) string {
+	tokens := parseTokens(source)
+	w := textWriter{reflows: hasBlocks(tokens)}
+	for _, t := range tokens {
+		w.add(t)
 	}
-	return tidy(w.out.String())
+	return trimLines(w.out.String())
 }
 
-// token is a tag, or text, where tag is empty.
+// token is a tag, or text if tag is empty.
 type token struct {
-	tag     string
-	closing bool
-	attrs   map[string]string
-	text    string
+	tag   string
+	isEnd bool
+	attrs map[string]string
+	text  string
 }
 
-// tokens reads a source; what looks like a tag and is none is text.
-func tokens(source string) []token {
-	var found []token
+// parseTokens splits a source into tags and text, without comments. Something that only looks like a tag is text.
+func parseTokens(source string) []token {
+	var tokens []token
 	z := html.NewTokenizer(strings.NewReader(source))
 	for read := 0; ; {
 		kind := z.Next()
 		raw := string(z.Raw())
 		if kind == html.ErrorToken {
-			// What the end of the text cut off was no tag.
-			return append(found, token{text: decode(source[read:])})
+			// A tag that the end of the source cuts off is text.
+			return append(tokens, token{text: decodeEntities(source[read:])})
 		}
 		read += len(raw)
 		switch kind {
 		case html.StartTagToken, html.SelfClosingTagToken, html.EndTagToken:
-			if t, ok := readTag(z, kind, raw); ok {
-				found = append(found, t)
+			if t, ok := parseTag(z, kind, raw); ok {
+				tokens = append(tokens, t)
 				continue
 			}
 		case html.CommentToken:
@@ -51,31 +54,31 @@ func tokens(source string) []token {
 		case html.DoctypeToken:
 			continue
 		}
-		found = append(found, token{text: decode(raw)})
+		tokens = append(tokens, token{text: decodeEntities(raw)})
 	}
 }
 
-// readTag is false for what HTML does not know, as <your name>, and for comparisons, as a<b and c>d.
-func readTag(z *html.Tokenizer, kind html.TokenType, raw string) (token, bool) {
-	name, more := z.TagName()
-	t := token{tag: string(name), closing: kind == html.EndTagToken}
+// parseTag returns false for names that HTML does not define, as in <your name>, and for comparisons, as in a<b and c>d.
+func parseTag(z *html.Tokenizer, kind html.TokenType, raw string) (token, bool) {
+	name, hasAttr := z.TagName()
+	t := token{tag: string(name), isEnd: kind == html.EndTagToken}
 	if !knownTags[t.tag] && !strings.Contains(t.tag, ":") {
 		return t, false
 	}
-	if more && !strings.Contains(raw, "=") && !t.closing {
+	if hasAttr && !strings.Contains(raw, "=") && !t.isEnd {
 		return t, false
 	}
 	t.attrs = map[string]string{}
-	for more {
+	for hasAttr {
 		var key, value []byte
-		key, value, more = z.TagAttr()
+		key, value, hasAttr = z.TagAttr()
 		t.attrs[string(key)] = string(value)
 	}
 	return t, true
 }
 
-func hasBlocks(source string) bool {
-	for _, t := range tokens(source) {
+func hasBlocks(tokens []token) bool {
+	for _, t := range tokens {
 		if blockTags[t.tag] || t.tag == "br" {
 			return true
 		}
@@ -83,101 +86,103 @@ func hasBlocks(source string) bool {
 	return false
 }
 
-var entity = regexp.MustCompile(`&(#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});`)
+var entityPattern = regexp.MustCompile(`&(#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});`)
 
-// decode leaves alone what only begins like an entity, as the parameters of an address do.
-func decode(text string) string {
-	return printable(entity.ReplaceAllStringFunc(text, html.UnescapeString))
+// decodeEntities decodes entities that end in a semicolon. Others may be parameters of a URL.
+func decodeEntities(text string) string {
+	return sanitize(entityPattern.ReplaceAllStringFunc(text, html.UnescapeString))
 }
 
-// writer makes lines of tokens.
-type writer struct {
+// textWriter writes tokens as lines of text.
+type textWriter struct {
 	out     strings.Builder
-	flowing bool // blocks make the lines, so that those of the source are spaces
-	hidden  string
-	pre     int
-	links   []link
+	reflows bool   // line breaks of the source are spaces, because blocks make the lines
+	hidden  string // the tag whose content is skipped
+	pre     int    // the number of open pre elements
+	links   []link // the open links
 }
 
 type link struct {
-	address string
-	start   int // where its text begins
+	url   string
+	start int // the offset of its text
 }
 
-func (w *writer) take(t token) {
+func (w *textWriter) add(t token) {
 	switch {
 	case w.hidden != "":
-		if t.closing && t.tag == w.hidden {
+		if t.isEnd && t.tag == w.hidden {
 			w.hidden = ""
 		}
 	case t.tag == "":
-		w.text(t.text)
+		w.addText(t.text)
 	case hiddenTags[t.tag]:
-		if !t.closing {
+		if !t.isEnd {
 			w.hidden = t.tag
 		}
 	case t.tag == "br":
 		w.out.WriteByte('\n')
 	case t.tag == "a":
-		w.link(t)
+		w.addLink(t)
 	case t.tag == "img" && t.attrs["alt"] != "":
-		w.text(printable(t.attrs["alt"]))
-	case t.tag == "li" && !t.closing:
-		w.line()
+		w.addText(sanitize(t.attrs["alt"]))
+	case t.tag == "li" && !t.isEnd:
+		w.startLine()
 		w.out.WriteString("- ")
-	case (t.tag == "td" || t.tag == "th") && t.closing:
+	case (t.tag == "td" || t.tag == "th") && t.isEnd:
 		w.out.WriteByte('\t')
 	case t.tag == "pre":
-		w.line()
-		if t.closing {
+		w.startLine()
+		if t.isEnd {
 			w.pre = max(w.pre-1, 0)
 		} else {
 			w.pre++
 		}
 	case blockTags[t.tag]:
-		w.line()
+		w.startLine()
 	}
 }
 
-func (w *writer) text(text string) {
-	if !w.flowing || w.pre > 0 {
+func (w *textWriter) addText(text string) {
+	if !w.reflows || w.pre > 0 {
 		w.out.WriteString(text)
 		return
 	}
-	words := strings.Join(strings.FieldsFunc(text, blank), " ")
+	words := strings.Join(strings.FieldsFunc(text, isHTMLSpace), " ")
 	if words == "" {
 		words = " "
 	} else {
-		if blank(rune(text[0])) {
+		if isHTMLSpace(rune(text[0])) {
 			words = " " + words
 		}
-		if blank(rune(text[len(text)-1])) {
+		if isHTMLSpace(rune(text[len(text)-1])) {
 			words += " "
 		}
 	}
-	if w.atLineStart() || strings.HasSuffix(w.out.String(), " ") {
+	if w.isAtLineStart() || strings.HasSuffix(w.out.String(), " ") {
 		words = strings.TrimLeft(words, " ")
 	}
 	w.out.WriteString(words)
 }
 
-// blank tells HTML's white space; a space that must not break is none.
-func blank(r rune) bool { return r == ' ' || r == '\n' || r == '\t' || r == '\r' || r == '\f' }
+// isHTMLSpace reports whether r is white space that HTML collapses. A non-breaking space is not.
+func isHTMLSpace(r rune) bool {
+	return r == ' ' || r == '\n' || r == '\t' || r == '\r' || r == '\f'
+}
 
-func (w *writer) atLineStart() bool {
+func (w *textWriter) isAtLineStart() bool {
 	return w.out.Len() == 0 || strings.HasSuffix(w.out.String(), "\n") || strings.HasSuffix(w.out.String(), "\n- ")
 }
 
-// line begins a new line where there is something on this one.
-func (w *writer) line() {
-	if !w.atLineStart() {
+// startLine ends the current line unless it is empty.
+func (w *textWriter) startLine() {
+	if !w.isAtLineStart() {
 		w.out.WriteByte('\n')
 	}
 }
 
-func (w *writer) link(t token) {
-	if !t.closing {
-		w.links = append(w.links, link{address: strings.TrimSpace(printable(t.attrs["href"])), start: w.out.Len()})
+func (w *textWriter) addLink(t token) {
+	if !t.isEnd {
+		w.links = append(w.links, link{url: strings.TrimSpace(sanitize(t.attrs["href"])), start: w.out.Len()})
 		return
 	}
 	if len(w.links) == 0 {
@@ -186,30 +191,31 @@ func (w *writer) link(t token) {
 	last := w.links[len(w.links)-1]
 	w.links = w.links[:len(w.links)-1]
 	text := strings.TrimSpace(w.out.String()[last.start:])
-	isLong := len(text) > 4*len(last.address)+64 // it is not the address then, and need not be spelt the same
-	switch address := bareAddress(last.address); {
-	case address == "", !isLong && address == bareAddress(text):
+	isLong := len(text) > 4*len(last.url)+64 // such a text is not the URL, and normalizing it would be expensive
+	switch url := normalizeURL(last.url); {
+	case url == "", !isLong && url == normalizeURL(text):
 	case text == "":
-		w.out.WriteString(last.address)
+		w.out.WriteString(last.url)
 	default:
-		w.out.WriteString(" (" + strings.TrimPrefix(strings.TrimPrefix(last.address, "mailto:"), "tel:") + ")")
+		w.out.WriteString(" (" + strings.TrimPrefix(strings.TrimPrefix(last.url, "mailto:"), "tel:") + ")")
 	}
 }
 
-// bareAddress is what two spellings of an address have in common; it is empty when the address leads nowhere else.
-func bareAddress(address string) string {
-	address = strings.ToLower(address)
-	if strings.HasPrefix(address, "#") || strings.HasPrefix(address, "javascript:") {
+// normalizeURL returns a URL without its scheme, case and final slash, for comparison with a link's text. It is empty if
+// the URL leads to no other page.
+func normalizeURL(url string) string {
+	url = strings.ToLower(url)
+	if strings.HasPrefix(url, "#") || strings.HasPrefix(url, "javascript:") {
 		return ""
 	}
 	for _, scheme := range []string{"https://", "http://", "mailto:", "tel:"} {
-		address = strings.TrimPrefix(address, scheme)
+		url = strings.TrimPrefix(url, scheme)
 	}
-	return strings.TrimSuffix(address, "/")
+	return strings.TrimSuffix(url, "/")
 }
 
-// tidy drops spaces at the ends of lines and all but one of several blank lines.
-func tidy(text string) string {
+// trimLines removes trailing spaces, and all but one of consecutive blank lines.
+func trimLines(text string) string {
 	lines := strings.Split(text, "\n")
 	kept := lines[:0]
 	for _, line := range lines {
@@ -227,17 +233,15 @@ var hiddenTags = set(`script style title template noscript iframe object textare
 var blockTags = set(`p div h1 h2 h3 h4 h5 h6 ul ol li dl dt dd table thead tbody tfoot tr caption blockquote pre hr section
 	article header footer main aside nav figure figcaption address center fieldset form details summary body html`)
 
-var knownTags = merge(hiddenTags, blockTags, set(`a abbr acronym area audio b base basefont bdi bdo big br button canvas
+var knownTags = union(hiddenTags, blockTags, set(`a abbr acronym area audio b base basefont bdi bdo big br button canvas
 	cite code col colgroup data datalist del dfn em embed font frame frameset head i img input ins kbd label legend link
 	map mark menu meta meter nobr noframes optgroup option output param picture progress q rp rt ruby s samp small source
 	span strike strong sub sup td th time track tt u var video wbr`))
 
-func merge(sets ...map[string]bool) map[string]bool {
+func union(sets ...map[string]bool) map[string]bool {
 	all := map[string]bool{}
-	for _, one := range sets {
-		for word := range one {
-			all[word] = true
-		}
+	for _, s := range sets {
+		maps.Copy(all, s)
 	}
 	return all
 }

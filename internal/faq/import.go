@@ -17,34 +17,36 @@ import (
 	"parley/internal/store"
 )
 
-// ImportResult is what became of the rows of a file.
+// ImportResult is the number of rows by what the import did with them.
 type ImportResult struct {
 	Created int
 	Updated int
-	Skipped int // rows that would have changed nothing
+	Skipped int // rows without a change
 	Errors  []ImportError
 }
 
-// ImportError is a row that was not imported; the header is row 1.
+// ImportError is a row that was not imported. Rows are counted from the header, which is row 1.
 type ImportError struct {
 	Row    int
 	Detail string
 }
 
-// batch is how many rows one statement writes.
-const batch = 1000
+// batchSize is the number of rows that one statement writes.
+const batchSize = 1000
 
-// Import reads entries from an .xlsx or .csv file. A question that the chatbot already has, or that an earlier row
-// has, is updated. All rows are imported in one transaction, but for those that are told in Errors, and once for a key;
-// two imports at once take turns. A file that cannot be read is an InvalidRequest, one that holds too much is TooLarge,
-// one that comes while too many others are read is Unavailable, and nothing changes.
+// Import imports FAQs from an .xlsx or .csv file into a chatbot, in one transaction and once per idempotency key. A row
+// whose question the chatbot or an earlier row already has updates that FAQ. Rows with errors are reported and skipped.
+// Concurrent imports into a chatbot run one after the other.
+//
+// Nothing changes if the file cannot be read: it returns an InvalidRequest for malformed files, TooLarge for files that
+// hold too much, and Unavailable while too many other files are being read.
 func (f *FAQs) Import(ctx context.Context, org uuid.UUID, botRef string, file []byte, key *store.IdempotencyKey) (ImportResult, error) {
-	found, err := f.unpack(ctx, file)
+	table, err := f.readTable(ctx, file)
 	if err != nil {
 		return ImportResult{}, err
 	}
-	given, errs := found.entries()
-	done, err := store.Idempotent(ctx, f.store, key, func(q *db.Queries) (ImportResult, error) {
+	entries, errs := table.entries()
+	result, err := store.Idempotent(ctx, f.store, key, func(q *db.Queries) (ImportResult, error) {
 		owner, err := f.bots.Within(q).Get(ctx, org, botRef)
 		if err != nil {
 			return ImportResult{}, err
@@ -52,57 +54,58 @@ func (f *FAQs) Import(ctx context.Context, org uuid.UUID, botRef string, file []
 		if _, err := q.LockBot(ctx, org, owner.ID); err != nil {
 			return ImportResult{}, err
 		}
-		plan := plan{ImportResult: ImportResult{Errors: errs}, labelled: found.labels >= 0}
+		plan := importPlan{result: ImportResult{Errors: errs}, setsLabels: table.labels >= 0}
 		if err := plan.load(ctx, q, owner); err != nil {
 			return ImportResult{}, err
 		}
-		for _, e := range given {
+		for _, e := range entries {
 			if err := plan.add(e); err != nil {
 				return ImportResult{}, err
 			}
 		}
-		return plan.ImportResult, plan.write(ctx, q, owner)
+		return plan.result, plan.write(ctx, q, owner)
 	})
-	return done, apperr.Rephrase(err, apperr.NotFound, bot.NotFoundMessage)
+	return result, apperr.Rephrase(err, apperr.NotFound, bot.NotFoundMessage)
 }
 
 const (
-	// maxReaders is how many files are read at once: each may take some hundred MiB.
+	// maxReaders is the number of files that are read at once. Each may need some hundred MiB.
 	maxReaders = 2
-	// unpackPatience is how long a file waits for its turn: all that wait are in memory.
-	unpackPatience = 10 * time.Second
+	// readerTimeout is how long a file waits to be read. Waiting files are in memory.
+	readerTimeout = 10 * time.Second
 )
 
-// unpack reads a file when it is its turn. It is Unavailable when that does not come.
-func (f *FAQs) unpack(ctx context.Context, file []byte) (*table, error) {
-	patience := time.NewTimer(unpackPatience)
-	defer patience.Stop()
+// readTable reads a file once one of the readers is free.
+func (f *FAQs) readTable(ctx context.Context, file []byte) (*table, error) {
+	timer := time.NewTimer(readerTimeout)
+	defer timer.Stop()
 	select {
 	case f.readers <- struct{}{}:
 		defer func() { <-f.readers }()
 		return readTable(file)
-	case <-patience.C:
-		return nil, &apperr.Error{Kind: apperr.Unavailable, Message: "Too many files are being read.", RetryAfter: unpackPatience}
+	case <-timer.C:
+		return nil, &apperr.Error{Kind: apperr.Unavailable, Message: "Too many files are being read. Retry later.", RetryAfter: readerTimeout}
 	case <-ctx.Done():
 		return nil, fmt.Errorf("wait to read a file: %w", ctx.Err())
 	}
 }
 
-// entries turns the rows into what is to be stored.
+// entries returns the valid rows, and the errors of the others.
 func (t *table) entries() ([]entry, []ImportError) {
-	good, bad := []entry{}, []ImportError{}
+	entries, errs := []entry{}, []ImportError{}
 	for _, r := range t.rows {
-		e, problem := t.entry(r)
+		e, problem := r.entry()
 		if problem != "" {
-			bad = append(bad, ImportError{Row: r.number, Detail: problem})
+			errs = append(errs, ImportError{Row: r.number, Detail: problem})
 			continue
 		}
-		good = append(good, e)
+		entries = append(entries, e)
 	}
-	return good, bad
+	return entries, errs
 }
 
-func (t *table) entry(r row) (entry, string) {
+// entry returns the row's entry, or a sentence about what is wrong with the row.
+func (r row) entry() (e entry, problem string) {
 	switch {
 	case r.question == "" && r.answer == "":
 		return entry{}, "The row has neither a question nor an answer."
@@ -112,93 +115,94 @@ func (t *table) entry(r row) (entry, string) {
 		return entry{}, "The row has an answer but no question."
 	}
 	labels := strings.FieldsFunc(r.labels, func(r rune) bool { return strings.ContainsRune(",，、;；\n", r) })
-	e, mistake := newEntry(r.question, r.answer, labels)
-	if mistake != nil {
-		return entry{}, mistake.sentence()
+	e, invalid := newEntry(r.question, r.answer, labels)
+	if invalid != nil {
+		return entry{}, invalid.asSentence()
 	}
 	return e, ""
 }
 
-// plan is what an import will write: each entry once, as the last of its rows has it.
-type plan struct {
-	ImportResult
-	labelled bool // the file has labels, so that those of the entries are replaced
-	entries  []planned
-	byText   map[string]int // question → index in entries
+// importPlan collects what an import will write. Of several rows with one question the last one counts.
+type importPlan struct {
+	result     ImportResult
+	setsLabels bool // the file has a column for labels
+	entries    []plannedEntry
+	byQuestion map[string]int // the index in entries
 }
 
-type planned struct {
+type plannedEntry struct {
 	entry
-	answerHash     string // as PostgreSQL has it
-	isNew, changed bool
+	answerHash       string // as computed by PostgreSQL
+	isNew, isChanged bool
 }
 
-// load finds the entries that the chatbot has already; of several with one question the newest.
-func (p *plan) load(ctx context.Context, q *db.Queries, owner db.Bot) error {
-	known, err := q.ListFaqsForImport(ctx, owner.OrganizationID, owner.ID)
+// load reads the FAQs that the chatbot has. Of several with one question, the newest will be updated.
+func (p *importPlan) load(ctx context.Context, q *db.Queries, owner db.Bot) error {
+	rows, err := q.ListFaqsForImport(ctx, owner.OrganizationID, owner.ID)
 	if err != nil {
 		return err
 	}
-	p.byText = make(map[string]int, len(known))
-	for _, k := range known {
-		if _, ok := p.byText[k.Question]; !ok {
-			p.byText[k.Question] = len(p.entries)
-			p.entries = append(p.entries, planned{
-				entry: entry{id: k.ID, question: k.Question, labels: k.Labels}, answerHash: k.AnswerHash,
+	p.byQuestion = make(map[string]int, len(rows))
+	for _, row := range rows {
+		if _, ok := p.byQuestion[row.Question]; !ok {
+			p.byQuestion[row.Question] = len(p.entries)
+			p.entries = append(p.entries, plannedEntry{
+				entry: entry{id: row.ID, question: row.Question, labels: row.Labels}, answerHash: row.AnswerHash,
 			})
 		}
 	}
 	return nil
 }
 
-func (p *plan) add(e entry) error {
-	hash := answerHash(e.answer)
-	at, known := p.byText[e.question]
-	if !known {
+func (p *importPlan) add(e entry) error {
+	hash := hashAnswer(e.answer)
+	i, ok := p.byQuestion[e.question]
+	if !ok {
 		var err error
 		if e.id, err = uuid.NewV7(); err != nil {
 			return err
 		}
-		p.byText[e.question] = len(p.entries)
-		p.entries = append(p.entries, planned{entry: e, answerHash: hash, isNew: true})
-		p.Created++
+		p.byQuestion[e.question] = len(p.entries)
+		p.entries = append(p.entries, plannedEntry{entry: e, answerHash: hash, isNew: true})
+		p.result.Created++
 		return nil
 	}
-	old := &p.entries[at]
-	if !p.labelled {
-		e.labels = old.labels
+	planned := &p.entries[i]
+	if !p.setsLabels {
+		e.labels = planned.labels
 	}
-	if hash == old.answerHash && slices.Equal(e.labels, old.labels) {
-		p.Skipped++
+	if hash == planned.answerHash && slices.Equal(e.labels, planned.labels) {
+		p.result.Skipped++
 		return nil
 	}
-	old.answer, old.answerHash, old.labels, old.changed = e.answer, hash, e.labels, true
-	p.Updated++
+	planned.answer, planned.answerHash, planned.labels, planned.isChanged = e.answer, hash, e.labels, true
+	p.result.Updated++
 	return nil
 }
 
-// answerHash saves reading all answers in order to see which of them change; it guards nothing.
-func answerHash(answer string) string {
+// hashAnswer returns the hash by which changed answers are recognized without reading all of them. It is not used for
+// security.
+func hashAnswer(answer string) string {
 	sum := md5.Sum([]byte(answer))
 	return hex.EncodeToString(sum[:])
 }
 
-func (p *plan) write(ctx context.Context, q *db.Queries, owner db.Bot) error {
-	var fresh, changed []entry
-	for _, e := range p.entries {
-		if e.isNew {
-			fresh = append(fresh, e.entry)
-		} else if e.changed {
-			changed = append(changed, e.entry)
+func (p *importPlan) write(ctx context.Context, q *db.Queries, owner db.Bot) error {
+	var created, changed []entry
+	for _, planned := range p.entries {
+		if planned.isNew {
+			created = append(created, planned.entry)
+		} else if planned.isChanged {
+			changed = append(changed, planned.entry)
 		}
 	}
-	for some := range slices.Chunk(fresh, batch) {
-		if err := insertEntries(ctx, q, owner, some); err != nil {
+	for batch := range slices.Chunk(created, batchSize) {
+		if err := insertEntries(ctx, q, owner, batch); err != nil {
 			return err
 		}
 	}
-	for some := range slices.Chunk(changed, batch) {
-		if err := updateEntries(ctx, q, owner, some); err != nil {
+	for batch := range slices.Chunk(changed, batchSize) {
+		if err := updateEntries(ctx, q, owner, batch); err != nil {
 			return err
 		}
 	}

@@ -7,123 +7,124 @@ import (
 	"parley/gen/db"
 )
 
-// asked is a question cut into terms, with the rarity of each among the bot's entries, from 0 to 1.
-type asked struct {
-	terms  []term
+// query is a question with what its terms tell about it.
+type query struct {
+	terms []term
+	// rarity is the inverse document frequency of each term and character among the chatbot's FAQs, from 0 to 1.
 	rarity map[string]float64
-	// telling is the rarity of what the question is about: vague terms have little.
-	telling map[string]float64
-	// known is the share of the question that any entries have, from 0 to 1: what is about something else has words
-	// that nobody wrote down here.
-	known float64
+	// specificity is the rarity of what the question is about: that of vague terms is lowered.
+	specificity map[string]float64
+	// knownShare is the share of the question's words and characters that occur in any FAQ, from 0 to 1. It is low for
+	// questions about other subjects.
+	knownShare float64
 }
 
-// vagueShare is how much a vague term tells of what it would by its rarity.
-const vagueShare = 0.1
+// vagueFactor lowers the specificity of vague terms.
+const vagueFactor = 0.1
 
-func weigh(text string, row db.SearchFaqsRow) asked {
-	// What the index tells apart may be one term here.
-	entries := map[string]float64{}
+// newQuery analyzes a question. Every row of a search has the same term frequencies, so one is enough.
+func newQuery(text string, row db.SearchFaqsRow) query {
+	frequency := map[string]float64{} // different terms of the index may be one term here
 	for i, known := range row.KnownTerms {
-		entries[oneSpelling(known)] += float64(row.KnownEntries[i])
+		frequency[normalizeSpelling(known)] += float64(row.KnownEntries[i])
 	}
-	all := float64(row.Entries)
-	rarity := func(n float64) float64 { return math.Log(1 + (all-min(n, all)+0.5)/(n+0.5)) }
-	terms := readTerms(text)
-	a := asked{terms: terms[:min(len(terms), maxAsked)], rarity: map[string]float64{}, telling: map[string]float64{}}
-	for _, t := range a.terms {
-		a.rarity[t.text] = rarity(entries[t.text]) / rarity(0)
-		a.telling[t.text] = a.rarity[t.text]
-		if vague[t.text] {
-			a.telling[t.text] *= vagueShare
+	total := float64(row.Entries)
+	idf := func(n float64) float64 { return math.Log(1 + (total-min(n, total)+0.5)/(n+0.5)) }
+	terms := comparisonTerms(text)
+	q := query{terms: terms[:min(len(terms), maxQueryTerms)], rarity: map[string]float64{}, specificity: map[string]float64{}}
+	for _, t := range q.terms {
+		q.rarity[t.text] = idf(frequency[t.text]) / idf(0)
+		q.specificity[t.text] = q.rarity[t.text]
+		if vagueTerms[t.text] {
+			q.specificity[t.text] *= vagueFactor
 		}
 	}
-	// A character is at least as common as the pairs that it is in.
-	for _, t := range a.terms {
-		if t.kind == pairTerm {
+	// A character is at least as frequent as the bigrams that contain it.
+	for _, t := range q.terms {
+		if t.kind == bigramTerm {
 			for _, r := range t.text {
-				a.rarity[string(r)] = min(a.rarity[string(r)], a.rarity[t.text])
-				a.telling[string(r)] = min(a.telling[string(r)], a.telling[t.text])
+				q.rarity[string(r)] = min(q.rarity[string(r)], q.rarity[t.text])
+				q.specificity[string(r)] = min(q.specificity[string(r)], q.specificity[t.text])
 			}
 		}
 	}
-	a.known = a.knownShare(entries)
-	return a
+	q.knownShare = q.shareKnown(frequency)
+	return q
 }
 
-// knownShare counts words, and characters, which are known where one of their pairs is.
-func (a asked) knownShare(entries map[string]float64) float64 {
-	pieces := map[string]bool{}
-	for _, t := range a.terms {
-		known := entries[t.text] > 0
+// shareKnown returns the share of the words and characters that are known. A character is known if one of its bigrams
+// is.
+func (q query) shareKnown(frequency map[string]float64) float64 {
+	isKnown := map[string]bool{}
+	for _, t := range q.terms {
+		known := frequency[t.text] > 0
 		switch t.kind {
-		case pairTerm:
+		case bigramTerm:
 			for _, r := range t.text {
-				pieces[string(r)] = pieces[string(r)] || known
+				isKnown[string(r)] = isKnown[string(r)] || known
 			}
-		case wordTerm, loneTerm:
-			pieces[t.text] = known
+		case wordTerm, singleTerm:
+			isKnown[t.text] = known
 		}
 	}
-	if len(pieces) == 0 {
+	if len(isKnown) == 0 {
 		return 0
 	}
 	n := 0
-	for _, known := range pieces {
+	for _, known := range isKnown {
 		if known {
 			n++
 		}
 	}
-	return float64(n) / float64(len(pieces))
+	return float64(n) / float64(len(isKnown))
 }
 
-// How much terms add to an entry's rank, and to what it covers of the question.
 const (
-	singleRank  = 0.8 // a character, against a pair or a word
-	answerRank  = 0.2 // a term that is in the answer only
-	answerShare = 0.4
-	singleShare = 0.3 // a character that is there, but beside others
+	characterRank  = 0.8 // weight of a character in the rank; bigrams and words have 1
+	answerRank     = 0.2 // weight of a term that occurs in the answer only
+	answerShare    = 0.4 // share of such a term in the coverage
+	characterShare = 0.3 // share of a character in the coverage if none of its bigrams occur
 )
 
-// maxRead is how many bytes of an answer are compared: those that its first terms are cut from.
-const maxRead = 4000
+// maxComparedAnswer is how many bytes of an answer are compared.
+const maxComparedAnswer = 4000
 
-// compare looks closely at an entry.
-func (a asked) compare(row db.SearchFaqsRow, texts *termCache) Match {
+// match compares the question with an FAQ and its answer.
+func (q query) match(row db.SearchFaqsRow, cache *termCache) Match {
 	m := Match{ID: row.ID, Question: row.Question, Answer: row.Answer, isExact: row.Exact}
-	question := texts.read(row.Question)
-	answer := strings.ToValidUTF8(row.Answer[:min(len(row.Answer), maxRead)], "")
-	shares := a.shares(question.set, texts.read(answer).set)
+	question := cache.get(row.Question)
+	answer := cache.get(strings.ToValidUTF8(row.Answer[:min(len(row.Answer), maxComparedAnswer)], ""))
+	shares := q.shares(question.texts, answer.texts)
 	weight := lengthWeight(question.terms, rankWeight)
-	for i, t := range a.terms {
+	for i, t := range q.terms {
 		switch shares[i] {
 		case 1:
-			m.rank += weight * rankWeight(t) * a.rarity[t.text]
-			m.evidence += a.known * t.weight() * a.telling[t.text]
+			m.rank += weight * rankWeight(t) * q.rarity[t.text]
+			m.evidence += q.knownShare * t.weight() * q.specificity[t.text]
 		case answerShare:
-			m.rank += answerRank * rankWeight(t) * a.rarity[t.text]
+			m.rank += answerRank * rankWeight(t) * q.rarity[t.text]
 		}
 	}
-	m.Score = a.covered(shares)
+	m.Score = q.coverage(shares)
 	if m.isExact {
 		m.Score = 1
 	}
 	return m
 }
 
-// rankWeight is how much a term tells where entries are put in order, its rarity aside. Characters tell almost as much
-// as pairs: people shorten words, and put others between.
+// rankWeight returns a term's weight in the rank, apart from its rarity. Characters have nearly the weight of bigrams,
+// because people abbreviate words and insert others.
 func rankWeight(t term) float64 {
-	if t.kind == singleTerm || t.kind == loneTerm {
-		return singleRank
+	if t.kind == characterTerm || t.kind == singleTerm {
+		return characterRank
 	}
 	return t.weight()
 }
 
-// shares tells for each term of the question how much of it an entry has.
-func (a asked) shares(inQuestion, inAnswer map[string]bool) []float64 {
-	shares := make([]float64, len(a.terms))
-	for i, t := range a.terms {
+// shares returns for each term of the question how much of it an FAQ has.
+func (q query) shares(inQuestion, inAnswer map[string]bool) []float64 {
+	shares := make([]float64, len(q.terms))
+	for i, t := range q.terms {
 		switch {
 		case inQuestion[t.text]:
 			shares[i] = 1
@@ -134,57 +135,49 @@ func (a asked) shares(inQuestion, inAnswer map[string]bool) []float64 {
 	return shares
 }
 
-// covered is the share of the question that an entry has, its words and characters weighed by what they tell. A
-// character counts in full where one of its pairs is there: most pairs that are not run across the ends of words.
-func (a asked) covered(shares []float64) float64 {
-	paired := map[string]float64{}
-	for i, t := range a.terms {
-		if t.kind == pairTerm {
+// coverage returns the share of the question that an FAQ covers. Words and characters are weighted by their specificity.
+// A character counts in full if one of its bigrams occurs: most bigrams that do not occur cross the boundary of words.
+func (q query) coverage(shares []float64) float64 {
+	bigramShares := map[string]float64{} // the largest share of each character's bigrams
+	for i, t := range q.terms {
+		if t.kind == bigramTerm {
 			for _, r := range t.text {
-				paired[string(r)] = max(paired[string(r)], shares[i])
+				bigramShares[string(r)] = max(bigramShares[string(r)], shares[i])
 			}
 		}
 	}
-	sum, all := 0.0, 0.0
-	for i, t := range a.terms {
-		share, weight := shares[i], a.telling[t.text]
+	covered, total := 0.0, 0.0
+	for i, t := range q.terms {
+		share, weight := shares[i], q.specificity[t.text]
 		switch t.kind {
-		case pairTerm:
+		case bigramTerm:
 			continue
-		case singleTerm, loneTerm:
-			share = max(share*singleShare, paired[t.text])
+		case characterTerm, singleTerm:
+			share = max(share*characterShare, bigramShares[t.text])
 		case stopTerm:
 			weight *= t.weight()
 		}
-		sum += weight * share
-		all += weight
+		covered += weight * share
+		total += weight
 	}
-	if all == 0 {
+	if total == 0 {
 		return 0
 	}
-	return sum / all
+	return covered / total
 }
 
-// What counts as near.
+// The thresholds of matches.
 const (
-	nearScore    = 0.42 // of a question so much covered, it is the answer
-	nearEvidence = 0.2  // or of a longer one, covered less but in rare terms
-	relatedScore = 0.15 // worth offering
-	relatedRank  = 0.3  // or so near to the best, where that is the answer
+	answerScore    = 0.42 // an FAQ that covers so much of the question answers it
+	answerEvidence = 0.2  // and one that covers less of a longer question, but in rare terms
+	relatedScore   = 0.15 // worth suggesting
+	relatedRank    = 0.3  // the share of the best match's rank, if that answers the question
 )
 
-// IsAnswer tells whether a match is the question's answer.
-func (m Match) IsAnswer() bool { return m.Score >= nearScore || m.Score*m.evidence >= nearEvidence }
+// IsAnswer reports whether the FAQ answers the question.
+func (m Match) IsAnswer() bool { return m.Score >= answerScore || m.Score*m.evidence >= answerEvidence }
 
-// IsRelated tells whether a match is worth offering besides the best, or when that is not near.
+// IsRelated reports whether the FAQ is worth suggesting, besides the best match or instead of it.
 func (m Match) IsRelated(best Match) bool {
 	return m.Score >= relatedScore || best.IsAnswer() && m.rank >= relatedRank*best.rank
-}
-
-func textsOf(terms []term) map[string]bool {
-	found := make(map[string]bool, len(terms))
-	for _, t := range terms {
-		found[t.text] = true
-	}
-	return found
 }

@@ -11,38 +11,37 @@ import (
 	"parley/internal/bot"
 )
 
-// The search has two steps. The database finds the few entries whose questions share the rarest terms with what was
-// asked, in any of its spellings; then those are looked at closely, with their answers. Only the first step knows what
-// is stored, so all that is known of a language can be changed without indexing anew.
+// Search has two steps. First the database finds candidates: the FAQs whose questions share the rarest terms with the
+// question, in any spelling. Then the candidates are ranked with their answers. Only the first step depends on stored
+// terms, so knowledge of a language can change without a new index if only the second step uses it.
 const (
-	candidates     = 40
-	entriesPerTerm = 2000
-	// maxAsked bounds the terms that are looked up, of a long message those that come first.
-	maxAsked = 120
-	// maxRespelled bounds the terms that are looked up besides, of its other spellings.
-	maxRespelled = 120
-	// smoothing is how many entries every bot is taken to have besides its own: the few of a small bot do not show
-	// which terms are rare.
+	maxCandidates     = 40
+	maxEntriesPerTerm = 2000
+	// maxQueryTerms bounds the terms of a question that are looked up. Those of a long message that come first are used.
+	maxQueryTerms = 120
+	// maxVariantTerms bounds the further terms that are looked up for other spellings.
+	maxVariantTerms = 120
+	// smoothing is added to the number of a chatbot's FAQs. A few FAQs do not show which terms are rare.
 	smoothing = 50
 )
 
-// What the length of a question takes off the weight of its terms, as in BM25: a term tells less of a long one.
+// The parameters of BM25, which lowers the weight of terms in long questions.
 const (
-	typicalLength = 14.0 // in weight of its terms
-	lengthEffect  = 0.5
-	saturation    = 1.2
+	averageLength       = 14.0 // in weights of terms; BM25's avgdl
+	lengthNormalization = 0.5  // b
+	saturation          = 1.2  // k1
 )
 
-// termWeight is what the index holds of each term of a question.
-func termWeight(terms []term) float32 { return float32(lengthWeight(terms, term.weight)) }
+// indexWeight returns the weight that is stored with each term of a question.
+func indexWeight(terms []term) float32 { return float32(lengthWeight(terms, term.weight)) }
 
-// lengthWeight is the weight of each of a question's terms, given what each tells by itself.
+// lengthWeight returns the BM25 factor for the length of a question, as the sum of its terms' weights.
 func lengthWeight(terms []term, weight func(term) float64) float64 {
 	length := 0.0
 	for _, t := range terms {
 		length += weight(t)
 	}
-	return (saturation + 1) / (1 + saturation*(1-lengthEffect+lengthEffect*length/typicalLength))
+	return (saturation + 1) / (1 + saturation*(1-lengthNormalization+lengthNormalization*length/averageLength))
 }
 
 // Match is an FAQ that was found for a question.
@@ -52,9 +51,9 @@ type Match struct {
 	Answer   string
 	// Score is how much of the question the FAQ covers, from 0 to 1.
 	Score    float64
-	isExact  bool    // the FAQ's question is the question, apart from spelling
+	isExact  bool    // the FAQ's question equals the question, apart from spelling
 	rank     float64 // orders the matches of one question
-	evidence float64 // how much the FAQ shares with the question, in terms that are specific to it
+	evidence float64 // how many specific terms the FAQ shares with the question
 }
 
 // Search returns the FAQs of the chatbot that match the question, best first. An FAQ with exactly this question comes
@@ -65,29 +64,29 @@ func (e *Engine) Search(ctx context.Context, question bot.Question) ([]Match, er
 	if key == "" {
 		return nil, nil
 	}
-	query := db.SearchFaqsParams{
+	params := db.SearchFaqsParams{
 		OrganizationID: owner.OrganizationID, BotID: owner.ID, QuestionKey: key,
-		EntriesPerTerm: entriesPerTerm, Smoothing: smoothing, Candidates: candidates,
+		EntriesPerTerm: maxEntriesPerTerm, Smoothing: smoothing, Candidates: maxCandidates,
 	}
-	for _, t := range lookups(text) {
-		query.Terms = append(query.Terms, t.text)
-		query.Weights = append(query.Weights, float32(t.weight()))
+	for _, t := range queryTerms(text) {
+		params.Terms = append(params.Terms, t.text)
+		params.Weights = append(params.Weights, float32(t.weight()))
 	}
 	var err error
-	if query.Allowed, err = e.selectedEntries(ctx, owner, question.Selection); err != nil {
+	if params.Allowed, err = e.selectedEntries(ctx, owner, question.Selection); err != nil {
 		return nil, err
 	}
-	// Planning it takes five times as long as running it, and all its plans are the same.
-	rows, err := e.store.GenericPlan().SearchFaqs(ctx, query)
+	// Planning takes five times as long as execution, and the plan does not depend on the parameters.
+	rows, err := e.store.GenericPlan().SearchFaqs(ctx, params)
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
-	a := weigh(text, rows[0])
-	found := make([]Match, 0, len(rows))
+	query := newQuery(text, rows[0])
+	matches := make([]Match, 0, len(rows))
 	for _, row := range rows {
-		found = append(found, a.compare(row, e.terms))
+		matches = append(matches, query.match(row, e.terms))
 	}
-	slices.SortStableFunc(found, func(x, y Match) int {
+	slices.SortStableFunc(matches, func(x, y Match) int {
 		if x.isExact != y.isExact {
 			if x.isExact {
 				return -1
@@ -96,24 +95,24 @@ func (e *Engine) Search(ctx context.Context, question bot.Question) ([]Match, er
 		}
 		return cmp.Compare(y.rank, x.rank)
 	})
-	return found, nil
+	return matches, nil
 }
 
-// lookups are the indexed terms of a text as it is written, and then those of its other spellings: a question may have
-// been stored in either script, and with either word.
-func lookups(text string) []term {
-	found, seen := []term{}, map[string]bool{}
-	add := func(text string, bound int) {
-		for _, t := range cutTerms(text) {
-			if t.indexed() && !seen[t.text] && len(found) < bound {
+// queryTerms returns the indexed terms of a text as it is written, and then those of its other spellings: a stored
+// question may be written in either Chinese script and with either of two synonyms.
+func queryTerms(text string) []term {
+	terms, seen := []term{}, map[string]bool{}
+	add := func(text string, limit int) {
+		for _, t := range indexTerms(text) {
+			if t.isIndexed() && !seen[t.text] && len(terms) < limit {
 				seen[t.text] = true
-				found = append(found, t)
+				terms = append(terms, t)
 			}
 		}
 	}
-	add(text, maxAsked)
-	for _, spelling := range spellings(text) {
-		add(spelling, maxAsked+maxRespelled)
+	add(text, maxQueryTerms)
+	for _, spelling := range otherSpellings(text) {
+		add(spelling, maxQueryTerms+maxVariantTerms)
 	}
-	return found
+	return terms
 }

@@ -13,22 +13,22 @@ import (
 	"parley/internal/bot"
 )
 
-// maxRows is how many entries a file may hold.
+// maxRows is the number of rows that a file may have.
 const maxRows = 20_000
 
-// table is the entries that a file holds, as they are written there.
+// table is the content of an imported file.
 type table struct {
-	started                  bool
-	question, answer, labels int // columns; labels is -1 in a table without
+	hasHeader                bool
+	question, answer, labels int // column indexes; labels is -1 if the column is missing
 	rows                     []row
 }
 
 type row struct {
-	number                   int
+	number                   int // the header's is 1
 	question, answer, labels string
 }
 
-// readTable goes by what the file holds, not by its name.
+// readTable reads a file in the format that its content shows, whatever its name.
 func readTable(file []byte) (*table, error) {
 	t := &table{}
 	var err error
@@ -36,38 +36,38 @@ func readTable(file []byte) (*table, error) {
 	case bytes.HasPrefix(file, []byte("PK\x03\x04")):
 		err = t.readWorkbook(file)
 	case bytes.HasPrefix(file, []byte("\xD0\xCF\x11\xE0")):
-		err = invalidFile("The file is an old or a protected Excel file: save it as .xlsx, without a password.")
+		err = invalidFile("The file is in an old Excel format or has a password: save it as .xlsx without a password.")
 	default:
 		err = t.readCSV(file)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if !t.started {
+	if !t.hasHeader {
 		return nil, invalidFile("The file is empty.")
 	}
 	return t, nil
 }
 
-func invalidFile(sentence string) *apperr.Error {
+func invalidFile(message string) *apperr.Error {
 	return &apperr.Error{
 		Kind:       apperr.InvalidRequest,
-		Message:    sentence,
-		Violations: []apperr.Violation{{In: "body", Pointer: "/file", Detail: sentence}},
+		Message:    message,
+		Violations: []apperr.Violation{{In: "body", Pointer: "/file", Detail: message}},
 	}
 }
 
-// readCSV reads a table in UTF-8, its fields parted by commas, semicolons or tabs. Quotes must be right: a stray one
-// would take the rest of the file for one field.
+// readCSV reads a UTF-8 file whose fields are separated by commas, semicolons or tabs. Quotes must be well-formed: a
+// stray quote would turn the rest of the file into one field.
 func (t *table) readCSV(file []byte) error {
 	file = bytes.TrimPrefix(file, []byte("\xEF\xBB\xBF"))
 	if !utf8.Valid(file) || bytes.IndexByte(file, 0) >= 0 {
-		return invalidFile("The file is neither .xlsx nor a .csv in UTF-8: in a spreadsheet program, save it as one of these.")
+		return invalidFile("The file is neither .xlsx nor .csv in UTF-8: save it as one of these in a spreadsheet program.")
 	}
 	r := csv.NewReader(bytes.NewReader(file))
-	r.Comma = delimiter(file)
-	if bytes.Count(file, []byte(string(r.Comma))) > maxCells { // they may be of one row
-		return apperr.New(apperr.TooLarge, "The file has too many cells: leave only the columns that are named.")
+	r.Comma = detectSeparator(file)
+	if bytes.Count(file, []byte(string(r.Comma))) > maxCells { // a single row could have all of them
+		return apperr.New(apperr.TooLarge, "The file has too many cells: keep only the named columns.")
 	}
 	r.FieldsPerRecord = -1
 	number, end := 0, int64(0)
@@ -76,23 +76,22 @@ func (t *table) readCSV(file []byte) error {
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
-		if parse, ok := errors.AsType[*csv.ParseError](err); ok {
-			return invalidFile(fmt.Sprintf("Line %d of the file is no valid CSV: a quotation mark is out of place.", parse.Line))
+		if parseErr, ok := errors.AsType[*csv.ParseError](err); ok {
+			return invalidFile(fmt.Sprintf("Line %d of the file is not valid CSV: it has a misplaced quotation mark.", parseErr.Line))
 		}
 		if err != nil {
 			return fmt.Errorf("read the file: %w", err)
 		}
-		// The reader passes over blank lines, which are rows all the same.
-		number += 1 + blankLines(file[end:r.InputOffset()])
+		// The reader skips empty lines, but they count as rows.
+		number += 1 + leadingEmptyLines(file[end:r.InputOffset()])
 		end = r.InputOffset()
-		if err := t.add(number, cells); err != nil {
+		if err := t.addRow(number, cells); err != nil {
 			return err
 		}
 	}
 }
 
-// blankLines counts the empty lines that a text begins with.
-func blankLines(text []byte) int {
+func leadingEmptyLines(text []byte) int {
 	n := 0
 	for {
 		text = bytes.TrimPrefix(text, []byte("\r"))
@@ -104,64 +103,64 @@ func blankLines(text []byte) int {
 	}
 }
 
-// delimiter is what parts the names of the columns.
-func delimiter(file []byte) rune {
+// detectSeparator returns the separator that occurs most often in the first line.
+func detectSeparator(file []byte) rune {
 	header, _, _ := bytes.Cut(bytes.TrimLeft(file, "\r\n"), []byte("\n"))
-	best, most := ',', 0
+	separator, most := ',', 0
 	for _, r := range ",;\t" {
 		if n := bytes.Count(header, []byte(string(r))); n > most {
-			best, most = r, n
+			separator, most = r, n
 		}
 	}
-	return best
+	return separator
 }
 
-// add takes the next row: the first one that is not blank names the columns.
-func (t *table) add(number int, cells []string) error {
+// addRow adds the next row. The first row that is not blank is the header.
+func (t *table) addRow(number int, cells []string) error {
 	cell := func(column int) string {
 		if column < 0 || column >= len(cells) {
 			return ""
 		}
-		return strings.TrimSpace(printable(cells[column]))
+		return strings.TrimSpace(sanitize(cells[column]))
 	}
-	blank := true
+	isBlank := true
 	for i := range cells {
-		blank = blank && cell(i) == ""
+		isBlank = isBlank && cell(i) == ""
 	}
 	switch {
-	case blank:
+	case isBlank:
 		return nil
-	case !t.started:
-		return t.start(cells)
+	case !t.hasHeader:
+		return t.setHeader(cells)
 	case len(t.rows) == maxRows:
-		return apperr.New(apperr.TooLarge, fmt.Sprintf("The file has more than %d rows: divide it.", maxRows))
+		return apperr.New(apperr.TooLarge, fmt.Sprintf("The file has more than %d rows: split it.", maxRows))
 	}
 	t.rows = append(t.rows, row{number, cell(t.question), cell(t.answer), cell(t.labels)})
 	return nil
 }
 
-// columnNames tells what a column holds by its name.
-var columnNames = map[string]string{
+// columnFields maps the names of columns to fields.
+var columnFields = map[string]string{
 	"question": "question", "問題": "question",
 	"answer": "answer", "答案": "answer",
 	"labels": "labels", "標籤": "labels",
 }
 
-func (t *table) start(cells []string) error {
-	at := map[string]int{}
+func (t *table) setHeader(cells []string) error {
+	columns := map[string]int{}
 	for i, cell := range cells {
-		what := columnNames[strings.TrimSpace(bot.Fold(printable(cell)))]
-		if _, ok := at[what]; !ok {
-			at[what] = i
+		field := columnFields[strings.TrimSpace(bot.Fold(sanitize(cell)))]
+		if _, ok := columns[field]; !ok {
+			columns[field] = i
 		}
 	}
-	question, asks := at["question"]
-	answer, answers := at["answer"]
-	if !asks || !answers {
+	question, hasQuestion := columns["question"]
+	answer, hasAnswer := columns["answer"]
+	if !hasQuestion || !hasAnswer {
 		return invalidFile("The first row must name the columns question and answer (or 問題 and 答案).")
 	}
-	t.started, t.question, t.answer, t.labels = true, question, answer, -1
-	if labels, ok := at["labels"]; ok {
+	t.hasHeader, t.question, t.answer, t.labels = true, question, answer, -1
+	if labels, ok := columns["labels"]; ok {
 		t.labels = labels
 	}
 	return nil

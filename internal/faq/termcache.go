@@ -2,43 +2,44 @@ package faq
 
 import "sync"
 
-// maxRemembered bounds the bytes of the texts whose terms are remembered; the terms take
-// some thirty times as many.
-const maxRemembered = 1 << 20
+// maxCachedText bounds the texts whose terms are cached, in bytes. The terms take about thirty times as much memory.
+const maxCachedText = 1 << 20
 
-// termCache keeps the terms of entries that were compared, by their texts: the same
-// few entries are near to most questions, and cutting them takes longer than comparing.
-// It is safe for concurrent use, and its zero value is empty.
+// termCache caches the comparison terms of questions and answers: the same few FAQs are candidates for most questions,
+// and cutting them takes longer than comparing them. It is safe for concurrent use, and its zero value is empty.
 type termCache struct {
 	mu     sync.Mutex
 	byText map[string]cutText
 	bytes  int
 }
 
-// cutText is a text cut for comparing it. Nobody changes it.
+// cutText is the comparison terms of a text. It must not be changed.
 type cutText struct {
 	terms []term
-	set   map[string]bool // of the terms' texts
+	texts map[string]bool // the texts of the terms
 }
 
-// read cuts a text, or remembers how it was cut.
-func (r *termCache) read(text string) cutText {
-	r.mu.Lock()
-	known, ok := r.byText[text]
-	r.mu.Unlock()
+// get returns the comparison terms of a text.
+func (c *termCache) get(text string) cutText {
+	c.mu.Lock()
+	cached, ok := c.byText[text]
+	c.mu.Unlock()
 	if ok {
-		return known
+		return cached
 	}
-	terms := readTerms(text)
-	cut := cutText{terms: terms, set: textsOf(terms)}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.byText == nil || r.bytes+len(text) > maxRemembered {
-		r.byText, r.bytes = make(map[string]cutText), 0 // what is asked about often is soon there again
+	terms := comparisonTerms(text)
+	cut := cutText{terms: terms, texts: make(map[string]bool, len(terms))}
+	for _, t := range terms {
+		cut.texts[t.text] = true
 	}
-	if _, ok := r.byText[text]; !ok {
-		r.byText[text] = cut
-		r.bytes += len(text)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.byText == nil || c.bytes+len(text) > maxCachedText {
+		c.byText, c.bytes = make(map[string]cutText), 0 // frequent texts are soon cached again
+	}
+	if _, ok := c.byText[text]; !ok {
+		c.byText[text] = cut
+		c.bytes += len(text)
 	}
 	return cut
 }

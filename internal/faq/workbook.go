@@ -13,24 +13,25 @@ import (
 	"parley/internal/apperr"
 )
 
+// The limits of .xlsx files. excelize was not written for hostile files, and some of its structures are many times larger
+// than the XML that they are read from.
 const (
-	// maxUnpacked is how much the parts of an .xlsx file may hold together.
-	maxUnpacked = 128 << 20
-	// maxInMemory is the size from which a part is unpacked into a temporary file.
+	// maxUncompressed bounds the uncompressed parts together, in bytes.
+	maxUncompressed = 128 << 20
+	// maxInMemory is the size from which excelize unpacks a part into a temporary file.
 	maxInMemory = 16 << 20
-	// maxElements bounds the parts that are read as a whole, where each element of a few bytes becomes many more, and
-	// maxSheetElements those that are read row by row.
-	maxElements      = 1_000_000
+	// maxElements bounds the XML elements of the parts that are read as a whole, all of them together.
+	maxElements = 1_000_000
+	// maxSheetElements bounds the XML elements of a worksheet, which is read row by row.
 	maxSheetElements = 8_000_000
-	// maxTag is how many bytes an element with its attributes may take.
+	// maxTag bounds a tag with its attributes, in bytes.
 	maxTag = 64 << 10
-	// maxCells is how many cells the rows may have together, blank ones included: a row of one cell in the last column is
-	// 16,384 of them.
+	// maxCells bounds the cells of all rows, blank ones included. A row whose only cell is in the last column has 16,384.
 	maxCells = 4_000_000
 )
 
-// readWorkbook reads the first sheet of an .xlsx file. The library was not written for hostile files: what it cannot
-// read, however it says so, is the file's fault.
+// readWorkbook reads the first worksheet of an .xlsx file. Any failure of excelize, including a panic, is reported as an
+// error of the file.
 func (t *table) readWorkbook(file []byte) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -41,12 +42,12 @@ func (t *table) readWorkbook(file []byte) (err error) {
 		return err
 	}
 	book, err := excelize.OpenReader(bytes.NewReader(file), excelize.Options{
-		UnzipSizeLimit: maxUnpacked, UnzipXMLSizeLimit: maxInMemory,
+		UnzipSizeLimit: maxUncompressed, UnzipXMLSizeLimit: maxInMemory,
 	})
 	if err != nil {
 		return unreadable(err)
 	}
-	defer func() { _ = book.Close() }() // it only removes temporary files
+	defer func() { _ = book.Close() }() // only removes temporary files
 	sheets := book.GetSheetList()
 	if len(sheets) == 0 {
 		return invalidFile("The file has no worksheet.")
@@ -56,23 +57,23 @@ func (t *table) readWorkbook(file []byte) (err error) {
 		return unreadable(err)
 	}
 	defer func() { _ = rows.Close() }()
-	left, leftBytes := maxCells, maxUnpacked
+	cellsLeft, bytesLeft := maxCells, maxUncompressed
 	for number := 1; rows.Next(); number++ {
 		if number > excelize.TotalRows {
-			return invalidFile("The file has a row beyond the last one that a worksheet can have.")
+			return invalidFile("The file has more rows than a worksheet can have.")
 		}
 		cells, err := rows.Columns()
 		if err != nil {
 			return unreadable(err)
 		}
-		left -= len(cells)
+		cellsLeft -= len(cells)
 		for _, cell := range cells {
-			leftBytes -= len(cell)
+			bytesLeft -= len(cell)
 		}
-		if left < 0 || leftBytes < 0 {
-			return apperr.New(apperr.TooLarge, "The worksheet has too many cells: leave only the columns that are named.")
+		if cellsLeft < 0 || bytesLeft < 0 {
+			return apperr.New(apperr.TooLarge, "The worksheet has too many cells: keep only the named columns.")
 		}
-		if err := t.add(number, cells); err != nil {
+		if err := t.addRow(number, cells); err != nil {
 			return err
 		}
 	}
@@ -82,61 +83,61 @@ func (t *table) readWorkbook(file []byte) (err error) {
 	return nil
 }
 
-// checkParts adds up what the parts declare to hold, and reads each of them for what the library would make too much
-// of. A part that holds more than it declares ends with an error when it is read; one that declares more than there can be
-// would overflow the library's own sum.
+// checkParts checks the limits of all parts before excelize reads them. Reading fails for a part that is larger than it
+// declares; declared sizes are checked one by one, because excelize's own sum of them could overflow.
 func checkParts(file []byte) error {
 	archive, err := zip.NewReader(bytes.NewReader(file), int64(len(file)))
 	if err != nil {
 		return unreadable(err)
 	}
-	left := uint64(maxUnpacked)
+	left := uint64(maxUncompressed)
 	for _, part := range archive.File {
 		if part.UncompressedSize64 > left {
-			return apperr.New(apperr.TooLarge, "The file holds more than 128 MiB when it is unpacked.")
+			return apperr.New(apperr.TooLarge, "The file is larger than 128 MiB when it is unpacked.")
 		}
 		left -= part.UncompressedSize64
 	}
-	elements := maxElements // of all such parts together
-	var all texts
+	elementsLeft := maxElements
+	var size textSize
 	for _, part := range archive.File {
-		most := &elements
+		left := &elementsLeft
 		if strings.HasPrefix(part.Name, "xl/worksheets/") {
-			most = new(maxSheetElements)
+			left = new(maxSheetElements)
 		}
-		if err := checkMarkup(part, most); err != nil {
+		if err := checkMarkup(part, left); err != nil {
 			return err
 		}
-		if err := all.read(part); err != nil {
+		if err := size.addPart(part); err != nil {
 			return err
 		}
 	}
-	return all.check()
+	return size.check()
 }
 
-// checkMarkup counts the elements of a part off those that are left. What is no markup has few of what looks like it.
-func checkMarkup(part *zip.File, left *int) error {
+// checkMarkup subtracts the elements of a part from those left, and checks the length of its tags. Binary parts contain
+// few bytes that look like tags.
+func checkMarkup(part *zip.File, elementsLeft *int) error {
 	content, err := part.Open()
 	if err != nil {
 		return unreadable(err)
 	}
 	defer content.Close()
 	buffer := make([]byte, 64<<10)
-	tag := 0 // how long the one is that is read; 0 outside
+	tagLength := 0 // 0 outside of tags
 	for {
 		n, err := content.Read(buffer)
 		for _, b := range buffer[:n] {
 			switch {
 			case b == '<':
-				*left--
-				tag = 1
+				*elementsLeft--
+				tagLength = 1
 			case b == '>':
-				tag = 0
-			case tag > 0:
-				tag++
+				tagLength = 0
+			case tagLength > 0:
+				tagLength++
 			}
-			if *left < 0 || tag > maxTag {
-				return tooMuch()
+			if *elementsLeft < 0 || tagLength > maxTag {
+				return tooComplex()
 			}
 		}
 		if errors.Is(err, io.EOF) {
@@ -148,8 +149,12 @@ func checkMarkup(part *zip.File, left *int) error {
 	}
 }
 
-func unreadable(err error) error {
-	f := invalidFile("The file cannot be read as .xlsx.")
-	f.Err = err
-	return f
+func unreadable(cause error) error {
+	err := invalidFile("The file cannot be read as .xlsx.")
+	err.Err = cause
+	return err
+}
+
+func tooComplex() error {
+	return apperr.New(apperr.TooLarge, "The file contains more than a table of FAQs needs: copy the FAQs into a new file.")
 }

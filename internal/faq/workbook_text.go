@@ -8,36 +8,34 @@ import (
 
 	"github.com/xuri/excelize/v2"
 	"golang.org/x/net/html/charset"
-
-	"parley/internal/apperr"
 )
 
 const (
-	// maxCellText is how many bytes the text of a cell may take: all its characters, of four bytes at the most.
+	// maxCellText bounds the text of a cell, in bytes: the characters that a cell can have, of up to four bytes.
 	maxCellText = 4 * excelize.TotalCellChars
-	// maxEscapes is how many of them may be written as _x000D_, which is how a spreadsheet program keeps a carriage return:
-	// for each one the library copies the text.
+	// maxEscapes bounds the escapes of a cell, such as _x000D_, in which spreadsheet programs keep carriage returns.
+	// excelize copies the text for each of them.
 	maxEscapes = 2_000
-	// maxRowText is how much a row may come to when each of its cells has the longest text: many cells can refer to one
-	// text, and the library copies it for each.
+	// maxRowText bounds the text of a row, in bytes, if each of its cells had the longest text of the workbook. Many cells
+	// can refer to one text, and excelize copies it for each.
 	maxRowText = 64 << 20
 )
 
-// texts are what a workbook's texts may come to in memory.
-type texts struct {
-	longest int // the text of a cell, in bytes
-	widest  int // the cells of a row that are not empty
+// textSize is an upper bound of the memory that excelize needs for the texts of a row.
+type textSize struct {
+	longest int // the longest text of a cell, in bytes
+	widest  int // the largest number of cells with text in a row
 }
 
-func (t texts) check() error {
-	if t.longest*t.widest > maxRowText {
-		return tooMuch()
+func (s textSize) check() error {
+	if s.longest*s.widest > maxRowText {
+		return tooComplex()
 	}
 	return nil
 }
 
-// read reads a part as the library does: no further than its XML is right.
-func (t *texts) read(part *zip.File) error {
+// addPart measures the texts of a part, up to its end or the first XML error, like excelize.
+func (s *textSize) addPart(part *zip.File) error {
 	content, err := part.Open()
 	if err != nil {
 		return unreadable(err)
@@ -46,12 +44,13 @@ func (t *texts) read(part *zip.File) error {
 	decoder := xml.NewDecoder(content)
 	decoder.CharsetReader = charset.NewReaderLabel
 	var text cellText
-	var isFilled bool
-	var cells, number, highest int // of rows; one goes on until a higher one begins, whatever ends before
+	var isCounted bool // the current cell
+	// excelize keeps adding cells to a row until one with a higher number begins, whatever elements end before.
+	var cells, number, highest int
 	for {
 		token, err := decoder.RawToken()
 		if err != nil {
-			return nil //nolint:nilerr // the part ends here
+			return nil //nolint:nilerr // the end of what excelize reads
 		}
 		switch token := token.(type) {
 		case xml.StartElement:
@@ -62,10 +61,10 @@ func (t *texts) read(part *zip.File) error {
 				}
 			case "c":
 				text.open()
-				isFilled = false
+				isCounted = false
 			case "si":
 				if text.open() {
-					isFilled = true // no cell is
+					isCounted = true // a shared string is not a cell
 				}
 			}
 		case xml.EndElement:
@@ -76,20 +75,20 @@ func (t *texts) read(part *zip.File) error {
 			if text.depth <= 0 {
 				continue
 			}
-			if !isFilled {
-				isFilled = true
+			if !isCounted {
+				isCounted = true
 				cells++
 			}
 			if text.add(token); text.bytes > maxCellText || text.escapes > maxEscapes {
-				return tooMuch()
+				return tooComplex()
 			}
 		}
-		t.longest, t.widest = max(t.longest, text.bytes), max(t.widest, cells)
+		s.longest, s.widest = max(s.longest, text.bytes), max(s.widest, cells)
 	}
 }
 
-// rowNumber is that of a row that follows another one.
-func rowNumber(row xml.StartElement, last int) int {
+// rowNumber returns the number of a row element, which defaults to that of the row before plus one.
+func rowNumber(row xml.StartElement, previous int) int {
 	for _, attribute := range row.Attr {
 		if attribute.Name.Local == "r" {
 			if number, err := strconv.Atoi(attribute.Value); err == nil {
@@ -97,17 +96,17 @@ func rowNumber(row xml.StartElement, last int) int {
 			}
 		}
 	}
-	return last + 1
+	return previous + 1
 }
 
-// cellText is a text as the library puts it together: of all that the outermost element that has a text holds.
+// cellText measures a text as excelize assembles it: from all character data within the outermost c or si element.
 type cellText struct {
 	depth          int
 	bytes, escapes int
-	isEscape       bool // it may go on as one
+	endsInEscape   bool // the data so far ends in an underscore, which may begin an escape
 }
 
-// open begins an element that has a text, and tells whether it is an outermost one.
+// open enters an element. It reports whether the element is an outermost one.
 func (t *cellText) open() bool {
 	isOutermost := t.depth <= 0
 	if isOutermost {
@@ -117,17 +116,13 @@ func (t *cellText) open() bool {
 	return isOutermost
 }
 
-func (t *cellText) add(more []byte) {
-	t.bytes += len(more)
-	t.escapes += bytes.Count(more, []byte("_x"))
-	if t.isEscape && bytes.HasPrefix(more, []byte("x")) {
+func (t *cellText) add(data []byte) {
+	t.bytes += len(data)
+	t.escapes += bytes.Count(data, []byte("_x"))
+	if t.endsInEscape && bytes.HasPrefix(data, []byte("x")) {
 		t.escapes++
 	}
-	if len(more) > 0 {
-		t.isEscape = more[len(more)-1] == '_'
+	if len(data) > 0 {
+		t.endsInEscape = data[len(data)-1] == '_'
 	}
-}
-
-func tooMuch() error {
-	return apperr.New(apperr.TooLarge, "The file has more in it than a table of entries needs: copy the entries into a new one.")
 }

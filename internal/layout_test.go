@@ -27,7 +27,7 @@ var rooms = map[string][]string{
 	// A module of its own, e2e/go.mod; only its commands depend on the product.
 	"e2e/bench":    {everything},
 	"e2e/chaos":    {everything},
-	"e2e/sdkcheck": {"client", "gen/client"},
+	"e2e/sdkcheck": {"client", "gen/client", "e2e/harness"},
 	"e2e/harness":  {},
 
 	"client":      {"gen/client"},

@@ -11,7 +11,7 @@ import (
 	"parley/e2e/harness"
 )
 
-// bench is a run: what was started, and what was measured so far.
+// bench is a run: the processes it has started and what it has measured so far.
 type bench struct {
 	*stack
 	options
@@ -20,80 +20,78 @@ type bench struct {
 		send    []string // one for each of the texts
 		history string
 	}
-	round int               // begun so far, the one that does not count among them
-	taken map[string]sample // in this round
-	frame []byte            // what a delivery has last brought
-	bots  bots
+	round     int               // the current round; 0 warms up
+	thisRound map[string]sample // measurements that several rows share
+	frame     []byte            // the last frame that a server delivered
+	bots      bots
 }
 
-// all are the rows, in the order of BENCHMARKS.md.
-func (b *bench) all() []row {
+// allRows returns the rows in the order of BENCHMARKS.md.
+func (b *bench) allRows() []row {
 	return []row{
-		b.sends(), b.exchanges(), b.sendsAlone(), b.stops(), b.histories(), b.pages(), b.recordPages(), b.exports(),
-		b.exportsOfAll(), b.fanOuts(), b.idleSockets(), b.streams(), b.searches(),
+		b.rowSend(), b.rowExchange(), b.rowSendAlone(), b.rowCrash(), b.rowHistory(), b.rowPages(), b.rowRecords(), b.rowExport(),
+		b.rowLargeExport(), b.rowFanOut(), b.rowIdleSockets(), b.rowStreams(), b.rowSearch(),
 	}
 }
 
-// chosen are those of all that are to be measured.
-func (b *bench) chosen() []row {
-	return slices.DeleteFunc(b.all(), func(r row) bool { return len(b.rows) > 0 && !slices.Contains(b.rows, r.number) })
+// selectedRows returns the rows to measure.
+func (b *bench) selectedRows() []row {
+	return slices.DeleteFunc(b.allRows(), func(r row) bool { return len(b.rows) > 0 && !slices.Contains(b.rows, r.number) })
 }
 
-// measureRows measures the rows that were chosen, and returns the table.
+// measureRows measures the selected rows and returns the table.
 func measureRows(ctx context.Context, o options) (_ report, err error) {
-	b, err := begin(ctx, o)
+	b, err := newBench(ctx, o)
 	if err != nil {
 		return report{}, err
 	}
 	defer func() { err = errors.Join(err, b.stop()) }()
-	rows, to := b.chosen(), seeds{messages: o.size}
-	if slices.ContainsFunc(rows, func(r row) bool { return r.ofRecords }) {
-		to.records = o.records
+	rows, size := b.selectedRows(), dataSize{messages: o.size}
+	if slices.ContainsFunc(rows, func(r row) bool { return r.needsRecords }) {
+		size.records = o.records
 	}
-	if err := b.seed(ctx, to); err != nil {
-		return report{}, fmt.Errorf("put the data in: %w", err)
+	if err := b.seed(ctx, size); err != nil {
+		return report{}, fmt.Errorf("seed the database: %w", err)
 	}
 	machine, err := b.machine(ctx)
 	if err != nil {
 		return report{}, err
 	}
-	for _, r := range rows {
+	results := make([][]series, len(rows))
+	for i, r := range rows {
+		results[i] = make([]series, len(r.lines))
 		if r.prepare != nil {
 			if err := r.prepare(ctx); err != nil {
 				return report{}, fmt.Errorf("prepare row %s: %w", r.number, err)
 			}
 		}
 	}
-	found := make([][]series, len(rows))
-	for i, r := range rows {
-		found[i] = make([]series, len(r.lines))
-	}
 	// Round 0 warms up and does not count.
 	for b.round = range o.rounds + 1 {
-		if err := b.measureRound(ctx, rows, found); err != nil {
+		if err := b.measureRound(ctx, rows, results); err != nil {
 			return report{}, err
 		}
 	}
 	for i, r := range rows {
-		if r.most == 1 {
-			if err := b.measureRow(ctx, r, o.seconds, found[i]); err != nil {
+		if r.maxRounds == 1 {
+			if err := b.measureRow(ctx, r, o.seconds, results[i]); err != nil {
 				return report{}, err
 			}
 		}
 	}
-	return b.table(machine, to, rows, found), nil
+	return b.table(machine, size, rows, results), nil
 }
 
-func (b *bench) measureRound(ctx context.Context, rows []row, found [][]series) error {
-	b.taken = map[string]sample{}
+func (b *bench) measureRound(ctx context.Context, rows []row, results [][]series) error {
+	b.thisRound = map[string]sample{}
 	for i, r := range rows {
 		var err error
 		switch {
-		case r.most == 1, b.round == 0 && r.isWarm:
+		case r.maxRounds == 1, b.round == 0 && r.skipWarmUp:
 		case b.round == 0:
 			err = b.measureRow(ctx, r, 1, make([]series, len(r.lines)))
-		case r.most == 0 || b.round <= r.most:
-			err = b.measureRow(ctx, r, b.seconds, found[i])
+		case r.maxRounds == 0 || b.round <= r.maxRounds:
+			err = b.measureRow(ctx, r, b.seconds, results[i])
 		}
 		if err != nil {
 			return err
@@ -103,77 +101,74 @@ func (b *bench) measureRound(ctx context.Context, rows []row, found [][]series) 
 }
 
 func (b *bench) measureRow(ctx context.Context, r row, seconds int, into []series) error {
-	b.say("round %d of %d: row %s", b.round, b.rounds, r.number)
-	findings, err := r.measure(ctx, seconds)
+	b.logf("round %d of %d: row %s", b.round, b.rounds, r.number)
+	measurements, err := r.measure(ctx, seconds)
 	if err != nil {
 		return fmt.Errorf("row %s: %w", r.number, err)
 	}
-	for i, one := range findings {
-		into[i] = append(into[i], one)
+	for i, m := range measurements {
+		into[i] = append(into[i], m)
 	}
 	return nil
 }
 
-// say tells who waits what is done.
-func (b *bench) say(format string, args ...any) {
+// logf reports progress on standard error.
+func (b *bench) logf(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "%s %s\n", time.Now().Format(time.TimeOnly), fmt.Sprintf(format, args...))
 }
 
-// once measures what several rows need once in a round.
-func (b *bench) once(what string, measure func() (sample, error)) (sample, error) {
-	if taken, ok := b.taken[what]; ok {
-		return taken, nil
+// oncePerRound measures something that several rows need, once in each round.
+func (b *bench) oncePerRound(what string, measure func() (sample, error)) (sample, error) {
+	if s, ok := b.thisRound[what]; ok {
+		return s, nil
 	}
-	measured, err := measure()
+	s, err := measure()
 	if err != nil {
 		return sample{}, fmt.Errorf("%s: %w", what, err)
 	}
-	b.taken[what] = measured
-	return measured, nil
+	b.thisRound[what] = s
+	return s, nil
 }
 
-// overHTTP measures what a load costs a server.
-func (b *bench) overHTTP(ctx context.Context, server *harness.Process, seconds int, j job) (sample, error) {
-	j = b.addressed(server, seconds, j)
-	var f found
-	used, err := b.cost(server, func() (err error) {
-		f, err = harness.RunWorker[found](ctx, "load", j)
+// measureLoad measures the cost of a load on a server.
+func (b *bench) measureLoad(ctx context.Context, server *harness.Process, seconds int, job loadJob) (sample, error) {
+	job = b.complete(server, seconds, job)
+	var result loadResult
+	used, err := b.measureCPU(server, func() (err error) {
+		result, err = harness.RunWorker[loadResult](ctx, "load", job)
 		return err
 	})
-	return f.sample(used), err
+	return result.sample(used), err
 }
 
-// addressed completes a job.
-func (b *bench) addressed(server *harness.Process, seconds int, j job) job {
-	if j.Keys == nil {
-		j.Keys = b.keys
+// complete fills in the fields that all jobs have in common.
+func (b *bench) complete(server *harness.Process, seconds int, job loadJob) loadJob {
+	if job.Keys == nil {
+		job.Keys = b.keys
 	}
-	j.Base, j.Duration, j.Seed = server.Base, time.Duration(seconds)*time.Second, uint64(b.round)
-	return j
+	job.Base, job.Duration, job.Seed = server.Base, time.Duration(seconds)*time.Second, uint64(b.round)
+	return job
 }
 
-func (f found) sample(used cost) sample {
+// sample returns the result with the cost of each request.
+func (r loadResult) sample(used cpuTime) sample {
 	return sample{
-		note: f.Note, rate: float64(f.Requests) / max(f.Elapsed.Seconds(), 0.001), p50: f.P50, p99: f.P99, requests: f.Requests,
-		server: perOperation(used.server, f.Requests), postgres: perOperation(used.postgres, f.Requests),
+		note: r.Note, rate: float64(r.Requests) / max(r.Elapsed.Seconds(), 0.001), p50: r.P50, p99: r.P99, requests: r.Requests,
+		server: perOperation(used.server, r.Requests), postgres: perOperation(used.postgres, r.Requests),
 	}
 }
 
+// perOperation returns microseconds of CPU time.
 func perOperation(used time.Duration, count int) float64 {
 	return float64(used.Microseconds()) / float64(max(1, count))
 }
 
-// compare measures two loads one after the other.
-func (b *bench) compare(ctx context.Context, seconds int, ours, against job) (one, other sample, err error) {
-	if other, err = b.overHTTP(ctx, b.server, seconds, against); err != nil {
-		return one, other, err
+// compareLatency measures two loads, one after the other, and compares their median latencies.
+func (b *bench) compareLatency(ctx context.Context, seconds int, job, referenceJob loadJob) (measurement, error) {
+	reference, err := b.measureLoad(ctx, b.server, seconds, referenceJob)
+	if err != nil {
+		return measurement{}, err
 	}
-	one, err = b.overHTTP(ctx, b.server, seconds, ours)
-	return one, other, err
-}
-
-// slower compares two loads by their medians of latency.
-func (b *bench) slower(ctx context.Context, seconds int, ours, against job) (finding, error) {
-	one, other, err := b.compare(ctx, seconds, ours, against)
-	return finding{float64(one.p50) / float64(other.p50), one, other}, err
+	ours, err := b.measureLoad(ctx, b.server, seconds, job)
+	return measurement{float64(ours.p50) / float64(reference.p50), ours, reference}, err
 }

@@ -12,58 +12,59 @@ import (
 	"parley/e2e/harness"
 )
 
-// tick is the unit of /proc/<pid>/stat on every Linux that Go runs on.
-const tick = time.Second / 100
+// clockTick is the unit of times in /proc/<pid>/stat: sysconf(_SC_CLK_TCK) is 100 on every Linux that
+// Go supports.
+const clockTick = time.Second / 100
 
-// cpuOf is the CPU time that a process and its children have used so far, those
-// that have ended among them.
-func cpuOf(pid int) (time.Duration, error) {
+// processTreeCPU returns the CPU time that a process and its descendants have used so far, including
+// those that have exited.
+func processTreeCPU(pid int) (time.Duration, error) {
 	paths, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		return 0, err
 	}
-	all := map[int]stat{}
+	stats := map[int]processStat{}
 	for _, path := range paths {
-		one, err := strconv.Atoi(filepath.Base(path))
+		candidate, err := strconv.Atoi(filepath.Base(path))
 		if err != nil {
 			return 0, err
 		}
-		if found, err := readStat(one); err == nil { // else it has just ended
-			all[one] = found
+		if stat, err := readStat(candidate); err == nil { // otherwise it has just exited
+			stats[candidate] = stat
 		}
 	}
-	if _, ok := all[pid]; !ok {
-		return 0, fmt.Errorf("the process %d has ended", pid)
+	if _, ok := stats[pid]; !ok {
+		return 0, fmt.Errorf("process %d has exited", pid)
 	}
-	return tree(all, pid), nil
+	return sumTree(stats, pid), nil
 }
 
-func tree(all map[int]stat, pid int) time.Duration {
-	total := all[pid].used + all[pid].waitedFor
-	for child, found := range all {
-		if found.parent == pid {
-			total += tree(all, child)
+func sumTree(stats map[int]processStat, pid int) time.Duration {
+	total := stats[pid].own + stats[pid].children
+	for child, stat := range stats {
+		if stat.parent == pid {
+			total += sumTree(stats, child)
 		}
 	}
 	return total
 }
 
-// stat is what is used of /proc/<pid>/stat (proc(5)).
-type stat struct {
-	parent          int
-	used, waitedFor time.Duration
+// processStat is a part of /proc/<pid>/stat (proc(5)).
+type processStat struct {
+	parent        int
+	own, children time.Duration // children: those that were waited for
 }
 
-func readStat(pid int) (stat, error) {
+func readStat(pid int) (processStat, error) {
 	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return stat{}, err
+		return processStat{}, err
 	}
-	// The name, in parentheses, may hold anything.
+	// The name, in parentheses, may contain spaces and parentheses.
 	text := string(content)
 	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
 	if len(fields) < 15 {
-		return stat{}, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
+		return processStat{}, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
 	}
 	var numbers [5]int64
 	var errs []error
@@ -71,35 +72,36 @@ func readStat(pid int) (stat, error) {
 		numbers[i], err = strconv.ParseInt(fields[field], 10, 64)
 		errs = append(errs, err)
 	}
-	return stat{
-		parent:    int(numbers[0]),
-		used:      time.Duration(numbers[1]+numbers[2]) * tick,
-		waitedFor: time.Duration(numbers[3]+numbers[4]) * tick,
+	return processStat{
+		parent:   int(numbers[0]),
+		own:      time.Duration(numbers[1]+numbers[2]) * clockTick,
+		children: time.Duration(numbers[3]+numbers[4]) * clockTick,
 	}, errors.Join(errs...)
 }
 
-// cost is the CPU time of the two that serve.
-type cost struct{ server, postgres time.Duration }
+// cpuTime is the CPU time of a server and of PostgreSQL.
+type cpuTime struct{ server, postgres time.Duration }
 
-// cost measures what fn costs the server, which may be nil, and PostgreSQL.
-func (s *stack) cost(server *harness.Process, fn func() error) (cost, error) {
-	before, err := s.used(server)
+// measureCPU runs fn and returns the CPU time that the server and PostgreSQL used meanwhile.
+func (s *stack) measureCPU(server *harness.Process, fn func() error) (cpuTime, error) {
+	before, err := s.cpuTime(server)
 	if err != nil {
-		return cost{}, err
+		return cpuTime{}, err
 	}
 	if err := fn(); err != nil {
-		return cost{}, err
+		return cpuTime{}, err
 	}
-	after, err := s.used(server)
-	return cost{after.server - before.server, after.postgres - before.postgres}, err
+	after, err := s.cpuTime(server)
+	return cpuTime{after.server - before.server, after.postgres - before.postgres}, err
 }
 
-func (s *stack) used(server *harness.Process) (used cost, err error) {
+// cpuTime returns the CPU time used so far. The server may be nil.
+func (s *stack) cpuTime(server *harness.Process) (used cpuTime, err error) {
 	if server != nil {
-		if used.server, err = cpuOf(server.Pid()); err != nil {
+		if used.server, err = processTreeCPU(server.Pid()); err != nil {
 			return used, err
 		}
 	}
-	used.postgres, err = cpuOf(s.postgres.Pid())
+	used.postgres, err = processTreeCPU(s.postgres.Pid())
 	return used, err
 }

@@ -17,103 +17,104 @@ import (
 	"time"
 )
 
-// job is what a load process is to do: over so many connections, each of which
-// sends its next request when the last one is answered.
-type job struct {
+// loadJob configures a load process. Each of its connections sends the next request when the last
+// one is answered.
+type loadJob struct {
 	Base        string
-	Kind        kind
+	Kind        loadKind
 	Connections int
 	Duration    time.Duration
-	// The first Count conversations of these ids, the connections share them;
-	// conversation n belongs to the user of Keys[n mod len(Keys)].
+	// The connections share the first Count conversations with this prefix of ids. Conversation n
+	// belongs to the user of Keys[n mod len(Keys)].
 	IDs   string
 	Count int
 	Keys  []string
 	Seed  uint64
-	// Path is what get asks for.
+	// Path is what the kind get requests.
 	Path string
-	// MayFail has a load end, and tell so, where the server has no answer in time.
+	// MayFail ends the load with a note, instead of an error, when the server answers 503 or 504.
 	MayFail bool
-	// UntilClosed has it go on, at most for the duration, until its input ends.
+	// UntilClosed ends the load when its input is closed, if that is before Duration.
 	UntilClosed bool
 }
 
-type kind string
+type loadKind string
 
 const (
-	sendMessage      kind = "send"
-	createCompletion kind = "completion"
-	getHistory       kind = "history"
-	get              kind = "get"
+	sendMessage      loadKind = "send"
+	createCompletion loadKind = "completion"
+	getHistory       loadKind = "history"
+	get              loadKind = "get"
 )
 
-// found is what a load process has measured.
-type found struct {
+// loadResult is what a load process measured.
+type loadResult struct {
 	Requests int
 	Elapsed  time.Duration
 	P50, P99 time.Duration
-	Note     string // why there were no more
+	Note     string // why it ended early
 }
 
+// runLoad is the load process.
 func runLoad(ctx context.Context, in io.Reader, out io.Writer) error {
-	var j job
-	if err := json.NewDecoder(in).Decode(&j); err != nil {
+	var job loadJob
+	if err := json.NewDecoder(in).Decode(&job); err != nil {
 		return err
 	}
-	if j.UntilClosed {
+	if job.UntilClosed {
 		closing, end := context.WithCancel(ctx)
 		defer end()
 		go func() {
-			_, _ = io.Copy(io.Discard, in) // however it ends
+			_, _ = io.Copy(io.Discard, in) // any end is the signal
 			end()
 		}()
 		ctx = closing
 	}
-	f, err := j.run(ctx)
+	result, err := job.run(ctx)
 	if err != nil {
 		return err
 	}
-	return json.NewEncoder(out).Encode(f)
+	return json.NewEncoder(out).Encode(result)
 }
 
-func (j job) run(ctx context.Context) (found, error) {
+func (j loadJob) run(ctx context.Context) (loadResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, j.Duration)
 	defer cancel()
 	latencies := make([][]time.Duration, j.Connections)
 	errs := make([]error, j.Connections)
-	began := time.Now()
-	var all sync.WaitGroup
+	start := time.Now()
+	var connections sync.WaitGroup
 	for i := range j.Connections {
-		all.Go(func() {
+		connections.Go(func() {
 			if latencies[i], errs[i] = j.connection(ctx, i); errs[i] != nil {
 				cancel()
 			}
 		})
 	}
-	all.Wait()
-	f := found{Elapsed: time.Since(began)}
+	connections.Wait()
+	result := loadResult{Elapsed: time.Since(start)}
 	for _, err := range errs {
-		var answer unavailable
+		var unavailable unavailableError
 		switch {
-		case j.MayFail && errors.As(err, &answer):
-			f.Note = string(answer)
+		case j.MayFail && errors.As(err, &unavailable):
+			result.Note = unavailable.Error()
 		case err != nil:
-			return f, err
+			return result, err
 		}
 	}
-	together := slices.Concat(latencies...)
-	slices.Sort(together)
-	if f.Requests = len(together); f.Requests > 0 {
-		f.P50, f.P99 = together[f.Requests/2], together[f.Requests*99/100]
+	all := slices.Concat(latencies...)
+	slices.Sort(all)
+	if result.Requests = len(all); result.Requests > 0 {
+		result.P50, result.P99 = all[result.Requests/2], all[result.Requests*99/100]
 	}
-	return f, nil
+	return result, nil
 }
 
-// connection sends requests until ctx is done. It speaks HTTP by hand: a client
-// library would take more of the machine than what is measured.
-func (j job) connection(ctx context.Context, number int) ([]time.Duration, error) {
+// connection sends requests until ctx is done and returns their latencies. It writes HTTP by hand,
+// because a client library would use more CPU than the server it measures.
+func (j loadJob) connection(ctx context.Context, number int) ([]time.Duration, error) {
 	host := strings.TrimPrefix(j.Base, "http://")
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", host)
+	conn, err := dial(ctx, j.Base)
 	if err != nil {
 		return nil, err
 	}
@@ -124,31 +125,30 @@ func (j job) connection(ctx context.Context, number int) ([]time.Duration, error
 	var request bytes.Buffer
 	for i := 0; ctx.Err() == nil; i++ {
 		request.Reset()
-		j.write(&request, host, number, i, random)
-		began := time.Now()
+		j.writeRequest(&request, host, number, i, random)
+		start := time.Now()
 		if _, err := conn.Write(request.Bytes()); err != nil {
 			return nil, err
 		}
-		if err := read(reader); err != nil {
+		if err := readResponse(reader); err != nil {
 			return nil, err
 		}
-		latencies = append(latencies, time.Since(began))
+		latencies = append(latencies, time.Since(start))
 	}
 	return latencies, nil
 }
 
-// write writes the next request of a connection.
-func (j job) write(to *bytes.Buffer, host string, number, i int, random *rand.Rand) {
-	// A completion waits for its turn in its conversation: there each connection has
-	// its own ones.
-	place := random.IntN(max(1, j.Count))
+// writeRequest writes the i-th request of a connection.
+func (j loadJob) writeRequest(to *bytes.Buffer, host string, number, i int, random *rand.Rand) {
+	conversation := random.IntN(max(1, j.Count))
 	if j.Kind == createCompletion {
-		place = place/j.Connections*j.Connections + number
-		if place >= j.Count {
-			place = number
+		// Completions of one conversation wait for each other, so each connection has conversations of its own.
+		conversation = conversation/j.Connections*j.Connections + number
+		if conversation >= j.Count {
+			conversation = number
 		}
 	}
-	id := idOf(j.IDs, place)
+	id := idOf(j.IDs, conversation)
 	path, body := "/api/conversations/"+id+"/messages", fmt.Sprintf(`{"content":"%s%d"}`, texts[i%len(texts)], i*1000+number)
 	switch j.Kind {
 	case sendMessage:
@@ -164,34 +164,39 @@ func (j job) write(to *bytes.Buffer, host string, number, i int, random *rand.Ra
 	if body == "" {
 		method = http.MethodGet
 	}
-	fmt.Fprintf(to, "%s %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Api-Key %s\r\n", method, path, host, j.Keys[place%len(j.Keys)])
+	fmt.Fprintf(to, "%s %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Api-Key %s\r\n", method, path, host, j.Keys[conversation%len(j.Keys)])
 	if body != "" {
 		fmt.Fprintf(to, "Content-Type: application/json\r\nContent-Length: %d\r\n", len(body))
 	}
 	fmt.Fprintf(to, "\r\n%s", body)
 }
 
-// read reads an answer, which must be a good one.
-func read(from *bufio.Reader) error {
-	answer, err := http.ReadResponse(from, nil)
+// dial connects to a server.
+func dial(ctx context.Context, base string) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, "tcp", strings.TrimPrefix(base, "http://"))
+}
+
+// readResponse reads and discards a response. Any status but 2xx is an error.
+func readResponse(from *bufio.Reader) error {
+	response, err := http.ReadResponse(from, nil)
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close()
-	switch answer.StatusCode {
+	defer response.Body.Close()
+	switch response.StatusCode {
 	case http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return unavailable(answer.Status)
+		return unavailableError(response.Status)
 	}
-	if answer.StatusCode >= 300 {
-		told, _ := io.ReadAll(io.LimitReader(answer.Body, 1000))
-		return fmt.Errorf("an answer was %s: %s", answer.Status, told)
+	if response.StatusCode >= 300 {
+		body, _ := io.ReadAll(io.LimitReader(response.Body, 1000))
+		return fmt.Errorf("status %s: %s", response.Status, body)
 	}
-	_, err = io.Copy(io.Discard, answer.Body)
+	_, err = io.Copy(io.Discard, response.Body)
 	return err
 }
 
-// unavailable is the answer of a server that has none in time.
-type unavailable string
+// unavailableError is the status of a server that could not answer in time.
+type unavailableError string
 
-// Error is the status.
-func (u unavailable) Error() string { return "an answer was " + string(u) }
+// Error returns the status.
+func (e unavailableError) Error() string { return "status " + string(e) }

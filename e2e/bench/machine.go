@@ -17,7 +17,7 @@ var (
 	memoryTotal   = regexp.MustCompile(`MemTotal:\s+(\d+) kB`)
 )
 
-// machine tells on what was measured.
+// machine describes the hardware and software of this run.
 func (b *bench) machine(ctx context.Context) (string, error) {
 	conn, err := pgx.Connect(ctx, b.url())
 	if err != nil {
@@ -37,23 +37,23 @@ func (b *bench) machine(ctx context.Context) (string, error) {
 	if len(indexes) > 0 {
 		search = indexes[0].Name
 	}
-	// What cannot be read is left out.
+	// Unreadable files yield "unknown".
 	processors, _ := os.ReadFile("/proc/cpuinfo")
 	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
 	memory, _ := os.ReadFile("/proc/meminfo")
 	return fmt.Sprintf("%d cores (%s), %d GB of memory, Linux %s; PostgreSQL %s, fsync %s, synchronous_commit %s; %s; search index over messages: %s",
-		runtime.NumCPU(), firstOf(processorName, processors), gigabytes(firstOf(memoryTotal, memory)), strings.TrimSpace(string(kernel)),
+		runtime.NumCPU(), firstMatch(processorName, processors), gigabytes(firstMatch(memoryTotal, memory)), strings.TrimSpace(string(kernel)),
 		strings.Fields(version)[0], fsync, commit, runtime.Version(), search), nil
 }
 
-func firstOf(pattern *regexp.Regexp, content []byte) string {
-	if found := pattern.FindSubmatch(content); found != nil {
-		return string(found[1])
+func firstMatch(pattern *regexp.Regexp, content []byte) string {
+	if match := pattern.FindSubmatch(content); match != nil {
+		return string(match[1])
 	}
 	return "unknown"
 }
 
 func gigabytes(kilobytes string) int {
-	count, _ := strconv.Atoi(kilobytes) // unknown is 0
+	count, _ := strconv.Atoi(kilobytes) // "unknown" is 0
 	return (count + 1<<19) >> 20
 }

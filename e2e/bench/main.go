@@ -1,12 +1,11 @@
-// Command bench measures a running server against what limits it: whole requests over
-// HTTP, with authentication, validation, limits and log, beside PostgreSQL running the
-// same statements by itself, a bare reference, a reverse proxy, a compressor. The two
-// that are compared run one after the other in every round, so that what else the
-// machine does strikes both alike.
+// Command bench measures a running server against what limits it: whole requests over HTTP, with
+// authentication, validation, limits and logging, next to PostgreSQL running the same statements by
+// itself, a minimal reference server, a reverse proxy or a compressor. The two sides of a comparison
+// alternate in every round, so that other load on the machine affects both.
 //
-// It starts a private PostgreSQL with fsync on, a server over it, and for the load
-// processes of their own, so that the CPU time of each is its own too; and it ends
-// them all, whatever happens. It writes nothing but the tables it is asked for.
+// It starts a private PostgreSQL with fsync on, a server, and load generators. These are processes of
+// their own, so that the CPU time of each is measured separately. It ends all of them, also on errors and
+// Ctrl-C, and writes nothing but the requested tables. BENCHMARKS.md explains them.
 package main
 
 import (
@@ -24,18 +23,18 @@ import (
 	"parley/e2e/harness"
 )
 
-// options say what is measured, and how much.
+// options are the flags.
 type options struct {
 	isShort     bool
 	rounds      int
 	seconds     int
 	connections int
-	size        int      // of the data: how many messages there are in all conversations
-	records     int      // how many records the busiest chatbot has
-	rows        []string // the rows that are measured; none: all
+	size        int      // messages in all conversations
+	records     int      // records of the busiest chatbot
+	rows        []string // the rows to measure; none: all
 	plots       bool
-	largest     int    // size of the plots
-	parent      string // of the directory of this run
+	largest     int    // the largest size of the plots
+	parent      string // of this run's directory
 	out         string
 	into        string
 }
@@ -46,13 +45,13 @@ make bench-plots takes about 20 minutes, with LARGEST=1000000 about 8.
 
 `
 
-// programs are what bench starts of itself.
-var programs = map[string]func(ctx context.Context, in io.Reader, out io.Writer) error{
+// workers are the processes that this program starts of itself.
+var workers = map[string]func(ctx context.Context, in io.Reader, out io.Writer) error{
 	"load":      runLoad,
-	"audience":  runAudience,
+	"sockets":   runSockets,
 	"reference": runReference,
-	"witness":   runWitness,
-	"readers":   runReaders,
+	"recorder":  runRecorder,
+	"streams":   runStreams,
 	"model":     runModel,
 	"proxy":     runProxy,
 	"sheet":     runSheet,
@@ -68,38 +67,38 @@ func main() {
 	}
 }
 
-// run is the bench, or one of the programs that it starts of itself.
+// run measures, or runs one of the workers.
 func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
-	if len(args) == 1 && programs[args[0]] != nil {
-		return programs[args[0]](ctx, in, out)
+	if len(args) == 1 && workers[args[0]] != nil {
+		return workers[args[0]](ctx, in, out)
 	}
 	o, err := parse(args)
 	if err != nil {
 		return err
 	}
-	measure, place := measureRows, "table"
+	measure, section := measureRows, "table"
 	if o.plots {
-		measure, place = measurePlots, "plots"
+		measure, section = measurePlots, "plots"
 	}
-	found, err := measure(ctx, o)
+	result, err := measure(ctx, o)
 	if err != nil {
 		return err
 	}
 	if o.out != "" {
-		if err := os.WriteFile(o.out, []byte(found.markdown), 0o644); err != nil {
+		if err := os.WriteFile(o.out, []byte(result.markdown), 0o644); err != nil {
 			return err
 		}
 	}
 	if o.into != "" {
-		if err := harness.ReplaceSection(o.into, "bench", place, found.markdown); err != nil {
+		if err := harness.ReplaceSection(o.into, "bench", section, result.markdown); err != nil {
 			return err
 		}
 	}
-	_, err = io.WriteString(out, found.text)
+	_, err = io.WriteString(out, result.text)
 	return err
 }
 
-// report is what was measured, for a terminal and for a page.
+// report is what was measured, for a terminal and in Markdown.
 type report struct{ text, markdown string }
 
 func parse(args []string) (options, error) {
@@ -110,61 +109,57 @@ func parse(args []string) (options, error) {
 		fmt.Fprint(flags.Output(), usage)
 		flags.PrintDefaults()
 	}
-	flags.BoolVar(&o.isShort, "short", false, "take less than five minutes, for a first look: 3 rounds of 1 second, 100,000 messages and as many records,\nwhere nothing else is said")
-	flags.IntVar(&o.rounds, "rounds", 5, "`how many` times each thing is measured")
-	flags.IntVar(&o.seconds, "seconds", 5, "how many `seconds` it is measured each time")
-	flags.IntVar(&o.connections, "connections", 32, "`how many` connections send at once")
-	flags.IntVar(&o.size, "size", 1_000_000, "`how many` messages there are, 100 in a conversation")
-	flags.IntVar(&o.records, "records", 1_000_000, "`how many` records the busiest chatbot has")
+	flags.BoolVar(&o.isShort, "short", false, "measure in less than five minutes: by default 3 rounds of 1 second, 100,000 messages and as many records")
+	flags.IntVar(&o.rounds, "rounds", 5, "`number` of measurements of each row")
+	flags.IntVar(&o.seconds, "seconds", 5, "`seconds` of each measurement")
+	flags.IntVar(&o.connections, "connections", 32, "`number` of connections that send at once")
+	flags.IntVar(&o.size, "size", 1_000_000, "`number` of messages, 100 in a conversation")
+	flags.IntVar(&o.records, "records", 1_000_000, "`number` of records of the busiest chatbot")
 	flags.StringVar(&rows, "rows", "", "measure only these `rows`, such as 1,4,9 or search; empty: all")
-	flags.BoolVar(&o.plots, "plots", false, "measure cost against size and against connections instead of the rows")
-	flags.IntVar(&o.largest, "largest", 5_000_000, "with -plots: the greatest `size`; 1000000 leaves out the step that takes longest")
-	flags.StringVar(&o.parent, "dir", "/var/tmp", "`where` the database is put meanwhile: on a disk, not in memory")
-	flags.StringVar(&o.out, "out", "", "also write what was found to this `file`, in Markdown")
-	flags.StringVar(&o.into, "into", "", "also put it into its place in this `file`, between the comments that mark it")
+	flags.BoolVar(&o.plots, "plots", false, "measure cost by size and by connections instead of the rows")
+	flags.IntVar(&o.largest, "largest", 5_000_000, "with -plots: the largest `size`; 1000000 leaves out the slowest step")
+	flags.StringVar(&o.parent, "dir", "/var/tmp", "`directory` for the database: on a disk, not in memory")
+	flags.StringVar(&o.out, "out", "", "also write the result to this `file`, in Markdown")
+	flags.StringVar(&o.into, "into", "", "also replace the result in this Markdown `file`")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
 	if o.isShort {
-		given := map[string]bool{}
-		flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+		isSet := map[string]bool{}
+		flags.Visit(func(f *flag.Flag) { isSet[f.Name] = true })
 		for name, short := range map[string]struct {
-			of *int
-			to int
+			option *int
+			value  int
 		}{"rounds": {&o.rounds, 3}, "seconds": {&o.seconds, 1}, "size": {&o.size, 100_000}, "records": {&o.records, 100_000}, "largest": {&o.largest, 100_000}} {
-			if !given[name] {
-				*short.of = short.to
+			if !isSet[name] {
+				*short.option = short.value
 			}
 		}
 	}
 	if rows != "" {
 		o.rows = strings.Split(rows, ",")
 	}
-	return o, errors.Join(o.check(), leftover(flags.Args()))
-}
-
-func leftover(args []string) error {
-	if len(args) > 0 {
-		return fmt.Errorf("there are only flags, no %q", strings.Join(args, " "))
+	if len(flags.Args()) > 0 {
+		return o, fmt.Errorf("unexpected argument %q: there are only flags", strings.Join(flags.Args(), " "))
 	}
-	return nil
+	return o, o.validate()
 }
 
-func (o options) check() error {
-	var mistakes []error
+func (o options) validate() error {
+	var errs []error
 	if o.rounds < 1 || o.seconds < 1 || o.connections < 1 {
-		mistakes = append(mistakes, errors.New("rounds, seconds and connections are at least 1"))
+		errs = append(errs, errors.New("-rounds, -seconds and -connections must be at least 1"))
 	}
-	if o.size < messagesPerTalk*max(o.connections, 100) {
-		mistakes = append(mistakes, fmt.Errorf("the size is at least %d: a conversation for each connection, and 100", messagesPerTalk*max(o.connections, 100)))
+	if least := messagesPerConversation * max(o.connections, 100); o.size < least {
+		errs = append(errs, fmt.Errorf("-size must be at least %d, for one conversation per connection and at least 100", least))
 	}
 	if o.records < monthRecords {
-		mistakes = append(mistakes, fmt.Errorf("the records are at least %d, those of a month", monthRecords))
+		errs = append(errs, fmt.Errorf("-records must be at least %d, the records of a month", monthRecords))
 	}
-	for _, wanted := range o.rows {
-		if !slices.ContainsFunc(new(bench).all(), func(r row) bool { return r.number == wanted }) {
-			mistakes = append(mistakes, fmt.Errorf("there is no row %q", wanted))
+	for _, number := range o.rows {
+		if !slices.ContainsFunc(new(bench).allRows(), func(r row) bool { return r.number == number }) {
+			errs = append(errs, fmt.Errorf("-rows: there is no row %q", number))
 		}
 	}
-	return errors.Join(mistakes...)
+	return errors.Join(errs...)
 }

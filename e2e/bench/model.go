@@ -14,24 +14,24 @@ import (
 	"parley/e2e/harness"
 )
 
-// tokenTime is the time between two tokens of a reply.
-const tokenTime = 20 * time.Millisecond
+// tokenInterval is the time between two tokens of a reply.
+const tokenInterval = 20 * time.Millisecond
 
-// runModel serves a model behind OpenAI's API. A question is a number; the answer has
-// so many tokens, and each is the moment at which it was written.
+// runModel is an OpenAI-compatible model server. A question is a number, and the answer has as many
+// tokens. Each token is the time at which it was written.
 func runModel(ctx context.Context, _ io.Reader, out io.Writer) error {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/chat/completions", speak)
+	mux.HandleFunc("POST /v1/chat/completions", completeByModel)
 	return harness.Serve(ctx, mux, out)
 }
 
-func speak(w http.ResponseWriter, request *http.Request) {
-	var question struct{ Messages []struct{ Content string } }
-	if err := json.NewDecoder(request.Body).Decode(&question); err != nil || len(question.Messages) == 0 {
-		http.Error(w, fmt.Sprint("there is no question: ", err), http.StatusBadRequest)
+func completeByModel(w http.ResponseWriter, request *http.Request) {
+	var body struct{ Messages []struct{ Content string } }
+	if err := json.NewDecoder(request.Body).Decode(&body); err != nil || len(body.Messages) == 0 {
+		http.Error(w, fmt.Sprint("no question: ", err), http.StatusBadRequest)
 		return
 	}
-	tokens, err := strconv.Atoi(question.Messages[len(question.Messages)-1].Content)
+	tokens, err := strconv.Atoi(body.Messages[len(body.Messages)-1].Content)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
@@ -39,7 +39,7 @@ func speak(w http.ResponseWriter, request *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	flusher := http.NewResponseController(w)
 	const chunk = `data: {"id":"1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{%s},"finish_reason":%s}]}` + "\n\n"
-	ticker := time.NewTicker(tokenTime)
+	ticker := time.NewTicker(tokenInterval)
 	defer ticker.Stop()
 	for range tokens {
 		select {
@@ -47,20 +47,19 @@ func speak(w http.ResponseWriter, request *http.Request) {
 		case <-request.Context().Done():
 			return
 		}
-		fmt.Fprintf(w, chunk, `"content":"`+stampOf(time.Now())+` "`, "null")
+		fmt.Fprintf(w, chunk, `"content":"`+timestamp(time.Now())+` "`, "null")
 		if err := flusher.Flush(); err != nil {
-			return // who asked has left
+			return // the client has disconnected
 		}
 	}
 	fmt.Fprintf(w, chunk, "", `"stop"`)
 	fmt.Fprint(w, "data: [DONE]\n\n")
 }
 
-// stampOf is a moment as a token tells it: always as long.
-func stampOf(at time.Time) string { return fmt.Sprintf("@%019d", at.UnixNano()) }
+// timestamp returns a time as a token of constant length.
+func timestamp(at time.Time) string { return fmt.Sprintf("@%019d", at.UnixNano()) }
 
-// runProxy stands before a model as the least that can: the standard library's reverse
-// proxy.
+// runProxy is the standard library's reverse proxy in front of the model server, whose URL is its input.
 func runProxy(ctx context.Context, in io.Reader, out io.Writer) error {
 	address, err := io.ReadAll(in)
 	if err != nil {

@@ -25,16 +25,16 @@ type pgbench struct {
 func newPgbench(s *stack, clients int) (pgbench, error) {
 	program := filepath.Join(s.bin, "pgbench")
 	if target, err := filepath.EvalSymlinks(filepath.Join(s.bin, "postgres")); err == nil {
-		if beside := filepath.Join(filepath.Dir(target), "pgbench"); isFile(beside) {
-			program = beside
+		if sibling := filepath.Join(filepath.Dir(target), "pgbench"); isFile(sibling) {
+			program = sibling
 		}
 	}
 	if !isFile(program) {
-		found, err := exec.LookPath("pgbench")
+		inPath, err := exec.LookPath("pgbench")
 		if err != nil {
-			return pgbench{}, fmt.Errorf("PostgreSQL's pgbench, which is measured against, is neither in %s, beside its other programs, nor in PATH", s.bin)
+			return pgbench{}, fmt.Errorf("PostgreSQL's pgbench is required, but neither in %s nor in PATH", s.bin)
 		}
-		program = found
+		program = inPath
 	}
 	return pgbench{program: program, url: s.url(), clients: clients}, nil
 }
@@ -44,25 +44,25 @@ func isFile(path string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// nothing stands for null in a variable.
-const nothing = "-"
+// nullMarker stands for null in a variable, which cannot be empty.
+const nullMarker = "-"
 
-// settings are those of the product's connections.
-const settings = "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s -c max_parallel_workers_per_gather=0 -c jit=off -c enable_seqscan=off"
+// connectionSettings are those of the product's connections.
+const connectionSettings = "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s -c max_parallel_workers_per_gather=0 -c jit=off -c enable_seqscan=off"
 
-// warmUp is how many seconds a run goes on before it counts: its connections are
-// new, and plan their first statements each time, which a server's do not.
+// warmUp returns for how many seconds pgbench runs before it counts: its connections are new and plan
+// their first statements, unlike a server's.
 func warmUp(seconds int) int { return min(seconds, 2) }
 
 var progress = regexp.MustCompile(`^progress: [0-9.]+ s, ([0-9.]+) tps, .*?(?: (\d+) failed)?$`)
 
-// run runs scripts, one by chance at a time, and returns how many transactions a
-// second there were. It calls begin when it begins to count, and end when it has.
+// run runs scripts, chosen at random, and returns the transactions per second. It calls begin after
+// the warm-up and end after the measurement.
 func (p pgbench) run(ctx context.Context, seconds int, variables map[string]string, scripts []string, begin, end func() error) (float64, error) {
 	args := []string{
 		"--no-vacuum", "--protocol=prepared", "--client=" + strconv.Itoa(p.clients), "--jobs=1",
 		"--progress=1", "--time=" + strconv.Itoa(warmUp(seconds)+seconds+2),
-		"--define=nothing=" + nothing, // it takes no empty ones
+		"--define=nothing=" + nullMarker,
 	}
 	for name, value := range variables {
 		args = append(args, "--define="+name+"="+value)
@@ -70,41 +70,41 @@ func (p pgbench) run(ctx context.Context, seconds int, variables map[string]stri
 	for _, script := range scripts {
 		args = append(args, "--file="+script)
 	}
-	// It is not waited for longer than it counts.
+	// It is cancelled as soon as enough is counted.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, p.program, append(args, p.url)...)
-	cmd.Env = []string{"PGOPTIONS=" + settings}
-	told, err := cmd.StderrPipe()
+	cmd.Env = []string{"PGOPTIONS=" + connectionSettings}
+	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return 0, err
 	}
 	if err := cmd.Start(); err != nil {
 		return 0, err
 	}
-	count, err := countProgress(told, seconds, begin, end)
+	count, err := countProgress(stderr, seconds, begin, end)
 	cancel()
-	ended := cmd.Wait()
+	exitErr := cmd.Wait()
 	if err != nil {
-		return 0, fmt.Errorf("run pgbench: %w (%w)", err, ended)
+		return 0, fmt.Errorf("run pgbench: %w (%w)", err, exitErr)
 	}
 	return count / float64(seconds), nil
 }
 
-// countProgress reads a line for each second, and counts those after the first ones.
-func countProgress(told io.Reader, seconds int, begin, end func() error) (count float64, err error) {
-	lines := bufio.NewScanner(told)
-	var others []string
+// countProgress reads pgbench's progress, a line per second, and returns the transactions after the warm-up.
+func countProgress(stderr io.Reader, seconds int, begin, end func() error) (count float64, err error) {
+	lines := bufio.NewScanner(stderr)
+	var otherLines []string
 	for second := 1; lines.Scan(); {
-		found := progress.FindStringSubmatch(lines.Text())
-		if found == nil {
-			others = append(others, lines.Text())
+		match := progress.FindStringSubmatch(lines.Text())
+		if match == nil {
+			otherLines = append(otherLines, lines.Text())
 			continue
 		}
-		if found[2] != "" && found[2] != "0" {
+		if match[2] != "" && match[2] != "0" {
 			return 0, fmt.Errorf("transactions failed: %s", lines.Text())
 		}
-		rate, err := strconv.ParseFloat(found[1], 64)
+		rate, err := strconv.ParseFloat(match[1], 64)
 		if err != nil {
 			return 0, err
 		}
@@ -122,10 +122,10 @@ func countProgress(told io.Reader, seconds int, begin, end func() error) (count 
 		}
 		second++
 	}
-	return 0, fmt.Errorf("it ended before it had told enough: %s", harness.Tail(strings.Join(others, "\n")))
+	return 0, fmt.Errorf("it exited too early: %s", harness.Tail(strings.Join(otherLines, "\n")))
 }
 
-// writeScript writes a script of pgbench: its variables, then the statement.
+// writeScript writes a pgbench script: its variables, then the statement.
 func writeScript(dir, name, variables, statement string) (string, error) {
 	path := filepath.Join(dir, name+".pgbench")
 	return path, os.WriteFile(path, []byte(strings.TrimSpace(variables)+"\n"+statement), 0o600)

@@ -12,7 +12,7 @@ import (
 	"parley/e2e/harness"
 )
 
-// What the plots go over.
+// The x-axes of the plots.
 var (
 	plotSizes       = []int{10_000, 100_000, 1_000_000, 5_000_000}
 	plotConnections = []int{1, 10, 32, 100, 316, 1000}
@@ -20,84 +20,57 @@ var (
 
 const (
 	plotSeconds = 2
-	// plotRecords is how many messages there are for each record of the chatbot that
-	// is measured.
-	plotRecords = 10
+	// messagesPerRecord is how many messages there are for each record of the measured chatbot.
+	messagesPerRecord = 10
 )
 
-// operation is what a plot follows while the data grows.
+// operation is an operation whose cost is plotted against the size of the data.
 type operation struct {
 	name string
-	load func() job
+	job  func() loadJob
 }
 
 func (b *bench) operations() []operation {
-	get := func(key, path string) func() job {
-		return func() job {
-			j := getting(key, path)
-			j.MayFail = true
-			return j
+	getJob := func(key, path string) func() loadJob {
+		return func() loadJob {
+			job := getOne(key, path)
+			job.MayFail = true
+			return job
 		}
 	}
 	return []operation{
-		{"send", func() job { return b.talking(sendMessage, 1) }},
-		{"history page", func() job { return b.talking(getHistory, 1) }},
-		{"conversation list", get(b.keys[0], "/api/conversations?limit=20")},
-		{"records page with total", get(b.admin, b.recordsPath(b.bots.all, "")+"&pageSize=20&page=1")},
-		{"keyword search", get(b.agent, "/api/conversations/?pageSize=20&keyword="+url.QueryEscape(rareWord))},
+		{"send", func() loadJob { return b.onUnanswered(sendMessage, 1) }},
+		{"history page", func() loadJob { return b.onUnanswered(getHistory, 1) }},
+		{"conversation list", getJob(b.keys[0], "/api/conversations?limit=20")},
+		{"records page with total", getJob(b.admin, b.recordsPath(b.bots.all, "")+"&pageSize=20&page=1")},
+		{"keyword search", getJob(b.agent, "/api/conversations/?pageSize=20&keyword="+url.QueryEscape(rareWord))},
 	}
 }
 
-// point is what was measured of an operation at a size.
+// point is a measurement at a size or a number of connections.
 type point struct {
-	size   int
+	x      int
 	sample sample
 }
 
-// measurePlots measures cost against size, in one database that grows, then against
-// connections.
+// measurePlots measures cost by size, in one growing database, then cost by connections.
 func measurePlots(ctx context.Context, o options) (_ report, err error) {
-	b, err := begin(ctx, o)
+	b, err := newBench(ctx, o)
 	if err != nil {
 		return report{}, err
 	}
 	defer func() { err = errors.Join(err, b.stop()) }()
-	var machine string
-	var names []string
-	bySize := map[string][]point{}
-	for _, size := range plotSizes {
-		if size > o.largest {
-			break
-		}
-		if err := b.seed(ctx, seeds{messages: size, records: size / plotRecords}); err != nil {
-			return report{}, fmt.Errorf("put the data in: %w", err)
-		}
-		for _, one := range b.operations() {
-			b.say("%d messages: %s", size, one.name)
-			measured, err := b.warmed(ctx, one.load())
-			if err != nil {
-				return report{}, fmt.Errorf("%s: %w", one.name, err)
-			}
-			if !slices.Contains(names, one.name) {
-				names = append(names, one.name)
-			}
-			bySize[one.name] = append(bySize[one.name], point{size, measured})
-		}
-	}
-	if machine, err = b.machine(ctx); err != nil {
+	names, bySize, err := b.measureSizes(ctx)
+	if err != nil {
 		return report{}, err
 	}
-	if err := allowFiles(openFiles); err != nil {
+	machine, err := b.machine(ctx)
+	if err != nil {
 		return report{}, err
 	}
-	var byConnections []point
-	for _, count := range plotConnections {
-		b.say("%d connections", count)
-		measured, err := b.warmed(ctx, b.talking(sendMessage, count))
-		if err != nil {
-			return report{}, fmt.Errorf("%d connections: %w", count, err)
-		}
-		byConnections = append(byConnections, point{count, measured})
+	byConnections, err := b.measureConnections(ctx)
+	if err != nil {
+		return report{}, err
 	}
 	return report{
 		text:     sizesTable(names, bySize).Text() + "\n" + connectionsTable(byConnections).Text(),
@@ -105,77 +78,118 @@ func measurePlots(ctx context.Context, o options) (_ report, err error) {
 	}, nil
 }
 
-// warmed measures a load after a second of it.
-func (b *bench) warmed(ctx context.Context, j job) (sample, error) {
+// measureSizes measures each operation at each size, and returns the operations' names in order.
+func (b *bench) measureSizes(ctx context.Context) (names []string, bySize map[string][]point, err error) {
+	bySize = map[string][]point{}
+	for _, size := range plotSizes {
+		if size > b.largest {
+			break
+		}
+		if err := b.seed(ctx, dataSize{messages: size, records: size / messagesPerRecord}); err != nil {
+			return nil, nil, fmt.Errorf("seed the database: %w", err)
+		}
+		for _, op := range b.operations() {
+			b.logf("%d messages: %s", size, op.name)
+			s, err := b.measureWarm(ctx, op.job())
+			if err != nil {
+				return nil, nil, fmt.Errorf("%s: %w", op.name, err)
+			}
+			if !slices.Contains(names, op.name) {
+				names = append(names, op.name)
+			}
+			bySize[op.name] = append(bySize[op.name], point{size, s})
+		}
+	}
+	return names, bySize, nil
+}
+
+// measureConnections measures sending over an increasing number of connections.
+func (b *bench) measureConnections(ctx context.Context) (points []point, err error) {
+	if err := allowFiles(openFiles); err != nil {
+		return nil, err
+	}
+	for _, count := range plotConnections {
+		b.logf("%d connections", count)
+		s, err := b.measureWarm(ctx, b.onUnanswered(sendMessage, count))
+		if err != nil {
+			return nil, fmt.Errorf("%d connections: %w", count, err)
+		}
+		points = append(points, point{count, s})
+	}
+	return points, nil
+}
+
+// measureWarm measures a load after a second of warming up.
+func (b *bench) measureWarm(ctx context.Context, job loadJob) (sample, error) {
 	b.round++
-	if _, err := b.overHTTP(ctx, b.server, 1, j); err != nil {
+	if _, err := b.measureLoad(ctx, b.server, 1, job); err != nil {
 		return sample{}, err
 	}
-	return b.overHTTP(ctx, b.server, plotSeconds, j)
+	return b.measureLoad(ctx, b.server, plotSeconds, job)
 }
 
 func sizesTable(names []string, points map[string][]point) harness.Table {
-	g := harness.Table{{"one connection", "messages", "p50", "p99", "CPU µs: server", "PostgreSQL"}}
+	table := harness.Table{{"one connection", "messages", "p50", "p99", "CPU µs: server", "PostgreSQL"}}
 	for _, name := range names {
 		for _, p := range points[name] {
 			if p.sample.requests == 0 {
-				g = append(g, []string{name, strconv.Itoa(p.size), "no answer: " + p.sample.note, "", "", ""})
+				table = append(table, []string{name, strconv.Itoa(p.x), "no answer: " + p.sample.note, "", "", ""})
 				continue
 			}
-			g = append(g, []string{name, strconv.Itoa(p.size), p50(p.sample), p99(p.sample), figure(p.sample.server), figure(p.sample.postgres)})
+			table = append(table, []string{name, strconv.Itoa(p.x), p50(p.sample), p99(p.sample), figure(p.sample.server), figure(p.sample.postgres)})
 		}
 	}
-	return g
+	return table
 }
 
 func connectionsTable(points []point) harness.Table {
-	g := harness.Table{{"connections that send", "rate", "p50", "p99", "CPU µs: server", "PostgreSQL"}}
+	table := harness.Table{{"connections", "rate", "p50", "p99", "CPU µs: server", "PostgreSQL"}}
 	for _, p := range points {
-		g = append(g, []string{strconv.Itoa(p.size), rate(p.sample), p50(p.sample), p99(p.sample), figure(p.sample.server), figure(p.sample.postgres)})
+		table = append(table, []string{strconv.Itoa(p.x), rate(p.sample), p50(p.sample), p99(p.sample), figure(p.sample.server), figure(p.sample.postgres)})
 	}
-	return g
+	return table
 }
 
 func sizesMarkdown(names []string, points map[string][]point) string {
 	var text strings.Builder
-	text.WriteString("#### Cost against size\n\n" + sizesTable(names, points).Markdown())
+	text.WriteString("#### Cost by size\n\n" + sizesTable(names, points).Markdown())
 	for _, name := range names {
-		text.WriteString("\n" + chart(name+": CPU of server and PostgreSQL against messages", "messages", "µs an operation", points[name],
+		text.WriteString("\n" + chart(name+": CPU of server and PostgreSQL by messages", "messages", "µs per operation", points[name],
 			func(s sample) float64 { return s.server + s.postgres }))
-		text.WriteString("\n" + chart(name+": p50 against messages", "messages", "µs", points[name],
+		text.WriteString("\n" + chart(name+": p50 by messages", "messages", "µs", points[name],
 			func(s sample) float64 { return float64(s.p50.Microseconds()) }))
 	}
 	return text.String()
 }
 
 func connectionsMarkdown(points []point) string {
-	return "#### Sending, against connections\n\n" + connectionsTable(points).Markdown() +
-		"\n" + chart("messages a second against connections", "connections", "messages a second", points, func(s sample) float64 { return s.rate }) +
-		"\n" + chart("p50 and p99 of a message against connections", "connections", "ms", points,
+	return "#### Sending by connections\n\n" + connectionsTable(points).Markdown() +
+		"\n" + chart("messages per second by connections", "connections", "messages per second", points, func(s sample) float64 { return s.rate }) +
+		"\n" + chart("p50 and p99 of a message by connections", "connections", "ms", points,
 		func(s sample) float64 { return s.p50.Seconds() * 1000 }, func(s sample) float64 { return s.p99.Seconds() * 1000 })
 }
 
-// chart is a diagram for a page; its points stand at equal distances.
-func chart(title, across, up string, points []point, figures ...func(sample) float64) string {
-	points = slices.DeleteFunc(slices.Clone(points), func(p point) bool { return p.sample.requests == 0 }) // there was no answer
+// chart returns a Mermaid chart with a line for each of the values. Its points are equidistant.
+func chart(title, xLabel, yLabel string, points []point, values ...func(sample) float64) string {
+	points = slices.DeleteFunc(slices.Clone(points), func(p point) bool { return p.sample.requests == 0 }) // no answer
 	var text strings.Builder
-	heads := make([]string, len(points))
+	labels := make([]string, len(points))
 	for i, p := range points {
-		heads[i] = strconv.Quote(short(p.size))
+		labels[i] = strconv.Quote(abbreviate(p.x))
 	}
-	fmt.Fprintf(&text, "```mermaid\nxychart-beta\n    title %q\n    x-axis %q [%s]\n    y-axis %q\n", title, across, strings.Join(heads, ", "), up)
-	for _, of := range figures {
-		values := make([]string, len(points))
+	fmt.Fprintf(&text, "```mermaid\nxychart-beta\n    title %q\n    x-axis %q [%s]\n    y-axis %q\n", title, xLabel, strings.Join(labels, ", "), yLabel)
+	for _, value := range values {
+		figures := make([]string, len(points))
 		for i, p := range points {
-			values[i] = figure(of(p.sample))
+			figures[i] = figure(value(p.sample))
 		}
-		fmt.Fprintf(&text, "    line [%s]\n", strings.Join(values, ", "))
+		fmt.Fprintf(&text, "    line [%s]\n", strings.Join(figures, ", "))
 	}
 	text.WriteString("```\n")
 	return text.String()
 }
 
-func short(n int) string {
+func abbreviate(n int) string {
 	switch {
 	case n >= 1_000_000 && n%1_000_000 == 0:
 		return strconv.Itoa(n/1_000_000) + " M"

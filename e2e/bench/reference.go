@@ -14,10 +14,9 @@ import (
 	"parley/gen/db"
 )
 
-// runReference serves the least that can be called sending a message: the body is
-// decoded, the product's own statement run, and its answer encoded. Nobody is
-// asked who they are, nothing is validated, limited or logged. The least of a fan-out
-// is beside it.
+// runReference is the reference server: the minimum that can send a message. It decodes the body, runs
+// the product's own statement and encodes the result, without authentication, validation, limits and
+// logging. It also serves the minimal fan-out. Its input is the URL of the database.
 func runReference(ctx context.Context, in io.Reader, out io.Writer) error {
 	url, err := io.ReadAll(in)
 	if err != nil {
@@ -28,18 +27,18 @@ func runReference(ctx context.Context, in io.Reader, out io.Writer) error {
 		return err
 	}
 	defer pool.Close()
-	handler := reference{queries: db.New(pool), organization: &organizationOf{pool: pool}}
+	handler := reference{queries: db.New(pool), organization: &organizationID{pool: pool}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/conversations/{id}/messages", handler.send)
-	var fanOut floor
-	mux.HandleFunc("GET /ws", fanOut.connect)
-	mux.HandleFunc("POST /frames", fanOut.write)
+	var sockets fanOut
+	mux.HandleFunc("GET /ws", sockets.connect)
+	mux.HandleFunc("POST /frames", sockets.publish)
 	return harness.Serve(ctx, mux, out)
 }
 
 type reference struct {
 	queries      *db.Queries
-	organization *organizationOf
+	organization *organizationID
 }
 
 func (r reference) send(w http.ResponseWriter, request *http.Request) {
@@ -50,8 +49,7 @@ func (r reference) send(w http.ResponseWriter, request *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusCreated)
-	// Who cannot be written to has left.
-	_ = json.NewEncoder(w).Encode(map[string]any{
+	_ = json.NewEncoder(w).Encode(map[string]any{ // fails if the client has disconnected
 		"message_id": id, "timestamp": sent.CreatedAt, "status": "delivered", "seq": sent.Seq,
 	})
 }
@@ -73,7 +71,7 @@ func (r reference) store(request *http.Request) (db.SendMessageRow, uuid.UUID, e
 	sent, err := r.queries.SendMessage(request.Context(), db.SendMessageParams{
 		OrganizationID: organization,
 		SessionID:      session,
-		UserID:         uuid.MustParse(idOf(users, 0)),
+		UserID:         uuid.MustParse(idOf(userIDs, 0)),
 		IsStaff:        true,
 		Sender:         "user",
 		Reply:          "auto",
@@ -87,20 +85,20 @@ func (r reference) store(request *http.Request) (db.SendMessageRow, uuid.UUID, e
 	return sent, id, err
 }
 
-// organizationOf finds the one organization of the database, once.
-type organizationOf struct {
-	pool  *pgxpool.Pool
-	found atomic.Pointer[uuid.UUID]
+// organizationID looks up the only organization of the database and caches it.
+type organizationID struct {
+	pool   *pgxpool.Pool
+	cached atomic.Pointer[uuid.UUID]
 }
 
-func (o *organizationOf) get(ctx context.Context) (uuid.UUID, error) {
-	if id := o.found.Load(); id != nil {
+func (o *organizationID) get(ctx context.Context) (uuid.UUID, error) {
+	if id := o.cached.Load(); id != nil {
 		return *id, nil
 	}
 	var id uuid.UUID
 	if err := o.pool.QueryRow(ctx, "SELECT id FROM organizations").Scan(&id); err != nil {
 		return id, err
 	}
-	o.found.Store(&id)
+	o.cached.Store(&id)
 	return id, nil
 }

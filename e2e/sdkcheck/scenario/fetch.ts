@@ -1,4 +1,4 @@
-// The scenario, with openapi-fetch and nothing of ours.
+// The scenario with openapi-fetch alone.
 import { writeFile } from 'node:fs/promises';
 import createClient from 'openapi-fetch';
 import type { paths } from './schema';

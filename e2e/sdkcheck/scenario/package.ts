@@ -1,4 +1,4 @@
-// The scenario, with the package of sdk/typescript.
+// The scenario with the package of sdk/typescript.
 import { writeFile } from 'node:fs/promises';
 import { Parley, ProblemError } from 'parley-client';
 import { scenario } from './scenario';

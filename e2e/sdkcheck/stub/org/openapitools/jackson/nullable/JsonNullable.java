@@ -1,6 +1,6 @@
 package org.openapitools.jackson.nullable;
 
-/** Stands in for the class of jackson-databind-nullable, so that what uses it compiles. */
+/** A stub of the class in jackson-databind-nullable, to compile the clients that use it. */
 public final class JsonNullable<T> {
   private final T value;
 

@@ -2,5 +2,5 @@ package org.openapitools.jackson.nullable;
 
 import com.fasterxml.jackson.databind.module.SimpleModule;
 
-/** Stands in for the class of jackson-databind-nullable, so that what uses it compiles. */
+/** A stub of the class in jackson-databind-nullable, to compile the clients that use it. */
 public class JsonNullableModule extends SimpleModule {}

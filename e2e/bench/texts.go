@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// texts are what is sent under load, each with a number after it: no quotation marks,
-// so that they are themselves in SQL and JSON.
+// texts are the messages sent under load, each followed by a number. They contain no quotation marks,
+// so that they need no escaping in SQL and JSON.
 var texts = []string{
 	"Could you tell me when my order will arrive? I placed it last Tuesday and have heard nothing since, number ",
 	"請問我的包裹什麼時候會到?我上星期二下的單,到現在都還沒有收到任何通知,麻煩幫我查一下,謝謝。編號",
@@ -15,8 +15,8 @@ var texts = []string{
 	"好的,我知道了,工單",
 }
 
-// What is searched for: one word in one message of rareEvery, one in a tenth of all,
-// one in none. The lists below have none of their characters side by side.
+// Search keywords: one occurs in 1 of rareEvery messages, one in a tenth of all, one in none. The word
+// lists below contain none of these character pairs.
 const (
 	rareWord   = "鯨鯊"
 	rareEvery  = 10_000
@@ -38,12 +38,12 @@ var (
 		update version error problem solution method step document contract insurance claim loan rate bill payment today tomorrow yesterday
 		morning afternoon week month year already still please need hope help thanks sorry clear handle arrange contact reply wait done school
 		hospital bank company department manager engineer teacher student course exam certificate visa passport ticket hotel luggage window`)
-	links = strings.Fields("的 了 是 在 和 要 我 您 嗎 呢 到 會 把 請")
+	particles = strings.Fields("的 了 是 在 和 要 我 您 嗎 呢 到 會 把 請")
 )
 
-// said is what is said by number: always the same, in Chinese or English, short or
-// long, with numbers as customers and their bots write them.
-func said(number int) string {
+// textOf returns the text with a number: always the same, in Chinese or English, short or long, and
+// ending with digits.
+func textOf(number int) string {
 	random := rand.New(rand.NewPCG(uint64(number), 1))
 	length := 3 + random.IntN(8)
 	if random.IntN(4) == 0 {
@@ -53,7 +53,7 @@ func said(number int) string {
 	if number%2 == 0 {
 		for i := range length {
 			if random.IntN(3) == 0 {
-				text.WriteString(links[random.IntN(len(links))])
+				text.WriteString(particles[random.IntN(len(particles))])
 			}
 			text.WriteString(chinese[random.IntN(len(chinese))])
 			if i%6 == 5 {

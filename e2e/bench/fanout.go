@@ -9,18 +9,18 @@ import (
 	"github.com/coder/websocket"
 )
 
-// floor is the least that can be called a fan-out: it writes a frame to one socket
-// after the other, with the library that the product uses.
-type floor struct {
+// fanOut is the minimal fan-out: it writes a frame to one socket after the other, with the library
+// that the product uses.
+type fanOut struct {
 	mu    sync.Mutex
 	conns map[*websocket.Conn]struct{}
 }
 
-// connect holds a socket open until its client leaves.
-func (f *floor) connect(w http.ResponseWriter, r *http.Request) {
+// connect holds a socket open until its client disconnects.
+func (f *fanOut) connect(w http.ResponseWriter, r *http.Request) {
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{CompressionMode: websocket.CompressionDisabled})
 	if err != nil {
-		return // Accept has told why
+		return // Accept has responded
 	}
 	defer func() { _ = conn.CloseNow() }()
 	f.mu.Lock()
@@ -34,15 +34,15 @@ func (f *floor) connect(w http.ResponseWriter, r *http.Request) {
 		defer f.mu.Unlock()
 		delete(f.conns, conn)
 	}()
-	// The first frame says that the socket is open.
+	// The first frame confirms that the socket is open.
 	err = conn.Write(context.Background(), websocket.MessageText, []byte("{}"))
 	for err == nil {
 		_, _, err = conn.Read(context.Background())
 	}
 }
 
-// write writes the request's body to all sockets.
-func (f *floor) write(w http.ResponseWriter, r *http.Request) {
+// publish writes the request's body to all sockets.
+func (f *fanOut) publish(w http.ResponseWriter, r *http.Request) {
 	frame, err := io.ReadAll(r.Body)
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 	"parley/internal/dbtest"
 )
 
-// What is there before there are counters is counted when they come, once.
-func TestCountersBeginWithWhatIsThere(t *testing.T) {
+// The migration that adds the counters counts existing conversations once.
+func TestMigrationInitializesCounters(t *testing.T) {
 	t.Parallel()
 	url := dbtest.Empty(t)
 	config, err := pgx.ParseConfig(url)
@@ -30,7 +30,7 @@ func TestCountersBeginWithWhatIsThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn := connect(t, url)
-	const begin = `INSERT INTO sessions (organization_id, id, user_id, bot_id, inbox_id, contact_id, status, is_implied, last_seq, staff_unread)
+	const insertSessions = `INSERT INTO sessions (organization_id, id, user_id, bot_id, inbox_id, contact_id, status, is_implied, last_seq, staff_unread)
 		SELECT o.id, gen_random_uuid(), o.id, o.id, o.id, o.id, CASE WHEN n % 5 = 0 THEN 'archived' ELSE 'active' END, n % 2 = 0, n % 3, n % 7
 		FROM organizations o, generate_series(1, $1::integer) n`
 	for _, step := range []struct {
@@ -42,7 +42,7 @@ func TestCountersBeginWithWhatIsThere(t *testing.T) {
 		{"INSERT INTO bots (organization_id, id, slug, name, engine) SELECT id, id, 'bot', 'bot', 'faq' FROM organizations", nil},
 		{"INSERT INTO inboxes (organization_id, id, bot_id, name, channel_type) SELECT id, id, id, 'inbox', 'web' FROM organizations", nil},
 		{"INSERT INTO contacts (organization_id, id, name) SELECT id, id, 'contact' FROM organizations", nil},
-		{begin, []any{100}},
+		{insertSessions, []any{100}},
 	} {
 		if _, err := conn.Exec(t.Context(), step.sql, step.args...); err != nil {
 			t.Fatalf("%s: %v", step.sql, err)
@@ -61,9 +61,9 @@ func TestCountersBeginWithWhatIsThere(t *testing.T) {
 			t.Errorf("%s: %v, want %v", when, counted, want)
 		}
 	}
-	compare("at first")
-	if _, err := conn.Exec(t.Context(), begin, 30); err != nil {
+	compare("after the migration")
+	if _, err := conn.Exec(t.Context(), insertSessions, 30); err != nil {
 		t.Fatal(err)
 	}
-	compare("and later")
+	compare("after further inserts")
 }

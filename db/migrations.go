@@ -1,5 +1,5 @@
-// Package db is the database's schema: schema.sql as it is, migrations as any
-// database gets there, queries as sqlc reads them.
+// Package db holds the database schema: schema.sql is the current schema, migrations produce it, and
+// queries are the input of sqlc.
 package db
 
 import (
@@ -10,10 +10,10 @@ import (
 //go:embed migrations/*.sql
 var files embed.FS
 
-// Migrations holds the migrations in order, forward only.
+// Migrations holds the migrations in order. They only migrate forward.
 var Migrations fs.FS = sub()
 
-// Schema is schema.sql: what the migrations amount to.
+// Schema is schema.sql, which equals the result of the migrations.
 //
 //go:embed schema.sql
 var Schema string
@@ -21,7 +21,7 @@ var Schema string
 func sub() fs.FS {
 	migrations, err := fs.Sub(files, "migrations")
 	if err != nil {
-		panic(err) // the directory is embedded above
+		panic(err) // Cannot happen: the directory is embedded.
 	}
 	return migrations
 }

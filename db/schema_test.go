@@ -15,18 +15,17 @@ import (
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
 
-// catalog lists everything that a schema is made of, as lines of an object and
-// what it is. The migrations' own table is no part of the schema, nor is the index that
-// servers make and drop by themselves.
+// catalog selects all objects of a schema with their definitions. It excludes the table of the
+// migration tool, and the index that servers build and drop themselves.
 const catalog = `
-WITH ours AS (
+WITH relations AS (
     SELECT c.* FROM pg_class c
     WHERE c.relnamespace = 'public'::regnamespace AND c.relname NOT LIKE 'goose%' AND c.relname <> 'message_history_by_content'
 )
 SELECT 'table ' || relname AS object,
        concat_ws(' ', 'kind', relkind, 'persistence', relpersistence, 'options', reloptions::text,
                  'row security', relrowsecurity, 'replica identity', relreplident) AS definition
-FROM ours WHERE relkind IN ('r', 'p')
+FROM relations WHERE relkind IN ('r', 'p')
 UNION ALL
 SELECT 'column ' || c.relname || '.' || a.attname,
        concat_ws(' ', format_type(a.atttypid, a.atttypmod), CASE WHEN a.attnotnull THEN 'NOT NULL' END,
@@ -34,27 +33,27 @@ SELECT 'column ' || c.relname || '.' || a.attname,
                  'generated ' || nullif(a.attgenerated::text, ''), 'collation ' || nullif(a.attcollation, 0)::regcollation::text,
                  'compression ' || nullif(a.attcompression::text, ''), 'storage', a.attstorage, 'options ' || a.attoptions::text,
                  'statistics', a.attstattarget)
-FROM ours c JOIN pg_attribute a ON a.attrelid = c.oid LEFT JOIN pg_attrdef d ON (d.adrelid, d.adnum) = (a.attrelid, a.attnum)
+FROM relations c JOIN pg_attribute a ON a.attrelid = c.oid LEFT JOIN pg_attrdef d ON (d.adrelid, d.adnum) = (a.attrelid, a.attnum)
 WHERE c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
 UNION ALL
 SELECT 'columns of ' || c.relname, string_agg(a.attname, ', ' ORDER BY a.attnum)
-FROM ours c JOIN pg_attribute a ON a.attrelid = c.oid
+FROM relations c JOIN pg_attribute a ON a.attrelid = c.oid
 WHERE c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
 GROUP BY c.relname
 UNION ALL
 SELECT 'constraint ' || c.relname || '.' || n.conname, pg_get_constraintdef(n.oid)
-FROM ours c JOIN pg_constraint n ON n.conrelid = c.oid
+FROM relations c JOIN pg_constraint n ON n.conrelid = c.oid
 UNION ALL
-SELECT 'index ' || relname, pg_get_indexdef(oid) FROM ours WHERE relkind IN ('i', 'I')
+SELECT 'index ' || relname, pg_get_indexdef(oid) FROM relations WHERE relkind IN ('i', 'I')
 UNION ALL
-SELECT 'view ' || relname, pg_get_viewdef(oid) FROM ours WHERE relkind IN ('v', 'm')
+SELECT 'view ' || relname, pg_get_viewdef(oid) FROM relations WHERE relkind IN ('v', 'm')
 UNION ALL
 SELECT 'sequence ' || c.relname,
        concat_ws(' ', format_type(s.seqtypid, NULL), s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcache, s.seqcycle)
-FROM ours c JOIN pg_sequence s ON s.seqrelid = c.oid
+FROM relations c JOIN pg_sequence s ON s.seqrelid = c.oid
 UNION ALL
 SELECT 'trigger ' || c.relname || '.' || t.tgname, pg_get_triggerdef(t.oid)
-FROM ours c JOIN pg_trigger t ON t.tgrelid = c.oid WHERE NOT t.tgisinternal
+FROM relations c JOIN pg_trigger t ON t.tgrelid = c.oid WHERE NOT t.tgisinternal
 UNION ALL
 SELECT 'policy ' || tablename || '.' || policyname, concat_ws(' ', cmd, permissive, roles::text, qual, with_check)
 FROM pg_policies WHERE schemaname = 'public'
@@ -77,40 +76,40 @@ UNION ALL
 SELECT 'extension ' || extname, extnamespace::regnamespace::text FROM pg_extension
 UNION ALL
 SELECT 'comment ' || objoid::regclass || '.' || objsubid, description
-FROM pg_description WHERE classoid = 'pg_class'::regclass AND objoid IN (SELECT oid FROM ours)`
+FROM pg_description WHERE classoid = 'pg_class'::regclass AND objoid IN (SELECT oid FROM relations)`
 
-func TestMigrationsMakeTheSchema(t *testing.T) {
+func TestMigrationsProduceSchema(t *testing.T) {
 	t.Parallel()
 	written := objects(t, schema(t))
 	migrated := objects(t, connect(t, dbtest.URL(t)))
 	if len(written) == 0 {
-		t.Fatal("the schema has nothing in it")
+		t.Fatal("the schema is empty")
 	}
 	for _, difference := range compare(written, migrated) {
 		t.Error(difference)
 	}
 }
 
-// TestACatalogShowsEachKindOfChange proves that the comparison above would notice.
-func TestACatalogShowsEachKindOfChange(t *testing.T) {
+// The comparison of catalogs detects each kind of change.
+func TestCatalogDetectsChanges(t *testing.T) {
 	t.Parallel()
 	changes := map[string]string{
-		"a table":        "CREATE TABLE more (id uuid)",
-		"a column":       "ALTER TABLE users ADD COLUMN more text",
-		"a type":         "ALTER TABLE attachments ALTER COLUMN filename TYPE varchar(9)",
-		"a default":      "ALTER TABLE users ALTER COLUMN name SET DEFAULT ''",
-		"a null":         "ALTER TABLE users ALTER COLUMN name DROP NOT NULL",
-		"a constraint":   "ALTER TABLE users ADD CONSTRAINT users_more CHECK (name <> '')",
-		"an action":      "ALTER TABLE users DROP CONSTRAINT users_organization_fkey, ADD CONSTRAINT users_organization_fkey FOREIGN KEY (organization_id) REFERENCES organizations (id)",
-		"an index":       "CREATE INDEX users_more ON users (created_at)",
-		"an option":      "ALTER TABLE users SET (fillfactor = 70)",
-		"a view":         "CREATE VIEW more AS SELECT name FROM users",
-		"a function":     "CREATE FUNCTION more() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
-		"an enumeration": "CREATE TYPE more AS ENUM ('more')",
-		"a sequence":     "CREATE SEQUENCE more",
+		"table":              "CREATE TABLE more (id uuid)",
+		"column":             "ALTER TABLE users ADD COLUMN more text",
+		"type":               "ALTER TABLE attachments ALTER COLUMN filename TYPE varchar(9)",
+		"default":            "ALTER TABLE users ALTER COLUMN name SET DEFAULT ''",
+		"nullability":        "ALTER TABLE users ALTER COLUMN name DROP NOT NULL",
+		"constraint":         "ALTER TABLE users ADD CONSTRAINT users_more CHECK (name <> '')",
+		"foreign key action": "ALTER TABLE users DROP CONSTRAINT users_organization_fkey, ADD CONSTRAINT users_organization_fkey FOREIGN KEY (organization_id) REFERENCES organizations (id)",
+		"index":              "CREATE INDEX users_more ON users (created_at)",
+		"option":             "ALTER TABLE users SET (fillfactor = 70)",
+		"view":               "CREATE VIEW more AS SELECT name FROM users",
+		"function":           "CREATE FUNCTION more() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+		"enumeration":        "CREATE TYPE more AS ENUM ('more')",
+		"sequence":           "CREATE SEQUENCE more",
 	}
-	for what, change := range changes {
-		t.Run(what, func(t *testing.T) {
+	for name, change := range changes {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			conn := schema(t)
 			before := objects(t, conn)
@@ -118,13 +117,13 @@ func TestACatalogShowsEachKindOfChange(t *testing.T) {
 				t.Fatal(err)
 			}
 			if len(compare(before, objects(t, conn))) == 0 {
-				t.Errorf("not noticed: %s", change)
+				t.Errorf("not detected: %s", change)
 			}
 		})
 	}
 }
 
-// compare tells what is in one catalog only, or differs.
+// compare returns the objects that are in one catalog only, or differ.
 func compare(written, migrated map[string]string) []string {
 	var differences []string
 	names := maps.Clone(written)
@@ -153,7 +152,7 @@ func objects(t *testing.T, conn *pgx.Conn) map[string]string {
 	return found
 }
 
-// schema connects to an empty database to which schema.sql was applied.
+// schema connects to a new database with schema.sql.
 func schema(t *testing.T) *pgx.Conn {
 	t.Helper()
 	conn := connect(t, dbtest.Empty(t))
@@ -169,7 +168,7 @@ func connect(t *testing.T, url string) *pgx.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return conn // cut when the test's database is dropped
+	return conn // closed when the test's database is dropped
 }
 
 // query returns rows of text.

@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-// global names the tables that belong to no organization.
+// global lists the tables whose rows do not belong to an organization.
 var global = []string{"organizations"}
 
-func TestEveryPrimaryKeyBeginsWithTheOrganization(t *testing.T) {
+func TestPrimaryKeysBeginWithOrganization(t *testing.T) {
 	t.Parallel()
 	rows := query(t, schema(t), `
 		SELECT c.relname,
@@ -28,8 +28,8 @@ func TestEveryPrimaryKeyBeginsWithTheOrganization(t *testing.T) {
 	}
 }
 
-// What was done stays told: no query changes or removes an event of the audit trail.
-func TestTheAuditTrailIsOnlyAddedTo(t *testing.T) {
+// Audit events are immutable: no query updates or deletes them.
+func TestAuditEventsAreOnlyInserted(t *testing.T) {
 	t.Parallel()
 	queries, err := filepath.Glob("queries/*.sql")
 	if err != nil || len(queries) < 10 {
@@ -47,7 +47,7 @@ func TestTheAuditTrailIsOnlyAddedTo(t *testing.T) {
 	}
 }
 
-func TestEveryForeignKeyCarriesTheOrganization(t *testing.T) {
+func TestForeignKeysIncludeOrganization(t *testing.T) {
 	t.Parallel()
 	rows := query(t, schema(t), `
 		SELECT n.conrelid::regclass::text, n.conname, n.confrelid::regclass::text, here.attname, there.attname
@@ -56,7 +56,7 @@ func TestEveryForeignKeyCarriesTheOrganization(t *testing.T) {
 		JOIN pg_attribute there ON there.attrelid = n.confrelid AND there.attnum = n.confkey[1]
 		WHERE n.contype = 'f'`)
 	if len(rows) == 0 {
-		t.Error("there are no foreign keys")
+		t.Error("no foreign keys found")
 	}
 	for _, row := range rows {
 		table, name, target, here, there := row[0], row[1], row[2], row[3], row[4]
@@ -65,14 +65,14 @@ func TestEveryForeignKeyCarriesTheOrganization(t *testing.T) {
 			want = "id"
 		}
 		if here != "organization_id" || there != want {
-			t.Errorf("%s of %s refers to %s by %s = %s first, not by the organization", name, table, target, here, there)
+			t.Errorf("%s of %s references %s beginning with %s = %s, not with the organization", name, table, target, here, there)
 		}
 	}
 }
 
-// The store tells callers what went wrong by the constraint's name, so a name
-// must say what it is about and which table it is of.
-func TestConstraintsAndIndexesAreNamedAfterTheirTable(t *testing.T) {
+// The store translates violations by the name of the constraint, so a name must state the table and
+// the columns or the rule.
+func TestConstraintsAndIndexesAreNamedAfterTable(t *testing.T) {
 	t.Parallel()
 	rows := query(t, schema(t), `
 		SELECT c.relname, n.conname
@@ -85,6 +85,6 @@ func TestConstraintsAndIndexesAreNamedAfterTheirTable(t *testing.T) {
 		WHERE c.relnamespace = 'public'::regnamespace
 		  AND (i.indexrelid::regclass::text !~ ('^' || c.relname || '_[a-z_]+$') OR i.indexrelid::regclass::text ~ '_organization_id_')`)
 	for _, row := range rows {
-		t.Errorf("%s of %s: name it by hand, after its table and what it is about", row[1], row[0])
+		t.Errorf("%s of %s: name it explicitly, after its table and its purpose", row[1], row[0])
 	}
 }

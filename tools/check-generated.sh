@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fails unless gen/ holds exactly what `make generate` makes of its sources. It generates into a temporary directory and
-# changes nothing in the work tree.
+# Fails unless gen/ equals the output of `make generate`. It generates into a temporary directory and does not change
+# the work tree.
 set -euo pipefail
 
 copy=$(mktemp -d)
@@ -11,13 +11,13 @@ cp tools/go.mod tools/go.sum "$copy/tools"
 make -s -C "$copy" generate >&2
 
 if ! diff -ru gen "$copy/gen"; then
-  echo "gen/ is not what its sources make: run make generate" >&2
+  echo "gen/ is out of date: run make generate" >&2
   exit 1
 fi
 
-# Files that are not in git would be missing from other checkouts.
+# Untracked files would be missing from other checkouts.
 untracked=$(git ls-files --others gen 2>/dev/null || true)
 if [ -n "$untracked" ]; then
-  printf 'generated, but not added to git:\n%s\n' "$untracked" >&2
+  printf 'generated but not added to git:\n%s\n' "$untracked" >&2
   exit 1
 fi

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Runs every fuzzer of the project for FUZZTIME, one after the other, and tells how long each ran and how much it
-# tried. FUZZ narrows it to those whose names match. Go keeps what it has found interesting in its cache, and what has
-# failed below testdata/fuzz.
+# Runs every fuzz test for FUZZTIME, one after the other, and prints the duration and the number of executions of each.
+# FUZZ selects tests by a regular expression. Go keeps interesting inputs in its cache and failing ones in testdata/fuzz.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 failed=0
@@ -12,5 +11,5 @@ while IFS=: read -r file name; do
 	echo "== $package $name"
 	go test "$package" -run '^$' -fuzz "^$name\$" -fuzztime "${FUZZTIME:-1m}" </dev/null | tail -n 3 || failed=1
 done < <(grep -rhoH --include='*_test.go' '^func Fuzz[A-Za-z]*' . | sed 's/func //; s|^\./||' | grep -E ":.*${FUZZ:-}" | sort)
-[ "$found" = 1 ] || { echo "no fuzzer has a name like $FUZZ" >&2; exit 1; }
+[ "$found" = 1 ] || { echo "no fuzz test matches $FUZZ" >&2; exit 1; }
 exit "$failed"

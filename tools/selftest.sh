@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks the checks: takes a copy of the tree, breaks one thing at a time and demands that the right check
-# fails and says the right word. A check that has never failed proves nothing.
+# Tests the checks: copies the tree, breaks one thing at a time, and requires that the expected check fails with the
+# expected message.
 set -euo pipefail
 
 copy=$(mktemp -d)
@@ -8,7 +8,7 @@ trap 'rm -rf "$copy"' EXIT
 modules=$(realpath tools/node_modules)
 sdk_modules=$(realpath sdk/typescript/node_modules)
 
-# The work tree as it is, committed or not, without what git ignores (and without files deleted but not committed).
+# Copy the work tree, including uncommitted changes, without ignored and deleted files.
 git ls-files -z --cached --others --exclude-standard |
   while IFS= read -r -d '' file; do [ ! -e "$file" ] || printf '%s\0' "$file"; done |
   tar --null -cf - -T - | tar -xf - -C "$copy"
@@ -18,132 +18,132 @@ ln -s "$sdk_modules" sdk/typescript/node_modules
 git init -q .
 printf '%s\n' /tools/node_modules /sdk/typescript/node_modules >>.git/info/exclude
 git add -A
-git -c user.name=selftest -c user.email=selftest@localhost commit -qm whole
+git -c user.name=selftest -c user.email=selftest@localhost commit -qm original
 
 passed=0 failed=0
 pass() { passed=$((passed + 1)); echo "ok      $1"; }
 fail() { failed=$((failed + 1)); echo "FAILED  $1: $2"; tail -n 15 "$copy/.git/log" | sed 's/^/        /'; }
 
-# breaks <what> <check> <word> <how>: after running the shell line <how>, `make check` must fail in <check>
-# with <word> in what it prints. $goal narrows what is run.
+# detects <defect> <check> <message> <command>: after the shell command, `make $goal` must fail in <check> and print
+# <message>.
 goal=check
-breaks() {
-  local what=$1 check=$2 word=$3 how=$4
-  if ! bash -euo pipefail -c "$how" >.git/log 2>&1; then
-    fail "$what" "could not be broken"
+detects() {
+  local defect=$1 check=$2 message=$3 command=$4
+  if ! bash -euo pipefail -c "$command" >.git/log 2>&1; then
+    fail "$defect" "the command failed"
   elif [ -z "$(git status --porcelain)" ]; then
-    fail "$what" "breaking it changed nothing"
+    fail "$defect" "the command changed nothing"
   elif make $goal >.git/log 2>&1; then
-    fail "$what" "make $goal did not notice"
+    fail "$defect" "make $goal succeeded"
   elif ! grep -q "\*\*\* .*: $check\] Error" .git/log; then
-    fail "$what" "it was not $check that failed"
-  elif ! grep -q -- "$word" .git/log; then
-    fail "$what" "$check failed, but does not speak of $word"
+    fail "$defect" "another check than $check failed"
+  elif ! grep -q -- "$message" .git/log; then
+    fail "$defect" "$check failed without printing '$message'"
   else
-    pass "$what"
+    pass "$defect"
   fi
   git reset -q --hard && git clean -qfd
 }
 
-# First the other way round: as long as the whole tree does not pass, a failure proves nothing.
+# The unmodified tree must pass.
 if make check-generated check-spec check-typescript check-schema check-layout check-lint check-allocations >.git/log 2>&1; then
-  pass "the tree as it is"
+  pass "unmodified tree"
 else
-  fail "the tree as it is" "does not pass"
+  fail "unmodified tree" "the checks failed"
   echo "0 passed, 1 failed"
   exit 1
 fi
 
 query=$(ls db/queries/*.sql | head -n 1)
 table=$(sed -n 's/^CREATE TABLE \([a-z_]*\).*/\1/p' db/schema.sql | head -n 1)
-# An operation to put before the others; its answers are up to the case.
+# An operation without responses, which the test cases add.
 operation='  /api/selftest:\n    get:\n      operationId: getSelftest\n      summary: Break a rule\n      security: []\n      responses:\n'
 
-breaks "a query was changed, its Go was not" check-generated SelfTest \
+detects "query changed without make generate" check-generated SelfTest \
   "printf '\n-- name: SelfTest :one\nSELECT 1::int AS one;\n' >>$query"
-breaks "the spec was changed, its Go was not" check-generated SelfTest \
+detects "API document changed without make generate" check-generated SelfTest \
   "sed -i 's/^  schemas:.*/&\n    SelfTest: { type: object, properties: { one: { type: string } } }/' api/openapi.yaml"
-breaks "generated code was edited" check-generated gen/client \
+detects "generated code edited" check-generated gen/client \
   "echo '// by hand' >>gen/client/client.gen.go"
-breaks "generated code is missing" check-generated gen/db \
+detects "generated code missing" check-generated gen/db \
   "rm gen/db/models.go"
-breaks "generated code was not added to git" check-generated 'not added' \
+detects "generated code untracked" check-generated 'not added' \
   "git rm -q --cached gen/db/models.go"
 
-breaks "an operation does not say how it fails" check-spec "has no default" \
+detects "operation without default response" check-spec "has no default" \
   "sed -i \"s|^paths:.*|&\n$operation        '200': { description: Fine. }|\" api/openapi.yaml && make generate"
-breaks "an operationId is not camelCase" check-spec operationId \
+detects "operationId not in camelCase" check-spec operationId \
   "sed -i '0,/operationId: [a-z]/s/\(operationId: \)\([a-z]\)/\1\u\2/' api/openapi.yaml && make generate"
-breaks "the spec was changed, its TypeScript was not" check-typescript src/schema.ts \
-  "sed -i 's/The conversation has begun/It has begun/' api/openapi.yaml && make generate"
-breaks "schema.sql is ahead of the migrations" check-schema self_test \
+detects "API document changed without make generate-sdk" check-typescript src/schema.ts \
+  "sed -i 's/The new conversation\\./A new conversation./' api/openapi.yaml && make generate"
+detects "schema.sql ahead of the migrations" check-schema self_test \
   "printf '\nALTER TABLE $table ADD CONSTRAINT self_test CHECK (true);\n' >>db/schema.sql"
 
-breaks "a forbidden import" check-layout 'may not import internal/httpapi' \
+detects "forbidden import" check-layout 'internal/chat may not import internal/httpapi' \
   "printf 'package chat\n\nimport _ \"parley/internal/httpapi\"\n' >internal/chat/selftest.go"
-breaks "a package that is not on the map" check-layout 'not on the map' \
+detects "package missing in the layout" check-layout 'internal/selftest' \
   "mkdir internal/selftest && printf '// Package selftest is new.\npackage selftest\n' >internal/selftest/selftest.go"
-breaks "a package of helpers" check-layout util \
+detects "package of helpers" check-layout internal/util \
   "mkdir internal/util && printf '// Package util helps.\npackage util\n' >internal/util/util.go"
-breaks "echo outside httpapi" check-layout labstack/echo \
-  "printf 'package fault\n\nimport _ \"github.com/labstack/echo/v4\"\n' >internal/fault/selftest.go"
+detects "echo outside httpapi" check-layout labstack/echo \
+  "printf 'package apperr\n\nimport _ \"github.com/labstack/echo/v4\"\n' >internal/apperr/selftest.go"
 
-breaks "an unformatted file" check-lint 'not formatted' \
-  "printf 'package fault\n\nvar  _  =  1\n' >internal/fault/selftest.go"
-breaks "the environment read inside" check-lint forbidigo \
-  "printf 'package fault\n\nimport \"os\"\n\nvar _ = os.Getenv(\"HOME\")\n' >internal/fault/selftest.go"
-breaks "an exported name without a comment" check-lint revive \
-  "printf 'package fault\n\nvar SelfTest = 1\n' >internal/fault/selftest.go"
-breaks "an error nobody looked at" check-lint errcheck \
-  "printf 'package fault\n\nimport \"os\"\n\nfunc init() { os.Remove(\"x\") }\n' >internal/fault/selftest.go"
+detects "unformatted file" check-lint 'not formatted' \
+  "printf 'package apperr\n\nvar  _  =  1\n' >internal/apperr/selftest.go"
+detects "environment read in an internal package" check-lint forbidigo \
+  "printf 'package apperr\n\nimport \"os\"\n\nvar _ = os.Getenv(\"HOME\")\n' >internal/apperr/selftest.go"
+detects "exported name without a comment" check-lint revive \
+  "printf 'package apperr\n\nvar SelfTest = 1\n' >internal/apperr/selftest.go"
+detects "unchecked error" check-lint errcheck \
+  "printf 'package apperr\n\nimport \"os\"\n\nfunc init() { os.Remove(\"x\") }\n' >internal/apperr/selftest.go"
 
 goal=check-spec
 spec=api/openapi.yaml
-breaks "an answer lacks a property that it had" check-spec 'removed the required property `seq`' \
+detects "response property removed" check-spec 'removed the required property `seq`' \
   "sed -i '/^    SentMessage:/,/^    Timestamp:/ { /^        seq:/d; s/, seq\]/]/ }' $spec"
-breaks "a request needs a field that it did not" check-spec 'became required' \
+detects "request field made required" check-spec 'became required' \
   "sed -i '/^    FaqUpdate:/,/properties:/ s/^      type: object/&\n      required: [answer]/' $spec"
-breaks "an operation is gone" check-spec 'removed without deprecation' \
+detects "operation removed" check-spec 'removed without deprecation' \
   "sed -i '/^  \/openapi.yaml:/,/^  \/openapi.json:/ { /^  \/openapi.json:/!d }' $spec"
-breaks "an operation has another id" check-spec 'operation id' \
+detects "operationId changed" check-spec 'operation id' \
   "sed -i 's/operationId: listInboxes\$/operationId: readInboxes/' $spec"
-breaks "a schema has another name" check-spec 'removed the schema' \
-  "sed -i -E 's/\bStartedConversation\b/BegunConversation/' $spec"
-breaks "an answer has a value that it had not" check-spec 'new `away` enum value' \
+detects "schema renamed" check-spec 'removed the schema' \
+  "sed -i -E 's/\bStartedConversation\b/NewConversation/' $spec"
+detects "enum value added to a response" check-spec 'new `away` enum value' \
   "sed -i '/^    Speaker:/,/example/ s/enum: \[user, bot, agent\]/enum: [user, bot, agent, away]/' $spec"
-breaks "a breaking change of an earlier version is no excuse" check-spec 'operation id' \
+detects "breaking change listed for an earlier version" check-spec 'operation id' \
   "sed -i 's/operationId: listInboxes\$/operationId: readInboxes/' $spec &&
    echo '- GET /api/inboxes/ api operation id \`listInboxes\` removed and replaced with \`readInboxes\`' >>CHANGELOG.md"
-breaks "an example is wrong" check-spec 'Health' \
+detects "invalid example" check-spec 'Health' \
   "sed -i '/^    Health:/,/^    Readiness:/ s/example: {status: ok}/example: {status: ill}/' $spec"
-breaks "an answer does not tell the request's id" check-spec 'does not promise X-Request-Id' \
+detects "response without request id" check-spec 'has no required X-Request-Id' \
   "sed -i '/^    NotFound:/,/content:/ { /X-Request-Id/d }' $spec"
-breaks "the changelog does not tell of a release" check-spec 'does not tell of' \
+detects "release missing in the changelog" check-spec 'has no section for' \
   "sed -i 's/^## 0.1.0/## 0.1/' CHANGELOG.md"
-breaks "asyncapi.yaml has another frame" check-spec 'its messages are' \
+detects "wrong frame in asyncapi.yaml" check-spec 'messages map' \
   "sed -i 's/TypingFrame/StatusFrame/' api/asyncapi.yaml"
-# And the other way round: what the changelog says is deliberate passes.
+# A breaking change that the changelog lists must pass.
 if sed -i 's/operationId: listInboxes$/operationId: readInboxes/' $spec &&
   sed -i 's/^## Unreleased/&\n\n- GET \/api\/inboxes\/ api operation id `listInboxes` removed and replaced with `readInboxes`/' CHANGELOG.md &&
   tools/check-breaking.sh >.git/log 2>&1; then
-  pass "a deliberate breaking change"
+  pass "deliberate breaking change"
 else
-  fail "a deliberate breaking change" "is not let through"
+  fail "deliberate breaking change" "check-breaking failed"
 fi
 git reset -q --hard
 
 goal=check-allocations
-breaks "a hot function allocates more" check-allocations 'jsontext BenchmarkHotClean' \
-  "sed -i 's/^func Clean(.*{\$/&\n\tkept = append([][]byte(nil), []byte(nil), make([]byte, 100), make([]byte, 200))/' internal/jsontext/jsontext.go &&
-   printf '\n// kept is on the heap.\nvar kept [][]byte\n' >>internal/jsontext/jsontext.go"
-breaks "a hot function that nobody has measured" check-allocations 'not in internal/allocations.txt' \
-  "printf 'package fault_test\n\nimport \"testing\"\n\nfunc BenchmarkHotNothing(b *testing.B) {\n\tfor b.Loop() {\n\t}\n}\n' >internal/fault/selftest_test.go"
-breaks "a benchmark is gone" check-allocations 'was not run' \
+detects "additional allocation in a hot function" check-allocations 'jsontext BenchmarkHotClean' \
+  "sed -i 's/^func Clean(.*{\$/&\n\tretained = append([][]byte(nil), []byte(nil), make([]byte, 100), make([]byte, 200))/' internal/jsontext/jsontext.go &&
+   printf '\n// retained forces a heap allocation.\nvar retained [][]byte\n' >>internal/jsontext/jsontext.go"
+detects "hot function without a baseline" check-allocations 'not in internal/allocations.txt' \
+  "printf 'package apperr_test\n\nimport \"testing\"\n\nfunc BenchmarkHotNothing(b *testing.B) {\n\tfor b.Loop() {\n\t}\n}\n' >internal/apperr/selftest_test.go"
+detects "benchmark removed" check-allocations 'was not run' \
   "sed -i 's/BenchmarkHotSign/BenchmarkSign/' internal/secret/bench_test.go"
 
-goal='check-race PACKAGES=./internal/fault'
-breaks "a data race" check-race 'DATA RACE' "cat >internal/fault/selftest_test.go <<'GO'
-package fault_test
+goal='check-race PACKAGES=./internal/apperr'
+detects "data race" check-race 'DATA RACE' "cat >internal/apperr/selftest_test.go <<'GO'
+package apperr_test
 
 import \"testing\"
 

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Looks for what the project is built and run with: Go, and PostgreSQL's server programs. With the argument
-# `test` also for what the tests need, redis-server, and curl and jq (the guides); with `check` moreover for what only
-# the checks need: a C compiler (the race detector), Node (the spec linters), Python (the guides) and Chromium (pages that
-# talk to the server). With `sdk` it looks for what generated clients are compiled and run with: Node, Python with its
-# modules, Java with its jars.
-# Packages that are missing are installed with apt by root, or by whom sudo does not ask for a password;
-# anyone else is told the one command to run. Where nothing is missing it does nothing, in milliseconds.
+# Checks that the tools of the project are installed, and installs missing ones. The argument selects the tools:
+#   (none)  Go and the PostgreSQL server programs, to build and run
+#   test    also redis-server, curl and jq, for the tests and the guides
+#   check   also a C compiler (race detector), Node (linters), Python (guides) and Chromium (browser tests), for the checks
+#   sdk     Node, Python with its modules and Java with its jars, to compile and run generated clients
+# Missing packages are installed with apt, as root or with passwordless sudo. Otherwise the command to run is printed. If
+# nothing is missing, the script finishes within milliseconds.
 set -euo pipefail
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# The same places in which internal/localpg looks.
+# Searches the same directories as internal/localpg.
 have_postgres() {
   local bin
   for bin in "${PARLEY_POSTGRES_BIN:-}" "$(dirname "$(command -v postgres || true)")" /usr/lib/postgresql/*/bin; do
@@ -20,11 +20,11 @@ have_postgres() {
 }
 
 missing=()
-look() {
+find_missing() {
   missing=()
   have_postgres || missing+=(postgresql)
   [ "$1" != run ] || return 0
-  [ "$1" != sdk ] || { look_for_clients; return 0; }
+  [ "$1" != sdk ] || { find_missing_sdk_tools; return 0; }
   have redis-server || missing+=(redis-server)
   have curl || missing+=(curl)
   have jq || missing+=(jq)
@@ -35,12 +35,12 @@ look() {
   have chromium || missing+=(chromium)
 }
 
-look_for_clients() {
+find_missing_sdk_tools() {
   have npm || missing+=(nodejs npm)
   have javac || missing+=(default-jdk-headless)
   [ -e /usr/share/java/spring3-web.jar ] || missing+=(libspring-web-java)
   [ -e /usr/share/java/gson.jar ] || missing+=(libgoogle-gson-java)
-  # The same Pythons that e2e/sdkcheck tries.
+  # The same interpreters that e2e/sdkcheck tries.
   local python
   for python in python3 /usr/bin/python3; do
     ! "$python" -c 'import certifi, dateutil, six, urllib3' 2>/dev/null || return 0
@@ -48,29 +48,29 @@ look_for_clients() {
   missing+=(python3-certifi python3-dateutil python3-six python3-urllib3)
 }
 
-what=${1:-run}
-have go || { echo "Go is missing: install the version that go.mod names from https://go.dev/dl/" >&2; exit 1; }
-look "$what"
+target=${1:-run}
+have go || { echo "Go is not installed: install the version in go.mod from https://go.dev/dl/" >&2; exit 1; }
+find_missing "$target"
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 sudo=()
 [ "$(id -u)" = 0 ] || sudo=(sudo -n)
 if ! have apt-get; then
-  echo "Install with your package manager, then try again: ${missing[*]} (Debian's names)" >&2
+  echo "Install these packages with your package manager, then retry (names as in Debian): ${missing[*]}" >&2
   exit 1
 elif [ ${#sudo[@]} -gt 0 ] && ! sudo -n true 2>/dev/null; then
-  echo "Run this, then try again: sudo apt-get install -y ${missing[*]}" >&2
+  echo "Run this, then retry: sudo apt-get install -y ${missing[*]}" >&2
   exit 1
 fi
 
-# Two builds that start together take turns; the second finds the work done.
+# Concurrent runs take turns; the second finds the packages installed.
 exec 9<"$0"
 flock 9
-look "$what"
+find_missing "$target"
 [ ${#missing[@]} -gt 0 ] || exit 0
 echo "installing ${missing[*]}" >&2
 export DEBIAN_FRONTEND=noninteractive
-"${sudo[@]}" apt-get update -qq </dev/null >&2 || true # a stale list may still do
+"${sudo[@]}" apt-get update -qq </dev/null >&2 || true # An outdated package list may be sufficient.
 "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" </dev/null >&2
-look "$what"
-[ ${#missing[@]} -eq 0 ] || { echo "installed, but still not found: ${missing[*]}" >&2; exit 1; }
+find_missing "$target"
+[ ${#missing[@]} -eq 0 ] || { echo "installed but not found: ${missing[*]}" >&2; exit 1; }

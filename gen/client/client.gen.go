@@ -1455,7 +1455,7 @@ type Chatbot struct {
 	// IsDefault Example: true
 	IsDefault bool `json:"isDefault"`
 
-	// Model The model of a chatbot with the engine `openai`; null if there is none. Its API key is never returned.
+	// Model The model of a chatbot with the engine `openai`, or null. Its API key is never returned.
 	//
 	//
 	// Example: {"baseUrl":"https://api.openai.com/v1","hasApiKey":true,"historyTokens":4000,"name":"gpt-4o-mini","parameters":{"max_tokens":500},"temperature":0.2}
@@ -1464,7 +1464,7 @@ type Chatbot struct {
 	// Name Example: Parley
 	Name string `json:"name"`
 
-	// Script Replies of a chatbot with the engine scripted; null if there are none.
+	// Script Replies of a chatbot with the engine scripted, or null.
 	//
 	// Example: {"rules":[{"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]},{"deltas":["One moment"],"failAfter":1}]}
 	Script nullable.Nullable[json.RawMessage] `json:"script"`
@@ -1518,7 +1518,7 @@ type ChatbotCreate struct {
 	// Example: Support
 	Name Name `json:"name"`
 
-	// Script Replies of a chatbot with the engine scripted; null if there are none.
+	// Script Replies of a chatbot with the engine scripted, or null.
 	//
 	// Example: {"rules":[{"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]},{"deltas":["One moment"],"failAfter":1}]}
 	Script nullable.Nullable[Script] `json:"script,omitempty"`
@@ -1597,7 +1597,7 @@ type ChatbotUpdate struct {
 	// Example: Support
 	Name *Name `json:"name,omitempty"`
 
-	// Script Replies of a chatbot with the engine scripted; null if there are none.
+	// Script Replies of a chatbot with the engine scripted, or null.
 	//
 	// Example: {"rules":[{"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]},{"deltas":["One moment"],"failAfter":1}]}
 	Script nullable.Nullable[Script] `json:"script,omitempty"`
@@ -2012,7 +2012,7 @@ type Conversation struct {
 	// IsGroupChat Example: false
 	IsGroupChat bool `json:"isGroupChat"`
 
-	// LastMessage The newest message; null if there is none.
+	// LastMessage The newest message, or null.
 	//
 	// Example: {"attachments":[],"canvas":null,"citationNodes":[],"citations":[],"content":"How do I reset my password?","contentPayload":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.000000Z","feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","queryMetadata":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","sender":{"avatar":"","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"},"seq":1,"type":"incoming"}
 	LastMessage nullable.Nullable[LastMessage] `json:"lastMessage"`
@@ -2162,7 +2162,7 @@ type ConversationSummary struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	LastActivity Timestamp `json:"last_activity"`
 
-	// LastMessage Text of the newest message. Empty if there is none.
+	// LastMessage Text of the newest message, or an empty string.
 	//
 	// Example: Thank you!
 	LastMessage string `json:"last_message"`
@@ -2349,7 +2349,7 @@ type FaqUpload struct {
 	File openapi_types.File `json:"file"`
 }
 
-// Feedback The user's feedback on the message, `like` or `dislike`; null if there is none.
+// Feedback The user's feedback on the message: `like`, `dislike` or null.
 //
 // Example: like
 type Feedback = string
@@ -2361,7 +2361,7 @@ type FeedbackFilter string
 
 // FeedbackUpdate Example: {"feedback":"like"}
 type FeedbackUpdate struct {
-	// Feedback The user's feedback on the message, `like` or `dislike`; null if there is none.
+	// Feedback The user's feedback on the message: `like`, `dislike` or null.
 	//
 	// Example: like
 	Feedback nullable.Nullable[Feedback] `json:"feedback"`
@@ -2483,7 +2483,7 @@ type LabelRelations struct {
 // LabelRelationsOperator Example: AND
 type LabelRelationsOperator string
 
-// LastMessage The newest message; null if there is none.
+// LastMessage The newest message, or null.
 //
 // Example: {"attachments":[],"canvas":null,"citationNodes":[],"citations":[],"content":"How do I reset my password?","contentPayload":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.000000Z","feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","queryMetadata":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","sender":{"avatar":"","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"},"seq":1,"type":"incoming"}
 type LastMessage struct {
@@ -2508,7 +2508,7 @@ type LastMessage struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	CreatedAt Timestamp `json:"createdAt"`
 
-	// Feedback The user's feedback on the message, `like` or `dislike`; null if there is none.
+	// Feedback The user's feedback on the message: `like`, `dislike` or null.
 	//
 	// Example: like
 	Feedback nullable.Nullable[Feedback] `json:"feedback"`
@@ -2581,7 +2581,7 @@ type Message struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	CreatedAt Timestamp `json:"createdAt"`
 
-	// Feedback The user's feedback on the message, `like` or `dislike`; null if there is none.
+	// Feedback The user's feedback on the message: `like`, `dislike` or null.
 	//
 	// Example: like
 	Feedback nullable.Nullable[Feedback] `json:"feedback"`
@@ -2668,7 +2668,7 @@ type MessageFrame struct {
 	// ConversationID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	ConversationID *openapi_types.UUID `json:"conversation_id,omitempty"`
 
-	// Feedback The user's feedback on the message, `like` or `dislike`; null if there is none.
+	// Feedback The user's feedback on the message: `like`, `dislike` or null.
 	//
 	// Example: like
 	Feedback nullable.Nullable[Feedback] `json:"feedback,omitempty"`
@@ -2738,7 +2738,7 @@ type MessageSend struct {
 // Example: incoming
 type MessageType string
 
-// Model The model of a chatbot with the engine `openai`; null if there is none. Its API key is never returned.
+// Model The model of a chatbot with the engine `openai`, or null. Its API key is never returned.
 //
 // Example: {"baseUrl":"https://api.openai.com/v1","hasApiKey":true,"historyTokens":4000,"name":"gpt-4o-mini","parameters":{"max_tokens":500},"temperature":0.2}
 type Model struct {
@@ -2779,7 +2779,7 @@ type Model struct {
 // Example: {"apiKey":"sk-0123456789","baseUrl":"https://api.openai.com/v1","name":"gpt-4o-mini"}
 type ModelSettings struct {
 	// APIKey API key for the server. It is stored encrypted and never returned. If absent in an update, the stored key
-	// is kept as long as `baseUrl` is unchanged, and removed when `baseUrl` changes, so that it is never sent to
+	// is kept while `baseUrl` is unchanged, and removed when `baseUrl` changes, so that it is never sent to
 	// another server. Null removes it.
 	//
 	//
@@ -3144,7 +3144,7 @@ type Record struct {
 	// Example: 0.9
 	FaithfulnessScore nullable.Nullable[float64] `json:"faithfulnessScore"`
 
-	// Feedback The user's feedback on the message, `like` or `dislike`; null if there is none.
+	// Feedback The user's feedback on the message: `like`, `dislike` or null.
 	//
 	// Example: like
 	Feedback nullable.Nullable[Feedback] `json:"feedback"`
@@ -3295,7 +3295,7 @@ type RunState string
 // Scope Example: chat
 type Scope string
 
-// Script Replies of a chatbot with the engine scripted; null if there are none.
+// Script Replies of a chatbot with the engine scripted, or null.
 //
 // Example: {"rules":[{"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]},{"deltas":["One moment"],"failAfter":1}]}
 type Script struct {
@@ -3543,7 +3543,7 @@ type StatusFrame struct {
 	// ExpiresAt Time at which the key, the token or an idle visit expires; null if it does not expire.
 	ExpiresAt nullable.Nullable[time.Time] `json:"expires_at,omitempty"`
 
-	// Feedback The user's feedback on the message, `like` or `dislike`; null if there is none.
+	// Feedback The user's feedback on the message: `like`, `dislike` or null.
 	//
 	// Example: like
 	Feedback nullable.Nullable[Feedback] `json:"feedback,omitempty"`

@@ -1710,7 +1710,7 @@ export interface components {
             /** @example  */
             title: string;
             /**
-             * @description Text of the newest message. Empty if there is none.
+             * @description Text of the newest message, or an empty string.
              * @example Thank you!
              */
             last_message: string;
@@ -2072,7 +2072,7 @@ export interface components {
             createdAt: components["schemas"]["Timestamp"];
         };
         /**
-         * @description The newest message; null if there is none.
+         * @description The newest message, or null.
          * @example {
          *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02",
          *       "conversation": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
@@ -2151,7 +2151,7 @@ export interface components {
             feedback: components["schemas"]["Feedback"];
         };
         /**
-         * @description The user's feedback on the message, `like` or `dislike`; null if there is none.
+         * @description The user's feedback on the message: `like`, `dislike` or null.
          * @example like
          */
         Feedback: string | null;
@@ -3132,7 +3132,7 @@ export interface components {
          */
         Engine: "faq" | "scripted" | "openai";
         /**
-         * @description Replies of a chatbot with the engine scripted; null if there are none.
+         * @description Replies of a chatbot with the engine scripted, or null.
          * @example {
          *       "rules": [
          *         {
@@ -3162,7 +3162,7 @@ export interface components {
             rules: components["schemas"]["ScriptRule"][];
         } | null;
         /**
-         * @description The model of a chatbot with the engine `openai`; null if there is none. Its API key is never returned.
+         * @description The model of a chatbot with the engine `openai`, or null. Its API key is never returned.
          * @example {
          *       "baseUrl": "https://api.openai.com/v1",
          *       "name": "gpt-4o-mini",
@@ -3250,7 +3250,7 @@ export interface components {
             historyTokens?: number;
             /**
              * @description API key for the server. It is stored encrypted and never returned. If absent in an update, the stored key
-             *     is kept as long as `baseUrl` is unchanged, and removed when `baseUrl` changes, so that it is never sent to
+             *     is kept while `baseUrl` is unchanged, and removed when `baseUrl` changes, so that it is never sent to
              *     another server. Null removes it.
              * @example sk-0123456789
              */

@@ -49,7 +49,7 @@ var rooms = map[string][]string{
 		"internal/jsontext", "internal/metrics", "internal/trace",
 		"api", "internal/audit", "internal/auth", "internal/ratelimit", "internal/store", "internal/apperr", "gen/openapi",
 	},
-	"internal/httpapi/eventstream": {"internal/jsontext", "internal/chat", "internal/apperr"},
+	"internal/httpapi/eventstream": {"internal/jsontext", "internal/chat", "internal/store", "internal/apperr"},
 	"internal/wsapi": {
 		"internal/jsontext", "internal/trace",
 		"internal/auth", "internal/chat", "internal/realtime", "internal/ratelimit", "internal/store", "internal/apperr",

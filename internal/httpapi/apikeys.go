@@ -24,11 +24,8 @@ func (h keyHandlers) ListAPIKeys(ctx context.Context, request openapi.ListAPIKey
 	if err != nil {
 		return nil, err
 	}
-	next, previous, err := page.links(ctx, count)
-	if err != nil {
-		return nil, err
-	}
-	return openapi.ListAPIKeys200JSONResponse{Count: count, Next: next, Previous: previous, Results: each(rows, toAPIKey)}, nil
+	list, err := toAPIList(ctx, page, rows, count, toAPIKey)
+	return openapi.ListAPIKeys200JSONResponse(list), err
 }
 
 // CreateAPIKey implements POST /api/api-keys/.

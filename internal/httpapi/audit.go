@@ -30,9 +30,6 @@ func (h auditHandlers) ListAuditEvents(ctx context.Context, request openapi.List
 	if err != nil {
 		return nil, err
 	}
-	next, previous, err := page.links(ctx, count)
-	if err != nil {
-		return nil, err
-	}
-	return openapi.ListAuditEvents200JSONResponse{Count: count, Next: next, Previous: previous, Results: each(rows, toAPIAuditEvent)}, nil
+	list, err := toAPIList(ctx, page, rows, count, toAPIAuditEvent)
+	return openapi.ListAuditEvents200JSONResponse(list), err
 }

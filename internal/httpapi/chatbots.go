@@ -19,11 +19,8 @@ func (h chatbotHandlers) ListChatbots(ctx context.Context, request openapi.ListC
 	if err != nil {
 		return nil, err
 	}
-	next, previous, err := page.links(ctx, count)
-	if err != nil {
-		return nil, err
-	}
-	return openapi.ListChatbots200JSONResponse{Count: count, Next: next, Previous: previous, Results: each(rows, toAPIChatbot)}, nil
+	list, err := toAPIList(ctx, page, rows, count, toAPIChatbot)
+	return openapi.ListChatbots200JSONResponse(list), err
 }
 
 // CreateChatbot implements POST /api/chatbots/.
@@ -45,19 +42,13 @@ func (h chatbotHandlers) CreateChatbot(ctx context.Context, request openapi.Crea
 		IsDefault:         deref(request.Body.IsDefault),
 		IdempotencyKey:    contract.IdempotencyKey(ctx, request.Params.IdempotencyKey),
 	})
-	if err != nil {
-		return nil, err
-	}
-	return openapi.CreateChatbot201JSONResponse(toAPIChatbot(created)), nil
+	return openapi.CreateChatbot201JSONResponse(toAPIChatbot(created)), err
 }
 
 // GetChatbot implements GET /api/chatbots/{chatbotId}/.
 func (h chatbotHandlers) GetChatbot(ctx context.Context, request openapi.GetChatbotRequestObject) (openapi.GetChatbotResponseObject, error) {
 	found, err := h.bots.Get(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID)
-	if err != nil {
-		return nil, err
-	}
-	return openapi.GetChatbot200JSONResponse(toAPIChatbot(found)), nil
+	return openapi.GetChatbot200JSONResponse(toAPIChatbot(found)), err
 }
 
 // UpdateChatbot implements PATCH /api/chatbots/{chatbotId}/.
@@ -80,10 +71,7 @@ func (h chatbotHandlers) UpdateChatbot(ctx context.Context, request openapi.Upda
 		UnanswerableReply: request.Body.UnanswerableReply,
 		IsDefault:         request.Body.IsDefault,
 	})
-	if err != nil {
-		return nil, err
-	}
-	return openapi.UpdateChatbot200JSONResponse(toAPIChatbot(updated)), nil
+	return openapi.UpdateChatbot200JSONResponse(toAPIChatbot(updated)), err
 }
 
 // DeleteChatbot implements DELETE /api/chatbots/{chatbotId}/.

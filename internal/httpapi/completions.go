@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"parley/gen/openapi"
@@ -37,12 +36,9 @@ func (h completionHandlers) CreateCompletion(ctx context.Context, request openap
 	if deref(request.Body.IsStreaming) {
 		return completionStream{ctx: ctx, reply: sent.Reply, from: sent.Reply.Beginning()}, nil
 	}
-	outcome, err := eventstream.Wait(ctx, h.chat, sent.Reply, h.replyTimeout)
+	outcome, err := eventstream.Wait(ctx, h.chat, sent.Reply, key, h.replyTimeout)
 	if err != nil {
 		return nil, err
-	}
-	if outcome.Err != nil {
-		return nil, errors.Join(outcome.Err, h.chat.Forget(ctx, key, sent.Reply.RunID))
 	}
 	return openapi.CreateCompletion200JSONResponse{
 		Body: openapi.Completion{

@@ -19,11 +19,8 @@ func (h contactHandlers) ListContacts(ctx context.Context, request openapi.ListC
 	if err != nil {
 		return nil, err
 	}
-	next, previous, err := page.links(ctx, count)
-	if err != nil {
-		return nil, err
-	}
-	return openapi.ListContacts200JSONResponse{Count: count, Next: next, Previous: previous, Results: each(rows, toAPIContact)}, nil
+	list, err := toAPIList(ctx, page, rows, count, toAPIContact)
+	return openapi.ListContacts200JSONResponse(list), err
 }
 
 // CreateContact implements POST /api/contacts/.
@@ -37,19 +34,13 @@ func (h contactHandlers) CreateContact(ctx context.Context, request openapi.Crea
 		InboxIDs:      deref(request.Body.Inboxes),
 		QueryMetadata: deref(request.Body.QueryMetadata),
 	}, contract.IdempotencyKey(ctx, request.Params.IdempotencyKey))
-	if err != nil {
-		return nil, err
-	}
-	return openapi.CreateContact201JSONResponse(toAPIContact(created)), nil
+	return openapi.CreateContact201JSONResponse(toAPIContact(created)), err
 }
 
 // GetContact implements GET /api/contacts/{contactId}/.
 func (h contactHandlers) GetContact(ctx context.Context, request openapi.GetContactRequestObject) (openapi.GetContactResponseObject, error) {
 	found, err := h.chat.GetContact(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ContactID)
-	if err != nil {
-		return nil, err
-	}
-	return openapi.GetContact200JSONResponse(toAPIContact(found)), nil
+	return openapi.GetContact200JSONResponse(toAPIContact(found)), err
 }
 
 // UpdateContact implements PATCH /api/contacts/{contactId}/.
@@ -63,10 +54,7 @@ func (h contactHandlers) UpdateContact(ctx context.Context, request openapi.Upda
 		InboxIDs:      deref(request.Body.Inboxes),
 		QueryMetadata: deref(request.Body.QueryMetadata),
 	})
-	if err != nil {
-		return nil, err
-	}
-	return openapi.UpdateContact200JSONResponse(toAPIContact(updated)), nil
+	return openapi.UpdateContact200JSONResponse(toAPIContact(updated)), err
 }
 
 // DeleteContact implements DELETE /api/contacts/{contactId}/.

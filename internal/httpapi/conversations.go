@@ -57,20 +57,18 @@ func (h conversationHandlers) SendMessage(ctx context.Context, request openapi.S
 
 // GetHistory implements GET /api/conversations/{id}/history.
 func (h conversationHandlers) GetHistory(ctx context.Context, request openapi.GetHistoryRequestObject) (openapi.GetHistoryResponseObject, error) {
-	wanted := chat.Range{BeforeSeq: request.Params.BeforeSeq, AfterSeq: request.Params.AfterSeq, Limit: deref(request.Params.Limit)}
-	var err error
-	if request.Params.Before != nil {
-		if wanted.Before, err = fromAPITime("before", *request.Params.Before); err != nil {
-			return nil, err
-		}
+	params := request.Params
+	before, err := fromAPITime("before", params.Before)
+	if err != nil {
+		return nil, err
 	}
-	if request.Params.After != nil {
-		if wanted.After, err = fromAPITime("after", *request.Params.After); err != nil {
-			return nil, err
-		}
+	after, err := fromAPITime("after", params.After)
+	if err != nil {
+		return nil, err
 	}
+	messages := chat.Range{Before: before, After: after, BeforeSeq: params.BeforeSeq, AfterSeq: params.AfterSeq, Limit: deref(params.Limit)}
 	page := newHistoryPage()
-	page.isForward, page.hasMore, err = h.chat.StoredHistory(ctx, auth.PrincipalOf(ctx), request.ID, wanted, page.add)
+	page.isForward, page.hasMore, err = h.chat.StoredHistory(ctx, auth.PrincipalOf(ctx), request.ID, messages, page.add)
 	if err != nil {
 		historyPages.Put(page)
 		return nil, err

@@ -18,9 +18,12 @@ import (
 
 const mustBeTime = "must be an RFC 3339 time"
 
-// fromAPITime reads a time in a query parameter.
-func fromAPITime(parameter, text string) (*time.Time, error) {
-	t, err := time.Parse(time.RFC3339Nano, text)
+// fromAPITime parses a time in a query parameter; nil stays nil.
+func fromAPITime(parameter string, text *string) (*time.Time, error) {
+	if text == nil {
+		return nil, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, *text)
 	if err != nil {
 		return nil, apperr.Parameter(parameter, mustBeTime)
 	}

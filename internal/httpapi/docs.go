@@ -29,26 +29,28 @@ func docs() echo.HandlerFunc {
 	if err != nil {
 		panic(err) // cannot happen: the directory is embedded
 	}
-	swaggerUI := http.StripPrefix("/docs", statigz.FileServer(static.FS))
+	swaggerUI := statigz.FileServer(static.FS)
 	return func(ec echo.Context) error {
-		w := &notFoundRecorder{ResponseWriter: ec.Response()}
 		name := strings.Trim(strings.TrimPrefix(ec.Request().URL.Path, "/docs"), "/")
 		if name == "" {
 			name = "index.html"
 		}
 		if name == "index.html" {
-			w.Header().Set("Content-Security-Policy", docsPolicy)
+			ec.Response().Header().Set("Content-Security-Policy", docsPolicy)
 		}
 		if content, err := fs.ReadFile(ours, name); err == nil {
 			mediaTypes := map[string]string{"html": "text/html; charset=utf-8", "js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}
 			_, extension, _ := strings.Cut(name, ".")
 			return newDocument(mediaTypes[extension], content).answer(ec)
 		}
-		swaggerUI.ServeHTTP(w, ec.Request())
-		if w.isNotFound {
-			return echo.ErrNotFound
-		}
-		return nil
+		var err error = echo.ErrNotFound
+		http.StripPrefix("/docs", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if swaggerUI.Found(r) {
+				err = nil
+				swaggerUI.ServeHTTP(w, r)
+			}
+		})).ServeHTTP(ec.Response(), ec.Request())
+		return err
 	}
 }
 
@@ -85,25 +87,4 @@ func (d document) matches(ifNoneMatch string) bool {
 		}
 	}
 	return false
-}
-
-// notFoundRecorder suppresses the 404 of a file server, headers and body, and records it.
-type notFoundRecorder struct {
-	http.ResponseWriter
-	isNotFound bool
-}
-
-// WriteHeader implements http.ResponseWriter.
-func (r *notFoundRecorder) WriteHeader(status int) {
-	if r.isNotFound = status == http.StatusNotFound; !r.isNotFound {
-		r.ResponseWriter.WriteHeader(status)
-	}
-}
-
-// Write implements http.ResponseWriter.
-func (r *notFoundRecorder) Write(data []byte) (int, error) {
-	if r.isNotFound {
-		return len(data), nil
-	}
-	return r.ResponseWriter.Write(data)
 }

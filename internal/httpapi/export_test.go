@@ -22,7 +22,7 @@ func RereadEventID(text string) (again string, err error) {
 
 // RereadTime parses a time of the query and formats it as in responses.
 func RereadTime(text string) (again string, at time.Time, err error) {
-	read, err := fromAPITime("since", text)
+	read, err := fromAPITime("since", &text)
 	if err != nil {
 		return "", at, err
 	}

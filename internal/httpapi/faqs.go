@@ -27,11 +27,8 @@ func (h faqHandlers) ListFaqs(ctx context.Context, request openapi.ListFaqsReque
 	if err != nil {
 		return nil, err
 	}
-	next, previous, err := page.links(ctx, count)
-	if err != nil {
-		return nil, err
-	}
-	return openapi.ListFaqs200JSONResponse{Count: count, Next: next, Previous: previous, Results: each(rows, toAPIFaq)}, nil
+	list, err := toAPIList(ctx, page, rows, count, toAPIFaq)
+	return openapi.ListFaqs200JSONResponse(list), err
 }
 
 // CreateFaq implements POST /api/chatbots/{chatbotId}/faqs/.
@@ -42,19 +39,13 @@ func (h faqHandlers) CreateFaq(ctx context.Context, request openapi.CreateFaqReq
 		Labels:         deref(request.Body.Labels),
 		IdempotencyKey: contract.IdempotencyKey(ctx, request.Params.IdempotencyKey),
 	})
-	if err != nil {
-		return nil, err
-	}
-	return openapi.CreateFaq201JSONResponse(toAPIFaq(created)), nil
+	return openapi.CreateFaq201JSONResponse(toAPIFaq(created)), err
 }
 
 // GetFaq implements GET /api/chatbots/{chatbotId}/faqs/{faqId}/.
 func (h faqHandlers) GetFaq(ctx context.Context, request openapi.GetFaqRequestObject) (openapi.GetFaqResponseObject, error) {
 	found, err := h.faqs.Get(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, request.FaqID)
-	if err != nil {
-		return nil, err
-	}
-	return openapi.GetFaq200JSONResponse(toAPIFaq(found)), nil
+	return openapi.GetFaq200JSONResponse(toAPIFaq(found)), err
 }
 
 // UpdateFaq implements PATCH /api/chatbots/{chatbotId}/faqs/{faqId}/.
@@ -64,10 +55,7 @@ func (h faqHandlers) UpdateFaq(ctx context.Context, request openapi.UpdateFaqReq
 		Answer:   request.Body.Answer,
 		Labels:   request.Body.Labels,
 	})
-	if err != nil {
-		return nil, err
-	}
-	return openapi.UpdateFaq200JSONResponse(toAPIFaq(updated)), nil
+	return openapi.UpdateFaq200JSONResponse(toAPIFaq(updated)), err
 }
 
 // DeleteFaq implements DELETE /api/chatbots/{chatbotId}/faqs/{faqId}/.

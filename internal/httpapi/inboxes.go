@@ -18,9 +18,6 @@ func (h inboxHandlers) ListInboxes(ctx context.Context, request openapi.ListInbo
 	if err != nil {
 		return nil, err
 	}
-	next, previous, err := page.links(ctx, count)
-	if err != nil {
-		return nil, err
-	}
-	return openapi.ListInboxes200JSONResponse{Count: count, Next: next, Previous: previous, Results: each(rows, toAPIInbox)}, nil
+	list, err := toAPIList(ctx, page, rows, count, toAPIInbox)
+	return openapi.ListInboxes200JSONResponse(list), err
 }

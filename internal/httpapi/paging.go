@@ -18,20 +18,32 @@ func pageOf(number, size *int) page { return page{number: deref(number), size: d
 
 func (p page) offset() int { return (p.number - 1) * p.size }
 
-// links returns the URLs of the next and the previous page. A page beyond the end is a NotFound
-// error; page 1 of an empty list is not.
-func (p page) links(ctx context.Context, count int64) (next, previous nullable.Nullable[string], err error) {
+// numberedList is a list that is paged by number. All generated types of such lists convert from it.
+type numberedList[Item any] struct {
+	Count          int64
+	Next, Previous nullable.Nullable[string]
+	Results        []Item
+}
+
+// toAPIList returns a page of a list with count rows. A page beyond the end is a NotFound error; page 1
+// of an empty list is not.
+func toAPIList[Row, Item any](ctx context.Context, p page, rows []Row, count int64, convert func(Row) Item) (numberedList[Item], error) {
 	if p.number > 1 && int64(p.offset()) >= count {
-		return nil, nil, apperr.New(apperr.NotFound, "There is no such page.")
+		return numberedList[Item]{}, apperr.New(apperr.NotFound, "There is no such page.")
 	}
-	next, previous = nullable.NewNullNullable[string](), nullable.NewNullNullable[string]()
+	list := numberedList[Item]{
+		Count:    count,
+		Next:     nullable.NewNullNullable[string](),
+		Previous: nullable.NewNullNullable[string](),
+		Results:  each(rows, convert),
+	}
 	if int64(p.offset()+p.size) < count {
-		next.Set(linkTo(ctx, "page", strconv.Itoa(p.number+1)))
+		list.Next.Set(linkTo(ctx, "page", strconv.Itoa(p.number+1)))
 	}
 	if p.number > 1 {
-		previous.Set(linkTo(ctx, "page", strconv.Itoa(p.number-1)))
+		list.Previous.Set(linkTo(ctx, "page", strconv.Itoa(p.number-1)))
 	}
-	return next, previous, nil
+	return list, nil
 }
 
 // linkTo returns the URL of the request with a different value of one parameter.

@@ -38,11 +38,8 @@ func (h recordHandlers) ListRecords(ctx context.Context, request openapi.ListRec
 	if err != nil {
 		return nil, err
 	}
-	next, previous, err := page.links(ctx, count)
-	if err != nil {
-		return nil, err
-	}
-	return openapi.ListRecords200JSONResponse{Count: count, Next: next, Previous: previous, Results: each(rows, toAPIRecord)}, nil
+	list, err := toAPIList(ctx, page, rows, count, toAPIRecord)
+	return openapi.ListRecords200JSONResponse(list), err
 }
 
 // GetRecord implements GET /api/chatbots/{chatbotPk}/records/{id}/.
@@ -52,10 +49,7 @@ func (h recordHandlers) GetRecord(ctx context.Context, request openapi.GetRecord
 		return nil, err
 	}
 	record, err := h.records.Get(ctx, found.OrganizationID, found.ID, request.ID)
-	if err != nil {
-		return nil, err
-	}
-	return openapi.GetRecord200JSONResponse(toAPIRecord(record)), nil
+	return openapi.GetRecord200JSONResponse(toAPIRecord(record)), err
 }
 
 // UpdateRecord implements PATCH /api/chatbots/{chatbotPk}/records/{id}/.
@@ -65,10 +59,7 @@ func (h recordHandlers) UpdateRecord(ctx context.Context, request openapi.Update
 		return nil, err
 	}
 	record, err := h.records.Score(ctx, found.OrganizationID, found.ID, request.ID, fromAPIScores(*request.Body))
-	if err != nil {
-		return nil, err
-	}
-	return openapi.UpdateRecord200JSONResponse(toAPIRecord(record)), nil
+	return openapi.UpdateRecord200JSONResponse(toAPIRecord(record)), err
 }
 
 // GetStatistics implements GET /api/chatbots/{chatbotPk}/statistics/.

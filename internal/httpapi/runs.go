@@ -16,10 +16,7 @@ type runHandlers struct{ chat *chat.Chat }
 // GetRun implements GET /api/runs/{runId}/.
 func (h runHandlers) GetRun(ctx context.Context, request openapi.GetRunRequestObject) (openapi.GetRunResponseObject, error) {
 	found, err := h.chat.Run(ctx, auth.PrincipalOf(ctx), request.RunID)
-	if err != nil {
-		return nil, err
-	}
-	return openapi.GetRun200JSONResponse(toAPIRun(found)), nil
+	return openapi.GetRun200JSONResponse(toAPIRun(found)), err
 }
 
 // StreamRun implements GET /api/runs/{runId}/events/.
@@ -42,10 +39,7 @@ func (h runHandlers) StreamRun(ctx context.Context, request openapi.StreamRunReq
 // CancelRun implements POST /api/runs/{runId}/cancel/.
 func (h runHandlers) CancelRun(ctx context.Context, request openapi.CancelRunRequestObject) (openapi.CancelRunResponseObject, error) {
 	run, err := h.chat.Cancel(ctx, auth.PrincipalOf(ctx), request.RunID, contract.IdempotencyKey(ctx, request.Params.IdempotencyKey))
-	if err != nil {
-		return nil, err
-	}
-	return openapi.CancelRun200JSONResponse(toAPIRun(run)), nil
+	return openapi.CancelRun200JSONResponse(toAPIRun(run)), err
 }
 
 // fromAPIEventID returns the position after the event with that ID, or the beginning without one.

@@ -19,11 +19,8 @@ func (h webChatHandlers) ListWebChats(ctx context.Context, request openapi.ListW
 	if err != nil {
 		return nil, err
 	}
-	next, previous, err := page.links(ctx, count)
-	if err != nil {
-		return nil, err
-	}
-	return openapi.ListWebChats200JSONResponse{Count: count, Next: next, Previous: previous, Results: each(rows, toAPIWebChat)}, nil
+	list, err := toAPIList(ctx, page, rows, count, toAPIWebChat)
+	return openapi.ListWebChats200JSONResponse(list), err
 }
 
 // CreateWebChat implements POST /api/web-chats/.
@@ -34,19 +31,13 @@ func (h webChatHandlers) CreateWebChat(ctx context.Context, request openapi.Crea
 		AccessType:     (*string)(request.Body.AccessType),
 		AllowedOrigins: deref(request.Body.AllowedOrigins),
 	}, contract.IdempotencyKey(ctx, request.Params.IdempotencyKey))
-	if err != nil {
-		return nil, err
-	}
-	return openapi.CreateWebChat201JSONResponse(toAPIWebChat(created)), nil
+	return openapi.CreateWebChat201JSONResponse(toAPIWebChat(created)), err
 }
 
 // GetWebChat implements GET /api/web-chats/{webChatId}/.
 func (h webChatHandlers) GetWebChat(ctx context.Context, request openapi.GetWebChatRequestObject) (openapi.GetWebChatResponseObject, error) {
 	found, err := h.chat.GetWebChat(ctx, auth.PrincipalOf(ctx).OrganizationID, request.WebChatID)
-	if err != nil {
-		return nil, err
-	}
-	return openapi.GetWebChat200JSONResponse(toAPIWebChat(found)), nil
+	return openapi.GetWebChat200JSONResponse(toAPIWebChat(found)), err
 }
 
 // UpdateWebChat implements PATCH /api/web-chats/{webChatId}/.
@@ -57,10 +48,7 @@ func (h webChatHandlers) UpdateWebChat(ctx context.Context, request openapi.Upda
 		AccessType:     (*string)(request.Body.AccessType),
 		AllowedOrigins: deref(request.Body.AllowedOrigins),
 	})
-	if err != nil {
-		return nil, err
-	}
-	return openapi.UpdateWebChat200JSONResponse(toAPIWebChat(updated)), nil
+	return openapi.UpdateWebChat200JSONResponse(toAPIWebChat(updated)), err
 }
 
 // DeleteWebChat implements DELETE /api/web-chats/{webChatId}/.

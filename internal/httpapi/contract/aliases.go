@@ -26,26 +26,32 @@ type aliases struct {
 type segment struct {
 	literals map[string]*segment
 	variable *segment
-	// plain and slashed are the methods of the path that ends here, without and with a trailing slash.
-	plain, slashed map[string]bool
+	methods  map[string]spelling // of the path that ends here; nil if none does
 }
+
+// spelling is a set of the spellings of a path.
+type spelling uint8
+
+const (
+	plain   spelling = 1 << iota // without a trailing slash
+	slashed                      // with one
+)
 
 func newAliases(operations []*operation) *aliases {
 	a := &aliases{root: &segment{}}
 	for _, op := range operations {
-		path := op.route.Path
 		node := a.root
-		for part := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
+		for part := range strings.SplitSeq(strings.Trim(op.route.Path, "/"), "/") {
 			node = node.child(part)
 		}
-		methods := &node.plain
-		if strings.HasSuffix(path, "/") {
-			methods = &node.slashed
+		if node.methods == nil {
+			node.methods = make(map[string]spelling)
 		}
-		if *methods == nil {
-			*methods = make(map[string]bool)
+		if strings.HasSuffix(op.route.Path, "/") {
+			node.methods[op.route.Method] |= slashed
+		} else {
+			node.methods[op.route.Method] |= plain
 		}
-		(*methods)[op.route.Method] = true
 	}
 	return a
 }
@@ -70,7 +76,7 @@ func (s *segment) child(part string) *segment {
 // find returns the node of a path, or nil. Literals win over variables.
 func (s *segment) find(parts []string) *segment {
 	if len(parts) == 0 {
-		if s.plain == nil && s.slashed == nil {
+		if s.methods == nil {
 			return nil
 		}
 		return s
@@ -87,12 +93,7 @@ func (s *segment) find(parts []string) *segment {
 }
 
 // allow lists the methods of both spellings.
-func (s *segment) allow() string {
-	methods := make(map[string]bool)
-	maps.Copy(methods, s.plain)
-	maps.Copy(methods, s.slashed)
-	return strings.Join(slices.Sorted(maps.Keys(methods)), ", ")
-}
+func (s *segment) allow() string { return strings.Join(slices.Sorted(maps.Keys(s.methods)), ", ") }
 
 // rewrite is the middleware. It must run before routing.
 func (a *aliases) rewrite(next echo.HandlerFunc) echo.HandlerFunc {
@@ -102,8 +103,8 @@ func (a *aliases) rewrite(next echo.HandlerFunc) echo.HandlerFunc {
 		if strings.Contains(path, "//") {
 			return apperr.New(apperr.NotFound, noSuchPath) // IDs are never empty
 		}
-		plain, isSlashed := strings.CutSuffix(path, "/")
-		found := a.root.find(strings.Split(strings.TrimPrefix(plain, "/"), "/"))
+		withoutSlash := strings.TrimSuffix(path, "/")
+		found := a.root.find(strings.Split(strings.TrimPrefix(withoutSlash, "/"), "/"))
 		if found == nil {
 			return next(ec)
 		}
@@ -111,17 +112,16 @@ func (a *aliases) rewrite(next echo.HandlerFunc) echo.HandlerFunc {
 			ec.Response().Header().Set("Allow", found.allow()+", OPTIONS")
 			return ec.NoContent(http.StatusNoContent)
 		}
-		switch isPlain := found.plain[r.Method]; {
-		case isSlashed && found.slashed[r.Method], !isSlashed && isPlain:
-		case isPlain:
-			path = plain
-		case found.slashed[r.Method]:
-			path = plain + "/"
-		default:
+		switch found.methods[r.Method] {
+		case 0:
 			ec.Response().Header().Set("Allow", found.allow())
 			return apperr.New(apperr.MethodNotAllowed, noSuchMethod(r))
+		case plain:
+			path = withoutSlash
+		case slashed:
+			path = withoutSlash + "/"
 		}
-		setPath(r, path)
+		setPath(r, path) // a method of both spellings keeps the one that was sent
 		return next(ec)
 	}
 }

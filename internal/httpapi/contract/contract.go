@@ -5,13 +5,13 @@
 // A request passes these steps, in this order:
 //
 //  1. Request ID, panic recovery, metrics, trace and access log: observer.observe in observe.go.
-//  2. CORS: allowOrigins in cors.go.
+//  2. CORS: allowOrigins in contract.go.
 //  3. Path aliases, 405 and OPTIONS: aliases.rewrite in aliases.go.
 //  4. Routing: Echo, by the routes generated from the document.
 //  5. Authentication and scopes: Contract.authenticate in access.go.
 //  6. Rate limit: Contract.limitRate in ratelimit.go.
-//  7. Query parameters that no schema can describe: operation.checkQuery in query.go.
-//  8. Body, i.e. media type, size, well-formed JSON, deprecated fields: operation.readBody in body.go.
+//  7. Query parameters, as far as no schema can describe them: operation.checkQuery in request.go.
+//  8. Body (media type, size, clean JSON, deprecated fields): operation.readBody in request.go.
 //  9. Parameters and body against their schemas: operation.validate in validation.go.
 //  10. The handler in package httpapi or openai. It reads the rest of what it needs with RequestOf
 //     (request.go) and IdempotencyKey (idempotency.go).
@@ -32,6 +32,7 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
 
 	"parley/api"
 	"parley/gen/openapi"
@@ -110,6 +111,17 @@ func (c *Contract) NewEcho() *echo.Echo {
 	}
 	e.Pre(newAliases(c.operations).rewrite)
 	return e
+}
+
+// allowOrigins lets pages of these origins read responses.
+func allowOrigins(origins []string) echo.MiddlewareFunc {
+	return middleware.CORSWithConfig(middleware.CORSConfig{
+		AllowOrigins:  origins,
+		AllowMethods:  []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodPut, http.MethodDelete},
+		AllowHeaders:  []string{"Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Request-Id"},
+		ExposeHeaders: []string{"X-Request-Id", "X-Run-Id", "Idempotency-Replayed", "Retry-After", "RateLimit", "RateLimit-Policy", "Content-Disposition"},
+		MaxAge:        3600,
+	})
 }
 
 func newEcho(observer observer, failures failures) *echo.Echo {

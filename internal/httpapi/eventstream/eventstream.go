@@ -4,11 +4,13 @@ package eventstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"parley/internal/apperr"
 	"parley/internal/chat"
+	"parley/internal/store"
 )
 
 // keepAlive is the interval of comments on an idle stream.
@@ -63,9 +65,10 @@ func Run(ctx context.Context, reply *chat.Reply, from chat.Position, events Even
 	}
 }
 
-// Wait returns the outcome of a reply once it has ended. After the timeout it returns a Timeout
-// error; a reply that is stored continues.
-func Wait(ctx context.Context, chats *chat.Chat, reply *chat.Reply, timeout time.Duration) (*chat.Outcome, error) {
+// Wait returns the outcome of a reply once it has ended, and the error of a reply that failed. A
+// failure releases the Idempotency-Key, which may be nil, so that a retry asks again. After the
+// timeout Wait returns a Timeout error; a reply that is stored continues.
+func Wait(ctx context.Context, chats *chat.Chat, reply *chat.Reply, key *store.IdempotencyKey, timeout time.Duration) (*chat.Outcome, error) {
 	message := fmt.Sprintf("The reply takes longer than %g seconds.", timeout.Seconds())
 	if reply.IsKept() {
 		message += fmt.Sprintf(" It continues as run %s.", reply.RunID)
@@ -77,8 +80,13 @@ func Wait(ctx context.Context, chats *chat.Chat, reply *chat.Reply, timeout time
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		if err != nil || outcome != nil {
-			return outcome, err
+		switch {
+		case err != nil:
+			return nil, err
+		case outcome != nil && outcome.Err != nil:
+			return nil, errors.Join(outcome.Err, chats.Forget(ctx, key, reply.RunID))
+		case outcome != nil:
+			return outcome, nil
 		}
 		at = after
 	}

@@ -79,12 +79,9 @@ func (h Handlers) respond(ctx context.Context, asked chatRequest, c completion) 
 	if asked.isStreaming {
 		return chatStream{ctx: ctx, completion: c, includesUsage: asked.includesUsage}, nil
 	}
-	outcome, err := eventstream.Wait(ctx, h.Chat, c.reply, h.ReplyTimeout)
+	outcome, err := eventstream.Wait(ctx, h.Chat, c.reply, c.key, h.ReplyTimeout)
 	if err != nil {
 		return nil, err
-	}
-	if outcome.Err != nil {
-		return nil, errors.Join(outcome.Err, h.Chat.Forget(ctx, c.key, c.reply.RunID))
 	}
 	return c.toAPICompletion(outcome), nil
 }

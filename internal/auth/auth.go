@@ -184,13 +184,13 @@ func (a *Auth) CreateKey(ctx context.Context, organization uuid.UUID, wanted New
 	prefix, secret, _ := strings.Cut(key, ".")
 	hash := sha256.Sum256([]byte(secret))
 	made, err := store.IdempotentSecret(ctx, a.store, wanted.IdempotencyKey, func(q *db.Queries) (db.ListAPIKeysRow, error) {
-		speaker, err := q.UpsertUser(ctx, organization, newID(), user)
+		speaker, err := q.UpsertUser(ctx, organization, store.NewID(), user)
 		if err != nil {
 			return db.ListAPIKeysRow{}, fmt.Errorf("find the user: %w", err)
 		}
 		made, err := q.CreateAPIKey(ctx, db.CreateAPIKeyParams{
 			OrganizationID: organization,
-			ID:             newID(),
+			ID:             store.NewID(),
 			UserID:         speaker.ID,
 			Name:           wanted.Name,
 			Prefix:         prefix,
@@ -236,13 +236,15 @@ func (a *Auth) ListKeys(ctx context.Context, organization uuid.UUID, limit, offs
 	return keys, count, err
 }
 
+const noSuchKey = "There is no such API key."
+
 // RevokeKey revokes a key, from the next request on, and at other instances within a
 // second. The organization's last key with the scope admin that never expires stays, so
 // that nobody is locked out.
 func (a *Auth) RevokeKey(ctx context.Context, organization uuid.UUID, id string) error {
-	keyID, err := uuid.Parse(id)
-	if err != nil || len(id) != 36 { // the other forms that the library reads are no ids
-		return apperr.New(apperr.NotFound, "There is no such API key.")
+	keyID, err := store.ParseID(id, noSuchKey)
+	if err != nil {
+		return err
 	}
 	err = a.store.InTx(ctx, func(q *db.Queries) error {
 		admins, err := q.LockAdminKeys(ctx, organization)
@@ -254,7 +256,7 @@ func (a *Auth) RevokeKey(ctx context.Context, organization uuid.UUID, id string)
 		}
 		revoked, err := q.DeleteAPIKey(ctx, organization, keyID)
 		if err != nil {
-			return apperr.Rephrase(err, apperr.NotFound, "There is no such API key.")
+			return apperr.Rephrase(err, apperr.NotFound, noSuchKey)
 		}
 		details := audit.Details{"prefix": revoked.Prefix, "name": revoked.Name, "scopes": revoked.Scopes}
 		return audit.Record(ctx, q, organization, audit.KeyRevoked, details, keyID)
@@ -262,8 +264,6 @@ func (a *Auth) RevokeKey(ctx context.Context, organization uuid.UUID, id string)
 	a.known.forget(keyID) // whatever the error: it may be of the answer to a commit
 	return err
 }
-
-func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
 
 type contextKey struct{}
 

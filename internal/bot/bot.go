@@ -173,7 +173,7 @@ func insertBot(ctx context.Context, q *db.Queries, row db.InsertBotParams, given
 
 // Get returns the chatbot with this id or slug.
 func (b *Bots) Get(ctx context.Context, org uuid.UUID, ref string) (db.Bot, error) {
-	if id, ok := ParseID(ref); ok {
+	if id, err := store.ParseID(ref, NotFoundMessage); err == nil {
 		return b.GetByID(ctx, org, id)
 	}
 	// PostgreSQL would reject some malformed references, for example those with a NUL.

@@ -7,10 +7,10 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/google/uuid"
 	"golang.org/x/text/unicode/norm"
 
 	"parley/internal/apperr"
+	"parley/internal/store"
 )
 
 // maxGeneratedSlug leaves room for a suffix within the 63 characters that a slug may have.
@@ -20,7 +20,7 @@ var slugPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 // checkSlug rejects slugs that are malformed or could be mistaken for an id.
 func checkSlug(slug string) error {
-	if _, ok := ParseID(slug); ok {
+	if _, err := store.ParseID(slug, ""); err == nil {
 		return apperr.Field(apperr.InvalidRequest, "/slug", "must not have the form of an id")
 	}
 	if !slugPattern.MatchString(slug) {
@@ -29,21 +29,12 @@ func checkSlug(slug string) error {
 	return nil
 }
 
-// ParseID parses an id in the canonical form of 36 characters. Other forms that uuid.Parse accepts could be slugs.
-func ParseID(text string) (uuid.UUID, bool) {
-	if len(text) != 36 {
-		return uuid.Nil, false
-	}
-	id, err := uuid.Parse(text)
-	return id, err == nil
-}
-
 // generateSlug derives a slug from a name: its ASCII letters and digits in lower case, without accents and with hyphens
 // between words. A name with other letters, and one that looks like an id, gets a random slug. With isUnique set, the
 // slug has a random suffix.
 func generateSlug(name string, isUnique bool) (string, error) {
 	slug := asciiSlug(name)
-	if _, ok := ParseID(slug); ok {
+	if _, err := store.ParseID(slug, ""); err == nil {
 		slug = ""
 	}
 	if slug == "" {

@@ -155,9 +155,6 @@ func (f *FAQs) locate(ctx context.Context, org uuid.UUID, botRef, faqID string) 
 	if err != nil {
 		return db.Bot{}, uuid.Nil, err
 	}
-	id, ok := bot.ParseID(faqID)
-	if !ok {
-		return db.Bot{}, uuid.Nil, apperr.New(apperr.NotFound, notFoundMessage)
-	}
-	return owner, id, nil
+	id, err := store.ParseID(faqID, notFoundMessage)
+	return owner, id, err
 }

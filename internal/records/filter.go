@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"parley/internal/apperr"
+	"parley/internal/store"
 )
 
 // Filter says which of a chatbot's records are wanted: those of some days that fulfil
@@ -30,7 +31,7 @@ func (r *Records) sessionOf(ctx context.Context, organization, bot uuid.UUID, fi
 	if filter.Conversation == "" {
 		return nil, nil
 	}
-	id, err := parseID(filter.Conversation, noConversation)
+	id, err := store.ParseID(filter.Conversation, noConversation)
 	if err != nil {
 		return nil, err
 	}

@@ -116,7 +116,7 @@ func none(skipped int) ([]db.Record, int64, error) {
 
 // Get returns a chatbot's record.
 func (r *Records) Get(ctx context.Context, organization, bot uuid.UUID, id string) (db.Record, error) {
-	key, err := parseID(id, noRecord)
+	key, err := store.ParseID(id, noRecord)
 	if err != nil {
 		return db.Record{}, err
 	}
@@ -128,7 +128,7 @@ func (r *Records) Get(ctx context.Context, organization, bot uuid.UUID, id strin
 // of nothing else. It may be called more than once. The record is returned as it is
 // then; of two that score it at once the second one sees what the first has done.
 func (r *Records) Score(ctx context.Context, organization, bot uuid.UUID, id string, score func(*db.Record)) (db.Record, error) {
-	key, err := parseID(id, noRecord)
+	key, err := store.ParseID(id, noRecord)
 	if err != nil {
 		return db.Record{}, err
 	}
@@ -152,14 +152,4 @@ func (r *Records) Score(ctx context.Context, organization, bot uuid.UUID, id str
 		})
 	})
 	return scored, err
-}
-
-// parseID reads an id in its plain form, 36 characters; whatever else it is, it is
-// the id of nothing.
-func parseID(text, sentence string) (uuid.UUID, error) {
-	id, err := uuid.Parse(text)
-	if err != nil || len(text) != 36 {
-		return uuid.UUID{}, apperr.New(apperr.NotFound, sentence)
-	}
-	return id, nil
 }

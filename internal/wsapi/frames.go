@@ -13,10 +13,8 @@ import (
 	"parley/gen/openapi"
 	"parley/internal/apperr"
 	"parley/internal/chat"
+	"parley/internal/jsontext"
 )
-
-// timeFormat is the format of times in the API: always six fractional digits and Z.
-const timeFormat = "2006-01-02T15:04:05.000000Z"
 
 // encode returns a frame as JSON. It cannot fail: frames are plain structs, and their raw JSON comes
 // from the database.
@@ -35,7 +33,7 @@ func messageFrame(watch *chat.Watch, message *db.Message) []byte {
 		Type:        openapi.MessageFrameTypeMessage,
 		Sender:      openapi.Speaker(message.Sender),
 		Content:     message.Content,
-		Timestamp:   message.CreatedAt.UTC().Format(timeFormat),
+		Timestamp:   jsontext.FormatTime(message.CreatedAt),
 		SessionID:   watch.SessionID,
 		MessageID:   message.ID,
 		Seq:         message.Seq,
@@ -134,7 +132,7 @@ func expiringFrame(watch *chat.Watch, at time.Time) []byte {
 		Type:      openapi.StatusFrameTypeStatus,
 		SessionID: watch.SessionID,
 		Status:    openapi.StatusFrameStatusExpiring,
-		ExpiresAt: nullable.NewNullableWithValue(at.UTC().Format(timeFormat)),
+		ExpiresAt: nullable.NewNullableWithValue(jsontext.FormatTime(at)),
 	})
 }
 
@@ -151,7 +149,7 @@ func connectedFrame(s *socket) []byte {
 		Limits:    toAPILimits(s.server.Limits),
 	}
 	if watch.ExpiresAt != nil {
-		frame.ExpiresAt.Set(watch.ExpiresAt.UTC().Format(timeFormat))
+		frame.ExpiresAt.Set(jsontext.FormatTime(*watch.ExpiresAt))
 	}
 	if !watch.IsAnonymous {
 		frame.ConversationID = &watch.SessionID

@@ -1,0 +1,20 @@
+package store
+
+import (
+	"github.com/google/uuid"
+
+	"parley/internal/apperr"
+)
+
+// NewID returns an ID for a new row. IDs grow with time, so that an index is appended to.
+func NewID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
+
+// ParseID parses an ID in its canonical form of 36 characters. Anything else, the other forms that
+// uuid.Parse accepts included, is the ID of nothing: a NotFound error with the message notFound.
+func ParseID(text, notFound string) (uuid.UUID, error) {
+	id, err := uuid.Parse(text)
+	if err != nil || len(text) != 36 {
+		return uuid.Nil, apperr.New(apperr.NotFound, notFound)
+	}
+	return id, nil
+}

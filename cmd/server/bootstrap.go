@@ -9,10 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
-	"parley/gen/db"
 	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/bot"
@@ -27,14 +27,13 @@ const (
 	keyFile             = "admin-key"
 )
 
-// bootstrap makes, on the first start, an organization with an admin key, a default
-// bot and a web chat. It returns the admin key where it is known: the given one, or
-// the one that was generated and is kept in the data directory.
+// bootstrap creates the first organization if there are none. It returns the admin key: the one of the
+// configuration, else the generated one in the data directory, else "".
 func bootstrap(ctx context.Context, opened *store.Store, config config) (key string, err error) {
 	path := filepath.Join(config.DataDir, keyFile)
 	count, err := opened.CountOrganizations(ctx)
 	if err != nil {
-		return "", fmt.Errorf("look for organizations: %w", err)
+		return "", fmt.Errorf("count organizations: %w", err)
 	}
 	if count > 0 {
 		if config.BootstrapKey != "" {
@@ -42,56 +41,56 @@ func bootstrap(ctx context.Context, opened *store.Store, config config) (key str
 		}
 		return readKey(path)
 	}
-	// Done or not done, the keeping of the key included: a start that is killed is
-	// followed by one that is the first again.
-	err = opened.WithTx(ctx, func(whole *store.Store) (err error) {
-		key, err = furnish(ctx, whole, defaultOrganization, config.BootstrapKey)
+	// The key is written before the commit: if this start is killed, the next one begins again and
+	// replaces the key.
+	err = opened.WithTx(ctx, func(tx *store.Store) (err error) {
+		key, err = createOrganizationWithDefaults(ctx, tx, defaultOrganization, config.BootstrapKey)
 		if err != nil || config.BootstrapKey != "" {
 			return err
 		}
 		if err := writeKey(path, key); err != nil {
-			return fmt.Errorf("keep the admin key: %w", err)
+			return fmt.Errorf("store the admin key: %w", err)
 		}
 		return nil
 	})
 	if apperr.Is(err, apperr.Conflict) {
-		// Another instance that starts at the same time was faster.
+		// Another instance has created it at the same time.
 		return config.BootstrapKey, nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("make the first organization: %w", err)
+		return "", fmt.Errorf("create the first organization: %w", err)
 	}
 	return key, nil
 }
 
-// useModel has the first organization's default bot answered by the configured model, where there is one.
-func useModel(ctx context.Context, opened *store.Store, bots *bot.Bots, config config) error {
+// applyModel makes the first organization's default chatbot use the model of the configuration, if any.
+func applyModel(ctx context.Context, opened *store.Store, bots *bot.Bots, config config) error {
 	if config.Model.Name == "" {
 		return nil
 	}
 	first, err := opened.GetFirstOrganization(ctx)
 	if err != nil {
-		return fmt.Errorf("look for the first organization: %w", err)
+		return fmt.Errorf("find the first organization: %w", err)
 	}
-	answering, err := bots.Default(ctx, first.ID)
+	defaultBot, err := bots.Default(ctx, first.ID)
 	if err != nil {
-		return fmt.Errorf("look for the default bot: %w", err)
+		return fmt.Errorf("find the default chatbot: %w", err)
 	}
-	if err := bots.UseModel(ctx, answering, config.Model.BaseURL, config.Model.Name, config.Model.APIKey); err != nil {
-		return fmt.Errorf("give the default bot its model: %w", err)
+	if err := bots.UseModel(ctx, defaultBot, config.Model.BaseURL, config.Model.Name, config.Model.APIKey); err != nil {
+		return fmt.Errorf("set the model of the default chatbot: %w", err)
 	}
 	return nil
 }
 
 func readKey(path string) (string, error) {
-	kept, err := os.ReadFile(path)
+	content, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return "", nil
 	}
 	if err != nil {
 		return "", fmt.Errorf("read the admin key: %w", err)
 	}
-	return strings.TrimSpace(string(kept)), nil
+	return strings.TrimSpace(string(content)), nil
 }
 
 func writeKey(path, key string) error {
@@ -101,16 +100,16 @@ func writeKey(path, key string) error {
 	return os.WriteFile(path, []byte(key+"\n"), 0o600)
 }
 
-// furnish makes an organization with all it needs: an admin key, a default bot
-// that knows something, and a web chat. It returns the key.
-func furnish(ctx context.Context, store *store.Store, name, wantedKey string) (string, error) {
+// createOrganizationWithDefaults creates an organization with an admin key, a default chatbot with FAQs,
+// and a web chat. It returns the admin key, which is generated if wantedKey is empty.
+func createOrganizationWithDefaults(ctx context.Context, store *store.Store, name, wantedKey string) (string, error) {
 	organization, err := store.CreateOrganization(ctx, uuid.Must(uuid.NewV7()), name)
 	if err != nil {
 		return "", err
 	}
-	bots := bot.New(store, nil) // they only create
+	bots := bot.New(store, nil) // creating bots needs no engines
 	faqs := faq.New(store, bots)
-	made, err := bots.Create(ctx, organization.ID, bot.NewBot{
+	created, err := bots.Create(ctx, organization.ID, bot.NewBot{
 		Name:              "Parley",
 		Slug:              "parley",
 		Description:       "Answers questions about Parley.",
@@ -120,16 +119,16 @@ func furnish(ctx context.Context, store *store.Store, name, wantedKey string) (s
 		IsDefault:         true,
 	})
 	if err != nil {
-		return "", fmt.Errorf("make the default bot: %w", err)
+		return "", fmt.Errorf("create the default chatbot: %w", err)
 	}
 	for _, entry := range faq.Seed() {
-		if _, err := faqs.Create(ctx, organization.ID, made.ID.String(), entry); err != nil {
-			return "", fmt.Errorf("teach the default bot: %w", err)
+		if _, err := faqs.Create(ctx, organization.ID, created.ID.String(), entry); err != nil {
+			return "", fmt.Errorf("create the FAQs of the default chatbot: %w", err)
 		}
 	}
 	webChat := chat.WebChat{Name: new("Website")}
 	if _, err := chat.New(chat.Config{Store: store, Bots: bots}).CreateWebChat(ctx, organization.ID, webChat, nil); err != nil {
-		return "", fmt.Errorf("make the web chat: %w", err)
+		return "", fmt.Errorf("create the web chat: %w", err)
 	}
 	_, key, err := auth.New(store).CreateKey(ctx, organization.ID, auth.NewKey{
 		Name:   "Admin",
@@ -138,22 +137,22 @@ func furnish(ctx context.Context, store *store.Store, name, wantedKey string) (s
 		Key:    wantedKey,
 	})
 	if err != nil {
-		return "", fmt.Errorf("make the admin key: %w", err)
+		return "", fmt.Errorf("create the admin key: %w", err)
 	}
 	return key, nil
 }
 
 func createOrganization(ctx context.Context, opened *store.Store, name string, out io.Writer) error {
 	if strings.TrimSpace(name) == "" {
-		return errors.New("an organization needs a name")
+		return errors.New("the name of the organization must not be empty")
 	}
 	var key string
-	err := opened.WithTx(ctx, func(whole *store.Store) (err error) {
-		key, err = furnish(ctx, whole, name, "")
+	err := opened.WithTx(ctx, func(tx *store.Store) (err error) {
+		key, err = createOrganizationWithDefaults(ctx, tx, name, "")
 		return err
 	})
 	if apperr.Is(err, apperr.Conflict) {
-		return fmt.Errorf("there is an organization named %q", name)
+		return fmt.Errorf("an organization named %q already exists", name)
 	}
 	if err != nil {
 		return err
@@ -167,43 +166,38 @@ func listOrganizations(ctx context.Context, store *store.Store, out io.Writer) e
 	if err != nil {
 		return err
 	}
-	for _, one := range organizations {
-		if err := printOrganization(out, one); err != nil {
+	for _, organization := range organizations {
+		if _, err := fmt.Fprintf(out, "%s  %s  %s\n", organization.ID, organization.CreatedAt.UTC().Format(time.DateOnly), organization.Name); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func printOrganization(out io.Writer, one db.Organization) error {
-	_, err := fmt.Fprintf(out, "%s  %s  %s\n", one.ID, one.CreatedAt.UTC().Format("2006-01-02"), one.Name)
-	return err
-}
-
-// known returns the key if the database knows it too: the one that is kept, or given
-// now, may be another database's.
-func known(ctx context.Context, keys *auth.Auth, key string) (string, error) {
+// validKey returns the key if the database has it, else "". The key of the configuration or of the data
+// directory may belong to another database.
+func validKey(ctx context.Context, authenticator *auth.Auth, key string) (string, error) {
 	if key == "" {
 		return "", nil
 	}
-	_, err := keys.Authenticate(ctx, "Api-Key "+key)
+	_, err := authenticator.Authenticate(ctx, "Api-Key "+key)
 	if apperr.Is(err, apperr.Unauthorized) {
 		return "", nil
 	}
 	return key, err
 }
 
-// announce tells whoever started the server how to talk to it.
-func announce(out io.Writer, address net.Addr, key string) {
+// printReady prints the address of the server and, if the admin key is known, a first request.
+func printReady(out io.Writer, address net.Addr, key string) {
 	host, port, _ := net.SplitHostPort(address.String())
 	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
 	base := "http://" + net.JoinHostPort(host, port)
-	told := fmt.Sprintf("Parley is ready at %s (reference: %s/docs)\n", base, base)
+	text := fmt.Sprintf("Parley is ready at %s (reference: %s/docs)\n", base, base)
 	if key != "" {
-		key = strings.ReplaceAll(key, "'", `'\''`) // for the shell
-		told += fmt.Sprintf("Try it:\n\n  curl -s %s/api/chatbots/parley/completions/ -H 'Authorization: Api-Key %s' -H 'Content-Type: application/json' -d '{\"message\":{\"content\":\"What is Parley?\"}}'\n\n", base, key)
+		key = strings.ReplaceAll(key, "'", `'\''`) // quoted for the shell
+		text += fmt.Sprintf("Try it:\n\n  curl -s %s/api/chatbots/parley/completions/ -H 'Authorization: Api-Key %s' -H 'Content-Type: application/json' -d '{\"message\":{\"content\":\"What is Parley?\"}}'\n\n", base, key)
 	}
-	_, _ = fmt.Fprint(out, told) // it serves, whether or not anybody reads this
+	_, _ = fmt.Fprint(out, text) // the server works even if nobody reads this
 }

@@ -5,28 +5,28 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"parley/internal/ratelimit"
+	"parley/internal/wsapi"
 )
-
-type environment map[string]string
-
-func (e environment) get(name string) string { return e[name] }
 
 func TestAnEmptyEnvironmentIsTheDefaults(t *testing.T) {
 	t.Parallel()
-	got, err := loadConfig(environment{}.get, false, "/home/alex")
+	got, err := loadConfig(environment{}, false, "/home/alex")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := config{
 		Addr:         ":8080",
 		DataDir:      "/home/alex/.local/share/parley",
-		RateLimits:   map[string]int{"messages": 60, "history": 100, "list": 30},
-		ReplyLimits:  map[string]int{"instance": 512, "organization": 256},
-		SocketLimits: map[string]int{"user": 100, "address": 1000, "visitors": 50, "queue": 64},
-		SocketTimes:  map[string]time.Duration{"ping": 25 * time.Second, "pong": 20 * time.Second, "write": 10 * time.Second, "idle": 0},
+		RateLimits:   ratelimit.Limits{Messages: 60, History: 100, List: 30, Refusals: 1000},
+		Replies:      replyLimits{Instance: 512, Organization: 256},
+		Sockets:      defaultSockets,
+		SocketQueue:  64,
 		AnonymousTTL: 30 * time.Minute,
 		SearchIndex:  true,
 		LogLevel:     slog.LevelInfo,
@@ -34,6 +34,18 @@ func TestAnEmptyEnvironmentIsTheDefaults(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
+}
+
+var defaultSockets = wsapi.Limits{
+	PerUser: 100, PerAddress: 1000, Visitors: 50,
+	PingInterval: 25 * time.Second, PongTimeout: 20 * time.Second, WriteTimeout: 10 * time.Second,
+}
+
+// sockets returns the default limits of sockets after a change.
+func sockets(change func(*wsapi.Limits)) wsapi.Limits {
+	limits := defaultSockets
+	change(&limits)
+	return limits
 }
 
 func TestVariablesAreRead(t *testing.T) {
@@ -74,15 +86,16 @@ func TestVariablesAreRead(t *testing.T) {
 			[]string{"https://a.example", "http://b.example"},
 		},
 		"one limit": {
-			"PARLEY_RATE_LIMITS", "history=7", limits, map[string]int{"messages": 60, "history": 7, "list": 30},
+			"PARLEY_RATE_LIMITS", "history=7", limits, ratelimit.Limits{Messages: 60, History: 7, List: 30, Refusals: 1000},
 		},
 		"no limits": {
-			"PARLEY_RATE_LIMITS", "messages = 0, history=0,list=0", limits, map[string]int{"messages": 0, "history": 0, "list": 0},
+			"PARLEY_RATE_LIMITS", "messages = 0, history=0,list=0", limits, ratelimit.Limits{Refusals: 1000},
 		},
-		"a socket limit":        {"PARLEY_SOCKET_LIMITS", "user=9, visitors=0", func(c config) any { return c.SocketLimits }, map[string]int{"user": 9, "address": 1000, "visitors": 0, "queue": 64}},
-		"a socket time":         {"PARLEY_SOCKET_TIMES", "idle=1h,ping=5s", func(c config) any { return c.SocketTimes["idle"] + c.SocketTimes["ping"] + c.SocketTimes["pong"] }, time.Hour + 25*time.Second},
-		"a reply limit":         {"PARLEY_REPLY_LIMITS", "organization=9", func(c config) any { return c.ReplyLimits }, map[string]int{"instance": 512, "organization": 9}},
-		"no limits at all":      {"PARLEY_RATE_LIMITS", "0", limits, map[string]int{"messages": 0, "history": 0, "list": 0}},
+		"a socket limit":        {"PARLEY_SOCKET_LIMITS", "user=9, visitors=0", func(c config) any { return c.Sockets }, sockets(func(l *wsapi.Limits) { l.PerUser, l.Visitors = 9, 0 })},
+		"a socket time":         {"PARLEY_SOCKET_TIMES", "idle=1h,ping=5s", func(c config) any { return c.Sockets }, sockets(func(l *wsapi.Limits) { l.IdleTimeout, l.PingInterval = time.Hour, 5*time.Second })},
+		"a socket queue":        {"PARLEY_SOCKET_LIMITS", "queue=9", func(c config) any { return c.SocketQueue }, 9},
+		"a reply limit":         {"PARLEY_REPLY_LIMITS", "organization=9", func(c config) any { return c.Replies }, replyLimits{Instance: 512, Organization: 9}},
+		"no limits at all":      {"PARLEY_RATE_LIMITS", "0", limits, ratelimit.Limits{Refusals: 1000}},
 		"a visit's life":        {"PARLEY_ANONYMOUS_TTL", "90s", func(c config) any { return c.AnonymousTTL }, 90 * time.Second},
 		"a time to drain":       {"PARLEY_DRAIN", "15s", func(c config) any { return c.Drain }, 15 * time.Second},
 		"traces, somewhere":     {"OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318", func(c config) any { return c.Traces }, true},
@@ -98,7 +111,7 @@ func TestVariablesAreRead(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := loadConfig(environment{c.variable: c.value}.get, false, "/home/alex")
+			got, err := loadConfig(environment{c.variable: c.value}, false, "/home/alex")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -113,9 +126,9 @@ func TestMistakesAreRefused(t *testing.T) {
 	t.Parallel()
 	cases := []struct{ variable, value, says string }{
 		{"PARLEY_ADDR", "8080", "host:port"},
-		{"PARLEY_SEARCH_INDEX", "yes", "neither on nor off"},
-		{"OTEL_TRACES_EXPORTER", "console", "neither otlp nor none"},
-		{"PARLEY_DRAIN", "10", "not a duration"},
+		{"PARLEY_SEARCH_INDEX", "yes", "must be on or off"},
+		{"OTEL_TRACES_EXPORTER", "console", "must be otlp or none"},
+		{"PARLEY_DRAIN", "10", "must be a duration"},
 		{"PARLEY_DRAIN", "-1s", "from 0s to 1h"},
 		{"PARLEY_DRAIN", "61m", "from 0s to 1h"},
 		{"PARLEY_DEBUG_ADDR", "6060", "host:port"},
@@ -135,8 +148,8 @@ func TestMistakesAreRefused(t *testing.T) {
 		{"PARLEY_ADDR", ":http", `"http"`},
 		{"PARLEY_ADDR", ":65536", `"65536"`},
 		{"PARLEY_ADDR", "localhost:", `""`},
-		{"DATABASE_URL", "postgres://u:hush@db:none/parley", "address of PostgreSQL"},
-		{"DATABASE_URL", "mysql", "address of PostgreSQL"},
+		{"DATABASE_URL", "postgres://u:hush@db:none/parley", "PostgreSQL URL"},
+		{"DATABASE_URL", "mysql", "PostgreSQL URL"},
 		{"REDIS_URL", "cache:6379", "Redis URL"},
 		{"REDIS_URL", "http://cache", "Redis URL"},
 		{"REDIS_URL", "redis://u:hush@cache/first", "Redis URL"},
@@ -149,26 +162,26 @@ func TestMistakesAreRefused(t *testing.T) {
 		{"PARLEY_BOOTSTRAP_KEY", "boot.0123456789abcdef\n", "<prefix>.<secret>"},
 		{"PARLEY_SECRET_KEY", "hushhushhushhush", "32 bytes in base64"},
 		{"PARLEY_SECRET_KEY", sharedSecretKey + ",hush", "key 2"},
-		{"PARLEY_POSTGRES_BIN", "/nowhere", "no program postgres"},
-		{"PARLEY_ALLOWED_ORIGINS", "www.example.com", "neither an origin"},
-		{"PARLEY_ALLOWED_ORIGINS", "https://a.example/", "neither an origin"},
-		{"PARLEY_ALLOWED_ORIGINS", "https://a.example?", "neither an origin"},
-		{"PARLEY_ALLOWED_ORIGINS", "https://u@a.example", "neither an origin"},
-		{"PARLEY_ALLOWED_ORIGINS", "https://*.example", "neither an origin"},
-		{"PARLEY_ALLOWED_ORIGINS", "https://a.example:99999", "neither an origin"},
-		{"PARLEY_ALLOWED_ORIGINS", "https://a.example:", "neither an origin"},
-		{"PARLEY_ALLOWED_ORIGINS", "https://", "neither an origin"},
-		{"PARLEY_ALLOWED_ORIGINS", "ftp://a.example", "neither an origin"},
-		{"PARLEY_ALLOWED_ORIGINS", "null", "neither an origin"},
-		{"PARLEY_RATE_LIMITS", "records=5", `no class "records"`},
-		{"PARLEY_RATE_LIMITS", "=5", `no class ""`},
-		{"PARLEY_REPLY_LIMITS", "messages=5", "only instance and organization"},
+		{"PARLEY_POSTGRES_BIN", "/nowhere", "with the program postgres"},
+		{"PARLEY_ALLOWED_ORIGINS", "www.example.com", "must be an origin"},
+		{"PARLEY_ALLOWED_ORIGINS", "https://a.example/", "must be an origin"},
+		{"PARLEY_ALLOWED_ORIGINS", "https://a.example?", "must be an origin"},
+		{"PARLEY_ALLOWED_ORIGINS", "https://u@a.example", "must be an origin"},
+		{"PARLEY_ALLOWED_ORIGINS", "https://*.example", "must be an origin"},
+		{"PARLEY_ALLOWED_ORIGINS", "https://a.example:99999", "must be an origin"},
+		{"PARLEY_ALLOWED_ORIGINS", "https://a.example:", "must be an origin"},
+		{"PARLEY_ALLOWED_ORIGINS", "https://", "must be an origin"},
+		{"PARLEY_ALLOWED_ORIGINS", "ftp://a.example", "must be an origin"},
+		{"PARLEY_ALLOWED_ORIGINS", "null", "must be an origin"},
+		{"PARLEY_RATE_LIMITS", "records=5", `unknown class "records"`},
+		{"PARLEY_RATE_LIMITS", "=5", `unknown class ""`},
+		{"PARLEY_REPLY_LIMITS", "messages=5", "must be one of instance, organization"},
 		{"PARLEY_REPLY_LIMITS", "instance=some", `"some"`},
-		{"PARLEY_SOCKET_LIMITS", "sockets=5", "only address, queue, user and visitors"},
-		{"PARLEY_SOCKET_LIMITS", "queue=0", "1 or more"},
+		{"PARLEY_SOCKET_LIMITS", "sockets=5", "must be one of address, queue, user, visitors"},
+		{"PARLEY_SOCKET_LIMITS", "queue=0", "at least 1"},
 		{"PARLEY_SOCKET_TIMES", "ping=0", `"0"`},
 		{"PARLEY_SOCKET_TIMES", "idle=5", `"5"`},
-		{"PARLEY_SOCKET_TIMES", "write=1ms", "at least a second"},
+		{"PARLEY_SOCKET_TIMES", "write=1ms", "at least 1s"},
 		{"PARLEY_RATE_LIMITS", "list=-1", `"-1"`},
 		{"PARLEY_RATE_LIMITS", "list=", `""`},
 		{"PARLEY_RATE_LIMITS", "list", `""`},
@@ -179,7 +192,7 @@ func TestMistakesAreRefused(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.variable+"="+c.value, func(t *testing.T) {
 			t.Parallel()
-			_, err := loadConfig(environment{c.variable: c.value}.get, false, "/home/alex")
+			_, err := loadConfig(environment{c.variable: c.value}, false, "/home/alex")
 			if err == nil {
 				t.Fatal("it was taken")
 			}
@@ -204,7 +217,7 @@ func TestAllMistakesAreToldAtOnce(t *testing.T) {
 		"PARLEY_ALLOWED_ORIGINS": "here,there",
 		"PARLEY_RATE_LIMITS":     "list=-1,none=1",
 		"PARLEY_LOG_LEVEL":       "loud",
-	}.get, false, "")
+	}, false, "")
 	if err == nil {
 		t.Fatal("it was taken")
 	}
@@ -230,7 +243,7 @@ func TestAllMistakesAreToldAtOnce(t *testing.T) {
 
 func TestRootKeepsItsDataInTheSystem(t *testing.T) {
 	t.Parallel()
-	got, err := loadConfig(environment{"XDG_DATA_HOME": "/xdg"}.get, true, "")
+	got, err := loadConfig(environment{"XDG_DATA_HOME": "/xdg"}, true, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,19 +252,14 @@ func TestRootKeepsItsDataInTheSystem(t *testing.T) {
 	}
 }
 
-func TestTheDefaultLimitsAreNotShared(t *testing.T) {
+func TestUnknownVariablesAreReported(t *testing.T) {
 	t.Parallel()
-	first, err := loadConfig(environment{}.get, true, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	first.RateLimits["messages"] = 1
-	second, err := loadConfig(environment{}.get, true, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if second.RateLimits["messages"] != 60 {
-		t.Error("a change of one config changed the next")
+	got, err := loadConfig(environment{
+		"PARLEY_SHORTCUTS": "on", "PARLEY_LOGLEVEL": "debug", "PARLEY_LOG_LEVEL": "warn", "PARLEY_RATE_LIMITS": "0", "PARLEY_SOCKET_TIMES": "",
+		"PARLEY_KEY": "key", "PATH": "/bin", "DATABASE_URI": "x",
+	}, true, "")
+	if want := []string{"PARLEY_LOGLEVEL", "PARLEY_SHORTCUTS"}; err != nil || !slices.Equal(got.UnknownVariables, want) {
+		t.Errorf("got %v, %v; want %v", got.UnknownVariables, err, want)
 	}
 }
 

@@ -15,66 +15,67 @@ import (
 	"parley/conformance"
 )
 
-// What `parley conformance` ends with.
+// The exit codes of `parley conformance`.
 const (
-	conforms    = 0
-	conformsNot = 1 // a check failed
-	notAsked    = 2 // it could not be asked, or not to the end
+	exitPassed     = 0
+	exitFailed     = 1 // a check failed
+	exitIncomplete = 2 // the checks could not be run, or not all of them
 )
 
 const conformanceUsage = `usage: parley conformance --base-url URL --key KEY
 
-Asks the deployment at URL whether it keeps the contract, through whatever stands in front of it. It makes chatbots, keys,
-conversations and contacts of its own and deletes them at the end. What the key's scopes or the operator's settings make
-impossible is skipped, and says so; a key with the scope admin leaves nothing out. It ends with 0 when all checks passed,
-with 1 when one failed, and with 2 when it could not ask.
+Checks a deployment against the API contract, through any proxies in front of it. The checks create chatbots, keys,
+conversations and contacts, and delete them at the end. Checks that the scopes of the key or the operator's settings make
+impossible are skipped with a reason. A key with the scope admin skips none. The exit code is 0 if all checks passed, 1 if
+one failed, and 2 if the checks could not be completed.
 
 `
 
-// conform asks a deployment whether it keeps the contract, as the arguments say, and returns what the program ends with.
-func conform(ctx context.Context, args []string, key string, out, complaints io.Writer) int {
+// runConformance executes `parley conformance` and returns the exit code. defaultKey is used without --key.
+func runConformance(ctx context.Context, args []string, defaultKey string, out, errOut io.Writer) int {
 	flags := flag.NewFlagSet("parley conformance", flag.ContinueOnError)
-	flags.SetOutput(complaints)
+	flags.SetOutput(errOut)
 	flags.Usage = func() {
 		fmt.Fprint(flags.Output(), conformanceUsage)
 		flags.PrintDefaults()
 	}
 	config := conformance.Config{}
-	flags.StringVar(&config.BaseURL, "base-url", "", "the `URL` at which the deployment is reached, as http://localhost:8080")
-	flags.StringVar(&config.Key, "key", "", "an API `KEY`; by default what the variable PARLEY_KEY says") // which is no default that is shown
-	flags.StringVar(&config.Origin, "origin", conformance.DefaultOrigin, "the `ORIGIN` of a web page that may read answers (PARLEY_ALLOWED_ORIGINS)")
-	flags.DurationVar(&config.Timeout, "timeout", conformance.DefaultTimeout, "how long all checks may take together")
-	only := flags.String("only", "", "make only the checks whose names match the `REGEXP`")
-	junit := flags.String("junit", "", "write the results to the `FILE` as JUnit XML")
-	isList := flags.Bool("list", false, "list the checks, and ask nothing")
+	flags.StringVar(&config.BaseURL, "base-url", "", "`URL` of the deployment, such as http://localhost:8080")
+	// The default is applied below: the flag package would print it in the usage.
+	flags.StringVar(&config.Key, "key", "", "API `KEY` (default: the environment variable PARLEY_KEY)")
+	flags.StringVar(&config.Origin, "origin", conformance.DefaultOrigin, "`ORIGIN` of a web page that may call the API (PARLEY_ALLOWED_ORIGINS)")
+	flags.DurationVar(&config.Timeout, "timeout", conformance.DefaultTimeout, "timeout of all checks together")
+	only := flags.String("only", "", "run only the checks whose names match the `REGEXP`")
+	junit := flags.String("junit", "", "write the results to `FILE` as JUnit XML")
+	isList := flags.Bool("list", false, "list the checks without running them")
 	err := flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
-		return conforms
+		return exitPassed
 	}
-	config.Key = cmp.Or(config.Key, key)
-	if err == nil { // the flags tell their own mistakes
-		if err = completeConformance(&config, flags.Args(), *only, *isList); err != nil {
-			fmt.Fprintf(complaints, "parley conformance: %v\n", err)
+	config.Key = cmp.Or(config.Key, defaultKey)
+	if err == nil { // the flag package prints its own errors
+		if err = validateConformance(&config, flags.Args(), *only, *isList); err != nil {
+			fmt.Fprintf(errOut, "parley conformance: %v\n", err)
 		}
 	}
 	switch {
 	case err != nil:
-		return notAsked
+		return exitIncomplete
 	case *isList:
-		for _, one := range conformance.Names() {
-			if config.Only == nil || config.Only.MatchString(one.Name) {
-				fmt.Fprintf(out, "%-34s %s\n", one.Name, one.Holds)
+		for _, check := range conformance.Names() {
+			if config.Only == nil || config.Only.MatchString(check.Name) {
+				fmt.Fprintf(out, "%-34s %s\n", check.Name, check.Holds)
 			}
 		}
-		return conforms
+		return exitPassed
 	}
-	return ask(ctx, config, *junit, out, complaints)
+	return runChecks(ctx, config, *junit, out, errOut)
 }
 
-// completeConformance checks what the flags cannot.
-func completeConformance(config *conformance.Config, rest []string, only string, isList bool) (err error) {
+// validateConformance validates and completes the values of the flags.
+func validateConformance(config *conformance.Config, rest []string, only string, isList bool) (err error) {
 	if len(rest) > 0 {
-		return fmt.Errorf("%q is no flag", rest[0])
+		return fmt.Errorf("unexpected argument %q", rest[0])
 	}
 	if only != "" {
 		if config.Only, err = regexp.Compile(only); err != nil {
@@ -90,53 +91,53 @@ func completeConformance(config *conformance.Config, rest []string, only string,
 		return errors.New("--base-url must be an http or https URL, such as http://localhost:8080")
 	}
 	if config.Key == "" {
-		return errors.New("--key, or the variable PARLEY_KEY, must be an API key")
+		return errors.New("--key, or the environment variable PARLEY_KEY, must be an API key")
 	}
 	return nil
 }
 
-// ask makes the checks and tells what came of them.
-func ask(ctx context.Context, config conformance.Config, junit string, out, complaints io.Writer) int {
+// runChecks runs the checks, prints the results, and returns the exit code.
+func runChecks(ctx context.Context, config conformance.Config, junit string, out, errOut io.Writer) int {
 	fmt.Fprintf(out, "parley conformance: %s\n", config.BaseURL)
-	report, err := conformance.Run(ctx, config, func(one conformance.Result) { tell(out, one) })
-	for _, left := range report.Left {
-		fmt.Fprintf(complaints, "parley conformance: not deleted: %s\n", left)
+	report, err := conformance.Run(ctx, config, func(result conformance.Result) { printResult(out, result) })
+	for _, resource := range report.Left {
+		fmt.Fprintf(errOut, "parley conformance: not deleted: %s\n", resource)
 	}
 	if err != nil {
-		fmt.Fprintf(complaints, "parley conformance: %v\n", err)
+		fmt.Fprintf(errOut, "parley conformance: %v\n", err)
 	}
 	if len(report.Results) > 0 || err == nil {
 		fmt.Fprintf(out, "%d passed, %d failed, %d skipped in %.0f s\n", report.Count(conformance.Passed), report.Count(conformance.Failed), report.Count(conformance.Skipped), report.Took.Seconds())
 	}
-	// Results that are not all there would pass for a deployment that keeps everything.
+	// A file with incomplete results could be mistaken for a successful run.
 	if junit != "" && err == nil {
 		if junitErr := writeJUnit(junit, config.BaseURL, report); junitErr != nil {
-			fmt.Fprintf(complaints, "parley conformance: --junit: %v\n", junitErr)
-			return notAsked
+			fmt.Fprintf(errOut, "parley conformance: --junit: %v\n", junitErr)
+			return exitIncomplete
 		}
 	}
 	switch {
 	case err != nil:
-		return notAsked
+		return exitIncomplete
 	case report.Count(conformance.Failed) > 0:
-		return conformsNot
+		return exitFailed
 	case len(report.Results) == 0:
-		fmt.Fprintln(complaints, "parley conformance: no check has such a name (--list tells them)")
-		return notAsked
+		fmt.Fprintln(errOut, "parley conformance: no check matches --only (--list shows all names)")
+		return exitIncomplete
 	}
-	return conforms
+	return exitPassed
 }
 
-// tell prints a result: a line, and for what failed what it holds and why it does not.
-func tell(out io.Writer, one conformance.Result) {
+// printResult prints one line for a result, and for a failed check also its rule and the reason.
+func printResult(out io.Writer, result conformance.Result) {
 	const line = "%-8s %-34s %5.1f s"
-	switch took := one.Took.Seconds(); one.Outcome {
+	switch took := result.Took.Seconds(); result.Outcome {
 	case conformance.Failed:
-		fmt.Fprintf(out, line+"\n         %s\n         But %s\n", "FAILED", one.Name, took, one.Holds, one.Why)
+		fmt.Fprintf(out, line+"\n         %s\n         But %s\n", "FAILED", result.Name, took, result.Holds, result.Why)
 	case conformance.Skipped:
-		fmt.Fprintf(out, line+"  %s\n", "skipped", one.Name, took, one.Why)
+		fmt.Fprintf(out, line+"  %s\n", "skipped", result.Name, took, result.Why)
 	default:
-		fmt.Fprintf(out, line+"\n", "passed", one.Name, took)
+		fmt.Fprintf(out, line+"\n", "passed", result.Name, took)
 	}
 }
 

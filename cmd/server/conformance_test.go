@@ -182,7 +182,7 @@ func mustSayWhyItCannotAsk(t *testing.T, server *process) {
 		{[]string{"--base-url", server.base}, "--key"},
 		{[]string{"--base-url", server.base, "--key", "pk_nobody.has-this-key-at-all"}, "the key is not valid there, or something on the way drops the header Authorization"},
 		{[]string{"--base-url", "http://127.0.0.1:1", "--key", "x"}, "is not answered"},
-		{[]string{"--base-url", server.base, "--key", server.key, "--only", "nothing"}, "no check has such a name"},
+		{[]string{"--base-url", server.base, "--key", server.key, "--only", "nothing"}, "no check matches --only"},
 		{[]string{"--base-url", server.base, "--key", server.key, "--only", "("}, "--only"},
 		{[]string{"--base-url", server.base, "--key", server.key, "--timeout", "1ms"}, "the time for all checks was over"},
 		{[]string{"--frobnicate"}, "usage: parley conformance"},

@@ -15,45 +15,41 @@ import (
 	"parley/internal/metrics"
 )
 
-// checkDebugAddr refuses an address at which others than the operator's own machines
-// could look inside: profiles and metrics are told without asking for a key.
-func checkDebugAddr(addr string) error {
-	if addr == "" {
-		return nil
+// parseDebugAddr refuses a public address, because profiles and metrics are served without a key.
+func parseDebugAddr(addr string) (string, error) {
+	if _, err := parseAddr(addr); err != nil {
+		return "", err
 	}
-	if err := checkAddr(addr); err != nil {
-		return err
+	if host, _, _ := net.SplitHostPort(addr); isPrivate(host) { // parseAddr has checked the syntax
+		return addr, nil
 	}
-	if host, _, _ := net.SplitHostPort(addr); isPrivate(host) { // checked just now
-		return nil
-	}
-	return fmt.Errorf("%q is not a private address: localhost, or an IP address of a loopback, private or link-local network, such as 127.0.0.1:6060", addr)
+	return "", fmt.Errorf("%q must be a private address: localhost, or an IP address of a loopback, private or link-local network, such as 127.0.0.1:6060", addr)
 }
 
-// isPrivate tells whether a host is an address that only its own network reaches.
+// isPrivate reports whether a host is localhost or an address that only its own network can reach.
 func isPrivate(host string) bool {
-	at, _ := netip.ParseAddr(host) // the zero Addr is as private as a name
-	at = at.Unmap()
-	return strings.EqualFold(host, "localhost") || at.IsLoopback() || at.IsPrivate() || at.IsLinkLocalUnicast()
+	addr, _ := netip.ParseAddr(host) // the zero Addr of a name is not private
+	addr = addr.Unmap()
+	return strings.EqualFold(host, "localhost") || addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast()
 }
 
-// toPrivate refuses what a browser asks for on behalf of some page: the names of web
-// sites can be made to lead to private addresses.
-func toPrivate(next http.Handler) http.Handler {
+// requirePrivateHost refuses requests that a browser sends on behalf of a web page. The name of a web site
+// can resolve to a private address (DNS rebinding), so the Host header must be a private address itself.
+func requirePrivateHost(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host, _, err := net.SplitHostPort(r.Host)
 		if err != nil {
 			host = strings.Trim(r.Host, "[]")
 		}
 		if !isPrivate(host) || r.Header.Get("Sec-Fetch-Site") == "cross-site" {
-			http.Error(w, "ask by the private address itself", http.StatusForbidden)
+			http.Error(w, "The Host header must be the private address itself.", http.StatusForbidden)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// listenForDebug takes the private address; nil where there is none to take.
+// listenForDebug opens the debug address. The listener is nil if none is configured.
 func listenForDebug(ctx context.Context, config config) (net.Listener, error) {
 	if config.DebugAddr == "" {
 		return nil, nil
@@ -65,13 +61,12 @@ func listenForDebug(ctx context.Context, config config) (net.Listener, error) {
 	return listener, nil
 }
 
-// profileTime is the longest that a profile or a trace may be taken.
-const profileTime = 5 * time.Minute
+// profileTimeout is the longest duration of a profile or an execution trace.
+const profileTimeout = 5 * time.Minute
 
-// serveDebug serves profiles and metrics at a listener until stop is called, which cuts
-// off what is still being told; nothing, at a nil one. Nothing of it is at the public
-// address: that has a handler of its own, and nobody serves http.DefaultServeMux, where
-// net/http/pprof puts itself.
+// serveDebug serves profiles and metrics until stop is called, which aborts requests in progress. A nil
+// listener serves nothing. The public server never serves http.DefaultServeMux, where net/http/pprof
+// registers itself.
 func serveDebug(listener net.Listener, registry *metrics.Registry, log *slog.Logger) (stop func()) {
 	if listener == nil {
 		return func() {}
@@ -84,24 +79,24 @@ func serveDebug(listener net.Listener, registry *metrics.Registry, log *slog.Log
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	mux.Handle("GET /metrics", registry.Handler())
 	server := &http.Server{
-		Handler:           toPrivate(mux),
+		Handler:           requirePrivateHost(mux),
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelInfo),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      profileTime,
+		WriteTimeout:      profileTimeout,
 		IdleTimeout:       120 * time.Second,
 		MaxHeaderBytes:    64 << 10,
 	}
-	over := make(chan struct{})
+	done := make(chan struct{})
 	go func() {
-		defer close(over)
+		defer close(done)
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("profiles and metrics are not served any more", "error", err)
+			log.Error("serve profiles and metrics", "err", err)
 		}
 	}()
-	log.Info("profiles and metrics are served", "address", "http://"+listener.Addr().String(), "paths", []string{"/debug/pprof/", "/metrics"})
+	log.Info("serve profiles and metrics", "address", "http://"+listener.Addr().String(), "paths", []string{"/debug/pprof/", "/metrics"})
 	return func() {
-		_ = server.Close() // whoever still looks has seen enough
-		<-over
+		_ = server.Close()
+		<-done
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-var announcedDebug = regexp.MustCompile(`"profiles and metrics are served","address":"(http://127\.0\.0\.1:\d+)"`)
+var announcedDebug = regexp.MustCompile(`"serve profiles and metrics","address":"(http://127\.0\.0\.1:\d+)"`)
 
 // inside is a client of the address at which a server lets itself be looked into.
 func (p *process) inside() client {

@@ -2,15 +2,15 @@ package main
 
 import (
 	"fmt"
-	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
-// What is read of a setting, written plainly, is read the same; its names are those that there are, and its values as the
-// setting must be. What is refused is told in one line.
+// A valid list of limits or timeouts within bounds round-trips through its canonical form. An invalid one is reported in
+// one line.
 func FuzzLimits(f *testing.F) {
 	for _, seed := range []string{
 		"", "0", " 0 ", "messages=60,history=100,list=30", "messages=0", "messages=", "=60", "messages=60,messages=60", "messages=+6", "messages=2147483647", "messages=2147483648", "messages=-1", "messages=1e2", "Messages=1", ",,,",
@@ -18,39 +18,46 @@ func FuzzLimits(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
+	// Each format writes the values of a variable, and fails for a value out of bounds.
+	formats := map[string]func(config) (string, bool){
+		"PARLEY_RATE_LIMITS": func(c config) (string, bool) {
+			l := c.RateLimits
+			return fmt.Sprintf("messages=%d,history=%d,list=%d", l.Messages, l.History, l.List), min(l.Messages, l.History, l.List) >= 0
+		},
+		"PARLEY_REPLY_LIMITS": func(c config) (string, bool) {
+			l := c.Replies
+			return fmt.Sprintf("instance=%d,organization=%d", l.Instance, l.Organization), min(l.Instance, l.Organization) >= 0
+		},
+		"PARLEY_SOCKET_LIMITS": func(c config) (string, bool) {
+			l := c.Sockets
+			return fmt.Sprintf("user=%d,address=%d,visitors=%d,queue=%d", l.PerUser, l.PerAddress, l.Visitors, c.SocketQueue),
+				min(l.PerUser, l.PerAddress, l.Visitors) >= 0 && c.SocketQueue >= 1
+		},
+		"PARLEY_SOCKET_TIMES": func(c config) (string, bool) {
+			l := c.Sockets
+			return fmt.Sprintf("ping=%s,pong=%s,write=%s,idle=%s", l.PingInterval, l.PongTimeout, l.WriteTimeout, l.IdleTimeout),
+				min(l.PingInterval, l.PongTimeout, l.WriteTimeout) >= time.Second && (l.IdleTimeout == 0 || l.IdleTimeout >= time.Second)
+		},
+	}
 	f.Fuzz(func(t *testing.T, list string) {
-		for name, parse := range map[string]func(string) (map[string]int, error){"rates": parseRateLimits, "replies": parseReplyLimits, "sockets": parseSocketLimits} {
-			limits, err := parse(list)
+		for variable, format := range formats {
+			parsed, err := loadConfig(environment{variable: list}, true, "")
 			if err != nil {
-				mustBeALine(t, name, list, err)
+				expectOneLine(t, variable, list, err)
 				continue
 			}
-			for _, limit := range limits {
-				if limit < 0 || name == "sockets" && limits["queue"] < 1 {
-					t.Fatalf("%s: %q is %v", name, list, limits)
-				}
+			canonical, isValid := format(parsed)
+			if !isValid {
+				t.Fatalf("%s: %q is accepted as %s", variable, list, canonical)
 			}
-			if again, err := parse(written(limits)); err != nil || !maps.Equal(again, limits) {
-				t.Fatalf("%s: %q is %v, and that is %v: %v", name, list, limits, again, err)
+			if again, err := loadConfig(environment{variable: canonical}, true, ""); err != nil || !reflect.DeepEqual(again, parsed) {
+				t.Fatalf("%s: %q is %+v, and %s is %+v: %v", variable, list, parsed, canonical, again, err)
 			}
-		}
-		times, err := parseSocketTimes(list)
-		if err != nil {
-			mustBeALine(t, "times", list, err)
-			return
-		}
-		for name, one := range times {
-			if one < time.Second && (one != 0 || name != "idle") {
-				t.Fatalf("times: %q is %v", list, times)
-			}
-		}
-		if again, err := parseSocketTimes(written(times)); err != nil || !maps.Equal(again, times) {
-			t.Fatalf("times: %q is %v, and that is %v: %v", list, times, again, err)
 		}
 	})
 }
 
-// Origins that are read are as browsers write them: read again they stay as they are.
+// Parsed origins have the form that browsers send, and parse to themselves.
 func FuzzOrigins(f *testing.F) {
 	for _, seed := range []string{"", "*", "https://www.example.com", "HTTPS://Shop.Example:443, http://a:80", "http://a/", "http://a?", "http://u@a", "http://[::1]:8080", "http://a:", "null", "http://*.a", "http://a:99999", "https://字.example", "http://a#", "http://%41"} {
 		f.Add(seed)
@@ -58,32 +65,24 @@ func FuzzOrigins(f *testing.F) {
 	f.Fuzz(func(t *testing.T, list string) {
 		origins, err := parseOrigins(list)
 		if err != nil {
-			mustBeALine(t, "origins", list, err)
+			expectOneLine(t, "origins", list, err)
 			return
 		}
 		again, err := parseOrigins(strings.Join(origins, ","))
 		if err != nil || !slices.Equal(again, origins) {
-			t.Fatalf("%q is %q, and that is %q: %v", list, origins, again, err)
+			t.Fatalf("%q parses to %q, and that to %q: %v", list, origins, again, err)
 		}
 		for _, origin := range origins {
 			if origin != strings.ToLower(origin) || strings.ContainsAny(strings.Replace(origin, "://", "", 1), " ,/@?#") {
-				t.Fatalf("%q holds %q", list, origin)
+				t.Fatalf("%q parses to the invalid origin %q", list, origin)
 			}
 		}
 	})
 }
 
-func mustBeALine(t *testing.T, what, list string, err error) {
+func expectOneLine(t *testing.T, what, list string, err error) {
 	t.Helper()
 	if text := err.Error(); text == "" || strings.Contains(text, "\n") {
-		t.Fatalf("%s: of %q it says %q", what, list, text)
+		t.Fatalf("%s: the error of %q is not one line: %q", what, list, text)
 	}
-}
-
-func written[V any](values map[string]V) string {
-	var pairs []string
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		pairs = append(pairs, fmt.Sprintf("%s=%v", name, values[name]))
-	}
-	return strings.Join(pairs, ",")
 }

@@ -254,7 +254,7 @@ func TestWhatAStoppingServerCannotFinishIsAnsweredByTheOther(t *testing.T) {
 	for what, one := range map[string]asking{"behind the overlong one": behindOverlong, "behind the other's": behindOthers} {
 		checkUnavailable(t, what, one.listening, "")
 	}
-	if waited := time.Since(began); waited > replyGrace/2 {
+	if waited := time.Since(began); waited > replyGracePeriod/2 {
 		t.Errorf("those who wait in vain are told so after %s", waited)
 	}
 	// what it can finish it does, and what it cannot it gives back

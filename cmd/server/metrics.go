@@ -13,28 +13,27 @@ import (
 	"parley/internal/wsapi"
 )
 
-// measured is the parts of the service that keep numbers.
-type measured struct {
-	config  config
-	door    *door
+// components are the parts of the service that have metrics.
+type components struct {
+	server  *server
 	store   *store.Store
 	models  *llm.Engine
 	chats   *chat.Chat
 	records *records.Records
 	sockets *wsapi.Server
 	limiter *ratelimit.Limiter
-	link    *realtime.Redis // nil without Redis
+	redis   *realtime.Redis // nil without Redis
 }
 
-// firstTokens adds how long replies take to begin.
+// firstTokens registers the histogram of the time to first token.
 func firstTokens(r *metrics.Registry, engines []string) *metrics.Durations {
 	return metrics.NewDurations(r, "parley_reply_first_token_seconds",
-		"How long replies took to begin, from the moment at which their bot was asked.", "engine", engines...)
+		"Time to first token: from the call of the chatbot's engine to the first text of the reply.", "engine", engines...)
 }
 
-// addMetrics adds the numbers that the parts of the service keep. They are read when
-// somebody asks for them, and nothing is asked of the database for them.
-func addMetrics(r *metrics.Registry, m measured) {
+// addMetrics registers the metrics of all components. They are read from memory at each scrape, without a
+// query to the database.
+func addMetrics(r *metrics.Registry, c components) {
 	gauge := func(name, help string, read func() float64) { r.Gauge(name, help, nil, read) }
 	total := func(name, help string, labels metrics.Labels, read func() int64) {
 		r.Counter(name, help, labels, func() float64 { return float64(read()) })
@@ -44,26 +43,26 @@ func addMetrics(r *metrics.Registry, m measured) {
 			total(name, help, metrics.Labels{label: value}, read)
 		}
 	}
-	stats := m.chats.Stats
+	stats := c.chats.Stats
 
-	r.Gauge("parley_build_info", "1, of what the program was built.", metrics.Labels{"version": version(), "go": runtime.Version()}, func() float64 { return 1 })
-	gauge("parley_schema", "The number of the newest migration.", func() float64 { return float64(m.store.SchemaVersion()) })
-	gauge("parley_stopping", "1 from the moment at which the server was told to stop.", func() float64 { return oneIf(m.door.isStopping.Load()) })
+	r.Gauge("parley_build_info", "The version and the Go release of the program. Always 1.", metrics.Labels{"version": version(), "go": runtime.Version()}, func() float64 { return 1 })
+	gauge("parley_schema", "Version of the database schema: the number of the latest migration.", func() float64 { return float64(c.store.SchemaVersion()) })
+	gauge("parley_stopping", "1 while the server is shutting down.", func() float64 { return oneIf(c.server.isStopping.Load()) })
 
-	gauge("parley_sockets_open", "WebSockets that are open.", func() float64 { return float64(m.sockets.Open()) })
-	total("parley_sockets_opened_total", "WebSockets that were opened.", nil, m.sockets.Opened)
-	totals("parley_sockets_closed_total", "WebSockets that were closed, by why.", "reason", m.sockets.Closed())
-	total("parley_socket_frames_refused_total", "Frames of clients that were answered with an error.", nil, m.sockets.Refused)
+	gauge("parley_sockets_open", "Open WebSockets.", func() float64 { return float64(c.sockets.Open()) })
+	total("parley_sockets_opened_total", "WebSockets opened.", nil, c.sockets.Opened)
+	totals("parley_sockets_closed_total", "WebSockets closed, by reason.", "reason", c.sockets.Closed())
+	total("parley_socket_frames_refused_total", "Client frames that were answered with an error.", nil, c.sockets.Refused)
 
-	gauge("parley_replies_writing", "Replies that are being written.", func() float64 { return float64(stats().Writing) })
-	gauge("parley_replies_waiting", "Replies known here that wait for their turn, or are written by another instance.", func() float64 { return float64(stats().Waiting) })
-	gauge("parley_visits", "Anonymous visits that are served here.", func() float64 { return float64(stats().Visits) })
-	totals("parley_messages_total", "Messages of users and staff by what became of them: stored, or refused though well-formed.", "result", map[string]func() int64{
+	gauge("parley_replies_writing", "Replies in progress on this instance.", func() float64 { return float64(stats().Writing) })
+	gauge("parley_replies_waiting", "Replies that this instance is waiting for: queued, or in progress on another instance.", func() float64 { return float64(stats().Waiting) })
+	gauge("parley_visits", "Anonymous visits on this instance.", func() float64 { return float64(stats().Visits) })
+	totals("parley_messages_total", "Messages of users and agents, by result: stored, or refused although valid.", "result", map[string]func() int64{
 		"stored":  func() int64 { return stats().Stored },
 		"refused": func() int64 { return stats().Refused },
 	})
-	totals("parley_replies_total", "Attempts at replies that are over, by how: completed, cancelled or failed and so stored; "+
-		"lost to another attempt, given back by a server that stops or cannot reach the database, or not stored because the database could not be reached.", "result", map[string]func() int64{
+	totals("parley_replies_total", "Attempts to write a reply that have ended, by result. completed, cancelled and failed are stored. "+
+		"lost: another attempt took over. given_back: released by a stopping instance, or one that cannot reach the database. not_stored: the database was unreachable.", "result", map[string]func() int64{
 		"completed":  func() int64 { return stats().Completed },
 		"cancelled":  func() int64 { return stats().Cancelled },
 		"failed":     func() int64 { return stats().Failed },
@@ -71,25 +70,25 @@ func addMetrics(r *metrics.Registry, m measured) {
 		"given_back": func() int64 { return stats().GivenBack },
 		"not_stored": func() int64 { return stats().NotStored },
 	})
-	total("parley_replies_taken_up_total", "Replies that were begun anew because whoever wrote them had gone.", nil, func() int64 { return stats().TakenUp })
-	total("parley_leases_unrenewed_total", "How often the leases of the replies that are being written could not be renewed.", nil, func() int64 { return stats().UnrenewedLeases })
-	totals("parley_model_calls_total", "How often model servers were asked, by how that ended.", "result", m.models.Calls())
-	totals("parley_rate_limited_total", "Requests and frames over a limit, by its class.", "class", m.limiter.Refused())
+	total("parley_replies_taken_up_total", "Runs that were rescued after their lease had expired.", nil, func() int64 { return stats().TakenUp })
+	total("parley_leases_unrenewed_total", "Failed renewals of leases.", nil, func() int64 { return stats().UnrenewedLeases })
+	totals("parley_model_calls_total", "Calls of model servers, by result.", "result", c.models.Calls())
+	totals("parley_rate_limited_total", "Requests and frames that exceeded a rate limit, by class.", "class", c.limiter.Refused())
 
-	gauge("parley_exports_writing", "Exports that are being written.", func() float64 { writing, _, _ := m.records.Exports(); return float64(writing) })
-	totals("parley_exports_total", "Exports that are over: written, or broken off, because of their reader or of a failure.", "result", map[string]func() int64{
-		"written":    func() int64 { _, written, _ := m.records.Exports(); return written },
-		"broken_off": func() int64 { _, _, brokenOff := m.records.Exports(); return brokenOff },
+	gauge("parley_exports_writing", "Exports in progress.", func() float64 { writing, _, _ := c.records.Exports(); return float64(writing) })
+	totals("parley_exports_total", "Exports that have ended: written completely, or broken off by the client or an error.", "result", map[string]func() int64{
+		"written":    func() int64 { _, written, _ := c.records.Exports(); return written },
+		"broken_off": func() int64 { _, _, brokenOff := c.records.Exports(); return brokenOff },
 	})
 
-	addDatabaseMetrics(r, m.store)
-	if m.link != nil {
-		gauge("parley_redis_away", "1 while Redis is away, which joins the instances.", func() float64 { return oneIf(m.link.Unavailable()) })
-		total("parley_redis_losses_total", "How often Redis has gone away.", nil, m.link.Outages)
+	addDatabaseMetrics(r, c.store)
+	if c.redis != nil {
+		gauge("parley_redis_away", "1 while Redis is unavailable.", func() float64 { return oneIf(c.redis.Unavailable()) })
+		total("parley_redis_losses_total", "Redis outages.", nil, c.redis.Outages)
 	}
 }
 
-// addDatabaseMetrics adds what the store keeps.
+// addDatabaseMetrics registers the metrics of the store.
 func addDatabaseMetrics(r *metrics.Registry, store *store.Store) {
 	gauge := func(name, help string, read func() float64) { r.Gauge(name, help, nil, read) }
 	total := func(name, help string, labels metrics.Labels, read func() int64) {
@@ -97,29 +96,29 @@ func addDatabaseMetrics(r *metrics.Registry, store *store.Store) {
 	}
 	pool, stats := store.PoolStats, store.Stats
 
-	gauge("parley_database_away", "1 from a try to connect to the database that has failed to the next that has not.", func() float64 { return oneIf(stats().Unreachable) })
-	total("parley_database_connects_total", "Connections that were made to the database; more than at first are those that broke.", nil, func() int64 { return pool().NewConnsCount() })
-	total("parley_database_connects_failed_total", "Connections that could not be made to the database.", nil, func() int64 { return stats().FailedConnects })
+	gauge("parley_database_away", "1 if the last attempt to connect to the database failed.", func() float64 { return oneIf(stats().Unreachable) })
+	total("parley_database_connects_total", "Connections opened to the database. It keeps growing if connections break.", nil, func() int64 { return pool().NewConnsCount() })
+	total("parley_database_connects_failed_total", "Failed attempts to connect to the database.", nil, func() int64 { return stats().FailedConnects })
 	for kind, read := range store.ErrorCounts() {
-		total("parley_database_troubles_total", "What the database has refused for reasons of its own, by their kind.", metrics.Labels{"kind": kind}, read)
+		total("parley_database_troubles_total", "Errors of the database that the caller did not cause, by kind.", metrics.Labels{"kind": kind}, read)
 	}
-	gauge("parley_database_connections_max", "How many connections to the database there may be.", func() float64 { return float64(pool().MaxConns()) })
-	gauge("parley_database_connections_acquired", "Connections to the database that are in use.", func() float64 { return float64(pool().AcquiredConns()) })
-	gauge("parley_database_connections_idle", "Connections to the database that are not in use.", func() float64 { return float64(pool().IdleConns()) })
-	total("parley_database_acquires_total", "How often a connection to the database was taken.", nil, func() int64 { return pool().AcquireCount() })
-	total("parley_database_waits_total", "How often somebody had to wait for a connection to the database.", nil, func() int64 { return pool().EmptyAcquireCount() })
-	r.Counter("parley_database_wait_seconds_total", "How long was waited for connections to the database.", nil, func() float64 { return pool().EmptyAcquireWaitTime().Seconds() })
+	gauge("parley_database_connections_max", "Maximum size of the connection pool.", func() float64 { return float64(pool().MaxConns()) })
+	gauge("parley_database_connections_acquired", "Connections of the pool that are in use.", func() float64 { return float64(pool().AcquiredConns()) })
+	gauge("parley_database_connections_idle", "Idle connections of the pool.", func() float64 { return float64(pool().IdleConns()) })
+	total("parley_database_acquires_total", "Acquisitions of a connection from the pool.", nil, func() int64 { return pool().AcquireCount() })
+	total("parley_database_waits_total", "Acquisitions that had to wait because no connection was idle.", nil, func() int64 { return pool().EmptyAcquireCount() })
+	r.Counter("parley_database_wait_seconds_total", "Total time that acquisitions waited for a connection.", nil, func() float64 { return pool().EmptyAcquireWaitTime().Seconds() })
 
-	gauge("parley_sends_waiting", "Messages and replies that wait to be committed with others.", func() float64 { return float64(store.Pending().Statements) })
-	gauge("parley_sends_waiting_bytes", "How large they are.", func() float64 { return float64(store.Pending().Bytes) })
-	gauge("parley_conversations_locked", "Conversations that others keep locked, so that what is sent to them is stored apart.", func() float64 { return float64(store.Pending().IsolatedSessions) })
-	total("parley_commits_total", "Commits of messages and replies together.", nil, func() int64 { return stats().GroupCommits })
-	total("parley_commits_statements_total", "Messages and replies that were committed so: by commits, how many together.", nil, func() int64 { return stats().GroupedStatements })
-	total("parley_commits_taken_out_total", "Messages and replies that kept others from being committed, and were stored by themselves.", nil, func() int64 { return stats().IsolatedStatements })
+	gauge("parley_sends_waiting", "Messages and replies that wait for the next group commit.", func() float64 { return float64(store.Pending().Statements) })
+	gauge("parley_sends_waiting_bytes", "Size of the messages and replies that wait for the next group commit.", func() float64 { return float64(store.Pending().Bytes) })
+	gauge("parley_conversations_locked", "Conversations with a locked row, whose messages are committed separately.", func() float64 { return float64(store.Pending().IsolatedSessions) })
+	total("parley_commits_total", "Group commits of messages and replies.", nil, func() int64 { return stats().GroupCommits })
+	total("parley_commits_statements_total", "Messages and replies stored by group commits. Divided by parley_commits_total, it is the batch size.", nil, func() int64 { return stats().GroupedStatements })
+	total("parley_commits_taken_out_total", "Messages and replies that were isolated from a group commit because they blocked it.", nil, func() int64 { return stats().IsolatedStatements })
 }
 
-func oneIf(isSo bool) float64 {
-	if isSo {
+func oneIf(condition bool) float64 {
+	if condition {
 		return 1
 	}
 	return 0

@@ -97,16 +97,16 @@ func TestAModelOfTheEnvironmentIsChecked(t *testing.T) {
 			modelConfig{Name: "small", BaseURL: "http://localhost:11434/v1"},
 			"",
 		},
-		"a key alone":        {environment{"OPENAI_API_KEY": "hush"}, modelConfig{}, "OPENAI_MODEL: it must be set with OPENAI_BASE_URL and OPENAI_API_KEY"},
-		"an address alone":   {environment{"OPENAI_BASE_URL": "http://localhost/v1"}, modelConfig{}, "OPENAI_MODEL: it must be set with OPENAI_BASE_URL and OPENAI_API_KEY"},
-		"an odd address":     {environment{"OPENAI_MODEL": "small", "OPENAI_BASE_URL": "hush"}, modelConfig{}, "OPENAI_BASE_URL: it must be an http or https URL"},
-		"a password":         {environment{"OPENAI_MODEL": "small", "OPENAI_BASE_URL": "http://u:hush@h/"}, modelConfig{}, "OPENAI_BASE_URL: it must not contain a user or a password"},
-		"a key of two lines": {environment{"OPENAI_MODEL": "small", "OPENAI_API_KEY": "hush\nhush"}, modelConfig{}, "OPENAI_API_KEY: it has characters that are not visible ASCII"},
+		"a key alone":        {environment{"OPENAI_API_KEY": "hush"}, modelConfig{}, "OPENAI_MODEL: must be set with OPENAI_BASE_URL and OPENAI_API_KEY"},
+		"an address alone":   {environment{"OPENAI_BASE_URL": "http://localhost/v1"}, modelConfig{}, "OPENAI_MODEL: must be set with OPENAI_BASE_URL and OPENAI_API_KEY"},
+		"an odd address":     {environment{"OPENAI_MODEL": "small", "OPENAI_BASE_URL": "hush"}, modelConfig{}, "OPENAI_BASE_URL: must be an http or https URL"},
+		"a password":         {environment{"OPENAI_MODEL": "small", "OPENAI_BASE_URL": "http://u:hush@h/"}, modelConfig{}, "OPENAI_BASE_URL: must not contain a user or a password"},
+		"a key of two lines": {environment{"OPENAI_MODEL": "small", "OPENAI_API_KEY": "hush\nhush"}, modelConfig{}, "OPENAI_API_KEY: must have visible ASCII characters only"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := loadConfig(c.environment.get, true, "")
+			got, err := loadConfig(c.environment, true, "")
 			switch {
 			case c.says == "" && (err != nil || got.Model != c.want):
 				t.Errorf("got %+v, %v", got.Model, err)

@@ -48,10 +48,10 @@ func TestAServerWhosePostgresIsKilledEnds(t *testing.T) {
 	if len(events) != 1 || !events[0].Done || events[0].Error == nil {
 		t.Errorf("the stream ended with %+v", events)
 	}
-	if code := server.awaitEnd(replyGrace + requestGrace + postgresGrace); code != 1 {
+	if code := server.awaitEnd(replyGracePeriod + requestGracePeriod + postgresGracePeriod); code != 1 {
 		t.Errorf("it ended with %d", code)
 	}
-	if said := server.stderr.String(); !strings.Contains(said, "parley: the private PostgreSQL ended by itself") {
+	if said := server.stderr.String(); !strings.Contains(said, "parley: the private PostgreSQL exited unexpectedly") {
 		t.Errorf("it does not say why:\n%s", said)
 	}
 	eventually(t, "the end of PostgreSQL's other processes", func() bool { return len(processesOf(dir)) == 0 })

@@ -16,7 +16,7 @@ import (
 	"github.com/pressly/goose/v3/lock"
 )
 
-var startsAt = regexp.MustCompile(`"msg":"starting","address":"([^"]+)"`)
+var startsAt = regexp.MustCompile(`"msg":"start server","address":"([^"]+)"`)
 
 // readyz is the status of /readyz, which says by Retry-After when to ask again.
 func (c client) readyz() int {

@@ -173,7 +173,7 @@ func TestARollingRestartFailsNoRequest(t *testing.T) {
 		if i == 0 {
 			b.client(1).call("PATCH", "/api/chatbots/slow/", object{"script": object{"rules": []object{quick, brief}}}, http.StatusOK, nil)
 		}
-		if code := servers[i].awaitEnd(rollingDrain + replyGrace + requestGrace + patience); code != 0 {
+		if code := servers[i].awaitEnd(rollingDrain + replyGracePeriod + requestGracePeriod + patience); code != 0 {
 			t.Errorf("server %d ended with %d", i, code)
 		}
 		before := sent.Load() + streams.Load()

@@ -14,61 +14,63 @@ import (
 
 const secretKeyFile = "secret-key"
 
-var errNoSecretKey = errors.New("PARLEY_SECRET_KEY: it must be set beside DATABASE_URL, to 32 random bytes in base64, " +
-	"such as `head -c 32 /dev/urandom | base64` prints; every instance needs the same")
+var errNoSecretKey = errors.New("PARLEY_SECRET_KEY: must be set if DATABASE_URL is, to 32 random bytes in base64 " +
+	"(head -c 32 /dev/urandom | base64), the same ones on every instance")
 
-// mustHaveSecretKey refuses a database that others keep without a key that they know: one made here would be another
-// one in every instance, and gone with the data directory.
-func mustHaveSecretKey(config config) error {
+// requireSecretKey returns an error if DATABASE_URL is set without a secret key. A generated key would
+// differ between instances and be lost with the data directory.
+func requireSecretKey(config config) error {
 	if config.DatabaseURL != "" && config.SecretKey == "" {
 		return errNoSecretKey
 	}
 	return nil
 }
 
-// secretKeys returns the keys that secrets are sealed under: those given, else the one that the data directory keeps,
-// which is made when there is none yet. The caller holds the data directory for itself.
-func secretKeys(config config) (*secret.Keys, error) {
+// loadSecretKeys returns the keys that encrypt secrets: those of the configuration, else the one in the
+// data directory, which is created if it does not exist. The caller must hold the lock of the data
+// directory.
+func loadSecretKeys(config config) (*secret.Keys, error) {
 	if config.SecretKey != "" {
 		return secret.Parse(config.SecretKey)
 	}
 	path := filepath.Join(config.DataDir, secretKeyFile)
-	kept, err := os.ReadFile(path)
+	content, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return makeSecretKey(path)
+		return createSecretKey(path)
 	case err != nil:
 		return nil, fmt.Errorf("read the secret key: %w", err)
 	}
-	keys, err := secret.Parse(strings.TrimSpace(string(kept)))
+	keys, err := secret.Parse(strings.TrimSpace(string(content)))
 	if err != nil {
-		return nil, fmt.Errorf("read the secret key %s: %w", path, err)
+		return nil, fmt.Errorf("parse the secret key %s: %w", path, err)
 	}
 	return keys, nil
 }
 
-// makeSecretKey keeps a new key before anything is sealed under it, and wholly or not at all.
-func makeSecretKey(path string) (*secret.Keys, error) {
-	fresh := secret.NewKey()
-	err := writeWhole(path, func(w io.Writer) error {
-		_, err := io.WriteString(w, fresh+"\n")
+// createSecretKey stores a new key durably before anything is encrypted with it.
+func createSecretKey(path string) (*secret.Keys, error) {
+	key := secret.NewKey()
+	err := writeFileAtomically(path, func(w io.Writer) error {
+		_, err := io.WriteString(w, key+"\n")
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("keep the secret key: %w", err)
+		return nil, fmt.Errorf("store the secret key: %w", err)
 	}
-	return secret.Parse(fresh)
+	return secret.Parse(key)
 }
 
-// writeWhole writes a file for nobody else to read; a reader finds all of it or none, also after a power cut.
-func writeWhole(path string, write func(io.Writer) error) (err error) {
-	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // of mode 0600
+// writeFileAtomically writes a file that only its owner can read. Even after a power failure, the file
+// has either all of its content or does not exist.
+func writeFileAtomically(path string, write func(io.Writer) error) (err error) {
+	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // with mode 0600
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			_ = os.Remove(file.Name()) // what went wrong is told already
+			_ = os.Remove(file.Name()) // the first error is returned
 		}
 	}()
 	err = write(file)
@@ -78,9 +80,5 @@ func writeWhole(path string, write func(io.Writer) error) (err error) {
 	if err := os.Rename(file.Name(), path); err != nil {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return syncDir(filepath.Dir(path))
 }

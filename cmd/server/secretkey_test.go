@@ -19,7 +19,7 @@ func TestASecretKeyIsMadeOnceForNobodyElseToRead(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
 		t.Errorf("the key's file is %v, %v", info, err)
 	}
-	if err := checkSecretKey(strings.TrimSpace(string(made))); err != nil {
+	if _, err := parseSecretKey(strings.TrimSpace(string(made))); err != nil {
 		t.Errorf("it is no key: %v", err)
 	}
 	server.secrets = append(server.secrets, strings.TrimSpace(string(made)))

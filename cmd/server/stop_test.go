@@ -131,7 +131,7 @@ func TestAStopLetsASlowReaderHaveTheRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.signal(syscall.SIGTERM)
-	eventually(t, "the beginning of the stop", func() bool { return strings.Contains(server.stderr.String(), "stopping") })
+	eventually(t, "the beginning of the stop", func() bool { return strings.Contains(server.stderr.String(), "stop server") })
 	checkStory(t, readEvents(t, reader), answer)
 	if code := server.awaitEnd(patience); code != 0 {
 		t.Errorf("it ended with %d", code)
@@ -155,7 +155,7 @@ func TestAStopIsBounded(t *testing.T) {
 	server.signal(syscall.SIGTERM)
 
 	// then it ends all the same, in good order
-	if code := server.awaitEnd(replyGrace + requestGrace + postgresGrace); code != 0 {
+	if code := server.awaitEnd(replyGracePeriod + requestGracePeriod + postgresGracePeriod); code != 0 {
 		t.Errorf("it ended with %d", code)
 	}
 	server.mustBeAlone()

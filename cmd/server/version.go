@@ -2,7 +2,8 @@ package main
 
 import "runtime/debug"
 
-// version is what this program was built from, as far as the build knows.
+// version returns the commit that this program was built from or, if the build does not know it, the
+// version of the module.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package main
+
+// syncDir does nothing: other systems cannot sync a directory.
+func syncDir(string) error { return nil }

@@ -1,9 +1,9 @@
-# Plain `make` lists the targets. Nothing here needs setting up first: each target fetches what it lacks.
+# `make` lists the targets. Each target installs what it needs.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-# The checks go from cheap to dear and the first failure ends them: no order is lost to -j.
+# Checks run in order, the cheapest first, and stop at the first failure, also with -j.
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
 
@@ -11,7 +11,7 @@ PACKAGES ?= ./...
 # The tests of all packages include those of e2e/; a narrower PACKAGES leaves them out.
 E2ETEST := $(if $(filter ./...,$(PACKAGES)),go test -C e2e ./...,true)
 GOTOOL := go tool -modfile=tools/go.mod
-# A checkout that belongs to another user is no reason to fail, so nothing is asked of git.
+# Without VCS stamping, a checkout that belongs to another user can be built.
 GOBUILD := go build -buildvcs=false
 # The programs of e2e/, a module of its own, are built there and run here, in the root of the source tree.
 E2EBUILD := go build -C e2e -buildvcs=false -o ../bin/
@@ -23,7 +23,7 @@ FAULTFLAGS = $(if $(SEED),-seed $(SEED)) $(if $(KEEP),-keep) $(if $(OUT),-out $(
 NODE_MODULES := tools/node_modules/.package-lock.json
 SDK_MODULES := sdk/typescript/node_modules/.package-lock.json
 GENERATORS := e2e/sdkcheck/node_modules/.package-lock.json
-# The spec linter works offline and keeps its counsel.
+# The spec linter stays offline.
 export REDOCLY_TELEMETRY := off
 export REDOCLY_SUPPRESS_UPDATE_NOTICE := true
 
@@ -42,12 +42,12 @@ test: setup-test ## run all tests (PACKAGES=./internal/chat narrows it)
 	go test $(PACKAGES)
 
 .PHONY: hostile
-hostile: setup-test ## send 100,000 requests, good, nearly good and hostile, to every operation (REQUESTS= SEED= ROUND=)
+hostile: setup-test ## send 100,000 valid, almost valid and hostile requests to all operations (REQUESTS= SEED= ROUND=)
 	go test -count=1 -timeout 2h -v -run '^TestHostileRequests$$' ./internal/httpapi -args \
 		-requests $(or $(REQUESTS),100000) $(if $(SEED),-seed $(SEED)) $(if $(ROUND),-round $(ROUND))
 
 .PHONY: fuzz
-fuzz: setup-test ## run every fuzzer for a minute (FUZZTIME=5m; FUZZ=Days: only those of that name)
+fuzz: setup-test ## run every fuzzer for a minute (FUZZTIME=5m; FUZZ=Days: only matching names)
 	@FUZZTIME='$(FUZZTIME)' FUZZ='$(FUZZ)' tools/fuzz.sh
 
 .PHONY: bench
@@ -71,17 +71,17 @@ soak: setup-test ## check that no resource usage grows under load, for 15 minute
 	@exec bin/chaos -soak $(or $(MINUTES),15)m $(FAULTFLAGS)
 
 .PHONY: generate
-generate: ## make gen/ from the spec, the schema and the queries
+generate: ## generate gen/ from the spec, the schema and the queries
 	$(GOTOOL) oapi-codegen -config api/server.cfg.yaml api/openapi.yaml
 	$(GOTOOL) oapi-codegen -config api/client.cfg.yaml api/openapi.yaml
 	$(GOTOOL) sqlc generate
 
 .PHONY: examples
-examples: setup-test ## write the examples of api/openapi.yaml anew, from what a server answers
+examples: setup-test ## record the examples of api/openapi.yaml from a server
 	go test ./internal/httpapi -run '^TestTheExamplesAre' -record
 
 .PHONY: generate-sdk
-generate-sdk: $(SDK_MODULES) ## make the types of sdk/typescript from the spec
+generate-sdk: $(SDK_MODULES) ## generate the types of sdk/typescript from the spec
 	npm --prefix sdk/typescript run --silent generate
 
 .PHONY: fmt
@@ -89,31 +89,31 @@ fmt: ## format the Go files
 	$(GOTOOL) golangci-lint fmt
 
 .PHONY: check
-check: check-generated check-spec check-typescript check-schema check-layout check-lint check-allocations check-faults check-race ## everything CI asks for
+check: check-generated check-spec check-typescript check-schema check-layout check-lint check-allocations check-faults check-race ## all checks of CI
 
 .PHONY: check-generated
-check-generated: ## gen/ is what generate makes
-	@echo 'is gen/ what make generate makes?'
+check-generated: ## gen/ is up to date
+	@echo 'is gen/ up to date?'
 	@tools/check-generated.sh
 
 .PHONY: check-spec
-check-spec: $(NODE_MODULES) ## the spec is valid, keeps our rules, and breaks no caller of the last release
+check-spec: $(NODE_MODULES) ## the spec is valid, follows our rules and is compatible with the last release
 	go test ./api/...
 	tools/node_modules/.bin/redocly lint api/openapi.yaml api/asyncapi.yaml
 	tools/node_modules/.bin/spectral lint --fail-severity=warn --display-only-failures api/openapi.yaml api/asyncapi.yaml
 	tools/check-breaking.sh
 
 .PHONY: check-typescript
-check-typescript: $(SDK_MODULES) ## sdk/typescript has the types that the spec makes, and compiles
+check-typescript: $(SDK_MODULES) ## sdk/typescript is up to date and compiles
 	npm --prefix sdk/typescript run --silent generate -- --check
 	npm --prefix sdk/typescript run --silent build
 
 .PHONY: check-schema
-check-schema: setup ## the migrations make schema.sql
+check-schema: setup ## the migrations result in schema.sql
 	go test ./db/...
 
 .PHONY: check-layout
-check-layout: ## packages import only what the map allows
+check-layout: ## packages import only what layout_test.go allows
 	go test -run '^TestLayout' ./internal/
 
 .PHONY: check-lint
@@ -126,12 +126,12 @@ check-lint: ## formatting, vet, linters, a tidy go.mod
 	cd e2e && go mod tidy -diff && go vet ./... && go tool -modfile=../tools/go.mod golangci-lint run
 
 .PHONY: check-allocations
-check-allocations: ## hot functions allocate no more than internal/allocations.txt says
-	@echo 'do the hot functions allocate more than they did?'
+check-allocations: ## hot functions allocate no more than recorded in internal/allocations.txt
+	@echo 'do hot functions allocate more than recorded?'
 	@tools/allocations.sh
 
 .PHONY: allocations
-allocations: ## write internal/allocations.txt anew
+allocations: ## record internal/allocations.txt
 	@tools/allocations.sh write
 
 # A few faults; make faults injects all.
@@ -142,11 +142,11 @@ check-faults: setup-test ## nothing acknowledged is lost under a few faults
 	@exec bin/chaos -short $(FAULTFLAGS)
 
 .PHONY: check-sdk
-check-sdk: setup $(NODE_MODULES) ## only: OpenAI's SDK for Node drives the server (a minute: it waits for a rate limit)
+check-sdk: setup $(NODE_MODULES) ## only: OpenAI's SDK for Node works with the server (a minute: it waits for a rate limit)
 	go test -count=1 -tags sdk -run '^TestOpenAIsSDK' ./cmd/server/
 
 .PHONY: check-guides
-check-guides: setup-check ## only: what the guides in docs/ show, in all their languages
+check-guides: setup-check ## only: the examples in docs/ work, in all languages
 	go test -count=1 -tags sdk -run '^TestTheGuides' ./cmd/server/
 
 .PHONY: sdk-check
@@ -155,20 +155,20 @@ sdk-check: setup-sdk $(SDK_MODULES) $(GENERATORS) ## only: clients of ten genera
 	@exec bin/sdkcheck $(if $(INTO),-into $(INTO))
 
 .PHONY: check-browser
-check-browser: setup-check ## only: a page in Chromium talks to the server, from an allowed origin and from another one
+check-browser: setup-check ## only: pages in Chromium use the server, from an allowed and another origin
 	go test -count=1 -tags browser -run '^TestABrowser' ./cmd/server/
 
 .PHONY: check-race
-check-race: setup-check $(NODE_MODULES) ## all tests under the race detector, OpenAI's SDK and the browser among them
+check-race: setup-check $(NODE_MODULES) ## all tests with the race detector, including OpenAI's SDK and the browser
 	@$(E2ETEST) -race
 	go test -race -tags sdk,browser $(PACKAGES)
 
 .PHONY: check-selftest
-check-selftest: setup $(NODE_MODULES) $(SDK_MODULES) ## break a copy in many ways; check must notice each
+check-selftest: setup $(NODE_MODULES) $(SDK_MODULES) ## break a copy of the tree in many ways; make check must detect each
 	tools/selftest.sh
 
 .PHONY: clean
-clean: ## remove what make has made
+clean: ## remove everything that make has created
 	rm -rf bin {tools,sdk/typescript,e2e/sdkcheck}/node_modules sdk/typescript/dist
 
 .PHONY: setup

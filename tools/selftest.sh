@@ -69,6 +69,8 @@ detects "generated code missing" check-generated gen/db \
   "rm gen/db/models.go"
 detects "generated code untracked" check-generated 'not added' \
   "git rm -q --cached gen/db/models.go"
+detects "hand-written file below gen/" check-generated 'Only in gen/client' \
+  "printf 'package client\n' >gen/client/selftest.go"
 
 detects "operation without default response" check-spec "has no default" \
   "sed -i \"s|^paths:.*|&\n$operation        '200': { description: Fine. }|\" api/openapi.yaml && make generate"
@@ -96,6 +98,10 @@ detects "exported name without a comment" check-lint revive \
   "printf 'package apperr\n\nvar SelfTest = 1\n' >internal/apperr/selftest.go"
 detects "unchecked error" check-lint errcheck \
   "printf 'package apperr\n\nimport \"os\"\n\nfunc init() { os.Remove(\"x\") }\n' >internal/apperr/selftest.go"
+detects "unused dependency in e2e/go.mod" check-lint 'github.com/labstack/echo' \
+  "cd e2e && go mod edit -require=github.com/labstack/echo/v4@v4.16.0"
+detects "unchecked error in e2e" check-lint errcheck \
+  "printf 'package harness\n\nimport \"os\"\n\nfunc init() { os.Remove(\"x\") }\n' >e2e/harness/selftest.go"
 
 goal=check-spec
 spec=api/openapi.yaml

@@ -9,91 +9,89 @@ import (
 
 func completionChecks() []check {
 	return []check{
-		{name: "completions/json", holds: "A completion's JSON is exactly the reply that is stored, and names its run.", ask: jsonIsStored},
-		{name: "completions/stream-is-json", holds: "The deltas of a stream joined are exactly the JSON answer's text and the stored reply.", ask: streamIsJSON},
-		{name: "completions/failure", holds: "A reply that fails is 502 as JSON, and the last event of a stream, with its problem.", ask: failureIsTold},
-		{name: "completions/refused-first", holds: "What can be refused is refused with its status before a stream begins.", ask: streamsAreRefusedFirst},
-		{name: "completions/cancel", holds: "A run that is cancelled stops, keeps its text so far, and may be cancelled again.", ask: runIsCancelled},
-		{name: "completions/spelling", holds: "Requests in the older spelling of the keys are understood.", ask: olderSpellingIsTaken},
+		named("completions/json", "A JSON completion is exactly the stored reply, and names its run.", checkJSONCompletion),
+		named("completions/stream-is-json", "The deltas of a stream add up to the text of the JSON response and of the stored reply.", checkStreamEqualsJSON),
+		named("completions/error", "A failed reply is 502 as JSON, and in a stream the last event with the problem.", checkFailedReply),
+		named("completions/error-before-stream", "Errors that can be detected early have a status and begin no stream.", checkErrorsBeforeStream),
+		named("completions/cancel", "A cancelled run stops and keeps its text; cancelling it again succeeds.", checkCancel),
+		named("completions/deprecated-fields", "The deprecated names of request fields are accepted.", checkDeprecatedFields),
 	}
 }
 
-func joined(deltas []string) string { return strings.Join(deltas, "") }
-
-func jsonIsStored(t *trial) {
+func checkJSONCompletion(t *checker) {
 	user := t.user()
-	got := user.post(t.completions(), question(askBrief, "", false))
-	completion := got.gives(http.StatusOK)
-	t.began(completion.str("conversationId"))
-	t.must(completion.is("done") && completion.str("finishReason") != "" && completion.has("usage") && completion.has("citations"), "the completion is %v", completion)
-	t.must(got.header.Get("X-Run-Id") == completion.str("runId"), "X-Run-Id is %q, the run %q", got.header.Get("X-Run-Id"), completion.str("runId"))
-	t.must(!t.hasScript || completion.str("content") == joined(briefDeltas), "the reply is %q", completion.str("content"))
-	messages, _ := user.history(completion.str("conversationId"), "")
-	t.must(len(messages) == 2 && messages[1].str("content") == completion.str("content") && messages[1].str("id") == completion.str("messageId") && messages[1].str("sender") == "bot",
-		"the reply %q is stored as %v", completion.str("content"), contents(messages))
-	run := user.get("/api/runs/" + completion.str("runId") + "/").gives(http.StatusOK)
-	t.must(run.str("state") == "completed" && run.str("messageId") == completion.str("messageId"), "the run is %v", run)
+	got := user.post(t.completionsPath(), question(askBrief, "", false))
+	completion := got.json(http.StatusOK)
+	t.deleteConversationLater(completion.str("conversationId"))
+	t.require(completion.bool("done") && completion.str("finishReason") != "" && completion.has("usage") && completion.has("citations"), "the completion is %v", completion)
+	t.require(got.header.Get("X-Run-Id") == completion.str("runId"), "X-Run-Id is %q, runId %q", got.header.Get("X-Run-Id"), completion.str("runId"))
+	t.require(!t.isScripted || completion.str("content") == briefText, "the reply is %q", completion.str("content"))
+	messages := user.messages(completion.str("conversationId"))
+	t.require(len(messages) == 2 && messages[1].str("content") == completion.str("content") && messages[1].str("id") == completion.str("messageId") && messages[1].str("sender") == "bot",
+		"the reply %q is stored as %q", completion.str("content"), contents(messages))
+	run := user.getJSON("/api/runs/" + completion.str("runId") + "/")
+	t.require(run.str("state") == "completed" && run.str("messageId") == completion.str("messageId"), "the run is %v", run)
 }
 
-func streamIsJSON(t *trial) {
-	t.scripted()
+func checkStreamEqualsJSON(t *checker) {
+	t.needScript()
 	user := t.user()
 	for _, content := range []string{askBrief, askPaced} {
-		asJSON := user.post(t.completions(), question(content, "", false)).gives(http.StatusOK)
-		events := user.askStream(content, "").rest()
+		asJSON := user.post(t.completionsPath(), question(content, "", false)).json(http.StatusOK)
+		events := user.streamCompletion(content, "").readAll()
 		last := events[len(events)-1].data
-		t.must(said(events) == asJSON.str("content"), "the stream says %q, the JSON answer %q", said(events), asJSON.str("content"))
-		messages, _ := user.history(last.str("conversationId"), "")
-		t.must(len(messages) == 2 && messages[1].str("content") == said(events) && messages[1].str("id") == last.str("messageId"), "the stream says %q, stored is %q", said(events), contents(messages))
+		t.require(textOf(events) == asJSON.str("content"), "the stream has %q, the JSON response %q", textOf(events), asJSON.str("content"))
+		messages := user.messages(last.str("conversationId"))
+		t.require(len(messages) == 2 && messages[1].str("content") == textOf(events) && messages[1].str("id") == last.str("messageId"), "the stream has %q, the stored messages are %q", textOf(events), contents(messages))
 		for _, field := range []string{"citations", "citationNodes", "suggestions", "usage", "finishReason"} {
-			t.must(last.has(field) && len(last.list(field)) == len(asJSON.list(field)), "the last event's %s is %v, the JSON answer's %v", field, last[field], asJSON[field])
+			t.require(last.has(field) && len(last.list(field)) == len(asJSON.list(field)), "the last event's %s is %v, the JSON response's %v", field, last[field], asJSON[field])
 		}
 	}
 }
 
-func failureIsTold(t *trial) {
-	t.scripted()
+func checkFailedReply(t *checker) {
+	t.needScript()
 	user := t.user()
-	user.post(t.completions(), question(askFailure, "", false)).refused(http.StatusBadGateway, "upstream_failed")
-	events := user.askStream(askFailure, "").rest()
+	user.post(t.completionsPath(), question(askFailure, "", false)).expectProblem("upstream_failed")
+	events := user.streamCompletion(askFailure, "").readAll()
 	last := events[len(events)-1].data
-	t.must(last.str("finishReason") == "error" && last.obj("error").str("error") == "upstream_failed", "the last event is %v", last)
-	t.must(said(events) != "", "what was said before the failure is not told")
+	t.require(last.str("finishReason") == "error" && last.obj("error").str("error") == "upstream_failed", "the last event is %v", last)
+	t.require(textOf(events) != "", "the text before the failure is missing")
 }
 
-func streamsAreRefusedFirst(t *trial) {
+func checkErrorsBeforeStream(t *checker) {
 	user := t.user()
-	user.post(t.completions(), object{"message": object{"content": " "}, "isStreaming": true}).refused(http.StatusBadRequest, "invalid_message")
-	user.post("/api/chatbots/nothing/completions/", question("x", "", true)).refused(http.StatusNotFound, "not_found")
-	t.nobody().post(t.completions(), question("x", "", true)).refused(http.StatusUnauthorized, "unauthorized")
-	user.get("/api/runs/nothing/events/").refused(http.StatusNotFound, "not_found")
+	user.post(t.completionsPath(), object{"message": object{"content": " "}, "isStreaming": true}).expectProblem("invalid_message")
+	user.post("/api/chatbots/nothing/completions/", question("x", "", true)).expectProblem("not_found")
+	t.anonymous().post(t.completionsPath(), question("x", "", true)).expectProblem("unauthorized")
+	user.get("/api/runs/nothing/events/").expectProblem("not_found")
 }
 
-func runIsCancelled(t *trial) {
-	t.scripted()
+func checkCancel(t *checker) {
+	t.needScript()
 	user := t.user()
-	stream := user.askStream(askLong, "")
+	stream := user.streamCompletion(askLong, "")
 	run := "/api/runs/" + stream.header.Get("X-Run-Id") + "/"
-	beginning := stream.first()
+	first := stream.mustNext()
 	began := time.Now()
-	cancelled := user.post(run+"cancel/", nil).gives(http.StatusOK)
-	events := append([]event{beginning}, stream.rest()...)
-	t.must(time.Since(began) < 5*time.Second, "it stops after %s", time.Since(began).Round(time.Millisecond))
+	cancelled := user.post(run+"cancel/", nil).json(http.StatusOK)
+	events := append([]event{first}, stream.readAll()...)
+	t.require(time.Since(began) < 5*time.Second, "the run stops %s after the cancellation", time.Since(began).Round(time.Millisecond))
 	last := events[len(events)-1].data
-	t.must(last.str("finishReason") == "cancelled", "the cancelled stream ends with %v", last)
-	t.must(said(events) != "" && strings.HasPrefix(joined(longDeltas), said(events)) && said(events) != joined(longDeltas), "the cancelled stream has said %q", shortened(said(events), 100))
-	messages, _ := user.history(last.str("conversationId"), "")
-	t.must(len(messages) == 2 && messages[1].str("content") == said(events), "the text so far is %q, stored is %q", said(events), contents(messages))
-	t.must(cancelled.str("id") == last.str("runId"), "the answer is of the run %v", cancelled)
-	t.must(user.post(run+"cancel/", nil).gives(http.StatusOK).str("state") == "cancelled", "cancelled again, it is otherwise")
+	t.require(last.str("finishReason") == "cancelled", "the cancelled stream ends with %v", last)
+	t.require(textOf(events) != "" && strings.HasPrefix(longText, textOf(events)) && textOf(events) != longText, "the cancelled stream has %q", truncate(textOf(events), 100))
+	messages := user.messages(last.str("conversationId"))
+	t.require(len(messages) == 2 && messages[1].str("content") == textOf(events), "the stream has %q, the stored messages are %q", textOf(events), contents(messages))
+	t.require(cancelled.str("id") == last.str("runId"), "the cancellation returns the run %v", cancelled)
+	t.require(user.post(run+"cancel/", nil).json(http.StatusOK).str("state") == "cancelled", "the run is not cancelled after a second cancellation")
 }
 
-func olderSpellingIsTaken(t *trial) {
-	t.scripted()
+func checkDeprecatedFields(t *checker) {
+	t.needScript()
 	user := t.user()
-	stream := user.stream(http.MethodPost, t.completions(), object{"message": object{"content": askAnything, "query_metadata": object{"k": 1}}, "is_streaming": true})
-	events := stream.rest()
-	t.must(said(events) == "Noted.", "the stream says %q", said(events))
-	page := user.get("/api/messages/?conversation=" + events[0].data.str("conversationId")).gives(http.StatusOK).list("results")
-	t.must(slices.ContainsFunc(page, func(one object) bool { return one.obj("queryMetadata").num("k") == 1 }), "the query_metadata are not kept")
+	stream := user.stream(http.MethodPost, t.completionsPath(), object{"message": object{"content": askAnything, "query_metadata": object{"k": 1}}, "is_streaming": true})
+	events := stream.readAll()
+	t.require(textOf(events) == plainText, "the stream has %q", textOf(events))
+	page := user.getJSON("/api/messages/?conversation=" + events[0].data.str("conversationId")).list("results")
+	t.require(slices.ContainsFunc(page, func(message object) bool { return message.obj("queryMetadata").num("k") == 1 }), "query_metadata was not stored")
 }

@@ -10,157 +10,156 @@ import (
 
 func conversationChecks() []check {
 	return []check{
-		{name: "conversations/start", holds: "A conversation starts, alone or with a message, and its two ids are one.", ask: conversationStarts},
-		{name: "conversations/both-families", holds: "What one family starts and sends, the other lists and shows.", ask: familiesShareData},
-		{name: "conversations/change", holds: "A conversation is renamed, archived, woken by a message and deleted, and each shows at once.", ask: conversationChanges},
-		{name: "conversations/batch", holds: "A batch answers each of its operations in order, and one that fails spoils no other.", ask: batchAnswersEach},
-		{name: "conversations/offset-pages", holds: "A walk by limit and offset shows each conversation once, and total says how many there are.", ask: offsetPagesAreWhole},
-		{name: "conversations/cursor-pages", holds: "A walk along next shows each conversation once, at the address that the deployment is reached at.", ask: cursorPagesAreWhole},
-		{name: "conversations/keyword", holds: "A keyword is found in titles and messages, two Chinese characters included.", ask: keywordIsFound},
-		{name: "conversations/unread", holds: "What the bot has said is unread until it is marked as read.", ask: unreadIsCounted},
+		named("conversations/start", "A conversation starts with or without a message, and its two IDs are equal.", checkStart),
+		named("conversations/both-families", "Both API families show the same conversations and messages.", checkFamilies),
+		named("conversations/change", "A conversation can be renamed, archived, reactivated by a message and deleted, visible immediately.", checkChanges),
+		named("conversations/batch", "A batch returns a result for each operation in order, and a failed one does not affect the others.", checkBatch),
+		named("conversations/offset-pages", "Paging by limit and offset returns each conversation once, and total is their number.", checkOffsetPages),
+		named("conversations/cursor-pages", "Following next returns each conversation once, at the deployment's own address.", checkCursorPages),
+		named("conversations/keyword", "A keyword is found in titles and messages, even two Chinese characters.", checkKeyword),
+		named("conversations/unread", "A reply is unread until it is marked as read.", checkUnread),
 	}
 }
 
-func conversationStarts(t *trial) {
+func checkStart(t *checker) {
 	user := t.user()
-	alone := user.post("/api/conversations/start", object{"bot_id": t.bot})
-	started := alone.gives(http.StatusCreated)
-	t.must(started.str("conversation_id") == started.str("session_id") && started.str("status") == "active" && !started.has("message_id"), "it is started as %v", started)
-	t.began(started.str("conversation_id"))
-	t.scripted() // a start with a message has the bot answer
-	asked := user.post("/api/conversations/start", object{"bot_id": t.bot, "initial_message": askAnything}).gives(http.StatusCreated)
+	started := user.create("/api/conversations/start", object{"bot_id": t.bot})
+	t.require(started.str("conversation_id") == started.str("session_id") && started.str("status") == "active" && !started.has("message_id"), "a start returns %v", started)
+	t.deleteConversationLater(started.str("conversation_id"))
+	t.needScript() // the bot replies to an initial message
+	asked := user.create("/api/conversations/start", object{"bot_id": t.bot, "initial_message": askAnything})
 	id := asked.str("conversation_id")
-	t.must(asked.str("message_id") != "" && asked.str("run_id") != "", "it is started as %v", asked)
+	t.require(asked.str("message_id") != "" && asked.str("run_id") != "", "a start with a message returns %v", asked)
 	t.eventually("the bot answers the initial message", func() bool {
-		messages, _ := user.history(id, "")
-		return slices.Equal(contents(messages), []string{askAnything, "Noted."}) && messages[0].str("id") == asked.str("message_id")
+		messages := user.messages(id)
+		return slices.Equal(contents(messages), []string{askAnything, plainText}) && messages[0].str("id") == asked.str("message_id")
 	})
 }
 
-func familiesShareData(t *trial) {
+func checkFamilies(t *checker) {
 	user := t.user()
-	id := user.quiet()
-	user.say(id, "by one")
-	other := user.post("/api/messages/", object{"conversation": id, "content": "by the other"}).gives(http.StatusCreated)
-	t.must(other.num("seq") == 2, "the second message has the seq %v", other["seq"])
-	messages, _ := user.history(id, "")
-	t.must(slices.Equal(contents(messages), []string{"by one", "by the other"}), "the history has %v", contents(messages))
-	page := user.get("/api/messages/?conversation=" + id).gives(http.StatusOK).list("results")
+	id := user.startWithoutBot()
+	user.send(id, "by one")
+	other := user.create("/api/messages/", object{"conversation": id, "content": "by the other"})
+	t.require(other.num("seq") == 2, "the second message has seq %v", other["seq"])
+	messages := user.messages(id)
+	t.require(slices.Equal(contents(messages), []string{"by one", "by the other"}), "the history has %q", contents(messages))
+	page := user.getJSON("/api/messages/?conversation=" + id).list("results")
 	slices.Reverse(page)
-	for i, one := range messages {
-		t.must(i < len(page) && page[i].str("id") == one.str("id") && page[i].str("createdAt") == one.str("timestamp") && page[i].num("seq") == one.num("seq"), "the families show %v and %v", one, page)
+	for i, message := range messages {
+		t.require(i < len(page) && page[i].str("id") == message.str("id") && page[i].str("createdAt") == message.str("timestamp") && page[i].num("seq") == message.num("seq"), "one family shows %v, the other %v", message, page)
 	}
-	shown := user.get("/api/conversations/" + id + "/").gives(http.StatusOK)
-	t.must(shown.obj("lastMessage").str("id") == other.str("id"), "the last message is %v", shown["lastMessage"])
-	listed := user.get("/api/conversations?limit=100&bot_id=" + t.bot).gives(http.StatusOK).list("conversations")
-	t.must(slices.ContainsFunc(listed, func(one object) bool { return one.str("id") == id && one.str("last_message") == "by the other" }), "the conversation is not listed with its last message")
+	shown := user.getJSON("/api/conversations/" + id + "/")
+	t.require(shown.obj("lastMessage").str("id") == other.str("id"), "lastMessage is %v", shown["lastMessage"])
+	listed := user.getJSON("/api/conversations?limit=100&bot_id=" + t.bot).list("conversations")
+	t.require(slices.ContainsFunc(listed, func(c object) bool { return c.str("id") == id && c.str("last_message") == "by the other" }), "the list does not have the conversation with its last message")
 }
 
-func conversationChanges(t *trial) {
+func checkChanges(t *checker) {
 	user := t.user()
-	id := user.quiet()
+	id := user.startWithoutBot()
 	path := "/api/conversations/" + id + "/"
-	changed := user.call(http.MethodPatch, path, object{"title": "第一 & <b>", "status": "archived"}).gives(http.StatusOK)
-	t.must(changed.str("title") == "第一 & <b>" && changed.str("status") == "archived", "it is changed to %v", changed)
-	shown := user.get(path).gives(http.StatusOK)
-	t.must(shown.str("title") == "第一 & <b>" && shown.str("status") == "archived", "after its change it is shown as it was: something on the way keeps answers")
+	changed := user.patch(path, object{"title": "第一 & <b>", "status": "archived"}).json(http.StatusOK)
+	t.require(changed.str("title") == "第一 & <b>" && changed.str("status") == "archived", "the change returns %v", changed)
+	shown := user.getJSON(path)
+	t.require(shown.str("title") == "第一 & <b>" && shown.str("status") == "archived", "the conversation is shown unchanged: a proxy caches responses")
 	isListed := func(status string) bool {
-		listed := user.get("/api/conversations?limit=100&status=" + status + "&bot_id=" + t.bot).gives(http.StatusOK).list("conversations")
-		return slices.ContainsFunc(listed, func(one object) bool { return one.str("id") == id })
+		listed := user.getJSON("/api/conversations?limit=100&status=" + status + "&bot_id=" + t.bot).list("conversations")
+		return containsID(listed, id)
 	}
-	t.must(isListed("archived") && !isListed("active"), "the archived conversation is listed among the active ones, or not among the archived")
-	user.say(id, "wake up")
-	t.must(user.get(path).gives(http.StatusOK).str("status") == "active", "a message does not wake the archived conversation")
-	user.call(http.MethodDelete, path, nil).gives(http.StatusNoContent)
-	user.get(path).refused(http.StatusNotFound, "not_found")
-	user.get("/api/conversations/"+id+"/history").refused(http.StatusNotFound, "not_found")
+	t.require(isListed("archived") && !isListed("active"), "the archived conversation is listed as active, or not listed as archived")
+	user.send(id, "wake up")
+	t.require(user.getJSON(path).str("status") == "active", "a message does not reactivate the archived conversation")
+	user.remove(path)
+	user.get(path).expectProblem("not_found")
+	user.get("/api/conversations/" + id + "/history").expectProblem("not_found")
 }
 
-func batchAnswersEach(t *trial) {
+func checkBatch(t *checker) {
 	user := t.user()
-	one, two := user.quiet(), user.quiet()
+	archived, deleted := user.startWithoutBot(), user.startWithoutBot()
 	results := user.post("/api/conversations/batch", object{"operations": []object{
-		{"action": "archive", "conversation_id": one},
+		{"action": "archive", "conversation_id": archived},
 		{"action": "archive", "conversation_id": "nothing"},
-		{"action": "delete", "conversation_id": two},
-	}}).gives(http.StatusOK).list("results")
-	t.must(len(results) == 3 && results[0].is("ok") && !results[1].is("ok") && results[2].is("ok"), "the results are %v", results)
-	t.must(results[1].obj("problem").str("error") == "not_found" && results[1].str("conversation_id") == "nothing", "the failure is told as %v", results[1])
-	t.must(user.get("/api/conversations/"+one+"/").gives(http.StatusOK).str("status") == "archived", "the first is not archived")
-	user.get("/api/conversations/"+two+"/").refused(http.StatusNotFound, "not_found")
+		{"action": "delete", "conversation_id": deleted},
+	}}).json(http.StatusOK).list("results")
+	t.require(len(results) == 3 && results[0].bool("ok") && !results[1].bool("ok") && results[2].bool("ok"), "the results are %v", results)
+	t.require(results[1].obj("problem").str("error") == "not_found" && results[1].str("conversation_id") == "nothing", "the failed operation returns %v", results[1])
+	t.require(user.getJSON("/api/conversations/"+archived+"/").str("status") == "archived", "the first conversation is not archived")
+	user.get("/api/conversations/" + deleted + "/").expectProblem("not_found")
 }
 
-func offsetPagesAreWhole(t *trial) {
-	t.scripted() // conversations of a bot of the run's own are counted
-	user, bot := t.user(), t.newBot("offsets")
-	wanted := map[string]bool{}
+func checkOffsetPages(t *checker) {
+	t.needScript() // only the conversations of the check's own bot are counted
+	user, bot := t.user(), t.createBot("offsets")
+	want := map[string]bool{}
 	for range 5 {
-		wanted[user.post("/api/conversations/start", object{"bot_id": bot}).gives(http.StatusCreated).str("conversation_id")] = true
+		want[user.create("/api/conversations/start", object{"bot_id": bot}).str("conversation_id")] = true
 	}
 	for offset := 0; offset < 6; offset += 2 {
-		page := user.get(fmt.Sprintf("/api/conversations?bot_id=%s&limit=2&offset=%d", bot, offset)).gives(http.StatusOK)
-		t.must(page.num("total") == 5 && len(page.list("conversations")) == min(2, 5-offset), "from %d on there are %d of %d", offset, len(page.list("conversations")), page.num("total"))
-		for _, one := range page.list("conversations") {
-			t.must(wanted[one.str("id")], "the conversation %s is not one of them, or is listed twice", one.str("id"))
-			delete(wanted, one.str("id"))
+		page := user.getJSON(fmt.Sprintf("/api/conversations?bot_id=%s&limit=2&offset=%d", bot, offset))
+		t.require(page.num("total") == 5 && len(page.list("conversations")) == min(2, 5-offset), "offset %d returns %d conversations of %d", offset, len(page.list("conversations")), page.num("total"))
+		for _, c := range page.list("conversations") {
+			t.require(want[c.str("id")], "the conversation %s is listed twice or has another bot", c.str("id"))
+			delete(want, c.str("id"))
 		}
 	}
 }
 
-func cursorPagesAreWhole(t *trial) {
+func checkCursorPages(t *checker) {
 	user := t.user()
-	wanted := map[string]bool{}
+	want := map[string]bool{}
 	for range 4 {
-		wanted[user.quiet()] = true
+		want[user.startWithoutBot()] = true
 	}
 	seen := map[string]bool{}
 	base, err := url.Parse(t.config.BaseURL)
-	t.must(err == nil, "%v", err)
+	t.require(err == nil, "%v", err)
 	next := "/api/conversations/?pageSize=3&ordering=createdAt"
-	for pages := 0; next != "" && len(wanted) > 0 && pages < 10; pages++ {
-		page := user.get(next).gives(http.StatusOK)
-		for _, one := range page.list("results") {
-			t.must(!seen[one.str("id")], "the conversation %s is listed twice", one.str("id"))
-			seen[one.str("id")] = true
-			delete(wanted, one.str("id"))
+	for pages := 0; next != "" && len(want) > 0 && pages < 10; pages++ {
+		page := user.getJSON(next)
+		for _, c := range page.list("results") {
+			t.require(!seen[c.str("id")], "the conversation %s is listed twice", c.str("id"))
+			seen[c.str("id")] = true
+			delete(want, c.str("id"))
 		}
 		if next = page.str("next"); next == "" {
 			break
 		}
 		address, err := url.Parse(next)
-		t.must(err == nil, "next is %q", next)
-		t.must(address.Scheme == base.Scheme && address.Host == base.Host && strings.HasPrefix(address.Path, base.Path+"/api/"),
-			"next leads to %s, not to where the deployment is reached: something on the way does not pass on Host or X-Forwarded-Proto", shortened(next, 100))
+		t.require(err == nil, "next is %q", next)
+		t.require(address.Scheme == base.Scheme && address.Host == base.Host && strings.HasPrefix(address.Path, base.Path+"/api/"),
+			"next is %s, which is not at the deployment's address: a proxy does not forward Host or X-Forwarded-Proto", truncate(next, 100))
 	}
-	t.must(len(wanted) == 0, "the walk misses %d conversations", len(wanted))
-	user.get("/api/conversations/?cursor=nonsense").refused(http.StatusNotFound, "not_found")
+	t.require(len(want) == 0, "%d conversations are missing", len(want))
+	user.get("/api/conversations/?cursor=nonsense").expectProblem("not_found")
 }
 
-func keywordIsFound(t *trial) {
+func checkKeyword(t *checker) {
 	user := t.user()
-	id := user.quiet()
-	mark := "退" + t.run + "票款"
-	user.say(id, "關於"+mark+"的問題")
-	for _, keyword := range []string{"票款", mark, strings.ToUpper(t.run)} {
-		found := user.get("/api/conversations/?pageSize=100&keyword=" + url.QueryEscape(keyword)).gives(http.StatusOK).list("results")
-		t.must(slices.ContainsFunc(found, func(one object) bool { return one.str("id") == id }), "the conversation is not found by %q", keyword)
+	id := user.startWithoutBot()
+	mark := "退" + t.runID + "票款"
+	user.send(id, "關於"+mark+"的問題")
+	for _, keyword := range []string{"票款", mark, strings.ToUpper(t.runID)} {
+		found := user.getJSON("/api/conversations/?pageSize=100&keyword=" + url.QueryEscape(keyword)).list("results")
+		t.require(containsID(found, id), "the keyword %q does not find the conversation", keyword)
 	}
 }
 
-func unreadIsCounted(t *trial) {
-	t.scripted()
+func checkUnread(t *checker) {
+	t.needScript()
 	user := t.user()
 	id := user.start()
-	user.post(t.completions(), question(askAnything, id, false)).gives(http.StatusOK)
+	user.post(t.completionsPath(), question(askAnything, id, false)).json(http.StatusOK)
 	unread := func() int {
-		for _, one := range user.get("/api/conversations?limit=100&bot_id=" + t.bot).gives(http.StatusOK).list("conversations") {
-			if one.str("id") == id {
-				return one.num("unread")
+		for _, c := range user.getJSON("/api/conversations?limit=100&bot_id=" + t.bot).list("conversations") {
+			if c.str("id") == id {
+				return c.num("unread")
 			}
 		}
 		return -1
 	}
-	t.must(unread() == 1, "after one reply there are %d unread", unread())
-	user.post("/api/conversations/batch", object{"operations": []object{{"action": "mark_read", "conversation_id": id}}}).gives(http.StatusOK)
-	t.must(unread() == 0, "after it is marked as read there are %d unread", unread())
+	t.require(unread() == 1, "%d messages are unread after one reply", unread())
+	user.post("/api/conversations/batch", object{"operations": []object{{"action": "mark_read", "conversation_id": id}}}).json(http.StatusOK)
+	t.require(unread() == 0, "%d messages are unread after they were marked as read", unread())
 }

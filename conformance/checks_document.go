@@ -13,58 +13,58 @@ import (
 
 func documentChecks() []check {
 	return []check{
-		{name: "document/served", holds: "The document is served as YAML and as JSON, and both say the same.", ask: documentIsServed},
-		{name: "document/page", holds: "The reference page is served, with all that it loads.", ask: pageIsServed},
-		{name: "document/problems", holds: "Every code of a problem is explained at its address.", ask: problemsAreExplained},
-		{name: "service/ready", holds: "The service says that it lives and can serve.", ask: serviceIsReady},
+		named("document/served", "The OpenAPI document is served as YAML and as JSON with equal contents.", checkDocument),
+		named("document/page", "The reference page is served with all its assets.", checkReferencePage),
+		named("document/problems", "Every problem code is described at its URL.", checkProblemPages),
+		named("service/ready", "The service reports that it is live and ready.", checkReadiness),
 	}
 }
 
-func documentIsServed(t *trial) {
-	asJSON := t.nobody().get("/openapi.json")
-	document := asJSON.gives(http.StatusOK)
-	t.must(strings.HasPrefix(document.str("openapi"), "3.0."), "the document is of the version %q", document.str("openapi"))
-	asYAML := t.nobody().get("/openapi.yaml")
-	asYAML.has(http.StatusOK)
+func checkDocument(t *checker) {
+	asJSON := t.anonymous().get("/openapi.json")
+	document := asJSON.json(http.StatusOK)
+	t.require(strings.HasPrefix(document.str("openapi"), "3.0."), "the document has OpenAPI version %q, want 3.0", document.str("openapi"))
+	asYAML := t.anonymous().get("/openapi.yaml")
+	asYAML.expectStatus(http.StatusOK)
 	converted, err := yaml.YAMLToJSON(asYAML.body)
-	t.must(err == nil, "the document in YAML cannot be read: %v", err)
+	t.require(err == nil, "the document is not valid YAML: %v", err)
 	var fromYAML, fromJSON any
-	t.must(json.Unmarshal(converted, &fromYAML) == nil && json.Unmarshal(asJSON.body, &fromJSON) == nil, "the document is no JSON")
-	t.must(reflect.DeepEqual(fromYAML, fromJSON), "the documents in YAML and in JSON differ")
-	for _, one := range []answer{asJSON, asYAML} {
-		if tag := one.header.Get("ETag"); tag != "" {
-			again := t.nobody().get(strings.TrimPrefix(one.asked, "GET "), header("If-None-Match", tag))
-			t.must(again.status == http.StatusNotModified, "%s with its own ETag in If-None-Match: %d, not 304", one.asked, again.status)
+	t.require(json.Unmarshal(converted, &fromYAML) == nil && json.Unmarshal(asJSON.body, &fromJSON) == nil, "the document is not valid JSON")
+	t.require(reflect.DeepEqual(fromYAML, fromJSON), "the YAML and JSON documents differ")
+	for _, served := range []response{asJSON, asYAML} {
+		if tag := served.header.Get("ETag"); tag != "" {
+			again := t.anonymous().get(strings.TrimPrefix(served.request, "GET "), header("If-None-Match", tag))
+			t.require(again.status == http.StatusNotModified, "%s with its ETag in If-None-Match: status %d, want 304", served.request, again.status)
 		}
 	}
 }
 
 var assets = regexp.MustCompile(`(?:src|href)="([^"#]+)"`)
 
-func pageIsServed(t *trial) {
-	page := t.nobody().get("/docs")
-	page.has(http.StatusOK)
-	t.must(strings.HasPrefix(page.header.Get("Content-Type"), "text/html"), "the page is of the type %q", page.header.Get("Content-Type"))
+func checkReferencePage(t *checker) {
+	page := t.anonymous().get("/docs")
+	page.expectStatus(http.StatusOK)
+	t.require(strings.HasPrefix(page.header.Get("Content-Type"), "text/html"), "the page has the type %q, want text/html", page.header.Get("Content-Type"))
 	for _, asset := range assets.FindAllStringSubmatch(string(page.body), -1) {
-		t.must(strings.HasPrefix(asset[1], "/"), "the page loads %s", asset[1])
-		got := t.nobody().get(asset[1])
-		t.must(got.status == http.StatusOK && len(got.body) > 0, "the page loads %s, which is answered with %d and %d bytes", asset[1], got.status, len(got.body))
+		t.require(strings.HasPrefix(asset[1], "/"), "the page loads %s from another host", asset[1])
+		got := t.anonymous().get(asset[1])
+		t.require(got.status == http.StatusOK && len(got.body) > 0, "%s, which the page loads: status %d, %d bytes", asset[1], got.status, len(got.body))
 	}
 }
 
-func problemsAreExplained(t *trial) {
-	if t.seen.document == nil || t.seen.document.Components.Schemas["ProblemCode"] == nil {
-		t.fail("the document does not say which problems there are")
+func checkProblemPages(t *checker) {
+	if t.validator.document == nil || t.validator.document.Components.Schemas["ProblemCode"] == nil {
+		t.fatalf("the document has no schema ProblemCode")
 	}
-	for _, code := range t.seen.document.Components.Schemas["ProblemCode"].Value.Enum {
-		got := t.nobody().get(fmt.Sprintf("/problems/%v", code)).gives(http.StatusOK)
-		t.must(got["code"] == code && got.num("status") >= 400 && got.str("description") != "", "the explanation of %v is %v", code, got)
+	for _, code := range t.validator.document.Components.Schemas["ProblemCode"].Value.Enum {
+		got := t.anonymous().getJSON(fmt.Sprintf("/problems/%v", code))
+		t.require(got["code"] == code && got.num("status") >= 400 && got.str("description") != "", "the description of %v is %v", code, got)
 	}
-	t.nobody().get("/problems/nothing").refused(http.StatusNotFound, "not_found")
+	t.anonymous().get("/problems/nothing").expectProblem("not_found")
 }
 
-func serviceIsReady(t *trial) {
+func checkReadiness(t *checker) {
 	for _, path := range []string{"/healthz", "/readyz"} {
-		t.must(t.nobody().get(path).gives(http.StatusOK).str("status") == "ok", "%s does not say that it is ok", path)
+		t.require(t.anonymous().getJSON(path).str("status") == "ok", "%s does not report status ok", path)
 	}
 }

@@ -9,8 +9,8 @@ import (
 
 func limitChecks() []check {
 	return []check{
-		{name: "limits/headers", holds: "Answers of a limited operation say what the limit is and what is left of it.", ask: limitsAreTold},
-		{name: "limits/refusal", holds: "Who is over a limit gets 429, with Retry-After and what the limit is.", needs: "admin", ask: limitIsKept},
+		named("limits/headers", "Responses of a rate-limited operation state the limit and what remains of it.", checkLimitHeaders),
+		withScope("admin", "limits/exceeded", "A request over the limit is 429, with Retry-After and the limit.", checkLimitExceeded),
 	}
 }
 
@@ -19,57 +19,57 @@ var (
 	rateLimitPolicy = regexp.MustCompile(`^"(\w+)";q=(\d+);w=60$`)
 )
 
-// limitOf is how many requests of a class a user has per minute, 0 for any number.
-func (c caller) limitOf(class string) int {
-	for _, one := range c.get("/api/me/").gives(http.StatusOK).list("rateLimits") {
-		if one.str("class") == class {
-			return one.num("limit")
+// limitOf returns the client's limit of requests per minute for a class. 0 means unlimited.
+func (c client) limitOf(class string) int {
+	for _, limit := range c.getJSON("/api/me/").list("rateLimits") {
+		if limit.str("class") == class {
+			return limit.num("limit")
 		}
 	}
-	c.t.fail("/api/me/ tells of no limit of the class %s", class)
+	c.t.fatalf("/api/me/ has no rate limit for the class %s", class)
 	return 0
 }
 
-func limitsAreTold(t *trial) {
+func checkLimitHeaders(t *checker) {
 	user := t.user()
 	limit := user.limitOf("history")
 	if limit == 0 {
-		t.skip("the operator has turned the limit off (PARLEY_RATE_LIMITS)")
+		t.skipf("the limit is turned off (PARLEY_RATE_LIMITS)")
 	}
-	id := user.quiet()
-	left := limit
+	id := user.startWithoutBot()
+	remaining := limit
 	for range 2 {
 		got := user.get("/api/conversations/" + id + "/history")
-		got.has(http.StatusOK)
+		got.expectStatus(http.StatusOK)
 		policy, state := rateLimitPolicy.FindStringSubmatch(got.header.Get("RateLimit-Policy")), rateLimit.FindStringSubmatch(got.header.Get("RateLimit"))
-		t.must(policy != nil && policy[1] == "history" && policy[2] == fmt.Sprint(limit), "RateLimit-Policy is %q", got.header.Get("RateLimit-Policy"))
-		t.must(state != nil && state[1] == "history", "RateLimit is %q", got.header.Get("RateLimit"))
-		remaining, _ := strconv.Atoi(state[2]) // its digits have been found
-		t.must(remaining < left || remaining == limit-1, "of %d requests %d are left after another one", left, remaining)
-		left = remaining
+		t.require(policy != nil && policy[1] == "history" && policy[2] == fmt.Sprint(limit), "RateLimit-Policy is %q", got.header.Get("RateLimit-Policy"))
+		t.require(state != nil && state[1] == "history", "RateLimit is %q", got.header.Get("RateLimit"))
+		next, _ := strconv.Atoi(state[2]) // the pattern matches digits
+		t.require(next < remaining || next == limit-1, "%d requests remained, and after another one %d", remaining, next)
+		remaining = next
 	}
 }
 
-// limitIsKept uses up the limit of a user who does nothing else.
-func limitIsKept(t *trial) {
-	const most = 200 // a limit above that is left alone
-	limited := caller{t, t.limitsKey}
+// checkLimitExceeded exhausts the limit of a user that no other check uses.
+func checkLimitExceeded(t *checker) {
+	const maxLimit = 200 // larger limits are not exhausted
+	limited := client{t, t.limitsKey}
 	limit := limited.limitOf("list")
-	if limit == 0 || limit > most {
-		t.skip("the operator has set the limit to %d a minute (PARLEY_RATE_LIMITS); the check uses up one of %d at the most", limit, most)
+	if limit == 0 || limit > maxLimit {
+		t.skipf("the limit is %d per minute (PARLEY_RATE_LIMITS); the check exhausts limits up to %d", limit, maxLimit)
 	}
-	for range 2*limit + 1 { // in whichever of its requests a minute ends and the next begins
-		got := limited.get("/api/conversations?limit=1", takingLimit)
+	for range 2*limit + 1 { // a minute may end in between
+		got := limited.get("/api/conversations?limit=1", expectLimit)
 		if got.status == http.StatusOK {
 			continue
 		}
-		problem := got.refused(http.StatusTooManyRequests, "rate_limited")
+		problem := got.expectProblem("rate_limited")
 		wait, err := strconv.Atoi(got.header.Get("Retry-After"))
-		t.must(err == nil && wait >= 1 && wait <= 60, "a 429 has the Retry-After %q", got.header.Get("Retry-After"))
-		t.must(problem == nil || problem.num("retry_after") == wait, "Retry-After is %d, the problem's retry_after %v", wait, problem["retry_after"])
+		t.require(err == nil && wait >= 1 && wait <= 60, "the 429 has Retry-After %q, want 1 to 60", got.header.Get("Retry-After"))
+		t.require(problem == nil || problem.num("retry_after") == wait, "Retry-After is %d, the problem's retry_after is %v", wait, problem["retry_after"])
 		state := rateLimit.FindStringSubmatch(got.header.Get("RateLimit"))
-		t.must(state != nil && state[2] == "0", "the RateLimit of a 429 is %q", got.header.Get("RateLimit"))
+		t.require(state != nil && state[2] == "0", "the 429 has RateLimit %q, want r=0", got.header.Get("RateLimit"))
 		return
 	}
-	t.fail("%d requests one after the other are answered, where the limit is %d in a minute", 2*limit+1, limit)
+	t.fatalf("%d requests in a row succeed with a limit of %d per minute", 2*limit+1, limit)
 }

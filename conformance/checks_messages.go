@@ -11,171 +11,168 @@ import (
 
 func messageChecks() []check {
 	return []check{
-		{name: "messages/order", holds: "Messages have a seq of 1, 2, 3 …, strictly growing times and ids of their own.", ask: messagesAreInOrder},
-		{name: "messages/texts", holds: "A text comes back as it was sent, whatever its characters.", ask: textsAreKept},
-		{name: "messages/free-json", holds: "Free JSON comes back equal, its keys as they were.", ask: freeJSONIsKept},
-		{name: "messages/attachments", holds: "Attachments of all five types are taken, and shown with the message.", ask: attachmentsAreTaken},
-		{name: "messages/queued", holds: "What is sent while a reply is written is answered after it, in order.", ask: messagesAreQueued},
-		{name: "messages/agent", holds: "Who has the scope agent speaks in others' conversations as agent; others may not be outgoing.", ask: agentsSpeak},
-		{name: "messages/feedback", holds: "A message is liked, disliked, and neither any more.", ask: feedbackIsKept},
-		{name: "messages/lists", holds: "The list of messages is walked along its cursors, newest first, and a message is shown alone.", ask: messageListIsWhole},
-		{name: "history/pages", holds: "The history is walked forwards and backwards, by seq and by time, without gap or duplicate.", ask: historyIsWhole},
+		named("messages/order", "Messages have seq 1, 2, 3 …, strictly increasing times and unique IDs.", checkMessageOrder),
+		named("messages/content", "Text is returned exactly as it was sent.", checkContent),
+		named("messages/free-json", "Free-form JSON is returned equal, with its keys unchanged.", checkFreeJSON),
+		named("messages/attachments", "Attachments of all five types are accepted and returned with the message.", checkAttachments),
+		named("messages/queued", "Messages sent during a reply are answered after it, in order.", checkQueuedMessages),
+		named("messages/agent", "A key with the scope agent sends as agent in any conversation; without it, outgoing is 403.", checkAgent),
+		named("messages/feedback", "Feedback on a message can be like, dislike or removed.", checkFeedback),
+		named("messages/lists", "Following the cursors of the list returns each message once, newest first.", checkMessageList),
+		named("history/pages", "Paging through the history in both directions, by seq and by time, has no gaps or duplicates.", checkHistoryPages),
 	}
 }
 
 var uuidV7 = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
 
-func messagesAreInOrder(t *trial) {
+func checkMessageOrder(t *checker) {
 	user := t.user()
-	id := user.quiet()
-	t.must(uuidV7.MatchString(id), "the conversation's id %q is no UUID of version 7", id)
+	id := user.startWithoutBot()
+	t.require(uuidV7.MatchString(id), "the conversation ID %q is not a UUIDv7", id)
 	for i := range 4 {
-		sent := user.say(id, fmt.Sprint(i))
-		t.must(sent.num("seq") == i+1 && sent.str("status") == "delivered", "message %d is answered with %v", i+1, sent)
+		sent := user.send(id, fmt.Sprint(i))
+		t.require(sent.num("seq") == i+1 && sent.str("status") == "delivered", "message %d is acknowledged with %v", i+1, sent)
 	}
-	messages, _ := user.history(id, "")
-	t.must(len(messages) == 4, "of 4 messages the history has %d", len(messages))
-	before := object{}
-	for i, one := range messages {
-		t.must(one.num("seq") == i+1 && one.str("content") == fmt.Sprint(i), "message %d is %v", i+1, one)
-		t.must(uuidV7.MatchString(one.str("id")) && one.str("id") != before.str("id"), "the id of message %d is %q", i+1, one.str("id"))
-		t.must(ourTime.MatchString(one.str("timestamp")), "the time of message %d is %q, not in UTC with six fraction digits", i+1, one.str("timestamp"))
-		t.must(one.str("timestamp") > before.str("timestamp"), "message %d is of %s, the one before it of %s", i+1, one.str("timestamp"), before.str("timestamp"))
-		before = one
+	messages := user.messages(id)
+	t.require(len(messages) == 4, "the history has %d messages, want 4", len(messages))
+	previous := object{}
+	for i, message := range messages {
+		t.require(message.num("seq") == i+1 && message.str("content") == fmt.Sprint(i), "message %d is %v", i+1, message)
+		t.require(uuidV7.MatchString(message.str("id")) && message.str("id") != previous.str("id"), "message %d has the ID %q", i+1, message.str("id"))
+		t.require(timestamp.MatchString(message.str("timestamp")), "message %d has the time %q, which is not in UTC with six fraction digits", i+1, message.str("timestamp"))
+		t.require(message.str("timestamp") > previous.str("timestamp"), "message %d has the time %s, the previous one %s", i+1, message.str("timestamp"), previous.str("timestamp"))
+		previous = message
 	}
 }
 
-func textsAreKept(t *trial) {
+func checkContent(t *checker) {
 	user := t.user()
-	id := user.quiet()
+	id := user.startWithoutBot()
 	texts := []string{"繁體中文、日本語、한국어 🙂👩‍👩‍👧", " spaces  around\tand\r\nlines ", `<script>alert("x")</script> & ' \ / %2F + =1+1`, strings.Repeat("字", 32768)}
 	for _, text := range texts {
-		user.say(id, text)
+		user.send(id, text)
 	}
-	messages, _ := user.history(id, "")
+	messages := user.messages(id)
 	for i, text := range texts {
-		t.must(i < len(messages) && messages[i].str("content") == text, "the text %q comes back otherwise", shortened(text, 60))
+		t.require(i < len(messages) && messages[i].str("content") == text, "the text %q was changed", truncate(text, 60))
 	}
 }
 
-func freeJSONIsKept(t *trial) {
+func checkFreeJSON(t *checker) {
 	user := t.user()
-	id := user.quiet()
+	id := user.startWithoutBot()
 	free := map[string]any{"snake_case": map[string]any{"camelCase": []any{1.5, "two", nil, true, map[string]any{}}}, "": "empty", "漢字": "鍵"}
-	user.post("/api/conversations/"+id+"/messages", object{"content": "x", "metadata": free}).gives(http.StatusCreated)
-	messages, _ := user.history(id, "")
-	t.must(len(messages) == 1 && reflect.DeepEqual(messages[0]["metadata"], any(free)), "the metadata come back otherwise: %v", messages)
-	made := user.post("/api/messages/", object{"conversation": id, "content": "x", "content_payload": free}).gives(http.StatusCreated)
-	t.must(reflect.DeepEqual(made["contentPayload"], any(free)), "the contentPayload, sent as content_payload, comes back as %v", made["contentPayload"])
+	user.create("/api/conversations/"+id+"/messages", object{"content": "x", "metadata": free})
+	messages := user.messages(id)
+	t.require(len(messages) == 1 && reflect.DeepEqual(messages[0]["metadata"], any(free)), "the metadata were changed: %v", messages)
+	sent := user.create("/api/messages/", object{"conversation": id, "content": "x", "content_payload": free})
+	t.require(reflect.DeepEqual(sent["contentPayload"], any(free)), "content_payload is returned as contentPayload %v", sent["contentPayload"])
 }
 
-func attachmentsAreTaken(t *trial) {
+func checkAttachments(t *checker) {
 	user := t.user()
-	id := user.quiet()
+	id := user.startWithoutBot()
 	var sent []object
 	for _, kind := range []string{"image", "video", "audio", "sticker", "other"} {
 		sent = append(sent, object{"type": kind, "file": "https://files.example.com/" + kind + ".bin"})
 	}
-	user.post("/api/conversations/"+id+"/messages", object{"attachments": sent}).gives(http.StatusCreated)
-	messages, _ := user.history(id, "")
-	t.must(len(messages) == 1, "the message is not stored")
+	user.create("/api/conversations/"+id+"/messages", object{"attachments": sent})
+	messages := user.messages(id)
+	t.require(len(messages) == 1, "the message is not stored")
 	shown := messages[0].list("attachments")
-	for i, one := range sent {
-		t.must(i < len(shown) && shown[i].str("type") == one.str("type") && shown[i].str("file") == one.str("file"), "the attachments come back as %v", shown)
+	for i, attachment := range sent {
+		t.require(i < len(shown) && shown[i].str("type") == attachment.str("type") && shown[i].str("file") == attachment.str("file"), "the attachments are %v", shown)
 	}
-	user.post("/api/conversations/"+id+"/messages", object{"attachments": []object{{"type": "image"}}}).refused(http.StatusBadRequest, "invalid_message")
+	user.post("/api/conversations/"+id+"/messages", object{"attachments": []object{{"type": "image"}}}).expectProblem("invalid_message")
 }
 
-func messagesAreQueued(t *trial) {
-	t.scripted()
+func checkQueuedMessages(t *checker) {
+	t.needScript()
 	user := t.user()
 	id := user.start()
-	user.say(id, askPaced)
-	user.say(id, askBrief)
-	user.say(id, askAnything)
-	t.eventually("all three are answered", func() bool {
-		messages, _ := user.history(id, "")
-		return len(messages) == 6
-	})
-	messages, _ := user.history(id, "")
-	t.must(slices.Equal(contents(messages)[3:], []string{strings.Join(pacedDeltas, ""), strings.Join(briefDeltas, ""), "Noted."}), "the replies are %v", contents(messages)[3:])
+	user.send(id, askPaced)
+	user.send(id, askBrief)
+	user.send(id, askAnything)
+	t.eventually("all three messages are answered", func() bool { return len(user.messages(id)) == 6 })
+	messages := user.messages(id)
+	t.require(slices.Equal(contents(messages)[3:], []string{pacedText, briefText, plainText}), "the replies are %q", contents(messages)[3:])
 }
 
-func agentsSpeak(t *trial) {
+func checkAgent(t *checker) {
 	user := t.user()
-	id := user.quiet()
-	user.post("/api/messages/", object{"conversation": id, "content": "x", "type": "outgoing"}).has(expectedOutgoing(t))
-	if !t.has("agent") {
+	id := user.startWithoutBot()
+	user.post("/api/messages/", object{"conversation": id, "content": "x", "type": "outgoing"}).expectStatus(expectedOutgoing(t))
+	if !t.hasScope("agent") {
 		return
 	}
-	t.another() // without a user of the run's own the conversation would be the agent's
-	t.owner().say(id, "from the staff")
-	made := t.owner().post("/api/messages/", object{"conversation": id, "content": "outgoing", "type": "outgoing"}).gives(http.StatusCreated)
-	t.must(made.str("type") == "outgoing", "it is made as %v", made)
-	messages, _ := user.history(id, "")
-	for _, one := range messages {
-		t.must(one.str("sender") == "agent", "what the staff says is shown as said by %q", one.str("sender"))
+	t.otherUser() // without users of the run the conversation would be the agent's own
+	t.owner().send(id, "from the staff")
+	sent := t.owner().create("/api/messages/", object{"conversation": id, "content": "outgoing", "type": "outgoing"})
+	t.require(sent.str("type") == "outgoing", "the message is %v", sent)
+	messages := user.messages(id)
+	for _, message := range messages {
+		t.require(message.str("sender") == "agent", "a message of the agent has the sender %q", message.str("sender"))
 	}
-	t.must(len(messages) == 2, "the history has %v", contents(messages))
+	t.require(len(messages) == 2, "the history has %q", contents(messages))
 }
 
-// expectedOutgoing is how a user's outgoing message is answered: those of the run's own have the scope chat alone.
-func expectedOutgoing(t *trial) int {
-	if len(t.userKeys) == 0 && t.has("agent") {
+// expectedOutgoing returns the status of a user's outgoing message. The run's own users have only
+// the scope chat.
+func expectedOutgoing(t *checker) int {
+	if len(t.userKeys) == 0 && t.hasScope("agent") {
 		return http.StatusCreated
 	}
 	return http.StatusForbidden
 }
 
-func feedbackIsKept(t *trial) {
+func checkFeedback(t *checker) {
 	user := t.user()
-	id := user.quiet()
-	message := user.say(id, "x").str("message_id")
+	id := user.startWithoutBot()
+	message := user.send(id, "x").str("message_id")
 	for _, feedback := range []any{"like", "dislike", nil} {
-		user.call(http.MethodPut, "/api/messages/"+message+"/feedback/", object{"feedback": feedback}).gives(http.StatusOK)
-		shown := user.get("/api/messages/" + message + "/").gives(http.StatusOK)
-		t.must(shown["feedback"] == feedback, "after the feedback %v it is %v", feedback, shown["feedback"])
+		user.call(http.MethodPut, "/api/messages/"+message+"/feedback/", object{"feedback": feedback}).json(http.StatusOK)
+		shown := user.getJSON("/api/messages/" + message + "/")
+		t.require(shown["feedback"] == feedback, "the feedback is set to %v and returned as %v", feedback, shown["feedback"])
 	}
 }
 
-func messageListIsWhole(t *trial) {
+func checkMessageList(t *checker) {
 	user := t.user()
-	id := user.quiet()
+	id := user.startWithoutBot()
 	for i := range 5 {
-		user.say(id, fmt.Sprint(i))
+		user.send(id, fmt.Sprint(i))
 	}
 	var walked []string
 	path := "/api/messages/?pageSize=2&conversation=" + id
 	for next := path; ; {
-		page := user.get(next).gives(http.StatusOK)
+		page := user.getJSON(next)
 		walked = append(walked, contents(page.list("results"))...)
 		if page.str("nextCursor") == "" || len(walked) > 5 {
 			break
 		}
 		next = path + "&cursor=" + page.str("nextCursor")
 	}
-	t.must(slices.Equal(walked, []string{"4", "3", "2", "1", "0"}), "the walk shows %v", walked)
-	one := user.get(path + "&pageSize=1").status
-	t.must(one == http.StatusBadRequest, "a parameter that is given twice is answered with %d", one)
-	message := user.get(path).gives(http.StatusOK).list("results")[0].str("id")
-	user.get("/api/messages/" + message + "/?conversation=" + id).gives(http.StatusOK)
-	user.get("/api/messages/"+message+"/?conversation="+user.quiet()).refused(http.StatusNotFound, "not_found")
+	t.require(slices.Equal(walked, []string{"4", "3", "2", "1", "0"}), "the pages have %q", walked)
+	user.get(path + "&pageSize=1").expectProblem("invalid_request") // a duplicate parameter
+	message := user.getJSON(path).list("results")[0].str("id")
+	user.getJSON("/api/messages/" + message + "/?conversation=" + id)
+	user.get("/api/messages/" + message + "/?conversation=" + user.startWithoutBot()).expectProblem("not_found")
 }
 
-func historyIsWhole(t *trial) {
+func checkHistoryPages(t *checker) {
 	user := t.user()
-	id := user.quiet()
+	id := user.startWithoutBot()
 	const n = 7
 	for i := range n {
-		user.say(id, fmt.Sprint(i+1))
+		user.send(id, fmt.Sprint(i+1))
 	}
 	all, hasMore := user.history(id, "?limit=100")
-	t.must(len(all) == n && !hasMore, "of %d messages the history has %v, and more: %v", n, contents(all), hasMore)
+	t.require(len(all) == n && !hasMore, "the history of %d messages has %q, has_more %v", n, contents(all), hasMore)
 	newest, hasMore := user.history(id, "?limit=3")
-	t.must(slices.Equal(contents(newest), []string{"5", "6", "7"}) && hasMore, "the newest three are %v, and more: %v", contents(newest), hasMore)
-	for name, of := range map[string]func(object) string{
-		"seq":  func(one object) string { return fmt.Sprint(one.num("seq")) },
-		"time": func(one object) string { return one.str("timestamp") },
+	t.require(slices.Equal(contents(newest), []string{"5", "6", "7"}) && hasMore, "the newest three messages are %q, has_more %v", contents(newest), hasMore)
+	for name, position := range map[string]func(object) string{
+		"seq":  func(message object) string { return fmt.Sprint(message.num("seq")) },
+		"time": func(message object) string { return message.str("timestamp") },
 	} {
 		before, after := "before", "after"
 		if name == "seq" {
@@ -184,16 +181,16 @@ func historyIsWhole(t *trial) {
 		var backwards []string
 		page, hasMore := newest, true
 		for backwards = contents(page); hasMore && len(page) > 0 && len(backwards) <= n; {
-			page, hasMore = user.history(id, "?limit=3&"+before+"="+of(page[0]))
+			page, hasMore = user.history(id, "?limit=3&"+before+"="+position(page[0]))
 			backwards = append(contents(page), backwards...)
 		}
-		t.must(slices.Equal(backwards, contents(all)), "backwards by %s the history is %v", name, backwards)
+		t.require(slices.Equal(backwards, contents(all)), "paging backwards by %s returns %q", name, backwards)
 		page, hasMore = user.history(id, "?limit=3&after_seq=0")
 		forwards := contents(page)
 		for hasMore && len(page) > 0 && len(forwards) <= n {
-			page, hasMore = user.history(id, "?limit=3&"+after+"="+of(page[len(page)-1]))
+			page, hasMore = user.history(id, "?limit=3&"+after+"="+position(page[len(page)-1]))
 			forwards = append(forwards, contents(page)...)
 		}
-		t.must(slices.Equal(forwards, contents(all)), "forwards by %s the history is %v", name, forwards)
+		t.require(slices.Equal(forwards, contents(all)), "paging forwards by %s returns %q", name, forwards)
 	}
 }

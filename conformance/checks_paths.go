@@ -7,64 +7,64 @@ import (
 
 func pathChecks() []check {
 	return []check{
-		{name: "paths/twins", holds: "/api/conversations and /api/conversations/ are two operations with two answers.", ask: twinsAreApart},
-		{name: "paths/other-slash", holds: "A method that exists with or without the trailing slash only is reached by both, its body included.", ask: otherSlashReaches},
-		{name: "paths/aliases", holds: "Paths below /api/v1, and /conversations without /api, reach the same operations.", ask: aliasesReach},
-		{name: "paths/escapes", holds: "An escaped slash stays a part of an id, and queries arrive as they were sent.", ask: escapesArrive},
-		{name: "paths/malformed-ids", holds: "An id that is none is 404.", ask: malformedIDsAre404},
+		named("paths/distinct-slash", "/api/conversations and /api/conversations/ are two operations with different responses.", checkDistinctSlash),
+		named("paths/alternate-slash", "An operation that exists with or without a trailing slash only is reached by both paths, with its body.", checkAlternateSlash),
+		named("paths/aliases", "Paths below /api/v1, and /conversations without /api, reach the same operations.", checkAliases),
+		named("paths/escapes", "An escaped slash remains part of an ID, and queries arrive unchanged.", checkEscapes),
+		named("paths/malformed-ids", "A malformed ID is 404.", checkMalformedIDs),
 	}
 }
 
-func twinsAreApart(t *trial) {
+func checkDistinctSlash(t *checker) {
 	user := t.user()
-	plain, slashed := user.get("/api/conversations?limit=1").gives(http.StatusOK), user.get("/api/conversations/?pageSize=1").gives(http.StatusOK)
-	t.must(plain.has("conversations") && plain.has("total"), "/api/conversations is answered as %s would be", "/api/conversations/")
-	t.must(slashed.has("results") && slashed.has("nextCursor"), "/api/conversations/ is answered as %s would be", "/api/conversations")
+	plain, slashed := user.getJSON("/api/conversations?limit=1"), user.getJSON("/api/conversations/?pageSize=1")
+	t.require(plain.has("conversations") && plain.has("total"), "/api/conversations returns the response of /api/conversations/")
+	t.require(slashed.has("results") && slashed.has("nextCursor"), "/api/conversations/ returns the response of /api/conversations")
 }
 
-func otherSlashReaches(t *trial) {
+func checkAlternateSlash(t *checker) {
 	user := t.user()
-	started := user.post("/api/conversations/start/", object{"bot_id": t.bot}).gives(http.StatusCreated)
+	started := user.create("/api/conversations/start/", object{"bot_id": t.bot})
 	id := started.str("conversation_id")
-	t.began(id)
-	user.call(http.MethodPatch, "/api/conversations/"+id, object{"title": "slash", "autoReplyEnabled": false}).gives(http.StatusOK)
-	user.post("/api/conversations/"+id+"/messages/", object{"content": "with a slash"}).gives(http.StatusCreated)
-	user.post("/api/messages", object{"conversation": id, "content": "without a slash"}).gives(http.StatusCreated)
-	history := user.get("/api/conversations/" + id + "/history/").gives(http.StatusOK)
-	t.must(strings.Join(contents(history.list("messages")), "|") == "with a slash|without a slash", "what was sent is stored as %v", contents(history.list("messages")))
-	t.must(user.get("/api/conversations/"+id).gives(http.StatusOK).str("title") == "slash", "the title that was set with the other slash is not there")
-	user.get("/api/me").gives(http.StatusOK)
+	t.deleteConversationLater(id)
+	user.patch("/api/conversations/"+id, object{"title": "slash", "autoReplyEnabled": false}).json(http.StatusOK)
+	user.create("/api/conversations/"+id+"/messages/", object{"content": "with a slash"})
+	user.create("/api/messages", object{"conversation": id, "content": "without a slash"})
+	history := user.getJSON("/api/conversations/" + id + "/history/")
+	t.require(strings.Join(contents(history.list("messages")), "|") == "with a slash|without a slash", "the history has %q", contents(history.list("messages")))
+	t.require(user.getJSON("/api/conversations/"+id).str("title") == "slash", "the title that was set on the other path is missing")
+	user.getJSON("/api/me")
 }
 
-func aliasesReach(t *trial) {
+func checkAliases(t *checker) {
 	user := t.user()
-	id := user.quiet()
+	id := user.startWithoutBot()
 	for _, path := range []string{"/api/v1/conversations/" + id + "/history", "/conversations/" + id + "/history"} {
-		t.must(user.get(path).gives(http.StatusOK).has("messages"), "%s is not the history", path)
+		t.require(user.getJSON(path).has("messages"), "%s does not return the history", path)
 	}
-	t.must(user.get("/conversations?limit=1").gives(http.StatusOK).has("conversations"), "/conversations is not the list")
-	t.must(user.get("/api/v1/messages/?pageSize=1").gives(http.StatusOK).has("results"), "/api/v1/messages/ is not the list")
+	t.require(user.getJSON("/conversations?limit=1").has("conversations"), "/conversations does not return the list")
+	t.require(user.getJSON("/api/v1/messages/?pageSize=1").has("results"), "/api/v1/messages/ does not return the list")
 }
 
-func escapesArrive(t *trial) {
+func checkEscapes(t *checker) {
 	user := t.user()
-	id := user.quiet()
+	id := user.startWithoutBot()
 	got := user.get("/api/conversations/" + id + "%2Fhistory")
-	t.must(got.status == http.StatusNotFound, "something on the way decodes %%2F: %s is answered with %d", got.asked, got.status)
-	user.say(id, "100% a+b & c_d?")
-	title := "t" + t.run
-	user.call(http.MethodPatch, "/api/conversations/"+id+"/", object{"title": title + " 100%+1&2"}).gives(http.StatusOK)
+	t.require(got.status == http.StatusNotFound, "a proxy decodes %%2F: %s: status %d, want 404", got.request, got.status)
+	user.send(id, "100% a+b & c_d?")
+	title := "t" + t.runID
+	user.patch("/api/conversations/"+id+"/", object{"title": title + " 100%+1&2"}).json(http.StatusOK)
 	for _, keyword := range []string{title + "%20100%25", "100%25%2B1%262", title + "+100%25"} {
-		found := user.get("/api/conversations/?keyword=" + keyword).gives(http.StatusOK).list("results")
-		t.must(len(found) > 0, "nothing is found by the keyword %s, which is there", keyword)
+		found := user.getJSON("/api/conversations/?keyword=" + keyword).list("results")
+		t.require(len(found) > 0, "the keyword %s finds nothing", keyword)
 	}
-	none := user.get("/api/conversations/?keyword=" + title + "%25%25").gives(http.StatusOK).list("results")
-	t.must(len(none) == 0, "something is found by a keyword that is not there")
+	none := user.getJSON("/api/conversations/?keyword=" + title + "%25%25").list("results")
+	t.require(len(none) == 0, "a keyword that no title contains finds something")
 }
 
-func malformedIDsAre404(t *trial) {
+func checkMalformedIDs(t *checker) {
 	user := t.user()
 	for _, id := range []string{"nothing", "0", "00000000-0000-0000-0000-000000000000", "%E5%AD%97", "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0"} {
-		user.get("/api/conversations/"+id+"/").refused(http.StatusNotFound, "not_found")
+		user.get("/api/conversations/" + id + "/").expectProblem("not_found")
 	}
 }

@@ -9,157 +9,157 @@ import (
 
 func requestChecks() []check {
 	return []check{
-		{name: "errors/unknown-path", holds: "A path that there is not is 404, as a problem document.", ask: unknownPathIs404},
-		{name: "errors/wrong-method", holds: "A method that a path does not take is 405, and Allow says what it takes.", ask: wrongMethodIs405},
-		{name: "errors/request-id", holds: "A request's own X-Request-Id is on its answer and in its problem; one that is not sane is replaced.", ask: requestIDIsKept},
-		{name: "errors/mistakes", holds: "What is malformed is 400 with an entry for each mistake, which says where it is.", ask: mistakesAreTold},
-		{name: "errors/codes", holds: "A mistake in a message's own fields is invalid_message, any other invalid_request.", ask: codesAreApart},
-		{name: "errors/media-type", holds: "A body of another type is 415.", ask: mediaTypeIs415},
-		{name: "errors/too-large", holds: "A body over 1 MiB, or a message over 32,768 characters, is 413 from the service itself.", ask: tooLargeIs413},
-		{name: "requests/one-mebibyte", holds: "A JSON body of 1 MiB is taken.", ask: oneMebibyteIsTaken},
-		{name: "requests/unknown-fields", holds: "Unknown fields are ignored, and Accept refuses no answer.", ask: unknownFieldsAreIgnored},
-		{name: "requests/headers", holds: "A request's headers reach the service: Idempotency-Key, Last-Event-ID, Content-Type, Authorization.", ask: headersReachTheService},
-		{name: "requests/cors", holds: "A page of an allowed origin may send what the API takes, and read what it answers.", ask: pagesMayRead},
+		named("errors/unknown-path", "An unknown path is 404 with a problem document.", checkUnknownPath),
+		named("errors/wrong-method", "A method that a path does not support is 405, and Allow lists those it supports.", checkWrongMethod),
+		named("errors/request-id", "A request's X-Request-Id is on its response and in its problem; an invalid one is replaced.", checkRequestID),
+		named("errors/violations", "An invalid request is 400 with an entry for each violation and its location.", checkViolations),
+		named("errors/codes", "A violation in a message's own fields is invalid_message, any other is invalid_request.", checkErrorCodes),
+		named("errors/media-type", "A body with another media type is 415.", checkMediaType),
+		named("errors/too-large", "A body over 1 MiB, or a message over 32,768 characters, is 413 with a problem document.", checkTooLarge),
+		named("requests/one-mebibyte", "A JSON body of 1 MiB is accepted.", checkOneMebibyte),
+		named("requests/unknown-fields", "Unknown fields and Accept are ignored.", checkUnknownFields),
+		named("requests/headers", "A request's headers reach the service: Idempotency-Key, Last-Event-ID, Content-Type, Authorization.", checkHeaders),
+		named("requests/cors", "A page of an allowed origin can send the API's request headers and read its response headers.", checkCORS),
 	}
 }
 
-func unknownPathIs404(t *trial) {
+func checkUnknownPath(t *checker) {
 	for _, path := range []string{"/api/nothing/", "/nothing", "/api/conversations/a/b/c/d"} {
-		t.user().get(path).refused(http.StatusNotFound, "not_found")
+		t.user().get(path).expectProblem("not_found")
 	}
 }
 
-func wrongMethodIs405(t *trial) {
+func checkWrongMethod(t *checker) {
 	for path, allowed := range map[string][]string{
 		"/api/conversations/start": {"POST"},
 		"/api/me/":                 {"GET"},
 		"/api/messages/":           {"GET", "POST"},
-		"/api/conversations":       {"GET", "POST"}, // of both spellings
+		"/api/conversations":       {"GET", "POST"}, // of the path with and without the slash
 	} {
 		got := t.user().call(http.MethodPut, path, object{})
-		got.refused(http.StatusMethodNotAllowed, "method_not_allowed")
+		got.expectProblem("method_not_allowed")
 		for _, method := range allowed {
-			t.must(slices.Contains(strings.Split(got.header.Get("Allow"), ", "), method), "Allow of %s is %q, without %s", path, got.header.Get("Allow"), method)
+			t.require(slices.Contains(strings.Split(got.header.Get("Allow"), ", "), method), "%s: Allow is %q, without %s", path, got.header.Get("Allow"), method)
 		}
 	}
 }
 
-func requestIDIsKept(t *trial) {
-	id := "conformance-" + t.run + ".1:x_y"
+func checkRequestID(t *checker) {
+	id := "conformance-" + t.runID + ".1:x_y"
 	for _, path := range []string{"/api/me/", "/api/nothing/"} {
 		got := t.user().get(path, header("X-Request-Id", id))
-		t.must(got.header.Get("X-Request-Id") == id, "the X-Request-Id of %s is %q, and was sent as %q", path, got.header.Get("X-Request-Id"), id)
+		t.require(got.header.Get("X-Request-Id") == id, "%s: X-Request-Id is %q, want %q", path, got.header.Get("X-Request-Id"), id)
 		if got.status >= 400 {
-			t.must(got.json().str("request_id") == id, "the problem's request_id is %q, and was sent as %q", got.json().str("request_id"), id)
+			t.require(got.object().str("request_id") == id, "the problem's request_id is %q, want %q", got.object().str("request_id"), id)
 		}
 	}
-	for _, insane := range []string{"a b", strings.Repeat("x", 129), `"quoted"`} {
-		got := t.user().get("/api/me/", header("X-Request-Id", insane)).header.Get("X-Request-Id")
-		t.must(got != "" && got != insane, "the X-Request-Id %.40q is answered with %.40q", insane, got)
+	for _, invalid := range []string{"a b", strings.Repeat("x", 129), `"quoted"`} {
+		got := t.user().get("/api/me/", header("X-Request-Id", invalid)).header.Get("X-Request-Id")
+		t.require(got != "" && got != invalid, "the invalid X-Request-Id %.40q became %.40q", invalid, got)
 	}
 }
 
-func mistakesAreTold(t *trial) {
+func checkViolations(t *checker) {
 	user := t.user()
-	problem := user.post("/api/conversations/batch", object{"operations": []object{{"action": "explode"}, {"action": "archive", "conversation_id": 7}}}).refused(http.StatusBadRequest, "invalid_request")
-	told := map[string]bool{}
-	for _, one := range problem.list("errors") {
-		t.must(one.str("in") == "body" && one.str("detail") != "", "an entry is %v", one)
-		told[one.str("pointer")] = true
+	problem := user.post("/api/conversations/batch", object{"operations": []object{{"action": "explode"}, {"action": "archive", "conversation_id": 7}}}).expectProblem("invalid_request")
+	pointers := map[string]bool{}
+	for _, violation := range problem.list("errors") {
+		t.require(violation.str("in") == "body" && violation.str("detail") != "", "an entry of errors is %v", violation)
+		pointers[violation.str("pointer")] = true
 	}
 	for _, pointer := range []string{"/operations/0/action", "/operations/0/conversation_id", "/operations/1/conversation_id"} {
-		t.must(told[pointer], "of the mistakes only %v are told, not %s", problem["errors"], pointer)
+		t.require(pointers[pointer], "errors is %v, without %s", problem["errors"], pointer)
 	}
-	problem = user.get("/api/conversations?limit=0&offset=x").refused(http.StatusBadRequest, "invalid_request")
+	problem = user.get("/api/conversations?limit=0&offset=x").expectProblem("invalid_request")
 	parameters := map[string]bool{}
-	for _, one := range problem.list("errors") {
-		parameters[one.str("parameter")] = true
+	for _, violation := range problem.list("errors") {
+		parameters[violation.str("parameter")] = true
 	}
-	t.must(parameters["limit"] && parameters["offset"], "of the parameters only %v are told", problem["errors"])
+	t.require(parameters["limit"] && parameters["offset"], "errors is %v, without limit or offset", problem["errors"])
 	for _, broken := range []string{`{"operations":`, ``, `[]`, `{} {}`} {
-		user.post("/api/conversations/batch", broken).refused(http.StatusBadRequest, "invalid_request")
+		user.post("/api/conversations/batch", broken).expectProblem("invalid_request")
 	}
 }
 
-func codesAreApart(t *trial) {
+func checkErrorCodes(t *checker) {
 	user := t.user()
-	conversation := user.quiet()
+	conversation := user.startWithoutBot()
 	path := "/api/conversations/" + conversation + "/messages"
 	for _, body := range []string{`{"content":7}`, `{"content":"  "}`, `{}`, `{"content":"a\u0000b"}`} {
-		user.post(path, body).refused(http.StatusBadRequest, "invalid_message")
+		user.post(path, body).expectProblem("invalid_message")
 	}
-	user.post("/api/messages/", object{"content": "x"}).refused(http.StatusBadRequest, "invalid_request")
-	messages, _ := user.history(conversation, "")
-	t.must(len(messages) == 0, "refused messages are stored: %v", contents(messages))
+	user.post("/api/messages/", object{"content": "x"}).expectProblem("invalid_request")
+	messages := user.messages(conversation)
+	t.require(len(messages) == 0, "rejected messages are stored: %q", contents(messages))
 }
 
-func mediaTypeIs415(t *trial) {
-	t.user().post("/api/conversations/start", `{}`, header("Content-Type", "text/plain")).refused(http.StatusUnsupportedMediaType, "unsupported_media_type")
-	t.user().post("/api/conversations/start", `{}`, without("Content-Type")).refused(http.StatusUnsupportedMediaType, "unsupported_media_type")
+func checkMediaType(t *checker) {
+	t.user().post("/api/conversations/start", `{}`, header("Content-Type", "text/plain")).expectProblem("unsupported_media_type")
+	t.user().post("/api/conversations/start", `{}`, without("Content-Type")).expectProblem("unsupported_media_type")
 }
 
 const mebibyte = 1 << 20
 
-// padded is a body of a message with a field that nobody knows, of so many bytes.
-func padded(size int) string {
+// paddedMessage returns the body of a message that an unknown field fills up to a size in bytes.
+func paddedMessage(size int) string {
 	const frame = `{"content":"small","padding":"%s"}`
 	return fmt.Sprintf(frame, strings.Repeat("x", size-len(frame)+len("%s")))
 }
 
-func tooLargeIs413(t *trial) {
+func checkTooLarge(t *checker) {
 	user := t.user()
-	path := "/api/conversations/" + user.quiet() + "/messages"
-	user.post(path, object{"content": strings.Repeat("x", 32769)}).refused(http.StatusRequestEntityTooLarge, "too_large")
-	got := user.post(path, padded(mebibyte+1))
-	got.has(http.StatusRequestEntityTooLarge)
-	t.must(got.json().str("error") == "too_large", "something on the way refuses a body over 1 MiB before the service can: %s", got.excerpt())
+	path := "/api/conversations/" + user.startWithoutBot() + "/messages"
+	user.post(path, object{"content": strings.Repeat("x", 32769)}).expectProblem("too_large")
+	got := user.post(path, paddedMessage(mebibyte+1))
+	got.expectStatus(http.StatusRequestEntityTooLarge)
+	t.require(got.object().str("error") == "too_large", "a proxy rejects a body over 1 MiB before the service does: %s", got.excerpt())
 }
 
-func oneMebibyteIsTaken(t *trial) {
+func checkOneMebibyte(t *checker) {
 	user := t.user()
-	got := user.post("/api/conversations/"+user.quiet()+"/messages", padded(mebibyte))
-	t.must(got.status == http.StatusCreated, "a body of exactly 1 MiB is answered with %d: something on the way limits bodies to less: %s", got.status, got.excerpt())
+	got := user.post("/api/conversations/"+user.startWithoutBot()+"/messages", paddedMessage(mebibyte))
+	t.require(got.status == http.StatusCreated, "a body of exactly 1 MiB: status %d: a proxy has a lower limit: %s", got.status, got.excerpt())
 }
 
-func unknownFieldsAreIgnored(t *trial) {
+func checkUnknownFields(t *checker) {
 	user := t.user()
-	conversation := user.quiet()
-	user.post("/api/conversations/"+conversation+"/messages", object{"content": "x", "unknown": object{"field": 1}}).gives(http.StatusCreated)
+	conversation := user.startWithoutBot()
+	user.create("/api/conversations/"+conversation+"/messages", object{"content": "x", "unknown": object{"field": 1}})
 	for _, accept := range []string{"application/xml", "text/event-stream", "nonsense"} {
-		user.get("/api/conversations/"+conversation+"/", header("Accept", accept)).gives(http.StatusOK)
+		user.getJSON("/api/conversations/"+conversation+"/", header("Accept", accept))
 	}
 }
 
-func headersReachTheService(t *trial) {
+func checkHeaders(t *checker) {
 	user := t.user()
-	// What is wrong with a header shows that it came.
-	user.post("/api/conversations/batch", object{"operations": []object{{"action": "archive", "conversation_id": "nothing"}}}, header("Idempotency-Key", strings.Repeat("k", 256))).refused(http.StatusBadRequest, "invalid_request")
-	user.get("/api/runs/019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03/events/", header("Last-Event-ID", "nonsense")).refused(http.StatusBadRequest, "invalid_request")
-	user.post("/api/conversations/"+user.quiet()+"/messages", `{"content":"x"}`, header("Content-Type", "application/json; charset=utf-8")).gives(http.StatusCreated)
-	user.get("/api/me/", header("Authorization", "Bearer nonsense")).refused(http.StatusUnauthorized, "unauthorized")
+	// An error about an invalid header shows that the header arrived.
+	user.post("/api/conversations/batch", object{"operations": []object{{"action": "archive", "conversation_id": "nothing"}}}, header("Idempotency-Key", strings.Repeat("k", 256))).expectProblem("invalid_request")
+	user.get("/api/runs/019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03/events/", header("Last-Event-ID", "nonsense")).expectProblem("invalid_request")
+	user.create("/api/conversations/"+user.startWithoutBot()+"/messages", `{"content":"x"}`, header("Content-Type", "application/json; charset=utf-8"))
+	user.get("/api/me/", header("Authorization", "Bearer nonsense")).expectProblem("unauthorized")
 }
 
-func pagesMayRead(t *trial) {
-	preflight := t.nobody().call(http.MethodOptions, "/api/conversations/start", nil, header("Origin", t.config.Origin),
+func checkCORS(t *checker) {
+	preflight := t.anonymous().call(http.MethodOptions, "/api/conversations/start", nil, header("Origin", t.config.Origin),
 		header("Access-Control-Request-Method", "POST"), header("Access-Control-Request-Headers", "authorization,content-type,idempotency-key"))
-	t.must(preflight.status == http.StatusNoContent || preflight.status == http.StatusOK, "a preflight is answered with %d: %s", preflight.status, preflight.excerpt())
+	t.require(preflight.status == http.StatusNoContent || preflight.status == http.StatusOK, "preflight: status %d, want 204 or 200: %s", preflight.status, preflight.excerpt())
 	got := t.user().get("/api/me/", header("Origin", t.config.Origin))
-	allowed := func(a answer) bool {
-		origin := a.header.Get("Access-Control-Allow-Origin")
+	allowed := func(r response) bool {
+		origin := r.header.Get("Access-Control-Allow-Origin")
 		return origin == t.config.Origin || origin == "*"
 	}
 	if !allowed(preflight) && !allowed(got) {
-		t.skip("pages of %s are not allowed (PARLEY_ALLOWED_ORIGINS); name one that is with --origin", t.config.Origin)
+		t.skipf("the origin %s is not allowed (PARLEY_ALLOWED_ORIGINS); set --origin to one that is", t.config.Origin)
 	}
-	t.must(allowed(preflight), "the preflight does not allow the origin, the answer does")
-	t.must(allowed(got), "the answer does not allow the origin, the preflight does")
+	t.require(allowed(preflight), "the response allows the origin, its preflight does not")
+	t.require(allowed(got), "the preflight allows the origin, the response does not")
 	contains := func(list, name string) bool {
-		return slices.ContainsFunc(strings.Split(list, ","), func(one string) bool { return strings.EqualFold(strings.TrimSpace(one), name) })
+		return slices.ContainsFunc(strings.Split(list, ","), func(item string) bool { return strings.EqualFold(strings.TrimSpace(item), name) })
 	}
 	for _, name := range []string{"Authorization", "Content-Type", "Idempotency-Key"} {
-		t.must(contains(preflight.header.Get("Access-Control-Allow-Headers"), name), "a page may not send %s", name)
+		t.require(contains(preflight.header.Get("Access-Control-Allow-Headers"), name), "a page cannot send %s", name)
 	}
 	for _, name := range []string{"X-Request-Id", "X-Run-Id", "Idempotency-Replayed", "Retry-After", "RateLimit", "RateLimit-Policy", "Content-Disposition"} {
-		t.must(contains(got.header.Get("Access-Control-Expose-Headers"), name), "a page may not read %s", name)
+		t.require(contains(got.header.Get("Access-Control-Expose-Headers"), name), "a page cannot read %s", name)
 	}
 }

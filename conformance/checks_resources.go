@@ -10,63 +10,60 @@ import (
 
 func resourceChecks() []check {
 	return []check{
-		{name: "resources/chatbots", holds: "A chatbot is made, named by its slug, changed and deleted; a slug that is taken is 409.", needs: "manage", ask: chatbotsAreManaged},
-		{name: "resources/web-chats", holds: "A web chat is made with an inbox, and a conversation begins through it.", needs: "manage", ask: webChatsAreManaged},
-		{name: "resources/contacts", holds: "A contact is made, found, and deleted with its conversations; a sourceId that is taken is 409.", needs: "manage", ask: contactsAreManaged},
-		{name: "resources/upload", holds: "FAQs are imported from a file of several megabytes, and the chatbot answers from them.", needs: "manage", ask: uploadIsTaken},
+		withScope("manage", "resources/chatbots", "A chatbot can be created, addressed by its slug, changed and deleted; a duplicate slug is 409.", checkChatbots),
+		withScope("manage", "resources/web-chats", "A web chat is created with an inbox, and conversations start through it.", checkWebChats),
+		withScope("manage", "resources/contacts", "A contact can be created, found, and deleted with its conversations; a duplicate sourceId is 409.", checkContacts),
+		withScope("manage", "resources/upload", "FAQs can be imported from a file of several megabytes, and the chatbot answers from them.", checkUpload),
 	}
 }
 
-func chatbotsAreManaged(t *trial) {
+func checkChatbots(t *checker) {
 	owner := t.owner()
-	id := t.newBot("managed")
-	slug := "conformance-" + t.run + "-managed"
-	t.must(owner.get("/api/chatbots/"+slug+"/").gives(http.StatusOK).str("id") == id, "the chatbot is another one by its slug")
-	owner.post("/api/chatbots/", object{"name": "x", "slug": slug}).refused(http.StatusConflict, "conflict")
-	owner.post("/api/chatbots/", object{"name": " "}).refused(http.StatusBadRequest, "invalid_request")
-	changed := owner.call(http.MethodPatch, "/api/chatbots/"+slug+"/", object{"greeting": "早安"}).gives(http.StatusOK)
-	t.must(changed.str("greeting") == "早安" && changed.str("slug") == slug, "it is changed to %v", changed)
-	owner.call(http.MethodDelete, "/api/chatbots/"+id+"/", nil).gives(http.StatusNoContent)
-	owner.get("/api/chatbots/"+id+"/").refused(http.StatusNotFound, "not_found")
+	id := t.createBot("managed")
+	slug := "conformance-" + t.runID + "-managed"
+	t.require(owner.getJSON("/api/chatbots/"+slug+"/").str("id") == id, "the slug addresses another chatbot")
+	owner.post("/api/chatbots/", object{"name": "x", "slug": slug}).expectProblem("conflict")
+	owner.post("/api/chatbots/", object{"name": " "}).expectProblem("invalid_request")
+	changed := owner.patch("/api/chatbots/"+slug+"/", object{"greeting": "早安"}).json(http.StatusOK)
+	t.require(changed.str("greeting") == "早安" && changed.str("slug") == slug, "the changed chatbot is %v", changed)
+	owner.remove("/api/chatbots/" + id + "/")
+	owner.get("/api/chatbots/" + id + "/").expectProblem("not_found")
 }
 
-func webChatsAreManaged(t *trial) {
+func checkWebChats(t *checker) {
 	owner, user := t.owner(), t.user()
-	made := owner.post("/api/web-chats/", object{"name": "conformance " + t.run, "chatbot": t.bot}).gives(http.StatusCreated)
-	path := "/api/web-chats/" + made.str("id") + "/"
-	t.made("the web chat "+made.str("name"), path)
-	conversation := user.post("/api/conversations/", object{"webChat": made.str("id")}).gives(http.StatusCreated)
-	t.must(conversation.obj("inbox").str("id") == made.str("inbox") && conversation.obj("inbox").str("channelType") == "web", "the conversation is in the inbox %v, the web chat has %v", conversation["inbox"], made["inbox"])
-	listed := user.get("/api/conversations/?inbox=" + made.str("inbox")).gives(http.StatusOK).list("results")
-	t.must(len(listed) == 1 && listed[0].str("id") == conversation.str("id"), "the inbox has %d conversations", len(listed))
-	owner.call(http.MethodDelete, path, nil).gives(http.StatusNoContent)
-	owner.get(path).refused(http.StatusNotFound, "not_found")
+	webChat := t.createWebChat()
+	path := "/api/web-chats/" + webChat.str("id") + "/"
+	conversation := user.create("/api/conversations/", object{"webChat": webChat.str("id")})
+	t.require(conversation.obj("inbox").str("id") == webChat.str("inbox") && conversation.obj("inbox").str("channelType") == "web", "the conversation has the inbox %v, the web chat %v", conversation["inbox"], webChat["inbox"])
+	listed := user.getJSON("/api/conversations/?inbox=" + webChat.str("inbox")).list("results")
+	t.require(len(listed) == 1 && listed[0].str("id") == conversation.str("id"), "the inbox has %d conversations, want the one that was started", len(listed))
+	owner.remove(path)
+	owner.get(path).expectProblem("not_found")
 }
 
-func contactsAreManaged(t *trial) {
+func checkContacts(t *checker) {
 	owner, user := t.owner(), t.user()
-	source := "conformance-" + t.run
-	made := owner.post("/api/contacts/", object{"name": "Conformance 聯絡人", "sourceId": source, "queryMetadata": object{"snake_case": 1}}).gives(http.StatusCreated)
-	path := "/api/contacts/" + made.str("id") + "/"
-	t.made("the contact "+source, path)
-	t.must(made.obj("queryMetadata").num("snake_case") == 1, "its queryMetadata are %v", made["queryMetadata"])
-	owner.post("/api/contacts/", object{"name": "x", "sourceId": source}).refused(http.StatusConflict, "conflict")
-	found := owner.get("/api/contacts/?query=" + source).gives(http.StatusOK)
-	t.must(found.num("count") == 1 && len(found.list("results")) == 1, "%d contacts are found by the sourceId", found.num("count"))
-	webChat := owner.post("/api/web-chats/", object{"name": "conformance " + t.run, "chatbot": t.bot}).gives(http.StatusCreated)
-	t.made("the web chat "+webChat.str("name"), "/api/web-chats/"+webChat.str("id")+"/")
-	conversation := user.post("/api/conversations/", object{"webChat": webChat.str("id"), "contact": made.str("id")}).gives(http.StatusCreated)
-	t.must(conversation.obj("contact").str("id") == made.str("id"), "the conversation is with %v", conversation["contact"])
-	owner.call(http.MethodDelete, path, nil).gives(http.StatusNoContent)
-	user.get("/api/conversations/"+conversation.str("id")+"/").refused(http.StatusNotFound, "not_found")
+	source := "conformance-" + t.runID
+	contact := owner.create("/api/contacts/", object{"name": "Conformance 聯絡人", "sourceId": source, "queryMetadata": object{"snake_case": 1}})
+	path := "/api/contacts/" + contact.str("id") + "/"
+	t.deleteLater("the contact "+source, path)
+	t.require(contact.obj("queryMetadata").num("snake_case") == 1, "queryMetadata is %v", contact["queryMetadata"])
+	owner.post("/api/contacts/", object{"name": "x", "sourceId": source}).expectProblem("conflict")
+	found := owner.getJSON("/api/contacts/?query=" + source)
+	t.require(found.num("count") == 1 && len(found.list("results")) == 1, "the sourceId finds %d contacts, want 1", found.num("count"))
+	conversation := user.create("/api/conversations/", object{"webChat": t.createWebChat().str("id"), "contact": contact.str("id")})
+	t.require(conversation.obj("contact").str("id") == contact.str("id"), "the conversation has the contact %v", conversation["contact"])
+	owner.remove(path)
+	user.get("/api/conversations/" + conversation.str("id") + "/").expectProblem("not_found")
 }
 
-// uploadIsTaken imports a file whose most is a column that is ignored.
-func uploadIsTaken(t *trial) {
+// checkUpload imports a file that an ignored column makes large.
+func checkUpload(t *checker) {
 	owner := t.owner()
-	slug := "conformance-" + t.run + "-faqs"
-	bot := owner.post("/api/chatbots/", object{"name": "parley conformance " + t.run, "slug": slug}).gives(http.StatusCreated).str("id")
-	t.made("the chatbot "+slug, "/api/chatbots/"+bot+"/")
+	slug := "conformance-" + t.runID + "-faqs"
+	bot := owner.create("/api/chatbots/", object{"name": "parley conformance " + t.runID, "slug": slug}).str("id")
+	t.deleteLater("the chatbot "+slug, "/api/chatbots/"+bot+"/")
 	var table strings.Builder
 	table.WriteString("question,answer,remark\n")
 	for i := range 3 {
@@ -78,10 +75,10 @@ func uploadIsTaken(t *trial) {
 	if err == nil {
 		_, err = part.Write([]byte(table.String()))
 	}
-	t.must(err == nil && writer.Close() == nil, "the form cannot be written: %v", err)
+	t.require(err == nil && writer.Close() == nil, "encode the form: %v", err)
 	got := owner.post("/api/chatbots/"+bot+"/faqs/import/", form.String(), header("Content-Type", writer.FormDataContentType()))
-	t.must(got.status == http.StatusOK, "an upload of %d bytes is answered with %d, where 32 MiB are allowed: %s", form.Len(), got.status, got.excerpt())
-	t.must(got.json().num("created") == 3, "of 3 FAQs are imported: %s", got.excerpt())
-	answer := t.user().post("/api/chatbots/"+bot+"/completions/", question("Where is conformance shelf 2?", "", false)).gives(http.StatusOK)
-	t.must(answer.str("content") == "On floor 2." && len(answer.list("citations")) > 0, "the chatbot answers %q", answer.str("content"))
+	t.require(got.status == http.StatusOK, "an upload of %d bytes: status %d, but 32 MiB are allowed: %s", form.Len(), got.status, got.excerpt())
+	t.require(got.object().num("created") == 3, "not all 3 FAQs were imported: %s", got.excerpt())
+	answer := t.user().post("/api/chatbots/"+bot+"/completions/", question("Where is conformance shelf 2?", "", false)).json(http.StatusOK)
+	t.require(answer.str("content") == "On floor 2." && len(answer.list("citations")) > 0, "the chatbot replies %q", answer.str("content"))
 }

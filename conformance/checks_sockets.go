@@ -10,210 +10,183 @@ import (
 
 func socketChecks() []check {
 	return []check{
-		{name: "sockets/connected", holds: "A WebSocket opens, and its first frame says where it is.", ask: socketIsGreeted},
-		{name: "sockets/messages", holds: "Each device gets each message once, in the order of seq; the one that sent it gets delivered in its place.", ask: devicesGetMessages},
-		{name: "sockets/rest", holds: "What is sent otherwise comes to the sockets that watch.", ask: socketHearsOfREST},
-		{name: "sockets/typing", holds: "Typing tells when the bot writes, and with stream=true what.", ask: typingIsTold},
-		{name: "sockets/resume", holds: "After a break, after= brings what was missed, then what is new, without gap or duplicate.", ask: socketIsResumed},
-		{name: "sockets/again", holds: "A client_message_id that is sent again is delivered again and stored once.", ask: sameIDIsStoredOnce},
-		{name: "sockets/errors", holds: "A frame that is wrong is answered with an error, and the socket stays open.", ask: wrongFramesAreAnswered},
-		{name: "sockets/large-frame", holds: "Frames of nearly 64 KiB are taken.", ask: largeFrameIsTaken},
-		{name: "sockets/feedback", holds: "A socket is told of a message that is liked.", ask: socketHearsOfFeedback},
-		{name: "sockets/subprotocol", holds: "Browsers' way, the subprotocols bearer and the key, opens a socket.", ask: subprotocolOpens},
-		{name: "sockets/ticket", holds: "A ticket opens one socket, once.", ask: ticketOpensOnce},
-		{name: "sockets/refused", holds: "What is refused is refused before the upgrade, as a problem document.", ask: socketsAreRefusedFirst},
-		{name: "sockets/visitor", holds: "Without a key a socket is an anonymous visit, which is answered, stores nothing, and may be resumed.", ask: visitorsAreAnswered},
+		named("sockets/connected", "A WebSocket opens, and its first frame names the conversation and the limits.", checkConnected),
+		named("sockets/messages", "Each device gets each message once, in order of seq; the sender gets delivered instead.", checkDevices),
+		named("sockets/rest", "Messages sent by REST reach the conversation's sockets.", checkMessagesByREST),
+		named("sockets/typing", "Typing frames report that the bot writes, and with stream=true the text.", checkTyping),
+		named("sockets/resume", "A socket with after= gets the missed messages, then new ones, without gaps or duplicates.", checkSocketResume),
+		named("sockets/idempotent", "A repeated client_message_id is acknowledged again and stored once.", checkRepeatedMessage),
+		named("sockets/errors", "An invalid frame gets an error, and the socket stays open.", checkInvalidFrames),
+		named("sockets/large-frame", "Frames of nearly 64 KiB are accepted.", checkLargeFrame),
+		named("sockets/feedback", "Sockets receive feedback on messages.", checkSocketFeedback),
+		named("sockets/subprotocol", "The subprotocols bearer and the key, which browsers can send, authenticate a socket.", checkSubprotocol),
+		named("sockets/ticket", "A ticket opens exactly one socket.", checkTicket),
+		named("sockets/error-before-upgrade", "Errors before the upgrade are problem documents.", checkErrorsBeforeUpgrade),
+		named("sockets/visitor", "A socket without a key is an anonymous visit: it gets replies, can be resumed and is not stored as a conversation.", checkVisitor),
 	}
 }
 
-func socketIsGreeted(t *trial) {
-	id := t.user().quiet()
-	socket, greeting := t.user().connect("?session_id=" + id)
-	defer socket.close()
-	t.must(greeting.str("session_id") == id && greeting.str("conversation_id") == id && greeting["anonymous"] == false && greeting.str("bot_id") != "", "the first frame is %v", greeting)
-	t.must(greeting.obj("limits").num("frame_bytes") == 64<<10, "the first frame tells the limits %v", greeting["limits"])
+func checkConnected(t *checker) {
+	id := t.user().startWithoutBot()
+	_, connected := t.user().connect("?session_id=" + id)
+	t.require(connected.str("session_id") == id && connected.str("conversation_id") == id && connected["anonymous"] == false && connected.str("bot_id") != "", "the first frame is %v", connected)
+	t.require(connected.obj("limits").num("frame_bytes") == 64<<10, "the first frame has the limits %v", connected["limits"])
 }
 
-// hears fails the check unless the next messages of a socket are these, in order, as messages or as delivered.
-func (s *socket) hears(from int, wanted ...string) {
-	for i, content := range wanted {
-		frame := s.until(fmt.Sprintf("the message %d", from+i), func(frame object) bool {
-			return frame.str("type") == "message" || frame.str("status") == "delivered"
-		})
-		s.t.must(frame.num("seq") == from+i, "in place of seq %d comes %v", from+i, frame)
-		s.t.must(frame.str("type") != "message" || frame.str("content") == content, "the message %d is %q, not %q", from+i, frame.str("content"), content)
-	}
-}
-
-func devicesGetMessages(t *trial) {
-	t.scripted()
+func checkDevices(t *checker) {
+	t.needScript()
 	user := t.user()
 	id := user.start()
-	one, _ := user.connect("?session_id=" + id)
-	defer one.close()
-	other, _ := user.connect("?session_id=" + id)
-	defer other.close()
-	one.say(askAnything, "first")
-	t.must(one.delivered("first").num("seq") == 1, "the first message is not delivered as such")
-	one.hears(2, "Noted.")
-	other.hears(1, askAnything, "Noted.")
-	other.say(askBrief, "second")
-	t.must(other.delivered("second").num("seq") == 3, "the third message is not delivered as such")
-	other.hears(4, joined(briefDeltas))
-	one.hears(3, askBrief, joined(briefDeltas))
-	suggested := one.until("suggestions", func(frame object) bool { return frame.str("type") == "suggestion" })
-	t.must(len(suggested.list("suggestions")) == 1, "the suggestions are %v", suggested)
-	messages, _ := user.history(id, "")
-	t.must(len(messages) == 4, "stored are %v", contents(messages))
+	first, _ := user.connect("?session_id=" + id)
+	second, _ := user.connect("?session_id=" + id)
+	first.send(askAnything, "first")
+	t.require(first.expectDelivered("first").num("seq") == 1, "the first message does not have seq 1")
+	first.expectMessages(2, plainText)
+	second.expectMessages(1, askAnything, plainText)
+	second.send(askBrief, "second")
+	t.require(second.expectDelivered("second").num("seq") == 3, "the third message does not have seq 3")
+	second.expectMessages(4, briefText)
+	first.expectMessages(3, askBrief, briefText)
+	suggestions := first.until("suggestions", func(frame object) bool { return frame.str("type") == "suggestion" })
+	t.require(len(suggestions.list("suggestions")) == 1, "got %v, want one suggestion", suggestions)
+	messages := user.messages(id)
+	t.require(len(messages) == 4, "the history has %q", contents(messages))
 }
 
-func socketHearsOfREST(t *trial) {
+func checkMessagesByREST(t *checker) {
 	user := t.user()
-	id := user.quiet()
+	id := user.startWithoutBot()
 	socket, _ := user.connect("?session_id=" + id)
-	defer socket.close()
-	sent := user.say(id, "by REST")
-	frame := socket.message()
-	t.must(frame.str("message_id") == sent.str("message_id") && frame.str("timestamp") == sent.str("timestamp") && frame.num("seq") == 1 && frame.str("sender") == "user", "sent is %v, told %v", sent, frame)
+	sent := user.send(id, "by REST")
+	frame := socket.nextMessage()
+	t.require(frame.str("message_id") == sent.str("message_id") && frame.str("timestamp") == sent.str("timestamp") && frame.num("seq") == 1 && frame.str("sender") == "user", "the message %v is received as %v", sent, frame)
 	for i := range 5 {
-		user.say(id, fmt.Sprint(i))
+		user.send(id, fmt.Sprint(i))
 	}
-	socket.hears(2, "0", "1", "2", "3", "4")
+	socket.expectMessages(2, "0", "1", "2", "3", "4")
 }
 
-func typingIsTold(t *trial) {
-	t.scripted()
+func checkTyping(t *checker) {
+	t.needScript()
 	user := t.user()
 	socket, _ := user.connect("?stream=true&session_id=" + user.start())
-	defer socket.close()
-	socket.say(askPaced, "typing")
-	var told []bool
+	socket.send(askPaced, "typing")
+	var typing []bool
 	var text strings.Builder
 	reply := socket.until("the reply", func(frame object) bool {
 		if frame.str("type") == "typing" {
-			told = append(told, frame.is("is_typing"))
+			typing = append(typing, frame.bool("is_typing"))
 			text.WriteString(frame.str("delta"))
 		}
 		return frame.str("type") == "message"
 	})
-	t.must(text.String() == joined(pacedDeltas) && reply.str("content") == text.String(), "the deltas are %q, the message %q", text.String(), reply.str("content"))
-	t.must(len(told) > 3 && told[0] && !told[len(told)-1], "typing is told as %v", told)
+	t.require(text.String() == pacedText && reply.str("content") == text.String(), "the deltas are %q, the message %q", text.String(), reply.str("content"))
+	t.require(len(typing) > 3 && typing[0] && !typing[len(typing)-1], "is_typing is %v in sequence", typing)
 }
 
-func socketIsResumed(t *trial) {
+func checkSocketResume(t *checker) {
 	user := t.user()
-	id := user.quiet()
+	id := user.startWithoutBot()
 	socket, _ := user.connect("?session_id=" + id)
-	user.say(id, "one")
-	socket.hears(1, "one")
+	user.send(id, "one")
+	socket.expectMessages(1, "one")
 	socket.close()
-	user.say(id, "two")
-	user.say(id, "three")
+	user.send(id, "two")
+	user.send(id, "three")
 	again, _ := user.connect("?after=1&session_id=" + id)
-	defer again.close()
-	user.say(id, "four")
-	again.hears(2, "two", "three", "four")
+	user.send(id, "four")
+	again.expectMessages(2, "two", "three", "four")
 	ahead, _ := user.connect("?after=100&session_id=" + id)
-	defer ahead.close()
-	t.must(ahead.next("an error").str("type") == "error", "a seq that there is not is no error")
+	t.require(ahead.next("an error").str("type") == "error", "after= with an unknown seq is not an error")
 }
 
-func sameIDIsStoredOnce(t *trial) {
+func checkRepeatedMessage(t *checker) {
 	user := t.user()
-	id := user.quiet()
+	id := user.startWithoutBot()
 	socket, _ := user.connect("?session_id=" + id)
-	defer socket.close()
-	socket.say("once", "same")
-	first := socket.delivered("same")
-	socket.say("once", "same")
-	again := socket.delivered("same")
-	t.must(first.str("message_id") == again.str("message_id") && first.num("seq") == again.num("seq"), "first it is delivered as %v, again as %v", first, again)
-	messages, _ := user.history(id, "")
-	t.must(len(messages) == 1, "it is stored %d times", len(messages))
+	socket.send("once", "same")
+	first := socket.expectDelivered("same")
+	socket.send("once", "same")
+	again := socket.expectDelivered("same")
+	t.require(first.str("message_id") == again.str("message_id") && first.num("seq") == again.num("seq"), "the message is acknowledged with %v, then with %v", first, again)
+	messages := user.messages(id)
+	t.require(len(messages) == 1, "the message is stored %d times", len(messages))
 }
 
-func wrongFramesAreAnswered(t *trial) {
+func checkInvalidFrames(t *checker) {
 	user := t.user()
-	socket, _ := user.connect("?session_id=" + user.quiet())
-	defer socket.close()
+	socket, _ := user.connect("?session_id=" + user.startWithoutBot())
 	for _, frame := range []any{"junk", "{", object{"type": "explode"}, object{"type": "message", "content": " "}, object{"type": "message", "content": "x", "session_id": uuid.NewString()}} {
-		socket.send(frame)
-		told := socket.next("an error")
-		t.must(told.str("type") == "error" && told.str("error") != "" && told.str("detail") != "", "the frame %v is answered with %v", frame, told)
+		socket.sendFrame(frame)
+		got := socket.next("an error")
+		t.require(got.str("type") == "error" && got.str("error") != "" && got.str("detail") != "", "the frame %v gets %v, want an error", frame, got)
 	}
-	socket.say("still open", "after")
-	socket.delivered("after")
+	socket.send("still open", "after")
+	socket.expectDelivered("after")
 }
 
-func largeFrameIsTaken(t *trial) {
+func checkLargeFrame(t *checker) {
 	user := t.user()
-	socket, _ := user.connect("?session_id=" + user.quiet())
-	defer socket.close()
-	socket.send(object{"type": "message", "content": strings.Repeat("x", 32768), "client_message_id": "large", "metadata": object{"padding": strings.Repeat("y", 30000)}})
-	socket.delivered("large")
+	socket, _ := user.connect("?session_id=" + user.startWithoutBot())
+	socket.sendFrame(object{"type": "message", "content": strings.Repeat("x", 32768), "client_message_id": "large", "metadata": object{"padding": strings.Repeat("y", 30000)}})
+	socket.expectDelivered("large")
 }
 
-func socketHearsOfFeedback(t *trial) {
+func checkSocketFeedback(t *checker) {
 	user := t.user()
-	id := user.quiet()
-	message := user.say(id, "x").str("message_id")
+	id := user.startWithoutBot()
+	message := user.send(id, "x").str("message_id")
 	socket, _ := user.connect("?session_id=" + id)
-	defer socket.close()
-	user.call(http.MethodPut, "/api/messages/"+message+"/feedback/", object{"feedback": "like"}).gives(http.StatusOK)
+	user.call(http.MethodPut, "/api/messages/"+message+"/feedback/", object{"feedback": "like"}).json(http.StatusOK)
 	frame := socket.until("the feedback", func(frame object) bool { return frame.str("status") == "feedback" })
-	t.must(frame.str("message_id") == message && frame.str("feedback") == "like", "the feedback is told as %v", frame)
+	t.require(frame.str("message_id") == message && frame.str("feedback") == "like", "the feedback frame is %v", frame)
 }
 
-func subprotocolOpens(t *trial) {
+func checkSubprotocol(t *checker) {
 	user := t.user()
-	id := user.quiet()
-	socket, greeting := t.nobody().connect("?session_id="+id, header("Sec-WebSocket-Protocol", "bearer, "+user.key))
-	defer socket.close()
-	t.must(greeting["anonymous"] == false && greeting.str("session_id") == id, "the key in the subprotocol is answered with %v", greeting)
-	t.must(socket.conn.Subprotocol() == "bearer", "the subprotocol that was chosen is %q", socket.conn.Subprotocol())
+	id := user.startWithoutBot()
+	socket, connected := t.anonymous().connect("?session_id="+id, header("Sec-WebSocket-Protocol", "bearer, "+user.key))
+	t.require(connected["anonymous"] == false && connected.str("session_id") == id, "the first frame for a key in the subprotocol is %v", connected)
+	t.require(socket.conn.Subprotocol() == "bearer", "the selected subprotocol is %q, want bearer", socket.conn.Subprotocol())
 }
 
-func ticketOpensOnce(t *trial) {
+func checkTicket(t *checker) {
 	user := t.user()
-	id := user.quiet()
-	ticket := user.post("/api/ws-tickets/", object{"conversation": id}).gives(http.StatusCreated).str("ticket")
-	socket, greeting := t.nobody().connect("?ticket=" + ticket)
-	defer socket.close()
-	t.must(greeting.str("session_id") == id, "the ticket opens %v", greeting)
-	second, got := t.nobody().dial("?ticket=" + ticket)
-	t.must(second == nil, "a ticket opens two sockets")
-	got.refused(http.StatusUnauthorized, "unauthorized")
+	id := user.startWithoutBot()
+	ticket := user.create("/api/ws-tickets/", object{"conversation": id}).str("ticket")
+	_, connected := t.anonymous().connect("?ticket=" + ticket)
+	t.require(connected.str("session_id") == id, "the first frame for a ticket is %v", connected)
+	second, got := t.anonymous().dial("?ticket=" + ticket)
+	t.require(second == nil, "the ticket opens a second socket")
+	got.expectProblem("unauthorized")
 }
 
-func socketsAreRefusedFirst(t *trial) {
-	refused := func(c caller, query string, status int, code string) {
+func checkErrorsBeforeUpgrade(t *checker) {
+	expectError := func(c client, query, code string) {
 		socket, got := c.dial(query)
-		t.must(socket == nil, "GET /ws%s opens a socket", query)
-		got.refused(status, code)
+		t.require(socket == nil, "GET /ws%s opens a socket", query)
+		got.expectProblem(code)
 	}
-	refused(t.user(), "?session_id="+uuid.NewString(), http.StatusNotFound, "not_found")
-	refused(t.user(), "?after=x", http.StatusBadRequest, "invalid_request")
-	refused(caller{t, "pk_nobody.has-this-key-at-all"}, "", http.StatusUnauthorized, "unauthorized")
-	t.user().get("/ws").refused(http.StatusBadRequest, "invalid_request") // no upgrade is asked for
+	expectError(t.user(), "?session_id="+uuid.NewString(), "not_found")
+	expectError(t.user(), "?after=x", "invalid_request")
+	expectError(client{t, "pk_nobody.has-this-key-at-all"}, "", "unauthorized")
+	t.user().get("/ws").expectProblem("invalid_request") // without Upgrade
 }
 
-func visitorsAreAnswered(t *trial) {
-	socket, greeting := t.nobody().connect("")
-	t.must(greeting["anonymous"] == true && !greeting.has("conversation_id") && greeting.str("expires_at") != "", "a visitor is greeted with %v", greeting)
-	socket.say(askAnything, "visit")
-	frame := socket.until("what became of the message", func(frame object) bool {
-		return frame.str("status") == "delivered" || frame.str("type") == "error"
-	})
+func checkVisitor(t *checker) {
+	socket, connected := t.anonymous().connect("")
+	t.require(connected["anonymous"] == true && !connected.has("conversation_id") && connected.str("expires_at") != "", "the first frame for a visitor is %v", connected)
+	socket.send(askAnything, "visit")
+	frame := socket.acknowledgement()
 	if frame.str("error") == "rate_limited" {
-		t.skip("visitors from here have used up their rate limit")
+		t.skipf("the rate limit of visitors from this address is exhausted")
 	}
-	t.must(frame.str("status") == "delivered" && frame.num("seq") == 1, "a visitor's message is answered with %v", frame)
-	reply := socket.message()
-	t.must(reply.str("sender") == "bot" && reply.num("seq") == 2 && !reply.has("conversation_id"), "a visitor's reply is %v", reply)
+	t.require(frame.str("status") == "delivered" && frame.num("seq") == 1, "a visitor's message gets %v, want delivered", frame)
+	reply := socket.nextMessage()
+	t.require(reply.str("sender") == "bot" && reply.num("seq") == 2 && !reply.has("conversation_id"), "the reply to a visitor is %v", reply)
 	socket.close()
-	visit := greeting.str("session_id")
-	again, _ := t.nobody().connect("?after=1&session_id=" + visit)
-	defer again.close()
-	t.must(again.message().str("content") == reply.str("content"), "a visit that is resumed has another reply")
-	t.owner().get("/api/conversations/"+visit+"/").refused(http.StatusNotFound, "not_found")
+	visit := connected.str("session_id")
+	again, _ := t.anonymous().connect("?after=1&session_id=" + visit)
+	t.require(again.nextMessage().str("content") == reply.str("content"), "the resumed visit has another reply")
+	t.owner().get("/api/conversations/" + visit + "/").expectProblem("not_found")
 }

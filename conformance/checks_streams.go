@@ -9,97 +9,97 @@ import (
 
 func streamChecks() []check {
 	return []check{
-		{name: "streams/form", holds: "A stream is text/event-stream, not kept, not to be buffered, of unnamed events with an id and one line of data, and one last event.", ask: streamHasItsForm},
-		{name: "streams/not-buffered", holds: "The pieces of a reply come as they are written: nothing on the way buffers or merges them.", ask: streamIsNotBuffered},
-		{name: "streams/not-compressed", holds: "A stream is not compressed on the way, which would hold events back.", ask: streamIsNotCompressed},
-		{name: "streams/resume", holds: "A stream that broke goes on after the Last-Event-ID, without gap or duplicate.", ask: streamIsResumed},
-		{name: "streams/hang-up", holds: "A caller that hangs up does not lose the reply.", ask: replyOutlivesItsCaller},
+		named("streams/format", "A stream is an uncached event stream of unnamed events with an ID and one line of data.", checkStreamFormat),
+		named("streams/not-buffered", "Events arrive as they are written: no proxy buffers or merges them.", checkNotBuffered),
+		named("streams/not-compressed", "No proxy compresses streams, which would delay events.", checkNotCompressed),
+		named("streams/resume", "A broken stream resumes after Last-Event-ID without gaps or duplicates.", checkResume),
+		named("streams/disconnect", "A reply is stored even if the caller disconnects.", checkDisconnect),
 	}
 }
 
 var eventID = regexp.MustCompile(`^[1-9]\d*\.(0|[1-9]\d*)$`)
 
-func streamHasItsForm(t *trial) {
+func checkStreamFormat(t *checker) {
 	user := t.user()
-	stream := user.askStream(askBrief, "")
-	t.must(stream.header.Get("Cache-Control") == "no-store", "Cache-Control of a stream is %q, not no-store", stream.header.Get("Cache-Control"))
-	// A proxy that the header is for, as nginx, takes it and does not pass it on.
+	stream := user.streamCompletion(askBrief, "")
+	t.require(stream.header.Get("Cache-Control") == "no-store", "a stream has Cache-Control %q, want no-store", stream.header.Get("Cache-Control"))
+	// nginx, which the header is for, removes it.
 	buffering := stream.header.Get("X-Accel-Buffering")
-	t.must(buffering == "no" || buffering == "", "X-Accel-Buffering of a stream is %q, not no", buffering)
-	events := stream.rest()
+	t.require(buffering == "no" || buffering == "", "a stream has X-Accel-Buffering %q, want no", buffering)
+	events := stream.readAll()
 	last := events[len(events)-1].data
-	t.began(last.str("conversationId"))
-	for i, one := range events {
-		t.must(slices.Equal(one.fields, []string{"id", "data"}), "event %d has the lines %v", i+1, one.fields)
-		t.must(eventID.MatchString(one.id), "event %d has the id %q", i+1, one.id)
-		t.must(one.data.str("runId") == stream.header.Get("X-Run-Id") && one.data.str("conversationId") == last.str("conversationId") && one.data.str("messageId") == last.str("messageId"), "event %d is %v", i+1, one.data)
+	t.deleteConversationLater(last.str("conversationId"))
+	for i, e := range events {
+		t.require(slices.Equal(e.fields, []string{"id", "data"}), "event %d has the lines %v", i+1, e.fields)
+		t.require(eventID.MatchString(e.id), "event %d has the ID %q", i+1, e.id)
+		t.require(e.data.str("runId") == stream.header.Get("X-Run-Id") && e.data.str("conversationId") == last.str("conversationId") && e.data.str("messageId") == last.str("messageId"), "event %d is %v", i+1, e.data)
 	}
-	t.must(last.str("content") == "" && last.str("finishReason") != "", "the last event is %v", last)
-	messages, _ := user.history(last.str("conversationId"), "")
-	t.must(len(messages) == 2 && messages[1].str("content") == said(events), "the stream says %q, stored is %q", said(events), contents(messages))
+	t.require(last.str("content") == "" && last.str("finishReason") != "", "the last event is %v", last)
+	messages := user.messages(last.str("conversationId"))
+	t.require(len(messages) == 2 && messages[1].str("content") == textOf(events), "the stream has %q, the stored messages are %q", textOf(events), contents(messages))
 }
 
-// streamIsNotBuffered looks at when the pieces come. A machine that is busy may make one late, or join it with the next;
-// what buffers makes all of them late.
-func streamIsNotBuffered(t *trial) {
-	t.scripted()
+// checkNotBuffered measures when events arrive. On a busy machine one may be late or arrive with the next;
+// a buffering proxy delays all of them.
+func checkNotBuffered(t *checker) {
+	t.needScript()
 	asked := time.Now()
-	events := t.user().askStream(askPaced, "").rest()
-	t.must(said(events) == joined(pacedDeltas), "the stream says %q", said(events))
+	events := t.user().streamCompletion(askPaced, "").readAll()
+	t.require(textOf(events) == pacedText, "the stream has %q", textOf(events))
 	first, last, arrivals := events[0].at, events[len(events)-1].at, 1
-	for i, one := range events[1:] {
-		if one.at.Sub(events[i].at) > pacedPause/4 {
+	for i, e := range events[1:] {
+		if e.at.Sub(events[i].at) > pacedInterval/4 {
 			arrivals++
 		}
 	}
-	written := pacedPause * (pacedPieces - 1)
+	written := pacedInterval * (pacedPieces - 1)
 	switch {
 	case last.Sub(first) < written/2:
-		t.fail("%d pieces that are written %s apart come within %s, %s after they were asked for: something on the way buffers streams",
-			pacedPieces, pacedPause, last.Sub(first).Round(time.Millisecond), first.Sub(asked).Round(time.Millisecond))
+		t.fatalf("%d events that are written %s apart arrive within %s, %s after the request: a proxy buffers streams",
+			pacedPieces, pacedInterval, last.Sub(first).Round(time.Millisecond), first.Sub(asked).Round(time.Millisecond))
 	case arrivals < pacedPieces/2:
-		t.fail("%d pieces that are written %s apart come in %d parts: something on the way buffers streams, or merges their events", pacedPieces, pacedPause, arrivals)
+		t.fatalf("%d events that are written %s apart arrive in %d parts: a proxy buffers streams or merges events", pacedPieces, pacedInterval, arrivals)
 	}
 }
 
-func streamIsNotCompressed(t *trial) {
-	t.scripted()
-	stream := t.user().askStream(askBrief, "", header("Accept-Encoding", "gzip, br, deflate"))
+func checkNotCompressed(t *checker) {
+	t.needScript()
+	stream := t.user().streamCompletion(askBrief, "", header("Accept-Encoding", "gzip, br, deflate"))
 	defer stream.close()
-	t.must(stream.header.Get("Content-Encoding") == "", "something on the way compresses streams (Content-Encoding: %s)", stream.header.Get("Content-Encoding"))
+	t.require(stream.header.Get("Content-Encoding") == "", "a proxy compresses streams (Content-Encoding: %s)", stream.header.Get("Content-Encoding"))
 }
 
-func streamIsResumed(t *trial) {
-	t.scripted()
+func checkResume(t *checker) {
+	t.needScript()
 	user := t.user()
-	broken := user.askStream(askPaced, "")
+	broken := user.streamCompletion(askPaced, "")
 	var before []event
 	for range 3 {
-		before = append(before, broken.first())
+		before = append(before, broken.mustNext())
 	}
 	broken.close()
 	path := "/api/runs/" + broken.header.Get("X-Run-Id") + "/events/"
 	last := before[len(before)-1].id
-	for way, resumed := range map[string]*stream{
+	for way, resumed := range map[string]*eventStream{
 		"Last-Event-ID": user.stream(http.MethodGet, path, nil, header("Last-Event-ID", last)),
 		"?after=":       user.stream(http.MethodGet, path+"?after="+last, nil),
 	} {
-		rest := resumed.rest()
-		t.must(rest[0].data["reset"] == nil, "taken up by %s, the stream begins anew", way)
-		t.must(said(before)+said(rest) == joined(pacedDeltas), "taken up by %s after %q, the stream says %q", way, said(before), said(rest))
+		rest := resumed.readAll()
+		t.require(rest[0].data["reset"] == nil, "resumed by %s, the stream restarts", way)
+		t.require(textOf(before)+textOf(rest) == pacedText, "resumed by %s after %q, the stream has %q", way, textOf(before), textOf(rest))
 	}
-	whole := user.stream(http.MethodGet, path, nil).rest()
-	t.must(said(whole) == joined(pacedDeltas), "followed from the beginning, the run says %q", said(whole))
+	whole := user.stream(http.MethodGet, path, nil).readAll()
+	t.require(textOf(whole) == pacedText, "followed from the beginning, the run has %q", textOf(whole))
 }
 
-func replyOutlivesItsCaller(t *trial) {
-	t.scripted()
+func checkDisconnect(t *checker) {
+	t.needScript()
 	user := t.user()
-	stream := user.askStream(askPaced, "")
-	conversation := stream.first().data.str("conversationId")
+	stream := user.streamCompletion(askPaced, "")
+	conversation := stream.mustNext().data.str("conversationId")
 	stream.close()
 	t.eventually("the reply is stored", func() bool {
-		messages, _ := user.history(conversation, "")
-		return len(messages) == 2 && messages[1].str("content") == joined(pacedDeltas)
+		messages := user.messages(conversation)
+		return len(messages) == 2 && messages[1].str("content") == pacedText
 	})
 }

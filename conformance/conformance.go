@@ -1,12 +1,14 @@
-// Package conformance asks a deployment, through whatever stands in front of it, whether it keeps the contract. It knows
-// what every integrator knows: the address, one key, and the document that the deployment serves.
+// Package conformance checks whether a deployment keeps the API contract, through whatever proxies
+// stand in front of it. It knows what every integrator knows: the address, one key, and the OpenAPI
+// document that the deployment serves.
 //
-// Each check is one function that holds one sentence. It needs no other one, makes what it asks about, and is told apart
-// from what the key or the operator's settings make impossible: that is skipped, with its reason. What holds for every
-// answer is looked at with each, whatever the check is about, and told by checks of its own at the end, so that one fault
-// is told once.
+// Each check verifies one rule. It creates what it needs and depends on no other check. A check
+// that the key's scopes or the operator's settings make impossible is skipped, with a reason. Rules
+// for all responses are verified with every response of the run and reported by checks of their own
+// at the end, so that one fault is reported once.
 //
-// All that is made is deleted at the end, whatever that is, and what could not be deleted is named.
+// Everything that a run creates is deleted at its end, even after an error; what cannot be deleted
+// is reported.
 package conformance
 
 import (
@@ -14,145 +16,158 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"regexp"
 	"slices"
 	"sync"
 	"time"
 )
 
-// Config is what is asked, and how.
+// Config says what to check, and how.
 type Config struct {
-	// BaseURL is where the deployment is reached, without a path's trailing slash.
+	// BaseURL is the address of the deployment, without a trailing slash.
 	BaseURL string
-	// Key is an API key. What its scopes do not allow is skipped.
+	// Key is an API key. Checks for which it lacks a scope are skipped.
 	Key string
-	// Origin is that of a web page which may read answers; empty: DefaultOrigin.
+	// Origin is the origin of a web page that may read responses. Empty means DefaultOrigin.
 	Origin string
-	// Only are the names of the checks that are made; nil: all.
+	// Only selects checks by name. Nil means all.
 	Only *regexp.Regexp
-	// Timeout bounds all checks together; zero: DefaultTimeout.
+	// Timeout bounds the whole run. Zero means DefaultTimeout.
 	Timeout time.Duration
-	// Silence is how long a stream and a socket are left silent, to see whether something cuts idle connections. Zero:
-	// long enough that both must show that they live.
-	Silence time.Duration
+	// IdleTime is how long a stream and a socket are left silent, to find out whether a proxy cuts
+	// idle connections. Zero means long enough for one keep-alive.
+	IdleTime time.Duration
 }
 
-// Outcome is what came of a check.
+// The defaults of Config.
+const (
+	DefaultOrigin  = "https://conformance.example"
+	DefaultTimeout = 5 * time.Minute
+)
+
+// Outcome is the outcome of a check.
 type Outcome string
 
-// The outcomes.
+// The outcomes of a check.
 const (
 	Passed  Outcome = "passed"
 	Failed  Outcome = "failed"
 	Skipped Outcome = "skipped"
 )
 
-// Result is what came of one check.
-type Result struct {
-	Name    string
-	Holds   string // the sentence that it holds
-	Outcome Outcome
-	Why     string // it failed or was skipped
-	Took    time.Duration
+// Check names a check and the rule that it verifies.
+type Check struct {
+	Name string
+	Rule string
 }
 
-// Report is what came of them all.
+// Result is the result of one check.
+type Result struct {
+	Check
+
+	Outcome  Outcome
+	Reason   string // why it failed or was skipped
+	Duration time.Duration
+}
+
+// Report is the result of a run.
 type Report struct {
 	Results []Result
-	// Left is what was made and could not be deleted.
-	Left []string
-	Took time.Duration
+	// NotDeleted lists what the run created and could not delete.
+	NotDeleted []string
+	Duration   time.Duration
 }
 
-// Count is how many checks had an outcome.
+// Count returns how many checks had an outcome.
 func (r Report) Count(outcome Outcome) int {
 	n := 0
-	for _, one := range r.Results {
-		if one.Outcome == outcome {
+	for _, result := range r.Results {
+		if result.Outcome == outcome {
 			n++
 		}
 	}
 	return n
 }
 
-// Names are the names and sentences of all checks, in their order; nothing has come of them.
-func Names() []Result {
-	var all []Result
-	for _, one := range checks() {
-		all = append(all, Result{Name: one.name, Holds: one.holds})
+// Checks returns all checks in the order in which they run.
+func Checks() []Check {
+	var all []Check
+	for _, c := range checks() {
+		all = append(all, c.Check)
 	}
 	return all
 }
 
-// What a run does that is told nothing else.
-const (
-	DefaultOrigin  = "https://conformance.example"
-	DefaultTimeout = 5 * time.Minute
-)
-
-// Run makes the checks in their order, and tells each result as soon as those before it are told. Those that wait for
-// long do so beside the others. When ctx ends, the checks that are left are not made. The error says why the deployment
-// could not be asked at all, or was not asked to the end; what was made is deleted nonetheless.
-func Run(ctx context.Context, config Config, told func(Result)) (report Report, err error) {
+// Run runs the selected checks and calls report with each result, in order. Slow checks run
+// concurrently with the others. When ctx ends, the remaining checks do not run. The error says why
+// the run could not start or finish; what it created is deleted nevertheless.
+func Run(ctx context.Context, config Config, report func(Result)) (result Report, err error) {
 	began := time.Now()
 	config.Origin, config.Timeout = cmp.Or(config.Origin, DefaultOrigin), cmp.Or(config.Timeout, DefaultTimeout)
-	d, err := meet(ctx, config)
+	r, err := newRunner(ctx, config)
 	if err != nil {
-		return report, err
+		return result, err
 	}
 	defer func() {
-		report.Left = d.cleanUp(context.WithoutCancel(ctx)) // also when ctx has ended
-		report.Took = time.Since(began)
+		result.NotDeleted = r.cleanUp(context.WithoutCancel(ctx)) // even if ctx has ended
+		result.Duration = time.Since(began)
 	}()
-	limited, cancel := context.WithTimeoutCause(ctx, config.Timeout, errors.New("the time for all checks was over"))
+	limited, cancel := context.WithTimeoutCause(ctx, config.Timeout, fmt.Errorf("the run exceeded its timeout of %s", config.Timeout))
 	var slow sync.WaitGroup
 	defer func() { cancel(); slow.Wait() }()
-	if err := d.prepare(limited); err != nil {
-		return report, fmt.Errorf("what the checks need could not be made: %w", err)
+	if err := r.prepare(limited); err != nil {
+		return result, fmt.Errorf("prepare the run: %w", err)
 	}
-	chosen := slices.DeleteFunc(checks(), func(one check) bool { return config.Only != nil && !config.Only.MatchString(one.name) })
-	results := make([]chan Result, len(chosen))
-	for i, one := range chosen {
+	selected := slices.DeleteFunc(checks(), func(c check) bool { return config.Only != nil && !config.Only.MatchString(c.Name) })
+	results := make([]chan Result, len(selected))
+	for i, c := range selected {
 		results[i] = make(chan Result, 1)
-		if one.isSlow {
-			slow.Go(func() { results[i] <- d.try(limited, i, one) })
+		if c.isSlow {
+			slow.Go(func() { results[i] <- r.run(limited, i, c) })
 		}
 	}
-	for i, one := range chosen {
-		if !one.isSlow {
-			results[i] <- d.try(limited, i, one)
+	for i, c := range selected {
+		if !c.isSlow {
+			results[i] <- r.run(limited, i, c)
 		}
-		result := <-results[i]
+		checked := <-results[i]
 		if ctx.Err() != nil {
-			return report, errors.New("it was broken off")
+			return result, errors.New("the run was interrupted")
 		}
-		report.Results = append(report.Results, result)
-		told(result)
+		result.Results = append(result.Results, checked)
+		report(checked)
 	}
-	return report, nil
+	return result, nil
 }
 
-// check is a question to the deployment.
+// check is a Check that can be run.
 type check struct {
-	name  string
-	holds string
-	// needs is the scope without which it cannot be asked; empty: none beyond those to converse.
-	needs string
-	// isSlow: it waits for long, and is made beside the others.
+	Check
+
+	// scope is the scope that the key needs, besides those for conversations; empty means none.
+	scope string
+	// isSlow marks a check that waits for a long time.
 	isSlow bool
-	ask    func(*trial)
+	run    func(*checker)
 }
 
-// checks are all of them, in their order: those that look back at all answers come last.
+// checks returns all checks in order. Those that report on all responses come last.
 func checks() []check {
 	return slices.Concat(documentChecks(), keyChecks(), requestChecks(), pathChecks(), conversationChecks(), messageChecks(), tenancyChecks(),
-		limitChecks(), repeatChecks(), completionChecks(), streamChecks(), openAIChecks(), recordChecks(), resourceChecks(), socketChecks(), idleChecks(), answerChecks())
+		limitChecks(), idempotencyChecks(), completionChecks(), streamChecks(), openAIChecks(), recordChecks(), resourceChecks(), socketChecks(), idleChecks(), responseChecks())
 }
 
-// newHTTP is the way to the deployment. A redirect is an answer, and so is what somebody has compressed.
-func newHTTP() *http.Client {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.DisableCompression = true
-	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+// named returns a check without a scope.
+func named(name, rule string, run func(*checker)) check {
+	return check{Check: Check{name, rule}, run: run}
+}
+
+// withScope returns a check that needs a scope.
+func withScope(scope, name, rule string, run func(*checker)) check {
+	return check{Check: Check{name, rule}, scope: scope, run: run}
+}
+
+// slow returns a check that waits for a long time.
+func slow(name, rule string, run func(*checker)) check {
+	return check{Check: Check{name, rule}, isSlow: true, run: run}
 }

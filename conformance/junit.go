@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// WriteJUnit writes a report in the form that CI systems read.
+// WriteJUnit writes a report as JUnit XML, which CI systems read.
 func WriteJUnit(w io.Writer, baseURL string, report Report) error {
 	type message struct {
 		Text string `xml:"message,attr"`
@@ -18,7 +18,7 @@ func WriteJUnit(w io.Writer, baseURL string, report Report) error {
 		Seconds string   `xml:"time,attr"`
 		Failure *message `xml:"failure"`
 		Skipped *message `xml:"skipped"`
-		Holds   string   `xml:"system-out"`
+		Rule    string   `xml:"system-out"`
 	}
 	type suite struct {
 		XMLName  xml.Name   `xml:"testsuite"`
@@ -33,18 +33,18 @@ func WriteJUnit(w io.Writer, baseURL string, report Report) error {
 	}
 	all := suite{
 		Name: "parley conformance", Host: baseURL, Tests: len(report.Results), Failures: report.Count(Failed), Skipped: report.Count(Skipped),
-		Seconds: fmt.Sprintf("%.3f", report.Took.Seconds()),
+		Seconds: fmt.Sprintf("%.3f", report.Duration.Seconds()),
 	}
-	for _, one := range report.Results {
-		room, _, _ := strings.Cut(one.Name, "/")
-		made := testCase{Suite: "parley.conformance." + room, Name: one.Name, Seconds: fmt.Sprintf("%.3f", one.Took.Seconds()), Holds: one.Holds}
-		switch why := (&message{one.Why}); one.Outcome {
+	for _, result := range report.Results {
+		group, _, _ := strings.Cut(result.Name, "/")
+		current := testCase{Suite: "parley.conformance." + group, Name: result.Name, Seconds: fmt.Sprintf("%.3f", result.Duration.Seconds()), Rule: result.Rule}
+		switch reason := (&message{result.Reason}); result.Outcome {
 		case Failed:
-			made.Failure = why
+			current.Failure = reason
 		case Skipped:
-			made.Skipped = why
+			current.Skipped = reason
 		}
-		all.Cases = append(all.Cases, made)
+		all.Cases = append(all.Cases, current)
 	}
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return fmt.Errorf("write the report: %w", err)

@@ -13,161 +13,181 @@ import (
 	"github.com/coder/websocket"
 )
 
-// socket is an open WebSocket, whose frames are read as they come.
+// socket is an open WebSocket. A goroutine reads its frames into a channel until the socket or the
+// check ends.
 type socket struct {
-	t      *trial
+	t      *checker
 	conn   *websocket.Conn
-	frames chan object // closed at its end
-	ended  error       // read it after that
+	frames chan object // closed at the end
+	err    error       // why it ended; read it after frames is closed
 	pings  atomic.Int64
 }
 
 const (
-	// frameTime is how long a frame that must come may take.
-	frameTime = 15 * time.Second
-	// maxWaiting is how many frames may wait to be looked at.
-	maxWaiting = 1000
-	// maxFrame is the largest frame of a server's that is read.
-	maxFrame = 16 << 20
+	// frameTimeout is how long an expected frame may take.
+	frameTimeout = 15 * time.Second
+	// maxQueuedFrames bounds the frames that no check has read yet.
+	maxQueuedFrames = 1000
+	// maxFrameBytes bounds a frame of the server.
+	maxFrameBytes = 16 << 20
 )
 
-// dial asks for a socket; without one there is an answer.
-func (c caller) dial(query string, options ...option) (*socket, answer) {
-	c.t.must(strings.HasPrefix(c.t.config.BaseURL, "http"), "%s is no address of a server", c.t.config.BaseURL)
+// dial opens a socket, or returns the response that refused it.
+func (c client) dial(query string, options ...option) (*socket, response) {
+	c.t.require(strings.HasPrefix(c.t.config.BaseURL, "http"), "%s is not an HTTP address", c.t.config.BaseURL)
+	path := "/ws" + query
 	for waits := 0; ; waits++ {
-		s := &socket{t: c.t, frames: make(chan object, maxWaiting)}
-		asked := c.request(c.t.ctx, http.MethodGet, "/ws"+query, nil, options)
-		dialing := &websocket.DialOptions{
+		s := &socket{t: c.t, frames: make(chan object, maxQueuedFrames)}
+		sent := c.newRequest(c.t.ctx, http.MethodGet, path, nil, options)
+		dialOptions := &websocket.DialOptions{
 			HTTPClient:      c.t.http,
-			HTTPHeader:      asked.Header,
+			HTTPHeader:      sent.Header,
 			CompressionMode: websocket.CompressionDisabled,
 			OnPingReceived:  func(context.Context, []byte) bool { s.pings.Add(1); return true },
 		}
-		if offered := asked.Header.Get("Sec-WebSocket-Protocol"); offered != "" {
-			dialing.Subprotocols = strings.Split(offered, ", ")
-			asked.Header.Del("Sec-WebSocket-Protocol")
+		if offered := sent.Header.Get("Sec-WebSocket-Protocol"); offered != "" {
+			dialOptions.Subprotocols = strings.Split(offered, ", ")
+			sent.Header.Del("Sec-WebSocket-Protocol")
 		}
-		ctx, cancel := context.WithTimeout(c.t.ctx, callTime)
-		conn, response, err := websocket.Dial(ctx, c.t.config.BaseURL+"/ws"+query, dialing) //nolint:bodyclose // Dial never leaves it open
+		ctx, cancel := context.WithTimeout(c.t.ctx, callTimeout)
+		conn, received, err := websocket.Dial(ctx, c.t.config.BaseURL+path, dialOptions) //nolint:bodyclose // Dial closes it
 		cancel()
+		if received == nil {
+			c.t.fatalf("GET %s: no response: %v", path, withoutURL(err))
+		}
+		got := c.newResponse(http.MethodGet, path, received)
 		if err == nil {
-			conn.SetReadLimit(maxFrame)
+			conn.SetReadLimit(maxFrameBytes)
 			s.conn = conn
+			c.t.cleanup(s.close)
 			go s.read()
-			return s, answer{t: c.t, asked: "GET /ws" + query, status: response.StatusCode, header: response.Header}
+			return s, got
 		}
-		if response == nil {
-			c.t.fail("GET /ws%s is not answered: %v", query, unwrapped(err))
+		if received.Body != nil {
+			got.body, _ = io.ReadAll(received.Body) // Dial keeps the beginning
 		}
-		got := answer{t: c.t, asked: "GET /ws" + query, status: response.StatusCode, header: response.Header}
-		if response.Body != nil {
-			got.body, _ = io.ReadAll(response.Body) // of a long one the beginning
-		}
-		if got.status == http.StatusTooManyRequests && waits < maxWaits { // of the sockets that may be open
-			c.t.pause(time.Second)
+		if got.status == http.StatusTooManyRequests && waits < maxLimitWaits { // too many open sockets
+			c.t.sleep(time.Second)
 			continue
 		}
 		if got.status == http.StatusSwitchingProtocols {
-			c.t.fail("%s: the upgrade is not answered as it should be: %v", got.asked, err)
+			c.t.fatalf("%s: invalid upgrade response: %v", got.request, err)
 		}
 		return nil, got
 	}
 }
 
-// connect opens a socket and reads its greeting.
-func (c caller) connect(query string, options ...option) (*socket, object) {
+// connect opens a socket, which is closed at the end of the check, and returns its first frame.
+func (c client) connect(query string, options ...option) (*socket, object) {
 	s, got := c.dial(query, options...)
 	if s == nil {
-		c.t.fail("no WebSocket opens: %s is answered with %d: %s", got.asked, got.status, got.excerpt())
+		c.t.fatalf("%s: no WebSocket opens: status %d: %s", got.request, got.status, got.excerpt())
 	}
-	greeting := s.next("connected")
-	c.t.must(greeting.str("type") == "status" && greeting.str("status") == "connected", "the first frame is %v, not that of status connected", greeting)
-	return s, greeting
+	connected := s.next("connected")
+	c.t.require(connected.str("type") == "status" && connected.str("status") == "connected", "the first frame is %v, want status connected", connected)
+	return s, connected
 }
 
-// read reads frames until the socket ends, which it does with the check at the latest.
+// read reads frames until the socket or the check ends.
 func (s *socket) read() {
 	defer close(s.frames)
 	for {
 		kind, data, err := s.conn.Read(s.t.ctx)
 		if err != nil {
-			s.ended = err
+			s.err = err
 			return
 		}
 		var frame object
 		if err := json.Unmarshal(data, &frame); err != nil || kind != websocket.MessageText {
-			s.ended = fmt.Errorf("a frame is no JSON text: %.200s", data)
+			s.err = fmt.Errorf("a frame is not JSON text: %.200s", data)
 			return
 		}
-		s.t.seen.lookAtPart("a frame of the type "+frame.str("type"), "ServerFrame", frame)
+		s.t.validator.checkPart("a frame of the type "+frame.str("type"), "ServerFrame", frame)
 		select {
 		case s.frames <- frame:
 		case <-s.t.ctx.Done():
-			s.ended = s.t.ctx.Err()
+			s.err = s.t.ctx.Err()
 			return
 		}
 	}
 }
 
-// next returns the frame that must come.
-func (s *socket) next(what string) object {
-	timer := time.NewTimer(frameTime)
+// next returns the next frame, which must arrive in time.
+func (s *socket) next(expected string) object {
+	timer := time.NewTimer(frameTimeout)
 	defer timer.Stop()
 	select {
 	case frame, ok := <-s.frames:
 		if !ok {
-			s.t.fail("the socket ends (%v) instead of telling %s", s.ended, what)
+			s.t.fatalf("the socket ends instead of sending %s: %v", expected, s.err)
 		}
 		return frame
 	case <-timer.C:
-		s.t.fail("the socket does not tell %s within %s", what, frameTime)
+		s.t.fatalf("the socket does not send %s within %s", expected, frameTimeout)
 	case <-s.t.ctx.Done():
-		s.t.fail("")
+		s.t.fatalf("")
 	}
 	return nil
 }
 
-// until returns the first frame that is wanted, and passes over those before it.
-func (s *socket) until(what string, isWanted func(object) bool) object {
+// until returns the first frame that matches and skips those before it.
+func (s *socket) until(expected string, matches func(object) bool) object {
 	for {
-		if frame := s.next(what); isWanted(frame) {
+		if frame := s.next(expected); matches(frame) {
 			return frame
 		}
 	}
 }
 
-// message returns the next message.
-func (s *socket) message() object {
+// nextMessage returns the next message.
+func (s *socket) nextMessage() object {
 	return s.until("a message", func(frame object) bool { return frame.str("type") == "message" })
 }
 
-// delivered returns what became of the message of a client's id.
-func (s *socket) delivered(clientID string) object {
-	frame := s.until("what was delivered", func(frame object) bool {
+// acknowledgement returns the next frame that says what became of a message that was sent.
+func (s *socket) acknowledgement() object {
+	return s.until("delivered", func(frame object) bool {
 		return frame.str("status") == "delivered" || frame.str("type") == "error"
 	})
-	s.t.must(frame.str("status") == "delivered" && frame.str("client_message_id") == clientID, "the message %s is answered with %v", clientID, frame)
+}
+
+// expectDelivered returns the acknowledgement of the message with a client_message_id.
+func (s *socket) expectDelivered(clientID string) object {
+	frame := s.acknowledgement()
+	s.t.require(frame.str("status") == "delivered" && frame.str("client_message_id") == clientID, "got %v for the message %s, want delivered", frame, clientID)
 	return frame
 }
 
-// send sends a frame.
-func (s *socket) send(frame any) {
+// expectMessages fails the check unless the next messages, or their acknowledgements, are these, in
+// order of seq from the first one.
+func (s *socket) expectMessages(first int, want ...string) {
+	for i, content := range want {
+		frame := s.until(fmt.Sprintf("message %d", first+i), func(frame object) bool {
+			return frame.str("type") == "message" || frame.str("status") == "delivered"
+		})
+		s.t.require(frame.num("seq") == first+i, "got %v, want seq %d", frame, first+i)
+		s.t.require(frame.str("type") != "message" || frame.str("content") == content, "message %d is %q, want %q", first+i, frame.str("content"), content)
+	}
+}
+
+// sendFrame sends a frame: a string as it is, anything else as JSON.
+func (s *socket) sendFrame(frame any) {
 	text, isText := frame.(string)
 	data := []byte(text)
 	if !isText {
-		data, _ = json.Marshal(frame) // objects of the suite's own
+		data, _ = json.Marshal(frame) // the checks' own objects
 	}
-	ctx, cancel := context.WithTimeout(s.t.ctx, frameTime)
+	ctx, cancel := context.WithTimeout(s.t.ctx, frameTimeout)
 	defer cancel()
 	if err := s.conn.Write(ctx, websocket.MessageText, data); err != nil {
-		s.t.fail("a frame cannot be sent: %v", err)
+		s.t.fatalf("send a frame: %v", err)
 	}
 }
 
-// say sends a message.
-func (s *socket) say(content, clientID string) {
-	s.send(object{"type": "message", "content": content, "client_message_id": clientID})
+// send sends a message.
+func (s *socket) send(content, clientID string) {
+	s.sendFrame(object{"type": "message", "content": content, "client_message_id": clientID})
 }
 
-// close ends the socket in order.
-func (s *socket) close() { _ = s.conn.Close(websocket.StatusNormalClosure, "") } // it may have ended
+// close closes the socket. Closing twice is safe.
+func (s *socket) close() { _ = s.conn.Close(websocket.StatusNormalClosure, "") }

@@ -62,9 +62,9 @@ func runConformance(ctx context.Context, args []string, defaultKey string, out, 
 	case err != nil:
 		return exitIncomplete
 	case *isList:
-		for _, check := range conformance.Names() {
+		for _, check := range conformance.Checks() {
 			if config.Only == nil || config.Only.MatchString(check.Name) {
-				fmt.Fprintf(out, "%-34s %s\n", check.Name, check.Holds)
+				fmt.Fprintf(out, "%-34s %s\n", check.Name, check.Rule)
 			}
 		}
 		return exitPassed
@@ -100,14 +100,14 @@ func validateConformance(config *conformance.Config, rest []string, only string,
 func runChecks(ctx context.Context, config conformance.Config, junit string, out, errOut io.Writer) int {
 	fmt.Fprintf(out, "parley conformance: %s\n", config.BaseURL)
 	report, err := conformance.Run(ctx, config, func(result conformance.Result) { printResult(out, result) })
-	for _, resource := range report.Left {
+	for _, resource := range report.NotDeleted {
 		fmt.Fprintf(errOut, "parley conformance: not deleted: %s\n", resource)
 	}
 	if err != nil {
 		fmt.Fprintf(errOut, "parley conformance: %v\n", err)
 	}
 	if len(report.Results) > 0 || err == nil {
-		fmt.Fprintf(out, "%d passed, %d failed, %d skipped in %.0f s\n", report.Count(conformance.Passed), report.Count(conformance.Failed), report.Count(conformance.Skipped), report.Took.Seconds())
+		fmt.Fprintf(out, "%d passed, %d failed, %d skipped in %.0f s\n", report.Count(conformance.Passed), report.Count(conformance.Failed), report.Count(conformance.Skipped), report.Duration.Seconds())
 	}
 	// A file with incomplete results could be mistaken for a successful run.
 	if junit != "" && err == nil {
@@ -131,11 +131,11 @@ func runChecks(ctx context.Context, config conformance.Config, junit string, out
 // printResult prints one line for a result, and for a failed check also its rule and the reason.
 func printResult(out io.Writer, result conformance.Result) {
 	const line = "%-8s %-34s %5.1f s"
-	switch took := result.Took.Seconds(); result.Outcome {
+	switch took := result.Duration.Seconds(); result.Outcome {
 	case conformance.Failed:
-		fmt.Fprintf(out, line+"\n         %s\n         But %s\n", "FAILED", result.Name, took, result.Holds, result.Why)
+		fmt.Fprintf(out, line+"\n         %s\n         But %s\n", "FAILED", result.Name, took, result.Rule, result.Reason)
 	case conformance.Skipped:
-		fmt.Fprintf(out, line+"  %s\n", "skipped", result.Name, took, result.Why)
+		fmt.Fprintf(out, line+"  %s\n", "skipped", result.Name, took, result.Reason)
 	default:
 		fmt.Fprintf(out, line+"\n", "passed", result.Name, took)
 	}

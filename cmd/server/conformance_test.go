@@ -34,11 +34,11 @@ func TestTheProgramConforms(t *testing.T) {
 		t.Fatalf("it ended with %d and said %s%s", code, run.stdout.String(), run.stderr.String())
 	}
 	closing := closingLine.FindStringSubmatch(run.stdout.String())
-	all := len(conformance.Names())
+	all := len(conformance.Checks())
 	if closing == nil || closing[1] != fmt.Sprint(all) || closing[2] != "0" || closing[3] != "0" {
 		t.Errorf("of %d checks it says %q", all, closing)
 	}
-	for _, one := range conformance.Names() {
+	for _, one := range conformance.Checks() {
 		if !strings.Contains(run.stdout.String(), "passed   "+one.Name+" ") {
 			t.Errorf("it says nothing of %s", one.Name)
 		}
@@ -81,19 +81,19 @@ func TestTheSuiteNamesWhatADeploymentBreaks(t *testing.T) {
 			t.Run(one.name, func(t *testing.T) {
 				t.Parallel()
 				proxy := one.serve(t, server.base)
-				report := asked(t, conformance.Config{BaseURL: proxy, Key: server.key, Only: regexp.MustCompile(one.only), Silence: one.silence})
+				report := asked(t, conformance.Config{BaseURL: proxy, Key: server.key, Only: regexp.MustCompile(one.only), IdleTime: one.silence})
 				var failed []string
 				for _, result := range report.Results {
 					if result.Outcome == conformance.Failed {
 						failed = append(failed, result.Name)
-						t.Logf("%s: %s", result.Name, result.Why)
+						t.Logf("%s: %s", result.Name, result.Reason)
 					}
 				}
 				if slices.Sort(failed); !slices.Equal(failed, one.fails) {
 					t.Errorf("of %d checks fail\n%q, not\n%q", len(report.Results), failed, one.fails)
 				}
-				if len(report.Left) > 0 {
-					t.Errorf("it leaves %q", report.Left)
+				if len(report.NotDeleted) > 0 {
+					t.Errorf("it leaves %q", report.NotDeleted)
 				}
 			})
 		}
@@ -110,10 +110,10 @@ func mustDoWhatAKeyMay(t *testing.T, server *process) {
 	var made struct{ Key string }
 	server.client(server.key).call("POST", "/api/api-keys/", object{"name": "partner", "user": "partner", "scopes": []string{"chat"}}, http.StatusCreated, &made)
 	server.secrets = append(server.secrets, secretOf(made.Key))
-	report := asked(t, conformance.Config{BaseURL: server.base, Key: made.Key, Silence: time.Second})
+	report := asked(t, conformance.Config{BaseURL: server.base, Key: made.Key, IdleTime: time.Second})
 	for _, one := range report.Results {
-		if one.Outcome == conformance.Failed || one.Outcome == conformance.Skipped && one.Why == "" {
-			t.Errorf("%s %s: %s", one.Outcome, one.Name, one.Why)
+		if one.Outcome == conformance.Failed || one.Outcome == conformance.Skipped && one.Reason == "" {
+			t.Errorf("%s %s: %s", one.Outcome, one.Name, one.Reason)
 		}
 	}
 	if passed := report.Count(conformance.Passed); passed < 40 || report.Count(conformance.Skipped) < 20 {
@@ -143,7 +143,7 @@ func TestTheSuiteCleansUpWhenItIsBrokenOff(t *testing.T) {
 		t.Error("it has made nothing")
 	}
 	run.signal(syscall.SIGINT)
-	if code := run.awaitEnd(patience); code != 2 || !strings.Contains(run.stderr.String(), "broken off") || !strings.Contains(run.stdout.String(), "1 passed, 0 failed") {
+	if code := run.awaitEnd(patience); code != 2 || !strings.Contains(run.stderr.String(), "interrupted") || !strings.Contains(run.stdout.String(), "1 passed, 0 failed") {
 		t.Errorf("it ended with %d and said %s%s", code, run.stdout.String(), run.stderr.String())
 	}
 	if after := belongings(server); after != before {
@@ -180,11 +180,11 @@ func mustSayWhyItCannotAsk(t *testing.T, server *process) {
 	}{
 		{[]string{"--key", "x"}, "--base-url"},
 		{[]string{"--base-url", server.base}, "--key"},
-		{[]string{"--base-url", server.base, "--key", "pk_nobody.has-this-key-at-all"}, "the key is not valid there, or something on the way drops the header Authorization"},
-		{[]string{"--base-url", "http://127.0.0.1:1", "--key", "x"}, "is not answered"},
+		{[]string{"--base-url", server.base, "--key", "pk_nobody.has-this-key-at-all"}, "the key is not valid, or a proxy drops the Authorization header"},
+		{[]string{"--base-url", "http://127.0.0.1:1", "--key", "x"}, "no response"},
 		{[]string{"--base-url", server.base, "--key", server.key, "--only", "nothing"}, "no check matches --only"},
 		{[]string{"--base-url", server.base, "--key", server.key, "--only", "("}, "--only"},
-		{[]string{"--base-url", server.base, "--key", server.key, "--timeout", "1ms"}, "the time for all checks was over"},
+		{[]string{"--base-url", server.base, "--key", server.key, "--timeout", "1ms"}, "the run exceeded its timeout"},
 		{[]string{"--frobnicate"}, "usage: parley conformance"},
 		{[]string{"--base-url", moved, "--key", server.key}, "is redirected (301)"},
 	} {
@@ -194,7 +194,7 @@ func mustSayWhyItCannotAsk(t *testing.T, server *process) {
 		}
 	}
 	stdout, _, code := runCommand(t, newDir(t), nil, "conformance", "--list")
-	if code != 0 || strings.Count(stdout, "\n") != len(conformance.Names()) {
+	if code != 0 || strings.Count(stdout, "\n") != len(conformance.Checks()) {
 		t.Errorf("the list ended with %d: %s", code, stdout)
 	}
 	if stdout, _, code := runCommand(t, newDir(t), nil, "help"); code != 0 || !strings.Contains(stdout, "parley conformance") {

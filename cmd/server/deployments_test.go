@@ -166,18 +166,18 @@ var brokenDeployments = []brokenDeployment{
 		},
 	},
 	{
-		name: "drops Retry-After", only: "^limits/", fails: []string{"limits/refusal"},
+		name: "drops Retry-After", only: "^limits/", fails: []string{"limits/exceeded"},
 		answer: func(response *http.Response) { response.Header.Del("Retry-After") },
 	},
 	{
-		name: "drops Idempotency-Key", only: "^(repeats|requests)/", fails: []string{"repeats/other-body", "repeats/same-answer", "repeats/secret", "repeats/stream", "requests/headers"},
+		name: "drops Idempotency-Key", only: "^(idempotency|requests)/", fails: []string{"idempotency/other-body", "idempotency/replay", "idempotency/secret", "idempotency/stream", "requests/headers"},
 		change: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			r.Header.Del("Idempotency-Key")
 			next.ServeHTTP(w, r)
 		},
 	},
 	{
-		name: "drops X-Request-Id", only: "^(errors|every-answer)/", fails: []string{"errors/request-id", "every-answer/request-id"},
+		name: "drops X-Request-Id", only: "^(errors|responses)/", fails: []string{"errors/request-id", "responses/request-id"},
 		answer: func(response *http.Response) { response.Header.Del("X-Request-Id") },
 	},
 	{
@@ -185,11 +185,11 @@ var brokenDeployments = []brokenDeployment{
 		answer: func(response *http.Response) { response.Header.Del("Content-Disposition") },
 	},
 	{
-		name: "makes pages of its own of problems", only: "^(errors|every-answer)/", fails: []string{"errors/mistakes", "errors/request-id", "errors/too-large", "every-answer/problem"},
+		name: "makes pages of its own of problems", only: "^(errors|responses)/", fails: []string{"errors/request-id", "errors/too-large", "errors/violations", "responses/problem"},
 		answer: rewriting(ofType("application/problem+json"), func([]byte) []byte { return []byte("<h1>Something went wrong</h1>") }),
 	},
 	{
-		name: "redirects to the other slash", only: "^(paths|every-answer)/", fails: []string{"every-answer/no-redirect", "paths/other-slash"},
+		name: "redirects to the other slash", only: "^(paths|responses)/", fails: []string{"paths/alternate-slash", "responses/no-redirect"},
 		change: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			if r.URL.Path == "/api/messages" || r.URL.Path == "/api/me" {
 				http.Redirect(w, r, r.URL.Path+"/", http.StatusPermanentRedirect)
@@ -199,7 +199,7 @@ var brokenDeployments = []brokenDeployment{
 		},
 	},
 	{
-		name: "takes the twins for one another", only: "^(paths|service)/", fails: []string{"paths/escapes", "paths/twins"},
+		name: "takes the twins for one another", only: "^(paths|service)/", fails: []string{"paths/distinct-slash", "paths/escapes"},
 		change: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			switch r.URL.Path {
 			case "/api/conversations":
@@ -250,7 +250,7 @@ var brokenDeployments = []brokenDeployment{
 		}),
 	},
 	{
-		name: "writes times to the millisecond", only: "^(messages/(order|queued)|history|every-answer/times)", fails: []string{"every-answer/times", "history/pages", "messages/order"},
+		name: "writes times to the millisecond", only: "^(messages/(order|queued)|history|responses/times)", fails: []string{"history/pages", "messages/order", "responses/times"},
 		answer: rewriting(ofType("application/json"), func(body []byte) []byte { return microseconds.ReplaceAll(body, []byte("${1}Z")) }),
 	},
 	{

@@ -1,0 +1,234 @@
+package conformance
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// runner is one run against a deployment: what it found out and created, shared by all checks. Its
+// unguarded fields do not change after prepare.
+type runner struct {
+	config    Config
+	http      *http.Client
+	validator *validator
+	scheme    string   // of the Authorization header
+	scopes    []string // of the key
+	runID     string   // part of the names of what the run creates
+
+	userKeys   []string // of the run's own users; empty: the checks use the given key
+	limitsKey  string   // of a user whose rate limits may be exhausted
+	bot, slug  string   // of the chatbot that checks converse with; the slug is empty if it is not the run's own
+	isScripted bool     // the chatbot is the run's own and follows script
+
+	mu        sync.Mutex
+	resources []resource // created by the run, in order
+
+	recordsMu  sync.Mutex
+	recordsBot string // a chatbot with records, once a check needed one
+}
+
+// resource is something to delete at the end.
+type resource struct {
+	description, path string
+}
+
+// runUsers is how many users a run creates if the key allows it. That spreads its messages and lists
+// so that they fit the default rate limits.
+const runUsers = 4
+
+// newRunner finds out whether the deployment can be checked and what the key may do.
+func newRunner(ctx context.Context, config Config) (*runner, error) {
+	v, err := newValidator(config.BaseURL)
+	if err != nil {
+		return nil, err
+	}
+	r := &runner{config: config, http: newHTTPClient(), validator: v, runID: strings.ToLower(rand.Text()[:8])}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	r.validator.document = r.fetchDocument(ctx)
+	for _, r.scheme = range []string{"Api-Key", "Bearer"} { // a proxy may know only the second
+		me, status, err := r.fetchMe(ctx)
+		if err != nil {
+			return nil, err
+		}
+		switch status {
+		case http.StatusOK:
+			for _, scope := range me["scopes"].([]any) {
+				r.scopes = append(r.scopes, fmt.Sprint(scope))
+			}
+			if !r.hasScope("chat") && !r.hasScope("agent") {
+				return nil, errors.New("the key has neither of the scopes chat and agent")
+			}
+			return r, nil
+		case http.StatusUnauthorized:
+		default:
+			return nil, fmt.Errorf("GET /api/me/: status %d", status)
+		}
+	}
+	return nil, errors.New("GET /api/me/: status 401: the key is not valid, or a proxy drops the Authorization header")
+}
+
+// fetchMe returns whose key it is and its scopes.
+func (r *runner) fetchMe(ctx context.Context) (me object, status int, err error) {
+	err = r.attempt(ctx, func(t *checker) {
+		got := t.owner().get("/api/me/")
+		if status = got.status; status == http.StatusOK {
+			me = got.json(http.StatusOK)
+			t.require(len(me.list("scopes")) > 0, "GET /api/me/ returns no scopes: %s", got.excerpt())
+		}
+	})
+	return me, status, err
+}
+
+// attempt calls a function with the helpers of a check, outside of one, and returns its first failure.
+func (r *runner) attempt(ctx context.Context, fn func(*checker)) error {
+	t := &checker{runner: r, ctx: ctx}
+	t.do(func() { fn(t) })
+	if len(t.failures) > 0 {
+		return errors.New(t.failures[0])
+	}
+	return nil
+}
+
+// hasScope reports whether the key has a scope.
+func (r *runner) hasScope(scope string) bool {
+	return slices.Contains(r.scopes, scope) || slices.Contains(r.scopes, "admin")
+}
+
+// prepare creates what all checks share, as far as the key allows: a scripted chatbot and users.
+func (r *runner) prepare(ctx context.Context) error {
+	return r.attempt(ctx, func(t *checker) {
+		if !r.hasScope("manage") {
+			id := t.owner().start()
+			r.bot = t.owner().getJSON("/api/conversations/" + id + "/").obj("chatbot").str("id")
+			return
+		}
+		slug := t.claimSlug()
+		if r.isScripted = true; !r.hasScope("admin") {
+			return
+		}
+		for i := range runUsers {
+			r.userKeys = append(r.userKeys, t.createKey(fmt.Sprintf("%s-%d", slug, i+1), "chat"))
+			t.deleteContactLater(client{t, r.userKeys[i]})
+		}
+		r.limitsKey = t.createKey(slug+"-limits", "chat")
+	})
+}
+
+// maxRuns bounds how many runs can check a deployment at a time.
+const maxRuns = 100
+
+// claimSlug creates the run's chatbot under a slug that no concurrent run has. The names of the run's
+// users begin with the slug: users cannot be deleted, so later runs must reuse them, and concurrent
+// runs must not share them.
+func (t *checker) claimSlug() string {
+	for i := range maxRuns {
+		slug := fmt.Sprintf("parley-conformance-%d", i+1)
+		got := t.requestBot(slug)
+		if got.status == http.StatusConflict {
+			continue
+		}
+		t.bot, t.slug = got.json(http.StatusCreated).str("id"), slug
+		return slug
+	}
+	t.fatalf("%d chatbots of other runs exist; delete those of runs that were killed", maxRuns)
+	return ""
+}
+
+// createKey creates a key for a user. It expires soon after the run.
+func (t *checker) createKey(user string, scopes ...string) string {
+	expiresAt := time.Now().Add(t.config.Timeout + 10*time.Minute).UTC().Format(time.RFC3339)
+	key := t.owner().create("/api/api-keys/", object{"name": "parley conformance " + t.runID, "user": user, "scopes": scopes, "expiresAt": expiresAt})
+	t.deleteLater("the API key "+key.str("prefix"), "/api/api-keys/"+key.str("id")+"/")
+	return key.str("key")
+}
+
+// createBot creates a scripted chatbot and returns its ID.
+func (t *checker) createBot(purpose string) string {
+	return t.requestBot(fmt.Sprintf("conformance-%s-%s", t.runID, purpose)).json(http.StatusCreated).str("id")
+}
+
+func (t *checker) requestBot(slug string) response {
+	got := t.owner().post("/api/chatbots/", object{"name": "parley conformance " + t.runID, "slug": slug, "engine": "scripted", "script": script})
+	if got.status == http.StatusCreated {
+		t.deleteLater("the chatbot "+slug, "/api/chatbots/"+got.object().str("id")+"/")
+	}
+	return got
+}
+
+// createWebChat creates a web chat of the run's chatbot.
+func (t *checker) createWebChat() object {
+	webChat := t.owner().create("/api/web-chats/", object{"name": "conformance " + t.runID, "chatbot": t.bot})
+	t.deleteLater("the web chat "+webChat.str("name"), "/api/web-chats/"+webChat.str("id")+"/")
+	return webChat
+}
+
+// deleteContactLater deletes at the end the contact that a user becomes by starting a conversation.
+func (t *checker) deleteContactLater(user client) {
+	contact := user.getJSON("/api/conversations/" + user.start() + "/").obj("contact")
+	t.deleteLater("the contact "+contact.str("name"), "/api/contacts/"+contact.str("id")+"/")
+}
+
+// deleteLater deletes something at the end of the run.
+func (r *runner) deleteLater(description, path string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.resources = append(r.resources, resource{description, path})
+}
+
+const cleanUpTimeout = 30 * time.Second
+
+// cleanUp deletes what the run created, newest first, and returns what it could not delete.
+func (r *runner) cleanUp(ctx context.Context) (notDeleted []string) {
+	ctx, cancel := context.WithTimeout(ctx, cleanUpTimeout)
+	defer cancel()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, created := range slices.Backward(r.resources) {
+		err := r.attempt(ctx, func(t *checker) {
+			got := t.owner().call(http.MethodDelete, created.path, nil)
+			t.require(got.status == http.StatusNoContent || got.status == http.StatusNotFound, "%s: status %d: %s", got.request, got.status, got.excerpt())
+		})
+		if err != nil {
+			notDeleted = append(notDeleted, fmt.Sprintf("%s (%v)", created.description, err))
+		}
+	}
+	r.http.CloseIdleConnections()
+	return notDeleted
+}
+
+// owner is the client with the given key.
+func (t *checker) owner() client { return client{t, t.config.Key} }
+
+// user is the client of an ordinary user, which has the scope chat alone if it is the run's own.
+func (t *checker) user() client {
+	if len(t.userKeys) == 0 {
+		return t.owner()
+	}
+	return client{t, t.userKeys[t.index%len(t.userKeys)]}
+}
+
+// otherUser is the client of another user than user.
+func (t *checker) otherUser() client {
+	if len(t.userKeys) == 0 {
+		t.skipf("the check needs a second user, and the key without the scope admin cannot create one")
+	}
+	return client{t, t.userKeys[(t.index+1)%len(t.userKeys)]}
+}
+
+// anonymous is a client without a key.
+func (t *checker) anonymous() client { return client{t: t} }
+
+// needScript skips the check if the chatbot does not follow script.
+func (t *checker) needScript() {
+	if !t.isScripted {
+		t.skipf("the check needs a scripted chatbot, and the key without the scope manage cannot create one")
+	}
+}

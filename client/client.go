@@ -34,8 +34,8 @@
 // text so far. A question is stored once: the request carries an Idempotency-Key, so it can be
 // retried when its answer is lost.
 //
-// A socket yields every message of its conversation exactly once and in order, and stores every sent
-// message exactly once. [Socket.Frames] describes the one exception.
+// A socket yields every message after [SocketOptions].After exactly once and in order, and stores
+// every sent message exactly once. [Socket.Frames] describes the one exception.
 //
 // # Retries
 //

@@ -13,8 +13,8 @@ import (
 
 // ProblemError is a request that the server refused, or that failed.
 type ProblemError struct {
-	// Problem is the problem document. If the answer had none, for example because a proxy wrote it,
-	// Problem holds the status and the beginning of the body, and its Error is empty.
+	// Problem is the problem document. If the answer had none, for example because a proxy wrote
+	// it, Problem holds the status and the beginning of the body, and its Error is empty.
 	Problem Problem
 }
 

@@ -13,7 +13,8 @@ const (
 	maxAttempts = 6
 	// minBackoff and maxBackoff bound the pause between attempts, which doubles each time.
 	minBackoff, maxBackoff = 200 * time.Millisecond, 5 * time.Second
-	// maxRetryAfter is the longest Retry-After that is waited for. A longer one is returned to the caller.
+	// maxRetryAfter is the longest Retry-After that is waited for. A longer one is returned to the
+	// caller.
 	maxRetryAfter = 30 * time.Second
 )
 
@@ -29,7 +30,8 @@ func (b *backoff) wait(ctx context.Context, cause error) error {
 	var retryAfter time.Duration
 	if problem, ok := errors.AsType[*ProblemError](cause); ok {
 		retryAfter = problem.retryAfter()
-		// A conflict with a Retry-After means that the first request with this Idempotency-Key is still running.
+		// A conflict with a Retry-After means that the first request with this Idempotency-Key is
+		// still running.
 		isRunning := problem.Problem.Status == http.StatusConflict && retryAfter > 0
 		if !isTransient(problem.Problem.Status) && !isRunning || retryAfter > maxRetryAfter {
 			return cause

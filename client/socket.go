@@ -18,7 +18,8 @@ import (
 )
 
 const (
-	// maxFrameBytes is the size of the largest frame that is accepted: a long reply with all its citations.
+	// maxFrameBytes is the size of the largest frame that is accepted: a long reply with all its
+	// citations.
 	maxFrameBytes = 16 << 20
 	// initialReadTimeout applies until the server has announced its ping interval.
 	initialReadTimeout = time.Minute
@@ -37,15 +38,17 @@ var ErrTooManyPending = errors.New("too many messages are not acknowledged yet")
 type SocketOptions struct {
 	// SessionID is the conversation or visit to continue. If it is empty, a new one is started.
 	SessionID string
-	// BotID is the id or slug of the bot of a new conversation. If it is empty, the default bot is used.
+	// BotID is the id or slug of the bot of a new conversation. If it is empty, the default bot is
+	// used.
 	BotID string
-	// After is the seq of the last message that is known already; 0 replays the conversation. If it is
-	// nil, only new messages are delivered: then those that arrive during a reconnect before the
+	// After is the seq of the last message that is known already; 0 replays the conversation. If it
+	// is nil, only new messages are delivered: then those that arrive during a reconnect before the
 	// first new message are missed.
 	After *int64
 	// Stream requests the growing text of replies, in typing frames.
 	Stream bool
-	// Token is a key or a client token to send as a subprotocol, as browsers do, instead of in Authorization.
+	// Token is a key or a client token to send as a subprotocol, as browsers do, instead of in
+	// Authorization.
 	Token string
 	// Ticket returns a ticket. It is called for every connection, because a ticket opens only one.
 	Ticket func(context.Context) (string, error)
@@ -80,9 +83,9 @@ func (c *Client) NewSocket(options SocketOptions) *Socket {
 // After a broken or silent connection it reconnects and resumes after the last seq, see the package
 // comment. Each connection begins with a StatusFrame, StatusConnected.
 //
-// Each message is yielded exactly once, with one exception: if the acknowledgement of a sent message
-// was lost with its connection, a *MessageFrame may come before the StatusDelivered of the resent
-// message. Both have the same MessageID.
+// Each message is yielded exactly once, with one exception: if the acknowledgement of a sent
+// message was lost with its connection, a *MessageFrame may come before the StatusDelivered of the
+// resent message. Both have the same MessageID.
 func (s *Socket) Frames(ctx context.Context) iter.Seq2[Frame, error] {
 	return func(yield func(Frame, error) bool) {
 		var retry backoff
@@ -120,7 +123,8 @@ func (s *Socket) Send(message ClientMessageFrame) error {
 	return nil
 }
 
-// write writes a frame; the caller holds mu. A failed write closes the connection, which ends its reader.
+// write writes a frame; the caller holds mu. A failed write closes the connection, which ends its
+// reader.
 func (s *Socket) write(message ClientMessageFrame) {
 	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
 	defer cancel()

@@ -35,10 +35,10 @@ var errTruncated = errors.New("the stream ended before its last event")
 // CompletionEvents asks a chatbot and yields its reply while it is written. The last event is Done.
 // If the reply failed, that event comes with its problem as a *ProblemError.
 //
-// A broken connection is resumed, see the package comment; no text is lost or repeated. An event with
-// Reset starts the reply again: its Content is the whole text so far. If the request is refused, the
-// only element is a *ProblemError. A request without an Idempotency-Key gets one, so that retrying it
-// does not ask twice.
+// A broken connection is resumed, see the package comment; no text is lost or repeated. An event
+// with Reset starts the reply again: its Content is the whole text so far. If the request is
+// refused, the only element is a *ProblemError. A request without an Idempotency-Key gets one, so
+// that retrying it does not ask twice.
 //
 // Breaking out of the loop closes the stream; the server finishes the reply all the same.
 func (c *Client) CompletionEvents(ctx context.Context, chatbotID api.ChatbotID, params *CreateCompletionParams, body CompletionCreate, editors ...api.RequestEditorFn) iter.Seq2[Event, error] {
@@ -58,8 +58,8 @@ func (c *Client) CompletionEvents(ctx context.Context, chatbotID api.ChatbotID, 
 	}
 }
 
-// RunEvents yields the reply of a run while it is written: what follows the event whose ID is after,
-// or everything if after is empty. It resumes and ends like CompletionEvents.
+// RunEvents yields the reply of a run while it is written: what follows the event whose ID is
+// after, or everything if after is empty. It resumes and ends like CompletionEvents.
 func (c *Client) RunEvents(ctx context.Context, runID api.RunID, after string, editors ...api.RequestEditorFn) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		s := stream{client: c, editors: editors, yield: yield, runID: runID, lastID: after}
@@ -67,8 +67,8 @@ func (c *Client) RunEvents(ctx context.Context, runID api.RunID, after string, e
 	}
 }
 
-// ReadReply reads a stream to its end. It returns the whole text and the last event, and on an error
-// what was received before it.
+// ReadReply reads a stream to its end. It returns the whole text and the last event, and on an
+// error what was received before it.
 func ReadReply(events iter.Seq2[Event, error]) (text string, last Event, err error) {
 	var reply strings.Builder
 	for event, err := range events {
@@ -94,8 +94,8 @@ type stream struct {
 	backoff
 }
 
-// run opens the stream and resumes it until it is complete. While the run is unknown, it repeats the
-// first request.
+// run opens the stream and resumes it until it is complete. While the run is unknown, it repeats
+// the first request.
 func (s *stream) run(ctx context.Context, open func(context.Context) (*http.Response, error)) {
 	for {
 		done, err := s.read(ctx, open)

@@ -12,12 +12,12 @@ import (
 	"parley/e2e/harness"
 )
 
-// clockTick is the unit of times in /proc/<pid>/stat: sysconf(_SC_CLK_TCK) is 100 on every Linux that
-// Go supports.
+// clockTick is the unit of times in /proc/<pid>/stat: sysconf(_SC_CLK_TCK) is 100 on every Linux
+// that Go supports.
 const clockTick = time.Second / 100
 
-// processTreeCPU returns the CPU time that a process and its descendants have used so far, including
-// those that have exited.
+// processTreeCPU returns the CPU time that a process and its descendants have used so far,
+// including those that have exited.
 func processTreeCPU(pid int) (time.Duration, error) {
 	paths, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {

@@ -142,7 +142,8 @@ func (j loadJob) connection(ctx context.Context, number int) ([]time.Duration, e
 func (j loadJob) writeRequest(to *bytes.Buffer, host string, number, i int, random *rand.Rand) {
 	conversation := random.IntN(max(1, j.Count))
 	if j.Kind == createCompletion {
-		// Completions of one conversation wait for each other, so each connection has conversations of its own.
+		// Completions of one conversation wait for each other, so each connection has conversations
+		// of its own.
 		conversation = conversation/j.Connections*j.Connections + number
 		if conversation >= j.Count {
 			conversation = number

@@ -1,11 +1,11 @@
 // Command bench measures a running server against what limits it: whole requests over HTTP, with
 // authentication, validation, limits and logging, next to PostgreSQL running the same statements by
-// itself, a minimal reference server, a reverse proxy or a compressor. The two sides of a comparison
-// alternate in every round, so that other load on the machine affects both.
+// itself, a minimal reference server, a reverse proxy or a compressor. The two sides of a
+// comparison alternate in every round, so that other load on the machine affects both.
 //
-// It starts a private PostgreSQL with fsync on, a server, and load generators. These are processes of
-// their own, so that the CPU time of each is measured separately. It ends all of them, also on errors and
-// Ctrl-C, and writes nothing but the requested tables. BENCHMARKS.md explains them.
+// It starts a private PostgreSQL with fsync on, a server, and load generators. These are processes
+// of their own, so that the CPU time of each is measured separately. It ends all of them, also on
+// errors and Ctrl-C, and writes nothing but the requested tables. BENCHMARKS.md explains them.
 package main
 
 import (

@@ -59,7 +59,8 @@ func completeByModel(w http.ResponseWriter, request *http.Request) {
 // timestamp returns a time as a token of constant length.
 func timestamp(at time.Time) string { return fmt.Sprintf("@%019d", at.UnixNano()) }
 
-// runProxy is the standard library's reverse proxy in front of the model server, whose URL is its input.
+// runProxy is the standard library's reverse proxy in front of the model server, whose URL is its
+// input.
 func runProxy(ctx context.Context, in io.Reader, out io.Writer) error {
 	address, err := io.ReadAll(in)
 	if err != nil {

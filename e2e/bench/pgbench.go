@@ -50,8 +50,8 @@ const nullMarker = "-"
 // connectionSettings are those of the product's connections.
 const connectionSettings = "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s -c max_parallel_workers_per_gather=0 -c jit=off -c enable_seqscan=off"
 
-// warmUp returns for how many seconds pgbench runs before it counts: its connections are new and plan
-// their first statements, unlike a server's.
+// warmUp returns for how many seconds pgbench runs before it counts: its connections are new and
+// plan their first statements, unlike a server's.
 func warmUp(seconds int) int { return min(seconds, 2) }
 
 var progress = regexp.MustCompile(`^progress: [0-9.]+ s, ([0-9.]+) tps, .*?(?: (\d+) failed)?$`)
@@ -91,7 +91,8 @@ func (p pgbench) run(ctx context.Context, seconds int, variables map[string]stri
 	return count / float64(seconds), nil
 }
 
-// countProgress reads pgbench's progress, a line per second, and returns the transactions after the warm-up.
+// countProgress reads pgbench's progress, a line per second, and returns the transactions after the
+// warm-up.
 func countProgress(stderr io.Reader, seconds int, begin, end func() error) (count float64, err error) {
 	lines := bufio.NewScanner(stderr)
 	var otherLines []string

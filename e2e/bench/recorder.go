@@ -77,8 +77,8 @@ func (r *recorder) locked(fn func()) {
 	fn()
 }
 
-// send sends one message after the other. Half of them carry an Idempotency-Key and are retried until
-// they are acknowledged. The others are sent once; if one fails, it may or may not be stored.
+// send sends one message after the other. Half of them carry an Idempotency-Key and are retried
+// until they are acknowledged. The others are sent once; if one fails, it may or may not be stored.
 func (r *recorder) send(ctx context.Context, number int) error {
 	client := &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}
 	defer client.CloseIdleConnections()

@@ -14,9 +14,9 @@ import (
 	"parley/gen/db"
 )
 
-// runReference is the reference server: the minimum that can send a message. It decodes the body, runs
-// the product's own statement and encodes the result, without authentication, validation, limits and
-// logging. It also serves the minimal fan-out. Its input is the URL of the database.
+// runReference is the reference server: the minimum that can send a message. It decodes the body,
+// runs the product's own statement and encodes the result, without authentication, validation,
+// limits and logging. It also serves the minimal fan-out. Its input is the URL of the database.
 func runReference(ctx context.Context, in io.Reader, out io.Writer) error {
 	url, err := io.ReadAll(in)
 	if err != nil {

@@ -15,10 +15,11 @@ type row struct {
 	lines  []line
 	// needsRecords is set if the row needs chatbots with records, which are slow to seed.
 	needsRecords bool
-	// skipWarmUp leaves the row out of the round that warms up, because it starts its own servers or
-	// takes so long that the beginning does not matter.
+	// skipWarmUp leaves the row out of the round that warms up, because it starts its own servers
+	// or takes so long that the beginning does not matter.
 	skipWarmUp bool
-	// maxRounds limits the number of rounds; 0: no limit. A row with one round is measured after all others.
+	// maxRounds limits the number of rounds; 0: no limit. A row with one round is measured after
+	// all others.
 	maxRounds int
 	prepare   func(ctx context.Context) error
 	// measure measures once and returns a measurement for each line.

@@ -84,8 +84,8 @@ func (t *crashTest) stop() error {
 	return errors.Join(errs...)
 }
 
-// crash kills the server with SIGKILL, and shuts PostgreSQL down immediately, which is a crash of its
-// processes.
+// crash kills the server with SIGKILL, and shuts PostgreSQL down immediately, which is a crash of
+// its processes.
 func (t *crashTest) crash(postgres, server bool) error {
 	var errs []error
 	if server {
@@ -159,8 +159,8 @@ func (t *crashTest) prepare(ctx context.Context) (recorderJob, error) {
 	return job, nil
 }
 
-// awaitLoad waits until another 200 messages are stored: a server that has lost its PostgreSQL has to
-// reconnect first.
+// awaitLoad waits until another 200 messages are stored: a server that has lost its PostgreSQL has
+// to reconnect first.
 func (t *crashTest) awaitLoad(ctx context.Context) error {
 	const enough = 200
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)

@@ -143,8 +143,8 @@ func (b *bench) measureExport(ctx context.Context, server *harness.Process, bot 
 
 const (
 	concurrentExports = 4
-	// maxBaseline limits for how many seconds messages are sent without exports, for comparison. It is
-	// long enough for a checkpoint, which such a load causes every minute or two.
+	// maxBaseline limits for how many seconds messages are sent without exports, for comparison. It
+	// is long enough for a checkpoint, which such a load causes every minute or two.
 	maxBaseline = 120
 )
 
@@ -235,7 +235,8 @@ func (b *bench) sendWhileExporting(ctx context.Context, server *harness.Process,
 	return result.sample(cpuTime{}), errors.Join(append(errs, err)...)
 }
 
-// peakMemory runs fn and returns the server's largest resident memory meanwhile, sampled every 20 ms.
+// peakMemory runs fn and returns the server's largest resident memory meanwhile, sampled every 20
+// ms.
 func peakMemory(ctx context.Context, server *harness.Process, fn func() error) (peak int, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var sampling sync.WaitGroup

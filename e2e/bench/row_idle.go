@@ -42,8 +42,8 @@ func (b *bench) rowIdleSockets() row {
 	}
 }
 
-// measureIdle measures the memory of an idle socket, on a server of its own. A low memory limit makes
-// that server collect garbage continuously, so that only memory in use stays resident.
+// measureIdle measures the memory of an idle socket, on a server of its own. A low memory limit
+// makes that server collect garbage continuously, so that only memory in use stays resident.
 func (b *bench) measureIdle(ctx context.Context) (_ memory, err error) {
 	if err := allowFiles(openFiles); err != nil {
 		return memory{}, err

@@ -45,7 +45,8 @@ func (b *bench) rowStreams() row {
 	}
 }
 
-// startRelays starts the model server, the proxy and, if there is a redis-server, a server with Redis.
+// startRelays starts the model server, the proxy and, if there is a redis-server, a server with
+// Redis.
 func (b *bench) startRelays(ctx context.Context, r *relays) (err error) {
 	if r.model, err = harness.StartSelf(ctx, b.dir, "model", nil); err != nil {
 		return err

@@ -16,8 +16,8 @@ import (
 	"parley/e2e/harness"
 )
 
-// Prefixes of ids. Each kind of row has its own, so that its ids can be computed from a number, in Go
-// and in SQL.
+// Prefixes of ids. Each kind of row has its own, so that its ids can be computed from a number, in
+// Go and in SQL.
 const (
 	userIDs       = "00000000-0000-7000-8000-"
 	contactIDs    = "00000000-0000-7000-8001-"
@@ -75,8 +75,8 @@ type data struct {
 type dataSize struct{ messages, records int }
 
 // seed fills the database up to the size, while no server runs on it. Then it starts the server and
-// waits until all indexes are built. It may be called again with a larger size; the busiest chatbot is
-// then a new one, because counts of existing records stay as they are.
+// waits until all indexes are built. It may be called again with a larger size; the busiest chatbot
+// is then a new one, because counts of existing records stay as they are.
 func (b *bench) seed(ctx context.Context, size dataSize) error {
 	if err := b.createBots(ctx); err != nil {
 		return fmt.Errorf("chatbots: %w", err)
@@ -239,8 +239,8 @@ func (b *bench) seedConversations(ctx context.Context, conn *pgx.Conn, c convers
 // now is the time from which all ages count, with the precision of PostgreSQL.
 var now = time.Now().Truncate(time.Microsecond)
 
-// seedLists creates the conversations of the users many and few, the deep conversation of the agent,
-// and those with automatic replies.
+// seedLists creates the conversations of the users many and few, the deep conversation of the
+// agent, and those with automatic replies.
 func (b *bench) seedLists(ctx context.Context, conn *pgx.Conn) error {
 	all := []conversations{
 		{prefix: listedIDs, end: manyConversations, owner: userCount, messages: 1},

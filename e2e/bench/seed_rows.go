@@ -140,8 +140,8 @@ func recordOf(number int) record {
 	return r
 }
 
-// recordsPath returns the path of a chatbot's records, or of the suffix below it, for the days of all
-// seeded records.
+// recordsPath returns the path of a chatbot's records, or of the suffix below it, for the days of
+// all seeded records.
 func (b *bench) recordsPath(bot, suffix string) string {
 	return fmt.Sprintf("/api/chatbots/%s/records/%s?startDate=%s&endDate=%s", bot, suffix,
 		now.Add(-32*24*time.Hour).UTC().Format(time.DateOnly), now.UTC().Format(time.DateOnly))

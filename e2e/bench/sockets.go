@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// socketJob configures a sockets process: it holds sockets open and, on request, sends messages that
-// all of them receive.
+// socketJob configures a sockets process: it holds sockets open and, on request, sends messages
+// that all of them receive.
 type socketJob struct {
 	Base    string
 	Sockets int
@@ -25,7 +25,8 @@ type socketJob struct {
 	Count    int
 	Keys     []string
 	Duration time.Duration
-	// Frame is what the reference server is to write. If it is nil, a message is sent to the product.
+	// Frame is what the reference server is to write. If it is nil, a message is sent to the
+	// product.
 	Frame []byte
 }
 
@@ -36,8 +37,8 @@ type deliveries struct {
 	Frame   []byte // the last one received
 }
 
-// runSockets is the sockets process. It opens the sockets and answers with empty deliveries. For each
-// further value of its input it measures once; at the end of its input it closes the sockets.
+// runSockets is the sockets process. It opens the sockets and answers with empty deliveries. For
+// each further value of its input it measures once; at the end of its input it closes the sockets.
 func runSockets(ctx context.Context, in io.Reader, out io.Writer) error {
 	requests, responses := json.NewDecoder(in), json.NewEncoder(out)
 	var job socketJob

@@ -58,8 +58,8 @@ func readStatement(constant, params string) (statement, error) {
 var placeholder = regexp.MustCompile(`\$(\d+)`)
 
 // script returns the statement for pgbench. values maps parameters to expressions over pgbench's
-// variables; other parameters are null, hidden from the planner. Each expression is cast to the type
-// that PostgreSQL infers for its parameter.
+// variables; other parameters are null, hidden from the planner. Each expression is cast to the
+// type that PostgreSQL infers for its parameter.
 func (s statement) script(ctx context.Context, url string, values map[string]string) (string, error) {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {

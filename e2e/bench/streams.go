@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// streamJob configures a streams process: it reads replies concurrently and measures the age of each
-// token on arrival.
+// streamJob configures a streams process: it reads replies concurrently and measures the age of
+// each token on arrival.
 type streamJob struct {
 	URL, Key, Body  string
 	Streams, Tokens int

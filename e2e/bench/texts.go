@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// texts are the messages sent under load, each followed by a number. They contain no quotation marks,
-// so that they need no escaping in SQL and JSON.
+// texts are the messages sent under load, each followed by a number. They contain no quotation
+// marks, so that they need no escaping in SQL and JSON.
 var texts = []string{
 	"Could you tell me when my order will arrive? I placed it last Tuesday and have heard nothing since, number ",
 	"請問我的包裹什麼時候會到?我上星期二下的單,到現在都還沒有收到任何通知,麻煩幫我查一下,謝謝。編號",
@@ -15,8 +15,8 @@ var texts = []string{
 	"好的,我知道了,工單",
 }
 
-// Search keywords: one occurs in 1 of rareEvery messages, one in a tenth of all, one in none. The word
-// lists below contain none of these character pairs.
+// Search keywords: one occurs in 1 of rareEvery messages, one in a tenth of all, one in none. The
+// word lists below contain none of these character pairs.
 const (
 	rareWord   = "鯨鯊"
 	rareEvery  = 10_000

@@ -229,7 +229,8 @@ func (r *checkResult) checkDevices(job checkJob, entries []entry, s snapshot) {
 	}
 }
 
-// checkReplies checks that what a client read of a reply, over any number of streams, is what is stored.
+// checkReplies checks that what a client read of a reply, over any number of streams, is what is
+// stored.
 func (r *checkResult) checkReplies(entries []entry, s snapshot) {
 	for _, e := range entries {
 		if e.Kind != kindStreamed && e.Kind != kindAnswered {

@@ -38,7 +38,8 @@ func (d *daemon) spawn() error {
 	cmd.SysProcAttr = processAttributes(d.owner)
 	started, exited := make(chan error), make(chan struct{})
 	go func() {
-		// PR_SET_PDEATHSIG follows the thread that started the process, so the thread must live as long.
+		// PR_SET_PDEATHSIG follows the thread that started the process, so the thread must live as
+		// long.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		defer close(exited)
@@ -68,8 +69,8 @@ func (d *daemon) isRunning() bool {
 	}
 }
 
-// end sends a signal to the process, or to its whole process group, and waits for its exit. After 20
-// seconds it kills the group.
+// end sends a signal to the process, or to its whole process group, and waits for its exit. After
+// 20 seconds it kills the group.
 func (d *daemon) end(signal syscall.Signal, wholeGroup bool) {
 	if d.process == nil {
 		return

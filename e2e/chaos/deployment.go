@@ -30,8 +30,8 @@ type suite struct {
 	bin     string // the directory of PostgreSQL's programs
 }
 
-// newSuite builds the server. It must run in the root of the source tree. The suite is returned also
-// with an error if its directory exists.
+// newSuite builds the server. It must run in the root of the source tree. The suite is returned
+// also with an error if its directory exists.
 func newSuite(ctx context.Context, parent string) (*suite, error) {
 	dir, err := os.MkdirTemp(parent, "parley-chaos-")
 	if err != nil {
@@ -51,7 +51,8 @@ func newSuite(ctx context.Context, parent string) (*suite, error) {
 	return s, nil
 }
 
-// deployment is two servers with their PostgreSQL, Redis and model server, and a link between each pair.
+// deployment is two servers with their PostgreSQL, Redis and model server, and a link between each
+// pair.
 type deployment struct {
 	*suite
 	dir      string
@@ -78,7 +79,8 @@ type server struct {
 	atStartup                    metrics // before the first request
 }
 
-// deploy starts everything. If megabytes is not 0, the database is on a file system of that size, in memory.
+// deploy starts everything. If megabytes is not 0, the database is on a file system of that size,
+// in memory.
 func (s *suite) deploy(ctx context.Context, name string, seed uint64, megabytes int) (_ *deployment, err error) {
 	d := &deployment{
 		suite: s, dir: filepath.Join(s.dir, name), random: mathrand.New(mathrand.NewPCG(seed, 1)),

@@ -173,7 +173,8 @@ func (d *device) write(ctx context.Context) {
 	_ = wsjson.Write(ctx, d.conn, map[string]string{"type": "message", "content": d.pending, "client_message_id": d.pending})
 }
 
-// disconnect closes the connection without a closing handshake, like a device that loses its network.
+// disconnect closes the connection without a closing handshake, like a device that loses its
+// network.
 func (d *device) disconnect() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -9,8 +9,8 @@ import (
 type fault struct {
 	name        string
 	description string
-	// duration is how long the fault lasts, and short its duration with -short; a fault whose short is
-	// 0 is not injected then.
+	// duration is how long the fault lasts, and short its duration with -short; a fault whose short
+	// is 0 is not injected then.
 	duration, short time.Duration
 	megabytes       int // size of the file system that the database needs; 0: any
 	// begin injects the fault. When end returns, everything works again.

@@ -18,7 +18,8 @@ var machineFaults = []fault{
 	everything(),
 }
 
-// diskFull fills the file system of the database. It restarts a PostgreSQL that exited because of it.
+// diskFull fills the file system of the database. It restarts a PostgreSQL that exited because of
+// it.
 func diskFull() fault {
 	var free func() error
 	return fault{

@@ -104,8 +104,8 @@ func (l *link) endBlackholes() error {
 }
 
 // blackhole is a toxic that silently drops the data of the connections that exist while it is
-// active, like a replaced router that has lost its connection table. Connections opened after IsOver
-// work.
+// active, like a replaced router that has lost its connection table. Connections opened after
+// IsOver work.
 type blackhole struct {
 	IsOver bool `json:"isOver"`
 }

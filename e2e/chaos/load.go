@@ -182,8 +182,8 @@ func (l *load) startSenders(senders *sync.WaitGroup, devices []*device) {
 	l.startDeviceSenders(senders, devices)
 }
 
-// startDeviceSenders lets every device send over its socket. Devices of conversations with a bot send
-// less, since their messages would only wait in the queue of replies.
+// startDeviceSenders lets every device send over its socket. Devices of conversations with a bot
+// send less, since their messages would only wait in the queue of replies.
 func (l *load) startDeviceSenders(senders *sync.WaitGroup, devices []*device) {
 	for i, d := range devices {
 		pace := 10 * l.Pace

@@ -4,8 +4,8 @@
 //
 // Each fault gets its own PostgreSQL, Redis, model server and two servers of this source tree, with
 // a toxiproxy on every connection. The load generator is a process of its own and records every
-// response in an append-only journal. A checker process then reads the journal and the database. All
-// processes are ended, also on errors and Ctrl-C. FAULTS.md explains the table.
+// response in an append-only journal. A checker process then reads the journal and the database.
+// All processes are ended, also on errors and Ctrl-C. FAULTS.md explains the table.
 package main
 
 import (
@@ -153,7 +153,8 @@ func sleep(ctx context.Context, duration time.Duration) error {
 	}
 }
 
-// waitFor polls a condition until it returns nil. After the limit it returns the condition's last error.
+// waitFor polls a condition until it returns nil. After the limit it returns the condition's last
+// error.
 func waitFor(ctx context.Context, limit time.Duration, what string, condition func() error) error {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()

@@ -25,7 +25,8 @@ type postgres struct {
 	dir string
 }
 
-// newPostgres creates a cluster below dir, which the user of root's PostgreSQL can access, and starts it.
+// newPostgres creates a cluster below dir, which the user of root's PostgreSQL can access, and
+// starts it.
 func newPostgres(ctx context.Context, bin, dir string, port int) (*postgres, error) {
 	created, err := localpg.Start(ctx, localpg.Config{Dir: dir, BinDir: bin})
 	if err != nil {

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// call sends a request to one of the servers and reads the whole response. The status is 0 if none arrived.
+// call sends a request to one of the servers and reads the whole response. The status is 0 if none
+// arrived.
 func (l *load) call(server int, method, path, key string, body any) (status int, received []byte, err error) {
 	response, err := l.open(context.Background(), l.http, server, method, path, key, body)
 	if err != nil {
@@ -141,7 +142,8 @@ type completion struct {
 	Content string `json:"content"`
 }
 
-// complete requests a reply as a whole. A failed reply releases the key, so that a retry asks again.
+// complete requests a reply as a whole. A failed reply releases the key, so that a retry asks
+// again.
 func (l *load) complete(to conversation, content string, random *rand.Rand) {
 	l.journal.add(entry{Kind: kindSent, Conversation: to.ID, Content: content, MayRepeat: true})
 	attempts := 0

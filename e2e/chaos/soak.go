@@ -129,8 +129,8 @@ func readLatencies(journal string, samples []time.Time) ([]*trend, error) {
 	return []*trend{p50, p99}, err
 }
 
-// soakReport returns the table of all trends. A value grows if its slope exceeds the bound even after
-// subtracting the margin of error.
+// soakReport returns the table of all trends. A value grows if its slope exceeds the bound even
+// after subtracting the margin of error.
 func soakReport(o options, all []*trend, job checkJob, r checkResult, notIdle error) (report, error) {
 	table := harness.Table{{"what", "first quarter", "last quarter", "slope per hour", "±", "bound", "verdict"}}
 	var violated error

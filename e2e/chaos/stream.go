@@ -94,8 +94,8 @@ func (l *load) openStream(ctx context.Context, server int, to conversation, cont
 	return l.open(ctx, l.streams, server, http.MethodGet, path, "", nil)
 }
 
-// hasFailed reports whether the run has failed because its server was unavailable. Streams never end
-// with that error, because another server may take over the reply.
+// hasFailed reports whether the run has failed because its server was unavailable. Streams never
+// end with that error, because another server may take over the reply.
 func (l *load) hasFailed(server int, r *streamedReply) bool {
 	var run struct {
 		State string   `json:"state"`

@@ -39,7 +39,8 @@ func Start(ctx context.Context, dir, program string, stdin []byte, env []string,
 	p.stdout.changed = make(chan struct{}, 1)
 	p.cmd.Env = env
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = bytes.NewReader(stdin), &p.stdout, log
-	// A process group of its own: Ctrl-C reaches only the parent, which then stops the server in order.
+	// A process group of its own: Ctrl-C reaches only the parent, which then stops the server in
+	// order.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
 		log.Close()
@@ -81,7 +82,8 @@ func (p *Process) Pid() int { return p.cmd.Process.Pid }
 // Log returns the path of the log file.
 func (p *Process) Log() string { return p.log.Name() }
 
-// Stop terminates the process and waits for it. After 30 seconds it kills the process and returns an error.
+// Stop terminates the process and waits for it. After 30 seconds it kills the process and returns
+// an error.
 func (p *Process) Stop() error {
 	defer p.log.Close()
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // fails if it has exited

@@ -10,8 +10,8 @@ import (
 	"os/exec"
 )
 
-// Worker is another process of this program. It reads a job from standard input and writes its result
-// to standard output, both as JSON.
+// Worker is another process of this program. It reads a job from standard input and writes its
+// result to standard output, both as JSON.
 type Worker struct {
 	cmd  *exec.Cmd
 	name string
@@ -43,8 +43,8 @@ func StartWorker(ctx context.Context, name string, job any) (*Worker, error) {
 	return w, nil
 }
 
-// Wait closes the worker's input, which some workers take as the signal to finish, waits for its exit
-// and decodes its result, unless result is nil.
+// Wait closes the worker's input, which some workers take as the signal to finish, waits for its
+// exit and decodes its result, unless result is nil.
 func (w *Worker) Wait(ctx context.Context, result any) error {
 	_ = w.closeInput() // fails if it has exited
 	if err := w.cmd.Wait(); err != nil {

@@ -63,7 +63,8 @@ func (s goScenario) converse(ctx context.Context) (string, error) {
 	return id, nil
 }
 
-// sendTwice checks that an Idempotency-Key returns the first answer to the same body, and refuses another body.
+// sendTwice checks that an Idempotency-Key returns the first answer to the same body, and refuses
+// another body.
 func (s goScenario) sendTwice(ctx context.Context, id string) error {
 	params := &api.SendMessageParams{IdempotencyKey: new("once")}
 	send := func(text string) (*api.SendMessageResponse, error) {

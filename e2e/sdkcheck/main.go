@@ -1,10 +1,10 @@
-// Command sdkcheck generates clients from api/openapi.yaml with the generators that integrators use,
-// compiles or type-checks each, and runs one scenario with those whose language it can run: start,
-// send, stream, page, records, export, a 422 for an Idempotency-Key with another body, a 429. It prints
-// how far each generator got and fails if any of them failed.
+// Command sdkcheck generates clients from api/openapi.yaml with the generators that integrators
+// use, compiles or type-checks each, and runs one scenario with those whose language it can run:
+// start, send, stream, page, records, export, a 422 for an Idempotency-Key with another body, a
+// 429. It prints how far each generator got and fails if any of them failed.
 //
-// The clients are generated into a temporary directory. The server is built from this source tree and
-// has a temporary data directory and a port of its own.
+// The clients are generated into a temporary directory. The server is built from this source tree
+// and has a temporary data directory and a port of its own.
 package main
 
 import (

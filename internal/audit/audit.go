@@ -1,5 +1,5 @@
-// Package audit keeps an organization's audit trail: who made or revoked keys, deleted
-// something, or took records away.
+// Package audit keeps the audit trail of an organization: who created or revoked API keys, deleted
+// resources or exported records.
 package audit
 
 import (
@@ -14,10 +14,10 @@ import (
 	"parley/internal/store"
 )
 
-// Action is what was done, as the document's AuditAction has it.
+// Action is what was done, as AuditAction in the API description.
 type Action string
 
-// The actions. What is not in here leaves no event.
+// The actions that are recorded.
 const (
 	KeyCreated          Action = "apiKey.created"
 	KeyRevoked          Action = "apiKey.revoked"
@@ -29,7 +29,7 @@ const (
 	RecordsExported     Action = "records.exported"
 )
 
-// objectTypes tells what the ids of an action's events are of.
+// objectTypes maps an action to the type of the objects that its events refer to.
 var objectTypes = map[Action]string{
 	KeyCreated:          "apiKey",
 	KeyRevoked:          "apiKey",
@@ -41,8 +41,7 @@ var objectTypes = map[Action]string{
 	RecordsExported:     "chatbot",
 }
 
-// Actor is who does something: a key, the user for whom it speaks, and the request in
-// which it does so.
+// Actor is the API key that acts, its user, and the request.
 type Actor struct {
 	UserID    uuid.UUID
 	KeyID     uuid.UUID
@@ -52,21 +51,20 @@ type Actor struct {
 
 type contextKey struct{}
 
-// WithActor returns a context in which what is noted was done by an actor. Without one
-// it was the operator, beside the API.
+// WithActor returns a context whose actions are attributed to an actor. Actions without an actor are
+// attributed to the operator.
 func WithActor(ctx context.Context, actor Actor) context.Context {
 	return context.WithValue(ctx, contextKey{}, actor)
 }
 
-// Details are what an event tells beyond the id of its object.
+// Details describe an event beyond the ID of its object.
 //
-// INVARIANT: never what somebody said, or whom it was said to: what was deleted must not
-// live on in here.
+// INVARIANT: details never contain message texts or personal data, which must not survive a deletion.
 type Details map[string]any
 
-// Record adds an event for each of some objects.
+// Record adds an event for each of the objects.
 //
-// INVARIANT: q is the transaction of what is noted, so that neither is without the other.
+// INVARIANT: q belongs to the transaction of the action, so that both are committed or neither.
 func Record(ctx context.Context, q *db.Queries, organization uuid.UUID, action Action, details Details, objects ...uuid.UUID) error {
 	event := db.InsertAuditEventsParams{
 		OrganizationID: organization,
@@ -76,7 +74,7 @@ func Record(ctx context.Context, q *db.Queries, organization uuid.UUID, action A
 		Details:        []byte("{}"),
 	}
 	for range objects {
-		event.Ids = append(event.Ids, uuid.Must(uuid.NewV7()))
+		event.Ids = append(event.Ids, store.NewID())
 	}
 	if actor, ok := ctx.Value(contextKey{}).(Actor); ok {
 		event.UserID, event.KeyID = &actor.UserID, &actor.KeyID
@@ -85,32 +83,31 @@ func Record(ctx context.Context, q *db.Queries, organization uuid.UUID, action A
 	if details != nil {
 		var err error
 		if event.Details, err = json.Marshal(details); err != nil {
-			return fmt.Errorf("write the details of an event: %w", err)
+			return fmt.Errorf("encode audit details: %w", err)
 		}
 	}
 	if err := q.InsertAuditEvents(ctx, event); err != nil {
-		return fmt.Errorf("note %s: %w", action, err)
+		return fmt.Errorf("record %s: %w", action, err)
 	}
 	return nil
 }
 
-// Trail reads what was noted.
+// Trail lists recorded events.
 type Trail struct{ store *store.Store }
 
-// New returns the trail kept in s.
+// New returns the audit trail in a store.
 func New(s *store.Store) *Trail { return &Trail{store: s} }
 
-// Filter says which events are wanted: of one action, where it is not empty, and of a
-// time.
+// Filter selects events by action, unless it is empty, and by time.
 type Filter struct {
 	Action        Action
 	Since, Before time.Time
 }
 
-// List returns a page of an organization's events, newest first, and how many qualify
-// in all.
+// List returns a page of an organization's events, newest first, and the total number of events that
+// match the filter.
 func (t *Trail) List(ctx context.Context, organization uuid.UUID, filter Filter, limit, offset int) ([]db.ListAuditEventsRow, int64, error) {
-	count, err := t.store.CountAuditEvents(ctx, db.CountAuditEventsParams{
+	total, err := t.store.CountAuditEvents(ctx, db.CountAuditEventsParams{
 		OrganizationID: organization, Action: string(filter.Action), Since: filter.Since, Before: filter.Before,
 	})
 	if err != nil {
@@ -124,5 +121,5 @@ func (t *Trail) List(ctx context.Context, organization uuid.UUID, filter Filter,
 		PageLimit:      int32(limit),
 		PageOffset:     int32(offset),
 	})
-	return rows, count, err
+	return rows, total, err
 }

@@ -16,17 +16,17 @@ import (
 	"parley/internal/store"
 )
 
+// organization creates an organization and returns its ID.
 func organization(t testing.TB, s *store.Store, name string) uuid.UUID {
 	t.Helper()
-	made, err := s.CreateOrganization(t.Context(), uuid.Must(uuid.NewV7()), name)
+	created, err := s.CreateOrganization(t.Context(), uuid.Must(uuid.NewV7()), name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return made.ID
+	return created.ID
 }
 
-// A key speaks for its user and organization, with the scopes that it was given and no others; admin has them all.
-func TestAKeySpeaksForItsUser(t *testing.T) {
+func TestAPIKeyAuthenticatesItsUserWithItsScopes(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
 	a := auth.New(s)
@@ -35,67 +35,64 @@ func TestAKeySpeaksForItsUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	who, err := a.Authenticate(t.Context(), "Bearer "+key)
+	principal, err := a.Authenticate(t.Context(), "Bearer "+key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if who.OrganizationID != org || who.OrganizationName != "Acme" || who.UserName != "portal" || len(who.Scopes) != 2 {
-		t.Errorf("%+v", who)
+	if principal.OrganizationID != org || principal.OrganizationName != "Acme" || principal.UserName != "portal" || len(principal.Scopes) != 2 {
+		t.Errorf("unexpected principal %+v", principal)
 	}
 	for scope, has := range map[auth.Scope]bool{auth.Chat: true, auth.Manage: true, auth.Agent: false, auth.Admin: false, auth.RecordsRead: false, auth.RecordsWrite: false} {
-		if who.Has(scope) != has {
-			t.Errorf("Has(%s) is %v", scope, !has)
+		if principal.Has(scope) != has {
+			t.Errorf("Has(%s) is %t, want %t", scope, !has, has)
 		}
 		if !(auth.Principal{Scopes: []auth.Scope{auth.Admin}}).Has(scope) {
-			t.Errorf("admin lacks %s", scope)
+			t.Errorf("admin does not include %s", scope)
 		}
 	}
-	if who.IsStaff() || !(auth.Principal{Scopes: []auth.Scope{auth.Agent}}).IsStaff() {
-		t.Error("the scope agent makes the staff")
+	if principal.IsStaff() || !(auth.Principal{Scopes: []auth.Scope{auth.Agent}}).IsStaff() {
+		t.Error("IsStaff does not equal having the scope agent")
 	}
 }
 
-// Who was not authenticated is nobody: no organization, no scope.
-func TestNobodyHasNoScope(t *testing.T) {
+func TestZeroPrincipalHasNoScope(t *testing.T) {
 	t.Parallel()
-	if who := auth.PrincipalOf(context.Background()); who.OrganizationID != uuid.Nil || who.Has(auth.Chat) || who.IsStaff() {
-		t.Errorf("%+v", who)
+	if principal := auth.PrincipalOf(context.Background()); principal.OrganizationID != uuid.Nil || principal.Has(auth.Chat) || principal.IsStaff() {
+		t.Errorf("without a principal: %+v", principal)
 	}
-	if who := auth.PrincipalOf(auth.WithPrincipal(context.Background(), auth.Principal{UserName: "alice"})); who.UserName != "alice" {
-		t.Errorf("%+v", who)
+	if principal := auth.PrincipalOf(auth.WithPrincipal(context.Background(), auth.Principal{UserName: "alice"})); principal.UserName != "alice" {
+		t.Errorf("with a principal: %+v", principal)
 	}
 }
 
-// Of a key only the hash of its secret is kept, and no two keys are alike.
-func TestOnlyTheHashOfASecretIsKept(t *testing.T) {
+func TestAPIKeysAreUniqueAndStoredAsHashes(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
 	a := auth.New(s)
 	org := organization(t, s, "Acme")
 	seen := map[string]bool{}
 	for range 20 {
-		made, key, err := a.CreateKey(t.Context(), org, auth.NewKey{Name: "Key", User: "alice"})
+		created, key, err := a.CreateKey(t.Context(), org, auth.NewKey{Name: "Key", User: "alice"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		prefix, secret, _ := strings.Cut(key, ".")
 		hash := sha256.Sum256([]byte(secret))
-		if made.ApiKey.Prefix != prefix || string(made.ApiKey.SecretHash) != string(hash[:]) || seen[prefix] || seen[secret] || len(secret) < 32 {
-			t.Errorf("%+v of %s", made, key)
+		if created.ApiKey.Prefix != prefix || string(created.ApiKey.SecretHash) != string(hash[:]) || seen[prefix] || seen[secret] || len(secret) < 32 {
+			t.Errorf("stored key %+v, key %s", created, key)
 		}
 		seen[prefix], seen[secret] = true, true
 	}
 }
 
-// An expired key is refused like one that never was, in the same words.
-func TestAnExpiredKeyIsLikeNone(t *testing.T) {
+func TestExpiredKeyIsRefusedLikeAnUnknownOne(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
 	a := auth.New(s)
 	org := organization(t, s, "Acme")
 	_, err := createKeyUntil(t, a, org, time.Now().Add(-time.Millisecond))
 	if !apperr.Is(err, apperr.InvalidRequest) {
-		t.Errorf("a key of the past: %v", err)
+		t.Errorf("expiry in the past: error %v, want invalid request", err)
 	}
 	key, err := createKeyUntil(t, a, org, time.Now().Add(300*time.Millisecond))
 	if err != nil {
@@ -104,17 +101,17 @@ func TestAnExpiredKeyIsLikeNone(t *testing.T) {
 	if _, err := a.Authenticate(t.Context(), "Bearer "+key); err != nil {
 		t.Fatal(err)
 	}
-	look := time.NewTicker(10 * time.Millisecond)
-	defer look.Stop()
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
 	for range 1000 {
-		<-look.C
+		<-poll.C
 		if _, err = a.Authenticate(t.Context(), "Bearer "+key); err != nil {
 			break
 		}
 	}
 	_, unknown := a.Authenticate(t.Context(), "Bearer pk_0000000000.x")
 	if err == nil || unknown == nil || err.Error() != unknown.Error() || !apperr.Is(err, apperr.Unauthorized) {
-		t.Errorf("expired: %v, unknown: %v", err, unknown)
+		t.Errorf("the error of an expired key is %v, that of an unknown one %v", err, unknown)
 	}
 }
 
@@ -124,8 +121,7 @@ func createKeyUntil(t *testing.T, a *auth.Auth, org uuid.UUID, at time.Time) (st
 	return key, err
 }
 
-// Two administrators who revoke each other at the same time do not lock everybody out.
-func TestTwoAdministratorsCannotRevokeEachOther(t *testing.T) {
+func TestLastAdminKeySurvivesConcurrentRevocations(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
 	a := auth.New(s)
@@ -133,11 +129,11 @@ func TestTwoAdministratorsCannotRevokeEachOther(t *testing.T) {
 		org := organization(t, s, strings.Repeat("x", round+1))
 		var ids [2]string
 		for i := range ids {
-			made, _, err := a.CreateKey(t.Context(), org, auth.NewKey{Name: "Admin", User: "admin", Scopes: []auth.Scope{auth.Admin}})
+			created, _, err := a.CreateKey(t.Context(), org, auth.NewKey{Name: "Admin", User: "admin", Scopes: []auth.Scope{auth.Admin}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			ids[i] = made.ApiKey.ID.String()
+			ids[i] = created.ApiKey.ID.String()
 		}
 		var errs [2]error
 		var both sync.WaitGroup
@@ -146,40 +142,38 @@ func TestTwoAdministratorsCannotRevokeEachOther(t *testing.T) {
 		}
 		both.Wait()
 		if (errs[0] == nil) == (errs[1] == nil) || !apperr.Is(errs[0], apperr.Conflict) && !apperr.Is(errs[1], apperr.Conflict) {
-			t.Errorf("%v and %v", errs[0], errs[1])
+			t.Errorf("errors %v and %v, want exactly one conflict", errs[0], errs[1])
 		}
 	}
 }
 
-// Another organization's keys are neither listed nor revoked.
-func TestKeysAreTheirOrganizationsOwn(t *testing.T) {
+func TestAPIKeysAreIsolatedByOrganization(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
 	a := auth.New(s)
 	ours, theirs := organization(t, s, "Ours"), organization(t, s, "Theirs")
-	made, key, err := a.CreateKey(t.Context(), theirs, auth.NewKey{Name: "Key", User: "alice", Scopes: []auth.Scope{auth.Chat}})
+	created, key, err := a.CreateKey(t.Context(), theirs, auth.NewKey{Name: "Key", User: "alice", Scopes: []auth.Scope{auth.Chat}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := a.RevokeKey(t.Context(), ours, made.ApiKey.ID.String()); !apperr.Is(err, apperr.NotFound) {
-		t.Errorf("revoked by others: %v", err)
+	if err := a.RevokeKey(t.Context(), ours, created.ApiKey.ID.String()); !apperr.Is(err, apperr.NotFound) {
+		t.Errorf("revoked by another organization: error %v, want not found", err)
 	}
 	if list, count, err := a.ListKeys(t.Context(), ours, 100, 0); err != nil || count != 0 || len(list) != 0 {
-		t.Errorf("%v, %d, %v", list, count, err)
+		t.Errorf("the other organization lists %v of %d keys, %v", list, count, err)
 	}
 	if _, err := a.Authenticate(t.Context(), "Api-Key "+key); err != nil {
 		t.Error(err)
 	}
-	if err := a.RevokeKey(t.Context(), theirs, made.ApiKey.ID.String()); err != nil {
+	if err := a.RevokeKey(t.Context(), theirs, created.ApiKey.ID.String()); err != nil {
 		t.Error(err)
 	}
 	if _, err := a.Authenticate(t.Context(), "Api-Key "+key); !apperr.Is(err, apperr.Unauthorized) {
-		t.Errorf("a revoked key: %v", err)
+		t.Errorf("a revoked key: error %v, want unauthorized", err)
 	}
 }
 
-// The last use is noted, to the minute: not by each request.
-func TestTheLastUseIsNotedToTheMinute(t *testing.T) {
+func TestLastUseIsRecordedOncePerMinute(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
 	a := auth.New(s)
@@ -197,7 +191,7 @@ func TestTheLastUseIsNotedToTheMinute(t *testing.T) {
 		return list[0].ApiKey.LastUsedAt
 	}
 	if at := lastUse(); at != nil {
-		t.Errorf("a new key was used at %v", at)
+		t.Errorf("the last use of a new key is %v", at)
 	}
 	var first *time.Time
 	for i := range 3 {
@@ -209,12 +203,12 @@ func TestTheLastUseIsNotedToTheMinute(t *testing.T) {
 			first = at
 		}
 		if at == nil || !at.Equal(*first) {
-			t.Errorf("use %d is noted as %v, the first was at %v", i+1, at, first)
+			t.Errorf("after use %d the last use is %v, want %v", i+1, at, first)
 		}
 	}
 }
 
-// Whatever the header says: it is Unauthorized, or the very key behind one of the two schemes.
+// A header either carries exactly the key, after one of the two schemes, or is Unauthorized.
 func FuzzAuthorization(f *testing.F) {
 	s := dbtest.Open(f)
 	a := auth.New(s)
@@ -229,16 +223,16 @@ func FuzzAuthorization(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, header string) {
-		who, err := a.Authenticate(t.Context(), header)
+		principal, err := a.Authenticate(t.Context(), header)
 		if err == nil {
 			scheme, rest, _ := strings.Cut(header, " ")
-			if who.UserName != "alice" || strings.TrimSpace(rest) != key || !strings.EqualFold(scheme, "Bearer") && !strings.EqualFold(scheme, "Api-Key") {
-				t.Fatalf("%q is %+v", header, who)
+			if principal.UserName != "alice" || strings.TrimSpace(rest) != key || !strings.EqualFold(scheme, "Bearer") && !strings.EqualFold(scheme, "Api-Key") {
+				t.Fatalf("%q authenticates %+v", header, principal)
 			}
 			return
 		}
 		if !apperr.Is(err, apperr.Unauthorized) {
-			t.Fatalf("%q: %v", header, err)
+			t.Fatalf("%q: error %v, want unauthorized", header, err)
 		}
 	})
 }

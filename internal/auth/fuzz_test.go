@@ -17,8 +17,7 @@ import (
 	"parley/internal/secret"
 )
 
-// Nobody makes a client token or a ticket, or makes another one of one that there is: all that is taken are the very bytes
-// that were signed, and a ticket as it was given out, once.
+// Only the exact bytes of an issued client token authenticate, and only an issued ticket, once.
 func FuzzTokens(f *testing.F) {
 	s := dbtest.Open(f)
 	keys, err := secret.Parse(secret.NewKey())
@@ -30,19 +29,19 @@ func FuzzTokens(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	maker, err := a.Authenticate(f.Context(), "Bearer "+key)
+	issuer, err := a.Authenticate(f.Context(), "Bearer "+key)
 	if err != nil {
 		f.Fatal(err)
 	}
 	bind := func(context.Context, *db.Queries) (auth.Subject, error) {
-		return auth.Subject{UserID: maker.UserID, Bounds: auth.Bounds{Conversation: uuid.New()}}, nil
+		return auth.Subject{UserID: issuer.UserID, Bounds: auth.Bounds{Conversation: uuid.New()}}, nil
 	}
-	made, err := a.CreateToken(f.Context(), maker, time.Hour, "https://a.example", nil, bind)
+	issued, err := a.CreateToken(f.Context(), issuer, time.Hour, "https://a.example", nil, bind)
 	if err != nil {
 		f.Fatal(err)
 	}
-	signed := bytesOf(made.Secret)
-	for _, seed := range []string{"", "pct_", "wst_", "pct_AAAA", made.Secret, made.Secret + "A", made.Secret[:40], "pct_" + made.Secret, strings.ToUpper(made.Secret), made.Secret + "=", made.Secret + "\n", "wst_" + strings.Repeat("A", 32)} {
+	signed := decodeToken(issued.Secret)
+	for _, seed := range []string{"", "pct_", "wst_", "pct_AAAA", issued.Secret, issued.Secret + "A", issued.Secret[:40], "pct_" + issued.Secret, strings.ToUpper(issued.Secret), issued.Secret + "=", issued.Secret + "\n", "wst_" + strings.Repeat("A", 32)} {
 		f.Add(seed, 0, byte(0))
 		f.Add(seed, 7, byte(1))
 	}
@@ -50,36 +49,36 @@ func FuzzTokens(f *testing.F) {
 		changed := bytes.Clone(signed)
 		changed[uint(at)%uint(len(changed))] ^= flip
 		for _, token := range []string{text, "pct_" + base64.RawURLEncoding.EncodeToString(changed)} {
-			who, err := a.Authenticate(t.Context(), "Bearer "+token)
-			if isSame := strings.HasPrefix(token, "pct_") && bytes.Equal(bytesOf(token), signed); err == nil {
-				if !isSame || who.UserID != maker.UserID || !who.IsClientToken {
-					t.Fatalf("%q is %+v", token, who)
+			principal, err := a.Authenticate(t.Context(), "Bearer "+token)
+			if isSame := strings.HasPrefix(token, "pct_") && bytes.Equal(decodeToken(token), signed); err == nil {
+				if !isSame || principal.UserID != issuer.UserID || !principal.IsClientToken {
+					t.Fatalf("%q authenticates %+v", token, principal)
 				}
 			} else if isSame && flip == 0 && token != text || !apperr.Is(err, apperr.Unauthorized) {
-				t.Fatalf("%q: %v", token, err)
+				t.Fatalf("%q: error %v, want unauthorized", token, err)
 			}
 		}
 		if _, err := a.TakeTicket(t.Context(), text); !apperr.Is(err, apperr.Unauthorized) {
-			t.Fatalf("the ticket %q: %v", text, err)
+			t.Fatalf("the ticket %q: error %v, want unauthorized", text, err)
 		}
-		given, err := a.CreateTicket(t.Context(), maker, nil, bind)
+		ticket, err := a.CreateTicket(t.Context(), issuer, nil, bind)
 		if apperr.Is(err, apperr.Unavailable) {
-			return // too many within a minute
+			return // the limit of tickets per minute is reached
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := a.TakeTicket(t.Context(), given.Secret); err != nil {
+		if _, err := a.TakeTicket(t.Context(), ticket.Secret); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := a.TakeTicket(t.Context(), given.Secret); !apperr.Is(err, apperr.Unauthorized) {
-			t.Fatalf("a ticket is taken twice: %v", err)
+		if _, err := a.TakeTicket(t.Context(), ticket.Secret); !apperr.Is(err, apperr.Unauthorized) {
+			t.Fatalf("a ticket used twice: error %v, want unauthorized", err)
 		}
 	})
 }
 
-// bytesOf are what a token says, nil where it says nothing.
-func bytesOf(token string) []byte {
+// decodeToken returns the bytes of a token, or nil for malformed base64.
+func decodeToken(token string) []byte {
 	signed, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(token, "pct_"))
 	if err != nil {
 		return nil

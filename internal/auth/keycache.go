@@ -10,68 +10,68 @@ import (
 )
 
 const (
-	// knownTime is how long a key is known without being looked up again: for so long, at
-	// the most, one that was revoked at another instance is still taken. A look-up costs
-	// PostgreSQL half of what storing a message does, so one a second is as good as none.
-	knownTime = time.Second
-	// maxKnown bounds the keys that are known at once.
-	maxKnown = 10_000
+	// keyTTL is how long a key is cached, and so the longest time for which an instance accepts a key
+	// that another instance has revoked. A lookup costs PostgreSQL half of what storing a message does;
+	// at one per second that cost vanishes.
+	keyTTL = time.Second
+	// maxCachedKeys bounds the cache.
+	maxCachedKeys = 10_000
 )
 
-// knownKeys are the keys that were looked up within the last second, by what they were
-// found by. What this process revokes is forgotten before the revocation is answered.
-// The zero value is ready to use.
-type knownKeys struct {
+// keyCache caches API keys by their lookup name. A key that this process revokes is removed before the
+// revocation returns. The zero value is ready to use. It is safe for concurrent use.
+type keyCache struct {
 	mu     sync.Mutex
-	byName map[string]knownKey
-	// revocations counts them: what was looked up before one may be what was revoked.
+	byName map[string]cachedKey
+	// revocations counts revocations. A lookup that started before one is not cached, because it may
+	// have read the revoked key.
 	revocations uint64
 }
 
-type knownKey struct {
+type cachedKey struct {
 	db.GetAPIKeyByPrefixRow
-	until time.Time
+	validUntil time.Time
 }
 
-// find returns the key of that name as it is known, or as lookUp finds it.
-func (k *knownKeys) find(name string, lookUp func() (db.GetAPIKeyByPrefixRow, error)) (db.GetAPIKeyByPrefixRow, error) {
-	k.mu.Lock()
-	known, ok := k.byName[name]
-	revocations := k.revocations
-	k.mu.Unlock()
-	if ok && time.Now().Before(known.until) {
-		return known.GetAPIKeyByPrefixRow, nil
+// get returns the cached key, or the one that lookUp finds.
+func (c *keyCache) get(name string, lookUp func() (db.GetAPIKeyByPrefixRow, error)) (db.GetAPIKeyByPrefixRow, error) {
+	c.mu.Lock()
+	cached, ok := c.byName[name]
+	revocations := c.revocations
+	c.mu.Unlock()
+	if ok && time.Now().Before(cached.validUntil) {
+		return cached.GetAPIKeyByPrefixRow, nil
 	}
-	until := time.Now().Add(knownTime)
+	validUntil := time.Now().Add(keyTTL)
 	found, err := lookUp()
 	if err != nil {
 		return found, err
 	}
-	if found.ExpiresAt != nil && found.ExpiresAt.Before(until) {
-		until = *found.ExpiresAt
+	if found.ExpiresAt != nil && found.ExpiresAt.Before(validUntil) {
+		validUntil = *found.ExpiresAt
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.revocations != revocations {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.revocations != revocations {
 		return found, nil
 	}
-	if k.byName == nil || len(k.byName) >= maxKnown {
-		k.byName = make(map[string]knownKey)
+	if c.byName == nil || len(c.byName) >= maxCachedKeys {
+		c.byName = make(map[string]cachedKey)
 	}
-	kept := found
-	kept.NeedsTouch = false // who has looked it up notes its use
-	k.byName[name] = knownKey{GetAPIKeyByPrefixRow: kept, until: until}
+	stored := found
+	stored.NeedsTouch = false // the caller of this lookup touches the key
+	c.byName[name] = cachedKey{GetAPIKeyByPrefixRow: stored, validUntil: validUntil}
 	return found, nil
 }
 
-// forget forgets a key that was revoked.
-func (k *knownKeys) forget(id uuid.UUID) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.revocations++
-	for name, known := range k.byName {
-		if known.ID == id {
-			delete(k.byName, name)
+// forget removes a revoked key.
+func (c *keyCache) forget(id uuid.UUID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.revocations++
+	for name, key := range c.byName {
+		if key.ID == id {
+			delete(c.byName, name)
 		}
 	}
 }

@@ -10,33 +10,32 @@ import (
 	"parley/internal/dbtest"
 )
 
-// A key that was taken a moment ago is refused at once where it is revoked, and within
-// about a second at another instance.
-func TestARevokedKeyIsForgotten(t *testing.T) {
+// A revoked key is refused immediately by the instance that revoked it, and within about a second by
+// the others.
+func TestRevokedKeyLeavesTheCache(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
-	here, there := auth.New(s), auth.New(s)
+	local, remote := auth.New(s), auth.New(s)
 	org := organization(t, s, "Acme")
-	made, key, err := here.CreateKey(t.Context(), org, auth.NewKey{Name: "ends", User: "ann", Scopes: []auth.Scope{auth.Chat}})
+	created, key, err := local.CreateKey(t.Context(), org, auth.NewKey{Name: "ends", User: "ann", Scopes: []auth.Scope{auth.Chat}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, a := range []*auth.Auth{here, there} {
+	for _, a := range []*auth.Auth{local, remote} {
 		if _, err := a.Authenticate(t.Context(), "Api-Key "+key); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := here.RevokeKey(t.Context(), org, made.ApiKey.ID.String()); err != nil {
+	if err := local.RevokeKey(t.Context(), org, created.ApiKey.ID.String()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := here.Authenticate(t.Context(), "Api-Key "+key); !apperr.Is(err, apperr.Unauthorized) {
-		t.Errorf("where it was revoked: %v", err)
+	if _, err := local.Authenticate(t.Context(), "Api-Key "+key); !apperr.Is(err, apperr.Unauthorized) {
+		t.Errorf("at the revoking instance: error %v, want unauthorized", err)
 	}
-	refusedWithin(t, 2*time.Second, there, key)
+	expectRefusalWithin(t, 2*time.Second, remote, key)
 }
 
-// A key that was taken a moment ago is refused once its time is over.
-func TestAnExpiredKeyIsForgotten(t *testing.T) {
+func TestExpiredKeyLeavesTheCache(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
 	a := auth.New(s)
@@ -44,23 +43,24 @@ func TestAnExpiredKeyIsForgotten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	who, err := a.Authenticate(t.Context(), "Api-Key "+key)
+	principal, err := a.Authenticate(t.Context(), "Api-Key "+key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	refusedWithin(t, 5*time.Second, a, key)
-	if left := time.Until(*who.ExpiresAt); left > 0 {
-		t.Errorf("it was refused %s too early", left)
+	expectRefusalWithin(t, 5*time.Second, a, key)
+	if left := time.Until(*principal.ExpiresAt); left > 0 {
+		t.Errorf("refused %s before its expiry", left)
 	}
 }
 
-func refusedWithin(t *testing.T, bound time.Duration, a *auth.Auth, key string) {
+// expectRefusalWithin polls until the key is refused.
+func expectRefusalWithin(t *testing.T, bound time.Duration, a *auth.Auth, key string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), bound)
 	defer cancel()
-	look := time.NewTicker(10 * time.Millisecond)
-	defer look.Stop()
-	for ; ; <-look.C {
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	for ; ; <-poll.C {
 		_, err := a.Authenticate(ctx, "Api-Key "+key)
 		if apperr.Is(err, apperr.Unauthorized) {
 			return

@@ -1,15 +1,14 @@
 // Package dbtest gives each test a fresh migrated database.
 //
-// All tests of a process share one private PostgreSQL, started by the first of
-// them, in memory where there is such a file system. It is migrated once; each
-// test gets a copy. Nothing is shared between processes, so that packages may be
-// tested side by side.
+// All tests of a process share one private PostgreSQL, which the first of them starts, in memory where
+// possible. A template database is migrated once and copied for each test. Processes share nothing, so
+// packages can be tested in parallel.
 //
-// A package that uses it calls Main from its TestMain. A run that was killed
-// takes its server with it and leaves a directory, which the next run removes.
+// A package that uses dbtest calls Main from its TestMain. The server of a killed test process ends
+// with it; the directory that remains is removed by the next process.
 //
-// Open and URL may be called by parallel tests, but not inside a bubble of
-// testing/synctest, which the connections would never let come to rest.
+// Open and URL may be called from parallel tests, but not inside a bubble of testing/synctest, in
+// which the connections would never become idle.
 package dbtest
 
 import (
@@ -32,11 +31,10 @@ import (
 
 const template = "parley_template"
 
-// Main runs the tests, ends the server that they have started, removes its
-// directory and exits. Each of checks looks back on a run that has passed: what it
-// returns fails the run.
+// Main runs the tests, stops the server that they started, removes its directory and exits. The checks
+// run after the tests have passed; an error of one fails the run.
 func Main(m *testing.M, checks ...func() error) {
-	// Most tests wait, for a database or for time to pass, rather than compute.
+	// Most tests wait for a database or for time to pass rather than for a processor.
 	if err := flag.Set("test.parallel", "6"); err != nil {
 		panic(err)
 	}
@@ -57,29 +55,26 @@ func Main(m *testing.M, checks ...func() error) {
 	os.Exit(code)
 }
 
-// Open returns a store on a fresh migrated database. Both are gone after the
-// test; of a failed test the database stays until the process ends, and the
-// test's log tells its address.
+// Open returns a store on a fresh migrated database. Both are removed after the test. The database of
+// a failed test remains until the process ends, and the test's log shows its URL.
 func Open(t testing.TB) *store.Store {
 	t.Helper()
 	s, err := store.Open(t.Context(), URL(t))
 	if err != nil {
-		t.Fatalf("open the test's database: %v", err)
+		t.Fatalf("open the test database: %v", err)
 	}
 	t.Cleanup(s.Close)
 	return s
 }
 
-// URL returns the connection string of a fresh migrated database, for tests that
-// start whole servers. It lives as long as that of Open; connections that are
-// still open after the test are cut.
+// URL returns the URL of a fresh migrated database, for tests that start whole servers. It is removed as
+// that of Open is; connections that are still open after the test are terminated.
 func URL(t testing.TB) string {
 	t.Helper()
 	return database(t, template)
 }
 
-// Empty returns the connection string of a fresh database with nothing in it. It
-// lives as long as that of Open.
+// Empty returns the URL of a fresh empty database. It is removed as that of Open is.
 func Empty(t testing.TB) string {
 	t.Helper()
 	return database(t, "template0")
@@ -92,17 +87,17 @@ func database(t testing.TB, template string) string {
 	}
 	name, err := shared.copy(t.Context(), template)
 	if err != nil {
-		t.Fatalf("make a database for the test: %v", err)
+		t.Fatalf("create the test database: %v", err)
 	}
 	url := shared.server.URL(name)
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("the test's database, as long as this process lives: %s", url)
+			t.Logf("the test database, until this process ends: %s", url)
 			return
 		}
-		// The test's own context has ended by now.
+		// The context of the test has ended.
 		if err := shared.drop(context.WithoutCancel(t.Context()), name); err != nil {
-			t.Errorf("drop the test's database: %v", err)
+			t.Errorf("drop the test database: %v", err)
 		}
 	})
 	return url
@@ -110,22 +105,22 @@ func database(t testing.TB, template string) string {
 
 var shared cluster
 
-// cluster is the process's private PostgreSQL.
+// cluster is the private PostgreSQL of the process.
 type cluster struct {
 	once   sync.Once
 	err    error // of the start
 	dir    string
 	server *localpg.Server
-	admin  *pgxpool.Pool // creates and drops
+	admin  *pgxpool.Pool // creates and drops databases
 
-	// copying is held while a template is copied: it may have one reader.
+	// copying is held while a template is copied, because CREATE DATABASE needs exclusive access to it.
 	copying sync.Mutex
 	copies  atomic.Int64
 }
 
-// start starts the server when no test has done so; all hear of its failure.
+// start starts the server on the first call. Every call returns the error of the start.
 func (c *cluster) start() error {
-	c.once.Do(func() { c.err = c.open(context.Background()) }) // it outlives the first test
+	c.once.Do(func() { c.err = c.open(context.Background()) }) // the server outlives the first test
 	return c.err
 }
 
@@ -136,13 +131,13 @@ func (c *cluster) open(ctx context.Context) error {
 	}
 	c.dir = dir
 	c.server, err = localpg.Start(ctx, localpg.Config{Dir: dir, Settings: map[string]string{
-		// Nothing in it has to outlast the process.
+		// The data need not survive the process.
 		"fsync":              "off",
 		"synchronous_commit": "off",
 		"full_page_writes":   "off",
-		// Every test has a pool of its own.
+		// Every test has its own pool.
 		"max_connections": "300",
-		// A database does not live long enough to need it, and a copy would wait for it.
+		// Databases are too short-lived to need it, and copying a template would wait for it.
 		"autovacuum": "off",
 	}})
 	if err != nil {
@@ -154,8 +149,8 @@ func (c *cluster) open(ctx context.Context) error {
 	return c.makeTemplate(ctx)
 }
 
-// makeTemplate migrates the database that the tests get copies of, and closes it:
-// no connection may be open while it is copied.
+// makeTemplate creates and migrates the template. It then refuses connections, because a database in
+// use cannot be copied.
 func (c *cluster) makeTemplate(ctx context.Context) error {
 	if _, err := c.admin.Exec(ctx, "CREATE DATABASE "+template); err != nil {
 		return fmt.Errorf("create the template: %w", err)
@@ -164,11 +159,11 @@ func (c *cluster) makeTemplate(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("migrate the template: %w", err)
 	}
-	// A server would do so as soon as it has started.
+	// A server builds the index in the background after its start.
 	err = migrated.SetSearchIndex(ctx, slog.New(slog.DiscardHandler), true)
 	migrated.Close()
 	if err != nil {
-		return fmt.Errorf("set the template's search index: %w", err)
+		return fmt.Errorf("build the template's search index: %w", err)
 	}
 	if _, err := c.admin.Exec(ctx, "ALTER DATABASE "+template+" ALLOW_CONNECTIONS false"); err != nil {
 		return fmt.Errorf("close the template: %w", err)
@@ -176,8 +171,7 @@ func (c *cluster) makeTemplate(ctx context.Context) error {
 	return nil
 }
 
-// copy makes a database like the template. FILE_COPY is the faster strategy where
-// syncing costs nothing.
+// copy creates a database from a template. FILE_COPY is the faster strategy without fsync.
 func (c *cluster) copy(ctx context.Context, template string) (string, error) {
 	name := "test_" + strconv.FormatInt(c.copies.Add(1), 10)
 	c.copying.Lock()
@@ -191,7 +185,7 @@ func (c *cluster) drop(ctx context.Context, name string) error {
 	return err
 }
 
-// stop ends what start has started, as far as it got.
+// stop stops what start has started, even if start failed halfway.
 func (c *cluster) stop() error {
 	if c.admin != nil {
 		c.admin.Close()

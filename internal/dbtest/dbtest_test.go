@@ -8,9 +8,7 @@ import (
 	"parley/internal/dbtest"
 )
 
-func TestMain(m *testing.M) { dbtest.Main(m) }
-
-func TestEachTestHasItsOwnMigratedDatabase(t *testing.T) {
+func TestEveryURLIsAFreshMigratedDatabase(t *testing.T) {
 	t.Parallel()
 	const insert = "INSERT INTO organizations (id, name) VALUES (gen_random_uuid(), 'Acme')"
 	const count = "SELECT count(*) FROM organizations"
@@ -24,12 +22,12 @@ func TestEachTestHasItsOwnMigratedDatabase(t *testing.T) {
 			t.Fatal(err)
 		}
 		if rows != 1 {
-			t.Errorf("a fresh database has %d organizations after one was made", rows)
+			t.Errorf("a fresh database has %d organizations after one insert", rows)
 		}
 	}
 }
 
-func TestAnEmptyDatabaseHasNoTables(t *testing.T) {
+func TestEmptyDatabaseHasNoTables(t *testing.T) {
 	t.Parallel()
 	var tables int
 	err := connect(t, dbtest.Empty(t)).QueryRow(t.Context(),
@@ -38,14 +36,14 @@ func TestAnEmptyDatabaseHasNoTables(t *testing.T) {
 		t.Fatal(err)
 	}
 	if tables != 0 {
-		t.Errorf("there are %d", tables)
+		t.Errorf("%d tables, want 0", tables)
 	}
 }
 
-func TestTheDatabaseIsGoneAfterTheTest(t *testing.T) {
+func TestDatabaseIsDroppedAfterTheTest(t *testing.T) {
 	t.Parallel()
 	var url string
-	t.Run("a test", func(t *testing.T) {
+	t.Run("subtest", func(t *testing.T) {
 		s := dbtest.Open(t)
 		if err := s.Ready(t.Context()); err != nil {
 			t.Fatal(err)
@@ -55,7 +53,7 @@ func TestTheDatabaseIsGoneAfterTheTest(t *testing.T) {
 	})
 	if conn, err := pgx.Connect(t.Context(), url); err == nil {
 		conn.Close(t.Context())
-		t.Error("it is still there")
+		t.Error("the database still exists")
 	}
 }
 
@@ -65,8 +63,7 @@ func connect(t *testing.T, url string) *pgx.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Left open on purpose: the end of the test has to cut it.
-	return conn
+	return conn // the end of the test must terminate it
 }
 
 func BenchmarkOpen(b *testing.B) {

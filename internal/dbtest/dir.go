@@ -10,48 +10,47 @@ import (
 	"syscall"
 )
 
-// prefix begins the names of the directories; the pid of their process follows.
+// prefix starts the names of the directories. The process ID of their owner follows.
 const prefix = "parley-dbtest-"
 
-// memory is a file system in memory, on Linux.
-const memory = "/dev/shm"
+// memoryDir is a file system in memory on Linux.
+const memoryDir = "/dev/shm"
 
-// makeDir makes the directory of this process's server, and removes those of
-// processes that died without doing so.
+// makeDir creates the directory of this process's server, and removes the directories of processes
+// that ended without doing so.
 func makeDir() (string, error) {
 	pattern := prefix + strconv.Itoa(os.Getpid()) + "-*"
-	parent := memory
+	parent := memoryDir
 	dir, err := os.MkdirTemp(parent, pattern)
 	if err != nil {
 		parent = os.TempDir()
 		dir, err = os.MkdirTemp(parent, pattern)
 	}
 	if err != nil {
-		return "", fmt.Errorf("make a directory for PostgreSQL: %w", err)
+		return "", fmt.Errorf("create a directory for PostgreSQL: %w", err)
 	}
-	sweep(parent)
-	// As root the server runs as another user, who must get in.
+	removeStale(parent)
+	// When the tests run as root, the server runs as another user, who needs access.
 	if err := os.Chmod(dir, 0o755); err != nil {
-		return "", fmt.Errorf("open the directory of PostgreSQL: %w", err)
+		return "", fmt.Errorf("make the directory of PostgreSQL accessible: %w", err)
 	}
 	return dir, nil
 }
 
-// sweep removes the directories of processes that are gone. What it cannot remove
-// belongs to somebody else, or is left to the next run.
-func sweep(parent string) {
-	found, _ := filepath.Glob(filepath.Join(parent, prefix+"*")) // its only error is a malformed pattern
+// removeStale removes the directories of processes that have ended. It ignores errors: a directory may
+// belong to another user, and the next run tries again.
+func removeStale(parent string) {
+	found, _ := filepath.Glob(filepath.Join(parent, prefix+"*")) // the pattern is well-formed
 	for _, dir := range found {
 		owner, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), prefix), "-")
 		pid, err := strconv.Atoi(owner)
-		if err == nil && pid > 0 && gone(pid) {
+		if err == nil && pid > 0 && hasEnded(pid) {
 			remove(dir)
 		}
 	}
 }
 
-// remove tries again when it is not alone: a server that is about to follow its
-// process may write a last file.
+// remove retries, because a server that is shutting down may still write files.
 func remove(dir string) {
 	for range 5 {
 		if os.RemoveAll(dir) == nil {
@@ -60,7 +59,7 @@ func remove(dir string) {
 	}
 }
 
-// gone tells whether there is no process with this pid, not even somebody else's.
-func gone(pid int) bool {
+// hasEnded reports whether no process has this ID, of any user.
+func hasEnded(pid int) bool {
 	return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
 }

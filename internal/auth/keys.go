@@ -1,0 +1,127 @@
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"parley/gen/db"
+	"parley/internal/apperr"
+	"parley/internal/audit"
+	"parley/internal/store"
+)
+
+const noKey = "There is no such API key."
+
+// NewKey describes an API key to create.
+type NewKey struct {
+	Name           string
+	User           string // name of the user, who is created if new
+	Scopes         []Scope
+	ExpiresAt      *time.Time            // nil: never
+	Key            string                // the whole key; empty: generated
+	IdempotencyKey *store.IdempotencyKey // nil: none
+}
+
+// CreateKey creates an API key and returns it with its user's name and the key itself. The key cannot
+// be retrieved again: a repeated request returns a Conflict error.
+func (a *Auth) CreateKey(ctx context.Context, organization uuid.UUID, newKey NewKey) (db.ListAPIKeysRow, string, error) {
+	if newKey.ExpiresAt != nil && !newKey.ExpiresAt.After(time.Now()) {
+		return db.ListAPIKeysRow{}, "", apperr.Field(apperr.InvalidRequest, "/expiresAt", "must be in the future")
+	}
+	userName := strings.TrimSpace(newKey.User)
+	if userName == "" { // the schema's pattern does not cover all kinds of space
+		return db.ListAPIKeysRow{}, "", apperr.Field(apperr.InvalidRequest, "/user", "must not be blank")
+	}
+	key := newKey.Key
+	if key == "" {
+		key = generateKey()
+	}
+	prefix, secret, _ := strings.Cut(key, ".")
+	hash := sha256.Sum256([]byte(secret))
+	created, err := store.IdempotentSecret(ctx, a.store, newKey.IdempotencyKey, func(q *db.Queries) (db.ListAPIKeysRow, error) {
+		user, err := q.UpsertUser(ctx, organization, store.NewID(), userName)
+		if err != nil {
+			return db.ListAPIKeysRow{}, fmt.Errorf("find the user: %w", err)
+		}
+		created, err := q.CreateAPIKey(ctx, db.CreateAPIKeyParams{
+			OrganizationID: organization,
+			ID:             store.NewID(),
+			UserID:         user.ID,
+			Name:           newKey.Name,
+			Prefix:         prefix,
+			SecretHash:     hash[:],
+			Scopes:         distinctNames(newKey.Scopes),
+			ExpiresAt:      newKey.ExpiresAt,
+		})
+		if err != nil {
+			return db.ListAPIKeysRow{}, err
+		}
+		details := audit.Details{"prefix": created.Prefix, "name": created.Name, "user": user.Name, "scopes": created.Scopes}
+		return db.ListAPIKeysRow{ApiKey: created, UserName: user.Name}, audit.Record(ctx, q, organization, audit.KeyCreated, details, created.ID)
+	})
+	return created, key, err
+}
+
+func distinctNames(scopes []Scope) []string {
+	names := make([]string, 0, len(scopes))
+	for _, scope := range scopes {
+		if !slices.Contains(names, string(scope)) {
+			names = append(names, string(scope))
+		}
+	}
+	return names
+}
+
+// generateKey returns a random `pk_<10 hex digits>.<32 characters>`. The prefix identifies the key; the
+// secret has 192 random bits.
+func generateKey() string {
+	random := make([]byte, 5+24)
+	rand.Read(random) // never fails (crypto/rand)
+	return "pk_" + hex.EncodeToString(random[:5]) + "." + base64.RawURLEncoding.EncodeToString(random[5:])
+}
+
+// ListKeys returns a page of an organization's API keys, newest first, and the total number.
+func (a *Auth) ListKeys(ctx context.Context, organization uuid.UUID, limit, offset int) ([]db.ListAPIKeysRow, int64, error) {
+	total, err := a.store.CountAPIKeys(ctx, organization)
+	if err != nil {
+		return nil, 0, err
+	}
+	keys, err := a.store.ListAPIKeys(ctx, organization, int32(offset), int32(limit))
+	return keys, total, err
+}
+
+// RevokeKey revokes an API key: immediately in this process, and within a second at other instances.
+// It refuses to revoke the organization's last key with the scope admin that never expires, so that
+// nobody is locked out.
+func (a *Auth) RevokeKey(ctx context.Context, organization uuid.UUID, id string) error {
+	keyID, err := store.ParseID(id, noKey)
+	if err != nil {
+		return err
+	}
+	err = a.store.InTx(ctx, func(q *db.Queries) error {
+		admins, err := q.LockAdminKeys(ctx, organization)
+		if err != nil {
+			return err
+		}
+		if len(admins) == 1 && admins[0] == keyID {
+			return apperr.New(apperr.Conflict, "This is the organization's last permanent key with the scope admin. Create another one first.")
+		}
+		revoked, err := q.DeleteAPIKey(ctx, organization, keyID)
+		if err != nil {
+			return apperr.Rephrase(err, apperr.NotFound, noKey)
+		}
+		details := audit.Details{"prefix": revoked.Prefix, "name": revoked.Name, "scopes": revoked.Scopes}
+		return audit.Record(ctx, q, organization, audit.KeyRevoked, details, keyID)
+	})
+	a.keys.forget(keyID) // after an error, too: it may have followed the commit
+	return err
+}

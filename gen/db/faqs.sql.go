@@ -274,11 +274,11 @@ func (q *Queries) LockFaq(ctx context.Context, organizationID uuid.UUID, botID u
 }
 
 const searchFaqs = `-- name: SearchFaqs :many
-WITH asked AS MATERIALIZED (
+WITH query_terms AS MATERIALIZED (
     SELECT unnest($3::text[]) AS term, unnest($4::real[]) AS weight
 ), hits AS MATERIALIZED (
-    SELECT a.term, a.weight AS asked, t.faq_id, t.weight
-    FROM asked AS a
+    SELECT a.term, a.weight AS query_weight, t.faq_id, t.weight
+    FROM query_terms AS a
     CROSS JOIN LATERAL (
         SELECT t.faq_id, t.weight FROM faq_terms AS t
         WHERE t.organization_id = $2 AND t.bot_id = $5 AND t.term = a.term
@@ -288,14 +288,14 @@ WITH asked AS MATERIALIZED (
 ), total AS MATERIALIZED (
     SELECT count(*) + $8::bigint AS entries FROM faqs AS f
     WHERE f.organization_id = $2 AND f.bot_id = $5
-), known AS MATERIALIZED (
+), matched AS MATERIALIZED (
     SELECT g.term, g.entries,
-           ln(1 + (n.entries - g.entries + 0.5) / (g.entries + 0.5)) AS rarity
+           ln(1 + (n.entries - g.entries + 0.5) / (g.entries + 0.5)) AS idf
     FROM (SELECT h.term, count(*) AS entries FROM hits AS h GROUP BY h.term) AS g
     CROSS JOIN total AS n
 ), ranked AS (
-    SELECT h.faq_id, sum(k.rarity * h.asked * h.weight) AS rank
-    FROM hits AS h JOIN known AS k ON k.term = h.term
+    SELECT h.faq_id, sum(k.idf * h.query_weight * h.weight) AS rank
+    FROM hits AS h JOIN matched AS k ON k.term = h.term
     GROUP BY h.faq_id
     ORDER BY rank DESC
     LIMIT $9
@@ -312,10 +312,10 @@ WITH asked AS MATERIALIZED (
 )
 SELECT f.id, f.question, f.answer,
        max(found.rank)::float8 AS rank,
-       (f.question_key = $1::text)::boolean AS exact,
+       (f.question_key = $1::text)::boolean AS is_exact,
        (SELECT n.entries FROM total AS n)::bigint AS entries,
-       (SELECT array_agg(term ORDER BY term) FROM known)::text[] AS known_terms,
-       (SELECT array_agg(entries ORDER BY term) FROM known)::bigint[] AS known_entries
+       (SELECT array_agg(term ORDER BY term) FROM matched)::text[] AS matched_terms,
+       (SELECT array_agg(entries ORDER BY term) FROM matched)::bigint[] AS document_frequencies
 FROM found
 JOIN faqs AS f ON f.organization_id = $2 AND f.id = found.faq_id
 GROUP BY f.organization_id, f.id
@@ -335,14 +335,14 @@ type SearchFaqsParams struct {
 }
 
 type SearchFaqsRow struct {
-	ID           uuid.UUID
-	Question     string
-	Answer       string
-	Rank         float64
-	Exact        bool
-	Entries      int64
-	KnownTerms   []string
-	KnownEntries []int64
+	ID                  uuid.UUID
+	Question            string
+	Answer              string
+	Rank                float64
+	IsExact             bool
+	Entries             int64
+	MatchedTerms        []string
+	DocumentFrequencies []int64
 }
 
 // SearchFaqs returns the entries of a chatbot that best match a question, ranked by the inverse
@@ -350,9 +350,10 @@ type SearchFaqsRow struct {
 // "allowed", only those entries are considered.
 //
 // For each term, at most entries_per_term entries are read: a term that occurs in more of them
-// discriminates little. Every row also carries the number of entries, in total and for each
-// matched term, so that the caller can rank the candidates exactly. smoothing is added to the
-// number of entries, because the few entries of a small bot do not show which terms are rare.
+// discriminates little. Every row also carries the number of entries, in total and for each matched
+// term (its document frequency), so that the caller can rank the candidates exactly. smoothing is
+// added to the number of entries, because the few entries of a small bot do not show which terms are
+// rare.
 func (q *Queries) SearchFaqs(ctx context.Context, arg SearchFaqsParams) ([]SearchFaqsRow, error) {
 	rows, err := q.db.Query(ctx, searchFaqs,
 		arg.QuestionKey,
@@ -377,10 +378,10 @@ func (q *Queries) SearchFaqs(ctx context.Context, arg SearchFaqsParams) ([]Searc
 			&i.Question,
 			&i.Answer,
 			&i.Rank,
-			&i.Exact,
+			&i.IsExact,
 			&i.Entries,
-			&i.KnownTerms,
-			&i.KnownEntries,
+			&i.MatchedTerms,
+			&i.DocumentFrequencies,
 		); err != nil {
 			return nil, err
 		}

@@ -323,13 +323,13 @@ func (q *Queries) HasConversation(ctx context.Context, organizationID uuid.UUID,
 }
 
 const listBotsWithUncountedRecords = `-- name: ListBotsWithUncountedRecords :many
-WITH over AS (
+WITH complete AS (
     SELECT date_trunc('hour', least(clock_timestamp() - interval '5 minutes', oldest_writer()), 'UTC') AS until
 )
 SELECT b.organization_id, b.id AS bot_id,
        least(o.until, date_trunc('hour', f.created_at, 'UTC') + make_interval(days => $1::integer))::timestamptz AS until,
        coalesce(date_trunc('hour', f.created_at, 'UTC') + make_interval(days => $1::integer) < o.until, false)::boolean AS has_more
-FROM over o
+FROM complete o
 CROSS JOIN bots b
 CROSS JOIN LATERAL (
     SELECT coalesce(max(n.hour) + interval '1 hour', '-infinity') AS until FROM record_counts n

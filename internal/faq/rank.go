@@ -25,8 +25,8 @@ const vagueFactor = 0.1
 // newQuery analyzes a question. Every row of a search has the same term frequencies, so one is enough.
 func newQuery(text string, row db.SearchFaqsRow) query {
 	frequency := map[string]float64{} // different terms of the index may be one term here
-	for i, known := range row.KnownTerms {
-		frequency[normalizeSpelling(known)] += float64(row.KnownEntries[i])
+	for i, known := range row.MatchedTerms {
+		frequency[normalizeSpelling(known)] += float64(row.DocumentFrequencies[i])
 	}
 	total := float64(row.Entries)
 	idf := func(n float64) float64 { return math.Log(1 + (total-min(n, total)+0.5)/(n+0.5)) }
@@ -91,7 +91,7 @@ const maxComparedAnswer = 4000
 
 // match compares the question with an FAQ and its answer.
 func (q query) match(row db.SearchFaqsRow, cache *termCache) Match {
-	m := Match{ID: row.ID, Question: row.Question, Answer: row.Answer, isExact: row.Exact}
+	m := Match{ID: row.ID, Question: row.Question, Answer: row.Answer, isExact: row.IsExact}
 	question := cache.get(row.Question)
 	answer := cache.get(strings.ToValidUTF8(row.Answer[:min(len(row.Answer), maxComparedAnswer)], ""))
 	shares := q.shares(question.texts, answer.texts)

@@ -11,26 +11,26 @@ import (
 	"parley/internal/dbtest"
 )
 
-func TestCreateMakesTheInboxAndFillsInWhatIsMissing(t *testing.T) {
+func TestCreateSetsDefaultsAndCreatesTheInbox(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
 	b, org := bot.New(s, scripted), newOrganization(t, s, "ours")
 
-	made := create(t, b, org, bot.NewBot{Name: "Crème & Co"})
+	created := create(t, b, org, bot.NewBot{Name: "Crème & Co"})
 
-	if made.Slug != "creme-co" || made.Engine != bot.EngineFAQ || made.UnanswerableReply == "" || made.IsDefault {
-		t.Errorf("made %+v", made)
+	if created.Slug != "creme-co" || created.Engine != bot.EngineFAQ || created.UnanswerableReply == "" || created.IsDefault {
+		t.Errorf("created %+v", created)
 	}
-	inbox, err := s.GetAPIInbox(t.Context(), org, made.ID)
+	inbox, err := s.GetAPIInbox(t.Context(), org, created.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if inbox.Name != made.Name {
-		t.Errorf("the inbox is named %q", inbox.Name)
+	if inbox.Name != created.Name {
+		t.Errorf("got inbox name %q, want %q", inbox.Name, created.Name)
 	}
 }
 
-func TestASlugIsMadeOfTheName(t *testing.T) {
+func TestSlugIsDerivedFromTheName(t *testing.T) {
 	t.Parallel()
 	b, org := open(t)
 	for name, want := range map[string]string{
@@ -41,13 +41,13 @@ func TestASlugIsMadeOfTheName(t *testing.T) {
 		"!!!":                                  `^bot-[0-9a-f]{6}$`,
 		"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00": `^bot-[0-9a-f]{6}$`,
 	} {
-		if made := create(t, b, org, bot.NewBot{Name: name}); !regexp.MustCompile(want).MatchString(made.Slug) {
-			t.Errorf("%q got the slug %q", name, made.Slug)
+		if created := create(t, b, org, bot.NewBot{Name: name}); !regexp.MustCompile(want).MatchString(created.Slug) {
+			t.Errorf("%q: got slug %q, want %s", name, created.Slug, want)
 		}
 	}
 }
 
-func TestAGivenSlugMustBeFreeAndNoID(t *testing.T) {
+func TestSlugsAreUnique(t *testing.T) {
 	t.Parallel()
 	b, org := open(t)
 	create(t, b, org, bot.NewBot{Name: "One", Slug: "one"})
@@ -57,23 +57,23 @@ func TestAGivenSlugMustBeFreeAndNoID(t *testing.T) {
 	_, err = b.Create(t.Context(), org, bot.NewBot{Name: "Other", Slug: uuid.NewString()})
 	mustBe(t, err, apperr.InvalidRequest)
 
-	// A slug that is made of a name gives way.
+	// A derived slug gets a suffix instead.
 	first := create(t, b, org, bot.NewBot{Name: "Two"})
 	second := create(t, b, org, bot.NewBot{Name: "Two"})
 	if first.Slug != "two" || !regexp.MustCompile(`^two-[0-9a-f]{6}$`).MatchString(second.Slug) {
-		t.Errorf("slugs %q and %q", first.Slug, second.Slug)
+		t.Errorf("got slugs %q and %q", first.Slug, second.Slug)
 	}
 }
 
-func TestABotIsFoundByIDAndSlugInItsOrganizationOnly(t *testing.T) {
+func TestChatbotsBelongToOneOrganization(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)
 	b, org, other := bot.New(s, scripted), newOrganization(t, s, "ours"), newOrganization(t, s, "theirs")
-	made := create(t, b, org, bot.NewBot{Name: "Support"})
+	created := create(t, b, org, bot.NewBot{Name: "Support"})
 
-	for _, ref := range []string{made.ID.String(), made.Slug} {
-		if found, err := b.Get(t.Context(), org, ref); err != nil || found.ID != made.ID {
-			t.Errorf("%s: got %v, %v", ref, found.ID, err)
+	for _, ref := range []string{created.ID.String(), created.Slug} {
+		if got, err := b.Get(t.Context(), org, ref); err != nil || got.ID != created.ID {
+			t.Errorf("%s: got %v, error %v", ref, got.ID, err)
 		}
 		_, err := b.Get(t.Context(), other, ref)
 		mustBe(t, err, apperr.NotFound)
@@ -87,7 +87,7 @@ func TestABotIsFoundByIDAndSlugInItsOrganizationOnly(t *testing.T) {
 	}
 }
 
-func TestThereIsOneDefault(t *testing.T) {
+func TestOneChatbotIsTheDefault(t *testing.T) {
 	t.Parallel()
 	b, org := open(t)
 	_, err := b.Default(t.Context(), org)
@@ -95,58 +95,58 @@ func TestThereIsOneDefault(t *testing.T) {
 
 	first := create(t, b, org, bot.NewBot{Name: "First", IsDefault: true})
 	second := create(t, b, org, bot.NewBot{Name: "Second", IsDefault: true})
-	isDefault := func(want uuid.UUID) {
+	mustBeDefault := func(want uuid.UUID) {
 		t.Helper()
-		if found, err := b.Default(t.Context(), org); err != nil || found.ID != want {
-			t.Errorf("the default is %s, %v", found.Slug, err)
+		if got, err := b.Default(t.Context(), org); err != nil || got.ID != want {
+			t.Errorf("got default %s, error %v", got.Slug, err)
 		}
 	}
-	isDefault(second.ID)
+	mustBeDefault(second.ID)
 
-	// It can neither be deleted nor stop being the default; another one takes its place.
+	// The default chatbot can only be replaced by another one.
 	mustBe(t, b.Delete(t.Context(), org, second.Slug), apperr.Conflict)
 	_, err = b.Update(t.Context(), org, second.Slug, bot.Change{IsDefault: new(false)})
 	mustBe(t, err, apperr.Conflict)
 	if _, err := b.Update(t.Context(), org, first.Slug, bot.Change{IsDefault: new(true)}); err != nil {
 		t.Fatal(err)
 	}
-	isDefault(first.ID)
+	mustBeDefault(first.ID)
 	if err := b.Delete(t.Context(), org, second.Slug); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func TestUpdateLeavesWhatIsAbsent(t *testing.T) {
+func TestUpdateKeepsAbsentFields(t *testing.T) {
 	t.Parallel()
 	b, org := open(t)
-	made := create(t, b, org, bot.NewBot{Name: "Support", Greeting: "Hello!", Description: "d"})
+	created := create(t, b, org, bot.NewBot{Name: "Support", Greeting: "Hello!", Description: "d"})
 	create(t, b, org, bot.NewBot{Name: "Other"})
 
-	changed, err := b.Update(t.Context(), org, made.Slug, bot.Change{Name: new("Help"), Description: new(""), UnanswerableReply: new(" ")})
+	changed, err := b.Update(t.Context(), org, created.Slug, bot.Change{Name: new("Help"), Description: new(""), UnanswerableReply: new(" ")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if changed.Name != "Help" || changed.Greeting != "Hello!" || changed.Description != "" || changed.UnanswerableReply != made.UnanswerableReply {
+	if changed.Name != "Help" || changed.Greeting != "Hello!" || changed.Description != "" || changed.UnanswerableReply != created.UnanswerableReply {
 		t.Errorf("changed to %+v", changed)
 	}
-	_, err = b.Update(t.Context(), org, made.Slug, bot.Change{Slug: new("other")})
+	_, err = b.Update(t.Context(), org, created.Slug, bot.Change{Slug: new("other")})
 	mustBe(t, err, apperr.Conflict)
-	_, err = b.Update(t.Context(), org, made.Slug, bot.Change{Slug: new(made.ID.String())})
+	_, err = b.Update(t.Context(), org, created.Slug, bot.Change{Slug: new(created.ID.String())})
 	mustBe(t, err, apperr.InvalidRequest)
 }
 
 func TestListPages(t *testing.T) {
 	t.Parallel()
 	b, org := open(t)
-	if found, total, err := b.List(t.Context(), org, 1, 2); err != nil || total != 0 || len(found) != 0 {
-		t.Errorf("page 1 of nothing: %v, %d, %v", found, total, err)
+	if got, total, err := b.List(t.Context(), org, 1, 2); err != nil || total != 0 || len(got) != 0 {
+		t.Errorf("empty list: got %v, %d, error %v", got, total, err)
 	}
 	for _, name := range []string{"a", "b", "c"} {
 		create(t, b, org, bot.NewBot{Name: name})
 	}
-	found, total, err := b.List(t.Context(), org, 2, 2)
-	if err != nil || total != 3 || len(found) != 1 || found[0].Name != "a" {
-		t.Errorf("page 2: %v, %d, %v", found, total, err)
+	got, total, err := b.List(t.Context(), org, 2, 2)
+	if err != nil || total != 3 || len(got) != 1 || got[0].Name != "a" {
+		t.Errorf("page 2: got %v, %d, error %v", got, total, err)
 	}
 	for _, page := range []int{3, 1 << 62} {
 		_, _, err := b.List(t.Context(), org, page, 2)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 	"unicode"
+
+	"github.com/rivo/uniseg"
 )
 
 // EmitText emits a complete text in deltas, the way a model would stream it. It stops early with the error of emit, or
@@ -58,24 +60,12 @@ func chunkLength(rest []string, limit int) int {
 	return min(defaultChunk, limit)
 }
 
-// maxCluster is the number of runes after which a cluster is cut anyway.
-const maxCluster = 16
-
-// clusters cuts a text into approximate grapheme clusters: a rune with the marks, joiners and modifiers that follow it.
+// clusters cuts a text into grapheme clusters, the characters that a reader sees.
 func clusters(text string) []string {
 	var found []string
-	start, joined, length := 0, false, 0
-	for i, r := range text {
-		follows := joined || unicode.IsMark(r) || r == '\u200d' || r >= 0x1f3fb && r <= 0x1f3ff || r >= 0xe0020 && r <= 0xe007f
-		if i > start && (!follows || length >= maxCluster) {
-			found = append(found, text[start:i])
-			start, length = i, 0
-		}
-		joined = r == '\u200d'
-		length++
-	}
-	if start < len(text) {
-		found = append(found, text[start:])
+	for cluster, state := "", -1; text != ""; {
+		cluster, text, _, state = uniseg.FirstGraphemeClusterInString(text, state)
+		found = append(found, cluster)
 	}
 	return found
 }

@@ -8,23 +8,34 @@ import (
 	"parley/internal/bot"
 )
 
-func TestAReplyComesInPieces(t *testing.T) {
+func TestChunks(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
 		"OK", "Yes.", "請至車站窗口辦理。", strings.Repeat("One sentence after another. ", 20), strings.Repeat("沒有標點", 100),
 		"👩‍👩‍👧‍👦👍🏽",
 	} {
-		pieces := bot.Chunks(text)
-		if strings.Join(pieces, "") != text || len(pieces) < 2 {
-			t.Errorf("%q came as %q", text, pieces)
+		chunks := bot.Chunks(text)
+		if strings.Join(chunks, "") != text || len(chunks) < 2 {
+			t.Errorf("%q: got %q", text, chunks)
 		}
-		for _, piece := range pieces {
-			if n := len([]rune(piece)); n > 40 {
-				t.Errorf("a piece of %d characters: %q", n, piece)
+		for _, chunk := range chunks {
+			if n := len([]rune(chunk)); n > 40 {
+				t.Errorf("got a chunk of %d characters: %q", n, chunk)
 			}
 		}
 	}
-	if pieces := bot.Chunks("👩‍👩‍👧‍👦👍🏽"); !slices.Equal(pieces, []string{"👩‍👩‍👧‍👦", "👍🏽"}) {
-		t.Errorf("emoji were torn: %q", pieces)
+}
+
+func TestChunksKeepGraphemeClusters(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string][]string{
+		"👩‍👩‍👧‍👦👍🏽":           {"👩‍👩‍👧‍👦", "👍🏽"},
+		"🇫🇷🇩🇪":                {"🇫🇷", "🇩🇪"},
+		"e\u0301e\u0301":      {"e\u0301", "e\u0301"},
+		"\u1112\u1161\u11abx": {"\u1112\u1161\u11ab", "x"},
+	} {
+		if got := bot.Chunks(text); !slices.Equal(got, want) {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
 	}
 }

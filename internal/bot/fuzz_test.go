@@ -11,24 +11,24 @@ import (
 	"parley/internal/bot"
 )
 
-// Whatever the name: its slug is one that a chatbot may have, and that can be told from an id.
+// Any name gives a valid slug that differs from an id.
 func FuzzSlug(f *testing.F) {
 	for _, seed := range []string{"", "Parley", "  Café  crème ", "客服", "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01", strings.Repeat("a-", 100), strings.Repeat("x", 200), "---", "İ", "ǅ", "ﬁ", "½", "a'b", "\xff", "A_B/C", "²"} {
 		f.Add(seed, true)
 		f.Add(seed, false)
 	}
-	f.Fuzz(func(t *testing.T, name string, unique bool) {
-		slug, err := bot.GenerateSlug(name, unique)
+	f.Fuzz(func(t *testing.T, name string, isUnique bool) {
+		slug, err := bot.GenerateSlug(name, isUnique)
 		if err != nil || !bot.IsSlug(slug) {
-			t.Fatalf("%q becomes %q: %v", name, slug, err)
+			t.Fatalf("%q: got slug %q, error %v", name, slug, err)
 		}
-		if again, err := bot.GenerateSlug(slug, false); err != nil || !unique && again != slug && len(slug) < 50 {
-			t.Fatalf("%q becomes %q, and that %q: %v", name, slug, again, err)
+		if again, err := bot.GenerateSlug(slug, false); err != nil || !isUnique && again != slug && len(slug) < 50 {
+			t.Fatalf("%q: got slug %q, and from that %q, error %v", name, slug, again, err)
 		}
 	})
 }
 
-// A script is kept as it is, and a rule that matches says its deltas up to where it fails.
+// A script is stored unchanged, and a matching rule replies with its deltas up to where it fails.
 func FuzzScript(f *testing.F) {
 	for _, seed := range []string{
 		`{"rules":[{"deltas":["One ","moment."],"delayMs":200}]}`, `{"rules":[{"match":"HELLO","deltas":["Hi"]},{"deltas":[]}]}`, `{"rules":[{"deltas":["a","b"],"failAfter":1,"silentAfter":1}]}`, `{"rules":null}`, `{}`,
@@ -43,10 +43,10 @@ func FuzzScript(f *testing.F) {
 		}
 		for _, rule := range script.Rules {
 			if rule.FailAfter != nil && *rule.FailAfter < 0 || rule.SilentAfter != nil && *rule.SilentAfter < 0 {
-				return // the document refuses it
+				return // rejected by the API document
 			}
 		}
-		stored, err := script.Column()
+		column, err := script.Column()
 		if err != nil {
 			if !apperr.Is(err, apperr.InvalidRequest) {
 				t.Fatalf("%s: %v", raw, err)
@@ -54,41 +54,42 @@ func FuzzScript(f *testing.F) {
 			return
 		}
 		var again bot.Script
-		if err := json.Unmarshal(stored, &again); err != nil {
-			t.Fatalf("%s is stored as %s: %v", raw, stored, err)
+		if err := json.Unmarshal(column, &again); err != nil {
+			t.Fatalf("%s: stored as %s, error %v", raw, column, err)
 		}
-		if twice, err := again.Column(); err != nil || !bytes.Equal(twice, stored) {
-			t.Fatalf("%s is stored as %s, and that as %s: %v", raw, stored, twice, err)
+		if second, err := again.Column(); err != nil || !bytes.Equal(second, column) {
+			t.Fatalf("%s: stored as %s, and again as %s, error %v", raw, column, second, err)
 		}
-		said, ok, err := bot.PlayScript(stored, text)
+		reply, ok, err := bot.PlayScript(column, text)
 		if !ok {
 			return
 		}
 		if err != nil && !apperr.Is(err, apperr.UpstreamFailed) {
 			t.Fatalf("%s: %v", raw, err)
 		}
-		for _, rule := range again.Rules { // one of them has said it
+		for _, rule := range again.Rules { // one of them has matched
 			whole := strings.Join(rule.Deltas, "")
-			if said == whole || err != nil && rule.FailAfter != nil && strings.HasPrefix(whole, said) {
+			if reply == whole || err != nil && rule.FailAfter != nil && strings.HasPrefix(whole, reply) {
 				return
 			}
 		}
-		t.Fatalf("%s says %q", raw, said)
+		t.Fatalf("%s: got reply %q", raw, reply)
 	})
 }
 
-func FuzzPieces(f *testing.F) {
+// Any text is cut into chunks that are not empty and keep valid UTF-8 valid.
+func FuzzChunks(f *testing.F) {
 	for _, seed := range []string{"Hi", "a", "", strings.Repeat("答案。", 30), "👩‍👩‍👧‍👦👩‍👩‍👧‍👦", "e\u0301e\u0301", strings.Repeat("a", 100)} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		pieces := bot.Chunks(text)
-		if strings.Join(pieces, "") != text {
-			t.Errorf("%q became %q", text, pieces)
+		chunks := bot.Chunks(text)
+		if strings.Join(chunks, "") != text {
+			t.Errorf("%q: got %q", text, chunks)
 		}
-		for _, piece := range pieces {
-			if piece == "" || utf8.ValidString(text) && !utf8.ValidString(piece) {
-				t.Errorf("%q has the piece %q", text, piece)
+		for _, chunk := range chunks {
+			if chunk == "" || utf8.ValidString(text) && !utf8.ValidString(chunk) {
+				t.Errorf("%q: got chunk %q", text, chunk)
 			}
 		}
 	})

@@ -15,50 +15,59 @@ import (
 	"parley/internal/bot"
 )
 
-// said is a delta and when it came.
-type said struct {
-	at    time.Duration
-	delta string
+// timedDelta is a delta and the time from the question to it.
+type timedDelta struct {
+	after time.Duration
+	text  string
 }
 
-// perform has a script answer without any database, and tells what was said.
-func perform(ctx context.Context, t *testing.T, script bot.Script, text string) ([]said, bot.Answer, error) {
+// play returns what a script replies to a text, without a database.
+func play(ctx context.Context, t *testing.T, script bot.Script, text string) ([]timedDelta, bot.Answer, error) {
 	t.Helper()
-	raw, err := json.Marshal(script)
+	column, err := json.Marshal(script)
 	if err != nil {
 		t.Fatal(err)
 	}
-	owner := db.Bot{Engine: bot.EngineScripted, Script: raw, UnanswerableReply: "No idea."}
-	var transcript []said
-	began := time.Now()
-	answer, err := bot.New(nil, scripted).Respond(ctx, bot.Question{Bot: owner, Text: text}, func(delta string) error {
-		transcript = append(transcript, said{time.Since(began), delta})
+	chatbot := db.Bot{Engine: bot.EngineScripted, Script: column, UnanswerableReply: "No idea."}
+	var deltas []timedDelta
+	start := time.Now()
+	answer, err := bot.New(nil, scripted).Respond(ctx, bot.Question{Bot: chatbot, Text: text}, func(delta string) error {
+		deltas = append(deltas, timedDelta{time.Since(start), delta})
 		return nil
 	})
-	return transcript, answer, err
+	return deltas, answer, err
 }
 
-func one(rule bot.ScriptRule) bot.Script { return bot.Script{Rules: []bot.ScriptRule{rule}} }
+// scriptOf returns a script with one rule.
+func scriptOf(rule bot.ScriptRule) bot.Script { return bot.Script{Rules: []bot.ScriptRule{rule}} }
 
-func TestAScriptIsSaidDeltaByDeltaAtItsPace(t *testing.T) {
+func joined(deltas []timedDelta) string {
+	var text strings.Builder
+	for _, delta := range deltas {
+		text.WriteString(delta.text)
+	}
+	return text.String()
+}
+
+func TestScriptEmitsItsDeltasWithDelays(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		offered := []bot.Suggestion{{Text: "And then?", Context: "script"}}
-		script := one(bot.ScriptRule{Deltas: []string{"Good ", "", "mor\nning", " 🙂"}, DelayMS: 250, Suggestions: offered})
-		want := []said{{250 * time.Millisecond, "Good "}, {750 * time.Millisecond, "mor\nning"}, {time.Second, " 🙂"}}
+		suggestions := []bot.Suggestion{{Text: "And then?", Context: "script"}}
+		script := scriptOf(bot.ScriptRule{Deltas: []string{"Good ", "", "mor\nning", " 🙂"}, DelayMS: 250, Suggestions: suggestions})
+		want := []timedDelta{{250 * time.Millisecond, "Good "}, {750 * time.Millisecond, "mor\nning"}, {time.Second, " 🙂"}}
 		for range 2 {
-			transcript, answer, err := perform(t.Context(), t, script, "Hi")
-			if err != nil || !slices.Equal(transcript, want) {
-				t.Errorf("it said %v, %v", transcript, err)
+			deltas, answer, err := play(t.Context(), t, script, "Hi")
+			if err != nil || !slices.Equal(deltas, want) {
+				t.Errorf("got %v, error %v, want %v", deltas, err, want)
 			}
-			if answer.FinishReason != "stop" || answer.Context != "" || !slices.Equal(answer.Suggestions, offered) || len(answer.Citations)+len(answer.Nodes) > 0 {
-				t.Errorf("%+v", answer)
+			if answer.FinishReason != "stop" || answer.Context != "" || !slices.Equal(answer.Suggestions, suggestions) || len(answer.Citations)+len(answer.Nodes) > 0 {
+				t.Errorf("got answer %+v", answer)
 			}
 		}
 	})
 }
 
-func TestTheFirstRuleThatMatchesAnswers(t *testing.T) {
+func TestFirstMatchingRuleAnswers(t *testing.T) {
 	t.Parallel()
 	script := bot.Script{Rules: []bot.ScriptRule{
 		{Match: "Refund", Deltas: []string{"first"}},
@@ -69,120 +78,128 @@ func TestTheFirstRuleThatMatchesAnswers(t *testing.T) {
 		"REFUNDS?": "first", "where is ｒｅｆｕｎｄ": "first", "如何申請退款": "second", "退款 refund": "first", "Really": "third",
 		"": "No idea.", "退 款": "No idea.",
 	} {
-		transcript, answer, err := perform(t.Context(), t, script, text)
-		if got := joined(transcript); got != want || err != nil || answer.Suggestions == nil {
-			t.Errorf("%q got %q, %v", text, got, err)
+		deltas, answer, err := play(t.Context(), t, script, text)
+		if got := joined(deltas); got != want || err != nil || answer.Suggestions == nil {
+			t.Errorf("%q: got %q, error %v, want %q", text, got, err, want)
 		}
 	}
+}
+
+func TestRuleWithoutMatchAnswersEverything(t *testing.T) {
+	t.Parallel()
 	for _, text := range []string{"", "anything"} {
-		if transcript, _, err := perform(t.Context(), t, one(bot.ScriptRule{Deltas: []string{"always"}}), text); joined(transcript) != "always" || err != nil {
-			t.Errorf("%q got %v, %v", text, transcript, err)
+		if deltas, _, err := play(t.Context(), t, scriptOf(bot.ScriptRule{Deltas: []string{"always"}}), text); joined(deltas) != "always" || err != nil {
+			t.Errorf("%q: got %v, error %v", text, deltas, err)
 		}
 	}
 }
 
-func joined(transcript []said) string {
-	var text strings.Builder
-	for _, one := range transcript {
-		text.WriteString(one.delta)
-	}
-	return text.String()
-}
-
-func TestAScriptFailsOrFallsSilentWhereItSays(t *testing.T) {
+func TestScriptFailsOrGoesSilent(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		fail, silent *int
-		want         string
-		kind         apperr.Kind
-		after        time.Duration
+		failAfter, silentAfter *int
+		want                   string
+		kind                   apperr.Kind
+		duration               time.Duration
 	}{
 		"fails at once":             {new(0), nil, "", apperr.UpstreamFailed, 0},
 		"fails in the middle":       {new(2), nil, "ab", apperr.UpstreamFailed, 2 * time.Second},
 		"fails at the end":          {new(9), nil, "abc", apperr.UpstreamFailed, 3 * time.Second},
-		"is silent from the start":  {nil, new(0), "", apperr.Timeout, time.Minute},
-		"falls silent":              {nil, new(1), "a", apperr.Timeout, time.Minute + time.Second},
-		"falls silent at the end":   {nil, new(9), "abc", apperr.Timeout, time.Minute + 3*time.Second},
+		"silent from the start":     {nil, new(0), "", apperr.Timeout, time.Minute},
+		"silent in the middle":      {nil, new(1), "a", apperr.Timeout, time.Minute + time.Second},
+		"silent at the end":         {nil, new(9), "abc", apperr.Timeout, time.Minute + 3*time.Second},
 		"fails before the silence":  {new(1), new(2), "a", apperr.UpstreamFailed, time.Second},
-		"is silent before it fails": {new(2), new(1), "a", apperr.Timeout, time.Minute + time.Second},
-		"both at once":              {new(8), new(7), "abc", apperr.UpstreamFailed, 3 * time.Second},
+		"silent before the failure": {new(2), new(1), "a", apperr.Timeout, time.Minute + time.Second},
+		"both at the same delta":    {new(8), new(7), "abc", apperr.UpstreamFailed, 3 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				began := time.Now()
-				transcript, _, err := perform(t.Context(), t, one(bot.ScriptRule{
-					Deltas: []string{"a", "b", "c"}, DelayMS: 1000, FailAfter: c.fail, SilentAfter: c.silent,
+				start := time.Now()
+				deltas, _, err := play(t.Context(), t, scriptOf(bot.ScriptRule{
+					Deltas: []string{"a", "b", "c"}, DelayMS: 1000, FailAfter: c.failAfter, SilentAfter: c.silentAfter,
 				}), "Hi")
 				mustBe(t, err, c.kind)
-				if got := joined(transcript); got != c.want || time.Since(began) != c.after {
-					t.Errorf("it said %q in %v", got, time.Since(began))
+				if got := joined(deltas); got != c.want || time.Since(start) != c.duration {
+					t.Errorf("got %q after %v, want %q after %v", got, time.Since(start), c.want, c.duration)
 				}
 			})
 		})
 	}
 }
 
-func TestAScriptEndsAtOnceWhenItsContextDoes(t *testing.T) {
+func TestScriptStopsWithItsContext(t *testing.T) {
 	t.Parallel()
+	errEnough := errors.New("enough")
 	for name, rule := range map[string]bot.ScriptRule{
-		"in a pause": {Deltas: []string{"a", "b"}, DelayMS: 2000},
+		"in a delay": {Deltas: []string{"a", "b"}, DelayMS: 2000},
 		"in silence": {Deltas: []string{"a", "b"}, DelayMS: 100, SilentAfter: new(1)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				enough := errors.New("enough")
 				ctx, cancel := context.WithCancelCause(t.Context())
-				began := time.Now()
-				time.AfterFunc(3*time.Second, func() { cancel(enough) })
-				transcript, _, err := perform(ctx, t, one(rule), "Hi")
-				if !errors.Is(err, enough) || joined(transcript) != "a" || time.Since(began) != 3*time.Second {
-					t.Errorf("it said %v in %v, %v", transcript, time.Since(began), err)
+				start := time.Now()
+				time.AfterFunc(3*time.Second, func() { cancel(errEnough) })
+				deltas, _, err := play(ctx, t, scriptOf(rule), "Hi")
+				if !errors.Is(err, errEnough) || joined(deltas) != "a" || time.Since(start) != 3*time.Second {
+					t.Errorf("got %v, error %v after %v, want a, the cause of the context after 3s", deltas, err, time.Since(start))
 				}
 			})
 		})
 	}
-	// Where there is no pause, the context is looked at all the same, and the listener may end it too.
+	// The context is also checked if there is no delay.
 	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(errors.New("enough"))
-	if transcript, _, err := perform(ctx, t, one(bot.ScriptRule{Deltas: []string{"a"}}), "Hi"); err == nil || len(transcript) > 0 {
-		t.Errorf("it said %v, %v", transcript, err)
-	}
-	gone := errors.New("gone")
-	owner := db.Bot{Engine: bot.EngineScripted, Script: json.RawMessage(`{"rules":[{"deltas":["a","b"]}]}`)}
-	if _, err := bot.New(nil, scripted).Respond(t.Context(), bot.Question{Bot: owner}, func(string) error { return gone }); !errors.Is(err, gone) {
-		t.Errorf("got %v", err)
+	cancel(errEnough)
+	if deltas, _, err := play(ctx, t, scriptOf(bot.ScriptRule{Deltas: []string{"a"}}), "Hi"); err == nil || len(deltas) > 0 {
+		t.Errorf("got %v, error %v", deltas, err)
 	}
 }
 
-func TestAScriptedBotHasAScript(t *testing.T) {
+func TestScriptStopsWithTheErrorOfEmit(t *testing.T) {
+	t.Parallel()
+	errGone := errors.New("gone")
+	chatbot := db.Bot{Engine: bot.EngineScripted, Script: json.RawMessage(`{"rules":[{"deltas":["a","b"]}]}`)}
+	_, err := bot.New(nil, scripted).Respond(t.Context(), bot.Question{Bot: chatbot}, func(string) error { return errGone })
+	if !errors.Is(err, errGone) {
+		t.Errorf("got error %v, want that of emit", err)
+	}
+}
+
+func TestScriptedEngineRequiresAScript(t *testing.T) {
 	t.Parallel()
 	b, org := open(t)
-	script := one(bot.ScriptRule{Match: "hi", Deltas: []string{"Hello"}, FailAfter: new(3)})
+	script := scriptOf(bot.ScriptRule{Match: "hi", Deltas: []string{"Hello"}, FailAfter: new(3)})
 
 	_, err := b.Create(t.Context(), org, bot.NewBot{Name: "x", Engine: bot.EngineScripted})
-	mustBeAt(t, err, "/script")
-	made := create(t, b, org, bot.NewBot{Name: "x", Slug: "scripted", Engine: bot.EngineScripted, Script: &script})
-	_, err = b.Update(t.Context(), org, made.Slug, bot.Change{RemovesScript: true})
-	mustBeAt(t, err, "/script")
+	mustViolate(t, err, "/script")
+	create(t, b, org, bot.NewBot{Name: "x", Slug: "scripted", Engine: bot.EngineScripted, Script: &script})
+	_, err = b.Update(t.Context(), org, "scripted", bot.Change{RemovesScript: true})
+	mustViolate(t, err, "/script")
 	plain := create(t, b, org, bot.NewBot{Name: "x", Slug: "plain"})
-	_, err = b.Update(t.Context(), org, plain.Slug, bot.Change{Engine: new(bot.EngineScripted), Name: new("y")})
-	mustBeAt(t, err, "/script")
+	_, err = b.Update(t.Context(), org, "plain", bot.Change{Engine: new(bot.EngineScripted), Name: new("y")})
+	mustViolate(t, err, "/script")
 	if got, err := b.GetByID(t.Context(), org, plain.ID); err != nil || got.Engine != bot.EngineFAQ || got.Name != "x" || got.Script != nil {
-		t.Errorf("%+v, %v", got, err)
+		t.Errorf("got %+v, error %v, want no change", got, err)
 	}
+}
 
-	// It stays when other fields change, and when the engine does.
-	changed, err := b.Update(t.Context(), org, made.Slug, bot.Change{Engine: new(bot.EngineFAQ)})
+func TestUpdateKeepsAndRemovesTheScript(t *testing.T) {
+	t.Parallel()
+	b, org := open(t)
+	script := scriptOf(bot.ScriptRule{Match: "hi", Deltas: []string{"Hello"}, FailAfter: new(3)})
+	create(t, b, org, bot.NewBot{Name: "x", Slug: "scripted", Engine: bot.EngineScripted, Script: &script})
+
+	changed, err := b.Update(t.Context(), org, "scripted", bot.Change{Engine: new(bot.EngineFAQ)})
 	if err != nil || string(changed.Script) != `{"rules":[{"match":"hi","deltas":["Hello"],"failAfter":3}]}` {
-		t.Errorf("%s, %v", changed.Script, err)
+		t.Errorf("got script %s, error %v", changed.Script, err)
 	}
-	changed, err = b.Update(t.Context(), org, made.Slug, bot.Change{RemovesScript: true})
+	changed, err = b.Update(t.Context(), org, "scripted", bot.Change{RemovesScript: true})
 	if err != nil || changed.Script != nil {
-		t.Errorf("%s, %v", changed.Script, err)
+		t.Errorf("got script %s, error %v, want none", changed.Script, err)
 	}
-	changed, err = b.Update(t.Context(), org, made.Slug, bot.Change{Engine: new(bot.EngineScripted), Script: &bot.Script{Rules: []bot.ScriptRule{{Deltas: []string{"Now."}}}}})
+	script = scriptOf(bot.ScriptRule{Deltas: []string{"Now."}})
+	changed, err = b.Update(t.Context(), org, "scripted", bot.Change{Engine: new(bot.EngineScripted), Script: &script})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,24 +208,25 @@ func TestAScriptedBotHasAScript(t *testing.T) {
 	}
 }
 
-func TestAScriptedReplyIsBounded(t *testing.T) {
+func TestScriptLengthIsBounded(t *testing.T) {
 	t.Parallel()
 	b, org := open(t)
 	half := strings.Repeat("字", 131072)
 	rule := bot.ScriptRule{Deltas: []string{half}}
-	made := create(t, b, org, bot.NewBot{Name: "x", Script: &bot.Script{Rules: []bot.ScriptRule{rule, rule}}})
+	created := create(t, b, org, bot.NewBot{Name: "x", Script: &bot.Script{Rules: []bot.ScriptRule{rule, rule}}})
 
 	tooLong := &bot.Script{Rules: []bot.ScriptRule{rule, {Deltas: []string{half, "字"}}}}
 	_, err := b.Create(t.Context(), org, bot.NewBot{Name: "x", Script: tooLong})
-	mustBeAt(t, err, "/script/rules/1/deltas")
-	_, err = b.Update(t.Context(), org, made.Slug, bot.Change{Script: tooLong})
-	mustBeAt(t, err, "/script/rules/1/deltas")
+	mustViolate(t, err, "/script/rules/1/deltas")
+	_, err = b.Update(t.Context(), org, created.Slug, bot.Change{Script: tooLong})
+	mustViolate(t, err, "/script/rules/1/deltas")
 }
 
-func mustBeAt(t *testing.T, err error, pointer string) {
+// mustViolate checks that an error points at one field.
+func mustViolate(t *testing.T, err error, pointer string) {
 	t.Helper()
 	mustBe(t, err, apperr.InvalidRequest)
-	if told, ok := errors.AsType[*apperr.Error](err); !ok || len(told.Violations) != 1 || told.Violations[0].Pointer != pointer {
-		t.Errorf("%v does not point at %s", err, pointer)
+	if apiErr, ok := errors.AsType[*apperr.Error](err); !ok || len(apiErr.Violations) != 1 || apiErr.Violations[0].Pointer != pointer {
+		t.Errorf("got error %v, want one violation at %s", err, pointer)
 	}
 }

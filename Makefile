@@ -84,12 +84,16 @@ examples: setup-test ## record the examples of api/openapi.yaml from a server
 generate-sdk: $(SDK_MODULES) ## generate the types of sdk/typescript from the spec
 	npm --prefix sdk/typescript run --silent generate
 
+.PHONY: notices
+notices: ## write THIRD_PARTY_NOTICES
+	@go run -C tools ./notices -root ..
+
 .PHONY: fmt
 fmt: ## format the Go files
 	$(GOTOOL) golangci-lint fmt
 
 .PHONY: check
-check: check-generated check-spec check-typescript check-schema check-layout check-lint check-allocations check-faults check-race ## all checks of CI
+check: check-generated check-spec check-typescript check-schema check-layout check-licenses check-lint check-allocations check-faults check-race ## all checks of CI
 
 .PHONY: check-generated
 check-generated: ## gen/ is up to date
@@ -116,12 +120,18 @@ check-schema: setup ## the migrations result in schema.sql
 check-layout: ## packages import only what layout_test.go allows
 	go test -run '^TestLayout' ./internal/
 
+.PHONY: check-licenses
+check-licenses: ## THIRD_PARTY_NOTICES is up to date and all linked modules have an allowed license
+	@echo 'is THIRD_PARTY_NOTICES up to date?'
+	@go run -C tools ./notices -root .. -check
+
 .PHONY: check-lint
 check-lint: ## formatting, vet, linters, a tidy go.mod
 	@unformatted=$$(gofmt -l .); \
 	[ -z "$$unformatted" ] || { echo "not formatted (make fmt): $$unformatted"; exit 1; }
 	go mod tidy -diff
 	go vet -tags sdk,browser ./...
+	go vet -C tools ./...
 	$(GOTOOL) golangci-lint run
 	cd e2e && go mod tidy -diff && go vet ./... && go tool -modfile=../tools/go.mod golangci-lint run
 

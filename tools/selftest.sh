@@ -46,7 +46,7 @@ detects() {
 }
 
 # The unmodified tree must pass.
-if make check-generated check-spec check-typescript check-schema check-layout check-lint check-allocations >.git/log 2>&1; then
+if make check-generated check-spec check-typescript check-schema check-layout check-licenses check-lint check-allocations >.git/log 2>&1; then
   pass "unmodified tree"
 else
   fail "unmodified tree" "the checks failed"
@@ -102,6 +102,21 @@ detects "unused dependency in e2e/go.mod" check-lint 'github.com/labstack/echo' 
   "cd e2e && go mod edit -require=github.com/labstack/echo/v4@v4.16.0"
 detects "unchecked error in e2e" check-lint errcheck \
   "printf 'package harness\n\nimport \"os\"\n\nfunc init() { os.Remove(\"x\") }\n' >e2e/harness/selftest.go"
+
+goal=check-licenses
+# replaced copies the source of a linked module into the tree, which the test cases change.
+replaced='cp -r "$(go list -m -f "{{.Dir}}" github.com/google/uuid)" selftest && chmod -R u+w selftest &&
+  go mod edit -replace github.com/google/uuid=./selftest'
+detects "notices edited" check-licenses 'run make notices' \
+  "echo 'Another notice.' >>THIRD_PARTY_NOTICES"
+detects "linked module without a license" check-licenses 'github.com/google/uuid.*no license' \
+  "$replaced && rm selftest/LICENSE"
+detects "linked module with a license that is not allowed" check-licenses 'GPL in LICENSE is not allowed' \
+  "$replaced && echo 'GNU General Public License, version 3' >selftest/LICENSE"
+detects "linked module with an unknown license" check-licenses 'unknown license in LICENSE' \
+  "$replaced && echo 'All rights reserved.' >selftest/LICENSE"
+detects "embedded assets updated without their license" check-licenses 'which is not linked: update' \
+  "sed -i 's/carrierVersion: \"v/carrierVersion: \"v0./' tools/notices/main.go"
 
 goal=check-spec
 spec=api/openapi.yaml

@@ -6,21 +6,23 @@
 -- like one that does not exist.
 --
 -- Foreign keys add cost to every message. Messages therefore reference only their session; runs and
--- records reference their session and question. Bot, user and contact are found through the session.
+-- records reference their session and question. Bot, user and contact are found through the
+-- session.
 
 -- Keyword search uses trigram indexes that begin with the organization, like all keys. Both
--- extensions are part of PostgreSQL and trusted: a role with CREATE on the database can install them.
+-- extensions are part of PostgreSQL and trusted: a role with CREATE on the database can install
+-- them.
 CREATE EXTENSION pg_trgm;
 CREATE EXTENSION btree_gin;
 
--- searchable returns the form of a text that keyword indexes contain. The form is lower case, by the
--- rule of ILIKE, so that LIKE on the form accepts what ILIKE accepts on the text. If the text contains
--- Chinese, Japanese or Korean characters, a 0 is inserted between all characters: otherwise a word of
--- two characters would have no trigram.
+-- searchable returns the form of a text that keyword indexes contain. The form is lower case, by
+-- the rule of ILIKE, so that LIKE on the form accepts what ILIKE accepts on the text. If the text
+-- contains Chinese, Japanese or Korean characters, a 0 is inserted between all characters:
+-- otherwise a word of two characters would have no trigram.
 --
--- INVARIANT: if one text contains another, ignoring case, then the form of the first contains the form
--- of the second, or, if the second has no Chinese, Japanese or Korean characters, the second with a 0
--- between its characters. A different rule requires a new function and new indexes.
+-- INVARIANT: if one text contains another, ignoring case, then the form of the first contains the
+-- form of the second, or, if the second has no Chinese, Japanese or Korean characters, the second
+-- with a 0 between its characters. A different rule requires a new function and new indexes.
 --
 -- The function runs for every message that is sent. Inserting zeros only after the characters that
 -- need them would require a regular expression, which costs four times as much.
@@ -83,8 +85,8 @@ CREATE TABLE bots (
     updated_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
     -- The replies of the engine scripted.
     script             json,
-    -- The model of the engine openai, as internal/bot encodes it, and its API key, encrypted for this
-    -- row (internal/secret).
+    -- The model of the engine openai, as internal/bot encodes it, and its API key, encrypted for
+    -- this row (internal/secret).
     model              json,
     model_key          bytea,
     CONSTRAINT bots_pkey PRIMARY KEY (organization_id, id),
@@ -114,9 +116,9 @@ CREATE TABLE faqs (
 CREATE INDEX faqs_by_question_key ON faqs (organization_id, bot_id, md5(question_key));
 CREATE INDEX faqs_by_time ON faqs (organization_id, bot_id, created_at DESC, id DESC);
 
--- The inverted index over the questions of FAQs. Terms are words and pairs of Chinese characters, from
--- the same tokenizer for entries and queries. weight is the term's contribution to the rank of its
--- entry, before it is multiplied by the inverse document frequency of the term.
+-- The inverted index over the questions of FAQs. Terms are words and pairs of Chinese characters,
+-- from the same tokenizer for entries and queries. weight is the term's contribution to the rank of
+-- its entry, before it is multiplied by the inverse document frequency of the term.
 CREATE TABLE faq_terms (
     organization_id uuid NOT NULL,
     bot_id          uuid NOT NULL,
@@ -182,8 +184,8 @@ CREATE TABLE contacts (
 CREATE INDEX contacts_by_name ON contacts USING gin (organization_id, searchable(name) gin_trgm_ops);
 CREATE INDEX contacts_by_time ON contacts (organization_id, created_at DESC, id DESC);
 
--- The inboxes of contacts. source_id is a copy of the contact's, because it is unique within an inbox
--- only.
+-- The inboxes of contacts. source_id is a copy of the contact's, because it is unique within an
+-- inbox only.
 CREATE TABLE contact_inboxes (
     organization_id uuid NOT NULL,
     contact_id      uuid NOT NULL,
@@ -239,18 +241,18 @@ CREATE INDEX sessions_by_creation ON sessions (organization_id, created_at DESC,
 CREATE INDEX sessions_by_inbox ON sessions (organization_id, inbox_id, last_activity DESC, id DESC);
 CREATE INDEX sessions_by_contact ON sessions (organization_id, contact_id);
 CREATE INDEX sessions_by_bot ON sessions (organization_id, bot_id);
--- Partial, because every send updates the row and its index entries, and most sessions have no title.
--- With the pending list, a send to a session with a title costs half more instead of twice as much.
--- The list is short, because the send that fills it must merge all of it into the index.
+-- Partial, because every send updates the row and its index entries, and most sessions have no
+-- title. With the pending list, a send to a session with a title costs half more instead of twice
+-- as much. The list is short, because the send that fills it must merge all of it into the index.
 CREATE INDEX sessions_by_title ON sessions USING gin (organization_id, searchable(title) gin_trgm_ops)
     WITH (gin_pending_list_limit = 1024) WHERE title <> '';
 CREATE INDEX sessions_without_message ON sessions (created_at) WHERE is_implied AND last_seq = 0;
 CREATE INDEX sessions_unread_by_inbox ON sessions (organization_id, inbox_id) WHERE staff_unread > 0;
 
 -- Number of listed conversations per user, bot and status: the sum of the rows. A transaction that
--- creates, changes or deletes a conversation inserts a row and updates none, so that transactions never
--- wait for a counter. CompactConversationCounts merges the rows. There are no foreign keys, because
--- conversations that are deleted by cascade are subtracted after their user or bot is gone.
+-- creates, changes or deletes a conversation inserts a row and updates none, so that transactions
+-- never wait for a counter. CompactConversationCounts merges the rows. There are no foreign keys,
+-- because conversations that are deleted by cascade are subtracted after their user or bot is gone.
 CREATE TABLE conversation_counts (
     organization_id uuid NOT NULL,
     user_id         uuid NOT NULL,
@@ -278,8 +280,8 @@ CREATE TABLE unread_counts (
 
 CREATE INDEX unread_counts_changes ON unread_counts (organization_id, inbox_id) WHERE is_change;
 
--- count_conversation maintains both counters. A conversation is listed if it has a message or was not
--- created by connecting a socket.
+-- count_conversation maintains both counters. A conversation is listed if it has a message or was
+-- not created by connecting a socket.
 -- INVARIANT: user_id, bot_id, inbox_id and is_implied of a session never change.
 CREATE FUNCTION count_conversation() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -308,8 +310,8 @@ $$;
 CREATE TRIGGER sessions_count AFTER INSERT OR DELETE ON sessions
 FOR EACH ROW EXECUTE FUNCTION count_conversation();
 
--- An ordinary send changes no counter and does not call the function. The condition is short, because
--- PostgreSQL prepares it for every statement.
+-- An ordinary send changes no counter and does not call the function. The condition is short,
+-- because PostgreSQL prepares it for every statement.
 CREATE TRIGGER sessions_count_change AFTER UPDATE OF status, last_seq, staff_unread ON sessions
 FOR EACH ROW WHEN (OLD.status <> NEW.status OR OLD.last_seq = 0 OR (OLD.staff_unread = 0) <> (NEW.staff_unread = 0))
 EXECUTE FUNCTION count_conversation();
@@ -346,9 +348,9 @@ CREATE TABLE message_history (
     CONSTRAINT message_history_session_fkey FOREIGN KEY (organization_id, session_id) REFERENCES sessions (organization_id, id) ON DELETE CASCADE
 );
 
--- message_history_by_content, a GIN index over searchable(content), is not part of the schema. Servers
--- build or drop it in the background (internal/store), because building takes long and operators can
--- choose to save its cost on each send.
+-- message_history_by_content, a GIN index over searchable(content), is not part of the schema.
+-- Servers build or drop it in the background (internal/store), because building takes long and
+-- operators can choose to save its cost on each send.
 CREATE INDEX message_history_by_time ON message_history (organization_id, created_at DESC, id DESC);
 -- The last safeguard against two replies to one question.
 CREATE UNIQUE INDEX message_history_one_reply_per_run ON message_history (organization_id, run_id) WHERE sender = 'bot';
@@ -363,9 +365,9 @@ LEFT JOIN contacts c ON m.sender = 'user' AND c.organization_id = m.organization
 LEFT JOIN bots b ON m.sender = 'bot' AND b.organization_id = m.organization_id AND b.id = m.sender_id
 LEFT JOIN users u ON m.sender = 'agent' AND u.organization_id = m.organization_id AND u.id = m.sender_id;
 
--- first_seq_since returns the seq of the session's first message at or after a time, or last_seq + 1 if
--- there is no such message. Times increase with seq, which has no gaps, so a binary search needs about
--- fifteen lookups where a scan would read the whole session.
+-- first_seq_since returns the seq of the session's first message at or after a time, or last_seq +
+-- 1 if there is no such message. Times increase with seq, which has no gaps, so a binary search
+-- needs about fifteen lookups where a scan would read the whole session.
 CREATE FUNCTION first_seq_since(organization uuid, session uuid, since timestamptz) RETURNS bigint
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 DECLARE
@@ -440,9 +442,9 @@ CREATE INDEX runs_queued_by_time ON runs (organization_id, created_at) WHERE sta
 CREATE INDEX runs_by_lease ON runs (lease_until) WHERE state = 'running';
 CREATE INDEX runs_by_session ON runs (organization_id, session_id);
 
--- A record is one question and its finished answer. It is written once, in the statement that stores the
--- reply; only scores and feedback change later. Its id is that of the run. Both texts are stored here, so
--- that lists and exports read a single table.
+-- A record is one question and its finished answer. It is written once, in the statement that
+-- stores the reply; only scores and feedback change later. Its id is that of the run. Both texts
+-- are stored here, so that lists and exports read a single table.
 CREATE TABLE records (
     organization_id       uuid NOT NULL,
     id                    uuid NOT NULL,
@@ -479,12 +481,12 @@ CREATE TABLE records (
 CREATE INDEX records_by_time ON records (organization_id, bot_id, created_at DESC, id DESC);
 CREATE INDEX records_by_session ON records (organization_id, session_id);
 
--- Number of a chatbot's records per hour (UTC), so that totals need not count every record. An hour is
--- counted once, some time after its end, so that finishing a record has no extra cost. All hours up to
--- the newest row are counted; an hour without a row has no records.
--- INVARIANT: at every commit, for each chatbot and each hour up to the newest counted one, n minus the
--- record_deletions of that hour is the number of its records. Therefore created_at and bot_id of a
--- record never change, and records are removed by DELETE, never by TRUNCATE.
+-- Number of a chatbot's records per hour (UTC), so that totals need not count every record. An hour
+-- is counted once, some time after its end, so that finishing a record has no extra cost. All hours
+-- up to the newest row are counted; an hour without a row has no records.
+-- INVARIANT: at every commit, for each chatbot and each hour up to the newest counted one, n minus
+-- the record_deletions of that hour is the number of its records. Therefore created_at and bot_id
+-- of a record never change, and records are removed by DELETE, never by TRUNCATE.
 CREATE TABLE record_counts (
     organization_id uuid NOT NULL,
     bot_id          uuid NOT NULL,
@@ -495,9 +497,9 @@ CREATE TABLE record_counts (
 );
 
 -- Number of records of an hour that one statement deleted. The next count applies them. Until then,
--- those of counted hours must be subtracted, and those of later hours are ignored. There is no foreign
--- key: its check would wait for a transaction that deletes the chatbot, which can in turn wait for the
--- transaction that deletes the records.
+-- those of counted hours must be subtracted, and those of later hours are ignored. There is no
+-- foreign key: its check would wait for a transaction that deletes the chatbot, which can in turn
+-- wait for the transaction that deletes the records.
 CREATE TABLE record_deletions (
     organization_id uuid NOT NULL,
     bot_id          uuid NOT NULL,
@@ -519,16 +521,16 @@ CREATE FUNCTION record_counts_lock(organization uuid, bot uuid) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN hashtextextended(organization::text || bot::text, 0);
 
--- oldest_writer returns the start time of the oldest open transaction that has written something, or
--- null. Transactions of other database users are visible only with the corresponding privilege.
+-- oldest_writer returns the start time of the oldest open transaction that has written something,
+-- or null. Transactions of other database users are visible only with the corresponding privilege.
 CREATE FUNCTION oldest_writer() RETURNS timestamptz
 LANGUAGE sql STABLE AS $$
     SELECT min(xact_start) FROM pg_stat_activity WHERE datname = current_database() AND backend_xid IS NOT NULL
 $$;
 
--- note_record_deletions records deletions for the next count. A count sees all or nothing of a deletion:
--- the deletion has either committed before the count, or waits here until the count ends. Deletions do
--- not wait for each other and a count never waits, so a deadlock is impossible.
+-- note_record_deletions records deletions for the next count. A count sees all or nothing of a
+-- deletion: the deletion has either committed before the count, or waits here until the count ends.
+-- Deletions do not wait for each other and a count never waits, so a deadlock is impossible.
 CREATE FUNCTION note_record_deletions() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -569,10 +571,11 @@ CREATE TABLE idempotency_keys (
 CREATE INDEX idempotency_keys_by_time ON idempotency_keys (created_at);
 
 -- Audit events for actions that leave no other trace: API keys created and revoked, deletions, and
--- exports. An event is written in the transaction of its action, one for each object. Objects that are
--- deleted along with another one, such as a contact's conversations, have no event of their own.
--- INVARIANT: events are only inserted. They contain ids and names of what an organization configures,
--- never the contents of messages or who sent or received them.
+-- exports. An event is written in the transaction of its action, one for each object. Objects that
+-- are deleted along with another one, such as a contact's conversations, have no event of their
+-- own.
+-- INVARIANT: events are only inserted. They contain ids and names of what an organization
+-- configures, never the contents of messages or who sent or received them.
 CREATE TABLE audit_events (
     organization_id uuid NOT NULL,
     id              uuid NOT NULL,
@@ -580,8 +583,8 @@ CREATE TABLE audit_events (
     object_type     text NOT NULL,
     -- No foreign keys: the object, and the API key that was used, can be deleted.
     object_id       uuid NOT NULL,
-    -- The user, the API key, the request and the network address; NULL or empty if the operator acted
-    -- outside the API.
+    -- The user, the API key, the request and the network address; NULL or empty if the operator
+    -- acted outside the API.
     user_id         uuid,
     key_id          uuid,
     request_id      text NOT NULL DEFAULT '',

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Runs every benchmark whose name begins with BenchmarkHot a fixed number of times and compares its allocations and bytes
-# per operation with internal/allocations.txt. Unlike times, they do not depend on the load of the machine.
-# `allocations.sh write` updates the file.
+# Runs every benchmark whose name begins with BenchmarkHot a fixed number of times and compares its
+# allocations and bytes per operation with internal/allocations.txt. Unlike times, they do not
+# depend on the load of the machine. `allocations.sh write` updates the file.
 set -euo pipefail
 baseline=internal/allocations.txt
 measured=$(mktemp)
 trap 'rm -f "$measured"' EXIT
 
 packages=$(grep -rl --include='*_test.go' '^func BenchmarkHot' . | xargs -n1 dirname | sort -u)
-# One processor, because each has its own pools, which are filled first. The cost of the warm-up is spread over 1000 runs.
+# One processor, because each has its own pools, which are filled first. The cost of the warm-up is
+# spread over 1000 runs.
 if ! output=$(go test -run '^$' -bench '^BenchmarkHot' -benchmem -benchtime 1000x -cpu 1 $packages); then
   echo "$output"
   exit 1
@@ -26,8 +27,8 @@ if [ "${1:-}" = write ]; then
   exit
 fi
 
-# Worse means above the baseline by more than a fifth and by more than one allocation, or 64 bytes: a pool that the
-# garbage collector has emptied can cause smaller differences.
+# Worse means above the baseline by more than a fifth and by more than one allocation, or 64 bytes:
+# a pool that the garbage collector has emptied can cause smaller differences.
 awk -v baseline="$baseline" '
   function worse(now, before, slack) { return now > before * 1.2 && now > before + slack }
   /^#/ { next }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Fails if api/openapi.yaml has breaking changes since the document of the last release, in api/releases. Deliberate
-# breaking changes are listed in the section Unreleased of CHANGELOG.md, one line each, in the form that this prints.
+# Fails if api/openapi.yaml has breaking changes since the document of the last release, in
+# api/releases. Deliberate breaking changes are listed in the section Unreleased of CHANGELOG.md,
+# one line each, in the form that this prints.
 set -euo pipefail
 export LC_ALL=C.UTF-8
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fails unless gen/ equals the output of `make generate`. It generates into a temporary directory and does not change
-# the work tree.
+# Fails unless gen/ equals the output of `make generate`. It generates into a temporary directory
+# and does not change the work tree.
 set -euo pipefail
 
 copy=$(mktemp -d)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs every fuzz test for FUZZTIME, one after the other, and prints the duration and the number of executions of each.
-# FUZZ selects tests by a regular expression. Go keeps interesting inputs in its cache and failing ones in testdata/fuzz.
+# Runs every fuzz test for FUZZTIME, one after the other, and prints the duration and the number of
+# executions of each. FUZZ selects tests by a regular expression. Go keeps interesting inputs in its
+# cache and failing ones in testdata/fuzz.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 failed=0

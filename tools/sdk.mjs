@@ -1,4 +1,5 @@
-// Tests /v1 with OpenAI's SDK for Node. `make check-sdk` starts a server and passes its URL and API keys in the environment.
+// Tests /v1 with OpenAI's SDK for Node. `make check-sdk` starts a server and passes its URL and API
+// keys in the environment.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import OpenAI from 'openai';

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tests the checks: copies the tree, breaks one thing at a time, and requires that the expected check fails with the
-# expected message.
+# Tests the checks: copies the tree, breaks one thing at a time, and requires that the expected
+# check fails with the expected message.
 set -euo pipefail
 
 copy=$(mktemp -d)
@@ -24,8 +24,8 @@ passed=0 failed=0
 pass() { passed=$((passed + 1)); echo "ok      $1"; }
 fail() { failed=$((failed + 1)); echo "FAILED  $1: $2"; tail -n 15 "$copy/.git/log" | sed 's/^/        /'; }
 
-# detects <defect> <check> <message> <command>: after the shell command, `make $goal` must fail in <check> and print
-# <message>.
+# detects <defect> <check> <message> <command>: after the shell command, `make $goal` must fail in
+# <check> and print <message>.
 goal=check
 detects() {
   local defect=$1 check=$2 message=$3 command=$4

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Checks that the tools of the project are installed, and installs missing ones. The argument selects the tools:
+# Checks that the tools of the project are installed, and installs missing ones. The argument
+# selects the tools:
 #   (none)  Go and the PostgreSQL server programs, to build and run
 #   test    also redis-server, curl and jq, for the tests and the guides
-#   check   also a C compiler (race detector), Node (linters), Python (guides) and Chromium (browser tests), for the checks
+#   check   also a C compiler (race detector), Node (linters), Python (guides) and Chromium (browser)
 #   sdk     Node, Python with its modules and Java with its jars, to compile and run generated clients
-# Missing packages are installed with apt, as root or with passwordless sudo. Otherwise the command to run is printed. If
-# nothing is missing, the script finishes within milliseconds.
+# Missing packages are installed with apt, as root or with passwordless sudo. Otherwise the command
+# to run is printed. If nothing is missing, the script finishes within milliseconds.
 set -euo pipefail
 
 have() { command -v "$1" >/dev/null 2>&1; }

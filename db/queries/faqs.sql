@@ -80,8 +80,8 @@ WHERE faqs.organization_id = @organization_id AND faqs.bot_id = @bot_id AND faqs
 -- For each term, at most entries_per_term entries are read: a term that occurs in more of them
 -- discriminates little. Every row also carries the number of entries, in total and for each matched
 -- term (its document frequency), so that the caller can rank the candidates exactly. smoothing is
--- added to the number of entries, because the few entries of a small bot do not show which terms are
--- rare.
+-- added to the number of entries, because the few entries of a small bot do not show which terms
+-- are rare.
 -- name: SearchFaqs :many
 WITH query_terms AS MATERIALIZED (
     SELECT unnest(@terms::text[]) AS term, unnest(@weights::real[]) AS weight

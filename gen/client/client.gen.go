@@ -2961,7 +2961,7 @@ type Problem struct {
 // Example: not_found
 type ProblemCode string
 
-// ProblemExplanation Example: {"code":"not_found","description":"What was asked for does not exist, or not for this organization.","retryable":false,"status":404,"title":"Not found"}
+// ProblemExplanation Example: {"code":"not_found","description":"The resource does not exist, or not in this organization.","retryable":false,"status":404,"title":"Not found"}
 type ProblemExplanation struct {
 	// Code Error code. 400 `invalid_message` (in the message's own fields), `invalid_request` (anything else that is
 	// malformed); 401 `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`;
@@ -2972,7 +2972,7 @@ type ProblemExplanation struct {
 	// Example: not_found
 	Code ProblemCode `json:"code"`
 
-	// Description Example: What was asked for does not exist, or not for this organization.
+	// Description Example: The resource does not exist, or not in this organization.
 	Description string `json:"description"`
 
 	// Retryable Example: false

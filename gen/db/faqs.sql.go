@@ -352,8 +352,8 @@ type SearchFaqsRow struct {
 // For each term, at most entries_per_term entries are read: a term that occurs in more of them
 // discriminates little. Every row also carries the number of entries, in total and for each matched
 // term (its document frequency), so that the caller can rank the candidates exactly. smoothing is
-// added to the number of entries, because the few entries of a small bot do not show which terms are
-// rare.
+// added to the number of entries, because the few entries of a small bot do not show which terms
+// are rare.
 func (q *Queries) SearchFaqs(ctx context.Context, arg SearchFaqsParams) ([]SearchFaqsRow, error) {
 	rows, err := q.db.Query(ctx, searchFaqs,
 		arg.QuestionKey,

@@ -19,7 +19,8 @@ WITH locked AS (
     WHERE s.organization_id = $1 AND s.id = $2
     FOR NO KEY UPDATE
 ), requested AS (
-    -- One update covers both states, because a queued run may start while this waits for the session's lock.
+    -- One update covers both states, because a queued run may start while this waits for the
+    -- session's lock.
     UPDATE runs r SET
         cancel_requested = true,
         state            = CASE r.state WHEN 'queued' THEN 'cancelled' ELSE r.state END,

@@ -7,7 +7,10 @@ import { completionStream, type CompletionCreate, ReplyStream, type StreamOption
 export interface ParleyOptions {
   /** URL of the server, such as https://parley.example.com. */
   baseUrl: string;
-  /** An API key (in backends) or a client token (in pages). A function is called before each request and each connection. */
+  /**
+   * An API key (in backends) or a client token (in pages). A function is called before each request
+   * and each connection.
+   */
   token?: string | (() => string | Promise<string>);
   /** Replaces the global fetch. */
   fetch?: typeof fetch;
@@ -17,8 +20,8 @@ export interface ParleyOptions {
 export class Parley {
   #options: ParleyOptions;
   /**
-   * All operations of the API, typed: `const { data } = await parley.api.GET('/api/me/')`. An error response is thrown as a
-   * ProblemError, so `data` is always defined.
+   * All operations of the API, typed: `const { data } = await parley.api.GET('/api/me/')`. An error
+   * response is thrown as a ProblemError, so `data` is always defined.
    */
   readonly api: Client<paths>;
 

@@ -33,12 +33,18 @@ export class ProblemError extends Error {
   }
 }
 
-/** Thrown when the connection is lost and could not be restored within the allowed number of retries. */
+/**
+ * Thrown when the connection is lost and could not be restored within the allowed number of
+ * retries.
+ */
 export class DisconnectedError extends Error {
   override readonly name = 'DisconnectedError';
 }
 
-/** Reads the problem from a response. A response that is not a problem document, such as a proxy's error page, becomes one. */
+/**
+ * Reads the problem from a response. A response that is not a problem document, such as a proxy's
+ * error page, becomes one.
+ */
 export async function readProblem(response: Response): Promise<ProblemError> {
   const text = await response.text().catch(() => '');
   return new ProblemError(parseProblem(text, response), response.headers);

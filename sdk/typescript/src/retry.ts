@@ -14,7 +14,10 @@ export function sleep(milliseconds: number, signal?: AbortSignal): Promise<void>
   });
 }
 
-/** Returns the delay in milliseconds before the nth consecutive retry: exponential, with jitter, at most 10 seconds. */
+/**
+ * Returns the delay in milliseconds before the nth consecutive retry: exponential, with jitter, at
+ * most 10 seconds.
+ */
 export function backoff(retry: number): number {
   return Math.min(200 * 2 ** (retry - 1), 10_000) * (0.5 + Math.random() / 2);
 }

@@ -4182,7 +4182,7 @@ export interface components {
          *       "code": "not_found",
          *       "title": "Not found",
          *       "status": 404,
-         *       "description": "What was asked for does not exist, or not for this organization.",
+         *       "description": "The resource does not exist, or not in this organization.",
          *       "retryable": false
          *     }
          */
@@ -4192,7 +4192,7 @@ export interface components {
             title: string;
             /** @example 404 */
             status: number;
-            /** @example What was asked for does not exist, or not for this organization. */
+            /** @example The resource does not exist, or not in this organization. */
             description: string;
             /** @example false */
             retryable: boolean;

@@ -14,7 +14,10 @@ export interface Delivered {
   seq: number;
 }
 
-/** The part of WebSocket that a socket uses. Implemented by the global WebSocket (browsers, Node 22 and later) and by the package ws. */
+/**
+ * The part of WebSocket that a socket uses. Implemented by the global WebSocket (browsers, Node 22
+ * and later) and by the package ws.
+ */
 export interface WebSocketLike {
   readonly readyState: number;
   onopen: ((event: never) => void) | null;
@@ -28,15 +31,24 @@ export interface WebSocketLike {
 export interface SocketOptions {
   /** URL of the server. */
   baseUrl: string;
-  /** An API key or a client token, sent as a subprotocol. A function is called before each connection. */
+  /**
+   * An API key or a client token, sent as a subprotocol. A function is called before each
+   * connection.
+   */
   token?: string | (() => string | Promise<string>);
-  /** Replaces the token: returns a new ticket for each connection, because a ticket opens one socket. */
+  /**
+   * Replaces the token: returns a new ticket for each connection, because a ticket opens one
+   * socket.
+   */
   ticket?: () => string | Promise<string>;
   /** Conversation or visit to continue. */
   sessionId?: string;
   /** Chatbot of a new conversation. */
   botId?: string;
-  /** The last known seq. Later messages are replayed; 0 replays all. Without it, a continued session starts with live messages. */
+  /**
+   * The last known seq. Later messages are replayed; 0 replays all. Without it, a continued session
+   * starts with live messages.
+   */
   after?: number;
   /** Whether typing frames carry the reply while it is written. */
   stream?: boolean;
@@ -44,7 +56,9 @@ export interface SocketOptions {
   retries?: number;
   /** Closes the socket. */
   signal?: AbortSignal;
-  /** WebSocket constructor, if there is no global WebSocket: the default export of the package ws. */
+  /**
+   * WebSocket constructor, if there is no global WebSocket: the default export of the package ws.
+   */
   WebSocket?: new (address: string, protocols?: string[]) => WebSocketLike;
 }
 
@@ -69,17 +83,22 @@ interface PendingMessage {
 }
 
 /**
- * A WebSocket that reconnects automatically. `for await` yields the server's frames, each message once and in order.
- * send() resolves when the message is stored; a message is stored once, even if the connection breaks. The loop ends when
- * close() is called or the signal is aborted, and throws when the server ends the session permanently.
+ * A WebSocket that reconnects automatically. `for await` yields the server's frames, each message
+ * once and in order. send() resolves when the message is stored; a message is stored once, even if
+ * the connection breaks. The loop ends when close() is called or the signal is aborted, and throws
+ * when the server ends the session permanently.
  *
- * States: connecting (#connect), connected (after the status `connected`), waiting to reconnect (#run), and closed (#end).
+ * States: connecting (#connect), connected (after the status `connected`), waiting to reconnect
+ * (#run), and closed (#end).
  */
 export class ParleySocket implements AsyncIterable<ServerFrame> {
   #options: SocketOptions;
   #ws: WebSocketLike | undefined;
   #frames: ServerFrame[] = [];
-  /** Messages that have not been acknowledged, by their client_message_id. They are sent again on each connection. */
+  /**
+   * Messages that have not been acknowledged, by their client_message_id. They are sent again on
+   * each connection.
+   */
   #pending = new Map<string, PendingMessage>();
   #isConnected = false;
   #isClosed = false;
@@ -99,7 +118,9 @@ export class ParleySocket implements AsyncIterable<ServerFrame> {
     else void this.#run();
   }
 
-  /** Sends a message. Resolves when it is stored, and rejects with a FrameError when it is refused. */
+  /**
+   * Sends a message. Resolves when it is stored, and rejects with a FrameError when it is refused.
+   */
   send(content: string, more: { attachments?: Schemas['AttachmentInput'][]; metadata?: Schemas['FreeObject'] } = {}): Promise<Delivered> {
     if (this.#isClosed) return Promise.reject(this.#error ?? new DisconnectedError('the socket is closed'));
     const id = crypto.randomUUID();
@@ -110,7 +131,10 @@ export class ParleySocket implements AsyncIterable<ServerFrame> {
     });
   }
 
-  /** Closes the socket. The loop over its frames ends, and messages that have not been acknowledged are rejected. */
+  /**
+   * Closes the socket. The loop over its frames ends, and messages that have not been acknowledged
+   * are rejected.
+   */
   close(): void {
     this.#end();
   }
@@ -156,7 +180,10 @@ export class ParleySocket implements AsyncIterable<ServerFrame> {
     }
   }
 
-  /** Opens one connection. Resolves when it closes, with whether the server had sent the status `connected`. */
+  /**
+   * Opens one connection. Resolves when it closes, with whether the server had sent the status
+   * `connected`.
+   */
   async #connect(): Promise<boolean> {
     const { token } = this.#options;
     const WebSocket = this.#options.WebSocket ?? (globalThis.WebSocket as unknown as SocketOptions['WebSocket']);
@@ -211,8 +238,8 @@ export class ParleySocket implements AsyncIterable<ServerFrame> {
         for (const { frame } of this.#pending.values()) this.#ws?.send(JSON.stringify(frame));
         break;
       case 'delivered': {
-        // A repeated message can be acknowledged before the replay has reached it. Only the next seq proves that all
-        // earlier messages have been received.
+        // A repeated message can be acknowledged before the replay has reached it. Only the next
+        // seq proves that all earlier messages have been received.
         if (frame.seq !== undefined && frame.seq === (this.after ?? frame.seq - 1) + 1) this.after = frame.seq;
         const message = this.#pending.get(frame.client_message_id ?? '');
         if (!message || frame.message_id === undefined || frame.seq === undefined) break;

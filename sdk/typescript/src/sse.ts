@@ -5,8 +5,9 @@ export interface ServerSentEvent {
 }
 
 /**
- * Reads the events of a stream. Comments are skipped, as is an incomplete event at the end of the stream. If no byte
- * arrives for `idle` milliseconds, not even a comment, the connection is broken and the generator throws.
+ * Reads the events of a stream. Comments are skipped, as is an incomplete event at the end of the
+ * stream. If no byte arrives for `idle` milliseconds, not even a comment, the connection is broken
+ * and the generator throws.
  */
 export async function* readEvents(body: ReadableStream<Uint8Array>, idle: number): AsyncGenerator<ServerSentEvent> {
   const reader = body.getReader();

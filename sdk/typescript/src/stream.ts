@@ -14,7 +14,10 @@ export interface StreamOptions {
   signal?: AbortSignal;
   /** Maximum number of consecutive retries. Default: 8. */
   retries?: number;
-  /** Milliseconds without a byte after which a connection counts as broken. Default: 45,000, three of the server's keep-alive comments. */
+  /**
+   * Milliseconds without a byte after which a connection counts as broken. Default: 45,000, three
+   * of the server's keep-alive comments.
+   */
   idle?: number;
 }
 
@@ -22,12 +25,12 @@ export interface StreamOptions {
 export type Send = (path: string, init: RequestInit) => Promise<Response>;
 
 /**
- * A reply while it is written. `for await` yields each event once and in order; a broken connection is resumed where it
- * ended. If the server restarts the reply, an event has `reset: true`: discard the text so far, because its content is
- * the whole text. `text` takes this into account.
+ * A reply while it is written. `for await` yields each event once and in order; a broken connection
+ * is resumed where it ended. If the server restarts the reply, an event has `reset: true`: discard
+ * the text so far, because its content is the whole text. `text` takes this into account.
  *
- * A reply that fails yields a last event with `error`; the loop then throws it as a ProblemError. A refused request also
- * throws a ProblemError.
+ * A reply that fails yields a last event with `error`; the loop then throws it as a ProblemError. A
+ * refused request also throws a ProblemError.
  */
 export class ReplyStream implements AsyncIterable<CompletionEvent> {
   #send: Send;
@@ -91,7 +94,9 @@ export class ReplyStream implements AsyncIterable<CompletionEvent> {
     return this.#last as CompletionEvent;
   }
 
-  /** Yields the events of one connection and records the position from which the next one resumes. */
+  /**
+   * Yields the events of one connection and records the position from which the next one resumes.
+   */
   async *#connect(idle: number): AsyncGenerator<CompletionEvent> {
     const response = await (this.runId === undefined ? this.#open() : this.#follow());
     if (!response.ok) throw await readProblem(response);
@@ -114,7 +119,10 @@ export class ReplyStream implements AsyncIterable<CompletionEvent> {
   }
 }
 
-/** Opens the stream of a completion. Retries have the same Idempotency-Key, so the question is asked once. */
+/**
+ * Opens the stream of a completion. Retries have the same Idempotency-Key, so the question is asked
+ * once.
+ */
 export function completionStream(send: Send, chatbot: string, question: CompletionCreate, options: StreamOptions): ReplyStream {
   const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': crypto.randomUUID() };
   const body = JSON.stringify({ ...question, isStreaming: true });
@@ -126,7 +134,10 @@ function abortable({ signal }: StreamOptions): RequestInit {
   return signal ? { signal } : {};
 }
 
-/** Reports whether a retry can succeed: the server, or a proxy in front of it, is restarting or overloaded. */
+/**
+ * Reports whether a retry can succeed: the server, or a proxy in front of it, is restarting or
+ * overloaded.
+ */
 function isTransient(error: ProblemError): boolean {
   return error.status === 502 || error.status === 503 || error.status === 504;
 }

@@ -1,5 +1,5 @@
-// Tests the client against a running server. PARLEY is its URL, ADMIN_KEY an API key with the scope admin. `make sdk-check`
-// starts the server and runs this file.
+// Tests the client against a running server. PARLEY is its URL, ADMIN_KEY an API key with the scope
+// admin. `make sdk-check` starts the server and runs this file.
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { Parley, DisconnectedError, FrameError, ProblemError } from 'parley-client';
@@ -58,7 +58,8 @@ test('streams the reply that is stored', async () => {
 });
 
 test('resumes a stream after each cut without losing or repeating text', async () => {
-  // The first connection is cut before its first byte, the second in its headers, the others within an event.
+  // The first connection is cut before its first byte, the second in its headers, the others within
+  // an event.
   const proxy = await cuttingProxy(new URL(baseUrl), [0, 100, 1200, 900, 1500]);
   try {
     const key = await createKey(`bob-${run}`);

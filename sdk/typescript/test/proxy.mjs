@@ -1,8 +1,9 @@
 import net from 'node:net';
 
 /**
- * Starts a proxy in front of the server that cuts connections. The nth stream or socket is cut after the nth number of
- * bytes from the server; after the last number, connections are no longer cut.
+ * Starts a proxy in front of the server that cuts connections. The nth stream or socket is cut
+ * after the nth number of bytes from the server; after the last number, connections are no longer
+ * cut.
  */
 export async function cuttingProxy(target, cuts) {
   const remaining = [...cuts];

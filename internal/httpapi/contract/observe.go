@@ -123,7 +123,7 @@ func (o observer) logRequest(ec echo.Context, id string, took time.Duration) {
 		slog.String("path", ec.Request().URL.Path),
 		slog.Int("status", ec.Response().Status),
 		slog.Int64("bytes", ec.Response().Size),
-		slog.Float64("ms", float64(took.Microseconds())/1000),
+		slog.Float64("duration_ms", float64(took.Microseconds())/1000),
 	)
 }
 

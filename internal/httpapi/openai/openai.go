@@ -41,32 +41,32 @@ func (h Handlers) CreateChatCompletion(ctx context.Context, request openapi.Crea
 	if err != nil {
 		return nil, err
 	}
-	asked, err := fromAPIChat(*request.Body)
+	parsed, err := fromAPIChat(*request.Body)
 	if err != nil {
 		return nil, err
 	}
-	if asked.conversation != "" {
-		return h.completeIn(ctx, model, asked, request.Params.IdempotencyKey)
+	if parsed.conversation != "" {
+		return h.completeIn(ctx, model, parsed, request.Params.IdempotencyKey)
 	}
 	// The context ends with the request, and with it a reply that nobody waits for any longer.
-	reply, err := h.Chat.Consult(ctx, asked.question(model))
+	reply, err := h.Chat.Consult(ctx, parsed.question(model))
 	if err != nil {
 		return nil, err
 	}
-	return h.respond(ctx, asked, completion{reply: reply, model: model.Slug, created: time.Now()})
+	return h.respond(ctx, parsed, completion{reply: reply, model: model.Slug, created: time.Now()})
 }
 
 // completeIn stores the question and the reply in a conversation.
-func (h Handlers) completeIn(ctx context.Context, model db.Bot, asked chatRequest, key *string) (openapi.CreateChatCompletionResponseObject, error) {
+func (h Handlers) completeIn(ctx context.Context, model db.Bot, parsed chatRequest, key *string) (openapi.CreateChatCompletionResponseObject, error) {
 	idempotencyKey := contract.IdempotencyKey(ctx, key)
-	sent, err := h.Chat.Complete(ctx, auth.PrincipalOf(ctx), model.ID.String(), asked.conversation, asked.message(idempotencyKey))
+	sent, err := h.Chat.Complete(ctx, auth.PrincipalOf(ctx), model.ID.String(), parsed.conversation, parsed.message(idempotencyKey))
 	if apperr.Is(err, apperr.NotFound) {
 		return nil, locate(err, apperr.Violation{In: "body", Pointer: "/metadata/conversation_id", Detail: "is not a conversation with this model"})
 	}
 	if err != nil {
 		return nil, err
 	}
-	response, err := h.respond(ctx, asked, completion{reply: sent.Reply, model: model.Slug, created: sent.CreatedAt, key: idempotencyKey})
+	response, err := h.respond(ctx, parsed, completion{reply: sent.Reply, model: model.Slug, created: sent.CreatedAt, key: idempotencyKey})
 	if err != nil && idempotencyKey == nil {
 		// The question is stored. Without a key, a retry would store it again.
 		contract.RequestOf(ctx).Header.Set("X-Should-Retry", "false")
@@ -75,9 +75,9 @@ func (h Handlers) completeIn(ctx context.Context, model db.Bot, asked chatReques
 }
 
 // respond streams the reply, or waits for its end.
-func (h Handlers) respond(ctx context.Context, asked chatRequest, c completion) (openapi.CreateChatCompletionResponseObject, error) {
-	if asked.isStreaming {
-		return chatStream{ctx: ctx, completion: c, includesUsage: asked.includesUsage}, nil
+func (h Handlers) respond(ctx context.Context, parsed chatRequest, c completion) (openapi.CreateChatCompletionResponseObject, error) {
+	if parsed.isStreaming {
+		return chatStream{ctx: ctx, completion: c, includesUsage: parsed.includesUsage}, nil
 	}
 	outcome, err := eventstream.Wait(ctx, h.Chat, c.reply, c.key, h.ReplyTimeout)
 	if err != nil {

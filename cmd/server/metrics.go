@@ -75,10 +75,10 @@ func addMetrics(r *metrics.Registry, c components) {
 	totals("parley_model_calls_total", "Calls of model servers, by result.", "result", c.models.Calls())
 	totals("parley_rate_limited_total", "Requests and frames that exceeded a rate limit, by class.", "class", c.limiter.Refused())
 
-	gauge("parley_exports_writing", "Exports in progress.", func() float64 { writing, _, _ := c.records.Exports(); return float64(writing) })
+	gauge("parley_exports_writing", "Exports in progress.", func() float64 { return float64(c.records.ExportStats().InProgress) })
 	totals("parley_exports_total", "Exports that have ended: written completely, or broken off by the client or an error.", "result", map[string]func() int64{
-		"written":    func() int64 { _, written, _ := c.records.Exports(); return written },
-		"broken_off": func() int64 { _, _, brokenOff := c.records.Exports(); return brokenOff },
+		"written":    func() int64 { return c.records.ExportStats().Completed },
+		"broken_off": func() int64 { return c.records.ExportStats().Aborted },
 	})
 
 	addDatabaseMetrics(r, c.store)

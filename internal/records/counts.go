@@ -13,25 +13,25 @@ import (
 )
 
 const (
-	// sealInterval is how often records of hours that are over are looked for. Until
-	// they are counted they are read one by one, as all would be.
-	sealInterval = 5 * time.Minute
-	// sealDays is of how many days records are counted at once, so that the first count
-	// of many years neither takes long nor keeps anybody from deleting for long.
-	sealDays = 31
+	// countInterval is how often the records of past hours are counted. Until then they are counted one
+	// by one in each query.
+	countInterval = 5 * time.Minute
+	// countDays is how many days are counted in one transaction, so that the first count of many years
+	// neither takes long nor blocks deletions for long.
+	countDays = 31
 )
 
-// tally counts the records of a span, and tells how to come to a page that begins
-// after so many of them: by walking from the instant Before, Skipped records on. With
-// the shortcut Counts both are told by the hours that are counted already.
-func (r *Records) tally(ctx context.Context, organization, bot uuid.UUID, since, until time.Time, offset int) (db.SumRecordCountsRow, error) {
+// countAndSeek counts the records of a span and finds the start of the page that begins after offset
+// records: in descending order from the time Before, after Skipped records. Both use the counts of whole
+// hours (record_counts) where they exist.
+func (r *Records) countAndSeek(ctx context.Context, organization, bot uuid.UUID, since, until time.Time, offset int) (db.SumRecordCountsRow, error) {
 	firstHour, lastHour := since.Add(time.Hour-1).Truncate(time.Hour), until.Truncate(time.Hour)
 	if lastHour.Before(firstHour) {
 		total, err := r.store.CountRecords(ctx, db.CountRecordsParams{OrganizationID: organization, BotID: bot, Since: since, Until: until})
 		return db.SumRecordCountsRow{Total: total, Before: until}, err
 	}
 	if int64(offset) <= int64(lastHour.Sub(firstHour)/time.Hour) {
-		offset = 0 // walking by so many records costs no more than by so many hours
+		offset = 0 // skipping that many records costs no more than summing that many hours
 	}
 	return r.store.SumRecordCounts(ctx, db.SumRecordCountsParams{
 		OrganizationID: organization,
@@ -44,18 +44,18 @@ func (r *Records) tally(ctx context.Context, organization, bot uuid.UUID, since,
 	})
 }
 
-// Start keeps the records of hours that are over counted, for the shortcut Counts,
-// until stop, which waits. Any number of processes may do so on one database.
+// Start updates the counts in the background until stop is called, which waits for the end. Any number
+// of processes may do so on one database.
 func (r *Records) Start(log *slog.Logger) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		ticker := time.NewTicker(sealInterval)
+		ticker := time.NewTicker(countInterval)
 		defer ticker.Stop()
 		for {
-			if err := r.Seal(ctx); err != nil && ctx.Err() == nil {
-				log.Error("the records of hours that are over could not be counted", "error", err)
+			if err := r.UpdateCounts(ctx); err != nil && ctx.Err() == nil {
+				log.Error("update record counts", "err", err)
 			}
 			select {
 			case <-ctx.Done():
@@ -70,44 +70,47 @@ func (r *Records) Start(log *slog.Logger) (stop func()) {
 	}
 }
 
-// Seal counts the records of hours that are over, and takes those in that were deleted
-// of hours counted before. A chatbot whose records are being counted or deleted is
-// left to the next time.
-func (r *Records) Seal(ctx context.Context) error {
+// UpdateCounts counts the records of past hours and subtracts those that were deleted since their hour
+// was counted. It skips a chatbot whose records are being counted or deleted, until the next call.
+func (r *Records) UpdateCounts(ctx context.Context) error {
 	if err := r.store.DeleteOrphanedRecordDeletions(ctx); err != nil {
-		return fmt.Errorf("forget deletions: %w", err)
+		return fmt.Errorf("delete orphaned record deletions: %w", err)
 	}
 	for hasMore := true; hasMore; {
 		hasMore = false
-		behind, err := r.store.ListBotsWithUncountedRecords(ctx, sealDays)
+		bots, err := r.store.ListBotsWithUncountedRecords(ctx, countDays)
 		if err != nil {
-			return fmt.Errorf("list what is not counted: %w", err)
+			return fmt.Errorf("list bots with uncounted records: %w", err)
 		}
-		for _, one := range behind {
-			isSealed, err := r.seal(ctx, one)
+		for _, bot := range bots {
+			isCounted, err := r.updateCounts(ctx, bot)
 			if err != nil {
 				return fmt.Errorf("count records: %w", err)
 			}
-			hasMore = hasMore || isSealed && one.HasMore
+			hasMore = hasMore || isCounted && bot.HasMore
 		}
 	}
 	return nil
 }
 
-// seal counts a chatbot's records.
-// INVARIANT: the lock is taken by a statement before the one that counts. What was
-// deleted before it was free is then seen as deleted by the count, and what is deleted
-// after it is noted as deleted of a counted hour: each deletion is one of the two.
-func (r *Records) seal(ctx context.Context, behind db.ListBotsWithUncountedRecordsRow) (isSealed bool, err error) {
+// updateCounts updates the counts of one chatbot.
+//
+// A deletion holds the same lock in shared mode until it commits, and records itself in
+// record_deletions. Neither side waits: if the lock is taken, the chatbot is skipped.
+//
+// INVARIANT: the lock is taken by an earlier statement than the count. A deletion that committed before
+// the lock was free is visible to the count; any later one is recorded as a deletion from a counted
+// hour. Each deletion is thus subtracted exactly once.
+func (r *Records) updateCounts(ctx context.Context, bot db.ListBotsWithUncountedRecordsRow) (isCounted bool, err error) {
 	err = r.store.InTx(ctx, func(q *db.Queries) error {
-		isSealed, err = q.LockRecordCounts(ctx, behind.OrganizationID, behind.BotID)
+		isCounted, err = q.LockRecordCounts(ctx, bot.OrganizationID, bot.BotID)
 		if apperr.Is(err, apperr.NotFound) {
-			return nil // the chatbot goes
+			return nil // the chatbot is being deleted
 		}
-		if err != nil || !isSealed {
+		if err != nil || !isCounted {
 			return err
 		}
-		return q.UpdateRecordCounts(ctx, behind.OrganizationID, behind.BotID, behind.Until)
+		return q.UpdateRecordCounts(ctx, bot.OrganizationID, bot.BotID, bot.Until)
 	})
-	return isSealed, err
+	return isCounted, err
 }

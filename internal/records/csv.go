@@ -14,31 +14,31 @@ import (
 	"parley/gen/db"
 )
 
-// byteOrderMark tells Excel that a CSV file is UTF-8.
+// byteOrderMark makes Excel read a CSV file as UTF-8.
 const byteOrderMark = "\uFEFF"
 
-// WriteCSV writes the export as CSV (RFC 4180) in UTF-8 with a byte order mark, with
-// the columns of the Excel file and headers in a language. Texts are whole, in quotes,
-// and none is a formula to a spreadsheet: what would be one has an apostrophe before
-// it. Numbers are plain, and times those of the days' zone, to the second.
+// WriteCSV writes the export as CSV (RFC 4180) in UTF-8 with a byte order mark, with the columns of the
+// Excel file and headers in the locale's language. Texts are complete and quoted. A text that a
+// spreadsheet would read as a formula is preceded by an apostrophe. Times are in the time zone of the
+// filter's days, truncated to seconds.
 func (e *Export) WriteCSV(ctx context.Context, w io.Writer, locale Locale) error {
-	return e.WriteLines(ctx, w, headCSV(locale), func(lines []byte, record *db.Record) []byte {
+	return e.WriteLines(ctx, w, csvHeader(locale), func(lines []byte, record *db.Record) []byte {
 		return appendCSV(lines, record, e.zone)
 	})
 }
 
-func headCSV(locale Locale) []byte {
-	head := []byte(byteOrderMark)
-	for i, header := range wordsOf(locale).headers {
+func csvHeader(locale Locale) []byte {
+	line := []byte(byteOrderMark)
+	for i, header := range labelsOf(locale).headers {
 		if i > 0 {
-			head = append(head, ',')
+			line = append(line, ',')
 		}
-		head = appendText(head, header)
+		line = appendText(line, header)
 	}
-	return append(head, "\r\n"...)
+	return append(line, "\r\n"...)
 }
 
-// appendCSV appends a record's line, its cells in the order of words.headers.
+// appendCSV appends a record's line, with the cells in the order of labels.headers.
 func appendCSV(line []byte, record *db.Record, zone *time.Location) []byte {
 	line = appendID(line, record.ID)
 	for _, text := range [...]string{record.InputMessage, record.CondenseMessage, record.Type, record.Context, record.OutputMessage} {
@@ -66,7 +66,7 @@ func appendID(line []byte, id uuid.UUID) []byte {
 	return hex.AppendEncode(line, id[10:])
 }
 
-// appendText appends a text in quotes, those in it doubled.
+// appendText appends a quoted text, in which quotes are doubled.
 func appendText(line []byte, text string) []byte {
 	line = append(line, '"')
 	if isFormula(text) {
@@ -83,8 +83,8 @@ func appendText(line []byte, text string) []byte {
 	return append(append(line, text...), '"')
 }
 
-// isFormula tells whether some program might take a cell's text for a formula: by how
-// it begins, what programs drop or do not show before that aside.
+// isFormula reports whether some program might read a text as a formula: whether it starts with one of
+// the characters that start a formula, ignoring the characters that programs drop or hide.
 func isFormula(text string) bool {
 	for _, r := range text {
 		switch r {

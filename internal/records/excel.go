@@ -12,31 +12,30 @@ import (
 	"parley/internal/xlsx"
 )
 
-// overflowRows is how many of the rows that have a long text are read at once.
-const overflowRows = 10
+// overflowBlock is how many records with long texts are read at once.
+const overflowBlock = 10
 
-// WriteExcel writes the export as an Excel file with headers in a language: the
-// records on the sheet Records, and what is longer than a cell on the sheet Overflow.
-// The start of the file reaches w before anything is read. Beside a block it keeps 16
-// bytes for each record with a text that is longer than a cell.
+// WriteExcel writes the export as an Excel file with headers in the locale's language. The sheet Records
+// has a row per record, the sheet Overflow the rest of the texts that do not fit in a cell. The start of
+// the file reaches w before any record is read. In memory it keeps one block, and the ID of each record
+// with a text that does not fit.
 //
-// An error, the context's end among them, leaves w with the beginning of a file that
-// no program opens; the rest must not be made up for.
+// After an error, including the end of ctx, w has an incomplete file, which no program opens.
 func (e *Export) WriteExcel(ctx context.Context, w io.Writer, locale Locale) (err error) {
-	ended := e.tally.note()
-	defer func() { ended(err) }()
-	words := wordsOf(locale)
-	file := &file{to: w}
+	end := e.counters.begin()
+	defer func() { end(err) }()
+	labels := labelsOf(locale)
+	file := &blockBuffer{to: w}
 	book := xlsx.New(file)
-	if err := book.Sheet("Records", words.columns()...); err != nil {
-		return fmt.Errorf("begin the file: %w", err)
+	if err := book.Sheet("Records", labels.columns()...); err != nil {
+		return fmt.Errorf("start the file: %w", err)
 	}
-	if err := file.send(); err != nil {
+	if err := file.flush(); err != nil {
 		return err
 	}
 	var long []uuid.UUID
-	err = e.inBlocks(ctx, file, func(record *db.Record) error {
-		isLong, err := e.writeRecord(book, words, record)
+	err = e.writeBlocks(ctx, file, func(record *db.Record) error {
+		isLong, err := e.writeRecord(book, labels, record)
 		if isLong {
 			long = append(long, record.ID)
 		}
@@ -46,23 +45,23 @@ func (e *Export) WriteExcel(ctx context.Context, w io.Writer, locale Locale) (er
 		return err
 	}
 	if len(long) > 0 {
-		if err := e.writeOverflow(ctx, file, book, words, long); err != nil {
+		if err := e.writeOverflow(ctx, file, book, labels, long); err != nil {
 			return err
 		}
 	}
 	if err := book.Close(); err != nil {
-		return fmt.Errorf("end the file: %w", err)
+		return fmt.Errorf("finish the file: %w", err)
 	}
-	return file.send()
+	return file.flush()
 }
 
-// writeRecord writes the cells in the order of words.headers.
-func (e *Export) writeRecord(book *xlsx.Workbook, words words, record *db.Record) (isLong bool, err error) {
+// writeRecord writes the cells in the order of labels.headers. It reports whether a text did not fit.
+func (e *Export) writeRecord(book *xlsx.Workbook, labels labels, record *db.Record) (isLong bool, err error) {
 	text := func(text string) {
-		head, rest := xlsx.Cut(text, words.mark)
+		head, rest := xlsx.Cut(text, labels.mark)
 		if rest != "" {
 			isLong = true
-			head += words.mark
+			head += labels.mark
 		}
 		book.Text(head)
 	}
@@ -86,35 +85,33 @@ func (e *Export) writeRecord(book *xlsx.Workbook, words words, record *db.Record
 	number(record.ContextPrecisionScore)
 	number(record.ContextRecallScore)
 	number(record.ReplyTime)
-	// Programs round to the second that they show: a fraction would put the last
-	// record of a day on the next.
+	// Programs round to the displayed second, which would move the last record of a day to the next.
 	book.Time(record.CreatedAt.Truncate(time.Second).In(e.zone))
 	return isLong, book.EndRow()
 }
 
-// writeOverflow goes once more over the records with a text that is too long for its
-// cell, and writes what did not fit in rows of one piece each. The texts of a record
-// never change, so the pieces go on where its cells end.
-func (e *Export) writeOverflow(ctx context.Context, file *file, book *xlsx.Workbook, words words, long []uuid.UUID) error {
-	if err := book.Sheet("Overflow", words.overflowColumns()...); err != nil {
-		return fmt.Errorf("begin the overflow sheet: %w", err)
+// writeOverflow reads the records with long texts again and writes the rest of each text, one row per
+// part. Texts never change, so the parts continue exactly where the cells end.
+func (e *Export) writeOverflow(ctx context.Context, file *blockBuffer, book *xlsx.Workbook, labels labels, long []uuid.UUID) error {
+	if err := book.Sheet("Overflow", labels.overflowColumns()...); err != nil {
+		return fmt.Errorf("start the overflow sheet: %w", err)
 	}
 	for len(long) > 0 {
-		ids := long[:min(overflowRows, len(long))]
+		ids := long[:min(overflowBlock, len(long))]
 		long = long[len(ids):]
-		if err := e.addOverflow(ctx, book, words, ids); err != nil {
+		if err := e.addOverflow(ctx, book, labels, ids); err != nil {
 			return err
 		}
-		if err := file.send(); err != nil {
+		if err := file.flush(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// addOverflow does it for a few of them, in one turn.
-func (e *Export) addOverflow(ctx context.Context, book *xlsx.Workbook, words words, ids []uuid.UUID) error {
-	turn, err := e.turns.begin(ctx)
+// addOverflow writes the overflow of a few records in one turn.
+func (e *Export) addOverflow(ctx context.Context, book *xlsx.Workbook, labels labels, ids []uuid.UUID) error {
+	turn, err := e.throttle.begin(ctx)
 	if err != nil {
 		return err
 	}
@@ -128,7 +125,7 @@ func (e *Export) addOverflow(ctx context.Context, book *xlsx.Workbook, words wor
 			column int
 			text   string
 		}{{1, record.InputMessage}, {2, record.CondenseMessage}, {4, record.Context}, {5, record.OutputMessage}} {
-			if err := writePieces(book, record.ID, words.headers[cell.column], cell.text, words.mark); err != nil {
+			if err := writeParts(book, record.ID, labels.headers[cell.column], cell.text, labels.mark); err != nil {
 				return fmt.Errorf("write a long text: %w", err)
 			}
 		}
@@ -136,16 +133,16 @@ func (e *Export) addOverflow(ctx context.Context, book *xlsx.Workbook, words wor
 	return nil
 }
 
-// writePieces numbers the pieces from 2: the first is in the record's own row.
-func writePieces(book *xlsx.Workbook, id uuid.UUID, header, text, mark string) error {
+// writeParts writes the parts of a text from the second on; the first is in the record's own row.
+func writeParts(book *xlsx.Workbook, id uuid.UUID, header, text, mark string) error {
 	_, rest := xlsx.Cut(text, mark)
 	for part := 2; rest != ""; part++ {
-		var piece string
-		piece, rest = xlsx.Cut(rest, "")
+		var text string
+		text, rest = xlsx.Cut(rest, "")
 		book.Text(id.String())
 		book.Text(header)
 		book.Number(float64(part))
-		book.Text(piece)
+		book.Text(text)
 		if err := book.EndRow(); err != nil {
 			return err
 		}

@@ -16,61 +16,63 @@ import (
 )
 
 const (
-	// blockRows and blockBytes bound what is read and written down in one turn: enough
-	// that asking costs little beside reading, and too little to be noticed in memory, or
-	// by whoever waits for the next turn.
+	// blockRows and blockBytes bound a block, which is read and encoded in one turn: large enough that
+	// the query costs little beside reading, small enough for memory and for the next turn.
 	blockRows  = 500
 	blockBytes = 512 << 10
-	// pieceBytes is how much of a file is written at once.
-	pieceBytes = 32 << 10
+	// chunkBytes is the size of a single write to the reader.
+	chunkBytes = 32 << 10
 )
 
-// Export is a file about to be written: its rows are settled, but for those that are
-// deleted before they are reached.
+// Export is a file that is about to be written. It contains the records that existed when it was
+// prepared, except those deleted before they are read.
 type Export struct {
-	store *store.Store
-	turns *turns
-	tally *exports
-	zone  *time.Location
-	first db.ListRecordsBeforeParams // asks for the first block
+	store    *store.Store
+	throttle *throttle
+	counters *exportCounters
+	zone     *time.Location
+	first    db.ListRecordsBeforeParams // selects the first block
 }
 
-// exports counts those that are being written, and how the others ended.
-type exports struct{ writing, written, brokenOff atomic.Int64 }
+// ExportStats are counters since the start of the process. Aborted exports ended with an error, for
+// instance because the reader disconnected.
+type ExportStats struct{ InProgress, Completed, Aborted int64 }
 
-// note counts one that begins, and by ended its end.
-func (e *exports) note() (ended func(err error)) {
-	e.writing.Add(1)
+// ExportStats returns the current counters.
+func (r *Records) ExportStats() ExportStats {
+	c := r.exports
+	return ExportStats{InProgress: c.inProgress.Load(), Completed: c.completed.Load(), Aborted: c.aborted.Load()}
+}
+
+type exportCounters struct{ inProgress, completed, aborted atomic.Int64 }
+
+// begin counts an export; its end is counted by the returned function.
+func (c *exportCounters) begin() (end func(err error)) {
+	c.inProgress.Add(1)
 	return func(err error) {
-		e.writing.Add(-1)
+		c.inProgress.Add(-1)
 		if err != nil {
-			e.brokenOff.Add(1)
+			c.aborted.Add(1)
 		} else {
-			e.written.Add(1)
+			c.completed.Add(1)
 		}
 	}
 }
 
-// Exports tells how many exports are being written, were written, and were broken off,
-// because their reader left or for another reason.
-func (r *Records) Exports() (writing, written, brokenOff int64) {
-	return r.exports.writing.Load(), r.exports.written.Load(), r.exports.brokenOff.Load()
-}
-
-// Export prepares a file of the records that List counts, and notes in the audit trail
-// that it is taken. A record that is finished after this is not in it.
+// Export prepares a file of the records that List counts, and records the export in the audit trail.
+// Records that are finished later are not included.
 func (r *Records) Export(ctx context.Context, organization, bot uuid.UUID, filter Filter) (*Export, error) {
-	session, err := r.sessionOf(ctx, organization, bot, filter)
+	session, err := r.findSession(ctx, organization, bot, filter)
 	if err != nil {
 		return nil, err
 	}
 	var now time.Time
 	err = r.store.InTx(ctx, func(q *db.Queries) error {
-		// By the clock that dates the records, to the microsecond.
+		// The database's clock dates the records, too.
 		if now, err = q.GetCurrentTime(ctx); err != nil {
 			return fmt.Errorf("read the time: %w", err)
 		}
-		return audit.Record(ctx, q, organization, audit.RecordsExported, filter.Days.details(), bot)
+		return audit.Record(ctx, q, organization, audit.RecordsExported, filter.Days.auditDetails(), bot)
 	})
 	if err != nil {
 		return nil, err
@@ -79,13 +81,13 @@ func (r *Records) Export(ctx context.Context, organization, bot uuid.UUID, filte
 	if after := now.Add(time.Microsecond); after.Before(until) {
 		until = after
 	}
-	user, answer := patternOf(filter.UserMessage), patternOf(filter.BotMessage)
-	return &Export{store: r.store, turns: r.turns, tally: r.exports, zone: filter.Days.zone, first: db.ListRecordsBeforeParams{
+	user, answer := newPattern(filter.UserMessage), newPattern(filter.BotMessage)
+	return &Export{store: r.store, throttle: r.throttle, counters: r.exports, zone: filter.Days.zone, first: db.ListRecordsBeforeParams{
 		SessionID:      session,
 		OrganizationID: organization,
 		BotID:          bot,
 		Since:          since,
-		BeforeTime:     until, // before any id: the zero id is the least
+		BeforeTime:     until, // BeforeID is the zero ID, which is less than any other
 		UserLike:       user.like,
 		UserIlike:      user.ilike,
 		BotLike:        answer.like,
@@ -98,17 +100,35 @@ func (r *Records) Export(ctx context.Context, organization, bot uuid.UUID, filte
 	}}, nil
 }
 
-// inBlocks calls add with each record, newest first, and then sends what add has put into
-// the file, a block at a time. A block is read and added in one turn, while nobody else
-// works; add must wait for nothing, and the record is its until it returns. What is sent
-// waits for whoever takes it, without a turn and without a connection to the database.
-func (e *Export) inBlocks(ctx context.Context, file *file, add func(*db.Record) error) error {
+// WriteLines writes a file that starts with head, followed by what appendRow appends for each record.
+// The head reaches w before any record is read.
+//
+// After an error, including the end of ctx, w has an incomplete file, which the reader must be able to
+// detect.
+func (e *Export) WriteLines(ctx context.Context, w io.Writer, head []byte, appendRow func(lines []byte, record *db.Record) []byte) (err error) {
+	end := e.counters.begin()
+	defer func() { end(err) }()
+	file := &blockBuffer{to: w}
+	_, _ = file.Write(head) // a bytes.Buffer returns no error
+	if err := file.flush(); err != nil {
+		return err
+	}
+	return e.writeBlocks(ctx, file, func(record *db.Record) error {
+		_, err := file.Write(appendRow(file.AvailableBuffer(), record))
+		return err
+	})
+}
+
+// writeBlocks calls add for each record, newest first, and flushes the file after each block. A block
+// is read and encoded in one turn: add must not block, and must not keep the record. Flushing waits for
+// the reader, without a turn and without a database connection.
+func (e *Export) writeBlocks(ctx context.Context, file *blockBuffer, add func(*db.Record) error) error {
 	for next := e.first; ; {
 		last, err := e.addBlock(ctx, next, add)
 		if err != nil {
 			return err
 		}
-		if err := file.send(); err != nil {
+		if err := file.flush(); err != nil {
 			return err
 		}
 		if last.ID == (uuid.UUID{}) {
@@ -118,15 +138,15 @@ func (e *Export) inBlocks(ctx context.Context, file *file, add func(*db.Record) 
 	}
 }
 
-// addBlock calls add with each record of a block, and returns the last; its id is zero
-// where there are no more.
+// addBlock calls add for each record of a block and returns the last one. Its ID is zero when the block
+// is empty.
 func (e *Export) addBlock(ctx context.Context, next db.ListRecordsBeforeParams, add func(*db.Record) error) (last db.Record, err error) {
-	turn, err := e.turns.begin(ctx)
+	block, err := e.throttle.begin(ctx)
 	if err != nil {
 		return last, err
 	}
-	defer turn.end()
-	var row row
+	defer block.end()
+	var decoder rowDecoder
 	err = e.store.ReadRaw(ctx, func(q *db.Queries) {
 		_ = q.ConfigureRecordExport(ctx)
 		_, _ = q.ListRecordsBefore(ctx, next)
@@ -134,50 +154,31 @@ func (e *Export) addBlock(ctx context.Context, next db.ListRecordsBeforeParams, 
 		if query == 0 {
 			return nil
 		}
-		turn.step()
-		if err := row.read(columns); err != nil {
+		block.addRecord()
+		if err := decoder.decode(columns); err != nil {
 			return err
 		}
-		return add(&row.record)
+		return add(&decoder.record)
 	})
 	if err != nil {
 		return last, fmt.Errorf("read a block of records: %w", err)
 	}
-	return row.record, nil
+	return decoder.record, nil
 }
 
-// WriteLines writes a file that begins with head and has what appendRow appends for
-// each record. The head reaches w before anything is read.
-//
-// An error, the context's end among them, leaves w with the beginning of a file, which
-// whoever takes it must be told.
-func (e *Export) WriteLines(ctx context.Context, w io.Writer, head []byte, appendRow func(lines []byte, record *db.Record) []byte) (err error) {
-	ended := e.tally.note()
-	defer func() { ended(err) }()
-	file := &file{to: w}
-	_, _ = file.Write(head) // it is memory
-	if err := file.send(); err != nil {
-		return err
-	}
-	return e.inBlocks(ctx, file, func(record *db.Record) error {
-		_, err := file.Write(appendRow(file.AvailableBuffer(), record))
-		return err
-	})
-}
-
-// file is what is ready of a file and did not leave yet: that of one block.
-type file struct {
+// blockBuffer holds the encoded part of a file that has not been written yet: one block.
+type blockBuffer struct {
 	bytes.Buffer
 	to io.Writer
 }
 
-// send writes what is ready, in pieces.
-func (f *file) send() error {
-	for f.Len() > 0 {
-		if _, err := f.to.Write(f.Next(pieceBytes)); err != nil {
+// flush writes the buffer in chunks.
+func (b *blockBuffer) flush() error {
+	for b.Len() > 0 {
+		if _, err := b.to.Write(b.Next(chunkBytes)); err != nil {
 			return fmt.Errorf("write the file: %w", err)
 		}
 	}
-	f.Reset()
+	b.Reset()
 	return nil
 }

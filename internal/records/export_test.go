@@ -16,7 +16,7 @@ import (
 	"parley/internal/records"
 )
 
-// hostile are texts that files and programs stumble over.
+// hostile are texts that file formats and programs often handle incorrectly.
 var hostile = []string{
 	"", " ", "  leading and trailing  ", "\ttab\t", "line\nbreak", "windows\r\nbreak", "old\rbreak", "\n", "\n\n  \n", "a\n\nb\n",
 	"=1+1", "=HYPERLINK(\"http://example.com\",\"x\")", "+1", "-1", "@SUM(A1)", "=cmd|' /C calc'!A0", "'=1+1", "\t=1+1", " =1+1", "＝1+1", "{=1+1}",
@@ -29,54 +29,32 @@ var hostile = []string{
 	strings.Repeat("\u0001", 40_000), strings.Repeat("_x0041_", 10_000), strings.Repeat(" ", 40_000), strings.Repeat("a\r\n", 30_000),
 }
 
-func TestCellsAreWhatTheListSays(t *testing.T) {
+// Every field of every record round-trips, with each hostile text in each of the text fields.
+func TestExcelCellsEqualTheList(t *testing.T) {
 	t.Parallel()
-	// given records that say each of the texts in each place, the long ones in one
-	say := func(record, place int) string {
-		n := (record + place) % len(hostile)
-		if len(hostile[n]) > 1_000 && n%4 != place {
-			return ""
-		}
-		return hostile[n]
-	}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-	w := newWorld(t)
-	stored := make([]db.Record, len(hostile))
-	for i := range stored {
-		stored[i] = db.Record{
-			CreatedAt:    noon.Add(time.Duration(random.Int64N(int64(10 * 24 * time.Hour)))).Truncate(time.Microsecond),
-			Status:       []string{"completed", "failed", "cancelled"}[random.IntN(3)],
-			Type:         []string{"New", "Follow"}[random.IntN(2)],
-			InputMessage: say(i, 0), CondenseMessage: say(i, 1), Context: say(i, 2), OutputMessage: say(i, 3),
-			FaithfulnessScore: score(random), AnswerRelevancyScore: score(random), AnswerCorrectnessScore: score(random),
-			AnswerSimilarityScore: score(random), ContextPrecisionScore: score(random), ContextRecallScore: score(random),
-			ReplyTime: score(random),
-		}
-	}
-	w.add(stored...)
-	zone := "America/New_York"
-	filter := records.Filter{Days: days(t, "2025-01-01", "2025-01-31", zone)}
-	listed, total := w.list(filter, 1, 100)
+	f := newFixture(t)
+	stored := hostileRecords(rand.New(rand.NewPCG(seed, 0)))
+	f.add(stored...)
+	filter := records.Filter{Days: days(t, "2025-01-01", "2025-01-31", "America/New_York")}
+	listed, total := f.list(filter, 1, 100)
 	if total != int64(len(stored)) {
-		t.Fatalf("the list has %d of %d", total, len(stored))
+		t.Fatalf("the list has %d records, want %d", total, len(stored))
 	}
-	// when
-	file := w.exportFile(filter, records.English)
+	file := f.exportFile(filter, records.English)
 	exported := openBook(t, file)
-	// then
 	rows := exported.rows("Records")
 	if len(rows) != 1+len(listed) {
-		t.Fatalf("there are %d rows", len(rows))
+		t.Fatalf("%d rows, want %d", len(rows), 1+len(listed))
 	}
-	whole := unfold(t, exported)
+	joined := unfold(t, exported)
 	for i, record := range listed {
-		row := func(column int) string { return whole[place{rows[1+i][0], rows[0][column]}] }
+		cell := func(column int) string { return joined[cellKey{rows[1+i][0], rows[0][column]}] }
 		for column, want := range []string{
 			record.ID.String(), record.InputMessage, record.CondenseMessage, record.Type, record.Context, record.OutputMessage,
 		} {
-			if got := row(column); got != want {
+			if got := cell(column); got != want {
 				t.Errorf("row %d, %s: %.80q (%d bytes), want %.80q (%d bytes)", 2+i, rows[0][column], got, len(got), want, len(want))
 			}
 		}
@@ -84,53 +62,76 @@ func TestCellsAreWhatTheListSays(t *testing.T) {
 			6: record.FaithfulnessScore, 7: record.AnswerRelevancyScore, 8: record.AnswerCorrectnessScore,
 			9: record.AnswerSimilarityScore, 10: record.ContextPrecisionScore, 11: record.ContextRecallScore, 12: record.ReplyTime,
 		} {
-			if got := row(column); got != number(want) {
+			if got := cell(column); got != number(want) {
 				t.Errorf("row %d, %s: %s, want %s", 2+i, rows[0][column], got, number(want))
 			}
 		}
 		want := record.CreatedAt.In(filter.Days.Zone()).Format("2006-01-02T15:04:05")
-		if got := at(t, row(13)).Format("2006-01-02T15:04:05"); got != want {
+		if got := at(t, cell(13)).Format("2006-01-02T15:04:05"); got != want {
 			t.Errorf("row %d: created at %s, want %s", 2+i, got, want)
 		}
 	}
 	expectNoFormula(t, file)
 }
 
-// place is a record's cell, by id and header.
-type place struct{ id, header string }
-
-// unfold puts each cell of the sheet Records together with what the sheet Overflow
-// has of it, as a reader would.
-func unfold(t *testing.T, exported book) map[place]string {
-	t.Helper()
-	rows, overflow := exported.rows("Records"), exported.rows("Overflow")
-	whole := map[place]string{}
-	for _, row := range rows[1:] {
-		for column, header := range rows[0] {
-			whole[place{row[0], header}] = cell(row, column)
+// hostileRecords returns records that have each hostile text in each text field, the long ones in one.
+func hostileRecords(random *rand.Rand) []db.Record {
+	text := func(record, field int) string {
+		n := (record + field) % len(hostile)
+		if len(hostile[n]) > 1_000 && n%4 != field {
+			return ""
+		}
+		return hostile[n]
+	}
+	all := make([]db.Record, len(hostile))
+	for i := range all {
+		all[i] = db.Record{
+			CreatedAt:    noon.Add(time.Duration(random.Int64N(int64(10 * 24 * time.Hour)))).Truncate(time.Microsecond),
+			Status:       []string{"completed", "failed", "cancelled"}[random.IntN(3)],
+			Type:         []string{"New", "Follow"}[random.IntN(2)],
+			InputMessage: text(i, 0), CondenseMessage: text(i, 1), Context: text(i, 2), OutputMessage: text(i, 3),
+			FaithfulnessScore: score(random), AnswerRelevancyScore: score(random), AnswerCorrectnessScore: score(random),
+			AnswerSimilarityScore: score(random), ContextPrecisionScore: score(random), ContextRecallScore: score(random),
+			ReplyTime: score(random),
 		}
 	}
-	parts := map[place]int{}
+	return all
+}
+
+// cellKey identifies a record's cell.
+type cellKey struct{ id, header string }
+
+// unfold joins each cell of the sheet Records with its parts on the sheet Overflow.
+func unfold(t *testing.T, exported book) map[cellKey]string {
+	t.Helper()
+	rows, overflow := exported.rows("Records"), exported.rows("Overflow")
+	joined := map[cellKey]string{}
+	for _, row := range rows[1:] {
+		for column, header := range rows[0] {
+			joined[cellKey{row[0], header}] = cell(row, column)
+		}
+	}
+	parts := map[cellKey]int{}
 	for _, row := range overflow[1:] {
-		at := place{row[0], row[1]}
-		head := whole[at]
+		at := cellKey{row[0], row[1]}
+		head := joined[at]
 		if parts[at] == 0 {
 			var isMarked bool
 			if head, isMarked = strings.CutSuffix(head, "… [continues on the sheet Overflow]"); !isMarked {
-				t.Errorf("%v goes on, and does not say so", at)
+				t.Errorf("%v continues without the mark", at)
 			}
 			parts[at] = 1
 		}
 		parts[at]++
 		if row[2] != strconv.Itoa(parts[at]) {
-			t.Errorf("%v: part %s is not part %d", at, row[2], parts[at])
+			t.Errorf("%v: part %s, want part %d", at, row[2], parts[at])
 		}
-		whole[at] = head + cell(row, 3)
+		joined[at] = head + cell(row, 3)
 	}
-	return whole
+	return joined
 }
 
-// expectNoFormula looks into the sheets themselves: in text each < is escaped.
+// expectNoFormula searches the XML of the sheets, in which < is escaped in texts.
 func expectNoFormula(t *testing.T, file []byte) {
 	t.Helper()
 	archive, err := zip.NewReader(bytes.NewReader(file), int64(len(file)))
@@ -151,7 +152,7 @@ func expectNoFormula(t *testing.T, file []byte) {
 		}
 		for _, element := range []string{"<f>", "<f ", "<f/", `t="str"`, `t="e"`, "<hyperlink"} {
 			if bytes.Contains(sheet, []byte(element)) {
-				t.Errorf("%s has a %s", part.Name, element)
+				t.Errorf("%s contains %s", part.Name, element)
 			}
 		}
 	}
@@ -175,10 +176,10 @@ func number(n *float64) string {
 	return text
 }
 
-func TestHeadersAreInTheLanguageAskedFor(t *testing.T) {
+func TestHeadersFollowTheLocale(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.add(db.Record{CreatedAt: noon, OutputMessage: strings.Repeat("x", 40_000)})
+	f := newFixture(t)
+	f.add(db.Record{CreatedAt: noon, OutputMessage: strings.Repeat("x", 40_000)})
 	for locale, want := range map[records.Locale][3]string{
 		"en": {
 			"ID, User input, Condensed input, Type, Reference, Output, Faithfulness, Answer relevancy, Answer correctness, Answer similarity, " +
@@ -191,28 +192,28 @@ func TestHeadersAreInTheLanguageAskedFor(t *testing.T) {
 			"ID, 欄位, 部分, 內容", "…［續見工作表 Overflow］",
 		},
 	} {
-		exported := w.export(january(t), locale)
+		exported := f.export(january(t), locale)
 		for i, sheet := range []string{"Records", "Overflow"} {
 			if got := strings.Join(exported.rows(sheet)[0], ", "); got != want[i] {
 				t.Errorf("%s, %s: %s", locale, sheet, got)
 			}
 		}
 		if output := exported.rows("Records")[1][5]; !strings.HasSuffix(output, want[2]) {
-			t.Errorf("%s: a long text ends in %q", locale, output[len(output)-40:])
+			t.Errorf("%s: a truncated text ends with %q", locale, output[len(output)-40:])
 		}
 	}
 }
 
-func TestDatesAreDatesInTheZone(t *testing.T) {
+func TestExcelDatesAreInTheTimeZone(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.add(db.Record{CreatedAt: instant(t, "2025-07-01T15:59:59Z")}, db.Record{CreatedAt: instant(t, "2025-07-01T16:00:00Z")})
+	f := newFixture(t)
+	f.add(db.Record{CreatedAt: instant(t, "2025-07-01T15:59:59Z")}, db.Record{CreatedAt: instant(t, "2025-07-01T16:00:00Z")})
 	for zone, want := range map[string][]string{
 		"UTC":              {"2025-07-01 16:00:00", "2025-07-01 15:59:59"},
 		"Asia/Taipei":      {"2025-07-02 00:00:00", "2025-07-01 23:59:59"},
 		"America/New_York": {"2025-07-01 12:00:00", "2025-07-01 11:59:59"},
 	} {
-		exported := w.export(records.Filter{Days: days(t, "2025-07-01", "2025-07-02", zone)}, records.English)
+		exported := f.export(records.Filter{Days: days(t, "2025-07-01", "2025-07-02", zone)}, records.English)
 		shown, err := exported.GetRows("Records")
 		if err != nil {
 			t.Fatal(err)
@@ -223,19 +224,19 @@ func TestDatesAreDatesInTheZone(t *testing.T) {
 	}
 }
 
-func TestThereIsNoOverflowWhereNothingOverflows(t *testing.T) {
+func TestOverflowSheetExistsOnlyIfNeeded(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.add(db.Record{CreatedAt: noon, OutputMessage: strings.Repeat("長", 32_767)})
-	if got := w.export(january(t), records.English).GetSheetList(); !slices.Equal(got, []string{"Records"}) {
+	f := newFixture(t)
+	f.add(db.Record{CreatedAt: noon, OutputMessage: strings.Repeat("長", 32_767)})
+	if got := f.export(january(t), records.English).GetSheetList(); !slices.Equal(got, []string{"Records"}) {
 		t.Errorf("the sheets are %q", got)
 	}
 }
 
-// Blocks of long texts are shorter, down to one row; no kind of end loses any.
-func TestBlocksJoinWithoutAGap(t *testing.T) {
+// Blocks end after a number of rows or bytes, or a single large record. No boundary loses a row.
+func TestBlocksAreContiguous(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	f := newFixture(t)
 	var stored []db.Record
 	for i := range 4_321 {
 		text := fmt.Sprintf("row %d", i)
@@ -243,35 +244,35 @@ func TestBlocksJoinWithoutAGap(t *testing.T) {
 			text = strings.Repeat(text, 2_000)
 		}
 		if i == 1_000 {
-			text = strings.Repeat(text, 300_000) // more than any block
+			text = strings.Repeat(text, 300_000) // larger than a block
 		}
-		// many of one instant, so that blocks end between them
+		// many of the same instant, so that blocks end between them
 		stored = append(stored, db.Record{CreatedAt: noon.Add(time.Duration(i/500) * time.Second), InputMessage: text})
 	}
-	want := texts(ids(w.add(stored...)))
+	want := texts(ids(f.add(stored...)))
 	slices.Reverse(want)
-	if got := column(w.export(january(t), records.English).rows("Records"), 0); !slices.Equal(got, want) {
-		t.Errorf("there are %d rows, or they are in another order", len(got))
+	if got := column(f.export(january(t), records.English).rows("Records"), 0); !slices.Equal(got, want) {
+		t.Errorf("%d rows, missing or in another order", len(got))
 	}
 }
 
-func TestWhatIsWrittenDuringTheExportIsNotInIt(t *testing.T) {
+func TestExportExcludesLaterRecords(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	began := time.Now().UTC()
-	w.add(db.Record{CreatedAt: began.Add(-time.Hour)}, db.Record{CreatedAt: began.Add(-time.Minute)})
+	f := newFixture(t)
+	start := time.Now().UTC()
+	f.add(db.Record{CreatedAt: start.Add(-time.Hour)}, db.Record{CreatedAt: start.Add(-time.Minute)})
 	filter := records.Filter{Days: days(t, "2025-01-01", "9999-12-31", "UTC")}
-	export, err := w.records.Export(t.Context(), w.organization, w.bot, filter)
+	export, err := f.records.Export(t.Context(), f.organization, f.bot, filter)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.exec(`INSERT INTO records (organization_id, id, bot_id, session_id, status, type, input_message, output_message, asked_at, created_at)
-	        VALUES ($1, $2, $3, $4, 'completed', 'New', '', '', clock_timestamp(), clock_timestamp())`, w.organization, id(), w.bot, w.session)
+	f.exec(`INSERT INTO records (organization_id, id, bot_id, session_id, status, type, input_message, output_message, asked_at, created_at)
+	        VALUES ($1, $2, $3, $4, 'completed', 'New', '', '', clock_timestamp(), clock_timestamp())`, f.organization, id(), f.bot, f.session)
 	var file bytes.Buffer
 	if err := export.WriteExcel(t.Context(), &file, records.English); err != nil {
 		t.Fatal(err)
 	}
 	if rows := openBook(t, file.Bytes()).rows("Records"); len(rows) != 3 {
-		t.Errorf("there are %d rows", len(rows)-1)
+		t.Errorf("%d rows, want 2", len(rows)-1)
 	}
 }

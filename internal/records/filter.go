@@ -2,8 +2,6 @@ package records
 
 import (
 	"context"
-	"strings"
-	"unicode"
 
 	"github.com/google/uuid"
 
@@ -11,23 +9,22 @@ import (
 	"parley/internal/store"
 )
 
-// Filter says which of a chatbot's records are wanted: those of some days that fulfil
-// all else that it has. An empty text asks for nothing.
+// Filter selects records of a chatbot. An empty text matches all records.
 type Filter struct {
 	Days         Days
-	UserMessage  string // is contained in the question, whatever the case
-	BotMessage   string // is contained in the answer, whatever the case
-	Conversation string // the conversation's id; NotFound when the chatbot has none with it
+	UserMessage  string // contained in the question, ignoring case
+	BotMessage   string // contained in the answer, ignoring case
+	Conversation string // ID of a conversation of the chatbot; NotFound when there is none
 	Status       string // completed, failed or cancelled
-	Feedback     string // like, dislike, or none where nobody has said
+	Feedback     string // like, dislike, or none for records without feedback
 	Type         string // New or Follow
 }
 
-// isNarrow tells whether records are wanted by more than their days.
-func (f Filter) isNarrow() bool { return f != Filter{Days: f.Days} }
+// hasMoreThanDays reports whether the filter selects by anything but days.
+func (f Filter) hasMoreThanDays() bool { return f != Filter{Days: f.Days} }
 
-// sessionOf is the conversation that the records must be of; nil where any will do.
-func (r *Records) sessionOf(ctx context.Context, organization, bot uuid.UUID, filter Filter) (*uuid.UUID, error) {
+// findSession returns the ID of the filter's conversation, or nil when the filter has none.
+func (r *Records) findSession(ctx context.Context, organization, bot uuid.UUID, filter Filter) (*uuid.UUID, error) {
 	if filter.Conversation == "" {
 		return nil, nil
 	}
@@ -35,32 +32,23 @@ func (r *Records) sessionOf(ctx context.Context, organization, bot uuid.UUID, fi
 	if err != nil {
 		return nil, err
 	}
-	isThere, err := r.store.HasConversation(ctx, organization, id, bot)
-	if err == nil && !isThere {
+	exists, err := r.store.HasConversation(ctx, organization, id, bot)
+	if err == nil && !exists {
 		err = apperr.New(apperr.NotFound, noConversation)
 	}
 	return &id, err
 }
 
-// pattern is a text to be contained, as SQL has it; both are empty for no text.
+// pattern matches texts that contain a given one. At most one of its fields is set; with none it
+// matches all texts.
 type pattern struct{ like, ilike string }
 
-var escapeLike = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
-
-// patternOf takes LIKE, which is twice as fast, where nothing in the text has a case.
-func patternOf(text string) pattern {
-	if text == "" {
+func newPattern(text string) pattern {
+	switch {
+	case text == "":
 		return pattern{}
+	case store.HasCase(text):
+		return pattern{ilike: store.ContainsPattern(text)}
 	}
-	contained := "%" + escapeLike.Replace(text) + "%"
-	if strings.ContainsFunc(text, hasCase) {
-		return pattern{ilike: contained}
-	}
-	return pattern{like: contained}
-}
-
-// hasCase tells whether a character stands in for another one when the case does
-// not matter.
-func hasCase(r rune) bool {
-	return unicode.SimpleFold(r) != r || unicode.ToLower(r) != r || unicode.ToUpper(r) != r
+	return pattern{like: store.ContainsPattern(text)}
 }

@@ -9,8 +9,8 @@ import (
 	"parley/internal/records"
 )
 
-// Days that are taken are the days that were named: from the first instant at which the zone's calendar shows the first, to
-// the first after the last. What is refused is so for what is wrong with it.
+// Accepted days equal the given ones, and their span is what the time zone's calendar shows. Refused
+// days have a violation for each invalid parameter, and only for those.
 func FuzzDays(f *testing.F) {
 	for _, seed := range [][3]string{
 		{"2026-01-01", "2026-01-31", "UTC"},
@@ -31,33 +31,33 @@ func FuzzDays(f *testing.F) {
 	f.Fuzz(func(t *testing.T, startDate, endDate, timezone string) {
 		first, firstErr := time.Parse(time.DateOnly, startDate)
 		last, lastErr := time.Parse(time.DateOnly, endDate)
-		areGood := firstErr == nil && lastErr == nil && first.Year() >= 1 && last.Year() >= 1 && !last.Before(first)
+		areValid := firstErr == nil && lastErr == nil && first.Year() >= 1 && last.Year() >= 1 && !last.Before(first)
 		days, err := records.ParseDays(startDate, endDate, timezone)
 		if err != nil {
-			told, ok := err.(*apperr.Error) //nolint:errorlint // it is returned as it is
-			if !ok || told.Kind != apperr.InvalidRequest || len(told.Violations) == 0 {
+			appErr, ok := err.(*apperr.Error) //nolint:errorlint // it is returned unwrapped
+			if !ok || appErr.Kind != apperr.InvalidRequest || len(appErr.Violations) == 0 {
 				t.Fatalf("%q %q %q: %#v", startDate, endDate, timezone, err)
 			}
-			for _, item := range told.Violations {
-				if areGood && item.Parameter != "timezone" {
+			for _, violation := range appErr.Violations {
+				if areValid && violation.Parameter != "timezone" {
 					t.Fatalf("%q to %q is refused: %v", startDate, endDate, err)
 				}
 			}
 			return
 		}
-		if !areGood || days.StartDate() != startDate || days.EndDate() != endDate || days.Zone().String() != timezone || strings.HasPrefix(timezone, "/") {
-			t.Fatalf("%q to %q in %q is %s to %s in %s", startDate, endDate, timezone, days.StartDate(), days.EndDate(), days.Zone())
+		if !areValid || days.StartDate() != startDate || days.EndDate() != endDate || days.Zone().String() != timezone || strings.HasPrefix(timezone, "/") {
+			t.Fatalf("%q to %q in %q was parsed as %s to %s in %s", startDate, endDate, timezone, days.StartDate(), days.EndDate(), days.Zone())
 		}
 		since, until := days.Span()
-		shows := func(at time.Time) time.Time { // the day that the zone's calendar shows
+		shows := func(at time.Time) time.Time { // the date in the time zone
 			year, month, day := at.In(days.Zone()).Date()
 			return time.Date(year, month, day, 0, 0, 0, 0, time.UTC)
 		}
 		switch {
 		case until.Before(since):
-			t.Fatalf("%q to %q in %q ends at %v, before it begins at %v", startDate, endDate, timezone, until, since)
+			t.Fatalf("%q to %q in %q ends at %v, before its start at %v", startDate, endDate, timezone, until, since)
 		case shows(since).Before(first) || !shows(since.Add(-1)).Before(first):
-			t.Fatalf("%q in %q begins at %v", startDate, timezone, since)
+			t.Fatalf("%q in %q starts at %v", startDate, timezone, since)
 		case !shows(until).After(last) || shows(until.Add(-1)).After(last):
 			t.Fatalf("%q in %q ends at %v", endDate, timezone, until)
 		}

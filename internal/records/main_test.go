@@ -19,9 +19,9 @@ import (
 
 func TestMain(m *testing.M) { dbtest.Main(m) }
 
-// world is an organization with a chatbot and a conversation in a database of its
-// own. Records are written as FinishRun leaves them, at times of the test's choice.
-type world struct {
+// fixture is an organization with a chatbot and a conversation in its own database. Its records are
+// inserted directly, in the form in which FinishRun stores them.
+type fixture struct {
 	t            testing.TB
 	store        *store.Store
 	sql          *pgxpool.Pool
@@ -31,12 +31,12 @@ type world struct {
 	session      uuid.UUID
 }
 
-func newWorld(t testing.TB) *world {
+func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	return worldIn(t, dbtest.URL(t))
+	return newFixtureIn(t, dbtest.URL(t))
 }
 
-func worldIn(t testing.TB, url string) *world {
+func newFixtureIn(t testing.TB, url string) *fixture {
 	t.Helper()
 	opened, err := store.Open(t.Context(), url)
 	if err != nil {
@@ -48,62 +48,61 @@ func worldIn(t testing.TB, url string) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(sql.Close)
-	w := &world{t: t, store: opened, sql: sql, records: records.New(opened)}
-	w.organization = id()
-	w.exec("INSERT INTO organizations (id, name) VALUES ($1, $2)", w.organization, "Acme "+w.organization.String())
-	w.bot = w.newBot()
-	w.session = w.newSession(w.bot, time.Date(2010, 1, 1, 0, 0, 0, 0, time.UTC))
-	return w
+	f := &fixture{t: t, store: opened, sql: sql, records: records.New(opened)}
+	f.organization = id()
+	f.exec("INSERT INTO organizations (id, name) VALUES ($1, $2)", f.organization, "Acme "+f.organization.String())
+	f.bot = f.newBot()
+	f.session = f.newSession(f.bot, time.Date(2010, 1, 1, 0, 0, 0, 0, time.UTC))
+	return f
 }
 
-func (w *world) newBot() uuid.UUID {
-	w.t.Helper()
+func (f *fixture) newBot() uuid.UUID {
+	f.t.Helper()
 	bot := id()
-	w.exec("INSERT INTO bots (organization_id, id, slug, name, engine) VALUES ($1, $2, $3, 'Parley', 'faq')", w.organization, bot, "bot-"+bot.String())
+	f.exec("INSERT INTO bots (organization_id, id, slug, name, engine) VALUES ($1, $2, $3, 'Parley', 'faq')", f.organization, bot, "bot-"+bot.String())
 	return bot
 }
 
-// newSession makes a conversation that began at a time.
-func (w *world) newSession(bot uuid.UUID, at time.Time) uuid.UUID {
-	w.t.Helper()
+// newSession creates a conversation that started at the given time.
+func (f *fixture) newSession(bot uuid.UUID, at time.Time) uuid.UUID {
+	f.t.Helper()
 	user, inbox, contact, session := id(), id(), id(), id()
-	w.exec("INSERT INTO users (organization_id, id, name) VALUES ($1, $2, $3)", w.organization, user, user.String())
-	w.exec("INSERT INTO inboxes (organization_id, id, bot_id, name, channel_type) VALUES ($1, $2, $3, 'Web', 'web')", w.organization, inbox, bot)
-	w.exec("INSERT INTO contacts (organization_id, id, name) VALUES ($1, $2, 'Alex')", w.organization, contact)
-	w.exec(`INSERT INTO sessions (organization_id, id, user_id, bot_id, inbox_id, contact_id, created_at)
-	        VALUES ($1, $2, $3, $4, $5, $6, $7)`, w.organization, session, user, bot, inbox, contact, at)
+	f.exec("INSERT INTO users (organization_id, id, name) VALUES ($1, $2, $3)", f.organization, user, user.String())
+	f.exec("INSERT INTO inboxes (organization_id, id, bot_id, name, channel_type) VALUES ($1, $2, $3, 'Web', 'web')", f.organization, inbox, bot)
+	f.exec("INSERT INTO contacts (organization_id, id, name) VALUES ($1, $2, 'Alex')", f.organization, contact)
+	f.exec(`INSERT INTO sessions (organization_id, id, user_id, bot_id, inbox_id, contact_id, created_at)
+	        VALUES ($1, $2, $3, $4, $5, $6, $7)`, f.organization, session, user, bot, inbox, contact, at)
 	return session
 }
 
-func (w *world) exec(statement string, args ...any) {
-	w.t.Helper()
-	if _, err := w.sql.Exec(w.t.Context(), statement, args...); err != nil {
-		w.t.Fatalf("%s: %v", statement, err)
+func (f *fixture) exec(statement string, args ...any) {
+	f.t.Helper()
+	if _, err := f.sql.Exec(f.t.Context(), statement, args...); err != nil {
+		f.t.Fatalf("%s: %v", statement, err)
 	}
 }
 
-// add stores records of the world's conversation; what a record must have and does
-// not say is filled in.
-func (w *world) add(all ...db.Record) []db.Record {
-	w.t.Helper()
+// add stores records, by default of the fixture's conversation, and sets missing required fields.
+func (f *fixture) add(all ...db.Record) []db.Record {
+	f.t.Helper()
 	for i := range all {
-		one := &all[i]
-		one.OrganizationID = w.organization
-		if one.ID == (uuid.UUID{}) {
-			one.ID = id()
+		record := &all[i]
+		record.OrganizationID = f.organization
+		if record.ID == (uuid.UUID{}) {
+			record.ID = id()
 		}
-		if one.BotID == (uuid.UUID{}) {
-			one.BotID = w.bot
+		if record.BotID == (uuid.UUID{}) {
+			record.BotID = f.bot
 		}
-		if one.SessionID == (uuid.UUID{}) {
-			one.SessionID = w.session
+		if record.SessionID == (uuid.UUID{}) {
+			record.SessionID = f.session
 		}
-		if one.Status == "" {
-			one.Status, one.Type = "completed", "New"
+		if record.Status == "" {
+			record.Status, record.Type = "completed", "New"
 		}
-		one.AskedAt = one.CreatedAt.Add(-time.Second)
+		record.AskedAt = record.CreatedAt.Add(-time.Second)
 	}
-	_, err := w.sql.CopyFrom(w.t.Context(), pgx.Identifier{"records"}, []string{
+	_, err := f.sql.CopyFrom(f.t.Context(), pgx.Identifier{"records"}, []string{
 		"organization_id", "id", "bot_id", "session_id", "status", "type", "input_message", "condense_message", "output_message", "context",
 		"faithfulness_score", "answer_relevancy_score", "context_precision_score", "answer_correctness_score", "answer_similarity_score", "context_recall_score",
 		"reply_time", "first_token_time", "prompt_tokens", "completion_tokens", "feedback", "error", "asked_at", "created_at",
@@ -116,49 +115,49 @@ func (w *world) add(all ...db.Record) []db.Record {
 		}, nil
 	}))
 	if err != nil {
-		w.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	return all
 }
 
-// list returns a page, which must be there.
-func (w *world) list(filter records.Filter, page, size int) ([]db.Record, int64) {
-	w.t.Helper()
-	found, total, err := w.records.List(w.t.Context(), w.organization, w.bot, filter, page, size)
+// list returns a page, which must exist.
+func (f *fixture) list(filter records.Filter, page, size int) ([]db.Record, int64) {
+	f.t.Helper()
+	found, total, err := f.records.List(f.t.Context(), f.organization, f.bot, filter, page, size)
 	if err != nil {
-		w.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	return found, total
 }
 
-// export writes the file and opens it.
-func (w *world) export(filter records.Filter, locale records.Locale) book {
-	w.t.Helper()
-	return openBook(w.t, w.exportFile(filter, locale))
+// export writes an Excel file and opens it.
+func (f *fixture) export(filter records.Filter, locale records.Locale) book {
+	f.t.Helper()
+	return openBook(f.t, f.exportFile(filter, locale))
 }
 
-func (w *world) exportFile(filter records.Filter, locale records.Locale) []byte {
-	w.t.Helper()
-	export, err := w.records.Export(w.t.Context(), w.organization, w.bot, filter)
+func (f *fixture) exportFile(filter records.Filter, locale records.Locale) []byte {
+	f.t.Helper()
+	export, err := f.records.Export(f.t.Context(), f.organization, f.bot, filter)
 	if err != nil {
-		w.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	var file bytes.Buffer
-	if err := export.WriteExcel(w.t.Context(), &file, locale); err != nil {
-		w.t.Fatal(err)
+	if err := export.WriteExcel(f.t.Context(), &file, locale); err != nil {
+		f.t.Fatal(err)
 	}
 	return file.Bytes()
 }
 
-func (w *world) exportCSV(filter records.Filter, locale records.Locale) []byte {
-	w.t.Helper()
-	export, err := w.records.Export(w.t.Context(), w.organization, w.bot, filter)
+func (f *fixture) exportCSV(filter records.Filter, locale records.Locale) []byte {
+	f.t.Helper()
+	export, err := f.records.Export(f.t.Context(), f.organization, f.bot, filter)
 	if err != nil {
-		w.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	var file bytes.Buffer
-	if err := export.WriteCSV(w.t.Context(), &file, locale); err != nil {
-		w.t.Fatal(err)
+	if err := export.WriteCSV(f.t.Context(), &file, locale); err != nil {
+		f.t.Fatal(err)
 	}
 	return file.Bytes()
 }
@@ -174,7 +173,7 @@ func days(t testing.TB, start, end, zone string) records.Days {
 	return parsed
 }
 
-// book is an exported file.
+// book is an open Excel file.
 type book struct {
 	t testing.TB
 	*excelize.File
@@ -184,14 +183,14 @@ func openBook(t testing.TB, file []byte) book {
 	t.Helper()
 	opened, err := excelize.OpenReader(bytes.NewReader(file))
 	if err != nil {
-		t.Fatalf("the file does not open: %v", err)
+		t.Fatalf("open the file: %v", err)
 	}
 	t.Cleanup(func() { opened.Close() })
 	return book{t, opened}
 }
 
-// rows are a sheet's rows with the cells' raw values, the header first; none where
-// there is no such sheet.
+// rows returns a sheet's raw values by row, starting with the header, or nil when the sheet does not
+// exist.
 func (b book) rows(sheet string) [][]string {
 	b.t.Helper()
 	if i, _ := b.GetSheetIndex(sheet); i < 0 {
@@ -204,7 +203,7 @@ func (b book) rows(sheet string) [][]string {
 	return rows
 }
 
-// column is one column of the rows below the header.
+// column returns a column below the header.
 func column(rows [][]string, number int) []string {
 	var cells []string
 	for _, row := range rows[1:] {
@@ -213,7 +212,7 @@ func column(rows [][]string, number int) []string {
 	return cells
 }
 
-// cell is empty where the row ends before it.
+// cell returns a cell, which is empty beyond the end of the row.
 func cell(row []string, number int) string {
 	if number >= len(row) {
 		return ""
@@ -221,12 +220,12 @@ func cell(row []string, number int) string {
 	return row[number]
 }
 
-// at reads a cell's date as the clock in a zone shows it.
+// at converts a serial date to the wall clock time that it shows.
 func at(t testing.TB, serial string) time.Time {
 	t.Helper()
 	number, err := strconv.ParseFloat(serial, 64)
 	if err != nil {
-		t.Fatalf("%q is no date: %v", serial, err)
+		t.Fatalf("%q is not a date: %v", serial, err)
 	}
 	shown, err := excelize.ExcelDateToTime(number, false)
 	if err != nil {

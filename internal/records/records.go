@@ -1,8 +1,8 @@
-// Package records is the finished exchanges of a chatbot: their list, their scores,
-// their statistics, and their export as Excel, CSV or any other file of rows.
+// Package records lists, scores, summarizes and exports the records of a chatbot: its finished
+// exchanges of question and answer.
 //
-// All speak of the same rows: what the list counts is what the export writes and,
-// where nothing but days is filtered, what the statistics total.
+// All operations agree: the list counts the records that an export writes and, when only days are
+// filtered, those that the statistics total.
 package records
 
 import (
@@ -20,34 +20,33 @@ const (
 	noConversation = "There is no such conversation."
 )
 
-// Records reads and scores the records of chatbots. It is safe for concurrent use.
-// Whether a chatbot exists, and whether the caller may read of it, is the caller's
-// affair; one of another organization has no records.
+// Records accesses the records of chatbots. It is safe for concurrent use. The caller checks that the
+// chatbot exists and that access is allowed; a chatbot of another organization has no records.
 type Records struct {
-	store   *store.Store
-	turns   *turns
-	exports *exports
+	store    *store.Store
+	throttle *throttle
+	exports  *exportCounters
 }
 
-// New returns the records kept in s.
+// New returns the records in a store.
 func New(s *store.Store) *Records {
-	return &Records{store: s, turns: newTurns(s.QueryCount), exports: &exports{}}
+	return &Records{store: s, throttle: newThrottle(s.QueryCount), exports: &exportCounters{}}
 }
 
-// List returns a page of records, newest first, and how many there are in all. Pages
-// begin with 1; one beyond the end is NotFound, but for the first.
+// List returns a page of records, newest first, and the total number. The first page is 1. A page
+// beyond the last is NotFound, except the first.
 func (r *Records) List(ctx context.Context, organization, bot uuid.UUID, filter Filter, page, pageSize int) ([]db.Record, int64, error) {
 	skipped := (page - 1) * pageSize
-	if filter.isNarrow() {
+	if filter.hasMoreThanDays() {
 		return r.search(ctx, organization, bot, filter, skipped, pageSize)
 	}
 	since, until := filter.Days.Span()
-	found, err := r.tally(ctx, organization, bot, since, until, skipped)
+	found, err := r.countAndSeek(ctx, organization, bot, since, until, skipped)
 	if err != nil {
 		return nil, 0, err
 	}
 	if int64(skipped) >= found.Total {
-		return none(skipped)
+		return emptyPage(skipped)
 	}
 	rows, err := r.store.ListRecords(ctx, db.ListRecordsParams{
 		OrganizationID: organization,
@@ -60,16 +59,16 @@ func (r *Records) List(ctx context.Context, organization, bot uuid.UUID, filter 
 	return rows, found.Total, err
 }
 
-// search counts while it looks: either takes reading all records of those days, or of
-// the conversation.
+// search counts and reads in one query: both require reading all records of the days or of the
+// conversation.
 func (r *Records) search(ctx context.Context, organization, bot uuid.UUID, filter Filter, skipped, pageSize int) ([]db.Record, int64, error) {
-	session, err := r.sessionOf(ctx, organization, bot, filter)
+	session, err := r.findSession(ctx, organization, bot, filter)
 	if err != nil {
 		return nil, 0, err
 	}
 	since, until := filter.Days.Span()
-	user, answer := patternOf(filter.UserMessage), patternOf(filter.BotMessage)
-	wanted := db.SearchRecordsParams{
+	user, answer := newPattern(filter.UserMessage), newPattern(filter.BotMessage)
+	params := db.SearchRecordsParams{
 		SessionID:      session,
 		OrganizationID: organization,
 		BotID:          bot,
@@ -90,14 +89,14 @@ func (r *Records) search(ctx context.Context, organization, bot uuid.UUID, filte
 		if err := q.ConfigureRecordSearch(ctx); err != nil {
 			return err
 		}
-		rows, err = q.SearchRecords(ctx, wanted)
+		rows, err = q.SearchRecords(ctx, params)
 		return err
 	})
 	if err != nil {
 		return nil, 0, err
 	}
 	if len(rows) == 0 {
-		return none(skipped)
+		return emptyPage(skipped)
 	}
 	found := make([]db.Record, len(rows))
 	for i, row := range rows {
@@ -106,8 +105,8 @@ func (r *Records) search(ctx context.Context, organization, bot uuid.UUID, filte
 	return found, rows[0].Total, nil
 }
 
-// none is a page without rows: beyond the end, unless it is the first.
-func none(skipped int) ([]db.Record, int64, error) {
+// emptyPage returns a page without rows, which is NotFound unless it is the first.
+func emptyPage(skipped int) ([]db.Record, int64, error) {
 	if skipped > 0 {
 		return nil, 0, apperr.New(apperr.NotFound, "There is no such page.")
 	}
@@ -124,9 +123,9 @@ func (r *Records) Get(ctx context.Context, organization, bot uuid.UUID, id strin
 	return found, apperr.Rephrase(err, apperr.NotFound, noRecord)
 }
 
-// Score has a chatbot's record scored: what score changes of the scores is kept, and
-// of nothing else. It may be called more than once. The record is returned as it is
-// then; of two that score it at once the second one sees what the first has done.
+// Score locks a record of a chatbot, calls score, stores the scores that it sets, and returns the
+// record. Other changes are not stored. Concurrent calls for a record run one after the other, and each
+// sees the result of the one before. The transaction, and with it score, may run more than once.
 func (r *Records) Score(ctx context.Context, organization, bot uuid.UUID, id string, score func(*db.Record)) (db.Record, error) {
 	key, err := store.ParseID(id, noRecord)
 	if err != nil {

@@ -11,26 +11,25 @@ import (
 	"parley/gen/db"
 )
 
-// row makes a record of what PostgreSQL sends, and another one of what it sends next: an
-// export has too many for each to be scanned column by column into memory of its own.
-type row struct {
+// rowDecoder decodes rows in PostgreSQL's binary format into one reused record. Scanning each of an
+// export's rows by column, into new memory, would cost several times as much.
+type rowDecoder struct {
 	record  db.Record
 	numbers [7]float64
 	texts   []byte
 }
 
-// errNotBinary is for what no connection does that speaks PostgreSQL's extended protocol.
-var errNotBinary = errors.New("a record is not in PostgreSQL's binary form")
+// errNotBinary does not occur with PostgreSQL's extended protocol.
+var errNotBinary = errors.New("the record is not in PostgreSQL's binary format")
 
-// read reads a row of ListRecordsBefore. The record's numbers are good until the next one
-// is read.
-func (r *row) read(columns [][]byte) error {
+// decode decodes a row of ListRecordsBefore. The record's numbers are valid until the next call.
+func (r *rowDecoder) decode(columns [][]byte) error {
 	if len(columns) != 19 || len(columns[0]) != 16 || len(columns[1]) != 8 || len(columns[2]) != 8 || len(columns[3]) != 16 {
 		return errNotBinary
 	}
 	to := &r.record
 	to.ID, to.SessionID = uuid.UUID(columns[0]), uuid.UUID(columns[3])
-	to.CreatedAt, to.AskedAt = instant(columns[1]), instant(columns[2])
+	to.CreatedAt, to.AskedAt = decodeTime(columns[1]), decodeTime(columns[2])
 	for i, number := range [...]**float64{
 		&to.FaithfulnessScore, &to.AnswerRelevancyScore, &to.ContextPrecisionScore, &to.AnswerCorrectnessScore,
 		&to.AnswerSimilarityScore, &to.ContextRecallScore, &to.ReplyTime,
@@ -45,7 +44,7 @@ func (r *row) read(columns [][]byte) error {
 			return errNotBinary
 		}
 	}
-	// All texts are parts of one, which is made at once.
+	// All texts share one string, so that there is one allocation.
 	r.texts = r.texts[:0]
 	for _, column := range [...]int{4, 5, 6, 7, 8, 9, 17, 18} {
 		r.texts = append(r.texts, columns[column]...)
@@ -67,8 +66,8 @@ func (r *row) read(columns [][]byte) error {
 	return nil
 }
 
-// instant reads a timestamptz: microseconds since 2000.
-func instant(column []byte) time.Time {
+// decodeTime decodes a timestamptz: microseconds since 2000.
+func decodeTime(column []byte) time.Time {
 	const microsOf2000 = 946_684_800_000_000
 	return time.UnixMicro(int64(binary.BigEndian.Uint64(column)) + microsOf2000)
 }

@@ -14,9 +14,9 @@ import (
 // maxStatisticsDays is a leap year.
 const maxStatisticsDays = 366
 
-// Figures are what a chatbot did in some time. A conversation counts when it began,
-// a message when it was sent, a record when it was finished. Times are in seconds,
-// nil where nothing was measured.
+// Figures summarize the activity of a chatbot in a time range. A conversation counts at its start, a
+// message when it was sent, a record when it was finished. Times are in seconds, and nil without a
+// measurement.
 type Figures struct {
 	Conversations        int64
 	Messages             int64
@@ -31,20 +31,20 @@ type Figures struct {
 	MeanTimeToFirstToken *float64
 }
 
-// Day is the figures of one day.
+// Day has the figures of one day.
 type Day struct {
 	Date string // YYYY-MM-DD
 	Figures
 }
 
-// Statistics are the figures of some days, together and one by one.
+// Statistics have the figures of a range of days, in total and by day.
 type Statistics struct {
 	Totals Figures
 	Days   []Day
 }
 
-// Statistics adds up what a chatbot did on at most 366 days. A day on which nothing
-// happened, or which a zone left out, is all zeros.
+// Statistics returns the figures of a chatbot for at most 366 days. A day without activity, or one that
+// the time zone skipped, has zeros.
 func (r *Records) Statistics(ctx context.Context, organization, bot uuid.UUID, days Days) (Statistics, error) {
 	if days.count() > maxStatisticsDays {
 		return Statistics{}, apperr.Parameter("endDate", "must be at most "+strconv.Itoa(maxStatisticsDays-1)+" days after startDate")
@@ -70,26 +70,26 @@ func (r *Records) Statistics(ctx context.Context, organization, bot uuid.UUID, d
 		return Statistics{}, err
 	}
 
-	made := Statistics{Days: make([]Day, len(starts))}
-	for i := range made.Days {
-		made.Days[i].Date = days.first.AddDate(0, 0, i).Format(time.DateOnly)
+	result := Statistics{Days: make([]Day, len(starts))}
+	for i := range result.Days {
+		result.Days[i].Date = days.first.AddDate(0, 0, i).Format(time.DateOnly)
 	}
 	for _, sum := range sums {
 		if sum.Day == 0 {
-			made.Totals = figuresOf(sum)
+			result.Totals = figuresOf(sum)
 		} else {
-			made.Days[sum.Day-1].Figures = figuresOf(sum)
+			result.Days[sum.Day-1].Figures = figuresOf(sum)
 		}
 	}
 	for _, count := range conversations {
-		made.Days[count.Day-1].Conversations = count.Conversations
-		made.Totals.Conversations += count.Conversations
+		result.Days[count.Day-1].Conversations = count.Conversations
+		result.Totals.Conversations += count.Conversations
 	}
 	for _, count := range messages {
-		made.Days[count.Day-1].Messages = count.Messages
-		made.Totals.Messages += count.Messages
+		result.Days[count.Day-1].Messages = count.Messages
+		result.Totals.Messages += count.Messages
 	}
-	return made, nil
+	return result, nil
 }
 
 func figuresOf(sum db.AggregateRecordsByDayRow) Figures {

@@ -21,7 +21,7 @@ import (
 	"parley/internal/records"
 )
 
-// hook is a writer that does something once so many bytes have reached it.
+// hook is a buffer that calls do once, when more than after bytes have been written.
 type hook struct {
 	bytes.Buffer
 	after int
@@ -38,44 +38,44 @@ func (h *hook) Write(data []byte) (int, error) {
 	return n, err
 }
 
-func TestTheFirstBytesComeBeforeTheFirstRecord(t *testing.T) {
+func TestExcelStartIsWrittenBeforeReadingRecords(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.add(db.Record{CreatedAt: noon})
-	// what is deleted when the first bytes come cannot have been read
-	out := &hook{do: func() { w.exec("DELETE FROM records") }}
-	w.write(out)
+	f := newFixture(t)
+	f.add(db.Record{CreatedAt: noon})
+	// records that are deleted at the first write cannot have been read before
+	out := &hook{do: func() { f.exec("DELETE FROM records") }}
+	f.write(out)
 	if rows := openBook(t, out.Bytes()).rows("Records"); len(rows) != 1 {
-		t.Errorf("%d records had been read", len(rows)-1)
+		t.Errorf("%d records were read before the deletion", len(rows)-1)
 	}
 }
 
-func TestBytesComeBeforeTheLastBlockIsRead(t *testing.T) {
+func TestExportWritesWhileItReads(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.addMany(20_000)
-	out := &hook{after: 64 << 10, do: func() { w.exec("DELETE FROM records") }}
-	w.write(out)
+	f := newFixture(t)
+	f.addMany(20_000)
+	out := &hook{after: 64 << 10, do: func() { f.exec("DELETE FROM records") }}
+	f.write(out)
 	if rows := openBook(t, out.Bytes()).rows("Records"); len(rows) < 2 || len(rows) > 10_000 {
-		t.Errorf("%d records had been read", len(rows)-1)
+		t.Errorf("%d records were read before the deletion", len(rows)-1)
 	}
 }
 
-// write exports January.
-func (w *world) write(out *hook) {
-	w.t.Helper()
-	export, err := w.records.Export(w.t.Context(), w.organization, w.bot, january(w.t))
+// write exports January to out.
+func (f *fixture) write(out *hook) {
+	f.t.Helper()
+	export, err := f.records.Export(f.t.Context(), f.organization, f.bot, january(f.t))
 	if err != nil {
-		w.t.Fatal(err)
+		f.t.Fatal(err)
 	}
-	if err := export.WriteExcel(w.t.Context(), out, records.English); err != nil {
-		w.t.Fatal(err)
+	if err := export.WriteExcel(f.t.Context(), out, records.English); err != nil {
+		f.t.Fatal(err)
 	}
 }
 
-// addMany stores records of January, the oldest first.
-func (w *world) addMany(count int) {
-	w.t.Helper()
+// addMany stores records, one every ten seconds from noon of 15 January.
+func (f *fixture) addMany(count int) {
+	f.t.Helper()
 	random := rand.New(rand.NewPCG(1, 2))
 	var all []db.Record
 	for i := range count {
@@ -88,72 +88,71 @@ func (w *world) addMany(count int) {
 			InputMessage: strings.Join(words[:6], " "), OutputMessage: strings.Join(words, " "), ReplyTime: new(1.25),
 		})
 		if len(all) == 10_000 || i == count-1 {
-			w.add(all...)
+			f.add(all...)
 			all = all[:0]
 		}
 	}
 }
 
-// An export is in vain without its reader: what it waits for in the database ends.
-func TestAReaderThatLeavesFreesItsQuery(t *testing.T) {
+func TestCanceledExportCancelsItsQuery(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.add(db.Record{CreatedAt: noon})
-	// given an export whose first block waits for somebody
-	w.lock()
-	export, err := w.records.Export(t.Context(), w.organization, w.bot, january(t))
+	f := newFixture(t)
+	f.add(db.Record{CreatedAt: noon})
+	// given an export whose first block waits for a lock
+	f.lock()
+	export, err := f.records.Export(t.Context(), f.organization, f.bot, january(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, leave := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	var file bytes.Buffer
 	go func() { ended <- export.WriteExcel(ctx, &file, records.English) }()
-	w.eventually("the export waits", func() bool { return w.busy() == 1 })
+	f.eventually("the export waits", func() bool { return f.busy() == 1 })
 	// when
-	leave()
-	left := time.Now()
+	cancel()
+	start := time.Now()
 	// then
 	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Errorf("it ended with %v", err)
+		t.Errorf("the export ended with %v", err)
 	}
-	w.eventually("the query is gone", func() bool { return w.busy() == 0 })
-	if took := time.Since(left); took > time.Second {
-		t.Errorf("that took %v", took)
+	f.eventually("the query is gone", func() bool { return f.busy() == 0 })
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("canceling took %v", took)
 	}
 	expectBroken(t, file.Bytes())
 }
 
-// busy counts the queries for records in the world's database.
-func (w *world) busy() (count int) {
-	w.t.Helper()
-	err := w.sql.QueryRow(w.t.Context(), `SELECT count(*) FROM pg_stat_activity
+// busy returns how many export queries are running in the fixture's database.
+func (f *fixture) busy() (count int) {
+	f.t.Helper()
+	err := f.sql.QueryRow(f.t.Context(), `SELECT count(*) FROM pg_stat_activity
 		WHERE datname = current_database() AND state = 'active' AND query LIKE '%ListRecordsBefore%' AND pid <> pg_backend_pid()`).Scan(&count)
 	if err != nil {
-		w.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	return count
 }
 
-// eventually waits until something is so.
-func (w *world) eventually(what string, isSo func() bool) {
-	w.t.Helper()
+// eventually polls a condition until it holds.
+func (f *fixture) eventually(what string, holds func() bool) {
+	f.t.Helper()
 	deadline := time.NewTimer(30 * time.Second)
 	defer deadline.Stop()
-	look := time.NewTicker(5 * time.Millisecond)
-	defer look.Stop()
-	for !isSo() {
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for !holds() {
 		select {
 		case <-deadline.C:
-			w.t.Fatalf("it never came to be: %s", what)
-		case <-look.C:
+			f.t.Fatalf("never: %s", what)
+		case <-poll.C:
 		}
 	}
 }
 
-func TestAFileWithoutItsEndDoesNotOpen(t *testing.T) {
+func TestTruncatedExcelFileDoesNotOpen(t *testing.T) {
 	t.Parallel()
-	// given a PostgreSQL that stops in mid-export
+	// given a PostgreSQL that stops during the export
 	server, err := localpg.Start(t.Context(), localpg.Config{Dir: openDir(t), Settings: map[string]string{"fsync": "off"}})
 	if err != nil {
 		t.Fatal(err)
@@ -164,9 +163,9 @@ func TestAFileWithoutItsEndDoesNotOpen(t *testing.T) {
 		}
 	}
 	t.Cleanup(stop)
-	w := worldIn(t, server.URL("postgres"))
-	w.addMany(20_000)
-	export, err := w.records.Export(t.Context(), w.organization, w.bot, january(t))
+	f := newFixtureIn(t, server.URL("postgres"))
+	f.addMany(20_000)
+	export, err := f.records.Export(t.Context(), f.organization, f.bot, january(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,12 +174,12 @@ func TestAFileWithoutItsEndDoesNotOpen(t *testing.T) {
 	err = export.WriteExcel(t.Context(), out, records.English)
 	// then
 	if !apperr.Is(err, apperr.Unavailable) {
-		t.Errorf("it ended with %v", err)
+		t.Errorf("the export ended with %v", err)
 	}
 	expectBroken(t, out.Bytes())
 }
 
-// openDir is a directory that the user of PostgreSQL can enter, whoever runs the test.
+// openDir returns a directory that the user of PostgreSQL can access, even if root runs the test.
 func openDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "parley-records-")
@@ -194,34 +193,34 @@ func openDir(t *testing.T) string {
 	return dir
 }
 
-func TestAWriterThatFailsEndsTheExport(t *testing.T) {
+func TestWriteErrorEndsTheExport(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.addMany(5_000)
-	for _, room := range []int{0, 1_000, 50_000} {
-		export, err := w.records.Export(t.Context(), w.organization, w.bot, january(t))
+	f := newFixture(t)
+	f.addMany(5_000)
+	for _, capacity := range []int{0, 1_000, 50_000} {
+		export, err := f.records.Export(t.Context(), f.organization, f.bot, january(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		full := &fullDisk{room: room}
+		full := &fullDisk{capacity: capacity}
 		if err := export.WriteExcel(t.Context(), full, records.English); !errors.Is(err, errFull) {
-			t.Errorf("with room for %d bytes it ended with %v", room, err)
+			t.Errorf("with a capacity of %d bytes it ended with %v", capacity, err)
 		}
 		expectBroken(t, full.Bytes())
 	}
 }
 
-var errFull = errors.New("no room")
+var errFull = errors.New("the disk is full")
 
-// fullDisk takes so many bytes and no more.
+// fullDisk accepts a limited number of bytes.
 type fullDisk struct {
 	bytes.Buffer
-	room int
+	capacity int
 }
 
 func (f *fullDisk) Write(data []byte) (int, error) {
-	if f.Len()+len(data) > f.room {
-		n, _ := f.Buffer.Write(data[:f.room-f.Len()])
+	if f.Len()+len(data) > f.capacity {
+		n, _ := f.Buffer.Write(data[:f.capacity-f.Len()])
 		return n, errFull
 	}
 	return f.Buffer.Write(data)
@@ -235,23 +234,23 @@ func expectBroken(t *testing.T, file []byte) {
 	}
 }
 
-// BenchmarkExport writes 100,000 records, and tells when the first byte came and by
-// how much the heap grew at the most.
+// BenchmarkExport exports 100,000 records. It reports the time to the first byte and the largest growth
+// of the heap.
 func BenchmarkExport(b *testing.B) {
-	benchmark(b, func(export *records.Export, w io.Writer) error {
-		return export.WriteExcel(b.Context(), w, records.English)
+	benchmark(b, func(export *records.Export, out io.Writer) error {
+		return export.WriteExcel(b.Context(), out, records.English)
 	})
 }
 
 func benchmark(b *testing.B, write func(*records.Export, io.Writer) error) {
-	w := newWorld(b)
-	w.addMany(100_000)
-	w.exec("VACUUM ANALYZE")
+	f := newFixture(b)
+	f.addMany(100_000)
+	f.exec("VACUUM ANALYZE")
 	filter := records.Filter{Days: days(b, "2025-01-01", "2025-12-31", "UTC")}
 	for b.Loop() {
 		runtime.GC()
 		meter := &meter{began: time.Now(), before: heap()}
-		export, err := w.records.Export(b.Context(), w.organization, w.bot, filter)
+		export, err := f.records.Export(b.Context(), f.organization, f.bot, filter)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -264,7 +263,7 @@ func benchmark(b *testing.B, write func(*records.Export, io.Writer) error) {
 	}
 }
 
-// BenchmarkHotRow reads one record as PostgreSQL sends it.
+// BenchmarkHotRow decodes one record in PostgreSQL's binary format.
 func BenchmarkHotRow(b *testing.B) {
 	number := []byte{0x3f, 0xf4, 0, 0, 0, 0, 0, 0}
 	question, answer := bytes.Repeat([]byte("How do I get a refund? 退款 "), 4), bytes.Repeat([]byte("Please wait. "), 20)
@@ -276,15 +275,15 @@ func BenchmarkHotRow(b *testing.B) {
 		number, number, nil, nil, nil, nil, number, nil, nil,
 	}
 	b.ReportAllocs()
-	var row records.Row
+	var row records.RowDecoder
 	for b.Loop() {
-		if err := row.Read(columns); err != nil {
+		if err := row.Decode(columns); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
-// meter throws a file away.
+// meter discards a file and measures its export.
 type meter struct {
 	began        time.Time
 	first        time.Duration

@@ -2,23 +2,23 @@ package records
 
 import "parley/internal/xlsx"
 
-// Locale is a language that an export can have.
+// Locale selects the language of an export's headers.
 type Locale string
 
-// The languages of exports. Any other is English.
+// The supported locales. Any other value selects English.
 const (
 	English            Locale = "en"
 	TraditionalChinese Locale = "zh-TW"
 )
 
-// words are what an export says in its own words.
-type words struct {
+// labels are the texts of an export in one language.
+type labels struct {
 	headers  [14]string // of the sheet Records
 	overflow [4]string  // of the sheet Overflow
-	mark     string     // ends a text that goes on there
+	mark     string     // ends a text that continues on the sheet Overflow
 }
 
-var english = words{
+var english = labels{
 	headers: [...]string{
 		"ID", "User input", "Condensed input", "Type", "Reference", "Output",
 		"Faithfulness", "Answer relevancy", "Answer correctness", "Answer similarity", "Context precision", "Context recall",
@@ -28,7 +28,7 @@ var english = words{
 	mark:     "… [continues on the sheet Overflow]",
 }
 
-var traditionalChinese = words{
+var traditionalChinese = labels{
 	headers: [...]string{
 		"ID", "用戶輸入訊息", "修飾輸入訊息", "型態", "參考資料", "輸出訊息",
 		"誠實性評分", "回答相關性評分", "回答正確性評分", "回答相似性評分", "參考資料相關性評分", "參考資料召回率評分",
@@ -38,26 +38,26 @@ var traditionalChinese = words{
 	mark:     "…［續見工作表 Overflow］",
 }
 
-func wordsOf(locale Locale) words {
+func labelsOf(locale Locale) labels {
 	if locale == TraditionalChinese {
 		return traditionalChinese
 	}
 	return english
 }
 
-func (w words) columns() []xlsx.Column {
+func (l labels) columns() []xlsx.Column {
 	widths := [...]float64{38, 60, 40, 10, 60, 60, 16, 18, 20, 18, 20, 18, 16, 20}
-	columns := make([]xlsx.Column, len(w.headers))
-	for i, header := range w.headers {
+	columns := make([]xlsx.Column, len(l.headers))
+	for i, header := range l.headers {
 		columns[i] = xlsx.Column{Title: header, Width: widths[i]}
 	}
 	return columns
 }
 
-func (w words) overflowColumns() []xlsx.Column {
+func (l labels) overflowColumns() []xlsx.Column {
 	widths := [...]float64{38, 20, 8, 120}
-	columns := make([]xlsx.Column, len(w.overflow))
-	for i, header := range w.overflow {
+	columns := make([]xlsx.Column, len(l.overflow))
+	for i, header := range l.overflow {
 		columns[i] = xlsx.Column{Title: header, Width: widths[i]}
 	}
 	return columns

@@ -1,0 +1,81 @@
+package records
+
+import (
+	"context"
+	"runtime"
+	"time"
+)
+
+const (
+	// recordsPerYield is how many records are written before the goroutine yields, which takes less
+	// than a millisecond. Without yielding it would run for ten.
+	recordsPerYield = 32
+	// pausePerQuery is the pause for each query that others made during a block; maxPause bounds the
+	// sum. A block takes some 6 ms on an idle machine: beside 100 requests per second an export is
+	// hardly slower, beside thousands it gets a fraction of the time.
+	pausePerQuery = 2 * time.Millisecond
+	maxPause      = 40 * time.Millisecond
+)
+
+// throttle makes the exports of a process background work. An export needs nothing but CPU, in the
+// process and in PostgreSQL, so that a few at once would slow down all requests.
+//
+// Exports take turns: one of them at a time reads and encodes a block, in the order in which they
+// started to wait. After each block all exports pause, for a time proportional to the queries that
+// others made during the block. Without other load there is no pause.
+//
+// The pause is not derived from how long the block took: processor and database are shared fairly, so a
+// busy machine slows a block down only a little.
+//
+// A turn is held while a block is read and encoded, and released while it is sent to the reader. A slow
+// reader therefore delays no other export. A context that ends while waiting or pausing gives up its
+// turn.
+type throttle struct {
+	queryCount func() int64 // all queries of this process
+	turn       chan struct{}
+	nextStart  time.Time // when the pause ends; belongs to the holder of the turn
+}
+
+func newThrottle(queryCount func() int64) *throttle {
+	return &throttle{queryCount: queryCount, turn: make(chan struct{}, 1)}
+}
+
+// block is the right to read and encode one block.
+type block struct {
+	throttle *throttle
+	queries  int64 // before the block
+	records  int
+}
+
+// begin waits for a turn and for the end of the pause, or until ctx ends. The holder must wait for
+// nothing but the database.
+func (t *throttle) begin(ctx context.Context) (*block, error) {
+	select {
+	case t.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	pause := time.NewTimer(time.Until(t.nextStart))
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+		return &block{throttle: t, queries: t.queryCount()}, nil
+	case <-ctx.Done():
+		<-t.turn
+		return nil, ctx.Err()
+	}
+}
+
+// addRecord is called before each record.
+func (b *block) addRecord() {
+	if b.records++; b.records%recordsPerYield == 0 {
+		runtime.Gosched()
+	}
+}
+
+// end releases the turn and starts the pause.
+func (b *block) end() {
+	others := b.throttle.queryCount() - b.queries - 1
+	b.throttle.nextStart = time.Now().Add(min(time.Duration(others)*pausePerQuery, maxPause))
+	<-b.throttle.turn
+}

@@ -40,8 +40,9 @@
 // # Retries
 //
 // Streams and sockets retry when the connection breaks, falls silent, or a proxy or server answers
-// 502, 503 or 504. They try six times in a row, with exponential backoff and jitter between 0.1 and
-// 5 seconds, and honor a Retry-After of up to 30 seconds. Progress resets the count. Every other
+// 502, 503 or 504, and while an earlier attempt with the same Idempotency-Key is still running (409
+// with a Retry-After). They try six times in a row, with exponential backoff and jitter between 0.1
+// and 5 seconds, and honor a Retry-After of up to 30 seconds. Progress resets the count. Every other
 // refusal is returned at once as a [*ProblemError].
 //
 // The generated methods send one request and never retry. To retry one safely, set its

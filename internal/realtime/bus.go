@@ -78,7 +78,7 @@ func (s *Subscription[E]) Close() {
 }
 
 // Publish delivers an event to all subscriptions of a topic. It never blocks: a
-// subscription whose queue is full misses the event and is told so.
+// subscription whose queue is full misses the event, which Missed reports.
 func (b *Bus[E]) Publish(topic uuid.UUID, event E) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()

@@ -7,8 +7,8 @@
 //     to. The database is the truth; the receiver reads it.
 //   - Nothing is published before the transaction that it is about has committed.
 //   - Publishing never blocks. Every queue is bounded; what does not fit is dropped.
-//   - A receiver that may have lost something is told so (Subscription.Missed on the bus,
-//     the missed callback of Redis.Subscribe) and catches up from the database.
+//   - A receiver is notified when it may have lost something (Subscription.Missed on the bus,
+//     the missed callback of Redis.Subscribe), and catches up from the database.
 //   - The bus preserves the order of each publisher. Notifications are coalesced and may be
 //     reordered.
 //

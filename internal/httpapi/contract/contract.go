@@ -9,7 +9,7 @@
 //  3. Path aliases, 405 and OPTIONS: aliases.rewrite in aliases.go.
 //  4. Routing: Echo, by the routes generated from the document.
 //  5. Authentication and scopes: Contract.authenticate in access.go.
-//  6. Rate limit: Contract.limitRate in ratelimit.go.
+//  6. Rate limit: limitRate in ratelimit.go. Package wsapi limits WebSocket messages with the same Limiter.
 //  7. Query parameters, as far as no schema can describe them: operation.checkQuery in request.go.
 //  8. Body (media type, size, clean JSON, deprecated fields): operation.readBody in request.go.
 //  9. Parameters and body against their schemas: operation.validate in validation.go.

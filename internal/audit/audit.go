@@ -51,15 +51,16 @@ type Actor struct {
 
 type contextKey struct{}
 
-// WithActor returns a context whose actions are attributed to an actor. Actions without an actor are
-// attributed to the operator.
+// WithActor returns a context whose actions are attributed to an actor. Actions without an actor
+// are attributed to the operator.
 func WithActor(ctx context.Context, actor Actor) context.Context {
 	return context.WithValue(ctx, contextKey{}, actor)
 }
 
 // Details describe an event beyond the ID of its object.
 //
-// INVARIANT: details never contain message texts or personal data, which must not survive a deletion.
+// INVARIANT: details never contain message texts or personal data, which must not survive a
+// deletion.
 type Details map[string]any
 
 // Record adds an event for each of the objects.
@@ -104,8 +105,8 @@ type Filter struct {
 	Since, Before time.Time
 }
 
-// List returns a page of an organization's events, newest first, and the total number of events that
-// match the filter.
+// List returns a page of an organization's events, newest first, and the total number of events
+// that match the filter.
 func (t *Trail) List(ctx context.Context, organization uuid.UUID, filter Filter, limit, offset int) ([]db.ListAuditEventsRow, int64, error) {
 	total, err := t.store.CountAuditEvents(ctx, db.CountAuditEventsParams{
 		OrganizationID: organization, Action: string(filter.Action), Since: filter.Since, Before: filter.Before,

@@ -31,8 +31,8 @@ func WithKeys(keys *secret.Keys) Option {
 	return func(a *Auth) { a.signer = keys.Signer("client token 1") }
 }
 
-// WithTickets keeps tickets in a store shared by all instances. Without it only the Auth that issued
-// a ticket accepts it.
+// WithTickets keeps tickets in a store shared by all instances. Without it only the Auth that
+// issued a ticket accepts it.
 func WithTickets(tickets *realtime.OneTimeStore) Option {
 	return func(a *Auth) { a.tickets = tickets }
 }
@@ -61,7 +61,8 @@ func (a *Auth) Authenticate(ctx context.Context, header string) (Principal, erro
 		return a.authenticateToken(ctx, credential)
 	}
 	prefix, secret, hasSecret := strings.Cut(credential, ".")
-	// A prefix with other characters cannot exist, and PostgreSQL would reject some of them as text.
+	// A prefix with other characters cannot exist, and PostgreSQL would reject some of them as
+	// text.
 	if !isBearer && !strings.EqualFold(scheme, "Api-Key") || !hasSecret || !isVisibleASCII(prefix) {
 		return Principal{}, errInvalidCredential()
 	}

@@ -30,8 +30,8 @@ type Issued struct {
 	Scopes    []Scope
 }
 
-// grant is the content of a ticket or client token. It is encoded as the bytes of the struct, followed
-// by the origin, which may be empty.
+// grant is the content of a ticket or client token. It is encoded as the bytes of the struct,
+// followed by the origin, which may be empty.
 type grant struct {
 	OrganizationID uuid.UUID
 	KeyID          uuid.UUID // the API key that issued it
@@ -73,8 +73,8 @@ func (g grant) bounds() Bounds {
 	return Bounds{Conversation: g.Conversation, Bot: g.Bot, Contact: g.Contact}
 }
 
-// issuer returns the principal of the API key that issued a ticket or client token. Without that key
-// the grant is not valid.
+// issuer returns the principal of the API key that issued a ticket or client token. Without that
+// key the grant is not valid.
 func (a *Auth) issuer(ctx context.Context, g grant) (Principal, error) {
 	name := g.OrganizationID.String() + " " + g.KeyID.String() // a prefix has no space
 	key, err := a.keys.get(name, func() (db.GetAPIKeyByPrefixRow, error) {

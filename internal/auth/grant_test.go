@@ -14,7 +14,8 @@ import (
 	"parley/internal/secret"
 )
 
-// A client token stays valid while the signing key is configured, even if it is no longer the first.
+// A client token stays valid while the signing key is configured, even if it is no longer the
+// first.
 func TestClientTokenSurvivesKeyRotation(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)

@@ -10,21 +10,21 @@ import (
 )
 
 const (
-	// keyTTL is how long a key is cached, and so the longest time for which an instance accepts a key
-	// that another instance has revoked. A lookup costs PostgreSQL half of what storing a message does;
-	// at one per second that cost vanishes.
+	// keyTTL is how long a key is cached, and so the longest time for which an instance accepts a
+	// key that another instance has revoked. A lookup costs PostgreSQL half of what storing a
+	// message does; at one per second that cost vanishes.
 	keyTTL = time.Second
 	// maxCachedKeys bounds the cache.
 	maxCachedKeys = 10_000
 )
 
-// keyCache caches API keys by their lookup name. A key that this process revokes is removed before the
-// revocation returns. The zero value is ready to use. It is safe for concurrent use.
+// keyCache caches API keys by their lookup name. A key that this process revokes is removed before
+// the revocation returns. The zero value is ready to use. It is safe for concurrent use.
 type keyCache struct {
 	mu     sync.Mutex
 	byName map[string]cachedKey
-	// revocations counts revocations. A lookup that started before one is not cached, because it may
-	// have read the revoked key.
+	// revocations counts revocations. A lookup that started before one is not cached, because it
+	// may have read the revoked key.
 	revocations uint64
 }
 

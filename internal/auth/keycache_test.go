@@ -10,8 +10,8 @@ import (
 	"parley/internal/dbtest"
 )
 
-// A revoked key is refused immediately by the instance that revoked it, and within about a second by
-// the others.
+// A revoked key is refused immediately by the instance that revoked it, and within about a second
+// by the others.
 func TestRevokedKeyLeavesTheCache(t *testing.T) {
 	t.Parallel()
 	s := dbtest.Open(t)

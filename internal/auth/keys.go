@@ -31,8 +31,8 @@ type NewKey struct {
 	IdempotencyKey *store.IdempotencyKey // nil: none
 }
 
-// CreateKey creates an API key and returns it with its user's name and the key itself. The key cannot
-// be retrieved again: a repeated request returns a Conflict error.
+// CreateKey creates an API key and returns it with its user's name and the key itself. The key
+// cannot be retrieved again: a repeated request returns a Conflict error.
 func (a *Auth) CreateKey(ctx context.Context, organization uuid.UUID, newKey NewKey) (db.ListAPIKeysRow, string, error) {
 	if newKey.ExpiresAt != nil && !newKey.ExpiresAt.After(time.Now()) {
 		return db.ListAPIKeysRow{}, "", apperr.Field(apperr.InvalidRequest, "/expiresAt", "must be in the future")
@@ -81,8 +81,8 @@ func distinctNames(scopes []Scope) []string {
 	return names
 }
 
-// generateKey returns a random `pk_<10 hex digits>.<32 characters>`. The prefix identifies the key; the
-// secret has 192 random bits.
+// generateKey returns a random `pk_<10 hex digits>.<32 characters>`. The prefix identifies the key;
+// the secret has 192 random bits.
 func generateKey() string {
 	random := make([]byte, 5+24)
 	rand.Read(random) // never fails (crypto/rand)
@@ -99,9 +99,9 @@ func (a *Auth) ListKeys(ctx context.Context, organization uuid.UUID, limit, offs
 	return keys, total, err
 }
 
-// RevokeKey revokes an API key: immediately in this process, and within a second at other instances.
-// It refuses to revoke the organization's last key with the scope admin that never expires, so that
-// nobody is locked out.
+// RevokeKey revokes an API key: immediately in this process, and within a second at other
+// instances. It refuses to revoke the organization's last key with the scope admin that never
+// expires, so that nobody is locked out.
 func (a *Auth) RevokeKey(ctx context.Context, organization uuid.UUID, id string) error {
 	keyID, err := store.ParseID(id, noKey)
 	if err != nil {

@@ -22,8 +22,8 @@ const (
 	Admin        Scope = "admin"  // everything, including API keys
 )
 
-// Principal is the authenticated caller: a user of an organization, with the scopes of an API key and
-// the bounds of a client token or ticket.
+// Principal is the authenticated caller: a user of an organization, with the scopes of an API key
+// and the bounds of a client token or ticket.
 type Principal struct {
 	OrganizationID   uuid.UUID
 	OrganizationName string

@@ -22,8 +22,8 @@ const (
 	ticketTTL = time.Minute
 )
 
-// CreateTicket issues a ticket that authenticates as the issuer, within the subject's bounds, once and
-// within a minute. A repeated request returns a Conflict error.
+// CreateTicket issues a ticket that authenticates as the issuer, within the subject's bounds, once
+// and within a minute. A repeated request returns a Conflict error.
 func (a *Auth) CreateTicket(ctx context.Context, issuer Principal, key *store.IdempotencyKey, bind Bind) (Issued, error) {
 	return store.IdempotentSecret(ctx, a.store, key, func(q *db.Queries) (Issued, error) {
 		subject, err := bind(ctx, q)
@@ -34,8 +34,8 @@ func (a *Auth) CreateTicket(ctx context.Context, issuer Principal, key *store.Id
 		rand.Read(random) // never fails (crypto/rand)
 		ticket := ticketPrefix + base64.RawURLEncoding.EncodeToString(random)
 		expiresAt := time.Now().Add(ticketTTL)
-		// The ticket is stored before the commit, after which nothing may fail. If the transaction rolls
-		// back, nobody learns the ticket and it expires.
+		// The ticket is stored before the commit, after which nothing may fail. If the transaction
+		// rolls back, nobody learns the ticket and it expires.
 		if err := a.storeTicket(ctx, ticket, newGrant(issuer, subject, expiresAt)); err != nil {
 			return Issued{}, err
 		}
@@ -58,8 +58,8 @@ func ticketKey(ticket string) string {
 	return "ticket:" + hex.EncodeToString(hash[:])
 }
 
-// TakeTicket consumes a ticket and returns the principal that it authenticates. A ticket that is used,
-// expired or unknown, or whose issuer's key is no longer valid, is Unauthorized.
+// TakeTicket consumes a ticket and returns the principal that it authenticates. A ticket that is
+// used, expired or unknown, or whose issuer's key is no longer valid, is Unauthorized.
 func (a *Auth) TakeTicket(ctx context.Context, ticket string) (Principal, error) {
 	encoded, ok, err := a.tickets.Take(ctx, ticketKey(ticket))
 	if errors.Is(err, realtime.ErrUnavailable) {

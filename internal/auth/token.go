@@ -18,9 +18,9 @@ const (
 	defaultTokenTTL = 15 * time.Minute
 )
 
-// CreateToken issues a client token for a subject, with the scope chat. It expires after the lifetime
-// (0: 15 minutes), and no later than the issuer. With an origin, only pages of that origin may use
-// it. A repeated request returns a Conflict error.
+// CreateToken issues a client token for a subject, with the scope chat. It expires after the
+// lifetime (0: 15 minutes), and no later than the issuer. With an origin, only pages of that origin
+// may use it. A repeated request returns a Conflict error.
 func (a *Auth) CreateToken(ctx context.Context, issuer Principal, lifetime time.Duration, origin string, key *store.IdempotencyKey, bind Bind) (Issued, error) {
 	if a.signer == nil {
 		return Issued{}, errors.New("no key to sign client tokens")

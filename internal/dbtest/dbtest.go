@@ -1,8 +1,8 @@
 // Package dbtest gives each test a fresh migrated database.
 //
-// All tests of a process share one private PostgreSQL, which the first of them starts, in memory where
-// possible. A template database is migrated once and copied for each test. Processes share nothing, so
-// packages can be tested in parallel.
+// All tests of a process share one private PostgreSQL, which the first of them starts, in memory
+// where possible. A template database is migrated once and copied for each test. Processes share
+// nothing, so packages can be tested in parallel.
 //
 // A package that uses dbtest calls Main from its TestMain. The server of a killed test process ends
 // with it; the directory that remains is removed by the next process.
@@ -31,8 +31,8 @@ import (
 
 const template = "parley_template"
 
-// Main runs the tests, stops the server that they started, removes its directory and exits. The checks
-// run after the tests have passed; an error of one fails the run.
+// Main runs the tests, stops the server that they started, removes its directory and exits. The
+// checks run after the tests have passed; an error of one fails the run.
 func Main(m *testing.M, checks ...func() error) {
 	// Most tests wait for a database or for time to pass rather than for a processor.
 	if err := flag.Set("test.parallel", "6"); err != nil {
@@ -55,8 +55,8 @@ func Main(m *testing.M, checks ...func() error) {
 	os.Exit(code)
 }
 
-// Open returns a store on a fresh migrated database. Both are removed after the test. The database of
-// a failed test remains until the process ends, and the test's log shows its URL.
+// Open returns a store on a fresh migrated database. Both are removed after the test. The database
+// of a failed test remains until the process ends, and the test's log shows its URL.
 func Open(t testing.TB) *store.Store {
 	t.Helper()
 	s, err := store.Open(t.Context(), URL(t))
@@ -67,8 +67,8 @@ func Open(t testing.TB) *store.Store {
 	return s
 }
 
-// URL returns the URL of a fresh migrated database, for tests that start whole servers. It is removed as
-// that of Open is; connections that are still open after the test are terminated.
+// URL returns the URL of a fresh migrated database, for tests that start whole servers. It is
+// removed as that of Open is; connections that are still open after the test are terminated.
 func URL(t testing.TB) string {
 	t.Helper()
 	return database(t, template)
@@ -113,7 +113,8 @@ type cluster struct {
 	server *localpg.Server
 	admin  *pgxpool.Pool // creates and drops databases
 
-	// copying is held while a template is copied, because CREATE DATABASE needs exclusive access to it.
+	// copying is held while a template is copied, because CREATE DATABASE needs exclusive access to
+	// it.
 	copying sync.Mutex
 	copies  atomic.Int64
 }
@@ -149,8 +150,8 @@ func (c *cluster) open(ctx context.Context) error {
 	return c.makeTemplate(ctx)
 }
 
-// makeTemplate creates and migrates the template. It then refuses connections, because a database in
-// use cannot be copied.
+// makeTemplate creates and migrates the template. It then refuses connections, because a database
+// in use cannot be copied.
 func (c *cluster) makeTemplate(ctx context.Context) error {
 	if _, err := c.admin.Exec(ctx, "CREATE DATABASE "+template); err != nil {
 		return fmt.Errorf("create the template: %w", err)

@@ -37,8 +37,8 @@ func makeDir() (string, error) {
 	return dir, nil
 }
 
-// removeStale removes the directories of processes that have ended. It ignores errors: a directory may
-// belong to another user, and the next run tries again.
+// removeStale removes the directories of processes that have ended. It ignores errors: a directory
+// may belong to another user, and the next run tries again.
 func removeStale(parent string) {
 	found, _ := filepath.Glob(filepath.Join(parent, prefix+"*")) // the pattern is well-formed
 	for _, dir := range found {

@@ -7,8 +7,8 @@ import (
 	"os"
 )
 
-// RunChild is the body of a child process: it creates a database, prints its URL and waits for the end
-// of its input.
+// RunChild is the body of a child process: it creates a database, prints its URL and waits for the
+// end of its input.
 func RunChild() error {
 	if err := shared.start(); err != nil {
 		return err

@@ -154,8 +154,8 @@ func inBubble(t *testing.T, limits ratelimit.Limits, fn func(*testing.T, *rateli
 	synctest.Test(t, func(t *testing.T) { fn(t, l) })
 }
 
-// The window starts with the first request, at any fraction of a second, and lasts a minute. Refused
-// requests do not extend it.
+// The window starts with the first request, at any fraction of a second, and lasts a minute.
+// Refused requests do not extend it.
 func TestWindowLastsAMinuteFromTheFirstRequest(t *testing.T) {
 	t.Parallel()
 	for _, offset := range []time.Duration{0, time.Nanosecond, 499 * time.Millisecond, 999999999} {

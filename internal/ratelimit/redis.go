@@ -19,9 +19,9 @@ func NewShared(limits Limits, r *realtime.Redis) *Limiter {
 }
 
 // countScript adds ARGV[2] to the caller's count if it is below the limit. Neither a refused
-// request nor a cost of 0 changes anything, and the window starts with its first request. It returns
-// whether the limit allows the request, how many requests remain, and the remaining milliseconds of
-// the window (-2 when there is no window).
+// request nor a cost of 0 changes anything, and the window starts with its first request. It
+// returns whether the limit allows the request, how many requests remain, and the remaining
+// milliseconds of the window (-2 when there is no window).
 var countScript = redis.NewScript(`
 local used, limit, cost = tonumber(redis.call('GET', KEYS[1]) or '0'), tonumber(ARGV[1]), tonumber(ARGV[2])
 local allowed = used < limit
@@ -43,7 +43,8 @@ func (l *Limiter) countInRedis(ctx context.Context, class *rateClass, caller str
 	}
 	state = State{Class: class.name, Limit: class.limit, Remaining: int(counted[1]), Reset: window}
 	if counted[2] >= 0 {
-		// PTTL is truncated to whole milliseconds. One is added so that a request made then succeeds.
+		// PTTL is truncated to whole milliseconds. One is added so that a request made then
+		// succeeds.
 		state.Reset = min(time.Duration(counted[2]+1)*time.Millisecond, window)
 	}
 	return state, counted[0] == 1, nil

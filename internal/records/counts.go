@@ -13,17 +13,17 @@ import (
 )
 
 const (
-	// countInterval is how often the records of past hours are counted. Until then they are counted one
-	// by one in each query.
+	// countInterval is how often the records of past hours are counted. Until then they are counted
+	// one by one in each query.
 	countInterval = 5 * time.Minute
-	// countDays is how many days are counted in one transaction, so that the first count of many years
-	// neither takes long nor blocks deletions for long.
+	// countDays is how many days are counted in one transaction, so that the first count of many
+	// years neither takes long nor blocks deletions for long.
 	countDays = 31
 )
 
-// countAndSeek counts the records of a span and finds the start of the page that begins after offset
-// records: in descending order from the time Before, after Skipped records. Both use the counts of whole
-// hours (record_counts) where they exist.
+// countAndSeek counts the records of a span and finds the start of the page that begins after
+// offset records: in descending order from the time Before, after Skipped records. Both use the
+// counts of whole hours (record_counts) where they exist.
 func (r *Records) countAndSeek(ctx context.Context, organization, bot uuid.UUID, since, until time.Time, offset int) (db.SumRecordCountsRow, error) {
 	firstHour, lastHour := since.Add(time.Hour-1).Truncate(time.Hour), until.Truncate(time.Hour)
 	if lastHour.Before(firstHour) {
@@ -44,8 +44,8 @@ func (r *Records) countAndSeek(ctx context.Context, organization, bot uuid.UUID,
 	})
 }
 
-// Start updates the counts in the background until stop is called, which waits for the end. Any number
-// of processes may do so on one database.
+// Start updates the counts in the background until stop is called, which waits for the end. Any
+// number of processes may do so on one database.
 func (r *Records) Start(log *slog.Logger) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -70,8 +70,9 @@ func (r *Records) Start(log *slog.Logger) (stop func()) {
 	}
 }
 
-// UpdateCounts counts the records of past hours and subtracts those that were deleted since their hour
-// was counted. It skips a chatbot whose records are being counted or deleted, until the next call.
+// UpdateCounts counts the records of past hours and subtracts those that were deleted since their
+// hour was counted. It skips a chatbot whose records are being counted or deleted, until the next
+// call.
 func (r *Records) UpdateCounts(ctx context.Context) error {
 	if err := r.store.DeleteOrphanedRecordDeletions(ctx); err != nil {
 		return fmt.Errorf("delete orphaned record deletions: %w", err)
@@ -98,9 +99,9 @@ func (r *Records) UpdateCounts(ctx context.Context) error {
 // A deletion holds the same lock in shared mode until it commits, and records itself in
 // record_deletions. Neither side waits: if the lock is taken, the chatbot is skipped.
 //
-// INVARIANT: the lock is taken by an earlier statement than the count. A deletion that committed before
-// the lock was free is visible to the count; any later one is recorded as a deletion from a counted
-// hour. Each deletion is thus subtracted exactly once.
+// INVARIANT: the lock is taken by an earlier statement than the count. A deletion that committed
+// before the lock was free is visible to the count; any later one is recorded as a deletion from a
+// counted hour. Each deletion is thus subtracted exactly once.
 func (r *Records) updateCounts(ctx context.Context, bot db.ListBotsWithUncountedRecordsRow) (isCounted bool, err error) {
 	err = r.store.InTx(ctx, func(q *db.Queries) error {
 		isCounted, err = q.LockRecordCounts(ctx, bot.OrganizationID, bot.BotID)

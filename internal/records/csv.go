@@ -17,10 +17,10 @@ import (
 // byteOrderMark makes Excel read a CSV file as UTF-8.
 const byteOrderMark = "\uFEFF"
 
-// WriteCSV writes the export as CSV (RFC 4180) in UTF-8 with a byte order mark, with the columns of the
-// Excel file and headers in the locale's language. Texts are complete and quoted. A text that a
-// spreadsheet would read as a formula is preceded by an apostrophe. Times are in the time zone of the
-// filter's days, truncated to seconds.
+// WriteCSV writes the export as CSV (RFC 4180) in UTF-8 with a byte order mark, with the columns of
+// the Excel file and headers in the locale's language. Texts are complete and quoted. A text that a
+// spreadsheet would read as a formula is preceded by an apostrophe. Times are in the time zone of
+// the filter's days, truncated to seconds.
 func (e *Export) WriteCSV(ctx context.Context, w io.Writer, locale Locale) error {
 	return e.WriteLines(ctx, w, csvHeader(locale), func(lines []byte, record *db.Record) []byte {
 		return appendCSV(lines, record, e.zone)
@@ -83,8 +83,8 @@ func appendText(line []byte, text string) []byte {
 	return append(append(line, text...), '"')
 }
 
-// isFormula reports whether some program might read a text as a formula: whether it starts with one of
-// the characters that start a formula, ignoring the characters that programs drop or hide.
+// isFormula reports whether some program might read a text as a formula: whether it starts with one
+// of the characters that start a formula, ignoring the characters that programs drop or hide.
 func isFormula(text string) bool {
 	for _, r := range text {
 		switch r {

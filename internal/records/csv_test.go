@@ -12,8 +12,8 @@ import (
 	"parley/internal/records"
 )
 
-// parseCSV parses strict RFC 4180: rows end with CRLF and have as many cells as the first, and quotes
-// enclose a cell or are doubled.
+// parseCSV parses strict RFC 4180: rows end with CRLF and have as many cells as the first, and
+// quotes enclose a cell or are doubled.
 func parseCSV(t testing.TB, file []byte) [][]string {
 	t.Helper()
 	text, isMarked := strings.CutPrefix(string(file), "\uFEFF")

@@ -17,8 +17,8 @@ type Days struct {
 	zone        *time.Location
 }
 
-// ParseDays parses two days in the form YYYY-MM-DD, of the years 1 to 9999, and the IANA name of a time
-// zone. Its error has a violation for each invalid parameter: startDate, endDate or timezone.
+// ParseDays parses two days in the form YYYY-MM-DD, of the years 1 to 9999, and the IANA name of a
+// time zone. Its error has a violation for each invalid parameter: startDate, endDate or timezone.
 func ParseDays(startDate, endDate, timezone string) (Days, error) {
 	invalid := &apperr.Error{Kind: apperr.InvalidRequest}
 	refuse := func(parameter, detail string) {
@@ -55,8 +55,8 @@ func parseDay(text string) (time.Time, bool) {
 }
 
 // loadZone loads an IANA time zone. It rejects the other names that a machine may have: Local and
-// localtime are the machine's own zone, posixrules is a default, and the zones below right count leap
-// seconds.
+// localtime are the machine's own zone, posixrules is a default, and the zones below right count
+// leap seconds.
 func loadZone(name string) (*time.Location, bool) {
 	directory, _, _ := strings.Cut(name, "/")
 	switch directory {
@@ -93,8 +93,8 @@ func (d Days) Span() (since, until time.Time) {
 	return startOf(d.first, d.zone), startOf(d.last.AddDate(0, 0, 1), d.zone)
 }
 
-// starts returns the start of each day, in order. A day that the zone skipped starts when the next day
-// does.
+// starts returns the start of each day, in order. A day that the zone skipped starts when the next
+// day does.
 func (d Days) starts() []time.Time {
 	all := make([]time.Time, d.count())
 	for i := range all {
@@ -103,9 +103,9 @@ func (d Days) starts() []time.Time {
 	return all
 }
 
-// startOf returns the first instant at which a zone's calendar shows the given day or a later one. That
-// is midnight, the first of two midnights, or, where the clocks skip midnight, the instant at which they
-// do. Days therefore never overlap.
+// startOf returns the first instant at which a zone's calendar shows the given day or a later one.
+// That is midnight, the first of two midnights, or, where the clocks skip midnight, the instant at
+// which they do. Days therefore never overlap.
 func startOf(midnight time.Time, zone *time.Location) time.Time {
 	// No zone has ever been 24 hours ahead of UTC.
 	at := midnight.Add(-24 * time.Hour).In(zone)

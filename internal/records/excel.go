@@ -15,10 +15,10 @@ import (
 // overflowBlock is how many records with long texts are read at once.
 const overflowBlock = 10
 
-// WriteExcel writes the export as an Excel file with headers in the locale's language. The sheet Records
-// has a row per record, the sheet Overflow the rest of the texts that do not fit in a cell. The start of
-// the file reaches w before any record is read. In memory it keeps one block, and the ID of each record
-// with a text that does not fit.
+// WriteExcel writes the export as an Excel file with headers in the locale's language. The sheet
+// Records has a row per record, the sheet Overflow the rest of the texts that do not fit in a cell.
+// The start of the file reaches w before any record is read. In memory it keeps one block, and the
+// ID of each record with a text that does not fit.
 //
 // After an error, including the end of ctx, w has an incomplete file, which no program opens.
 func (e *Export) WriteExcel(ctx context.Context, w io.Writer, locale Locale) (err error) {
@@ -55,7 +55,8 @@ func (e *Export) WriteExcel(ctx context.Context, w io.Writer, locale Locale) (er
 	return file.flush()
 }
 
-// writeRecord writes the cells in the order of labels.headers. It reports whether a text did not fit.
+// writeRecord writes the cells in the order of labels.headers. It reports whether a text did not
+// fit.
 func (e *Export) writeRecord(book *xlsx.Workbook, labels labels, record *db.Record) (isLong bool, err error) {
 	text := func(text string) {
 		head, rest := xlsx.Cut(text, labels.mark)
@@ -85,13 +86,14 @@ func (e *Export) writeRecord(book *xlsx.Workbook, labels labels, record *db.Reco
 	number(record.ContextPrecisionScore)
 	number(record.ContextRecallScore)
 	number(record.ReplyTime)
-	// Programs round to the displayed second, which would move the last record of a day to the next.
+	// Programs round to the displayed second, which would move the last record of a day to the
+	// next.
 	book.Time(record.CreatedAt.Truncate(time.Second).In(e.zone))
 	return isLong, book.EndRow()
 }
 
-// writeOverflow reads the records with long texts again and writes the rest of each text, one row per
-// part. Texts never change, so the parts continue exactly where the cells end.
+// writeOverflow reads the records with long texts again and writes the rest of each text, one row
+// per part. Texts never change, so the parts continue exactly where the cells end.
 func (e *Export) writeOverflow(ctx context.Context, file *blockBuffer, book *xlsx.Workbook, labels labels, long []uuid.UUID) error {
 	if err := book.Sheet("Overflow", labels.overflowColumns()...); err != nil {
 		return fmt.Errorf("start the overflow sheet: %w", err)

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// blockRows and blockBytes bound a block, which is read and encoded in one turn: large enough that
-	// the query costs little beside reading, small enough for memory and for the next turn.
+	// blockRows and blockBytes bound a block, which is read and encoded in one turn: large enough
+	// that the query costs little beside reading, small enough for memory and for the next turn.
 	blockRows  = 500
 	blockBytes = 512 << 10
 	// chunkBytes is the size of a single write to the reader.
@@ -59,8 +59,8 @@ func (c *exportCounters) begin() (end func(err error)) {
 	}
 }
 
-// Export prepares a file of the records that List counts, and records the export in the audit trail.
-// Records that are finished later are not included.
+// Export prepares a file of the records that List counts, and records the export in the audit
+// trail. Records that are finished later are not included.
 func (r *Records) Export(ctx context.Context, organization, bot uuid.UUID, filter Filter) (*Export, error) {
 	session, err := r.findSession(ctx, organization, bot, filter)
 	if err != nil {
@@ -100,11 +100,11 @@ func (r *Records) Export(ctx context.Context, organization, bot uuid.UUID, filte
 	}}, nil
 }
 
-// WriteLines writes a file that starts with head, followed by what appendRow appends for each record.
-// The head reaches w before any record is read.
+// WriteLines writes a file that starts with head, followed by what appendRow appends for each
+// record. The head reaches w before any record is read.
 //
-// After an error, including the end of ctx, w has an incomplete file, which the reader must be able to
-// detect.
+// After an error, including the end of ctx, w has an incomplete file, which the reader must be able
+// to detect.
 func (e *Export) WriteLines(ctx context.Context, w io.Writer, head []byte, appendRow func(lines []byte, record *db.Record) []byte) (err error) {
 	end := e.counters.begin()
 	defer func() { end(err) }()
@@ -119,9 +119,9 @@ func (e *Export) WriteLines(ctx context.Context, w io.Writer, head []byte, appen
 	})
 }
 
-// writeBlocks calls add for each record, newest first, and flushes the file after each block. A block
-// is read and encoded in one turn: add must not block, and must not keep the record. Flushing waits for
-// the reader, without a turn and without a database connection.
+// writeBlocks calls add for each record, newest first, and flushes the file after each block. A
+// block is read and encoded in one turn: add must not block, and must not keep the record. Flushing
+// waits for the reader, without a turn and without a database connection.
 func (e *Export) writeBlocks(ctx context.Context, file *blockBuffer, add func(*db.Record) error) error {
 	for next := e.first; ; {
 		last, err := e.addBlock(ctx, next, add)
@@ -138,8 +138,8 @@ func (e *Export) writeBlocks(ctx context.Context, file *blockBuffer, add func(*d
 	}
 }
 
-// addBlock calls add for each record of a block and returns the last one. Its ID is zero when the block
-// is empty.
+// addBlock calls add for each record of a block and returns the last one. Its ID is zero when the
+// block is empty.
 func (e *Export) addBlock(ctx context.Context, next db.ListRecordsBeforeParams, add func(*db.Record) error) (last db.Record, err error) {
 	block, err := e.throttle.begin(ctx)
 	if err != nil {

@@ -74,7 +74,8 @@ func TestExcelCellsEqualTheList(t *testing.T) {
 	expectNoFormula(t, file)
 }
 
-// hostileRecords returns records that have each hostile text in each text field, the long ones in one.
+// hostileRecords returns records that have each hostile text in each text field, the long ones in
+// one.
 func hostileRecords(random *rand.Rand) []db.Record {
 	text := func(record, field int) string {
 		n := (record + field) % len(hostile)

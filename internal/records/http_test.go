@@ -58,7 +58,8 @@ func (a apiFixture) newKey(keys *auth.Auth, scope auth.Scope) string {
 	return key
 }
 
-// get requests a path below /api/chatbots/, by default for January. The caller reads the response body.
+// get requests a path below /api/chatbots/, by default for January. The caller reads the response
+// body.
 func (a apiFixture) get(ctx context.Context, path string, parameters ...string) *http.Response {
 	a.t.Helper()
 	query := url.Values{"startDate": {"2025-01-01"}, "endDate": {"2025-01-31"}}
@@ -280,8 +281,8 @@ func TestFailedExportIsTruncated(t *testing.T) {
 	}
 }
 
-// HTTP/1.0, which some proxies use, has no chunks: closing the connection ends the file. After an error
-// it must therefore be reset.
+// HTTP/1.0, which some proxies use, has no chunks: closing the connection ends the file. After an
+// error it must therefore be reset.
 func TestFailedExportResetsAnHTTP10Connection(t *testing.T) {
 	t.Parallel()
 	for _, path := range exportPaths {

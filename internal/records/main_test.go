@@ -189,8 +189,8 @@ func openBook(t testing.TB, file []byte) book {
 	return book{t, opened}
 }
 
-// rows returns a sheet's raw values by row, starting with the header, or nil when the sheet does not
-// exist.
+// rows returns a sheet's raw values by row, starting with the header, or nil when the sheet does
+// not exist.
 func (b book) rows(sheet string) [][]string {
 	b.t.Helper()
 	if i, _ := b.GetSheetIndex(sheet); i < 0 {

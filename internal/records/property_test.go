@@ -36,8 +36,8 @@ var clockChanges = []struct{ zone, day string }{
 	{"Antarctica/Troll", "2025-03-30"},    // two hours shorter
 }
 
-// For every filter the list, the exports and the statistics agree with a naive selection in Go, which
-// uses the time zone's calendar for each record.
+// For every filter the list, the exports and the statistics agree with a naive selection in Go,
+// which uses the time zone's calendar for each record.
 func TestListExportAndStatisticsAgree(t *testing.T) {
 	t.Parallel()
 	for _, c := range clockChanges {
@@ -212,8 +212,8 @@ func texts(all []uuid.UUID) []string {
 	return found
 }
 
-// needles are search texts and haystacks the texts of records. The special characters of LIKE must match
-// only themselves.
+// needles are search texts and haystacks the texts of records. The special characters of LIKE must
+// match only themselves.
 var (
 	needles   = []string{"%", "_", `\`, `\%`, "100%", "a_b", "axb", "'", `"`, "退款", "款", "refund", "REFUND", "éCLAIR", "ПРИВЕТ", " ", "%%", "$1", "ß"}
 	haystacks = []string{

@@ -20,8 +20,8 @@ const (
 	noConversation = "There is no such conversation."
 )
 
-// Records accesses the records of chatbots. It is safe for concurrent use. The caller checks that the
-// chatbot exists and that access is allowed; a chatbot of another organization has no records.
+// Records accesses the records of chatbots. It is safe for concurrent use. The caller checks that
+// the chatbot exists and that access is allowed; a chatbot of another organization has no records.
 type Records struct {
 	store    *store.Store
 	throttle *throttle
@@ -124,8 +124,9 @@ func (r *Records) Get(ctx context.Context, organization, bot uuid.UUID, id strin
 }
 
 // Score locks a record of a chatbot, calls score, stores the scores that it sets, and returns the
-// record. Other changes are not stored. Concurrent calls for a record run one after the other, and each
-// sees the result of the one before. The transaction, and with it score, may run more than once.
+// record. Other changes are not stored. Concurrent calls for a record run one after the other, and
+// each sees the result of the one before. The transaction, and with it score, may run more than
+// once.
 func (r *Records) Score(ctx context.Context, organization, bot uuid.UUID, id string, score func(*db.Record)) (db.Record, error) {
 	key, err := store.ParseID(id, noRecord)
 	if err != nil {

@@ -14,9 +14,9 @@ import (
 // maxStatisticsDays is a leap year.
 const maxStatisticsDays = 366
 
-// Figures summarize the activity of a chatbot in a time range. A conversation counts at its start, a
-// message when it was sent, a record when it was finished. Times are in seconds, and nil without a
-// measurement.
+// Figures summarize the activity of a chatbot in a time range. A conversation counts at its start,
+// a message when it was sent, a record when it was finished. Times are in seconds, and nil without
+// a measurement.
 type Figures struct {
 	Conversations        int64
 	Messages             int64
@@ -43,8 +43,8 @@ type Statistics struct {
 	Days   []Day
 }
 
-// Statistics returns the figures of a chatbot for at most 366 days. A day without activity, or one that
-// the time zone skipped, has zeros.
+// Statistics returns the figures of a chatbot for at most 366 days. A day without activity, or one
+// that the time zone skipped, has zeros.
 func (r *Records) Statistics(ctx context.Context, organization, bot uuid.UUID, days Days) (Statistics, error) {
 	if days.count() > maxStatisticsDays {
 		return Statistics{}, apperr.Parameter("endDate", "must be at most "+strconv.Itoa(maxStatisticsDays-1)+" days after startDate")

@@ -234,8 +234,8 @@ func expectBroken(t *testing.T, file []byte) {
 	}
 }
 
-// BenchmarkExport exports 100,000 records. It reports the time to the first byte and the largest growth
-// of the heap.
+// BenchmarkExport exports 100,000 records. It reports the time to the first byte and the largest
+// growth of the heap.
 func BenchmarkExport(b *testing.B) {
 	benchmark(b, func(export *records.Export, out io.Writer) error {
 		return export.WriteExcel(b.Context(), out, records.English)

@@ -10,9 +10,9 @@ const (
 	// recordsPerYield is how many records are written before the goroutine yields, which takes less
 	// than a millisecond. Without yielding it would run for ten.
 	recordsPerYield = 32
-	// pausePerQuery is the pause for each query that others made during a block; maxPause bounds the
-	// sum. A block takes some 6 ms on an idle machine: beside 100 requests per second an export is
-	// hardly slower, beside thousands it gets a fraction of the time.
+	// pausePerQuery is the pause for each query that others made during a block; maxPause bounds
+	// the sum. A block takes some 6 ms on an idle machine: beside 100 requests per second an export
+	// is hardly slower, beside thousands it gets a fraction of the time.
 	pausePerQuery = 2 * time.Millisecond
 	maxPause      = 40 * time.Millisecond
 )
@@ -24,12 +24,12 @@ const (
 // started to wait. After each block all exports pause, for a time proportional to the queries that
 // others made during the block. Without other load there is no pause.
 //
-// The pause is not derived from how long the block took: processor and database are shared fairly, so a
-// busy machine slows a block down only a little.
+// The pause is not derived from how long the block took: processor and database are shared fairly,
+// so a busy machine slows a block down only a little.
 //
-// A turn is held while a block is read and encoded, and released while it is sent to the reader. A slow
-// reader therefore delays no other export. A context that ends while waiting or pausing gives up its
-// turn.
+// A turn is held while a block is read and encoded, and released while it is sent to the reader. A
+// slow reader therefore delays no other export. A context that ends while waiting or pausing gives
+// up its turn.
 type throttle struct {
 	queryCount func() int64 // all queries of this process
 	turn       chan struct{}

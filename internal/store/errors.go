@@ -35,8 +35,8 @@ var constraintMessages = map[string]string{
 	"contact_inboxes_source_id_key": "Another contact in the inbox has this source ID.",
 }
 
-// translate returns the apperr.Error for an error of pgx that a caller may read. It returns any other
-// error unchanged, including an apperr.Error.
+// translate returns the apperr.Error for an error of pgx that a caller may read. It returns any
+// other error unchanged, including an apperr.Error.
 func translate(err error) error {
 	if err == nil {
 		return nil
@@ -47,8 +47,9 @@ func translate(err error) error {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return apperr.Wrap(apperr.NotFound, "The resource does not exist.", err)
 	}
-	// A request that got no connection has not reached the database. A deadline in a ConnectError is
-	// connect_timeout: when the caller's context ends, the wait for a connection ends with its error.
+	// A request that got no connection has not reached the database. A deadline in a ConnectError
+	// is connect_timeout: when the caller's context ends, the wait for a connection ends with its
+	// error.
 	if _, isConnectError := errors.AsType[*pgconn.ConnectError](err); isConnectError {
 		return unavailable(err)
 	}
@@ -105,8 +106,8 @@ func shorten(err error) error {
 	return err
 }
 
-// IsInDoubt reports whether the statement or transaction that failed with err may have been committed
-// nevertheless: the connection was lost or PostgreSQL did not answer in time.
+// IsInDoubt reports whether the statement or transaction that failed with err may have been
+// committed nevertheless: the connection was lost or PostgreSQL did not answer in time.
 func IsInDoubt(err error) bool {
 	appErr, ok := errors.AsType[*apperr.Error](err)
 	if !ok || appErr.Kind != apperr.Unavailable || appErr.Err == nil {

@@ -10,9 +10,9 @@ import (
 )
 
 // GenericPlan returns queries whose statements with many rows use a generic plan, made once per
-// connection. It is for statements that take longer to plan than to run and whose best plan does not
-// depend on the parameters: by default PostgreSQL plans such a statement for every call while it
-// estimates the custom plan to be slightly cheaper.
+// connection. It is for statements that take longer to plan than to run and whose best plan does
+// not depend on the parameters: by default PostgreSQL plans such a statement for every call while
+// it estimates the custom plan to be slightly cheaper.
 func (s *Store) GenericPlan() *gendb.Queries {
 	if s.within != nil {
 		return s.within // a setting would affect the transaction's other statements

@@ -25,8 +25,8 @@ const (
 	// maxBatch and maxBatchBytes bound one batch.
 	maxBatch      = 128
 	maxBatchBytes = 1 << 20
-	// maxQueued and maxQueuedBytes bound the statements that wait, in all queues. Further statements
-	// are refused.
+	// maxQueued and maxQueuedBytes bound the statements that wait, in all queues. Further
+	// statements are refused.
 	maxQueued      = 4096
 	maxQueuedBytes = 64 << 20
 )
@@ -113,8 +113,8 @@ func (r groupedRow) Scan(dest ...any) error {
 //
 // The first statement of an idle group is batched without being queued. An isolated statement that
 // waits for its turn can be abandoned like a queued one. Committed, failed and in doubt close done.
-// In doubt means that PostgreSQL may or may not have committed: the caller gets an Unavailable error
-// for which IsInDoubt returns true.
+// In doubt means that PostgreSQL may or may not have committed: the caller gets an Unavailable
+// error for which IsInDoubt returns true.
 type statement struct {
 	session SessionKey
 	sql     string
@@ -127,8 +127,8 @@ type statement struct {
 	batchSize int // statements in the transaction that committed it, itself included
 	// firstIsolatedRun is when the statement first ran on its own.
 	firstIsolatedRun time.Time
-	// isTaken is guarded by groupCommit.mu. It is set while the statement runs, when it can no longer
-	// be abandoned, and when it was abandoned, so that it never runs.
+	// isTaken is guarded by groupCommit.mu. It is set while the statement runs, when it can no
+	// longer be abandoned, and when it was abandoned, so that it never runs.
 	isTaken bool
 }
 
@@ -138,14 +138,14 @@ func (s *statement) finish(err error) {
 	close(s.done)
 }
 
-// groupCommit collects statements and commits them in batches. At most one batch transaction runs at
-// a time, on a connection of its own. The caller that finds the group idle runs its statement itself;
-// if more arrive meanwhile, a goroutine takes over and ends when the queue is empty. An idle group
-// therefore has no goroutine.
+// groupCommit collects statements and commits them in batches. At most one batch transaction runs
+// at a time, on a connection of its own. The caller that finds the group idle runs its statement
+// itself; if more arrive meanwhile, a goroutine takes over and ends when the queue is empty. An
+// idle group therefore has no goroutine.
 //
-// A statement that waits for a lock would hold up its whole batch, so it is isolated: it runs in its
-// own transaction, outside the batches. Later statements of the same session queue behind it, which
-// keeps their order; statements of other sessions are not affected.
+// A statement that waits for a lock would hold up its whole batch, so it is isolated: it runs in
+// its own transaction, outside the batches. Later statements of the same session queue behind it,
+// which keeps their order; statements of other sessions are not affected.
 type groupCommit struct {
 	pool *pgxpool.Pool // for batches: at most one connection in use, with the short lock timeout
 	// isolatedPool serves isolated statements.
@@ -260,7 +260,7 @@ func (g *groupCommit) await(ctx context.Context, s *statement) error {
 	g.mu.Lock()
 	isAbandoned := !s.isTaken
 	if isAbandoned {
-		g.markTaken(s) // whoever reaches it in the queue skips it
+		g.markTaken(s) // the queue skips it
 	}
 	g.mu.Unlock()
 	switch {

@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	// batchLockTimeout is how long a statement of a batch waits for a row lock before it is isolated.
+	// batchLockTimeout is how long a statement of a batch waits for a row lock before it is
+	// isolated.
 	batchLockTimeout = "200ms"
 	// retryLockTimeout replaces batchLockTimeout once a statement of the batch has timed out: all
 	// locked sessions were isolated then, and a new lock is often held by the same transaction.
@@ -75,10 +76,10 @@ func (g *groupCommit) requeue(batch []*statement) {
 	g.queue = append(batch, g.queue...)
 }
 
-// blockedSessions returns the sessions whose statements prevent the batch from being committed: that
-// of the failed statement and, after a lock timeout, every other session that is locked. Isolating
-// the locked sessions together avoids one failed attempt of the whole batch for each. When the failed
-// statement is unknown it returns all sessions.
+// blockedSessions returns the sessions whose statements prevent the batch from being committed:
+// that of the failed statement and, after a lock timeout, every other session that is locked.
+// Isolating the locked sessions together avoids one failed attempt of the whole batch for each.
+// When the failed statement is unknown it returns all sessions.
 func (g *groupCommit) blockedSessions(ctx context.Context, batch []*statement, failed *statement, err error) map[SessionKey]bool {
 	blocked := make(map[SessionKey]bool)
 	if failed == nil {
@@ -96,8 +97,8 @@ func (g *groupCommit) blockedSessions(ctx context.Context, batch []*statement, f
 		organizations = append(organizations, s.session.OrganizationID)
 		sessions = append(sessions, s.session.SessionID)
 	}
-	// The query locks rows but changes nothing, so its commit need not reach the disk. If it fails, the
-	// next attempt fails too or finds the locked sessions one by one.
+	// The query locks rows but changes nothing, so its commit need not reach the disk. If it fails,
+	// the next attempt fails too or finds the locked sessions one by one.
 	locked, _ := gendb.New(withSetting{g.pool, "SET LOCAL synchronous_commit = off"}).ListLockedSessions(ctx, organizations, sessions)
 	for _, session := range locked {
 		blocked[SessionKey{OrganizationID: session.OrganizationID, SessionID: session.ID}] = true
@@ -108,8 +109,8 @@ func (g *groupCommit) blockedSessions(ctx context.Context, batch []*statement, f
 // commit runs statements in one transaction, in one round trip. A nil error means that it is
 // committed: results then has, for each statement, nil or pgx.ErrNoRows. Otherwise failed is the
 // statement that failed, or nil when none did. With an error for which isStatementError returns
-// true nothing was committed; any other error leaves the commit in doubt. An empty lockTimeout is the
-// connection's setting.
+// true nothing was committed; any other error leaves the commit in doubt. An empty lockTimeout is
+// the connection's setting.
 func commit(ctx context.Context, pool *pgxpool.Pool, batch []*statement, lockTimeout string) (results []error, failed *statement, err error) {
 	var pipeline pgx.Batch
 	if lockTimeout != "" {
@@ -148,8 +149,8 @@ func isStatementError(err error) bool {
 	return wasNotSent
 }
 
-// inDoubt returns the error of a statement whose connection was lost: its transaction may or may not
-// have been committed.
+// inDoubt returns the error of a statement whose connection was lost: its transaction may or may
+// not have been committed.
 func inDoubt(err error) error {
 	if appErr, ok := errors.AsType[*apperr.Error](translate(err)); ok {
 		return appErr

@@ -17,8 +17,8 @@ const (
 	isolatedLockWait = 10 * time.Second
 )
 
-// isolate removes the statements of the blocked sessions from the batch, starts running them on their
-// own, and returns the rest of the batch.
+// isolate removes the statements of the blocked sessions from the batch, starts running them on
+// their own, and returns the rest of the batch.
 func (g *groupCommit) isolate(batch []*statement, blocked map[SessionKey]bool) (rest []*statement) {
 	bySession := make(map[SessionKey][]*statement)
 	for _, s := range batch {
@@ -89,8 +89,8 @@ func (g *groupCommit) runIsolated(session SessionKey) {
 	}
 }
 
-// nextIsolated removes the oldest isolated statement of a session. It returns nil when none is left;
-// the session is then no longer isolated.
+// nextIsolated removes the oldest isolated statement of a session. It returns nil when none is
+// left; the session is then no longer isolated.
 func (g *groupCommit) nextIsolated(session SessionKey) *statement {
 	g.mu.Lock()
 	defer g.mu.Unlock()

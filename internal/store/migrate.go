@@ -19,7 +19,8 @@ const (
 	// migrationLockTimeout is how long a migration waits for a lock. Other statements for the table
 	// queue behind it, so it gives up quickly, lets them pass and retries.
 	migrationLockTimeout = "500ms"
-	// minMigrationPause is the first pause before a retry; each pause doubles up to maxMigrationPause.
+	// minMigrationPause is the first pause before a retry; each pause doubles up to
+	// maxMigrationPause.
 	minMigrationPause = 250 * time.Millisecond
 	maxMigrationPause = 10 * time.Second
 	// maxMigrationTime bounds all attempts together.
@@ -27,10 +28,11 @@ const (
 )
 
 // migrate applies the pending migrations and returns the version of the newest one. Other programs
-// may use the database meanwhile: they are delayed by at most migrationLockTimeout plus the time that
-// a migration holds its locks. Programs that migrate at the same time take turns.
+// may use the database meanwhile: they are delayed by at most migrationLockTimeout plus the time
+// that a migration holds its locks. Programs that migrate at the same time take turns.
 func migrate(ctx context.Context, config *pgx.ConnConfig, files fs.FS, log *slog.Logger) (version int64, err error) {
-	// The timeouts of ordinary statements do not apply: a migration may take as long as the data needs.
+	// The timeouts of ordinary statements do not apply: a migration may take as long as the data
+	// needs.
 	config = config.Copy()
 	config.RuntimeParams["statement_timeout"] = "0"
 	config.RuntimeParams["idle_in_transaction_session_timeout"] = "0"

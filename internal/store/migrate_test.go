@@ -76,8 +76,8 @@ func TestMigrationDoesNotBlockWritesWhileItWaitsForALock(t *testing.T) {
 	}
 }
 
-// startWriters starts goroutines that insert organizations. stop waits for their end and returns the
-// duration of the slowest insert.
+// startWriters starts goroutines that insert organizations. stop waits for their end and returns
+// the duration of the slowest insert.
 func startWriters(t *testing.T, s *store.Store) (written *atomic.Int64, stop func() (slowest time.Duration)) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

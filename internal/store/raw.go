@@ -11,10 +11,10 @@ import (
 )
 
 // ReadRaw runs the queries that enqueue calls in one round trip, and passes each row to read as
-// PostgreSQL sent it: the index of the query, from 0, and the columns, nil for NULL. That saves most
-// of the cost of decoding a page of rows. The columns are valid until read returns. An error of read
-// stops the reading and is returned unchanged. enqueue is called once and must ignore the results and
-// errors of its calls.
+// PostgreSQL sent it: the index of the query, from 0, and the columns, nil for NULL. That saves
+// most of the cost of decoding a page of rows. The columns are valid until read returns. An error
+// of read stops the reading and is returned unchanged. enqueue is called once and must ignore the
+// results and errors of its calls.
 func (s *Store) ReadRaw(ctx context.Context, enqueue func(q *gendb.Queries), read func(query int, columns [][]byte) error) error {
 	var queued recorder
 	enqueue(gendb.New(&queued))

@@ -9,10 +9,10 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// A network can drop a connection without closing it at either end: requests are lost and no response
-// ever arrives. PostgreSQL's own timeouts do not help then. Three measures detect such a connection:
-// a pooled connection that was idle is pinged before its next use, every read has a timeout, and one
-// dead connection closes all idle ones.
+// A network can drop a connection without closing it at either end: requests are lost and no
+// response ever arrives. PostgreSQL's own timeouts do not help then. Three measures detect such a
+// connection: a pooled connection that was idle is pinged before its next use, every read has a
+// timeout, and one dead connection closes all idle ones.
 const (
 	// connectTimeout bounds connecting, unless the URL has a connect_timeout.
 	connectTimeout = 5 * time.Second
@@ -44,8 +44,8 @@ func setReadTimeout(config *pgxpool.Config, readTimeout time.Duration) {
 }
 
 // newPool returns a pool that pings idle connections before their next use. When a ping fails, it
-// closes all idle connections: a network that dropped one has probably dropped all, and pinging each
-// would take too long.
+// closes all idle connections: a network that dropped one has probably dropped all, and pinging
+// each would take too long.
 func newPool(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error) {
 	var pool *pgxpool.Pool
 	config.ShouldPing = func(ctx context.Context, of pgxpool.ShouldPingParams) bool {
@@ -69,9 +69,9 @@ func newPool(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error)
 // deadlineConn is a connection whose reads time out: after connectTimeout until the first bytes
 // arrive, then after readTimeout.
 //
-// A deadline set by pgx takes precedence. pgx sets one in the past to interrupt a read when a context
-// ends, and one in the future while it closes a connection, which keeps its place in the pool until
-// then. The latter is capped at maxCancelTime.
+// A deadline set by pgx takes precedence. pgx sets one in the past to interrupt a read when a
+// context ends, and one in the future while it closes a connection, which keeps its place in the
+// pool until then. The latter is capped at maxCancelTime.
 type deadlineConn struct {
 	net.Conn
 	readTimeout time.Duration

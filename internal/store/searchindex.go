@@ -12,10 +12,10 @@ import (
 // searchIndexLock is the advisory lock of the process that builds, drops or maintains the index.
 const searchIndexLock = 0x7061726C65790002 // "parley", lock 2
 
-// createSearchIndex uses a pending list: new entries are appended to it and merged into the index many
-// at a time, which costs a third of inserting each. MaintainSearchIndex merges the list every two
-// seconds, because each search scans it, and because the insert that fills it would have to merge
-// it, which takes seconds.
+// createSearchIndex uses a pending list: new entries are appended to it and merged into the index
+// many at a time, which costs a third of inserting each. MaintainSearchIndex merges the list every
+// two seconds, because each search scans it, and because the insert that fills it would have to
+// merge it, which takes seconds.
 const createSearchIndex = `CREATE INDEX CONCURRENTLY message_history_by_content ON message_history
 	USING gin (organization_id, searchable(content) gin_trgm_ops) WITH (fastupdate = on, gin_pending_list_limit = 16384)`
 
@@ -28,8 +28,8 @@ const (
 )
 
 // MaintainSearchIndex builds or drops the index over message contents, as wanted, and maintains it
-// until ctx ends, which cancels a build. Messages can be sent and read meanwhile. Of several processes
-// one does the work; another one takes over when it ends.
+// until ctx ends, which cancels a build. Messages can be sent and read meanwhile. Of several
+// processes one does the work; another one takes over when it ends.
 //
 // Errors are logged and retried after a minute: searches work without the index, only slower.
 func (s *Store) MaintainSearchIndex(ctx context.Context, log *slog.Logger, isWanted bool) {
@@ -162,8 +162,8 @@ func (s *Store) logBuildProgress(ctx context.Context, pid uint32, log *slog.Logg
 	}
 }
 
-// acquireSearchIndexLock takes searchIndexLock for the connection. It polls, because a connection that
-// waits inside PostgreSQL is a transaction for which the build of another process would wait.
+// acquireSearchIndexLock takes searchIndexLock for the connection. It polls, because a connection
+// that waits inside PostgreSQL is a transaction for which the build of another process would wait.
 func acquireSearchIndexLock(ctx context.Context, conn *pgx.Conn) error {
 	for {
 		var isAcquired bool

@@ -21,8 +21,8 @@ type counters struct {
 	isolated       atomic.Int64 // statements that were isolated
 }
 
-// errorKinds names the errors that PostgreSQL returns for reasons of its own, by the longest matching
-// prefix of the SQLSTATE (PostgreSQL manual, appendix A).
+// errorKinds names the errors that PostgreSQL returns for reasons of its own, by the longest
+// matching prefix of the SQLSTATE (PostgreSQL manual, appendix A).
 var errorKinds = map[string]string{
 	"08":    "connection",
 	"25006": "read_only",

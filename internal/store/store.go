@@ -16,8 +16,8 @@ import (
 	"parley/internal/trace"
 )
 
-// Store is a pool of connections to a migrated database. Each of its queries runs in a transaction of
-// its own; InTx runs several in one. It is safe for concurrent use.
+// Store is a pool of connections to a migrated database. Each of its queries runs in a transaction
+// of its own; InTx runs several in one. It is safe for concurrent use.
 type Store struct {
 	*gendb.Queries
 	pool          *pgxpool.Pool
@@ -37,20 +37,20 @@ var sessionSettings = map[string]string{
 	// No regular query takes this long; a runaway one must not block the others.
 	"statement_timeout": "30s",
 	"lock_timeout":      "10s",
-	// A process that is paused or cut off in a transaction keeps its locks no longer than a run's lease
-	// lasts.
+	// A process that is paused or cut off in a transaction keeps its locks no longer than a run's
+	// lease lasts.
 	"idle_in_transaction_session_timeout": "20s",
-	// A generic plan made while a table is small would scan the whole table after it has grown. A table
-	// without a usable index is still scanned. Searches and exports rely on this setting too: without
-	// it the planner expects to find enough rows early in a scan.
+	// A generic plan made while a table is small would scan the whole table after it has grown. A
+	// table without a usable index is still scanned. Searches and exports rely on this setting too:
+	// without it the planner expects to find enough rows early in a scan.
 	"enable_seqscan": "off",
 	// Both cost more to start than short queries gain.
 	"max_parallel_workers_per_gather": "0",
 	"jit":                             "off",
 }
 
-// minPoolSize is the smallest maximum size of the pool. More connections than this only queue inside
-// the PostgreSQL of a small machine.
+// minPoolSize is the smallest maximum size of the pool. More connections than this only queue
+// inside the PostgreSQL of a small machine.
 const minPoolSize = 16
 
 // Option configures Open.
@@ -156,8 +156,8 @@ func (s *Store) PoolStats() *pgxpool.Stat { return s.pool.Stat() }
 // busy it was in between.
 func (s *Store) QueryCount() int64 { return s.pool.Stat().AcquireCount() + s.group.submitted.Load() }
 
-// InTx runs fn in one transaction. It commits when fn returns nil and rolls back otherwise. When the
-// transaction loses a race it runs fn again, up to three times. fn must use only q, and publish
+// InTx runs fn in one transaction. It commits when fn returns nil and rolls back otherwise. When
+// the transaction loses a race it runs fn again, up to three times. fn must use only q, and publish
 // nothing.
 func (s *Store) InTx(ctx context.Context, fn func(q *gendb.Queries) error) error {
 	if s.within != nil {

@@ -11,8 +11,8 @@ import (
 	"parley/internal/trace"
 )
 
-// queryTracer traces queries by name. Spans carry neither arguments nor PostgreSQL's messages, which
-// may quote arguments.
+// queryTracer traces queries by name. Spans carry neither arguments nor PostgreSQL's messages,
+// which may quote arguments.
 type queryTracer struct{ traces *trace.Tracer }
 
 // unnamed is the name of a statement that is not a generated query.
@@ -37,8 +37,8 @@ func (queryTracer) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, data pgx.Trac
 	endQuery(ctx, data.Err)
 }
 
-// TraceBatchStart implements pgx.BatchTracer. A batch is named after its first named query: settings
-// may come before it.
+// TraceBatchStart implements pgx.BatchTracer. A batch is named after its first named query:
+// settings may come before it.
 func (t queryTracer) TraceBatchStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceBatchStartData) context.Context {
 	sql := ""
 	for _, query := range data.Batch.QueuedQueries {

@@ -9,8 +9,9 @@ import (
 	gendb "parley/gen/db"
 )
 
-// translator wraps the connections of generated queries: it translates errors and retries statements
-// that lost a race. In a transaction retries is 0, because the whole transaction must be retried.
+// translator wraps the connections of generated queries: it translates errors and retries
+// statements that lost a race. In a transaction retries is 0, because the whole transaction must be
+// retried.
 type translator struct {
 	on      gendb.DBTX
 	retries int

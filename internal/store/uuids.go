@@ -7,8 +7,8 @@ import (
 )
 
 // registerUUIDs makes a connection encode and decode uuid.UUID as 16 bytes. By default pgx converts
-// through text, with some twenty allocations per value, which took longer than the rest of sending a
-// message.
+// through text, with some twenty allocations per value, which took longer than the rest of sending
+// a message.
 func registerUUIDs(types *pgtype.Map) {
 	pgxuuid.Register(types)
 	types.TryWrapEncodePlanFuncs = append([]pgtype.TryWrapEncodePlanFunc{wrapUUIDPointer}, types.TryWrapEncodePlanFuncs...)

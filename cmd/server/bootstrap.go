@@ -16,8 +16,8 @@ import (
 	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/bot"
-	"parley/internal/chat"
 	"parley/internal/faq"
+	"parley/internal/inbox"
 	"parley/internal/store"
 )
 
@@ -126,8 +126,8 @@ func createOrganizationWithDefaults(ctx context.Context, store *store.Store, nam
 			return "", fmt.Errorf("create the FAQs of the default chatbot: %w", err)
 		}
 	}
-	webChat := chat.WebChat{Name: new("Website")}
-	if _, err := chat.New(chat.Config{Store: store, Bots: bots}).CreateWebChat(ctx, organization.ID, webChat, nil); err != nil {
+	webChat := inbox.WebChat{Name: new("Website")}
+	if _, err := inbox.New(store, bots).CreateWebChat(ctx, organization.ID, webChat, nil); err != nil {
 		return "", fmt.Errorf("create the web chat: %w", err)
 	}
 	_, key, err := auth.New(store).CreateKey(ctx, organization.ID, auth.NewKey{

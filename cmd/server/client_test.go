@@ -199,17 +199,17 @@ func (c client) status(path string) int {
 	return status
 }
 
-// run is what the API tells of a run.
-type run struct {
+// apiRun is what the API tells of a run.
+type apiRun struct {
 	ID, QuestionID, MessageID string
 	State, FinishReason       string
 	Attempt                   int
 	Error                     *struct{ Error, Detail string }
 }
 
-func (c client) run(id string) run {
+func (c client) run(id string) apiRun {
 	c.t.Helper()
-	var found run
+	var found apiRun
 	c.call("GET", "/api/runs/"+id+"/", nil, http.StatusOK, &found)
 	return found
 }

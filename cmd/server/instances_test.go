@@ -169,7 +169,7 @@ func TestARunIsCancelledAndFollowedAtAnyInstance(t *testing.T) {
 	}
 
 	// when what waits is cancelled through the other one, it is never begun
-	var ended run
+	var ended apiRun
 	second.call("POST", "/api/runs/"+waiting.run+"/cancel/", nil, http.StatusOK, &ended)
 	if ended.State != "cancelled" {
 		t.Errorf("what waited is %+v", ended)

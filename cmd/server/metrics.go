@@ -9,7 +9,9 @@ import (
 	"parley/internal/ratelimit"
 	"parley/internal/realtime"
 	"parley/internal/records"
+	"parley/internal/run"
 	"parley/internal/store"
+	"parley/internal/visit"
 	"parley/internal/wsapi"
 )
 
@@ -19,6 +21,8 @@ type components struct {
 	store   *store.Store
 	models  *llm.Engine
 	chats   *chat.Chat
+	runs    *run.Dispatcher
+	visits  *visit.Visits
 	records *records.Records
 	sockets *wsapi.Server
 	limiter *ratelimit.Limiter
@@ -43,7 +47,7 @@ func addMetrics(r *metrics.Registry, c components) {
 			total(name, help, metrics.Labels{label: value}, read)
 		}
 	}
-	stats := c.chats.Stats
+	stats := c.runs.Stats
 
 	r.Gauge("parley_build_info", "The version and the Go release of the program. Always 1.", metrics.Labels{"version": version(), "go": runtime.Version()}, func() float64 { return 1 })
 	gauge("parley_schema", "Version of the database schema: the number of the latest migration.", func() float64 { return float64(c.store.SchemaVersion()) })
@@ -56,10 +60,10 @@ func addMetrics(r *metrics.Registry, c components) {
 
 	gauge("parley_replies_writing", "Replies in progress on this instance.", func() float64 { return float64(stats().Writing) })
 	gauge("parley_replies_waiting", "Replies that this instance is waiting for: queued, or in progress on another instance.", func() float64 { return float64(stats().Waiting) })
-	gauge("parley_visits", "Anonymous visits on this instance.", func() float64 { return float64(stats().Visits) })
+	gauge("parley_visits", "Anonymous visits on this instance.", func() float64 { return float64(c.visits.Count()) })
 	totals("parley_messages_total", "Messages of users and agents, by result: stored, or refused although valid.", "result", map[string]func() int64{
-		"stored":  func() int64 { return stats().Stored },
-		"refused": func() int64 { return stats().Refused },
+		"stored":  func() int64 { return c.chats.Stats().Stored },
+		"refused": func() int64 { return c.chats.Stats().Refused },
 	})
 	totals("parley_replies_total", "Attempts to write a reply that have ended, by result. completed, cancelled and failed are stored. "+
 		"lost: another attempt took over. given_back: released by a stopping instance, or one that cannot reach the database. not_stored: the database was unreachable.", "result", map[string]func() int64{
@@ -70,8 +74,8 @@ func addMetrics(r *metrics.Registry, c components) {
 		"given_back": func() int64 { return stats().GivenBack },
 		"not_stored": func() int64 { return stats().NotStored },
 	})
-	total("parley_replies_taken_up_total", "Runs that were rescued after their lease had expired.", nil, func() int64 { return stats().TakenUp })
-	total("parley_leases_unrenewed_total", "Failed renewals of leases.", nil, func() int64 { return stats().UnrenewedLeases })
+	total("parley_replies_taken_up_total", "Runs that were rescued after their lease had expired.", nil, func() int64 { return stats().Reclaimed })
+	total("parley_leases_unrenewed_total", "Failed renewals of leases.", nil, func() int64 { return stats().FailedHeartbeats })
 	totals("parley_model_calls_total", "Calls of model servers, by result.", "result", c.models.Calls())
 	totals("parley_rate_limited_total", "Requests and frames that exceeded a rate limit, by class.", "class", c.limiter.Refused())
 

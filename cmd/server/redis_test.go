@@ -49,7 +49,7 @@ func TestServersWithARedisWorkAsOne(t *testing.T) {
 	there = second.resume(asked.run)
 	eventually(t, "it grows", func() bool { return len(there.heard()) > 0 })
 	began := time.Now()
-	var ended run
+	var ended apiRun
 	second.call("POST", "/api/runs/"+asked.run+"/cancel/", nil, http.StatusOK, &ended)
 	if took := time.Since(began); ended.State != "cancelled" || took > time.Second {
 		t.Errorf("after %v it is %+v", took, ended)

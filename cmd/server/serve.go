@@ -16,15 +16,18 @@ import (
 	"parley/internal/bot"
 	"parley/internal/chat"
 	"parley/internal/faq"
+	"parley/internal/feed"
 	"parley/internal/httpapi"
+	"parley/internal/inbox"
 	"parley/internal/localpg"
 	"parley/internal/metrics"
 	"parley/internal/ratelimit"
 	"parley/internal/realtime"
 	"parley/internal/records"
-	"parley/internal/shortcuts"
+	"parley/internal/run"
 	"parley/internal/store"
 	"parley/internal/trace"
+	"parley/internal/visit"
 	"parley/internal/wsapi"
 )
 
@@ -91,31 +94,35 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 		if err := applyModel(ctx, store, bots, config); err != nil {
 			return err
 		}
-		taken := shortcuts.All()
-		taken.Search = config.SearchIndex
-		chats := chat.New(chat.Config{
+		feeds := feed.New(feed.Config{Store: store, Redis: redis, Log: log, WatchQueue: config.SocketQueue})
+		runs := run.New(run.Config{
 			Store:                     store,
-			Link:                      redis,
 			Bots:                      bots,
+			Feed:                      feeds,
 			Log:                       log,
-			VisitTTL:                  config.AnonymousTTL,
 			MaxReplies:                config.Replies.Instance,
 			MaxRepliesPerOrganization: config.Replies.Organization,
-			WatchQueue:                config.SocketQueue,
-			IsAlone:                   config.DatabaseURL == "",
-			Shortcuts:                 taken,
+			IsSole:                    config.DatabaseURL == "",
 			Traces:                    traces,
+		})
+		visits := visit.New(visit.Config{
+			Store: store, Bots: bots, Feed: feeds, Log: log, Redis: redis, TTL: config.AnonymousTTL, MaxReplies: config.Replies.Instance,
+		})
+		chats := chat.New(chat.Config{
+			Store: store, Bots: bots, Feed: feeds, Runs: runs, Log: log, SearchIndex: config.SearchIndex, Traces: traces,
 		})
 		recordStore := records.New(store)
 		limiter := ratelimit.NewShared(config.RateLimits, redis)
-		sockets := wsapi.New(wsapi.Config{Chat: chats, Limiter: limiter, Log: log, Origins: config.AllowedOrigins, Limits: config.Sockets, Traces: traces})
-		addMetrics(registry, components{server, store, models, chats, recordStore, sockets, limiter, redis})
+		sockets := wsapi.New(wsapi.Config{Chat: chats, Visits: visits, Limiter: limiter, Log: log, Origins: config.AllowedOrigins, Limits: config.Sockets, Traces: traces})
+		addMetrics(registry, components{server, store, models, chats, runs, visits, recordStore, sockets, limiter, redis})
 		defer serveDebug(debugListener, registry, log)()
 		handler, err := httpapi.New(httpapi.Config{
 			Auth:    authenticator,
 			Bots:    bots,
 			FAQs:    faq.New(store, bots),
 			Chat:    chats,
+			Runs:    runs,
+			Inboxes: inbox.New(store, bots),
 			Records: recordStore,
 			Audit:   audit.New(store),
 			Limiter: limiter,
@@ -136,9 +143,14 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 			return err
 		}
 		defer recordStore.Start(log)()
+		feeds.Start()
+		defer feeds.Close()
 		chats.Start()
+		defer chats.Close()
+		runs.Start()
+		visits.Start()
 		defer maintainSearchIndex(ctx, store, log, config.SearchIndex)()
-		defer server.shutdown(sockets, chats, log)
+		defer server.shutdown(sockets, runs, visits, log)
 
 		server.setHandler(handler)
 		printReady(out, listener.Addr(), key)

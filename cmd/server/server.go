@@ -8,8 +8,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"parley/internal/chat"
 	"parley/internal/httpapi"
+	"parley/internal/run"
+	"parley/internal/visit"
 	"parley/internal/wsapi"
 )
 
@@ -72,7 +73,7 @@ func (s *server) drain(duration time.Duration, postgresExited <-chan struct{}) {
 // shutdown accepts no more requests and waits for those in progress: it closes the sockets with the
 // status closing, and lets replies finish, which ends their streams. Requests that exceed the grace
 // periods are aborted.
-func (s *server) shutdown(sockets *wsapi.Server, chats *chat.Chat, log *slog.Logger) {
+func (s *server) shutdown(sockets *wsapi.Server, runs *run.Dispatcher, visits *visit.Visits, log *slog.Logger) {
 	s.isStopping.Store(true)
 	ctx, cancel := context.WithTimeout(context.Background(), replyGracePeriod+requestGracePeriod)
 	defer cancel()
@@ -81,7 +82,8 @@ func (s *server) shutdown(sockets *wsapi.Server, chats *chat.Chat, log *slog.Log
 	replies, cancelReplies := context.WithTimeout(ctx, replyGracePeriod)
 	defer cancelReplies()
 	sockets.Close(replies)
-	chats.Close(replies)
+	runs.Close(replies)
+	visits.Close(replies)
 	if err := <-done; err != nil {
 		log.Info("abort requests", "err", err)
 		s.close()

@@ -15,12 +15,8 @@ SELECT user_id, bot_id, contact_id FROM sessions WHERE organization_id = @organi
 -- GetConversation returns a session with the related rows that the Chatbots family shows.
 -- name: GetConversation :one
 SELECT sqlc.embed(s), sqlc.embed(c), i.name AS inbox_name, i.channel_type, b.name AS bot_name,
-       CASE WHEN @is_counted::boolean
-            THEN (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n
-                  WHERE n.organization_id = s.organization_id AND n.inbox_id = s.inbox_id)
-            ELSE (SELECT count(*) FROM sessions u
-                  WHERE u.organization_id = s.organization_id AND u.inbox_id = s.inbox_id AND u.staff_unread > 0)
-       END::bigint AS inbox_unread
+       (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n
+        WHERE n.organization_id = s.organization_id AND n.inbox_id = s.inbox_id)::bigint AS inbox_unread
 FROM sessions s
 JOIN contacts c ON c.organization_id = s.organization_id AND c.id = s.contact_id
 JOIN inboxes i ON i.organization_id = s.organization_id AND i.id = s.inbox_id
@@ -46,15 +42,9 @@ FROM page p
 JOIN bots b ON b.organization_id = p.organization_id AND b.id = p.bot_id
 ORDER BY p.last_activity DESC, p.id DESC;
 
--- CountConversations returns the total for ListConversations by counting sessions.
+-- CountConversations returns the total for ListConversations, from the counters that triggers on
+-- sessions maintain.
 -- name: CountConversations :one
-SELECT count(*) FROM sessions
-WHERE organization_id = @organization_id AND user_id = @user_id AND (last_seq > 0 OR NOT is_implied)
-  AND (sqlc.narg('bot_id')::uuid IS NULL OR bot_id = sqlc.narg('bot_id'))
-  AND (sqlc.narg('status')::text IS NULL OR status = sqlc.narg('status'));
-
--- SumConversationCounts returns the same total as CountConversations, from the counters.
--- name: SumConversationCounts :one
 SELECT coalesce(sum(conversations), 0)::bigint FROM conversation_counts
 WHERE organization_id = @organization_id AND user_id = @user_id
   AND (sqlc.narg('bot_id')::uuid IS NULL OR bot_id = sqlc.narg('bot_id'))
@@ -165,12 +155,8 @@ WITH walked AS (
                     AND CASE WHEN @ignore_case::boolean THEN m.content ILIKE sqlc.narg('pattern') ELSE m.content LIKE sqlc.narg('pattern') END OFFSET 0)
     LIMIT @page_limit
 ), unread AS MATERIALIZED (
-    SELECT p.inbox_id, CASE WHEN @is_counted::boolean
-                            THEN (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n
-                                  WHERE n.organization_id = p.organization_id AND n.inbox_id = p.inbox_id)
-                            ELSE (SELECT count(*) FROM sessions u
-                                  WHERE u.organization_id = p.organization_id AND u.inbox_id = p.inbox_id AND u.staff_unread > 0)
-                       END::bigint AS sessions
+    SELECT p.inbox_id, (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n
+                        WHERE n.organization_id = p.organization_id AND n.inbox_id = p.inbox_id)::bigint AS sessions
     FROM (SELECT DISTINCT organization_id, inbox_id FROM page) p
 )
 SELECT sqlc.embed(s), sqlc.embed(c), i.name AS inbox_name, i.channel_type, b.name AS bot_name, unread.sessions AS inbox_unread
@@ -210,12 +196,8 @@ WITH walked AS (
                     AND CASE WHEN @ignore_case::boolean THEN m.content ILIKE sqlc.narg('pattern') ELSE m.content LIKE sqlc.narg('pattern') END OFFSET 0)
     LIMIT @page_limit
 ), unread AS MATERIALIZED (
-    SELECT p.inbox_id, CASE WHEN @is_counted::boolean
-                            THEN (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n
-                                  WHERE n.organization_id = p.organization_id AND n.inbox_id = p.inbox_id)
-                            ELSE (SELECT count(*) FROM sessions u
-                                  WHERE u.organization_id = p.organization_id AND u.inbox_id = p.inbox_id AND u.staff_unread > 0)
-                       END::bigint AS sessions
+    SELECT p.inbox_id, (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n
+                        WHERE n.organization_id = p.organization_id AND n.inbox_id = p.inbox_id)::bigint AS sessions
     FROM (SELECT DISTINCT organization_id, inbox_id FROM page) p
 )
 SELECT sqlc.embed(s), sqlc.embed(c), i.name AS inbox_name, i.channel_type, b.name AS bot_name, unread.sessions AS inbox_unread

@@ -16,12 +16,8 @@ SELECT * FROM inboxes WHERE organization_id = @organization_id AND id = @id;
 -- chatbot when it has no web chat.
 -- name: ListInboxes :many
 SELECT sqlc.embed(i), coalesce(w.id, b.id)::uuid AS channel_id, coalesce(w.name, b.name)::text AS channel_name,
-       CASE WHEN @is_counted::boolean
-            THEN (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n
-                  WHERE n.organization_id = i.organization_id AND n.inbox_id = i.id)
-            ELSE (SELECT count(*) FROM sessions u
-                  WHERE u.organization_id = i.organization_id AND u.inbox_id = i.id AND u.staff_unread > 0)
-       END::bigint AS unread
+       (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n
+        WHERE n.organization_id = i.organization_id AND n.inbox_id = i.id)::bigint AS unread
 FROM inboxes i
 JOIN bots b ON b.organization_id = i.organization_id AND b.id = i.bot_id
 LEFT JOIN web_chats w ON w.organization_id = i.organization_id AND w.inbox_id = i.id

@@ -25,8 +25,8 @@ func (q *Queries) ConfigureConversationSearch(ctx context.Context) error {
 }
 
 const countConversations = `-- name: CountConversations :one
-SELECT count(*) FROM sessions
-WHERE organization_id = $1 AND user_id = $2 AND (last_seq > 0 OR NOT is_implied)
+SELECT coalesce(sum(conversations), 0)::bigint FROM conversation_counts
+WHERE organization_id = $1 AND user_id = $2
   AND ($3::uuid IS NULL OR bot_id = $3)
   AND ($4::text IS NULL OR status = $4)
 `
@@ -38,7 +38,8 @@ type CountConversationsParams struct {
 	Status         *string
 }
 
-// CountConversations returns the total for ListConversations by counting sessions.
+// CountConversations returns the total for ListConversations, from the counters that triggers on
+// sessions maintain.
 func (q *Queries) CountConversations(ctx context.Context, arg CountConversationsParams) (int64, error) {
 	row := q.db.QueryRow(ctx, countConversations,
 		arg.OrganizationID,
@@ -46,9 +47,9 @@ func (q *Queries) CountConversations(ctx context.Context, arg CountConversations
 		arg.BotID,
 		arg.Status,
 	)
-	var count int64
-	err := row.Scan(&count)
-	return count, err
+	var column_1 int64
+	err := row.Scan(&column_1)
+	return column_1, err
 }
 
 const createConversation = `-- name: CreateConversation :one
@@ -140,17 +141,13 @@ func (q *Queries) DeleteEmptyConversations(ctx context.Context) error {
 
 const getConversation = `-- name: GetConversation :one
 SELECT s.organization_id, s.id, s.user_id, s.bot_id, s.inbox_id, s.contact_id, s.title, s.status, s.auto_reply, s.is_implied, s.last_seq, s.last_activity, s.active_run, s.queued_runs, s.exchanges, s.user_unread, s.staff_unread, s.last_read_at, s.created_at, s.updated_at, c.organization_id, c.id, c.user_id, c.source_id, c.name, c.avatar, c.email, c.phone_number, c.query_metadata, c.created_at, i.name AS inbox_name, i.channel_type, b.name AS bot_name,
-       CASE WHEN $1::boolean
-            THEN (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n
-                  WHERE n.organization_id = s.organization_id AND n.inbox_id = s.inbox_id)
-            ELSE (SELECT count(*) FROM sessions u
-                  WHERE u.organization_id = s.organization_id AND u.inbox_id = s.inbox_id AND u.staff_unread > 0)
-       END::bigint AS inbox_unread
+       (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n
+        WHERE n.organization_id = s.organization_id AND n.inbox_id = s.inbox_id)::bigint AS inbox_unread
 FROM sessions s
 JOIN contacts c ON c.organization_id = s.organization_id AND c.id = s.contact_id
 JOIN inboxes i ON i.organization_id = s.organization_id AND i.id = s.inbox_id
 JOIN bots b ON b.organization_id = s.organization_id AND b.id = s.bot_id
-WHERE s.organization_id = $2 AND s.id = $3
+WHERE s.organization_id = $1 AND s.id = $2
 `
 
 type GetConversationRow struct {
@@ -163,8 +160,8 @@ type GetConversationRow struct {
 }
 
 // GetConversation returns a session with the related rows that the Chatbots family shows.
-func (q *Queries) GetConversation(ctx context.Context, isCounted bool, organizationID uuid.UUID, iD uuid.UUID) (GetConversationRow, error) {
-	row := q.db.QueryRow(ctx, getConversation, isCounted, organizationID, iD)
+func (q *Queries) GetConversation(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (GetConversationRow, error) {
+	row := q.db.QueryRow(ctx, getConversation, organizationID, iD)
 	var i GetConversationRow
 	err := row.Scan(
 		&i.Session.OrganizationID,
@@ -406,12 +403,8 @@ WITH walked AS (
                     AND CASE WHEN $11::boolean THEN m.content ILIKE $10 ELSE m.content LIKE $10 END OFFSET 0)
     LIMIT $12
 ), unread AS MATERIALIZED (
-    SELECT p.inbox_id, CASE WHEN $13::boolean
-                            THEN (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n
-                                  WHERE n.organization_id = p.organization_id AND n.inbox_id = p.inbox_id)
-                            ELSE (SELECT count(*) FROM sessions u
-                                  WHERE u.organization_id = p.organization_id AND u.inbox_id = p.inbox_id AND u.staff_unread > 0)
-                       END::bigint AS sessions
+    SELECT p.inbox_id, (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n
+                        WHERE n.organization_id = p.organization_id AND n.inbox_id = p.inbox_id)::bigint AS sessions
     FROM (SELECT DISTINCT organization_id, inbox_id FROM page) p
 )
 SELECT s.organization_id, s.id, s.user_id, s.bot_id, s.inbox_id, s.contact_id, s.title, s.status, s.auto_reply, s.is_implied, s.last_seq, s.last_activity, s.active_run, s.queued_runs, s.exchanges, s.user_unread, s.staff_unread, s.last_read_at, s.created_at, s.updated_at, c.organization_id, c.id, c.user_id, c.source_id, c.name, c.avatar, c.email, c.phone_number, c.query_metadata, c.created_at, i.name AS inbox_name, i.channel_type, b.name AS bot_name, unread.sessions AS inbox_unread
@@ -437,7 +430,6 @@ type ListInboxConversationsAfterParams struct {
 	Pattern        *string
 	IgnoreCase     bool
 	PageLimit      int32
-	IsCounted      bool
 }
 
 type ListInboxConversationsAfterRow struct {
@@ -465,7 +457,6 @@ func (q *Queries) ListInboxConversationsAfter(ctx context.Context, arg ListInbox
 		arg.Pattern,
 		arg.IgnoreCase,
 		arg.PageLimit,
-		arg.IsCounted,
 	)
 	if err != nil {
 		return nil, err
@@ -546,12 +537,8 @@ WITH walked AS (
                     AND CASE WHEN $11::boolean THEN m.content ILIKE $10 ELSE m.content LIKE $10 END OFFSET 0)
     LIMIT $12
 ), unread AS MATERIALIZED (
-    SELECT p.inbox_id, CASE WHEN $13::boolean
-                            THEN (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n
-                                  WHERE n.organization_id = p.organization_id AND n.inbox_id = p.inbox_id)
-                            ELSE (SELECT count(*) FROM sessions u
-                                  WHERE u.organization_id = p.organization_id AND u.inbox_id = p.inbox_id AND u.staff_unread > 0)
-                       END::bigint AS sessions
+    SELECT p.inbox_id, (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n
+                        WHERE n.organization_id = p.organization_id AND n.inbox_id = p.inbox_id)::bigint AS sessions
     FROM (SELECT DISTINCT organization_id, inbox_id FROM page) p
 )
 SELECT s.organization_id, s.id, s.user_id, s.bot_id, s.inbox_id, s.contact_id, s.title, s.status, s.auto_reply, s.is_implied, s.last_seq, s.last_activity, s.active_run, s.queued_runs, s.exchanges, s.user_unread, s.staff_unread, s.last_read_at, s.created_at, s.updated_at, c.organization_id, c.id, c.user_id, c.source_id, c.name, c.avatar, c.email, c.phone_number, c.query_metadata, c.created_at, i.name AS inbox_name, i.channel_type, b.name AS bot_name, unread.sessions AS inbox_unread
@@ -577,7 +564,6 @@ type ListInboxConversationsBeforeParams struct {
 	Pattern        *string
 	IgnoreCase     bool
 	PageLimit      int32
-	IsCounted      bool
 }
 
 type ListInboxConversationsBeforeRow struct {
@@ -611,7 +597,6 @@ func (q *Queries) ListInboxConversationsBefore(ctx context.Context, arg ListInbo
 		arg.Pattern,
 		arg.IgnoreCase,
 		arg.PageLimit,
-		arg.IsCounted,
 	)
 	if err != nil {
 		return nil, err
@@ -941,33 +926,6 @@ WHERE organization_id = $2 AND id = ANY ($3::uuid[]) AND status <> $1
 func (q *Queries) SetConversationsStatus(ctx context.Context, status string, organizationID uuid.UUID, ids []uuid.UUID) error {
 	_, err := q.db.Exec(ctx, setConversationsStatus, status, organizationID, ids)
 	return err
-}
-
-const sumConversationCounts = `-- name: SumConversationCounts :one
-SELECT coalesce(sum(conversations), 0)::bigint FROM conversation_counts
-WHERE organization_id = $1 AND user_id = $2
-  AND ($3::uuid IS NULL OR bot_id = $3)
-  AND ($4::text IS NULL OR status = $4)
-`
-
-type SumConversationCountsParams struct {
-	OrganizationID uuid.UUID
-	UserID         uuid.UUID
-	BotID          *uuid.UUID
-	Status         *string
-}
-
-// SumConversationCounts returns the same total as CountConversations, from the counters.
-func (q *Queries) SumConversationCounts(ctx context.Context, arg SumConversationCountsParams) (int64, error) {
-	row := q.db.QueryRow(ctx, sumConversationCounts,
-		arg.OrganizationID,
-		arg.UserID,
-		arg.BotID,
-		arg.Status,
-	)
-	var column_1 int64
-	err := row.Scan(&column_1)
-	return column_1, err
 }
 
 const updateConversation = `-- name: UpdateConversation :execrows

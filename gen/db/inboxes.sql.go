@@ -98,26 +98,15 @@ func (q *Queries) GetInbox(ctx context.Context, organizationID uuid.UUID, iD uui
 
 const listInboxes = `-- name: ListInboxes :many
 SELECT i.organization_id, i.id, i.bot_id, i.name, i.channel_type, i.created_at, coalesce(w.id, b.id)::uuid AS channel_id, coalesce(w.name, b.name)::text AS channel_name,
-       CASE WHEN $1::boolean
-            THEN (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n
-                  WHERE n.organization_id = i.organization_id AND n.inbox_id = i.id)
-            ELSE (SELECT count(*) FROM sessions u
-                  WHERE u.organization_id = i.organization_id AND u.inbox_id = i.id AND u.staff_unread > 0)
-       END::bigint AS unread
+       (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n
+        WHERE n.organization_id = i.organization_id AND n.inbox_id = i.id)::bigint AS unread
 FROM inboxes i
 JOIN bots b ON b.organization_id = i.organization_id AND b.id = i.bot_id
 LEFT JOIN web_chats w ON w.organization_id = i.organization_id AND w.inbox_id = i.id
-WHERE i.organization_id = $2
+WHERE i.organization_id = $1
 ORDER BY i.created_at DESC, i.id DESC
-LIMIT $4 OFFSET $3
+LIMIT $3 OFFSET $2
 `
-
-type ListInboxesParams struct {
-	IsCounted      bool
-	OrganizationID uuid.UUID
-	PageOffset     int32
-	PageLimit      int32
-}
 
 type ListInboxesRow struct {
 	Inbox       Inbox
@@ -128,13 +117,8 @@ type ListInboxesRow struct {
 
 // ListInboxes returns a page of inboxes, newest first. Each has its channel: its web chat, or its
 // chatbot when it has no web chat.
-func (q *Queries) ListInboxes(ctx context.Context, arg ListInboxesParams) ([]ListInboxesRow, error) {
-	rows, err := q.db.Query(ctx, listInboxes,
-		arg.IsCounted,
-		arg.OrganizationID,
-		arg.PageOffset,
-		arg.PageLimit,
-	)
+func (q *Queries) ListInboxes(ctx context.Context, organizationID uuid.UUID, pageOffset int32, pageLimit int32) ([]ListInboxesRow, error) {
+	rows, err := q.db.Query(ctx, listInboxes, organizationID, pageOffset, pageLimit)
 	if err != nil {
 		return nil, err
 	}

@@ -12,10 +12,10 @@ import (
 	"parley/gen/db"
 	"parley/internal/apperr"
 	"parley/internal/auth"
+	"parley/internal/store"
 )
 
-// NewAttachment is what a message brings along: an attachment that is known by its
-// ID, or a File.
+// NewAttachment is an attachment of a message to be stored: a known one by its ID, or a File.
 type NewAttachment struct {
 	ID       string
 	Type     string
@@ -31,72 +31,79 @@ type Attachment struct {
 	File     string    `json:"file"`
 }
 
-// attach turns what a message brings along, found at pointer in the request, into
-// what is stored with it; nothing into nil.
-func (c *Chat) attach(ctx context.Context, who auth.Principal, pointer string, wanted []NewAttachment) (json.RawMessage, error) {
-	if len(wanted) == 0 {
+// attach returns what is stored of a message's attachments, which are found at pointer in the
+// request; nil for none.
+func (c *Chat) attach(ctx context.Context, caller auth.Principal, pointer string, added []NewAttachment) (json.RawMessage, error) {
+	if len(added) == 0 {
 		return nil, nil
 	}
-	known, err := c.knownAttachments(ctx, who, wanted)
+	known, err := c.knownAttachments(ctx, caller, added)
 	if err != nil {
 		return nil, err
 	}
-	attached := make([]Attachment, len(wanted))
-	for i, one := range wanted {
-		at := fmt.Sprintf("%s/%d", pointer, i)
-		id, _ := uuid.Parse(one.ID) // nothing is known by the zero UUID
+	attachments := make([]Attachment, len(added))
+	for i, attachment := range added {
+		id, _ := uuid.Parse(attachment.ID) // no attachment has the zero UUID
 		if found, ok := known[id]; ok {
-			attached[i] = Attachment{ID: found.ID, Type: found.Type, Filename: found.Filename, File: found.File}
+			attachments[i] = Attachment{ID: found.ID, Type: found.Type, Filename: found.Filename, File: found.File}
 			continue
 		}
-		switch {
-		case one.File == "" && one.ID == "":
-			return nil, apperr.Field(apperr.InvalidMessage, at, "must have an id or a file")
-		case one.File == "":
-			return nil, apperr.Field(apperr.InvalidMessage, at+"/id", "is no attachment that is known")
-		}
-		address, err := url.Parse(one.File)
-		if err != nil || address.Hostname() == "" || (address.Scheme != "http" && address.Scheme != "https") {
-			return nil, apperr.Field(apperr.InvalidMessage, at+"/file", "must be an http or https URL")
-		}
-		attached[i] = Attachment{ID: newID(), Type: one.Type, Filename: one.Filename, File: one.File}
-		if one.Type == "" {
-			attached[i].Type = "other"
-		}
-		if one.Filename == "" {
-			attached[i].Filename = lastPart(address)
+		if attachments[i], err = newAttachment(fmt.Sprintf("%s/%d", pointer, i), attachment); err != nil {
+			return nil, err
 		}
 	}
-	return json.Marshal(attached)
+	return json.Marshal(attachments)
 }
 
-func (c *Chat) knownAttachments(ctx context.Context, who auth.Principal, wanted []NewAttachment) (map[uuid.UUID]db.Attachment, error) {
+func newAttachment(pointer string, added NewAttachment) (Attachment, error) {
+	switch {
+	case added.File == "" && added.ID == "":
+		return Attachment{}, apperr.Field(apperr.InvalidMessage, pointer, "must have an id or a file")
+	case added.File == "":
+		return Attachment{}, apperr.Field(apperr.InvalidMessage, pointer+"/id", "refers to an unknown attachment")
+	}
+	address, err := url.Parse(added.File)
+	if err != nil || address.Hostname() == "" || (address.Scheme != "http" && address.Scheme != "https") {
+		return Attachment{}, apperr.Field(apperr.InvalidMessage, pointer+"/file", "must be an http or https URL")
+	}
+	attachment := Attachment{ID: store.NewID(), Type: added.Type, Filename: added.Filename, File: added.File}
+	if attachment.Type == "" {
+		attachment.Type = "other"
+	}
+	if attachment.Filename == "" {
+		attachment.Filename = baseName(address)
+	}
+	return attachment, nil
+}
+
+// knownAttachments returns the attachments that are named by their IDs and that the caller may use.
+func (c *Chat) knownAttachments(ctx context.Context, caller auth.Principal, added []NewAttachment) (map[uuid.UUID]db.Attachment, error) {
 	var ids []uuid.UUID
-	for _, one := range wanted {
-		if id, err := uuid.Parse(one.ID); err == nil {
+	for _, attachment := range added {
+		if id, err := uuid.Parse(attachment.ID); err == nil {
 			ids = append(ids, id)
 		}
 	}
-	if len(ids) == 0 || who.IsBound() { // an attachment does not tell which conversation it was in
+	if len(ids) == 0 || caller.IsBound() { // the conversation of an attachment is not recorded
 		return nil, nil
 	}
 	found, err := c.store.ListAttachments(ctx, db.ListAttachmentsParams{
-		OrganizationID: who.OrganizationID,
+		OrganizationID: caller.OrganizationID,
 		Ids:            ids,
-		UserID:         who.UserID,
-		IsStaff:        who.IsStaff(),
+		UserID:         caller.UserID,
+		IsStaff:        caller.IsStaff(),
 	})
 	if err != nil {
 		return nil, err
 	}
 	known := make(map[uuid.UUID]db.Attachment, len(found))
-	for _, one := range found {
-		known[one.ID] = one
+	for _, attachment := range found {
+		known[attachment.ID] = attachment
 	}
 	return known, nil
 }
 
-func lastPart(address *url.URL) string {
+func baseName(address *url.URL) string {
 	if name := path.Base(address.Path); name != "." && name != "/" {
 		return name
 	}

@@ -13,126 +13,125 @@ import (
 	"parley/internal/store"
 )
 
-// Operation is one thing to be done to a conversation.
+// Operation is one operation of a batch on a conversation.
 type Operation struct {
-	Action         string // archive, unarchive, delete or mark_read
+	Action         string // archive, unarchive, delete, or mark_read
 	ConversationID string
 }
 
-// Outcomes is what became of the operations of a batch.
+// Outcomes is the result of a batch.
 type Outcomes struct {
-	RequestID string          // of the request that carried them out
-	Refused   []*apperr.Error // of each why it could not be; nil where it could
+	RequestID string          // of the request that was carried out
+	Refused   []*apperr.Error // by operation; nil for one that was carried out
 }
 
-// Batch carries out operations in their order, once for a key, and tells of each why
-// it could not be: NotFound and Forbidden as elsewhere, which spoil nothing but their
-// own. With an error of its own nothing was done. requestID is how the outcomes name
-// the request, to its repeats too.
+// Batch carries out operations in their order, once for an idempotency key. An operation that is
+// NotFound or Forbidden does not affect the others. If Batch returns an error, nothing was done.
+// requestID names the request in the outcomes, also for its repeats.
 //
-// The owner of a conversation marks it as read for the user, the staff for the
-// staff, an owner who is of the staff for both.
-func (c *Chat) Batch(ctx context.Context, who auth.Principal, requestID string, operations []Operation, key *store.IdempotencyKey) (Outcomes, error) {
-	if err := mustBeFree(who); err != nil {
+// Marking as read applies to the owner's counter if the caller owns the conversation, and to the
+// staff's if the caller is staff.
+func (c *Chat) Batch(ctx context.Context, caller auth.Principal, requestID string, operations []Operation, key *store.IdempotencyKey) (Outcomes, error) {
+	if err := checkUnbound(caller); err != nil {
 		return Outcomes{}, err
 	}
 	ids := make([]uuid.UUID, len(operations))
 	malformed := make([]error, len(operations))
 	for i, operation := range operations {
-		ids[i], malformed[i] = parseID(operation.ConversationID, noConversation)
+		ids[i], malformed[i] = store.ParseID(operation.ConversationID, noConversation)
 	}
 	outcomes, err := store.Idempotent(ctx, c.store, key, func(q *db.Queries) (Outcomes, error) {
-		found, err := q.LockConversations(ctx, who.OrganizationID, ids)
+		found, err := q.LockConversations(ctx, caller.OrganizationID, ids)
 		if err != nil {
 			return Outcomes{}, err
 		}
-		fates := make(map[uuid.UUID]*fate, len(found))
+		changes := make(map[uuid.UUID]*batchChange, len(found))
 		for _, session := range found {
-			fates[session.ID] = &fate{owner: session.UserID}
+			changes[session.ID] = &batchChange{owner: session.UserID}
 		}
 		refused := make([]*apperr.Error, len(operations))
 		for i, operation := range operations {
 			err := malformed[i]
 			if err == nil {
-				err = fates[ids[i]].meet(who, operation.Action)
+				err = changes[ids[i]].add(caller, operation.Action)
 			}
 			refused[i], _ = errors.AsType[*apperr.Error](err)
 		}
-		return Outcomes{RequestID: requestID, Refused: refused}, fulfil(ctx, q, who, fates)
+		return Outcomes{RequestID: requestID, Refused: refused}, applyBatch(ctx, q, caller, changes)
 	})
 	for i, refusal := range outcomes.Refused {
 		if refusal == nil && operations[i].Action == "delete" {
-			c.tellDeleted(ids[i])
+			c.feed.NotifyDeleted(ids[i])
 		}
 	}
 	return outcomes, err
 }
 
-// fate is what becomes of a conversation in a batch. It is decided under the
-// session's lock, so that a batch of any length takes a few statements.
-type fate struct {
-	owner  uuid.UUID
-	isGone bool
-	isRead bool
-	status string // empty: as it was
+// batchChange is the net effect of a batch on a conversation. It is computed while the sessions are
+// locked, so that a batch of any length takes a few statements.
+type batchChange struct {
+	owner     uuid.UUID
+	isDeleted bool
+	isRead    bool
+	status    string // empty: unchanged
 }
 
-// meet adds an action, or tells why it cannot be.
-func (f *fate) meet(who auth.Principal, action string) error {
-	if f == nil || f.isGone {
+// add adds an action, or returns why it is refused.
+func (b *batchChange) add(caller auth.Principal, action string) error {
+	if b == nil || b.isDeleted {
 		return apperr.New(apperr.NotFound, noConversation)
 	}
-	if err := mayRead(who, belonging{owner: f.owner}); err != nil {
+	if err := checkRead(caller, ownership{owner: b.owner}); err != nil {
 		return err
 	}
 	switch action {
 	case "archive":
-		f.status = "archived"
+		b.status = "archived"
 	case "unarchive":
-		f.status = "active"
+		b.status = "active"
 	case "mark_read":
-		f.isRead = true
+		b.isRead = true
 	case "delete":
-		f.isGone = true
+		b.isDeleted = true
 	default:
 		return apperr.New(apperr.InvalidRequest, "There is no such action.")
 	}
 	return nil
 }
 
-func fulfil(ctx context.Context, q *db.Queries, who auth.Principal, fates map[uuid.UUID]*fate) error {
-	var gone, read []uuid.UUID
-	status := make(map[string][]uuid.UUID)
-	for id, f := range fates {
+func applyBatch(ctx context.Context, q *db.Queries, caller auth.Principal, changes map[uuid.UUID]*batchChange) error {
+	var deleted, read []uuid.UUID
+	byStatus := make(map[string][]uuid.UUID)
+	for id, change := range changes {
 		switch {
-		case f.isGone:
-			gone = append(gone, id)
+		case change.isDeleted:
+			deleted = append(deleted, id)
 			continue
-		case f.status != "":
-			status[f.status] = append(status[f.status], id)
+		case change.status != "":
+			byStatus[change.status] = append(byStatus[change.status], id)
 		}
-		if f.isRead {
+		if change.isRead {
 			read = append(read, id)
 		}
 	}
-	for wanted, ids := range status {
-		if err := q.SetConversationsStatus(ctx, wanted, who.OrganizationID, ids); err != nil {
+	for status, ids := range byStatus {
+		if err := q.SetConversationsStatus(ctx, status, caller.OrganizationID, ids); err != nil {
 			return err
 		}
 	}
 	if len(read) > 0 {
 		err := q.MarkConversationsRead(ctx, db.MarkConversationsReadParams{
-			OrganizationID: who.OrganizationID, Ids: read, UserID: who.UserID, IsStaff: who.IsStaff(),
+			OrganizationID: caller.OrganizationID, Ids: read, UserID: caller.UserID, IsStaff: caller.IsStaff(),
 		})
 		if err != nil {
 			return err
 		}
 	}
-	if len(gone) == 0 {
+	if len(deleted) == 0 {
 		return nil
 	}
-	if err := q.DeleteConversations(ctx, who.OrganizationID, gone); err != nil {
+	if err := q.DeleteConversations(ctx, caller.OrganizationID, deleted); err != nil {
 		return err
 	}
-	return audit.Record(ctx, q, who.OrganizationID, audit.ConversationDeleted, nil, gone...)
+	return audit.Record(ctx, q, caller.OrganizationID, audit.ConversationDeleted, nil, deleted...)
 }

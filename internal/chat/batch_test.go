@@ -11,19 +11,20 @@ import (
 	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/chat"
+	"parley/internal/chattest"
 )
 
 func TestABadOperationDoesNotSpoilTheOthersOfItsBatch(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	alex, colleague := h.user(t, "Alex"), h.user(t, "Colleague")
-	neighbour := h.neighbour(t)
-	own, colleagues := h.conversation(t, alex), h.conversation(t, colleague)
-	foreign := neighbour.conversation(t, neighbour.user(t, "Alex"))
+	f := newFixture(t)
+	alex, colleague := f.User(t, "Alex"), f.User(t, "Colleague")
+	other := f.OtherOrganization(t)
+	own, colleagues := f.NewConversation(t, alex), f.NewConversation(t, colleague)
+	foreign := other.NewConversation(t, other.User(t, "Alex"))
 
-	outcomes, err := h.refusals(t, alex, []chat.Operation{
+	outcomes, err := f.refusals(t, alex, []chat.Operation{
 		{Action: "archive", ConversationID: "no id"},
-		{Action: "archive", ConversationID: id().String()},
+		{Action: "archive", ConversationID: chattest.NewID().String()},
 		{Action: "archive", ConversationID: foreign},
 		{Action: "archive", ConversationID: uuid.Nil.String()},
 		{Action: "archive", ConversationID: colleagues},
@@ -33,23 +34,23 @@ func TestABadOperationDoesNotSpoilTheOthersOfItsBatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	refusedAlike(t, apperr.NotFound, outcomes[:4]...)
-	refusedAlike(t, apperr.Forbidden, outcomes[4:6]...)
+	chattest.WantSameError(t, apperr.NotFound, outcomes[:4]...)
+	chattest.WantSameError(t, apperr.Forbidden, outcomes[4:6]...)
 	if outcomes[6] != nil {
 		t.Errorf("the good one is %v", outcomes[6])
 	}
-	if status := h.get(t, alex, own).Session.Status; status != "archived" {
+	if status := f.get(t, alex, own).Session.Status; status != "archived" {
 		t.Errorf("the good one made it %s", status)
 	}
-	if status := h.get(t, colleague, colleagues).Session.Status; status != "active" {
+	if status := f.get(t, colleague, colleagues).Session.Status; status != "active" {
 		t.Errorf("a forbidden one made it %s", status)
 	}
 }
 
 func TestABatchIsCarriedOutInOrder(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	alex := h.user(t, "Alex")
+	f := newFixture(t)
+	alex := f.User(t, "Alex")
 	cases := map[string]struct {
 		actions []string
 		refused []bool
@@ -67,25 +68,25 @@ func TestABatchIsCarriedOutInOrder(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			conversation := h.conversation(t, alex)
+			conversation := f.NewConversation(t, alex)
 			operations := make([]chat.Operation, len(c.actions))
 			for i, action := range c.actions {
 				operations[i] = chat.Operation{Action: action, ConversationID: conversation}
 			}
-			outcomes, err := h.refusals(t, alex, operations)
+			outcomes, err := f.refusals(t, alex, operations)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for i, outcome := range outcomes {
 				if c.refused[i] {
-					refused(t, outcome, apperr.NotFound)
+					chattest.WantKind(t, outcome, apperr.NotFound)
 				} else if outcome != nil {
 					t.Errorf("operation %d is %v", i, outcome)
 				}
 			}
-			found, err := h.Get(t.Context(), alex, conversation)
+			found, err := f.Get(t.Context(), alex, conversation)
 			if c.status == "" {
-				refused(t, err, apperr.NotFound)
+				chattest.WantKind(t, err, apperr.NotFound)
 			} else if err != nil || found.Session.Status != c.status {
 				t.Errorf("it is %s: %v", found.Session.Status, err)
 			}
@@ -95,22 +96,22 @@ func TestABatchIsCarriedOutInOrder(t *testing.T) {
 
 func TestArchivingAgainChangesNothing(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	alex := h.user(t, "Alex")
-	conversation := h.conversation(t, alex)
-	h.batch(t, alex, "archive", conversation)
-	first := h.get(t, alex, conversation)
-	h.batch(t, alex, "archive", conversation)
-	if second := h.get(t, alex, conversation); second.Session != first.Session {
+	f := newFixture(t)
+	alex := f.User(t, "Alex")
+	conversation := f.NewConversation(t, alex)
+	f.batch(t, alex, "archive", conversation)
+	first := f.get(t, alex, conversation)
+	f.batch(t, alex, "archive", conversation)
+	if second := f.get(t, alex, conversation); second.Session != first.Session {
 		t.Errorf("it was %v and is %v", first.Session, second.Session)
 	}
 }
 
 func TestWhoMarksAsReadClearsTheirOwnCount(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	alex, agent := h.user(t, "Alex"), h.user(t, "Agent", auth.Agent)
-	both := h.user(t, "Both", auth.Agent)
+	f := newFixture(t)
+	alex, agent := f.User(t, "Alex"), f.User(t, "Agent", auth.Agent)
+	both := f.User(t, "Both", auth.Agent)
 	cases := map[string]struct {
 		owner, reader auth.Principal
 		user, staff   int32
@@ -124,20 +125,20 @@ func TestWhoMarksAsReadClearsTheirOwnCount(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			// given two messages of the user's and three of the staff's
-			conversation := h.conversation(t, c.owner)
+			conversation := f.NewConversation(t, c.owner)
 			for range 2 {
-				h.say(t, c.owner, conversation, "Hello?")
+				f.Say(t, c.owner, conversation, "Hello?")
 			}
 			for range 3 {
-				h.say(t, agent, conversation, "Yes?")
+				f.Say(t, agent, conversation, "Yes?")
 			}
-			if s := h.get(t, c.owner, conversation).Session; s.UserUnread != 3 || s.StaffUnread != 2 {
+			if s := f.get(t, c.owner, conversation).Session; s.UserUnread != 3 || s.StaffUnread != 2 {
 				t.Fatalf("the user has %d to read and the staff %d", s.UserUnread, s.StaffUnread)
 			}
 			// when one of them reads
-			h.batch(t, c.reader, "mark_read", conversation)
+			f.batch(t, c.reader, "mark_read", conversation)
 			// then the other one has not
-			s := h.get(t, c.owner, conversation).Session
+			s := f.get(t, c.owner, conversation).Session
 			if s.UserUnread != c.user || s.StaffUnread != c.staff {
 				t.Errorf("the user has %d to read and the staff %d", s.UserUnread, s.StaffUnread)
 			}
@@ -145,8 +146,8 @@ func TestWhoMarksAsReadClearsTheirOwnCount(t *testing.T) {
 				t.Errorf("the staff last read at %v", s.LastReadAt)
 			}
 			// and counting goes on
-			h.say(t, c.owner, conversation, "Still there?")
-			if s := h.get(t, c.owner, conversation).Session; s.StaffUnread != c.staff+1 {
+			f.Say(t, c.owner, conversation, "Still there?")
+			if s := f.get(t, c.owner, conversation).Session; s.StaffUnread != c.staff+1 {
 				t.Errorf("after another message the staff has %d to read", s.StaffUnread)
 			}
 		})
@@ -155,38 +156,38 @@ func TestWhoMarksAsReadClearsTheirOwnCount(t *testing.T) {
 
 func TestTheBotsReplyCountsAsUnread(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	alex := h.user(t, "Alex")
-	sent, err := h.Begin(t.Context(), alex, nil, &chat.NewMessage{Content: "Hello?"}, nil)
+	f := newFixture(t)
+	alex := f.User(t, "Alex")
+	sent, err := f.Begin(t.Context(), alex, nil, &chat.NewMessage{Content: "Hello?"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	answered(t, sent)
+	chattest.AwaitOutcome(t, sent.Reply)
 	conversation := sent.ConversationID.String()
-	if s := h.get(t, alex, conversation).Session; s.UserUnread != 1 || s.StaffUnread != 1 {
+	if s := f.get(t, alex, conversation).Session; s.UserUnread != 1 || s.StaffUnread != 1 {
 		t.Errorf("the user has %d to read and the staff %d", s.UserUnread, s.StaffUnread)
 	}
 }
 
 func TestADeletedConversationLeavesNothing(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	alex := h.user(t, "Alex")
-	sent, err := h.Begin(t.Context(), alex, nil, &chat.NewMessage{Content: "Hello?"}, nil)
+	f := newFixture(t)
+	alex := f.User(t, "Alex")
+	sent, err := f.Begin(t.Context(), alex, nil, &chat.NewMessage{Content: "Hello?"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	answered(t, sent)
+	chattest.AwaitOutcome(t, sent.Reply)
 	conversation := sent.ConversationID.String()
 	tables := []string{"message_history", "runs", "records"}
 	for _, table := range tables {
-		if h.rows(t, table, conversation) == 0 {
+		if f.CountRows(t, table, conversation) == 0 {
 			t.Fatalf("there is nothing in %s to delete", table)
 		}
 	}
-	h.batch(t, alex, "delete", conversation)
+	f.batch(t, alex, "delete", conversation)
 	for _, table := range tables {
-		if left := h.rows(t, table, conversation); left != 0 {
+		if left := f.CountRows(t, table, conversation); left != 0 {
 			t.Errorf("%s holds %d of it", table, left)
 		}
 	}
@@ -195,18 +196,18 @@ func TestADeletedConversationLeavesNothing(t *testing.T) {
 // Each locks what the other one has to lock, in another order.
 func TestBatchesThatMeetAreAllCarriedOut(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	alex := h.user(t, "Alex")
+	f := newFixture(t)
+	alex := f.User(t, "Alex")
 	var operations []chat.Operation
 	for range 20 {
-		operations = append(operations, chat.Operation{Action: "mark_read", ConversationID: h.conversation(t, alex)})
+		operations = append(operations, chat.Operation{Action: "mark_read", ConversationID: f.NewConversation(t, alex)})
 	}
 	var batches sync.WaitGroup
 	for range 8 {
 		shuffled := slices.Clone(operations)
 		rand.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
 		batches.Go(func() {
-			outcomes, err := h.refusals(t, alex, shuffled)
+			outcomes, err := f.refusals(t, alex, shuffled)
 			if err != nil || slices.ContainsFunc(outcomes, func(err error) bool { return err != nil }) {
 				t.Errorf("a batch ends with %v and %v", outcomes, err)
 			}
@@ -216,9 +217,9 @@ func TestBatchesThatMeetAreAllCarriedOut(t *testing.T) {
 }
 
 // refusals carries out a batch, and tells of each operation why it could not be.
-func (h *house) refusals(t *testing.T, who auth.Principal, operations []chat.Operation) ([]error, error) {
+func (f fixture) refusals(t *testing.T, who auth.Principal, operations []chat.Operation) ([]error, error) {
 	t.Helper()
-	outcomes, err := h.Batch(t.Context(), who, "", operations, nil)
+	outcomes, err := f.Batch(t.Context(), who, "", operations, nil)
 	errs := make([]error, len(outcomes.Refused))
 	for i, refused := range outcomes.Refused {
 		if refused != nil {
@@ -228,19 +229,10 @@ func (h *house) refusals(t *testing.T, who auth.Principal, operations []chat.Ope
 	return errs, err
 }
 
-func (h *house) batch(t *testing.T, who auth.Principal, action, conversation string) {
+func (f fixture) batch(t *testing.T, who auth.Principal, action, conversation string) {
 	t.Helper()
-	outcomes, err := h.refusals(t, who, []chat.Operation{{Action: action, ConversationID: conversation}})
+	outcomes, err := f.refusals(t, who, []chat.Operation{{Action: action, ConversationID: conversation}})
 	if err != nil || outcomes[0] != nil {
 		t.Fatalf("%s is %v, %v", action, outcomes, err)
 	}
-}
-
-func (h *house) get(t *testing.T, who auth.Principal, conversation string) chat.Conversation {
-	t.Helper()
-	found, err := h.Get(t.Context(), who, conversation)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return found
 }

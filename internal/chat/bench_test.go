@@ -9,7 +9,7 @@ import (
 
 // BenchmarkHotCursor writes the cursor of a page and reads it again.
 func BenchmarkHotCursor(b *testing.B) {
-	at := place{order: byActivity, time: time.Now(), id: uuid.New()}
+	at := position{order: byActivity, time: time.Now(), id: uuid.New()}
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := parseCursor(at.cursor(), byActivity); err != nil {

@@ -2,7 +2,6 @@ package chat
 
 import (
 	"context"
-	"errors"
 	"strings"
 
 	"github.com/google/uuid"
@@ -11,198 +10,136 @@ import (
 	"parley/internal/apperr"
 	"parley/internal/audit"
 	"parley/internal/auth"
-	"parley/internal/bot"
+	"parley/internal/inbox"
 	"parley/internal/store"
 )
 
-// Conversation is a conversation with what is shown around it, and its newest
-// message; nil while there is none.
+// Conversation is a conversation with what is shown around it and its newest message, nil if it has
+// none.
 type Conversation struct {
 	db.GetConversationRow
 	LastMessage *db.Message
 }
 
-// Begin opens a conversation of the caller's with a bot, the organization's default
-// bot where none is named, and sends first where it is given, once for a key. The key
-// is of both: first has none of its own.
-func (c *Chat) Begin(ctx context.Context, who auth.Principal, botRef *string, first *NewMessage, key *store.IdempotencyKey) (Sent, error) {
-	id := newID()
-	begin := func(q *db.Queries) error {
-		asked, err := botFor(ctx, c.bots.Within(q), who, botRef)
+// Begin creates a conversation of the caller with a bot, by default the organization's default bot,
+// and sends first if it is given. It does so once for an idempotency key, which covers both: first
+// has no key of its own.
+func (c *Chat) Begin(ctx context.Context, caller auth.Principal, botRef *string, first *NewMessage, key *store.IdempotencyKey) (Sent, error) {
+	id := store.NewID()
+	create := func(q *db.Queries) error {
+		owner, err := botFor(ctx, c.bots.Within(q), caller, botRef)
 		if err != nil {
 			return err
 		}
-		return open(ctx, q, who, id, asked.ID, false)
+		return createConversation(ctx, q, caller, id, owner.ID, false)
 	}
 	if first == nil {
-		return store.Idempotent(ctx, c.store, key, func(q *db.Queries) (Sent, error) { return Sent{ConversationID: id}, begin(q) })
+		return store.Idempotent(ctx, c.store, key, func(q *db.Queries) (Sent, error) { return Sent{ConversationID: id}, create(q) })
 	}
 	if strings.TrimSpace(first.Content) == "" {
 		return Sent{}, apperr.Field(apperr.InvalidMessage, "/initial_message", "must not be blank")
 	}
-	prepared, err := c.prepare(ctx, who, id, *first, sending{sender: byUser, reply: replyAuto})
+	params, err := c.prepare(ctx, caller, id, *first, delivery{sender: senderUser, reply: replyAuto})
 	if err != nil {
 		return Sent{}, err
 	}
-	return c.deliver(ctx, prepared, nil, func(ctx context.Context, prepared db.SendMessageParams) (Sent, error) {
-		sent, err := store.Idempotent(ctx, c.store, key, func(q *db.Queries) (Sent, error) {
-			if err := begin(q); err != nil {
-				return Sent{}, err
-			}
-			return execute(ctx, q, who, prepared)
-		})
-		sent.IsReplayed = err == nil && sent.MessageID != prepared.MessageID
-		return sent, err
-	})
-}
-
-// deliverNew opens the conversation that a prepared message begins, and sends it,
-// both or neither.
-func (c *Chat) deliverNew(ctx context.Context, who auth.Principal, prepared db.SendMessageParams, asked db.Bot) (Sent, error) {
-	return c.deliver(ctx, prepared, &asked, func(ctx context.Context, prepared db.SendMessageParams) (sent Sent, err error) {
-		err = c.store.InTx(ctx, func(q *db.Queries) error {
-			if err := open(ctx, q, who, prepared.SessionID, asked.ID, false); err != nil {
-				return err
-			}
-			sent, err = execute(ctx, q, who, prepared)
-			if err == nil && sent.IsReplayed {
-				return errReplayed
-			}
-			return err
-		})
-		if errors.Is(err, errReplayed) {
-			err = nil
+	ctx, cancel := detach(ctx)
+	defer cancel()
+	claim := c.claim(&params)
+	sent, err := store.Idempotent(ctx, c.store, key, func(q *db.Queries) (Sent, error) {
+		if err := create(q); err != nil {
+			return Sent{}, err
 		}
-		return sent, err
+		return insertMessage(ctx, q, caller, params)
 	})
+	sent.IsReplayed = err == nil && sent.MessageID != params.MessageID
+	return c.dispatch(ctx, claim, params, nil, sent, err)
 }
 
-// errReplayed takes back the conversation that a repeated request has opened again.
-var errReplayed = errors.New("the key was used before")
-
-// askedBot is the bot that is named, the organization's default bot where none is.
-func askedBot(ctx context.Context, bots *bot.Bots, organization uuid.UUID, ref *string) (db.Bot, error) {
-	if ref == nil {
-		return bots.Default(ctx, organization)
-	}
-	return bots.Get(ctx, organization, *ref)
-}
-
-// open makes a conversation of the caller's in a bot's API inbox; an implied one is
-// listed once it has a message.
-func open(ctx context.Context, q *db.Queries, who auth.Principal, id, botID uuid.UUID, isImplied bool) error {
-	inbox, err := q.GetAPIInbox(ctx, who.OrganizationID, botID)
+// createConversation creates a conversation of the caller in a bot's API inbox. One that is implied by
+// a socket is listed once it has a message.
+func createConversation(ctx context.Context, q *db.Queries, caller auth.Principal, id, botID uuid.UUID, isImplied bool) error {
+	apiInbox, err := q.GetAPIInbox(ctx, caller.OrganizationID, botID)
 	if err != nil {
 		return err
 	}
-	contact, err := contactFor(ctx, q, who, inbox.ID)
+	contact, err := contactFor(ctx, q, caller, apiInbox.ID)
 	if err != nil {
 		return err
 	}
 	_, err = q.CreateConversation(ctx, db.CreateConversationParams{
-		OrganizationID: who.OrganizationID,
+		OrganizationID: caller.OrganizationID,
 		ID:             id,
-		UserID:         who.UserID,
+		UserID:         caller.UserID,
 		BotID:          botID,
-		InboxID:        inbox.ID,
+		InboxID:        apiInbox.ID,
 		ContactID:      contact.ID,
 		IsImplied:      isImplied,
 	})
 	return err
 }
 
-// ownContact returns the contact that stands for the caller in an inbox.
-func ownContact(ctx context.Context, q *db.Queries, who auth.Principal, inbox uuid.UUID) (db.Contact, error) {
-	own, err := q.UpsertUserContact(ctx, db.UpsertUserContactParams{
-		OrganizationID: who.OrganizationID,
-		ID:             newID(),
-		InboxID:        inbox,
-		UserID:         &who.UserID,
-		Name:           who.UserName,
-	})
-	return db.Contact(own), err
-}
-
-// Create opens a conversation of the caller's through a web chat, with the named
-// contact or the caller's own, once for a key.
-func (c *Chat) Create(ctx context.Context, who auth.Principal, webChat string, contact *string, key *store.IdempotencyKey) (Conversation, error) {
+// Create creates a conversation of the caller through a web chat, with the named contact or the
+// caller's own, once for an idempotency key.
+func (c *Chat) Create(ctx context.Context, caller auth.Principal, webChat string, contact *string, key *store.IdempotencyKey) (Conversation, error) {
 	return store.Idempotent(ctx, c.store, key, func(q *db.Queries) (Conversation, error) {
-		door, err := getWebChat(ctx, q, who.OrganizationID, webChat)
+		through, err := inbox.GetWebChat(ctx, q, caller.OrganizationID, webChat)
 		if err != nil {
 			return Conversation{}, err
 		}
-		if err := mayBegin(who, door.BotID); err != nil {
+		if err := checkCreate(caller, through.BotID); err != nil {
 			return Conversation{}, err
 		}
 		var with db.Contact
 		if contact != nil {
-			with, err = namedContact(ctx, q, who, "/contact", *contact)
+			with, err = contactNamed(ctx, q, caller, "/contact", *contact)
 		} else {
-			with, err = contactFor(ctx, q, who, door.InboxID)
+			with, err = contactFor(ctx, q, caller, through.InboxID)
 		}
 		if err != nil {
 			return Conversation{}, err
 		}
-		made, err := q.CreateConversation(ctx, db.CreateConversationParams{
-			OrganizationID: who.OrganizationID,
-			ID:             newID(),
-			UserID:         who.UserID,
-			BotID:          door.BotID,
-			InboxID:        door.InboxID,
+		created, err := q.CreateConversation(ctx, db.CreateConversationParams{
+			OrganizationID: caller.OrganizationID,
+			ID:             store.NewID(),
+			UserID:         caller.UserID,
+			BotID:          through.BotID,
+			InboxID:        through.InboxID,
 			ContactID:      with.ID,
 		})
 		if err != nil {
 			return Conversation{}, err
 		}
-		return c.view(ctx, q, made)
+		return readConversation(ctx, q, created)
 	})
 }
 
-// namedContact returns a contact of the organization, named at pointer in the request:
-// Forbidden where the caller is bound to another one. One that there is not is invalid
-// there (reference: "the Contact ID does not belong to the organization").
-func namedContact(ctx context.Context, q *db.Queries, who auth.Principal, pointer, id string) (db.Contact, error) {
-	unknown := apperr.Field(apperr.InvalidRequest, pointer, "is no contact of the organization")
-	contactID, err := parseID(id, "")
-	if err != nil {
-		return db.Contact{}, unknown
-	}
-	contact, err := q.GetContact(ctx, who.OrganizationID, contactID)
-	if apperr.Is(err, apperr.NotFound) {
-		return db.Contact{}, unknown
-	}
-	if err == nil && !who.Bounds.AllowsContact(contact.ID) {
-		err = outOfBounds()
-	}
-	return contact, err
-}
-
 // Get returns a conversation that the caller may read.
-func (c *Chat) Get(ctx context.Context, who auth.Principal, id string) (Conversation, error) {
-	session, err := c.session(ctx, who, id)
+func (c *Chat) Get(ctx context.Context, caller auth.Principal, id string) (Conversation, error) {
+	session, err := c.session(ctx, caller, id)
 	if err != nil {
 		return Conversation{}, err
 	}
-	return c.view(ctx, c.store.Queries, session)
+	return readConversation(ctx, c.store.Queries, session)
 }
 
-func (c *Chat) view(ctx context.Context, q *db.Queries, session db.Session) (Conversation, error) {
-	row, err := q.GetConversation(ctx, c.shortcuts.Counts, session.OrganizationID, session.ID)
+func readConversation(ctx context.Context, q *db.Queries, session db.Session) (Conversation, error) {
+	row, err := q.GetConversation(ctx, session.OrganizationID, session.ID)
 	if err != nil {
 		return Conversation{}, apperr.Rephrase(err, apperr.NotFound, noConversation)
 	}
-	shown := Conversation{GetConversationRow: row}
+	conversation := Conversation{GetConversationRow: row}
 	if row.Session.LastSeq > 0 {
 		last, err := q.GetMessageBySeq(ctx, session.OrganizationID, session.ID, row.Session.LastSeq)
 		if err != nil {
 			return Conversation{}, apperr.Rephrase(err, apperr.NotFound, noConversation)
 		}
-		shown.LastMessage = &last
+		conversation.LastMessage = &last
 	}
-	return shown, nil
+	return conversation, nil
 }
 
-// Change is what is to be different in a conversation; nil fields stay.
+// Change is what Update changes. A nil field is left unchanged.
 type Change struct {
 	Status    *string
 	Title     *string
@@ -210,8 +147,8 @@ type Change struct {
 }
 
 // Update changes a conversation that the caller may read, and returns it.
-func (c *Chat) Update(ctx context.Context, who auth.Principal, id string, change Change) (Conversation, error) {
-	session, err := c.session(ctx, who, id)
+func (c *Chat) Update(ctx context.Context, caller auth.Principal, id string, change Change) (Conversation, error) {
+	session, err := c.session(ctx, caller, id)
 	if err != nil {
 		return Conversation{}, err
 	}
@@ -228,12 +165,12 @@ func (c *Chat) Update(ctx context.Context, who auth.Principal, id string, change
 	if changed == 0 {
 		return Conversation{}, apperr.New(apperr.NotFound, noConversation)
 	}
-	return c.view(ctx, c.store.Queries, session)
+	return readConversation(ctx, c.store.Queries, session)
 }
 
-// Delete deletes a conversation that the caller may read, with all that is in it.
-func (c *Chat) Delete(ctx context.Context, who auth.Principal, id string) error {
-	session, err := c.session(ctx, who, id)
+// Delete deletes a conversation that the caller may read, with its messages, runs, and records.
+func (c *Chat) Delete(ctx context.Context, caller auth.Principal, id string) error {
+	session, err := c.session(ctx, caller, id)
 	if err != nil {
 		return err
 	}
@@ -248,39 +185,40 @@ func (c *Chat) Delete(ctx context.Context, who auth.Principal, id string) error 
 		return audit.Record(ctx, q, session.OrganizationID, audit.ConversationDeleted, nil, session.ID)
 	})
 	if err == nil {
-		c.tellDeleted(session.ID)
+		c.feed.NotifyDeleted(session.ID)
 	}
 	return err
 }
 
-// Filter says which of the caller's conversations are listed.
+// Filter selects the caller's conversations that List returns.
 type Filter struct {
 	BotRef        *string
 	Status        *string
 	Limit, Offset int
 }
 
-// List returns the caller's own conversations, latest activity first, and how many
-// qualify in all.
-func (c *Chat) List(ctx context.Context, who auth.Principal, filter Filter) ([]db.ListConversationsRow, int64, error) {
-	if err := mustBeFree(who); err != nil {
+// List returns a page of the caller's own conversations, latest activity first, and how many match.
+func (c *Chat) List(ctx context.Context, caller auth.Principal, filter Filter) ([]db.ListConversationsRow, int64, error) {
+	if err := checkUnbound(caller); err != nil {
 		return nil, 0, err
 	}
 	var botID *uuid.UUID
 	if filter.BotRef != nil {
-		asked, err := c.bots.Get(ctx, who.OrganizationID, *filter.BotRef)
+		owner, err := c.bots.Get(ctx, caller.OrganizationID, *filter.BotRef)
 		if err != nil {
 			return nil, 0, err
 		}
-		botID = &asked.ID
+		botID = &owner.ID
 	}
-	total, err := c.total(ctx, who.OrganizationID, who.UserID, botID, filter.Status)
+	total, err := c.store.CountConversations(ctx, db.CountConversationsParams{
+		OrganizationID: caller.OrganizationID, UserID: caller.UserID, BotID: botID, Status: filter.Status,
+	})
 	if err != nil {
 		return nil, 0, err
 	}
 	rows, err := c.store.ListConversations(ctx, db.ListConversationsParams{
-		OrganizationID: who.OrganizationID,
-		UserID:         who.UserID,
+		OrganizationID: caller.OrganizationID,
+		UserID:         caller.UserID,
 		BotID:          botID,
 		Status:         filter.Status,
 		PageLimit:      int32(filter.Limit),

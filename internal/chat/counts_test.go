@@ -2,203 +2,170 @@ package chat_test
 
 import (
 	"fmt"
-	"log/slog"
 	"testing"
-	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"parley/internal/auth"
 	"parley/internal/chat"
-	"parley/internal/shortcuts"
+	"parley/internal/chattest"
 )
 
-// taking is the domain on the same database with other shortcuts.
-func (h *house) taking(taken shortcuts.Set) *chat.Chat {
-	return chat.New(chat.Config{Store: h.store, Bots: h.bots, Log: slog.New(slog.DiscardHandler), VisitTTL: time.Minute, Shortcuts: taken})
-}
-
-// agree fails the test unless lists tell the same with and without counters, and returns the total of all.
-func (h *house) agree(t *testing.T, what string, who ...auth.Principal) (total int64) {
+// wantExactCounts compares the totals of lists with naive counting, and returns the number of all
+// conversations.
+func (f fixture) wantExactCounts(t *testing.T, what string, callers ...auth.Principal) (total int64) {
 	t.Helper()
-	plain, counted := h.taking(shortcuts.Set{}), h.taking(shortcuts.Set{Counts: true})
-	for _, user := range who {
-		for _, bot := range []*string{nil, new(h.bot.ID.String())} {
+	for _, caller := range callers {
+		for _, botRef := range []*string{nil, new(f.Bot.ID.String())} {
 			for _, status := range []*string{nil, new("active"), new("archived")} {
-				filter := chat.Filter{BotRef: bot, Status: status, Limit: 1}
-				_, want, err := plain.List(t.Context(), user, filter)
-				if err != nil {
-					t.Fatal(err)
+				_, got, err := f.List(t.Context(), caller, chat.Filter{BotRef: botRef, Status: status, Limit: 1})
+				want := f.query(t, `SELECT count(*) FROM sessions WHERE user_id = $1 AND (last_seq > 0 OR NOT is_implied)
+					AND ($2::uuid IS NULL OR bot_id = $2::uuid) AND ($3::text IS NULL OR status = $3)`, caller.UserID, botRef, status)
+				if err != nil || got != int64(want) {
+					t.Errorf("%s: %s has %d, %v, want %d", what, caller.UserName, got, err, want)
 				}
-				_, got, err := counted.List(t.Context(), user, filter)
-				if err != nil || got != want {
-					t.Errorf("%s: %s has %d, %v; want %d with %v, %v", what, user.UserName, got, err, want, bot, status)
-				}
-				if bot == nil && status == nil {
+				if botRef == nil && status == nil {
 					total += got
 				}
 			}
 		}
 	}
-	want, _, err := plain.ListInboxes(t.Context(), h.organization, 10, 0)
+	inboxes, _, err := f.Inboxes.List(t.Context(), f.Organization, 10, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, _, err := counted.ListInboxes(t.Context(), h.organization, 10, 0)
-	if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("%s: inboxes %v, %v; want %v", what, got, err, want)
+	for _, inbox := range inboxes {
+		want := f.query(t, "SELECT count(*) FROM sessions WHERE inbox_id = $1 AND staff_unread > 0", inbox.Inbox.ID)
+		if inbox.Unread != int64(want) {
+			t.Errorf("%s: inbox %s has %d unread, want %d", what, inbox.Inbox.Name, inbox.Unread, want)
+		}
 	}
 	return total
 }
 
 const countChanges = "SELECT (SELECT count(*) FROM conversation_counts WHERE is_change) + (SELECT count(*) FROM unread_counts WHERE is_change)"
 
-// fold folds the counters until no change is left, which another process may be folding.
-func (h *house) fold(t *testing.T) {
+// compact compacts the counters until no change is left. The instance may do so at the same time.
+func (f fixture) compact(t *testing.T) {
 	t.Helper()
-	for h.query(t, countChanges) > 0 {
-		if _, err := h.store.CompactConversationCounts(t.Context(), 1000); err != nil {
+	for f.query(t, countChanges) > 0 {
+		if _, err := f.Store.CompactConversationCounts(t.Context(), 1000); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := h.store.CompactUnreadCounts(t.Context(), 1000); err != nil {
+		if _, err := f.Store.CompactUnreadCounts(t.Context(), 1000); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// Totals from the counters are those that counting finds, after each thing that can happen to a conversation, folded or not.
-func TestTotalsAreExactWhateverHappens(t *testing.T) {
+// Counters are exact after each change of a conversation, compacted or not.
+func TestCountsAreExactAfterEachChange(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	alice, bob, staff := h.user(t, "alice"), h.user(t, "bob"), h.user(t, "staff", auth.Agent)
-	var ids []string
+	f := newFixture(t)
+	alice, bob, staff := f.User(t, "alice"), f.User(t, "bob"), f.User(t, "staff", auth.Agent)
 	check := func(what string, want int64) {
 		t.Helper()
-		for _, when := range []string{"", ", folded", ", folded again"} {
-			if got := h.agree(t, what+when, alice, bob); got != want {
-				t.Errorf("%s%s: %d in all, want %d", what, when, got, want)
+		for _, when := range []string{"", ", compacted", ", compacted again"} {
+			if got := f.wantExactCounts(t, what+when, alice, bob); got != want {
+				t.Errorf("%s%s: got %d conversations, want %d", what, when, got, want)
 			}
-			h.fold(t)
+			f.compact(t)
 		}
 	}
+	var ids []string
 	for range 3 {
-		ids = append(ids, h.conversation(t, alice))
+		ids = append(ids, f.NewConversation(t, alice))
 	}
-	other := h.conversation(t, bob)
-	check("begun", 4)
+	other := f.NewConversation(t, bob)
+	check("created", 4)
 	for range 2 {
-		h.say(t, alice, ids[0], "Hello")
-		h.say(t, alice, ids[1], "Hello")
-		h.say(t, bob, other, "Hello")
+		f.Say(t, alice, ids[0], "Hello")
+		f.Say(t, alice, ids[1], "Hello")
+		f.Say(t, bob, other, "Hello")
 	}
-	check("said", 4)
-	h.say(t, alice, ids[0], "An ordinary message")
-	if changes := h.query(t, countChanges); changes != 0 {
-		t.Errorf("an ordinary message has changed %d counters", changes)
+	check("messages sent", 4)
+	f.Say(t, alice, ids[0], "An ordinary message")
+	if changes := f.query(t, countChanges); changes != 0 {
+		t.Errorf("an ordinary message changed %d counters, want 0", changes)
 	}
-	if _, err := h.Update(t.Context(), alice, ids[0], chat.Change{Status: new("archived")}); err != nil {
+	if _, err := f.Update(t.Context(), alice, ids[0], chat.Change{Status: new("archived")}); err != nil {
 		t.Fatal(err)
 	}
 	check("archived", 4)
-	h.say(t, alice, ids[0], "Once more")
-	check("active by a message", 4)
-	if _, err := h.Update(t.Context(), alice, ids[2], chat.Change{Status: new("archived"), Title: new("Old")}); err != nil {
+	f.Say(t, alice, ids[0], "Once more")
+	check("activated by a message", 4)
+	if _, err := f.Update(t.Context(), alice, ids[2], chat.Change{Status: new("archived"), Title: new("Old")}); err != nil {
 		t.Fatal(err)
 	}
-	implied := id()
-	h.exec(t, `INSERT INTO sessions (organization_id, id, user_id, bot_id, inbox_id, contact_id, auto_reply, is_implied)
+	implied := chattest.NewID()
+	f.exec(t, `INSERT INTO sessions (organization_id, id, user_id, bot_id, inbox_id, contact_id, auto_reply, is_implied)
 		SELECT organization_id, $2, user_id, bot_id, inbox_id, contact_id, false, true FROM sessions WHERE id = $1`, ids[2], implied)
 	check("implied without a message", 4)
-	h.say(t, alice, implied.String(), "Its first message")
+	f.Say(t, alice, implied.String(), "Its first message")
 	check("implied with a message", 5)
-	h.exec(t, "UPDATE sessions SET staff_unread = 0 WHERE id = $1", ids[1])
+	f.exec(t, "UPDATE sessions SET staff_unread = 0 WHERE id = $1", ids[1])
 	check("read by the staff", 5)
-	h.say(t, staff, ids[1], "Good day")
+	f.Say(t, staff, ids[1], "Good day")
 	check("answered by the staff", 5)
-	if err := h.Delete(t.Context(), alice, ids[0]); err != nil {
+	if err := f.Delete(t.Context(), alice, ids[0]); err != nil {
 		t.Fatal(err)
 	}
 	check("deleted", 4)
-	h.exec(t, "DELETE FROM users WHERE id = $1", bob.UserID)
+	f.exec(t, "DELETE FROM users WHERE id = $1", bob.UserID)
 	check("deleted with its user", 3)
-	h.exec(t, "DELETE FROM bots WHERE id = $1", h.bot.ID)
-	h.fold(t)
-	if left := h.query(t, "SELECT (SELECT coalesce(sum(conversations), 0) FROM conversation_counts) + (SELECT coalesce(sum(conversations), 0) FROM unread_counts)"); left != 0 {
-		t.Errorf("without conversations the counters say %d", left)
+	f.exec(t, "DELETE FROM bots WHERE id = $1", f.Bot.ID)
+	f.compact(t)
+	if left := f.query(t, "SELECT (SELECT coalesce(sum(conversations), 0) FROM conversation_counts) + (SELECT coalesce(sum(conversations), 0) FROM unread_counts)"); left != 0 {
+		t.Errorf("without conversations the counters sum to %d, want 0", left)
 	}
 }
 
-// Whoever writes and whoever folds at the same time neither lose nor double anything, and nobody waits for anybody.
-func TestTotalsAreExactWhileTheyAreFolded(t *testing.T) {
+// Concurrent writes and compactions lose and duplicate nothing.
+func TestCountsAreExactUnderConcurrency(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	alice := h.user(t, "alice")
+	f := newFixture(t)
+	alice := f.User(t, "alice")
 	const writers, each = 4, 15
-	failures := make(chan error)
+	errs := make(chan error)
 	for range writers {
-		go func() {
-			for i := range each {
-				begun, err := h.Begin(t.Context(), alice, nil, nil, nil)
-				if err == nil && i%3 == 0 {
-					err = h.Delete(t.Context(), alice, begun.ConversationID.String())
-				} else if err == nil && i%3 == 1 {
-					_, err = h.Update(t.Context(), alice, begun.ConversationID.String(), chat.Change{Status: new("archived")})
-				}
-				if err != nil {
-					failures <- err
-					return
-				}
-			}
-			failures <- nil
-		}()
+		go func() { errs <- f.writeConversations(t, alice, each) }()
 	}
 	for range 2 {
 		go func() {
 			for range 40 {
-				if _, err := h.store.CompactConversationCounts(t.Context(), 3); err != nil {
-					failures <- err
+				if _, err := f.Store.CompactConversationCounts(t.Context(), 3); err != nil {
+					errs <- fmt.Errorf("compact counters: %w", err)
 					return
 				}
 			}
-			failures <- nil
+			errs <- nil
 		}()
 	}
 	for range writers + 2 {
-		if err := <-failures; err != nil {
+		if err := <-errs; err != nil {
 			t.Error(err)
 		}
 	}
-	if got := h.agree(t, "all done", alice); got != writers*each*2/3 {
-		t.Errorf("%d conversations, want %d", got, writers*each*2/3)
+	if got := f.wantExactCounts(t, "all done", alice); got != writers*each*2/3 {
+		t.Errorf("got %d conversations, want %d", got, writers*each*2/3)
 	}
 }
 
-// query reads a number with a statement of the test's own.
-func (h *house) query(t *testing.T, statement string, args ...any) (number int) {
-	t.Helper()
-	conn := h.connect(t)
-	defer conn.Close(t.Context())
-	if err := conn.QueryRow(t.Context(), statement, args...).Scan(&number); err != nil {
-		t.Fatalf("%s: %v", statement, err)
+// writeConversations creates n conversations, deletes every third one, and archives another third.
+func (f fixture) writeConversations(t *testing.T, caller auth.Principal, n int) error {
+	for i := range n {
+		begun, err := f.Begin(t.Context(), caller, nil, nil, nil)
+		if err != nil {
+			return err
+		}
+		conversation := begun.ConversationID.String()
+		switch i % 3 {
+		case 0:
+			err = f.Delete(t.Context(), caller, conversation)
+		case 1:
+			_, err = f.Update(t.Context(), caller, conversation, chat.Change{Status: new("archived")})
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return number
-}
-
-// exec changes what no operation changes.
-func (h *house) exec(t *testing.T, statement string, args ...any) {
-	t.Helper()
-	conn := h.connect(t)
-	defer conn.Close(t.Context())
-	if _, err := conn.Exec(t.Context(), statement, args...); err != nil {
-		t.Fatalf("%s: %v", statement, err)
-	}
-}
-
-func (h *house) connect(t *testing.T) *pgx.Conn {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), h.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return conn
+	return nil
 }

@@ -8,42 +8,15 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
-
 	"parley/internal/apperr"
-	"parley/internal/auth"
 	"parley/internal/chat"
-	"parley/internal/shortcuts"
+	"parley/internal/chattest"
 )
 
-// contents are what a conversation holds, by seq; the test fails where one is missing.
-func (h *house) contents(t *testing.T, who auth.Principal, conversation string) []string {
+// lock locks conversations as another program on the database may, until release is called.
+func (f fixture) lock(t *testing.T, conversations []string) (release func()) {
 	t.Helper()
-	var all []string
-	for {
-		rows, hasMore, err := h.History(t.Context(), who, conversation, chat.Range{AfterSeq: new(int64(len(all))), Limit: 100})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, row := range rows {
-			if row.Seq != int64(len(all)+1) {
-				t.Fatalf("seq %d follows %d", row.Seq, len(all))
-			}
-			all = append(all, row.Content)
-		}
-		if !hasMore {
-			return all
-		}
-	}
-}
-
-// lock locks conversations as another program on the database may, until release.
-func (h *house) lock(t *testing.T, conversations []string) (release func()) {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), h.url)
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := f.connect(t)
 	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
 	tx, err := conn.Begin(t.Context())
 	if err != nil {
@@ -60,150 +33,132 @@ func (h *house) lock(t *testing.T, conversations []string) (release func()) {
 	}
 }
 
-// While conversations are locked by somebody else, as a batch that deletes them does, what is
-// sent to them waits, in its order, and all others go on. By the plain path each that
-// waits keeps a connection from the others.
-func TestLockedConversationsHoldUpNoOther(t *testing.T) {
+// Messages to locked conversations wait, in their order. Messages to other conversations do not,
+// although there are more locked conversations than connections.
+func TestLockedConversationsDoNotBlockOthers(t *testing.T) {
 	t.Parallel()
-	h := newHouseWith(t, shortcuts.All())
-	who := h.user(t, "alice")
-	others, allLocked := make([]string, 20), make([]string, 100)
+	f := newFixture(t)
+	alice := f.User(t, "alice")
+	others, locked := make([]string, 20), make([]string, 100)
 	for i := range others {
-		others[i] = h.conversation(t, who)
+		others[i] = f.NewConversation(t, alice)
 	}
-	for i := range allLocked {
-		allLocked[i] = h.conversation(t, who)
+	for i := range locked {
+		locked[i] = f.NewConversation(t, alice)
 	}
-	locked := allLocked[0]
-	release := h.lock(t, allLocked)
-	ordered := make(chan struct{})
-	go func() {
-		defer close(ordered)
-		for i := range 5 { // each is sent when the one before is stored
-			h.say(t, who, locked, fmt.Sprint(i))
+	release := f.lock(t, locked)
+	var unblocked, blocked sync.WaitGroup
+	blocked.Go(func() {
+		for i := range 5 { // each is sent after the one before is stored
+			f.Say(t, alice, locked[0], fmt.Sprint(i))
 		}
-	}()
-	var crowd, held sync.WaitGroup
+	})
 	for i := range 5 {
-		held.Go(func() { h.say(t, who, locked, fmt.Sprint("beside ", i)) })
+		blocked.Go(func() { f.Say(t, alice, locked[0], fmt.Sprint("concurrent ", i)) })
 	}
-	for _, one := range allLocked[1:] {
-		held.Go(func() { h.say(t, who, one, "beside") })
+	for _, conversation := range locked[1:] {
+		blocked.Go(func() { f.Say(t, alice, conversation, "concurrent") })
 	}
 	for i := range 100 {
-		crowd.Go(func() { h.say(t, who, others[i%len(others)], fmt.Sprint(i)) })
+		unblocked.Go(func() { f.Say(t, alice, others[i%len(others)], fmt.Sprint(i)) })
 	}
-	crowd.Wait() // while the lock is held
-	if got := h.contents(t, who, locked); len(got) != 0 {
-		t.Errorf("in the locked one are %q", got)
+	unblocked.Wait() // while the lock is held
+	if got := f.contents(t, alice, locked[0]); len(got) != 0 {
+		t.Errorf("the locked conversation has %q, want no messages", got)
 	}
 	release()
-	held.Wait()
-	<-ordered
-	var inOrder []string
-	for _, content := range h.contents(t, who, locked) {
-		if !strings.HasPrefix(content, "beside") {
-			inOrder = append(inOrder, content)
+	blocked.Wait()
+	var ordered []string
+	for _, content := range f.contents(t, alice, locked[0]) {
+		if !strings.HasPrefix(content, "concurrent") {
+			ordered = append(ordered, content)
 		}
 	}
-	if strings.Join(inOrder, "") != "01234" {
-		t.Errorf("in the locked one are %q", inOrder)
+	if strings.Join(ordered, "") != "01234" {
+		t.Errorf("the locked conversation has %q, want the order of sending", ordered)
 	}
-	for _, one := range others {
-		if got := h.contents(t, who, one); len(got) != 5 {
-			t.Errorf("%d messages are stored, of 5", len(got))
+	for _, conversation := range others {
+		if got := f.contents(t, alice, conversation); len(got) != 5 {
+			t.Errorf("a conversation has %d messages, want 5", len(got))
 		}
 	}
 }
 
-// In a crowd each message has its own answer: what cannot be stored, or is refused,
-// takes no other with it.
-func TestInACrowdEachMessageIsAnsweredForItself(t *testing.T) {
+// Statements of a group commit fail and are refused individually.
+func TestConcurrentSendsHaveIndividualErrors(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	who, stranger := h.user(t, "alice"), h.user(t, "bob")
+	f := newFixture(t)
+	alice, bob := f.User(t, "alice"), f.User(t, "bob")
 	conversations := make([]string, 8)
 	for i := range conversations {
-		conversations[i] = h.conversation(t, who)
+		conversations[i] = f.NewConversation(t, alice)
 	}
-	var crowd sync.WaitGroup
+	var all sync.WaitGroup
 	var stored atomic.Int64
 	for i := range 320 {
 		conversation := conversations[i%len(conversations)]
-		crowd.Go(func() {
+		all.Go(func() {
 			switch i % 5 {
 			case 0:
-				_, err := h.Send(t.Context(), who, conversation, chat.NewMessage{Content: "not \xff UTF-8"})
-				refused(t, err, apperr.InvalidRequest)
+				_, err := f.Send(t.Context(), alice, conversation, chat.NewMessage{Content: "not \xff UTF-8"})
+				chattest.WantKind(t, err, apperr.InvalidRequest)
 			case 1:
-				_, err := h.Send(t.Context(), stranger, conversation, chat.NewMessage{Content: "mine"})
-				refused(t, err, apperr.Forbidden)
+				_, err := f.Send(t.Context(), bob, conversation, chat.NewMessage{Content: "mine"})
+				chattest.WantKind(t, err, apperr.Forbidden)
 			case 2:
-				_, err := h.Send(t.Context(), who, id().String(), chat.NewMessage{Content: "nowhere"})
-				refused(t, err, apperr.NotFound)
+				_, err := f.Send(t.Context(), alice, chattest.NewID().String(), chat.NewMessage{Content: "nowhere"})
+				chattest.WantKind(t, err, apperr.NotFound)
 			default:
-				h.say(t, who, conversation, fmt.Sprint("good ", i))
+				f.Say(t, alice, conversation, fmt.Sprint("good ", i))
 				stored.Add(1)
 			}
 		})
 	}
-	crowd.Wait()
+	all.Wait()
 	var found int64
-	for _, one := range conversations {
-		for _, content := range h.contents(t, who, one) {
+	for _, conversation := range conversations {
+		for _, content := range f.contents(t, alice, conversation) {
 			if !strings.HasPrefix(content, "good ") {
-				t.Errorf("%q is stored", content)
+				t.Errorf("the message %q is stored, want it refused", content)
 			}
 			found++
 		}
 	}
 	if found != stored.Load() || found < 100 {
-		t.Errorf("%d are stored, of %d", found, stored.Load())
+		t.Errorf("%d messages are stored, want %d and at least 100", found, stored.Load())
 	}
 }
 
-// Two instances that send to the same conversations refuse nothing and lose nothing.
-func TestTwoInstancesSendToTheSameConversations(t *testing.T) {
+func TestInstancesSendToTheSameConversations(t *testing.T) {
 	t.Parallel()
-	cluster := newCluster(t)
-	instances := []*chat.Chat{cluster.instance(), cluster.instance()}
+	c := chattest.NewCluster(t)
+	instances := []*chattest.Domain{c.Instance(), c.Instance()}
 	conversations := make([]string, 50)
 	for i := range conversations {
-		begun, err := instances[0].Begin(t.Context(), cluster.who, nil, nil, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		conversations[i] = begun.ConversationID.String()
-		if _, err := instances[0].Update(t.Context(), cluster.who, conversations[i], chat.Change{AutoReply: new(false)}); err != nil {
-			t.Fatal(err)
-		}
+		conversations[i] = instances[0].NewConversation(t, c.Caller)
 	}
 	const each = 20
 	var seqs sync.Map // of conversation and seq
-	var crowd sync.WaitGroup
+	var all sync.WaitGroup
 	for i := range conversations {
 		for _, instance := range instances {
-			crowd.Go(func() {
+			all.Go(func() {
 				for n := range each {
 					conversation := conversations[(i+n)%len(conversations)]
-					sent, err := instance.Send(t.Context(), cluster.who, conversation, chat.NewMessage{Content: fmt.Sprint(i, n)})
+					sent, err := instance.Send(t.Context(), c.Caller, conversation, chat.NewMessage{Content: fmt.Sprint(i, n)})
 					if err != nil {
 						t.Error(err)
-					} else if _, isTwice := seqs.LoadOrStore(fmt.Sprint(conversation, sent.Seq), true); isTwice {
-						t.Errorf("seq %d was given twice", sent.Seq)
+					} else if _, isDuplicate := seqs.LoadOrStore(fmt.Sprint(conversation, sent.Seq), true); isDuplicate {
+						t.Errorf("seq %d was assigned twice", sent.Seq)
 					}
 				}
 			})
 		}
 	}
-	crowd.Wait()
+	all.Wait()
 	for _, conversation := range conversations {
-		rows, _, err := instances[1].History(t.Context(), cluster.who, conversation, chat.Range{Limit: 100})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(rows) != 2*each || rows[len(rows)-1].Seq != 2*each {
-			t.Errorf("%d messages, the last of seq %d", len(rows), rows[len(rows)-1].Seq)
+		if got := contentsOf(t, instances[1], c.Caller, conversation, 100); len(got) != 2*each {
+			t.Errorf("a conversation has %d messages, want %d", len(got), 2*each)
 		}
 	}
 }

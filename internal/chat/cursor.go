@@ -13,8 +13,8 @@ import (
 	"parley/internal/apperr"
 )
 
-// order is what a list is sorted by, the newest first. A cursor tells its order: in
-// a list of another one it is as bad as any.
+// order is what a list is sorted by, newest first. A cursor carries its order and is invalid in a
+// list of another order.
 type order string
 
 const (
@@ -24,29 +24,29 @@ const (
 	byCreation order = "c" // conversations
 )
 
-// place is where a page begins: below it going on, above it going back. It is a seq
-// in one conversation, and a time and an id elsewhere.
-type place struct {
-	order   order
-	isFirst bool // above the newest
-	isBack  bool
-	seq     int64
-	time    time.Time
-	id      uuid.UUID
+// position is where a page begins: below it, or above it if the page is backward. It is a seq in one
+// conversation, and a time and an ID otherwise.
+type position struct {
+	order      order
+	isFirst    bool // above the newest
+	isBackward bool
+	seq        int64
+	time       time.Time
+	id         uuid.UUID
 }
 
-// endOfTime is later than anything.
+// endOfTime is later than any row.
 var endOfTime = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
 const (
-	goingOn   = "n"
-	goingBack = "p"
+	forwardPrefix  = "n"
+	backwardPrefix = "p"
 )
 
-func (p place) cursor() string {
-	text := goingOn + string(p.order) + "."
-	if p.isBack {
-		text = goingBack + string(p.order) + "."
+func (p position) cursor() string {
+	text := forwardPrefix + string(p.order) + "."
+	if p.isBackward {
+		text = backwardPrefix + string(p.order) + "."
 	}
 	if p.order == bySeq {
 		text += strconv.FormatInt(p.seq, 10)
@@ -56,60 +56,67 @@ func (p place) cursor() string {
 	return base64.RawURLEncoding.EncodeToString([]byte(text))
 }
 
-// parseCursor reads a cursor of a list in that order; an empty one is the first
-// page's.
-func parseCursor(cursor string, in order) (place, error) {
-	at := place{order: in}
+// parseCursor parses a cursor of a list in an order. The empty cursor is the first page's.
+func parseCursor(cursor string, in order) (position, error) {
+	at := position{order: in}
 	if cursor == "" {
 		at.isFirst, at.seq, at.time, at.id = true, math.MaxInt64, endOfTime, uuid.Max
 		return at, nil
 	}
-	bad := apperr.New(apperr.NotFound, "There is no such cursor.")
+	invalid := apperr.New(apperr.NotFound, "There is no such cursor.")
 	text, err := base64.RawURLEncoding.DecodeString(cursor)
 	if err != nil {
-		return place{}, bad
+		return position{}, invalid
 	}
-	head, key, _ := strings.Cut(string(text), ".")
-	at.isBack = head == goingBack+string(in)
-	if !at.isBack && head != goingOn+string(in) {
-		return place{}, bad
+	prefix, key, _ := strings.Cut(string(text), ".")
+	at.isBackward = prefix == backwardPrefix+string(in)
+	if !at.isBackward && prefix != forwardPrefix+string(in) {
+		return position{}, invalid
 	}
 	number, id, hasID := strings.Cut(key, ".")
 	value, err := strconv.ParseInt(number, 10, 64)
 	if err != nil || value < 1 || value > math.MaxInt64/2 || hasID == (in == bySeq) {
-		return place{}, bad
+		return position{}, invalid
 	}
 	if in == bySeq {
 		at.seq = value
 		return at, nil
 	}
 	if at.time = time.UnixMicro(value); at.time.After(endOfTime) {
-		return place{}, bad
+		return position{}, invalid
 	}
 	if at.id, err = uuid.Parse(id); err != nil {
-		return place{}, bad
+		return position{}, invalid
 	}
 	return at, nil
 }
 
-// pageOf makes a page, newest first, of rows that were read from a place in its
-// direction, where there may be more, and the cursors of the pages beside it; empty
-// where there is none.
-func pageOf[T any](page []T, hasMore bool, at place, placeOf func(T) place) (newestFirst []T, next, previous string) {
-	if len(page) == 0 {
-		return page, "", ""
+// pageOf returns a page, newest first, of rows that were read from a position in its direction, and
+// the cursors of the adjacent pages, empty if there are none. hasMore says that more rows follow in
+// that direction.
+func pageOf[T any](rows []T, hasMore bool, at position, positionOf func(T) position) (newestFirst []T, next, previous string) {
+	if len(rows) == 0 {
+		return rows, "", ""
 	}
-	if at.isBack {
-		slices.Reverse(page)
+	if at.isBackward {
+		slices.Reverse(rows)
 	}
-	// Where one came from there is more, unless that was the first page.
-	if hasMore || at.isBack {
-		next = placeOf(page[len(page)-1]).cursor()
+	// The direction that the caller came from has more, unless this is the first page.
+	if hasMore || at.isBackward {
+		next = positionOf(rows[len(rows)-1]).cursor()
 	}
-	if (hasMore && at.isBack) || (!at.isFirst && !at.isBack) {
-		newest := placeOf(page[0])
-		newest.isBack = true
+	if (hasMore && at.isBackward) || (!at.isFirst && !at.isBackward) {
+		newest := positionOf(rows[0])
+		newest.isBackward = true
 		previous = newest.cursor()
 	}
-	return page, next, previous
+	return rows, next, previous
+}
+
+// truncate returns the first limit rows, and whether there were more.
+func truncate[T any](rows []T, limit int) ([]T, bool) {
+	if len(rows) > limit {
+		return rows[:limit], true
+	}
+	return rows, false
 }

@@ -2,9 +2,9 @@ package chat
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 	"math"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -12,113 +12,130 @@ import (
 	"parley/gen/db"
 	"parley/internal/apperr"
 	"parley/internal/auth"
+	"parley/internal/feed"
 	"parley/internal/store"
 )
 
-// Range says which messages of a conversation are asked for: all bounds exclusive,
-// nil for none.
+// Range selects messages of a conversation. All bounds are exclusive; a nil bound is open.
 type Range struct {
 	Before, After       *time.Time
 	BeforeSeq, AfterSeq *int64
 	Limit               int
 }
 
-// isForward tells whether a range begins at its lower bound.
+// isForward reports whether a range is read from its lower bound upwards.
 func (r Range) isForward() bool { return r.After != nil || r.AfterSeq != nil }
 
-// pageBytes bounds the messages of a page, as they are stored: it ends with the one that
-// brings it there. Their free JSON may be a MiB each.
-const pageBytes = 4 << 20
-
-// History returns messages of a conversation, oldest first: with a lower bound the
-// oldest that qualify, else the newest; and whether more qualify in that direction. Long
-// ones are fewer than the limit.
-func (c *Chat) History(ctx context.Context, who auth.Principal, id string, wanted Range) ([]db.ListHistoryBackwardRow, bool, error) {
-	session, err := c.session(ctx, who, id)
-	if err != nil {
-		return nil, false, err
-	}
-	page := pageOfHistory(session.OrganizationID, session.ID, wanted)
-	ctx, bytes := store.WithByteLimit(ctx, pageBytes)
-	rows, err := readHistory(ctx, c.store.Queries, page, wanted.isForward())
-	if err != nil {
-		return nil, false, err
-	}
-	rows, hasMore := cut(rows, wanted.Limit)
-	hasMore = hasMore || bytes.Truncated()
-	if !wanted.isForward() {
-		slices.Reverse(rows)
-	}
-	return rows, hasMore, nil
-}
-
-// pageOfHistory is what a range asks of a conversation, and one message more.
-func pageOfHistory(organization, session uuid.UUID, wanted Range) db.ListHistoryBackwardParams {
-	page := db.ListHistoryBackwardParams{
+// params returns the query of a range, with one message more than its limit.
+func (r Range) params(organization, session uuid.UUID) db.ListHistoryBackwardParams {
+	params := db.ListHistoryBackwardParams{
 		OrganizationID: organization,
 		SessionID:      session,
 		BeforeSeq:      math.MaxInt64,
-		PageLimit:      int32(wanted.Limit) + 1,
+		PageLimit:      int32(r.Limit) + 1,
 	}
-	if wanted.AfterSeq != nil {
-		page.AfterSeq = *wanted.AfterSeq
+	if r.AfterSeq != nil {
+		params.AfterSeq = *r.AfterSeq
 	}
-	if wanted.BeforeSeq != nil {
-		page.BeforeSeq = *wanted.BeforeSeq
+	if r.BeforeSeq != nil {
+		params.BeforeSeq = *r.BeforeSeq
 	}
-	// Later than a time, and not before it, at the microseconds that the database knows.
-	if wanted.After != nil {
-		page.Since = new(wanted.After.Truncate(time.Microsecond).Add(time.Microsecond))
+	// The database's times have microseconds: exclusive bounds become inclusive ones.
+	if r.After != nil {
+		params.Since = new(r.After.Truncate(time.Microsecond).Add(time.Microsecond))
 	}
-	if wanted.Before != nil {
-		page.Until = new(wanted.Before.Add(time.Microsecond - 1).Truncate(time.Microsecond))
+	if r.Before != nil {
+		params.Until = new(r.Before.Add(time.Microsecond - 1).Truncate(time.Microsecond))
 	}
-	return page
+	return params
 }
 
-// readHistory returns the messages of a page in the order in which it is read: from its
-// lower bound upwards, or from its upper one downwards.
-func readHistory(ctx context.Context, q *db.Queries, page db.ListHistoryBackwardParams, isForward bool) ([]db.ListHistoryBackwardRow, error) {
-	if !isForward {
-		return q.ListHistoryBackward(ctx, page)
-	}
-	found, err := q.ListHistoryForward(ctx, db.ListHistoryForwardParams(page))
-	rows := make([]db.ListHistoryBackwardRow, len(found))
-	for i, row := range found {
-		rows[i] = db.ListHistoryBackwardRow(row)
-	}
-	return rows, err
+// StoredMessage is a message as PostgreSQL sends it. Its bytes are valid until the next message is
+// read. JSON columns are nil if they are NULL.
+type StoredMessage struct {
+	ID                    uuid.UUID
+	Seq                   int64
+	Sender, Content       []byte
+	CreatedAt             time.Time
+	Attachments, Metadata []byte
 }
 
-// cut returns the first limit rows, and whether there were more.
-func cut[T any](rows []T, limit int) ([]T, bool) {
-	if len(rows) > limit {
-		return rows[:limit], true
+// StoredHistory reads messages of a conversation that the caller may read, and calls add with each: with a
+// lower bound the oldest in the range, oldest first (isForward), else the newest, newest first.
+// hasMore reports whether the range has more. Long messages are fewer than the limit.
+//
+// The conversation and its messages are read in one round trip, and the caller's access is checked
+// before the first call of add.
+func (c *Chat) StoredHistory(ctx context.Context, caller auth.Principal, id string, wanted Range, add func(StoredMessage) error) (isForward, hasMore bool, err error) {
+	sessionID, err := store.ParseID(id, noConversation)
+	if err != nil {
+		return false, false, err
 	}
-	return rows, false
-}
-
-// Message returns a message that the caller may read. With a conversation it must
-// be in that one, which must be readable too.
-func (c *Chat) Message(ctx context.Context, who auth.Principal, id string, conversation *string) (db.Message, error) {
-	if conversation != nil {
-		if _, err := c.session(ctx, who, *conversation); err != nil {
-			return db.Message{}, err
+	params, isForward := wanted.params(caller.OrganizationID, sessionID), wanted.isForward()
+	exists, read, bytesLeft := false, 0, feed.PageBytes // a conversation that does not exist has no messages
+	err = c.store.ReadRaw(ctx, func(q *db.Queries) {
+		_, _ = q.GetSessionAccess(ctx, caller.OrganizationID, sessionID)
+		if isForward {
+			_, _ = q.ListHistoryForward(ctx, db.ListHistoryForwardParams(params))
+		} else {
+			_, _ = q.ListHistoryBackward(ctx, params)
 		}
+	}, func(query int, columns [][]byte) error {
+		if query == 0 {
+			exists = true
+			of, err := decodeOwnership(columns)
+			if err != nil {
+				return err
+			}
+			of.conversation = sessionID
+			return checkRead(caller, of)
+		}
+		if read++; read > wanted.Limit || bytesLeft <= 0 {
+			hasMore = true
+			return nil
+		}
+		for _, column := range columns {
+			bytesLeft -= len(column)
+		}
+		message, err := decodeMessage(columns)
+		if err != nil {
+			return err
+		}
+		return add(message)
+	})
+	if err == nil && !exists {
+		err = apperr.New(apperr.NotFound, noConversation)
 	}
-	messageID, err := parseID(id, noMessage)
-	if err != nil {
-		return db.Message{}, err
-	}
-	found, err := c.store.GetMessage(ctx, who.OrganizationID, messageID)
-	if err != nil {
-		return db.Message{}, apperr.Rephrase(err, apperr.NotFound, noMessage)
-	}
-	if err := mayRead(who, belonging{found.OwnerID, found.Message.SessionID, found.BotID, found.ContactID}); err != nil {
-		return db.Message{}, err
-	}
-	if conversation != nil && !strings.EqualFold(found.Message.SessionID.String(), *conversation) {
-		return db.Message{}, apperr.New(apperr.NotFound, "The conversation has no such message.")
-	}
-	return found.Message, nil
+	return isForward, hasMore, err
 }
+
+// decodeOwnership decodes a row of GetSessionAccess.
+func decodeOwnership(columns [][]byte) (ownership, error) {
+	if len(columns) != 3 || len(columns[0]) != 16 || len(columns[1]) != 16 || len(columns[2]) != 16 {
+		return ownership{}, errNotBinary
+	}
+	return ownership{owner: uuid.UUID(columns[0]), bot: uuid.UUID(columns[1]), contact: uuid.UUID(columns[2])}, nil
+}
+
+// decodeMessage decodes a row of ListHistoryForward or ListHistoryBackward.
+func decodeMessage(columns [][]byte) (StoredMessage, error) {
+	if len(columns) != 7 || len(columns[0]) != 16 || len(columns[1]) != 8 || len(columns[4]) != 8 {
+		return StoredMessage{}, errNotBinary
+	}
+	return StoredMessage{
+		ID:      uuid.UUID(columns[0]),
+		Seq:     int64(binary.BigEndian.Uint64(columns[1])),
+		Sender:  columns[2],
+		Content: columns[3],
+		// PostgreSQL counts microseconds since 2000.
+		CreatedAt:   time.UnixMicro(int64(binary.BigEndian.Uint64(columns[4])) + epoch2000),
+		Attachments: columns[5],
+		Metadata:    columns[6],
+	}, nil
+}
+
+const epoch2000 = 946_684_800_000_000 // Unix microseconds
+
+// errNotBinary is returned for a row in a format that no connection of PostgreSQL's extended protocol
+// sends.
+var errNotBinary = errors.New("a row is not in PostgreSQL's binary format")

@@ -13,48 +13,23 @@ import (
 // A page of long messages ends early and tells so; whoever goes on misses none and meets none twice.
 func TestLongMessagesMakeShortPages(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	who := h.user(t, "alice")
-	conversation := h.conversation(t, who)
+	f := newFixture(t)
+	who := f.User(t, "alice")
+	conversation := f.NewConversation(t, who)
 	long := json.RawMessage(fmt.Sprintf("{%q: %q}", "a", strings.Repeat("a", 900_000)))
 	const count = 12
 	var all []string
 	for i := range count {
 		content := fmt.Sprint("Message ", i)
-		if _, err := h.Send(t.Context(), who, conversation, chat.NewMessage{Content: content, Metadata: long}); err != nil {
+		if _, err := f.Send(t.Context(), who, conversation, chat.NewMessage{Content: content, Metadata: long}); err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, content)
 	}
 	const short = 5 // 4 MiB are in the fifth
 
-	// the history, by both ways
-	var read, stored []string
-	for {
-		wanted := chat.Range{AfterSeq: new(int64(len(read))), Limit: 100}
-		rows, hasMore, err := h.History(t.Context(), who, conversation, wanted)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, row := range rows {
-			read = append(read, row.Content)
-		}
-		_, storedHasMore, err := h.StoredHistory(t.Context(), who, conversation, wanted, func(message chat.StoredMessage) error {
-			stored = append(stored, string(message.Content))
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(rows) > short || storedHasMore != hasMore || len(stored) != len(read) {
-			t.Fatalf("a page of %d, and more: %t; as stored more: %t, %d of %d", len(rows), hasMore, storedHasMore, len(stored), len(read))
-		}
-		if !hasMore {
-			break
-		}
-	}
-	if !slices.Equal(read, all) || !slices.Equal(stored, all) {
-		t.Errorf("the history has %q, as stored %q", read, stored)
+	if got := contentsOf(t, f.Domain, who, conversation, short); !slices.Equal(got, all) {
+		t.Errorf("the history has %q", got)
 	}
 
 	// the list of messages, down and up again
@@ -62,7 +37,7 @@ func TestLongMessagesMakeShortPages(t *testing.T) {
 	page := chat.MessagePage{}
 	for cursor := ""; ; cursor = page.NextCursor {
 		var err error
-		if page, err = h.Messages(t.Context(), who, &conversation, cursor, 100); err != nil {
+		if page, err = f.Messages(t.Context(), who, &conversation, cursor, 100); err != nil {
 			t.Fatal(err)
 		}
 		if len(page.Messages) > short {
@@ -77,13 +52,13 @@ func TestLongMessagesMakeShortPages(t *testing.T) {
 	}
 	for cursor := page.PreviousCursor; cursor != ""; cursor = page.PreviousCursor {
 		var err error
-		if page, err = h.Messages(t.Context(), who, nil, "", 100); err != nil {
+		if page, err = f.Messages(t.Context(), who, nil, "", 100); err != nil {
 			t.Fatal(err)
 		}
 		if len(page.Messages) > short {
 			t.Fatalf("a page of all of %d", len(page.Messages))
 		}
-		if page, err = h.Messages(t.Context(), who, &conversation, cursor, 100); err != nil {
+		if page, err = f.Messages(t.Context(), who, &conversation, cursor, 100); err != nil {
 			t.Fatal(err)
 		}
 		slices.Reverse(page.Messages)
@@ -97,7 +72,7 @@ func TestLongMessagesMakeShortPages(t *testing.T) {
 	}
 
 	// who watches
-	watch, err := h.Watch(t.Context(), who, conversation)
+	watch, err := f.Watch(t.Context(), who, conversation)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,20 +101,20 @@ func TestLongMessagesMakeShortPages(t *testing.T) {
 // A page of conversations ends early where their last messages are long.
 func TestLongLastMessagesMakeShortPages(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	who := h.user(t, "alice")
+	f := newFixture(t)
+	who := f.User(t, "alice")
 	long := json.RawMessage(fmt.Sprintf("{%q: %q}", "a", strings.Repeat("a", 900_000)))
 	var all, listed []string
 	for range 7 {
-		conversation := h.conversation(t, who)
-		if _, err := h.Send(t.Context(), who, conversation, chat.NewMessage{Content: "Hello", ContentPayload: long}); err != nil {
+		conversation := f.NewConversation(t, who)
+		if _, err := f.Send(t.Context(), who, conversation, chat.NewMessage{Content: "Hello", ContentPayload: long}); err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, conversation)
 	}
 	pages := 0
 	for cursor := ""; pages == 0 || cursor != ""; pages++ {
-		page, err := h.ListInbox(t.Context(), who, chat.InboxFilter{Cursor: cursor, Limit: 20})
+		page, err := f.ListInbox(t.Context(), who, chat.InboxFilter{Cursor: cursor, Limit: 20})
 		if err != nil {
 			t.Fatal(err)
 		}

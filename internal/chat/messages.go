@@ -2,109 +2,152 @@ package chat
 
 import (
 	"context"
+	"strings"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/auth"
+	"parley/internal/feed"
 	"parley/internal/store"
 )
 
-// MessagePage is a page of messages, newest first, and the cursors of the pages
-// beside it; empty where there is none.
+// Message returns a message that the caller may read. If a conversation is given, the message must
+// be in it, and the caller must be allowed to read it.
+func (c *Chat) Message(ctx context.Context, caller auth.Principal, id string, conversation *string) (db.Message, error) {
+	if conversation != nil {
+		if _, err := c.session(ctx, caller, *conversation); err != nil {
+			return db.Message{}, err
+		}
+	}
+	messageID, err := store.ParseID(id, noMessage)
+	if err != nil {
+		return db.Message{}, err
+	}
+	found, err := c.store.GetMessage(ctx, caller.OrganizationID, messageID)
+	if err != nil {
+		return db.Message{}, apperr.Rephrase(err, apperr.NotFound, noMessage)
+	}
+	if err := checkRead(caller, ownership{found.OwnerID, found.Message.SessionID, found.BotID, found.ContactID}); err != nil {
+		return db.Message{}, err
+	}
+	if conversation != nil && !strings.EqualFold(found.Message.SessionID.String(), *conversation) {
+		return db.Message{}, apperr.New(apperr.NotFound, "The conversation has no such message.")
+	}
+	return found.Message, nil
+}
+
+// Rate sets the feedback on a message that the caller may read: like, dislike, or nil for neither.
+// The record of the exchange gets the feedback on its reply.
+func (c *Chat) Rate(ctx context.Context, caller auth.Principal, id string, feedback *string) (db.Message, error) {
+	message, err := c.Message(ctx, caller, id, nil)
+	if err != nil {
+		return db.Message{}, err
+	}
+	if err := c.store.SetFeedback(ctx, feedback, caller.OrganizationID, message.ID); err != nil {
+		return db.Message{}, err
+	}
+	message.Feedback = feedback
+	c.feed.Publish(message.SessionID, &feed.FeedbackChanged{Message: &message})
+	return message, nil
+}
+
+// MessagePage is a page of messages, newest first, and the cursors of the adjacent pages, empty if
+// there are none.
 type MessagePage struct {
 	Messages       []db.Message
 	NextCursor     string
 	PreviousCursor string
 }
 
-// Messages returns a page of a conversation's messages, or of all that the caller
-// may read, newest first, fewer where they are long. An empty cursor is the first page;
-// a bad one is NotFound.
-func (c *Chat) Messages(ctx context.Context, who auth.Principal, conversation *string, cursor string, limit int) (MessagePage, error) {
-	order := byTime
+// Messages returns a page of the messages of a conversation, or of all that the caller may read,
+// newest first. A page has fewer messages than limit if they are long. An empty cursor is the first
+// page; an invalid one is NotFound.
+func (c *Chat) Messages(ctx context.Context, caller auth.Principal, conversation *string, cursor string, limit int) (MessagePage, error) {
+	sortedBy := byTime
 	if conversation != nil {
-		order = bySeq
-	} else if err := mustBeFree(who); err != nil {
+		sortedBy = bySeq
+	} else if err := checkUnbound(caller); err != nil {
 		return MessagePage{}, err
 	}
-	at, err := parseCursor(cursor, order)
+	at, err := parseCursor(cursor, sortedBy)
 	if err != nil {
 		return MessagePage{}, err
 	}
-	ctx, bytes := store.WithByteLimit(ctx, pageBytes)
+	ctx, bytes := store.WithByteLimit(ctx, feed.PageBytes)
 	var rows []db.Message
 	if conversation != nil {
-		session, err := c.session(ctx, who, *conversation)
+		session, err := c.session(ctx, caller, *conversation)
 		if err != nil {
 			return MessagePage{}, err
 		}
-		rows, err = c.messagesOf(ctx, session, at, int32(limit)+1)
+		rows, err = listSessionMessages(ctx, c.store.Queries, session, at, int32(limit)+1)
 		if err != nil {
 			return MessagePage{}, err
 		}
-	} else if rows, err = c.messagesOfAll(ctx, bytes, who, at, int32(limit)+1); err != nil {
+	} else if rows, err = listReadableMessages(ctx, bytes, c.store.Queries, caller, at, int32(limit)+1); err != nil {
 		return MessagePage{}, err
 	}
-	rows, hasMore := cut(rows, limit)
+	rows, hasMore := truncate(rows, limit)
 	var page MessagePage
-	page.Messages, page.NextCursor, page.PreviousCursor = pageOf(rows, hasMore || bytes.Truncated(), at, func(row db.Message) place {
-		return place{order: at.order, seq: row.Seq, time: row.CreatedAt, id: row.ID}
+	page.Messages, page.NextCursor, page.PreviousCursor = pageOf(rows, hasMore || bytes.Truncated(), at, func(row db.Message) position {
+		return position{order: at.order, seq: row.Seq, time: row.CreatedAt, id: row.ID}
 	})
 	return page, nil
 }
 
-func (c *Chat) messagesOf(ctx context.Context, session db.Session, at place, limit int32) ([]db.Message, error) {
-	if at.isBack {
-		return c.store.ListSessionMessagesAfter(ctx, db.ListSessionMessagesAfterParams{
+func listSessionMessages(ctx context.Context, q *db.Queries, session db.Session, at position, limit int32) ([]db.Message, error) {
+	if at.isBackward {
+		return q.ListSessionMessagesAfter(ctx, db.ListSessionMessagesAfterParams{
 			OrganizationID: session.OrganizationID, SessionID: session.ID, Seq: at.seq, PageLimit: limit,
 		})
 	}
-	return c.store.ListSessionMessagesBefore(ctx, db.ListSessionMessagesBeforeParams{
+	return q.ListSessionMessagesBefore(ctx, db.ListSessionMessagesBeforeParams{
 		OrganizationID: session.OrganizationID, SessionID: session.ID, Seq: at.seq, PageLimit: limit,
 	})
 }
 
 const (
-	// manyConversations is how many make it dear to look for a user's messages in each
-	// of them, and likely that some are near in the organization's own order.
+	// manyConversations is how many conversations make it expensive to look into each of a user's,
+	// and likely that some of their messages are near in the organization's order.
 	manyConversations = 1000
-	// reach is how many messages of the organization are then looked at for a page.
-	reach = 5_000
+	// scanLimit is how many messages of the organization are scanned for a page of a user's.
+	scanLimit = 5_000
 )
 
-// messagesOfAll reads the messages of all that the caller may read. Those of the staff are
-// the organization's own, in their order; those of a user are looked for in the user's
-// conversations, since all that lies between them may be millions of others.
-func (c *Chat) messagesOfAll(ctx context.Context, bytes *store.ByteLimit, who auth.Principal, at place, limit int32) ([]db.Message, error) {
-	if who.IsStaff() {
-		return c.messagesNear(ctx, who, at, limit, limit)
+// listReadableMessages reads messages of all conversations that the caller may read. For the staff it
+// walks the organization's messages in their order. For a user it looks into each of the user's
+// conversations, because millions of other messages may lie between the user's own.
+func listReadableMessages(ctx context.Context, bytes *store.ByteLimit, q *db.Queries, caller auth.Principal, at position, limit int32) ([]db.Message, error) {
+	if caller.IsStaff() {
+		return scanMessages(ctx, q, caller, at, limit, limit)
 	}
-	hasMany, err := c.store.HasManyConversations(ctx, manyConversations, who.OrganizationID, who.UserID)
+	hasMany, err := q.HasManyConversations(ctx, manyConversations, caller.OrganizationID, caller.UserID)
 	if err != nil {
 		return nil, err
 	}
 	if hasMany {
-		rows, err := c.messagesNear(ctx, who, at, limit, reach)
+		rows, err := scanMessages(ctx, q, caller, at, limit, scanLimit)
 		if err != nil || len(rows) == int(limit) || bytes.Truncated() {
 			return rows, err
 		}
 	}
-	if at.isBack {
-		return c.store.ListUserMessagesAfter(ctx, db.ListUserMessagesAfterParams{
-			OrganizationID: who.OrganizationID, UserID: who.UserID, CreatedAt: at.time, ID: at.id, PageLimit: limit,
+	if at.isBackward {
+		return q.ListUserMessagesAfter(ctx, db.ListUserMessagesAfterParams{
+			OrganizationID: caller.OrganizationID, UserID: caller.UserID, CreatedAt: at.time, ID: at.id, PageLimit: limit,
 		})
 	}
-	return c.store.ListUserMessagesBefore(ctx, db.ListUserMessagesBeforeParams{
-		OrganizationID: who.OrganizationID, UserID: who.UserID, CreatedAt: at.time, ID: at.id, PageLimit: limit,
+	return q.ListUserMessagesBefore(ctx, db.ListUserMessagesBeforeParams{
+		OrganizationID: caller.OrganizationID, UserID: caller.UserID, CreatedAt: at.time, ID: at.id, PageLimit: limit,
 	})
 }
 
-// messagesNear reads messages of the caller's among the nearest of the organization.
-func (c *Chat) messagesNear(ctx context.Context, who auth.Principal, at place, limit, reach int32) ([]db.Message, error) {
-	wanted := db.ListMessagesBeforeParams{
-		OrganizationID: who.OrganizationID, UserID: who.UserID, IsStaff: who.IsStaff(), CreatedAt: at.time, ID: at.id, ScanLimit: reach, PageLimit: limit,
+// scanMessages returns the caller's messages among the next scanned messages of the organization.
+func scanMessages(ctx context.Context, q *db.Queries, caller auth.Principal, at position, limit, scanned int32) ([]db.Message, error) {
+	params := db.ListMessagesBeforeParams{
+		OrganizationID: caller.OrganizationID, UserID: caller.UserID, IsStaff: caller.IsStaff(), CreatedAt: at.time, ID: at.id, ScanLimit: scanned, PageLimit: limit,
 	}
-	if at.isBack {
-		return c.store.ListMessagesAfter(ctx, db.ListMessagesAfterParams(wanted))
+	if at.isBackward {
+		return q.ListMessagesAfter(ctx, db.ListMessagesAfterParams(params))
 	}
-	return c.store.ListMessagesBefore(ctx, wanted)
+	return q.ListMessagesBefore(ctx, params)
 }

@@ -16,26 +16,26 @@ import (
 // on the way through the organization's.
 func TestOwnMessagesAreListedInTheOrganizationsOrder(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	alice, bob, staff := h.user(t, "alice"), h.user(t, "bob"), h.user(t, "staff", auth.Agent)
+	f := newFixture(t)
+	alice, bob, staff := f.User(t, "alice"), f.User(t, "bob"), f.User(t, "staff", auth.Agent)
 	for i := range 12 {
 		who := alice
 		if i%3 == 2 {
 			who = bob
 		}
-		conversation := h.conversation(t, who)
+		conversation := f.NewConversation(t, who)
 		for range 1 + i%5 {
-			h.say(t, who, conversation, "Hello")
+			f.Say(t, who, conversation, "Hello")
 		}
 		if i == 3 {
-			h.conversation(t, who) // without a message
+			f.NewConversation(t, who) // without a message
 		}
 	}
 	// Conversations overlap in time, and messages of several are of one microsecond.
-	h.exec(t, `UPDATE message_history SET created_at = timestamptz '2026-01-01' + interval '1 second' * seq`)
-	h.exec(t, `UPDATE message_history SET created_at = created_at + interval '1 second' WHERE get_byte(uuid_send(session_id), 15) % 2 = 0`)
-	h.exec(t, `UPDATE sessions s SET last_activity = m.created_at FROM message_history m WHERE m.session_id = s.id AND m.seq = s.last_seq`)
-	conn := h.connect(t)
+	f.exec(t, `UPDATE message_history SET created_at = timestamptz '2026-01-01' + interval '1 second' * seq`)
+	f.exec(t, `UPDATE message_history SET created_at = created_at + interval '1 second' WHERE get_byte(uuid_send(session_id), 15) % 2 = 0`)
+	f.exec(t, `UPDATE sessions s SET last_activity = m.created_at FROM message_history m WHERE m.session_id = s.id AND m.seq = s.last_seq`)
+	conn := f.connect(t)
 	defer conn.Close(t.Context())
 	found, err := conn.Query(t.Context(), `SELECT m.id FROM message_history m JOIN sessions s ON s.id = m.session_id
 		WHERE s.user_id = $1 ORDER BY m.created_at DESC, m.id DESC`, alice.UserID)
@@ -51,7 +51,7 @@ func TestOwnMessagesAreListedInTheOrganizationsOrder(t *testing.T) {
 		var backwards []uuid.UUID
 		cursor, last := "", ""
 		for {
-			page, err := h.Messages(t.Context(), alice, nil, cursor, limit)
+			page, err := f.Messages(t.Context(), alice, nil, cursor, limit)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -66,7 +66,7 @@ func TestOwnMessagesAreListedInTheOrganizationsOrder(t *testing.T) {
 			cursor = page.NextCursor
 		}
 		for last != "" {
-			page, err := h.Messages(t.Context(), alice, nil, last, limit)
+			page, err := f.Messages(t.Context(), alice, nil, last, limit)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -83,18 +83,18 @@ func TestOwnMessagesAreListedInTheOrganizationsOrder(t *testing.T) {
 	}
 	// Who has many conversations is read on the way through the organization's messages.
 	for from := range own {
-		place, err := h.store.GetMessage(t.Context(), h.organization, own[from])
+		place, err := f.Store.GetMessage(t.Context(), f.Organization, own[from])
 		if err != nil {
 			t.Fatal(err)
 		}
 		near := db.ListMessagesBeforeParams{
-			OrganizationID: h.organization, UserID: alice.UserID, CreatedAt: place.Message.CreatedAt, ID: own[from], ScanLimit: 1000, PageLimit: 4,
+			OrganizationID: f.Organization, UserID: alice.UserID, CreatedAt: place.Message.CreatedAt, ID: own[from], ScanLimit: 1000, PageLimit: 4,
 		}
-		older, err := h.store.ListMessagesBefore(t.Context(), near)
+		older, err := f.Store.ListMessagesBefore(t.Context(), near)
 		if err != nil {
 			t.Fatal(err)
 		}
-		newer, err := h.store.ListMessagesAfter(t.Context(), db.ListMessagesAfterParams(near))
+		newer, err := f.Store.ListMessagesAfter(t.Context(), db.ListMessagesAfterParams(near))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -108,11 +108,11 @@ func TestOwnMessagesAreListedInTheOrganizationsOrder(t *testing.T) {
 			t.Errorf("around %v: %v, want %v", own[from], got, want)
 		}
 	}
-	all, err := h.Messages(t.Context(), staff, nil, "", 100)
+	all, err := f.Messages(t.Context(), staff, nil, "", 100)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if total := h.query(t, "SELECT count(*) FROM message_history"); len(all.Messages) != total {
+	if total := f.query(t, "SELECT count(*) FROM message_history"); len(all.Messages) != total {
 		t.Errorf("the staff reads %d messages of %d", len(all.Messages), total)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"parley/internal/chat"
+	"parley/internal/chattest"
 )
 
 // A plan is kept on its connection: one that reads the whole of a table, because that is
@@ -14,21 +15,19 @@ import (
 // is found through its indexes from the first one on.
 func TestWhatGrowsIsFoundThroughItsIndexes(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	ann := h.user(t, "Ann")
+	f := newFixture(t)
+	ann := f.User(t, "Ann")
 	exchange := func() {
 		t.Helper()
-		sent, err := h.Begin(t.Context(), ann, nil, &chat.NewMessage{Content: "hello"}, nil)
+		sent, err := f.Begin(t.Context(), ann, nil, &chat.NewMessage{Content: "hello"}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		answered(t, sent)
-		if _, _, err := h.History(t.Context(), ann, sent.ConversationID.String(), chat.Range{Limit: 50}); err != nil {
-			t.Fatal(err)
-		}
+		chattest.AwaitOutcome(t, sent.Reply)
+		f.contents(t, ann, sent.ConversationID.String())
 	}
 	exchange()
-	admin, err := pgx.Connect(t.Context(), h.url)
+	admin, err := pgx.Connect(t.Context(), f.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,9 +39,9 @@ func TestWhatGrowsIsFoundThroughItsIndexes(t *testing.T) {
 	for range 20 {
 		exchange()
 	}
-	h.Close(t.Context())
-	h.store.Close()
-	eventually(t, "its connections have ended, and told all that they did", func() bool {
+	f.Close(t.Context())
+	f.Store.Close()
+	chattest.Eventually(t, "its connections have ended, and told all that they did", func() bool {
 		var count int
 		err := admin.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'parley'").Scan(&count)
 		if err != nil {

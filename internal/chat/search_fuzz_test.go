@@ -8,8 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"parley/gen/db"
-	"parley/internal/chat"
 	"parley/internal/dbtest"
+	"parley/internal/inbox"
 )
 
 // Wherever a text contains a keyword, as the plain walk compares them, the index would be asked for it: what it says to
@@ -36,7 +36,7 @@ func FuzzSearchPatterns(f *testing.F) {
 			}
 			var isContained, isLookedAt, isFoundInItself bool
 			err = conn.QueryRow(t.Context(), `SELECT $1 ILIKE $2, searchable($1) LIKE $3 OR searchable($1) LIKE $4, $5 ILIKE $2`,
-				text, chat.Containing(keyword), plan.Pattern, plan.SpacedPattern, keyword).Scan(&isContained, &isLookedAt, &isFoundInItself)
+				text, inbox.LikePattern(keyword), plan.Pattern, plan.SpacedPattern, keyword).Scan(&isContained, &isLookedAt, &isFoundInItself)
 			switch {
 			case err != nil:
 				t.Fatalf("%q in %q: %v", keyword, text, err)

@@ -12,27 +12,28 @@ import (
 	"parley/gen/db"
 	"parley/internal/apperr"
 	"parley/internal/auth"
+	"parley/internal/bot"
+	"parley/internal/feed"
+	"parley/internal/reply"
+	"parley/internal/run"
 	"parley/internal/store"
 )
-
-// queueLimit is how many questions may wait behind the one that is being answered.
-const queueLimit = 20
 
 // storeTime bounds the storing of a message whose caller may have left.
 const storeTime = 30 * time.Second
 
-// Who is to answer a message.
+// Whether a message is answered.
 const (
-	replyAlways = "always" // a completion asks for the reply expressly
-	replyAuto   = "auto"   // where the conversation has auto-reply on
+	replyAlways = "always" // a completion demands a reply
+	replyAuto   = "auto"   // if the conversation has auto-reply on
 	replyNever  = "never"
 )
 
-// Who speaks, as sender of a message.
+// The sender of a message.
 const (
-	byCaller = "" // the conversation's owner as user, anybody else as agent
-	byUser   = "user"
-	byAgent  = "agent"
+	senderCaller = "" // the conversation's owner as user, others as agent
+	senderUser   = "user"
+	senderAgent  = "agent"
 )
 
 // NewMessage is a message to be stored. JSON values are stored as they are.
@@ -43,192 +44,204 @@ type NewMessage struct {
 	ContentPayload json.RawMessage
 	QueryMetadata  json.RawMessage
 	Canvas         json.RawMessage
-	ContactID      *string               // who of the contacts speaks; nil: the conversation's
-	IdempotencyKey *store.IdempotencyKey // the request's Idempotency-Key; nil: none
-	ID             uuid.UUID             // given by who wants to know it beforehand; zero: made
+	ContactID      *string               // the contact who speaks; nil: the conversation's
+	IdempotencyKey *store.IdempotencyKey // nil: none
+	ID             uuid.UUID             // zero: generated
 }
 
-// Sent is a stored message. As the answer to a repeated request it comes back from
-// its JSON, without what only the first request has.
+// Sent is a stored message. It is stored as JSON for repeats of an idempotent request.
 type Sent struct {
 	ConversationID uuid.UUID
 	MessageID      uuid.UUID
 	Seq            int64
 	CreatedAt      time.Time
-	RunID          *uuid.UUID // the run that answers it; nil when none does
-	IsReplayed     bool       `json:"-"` // an earlier request with the same key stored it
-	Reply          *Reply     `json:"-"` // the reply as it grows; nil when none is written, or IsReplayed
-	isRunning      bool       // it is this message's turn to be answered
+	RunID          *uuid.UUID   // the run that answers it; nil if none does
+	IsReplayed     bool         `json:"-"` // an earlier request with the same key stored it
+	Reply          *reply.Reply `json:"-"` // nil if there is no run, or IsReplayed
+	isRunning      bool         // the run may start at once
 	sender         string
 }
 
-// Send stores a message of the caller's in a conversation and has the bot answer
-// it in its own time. Blank content needs an attachment.
-func (c *Chat) Send(ctx context.Context, who auth.Principal, conversation string, message NewMessage) (Sent, error) {
-	if err := message.mustSay("/content"); err != nil {
+// Send stores a message of the caller in a conversation and has the bot answer it in the background.
+// Blank content needs an attachment.
+func (c *Chat) Send(ctx context.Context, caller auth.Principal, conversation string, message NewMessage) (Sent, error) {
+	if err := message.checkContent("/content"); err != nil {
 		return Sent{}, err
 	}
-	return c.send(ctx, who, conversation, message, sending{sender: byCaller, reply: replyAuto, attachments: "/attachments"})
+	return c.send(ctx, caller, conversation, message, delivery{sender: senderCaller, reply: replyAuto, attachments: "/attachments"})
 }
 
-// Post stores a message as the Chatbots family does: incoming from the contact, or
-// outgoing from the staff, which takes the scope agent. One that says nothing is
-// stored and not answered.
-func (c *Chat) Post(ctx context.Context, who auth.Principal, conversation string, isOutgoing bool, message NewMessage) (Sent, error) {
-	how := sending{sender: byUser, reply: replyAuto, attachments: "/attachments"}
+// Post stores a message as the Chatbots family does: incoming from the contact, or outgoing from the
+// staff, which takes the scope agent. A message without content is stored and not answered.
+func (c *Chat) Post(ctx context.Context, caller auth.Principal, conversation string, isOutgoing bool, message NewMessage) (Sent, error) {
+	how := delivery{sender: senderUser, reply: replyAuto, attachments: "/attachments"}
 	if isOutgoing {
-		if !who.IsStaff() {
+		if !caller.IsStaff() {
 			return Sent{}, apperr.New(apperr.Forbidden, "Outgoing messages need the scope agent.")
 		}
-		how.sender = byAgent
+		how.sender = senderAgent
 	}
 	if strings.TrimSpace(message.Content) == "" && len(message.Attachments) == 0 && message.Canvas == nil {
 		how.reply = replyNever
 	}
-	if err := checkQueryMetadata(apperr.InvalidMessage, "/queryMetadata", message.QueryMetadata); err != nil {
+	if err := bot.CheckQueryMetadata(apperr.InvalidMessage, "/queryMetadata", message.QueryMetadata); err != nil {
 		return Sent{}, err
 	}
-	return c.send(ctx, who, conversation, message, how)
+	return c.send(ctx, caller, conversation, message, how)
 }
 
-// Complete stores a question and has the bot answer it at once: in the named
-// conversation, which must be the bot's, or in a new one in the bot's API inbox. It
-// refuses all that can be refused; from then on the reply belongs to the
-// conversation. A repeat under the same key gets the reply of the run that the first
-// request has begun.
-func (c *Chat) Complete(ctx context.Context, who auth.Principal, botRef, conversation string, message NewMessage) (Sent, error) {
-	asked, err := c.bots.Get(ctx, who.OrganizationID, botRef)
+// Complete stores a question and has the bot answer it: in the named conversation, which must be the
+// bot's, or in a new one in the bot's API inbox. All that can be refused is refused before it
+// returns; from then on the reply belongs to the conversation. A repeat under the same key returns
+// the reply of the run that the first request started.
+func (c *Chat) Complete(ctx context.Context, caller auth.Principal, botRef, conversation string, message NewMessage) (Sent, error) {
+	owner, err := c.bots.Get(ctx, caller.OrganizationID, botRef)
 	if err != nil {
 		return Sent{}, err
 	}
-	if !who.Bounds.AllowsBot(asked.ID) {
-		return Sent{}, outOfBounds()
+	if !caller.Bounds.AllowsBot(owner.ID) {
+		return Sent{}, errOutOfBounds()
 	}
-	if err := message.mustSay("/message/content"); err != nil {
+	if err := message.checkContent("/message/content"); err != nil {
 		return Sent{}, err
 	}
-	if err := checkQueryMetadata(apperr.InvalidMessage, "/message/queryMetadata", message.QueryMetadata); err != nil {
+	if err := bot.CheckQueryMetadata(apperr.InvalidMessage, "/message/queryMetadata", message.QueryMetadata); err != nil {
 		return Sent{}, err
 	}
-	sent, err := c.ask(ctx, who, asked, conversation, message)
+	how := delivery{sender: senderUser, reply: replyAlways, bot: &owner, attachments: "/message/attachments"}
+	var sent Sent
+	if conversation == "" {
+		sent, err = c.sendNew(ctx, caller, message, how)
+	} else {
+		sent, err = c.send(ctx, caller, conversation, message, how)
+	}
 	if err != nil || !sent.IsReplayed {
 		return sent, err
 	}
-	run, err := c.store.GetRun(ctx, who.OrganizationID, *sent.RunID)
+	found, err := c.store.GetRun(ctx, caller.OrganizationID, *sent.RunID)
 	if err != nil {
 		return Sent{}, apperr.Rephrase(err, apperr.NotFound, noRun)
 	}
-	sent.Reply, err = c.replyOf(ctx, run.Run)
+	sent.Reply, err = c.runs.Reply(ctx, found.Run)
 	return sent, err
 }
 
-// ask sends the question of a completion; into a new conversation when none is named.
-func (c *Chat) ask(ctx context.Context, who auth.Principal, asked db.Bot, conversation string, message NewMessage) (Sent, error) {
-	how := sending{sender: byUser, reply: replyAlways, asked: &asked, attachments: "/message/attachments"}
-	if conversation != "" {
-		return c.send(ctx, who, conversation, message, how)
-	}
-	if err := mayBegin(who, asked.ID); err != nil {
-		return Sent{}, err
-	}
-	prepared, err := c.prepare(ctx, who, newID(), message, how)
-	if err != nil {
-		return Sent{}, err
-	}
-	sent, err := c.deliverNew(ctx, who, prepared, asked)
-	if sent.IsReplayed {
-		message.IdempotencyKey.NotifyReplayed()
-	}
-	return sent, err
-}
-
-// Forget frees the key of a completion whose run is over and has failed, so that a
-// repeat asks again. While the run goes on, in another attempt, and where the key was
-// used anew meanwhile, it is left alone.
-func (c *Chat) Forget(ctx context.Context, key *store.IdempotencyKey, run uuid.UUID) error {
+// ForgetKey frees the idempotency key of a completion whose run has failed, so that a repeat asks
+// again. It does nothing while the run goes on, in another attempt, or if the key was used again.
+func (c *Chat) ForgetKey(ctx context.Context, key *store.IdempotencyKey, runID uuid.UUID) error {
 	if key == nil {
 		return nil
 	}
 	return c.store.DeleteIdempotencyKey(context.WithoutCancel(ctx), db.DeleteIdempotencyKeyParams{
-		OrganizationID: key.OrganizationID, UserID: key.UserID, Scope: key.Scope, Key: key.Key, RunID: run,
+		OrganizationID: key.OrganizationID, UserID: key.UserID, Scope: key.Scope, Key: key.Key, RunID: runID,
 	})
 }
 
-// mustSay refuses a message that says nothing.
-func (m NewMessage) mustSay(content string) error {
+// checkContent returns an error if the message is blank and has no attachments. pointer is where the
+// request has its content.
+func (m NewMessage) checkContent(pointer string) error {
 	if strings.TrimSpace(m.Content) != "" || len(m.Attachments) > 0 {
 		return nil
 	}
-	return apperr.Field(apperr.InvalidMessage, content, "must not be blank when there are no attachments")
+	return apperr.Field(apperr.InvalidMessage, pointer, "must not be blank when there are no attachments")
 }
 
-// sending is how a message is sent.
-type sending struct {
+// delivery is how a message is delivered.
+type delivery struct {
 	sender      string
 	reply       string
-	asked       *db.Bot // the bot whose conversation it must be; nil: any
-	attachments string  // where the request has them
+	bot         *db.Bot // the bot of the conversation; nil: any
+	attachments string  // the pointer to the attachments in the request
 }
 
-// send stores a message in a conversation that exists.
-func (c *Chat) send(ctx context.Context, who auth.Principal, conversation string, message NewMessage, how sending) (Sent, error) {
-	sessionID, err := parseID(conversation, noConversation)
+// send stores a message in an existing conversation.
+func (c *Chat) send(ctx context.Context, caller auth.Principal, conversation string, message NewMessage, how delivery) (Sent, error) {
+	sessionID, err := store.ParseID(conversation, noConversation)
 	if err != nil {
 		return Sent{}, err
 	}
-	prepared, err := c.prepare(ctx, who, sessionID, message, how)
+	params, err := c.prepare(ctx, caller, sessionID, message, how)
 	if err != nil {
 		return Sent{}, err
 	}
-	sent, err := c.deliver(ctx, prepared, how.asked, func(ctx context.Context, prepared db.SendMessageParams) (Sent, error) {
-		return execute(ctx, c.queriesOf(prepared.OrganizationID, prepared.SessionID), who, prepared)
-	})
+	ctx, cancel := detach(ctx)
+	defer cancel()
+	claim := c.claim(&params)
+	queries := c.store.GroupCommit(store.SessionKey{OrganizationID: params.OrganizationID, SessionID: params.SessionID})
+	sent, err := insertMessage(ctx, queries, caller, params)
+	sent, err = c.dispatch(ctx, claim, params, how.bot, sent, err)
 	if sent.IsReplayed {
 		message.IdempotencyKey.NotifyReplayed()
 	}
 	return sent, err
 }
 
-// queriesOf are those whose one-row statements lock nothing but a session: where many
-// write at once they share their commits, which cost more than what is written.
-func (c *Chat) queriesOf(organization, session uuid.UUID) *db.Queries {
-	if !c.shortcuts.Send {
-		return c.store.Queries
+// sendNew creates a conversation in the bot's API inbox and stores its first message, both or neither.
+func (c *Chat) sendNew(ctx context.Context, caller auth.Principal, message NewMessage, how delivery) (Sent, error) {
+	if err := checkCreate(caller, how.bot.ID); err != nil {
+		return Sent{}, err
 	}
-	return c.store.GroupCommit(store.SessionKey{OrganizationID: organization, SessionID: session})
+	params, err := c.prepare(ctx, caller, store.NewID(), message, how)
+	if err != nil {
+		return Sent{}, err
+	}
+	ctx, cancel := detach(ctx)
+	defer cancel()
+	claim := c.claim(&params)
+	var sent Sent
+	err = c.store.InTx(ctx, func(q *db.Queries) error {
+		if err := createConversation(ctx, q, caller, params.SessionID, how.bot.ID, false); err != nil {
+			return err
+		}
+		sent, err = insertMessage(ctx, q, caller, params)
+		if err == nil && sent.IsReplayed {
+			return errReplayed
+		}
+		return err
+	})
+	if errors.Is(err, errReplayed) {
+		err = nil
+	}
+	sent, err = c.dispatch(ctx, claim, params, how.bot, sent, err)
+	if sent.IsReplayed {
+		message.IdempotencyKey.NotifyReplayed()
+	}
+	return sent, err
 }
 
-// prepare does all that can be done before the statement: it reads ids and looks
-// up what the message names.
-func (c *Chat) prepare(ctx context.Context, who auth.Principal, session uuid.UUID, message NewMessage, how sending) (db.SendMessageParams, error) {
-	attachments, err := c.attach(ctx, who, how.attachments, message.Attachments)
+// errReplayed rolls back the conversation that a repeated request has created again.
+var errReplayed = errors.New("the key was used before")
+
+// prepare does what comes before the statement: it parses IDs and reads what the message refers to.
+func (c *Chat) prepare(ctx context.Context, caller auth.Principal, session uuid.UUID, message NewMessage, how delivery) (db.SendMessageParams, error) {
+	attachments, err := c.attach(ctx, caller, how.attachments, message.Attachments)
 	if err != nil {
 		return db.SendMessageParams{}, err
 	}
 	var sender *uuid.UUID
 	if message.ContactID != nil {
-		contact, err := namedContact(ctx, c.store.Queries, who, "/message/sender", *message.ContactID)
+		contact, err := contactNamed(ctx, c.store.Queries, caller, "/message/sender", *message.ContactID)
 		if err != nil {
 			return db.SendMessageParams{}, err
 		}
 		sender = &contact.ID
 	}
-	prepared := db.SendMessageParams{
-		OrganizationID: who.OrganizationID,
+	params := db.SendMessageParams{
+		OrganizationID: caller.OrganizationID,
 		SessionID:      session,
-		UserID:         who.UserID,
-		IsStaff:        who.IsStaff(),
-		OnlySessionID:  idOrNil(who.Bounds.Conversation),
-		OnlyBotID:      idOrNil(who.Bounds.Bot),
-		OnlyContactID:  idOrNil(who.Bounds.Contact),
+		UserID:         caller.UserID,
+		IsStaff:        caller.IsStaff(),
+		OnlySessionID:  idOrNil(caller.Bounds.Conversation),
+		OnlyBotID:      idOrNil(caller.Bounds.Bot),
+		OnlyContactID:  idOrNil(caller.Bounds.Contact),
 		Sender:         how.sender,
 		SenderID:       sender,
 		Reply:          how.reply,
-		QueueLimit:     queueLimit,
-		MessageID:      newID(),
-		RunID:          newID(),
-		ReplyID:        newID(),
-		LeaseSeconds:   leaseSeconds,
+		QueueLimit:     reply.QueueLimit,
+		MessageID:      store.NewID(),
+		RunID:          store.NewID(),
+		ReplyID:        store.NewID(),
+		LeaseSeconds:   run.LeaseSeconds,
 		Content:        message.Content,
 		Metadata:       message.Metadata,
 		ContentPayload: message.ContentPayload,
@@ -236,16 +249,16 @@ func (c *Chat) prepare(ctx context.Context, who auth.Principal, session uuid.UUI
 		Canvas:         message.Canvas,
 		Attachments:    attachments,
 	}
-	if how.asked != nil {
-		prepared.BotID = &how.asked.ID
+	if how.bot != nil {
+		params.BotID = &how.bot.ID
 	}
 	if message.ID != uuid.Nil {
-		prepared.MessageID = message.ID
+		params.MessageID = message.ID
 	}
-	if message.IdempotencyKey != nil {
-		prepared.Scope, prepared.IdempotencyKey, prepared.RequestHash = message.IdempotencyKey.Scope, &message.IdempotencyKey.Key, message.IdempotencyKey.Hash
+	if key := message.IdempotencyKey; key != nil {
+		params.Scope, params.IdempotencyKey, params.RequestHash = key.Scope, &key.Key, key.Hash
 	}
-	return prepared, nil
+	return params, nil
 }
 
 func idOrNil(id uuid.UUID) *uuid.UUID {
@@ -255,148 +268,56 @@ func idOrNil(id uuid.UUID) *uuid.UUID {
 	return &id
 }
 
-// execute runs the statement and tells what was refused.
-func execute(ctx context.Context, q *db.Queries, who auth.Principal, prepared db.SendMessageParams) (Sent, error) {
-	row, err := q.SendMessage(ctx, prepared)
-	if err != nil {
-		return Sent{}, apperr.Rephrase(err, apperr.NotFound, noConversation)
-	}
-	switch row.Refusal {
-	case "":
-	case "forbidden":
-		return Sent{}, apperr.New(apperr.Forbidden, "The conversation is somebody else's.")
-	case "out_of_bounds":
-		return Sent{}, outOfBounds()
-	case "queue_full":
-		// A repeat needs no place in the queue.
-		if prepared.IdempotencyKey != nil {
-			if sent, err := replay(ctx, q, who, prepared); !errors.Is(err, errForgotten) {
-				return sent, err
-			}
-		}
-		return Sent{}, queueFull()
-	default: // another bot's conversation
-		return Sent{}, apperr.New(apperr.NotFound, "The chatbot has no such conversation.")
-	}
-	if !row.IsSent {
-		sent, err := replay(ctx, q, who, prepared)
-		if errors.Is(err, errForgotten) {
-			return execute(ctx, q, who, prepared)
-		}
-		return sent, err
-	}
-	sent := Sent{ConversationID: prepared.SessionID, MessageID: prepared.MessageID, Seq: row.Seq, CreatedAt: row.CreatedAt, sender: row.Sender}
-	if row.IsAnswered {
-		sent.RunID = &prepared.RunID
-		sent.isRunning = row.RunState == "running"
-	}
-	return sent, nil
+// detach returns a context that outlives the caller: what may be committed must be published and
+// answered even if the caller leaves meanwhile.
+func detach(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), storeTime)
 }
 
-func queueFull() error {
-	return &apperr.Error{
-		Kind:       apperr.Unavailable,
-		Message:    "Too many messages of this conversation wait for their answer; try again when some are answered.",
-		RetryAfter: 2 * time.Second,
-	}
+// claim claims what the run of a message needs. dispatch must follow.
+func (c *Chat) claim(params *db.SendMessageParams) *run.Claim {
+	claim := c.runs.Claim(*params, params.Reply != replyNever)
+	params.CanStart = claim.HasSlot
+	return claim
 }
 
-// errForgotten is that a key was forgotten, its day being over, after it had been
-// found in use: it is free again.
-var errForgotten = errors.New("the key was forgotten meanwhile")
-
-// replay answers a request whose Idempotency-Key was used before.
-func replay(ctx context.Context, q *db.Queries, who auth.Principal, prepared db.SendMessageParams) (Sent, error) {
-	used, err := q.GetIdempotencyKey(ctx, db.GetIdempotencyKeyParams{
-		OrganizationID: who.OrganizationID,
-		UserID:         who.UserID,
-		Scope:          prepared.Scope,
-		Key:            *prepared.IdempotencyKey,
-	})
-	if apperr.Is(err, apperr.NotFound) {
-		return Sent{}, errForgotten
-	}
-	if err != nil {
-		return Sent{}, err
-	}
-	key := store.IdempotencyKey{Hash: prepared.RequestHash}
-	if err := key.CheckHash(used.RequestHash); err != nil {
-		return Sent{}, err
-	}
-	// INVARIANT: no scope is both a message's and one of store.Idempotent, so there is a message.
-	stored, err := q.GetMessage(ctx, who.OrganizationID, *used.MessageID)
-	if err != nil {
-		return Sent{}, apperr.Rephrase(err, apperr.NotFound, noMessage)
-	}
-	message := stored.Message
-	return Sent{
-		ConversationID: message.SessionID,
-		MessageID:      message.ID,
-		Seq:            message.Seq,
-		CreatedAt:      message.CreatedAt,
-		RunID:          used.RunID,
-		IsReplayed:     true,
-	}, nil
-}
-
-// deliver runs what stores the message and, after the commit, has it answered. The
-// reply is there before the commit: a queued one may be begun at once by whoever
-// ends the one before it. asked is the bot, where it has been read.
-func (c *Chat) deliver(ctx context.Context, prepared db.SendMessageParams, asked *db.Bot, store func(context.Context, db.SendMessageParams) (Sent, error)) (Sent, error) {
-	// What may be committed is told and answered, even when its caller leaves meanwhile.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
-	defer cancel()
-	prepared.CanStart = prepared.Reply != replyNever && c.slots.take(prepared.OrganizationID)
-	reply := c.live.add(prepared.OrganizationID, prepared.RunID, prepared.SessionID, prepared.ReplyID)
-	sent, err := store(ctx, prepared)
+// dispatch publishes a message that was stored, or was not because of err, and has its run started
+// or queued. It runs after the commit.
+func (c *Chat) dispatch(ctx context.Context, claim *run.Claim, params db.SendMessageParams, owner *db.Bot, sent Sent, err error) (Sent, error) {
 	if errors.Is(err, context.DeadlineExceeded) && apperr.Is(err, apperr.Internal) {
 		err = &apperr.Error{Kind: apperr.Unavailable, Message: "The message could not be stored in time.", RetryAfter: time.Second, Err: err}
 	}
-	c.tally.note(sent, err)
-	switch isBegun := err == nil && sent.isRunning; {
-	case prepared.CanStart && !isBegun:
-		c.slots.release(prepared.OrganizationID)
-	case !prepared.CanStart && prepared.Reply != replyNever:
-		c.slots.call() // a slot was refused: is there anybody who waits for it?
-	}
-	c.doubts.note(prepared, err)
+	c.tally.countMessage(sent, err)
 	if err != nil || sent.IsReplayed {
-		c.live.drop(prepared.RunID)
+		claim.Abort(err)
 		return sent, err
 	}
-	c.publish(prepared.SessionID, &Event{Message: &db.Message{
-		OrganizationID: prepared.OrganizationID,
-		ID:             prepared.MessageID,
-		SessionID:      prepared.SessionID,
+	c.feed.Publish(params.SessionID, &feed.MessageStored{Message: &db.Message{
+		OrganizationID: params.OrganizationID,
+		ID:             params.MessageID,
+		SessionID:      params.SessionID,
 		Seq:            sent.Seq,
 		Sender:         sent.sender,
-		Content:        prepared.Content,
-		Metadata:       prepared.Metadata,
-		Attachments:    prepared.Attachments,
+		Content:        params.Content,
+		Metadata:       params.Metadata,
+		Attachments:    params.Attachments,
 		RunID:          sent.RunID,
 		CreatedAt:      sent.CreatedAt,
 	}})
-	if sent.RunID == nil {
-		c.live.remove(prepared.RunID)
-		return sent, nil
+	switch {
+	case sent.RunID == nil:
+		claim.Abort(nil)
+	case !sent.isRunning:
+		sent.Reply = claim.Queue()
+	default:
+		sent.Reply = claim.Start(run.Question{
+			Bot:            owner,
+			Text:           params.Content,
+			QueryMetadata:  params.QueryMetadata,
+			IsFirstMessage: sent.Seq == 1 && params.Attachments == nil,
+			AskedAt:        sent.CreatedAt,
+			Parent:         c.traces.ParentOf(ctx),
+		})
 	}
-	sent.Reply = reply
-	if !sent.isRunning {
-		c.live.await(prepared.RunID)
-		return sent, nil
-	}
-	go c.answer(task{ // Close waits for its slot
-		organizationID: prepared.OrganizationID,
-		sessionID:      prepared.SessionID,
-		runID:          prepared.RunID,
-		attempt:        1,
-		reply:          reply,
-		asked:          asked,
-		question:       prepared.Content,
-		queryMetadata:  prepared.QueryMetadata,
-		isAlone:        sent.Seq == 1 && prepared.Attachments == nil,
-		askedAt:        sent.CreatedAt,
-		origin:         c.traces.ParentOf(ctx),
-	})
 	return sent, nil
 }

@@ -24,10 +24,12 @@ import (
 	"parley/internal/faq"
 	"parley/internal/httpapi/contract"
 	"parley/internal/httpapi/openai"
+	"parley/internal/inbox"
 	"parley/internal/metrics"
 	"parley/internal/ratelimit"
 	"parley/internal/realtime"
 	"parley/internal/records"
+	"parley/internal/run"
 	"parley/internal/trace"
 )
 
@@ -37,6 +39,8 @@ type Config struct {
 	Bots    *bot.Bots
 	FAQs    *faq.FAQs
 	Chat    *chat.Chat
+	Runs    *run.Dispatcher
+	Inboxes *inbox.Inboxes
 	Records *records.Records
 	Audit   *audit.Trail
 	// Limiter counts requests by the classes of the document's x-rate-limit.
@@ -89,14 +93,14 @@ func newServer(config Config) *server {
 		recordHandlers{config.Bots, config.Records, config.Log, config.Traces},
 		chatbotHandlers{config.Bots},
 		faqHandlers{config.FAQs, make(chan struct{}, maxUploads)},
-		webChatHandlers{config.Chat},
-		inboxHandlers{config.Chat},
-		contactHandlers{config.Chat},
+		webChatHandlers{config.Inboxes},
+		inboxHandlers{config.Inboxes},
+		contactHandlers{config.Inboxes},
 		keyHandlers{config.Auth, config.Limiter},
 		tokenHandlers{config.Auth, config.Chat},
 		auditHandlers{config.Audit},
 		serviceHandlers{config.Ready, config.Link},
-		openai.Handlers{Bots: config.Bots, Chat: config.Chat, ReplyTimeout: timeout},
+		openai.Handlers{Bots: config.Bots, Chat: config.Chat, Runs: config.Runs, ReplyTimeout: timeout},
 	}
 }
 

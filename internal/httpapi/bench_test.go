@@ -7,18 +7,18 @@ import (
 
 	"github.com/google/uuid"
 
-	"parley/internal/chat"
+	"parley/internal/reply"
 )
 
 // BenchmarkHotDelta writes one delta of a streamed completion.
 func BenchmarkHotDelta(b *testing.B) {
-	events, err := newCompletionEvents(unread{header: http.Header{}}, &chat.Reply{RunID: uuid.New(), ConversationID: uuid.New(), MessageID: uuid.New()})
+	events, err := newCompletionEvents(unread{header: http.Header{}}, &reply.Reply{RunID: uuid.New(), ConversationID: uuid.New(), MessageID: uuid.New()})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := events.Delta(chat.Position{Attempt: 1, Offset: 1234}, "請問 refund", false); err != nil {
+		if err := events.Delta(reply.Position{Attempt: 1, Offset: 1234}, "請問 refund", false); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -34,7 +34,7 @@ func (h completionHandlers) CreateCompletion(ctx context.Context, request openap
 		return nil, err
 	}
 	if deref(request.Body.IsStreaming) {
-		return completionStream{ctx: ctx, reply: sent.Reply, from: sent.Reply.Beginning()}, nil
+		return completionStream{ctx: ctx, reply: sent.Reply, from: sent.Reply.Start()}, nil
 	}
 	outcome, err := eventstream.Wait(ctx, h.chat, sent.Reply, key, h.replyTimeout)
 	if err != nil {

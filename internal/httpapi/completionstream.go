@@ -6,17 +6,17 @@ import (
 	"strconv"
 
 	"parley/gen/openapi"
-	"parley/internal/chat"
 	"parley/internal/httpapi/contract"
 	"parley/internal/httpapi/eventstream"
+	"parley/internal/reply"
 )
 
 // completionStream is a response that streams a reply from a position on, in the format of the
 // Chatbots family.
 type completionStream struct {
 	ctx   context.Context //nolint:containedctx // generated code writes the response without a context
-	reply *chat.Reply
-	from  chat.Position
+	reply *reply.Reply
+	from  reply.Position
 }
 
 // VisitCreateCompletionResponse writes the events.
@@ -39,12 +39,12 @@ func (s completionStream) write(w http.ResponseWriter) error {
 // completionEvents writes a reply as the events of the Chatbots family.
 type completionEvents struct {
 	eventstream.Writer
-	reply     *chat.Reply
+	reply     *reply.Reply
 	requestID string
 	delta     eventstream.Frame
 }
 
-func newCompletionEvents(w http.ResponseWriter, reply *chat.Reply) (*completionEvents, error) {
+func newCompletionEvents(w http.ResponseWriter, reply *reply.Reply) (*completionEvents, error) {
 	e := &completionEvents{Writer: eventstream.NewWriter(w), reply: reply, requestID: w.Header().Get("X-Request-Id")}
 	var err error
 	e.delta, err = eventstream.NewFrame(e.event())
@@ -52,7 +52,7 @@ func newCompletionEvents(w http.ResponseWriter, reply *chat.Reply) (*completionE
 }
 
 // Delta implements eventstream.Events.
-func (e *completionEvents) Delta(at chat.Position, text string, isReset bool) error {
+func (e *completionEvents) Delta(at reply.Position, text string, isReset bool) error {
 	if !isReset {
 		return e.WriteText(idLine(at), e.delta, text)
 	}
@@ -63,7 +63,7 @@ func (e *completionEvents) Delta(at chat.Position, text string, isReset bool) er
 }
 
 // Last implements eventstream.Events.
-func (e *completionEvents) Last(at chat.Position, outcome *chat.Outcome) error {
+func (e *completionEvents) Last(at reply.Position, outcome *reply.Outcome) error {
 	event := e.event()
 	event.Done = true
 	event.Citations = new(toAPICitations(outcome.Answer))
@@ -86,7 +86,7 @@ func (e *completionEvents) event() openapi.CompletionEvent {
 }
 
 // idLine returns the id line of an event: the position after it.
-func idLine(at chat.Position) string {
+func idLine(at reply.Position) string {
 	line := append(make([]byte, 0, 32), "id: "...)
 	line = append(strconv.AppendInt(line, int64(at.Attempt), 10), '.')
 	return string(append(strconv.AppendInt(line, int64(at.Offset), 10), '\n'))

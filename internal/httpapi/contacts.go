@@ -5,17 +5,17 @@ import (
 
 	"parley/gen/openapi"
 	"parley/internal/auth"
-	"parley/internal/chat"
 	"parley/internal/httpapi/contract"
+	"parley/internal/inbox"
 )
 
 // contactHandlers implements the operations of contacts.
-type contactHandlers struct{ chat *chat.Chat }
+type contactHandlers struct{ inboxes *inbox.Inboxes }
 
 // ListContacts implements GET /api/contacts/.
 func (h contactHandlers) ListContacts(ctx context.Context, request openapi.ListContactsRequestObject) (openapi.ListContactsResponseObject, error) {
 	page := pageOf(request.Params.Page, request.Params.PageSize)
-	rows, count, err := h.chat.ListContacts(ctx, auth.PrincipalOf(ctx).OrganizationID, request.Params.Query, page.size, page.offset())
+	rows, count, err := h.inboxes.ListContacts(ctx, auth.PrincipalOf(ctx).OrganizationID, request.Params.Query, page.size, page.offset())
 	if err != nil {
 		return nil, err
 	}
@@ -25,7 +25,7 @@ func (h contactHandlers) ListContacts(ctx context.Context, request openapi.ListC
 
 // CreateContact implements POST /api/contacts/.
 func (h contactHandlers) CreateContact(ctx context.Context, request openapi.CreateContactRequestObject) (openapi.CreateContactResponseObject, error) {
-	created, err := h.chat.CreateContact(ctx, auth.PrincipalOf(ctx).OrganizationID, chat.ContactFields{
+	created, err := h.inboxes.CreateContact(ctx, auth.PrincipalOf(ctx).OrganizationID, inbox.ContactFields{
 		Name:          &request.Body.Name,
 		Avatar:        request.Body.Avatar,
 		Email:         request.Body.Email,
@@ -39,13 +39,13 @@ func (h contactHandlers) CreateContact(ctx context.Context, request openapi.Crea
 
 // GetContact implements GET /api/contacts/{contactId}/.
 func (h contactHandlers) GetContact(ctx context.Context, request openapi.GetContactRequestObject) (openapi.GetContactResponseObject, error) {
-	found, err := h.chat.GetContact(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ContactID)
+	found, err := h.inboxes.GetContact(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ContactID)
 	return openapi.GetContact200JSONResponse(toAPIContact(found)), err
 }
 
 // UpdateContact implements PATCH /api/contacts/{contactId}/.
 func (h contactHandlers) UpdateContact(ctx context.Context, request openapi.UpdateContactRequestObject) (openapi.UpdateContactResponseObject, error) {
-	updated, err := h.chat.UpdateContact(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ContactID, chat.ContactFields{
+	updated, err := h.inboxes.UpdateContact(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ContactID, inbox.ContactFields{
 		Name:          request.Body.Name,
 		Avatar:        request.Body.Avatar,
 		Email:         request.Body.Email,
@@ -59,6 +59,6 @@ func (h contactHandlers) UpdateContact(ctx context.Context, request openapi.Upda
 
 // DeleteContact implements DELETE /api/contacts/{contactId}/.
 func (h contactHandlers) DeleteContact(ctx context.Context, request openapi.DeleteContactRequestObject) (openapi.DeleteContactResponseObject, error) {
-	err := h.chat.DeleteContact(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ContactID)
+	err := h.inboxes.DeleteContact(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ContactID)
 	return openapi.DeleteContact204Response{}, err
 }

@@ -12,7 +12,7 @@ import (
 	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/bot"
-	"parley/internal/chat"
+	"parley/internal/inbox"
 	"parley/internal/jsontext"
 )
 
@@ -146,7 +146,7 @@ func toAPIInbox(row db.ListInboxesRow) openapi.Inbox {
 	}
 }
 
-func toAPIContact(row chat.Contact) openapi.Contact {
+func toAPIContact(row inbox.Contact) openapi.Contact {
 	return openapi.Contact{
 		ID:            row.ID,
 		Name:          row.Name,

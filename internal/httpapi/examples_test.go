@@ -16,7 +16,7 @@ import (
 
 	"parley/internal/auth"
 	"parley/internal/bot"
-	"parley/internal/chat"
+	"parley/internal/inbox"
 )
 
 // recording has the document's examples written anew (make examples).
@@ -88,7 +88,7 @@ func newTour(t *testing.T) *tour {
 	acme.bot = must(server.bots.Create(t.Context(), made.ID, bot.NewBot{
 		Name: "Parley", Slug: "parley", Description: "Answers questions about Parley.", Greeting: "Hello!", UnanswerableReply: "Sorry, I do not know that.", IsDefault: true,
 	}))
-	acme.webChat = must(server.chat.CreateWebChat(t.Context(), made.ID, chat.WebChat{Name: new("Website")}, nil))
+	acme.webChat = must(server.chat.Inboxes.CreateWebChat(t.Context(), made.ID, inbox.WebChat{Name: new("Website")}, nil))
 	s := &tour{caller: acme.as("admin", auth.Admin), began: time.Now().UTC(), ids: map[string]string{}, kept: new([]kept)}
 	s.name(theBot, acme.bot.ID.String())
 	s.name(theOrganization, made.ID.String())

@@ -12,6 +12,7 @@ import (
 
 	"parley/internal/chat"
 	"parley/internal/jsontext"
+	"parley/internal/reply"
 )
 
 // RereadEventID decodes an event ID and encodes it again.
@@ -41,14 +42,14 @@ var (
 // CompletionDelta returns the stream of a delta, and the stream that encoding/json gives of the generated type.
 func CompletionDelta(text string) (stream, want string, err error) {
 	w := httptest.NewRecorder()
-	events, err := newCompletionEvents(deadlines{w}, &chat.Reply{RunID: uuid.New(), ConversationID: uuid.New(), MessageID: uuid.New()})
+	events, err := newCompletionEvents(deadlines{w}, &reply.Reply{RunID: uuid.New(), ConversationID: uuid.New(), MessageID: uuid.New()})
 	if err != nil {
 		return "", "", err
 	}
 	event := events.event()
 	event.Content = text
 	encoded, err := json.Marshal(event)
-	err = errors.Join(err, events.Delta(chat.Position{Attempt: 3, Offset: 1234567}, text, false))
+	err = errors.Join(err, events.Delta(reply.Position{Attempt: 3, Offset: 1234567}, text, false))
 	return w.Body.String(), "id: 3.1234567\ndata: " + string(encoded) + "\n\n", err
 }
 

@@ -5,16 +5,16 @@ import (
 
 	"parley/gen/openapi"
 	"parley/internal/auth"
-	"parley/internal/chat"
+	"parley/internal/inbox"
 )
 
 // inboxHandlers implements the operations of inboxes.
-type inboxHandlers struct{ chat *chat.Chat }
+type inboxHandlers struct{ inboxes *inbox.Inboxes }
 
 // ListInboxes implements GET /api/inboxes/.
 func (h inboxHandlers) ListInboxes(ctx context.Context, request openapi.ListInboxesRequestObject) (openapi.ListInboxesResponseObject, error) {
 	page := pageOf(request.Params.Page, request.Params.PageSize)
-	rows, count, err := h.chat.ListInboxes(ctx, auth.PrincipalOf(ctx).OrganizationID, page.size, page.offset())
+	rows, count, err := h.inboxes.List(ctx, auth.PrincipalOf(ctx).OrganizationID, page.size, page.offset())
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"parley/internal/auth"
 	"parley/internal/chat"
 	"parley/internal/httpapi/contract"
+	"parley/internal/reply"
 )
 
 // runHandlers implements the operations of runs.
@@ -43,8 +44,8 @@ func (h runHandlers) CancelRun(ctx context.Context, request openapi.CancelRunReq
 }
 
 // fromAPIEventID returns the position after the event with that ID, or the beginning without one.
-func fromAPIEventID(id *openapi.EventID) (chat.Position, error) {
-	var at chat.Position
+func fromAPIEventID(id *openapi.EventID) (reply.Position, error) {
+	var at reply.Position
 	if id == nil {
 		return at, nil
 	}

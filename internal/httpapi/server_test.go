@@ -23,16 +23,16 @@ import (
 	"parley/internal/auth"
 	"parley/internal/bot"
 	"parley/internal/bottest"
-	"parley/internal/chat"
+	"parley/internal/chattest"
 	"parley/internal/contracttest"
 	"parley/internal/dbtest"
 	"parley/internal/faq"
 	"parley/internal/httpapi"
+	"parley/internal/inbox"
 	"parley/internal/ratelimit"
 	"parley/internal/realtime"
 	"parley/internal/records"
 	sealing "parley/internal/secret"
-	"parley/internal/shortcuts"
 	"parley/internal/store"
 	"parley/internal/wsapi"
 )
@@ -43,7 +43,7 @@ type server struct {
 	url   string
 	auth  *auth.Auth
 	bots  *bot.Bots
-	chat  *chat.Chat
+	chat  *chattest.Domain
 	store *store.Store
 	sql   *pgxpool.Pool // for what no operation shows or does
 	http  *http.Client
@@ -119,13 +119,13 @@ func serveWith(t testing.TB, wanted settings) *server {
 		log = slog.New(slog.NewTextHandler(wanted.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	s := &server{t: t, auth: auth.New(opened, auth.WithKeys(keys)), bots: bottest.New(opened, keys), store: opened, sql: sql}
-	s.chat = chat.New(chat.Config{Store: opened, Bots: s.bots, Log: log, VisitTTL: time.Minute, MaxReplies: wanted.replies, Shortcuts: shortcuts.All()})
+	s.chat = chattest.NewDomain(chattest.Config{Store: opened, Bots: s.bots, Log: log, MaxReplies: wanted.replies})
 	limits := map[string]int{"messages": plenty, "history": plenty, "list": plenty, "refusals": 0}
 	maps.Copy(limits, wanted.limits)
 	limiter := ratelimit.New(ratelimit.Limits{Messages: limits["messages"], History: limits["history"], List: limits["list"], Refusals: limits["refusals"]})
-	sockets := wsapi.New(wsapi.Config{Chat: s.chat, Limiter: limiter, Log: log, Origins: wanted.origins, Limits: wsapi.Limits{Visitors: 50}})
+	sockets := wsapi.New(wsapi.Config{Chat: s.chat.Chat, Visits: s.chat.Visits, Limiter: limiter, Log: log, Origins: wanted.origins, Limits: wsapi.Limits{Visitors: 50}})
 	handler, err := httpapi.New(httpapi.Config{
-		Auth: s.auth, Bots: s.bots, FAQs: faq.New(opened, s.bots), Chat: s.chat, Records: records.New(opened), Audit: audit.New(opened), Limiter: limiter, Connect: sockets.Connect, Log: log, Origins: wanted.origins, ReplyTimeout: wanted.patience, Link: wanted.link,
+		Auth: s.auth, Bots: s.bots, FAQs: faq.New(opened, s.bots), Chat: s.chat.Chat, Runs: s.chat.Runs, Inboxes: s.chat.Inboxes, Records: records.New(opened), Audit: audit.New(opened), Limiter: limiter, Connect: sockets.Connect, Log: log, Origins: wanted.origins, ReplyTimeout: wanted.patience, Link: wanted.link,
 		Ready: func(context.Context) error {
 			if err := s.ready.Load(); err != nil {
 				return *err
@@ -196,7 +196,7 @@ func (s *server) organization() organization {
 	} {
 		bottest.AddFAQ(s.t, s.store, o.bot, asked, answer)
 	}
-	o.webChat, err = s.chat.CreateWebChat(ctx, o.id, chat.WebChat{Name: new("Website")}, nil)
+	o.webChat, err = s.chat.Inboxes.CreateWebChat(ctx, o.id, inbox.WebChat{Name: new("Website")}, nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -5,17 +5,17 @@ import (
 
 	"parley/gen/openapi"
 	"parley/internal/auth"
-	"parley/internal/chat"
 	"parley/internal/httpapi/contract"
+	"parley/internal/inbox"
 )
 
 // webChatHandlers implements the operations of web chats.
-type webChatHandlers struct{ chat *chat.Chat }
+type webChatHandlers struct{ inboxes *inbox.Inboxes }
 
 // ListWebChats implements GET /api/web-chats/.
 func (h webChatHandlers) ListWebChats(ctx context.Context, request openapi.ListWebChatsRequestObject) (openapi.ListWebChatsResponseObject, error) {
 	page := pageOf(request.Params.Page, request.Params.PageSize)
-	rows, count, err := h.chat.ListWebChats(ctx, auth.PrincipalOf(ctx).OrganizationID, page.size, page.offset())
+	rows, count, err := h.inboxes.ListWebChats(ctx, auth.PrincipalOf(ctx).OrganizationID, page.size, page.offset())
 	if err != nil {
 		return nil, err
 	}
@@ -25,7 +25,7 @@ func (h webChatHandlers) ListWebChats(ctx context.Context, request openapi.ListW
 
 // CreateWebChat implements POST /api/web-chats/.
 func (h webChatHandlers) CreateWebChat(ctx context.Context, request openapi.CreateWebChatRequestObject) (openapi.CreateWebChatResponseObject, error) {
-	created, err := h.chat.CreateWebChat(ctx, auth.PrincipalOf(ctx).OrganizationID, chat.WebChat{
+	created, err := h.inboxes.CreateWebChat(ctx, auth.PrincipalOf(ctx).OrganizationID, inbox.WebChat{
 		Name:           &request.Body.Name,
 		BotRef:         request.Body.Chatbot,
 		AccessType:     (*string)(request.Body.AccessType),
@@ -36,13 +36,13 @@ func (h webChatHandlers) CreateWebChat(ctx context.Context, request openapi.Crea
 
 // GetWebChat implements GET /api/web-chats/{webChatId}/.
 func (h webChatHandlers) GetWebChat(ctx context.Context, request openapi.GetWebChatRequestObject) (openapi.GetWebChatResponseObject, error) {
-	found, err := h.chat.GetWebChat(ctx, auth.PrincipalOf(ctx).OrganizationID, request.WebChatID)
+	found, err := h.inboxes.GetWebChat(ctx, auth.PrincipalOf(ctx).OrganizationID, request.WebChatID)
 	return openapi.GetWebChat200JSONResponse(toAPIWebChat(found)), err
 }
 
 // UpdateWebChat implements PATCH /api/web-chats/{webChatId}/.
 func (h webChatHandlers) UpdateWebChat(ctx context.Context, request openapi.UpdateWebChatRequestObject) (openapi.UpdateWebChatResponseObject, error) {
-	updated, err := h.chat.UpdateWebChat(ctx, auth.PrincipalOf(ctx).OrganizationID, request.WebChatID, chat.WebChat{
+	updated, err := h.inboxes.UpdateWebChat(ctx, auth.PrincipalOf(ctx).OrganizationID, request.WebChatID, inbox.WebChat{
 		Name:           request.Body.Name,
 		BotRef:         request.Body.Chatbot,
 		AccessType:     (*string)(request.Body.AccessType),
@@ -53,6 +53,6 @@ func (h webChatHandlers) UpdateWebChat(ctx context.Context, request openapi.Upda
 
 // DeleteWebChat implements DELETE /api/web-chats/{webChatId}/.
 func (h webChatHandlers) DeleteWebChat(ctx context.Context, request openapi.DeleteWebChatRequestObject) (openapi.DeleteWebChatResponseObject, error) {
-	err := h.chat.DeleteWebChat(ctx, auth.PrincipalOf(ctx).OrganizationID, request.WebChatID)
+	err := h.inboxes.DeleteWebChat(ctx, auth.PrincipalOf(ctx).OrganizationID, request.WebChatID)
 	return openapi.DeleteWebChat204Response{}, err
 }

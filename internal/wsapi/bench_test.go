@@ -8,12 +8,12 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/db"
-	"parley/internal/chat"
+	"parley/internal/feed"
 )
 
 // BenchmarkHotFrame encodes a message, which happens once for all sockets that watch it.
 func BenchmarkHotFrame(b *testing.B) {
-	watch := &chat.Watch{SessionID: uuid.New()}
+	watch := &feed.Watch{SessionID: uuid.New()}
 	run := uuid.New()
 	message := &db.Message{
 		ID: uuid.New(), SessionID: watch.SessionID, Seq: 1234, Sender: "bot", RunID: &run, CreatedAt: time.Now(),

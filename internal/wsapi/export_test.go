@@ -7,7 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"parley/gen/openapi"
-	"parley/internal/chat"
+	"parley/internal/feed"
 )
 
 // SetTimeouts sets the timeouts of the sockets. Call it before the first socket is opened.
@@ -17,6 +17,6 @@ func (s *Server) SetTimeouts(pingInterval, pong, write time.Duration) {
 
 // ParseFrame parses a text frame of a client that watches a session.
 func ParseFrame(session uuid.UUID, data []byte) (openapi.ClientMessageFrame, error) {
-	s := &socket{watch: &chat.Watch{SessionID: session}}
+	s := &socket{watch: &feed.Watch{SessionID: session}}
 	return s.parseFrame(websocket.MessageText, data)
 }

@@ -12,7 +12,7 @@ import (
 	"parley/gen/db"
 	"parley/gen/openapi"
 	"parley/internal/apperr"
-	"parley/internal/chat"
+	"parley/internal/feed"
 	"parley/internal/jsontext"
 )
 
@@ -28,7 +28,7 @@ func encode(frame any) []byte {
 
 // messageFrame returns the frame of a message. It is the same for all sockets that watch the
 // conversation.
-func messageFrame(watch *chat.Watch, message *db.Message) []byte {
+func messageFrame(watch *feed.Watch, message *db.Message) []byte {
 	frame := openapi.MessageFrame{
 		Type:        openapi.MessageFrameTypeMessage,
 		Sender:      openapi.Speaker(message.Sender),
@@ -62,7 +62,7 @@ func toAPIFeedback(message *db.Message) nullable.Nullable[openapi.Feedback] {
 }
 
 // feedbackFrame returns the frame that reports the feedback of a message: like, dislike, or null.
-func feedbackFrame(watch *chat.Watch, message *db.Message) []byte {
+func feedbackFrame(watch *feed.Watch, message *db.Message) []byte {
 	return encode(openapi.StatusFrame{
 		Type:      openapi.StatusFrameTypeStatus,
 		SessionID: watch.SessionID,
@@ -86,7 +86,7 @@ func decodeList[T any](raw json.RawMessage) []T {
 }
 
 // messageFrames returns the frame of a message and, if it has suggestions, theirs.
-func messageFrames(watch *chat.Watch, message *db.Message) [][]byte {
+func messageFrames(watch *feed.Watch, message *db.Message) [][]byte {
 	frames := [][]byte{messageFrame(watch, message)}
 	if message.Suggestions == nil {
 		return frames
@@ -127,7 +127,7 @@ func statusFrame(s *socket, status string) []byte {
 }
 
 // expiringFrame returns the warning that the caller's key or token, or the visit, expires soon.
-func expiringFrame(watch *chat.Watch, at time.Time) []byte {
+func expiringFrame(watch *feed.Watch, at time.Time) []byte {
 	return encode(openapi.StatusFrame{
 		Type:      openapi.StatusFrameTypeStatus,
 		SessionID: watch.SessionID,

@@ -115,7 +115,7 @@ func (s *socket) send(ctx context.Context, message chat.NewMessage) (chat.Sent, 
 	defer span.End()
 	span.SetID("parley.organization.id", s.caller.OrganizationID)
 	span.SetID("parley.conversation.id", s.watch.SessionID)
-	sent, err := s.watch.Send(ctx, message)
+	sent, err := s.store(ctx, message)
 	if err != nil {
 		span.Fail(string(apperr.KindOf(err)))
 	}

@@ -22,14 +22,13 @@ import (
 	"parley/internal/auth"
 	"parley/internal/bot"
 	"parley/internal/bottest"
-	"parley/internal/chat"
+	"parley/internal/chattest"
 	"parley/internal/contracttest"
 	"parley/internal/dbtest"
 	"parley/internal/httpapi"
 	"parley/internal/ratelimit"
 	"parley/internal/records"
 	"parley/internal/secret"
-	"parley/internal/shortcuts"
 	"parley/internal/store"
 	"parley/internal/wsapi"
 )
@@ -51,7 +50,7 @@ type server struct {
 	database string
 	auth     *auth.Auth
 	bots     *bot.Bots
-	chat     *chat.Chat
+	chat     *chattest.Domain
 	store    *store.Store
 	sockets  *wsapi.Server
 	http     *http.Client  // validates every response against the OpenAPI document
@@ -76,12 +75,11 @@ func serve(t testing.TB, wanted settings) *server {
 	maps.Copy(limits, wanted.limits)
 	limiter := ratelimit.New(ratelimit.Limits{Messages: limits["messages"], History: limits["history"], List: limits["list"], Refusals: limits["refusals"]})
 	keys := must(secret.Parse(secret.NewKey()))
-	taken := shortcuts.All()
 	s.auth, s.bots = auth.New(s.store, auth.WithKeys(keys)), bottest.New(s.store, nil)
-	s.chat = chat.New(chat.Config{Store: s.store, Bots: s.bots, Log: log, VisitTTL: wanted.visitTTL, Shortcuts: taken})
-	s.sockets = wsapi.New(wsapi.Config{Chat: s.chat, Limiter: limiter, Log: log, Origins: wanted.origins, Limits: wanted.sockets})
+	s.chat = chattest.NewDomain(chattest.Config{Store: s.store, Bots: s.bots, Log: log, VisitTTL: wanted.visitTTL})
+	s.sockets = wsapi.New(wsapi.Config{Chat: s.chat.Chat, Visits: s.chat.Visits, Limiter: limiter, Log: log, Origins: wanted.origins, Limits: wanted.sockets})
 	handler := must(httpapi.New(httpapi.Config{
-		Auth: s.auth, Bots: s.bots, Chat: s.chat, Records: records.New(s.store), Limiter: limiter, Connect: s.sockets.Connect, Log: log, Origins: wanted.origins,
+		Auth: s.auth, Bots: s.bots, Chat: s.chat.Chat, Runs: s.chat.Runs, Inboxes: s.chat.Inboxes, Records: records.New(s.store), Limiter: limiter, Connect: s.sockets.Connect, Log: log, Origins: wanted.origins,
 		Ready: func(context.Context) error { return nil },
 	}))
 	s.chat.Start()

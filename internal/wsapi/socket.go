@@ -10,7 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"parley/internal/auth"
-	"parley/internal/chat"
+	"parley/internal/feed"
 )
 
 // socket is one open WebSocket.
@@ -56,7 +56,8 @@ type socket struct {
 	server      *Server
 	conn        *websocket.Conn
 	tcp         *timeoutConn // below conn
-	watch       *chat.Watch
+	watch       *feed.Watch
+	store       storeFunc
 	caller      auth.Principal
 	address     string // the client's IP address
 	wantsDeltas bool   // the client wants the text of a reply while it is written

@@ -3,33 +3,32 @@ package wsapi
 import (
 	"context"
 
-	"github.com/google/uuid"
-
 	"parley/gen/db"
 	"parley/internal/apperr"
-	"parley/internal/chat"
+	"parley/internal/feed"
+	"parley/internal/reply"
 )
 
 // writerState is what the client has received so far. Only the writer uses it.
 type writerState struct {
-	isConnected bool        // the connected frame was written
-	cursor      int64       // the seq of the newest message that the client has
-	reply       *chat.Reply // the reply in progress; nil if none
-	position    chat.Position
+	isConnected bool         // the connected frame was written
+	cursor      int64        // the seq of the newest message that the client has
+	reply       *reply.Reply // the reply in progress; nil if none
+	position    reply.Position
 	typingEnd   []byte // the frame that ends the reply
 }
 
 // eventKey identifies the frames of an event in the cache. The frames of a reply's start have a run ID
 // for clients that receive deltas.
 type eventKey struct {
-	event     *chat.Event
+	event     feed.Event
 	withRunID bool
 }
 
 // deltaKey identifies the frame of a delta in the cache.
 type deltaKey struct {
-	reply    *chat.Reply
-	from, to chat.Position
+	reply    *reply.Reply
+	from, to reply.Position
 }
 
 // flush writes everything that is due. While a reply is in progress, it returns the channel that
@@ -101,35 +100,42 @@ func (s *socket) writeConnected(ctx context.Context) error {
 }
 
 // writeEvent writes an event.
-func (s *socket) writeEvent(ctx context.Context, event *chat.Event) error {
-	switch {
-	case event.IsExpired, event.EndedKey != uuid.Nil && event.EndedKey == s.caller.KeyID:
-		return errExpired
-	case event.EndedKey != uuid.Nil:
-		return nil
-	case event.IsGone:
-		return errDeleted
-	case event.Reply != nil:
+func (s *socket) writeEvent(ctx context.Context, event feed.Event) error {
+	switch event := event.(type) {
+	case *feed.MessageStored:
+		switch message := event.Message; {
+		case message.Seq <= s.cursor:
+			return nil
+		case message.Seq > s.cursor+1:
+			return s.catchUp(ctx)
+		default:
+			return s.writeMessage(ctx, message, s.cached(event, func() [][]byte { return messageFrames(s.watch, message) }))
+		}
+	case *feed.ReplyStarted:
 		return s.startReply(ctx, event)
-	case event.Rated != nil:
-		if event.Rated.Seq > s.cursor {
+	case *feed.FeedbackChanged:
+		if event.Message.Seq > s.cursor {
 			return nil // the message is yet to be written, and has its feedback
 		}
-		return s.write(ctx, s.cached(event, func() [][]byte { return [][]byte{feedbackFrame(s.watch, event.Rated)} })[0])
-	case event.ExpiresAt != nil:
-		return s.write(ctx, s.cached(event, func() [][]byte { return [][]byte{expiringFrame(s.watch, *event.ExpiresAt)} })[0])
-	case event.Message == nil:
-		return s.catchUp(ctx)
-	case event.Message.Seq <= s.cursor:
+		return s.write(ctx, s.cached(event, func() [][]byte { return [][]byte{feedbackFrame(s.watch, event.Message)} })[0])
+	case *feed.VisitExpiring:
+		return s.write(ctx, s.cached(event, func() [][]byte { return [][]byte{expiringFrame(s.watch, event.At)} })[0])
+	case *feed.VisitExpired:
+		return errExpired
+	case *feed.KeyEnded:
+		if event.KeyID == s.caller.KeyID {
+			return errExpired
+		}
 		return nil
-	case event.Message.Seq > s.cursor+1:
+	case *feed.ConversationDeleted:
+		return errDeleted
+	default: // feed.Behind
 		return s.catchUp(ctx)
 	}
-	return s.writeMessage(ctx, event.Message, s.cached(event, func() [][]byte { return messageFrames(s.watch, event.Message) }))
 }
 
 // cached returns the frames of an event, which are encoded once for all sockets.
-func (s *socket) cached(event *chat.Event, encode func() [][]byte) [][]byte {
+func (s *socket) cached(event feed.Event, encode func() [][]byte) [][]byte {
 	return s.server.eventFrames.get(eventKey{event: event}, encode)
 }
 
@@ -193,14 +199,14 @@ func (s *socket) writeResult(ctx context.Context, result frameResult) error {
 }
 
 // startReply begins to follow a reply: it writes that the bot is typing.
-func (s *socket) startReply(ctx context.Context, event *chat.Event) error {
+func (s *socket) startReply(ctx context.Context, event *feed.ReplyStarted) error {
 	frames := s.server.eventFrames.get(eventKey{event, s.wantsDeltas}, func() [][]byte {
 		if s.wantsDeltas {
 			return typingFrames(s.watch.SessionID, &event.Reply.RunID)
 		}
 		return typingFrames(s.watch.SessionID, nil)
 	})
-	s.reply, s.position, s.typingEnd = event.Reply, event.Reply.Beginning(), frames[1]
+	s.reply, s.position, s.typingEnd = event.Reply, event.Reply.Start(), frames[1]
 	return s.write(ctx, frames[0])
 }
 
@@ -212,7 +218,7 @@ func (s *socket) writeReply(ctx context.Context) (<-chan struct{}, error) {
 	if s.reply == nil {
 		return nil, nil
 	}
-	outcome, grown := s.reply.Ended()
+	outcome, grown := s.reply.Outcome()
 	if s.wantsDeltas {
 		var err error
 		if outcome, grown, err = s.writeDeltas(ctx); err != nil {
@@ -241,16 +247,16 @@ func (s *socket) endReply(ctx context.Context) error {
 
 // writeDeltas writes the deltas after the position. It returns the reply's outcome, nil while the
 // reply is in progress, and the channel that signals more deltas.
-func (s *socket) writeDeltas(ctx context.Context) (*chat.Outcome, <-chan struct{}, error) {
+func (s *socket) writeDeltas(ctx context.Context) (*reply.Outcome, <-chan struct{}, error) {
 	for {
 		from := s.position
-		delta, after, isReset, outcome, grown := s.reply.Next(from)
-		s.position = after
-		if outcome != nil || delta == "" && !isReset {
-			return outcome, grown, nil
+		chunk, grown := s.reply.Next(from)
+		s.position = chunk.After
+		if chunk.Outcome != nil || chunk.IsEmpty() {
+			return chunk.Outcome, grown, nil
 		}
-		frames := s.server.deltaFrames.get(deltaKey{s.reply, from, after}, func() [][]byte {
-			return [][]byte{deltaFrame(s.watch.SessionID, s.reply.RunID, delta, isReset)}
+		frames := s.server.deltaFrames.get(deltaKey{s.reply, from, chunk.After}, func() [][]byte {
+			return [][]byte{deltaFrame(s.watch.SessionID, s.reply.RunID, chunk.Delta, chunk.IsReset)}
 		})
 		if err := s.write(ctx, frames[0]); err != nil {
 			return nil, nil, err

@@ -29,8 +29,10 @@ import (
 	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/chat"
+	"parley/internal/feed"
 	"parley/internal/ratelimit"
 	"parley/internal/trace"
+	"parley/internal/visit"
 )
 
 // maxFrame is the maximum size of a client's frame in bytes.
@@ -39,6 +41,7 @@ const maxFrame = 64 << 10
 // Config is what a Server needs.
 type Config struct {
 	Chat    *chat.Chat
+	Visits  *visit.Visits
 	Limiter *ratelimit.Limiter
 	Log     *slog.Logger
 	// Origins are the browser origins that may connect, in addition to the server's own.
@@ -148,7 +151,7 @@ func (s *Server) Connect(w http.ResponseWriter, r *http.Request) (err error) {
 			s.release(opened)
 		}
 	}()
-	if opened.watch, err = s.watch(r.Context(), opened.caller, r.URL.Query()); err != nil {
+	if opened.watch, opened.store, err = s.watch(r.Context(), opened.caller, r.URL.Query()); err != nil {
 		return err
 	}
 	opened.cursor = startCursor(r.URL.Query(), opened.watch)
@@ -224,18 +227,41 @@ func (s *Server) clearFrameCaches() {
 	s.deltaFrames.clear()
 }
 
-// watch opens the conversation or visit that the query names, or a new one.
-func (s *Server) watch(ctx context.Context, caller auth.Principal, query url.Values) (*chat.Watch, error) {
+// storeFunc stores a message of a client where its socket watches.
+type storeFunc func(ctx context.Context, message chat.NewMessage) (chat.Sent, error)
+
+// watch opens the conversation or visit that the query names, or a new one. It also returns how
+// messages are stored there.
+func (s *Server) watch(ctx context.Context, caller auth.Principal, query url.Values) (watch *feed.Watch, store storeFunc, err error) {
 	session, botRef := optional(query, "session_id"), optional(query, "bot_id")
 	switch {
 	case caller.IsAnonymous():
-		return s.Chat.Visit(ctx, session, botRef)
+		watch, err = s.Visits.Watch(ctx, session, botRef)
+		return watch, func(ctx context.Context, message chat.NewMessage) (chat.Sent, error) {
+			return s.sendToVisit(ctx, watch.SessionID, message)
+		}, err
 	case session != nil:
-		return s.Chat.Watch(ctx, caller, *session)
+		watch, err = s.Chat.Watch(ctx, caller, *session)
 	case caller.Bounds.Conversation != uuid.Nil:
-		return s.Chat.Watch(ctx, caller, caller.Bounds.Conversation.String())
+		watch, err = s.Chat.Watch(ctx, caller, caller.Bounds.Conversation.String())
+	default:
+		watch, err = s.Chat.WatchNew(ctx, caller, botRef)
 	}
-	return s.Chat.WatchNew(ctx, caller, botRef)
+	return watch, func(ctx context.Context, message chat.NewMessage) (chat.Sent, error) {
+		return s.Chat.Send(ctx, caller, watch.SessionID.String(), message)
+	}, err
+}
+
+// sendToVisit stores a visitor's message.
+func (s *Server) sendToVisit(ctx context.Context, id uuid.UUID, message chat.NewMessage) (chat.Sent, error) {
+	visitorMessage := visit.Message{
+		ID: message.ID, Content: message.Content, Metadata: message.Metadata, HasAttachments: len(message.Attachments) > 0,
+	}
+	if message.IdempotencyKey != nil {
+		visitorMessage.ClientID = message.IdempotencyKey.Key
+	}
+	sent, err := s.Visits.Send(ctx, id, visitorMessage)
+	return chat.Sent{ConversationID: id, MessageID: sent.MessageID, Seq: sent.Seq, CreatedAt: sent.CreatedAt, IsReplayed: sent.IsReplayed}, err
 }
 
 func optional(query url.Values, name string) *string {
@@ -247,7 +273,7 @@ func optional(query url.Values, name string) *string {
 
 // startCursor returns the seq of the newest message that the client has: the parameter after, or by
 // default the newest message.
-func startCursor(query url.Values, watch *chat.Watch) int64 {
+func startCursor(query url.Values, watch *feed.Watch) int64 {
 	if after, err := strconv.ParseInt(query.Get("after"), 10, 64); err == nil {
 		return after
 	}

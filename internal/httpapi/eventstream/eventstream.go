@@ -10,6 +10,7 @@ import (
 
 	"parley/internal/apperr"
 	"parley/internal/chat"
+	"parley/internal/reply"
 	"parley/internal/store"
 )
 
@@ -20,9 +21,9 @@ const keepAlive = 15 * time.Second
 type Events interface {
 	// Delta writes more of the text. After a restart of the reply isReset is true and text is the
 	// whole text so far.
-	Delta(at chat.Position, text string, isReset bool) error
+	Delta(at reply.Position, text string, isReset bool) error
 	// Last writes the end of the reply.
-	Last(at chat.Position, outcome *chat.Outcome) error
+	Last(at reply.Position, outcome *reply.Outcome) error
 	Comment() error
 	Flush() error
 }
@@ -30,20 +31,20 @@ type Events interface {
 // Run writes the events of a reply from a position on, until the reply has ended. From the zero
 // position, the text so far is one delta. A client that disconnects or reads too slowly ends the
 // stream, not the reply.
-func Run(ctx context.Context, reply *chat.Reply, from chat.Position, events Events) error {
+func Run(ctx context.Context, r *reply.Reply, from reply.Position, events Events) error {
 	idle := time.NewTimer(keepAlive)
 	defer idle.Stop()
 	for at := from; ; {
-		delta, after, isReset, outcome, grown := reply.Next(at)
-		at = after
+		chunk, grown := r.Next(at)
+		at = chunk.After
 		switch {
-		case outcome != nil:
-			if err := events.Last(at, outcome); err != nil {
+		case chunk.Outcome != nil:
+			if err := events.Last(at, chunk.Outcome); err != nil {
 				return err
 			}
 			return events.Flush()
-		case delta != "" || isReset:
-			if err := events.Delta(at, delta, isReset); err != nil {
+		case !chunk.IsEmpty():
+			if err := events.Delta(at, chunk.Delta, chunk.IsReset); err != nil {
 				return err
 			}
 			continue
@@ -68,26 +69,26 @@ func Run(ctx context.Context, reply *chat.Reply, from chat.Position, events Even
 // Wait returns the outcome of a reply once it has ended, and the error of a reply that failed. A
 // failure releases the Idempotency-Key, which may be nil, so that a retry asks again. After the
 // timeout Wait returns a Timeout error; a reply that is stored continues.
-func Wait(ctx context.Context, chats *chat.Chat, reply *chat.Reply, key *store.IdempotencyKey, timeout time.Duration) (*chat.Outcome, error) {
+func Wait(ctx context.Context, chats *chat.Chat, r *reply.Reply, key *store.IdempotencyKey, timeout time.Duration) (*reply.Outcome, error) {
 	message := fmt.Sprintf("The reply takes longer than %g seconds.", timeout.Seconds())
-	if reply.IsKept() {
-		message += fmt.Sprintf(" It continues as run %s.", reply.RunID)
+	if r.IsStored() {
+		message += fmt.Sprintf(" It continues as run %s.", r.RunID)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, apperr.New(apperr.Timeout, message))
 	defer cancel()
-	for at := reply.Beginning(); ; {
-		_, after, _, outcome, err := chats.Follow(ctx, reply, at, timeout)
+	for at := r.Start(); ; {
+		chunk, err := r.Follow(ctx, at, timeout)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
 		switch {
 		case err != nil:
 			return nil, err
-		case outcome != nil && outcome.Err != nil:
-			return nil, errors.Join(outcome.Err, chats.Forget(ctx, key, reply.RunID))
-		case outcome != nil:
-			return outcome, nil
+		case chunk.Outcome != nil && chunk.Outcome.Err != nil:
+			return nil, errors.Join(chunk.Outcome.Err, chats.ForgetKey(ctx, key, r.RunID))
+		case chunk.Outcome != nil:
+			return chunk.Outcome, nil
 		}
-		at = after
+		at = chunk.After
 	}
 }

@@ -8,12 +8,12 @@ import (
 	"parley/gen/openapi"
 	"parley/internal/auth"
 	"parley/internal/bot"
-	"parley/internal/chat"
+	"parley/internal/reply"
 )
 
 func (c completion) id() string { return "chatcmpl-" + c.reply.RunID.String() }
 
-func (c completion) toAPICompletion(outcome *chat.Outcome) openapi.CreateChatCompletion200JSONResponse {
+func (c completion) toAPICompletion(outcome *reply.Outcome) openapi.CreateChatCompletion200JSONResponse {
 	response := openapi.CreateChatCompletion200JSONResponse{Body: openapi.ChatCompletion{
 		ID:      c.id(),
 		Object:  openapi.ChatCompletionObjectChatCompletion,
@@ -28,7 +28,7 @@ func (c completion) toAPICompletion(outcome *chat.Outcome) openapi.CreateChatCom
 		}},
 		Usage: toAPIUsage(outcome.Answer),
 	}}
-	if c.reply.IsKept() {
+	if c.reply.IsStored() {
 		response.Headers.XRunID = &c.reply.RunID
 	}
 	return response
@@ -47,7 +47,7 @@ func (c completion) toAPIChunk() openapi.ChatCompletionChunk {
 
 // toAPIFinishReason returns why a reply ended that did not fail. OpenAI's API has no reason for a
 // cancelled reply.
-func toAPIFinishReason(outcome *chat.Outcome) openapi.ChatChoiceFinishReason {
+func toAPIFinishReason(outcome *reply.Outcome) openapi.ChatChoiceFinishReason {
 	if outcome.FinishReason == "length" {
 		return openapi.ChatChoiceFinishReasonLength
 	}

@@ -10,22 +10,22 @@ import (
 	"github.com/oapi-codegen/nullable"
 
 	"parley/gen/openapi"
-	"parley/internal/chat"
 	"parley/internal/httpapi/eventstream"
+	"parley/internal/reply"
 )
 
 // RestartedStream returns the stream of a reply that restarts after a text, delta by delta.
 func RestartedStream(before string, after ...string) (stream string, err error) {
 	w := httptest.NewRecorder()
 	events := newEvents(w, "")
-	err = events.Delta(chat.Position{}, before, false)
+	err = events.Delta(reply.Position{}, before, false)
 	for i, text := range after {
 		if err == nil {
-			err = events.Delta(chat.Position{}, text, i == 0)
+			err = events.Delta(reply.Position{}, text, i == 0)
 		}
 	}
 	if err == nil {
-		err = events.Last(chat.Position{}, &chat.Outcome{FinishReason: "stop"})
+		err = events.Last(reply.Position{}, &reply.Outcome{FinishReason: "stop"})
 	}
 	return w.Body.String(), err
 }
@@ -35,12 +35,12 @@ func ChunkOf(text, model string) (stream, want string, err error) {
 	w := httptest.NewRecorder()
 	events := newEvents(w, model)
 	encoded, err := json.Marshal(events.toAPIChunk(openapi.ChatDelta{Content: &text}, nullable.NewNullNullable[string]()))
-	err = errors.Join(err, events.Delta(chat.Position{}, text, false))
+	err = errors.Join(err, events.Delta(reply.Position{}, text, false))
 	return w.Body.String(), "data: " + string(encoded) + "\n\n", err
 }
 
 func newEvents(w *httptest.ResponseRecorder, model string) *chatEvents {
-	return &chatEvents{Writer: eventstream.NewWriter(deadlines{w}), completion: completion{reply: &chat.Reply{RunID: uuid.New()}, model: model}}
+	return &chatEvents{Writer: eventstream.NewWriter(deadlines{w}), completion: completion{reply: &reply.Reply{RunID: uuid.New()}, model: model}}
 }
 
 // deadlines is a recorder that accepts write deadlines.

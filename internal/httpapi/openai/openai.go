@@ -16,6 +16,8 @@ import (
 	"parley/internal/chat"
 	"parley/internal/httpapi/contract"
 	"parley/internal/httpapi/eventstream"
+	"parley/internal/reply"
+	"parley/internal/run"
 	"parley/internal/store"
 )
 
@@ -23,13 +25,14 @@ import (
 type Handlers struct {
 	Bots *bot.Bots
 	Chat *chat.Chat
+	Runs *run.Dispatcher
 	// ReplyTimeout is how long a completion without streaming waits for its reply.
 	ReplyTimeout time.Duration
 }
 
 // completion is what is known about a completion before its reply.
 type completion struct {
-	reply   *chat.Reply
+	reply   *reply.Reply
 	model   string
 	created time.Time
 	key     *store.IdempotencyKey // the Idempotency-Key; nil without one
@@ -49,7 +52,7 @@ func (h Handlers) CreateChatCompletion(ctx context.Context, request openapi.Crea
 		return h.completeIn(ctx, model, parsed, request.Params.IdempotencyKey)
 	}
 	// The context ends with the request, and with it a reply that nobody waits for any longer.
-	reply, err := h.Chat.Consult(ctx, parsed.question(model))
+	reply, err := h.Runs.CompleteStateless(ctx, parsed.question(model))
 	if err != nil {
 		return nil, err
 	}

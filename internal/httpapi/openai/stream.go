@@ -9,8 +9,8 @@ import (
 
 	"parley/gen/openapi"
 	"parley/internal/apperr"
-	"parley/internal/chat"
 	"parley/internal/httpapi/eventstream"
+	"parley/internal/reply"
 )
 
 // chatStream is a response that streams a reply as chat.completion.chunk events.
@@ -23,14 +23,14 @@ type chatStream struct {
 // VisitCreateChatCompletionResponse writes the events.
 func (s chatStream) VisitCreateChatCompletionResponse(w http.ResponseWriter) error {
 	reply := s.completion.reply
-	if reply.IsKept() {
+	if reply.IsStored() {
 		w.Header().Set("X-Run-Id", reply.RunID.String())
 	}
 	events := &chatEvents{Writer: eventstream.NewWriter(w), completion: s.completion, includesUsage: s.includesUsage}
 	if err := events.begin(); err != nil {
 		return err
 	}
-	return eventstream.Run(s.ctx, reply, reply.Beginning(), events)
+	return eventstream.Run(s.ctx, reply, reply.Start(), events)
 }
 
 // chatEvents writes a reply as chunks. Chunks cannot be withdrawn: the text of a reply that restarts
@@ -52,7 +52,7 @@ func (e *chatEvents) begin() error {
 }
 
 // Delta implements eventstream.Events.
-func (e *chatEvents) Delta(_ chat.Position, text string, isReset bool) error {
+func (e *chatEvents) Delta(_ reply.Position, text string, isReset bool) error {
 	if isReset {
 		e.at = 0
 	}
@@ -76,7 +76,7 @@ func (e *chatEvents) Delta(_ chat.Position, text string, isReset bool) error {
 }
 
 // Last implements eventstream.Events.
-func (e *chatEvents) Last(_ chat.Position, outcome *chat.Outcome) error {
+func (e *chatEvents) Last(_ reply.Position, outcome *reply.Outcome) error {
 	switch {
 	case outcome.Err != nil:
 		return e.fail(outcome.Err)

@@ -1,0 +1,92 @@
+package chat
+
+import (
+	"context"
+	"math"
+	"strings"
+	"unicode"
+
+	"parley/gen/db"
+	"parley/internal/inbox"
+)
+
+// searchThresholds choose between the ways of a keyword search. They affect its speed and never its
+// result.
+type searchThresholds struct {
+	// With fewer conversations and messages than these, all are read.
+	conversations, messages int32
+	// matches is how many matching texts are read from the indexes first. If there are more, the
+	// keyword is common, and a page of conversations is probably near.
+	matches int32
+	// nearby is how many conversations are walked for that page, before all matching texts are read.
+	nearby int32
+}
+
+var defaultThresholds = searchThresholds{conversations: 500, messages: 5_000, matches: 2_000, nearby: 1_000}
+
+// searchRows returns the rows of a page, and one more, in the direction of the walk. A keyword is
+// looked up in the trigram indexes if they are enabled and built, and the keyword has a trigram;
+// otherwise the conversations are walked and their texts compared. Both find the same: the indexes
+// only narrow down the texts that are compared.
+func (c *Chat) searchRows(ctx context.Context, q *db.Queries, page db.ListInboxConversationsBeforeParams, keyword *string, isBackward bool) ([]db.GetConversationRow, error) {
+	if keyword == nil {
+		return listRows(ctx, q, page, isBackward)
+	}
+	walk := page
+	walk.Pattern = new(inbox.LikePattern(*keyword))
+	walk.IgnoreCase = strings.ContainsFunc(*keyword, hasCase)
+	if !c.searchIndex {
+		return listRows(ctx, q, walk, isBackward)
+	}
+	plan, err := q.PlanKeywordSearch(ctx, db.PlanKeywordSearchParams{
+		Keyword:        *keyword,
+		OrganizationID: page.OrganizationID,
+		UserID:         page.UserID,
+		IsStaff:        page.IsStaff,
+		InboxID:        page.InboxID,
+
+		ConversationThreshold: c.thresholds.conversations,
+		MessageThreshold:      c.thresholds.messages,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if !plan.CanUseIndexes || plan.IsSmall {
+		return listRows(ctx, q, walk, isBackward)
+	}
+	search := db.SearchSessionsParams{
+		OrganizationID: page.OrganizationID,
+		IndexedPattern: plan.Pattern,
+		SpacedPattern:  plan.SpacedPattern,
+		Pattern:        *walk.Pattern,
+		IgnoreCase:     walk.IgnoreCase,
+		MatchLimit:     c.thresholds.matches,
+	}
+	found, err := q.SearchSessions(ctx, search)
+	if err != nil {
+		return nil, err
+	}
+	if !found.IsComplete && !page.IsStaff {
+		return listRows(ctx, q, walk, isBackward) // the user's conversations are fewer than the matches
+	}
+	if !found.IsComplete {
+		walk.WalkLimit = &c.thresholds.nearby
+		rows, err := listRows(ctx, q, walk, isBackward)
+		if err != nil || len(rows) == int(page.PageLimit) {
+			return rows, err
+		}
+		search.MatchLimit = math.MaxInt32
+		if found, err = q.SearchSessions(ctx, search); err != nil {
+			return nil, err
+		}
+	}
+	page.Ids = found.Ids
+	return listRows(ctx, q, page, isBackward)
+}
+
+// hasCase reports whether a letter has another case. Text without such letters, such as Chinese, is
+// compared case-sensitively, which is faster. Some letters, such as İ, have another case only by a
+// special rule.
+func hasCase(r rune) bool {
+	return unicode.SimpleFold(r) != r || unicode.ToLower(r) != r || unicode.ToUpper(r) != r
+}

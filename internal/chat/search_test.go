@@ -1,0 +1,234 @@
+package chat_test
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/jackc/pgx/v5"
+
+	"parley/gen/db"
+	"parley/internal/auth"
+	"parley/internal/chat"
+	"parley/internal/chattest"
+)
+
+// words are what texts and keywords are made of: whatever scripts, cases and patterns
+// have that is peculiar.
+var words = []string{
+	"退票", "退", "票", "我想要", "謝謝", "中文", "文", "中", "，", "。", "カタカナ", "ー", "ひらがな", "ﾊﾝｶｸ", "々", "〇", "ㄅㄆ", "𠮷野", "豈", "한국어", "글", "ᄀᄂ",
+	"refund", "Refund", "REFUND", "fun", "to", "a", "B", "İstanbul", "ısı", "i", "I", "ß", "ẞ", "STRASSE", "straße", "ſ", "K", "k",
+	"ΟΔΟΣ", "οδος", "Σ", "ς", "σ", "été", "ÉTÉ", "Ж", "ж", "Ａｂ", "ａＢ", "１２", "ไทย", "हिन्दी", "עברית", "ǅ", "ﬁ",
+	"😀", "👩‍👩‍👧", "️", "%", "_", `\`, `\%`, "'", `"`, "0", "00", "7", " ", "  ", "\n", "\t", "-", ".",
+}
+
+// pieced is a text of up to so many words.
+func pieced(random *rand.Rand, most int) string {
+	var text strings.Builder
+	for range 1 + random.IntN(most) {
+		text.WriteString(words[random.IntN(len(words))])
+	}
+	return text.String()
+}
+
+// keywordIn is a part of a text, in this case or another, or words that may be nowhere.
+func keywordIn(random *rand.Rand, texts []string) string {
+	if random.IntN(4) == 0 {
+		return pieced(random, 3)
+	}
+	text := []rune(texts[random.IntN(len(texts))])
+	from := random.IntN(len(text))
+	part := string(text[from : from+1+random.IntN(min(len(text)-from, 8))])
+	switch random.IntN(4) {
+	case 0:
+		return strings.ToUpper(part)
+	case 1:
+		return strings.ToLower(part)
+	case 2:
+		return string(unicode.SimpleFold([]rune(part)[0]))
+	}
+	return part
+}
+
+func TestASearchFindsTheSameWithItsIndexAndWithout(t *testing.T) {
+	t.Parallel()
+	// given conversations of two users, and what is in them
+	f := newFixture(t)
+	if err := f.Store.SetSearchIndex(t.Context(), slog.New(slog.DiscardHandler), true); err != nil {
+		t.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	alex, kim := f.User(t, "Alex"), f.User(t, "王小明 ﬁ")
+	agent := f.User(t, "Agent", auth.Agent)
+	webChat := f.WebChat(t, "Website")
+	texts := []string{"Alex", "王小明 ﬁ", strings.Repeat("退票 Refund ", 20)}
+	for i := range 60 {
+		who := []auth.Principal{alex, kim}[i%2]
+		conversation := f.NewConversation(t, who)
+		if i%5 == 0 {
+			made, err := f.Create(t.Context(), who, webChat.ID.String(), nil, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			conversation = made.Session.ID.String()
+		}
+		change := chat.Change{AutoReply: new(false)}
+		if i%3 == 0 {
+			title := pieced(random, 4)
+			texts = append(texts, title)
+			change.Title = &title
+		}
+		if _, err := f.Update(t.Context(), who, conversation, change); err != nil {
+			t.Fatal(err)
+		}
+		for range random.IntN(4) {
+			content := "x" + pieced(random, 12)
+			texts = append(texts, content)
+			f.Say(t, who, conversation, content)
+		}
+	}
+	f.Say(t, alex, f.NewConversation(t, alex), texts[2])
+	other := f.OtherOrganization(t)
+	stranger := other.User(t, "Alex", auth.Agent)
+	foreign := other.NewConversation(t, stranger)
+	for i := range 20 {
+		other.Say(t, stranger, foreign, texts[i])
+	}
+
+	plain := f.Instance(t, chattest.Config{WithoutSearchIndex: true})
+	// Each way that a search can go: few are found, some of many are near, none is.
+	indexed := map[string]*chattest.Domain{}
+	for name, bounds := range map[string][3]int32{"few": {0, 5000, 1000}, "near": {0, 2, 30}, "far": {0, 1, 1}} {
+		indexed[name] = f.Instance(t, chattest.Config{})
+		indexed[name].SetSearchThresholds(bounds[0], bounds[0], bounds[1], bounds[2])
+	}
+	callers := map[string]auth.Principal{"the staff": agent, "a user": kim}
+
+	// when anything is looked for
+	hits := 0
+	keywords := []string{"退票", "票", "refund", "İ", "i", "ß", "ẞ", "k", "ς", "Σ", "a", "0", "%", "_", `\`, "％", string([]rune(texts[2])[:200]), strings.Repeat("退", 200)}
+	for range 40 {
+		keywords = append(keywords, keywordIn(random, texts))
+	}
+	for _, keyword := range keywords {
+		filter := chat.InboxFilter{Keyword: &keyword, ByCreation: random.IntN(2) == 0, Limit: 5 + random.IntN(20)}
+		if random.IntN(4) == 0 {
+			filter.InboxID = new(webChat.InboxID.String())
+		}
+		for caller, who := range callers {
+			want := walkedThrough(t, plain, who, filter)
+			hits += len(want[0])
+			// then each page is the same, forward and back
+			for way, one := range indexed {
+				if found := walkedThrough(t, one, who, filter); !slices.EqualFunc(found, want, slices.Equal) {
+					t.Errorf("%q finds %s, %s: %v, not %v (by creation: %t, pages of %d)", keyword, caller, way, found, want, filter.ByCreation, filter.Limit)
+				}
+			}
+		}
+	}
+	if hits < 300 {
+		t.Errorf("only %d were found", hits)
+	}
+}
+
+// walkedThrough is what the pages of a list hold, along it and back.
+func walkedThrough(t *testing.T, c *chattest.Domain, who auth.Principal, filter chat.InboxFilter) [][]string {
+	t.Helper()
+	var pages [][]string
+	next := func() chat.ConversationPage {
+		page, err := c.ListInbox(t.Context(), who, filter)
+		if err != nil {
+			t.Fatalf("%q: %v", *filter.Keyword, err)
+		}
+		pages = append(pages, idsOf(page))
+		return page
+	}
+	page := next()
+	for page.NextCursor != "" {
+		filter.Cursor = page.NextCursor
+		page = next()
+	}
+	for page.PreviousCursor != "" {
+		filter.Cursor = page.PreviousCursor
+		page = next()
+	}
+	return pages
+}
+
+func TestTwoChineseCharactersAreLookedUpInTheIndex(t *testing.T) {
+	t.Parallel()
+	// given more messages than one would read through
+	f := newFixture(t)
+	if err := f.Store.SetSearchIndex(t.Context(), slog.New(slog.DiscardHandler), true); err != nil {
+		t.Fatal(err)
+	}
+	alex := f.User(t, "Alex", auth.Agent)
+	conversation := f.NewConversation(t, alex)
+	f.Say(t, alex, conversation, "我想要退票，謝謝，Refund")
+	conn, err := pgx.Connect(t.Context(), f.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	for _, fill := range []string{
+		`INSERT INTO message_history (organization_id, id, session_id, seq, sender, content, created_at)
+		 SELECT m.organization_id, gen_random_uuid(), m.session_id, 1 + n, 'user', '第' || n || '個訂單 order', m.created_at
+		 FROM message_history m, generate_series(1, 10000) n`,
+		"UPDATE sessions SET last_seq = 10001",
+		"SELECT gin_clean_pending_list('message_history_by_content')", // as a server does
+		"ANALYZE message_history",
+		"SET plan_cache_mode = force_custom_plan",
+		"SET enable_seqscan = off",
+	} {
+		if _, err := conn.Exec(t.Context(), fill); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := f.Domain
+	for keyword, isFound := range map[string]bool{"退票": true, "票退": false, "想要退": true, "REFUND": true, "refunds": false, "訂單": true, "order": true} {
+		// when they are searched
+		page, err := c.ListInbox(t.Context(), alex, chat.InboxFilter{Keyword: &keyword, Limit: 10})
+		if err != nil || (len(page.Conversations) == 1) != isFound {
+			t.Errorf("%q finds %v: %v", keyword, idsOf(page), err)
+		}
+		// then the plan has the index
+		plan, err := db.New(conn).PlanKeywordSearch(t.Context(), db.PlanKeywordSearchParams{Keyword: keyword, OrganizationID: f.Organization, IsStaff: true, ConversationThreshold: 500, MessageThreshold: 5000})
+		if err != nil || !plan.CanUseIndexes || plan.IsSmall {
+			t.Fatalf("%q is planned %v: %v", keyword, plan, err)
+		}
+		explained := &explaining{Conn: conn}
+		_, _ = db.New(explained).SearchSessions(t.Context(), db.SearchSessionsParams{
+			OrganizationID: f.Organization, IndexedPattern: plan.Pattern, SpacedPattern: plan.SpacedPattern, Pattern: "%" + keyword + "%", IgnoreCase: true, MatchLimit: 5000,
+		}) // what comes back is the plan, which is no row of it
+		if !strings.Contains(explained.plan, "message_history_by_content") {
+			t.Errorf("%q is looked up without the index:\n%s", keyword, explained.plan)
+		}
+	}
+	// One character alone is in no index, and is found nevertheless.
+	plan, err := db.New(conn).PlanKeywordSearch(t.Context(), db.PlanKeywordSearchParams{Keyword: "票", OrganizationID: f.Organization, IsStaff: true, ConversationThreshold: 500, MessageThreshold: 5000})
+	if err != nil || plan.CanUseIndexes {
+		t.Errorf("one character is planned %v: %v", plan, err)
+	}
+	if found := idsOf(f.list(t, alex, chat.InboxFilter{Keyword: new("票"), Limit: 10})); !slices.Equal(found, []string{conversation}) {
+		t.Errorf("one character finds %v", found)
+	}
+}
+
+// explaining has the one query that is asked of it explained.
+type explaining struct {
+	*pgx.Conn
+	plan string
+}
+
+func (e *explaining) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
+	rows, err := e.Query(ctx, "EXPLAIN "+sql, args...)
+	if err == nil {
+		lines, _ := pgx.CollectRows(rows, pgx.RowTo[string])
+		e.plan = strings.Join(lines, "\n")
+	}
+	return rows
+}

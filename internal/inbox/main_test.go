@@ -1,0 +1,9 @@
+package inbox_test
+
+import (
+	"testing"
+
+	"parley/internal/dbtest"
+)
+
+func TestMain(m *testing.M) { dbtest.Main(m) }

@@ -1,0 +1,97 @@
+package run
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+
+	"parley/gen/db"
+	"parley/internal/reply"
+	"parley/internal/store"
+	"parley/internal/trace"
+)
+
+// Claim is what a run needs before the statement that inserts it: a slot and a reply that can be
+// followed. The reply exists before the commit, because another goroutine may start a queued run the
+// moment that it is committed. Every claim ends with exactly one call of Start, Queue, or Abort.
+type Claim struct {
+	// HasSlot says that the run may start at once. Without a slot it must be queued.
+	HasSlot bool
+
+	d            *Dispatcher
+	organization uuid.UUID
+	session      uuid.UUID
+	run          uuid.UUID
+	wantsReply   bool
+	reply        *reply.Reply
+}
+
+// Claim claims what the run of a message needs. wantsReply is false if the message gets no run.
+func (d *Dispatcher) Claim(message db.SendMessageParams, wantsReply bool) *Claim {
+	return &Claim{
+		HasSlot:      wantsReply && d.slots.take(message.OrganizationID),
+		d:            d,
+		organization: message.OrganizationID,
+		session:      message.SessionID,
+		run:          message.RunID,
+		wantsReply:   wantsReply,
+		reply:        d.live.add(message.OrganizationID, message.RunID, message.SessionID, message.ReplyID),
+	}
+}
+
+// Abort ends the claim of a run that does not exist: the message was stored without one, or not
+// stored at all because of err. If err leaves open whether it was committed, the run is in doubt.
+func (c *Claim) Abort(err error) {
+	c.releaseSlot()
+	if c.HasSlot && store.IsInDoubt(err) {
+		c.d.inDoubt.add(c.run, c.organization)
+	}
+	c.d.live.drop(c.run)
+}
+
+// Queue ends the claim of a run that was committed as queued, and returns its reply.
+func (c *Claim) Queue() *reply.Reply {
+	c.releaseSlot()
+	c.d.live.await(c.run)
+	return c.reply
+}
+
+// releaseSlot gives an unused slot back.
+func (c *Claim) releaseSlot() {
+	switch {
+	case c.HasSlot:
+		c.d.slots.release(c.organization)
+	case c.wantsReply:
+		c.d.slots.signal() // it was refused a slot, so the queue must find out who waits
+	}
+}
+
+// Question is the message that a run answers.
+type Question struct {
+	Bot            *db.Bot // nil if it has yet to be read
+	Text           string
+	QueryMetadata  json.RawMessage
+	IsFirstMessage bool // known to be the conversation's first message, without attachments
+	AskedAt        time.Time
+	Parent         trace.Parent
+}
+
+// Start ends the claim of a run that was committed as running: it has the bot answer in the
+// background and returns the reply.
+func (c *Claim) Start(question Question) *reply.Reply {
+	go c.d.answer(attempt{ // Close waits for its slot
+		organizationID: c.organization,
+		sessionID:      c.session,
+		runID:          c.run,
+		number:         1,
+		reply:          c.reply,
+		bot:            question.Bot,
+		question:       question.Text,
+		queryMetadata:  question.QueryMetadata,
+		isFirstMessage: question.IsFirstMessage,
+		askedAt:        question.AskedAt,
+		parent:         question.Parent,
+	})
+	return c.reply
+}

@@ -1,0 +1,190 @@
+package run
+
+import (
+	"sync"
+
+	"github.com/google/uuid"
+)
+
+// slots bounds the replies that this instance writes at once, in total and per organization. A run
+// without a slot waits in the database. While any run may be waiting, new runs get no slot except
+// through the queue, so that none overtakes another. An organization that uses all of its own slots
+// delays only its own runs.
+type slots struct {
+	limit             int
+	organizationLimit int
+	// wake holds a value when the queue may be able to start a run.
+	wake chan struct{}
+
+	mu          sync.Mutex
+	taken       map[uuid.UUID]int // by organization
+	total       int
+	refusals    int                // how often a slot was refused
+	isContended bool               // a run may be waiting for any slot
+	crowded     map[uuid.UUID]bool // organizations with runs that may be waiting for one of their own slots
+	isScanning  bool               // the queue is being read
+	isClosed    bool
+	// answering counts the taken slots.
+	answering sync.WaitGroup
+}
+
+func newSlots(limit, organizationLimit int) *slots {
+	return &slots{
+		limit: limit, organizationLimit: organizationLimit,
+		wake: make(chan struct{}, 1), taken: make(map[uuid.UUID]int), crowded: make(map[uuid.UUID]bool),
+	}
+}
+
+// take takes a slot for a new run, unless other runs wait for one. If it is refused, the run will be
+// queued.
+func (s *slots) take(organization uuid.UUID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.isAwaited(organization) && s.grant(organization) {
+		return true
+	}
+	s.refusals++
+	if s.taken[organization] >= s.organizationLimit {
+		s.crowded[organization] = true
+	} else if !s.crowded[organization] {
+		s.isContended = true
+	}
+	return false
+}
+
+// takeUnqueued is take for what cannot be queued.
+func (s *slots) takeUnqueued(organization uuid.UUID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.isAwaited(organization) && s.grant(organization)
+}
+
+// takeQueued takes a slot for a run that was queued or abandoned.
+func (s *slots) takeQueued(organization uuid.UUID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.grant(organization)
+}
+
+// isAwaited reports whether a run may be waiting for a slot of the organization. It requires the
+// lock.
+func (s *slots) isAwaited(organization uuid.UUID) bool {
+	return s.isContended || s.crowded[organization]
+}
+
+// grant requires the lock.
+func (s *slots) grant(organization uuid.UUID) bool {
+	if s.isClosed || s.total >= s.limit || s.taken[organization] >= s.organizationLimit {
+		return false
+	}
+	s.total++
+	s.taken[organization]++
+	s.answering.Add(1)
+	return true
+}
+
+// release gives a slot back and wakes the queue if a run may be waiting for it.
+func (s *slots) release(organization uuid.UUID) {
+	s.mu.Lock()
+	isAwaited := s.isAwaited(organization) || s.isScanning
+	s.mu.Unlock()
+	s.putBack(organization)
+	if isAwaited {
+		s.signal()
+	}
+}
+
+// putBack gives back a slot that the queue took and did not use.
+func (s *slots) putBack(organization uuid.UUID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.total--
+	if s.taken[organization]--; s.taken[organization] == 0 {
+		delete(s.taken, organization)
+	}
+	s.answering.Done()
+}
+
+// signal wakes the queue.
+func (s *slots) signal() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// mustYield reports whether a slot should be given back between two runs, because others wait.
+func (s *slots) mustYield(organization uuid.UUID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.isAwaited(organization) || s.isClosed
+}
+
+// usage is how slots were used when a scan of the queue began.
+type usage struct {
+	free          int
+	organizations []uuid.UUID
+	taken         []int32 // by each of organizations
+	refusals      int
+}
+
+// beginScan returns the usage before the queue is read; endScan follows with what was found.
+func (s *slots) beginScan() usage {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isClosed {
+		return usage{}
+	}
+	s.isScanning = true
+	found := usage{free: s.limit - s.total, refusals: s.refusals}
+	for organization, n := range s.taken {
+		found.organizations = append(found.organizations, organization)
+		found.taken = append(found.taken, int32(n))
+	}
+	return found
+}
+
+// endScan records whether more runs may be waiting than were found. A scan does not find runs that
+// wait for their organization's own slots, or any runs while all slots are taken, nor those that
+// were refused a slot since it began.
+func (s *slots) endScan(begun usage, hasMore bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.isScanning = false
+	s.isContended = hasMore || s.refusals != begun.refusals || s.total >= s.limit
+	clear(s.crowded)
+	for _, organization := range s.listFull() {
+		s.crowded[organization] = true
+	}
+}
+
+// fullOrganizations returns the organizations that use all of their own slots.
+func (s *slots) fullOrganizations() []uuid.UUID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.listFull()
+}
+
+// listFull requires the lock.
+func (s *slots) listFull() []uuid.UUID {
+	full := []uuid.UUID{}
+	for organization, n := range s.taken {
+		if n >= s.organizationLimit {
+			full = append(full, organization)
+		}
+	}
+	return full
+}
+
+func (s *slots) inUse() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.total
+}
+
+// close refuses all further slots.
+func (s *slots) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.isClosed = true
+}

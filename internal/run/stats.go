@@ -1,0 +1,62 @@
+package run
+
+import (
+	"errors"
+	"sync/atomic"
+
+	"parley/internal/reply"
+)
+
+// Stats is what this instance has done since its start, and does now.
+type Stats struct {
+	Writing   int   // replies that are being written
+	Waiting   int   // replies that are followed here and are queued, or written by another instance
+	Reclaimed int64 // runs that were reclaimed from another attempt, mostly of another instance
+
+	// Attempts that have ended: stored with one of three states; lost to another attempt; given back
+	// because the server stops or the database cannot be reached; or not stored.
+	Completed, Cancelled, Failed, Lost, GivenBack, NotStored int64
+
+	FailedHeartbeats int64 // renewals of the leases that failed
+}
+
+type tally struct {
+	reclaimed, failedHeartbeats                              atomic.Int64
+	completed, cancelled, failed, lost, givenBack, notStored atomic.Int64
+}
+
+// countAttempt counts an attempt that has ended, without an outcome if none was to be stored.
+func (t *tally) countAttempt(outcome *reply.Outcome, err error) {
+	switch {
+	case errors.Is(err, errLost):
+		t.lost.Add(1)
+	case err != nil:
+		t.notStored.Add(1)
+	case outcome == nil:
+		t.givenBack.Add(1)
+	case outcome.State == "completed":
+		t.completed.Add(1)
+	case outcome.State == "cancelled":
+		t.cancelled.Add(1)
+	default:
+		t.failed.Add(1)
+	}
+}
+
+// Stats returns the numbers. It does not read the database.
+func (d *Dispatcher) Stats() Stats {
+	return Stats{
+		Writing:   d.slots.inUse(),
+		Waiting:   len(d.live.awaited()),
+		Reclaimed: d.tally.reclaimed.Load(),
+
+		Completed: d.tally.completed.Load(),
+		Cancelled: d.tally.cancelled.Load(),
+		Failed:    d.tally.failed.Load(),
+		Lost:      d.tally.lost.Load(),
+		GivenBack: d.tally.givenBack.Load(),
+		NotStored: d.tally.notStored.Load(),
+
+		FailedHeartbeats: d.tally.failedHeartbeats.Load(),
+	}
+}

@@ -1,0 +1,176 @@
+package visit
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"parley/internal/apperr"
+	"parley/internal/feed"
+	"parley/internal/realtime"
+)
+
+// stateStore keeps the states of visits: in this instance's memory, or in Redis for all instances.
+// A visit that has ended is NotFound.
+type stateStore interface {
+	create(ctx context.Context, created state) error
+	// read returns a visit. isActive counts as activity, which restarts its TTL.
+	read(ctx context.Context, id uuid.UUID, isActive bool) (state, error)
+	// change replaces a visit by the result of change and counts as activity. If change returns an
+	// error, the visit stays as it was. change may be called again with a newer state.
+	change(ctx context.Context, id uuid.UUID, change func(*state) error) error
+	// forget drops what this instance keeps of a visit in which nothing was said.
+	forget(id uuid.UUID)
+	// expiry returns when a visit ends without activity. One that has ended is forgotten.
+	expiry(ctx context.Context, id uuid.UUID) (end time.Time, isOver bool)
+}
+
+// newStateStore returns a store in Redis, or in memory without one.
+func newStateStore(redis *realtime.Redis, notifier *feed.Feed, ttl time.Duration) stateStore {
+	if redis == nil {
+		return newMemoryStates(ttl)
+	}
+	return &redisStates{redis: redis, feed: notifier, ttl: ttl, copies: newMemoryStates(ttl)}
+}
+
+// memoryStates keeps visits in memory.
+type memoryStates struct {
+	ttl time.Duration
+
+	mu   sync.Mutex
+	byID map[uuid.UUID]*memoryState
+}
+
+type memoryState struct {
+	state
+	lastActive time.Time
+	isAhead    bool // of the state in Redis
+}
+
+func newMemoryStates(ttl time.Duration) *memoryStates {
+	return &memoryStates{ttl: ttl, byID: make(map[uuid.UUID]*memoryState)}
+}
+
+func (m *memoryStates) create(_ context.Context, created state) error {
+	m.put(created)
+	return nil
+}
+
+// put replaces a visit by its newest state.
+func (m *memoryStates) put(seen state) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.byID[seen.ID] = &memoryState{state: seen, lastActive: time.Now()}
+}
+
+func (m *memoryStates) read(_ context.Context, id uuid.UUID, isActive bool) (state, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	found, err := m.find(id)
+	if err != nil {
+		return state{}, err
+	}
+	if isActive {
+		found.lastActive = time.Now()
+	}
+	return found.state, nil
+}
+
+// find returns a visit that has not ended. It requires the lock.
+func (m *memoryStates) find(id uuid.UUID) (*memoryState, error) {
+	found := m.byID[id]
+	if found == nil || time.Since(found.lastActive) >= m.ttl {
+		return nil, apperr.New(apperr.NotFound, noVisit)
+	}
+	return found, nil
+}
+
+func (m *memoryStates) change(_ context.Context, id uuid.UUID, change func(*state) error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	found, err := m.find(id)
+	if err != nil {
+		return err
+	}
+	changed := found.state
+	if err := change(&changed); err != nil {
+		return err
+	}
+	found.state, found.lastActive, found.isAhead = changed, time.Now(), true
+	return nil
+}
+
+func (m *memoryStates) forget(id uuid.UUID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.byID, id)
+}
+
+func (m *memoryStates) expiry(_ context.Context, id uuid.UUID) (end time.Time, isOver bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	found, err := m.find(id)
+	if err != nil {
+		delete(m.byID, id)
+		return time.Time{}, true
+	}
+	return found.lastActive.Add(m.ttl), false
+}
+
+// copyOf returns a copy, and whether it is ahead of Redis.
+func (m *memoryStates) copyOf(id uuid.UUID) (seen state, isAhead bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	found, err := m.find(id)
+	if err != nil {
+		return state{}, false, err
+	}
+	return found.state, found.isAhead, nil
+}
+
+// refresh keeps the state of a visit that was read because of activity.
+func (m *memoryStates) refresh(seen state) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	found := m.byID[seen.ID]
+	if found == nil {
+		found = new(memoryState)
+		m.byID[seen.ID] = found
+	}
+	found.state, found.lastActive = seen, time.Now()
+}
+
+// end returns when a copy expires; false if there is no copy.
+func (m *memoryStates) end(id uuid.UUID) (time.Time, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	found := m.byID[id]
+	if found == nil {
+		return time.Time{}, false
+	}
+	return found.lastActive.Add(m.ttl), true
+}
+
+// setActive records when a visit was active on another instance.
+func (m *memoryStates) setActive(id uuid.UUID, at time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if found := m.byID[id]; found != nil {
+		found.lastActive = at
+	}
+}
+
+// all returns the copies that have not expired.
+func (m *memoryStates) all() []memoryState {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var found []memoryState
+	for _, kept := range m.byID {
+		if time.Since(kept.lastActive) < m.ttl {
+			found = append(found, *kept)
+		}
+	}
+	return found
+}

@@ -12,9 +12,9 @@ import (
 	"parley/internal/store"
 )
 
-// A client token or a bound ticket gives access to no more than its bounds. What reads a conversation
-// calls checkRead, or has SendMessage check the same. What creates one calls botFor or checkCreate,
-// and contactFor. What spans conversations calls checkUnbound.
+// A client token or a bound ticket gives access to no more than its bounds. What reads a
+// conversation calls checkRead, or has SendMessage check the same. What creates one calls botFor or
+// checkCreate, and contactFor. What spans conversations calls checkUnbound.
 
 // ownership is what decides who may read a conversation.
 type ownership struct{ owner, conversation, bot, contact uuid.UUID }
@@ -77,8 +77,8 @@ func botFor(ctx context.Context, bots *bot.Bots, caller auth.Principal, ref *str
 	return found, checkCreate(caller, found.ID)
 }
 
-// contactFor returns the contact of a conversation that the caller creates in an inbox: the one that
-// the caller is bound to, or the caller's own.
+// contactFor returns the contact of a conversation that the caller creates in an inbox: the one
+// that the caller is bound to, or the caller's own.
 func contactFor(ctx context.Context, q *db.Queries, caller auth.Principal, inboxID uuid.UUID) (db.Contact, error) {
 	if caller.Bounds.Contact == uuid.Nil {
 		own, err := q.UpsertUserContact(ctx, db.UpsertUserContactParams{
@@ -97,9 +97,9 @@ func contactFor(ctx context.Context, q *db.Queries, caller auth.Principal, inbox
 	return bound, err
 }
 
-// contactNamed returns a contact that the request names at pointer. It is Forbidden if the caller is
-// bound to another one. An unknown contact is an invalid request (reference: "the Contact ID does not
-// belong to the organization").
+// contactNamed returns a contact that the request names at pointer. It is Forbidden if the caller
+// is bound to another one. An unknown contact is an invalid request (reference: "the Contact ID
+// does not belong to the organization").
 func contactNamed(ctx context.Context, q *db.Queries, caller auth.Principal, pointer, id string) (db.Contact, error) {
 	unknown := apperr.Field(apperr.InvalidRequest, pointer, "must be a contact of the organization")
 	contactID, err := store.ParseID(id, "")

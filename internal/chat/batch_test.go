@@ -14,7 +14,7 @@ import (
 	"parley/internal/chattest"
 )
 
-func TestABadOperationDoesNotSpoilTheOthersOfItsBatch(t *testing.T) {
+func TestRefusedOperationsDoNotAffectOthers(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	alex, colleague := f.User(t, "Alex"), f.User(t, "Colleague")
@@ -37,33 +37,33 @@ func TestABadOperationDoesNotSpoilTheOthersOfItsBatch(t *testing.T) {
 	chattest.WantSameError(t, apperr.NotFound, outcomes[:4]...)
 	chattest.WantSameError(t, apperr.Forbidden, outcomes[4:6]...)
 	if outcomes[6] != nil {
-		t.Errorf("the good one is %v", outcomes[6])
+		t.Errorf("the valid operation was refused: %v", outcomes[6])
 	}
 	if status := f.get(t, alex, own).Session.Status; status != "archived" {
-		t.Errorf("the good one made it %s", status)
+		t.Errorf("the status is %s, want archived", status)
 	}
 	if status := f.get(t, colleague, colleagues).Session.Status; status != "active" {
-		t.Errorf("a forbidden one made it %s", status)
+		t.Errorf("a forbidden operation set the status %s", status)
 	}
 }
 
-func TestABatchIsCarriedOutInOrder(t *testing.T) {
+func TestBatchIsAppliedInOrder(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	alex := f.User(t, "Alex")
 	cases := map[string]struct {
 		actions []string
 		refused []bool
-		status  string // empty: it is gone
+		status  string // empty: deleted
 	}{
-		"archived twice":                {[]string{"archive", "archive"}, []bool{false, false}, "archived"},
-		"archived and taken back":       {[]string{"archive", "unarchive"}, []bool{false, false}, "active"},
-		"taken back and archived":       {[]string{"unarchive", "archive"}, []bool{false, false}, "archived"},
-		"taken back that was not gone":  {[]string{"unarchive"}, []bool{false}, "active"},
-		"read and archived":             {[]string{"mark_read", "archive"}, []bool{false, false}, "archived"},
-		"deleted twice":                 {[]string{"delete", "delete"}, []bool{false, true}, ""},
-		"deleted before anything else":  {[]string{"delete", "archive", "mark_read"}, []bool{false, true, true}, ""},
-		"archived before it is deleted": {[]string{"archive", "delete"}, []bool{false, false}, ""},
+		"archived twice":               {[]string{"archive", "archive"}, []bool{false, false}, "archived"},
+		"archived and unarchived":      {[]string{"archive", "unarchive"}, []bool{false, false}, "active"},
+		"unarchived and archived":      {[]string{"unarchive", "archive"}, []bool{false, false}, "archived"},
+		"unarchived while active":      {[]string{"unarchive"}, []bool{false}, "active"},
+		"marked read and archived":     {[]string{"mark_read", "archive"}, []bool{false, false}, "archived"},
+		"deleted twice":                {[]string{"delete", "delete"}, []bool{false, true}, ""},
+		"deleted before other actions": {[]string{"delete", "archive", "mark_read"}, []bool{false, true, true}, ""},
+		"archived before deletion":     {[]string{"archive", "delete"}, []bool{false, false}, ""},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -81,20 +81,20 @@ func TestABatchIsCarriedOutInOrder(t *testing.T) {
 				if c.refused[i] {
 					chattest.WantKind(t, outcome, apperr.NotFound)
 				} else if outcome != nil {
-					t.Errorf("operation %d is %v", i, outcome)
+					t.Errorf("operation %d was refused: %v", i, outcome)
 				}
 			}
 			found, err := f.Get(t.Context(), alex, conversation)
 			if c.status == "" {
 				chattest.WantKind(t, err, apperr.NotFound)
 			} else if err != nil || found.Session.Status != c.status {
-				t.Errorf("it is %s: %v", found.Session.Status, err)
+				t.Errorf("got status %s, %v, want %s", found.Session.Status, err, c.status)
 			}
 		})
 	}
 }
 
-func TestArchivingAgainChangesNothing(t *testing.T) {
+func TestArchiveIsIdempotent(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	alex := f.User(t, "Alex")
@@ -103,11 +103,11 @@ func TestArchivingAgainChangesNothing(t *testing.T) {
 	first := f.get(t, alex, conversation)
 	f.batch(t, alex, "archive", conversation)
 	if second := f.get(t, alex, conversation); second.Session != first.Session {
-		t.Errorf("it was %v and is %v", first.Session, second.Session)
+		t.Errorf("the session changed from %v to %v", first.Session, second.Session)
 	}
 }
 
-func TestWhoMarksAsReadClearsTheirOwnCount(t *testing.T) {
+func TestMarkReadClearsTheReadersCounter(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	alex, agent := f.User(t, "Alex"), f.User(t, "Agent", auth.Agent)
@@ -117,14 +117,14 @@ func TestWhoMarksAsReadClearsTheirOwnCount(t *testing.T) {
 		user, staff   int32
 		isReadByStaff bool
 	}{
-		"the owner":                    {alex, alex, 0, 2, false},
-		"the staff":                    {alex, agent, 3, 0, true},
-		"an owner who is of the staff": {both, both, 0, 0, true},
+		"the owner":             {alex, alex, 0, 2, false},
+		"the staff":             {alex, agent, 3, 0, true},
+		"an owner who is staff": {both, both, 0, 0, true},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			// given two messages of the user's and three of the staff's
+			// given two messages of the user and three of the staff
 			conversation := f.NewConversation(t, c.owner)
 			for range 2 {
 				f.Say(t, c.owner, conversation, "Hello?")
@@ -133,28 +133,28 @@ func TestWhoMarksAsReadClearsTheirOwnCount(t *testing.T) {
 				f.Say(t, agent, conversation, "Yes?")
 			}
 			if s := f.get(t, c.owner, conversation).Session; s.UserUnread != 3 || s.StaffUnread != 2 {
-				t.Fatalf("the user has %d to read and the staff %d", s.UserUnread, s.StaffUnread)
+				t.Fatalf("got %d unread by the user and %d by the staff, want 3 and 2", s.UserUnread, s.StaffUnread)
 			}
-			// when one of them reads
+			// when one of them marks them as read
 			f.batch(t, c.reader, "mark_read", conversation)
-			// then the other one has not
+			// then only the reader's counter is zero
 			s := f.get(t, c.owner, conversation).Session
 			if s.UserUnread != c.user || s.StaffUnread != c.staff {
-				t.Errorf("the user has %d to read and the staff %d", s.UserUnread, s.StaffUnread)
+				t.Errorf("got %d unread by the user and %d by the staff, want %d and %d", s.UserUnread, s.StaffUnread, c.user, c.staff)
 			}
 			if (s.LastReadAt != nil) != c.isReadByStaff {
-				t.Errorf("the staff last read at %v", s.LastReadAt)
+				t.Errorf("got last_read_at %v, want it set: %t", s.LastReadAt, c.isReadByStaff)
 			}
-			// and counting goes on
+			// and later messages are counted
 			f.Say(t, c.owner, conversation, "Still there?")
 			if s := f.get(t, c.owner, conversation).Session; s.StaffUnread != c.staff+1 {
-				t.Errorf("after another message the staff has %d to read", s.StaffUnread)
+				t.Errorf("got %d unread by the staff after another message, want %d", s.StaffUnread, c.staff+1)
 			}
 		})
 	}
 }
 
-func TestTheBotsReplyCountsAsUnread(t *testing.T) {
+func TestReplyCountsAsUnread(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	alex := f.User(t, "Alex")
@@ -165,11 +165,11 @@ func TestTheBotsReplyCountsAsUnread(t *testing.T) {
 	chattest.AwaitOutcome(t, sent.Reply)
 	conversation := sent.ConversationID.String()
 	if s := f.get(t, alex, conversation).Session; s.UserUnread != 1 || s.StaffUnread != 1 {
-		t.Errorf("the user has %d to read and the staff %d", s.UserUnread, s.StaffUnread)
+		t.Errorf("got %d unread by the user and %d by the staff, want 1 and 1", s.UserUnread, s.StaffUnread)
 	}
 }
 
-func TestADeletedConversationLeavesNothing(t *testing.T) {
+func TestDeleteLeavesNoRows(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	alex := f.User(t, "Alex")
@@ -182,19 +182,19 @@ func TestADeletedConversationLeavesNothing(t *testing.T) {
 	tables := []string{"message_history", "runs", "records"}
 	for _, table := range tables {
 		if f.CountRows(t, table, conversation) == 0 {
-			t.Fatalf("there is nothing in %s to delete", table)
+			t.Fatalf("table %s has no rows to delete", table)
 		}
 	}
 	f.batch(t, alex, "delete", conversation)
 	for _, table := range tables {
 		if left := f.CountRows(t, table, conversation); left != 0 {
-			t.Errorf("%s holds %d of it", table, left)
+			t.Errorf("table %s has %d rows left, want 0", table, left)
 		}
 	}
 }
 
-// Each locks what the other one has to lock, in another order.
-func TestBatchesThatMeetAreAllCarriedOut(t *testing.T) {
+// Batches lock the same conversations, each in another order.
+func TestOverlappingBatchesDoNotDeadlock(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	alex := f.User(t, "Alex")
@@ -209,17 +209,17 @@ func TestBatchesThatMeetAreAllCarriedOut(t *testing.T) {
 		batches.Go(func() {
 			outcomes, err := f.refusals(t, alex, shuffled)
 			if err != nil || slices.ContainsFunc(outcomes, func(err error) bool { return err != nil }) {
-				t.Errorf("a batch ends with %v and %v", outcomes, err)
+				t.Errorf("a batch returned %v, %v, want no errors", outcomes, err)
 			}
 		})
 	}
 	batches.Wait()
 }
 
-// refusals carries out a batch, and tells of each operation why it could not be.
-func (f fixture) refusals(t *testing.T, who auth.Principal, operations []chat.Operation) ([]error, error) {
+// refusals carries out a batch and returns the error of each operation.
+func (f fixture) refusals(t *testing.T, caller auth.Principal, operations []chat.Operation) ([]error, error) {
 	t.Helper()
-	outcomes, err := f.Batch(t.Context(), who, "", operations, nil)
+	outcomes, err := f.Batch(t.Context(), caller, "", operations, nil)
 	errs := make([]error, len(outcomes.Refused))
 	for i, refused := range outcomes.Refused {
 		if refused != nil {
@@ -229,10 +229,10 @@ func (f fixture) refusals(t *testing.T, who auth.Principal, operations []chat.Op
 	return errs, err
 }
 
-func (f fixture) batch(t *testing.T, who auth.Principal, action, conversation string) {
+func (f fixture) batch(t *testing.T, caller auth.Principal, action, conversation string) {
 	t.Helper()
-	outcomes, err := f.refusals(t, who, []chat.Operation{{Action: action, ConversationID: conversation}})
+	outcomes, err := f.refusals(t, caller, []chat.Operation{{Action: action, ConversationID: conversation}})
 	if err != nil || outcomes[0] != nil {
-		t.Fatalf("%s is %v, %v", action, outcomes, err)
+		t.Fatalf("%s returned %v, %v", action, outcomes, err)
 	}
 }

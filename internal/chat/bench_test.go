@@ -7,7 +7,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// BenchmarkHotCursor writes the cursor of a page and reads it again.
+// BenchmarkHotCursor encodes and parses the cursor of a page.
 func BenchmarkHotCursor(b *testing.B) {
 	at := position{order: byActivity, time: time.Now(), id: uuid.New()}
 	b.ReportAllocs()

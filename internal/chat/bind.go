@@ -24,8 +24,8 @@ func boundsOf(session db.Session) auth.Bounds {
 	return auth.Bounds{Conversation: session.ID, Bot: session.BotID, Contact: session.ContactID}
 }
 
-// ForTicket binds a ticket to a conversation that the caller may read, to a bot, or to nothing beyond
-// the caller's own access.
+// ForTicket binds a ticket to a conversation that the caller may read, to a bot, or to nothing
+// beyond the caller's own access.
 func (c *Chat) ForTicket(caller auth.Principal, target Target) auth.Bind {
 	return func(ctx context.Context, q *db.Queries) (auth.Subject, error) {
 		subject := auth.Subject{UserID: caller.UserID}

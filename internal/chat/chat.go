@@ -75,8 +75,8 @@ const (
 	noRun          = "There is no such run."
 )
 
-// session returns a conversation that the caller may read. It is NotFound if the organization has no
-// such conversation and Forbidden if it belongs to another user.
+// session returns a conversation that the caller may read. It is NotFound if the organization has
+// no such conversation and Forbidden if it belongs to another user.
 func (c *Chat) session(ctx context.Context, caller auth.Principal, id string) (db.Session, error) {
 	return readSession(ctx, c.store.Queries, caller, id)
 }

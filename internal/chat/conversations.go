@@ -56,8 +56,8 @@ func (c *Chat) Begin(ctx context.Context, caller auth.Principal, botRef *string,
 	return c.dispatch(ctx, claim, params, nil, sent, err)
 }
 
-// createConversation creates a conversation of the caller in a bot's API inbox. One that is implied by
-// a socket is listed once it has a message.
+// createConversation creates a conversation of the caller in a bot's API inbox. One that is implied
+// by a socket is listed once it has a message.
 func createConversation(ctx context.Context, q *db.Queries, caller auth.Principal, id, botID uuid.UUID, isImplied bool) error {
 	apiInbox, err := q.GetAPIInbox(ctx, caller.OrganizationID, botID)
 	if err != nil {

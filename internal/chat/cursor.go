@@ -24,8 +24,8 @@ const (
 	byCreation order = "c" // conversations
 )
 
-// position is where a page begins: below it, or above it if the page is backward. It is a seq in one
-// conversation, and a time and an ID otherwise.
+// position is where a page begins: below it, or above it if the page is backward. It is a seq in
+// one conversation, and a time and an ID otherwise.
 type position struct {
 	order      order
 	isFirst    bool // above the newest

@@ -60,9 +60,9 @@ type StoredMessage struct {
 	Attachments, Metadata []byte
 }
 
-// StoredHistory reads messages of a conversation that the caller may read, and calls add with each: with a
-// lower bound the oldest in the range, oldest first (isForward), else the newest, newest first.
-// hasMore reports whether the range has more. Long messages are fewer than the limit.
+// StoredHistory reads messages of a conversation that the caller may read, and calls add with each:
+// with a lower bound the oldest in the range, oldest first (isForward), else the newest, newest
+// first. hasMore reports whether the range has more. Long messages are fewer than the limit.
 //
 // The conversation and its messages are read in one round trip, and the caller's access is checked
 // before the first call of add.
@@ -136,6 +136,6 @@ func decodeMessage(columns [][]byte) (StoredMessage, error) {
 
 const epoch2000 = 946_684_800_000_000 // Unix microseconds
 
-// errNotBinary is returned for a row in a format that no connection of PostgreSQL's extended protocol
-// sends.
+// errNotBinary is returned for a row in a format that no connection of PostgreSQL's extended
+// protocol sends.
 var errNotBinary = errors.New("a row is not in PostgreSQL's binary format")

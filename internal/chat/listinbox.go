@@ -37,10 +37,10 @@ type ConversationPage struct {
 	PreviousCursor string
 }
 
-// ListInbox returns a page of the conversations that the caller may read. It has fewer than limit if
-// their last messages are long. Paging forward never returns a conversation twice: one that becomes
-// active moves above the pages to come. An unknown inbox or an invalid cursor is NotFound. A search
-// that takes longer than five seconds is a Timeout.
+// ListInbox returns a page of the conversations that the caller may read. It has fewer than limit
+// if their last messages are long. Paging forward never returns a conversation twice: one that
+// becomes active moves above the pages to come. An unknown inbox or an invalid cursor is NotFound.
+// A search that takes longer than five seconds is a Timeout.
 func (c *Chat) ListInbox(ctx context.Context, caller auth.Principal, filter InboxFilter) (ConversationPage, error) {
 	if err := checkUnbound(caller); err != nil {
 		return ConversationPage{}, err

@@ -12,7 +12,7 @@ import (
 	"parley/internal/chattest"
 )
 
-func TestAWalkNeverMeetsAConversationTwice(t *testing.T) {
+func TestPagingNeverRepeatsAConversation(t *testing.T) {
 	t.Parallel()
 	for name, byCreation := range map[string]bool{"by activity": false, "by creation": true} {
 		t.Run(name, func(t *testing.T) {
@@ -24,37 +24,37 @@ func TestAWalkNeverMeetsAConversationTwice(t *testing.T) {
 			for range 11 {
 				all = append(all, f.NewConversation(t, alex))
 			}
-			// when some of them become active between the pages, met or not
-			var met, active []string
+			// when some of them, listed or not, become active between the pages
+			var listed, active []string
 			filter := chat.InboxFilter{ByCreation: byCreation, Limit: 2}
 			for page := 0; ; page++ {
 				found := f.list(t, alex, filter)
-				met = append(met, idsOf(found)...)
+				listed = append(listed, idsOf(found)...)
 				if found.NextCursor == "" {
 					break
 				}
 				filter.Cursor = found.NextCursor
-				for _, one := range []string{met[0], all[page], all[10-page]} {
-					f.Say(t, alex, one, "Hello?")
-					active = append(active, one)
+				for _, id := range []string{listed[0], all[page], all[10-page]} {
+					f.Say(t, alex, id, "Hello?")
+					active = append(active, id)
 				}
 			}
-			// then none is met twice, and what is missed has become active
-			for i, one := range met {
-				if slices.Contains(met[:i], one) {
-					t.Errorf("%s is met again", one)
+			// then none is listed twice, and any that is missing has become active
+			for i, id := range listed {
+				if slices.Contains(listed[:i], id) {
+					t.Errorf("%s is listed twice", id)
 				}
 			}
-			for _, one := range all {
-				if !slices.Contains(met, one) && (byCreation || !slices.Contains(active, one)) {
-					t.Errorf("%s is missed", one)
+			for _, id := range all {
+				if !slices.Contains(listed, id) && (byCreation || !slices.Contains(active, id)) {
+					t.Errorf("%s is missing", id)
 				}
 			}
 		})
 	}
 }
 
-func TestAWalkGoesBackAsItCame(t *testing.T) {
+func TestPagingBackReturnsTheSamePages(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	alex := f.User(t, "Alex")
@@ -62,7 +62,7 @@ func TestAWalkGoesBackAsItCame(t *testing.T) {
 	for range 7 {
 		all = append(all, f.NewConversation(t, alex))
 	}
-	// The order of activity is not that of creation.
+	// The order by activity differs from the order by creation.
 	for _, i := range []int{3, 0, 5} {
 		f.Say(t, alex, all[i], "Hello?")
 	}
@@ -75,39 +75,39 @@ func TestAWalkGoesBackAsItCame(t *testing.T) {
 	for byCreation, want := range orders {
 		filter := chat.InboxFilter{ByCreation: byCreation, Limit: 3}
 		var pages []chat.ConversationPage
-		var met []string
+		var listed []string
 		for {
 			page := f.list(t, alex, filter)
 			pages = append(pages, page)
-			met = append(met, idsOf(page)...)
+			listed = append(listed, idsOf(page)...)
 			if filter.Cursor = page.NextCursor; filter.Cursor == "" {
 				break
 			}
 		}
-		if !slices.Equal(met, want) || len(pages) != 3 {
-			t.Errorf("%d pages are %v", len(pages), met)
+		if !slices.Equal(listed, want) || len(pages) != 3 {
+			t.Errorf("%d pages list %v, want 3 pages with %v", len(pages), listed, want)
 		}
 		if pages[0].PreviousCursor != "" {
-			t.Error("there is a page before the first")
+			t.Error("the first page has a previous cursor")
 		}
 		for i := len(pages) - 1; i > 0; i-- {
 			filter.Cursor = pages[i].PreviousCursor
 			back := f.list(t, alex, filter)
 			if !slices.Equal(idsOf(back), idsOf(pages[i-1])) {
-				t.Errorf("before page %d is %v", i, idsOf(back))
+				t.Errorf("the page before page %d is %v, want %v", i, idsOf(back), idsOf(pages[i-1]))
 			}
 			if (back.PreviousCursor == "") != (i == 1) {
-				t.Errorf("going back to page %d there is more before: %q", i-1, back.PreviousCursor)
+				t.Errorf("back on page %d the previous cursor is %q", i-1, back.PreviousCursor)
 			}
 			filter.Cursor = back.NextCursor
 			if again := f.list(t, alex, filter); !slices.Equal(idsOf(again), idsOf(pages[i])) {
-				t.Errorf("after page %d, gone back to, is %v", i-1, idsOf(again))
+				t.Errorf("the page after page %d, reached backward, is %v, want %v", i-1, idsOf(again), idsOf(pages[i]))
 			}
 		}
 	}
 }
 
-func TestACursorOfAnotherListIsNone(t *testing.T) {
+func TestCursorOfAnotherListIsNotFound(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	alex := f.User(t, "Alex")
@@ -148,7 +148,7 @@ func TestACursorOfAnotherListIsNone(t *testing.T) {
 		for of, cursor := range cursors {
 			err := list(cursor)
 			if of == own && err != nil {
-				t.Errorf("its own cursor is %v", err)
+				t.Errorf("a list refused its own cursor: %v", err)
 			}
 			if of != own {
 				chattest.WantKind(t, err, apperr.NotFound)
@@ -161,7 +161,7 @@ func TestACursorOfAnotherListIsNone(t *testing.T) {
 	}
 }
 
-func TestAKeywordIsFoundInTitleContactAndMessages(t *testing.T) {
+func TestKeywordSearchesTitleContactAndMessages(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	alex, wang := f.User(t, "Alex"), f.User(t, "王小明")
@@ -197,17 +197,17 @@ func TestAKeywordIsFoundInTitleContactAndMessages(t *testing.T) {
 	for keyword, want := range cases {
 		page := f.list(t, agent, chat.InboxFilter{Keyword: &keyword, Limit: 100})
 		if found := idsOf(page); !slices.Equal(found, want) {
-			t.Errorf("%q finds %v, not %v", keyword, found, want)
+			t.Errorf("%q found %v, want %v", keyword, found, want)
 		}
 	}
-	// A search is walked like any list.
-	walked := f.list(t, agent, chat.InboxFilter{Keyword: new("alex"), Limit: 1})
-	if walked = f.list(t, agent, chat.InboxFilter{Keyword: new("alex"), Limit: 1, Cursor: walked.NextCursor}); !slices.Equal(idsOf(walked), []string{titled}) || walked.NextCursor != "" {
-		t.Errorf("the second page is %v", idsOf(walked))
+	// The results of a search are paged.
+	page := f.list(t, agent, chat.InboxFilter{Keyword: new("alex"), Limit: 1})
+	if page = f.list(t, agent, chat.InboxFilter{Keyword: new("alex"), Limit: 1, Cursor: page.NextCursor}); !slices.Equal(idsOf(page), []string{titled}) || page.NextCursor != "" {
+		t.Errorf("got the second page %v", idsOf(page))
 	}
 }
 
-func TestWhoIsOfTheStaffSeesTheOrganizationsConversations(t *testing.T) {
+func TestStaffSeesAllConversations(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	other := f.OtherOrganization(t)
@@ -217,24 +217,24 @@ func TestWhoIsOfTheStaffSeesTheOrganizationsConversations(t *testing.T) {
 	other.NewConversation(t, foreign)
 
 	for name, c := range map[string]struct {
-		who  auth.Principal
-		want []string
+		caller auth.Principal
+		want   []string
 	}{
 		"a user":       {alex, []string{alexs}},
-		"another one":  {kim, []string{kims}},
+		"another user": {kim, []string{kims}},
 		"the staff":    {agent, []string{kims, alexs}},
-		"who has none": {f.User(t, "Sam"), []string{}},
+		"a new user":   {f.User(t, "Sam"), []string{}},
 	} {
-		if found := idsOf(f.list(t, c.who, chat.InboxFilter{Limit: 100})); !slices.Equal(found, c.want) {
-			t.Errorf("%s sees %v", name, found)
+		if found := idsOf(f.list(t, c.caller, chat.InboxFilter{Limit: 100})); !slices.Equal(found, c.want) {
+			t.Errorf("%s sees %v, want %v", name, found, c.want)
 		}
 	}
 	if found := idsOf(f.list(t, alex, chat.InboxFilter{Limit: 100, Keyword: new("Kim")})); len(found) != 0 {
-		t.Errorf("a search finds somebody else's %v", found)
+		t.Errorf("a search found another user's conversation %v", found)
 	}
 }
 
-func TestAnInboxesConversationsAreListed(t *testing.T) {
+func TestListInboxFiltersByInbox(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	alex := f.User(t, "Alex")
@@ -247,10 +247,10 @@ func TestAnInboxesConversationsAreListed(t *testing.T) {
 
 	page := f.list(t, alex, chat.InboxFilter{InboxID: new(first.InboxID.String()), Limit: 100})
 	if found := idsOf(page); !slices.Equal(found, []string{made.Session.ID.String()}) {
-		t.Errorf("it has %v", found)
+		t.Errorf("the inbox lists %v", found)
 	}
 	if page := f.list(t, alex, chat.InboxFilter{InboxID: new(second.InboxID.String()), Limit: 100}); len(page.Conversations) != 0 {
-		t.Errorf("the empty one has %v", idsOf(page))
+		t.Errorf("the empty inbox lists %v", idsOf(page))
 	}
 	var errs []error
 	for _, inbox := range []string{chattest.NewID().String(), "no id", f.OtherOrganization(t).WebChat(t, "Website").InboxID.String()} {
@@ -260,7 +260,7 @@ func TestAnInboxesConversationsAreListed(t *testing.T) {
 	chattest.WantSameError(t, apperr.NotFound, errs...)
 }
 
-func TestAListedConversationIsThatWhichIsGot(t *testing.T) {
+func TestListedConversationsMatchGet(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	alex, agent := f.User(t, "Alex"), f.User(t, "Agent", auth.Agent)
@@ -282,26 +282,26 @@ func TestAListedConversationIsThatWhichIsGot(t *testing.T) {
 
 	page := f.list(t, agent, chat.InboxFilter{Limit: 100})
 	if len(page.Conversations) != 5 {
-		t.Fatalf("there are %d", len(page.Conversations))
+		t.Fatalf("got %d conversations, want 5", len(page.Conversations))
 	}
 	for _, listed := range page.Conversations {
 		got := f.get(t, agent, listed.Session.ID.String())
 		if listed.InboxUnread != got.InboxUnread || listed.InboxName != got.InboxName || listed.BotName != got.BotName ||
 			listed.ChannelType != got.ChannelType || listed.Contact.ID != got.Contact.ID || listed.Session.StaffUnread != got.Session.StaffUnread {
-			t.Errorf("%v is listed as %v", got, listed)
+			t.Errorf("Get returned %v, but the list has %v", got, listed)
 		}
 		if (listed.LastMessage == nil) != (got.LastMessage == nil) {
-			t.Errorf("of %v there is listed %v", got.LastMessage, listed.LastMessage)
+			t.Errorf("Get returned the last message %v, but the list has %v", got.LastMessage, listed.LastMessage)
 		} else if got.LastMessage != nil && (listed.LastMessage.ID != got.LastMessage.ID || listed.LastMessage.SenderName != "Alex") {
-			t.Errorf("%v is listed as %v", got.LastMessage, listed.LastMessage)
+			t.Errorf("Get returned the last message %v, but the list has %v", got.LastMessage, listed.LastMessage)
 		}
 	}
 }
 
-func TestAnInboxTellsWhatItIsTheInboxOf(t *testing.T) {
+func TestListInboxesNamesChannels(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.OtherOrganization(t).WebChat(t, "Somebody else's")
+	f.OtherOrganization(t).WebChat(t, "Foreign")
 	alex := f.User(t, "Alex")
 	website, gone := f.WebChat(t, "Website"), f.WebChat(t, "Gone")
 	if err := f.Inboxes.DeleteWebChat(t.Context(), f.Organization, gone.ID.String()); err != nil {
@@ -314,7 +314,7 @@ func TestAnInboxTellsWhatItIsTheInboxOf(t *testing.T) {
 
 	rows, count, err := f.Inboxes.List(t.Context(), f.Organization, 100, 0)
 	if err != nil || count != 3 || len(rows) != 3 {
-		t.Fatalf("there are %d: %v, %v", count, rows, err)
+		t.Fatalf("got %d inboxes: %v, %v, want 3", count, rows, err)
 	}
 	for i, want := range []string{
 		"Gone web " + f.Bot.ID.String() + " Parley 0",
@@ -323,17 +323,17 @@ func TestAnInboxTellsWhatItIsTheInboxOf(t *testing.T) {
 	} {
 		row := rows[i]
 		if found := fmt.Sprint(row.Inbox.Name, " ", row.Inbox.ChannelType, " ", row.ChannelID, " ", row.ChannelName, " ", row.Unread); found != want {
-			t.Errorf("inbox %d is %s, not %s", i, found, want)
+			t.Errorf("inbox %d is %s, want %s", i, found, want)
 		}
 	}
 	if rows, count, err := f.Inboxes.List(t.Context(), f.Organization, 1, 1); err != nil || count != 3 || len(rows) != 1 || rows[0].Inbox.Name != "Website" {
-		t.Errorf("the second page is %v of %d: %v", rows, count, err)
+		t.Errorf("got the second page %v of %d, %v", rows, count, err)
 	}
 }
 
-func (f fixture) list(t *testing.T, who auth.Principal, filter chat.InboxFilter) chat.ConversationPage {
+func (f fixture) list(t *testing.T, caller auth.Principal, filter chat.InboxFilter) chat.ConversationPage {
 	t.Helper()
-	page, err := f.ListInbox(t.Context(), who, filter)
+	page, err := f.ListInbox(t.Context(), caller, filter)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -342,8 +342,8 @@ func (f fixture) list(t *testing.T, who auth.Principal, filter chat.InboxFilter)
 
 func idsOf(page chat.ConversationPage) []string {
 	ids := []string{}
-	for _, one := range page.Conversations {
-		ids = append(ids, one.Session.ID.String())
+	for _, conversation := range page.Conversations {
+		ids = append(ids, conversation.Session.ID.String())
 	}
 	return ids
 }

@@ -7,127 +7,133 @@ import (
 	"strings"
 	"testing"
 
+	"parley/gen/db"
+	"parley/internal/auth"
 	"parley/internal/chat"
 )
 
-// A page of long messages ends early and tells so; whoever goes on misses none and meets none twice.
+const (
+	// longCount is how many long messages a conversation of these tests has.
+	longCount = 12
+	// shortPage is how many of them a page has at most: the fifth reaches 4 MiB.
+	shortPage = 5
+)
+
+var longJSON = json.RawMessage(fmt.Sprintf("{%q: %q}", "a", strings.Repeat("a", 900_000)))
+
+// A page of long messages is cut short and says that there is more. Paging skips and repeats none.
 func TestLongMessagesMakeShortPages(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	who := f.User(t, "alice")
-	conversation := f.NewConversation(t, who)
-	long := json.RawMessage(fmt.Sprintf("{%q: %q}", "a", strings.Repeat("a", 900_000)))
-	const count = 12
+	caller := f.User(t, "alice")
+	conversation := f.NewConversation(t, caller)
 	var all []string
-	for i := range count {
+	for i := range longCount {
 		content := fmt.Sprint("Message ", i)
-		if _, err := f.Send(t.Context(), who, conversation, chat.NewMessage{Content: content, Metadata: long}); err != nil {
+		if _, err := f.Send(t.Context(), caller, conversation, chat.NewMessage{Content: content, Metadata: longJSON}); err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, content)
 	}
-	const short = 5 // 4 MiB are in the fifth
-
-	if got := contentsOf(t, f.Domain, who, conversation, short); !slices.Equal(got, all) {
-		t.Errorf("the history has %q", got)
+	if got := contentsOf(t, f.Domain, caller, conversation, shortPage); !slices.Equal(got, all) {
+		t.Errorf("the history has %q, want %q", got, all)
 	}
+	forward, back := f.pageThrough(t, caller, conversation)
+	if !slices.Equal(forward, all) || !slices.Equal(back, all[longCount-len(back):]) || len(back) < longCount-shortPage {
+		t.Errorf("paging forward returned %q, back %q", forward, back)
+	}
+	if got := f.watched(t, caller, conversation); !slices.Equal(got, all) {
+		t.Errorf("a watcher read %q, want %q", got, all)
+	}
+}
 
-	// the list of messages, down and up again
-	var down, up []string
-	page := chat.MessagePage{}
-	for cursor := ""; ; cursor = page.NextCursor {
-		var err error
-		if page, err = f.Messages(t.Context(), who, &conversation, cursor, 100); err != nil {
+// contentsOfPage returns the contents of a page, which must be short.
+func contentsOfPage(t *testing.T, page []db.Message) []string {
+	t.Helper()
+	if len(page) > shortPage {
+		t.Fatalf("a page has %d messages, want at most %d", len(page), shortPage)
+	}
+	var contents []string
+	for _, message := range page {
+		contents = append(contents, message.Content)
+	}
+	return contents
+}
+
+// pageThrough returns the messages of a conversation, oldest first, as the pages have them forward
+// and back. Back ends where it began: the messages of the last page are missing.
+func (f fixture) pageThrough(t *testing.T, caller auth.Principal, conversation string) (forward, back []string) {
+	t.Helper()
+	get := func(conversation *string, cursor string) (chat.MessagePage, []string) {
+		page, err := f.Messages(t.Context(), caller, conversation, cursor, 100)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if len(page.Messages) > short {
-			t.Fatalf("a page of %d", len(page.Messages))
-		}
-		for _, one := range page.Messages {
-			down = append(down, one.Content)
-		}
-		if page.NextCursor == "" {
-			break
-		}
+		return page, contentsOfPage(t, page.Messages)
 	}
-	for cursor := page.PreviousCursor; cursor != ""; cursor = page.PreviousCursor {
-		var err error
-		if page, err = f.Messages(t.Context(), who, nil, "", 100); err != nil {
-			t.Fatal(err)
-		}
-		if len(page.Messages) > short {
-			t.Fatalf("a page of all of %d", len(page.Messages))
-		}
-		if page, err = f.Messages(t.Context(), who, &conversation, cursor, 100); err != nil {
-			t.Fatal(err)
-		}
-		slices.Reverse(page.Messages)
-		for _, one := range page.Messages {
-			up = append(up, one.Content)
-		}
+	get(nil, "") // the messages of all conversations are cut short, too
+	page, contents := get(&conversation, "")
+	for forward = contents; page.NextCursor != ""; forward = append(forward, contents...) {
+		page, contents = get(&conversation, page.NextCursor)
 	}
-	slices.Reverse(down)
-	if !slices.Equal(down, all) || !slices.Equal(up, all[count-len(up):]) || len(up) < count-short {
-		t.Errorf("down are %q, up %q", down, up)
+	for page.PreviousCursor != "" {
+		page, contents = get(&conversation, page.PreviousCursor)
+		slices.Reverse(contents)
+		back = append(back, contents...)
 	}
+	slices.Reverse(forward)
+	return forward, back
+}
 
-	// who watches
-	watch, err := f.Watch(t.Context(), who, conversation)
+// watched returns the messages that a watcher reads.
+func (f fixture) watched(t *testing.T, caller auth.Principal, conversation string) (contents []string) {
+	t.Helper()
+	watch, err := f.Watch(t.Context(), caller, conversation)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer watch.Close()
-	var watched []string
 	for {
-		missed, err := watch.Since(t.Context(), int64(len(watched)))
+		missed, err := watch.Since(t.Context(), int64(len(contents)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if len(missed) == 0 {
-			break
+			return contents
 		}
-		if len(missed) > short {
-			t.Fatalf("%d at once", len(missed))
-		}
-		for _, one := range missed {
-			watched = append(watched, one.Content)
-		}
-	}
-	if !slices.Equal(watched, all) {
-		t.Errorf("who watches has %q", watched)
+		contents = append(contents, contentsOfPage(t, missed)...)
 	}
 }
 
-// A page of conversations ends early where their last messages are long.
+// A page of conversations is cut short if their last messages are long.
 func TestLongLastMessagesMakeShortPages(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	who := f.User(t, "alice")
-	long := json.RawMessage(fmt.Sprintf("{%q: %q}", "a", strings.Repeat("a", 900_000)))
+	caller := f.User(t, "alice")
 	var all, listed []string
 	for range 7 {
-		conversation := f.NewConversation(t, who)
-		if _, err := f.Send(t.Context(), who, conversation, chat.NewMessage{Content: "Hello", ContentPayload: long}); err != nil {
+		conversation := f.NewConversation(t, caller)
+		if _, err := f.Send(t.Context(), caller, conversation, chat.NewMessage{Content: "Hello", ContentPayload: longJSON}); err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, conversation)
 	}
 	pages := 0
 	for cursor := ""; pages == 0 || cursor != ""; pages++ {
-		page, err := f.ListInbox(t.Context(), who, chat.InboxFilter{Cursor: cursor, Limit: 20})
+		page, err := f.ListInbox(t.Context(), caller, chat.InboxFilter{Cursor: cursor, Limit: 20})
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, one := range page.Conversations {
-			if one.LastMessage == nil {
+		for _, conversation := range page.Conversations {
+			if conversation.LastMessage == nil {
 				t.Error("a conversation has no last message")
 			}
-			listed = append(listed, one.Session.ID.String())
+			listed = append(listed, conversation.Session.ID.String())
 		}
 		cursor = page.NextCursor
 	}
 	slices.Reverse(listed)
 	if !slices.Equal(listed, all) || pages != 2 {
-		t.Errorf("%d pages, with %q of %q", pages, listed, all)
+		t.Errorf("got %d pages with %q, want 2 with %q", pages, listed, all)
 	}
 }

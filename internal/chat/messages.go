@@ -114,8 +114,8 @@ const (
 	scanLimit = 5_000
 )
 
-// listReadableMessages reads messages of all conversations that the caller may read. For the staff it
-// walks the organization's messages in their order. For a user it looks into each of the user's
+// listReadableMessages reads messages of all conversations that the caller may read. For the staff
+// it walks the organization's messages in their order. For a user it looks into each of the user's
 // conversations, because millions of other messages may lie between the user's own.
 func listReadableMessages(ctx context.Context, bytes *store.ByteLimit, q *db.Queries, caller auth.Principal, at position, limit int32) ([]db.Message, error) {
 	if caller.IsStaff() {

@@ -1,7 +1,6 @@
 package chat_test
 
 import (
-	"fmt"
 	"slices"
 	"testing"
 
@@ -12,100 +11,75 @@ import (
 	"parley/internal/auth"
 )
 
-// A page of all messages that a user may read is the same however much of it is the user's: found in the conversations or
-// on the way through the organization's.
-func TestOwnMessagesAreListedInTheOrganizationsOrder(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t)
-	alice, bob, staff := f.User(t, "alice"), f.User(t, "bob"), f.User(t, "staff", auth.Agent)
+// overlappingConversations creates conversations of two users that overlap in time, with messages
+// of the same time. It returns the first user's messages, newest first.
+func (f fixture) overlappingConversations(t *testing.T, alice, bob auth.Principal) []uuid.UUID {
+	t.Helper()
 	for i := range 12 {
-		who := alice
+		caller := alice
 		if i%3 == 2 {
-			who = bob
+			caller = bob
 		}
-		conversation := f.NewConversation(t, who)
+		conversation := f.NewConversation(t, caller)
 		for range 1 + i%5 {
-			f.Say(t, who, conversation, "Hello")
+			f.Say(t, caller, conversation, "Hello")
 		}
 		if i == 3 {
-			f.NewConversation(t, who) // without a message
+			f.NewConversation(t, caller) // without messages
 		}
 	}
-	// Conversations overlap in time, and messages of several are of one microsecond.
 	f.exec(t, `UPDATE message_history SET created_at = timestamptz '2026-01-01' + interval '1 second' * seq`)
 	f.exec(t, `UPDATE message_history SET created_at = created_at + interval '1 second' WHERE get_byte(uuid_send(session_id), 15) % 2 = 0`)
 	f.exec(t, `UPDATE sessions s SET last_activity = m.created_at FROM message_history m WHERE m.session_id = s.id AND m.seq = s.last_seq`)
 	conn := f.connect(t)
 	defer conn.Close(t.Context())
-	found, err := conn.Query(t.Context(), `SELECT m.id FROM message_history m JOIN sessions s ON s.id = m.session_id
+	rows, err := conn.Query(t.Context(), `SELECT m.id FROM message_history m JOIN sessions s ON s.id = m.session_id
 		WHERE s.user_id = $1 ORDER BY m.created_at DESC, m.id DESC`, alice.UserID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	own, err := pgx.CollectRows(found, pgx.RowTo[uuid.UUID])
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
 	if err != nil {
 		t.Fatal(err)
 	}
+	return ids
+}
+
+func messageIDs(messages []db.Message) []uuid.UUID {
+	var ids []uuid.UUID
+	for _, message := range messages {
+		ids = append(ids, message.ID)
+	}
+	return ids
+}
+
+// The messages of all of a user's conversations are paged in the order of time, forward and back.
+func TestMessagesOfAllConversationsAreOrdered(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	alice, staff := f.User(t, "alice"), f.User(t, "staff", auth.Agent)
+	want := f.overlappingConversations(t, alice, f.User(t, "bob"))
 	for limit := 1; limit <= 7; limit++ {
-		var down []uuid.UUID
-		var backwards []uuid.UUID
-		cursor, last := "", ""
-		for {
+		get := func(cursor string) ([]uuid.UUID, string, string) {
 			page, err := f.Messages(t.Context(), alice, nil, cursor, limit)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, message := range page.Messages {
-				down = append(down, message.ID)
-			}
-			if page.NextCursor == "" {
-				last = page.PreviousCursor
-				backwards = append(backwards, down[len(down)-len(page.Messages):]...)
-				break
-			}
-			cursor = page.NextCursor
+			return messageIDs(page.Messages), page.NextCursor, page.PreviousCursor
 		}
-		for last != "" {
-			page, err := f.Messages(t.Context(), alice, nil, last, limit)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var ids []uuid.UUID
-			for _, message := range page.Messages {
-				ids = append(ids, message.ID)
-			}
-			backwards = append(ids, backwards...)
-			last = page.PreviousCursor
+		page, next, previous := get("")
+		forward := page
+		for next != "" {
+			page, next, previous = get(next)
+			forward = append(forward, page...)
 		}
-		if fmt.Sprint(down) != fmt.Sprint(own) || fmt.Sprint(backwards) != fmt.Sprint(own) {
-			t.Errorf("in pages of %d:\n down %v\n back %v\n want %v", limit, down, backwards, own)
+		backward := page
+		for previous != "" {
+			page, _, previous = get(previous)
+			backward = slices.Concat(page, backward)
 		}
-	}
-	// Who has many conversations is read on the way through the organization's messages.
-	for from := range own {
-		place, err := f.Store.GetMessage(t.Context(), f.Organization, own[from])
-		if err != nil {
-			t.Fatal(err)
-		}
-		near := db.ListMessagesBeforeParams{
-			OrganizationID: f.Organization, UserID: alice.UserID, CreatedAt: place.Message.CreatedAt, ID: own[from], ScanLimit: 1000, PageLimit: 4,
-		}
-		older, err := f.Store.ListMessagesBefore(t.Context(), near)
-		if err != nil {
-			t.Fatal(err)
-		}
-		newer, err := f.Store.ListMessagesAfter(t.Context(), db.ListMessagesAfterParams(near))
-		if err != nil {
-			t.Fatal(err)
-		}
-		slices.Reverse(newer)
-		want := own[max(0, from-4):min(len(own), from+5)]
-		var got []uuid.UUID
-		for _, message := range slices.Concat(newer, []db.Message{place.Message}, older) {
-			got = append(got, message.ID)
-		}
-		if !slices.Equal(got, want) {
-			t.Errorf("around %v: %v, want %v", own[from], got, want)
+		if !slices.Equal(forward, want) || !slices.Equal(backward, want) {
+			t.Errorf("pages of %d:\n forward  %v\n backward %v\n want     %v", limit, forward, backward, want)
 		}
 	}
 	all, err := f.Messages(t.Context(), staff, nil, "", 100)
@@ -113,6 +87,37 @@ func TestOwnMessagesAreListedInTheOrganizationsOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	if total := f.query(t, "SELECT count(*) FROM message_history"); len(all.Messages) != total {
-		t.Errorf("the staff reads %d messages of %d", len(all.Messages), total)
+		t.Errorf("the staff reads %d messages, want %d", len(all.Messages), total)
+	}
+}
+
+// For a user with many conversations, the organization's messages are scanned. The scan returns the
+// same messages in the same order.
+func TestScannedMessagesAreOrdered(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	alice := f.User(t, "alice")
+	all := f.overlappingConversations(t, alice, f.User(t, "bob"))
+	for from, id := range all {
+		at, err := f.Store.GetMessage(t.Context(), f.Organization, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		params := db.ListMessagesBeforeParams{
+			OrganizationID: f.Organization, UserID: alice.UserID, CreatedAt: at.Message.CreatedAt, ID: id, ScanLimit: 1000, PageLimit: 4,
+		}
+		older, err := f.Store.ListMessagesBefore(t.Context(), params)
+		if err != nil {
+			t.Fatal(err)
+		}
+		newer, err := f.Store.ListMessagesAfter(t.Context(), db.ListMessagesAfterParams(params))
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.Reverse(newer)
+		got := messageIDs(slices.Concat(newer, []db.Message{at.Message}, older))
+		if want := all[max(0, from-4):min(len(all), from+5)]; !slices.Equal(got, want) {
+			t.Errorf("around %v: got %v, want %v", id, got, want)
+		}
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"parley/internal/chat"
 )
 
-// A cursor that can be read names a place: written again it is one that can be read, and names the same.
+// A valid cursor is valid when it is encoded again, and stays the same from then on.
 func FuzzCursor(f *testing.F) {
 	for _, plain := range []string{
 		"", "n.1", "p.9", "n.0", "p.-1", "n.9223372036854775807", "n.4611686018427387903", "n.4611686018427387904", "n.1.019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
@@ -26,11 +26,11 @@ func FuzzCursor(f *testing.F) {
 			return
 		}
 		if _, ok := chat.ReencodeCursor(again, !isOfConversation); ok {
-			t.Fatalf("%q is a cursor of both kinds", again)
+			t.Fatalf("%q is a cursor of both orders", again)
 		}
 		third, ok := chat.ReencodeCursor(again, isOfConversation)
 		if !ok || third != again {
-			t.Fatalf("%q is %q, and then %q", cursor, again, third)
+			t.Fatalf("%q is encoded as %q and then as %q", cursor, again, third)
 		}
 	})
 }

@@ -10,10 +10,9 @@ import (
 	"parley/internal/chattest"
 )
 
-// A plan is kept on its connection: one that reads the whole of a table, because that is
-// still small, would read the whole of what it has grown to. So what grows with each message
-// is found through its indexes from the first one on.
-func TestWhatGrowsIsFoundThroughItsIndexes(t *testing.T) {
+// A connection caches plans. A sequential scan that was planned while a table was small would still
+// be used when it has grown, so growing tables must be read by index from the first message on.
+func TestGrowingTablesAreReadByIndex(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	ann := f.User(t, "Ann")
@@ -32,7 +31,7 @@ func TestWhatGrowsIsFoundThroughItsIndexes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer admin.Close(t.Context())
-	// From now on PostgreSQL knows how small they are.
+	// Now PostgreSQL has statistics of small tables.
 	if _, err := admin.Exec(t.Context(), "ANALYZE"); err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +40,7 @@ func TestWhatGrowsIsFoundThroughItsIndexes(t *testing.T) {
 	}
 	f.Close(t.Context())
 	f.Store.Close()
-	chattest.Eventually(t, "its connections have ended, and told all that they did", func() bool {
+	chattest.Eventually(t, "the connections have closed and reported their statistics", func() bool {
 		var count int
 		err := admin.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'parley'").Scan(&count)
 		if err != nil {
@@ -51,12 +50,12 @@ func TestWhatGrowsIsFoundThroughItsIndexes(t *testing.T) {
 	})
 
 	growing := []string{"faq_terms", "message_history", "runs", "sessions"}
-	var read, readWhole []string
+	var read, sequential []string
 	err = admin.QueryRow(t.Context(), `
 		SELECT array_agg(relname ORDER BY relname) FILTER (WHERE idx_scan > 0 OR seq_scan > 0),
 		       array_agg(relname ORDER BY relname) FILTER (WHERE seq_scan > 0)
-		FROM pg_stat_user_tables WHERE relname = ANY ($1)`, growing).Scan(&read, &readWhole)
-	if err != nil || !slices.Equal(read, growing) || len(readWhole) > 0 {
-		t.Errorf("read was %v, the whole of it %v: %v", read, readWhole, err)
+		FROM pg_stat_user_tables WHERE relname = ANY ($1)`, growing).Scan(&read, &sequential)
+	if err != nil || !slices.Equal(read, growing) || len(sequential) > 0 {
+		t.Errorf("read %v, sequentially %v, %v, want %v and none", read, sequential, err, growing)
 	}
 }

@@ -17,8 +17,8 @@ import (
 	"parley/internal/chattest"
 )
 
-// words are what texts and keywords are made of: whatever scripts, cases and patterns
-// have that is peculiar.
+// words are what texts and keywords are made of: scripts, cases, and pattern characters with
+// peculiarities.
 var words = []string{
 	"退票", "退", "票", "我想要", "謝謝", "中文", "文", "中", "，", "。", "カタカナ", "ー", "ひらがな", "ﾊﾝｶｸ", "々", "〇", "ㄅㄆ", "𠮷野", "豈", "한국어", "글", "ᄀᄂ",
 	"refund", "Refund", "REFUND", "fun", "to", "a", "B", "İstanbul", "ısı", "i", "I", "ß", "ẞ", "STRASSE", "straße", "ſ", "K", "k",
@@ -26,8 +26,8 @@ var words = []string{
 	"😀", "👩‍👩‍👧", "️", "%", "_", `\`, `\%`, "'", `"`, "0", "00", "7", " ", "  ", "\n", "\t", "-", ".",
 }
 
-// pieced is a text of up to so many words.
-func pieced(random *rand.Rand, most int) string {
+// randomText returns a text of up to most words.
+func randomText(random *rand.Rand, most int) string {
 	var text strings.Builder
 	for range 1 + random.IntN(most) {
 		text.WriteString(words[random.IntN(len(words))])
@@ -35,10 +35,10 @@ func pieced(random *rand.Rand, most int) string {
 	return text.String()
 }
 
-// keywordIn is a part of a text, in this case or another, or words that may be nowhere.
-func keywordIn(random *rand.Rand, texts []string) string {
+// randomKeyword returns a part of a text, possibly in another case, or words that may not occur.
+func randomKeyword(random *rand.Rand, texts []string) string {
 	if random.IntN(4) == 0 {
-		return pieced(random, 3)
+		return randomText(random, 3)
 	}
 	text := []rune(texts[random.IntN(len(texts))])
 	from := random.IntN(len(text))
@@ -54,93 +54,96 @@ func keywordIn(random *rand.Rand, texts []string) string {
 	return part
 }
 
-func TestASearchFindsTheSameWithItsIndexAndWithout(t *testing.T) {
+func TestSearchFindsTheSameWithoutIndex(t *testing.T) {
 	t.Parallel()
-	// given conversations of two users, and what is in them
 	f := newFixture(t)
 	if err := f.Store.SetSearchIndex(t.Context(), slog.New(slog.DiscardHandler), true); err != nil {
 		t.Fatal(err)
 	}
 	random := rand.New(rand.NewPCG(1, 2))
-	alex, kim := f.User(t, "Alex"), f.User(t, "王小明 ﬁ")
-	agent := f.User(t, "Agent", auth.Agent)
+	kim := f.User(t, "王小明 ﬁ")
 	webChat := f.WebChat(t, "Website")
-	texts := []string{"Alex", "王小明 ﬁ", strings.Repeat("退票 Refund ", 20)}
+	texts := f.randomConversations(t, random, []auth.Principal{f.User(t, "Alex"), kim}, webChat)
+	plain := f.Instance(t, chattest.Config{WithoutSearchIndex: true})
+	// Thresholds for each way of a search: few matches, many matches nearby, many matches far away.
+	indexed := map[string]*chattest.Domain{}
+	for name, bounds := range map[string][3]int32{"few": {0, 5000, 1000}, "near": {0, 2, 30}, "far": {0, 1, 1}} {
+		indexed[name] = f.Instance(t, chattest.Config{})
+		indexed[name].SetSearchThresholds(bounds[0], bounds[0], bounds[1], bounds[2])
+	}
+	callers := map[string]auth.Principal{"the staff": f.User(t, "Agent", auth.Agent), "a user": kim}
+	keywords := []string{"退票", "票", "refund", "İ", "i", "ß", "ẞ", "k", "ς", "Σ", "a", "0", "%", "_", `\`, "％", string([]rune(texts[2])[:200]), strings.Repeat("退", 200)}
+	for range 40 {
+		keywords = append(keywords, randomKeyword(random, texts))
+	}
+
+	hits := 0
+	for _, keyword := range keywords {
+		filter := chat.InboxFilter{Keyword: &keyword, ByCreation: random.IntN(2) == 0, Limit: 5 + random.IntN(20)}
+		if random.IntN(4) == 0 {
+			filter.InboxID = new(webChat.InboxID.String())
+		}
+		for name, caller := range callers {
+			want := allPages(t, plain, caller, filter)
+			hits += len(want[0])
+			for way, d := range indexed {
+				if found := allPages(t, d, caller, filter); !slices.EqualFunc(found, want, slices.Equal) {
+					t.Errorf("%q for %s by %s found %v, want %v (by creation: %t, pages of %d)", keyword, name, way, found, want, filter.ByCreation, filter.Limit)
+				}
+			}
+		}
+	}
+	if hits < 300 {
+		t.Errorf("found %d conversations, want at least 300", hits)
+	}
+}
+
+// randomConversations creates conversations of two users with random titles and messages, and some
+// of the same messages in another organization. It returns their texts.
+func (f fixture) randomConversations(t *testing.T, random *rand.Rand, callers []auth.Principal, webChat db.WebChat) []string {
+	t.Helper()
+	texts := []string{callers[0].UserName, callers[1].UserName, strings.Repeat("退票 Refund ", 20)}
 	for i := range 60 {
-		who := []auth.Principal{alex, kim}[i%2]
-		conversation := f.NewConversation(t, who)
+		caller := callers[i%2]
+		conversation := f.NewConversation(t, caller)
 		if i%5 == 0 {
-			made, err := f.Create(t.Context(), who, webChat.ID.String(), nil, nil)
+			created, err := f.Create(t.Context(), caller, webChat.ID.String(), nil, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			conversation = made.Session.ID.String()
+			conversation = created.Session.ID.String()
 		}
 		change := chat.Change{AutoReply: new(false)}
 		if i%3 == 0 {
-			title := pieced(random, 4)
+			title := randomText(random, 4)
 			texts = append(texts, title)
 			change.Title = &title
 		}
-		if _, err := f.Update(t.Context(), who, conversation, change); err != nil {
+		if _, err := f.Update(t.Context(), caller, conversation, change); err != nil {
 			t.Fatal(err)
 		}
 		for range random.IntN(4) {
-			content := "x" + pieced(random, 12)
+			content := "x" + randomText(random, 12)
 			texts = append(texts, content)
-			f.Say(t, who, conversation, content)
+			f.Say(t, caller, conversation, content)
 		}
 	}
-	f.Say(t, alex, f.NewConversation(t, alex), texts[2])
+	f.Say(t, callers[0], f.NewConversation(t, callers[0]), texts[2])
 	other := f.OtherOrganization(t)
 	stranger := other.User(t, "Alex", auth.Agent)
 	foreign := other.NewConversation(t, stranger)
 	for i := range 20 {
 		other.Say(t, stranger, foreign, texts[i])
 	}
-
-	plain := f.Instance(t, chattest.Config{WithoutSearchIndex: true})
-	// Each way that a search can go: few are found, some of many are near, none is.
-	indexed := map[string]*chattest.Domain{}
-	for name, bounds := range map[string][3]int32{"few": {0, 5000, 1000}, "near": {0, 2, 30}, "far": {0, 1, 1}} {
-		indexed[name] = f.Instance(t, chattest.Config{})
-		indexed[name].SetSearchThresholds(bounds[0], bounds[0], bounds[1], bounds[2])
-	}
-	callers := map[string]auth.Principal{"the staff": agent, "a user": kim}
-
-	// when anything is looked for
-	hits := 0
-	keywords := []string{"退票", "票", "refund", "İ", "i", "ß", "ẞ", "k", "ς", "Σ", "a", "0", "%", "_", `\`, "％", string([]rune(texts[2])[:200]), strings.Repeat("退", 200)}
-	for range 40 {
-		keywords = append(keywords, keywordIn(random, texts))
-	}
-	for _, keyword := range keywords {
-		filter := chat.InboxFilter{Keyword: &keyword, ByCreation: random.IntN(2) == 0, Limit: 5 + random.IntN(20)}
-		if random.IntN(4) == 0 {
-			filter.InboxID = new(webChat.InboxID.String())
-		}
-		for caller, who := range callers {
-			want := walkedThrough(t, plain, who, filter)
-			hits += len(want[0])
-			// then each page is the same, forward and back
-			for way, one := range indexed {
-				if found := walkedThrough(t, one, who, filter); !slices.EqualFunc(found, want, slices.Equal) {
-					t.Errorf("%q finds %s, %s: %v, not %v (by creation: %t, pages of %d)", keyword, caller, way, found, want, filter.ByCreation, filter.Limit)
-				}
-			}
-		}
-	}
-	if hits < 300 {
-		t.Errorf("only %d were found", hits)
-	}
+	return texts
 }
 
-// walkedThrough is what the pages of a list hold, along it and back.
-func walkedThrough(t *testing.T, c *chattest.Domain, who auth.Principal, filter chat.InboxFilter) [][]string {
+// allPages returns the conversations of all pages of a list, forward and back.
+func allPages(t *testing.T, d *chattest.Domain, caller auth.Principal, filter chat.InboxFilter) [][]string {
 	t.Helper()
 	var pages [][]string
 	next := func() chat.ConversationPage {
-		page, err := c.ListInbox(t.Context(), who, filter)
+		page, err := d.ListInbox(t.Context(), caller, filter)
 		if err != nil {
 			t.Fatalf("%q: %v", *filter.Keyword, err)
 		}
@@ -159,9 +162,9 @@ func walkedThrough(t *testing.T, c *chattest.Domain, who auth.Principal, filter 
 	return pages
 }
 
-func TestTwoChineseCharactersAreLookedUpInTheIndex(t *testing.T) {
+func TestTwoChineseCharactersUseTheIndex(t *testing.T) {
 	t.Parallel()
-	// given more messages than one would read through
+	// given too many messages for a walk
 	f := newFixture(t)
 	if err := f.Store.SetSearchIndex(t.Context(), slog.New(slog.DiscardHandler), true); err != nil {
 		t.Fatal(err)
@@ -190,35 +193,35 @@ func TestTwoChineseCharactersAreLookedUpInTheIndex(t *testing.T) {
 	}
 	c := f.Domain
 	for keyword, isFound := range map[string]bool{"退票": true, "票退": false, "想要退": true, "REFUND": true, "refunds": false, "訂單": true, "order": true} {
-		// when they are searched
+		// when it is searched
 		page, err := c.ListInbox(t.Context(), alex, chat.InboxFilter{Keyword: &keyword, Limit: 10})
 		if err != nil || (len(page.Conversations) == 1) != isFound {
-			t.Errorf("%q finds %v: %v", keyword, idsOf(page), err)
+			t.Errorf("%q found %v, %v, want it found: %t", keyword, idsOf(page), err, isFound)
 		}
-		// then the plan has the index
+		// then the plan uses the index
 		plan, err := db.New(conn).PlanKeywordSearch(t.Context(), db.PlanKeywordSearchParams{Keyword: keyword, OrganizationID: f.Organization, IsStaff: true, ConversationThreshold: 500, MessageThreshold: 5000})
 		if err != nil || !plan.CanUseIndexes || plan.IsSmall {
-			t.Fatalf("%q is planned %v: %v", keyword, plan, err)
+			t.Fatalf("the plan of %q is %v, %v, want the indexes", keyword, plan, err)
 		}
 		explained := &explaining{Conn: conn}
 		_, _ = db.New(explained).SearchSessions(t.Context(), db.SearchSessionsParams{
 			OrganizationID: f.Organization, IndexedPattern: plan.Pattern, SpacedPattern: plan.SpacedPattern, Pattern: "%" + keyword + "%", IgnoreCase: true, MatchLimit: 5000,
-		}) // what comes back is the plan, which is no row of it
+		}) // the rows are EXPLAIN's and cannot be scanned
 		if !strings.Contains(explained.plan, "message_history_by_content") {
-			t.Errorf("%q is looked up without the index:\n%s", keyword, explained.plan)
+			t.Errorf("%q is searched without the index:\n%s", keyword, explained.plan)
 		}
 	}
-	// One character alone is in no index, and is found nevertheless.
+	// A single character has no trigram and is found without the index.
 	plan, err := db.New(conn).PlanKeywordSearch(t.Context(), db.PlanKeywordSearchParams{Keyword: "票", OrganizationID: f.Organization, IsStaff: true, ConversationThreshold: 500, MessageThreshold: 5000})
 	if err != nil || plan.CanUseIndexes {
-		t.Errorf("one character is planned %v: %v", plan, err)
+		t.Errorf("the plan of a single character is %v, %v, want no indexes", plan, err)
 	}
 	if found := idsOf(f.list(t, alex, chat.InboxFilter{Keyword: new("票"), Limit: 10})); !slices.Equal(found, []string{conversation}) {
-		t.Errorf("one character finds %v", found)
+		t.Errorf("a single character found %v", found)
 	}
 }
 
-// explaining has the one query that is asked of it explained.
+// explaining is a connection that explains its query instead of running it.
 type explaining struct {
 	*pgx.Conn
 	plan string

@@ -62,8 +62,8 @@ type Sent struct {
 	sender         string
 }
 
-// Send stores a message of the caller in a conversation and has the bot answer it in the background.
-// Blank content needs an attachment.
+// Send stores a message of the caller in a conversation and has the bot answer it in the
+// background. Blank content needs an attachment.
 func (c *Chat) Send(ctx context.Context, caller auth.Principal, conversation string, message NewMessage) (Sent, error) {
 	if err := message.checkContent("/content"); err != nil {
 		return Sent{}, err
@@ -71,8 +71,8 @@ func (c *Chat) Send(ctx context.Context, caller auth.Principal, conversation str
 	return c.send(ctx, caller, conversation, message, delivery{sender: senderCaller, reply: replyAuto, attachments: "/attachments"})
 }
 
-// Post stores a message as the Chatbots family does: incoming from the contact, or outgoing from the
-// staff, which takes the scope agent. A message without content is stored and not answered.
+// Post stores a message as the Chatbots family does: incoming from the contact, or outgoing from
+// the staff, which takes the scope agent. A message without content is stored and not answered.
 func (c *Chat) Post(ctx context.Context, caller auth.Principal, conversation string, isOutgoing bool, message NewMessage) (Sent, error) {
 	how := delivery{sender: senderUser, reply: replyAuto, attachments: "/attachments"}
 	if isOutgoing {
@@ -90,8 +90,8 @@ func (c *Chat) Post(ctx context.Context, caller auth.Principal, conversation str
 	return c.send(ctx, caller, conversation, message, how)
 }
 
-// Complete stores a question and has the bot answer it: in the named conversation, which must be the
-// bot's, or in a new one in the bot's API inbox. All that can be refused is refused before it
+// Complete stores a question and has the bot answer it: in the named conversation, which must be
+// the bot's, or in a new one in the bot's API inbox. All that can be refused is refused before it
 // returns; from then on the reply belongs to the conversation. A repeat under the same key returns
 // the reply of the run that the first request started.
 func (c *Chat) Complete(ctx context.Context, caller auth.Principal, botRef, conversation string, message NewMessage) (Sent, error) {
@@ -137,8 +137,8 @@ func (c *Chat) ForgetKey(ctx context.Context, key *store.IdempotencyKey, runID u
 	})
 }
 
-// checkContent returns an error if the message is blank and has no attachments. pointer is where the
-// request has its content.
+// checkContent returns an error if the message is blank and has no attachments. pointer is where
+// the request has its content.
 func (m NewMessage) checkContent(pointer string) error {
 	if strings.TrimSpace(m.Content) != "" || len(m.Attachments) > 0 {
 		return nil
@@ -176,7 +176,8 @@ func (c *Chat) send(ctx context.Context, caller auth.Principal, conversation str
 	return sent, err
 }
 
-// sendNew creates a conversation in the bot's API inbox and stores its first message, both or neither.
+// sendNew creates a conversation in the bot's API inbox and stores its first message, both or
+// neither.
 func (c *Chat) sendNew(ctx context.Context, caller auth.Principal, message NewMessage, how delivery) (Sent, error) {
 	if err := checkCreate(caller, how.bot.ID); err != nil {
 		return Sent{}, err

@@ -32,8 +32,9 @@ func (c *Chat) Watch(ctx context.Context, caller auth.Principal, conversation st
 	return watch, nil
 }
 
-// WatchNew creates a conversation with a bot, by default the organization's default bot, and watches
-// it. The conversation is listed once it has a message, and deleted after a day without one.
+// WatchNew creates a conversation with a bot, by default the organization's default bot, and
+// watches it. The conversation is listed once it has a message, and deleted after a day without
+// one.
 func (c *Chat) WatchNew(ctx context.Context, caller auth.Principal, botRef *string) (*feed.Watch, error) {
 	owner, err := botFor(ctx, c.bots, caller, botRef)
 	if err != nil {

@@ -149,7 +149,8 @@ func WantKind(t *testing.T, err error, want apperr.Kind) {
 	}
 }
 
-// WantSameError fails the test unless all errors are of a kind and a caller cannot distinguish them.
+// WantSameError fails the test unless all errors are of a kind and a caller cannot distinguish
+// them.
 func WantSameError(t *testing.T, want apperr.Kind, errs ...error) {
 	t.Helper()
 	var first *apperr.Error

@@ -211,8 +211,8 @@ func (c *Cluster) CountAnswers() int {
 	return c.Count("SELECT count(*) FROM message_history WHERE sender = 'bot' AND content = $1", Answer)
 }
 
-// AwaitCompleted waits until a number of runs are completed and no conversation waits. It returns how
-// long that took.
+// AwaitCompleted waits until a number of runs are completed and no conversation waits. It returns
+// how long that took.
 func (c *Cluster) AwaitCompleted(runs int) time.Duration {
 	c.t.Helper()
 	began := time.Now()
@@ -225,8 +225,8 @@ func (c *Cluster) AwaitCompleted(runs int) time.Duration {
 	return time.Since(began)
 }
 
-// MaxConcurrent returns the largest numbers of runs that were running at the same time: in total, and
-// of one organization.
+// MaxConcurrent returns the largest numbers of runs that were running at the same time: in total,
+// and of one organization.
 func (c *Cluster) MaxConcurrent() (total, ofOrganization int) {
 	c.t.Helper()
 	const concurrent = "SELECT coalesce(max((SELECT count(*) FROM runs b WHERE b.started_at <= a.started_at AND b.finished_at > a.started_at"

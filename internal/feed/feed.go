@@ -60,7 +60,7 @@ type Feed struct {
 type Config struct {
 	Store *store.Store
 	Log   *slog.Logger
-	// Redis connects the instances that share the database; nil if there is none.
+	// Redis connects the instances that share the database; nil without Redis.
 	Redis *realtime.Redis
 	// WatchQueue is how many events are buffered for a watcher. 0 means 64.
 	WatchQueue int

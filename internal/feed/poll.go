@@ -23,9 +23,9 @@ func (f *Feed) pollLoop() {
 	}
 }
 
-// poll finds what was committed without a notification, watched conversations that were deleted,
-// and keys in use that have ended. It takes two queries for all watchers. The watchers of what is
-// gone are told on each poll until they have left.
+// poll finds what was committed without a notification, watched conversations that were deleted, and
+// keys in use that have ended. It takes two queries for all watchers. The events of deleted
+// conversations and ended keys are repeated on each poll until their watchers have left.
 func (f *Feed) poll(ctx context.Context) error {
 	organizations, conversations, seqs := f.watched.all()
 	if len(conversations) == 0 {

@@ -12,14 +12,15 @@ import (
 )
 
 // The text of each reply is shared through Redis while it is written, as a string per attempt. The
-// writer appends to it at the offset that it has shared up to. If the string is not that long, Redis
-// has lost it, and the writer shares the whole text. How a reply ended is read from the database.
+// writer appends to it at the offset that it has shared up to. If the string is not that long,
+// Redis has lost it, and the writer shares the whole text. How a reply ended is read from the
+// database.
 
 // shareInterval is how often the growth of local texts is shared.
 const shareInterval = 25 * time.Millisecond
 
-// SharedText is a reply that an attempt on this instance writes, as other instances follow it. A nil
-// SharedText does nothing.
+// SharedText is a reply that an attempt on this instance writes, as other instances follow it. A
+// nil SharedText does nothing.
 type SharedText struct {
 	texts   *localTexts
 	reply   *reply.Reply
@@ -39,7 +40,8 @@ type localTexts struct {
 	ended   []realtime.TextKey
 }
 
-// ShareText shares the text of an attempt while it grows, until Close. It returns nil without Redis.
+// ShareText shares the text of an attempt while it grows, until Close. It returns nil without
+// Redis.
 func (f *Feed) ShareText(r *reply.Reply, attempt int) *SharedText {
 	if f.redis == nil {
 		return nil

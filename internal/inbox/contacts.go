@@ -32,9 +32,9 @@ type ContactFields struct {
 	QueryMetadata json.RawMessage
 }
 
-// CreateContact creates a contact, once for an idempotency key. Without inboxes it is in the default
-// bot's API inbox. An unknown inbox is NotFound. A source ID that another contact has in one of the
-// inboxes is a Conflict.
+// CreateContact creates a contact, once for an idempotency key. Without inboxes it is in the
+// default bot's API inbox. An unknown inbox is NotFound. A source ID that another contact has in
+// one of the inboxes is a Conflict.
 func (i *Inboxes) CreateContact(ctx context.Context, organization uuid.UUID, fields ContactFields, key *store.IdempotencyKey) (Contact, error) {
 	if err := bot.CheckQueryMetadata(apperr.InvalidRequest, "/queryMetadata", fields.QueryMetadata); err != nil {
 		return Contact{}, err
@@ -163,8 +163,8 @@ func (i *Inboxes) UpdateContact(ctx context.Context, organization uuid.UUID, id 
 	return contact, err
 }
 
-// moveContact puts a contact into the inboxes, or leaves it where it is if there are none, under its
-// current source ID.
+// moveContact puts a contact into the inboxes, or leaves it where it is if there are none, under
+// its current source ID.
 //
 // The order matters for the uniqueness of source IDs: the contact leaves inboxes, then changes its
 // source ID, then enters inboxes. An inbox that it does not end up in cannot cause a conflict.

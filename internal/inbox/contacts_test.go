@@ -18,7 +18,7 @@ import (
 	"parley/internal/inbox"
 )
 
-func TestAContactIsInTheDefaultBotsInboxUnlessOthersAreNamed(t *testing.T) {
+func TestContactIsInDefaultInboxUnlessNamed(t *testing.T) {
 	t.Parallel()
 	f := chattest.New(t)
 	apiInbox, err := f.Store.GetAPIInbox(t.Context(), f.Organization, f.Bot.ID)
@@ -28,15 +28,15 @@ func TestAContactIsInTheDefaultBotsInboxUnlessOthersAreNamed(t *testing.T) {
 	first, second := f.WebChat(t, "First").InboxID, f.WebChat(t, "Second").InboxID
 
 	if alex := contact(t, f, inbox.ContactFields{}); !slices.Equal(alex.InboxIDs, []uuid.UUID{apiInbox.ID}) {
-		t.Errorf("it is in %v", alex.InboxIDs)
+		t.Errorf("the contact is in the inboxes %v", alex.InboxIDs)
 	}
 	named := []string{second.String(), first.String(), strings.ToUpper(first.String())}
 	if alex := contact(t, f, inbox.ContactFields{InboxIDs: named}); !slices.Equal(alex.InboxIDs, []uuid.UUID{first, second}) {
-		t.Errorf("it is in %v", alex.InboxIDs)
+		t.Errorf("the contact is in the inboxes %v", alex.InboxIDs)
 	}
 }
 
-func TestAContactIsReturnedAsItWasMade(t *testing.T) {
+func TestContactKeepsItsFields(t *testing.T) {
 	t.Parallel()
 	f := chattest.New(t)
 	wanted := inbox.ContactFields{
@@ -55,16 +55,16 @@ func TestAContactIsReturnedAsItWasMade(t *testing.T) {
 		if contact.Name != "Alex" || contact.Avatar != *wanted.Avatar || contact.Email != *wanted.Email ||
 			contact.PhoneNumber != *wanted.PhoneNumber || *contact.SourceID != *wanted.SourceID ||
 			string(contact.QueryMetadata) != string(wanted.QueryMetadata) {
-			t.Errorf("it is %v", contact)
+			t.Errorf("got contact %v, want the fields %v", contact, wanted)
 		}
 	}
 }
 
-func TestOnlyOneContactOfAnInboxHasASourceID(t *testing.T) {
+func TestSourceIDIsUniqueInInbox(t *testing.T) {
 	t.Parallel()
 	f := chattest.New(t)
 	webInbox := f.WebChat(t, "Website").InboxID.String()
-	var made, taken atomic.Int32
+	var created, conflicts atomic.Int32
 	var creators sync.WaitGroup
 	for range 8 {
 		creators.Go(func() {
@@ -73,25 +73,25 @@ func TestOnlyOneContactOfAnInboxHasASourceID(t *testing.T) {
 			}, nil)
 			switch {
 			case err == nil:
-				made.Add(1)
+				created.Add(1)
 			case apperr.Is(err, apperr.Conflict):
-				taken.Add(1)
+				conflicts.Add(1)
 			default:
 				t.Error(err)
 			}
 		})
 	}
 	creators.Wait()
-	if made.Load() != 1 || taken.Load() != 7 {
-		t.Errorf("%d were made and %d refused", made.Load(), taken.Load())
+	if created.Load() != 1 || conflicts.Load() != 7 {
+		t.Errorf("%d contacts were created and %d refused, want 1 and 7", created.Load(), conflicts.Load())
 	}
 	if _, count := contacts(t, f, nil); count != 1 {
-		t.Errorf("there are %d", count)
+		t.Errorf("there are %d contacts, want 1", count)
 	}
 	contact(t, f, inbox.ContactFields{SourceID: new("line-4711")}) // in another inbox
 }
 
-func TestAChangeLeavesTheFieldsThatItDoesNotName(t *testing.T) {
+func TestUpdateLeavesOtherFields(t *testing.T) {
 	t.Parallel()
 	f := chattest.New(t)
 	before := contact(t, f, inbox.ContactFields{Email: new("alex@example.com"), SourceID: new("a"), QueryMetadata: json.RawMessage(`{"tier":"gold"}`)})
@@ -100,14 +100,14 @@ func TestAChangeLeavesTheFieldsThatItDoesNotName(t *testing.T) {
 		t.Fatal(err)
 	}
 	if after.PhoneNumber != "1" || after.Email != "" {
-		t.Errorf("the change is not made: %v", after)
+		t.Errorf("the change was not applied: %v", after)
 	}
 	if after.Name != before.Name || *after.SourceID != "a" || string(after.QueryMetadata) != `{"tier":"gold"}` || !slices.Equal(after.InboxIDs, before.InboxIDs) {
-		t.Errorf("more than the change is made: %v", after)
+		t.Errorf("other fields changed: %v", after)
 	}
 }
 
-func TestNamedInboxesTakeThePlaceOfTheOthers(t *testing.T) {
+func TestUpdateReplacesInboxes(t *testing.T) {
 	t.Parallel()
 	f := chattest.New(t)
 	first, second, third := f.WebChat(t, "First").InboxID, f.WebChat(t, "Second").InboxID, f.WebChat(t, "Third").InboxID
@@ -117,15 +117,15 @@ func TestNamedInboxesTakeThePlaceOfTheOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !slices.Equal(moved.InboxIDs, []uuid.UUID{second, third}) {
-		t.Errorf("it is in %v", moved.InboxIDs)
+		t.Errorf("the contact is in the inboxes %v, want %v and %v", moved.InboxIDs, second, third)
 	}
-	// The source id has gone with it.
+	// Its source ID has moved, too.
 	contact(t, f, inbox.ContactFields{SourceID: new("a"), InboxIDs: []string{first.String()}})
 	_, err = f.Inboxes.CreateContact(t.Context(), f.Organization, inbox.ContactFields{Name: new("Kim"), SourceID: new("a"), InboxIDs: []string{third.String()}}, nil)
 	chattest.WantKind(t, err, apperr.Conflict)
 }
 
-func TestASourceIDChangesInEveryInboxOrInNone(t *testing.T) {
+func TestSourceIDChangesInAllInboxesOrNone(t *testing.T) {
 	t.Parallel()
 	f := chattest.New(t)
 	first, second := f.WebChat(t, "First").InboxID.String(), f.WebChat(t, "Second").InboxID.String()
@@ -135,11 +135,11 @@ func TestASourceIDChangesInEveryInboxOrInNone(t *testing.T) {
 	_, err := f.Inboxes.UpdateContact(t.Context(), f.Organization, alex.ID.String(), inbox.ContactFields{Name: new("Kim"), SourceID: new("b")})
 	chattest.WantKind(t, err, apperr.Conflict)
 	if found, _ := f.Inboxes.GetContact(t.Context(), f.Organization, alex.ID.String()); *found.SourceID != "a" || found.Name != "Alex" {
-		t.Errorf("the refused change made it %v", found)
+		t.Errorf("the refused change was applied: %v", found)
 	}
 	contact(t, f, inbox.ContactFields{SourceID: new("b"), InboxIDs: []string{first}})
 
-	// Out of the inbox where it is taken, it may have it.
+	// Outside of the inbox where the source ID is taken, the contact may have it.
 	third := f.WebChat(t, "Third").InboxID.String()
 	if _, err := f.Inboxes.UpdateContact(t.Context(), f.Organization, alex.ID.String(), inbox.ContactFields{SourceID: new("b"), InboxIDs: []string{third}}); err != nil {
 		t.Error(err)
@@ -147,7 +147,7 @@ func TestASourceIDChangesInEveryInboxOrInNone(t *testing.T) {
 	contact(t, f, inbox.ContactFields{SourceID: new("a"), InboxIDs: []string{first, second}})
 }
 
-func TestAContactOutlivesItsInboxes(t *testing.T) {
+func TestContactOutlivesItsInboxes(t *testing.T) {
 	t.Parallel()
 	f := chattest.New(t)
 	made, err := f.Bots.Create(t.Context(), f.Organization, bot.NewBot{Name: "Other"})
@@ -164,11 +164,11 @@ func TestAContactOutlivesItsInboxes(t *testing.T) {
 	}
 	found, err := f.Inboxes.GetContact(t.Context(), f.Organization, alex.ID.String())
 	if err != nil || found.InboxIDs == nil || len(found.InboxIDs) > 0 {
-		t.Errorf("it is in %#v: %v", found.InboxIDs, err)
+		t.Errorf("got inboxes %#v, %v, want an empty list", found.InboxIDs, err)
 	}
 }
 
-func TestAnInboxThatThereIsNotIsNotFound(t *testing.T) {
+func TestUnknownInboxIsNotFound(t *testing.T) {
 	t.Parallel()
 	f := chattest.New(t)
 	known, foreign := f.WebChat(t, "Website").InboxID.String(), f.OtherOrganization(t).WebChat(t, "Website").InboxID.String()
@@ -182,11 +182,11 @@ func TestAnInboxThatThereIsNotIsNotFound(t *testing.T) {
 	}
 	chattest.WantSameError(t, apperr.NotFound, errs...)
 	if rows, count := contacts(t, f, nil); count != 1 || rows[0].Name != "Alex" || !slices.Equal(rows[0].InboxIDs, alex.InboxIDs) {
-		t.Errorf("what was refused left %v", rows)
+		t.Errorf("refused requests changed the contacts to %v", rows)
 	}
 }
 
-func TestAnotherOrganizationsContactLooksLikeNone(t *testing.T) {
+func TestForeignContactIsNotFound(t *testing.T) {
 	t.Parallel()
 	f := chattest.New(t)
 	other := f.OtherOrganization(t)
@@ -199,25 +199,25 @@ func TestAnotherOrganizationsContactLooksLikeNone(t *testing.T) {
 	}
 	chattest.WantSameError(t, apperr.NotFound, errs...)
 	if rows, count := contacts(t, other, nil); count != 1 || rows[0].Name != "Alex" {
-		t.Errorf("the other has %v", rows)
+		t.Errorf("the other organization has the contacts %v", rows)
 	}
 }
 
-func TestQueryMetadataOfAContactIsChecked(t *testing.T) {
+func TestContactQueryMetadataIsChecked(t *testing.T) {
 	t.Parallel()
 	f := chattest.New(t)
 	alex := contact(t, f, inbox.ContactFields{}).ID.String()
-	wrong := json.RawMessage(`{"knowledge_bases": [{}, {"has_user_selected_all": "yes"}]}`)
-	_, created := f.Inboxes.CreateContact(t.Context(), f.Organization, inbox.ContactFields{Name: new("Kim"), QueryMetadata: wrong}, nil)
-	_, updated := f.Inboxes.UpdateContact(t.Context(), f.Organization, alex, inbox.ContactFields{QueryMetadata: wrong})
+	invalid := json.RawMessage(`{"knowledge_bases": [{}, {"has_user_selected_all": "yes"}]}`)
+	_, created := f.Inboxes.CreateContact(t.Context(), f.Organization, inbox.ContactFields{Name: new("Kim"), QueryMetadata: invalid}, nil)
+	_, updated := f.Inboxes.UpdateContact(t.Context(), f.Organization, alex, inbox.ContactFields{QueryMetadata: invalid})
 	chattest.WantSameError(t, apperr.InvalidRequest, created, updated)
-	told, _ := errors.AsType[*apperr.Error](created)
-	if told == nil || len(told.Violations) != 1 || told.Violations[0].Pointer != "/queryMetadata/knowledge_bases/1/has_user_selected_all" {
-		t.Errorf("it does not tell where: %v", created)
+	appErr, _ := errors.AsType[*apperr.Error](created)
+	if appErr == nil || len(appErr.Violations) != 1 || appErr.Violations[0].Pointer != "/queryMetadata/knowledge_bases/1/has_user_selected_all" {
+		t.Errorf("the error has no pointer to the invalid value: %v", created)
 	}
 }
 
-func TestContactsAreFoundByNameAndSourceID(t *testing.T) {
+func TestListContactsSearchesNameAndSourceID(t *testing.T) {
 	t.Parallel()
 	f := chattest.New(t)
 	for _, name := range []string{"Alex 100%", "ALEXANDRA", "王小明", `Kim\Lee`} {
@@ -240,12 +240,12 @@ func TestContactsAreFoundByNameAndSourceID(t *testing.T) {
 			names = append(names, row.Name)
 		}
 		if !slices.Equal(names, want) || count != int64(len(want)) {
-			t.Errorf("%q finds %d: %v", search, count, names)
+			t.Errorf("%q found %d contacts: %v, want %v", search, count, names, want)
 		}
 	}
 }
 
-func TestContactsAreListedByPage(t *testing.T) {
+func TestListContactsPages(t *testing.T) {
 	t.Parallel()
 	f := chattest.New(t)
 	for _, name := range []string{"One", "Two", "Three"} {
@@ -253,11 +253,11 @@ func TestContactsAreListedByPage(t *testing.T) {
 	}
 	rows, count, err := f.Inboxes.ListContacts(t.Context(), f.Organization, nil, 2, 1)
 	if err != nil || count != 3 || len(rows) != 2 || rows[0].Name != "Two" || rows[1].Name != "One" {
-		t.Errorf("the page is %v of %d: %v", rows, count, err)
+		t.Errorf("got page %v of %d, %v", rows, count, err)
 	}
 }
 
-func TestADeletedContactTakesItsConversationsAlong(t *testing.T) {
+func TestDeleteContactDeletesConversations(t *testing.T) {
 	t.Parallel()
 	f := chattest.New(t)
 	user := f.User(t, "Portal")
@@ -283,16 +283,16 @@ func TestADeletedContactTakesItsConversationsAlong(t *testing.T) {
 	chattest.WantKind(t, err, apperr.NotFound)
 	for _, table := range []string{"message_history", "runs", "records"} {
 		if left := f.CountRows(t, table, conversations[0]); left != 0 {
-			t.Errorf("%s holds %d of it", table, left)
+			t.Errorf("table %s has %d rows left, want 0", table, left)
 		}
 	}
 	if _, err := f.Get(t.Context(), user, conversations[1]); err != nil {
-		t.Errorf("another contact's conversation is %v", err)
+		t.Errorf("another contact's conversation returned %v", err)
 	}
 	chattest.WantKind(t, f.Inboxes.DeleteContact(t.Context(), f.Organization, alex.ID.String()), apperr.NotFound)
 }
 
-// contact makes one, named Alex where nothing else is said.
+// contact creates a contact, by default with the name Alex.
 func contact(t *testing.T, f *chattest.Fixture, wanted inbox.ContactFields) inbox.Contact {
 	t.Helper()
 	if wanted.Name == nil {

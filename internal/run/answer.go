@@ -149,7 +149,7 @@ func (d *Dispatcher) respond(ctx context.Context, work attempt, emit func(string
 		}
 		owner = &found
 	}
-	question, err := d.question(ctx, work, *owner)
+	question, err := readQuestion(ctx, d.store, d.bots.UsesHistory(*owner), work, *owner)
 	if err != nil {
 		return bot.Answer{}, err
 	}

@@ -13,8 +13,9 @@ import (
 )
 
 // Claim is what a run needs before the statement that inserts it: a slot and a reply that can be
-// followed. The reply exists before the commit, because another goroutine may start a queued run the
-// moment that it is committed. Every claim ends with exactly one call of Start, Queue, or Abort.
+// followed. The reply exists before the commit, because another goroutine may start a queued run
+// the moment that it is committed. Every claim ends with exactly one call of Start, Queue, or
+// Abort.
 type Claim struct {
 	// HasSlot says that the run may start at once. Without a slot it must be queued.
 	HasSlot bool

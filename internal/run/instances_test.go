@@ -14,7 +14,8 @@ import (
 	"parley/internal/reply"
 )
 
-// Instances without Redis answer each question once, and a follower gets the replies of all of them.
+// Instances without Redis answer each question once, and a follower gets the replies of all of
+// them.
 func TestInstancesAnswerEachQuestionOnce(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewCluster(t)
@@ -87,8 +88,8 @@ func TestAnswerRetriesAfterDatabaseOutage(t *testing.T) {
 	}
 }
 
-// A follower on another instance gets the text while it is written, and each position is valid on all
-// instances.
+// A follower on another instance gets the text while it is written, and each position is valid on
+// all instances.
 func TestReplyGrowsOnAllInstances(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewRedisCluster(t)
@@ -196,8 +197,8 @@ func TestDeletedConversationEndsRemoteReply(t *testing.T) {
 	awaitNoLiveReplies(t, two)
 }
 
-// Text that Redis loses while a reply is written is shared again. Followers on other instances get all
-// of it, once.
+// Text that Redis loses while a reply is written is shared again. Followers on other instances get
+// all of it, once.
 func TestTextSurvivesDataLossInRedis(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewRedisCluster(t)

@@ -9,6 +9,7 @@ import (
 	"parley/gen/db"
 	"parley/internal/apperr"
 	"parley/internal/reply"
+	"parley/internal/store"
 )
 
 const (
@@ -128,7 +129,7 @@ func (d *Dispatcher) endFinished(ctx context.Context, awaited []*liveReply, stor
 	for i, live := range awaited {
 		organizations[i], ids[i] = live.organization, live.RunID
 	}
-	runs, err := d.listRuns(ctx, organizations, ids)
+	runs, err := listRuns(ctx, d.store, organizations, ids)
 	if err != nil {
 		return err
 	}
@@ -144,8 +145,8 @@ func (d *Dispatcher) endFinished(ctx context.Context, awaited []*liveReply, stor
 	return nil
 }
 
-func (d *Dispatcher) listRuns(ctx context.Context, organizations, ids []uuid.UUID) (map[uuid.UUID]db.Run, error) {
-	found, err := d.store.ListRuns(ctx, organizations, ids)
+func listRuns(ctx context.Context, s *store.Store, organizations, ids []uuid.UUID) (map[uuid.UUID]db.Run, error) {
+	found, err := s.ListRuns(ctx, organizations, ids)
 	if err != nil {
 		return nil, err
 	}

@@ -10,8 +10,8 @@ import (
 	"parley/internal/chattest"
 )
 
-// insertRun stores a question as an instance does that dies at once, and returns its run. The run is
-// queued, or running with a lease.
+// insertRun stores a question as an instance does that dies at once, and returns its run. The run
+// is queued, or running with a lease.
 func insertRun(t *testing.T, c *chattest.Cluster, conversation uuid.UUID, isRunning bool, leaseSeconds int32) (run uuid.UUID) {
 	t.Helper()
 	run = chattest.NewID()
@@ -41,8 +41,8 @@ func newConversations(t *testing.T, c *chattest.Cluster, n int) []uuid.UUID {
 	return ids
 }
 
-// Locked conversations with queued runs, more than there are slots, and a locked abandoned run do not
-// delay other runs. They are started once they are unlocked.
+// Locked conversations with queued runs, more than there are slots, and a locked abandoned run do
+// not delay other runs. They are started once they are unlocked.
 func TestLockedRowsDoNotBlockTheQueue(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewCluster(t)

@@ -56,8 +56,8 @@ func (l *liveReplies) await(run uuid.UUID) {
 	}
 }
 
-// fail ends the reply of an attempt that this instance will not complete. It does nothing if a later
-// attempt writes the reply.
+// fail ends the reply of an attempt that this instance will not complete. It does nothing if a
+// later attempt writes the reply.
 func (l *liveReplies) fail(run uuid.UUID, attempt int, err *apperr.Error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -177,8 +177,8 @@ func (l *liveReplies) awaited() []*liveReply {
 	return found
 }
 
-// find returns a run's reply and the attempt of this instance, 0 for none. The reply is nil if it is
-// neither written nor awaited here.
+// find returns a run's reply and the attempt of this instance, 0 for none. The reply is nil if it
+// is neither written nor awaited here.
 func (l *liveReplies) find(run uuid.UUID) (found *liveReply, attempt int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -188,8 +188,8 @@ func (l *liveReplies) find(run uuid.UUID) (found *liveReply, attempt int) {
 	return found, attempt
 }
 
-// announce reports whether the start of an attempt on another instance has yet to be published here,
-// and records that it was.
+// announce reports whether the start of an attempt on another instance has yet to be published
+// here, and records that it was.
 func (l *liveReplies) announce(run uuid.UUID, attempt int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -68,7 +68,7 @@ func (d *Dispatcher) lookUpRuns(ctx context.Context, notifications []feed.Notifi
 	if len(ids) == 0 {
 		return nil
 	}
-	runs, err := d.listRuns(ctx, organizations, ids)
+	runs, err := listRuns(ctx, d.store, organizations, ids)
 	if err != nil {
 		return err
 	}
@@ -82,8 +82,8 @@ func (d *Dispatcher) lookUpRuns(ctx context.Context, notifications []feed.Notifi
 
 // applyRun applies the state of a run to this instance: it stops an attempt that was cancelled or
 // replaced, ends a reply that has finished, or follows one that another instance writes. The zero
-// run was not found. That says nothing about a run that is written here, which may be newer than the
-// query.
+// run was not found. That says nothing about a run that is written here, which may be newer than
+// the query.
 func (d *Dispatcher) applyRun(ctx context.Context, id, session uuid.UUID, run db.Run) error {
 	found, attempt := d.live.find(id)
 	switch {

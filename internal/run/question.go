@@ -8,18 +8,20 @@ import (
 
 	"parley/gen/db"
 	"parley/internal/bot"
+	"parley/internal/store"
 )
 
 // maxTurns bounds the messages of a conversation that a bot is given.
 const maxTurns = 200
 
-// question returns what the bot is asked, with the conversation's turns if its engine wants them.
-func (d *Dispatcher) question(ctx context.Context, work attempt, owner db.Bot) (bot.Question, error) {
+// readQuestion returns what the bot is asked, with the conversation's turns if its engine uses
+// them.
+func readQuestion(ctx context.Context, s *store.Store, usesHistory bool, work attempt, owner db.Bot) (bot.Question, error) {
 	question := bot.Question{Bot: owner, Text: work.question, Selection: bot.SelectionOf(work.queryMetadata)}
-	if work.isFirstMessage || !d.bots.UsesHistory(owner) {
+	if work.isFirstMessage || !usesHistory {
 		return question, nil
 	}
-	rows, err := d.store.ListTurns(ctx, work.organizationID, work.runID, maxTurns)
+	rows, err := s.ListTurns(ctx, work.organizationID, work.runID, maxTurns)
 	if err != nil {
 		return bot.Question{}, fmt.Errorf("read turns: %w", err)
 	}

@@ -75,8 +75,8 @@ func (d *Dispatcher) reclaimExpired(ctx context.Context) error {
 	return nil
 }
 
-// reclaim takes over an abandoned run. It returns false if another instance was faster, or the lease
-// was renewed.
+// reclaim takes over an abandoned run. It returns false if another instance was faster, or the
+// lease was renewed.
 func (d *Dispatcher) reclaim(ctx context.Context, run db.Run) (attempt, bool, error) {
 	taken, err := d.store.ReclaimRun(ctx, db.ReclaimRunParams{
 		OrganizationID: run.OrganizationID,
@@ -188,8 +188,8 @@ func (d *Dispatcher) newAttempt(ctx context.Context, run db.Run) (attempt, bool)
 	}, true
 }
 
-// release expires the lease of a run that this instance does not work on, so that it is reclaimed at
-// once. If that fails, it is reclaimed when its lease expires.
+// release expires the lease of a run that this instance does not work on, so that it is reclaimed
+// at once. If that fails, it is reclaimed when its lease expires.
 func (d *Dispatcher) release(organization, run uuid.UUID, number int) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(d.answering), releaseTime)
 	defer cancel()

@@ -163,8 +163,8 @@ func (d *Dispatcher) Start() {
 	d.work.Go(d.superviseLoop)
 }
 
-// Close waits until the replies that are being written are finished or ctx is done. Replies that are
-// unfinished then are given back, for another instance or the next start, as is the queue.
+// Close waits until the replies that are being written are finished or ctx is done. Replies that
+// are unfinished then are given back, for another instance or the next start, as is the queue.
 func (d *Dispatcher) Close(ctx context.Context) {
 	d.stopStart()
 	d.slots.close()

@@ -35,8 +35,8 @@ func newSlots(limit, organizationLimit int) *slots {
 	}
 }
 
-// take takes a slot for a new run, unless other runs wait for one. If it is refused, the run will be
-// queued.
+// take takes a slot for a new run, unless other runs wait for one. If it is refused, the run will
+// be queued.
 func (s *slots) take(organization uuid.UUID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

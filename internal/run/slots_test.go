@@ -85,8 +85,8 @@ func TestQueueIsFairToOrganizations(t *testing.T) {
 	}
 }
 
-// A stateless completion cannot be queued. It gets a slot although another organization is at its own
-// limit.
+// A stateless completion cannot be queued. It gets a slot although another organization is at its
+// own limit.
 func TestFullOrganizationDoesNotRefuseOthers(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewCluster(t)

@@ -13,9 +13,9 @@ import (
 	"parley/internal/store"
 )
 
-// CompleteStateless has a bot answer a question without storing anything. The reply ends when ctx is
-// done, or the server stops. It needs a slot like every reply, and returns Unavailable if none is
-// free: it has no run that could be queued.
+// CompleteStateless has a bot answer a question without storing anything. The reply ends when ctx
+// is done, or the server stops. It needs a slot like every reply, and returns Unavailable if none
+// is free: it has no run that could be queued.
 func (d *Dispatcher) CompleteStateless(ctx context.Context, question bot.Question) (*reply.Reply, error) {
 	if !d.slots.takeUnqueued(question.Bot.OrganizationID) {
 		return nil, &apperr.Error{

@@ -92,7 +92,7 @@ type Config struct {
 	Bots  *bot.Bots
 	Feed  *feed.Feed
 	Log   *slog.Logger
-	Redis *realtime.Redis // nil if there is none
+	Redis *realtime.Redis // nil without Redis
 	TTL   time.Duration   // how long a visit lives without activity
 	// MaxReplies bounds the replies that are written at once. 0 means no bound.
 	MaxReplies int
@@ -150,8 +150,8 @@ func (v *Visits) Count() int {
 }
 
 // Watch begins a visit to the default bot of the first organization and watches it, or watches the
-// visit id on any instance, which counts as activity. It returns NotFound if that visit has ended or
-// never existed.
+// visit id on any instance, which counts as activity. It returns NotFound if that visit has ended
+// or never existed.
 func (v *Visits) Watch(ctx context.Context, id, botRef *string) (*feed.Watch, error) {
 	if id != nil {
 		visitID, err := store.ParseID(*id, noVisit)

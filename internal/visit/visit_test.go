@@ -132,8 +132,8 @@ func wantOrdered(t *testing.T, messages []db.Message) (questions, answers int) {
 	return questions, answers
 }
 
-// Concurrent messages of a visit are stored once each and answered in their order, on one instance and
-// on two.
+// Concurrent messages of a visit are stored once each and answered in their order, on one instance
+// and on two.
 func TestConcurrentMessagesInVisit(t *testing.T) {
 	t.Parallel()
 	const senders, each = 4, 5 // as many as may wait

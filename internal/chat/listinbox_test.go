@@ -239,14 +239,14 @@ func TestListInboxFiltersByInbox(t *testing.T) {
 	f := newFixture(t)
 	alex := f.User(t, "Alex")
 	first, second := f.WebChat(t, "First"), f.WebChat(t, "Second")
-	made, err := f.Create(t.Context(), alex, first.ID.String(), nil, nil)
+	created, err := f.Create(t.Context(), alex, first.ID.String(), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.NewConversation(t, alex)
 
 	page := f.list(t, alex, chat.InboxFilter{InboxID: new(first.InboxID.String()), Limit: 100})
-	if found := idsOf(page); !slices.Equal(found, []string{made.Session.ID.String()}) {
+	if found := idsOf(page); !slices.Equal(found, []string{created.Session.ID.String()}) {
 		t.Errorf("the inbox lists %v", found)
 	}
 	if page := f.list(t, alex, chat.InboxFilter{InboxID: new(second.InboxID.String()), Limit: 100}); len(page.Conversations) != 0 {
@@ -266,11 +266,11 @@ func TestListedConversationsMatchGet(t *testing.T) {
 	alex, agent := f.User(t, "Alex"), f.User(t, "Agent", auth.Agent)
 	webChat := f.WebChat(t, "Website").ID.String()
 	for i := range 4 {
-		made, err := f.Create(t.Context(), alex, webChat, nil, nil)
+		created, err := f.Create(t.Context(), alex, webChat, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		conversation := made.Session.ID.String()
+		conversation := created.Session.ID.String()
 		if _, err := f.Update(t.Context(), alex, conversation, chat.Change{AutoReply: new(false)}); err != nil {
 			t.Fatal(err)
 		}

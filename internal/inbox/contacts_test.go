@@ -46,12 +46,12 @@ func TestContactKeepsItsFields(t *testing.T) {
 		SourceID:      new("line-4711"),
 		QueryMetadata: json.RawMessage(`{"Tier": 1e2, "knowledge_bases": [{"has_user_selected_all": "True"}]}`),
 	}
-	made := contact(t, f, wanted)
-	found, err := f.Inboxes.GetContact(t.Context(), f.Organization, made.ID.String())
+	created := contact(t, f, wanted)
+	found, err := f.Inboxes.GetContact(t.Context(), f.Organization, created.ID.String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, contact := range []inbox.Contact{made, found} {
+	for _, contact := range []inbox.Contact{created, found} {
 		if contact.Name != "Alex" || contact.Avatar != *wanted.Avatar || contact.Email != *wanted.Email ||
 			contact.PhoneNumber != *wanted.PhoneNumber || *contact.SourceID != *wanted.SourceID ||
 			string(contact.QueryMetadata) != string(wanted.QueryMetadata) {
@@ -150,16 +150,16 @@ func TestSourceIDChangesInAllInboxesOrNone(t *testing.T) {
 func TestContactOutlivesItsInboxes(t *testing.T) {
 	t.Parallel()
 	f := chattest.New(t)
-	made, err := f.Bots.Create(t.Context(), f.Organization, bot.NewBot{Name: "Other"})
+	created, err := f.Bots.Create(t.Context(), f.Organization, bot.NewBot{Name: "Other"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	apiInbox, err := f.Store.GetAPIInbox(t.Context(), f.Organization, made.ID)
+	apiInbox, err := f.Store.GetAPIInbox(t.Context(), f.Organization, created.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
 	alex := contact(t, f, inbox.ContactFields{InboxIDs: []string{apiInbox.ID.String()}})
-	if err := f.Bots.Delete(t.Context(), f.Organization, made.ID.String()); err != nil {
+	if err := f.Bots.Delete(t.Context(), f.Organization, created.ID.String()); err != nil {
 		t.Fatal(err)
 	}
 	found, err := f.Inboxes.GetContact(t.Context(), f.Organization, alex.ID.String())
@@ -265,12 +265,12 @@ func TestDeleteContactDeletesConversations(t *testing.T) {
 	alex, kim := contact(t, f, inbox.ContactFields{}), contact(t, f, inbox.ContactFields{Name: new("Kim")})
 	var conversations []string
 	for _, contact := range []inbox.Contact{alex, kim} {
-		made, err := f.Create(t.Context(), user, webChat, new(contact.ID.String()), nil)
+		created, err := f.Create(t.Context(), user, webChat, new(contact.ID.String()), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		conversations = append(conversations, made.Session.ID.String())
-		sent, err := f.Send(t.Context(), user, made.Session.ID.String(), chat.NewMessage{Content: "Hello?"})
+		conversations = append(conversations, created.Session.ID.String())
+		sent, err := f.Send(t.Context(), user, created.Session.ID.String(), chat.NewMessage{Content: "Hello?"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -298,11 +298,11 @@ func contact(t *testing.T, f *chattest.Fixture, wanted inbox.ContactFields) inbo
 	if wanted.Name == nil {
 		wanted.Name = new("Alex")
 	}
-	made, err := f.Inboxes.CreateContact(t.Context(), f.Organization, wanted, nil)
+	created, err := f.Inboxes.CreateContact(t.Context(), f.Organization, wanted, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return made
+	return created
 }
 
 func contacts(t *testing.T, f *chattest.Fixture, search *string) ([]inbox.Contact, int64) {

@@ -93,7 +93,7 @@ fmt: ## format the Go files
 	$(GOTOOL) golangci-lint fmt
 
 .PHONY: check
-check: check-generated check-spec check-typescript check-schema check-layout check-licenses check-lint check-allocations check-faults check-race ## all checks of CI
+check: check-generated check-spec check-typescript check-schema check-layout check-licenses check-lint check-cross check-allocations check-faults check-race ## all checks of CI
 
 .PHONY: check-generated
 check-generated: ## gen/ is up to date
@@ -135,6 +135,13 @@ check-lint: ## formatting, vet, linters, a tidy go.mod
 	$(GOTOOL) golangci-lint run
 	cd e2e && go mod tidy -diff && go vet ./... && go tool -modfile=../tools/go.mod golangci-lint run
 
+.PHONY: check-cross
+check-cross: ## the program builds for linux, darwin and windows on amd64 and arm64
+	@for target in {linux,darwin,windows}/{amd64,arm64}; do \
+		echo "building for $$target"; \
+		GOOS=$${target%/*} GOARCH=$${target#*/} go build ./...; \
+	done
+
 .PHONY: check-allocations
 check-allocations: ## hot functions allocate no more than recorded in internal/allocations.txt
 	@echo 'do hot functions allocate more than recorded?'
@@ -153,11 +160,11 @@ check-faults: setup-test ## nothing acknowledged is lost under a few faults
 
 .PHONY: check-sdk
 check-sdk: setup $(NODE_MODULES) ## only: OpenAI's SDK for Node works with the server (a minute: it waits for a rate limit)
-	go test -count=1 -tags sdk -run '^TestOpenAIsSDK' ./cmd/server/
+	go test -count=1 -tags sdk -run '^TestOpenAISDK' ./cmd/server/
 
 .PHONY: check-guides
 check-guides: setup-check ## only: the examples in docs/ work, in all languages
-	go test -count=1 -tags sdk -run '^TestTheGuides' ./cmd/server/
+	go test -count=1 -tags sdk -run '^TestGuide' ./cmd/server/
 
 .PHONY: sdk-check
 sdk-check: setup-sdk $(SDK_MODULES) $(GENERATORS) ## only: clients of ten generators compile and run a scenario, a minute or two (INTO=)
@@ -166,7 +173,7 @@ sdk-check: setup-sdk $(SDK_MODULES) $(GENERATORS) ## only: clients of ten genera
 
 .PHONY: check-browser
 check-browser: setup-check ## only: pages in Chromium use the server, from an allowed and another origin
-	go test -count=1 -tags browser -run '^TestABrowser' ./cmd/server/
+	go test -count=1 -tags browser -run '^TestBrowser' ./cmd/server/
 
 .PHONY: check-race
 check-race: setup-check $(NODE_MODULES) ## all tests with the race detector, including OpenAI's SDK and the browser

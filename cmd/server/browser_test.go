@@ -26,16 +26,16 @@ import (
 //go:embed testdata/browser.html
 var browserPage []byte
 
-// closing is how the browser tells the end of a socket.
+// closing is the close event of a socket in the browser.
 type closing struct {
 	Code              int
 	WasClean, WasOpen bool
 }
 
-// notOpened is what a page sees of every refusal: a browser does not tell why.
+// notOpened is the close event of a refused socket. Browsers hide the reason.
 var notOpened = closing{Code: 1006}
 
-// conversing is what a page tells of a conversation through which it was cut off.
+// conversing is a page's report of a conversation whose connection was cut.
 type conversing struct {
 	Conversation, Protocol string
 	Closed, Ended          closing
@@ -45,7 +45,7 @@ type conversing struct {
 	}
 }
 
-// allowedFindings are those of the page of the allowed origin.
+// allowedFindings is the report of the page from the allowed origin.
 type allowedFindings struct {
 	Failed        string
 	Ticket, Token conversing
@@ -64,7 +64,7 @@ type allowedFindings struct {
 	}
 }
 
-// foreignFindings are those of the page of another origin.
+// foreignFindings is the report of the page from another origin.
 type foreignFindings struct {
 	Failed  string
 	Sockets []closing
@@ -72,12 +72,12 @@ type foreignFindings struct {
 	Reached string
 }
 
-// A page in Chromium talks to a server of another origin, with tickets and tokens that its backend makes; the same page of
-// an origin that is not allowed cannot. What the page does is in testdata/browser.html.
-func TestABrowserTalksToTheServer(t *testing.T) {
+// A page in Chromium uses a server of another origin with tickets and client tokens of its backend. The same page from an
+// origin that is not allowed cannot. The page is testdata/browser.html.
+func TestBrowserUsesAPIFromAllowedOriginOnly(t *testing.T) {
 	t.Parallel()
 
-	// given a server that allows one of two origins, each with the page and a backend that has the key
+	// given: a server that allows one of two origins, each with the page and a backend that has the key
 	var admin client
 	var wire *wire
 	var setting object
@@ -110,7 +110,7 @@ func TestABrowserTalksToTheServer(t *testing.T) {
 			forward(w, admin, r.URL.Path, body)
 		})
 		mux.HandleFunc("POST /found", func(w http.ResponseWriter, r *http.Request) {
-			content, _ := io.ReadAll(r.Body) // what is missing, the test misses
+			content, _ := io.ReadAll(r.Body) // a partial body fails the test later
 			found[name] <- content
 			next := object{}
 			if name == "allowed" {
@@ -127,16 +127,16 @@ func TestABrowserTalksToTheServer(t *testing.T) {
 
 	server := serving(t, newDir(t), "PARLEY_ALLOWED_ORIGINS="+allowedOrigin, "PARLEY_RATE_LIMITS=messages=60")
 	admin = server.client(server.key)
-	story, text := says("story", 30, 40)
-	admin.scripted("storyteller", story, object{"deltas": []string{"Yes, ", "indeed."}})
+	story, text := scriptRule("story", 30, 40)
+	admin.createScriptedBot("storyteller", story, object{"deltas": []string{"Yes, ", "indeed."}})
 	wire = newWire(t, strings.TrimPrefix(server.base, "http://"))
 	setting = object{"server": server.base, "socket": "ws://" + wire.listener.Addr().String(), "allowed": allowedOrigin, "foreign": foreignOrigin + "/"}
 	allowed.Start()
 	foreign.Start()
 
-	// when a browser shows the one page, and after it the other
-	said := browse(t, allowedOrigin+"/")
-	deadline := time.After(patience * 2)
+	// when: a browser opens one page after the other
+	browserLog := browse(t, allowedOrigin+"/")
+	deadline := time.After(testTimeout * 2)
 	await := func(name string, into any) {
 		t.Helper()
 		select {
@@ -145,7 +145,7 @@ func TestABrowserTalksToTheServer(t *testing.T) {
 				t.Fatalf("%v: %s", err, content)
 			}
 		case <-deadline:
-			t.Fatalf("the %s page has found nothing; the browser says:\n%s", name, said)
+			t.Fatalf("no report from the %s page; output of the browser:\n%s", name, browserLog)
 		}
 	}
 	var could allowedFindings
@@ -159,36 +159,36 @@ func TestABrowserTalksToTheServer(t *testing.T) {
 		t.Fatalf("the foreign page failed: %s", couldNot.Failed)
 	}
 
-	// then the allowed page has each conversation without gap or duplicate, though it was cut off
-	for what, one := range map[string]conversing{"ticket": could.Ticket, "token": could.Token} {
-		if want := (closing{Code: 1006, WasOpen: true}); one.Closed != want {
-			t.Errorf("with a %s, the cut is seen as %+v", what, one.Closed)
+	// then: the allowed page has each conversation without gaps or duplicates, although its connection was cut
+	for what, report := range map[string]conversing{"ticket": could.Ticket, "token": could.Token} {
+		if want := (closing{Code: 1006, WasOpen: true}); report.Closed != want {
+			t.Errorf("with a %s, the cut is reported as %+v", what, report.Closed)
 		}
-		if want := (closing{Code: 1000, WasClean: true, WasOpen: true}); one.Ended != want {
-			t.Errorf("with a %s, the end is seen as %+v", what, one.Ended)
+		if want := (closing{Code: 1000, WasClean: true, WasOpen: true}); report.Ended != want {
+			t.Errorf("with a %s, the end is reported as %+v", what, report.Ended)
 		}
 		var has, wanted []string
-		for _, message := range one.Messages {
+		for _, message := range report.Messages {
 			has = append(has, fmt.Sprintf("%d %s", message.Seq, message.Content))
 		}
-		for i, message := range admin.messages(one.Conversation) {
+		for i, message := range admin.messages(report.Conversation) {
 			wanted = append(wanted, fmt.Sprintf("%d %s", i+1, message.Content))
 		}
 		if len(wanted) != 6 || !slices.Equal(has, wanted) {
-			t.Errorf("with a %s, the page has\n%s\nof\n%s", what, strings.Join(has, "\n"), strings.Join(wanted, "\n"))
+			t.Errorf("with a %s, the page has\n%s\nwant\n%s", what, strings.Join(has, "\n"), strings.Join(wanted, "\n"))
 		}
 		if !slices.ContainsFunc(wanted, func(line string) bool { return strings.HasSuffix(line, text) }) {
-			t.Errorf("with a %s, the interrupted reply is not whole:\n%s", what, strings.Join(wanted, "\n"))
+			t.Errorf("with a %s, the interrupted reply is incomplete:\n%s", what, strings.Join(wanted, "\n"))
 		}
 	}
 	if could.Ticket.Protocol != "" || could.Token.Protocol != "bearer" {
 		t.Errorf("the protocols are %q with a ticket and %q with a token", could.Ticket.Protocol, could.Token.Protocol)
 	}
 	if could.UsedTicket != notOpened {
-		t.Errorf("a used ticket is seen as %+v", could.UsedTicket)
+		t.Errorf("a used ticket is reported as %+v", could.UsedTicket)
 	}
 
-	// and it reads answers, their headers, problems and streams
+	// and: it can read responses, headers, problems and streams
 	if is := could.Answer; is.Status != http.StatusOK || is.Content != "Yes, indeed." || is.RunID == "" || !regexp.MustCompile(`^"messages";r=\d+;t=\d+$`).MatchString(is.RateLimit) {
 		t.Errorf("the answer is %+v", is)
 	}
@@ -199,7 +199,7 @@ func TestABrowserTalksToTheServer(t *testing.T) {
 		t.Errorf("the stream is %+v", is)
 	}
 
-	// and the foreign page has nothing of all that
+	// and: the foreign page can do none of this
 	if !slices.Equal(couldNot.Sockets, slices.Repeat([]closing{notOpened}, 4)) {
 		t.Errorf("the foreign page's sockets end with %+v", couldNot.Sockets)
 	}
@@ -207,19 +207,19 @@ func TestABrowserTalksToTheServer(t *testing.T) {
 		t.Errorf("the foreign page's fetches give %q, and without CORS %q", couldNot.Fetches, couldNot.Reached)
 	}
 
-	// each for its reason, which only the wire tells
+	// and: the statuses, which only the proxy sees, are the expected ones
 	wanted := []string{
 		"101", "101", "401", // with tickets
 		"101", "101", // with tokens
 		"403", "403", "403", "403", // from elsewhere
 	}
 	if got := wire.statuses(); !slices.Equal(got, wanted) {
-		t.Errorf("the sockets were answered with %v, not %v", got, wanted)
+		t.Errorf("the statuses of the sockets are %v, want %v", got, wanted)
 	}
 	server.stop()
 }
 
-// forward asks the server as the page's backend does, and answers what it answers.
+// forward sends a request to the server as the page's backend, and returns its response.
 func forward(w http.ResponseWriter, from client, path string, body any) {
 	status, content, err := from.try("POST", path, body)
 	if err != nil {
@@ -230,24 +230,24 @@ func forward(w http.ResponseWriter, from client, path string, body any) {
 	_, _ = w.Write(content)
 }
 
-// browse shows a page until the test ends, and returns what the browser says meanwhile.
+// browse opens a page until the test ends, and returns the output of the browser.
 func browse(t *testing.T, address string) *transcript {
 	t.Helper()
-	// Whatever the browser writes is in a directory of its own, and so are all its processes.
+	// The browser has its own directory, and its own process group.
 	dir := newDir(t)
 	home := filepath.Join(dir, "home")
 	if err := os.Mkdir(home, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	var said transcript
+	var output transcript
 	cmd := exec.Command("chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
 		"--no-first-run", "--no-proxy-server", "--disable-background-networking", "--disable-component-update", "--disable-sync",
 		"--disable-breakpad", "--remote-debugging-pipe", "--password-store=basic", "--user-data-dir="+filepath.Join(home, "profile"), address)
 	cmd.Dir = home
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "TMPDIR=" + home, "XDG_RUNTIME_DIR=" + home}
-	cmd.Stdout, cmd.Stderr = &said, &said
+	cmd.Stdout, cmd.Stderr = &output, &output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	// A browser whose debugging pipe is closed ends, so it does not outlive a test that is killed.
+	// The browser exits when its debugging pipe is closed, so it does not outlive a killed test.
 	orders, giver, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -266,13 +266,13 @@ func browse(t *testing.T, address string) *transcript {
 	t.Cleanup(func() {
 		defer giver.Close()
 		defer taker.Close()
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // fails when all have ended
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // fails if all have exited
 		_ = cmd.Wait()                                      // it was killed
 	})
-	return &said
+	return &output
 }
 
-// wire passes connections on to a server, and can cut them.
+// wire is a TCP proxy that can cut its connections.
 type wire struct {
 	to       string
 	listener net.Listener
@@ -280,7 +280,7 @@ type wire struct {
 
 	mu       sync.Mutex
 	conns    map[*net.TCPConn]bool
-	answered []string // the status of each connection's first answer
+	answered []string // the status of the first response on each connection
 }
 
 func newWire(t *testing.T, to string) *wire {
@@ -294,7 +294,7 @@ func newWire(t *testing.T, to string) *wire {
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
-				return // it is closed
+				return // closed
 			}
 			w.passing.Go(func() { w.pass(conn.(*net.TCPConn)) })
 		}
@@ -307,7 +307,7 @@ func newWire(t *testing.T, to string) *wire {
 	return w
 }
 
-// pass goes on until either side hangs up.
+// pass copies data until either side closes.
 func (w *wire) pass(browser *net.TCPConn) {
 	defer w.keep(browser)()
 	conn, err := net.Dial("tcp", w.to)
@@ -318,10 +318,10 @@ func (w *wire) pass(browser *net.TCPConn) {
 	defer w.keep(server)()
 	w.passing.Go(func() {
 		defer server.CloseWrite()
-		_, _ = io.Copy(server, browser) // however it ends, it has ended
+		_, _ = io.Copy(server, browser) // any error ends the copy
 	})
 	answers := bufio.NewReader(server)
-	line, _ := answers.ReadString('\n') // empty when there was no request
+	line, _ := answers.ReadString('\n') // empty if there was no request
 	if _, rest, ok := strings.Cut(line, " "); ok {
 		status, _, _ := strings.Cut(rest, " ")
 		w.mu.Lock()
@@ -332,7 +332,7 @@ func (w *wire) pass(browser *net.TCPConn) {
 	_, _ = io.Copy(browser, answers)
 }
 
-// keep lets a connection be cut until the returned function closes it.
+// keep registers a connection for cut. drop closes it.
 func (w *wire) keep(conn *net.TCPConn) (drop func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -345,17 +345,17 @@ func (w *wire) keep(conn *net.TCPConn) (drop func()) {
 	}
 }
 
-// cut breaks off all connections, without a word to either side.
+// cut resets all connections.
 func (w *wire) cut() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for conn := range w.conns {
-		_ = conn.SetLinger(0) // a reset in place of an orderly end
+		_ = conn.SetLinger(0) // send a reset instead of a FIN
 		conn.Close()
 	}
 }
 
-// statuses are those of the first answers so far, in order.
+// statuses returns the statuses of the first responses so far, in order.
 func (w *wire) statuses() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -16,42 +16,42 @@ import (
 )
 
 const (
-	chaosTime   = 18 * time.Second // how long messages are sent and links are cut
+	chaosTime   = 18 * time.Second // how long messages are sent and connections are cut
 	chaosTalks  = 300
-	chaosBots   = 30 // in so many of them the bot answers
-	chaosDevice = 3  // sockets in each
+	chaosBots   = 30 // conversations in which the chatbot replies
+	chaosDevice = 3  // sockets for each conversation
 	chaosCatch  = 10 * time.Second
-	senderPace  = 80 * time.Millisecond // of each of the senders over REST and over sockets
-	cutterPace  = 70 * time.Millisecond // of each of those who cut
-	fewAtOnce   = 6                     // senders of a kind, and links that are opened at once
+	senderPace  = 80 * time.Millisecond // between two messages of a sender
+	cutterPace  = 70 * time.Millisecond // between two cuts of a cutter
+	fewAtOnce   = 6                     // senders of each kind, and connections that are opened at the same time
 )
 
-// chaos is two servers that share all and that anything may happen to.
+// chaos is two instances with a shared database and Redis under load and failures.
 type chaos struct {
 	t       *testing.T
 	key     string
 	bases   [2]atomic.Pointer[string]
 	http    *http.Client
-	opening chan struct{} // has a place for each link that may be opened at once
+	opening chan struct{} // a semaphore for connections that are being opened
 	talks   []*chaosTalk
 
 	posted, spoken, cuts, links, refusals atomic.Int64
 }
 
-// chaosTalk is a conversation and those who listen to it.
+// chaosTalk is a conversation and its devices.
 type chaosTalk struct {
 	id      string
 	devices []*device
 
-	mu   sync.Mutex
-	said map[string]string // what was acknowledged, and as which message
+	mu           sync.Mutex
+	acknowledged map[string]string // the acknowledged contents, with their message IDs
 }
 
 func (c *chaos) client(i int) client {
 	return client{t: c.t, base: *c.bases[i].Load(), key: c.key, http: c.http}
 }
 
-// post sends a message over REST, to one server after the other until it is taken.
+// post sends a message over REST and retries on either instance until it is accepted.
 func (c *chaos) post(ctx context.Context, talk *chaosTalk, content string, random *rand.Rand) {
 	for ctx.Err() == nil {
 		status, answer, err := c.client(random.IntN(2)).with("Idempotency-Key", content).
@@ -63,7 +63,7 @@ func (c *chaos) post(ctx context.Context, talk *chaosTalk, content string, rando
 			talk.note(content, message.ID)
 			return
 		case err == nil && status != http.StatusServiceUnavailable && status != http.StatusConflict:
-			c.t.Errorf("posting %q: %d: %s", content, status, answer)
+			c.t.Errorf("post %q: %d: %s", content, status, answer)
 			return
 		}
 		c.refusals.Add(1)
@@ -71,7 +71,7 @@ func (c *chaos) post(ctx context.Context, talk *chaosTalk, content string, rando
 	}
 }
 
-// pause waits, as a client does before it tries again.
+// pause waits for a duration or until ctx is done.
 func pause(ctx context.Context, duration time.Duration) {
 	select {
 	case <-time.After(duration):
@@ -79,7 +79,7 @@ func pause(ctx context.Context, duration time.Duration) {
 	}
 }
 
-// load sends and cuts until the load is over, and then returns.
+// load sends messages and cuts connections until over is done.
 func (c *chaos) load(ctx, over context.Context, seed uint64) {
 	var all sync.WaitGroup
 	pacing := func(kind uint64, pace time.Duration, do func(name string, talk *chaosTalk, random *rand.Rand)) {
@@ -101,7 +101,7 @@ func (c *chaos) load(ctx, over context.Context, seed uint64) {
 	}
 	pacing(1, senderPace, func(name string, talk *chaosTalk, random *rand.Rand) { c.post(ctx, talk, name, random) })
 	pacing(2, senderPace, func(name string, talk *chaosTalk, random *rand.Rand) {
-		if talk.devices[random.IntN(chaosDevice)].say(ctx, name) {
+		if talk.devices[random.IntN(chaosDevice)].send(ctx, name) {
 			c.spoken.Add(1)
 		}
 	})
@@ -111,14 +111,14 @@ func (c *chaos) load(ctx, over context.Context, seed uint64) {
 	all.Wait()
 }
 
-// start makes the conversations, a few at once.
+// start creates the conversations, a few concurrently.
 func (c *chaos) start(bots int) {
 	c.talks = make([]*chaosTalk, chaosTalks)
 	var all sync.WaitGroup
 	for from := range fewAtOnce {
 		all.Go(func() {
 			for i := from; i < chaosTalks; i += fewAtOnce {
-				talk := &chaosTalk{said: map[string]string{}}
+				talk := &chaosTalk{acknowledged: map[string]string{}}
 				var started struct {
 					ID string `json:"conversation_id"`
 				}
@@ -143,44 +143,45 @@ func (c *chaos) start(bots int) {
 	all.Wait()
 }
 
-// check holds what the devices have and what was acknowledged against what is stored, and returns how much that is.
+// check compares the messages of the devices and the acknowledged ones with the stored ones. It returns the number of
+// stored messages, and how many of them are replies.
 func (c *chaos) check() (stored, answers int) {
 	for i, talk := range c.talks {
 		var ids []string
-		for j, one := range c.client(i % 2).messages(talk.id) {
-			if one.Seq != int64(j+1) {
-				c.t.Errorf("conversation %d: message %d has the seq %d", i, j+1, one.Seq)
+		for j, m := range c.client(i % 2).messages(talk.id) {
+			if m.Seq != int64(j+1) {
+				c.t.Errorf("conversation %d: message %d: seq %d", i, j+1, m.Seq)
 			}
-			ids = append(ids, one.ID)
-			if one.Type == "outgoing" {
+			ids = append(ids, m.ID)
+			if m.Type == "outgoing" {
 				answers++
 				continue
 			}
-			if talk.said[one.Content] != one.ID {
-				c.t.Errorf("conversation %d: %q is stored as %s, acknowledged as %q, or twice", i, one.Content, one.ID, talk.said[one.Content])
+			if talk.acknowledged[m.Content] != m.ID {
+				c.t.Errorf("conversation %d: %q is stored as %s, acknowledged as %q, or stored twice", i, m.Content, m.ID, talk.acknowledged[m.Content])
 			}
-			delete(talk.said, one.Content)
+			delete(talk.acknowledged, m.Content)
 		}
 		stored += len(ids)
-		if len(talk.said) > 0 {
-			c.t.Errorf("conversation %d: lost are %v", i, talk.said)
+		if len(talk.acknowledged) > 0 {
+			c.t.Errorf("conversation %d: lost %v", i, talk.acknowledged)
 		}
-		for _, one := range talk.devices {
-			if !slices.Equal(one.got, ids) {
-				c.t.Errorf("%s has %v, stored are %v", one.name, one.got, ids)
+		for _, d := range talk.devices {
+			if !slices.Equal(d.got, ids) {
+				c.t.Errorf("%s received %v, stored %v", d.name, d.got, ids)
 			}
 		}
 	}
 	return stored, answers
 }
 
-// Not parallel: it is as much work as the machine has to give.
-func TestEachDeviceHasEachMessageOnceWhateverHappens(t *testing.T) {
+// Not parallel, because it uses all CPUs.
+func TestDevicesReceiveEachMessageOnceDuringFailures(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 
-	// given three devices in each of many conversations, at two servers
+	// given: three devices in each of many conversations, on two instances
 	redis := redistest.Start(t)
 	environment := []string{"REDIS_URL=" + redis.URL, "PARLEY_SOCKET_LIMITS=user=0,address=0"}
 	p := servingPair(t, environment...)
@@ -189,8 +190,8 @@ func TestEachDeviceHasEachMessageOnceWhateverHappens(t *testing.T) {
 		t: t, key: p.first.key, opening: make(chan struct{}, fewAtOnce),
 		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2 * fewAtOnce}},
 	}
-	for i, one := range servers {
-		c.bases[i].Store(&one.base)
+	for i, instance := range servers {
+		c.bases[i].Store(&instance.base)
 	}
 	c.start(chaosBots)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -202,14 +203,14 @@ func TestEachDeviceHasEachMessageOnceWhateverHappens(t *testing.T) {
 		c.http.CloseIdleConnections()
 	})
 	for i, talk := range c.talks {
-		for j, one := range talk.devices {
-			devices.Go(func() { one.live(ctx, rand.New(rand.NewPCG(seed, uint64(4<<32+i*chaosDevice+j)))) })
+		for j, d := range talk.devices {
+			devices.Go(func() { d.live(ctx, rand.New(rand.NewPCG(seed, uint64(4<<32+i*chaosDevice+j)))) })
 		}
 	}
-	within(t, time.Minute, "all links", func() bool { return c.links.Load() == chaosTalks*chaosDevice })
+	within(t, time.Minute, "all devices are connected", func() bool { return c.links.Load() == chaosTalks*chaosDevice })
 
-	// when messages are sent and links are cut at random, while Redis is emptied, ends and comes
-	// back with nothing, and one of the servers ends and comes back
+	// when: messages are sent and connections are cut at random while Redis is flushed and restarted empty, and one
+	// instance is stopped or killed and replaced
 	over, end := context.WithTimeout(ctx, chaosTime)
 	defer end()
 	load.Go(func() { c.load(ctx, over, seed) })
@@ -231,25 +232,25 @@ func TestEachDeviceHasEachMessageOnceWhateverHappens(t *testing.T) {
 	c.bases[i].Store(&servers[i].base)
 	load.Wait()
 
-	// then, when all is answered, each device soon has all that is stored, in its order and once
-	within(t, time.Minute, "the end of all runs", func() bool {
+	// then: once all runs have ended, each device soon has all stored messages, once and in order
+	within(t, time.Minute, "all runs have ended", func() bool {
 		return number(t, p.conn, "SELECT count(*) FROM runs WHERE state IN ('queued', 'running')") == 0
 	})
 	began := time.Now()
 	for _, talk := range c.talks {
 		n := number(t, p.conn, "SELECT coalesce(max(seq), 0) FROM messages WHERE session_id = $1", talk.id)
-		for _, one := range talk.devices {
-			within(t, chaosCatch-time.Since(began), one.name+" to catch up", func() bool { return one.isAt(n) })
+		for _, d := range talk.devices {
+			within(t, chaosCatch-time.Since(began), d.name+" catches up", func() bool { return d.isAt(n) })
 		}
 	}
 	caught := time.Since(began)
 	cancel()
 	devices.Wait()
 	stored, answers := c.check()
-	t.Logf("server %d ended, killed: %t; %d messages: %d over REST, %d over sockets, %d answers; %d cuts, %d resumes, %d refusals; caught up in %s",
+	t.Logf("instance %d stopped, killed: %t; %d messages: %d over REST, %d over sockets, %d replies; %d cuts, %d reconnects, %d refusals; caught up in %s",
 		i, isKilled, stored, c.posted.Load(), c.spoken.Load(), answers, c.cuts.Load(), c.links.Load()-chaosTalks*chaosDevice, c.refusals.Load(), caught)
 	if stored < 1000 || answers == 0 || c.cuts.Load() < 300 {
-		t.Error("that is too little to tell anything")
+		t.Error("too little load for a meaningful test")
 	}
 	servers[0].stop()
 	servers[1].stop()

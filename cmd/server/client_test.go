@@ -19,19 +19,19 @@ import (
 	"parley/internal/contracttest"
 )
 
-// client speaks to a server as one of its users.
+// client calls the API of a server with a key.
 type client struct {
 	t         *testing.T
 	base, key string
 	http      *http.Client
-	header    http.Header // of every request, beside the usual ones
+	header    http.Header // additional headers of every request
 }
 
 func (p *process) client(key string) client {
 	return newClient(p.t, p.base, key, 0)
 }
 
-// newClient makes a client; with a buffer it reads no more ahead than that.
+// newClient returns a client. A positive buffer limits the size of its read buffers.
 func newClient(t *testing.T, base, key string, buffer int) client {
 	transport := &http.Transport{MaxIdleConnsPerHost: 16}
 	if buffer > 0 {
@@ -45,10 +45,10 @@ func newClient(t *testing.T, base, key string, buffer int) client {
 		}
 	}
 	t.Cleanup(transport.CloseIdleConnections)
-	return client{t: t, base: base, key: key, http: &http.Client{Transport: contracttest.New(t, transport), Timeout: patience * 4}}
+	return client{t: t, base: base, key: key, http: &http.Client{Transport: contracttest.New(t, transport), Timeout: testTimeout * 4}}
 }
 
-// with is a client whose requests have a header more.
+// with returns a client that also sends a header.
 func (c client) with(name, value string) client {
 	c.header = c.header.Clone()
 	if c.header == nil {
@@ -58,7 +58,7 @@ func (c client) with(name, value string) client {
 	return c
 }
 
-// try sends a request and reads the whole answer.
+// try sends a request and reads the whole response.
 func (c client) try(method, path string, body any) (int, []byte, error) {
 	answer, err := c.open(method, path, body)
 	if err != nil {
@@ -69,7 +69,7 @@ func (c client) try(method, path string, body any) (int, []byte, error) {
 	return answer.StatusCode, content, err
 }
 
-// open sends a request; the answer is still to be read.
+// open sends a request. The caller reads and closes the body of the response.
 func (c client) open(method, path string, body any) (*http.Response, error) {
 	var sent io.Reader
 	if body != nil {
@@ -91,7 +91,7 @@ func (c client) open(method, path string, body any) (*http.Response, error) {
 	return c.http.Do(request)
 }
 
-// call sends a request whose status must be the wanted one, and decodes the answer.
+// call sends a request, which must have the status, and decodes the response into a value.
 func (c client) call(method, path string, body any, status int, into any) {
 	c.t.Helper()
 	got, content, err := c.try(method, path, body)
@@ -99,7 +99,7 @@ func (c client) call(method, path string, body any, status int, into any) {
 		c.t.Fatalf("%s %s: %v", method, path, err)
 	}
 	if got != status {
-		c.t.Fatalf("%s %s: status %d, not %d: %s", method, path, got, status, content)
+		c.t.Fatalf("%s %s: status %d, want %d: %s", method, path, got, status, content)
 	}
 	if into == nil {
 		return
@@ -109,7 +109,7 @@ func (c client) call(method, path string, body any, status int, into any) {
 	}
 }
 
-// start starts a conversation and returns its id.
+// start starts a conversation and returns its ID.
 func (c client) start() string {
 	c.t.Helper()
 	var started struct {
@@ -119,15 +119,14 @@ func (c client) start() string {
 	return started.ID
 }
 
-// scripted makes a bot that has one script, under a slug.
-func (c client) scripted(slug string, rules ...object) {
+// createScriptedBot creates a chatbot with a script.
+func (c client) createScriptedBot(slug string, rules ...object) {
 	c.t.Helper()
 	c.call("POST", "/api/chatbots/", object{"name": slug, "slug": slug, "engine": "scripted", "script": object{"rules": rules}}, http.StatusCreated, nil)
 }
 
-// says is a rule that says n numbered deltas with a pause before each, and what they
-// amount to.
-func says(match string, n, delayMS int) (rule object, text string) {
+// scriptRule returns a rule that writes n numbered deltas with a delay before each, and its whole text.
+func scriptRule(match string, n, delayMS int) (rule object, text string) {
 	var deltas []string
 	for i := range n {
 		deltas = append(deltas, fmt.Sprintf("%s%d of %d 第%d ", match, i+1, n, i+1))
@@ -135,7 +134,7 @@ func says(match string, n, delayMS int) (rule object, text string) {
 	return object{"match": match, "deltas": deltas, "delayMs": delayMS}, strings.Join(deltas, "")
 }
 
-// startWith starts a conversation with a bot.
+// startWith starts a conversation with a chatbot.
 func (c client) startWith(bot string) string {
 	c.t.Helper()
 	var started struct {
@@ -183,8 +182,8 @@ func (c client) messages(conversation string) []message {
 			Results    []message
 		}
 		c.call("GET", next, nil, http.StatusOK, &page)
-		for _, one := range page.Results {
-			all = append([]message{one}, all...)
+		for _, m := range page.Results {
+			all = append([]message{m}, all...)
 		}
 		if page.NextCursor == nil {
 			return all
@@ -193,13 +192,13 @@ func (c client) messages(conversation string) []message {
 	}
 }
 
-// status asks for a status, 0 when no answer can be had.
+// status returns the status of a GET request, or 0 if there is no response.
 func (c client) status(path string) int {
 	status, _, _ := c.try("GET", path, nil)
 	return status
 }
 
-// apiRun is what the API tells of a run.
+// apiRun is a run in the API.
 type apiRun struct {
 	ID, QuestionID, MessageID string
 	State, FinishReason       string
@@ -214,10 +213,10 @@ func (c client) run(id string) apiRun {
 	return found
 }
 
-// event is one event of a streamed reply.
+// event is an event of a streamed reply.
 type event struct {
 	ID           string `json:"-"`
-	Data         string `json:"-"` // as it came
+	Data         string `json:"-"` // the raw JSON
 	RunID        string
 	MessageID    string
 	Content      string
@@ -227,7 +226,7 @@ type event struct {
 	Error        *struct{ Error, Detail string }
 }
 
-// eachEvent reads a stream to its end, through a small buffer.
+// eachEvent calls a function for each event of a stream until its end. It reads through a small buffer.
 func eachEvent(stream io.Reader, heard func(event)) error {
 	lines := bufio.NewReaderSize(stream, 256)
 	for id := ""; ; {
@@ -239,15 +238,15 @@ func eachEvent(stream io.Reader, heard func(event)) error {
 			return err
 		}
 		line = strings.TrimSuffix(line, "\n")
-		if said, ok := strings.CutPrefix(line, "id: "); ok {
-			id = said
+		if output, ok := strings.CutPrefix(line, "id: "); ok {
+			id = output
 		}
 		if data, ok := strings.CutPrefix(line, "data: "); ok {
-			one := event{ID: id, Data: data}
-			if err := json.Unmarshal([]byte(data), &one); err != nil {
+			ev := event{ID: id, Data: data}
+			if err := json.Unmarshal([]byte(data), &ev); err != nil {
 				return fmt.Errorf("%w: %s", err, data)
 			}
-			heard(one)
+			heard(ev)
 		}
 	}
 }
@@ -255,40 +254,40 @@ func eachEvent(stream io.Reader, heard func(event)) error {
 func readEvents(t *testing.T, stream io.Reader) []event {
 	t.Helper()
 	var events []event
-	if err := eachEvent(stream, func(one event) { events = append(events, one) }); err != nil {
-		t.Fatalf("the stream broke off after %d events: %v", len(events), err)
+	if err := eachEvent(stream, func(ev event) { events = append(events, ev) }); err != nil {
+		t.Fatalf("the stream failed after %d events: %v", len(events), err)
 	}
 	return events
 }
 
-// textOf joins the deltas of a stream as a reader does.
+// textOf joins the deltas of a stream, as a client does.
 func textOf(events []event) string {
 	var text string
-	for _, one := range events {
-		if one.Reset {
+	for _, ev := range events {
+		if ev.Reset {
 			text = ""
 		}
-		text += one.Content
+		text += ev.Content
 	}
 	return text
 }
 
-// listening is a stream that is read as it comes.
-type listening struct {
+// streamReader reads a stream in the background.
+type streamReader struct {
 	mu     sync.Mutex
 	events []event
 	ended  chan struct{}
-	err    error // read it once it has ended
+	err    error // valid once done is closed
 }
 
 // listen opens a stream and reads it in the background.
-func (c client) listen(method, path string, body any) *listening {
+func (c client) listen(method, path string, body any) *streamReader {
 	c.t.Helper()
 	l, _ := c.listenWithHeader(method, path, body)
 	return l
 }
 
-func (c client) listenWithHeader(method, path string, body any) (*listening, http.Header) {
+func (c client) listenWithHeader(method, path string, body any) (*streamReader, http.Header) {
 	c.t.Helper()
 	answer, err := c.open(method, path, body)
 	if err != nil {
@@ -298,14 +297,14 @@ func (c client) listenWithHeader(method, path string, body any) (*listening, htt
 		content, _ := io.ReadAll(answer.Body)
 		c.t.Fatalf("%s %s: %s: %s", method, path, answer.Status, content)
 	}
-	l := &listening{ended: make(chan struct{})}
+	l := &streamReader{ended: make(chan struct{})}
 	go func() {
 		defer close(l.ended)
 		defer answer.Body.Close()
-		l.err = eachEvent(answer.Body, func(one event) {
+		l.err = eachEvent(answer.Body, func(ev event) {
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			l.events = append(l.events, one)
+			l.events = append(l.events, ev)
 		})
 	}()
 	c.t.Cleanup(func() {
@@ -315,28 +314,28 @@ func (c client) listenWithHeader(method, path string, body any) (*listening, htt
 	return l, answer.Header
 }
 
-// heard returns what has come so far.
-func (l *listening) heard() []event {
+// received returns the events so far.
+func (l *streamReader) received() []event {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.events)
 }
 
-// all waits for the end of the stream, which must be a last event, and returns the text and that event.
-func (l *listening) all(t *testing.T) (string, event) {
+// finish waits for the end of the stream, which must be a final event. It returns the text and that event.
+func (l *streamReader) finish(t *testing.T) (string, event) {
 	t.Helper()
 	select {
 	case <-l.ended:
-	case <-time.After(patience * 2):
-		t.Fatal("the stream does not end")
+	case <-time.After(testTimeout * 2):
+		t.Fatal("the stream did not end")
 	}
-	events := l.heard()
+	events := l.received()
 	if l.err != nil || len(events) == 0 {
-		t.Fatalf("the stream broke off after %d events: %v", len(events), l.err)
+		t.Fatalf("the stream failed after %d events: %v", len(events), l.err)
 	}
-	for i, one := range events {
-		if isLast := i == len(events)-1; one.Done != isLast || isLast && one.Content != "" {
-			t.Fatalf("event %d of %d: %+v", i+1, len(events), one)
+	for i, ev := range events {
+		if isLast := i == len(events)-1; ev.Done != isLast || isLast && ev.Content != "" {
+			t.Fatalf("event %d of %d: %+v", i+1, len(events), ev)
 		}
 	}
 	return textOf(events), events[len(events)-1]

@@ -14,7 +14,7 @@ import (
 	"parley/internal/wsapi"
 )
 
-func TestAnEmptyEnvironmentIsTheDefaults(t *testing.T) {
+func TestEmptyEnvironmentYieldsDefaults(t *testing.T) {
 	t.Parallel()
 	got, err := loadConfig(environment{}, false, "/home/alex")
 	if err != nil {
@@ -48,7 +48,7 @@ func sockets(change func(*wsapi.Limits)) wsapi.Limits {
 	return limits
 }
 
-func TestVariablesAreRead(t *testing.T) {
+func TestVariablesAreParsed(t *testing.T) {
 	t.Parallel()
 	bin := postgresBin(t)
 	const key = "boot.0123456789abcdef"
@@ -57,56 +57,56 @@ func TestVariablesAreRead(t *testing.T) {
 		field           func(config) any
 		want            any
 	}{
-		"an address with a host":       {"PARLEY_ADDR", "127.0.0.1:0", addr, "127.0.0.1:0"},
-		"an address of IPv6":           {"PARLEY_ADDR", "[::1]:8080", addr, "[::1]:8080"},
-		"a place to look inside":       {"PARLEY_DEBUG_ADDR", "127.0.0.1:6060", debugAddr, "127.0.0.1:6060"},
-		"by the host's own name":       {"PARLEY_DEBUG_ADDR", "LocalHost:0", debugAddr, "LocalHost:0"},
-		"in a network of one's own":    {"PARLEY_DEBUG_ADDR", "10.1.2.3:6060", debugAddr, "10.1.2.3:6060"},
-		"in one of IPv6":               {"PARLEY_DEBUG_ADDR", "[fd12::1]:6060", debugAddr, "[fd12::1]:6060"},
-		"on this link":                 {"PARLEY_DEBUG_ADDR", "[fe80::1%eth0]:6060", debugAddr, "[fe80::1%eth0]:6060"},
-		"as a mapped address":          {"PARLEY_DEBUG_ADDR", "[::ffff:192.168.0.1]:6060", debugAddr, "[::ffff:192.168.0.1]:6060"},
-		"a data directory":             {"PARLEY_DATA_DIR", "/data", dir, "/data"},
-		"the user's directory of data": {"XDG_DATA_HOME", "/xdg", dir, "/xdg/parley"},
-		"a relative one is ignored":    {"XDG_DATA_HOME", "xdg", dir, "/home/alex/.local/share/parley"},
-		"a database's URL":             {"DATABASE_URL", "postgres://u:p@db:5433/parley", database, "postgres://u:p@db:5433/parley"},
-		"a database's settings":        {"DATABASE_URL", "host=db user=u", database, "host=db user=u"},
-		"a Redis":                      {"REDIS_URL", "redis://u:p@cache:6380/2", redisURL, "redis://u:p@cache:6380/2"},
-		"a Redis behind TLS":           {"REDIS_URL", "rediss://cache", redisURL, "rediss://cache"},
-		"a key":                        {"PARLEY_BOOTSTRAP_KEY", key, givenKey, key},
-		"a key with dots in it":        {"PARLEY_BOOTSTRAP_KEY", key + ".more", givenKey, key + ".more"},
-		"a key for secrets":            {"PARLEY_SECRET_KEY", sharedSecretKey, func(c config) any { return c.SecretKey }, sharedSecretKey},
-		"PostgreSQL's programs":        {"PARLEY_POSTGRES_BIN", bin, func(c config) any { return c.PostgresBin }, bin},
-		"every origin":                 {"PARLEY_ALLOWED_ORIGINS", "*", origins, []string{"*"}},
+		"address with host":                       {"PARLEY_ADDR", "127.0.0.1:0", addr, "127.0.0.1:0"},
+		"IPv6 address":                            {"PARLEY_ADDR", "[::1]:8080", addr, "[::1]:8080"},
+		"debug address on loopback":               {"PARLEY_DEBUG_ADDR", "127.0.0.1:6060", debugAddr, "127.0.0.1:6060"},
+		"debug address on localhost":              {"PARLEY_DEBUG_ADDR", "LocalHost:0", debugAddr, "LocalHost:0"},
+		"debug address in a private network":      {"PARLEY_DEBUG_ADDR", "10.1.2.3:6060", debugAddr, "10.1.2.3:6060"},
+		"debug address in a private IPv6 network": {"PARLEY_DEBUG_ADDR", "[fd12::1]:6060", debugAddr, "[fd12::1]:6060"},
+		"link-local debug address":                {"PARLEY_DEBUG_ADDR", "[fe80::1%eth0]:6060", debugAddr, "[fe80::1%eth0]:6060"},
+		"IPv4-mapped debug address":               {"PARLEY_DEBUG_ADDR", "[::ffff:192.168.0.1]:6060", debugAddr, "[::ffff:192.168.0.1]:6060"},
+		"data directory":                          {"PARLEY_DATA_DIR", "/data", dir, "/data"},
+		"XDG data directory":                      {"XDG_DATA_HOME", "/xdg", dir, "/xdg/parley"},
+		"relative XDG data directory is ignored":  {"XDG_DATA_HOME", "xdg", dir, "/home/alex/.local/share/parley"},
+		"database URL":                            {"DATABASE_URL", "postgres://u:p@db:5433/parley", database, "postgres://u:p@db:5433/parley"},
+		"database key-value string":               {"DATABASE_URL", "host=db user=u", database, "host=db user=u"},
+		"Redis URL":                               {"REDIS_URL", "redis://u:p@cache:6380/2", redisURL, "redis://u:p@cache:6380/2"},
+		"Redis URL with TLS":                      {"REDIS_URL", "rediss://cache", redisURL, "rediss://cache"},
+		"bootstrap key":                           {"PARLEY_BOOTSTRAP_KEY", key, givenKey, key},
+		"bootstrap key with dots":                 {"PARLEY_BOOTSTRAP_KEY", key + ".more", givenKey, key + ".more"},
+		"secret key":                              {"PARLEY_SECRET_KEY", sharedSecretKey, func(c config) any { return c.SecretKey }, sharedSecretKey},
+		"PostgreSQL binaries":                     {"PARLEY_POSTGRES_BIN", bin, func(c config) any { return c.PostgresBin }, bin},
+		"all origins":                             {"PARLEY_ALLOWED_ORIGINS", "*", origins, []string{"*"}},
 		"several origins": {
 			"PARLEY_ALLOWED_ORIGINS", "https://a.example, http://localhost:3000,https://[::1]:8443,", origins,
 			[]string{"https://a.example", "http://localhost:3000", "https://[::1]:8443"},
 		},
-		"origins as browsers write them": {
+		"origins are normalized": {
 			"PARLEY_ALLOWED_ORIGINS", "HTTPS://A.Example:443,https://a.example,http://b.example:80", origins,
 			[]string{"https://a.example", "http://b.example"},
 		},
-		"one limit": {
+		"one rate limit": {
 			"PARLEY_RATE_LIMITS", "history=7", limits, ratelimit.Limits{Messages: 60, History: 7, List: 30, Refusals: 1000},
 		},
-		"no limits": {
+		"rate limits of 0": {
 			"PARLEY_RATE_LIMITS", "messages = 0, history=0,list=0", limits, ratelimit.Limits{Refusals: 1000},
 		},
-		"a socket limit":        {"PARLEY_SOCKET_LIMITS", "user=9, visitors=0", func(c config) any { return c.Sockets }, sockets(func(l *wsapi.Limits) { l.PerUser, l.Visitors = 9, 0 })},
-		"a socket time":         {"PARLEY_SOCKET_TIMES", "idle=1h,ping=5s", func(c config) any { return c.Sockets }, sockets(func(l *wsapi.Limits) { l.IdleTimeout, l.PingInterval = time.Hour, 5*time.Second })},
-		"a socket queue":        {"PARLEY_SOCKET_LIMITS", "queue=9", func(c config) any { return c.SocketQueue }, 9},
-		"a reply limit":         {"PARLEY_REPLY_LIMITS", "organization=9", func(c config) any { return c.Replies }, replyLimits{Instance: 512, Organization: 9}},
-		"no limits at all":      {"PARLEY_RATE_LIMITS", "0", limits, ratelimit.Limits{Refusals: 1000}},
-		"a visit's life":        {"PARLEY_ANONYMOUS_TTL", "90s", func(c config) any { return c.AnonymousTTL }, 90 * time.Second},
-		"a time to drain":       {"PARLEY_DRAIN", "15s", func(c config) any { return c.Drain }, 15 * time.Second},
-		"traces, somewhere":     {"OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318", func(c config) any { return c.Traces }, true},
-		"traces, to the usual":  {"OTEL_TRACES_EXPORTER", "otlp", func(c config) any { return c.Traces }, true},
-		"no traces":             {"OTEL_TRACES_EXPORTER", "none", func(c config) any { return c.Traces }, false},
-		"no search index":       {"PARLEY_SEARCH_INDEX", "off", func(c config) any { return c.SearchIndex }, false},
-		"a search index":        {"PARLEY_SEARCH_INDEX", "on", func(c config) any { return c.SearchIndex }, true},
-		"all is logged":         {"PARLEY_LOG_LEVEL", "debug", level, slog.LevelDebug},
-		"warnings are logged":   {"PARLEY_LOG_LEVEL", "WARN", level, slog.LevelWarn},
-		"errors are logged":     {"PARLEY_LOG_LEVEL", "error", level, slog.LevelError},
-		"what is usual is said": {"PARLEY_LOG_LEVEL", "info", level, slog.LevelInfo},
+		"socket limit":       {"PARLEY_SOCKET_LIMITS", "user=9, visitors=0", func(c config) any { return c.Sockets }, sockets(func(l *wsapi.Limits) { l.PerUser, l.Visitors = 9, 0 })},
+		"socket timeout":     {"PARLEY_SOCKET_TIMES", "idle=1h,ping=5s", func(c config) any { return c.Sockets }, sockets(func(l *wsapi.Limits) { l.IdleTimeout, l.PingInterval = time.Hour, 5*time.Second })},
+		"socket queue":       {"PARLEY_SOCKET_LIMITS", "queue=9", func(c config) any { return c.SocketQueue }, 9},
+		"reply limit":        {"PARLEY_REPLY_LIMITS", "organization=9", func(c config) any { return c.Replies }, replyLimits{Instance: 512, Organization: 9}},
+		"no rate limits":     {"PARLEY_RATE_LIMITS", "0", limits, ratelimit.Limits{Refusals: 1000}},
+		"anonymous TTL":      {"PARLEY_ANONYMOUS_TTL", "90s", func(c config) any { return c.AnonymousTTL }, 90 * time.Second},
+		"drain":              {"PARLEY_DRAIN", "15s", func(c config) any { return c.Drain }, 15 * time.Second},
+		"traces by endpoint": {"OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318", func(c config) any { return c.Traces }, true},
+		"traces by exporter": {"OTEL_TRACES_EXPORTER", "otlp", func(c config) any { return c.Traces }, true},
+		"no traces":          {"OTEL_TRACES_EXPORTER", "none", func(c config) any { return c.Traces }, false},
+		"no search index":    {"PARLEY_SEARCH_INDEX", "off", func(c config) any { return c.SearchIndex }, false},
+		"search index":       {"PARLEY_SEARCH_INDEX", "on", func(c config) any { return c.SearchIndex }, true},
+		"debug level":        {"PARLEY_LOG_LEVEL", "debug", level, slog.LevelDebug},
+		"warn level":         {"PARLEY_LOG_LEVEL", "WARN", level, slog.LevelWarn},
+		"error level":        {"PARLEY_LOG_LEVEL", "error", level, slog.LevelError},
+		"info level":         {"PARLEY_LOG_LEVEL", "info", level, slog.LevelInfo},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -122,7 +122,7 @@ func TestVariablesAreRead(t *testing.T) {
 	}
 }
 
-func TestMistakesAreRefused(t *testing.T) {
+func TestInvalidVariablesAreRefused(t *testing.T) {
 	t.Parallel()
 	cases := []struct{ variable, value, says string }{
 		{"PARLEY_ADDR", "8080", "host:port"},
@@ -194,19 +194,19 @@ func TestMistakesAreRefused(t *testing.T) {
 			t.Parallel()
 			_, err := loadConfig(environment{c.variable: c.value}, false, "/home/alex")
 			if err == nil {
-				t.Fatal("it was taken")
+				t.Fatal("the configuration was accepted")
 			}
 			if message := err.Error(); !strings.HasPrefix(message, c.variable+": ") || !strings.Contains(message, c.says) {
-				t.Errorf("the error does not name the variable and say %s: %s", c.says, message)
+				t.Errorf("the error must name the variable and contain %s: %s", c.says, message)
 			}
 			if strings.Contains(err.Error(), "hush") || strings.Contains(err.Error(), "0123456789") {
-				t.Errorf("the error tells a secret: %v", err)
+				t.Errorf("the error contains a secret: %v", err)
 			}
 		})
 	}
 }
 
-func TestAllMistakesAreToldAtOnce(t *testing.T) {
+func TestAllInvalidVariablesAreReportedTogether(t *testing.T) {
 	t.Parallel()
 	_, err := loadConfig(environment{
 		"PARLEY_ADDR":            "nowhere",
@@ -219,7 +219,7 @@ func TestAllMistakesAreToldAtOnce(t *testing.T) {
 		"PARLEY_LOG_LEVEL":       "loud",
 	}, false, "")
 	if err == nil {
-		t.Fatal("it was taken")
+		t.Fatal("the configuration was accepted")
 	}
 	want := []string{
 		"PARLEY_ADDR", "PARLEY_DATA_DIR", "DATABASE_URL", "PARLEY_BOOTSTRAP_KEY", "PARLEY_SECRET_KEY",
@@ -227,28 +227,28 @@ func TestAllMistakesAreToldAtOnce(t *testing.T) {
 	}
 	lines := strings.Split(err.Error(), "\n")
 	if len(lines) != len(want) {
-		t.Fatalf("there are %d lines, not %d:\n%v", len(lines), len(want), err)
+		t.Fatalf("the error has %d lines, want %d:\n%v", len(lines), len(want), err)
 	}
 	for i, line := range lines {
 		if !strings.HasPrefix(line, want[i]+": ") {
-			t.Errorf("line %d is not about %s: %s", i+1, want[i], line)
+			t.Errorf("line %d must be about %s: %s", i+1, want[i], line)
 		}
 	}
 	for _, part := range []string{`"here"`, `"there"`, `"-1"`, `"none"`} {
 		if !strings.Contains(err.Error(), part) {
-			t.Errorf("the error does not say %s:\n%v", part, err)
+			t.Errorf("the error does not contain %s:\n%v", part, err)
 		}
 	}
 }
 
-func TestRootKeepsItsDataInTheSystem(t *testing.T) {
+func TestRootUsesSystemDataDirectory(t *testing.T) {
 	t.Parallel()
 	got, err := loadConfig(environment{"XDG_DATA_HOME": "/xdg"}, true, "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got.DataDir != "/var/lib/parley" {
-		t.Errorf("it is %s", got.DataDir)
+		t.Errorf("the data directory is %s", got.DataDir)
 	}
 }
 

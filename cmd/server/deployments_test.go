@@ -21,24 +21,24 @@ import (
 	"github.com/coder/websocket"
 )
 
-// brokenDeployment is a proxy that passes everything on and changes one thing.
+// brokenDeployment is a reverse proxy with one defect.
 type brokenDeployment struct {
 	name string
-	// only are the checks that are made, and fails those of them that fail.
+	// only matches the checks that are run, and fails lists those that fail.
 	only  string
 	fails []string
 
-	// change stands before the proxy.
+	// change handles a request before the proxy.
 	change func(w http.ResponseWriter, r *http.Request, next http.Handler)
-	// answer changes an answer.
+	// answer changes a response.
 	answer func(*http.Response)
-	// idle is how long a connection may be silent, and silence how long the suite leaves it so.
+	// idle is the idle timeout of the proxy, and silence how long the checks keep a connection idle.
 	idle, silence time.Duration
-	// losesHost: the server is not told which host was asked.
+	// losesHost drops the original Host header.
 	losesHost bool
 }
 
-// serve starts the deployment in front of a server.
+// serve starts the proxy in front of a server and returns its URL.
 func (b brokenDeployment) serve(t *testing.T, server string) string {
 	t.Helper()
 	target, err := url.Parse(server)
@@ -49,7 +49,7 @@ func (b brokenDeployment) serve(t *testing.T, server string) string {
 	if b.idle > 0 {
 		transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 			conn, err := new(net.Dialer).DialContext(ctx, network, address)
-			return impatient{conn, b.idle}, err
+			return idleConn{conn, b.idle}, err
 		}
 	}
 	t.Cleanup(transport.CloseIdleConnections)
@@ -72,7 +72,7 @@ func (b brokenDeployment) serve(t *testing.T, server string) string {
 		ErrorHandler:  func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 	}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// The proxy takes the connection for broken when an answer comes while it still looks for the body's end.
+		// ReverseProxy fails if the response arrives before the end of the request body.
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			panic(http.ErrAbortHandler)
@@ -94,30 +94,30 @@ func (b brokenDeployment) serve(t *testing.T, server string) string {
 	return listening.URL
 }
 
-// behindKey finds in a request's context where the server is.
+// behindKey is the context key of the server's URL.
 type behindKey struct{}
 
-// impatient ends when nothing comes for a while.
-type impatient struct {
+// idleConn fails after an idle timeout.
+type idleConn struct {
 	net.Conn
 	idle time.Duration
 }
 
-// Read waits for a while.
-func (c impatient) Read(into []byte) (int, error) {
+// Read reads with the idle timeout.
+func (c idleConn) Read(into []byte) (int, error) {
 	if err := c.SetReadDeadline(time.Now().Add(c.idle)); err != nil {
 		return 0, err
 	}
 	return c.Conn.Read(into)
 }
 
-// rewriting changes the whole body of the answers that match.
+// rewriting changes the whole body of the matching responses.
 func rewriting(matches func(*http.Response) bool, change func([]byte) []byte) func(*http.Response) {
 	return func(response *http.Response) {
 		if !matches(response) {
 			return
 		}
-		body, _ := io.ReadAll(response.Body) // what can be had of it
+		body, _ := io.ReadAll(response.Body) // a partial body is enough
 		response.Body.Close()
 		body = change(body)
 		response.Body = io.NopCloser(bytes.NewReader(body))
@@ -138,7 +138,7 @@ func ofPath(part string) func(*http.Response) bool {
 
 var microseconds = regexp.MustCompile(`(T\d\d:\d\d:\d\d\.\d{3})\d{3}Z`)
 
-// brokenDeployments are what partners have in front of a server, or may have made of it.
+// brokenDeployments are common defects of proxies and of modified servers.
 var brokenDeployments = []brokenDeployment{
 	{
 		name: "buffers streams", only: "^streams/", fails: []string{"streams/not-buffered"},
@@ -185,7 +185,7 @@ var brokenDeployments = []brokenDeployment{
 		answer: func(response *http.Response) { response.Header.Del("Content-Disposition") },
 	},
 	{
-		name: "makes pages of its own of problems", only: "^(errors|responses)/", fails: []string{"errors/request-id", "errors/too-large", "errors/violations", "responses/problem"},
+		name: "replaces problems by HTML pages", only: "^(errors|responses)/", fails: []string{"errors/request-id", "errors/too-large", "errors/violations", "responses/problem"},
 		answer: rewriting(ofType("application/problem+json"), func([]byte) []byte { return []byte("<h1>Something went wrong</h1>") }),
 	},
 	{
@@ -199,7 +199,7 @@ var brokenDeployments = []brokenDeployment{
 		},
 	},
 	{
-		name: "takes the twins for one another", only: "^(paths|service)/", fails: []string{"paths/distinct-slash", "paths/escapes"},
+		name: "swaps endpoints that differ in a slash", only: "^(paths|service)/", fails: []string{"paths/distinct-slash", "paths/escapes"},
 		change: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			switch r.URL.Path {
 			case "/api/conversations":
@@ -228,12 +228,12 @@ var brokenDeployments = []brokenDeployment{
 		},
 	},
 	{
-		name: "hides the host that was asked", only: "^conversations/", fails: []string{"conversations/cursor-pages"},
+		name: "hides the requested host", only: "^conversations/", fails: []string{"conversations/cursor-pages"},
 		losesHost: true,
 	},
 	{
-		name: "keeps answers", only: "^conversations/(batch|change)", fails: []string{"conversations/change"},
-		change: keeping(),
+		name: "caches responses", only: "^conversations/(batch|change)", fails: []string{"conversations/change"},
+		change: caching(),
 	},
 	{
 		name: "loses a message of the history", only: "^(history|messages/(order|lists))", fails: []string{"history/pages", "messages/order"},
@@ -254,7 +254,7 @@ var brokenDeployments = []brokenDeployment{
 		answer: rewriting(ofType("application/json"), func(body []byte) []byte { return microseconds.ReplaceAll(body, []byte("${1}Z")) }),
 	},
 	{
-		name: "tells frames twice", only: "^sockets/(connected|errors|messages|rest|resume|ticket)", fails: []string{"sockets/messages", "sockets/rest", "sockets/resume"},
+		name: "duplicates frames", only: "^sockets/(connected|errors|messages|rest|resume|ticket)", fails: []string{"sockets/messages", "sockets/rest", "sockets/resume"},
 		change: repeatingFrames,
 	},
 	{
@@ -262,7 +262,7 @@ var brokenDeployments = []brokenDeployment{
 		answer: rewriting(ofPath("/records/export"), func(body []byte) []byte { return body[:len(body)*2/3] }),
 	},
 	{
-		name: "shows what there is not", only: "^tenancy/", fails: []string{"tenancy/unknown-ids", "tenancy/unknown-references"},
+		name: "turns 404 into 200", only: "^tenancy/", fails: []string{"tenancy/unknown-ids", "tenancy/unknown-references"},
 		answer: func(response *http.Response) {
 			if response.StatusCode == http.StatusNotFound && response.Request.Method == http.MethodGet {
 				response.StatusCode = http.StatusOK
@@ -271,8 +271,8 @@ var brokenDeployments = []brokenDeployment{
 	},
 }
 
-// keeping answers a GET as it was answered before.
-func keeping() func(http.ResponseWriter, *http.Request, http.Handler) {
+// caching answers a GET request with the first response for its URL.
+func caching() func(http.ResponseWriter, *http.Request, http.Handler) {
 	var kept sync.Map
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if r.Method != http.MethodGet || r.Header.Get("Upgrade") != "" || !strings.HasPrefix(r.URL.Path, "/api/conversations/") {
@@ -288,11 +288,11 @@ func keeping() func(http.ResponseWriter, *http.Request, http.Handler) {
 		answer := recorded.(*httptest.ResponseRecorder)
 		maps.Copy(w.Header(), answer.Header())
 		w.WriteHeader(answer.Code)
-		_, _ = w.Write(answer.Body.Bytes()) // who has left hears nothing
+		_, _ = w.Write(answer.Body.Bytes()) // fails if the client has left
 	}
 }
 
-// repeatingFrames passes frames on, the server's messages twice.
+// repeatingFrames forwards frames, and duplicates the messages of the server.
 func repeatingFrames(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	if r.Header.Get("Upgrade") == "" {
 		next.ServeHTTP(w, r)

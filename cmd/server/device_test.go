@@ -19,7 +19,7 @@ import (
 	"parley/internal/contracttest"
 )
 
-// device holds on to a conversation by one socket after the other.
+// device watches a conversation and reconnects whenever its socket breaks.
 type device struct {
 	*chaos
 
@@ -27,15 +27,15 @@ type device struct {
 	name string
 
 	mu       sync.Mutex
-	conn     *websocket.Conn // nil while there is none
+	conn     *websocket.Conn // nil while disconnected
 	tcp      net.Conn
-	got      []string // the messages that came, by their seq
-	pending  string   // what it has said and has no answer to
-	isResent bool     // over another link than the first
-	isBroken bool     // what came cannot be
+	got      []string // the received message IDs, in order of seq
+	pending  string   // the message that was sent and not acknowledged
+	isResent bool     // over another connection
+	isBroken bool     // a check has failed
 }
 
-// chaosFrame is what a device reads of a frame.
+// chaosFrame is the part of a frame that tests read.
 type chaosFrame struct {
 	Type, Status, Error, Detail string
 	Seq                         int
@@ -43,7 +43,7 @@ type chaosFrame struct {
 	ClientMessageID             string `json:"client_message_id"`
 }
 
-// live keeps the device connected, anywhere.
+// live keeps the device connected, to either instance.
 func (d *device) live(ctx context.Context, random *rand.Rand) {
 	for ctx.Err() == nil && !d.isBroken {
 		if conn := d.connect(ctx, random.IntN(2)); conn != nil {
@@ -53,11 +53,11 @@ func (d *device) live(ctx context.Context, random *rand.Rand) {
 	}
 }
 
-// connect opens a link to a server, behind what came so far, and says again what was not answered.
+// connect opens a socket that resumes after the last received message, and sends the pending message again.
 func (d *device) connect(ctx context.Context, i int) *websocket.Conn {
 	d.opening <- struct{}{}
 	defer func() { <-d.opening }()
-	dialing, cancel := context.WithTimeout(ctx, patience)
+	dialing, cancel := context.WithTimeout(ctx, testTimeout)
 	defer cancel()
 	var tcp net.Conn
 	dialing = httptrace.WithClientTrace(dialing, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { tcp = info.Conn }})
@@ -69,7 +69,7 @@ func (d *device) connect(ctx context.Context, i int) *websocket.Conn {
 		if answer != nil && answer.StatusCode != http.StatusServiceUnavailable {
 			d.mu.Lock()
 			defer d.mu.Unlock()
-			d.broken("it may not connect: %v", err)
+			d.broken("connect: %v", err)
 		}
 		return nil
 	}
@@ -84,45 +84,45 @@ func (d *device) connect(ctx context.Context, i int) *websocket.Conn {
 	return conn
 }
 
-// listen reads a link to its end.
+// listen reads frames until the connection ends.
 func (d *device) listen(ctx context.Context, conn *websocket.Conn) {
 	defer func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.conn = nil
-		_ = conn.CloseNow() // it may have ended
+		_ = conn.CloseNow() // may be closed already
 	}()
 	for !d.isBroken {
 		_, text, err := conn.Read(ctx)
-		if err != nil || !d.hear(text) {
+		if err != nil || !d.handle(text) {
 			return
 		}
 	}
 }
 
-// hear takes a frame. Each message is the next one, and is told once: as it is, or as delivered
-// to the device that sent it. What is said again may have been told already.
-func (d *device) hear(text []byte) (goesOn bool) {
+// handle checks a frame. Each message must have the next seq and come once: as a message or, on the device that sent
+// it, as delivered. A message that was sent again may have been received already.
+func (d *device) handle(text []byte) (goesOn bool) {
 	var frame chaosFrame
 	err := errors.Join(contracttest.CheckFrame(text), json.Unmarshal(text, &frame))
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err != nil {
-		d.broken("it is told what the document does not have: %v", err)
+		d.broken("invalid frame: %v", err)
 		return false
 	}
 	isDelivered := frame.Type == "status" && frame.Status == "delivered"
 	switch {
 	case frame.Type == "error" && (frame.Error == "unavailable" || frame.Error == "conflict"):
-		d.refusals.Add(1) // it says it again over the next link
+		d.refusals.Add(1) // sent again over the next connection
 		return false
 	case frame.Type == "error":
-		d.broken("it is told %s: %s", frame.Error, frame.Detail)
+		d.broken("it is received %s: %s", frame.Error, frame.Detail)
 	case frame.Type != "message" && !isDelivered:
 	case isDelivered && frame.ClientMessageID == d.pending && d.isResent && frame.Seq <= len(d.got) && d.got[frame.Seq-1] == frame.MessageID:
 		d.acknowledged(frame)
 	case frame.Seq != len(d.got)+1:
-		d.broken("after seq %d (waiting for %q, resent %t) comes %+v", len(d.got), d.pending, d.isResent, frame)
+		d.broken("after seq %d (pending %q, resent %t): %+v", len(d.got), d.pending, d.isResent, frame)
 	default:
 		d.got = append(d.got, frame.MessageID)
 		if isDelivered {
@@ -134,7 +134,7 @@ func (d *device) hear(text []byte) (goesOn bool) {
 
 func (d *device) acknowledged(frame chaosFrame) {
 	if frame.ClientMessageID != d.pending {
-		d.broken("waiting for %q it is told %+v", d.pending, frame)
+		d.broken("pending %q, acknowledged %+v", d.pending, frame)
 	}
 	d.talk.note(d.pending, frame.MessageID)
 	d.pending = ""
@@ -143,7 +143,7 @@ func (d *device) acknowledged(frame chaosFrame) {
 func (t *chaosTalk) note(content, id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.said[content] = id
+	t.acknowledged[content] = id
 }
 
 func (d *device) broken(format string, args ...any) {
@@ -151,8 +151,8 @@ func (d *device) broken(format string, args ...any) {
 	d.t.Errorf("%s: %s", d.name, fmt.Sprintf(format, args...))
 }
 
-// say sends a message where there is a link and all was answered.
-func (d *device) say(ctx context.Context, content string) bool {
+// send sends a message if the device is connected and nothing is pending. It reports whether it did.
+func (d *device) send(ctx context.Context, content string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.conn == nil || d.pending != "" {
@@ -163,14 +163,14 @@ func (d *device) say(ctx context.Context, content string) bool {
 	return true
 }
 
-// write sends what is pending. Should it fail, the link is at its end.
+// write sends the pending message. If it fails, the connection ends.
 func (d *device) write(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	_ = wsjson.Write(ctx, d.conn, object{"type": "message", "content": d.pending, "client_message_id": d.pending})
 }
 
-// cut ends the link in one way or another.
+// cut ends the connection with a close frame, a reset, or a FIN.
 func (d *device) cut(random *rand.Rand) {
 	d.mu.Lock()
 	conn, tcp := d.conn, d.tcp
@@ -179,7 +179,7 @@ func (d *device) cut(random *rand.Rand) {
 		return
 	}
 	d.cuts.Add(1)
-	switch random.IntN(3) { // it may have ended
+	switch random.IntN(3) { // may be closed already
 	case 0:
 		_ = conn.Close(websocket.StatusNormalClosure, "")
 	case 1:

@@ -14,7 +14,7 @@ import (
 
 const guides = "../../docs"
 
-// block is a block of code of a guide.
+// block is a code block of a guide.
 type block struct {
 	line     int
 	language string
@@ -42,27 +42,27 @@ func blocksOf(t *testing.T, guide string) []block {
 	return found
 }
 
-// interpreters run a file of a language in a directory; those of other languages come with the tag sdk, and without it their
-// blocks are passed over.
+// interpreters return the command that runs a file of a language. The build tag sdk adds more languages. Without it their
+// blocks are skipped.
 var interpreters = map[string]func(file string) *exec.Cmd{
 	"sh": func(file string) *exec.Cmd { return exec.Command("bash", file) },
 	"go": func(file string) *exec.Cmd {
 		cmd := exec.Command("go", "run", file)
-		cmd.Dir = "../.." // where the modules are that it imports
+		cmd.Dir = "../.." // the module that it imports
 		return cmd
 	},
 }
 
-// taught are the languages of the guides that are run, and shown those that are not.
+// runLanguages are the languages of blocks that are executed, and shownLanguages those that are not.
 var (
-	taught = []string{"sh", "go", "python", "js"}
-	shown  = []string{"sql", "nginx"}
+	runLanguages   = []string{"sh", "go", "python", "js"}
+	shownLanguages = []string{"sql", "nginx"}
 )
 
-// What the guides show can be done, in the order in which they show it, and gives what they say. A block of `text` is what the
-// block before it prints; in it … stands for anything. What a shell sets, all later blocks of the guide have in their
-// environment, beside $BASE, $KEY and $METRICS. A block is left out by the word not-run after its language.
-func TestTheGuidesAreTrue(t *testing.T) {
+// The code blocks of the guides work in order and print what the guides say. A block of `text` is the output of the block
+// before it, where … matches anything. Variables that a shell block sets are in the environment of all later blocks, with
+// $BASE, $KEY and $METRICS. The word not-run after its language skips a block.
+func TestGuideSnippetsWork(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
 	server := serving(t, dir, "PARLEY_RATE_LIMITS=messages=60,history=100,list=30", "PARLEY_DEBUG_ADDR=127.0.0.1:0")
@@ -70,7 +70,7 @@ func TestTheGuidesAreTrue(t *testing.T) {
 	if err != nil || len(found) < 8 {
 		t.Fatalf("%v: %v", found, err)
 	}
-	t.Run("each", func(t *testing.T) { // ends when all of them have
+	t.Run("each", func(t *testing.T) { // returns when all guides are done
 		for _, guide := range found {
 			name := strings.TrimSuffix(filepath.Base(guide), ".md")
 			t.Run(name, func(t *testing.T) {
@@ -80,41 +80,41 @@ func TestTheGuidesAreTrue(t *testing.T) {
 				if key == nil {
 					t.Fatalf("no key in %q", stdout)
 				}
-				follow(t, guide, "BASE="+server.base, "KEY="+key[1], "METRICS="+server.inside().base)
+				runGuide(t, guide, "BASE="+server.base, "KEY="+key[1], "METRICS="+server.debugClient().base)
 			})
 		}
 	})
 	server.stop()
 }
 
-// follow does what a guide says.
-func follow(t *testing.T, guide string, environment ...string) {
+// runGuide runs the blocks of a guide.
+func runGuide(t *testing.T, guide string, environment ...string) {
 	t.Helper()
 	dir := t.TempDir()
 	notRun, printed, isPrinted := 0, "", false
-	for _, one := range blocksOf(t, guide) {
-		where := filepath.Base(guide) + ":" + strconv.Itoa(one.line)
-		interpret := interpreters[one.language]
+	for _, b := range blocksOf(t, guide) {
+		where := filepath.Base(guide) + ":" + strconv.Itoa(b.line)
+		interpret := interpreters[b.language]
 		switch {
-		case one.language == "text" && isPrinted:
-			if !isLike(one.text, printed) {
-				t.Errorf("%s says\n%s\nbut what came is\n%s", where, one.text, printed)
+		case b.language == "text" && isPrinted:
+			if !matchesOutput(b.text, printed) {
+				t.Errorf("%s: want the output\n%s\ngot\n%s", where, b.text, printed)
 			}
 			isPrinted = false
-		case one.language == "text", slices.Contains(shown, one.language):
-		case !slices.Contains(taught, one.language):
-			t.Errorf("%s: a block of %q", where, one.language)
-		case !one.isToRun:
+		case b.language == "text", slices.Contains(shownLanguages, b.language):
+		case !slices.Contains(runLanguages, b.language):
+			t.Errorf("%s: unknown language %q", where, b.language)
+		case !b.isToRun:
 			notRun++
 		case interpret == nil:
 			isPrinted = false
 		default:
-			file := filepath.Join(dir, strconv.Itoa(one.line)+"."+one.language)
+			file := filepath.Join(dir, strconv.Itoa(b.line)+"."+b.language)
 			state := filepath.Join(dir, "state")
-			if one.language == "sh" {
-				one.text = "set -eua\n" + one.text + "\nenv -0 > '" + state + "'\n"
+			if b.language == "sh" {
+				b.text = "set -eua\n" + b.text + "\nenv -0 > '" + state + "'\n"
 			}
-			if err := os.WriteFile(file, []byte(one.text), 0o600); err != nil {
+			if err := os.WriteFile(file, []byte(b.text), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			cmd := interpret(file)
@@ -124,10 +124,10 @@ func follow(t *testing.T, guide string, environment ...string) {
 			cmd.Env = append(os.Environ(), environment...)
 			output, err := cmd.Output()
 			if err != nil {
-				t.Fatalf("%s: %v\n%s%s", where, err, output, errorsOf(err))
+				t.Fatalf("%s: %v\n%s%s", where, err, output, stderrOf(err))
 			}
 			printed, isPrinted = string(output), true
-			if one.language == "sh" {
+			if b.language == "sh" {
 				set, err := os.ReadFile(state)
 				if err != nil {
 					t.Fatal(err)
@@ -137,19 +137,19 @@ func follow(t *testing.T, guide string, environment ...string) {
 		}
 	}
 	if notRun > 2 {
-		t.Errorf("%s has %d blocks that are not run", guide, notRun)
+		t.Errorf("%s has %d blocks with not-run, at most 2 are allowed", guide, notRun)
 	}
 }
 
-// isLike tells whether what was printed is what is said, in which … stands for anything. Headers end their lines with CRLF.
-func isLike(said, printed string) bool {
+// matchesOutput reports whether an output matches a pattern, in which … matches anything. Header lines may end with CRLF.
+func matchesOutput(output, printed string) bool {
 	printed = strings.ReplaceAll(printed, "\r\n", "\n")
-	pattern := strings.ReplaceAll(regexp.QuoteMeta(strings.TrimSpace(said)), "…", ".*?")
+	pattern := strings.ReplaceAll(regexp.QuoteMeta(strings.TrimSpace(output)), "…", ".*?")
 	return regexp.MustCompile(`(?s)\A` + pattern + `\z`).MatchString(strings.TrimSpace(printed))
 }
 
-// errorsOf is what a program that failed has said.
-func errorsOf(err error) []byte {
+// stderrOf returns what a failed program has written to stderr.
+func stderrOf(err error) []byte {
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exit.Stderr
 	}
@@ -162,8 +162,8 @@ var (
 	notSlug = regexp.MustCompile("[^a-z0-9 -]")
 )
 
-// The documents of the project lead to each other, and to places that are there.
-func TestTheGuidesLeadSomewhere(t *testing.T) {
+// Links between the documents of the project lead to existing files and headings.
+func TestGuideLinksResolve(t *testing.T) {
 	t.Parallel()
 	found, err := filepath.Glob(guides + "/*.md")
 	if err != nil {
@@ -194,18 +194,18 @@ func TestTheGuidesLeadSomewhere(t *testing.T) {
 				}
 				continue
 			}
-			if place != "" && !slices.Contains(placesOf(there), place) {
-				t.Errorf("%s leads to %s, where that place is not", document, target[1])
+			if place != "" && !slices.Contains(anchorsOf(there), place) {
+				t.Errorf("%s: the heading of the link %s does not exist", document, target[1])
 			}
 		}
 	}
 }
 
-// placesOf are the headings of a document, as links name them.
-func placesOf(document []byte) []string {
+// anchorsOf returns the anchors of a document's headings.
+func anchorsOf(document []byte) []string {
 	var found []string
-	for _, one := range heading.FindAllSubmatch(document, -1) {
-		found = append(found, strings.ReplaceAll(notSlug.ReplaceAllString(strings.ToLower(string(one[1])), ""), " ", "-"))
+	for _, match := range heading.FindAllSubmatch(document, -1) {
+		found = append(found, strings.ReplaceAll(notSlug.ReplaceAllString(strings.ToLower(string(match[1])), ""), " ", "-"))
 	}
 	return found
 }

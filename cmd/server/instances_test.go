@@ -10,10 +10,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// soon is far less than a lease.
+// soon is far shorter than a lease.
 const soon = 8 * time.Second
 
-// pair is two servers on one database, without Redis.
+// pair is two instances on one database.
 type pair struct {
 	first, second *process
 	address       string // of the database
@@ -35,20 +35,20 @@ func servingPair(t *testing.T, environment ...string) pair {
 	return p
 }
 
-// clients speak to either server as the same user.
+// clients returns a client of each instance, with the same key.
 func (p pair) clients() (first, second client) {
 	return p.first.client(p.first.key), p.second.client(p.first.key)
 }
 
-// asking is a question and the stream that was opened with it.
-type asking struct {
-	*listening
+// completionStream is a streamed completion.
+type completionStream struct {
+	*streamReader
 
 	conversation, run string
 }
 
-// stream asks a bot, in a new conversation when none is named.
-func (c client) stream(bot, conversation, content string) asking {
+// stream asks a chatbot in a conversation, or in a new one if it is empty.
+func (c client) stream(bot, conversation, content string) completionStream {
 	c.t.Helper()
 	body := object{"conversation": conversation, "isStreaming": true, "message": object{"content": content}}
 	l, header := c.listenWithHeader("POST", "/api/chatbots/"+bot+"/completions/", body)
@@ -58,181 +58,175 @@ func (c client) stream(bot, conversation, content string) asking {
 		c.call("GET", "/api/runs/"+run+"/", nil, http.StatusOK, &found)
 		conversation = found.Conversation
 	}
-	return asking{listening: l, conversation: conversation, run: run}
+	return completionStream{streamReader: l, conversation: conversation, run: run}
 }
 
-// resume listens to a run.
-func (c client) resume(run string) *listening {
+// resume reads the events of a run.
+func (c client) resume(run string) *streamReader {
 	c.t.Helper()
 	return c.listen("GET", "/api/runs/"+run+"/events/", nil)
 }
 
-// checkAnsweredOnce checks that a conversation is questions and their answers, by the
-// texts, and that each run has left one record.
+// checkAnsweredOnce checks that a conversation has one reply with the wanted text to each question, and each run one record.
 func (p pair) checkAnsweredOnce(t *testing.T, c client, conversation string, texts ...string) {
 	t.Helper()
 	stored := c.messages(conversation)
 	var found []string
-	for i, one := range stored {
-		if one.Seq != int64(i+1) {
-			t.Errorf("message %d has the seq %d", i+1, one.Seq)
+	for i, m := range stored {
+		if m.Seq != int64(i+1) {
+			t.Errorf("message %d: seq %d", i+1, m.Seq)
 		}
-		if one.Type == "outgoing" {
-			found = append(found, one.Content)
+		if m.Type == "outgoing" {
+			found = append(found, m.Content)
 		}
 	}
 	if len(stored) != 2*len(texts) || strings.Join(found, "\n") != strings.Join(texts, "\n") {
-		t.Errorf("stored are %+v, the answers are to be %q", stored, texts)
+		t.Errorf("stored %+v, want the replies %q", stored, texts)
 	}
 	if n := number(t, p.conn, "SELECT count(*) FROM records WHERE session_id = $1", conversation); n != len(texts) {
-		t.Errorf("there are %d records of %d answers", n, len(texts))
+		t.Errorf("%d records of %d replies", n, len(texts))
 	}
 }
 
-// checkWhole waits for the end of a stream that has the whole text and ends well.
-func checkWhole(t *testing.T, what string, l *listening, text string) {
+// checkWhole waits for the end of a stream, which must have the whole text and no error.
+func checkWhole(t *testing.T, what string, l *streamReader, text string) {
 	t.Helper()
-	told, last := l.all(t)
-	if told != text || last.Error != nil || last.FinishReason != "stop" {
-		t.Errorf("%s: it tells %q and ends with %+v", what, told, last)
+	got, last := l.finish(t)
+	if got != text || last.Error != nil || last.FinishReason != "stop" {
+		t.Errorf("%s: text %q, final event %+v", what, got, last)
 	}
 }
 
-func TestAServerThatIsPausedBeyondItsLeaseAnswersNothingTwice(t *testing.T) {
+func TestPausedInstanceDoesNotAnswerTwice(t *testing.T) {
 	t.Parallel()
-	// given a server that writes replies, to which is listened there and at another one: a long
-	// one, a brief one, and one whose end is due as soon as the server goes on
+	// given: an instance that writes three replies, which are followed on both instances: a long one, a short one, and one
+	// that is due to end as soon as the instance continues
 	p := servingPair(t)
 	first, second := p.clients()
-	brief, briefText := says("brief", 8, 200)
-	long, longText := says("long", 16, 400)
-	due, dueText := says("due", 2, 3000)
-	first.scripted("slow", brief, long, due)
+	brief, briefText := scriptRule("brief", 8, 200)
+	long, longText := scriptRule("long", 16, 400)
+	due, dueText := scriptRule("due", 2, 3000)
+	first.createScriptedBot("slow", brief, long, due)
 	texts := map[string]string{"long": longText, "brief": briefText, "due": dueText}
-	asked := map[string]asking{}
-	elsewhere := map[string]*listening{}
+	streams := map[string]completionStream{}
+	elsewhere := map[string]*streamReader{}
 	for _, question := range []string{"due", "long", "brief"} {
-		asked[question] = first.stream("slow", "", question)
-		elsewhere[question] = second.resume(asked[question].run)
-		eventually(t, "the first delta", func() bool { return len(asked[question].heard()) > 0 })
+		streams[question] = first.stream("slow", "", question)
+		elsewhere[question] = second.resume(streams[question].run)
+		eventually(t, "the first delta arrives", func() bool { return len(streams[question].received()) > 0 })
 	}
 
-	// when it is paused until the other one has taken the runs over, finished one of them and
-	// is writing the other
+	// when: it is paused until the other instance has rescued the runs, completed one of them and is writing another
 	p.first.signal(syscall.SIGSTOP)
-	within(t, time.Minute, "the other's answer", func() bool {
-		return second.run(asked["brief"].run).State == "completed" && second.run(asked["long"].run).Attempt == 2
+	within(t, time.Minute, "the other instance has rescued the runs", func() bool {
+		return second.run(streams["brief"].run).State == "completed" && second.run(streams["long"].run).Attempt == 2
 	})
-	if run := second.run(asked["long"].run); run.State != "running" {
-		t.Errorf("the long reply was to be written still: %+v", run)
+	if run := second.run(streams["long"].run); run.State != "running" {
+		t.Errorf("the long run has ended too early: %+v", run)
 	}
 	p.first.signal(syscall.SIGCONT)
 
-	// then each question has one answer, and all who listen have it whole
+	// then: each question has one reply, and all streams have its whole text
 	for question, text := range texts {
-		checkWhole(t, question+" at the one that was paused", asked[question].listening, text)
-		checkWhole(t, question+" at the other one", elsewhere[question], text)
+		checkWhole(t, question+" on the paused instance", streams[question].streamReader, text)
+		checkWhole(t, question+" on the other instance", elsewhere[question], text)
 		for _, c := range []client{first, second} {
-			if run := c.run(asked[question].run); run.State != "completed" || run.Attempt != 2 || run.Error != nil {
+			if run := c.run(streams[question].run); run.State != "completed" || run.Attempt != 2 || run.Error != nil {
 				t.Errorf("%s: %+v", question, run)
 			}
-			checkWhole(t, question+" afterwards", c.resume(asked[question].run), text)
-			p.checkAnsweredOnce(t, c, asked[question].conversation, text)
+			checkWhole(t, question+" after the end", c.resume(streams[question].run), text)
+			p.checkAnsweredOnce(t, c, streams[question].conversation, text)
 		}
 	}
 
-	// and the one that was paused answers what is asked next
-	next := first.stream("slow", asked["brief"].conversation, "brief")
-	checkWhole(t, "the next one", next.listening, briefText)
-	p.checkAnsweredOnce(t, second, asked["brief"].conversation, briefText, briefText)
+	// and: the paused instance answers new questions
+	next := first.stream("slow", streams["brief"].conversation, "brief")
+	checkWhole(t, "the next reply", next.streamReader, briefText)
+	p.checkAnsweredOnce(t, second, streams["brief"].conversation, briefText, briefText)
 	p.first.stop()
 	p.second.stop()
 }
 
-func TestARunIsCancelledAndFollowedAtAnyInstance(t *testing.T) {
+func TestRunsAreCancelledAndFollowedOnAnyInstance(t *testing.T) {
 	t.Parallel()
-	// given replies that one server writes, and one that waits behind them, to which is listened
-	// at both
+	// given: replies in progress on one instance with others queued, followed on both instances
 	p := servingPair(t)
 	first, second := p.clients()
-	long, longText := says("long", 600, 100)
-	brief, briefText := says("brief", 30, 100)
-	first.scripted("slow", long, brief)
-	asked := first.stream("slow", "", "long")
-	waiting := first.stream("slow", asked.conversation, "brief, but never")
-	behind := first.stream("slow", asked.conversation, "brief")
+	long, longText := scriptRule("long", 600, 100)
+	brief, briefText := scriptRule("brief", 30, 100)
+	first.createScriptedBot("slow", long, brief)
+	running := first.stream("slow", "", "long")
+	waiting := first.stream("slow", running.conversation, "brief, but never")
+	behind := first.stream("slow", running.conversation, "brief")
 	whole := first.stream("slow", "", "brief")
-	there, wholeThere := second.resume(asked.run), second.resume(whole.run)
-	eventually(t, "the beginning", func() bool { return len(asked.heard()) > 3 })
-	if run := second.run(asked.run); run.State != "running" {
-		t.Errorf("it is not being written: %+v", run)
+	there, wholeThere := second.resume(running.run), second.resume(whole.run)
+	eventually(t, "the reply has started", func() bool { return len(running.received()) > 3 })
+	if run := second.run(running.run); run.State != "running" {
+		t.Errorf("the run is not in progress: %+v", run)
 	}
 
-	// when what waits is cancelled through the other one, it is never begun
+	// when: a queued run is cancelled on the other instance, it never starts
 	var ended apiRun
 	second.call("POST", "/api/runs/"+waiting.run+"/cancel/", nil, http.StatusOK, &ended)
 	if ended.State != "cancelled" {
-		t.Errorf("what waited is %+v", ended)
+		t.Errorf("the queued run is %+v", ended)
 	}
-	if told, last := waiting.all(t); told != "" || last.FinishReason != "cancelled" || last.Error != nil {
-		t.Errorf("what waited tells %q and ends with %+v", told, last)
+	if got, last := waiting.finish(t); got != "" || last.FinishReason != "cancelled" || last.Error != nil {
+		t.Errorf("the queued run: text %q, final event %+v", got, last)
 	}
 
-	// and when what is being written is, it stops within a second, though it is told there a
-	// little later
+	// and when: a run in progress is cancelled on the other instance, it stops within about a second
 	began := time.Now()
-	second.call("POST", "/api/runs/"+asked.run+"/cancel/", nil, http.StatusOK, &ended)
-	told, last := asked.all(t)
-	stopped := number(t, p.conn, "SELECT (1000 * extract(epoch FROM finished_at - $2))::integer FROM runs WHERE id = $1", asked.run, began)
-	if stopped > 1500 { // a busy machine is granted some
-		t.Errorf("it stopped after %d ms", stopped)
+	second.call("POST", "/api/runs/"+running.run+"/cancel/", nil, http.StatusOK, &ended)
+	got, last := running.finish(t)
+	stopped := number(t, p.conn, "SELECT (1000 * extract(epoch FROM finished_at - $2))::integer FROM runs WHERE id = $1", running.run, began)
+	if stopped > 1500 { // with some tolerance for a busy machine
+		t.Errorf("the run stopped after %d ms", stopped)
 	}
 	if ended.State != "cancelled" || ended.FinishReason != "cancelled" || ended.Error != nil {
 		t.Errorf("the cancelled run is %+v", ended)
 	}
-	if told == "" || told == longText || !strings.HasPrefix(longText, told) || last.FinishReason != "cancelled" || last.Error != nil {
-		t.Errorf("it tells %q and ends with %+v", told, last)
+	if got == "" || got == longText || !strings.HasPrefix(longText, got) || last.FinishReason != "cancelled" || last.Error != nil {
+		t.Errorf("text %q, final event %+v", got, last)
 	}
-	if text, last := there.all(t); text != told || last.FinishReason != "cancelled" {
-		t.Errorf("the other one tells %q and ends with %+v, not %q", text, last, told)
+	if text, last := there.finish(t); text != got || last.FinishReason != "cancelled" {
+		t.Errorf("on the other instance: text %q, final event %+v, want %q", text, last, got)
 	}
 
-	// then what waits behind it is answered, what is followed at the other one is told whole, and
-	// it is no matter to cancel again
-	checkWhole(t, "behind it", behind.listening, briefText)
-	checkWhole(t, "where it is written", whole.listening, briefText)
-	checkWhole(t, "where it is not", wholeThere, briefText)
+	// then: the next queued run starts, streams on the other instance are complete, and cancelling again has no effect
+	checkWhole(t, "the queued reply", behind.streamReader, briefText)
+	checkWhole(t, "on the writing instance", whole.streamReader, briefText)
+	checkWhole(t, "on the other instance", wholeThere, briefText)
 	for _, c := range []client{first, second} {
-		c.call("POST", "/api/runs/"+asked.run+"/cancel/", nil, http.StatusOK, &ended)
+		c.call("POST", "/api/runs/"+running.run+"/cancel/", nil, http.StatusOK, &ended)
 		if ended.State != "cancelled" {
-			t.Errorf("again: %+v", ended)
+			t.Errorf("cancelled again: %+v", ended)
 		}
 		c.call("POST", "/api/runs/"+whole.run+"/cancel/", nil, http.StatusOK, &ended)
 		if ended.State != "completed" {
-			t.Errorf("too late: %+v", ended)
+			t.Errorf("cancelled after completion: %+v", ended)
 		}
 	}
-	stored := second.messages(asked.conversation)
-	if len(stored) != 5 || stored[3].Content != told || stored[4].Content != briefText {
-		t.Errorf("stored are %+v", stored)
+	stored := second.messages(running.conversation)
+	if len(stored) != 5 || stored[3].Content != got || stored[4].Content != briefText {
+		t.Errorf("stored: %+v", stored)
 	}
-	if n := number(t, p.conn, "SELECT count(*) FROM records WHERE session_id = $1", asked.conversation); n != 3 {
-		t.Errorf("there are %d records of 3 runs", n)
+	if n := number(t, p.conn, "SELECT count(*) FROM records WHERE session_id = $1", running.conversation); n != 3 {
+		t.Errorf("%d records of 3 runs", n)
 	}
 	p.first.stop()
 	p.second.stop()
 }
 
-func TestWhatAStoppingServerCannotFinishIsAnsweredByTheOther(t *testing.T) {
+func TestUnfinishedRunsOfStoppingInstanceAreRescued(t *testing.T) {
 	t.Parallel()
-	// given two servers that write replies, longer and shorter than the grace of a stop, with
-	// others waiting behind them
+	// given: two instances with replies that take longer and shorter than the grace period, and queued ones
 	p := servingPair(t)
 	first, second := p.clients()
-	long, longText := says("long", 40, 1000)
-	brief, briefText := says("brief", 20, 200)
-	first.scripted("slow", long, brief)
-	quick, _ := says("long", 40, 0)
+	long, longText := scriptRule("long", 40, 1000)
+	brief, briefText := scriptRule("brief", 20, 200)
+	first.createScriptedBot("slow", long, brief)
+	quick, _ := scriptRule("long", 40, 0)
 
 	overlong := first.stream("slow", "", "long")
 	behindOverlong := first.stream("slow", overlong.conversation, "brief")
@@ -242,43 +236,43 @@ func TestWhatAStoppingServerCannotFinishIsAnsweredByTheOther(t *testing.T) {
 	behindOthers := first.stream("slow", others.conversation, "brief")
 	there := second.resume(overlong.run)
 	thereBehind := second.resume(behindOverlong.run)
-	eventually(t, "the beginning of those that can begin", func() bool {
-		return len(overlong.heard()) > 0 && len(short.heard()) > 0 && len(others.heard()) > 0
+	eventually(t, "the first replies have started", func() bool {
+		return len(overlong.received()) > 0 && len(short.received()) > 0 && len(others.received()) > 0
 	})
 
-	// when one of them is told to stop
+	// when: one instance is stopped
 	began := time.Now()
 	p.first.signal(syscall.SIGTERM)
 
-	// then what it cannot begin any more ends at once for who waits there
-	for what, one := range map[string]asking{"behind the overlong one": behindOverlong, "behind the other's": behindOthers} {
-		checkUnavailable(t, what, one.listening, "")
+	// then: streams of runs that it can no longer start end at once
+	for what, stream := range map[string]completionStream{"queued behind the overlong reply": behindOverlong, "queued behind a reply of the other instance": behindOthers} {
+		checkUnavailable(t, what, stream.streamReader, "")
 	}
 	if waited := time.Since(began); waited > replyGracePeriod/2 {
-		t.Errorf("those who wait in vain are told so after %s", waited)
+		t.Errorf("these streams ended after %s", waited)
 	}
-	// what it can finish it does, and what it cannot it gives back
-	checkWhole(t, "what is short enough", short.listening, briefText)
+	// and: it finishes short replies and releases the others
+	checkWhole(t, "the short reply", short.streamReader, briefText)
 	if run := second.run(short.run); run.Attempt != 1 {
 		t.Errorf("the short run is %+v", run)
 	}
 	if run := second.run(overlong.run); run.State != "running" || run.Attempt != 1 {
-		t.Errorf("while the grace lasts the overlong run is %+v", run)
+		t.Errorf("during the grace period the overlong run is %+v", run)
 	}
 	second.call("PATCH", "/api/chatbots/slow/", object{"script": object{"rules": []object{quick, brief}}}, http.StatusOK, nil)
-	checkUnavailable(t, "the overlong one", overlong.listening, longText)
-	if code := p.first.awaitEnd(patience); code != 0 {
-		t.Errorf("it ended with %d", code)
+	checkUnavailable(t, "the overlong reply", overlong.streamReader, longText)
+	if code := p.first.awaitExit(testTimeout); code != 0 {
+		t.Errorf("exit code %d", code)
 	}
-	p.first.mustBeAlone()
-	within(t, soon, "the taking up of what was given back", func() bool { return second.run(overlong.run).Attempt == 2 })
+	p.first.expectNoProcesses()
+	within(t, soon, "the other instance claims the released run", func() bool { return second.run(overlong.run).Attempt == 2 })
 
-	// and the other one answers all of it, once
-	checkWhole(t, "the overlong one at the other", there, longText)
-	checkWhole(t, "behind it at the other", thereBehind, briefText)
-	checkWhole(t, "behind the short one", behindShort.listening, briefText)
-	checkWhole(t, "the other's own", others.listening, briefText)
-	checkWhole(t, "behind that", second.resume(behindOthers.run), briefText)
+	// and: the other instance completes all of them, once
+	checkWhole(t, "the overlong reply on the other instance", there, longText)
+	checkWhole(t, "queued behind it on the other instance", thereBehind, briefText)
+	checkWhole(t, "queued behind the short reply", behindShort.streamReader, briefText)
+	checkWhole(t, "the other instance's own reply", others.streamReader, briefText)
+	checkWhole(t, "queued behind that", second.resume(behindOthers.run), briefText)
 	if run := second.run(overlong.run); run.State != "completed" || run.Attempt != 2 {
 		t.Errorf("the overlong run is %+v", run)
 	}
@@ -288,12 +282,11 @@ func TestWhatAStoppingServerCannotFinishIsAnsweredByTheOther(t *testing.T) {
 	p.second.stop()
 }
 
-// checkUnavailable waits for the end of a stream that tells some of a text and then that
-// no more is to be had here.
-func checkUnavailable(t *testing.T, what string, l *listening, text string) {
+// checkUnavailable waits for the end of a stream that has a prefix of the text and ends with the error unavailable.
+func checkUnavailable(t *testing.T, what string, l *streamReader, text string) {
 	t.Helper()
-	told, last := l.all(t)
-	if last.Error == nil || last.Error.Error != "unavailable" || last.FinishReason != "error" || !strings.HasPrefix(text, told) {
-		t.Errorf("%s: it tells %q and ends with %+v", what, told, last)
+	got, last := l.finish(t)
+	if last.Error == nil || last.Error.Error != "unavailable" || last.FinishReason != "error" || !strings.HasPrefix(text, got) {
+		t.Errorf("%s: text %q, final event %+v", what, got, last)
 	}
 }

@@ -17,36 +17,35 @@ import (
 	"time"
 )
 
-// loadVariable has the test binary be a process that puts a server under load; it names
-// the file of that process's notes.
+// loadVariable makes the test binary run as the load process (see TestMain). Its value is the path of the notes.
 const loadVariable = "PARLEY_TEST_LOAD"
 
-// place is where the server is from now on, and what to do there.
-type place struct {
+// target is the address of the current server, and the load to generate.
+type target struct {
 	Base, Key     string
 	Seed          uint64
 	Conversations []talk
 }
 
-// talk is a conversation that is under load.
+// talk is a conversation under load.
 type talk struct{ Conversation, Bot string }
 
-// Kinds of notes.
+// The kinds of notes.
 const (
 	noteAsked        = "asked"        // a question is about to be sent for the first time
-	noteAcknowledged = "acknowledged" // the server has said that it has it
-	noteEvent        = "event"        // an event of a reply came
-	noteRefused      = "refused"      // an answer that there should not be
+	noteAcknowledged = "acknowledged" // the server has acknowledged the question
+	noteEvent        = "event"        // an event of a reply was received
+	noteRefused      = "refused"      // an unexpected response
 )
 
-// note is a line of what the loading process has seen. Its notes outlive the server.
+// note is one observation of the load process, as a line of JSON. The notes survive a kill of the server.
 type note struct {
 	Kind         string
 	Conversation string
 	Content      string // of the question
 	Run          string
 	Message      sent
-	Reading      string // which reading of a reply the event belongs to
+	Reading      string // identifies one pass over the events of a reply
 	EventID      string
 	Event        event
 	Why          string
@@ -57,29 +56,29 @@ type notebook struct {
 	file *os.File
 }
 
-// add writes a line, at once.
-func (b *notebook) add(one note) {
-	line, err := json.Marshal(one)
+// add writes a note immediately.
+func (b *notebook) add(n note) {
+	line, err := json.Marshal(n)
 	if err != nil {
-		panic(err) // a plain struct
+		panic(err) // a plain struct cannot fail
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if _, err := b.file.Write(append(line, '\n')); err != nil {
-		panic(err) // a test that cannot note what it saw is worth nothing
+		panic(err) // without notes the test is worthless
 	}
 }
 
-// whereabouts tells the clients where the server is, until there is none any more.
-type whereabouts struct {
+// targetTracker tells clients the address of the current server, until the load ends.
+type targetTracker struct {
 	mu    sync.Mutex
 	moved *sync.Cond
-	place place
+	place target
 	moves int
 	isEnd bool
 }
 
-func (w *whereabouts) move(to place, isEnd bool) {
+func (w *targetTracker) move(to target, isEnd bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.place, w.isEnd = to, isEnd
@@ -87,8 +86,8 @@ func (w *whereabouts) move(to place, isEnd bool) {
 	w.moved.Broadcast()
 }
 
-// after waits for a place that came after so many moves. Not ok: there is none.
-func (w *whereabouts) after(moves int) (at place, now int, ok bool) {
+// after waits for a target newer than the given number of moves. ok is false once the load has ended.
+func (w *targetTracker) after(moves int) (at target, now int, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for !w.isEnd && w.moves <= moves {
@@ -97,23 +96,23 @@ func (w *whereabouts) after(moves int) (at place, now int, ok bool) {
 	return w.place, w.moves, !w.isEnd
 }
 
-// bearLoad puts the servers under load that in names, one place in each line, until its
-// end. In each conversation one client asks for streams and another one sends messages.
-func bearLoad(in io.Reader, path string) error {
+// runLoad is the body of the load process. It reads targets from in, one JSON value after the other, until EOF. In each
+// conversation one client requests streams and another one sends messages.
+func runLoad(in io.Reader, path string) error {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
 	notes := &notebook{file: file}
-	server := &whereabouts{}
+	server := &targetTracker{}
 	server.moved = sync.NewCond(&server.mu)
 	var clients sync.WaitGroup
 	defer clients.Wait()
-	defer server.move(place{}, true)
+	defer server.move(target{}, true)
 	lines := json.NewDecoder(in)
 	for isFirst := true; ; isFirst = false {
-		var to place
+		var to target
 		if err := lines.Decode(&to); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
@@ -123,10 +122,10 @@ func bearLoad(in io.Reader, path string) error {
 		if !isFirst {
 			continue
 		}
-		for i, one := range to.Conversations {
-			clients.Go((&loader{talk: one, name: fmt.Sprintf("stream-%d", i), server: server, notes: notes}).askForStreams)
+		for i, conversation := range to.Conversations {
+			clients.Go((&loader{talk: conversation, name: fmt.Sprintf("stream-%d", i), server: server, notes: notes}).askForStreams)
 			random := rand.New(rand.NewPCG(to.Seed, uint64(i)))
-			sender := &loader{talk: one, name: fmt.Sprintf("send-%d", i), server: server, notes: notes}
+			sender := &loader{talk: conversation, name: fmt.Sprintf("send-%d", i), server: server, notes: notes}
 			clients.Go(func() { sender.sendInBursts(random) })
 		}
 	}
@@ -134,19 +133,19 @@ func bearLoad(in io.Reader, path string) error {
 
 var loadClient = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}, Timeout: time.Minute}
 
-// loader is one client, which asks its next question only when it has what it waits for.
+// loader is a client that sends its next question once the reply to the last one is complete.
 type loader struct {
 	talk
 
 	name   string
-	server *whereabouts
+	server *targetTracker
 	notes  *notebook
-	// moves is how often the server had moved when a request last failed.
+	// moves is the number of moves when a request last failed.
 	moves int
 }
 
-// askForStreams asks question after question and hears each answer to its end. A stream
-// that breaks off is taken up by where it was, or by asking the same again.
+// askForStreams asks questions and reads each reply to its end. A broken stream is resumed after its last event, or by
+// sending the same request again.
 func (l *loader) askForStreams() {
 	for i := 0; l.isOn(); i++ {
 		content := l.ask(i)
@@ -160,7 +159,7 @@ func (l *loader) askForStreams() {
 	}
 }
 
-// sendInBursts sends some messages, waits for the answer to the last one, and so on.
+// sendInBursts sends a few messages, waits for the reply to the last one, and repeats.
 func (l *loader) sendInBursts(random *rand.Rand) {
 	for i := 0; l.isOn(); {
 		var content, run string
@@ -182,7 +181,7 @@ func (l *loader) isOn() bool {
 	return ok
 }
 
-// ask makes a question that is like no other.
+// ask returns a unique question.
 func (l *loader) ask(i int) string {
 	content := fmt.Sprintf("%s-%d: What is Parley? 第%d題", l.name, i, i)
 	l.notes.add(note{Kind: noteAsked, Conversation: l.Conversation, Content: content})
@@ -194,7 +193,7 @@ func keyOf(content string) string {
 	return key
 }
 
-// do makes one request after the other, each to another server, until one succeeds.
+// do repeats a request, each time on a newer server, until one succeeds.
 func (l *loader) do(request func(client) error) {
 	for {
 		at, moves, ok := l.server.after(l.moves)
@@ -216,19 +215,18 @@ func (l *loader) send(content string) (run string) {
 		if err != nil {
 			return err
 		}
-		one := note{Kind: noteAcknowledged, Conversation: l.Conversation, Content: content}
-		if err := json.Unmarshal(answer, &one.Message); err != nil || status != http.StatusCreated {
-			one.Kind, one.Why = noteRefused, fmt.Sprintf("%d: %s", status, answer)
+		n := note{Kind: noteAcknowledged, Conversation: l.Conversation, Content: content}
+		if err := json.Unmarshal(answer, &n.Message); err != nil || status != http.StatusCreated {
+			n.Kind, n.Why = noteRefused, fmt.Sprintf("%d: %s", status, answer)
 		}
-		one.Run, run = one.Message.RunID, one.Message.RunID
-		l.notes.add(one)
+		n.Run, run = n.Message.RunID, n.Message.RunID
+		l.notes.add(n)
 		return nil
 	})
 	return run
 }
 
-// follow hears a reply to its end. open is given the run, where it is known, and the query
-// that names the last event that came.
+// follow reads a reply to its end. open receives the run, if it is known, and the query with the last event ID.
 func (l *loader) follow(content, run string, open func(c client, run, last string) (*http.Response, error)) {
 	readings, last := 0, ""
 	l.do(func(c client) error {
@@ -238,22 +236,22 @@ func (l *loader) follow(content, run string, open func(c client, run, last strin
 		}
 		defer answer.Body.Close()
 		if answer.StatusCode != http.StatusOK {
-			said, _ := io.ReadAll(answer.Body)
-			l.notes.add(note{Kind: noteRefused, Conversation: l.Conversation, Content: content, Run: run, Why: answer.Status + ": " + string(said)})
+			output, _ := io.ReadAll(answer.Body)
+			l.notes.add(note{Kind: noteRefused, Conversation: l.Conversation, Content: content, Run: run, Why: answer.Status + ": " + string(output)})
 			return nil
 		}
 		run = answer.Header.Get("X-Run-Id")
 		if answer.Request.Method == "POST" {
 			l.notes.add(note{Kind: noteAcknowledged, Conversation: l.Conversation, Content: content, Run: run})
-			readings++ // from the beginning
+			readings++ // a new pass from the beginning
 		}
 		isDone := false
-		err = eachEvent(answer.Body, func(one event) {
+		err = eachEvent(answer.Body, func(ev event) {
 			l.notes.add(note{
 				Kind: noteEvent, Conversation: l.Conversation, Content: content, Run: run,
-				Reading: fmt.Sprintf("%s %d of %s", l.name, readings, run), EventID: one.ID, Event: one,
+				Reading: fmt.Sprintf("%s %d of %s", l.name, readings, run), EventID: ev.ID, Event: ev,
 			})
-			last, isDone = "?after="+one.ID, one.Done
+			last, isDone = "?after="+ev.ID, ev.Done
 		})
 		if err == nil && !isDone {
 			err = io.ErrUnexpectedEOF
@@ -265,7 +263,7 @@ func (l *loader) follow(content, run string, open func(c client, run, last strin
 	})
 }
 
-// load is the process that puts servers under load.
+// load is the load process.
 type load struct {
 	t      *testing.T
 	cmd    *exec.Cmd
@@ -291,20 +289,20 @@ func startLoad(t *testing.T) *load {
 	}
 	t.Cleanup(func() {
 		_ = l.cmd.Process.Kill() // fails when it has ended
-		_ = l.cmd.Wait()         // the error of a second one is no news
+		_ = l.cmd.Wait()         // fails if it was waited for already
 	})
 	return l
 }
 
-// moveTo says where the server is now.
-func (l *load) moveTo(at place) {
+// moveTo sends the process a new target.
+func (l *load) moveTo(at target) {
 	l.t.Helper()
 	if err := json.NewEncoder(l.places).Encode(at); err != nil {
-		l.t.Fatalf("the load has ended: %v\n%s", err, l.stderr.String())
+		l.t.Fatalf("the load process has ended: %v\n%s", err, l.stderr.String())
 	}
 }
 
-// end waits until the clients have given up, and reads what was noted.
+// end ends the load, waits for the process, and reads its notes.
 func (l *load) end() []note {
 	l.t.Helper()
 	if err := l.places.Close(); err != nil {
@@ -324,13 +322,13 @@ func (l *load) end() []note {
 		if errors.Is(err, io.EOF) {
 			return notes
 		}
-		var one note
+		var n note
 		if err == nil {
-			err = json.Unmarshal(line, &one)
+			err = json.Unmarshal(line, &n)
 		}
 		if err != nil {
 			l.t.Fatal(err)
 		}
-		notes = append(notes, one)
+		notes = append(notes, n)
 	}
 }

@@ -3,31 +3,9 @@ package main
 import (
 	"runtime"
 
-	"parley/internal/chat"
-	"parley/internal/llm"
 	"parley/internal/metrics"
-	"parley/internal/ratelimit"
-	"parley/internal/realtime"
-	"parley/internal/records"
-	"parley/internal/run"
 	"parley/internal/store"
-	"parley/internal/visit"
-	"parley/internal/wsapi"
 )
-
-// components are the parts of the service that have metrics.
-type components struct {
-	server  *server
-	store   *store.Store
-	models  *llm.Engine
-	chats   *chat.Chat
-	runs    *run.Dispatcher
-	visits  *visit.Visits
-	records *records.Records
-	sockets *wsapi.Server
-	limiter *ratelimit.Limiter
-	redis   *realtime.Redis // nil without Redis
-}
 
 // firstTokens registers the histogram of the time to first token.
 func firstTokens(r *metrics.Registry, engines []string) *metrics.Durations {
@@ -37,7 +15,7 @@ func firstTokens(r *metrics.Registry, engines []string) *metrics.Durations {
 
 // addMetrics registers the metrics of all components. They are read from memory at each scrape, without a
 // query to the database.
-func addMetrics(r *metrics.Registry, c components) {
+func addMetrics(r *metrics.Registry, c *components) {
 	gauge := func(name, help string, read func() float64) { r.Gauge(name, help, nil, read) }
 	total := func(name, help string, labels metrics.Labels, read func() int64) {
 		r.Counter(name, help, labels, func() float64 { return float64(read()) })

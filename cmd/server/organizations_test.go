@@ -19,36 +19,36 @@ type me struct {
 	Organization struct{ ID, Name string }
 }
 
-func TestAnOrganizationIsApartFromTheOthers(t *testing.T) {
+func TestOrganizationsAreIsolated(t *testing.T) {
 	t.Parallel()
-	// given a server on a database of its own, and a conversation there
+	// given: a server and a conversation
 	database := "DATABASE_URL=" + newDatabase(t)
 	dir := newDir(t)
 	server := serving(t, dir, database)
 	first := server.client(server.key)
 	conversation := first.start()
 
-	// when another organization is made
+	// when: another organization is created
 	stdout, stderr, code := runCommand(t, dir, []string{database}, "org", "create", "Second & Söhne 第二")
 	key := printedKey.FindStringSubmatch(stdout)
 	if code != 0 || key == nil || stderr != "" {
-		t.Fatalf("it ended with %d and said %q, %q", code, stdout, stderr)
+		t.Fatalf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
 
-	// then its key works, and sees nothing of the first one's
+	// then: its key works, and cannot see data of the first one
 	second := server.client(key[1])
 	var theirs, ours me
 	second.call("GET", "/api/me/", nil, http.StatusOK, &theirs)
 	first.call("GET", "/api/me/", nil, http.StatusOK, &ours)
 	if theirs.Organization.Name != "Second & Söhne 第二" || theirs.Organization.ID == ours.Organization.ID {
-		t.Errorf("the key speaks for %+v, that of the first for %+v", theirs, ours)
+		t.Errorf("the organizations are %+v and %+v", theirs, ours)
 	}
 	second.call("GET", "/api/conversations/"+conversation+"/history", nil, http.StatusNotFound, nil)
 	second.call("POST", "/api/conversations/"+conversation+"/messages", object{"content": "x"}, http.StatusNotFound, nil)
 	first.call("GET", "/api/conversations/"+second.start()+"/history", nil, http.StatusNotFound, nil)
 	second.call("POST", "/api/chatbots/parley/completions/", object{"message": object{"content": "What is Parley?"}}, http.StatusOK, nil)
 
-	// and a name is given once
+	// and: names are unique
 	_, stderr, code = runCommand(t, dir, []string{database}, "org", "create", "Second & Söhne 第二")
 	mustFail(t, stderr, code, "Second & Söhne 第二")
 	_, stderr, code = runCommand(t, dir, []string{database}, "org", "create", "  ")
@@ -56,84 +56,84 @@ func TestAnOrganizationIsApartFromTheOthers(t *testing.T) {
 	stdout, _, code = runCommand(t, dir, []string{database}, "org", "list")
 	if code != 0 || strings.Count(stdout, "\n") != 2 ||
 		!strings.Contains(stdout, ours.Organization.ID) || !strings.Contains(stdout, theirs.Organization.ID) {
-		t.Errorf("the list ended with %d: %q", code, stdout)
+		t.Errorf("org list: exit code %d: %q", code, stdout)
 	}
 	server.stop()
 }
 
-func TestOrganizationsAreMadeBesideTheRunningServer(t *testing.T) {
+func TestOrgCommandUsesDatabaseOfRunningServer(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
 	server := serving(t, dir)
 	stdout, stderr, code := runCommand(t, dir, nil, "org", "create", "Second")
 	key := printedKey.FindStringSubmatch(stdout)
 	if code != 0 || key == nil {
-		t.Fatalf("it ended with %d and said %q, %q", code, stdout, stderr)
+		t.Fatalf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
 	server.client(key[1]).call("GET", "/api/me/", nil, http.StatusOK, nil)
 	server.stop()
-	// Without the server it starts the database by itself, and ends it.
+	// Without a running server, the command starts and stops the database itself.
 	stdout, _, code = runCommand(t, dir, nil, "org", "list")
 	if code != 0 || strings.Count(stdout, "\n") != 2 {
-		t.Errorf("the list ended with %d: %q", code, stdout)
+		t.Errorf("org list: exit code %d: %q", code, stdout)
 	}
-	server.mustBeAlone()
+	server.expectNoProcesses()
 }
 
-func TestADataDirectoryHasOneServer(t *testing.T) {
+func TestDataDirectoryIsLocked(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
 	server := serving(t, dir)
 	_, stderr, code := runCommand(t, dir, nil)
 	mustFail(t, stderr, code, dir, "in use by another program")
 	if status := server.client("").status("/readyz"); status != http.StatusOK {
-		t.Errorf("the first one's /readyz says %d", status)
+		t.Errorf("/readyz of the first server: %d", status)
 	}
 	server.stop()
 }
 
-func TestAnUnknownCommandIsToldTheUsage(t *testing.T) {
+func TestUnknownCommandPrintsUsage(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(newDir(t), "data")
 	for _, args := range [][]string{{"frobnicate"}, {"org"}, {"org", "create"}, {"org", "list", "all"}, {"org", "delete", "x"}} {
 		stdout, stderr, code := runCommand(t, dir, nil, args...)
 		if code != 1 || stdout != "" || !strings.Contains(stderr, "unknown command") || !strings.Contains(stderr, usage) {
-			t.Errorf("%v: it ended with %d and said %q, %q", args, code, stdout, stderr)
+			t.Errorf("%v: exit code %d, stdout %q, stderr %q", args, code, stdout, stderr)
 		}
 	}
 	if exists(dir) {
-		t.Error("something was started")
+		t.Error("the failed command created a data directory")
 	}
 }
 
-func TestServersThatStartTogetherMakeOneOrganization(t *testing.T) {
+func TestConcurrentFirstStartsCreateOneOrganization(t *testing.T) {
 	t.Parallel()
 	database := "DATABASE_URL=" + newDatabase(t)
 	all := []*process{launch(t, newDir(t), []string{database}), launch(t, newDir(t), []string{database})}
 	keys := 0
-	for _, one := range all {
-		one.awaitReady()
-		if one.key != "" {
+	for _, server := range all {
+		server.awaitReady()
+		if server.key != "" {
 			keys++
 		}
 	}
 	if keys != 1 {
-		t.Errorf("%d of them announce a key", keys)
+		t.Errorf("%d servers printed a key, want 1", keys)
 	}
-	for _, asked := range all {
+	for _, server := range all {
 		for _, owner := range all {
 			if owner.key != "" {
-				asked.client(owner.key).call("POST", "/api/chatbots/parley/completions/",
+				server.client(owner.key).call("POST", "/api/chatbots/parley/completions/",
 					object{"message": object{"content": "What is Parley?"}}, http.StatusOK, nil)
 			}
 		}
 	}
 	stdout, _, code := runCommand(t, newDir(t), []string{database}, "org", "list")
 	if code != 0 || strings.Count(stdout, "\n") != 1 {
-		t.Errorf("the list ended with %d: %q", code, stdout)
+		t.Errorf("org list: exit code %d: %q", code, stdout)
 	}
-	for _, one := range all {
-		one.stop()
+	for _, server := range all {
+		server.stop()
 	}
 }
 
@@ -142,17 +142,17 @@ func connect(t *testing.T, p *process) *pgx.Conn {
 	t.Helper()
 	address, ok := localpg.Running(p.dir, "postgres")
 	if !ok {
-		t.Fatal("the private PostgreSQL does not run")
+		t.Fatal("the private PostgreSQL is not running")
 	}
 	conn, err := pgx.Connect(t.Context(), address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close(t.Context()) }) // may have been cut
+	t.Cleanup(func() { _ = conn.Close(t.Context()) }) // may be broken already
 	return conn
 }
 
-// count asks the private PostgreSQL of a server that may not be there yet.
+// count queries the private PostgreSQL of a server, or returns 0 if it is not ready.
 func count(p *process, sql string) (n int) {
 	address, ok := localpg.Running(p.dir, "postgres")
 	if !ok {
@@ -169,7 +169,7 @@ func count(p *process, sql string) (n int) {
 	return n
 }
 
-// number asks a database that is there.
+// number queries a number.
 func number(t *testing.T, conn *pgx.Conn, sql string, args ...any) (n int) {
 	t.Helper()
 	if err := conn.QueryRow(t.Context(), sql, args...).Scan(&n); err != nil {

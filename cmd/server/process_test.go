@@ -21,20 +21,19 @@ import (
 	"parley/internal/localpg"
 )
 
-// parley is the program, built by TestMain.
+// parley is the path of the program, which TestMain builds.
 var parley string
 
-// TestMain builds the program that the tests of the whole process run. As the process
-// that puts a server under load it does only that.
+// TestMain builds the program and runs the tests. With loadVariable it is the body of the load process instead.
 func TestMain(m *testing.M) {
 	if file := os.Getenv(loadVariable); file != "" {
-		if err := bearLoad(os.Stdin, file); err != nil {
+		if err := runLoad(os.Stdin, file); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		return
 	}
-	// Most of these tests wait, for a lease or a grace to be over.
+	// Most of these tests wait for leases and grace periods rather than for the CPU.
 	if err := flag.Set("test.parallel", "6"); err != nil {
 		panic(err)
 	}
@@ -60,34 +59,34 @@ func buildAndRun(m *testing.M) int {
 	return m.Run()
 }
 
-// sharedSecretKey is what servers with a DATABASE_URL get as PARLEY_SECRET_KEY where a test does not give another one.
+// sharedSecretKey is the default PARLEY_SECRET_KEY of servers with a DATABASE_URL.
 const sharedSecretKey = "c2hhcmVkIGJ5IHRoZSBzZXJ2ZXJzIG9mIGEgdGVzdCE="
 
-// patience bounds every wait for what is to happen soon.
-const patience = 30 * time.Second
+// testTimeout bounds the wait for an event that is expected soon.
+const testTimeout = 30 * time.Second
 
 // process is a run of the program.
 type process struct {
 	t              *testing.T
 	cmd            *exec.Cmd
 	dir            string // the data directory
-	base           string // where it serves
-	key            string // as it was announced; empty when none was
+	base           string // its URL
+	key            string // the printed admin key; empty if none
 	stdout, stderr transcript
 	ended          chan struct{}
-	secrets        []string // what its log must not tell
+	secrets        []string // must not be in the log
 }
 
-// transcript is what a process has said so far.
+// transcript is the output of a process so far.
 type transcript struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-func (s *transcript) Write(said []byte) (int, error) {
+func (s *transcript) Write(output []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.text.Write(said)
+	return s.text.Write(output)
 }
 
 func (s *transcript) String() string {
@@ -96,7 +95,7 @@ func (s *transcript) String() string {
 	return s.text.String()
 }
 
-// launch starts the program with a data directory and further variables, which win.
+// launch starts the program with a data directory and environment variables, which override the defaults.
 func launch(t *testing.T, dir string, environment []string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, dir: dir, ended: make(chan struct{})}
@@ -107,8 +106,8 @@ func launch(t *testing.T, dir string, environment []string, args ...string) *pro
 		"PARLEY_DATA_DIR=" + dir,
 		"PARLEY_RATE_LIMITS=messages=0,history=0,list=0",
 	}
-	if slices.ContainsFunc(environment, func(one string) bool { return strings.HasPrefix(one, "DATABASE_URL=") }) {
-		// Servers of one database have one key.
+	if slices.ContainsFunc(environment, func(variable string) bool { return strings.HasPrefix(variable, "DATABASE_URL=") }) {
+		// Servers on variable database share a secret key.
 		p.cmd.Env = append(p.cmd.Env, "PARLEY_SECRET_KEY="+sharedSecretKey)
 		p.secrets = append(p.secrets, sharedSecretKey)
 	}
@@ -119,23 +118,23 @@ func launch(t *testing.T, dir string, environment []string, args ...string) *pro
 	}
 	go func() {
 		defer close(p.ended)
-		_ = p.cmd.Wait() // how it ended is in its ProcessState
+		_ = p.cmd.Wait() // ProcessState has the result
 	}()
 	t.Cleanup(func() {
-		_ = p.cmd.Process.Kill() // fails when it has ended
+		_ = p.cmd.Process.Kill() // fails if it has exited
 		<-p.ended
 		p.checkSecrets()
-		if strings.Contains(p.stderr.String(), "DATA RACE") { // whatever it ended by
-			t.Error("there was a data race")
+		if strings.Contains(p.stderr.String(), "DATA RACE") { // whatever its exit code
+			t.Error("the race detector has reported a data race")
 		}
 		if t.Failed() {
-			t.Logf("%s %v said:\n%s%s", parley, args, p.stdout.String(), p.stderr.String())
+			t.Logf("output of %s %v:\n%s%s", parley, args, p.stdout.String(), p.stderr.String())
 		}
 	})
 	return p
 }
 
-// serving starts a server and waits until it has announced itself.
+// serving starts a server and waits until it is ready.
 func serving(t *testing.T, dir string, environment ...string) *process {
 	t.Helper()
 	p := launch(t, dir, environment)
@@ -150,10 +149,10 @@ var (
 
 func (p *process) awaitReady() {
 	p.t.Helper()
-	eventually(p.t, "the announcement", func() bool {
+	eventually(p.t, "the server is ready", func() bool {
 		select {
 		case <-p.ended:
-			p.t.Fatalf("it ended instead of serving:\n%s", p.stderr.String())
+			p.t.Fatalf("the server exited:\n%s", p.stderr.String())
 		default:
 		}
 		return announced.MatchString(p.stdout.String())
@@ -172,27 +171,27 @@ func secretOf(key string) string {
 
 func (p *process) checkSecrets() {
 	p.t.Helper()
-	files, _ := filepath.Glob(filepath.Join(p.dir, "postgres.log")) // its only error is a malformed pattern
-	said := p.stderr.String()
+	files, _ := filepath.Glob(filepath.Join(p.dir, "postgres.log")) // fails only for a malformed pattern
+	output := p.stderr.String()
 	for _, file := range files {
-		content, _ := os.ReadFile(file) // may be gone with its directory
-		said += string(content)
+		content, _ := os.ReadFile(file) // may be deleted already
+		output += string(content)
 	}
 	for _, secret := range p.secrets {
-		if strings.Contains(said, secret) {
-			p.t.Errorf("the log tells the secret %s", secret)
+		if strings.Contains(output, secret) {
+			p.t.Errorf("the log contains the secret %s", secret)
 		}
 	}
 }
 
-// awaitEnd returns the exit code, -1 after a signal.
-func (p *process) awaitEnd(limit time.Duration) int {
+// awaitExit returns the exit code, or -1 after a signal.
+func (p *process) awaitExit(limit time.Duration) int {
 	p.t.Helper()
 	select {
 	case <-p.ended:
 		return p.cmd.ProcessState.ExitCode()
 	case <-time.After(limit):
-		p.t.Fatalf("it has not ended after %s", limit)
+		p.t.Fatalf("still running after %s", limit)
 		return 0
 	}
 }
@@ -204,64 +203,63 @@ func (p *process) signal(signal os.Signal) {
 	}
 }
 
-// stop ends it in the ordinary way.
+// stop shuts the server down with SIGTERM.
 func (p *process) stop() {
 	p.t.Helper()
 	p.signal(syscall.SIGTERM)
-	if code := p.awaitEnd(patience); code != 0 {
-		p.t.Fatalf("it ended with %d", code)
+	if code := p.awaitExit(testTimeout); code != 0 {
+		p.t.Fatalf("exit code %d", code)
 	}
-	p.mustBeAlone()
+	p.expectNoProcesses()
 }
 
-// kill is the end that leaves it no chance to put anything in order.
+// kill kills the server with SIGKILL. Its PostgreSQL exits by itself.
 func (p *process) kill() {
 	p.t.Helper()
 	p.signal(syscall.SIGKILL)
-	p.awaitEnd(patience)
-	eventually(p.t, "the end of PostgreSQL after that of the server", func() bool { return len(processesOf(p.dir)) == 0 })
+	p.awaitExit(testTimeout)
+	eventually(p.t, "PostgreSQL has exited after the server", func() bool { return len(processesOf(p.dir)) == 0 })
 }
 
-// killAll is kill, and the same to all processes of its PostgreSQL.
+// killAll kills the server and all processes of its PostgreSQL.
 func (p *process) killAll() {
 	p.t.Helper()
 	p.signal(syscall.SIGKILL)
-	for _, one := range processesOf(p.dir) {
+	for _, proc := range processesOf(p.dir) {
 		var pid int
-		if _, err := fmt.Sscanf(one, "/proc/%d", &pid); err != nil {
+		if _, err := fmt.Sscanf(proc, "/proc/%d", &pid); err != nil {
 			p.t.Fatal(err)
 		}
-		_ = syscall.Kill(pid, syscall.SIGKILL) // fails when it has ended
+		_ = syscall.Kill(pid, syscall.SIGKILL) // fails if it has exited
 	}
-	p.awaitEnd(patience)
-	eventually(p.t, "the end of PostgreSQL with the server", func() bool { return len(processesOf(p.dir)) == 0 })
+	p.awaitExit(testTimeout)
+	eventually(p.t, "PostgreSQL has exited", func() bool { return len(processesOf(p.dir)) == 0 })
 }
 
-// mustBeAlone checks that nothing outlived it.
-func (p *process) mustBeAlone() {
+// expectNoProcesses checks that no process of the data directory is left.
+func (p *process) expectNoProcesses() {
 	p.t.Helper()
 	if left := processesOf(p.dir); len(left) > 0 {
-		p.t.Errorf("it left processes behind: %v", left)
+		p.t.Errorf("processes left: %v", left)
 	}
 }
 
-// processesOf lists the processes that name a directory or work in it: PostgreSQL's.
+// processesOf lists the processes with a directory in their command line or as their working directory.
 func processesOf(dir string) []string {
 	var found []string
-	all, _ := filepath.Glob("/proc/[0-9]*") // its only error is a malformed pattern
-	for _, one := range all {
-		// Whatever cannot be read has ended, or is somebody else's.
-		line, _ := os.ReadFile(filepath.Join(one, "cmdline"))
-		at, _ := os.Readlink(filepath.Join(one, "cwd"))
+	all, _ := filepath.Glob("/proc/[0-9]*") // fails only for a malformed pattern
+	for _, proc := range all {
+		// A process that cannot be read has exited or belongs to another user.
+		line, _ := os.ReadFile(filepath.Join(proc, "cmdline"))
+		at, _ := os.Readlink(filepath.Join(proc, "cwd"))
 		if bytes.Contains(line, []byte(dir+"/")) || strings.HasPrefix(at, dir+"/") {
-			found = append(found, fmt.Sprintf("%s %q", one, line))
+			found = append(found, fmt.Sprintf("%s %q", proc, line))
 		}
 	}
 	return found
 }
 
-// newDir makes a data directory that PostgreSQL, which root runs as another user,
-// can get into.
+// newDir creates a data directory that PostgreSQL can access, which root runs as another user.
 func newDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "parley-test-")
@@ -269,7 +267,7 @@ func newDir(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		eventually(t, "the end of all that runs in the data directory", func() bool { return len(processesOf(dir)) == 0 })
+		eventually(t, "all processes of the data directory have exited", func() bool { return len(processesOf(dir)) == 0 })
 		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
 		}
@@ -280,7 +278,7 @@ func newDir(t *testing.T) string {
 	return dir
 }
 
-// newDatabase starts a PostgreSQL for servers that share one, and returns its address.
+// newDatabase starts a PostgreSQL that servers share, and returns its URL.
 func newDatabase(t *testing.T) string {
 	t.Helper()
 	postgres, err := localpg.Start(t.Context(), localpg.Config{Dir: newDir(t), Settings: map[string]string{"fsync": "off"}})
@@ -295,35 +293,35 @@ func newDatabase(t *testing.T) string {
 	return postgres.URL("postgres")
 }
 
-// runCommand runs the program to its end.
+// runCommand runs the program until it exits.
 func runCommand(t *testing.T, dir string, environment []string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	p := launch(t, dir, environment, args...)
-	code = p.awaitEnd(patience)
+	code = p.awaitExit(testTimeout)
 	return p.stdout.String(), p.stderr.String(), code
 }
 
-// eventually polls for what no event tells.
-func eventually(t *testing.T, what string, holds func() bool) {
+// eventually polls until a condition is true.
+func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	within(t, patience, what, holds)
+	within(t, testTimeout, what, condition)
 }
 
-func within(t *testing.T, limit time.Duration, what string, holds func() bool) {
+func within(t *testing.T, limit time.Duration, what string, condition func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	deadline := time.After(limit)
-	for !holds() {
+	for !condition() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("not in time: %s", what)
+			t.Fatalf("timed out waiting until %s", what)
 		}
 	}
 }
 
-// exists tells whether there is a file.
+// exists reports whether a file exists.
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return !errors.Is(err, os.ErrNotExist)

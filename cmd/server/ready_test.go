@@ -18,7 +18,7 @@ import (
 
 var startsAt = regexp.MustCompile(`"msg":"start server","address":"([^"]+)"`)
 
-// readyz is the status of /readyz, which says by Retry-After when to ask again.
+// readyz returns the status of /readyz. Only a 503 may have a Retry-After header.
 func (c client) readyz() int {
 	c.t.Helper()
 	answer, err := c.open("GET", "/readyz", nil)
@@ -32,9 +32,9 @@ func (c client) readyz() int {
 	return answer.StatusCode
 }
 
-func TestReadyzTellsTheTruth(t *testing.T) {
+func TestReadyzFollowsDatabase(t *testing.T) {
 	t.Parallel()
-	// given a server that waits until another one has migrated the database
+	// given: a server that waits for another instance's migration
 	dir := newDir(t)
 	postgres := startPostgres(t, dir)
 	execute := func(statements ...string) {
@@ -64,13 +64,13 @@ func TestReadyzTellsTheTruth(t *testing.T) {
 		"PARLEY_BOOTSTRAP_KEY=" + key,
 		"PARLEY_LOG_LEVEL=debug",
 	})
-	eventually(t, "it listens", func() bool { return startsAt.MatchString(server.stderr.String()) })
-	asked := newClient(t, "http://"+startsAt.FindStringSubmatch(server.stderr.String())[1], key, 0)
-	is := func(status int) func() bool { return func() bool { return asked.readyz() == status } }
+	eventually(t, "the server listens", func() bool { return startsAt.MatchString(server.stderr.String()) })
+	api := newClient(t, "http://"+startsAt.FindStringSubmatch(server.stderr.String())[1], key, 0)
+	is := func(status int) func() bool { return func() bool { return api.readyz() == status } }
 	mustLive := func() {
 		t.Helper()
-		if status := asked.status("/healthz"); status != http.StatusOK {
-			t.Errorf("/healthz says %d: a start anew would mend nothing", status)
+		if status := api.status("/healthz"); status != http.StatusOK {
+			t.Errorf("/healthz: %d, but a restart would not help", status)
 		}
 	}
 	conversation := object{"initial_message": "Hello"}
@@ -85,45 +85,45 @@ func TestReadyzTellsTheTruth(t *testing.T) {
 		RequestID string `json:"request_id"`
 		Retryable bool
 	}
-	asked.call("POST", "/api/conversations/start", conversation, http.StatusServiceUnavailable, &problem)
+	api.call("POST", "/api/conversations/start", conversation, http.StatusServiceUnavailable, &problem)
 	if problem.Error != "unavailable" || problem.RequestID == "" || !problem.Retryable {
-		t.Errorf("it is told %+v", problem)
+		t.Errorf("problem %+v", problem)
 	}
 	if err := migrating.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it is ready", is(http.StatusOK))
-	asked.call("POST", "/api/conversations/start", conversation, http.StatusCreated, nil)
+	eventually(t, "/readyz answers 200", is(http.StatusOK))
+	api.call("POST", "/api/conversations/start", conversation, http.StatusCreated, nil)
 
-	// when PostgreSQL takes nothing that is written, as after a failover to it
+	// when: PostgreSQL is read-only, as a standby
 	const cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
 	execute("ALTER DATABASE postgres SET default_transaction_read_only = on", cut)
-	eventually(t, "it is not ready to read only", is(http.StatusServiceUnavailable))
-	asked.call("POST", "/api/conversations/start", conversation, http.StatusServiceUnavailable, nil)
+	eventually(t, "/readyz answers 503 for a read-only database", is(http.StatusServiceUnavailable))
+	api.call("POST", "/api/conversations/start", conversation, http.StatusServiceUnavailable, nil)
 	mustLive()
 	execute("SET default_transaction_read_only = off", "ALTER DATABASE postgres RESET default_transaction_read_only")
-	eventually(t, "it is ready again", is(http.StatusOK))
-	asked.call("POST", "/api/conversations/start", conversation, http.StatusCreated, nil)
+	eventually(t, "/readyz answers 200 again", is(http.StatusOK))
+	api.call("POST", "/api/conversations/start", conversation, http.StatusCreated, nil)
 
-	// when it is away
+	// when: PostgreSQL is down
 	if err := postgres.Stop(context.WithoutCancel(t.Context())); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it is not ready without", is(http.StatusServiceUnavailable))
+	eventually(t, "/readyz answers 503 without PostgreSQL", is(http.StatusServiceUnavailable))
 	mustLive()
 	postgres = startPostgres(t, dir)
-	eventually(t, "it is ready once more", is(http.StatusOK))
-	asked.call("POST", "/api/conversations/start", conversation, http.StatusCreated, nil)
+	eventually(t, "/readyz answers 200 after the restart", is(http.StatusOK))
+	api.call("POST", "/api/conversations/start", conversation, http.StatusCreated, nil)
 	server.stop()
 }
 
-func TestAServerThatIsToStopServesOnForAWhile(t *testing.T) {
+func TestDrainingServerStillServes(t *testing.T) {
 	t.Parallel()
-	// given a server with time to drain, and a socket; the collector of its traces is away
+	// given: a server with a drain time and a socket, whose trace collector is unreachable
 	server := serving(t, newDir(t), "PARLEY_DRAIN=4s", "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_TIMEOUT=200")
-	asked := server.client(server.key)
-	conversation := asked.start()
-	asked.call("PATCH", "/api/conversations/"+conversation+"/", object{"autoReplyEnabled": false}, http.StatusOK, nil)
+	api := server.client(server.key)
+	conversation := api.start()
+	api.call("PATCH", "/api/conversations/"+conversation+"/", object{"autoReplyEnabled": false}, http.StatusOK, nil)
 	socket, _, err := websocket.Dial(t.Context(), strings.Replace(server.base, "http", "ws", 1)+"/ws?session_id="+conversation,
 		&websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Api-Key " + server.key}}})
 	if err != nil {
@@ -138,43 +138,42 @@ func TestAServerThatIsToStopServesOnForAWhile(t *testing.T) {
 		return frame
 	}
 	if greeting := next(); greeting.Status != "connected" {
-		t.Errorf("it is greeted with %+v", greeting)
+		t.Errorf("the first frame is %+v", greeting)
 	}
 
-	// when it is told to stop
+	// when: it is stopped
 	server.signal(syscall.SIGTERM)
 
-	// then it says so to whoever asks where to send requests, and answers those that come all
-	// the same, each as the last one on its connection
-	eventually(t, "/readyz says so", func() bool { return asked.readyz() == http.StatusServiceUnavailable })
-	if status := asked.status("/healthz"); status != http.StatusOK {
-		t.Errorf("/healthz says %d", status)
+	// then: /readyz answers 503, and other requests are still served, each as the last one on its connection
+	eventually(t, "/readyz answers 503", func() bool { return api.readyz() == http.StatusServiceUnavailable })
+	if status := api.status("/healthz"); status != http.StatusOK {
+		t.Errorf("/healthz: %d", status)
 	}
-	late := server.client(server.key) // with no connection yet
+	late := server.client(server.key) // without an open connection
 	answer, err := late.open("POST", "/api/conversations/"+conversation+"/messages", object{"content": "Late"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	answer.Body.Close()
 	if answer.StatusCode != http.StatusCreated || !answer.Close {
-		t.Errorf("a late message is answered with %s, and the connection closed: %t", answer.Status, answer.Close)
+		t.Errorf("message while draining: %s, connection closed: %t", answer.Status, answer.Close)
 	}
 	if frame := next(); frame.Type != "message" || frame.Seq != 1 {
-		t.Errorf("the socket hears %+v", frame)
+		t.Errorf("frame %+v", frame)
 	}
 
-	// and at the end sockets are told to go elsewhere
+	// and: sockets are closed after the drain time
 	if frame := next(); frame.Status != "closing" {
-		t.Errorf("the socket hears %+v", frame)
+		t.Errorf("frame %+v", frame)
 	}
 	if _, _, err := socket.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusGoingAway {
-		t.Errorf("the socket ends with %v", err)
+		t.Errorf("the socket was closed with %v", err)
 	}
-	if code := server.awaitEnd(patience); code != 0 {
-		t.Errorf("it ended with %d", code)
+	if code := server.awaitExit(testTimeout); code != 0 {
+		t.Errorf("exit code %d", code)
 	}
-	server.mustBeAlone()
+	server.expectNoProcesses()
 	if !strings.Contains(server.stderr.String(), "export traces") {
-		t.Error("the log does not say that the collector was away")
+		t.Error("the log does not report the unreachable collector")
 	}
 }

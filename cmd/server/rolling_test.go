@@ -18,11 +18,11 @@ import (
 
 const (
 	rollingDrain = 2 * time.Second
-	rollingProbe = 100 * time.Millisecond // how often the balancer asks who is ready
-	rollingPace  = 400 * time.Millisecond // of each client
+	rollingProbe = 100 * time.Millisecond // between two readiness probes
+	rollingPace  = 400 * time.Millisecond // between two requests of a client
 )
 
-// balancer sends each request to a server that was ready when last asked, once.
+// balancer is a load balancer that sends each request once, to an instance whose last readiness probe succeeded.
 type balancer struct {
 	*chaos
 
@@ -30,18 +30,18 @@ type balancer struct {
 }
 
 func (b *balancer) probe(ctx context.Context) {
-	asked := &http.Client{Timeout: rollingDrain / 2}
+	api := &http.Client{Timeout: rollingDrain / 2}
 	for ctx.Err() == nil {
 		for i := range b.ready {
 			c := b.client(i)
-			c.http = asked
+			c.http = api
 			b.ready[i].Store(c.status("/readyz") == http.StatusOK)
 		}
 		pause(ctx, rollingProbe)
 	}
 }
 
-// pick is a server that is ready: of two, by turns.
+// pick returns a ready instance, alternating between both.
 func (b *balancer) pick(n int) client {
 	i := n % 2
 	if !b.ready[i].Load() {
@@ -50,8 +50,8 @@ func (b *balancer) pick(n int) client {
 	return b.client(i)
 }
 
-// retry reads until it is answered, at one server after the other: where there is no
-// connection, or a 503 that says when to come again.
+// retry sends a GET request to both instances in turn until it succeeds. It retries connection errors and 503 with a
+// Retry-After header.
 func (b *balancer) retry(ctx context.Context, path string, n int) {
 	for ; ctx.Err() == nil; n++ {
 		answer, err := b.client(n%2).open("GET", path, nil)
@@ -75,27 +75,26 @@ func (b *balancer) retry(ctx context.Context, path string, n int) {
 	}
 }
 
-func TestARollingRestartFailsNoRequest(t *testing.T) {
+func TestRollingRestartFailsNoRequest(t *testing.T) {
 	t.Parallel()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 
-	// given two servers behind a balancer that asks who is ready, and conversations with two
-	// devices each
+	// given: two instances behind a load balancer, and conversations with two devices each
 	environment := []string{"REDIS_URL=" + redistest.Start(t).URL, "PARLEY_DRAIN=" + rollingDrain.String()}
 	p := servingPair(t, environment...)
 	servers := [2]*process{p.first, p.second}
 	transport := &http.Transport{MaxIdleConnsPerHost: 16}
 	b := &balancer{chaos: &chaos{t: t, key: p.first.key, opening: make(chan struct{}, fewAtOnce), http: &http.Client{Transport: transport}}}
-	for i, one := range servers {
-		b.bases[i].Store(&one.base)
+	for i, instance := range servers {
+		b.bases[i].Store(&instance.base)
 		b.ready[i].Store(true)
 	}
 	first := b.client(0)
-	long, longText := says("long", 40, 1000)
-	brief, briefText := says("brief", 10, 100)
-	quick, _ := says("long", 40, 0)
-	first.scripted("slow", long, brief)
+	long, longText := scriptRule("long", 40, 1000)
+	brief, briefText := scriptRule("brief", 10, 100)
+	quick, _ := scriptRule("long", 40, 0)
+	first.createScriptedBot("slow", long, brief)
 	ctx, cancel := context.WithCancel(t.Context())
 	var probing, devices, load sync.WaitGroup
 	t.Cleanup(func() {
@@ -107,18 +106,17 @@ func TestARollingRestartFailsNoRequest(t *testing.T) {
 	})
 	probing.Go(func() { b.probe(ctx) })
 	for i := range 6 {
-		talk := &chaosTalk{id: first.start(), said: map[string]string{}}
+		talk := &chaosTalk{id: first.start(), acknowledged: map[string]string{}}
 		for j := range 2 {
-			one := &device{chaos: b.chaos, talk: talk, name: fmt.Sprintf("conversation %d, device %d", i, j)}
-			talk.devices = append(talk.devices, one)
-			devices.Go(func() { one.live(ctx, rand.New(rand.NewPCG(seed, uint64(10*i+j)))) })
+			d := &device{chaos: b.chaos, talk: talk, name: fmt.Sprintf("conversation %d, device %d", i, j)}
+			talk.devices = append(talk.devices, d)
+			devices.Go(func() { d.live(ctx, rand.New(rand.NewPCG(seed, uint64(10*i+j)))) })
 		}
 		b.talks = append(b.talks, talk)
 	}
-	within(t, time.Minute, "all links", func() bool { return b.links.Load() == 12 })
+	within(t, time.Minute, "all devices are connected", func() bool { return b.links.Load() == 12 })
 
-	// and requests of all kinds: through the balancer, each sent once, whether it may be
-	// repeated or not; and past it, by clients that repeat what they may
+	// and: requests through the balancer, which are sent once, and direct requests, which are retried if that is safe
 	over, end := context.WithCancel(ctx)
 	defer end()
 	var sent, streams, reads, keyed atomic.Int64
@@ -145,7 +143,7 @@ func TestARollingRestartFailsNoRequest(t *testing.T) {
 		}
 		defer answer.Body.Close()
 		var events []event
-		if err := eachEvent(answer.Body, func(one event) { events = append(events, one) }); err != nil || textOf(events) != briefText || events[len(events)-1].FinishReason != "stop" {
+		if err := eachEvent(answer.Body, func(ev event) { events = append(events, ev) }); err != nil || textOf(events) != briefText || events[len(events)-1].FinishReason != "stop" {
 			t.Errorf("stream %d through the balancer: %s, %v, %+v", n, answer.Status, err, events)
 		}
 		streams.Add(1)
@@ -159,59 +157,58 @@ func TestARollingRestartFailsNoRequest(t *testing.T) {
 		loading(func(n int) {
 			talk := b.talks[random.IntN(len(b.talks))]
 			b.post(ctx, talk, fmt.Sprintf("posted-%d-%d", i, n), random)
-			talk.devices[random.IntN(2)].say(ctx, fmt.Sprintf("said-%d-%d", i, n))
+			talk.devices[random.IntN(2)].send(ctx, fmt.Sprintf("said-%d-%d", i, n))
 			keyed.Add(1)
 		})
 	}
 
-	// when the servers are replaced, one after the other, in the middle of a reply that takes
-	// longer than a stop may
+	// when: the instances are replaced one after the other, during a reply that exceeds the grace period
 	overlong := first.stream("slow", "", "long")
-	eventually(t, "it has begun", func() bool { return len(overlong.heard()) > 1 })
+	eventually(t, "the reply has started", func() bool { return len(overlong.received()) > 1 })
 	for i := range servers {
 		servers[i].signal(syscall.SIGTERM)
 		if i == 0 {
 			b.client(1).call("PATCH", "/api/chatbots/slow/", object{"script": object{"rules": []object{quick, brief}}}, http.StatusOK, nil)
 		}
-		if code := servers[i].awaitEnd(rollingDrain + replyGracePeriod + requestGracePeriod + patience); code != 0 {
-			t.Errorf("server %d ended with %d", i, code)
+		if code := servers[i].awaitExit(rollingDrain + replyGracePeriod + requestGracePeriod + testTimeout); code != 0 {
+			t.Errorf("instance %d: exit code %d", i, code)
 		}
 		before := sent.Load() + streams.Load()
 		servers[i] = serving(t, newDir(t), append(environment, "DATABASE_URL="+p.address)...)
 		b.bases[i].Store(&servers[i].base)
-		eventually(t, "the new one is asked, and the old ones go on", func() bool { return b.ready[i].Load() && sent.Load()+streams.Load() > before+5 })
+		eventually(t, "the new instance receives requests", func() bool { return b.ready[i].Load() && sent.Load()+streams.Load() > before+5 })
 	}
 	end()
 	load.Wait()
 
-	// then what was cut off in its middle goes on at the other one, from where it was
-	told, last := overlong.all(t)
-	if last.Error == nil || last.Error.Error != "unavailable" || told == "" || !strings.HasPrefix(longText, told) {
-		t.Errorf("the overlong reply tells %q and ends with %+v", told, last)
+	// then: the interrupted reply is completed by the other instance
+	got, last := overlong.finish(t)
+	if last.Error == nil || last.Error.Error != "unavailable" || got == "" || !strings.HasPrefix(longText, got) {
+		t.Errorf("the overlong reply: text %q, final event %+v", got, last)
 	}
-	heard := overlong.heard()
-	rest, last := b.client(1).with("Last-Event-ID", heard[len(heard)-1].ID).resume(overlong.run).all(t)
+	heard := overlong.received()
+	rest, last := b.client(1).with("Last-Event-ID", heard[len(heard)-1].ID).resume(overlong.run).finish(t)
 	if run := b.client(0).run(overlong.run); last.FinishReason != "stop" || rest != longText || run.Attempt != 2 {
-		t.Errorf("taken up it tells %q and ends with %+v; the run is %+v", rest, last, run)
+		t.Errorf("resumed: text %q, final event %+v, run %+v", rest, last, run)
 	}
 
-	// and each device has all that was said, once and in order
-	within(t, time.Minute, "the end of all runs", func() bool {
+	// and: each device has all messages, once and in order
+	within(t, time.Minute, "all runs have ended", func() bool {
 		return number(t, p.conn, "SELECT count(*) FROM runs WHERE state IN ('queued', 'running')") == 0
 	})
 	for _, talk := range b.talks {
 		n := number(t, p.conn, "SELECT coalesce(max(seq), 0) FROM messages WHERE session_id = $1", talk.id)
-		for _, one := range talk.devices {
-			within(t, chaosCatch, one.name+" to catch up", func() bool { return one.isAt(n) })
+		for _, d := range talk.devices {
+			within(t, chaosCatch, d.name+" catches up", func() bool { return d.isAt(n) })
 		}
 	}
 	cancel()
 	devices.Wait()
 	stored, _ := b.check()
-	t.Logf("through the balancer %d messages and %d streams, past it %d messages and %d reads with %d retries; %d links; %d messages are stored",
+	t.Logf("%d messages and %d streams through the balancer, %d messages and %d reads with %d retries directly; %d connections; %d messages stored",
 		sent.Load(), streams.Load(), keyed.Load(), reads.Load(), b.refusals.Load(), b.links.Load(), stored)
 	if sent.Load() < 40 || streams.Load() < 10 || b.refusals.Load() == 0 || b.links.Load() <= 12 {
-		t.Error("that is too little to tell anything")
+		t.Error("too little load for a meaningful test")
 	}
 	servers[0].stop()
 	servers[1].stop()

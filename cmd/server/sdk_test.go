@@ -14,15 +14,15 @@ import (
 	"time"
 )
 
-// OpenAI's own SDK for Node drives a server: tools/sdk.mjs has what it must find.
-func TestOpenAIsSDKDrivesTheServer(t *testing.T) {
+// OpenAI's SDK for Node works with a server. tools/sdk.mjs has the assertions.
+func TestOpenAISDKWorks(t *testing.T) {
 	t.Parallel()
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `{"choices":[{"message":{"content":"Good day"},"finish_reason":"stop"}],"usage":{"prompt_tokens":12,"completion_tokens":3}}`)
 	}))
 	defer upstream.Close()
 
-	// given a server with a bot that a model answers for, one that takes its time, and one that breaks off
+	// given: chatbots with a model, with slow replies, and with failing replies
 	server := serving(t, newDir(t), "PARLEY_RATE_LIMITS=messages=30")
 	admin := server.client(server.key)
 	for slug, settings := range map[string]object{
@@ -41,14 +41,14 @@ func TestOpenAIsSDKDrivesTheServer(t *testing.T) {
 		server.secrets = append(server.secrets, secretOf(made.Key))
 	}
 
-	// when the SDK asks it, all is as the SDK has it
+	// when: the script runs, then all its tests pass
 	began := time.Now()
 	script := exec.CommandContext(t.Context(), "node", "../../tools/sdk.mjs")
 	script.Env = []string{"PATH=" + os.Getenv("PATH"), "PARLEY=" + server.base, "KEY=" + keys["alice"], "LIMITED_KEY=" + keys["impatient"], "LIMIT=30"}
-	said, err := script.CombinedOutput()
-	if err != nil || !strings.Contains(string(said), "# pass ") {
-		t.Errorf("%v\n%s", err, said)
+	output, err := script.CombinedOutput()
+	if err != nil || !strings.Contains(string(output), "# pass ") {
+		t.Errorf("%v\n%s", err, output)
 	}
-	t.Logf("after %s:\n%s", time.Since(began).Round(time.Second), said)
+	t.Logf("after %s:\n%s", time.Since(began).Round(time.Second), output)
 	server.stop()
 }

@@ -2,7 +2,7 @@ package main
 
 import "testing"
 
-func TestSearchIndexFollowsTheSetting(t *testing.T) {
+func TestSearchIndexFollowsSetting(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
 	for _, c := range []struct {

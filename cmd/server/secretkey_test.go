@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestASecretKeyIsMadeOnceForNobodyElseToRead(t *testing.T) {
+func TestSecretKeyIsGeneratedOnceAndPrivate(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
 	path := filepath.Join(dir, secretKeyFile)
@@ -17,46 +17,46 @@ func TestASecretKeyIsMadeOnceForNobodyElseToRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
-		t.Errorf("the key's file is %v, %v", info, err)
+		t.Errorf("the key file is %v, %v", info, err)
 	}
 	if _, err := parseSecretKey(strings.TrimSpace(string(made))); err != nil {
-		t.Errorf("it is no key: %v", err)
+		t.Errorf("the key file is not a key: %v", err)
 	}
 	server.secrets = append(server.secrets, strings.TrimSpace(string(made)))
 	server.stop()
 	again := serving(t, dir)
 	if kept, err := os.ReadFile(path); err != nil || string(kept) != string(made) {
-		t.Errorf("the next start has another one: %v", err)
+		t.Errorf("the next start has another key: %v", err)
 	}
 	again.stop()
 }
 
-func TestAGivenSecretKeyIsNotKept(t *testing.T) {
+func TestConfiguredSecretKeyIsNotStored(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
 	server := serving(t, dir, "PARLEY_SECRET_KEY="+sharedSecretKey)
 	if exists(filepath.Join(dir, secretKeyFile)) {
-		t.Error("there is a file of it")
+		t.Error("the configured key was stored")
 	}
 	server.stop()
 }
 
-func TestAServerOnADatabaseOfOthersNeedsASecretKey(t *testing.T) {
+func TestExternalDatabaseRequiresSecretKey(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(newDir(t), "data")
 	environment := []string{"DATABASE_URL=" + newDatabase(t), "PARLEY_SECRET_KEY="}
 	stdout, stderr, code := runCommand(t, dir, environment)
 	mustFail(t, stderr, code, "PARLEY_SECRET_KEY", "DATABASE_URL", "base64")
 	if stdout != "" || exists(dir) {
-		t.Errorf("something was started; it said %q", stdout)
+		t.Errorf("the failed start created a data directory or printed %q", stdout)
 	}
-	// The management of organizations has nothing to encrypt.
+	// The subcommand org encrypts nothing.
 	if _, stderr, code := runCommand(t, dir, environment, "org", "create", "First"); code != 0 {
-		t.Errorf("org create ended with %d: %s", code, stderr)
+		t.Errorf("org create: exit code %d: %s", code, stderr)
 	}
 }
 
-func TestASpoiltSecretKeyIsNotReplaced(t *testing.T) {
+func TestInvalidSecretKeyFileIsNotReplaced(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
 	path := filepath.Join(dir, secretKeyFile)
@@ -65,9 +65,9 @@ func TestASpoiltSecretKeyIsNotReplaced(t *testing.T) {
 	}
 	_, stderr, code := runCommand(t, dir, nil)
 	if code != 1 || !strings.Contains(stderr, "secret key "+path) || strings.Contains(stderr, "hushhush") {
-		t.Errorf("it ended with %d and said %s", code, stderr)
+		t.Errorf("exit code %d: %s", code, stderr)
 	}
 	if kept, err := os.ReadFile(path); err != nil || string(kept) != "hushhush" {
-		t.Errorf("the file holds %q, %v", kept, err)
+		t.Errorf("the file has %q, %v", kept, err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"path/filepath"
 	"sync"
 	"time"
@@ -19,12 +20,14 @@ import (
 	"parley/internal/feed"
 	"parley/internal/httpapi"
 	"parley/internal/inbox"
+	"parley/internal/llm"
 	"parley/internal/localpg"
 	"parley/internal/metrics"
 	"parley/internal/ratelimit"
 	"parley/internal/realtime"
 	"parley/internal/records"
 	"parley/internal/run"
+	"parley/internal/secret"
 	"parley/internal/store"
 	"parley/internal/trace"
 	"parley/internal/visit"
@@ -42,7 +45,7 @@ const postgresGracePeriod = 10 * time.Second
 // Shutdown order, which is that of the deferred calls:
 //  1. drain: /readyz answers 503, and requests are still served
 //  2. shutdown: no new requests; sockets are closed, replies finish, then the remaining requests
-//  3. the search index, exports, and the debug server stop
+//  3. the search index, background work, exports, and the debug server stop
 //  4. the instance unregisters and disconnects from Redis
 //  5. the database pool closes, and the private PostgreSQL stops
 //  6. traces are flushed, and the listeners close
@@ -84,73 +87,24 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 			return err
 		}
 		defer disconnect()
-		authenticator := auth.New(store, auth.WithKeys(secrets), auth.WithTickets(realtime.NewOneTimeStore(redis)))
-		if key, err = validKey(ctx, authenticator, key); err != nil {
-			return err
-		}
-		registry := metrics.New()
-		engines, models := newEngines(store, secrets, traces)
-		bots := bot.New(store, engines, bot.WithKeys(secrets), bot.WithFirstTokens(firstTokens(registry, engines.Names())))
-		if err := applyModel(ctx, store, bots, config); err != nil {
-			return err
-		}
-		feeds := feed.New(feed.Config{Store: store, Redis: redis, Log: log, WatchQueue: config.SocketQueue})
-		runs := run.New(run.Config{
-			Store:                     store,
-			Bots:                      bots,
-			Feed:                      feeds,
-			Log:                       log,
-			MaxReplies:                config.Replies.Instance,
-			MaxRepliesPerOrganization: config.Replies.Organization,
-			IsSole:                    config.DatabaseURL == "",
-			Traces:                    traces,
-		})
-		visits := visit.New(visit.Config{
-			Store: store, Bots: bots, Feed: feeds, Log: log, Redis: redis, TTL: config.AnonymousTTL, MaxReplies: config.Replies.Instance,
-		})
-		chats := chat.New(chat.Config{
-			Store: store, Bots: bots, Feed: feeds, Runs: runs, Log: log, SearchIndex: config.SearchIndex, Traces: traces,
-		})
-		recordStore := records.New(store)
-		limiter := ratelimit.NewShared(config.RateLimits, redis)
-		sockets := wsapi.New(wsapi.Config{Chat: chats, Visits: visits, Limiter: limiter, Log: log, Origins: config.AllowedOrigins, Limits: config.Sockets, Traces: traces})
-		addMetrics(registry, components{server, store, models, chats, runs, visits, recordStore, sockets, limiter, redis})
-		defer serveDebug(debugListener, registry, log)()
-		handler, err := httpapi.New(httpapi.Config{
-			Auth:    authenticator,
-			Bots:    bots,
-			FAQs:    faq.New(store, bots),
-			Chat:    chats,
-			Runs:    runs,
-			Inboxes: inbox.New(store, bots),
-			Records: recordStore,
-			Audit:   audit.New(store),
-			Limiter: limiter,
-			Connect: sockets.Connect,
-			Log:     log,
-			Origins: config.AllowedOrigins,
-			Ready: func(ctx context.Context) error {
-				if server.isStopping.Load() {
-					return errors.New("the server is stopping")
-				}
-				return store.Ready(ctx)
-			},
-			Link:     redis,
-			Requests: metrics.NewRequests(registry),
-			Traces:   traces,
-		})
+		c := &components{server: server, store: store, secrets: secrets, redis: redis, traces: traces, registry: metrics.New()}
+		handler, err := c.assemble(ctx, config, log)
 		if err != nil {
 			return err
 		}
-		defer recordStore.Start(log)()
-		feeds.Start()
-		defer feeds.Close()
-		chats.Start()
-		defer chats.Close()
-		runs.Start()
-		visits.Start()
+		if key, err = validKey(ctx, c.auth, key); err != nil {
+			return err
+		}
+		defer serveDebug(debugListener, c.registry, log)()
+		defer c.records.Start(log)()
+		c.feeds.Start()
+		defer c.feeds.Close()
+		c.chats.Start()
+		defer c.chats.Close()
+		c.runs.Start()
+		c.visits.Start()
 		defer maintainSearchIndex(ctx, store, log, config.SearchIndex)()
-		defer server.shutdown(sockets, runs, visits, log)
+		defer server.shutdown(c.sockets, c.runs, c.visits, log)
 
 		server.setHandler(handler)
 		printReady(out, listener.Addr(), key)
@@ -165,6 +119,87 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 			return fmt.Errorf("serve: %w", err)
 		}
 	})
+}
+
+// components are the parts of the running service.
+type components struct {
+	server   *server
+	store    *store.Store
+	secrets  *secret.Keys
+	redis    *realtime.Redis // nil without Redis
+	traces   *trace.Tracer
+	registry *metrics.Registry
+
+	// The following are set by assemble.
+	auth    *auth.Auth
+	bots    *bot.Bots
+	models  *llm.Engine
+	feeds   *feed.Feed
+	runs    *run.Dispatcher
+	visits  *visit.Visits
+	chats   *chat.Chat
+	records *records.Records
+	limiter *ratelimit.Limiter
+	sockets *wsapi.Server
+}
+
+// assemble creates the components that serve requests, registers their metrics, and returns the handler of the
+// API. It starts nothing.
+func (c *components) assemble(ctx context.Context, config config, log *slog.Logger) (http.Handler, error) {
+	c.auth = auth.New(c.store, auth.WithKeys(c.secrets), auth.WithTickets(realtime.NewOneTimeStore(c.redis)))
+	var engines bot.Engines
+	engines, c.models = newEngines(c.store, c.secrets, c.traces)
+	c.bots = bot.New(c.store, engines, bot.WithKeys(c.secrets), bot.WithFirstTokens(firstTokens(c.registry, engines.Names())))
+	if err := applyModel(ctx, c.store, c.bots, config); err != nil {
+		return nil, err
+	}
+	c.feeds = feed.New(feed.Config{Store: c.store, Redis: c.redis, Log: log, WatchQueue: config.SocketQueue})
+	c.runs = run.New(run.Config{
+		Store:                     c.store,
+		Bots:                      c.bots,
+		Feed:                      c.feeds,
+		Log:                       log,
+		MaxReplies:                config.Replies.Instance,
+		MaxRepliesPerOrganization: config.Replies.Organization,
+		IsSole:                    config.DatabaseURL == "",
+		Traces:                    c.traces,
+	})
+	c.visits = visit.New(visit.Config{
+		Store: c.store, Bots: c.bots, Feed: c.feeds, Log: log, Redis: c.redis, TTL: config.AnonymousTTL, MaxReplies: config.Replies.Instance,
+	})
+	c.chats = chat.New(chat.Config{
+		Store: c.store, Bots: c.bots, Feed: c.feeds, Runs: c.runs, Log: log, SearchIndex: config.SearchIndex, Traces: c.traces,
+	})
+	c.records = records.New(c.store)
+	c.limiter = ratelimit.NewShared(config.RateLimits, c.redis)
+	c.sockets = wsapi.New(wsapi.Config{Chat: c.chats, Visits: c.visits, Limiter: c.limiter, Log: log, Origins: config.AllowedOrigins, Limits: config.Sockets, Traces: c.traces})
+	addMetrics(c.registry, c)
+	return httpapi.New(httpapi.Config{
+		Auth:     c.auth,
+		Bots:     c.bots,
+		FAQs:     faq.New(c.store, c.bots),
+		Chat:     c.chats,
+		Runs:     c.runs,
+		Inboxes:  inbox.New(c.store, c.bots),
+		Records:  c.records,
+		Audit:    audit.New(c.store),
+		Limiter:  c.limiter,
+		Connect:  c.sockets.Connect,
+		Log:      log,
+		Origins:  config.AllowedOrigins,
+		Ready:    c.ready,
+		Link:     c.redis,
+		Requests: metrics.NewRequests(c.registry),
+		Traces:   c.traces,
+	})
+}
+
+// ready returns an error while the server is stopping or cannot use the database.
+func (c *components) ready(ctx context.Context) error {
+	if c.server.isStopping.Load() {
+		return errors.New("the server is stopping")
+	}
+	return c.store.Ready(ctx)
 }
 
 // openTraces starts to export traces if the configuration says so. The returned logger then adds the

@@ -10,24 +10,23 @@ import (
 	"time"
 )
 
-// Whoever sends the headers of a request byte by byte keeps a connection for ten seconds, and nobody else from being
-// answered.
-func TestSlowHeadersAreCutOff(t *testing.T) {
+// A connection whose request headers are not complete after ten seconds is closed. Other requests are not delayed.
+func TestSlowHeadersTimeOut(t *testing.T) {
 	t.Parallel()
 	p := serving(t, newDir(t))
 	began := time.Now()
 	slow := p.begin(200, "GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ")
 	p.client(p.key).call("GET", "/healthz", nil, http.StatusOK, nil)
 	for _, conn := range slow {
-		p.endOf(conn, began.Add(patience))
+		p.readAll(conn, began.Add(testTimeout))
 	}
 	if took := time.Since(began); took < 5*time.Second {
-		t.Errorf("they were cut off after %v", took)
+		t.Errorf("the connections were closed after %v", took)
 	}
 }
 
-// Bodies have a minute, and those of a request that is refused some seconds. What has arrived by then has no effect.
-func TestSlowBodiesAreCutOff(t *testing.T) {
+// A request body may take a minute, or a few seconds if the request is refused. An incomplete request has no effect.
+func TestSlowBodiesTimeOut(t *testing.T) {
 	t.Parallel()
 	p := serving(t, newDir(t))
 	c := p.client(p.key)
@@ -41,29 +40,29 @@ func TestSlowBodiesAreCutOff(t *testing.T) {
 	taken := append(
 		post(50, "/api/conversations/"+conversation+"/messages", p.key, "application/json", `{"content":"hello"}`),
 		post(8, "/api/chatbots/parley/faqs/import/", p.key, "multipart/form-data; boundary=b", form)...)
-	if _, status, err := c.send(conversation, "from somebody else"); err != nil || status != http.StatusCreated {
-		t.Fatalf("beside them: %d, %v", status, err)
+	if _, status, err := c.send(conversation, "another message"); err != nil || status != http.StatusCreated {
+		t.Fatalf("a concurrent message: %d, %v", status, err)
 	}
-	eventually(t, "the answer", func() bool { return len(c.messages(conversation)) == 2 })
-	told := func(conns []net.Conn, status string, until time.Time) {
+	eventually(t, "the reply is stored", func() bool { return len(c.messages(conversation)) == 2 })
+	text := func(conns []net.Conn, status string, until time.Time) {
 		t.Helper()
 		for _, conn := range conns {
-			if said := p.endOf(conn, until); !strings.HasPrefix(said, "HTTP/1.1 "+status) {
-				t.Fatalf("it is told %q, not %s", said, status)
+			if output := p.readAll(conn, until); !strings.HasPrefix(output, "HTTP/1.1 "+status) {
+				t.Fatalf("response %q, want %s", output, status)
 			}
 		}
 	}
-	told(refused, "401", began.Add(patience))
-	told(taken, "400", began.Add(time.Minute+patience))
+	text(refused, "401", began.Add(testTimeout))
+	text(taken, "400", began.Add(time.Minute+testTimeout))
 	if took := time.Since(began); took < 55*time.Second {
-		t.Errorf("they were cut off after %v", took)
+		t.Errorf("the connections were closed after %v", took)
 	}
 	if got := c.messages(conversation); len(got) != 2 {
 		t.Errorf("stored: %+v", got)
 	}
 }
 
-// begin opens connections and writes the beginning of a request on each.
+// begin opens connections and writes the start of a request on each.
 func (p *process) begin(count int, request string) []net.Conn {
 	p.t.Helper()
 	opened := make([]net.Conn, count)
@@ -81,15 +80,15 @@ func (p *process) begin(count int, request string) []net.Conn {
 	return opened
 }
 
-// endOf reads what a connection still brings, which must end in time.
-func (p *process) endOf(conn net.Conn, until time.Time) string {
+// readAll reads a connection until it is closed, at the latest at a time.
+func (p *process) readAll(conn net.Conn, until time.Time) string {
 	p.t.Helper()
 	if err := conn.SetReadDeadline(until); err != nil {
 		p.t.Fatal(err)
 	}
-	said, err := io.ReadAll(conn)
+	output, err := io.ReadAll(conn)
 	if err != nil {
-		p.t.Fatalf("it does not end, after %q: %v", said, err)
+		p.t.Fatalf("not closed after %q: %v", output, err)
 	}
-	return string(said)
+	return string(output)
 }

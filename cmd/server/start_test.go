@@ -12,59 +12,59 @@ import (
 	"testing"
 )
 
-func TestTheFirstStartMakesAllThatIsNeeded(t *testing.T) {
+func TestFirstStartBootstraps(t *testing.T) {
 	t.Parallel()
-	// given a first start
+	// given: a first start
 	dir := newDir(t)
 	first := serving(t, dir)
 	if status := first.client("").status("/readyz"); status != http.StatusOK {
-		t.Errorf("/readyz says %d", status)
+		t.Errorf("/readyz: %d", status)
 	}
 
-	// then the printed line works, and the key is kept for nobody else to read
-	checkTheLine(t, first)
+	// then: the printed command works, and only the owner can read the stored key
+	runPrintedCommand(t, first)
 	info, err := os.Stat(filepath.Join(dir, keyFile))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if info.Mode() != 0o600 {
-		t.Errorf("the key's file has the mode %s", info.Mode())
+		t.Errorf("the mode of the key file is %s", info.Mode())
 	}
 	if kept, err := os.ReadFile(filepath.Join(dir, keyFile)); err != nil || string(kept) != first.key+"\n" {
-		t.Errorf("another key is kept: %q, %v", kept, err)
+		t.Errorf("the key file has %q, %v", kept, err)
 	}
-	asked := first.client(first.key)
-	conversation := asked.start()
-	message, _, err := asked.send(conversation, "Will you remember this?")
+	api := first.client(first.key)
+	conversation := api.start()
+	message, _, err := api.send(conversation, "Will you remember this?")
 	if err != nil {
 		t.Fatal(err)
 	}
 	first.stop()
 
-	// and the second start has the same key and the same data
+	// and: the second start has the same key and data
 	second := serving(t, dir)
 	if status := second.client("").status("/readyz"); status != http.StatusOK {
-		t.Errorf("/readyz says %d", status)
+		t.Errorf("/readyz: %d", status)
 	}
 	if second.key != first.key {
-		t.Errorf("the second start announces the key %q, not %q", second.key, first.key)
+		t.Errorf("the second start printed the key %q, want %q", second.key, first.key)
 	}
-	checkTheLine(t, second)
+	runPrintedCommand(t, second)
 	found := second.client(first.key).messages(conversation)
 	if len(found) == 0 || found[0].ID != message.ID {
-		t.Errorf("the message is gone: %+v", found)
+		t.Errorf("the message is lost: %+v", found)
 	}
 	second.stop()
 }
 
 var line = regexp.MustCompile(`(?m)^  curl -s (\S+) -H '([^:']+): ([^']+)' -H '([^:']+): ([^']+)' -d '([^']+)'$`)
 
-// checkTheLine does what the printed line says.
-func checkTheLine(t *testing.T, p *process) {
+// runPrintedCommand sends the request of the printed curl command.
+func runPrintedCommand(t *testing.T, p *process) {
 	t.Helper()
 	parts := line.FindStringSubmatch(p.stdout.String())
 	if parts == nil {
-		t.Fatalf("there is no line to try:\n%s", p.stdout.String())
+		t.Fatalf("no curl command in:\n%s", p.stdout.String())
 	}
 	request, err := http.NewRequest(http.MethodPost, parts[1], strings.NewReader(parts[6]))
 	if err != nil {
@@ -78,71 +78,71 @@ func checkTheLine(t *testing.T, p *process) {
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		t.Errorf("what the line asks is answered with %s", answer.Status)
+		t.Errorf("the printed command: %s", answer.Status)
 	}
 }
 
-func TestTheBootstrapKeyIsTheAdmins(t *testing.T) {
+func TestBootstrapKeyBecomesAdminKey(t *testing.T) {
 	t.Parallel()
 	const key, another = "boot.0123456789abcdef", "boot.fedcba9876543210"
 	dir := newDir(t)
 	first := serving(t, dir, "PARLEY_BOOTSTRAP_KEY="+key)
 	if first.key != key {
-		t.Errorf("the key %q is announced", first.key)
+		t.Errorf("printed the key %q", first.key)
 	}
-	checkTheLine(t, first)
+	runPrintedCommand(t, first)
 	if exists(filepath.Join(dir, keyFile)) {
-		t.Error("a key that was given is kept in the data directory")
+		t.Error("the configured key was stored in the data directory")
 	}
 	first.stop()
 
-	// What comes too late is not announced: it opens nothing.
+	// A different key on a later start is not valid, and not printed.
 	second := serving(t, dir, "PARLEY_BOOTSTRAP_KEY="+another)
 	if second.key != "" {
-		t.Errorf("the key %q is announced", second.key)
+		t.Errorf("printed the key %q", second.key)
 	}
 	second.client(another).call("GET", "/api/me/", nil, http.StatusUnauthorized, nil)
 	second.client(key).call("GET", "/api/me/", nil, http.StatusOK, nil)
 	second.stop()
 }
 
-func TestAFirstStartThatIsKilledIsMadeGoodByTheNext(t *testing.T) {
+func TestKilledFirstStartIsRepeated(t *testing.T) {
 	t.Parallel()
 	moments := map[string]func(*process) bool{
-		"while the cluster is made":     func(p *process) bool { return exists(filepath.Join(p.dir, "postgres.new", "PG_VERSION")) },
-		"when PostgreSQL is ready":      func(p *process) bool { return strings.Contains(p.stderr.String(), "postgres is ready") },
-		"when the organization is made": func(p *process) bool { return count(p, "SELECT count(*) FROM organizations") > 0 },
-		"when the bot is made":          func(p *process) bool { return count(p, "SELECT count(*) FROM bots") > 0 },
-		"when the key is made":          func(p *process) bool { return count(p, "SELECT count(*) FROM api_keys") > 0 },
+		"during initdb":                    func(p *process) bool { return exists(filepath.Join(p.dir, "postgres.new", "PG_VERSION")) },
+		"when PostgreSQL is ready":         func(p *process) bool { return strings.Contains(p.stderr.String(), "postgres is ready") },
+		"when the organization is created": func(p *process) bool { return count(p, "SELECT count(*) FROM organizations") > 0 },
+		"when the chatbot is created":      func(p *process) bool { return count(p, "SELECT count(*) FROM bots") > 0 },
+		"when the key is created":          func(p *process) bool { return count(p, "SELECT count(*) FROM api_keys") > 0 },
 	}
-	for name, hasCome := range moments {
+	for name, reached := range moments {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := newDir(t)
 			first := launch(t, dir, nil)
-			eventually(t, name, func() bool { return hasCome(first) })
+			eventually(t, name, func() bool { return reached(first) })
 			first.kill()
 			second := serving(t, dir)
-			checkTheLine(t, second)
+			runPrintedCommand(t, second)
 			second.stop()
 		})
 	}
 }
 
-func TestAStartThatIsToldToStopStops(t *testing.T) {
+func TestSIGTERMDuringStartStops(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
 	first := launch(t, dir, nil)
-	eventually(t, "the making of the cluster", func() bool { return exists(filepath.Join(dir, "postgres.new")) })
+	eventually(t, "initdb has started", func() bool { return exists(filepath.Join(dir, "postgres.new")) })
 	first.signal(syscall.SIGTERM)
-	first.awaitEnd(patience)
-	first.mustBeAlone()
+	first.awaitExit(testTimeout)
+	first.expectNoProcesses()
 	second := serving(t, dir)
-	checkTheLine(t, second)
+	runPrintedCommand(t, second)
 	second.stop()
 }
 
-func TestNothingIsStartedWithMistakes(t *testing.T) {
+func TestInvalidConfigurationStartsNothing(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(newDir(t), "data")
 	stdout, stderr, code := runCommand(t, dir, []string{
@@ -157,7 +157,7 @@ func TestNothingIsStartedWithMistakes(t *testing.T) {
 		"PARLEY_LOG_LEVEL=loud",
 	})
 	if code != 1 {
-		t.Errorf("it ended with %d", code)
+		t.Errorf("exit code %d", code)
 	}
 	lines := strings.Split(strings.TrimSuffix(strings.TrimPrefix(stderr, "parley: "), "\n"), "\n")
 	wanted := []string{
@@ -165,22 +165,22 @@ func TestNothingIsStartedWithMistakes(t *testing.T) {
 		"PARLEY_ALLOWED_ORIGINS", "PARLEY_RATE_LIMITS", "PARLEY_LOG_LEVEL",
 	}
 	if len(lines) != len(wanted) {
-		t.Fatalf("there are %d lines, not %d:\n%s", len(lines), len(wanted), stderr)
+		t.Fatalf("%d lines, want %d:\n%s", len(lines), len(wanted), stderr)
 	}
 	for i, variable := range wanted {
 		if !strings.HasPrefix(lines[i], variable+": ") {
-			t.Errorf("line %d is not about %s: %s", i+1, variable, lines[i])
+			t.Errorf("line %d must be about %s: %s", i+1, variable, lines[i])
 		}
 	}
 	if strings.Contains(stderr, "hush") {
-		t.Errorf("it tells a secret:\n%s", stderr)
+		t.Errorf("the error contains a secret:\n%s", stderr)
 	}
 	if stdout != "" || exists(dir) {
-		t.Errorf("something was started; it said %q", stdout)
+		t.Errorf("the failed start created a data directory or printed %q", stdout)
 	}
 }
 
-func TestAnAddressInUseIsToldBeforeAnythingStarts(t *testing.T) {
+func TestAddressInUseFailsBeforeStart(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -191,11 +191,11 @@ func TestAnAddressInUseIsToldBeforeAnythingStarts(t *testing.T) {
 	_, stderr, code := runCommand(t, dir, []string{"PARLEY_ADDR=" + taken.Addr().String()})
 	mustFail(t, stderr, code, "PARLEY_ADDR", taken.Addr().String(), "in use")
 	if exists(dir) {
-		t.Error("something was started")
+		t.Error("the failed start created a data directory")
 	}
 }
 
-func TestADatabaseThatCannotBeReachedIsToldInOneLine(t *testing.T) {
+func TestUnreachableDatabaseIsReportedInOneLine(t *testing.T) {
 	t.Parallel()
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -209,26 +209,26 @@ func TestADatabaseThatCannotBeReachedIsToldInOneLine(t *testing.T) {
 		stdout, stderr, code := runCommand(t, dir, []string{"DATABASE_URL=" + address}, args...)
 		mustFail(t, stderr, code, "database", fmt.Sprintf("127.0.0.1:%d", port))
 		if strings.Contains(stderr, "hush") {
-			t.Errorf("it tells the password: %s", stderr)
+			t.Errorf("the error contains the password: %s", stderr)
 		}
 		if stdout != "" || exists(dir) {
-			t.Errorf("something was started; it said %q", stdout)
+			t.Errorf("the failed start created a data directory or printed %q", stdout)
 		}
 	}
 }
 
-// mustFail checks the end of a run that was refused: the code 1, and one line.
+// mustFail checks that a command has failed with the exit code 1 and one line that contains the parts.
 func mustFail(t *testing.T, stderr string, code int, parts ...string) {
 	t.Helper()
 	if code != 1 {
-		t.Errorf("it ended with %d", code)
+		t.Errorf("exit code %d", code)
 	}
 	if !strings.HasPrefix(stderr, "parley: ") || strings.Count(stderr, "\n") != 1 {
-		t.Errorf("it does not say why in one line: %q", stderr)
+		t.Errorf("stderr is not one line: %q", stderr)
 	}
 	for _, part := range parts {
 		if !strings.Contains(stderr, part) {
-			t.Errorf("it does not say %q: %s", part, stderr)
+			t.Errorf("stderr does not contain %q: %s", part, stderr)
 		}
 	}
 }

@@ -15,8 +15,8 @@ import (
 
 const longQuestion = "Would you tell me the whole story?"
 
-// teachLongAnswer gives the default bot an answer that no buffer holds, and returns it.
-func teachLongAnswer(c client) string {
+// createLongFAQ gives the default chatbot an FAQ whose answer exceeds all buffers, and returns the answer.
+func createLongFAQ(c client) string {
 	c.t.Helper()
 	var story strings.Builder
 	for i := 0; story.Len() < 30_000; i++ {
@@ -27,8 +27,8 @@ func teachLongAnswer(c client) string {
 	return answer
 }
 
-// hold keeps whoever needs them away from tables, until it is released.
-func hold(t *testing.T, conn *pgx.Conn, tables string) (release func()) {
+// lockTables locks tables exclusively until release is called.
+func lockTables(t *testing.T, conn *pgx.Conn, tables string) (release func()) {
 	t.Helper()
 	tx, err := conn.Begin(t.Context())
 	if err != nil {
@@ -54,49 +54,49 @@ func (c client) ask(conversation string) *http.Response {
 		c.t.Fatal(err)
 	}
 	if answer.StatusCode != http.StatusOK {
-		c.t.Fatalf("the completion is answered with %s", answer.Status)
+		c.t.Fatalf("completion: %s", answer.Status)
 	}
 	c.t.Cleanup(func() { _ = answer.Body.Close() })
 	return answer
 }
 
-// checkStory checks that the events are the whole answer, and one last event.
+// checkStory checks that the events are the whole answer and one final event.
 func checkStory(t *testing.T, events []event, answer string) {
 	t.Helper()
-	var told strings.Builder
-	for i, one := range events {
-		told.WriteString(one.Content)
-		if isLast := i == len(events)-1; one.Done != isLast {
-			t.Fatalf("event %d of %d says done: %t", i+1, len(events), one.Done)
+	var got strings.Builder
+	for i, ev := range events {
+		got.WriteString(ev.Content)
+		if isLast := i == len(events)-1; ev.Done != isLast {
+			t.Fatalf("event %d of %d: done is %t", i+1, len(events), ev.Done)
 		}
 	}
 	if len(events) == 0 {
-		t.Fatal("there are no events")
+		t.Fatal("no events")
 	}
 	if last := events[len(events)-1]; last.FinishReason != "stop" || last.Error != nil || last.Content != "" {
-		t.Errorf("the last event is %+v", last)
+		t.Errorf("the final event is %+v", last)
 	}
-	if told.String() != answer {
-		t.Errorf("the deltas are %d bytes, not the answer of %d", told.Len(), len(answer))
+	if got.String() != answer {
+		t.Errorf("the deltas have %d bytes, the answer %d", got.Len(), len(answer))
 	}
 }
 
-func TestAStopLetsTheRepliesBeWritten(t *testing.T) {
+func TestShutdownFinishesReplies(t *testing.T) {
 	t.Parallel()
-	// given a reply that cannot go on
+	// given: a reply that is blocked
 	dir := newDir(t)
 	server := serving(t, dir, "PARLEY_LOG_LEVEL=debug")
 	slow := newClient(t, server.base, server.key, 4096)
-	answer := teachLongAnswer(slow)
+	answer := createLongFAQ(slow)
 	conversation := slow.start()
-	release := hold(t, connect(t, server), "faqs")
+	release := lockTables(t, connect(t, server), "faqs")
 	stream := slow.ask(conversation)
 
-	// when the server is told to stop
+	// when: the server is stopped
 	server.signal(syscall.SIGTERM)
 
-	// then it takes no new connections
-	eventually(t, "the refusal of new connections", func() bool {
+	// then: it accepts no new connections
+	eventually(t, "new connections are refused", func() bool {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(server.base, "http://"))
 		if err == nil {
 			conn.Close()
@@ -104,72 +104,72 @@ func TestAStopLetsTheRepliesBeWritten(t *testing.T) {
 		return err != nil
 	})
 
-	// and the reply is written to its end
+	// and: the reply is completed
 	release()
 	events := readEvents(t, stream.Body)
 	checkStory(t, events, answer)
-	if code := server.awaitEnd(patience); code != 0 {
-		t.Errorf("it ended with %d", code)
+	if code := server.awaitExit(testTimeout); code != 0 {
+		t.Errorf("exit code %d", code)
 	}
-	server.mustBeAlone()
+	server.expectNoProcesses()
 	next := serving(t, dir)
 	stored := next.client(server.key).messages(conversation)
 	if len(stored) != 2 || stored[1].Content != answer || stored[1].ID != events[0].MessageID {
-		t.Errorf("%d messages are stored, or not what the stream told", len(stored))
+		t.Errorf("%d messages are stored, or they differ from the stream", len(stored))
 	}
 	next.stop()
 }
 
-func TestAStopLetsASlowReaderHaveTheRest(t *testing.T) {
+func TestShutdownWaitsForSlowReader(t *testing.T) {
 	t.Parallel()
 	server := serving(t, newDir(t))
 	slow := newClient(t, server.base, server.key, 4096)
-	answer := teachLongAnswer(slow)
+	answer := createLongFAQ(slow)
 	stream := slow.ask(slow.start())
 	reader := bufio.NewReaderSize(stream.Body, 256)
-	if _, err := reader.Peek(64); err != nil { // the reply is being written
+	if _, err := reader.Peek(64); err != nil { // the reply is in progress
 		t.Fatal(err)
 	}
 	server.signal(syscall.SIGTERM)
-	eventually(t, "the beginning of the stop", func() bool { return strings.Contains(server.stderr.String(), "stop server") })
+	eventually(t, "the shutdown has begun", func() bool { return strings.Contains(server.stderr.String(), "stop server") })
 	checkStory(t, readEvents(t, reader), answer)
-	if code := server.awaitEnd(patience); code != 0 {
-		t.Errorf("it ended with %d", code)
+	if code := server.awaitExit(testTimeout); code != 0 {
+		t.Errorf("exit code %d", code)
 	}
-	server.mustBeAlone()
+	server.expectNoProcesses()
 }
 
-func TestAStopIsBounded(t *testing.T) {
+func TestShutdownIsBounded(t *testing.T) {
 	t.Parallel()
-	// given a reply that can neither be written nor be given back
+	// given: a reply that can neither be completed nor released
 	dir := newDir(t)
 	server := serving(t, dir)
-	asked := server.client(server.key)
-	answer := teachLongAnswer(asked)
-	conversation := asked.start()
-	hold(t, connect(t, server), "faqs")
-	asked.ask(conversation)
-	hold(t, connect(t, server), "runs")
+	api := server.client(server.key)
+	answer := createLongFAQ(api)
+	conversation := api.start()
+	lockTables(t, connect(t, server), "faqs")
+	api.ask(conversation)
+	lockTables(t, connect(t, server), "runs")
 
-	// when the server is told to stop
+	// when: the server is stopped
 	server.signal(syscall.SIGTERM)
 
-	// then it ends all the same, in good order
-	if code := server.awaitEnd(replyGracePeriod + requestGracePeriod + postgresGracePeriod); code != 0 {
-		t.Errorf("it ended with %d", code)
+	// then: it exits cleanly nevertheless
+	if code := server.awaitExit(replyGracePeriod + requestGracePeriod + postgresGracePeriod); code != 0 {
+		t.Errorf("exit code %d", code)
 	}
-	server.mustBeAlone()
+	server.expectNoProcesses()
 
-	// and the question is answered after the next start
+	// and: the question is answered after the next start
 	next := serving(t, dir)
-	asked = next.client(server.key)
+	api = next.client(server.key)
 	var stored []message
-	within(t, time.Minute, "the answer", func() bool {
-		stored = asked.messages(conversation)
+	within(t, time.Minute, "the reply is stored", func() bool {
+		stored = api.messages(conversation)
 		return len(stored) == 2
 	})
 	if stored[1].Content != answer {
-		t.Errorf("the answer is %.100q", stored[1].Content)
+		t.Errorf("the reply is %.100q", stored[1].Content)
 	}
 	next.stop()
 }

@@ -20,26 +20,26 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// collecting is a collector of traces.
-type collecting struct {
+// traceCollector is an OTLP collector.
+type traceCollector struct {
 	t   *testing.T
 	url string
 
 	mu    sync.Mutex
 	spans []*otlp.Span
-	text  strings.Builder // all that was told
+	text  strings.Builder // everything that was received
 }
 
-func collect(t *testing.T) *collecting {
+func collect(t *testing.T) *traceCollector {
 	t.Helper()
-	c := &collecting{t: t}
+	c := &traceCollector{t: t}
 	server := httptest.NewServer(c)
 	t.Cleanup(server.Close)
 	c.url = server.URL
 	return c
 }
 
-func (c *collecting) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (c *traceCollector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body := io.Reader(r.Body)
 	if r.Header.Get("Content-Encoding") == "gzip" {
 		unzipped, err := gzip.NewReader(r.Body)
@@ -49,10 +49,10 @@ func (c *collecting) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		body = unzipped
 	}
-	told, err := io.ReadAll(body)
+	got, err := io.ReadAll(body)
 	var request collector.ExportTraceServiceRequest
 	if err == nil {
-		err = proto.Unmarshal(told, &request)
+		err = proto.Unmarshal(got, &request)
 	}
 	if err != nil || r.URL.Path != "/v1/traces" {
 		c.t.Errorf("%s: %v", r.URL, err)
@@ -60,7 +60,7 @@ func (c *collecting) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.text.Write(told)
+	c.text.Write(got)
 	for _, resource := range request.ResourceSpans {
 		for _, scope := range resource.ScopeSpans {
 			c.spans = append(c.spans, scope.Spans...)
@@ -69,8 +69,8 @@ func (c *collecting) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/x-protobuf")
 }
 
-// of returns the spans of a trace by their names; of one name the last.
-func (c *collecting) of(trace string) map[string]*otlp.Span {
+// spansOf returns the spans of a trace by name. If a name is repeated, the last one counts.
+func (c *traceCollector) spansOf(trace string) map[string]*otlp.Span {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	found := map[string]*otlp.Span{}
@@ -82,9 +82,8 @@ func (c *collecting) of(trace string) map[string]*otlp.Span {
 	return found
 }
 
-// whole waits for a span of a name, whose trace is none of the known ones, and for more
-// spans in it.
-func (c *collecting) whole(name string, more ...string) map[string]*otlp.Span {
+// await waits for a span and for other spans of its trace, and returns all spans of the trace.
+func (c *traceCollector) await(name string, more ...string) map[string]*otlp.Span {
 	c.t.Helper()
 	var found map[string]*otlp.Span
 	eventually(c.t, "the trace of "+name, func() bool {
@@ -94,9 +93,9 @@ func (c *collecting) whole(name string, more ...string) map[string]*otlp.Span {
 		if at < 0 {
 			return false
 		}
-		found = c.of(hex.EncodeToString(c.spans[at].TraceId))
-		for _, one := range more {
-			if found[one] == nil {
+		found = c.spansOf(hex.EncodeToString(c.spans[at].TraceId))
+		for _, other := range more {
+			if found[other] == nil {
 				return false
 			}
 		}
@@ -105,19 +104,19 @@ func (c *collecting) whole(name string, more ...string) map[string]*otlp.Span {
 	return found
 }
 
-func told(span *otlp.Span, name string) string {
-	for _, one := range span.GetAttributes() {
-		if one.Key == name {
-			if text := one.Value.GetStringValue(); text != "" {
+func attributeOf(span *otlp.Span, name string) string {
+	for _, attribute := range span.GetAttributes() {
+		if attribute.Key == name {
+			if text := attribute.Value.GetStringValue(); text != "" {
 				return text
 			}
-			return one.Value.String()
+			return attribute.Value.String()
 		}
 	}
 	return ""
 }
 
-func TestTracesShowWhatBecomesOfARequest(t *testing.T) {
+func TestTracesCoverRequests(t *testing.T) {
 	t.Parallel()
 	const (
 		apiKey   = "sk-hushhushhushhush"
@@ -126,7 +125,7 @@ func TestTracesShowWhatBecomesOfARequest(t *testing.T) {
 		traceID  = "4bf92f3577b34da6a3ce929d0e0e4736"
 		parentID = "00f067aa0ba902b7"
 	)
-	// given a server whose traces are collected, and a bot whose model is asked elsewhere
+	// given: a server with a trace collector, and a chatbot with a model server
 	carried := make(chan string, 4)
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		carried <- r.Header.Get("Traceparent")
@@ -139,30 +138,30 @@ func TestTracesShowWhatBecomesOfARequest(t *testing.T) {
 	server.secrets = append(server.secrets, apiKey)
 	asked := server.client(server.key)
 
-	// when a completion is asked for as part of somebody's trace
+	// when: a completion is requested as part of a trace
 	var answer struct{ Content, RunID, ConversationID string }
 	asked.with("Traceparent", "00-"+traceID+"-"+parentID+"-01").with("X-Request-Id", "req-1").
 		call("POST", "/api/chatbots/parley/completions/", object{"message": object{"content": question}}, http.StatusOK, &answer)
 	if answer.Content != reply {
-		t.Errorf("the answer is %+v", answer)
+		t.Errorf("the completion is %+v", answer)
 	}
 
-	// then the trace tells what became of it, and whom it was handed to
+	// then: the trace has the spans of the request, and continues at the model server
 	const request = "POST /api/chatbots/{chatbotId}/completions/"
-	spans := traces.whole(request, "reply", "chat small", "SendMessage", "FinishRun")
+	spans := traces.await(request, "reply", "chat small", "SendMessage", "FinishRun")
 	root, written, call := spans[request], spans["reply"], spans["chat small"]
 	for name, parent := range map[string][]byte{"reply": root.SpanId, "chat small": written.SpanId, "FinishRun": written.SpanId, "SendMessage": root.SpanId} {
 		if got := spans[name].ParentSpanId; !slices.Equal(got, parent) {
-			t.Errorf("%s is part of %x, not of %x", name, got, parent)
+			t.Errorf("the parent of %s is %x, want %x", name, got, parent)
 		}
 	}
 	if hex.EncodeToString(root.TraceId) != traceID || hex.EncodeToString(root.ParentSpanId) != parentID || root.Kind != otlp.Span_SPAN_KIND_SERVER {
-		t.Errorf("the request is %v", root)
+		t.Errorf("the span of the request is %v", root)
 	}
 	if got, want := <-carried, "00-"+traceID+"-"+hex.EncodeToString(call.SpanId)+"-01"; got != want || call.Kind != otlp.Span_SPAN_KIND_CLIENT {
-		t.Errorf("the model server is told %s, not %s", got, want)
+		t.Errorf("the model server received %s, want %s", got, want)
 	}
-	for _, one := range []struct {
+	for _, test := range []struct {
 		span       *otlp.Span
 		name, want string
 	}{
@@ -176,18 +175,18 @@ func TestTracesShowWhatBecomesOfARequest(t *testing.T) {
 		{call, "gen_ai.usage.output_tokens", "int_value:5"},
 		{spans["FinishRun"], "db.system.name", "postgresql"},
 	} {
-		if got := told(one.span, one.name); got != one.want {
-			t.Errorf("%s of %s is %q, not %q", one.name, one.span.Name, got, one.want)
+		if got := attributeOf(test.span, test.name); got != test.want {
+			t.Errorf("%s of %s is %q, want %q", test.name, test.span.Name, got, test.want)
 		}
 	}
-	if len(written.Events) != 1 || written.Events[0].Name != "first token" || told(root, "parley.organization.id") == "" {
-		t.Errorf("the reply is %v, the request %v", written, root)
+	if len(written.Events) != 1 || written.Events[0].Name != "first token" || attributeOf(root, "parley.organization.id") == "" {
+		t.Errorf("the span of the reply is %v, that of the request %v", written, root)
 	}
 	if log := server.stderr.String(); !strings.Contains(log, `"request_id":"req-1"`) || !strings.Contains(log, `"trace_id":"`+traceID+`"`) {
-		t.Errorf("the log does not lead to the trace:\n%s", log)
+		t.Errorf("the log does not have the trace ID:\n%s", log)
 	}
 
-	// and so do those of a message over a socket, of one that shares its commit, and of an export
+	// and: messages over sockets and exports have traces
 	socket, _, err := websocket.Dial(t.Context(), strings.Replace(server.base, "http", "ws", 1)+"/ws?session_id="+answer.ConversationID,
 		&websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Api-Key " + server.key}}})
 	if err != nil {
@@ -197,24 +196,24 @@ func TestTracesShowWhatBecomesOfARequest(t *testing.T) {
 	if err := wsjson.Write(t.Context(), socket, object{"type": "message", "content": question}); err != nil {
 		t.Fatal(err)
 	}
-	spans = traces.whole("socket message", "SendMessage", "reply")
+	spans = traces.await("socket message", "SendMessage", "reply")
 	if got := spans["reply"].ParentSpanId; !slices.Equal(got, spans["socket message"].SpanId) {
-		t.Errorf("the socket's trace has %v", slices.Collect(maps.Keys(spans)))
+		t.Errorf("the trace of the socket has %v", slices.Collect(maps.Keys(spans)))
 	}
 	today := time.Now().UTC().Format(time.DateOnly)
 	if status, _, err := asked.try("GET", "/api/chatbots/parley/records/export/?format=csv&startDate="+today+"&endDate="+today, nil); err != nil || status != http.StatusOK {
-		t.Errorf("the export: %d, %v", status, err)
+		t.Errorf("export: %d, %v", status, err)
 	}
-	spans = traces.whole("export")
-	if told(spans["export"], "parley.export.format") != "csv" || spans["GET /api/chatbots/{chatbotPk}/records/export/"] == nil {
-		t.Errorf("the export's trace has %v", slices.Collect(maps.Keys(spans)))
+	spans = traces.await("export")
+	if attributeOf(spans["export"], "parley.export.format") != "csv" || spans["GET /api/chatbots/{chatbotPk}/records/export/"] == nil {
+		t.Errorf("the trace of the export has %v", slices.Collect(maps.Keys(spans)))
 	}
 
-	// and nothing that was said, nor any secret, is told
+	// and: traces contain neither messages nor secrets
 	server.stop()
 	for _, secret := range []string{question, "mushroom", reply, apiKey, secretOf(server.key)} {
 		if strings.Contains(traces.text.String(), secret) {
-			t.Errorf("the traces tell %q", secret)
+			t.Errorf("the traces contain %q", secret)
 		}
 	}
 }

@@ -61,5 +61,6 @@ func remove(dir string) {
 
 // hasEnded reports whether no process has this ID, of any user.
 func hasEnded(pid int) bool {
-	return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
+	process, err := os.FindProcess(pid)
+	return err == nil && errors.Is(process.Signal(syscall.Signal(0)), os.ErrProcessDone)
 }

@@ -155,6 +155,12 @@ func TestInvalidRequestsAreRefusedBeforeUpgrade(t *testing.T) {
 	if after := s.countRows(); !maps.Equal(after, before) {
 		t.Errorf("refused requests changed the row counts to %v from %v", after, before)
 	}
+}
+
+func TestRequestsWithoutUpgradeAreRefused(t *testing.T) {
+	t.Parallel()
+	o := serve(t, settings{}).organization()
+	alice := o.as("alice", auth.Chat)
 	alice.call("GET", "/ws", nil).expectProblem(400, "invalid_request")
 	o.visitor().call("GET", "/ws", nil).expectProblem(400, "invalid_request")
 	if got := alice.call("POST", "/ws", nil); got.header.Get("Allow") != "GET" {

@@ -144,12 +144,47 @@ func TestInvalidFrameIsReportedAndSocketStaysOpen(t *testing.T) {
 	alice := o.as("alice", auth.Chat)
 	id := alice.startWithoutReplies()
 	user, visitor := alice.watch(id), o.visitor().dial("")
+	for _, test := range invalidFrames() {
+		for _, ws := range []*wsClient{user, visitor} {
+			ws.sendRaw(test.frame)
+			got := ws.next()
+			code := test.code
+			if ws == visitor && strings.Contains(test.name, "attachment of") && got.Error == "forbidden" || ws == visitor && test.name == "an unknown attachment" {
+				code = "forbidden" // visitors cannot attach files
+			}
+			if got.Type != "error" || got.Error != code || got.Detail == "" || got.ClientMessageID == "" && strings.Contains(test.name, "an id too long") {
+				t.Errorf("%s: want %s, got %+v", test.name, code, got)
+			}
+		}
+	}
+	for _, ws := range []*wsClient{user, visitor} {
+		if err := ws.conn.Write(t.Context(), websocket.MessageBinary, []byte(frameOf("Hi"))); err != nil {
+			t.Fatal(err)
+		}
+		ws.expectError("invalid_request")
+		ws.sendMessage(" ", "client_message_id", "c-9")
+		if got := ws.expectError("invalid_message"); got.ClientMessageID != "c-9" {
+			t.Errorf("%+v", got)
+		}
+		if got := ws.deliver("Still here"); got.Seq != 1 {
+			t.Errorf("%+v", got)
+		}
+	}
+	if stored := o.storedMessages(id); len(stored) != 1 {
+		t.Errorf("stored: %v", stored)
+	}
+}
+
+// invalidFrame is a frame and the code of the error that answers it.
+type invalidFrame struct{ name, frame, code string }
+
+func invalidFrames() []invalidFrame {
 	tooMany := make([]object, 51)
 	for i := range tooMany {
 		tooMany[i] = object{"file": "https://files.example.com/x"}
 	}
 	long := strings.Repeat("x", 256)
-	for _, test := range []struct{ name, frame, code string }{
+	return []invalidFrame{
 		{"an empty frame", "", "invalid_request"},
 		{"invalid JSON", "{", "invalid_request"},
 		{"a string", `"message"`, "invalid_request"},
@@ -178,34 +213,6 @@ func TestInvalidFrameIsReportedAndSocketStaysOpen(t *testing.T) {
 		{"a filename too long", frameOf("Hi", "attachments", []object{{"file": "https://a.example/x", "filename": long}}), "invalid_message"},
 		{"a file too long", frameOf("Hi", "attachments", []object{{"file": "https://a.example/" + strings.Repeat("x", 2048)}}), "invalid_message"},
 		{"too many attachments", frameOf("Hi", "attachments", tooMany), "invalid_message"},
-	} {
-		for _, ws := range []*wsClient{user, visitor} {
-			ws.sendRaw(test.frame)
-			got := ws.next()
-			code := test.code
-			if ws == visitor && strings.Contains(test.name, "attachment of") && got.Error == "forbidden" || ws == visitor && test.name == "an unknown attachment" {
-				code = "forbidden" // visitors cannot attach files
-			}
-			if got.Type != "error" || got.Error != code || got.Detail == "" || got.ClientMessageID == "" && strings.Contains(test.name, "an id too long") {
-				t.Errorf("%s: want %s, got %+v", test.name, code, got)
-			}
-		}
-	}
-	for _, ws := range []*wsClient{user, visitor} {
-		if err := ws.conn.Write(t.Context(), websocket.MessageBinary, []byte(frameOf("Hi"))); err != nil {
-			t.Fatal(err)
-		}
-		ws.expectError("invalid_request")
-		ws.sendMessage(" ", "client_message_id", "c-9")
-		if got := ws.expectError("invalid_message"); got.ClientMessageID != "c-9" {
-			t.Errorf("%+v", got)
-		}
-		if got := ws.deliver("Still here"); got.Seq != 1 {
-			t.Errorf("%+v", got)
-		}
-	}
-	if stored := o.storedMessages(id); len(stored) != 1 {
-		t.Errorf("stored: %v", stored)
 	}
 }
 

@@ -28,39 +28,20 @@ func TestMessageRateLimitAppliesToAllEndpoints(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{limits: map[string]int{"messages": 60}}).organization()
 	alice, bob := o.as("alice", auth.Chat), o.as("bob", auth.Chat)
-	ways := map[string]func() response{
-		"startConversation": func() response {
-			return alice.call("POST", "/api/conversations/start", object{"initial_message": "Hi"})
-		},
-		"createCompletion": func() response {
-			return alice.call("POST", "/api/chatbots/parley/completions/", object{"message": object{"content": "Hi"}})
-		},
-		"createCompletion, streamed": func() response {
-			return alice.call("POST", "/api/chatbots/parley/completions/", object{"isStreaming": true, "message": object{"content": "Hi"}})
-		},
-	}
-	first := ways["startConversation"]()
-	id := first.expect(201)["conversation_id"].(string)
-	if class, remaining, reset := rateLimitOf(t, first); class != "messages" || remaining != 59 || reset != 60 {
-		t.Errorf("after the first: %s", first.header.Get("RateLimit"))
-	}
-	alice.call("PATCH", "/api/conversations/"+id+"/", object{"autoReplyEnabled": false}).expect(200)
-	ways["sendMessage"] = func() response {
-		return alice.call("POST", "/api/conversations/"+id+"/messages", object{"content": "Hi"})
-	}
-	ways["createMessage"] = func() response {
-		return alice.call("POST", "/api/messages/", object{"conversation": id, "content": "Hi"})
-	}
+	id := alice.startWithoutReplies()
+	endpoints := messageEndpoints(alice, id)
 	sockets := []*wsClient{alice.watch(id), alice.watch(id)}
-	for used := 1; used < 60; {
-		for name, way := range ways {
+
+	// given: 60 messages over all endpoints and sockets
+	for used := 0; used < 60; {
+		for name, send := range endpoints {
 			if used == 60 {
 				break
 			}
 			used++
-			got := way()
+			got := send()
 			if class, remaining, reset := rateLimitOf(t, got); got.status >= 300 || class != "messages" || remaining != 60-used || reset < 1 || reset > 60 ||
-				got.header.Get("RateLimit-Policy") != `"messages";q=60;w=60` {
+				used == 1 && reset != 60 || got.header.Get("RateLimit-Policy") != `"messages";q=60;w=60` {
 				t.Fatalf("message %d, by %s: %d %v", used, name, got.status, got.header)
 			}
 		}
@@ -74,16 +55,10 @@ func TestMessageRateLimitAppliesToAllEndpoints(t *testing.T) {
 		alice.call("POST", "/api/conversations/start", object{}).expect(201)
 		alice.call("POST", "/api/conversations/start", object{"initial_message": ""})
 	}
-	for name, way := range ways {
-		got := way()
-		problem := got.expectProblem(429, "rate_limited")
-		after, err := strconv.Atoi(got.header.Get("Retry-After"))
-		if err != nil || after < 1 || after > 60 || problem["retry_after"] != float64(after) || problem["retryable"] != true {
-			t.Errorf("%s: Retry-After %q, %v", name, got.header.Get("Retry-After"), problem)
-		}
-		if _, remaining, reset := rateLimitOf(t, got); remaining != 0 || reset > after {
-			t.Errorf("%s: %s, Retry-After %d", name, got.header.Get("RateLimit"), after)
-		}
+
+	// then: the next message is refused everywhere
+	for name, send := range endpoints {
+		expectRateLimited(t, name, send())
 	}
 	for _, ws := range append(sockets, alice.dial("")) {
 		ws.sendMessage("Hi", "client_message_id", "c-1")
@@ -91,11 +66,47 @@ func TestMessageRateLimitAppliesToAllEndpoints(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	}
+
+	// and: other requests and other users are not affected
 	alice.call("POST", "/api/conversations/start", object{}).expect(201)
 	bob.dial("").deliver("Hi")
 	o.visitor().dial("").deliver("Hi")
 	bob.call("POST", "/api/conversations/start", object{"initial_message": "Hi"}).expect(201)
 	alice.watch(id).sendRaw("{") // not a message, so not counted
+}
+
+// messageEndpoints returns a function for each REST endpoint that sends a message.
+func messageEndpoints(c caller, conversation string) map[string]func() response {
+	return map[string]func() response{
+		"startConversation": func() response {
+			return c.call("POST", "/api/conversations/start", object{"initial_message": "Hi"})
+		},
+		"createCompletion": func() response {
+			return c.call("POST", "/api/chatbots/parley/completions/", object{"message": object{"content": "Hi"}})
+		},
+		"createCompletion, streamed": func() response {
+			return c.call("POST", "/api/chatbots/parley/completions/", object{"isStreaming": true, "message": object{"content": "Hi"}})
+		},
+		"sendMessage": func() response {
+			return c.call("POST", "/api/conversations/"+conversation+"/messages", object{"content": "Hi"})
+		},
+		"createMessage": func() response {
+			return c.call("POST", "/api/messages/", object{"conversation": conversation, "content": "Hi"})
+		},
+	}
+}
+
+// expectRateLimited checks that a response is a 429 whose headers and problem agree.
+func expectRateLimited(t *testing.T, name string, got response) {
+	t.Helper()
+	problem := got.expectProblem(429, "rate_limited")
+	after, err := strconv.Atoi(got.header.Get("Retry-After"))
+	if err != nil || after < 1 || after > 60 || problem["retry_after"] != float64(after) || problem["retryable"] != true {
+		t.Errorf("%s: Retry-After %q, %v", name, got.header.Get("Retry-After"), problem)
+	}
+	if _, remaining, reset := rateLimitOf(t, got); remaining != 0 || reset > after {
+		t.Errorf("%s: %s, Retry-After %d", name, got.header.Get("RateLimit"), after)
+	}
 }
 
 // The messages of a user are counted together, whichever key sends them.

@@ -14,71 +14,55 @@ import (
 	"parley/internal/auth"
 )
 
-// Whichever way messages come, at once, every watcher sees all of them in the order in
-// which they are stored.
+// Messages that are sent concurrently over REST and sockets reach every watcher in the order in which they are stored.
 func TestWatchersSeeAllMessagesInStoredOrder(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{}).organization()
 	alice, agent := o.as("alice", auth.Chat), o.as("agent", auth.Agent)
-	id := alice.startWithoutReplies() // completions are answered all the same
+	id := alice.startWithoutReplies() // completions still have replies
 	sockets := []*wsClient{alice.watch(id), alice.dial("stream=true&session_id=" + id), agent.watch(id)}
 	const each = 10
 	const last = 6 * each // five senders, and a reply to every completion
 
-	var all sync.WaitGroup
-	failures := make(chan error, 100)
-	ways := map[string]func(content string) (response, error){
-		"sendMessage": func(content string) (response, error) {
-			return alice.try("POST", "/api/conversations/"+id+"/messages", object{"content": content})
-		},
-		"createMessage": func(content string) (response, error) {
-			return agent.try("POST", "/api/messages/", object{"conversation": id, "content": content, "type": "outgoing"})
-		},
-		"createCompletion": func(content string) (response, error) {
-			return alice.try("POST", "/api/chatbots/parley/completions/", object{"conversation": id, "message": object{"content": content}})
-		},
-	}
-	for name, way := range ways {
-		all.Go(func() {
-			for i := range each {
-				if got, err := way(fmt.Sprintf("%s %d", name, i)); err != nil || got.status >= 300 {
-					failures <- fmt.Errorf("%s: %d %w %s", name, got.status, err, got.body)
-				}
-			}
-		})
-	}
-	seen := make([][]message, len(sockets))
+	var senders, watchers sync.WaitGroup
+	received := make([][]message, len(sockets))
 	for i, ws := range sockets {
-		own := fmt.Sprintf("socket %d ", i)
-		all.Go(func() {
+		watchers.Go(func() {
 			var err error
-			// What was delivered is known by the client's own id.
-			if seen[i], err = ws.readMessages(last, func(id string) string { return id }); err != nil {
-				failures <- fmt.Errorf("%s: %w", own, err)
+			// The content of an own message is its client_message_id.
+			if received[i], err = ws.readMessages(last, func(id string) string { return id }); err != nil {
+				t.Errorf("socket %d: %v", i, err)
 			}
 		})
-		if i == 2 {
-			continue // the agent's only watches
-		}
-		all.Go(func() {
+	}
+	for name, send := range map[string]func(content string) error{
+		"sendMessage": func(content string) error {
+			return alice.tryPost("/api/conversations/"+id+"/messages", object{"content": content})
+		},
+		"createMessage": func(content string) error {
+			return agent.tryPost("/api/messages/", object{"conversation": id, "content": content, "type": "outgoing"})
+		},
+		"createCompletion": func(content string) error {
+			return alice.tryPost("/api/chatbots/parley/completions/", object{"conversation": id, "message": object{"content": content}})
+		},
+		"socket 0": func(content string) error { return sockets[0].write(frameOf(content, "client_message_id", content)) },
+		"socket 1": func(content string) error { return sockets[1].write(frameOf(content, "client_message_id", content)) },
+	} {
+		senders.Go(func() {
 			for n := range each {
-				content := own + fmt.Sprint(n)
-				if err := ws.write(frameOf(content, "client_message_id", content)); err != nil {
-					failures <- err
+				if err := send(fmt.Sprintf("%s %d", name, n)); err != nil {
+					t.Errorf("%s: %v", name, err)
 				}
 			}
 		})
 	}
-	all.Wait()
-	close(failures)
-	for err := range failures {
-		t.Error(err)
-	}
+	senders.Wait()
+	watchers.Wait()
 	stored := o.storedMessages(id)
 	if len(stored) != last {
 		t.Errorf("%d messages are stored", len(stored))
 	}
-	for i, got := range seen {
+	for i, got := range received {
 		if !slices.Equal(got, stored) {
 			t.Errorf("socket %d received\n%v\nstored\n%v", i, got, stored)
 		}

@@ -234,6 +234,15 @@ func (c caller) try(method, path string, body any, headers ...string) (response,
 	return got, err
 }
 
+// tryPost is try for a POST request that must succeed.
+func (c caller) tryPost(path string, body any) error {
+	got, err := c.try("POST", path, body)
+	if err == nil && got.status >= 300 {
+		err = fmt.Errorf("%s: %d %s", got.request, got.status, got.body)
+	}
+	return err
+}
+
 func (c caller) call(method, path string, body any, headers ...string) response {
 	c.t.Helper()
 	got, err := c.try(method, path, body, headers...)

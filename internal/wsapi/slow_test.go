@@ -28,7 +28,7 @@ func TestSlowReadersAreClosedWithoutDelayingOthers(t *testing.T) {
 	fast := alice.watch(id)
 	long := strings.Repeat("x", 32768)
 	seq := int64(0)
-	say := func() time.Duration {
+	send := func() time.Duration {
 		seq++
 		began := time.Now()
 		alice.postMessage(id, long)
@@ -40,7 +40,7 @@ func TestSlowReadersAreClosedWithoutDelayingOthers(t *testing.T) {
 	// given: the delay of a fast socket without slow ones
 	alone := time.Duration(0)
 	for range 20 {
-		alone = max(alone, say())
+		alone = max(alone, send())
 	}
 	first := seq
 
@@ -50,7 +50,7 @@ func TestSlowReadersAreClosedWithoutDelayingOthers(t *testing.T) {
 		slow[i] = alice.dialSlowReader(id)
 	}
 	for range 60 {
-		if took := say(); took > 10*alone+bound/4 {
+		if took := send(); took > 10*alone+bound/4 {
 			t.Errorf("the fast socket waited %v; without slow readers %v", took, alone)
 		}
 	}
@@ -64,22 +64,30 @@ func TestSlowReadersAreClosedWithoutDelayingOthers(t *testing.T) {
 	// then: they read whole frames and the close reason
 	last := first
 	for _, ws := range slow {
-		code, frames := ws.readUntilClosed()
-		if code != websocket.StatusPolicyViolation || len(frames) == 0 || len(frames) >= 60 {
-			t.Errorf("closed with %d after %d frames", code, len(frames))
-		}
-		last = first
-		for _, got := range frames {
-			if got.Seq != last+1 || got.Content != long {
-				t.Fatalf("seq %d after %d", got.Seq, last)
-			}
-			last = got.Seq
-		}
+		last = expectWholeFrames(t, ws, first, long)
 	}
 	resumed := alice.dial(fmt.Sprintf("session_id=%s&after=%d", id, last))
 	if got, err := resumed.readMessages(seq, nil); err != nil || int64(len(got)) != seq-last {
 		t.Errorf("resumed: %d, %v", len(got), err)
 	}
+}
+
+// expectWholeFrames reads a socket that was closed because its client was slow: some of 60 messages with the content,
+// without a gap after the seq first. It returns the last seq.
+func expectWholeFrames(t *testing.T, ws *wsClient, first int64, content string) (last int64) {
+	t.Helper()
+	code, frames := ws.readUntilClosed()
+	if code != websocket.StatusPolicyViolation || len(frames) == 0 || len(frames) >= 60 {
+		t.Errorf("closed with %d after %d frames", code, len(frames))
+	}
+	last = first
+	for _, got := range frames {
+		if got.Seq != last+1 || got.Content != content {
+			t.Fatalf("seq %d after %d", got.Seq, last)
+		}
+		last = got.Seq
+	}
+	return last
 }
 
 // dialSlowReader opens a socket with a small receive buffer.

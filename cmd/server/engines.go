@@ -9,8 +9,8 @@ import (
 	"parley/internal/trace"
 )
 
-// newEngines returns the engines that chatbots can use, by name. It is the only place where they are registered. The
-// engine for models is also returned by itself, for its metrics.
+// newEngines returns the engines that chatbots can use, by name. It is the only place where they
+// are registered. The engine for models is also returned by itself, for its metrics.
 func newEngines(opened *store.Store, keys *secret.Keys, traces *trace.Tracer) (bot.Engines, *llm.Engine) {
 	faqs := faq.NewEngine(opened)
 	models := llm.New(faqs, keys, traces)

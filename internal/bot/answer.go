@@ -22,7 +22,8 @@ type Answer struct {
 	CompletionTokens *int
 }
 
-// NewAnswer returns the Answer of a reply without citations or suggestions. Its lists are empty, not nil.
+// NewAnswer returns the Answer of a reply without citations or suggestions. Its lists are empty,
+// not nil.
 func NewAnswer() Answer {
 	return Answer{Citations: []Citation{}, Nodes: []CitationNode{}, Suggestions: []Suggestion{}, FinishReason: "stop"}
 }

@@ -1,7 +1,7 @@
 // Package bot manages chatbots and lets engines answer their questions.
 //
-// An engine implements Engine and is registered by name with New. The scripted engine is part of this package; package
-// faq answers from FAQs and package llm from language models.
+// An engine implements Engine and is registered by name with New. The scripted engine is part of
+// this package; package faq answers from FAQs and package llm from language models.
 package bot
 
 import (
@@ -20,8 +20,8 @@ import (
 // NotFoundMessage is the error sentence for an unknown chatbot.
 const NotFoundMessage = "There is no such chatbot."
 
-// Bots manages the chatbots of all organizations and answers questions with their engines. It is safe for concurrent
-// use.
+// Bots manages the chatbots of all organizations and answers questions with their engines. It is
+// safe for concurrent use.
 type Bots struct {
 	store   *store.Store
 	engines Engines
@@ -33,7 +33,8 @@ type Bots struct {
 // Option configures Bots.
 type Option func(*Bots)
 
-// WithKeys sets the keys that seal API keys of model servers. Without keys, chatbots cannot have API keys.
+// WithKeys sets the keys that seal API keys of model servers. Without keys, chatbots cannot have
+// API keys.
 func WithKeys(keys *secret.Keys) Option { return func(b *Bots) { b.keys = keys } }
 
 // WithFirstTokens records how long replies take to begin, by engine.
@@ -48,15 +49,17 @@ func New(s *store.Store, engines Engines, options ...Option) *Bots {
 	return b
 }
 
-// Within returns Bots whose reads and writes are part of the transaction of q. Its engines are not part of it.
+// Within returns Bots whose reads and writes are part of the transaction of q. Its engines are not
+// part of it.
 func (b *Bots) Within(q *db.Queries) *Bots {
 	within := *b
 	within.store = b.store.Within(q)
 	return &within
 }
 
-// NewBot describes a chatbot to create. An empty Slug is derived from the name, and an empty Engine is EngineFAQ.
-// EngineScripted requires a Script and EngineOpenAI a Model; the other engines ignore them.
+// NewBot describes a chatbot to create. An empty Slug is derived from the name, and an empty Engine
+// is EngineFAQ. EngineScripted requires a Script and EngineOpenAI a Model; the other engines ignore
+// them.
 type NewBot struct {
 	Name              string
 	Slug              string
@@ -71,8 +74,8 @@ type NewBot struct {
 	IdempotencyKey    *store.IdempotencyKey // may be nil
 }
 
-// Change describes changes to a chatbot. A nil field is left unchanged. RemovesScript removes the script if Script is
-// nil; RemovesModel does the same for the model.
+// Change describes changes to a chatbot. A nil field is left unchanged. RemovesScript removes the
+// script if Script is nil; RemovesModel does the same for the model.
 type Change struct {
 	Name              *string
 	Slug              *string
@@ -88,8 +91,8 @@ type Change struct {
 	IsDefault         *bool
 }
 
-// Create creates a chatbot and its API inbox, once per idempotency key. It returns a Conflict if the given slug is in
-// use. A new default chatbot replaces the previous one.
+// Create creates a chatbot and its API inbox, once per idempotency key. It returns a Conflict if
+// the given slug is in use. A new default chatbot replaces the previous one.
 func (b *Bots) Create(ctx context.Context, org uuid.UUID, n NewBot) (db.Bot, error) {
 	if n.Slug != "" {
 		if err := checkSlug(n.Slug); err != nil {
@@ -196,8 +199,8 @@ func (b *Bots) Default(ctx context.Context, org uuid.UUID) (db.Bot, error) {
 	return found, apperr.Rephrase(err, apperr.NotFound, "There is no default chatbot.")
 }
 
-// List returns a page of the organization's chatbots, newest first, and their total number. See PageOffset for the
-// pages.
+// List returns a page of the organization's chatbots, newest first, and their total number. See
+// PageOffset for the pages.
 func (b *Bots) List(ctx context.Context, org uuid.UUID, page, pageSize int) ([]db.Bot, int64, error) {
 	total, err := b.store.CountBots(ctx, org)
 	if err != nil {
@@ -211,8 +214,8 @@ func (b *Bots) List(ctx context.Context, org uuid.UUID, page, pageSize int) ([]d
 	return found, total, err
 }
 
-// PageOffset returns the number of rows before a page. Pages begin with 1. A page beyond the last row is NotFound,
-// except for the first page.
+// PageOffset returns the number of rows before a page. Pages begin with 1. A page beyond the last
+// row is NotFound, except for the first page.
 func PageOffset(page, pageSize int, total int64) (int32, error) {
 	if page < 1 || pageSize < 1 {
 		return 0, apperr.New(apperr.InvalidRequest, "The page and the page size must be at least 1.")
@@ -224,14 +227,15 @@ func PageOffset(page, pageSize int, total int64) (int32, error) {
 	return int32((page - 1) * pageSize), nil
 }
 
-// ListSlugs returns the slugs and creation times of the organization's newest chatbots, newest first.
+// ListSlugs returns the slugs and creation times of the organization's newest chatbots, newest
+// first.
 func (b *Bots) ListSlugs(ctx context.Context, org uuid.UUID, limit int) ([]db.ListBotSlugsRow, error) {
 	return b.store.ListBotSlugs(ctx, org, int32(limit))
 }
 
-// Update changes a chatbot. It returns a Conflict if the slug is in use, and if the default chatbot would no longer be
-// the default: another chatbot has to become the default instead. It returns an InvalidRequest if the engine would lose
-// the script or model that it requires.
+// Update changes a chatbot. It returns a Conflict if the slug is in use, and if the default chatbot
+// would no longer be the default: another chatbot has to become the default instead. It returns an
+// InvalidRequest if the engine would lose the script or model that it requires.
 func (b *Bots) Update(ctx context.Context, org uuid.UUID, ref string, c Change) (db.Bot, error) {
 	if c.Slug != nil {
 		if err := checkSlug(*c.Slug); err != nil {
@@ -253,7 +257,8 @@ func (b *Bots) Update(ctx context.Context, org uuid.UUID, ref string, c Change) 
 	setsScript, setsModel := script != nil || c.RemovesScript, c.Model != nil || c.RemovesModel
 	var changed db.Bot
 	err = b.store.InTx(ctx, func(q *db.Queries) error {
-		// INVARIANT: every writer locks the default chatbot's row before its target's, otherwise concurrent changes deadlock.
+		// INVARIANT: every writer locks the default chatbot's row before its target's, otherwise
+		// concurrent changes deadlock.
 		if c.IsDefault != nil && *c.IsDefault {
 			if err := q.ClearDefaultBot(ctx, org); err != nil {
 				return err
@@ -284,7 +289,8 @@ func (b *Bots) Update(ctx context.Context, org uuid.UUID, ref string, c Change) 
 	return changed, apperr.Rephrase(err, apperr.NotFound, NotFoundMessage)
 }
 
-// Delete deletes a chatbot with its FAQs, inboxes and conversations. Deleting the default chatbot is a Conflict.
+// Delete deletes a chatbot with its FAQs, inboxes and conversations. Deleting the default chatbot
+// is a Conflict.
 func (b *Bots) Delete(ctx context.Context, org uuid.UUID, ref string) error {
 	target, err := b.Get(ctx, org, ref)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/rivo/uniseg"
 )
 
-// EmitText emits a complete text in deltas, the way a model would stream it. It stops early with the error of emit, or
-// with context.Cause(ctx) once ctx is done.
+// EmitText emits a complete text in deltas, the way a model would stream it. It stops early with
+// the error of emit, or with context.Cause(ctx) once ctx is done.
 func EmitText(ctx context.Context, text string, emit func(delta string) error) error {
 	for _, chunk := range chunks(text) {
 		if ctx.Err() != nil {
@@ -29,8 +29,9 @@ const (
 	maxChunk     = 40
 )
 
-// chunks cuts a text, preferably after a space or a punctuation mark and never inside a grapheme cluster. Concatenated
-// they are the text. A text of two clusters or more gives at least two chunks.
+// chunks cuts a text, preferably after a space or a punctuation mark and never inside a grapheme
+// cluster. Concatenated they are the text. A text of two clusters or more gives at least two
+// chunks.
 func chunks(text string) []string {
 	rest := clusters(text)
 	limit := maxChunk
@@ -46,7 +47,8 @@ func chunks(text string) []string {
 	return cut
 }
 
-// chunkLength returns how many clusters the next chunk takes: up to the last space or punctuation mark within the limit.
+// chunkLength returns how many clusters the next chunk takes: up to the last space or punctuation
+// mark within the limit.
 func chunkLength(rest []string, limit int) int {
 	if len(rest) <= limit {
 		return len(rest)

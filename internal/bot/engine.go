@@ -12,30 +12,34 @@ import (
 	"parley/internal/apperr"
 )
 
-// The names of the engines, as the API document lists them. A chatbot's column engine holds one of them.
+// The names of the engines, as the API document lists them. A chatbot's column engine holds one of
+// them.
 const (
 	EngineFAQ      = "faq"      // package faq
 	EngineScripted = "scripted" // Scripted, in this package
 	EngineOpenAI   = "openai"   // package llm
 )
 
-// Engine answers questions for chatbots. An Engine is safe for concurrent use, also for one chatbot.
+// Engine answers questions for chatbots. An Engine is safe for concurrent use, also for one
+// chatbot.
 type Engine interface {
-	// Respond answers a question on behalf of question.Bot. It passes the reply to emit in deltas, none of them empty,
-	// which concatenated are the whole reply. It calls emit from one goroutine and returns after the last call. The
-	// Answer holds what there is besides the text.
+	// Respond answers a question on behalf of question.Bot. It passes the reply to emit in deltas,
+	// none of them empty, which concatenated are the whole reply. It calls emit from one goroutine
+	// and returns after the last call. The Answer holds what there is besides the text.
 	//
-	// Respond stops early with the error of emit, or with context.Cause(ctx) once ctx is done. Deltas emitted before an
-	// error are the beginning of a reply, which the caller may keep. An *apperr.Error is shown to the asker; any other
-	// error is logged and reported as an internal error.
+	// Respond stops early with the error of emit, or with context.Cause(ctx) once ctx is done.
+	// Deltas emitted before an error are the beginning of a reply, which the caller may keep. An
+	// *apperr.Error is shown to the asker; any other error is logged and reported as an internal
+	// error.
 	Respond(ctx context.Context, question Question, emit func(delta string) error) (Answer, error)
 
-	// CheckSettings returns an InvalidRequest if the chatbot lacks what this engine needs to answer, for example its
-	// script or its model. It is called whenever a chatbot that uses the engine is created or changed.
+	// CheckSettings returns an InvalidRequest if the chatbot lacks what this engine needs to
+	// answer, for example its script or its model. It is called whenever a chatbot that uses the
+	// engine is created or changed.
 	CheckSettings(chatbot db.Bot) error
 
-	// UsesHistory reports whether the engine reads Question.History and Question.Attachments. They are only loaded for
-	// engines that do.
+	// UsesHistory reports whether the engine reads Question.History and Question.Attachments. They
+	// are only loaded for engines that do.
 	UsesHistory() bool
 }
 
@@ -48,8 +52,9 @@ func (e Engines) Names() []string { return slices.Sorted(maps.Keys(e)) }
 // maxReplyTime bounds every reply, because a reply occupies a slot that others wait for.
 const maxReplyTime = 10 * time.Minute
 
-// Respond lets the engine of question.Bot answer, as Engine.Respond describes. It limits the reply to ten minutes,
-// reports a panic of the engine as an error, and measures the time to the first delta.
+// Respond lets the engine of question.Bot answer, as Engine.Respond describes. It limits the reply
+// to ten minutes, reports a panic of the engine as an error, and measures the time to the first
+// delta.
 func (b *Bots) Respond(ctx context.Context, question Question, emit func(delta string) error) (answer Answer, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, maxReplyTime, apperr.New(apperr.Timeout, "The reply took longer than ten minutes."))
 	defer cancel()
@@ -78,8 +83,8 @@ func (b *Bots) UsesHistory(chatbot db.Bot) bool {
 	return ok && engine.UsesHistory()
 }
 
-// checkEngine checks a chatbot's settings with its engine. An engine that is not registered accepts any settings: the
-// API document already limits the names.
+// checkEngine checks a chatbot's settings with its engine. An engine that is not registered accepts
+// any settings: the API document already limits the names.
 func (b *Bots) checkEngine(chatbot db.Bot) error {
 	if engine, ok := b.engines[chatbot.Engine]; ok {
 		return engine.CheckSettings(chatbot)

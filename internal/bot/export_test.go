@@ -18,8 +18,8 @@ func Chunks(text string) []string { return chunks(text) }
 // Column returns a script as the database stores it.
 func (s *Script) Column() ([]byte, error) { return s.toColumn() }
 
-// PlayScript returns what a stored script replies to a text, without its delays and silences, and the error that the
-// reply ends with. It returns false if no rule matches.
+// PlayScript returns what a stored script replies to a text, without its delays and silences, and
+// the error that the reply ends with. It returns false if no rule matches.
 func PlayScript(column []byte, text string) (reply string, ok bool, err error) {
 	rule, ok, err := matchingRule(db.Bot{Script: column}, text)
 	if err != nil || !ok {

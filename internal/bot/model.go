@@ -15,11 +15,12 @@ import (
 	"parley/internal/secret"
 )
 
-// DefaultHistoryTokens is how much of the conversation the model receives if its settings do not say.
+// DefaultHistoryTokens is how much of the conversation the model receives if its settings do not
+// say.
 const DefaultHistoryTokens = 4000
 
-// Model holds the settings of EngineOpenAI: a model on an OpenAI-compatible server. The API key is stored separately,
-// sealed.
+// Model holds the settings of EngineOpenAI: a model on an OpenAI-compatible server. The API key is
+// stored separately, sealed.
 type Model struct {
 	// BaseURL is the server's URL, without the final /chat/completions.
 	BaseURL string `json:"baseUrl"`
@@ -32,8 +33,8 @@ type Model struct {
 	HistoryTokens int `json:"historyTokens"`
 }
 
-// NewModel holds the model settings to store. With KeepsAPIKey and no APIKey, the stored API key is kept, unless the
-// base URL changes: an API key must not reach a server that it was not given for.
+// NewModel holds the model settings to store. With KeepsAPIKey and no APIKey, the stored API key is
+// kept, unless the base URL changes: an API key must not reach a server that it was not given for.
 type NewModel struct {
 	Model
 	APIKey      string
@@ -43,12 +44,13 @@ type NewModel struct {
 // reservedParameters are set by Parley in every request.
 var reservedParameters = []string{"messages", "model", "stream", "stream_options", "n"}
 
-// maxParameters bounds the parameters, in bytes: every request to the model and every response with the chatbot
-// contains them.
+// maxParameters bounds the parameters, in bytes: every request to the model and every response with
+// the chatbot contains them.
 const maxParameters = 16 << 10
 
-// CheckBaseURL returns what is wrong with the URL of a model server, as the rest of a sentence about it. Private
-// addresses are allowed, because operators run their own models; setting a model requires a trusted scope.
+// CheckBaseURL returns what is wrong with the URL of a model server, as the rest of a sentence
+// about it. Private addresses are allowed, because operators run their own models; setting a model
+// requires a trusted scope.
 func CheckBaseURL(text string) error {
 	address, err := url.Parse(text)
 	switch {
@@ -88,8 +90,8 @@ func (m Model) validate() error {
 	return nil
 }
 
-// ModelOf returns a chatbot's model settings, nil if it has none. The column of a row that was stored as JSON, for an
-// idempotency key, may also be the JSON value null.
+// ModelOf returns a chatbot's model settings, nil if it has none. The column of a row that was
+// stored as JSON, for an idempotency key, may also be the JSON value null.
 func ModelOf(chatbot db.Bot) (model *Model, err error) {
 	if chatbot.Model == nil {
 		return nil, nil
@@ -100,8 +102,8 @@ func ModelOf(chatbot db.Bot) (model *Model, err error) {
 	return model, nil
 }
 
-// toColumns checks the settings and returns their columns for a chatbot. Of a new chatbot, only the primary key must be
-// set.
+// toColumns checks the settings and returns their columns for a chatbot. Of a new chatbot, only the
+// primary key must be set.
 func (n *NewModel) toColumns(chatbot db.Bot, keys *secret.Keys) (model json.RawMessage, apiKey []byte, err error) {
 	if n == nil {
 		return nil, nil, nil
@@ -151,8 +153,8 @@ func ModelAPIKey(chatbot db.Bot, keys *secret.Keys) (string, error) {
 	return keys.Open(chatbot.ModelKey, sealContext(chatbot))
 }
 
-// UseModel switches a chatbot to EngineOpenAI with this model and keeps its other settings. It writes nothing if the
-// chatbot already uses the model.
+// UseModel switches a chatbot to EngineOpenAI with this model and keeps its other settings. It
+// writes nothing if the chatbot already uses the model.
 func (b *Bots) UseModel(ctx context.Context, chatbot db.Bot, baseURL, name, apiKey string) error {
 	wanted := NewModel{Model: Model{HistoryTokens: DefaultHistoryTokens}, APIKey: apiKey}
 	previous, err := ModelOf(chatbot)

@@ -14,7 +14,8 @@ type Question struct {
 	Text string
 	// Selection restricts which of its FAQs the chatbot may use.
 	Selection Selection
-	// Attachments are those of the message. They and History are set only for engines that use them.
+	// Attachments are those of the message. They and History are set only for engines that use
+	// them.
 	Attachments []Attachment
 	// History holds the turns of the conversation before the question, oldest first.
 	History []Turn
@@ -34,7 +35,8 @@ type Attachment struct {
 	File     string // the URL
 }
 
-// Selection restricts which of its FAQs a chatbot may use for a question. The zero Selection restricts nothing.
+// Selection restricts which of its FAQs a chatbot may use for a question. The zero Selection
+// restricts nothing.
 type Selection struct {
 	// IsPartial restricts the FAQs to those in Entries.
 	IsPartial bool
@@ -43,8 +45,8 @@ type Selection struct {
 	Labels Relation
 }
 
-// Relation is a condition on a set of labels. It requires all of its labels and nested relations, or any of them if
-// IsAny is set. The zero Relation is always met. Labels are compared after Fold.
+// Relation is a condition on a set of labels. It requires all of its labels and nested relations,
+// or any of them if IsAny is set. The zero Relation is always met. Labels are compared after Fold.
 type Relation struct {
 	IsAny  bool
 	Labels []string

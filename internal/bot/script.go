@@ -19,15 +19,15 @@ const (
 	silenceTimeout = time.Minute
 )
 
-// Script holds the replies of a scripted chatbot. The first rule that matches a question answers it. It is stored as
-// JSON, in the form of the API document.
+// Script holds the replies of a scripted chatbot. The first rule that matches a question answers
+// it. It is stored as JSON, in the form of the API document.
 type Script struct {
 	Rules []ScriptRule `json:"rules"`
 }
 
-// ScriptRule is the reply to one kind of question. Match is a substring of the question; an empty Match matches every
-// question. FailAfter and SilentAfter count deltas: the smaller one applies, and FailAfter if they are equal. Values
-// beyond the last delta apply after it.
+// ScriptRule is the reply to one kind of question. Match is a substring of the question; an empty
+// Match matches every question. FailAfter and SilentAfter count deltas: the smaller one applies,
+// and FailAfter if they are equal. Values beyond the last delta apply after it.
 type ScriptRule struct {
 	Match       string       `json:"match,omitempty"`
 	Deltas      []string     `json:"deltas"`

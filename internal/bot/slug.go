@@ -29,9 +29,9 @@ func checkSlug(slug string) error {
 	return nil
 }
 
-// generateSlug derives a slug from a name: its ASCII letters and digits in lower case, without accents and with hyphens
-// between words. A name with other letters, and one that looks like an id, gets a random slug. With isUnique set, the
-// slug has a random suffix.
+// generateSlug derives a slug from a name: its ASCII letters and digits in lower case, without
+// accents and with hyphens between words. A name with other letters, and one that looks like an id,
+// gets a random slug. With isUnique set, the slug has a random suffix.
 func generateSlug(name string, isUnique bool) (string, error) {
 	slug := asciiSlug(name)
 	if _, err := store.ParseID(slug, ""); err == nil {

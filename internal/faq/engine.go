@@ -17,7 +17,8 @@ const citedFilename = "FAQ"
 // maxSuggestions is the number of further questions that an answer suggests.
 const maxSuggestions = 3
 
-// Engine is bot.EngineFAQ: it answers a question from the chatbot's FAQs. It is safe for concurrent use.
+// Engine is bot.EngineFAQ: it answers a question from the chatbot's FAQs. It is safe for concurrent
+// use.
 type Engine struct {
 	store *store.Store
 	terms *termCache
@@ -32,8 +33,8 @@ func (e *Engine) CheckSettings(db.Bot) error { return nil }
 // UsesHistory implements bot.Engine.
 func (e *Engine) UsesHistory() bool { return false }
 
-// Respond implements bot.Engine. A question without an FAQ that answers it gets the chatbot's reply to unanswerable
-// questions, and possibly suggestions.
+// Respond implements bot.Engine. A question without an FAQ that answers it gets the chatbot's reply
+// to unanswerable questions, and possibly suggestions.
 func (e *Engine) Respond(ctx context.Context, question bot.Question, emit func(delta string) error) (bot.Answer, error) {
 	matches, err := e.Search(ctx, question)
 	if err != nil {
@@ -46,8 +47,8 @@ func (e *Engine) Respond(ctx context.Context, question bot.Question, emit func(d
 	return NewAnswer(cited, matches), bot.EmitText(ctx, reply, emit)
 }
 
-// NewAnswer returns an answer that is based on the cited matches and suggests the questions of others. The matches are
-// ordered best first.
+// NewAnswer returns an answer that is based on the cited matches and suggests the questions of
+// others. The matches are ordered best first.
 func NewAnswer(cited, matches []Match) bot.Answer {
 	answer := bot.NewAnswer()
 	texts := make([]string, 0, len(cited))

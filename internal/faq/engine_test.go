@@ -63,7 +63,8 @@ func TestExactQuestionsGetTheirAnswers(t *testing.T) {
 	}
 }
 
-// At least 85% of the paraphrases must be answered and 92% must have their FAQ among the first three offered.
+// At least 85% of the paraphrases must be answered and 92% must have their FAQ among the first
+// three offered.
 func TestParaphrasesGetTheirAnswers(t *testing.T) {
 	t.Parallel()
 	for _, file := range entryFiles {

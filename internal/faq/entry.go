@@ -32,7 +32,8 @@ type entry struct {
 	labels   []string
 }
 
-// violation is what is wrong with a field of an FAQ. Requests and rows of files report it differently.
+// violation is what is wrong with a field of an FAQ. Requests and rows of files report it
+// differently.
 type violation struct {
 	field  string
 	detail string // the rest of a sentence that begins with the field
@@ -115,7 +116,8 @@ func (e *entry) setLabels(labels []string) *violation {
 	return nil
 }
 
-// sanitize converts line endings to \n, and removes what PostgreSQL cannot store and control characters.
+// sanitize converts line endings to \n, and removes what PostgreSQL cannot store and control
+// characters.
 func sanitize(text string) string {
 	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\r\n", "\n")
 	return strings.Map(func(r rune) rune {

@@ -1,7 +1,7 @@
 // Package faq manages the FAQs of chatbots and answers questions from them.
 //
-// An FAQ is a question with its answer. The Engine ranks a chatbot's FAQs by how well they match what was asked, in
-// English or Chinese, and replies with the answer of the best match.
+// An FAQ is a question with its answer. The Engine ranks a chatbot's FAQs by how well they match
+// what was asked, in English or Chinese, and replies with the answer of the best match.
 package faq
 
 import (
@@ -46,7 +46,8 @@ type Change struct {
 	Labels   *[]string
 }
 
-// Create adds an FAQ to a chatbot, once per idempotency key. Several FAQs may have the same question.
+// Create adds an FAQ to a chatbot, once per idempotency key. Several FAQs may have the same
+// question.
 func (f *FAQs) Create(ctx context.Context, org uuid.UUID, botRef string, n NewFAQ) (db.Faq, error) {
 	e, invalid := newEntry(n.Question, n.Answer, n.Labels)
 	if invalid != nil {
@@ -80,7 +81,8 @@ func (f *FAQs) Get(ctx context.Context, org uuid.UUID, botRef, faqID string) (db
 	return found, apperr.Rephrase(err, apperr.NotFound, notFoundMessage)
 }
 
-// List returns a page of a chatbot's FAQs, newest first, and their total number. See bot.PageOffset for the pages.
+// List returns a page of a chatbot's FAQs, newest first, and their total number. See bot.PageOffset
+// for the pages.
 func (f *FAQs) List(ctx context.Context, org uuid.UUID, botRef string, page, pageSize int) ([]db.Faq, int64, error) {
 	owner, err := f.bots.Get(ctx, org, botRef)
 	if err != nil {

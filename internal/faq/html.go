@@ -8,10 +8,11 @@ import (
 	"golang.org/x/net/html"
 )
 
-// htmlToText converts HTML to readable text. Blocks and breaks become lines, list items get a dash, and links get their
-// URL in parentheses unless their text is the URL.
+// htmlToText converts HTML to readable text. Blocks and breaks become lines, list items get a dash,
+// and links get their URL in parentheses unless their text is the URL.
 //
-// Text that is not HTML is returned as it is, apart from entities: only the tags that HTML defines are treated as tags.
+// Text that is not HTML is returned as it is, apart from entities: only the tags that HTML defines
+// are treated as tags.
 func htmlToText(source string) string {
 	tokens := parseTokens(source)
 	w := textWriter{reflows: hasBlocks(tokens)}
@@ -29,7 +30,8 @@ type token struct {
 	text  string
 }
 
-// parseTokens splits a source into tags and text, without comments. Something that only looks like a tag is text.
+// parseTokens splits a source into tags and text, without comments. Something that only looks like
+// a tag is text.
 func parseTokens(source string) []token {
 	var tokens []token
 	z := html.NewTokenizer(strings.NewReader(source))
@@ -58,7 +60,8 @@ func parseTokens(source string) []token {
 	}
 }
 
-// parseTag returns false for names that HTML does not define, as in <your name>, and for comparisons, as in a<b and c>d.
+// parseTag returns false for names that HTML does not define, as in <your name>, and for
+// comparisons, as in a<b and c>d.
 func parseTag(z *html.Tokenizer, kind html.TokenType, raw string) (token, bool) {
 	name, hasAttr := z.TagName()
 	t := token{tag: string(name), isEnd: kind == html.EndTagToken}
@@ -201,8 +204,8 @@ func (w *textWriter) addLink(t token) {
 	}
 }
 
-// normalizeURL returns a URL without its scheme, case and final slash, for comparison with a link's text. It is empty if
-// the URL leads to no other page.
+// normalizeURL returns a URL without its scheme, case and final slash, for comparison with a link's
+// text. It is empty if the URL leads to no other page.
 func normalizeURL(url string) string {
 	url = strings.ToLower(url)
 	if strings.HasPrefix(url, "#") || strings.HasPrefix(url, "javascript:") {

@@ -34,12 +34,13 @@ type ImportError struct {
 // batchSize is the number of rows that one statement writes.
 const batchSize = 1000
 
-// Import imports FAQs from an .xlsx or .csv file into a chatbot, in one transaction and once per idempotency key. A row
-// whose question the chatbot or an earlier row already has updates that FAQ. Rows with errors are reported and skipped.
-// Concurrent imports into a chatbot run one after the other.
+// Import imports FAQs from an .xlsx or .csv file into a chatbot, in one transaction and once per
+// idempotency key. A row whose question the chatbot or an earlier row already has updates that FAQ.
+// Rows with errors are reported and skipped. Concurrent imports into a chatbot run one after the
+// other.
 //
-// Nothing changes if the file cannot be read: it returns an InvalidRequest for malformed files, TooLarge for files that
-// hold too much, and Unavailable while too many other files are being read.
+// Nothing changes if the file cannot be read: it returns an InvalidRequest for malformed files,
+// TooLarge for files that hold too much, and Unavailable while too many other files are being read.
 func (f *FAQs) Import(ctx context.Context, org uuid.UUID, botRef string, file []byte, key *store.IdempotencyKey) (ImportResult, error) {
 	table, err := f.readTable(ctx, file)
 	if err != nil {
@@ -122,7 +123,8 @@ func (r row) entry() (e entry, problem string) {
 	return e, ""
 }
 
-// importPlan collects what an import will write. Of several rows with one question the last one counts.
+// importPlan collects what an import will write. Of several rows with one question the last one
+// counts.
 type importPlan struct {
 	result     ImportResult
 	setsLabels bool // the file has a column for labels
@@ -136,7 +138,8 @@ type plannedEntry struct {
 	isNew, isChanged bool
 }
 
-// load reads the FAQs that the chatbot has. Of several with one question, the newest will be updated.
+// load reads the FAQs that the chatbot has. Of several with one question, the newest will be
+// updated.
 func (p *importPlan) load(ctx context.Context, q *db.Queries, owner db.Bot) error {
 	rows, err := q.ListFaqsForImport(ctx, owner.OrganizationID, owner.ID)
 	if err != nil {
@@ -180,8 +183,8 @@ func (p *importPlan) add(e entry) error {
 	return nil
 }
 
-// hashAnswer returns the hash by which changed answers are recognized without reading all of them. It is not used for
-// security.
+// hashAnswer returns the hash by which changed answers are recognized without reading all of them.
+// It is not used for security.
 func hashAnswer(answer string) string {
 	sum := md5.Sum([]byte(answer))
 	return hex.EncodeToString(sum[:])

@@ -10,19 +10,21 @@ import (
 // query is a question with what its terms tell about it.
 type query struct {
 	terms []term
-	// rarity is the inverse document frequency of each term and character among the chatbot's FAQs, from 0 to 1.
+	// rarity is the inverse document frequency of each term and character among the chatbot's FAQs,
+	// from 0 to 1.
 	rarity map[string]float64
 	// specificity is the rarity of what the question is about: that of vague terms is lowered.
 	specificity map[string]float64
-	// knownShare is the share of the question's words and characters that occur in any FAQ, from 0 to 1. It is low for
-	// questions about other subjects.
+	// knownShare is the share of the question's words and characters that occur in any FAQ, from 0
+	// to 1. It is low for questions about other subjects.
 	knownShare float64
 }
 
 // vagueFactor lowers the specificity of vague terms.
 const vagueFactor = 0.1
 
-// newQuery analyzes a question. Every row of a search has the same term frequencies, so one is enough.
+// newQuery analyzes a question. Every row of a search has the same term frequencies, so one is
+// enough.
 func newQuery(text string, row db.SearchFaqsRow) query {
 	frequency := map[string]float64{} // different terms of the index may be one term here
 	for i, known := range row.MatchedTerms {
@@ -52,8 +54,8 @@ func newQuery(text string, row db.SearchFaqsRow) query {
 	return q
 }
 
-// shareKnown returns the share of the words and characters that are known. A character is known if one of its bigrams
-// is.
+// shareKnown returns the share of the words and characters that are known. A character is known if
+// one of its bigrams is.
 func (q query) shareKnown(frequency map[string]float64) float64 {
 	isKnown := map[string]bool{}
 	for _, t := range q.terms {
@@ -112,8 +114,8 @@ func (q query) match(row db.SearchFaqsRow, cache *termCache) Match {
 	return m
 }
 
-// rankWeight returns a term's weight in the rank, apart from its rarity. Characters have nearly the weight of bigrams,
-// because people abbreviate words and insert others.
+// rankWeight returns a term's weight in the rank, apart from its rarity. Characters have nearly the
+// weight of bigrams, because people abbreviate words and insert others.
 func rankWeight(t term) float64 {
 	if t.kind == characterTerm || t.kind == singleTerm {
 		return characterRank
@@ -135,8 +137,9 @@ func (q query) shares(inQuestion, inAnswer map[string]bool) []float64 {
 	return shares
 }
 
-// coverage returns the share of the question that an FAQ covers. Words and characters are weighted by their specificity.
-// A character counts in full if one of its bigrams occurs: most bigrams that do not occur cross the boundary of words.
+// coverage returns the share of the question that an FAQ covers. Words and characters are weighted
+// by their specificity. A character counts in full if one of its bigrams occurs: most bigrams that
+// do not occur cross the boundary of words.
 func (q query) coverage(shares []float64) float64 {
 	bigramShares := map[string]float64{} // the largest share of each character's bigrams
 	for i, t := range q.terms {

@@ -11,17 +11,20 @@ import (
 	"parley/internal/bot"
 )
 
-// Search has two steps. First the database finds candidates: the FAQs whose questions share the rarest terms with the
-// question, in any spelling. Then the candidates are ranked with their answers. Only the first step depends on stored
-// terms, so knowledge of a language can change without a new index if only the second step uses it.
+// Search has two steps. First the database finds candidates: the FAQs whose questions share the
+// rarest terms with the question, in any spelling. Then the candidates are ranked with their
+// answers. Only the first step depends on stored terms, so knowledge of a language can change
+// without a new index if only the second step uses it.
 const (
 	maxCandidates     = 40
 	maxEntriesPerTerm = 2000
-	// maxQueryTerms bounds the terms of a question that are looked up. Those of a long message that come first are used.
+	// maxQueryTerms bounds the terms of a question that are looked up. Those of a long message that
+	// come first are used.
 	maxQueryTerms = 120
 	// maxVariantTerms bounds the further terms that are looked up for other spellings.
 	maxVariantTerms = 120
-	// smoothing is added to the number of a chatbot's FAQs. A few FAQs do not show which terms are rare.
+	// smoothing is added to the number of a chatbot's FAQs. A few FAQs do not show which terms are
+	// rare.
 	smoothing = 50
 )
 
@@ -35,7 +38,8 @@ const (
 // indexWeight returns the weight that is stored with each term of a question.
 func indexWeight(terms []term) float32 { return float32(lengthWeight(terms, term.weight)) }
 
-// lengthWeight returns the BM25 factor for the length of a question, as the sum of its terms' weights.
+// lengthWeight returns the BM25 factor for the length of a question, as the sum of its terms'
+// weights.
 func lengthWeight(terms []term, weight func(term) float64) float64 {
 	length := 0.0
 	for _, t := range terms {
@@ -56,8 +60,8 @@ type Match struct {
 	evidence float64 // how many specific terms the FAQ shares with the question
 }
 
-// Search returns the FAQs of the chatbot that match the question, best first. An FAQ with exactly this question comes
-// first.
+// Search returns the FAQs of the chatbot that match the question, best first. An FAQ with exactly
+// this question comes first.
 func (e *Engine) Search(ctx context.Context, question bot.Question) ([]Match, error) {
 	owner, text := question.Bot, question.Text
 	key := questionKey(text)
@@ -76,7 +80,8 @@ func (e *Engine) Search(ctx context.Context, question bot.Question) ([]Match, er
 	if params.Allowed, err = e.selectedEntries(ctx, owner, question.Selection); err != nil {
 		return nil, err
 	}
-	// Planning takes five times as long as execution, and the plan does not depend on the parameters.
+	// Planning takes five times as long as execution, and the plan does not depend on the
+	// parameters.
 	rows, err := e.store.GenericPlan().SearchFaqs(ctx, params)
 	if err != nil || len(rows) == 0 {
 		return nil, err
@@ -98,8 +103,9 @@ func (e *Engine) Search(ctx context.Context, question bot.Question) ([]Match, er
 	return matches, nil
 }
 
-// queryTerms returns the indexed terms of a text as it is written, and then those of its other spellings: a stored
-// question may be written in either Chinese script and with either of two synonyms.
+// queryTerms returns the indexed terms of a text as it is written, and then those of its other
+// spellings: a stored question may be written in either Chinese script and with either of two
+// synonyms.
 func queryTerms(text string) []term {
 	terms, seen := []term{}, map[string]bool{}
 	add := func(text string, limit int) {

@@ -11,8 +11,8 @@ import (
 	"parley/internal/bot"
 )
 
-// BenchmarkSearch asks a chatbot with the FAQs of a shop for 400 companies, about 10,000 entries, in which most terms
-// occur hundreds of times. It reports the median and the 95th percentile.
+// BenchmarkSearch asks a chatbot with the FAQs of a shop for 400 companies, about 10,000 entries,
+// in which most terms occur hundreds of times. It reports the median and the 95th percentile.
 func BenchmarkSearch(b *testing.B) {
 	f := newFixture(b)
 	entries := readEntries(b, "testdata/zh.json")

@@ -1,6 +1,7 @@
 package faq
 
-// Seed is what a new installation's default chatbot knows: Parley itself, as the API's document describes it.
+// Seed returns the FAQs of a new installation's default chatbot. They answer questions about Parley
+// itself.
 func Seed() []NewFAQ {
 	return []NewFAQ{
 		{
@@ -10,23 +11,23 @@ func Seed() []NewFAQ {
 		},
 		{
 			Question: "How do I start a conversation?",
-			Answer: "POST /api/conversations/start. Without bot_id the default bot is taken; an initial_message, when there is " +
-				"one, is stored and answered like any other. The answer carries the conversation_id.",
+			Answer: "POST /api/conversations/start. Without bot_id, the default bot answers. An initial_message is stored and answered " +
+				"like any other message. The response contains the conversation_id.",
 		},
 		{
 			Question: "How do I send a message?",
-			Answer: "POST /api/conversations/{id}/messages with the text as content. The message is stored, and the bot's reply " +
-				"follows on its own: read it with GET /api/conversations/{id}/history.",
+			Answer: "POST /api/conversations/{id}/messages with the text as content. The message is stored, and the bot replies " +
+				"asynchronously: read the reply with GET /api/conversations/{id}/history.",
 		},
 		{
 			Question: "How do I stream a reply?",
-			Answer: "POST /api/chatbots/{chatbotId}/completions/ with \"isStreaming\": true. The reply comes as an event stream: " +
-				"events with a piece of the text each, and a last one with \"done\": true.",
+			Answer: "POST /api/chatbots/{chatbotId}/completions/ with \"isStreaming\": true. The response is an event stream: each event " +
+				"contains a part of the text, and the last one has \"done\": true.",
 		},
 		{
 			Question: "How do I get an API key?",
-			Answer: "POST /api/api-keys/ with a key that has the scope admin. The answer shows the new key once; only a hash of " +
-				"it is kept. Send it with every request as Authorization: Api-Key <key>.",
+			Answer: "POST /api/api-keys/ with a key that has the scope admin. The response shows the new key once; only its hash is " +
+				"stored. Send it with every request as Authorization: Api-Key <key>.",
 		},
 		{
 			Question: "How do I teach a chatbot new answers?",
@@ -35,7 +36,7 @@ func Seed() []NewFAQ {
 		},
 		{
 			Question: "Where is the API documentation?",
-			Answer:   "The server serves it: /docs is a page to read, /openapi.yaml and /openapi.json are the document itself.",
+			Answer:   "The server hosts it: /docs is the reference page, /openapi.yaml and /openapi.json are the OpenAPI document.",
 		},
 		{
 			Question: "Parley 是什麼？",

@@ -2,8 +2,8 @@ package faq
 
 import "strings"
 
-// stem removes the most frequent English suffixes, so that book, books, booked and booking are one term. The result
-// need not be a word.
+// stem removes the most frequent English suffixes, so that book, books, booked and booking are one
+// term. The result need not be a word.
 //
 // INVARIANT: the index holds stems, see indexTerms.
 func stem(word string) string {
@@ -38,7 +38,8 @@ func stem(word string) string {
 	return word
 }
 
-// trimSuffix removes the last n letters and a doubled consonant before them, unless no syllable would remain.
+// trimSuffix removes the last n letters and a doubled consonant before them, unless no syllable
+// would remain.
 func trimSuffix(word string, n int) string {
 	base := word[:len(word)-n]
 	if len(base) < 2 || !strings.ContainsAny(base, "aeiouy") {

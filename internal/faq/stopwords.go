@@ -26,8 +26,8 @@ var stopWords = set(`
 	it its im ive me my of on or our please shall should so some tell than that the their them then there these they this
 	those to us want was we were what whats when where which who whom why will with would you your`)
 
-// vagueTerms ask for a kind of answer, such as a time or a price, or mean nothing by themselves. They do not say what a
-// question is about. They are in Simplified characters.
+// vagueTerms ask for a kind of answer, such as a time or a price, or mean nothing by themselves.
+// They do not say what a question is about. They are in Simplified characters.
 var vagueTerms = convertSet(set(`
 	時間 多久 費用 年齡 哪裡 無法 規定 多少 原因 一個 一次 一下 一直 一點 一起 一定 太多 很多 問題 地方 方式 方法 情況 目前 最近 已經
 	直接 全部 所有 其他 開始 使用 提供 辦理 處理 進行 知道 應該 必須 比較 相關`))

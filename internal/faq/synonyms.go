@@ -18,8 +18,8 @@ var (
 	synonymsFile string
 )
 
-// normalizeSpelling returns a folded text in Simplified characters, to which several Traditional characters may be
-// mapped, with each word replaced by the first of its synonyms.
+// normalizeSpelling returns a folded text in Simplified characters, to which several Traditional
+// characters may be mapped, with each word replaced by the first of its synonyms.
 func normalizeSpelling(text string) string {
 	return simplifiedSynonyms.Replace(convertScript(characterVariants.Replace(bot.Fold(text)), toSimplified))
 }
@@ -33,8 +33,8 @@ func otherSpellings(text string) []string {
 
 var toSimplified, toTraditional = scriptMaps()
 
-// scriptMaps returns the characters that the two Chinese scripts write differently. A Simplified character that is also
-// used in Traditional texts is not mapped to a Traditional one.
+// scriptMaps returns the characters that the two Chinese scripts write differently. A Simplified
+// character that is also used in Traditional texts is not mapped to a Traditional one.
 func scriptMaps() (toSimplified, toTraditional map[rune]rune) {
 	const shared = "台面表只制周注向吃家准范具折征布占杯回卷扣舍挂"
 	toSimplified, toTraditional = map[rune]rune{}, map[rune]rune{}
@@ -62,8 +62,8 @@ func convertScript(text string, script map[rune]rune) string {
 
 var traditionalSynonyms, simplifiedSynonyms = synonymReplacers()
 
-// synonymReplacers return replacers of words by the first of their synonyms, for texts in either script. Longer words
-// take precedence.
+// synonymReplacers return replacers of words by the first of their synonyms, for texts in either
+// script. Longer words take precedence.
 func synonymReplacers() (traditional, simplified *strings.Replacer) {
 	type synonym struct{ word, first string }
 	var synonyms []synonym

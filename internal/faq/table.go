@@ -57,8 +57,8 @@ func invalidFile(message string) *apperr.Error {
 	}
 }
 
-// readCSV reads a UTF-8 file whose fields are separated by commas, semicolons or tabs. Quotes must be well-formed: a
-// stray quote would turn the rest of the file into one field.
+// readCSV reads a UTF-8 file whose fields are separated by commas, semicolons or tabs. Quotes must
+// be well-formed: a stray quote would turn the rest of the file into one field.
 func (t *table) readCSV(file []byte) error {
 	file = bytes.TrimPrefix(file, []byte("\xEF\xBB\xBF"))
 	if !utf8.Valid(file) || bytes.IndexByte(file, 0) >= 0 {

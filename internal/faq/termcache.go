@@ -2,11 +2,13 @@ package faq
 
 import "sync"
 
-// maxCachedText bounds the texts whose terms are cached, in bytes. The terms take about thirty times as much memory.
+// maxCachedText bounds the texts whose terms are cached, in bytes. The terms take about thirty
+// times as much memory.
 const maxCachedText = 1 << 20
 
-// termCache caches the comparison terms of questions and answers: the same few FAQs are candidates for most questions,
-// and cutting them takes longer than comparing them. It is safe for concurrent use, and its zero value is empty.
+// termCache caches the comparison terms of questions and answers: the same few FAQs are candidates
+// for most questions, and cutting them takes longer than comparing them. It is safe for concurrent
+// use, and its zero value is empty.
 type termCache struct {
 	mu     sync.Mutex
 	byText map[string]cutText

@@ -15,7 +15,8 @@ type term struct {
 
 type termKind int
 
-// In scripts without spaces between words, a run is a sequence of letters between other characters or stop phrases.
+// In scripts without spaces between words, a run is a sequence of letters between other characters
+// or stop phrases.
 const (
 	wordTerm      termKind = iota // a word or a number
 	bigramTerm                    // two adjacent characters of a run
@@ -24,8 +25,9 @@ const (
 	stopTerm                      // a word or phrase that occurs in any question
 )
 
-// isIndexed reports whether terms of this kind are stored in the index. Characters and stop terms occur in so many
-// entries that looking them up is expensive and tells little. They are compared in the candidates only.
+// isIndexed reports whether terms of this kind are stored in the index. Characters and stop terms
+// occur in so many entries that looking them up is expensive and tells little. They are compared in
+// the candidates only.
 func (t term) isIndexed() bool { return t.kind < characterTerm }
 
 // weight returns how much a term says about its text, apart from its rarity.
@@ -45,8 +47,8 @@ const (
 	maxTerms      = 400 // terms of a text, so that a long message costs no more than a long question
 )
 
-// questionKey returns a question without case, width, spaces and punctuation, for exact matches. Symbols that
-// distinguish names, as in C#, are kept.
+// questionKey returns a question without case, width, spaces and punctuation, for exact matches.
+// Symbols that distinguish names, as in C#, are kept.
 func questionKey(question string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) || unicode.IsControl(r) || unicode.IsPunct(r) && !strings.ContainsRune("#%&@*", r) {
@@ -56,16 +58,18 @@ func questionKey(question string) string {
 	}, bot.Fold(question))
 }
 
-// indexTerms cuts a text into terms for the index, each once and in order. Words are stemmed; scripts without spaces
-// give bigrams and single characters.
+// indexTerms cuts a text into terms for the index, each once and in order. Words are stemmed;
+// scripts without spaces give bigrams and single characters.
 //
-// INVARIANT: the index holds these terms for every stored question. A change here requires indexing all of them again.
+// INVARIANT: the index holds these terms for every stored question. A change here requires indexing
+// all of them again.
 func indexTerms(text string) []term {
 	return tokenize(characterVariants.Replace(bot.Fold(text)), phrases{stopPhrases, protectedPhrases})
 }
 
-// comparisonTerms cuts a text into terms for comparing it with another: spellings and synonyms of the same text give
-// the same terms. These terms are not stored, so synonyms.txt and hanzi.txt may change at any time.
+// comparisonTerms cuts a text into terms for comparing it with another: spellings and synonyms of
+// the same text give the same terms. These terms are not stored, so synonyms.txt and hanzi.txt may
+// change at any time.
 func comparisonTerms(text string) []term {
 	return tokenize(normalizeSpelling(text), comparisonPhrases)
 }
@@ -137,7 +141,8 @@ func (t *tokenizer) addWord(word []rune) {
 	t.add(stem(text), wordTerm)
 }
 
-// addRun adds the terms of a run. Stop phrases split it: bigrams across them would be rare and mean nothing.
+// addRun adds the terms of a run. Stop phrases split it: bigrams across them would be rare and mean
+// nothing.
 func (t *tokenizer) addRun(run []rune) {
 	start := 0
 	for i := 0; i < len(run); {

@@ -13,25 +13,27 @@ import (
 	"parley/internal/apperr"
 )
 
-// The limits of .xlsx files. excelize was not written for hostile files, and some of its structures are many times larger
-// than the XML that they are read from.
+// The limits of .xlsx files. excelize was not written for hostile files, and some of its structures
+// are many times larger than the XML that they are read from.
 const (
 	// maxUncompressed bounds the uncompressed parts together, in bytes.
 	maxUncompressed = 128 << 20
 	// maxInMemory is the size from which excelize unpacks a part into a temporary file.
 	maxInMemory = 16 << 20
-	// maxElements bounds the XML elements of the parts that are read as a whole, all of them together.
+	// maxElements bounds the XML elements of the parts that are read as a whole, all of them
+	// together.
 	maxElements = 1_000_000
 	// maxSheetElements bounds the XML elements of a worksheet, which is read row by row.
 	maxSheetElements = 8_000_000
 	// maxTag bounds a tag with its attributes, in bytes.
 	maxTag = 64 << 10
-	// maxCells bounds the cells of all rows, blank ones included. A row whose only cell is in the last column has 16,384.
+	// maxCells bounds the cells of all rows, blank ones included. A row whose only cell is in the
+	// last column has 16,384.
 	maxCells = 4_000_000
 )
 
-// readWorkbook reads the first worksheet of an .xlsx file. Any failure of excelize, including a panic, is reported as an
-// error of the file.
+// readWorkbook reads the first worksheet of an .xlsx file. Any failure of excelize, including a
+// panic, is reported as an error of the file.
 func (t *table) readWorkbook(file []byte) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -83,8 +85,9 @@ func (t *table) readWorkbook(file []byte) (err error) {
 	return nil
 }
 
-// checkParts checks the limits of all parts before excelize reads them. Reading fails for a part that is larger than it
-// declares; declared sizes are checked one by one, because excelize's own sum of them could overflow.
+// checkParts checks the limits of all parts before excelize reads them. Reading fails for a part
+// that is larger than it declares; declared sizes are checked one by one, because excelize's own
+// sum of them could overflow.
 func checkParts(file []byte) error {
 	archive, err := zip.NewReader(bytes.NewReader(file), int64(len(file)))
 	if err != nil {
@@ -114,8 +117,8 @@ func checkParts(file []byte) error {
 	return size.check()
 }
 
-// checkMarkup subtracts the elements of a part from those left, and checks the length of its tags. Binary parts contain
-// few bytes that look like tags.
+// checkMarkup subtracts the elements of a part from those left, and checks the length of its tags.
+// Binary parts contain few bytes that look like tags.
 func checkMarkup(part *zip.File, elementsLeft *int) error {
 	content, err := part.Open()
 	if err != nil {

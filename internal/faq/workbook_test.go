@@ -31,7 +31,8 @@ func zipOf(t testing.TB, parts map[string]string) []byte {
 
 const bombSize = 129 << 20
 
-// zipBomb returns a small archive that unpacks to bombSize bytes and declares to hold another number of them.
+// zipBomb returns a small archive that unpacks to bombSize bytes and declares to hold another
+// number of them.
 func zipBomb(t testing.TB, declared uint64) []byte {
 	t.Helper()
 	var packed bytes.Buffer
@@ -148,8 +149,10 @@ func workbooksWithLargeTexts(t *testing.T) map[string]invalidFile {
 	shared := sharedText(`<t>` + strings.Repeat("a", 30_000) + `</t>`)
 	return map[string]invalidFile{
 		"long string": {rawWorkbook(t, sharedText(`<t>`+strings.Repeat("a", 200_000)+`</t>`), headerRow), apperr.TooLarge},
-		"long rich string": {rawWorkbook(t, sharedText(strings.Repeat("<r><t>"+strings.Repeat("a", 20_000)+"</t></r><c/>", 10)), headerRow),
-			apperr.TooLarge},
+		"long rich string": {
+			rawWorkbook(t, sharedText(strings.Repeat("<r><t>"+strings.Repeat("a", 20_000)+"</t></r><c/>", 10)), headerRow),
+			apperr.TooLarge,
+		},
 		"string in many cells":     {rawWorkbook(t, shared, headerRow+"<row>"+strings.Repeat(cell, 5000)+"</row>"), apperr.TooLarge},
 		"string in a repeated row": {rawWorkbook(t, shared, headerRow+strings.Repeat(`<row r="1">`+cell+`</row>`, 5000)), apperr.TooLarge},
 		"string outside of rows":   {rawWorkbook(t, shared, headerRow+`<row r="2"/>`+strings.Repeat(cell, 5000)), apperr.TooLarge},

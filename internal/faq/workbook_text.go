@@ -11,13 +11,14 @@ import (
 )
 
 const (
-	// maxCellText bounds the text of a cell, in bytes: the characters that a cell can have, of up to four bytes.
+	// maxCellText bounds the text of a cell, in bytes: the characters that a cell can have, of up
+	// to four bytes.
 	maxCellText = 4 * excelize.TotalCellChars
-	// maxEscapes bounds the escapes of a cell, such as _x000D_, in which spreadsheet programs keep carriage returns.
-	// excelize copies the text for each of them.
+	// maxEscapes bounds the escapes of a cell, such as _x000D_, in which spreadsheet programs keep
+	// carriage returns. excelize copies the text for each of them.
 	maxEscapes = 2_000
-	// maxRowText bounds the text of a row, in bytes, if each of its cells had the longest text of the workbook. Many cells
-	// can refer to one text, and excelize copies it for each.
+	// maxRowText bounds the text of a row, in bytes, if each of its cells had the longest text of
+	// the workbook. Many cells can refer to one text, and excelize copies it for each.
 	maxRowText = 64 << 20
 )
 
@@ -45,7 +46,8 @@ func (s *textSize) addPart(part *zip.File) error {
 	decoder.CharsetReader = charset.NewReaderLabel
 	var text cellText
 	var isCounted bool // the current cell
-	// excelize keeps adding cells to a row until one with a higher number begins, whatever elements end before.
+	// excelize keeps adding cells to a row until one with a higher number begins, whatever elements
+	// end before.
 	var cells, number, highest int
 	for {
 		token, err := decoder.RawToken()
@@ -99,7 +101,8 @@ func rowNumber(row xml.StartElement, previous int) int {
 	return previous + 1
 }
 
-// cellText measures a text as excelize assembles it: from all character data within the outermost c or si element.
+// cellText measures a text as excelize assembles it: from all character data within the outermost c
+// or si element.
 type cellText struct {
 	depth          int
 	bytes, escapes int

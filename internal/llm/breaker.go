@@ -31,15 +31,17 @@ const (
 	unhealthy
 )
 
-// circuitBreaker rejects calls to servers that keep failing, so that askers get an error at once instead of waiting for
-// a timeout. It has one circuit per organization and server: an organization cannot open a circuit for others.
+// circuitBreaker rejects calls to servers that keep failing, so that askers get an error at once
+// instead of waiting for a timeout. It has one circuit per organization and server: an organization
+// cannot open a circuit for others.
 //
 //	closed     Calls are allowed. The circuit opens after maxFailures consecutive failures.
 //	open       Calls are rejected for openTime. Then the circuit is half-open.
 //	half-open  One call, the probe, is allowed. Success closes the circuit; failure opens it again. A probe that shows
 //	           nothing lets the next call be the probe.
 //
-// Servers without failures take no memory. It is safe for concurrent use, and its zero value has all circuits closed.
+// Servers without failures take no memory. It is safe for concurrent use, and its zero value has
+// all circuits closed.
 type circuitBreaker struct {
 	mu       sync.Mutex
 	circuits map[serverID]*circuit // those of servers whose latest call failed
@@ -88,7 +90,8 @@ func (b *circuitBreaker) report(id serverID, isProbe bool, h health) {
 	}
 }
 
-// add adds a circuit. If there are too many, it forgets an arbitrary one, which closes that circuit.
+// add adds a circuit. If there are too many, it forgets an arbitrary one, which closes that
+// circuit.
 func (b *circuitBreaker) add(id serverID) *circuit {
 	if b.circuits == nil {
 		b.circuits = map[serverID]*circuit{}

@@ -48,7 +48,8 @@ func TestCircuitBreaker(t *testing.T) {
 			t.Errorf("took %s, want 0s", time.Since(start))
 		}
 
-		// when it is half-open, one call is the probe and others still fail at once; a failed probe opens it again
+		// when it is half-open, one call is the probe and others still fail at once; a failed probe
+		// opens it again
 		time.Sleep(15 * time.Second)
 		probe := make(chan error)
 		go func() { probe <- f.ask().err }()

@@ -24,8 +24,8 @@ const (
 	firstTokenTimeout = 60 * time.Second // from sending the request to the first token
 	stallTimeout      = 30 * time.Second // between two tokens
 	usageTimeout      = 2 * time.Second  // for the token usage, after the end of the reply
-	// drainTimeout is for the rest of the stream after its last event: only a connection whose response was read to the
-	// end can be reused.
+	// drainTimeout is for the rest of the stream after its last event: only a connection whose
+	// response was read to the end can be reused.
 	drainTimeout = 50 * time.Millisecond
 	callTimeout  = 10 * time.Minute // for the whole call, retries included
 )
@@ -35,7 +35,8 @@ const (
 	maxRetries = 2
 	// firstBackoff is the average wait before the first retry. It doubles for the next one.
 	firstBackoff = 500 * time.Millisecond
-	// maxRetryAfter is the longest wait that a server may ask for. If it asks for more, the call fails.
+	// maxRetryAfter is the longest wait that a server may ask for. If it asks for more, the call
+	// fails.
 	maxRetryAfter = 10 * time.Second
 	maxRedirects  = 3
 )
@@ -83,8 +84,8 @@ func newClient(dial dialer) *client {
 	}}
 }
 
-// checkRedirect follows redirects only within the same server and with the request's body. The question and the API key
-// must not reach another server.
+// checkRedirect follows redirects only within the same server and with the request's body. The
+// question and the API key must not reach another server.
 func checkRedirect(next *http.Request, via []*http.Request) error {
 	first := via[0]
 	if len(via) > maxRedirects || next.Method != first.Method || next.URL.Host != first.URL.Host || next.URL.Scheme != first.URL.Scheme {
@@ -93,8 +94,8 @@ func checkRedirect(next *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// complete calls a server and passes the reply to emit as it arrives. It retries transient errors until the first token.
-// It returns the error of emit, the cause of ctx, or an *apperr.Error.
+// complete calls a server and passes the reply to emit as it arrives. It retries transient errors
+// until the first token. It returns the error of emit, the cause of ctx, or an *apperr.Error.
 func (c *client) complete(ctx context.Context, call call, emit func(delta string) error) (*completion, error) {
 	report, ok := c.breaker.allow(serverID{call.organizationID, call.baseURL})
 	if !ok {
@@ -109,8 +110,8 @@ func (c *client) complete(ctx context.Context, call call, emit func(delta string
 		}
 	}
 	defer func() { reportOnce(observed) }()
-	// A server that has begun to reply is healthy. Reporting it right away closes a half-open circuit before the reply
-	// ends.
+	// A server that has begun to reply is healthy. Reporting it right away closes a half-open
+	// circuit before the reply ends.
 	onToken := func() { reportOnce(healthy) }
 
 	ctx, cancel := context.WithTimeoutCause(ctx, callTimeout, errTooLong)
@@ -147,8 +148,8 @@ func backoff(retries int) time.Duration {
 	return time.Duration((0.5 + rand.Float64()) * float64(firstBackoff<<retries))
 }
 
-// attempt calls the server once, with a span and a count. It calls onToken when the reply begins. It returns the error of
-// emit, the cause of ctx, or a *callError.
+// attempt calls the server once, with a span and a count. It calls onToken when the reply begins.
+// It returns the error of emit, the cause of ctx, or a *callError.
 func (c *client) attempt(ctx context.Context, call call, emit func(delta string) error, onToken func()) (*completion, error) {
 	ctx, span := c.traces.StartClient(ctx, "chat")
 	defer span.End()
@@ -160,7 +161,8 @@ func (c *client) attempt(ctx context.Context, call call, emit func(delta string)
 	return reply, err
 }
 
-// describe sets the attributes of an attempt's span, following OpenTelemetry's conventions for generative AI.
+// describe sets the attributes of an attempt's span, following OpenTelemetry's conventions for
+// generative AI.
 func describe(span trace.Span, call call, reply *completion, err error) {
 	span.SetName("chat " + call.model)
 	span.SetText("gen_ai.operation.name", "chat")
@@ -195,8 +197,8 @@ func outcomeOf(err error) string {
 	return outcomeAnswered
 }
 
-// send sends the request and reads the response. Canceling its context closes the connection unless the response was
-// read to its end.
+// send sends the request and reads the response. Canceling its context closes the connection unless
+// the response was read to its end.
 func (c *client) send(callCtx context.Context, call call, emit func(delta string) error, onToken func()) (*completion, error) {
 	ctx, cancel := context.WithCancelCause(callCtx)
 	defer cancel(nil)
@@ -261,7 +263,8 @@ type watchdog struct {
 	cause  error
 }
 
-// reset restarts the timer. With the same cause as before, which is the case for every token, it does not allocate.
+// reset restarts the timer. With the same cause as before, which is the case for every token, it
+// does not allocate.
 func (w *watchdog) reset(after time.Duration, cause error) {
 	if w.timer != nil && w.cause == cause { //nolint:errorlint // identity, not equivalence
 		w.timer.Reset(after)

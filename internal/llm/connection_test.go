@@ -45,7 +45,8 @@ func (d droppable) Write(data []byte) (int, error) {
 	return d.Conn.Write(data)
 }
 
-// Connections that the network has dropped silently cost one question its answer. The next question uses a new one.
+// Connections that the network has dropped silently cost one question its answer. The next question
+// uses a new one.
 func TestTimeoutClosesIdleConnections(t *testing.T) {
 	t.Parallel()
 	bothConnected := make(chan struct{})

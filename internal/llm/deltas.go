@@ -6,12 +6,12 @@ import (
 	"unicode/utf8"
 )
 
-// plainDelta returns the text of a plain chunk: one choice whose delta has some text, and nothing else that matters.
-// Nearly all chunks are plain. It allocates only the text, while encoding/json, with a dozen values created by reflection,
-// would be most of the cost of a token.
+// plainDelta returns the text of a plain chunk: one choice whose delta has some text, and nothing
+// else that matters. Nearly all chunks are plain. It allocates only the text, while encoding/json,
+// with a dozen values created by reflection, would be most of the cost of a token.
 //
-// A chunk is not plain in case of doubt: malformed JSON, members that encoding/json would match in another spelling or
-// take twice, errors, usage, finish reasons. These are left to decodeChunk.
+// A chunk is not plain in case of doubt: malformed JSON, members that encoding/json would match in
+// another spelling or take twice, errors, usage, finish reasons. These are left to decodeChunk.
 func plainDelta(chunk []byte) (text string, isPlain bool) {
 	if !utf8.Valid(chunk) {
 		return "", false
@@ -55,8 +55,8 @@ func (s *scanner) choice(text *string) bool {
 	})
 }
 
-// scanner scans the JSON of plain chunks. Each method skips white space, consumes one element, and reports whether it was
-// there. After a false result the position is undefined.
+// scanner scans the JSON of plain chunks. Each method skips white space, consumes one element, and
+// reports whether it was there. After a false result the position is undefined.
 type scanner struct{ rest []byte }
 
 func (s *scanner) skipSpace() {
@@ -85,8 +85,8 @@ func (s *scanner) literal(value string) bool {
 	return true
 }
 
-// object consumes an object whose values are consumed by member. A name with an upper-case letter is rejected, because
-// encoding/json ignores the case of names.
+// object consumes an object whose values are consumed by member. A name with an upper-case letter
+// is rejected, because encoding/json ignores the case of names.
 func (s *scanner) object(member func(name []byte) bool) bool {
 	if !s.byte('{') {
 		return false

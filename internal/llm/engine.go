@@ -1,7 +1,7 @@
 // Package llm answers questions with a language model on an OpenAI-compatible server.
 //
-// The model receives the chatbot's instructions, the FAQs that match the question, and the conversation so far. The
-// reply is streamed from the server.
+// The model receives the chatbot's instructions, the FAQs that match the question, and the
+// conversation so far. The reply is streamed from the server.
 package llm
 
 import (
@@ -25,8 +25,8 @@ type Engine struct {
 	client *client
 }
 
-// New returns an engine that retrieves knowledge with faqs and opens API keys with keys. Calls are traced unless traces
-// is nil.
+// New returns an engine that retrieves knowledge with faqs and opens API keys with keys. Calls are
+// traced unless traces is nil.
 func New(faqs *faq.Engine, keys *secret.Keys, traces *trace.Tracer) *Engine {
 	c := newClient(new(net.Dialer).DialContext)
 	c.traces = traces
@@ -44,7 +44,8 @@ func (e *Engine) CheckSettings(chatbot db.Bot) error {
 // UsesHistory implements bot.Engine.
 func (e *Engine) UsesHistory() bool { return true }
 
-// Calls returns a counter of the calls to model servers for each outcome. Every attempt counts as a call.
+// Calls returns a counter of the calls to model servers for each outcome. Every attempt counts as a
+// call.
 func (e *Engine) Calls() map[string]func() int64 {
 	counters := make(map[string]func() int64, len(e.client.calls))
 	for outcome, count := range e.client.calls {
@@ -73,8 +74,9 @@ func (e *Engine) Respond(ctx context.Context, question bot.Question, emit func(d
 	return e.client.respond(ctx, *model, apiKey, question, matches, emit)
 }
 
-// respond answers with a model that receives the matching FAQs. A reply without text, for example because the model
-// only called a tool or a filter removed everything, becomes the chatbot's reply to unanswerable questions.
+// respond answers with a model that receives the matching FAQs. A reply without text, for example
+// because the model only called a tool or a filter removed everything, becomes the chatbot's reply
+// to unanswerable questions.
 func (c *client) respond(ctx context.Context, m bot.Model, apiKey string, question bot.Question, matches []faq.Match, emit func(string) error) (bot.Answer, error) {
 	knowledge := selectKnowledge(matches)
 	answer := faq.NewAnswer(knowledge, matches)

@@ -15,8 +15,8 @@ import (
 	"parley/internal/apperr"
 )
 
-// Errors that askers see. They never contain the server's own words, which may quote the question, the instructions or
-// the API key.
+// Errors that askers see. They never contain the server's own words, which may quote the question,
+// the instructions or the API key.
 var (
 	errCircuitOpen  = apperr.New(apperr.UpstreamFailed, "The model server has failed several times in a row. Retry in a few seconds.")
 	errNoFirstToken = apperr.New(apperr.Timeout, "The model server did not begin its reply in time.")
@@ -24,7 +24,8 @@ var (
 	errTooLong      = apperr.New(apperr.Timeout, "The model server took too long to complete its reply.")
 )
 
-// errNoUsage cancels the wait for the token usage. The asker does not see it, because the reply is complete.
+// errNoUsage cancels the wait for the token usage. The asker does not see it, because the reply is
+// complete.
 var errNoUsage = errors.New("the token usage was not sent in time")
 
 // callError is a failed attempt to call a model server.
@@ -59,8 +60,8 @@ var errorKinds = []string{
 	kindCircuitOpen, "no_first_token", "silent", "too_long", "unreached", "broken_off", "failed", "rate_limited", "unauthorized", "unknown", "redirected", "refused",
 }
 
-// attemptError returns the error of an attempt that failed with err: the cause of callCtx if the caller ended it, else
-// the timeout that ended the attempt's own context, else err.
+// attemptError returns the error of an attempt that failed with err: the cause of callCtx if the
+// caller ended it, else the timeout that ended the attempt's own context, else err.
 func attemptError(attemptCtx, callCtx context.Context, err *callError) error {
 	if callCtx.Err() != nil {
 		cause := context.Cause(callCtx)
@@ -95,8 +96,8 @@ func readError(c call, err error, hasText bool) *callError {
 	return newCallError("broken_off", c.redact(err), message)
 }
 
-// statusError is the error of a response with a status other than 200. Only server errors show an unhealthy server: a
-// wrong API key or model concerns one chatbot.
+// statusError is the error of a response with a status other than 200. Only server errors show an
+// unhealthy server: a wrong API key or model concerns one chatbot.
 func statusError(response *http.Response, c call) *callError {
 	body, _ := io.ReadAll(io.LimitReader(response.Body, 16<<10)) // a partial body may still have the codes
 	var reported struct{ Error json.RawMessage }
@@ -128,8 +129,8 @@ func statusError(response *http.Response, c call) *callError {
 	return e
 }
 
-// errorCodes returns the type and the code of an error that the server reported, for the log. The error's message is
-// left out, because it may quote the user.
+// errorCodes returns the type and the code of an error that the server reported, for the log. The
+// error's message is left out, because it may quote the user.
 func errorCodes(reported json.RawMessage) string {
 	var codes struct{ Type, Code any }
 	_ = json.Unmarshal(reported, &codes) // an error that is a string has no codes
@@ -149,7 +150,8 @@ func isNotCode(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '-' && r != '.'
 }
 
-// parseRetryAfter parses the header Retry-After, which holds seconds or a date. It returns zero for anything else.
+// parseRetryAfter parses the header Retry-After, which holds seconds or a date. It returns zero for
+// anything else.
 func parseRetryAfter(value string) time.Duration {
 	if seconds, err := strconv.ParseFloat(value, 64); err == nil && seconds >= 0 && seconds < 1e6 {
 		return time.Duration(seconds * float64(time.Second))
@@ -162,7 +164,8 @@ func parseRetryAfter(value string) time.Duration {
 
 const redacted = "[API key]"
 
-// redact removes the API key from an error that will be logged, in case the error quotes the request.
+// redact removes the API key from an error that will be logged, in case the error quotes the
+// request.
 func (c call) redact(err error) error {
 	if c.apiKey == "" {
 		return err

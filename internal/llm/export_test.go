@@ -10,8 +10,8 @@ import (
 	"parley/internal/bot"
 )
 
-// ReadReply reads a model server's response. It returns the text of the reply and a description of everything that is
-// known of it.
+// ReadReply reads a model server's response. It returns the text of the reply and a description of
+// everything that is known of it.
 func ReadReply(body io.Reader) (text, description string) {
 	var written strings.Builder
 	c := &completion{onProgress: func() {}, onFinish: func() {}, emit: func(delta string) error {
@@ -22,8 +22,8 @@ func ReadReply(body io.Reader) (text, description string) {
 	return written.String(), fmt.Sprintf("%q %d %s %t %v", written.String(), c.size, c.finishReason(), c.isFull, err)
 }
 
-// ReadChunk returns a description of everything that a reply takes from a chunk of the stream. With isGeneral set, it
-// reads the chunk with encoding/json.
+// ReadChunk returns a description of everything that a reply takes from a chunk of the stream. With
+// isGeneral set, it reads the chunk with encoding/json.
 func ReadChunk(raw []byte, isGeneral bool) (description string) {
 	note := func(what string) { description += what + "\n" }
 	c := &completion{

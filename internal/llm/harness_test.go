@@ -24,7 +24,8 @@ const serverKey = "sk-hushhushhush"
 // serverWords stand for a server's own words, which no asker may see.
 const serverWords = "the upstream's own words"
 
-// pipeListener is a network in memory. In a synctest bubble, time passes while its connections wait.
+// pipeListener is a network in memory. In a synctest bubble, time passes while its connections
+// wait.
 type pipeListener struct {
 	accepted chan net.Conn
 	closed   chan struct{}
@@ -142,8 +143,8 @@ func (f *fixture) askQuestion(ctx context.Context, q bot.Question) reply {
 	return r
 }
 
-// mustFail checks the kind of an error and that its message contains some words. Neither the message nor the logged error
-// may contain the server's words or the API key.
+// mustFail checks the kind of an error and that its message contains some words. Neither the
+// message nor the logged error may contain the server's words or the API key.
 func mustFail(t *testing.T, err error, kind apperr.Kind, words string) {
 	t.Helper()
 	apiErr, ok := errors.AsType[*apperr.Error](err)

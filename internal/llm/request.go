@@ -39,8 +39,8 @@ type imageURL struct {
 	URL string `json:"url"`
 }
 
-// requestBody returns the body of a chat completions request. It always asks for a stream, so that the reply can be shown
-// as it grows and a stall can be detected.
+// requestBody returns the body of a chat completions request. It always asks for a stream, so that
+// the reply can be shown as it grows and a stall can be detected.
 func requestBody(m bot.Model, question bot.Question, knowledge []faq.Match) ([]byte, error) {
 	body := map[string]any{}
 	for name, value := range m.Parameters {
@@ -90,8 +90,8 @@ func systemPrompt(instructions string, knowledge []faq.Match) string {
 	return strings.Join(parts, "\n\n")
 }
 
-// selectKnowledge selects the matches to send, of those ordered best first. Matches that exceed the token limit are
-// skipped, except for the best one.
+// selectKnowledge selects the matches to send, of those ordered best first. Matches that exceed the
+// token limit are skipped, except for the best one.
 func selectKnowledge(matches []faq.Match) (knowledge []faq.Match) {
 	room := maxKnowledgeTokens
 	for _, match := range matches {
@@ -105,8 +105,9 @@ func selectKnowledge(matches []faq.Match) (knowledge []faq.Match) {
 	return knowledge
 }
 
-// recentTurns returns the newest turns that fit into the token limit. Consecutive turns of one speaker are joined, and a
-// leading reply is dropped: the chat templates of some models reject any order but user, assistant, user.
+// recentTurns returns the newest turns that fit into the token limit. Consecutive turns of one
+// speaker are joined, and a leading reply is dropped: the chat templates of some models reject any
+// order but user, assistant, user.
 func recentTurns(history []bot.Turn, tokens int) []bot.Turn {
 	first := len(history)
 	for first > 0 {
@@ -166,8 +167,8 @@ func appendNames(text string, attachments []bot.Attachment) string {
 	return strings.TrimPrefix(text, "\n")
 }
 
-// estimateTokens estimates the tokens of a text for any model: one for each Chinese, Japanese or Korean character and one
-// for every four other characters.
+// estimateTokens estimates the tokens of a text for any model: one for each Chinese, Japanese or
+// Korean character and one for every four other characters.
 func estimateTokens(text string) int {
 	wide := 0
 	for _, r := range text {

@@ -12,9 +12,9 @@ import (
 	"unicode/utf8"
 )
 
-// Responses are read here and not by github.com/openai/openai-go. Its decoder (v3.96.0) accepts a stream that breaks
-// off, a JSON document and a JSON error, all with status 200, as complete replies, and loses a final event without an
-// empty line after it. Real servers send each of these.
+// Responses are read here and not by github.com/openai/openai-go. Its decoder (v3.96.0) accepts a
+// stream that breaks off, a JSON document and a JSON error, all with status 200, as complete
+// replies, and loses a final event without an empty line after it. Real servers send each of these.
 
 const (
 	// maxLine bounds an event, or a document that is sent instead of a stream, in bytes.
@@ -35,7 +35,8 @@ type reportedError struct{ codes string }
 
 func (e reportedError) Error() string { return "the server reported an error: " + e.codes }
 
-// completion is the reply of a model server while it is read. Its callbacks are called from the reading goroutine.
+// completion is the reply of a model server while it is read. Its callbacks are called from the
+// reading goroutine.
 type completion struct {
 	size             int    // of the text so far, in bytes
 	finish           string // the server's finish reason, empty until it is sent
@@ -49,8 +50,9 @@ type completion struct {
 	onFinish   func() // called when the reply is complete; only the token usage may follow
 }
 
-// finishReason returns the finish reason in the API document's terms. A reply that a filter cut off, or that ended in a
-// tool call, is complete as far as the asker is concerned: its reason is stop.
+// finishReason returns the finish reason in the API document's terms. A reply that a filter cut
+// off, or that ended in a tool call, is complete as far as the asker is concerned: its reason is
+// stop.
 func (c *completion) finishReason() string {
 	if c.isFull || c.finish == "length" {
 		return "length"
@@ -58,8 +60,8 @@ func (c *completion) finishReason() string {
 	return "stop"
 }
 
-// read reads a response to its end. It is an event stream or, from servers that do not stream, a JSON document. The
-// first character decides, because content types are unreliable.
+// read reads a response to its end. It is an event stream or, from servers that do not stream, a
+// JSON document. The first character decides, because content types are unreliable.
 func (c *completion) read(body io.Reader) error {
 	in := bufio.NewReaderSize(io.LimitReader(body, maxStream), 16<<10)
 	first, err := peekNonBlank(in)
@@ -135,9 +137,9 @@ func (c *completion) readEvents(in *bufio.Reader) error {
 	}
 }
 
-// endOfStream handles the end of the stream, after pending data and with the error of the last read. Some servers omit
-// the empty line after the last event, so the pending data is an event too. After a finish reason the reply is complete,
-// however the stream ends.
+// endOfStream handles the end of the stream, after pending data and with the error of the last
+// read. Some servers omit the empty line after the last event, so the pending data is an event too.
+// After a finish reason the reply is complete, however the stream ends.
 func (c *completion) endOfStream(data []byte, err error) error {
 	isDone, lastErr := c.addEvent(data)
 	switch {
@@ -153,8 +155,8 @@ func (c *completion) endOfStream(data []byte, err error) error {
 	return err
 }
 
-// readLine returns a line without its line ending, which is valid until the next call. At the end of the stream it
-// returns the rest with io.EOF.
+// readLine returns a line without its line ending, which is valid until the next call. At the end
+// of the stream it returns the rest with io.EOF.
 func readLine(in *bufio.Reader) ([]byte, error) {
 	line, err := in.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
@@ -210,7 +212,8 @@ type chunk struct {
 	} `json:"usage"`
 }
 
-// message is the model's output in a chunk. Reasoning and tool calls are not part of the reply, but show progress on it.
+// message is the model's output in a chunk. Reasoning and tool calls are not part of the reply, but
+// show progress on it.
 type message struct {
 	Content          contentText     `json:"content"`
 	ReasoningContent json.RawMessage `json:"reasoning_content"`
@@ -280,7 +283,8 @@ func (c *completion) decodeChunk(raw []byte) error {
 	return nil
 }
 
-// addText emits the part of a delta that fits into the reply. PostgreSQL cannot store NUL, so it is replaced.
+// addText emits the part of a delta that fits into the reply. PostgreSQL cannot store NUL, so it is
+// replaced.
 func (c *completion) addText(delta string) error {
 	delta = strings.ReplaceAll(delta, "\x00", "\ufffd")
 	if room := maxReply - c.size; len(delta) > room {

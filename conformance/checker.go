@@ -15,7 +15,8 @@ type checker struct {
 	*runner
 
 	ctx   context.Context //nolint:containedctx // ends with the check and closes all that it opened
-	index int             // selects the user whose rate limits the check uses
+	index int             // selects the user of the check, whose rate limits it uses
+	user  client          // an ordinary user, with the scope chat alone if it is the run's own
 
 	failures []string
 	skipped  string
@@ -28,7 +29,11 @@ func (r *runner) run(ctx context.Context, index int, c check) Result {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	t := &checker{runner: r, ctx: ctx, index: index}
+	t.user = t.userAt(index)
 	t.do(func() {
+		if c.isScripted {
+			t.needScript()
+		}
 		if c.scope != "" && !r.hasScope(c.scope) {
 			t.skipf("the key does not have the scope %s", c.scope)
 		}

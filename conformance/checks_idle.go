@@ -27,15 +27,14 @@ const (
 func checkSilentStream(t *checker) {
 	t.needScript()
 	idle := cmp.Or(t.config.IdleTime, streamIdleTime)
-	user := t.user()
 	began := time.Now()
-	stream := user.streamCompletion(askSilence, "")
+	stream := t.user.streamCompletion(askSilence, "")
 	first := stream.mustNext()
 	run := "/api/runs/" + stream.header.Get("X-Run-Id") + "/cancel/"
 	// Another request ends the silence.
 	cancelled := make(chan error, 1)
 	timer := time.AfterFunc(idle, func() {
-		cancelled <- t.attempt(t.ctx, func(other *checker) { client{other, user.key}.post(run, nil).json(http.StatusOK) })
+		cancelled <- t.attempt(t.ctx, func(other *checker) { client{other, t.user.key}.post(run, nil).json(http.StatusOK) })
 	})
 	defer timer.Stop()
 	stream.limit = idle + streamTimeout
@@ -49,8 +48,7 @@ func checkSilentStream(t *checker) {
 }
 
 func checkSilentSocket(t *checker) {
-	user := t.user()
-	socket, connected := user.connect("?session_id=" + user.startWithoutBot())
+	socket, connected := t.user.connect("?session_id=" + t.user.startWithoutBot())
 	idle := t.config.IdleTime
 	ping := time.Duration(connected.obj("limits").num("ping_seconds")) * time.Second
 	if idle == 0 {

@@ -33,7 +33,7 @@ func checkUnauthorized(t *checker) {
 }
 
 func checkMe(t *checker) {
-	me := t.user().getJSON("/api/me/")
+	me := t.user.getJSON("/api/me/")
 	t.require(me.obj("user").str("name") != "" && me.obj("organization").str("name") != "", "/api/me/ returns %v", me)
 	classes := map[string]bool{}
 	for _, limit := range me.list("rateLimits") {
@@ -49,7 +49,7 @@ func checkScopes(t *checker) {
 	for _, path := range []string{"/api/chatbots/", "/api/api-keys/", "/api/contacts/", "/api/conversations", "/api/messages/"} {
 		reader.get(path).expectProblem("forbidden")
 	}
-	t.user().get("/api/chatbots/" + t.bot + "/statistics/?startDate=2026-01-01&endDate=2026-01-01").expectProblem("forbidden")
+	t.user.get("/api/chatbots/" + t.bot + "/statistics/?startDate=2026-01-01&endDate=2026-01-01").expectProblem("forbidden")
 }
 
 func checkSecretIsShownOnce(t *checker) {
@@ -73,9 +73,8 @@ func checkRevokedKey(t *checker) {
 }
 
 func checkClientToken(t *checker) {
-	user := t.user()
-	mine, other := user.startWithoutBot(), user.startWithoutBot()
-	token := user.create("/api/client-tokens/", object{"conversation": mine, "expiresIn": 60})
+	mine, other := t.user.startWithoutBot(), t.user.startWithoutBot()
+	token := t.user.create("/api/client-tokens/", object{"conversation": mine, "expiresIn": 60})
 	browser := client{t, token.str("token")}
 	bearer := header("Authorization", "Bearer "+token.str("token"))
 	browser.getJSON("/api/conversations/"+mine+"/history", bearer)

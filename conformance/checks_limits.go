@@ -31,15 +31,14 @@ func (c client) limitOf(class string) int {
 }
 
 func checkLimitHeaders(t *checker) {
-	user := t.user()
-	limit := user.limitOf("history")
+	limit := t.user.limitOf("history")
 	if limit == 0 {
 		t.skipf("the limit is turned off (PARLEY_RATE_LIMITS)")
 	}
-	id := user.startWithoutBot()
+	id := t.user.startWithoutBot()
 	remaining := limit
 	for range 2 {
-		got := user.get("/api/conversations/" + id + "/history")
+		got := t.user.get("/api/conversations/" + id + "/history")
 		got.expectStatus(http.StatusOK)
 		policy, state := rateLimitPolicy.FindStringSubmatch(got.header.Get("RateLimit-Policy")), rateLimit.FindStringSubmatch(got.header.Get("RateLimit"))
 		t.require(policy != nil && policy[1] == "history" && policy[2] == fmt.Sprint(limit), "RateLimit-Policy is %q", got.header.Get("RateLimit-Policy"))

@@ -15,7 +15,7 @@ func messageChecks() []check {
 		named("messages/content", "Text is returned exactly as it was sent.", checkContent),
 		named("messages/free-json", "Free-form JSON is returned equal, with its keys unchanged.", checkFreeJSON),
 		named("messages/attachments", "Attachments of all five types are accepted and returned with the message.", checkAttachments),
-		named("messages/queued", "Messages sent during a reply are answered after it, in order.", checkQueuedMessages),
+		scripted("messages/queued", "Messages sent during a reply are answered after it, in order.", checkQueuedMessages),
 		named("messages/agent", "A key with the scope agent sends as agent in any conversation; without it, outgoing is 403.", checkAgent),
 		named("messages/feedback", "Feedback on a message can be like, dislike or removed.", checkFeedback),
 		named("messages/lists", "Following the cursors of the list returns each message once, newest first.", checkMessageList),
@@ -26,14 +26,13 @@ func messageChecks() []check {
 var uuidV7 = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
 
 func checkMessageOrder(t *checker) {
-	user := t.user()
-	id := user.startWithoutBot()
+	id := t.user.startWithoutBot()
 	t.require(uuidV7.MatchString(id), "the conversation ID %q is not a UUIDv7", id)
 	for i := range 4 {
-		sent := user.send(id, fmt.Sprint(i))
+		sent := t.user.send(id, fmt.Sprint(i))
 		t.require(sent.num("seq") == i+1 && sent.str("status") == "delivered", "message %d is acknowledged with %v", i+1, sent)
 	}
-	messages := user.messages(id)
+	messages := t.user.messages(id)
 	t.require(len(messages) == 4, "the history has %d messages, want 4", len(messages))
 	previous := object{}
 	for i, message := range messages {
@@ -46,62 +45,56 @@ func checkMessageOrder(t *checker) {
 }
 
 func checkContent(t *checker) {
-	user := t.user()
-	id := user.startWithoutBot()
+	id := t.user.startWithoutBot()
 	texts := []string{"繁體中文、日本語、한국어 🙂👩‍👩‍👧", " spaces  around\tand\r\nlines ", `<script>alert("x")</script> & ' \ / %2F + =1+1`, strings.Repeat("字", 32768)}
 	for _, text := range texts {
-		user.send(id, text)
+		t.user.send(id, text)
 	}
-	messages := user.messages(id)
+	messages := t.user.messages(id)
 	for i, text := range texts {
 		t.require(i < len(messages) && messages[i].str("content") == text, "the text %q was changed", truncate(text, 60))
 	}
 }
 
 func checkFreeJSON(t *checker) {
-	user := t.user()
-	id := user.startWithoutBot()
+	id := t.user.startWithoutBot()
 	free := map[string]any{"snake_case": map[string]any{"camelCase": []any{1.5, "two", nil, true, map[string]any{}}}, "": "empty", "漢字": "鍵"}
-	user.create("/api/conversations/"+id+"/messages", object{"content": "x", "metadata": free})
-	messages := user.messages(id)
+	t.user.create("/api/conversations/"+id+"/messages", object{"content": "x", "metadata": free})
+	messages := t.user.messages(id)
 	t.require(len(messages) == 1 && reflect.DeepEqual(messages[0]["metadata"], any(free)), "the metadata were changed: %v", messages)
-	sent := user.create("/api/messages/", object{"conversation": id, "content": "x", "content_payload": free})
+	sent := t.user.create("/api/messages/", object{"conversation": id, "content": "x", "content_payload": free})
 	t.require(reflect.DeepEqual(sent["contentPayload"], any(free)), "content_payload is returned as contentPayload %v", sent["contentPayload"])
 }
 
 func checkAttachments(t *checker) {
-	user := t.user()
-	id := user.startWithoutBot()
+	id := t.user.startWithoutBot()
 	var sent []object
 	for _, kind := range []string{"image", "video", "audio", "sticker", "other"} {
 		sent = append(sent, object{"type": kind, "file": "https://files.example.com/" + kind + ".bin"})
 	}
-	user.create("/api/conversations/"+id+"/messages", object{"attachments": sent})
-	messages := user.messages(id)
+	t.user.create("/api/conversations/"+id+"/messages", object{"attachments": sent})
+	messages := t.user.messages(id)
 	t.require(len(messages) == 1, "the message is not stored")
 	shown := messages[0].list("attachments")
 	for i, attachment := range sent {
 		t.require(i < len(shown) && shown[i].str("type") == attachment.str("type") && shown[i].str("file") == attachment.str("file"), "the attachments are %v", shown)
 	}
-	user.post("/api/conversations/"+id+"/messages", object{"attachments": []object{{"type": "image"}}}).expectProblem("invalid_message")
+	t.user.post("/api/conversations/"+id+"/messages", object{"attachments": []object{{"type": "image"}}}).expectProblem("invalid_message")
 }
 
 func checkQueuedMessages(t *checker) {
-	t.needScript()
-	user := t.user()
-	id := user.start()
-	user.send(id, askPaced)
-	user.send(id, askBrief)
-	user.send(id, askAnything)
-	t.eventually("all three messages are answered", func() bool { return len(user.messages(id)) == 6 })
-	messages := user.messages(id)
+	id := t.user.start()
+	t.user.send(id, askPaced)
+	t.user.send(id, askBrief)
+	t.user.send(id, askAnything)
+	t.eventually("all three messages are answered", func() bool { return len(t.user.messages(id)) == 6 })
+	messages := t.user.messages(id)
 	t.require(slices.Equal(contents(messages)[3:], []string{pacedText, briefText, plainText}), "the replies are %q", contents(messages)[3:])
 }
 
 func checkAgent(t *checker) {
-	user := t.user()
-	id := user.startWithoutBot()
-	user.post("/api/messages/", object{"conversation": id, "content": "x", "type": "outgoing"}).expectStatus(expectedOutgoing(t))
+	id := t.user.startWithoutBot()
+	t.user.post("/api/messages/", object{"conversation": id, "content": "x", "type": "outgoing"}).expectStatus(expectedOutgoing(t))
 	if !t.hasScope("agent") {
 		return
 	}
@@ -109,7 +102,7 @@ func checkAgent(t *checker) {
 	t.owner().send(id, "from the staff")
 	sent := t.owner().create("/api/messages/", object{"conversation": id, "content": "outgoing", "type": "outgoing"})
 	t.require(sent.str("type") == "outgoing", "the message is %v", sent)
-	messages := user.messages(id)
+	messages := t.user.messages(id)
 	for _, message := range messages {
 		t.require(message.str("sender") == "agent", "a message of the agent has the sender %q", message.str("sender"))
 	}
@@ -126,26 +119,24 @@ func expectedOutgoing(t *checker) int {
 }
 
 func checkFeedback(t *checker) {
-	user := t.user()
-	id := user.startWithoutBot()
-	message := user.send(id, "x").str("message_id")
+	id := t.user.startWithoutBot()
+	message := t.user.send(id, "x").str("message_id")
 	for _, feedback := range []any{"like", "dislike", nil} {
-		user.call(http.MethodPut, "/api/messages/"+message+"/feedback/", object{"feedback": feedback}).json(http.StatusOK)
-		shown := user.getJSON("/api/messages/" + message + "/")
+		t.user.call(http.MethodPut, "/api/messages/"+message+"/feedback/", object{"feedback": feedback}).json(http.StatusOK)
+		shown := t.user.getJSON("/api/messages/" + message + "/")
 		t.require(shown["feedback"] == feedback, "the feedback is set to %v and returned as %v", feedback, shown["feedback"])
 	}
 }
 
 func checkMessageList(t *checker) {
-	user := t.user()
-	id := user.startWithoutBot()
+	id := t.user.startWithoutBot()
 	for i := range 5 {
-		user.send(id, fmt.Sprint(i))
+		t.user.send(id, fmt.Sprint(i))
 	}
 	var walked []string
 	path := "/api/messages/?pageSize=2&conversation=" + id
 	for next := path; ; {
-		page := user.getJSON(next)
+		page := t.user.getJSON(next)
 		walked = append(walked, contents(page.list("results"))...)
 		if page.str("nextCursor") == "" || len(walked) > 5 {
 			break
@@ -153,22 +144,21 @@ func checkMessageList(t *checker) {
 		next = path + "&cursor=" + page.str("nextCursor")
 	}
 	t.require(slices.Equal(walked, []string{"4", "3", "2", "1", "0"}), "the pages have %q", walked)
-	user.get(path + "&pageSize=1").expectProblem("invalid_request") // a duplicate parameter
-	message := user.getJSON(path).list("results")[0].str("id")
-	user.getJSON("/api/messages/" + message + "/?conversation=" + id)
-	user.get("/api/messages/" + message + "/?conversation=" + user.startWithoutBot()).expectProblem("not_found")
+	t.user.get(path + "&pageSize=1").expectProblem("invalid_request") // a duplicate parameter
+	message := t.user.getJSON(path).list("results")[0].str("id")
+	t.user.getJSON("/api/messages/" + message + "/?conversation=" + id)
+	t.user.get("/api/messages/" + message + "/?conversation=" + t.user.startWithoutBot()).expectProblem("not_found")
 }
 
 func checkHistoryPages(t *checker) {
-	user := t.user()
-	id := user.startWithoutBot()
+	id := t.user.startWithoutBot()
 	const n = 7
 	for i := range n {
-		user.send(id, fmt.Sprint(i+1))
+		t.user.send(id, fmt.Sprint(i+1))
 	}
-	all, hasMore := user.history(id, "?limit=100")
+	all, hasMore := t.user.history(id, "?limit=100")
 	t.require(len(all) == n && !hasMore, "the history of %d messages has %q, has_more %v", n, contents(all), hasMore)
-	newest, hasMore := user.history(id, "?limit=3")
+	newest, hasMore := t.user.history(id, "?limit=3")
 	t.require(slices.Equal(contents(newest), []string{"5", "6", "7"}) && hasMore, "the newest three messages are %q, has_more %v", contents(newest), hasMore)
 	for name, position := range map[string]func(object) string{
 		"seq":  func(message object) string { return fmt.Sprint(message.num("seq")) },
@@ -181,14 +171,14 @@ func checkHistoryPages(t *checker) {
 		var backwards []string
 		page, hasMore := newest, true
 		for backwards = contents(page); hasMore && len(page) > 0 && len(backwards) <= n; {
-			page, hasMore = user.history(id, "?limit=3&"+before+"="+position(page[0]))
+			page, hasMore = t.user.history(id, "?limit=3&"+before+"="+position(page[0]))
 			backwards = append(contents(page), backwards...)
 		}
 		t.require(slices.Equal(backwards, contents(all)), "paging backwards by %s returns %q", name, backwards)
-		page, hasMore = user.history(id, "?limit=3&after_seq=0")
+		page, hasMore = t.user.history(id, "?limit=3&after_seq=0")
 		forwards := contents(page)
 		for hasMore && len(page) > 0 && len(forwards) <= n {
-			page, hasMore = user.history(id, "?limit=3&"+after+"="+position(page[len(page)-1]))
+			page, hasMore = t.user.history(id, "?limit=3&"+after+"="+position(page[len(page)-1]))
 			forwards = append(forwards, contents(page)...)
 		}
 		t.require(slices.Equal(forwards, contents(all)), "paging forwards by %s returns %q", name, forwards)

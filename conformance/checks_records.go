@@ -40,13 +40,13 @@ func (t *checker) botWithRecords() string {
 	if t.recordsBot != "" {
 		return t.recordsBot
 	}
-	user, bot := t.user(), t.createBot("records")
+	bot := t.createBot("records")
 	path := "/api/chatbots/" + bot + "/completions/"
 	conversation := ""
 	for _, content := range recordedQuestions {
-		conversation = user.post(path, question(content, conversation, false)).json(http.StatusOK).str("conversationId")
+		conversation = t.user.post(path, question(content, conversation, false)).json(http.StatusOK).str("conversationId")
 	}
-	user.post(path, question(askFailure, "", false)).expectStatus(http.StatusBadGateway)
+	t.user.post(path, question(askFailure, "", false)).expectStatus(http.StatusBadGateway)
 	t.recordsBot = bot
 	return bot
 }
@@ -193,8 +193,8 @@ func checkStatistics(t *checker) {
 
 func checkScores(t *checker) {
 	t.needScript()
-	bot, user := t.createBot("scores"), t.user()
-	run := user.post("/api/chatbots/"+bot+"/completions/", question(askAnything, "", false)).json(http.StatusOK).str("runId")
+	bot := t.createBot("scores")
+	run := t.user.post("/api/chatbots/"+bot+"/completions/", question(askAnything, "", false)).json(http.StatusOK).str("runId")
 	path := "/api/chatbots/" + bot + "/records/" + run + "/"
 	scored := t.owner().patch(path, object{"faithfulnessScore": 0.5}).json(http.StatusOK)
 	t.require(scored["faithfulnessScore"] == 0.5 && scored.str("displayFaithfulnessScore") != "", "the scored record is %v", scored)

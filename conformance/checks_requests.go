@@ -25,7 +25,7 @@ func requestChecks() []check {
 
 func checkUnknownPath(t *checker) {
 	for _, path := range []string{"/api/nothing/", "/nothing", "/api/conversations/a/b/c/d"} {
-		t.user().get(path).expectProblem("not_found")
+		t.user.get(path).expectProblem("not_found")
 	}
 }
 
@@ -36,7 +36,7 @@ func checkWrongMethod(t *checker) {
 		"/api/messages/":           {"GET", "POST"},
 		"/api/conversations":       {"GET", "POST"}, // of the path with and without the slash
 	} {
-		got := t.user().call(http.MethodPut, path, object{})
+		got := t.user.call(http.MethodPut, path, object{})
 		got.expectProblem("method_not_allowed")
 		for _, method := range allowed {
 			t.require(slices.Contains(strings.Split(got.header.Get("Allow"), ", "), method), "%s: Allow is %q, without %s", path, got.header.Get("Allow"), method)
@@ -47,21 +47,20 @@ func checkWrongMethod(t *checker) {
 func checkRequestID(t *checker) {
 	id := "conformance-" + t.runID + ".1:x_y"
 	for _, path := range []string{"/api/me/", "/api/nothing/"} {
-		got := t.user().get(path, header("X-Request-Id", id))
+		got := t.user.get(path, header("X-Request-Id", id))
 		t.require(got.header.Get("X-Request-Id") == id, "%s: X-Request-Id is %q, want %q", path, got.header.Get("X-Request-Id"), id)
 		if got.status >= 400 {
 			t.require(got.object().str("request_id") == id, "the problem's request_id is %q, want %q", got.object().str("request_id"), id)
 		}
 	}
 	for _, invalid := range []string{"a b", strings.Repeat("x", 129), `"quoted"`} {
-		got := t.user().get("/api/me/", header("X-Request-Id", invalid)).header.Get("X-Request-Id")
+		got := t.user.get("/api/me/", header("X-Request-Id", invalid)).header.Get("X-Request-Id")
 		t.require(got != "" && got != invalid, "the invalid X-Request-Id %.40q became %.40q", invalid, got)
 	}
 }
 
 func checkViolations(t *checker) {
-	user := t.user()
-	problem := user.post("/api/conversations/batch", object{"operations": []object{{"action": "explode"}, {"action": "archive", "conversation_id": 7}}}).expectProblem("invalid_request")
+	problem := t.user.post("/api/conversations/batch", object{"operations": []object{{"action": "explode"}, {"action": "archive", "conversation_id": 7}}}).expectProblem("invalid_request")
 	pointers := map[string]bool{}
 	for _, violation := range problem.list("errors") {
 		t.require(violation.str("in") == "body" && violation.str("detail") != "", "an entry of errors is %v", violation)
@@ -70,32 +69,31 @@ func checkViolations(t *checker) {
 	for _, pointer := range []string{"/operations/0/action", "/operations/0/conversation_id", "/operations/1/conversation_id"} {
 		t.require(pointers[pointer], "errors is %v, without %s", problem["errors"], pointer)
 	}
-	problem = user.get("/api/conversations?limit=0&offset=x").expectProblem("invalid_request")
+	problem = t.user.get("/api/conversations?limit=0&offset=x").expectProblem("invalid_request")
 	parameters := map[string]bool{}
 	for _, violation := range problem.list("errors") {
 		parameters[violation.str("parameter")] = true
 	}
 	t.require(parameters["limit"] && parameters["offset"], "errors is %v, without limit or offset", problem["errors"])
 	for _, broken := range []string{`{"operations":`, ``, `[]`, `{} {}`} {
-		user.post("/api/conversations/batch", broken).expectProblem("invalid_request")
+		t.user.post("/api/conversations/batch", broken).expectProblem("invalid_request")
 	}
 }
 
 func checkErrorCodes(t *checker) {
-	user := t.user()
-	conversation := user.startWithoutBot()
+	conversation := t.user.startWithoutBot()
 	path := "/api/conversations/" + conversation + "/messages"
 	for _, body := range []string{`{"content":7}`, `{"content":"  "}`, `{}`, `{"content":"a\u0000b"}`} {
-		user.post(path, body).expectProblem("invalid_message")
+		t.user.post(path, body).expectProblem("invalid_message")
 	}
-	user.post("/api/messages/", object{"content": "x"}).expectProblem("invalid_request")
-	messages := user.messages(conversation)
+	t.user.post("/api/messages/", object{"content": "x"}).expectProblem("invalid_request")
+	messages := t.user.messages(conversation)
 	t.require(len(messages) == 0, "rejected messages are stored: %q", contents(messages))
 }
 
 func checkMediaType(t *checker) {
-	t.user().post("/api/conversations/start", `{}`, header("Content-Type", "text/plain")).expectProblem("unsupported_media_type")
-	t.user().post("/api/conversations/start", `{}`, without("Content-Type")).expectProblem("unsupported_media_type")
+	t.user.post("/api/conversations/start", `{}`, header("Content-Type", "text/plain")).expectProblem("unsupported_media_type")
+	t.user.post("/api/conversations/start", `{}`, without("Content-Type")).expectProblem("unsupported_media_type")
 }
 
 const mebibyte = 1 << 20
@@ -107,43 +105,39 @@ func paddedMessage(size int) string {
 }
 
 func checkTooLarge(t *checker) {
-	user := t.user()
-	path := "/api/conversations/" + user.startWithoutBot() + "/messages"
-	user.post(path, object{"content": strings.Repeat("x", 32769)}).expectProblem("too_large")
-	got := user.post(path, paddedMessage(mebibyte+1))
+	path := "/api/conversations/" + t.user.startWithoutBot() + "/messages"
+	t.user.post(path, object{"content": strings.Repeat("x", 32769)}).expectProblem("too_large")
+	got := t.user.post(path, paddedMessage(mebibyte+1))
 	got.expectStatus(http.StatusRequestEntityTooLarge)
 	t.require(got.object().str("error") == "too_large", "a proxy rejects a body over 1 MiB before the service does: %s", got.excerpt())
 }
 
 func checkOneMebibyte(t *checker) {
-	user := t.user()
-	got := user.post("/api/conversations/"+user.startWithoutBot()+"/messages", paddedMessage(mebibyte))
+	got := t.user.post("/api/conversations/"+t.user.startWithoutBot()+"/messages", paddedMessage(mebibyte))
 	t.require(got.status == http.StatusCreated, "a body of exactly 1 MiB: status %d: a proxy has a lower limit: %s", got.status, got.excerpt())
 }
 
 func checkUnknownFields(t *checker) {
-	user := t.user()
-	conversation := user.startWithoutBot()
-	user.create("/api/conversations/"+conversation+"/messages", object{"content": "x", "unknown": object{"field": 1}})
+	conversation := t.user.startWithoutBot()
+	t.user.create("/api/conversations/"+conversation+"/messages", object{"content": "x", "unknown": object{"field": 1}})
 	for _, accept := range []string{"application/xml", "text/event-stream", "nonsense"} {
-		user.getJSON("/api/conversations/"+conversation+"/", header("Accept", accept))
+		t.user.getJSON("/api/conversations/"+conversation+"/", header("Accept", accept))
 	}
 }
 
 func checkHeaders(t *checker) {
-	user := t.user()
 	// An error about an invalid header shows that the header arrived.
-	user.post("/api/conversations/batch", object{"operations": []object{{"action": "archive", "conversation_id": "nothing"}}}, header("Idempotency-Key", strings.Repeat("k", 256))).expectProblem("invalid_request")
-	user.get("/api/runs/019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03/events/", header("Last-Event-ID", "nonsense")).expectProblem("invalid_request")
-	user.create("/api/conversations/"+user.startWithoutBot()+"/messages", `{"content":"x"}`, header("Content-Type", "application/json; charset=utf-8"))
-	user.get("/api/me/", header("Authorization", "Bearer nonsense")).expectProblem("unauthorized")
+	t.user.post("/api/conversations/batch", object{"operations": []object{{"action": "archive", "conversation_id": "nothing"}}}, header("Idempotency-Key", strings.Repeat("k", 256))).expectProblem("invalid_request")
+	t.user.get("/api/runs/019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03/events/", header("Last-Event-ID", "nonsense")).expectProblem("invalid_request")
+	t.user.create("/api/conversations/"+t.user.startWithoutBot()+"/messages", `{"content":"x"}`, header("Content-Type", "application/json; charset=utf-8"))
+	t.user.get("/api/me/", header("Authorization", "Bearer nonsense")).expectProblem("unauthorized")
 }
 
 func checkCORS(t *checker) {
 	preflight := t.anonymous().call(http.MethodOptions, "/api/conversations/start", nil, header("Origin", t.config.Origin),
 		header("Access-Control-Request-Method", "POST"), header("Access-Control-Request-Headers", "authorization,content-type,idempotency-key"))
 	t.require(preflight.status == http.StatusNoContent || preflight.status == http.StatusOK, "preflight: status %d, want 204 or 200: %s", preflight.status, preflight.excerpt())
-	got := t.user().get("/api/me/", header("Origin", t.config.Origin))
+	got := t.user.get("/api/me/", header("Origin", t.config.Origin))
 	allowed := func(r response) bool {
 		origin := r.header.Get("Access-Control-Allow-Origin")
 		return origin == t.config.Origin || origin == "*"

@@ -31,19 +31,19 @@ func checkChatbots(t *checker) {
 }
 
 func checkWebChats(t *checker) {
-	owner, user := t.owner(), t.user()
+	owner := t.owner()
 	webChat := t.createWebChat()
 	path := "/api/web-chats/" + webChat.str("id") + "/"
-	conversation := user.create("/api/conversations/", object{"webChat": webChat.str("id")})
+	conversation := t.user.create("/api/conversations/", object{"webChat": webChat.str("id")})
 	t.require(conversation.obj("inbox").str("id") == webChat.str("inbox") && conversation.obj("inbox").str("channelType") == "web", "the conversation has the inbox %v, the web chat %v", conversation["inbox"], webChat["inbox"])
-	listed := user.getJSON("/api/conversations/?inbox=" + webChat.str("inbox")).list("results")
+	listed := t.user.getJSON("/api/conversations/?inbox=" + webChat.str("inbox")).list("results")
 	t.require(len(listed) == 1 && listed[0].str("id") == conversation.str("id"), "the inbox has %d conversations, want the one that was started", len(listed))
 	owner.remove(path)
 	owner.get(path).expectProblem("not_found")
 }
 
 func checkContacts(t *checker) {
-	owner, user := t.owner(), t.user()
+	owner := t.owner()
 	source := "conformance-" + t.runID
 	contact := owner.create("/api/contacts/", object{"name": "Conformance 聯絡人", "sourceId": source, "queryMetadata": object{"snake_case": 1}})
 	path := "/api/contacts/" + contact.str("id") + "/"
@@ -52,10 +52,10 @@ func checkContacts(t *checker) {
 	owner.post("/api/contacts/", object{"name": "x", "sourceId": source}).expectProblem("conflict")
 	found := owner.getJSON("/api/contacts/?query=" + source)
 	t.require(found.num("count") == 1 && len(found.list("results")) == 1, "the sourceId finds %d contacts, want 1", found.num("count"))
-	conversation := user.create("/api/conversations/", object{"webChat": t.createWebChat().str("id"), "contact": contact.str("id")})
+	conversation := t.user.create("/api/conversations/", object{"webChat": t.createWebChat().str("id"), "contact": contact.str("id")})
 	t.require(conversation.obj("contact").str("id") == contact.str("id"), "the conversation has the contact %v", conversation["contact"])
 	owner.remove(path)
-	user.get("/api/conversations/" + conversation.str("id") + "/").expectProblem("not_found")
+	t.user.get("/api/conversations/" + conversation.str("id") + "/").expectProblem("not_found")
 }
 
 // checkUpload imports a file that an ignored column makes large.
@@ -79,6 +79,6 @@ func checkUpload(t *checker) {
 	got := owner.post("/api/chatbots/"+bot+"/faqs/import/", form.String(), header("Content-Type", writer.FormDataContentType()))
 	t.require(got.status == http.StatusOK, "an upload of %d bytes: status %d, but 32 MiB are allowed: %s", form.Len(), got.status, got.excerpt())
 	t.require(got.object().num("created") == 3, "not all 3 FAQs were imported: %s", got.excerpt())
-	answer := t.user().post("/api/chatbots/"+bot+"/completions/", question("Where is conformance shelf 2?", "", false)).json(http.StatusOK)
+	answer := t.user.post("/api/chatbots/"+bot+"/completions/", question("Where is conformance shelf 2?", "", false)).json(http.StatusOK)
 	t.require(answer.str("content") == "On floor 2." && len(answer.list("citations")) > 0, "the chatbot replies %q", answer.str("content"))
 }

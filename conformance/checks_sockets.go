@@ -11,9 +11,9 @@ import (
 func socketChecks() []check {
 	return []check{
 		named("sockets/connected", "A WebSocket opens, and its first frame names the conversation and the limits.", checkConnected),
-		named("sockets/messages", "Each device gets each message once, in order of seq; the sender gets delivered instead.", checkDevices),
+		scripted("sockets/messages", "Each device gets each message once, in order of seq; the sender gets delivered instead.", checkDevices),
 		named("sockets/rest", "Messages sent by REST reach the conversation's sockets.", checkMessagesByREST),
-		named("sockets/typing", "Typing frames report that the bot writes, and with stream=true the text.", checkTyping),
+		scripted("sockets/typing", "Typing frames report that the bot writes, and with stream=true the text.", checkTyping),
 		named("sockets/resume", "A socket with after= gets the missed messages, then new ones, without gaps or duplicates.", checkSocketResume),
 		named("sockets/idempotent", "A repeated client_message_id is acknowledged again and stored once.", checkRepeatedMessage),
 		named("sockets/errors", "An invalid frame gets an error, and the socket stays open.", checkInvalidFrames),
@@ -27,18 +27,16 @@ func socketChecks() []check {
 }
 
 func checkConnected(t *checker) {
-	id := t.user().startWithoutBot()
-	_, connected := t.user().connect("?session_id=" + id)
+	id := t.user.startWithoutBot()
+	_, connected := t.user.connect("?session_id=" + id)
 	t.require(connected.str("session_id") == id && connected.str("conversation_id") == id && connected["anonymous"] == false && connected.str("bot_id") != "", "the first frame is %v", connected)
 	t.require(connected.obj("limits").num("frame_bytes") == 64<<10, "the first frame has the limits %v", connected["limits"])
 }
 
 func checkDevices(t *checker) {
-	t.needScript()
-	user := t.user()
-	id := user.start()
-	first, _ := user.connect("?session_id=" + id)
-	second, _ := user.connect("?session_id=" + id)
+	id := t.user.start()
+	first, _ := t.user.connect("?session_id=" + id)
+	second, _ := t.user.connect("?session_id=" + id)
 	first.send(askAnything, "first")
 	t.require(first.expectDelivered("first").num("seq") == 1, "the first message does not have seq 1")
 	first.expectMessages(2, plainText)
@@ -49,27 +47,24 @@ func checkDevices(t *checker) {
 	first.expectMessages(3, askBrief, briefText)
 	suggestions := first.until("suggestions", func(frame object) bool { return frame.str("type") == "suggestion" })
 	t.require(len(suggestions.list("suggestions")) == 1, "got %v, want one suggestion", suggestions)
-	messages := user.messages(id)
+	messages := t.user.messages(id)
 	t.require(len(messages) == 4, "the history has %q", contents(messages))
 }
 
 func checkMessagesByREST(t *checker) {
-	user := t.user()
-	id := user.startWithoutBot()
-	socket, _ := user.connect("?session_id=" + id)
-	sent := user.send(id, "by REST")
+	id := t.user.startWithoutBot()
+	socket, _ := t.user.connect("?session_id=" + id)
+	sent := t.user.send(id, "by REST")
 	frame := socket.nextMessage()
 	t.require(frame.str("message_id") == sent.str("message_id") && frame.str("timestamp") == sent.str("timestamp") && frame.num("seq") == 1 && frame.str("sender") == "user", "the message %v is received as %v", sent, frame)
 	for i := range 5 {
-		user.send(id, fmt.Sprint(i))
+		t.user.send(id, fmt.Sprint(i))
 	}
 	socket.expectMessages(2, "0", "1", "2", "3", "4")
 }
 
 func checkTyping(t *checker) {
-	t.needScript()
-	user := t.user()
-	socket, _ := user.connect("?stream=true&session_id=" + user.start())
+	socket, _ := t.user.connect("?stream=true&session_id=" + t.user.start())
 	socket.send(askPaced, "typing")
 	var typing []bool
 	var text strings.Builder
@@ -85,37 +80,34 @@ func checkTyping(t *checker) {
 }
 
 func checkSocketResume(t *checker) {
-	user := t.user()
-	id := user.startWithoutBot()
-	socket, _ := user.connect("?session_id=" + id)
-	user.send(id, "one")
+	id := t.user.startWithoutBot()
+	socket, _ := t.user.connect("?session_id=" + id)
+	t.user.send(id, "one")
 	socket.expectMessages(1, "one")
 	socket.close()
-	user.send(id, "two")
-	user.send(id, "three")
-	again, _ := user.connect("?after=1&session_id=" + id)
-	user.send(id, "four")
+	t.user.send(id, "two")
+	t.user.send(id, "three")
+	again, _ := t.user.connect("?after=1&session_id=" + id)
+	t.user.send(id, "four")
 	again.expectMessages(2, "two", "three", "four")
-	ahead, _ := user.connect("?after=100&session_id=" + id)
+	ahead, _ := t.user.connect("?after=100&session_id=" + id)
 	t.require(ahead.next("an error").str("type") == "error", "after= with an unknown seq is not an error")
 }
 
 func checkRepeatedMessage(t *checker) {
-	user := t.user()
-	id := user.startWithoutBot()
-	socket, _ := user.connect("?session_id=" + id)
+	id := t.user.startWithoutBot()
+	socket, _ := t.user.connect("?session_id=" + id)
 	socket.send("once", "same")
 	first := socket.expectDelivered("same")
 	socket.send("once", "same")
 	again := socket.expectDelivered("same")
 	t.require(first.str("message_id") == again.str("message_id") && first.num("seq") == again.num("seq"), "the message is acknowledged with %v, then with %v", first, again)
-	messages := user.messages(id)
+	messages := t.user.messages(id)
 	t.require(len(messages) == 1, "the message is stored %d times", len(messages))
 }
 
 func checkInvalidFrames(t *checker) {
-	user := t.user()
-	socket, _ := user.connect("?session_id=" + user.startWithoutBot())
+	socket, _ := t.user.connect("?session_id=" + t.user.startWithoutBot())
 	for _, frame := range []any{"junk", "{", object{"type": "explode"}, object{"type": "message", "content": " "}, object{"type": "message", "content": "x", "session_id": uuid.NewString()}} {
 		socket.sendFrame(frame)
 		got := socket.next("an error")
@@ -126,34 +118,30 @@ func checkInvalidFrames(t *checker) {
 }
 
 func checkLargeFrame(t *checker) {
-	user := t.user()
-	socket, _ := user.connect("?session_id=" + user.startWithoutBot())
+	socket, _ := t.user.connect("?session_id=" + t.user.startWithoutBot())
 	socket.sendFrame(object{"type": "message", "content": strings.Repeat("x", 32768), "client_message_id": "large", "metadata": object{"padding": strings.Repeat("y", 30000)}})
 	socket.expectDelivered("large")
 }
 
 func checkSocketFeedback(t *checker) {
-	user := t.user()
-	id := user.startWithoutBot()
-	message := user.send(id, "x").str("message_id")
-	socket, _ := user.connect("?session_id=" + id)
-	user.call(http.MethodPut, "/api/messages/"+message+"/feedback/", object{"feedback": "like"}).json(http.StatusOK)
+	id := t.user.startWithoutBot()
+	message := t.user.send(id, "x").str("message_id")
+	socket, _ := t.user.connect("?session_id=" + id)
+	t.user.call(http.MethodPut, "/api/messages/"+message+"/feedback/", object{"feedback": "like"}).json(http.StatusOK)
 	frame := socket.until("the feedback", func(frame object) bool { return frame.str("status") == "feedback" })
 	t.require(frame.str("message_id") == message && frame.str("feedback") == "like", "the feedback frame is %v", frame)
 }
 
 func checkSubprotocol(t *checker) {
-	user := t.user()
-	id := user.startWithoutBot()
-	socket, connected := t.anonymous().connect("?session_id="+id, header("Sec-WebSocket-Protocol", "bearer, "+user.key))
+	id := t.user.startWithoutBot()
+	socket, connected := t.anonymous().connect("?session_id="+id, header("Sec-WebSocket-Protocol", "bearer, "+t.user.key))
 	t.require(connected["anonymous"] == false && connected.str("session_id") == id, "the first frame for a key in the subprotocol is %v", connected)
 	t.require(socket.conn.Subprotocol() == "bearer", "the selected subprotocol is %q, want bearer", socket.conn.Subprotocol())
 }
 
 func checkTicket(t *checker) {
-	user := t.user()
-	id := user.startWithoutBot()
-	ticket := user.create("/api/ws-tickets/", object{"conversation": id}).str("ticket")
+	id := t.user.startWithoutBot()
+	ticket := t.user.create("/api/ws-tickets/", object{"conversation": id}).str("ticket")
 	_, connected := t.anonymous().connect("?ticket=" + ticket)
 	t.require(connected.str("session_id") == id, "the first frame for a ticket is %v", connected)
 	second, got := t.anonymous().dial("?ticket=" + ticket)
@@ -167,10 +155,10 @@ func checkErrorsBeforeUpgrade(t *checker) {
 		t.require(socket == nil, "GET /ws%s opens a socket", query)
 		got.expectProblem(code)
 	}
-	expectError(t.user(), "?session_id="+uuid.NewString(), "not_found")
-	expectError(t.user(), "?after=x", "invalid_request")
+	expectError(t.user, "?session_id="+uuid.NewString(), "not_found")
+	expectError(t.user, "?after=x", "invalid_request")
 	expectError(client{t, "pk_nobody.has-this-key-at-all"}, "", "unauthorized")
-	t.user().get("/ws").expectProblem("invalid_request") // without Upgrade
+	t.user.get("/ws").expectProblem("invalid_request") // without Upgrade
 }
 
 func checkVisitor(t *checker) {

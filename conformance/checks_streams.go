@@ -10,18 +10,17 @@ import (
 func streamChecks() []check {
 	return []check{
 		named("streams/format", "A stream is an uncached event stream of unnamed events with an ID and one line of data.", checkStreamFormat),
-		named("streams/not-buffered", "Events arrive as they are written: no proxy buffers or merges them.", checkNotBuffered),
-		named("streams/not-compressed", "No proxy compresses streams, which would delay events.", checkNotCompressed),
-		named("streams/resume", "A broken stream resumes after Last-Event-ID without gaps or duplicates.", checkResume),
-		named("streams/disconnect", "A reply is stored even if the caller disconnects.", checkDisconnect),
+		scripted("streams/not-buffered", "Events arrive as they are written: no proxy buffers or merges them.", checkNotBuffered),
+		scripted("streams/not-compressed", "No proxy compresses streams, which would delay events.", checkNotCompressed),
+		scripted("streams/resume", "A broken stream resumes after Last-Event-ID without gaps or duplicates.", checkResume),
+		scripted("streams/disconnect", "A reply is stored even if the caller disconnects.", checkDisconnect),
 	}
 }
 
 var eventID = regexp.MustCompile(`^[1-9]\d*\.(0|[1-9]\d*)$`)
 
 func checkStreamFormat(t *checker) {
-	user := t.user()
-	stream := user.streamCompletion(askBrief, "")
+	stream := t.user.streamCompletion(askBrief, "")
 	t.require(stream.header.Get("Cache-Control") == "no-store", "a stream has Cache-Control %q, want no-store", stream.header.Get("Cache-Control"))
 	// nginx, which the header is for, removes it.
 	buffering := stream.header.Get("X-Accel-Buffering")
@@ -35,16 +34,14 @@ func checkStreamFormat(t *checker) {
 		t.require(e.data.str("runId") == stream.header.Get("X-Run-Id") && e.data.str("conversationId") == last.str("conversationId") && e.data.str("messageId") == last.str("messageId"), "event %d is %v", i+1, e.data)
 	}
 	t.require(last.str("content") == "" && last.str("finishReason") != "", "the last event is %v", last)
-	messages := user.messages(last.str("conversationId"))
-	t.require(len(messages) == 2 && messages[1].str("content") == textOf(events), "the stream has %q, the stored messages are %q", textOf(events), contents(messages))
+	t.user.expectReply(last.str("conversationId"), textOf(events))
 }
 
 // checkNotBuffered measures when events arrive. On a busy machine one may be late or arrive with the next;
 // a buffering proxy delays all of them.
 func checkNotBuffered(t *checker) {
-	t.needScript()
 	asked := time.Now()
-	events := t.user().streamCompletion(askPaced, "").readAll()
+	events := t.user.streamCompletion(askPaced, "").readAll()
 	t.require(textOf(events) == pacedText, "the stream has %q", textOf(events))
 	first, last, arrivals := events[0].at, events[len(events)-1].at, 1
 	for i, e := range events[1:] {
@@ -63,16 +60,13 @@ func checkNotBuffered(t *checker) {
 }
 
 func checkNotCompressed(t *checker) {
-	t.needScript()
-	stream := t.user().streamCompletion(askBrief, "", header("Accept-Encoding", "gzip, br, deflate"))
+	stream := t.user.streamCompletion(askBrief, "", header("Accept-Encoding", "gzip, br, deflate"))
 	defer stream.close()
 	t.require(stream.header.Get("Content-Encoding") == "", "a proxy compresses streams (Content-Encoding: %s)", stream.header.Get("Content-Encoding"))
 }
 
 func checkResume(t *checker) {
-	t.needScript()
-	user := t.user()
-	broken := user.streamCompletion(askPaced, "")
+	broken := t.user.streamCompletion(askPaced, "")
 	var before []event
 	for range 3 {
 		before = append(before, broken.mustNext())
@@ -81,25 +75,23 @@ func checkResume(t *checker) {
 	path := "/api/runs/" + broken.header.Get("X-Run-Id") + "/events/"
 	last := before[len(before)-1].id
 	for way, resumed := range map[string]*eventStream{
-		"Last-Event-ID": user.stream(http.MethodGet, path, nil, header("Last-Event-ID", last)),
-		"?after=":       user.stream(http.MethodGet, path+"?after="+last, nil),
+		"Last-Event-ID": t.user.stream(http.MethodGet, path, nil, header("Last-Event-ID", last)),
+		"?after=":       t.user.stream(http.MethodGet, path+"?after="+last, nil),
 	} {
 		rest := resumed.readAll()
 		t.require(rest[0].data["reset"] == nil, "resumed by %s, the stream restarts", way)
 		t.require(textOf(before)+textOf(rest) == pacedText, "resumed by %s after %q, the stream has %q", way, textOf(before), textOf(rest))
 	}
-	whole := user.stream(http.MethodGet, path, nil).readAll()
+	whole := t.user.stream(http.MethodGet, path, nil).readAll()
 	t.require(textOf(whole) == pacedText, "followed from the beginning, the run has %q", textOf(whole))
 }
 
 func checkDisconnect(t *checker) {
-	t.needScript()
-	user := t.user()
-	stream := user.streamCompletion(askPaced, "")
+	stream := t.user.streamCompletion(askPaced, "")
 	conversation := stream.mustNext().data.str("conversationId")
 	stream.close()
 	t.eventually("the reply is stored", func() bool {
-		messages := user.messages(conversation)
+		messages := t.user.messages(conversation)
 		return len(messages) == 2 && messages[1].str("content") == pacedText
 	})
 }

@@ -44,23 +44,22 @@ func checkUnknownIDs(t *checker) {
 }
 
 func checkUnknownReferences(t *checker) {
-	user := t.user()
 	unknown := uuid.Must(uuid.NewV7()).String()
-	user.post("/api/messages/", object{"conversation": unknown, "content": "x"}).expectProblem("not_found")
-	user.post("/api/conversations/start", object{"bot_id": unknown}).expectProblem("not_found")
-	user.post("/api/conversations/", object{"webChat": unknown}).expectProblem("not_found")
-	user.post(t.completionsPath(), question("x", unknown, false)).expectProblem("not_found")
-	user.post(t.completionsPath(), question("x", unknown, true)).expectProblem("not_found")
-	user.post("/api/client-tokens/", object{"conversation": unknown}).expectProblem("not_found")
-	user.get("/api/messages/?conversation=" + unknown).expectProblem("not_found")
-	user.get("/api/conversations?bot_id=" + unknown).expectProblem("not_found")
-	user.get("/api/conversations/?inbox=" + unknown).expectProblem("not_found")
+	t.user.post("/api/messages/", object{"conversation": unknown, "content": "x"}).expectProblem("not_found")
+	t.user.post("/api/conversations/start", object{"bot_id": unknown}).expectProblem("not_found")
+	t.user.post("/api/conversations/", object{"webChat": unknown}).expectProblem("not_found")
+	t.user.post(t.completionsPath(), question("x", unknown, false)).expectProblem("not_found")
+	t.user.post(t.completionsPath(), question("x", unknown, true)).expectProblem("not_found")
+	t.user.post("/api/client-tokens/", object{"conversation": unknown}).expectProblem("not_found")
+	t.user.get("/api/messages/?conversation=" + unknown).expectProblem("not_found")
+	t.user.get("/api/conversations?bot_id=" + unknown).expectProblem("not_found")
+	t.user.get("/api/conversations/?inbox=" + unknown).expectProblem("not_found")
 }
 
 func checkForeignConversations(t *checker) {
-	user, other := t.user(), t.otherUser()
-	id := user.startWithoutBot()
-	message := user.send(id, "x").str("message_id")
+	other := t.otherUser()
+	id := t.user.startWithoutBot()
+	message := t.user.send(id, "x").str("message_id")
 	other.get("/api/conversations/" + id + "/history").expectProblem("forbidden")
 	other.get("/api/conversations/" + id + "/").expectProblem("forbidden")
 	other.get("/api/messages/" + message + "/").expectProblem("forbidden")

@@ -148,7 +148,9 @@ type check struct {
 	scope string
 	// isSlow marks a check that waits for a long time.
 	isSlow bool
-	run    func(*checker)
+	// isScripted marks a check that needs a chatbot that follows script.
+	isScripted bool
+	run        func(*checker)
 }
 
 // checks returns all checks in order. Those that report on all responses come last.
@@ -157,7 +159,7 @@ func checks() []check {
 		limitChecks(), idempotencyChecks(), completionChecks(), streamChecks(), openAIChecks(), recordChecks(), resourceChecks(), socketChecks(), idleChecks(), responseChecks())
 }
 
-// named returns a check without a scope.
+// named returns a check without further needs.
 func named(name, rule string, run func(*checker)) check {
 	return check{Check: Check{name, rule}, run: run}
 }
@@ -165,6 +167,11 @@ func named(name, rule string, run func(*checker)) check {
 // withScope returns a check that needs a scope.
 func withScope(scope, name, rule string, run func(*checker)) check {
 	return check{Check: Check{name, rule}, scope: scope, run: run}
+}
+
+// scripted returns a check that needs a scripted chatbot.
+func scripted(name, rule string, run func(*checker)) check {
+	return check{Check: Check{name, rule}, isScripted: true, run: run}
 }
 
 // slow returns a check that waits for a long time.

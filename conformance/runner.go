@@ -207,20 +207,20 @@ func (r *runner) cleanUp(ctx context.Context) (notDeleted []string) {
 // owner is the client with the given key.
 func (t *checker) owner() client { return client{t, t.config.Key} }
 
-// user is the client of an ordinary user, which has the scope chat alone if it is the run's own.
-func (t *checker) user() client {
+// userAt is the client of one of the run's users, or of the owner if the run has none.
+func (t *checker) userAt(index int) client {
 	if len(t.userKeys) == 0 {
 		return t.owner()
 	}
-	return client{t, t.userKeys[t.index%len(t.userKeys)]}
+	return client{t, t.userKeys[index%len(t.userKeys)]}
 }
 
-// otherUser is the client of another user than user.
+// otherUser is the client of a second user.
 func (t *checker) otherUser() client {
 	if len(t.userKeys) == 0 {
 		t.skipf("the check needs a second user, and the key without the scope admin cannot create one")
 	}
-	return client{t, t.userKeys[(t.index+1)%len(t.userKeys)]}
+	return t.userAt(t.index + 1)
 }
 
 // anonymous is a client without a key.

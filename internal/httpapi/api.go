@@ -54,7 +54,8 @@ type Config struct {
 	Link *realtime.Redis
 	// Origins are the browser origins that may read responses; `*` allows all.
 	Origins []string
-	// ReplyTimeout is how long a completion without streaming waits for its reply; zero: 120 seconds.
+	// ReplyTimeout is how long a completion without streaming waits for its reply. The default is
+	// 120 seconds.
 	ReplyTimeout time.Duration
 	// Requests counts the requests; nil counts nothing.
 	Requests *metrics.Requests

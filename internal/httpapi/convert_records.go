@@ -33,7 +33,7 @@ func fromAPIFilter(filter recordFilter) (records.Filter, error) {
 	}, err
 }
 
-// fromAPIScores returns a function that sets the scores of a request, and removes those that are null.
+// fromAPIScores returns a function that sets the scores of a request; null removes a score.
 func fromAPIScores(update openapi.RecordUpdate) func(*db.Record) {
 	return func(record *db.Record) {
 		for _, score := range []struct {

@@ -13,12 +13,13 @@ import (
 	"github.com/vearutop/statigz"
 )
 
-// docsFiles are our files of the reference page: a few lines around the Swagger UI that comes with swgui.
+// docsFiles are our files of the reference page, a few lines around the Swagger UI of swgui.
 //
 //go:embed docs
 var docsFiles embed.FS
 
-// docsPolicy restricts the reference page to this server. Swagger UI has inline styles and data: icons.
+// docsPolicy restricts the reference page to this server. Swagger UI needs inline styles and data:
+// icons.
 const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 

@@ -18,15 +18,15 @@ func pageOf(number, size *int) page { return page{number: deref(number), size: d
 
 func (p page) offset() int { return (p.number - 1) * p.size }
 
-// numberedList is a list that is paged by number. All generated types of such lists convert from it.
+// numberedList is a list that is paged by number. Generated types of such lists convert from it.
 type numberedList[Item any] struct {
 	Count          int64
 	Next, Previous nullable.Nullable[string]
 	Results        []Item
 }
 
-// toAPIList returns a page of a list with count rows. A page beyond the end is a NotFound error; page 1
-// of an empty list is not.
+// toAPIList returns a page of a list with count rows. A page beyond the end is a NotFound error;
+// page 1 of an empty list is not.
 func toAPIList[Row, Item any](ctx context.Context, p page, rows []Row, count int64, convert func(Row) Item) (numberedList[Item], error) {
 	if p.number > 1 && int64(p.offset()) >= count {
 		return numberedList[Item]{}, apperr.New(apperr.NotFound, "There is no such page.")

@@ -9,8 +9,8 @@ import (
 	"parley/internal/jsontext"
 )
 
-// appendRecord appends a record as a line of JSON, byte for byte as encoding/json encodes toAPIRecord.
-// Exports have so many records that the reflection of encoding/json would dominate their cost.
+// appendRecord appends a record as a line of JSON, byte for byte as encoding/json writes the result
+// of toAPIRecord. In exports, the reflection of encoding/json would cost more than the rest.
 func appendRecord(line []byte, row *db.Record) []byte {
 	line = appendNumber(append(line, `{"answerCorrectnessScore":`...), row.AnswerCorrectnessScore)
 	line = appendNumber(append(line, `,"answerRelevancyScore":`...), row.AnswerRelevancyScore)

@@ -1,4 +1,4 @@
-// Package jsontext cleans JSON that callers send, request bodies and WebSocket frames alike, so that
+// Package jsontext cleans JSON that callers send, in request bodies and WebSocket frames, so that
 // PostgreSQL can store it, and appends JSON to buffers.
 package jsontext
 

@@ -10,7 +10,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/coder/websocket"
-	"github.com/google/uuid"
 
 	"parley/gen/openapi"
 	"parley/internal/apperr"
@@ -80,7 +79,7 @@ func (s *socket) handleFrame(ctx context.Context, kind websocket.MessageType, da
 	if err != nil {
 		return frameResult{clientID: clientID, err: err}
 	}
-	message := chat.NewMessage{ID: uuid.Must(uuid.NewV7()), Content: frame.Content}
+	message := chat.NewMessage{ID: store.NewID(), Content: frame.Content}
 	if frame.Metadata != nil {
 		message.Metadata = *frame.Metadata
 	}

@@ -9,7 +9,8 @@
 //  3. Path aliases, 405 and OPTIONS: aliases.rewrite in aliases.go.
 //  4. Routing: Echo, by the routes generated from the document.
 //  5. Authentication and scopes: Contract.authenticate in access.go.
-//  6. Rate limit: limitRate in ratelimit.go. Package wsapi limits WebSocket messages with the same Limiter.
+//  6. Rate limit: limitRate in ratelimit.go. Package wsapi limits WebSocket messages, with the same
+//     ratelimit.Limiter.
 //  7. Query parameters, as far as no schema can describe them: operation.checkQuery in request.go.
 //  8. Body (media type, size, clean JSON, deprecated fields): operation.readBody in request.go.
 //  9. Parameters and body against their schemas: operation.validate in validation.go.
@@ -17,7 +18,7 @@
 //     (request.go) and IdempotencyKey (idempotency.go).
 //
 // Contract.enforce calls steps 5 to 9. An error from any step, the handler included, is answered by
-// failures.handle in failure.go: as a problem document (problem.go), or in OpenAI's format below /v1.
+// failures.handle in failure.go: as a problem document (problem.go), below /v1 in OpenAI's format.
 package contract
 
 import (

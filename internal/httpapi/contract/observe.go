@@ -111,7 +111,7 @@ func describe(span trace.Span, ec echo.Context, op *operation, isAborted bool) {
 	}
 }
 
-// logRequest writes the access log. LogAttrs with typed attributes allocates less than pairs of any.
+// logRequest writes the access log. Typed attributes allocate less than pairs of any.
 func (o observer) logRequest(ec echo.Context, id string, took time.Duration) {
 	ctx := ec.Request().Context()
 	if !o.log.Enabled(ctx, slog.LevelInfo) {

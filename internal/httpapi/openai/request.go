@@ -35,8 +35,8 @@ type chatRequest struct {
 	history      []bot.Turn
 }
 
-// question returns the question of a stateless completion. The caller's instructions follow those of
-// the chatbot.
+// question returns the question of a stateless completion. The caller's instructions follow those
+// of the chatbot.
 func (r chatRequest) question(model db.Bot) bot.Question {
 	instructions := r.instructions
 	if model.Instructions != "" {

@@ -33,8 +33,8 @@ func (s chatStream) VisitCreateChatCompletionResponse(w http.ResponseWriter) err
 	return eventstream.Run(s.ctx, reply, reply.Start(), events)
 }
 
-// chatEvents writes a reply as chunks. Chunks cannot be withdrawn: the text of a reply that restarts
-// must begin with what was written before, which is not written again.
+// chatEvents writes a reply as chunks. Chunks cannot be withdrawn, so the text of a restarted reply
+// must begin with what was already written, which is not written again.
 type chatEvents struct {
 	eventstream.Writer
 	completion    completion

@@ -977,27 +977,37 @@ func (e ListInboxConversationsParamsOrdering) Valid() bool {
 // Example: web
 type AccessType string
 
-// APIKey Example: {"createdAt":"2026-01-15T10:30:00.000000Z","expiresAt":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06","lastUsedAt":null,"name":"Portal","prefix":"pk_4f9a1c22d0","scopes":["agent"],"user":"portal"}
+// APIKey An API key without its secret.
+//
+// Example: {"createdAt":"2026-01-15T10:30:00.000000Z","expiresAt":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06","lastUsedAt":null,"name":"Portal","prefix":"pk_4f9a1c22d0","scopes":["agent"],"user":"portal"}
 type APIKey struct {
 	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
 	//
 	// Example: 2026-01-15T10:30:00.000000Z
-	CreatedAt Timestamp                    `json:"createdAt"`
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// ExpiresAt Time at which the key expires; null if it does not.
 	ExpiresAt nullable.Nullable[time.Time] `json:"expiresAt"`
 
-	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06
+	// ID Id of the API key.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06
 	ID openapi_types.UUID `json:"id"`
 
 	// LastUsedAt Time of the last use, to the minute.
 	LastUsedAt nullable.Nullable[time.Time] `json:"lastUsedAt"`
 
-	// Name Example: Portal
+	// Name Name of the API key.
+	//
+	// Example: Portal
 	Name string `json:"name"`
 
 	// Prefix Part of the key before the dot.
 	//
 	// Example: pk_4f9a1c22d0
-	Prefix string  `json:"prefix"`
+	Prefix string `json:"prefix"`
+
+	// Scopes Scopes of the API key.
 	Scopes []Scope `json:"scopes"`
 
 	// User Name of the user that the key acts for.
@@ -1006,7 +1016,9 @@ type APIKey struct {
 	User string `json:"user"`
 }
 
-// APIKeyCreate Example: {"name":"Portal","scopes":["agent"],"user":"portal"}
+// APIKeyCreate An API key to create.
+//
+// Example: {"name":"Portal","scopes":["agent"],"user":"portal"}
 type APIKeyCreate struct {
 	// ExpiresAt Time in the future at which the key expires. If absent or null, never.
 	//
@@ -1027,55 +1039,91 @@ type APIKeyCreate struct {
 	User *string `json:"user,omitempty"`
 }
 
-// APIKeyCreated Example: {"createdAt":"2026-01-15T10:30:00.000000Z","expiresAt":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06","key":"pk_4f9a1c22d0.Zk3xQ0v9s1LrT7uYb2Wc5dEf8gHj","lastUsedAt":null,"name":"Portal","prefix":"pk_4f9a1c22d0","scopes":["agent"],"user":"portal"}
+// APIKeyCreated An API key with its secret.
+//
+// Example: {"createdAt":"2026-01-15T10:30:00.000000Z","expiresAt":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06","key":"pk_4f9a1c22d0.Zk3xQ0v9s1LrT7uYb2Wc5dEf8gHj","lastUsedAt":null,"name":"Portal","prefix":"pk_4f9a1c22d0","scopes":["agent"],"user":"portal"}
 type APIKeyCreated struct {
 	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
 	//
 	// Example: 2026-01-15T10:30:00.000000Z
-	CreatedAt Timestamp                    `json:"createdAt"`
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// ExpiresAt Time at which the key expires; null if it does not.
 	ExpiresAt nullable.Nullable[time.Time] `json:"expiresAt"`
 
-	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06
+	// ID Id of the API key.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06
 	ID openapi_types.UUID `json:"id"`
 
 	// Key The API key. It is shown only once.
 	//
 	// Example: pk_4f9a1c22d0.Zk3xQ0v9s1LrT7uYb2Wc5dEf8gHj
-	Key        string                       `json:"key"`
+	Key string `json:"key"`
+
+	// LastUsedAt Always null for a new key.
 	LastUsedAt nullable.Nullable[time.Time] `json:"lastUsedAt"`
 
-	// Name Example: Portal
+	// Name Name of the API key.
+	//
+	// Example: Portal
 	Name string `json:"name"`
 
-	// Prefix Example: pk_4f9a1c22d0
-	Prefix string  `json:"prefix"`
+	// Prefix Part of the key before the dot.
+	//
+	// Example: pk_4f9a1c22d0
+	Prefix string `json:"prefix"`
+
+	// Scopes Scopes of the API key.
 	Scopes []Scope `json:"scopes"`
 
-	// User Example: portal
+	// User Name of the user that the key acts for.
+	//
+	// Example: portal
 	User string `json:"user"`
 }
 
-// APIKeyList Example: {"count":0,"next":null,"previous":null,"results":[]}
+// APIKeyList A page of API keys.
+//
+// Example: {"count":0,"next":null,"previous":null,"results":[]}
 type APIKeyList struct {
-	// Count Example: 0
-	Count    int64                     `json:"count"`
-	Next     nullable.Nullable[string] `json:"next"`
+	// Count Total number of results.
+	//
+	// Example: 0
+	Count int64 `json:"count"`
+
+	// Next URL of the next page, or null.
+	Next nullable.Nullable[string] `json:"next"`
+
+	// Previous URL of the previous page, or null.
 	Previous nullable.Nullable[string] `json:"previous"`
-	Results  []APIKey                  `json:"results"`
+
+	// Results The results of this page.
+	Results []APIKey `json:"results"`
 }
 
-// Attachment Example: {"file":"https://files.example.com/screen.png","filename":"screen.png","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09","type":"image"}
+// Attachment An attachment of a message.
+//
+// Example: {"file":"https://files.example.com/screen.png","filename":"screen.png","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09","type":"image"}
 type Attachment struct {
-	// File Example: https://files.example.com/screen.png
+	// File URL of the file.
+	//
+	// Example: https://files.example.com/screen.png
 	File string `json:"file"`
 
-	// Filename Example: screen.png
+	// Filename Name of the file.
+	//
+	// Example: screen.png
 	Filename string `json:"filename"`
 
-	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09
+	// ID Id of the attachment.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09
 	ID openapi_types.UUID `json:"id"`
 
-	// Type Example: image
+	// Type Type of an attachment.
+	//
+	// Example: image
 	Type AttachmentType `json:"type"`
 }
 
@@ -1085,20 +1133,30 @@ type Attachment struct {
 //
 // Example: {"file":"https://files.example.com/screen.png","filename":"screen.png","type":"image"}
 type AttachmentInput struct {
-	// File Example: https://files.example.com/screen.png
+	// File URL of the file.
+	//
+	// Example: https://files.example.com/screen.png
 	File *string `json:"file,omitempty"`
 
-	// Filename Example: screen.png
+	// Filename Name of the file.
+	//
+	// Example: screen.png
 	Filename *string `json:"filename,omitempty"`
 
-	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09
+	// ID Id of an attachment in an earlier message.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09
 	ID *string `json:"id,omitempty"`
 
-	// Type Example: image
+	// Type Type of an attachment.
+	//
+	// Example: image
 	Type *AttachmentType `json:"type,omitempty"`
 }
 
-// AttachmentType Example: image
+// AttachmentType Type of an attachment.
+//
+// Example: image
 type AttachmentType string
 
 // AuditAction Action that the event records.
@@ -1110,14 +1168,20 @@ type AuditAction string
 //
 // Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","name":"portal"}
 type AuditActor struct {
-	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05
+	// ID Id of the user.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05
 	ID openapi_types.UUID `json:"id"`
 
-	// Name Example: portal
+	// Name Name of the user.
+	//
+	// Example: portal
 	Name string `json:"name"`
 }
 
-// AuditEvent Example: {"action":"conversation.deleted","address":"203.0.113.7","createdAt":"2026-01-15T10:30:00.000000Z","details":{},"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0c","keyId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06","objectId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","objectType":"conversation","requestId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","user":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","name":"portal"}}
+// AuditEvent An event of the audit trail.
+//
+// Example: {"action":"conversation.deleted","address":"203.0.113.7","createdAt":"2026-01-15T10:30:00.000000Z","details":{},"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0c","keyId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06","objectId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","objectType":"conversation","requestId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","user":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","name":"portal"}}
 type AuditEvent struct {
 	// Action Action that the event records.
 	//
@@ -1142,7 +1206,9 @@ type AuditEvent struct {
 	// Example: {}
 	Details json.RawMessage `json:"details"`
 
-	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0c
+	// ID Id of the event.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0c
 	ID openapi_types.UUID `json:"id"`
 
 	// KeyID Id of the API key that was used. The key may have been revoked since.
@@ -1150,7 +1216,9 @@ type AuditEvent struct {
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06
 	KeyID nullable.Nullable[openapi_types.UUID] `json:"keyId"`
 
-	// ObjectID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	// ObjectID Id of the object.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	ObjectID openapi_types.UUID `json:"objectId"`
 
 	// ObjectType Type of the object with the id objectId. For an export, it is the chatbot.
@@ -1174,57 +1242,91 @@ type AuditEvent struct {
 // Example: conversation
 type AuditEventObjectType string
 
-// AuditEventList Example: {"count":0,"next":null,"previous":null,"results":[]}
+// AuditEventList A page of audit events.
+//
+// Example: {"count":0,"next":null,"previous":null,"results":[]}
 type AuditEventList struct {
-	// Count Example: 0
-	Count    int64                     `json:"count"`
-	Next     nullable.Nullable[string] `json:"next"`
+	// Count Total number of results.
+	//
+	// Example: 0
+	Count int64 `json:"count"`
+
+	// Next URL of the next page, or null.
+	Next nullable.Nullable[string] `json:"next"`
+
+	// Previous URL of the previous page, or null.
 	Previous nullable.Nullable[string] `json:"previous"`
-	Results  []AuditEvent              `json:"results"`
+
+	// Results The results of this page.
+	Results []AuditEvent `json:"results"`
 }
 
-// Canvas Example: {"canvasType":{"kind":"markdown"},"content":"Dear customer","name":"draft","title":"Draft of the letter"}
+// Canvas A document that is attached to a message.
+//
+// Example: {"canvasType":{"kind":"markdown"},"content":"Dear customer","name":"draft","title":"Draft of the letter"}
 type Canvas struct {
 	// CanvasType Any JSON value except null, stored unchanged.
 	//
 	// Example: {"kind":"markdown"}
 	CanvasType json.RawMessage `json:"canvasType"`
 
-	// Content Example: Dear customer
+	// Content Content of the canvas.
+	//
+	// Example: Dear customer
 	Content string `json:"content"`
 
-	// Name Example: draft
+	// Name Name of the canvas.
+	//
+	// Example: draft
 	Name string `json:"name"`
 
-	// Title Example: Draft of the letter
+	// Title Title of the canvas.
+	//
+	// Example: Draft of the letter
 	Title string `json:"title"`
 }
 
-// ChannelType Example: web
+// ChannelType Channel through which conversations of an inbox are held.
+//
+// Example: web
 type ChannelType string
 
-// ChatChoice Example: {"finish_reason":"stop","index":0,"logprobs":null,"message":{"content":"Use the link on the sign-in page.","refusal":null,"role":"assistant"}}
+// ChatChoice The reply with its finish reason.
+//
+// Example: {"finish_reason":"stop","index":0,"logprobs":null,"message":{"content":"Use the link on the sign-in page.","refusal":null,"role":"assistant"}}
 type ChatChoice struct {
-	// FinishReason Example: stop
+	// FinishReason `stop` or `length`.
+	//
+	// Example: stop
 	FinishReason ChatChoiceFinishReason `json:"finish_reason"`
 
-	// Index Example: 0
+	// Index Always 0.
+	//
+	// Example: 0
 	Index ChatChoiceIndex `json:"index"`
 
 	// Logprobs Always null.
 	Logprobs nullable.Nullable[map[string]interface{}] `json:"logprobs"`
 
-	// Message Example: {"content":"Use the link on the sign-in page.","refusal":null,"role":"assistant"}
+	// Message The message of the chatbot.
+	//
+	// Example: {"content":"Use the link on the sign-in page.","refusal":null,"role":"assistant"}
 	Message ChatReply `json:"message"`
 }
 
-// ChatChoiceFinishReason Example: stop
+// ChatChoiceFinishReason `stop` or `length`.
+//
+// Example: stop
 type ChatChoiceFinishReason string
 
-// ChatChoiceIndex Example: 0
+// ChatChoiceIndex Always 0.
+//
+// Example: 0
 type ChatChoiceIndex int
 
-// ChatChunkChoice Example: {"delta":{"content":"Use"},"finish_reason":null,"index":0,"logprobs":null}
+// ChatChunkChoice A piece of the reply.
+//
+// Example: {"delta":{"content":"Use"},"finish_reason":null,"index":0,"logprobs":null}
 type ChatChunkChoice struct {
 	// Delta Part of the reply. Empty in the last chunk with a choice.
 	//
@@ -1234,18 +1336,25 @@ type ChatChunkChoice struct {
 	// FinishReason `stop` or `length` in the last chunk with a choice, otherwise null.
 	FinishReason nullable.Nullable[string] `json:"finish_reason"`
 
-	// Index Example: 0
+	// Index Always 0.
+	//
+	// Example: 0
 	Index ChatChunkChoiceIndex `json:"index"`
 
 	// Logprobs Always null.
 	Logprobs nullable.Nullable[map[string]interface{}] `json:"logprobs"`
 }
 
-// ChatChunkChoiceIndex Example: 0
+// ChatChunkChoiceIndex Always 0.
+//
+// Example: 0
 type ChatChunkChoiceIndex int
 
-// ChatCompletion Example: {"choices":[{"finish_reason":"stop","index":0,"logprobs":null,"message":{"content":"Use the link on the sign-in page.","refusal":null,"role":"assistant"}}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","model":"parley","object":"chat.completion","usage":{"completion_tokens":30,"prompt_tokens":120,"total_tokens":150}}
+// ChatCompletion A completion in OpenAI's format.
+//
+// Example: {"choices":[{"finish_reason":"stop","index":0,"logprobs":null,"message":{"content":"Use the link on the sign-in page.","refusal":null,"role":"assistant"}}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","model":"parley","object":"chat.completion","usage":{"completion_tokens":30,"prompt_tokens":120,"total_tokens":150}}
 type ChatCompletion struct {
+	// Choices One choice.
 	Choices []ChatChoice `json:"choices"`
 
 	// Created Unix time in seconds.
@@ -1263,7 +1372,9 @@ type ChatCompletion struct {
 	// Example: parley
 	Model string `json:"model"`
 
-	// Object Example: chat.completion
+	// Object Always `chat.completion`.
+	//
+	// Example: chat.completion
 	Object ChatCompletionObject `json:"object"`
 
 	// Usage Token counts. All are 0 if the engine does not count tokens.
@@ -1272,10 +1383,14 @@ type ChatCompletion struct {
 	Usage ChatUsage `json:"usage"`
 }
 
-// ChatCompletionObject Example: chat.completion
+// ChatCompletionObject Always `chat.completion`.
+//
+// Example: chat.completion
 type ChatCompletionObject string
 
-// ChatCompletionChunk Example: {"choices":[{"delta":{"content":"Use"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","model":"parley","object":"chat.completion.chunk"}
+// ChatCompletionChunk A piece of a streamed completion.
+//
+// Example: {"choices":[{"delta":{"content":"Use"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","model":"parley","object":"chat.completion.chunk"}
 type ChatCompletionChunk struct {
 	// Choices One choice; empty in the chunk that has the usage.
 	Choices []ChatChunkChoice `json:"choices"`
@@ -1295,7 +1410,9 @@ type ChatCompletionChunk struct {
 	// Example: parley
 	Model string `json:"model"`
 
-	// Object Example: chat.completion.chunk
+	// Object Always `chat.completion.chunk`.
+	//
+	// Example: chat.completion.chunk
 	Object ChatCompletionChunkObject `json:"object"`
 
 	// Usage Token counts. All are 0 if the engine does not count tokens.
@@ -1304,13 +1421,16 @@ type ChatCompletionChunk struct {
 	Usage *ChatUsage `json:"usage,omitempty"`
 }
 
-// ChatCompletionChunkObject Example: chat.completion.chunk
+// ChatCompletionChunkObject Always `chat.completion.chunk`.
+//
+// Example: chat.completion.chunk
 type ChatCompletionChunkObject string
 
 // ChatCompletionCreate A request in OpenAI's format. Fields that are not listed here are ignored.
 //
 // Example: {"messages":[{"content":"How do I reset my password?","role":"user"}],"model":"parley"}
 type ChatCompletionCreate struct {
+	// Messages The messages; the last one is the question.
 	Messages []ChatMessage `json:"messages"`
 
 	// Metadata Any JSON object.
@@ -1333,7 +1453,9 @@ type ChatCompletionCreate struct {
 	// Example: false
 	Stream nullable.Nullable[bool] `json:"stream,omitempty"`
 
-	// StreamOptions Example: {"include_usage":true}
+	// StreamOptions Options of a stream.
+	//
+	// Example: {"include_usage":true}
 	StreamOptions nullable.Nullable[ChatStreamOptions] `json:"stream_options,omitempty"`
 }
 
@@ -1348,7 +1470,9 @@ type ChatCompletionEvent struct {
 //
 // Example: {"content":"Use "}
 type ChatDelta struct {
-	// Content Example: Use
+	// Content Next piece of the reply.
+	//
+	// Example: Use
 	Content *string `json:"content,omitempty"`
 
 	// Role Present in the first chunk only.
@@ -1362,7 +1486,9 @@ type ChatDelta struct {
 // Example: assistant
 type ChatDeltaRole string
 
-// ChatMessage Example: {"content":"How do I reset my password?","role":"user"}
+// ChatMessage A message in OpenAI's format.
+//
+// Example: {"content":"How do I reset my password?","role":"user"}
 type ChatMessage struct {
 	// Content Text, or a list of parts: `{"type": "text", "text": …}` and, in messages with the role `user`, `{"type":
 	// "image_url", "image_url": {"url": …}}` with an http or https URL, or a `data:` URL in requests without a
@@ -1373,11 +1499,15 @@ type ChatMessage struct {
 	// Example: [{"text":"How do I reset my password?","type":"text"}]
 	Content *json.RawMessage `json:"content,omitempty"`
 
-	// Role Example: user
+	// Role Role of the sender.
+	//
+	// Example: user
 	Role ChatMessageRole `json:"role"`
 }
 
-// ChatMessageRole Example: user
+// ChatMessageRole Role of the sender.
+//
+// Example: user
 type ChatMessageRole string
 
 // ChatMetadata Any JSON object.
@@ -1385,22 +1515,32 @@ type ChatMessageRole string
 // Example: {"conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}
 type ChatMetadata = json.RawMessage
 
-// ChatReply Example: {"content":"Use the link on the sign-in page.","refusal":null,"role":"assistant"}
+// ChatReply The message of the chatbot.
+//
+// Example: {"content":"Use the link on the sign-in page.","refusal":null,"role":"assistant"}
 type ChatReply struct {
-	// Content Example: Use the link on the sign-in page.
+	// Content Text of the reply.
+	//
+	// Example: Use the link on the sign-in page.
 	Content string `json:"content"`
 
 	// Refusal Always null.
 	Refusal nullable.Nullable[string] `json:"refusal"`
 
-	// Role Example: assistant
+	// Role Always `assistant`.
+	//
+	// Example: assistant
 	Role ChatReplyRole `json:"role"`
 }
 
-// ChatReplyRole Example: assistant
+// ChatReplyRole Always `assistant`.
+//
+// Example: assistant
 type ChatReplyRole string
 
-// ChatStreamOptions Example: {"include_usage":true}
+// ChatStreamOptions Options of a stream.
+//
+// Example: {"include_usage":true}
 type ChatStreamOptions struct {
 	// IncludeUsage Whether a last chunk with the usage is sent. Default: false.
 	//
@@ -1412,24 +1552,34 @@ type ChatStreamOptions struct {
 //
 // Example: {"completion_tokens":30,"prompt_tokens":120,"total_tokens":150}
 type ChatUsage struct {
-	// CompletionTokens Example: 30
+	// CompletionTokens Tokens of the reply.
+	//
+	// Example: 30
 	CompletionTokens int `json:"completion_tokens"`
 
-	// PromptTokens Example: 120
+	// PromptTokens Tokens of the prompt.
+	//
+	// Example: 120
 	PromptTokens int `json:"prompt_tokens"`
 
-	// TotalTokens Example: 150
+	// TotalTokens Sum of both.
+	//
+	// Example: 150
 	TotalTokens int `json:"total_tokens"`
 }
 
-// Chatbot Example: {"createdAt":"2026-01-15T10:30:00.000000Z","description":"Answers questions about Parley.","engine":"faq","greeting":"Hello!","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","instructions":"","isDefault":true,"model":null,"name":"Parley","script":null,"slug":"parley","unanswerableReply":"Sorry, I do not know that.","updatedAt":"2026-01-15T10:30:00.000000Z"}
+// Chatbot A chatbot.
+//
+// Example: {"createdAt":"2026-01-15T10:30:00.000000Z","description":"Answers questions about Parley.","engine":"faq","greeting":"Hello!","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","instructions":"","isDefault":true,"model":null,"name":"Parley","script":null,"slug":"parley","unanswerableReply":"Sorry, I do not know that.","updatedAt":"2026-01-15T10:30:00.000000Z"}
 type Chatbot struct {
 	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
 	//
 	// Example: 2026-01-15T10:30:00.000000Z
 	CreatedAt Timestamp `json:"createdAt"`
 
-	// Description Example: Answers questions about Parley.
+	// Description Description of the chatbot.
+	//
+	// Example: Answers questions about Parley.
 	Description string `json:"description"`
 
 	// Engine How the chatbot answers. `faq`: from its FAQs. `scripted`: from its script, which is required; always the
@@ -1446,13 +1596,19 @@ type Chatbot struct {
 	// Example: Hello!
 	Greeting string `json:"greeting"`
 
-	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00
+	// ID Id of the chatbot.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00
 	ID openapi_types.UUID `json:"id"`
 
-	// Instructions Example:
+	// Instructions Instructions for the model.
+	//
+	// Example:
 	Instructions string `json:"instructions"`
 
-	// IsDefault Example: true
+	// IsDefault Whether the chatbot is the organization's default bot.
+	//
+	// Example: true
 	IsDefault bool `json:"isDefault"`
 
 	// Model The model of a chatbot with the engine `openai`, or null. Its API key is never returned.
@@ -1461,7 +1617,9 @@ type Chatbot struct {
 	// Example: {"baseUrl":"https://api.openai.com/v1","hasApiKey":true,"historyTokens":4000,"name":"gpt-4o-mini","parameters":{"max_tokens":500},"temperature":0.2}
 	Model nullable.Nullable[Model] `json:"model"`
 
-	// Name Example: Parley
+	// Name Name of the chatbot.
+	//
+	// Example: Parley
 	Name string `json:"name"`
 
 	// Script Replies of a chatbot with the engine scripted, or null.
@@ -1469,7 +1627,9 @@ type Chatbot struct {
 	// Example: {"rules":[{"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]},{"deltas":["One moment"],"failAfter":1}]}
 	Script nullable.Nullable[json.RawMessage] `json:"script"`
 
-	// Slug Example: parley
+	// Slug Unique name of the chatbot in URLs.
+	//
+	// Example: parley
 	Slug string `json:"slug"`
 
 	// UnanswerableReply The bot's reply when it has no answer.
@@ -1483,9 +1643,13 @@ type Chatbot struct {
 	UpdatedAt Timestamp `json:"updatedAt"`
 }
 
-// ChatbotCreate Example: {"greeting":"How can I help?","name":"Support"}
+// ChatbotCreate A chatbot to create.
+//
+// Example: {"greeting":"How can I help?","name":"Support"}
 type ChatbotCreate struct {
-	// Description Example: Answers questions about Parley.
+	// Description Description of the chatbot.
+	//
+	// Example: Answers questions about Parley.
 	Description *string `json:"description,omitempty"`
 
 	// Engine How the chatbot answers. `faq`: from its FAQs. `scripted`: from its script, which is required; always the
@@ -1497,13 +1661,19 @@ type ChatbotCreate struct {
 	// Example: faq
 	Engine *Engine `json:"engine,omitempty"`
 
-	// Greeting Example: Hello!
+	// Greeting Text that a client shows before the first message.
+	//
+	// Example: Hello!
 	Greeting *string `json:"greeting,omitempty"`
 
-	// Instructions Example: Be brief.
+	// Instructions Instructions for the model.
+	//
+	// Example: Be brief.
 	Instructions *string `json:"instructions,omitempty"`
 
-	// IsDefault Example: false
+	// IsDefault Whether the chatbot is the organization's default bot.
+	//
+	// Example: false
 	IsDefault *bool `json:"isDefault,omitempty"`
 
 	// Model Complete settings of the model: absent fields are reset, except for the API key. In an update, null removes
@@ -1528,43 +1698,73 @@ type ChatbotCreate struct {
 	// Example: parley
 	Slug *Slug `json:"slug,omitempty"`
 
-	// UnanswerableReply Example: Sorry, I do not know that.
+	// UnanswerableReply The bot's reply when it has no answer.
+	//
+	// Example: Sorry, I do not know that.
 	UnanswerableReply *string `json:"unanswerableReply,omitempty"`
 }
 
-// ChatbotList Example: {"count":0,"next":null,"previous":null,"results":[]}
+// ChatbotList A page of chatbots.
+//
+// Example: {"count":0,"next":null,"previous":null,"results":[]}
 type ChatbotList struct {
-	// Count Example: 0
-	Count    int64                     `json:"count"`
-	Next     nullable.Nullable[string] `json:"next"`
+	// Count Total number of results.
+	//
+	// Example: 0
+	Count int64 `json:"count"`
+
+	// Next URL of the next page, or null.
+	Next nullable.Nullable[string] `json:"next"`
+
+	// Previous URL of the previous page, or null.
 	Previous nullable.Nullable[string] `json:"previous"`
-	Results  []Chatbot                 `json:"results"`
+
+	// Results The results of this page.
+	Results []Chatbot `json:"results"`
 }
 
-// ChatbotReference Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","name":"Parley"}
+// ChatbotReference A chatbot by id and name.
+//
+// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","name":"Parley"}
 type ChatbotReference struct {
-	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00
+	// ID Id of the chatbot.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00
 	ID openapi_types.UUID `json:"id"`
 
-	// Name Example: Parley
+	// Name Name of the chatbot.
+	//
+	// Example: Parley
 	Name string `json:"name"`
 }
 
-// ChatbotTextNode Example: {"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page."}
+// ChatbotTextNode A text that the reply is based on.
+//
+// Example: {"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page."}
 type ChatbotTextNode struct {
-	// Filename Example: FAQ
+	// Filename Name of the source.
+	//
+	// Example: FAQ
 	Filename string `json:"filename"`
 
-	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04
+	// ID Id of the FAQ.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04
 	ID openapi_types.UUID `json:"id"`
 
-	// Text Example: Use the link on the sign-in page.
+	// Text The cited text.
+	//
+	// Example: Use the link on the sign-in page.
 	Text string `json:"text"`
 }
 
-// ChatbotUpdate Example: {"greeting":"Good morning!"}
+// ChatbotUpdate Changes to a chatbot. Absent fields are unchanged.
+//
+// Example: {"greeting":"Good morning!"}
 type ChatbotUpdate struct {
-	// Description Example: Answers questions about Parley.
+	// Description Description of the chatbot.
+	//
+	// Example: Answers questions about Parley.
 	Description *string `json:"description,omitempty"`
 
 	// Engine How the chatbot answers. `faq`: from its FAQs. `scripted`: from its script, which is required; always the
@@ -1576,13 +1776,19 @@ type ChatbotUpdate struct {
 	// Example: faq
 	Engine *Engine `json:"engine,omitempty"`
 
-	// Greeting Example: Hello!
+	// Greeting Text that a client shows before the first message.
+	//
+	// Example: Hello!
 	Greeting *string `json:"greeting,omitempty"`
 
-	// Instructions Example: Be brief.
+	// Instructions Instructions for the model.
+	//
+	// Example: Be brief.
 	Instructions *string `json:"instructions,omitempty"`
 
-	// IsDefault Example: true
+	// IsDefault Whether the chatbot is the organization's default bot.
+	//
+	// Example: true
 	IsDefault *bool `json:"isDefault,omitempty"`
 
 	// Model Complete settings of the model: absent fields are reset, except for the API key. In an update, null removes
@@ -1607,7 +1813,9 @@ type ChatbotUpdate struct {
 	// Example: parley
 	Slug *Slug `json:"slug,omitempty"`
 
-	// UnanswerableReply Example: Sorry, I do not know that.
+	// UnanswerableReply The bot's reply when it has no answer.
+	//
+	// Example: Sorry, I do not know that.
 	UnanswerableReply *string `json:"unanswerableReply,omitempty"`
 }
 
@@ -1615,12 +1823,17 @@ type ChatbotUpdate struct {
 //
 // Example: {"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}
 type Citation struct {
+	// File URL of the source, or null.
 	File nullable.Nullable[string] `json:"file"`
 
-	// Filename Example: FAQ
+	// Filename Name of the source.
+	//
+	// Example: FAQ
 	Filename string `json:"filename"`
 
-	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04
+	// ID Id of the FAQ.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04
 	ID openapi_types.UUID `json:"id"`
 
 	// Question Question of the FAQ.
@@ -1629,12 +1842,18 @@ type Citation struct {
 	Question *string `json:"question,omitempty"`
 }
 
-// CitationNode Example: {"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page."},"displayScore":"92%","score":0.92}
+// CitationNode A cited text with its score.
+//
+// Example: {"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page."},"displayScore":"92%","score":0.92}
 type CitationNode struct {
-	// ChatbotTextNode Example: {"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page."}
+	// ChatbotTextNode A text that the reply is based on.
+	//
+	// Example: {"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page."}
 	ChatbotTextNode ChatbotTextNode `json:"chatbotTextNode"`
 
-	// DisplayScore Example: 92%
+	// DisplayScore The score as a percentage.
+	//
+	// Example: 92%
 	DisplayScore string `json:"displayScore"`
 
 	// Score How much of the question the FAQ covers, from 0 to 1.
@@ -1647,6 +1866,7 @@ type CitationNode struct {
 //
 // Example: {"content":"Hello","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","type":"message"}
 type ClientMessageFrame struct {
+	// Attachments Attachments of the message.
 	Attachments *[]AttachmentInput `json:"attachments,omitempty"`
 
 	// ClientMessageID An id chosen by the client. A message with the same id is stored once; a repeat receives the same delivered frame.
@@ -1669,14 +1889,20 @@ type ClientMessageFrame struct {
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	SessionID *string `json:"session_id,omitempty"`
 
-	// Type Example: message
+	// Type Type of the frame.
+	//
+	// Example: message
 	Type ClientMessageFrameType `json:"type"`
 }
 
-// ClientMessageFrameType Example: message
+// ClientMessageFrameType Type of the frame.
+//
+// Example: message
 type ClientMessageFrameType string
 
-// ClientToken Example: {"chatbot":null,"contact":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","conversation":null,"expiresAt":"2026-01-15T10:45:00.000000Z","origin":null,"scopes":["chat"],"token":"pct_AZq1kT0e2wJjIjoiMDE5YmMwYTQifQ"}
+// ClientToken A client token.
+//
+// Example: {"chatbot":null,"contact":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","conversation":null,"expiresAt":"2026-01-15T10:45:00.000000Z","origin":null,"scopes":["chat"],"token":"pct_AZq1kT0e2wJjIjoiMDE5YmMwYTQifQ"}
 type ClientToken struct {
 	// Chatbot Id of the chatbot that the token is for: that of the conversation, or the given one.
 	Chatbot nullable.Nullable[openapi_types.UUID] `json:"chatbot"`
@@ -1698,7 +1924,9 @@ type ClientToken struct {
 	//
 	// Example: https://www.example.com
 	Origin nullable.Nullable[string] `json:"origin"`
-	Scopes []Scope                   `json:"scopes"`
+
+	// Scopes Scopes of the token.
+	Scopes []Scope `json:"scopes"`
 
 	// Token The token. It is shown only once; its format may change.
 	//
@@ -1742,15 +1970,24 @@ type ClientTokenCreate struct {
 // ClientTokenCreateScopes Example: chat
 type ClientTokenCreateScopes string
 
-// Completion Example: {"citationNodes":[],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"Use the link on the sign-in page.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","suggestions":[{"text":"How do I change my e-mail address?"}],"usage":null}
+// Completion A reply.
+//
+// Example: {"citationNodes":[],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"Use the link on the sign-in page.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","suggestions":[{"text":"How do I change my e-mail address?"}],"usage":null}
 type Completion struct {
+	// CitationNodes Cited texts with their scores.
 	CitationNodes []CitationNode `json:"citationNodes"`
-	Citations     []Citation     `json:"citations"`
 
-	// Content Example: Use the link on the sign-in page.
+	// Citations FAQs that the reply is based on.
+	Citations []Citation `json:"citations"`
+
+	// Content Text of the reply.
+	//
+	// Example: Use the link on the sign-in page.
 	Content string `json:"content"`
 
-	// ConversationID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	// ConversationID Id of the conversation.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	ConversationID openapi_types.UUID `json:"conversationId"`
 
 	// Done Always true.
@@ -1758,7 +1995,9 @@ type Completion struct {
 	// Example: true
 	Done bool `json:"done"`
 
-	// FinishReason Example: stop
+	// FinishReason Why the reply ended: `stop` (complete), `length` (limit of the model), `cancelled` or `error`.
+	//
+	// Example: stop
 	FinishReason FinishReason `json:"finishReason"`
 
 	// MessageID Id of the bot's message.
@@ -1766,9 +2005,13 @@ type Completion struct {
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a
 	MessageID openapi_types.UUID `json:"messageId"`
 
-	// RunID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
-	RunID       openapi_types.UUID `json:"runId"`
-	Suggestions []Suggestion       `json:"suggestions"`
+	// RunID Id of the run that wrote the reply.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
+	RunID openapi_types.UUID `json:"runId"`
+
+	// Suggestions Suggested next messages.
+	Suggestions []Suggestion `json:"suggestions"`
 
 	// Usage Token counts; null if the engine does not count tokens.
 	//
@@ -1776,7 +2019,9 @@ type Completion struct {
 	Usage nullable.Nullable[Usage] `json:"usage"`
 }
 
-// CompletionCreate Example: {"isStreaming":false,"message":{"content":"How do I reset my password?"}}
+// CompletionCreate A request for a completion.
+//
+// Example: {"isStreaming":false,"message":{"content":"How do I reset my password?"}}
 type CompletionCreate struct {
 	// Conversation Id of a conversation. If absent, null or empty, a conversation is started.
 	//
@@ -1788,7 +2033,9 @@ type CompletionCreate struct {
 	// Example: false
 	IsStreaming *bool `json:"isStreaming,omitempty"`
 
-	// Message Example: {"content":"How do I reset my password?"}
+	// Message The message to answer.
+	//
+	// Example: {"content":"How do I reset my password?"}
 	Message CompletionMessage `json:"message"`
 }
 
@@ -1797,16 +2044,25 @@ type CompletionCreate struct {
 //
 // Example: {"content":"Use the ","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03"}
 type CompletionEvent struct {
+	// CitationNodes Cited texts with their scores.
 	CitationNodes *[]CitationNode `json:"citationNodes,omitempty"`
-	Citations     *[]Citation     `json:"citations,omitempty"`
 
-	// Content Example: Use the
+	// Citations FAQs that the reply is based on.
+	Citations *[]Citation `json:"citations,omitempty"`
+
+	// Content Next piece of the reply; empty in the last event.
+	//
+	// Example: Use the
 	Content string `json:"content"`
 
-	// ConversationID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	// ConversationID Id of the conversation.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	ConversationID openapi_types.UUID `json:"conversationId"`
 
-	// Done Example: false
+	// Done Whether this is the last event.
+	//
+	// Example: false
 	Done bool `json:"done"`
 
 	// Error A problem document (RFC 9457).
@@ -1814,7 +2070,9 @@ type CompletionEvent struct {
 	// Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 	Error *Problem `json:"error,omitempty"`
 
-	// FinishReason Example: stop
+	// FinishReason Why the reply ended: `stop` (complete), `length` (limit of the model), `cancelled` or `error`.
+	//
+	// Example: stop
 	FinishReason *FinishReason `json:"finishReason,omitempty"`
 
 	// MessageID Id of the bot's message.
@@ -1827,9 +2085,13 @@ type CompletionEvent struct {
 	// Example: true
 	Reset *bool `json:"reset,omitempty"`
 
-	// RunID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
-	RunID       openapi_types.UUID `json:"runId"`
-	Suggestions *[]Suggestion      `json:"suggestions,omitempty"`
+	// RunID Id of the run that wrote the reply.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
+	RunID openapi_types.UUID `json:"runId"`
+
+	// Suggestions Suggested next messages.
+	Suggestions *[]Suggestion `json:"suggestions,omitempty"`
 
 	// Usage Token counts; null if the engine does not count tokens.
 	//
@@ -1837,8 +2099,11 @@ type CompletionEvent struct {
 	Usage nullable.Nullable[Usage] `json:"usage,omitempty"`
 }
 
-// CompletionMessage Example: {"content":"How do I reset my password?"}
+// CompletionMessage The message to answer.
+//
+// Example: {"content":"How do I reset my password?"}
 type CompletionMessage struct {
+	// Attachments Attachments of the message.
 	Attachments *[]AttachmentInput `json:"attachments,omitempty"`
 
 	// Content Text of a message, at most 32,768 characters; longer text is 413.
@@ -1866,9 +2131,13 @@ type CompletionMessage struct {
 	Sender *string `json:"sender,omitempty"`
 }
 
-// Contact Example: {"avatar":"","createdAt":"2026-01-15T10:30:00.000000Z","email":"alex@example.com","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","inboxes":["019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08"],"name":"Alex","phoneNumber":"","queryMetadata":null,"sourceId":"line-4711"}
+// Contact A contact.
+//
+// Example: {"avatar":"","createdAt":"2026-01-15T10:30:00.000000Z","email":"alex@example.com","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","inboxes":["019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08"],"name":"Alex","phoneNumber":"","queryMetadata":null,"sourceId":"line-4711"}
 type Contact struct {
-	// Avatar Example:
+	// Avatar URL of an image, or an empty string.
+	//
+	// Example:
 	Avatar string `json:"avatar"`
 
 	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
@@ -1876,10 +2145,14 @@ type Contact struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	CreatedAt Timestamp `json:"createdAt"`
 
-	// Email Example: alex@example.com
+	// Email Email address.
+	//
+	// Example: alex@example.com
 	Email string `json:"email"`
 
-	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
+	// ID Id of the contact.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
 	ID openapi_types.UUID `json:"id"`
 
 	// Inboxes Ids of the contact's inboxes.
@@ -1887,13 +2160,19 @@ type Contact struct {
 	// Example: ["019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08"]
 	Inboxes []openapi_types.UUID `json:"inboxes"`
 
-	// Name Example: Alex
+	// Name Name of the contact.
+	//
+	// Example: Alex
 	Name string `json:"name"`
 
-	// PhoneNumber Example:
+	// PhoneNumber Phone number.
+	//
+	// Example:
 	PhoneNumber string `json:"phoneNumber"`
 
-	// QueryMetadata Example: {"tier":"gold"}
+	// QueryMetadata Any JSON object, returned unchanged.
+	//
+	// Example: {"tier":"gold"}
 	QueryMetadata nullable.Nullable[json.RawMessage] `json:"queryMetadata"`
 
 	// SourceID Id of the contact in the system that it comes from, unique within an inbox.
@@ -1902,12 +2181,18 @@ type Contact struct {
 	SourceID nullable.Nullable[string] `json:"sourceId"`
 }
 
-// ContactCreate Example: {"name":"Alex","sourceId":"line-4711"}
+// ContactCreate A contact to create.
+//
+// Example: {"name":"Alex","sourceId":"line-4711"}
 type ContactCreate struct {
-	// Avatar Example: https://files.example.com/alex.png
+	// Avatar URL of an image, or an empty string.
+	//
+	// Example: https://files.example.com/alex.png
 	Avatar *string `json:"avatar,omitempty"`
 
-	// Email Example: alex@example.com
+	// Email Email address.
+	//
+	// Example: alex@example.com
 	Email *string `json:"email,omitempty"`
 
 	// Inboxes Ids of inboxes.
@@ -1920,7 +2205,9 @@ type ContactCreate struct {
 	// Example: Support
 	Name Name `json:"name"`
 
-	// PhoneNumber Example: +886 2 1234 5678
+	// PhoneNumber Phone number.
+	//
+	// Example: +886 2 1234 5678
 	PhoneNumber *string `json:"phoneNumber,omitempty"`
 
 	// QueryMetadata Restricts which FAQs the bot may retrieve: those that are selected by any of `knowledge_bases` and whose
@@ -1932,25 +2219,43 @@ type ContactCreate struct {
 	// Example: {"channel":"app","knowledge_bases":[]}
 	QueryMetadata *QueryMetadata `json:"queryMetadata,omitempty"`
 
-	// SourceID Example: line-4711
+	// SourceID Id of the contact in the system that it comes from, unique within an inbox.
+	//
+	// Example: line-4711
 	SourceID *string `json:"sourceId,omitempty"`
 }
 
-// ContactList Example: {"count":0,"next":null,"previous":null,"results":[]}
+// ContactList A page of contacts.
+//
+// Example: {"count":0,"next":null,"previous":null,"results":[]}
 type ContactList struct {
-	// Count Example: 0
-	Count    int64                     `json:"count"`
-	Next     nullable.Nullable[string] `json:"next"`
+	// Count Total number of results.
+	//
+	// Example: 0
+	Count int64 `json:"count"`
+
+	// Next URL of the next page, or null.
+	Next nullable.Nullable[string] `json:"next"`
+
+	// Previous URL of the previous page, or null.
 	Previous nullable.Nullable[string] `json:"previous"`
-	Results  []Contact                 `json:"results"`
+
+	// Results The results of this page.
+	Results []Contact `json:"results"`
 }
 
-// ContactUpdate Example: {"phoneNumber":"+886 2 1234 5678"}
+// ContactUpdate Changes to a contact. Absent fields are unchanged.
+//
+// Example: {"phoneNumber":"+886 2 1234 5678"}
 type ContactUpdate struct {
-	// Avatar Example: https://files.example.com/alex.png
+	// Avatar URL of an image, or an empty string.
+	//
+	// Example: https://files.example.com/alex.png
 	Avatar *string `json:"avatar,omitempty"`
 
-	// Email Example: alex@example.com
+	// Email Email address.
+	//
+	// Example: alex@example.com
 	Email *string `json:"email,omitempty"`
 
 	// Inboxes Ids of inboxes, which replace the current ones.
@@ -1963,7 +2268,9 @@ type ContactUpdate struct {
 	// Example: Support
 	Name *Name `json:"name,omitempty"`
 
-	// PhoneNumber Example: +886 2 1234 5678
+	// PhoneNumber Phone number.
+	//
+	// Example: +886 2 1234 5678
 	PhoneNumber *string `json:"phoneNumber,omitempty"`
 
 	// QueryMetadata Restricts which FAQs the bot may retrieve: those that are selected by any of `knowledge_bases` and whose
@@ -1975,19 +2282,29 @@ type ContactUpdate struct {
 	// Example: {"channel":"app","knowledge_bases":[]}
 	QueryMetadata *QueryMetadata `json:"queryMetadata,omitempty"`
 
-	// SourceID Example: line-4711
+	// SourceID Id of the contact in the system that it comes from, unique within an inbox.
+	//
+	// Example: line-4711
 	SourceID *string `json:"sourceId,omitempty"`
 }
 
-// Conversation Example: {"autoReplyEnabled":true,"chatbot":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","name":"Parley"},"contact":{"avatar":"","createdAt":"2026-01-15T10:30:00.000000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"},"createdAt":"2026-01-15T10:30:00.000000Z","enableGroupMention":false,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","inbox":{"channelType":"web","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08","name":"Website","unreadConversationsCount":0},"isAutoReplyNow":true,"isGroupChat":false,"lastMessage":null,"lastMessageCreatedAt":null,"lastReadAt":null,"status":"active","title":"","unreadMessagesCount":0}
+// Conversation A conversation.
+//
+// Example: {"autoReplyEnabled":true,"chatbot":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","name":"Parley"},"contact":{"avatar":"","createdAt":"2026-01-15T10:30:00.000000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"},"createdAt":"2026-01-15T10:30:00.000000Z","enableGroupMention":false,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","inbox":{"channelType":"web","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08","name":"Website","unreadConversationsCount":0},"isAutoReplyNow":true,"isGroupChat":false,"lastMessage":null,"lastMessageCreatedAt":null,"lastReadAt":null,"status":"active","title":"","unreadMessagesCount":0}
 type Conversation struct {
-	// AutoReplyEnabled Example: true
+	// AutoReplyEnabled Whether the bot answers messages that are not completions.
+	//
+	// Example: true
 	AutoReplyEnabled bool `json:"autoReplyEnabled"`
 
-	// Chatbot Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","name":"Parley"}
+	// Chatbot A chatbot by id and name.
+	//
+	// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","name":"Parley"}
 	Chatbot ChatbotReference `json:"chatbot"`
 
-	// Contact Example: {"avatar":"","createdAt":"2026-01-15T10:30:00.000000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"}
+	// Contact The contact of a conversation.
+	//
+	// Example: {"avatar":"","createdAt":"2026-01-15T10:30:00.000000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"}
 	Contact ConversationContact `json:"contact"`
 
 	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
@@ -1995,13 +2312,19 @@ type Conversation struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	CreatedAt Timestamp `json:"createdAt"`
 
-	// EnableGroupMention Example: false
+	// EnableGroupMention Always false.
+	//
+	// Example: false
 	EnableGroupMention bool `json:"enableGroupMention"`
 
-	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	// ID Id of the conversation.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	ID openapi_types.UUID `json:"id"`
 
-	// Inbox Example: {"channelType":"web","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08","name":"Website","unreadConversationsCount":0}
+	// Inbox The inbox of a conversation.
+	//
+	// Example: {"channelType":"web","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08","name":"Website","unreadConversationsCount":0}
 	Inbox ConversationInbox `json:"inbox"`
 
 	// IsAutoReplyNow Whether the bot would answer a message that is sent now.
@@ -2009,7 +2332,9 @@ type Conversation struct {
 	// Example: true
 	IsAutoReplyNow bool `json:"isAutoReplyNow"`
 
-	// IsGroupChat Example: false
+	// IsGroupChat Always false.
+	//
+	// Example: false
 	IsGroupChat bool `json:"isGroupChat"`
 
 	// LastMessage The newest message, or null.
@@ -2017,16 +2342,22 @@ type Conversation struct {
 	// Example: {"attachments":[],"canvas":null,"citationNodes":[],"citations":[],"content":"How do I reset my password?","contentPayload":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.000000Z","feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","queryMetadata":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","sender":{"avatar":"","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"},"seq":1,"type":"incoming"}
 	LastMessage nullable.Nullable[LastMessage] `json:"lastMessage"`
 
-	// LastMessageCreatedAt Example: 2026-01-15T10:30:00.000000Z
+	// LastMessageCreatedAt Time of the newest message, or null.
+	//
+	// Example: 2026-01-15T10:30:00.000000Z
 	LastMessageCreatedAt nullable.Nullable[time.Time] `json:"lastMessageCreatedAt"`
 
 	// LastReadAt Time at which the staff last marked the conversation as read.
 	LastReadAt nullable.Nullable[time.Time] `json:"lastReadAt"`
 
-	// Status Example: active
+	// Status `active`, or `archived`. Sending a message activates an archived conversation.
+	//
+	// Example: active
 	Status ConversationStatus `json:"status"`
 
-	// Title Example:
+	// Title Title of the conversation, or an empty string.
+	//
+	// Example:
 	Title string `json:"title"`
 
 	// UnreadMessagesCount Number of incoming messages that the staff has not read.
@@ -2035,22 +2366,34 @@ type Conversation struct {
 	UnreadMessagesCount int `json:"unreadMessagesCount"`
 }
 
-// ConversationAction Example: archive
+// ConversationAction Action of an operation.
+//
+// Example: archive
 type ConversationAction string
 
-// ConversationBatch Example: {"operations":[{"action":"archive","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}]}
+// ConversationBatch Operations on conversations.
+//
+// Example: {"operations":[{"action":"archive","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}]}
 type ConversationBatch struct {
+	// Operations The operations, applied in order.
 	Operations []ConversationOperation `json:"operations"`
 }
 
-// ConversationBatchResults Example: {"results":[{"action":"archive","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","ok":true}]}
+// ConversationBatchResults Results of the operations.
+//
+// Example: {"results":[{"action":"archive","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","ok":true}]}
 type ConversationBatchResults struct {
+	// Results One result per operation, in the same order.
 	Results []ConversationOperationResult `json:"results"`
 }
 
-// ConversationContact Example: {"avatar":"","createdAt":"2026-01-15T10:30:00.000000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"}
+// ConversationContact The contact of a conversation.
+//
+// Example: {"avatar":"","createdAt":"2026-01-15T10:30:00.000000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"}
 type ConversationContact struct {
-	// Avatar Example:
+	// Avatar URL of an image, or an empty string.
+	//
+	// Example:
 	Avatar string `json:"avatar"`
 
 	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
@@ -2058,14 +2401,20 @@ type ConversationContact struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	CreatedAt Timestamp `json:"createdAt"`
 
-	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
+	// ID Id of the contact.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
 	ID openapi_types.UUID `json:"id"`
 
-	// Name Example: Alex
+	// Name Name of the contact.
+	//
+	// Example: Alex
 	Name string `json:"name"`
 }
 
-// ConversationCreate Example: {"webChat":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05"}
+// ConversationCreate A conversation to create through a web chat.
+//
+// Example: {"webChat":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05"}
 type ConversationCreate struct {
 	// Contact Id of a contact. Default: the contact that represents the caller.
 	//
@@ -2078,33 +2427,53 @@ type ConversationCreate struct {
 	WebChat string `json:"webChat"`
 }
 
-// ConversationInbox Example: {"channelType":"web","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08","name":"Website","unreadConversationsCount":0}
+// ConversationInbox The inbox of a conversation.
+//
+// Example: {"channelType":"web","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08","name":"Website","unreadConversationsCount":0}
 type ConversationInbox struct {
-	// ChannelType Example: web
+	// ChannelType Channel through which conversations of an inbox are held.
+	//
+	// Example: web
 	ChannelType ChannelType `json:"channelType"`
 
-	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08
+	// ID Id of the inbox.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08
 	ID openapi_types.UUID `json:"id"`
 
-	// Name Example: Website
+	// Name Name of the inbox.
+	//
+	// Example: Website
 	Name string `json:"name"`
 
-	// UnreadConversationsCount Example: 0
+	// UnreadConversationsCount Number of conversations in the inbox with messages that the staff has not read.
+	//
+	// Example: 0
 	UnreadConversationsCount int64 `json:"unreadConversationsCount"`
 }
 
-// ConversationOperation Example: {"action":"archive","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}
+// ConversationOperation An operation on a conversation.
+//
+// Example: {"action":"archive","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}
 type ConversationOperation struct {
-	// Action Example: archive
+	// Action Action of an operation.
+	//
+	// Example: archive
 	Action ConversationAction `json:"action"`
 
-	// ConversationID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	// ConversationID Id of the conversation.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	ConversationID string `json:"conversation_id"`
 }
 
-// ConversationOperationResult Example: {"action":"archive","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","ok":true}
+// ConversationOperationResult Result of an operation.
+//
+// Example: {"action":"archive","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","ok":true}
 type ConversationOperationResult struct {
-	// Action Example: archive
+	// Action Action of an operation.
+	//
+	// Example: archive
 	Action ConversationAction `json:"action"`
 
 	// ConversationID Same as in the request.
@@ -2112,7 +2481,9 @@ type ConversationOperationResult struct {
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	ConversationID string `json:"conversation_id"`
 
-	// Ok Example: true
+	// Ok Whether the operation succeeded.
+	//
+	// Example: true
 	Ok bool `json:"ok"`
 
 	// Problem A problem document (RFC 9457).
@@ -2121,16 +2492,29 @@ type ConversationOperationResult struct {
 	Problem *Problem `json:"problem,omitempty"`
 }
 
-// ConversationPage Example: {"next":null,"nextCursor":null,"previous":null,"previousCursor":null,"results":[]}
+// ConversationPage A page of conversations.
+//
+// Example: {"next":null,"nextCursor":null,"previous":null,"previousCursor":null,"results":[]}
 type ConversationPage struct {
-	Next           nullable.Nullable[string] `json:"next"`
-	NextCursor     nullable.Nullable[string] `json:"nextCursor"`
-	Previous       nullable.Nullable[string] `json:"previous"`
+	// Next URL of the next page, or null.
+	Next nullable.Nullable[string] `json:"next"`
+
+	// NextCursor Cursor of the next page, or null.
+	NextCursor nullable.Nullable[string] `json:"nextCursor"`
+
+	// Previous URL of the previous page, or null.
+	Previous nullable.Nullable[string] `json:"previous"`
+
+	// PreviousCursor Cursor of the previous page, or null.
 	PreviousCursor nullable.Nullable[string] `json:"previousCursor"`
-	Results        []Conversation            `json:"results"`
+
+	// Results The results of this page.
+	Results []Conversation `json:"results"`
 }
 
-// ConversationStart Example: {"bot_id":"parley","initial_message":"Hello"}
+// ConversationStart A conversation to start.
+//
+// Example: {"bot_id":"parley","initial_message":"Hello"}
 type ConversationStart struct {
 	// BotID Id or slug of the bot. Default: the organization's default bot. An unknown bot is 404.
 	//
@@ -2143,18 +2527,28 @@ type ConversationStart struct {
 	InitialMessage *MessageContent `json:"initial_message,omitempty"`
 }
 
-// ConversationStatus Example: active
+// ConversationStatus `active`, or `archived`. Sending a message activates an archived conversation.
+//
+// Example: active
 type ConversationStatus string
 
-// ConversationSummary Example: {"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","bot_name":"Parley","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","last_activity":"2026-01-15T10:30:00.000000Z","last_message":"Thank you!","status":"active","title":"","unread":0}
+// ConversationSummary A conversation in a list.
+//
+// Example: {"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","bot_name":"Parley","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","last_activity":"2026-01-15T10:30:00.000000Z","last_message":"Thank you!","status":"active","title":"","unread":0}
 type ConversationSummary struct {
-	// BotID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00
+	// BotID Id of the chatbot.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00
 	BotID openapi_types.UUID `json:"bot_id"`
 
-	// BotName Example: Parley
+	// BotName Name of the chatbot.
+	//
+	// Example: Parley
 	BotName string `json:"bot_name"`
 
-	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	// ID Id of the conversation.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	ID openapi_types.UUID `json:"id"`
 
 	// LastActivity RFC 3339 in UTC, always with six fraction digits and Z.
@@ -2167,18 +2561,27 @@ type ConversationSummary struct {
 	// Example: Thank you!
 	LastMessage string `json:"last_message"`
 
-	// Status Example: active
+	// Status `active`, or `archived`. Sending a message activates an archived conversation.
+	//
+	// Example: active
 	Status ConversationStatus `json:"status"`
 
-	// Title Example:
+	// Title Title of the conversation, or an empty string.
+	//
+	// Example:
 	Title string `json:"title"`
 
-	// Unread Example: 0
+	// Unread Number of messages from the bot and agents that the user has not read.
+	//
+	// Example: 0
 	Unread int `json:"unread"`
 }
 
-// ConversationSummaryList Example: {"conversations":[],"total":0}
+// ConversationSummaryList A page of conversations.
+//
+// Example: {"conversations":[],"total":0}
 type ConversationSummaryList struct {
+	// Conversations The conversations of this page.
 	Conversations []ConversationSummary `json:"conversations"`
 
 	// Total Number of matching conversations, independent of limit and offset.
@@ -2187,15 +2590,23 @@ type ConversationSummaryList struct {
 	Total int64 `json:"total"`
 }
 
-// ConversationUpdate Example: {"status":"archived"}
+// ConversationUpdate Changes to a conversation. Absent fields are unchanged.
+//
+// Example: {"status":"archived"}
 type ConversationUpdate struct {
-	// AutoReplyEnabled Example: true
+	// AutoReplyEnabled Whether the bot answers messages that are not completions.
+	//
+	// Example: true
 	AutoReplyEnabled *bool `json:"autoReplyEnabled,omitempty"`
 
-	// Status Example: active
+	// Status `active`, or `archived`. Sending a message activates an archived conversation.
+	//
+	// Example: active
 	Status *ConversationStatus `json:"status,omitempty"`
 
-	// Title Example: Password reset
+	// Title Title of the conversation.
+	//
+	// Example: Password reset
 	Title *string `json:"title,omitempty"`
 }
 
@@ -2211,10 +2622,14 @@ type Engine string
 //
 // Example: {"detail":"The content must not be blank.","error":"invalid_message","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","type":"error"}
 type ErrorFrame struct {
-	// ClientMessageID Example: c-17
+	// ClientMessageID The client_message_id of the refused message.
+	//
+	// Example: c-17
 	ClientMessageID *string `json:"client_message_id,omitempty"`
 
-	// Detail Example: The content must not be blank.
+	// Detail Explanation of the error.
+	//
+	// Example: The content must not be blank.
 	Detail string `json:"detail"`
 
 	// Error Error code. 400 `invalid_message` (in the message's own fields), `invalid_request` (anything else that is
@@ -2226,17 +2641,25 @@ type ErrorFrame struct {
 	// Example: not_found
 	Error ProblemCode `json:"error"`
 
-	// RetryAfter Example: 12
+	// RetryAfter Seconds to wait before a retry.
+	//
+	// Example: 12
 	RetryAfter *int `json:"retry_after,omitempty"`
 
-	// SessionID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	// SessionID The session of the socket.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	SessionID openapi_types.UUID `json:"session_id"`
 
-	// Type Example: error
+	// Type Type of the frame.
+	//
+	// Example: error
 	Type ErrorFrameType `json:"type"`
 }
 
-// ErrorFrameType Example: error
+// ErrorFrameType Type of the frame.
+//
+// Example: error
 type ErrorFrameType string
 
 // EventID `<attempt>.<offset>`: the number of the attempt, and the bytes of text that it has written.
@@ -2244,9 +2667,13 @@ type ErrorFrameType string
 // Example: 1.27
 type EventID = string
 
-// Faq Example: {"answer":"Use the link on the sign-in page.","createdAt":"2026-01-15T10:30:00.000000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","labels":["account"],"question":"How do I reset my password?","updatedAt":"2026-01-15T10:30:00.000000Z"}
+// Faq A question with its answer.
+//
+// Example: {"answer":"Use the link on the sign-in page.","createdAt":"2026-01-15T10:30:00.000000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","labels":["account"],"question":"How do I reset my password?","updatedAt":"2026-01-15T10:30:00.000000Z"}
 type Faq struct {
-	// Answer Example: Use the link on the sign-in page.
+	// Answer The answer, as plain text.
+	//
+	// Example: Use the link on the sign-in page.
 	Answer string `json:"answer"`
 
 	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
@@ -2254,13 +2681,19 @@ type Faq struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	CreatedAt Timestamp `json:"createdAt"`
 
-	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04
+	// ID Id of the FAQ.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04
 	ID openapi_types.UUID `json:"id"`
 
-	// Labels Example: ["account"]
+	// Labels Labels of the FAQ.
+	//
+	// Example: ["account"]
 	Labels []string `json:"labels"`
 
-	// Question Example: How do I reset my password?
+	// Question The question.
+	//
+	// Example: How do I reset my password?
 	Question string `json:"question"`
 
 	// UpdatedAt RFC 3339 in UTC, always with six fraction digits and Z.
@@ -2274,38 +2707,56 @@ type Faq struct {
 // Example: Use the link on the sign-in page.
 type FaqAnswer = string
 
-// FaqCreate Example: {"answer":"Use the link on the sign-in page.","labels":["account"],"question":"How do I reset my password?"}
+// FaqCreate An FAQ to create.
+//
+// Example: {"answer":"Use the link on the sign-in page.","labels":["account"],"question":"How do I reset my password?"}
 type FaqCreate struct {
 	// Answer The answer. HTML is converted to plain text.
 	//
 	// Example: Use the link on the sign-in page.
 	Answer FaqAnswer `json:"answer"`
 
-	// Labels Example: ["account"]
+	// Labels Labels for restricting retrieval (queryMetadata).
+	//
+	// Example: ["account"]
 	Labels *FaqLabels `json:"labels,omitempty"`
 
-	// Question Example: How do I reset my password?
+	// Question The question.
+	//
+	// Example: How do I reset my password?
 	Question FaqQuestion `json:"question"`
 }
 
-// FaqImport Example: {"created":12,"errors":[{"detail":"The row has a question but no answer.","row":4}],"skipped":0,"updated":1}
+// FaqImport Result of an import.
+//
+// Example: {"created":12,"errors":[{"detail":"The row has a question but no answer.","row":4}],"skipped":0,"updated":1}
 type FaqImport struct {
-	// Created Example: 12
-	Created int              `json:"created"`
-	Errors  []FaqImportError `json:"errors"`
+	// Created Number of new FAQs.
+	//
+	// Example: 12
+	Created int `json:"created"`
+
+	// Errors Rows that were not imported.
+	Errors []FaqImportError `json:"errors"`
 
 	// Skipped Number of rows that would not have changed anything.
 	//
 	// Example: 0
 	Skipped int `json:"skipped"`
 
-	// Updated Example: 1
+	// Updated Number of updated FAQs.
+	//
+	// Example: 1
 	Updated int `json:"updated"`
 }
 
-// FaqImportError Example: {"detail":"The row has a question but no answer.","row":4}
+// FaqImportError A row that was not imported.
+//
+// Example: {"detail":"The row has a question but no answer.","row":4}
 type FaqImportError struct {
-	// Detail Example: The row has a question but no answer.
+	// Detail Why the row was not imported.
+	//
+	// Example: The row has a question but no answer.
 	Detail string `json:"detail"`
 
 	// Row Number of the row in the file; the header is row 1.
@@ -2314,36 +2765,58 @@ type FaqImportError struct {
 	Row int `json:"row"`
 }
 
-// FaqLabels Example: ["account"]
+// FaqLabels Labels for restricting retrieval (queryMetadata).
+//
+// Example: ["account"]
 type FaqLabels = []string
 
-// FaqList Example: {"count":0,"next":null,"previous":null,"results":[]}
+// FaqList A page of FAQs.
+//
+// Example: {"count":0,"next":null,"previous":null,"results":[]}
 type FaqList struct {
-	// Count Example: 0
-	Count    int64                     `json:"count"`
-	Next     nullable.Nullable[string] `json:"next"`
+	// Count Total number of results.
+	//
+	// Example: 0
+	Count int64 `json:"count"`
+
+	// Next URL of the next page, or null.
+	Next nullable.Nullable[string] `json:"next"`
+
+	// Previous URL of the previous page, or null.
 	Previous nullable.Nullable[string] `json:"previous"`
-	Results  []Faq                     `json:"results"`
+
+	// Results The results of this page.
+	Results []Faq `json:"results"`
 }
 
-// FaqQuestion Example: How do I reset my password?
+// FaqQuestion The question.
+//
+// Example: How do I reset my password?
 type FaqQuestion = string
 
-// FaqUpdate Example: {"answer":"Use the link in the menu."}
+// FaqUpdate Changes to an FAQ. Absent fields are unchanged.
+//
+// Example: {"answer":"Use the link in the menu."}
 type FaqUpdate struct {
 	// Answer The answer. HTML is converted to plain text.
 	//
 	// Example: Use the link on the sign-in page.
 	Answer *FaqAnswer `json:"answer,omitempty"`
 
-	// Labels Example: ["account"]
+	// Labels Labels for restricting retrieval (queryMetadata).
+	//
+	// Example: ["account"]
 	Labels *FaqLabels `json:"labels,omitempty"`
 
-	// Question Example: How do I reset my password?
+	// Question The question.
+	//
+	// Example: How do I reset my password?
 	Question *FaqQuestion `json:"question,omitempty"`
 }
 
-// FaqUpload Example: {"file":"question,answer\nWhere?,Here.\n"}
+// FaqUpload A file with FAQs.
+//
+// Example: {"file":"question,answer\nWhere?,Here.\n"}
 type FaqUpload struct {
 	// File An .xlsx or .csv file.
 	File openapi_types.File `json:"file"`
@@ -2359,7 +2832,9 @@ type Feedback = string
 // Example: dislike
 type FeedbackFilter string
 
-// FeedbackUpdate Example: {"feedback":"like"}
+// FeedbackUpdate Feedback to set; null removes it.
+//
+// Example: {"feedback":"like"}
 type FeedbackUpdate struct {
 	// Feedback The user's feedback on the message: `like`, `dislike` or null.
 	//
@@ -2367,7 +2842,9 @@ type FeedbackUpdate struct {
 	Feedback nullable.Nullable[Feedback] `json:"feedback"`
 }
 
-// FinishReason Example: stop
+// FinishReason Why the reply ended: `stop` (complete), `length` (limit of the model), `cancelled` or `error`.
+//
+// Example: stop
 type FinishReason string
 
 // FreeObject Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
@@ -2375,30 +2852,49 @@ type FinishReason string
 // Example: {"source":"newsletter"}
 type FreeObject = json.RawMessage
 
-// Health Example: {"status":"ok"}
+// Health Result of the liveness check.
+//
+// Example: {"status":"ok"}
 type Health struct {
-	// Status Example: ok
+	// Status Always `ok`.
+	//
+	// Example: ok
 	Status HealthStatus `json:"status"`
 }
 
-// HealthStatus Example: ok
+// HealthStatus Always `ok`.
+//
+// Example: ok
 type HealthStatus string
 
-// History Example: {"has_more":false,"messages":[]}
+// History Messages of a conversation, oldest first.
+//
+// Example: {"has_more":false,"messages":[]}
 type History struct {
-	// HasMore Example: false
-	HasMore  bool             `json:"has_more"`
+	// HasMore Whether more messages match in the direction of the request.
+	//
+	// Example: false
+	HasMore bool `json:"has_more"`
+
+	// Messages The messages.
 	Messages []HistoryMessage `json:"messages"`
 }
 
-// HistoryMessage Example: {"attachments":[],"content":"Hello","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","metadata":{},"sender":"user","seq":1,"timestamp":"2026-01-15T10:30:00.000000Z"}
+// HistoryMessage A message in the history.
+//
+// Example: {"attachments":[],"content":"Hello","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","metadata":{},"sender":"user","seq":1,"timestamp":"2026-01-15T10:30:00.000000Z"}
 type HistoryMessage struct {
+	// Attachments Attachments of the message.
 	Attachments []Attachment `json:"attachments"`
 
-	// Content Example: Hello
+	// Content Text of the message.
+	//
+	// Example: Hello
 	Content string `json:"content"`
 
-	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
+	// ID Id of the message.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
 	ID openapi_types.UUID `json:"id"`
 
 	// Metadata Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
@@ -2406,7 +2902,9 @@ type HistoryMessage struct {
 	// Example: {"source":"newsletter"}
 	Metadata FreeObject `json:"metadata"`
 
-	// Sender Example: bot
+	// Sender Sender of a message: the user, the bot, or an agent (a person of the staff).
+	//
+	// Example: bot
 	Sender Speaker `json:"sender"`
 
 	// Seq Sequence number of the message in its conversation: 1, 2, 3 … without gaps.
@@ -2420,31 +2918,53 @@ type HistoryMessage struct {
 	Timestamp Timestamp `json:"timestamp"`
 }
 
-// Inbox Example: {"channel":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","name":"Website"},"channelType":"web","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08","name":"Website","unreadConversationsCount":0}
+// Inbox An inbox.
+//
+// Example: {"channel":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","name":"Website"},"channelType":"web","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08","name":"Website","unreadConversationsCount":0}
 type Inbox struct {
-	// Channel Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}
+	// Channel An object by id and name.
+	//
+	// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}
 	Channel NamedReference `json:"channel"`
 
-	// ChannelType Example: web
+	// ChannelType Channel through which conversations of an inbox are held.
+	//
+	// Example: web
 	ChannelType ChannelType `json:"channelType"`
 
-	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08
+	// ID Id of the inbox.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08
 	ID openapi_types.UUID `json:"id"`
 
-	// Name Example: Website
+	// Name Name of the inbox.
+	//
+	// Example: Website
 	Name string `json:"name"`
 
-	// UnreadConversationsCount Example: 0
+	// UnreadConversationsCount Number of conversations in the inbox with messages that the staff has not read.
+	//
+	// Example: 0
 	UnreadConversationsCount int64 `json:"unreadConversationsCount"`
 }
 
-// InboxList Example: {"count":0,"next":null,"previous":null,"results":[]}
+// InboxList A page of inboxes.
+//
+// Example: {"count":0,"next":null,"previous":null,"results":[]}
 type InboxList struct {
-	// Count Example: 0
-	Count    int64                     `json:"count"`
-	Next     nullable.Nullable[string] `json:"next"`
+	// Count Total number of results.
+	//
+	// Example: 0
+	Count int64 `json:"count"`
+
+	// Next URL of the next page, or null.
+	Next nullable.Nullable[string] `json:"next"`
+
+	// Previous URL of the previous page, or null.
 	Previous nullable.Nullable[string] `json:"previous"`
-	Results  []Inbox                   `json:"results"`
+
+	// Results The results of this page.
+	Results []Inbox `json:"results"`
 }
 
 // KnowledgeBaseSelection Selects FAQs of the chatbot. A chatbot has one knowledge base, its FAQs, regardless of the id given here.
@@ -2453,7 +2973,9 @@ type InboxList struct {
 //
 // Example: {"faq_ids":[],"has_user_selected_all":true,"knowledge_base_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00"}
 type KnowledgeBaseSelection struct {
-	// FaqIds Example: []
+	// FaqIds Ids of the selected FAQs.
+	//
+	// Example: []
 	FaqIds *[]string `json:"faq_ids,omitempty"`
 
 	// HasUserSelectedAll A boolean, or "True" or "False".
@@ -2461,7 +2983,9 @@ type KnowledgeBaseSelection struct {
 	// Example: true
 	HasUserSelectedAll interface{} `json:"has_user_selected_all,omitempty"`
 
-	// KnowledgeBaseID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00
+	// KnowledgeBaseID Any id.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00
 	KnowledgeBaseID *string `json:"knowledge_base_id,omitempty"`
 }
 
@@ -2476,31 +3000,48 @@ type LabelRelations struct {
 	// Example: ["billing"]
 	Conditions *[]interface{} `json:"conditions,omitempty"`
 
-	// Operator Example: AND
+	// Operator How the conditions are combined.
+	//
+	// Example: AND
 	Operator *LabelRelationsOperator `json:"operator,omitempty"`
 }
 
-// LabelRelationsOperator Example: AND
+// LabelRelationsOperator How the conditions are combined.
+//
+// Example: AND
 type LabelRelationsOperator string
 
 // LastMessage The newest message, or null.
 //
 // Example: {"attachments":[],"canvas":null,"citationNodes":[],"citations":[],"content":"How do I reset my password?","contentPayload":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.000000Z","feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","queryMetadata":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","sender":{"avatar":"","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"},"seq":1,"type":"incoming"}
 type LastMessage struct {
+	// Attachments Attachments of the message.
 	Attachments []Attachment `json:"attachments"`
 
-	// Canvas Example: {"canvasType":{"kind":"markdown"},"content":"Dear customer","name":"draft","title":"Draft of the letter"}
-	Canvas        nullable.Nullable[Canvas] `json:"canvas"`
-	CitationNodes []CitationNode            `json:"citationNodes"`
-	Citations     []Citation                `json:"citations"`
+	// Canvas A document that is attached to a message.
+	//
+	// Example: {"canvasType":{"kind":"markdown"},"content":"Dear customer","name":"draft","title":"Draft of the letter"}
+	Canvas nullable.Nullable[Canvas] `json:"canvas"`
 
-	// Content Example: How do I reset my password?
+	// CitationNodes Cited texts with their scores.
+	CitationNodes []CitationNode `json:"citationNodes"`
+
+	// Citations FAQs that the reply is based on.
+	Citations []Citation `json:"citations"`
+
+	// Content Text of the message.
+	//
+	// Example: How do I reset my password?
 	Content string `json:"content"`
 
-	// ContentPayload Example: {"buttons":["Reset"]}
+	// ContentPayload Any JSON object from the client, returned unchanged; null if absent.
+	//
+	// Example: {"buttons":["Reset"]}
 	ContentPayload nullable.Nullable[json.RawMessage] `json:"contentPayload"`
 
-	// Conversation Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	// Conversation Id of the conversation.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	Conversation openapi_types.UUID `json:"conversation"`
 
 	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
@@ -2513,10 +3054,14 @@ type LastMessage struct {
 	// Example: like
 	Feedback nullable.Nullable[Feedback] `json:"feedback"`
 
-	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
+	// ID Id of the message.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
 	ID openapi_types.UUID `json:"id"`
 
-	// QueryMetadata Example: {"channel":"app"}
+	// QueryMetadata The message's queryMetadata, returned unchanged; null if absent.
+	//
+	// Example: {"channel":"app"}
 	QueryMetadata nullable.Nullable[json.RawMessage] `json:"queryMetadata"`
 
 	// RunID Id of the run that answers the message, or that wrote it.
@@ -2545,35 +3090,58 @@ type LastMessage struct {
 // Example: zh-TW
 type Locale string
 
-// Me Example: {"organization":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0c","name":"Default"},"rateLimits":[{"class":"messages","limit":60,"remaining":57,"resetIn":42}],"scopes":["admin"],"user":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}}
+// Me The caller.
+//
+// Example: {"organization":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0c","name":"Default"},"rateLimits":[{"class":"messages","limit":60,"remaining":57,"resetIn":42}],"scopes":["admin"],"user":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}}
 type Me struct {
-	// Organization Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}
+	// Organization An object by id and name.
+	//
+	// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}
 	Organization NamedReference `json:"organization"`
 
 	// RateLimits Current state of the rate limits.
 	RateLimits []RateLimitState `json:"rateLimits"`
-	Scopes     []Scope          `json:"scopes"`
 
-	// User Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}
+	// Scopes Scopes of the API key.
+	Scopes []Scope `json:"scopes"`
+
+	// User An object by id and name.
+	//
+	// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}
 	User NamedReference `json:"user"`
 }
 
-// Message Example: {"attachments":[],"canvas":null,"citationNodes":[],"citations":[],"content":"How do I reset my password?","contentPayload":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.000000Z","feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","queryMetadata":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","sender":{"avatar":"","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"},"seq":1,"type":"incoming"}
+// Message A message.
+//
+// Example: {"attachments":[],"canvas":null,"citationNodes":[],"citations":[],"content":"How do I reset my password?","contentPayload":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.000000Z","feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","queryMetadata":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","sender":{"avatar":"","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"},"seq":1,"type":"incoming"}
 type Message struct {
+	// Attachments Attachments of the message.
 	Attachments []Attachment `json:"attachments"`
 
-	// Canvas Example: {"canvasType":{"kind":"markdown"},"content":"Dear customer","name":"draft","title":"Draft of the letter"}
-	Canvas        nullable.Nullable[Canvas] `json:"canvas"`
-	CitationNodes []CitationNode            `json:"citationNodes"`
-	Citations     []Citation                `json:"citations"`
+	// Canvas A document that is attached to a message.
+	//
+	// Example: {"canvasType":{"kind":"markdown"},"content":"Dear customer","name":"draft","title":"Draft of the letter"}
+	Canvas nullable.Nullable[Canvas] `json:"canvas"`
 
-	// Content Example: How do I reset my password?
+	// CitationNodes Cited texts with their scores.
+	CitationNodes []CitationNode `json:"citationNodes"`
+
+	// Citations FAQs that the reply is based on.
+	Citations []Citation `json:"citations"`
+
+	// Content Text of the message.
+	//
+	// Example: How do I reset my password?
 	Content string `json:"content"`
 
-	// ContentPayload Example: {"buttons":["Reset"]}
+	// ContentPayload Any JSON object from the client, returned unchanged; null if absent.
+	//
+	// Example: {"buttons":["Reset"]}
 	ContentPayload nullable.Nullable[json.RawMessage] `json:"contentPayload"`
 
-	// Conversation Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	// Conversation Id of the conversation.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	Conversation openapi_types.UUID `json:"conversation"`
 
 	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
@@ -2586,10 +3154,14 @@ type Message struct {
 	// Example: like
 	Feedback nullable.Nullable[Feedback] `json:"feedback"`
 
-	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
+	// ID Id of the message.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
 	ID openapi_types.UUID `json:"id"`
 
-	// QueryMetadata Example: {"channel":"app"}
+	// QueryMetadata The message's queryMetadata, returned unchanged; null if absent.
+	//
+	// Example: {"channel":"app"}
 	QueryMetadata nullable.Nullable[json.RawMessage] `json:"queryMetadata"`
 
 	// RunID Id of the run that answers the message, or that wrote it.
@@ -2618,11 +3190,16 @@ type Message struct {
 // Example: How do I reset my password?
 type MessageContent = string
 
-// MessageCreate Example: {"content":"How do I reset my password?","conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}
+// MessageCreate A message to create.
+//
+// Example: {"content":"How do I reset my password?","conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}
 type MessageCreate struct {
+	// Attachments Attachments of the message.
 	Attachments *[]AttachmentInput `json:"attachments,omitempty"`
 
-	// Canvas Example: {"canvasType":{"kind":"markdown"},"content":"Dear customer","name":"draft","title":"Draft of the letter"}
+	// Canvas A document that is attached to a message.
+	//
+	// Example: {"canvasType":{"kind":"markdown"},"content":"Dear customer","name":"draft","title":"Draft of the letter"}
 	Canvas nullable.Nullable[Canvas] `json:"canvas,omitempty"`
 
 	// Content Text of a message, at most 32,768 characters; longer text is 413.
@@ -2659,13 +3236,20 @@ type MessageCreate struct {
 //
 // Example: {"attachments":[],"citations":[],"content":"Hi! How can I help you?","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","metadata":{},"sender":"bot","seq":2,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","timestamp":"2026-01-15T10:30:01.000000Z","type":"message"}
 type MessageFrame struct {
+	// Attachments Attachments of the message.
 	Attachments []Attachment `json:"attachments"`
-	Citations   []Citation   `json:"citations"`
 
-	// Content Example: Hi! How can I help you?
+	// Citations FAQs that the reply is based on.
+	Citations []Citation `json:"citations"`
+
+	// Content Text of the message.
+	//
+	// Example: Hi! How can I help you?
 	Content string `json:"content"`
 
-	// ConversationID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	// ConversationID Id of the conversation.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	ConversationID *openapi_types.UUID `json:"conversation_id,omitempty"`
 
 	// Feedback The user's feedback on the message: `like`, `dislike` or null.
@@ -2673,7 +3257,9 @@ type MessageFrame struct {
 	// Example: like
 	Feedback nullable.Nullable[Feedback] `json:"feedback,omitempty"`
 
-	// MessageID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a
+	// MessageID Id of the message.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a
 	MessageID openapi_types.UUID `json:"message_id"`
 
 	// Metadata Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
@@ -2681,10 +3267,14 @@ type MessageFrame struct {
 	// Example: {"source":"newsletter"}
 	Metadata FreeObject `json:"metadata"`
 
-	// RunID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
+	// RunID Id of the run that answers the message, or that wrote it.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
 	RunID *openapi_types.UUID `json:"run_id,omitempty"`
 
-	// Sender Example: bot
+	// Sender Sender of a message: the user, the bot, or an agent (a person of the staff).
+	//
+	// Example: bot
 	Sender Speaker `json:"sender"`
 
 	// Seq Sequence number of the message in its conversation: 1, 2, 3 … without gaps.
@@ -2692,7 +3282,9 @@ type MessageFrame struct {
 	// Example: 1
 	Seq Seq `json:"seq"`
 
-	// SessionID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	// SessionID The session of the socket.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	SessionID openapi_types.UUID `json:"session_id"`
 
 	// Timestamp RFC 3339 in UTC, always with six fraction digits and Z.
@@ -2700,26 +3292,42 @@ type MessageFrame struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	Timestamp Timestamp `json:"timestamp"`
 
-	// Type Example: message
+	// Type Type of the frame.
+	//
+	// Example: message
 	Type MessageFrameType `json:"type"`
 }
 
-// MessageFrameType Example: message
+// MessageFrameType Type of the frame.
+//
+// Example: message
 type MessageFrameType string
 
-// MessagePage Example: {"next":null,"nextCursor":null,"previous":null,"previousCursor":null,"results":[]}
+// MessagePage A page of messages.
+//
+// Example: {"next":null,"nextCursor":null,"previous":null,"previousCursor":null,"results":[]}
 type MessagePage struct {
-	Next           nullable.Nullable[string] `json:"next"`
-	NextCursor     nullable.Nullable[string] `json:"nextCursor"`
-	Previous       nullable.Nullable[string] `json:"previous"`
+	// Next URL of the next page, or null.
+	Next nullable.Nullable[string] `json:"next"`
+
+	// NextCursor Cursor of the next page, or null.
+	NextCursor nullable.Nullable[string] `json:"nextCursor"`
+
+	// Previous URL of the previous page, or null.
+	Previous nullable.Nullable[string] `json:"previous"`
+
+	// PreviousCursor Cursor of the previous page, or null.
 	PreviousCursor nullable.Nullable[string] `json:"previousCursor"`
-	Results        []Message                 `json:"results"`
+
+	// Results The results of this page.
+	Results []Message `json:"results"`
 }
 
 // MessageSend A message. The content is required and must not be blank, unless there are attachments.
 //
 // Example: {"attachments":[],"content":"How do I reset my password?"}
 type MessageSend struct {
+	// Attachments Attachments of the message.
 	Attachments *[]AttachmentInput `json:"attachments,omitempty"`
 
 	// Content Text of a message, at most 32,768 characters; longer text is 413.
@@ -2825,12 +3433,18 @@ type ModelSettings struct {
 // Example: Support
 type Name = string
 
-// NamedReference Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}
+// NamedReference An object by id and name.
+//
+// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}
 type NamedReference struct {
-	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b
+	// ID Id of the object.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b
 	ID openapi_types.UUID `json:"id"`
 
-	// Name Example: admin
+	// Name Name of the object.
+	//
+	// Example: admin
 	Name string `json:"name"`
 }
 
@@ -2838,11 +3452,15 @@ type NamedReference struct {
 //
 // Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
 type OpenAIError struct {
-	// Error Example: {"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}
+	// Error An error.
+	//
+	// Example: {"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}
 	Error OpenAIErrorDetail `json:"error"`
 }
 
-// OpenAIErrorDetail Example: {"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}
+// OpenAIErrorDetail An error.
+//
+// Example: {"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}
 type OpenAIErrorDetail struct {
 	// Code A ProblemCode, as in the `error` of problem documents, or `model_not_found`.
 	//
@@ -2859,14 +3477,20 @@ type OpenAIErrorDetail struct {
 	// Example: messages[0].content
 	Param nullable.Nullable[string] `json:"param"`
 
-	// Type Example: not_found_error
+	// Type Type of the error.
+	//
+	// Example: not_found_error
 	Type OpenAIErrorDetailType `json:"type"`
 }
 
-// OpenAIErrorDetailType Example: not_found_error
+// OpenAIErrorDetailType Type of the error.
+//
+// Example: not_found_error
 type OpenAIErrorDetailType string
 
-// OpenAIModel Example: {"created":1768473000,"id":"parley","object":"model","owned_by":"Acme"}
+// OpenAIModel A chatbot as a model.
+//
+// Example: {"created":1768473000,"id":"parley","object":"model","owned_by":"Acme"}
 type OpenAIModel struct {
 	// Created Unix time in seconds.
 	//
@@ -2878,7 +3502,9 @@ type OpenAIModel struct {
 	// Example: parley
 	ID string `json:"id"`
 
-	// Object Example: model
+	// Object Always `model`.
+	//
+	// Example: model
 	Object OpenAIModelObject `json:"object"`
 
 	// OwnedBy Name of the organization.
@@ -2887,18 +3513,27 @@ type OpenAIModel struct {
 	OwnedBy string `json:"owned_by"`
 }
 
-// OpenAIModelObject Example: model
+// OpenAIModelObject Always `model`.
+//
+// Example: model
 type OpenAIModelObject string
 
-// OpenAIModelList Example: {"data":[{"created":1768473000,"id":"parley","object":"model","owned_by":"Acme"}],"object":"list"}
+// OpenAIModelList A list of models.
+//
+// Example: {"data":[{"created":1768473000,"id":"parley","object":"model","owned_by":"Acme"}],"object":"list"}
 type OpenAIModelList struct {
+	// Data The models.
 	Data []OpenAIModel `json:"data"`
 
-	// Object Example: list
+	// Object Always `list`.
+	//
+	// Example: list
 	Object OpenAIModelListObject `json:"object"`
 }
 
-// OpenAIModelListObject Example: list
+// OpenAIModelListObject Always `list`.
+//
+// Example: list
 type OpenAIModelListObject string
 
 // Origins Origins of the pages that embed the web chat. Informational; it does not restrict anything. Which pages may
@@ -2928,7 +3563,9 @@ type Problem struct {
 	// Errors The invalid fields and parameters, one entry for each.
 	Errors *[]ProblemItem `json:"errors,omitempty"`
 
-	// RequestID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d
+	// RequestID The `X-Request-Id` of the response.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d
 	RequestID string `json:"request_id"`
 
 	// RetryAfter Seconds to wait before a retry.
@@ -2941,10 +3578,14 @@ type Problem struct {
 	// Example: false
 	Retryable bool `json:"retryable"`
 
-	// Status Example: 404
+	// Status HTTP status.
+	//
+	// Example: 404
 	Status int `json:"status"`
 
-	// Title Example: Not found
+	// Title Short name of the error.
+	//
+	// Example: Not found
 	Title string `json:"title"`
 
 	// Type `/problems/<code>`, which explains the error.
@@ -2961,7 +3602,9 @@ type Problem struct {
 // Example: not_found
 type ProblemCode string
 
-// ProblemExplanation Example: {"code":"not_found","description":"The resource does not exist, or not in this organization.","retryable":false,"status":404,"title":"Not found"}
+// ProblemExplanation Explanation of an error code.
+//
+// Example: {"code":"not_found","description":"The resource does not exist, or not in this organization.","retryable":false,"status":404,"title":"Not found"}
 type ProblemExplanation struct {
 	// Code Error code. 400 `invalid_message` (in the message's own fields), `invalid_request` (anything else that is
 	// malformed); 401 `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`;
@@ -2972,25 +3615,39 @@ type ProblemExplanation struct {
 	// Example: not_found
 	Code ProblemCode `json:"code"`
 
-	// Description Example: The resource does not exist, or not in this organization.
+	// Description Meaning of the error and how to handle it.
+	//
+	// Example: The resource does not exist, or not in this organization.
 	Description string `json:"description"`
 
-	// Retryable Example: false
+	// Retryable Whether the same request can succeed later.
+	//
+	// Example: false
 	Retryable bool `json:"retryable"`
 
-	// Status Example: 404
+	// Status HTTP status.
+	//
+	// Example: 404
 	Status int `json:"status"`
 
-	// Title Example: Not found
+	// Title Short name of the error.
+	//
+	// Example: Not found
 	Title string `json:"title"`
 }
 
-// ProblemItem Example: {"detail":"must be a string","in":"body","pointer":"/content"}
+// ProblemItem An invalid field or parameter.
+//
+// Example: {"detail":"must be a string","in":"body","pointer":"/content"}
 type ProblemItem struct {
-	// Detail Example: must be a string
+	// Detail What is invalid.
+	//
+	// Example: must be a string
 	Detail string `json:"detail"`
 
-	// In Example: body
+	// In Part of the request.
+	//
+	// Example: body
 	In ProblemItemIn `json:"in"`
 
 	// Parameter Name of the parameter.
@@ -3004,7 +3661,9 @@ type ProblemItem struct {
 	Pointer *string `json:"pointer,omitempty"`
 }
 
-// ProblemItemIn Example: body
+// ProblemItemIn Part of the request.
+//
+// Example: body
 type ProblemItemIn string
 
 // QueryMetadata Restricts which FAQs the bot may retrieve: those that are selected by any of `knowledge_bases` and whose
@@ -3019,6 +3678,7 @@ type QueryMetadata = json.RawMessage
 //
 // Example: {"knowledge_bases":[]}
 type QueryRestriction struct {
+	// KnowledgeBases Selections of FAQs; any of them may match.
 	KnowledgeBases *[]KnowledgeBaseSelection `json:"knowledge_bases,omitempty"`
 
 	// LabelRelations A condition on labels. `AND` (the default): the FAQ has all of the labels and matches all nested relations.
@@ -3030,9 +3690,13 @@ type QueryRestriction struct {
 	LabelRelations *LabelRelations `json:"label_relations,omitempty"`
 }
 
-// RateLimitState Example: {"class":"messages","limit":60,"remaining":57,"resetIn":42}
+// RateLimitState Current state of a rate limit.
+//
+// Example: {"class":"messages","limit":60,"remaining":57,"resetIn":42}
 type RateLimitState struct {
-	// Class Example: messages
+	// Class The rate class.
+	//
+	// Example: messages
 	Class RateLimitStateClass `json:"class"`
 
 	// Limit Requests per minute; 0 if unlimited.
@@ -3051,17 +3715,23 @@ type RateLimitState struct {
 	ResetIn int `json:"resetIn"`
 }
 
-// RateLimitStateClass Example: messages
+// RateLimitStateClass The rate class.
+//
+// Example: messages
 type RateLimitStateClass string
 
-// Readiness Example: {"status":"ok"}
+// Readiness Result of the readiness check.
+//
+// Example: {"status":"ok"}
 type Readiness struct {
 	// Redis Absent if no Redis is configured.
 	//
 	// Example: ok
 	Redis *ReadinessRedis `json:"redis,omitempty"`
 
-	// Status Example: ok
+	// Status Always `ok`.
+	//
+	// Example: ok
 	Status ReadinessStatus `json:"status"`
 }
 
@@ -3070,7 +3740,9 @@ type Readiness struct {
 // Example: ok
 type ReadinessRedis string
 
-// ReadinessStatus Example: ok
+// ReadinessStatus Always `ok`.
+//
+// Example: ok
 type ReadinessStatus string
 
 // Record One question and its finished answer. `askedAt` is the time of the question, `createdAt` the time at which the
@@ -3078,13 +3750,19 @@ type ReadinessStatus string
 //
 // Example: {"answerCorrectnessScore":null,"answerRelevancyScore":null,"answerSimilarityScore":null,"askedAt":"2026-01-15T10:30:00.000000Z","condenseMessage":"","context":"","contextPrecisionScore":null,"contextRecallScore":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.800000Z","displayAnswerCorrectnessScore":"","displayAnswerRelevancyScore":"","displayAnswerSimilarityScore":"","displayContextPrecisionScore":"","displayContextRecallScore":"","displayFaithfulnessScore":"","error":null,"faithfulnessScore":null,"feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","inputMessage":"How do I reset my password?","outputMessage":"Use the link on the sign-in page.","replyTime":0.8,"status":"completed","type":"New"}
 type Record struct {
-	// AnswerCorrectnessScore Example: 0.9
+	// AnswerCorrectnessScore Null until it is set.
+	//
+	// Example: 0.9
 	AnswerCorrectnessScore nullable.Nullable[float64] `json:"answerCorrectnessScore"`
 
-	// AnswerRelevancyScore Example: 0.9
+	// AnswerRelevancyScore Null until it is set.
+	//
+	// Example: 0.9
 	AnswerRelevancyScore nullable.Nullable[float64] `json:"answerRelevancyScore"`
 
-	// AnswerSimilarityScore Example: 0.9
+	// AnswerSimilarityScore Null until it is set.
+	//
+	// Example: 0.9
 	AnswerSimilarityScore nullable.Nullable[float64] `json:"answerSimilarityScore"`
 
 	// AskedAt RFC 3339 in UTC, always with six fraction digits and Z.
@@ -3102,13 +3780,19 @@ type Record struct {
 	// Example:
 	Context string `json:"context"`
 
-	// ContextPrecisionScore Example: 0.9
+	// ContextPrecisionScore Null until it is set.
+	//
+	// Example: 0.9
 	ContextPrecisionScore nullable.Nullable[float64] `json:"contextPrecisionScore"`
 
-	// ContextRecallScore Example: 0.9
+	// ContextRecallScore Null until it is set.
+	//
+	// Example: 0.9
 	ContextRecallScore nullable.Nullable[float64] `json:"contextRecallScore"`
 
-	// Conversation Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	// Conversation Id of the conversation.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	Conversation openapi_types.UUID `json:"conversation"`
 
 	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
@@ -3116,19 +3800,29 @@ type Record struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	CreatedAt Timestamp `json:"createdAt"`
 
-	// DisplayAnswerCorrectnessScore Example: 0.90
+	// DisplayAnswerCorrectnessScore Empty until the score is set.
+	//
+	// Example: 0.90
 	DisplayAnswerCorrectnessScore string `json:"displayAnswerCorrectnessScore"`
 
-	// DisplayAnswerRelevancyScore Example: 0.90
+	// DisplayAnswerRelevancyScore Empty until the score is set.
+	//
+	// Example: 0.90
 	DisplayAnswerRelevancyScore string `json:"displayAnswerRelevancyScore"`
 
-	// DisplayAnswerSimilarityScore Example: 0.90
+	// DisplayAnswerSimilarityScore Empty until the score is set.
+	//
+	// Example: 0.90
 	DisplayAnswerSimilarityScore string `json:"displayAnswerSimilarityScore"`
 
-	// DisplayContextPrecisionScore Example: 0.90
+	// DisplayContextPrecisionScore Empty until the score is set.
+	//
+	// Example: 0.90
 	DisplayContextPrecisionScore string `json:"displayContextPrecisionScore"`
 
-	// DisplayContextRecallScore Example: 0.90
+	// DisplayContextRecallScore Empty until the score is set.
+	//
+	// Example: 0.90
 	DisplayContextRecallScore string `json:"displayContextRecallScore"`
 
 	// DisplayFaithfulnessScore Empty until the score is set.
@@ -3154,10 +3848,14 @@ type Record struct {
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
 	ID openapi_types.UUID `json:"id"`
 
-	// InputMessage Example: How do I reset my password?
+	// InputMessage Text of the question.
+	//
+	// Example: How do I reset my password?
 	InputMessage string `json:"inputMessage"`
 
-	// OutputMessage Example: Use the link on the sign-in page.
+	// OutputMessage Text of the answer.
+	//
+	// Example: Use the link on the sign-in page.
 	OutputMessage string `json:"outputMessage"`
 
 	// ReplyTime Seconds from the question to the finished answer.
@@ -3176,13 +3874,23 @@ type Record struct {
 	Type RecordType `json:"type"`
 }
 
-// RecordList Example: {"count":0,"next":null,"previous":null,"results":[]}
+// RecordList A page of records.
+//
+// Example: {"count":0,"next":null,"previous":null,"results":[]}
 type RecordList struct {
-	// Count Example: 0
-	Count    int64                     `json:"count"`
-	Next     nullable.Nullable[string] `json:"next"`
+	// Count Total number of results.
+	//
+	// Example: 0
+	Count int64 `json:"count"`
+
+	// Next URL of the next page, or null.
+	Next nullable.Nullable[string] `json:"next"`
+
+	// Previous URL of the previous page, or null.
 	Previous nullable.Nullable[string] `json:"previous"`
-	Results  []Record                  `json:"results"`
+
+	// Results The results of this page.
+	Results []Record `json:"results"`
 }
 
 // RecordStatus How the answer ended.
@@ -3216,14 +3924,18 @@ type RecordUpdate struct {
 	FaithfulnessScore nullable.Nullable[float64] `json:"faithfulnessScore,omitempty"`
 }
 
-// Run Example: {"attempt":1,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.000000Z","error":null,"finishReason":"stop","finishedAt":"2026-01-15T10:30:01.000000Z","firstTokenAt":"2026-01-15T10:30:00.100000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","questionId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","startedAt":"2026-01-15T10:30:00.000000Z","state":"completed"}
+// Run The work of answering one message.
+//
+// Example: {"attempt":1,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.000000Z","error":null,"finishReason":"stop","finishedAt":"2026-01-15T10:30:01.000000Z","firstTokenAt":"2026-01-15T10:30:00.100000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","questionId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","startedAt":"2026-01-15T10:30:00.000000Z","state":"completed"}
 type Run struct {
 	// Attempt Number of the current attempt, starting at 1.
 	//
 	// Example: 1
 	Attempt int `json:"attempt"`
 
-	// Conversation Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	// Conversation Id of the conversation.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	Conversation openapi_types.UUID `json:"conversation"`
 
 	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
@@ -3241,13 +3953,19 @@ type Run struct {
 	// Example: stop
 	FinishReason nullable.Nullable[RunFinishReason] `json:"finishReason"`
 
-	// FinishedAt Example: 2026-01-15T10:30:01.000000Z
+	// FinishedAt Time at which the run ended, or null.
+	//
+	// Example: 2026-01-15T10:30:01.000000Z
 	FinishedAt nullable.Nullable[time.Time] `json:"finishedAt"`
 
-	// FirstTokenAt Example: 2026-01-15T10:30:00.100000Z
+	// FirstTokenAt Time of the first piece of the reply, or null.
+	//
+	// Example: 2026-01-15T10:30:00.100000Z
 	FirstTokenAt nullable.Nullable[time.Time] `json:"firstTokenAt"`
 
-	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
+	// ID Id of the run.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
 	ID openapi_types.UUID `json:"id"`
 
 	// MessageID Id of the bot's message, assigned before the message is stored.
@@ -3260,10 +3978,14 @@ type Run struct {
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
 	QuestionID openapi_types.UUID `json:"questionId"`
 
-	// StartedAt Example: 2026-01-15T10:30:00.000000Z
+	// StartedAt Time at which the run started, or null.
+	//
+	// Example: 2026-01-15T10:30:00.000000Z
 	StartedAt nullable.Nullable[time.Time] `json:"startedAt"`
 
-	// State Example: completed
+	// State State of a run. `completed`, `failed` and `cancelled` are final.
+	//
+	// Example: completed
 	State RunState `json:"state"`
 }
 
@@ -3271,7 +3993,9 @@ type Run struct {
 //
 // Example: {"detail":"The bot could not answer.","error":"internal"}
 type RunError struct {
-	// Detail Example: The bot could not answer.
+	// Detail Explanation of the error.
+	//
+	// Example: The bot could not answer.
 	Detail string `json:"detail"`
 
 	// Error Error code. 400 `invalid_message` (in the message's own fields), `invalid_request` (anything else that is
@@ -3289,10 +4013,14 @@ type RunError struct {
 // Example: stop
 type RunFinishReason = string
 
-// RunState Example: completed
+// RunState State of a run. `completed`, `failed` and `cancelled` are final.
+//
+// Example: completed
 type RunState string
 
-// Scope Example: chat
+// Scope A permission of an API key.
+//
+// Example: chat
 type Scope string
 
 // Script Replies of a chatbot with the engine scripted, or null.
@@ -3339,19 +4067,29 @@ type ScriptRule struct {
 //
 // Example: {"avatar":"","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"}
 type Sender struct {
-	// Avatar Example:
+	// Avatar URL of an image, or an empty string.
+	//
+	// Example:
 	Avatar string `json:"avatar"`
 
-	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
+	// ID Id of the contact, chatbot or user.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
 	ID openapi_types.UUID `json:"id"`
 
-	// Name Example: Alex
+	// Name Name of the sender.
+	//
+	// Example: Alex
 	Name string `json:"name"`
 }
 
-// SentMessage Example: {"message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","seq":1,"status":"delivered","timestamp":"2026-01-15T10:30:00.000000Z"}
+// SentMessage Acknowledgement of a stored message.
+//
+// Example: {"message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","seq":1,"status":"delivered","timestamp":"2026-01-15T10:30:00.000000Z"}
 type SentMessage struct {
-	// MessageID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
+	// MessageID Id of the stored message.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
 	MessageID openapi_types.UUID `json:"message_id"`
 
 	// RunID Id of the run that answers the message. Absent if the bot does not answer it.
@@ -3364,7 +4102,9 @@ type SentMessage struct {
 	// Example: 1
 	Seq Seq `json:"seq"`
 
-	// Status Example: delivered
+	// Status Always `delivered`.
+	//
+	// Example: delivered
 	Status SentMessageStatus `json:"status"`
 
 	// Timestamp RFC 3339 in UTC, always with six fraction digits and Z.
@@ -3373,7 +4113,9 @@ type SentMessage struct {
 	Timestamp Timestamp `json:"timestamp"`
 }
 
-// SentMessageStatus Example: delivered
+// SentMessageStatus Always `delivered`.
+//
+// Example: delivered
 type SentMessageStatus string
 
 // Seq Sequence number of the message in its conversation: 1, 2, 3 … without gaps.
@@ -3423,12 +4165,18 @@ type SocketLimits struct {
 	WriteSeconds int `json:"write_seconds"`
 }
 
-// Speaker Example: bot
+// Speaker Sender of a message: the user, the bot, or an agent (a person of the staff).
+//
+// Example: bot
 type Speaker string
 
-// StartedConversation Example: {"conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","status":"active"}
+// StartedConversation The new conversation.
+//
+// Example: {"conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","status":"active"}
 type StartedConversation struct {
-	// ConversationID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	// ConversationID Id of the conversation.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	ConversationID openapi_types.UUID `json:"conversation_id"`
 
 	// MessageID Id of the stored initial message.
@@ -3446,45 +4194,72 @@ type StartedConversation struct {
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	SessionID openapi_types.UUID `json:"session_id"`
 
-	// Status Example: active
+	// Status `active`, or `archived`. Sending a message activates an archived conversation.
+	//
+	// Example: active
 	Status ConversationStatus `json:"status"`
 }
 
-// Statistics Example: {"days":[],"endDate":"2026-01-15","startDate":"2026-01-15","timezone":"UTC","totals":{"completionTokens":0,"conversations":0,"dislikes":0,"failures":0,"likes":0,"meanReplyTime":null,"meanTimeToFirstToken":null,"messages":0,"p95ReplyTime":null,"promptTokens":0,"records":0}}
+// Statistics Statistics in total and per day.
+//
+// Example: {"days":[],"endDate":"2026-01-15","startDate":"2026-01-15","timezone":"UTC","totals":{"completionTokens":0,"conversations":0,"dislikes":0,"failures":0,"likes":0,"meanReplyTime":null,"meanTimeToFirstToken":null,"messages":0,"p95ReplyTime":null,"promptTokens":0,"records":0}}
 type Statistics struct {
+	// Days One entry per day, in order.
 	Days []StatisticsDay `json:"days"`
 
-	// EndDate Example: 2026-01-31
+	// EndDate Last day, inclusive.
+	//
+	// Example: 2026-01-31
 	EndDate openapi_types.Date `json:"endDate"`
 
-	// StartDate Example: 2026-01-01
+	// StartDate First day, inclusive.
+	//
+	// Example: 2026-01-01
 	StartDate openapi_types.Date `json:"startDate"`
 
-	// Timezone Example: UTC
+	// Timezone IANA name of the time zone.
+	//
+	// Example: UTC
 	Timezone string `json:"timezone"`
 
-	// Totals Example: {"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"records":40}
+	// Totals Statistics of a period.
+	//
+	// Example: {"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"records":40}
 	Totals StatisticsFigures `json:"totals"`
 }
 
-// StatisticsDay Example: {"date":"2026-01-15","figures":{"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"records":40}}
+// StatisticsDay Statistics of one day.
+//
+// Example: {"date":"2026-01-15","figures":{"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"records":40}}
 type StatisticsDay struct {
-	// Date Example: 2026-01-15
+	// Date The day.
+	//
+	// Example: 2026-01-15
 	Date openapi_types.Date `json:"date"`
 
-	// Figures Example: {"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"records":40}
+	// Figures Statistics of a period.
+	//
+	// Example: {"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"records":40}
 	Figures StatisticsFigures `json:"figures"`
 }
 
-// StatisticsFigures Example: {"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"records":40}
+// StatisticsFigures Statistics of a period.
+//
+// Example: {"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"records":40}
 type StatisticsFigures struct {
-	// CompletionTokens Example: 0
+	// CompletionTokens Tokens of all replies.
+	//
+	// Example: 0
 	CompletionTokens int64 `json:"completionTokens"`
 
-	// Conversations Example: 12
+	// Conversations Number of conversations that were started.
+	//
+	// Example: 12
 	Conversations int64 `json:"conversations"`
 
-	// Dislikes Example: 1
+	// Dislikes Number of records with the feedback dislike.
+	//
+	// Example: 1
 	Dislikes int64 `json:"dislikes"`
 
 	// Failures Number of records with the status failed.
@@ -3492,25 +4267,39 @@ type StatisticsFigures struct {
 	// Example: 1
 	Failures int64 `json:"failures"`
 
-	// Likes Example: 5
+	// Likes Number of records with the feedback like.
+	//
+	// Example: 5
 	Likes int64 `json:"likes"`
 
-	// MeanReplyTime Example: 0.8
+	// MeanReplyTime Mean time from the question to the finished answer, in seconds; null if there are no answers.
+	//
+	// Example: 0.8
 	MeanReplyTime nullable.Nullable[float64] `json:"meanReplyTime"`
 
-	// MeanTimeToFirstToken Example: 0.2
+	// MeanTimeToFirstToken Mean time from the question to the first piece of the answer, in seconds; null if nothing was measured.
+	//
+	// Example: 0.2
 	MeanTimeToFirstToken nullable.Nullable[float64] `json:"meanTimeToFirstToken"`
 
-	// Messages Example: 80
+	// Messages Number of messages that were sent.
+	//
+	// Example: 80
 	Messages int64 `json:"messages"`
 
-	// P95ReplyTime Example: 1.9
+	// P95ReplyTime 95th percentile of the reply time, in seconds; null if there are no answers.
+	//
+	// Example: 1.9
 	P95ReplyTime nullable.Nullable[float64] `json:"p95ReplyTime"`
 
-	// PromptTokens Example: 0
+	// PromptTokens Tokens of all prompts.
+	//
+	// Example: 0
 	PromptTokens int64 `json:"promptTokens"`
 
-	// Records Example: 40
+	// Records Number of finished exchanges.
+	//
+	// Example: 40
 	Records int64 `json:"records"`
 }
 
@@ -3528,16 +4317,24 @@ type StatisticsFigures struct {
 //
 // Example: {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","expires_at":null,"greeting":"Hello!","limits":{"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10},"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","status":"connected","type":"status"}
 type StatusFrame struct {
-	// Anonymous Example: false
+	// Anonymous Whether the socket is an anonymous visit.
+	//
+	// Example: false
 	Anonymous *bool `json:"anonymous,omitempty"`
 
-	// BotID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00
+	// BotID Id of the chatbot.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00
 	BotID *openapi_types.UUID `json:"bot_id,omitempty"`
 
-	// ClientMessageID Example: c-17
+	// ClientMessageID The client_message_id of the message.
+	//
+	// Example: c-17
 	ClientMessageID *string `json:"client_message_id,omitempty"`
 
-	// ConversationID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	// ConversationID Id of the conversation.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	ConversationID *openapi_types.UUID `json:"conversation_id,omitempty"`
 
 	// ExpiresAt Time at which the key, the token or an idle visit expires; null if it does not expire.
@@ -3548,7 +4345,9 @@ type StatusFrame struct {
 	// Example: like
 	Feedback nullable.Nullable[Feedback] `json:"feedback,omitempty"`
 
-	// Greeting Example: Hello!
+	// Greeting Greeting of the chatbot.
+	//
+	// Example: Hello!
 	Greeting *string `json:"greeting,omitempty"`
 
 	// Limits Limits that a client must observe to keep its socket open.
@@ -3556,7 +4355,9 @@ type StatusFrame struct {
 	// Example: {"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10}
 	Limits *SocketLimits `json:"limits,omitempty"`
 
-	// MessageID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
+	// MessageID Id of the message.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
 	MessageID *openapi_types.UUID `json:"message_id,omitempty"`
 
 	// Seq Sequence number of the message in its conversation: 1, 2, 3 … without gaps.
@@ -3564,23 +4365,35 @@ type StatusFrame struct {
 	// Example: 1
 	Seq *Seq `json:"seq,omitempty"`
 
-	// SessionID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	// SessionID The session of the socket.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	SessionID openapi_types.UUID `json:"session_id"`
 
-	// Status Example: connected
+	// Status The status; see above.
+	//
+	// Example: connected
 	Status StatusFrameStatus `json:"status"`
 
-	// Type Example: status
+	// Type Type of the frame.
+	//
+	// Example: status
 	Type StatusFrameType `json:"type"`
 }
 
-// StatusFrameStatus Example: connected
+// StatusFrameStatus The status; see above.
+//
+// Example: connected
 type StatusFrameStatus string
 
-// StatusFrameType Example: status
+// StatusFrameType Type of the frame.
+//
+// Example: status
 type StatusFrameType string
 
-// Suggestion Example: {"text":"How do I change my e-mail address?"}
+// Suggestion A suggested next message.
+//
+// Example: {"text":"How do I change my e-mail address?"}
 type Suggestion struct {
 	// Context Origin of the suggestion.
 	//
@@ -3597,15 +4410,23 @@ type Suggestion struct {
 //
 // Example: {"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","suggestions":[{"text":"How do I change my e-mail address?"}],"type":"suggestion"}
 type SuggestionFrame struct {
-	// SessionID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
-	SessionID   openapi_types.UUID `json:"session_id"`
-	Suggestions []Suggestion       `json:"suggestions"`
+	// SessionID The session of the socket.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	SessionID openapi_types.UUID `json:"session_id"`
 
-	// Type Example: suggestion
+	// Suggestions The suggestions.
+	Suggestions []Suggestion `json:"suggestions"`
+
+	// Type Type of the frame.
+	//
+	// Example: suggestion
 	Type SuggestionFrameType `json:"type"`
 }
 
-// SuggestionFrameType Example: suggestion
+// SuggestionFrameType Type of the frame.
+//
+// Example: suggestion
 type SuggestionFrameType string
 
 // Timestamp RFC 3339 in UTC, always with six fraction digits and Z.
@@ -3622,7 +4443,9 @@ type TypingFrame struct {
 	// Example: Hi!
 	Delta *string `json:"delta,omitempty"`
 
-	// IsTyping Example: true
+	// IsTyping Whether the bot is writing.
+	//
+	// Example: true
 	IsTyping bool `json:"is_typing"`
 
 	// Reset The reply has been restarted: discard the text so far. delta, if present, is the whole text so far.
@@ -3630,17 +4453,25 @@ type TypingFrame struct {
 	// Example: true
 	Reset *bool `json:"reset,omitempty"`
 
-	// RunID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
+	// RunID Id of the run that writes the reply.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
 	RunID *openapi_types.UUID `json:"run_id,omitempty"`
 
-	// SessionID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	// SessionID The session of the socket.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
 	SessionID openapi_types.UUID `json:"session_id"`
 
-	// Type Example: typing
+	// Type Type of the frame.
+	//
+	// Example: typing
 	Type TypingFrameType `json:"type"`
 }
 
-// TypingFrameType Example: typing
+// TypingFrameType Type of the frame.
+//
+// Example: typing
 type TypingFrameType string
 
 // UnixTime Unix time in seconds.
@@ -3652,17 +4483,25 @@ type UnixTime = int64
 //
 // Example: {"completionTokens":30,"promptTokens":120,"totalTokens":150}
 type Usage struct {
-	// CompletionTokens Example: 30
+	// CompletionTokens Tokens of the reply.
+	//
+	// Example: 30
 	CompletionTokens int `json:"completionTokens"`
 
-	// PromptTokens Example: 120
+	// PromptTokens Tokens of the prompt.
+	//
+	// Example: 120
 	PromptTokens int `json:"promptTokens"`
 
-	// TotalTokens Example: 150
+	// TotalTokens Sum of both.
+	//
+	// Example: 150
 	TotalTokens int `json:"totalTokens"`
 }
 
-// WebChat Example: {"accessType":"web","allowedOrigins":["https://www.example.com"],"chatbot":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","createdAt":"2026-01-15T10:30:00.000000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","inbox":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08","name":"Website","updatedAt":"2026-01-15T10:30:00.000000Z"}
+// WebChat A web chat.
+//
+// Example: {"accessType":"web","allowedOrigins":["https://www.example.com"],"chatbot":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","createdAt":"2026-01-15T10:30:00.000000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","inbox":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08","name":"Website","updatedAt":"2026-01-15T10:30:00.000000Z"}
 type WebChat struct {
 	// AccessType Whether web pages or programs use the web chat. Informational; it does not restrict anything.
 	//
@@ -3686,7 +4525,9 @@ type WebChat struct {
 	// Example: 2026-01-15T10:30:00.000000Z
 	CreatedAt Timestamp `json:"createdAt"`
 
-	// ID Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05
+	// ID Id of the web chat.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05
 	ID openapi_types.UUID `json:"id"`
 
 	// Inbox Id of the inbox.
@@ -3694,7 +4535,9 @@ type WebChat struct {
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08
 	Inbox openapi_types.UUID `json:"inbox"`
 
-	// Name Example: Website
+	// Name Name of the web chat.
+	//
+	// Example: Website
 	Name string `json:"name"`
 
 	// UpdatedAt RFC 3339 in UTC, always with six fraction digits and Z.
@@ -3703,7 +4546,9 @@ type WebChat struct {
 	UpdatedAt Timestamp `json:"updatedAt"`
 }
 
-// WebChatCreate Example: {"chatbot":"parley","name":"Website"}
+// WebChatCreate A web chat to create.
+//
+// Example: {"chatbot":"parley","name":"Website"}
 type WebChatCreate struct {
 	// AccessType Whether web pages or programs use the web chat. Informational; it does not restrict anything.
 	//
@@ -3728,16 +4573,28 @@ type WebChatCreate struct {
 	Name Name `json:"name"`
 }
 
-// WebChatList Example: {"count":0,"next":null,"previous":null,"results":[]}
+// WebChatList A page of web chats.
+//
+// Example: {"count":0,"next":null,"previous":null,"results":[]}
 type WebChatList struct {
-	// Count Example: 0
-	Count    int64                     `json:"count"`
-	Next     nullable.Nullable[string] `json:"next"`
+	// Count Total number of results.
+	//
+	// Example: 0
+	Count int64 `json:"count"`
+
+	// Next URL of the next page, or null.
+	Next nullable.Nullable[string] `json:"next"`
+
+	// Previous URL of the previous page, or null.
 	Previous nullable.Nullable[string] `json:"previous"`
-	Results  []WebChat                 `json:"results"`
+
+	// Results The results of this page.
+	Results []WebChat `json:"results"`
 }
 
-// WebChatUpdate Example: {"name":"Shop"}
+// WebChatUpdate Changes to a web chat. Absent fields are unchanged.
+//
+// Example: {"name":"Shop"}
 type WebChatUpdate struct {
 	// AccessType Whether web pages or programs use the web chat. Informational; it does not restrict anything.
 	//
@@ -3762,7 +4619,9 @@ type WebChatUpdate struct {
 	Name *Name `json:"name,omitempty"`
 }
 
-// WsTicket Example: {"expiresAt":"2026-01-15T10:31:00.000000Z","ticket":"wst_2fVh0m3q6d0yPz1tJ8cB5nKxWu7RgLsA"}
+// WsTicket A WebSocket ticket.
+//
+// Example: {"expiresAt":"2026-01-15T10:31:00.000000Z","ticket":"wst_2fVh0m3q6d0yPz1tJ8cB5nKxWu7RgLsA"}
 type WsTicket struct {
 	// ExpiresAt RFC 3339 in UTC, always with six fraction digits and Z.
 	//
@@ -3775,7 +4634,9 @@ type WsTicket struct {
 	Ticket string `json:"ticket"`
 }
 
-// WsTicketCreate Example: {"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}
+// WsTicketCreate Restriction of the ticket. Give a conversation, a chatbot, or neither.
+//
+// Example: {"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}
 type WsTicketCreate struct {
 	// Chatbot Id or slug of the only chatbot that the socket may converse with.
 	//

@@ -1521,6 +1521,7 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * @description `active`, or `archived`. Sending a message activates an archived conversation.
          * @example active
          * @enum {string}
          */
@@ -1531,6 +1532,7 @@ export interface components {
          */
         MessageContent: string;
         /**
+         * @description A conversation to start.
          * @example {
          *       "bot_id": "parley",
          *       "initial_message": "Hello"
@@ -1545,6 +1547,7 @@ export interface components {
             initial_message?: components["schemas"]["MessageContent"];
         };
         /**
+         * @description The new conversation.
          * @example {
          *       "conversation_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
          *       "session_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
@@ -1556,6 +1559,7 @@ export interface components {
         StartedConversation: {
             /**
              * Format: uuid
+             * @description Id of the conversation.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
              */
             conversation_id: string;
@@ -1588,10 +1592,12 @@ export interface components {
          */
         MessageSend: {
             content?: components["schemas"]["MessageContent"];
+            /** @description Attachments of the message. */
             attachments?: components["schemas"]["AttachmentInput"][];
             metadata?: components["schemas"]["FreeObject"];
         };
         /**
+         * @description Acknowledgement of a stored message.
          * @example {
          *       "message_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02",
          *       "timestamp": "2026-01-15T10:30:00.000000Z",
@@ -1603,11 +1609,13 @@ export interface components {
         SentMessage: {
             /**
              * Format: uuid
+             * @description Id of the stored message.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
              */
             message_id: string;
             timestamp: components["schemas"]["Timestamp"];
             /**
+             * @description Always `delivered`.
              * @example delivered
              * @enum {string}
              */
@@ -1642,11 +1650,13 @@ export interface components {
             [key: string]: unknown;
         };
         /**
+         * @description Sender of a message: the user, the bot, or an agent (a person of the staff).
          * @example bot
          * @enum {string}
          */
         Speaker: "user" | "bot" | "agent";
         /**
+         * @description A message in the history.
          * @example {
          *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02",
          *       "seq": 1,
@@ -1660,29 +1670,40 @@ export interface components {
         HistoryMessage: {
             /**
              * Format: uuid
+             * @description Id of the message.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
              */
             id: string;
             seq: components["schemas"]["Seq"];
             sender: components["schemas"]["Speaker"];
-            /** @example Hello */
+            /**
+             * @description Text of the message.
+             * @example Hello
+             */
             content: string;
             timestamp: components["schemas"]["Timestamp"];
+            /** @description Attachments of the message. */
             attachments: components["schemas"]["Attachment"][];
             metadata: components["schemas"]["FreeObject"];
         };
         /**
+         * @description Messages of a conversation, oldest first.
          * @example {
          *       "messages": [],
          *       "has_more": false
          *     }
          */
         History: {
+            /** @description The messages. */
             messages: components["schemas"]["HistoryMessage"][];
-            /** @example false */
+            /**
+             * @description Whether more messages match in the direction of the request.
+             * @example false
+             */
             has_more: boolean;
         };
         /**
+         * @description A conversation in a list.
          * @example {
          *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
          *       "bot_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00",
@@ -1697,17 +1718,25 @@ export interface components {
         ConversationSummary: {
             /**
              * Format: uuid
+             * @description Id of the conversation.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
              */
             id: string;
             /**
              * Format: uuid
+             * @description Id of the chatbot.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00
              */
             bot_id: string;
-            /** @example Parley */
+            /**
+             * @description Name of the chatbot.
+             * @example Parley
+             */
             bot_name: string;
-            /** @example  */
+            /**
+             * @description Title of the conversation, or an empty string.
+             * @example
+             */
             title: string;
             /**
              * @description Text of the newest message, or an empty string.
@@ -1716,16 +1745,21 @@ export interface components {
             last_message: string;
             last_activity: components["schemas"]["Timestamp"];
             status: components["schemas"]["ConversationStatus"];
-            /** @example 0 */
+            /**
+             * @description Number of messages from the bot and agents that the user has not read.
+             * @example 0
+             */
             unread: number;
         };
         /**
+         * @description A page of conversations.
          * @example {
          *       "conversations": [],
          *       "total": 0
          *     }
          */
         ConversationSummaryList: {
+            /** @description The conversations of this page. */
             conversations: components["schemas"]["ConversationSummary"][];
             /**
              * Format: int64
@@ -1735,6 +1769,7 @@ export interface components {
             total: number;
         };
         /**
+         * @description A conversation to create through a web chat.
          * @example {
          *       "webChat": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05"
          *     }
@@ -1772,18 +1807,26 @@ export interface components {
             web_chat?: string;
         };
         /**
+         * @description Changes to a conversation. Absent fields are unchanged.
          * @example {
          *       "status": "archived"
          *     }
          */
         ConversationUpdate: {
             status?: components["schemas"]["ConversationStatus"];
-            /** @example Password reset */
+            /**
+             * @description Title of the conversation.
+             * @example Password reset
+             */
             title?: string;
-            /** @example true */
+            /**
+             * @description Whether the bot answers messages that are not completions.
+             * @example true
+             */
             autoReplyEnabled?: boolean;
         };
         /**
+         * @description A conversation.
          * @example {
          *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
          *       "contact": {
@@ -1818,18 +1861,23 @@ export interface components {
         Conversation: {
             /**
              * Format: uuid
+             * @description Id of the conversation.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
              */
             id: string;
             contact: components["schemas"]["ConversationContact"];
             inbox: components["schemas"]["ConversationInbox"];
             chatbot: components["schemas"]["ChatbotReference"];
-            /** @example  */
+            /**
+             * @description Title of the conversation, or an empty string.
+             * @example
+             */
             title: string;
             status: components["schemas"]["ConversationStatus"];
             lastMessage: components["schemas"]["LastMessage"];
             /**
              * Format: date-time
+             * @description Time of the newest message, or null.
              * @example 2026-01-15T10:30:00.000000Z
              */
             lastMessageCreatedAt: string | null;
@@ -1838,7 +1886,10 @@ export interface components {
              * @example 0
              */
             unreadMessagesCount: number;
-            /** @example true */
+            /**
+             * @description Whether the bot answers messages that are not completions.
+             * @example true
+             */
             autoReplyEnabled: boolean;
             /**
              * @description Whether the bot would answer a message that is sent now.
@@ -1851,13 +1902,20 @@ export interface components {
              * @example null
              */
             lastReadAt: string | null;
-            /** @example false */
+            /**
+             * @description Always false.
+             * @example false
+             */
             isGroupChat: boolean;
-            /** @example false */
+            /**
+             * @description Always false.
+             * @example false
+             */
             enableGroupMention: boolean;
             createdAt: components["schemas"]["Timestamp"];
         };
         /**
+         * @description The contact of a conversation.
          * @example {
          *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07",
          *       "name": "Alex",
@@ -1868,21 +1926,30 @@ export interface components {
         ConversationContact: {
             /**
              * Format: uuid
+             * @description Id of the contact.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
              */
             id: string;
-            /** @example Alex */
+            /**
+             * @description Name of the contact.
+             * @example Alex
+             */
             name: string;
-            /** @example  */
+            /**
+             * @description URL of an image, or an empty string.
+             * @example
+             */
             avatar: string;
             createdAt: components["schemas"]["Timestamp"];
         };
         /**
+         * @description Channel through which conversations of an inbox are held.
          * @example web
          * @enum {string}
          */
         ChannelType: "web" | "line" | "telegram" | "messenger" | "api";
         /**
+         * @description The inbox of a conversation.
          * @example {
          *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08",
          *       "name": "Website",
@@ -1893,19 +1960,25 @@ export interface components {
         ConversationInbox: {
             /**
              * Format: uuid
+             * @description Id of the inbox.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08
              */
             id: string;
-            /** @example Website */
+            /**
+             * @description Name of the inbox.
+             * @example Website
+             */
             name: string;
             channelType: components["schemas"]["ChannelType"];
             /**
              * Format: int64
+             * @description Number of conversations in the inbox with messages that the staff has not read.
              * @example 0
              */
             unreadConversationsCount: number;
         };
         /**
+         * @description A chatbot by id and name.
          * @example {
          *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00",
          *       "name": "Parley"
@@ -1914,10 +1987,14 @@ export interface components {
         ChatbotReference: {
             /**
              * Format: uuid
+             * @description Id of the chatbot.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00
              */
             id: string;
-            /** @example Parley */
+            /**
+             * @description Name of the chatbot.
+             * @example Parley
+             */
             name: string;
         };
         /**
@@ -1927,6 +2004,7 @@ export interface components {
          */
         MessageType: "incoming" | "outgoing";
         /**
+         * @description A message to create.
          * @example {
          *       "conversation": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
          *       "content": "How do I reset my password?"
@@ -1942,6 +2020,7 @@ export interface components {
             content?: components["schemas"]["MessageContent"];
             contentPayload?: components["schemas"]["FreeObject"];
             queryMetadata?: components["schemas"]["QueryMetadata"];
+            /** @description Attachments of the message. */
             attachments?: components["schemas"]["AttachmentInput"][];
             canvas?: components["schemas"]["Canvas"];
         } & components["schemas"]["OlderMessage"];
@@ -2002,6 +2081,7 @@ export interface components {
             canvas_type?: unknown;
         } | null;
         /**
+         * @description A message.
          * @example {
          *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02",
          *       "conversation": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
@@ -2027,11 +2107,13 @@ export interface components {
         Message: {
             /**
              * Format: uuid
+             * @description Id of the message.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
              */
             id: string;
             /**
              * Format: uuid
+             * @description Id of the conversation.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
              */
             conversation: string;
@@ -2044,9 +2126,13 @@ export interface components {
             runId: string | null;
             type: components["schemas"]["MessageType"];
             sender: components["schemas"]["Sender"];
-            /** @example How do I reset my password? */
+            /**
+             * @description Text of the message.
+             * @example How do I reset my password?
+             */
             content: string;
             /**
+             * @description Any JSON object from the client, returned unchanged; null if absent.
              * @example {
              *       "buttons": [
              *         "Reset"
@@ -2057,6 +2143,7 @@ export interface components {
                 [key: string]: unknown;
             } | null;
             /**
+             * @description The message's queryMetadata, returned unchanged; null if absent.
              * @example {
              *       "channel": "app"
              *     }
@@ -2066,8 +2153,11 @@ export interface components {
             } | null;
             canvas: components["schemas"]["Canvas"];
             feedback: components["schemas"]["Feedback"];
+            /** @description Attachments of the message. */
             attachments: components["schemas"]["Attachment"][];
+            /** @description FAQs that the reply is based on. */
             citations: components["schemas"]["Citation"][];
+            /** @description Cited texts with their scores. */
             citationNodes: components["schemas"]["CitationNode"][];
             createdAt: components["schemas"]["Timestamp"];
         };
@@ -2098,11 +2188,13 @@ export interface components {
         LastMessage: {
             /**
              * Format: uuid
+             * @description Id of the message.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
              */
             id: string;
             /**
              * Format: uuid
+             * @description Id of the conversation.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
              */
             conversation: string;
@@ -2115,9 +2207,13 @@ export interface components {
             runId: string | null;
             type: components["schemas"]["MessageType"];
             sender: components["schemas"]["Sender"];
-            /** @example How do I reset my password? */
+            /**
+             * @description Text of the message.
+             * @example How do I reset my password?
+             */
             content: string;
             /**
+             * @description Any JSON object from the client, returned unchanged; null if absent.
              * @example {
              *       "buttons": [
              *         "Reset"
@@ -2128,6 +2224,7 @@ export interface components {
                 [key: string]: unknown;
             } | null;
             /**
+             * @description The message's queryMetadata, returned unchanged; null if absent.
              * @example {
              *       "channel": "app"
              *     }
@@ -2137,12 +2234,16 @@ export interface components {
             } | null;
             canvas: components["schemas"]["Canvas"];
             feedback: components["schemas"]["Feedback"];
+            /** @description Attachments of the message. */
             attachments: components["schemas"]["Attachment"][];
+            /** @description FAQs that the reply is based on. */
             citations: components["schemas"]["Citation"][];
+            /** @description Cited texts with their scores. */
             citationNodes: components["schemas"]["CitationNode"][];
             createdAt: components["schemas"]["Timestamp"];
         } | null;
         /**
+         * @description Feedback to set; null removes it.
          * @example {
          *       "feedback": "like"
          *     }
@@ -2166,15 +2267,23 @@ export interface components {
         Sender: {
             /**
              * Format: uuid
+             * @description Id of the contact, chatbot or user.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
              */
             id: string;
-            /** @example Alex */
+            /**
+             * @description Name of the sender.
+             * @example Alex
+             */
             name: string;
-            /** @example  */
+            /**
+             * @description URL of an image, or an empty string.
+             * @example
+             */
             avatar: string;
         } | null;
         /**
+         * @description A page of messages.
          * @example {
          *       "next": null,
          *       "previous": null,
@@ -2186,21 +2295,31 @@ export interface components {
         MessagePage: {
             /**
              * Format: uri
+             * @description URL of the next page, or null.
              * @example null
              */
             next: string | null;
             /**
              * Format: uri
+             * @description URL of the previous page, or null.
              * @example null
              */
             previous: string | null;
-            /** @example null */
+            /**
+             * @description Cursor of the next page, or null.
+             * @example null
+             */
             nextCursor: string | null;
-            /** @example null */
+            /**
+             * @description Cursor of the previous page, or null.
+             * @example null
+             */
             previousCursor: string | null;
+            /** @description The results of this page. */
             results: components["schemas"]["Message"][];
         };
         /**
+         * @description Type of an attachment.
          * @example image
          * @enum {string}
          */
@@ -2216,15 +2335,25 @@ export interface components {
          *     }
          */
         AttachmentInput: {
-            /** @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09 */
+            /**
+             * @description Id of an attachment in an earlier message.
+             * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09
+             */
             id?: string;
             type?: components["schemas"]["AttachmentType"];
-            /** @example screen.png */
+            /**
+             * @description Name of the file.
+             * @example screen.png
+             */
             filename?: string;
-            /** @example https://files.example.com/screen.png */
+            /**
+             * @description URL of the file.
+             * @example https://files.example.com/screen.png
+             */
             file?: string;
         };
         /**
+         * @description An attachment of a message.
          * @example {
          *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09",
          *       "type": "image",
@@ -2235,19 +2364,25 @@ export interface components {
         Attachment: {
             /**
              * Format: uuid
+             * @description Id of the attachment.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09
              */
             id: string;
             type: components["schemas"]["AttachmentType"];
-            /** @example screen.png */
+            /**
+             * @description Name of the file.
+             * @example screen.png
+             */
             filename: string;
             /**
              * Format: uri
+             * @description URL of the file.
              * @example https://files.example.com/screen.png
              */
             file: string;
         };
         /**
+         * @description A document that is attached to a message.
          * @example {
          *       "name": "draft",
          *       "canvasType": {
@@ -2258,7 +2393,10 @@ export interface components {
          *     }
          */
         Canvas: {
-            /** @example draft */
+            /**
+             * @description Name of the canvas.
+             * @example draft
+             */
             name: string;
             /**
              * @description Any JSON value except null, stored unchanged.
@@ -2267,9 +2405,15 @@ export interface components {
              *     }
              */
             canvasType: unknown;
-            /** @example Draft of the letter */
+            /**
+             * @description Title of the canvas.
+             * @example Draft of the letter
+             */
             title: string;
-            /** @example Dear customer */
+            /**
+             * @description Content of the canvas.
+             * @example Dear customer
+             */
             content: string;
         } | null;
         /**
@@ -2290,6 +2434,7 @@ export interface components {
          *     }
          */
         QueryRestriction: {
+            /** @description Selections of FAQs; any of them may match. */
             knowledge_bases?: components["schemas"]["KnowledgeBaseSelection"][];
             label_relations?: components["schemas"]["LabelRelations"];
         };
@@ -2304,9 +2449,15 @@ export interface components {
          *     }
          */
         KnowledgeBaseSelection: {
-            /** @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00 */
+            /**
+             * @description Any id.
+             * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00
+             */
             knowledge_base_id?: string;
-            /** @example [] */
+            /**
+             * @description Ids of the selected FAQs.
+             * @example []
+             */
             faq_ids?: string[];
             /**
              * @description A boolean, or "True" or "False".
@@ -2327,6 +2478,7 @@ export interface components {
          */
         LabelRelations: {
             /**
+             * @description How the conditions are combined.
              * @example AND
              * @enum {string}
              */
@@ -2351,12 +2503,19 @@ export interface components {
         Citation: {
             /**
              * Format: uuid
+             * @description Id of the FAQ.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04
              */
             id: string;
-            /** @example FAQ */
+            /**
+             * @description Name of the source.
+             * @example FAQ
+             */
             filename: string;
-            /** @example null */
+            /**
+             * @description URL of the source, or null.
+             * @example null
+             */
             file: string | null;
             /**
              * @description Question of the FAQ.
@@ -2365,6 +2524,7 @@ export interface components {
             question?: string;
         };
         /**
+         * @description A cited text with its score.
          * @example {
          *       "chatbotTextNode": {
          *         "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04",
@@ -2383,10 +2543,14 @@ export interface components {
              * @example 0.92
              */
             score: number;
-            /** @example 92% */
+            /**
+             * @description The score as a percentage.
+             * @example 92%
+             */
             displayScore: string;
         };
         /**
+         * @description A text that the reply is based on.
          * @example {
          *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04",
          *       "text": "Use the link on the sign-in page.",
@@ -2396,15 +2560,23 @@ export interface components {
         ChatbotTextNode: {
             /**
              * Format: uuid
+             * @description Id of the FAQ.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04
              */
             id: string;
-            /** @example Use the link on the sign-in page. */
+            /**
+             * @description The cited text.
+             * @example Use the link on the sign-in page.
+             */
             text: string;
-            /** @example FAQ */
+            /**
+             * @description Name of the source.
+             * @example FAQ
+             */
             filename: string;
         };
         /**
+         * @description A request for a completion.
          * @example {
          *       "message": {
          *         "content": "How do I reset my password?"
@@ -2446,6 +2618,7 @@ export interface components {
             is_streaming?: boolean;
         };
         /**
+         * @description The message to answer.
          * @example {
          *       "content": "How do I reset my password?"
          *     }
@@ -2454,6 +2627,7 @@ export interface components {
             content: components["schemas"]["MessageContent"];
             contentPayload?: components["schemas"]["FreeObject"];
             queryMetadata?: components["schemas"]["QueryMetadata"];
+            /** @description Attachments of the message. */
             attachments?: components["schemas"]["AttachmentInput"][];
             /**
              * @description Id of a contact. A contact that the organization does not have is 400.
@@ -2517,6 +2691,7 @@ export interface components {
              * @example parley
              */
             model: string;
+            /** @description The messages; the last one is the question. */
             messages: components["schemas"]["ChatMessage"][];
             /**
              * @description Whether the response is an event stream. Default: false.
@@ -2532,6 +2707,7 @@ export interface components {
             metadata?: components["schemas"]["ChatMetadata"];
         };
         /**
+         * @description A message in OpenAI's format.
          * @example {
          *       "role": "user",
          *       "content": "How do I reset my password?"
@@ -2539,6 +2715,7 @@ export interface components {
          */
         ChatMessage: {
             /**
+             * @description Role of the sender.
              * @example user
              * @enum {string}
              */
@@ -2558,6 +2735,7 @@ export interface components {
             content?: unknown;
         };
         /**
+         * @description Options of a stream.
          * @example {
          *       "include_usage": true
          *     }
@@ -2583,6 +2761,7 @@ export interface components {
             conversation_id?: string | null;
         } | null;
         /**
+         * @description A completion in OpenAI's format.
          * @example {
          *       "id": "chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03",
          *       "object": "chat.completion",
@@ -2614,6 +2793,7 @@ export interface components {
              */
             id: string;
             /**
+             * @description Always `chat.completion`.
              * @example chat.completion
              * @enum {string}
              */
@@ -2624,6 +2804,7 @@ export interface components {
              * @example parley
              */
             model: string;
+            /** @description One choice. */
             choices: components["schemas"]["ChatChoice"][];
             usage: components["schemas"]["ChatUsage"];
         };
@@ -2634,6 +2815,7 @@ export interface components {
          */
         UnixTime: number;
         /**
+         * @description The reply with its finish reason.
          * @example {
          *       "index": 0,
          *       "message": {
@@ -2647,6 +2829,7 @@ export interface components {
          */
         ChatChoice: {
             /**
+             * @description Always 0.
              * @example 0
              * @enum {integer}
              */
@@ -2658,12 +2841,14 @@ export interface components {
              */
             logprobs: Record<string, never> | null;
             /**
+             * @description `stop` or `length`.
              * @example stop
              * @enum {string}
              */
             finish_reason: "stop" | "length";
         };
         /**
+         * @description The message of the chatbot.
          * @example {
          *       "role": "assistant",
          *       "content": "Use the link on the sign-in page.",
@@ -2672,11 +2857,15 @@ export interface components {
          */
         ChatReply: {
             /**
+             * @description Always `assistant`.
              * @example assistant
              * @enum {string}
              */
             role: "assistant";
-            /** @example Use the link on the sign-in page. */
+            /**
+             * @description Text of the reply.
+             * @example Use the link on the sign-in page.
+             */
             content: string;
             /**
              * @description Always null.
@@ -2693,11 +2882,20 @@ export interface components {
          *     }
          */
         ChatUsage: {
-            /** @example 120 */
+            /**
+             * @description Tokens of the prompt.
+             * @example 120
+             */
             prompt_tokens: number;
-            /** @example 30 */
+            /**
+             * @description Tokens of the reply.
+             * @example 30
+             */
             completion_tokens: number;
-            /** @example 150 */
+            /**
+             * @description Sum of both.
+             * @example 150
+             */
             total_tokens: number;
         };
         /**
@@ -2721,6 +2919,7 @@ export interface components {
          */
         ChatCompletionEvent: components["schemas"]["ChatCompletionChunk"] | components["schemas"]["OpenAIError"];
         /**
+         * @description A piece of a streamed completion.
          * @example {
          *       "id": "chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03",
          *       "object": "chat.completion.chunk",
@@ -2745,6 +2944,7 @@ export interface components {
              */
             id: string;
             /**
+             * @description Always `chat.completion.chunk`.
              * @example chat.completion.chunk
              * @enum {string}
              */
@@ -2760,6 +2960,7 @@ export interface components {
             usage?: components["schemas"]["ChatUsage"];
         };
         /**
+         * @description A piece of the reply.
          * @example {
          *       "index": 0,
          *       "delta": {
@@ -2771,6 +2972,7 @@ export interface components {
          */
         ChatChunkChoice: {
             /**
+             * @description Always 0.
              * @example 0
              * @enum {integer}
              */
@@ -2800,10 +3002,14 @@ export interface components {
              * @enum {string}
              */
             role?: "assistant";
-            /** @example Use */
+            /**
+             * @description Next piece of the reply.
+             * @example Use
+             */
             content?: string;
         };
         /**
+         * @description A chatbot as a model.
          * @example {
          *       "id": "parley",
          *       "object": "model",
@@ -2818,6 +3024,7 @@ export interface components {
              */
             id: string;
             /**
+             * @description Always `model`.
              * @example model
              * @enum {string}
              */
@@ -2830,6 +3037,7 @@ export interface components {
             owned_by: string;
         };
         /**
+         * @description A list of models.
          * @example {
          *       "object": "list",
          *       "data": [
@@ -2844,10 +3052,12 @@ export interface components {
          */
         OpenAIModelList: {
             /**
+             * @description Always `list`.
              * @example list
              * @enum {string}
              */
             object: "list";
+            /** @description The models. */
             data: components["schemas"]["OpenAIModel"][];
         };
         /**
@@ -2865,6 +3075,7 @@ export interface components {
             error: components["schemas"]["OpenAIErrorDetail"];
         };
         /**
+         * @description An error.
          * @example {
          *       "message": "There is no such model.",
          *       "type": "not_found_error",
@@ -2879,6 +3090,7 @@ export interface components {
              */
             message: string;
             /**
+             * @description Type of the error.
              * @example not_found_error
              * @enum {string}
              */
@@ -2895,11 +3107,13 @@ export interface components {
             code: string;
         };
         /**
+         * @description Why the reply ended: `stop` (complete), `length` (limit of the model), `cancelled` or `error`.
          * @example stop
          * @enum {string}
          */
         FinishReason: "stop" | "length" | "cancelled" | "error";
         /**
+         * @description A suggested next message.
          * @example {
          *       "text": "How do I change my e-mail address?"
          *     }
@@ -2925,14 +3139,24 @@ export interface components {
          *     }
          */
         Usage: {
-            /** @example 120 */
+            /**
+             * @description Tokens of the prompt.
+             * @example 120
+             */
             promptTokens: number;
-            /** @example 30 */
+            /**
+             * @description Tokens of the reply.
+             * @example 30
+             */
             completionTokens: number;
-            /** @example 150 */
+            /**
+             * @description Sum of both.
+             * @example 150
+             */
             totalTokens: number;
         } | null;
         /**
+         * @description A reply.
          * @example {
          *       "conversationId": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
          *       "messageId": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a",
@@ -2960,6 +3184,7 @@ export interface components {
         Completion: {
             /**
              * Format: uuid
+             * @description Id of the conversation.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
              */
             conversationId: string;
@@ -2971,18 +3196,25 @@ export interface components {
             messageId: string;
             /**
              * Format: uuid
+             * @description Id of the run that wrote the reply.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
              */
             runId: string;
-            /** @example Use the link on the sign-in page. */
+            /**
+             * @description Text of the reply.
+             * @example Use the link on the sign-in page.
+             */
             content: string;
             /**
              * @description Always true.
              * @example true
              */
             done: boolean;
+            /** @description FAQs that the reply is based on. */
             citations: components["schemas"]["Citation"][];
+            /** @description Cited texts with their scores. */
             citationNodes: components["schemas"]["CitationNode"][];
+            /** @description Suggested next messages. */
             suggestions: components["schemas"]["Suggestion"][];
             usage: components["schemas"]["Usage"];
             finishReason: components["schemas"]["FinishReason"];
@@ -3001,11 +3233,13 @@ export interface components {
         CompletionEvent: {
             /**
              * Format: uuid
+             * @description Id of the conversation.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
              */
             conversationId: string;
             /**
              * Format: uuid
+             * @description Id of the run that wrote the reply.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
              */
             runId: string;
@@ -3015,17 +3249,26 @@ export interface components {
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a
              */
             messageId: string;
-            /** @example Use the */
+            /**
+             * @description Next piece of the reply; empty in the last event.
+             * @example Use the
+             */
             content: string;
-            /** @example false */
+            /**
+             * @description Whether this is the last event.
+             * @example false
+             */
             done: boolean;
             /**
              * @description The reply has been restarted: discard the text so far. content is the whole text so far.
              * @example true
              */
             reset?: boolean;
+            /** @description FAQs that the reply is based on. */
             citations?: components["schemas"]["Citation"][];
+            /** @description Cited texts with their scores. */
             citationNodes?: components["schemas"]["CitationNode"][];
+            /** @description Suggested next messages. */
             suggestions?: components["schemas"]["Suggestion"][];
             usage?: components["schemas"]["Usage"];
             finishReason?: components["schemas"]["FinishReason"];
@@ -3037,6 +3280,7 @@ export interface components {
          */
         EventID: string;
         /**
+         * @description State of a run. `completed`, `failed` and `cancelled` are final.
          * @example completed
          * @enum {string}
          */
@@ -3047,6 +3291,7 @@ export interface components {
          */
         RunFinishReason: string | null;
         /**
+         * @description The work of answering one message.
          * @example {
          *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03",
          *       "conversation": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
@@ -3065,11 +3310,13 @@ export interface components {
         Run: {
             /**
              * Format: uuid
+             * @description Id of the run.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
              */
             id: string;
             /**
              * Format: uuid
+             * @description Id of the conversation.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
              */
             conversation: string;
@@ -3096,16 +3343,19 @@ export interface components {
             createdAt: components["schemas"]["Timestamp"];
             /**
              * Format: date-time
+             * @description Time at which the run started, or null.
              * @example 2026-01-15T10:30:00.000000Z
              */
             startedAt: string | null;
             /**
              * Format: date-time
+             * @description Time of the first piece of the reply, or null.
              * @example 2026-01-15T10:30:00.100000Z
              */
             firstTokenAt: string | null;
             /**
              * Format: date-time
+             * @description Time at which the run ended, or null.
              * @example 2026-01-15T10:30:01.000000Z
              */
             finishedAt: string | null;
@@ -3119,7 +3369,10 @@ export interface components {
          */
         RunError: {
             error: components["schemas"]["ProblemCode"];
-            /** @example The bot could not answer. */
+            /**
+             * @description Explanation of the error.
+             * @example The bot could not answer.
+             */
             detail: string;
         } | null;
         /**
@@ -3305,6 +3558,7 @@ export interface components {
          */
         Slug: string;
         /**
+         * @description A chatbot.
          * @example {
          *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00",
          *       "slug": "parley",
@@ -3324,19 +3578,32 @@ export interface components {
         Chatbot: {
             /**
              * Format: uuid
+             * @description Id of the chatbot.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00
              */
             id: string;
-            /** @example parley */
+            /**
+             * @description Unique name of the chatbot in URLs.
+             * @example parley
+             */
             slug: string;
-            /** @example Parley */
+            /**
+             * @description Name of the chatbot.
+             * @example Parley
+             */
             name: string;
-            /** @example Answers questions about Parley. */
+            /**
+             * @description Description of the chatbot.
+             * @example Answers questions about Parley.
+             */
             description: string;
             engine: components["schemas"]["Engine"];
             script: components["schemas"]["Script"];
             model: components["schemas"]["Model"];
-            /** @example  */
+            /**
+             * @description Instructions for the model.
+             * @example
+             */
             instructions: string;
             /**
              * @description Text that a client shows before the first message. It is never stored as a message.
@@ -3348,12 +3615,16 @@ export interface components {
              * @example Sorry, I do not know that.
              */
             unanswerableReply: string;
-            /** @example true */
+            /**
+             * @description Whether the chatbot is the organization's default bot.
+             * @example true
+             */
             isDefault: boolean;
             createdAt: components["schemas"]["Timestamp"];
             updatedAt: components["schemas"]["Timestamp"];
         };
         /**
+         * @description A chatbot to create.
          * @example {
          *       "name": "Support",
          *       "greeting": "How can I help?"
@@ -3362,21 +3633,37 @@ export interface components {
         ChatbotCreate: {
             name: components["schemas"]["Name"];
             slug?: components["schemas"]["Slug"];
-            /** @example Answers questions about Parley. */
+            /**
+             * @description Description of the chatbot.
+             * @example Answers questions about Parley.
+             */
             description?: string;
             engine?: components["schemas"]["Engine"];
             script?: components["schemas"]["Script"];
             model?: components["schemas"]["ModelSettings"];
-            /** @example Be brief. */
+            /**
+             * @description Instructions for the model.
+             * @example Be brief.
+             */
             instructions?: string;
-            /** @example Hello! */
+            /**
+             * @description Text that a client shows before the first message.
+             * @example Hello!
+             */
             greeting?: string;
-            /** @example Sorry, I do not know that. */
+            /**
+             * @description The bot's reply when it has no answer.
+             * @example Sorry, I do not know that.
+             */
             unanswerableReply?: string;
-            /** @example false */
+            /**
+             * @description Whether the chatbot is the organization's default bot.
+             * @example false
+             */
             isDefault?: boolean;
         };
         /**
+         * @description Changes to a chatbot. Absent fields are unchanged.
          * @example {
          *       "greeting": "Good morning!"
          *     }
@@ -3384,18 +3671,33 @@ export interface components {
         ChatbotUpdate: {
             name?: components["schemas"]["Name"];
             slug?: components["schemas"]["Slug"];
-            /** @example Answers questions about Parley. */
+            /**
+             * @description Description of the chatbot.
+             * @example Answers questions about Parley.
+             */
             description?: string;
             engine?: components["schemas"]["Engine"];
             script?: components["schemas"]["Script"];
             model?: components["schemas"]["ModelSettings"];
-            /** @example Be brief. */
+            /**
+             * @description Instructions for the model.
+             * @example Be brief.
+             */
             instructions?: string;
-            /** @example Hello! */
+            /**
+             * @description Text that a client shows before the first message.
+             * @example Hello!
+             */
             greeting?: string;
-            /** @example Sorry, I do not know that. */
+            /**
+             * @description The bot's reply when it has no answer.
+             * @example Sorry, I do not know that.
+             */
             unanswerableReply?: string;
-            /** @example true */
+            /**
+             * @description Whether the chatbot is the organization's default bot.
+             * @example true
+             */
             isDefault?: boolean;
         };
         /**
@@ -3404,6 +3706,7 @@ export interface components {
          */
         Name: string;
         /**
+         * @description A page of chatbots.
          * @example {
          *       "count": 0,
          *       "next": null,
@@ -3414,22 +3717,27 @@ export interface components {
         ChatbotList: {
             /**
              * Format: int64
+             * @description Total number of results.
              * @example 0
              */
             count: number;
             /**
              * Format: uri
+             * @description URL of the next page, or null.
              * @example null
              */
             next: string | null;
             /**
              * Format: uri
+             * @description URL of the previous page, or null.
              * @example null
              */
             previous: string | null;
+            /** @description The results of this page. */
             results: components["schemas"]["Chatbot"][];
         };
         /**
+         * @description A question with its answer.
          * @example {
          *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04",
          *       "question": "How do I reset my password?",
@@ -3444,14 +3752,22 @@ export interface components {
         Faq: {
             /**
              * Format: uuid
+             * @description Id of the FAQ.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04
              */
             id: string;
-            /** @example How do I reset my password? */
+            /**
+             * @description The question.
+             * @example How do I reset my password?
+             */
             question: string;
-            /** @example Use the link on the sign-in page. */
+            /**
+             * @description The answer, as plain text.
+             * @example Use the link on the sign-in page.
+             */
             answer: string;
             /**
+             * @description Labels of the FAQ.
              * @example [
              *       "account"
              *     ]
@@ -3460,7 +3776,10 @@ export interface components {
             createdAt: components["schemas"]["Timestamp"];
             updatedAt: components["schemas"]["Timestamp"];
         };
-        /** @example How do I reset my password? */
+        /**
+         * @description The question.
+         * @example How do I reset my password?
+         */
         FaqQuestion: string;
         /**
          * @description The answer. HTML is converted to plain text.
@@ -3468,12 +3787,14 @@ export interface components {
          */
         FaqAnswer: string;
         /**
+         * @description Labels for restricting retrieval (queryMetadata).
          * @example [
          *       "account"
          *     ]
          */
         FaqLabels: string[];
         /**
+         * @description An FAQ to create.
          * @example {
          *       "question": "How do I reset my password?",
          *       "answer": "Use the link on the sign-in page.",
@@ -3488,6 +3809,7 @@ export interface components {
             labels?: components["schemas"]["FaqLabels"];
         };
         /**
+         * @description Changes to an FAQ. Absent fields are unchanged.
          * @example {
          *       "answer": "Use the link in the menu."
          *     }
@@ -3498,6 +3820,7 @@ export interface components {
             labels?: components["schemas"]["FaqLabels"];
         };
         /**
+         * @description A page of FAQs.
          * @example {
          *       "count": 0,
          *       "next": null,
@@ -3508,22 +3831,27 @@ export interface components {
         FaqList: {
             /**
              * Format: int64
+             * @description Total number of results.
              * @example 0
              */
             count: number;
             /**
              * Format: uri
+             * @description URL of the next page, or null.
              * @example null
              */
             next: string | null;
             /**
              * Format: uri
+             * @description URL of the previous page, or null.
              * @example null
              */
             previous: string | null;
+            /** @description The results of this page. */
             results: components["schemas"]["Faq"][];
         };
         /**
+         * @description A file with FAQs.
          * @example {
          *       "file": "question,answer\nWhere?,Here.\n"
          *     }
@@ -3536,6 +3864,7 @@ export interface components {
             file: string;
         };
         /**
+         * @description Result of an import.
          * @example {
          *       "created": 12,
          *       "updated": 1,
@@ -3549,18 +3878,26 @@ export interface components {
          *     }
          */
         FaqImport: {
-            /** @example 12 */
+            /**
+             * @description Number of new FAQs.
+             * @example 12
+             */
             created: number;
-            /** @example 1 */
+            /**
+             * @description Number of updated FAQs.
+             * @example 1
+             */
             updated: number;
             /**
              * @description Number of rows that would not have changed anything.
              * @example 0
              */
             skipped: number;
+            /** @description Rows that were not imported. */
             errors: components["schemas"]["FaqImportError"][];
         };
         /**
+         * @description A row that was not imported.
          * @example {
          *       "row": 4,
          *       "detail": "The row has a question but no answer."
@@ -3572,7 +3909,10 @@ export interface components {
              * @example 4
              */
             row: number;
-            /** @example The row has a question but no answer. */
+            /**
+             * @description Why the row was not imported.
+             * @example The row has a question but no answer.
+             */
             detail: string;
         };
         /**
@@ -3590,6 +3930,7 @@ export interface components {
          */
         Origins: string[];
         /**
+         * @description A web chat.
          * @example {
          *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05",
          *       "name": "Website",
@@ -3606,10 +3947,14 @@ export interface components {
         WebChat: {
             /**
              * Format: uuid
+             * @description Id of the web chat.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05
              */
             id: string;
-            /** @example Website */
+            /**
+             * @description Name of the web chat.
+             * @example Website
+             */
             name: string;
             /**
              * Format: uuid
@@ -3629,6 +3974,7 @@ export interface components {
             updatedAt: components["schemas"]["Timestamp"];
         };
         /**
+         * @description A web chat to create.
          * @example {
          *       "name": "Website",
          *       "chatbot": "parley"
@@ -3645,6 +3991,7 @@ export interface components {
             allowedOrigins?: components["schemas"]["Origins"];
         };
         /**
+         * @description Changes to a web chat. Absent fields are unchanged.
          * @example {
          *       "name": "Shop"
          *     }
@@ -3660,6 +4007,7 @@ export interface components {
             allowedOrigins?: components["schemas"]["Origins"];
         };
         /**
+         * @description A page of web chats.
          * @example {
          *       "count": 0,
          *       "next": null,
@@ -3670,27 +4018,33 @@ export interface components {
         WebChatList: {
             /**
              * Format: int64
+             * @description Total number of results.
              * @example 0
              */
             count: number;
             /**
              * Format: uri
+             * @description URL of the next page, or null.
              * @example null
              */
             next: string | null;
             /**
              * Format: uri
+             * @description URL of the previous page, or null.
              * @example null
              */
             previous: string | null;
+            /** @description The results of this page. */
             results: components["schemas"]["WebChat"][];
         };
         /**
+         * @description A permission of an API key.
          * @example chat
          * @enum {string}
          */
         Scope: "chat" | "agent" | "records:read" | "records:write" | "manage" | "admin";
         /**
+         * @description An API key without its secret.
          * @example {
          *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06",
          *       "prefix": "pk_4f9a1c22d0",
@@ -3707,6 +4061,7 @@ export interface components {
         ApiKey: {
             /**
              * Format: uuid
+             * @description Id of the API key.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06
              */
             id: string;
@@ -3715,16 +4070,21 @@ export interface components {
              * @example pk_4f9a1c22d0
              */
             prefix: string;
-            /** @example Portal */
+            /**
+             * @description Name of the API key.
+             * @example Portal
+             */
             name: string;
             /**
              * @description Name of the user that the key acts for.
              * @example portal
              */
             user: string;
+            /** @description Scopes of the API key. */
             scopes: components["schemas"]["Scope"][];
             /**
              * Format: date-time
+             * @description Time at which the key expires; null if it does not.
              * @example null
              */
             expiresAt: string | null;
@@ -3737,6 +4097,7 @@ export interface components {
             createdAt: components["schemas"]["Timestamp"];
         };
         /**
+         * @description An API key to create.
          * @example {
          *       "name": "Portal",
          *       "user": "portal",
@@ -3762,6 +4123,7 @@ export interface components {
             expiresAt?: string | null;
         };
         /**
+         * @description An API key with its secret.
          * @example {
          *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06",
          *       "prefix": "pk_4f9a1c22d0",
@@ -3779,23 +4141,36 @@ export interface components {
         ApiKeyCreated: {
             /**
              * Format: uuid
+             * @description Id of the API key.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06
              */
             id: string;
-            /** @example pk_4f9a1c22d0 */
+            /**
+             * @description Part of the key before the dot.
+             * @example pk_4f9a1c22d0
+             */
             prefix: string;
-            /** @example Portal */
+            /**
+             * @description Name of the API key.
+             * @example Portal
+             */
             name: string;
-            /** @example portal */
+            /**
+             * @description Name of the user that the key acts for.
+             * @example portal
+             */
             user: string;
+            /** @description Scopes of the API key. */
             scopes: components["schemas"]["Scope"][];
             /**
              * Format: date-time
+             * @description Time at which the key expires; null if it does not.
              * @example null
              */
             expiresAt: string | null;
             /**
              * Format: date-time
+             * @description Always null for a new key.
              * @example null
              */
             lastUsedAt: string | null;
@@ -3807,6 +4182,7 @@ export interface components {
             key: string;
         };
         /**
+         * @description A page of API keys.
          * @example {
          *       "count": 0,
          *       "next": null,
@@ -3817,19 +4193,23 @@ export interface components {
         ApiKeyList: {
             /**
              * Format: int64
+             * @description Total number of results.
              * @example 0
              */
             count: number;
             /**
              * Format: uri
+             * @description URL of the next page, or null.
              * @example null
              */
             next: string | null;
             /**
              * Format: uri
+             * @description URL of the previous page, or null.
              * @example null
              */
             previous: string | null;
+            /** @description The results of this page. */
             results: components["schemas"]["ApiKey"][];
         };
         /**
@@ -3839,6 +4219,7 @@ export interface components {
          */
         AuditAction: "apiKey.created" | "apiKey.revoked" | "conversation.deleted" | "contact.deleted" | "chatbot.deleted" | "faq.deleted" | "webChat.deleted" | "records.exported";
         /**
+         * @description An event of the audit trail.
          * @example {
          *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0c",
          *       "action": "conversation.deleted",
@@ -3858,6 +4239,7 @@ export interface components {
         AuditEvent: {
             /**
              * Format: uuid
+             * @description Id of the event.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0c
              */
             id: string;
@@ -3870,6 +4252,7 @@ export interface components {
             objectType: "apiKey" | "conversation" | "contact" | "chatbot" | "faq" | "webChat";
             /**
              * Format: uuid
+             * @description Id of the object.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
              */
             objectId: string;
@@ -3911,13 +4294,18 @@ export interface components {
         AuditActor: {
             /**
              * Format: uuid
+             * @description Id of the user.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05
              */
             id: string;
-            /** @example portal */
+            /**
+             * @description Name of the user.
+             * @example portal
+             */
             name: string;
         } | null;
         /**
+         * @description A page of audit events.
          * @example {
          *       "count": 0,
          *       "next": null,
@@ -3928,19 +4316,23 @@ export interface components {
         AuditEventList: {
             /**
              * Format: int64
+             * @description Total number of results.
              * @example 0
              */
             count: number;
             /**
              * Format: uri
+             * @description URL of the next page, or null.
              * @example null
              */
             next: string | null;
             /**
              * Format: uri
+             * @description URL of the previous page, or null.
              * @example null
              */
             previous: string | null;
+            /** @description The results of this page. */
             results: components["schemas"]["AuditEvent"][];
         };
         /**
@@ -3979,6 +4371,7 @@ export interface components {
             origin?: string;
         };
         /**
+         * @description A client token.
          * @example {
          *       "token": "pct_AZq1kT0e2wJjIjoiMDE5YmMwYTQifQ",
          *       "expiresAt": "2026-01-15T10:45:00.000000Z",
@@ -3998,6 +4391,7 @@ export interface components {
              */
             token: string;
             expiresAt: components["schemas"]["Timestamp"];
+            /** @description Scopes of the token. */
             scopes: components["schemas"]["Scope"][];
             /**
              * Format: uuid
@@ -4024,6 +4418,7 @@ export interface components {
             origin: string | null;
         };
         /**
+         * @description Restriction of the ticket. Give a conversation, a chatbot, or neither.
          * @example {
          *       "conversation": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"
          *     }
@@ -4041,6 +4436,7 @@ export interface components {
             chatbot?: string;
         };
         /**
+         * @description A WebSocket ticket.
          * @example {
          *       "ticket": "wst_2fVh0m3q6d0yPz1tJ8cB5nKxWu7RgLsA",
          *       "expiresAt": "2026-01-15T10:31:00.000000Z"
@@ -4055,6 +4451,7 @@ export interface components {
             expiresAt: components["schemas"]["Timestamp"];
         };
         /**
+         * @description An object by id and name.
          * @example {
          *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b",
          *       "name": "admin"
@@ -4063,13 +4460,18 @@ export interface components {
         NamedReference: {
             /**
              * Format: uuid
+             * @description Id of the object.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b
              */
             id: string;
-            /** @example admin */
+            /**
+             * @description Name of the object.
+             * @example admin
+             */
             name: string;
         };
         /**
+         * @description The caller.
          * @example {
          *       "user": {
          *         "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b",
@@ -4095,6 +4497,7 @@ export interface components {
         Me: {
             user: components["schemas"]["NamedReference"];
             organization: components["schemas"]["NamedReference"];
+            /** @description Scopes of the API key. */
             scopes: components["schemas"]["Scope"][];
             /** @description Current state of the rate limits. */
             rateLimits: components["schemas"]["RateLimitState"][];
@@ -4126,9 +4529,15 @@ export interface components {
              * @example /problems/not_found
              */
             type: string;
-            /** @example Not found */
+            /**
+             * @description Short name of the error.
+             * @example Not found
+             */
             title: string;
-            /** @example 404 */
+            /**
+             * @description HTTP status.
+             * @example 404
+             */
             status: number;
             /**
              * @description Explanation of the error.
@@ -4136,7 +4545,10 @@ export interface components {
              */
             detail: string;
             error: components["schemas"]["ProblemCode"];
-            /** @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d */
+            /**
+             * @description The `X-Request-Id` of the response.
+             * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d
+             */
             request_id: string;
             /**
              * @description Whether the same request can succeed later.
@@ -4152,6 +4564,7 @@ export interface components {
             retry_after?: number;
         };
         /**
+         * @description An invalid field or parameter.
          * @example {
          *       "in": "body",
          *       "pointer": "/content",
@@ -4160,6 +4573,7 @@ export interface components {
          */
         ProblemItem: {
             /**
+             * @description Part of the request.
              * @example body
              * @enum {string}
              */
@@ -4174,10 +4588,14 @@ export interface components {
              * @example limit
              */
             parameter?: string;
-            /** @example must be a string */
+            /**
+             * @description What is invalid.
+             * @example must be a string
+             */
             detail: string;
         };
         /**
+         * @description Explanation of an error code.
          * @example {
          *       "code": "not_found",
          *       "title": "Not found",
@@ -4188,34 +4606,50 @@ export interface components {
          */
         ProblemExplanation: {
             code: components["schemas"]["ProblemCode"];
-            /** @example Not found */
+            /**
+             * @description Short name of the error.
+             * @example Not found
+             */
             title: string;
-            /** @example 404 */
+            /**
+             * @description HTTP status.
+             * @example 404
+             */
             status: number;
-            /** @example The resource does not exist, or not in this organization. */
+            /**
+             * @description Meaning of the error and how to handle it.
+             * @example The resource does not exist, or not in this organization.
+             */
             description: string;
-            /** @example false */
+            /**
+             * @description Whether the same request can succeed later.
+             * @example false
+             */
             retryable: boolean;
         };
         /**
+         * @description Result of the liveness check.
          * @example {
          *       "status": "ok"
          *     }
          */
         Health: {
             /**
+             * @description Always `ok`.
              * @example ok
              * @enum {string}
              */
             status: "ok";
         };
         /**
+         * @description Result of the readiness check.
          * @example {
          *       "status": "ok"
          *     }
          */
         Readiness: {
             /**
+             * @description Always `ok`.
              * @example ok
              * @enum {string}
              */
@@ -4228,6 +4662,7 @@ export interface components {
             redis?: "ok" | "away";
         };
         /**
+         * @description Current state of a rate limit.
          * @example {
          *       "class": "messages",
          *       "limit": 60,
@@ -4237,6 +4672,7 @@ export interface components {
          */
         RateLimitState: {
             /**
+             * @description The rate class.
              * @example messages
              * @enum {string}
              */
@@ -4258,6 +4694,7 @@ export interface components {
             resetIn: number;
         };
         /**
+         * @description Operations on conversations.
          * @example {
          *       "operations": [
          *         {
@@ -4268,14 +4705,17 @@ export interface components {
          *     }
          */
         ConversationBatch: {
+            /** @description The operations, applied in order. */
             operations: components["schemas"]["ConversationOperation"][];
         };
         /**
+         * @description Action of an operation.
          * @example archive
          * @enum {string}
          */
         ConversationAction: "archive" | "unarchive" | "delete" | "mark_read";
         /**
+         * @description An operation on a conversation.
          * @example {
          *       "action": "archive",
          *       "conversation_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"
@@ -4283,10 +4723,14 @@ export interface components {
          */
         ConversationOperation: {
             action: components["schemas"]["ConversationAction"];
-            /** @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01 */
+            /**
+             * @description Id of the conversation.
+             * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+             */
             conversation_id: string;
         };
         /**
+         * @description Results of the operations.
          * @example {
          *       "results": [
          *         {
@@ -4298,9 +4742,11 @@ export interface components {
          *     }
          */
         ConversationBatchResults: {
+            /** @description One result per operation, in the same order. */
             results: components["schemas"]["ConversationOperationResult"][];
         };
         /**
+         * @description Result of an operation.
          * @example {
          *       "conversation_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
          *       "action": "archive",
@@ -4314,11 +4760,15 @@ export interface components {
              */
             conversation_id: string;
             action: components["schemas"]["ConversationAction"];
-            /** @example true */
+            /**
+             * @description Whether the operation succeeded.
+             * @example true
+             */
             ok: boolean;
             problem?: components["schemas"]["Problem"];
         };
         /**
+         * @description A page of conversations.
          * @example {
          *       "next": null,
          *       "previous": null,
@@ -4330,21 +4780,31 @@ export interface components {
         ConversationPage: {
             /**
              * Format: uri
+             * @description URL of the next page, or null.
              * @example null
              */
             next: string | null;
             /**
              * Format: uri
+             * @description URL of the previous page, or null.
              * @example null
              */
             previous: string | null;
-            /** @example null */
+            /**
+             * @description Cursor of the next page, or null.
+             * @example null
+             */
             nextCursor: string | null;
-            /** @example null */
+            /**
+             * @description Cursor of the previous page, or null.
+             * @example null
+             */
             previousCursor: string | null;
+            /** @description The results of this page. */
             results: components["schemas"]["Conversation"][];
         };
         /**
+         * @description An inbox.
          * @example {
          *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08",
          *       "name": "Website",
@@ -4359,20 +4819,26 @@ export interface components {
         Inbox: {
             /**
              * Format: uuid
+             * @description Id of the inbox.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08
              */
             id: string;
-            /** @example Website */
+            /**
+             * @description Name of the inbox.
+             * @example Website
+             */
             name: string;
             channelType: components["schemas"]["ChannelType"];
             /**
              * Format: int64
+             * @description Number of conversations in the inbox with messages that the staff has not read.
              * @example 0
              */
             unreadConversationsCount: number;
             channel: components["schemas"]["NamedReference"];
         };
         /**
+         * @description A page of inboxes.
          * @example {
          *       "count": 0,
          *       "next": null,
@@ -4383,22 +4849,27 @@ export interface components {
         InboxList: {
             /**
              * Format: int64
+             * @description Total number of results.
              * @example 0
              */
             count: number;
             /**
              * Format: uri
+             * @description URL of the next page, or null.
              * @example null
              */
             next: string | null;
             /**
              * Format: uri
+             * @description URL of the previous page, or null.
              * @example null
              */
             previous: string | null;
+            /** @description The results of this page. */
             results: components["schemas"]["Inbox"][];
         };
         /**
+         * @description A contact.
          * @example {
          *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07",
          *       "name": "Alex",
@@ -4416,16 +4887,29 @@ export interface components {
         Contact: {
             /**
              * Format: uuid
+             * @description Id of the contact.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
              */
             id: string;
-            /** @example Alex */
+            /**
+             * @description Name of the contact.
+             * @example Alex
+             */
             name: string;
-            /** @example  */
+            /**
+             * @description URL of an image, or an empty string.
+             * @example
+             */
             avatar: string;
-            /** @example alex@example.com */
+            /**
+             * @description Email address.
+             * @example alex@example.com
+             */
             email: string;
-            /** @example  */
+            /**
+             * @description Phone number.
+             * @example
+             */
             phoneNumber: string;
             /**
              * @description Id of the contact in the system that it comes from, unique within an inbox.
@@ -4440,6 +4924,7 @@ export interface components {
              */
             inboxes: string[];
             /**
+             * @description Any JSON object, returned unchanged.
              * @example {
              *       "tier": "gold"
              *     }
@@ -4450,6 +4935,7 @@ export interface components {
             createdAt: components["schemas"]["Timestamp"];
         };
         /**
+         * @description A contact to create.
          * @example {
          *       "name": "Alex",
          *       "sourceId": "line-4711"
@@ -4457,13 +4943,25 @@ export interface components {
          */
         ContactCreate: {
             name: components["schemas"]["Name"];
-            /** @example https://files.example.com/alex.png */
+            /**
+             * @description URL of an image, or an empty string.
+             * @example https://files.example.com/alex.png
+             */
             avatar?: string;
-            /** @example alex@example.com */
+            /**
+             * @description Email address.
+             * @example alex@example.com
+             */
             email?: string;
-            /** @example +886 2 1234 5678 */
+            /**
+             * @description Phone number.
+             * @example +886 2 1234 5678
+             */
             phoneNumber?: string;
-            /** @example line-4711 */
+            /**
+             * @description Id of the contact in the system that it comes from, unique within an inbox.
+             * @example line-4711
+             */
             sourceId?: string;
             /**
              * @description Ids of inboxes.
@@ -4475,19 +4973,32 @@ export interface components {
             queryMetadata?: components["schemas"]["QueryMetadata"];
         };
         /**
+         * @description Changes to a contact. Absent fields are unchanged.
          * @example {
          *       "phoneNumber": "+886 2 1234 5678"
          *     }
          */
         ContactUpdate: {
             name?: components["schemas"]["Name"];
-            /** @example https://files.example.com/alex.png */
+            /**
+             * @description URL of an image, or an empty string.
+             * @example https://files.example.com/alex.png
+             */
             avatar?: string;
-            /** @example alex@example.com */
+            /**
+             * @description Email address.
+             * @example alex@example.com
+             */
             email?: string;
-            /** @example +886 2 1234 5678 */
+            /**
+             * @description Phone number.
+             * @example +886 2 1234 5678
+             */
             phoneNumber?: string;
-            /** @example line-4711 */
+            /**
+             * @description Id of the contact in the system that it comes from, unique within an inbox.
+             * @example line-4711
+             */
             sourceId?: string;
             /**
              * @description Ids of inboxes, which replace the current ones.
@@ -4499,6 +5010,7 @@ export interface components {
             queryMetadata?: components["schemas"]["QueryMetadata"];
         };
         /**
+         * @description A page of contacts.
          * @example {
          *       "count": 0,
          *       "next": null,
@@ -4509,19 +5021,23 @@ export interface components {
         ContactList: {
             /**
              * Format: int64
+             * @description Total number of results.
              * @example 0
              */
             count: number;
             /**
              * Format: uri
+             * @description URL of the next page, or null.
              * @example null
              */
             next: string | null;
             /**
              * Format: uri
+             * @description URL of the previous page, or null.
              * @example null
              */
             previous: string | null;
+            /** @description The results of this page. */
             results: components["schemas"]["Contact"][];
         };
         /**
@@ -4564,18 +5080,25 @@ export interface components {
             id: string;
             /**
              * Format: uuid
+             * @description Id of the conversation.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
              */
             conversation: string;
             status: components["schemas"]["RecordStatus"];
-            /** @example How do I reset my password? */
+            /**
+             * @description Text of the question.
+             * @example How do I reset my password?
+             */
             inputMessage: string;
             /**
              * @description The question as it was used for retrieval. Empty if it was not rewritten.
              * @example
              */
             condenseMessage: string;
-            /** @example Use the link on the sign-in page. */
+            /**
+             * @description Text of the answer.
+             * @example Use the link on the sign-in page.
+             */
             outputMessage: string;
             /**
              * @description Text that the answer is based on.
@@ -4596,38 +5119,58 @@ export interface components {
             displayFaithfulnessScore: string;
             /**
              * Format: double
+             * @description Null until it is set.
              * @example 0.9
              */
             answerRelevancyScore: number | null;
-            /** @example 0.90 */
+            /**
+             * @description Empty until the score is set.
+             * @example 0.90
+             */
             displayAnswerRelevancyScore: string;
             /**
              * Format: double
+             * @description Null until it is set.
              * @example 0.9
              */
             contextPrecisionScore: number | null;
-            /** @example 0.90 */
+            /**
+             * @description Empty until the score is set.
+             * @example 0.90
+             */
             displayContextPrecisionScore: string;
             /**
              * Format: double
+             * @description Null until it is set.
              * @example 0.9
              */
             answerCorrectnessScore: number | null;
-            /** @example 0.90 */
+            /**
+             * @description Empty until the score is set.
+             * @example 0.90
+             */
             displayAnswerCorrectnessScore: string;
             /**
              * Format: double
+             * @description Null until it is set.
              * @example 0.9
              */
             answerSimilarityScore: number | null;
-            /** @example 0.90 */
+            /**
+             * @description Empty until the score is set.
+             * @example 0.90
+             */
             displayAnswerSimilarityScore: string;
             /**
              * Format: double
+             * @description Null until it is set.
              * @example 0.9
              */
             contextRecallScore: number | null;
-            /** @example 0.90 */
+            /**
+             * @description Empty until the score is set.
+             * @example 0.90
+             */
             displayContextRecallScore: string;
             /**
              * Format: double
@@ -4709,6 +5252,7 @@ export interface components {
             contextRecallScore?: number | null;
         };
         /**
+         * @description A page of records.
          * @example {
          *       "count": 0,
          *       "next": null,
@@ -4719,22 +5263,27 @@ export interface components {
         RecordList: {
             /**
              * Format: int64
+             * @description Total number of results.
              * @example 0
              */
             count: number;
             /**
              * Format: uri
+             * @description URL of the next page, or null.
              * @example null
              */
             next: string | null;
             /**
              * Format: uri
+             * @description URL of the previous page, or null.
              * @example null
              */
             previous: string | null;
+            /** @description The results of this page. */
             results: components["schemas"]["Record"][];
         };
         /**
+         * @description Statistics of a period.
          * @example {
          *       "conversations": 12,
          *       "messages": 80,
@@ -4752,16 +5301,19 @@ export interface components {
         StatisticsFigures: {
             /**
              * Format: int64
+             * @description Number of conversations that were started.
              * @example 12
              */
             conversations: number;
             /**
              * Format: int64
+             * @description Number of messages that were sent.
              * @example 80
              */
             messages: number;
             /**
              * Format: int64
+             * @description Number of finished exchanges.
              * @example 40
              */
             records: number;
@@ -4773,41 +5325,49 @@ export interface components {
             failures: number;
             /**
              * Format: int64
+             * @description Number of records with the feedback like.
              * @example 5
              */
             likes: number;
             /**
              * Format: int64
+             * @description Number of records with the feedback dislike.
              * @example 1
              */
             dislikes: number;
             /**
              * Format: int64
+             * @description Tokens of all prompts.
              * @example 0
              */
             promptTokens: number;
             /**
              * Format: int64
+             * @description Tokens of all replies.
              * @example 0
              */
             completionTokens: number;
             /**
              * Format: double
+             * @description Mean time from the question to the finished answer, in seconds; null if there are no answers.
              * @example 0.8
              */
             meanReplyTime: number | null;
             /**
              * Format: double
+             * @description 95th percentile of the reply time, in seconds; null if there are no answers.
              * @example 1.9
              */
             p95ReplyTime: number | null;
             /**
              * Format: double
+             * @description Mean time from the question to the first piece of the answer, in seconds; null if nothing was measured.
              * @example 0.2
              */
             meanTimeToFirstToken: number | null;
         };
         /**
+         * @description Statistics of one day.
          * @example {
          *       "date": "2026-01-15",
          *       "figures": {
@@ -4828,12 +5388,14 @@ export interface components {
         StatisticsDay: {
             /**
              * Format: date
+             * @description The day.
              * @example 2026-01-15
              */
             date: string;
             figures: components["schemas"]["StatisticsFigures"];
         };
         /**
+         * @description Statistics in total and per day.
          * @example {
          *       "startDate": "2026-01-15",
          *       "endDate": "2026-01-15",
@@ -4857,17 +5419,23 @@ export interface components {
         Statistics: {
             /**
              * Format: date
+             * @description First day, inclusive.
              * @example 2026-01-01
              */
             startDate: string;
             /**
              * Format: date
+             * @description Last day, inclusive.
              * @example 2026-01-31
              */
             endDate: string;
-            /** @example UTC */
+            /**
+             * @description IANA name of the time zone.
+             * @example UTC
+             */
             timezone: string;
             totals: components["schemas"]["StatisticsFigures"];
+            /** @description One entry per day, in order. */
             days: components["schemas"]["StatisticsDay"][];
         };
         /**
@@ -4880,6 +5448,7 @@ export interface components {
          */
         ClientMessageFrame: {
             /**
+             * @description Type of the frame.
              * @example message
              * @enum {string}
              */
@@ -4890,6 +5459,7 @@ export interface components {
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
              */
             session_id?: string;
+            /** @description Attachments of the message. */
             attachments?: components["schemas"]["AttachmentInput"][];
             metadata?: components["schemas"]["FreeObject"];
             /**
@@ -4925,37 +5495,47 @@ export interface components {
          */
         MessageFrame: {
             /**
+             * @description Type of the frame.
              * @example message
              * @enum {string}
              */
             type: "message";
             sender: components["schemas"]["Speaker"];
-            /** @example Hi! How can I help you? */
+            /**
+             * @description Text of the message.
+             * @example Hi! How can I help you?
+             */
             content: string;
             timestamp: components["schemas"]["Timestamp"];
             /**
              * Format: uuid
+             * @description The session of the socket.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
              */
             session_id: string;
             /**
              * Format: uuid
+             * @description Id of the conversation.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
              */
             conversation_id?: string;
             /**
              * Format: uuid
+             * @description Id of the message.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a
              */
             message_id: string;
             seq: components["schemas"]["Seq"];
             /**
              * Format: uuid
+             * @description Id of the run that answers the message, or that wrote it.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
              */
             run_id?: string;
+            /** @description Attachments of the message. */
             attachments: components["schemas"]["Attachment"][];
             metadata: components["schemas"]["FreeObject"];
+            /** @description FAQs that the reply is based on. */
             citations: components["schemas"]["Citation"][];
             feedback?: components["schemas"]["Feedback"];
         };
@@ -4969,16 +5549,21 @@ export interface components {
          */
         TypingFrame: {
             /**
+             * @description Type of the frame.
              * @example typing
              * @enum {string}
              */
             type: "typing";
             /**
              * Format: uuid
+             * @description The session of the socket.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
              */
             session_id: string;
-            /** @example true */
+            /**
+             * @description Whether the bot is writing.
+             * @example true
+             */
             is_typing: boolean;
             /**
              * @description Next piece of the reply.
@@ -4992,6 +5577,7 @@ export interface components {
             reset?: boolean;
             /**
              * Format: uuid
+             * @description Id of the run that writes the reply.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
              */
             run_id?: string;
@@ -5010,15 +5596,18 @@ export interface components {
          */
         SuggestionFrame: {
             /**
+             * @description Type of the frame.
              * @example suggestion
              * @enum {string}
              */
             type: "suggestion";
             /**
              * Format: uuid
+             * @description The session of the socket.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
              */
             session_id: string;
+            /** @description The suggestions. */
             suggestions: components["schemas"]["Suggestion"][];
         };
         /**
@@ -5052,28 +5641,38 @@ export interface components {
          */
         StatusFrame: {
             /**
+             * @description Type of the frame.
              * @example status
              * @enum {string}
              */
             type: "status";
             /**
              * Format: uuid
+             * @description The session of the socket.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
              */
             session_id: string;
             /**
+             * @description The status; see above.
              * @example connected
              * @enum {string}
              */
             status: "connected" | "delivered" | "feedback" | "expiring" | "expired" | "idle" | "closing";
-            /** @example false */
+            /**
+             * @description Whether the socket is an anonymous visit.
+             * @example false
+             */
             anonymous?: boolean;
             /**
              * Format: uuid
+             * @description Id of the chatbot.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00
              */
             bot_id?: string;
-            /** @example Hello! */
+            /**
+             * @description Greeting of the chatbot.
+             * @example Hello!
+             */
             greeting?: string;
             /**
              * Format: date-time
@@ -5083,13 +5682,18 @@ export interface components {
             expires_at?: string | null;
             /**
              * Format: uuid
+             * @description Id of the conversation.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
              */
             conversation_id?: string;
-            /** @example c-17 */
+            /**
+             * @description The client_message_id of the message.
+             * @example c-17
+             */
             client_message_id?: string;
             /**
              * Format: uuid
+             * @description Id of the message.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
              */
             message_id?: string;
@@ -5144,21 +5748,32 @@ export interface components {
          */
         ErrorFrame: {
             /**
+             * @description Type of the frame.
              * @example error
              * @enum {string}
              */
             type: "error";
             /**
              * Format: uuid
+             * @description The session of the socket.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
              */
             session_id: string;
             error: components["schemas"]["ProblemCode"];
-            /** @example The content must not be blank. */
+            /**
+             * @description Explanation of the error.
+             * @example The content must not be blank.
+             */
             detail: string;
-            /** @example 12 */
+            /**
+             * @description Seconds to wait before a retry.
+             * @example 12
+             */
             retry_after?: number;
-            /** @example c-17 */
+            /**
+             * @description The client_message_id of the refused message.
+             * @example c-17
+             */
             client_message_id?: string;
         };
     };

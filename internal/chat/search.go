@@ -3,11 +3,9 @@ package chat
 import (
 	"context"
 	"math"
-	"strings"
-	"unicode"
 
 	"parley/gen/db"
-	"parley/internal/inbox"
+	"parley/internal/store"
 )
 
 // searchThresholds choose between the ways of a keyword search. They affect its speed and never its
@@ -33,8 +31,8 @@ func (c *Chat) searchRows(ctx context.Context, q *db.Queries, page db.ListInboxC
 		return listRows(ctx, q, page, isBackward)
 	}
 	walk := page
-	walk.Pattern = new(inbox.LikePattern(*keyword))
-	walk.IgnoreCase = strings.ContainsFunc(*keyword, hasCase)
+	walk.Pattern = new(store.ContainsPattern(*keyword))
+	walk.IgnoreCase = store.HasCase(*keyword)
 	if !c.searchIndex {
 		return listRows(ctx, q, walk, isBackward)
 	}
@@ -82,11 +80,4 @@ func (c *Chat) searchRows(ctx context.Context, q *db.Queries, page db.ListInboxC
 	}
 	page.Ids = found.Ids
 	return listRows(ctx, q, page, isBackward)
-}
-
-// hasCase reports whether a letter has another case. Text without such letters, such as Chinese, is
-// compared case-sensitively, which is faster. Some letters, such as İ, have another case only by a
-// special rule.
-func hasCase(r rune) bool {
-	return unicode.SimpleFold(r) != r || unicode.ToLower(r) != r || unicode.ToUpper(r) != r
 }

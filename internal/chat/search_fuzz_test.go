@@ -9,7 +9,7 @@ import (
 
 	"parley/gen/db"
 	"parley/internal/dbtest"
-	"parley/internal/inbox"
+	"parley/internal/store"
 )
 
 // The patterns for the index match every text that contains the keyword by ILIKE, which is how
@@ -36,7 +36,7 @@ func FuzzSearchPatterns(f *testing.F) {
 			}
 			var contains, isIndexed, matchesItself bool
 			err = conn.QueryRow(t.Context(), `SELECT $1 ILIKE $2, searchable($1) LIKE $3 OR searchable($1) LIKE $4, $5 ILIKE $2`,
-				text, inbox.LikePattern(keyword), plan.Pattern, plan.SpacedPattern, keyword).Scan(&contains, &isIndexed, &matchesItself)
+				text, store.ContainsPattern(keyword), plan.Pattern, plan.SpacedPattern, keyword).Scan(&contains, &isIndexed, &matchesItself)
 			switch {
 			case err != nil:
 				t.Fatalf("%q in %q: %v", keyword, text, err)

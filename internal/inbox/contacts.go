@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
-	"strings"
 
 	"github.com/google/uuid"
 
@@ -97,7 +96,7 @@ func (i *Inboxes) GetContact(ctx context.Context, organization uuid.UUID, id str
 func (i *Inboxes) ListContacts(ctx context.Context, organization uuid.UUID, search *string, limit, offset int) ([]Contact, int64, error) {
 	var pattern *string
 	if search != nil {
-		pattern = new(LikePattern(*search))
+		pattern = new(store.ContainsPattern(*search))
 	}
 	count, err := i.store.CountContacts(ctx, organization, pattern)
 	if err != nil {
@@ -115,11 +114,6 @@ func (i *Inboxes) ListContacts(ctx context.Context, organization uuid.UUID, sear
 	}
 	return contacts, count, err
 }
-
-var likeEscaper = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
-
-// LikePattern returns the LIKE pattern of the texts that contain a text.
-func LikePattern(text string) string { return "%" + likeEscaper.Replace(text) + "%" }
 
 // UpdateContact changes a contact and returns it. Inboxes, if any are given, replace those that it
 // was in. Its errors are those of CreateContact.

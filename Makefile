@@ -126,12 +126,13 @@ check-licenses: ## THIRD_PARTY_NOTICES is up to date and all linked modules have
 	@go run -C tools ./notices -root .. -check
 
 .PHONY: check-lint
-check-lint: ## formatting, vet, linters, a tidy go.mod
+check-lint: ## formatting, retired phrases, vet, linters, a tidy go.mod
 	@unformatted=$$(gofmt -l .); \
 	[ -z "$$unformatted" ] || { echo "not formatted (make fmt): $$unformatted"; exit 1; }
 	go mod tidy -diff
 	go vet -tags sdk,browser ./...
 	go vet -C tools ./...
+	go test -run '^TestVoice' ./internal/
 	$(GOTOOL) golangci-lint run
 	cd e2e && go mod tidy -diff && go vet ./... && go tool -modfile=../tools/go.mod golangci-lint run
 

@@ -92,6 +92,8 @@ detects "echo outside httpapi" check-layout labstack/echo \
 
 detects "unformatted file" check-lint 'not formatted' \
   "printf 'package apperr\n\nvar  _  =  1\n' >internal/apperr/selftest.go"
+detects "retired phrase" check-lint 'reports whether' \
+  "printf 'package apperr\n\n// It tells whether the check works.\n' >internal/apperr/selftest.go"
 detects "environment read in an internal package" check-lint forbidigo \
   "printf 'package apperr\n\nimport \"os\"\n\nvar _ = os.Getenv(\"HOME\")\n' >internal/apperr/selftest.go"
 detects "exported name without a comment" check-lint revive \

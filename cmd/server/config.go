@@ -75,7 +75,7 @@ type config struct {
 	UnknownVariables []string
 }
 
-// modelConfig is a model on an OpenAI-compatible server. The zero modelConfig is no model.
+// modelConfig is a model on an OpenAI-compatible server. The zero modelConfig means that no model is configured.
 type modelConfig struct {
 	Name    string // OPENAI_MODEL, required with the other two
 	BaseURL string // OPENAI_BASE_URL, default https://api.openai.com/v1

@@ -113,7 +113,7 @@ func SelectionOf(raw json.RawMessage) Selection {
 		}
 		for _, id := range ids {
 			text, _ := id.(string)
-			// Other text is no entry's ID and selects nothing.
+			// Text that is not an entry's ID selects nothing.
 			if entry, err := uuid.Parse(text); err == nil && len(text) == 36 {
 				selection.Entries = append(selection.Entries, entry)
 			}

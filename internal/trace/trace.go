@@ -116,7 +116,7 @@ func (t *Tracer) Inject(ctx context.Context, header http.Header) {
 	}
 }
 
-// Parent is a span that later work, on another context, continues. The zero Parent is no span.
+// Parent is a span that later work, on another context, continues. The zero Parent has no span.
 type Parent struct{ span trace.Span }
 
 // ParentOf returns the span in ctx.

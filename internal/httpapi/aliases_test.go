@@ -12,7 +12,7 @@ import (
 
 // spellings are the other ways to write an operation's path: with or without the slash at its end, where its method is on
 // one spelling only; below /api/v1; and in the Conversations family without /api.
-func (op operation) spellings(path string) []string {
+func (op operation) aliases(path string) []string {
 	all := []string{path}
 	bare, isSlashed := strings.CutSuffix(path, "/")
 	twin := strings.TrimSuffix(op.path, "/")
@@ -53,7 +53,7 @@ func TestOtherSpellingsOfAPathReachTheSameOperation(t *testing.T) {
 				there = admin.one()
 			}
 			path, query, _ := strings.Cut(op.target(there, ""), "?")
-			got := op.send(admin, spell(path)+"?"+query, op.anyBody(there), with("X-Request-Id", "same"))
+			got := op.send(admin, spell(path)+"?"+query, op.anyBody(there), withHeader("X-Request-Id", "same"))
 			if op.method == http.MethodDelete {
 				there = nil
 			}
@@ -63,8 +63,8 @@ func TestOtherSpellingsOfAPathReachTheSameOperation(t *testing.T) {
 		if want.status >= 300 {
 			t.Errorf("%s: %d %s", op.id, want.status, want.body)
 		}
-		for i := range op.spellings(op.path) {
-			got := send(func(path string) string { return op.spellings(path)[i] })
+		for i := range op.aliases(op.path) {
+			got := send(func(path string) string { return op.aliases(path)[i] })
 			tried++
 			if got.status != want.status || shape(got) != shape(want) {
 				t.Errorf("%s as %s: %d %s, want %d %s", op.id, got.request, got.status, got.body, want.status, want.body)
@@ -103,7 +103,7 @@ func TestBodiesArriveByEverySpelling(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"/conversations/batch", "/conversations/batch/", "/api/v1/conversations/batch"} {
-		results := objects(alice.call(http.MethodPost, path, object{"operations": []object{{"action": "archive", "conversation_id": id}}}).gives(200), "results")
+		results := objects(alice.call(http.MethodPost, path, object{"operations": []object{{"action": "archive", "conversation_id": id}}}).wantStatus(200), "results")
 		if results[0]["ok"] != true {
 			t.Errorf("%s: %v", path, results)
 		}
@@ -120,7 +120,7 @@ func TestTwinsKeepTheirOwnAnswers(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	for _, prefix := range []string{"", "/api", "/api/v1"} {
 		plain, slashed := alice.get(prefix+"/conversations"), alice.get(prefix+"/conversations/")
 		if number(plain, "total") != 1 || objects(plain, "conversations")[0]["id"] != id || plain["results"] != nil {
@@ -143,7 +143,7 @@ func TestTwinsKeepTheirOwnAnswers(t *testing.T) {
 func TestAllowIsTheUnionOfBothSpellings(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	for path, want := range map[string]string{
 		"/conversations": "GET, POST", "/conversations/" + id: "DELETE, GET, PATCH", "/conversations/start": "POST", "/conversations/batch": "POST",
 		"/conversations/" + id + "/messages": "POST", "/conversations/" + id + "/history": "GET",
@@ -152,7 +152,7 @@ func TestAllowIsTheUnionOfBothSpellings(t *testing.T) {
 			for _, slash := range []string{"", "/"} {
 				for _, method := range []string{http.MethodPut, "PURGE"} {
 					got := alice.call(method, prefix+path+slash, nil)
-					if err := got.isRefused(405, "method_not_allowed", ""); err != nil || got.header.Get("Allow") != want {
+					if err := got.checkProblem(405, "method_not_allowed", ""); err != nil || got.header.Get("Allow") != want {
 						t.Errorf("%s: Allow is %q, want %q; %v", got.request, got.header.Get("Allow"), want, err)
 					}
 				}
@@ -173,7 +173,7 @@ func TestLiteralsWinOverIDs(t *testing.T) {
 				}
 				for _, method := range []string{http.MethodGet, http.MethodPatch, http.MethodDelete} {
 					got := admin.call(method, prefix+path+slash, nil)
-					if err := got.isRefused(405, "method_not_allowed", ""); err != nil || got.header.Get("Allow") != "POST" {
+					if err := got.checkProblem(405, "method_not_allowed", ""); err != nil || got.header.Get("Allow") != "POST" {
 						t.Errorf("%s: Allow is %q; %v", got.request, got.header.Get("Allow"), err)
 					}
 				}
@@ -181,12 +181,12 @@ func TestLiteralsWinOverIDs(t *testing.T) {
 		}
 	}
 	// What is below an id is not below a literal.
-	admin.call(http.MethodGet, "/api/conversations/start/history", nil).refused(404, "not_found", "")
-	admin.call(http.MethodPost, "/conversations/batch/messages", object{"content": "Hi"}).refused(404, "not_found", "")
+	admin.call(http.MethodGet, "/api/conversations/start/history", nil).wantProblem(404, "not_found", "")
+	admin.call(http.MethodPost, "/conversations/batch/messages", object{"content": "Hi"}).wantProblem(404, "not_found", "")
 	// Only the Conversations family is reached without /api.
 	for _, path := range []string{"/messages/", "/chatbots/", "/me/", "/v1/me/", "/v1/conversations", "/api/v1/healthz", "/api/v1/api/me/", "/api/v1/v1/me/", "/api/v1/", "/api/conversations/v1"} {
 		want := 404
-		if err := admin.call(http.MethodGet, path, nil).isRefused(want, "not_found", ""); err != nil {
+		if err := admin.call(http.MethodGet, path, nil).checkProblem(want, "not_found", ""); err != nil {
 			t.Error(err)
 		}
 	}

@@ -32,7 +32,7 @@ func TestAKeyIsShownOnce(t *testing.T) {
 		t.Errorf("%v", me)
 	}
 	list := admin.call(http.MethodGet, "/api/api-keys/", nil)
-	listed := objects(list.gives(200), "results")
+	listed := objects(list.wantStatus(200), "results")
 	if strings.Contains(string(list.body), secret) || listed[0]["id"] != made["id"] || listed[0]["lastUsedAt"] == nil {
 		t.Errorf("%s", list.body)
 	}
@@ -45,7 +45,7 @@ func TestAKeyIsShownOnce(t *testing.T) {
 		t.Errorf("%v", plain)
 	}
 	for _, blank := range []string{"", " ", "\u3000"} {
-		admin.call(http.MethodPost, "/api/api-keys/", object{"name": "X", "user": blank}).refused(400, "invalid_request", "/user")
+		admin.call(http.MethodPost, "/api/api-keys/", object{"name": "X", "user": blank}).wantProblem(400, "invalid_request", "/user")
 	}
 	// A user's name finds the user again.
 	again := admin.post("/api/api-keys/", object{"name": "Second", "user": " portal "})
@@ -61,7 +61,7 @@ func TestAKeyExpiresInTimeToCome(t *testing.T) {
 	o := serve(t).organization()
 	admin := o.as("admin", auth.Admin)
 	for _, bad := range []any{"2020-01-01T00:00:00Z", time.Now().Add(-time.Second).Format(time.RFC3339Nano), "tomorrow", "2030-02-30T00:00:00Z", "9999-12-31T23:59:59-12:00", 7} {
-		if err := admin.call(http.MethodPost, "/api/api-keys/", object{"name": "X", "expiresAt": bad}).isRefused(400, "invalid_request", "/expiresAt"); err != nil {
+		if err := admin.call(http.MethodPost, "/api/api-keys/", object{"name": "X", "expiresAt": bad}).checkProblem(400, "invalid_request", "/expiresAt"); err != nil {
 			t.Errorf("%v: %v", bad, err)
 		}
 	}
@@ -73,7 +73,7 @@ func TestAKeyExpiresInTimeToCome(t *testing.T) {
 	soon.get("/api/me/")
 	o.exec("UPDATE api_keys SET expires_at = clock_timestamp() WHERE prefix = $1", strings.Split(soon.key, ".")[0])
 	eventually(t, "it has expired", func() bool { return soon.call(http.MethodGet, "/api/me/", nil).status != 200 })
-	soon.call(http.MethodGet, "/api/me/", nil).refused(401, "unauthorized", "")
+	soon.call(http.MethodGet, "/api/me/", nil).wantProblem(401, "unauthorized", "")
 }
 
 // A revoked key is refused from then on; the last permanent key of the administrators cannot be revoked.
@@ -84,13 +84,13 @@ func TestTheLastPermanentAdminKeyStays(t *testing.T) {
 	own := "/api/api-keys/" + text(objects(admin.get("/api/api-keys/"), "results")[0], "id") + "/"
 	admin.post("/api/api-keys/", object{"name": "Not for ever", "scopes": []string{"admin"}, "expiresAt": "2999-01-01T00:00:00Z"})
 	admin.post("/api/api-keys/", object{"name": "No admin", "scopes": []string{"manage", "agent"}})
-	admin.call(http.MethodDelete, own, nil).refused(409, "conflict", "")
+	admin.call(http.MethodDelete, own, nil).wantProblem(409, "conflict", "")
 	made := admin.post("/api/api-keys/", object{"name": "Another", "scopes": []string{"admin", "chat"}})
 	other := caller{organization: o, key: text(made, "key")}
 	other.remove(own)
-	admin.call(http.MethodGet, "/api/me/", nil).refused(401, "unauthorized", "")
-	other.call(http.MethodDelete, own, nil).refused(404, "not_found", "")
-	other.call(http.MethodDelete, "/api/api-keys/"+text(made, "id")+"/", nil).refused(409, "conflict", "")
+	admin.call(http.MethodGet, "/api/me/", nil).wantProblem(401, "unauthorized", "")
+	other.call(http.MethodDelete, own, nil).wantProblem(404, "not_found", "")
+	other.call(http.MethodDelete, "/api/api-keys/"+text(made, "id")+"/", nil).wantProblem(409, "conflict", "")
 }
 
 // Any key may ask who it is.

@@ -15,7 +15,7 @@ import (
 func TestAttachmentsComeByAddressAndAgainByID(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	path := "/api/conversations/" + id + "/messages"
 	for _, c := range []struct{ given, want object }{
 		{object{"type": "image", "filename": "a.png", "file": "https://x.example/1"}, object{"type": "image", "filename": "a.png", "file": "https://x.example/1"}},
@@ -44,7 +44,7 @@ func TestAttachmentsComeByAddressAndAgainByID(t *testing.T) {
 				t.Errorf("again it is %v, want %v", got, shown)
 			}
 		}
-		asked := alice.call(http.MethodPost, "/api/chatbots/parley/completions/", object{"message": object{"content": "", "attachments": []object{{"id": shown["id"]}}}}).gives(200)
+		asked := alice.call(http.MethodPost, "/api/chatbots/parley/completions/", object{"message": object{"content": "", "attachments": []object{{"id": shown["id"]}}}}).wantStatus(200)
 		if got := objects(alice.history(text(asked, "conversationId"))[0], "attachments")[0]; !equalJSON(got, shown) {
 			t.Errorf("in a completion it is %v, want %v", got, shown)
 		}
@@ -58,7 +58,7 @@ func TestAttachmentsComeByAddressAndAgainByID(t *testing.T) {
 func TestAttachmentsKeepTheirOrder(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	first := alice.post("/api/messages/", object{"conversation": id, "attachments": []object{{"file": "https://x.example/1"}, {"file": "https://x.example/2"}}})
 	one, two := objects(first, "attachments")[0], objects(first, "attachments")[1]
 	again := alice.post("/api/messages/", object{"conversation": id, "attachments": []object{
@@ -74,7 +74,7 @@ func TestAttachmentsKeepTheirOrder(t *testing.T) {
 func TestAttachmentsThatCannotBeAreRefused(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	fine := object{"file": "https://x.example/1"}
 	for _, c := range []struct {
 		attachment object
@@ -107,7 +107,7 @@ func TestAttachmentsThatCannotBeAreRefused(t *testing.T) {
 			" ":        alice.call(http.MethodPost, "/api/messages/", object{"conversation": id, "attachments": list}),
 			"/message": alice.call(http.MethodPost, "/api/chatbots/parley/completions/", object{"message": object{"content": "Hi", "attachments": list}}),
 		} {
-			if err := got.isRefused(400, "invalid_message", strings.TrimSpace(prefix)+"/attachments/1"+c.pointer); err != nil {
+			if err := got.checkProblem(400, "invalid_message", strings.TrimSpace(prefix)+"/attachments/1"+c.pointer); err != nil {
 				t.Errorf("%v: %v", c.attachment, err)
 			}
 		}

@@ -16,8 +16,8 @@ func (c caller) events(query string) []object {
 	return objects(c.get("/api/audit-events/?pageSize=100&"+query), "results")
 }
 
-// audited is what the events of an action are about: where it is written, what the trail calls it, and what paths do.
-var audited = map[string]struct{ table, object, kind string }{
+// auditActions is what the events of an action are about: where it is written, what the trail calls it, and what paths do.
+var auditActions = map[string]struct{ table, object, kind string }{
 	"apiKey.created":       {"api_keys", "apiKey", ""},
 	"apiKey.revoked":       {"api_keys", "apiKey", "api-keys"},
 	"conversation.deleted": {"sessions", "conversation", "conversations"},
@@ -63,7 +63,7 @@ func TestWhatIsDoneWithKeysIsInTheAuditTrail(t *testing.T) {
 		for name, there := range map[string]things{"nobody's": nothing(), "own": own} {
 			before := number(admin.get("/api/audit-events/"), "count")
 			path, body := op.effective(there)
-			got := op.send(me, path, body, with("X-Request-Id", op.id))
+			got := op.send(me, path, body, withHeader("X-Request-Id", op.id))
 			after := admin.get("/api/audit-events/")
 			left := objects(after, "results")[:number(after, "count")-before]
 			hasEffect := op.audits() != "" && got.status < 300 && (name == "own" || op.id != "batchConversations")
@@ -78,7 +78,7 @@ func TestWhatIsDoneWithKeysIsInTheAuditTrail(t *testing.T) {
 				t.Errorf("%s of %s: %d left %v", op.id, name, got.status, left)
 				continue
 			}
-			event, about := left[0], audited[op.audits()]
+			event, about := left[0], auditActions[op.audits()]
 			if address := text(event, "address"); event["action"] != op.audits() || event["objectType"] != about.object || event["requestId"] != op.id || event["keyId"] != key ||
 				event["user"].(object)["name"] != "me" || address != "127.0.0.1" && address != "::1" {
 				t.Errorf("%s left %v", op.id, event)
@@ -91,7 +91,7 @@ func TestWhatIsDoneWithKeysIsInTheAuditTrail(t *testing.T) {
 			}
 		}
 	}
-	if len(met) != len(audited) {
+	if len(met) != len(auditActions) {
 		t.Errorf("only these were met: %v", met)
 	}
 }
@@ -110,7 +110,7 @@ func TestThereIsNoEffectWithoutItsEventNorTheOtherWay(t *testing.T) {
 		before := o.snapshot()
 		tried := 0
 		for _, op := range operations {
-			if op.audits() == "" || table != "audit_events" && audited[op.audits()].table != table {
+			if op.audits() == "" || table != "audit_events" && auditActions[op.audits()].table != table {
 				continue
 			}
 			tried++
@@ -151,10 +151,10 @@ func TestEachThingIsInTheAuditTrailOnce(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	me, admin := o.as("me", auth.Chat), o.as("admin", auth.Admin)
-	first, second := me.start(), me.start()
+	first, second := me.startConversation(), me.startConversation()
 	body := object{"operations": []object{{"action": "delete", "conversation_id": first}, {"action": "archive", "conversation_id": second}, {"action": "delete", "conversation_id": second}, {"action": "delete", "conversation_id": second}}}
 	for range 2 {
-		me.call(http.MethodPost, "/api/conversations/batch", body, with("Idempotency-Key", "k")).gives(200)
+		me.call(http.MethodPost, "/api/conversations/batch", body, withHeader("Idempotency-Key", "k")).wantStatus(200)
 	}
 	deleted := admin.events("action=conversation.deleted")
 	ids := []string{first, second}
@@ -189,6 +189,6 @@ func TestTheAuditTrailIsFiltered(t *testing.T) {
 			t.Errorf("%v of %v", event, made)
 		}
 	}
-	admin.call(http.MethodGet, "/api/audit-events/?startDate=2026-02-02&endDate=2026-02-01", nil).refused(400, "invalid_request", "endDate")
-	admin.call(http.MethodGet, "/api/audit-events/?page=2", nil).refused(404, "not_found", "")
+	admin.call(http.MethodGet, "/api/audit-events/?startDate=2026-02-02&endDate=2026-02-01", nil).wantProblem(400, "invalid_request", "endDate")
+	admin.call(http.MethodGet, "/api/audit-events/?page=2", nil).wantProblem(404, "not_found", "")
 }

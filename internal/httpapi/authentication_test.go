@@ -45,11 +45,11 @@ func TestSecuredOperationsRefuseWhoIsNotKnown(t *testing.T) {
 				continue // a visitor
 			}
 			for _, ids := range []things{there, nothing()} {
-				got := o.call(op.method, op.pathOf(ids), op.anyBody(ids), with("Authorization", header))
+				got := o.call(op.method, op.pathOf(ids), op.anyBody(ids), withHeader("Authorization", header))
 				if header == "" {
 					got = o.call(op.method, op.pathOf(ids), op.anyBody(ids))
 				}
-				if err := got.isRefused(http.StatusUnauthorized, "unauthorized", ""); err != nil {
+				if err := got.checkProblem(http.StatusUnauthorized, "unauthorized", ""); err != nil {
 					t.Errorf("%s, %s: %v", op.id, name, err)
 				}
 			}
@@ -74,7 +74,7 @@ func TestTheSchemeIsReadInAnyCase(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	for _, scheme := range []string{"Api-Key", "api-key", "API-KEY", "Bearer", "bearer", "BEARER", "bEaReR"} {
-		me := alice.server.call(http.MethodGet, "/api/me/", nil, with("Authorization", scheme+" "+alice.key)).gives(http.StatusOK)
+		me := alice.server.call(http.MethodGet, "/api/me/", nil, withHeader("Authorization", scheme+" "+alice.key)).wantStatus(http.StatusOK)
 		if text(me["user"].(object), "name") != "alice" {
 			t.Errorf("%s: %v", scheme, me)
 		}
@@ -85,9 +85,9 @@ func TestTheSchemeIsReadInAnyCase(t *testing.T) {
 func TestWhoIsAskingComesBeforeWhatIsAsked(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
-	s.call(http.MethodPost, "/api/conversations/start", "{", with("Content-Type", "text/plain")).refused(401, "unauthorized", "")
+	s.call(http.MethodPost, "/api/conversations/start", "{", withHeader("Content-Type", "text/plain")).wantProblem(401, "unauthorized", "")
 	s.organization().as("records", auth.RecordsRead).
-		call(http.MethodPost, "/api/conversations/start", "{", with("Content-Type", "text/plain")).refused(403, "forbidden", "")
+		call(http.MethodPost, "/api/conversations/start", "{", withHeader("Content-Type", "text/plain")).wantProblem(403, "forbidden", "")
 }
 
 // Each scope opens the operations whose x-scopes have it and no other; admin opens all, and no scope is needed where
@@ -114,7 +114,7 @@ func TestScopesOpenTheOperationsThatNameThem(t *testing.T) {
 			if isAllowed {
 				continue
 			}
-			if err := got.isRefused(http.StatusForbidden, "forbidden", ""); err != nil {
+			if err := got.checkProblem(http.StatusForbidden, "forbidden", ""); err != nil {
 				t.Errorf("%s with %s: %v", op.id, scope, err)
 				continue
 			}
@@ -136,7 +136,7 @@ func TestPublicOperationsNeedNoKey(t *testing.T) {
 			continue
 		}
 		path := op.pathOf(things{"problems": "not_found"})
-		for _, options := range [][]option{nil, {with("Authorization", "Bearer nonsense")}} {
+		for _, options := range [][]option{nil, {withHeader("Authorization", "Bearer nonsense")}} {
 			if got := s.call(op.method, path, nil, options...); got.status != http.StatusOK {
 				t.Errorf("%s: %d", op.id, got.status)
 			}

@@ -18,7 +18,7 @@ func (c caller) batch(operations ...[2]string) []object {
 	for i, one := range operations {
 		wanted[i] = object{"action": one[0], "conversation_id": one[1]}
 	}
-	results := objects(c.call(http.MethodPost, batch, object{"operations": wanted}).gives(200), "results")
+	results := objects(c.call(http.MethodPost, batch, object{"operations": wanted}).wantStatus(200), "results")
 	if len(results) != len(operations) {
 		c.t.Fatalf("%d operations have %d results", len(operations), len(results))
 	}
@@ -37,7 +37,7 @@ func TestABatchDoesWhatItCanInOrder(t *testing.T) {
 	s := serve(t)
 	o := s.organization()
 	alice, bob, eve := o.as("alice", auth.Chat), o.as("bob", auth.Chat), s.organization().as("eve", auth.Chat)
-	a, b, c, bobs, eves := alice.start(), alice.start(), alice.start(), bob.start(), eve.start()
+	a, b, c, bobs, eves := alice.startConversation(), alice.startConversation(), alice.startConversation(), bob.startConversation(), eve.startConversation()
 	results := alice.batch(
 		[2]string{"archive", a}, [2]string{"delete", bobs}, [2]string{"archive", strings.ToUpper(b)}, [2]string{"delete", eves}, [2]string{"delete", "no id"},
 		[2]string{"delete", c}, [2]string{"archive", c}, [2]string{"unarchive", a}, [2]string{"mark_read", ""}, [2]string{"mark_read", b}, [2]string{"archive", b},
@@ -65,7 +65,7 @@ func TestABatchDoesWhatItCanInOrder(t *testing.T) {
 			t.Errorf("it is %v, want %s", got["status"], want)
 		}
 	}
-	alice.call(http.MethodGet, "/api/conversations/"+c+"/", nil).refused(404, "not_found", "")
+	alice.call(http.MethodGet, "/api/conversations/"+c+"/", nil).wantProblem(404, "not_found", "")
 	if bob.get("/api/conversations/" + bobs + "/")["status"] != "active" || eve.get("/api/conversations/" + eves + "/")["status"] != "active" {
 		t.Error("others' conversations have changed")
 	}
@@ -81,7 +81,7 @@ func TestABatchHasOneToFiveHundredOperations(t *testing.T) {
 	alice := serve(t).organization().as("alice", auth.Chat)
 	ids := make([]string, 25)
 	for i := range ids {
-		ids[i] = alice.start()
+		ids[i] = alice.startConversation()
 	}
 	operations := func(n int) []object {
 		list := make([]object, n)
@@ -91,7 +91,7 @@ func TestABatchHasOneToFiveHundredOperations(t *testing.T) {
 		return list
 	}
 	for _, n := range []int{1, 500} {
-		results := objects(alice.call(http.MethodPost, batch, object{"operations": operations(n)}).gives(200), "results")
+		results := objects(alice.call(http.MethodPost, batch, object{"operations": operations(n)}).wantStatus(200), "results")
 		if len(results) != n {
 			t.Errorf("%d results of %d", len(results), n)
 		}
@@ -102,11 +102,11 @@ func TestABatchHasOneToFiveHundredOperations(t *testing.T) {
 		}
 	}
 	for _, n := range []int{0, 501} {
-		alice.call(http.MethodPost, batch, object{"operations": operations(n)}).refused(400, "invalid_request", "/operations")
+		alice.call(http.MethodPost, batch, object{"operations": operations(n)}).wantProblem(400, "invalid_request", "/operations")
 	}
 	alice.call(http.MethodPost, batch, object{"operations": []object{
 		{"action": "delete", "conversation_id": ids[0]}, {"action": "burn", "conversation_id": ids[1]},
-	}}).refused(400, "invalid_request", "/operations/1/action")
+	}}).wantProblem(400, "invalid_request", "/operations/1/action")
 	alice.get("/api/conversations/" + ids[0] + "/") // the whole was refused
 }
 
@@ -115,14 +115,14 @@ func TestMarkReadClearsTheCounterOfWhoReads(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, staff := o.as("alice", auth.Chat), o.as("staff", auth.Agent)
-	id := alice.start()
+	id := alice.startConversation()
 	unread := func() string {
 		shown := objects(alice.get("/api/conversations/"), "results")[0]
 		return fmt.Sprintf("%v %v %v %v", objects(alice.get("/api/conversations"), "conversations")[0]["unread"], shown["unreadMessagesCount"],
 			shown["inbox"].(object)["unreadConversationsCount"], shown["lastReadAt"] != nil)
 	}
 	alice.ask(id, question)
-	staff.say(id, "I am a person.")
+	staff.sendMessage(id, "I am a person.")
 	if got := unread(); got != "2 1 1 false" {
 		t.Fatalf("at first %s", got)
 	}
@@ -144,7 +144,7 @@ func TestMarkReadClearsTheCounterOfWhoReads(t *testing.T) {
 func TestArchivedConversationsAreListedAsSuch(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	kept, archived := alice.start(), alice.start()
+	kept, archived := alice.startConversation(), alice.startConversation()
 	alice.batch([2]string{"archive", archived})
 	for status, want := range map[string]string{"archived": archived, "active": kept} {
 		list := alice.get("/api/conversations?status=" + status)
@@ -160,7 +160,7 @@ func TestArchivedConversationsAreListedAsSuch(t *testing.T) {
 		t.Errorf("%v", statuses)
 	}
 	// A message makes it active again.
-	alice.say(archived, "Hi")
+	alice.sendMessage(archived, "Hi")
 	if got := number(alice.get("/api/conversations?status=active"), "total"); got != 2 {
 		t.Errorf("%d are active", got)
 	}

@@ -115,7 +115,7 @@ func TestBodiesAreHeldAgainstTheDocument(t *testing.T) {
 			if length := maxLengthAt(op.jsonBody(), wrong.pointer); wrong.what == "too long" && length == 32768 && code == "invalid_message" {
 				status, code = 413, "too_large"
 			}
-			if err := got.isRefused(status, code, wrong.pointer); err != nil {
+			if err := got.checkProblem(status, code, wrong.pointer); err != nil {
 				t.Errorf("%s: %s %s: %v", op.id, wrong.pointer, wrong.what, shorten(err))
 			}
 		}
@@ -174,17 +174,17 @@ func TestBodiesMustBeJSONObjects(t *testing.T) {
 			"too deep": `{"unknown":` + strings.Repeat("[", 200) + strings.Repeat("]", 200) + "}",
 			"exponent": `{"unknown":1e1000}`,
 		} {
-			if err := admin.call(op.method, path, body).isRefused(400, "invalid_request", ""); err != nil {
+			if err := admin.call(op.method, path, body).checkProblem(400, "invalid_request", ""); err != nil {
 				t.Errorf("%s, %s: %v", op.id, what, err)
 			}
 		}
 		for _, kind := range []string{"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonp", "application/xml"} {
-			if err := admin.call(op.method, path, good(op), with("Content-Type", kind)).isRefused(415, "unsupported_media_type", ""); err != nil {
+			if err := admin.call(op.method, path, good(op), withHeader("Content-Type", kind)).checkProblem(415, "unsupported_media_type", ""); err != nil {
 				t.Errorf("%s, %q: %v", op.id, kind, err)
 			}
 		}
 		for _, kind := range []string{"application/json; charset=utf-8", "Application/JSON"} {
-			if got := op.send(admin, path, op.bodyOf(there), with("Content-Type", kind)); got.status >= 300 {
+			if got := op.send(admin, path, op.bodyOf(there), withHeader("Content-Type", kind)); got.status >= 300 {
 				t.Errorf("%s, %q: %d %s", op.id, kind, got.status, got.body)
 			}
 		}
@@ -210,7 +210,7 @@ func TestABodyOverAMebibyteIsSeenToBeTooLarge(t *testing.T) {
 				"with a length": bytes.NewReader(encoded),
 				"without":       struct{ io.Reader }{bytes.NewReader(encoded)},
 			} {
-				if err := admin.call(op.method, op.pathOf(there), reader).isRefused(413, "too_large", ""); err != nil {
+				if err := admin.call(op.method, op.pathOf(there), reader).checkProblem(413, "too_large", ""); err != nil {
 					t.Errorf("%s, %d bytes %s: %v", op.id, size, name, err)
 				}
 			}
@@ -219,7 +219,7 @@ func TestABodyOverAMebibyteIsSeenToBeTooLarge(t *testing.T) {
 	// Exactly a mebibyte is not over it.
 	conversation := text(admin.post("/api/conversations/start", object{}), "conversation_id")
 	body := fmt.Sprintf(`{"content":"Hi","unknown":"%s"}`, strings.Repeat("x", 1<<20-len(`{"content":"Hi","unknown":""}`)))
-	admin.call(http.MethodPost, "/api/conversations/"+conversation+"/messages", body).gives(http.StatusCreated)
+	admin.call(http.MethodPost, "/api/conversations/"+conversation+"/messages", body).wantStatus(http.StatusCreated)
 }
 
 // Many clients look at the answer only when all of the body is sent: the server must take it, or they see a connection

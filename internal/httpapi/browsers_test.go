@@ -11,7 +11,7 @@ import (
 )
 
 // bearer sends a client token in place of the caller's key.
-func bearer(token string) option { return with("Authorization", "Bearer "+token) }
+func bearer(token string) option { return withHeader("Authorization", "Bearer "+token) }
 
 // token makes a client token with the caller's key.
 func (c caller) token(body object) string {
@@ -21,7 +21,7 @@ func (c caller) token(body object) string {
 
 // within makes what a client token can be for: the caller's conversation with a chatbot and a contact, each new where it
 // is not given, and an answered message in it that has an attachment.
-func (c caller) within(chatbot, contact string) things {
+func (c caller) tokenTarget(chatbot, contact string) things {
 	c.t.Helper()
 	manager := c.as("manager of "+c.user, auth.Admin)
 	all := things{"chatbots": chatbot, "contacts": contact}
@@ -60,13 +60,13 @@ type clientToken struct {
 // clientTokens are one of each kind.
 func (c caller) clientTokens() []clientToken {
 	c.t.Helper()
-	all := c.within("", "")
+	all := c.tokenTarget("", "")
 	alone := c.post("/api/client-tokens/", object{"chatbot": all["chatbots"]})
 	return []clientToken{
 		{"conversation", "conversation", c.token(object{"conversation": all["conversations"]}), all},
 		{"contact", "contact", c.token(object{"contact": all["contacts"]}), all},
 		{"chatbot and contact", "chatbot", c.token(object{"chatbot": all["chatbots"], "contact": all["contacts"]}), all},
-		{"chatbot", "chatbot", text(alone, "token"), c.within(all["chatbots"], text(alone, "contact"))},
+		{"chatbot", "chatbot", text(alone, "token"), c.tokenTarget(all["chatbots"], text(alone, "contact"))},
 	}
 }
 
@@ -90,7 +90,7 @@ func (op operation) inConversation(body any, all things) any {
 }
 
 // takes tells whether the document lets client tokens for that purpose ask for the operation.
-func (op operation) takes(purpose string) bool {
+func (op operation) acceptsToken(purpose string) bool {
 	return slices.Contains(words(op.Extensions["x-client-tokens"]), purpose)
 }
 
@@ -107,8 +107,8 @@ func TestAClientTokenOpensWhatItIsFor(t *testing.T) {
 					continue
 				}
 				got := op.send(me, op.target(one.within, op.filter(one.within)), op.inConversation(op.anyBody(one.within), one.within), bearer(one.token))
-				if !op.takes(one.purpose) {
-					if err := got.isRefused(403, "forbidden", ""); err != nil {
+				if !op.acceptsToken(one.purpose) {
+					if err := got.checkProblem(403, "forbidden", ""); err != nil {
 						t.Errorf("%s with a token for a %s, made with %s: %v", op.id, one.name, scope, err)
 					}
 					continue
@@ -135,11 +135,11 @@ func TestAClientTokenOpensNothingElse(t *testing.T) {
 	theirs := others.snapshot()
 	me := o.as("me", auth.Agent)
 	tokens := me.clientTokens()
-	elsewhere := me.within("", "")
+	elsewhere := me.tokenTarget("", "")
 	tried := 0
 	for _, one := range tokens {
 		for _, op := range operations {
-			if !op.takes(one.purpose) {
+			if !op.acceptsToken(one.purpose) {
 				continue
 			}
 			for _, at := range op.places() {
@@ -148,7 +148,7 @@ func TestAClientTokenOpensNothingElse(t *testing.T) {
 					if filter := op.filter(one.within); filter != "" && !strings.Contains(path, "?") {
 						path += "?" + filter
 					}
-					return op.send(me, path, op.inConversation(body, one.within), bearer(one.token), with("X-Request-Id", "same"))
+					return op.send(me, path, op.inConversation(body, one.within), bearer(one.token), withHeader("X-Request-Id", "same"))
 				}
 				tried++
 				got := ask(elsewhere[at.kind])
@@ -156,11 +156,11 @@ func TestAClientTokenOpensNothingElse(t *testing.T) {
 				switch {
 				case at.name == "query bot_id": // beside session_id it is not looked at
 				case at.kind == "attachments":
-					if err := got.isRefused(400, "invalid_message", ""); err != nil {
+					if err := got.checkProblem(400, "invalid_message", ""); err != nil {
 						t.Errorf("%s, %s, with a token for a %s: %v", op.id, at.name, one.name, err)
 					}
 				case isOpen && op.id == "createCompletion":
-					if err := got.isRefused(404, "not_found", ""); err != nil { // the conversation is another bot's
+					if err := got.checkProblem(404, "not_found", ""); err != nil { // the conversation is another bot's
 						t.Errorf("%s, %s, with a token for a %s: %v", op.id, at.name, one.name, err)
 					}
 				case isOpen:
@@ -168,7 +168,7 @@ func TestAClientTokenOpensNothingElse(t *testing.T) {
 						t.Errorf("%s, %s, with a token for a %s: %d %s", op.id, at.name, one.name, got.status, got.body)
 					}
 				default:
-					if err := got.isRefused(403, "forbidden", ""); err != nil {
+					if err := got.checkProblem(403, "forbidden", ""); err != nil {
 						t.Errorf("%s, %s, with a token for a %s: %v", op.id, at.name, one.name, err)
 					}
 				}
@@ -195,10 +195,10 @@ func TestAClientTokenOpensNothingElse(t *testing.T) {
 	}
 	// What names no conversation goes over all of them.
 	for _, one := range tokens {
-		me.call(http.MethodGet, "/api/messages/", nil, bearer(one.token)).refused(403, "forbidden", "")
+		me.call(http.MethodGet, "/api/messages/", nil, bearer(one.token)).wantProblem(403, "forbidden", "")
 		if one.purpose == "conversation" {
-			me.call(http.MethodPost, "/api/chatbots/"+one.within["chatbots"]+"/completions/", object{"message": object{"content": "Hi"}}, bearer(one.token)).refused(403, "forbidden", "")
-			me.call(http.MethodPost, "/api/conversations/start", object{}, bearer(one.token)).refused(403, "forbidden", "")
+			me.call(http.MethodPost, "/api/chatbots/"+one.within["chatbots"]+"/completions/", object{"message": object{"content": "Hi"}}, bearer(one.token)).wantProblem(403, "forbidden", "")
+			me.call(http.MethodPost, "/api/conversations/start", object{}, bearer(one.token)).wantProblem(403, "forbidden", "")
 		}
 	}
 }
@@ -214,19 +214,19 @@ func TestATokensConversationsAreItsContacts(t *testing.T) {
 			continue
 		}
 		door := "/api/chatbots/" + one.within["chatbots"] + "/completions/"
-		asked := me.call(http.MethodPost, door, object{"message": object{"content": question}}, bearer(one.token)).gives(200)
+		asked := me.call(http.MethodPost, door, object{"message": object{"content": question}}, bearer(one.token)).wantStatus(200)
 		shown := me.get("/api/conversations/" + text(asked, "conversationId") + "/")
 		if shown["contact"].(object)["id"] != one.within["contacts"] || shown["chatbot"].(object)["id"] != one.within["chatbots"] {
 			t.Errorf("%s: %v", one.name, shown)
 		}
-		started := me.call(http.MethodPost, "/api/conversations/start", object{}, bearer(one.token)).gives(201)
+		started := me.call(http.MethodPost, "/api/conversations/start", object{}, bearer(one.token)).wantStatus(201)
 		shown = me.get("/api/conversations/" + text(started, "conversation_id") + "/")
 		isBound := shown["chatbot"].(object)["id"] == one.within["chatbots"]
 		if shown["contact"].(object)["id"] != one.within["contacts"] || isBound != (one.purpose == "chatbot") {
 			t.Errorf("%s: %v", one.name, shown)
 		}
 		renewed := me.token(object{"contact": one.within["contacts"]})
-		me.call(http.MethodGet, "/api/conversations/"+text(started, "conversation_id")+"/history", nil, bearer(renewed)).gives(200)
+		me.call(http.MethodGet, "/api/conversations/"+text(started, "conversation_id")+"/history", nil, bearer(renewed)).wantStatus(200)
 	}
 }
 
@@ -240,19 +240,19 @@ func TestTwoBrowsersShareNothing(t *testing.T) {
 	var conversations, tokens []string
 	for range 2 {
 		token := me.token(object{"chatbot": "parley"})
-		first := me.call(http.MethodPost, door, object{"message": object{"content": question}}, bearer(token), with("Idempotency-Key", "1"))
-		again := me.call(http.MethodPost, door, object{"message": object{"content": question}}, bearer(token), with("Idempotency-Key", "1"))
+		first := me.call(http.MethodPost, door, object{"message": object{"content": question}}, bearer(token), withHeader("Idempotency-Key", "1"))
+		again := me.call(http.MethodPost, door, object{"message": object{"content": question}}, bearer(token), withHeader("Idempotency-Key", "1"))
 		if again.header.Get("Idempotency-Replayed") != "true" || string(again.body) != string(first.body) || !first.isFirst() {
 			t.Errorf("%d %s, again %d %s", first.status, first.body, again.status, again.body)
 		}
-		tokens, conversations = append(tokens, token), append(conversations, text(first.gives(200), "conversationId"))
+		tokens, conversations = append(tokens, token), append(conversations, text(first.wantStatus(200), "conversationId"))
 	}
 	if conversations[0] == conversations[1] {
 		t.Error("the second browser got the first one's answer")
 	}
 	for i := range tokens {
-		me.call(http.MethodGet, "/api/conversations/"+conversations[i]+"/history", nil, bearer(tokens[i])).gives(200)
-		me.call(http.MethodGet, "/api/conversations/"+conversations[1-i]+"/history", nil, bearer(tokens[i])).refused(403, "forbidden", "")
+		me.call(http.MethodGet, "/api/conversations/"+conversations[i]+"/history", nil, bearer(tokens[i])).wantStatus(200)
+		me.call(http.MethodGet, "/api/conversations/"+conversations[1-i]+"/history", nil, bearer(tokens[i])).wantProblem(403, "forbidden", "")
 	}
 }
 
@@ -261,16 +261,16 @@ func TestATokenForAConversationSpeaksAsItsUser(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, portal := o.as("alice", auth.Chat), o.as("portal", auth.Agent)
-	id := alice.start()
-	o.as("bob", auth.Chat).call(http.MethodPost, "/api/client-tokens/", object{"conversation": id}).refused(403, "forbidden", "")
+	id := alice.startConversation()
+	o.as("bob", auth.Chat).call(http.MethodPost, "/api/client-tokens/", object{"conversation": id}).wantProblem(403, "forbidden", "")
 	token := portal.token(object{"conversation": id})
 	path := "/api/conversations/" + id + "/messages"
-	sent := portal.call(http.MethodPost, path, object{"content": question}, bearer(token)).gives(201)
+	sent := portal.call(http.MethodPost, path, object{"content": question}, bearer(token)).wantStatus(201)
 	alice.awaitRun(text(sent, "run_id"))
 	if said := alice.history(id); said[0]["sender"] != "user" || said[1]["sender"] != "bot" {
 		t.Errorf("%v", said)
 	}
-	portal.call(http.MethodPost, "/api/messages/", object{"conversation": id, "content": "Hi", "type": "outgoing"}, bearer(token)).refused(403, "forbidden", "")
+	portal.call(http.MethodPost, "/api/messages/", object{"conversation": id, "content": "Hi", "type": "outgoing"}, bearer(token)).wantProblem(403, "forbidden", "")
 }
 
 // The answer says what the token is for and until when; the form of what is asked is kept.
@@ -278,7 +278,7 @@ func TestATokenSaysWhatItIsFor(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	me := o.as("me", auth.Chat)
-	all := me.within("", "")
+	all := me.tokenTarget("", "")
 	made := me.post("/api/client-tokens/", object{"chatbot": "parley", "contact": all["contacts"], "origin": "https://Shop.Example:443", "scopes": []string{"chat"}})
 	want := []string{"chatbot", "contact", "conversation", "expiresAt", "origin", "scopes", "token"}
 	if fields := slices.Sorted(maps.Keys(made)); !slices.Equal(fields, want) {
@@ -308,7 +308,7 @@ func TestATokenSaysWhatItIsFor(t *testing.T) {
 		if body == nil {
 			path, body = "/api/ws-tickets/", object{"conversation": all["conversations"], "chatbot": "parley"}
 		}
-		if err := me.call(http.MethodPost, path, body).isRefused(400, "invalid_request", ""); err != nil {
+		if err := me.call(http.MethodPost, path, body).checkProblem(400, "invalid_request", ""); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

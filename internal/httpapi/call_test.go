@@ -27,20 +27,20 @@ type answer struct {
 // option changes a request before it is sent.
 type option func(*http.Request)
 
-func with(name, value string) option {
+func withHeader(name, value string) option {
 	return func(request *http.Request) { request.Header.Set(name, value) }
 }
 
 // call sends a request and reads the answer. A body is sent as it is when it is text, and else as JSON.
 func (c caller) call(method, path string, body any, options ...option) answer {
 	c.t.Helper()
-	return c.server.call(method, path, body, append([]option{with("Authorization", "Api-Key "+c.key)}, options...)...)
+	return c.server.call(method, path, body, append([]option{withHeader("Authorization", "Api-Key "+c.key)}, options...)...)
 }
 
 // call is a call without a key.
 func (s *server) call(method, path string, body any, options ...option) answer {
 	s.t.Helper()
-	got, err := s.try(method, path, body, options...)
+	got, err := s.tryCall(method, path, body, options...)
 	if err != nil {
 		s.t.Fatalf("%s %s: %v", method, path, err)
 	}
@@ -48,7 +48,7 @@ func (s *server) call(method, path string, body any, options ...option) answer {
 }
 
 // try is call for goroutines, which must not end the test.
-func (s *server) try(method, path string, body any, options ...option) (answer, error) {
+func (s *server) tryCall(method, path string, body any, options ...option) (answer, error) {
 	request, err := s.request(method, path, body, options...)
 	if err != nil {
 		return answer{}, err
@@ -99,7 +99,7 @@ func (s *server) request(method, path string, body any, options ...option) (*htt
 }
 
 // gives fails the test unless the answer has that status, and returns its JSON object.
-func (a answer) gives(status int) object {
+func (a answer) wantStatus(status int) object {
 	a.t.Helper()
 	if a.status != status {
 		a.t.Fatalf("%s: %d, want %d\n%s", a.request, a.status, status, a.body)
@@ -126,17 +126,17 @@ func (a answer) json() object {
 
 // refused fails the test unless the answer is that problem, and returns it. Where is the pointer or parameter that one of
 // its errors must name; empty where it does not matter.
-func (a answer) refused(status int, code, where string) object {
+func (a answer) wantProblem(status int, code, where string) object {
 	a.t.Helper()
-	if err := a.isRefused(status, code, where); err != nil {
+	if err := a.checkProblem(status, code, where); err != nil {
 		a.t.Fatal(err)
 	}
 	return a.json()
 }
 
-func (a answer) isRefused(status int, code, where string) error {
+func (a answer) checkProblem(status int, code, where string) error {
 	if _, path, _ := strings.Cut(a.request, " "); isOpenAI(path) {
-		return a.isRefusedAsOpenAIDoes(status, code, where)
+		return a.checkOpenAIProblem(status, code, where)
 	}
 	var problem struct {
 		Error  string
@@ -162,32 +162,32 @@ func (a answer) isRefused(status int, code, where string) error {
 // get, post, patch and remove are the calls that must succeed.
 func (c caller) get(path string) object {
 	c.t.Helper()
-	return c.call(http.MethodGet, path, nil).gives(http.StatusOK)
+	return c.call(http.MethodGet, path, nil).wantStatus(http.StatusOK)
 }
 
 func (c caller) post(path string, body any, options ...option) object {
 	c.t.Helper()
-	return c.call(http.MethodPost, path, body, options...).gives(http.StatusCreated)
+	return c.call(http.MethodPost, path, body, options...).wantStatus(http.StatusCreated)
 }
 
 func (c caller) patch(path string, body any) object {
 	c.t.Helper()
-	return c.call(http.MethodPatch, path, body).gives(http.StatusOK)
+	return c.call(http.MethodPatch, path, body).wantStatus(http.StatusOK)
 }
 
 func (c caller) remove(path string) {
 	c.t.Helper()
-	c.call(http.MethodDelete, path, nil).gives(http.StatusNoContent)
+	c.call(http.MethodDelete, path, nil).wantStatus(http.StatusNoContent)
 }
 
 // start begins a conversation with the default bot and returns its id.
-func (c caller) start() string {
+func (c caller) startConversation() string {
 	c.t.Helper()
 	return text(c.post("/api/conversations/start", object{}), "conversation_id")
 }
 
 // say sends a message and returns what the answer says of it.
-func (c caller) say(conversation, content string) object {
+func (c caller) sendMessage(conversation, content string) object {
 	c.t.Helper()
 	return c.post("/api/conversations/"+conversation+"/messages", object{"content": content})
 }
@@ -195,7 +195,7 @@ func (c caller) say(conversation, content string) object {
 // ask says something and waits until the bot has answered all that was said.
 func (c caller) ask(conversation, content string) object {
 	c.t.Helper()
-	sent := c.say(conversation, content)
+	sent := c.sendMessage(conversation, content)
 	c.awaitRun(text(sent, "run_id"))
 	return sent
 }
@@ -256,5 +256,5 @@ func upload(field, filename string, content []byte) (*bytes.Buffer, option) {
 	if err := form.Close(); err != nil {
 		panic(err)
 	}
-	return &body, with("Content-Type", form.FormDataContentType())
+	return &body, withHeader("Content-Type", form.FormDataContentType())
 }

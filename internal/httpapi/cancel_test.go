@@ -48,7 +48,7 @@ func TestACancelledReplyStopsAndKeepsWhatWasSaid(t *testing.T) {
 	alice.checkRecords(text(run, "conversation"), 2)
 }
 
-// wantCancelled wants that list, export and statistics have one cancelled record of a run, with that reply.
+// wantCancelled checks that list, export and statistics have one cancelled record of a run, with that reply.
 func (c caller) wantCancelled(run, reply string) {
 	c.t.Helper()
 	path := "/api/chatbots/s/records/"
@@ -71,7 +71,7 @@ func TestAReplyThatIsCancelledBeforeItSaysAnythingLeavesNoMessage(t *testing.T) 
 	t.Parallel()
 	alice, path := scriptedCaller(t, silent(""))
 	id := alice.startWith("s")
-	waiter := alice.waiter(path, object{"conversation": id, "message": object{"content": "Hi"}})
+	waiter := alice.postAsync(path, object{"conversation": id, "message": object{"content": "Hi"}})
 	var run string
 	eventually(t, "it is asked", func() bool {
 		run = query[string](alice.server, "SELECT coalesce(min(id::text), '') FROM runs WHERE session_id = $1", id)
@@ -80,7 +80,7 @@ func TestAReplyThatIsCancelledBeforeItSaysAnythingLeavesNoMessage(t *testing.T) 
 	stream := alice.follow(run, "")
 	began := time.Now()
 	alice.cancel(run)
-	got := (<-waiter).gives(http.StatusOK)
+	got := (<-waiter).wantStatus(http.StatusOK)
 	if took := time.Since(began); took > time.Second {
 		t.Errorf("a silent bot took %v", took)
 	}
@@ -90,7 +90,7 @@ func TestAReplyThatIsCancelledBeforeItSaysAnythingLeavesNoMessage(t *testing.T) 
 	if got["content"] != "" || got["finishReason"] != "cancelled" || got["runId"] != run {
 		t.Errorf("answered %v", got)
 	}
-	alice.call(http.MethodGet, "/api/messages/"+text(got, "messageId")+"/", nil).refused(404, "not_found", "")
+	alice.call(http.MethodGet, "/api/messages/"+text(got, "messageId")+"/", nil).wantProblem(404, "not_found", "")
 	if shown := alice.history(id); len(shown) != 1 {
 		t.Errorf("%v", shown)
 	}
@@ -101,11 +101,11 @@ func TestAReplyThatIsCancelledBeforeItSaysAnythingLeavesNoMessage(t *testing.T) 
 }
 
 // waiter asks for a completion without a stream, and gives the answer when there is one.
-func (c caller) waiter(path string, body object, options ...option) <-chan answer {
+func (c caller) postAsync(path string, body object, options ...option) <-chan answer {
 	c.t.Helper()
 	answered := make(chan answer, 1)
 	go func() {
-		got, err := c.try(http.MethodPost, path, body, append([]option{with("Authorization", "Api-Key "+c.key)}, options...)...)
+		got, err := c.tryCall(http.MethodPost, path, body, append([]option{withHeader("Authorization", "Api-Key "+c.key)}, options...)...)
 		if err != nil {
 			c.t.Error(err)
 		}
@@ -123,24 +123,24 @@ func TestARunThatWaitsIsNeverBegunWhenItIsCancelled(t *testing.T) {
 	first.next()
 	var waiting []string
 	for i := range 4 {
-		waiting = append(waiting, text(alice.say(id, fmt.Sprint("question ", i)), "run_id"))
+		waiting = append(waiting, text(alice.sendMessage(id, fmt.Sprint("question ", i)), "run_id"))
 	}
-	key := with("Idempotency-Key", "k")
+	key := withHeader("Idempotency-Key", "k")
 	body := object{"conversation": id, "message": object{"content": "Never mind"}}
-	waiter := alice.waiter(path, body, key)
+	waiter := alice.postAsync(path, body, key)
 	var doomed string
 	eventually(t, "it waits", func() bool {
 		doomed = query[string](alice.server, "SELECT coalesce(min(id::text) FILTER (WHERE question_seq = 6), '') FROM runs WHERE session_id = $1", id)
 		return doomed != ""
 	})
-	after := text(alice.say(id, "And then?"), "run_id")
+	after := text(alice.sendMessage(id, "And then?"), "run_id")
 	stream := alice.follow(waiting[1], "")
 	for _, run := range []string{waiting[1], doomed} {
 		if got := alice.cancel(run); got["state"] != "cancelled" || got["finishReason"] != "cancelled" || got["startedAt"] != nil || got["firstTokenAt"] != nil || got["finishedAt"] == nil {
 			t.Errorf("%v", got)
 		}
 	}
-	if got := (<-waiter).gives(http.StatusOK); got["finishReason"] != "cancelled" || got["content"] != "" || got["runId"] != doomed {
+	if got := (<-waiter).wantStatus(http.StatusOK); got["finishReason"] != "cancelled" || got["content"] != "" || got["runId"] != doomed {
 		t.Errorf("the one who waited got %v", got)
 	}
 	if content, last := joined(t, stream.rest()); content != "" || last["finishReason"] != "cancelled" {
@@ -165,7 +165,7 @@ func TestARunThatWaitsIsNeverBegunWhenItIsCancelled(t *testing.T) {
 	}
 	alice.checkRecords(id, 7)
 	// Asked again under its key, the cancelled one is told again.
-	if got := alice.call(http.MethodPost, path, body, key).gives(http.StatusOK); got["finishReason"] != "cancelled" || got["runId"] != doomed {
+	if got := alice.call(http.MethodPost, path, body, key).wantStatus(http.StatusOK); got["finishReason"] != "cancelled" || got["runId"] != doomed {
 		t.Errorf("asked again %v", got)
 	}
 }
@@ -198,7 +198,7 @@ func TestCancellingTooLateOrAgainChangesNothing(t *testing.T) {
 			t.Errorf("%s: the data have changed from\n%s\nto\n%s", state, before, after)
 		}
 		for range 2 {
-			got := alice.call(http.MethodPost, "/api/runs/"+l.run+"/cancel/", nil, with("Idempotency-Key", "k")).gives(http.StatusOK)
+			got := alice.call(http.MethodPost, "/api/runs/"+l.run+"/cancel/", nil, withHeader("Idempotency-Key", "k")).wantStatus(http.StatusOK)
 			if !equalJSON(got, run) {
 				t.Errorf("with a key, %v is then %v", run, got)
 			}
@@ -213,7 +213,7 @@ func TestManyMayCancelAtOnce(t *testing.T) {
 	l := alice.listen(path, asking("silence", true))
 	l.next()
 	for _, got := range alice.atOnce(20, func(int) (string, any) { return "/api/runs/" + l.run + "/cancel/", nil }) {
-		if run := got.gives(http.StatusOK); run["state"] != "cancelled" {
+		if run := got.wantStatus(http.StatusOK); run["state"] != "cancelled" {
 			t.Errorf("%v", run)
 		}
 	}
@@ -233,8 +233,8 @@ func TestTheStaffMayCancelAndAColleagueMayNot(t *testing.T) {
 	l.next()
 	for _, way := range [][2]string{{http.MethodPost, "cancel"}, {http.MethodGet, "events"}} {
 		target := "/api/runs/" + l.run + "/" + way[1] + "/"
-		bob.call(way[0], target, nil).refused(403, "forbidden", "")
-		stranger.call(way[0], target, nil).refused(404, "not_found", "")
+		bob.call(way[0], target, nil).wantProblem(403, "forbidden", "")
+		stranger.call(way[0], target, nil).wantProblem(404, "not_found", "")
 	}
 	if run := alice.get("/api/runs/" + l.run + "/"); run["state"] != "running" {
 		t.Errorf("%v", run)

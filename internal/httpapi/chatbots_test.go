@@ -29,7 +29,7 @@ func TestAChatbotNeedsOnlyAName(t *testing.T) {
 		if got := admin.get("/api/chatbots/" + ref + "/"); !equalJSON(got, made) {
 			t.Errorf("%s: %v", ref, got)
 		}
-		got := admin.call(http.MethodPost, "/api/chatbots/"+ref+"/completions/", object{"message": object{"content": "Hi"}}).gives(200)
+		got := admin.call(http.MethodPost, "/api/chatbots/"+ref+"/completions/", object{"message": object{"content": "Hi"}}).wantStatus(200)
 		if got["content"] != made["unanswerableReply"] {
 			t.Errorf("asked it says %v", got)
 		}
@@ -56,17 +56,17 @@ func TestASlugIsTakenOnceInAnOrganization(t *testing.T) {
 	admin := o.as("admin", auth.Admin)
 	made := admin.post("/api/chatbots/", object{"name": "A", "slug": "shop"})
 	other := admin.post("/api/chatbots/", object{"name": "B", "slug": "other"})
-	admin.call(http.MethodPost, "/api/chatbots/", object{"name": "C", "slug": "shop"}).refused(409, "conflict", "")
-	admin.call(http.MethodPatch, "/api/chatbots/other/", object{"slug": "shop"}).refused(409, "conflict", "")
+	admin.call(http.MethodPost, "/api/chatbots/", object{"name": "C", "slug": "shop"}).wantProblem(409, "conflict", "")
+	admin.call(http.MethodPatch, "/api/chatbots/other/", object{"slug": "shop"}).wantProblem(409, "conflict", "")
 	s.organization().as("elsewhere", auth.Admin).post("/api/chatbots/", object{"name": "A", "slug": "shop"})
 	for _, bad := range []string{"", "Shop", "-shop", "shop-", "sh op", "sh_op", "店", strings.Repeat("x", 64), text(made, "id")} {
-		admin.call(http.MethodPost, "/api/chatbots/", object{"name": "C", "slug": bad}).refused(400, "invalid_request", "/slug")
-		admin.call(http.MethodPatch, "/api/chatbots/other/", object{"slug": bad}).refused(400, "invalid_request", "/slug")
+		admin.call(http.MethodPost, "/api/chatbots/", object{"name": "C", "slug": bad}).wantProblem(400, "invalid_request", "/slug")
+		admin.call(http.MethodPatch, "/api/chatbots/other/", object{"slug": bad}).wantProblem(400, "invalid_request", "/slug")
 	}
 	if got := admin.patch("/api/chatbots/other/", object{"slug": strings.Repeat("x", 63)}); got["id"] != other["id"] {
 		t.Errorf("%v", got)
 	}
-	admin.call(http.MethodGet, "/api/chatbots/other/", nil).refused(404, "not_found", "")
+	admin.call(http.MethodGet, "/api/chatbots/other/", nil).wantProblem(404, "not_found", "")
 	if n := number(admin.get("/api/chatbots/"), "count"); n != 3 {
 		t.Errorf("there are %d chatbots", n)
 	}
@@ -78,14 +78,14 @@ func TestThereIsAlwaysOneDefaultBot(t *testing.T) {
 	o := serve(t).organization()
 	admin := o.as("admin", auth.Admin)
 	first := "/api/chatbots/parley/"
-	admin.call(http.MethodDelete, first, nil).refused(409, "conflict", "")
-	admin.call(http.MethodPatch, first, object{"isDefault": false}).refused(409, "conflict", "")
+	admin.call(http.MethodDelete, first, nil).wantProblem(409, "conflict", "")
+	admin.call(http.MethodPatch, first, object{"isDefault": false}).wantProblem(409, "conflict", "")
 	admin.patch(first, object{"isDefault": true})
 	second := admin.post("/api/chatbots/", object{"name": "Second", "isDefault": true})
 	if admin.get(first)["isDefault"] != false || second["isDefault"] != true {
 		t.Error("the new default has not taken the place of the old")
 	}
-	started := admin.start()
+	started := admin.startConversation()
 	if got := admin.get("/api/conversations/" + started + "/")["chatbot"].(object)["name"]; got != "Second" {
 		t.Errorf("a conversation began with %v", got)
 	}
@@ -97,8 +97,8 @@ func TestThereIsAlwaysOneDefaultBot(t *testing.T) {
 	}
 	// What hangs on a bot goes with it.
 	admin.remove("/api/chatbots/second/")
-	admin.call(http.MethodGet, "/api/conversations/"+started+"/", nil).refused(404, "not_found", "")
-	admin.call(http.MethodDelete, "/api/chatbots/second/", nil).refused(404, "not_found", "")
+	admin.call(http.MethodGet, "/api/conversations/"+started+"/", nil).wantProblem(404, "not_found", "")
+	admin.call(http.MethodDelete, "/api/chatbots/second/", nil).wantProblem(404, "not_found", "")
 }
 
 // Fields that a PATCH leaves out stay, and what the bot says follows at once.
@@ -118,12 +118,12 @@ func TestAChatbotIsChangedFieldByField(t *testing.T) {
 			t.Errorf("%s: %v, want %v", field, changed, made)
 		}
 	}
-	got := admin.call(http.MethodPost, "/api/chatbots/clerk/completions/", object{"message": object{"content": "Hi"}}).gives(200)
+	got := admin.call(http.MethodPost, "/api/chatbots/clerk/completions/", object{"message": object{"content": "Hi"}}).wantStatus(200)
 	if got["content"] != "Still no." {
 		t.Errorf("%v", got)
 	}
 	for _, blank := range []string{"", " ", "\t\n"} {
-		admin.call(http.MethodPatch, "/api/chatbots/clerk/", object{"name": blank}).refused(400, "invalid_request", "/name")
+		admin.call(http.MethodPatch, "/api/chatbots/clerk/", object{"name": blank}).wantProblem(400, "invalid_request", "/name")
 	}
 }
 
@@ -133,7 +133,7 @@ func TestAnFAQIsKnownAsSoonAsItIsThere(t *testing.T) {
 	admin := serve(t).organization().as("admin", auth.Admin)
 	faqs := "/api/chatbots/parley/faqs/"
 	ask := func(content string) any {
-		return admin.call(http.MethodPost, completions, object{"message": object{"content": content}}).gives(200)["content"]
+		return admin.call(http.MethodPost, completions, object{"message": object{"content": content}}).wantStatus(200)["content"]
 	}
 	made := admin.post(faqs, object{"question": "營業時間是幾點？", "answer": "<p>上午<b>九點</b>到下午六點&amp;週末休息</p>", "labels": []string{"店", "店", "時間"}})
 	want := []string{"answer", "createdAt", "id", "labels", "question", "updatedAt"}
@@ -162,15 +162,15 @@ func TestAnFAQIsKnownAsSoonAsItIsThere(t *testing.T) {
 	if ask("Do you ship overseas?") != shrug {
 		t.Error("what is deleted is still known")
 	}
-	admin.call(http.MethodGet, path, nil).refused(404, "not_found", "")
+	admin.call(http.MethodGet, path, nil).wantProblem(404, "not_found", "")
 	// An FAQ is only its own bot's.
 	admin.post("/api/chatbots/", object{"name": "Other", "slug": "other"})
 	id := text(objects(admin.get(faqs), "results")[0], "id")
 	for _, method := range []string{http.MethodGet, http.MethodDelete} {
-		admin.call(method, "/api/chatbots/other/faqs/"+id+"/", nil).refused(404, "not_found", "")
+		admin.call(method, "/api/chatbots/other/faqs/"+id+"/", nil).wantProblem(404, "not_found", "")
 	}
-	admin.call(http.MethodPatch, "/api/chatbots/other/faqs/"+id+"/", object{}).refused(404, "not_found", "")
+	admin.call(http.MethodPatch, "/api/chatbots/other/faqs/"+id+"/", object{}).wantProblem(404, "not_found", "")
 	for _, empty := range []string{"<p></p>", "<!-- nothing -->"} {
-		admin.call(http.MethodPost, faqs, object{"question": "Q", "answer": empty}).refused(400, "invalid_request", "/answer")
+		admin.call(http.MethodPost, faqs, object{"question": "Q", "answer": empty}).wantProblem(400, "invalid_request", "/answer")
 	}
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // everything is how much there is of what a completion makes.
-func (s *server) everything() (counts struct{ Conversations, Questions, Replies, Runs int }) {
+func (s *server) countRows() (counts struct{ Conversations, Questions, Replies, Runs int }) {
 	s.t.Helper()
 	err := s.sql.QueryRow(s.t.Context(), `SELECT (SELECT count(*) FROM sessions), (SELECT count(*) FROM message_history WHERE sender = 'user'),
 		(SELECT count(*) FROM message_history WHERE sender = 'bot'), (SELECT count(*) FROM runs)`).
@@ -26,12 +26,12 @@ func TestFiftyCompletionsAtOnceWithOneKeyAreOneQuestion(t *testing.T) {
 		alice := serve(t).organization().as("alice", auth.Chat)
 		body := object{"message": object{"content": question}}
 		if !isNew {
-			body["conversation"] = alice.start()
+			body["conversation"] = alice.startConversation()
 		}
-		answers := alice.atOnce(50, func(int) (string, any) { return completions, body }, with("Idempotency-Key", "k"))
+		answers := alice.atOnce(50, func(int) (string, any) { return completions, body }, withHeader("Idempotency-Key", "k"))
 		replayed := 0
 		for _, got := range answers {
-			got.gives(http.StatusOK)
+			got.wantStatus(http.StatusOK)
 			if string(got.body) != string(answers[0].body) || got.header.Get("X-Run-Id") != answers[0].header.Get("X-Run-Id") {
 				t.Errorf("%s and %s", got.body, answers[0].body)
 			}
@@ -43,18 +43,18 @@ func TestFiftyCompletionsAtOnceWithOneKeyAreOneQuestion(t *testing.T) {
 		if first["content"] != longAnswer || replayed != 49 {
 			t.Errorf("%d answers are replayed, %v", replayed, first)
 		}
-		if counts := alice.everything(); counts.Conversations != 1 || counts.Questions != 1 || counts.Replies != 1 || counts.Runs != 1 {
+		if counts := alice.countRows(); counts.Conversations != 1 || counts.Questions != 1 || counts.Replies != 1 || counts.Runs != 1 {
 			t.Errorf("there are %+v", counts)
 		}
 		alice.checkAnswered(text(first, "conversationId"), 1)
 		// Later too, and in the other form.
-		again := alice.call(http.MethodPost, completions, body, with("Idempotency-Key", "k"))
-		if again.gives(http.StatusOK); string(again.body) != string(answers[0].body) || again.header.Get("Idempotency-Replayed") != "true" {
+		again := alice.call(http.MethodPost, completions, body, withHeader("Idempotency-Key", "k"))
+		if again.wantStatus(http.StatusOK); string(again.body) != string(answers[0].body) || again.header.Get("Idempotency-Replayed") != "true" {
 			t.Errorf("later %s %s", again.header, again.body)
 		}
 		body["message"] = object{"content": "another"}
-		alice.call(http.MethodPost, completions, body, with("Idempotency-Key", "k")).refused(422, "unprocessable", "")
-		if counts := alice.everything(); counts.Conversations != 1 || counts.Questions != 1 {
+		alice.call(http.MethodPost, completions, body, withHeader("Idempotency-Key", "k")).wantProblem(422, "unprocessable", "")
+		if counts := alice.countRows(); counts.Conversations != 1 || counts.Questions != 1 {
 			t.Errorf("then there are %+v", counts)
 		}
 	}
@@ -65,7 +65,7 @@ func TestRepeatsOfAStreamedCompletionFollowTheSameRun(t *testing.T) {
 	t.Parallel()
 	rule, whole := slow(30, 10)
 	alice, path := scriptedCaller(t, rule)
-	key, body := with("Idempotency-Key", "k"), asking("Go on", true)
+	key, body := withHeader("Idempotency-Key", "k"), asking("Go on", true)
 	answers := alice.atOnce(20, func(int) (string, any) { return path, body }, key)
 	answers = append(answers, alice.call(http.MethodPost, path, body, key))
 	run, replayed := answers[0].header.Get("X-Run-Id"), 0
@@ -78,11 +78,11 @@ func TestRepeatsOfAStreamedCompletionFollowTheSameRun(t *testing.T) {
 			replayed++
 		}
 	}
-	if counts := alice.everything(); replayed != len(answers)-1 || counts.Runs != 1 || counts.Questions != 1 || counts.Conversations != 1 {
+	if counts := alice.countRows(); replayed != len(answers)-1 || counts.Runs != 1 || counts.Questions != 1 || counts.Conversations != 1 {
 		t.Errorf("%d of %d are replayed, there are %+v", replayed, len(answers), counts)
 	}
-	alice.call(http.MethodPost, path, asking("Go on", false), key).refused(422, "unprocessable", "")
-	alice.call(http.MethodPost, path, asking("Stop", true), key).refused(422, "unprocessable", "")
+	alice.call(http.MethodPost, path, asking("Go on", false), key).wantProblem(422, "unprocessable", "")
+	alice.call(http.MethodPost, path, asking("Stop", true), key).wantProblem(422, "unprocessable", "")
 }
 
 // A repeat that comes while the reply is being written waits for it.
@@ -90,11 +90,11 @@ func TestARepeatedCompletionWaitsForTheReply(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
-	key, body := with("Idempotency-Key", "k"), object{"message": object{"content": question}}
+	key, body := withHeader("Idempotency-Key", "k"), object{"message": object{"content": question}}
 	release := o.holdBots()
-	first := alice.waiter(completions, body, key)
-	eventually(t, "it is asked", func() bool { return alice.everything().Runs == 1 })
-	second := alice.waiter(completions, body, key)
+	first := alice.postAsync(completions, body, key)
+	eventually(t, "it is asked", func() bool { return alice.countRows().Runs == 1 })
+	second := alice.postAsync(completions, body, key)
 	select {
 	case got := <-second:
 		t.Fatalf("it did not wait: %d %s", got.status, got.body)
@@ -104,10 +104,10 @@ func TestARepeatedCompletionWaitsForTheReply(t *testing.T) {
 	}
 	release()
 	one, two := <-first, <-second
-	if one.gives(http.StatusOK); string(one.body) != string(two.body) || one.header.Get("Idempotency-Replayed") != "" || two.header.Get("Idempotency-Replayed") != "true" {
+	if one.wantStatus(http.StatusOK); string(one.body) != string(two.body) || one.header.Get("Idempotency-Replayed") != "" || two.header.Get("Idempotency-Replayed") != "true" {
 		t.Errorf("%s %s, then %s %s", one.header, one.body, two.header, two.body)
 	}
-	if counts := alice.everything(); counts.Runs != 1 || counts.Replies != 1 {
+	if counts := alice.countRows(); counts.Runs != 1 || counts.Replies != 1 {
 		t.Errorf("there are %+v", counts)
 	}
 }
@@ -118,7 +118,7 @@ func (c caller) passed() <-chan struct{} {
 	go func() {
 		defer close(done)
 		for range 10 {
-			if _, err := c.try(http.MethodGet, "/api/me/", nil, with("Authorization", "Api-Key "+c.key)); err != nil {
+			if _, err := c.tryCall(http.MethodGet, "/api/me/", nil, withHeader("Authorization", "Api-Key "+c.key)); err != nil {
 				c.t.Error(err)
 			}
 		}
@@ -132,28 +132,28 @@ func TestAFailedCompletionMayBeAskedAgainUnderItsKey(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, object{"deltas": []string{"One ", "moment", "never"}, "failAfter": 2})
 	alice.expectFailures()
-	key := with("Idempotency-Key", "json")
+	key := withHeader("Idempotency-Key", "json")
 	for n := 1; n <= 3; n++ {
 		got := alice.call(http.MethodPost, path, asking("Fail", false), key)
-		got.refused(502, "upstream_failed", "")
-		if counts := alice.everything(); counts.Runs != n || counts.Questions != n || counts.Conversations != n || got.header.Get("Idempotency-Replayed") != "" {
+		got.wantProblem(502, "upstream_failed", "")
+		if counts := alice.countRows(); counts.Runs != n || counts.Questions != n || counts.Conversations != n || got.header.Get("Idempotency-Replayed") != "" {
 			t.Errorf("asked %d times there are %+v, %v", n, counts, got.header)
 		}
 	}
 	// Once it is better, the key is used.
 	alice.as("manager", auth.Manage).patch("/api/chatbots/s/", object{"script": object{"rules": []object{{"deltas": []string{"Better."}}}}})
 	for range 2 {
-		if got := alice.call(http.MethodPost, path, asking("Fail", false), key).gives(http.StatusOK); got["content"] != "Better." {
+		if got := alice.call(http.MethodPost, path, asking("Fail", false), key).wantStatus(http.StatusOK); got["content"] != "Better." {
 			t.Errorf("%v", got)
 		}
 	}
-	if counts := alice.everything(); counts.Runs != 4 {
+	if counts := alice.countRows(); counts.Runs != 4 {
 		t.Errorf("there are %+v", counts)
 	}
 	alice.as("manager", auth.Manage).patch("/api/chatbots/s/", object{"script": object{"rules": []object{{"deltas": []string{"Oh", "no"}, "failAfter": 1}}}})
 	var runs []string
 	for range 3 {
-		got := alice.call(http.MethodPost, path, asking("Fail", true), with("Idempotency-Key", "stream"))
+		got := alice.call(http.MethodPost, path, asking("Fail", true), withHeader("Idempotency-Key", "stream"))
 		content, last := joined(t, got.events())
 		if problem, _ := last["error"].(object); content != "Oh" || problem["error"] != "upstream_failed" || (got.header.Get("Idempotency-Replayed") == "true") != (len(runs) > 0) {
 			t.Errorf("%q, %v", content, last)
@@ -162,7 +162,7 @@ func TestAFailedCompletionMayBeAskedAgainUnderItsKey(t *testing.T) {
 			t.Errorf("the runs are %v", runs)
 		}
 	}
-	if counts := alice.everything(); counts.Runs != 5 {
+	if counts := alice.countRows(); counts.Runs != 5 {
 		t.Errorf("there are %+v", counts)
 	}
 }
@@ -172,16 +172,16 @@ func TestFailuresAtOnceUnderOneKeyLeaveItFree(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, object{"deltas": []string{"One ", "moment"}, "failAfter": 1, "delayMs": 30})
 	alice.expectFailures()
-	key := with("Idempotency-Key", "k")
+	key := withHeader("Idempotency-Key", "k")
 	for _, got := range alice.atOnce(20, func(int) (string, any) { return path, asking("Fail", false) }, key) {
-		got.refused(502, "upstream_failed", "")
+		got.wantProblem(502, "upstream_failed", "")
 	}
-	counts := alice.everything()
+	counts := alice.countRows()
 	if counts.Questions != counts.Runs || counts.Conversations != counts.Runs || counts.Runs > 20 {
 		t.Errorf("there are %+v", counts)
 	}
 	alice.as("manager", auth.Manage).patch("/api/chatbots/s/", object{"script": object{"rules": []object{{"deltas": []string{"Better."}}}}})
-	if got := alice.call(http.MethodPost, path, asking("Fail", false), key).gives(http.StatusOK); got["content"] != "Better." {
+	if got := alice.call(http.MethodPost, path, asking("Fail", false), key).wantStatus(http.StatusOK); got["content"] != "Better." {
 		t.Errorf("%v", got)
 	}
 }
@@ -194,8 +194,8 @@ func TestTheKeyOfACompletionIsItsUsersAndItsBots(t *testing.T) {
 	runs := map[string]bool{}
 	for _, who := range []caller{o.as("alice", auth.Chat), o.as("bob", auth.Chat)} {
 		for _, at := range []string{completions, path} {
-			got := who.call(http.MethodPost, at, asking("Hi", false), with("Idempotency-Key", "k"))
-			got.gives(http.StatusOK)
+			got := who.call(http.MethodPost, at, asking("Hi", false), withHeader("Idempotency-Key", "k"))
+			got.wantStatus(http.StatusOK)
 			runs[got.header.Get("X-Run-Id")] = true
 			if got.header.Get("Idempotency-Replayed") != "" {
 				t.Errorf("%s: another's answer is replayed", at)

@@ -20,7 +20,7 @@ func TestACompletionAnswersWithTheStoredReply(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	got := alice.call(http.MethodPost, completions, object{"message": object{"content": question}})
-	body := got.gives(200)
+	body := got.wantStatus(200)
 	want := []string{"citationNodes", "citations", "content", "conversationId", "done", "finishReason", "messageId", "runId", "suggestions", "usage"}
 	if fields := slices.Sorted(maps.Keys(body)); !slices.Equal(fields, want) {
 		t.Errorf("the fields are %v", fields)
@@ -52,13 +52,13 @@ func TestACompletionBeginsOrContinuesAConversation(t *testing.T) {
 	for _, body := range []string{
 		`{"message":{"content":"Hi"}}`, `{"conversation":null,"message":{"content":"Hi"}}`, `{"conversation":"","message":{"content":"Hi"},"isStreaming":false}`,
 	} {
-		got := alice.call(http.MethodPost, completions, body).gives(200)
+		got := alice.call(http.MethodPost, completions, body).wantStatus(200)
 		seen[got["conversationId"]] = true
 		shown := alice.get("/api/conversations/" + text(got, "conversationId") + "/")
 		if inbox := shown["inbox"].(object); inbox["channelType"] != "api" || shown["chatbot"].(object)["id"] != o.bot.ID.String() {
 			t.Errorf("%s: %v", body, shown)
 		}
-		again := alice.call(http.MethodPost, completions, object{"conversation": got["conversationId"], "message": object{"content": question}}).gives(200)
+		again := alice.call(http.MethodPost, completions, object{"conversation": got["conversationId"], "message": object{"content": question}}).wantStatus(200)
 		if again["conversationId"] != got["conversationId"] || again["content"] != longAnswer {
 			t.Errorf("going on: %v", again)
 		}
@@ -69,7 +69,7 @@ func TestACompletionBeginsOrContinuesAConversation(t *testing.T) {
 	}
 	// The bot by its id, and by its id in upper case.
 	for _, ref := range []string{o.bot.ID.String(), strings.ToUpper(o.bot.ID.String())} {
-		alice.call(http.MethodPost, "/api/chatbots/"+ref+"/completions/", object{"message": object{"content": "Hi"}}).gives(200)
+		alice.call(http.MethodPost, "/api/chatbots/"+ref+"/completions/", object{"message": object{"content": "Hi"}}).wantStatus(200)
 	}
 }
 
@@ -79,13 +79,13 @@ func TestACompletionInAnotherBotsConversationIsNotFound(t *testing.T) {
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
 	o.as("manager", auth.Manage).post("/api/chatbots/", object{"name": "Other", "slug": "other"})
-	id := alice.start()
+	id := alice.startConversation()
 	for _, streaming := range []bool{false, true} {
 		body := object{"conversation": id, "isStreaming": streaming, "message": object{"content": "Hi"}}
-		alice.call(http.MethodPost, "/api/chatbots/other/completions/", body).refused(404, "not_found", "")
-		alice.call(http.MethodPost, "/api/chatbots/nobody/completions/", body).refused(404, "not_found", "")
+		alice.call(http.MethodPost, "/api/chatbots/other/completions/", body).wantProblem(404, "not_found", "")
+		alice.call(http.MethodPost, "/api/chatbots/nobody/completions/", body).wantProblem(404, "not_found", "")
 		for _, bad := range []string{"x", uuid.NewString(), id + "0"} {
-			alice.call(http.MethodPost, completions, object{"conversation": bad, "isStreaming": streaming, "message": object{"content": "Hi"}}).refused(404, "not_found", "")
+			alice.call(http.MethodPost, completions, object{"conversation": bad, "isStreaming": streaming, "message": object{"content": "Hi"}}).wantProblem(404, "not_found", "")
 		}
 	}
 	if n := len(alice.history(id)); n != 0 {
@@ -98,14 +98,14 @@ func TestTheSenderOfACompletionIsAContactOfTheOrganization(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, bob := o.as("alice", auth.Chat), o.as("bob", auth.Chat)
-	contact := bob.get("/api/conversations/" + bob.start() + "/")["contact"].(object)
+	contact := bob.get("/api/conversations/" + bob.startConversation() + "/")["contact"].(object)
 	for _, sender := range []string{"", "x", uuid.NewString()} {
-		alice.call(http.MethodPost, completions, object{"message": object{"content": "Hi", "sender": sender}}).refused(400, "invalid_request", "/message/sender")
+		alice.call(http.MethodPost, completions, object{"message": object{"content": "Hi", "sender": sender}}).wantProblem(400, "invalid_request", "/message/sender")
 	}
 	if n := query[int](o.server, "SELECT count(*) FROM message_history"); n != 0 {
 		t.Errorf("%d messages are stored", n)
 	}
-	got := alice.call(http.MethodPost, completions, object{"message": object{"content": question, "sender": contact["id"]}}).gives(200)
+	got := alice.call(http.MethodPost, completions, object{"message": object{"content": question, "sender": contact["id"]}}).wantStatus(200)
 	asked := objects(alice.get("/api/messages/?conversation="+text(got, "conversationId")), "results")[1]
 	if asked["sender"].(object)["id"] != contact["id"] || asked["sender"].(object)["name"] != "bob" || asked["type"] != "incoming" {
 		t.Errorf("%v", asked)
@@ -118,11 +118,11 @@ func TestAReplyIsStoredThoughTheCallerHangsUp(t *testing.T) {
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
 	for _, streaming := range []bool{false, true} {
-		id := alice.start()
+		id := alice.startConversation()
 		release := o.holdBots()
 		ctx, hangUp := context.WithCancel(t.Context())
 		request := must(o.request(http.MethodPost, completions, object{"conversation": id, "isStreaming": streaming, "message": object{"content": question}},
-			with("Authorization", "Api-Key "+alice.key)))
+			withHeader("Authorization", "Api-Key "+alice.key)))
 		if streaming {
 			response, err := o.http.Do(request.WithContext(ctx))
 			if err != nil {
@@ -159,12 +159,12 @@ func TestDeletingAConversationEndsTheCompletionsThatWaitInIt(t *testing.T) {
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
 	for _, streaming := range []bool{false, true} {
-		id := alice.start()
+		id := alice.startConversation()
 		release := o.holdBots()
 		answered := make(chan answer, 1)
 		failed := make(chan error, 1)
 		go func() {
-			got, err := o.try(http.MethodPost, completions, object{"conversation": id, "isStreaming": streaming, "message": object{"content": question}}, with("Authorization", "Api-Key "+alice.key))
+			got, err := o.tryCall(http.MethodPost, completions, object{"conversation": id, "isStreaming": streaming, "message": object{"content": question}}, withHeader("Authorization", "Api-Key "+alice.key))
 			answered <- got
 			failed <- err
 		}()
@@ -181,7 +181,7 @@ func TestDeletingAConversationEndsTheCompletionsThatWaitInIt(t *testing.T) {
 				t.Errorf("the last event: %v", last)
 			}
 		} else {
-			got.refused(404, "not_found", "")
+			got.wantProblem(404, "not_found", "")
 		}
 		release()
 	}

@@ -16,7 +16,7 @@ func TestASocketIsRefusedBeforeTheUpgrade(t *testing.T) {
 	s := serveWith(t, settings{origins: []string{"https://shop.example"}})
 	o, others := s.organization(), s.organization()
 	alice, bob := o.as("alice", auth.Chat), o.as("bob", auth.Chat)
-	id := bob.start()
+	id := bob.startConversation()
 	other := text(o.as("manager", auth.Manage).post("/api/chatbots/", object{"name": "Another"}), "id")
 	for name, c := range map[string]struct {
 		who    *caller
@@ -25,43 +25,43 @@ func TestASocketIsRefusedBeforeTheUpgrade(t *testing.T) {
 		status int
 		code   string
 	}{
-		"no upgrade":            {&alice, "", with("Upgrade", ""), 400, "invalid_request"},
-		"another protocol":      {&alice, "", with("Upgrade", "h2c"), 400, "invalid_request"},
-		"an old version":        {&alice, "", with("Sec-WebSocket-Version", "8"), 400, "invalid_request"},
-		"a short key":           {&alice, "", with("Sec-WebSocket-Key", "c2hvcnQ="), 400, "invalid_request"},
-		"a bad key":             {nil, "", with("Authorization", "Bearer nonsense"), 401, "unauthorized"},
-		"a bad subprotocol":     {nil, "", with("Sec-WebSocket-Protocol", "bearer, nonsense"), 401, "unauthorized"},
+		"no upgrade":            {&alice, "", withHeader("Upgrade", ""), 400, "invalid_request"},
+		"another protocol":      {&alice, "", withHeader("Upgrade", "h2c"), 400, "invalid_request"},
+		"an old version":        {&alice, "", withHeader("Sec-WebSocket-Version", "8"), 400, "invalid_request"},
+		"a short key":           {&alice, "", withHeader("Sec-WebSocket-Key", "c2hvcnQ="), 400, "invalid_request"},
+		"a bad key":             {nil, "", withHeader("Authorization", "Bearer nonsense"), 401, "unauthorized"},
+		"a bad subprotocol":     {nil, "", withHeader("Sec-WebSocket-Protocol", "bearer, nonsense"), 401, "unauthorized"},
 		"without scope":         {new(o.as("manager", auth.Manage)), "", nil, 403, "forbidden"},
-		"a foreign page":        {&alice, "", with("Origin", "https://evil.example"), 403, "forbidden"},
+		"a foreign page":        {&alice, "", withHeader("Origin", "https://evil.example"), 403, "forbidden"},
 		"a colleague's":         {&alice, "?session_id=" + id, nil, 403, "forbidden"},
 		"another organization":  {new(others.as("eve", auth.Admin)), "?session_id=" + id, nil, 404, "not_found"},
 		"no such conversation":  {&alice, "?session_id=x", nil, 404, "not_found"},
 		"no such bot":           {&alice, "?bot_id=nobody", nil, 404, "not_found"},
 		"a visitor's bot":       {nil, "?bot_id=" + other, nil, 403, "forbidden"},
 		"a visitor's session":   {nil, "?session_id=" + id, nil, 404, "not_found"},
-		"a visitor, no upgrade": {nil, "", with("Upgrade", ""), 400, "invalid_request"},
+		"a visitor, no upgrade": {nil, "", withHeader("Upgrade", ""), 400, "invalid_request"},
 		"negative after":        {&alice, "?after=-1", nil, 400, "invalid_request"},
 		"stream is no boolean":  {&alice, "?stream=maybe", nil, 400, "invalid_request"},
 	} {
 		options := []option{upgrade}
 		if c.who != nil {
-			options = append(options, with("Authorization", "Bearer "+c.who.key))
+			options = append(options, withHeader("Authorization", "Bearer "+c.who.key))
 		}
 		if c.change != nil {
 			options = append(options, c.change)
 		}
-		if err := s.call(http.MethodGet, "/ws"+c.query, nil, options...).isRefused(c.status, c.code, ""); err != nil {
+		if err := s.call(http.MethodGet, "/ws"+c.query, nil, options...).checkProblem(c.status, c.code, ""); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	// And the good ones are not.
 	for name, options := range map[string][]option{
 		"a visitor":        nil,
-		"alice":            {with("Authorization", "Api-Key "+alice.key)},
-		"in a subprotocol": {with("Sec-WebSocket-Protocol", "bearer, "+alice.key)},
-		"an allowed page":  {with("Origin", "https://shop.example")},
-		"an own page":      {with("Origin", s.url)},
-		"in other case":    {with("Upgrade", "WebSocket")},
+		"alice":            {withHeader("Authorization", "Api-Key "+alice.key)},
+		"in a subprotocol": {withHeader("Sec-WebSocket-Protocol", "bearer, "+alice.key)},
+		"an allowed page":  {withHeader("Origin", "https://shop.example")},
+		"an own page":      {withHeader("Origin", s.url)},
+		"in other case":    {withHeader("Upgrade", "WebSocket")},
 	} {
 		got := s.call(http.MethodGet, "/ws", nil, append([]option{upgrade}, options...)...)
 		if got.status != http.StatusSwitchingProtocols || strings.Contains(got.header.Get("Sec-WebSocket-Protocol"), alice.key) {
@@ -87,7 +87,7 @@ func TestVisitorsOfAnAddressAreBounded(t *testing.T) {
 		defer response.Body.Close()
 	}
 	got := s.call(http.MethodGet, "/ws", nil, upgrade)
-	if problem := got.refused(429, "rate_limited", ""); number(problem, "retry_after") < 1 {
+	if problem := got.wantProblem(429, "rate_limited", ""); number(problem, "retry_after") < 1 {
 		t.Errorf("%v", problem)
 	}
 	// Who has a key is no visitor.

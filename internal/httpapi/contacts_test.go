@@ -63,8 +63,8 @@ func TestAContactIsWhatItWasMadeOf(t *testing.T) {
 	if len(full["inboxes"].([]any)) != 2 || full["avatar"] != "x" || full["email"] != "e" || full["phoneNumber"] != "p" || full["sourceId"] != "s" {
 		t.Errorf("%v", full)
 	}
-	manager.call(http.MethodPost, contacts, object{"name": "X", "queryMetadata": object{"knowledge_bases": 7}}).refused(400, "invalid_request", "/queryMetadata/knowledge_bases")
-	manager.call(http.MethodPatch, path, object{"queryMetadata": object{"label_relations": 7}}).refused(400, "invalid_request", "/queryMetadata/label_relations")
+	manager.call(http.MethodPost, contacts, object{"name": "X", "queryMetadata": object{"knowledge_bases": 7}}).wantProblem(400, "invalid_request", "/queryMetadata/knowledge_bases")
+	manager.call(http.MethodPatch, path, object{"queryMetadata": object{"label_relations": 7}}).wantProblem(400, "invalid_request", "/queryMetadata/label_relations")
 }
 
 // A source id is unique in an inbox; a contact that cannot be made or changed leaves nothing.
@@ -74,17 +74,17 @@ func TestASourceIDIsUniqueInAnInbox(t *testing.T) {
 	inboxes := manager.inboxIDs()
 	api, web := inboxes["Parley"], inboxes["Website"]
 	manager.post(contacts, object{"name": "One", "sourceId": "x", "inboxes": []string{api}})
-	manager.call(http.MethodPost, contacts, object{"name": "Two", "sourceId": "x"}).refused(409, "conflict", "")
-	manager.call(http.MethodPost, contacts, object{"name": "Two", "sourceId": "x", "inboxes": []string{web, api}}).refused(409, "conflict", "")
+	manager.call(http.MethodPost, contacts, object{"name": "Two", "sourceId": "x"}).wantProblem(409, "conflict", "")
+	manager.call(http.MethodPost, contacts, object{"name": "Two", "sourceId": "x", "inboxes": []string{web, api}}).wantProblem(409, "conflict", "")
 	other := manager.post(contacts, object{"name": "Two", "sourceId": "x", "inboxes": []string{web}})
 	third := manager.post(contacts, object{"name": "Three", "sourceId": "y", "inboxes": []string{api}})
 	path := contacts + text(third, "id") + "/"
-	manager.call(http.MethodPatch, path, object{"sourceId": "x", "name": "Lost"}).refused(409, "conflict", "")
-	manager.call(http.MethodPatch, contacts+text(other, "id")+"/", object{"inboxes": []string{api}, "name": "Lost"}).refused(409, "conflict", "")
-	manager.call(http.MethodPatch, path, object{"inboxes": []string{api, nothing()["inboxes"]}, "name": "Lost"}).refused(404, "not_found", "")
-	manager.call(http.MethodPatch, path, object{"inboxes": []string{"x"}}).refused(404, "not_found", "")
+	manager.call(http.MethodPatch, path, object{"sourceId": "x", "name": "Lost"}).wantProblem(409, "conflict", "")
+	manager.call(http.MethodPatch, contacts+text(other, "id")+"/", object{"inboxes": []string{api}, "name": "Lost"}).wantProblem(409, "conflict", "")
+	manager.call(http.MethodPatch, path, object{"inboxes": []string{api, nothing()["inboxes"]}, "name": "Lost"}).wantProblem(404, "not_found", "")
+	manager.call(http.MethodPatch, path, object{"inboxes": []string{"x"}}).wantProblem(404, "not_found", "")
 	for _, unknown := range []string{nothing()["inboxes"], "x", ""} {
-		manager.call(http.MethodPost, contacts, object{"name": "Lost", "inboxes": []string{api, unknown}}).refused(404, "not_found", "")
+		manager.call(http.MethodPost, contacts, object{"name": "Lost", "inboxes": []string{api, unknown}}).wantProblem(404, "not_found", "")
 	}
 	if got := manager.get(path); !equalJSON(got, third) {
 		t.Errorf("%v has become %v", third, got)
@@ -94,11 +94,11 @@ func TestASourceIDIsUniqueInAnInbox(t *testing.T) {
 	}
 	// What is free may be taken.
 	manager.patch(path, object{"sourceId": "z"})
-	manager.patch(path, object{"sourceId": "x", "inboxes": []string{manager.shop()}})
+	manager.patch(path, object{"sourceId": "x", "inboxes": []string{manager.createShopInbox()}})
 }
 
 // shop makes another web chat and returns its inbox.
-func (c caller) shop() string {
+func (c caller) createShopInbox() string {
 	c.t.Helper()
 	return text(c.post("/api/web-chats/", object{"name": "Shop"}), "inbox")
 }
@@ -137,7 +137,7 @@ func TestContactsAreListedAndSearched(t *testing.T) {
 		}
 	}
 	for _, query := range []string{"page=2", "pageSize=5&page=2", "page=2&query=nobody"} {
-		manager.call(http.MethodGet, contacts+"?"+query, nil).refused(404, "not_found", "")
+		manager.call(http.MethodGet, contacts+"?"+query, nil).wantProblem(404, "not_found", "")
 	}
 }
 
@@ -149,7 +149,7 @@ func TestDeletingAContactDeletesItsConversations(t *testing.T) {
 	contact := text(admin.post(contacts, object{"name": "Alex"}), "id")
 	path := contacts + contact + "/"
 	conversation := text(admin.post("/api/conversations/", object{"webChat": o.webChat.ID, "contact": contact}), "id")
-	kept := admin.start()
+	kept := admin.startConversation()
 	answered := admin.ask(conversation, question)
 	admin.ask(kept, question)
 	admin.remove(path)
@@ -157,9 +157,9 @@ func TestDeletingAContactDeletesItsConversations(t *testing.T) {
 		path, "/api/conversations/" + conversation + "/", "/api/conversations/" + conversation + "/history",
 		"/api/messages/" + text(answered, "message_id") + "/", "/api/runs/" + text(answered, "run_id") + "/",
 	} {
-		admin.call(http.MethodGet, gone, nil).refused(404, "not_found", "")
+		admin.call(http.MethodGet, gone, nil).wantProblem(404, "not_found", "")
 	}
-	admin.call(http.MethodDelete, path, nil).refused(404, "not_found", "")
+	admin.call(http.MethodDelete, path, nil).wantProblem(404, "not_found", "")
 	if got := admin.listed(""); !slices.Equal(got, []string{kept}) || len(admin.history(kept)) != 2 {
 		t.Errorf("what is left is %v", got)
 	}
@@ -176,7 +176,7 @@ func TestInboxesAreTheChannelsOfChatbotsAndWebChats(t *testing.T) {
 	shop := admin.post("/api/web-chats/", object{"name": "Shop"})
 	other := admin.post("/api/chatbots/", object{"name": "Another"})
 	for range 2 {
-		admin.say(text(admin.post("/api/conversations/", object{"webChat": shop["id"]}), "id"), "Hi")
+		admin.sendMessage(text(admin.post("/api/conversations/", object{"webChat": shop["id"]}), "id"), "Hi")
 	}
 	list := objects(o.as("staff", auth.Agent).get("/api/inboxes/"), "results")
 	var got []string
@@ -195,7 +195,7 @@ func TestInboxesAreTheChannelsOfChatbotsAndWebChats(t *testing.T) {
 	if number(page, "count") != 4 || len(objects(page, "results")) != 1 || page["next"] != nil || page["previous"] == nil {
 		t.Errorf("%v", page)
 	}
-	admin.call(http.MethodGet, "/api/inboxes/?pageSize=2&page=3", nil).refused(404, "not_found", "")
+	admin.call(http.MethodGet, "/api/inboxes/?pageSize=2&page=3", nil).wantProblem(404, "not_found", "")
 }
 
 // A message keeps its place after the contact who sent it is deleted, without a sender.
@@ -204,8 +204,8 @@ func TestMessageOfDeletedContactHasNoSender(t *testing.T) {
 	o := serve(t).organization()
 	alice, manager := o.as("alice", auth.Chat), o.as("manager", auth.Manage)
 	contact := text(manager.post(contacts, object{"name": "Kim"}), "id")
-	conversation := alice.start()
-	alice.call(http.MethodPost, completions, object{"conversation": conversation, "message": object{"content": question, "sender": contact}}).gives(http.StatusOK)
+	conversation := alice.startConversation()
+	alice.call(http.MethodPost, completions, object{"conversation": conversation, "message": object{"content": question, "sender": contact}}).wantStatus(http.StatusOK)
 	sent := text(alice.history(conversation)[0], "id")
 	if sender, _ := alice.get("/api/messages/" + sent + "/")["sender"].(object); sender["id"] != contact || sender["name"] != "Kim" {
 		t.Errorf("the sender is %v", sender)

@@ -39,10 +39,10 @@ func TestStartOpensAConversationAndAnswersItsFirstMessage(t *testing.T) {
 func TestAStartThatIsRefusedOpensNothing(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	alice.call(http.MethodPost, "/api/conversations/start", object{"bot_id": "nobody"}).refused(404, "not_found", "")
-	alice.call(http.MethodPost, "/api/conversations/start", object{"bot_id": ""}).refused(400, "invalid_request", "/bot_id")
-	alice.call(http.MethodPost, "/api/conversations/start", object{"initial_message": " \n\t\u3000"}).refused(400, "invalid_message", "/initial_message")
-	alice.call(http.MethodPost, "/api/conversations/start", object{"initial_message": strings.Repeat("x", 32769)}).refused(413, "too_large", "/initial_message")
+	alice.call(http.MethodPost, "/api/conversations/start", object{"bot_id": "nobody"}).wantProblem(404, "not_found", "")
+	alice.call(http.MethodPost, "/api/conversations/start", object{"bot_id": ""}).wantProblem(400, "invalid_request", "/bot_id")
+	alice.call(http.MethodPost, "/api/conversations/start", object{"initial_message": " \n\t\u3000"}).wantProblem(400, "invalid_message", "/initial_message")
+	alice.call(http.MethodPost, "/api/conversations/start", object{"initial_message": strings.Repeat("x", 32769)}).wantProblem(413, "too_large", "/initial_message")
 	if n := query[int](alice.server, "SELECT count(*) FROM sessions"); n != 0 {
 		t.Errorf("there are %d conversations", n)
 	}
@@ -81,15 +81,15 @@ func TestCreateOpensAConversationThroughAWebChat(t *testing.T) {
 	if named["contact"].(object)["name"] != "bob" {
 		t.Errorf("with a contact: %v", named)
 	}
-	alice.call(http.MethodPost, "/api/conversations/", object{"webChat": o.webChat.ID, "contact": ""}).refused(400, "invalid_request", "/contact")
-	alice.call(http.MethodPost, "/api/conversations/", object{"webChat": ""}).refused(404, "not_found", "")
+	alice.call(http.MethodPost, "/api/conversations/", object{"webChat": o.webChat.ID, "contact": ""}).wantProblem(400, "invalid_request", "/contact")
+	alice.call(http.MethodPost, "/api/conversations/", object{"webChat": ""}).wantProblem(404, "not_found", "")
 }
 
 // Fields that a PATCH leaves out stay; an empty one changes nothing at all.
 func TestAPatchChangesOnlyWhatItNames(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	path := "/api/conversations/" + alice.start() + "/"
+	path := "/api/conversations/" + alice.startConversation() + "/"
 	alice.patch(path, object{"title": "密碼 🔑", "autoReplyEnabled": false})
 	before := alice.get(path)
 	if before["title"] != "密碼 🔑" || before["autoReplyEnabled"] != false || before["isAutoReplyNow"] != false || before["status"] != "active" {
@@ -104,7 +104,7 @@ func TestAPatchChangesOnlyWhatItNames(t *testing.T) {
 	if after := alice.patch(path, object{"status": "active", "autoReplyEnabled": true}); after["status"] != "active" || after["isAutoReplyNow"] != true {
 		t.Errorf("%v", after)
 	}
-	alice.call(http.MethodPatch, path, object{"title": strings.Repeat("字", 501)}).refused(400, "invalid_request", "/title")
+	alice.call(http.MethodPatch, path, object{"title": strings.Repeat("字", 501)}).wantProblem(400, "invalid_request", "/title")
 	alice.patch(path, object{"title": strings.Repeat("字", 500)})
 }
 
@@ -112,15 +112,15 @@ func TestAPatchChangesOnlyWhatItNames(t *testing.T) {
 func TestWithAutoReplyOffOnlyCompletionsAreAnswered(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
-	if sent := alice.say(id, question); sent["run_id"] != nil {
+	if sent := alice.sendMessage(id, question); sent["run_id"] != nil {
 		t.Errorf("sendMessage has started a run: %v", sent)
 	}
 	if sent := alice.post("/api/messages/", object{"conversation": id, "content": question}); sent["runId"] != nil {
 		t.Errorf("createMessage has started a run: %v", sent)
 	}
-	got := alice.call(http.MethodPost, "/api/chatbots/parley/completions/", object{"conversation": id, "message": object{"content": question}}).gives(200)
+	got := alice.call(http.MethodPost, "/api/chatbots/parley/completions/", object{"conversation": id, "message": object{"content": question}}).wantStatus(200)
 	if got["content"] != longAnswer {
 		t.Errorf("%v", got)
 	}
@@ -133,14 +133,14 @@ func TestWithAutoReplyOffOnlyCompletionsAreAnswered(t *testing.T) {
 func TestSendingToAnArchivedConversationMakesItActive(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat, auth.Agent)
-	id := alice.start()
+	id := alice.startConversation()
 	path := "/api/conversations/" + id + "/"
 	for name, send := range map[string]func(){
 		"sendMessage":             func() { alice.ask(id, question) },
 		"createMessage":           func() { alice.post("/api/messages/", object{"conversation": id}) },
 		"createMessage, outgoing": func() { alice.post("/api/messages/", object{"conversation": id, "type": "outgoing", "content": "Hi"}) },
 		"createCompletion": func() {
-			alice.call(http.MethodPost, "/api/chatbots/parley/completions/", object{"conversation": id, "message": object{"content": "Hi"}}).gives(200)
+			alice.call(http.MethodPost, "/api/chatbots/parley/completions/", object{"conversation": id, "message": object{"content": "Hi"}}).wantStatus(200)
 		},
 	} {
 		alice.patch(path, object{"status": "archived"})
@@ -154,20 +154,20 @@ func TestSendingToAnArchivedConversationMakesItActive(t *testing.T) {
 func TestADeletedConversationIsGoneWithAllThatIsInIt(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	sent := alice.ask(id, question)
 	alice.remove("/api/conversations/" + id + "/")
 	for _, path := range []string{
 		"/api/conversations/" + id + "/", "/api/conversations/" + id + "/history", "/api/messages/?conversation=" + id,
 		"/api/messages/" + text(sent, "message_id") + "/", "/api/runs/" + text(sent, "run_id") + "/",
 	} {
-		alice.call(http.MethodGet, path, nil).refused(404, "not_found", "")
+		alice.call(http.MethodGet, path, nil).wantProblem(404, "not_found", "")
 	}
-	alice.call(http.MethodDelete, "/api/conversations/"+id+"/", nil).refused(404, "not_found", "")
-	alice.call(http.MethodPatch, "/api/conversations/"+id+"/", object{}).refused(404, "not_found", "")
-	alice.call(http.MethodPost, "/api/conversations/"+id+"/messages", object{"content": "Hi"}).refused(404, "not_found", "")
-	alice.call(http.MethodPost, "/api/messages/", object{"conversation": id}).refused(404, "not_found", "")
-	alice.call(http.MethodPost, "/api/chatbots/parley/completions/", object{"conversation": id, "message": object{"content": "Hi"}}).refused(404, "not_found", "")
+	alice.call(http.MethodDelete, "/api/conversations/"+id+"/", nil).wantProblem(404, "not_found", "")
+	alice.call(http.MethodPatch, "/api/conversations/"+id+"/", object{}).wantProblem(404, "not_found", "")
+	alice.call(http.MethodPost, "/api/conversations/"+id+"/messages", object{"content": "Hi"}).wantProblem(404, "not_found", "")
+	alice.call(http.MethodPost, "/api/messages/", object{"conversation": id}).wantProblem(404, "not_found", "")
+	alice.call(http.MethodPost, "/api/chatbots/parley/completions/", object{"conversation": id, "message": object{"content": "Hi"}}).wantProblem(404, "not_found", "")
 	for _, table := range []string{"sessions", "message_history", "runs", "records"} {
 		if n := query[int](alice.server, "SELECT count(*) FROM "+table); n != 0 {
 			t.Errorf("%s still has %d rows", table, n)
@@ -180,7 +180,7 @@ func TestUnreadCountsWhatTheOtherSideHasSaid(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, staff := o.as("alice", auth.Chat), o.as("staff", auth.Agent)
-	id := alice.start()
+	id := alice.startConversation()
 	unread := func() (int, int) {
 		shown := alice.get("/api/conversations/" + id + "/")
 		return number(objects(alice.get("/api/conversations"), "conversations")[0], "unread"), number(shown, "unreadMessagesCount")
@@ -189,7 +189,7 @@ func TestUnreadCountsWhatTheOtherSideHasSaid(t *testing.T) {
 	if user, staff := unread(); user != 1 || staff != 1 {
 		t.Errorf("after a question and its answer: %d, %d", user, staff)
 	}
-	staff.say(id, "I am a person.")
+	staff.sendMessage(id, "I am a person.")
 	staff.post("/api/messages/", object{"conversation": id, "type": "outgoing", "content": "Really."})
 	if user, staff := unread(); user != 3 || staff != 1 {
 		t.Errorf("after two messages of the staff: %d, %d", user, staff)
@@ -204,7 +204,7 @@ func TestUnreadCountsWhatTheOtherSideHasSaid(t *testing.T) {
 func TestAConversationShowsItsNewestMessage(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	alice.ask(id, question)
 	shown := alice.get("/api/conversations/" + id + "/")
 	last := shown["lastMessage"].(object)
@@ -222,11 +222,11 @@ func TestAReplyToADeletedConversationIsNoFailure(t *testing.T) {
 	t.Parallel()
 	s := serveWith(t, settings{log: &alarm{t: t}})
 	alice := s.organization().as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	// given a reply that waits to learn which bot it is to come from
 	tx := must(s.sql.Begin(t.Context()))
 	must(tx.Exec(t.Context(), "LOCK TABLE bots IN ACCESS EXCLUSIVE MODE"))
-	alice.say(id, "Hi")
+	alice.sendMessage(id, "Hi")
 	eventually(t, "it waits", func() bool {
 		return query[bool](s, "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'bots'::regclass AND NOT granted)")
 	})
@@ -236,5 +236,5 @@ func TestAReplyToADeletedConversationIsNoFailure(t *testing.T) {
 		t.Fatal(err)
 	}
 	// then the server can end its replies, and its log, which is watched, says nothing
-	alice.call(http.MethodGet, "/api/conversations/"+id+"/history", nil).refused(404, "not_found", "")
+	alice.call(http.MethodGet, "/api/conversations/"+id+"/history", nil).wantProblem(404, "not_found", "")
 }

@@ -19,13 +19,13 @@ func TestAWalkByCursorsShowsEveryMessageOnce(t *testing.T) {
 	alice, staff := o.as("alice", auth.Chat), o.as("staff", auth.Agent)
 	var conversations []string
 	for range 3 {
-		id := alice.start()
+		id := alice.startConversation()
 		alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
 		conversations = append(conversations, id)
 	}
 	said := 0
 	say := func() {
-		alice.say(conversations[said%3], fmt.Sprint("message ", said))
+		alice.sendMessage(conversations[said%3], fmt.Sprint("message ", said))
 		said++
 	}
 	for range 31 {
@@ -87,10 +87,10 @@ func TestAWalkByCursorsShowsEveryMessageOnce(t *testing.T) {
 func TestTheLastPageHasNoNext(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
 	for i := range 4 {
-		alice.say(id, fmt.Sprint(i))
+		alice.sendMessage(id, fmt.Sprint(i))
 	}
 	for _, filter := range []string{"", "&conversation=" + id} {
 		first := alice.get("/api/messages/?pageSize=2" + filter)
@@ -106,7 +106,7 @@ func TestTheLastPageHasNoNext(t *testing.T) {
 			t.Errorf("%q: the whole: %v", filter, whole)
 		}
 	}
-	if empty := alice.get("/api/messages/?conversation=" + alice.start()); len(objects(empty, "results")) != 0 || empty["next"] != nil || empty["previous"] != nil {
+	if empty := alice.get("/api/messages/?conversation=" + alice.startConversation()); len(objects(empty, "results")) != 0 || empty["next"] != nil || empty["previous"] != nil {
 		t.Errorf("nothing: %v", empty)
 	}
 }
@@ -115,15 +115,15 @@ func TestTheLastPageHasNoNext(t *testing.T) {
 func TestABadCursorIsNotFound(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
 	for i := range 3 {
-		alice.say(id, fmt.Sprint(i))
+		alice.sendMessage(id, fmt.Sprint(i))
 	}
 	ofOne := alice.get("/api/messages/?pageSize=1&conversation=" + id)
 	ofAll := alice.get("/api/messages/?pageSize=1")
-	alice.call(http.MethodGet, "/api/messages/?cursor="+text(ofOne, "nextCursor"), nil).refused(404, "not_found", "")
-	alice.call(http.MethodGet, "/api/messages/?conversation="+id+"&cursor="+text(ofAll, "nextCursor"), nil).refused(404, "not_found", "")
+	alice.call(http.MethodGet, "/api/messages/?cursor="+text(ofOne, "nextCursor"), nil).wantProblem(404, "not_found", "")
+	alice.call(http.MethodGet, "/api/messages/?conversation="+id+"&cursor="+text(ofAll, "nextCursor"), nil).wantProblem(404, "not_found", "")
 	for _, plain := range []string{
 		"", "x", "n", "n.", "n.0", "n.-1", "n.x", "x.1", "n.1.", "n.9223372036854775808", "n.1.x", "n.1.2.3", "p.0.00000000-0000-0000-0000-000000000000",
 		"n.9223372036854775807.00000000-0000-0000-0000-000000000000", "\x00", "\xff", "n.１", "n. 1",
@@ -138,7 +138,7 @@ func TestABadCursorIsNotFound(t *testing.T) {
 					status, code = 400, "invalid_request"
 				}
 				got := alice.call(http.MethodGet, "/api/messages/?cursor="+url.QueryEscape(cursor)+filter, nil)
-				if err := got.isRefused(status, code, ""); err != nil {
+				if err := got.checkProblem(status, code, ""); err != nil {
 					t.Errorf("%q: %v", plain, err)
 				}
 			}

@@ -114,7 +114,7 @@ func (s *tour) tell(operation, method, path string, body any, status int, option
 
 func (s *tour) ask(operation, method, path string, body any, status int, options ...option) answer {
 	s.t.Helper()
-	got := s.call(method, path, body, append([]option{with("X-Request-Id", fmt.Sprintf(exampleID, theRequest))}, options...)...)
+	got := s.call(method, path, body, append([]option{withHeader("X-Request-Id", fmt.Sprintf(exampleID, theRequest))}, options...)...)
 	if got.status != status {
 		s.t.Fatalf("%s: %d, want %d\n%s", operation, got.status, status, got.body)
 	}
@@ -134,7 +134,7 @@ func (a answer) isJSON() bool {
 // refuse asks in vain, and keeps the problem as an example of its own name.
 func (s *tour) refuse(name, method, path string, body any, status int, options ...option) {
 	s.t.Helper()
-	got := s.call(method, path, body, append([]option{with("X-Request-Id", fmt.Sprintf(exampleID, theRequest))}, options...)...)
+	got := s.call(method, path, body, append([]option{withHeader("X-Request-Id", fmt.Sprintf(exampleID, theRequest))}, options...)...)
 	if got.status != status {
 		s.t.Fatalf("%s: %d, want %d\n%s", name, got.status, status, got.body)
 	}
@@ -200,7 +200,7 @@ func (s *tour) conversations() {
 	s.tell("listMessages", "GET", "/api/messages/?conversation="+conversation+"&pageSize=1", nil, 200)
 	s.tell("getMessage", "GET", "/api/messages/"+s.real(theQuestion)+"/", nil, 200)
 	s.tell("getConversation", "GET", "/api/conversations/"+conversation+"/", nil, 200)
-	other := text(s.call("POST", "/api/conversations/start", object{}).gives(201), "conversation_id")
+	other := text(s.call("POST", "/api/conversations/start", object{}).wantStatus(201), "conversation_id")
 	s.tell("batchConversations", "POST", "/api/conversations/batch", object{"operations": []object{
 		{"action": "mark_read", "conversation_id": conversation}, {"action": "archive", "conversation_id": other}, {"action": "delete", "conversation_id": "gone"},
 	}}, 200)
@@ -214,8 +214,8 @@ func (s *tour) streams() {
 	run := stream.header.Get("X-Run-Id")
 	s.keepEvents("streamRun", s.ask("streamRun", "GET", "/api/runs/"+run+"/events/?after=1.20", nil, 200))
 
-	s.call("POST", "/api/chatbots/", object{"name": "Slow", "engine": "scripted", "script": object{"rules": []object{{"deltas": []string{"Late."}, "delayMs": 60000}}}}).gives(201)
-	slow := s.call("POST", "/api/conversations/start", object{"bot_id": "slow", "initial_message": "Hello"}).gives(201)
+	s.call("POST", "/api/chatbots/", object{"name": "Slow", "engine": "scripted", "script": object{"rules": []object{{"deltas": []string{"Late."}, "delayMs": 60000}}}}).wantStatus(201)
+	slow := s.call("POST", "/api/conversations/start", object{"bot_id": "slow", "initial_message": "Hello"}).wantStatus(201)
 	eventually(s.t, "the reply begins", func() bool { return s.get("/api/runs/" + text(slow, "run_id") + "/")["state"] == "running" })
 	s.tell("cancelRun", "POST", "/api/runs/"+text(slow, "run_id")+"/cancel/", nil, 200)
 }
@@ -310,23 +310,23 @@ func (s *tour) refusals() {
 	bob := &tour{caller: s.as("bob", auth.Chat), ids: s.ids, began: s.began, kept: s.kept}
 	s.refuse("invalidMessage", "POST", conversation+"/messages", object{"content": " "}, 400)
 	s.refuse("invalidRequest", "GET", conversation+"/history?limit=0&after=yesterday", nil, 400)
-	s.refuse("unauthorized", "GET", conversation+"/", nil, 401, with("Authorization", "Bearer pk_4f9a1c22d0.wrong"))
+	s.refuse("unauthorized", "GET", conversation+"/", nil, 401, withHeader("Authorization", "Bearer pk_4f9a1c22d0.wrong"))
 	bob.refuse("forbidden", "GET", "/api/chatbots/", nil, 403)
 	s.refuse("notFound", "GET", "/api/conversations/"+uuid.NewString()+"/", nil, 404)
 	s.refuse("methodNotAllowed", "PUT", conversation+"/", object{}, 405)
 	s.refuse("conflict", "DELETE", "/api/chatbots/parley/", nil, 409)
-	once := with("Idempotency-Key", exampleIdempotencyKey)
-	s.call("POST", "/api/ws-tickets/", object{}, once).gives(201)
+	once := withHeader("Idempotency-Key", exampleIdempotencyKey)
+	s.call("POST", "/api/ws-tickets/", object{}, once).wantStatus(201)
 	s.refuse("repeatConflict", "POST", "/api/ws-tickets/", object{}, 409, once)
-	s.call("POST", conversation+"/messages", object{"content": "Hello"}, once).gives(201)
+	s.call("POST", conversation+"/messages", object{"content": "Hello"}, once).wantStatus(201)
 	s.refuse("unprocessable", "POST", conversation+"/messages", object{"content": "Good morning"}, 422, once)
 	s.refuse("tooLarge", "POST", conversation+"/messages", object{"content": strings.Repeat("x", 32769)}, 413)
-	s.refuse("unsupportedMediaType", "POST", conversation+"/messages", "Hello", 415, with("Content-Type", "text/plain"))
+	s.refuse("unsupportedMediaType", "POST", conversation+"/messages", "Hello", 415, withHeader("Content-Type", "text/plain"))
 	bob.refuseAtLast("rateLimited", "GET", "/api/conversations", nil)
 
 	const chats = "/v1/chat/completions"
 	s.refuse("openaiInvalidRequest", "POST", chats, object{"model": "parley", "messages": []object{}}, 400)
-	s.refuse("openaiUnauthorized", "GET", "/v1/models", nil, 401, with("Authorization", "Bearer pk_4f9a1c22d0.wrong"))
+	s.refuse("openaiUnauthorized", "GET", "/v1/models", nil, 401, withHeader("Authorization", "Bearer pk_4f9a1c22d0.wrong"))
 	s.refuse("openaiModelNotFound", "GET", "/v1/models/gpt-4o-mini", nil, 404)
 	s.refuse("openaiMethodNotAllowed", "GET", chats, nil, 405)
 	bob.refuseAtLast("openaiRateLimited", "POST", chats, object{})

@@ -17,7 +17,7 @@ func TestAnAnswerDoesNotGrowWithTheMistakes(t *testing.T) {
 	for mistakes, want := range map[int]int{3: 3, 500: 100, 400_000: 1} {
 		body := `{"message": {"content": "x", "queryMetadata": {"knowledge_bases": [` + strings.TrimSuffix(strings.Repeat("1,", mistakes), ",") + `]}}}`
 		got := alice.call(http.MethodPost, completions, body)
-		if errs := objects(got.gives(400), "errors"); len(errs) != want || len(got.body) > 32<<10 {
+		if errs := objects(got.wantStatus(400), "errors"); len(errs) != want || len(got.body) > 32<<10 {
 			t.Errorf("%d mistakes are told as %d, in %d bytes", mistakes, len(errs), len(got.body))
 		}
 	}
@@ -28,16 +28,16 @@ func TestARepeatNeedsNoPlaceInTheQueue(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	o.holdBots()
 	path := "/api/conversations/" + id + "/messages"
-	first := alice.call(http.MethodPost, path, object{"content": "Hi"}, with("Idempotency-Key", "k"))
+	first := alice.call(http.MethodPost, path, object{"content": "Hi"}, withHeader("Idempotency-Key", "k"))
 	for range 20 {
-		alice.say(id, "Hi")
+		alice.sendMessage(id, "Hi")
 	}
-	alice.call(http.MethodPost, path, object{"content": "Hi"}, with("Idempotency-Key", "other")).refused(503, "unavailable", "")
-	again := alice.call(http.MethodPost, path, object{"content": "Hi"}, with("Idempotency-Key", "k"))
-	if again.gives(201); string(again.body) != string(first.body) || again.header.Get("Idempotency-Replayed") != "true" {
+	alice.call(http.MethodPost, path, object{"content": "Hi"}, withHeader("Idempotency-Key", "other")).wantProblem(503, "unavailable", "")
+	again := alice.call(http.MethodPost, path, object{"content": "Hi"}, withHeader("Idempotency-Key", "k"))
+	if again.wantStatus(201); string(again.body) != string(first.body) || again.header.Get("Idempotency-Replayed") != "true" {
 		t.Errorf("%s, first %s", again.body, first.body)
 	}
 }

@@ -49,11 +49,11 @@ func TestEveryOperationSaysThatTheDatabaseIsAway(t *testing.T) {
 			}
 			continue
 		}
-		if err := got.isRefused(http.StatusServiceUnavailable, "unavailable", ""); err != nil || got.header.Get("Retry-After") == "" {
+		if err := got.checkProblem(http.StatusServiceUnavailable, "unavailable", ""); err != nil || got.header.Get("Retry-After") == "" {
 			t.Errorf("%s: %v, Retry-After %q", op.id, err, got.header.Get("Retry-After"))
 		}
 	}
-	s.call(http.MethodGet, "/ws", nil, upgrade).refused(503, "unavailable", "")
+	s.call(http.MethodGet, "/ws", nil, upgrade).wantProblem(503, "unavailable", "")
 }
 
 // What the server cannot make sense of is its own mistake: the caller hears so and nothing of the cause, which the log has
@@ -83,7 +83,7 @@ func TestEveryOperationKeepsTheCauseOfItsMistakeForTheLog(t *testing.T) {
 			if got.status < 500 {
 				continue
 			}
-			if err := got.isRefused(http.StatusInternalServerError, "internal", ""); err != nil {
+			if err := got.checkProblem(http.StatusInternalServerError, "internal", ""); err != nil {
 				t.Errorf("%s: %v", op.id, err)
 			}
 			met[op.id] = true
@@ -107,9 +107,9 @@ func TestACompletionThatTakesTooLongGoesOnAsItsRun(t *testing.T) {
 	alice := o.as("alice", auth.Chat)
 	release := o.holdBots()
 	got := alice.call(http.MethodPost, completions, asking(question, false))
-	problem := got.refused(http.StatusGatewayTimeout, "timeout", "")
+	problem := got.wantProblem(http.StatusGatewayTimeout, "timeout", "")
 	asked := object{"model": "parley", "messages": []object{{"role": "user", "content": question}}}
-	alice.call(http.MethodPost, "/v1/chat/completions", asked).refused(http.StatusGatewayTimeout, "timeout", "")
+	alice.call(http.MethodPost, "/v1/chat/completions", asked).wantProblem(http.StatusGatewayTimeout, "timeout", "")
 	release()
 	run := query[string](o.server, "SELECT id::text FROM runs")
 	if !strings.Contains(text(problem, "detail"), run) || problem["retryable"] != true {

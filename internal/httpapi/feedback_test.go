@@ -10,7 +10,7 @@ import (
 // rate sets a message's feedback and returns the message.
 func (c caller) rate(message string, feedback any) object {
 	c.t.Helper()
-	return c.call(http.MethodPut, "/api/messages/"+message+"/feedback/", object{"feedback": feedback}).gives(http.StatusOK)
+	return c.call(http.MethodPut, "/api/messages/"+message+"/feedback/", object{"feedback": feedback}).wantStatus(http.StatusOK)
 }
 
 // Feedback is shown wherever the message is, and in the record of its exchange; the last one counts, and null takes it
@@ -18,7 +18,7 @@ func (c caller) rate(message string, feedback any) object {
 func TestFeedbackIsShownWithTheMessageAndItsRecord(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat, auth.RecordsRead)
-	first := alice.call(http.MethodPost, completions, object{"message": object{"content": question}}).gives(http.StatusOK)
+	first := alice.call(http.MethodPost, completions, object{"message": object{"content": question}}).wantStatus(http.StatusOK)
 	id, conversation := text(first, "messageId"), text(first, "conversationId")
 	alice.ask(conversation, "And another one")
 	before := alice.get("/api/messages/" + id + "/")
@@ -72,7 +72,7 @@ func TestAnyMessageMayBeLiked(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, agent := o.as("alice", auth.Chat, auth.RecordsRead), o.as("agent", auth.Agent)
-	id := alice.start()
+	id := alice.startConversation()
 	asked := text(alice.ask(id, question), "message_id")
 	told := text(agent.post("/api/messages/", object{"conversation": id, "content": "I can help", "type": "outgoing"}), "id")
 	for _, message := range []string{asked, told} {
@@ -89,7 +89,7 @@ func TestAnyMessageMayBeLiked(t *testing.T) {
 func TestWhatIsNoFeedbackIsRefused(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	id := text(alice.call(http.MethodPost, completions, object{"message": object{"content": question}}).gives(http.StatusOK), "messageId")
+	id := text(alice.call(http.MethodPost, completions, object{"message": object{"content": question}}).wantStatus(http.StatusOK), "messageId")
 	alice.rate(id, "like")
 	path := "/api/messages/" + id + "/feedback/"
 	for body, where := range map[string]string{
@@ -97,9 +97,9 @@ func TestWhatIsNoFeedbackIsRefused(t *testing.T) {
 		`{"feedback":true}`: "/feedback", `{"feedback":1}`: "/feedback", `{"feedback":["like"]}`: "/feedback", `{"feedback":{}}`: "/feedback",
 		`{"feedback":"null"}`: "/feedback", `{"Feedback":"like"}`: "/feedback", `[]`: "", `null`: "", `{`: "", ``: "",
 	} {
-		alice.call(http.MethodPut, path, body).refused(400, "invalid_request", where)
+		alice.call(http.MethodPut, path, body).wantProblem(400, "invalid_request", where)
 	}
-	alice.call(http.MethodPut, path, `{"feedback":"like","more":[1]}`).gives(http.StatusOK) // unknown fields are ignored
+	alice.call(http.MethodPut, path, `{"feedback":"like","more":[1]}`).wantStatus(http.StatusOK) // unknown fields are ignored
 	if got := alice.get("/api/messages/" + id + "/"); got["feedback"] != "like" {
 		t.Errorf("%v", got)
 	}
@@ -111,12 +111,12 @@ func TestFeedbackIsForThoseWhoMayReadTheMessage(t *testing.T) {
 	s := serve(t)
 	o, other := s.organization(), s.organization()
 	alice := o.as("alice", auth.Chat)
-	id := text(alice.call(http.MethodPost, completions, object{"message": object{"content": question}}).gives(http.StatusOK), "messageId")
+	id := text(alice.call(http.MethodPost, completions, object{"message": object{"content": question}}).wantStatus(http.StatusOK), "messageId")
 	path := "/api/messages/" + id + "/feedback/"
-	o.as("bob", auth.Chat).call(http.MethodPut, path, object{"feedback": "like"}).refused(403, "forbidden", "")
-	o.as("clerk", auth.RecordsRead, auth.RecordsWrite, auth.Manage).call(http.MethodPut, path, object{"feedback": "like"}).refused(403, "forbidden", "")
-	other.as("admin", auth.Admin).call(http.MethodPut, path, object{"feedback": "like"}).refused(404, "not_found", "")
-	alice.call(http.MethodPut, "/api/messages/x/feedback/", object{"feedback": "like"}).refused(404, "not_found", "")
+	o.as("bob", auth.Chat).call(http.MethodPut, path, object{"feedback": "like"}).wantProblem(403, "forbidden", "")
+	o.as("clerk", auth.RecordsRead, auth.RecordsWrite, auth.Manage).call(http.MethodPut, path, object{"feedback": "like"}).wantProblem(403, "forbidden", "")
+	other.as("admin", auth.Admin).call(http.MethodPut, path, object{"feedback": "like"}).wantProblem(404, "not_found", "")
+	alice.call(http.MethodPut, "/api/messages/x/feedback/", object{"feedback": "like"}).wantProblem(404, "not_found", "")
 	if got := alice.get("/api/messages/" + id + "/"); got["feedback"] != nil {
 		t.Errorf("%v", got)
 	}
@@ -130,11 +130,11 @@ func TestFeedbackAtOnceLeavesMessageAndRecordAgreed(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat, auth.RecordsRead)
-	got := alice.call(http.MethodPost, completions, object{"message": object{"content": question}}).gives(http.StatusOK)
+	got := alice.call(http.MethodPost, completions, object{"message": object{"content": question}}).wantStatus(http.StatusOK)
 	failed := make(chan error, 40)
 	for i := range cap(failed) {
 		go func() {
-			_, err := alice.try(http.MethodPut, "/api/messages/"+text(got, "messageId")+"/feedback/", object{"feedback": []any{"like", "dislike", nil}[i%3]}, with("Authorization", "Api-Key "+alice.key))
+			_, err := alice.tryCall(http.MethodPut, "/api/messages/"+text(got, "messageId")+"/feedback/", object{"feedback": []any{"like", "dislike", nil}[i%3]}, withHeader("Authorization", "Api-Key "+alice.key))
 			failed <- err
 		}()
 	}

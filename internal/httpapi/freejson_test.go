@@ -65,7 +65,7 @@ func decode(t *testing.T, raw string) any {
 func TestFreeObjectsComeBackEqual(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
 	for _, free := range []string{
 		`{}`, `{"a":{}}`, `{"a":[]}`, `{"a":null}`, `{"":""}`, `{"snake_case":1,"camelCase":2,"Camel-Case":3,"CAMELCASE":4,"camelcase":5}`,
@@ -93,7 +93,7 @@ func TestFreeObjectsComeBackEqual(t *testing.T) {
 		}
 	}
 	// Absent is null in the one family and empty in the other.
-	alice.say(id, "Hi")
+	alice.sendMessage(id, "Hi")
 	history := alice.history(id)
 	newest := history[len(history)-1]
 	shown := alice.get("/api/messages/" + text(newest, "id") + "/")
@@ -106,7 +106,7 @@ func TestFreeObjectsComeBackEqual(t *testing.T) {
 func TestACanvasIsOfAnyType(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
 	for _, kind := range []string{
 		`"markdown"`, `""`, `{}`, `{"kind":"markdown","Kind":"x","n":12345678901234567890}`, `[]`, `[1,[2,{"a":null}]]`, `7`, `1e5`, `-0.10`, `true`, `false`,
@@ -123,7 +123,7 @@ func TestACanvasIsOfAnyType(t *testing.T) {
 	for _, field := range []string{"name", "canvasType", "title", "content"} {
 		canvas := object{"name": "n", "canvasType": "c", "title": "t", "content": "c"}
 		delete(canvas, field)
-		alice.call(http.MethodPost, "/api/messages/", object{"conversation": id, "canvas": canvas}).refused(400, "invalid_message", "/canvas/"+field)
+		alice.call(http.MethodPost, "/api/messages/", object{"conversation": id, "canvas": canvas}).wantProblem(400, "invalid_message", "/canvas/"+field)
 	}
 }
 
@@ -131,7 +131,7 @@ func TestACanvasIsOfAnyType(t *testing.T) {
 func TestQueryMetadataIsCheckedWhereItIsKnown(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	nested := func(depth int) string {
 		return strings.Repeat(`{"operator":"AND","conditions":[`, depth) + `"x"` + strings.Repeat(`]}`, depth)
 	}
@@ -164,14 +164,14 @@ func TestQueryMetadataIsCheckedWhereItIsKnown(t *testing.T) {
 		created := alice.call(http.MethodPost, "/api/messages/", `{"conversation":"`+id+`","queryMetadata":`+metadata+`}`)
 		completed := alice.call(http.MethodPost, "/api/chatbots/parley/completions/", `{"message":{"content":"Hi","queryMetadata":`+metadata+`}}`)
 		if pointer == "" {
-			created.gives(201)
-			completed.gives(200)
+			created.wantStatus(201)
+			completed.wantStatus(200)
 			continue
 		}
-		if err := created.isRefused(400, "invalid_message", "/queryMetadata"+pointer); err != nil {
+		if err := created.checkProblem(400, "invalid_message", "/queryMetadata"+pointer); err != nil {
 			t.Errorf("%s: %v", metadata, err)
 		}
-		if err := completed.isRefused(400, "invalid_message", "/message/queryMetadata"+pointer); err != nil {
+		if err := completed.checkProblem(400, "invalid_message", "/message/queryMetadata"+pointer); err != nil {
 			t.Errorf("%s: %v", metadata, err)
 		}
 	}

@@ -18,13 +18,13 @@ func TestTheHistoryHasTheReferencesFields(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	sent := alice.post("/api/conversations/"+id+"/messages", object{"content": question, "metadata": object{"a": 1}})
 	if sent["status"] != "delivered" || number(sent, "seq") != 1 || len(sent) != 5 {
 		t.Errorf("sent: %v", sent)
 	}
 	alice.awaitRun(text(sent, "run_id"))
-	o.as("staff", auth.Agent).say(id, "I am a person.")
+	o.as("staff", auth.Agent).sendMessage(id, "I am a person.")
 	messages := alice.history(id)
 	for i, want := range []struct{ sender, content string }{{"user", question}, {"bot", longAnswer}, {"agent", "I am a person."}} {
 		got := messages[i]
@@ -46,11 +46,11 @@ func TestTheHistoryHasTheReferencesFields(t *testing.T) {
 func TestTheHistoryIsCutByItsBounds(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
 	times := []string{""}
 	for i := 1; i <= 103; i++ {
-		times = append(times, text(alice.say(id, fmt.Sprint("message ", i)), "timestamp"))
+		times = append(times, text(alice.sendMessage(id, fmt.Sprint("message ", i)), "timestamp"))
 	}
 	shifted := func(seq int, by time.Duration) string {
 		at, err := time.Parse(time.RFC3339Nano, times[seq])
@@ -137,13 +137,13 @@ func TestTheHistoryIsCutByItsBounds(t *testing.T) {
 func TestTimesGrowEvenWhenTheClockIsSetBack(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
 	future := time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond)
 	alice.exec("UPDATE sessions SET last_activity = $1", future)
 	for i := 1; i <= 3; i++ {
 		want := future.Add(time.Duration(i) * time.Microsecond).Format(sixDigits)
-		if sent := alice.say(id, "Hi"); sent["timestamp"] != want {
+		if sent := alice.sendMessage(id, "Hi"); sent["timestamp"] != want {
 			t.Errorf("message %d is at %v, want %s", i, sent["timestamp"], want)
 		}
 	}

@@ -27,27 +27,27 @@ func TestAnIdempotencyKeyStoresAMessageOnce(t *testing.T) {
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat, auth.Agent)
 	for name := range keyedMessages("", "") {
-		id := alice.start()
+		id := alice.startConversation()
 		path, body := keyedMessages(id, question)[name]()
-		first := alice.call(http.MethodPost, path, body, with("Idempotency-Key", "k"))
-		first.gives(201)
+		first := alice.call(http.MethodPost, path, body, withHeader("Idempotency-Key", "k"))
+		first.wantStatus(201)
 		if first.header.Get("Idempotency-Replayed") != "" {
 			t.Errorf("%s: the first answer says it is replayed", name)
 		}
 		eventually(t, "it is answered", func() bool { return len(alice.history(id)) == 2 })
 		for range 3 {
-			again := alice.call(http.MethodPost, path, body, with("Idempotency-Key", "k"))
-			again.gives(201)
+			again := alice.call(http.MethodPost, path, body, withHeader("Idempotency-Key", "k"))
+			again.wantStatus(201)
 			if again.header.Get("Idempotency-Replayed") != "true" || string(again.body) != string(first.body) {
 				t.Errorf("%s: again %s %s, first %s", name, again.header, again.body, first.body)
 			}
 		}
 		_, other := keyedMessages(id, "something else")[name]()
-		alice.call(http.MethodPost, path, other, with("Idempotency-Key", "k")).refused(422, "unprocessable", "")
+		alice.call(http.MethodPost, path, other, withHeader("Idempotency-Key", "k")).wantProblem(422, "unprocessable", "")
 		// The bytes count, not what they mean.
-		alice.call(http.MethodPost, path, `{"content":"Hi" , "conversation":"`+id+`"}`, with("Idempotency-Key", "bytes")).gives(201)
-		alice.call(http.MethodPost, path, `{"content":"Hi","conversation":"`+id+`"}`, with("Idempotency-Key", "bytes")).refused(422, "unprocessable", "")
-		alice.call(http.MethodPost, path, body, with("Idempotency-Key", "K")).gives(201) // another key
+		alice.call(http.MethodPost, path, `{"content":"Hi" , "conversation":"`+id+`"}`, withHeader("Idempotency-Key", "bytes")).wantStatus(201)
+		alice.call(http.MethodPost, path, `{"content":"Hi","conversation":"`+id+`"}`, withHeader("Idempotency-Key", "bytes")).wantProblem(422, "unprocessable", "")
+		alice.call(http.MethodPost, path, body, withHeader("Idempotency-Key", "K")).wantStatus(201) // another key
 		alice.checkAnswered(id, 3)
 	}
 }
@@ -57,8 +57,8 @@ func TestAnIdempotencyKeyIsScopedToUserAndPath(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, bob := o.as("alice", auth.Chat, auth.Agent), o.as("bob", auth.Chat, auth.Agent)
-	id, other := alice.start(), alice.start()
-	key := with("Idempotency-Key", "k")
+	id, other := alice.startConversation(), alice.startConversation()
+	key := withHeader("Idempotency-Key", "k")
 	body := object{"content": "Hi", "conversation": id}
 	seen := map[string]bool{}
 	for _, made := range []object{
@@ -76,12 +76,12 @@ func TestAnIdempotencyKeyIsScopedToUserAndPath(t *testing.T) {
 	}
 	// Another key of the same user is the same user.
 	again := o.as("alice", auth.Chat).call(http.MethodPost, "/api/conversations/"+id+"/messages", body, key)
-	if again.gives(201); again.header.Get("Idempotency-Replayed") != "true" {
+	if again.wantStatus(201); again.header.Get("Idempotency-Replayed") != "true" {
 		t.Error("with another API key of the same user it is stored again")
 	}
 	// The spelling of the path is no matter.
 	again = alice.call(http.MethodPost, "/conversations/"+id+"/messages/", body, key)
-	if again.gives(201); again.header.Get("Idempotency-Replayed") != "true" {
+	if again.wantStatus(201); again.header.Get("Idempotency-Replayed") != "true" {
 		t.Error("in another spelling of the path it is stored again")
 	}
 }
@@ -91,12 +91,12 @@ func TestFiftyAtOnceWithOneIdempotencyKeyAreOneMessage(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	for name := range keyedMessages("", "") {
-		id := alice.start()
+		id := alice.startConversation()
 		path, body := keyedMessages(id, question)[name]()
 		replayed := 0
-		answers := alice.atOnce(50, func(int) (string, any) { return path, body }, with("Idempotency-Key", "k"))
+		answers := alice.atOnce(50, func(int) (string, any) { return path, body }, withHeader("Idempotency-Key", "k"))
 		for _, got := range answers {
-			got.gives(201)
+			got.wantStatus(201)
 			if string(got.body) != string(answers[0].body) {
 				t.Errorf("%s: %s and %s", name, got.body, answers[0].body)
 			}
@@ -116,19 +116,19 @@ func TestARefusedRequestDoesNotUseUpItsIdempotencyKey(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, bob := o.as("alice", auth.Chat), o.as("bob", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	for name := range keyedMessages("", "") {
-		key := with("Idempotency-Key", "of-"+name)
+		key := withHeader("Idempotency-Key", "of-"+name)
 		path, body := keyedMessages(id, question)[name]()
-		alice.call(http.MethodPost, path, "{", key).refused(400, "invalid_request", "")
+		alice.call(http.MethodPost, path, "{", key).wantProblem(400, "invalid_request", "")
 		body["attachments"] = []object{{"id": "unknown"}}
-		alice.call(http.MethodPost, path, body, key).refused(400, "invalid_message", "/attachments/0/id")
+		alice.call(http.MethodPost, path, body, key).wantProblem(400, "invalid_message", "/attachments/0/id")
 		delete(body, "attachments")
 		_, long := keyedMessages(id, strings.Repeat("x", 32769))[name]()
-		alice.call(http.MethodPost, path, long, key).refused(413, "too_large", "")
-		bob.call(http.MethodPost, path, body, key).refused(403, "forbidden", "")
+		alice.call(http.MethodPost, path, long, key).wantProblem(413, "too_large", "")
+		bob.call(http.MethodPost, path, body, key).wantProblem(403, "forbidden", "")
 		got := alice.call(http.MethodPost, path, body, key)
-		if got.gives(201); got.header.Get("Idempotency-Replayed") != "" {
+		if got.wantStatus(201); got.header.Get("Idempotency-Replayed") != "" {
 			t.Errorf("%s: %s", name, got.body)
 		}
 	}
@@ -136,12 +136,12 @@ func TestARefusedRequestDoesNotUseUpItsIdempotencyKey(t *testing.T) {
 	// Nor is one that came when too many waited.
 	release := o.holdBots()
 	for range 21 {
-		alice.say(id, "Hi")
+		alice.sendMessage(id, "Hi")
 	}
 	path, body := keyedMessages(id, "late")["sendMessage"]()
-	alice.call(http.MethodPost, path, body, with("Idempotency-Key", "late")).refused(503, "unavailable", "")
+	alice.call(http.MethodPost, path, body, withHeader("Idempotency-Key", "late")).wantProblem(503, "unavailable", "")
 	release()
 	alice.checkAnswered(id, 23)
-	alice.call(http.MethodPost, path, body, with("Idempotency-Key", "late")).gives(201)
+	alice.call(http.MethodPost, path, body, withHeader("Idempotency-Key", "late")).wantStatus(201)
 	alice.checkAnswered(id, 24)
 }

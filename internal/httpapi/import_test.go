@@ -41,7 +41,7 @@ func workbook(t *testing.T, rows ...[]any) []byte {
 func TestFAQsAreImportedFromTables(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
-	got := admin.importFile("faqs.csv", []byte("\xEF\xBB\xBFquestion,answer,labels\nFirst?,One,\"a,b\"\n,no question\nNo answer?,\n\nSecond?,\"Two\nlines\"\n")).gives(200)
+	got := admin.importFile("faqs.csv", []byte("\xEF\xBB\xBFquestion,answer,labels\nFirst?,One,\"a,b\"\n,no question\nNo answer?,\n\nSecond?,\"Two\nlines\"\n")).wantStatus(200)
 	mistakes := objects(got, "errors")
 	if number(got, "created") != 2 || number(got, "updated") != 0 || number(got, "skipped") != 0 || len(mistakes) != 2 {
 		t.Fatalf("%v", got)
@@ -49,19 +49,19 @@ func TestFAQsAreImportedFromTables(t *testing.T) {
 	if number(mistakes[0], "row") != 3 || number(mistakes[1], "row") != 4 || mistakes[0]["detail"] == mistakes[1]["detail"] {
 		t.Errorf("%v", mistakes)
 	}
-	got = admin.importFile("whatever", workbook(t, []any{"答案", "問題", "標籤"}, []any{"壹", "First?", "新"}, []any{"Two\nlines", "Second?", ""}, []any{7, "第三？", nil})).gives(200)
+	got = admin.importFile("whatever", workbook(t, []any{"答案", "問題", "標籤"}, []any{"壹", "First?", "新"}, []any{"Two\nlines", "Second?", ""}, []any{7, "第三？", nil})).wantStatus(200)
 	if number(got, "created") != 1 || number(got, "updated") != 1 || number(got, "skipped") != 1 || len(objects(got, "errors")) != 0 {
 		t.Errorf("%v", got)
 	}
 	for asked, want := range map[string]string{"First?": "壹", "Second?": "Two\nlines", "第三？": "7"} {
-		if got := admin.call(http.MethodPost, completions, object{"message": object{"content": asked}}).gives(200)["content"]; got != want {
+		if got := admin.call(http.MethodPost, completions, object{"message": object{"content": asked}}).wantStatus(200)["content"]; got != want {
 			t.Errorf("%s is answered with %v", asked, got)
 		}
 	}
 	if n := number(admin.get("/api/chatbots/parley/faqs/"), "count"); n != 4+3 {
 		t.Errorf("there are %d FAQs", n)
 	}
-	if got := admin.importFile("only-a-header.csv", []byte("question,answer\n")).gives(200); number(got, "created") != 0 {
+	if got := admin.importFile("only-a-header.csv", []byte("question,answer\n")).wantStatus(200); number(got, "created") != 0 {
 		t.Errorf("%v", got)
 	}
 }
@@ -74,20 +74,20 @@ func TestAFileThatIsNoTableIsRefused(t *testing.T) {
 		"empty": "", "no columns": "a,b\n1,2\n", "one column": "question\nFirst?\n", "no UTF-8": "question,answer\n\xff\xfe,x\n", "NUL": "question,answer\nA,\x00\n",
 		"stray quote": "question,answer\nFirst?,\"One\n", "old Excel": "\xD0\xCF\x11\xE0 …", "broken Excel": "PK\x03\x04 …", "PDF": "%PDF-1.7",
 	} {
-		if err := admin.importFile("faqs.csv", []byte(content)).isRefused(400, "invalid_request", "/file"); err != nil {
+		if err := admin.importFile("faqs.csv", []byte(content)).checkProblem(400, "invalid_request", "/file"); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	body, kind := upload("datei", "faqs.csv", []byte("question,answer\nA,B\n"))
-	admin.call(http.MethodPost, imports, body, kind).refused(400, "invalid_request", "/file")
+	admin.call(http.MethodPost, imports, body, kind).wantProblem(400, "invalid_request", "/file")
 	whole, kind := upload("file", "faqs.csv", []byte("question,answer\nA,B\n"))
-	admin.call(http.MethodPost, imports, string(whole.Bytes()[:whole.Len()-20]), kind).refused(400, "invalid_request", "")
-	admin.call(http.MethodPost, imports, "", kind).refused(400, "invalid_request", "")
-	admin.call(http.MethodPost, imports, "no form", with("Content-Type", "multipart/form-data")).refused(400, "invalid_request", "")
+	admin.call(http.MethodPost, imports, string(whole.Bytes()[:whole.Len()-20]), kind).wantProblem(400, "invalid_request", "")
+	admin.call(http.MethodPost, imports, "", kind).wantProblem(400, "invalid_request", "")
+	admin.call(http.MethodPost, imports, "no form", withHeader("Content-Type", "multipart/form-data")).wantProblem(400, "invalid_request", "")
 	for _, kind := range []string{"", "text/csv", "application/json", "multipart/mixed; boundary=x"} {
-		admin.call(http.MethodPost, imports, "question,answer\nA,B\n", with("Content-Type", kind)).refused(415, "unsupported_media_type", "")
+		admin.call(http.MethodPost, imports, "question,answer\nA,B\n", withHeader("Content-Type", kind)).wantProblem(415, "unsupported_media_type", "")
 	}
-	admin.call(http.MethodPost, "/api/chatbots/nobody/faqs/import/", bytes.NewReader(whole.Bytes()), kindOfForm(whole)).refused(404, "not_found", "")
+	admin.call(http.MethodPost, "/api/chatbots/nobody/faqs/import/", bytes.NewReader(whole.Bytes()), kindOfForm(whole)).wantProblem(404, "not_found", "")
 	if n := number(admin.get("/api/chatbots/parley/faqs/"), "count"); n != 4 {
 		t.Errorf("there are %d FAQs", n)
 	}
@@ -96,7 +96,7 @@ func TestAFileThatIsNoTableIsRefused(t *testing.T) {
 // kindOfForm reads the boundary off the form itself.
 func kindOfForm(form *bytes.Buffer) option {
 	boundary, _, _ := strings.Cut(strings.TrimPrefix(form.String(), "--"), "\r\n")
-	return with("Content-Type", "multipart/form-data; boundary="+boundary)
+	return withHeader("Content-Type", "multipart/form-data; boundary="+boundary)
 }
 
 // An upload over 32 MiB is seen to be too large, whether or not it says beforehand how long it is.
@@ -104,8 +104,8 @@ func TestAnUploadOver32MiBIsSeenToBeTooLarge(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
 	body, kind := upload("file", "faqs.csv", bytes.Repeat([]byte("x"), 32<<20))
-	admin.call(http.MethodPost, imports, bytes.NewReader(body.Bytes()), kind).refused(413, "too_large", "")
-	admin.call(http.MethodPost, imports, struct{ io.Reader }{bytes.NewReader(body.Bytes())}, kind).refused(413, "too_large", "")
+	admin.call(http.MethodPost, imports, bytes.NewReader(body.Bytes()), kind).wantProblem(413, "too_large", "")
+	admin.call(http.MethodPost, imports, struct{ io.Reader }{bytes.NewReader(body.Bytes())}, kind).wantProblem(413, "too_large", "")
 }
 
 // Only so many files are in memory at once, however slowly they come: one more is refused, and the others are imported.
@@ -149,5 +149,5 @@ func TestUploadsAtOnceAreBounded(t *testing.T) {
 			t.Errorf("a slow upload is answered with %d", got.StatusCode)
 		}
 	}
-	admin.importFile("faqs.csv", []byte("question,answer\nSecond?,Two\n")).gives(200)
+	admin.importFile("faqs.csv", []byte("question,answer\nSecond?,Two\n")).wantStatus(200)
 }

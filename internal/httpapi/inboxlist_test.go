@@ -15,7 +15,7 @@ const inboxList = "/api/conversations/"
 // silent starts a conversation that no bot answers.
 func (c caller) silent() string {
 	c.t.Helper()
-	id := c.start()
+	id := c.startConversation()
 	c.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
 	return id
 }
@@ -38,7 +38,7 @@ func TestAWalkThroughTheInboxShowsEveryConversationOnce(t *testing.T) {
 	}
 	bobs = append(bobs, bob.silent(), bob.silent())
 	for _, i := range []int{3, 0, 5} {
-		alice.say(made[i], "Hi")
+		alice.sendMessage(made[i], "Hi")
 	}
 	byActivity := []string{made[5], made[0], made[3], made[6], made[4], made[2], made[1]}
 	byCreation := slices.Clone(made)
@@ -89,9 +89,9 @@ func TestAWalkThroughTheInboxShowsEveryConversationOnce(t *testing.T) {
 			walked = append(walked, idsOf(objects(page, "results"))...)
 			if next = page["next"]; i == 0 {
 				for _, id := range alice.listed("pageSize=2&cursor=" + text(page, "nextCursor") + "&ordering=" + ordering) {
-					alice.say(id, "Hi")
+					alice.sendMessage(id, "Hi")
 				}
-				alice.say(walked[0], "Hi")
+				alice.sendMessage(walked[0], "Hi")
 			}
 		}
 		slices.Sort(walked)
@@ -106,16 +106,16 @@ func TestACursorOfAnotherOrderIsNotFound(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id := alice.silent()
-	alice.start()
-	alice.say(id, "One")
-	alice.say(id, "Two")
+	alice.startConversation()
+	alice.sendMessage(id, "One")
+	alice.sendMessage(id, "Two")
 	active := text(alice.get(inboxList+"?pageSize=1"), "nextCursor")
 	created := text(alice.get(inboxList+"?pageSize=1&ordering=createdAt"), "nextCursor")
 	message := text(alice.get("/api/messages/?pageSize=1"), "nextCursor")
 	for _, query := range []string{"ordering=createdAt&cursor=" + active, "cursor=" + created, "cursor=" + message, "ordering=createdAt&cursor=" + message, "cursor=x", "cursor=bi4x"} {
-		alice.call(http.MethodGet, inboxList+"?"+query, nil).refused(404, "not_found", "")
+		alice.call(http.MethodGet, inboxList+"?"+query, nil).wantProblem(404, "not_found", "")
 	}
-	alice.call(http.MethodGet, "/api/messages/?cursor="+active, nil).refused(404, "not_found", "")
+	alice.call(http.MethodGet, "/api/messages/?cursor="+active, nil).wantProblem(404, "not_found", "")
 }
 
 // The inbox and the keyword narrow the list down; a keyword is found in the title, the contact's name and any message, in
@@ -126,10 +126,10 @@ func TestTheInboxListIsFilteredByInboxAndKeyword(t *testing.T) {
 	alice, staff := o.as("Alice Ω", auth.Chat), o.as("staff", auth.Agent)
 	titled, said, percent, chinese := alice.silent(), alice.silent(), alice.silent(), alice.silent()
 	alice.patch("/api/conversations/"+titled+"/", object{"title": "Refund Request"})
-	alice.say(said, "My invoice of MARCH")
-	alice.say(percent, "a 100% discount on under_score and back\\slash")
-	alice.say(percent, "and later something else")
-	alice.say(chinese, "請問如何申請退款？")
+	alice.sendMessage(said, "My invoice of MARCH")
+	alice.sendMessage(percent, "a 100% discount on under_score and back\\slash")
+	alice.sendMessage(percent, "and later something else")
+	alice.sendMessage(chinese, "請問如何申請退款？")
 	web := text(alice.post("/api/conversations/", object{"webChat": o.webChat.ID}), "id")
 	bobs := o.as("bob", auth.Chat).silent()
 
@@ -169,7 +169,7 @@ func TestTheInboxListIsFilteredByInboxAndKeyword(t *testing.T) {
 		t.Errorf("two pages have %v", ids)
 	}
 	for _, id := range []string{nothing()["inboxes"], "x", web} {
-		alice.call(http.MethodGet, inboxList+"?inbox="+id, nil).refused(404, "not_found", "")
+		alice.call(http.MethodGet, inboxList+"?inbox="+id, nil).wantProblem(404, "not_found", "")
 	}
 }
 
@@ -179,10 +179,10 @@ func TestTheInboxListShowsConversationsAsTheyAre(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, bob, staff := o.as("alice", auth.Chat), o.as("bob", auth.Chat), o.as("staff", auth.Agent)
-	empty, asked := alice.start(), alice.start()
+	empty, asked := alice.startConversation(), alice.startConversation()
 	alice.ask(asked, question)
 	bobs := bob.silent()
-	bob.say(bobs, "One")
+	bob.sendMessage(bobs, "One")
 	bob.post("/api/messages/", object{"conversation": bobs, "content": "Two", "queryMetadata": object{"a_b": 1}})
 
 	list := objects(staff.get(inboxList), "results")

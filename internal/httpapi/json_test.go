@@ -91,7 +91,7 @@ func TestHistoryIsWrittenAsEncodingJSONDoes(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, staff := o.as("alice", auth.Chat), o.as("staff", auth.Agent)
-	id := alice.start()
+	id := alice.startConversation()
 	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
 	var sent []string
 	for texts := range slices.Chunk(awkward(), 8) {

@@ -31,7 +31,7 @@ func (a answer) left(class string, limit int) (remaining, resetIn int) {
 // overLimit fails the test unless the answer is that 429, which tells when to come again.
 func (a answer) overLimit(class string, limit int) {
 	a.t.Helper()
-	if err := a.isRefused(http.StatusTooManyRequests, "rate_limited", ""); err != nil {
+	if err := a.checkProblem(http.StatusTooManyRequests, "rate_limited", ""); err != nil {
 		a.t.Error(err)
 		return
 	}
@@ -103,7 +103,7 @@ func TestAClassIsCountedOverAllItsOperations(t *testing.T) {
 	id := ""
 	for range 6 {
 		got := alice.call(http.MethodPost, "/api/conversations/start", object{"initial_message": ""})
-		id = text(got.gives(201), "conversation_id")
+		id = text(got.wantStatus(201), "conversation_id")
 		if remaining, resetIn := got.left("messages", 4); remaining != 4 || resetIn != 60 {
 			t.Errorf("a start without a message leaves %d for %d seconds", remaining, resetIn)
 		}
@@ -133,7 +133,7 @@ func TestAClassIsCountedOverAllItsOperations(t *testing.T) {
 		send(o.as("alice", auth.Chat, auth.Agent)).overLimit("messages", 4)
 	}
 	got := alice.call(http.MethodPost, "/api/conversations/start", object{})
-	got.gives(201)
+	got.wantStatus(201)
 	if remaining, _ := got.left("messages", 4); remaining != 0 {
 		t.Errorf("%d are left", remaining)
 	}
@@ -156,8 +156,8 @@ func TestEveryAnswerOfALimitedOperationSaysWhatIsLeft(t *testing.T) {
 	t.Parallel()
 	o := serveWith(t, settings{limits: map[string]int{"messages": 10, "list": 10, "history": 10}}).organization()
 	alice := o.as("alice", auth.Chat)
-	id := alice.start()
-	bobs := o.as("bob", auth.Chat).start()
+	id := alice.startConversation()
+	bobs := o.as("bob", auth.Chat).startConversation()
 	left := 10
 	for _, c := range []struct {
 		status int
@@ -174,7 +174,7 @@ func TestEveryAnswerOfALimitedOperationSaysWhatIsLeft(t *testing.T) {
 		{403, "/api/conversations/" + bobs + "/messages", object{"content": "Hi"}, "application/json"},
 		{415, "/api/messages/", object{"conversation": id}, "text/plain"},
 	} {
-		got := alice.call(http.MethodPost, c.path, c.body, with("Content-Type", c.kind))
+		got := alice.call(http.MethodPost, c.path, c.body, withHeader("Content-Type", c.kind))
 		left--
 		if remaining, _ := got.left("messages", 10); got.status != c.status || remaining != left {
 			t.Errorf("%s: %d, want %d; %d left, want %d", got.request, got.status, c.status, remaining, left)
@@ -207,7 +207,7 @@ func TestAnAddressThatGuessesKeysIsToldToWait(t *testing.T) {
 		return op.send(caller{organization: o, key: "pk_0000000000.guess"}, op.target(there, ""), op.anyBody(there), options...)
 	}
 	for i := range 5 {
-		if err := guess(operations[i%2*5]).isRefused(401, "unauthorized", ""); err != nil {
+		if err := guess(operations[i%2*5]).checkProblem(401, "unauthorized", ""); err != nil {
 			t.Error(err)
 		}
 	}
@@ -215,8 +215,8 @@ func TestAnAddressThatGuessesKeysIsToldToWait(t *testing.T) {
 		if !op.isSecured {
 			continue
 		}
-		got := guess(op, with("X-Forwarded-For", "203.0.113.7"), with("X-Real-Ip", "203.0.113.7"))
-		if err := got.isRefused(429, "rate_limited", ""); err != nil {
+		got := guess(op, withHeader("X-Forwarded-For", "203.0.113.7"), withHeader("X-Real-Ip", "203.0.113.7"))
+		if err := got.checkProblem(429, "rate_limited", ""); err != nil {
 			t.Errorf("%s: %v", op.id, err)
 			continue
 		}
@@ -224,7 +224,7 @@ func TestAnAddressThatGuessesKeysIsToldToWait(t *testing.T) {
 			t.Errorf("%s: try again after %q seconds", op.id, got.header.Get("Retry-After"))
 		}
 	}
-	o.call(http.MethodGet, "/api/me/", nil).refused(429, "rate_limited", "")
+	o.call(http.MethodGet, "/api/me/", nil).wantProblem(429, "rate_limited", "")
 	alice.get("/api/me/")
-	o.call(http.MethodGet, "/healthz", nil).gives(200)
+	o.call(http.MethodGet, "/healthz", nil).wantStatus(200)
 }

@@ -24,10 +24,10 @@ func TestTheListIsPagedByLimitAndOffset(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
-	o.as("bob", auth.Chat).start()
+	o.as("bob", auth.Chat).startConversation()
 	var newestFirst []string
 	for range 103 {
-		newestFirst = append([]string{alice.start()}, newestFirst...)
+		newestFirst = append([]string{alice.startConversation()}, newestFirst...)
 	}
 	// Activity brings the oldest to the front.
 	alice.ask(newestFirst[102], "Hi")
@@ -52,7 +52,7 @@ func TestTheListIsPagedByLimitAndOffset(t *testing.T) {
 	}
 	for _, bad := range []string{"limit=0", "limit=101", "limit=-1", "offset=-1", "offset=1000001"} {
 		name, _, _ := strings.Cut(bad, "=")
-		alice.call(http.MethodGet, "/api/conversations?"+bad, nil).refused(400, "invalid_request", name)
+		alice.call(http.MethodGet, "/api/conversations?"+bad, nil).wantProblem(400, "invalid_request", name)
 	}
 }
 
@@ -62,8 +62,8 @@ func TestTheListIsFilteredByBotAndStatus(t *testing.T) {
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
 	other := o.as("manager", auth.Manage).post("/api/chatbots/", object{"name": "Other", "slug": "other"})
-	active := alice.start()
-	archived := alice.start()
+	active := alice.startConversation()
+	archived := alice.startConversation()
 	elsewhere := text(alice.post("/api/conversations/start", object{"bot_id": "other"}), "conversation_id")
 	alice.patch("/api/conversations/"+archived+"/", object{"status": "archived"})
 	for query, want := range map[string][]string{
@@ -82,7 +82,7 @@ func TestTheListIsFilteredByBotAndStatus(t *testing.T) {
 			t.Errorf("%q: %v of %v, want %v", query, got, list["total"], want)
 		}
 	}
-	alice.call(http.MethodGet, "/api/conversations?bot_id=nobody", nil).refused(404, "not_found", "")
+	alice.call(http.MethodGet, "/api/conversations?bot_id=nobody", nil).wantProblem(404, "not_found", "")
 	// The staff's list too is of their own.
 	if list := o.as("staff", auth.Agent).get("/api/conversations"); number(list, "total") != 0 {
 		t.Errorf("the staff's: %v", list)
@@ -103,7 +103,7 @@ func TestListsByPageHaveAnEndAndLinksThatWork(t *testing.T) {
 	if list := admin.get(empty); number(list, "count") != 0 || len(objects(list, "results")) != 0 || list["next"] != nil || list["previous"] != nil {
 		t.Errorf("page 1 of nothing: %v", list)
 	}
-	admin.call(http.MethodGet, empty+"?page=2", nil).refused(404, "not_found", "")
+	admin.call(http.MethodGet, empty+"?page=2", nil).wantProblem(404, "not_found", "")
 
 	for _, path := range []string{"/api/chatbots/", "/api/web-chats/", "/api/api-keys/", "/api/chatbots/parley/faqs/"} {
 		all := admin.get(path + "?pageSize=100")
@@ -139,8 +139,8 @@ func TestListsByPageHaveAnEndAndLinksThatWork(t *testing.T) {
 		if !slices.Equal(back, ids) {
 			t.Errorf("%s: the walk back gives %v, want %v", path, back, ids)
 		}
-		admin.call(http.MethodGet, fmt.Sprintf("%s?pageSize=2&page=%d", path, len(pages)+1), nil).refused(404, "not_found", "")
-		admin.call(http.MethodGet, path+"?page=1000000&pageSize=100", nil).refused(404, "not_found", "")
-		admin.call(http.MethodGet, path+"?pageSize=101", nil).refused(400, "invalid_request", "pageSize")
+		admin.call(http.MethodGet, fmt.Sprintf("%s?pageSize=2&page=%d", path, len(pages)+1), nil).wantProblem(404, "not_found", "")
+		admin.call(http.MethodGet, path+"?page=1000000&pageSize=100", nil).wantProblem(404, "not_found", "")
+		admin.call(http.MethodGet, path+"?pageSize=101", nil).wantProblem(400, "invalid_request", "pageSize")
 	}
 }

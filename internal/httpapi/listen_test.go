@@ -25,7 +25,7 @@ type listening struct {
 
 // tryListen opens a stream; it may be called by any goroutine. It must be left, or read to its end.
 func (c caller) tryListen(method, path string, body any, options ...option) (*listening, error) {
-	request, err := c.request(method, path, body, append([]option{with("Authorization", "Api-Key "+c.key)}, options...)...)
+	request, err := c.request(method, path, body, append([]option{withHeader("Authorization", "Api-Key "+c.key)}, options...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +151,7 @@ func (c caller) startWith(slug string) string {
 // cancel cancels a run and returns what the answer says of it.
 func (c caller) cancel(run string) object {
 	c.t.Helper()
-	return c.call(http.MethodPost, "/api/runs/"+run+"/cancel/", nil).gives(http.StatusOK)
+	return c.call(http.MethodPost, "/api/runs/"+run+"/cancel/", nil).wantStatus(http.StatusOK)
 }
 
 // messageOf is the stored reply of a run.

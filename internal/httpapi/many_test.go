@@ -38,7 +38,7 @@ func (c *caprice) ask(alice caller, path string) {
 			return
 		}
 		if n == c.after && c.does == "cancels" {
-			got, err := alice.try(http.MethodPost, "/api/runs/"+l.run+"/cancel/", nil, with("Authorization", "Api-Key "+alice.key))
+			got, err := alice.tryCall(http.MethodPost, "/api/runs/"+l.run+"/cancel/", nil, withHeader("Authorization", "Api-Key "+alice.key))
 			if err != nil || got.status != http.StatusOK {
 				c.err = fmt.Errorf("cancel: %d %w", got.status, err)
 				return
@@ -63,7 +63,7 @@ func TestTwoHundredStreamsThatAreLeftAndCancelledLeaveNothingBehind(t *testing.T
 	random := rand.New(rand.NewPCG(seed, 0))
 	rule, whole := slow(20, 20)
 	alice, path := scriptedCaller(t, rule)
-	alice.call(http.MethodPost, path, asking("Go on", false)).gives(http.StatusOK)
+	alice.call(http.MethodPost, path, asking("Go on", false)).wantStatus(http.StatusOK)
 	// Of the database's connections as many as there may ever be, so that none is new later.
 	alice.atOnce(64, func(int) (string, any) { return "/api/conversations/start", object{} })
 	goroutines := alice.settled()

@@ -24,7 +24,7 @@ type credential struct {
 func (o organization) credentials(user string, own things) []credential {
 	o.t.Helper()
 	header := func(value string) func(operation) option {
-		return func(operation) option { return with("Authorization", value) }
+		return func(operation) option { return withHeader("Authorization", value) }
 	}
 	var all []credential
 	for _, value := range schemaOf("Scope").Enum {
@@ -51,7 +51,7 @@ func (o organization) credentials(user string, own things) []credential {
 	return append(all, credential{name: "ticket", scope: auth.Chat, asks: func(op operation) option {
 		ticket := text(maker.post("/api/ws-tickets/", object{}), "ticket")
 		if op.id != "connect" {
-			return with("Authorization", "Bearer "+ticket)
+			return withHeader("Authorization", "Bearer "+ticket)
 		}
 		return func(request *http.Request) {
 			request.Header.Del("Authorization")
@@ -70,7 +70,7 @@ func (op operation) answerFor(who credential, whose string, named []string) stri
 	switch {
 	case who.isEnded || who.name == "ticket" && op.id != "connect":
 		return "401"
-	case len(op.scopes) > 0 && who.scope != auth.Admin && !slices.Contains(op.scopes, string(who.scope)), isBound && !op.takes(who.purpose):
+	case len(op.scopes) > 0 && who.scope != auth.Admin && !slices.Contains(op.scopes, string(who.scope)), isBound && !op.acceptsToken(who.purpose):
 		return "403"
 	case whose == "own" || len(named) == 0:
 		return "2xx"
@@ -111,7 +111,7 @@ func TestTheMatrixHasNoCellThatDiffersFromTheDocument(t *testing.T) {
 	foreign := s.organization().as("owner", auth.Admin).one()
 	manager := o.as("manager", auth.Admin)
 	world := func(user string) things {
-		all := o.as(user, auth.Agent).within("", "")
+		all := o.as(user, auth.Agent).tokenTarget("", "")
 		all["faqs"] = text(manager.post("/api/chatbots/"+all["chatbots"]+"/faqs/", object{"question": "Where?", "answer": "Here."}), "id")
 		all["api-keys"] = text(manager.post("/api/api-keys/", object{"name": "Spare"}), "id")
 		all["records"] = all["runs"]

@@ -16,7 +16,7 @@ func TestACreatedMessageIsShownEverywhereTheSame(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	made := alice.post("/api/messages/", object{
 		"conversation": id, "type": "incoming", "content": question,
 		"contentPayload": object{"buttons": []string{"Reset"}}, "queryMetadata": object{"knowledge_bases": []any{}, "channel": "app"},
@@ -52,14 +52,14 @@ func TestACreatedMessageIsShownEverywhereTheSame(t *testing.T) {
 		t.Errorf("the reply: %v", reply)
 	}
 	// A message is only in its own conversation.
-	alice.call(http.MethodGet, "/api/messages/"+text(made, "id")+"/?conversation="+alice.start(), nil).refused(404, "not_found", "")
+	alice.call(http.MethodGet, "/api/messages/"+text(made, "id")+"/?conversation="+alice.startConversation(), nil).wantProblem(404, "not_found", "")
 }
 
 // Only the conversation is required: what says nothing is stored and not answered, and what says something is.
 func TestAMessageThatSaysNothingIsStoredAndNotAnswered(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	for i, body := range []object{{}, {"content": ""}, {"content": " \u3000\n"}, {"attachments": []object{}}, {"canvas": nil}, {"contentPayload": object{"a": 1}}} {
 		body["conversation"] = id
 		if made := alice.post("/api/messages/", body); made["runId"] != nil || number(made, "seq") != i+1 || made["content"] != or(body["content"], "") {
@@ -94,9 +94,9 @@ func TestOutgoingMessagesNeedTheScopeAgent(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, staff := o.as("alice", auth.Chat, auth.Manage), o.as("Sam of the staff", auth.Agent)
-	id := alice.start()
+	id := alice.startConversation()
 	body := object{"conversation": id, "type": "outgoing", "content": question}
-	alice.call(http.MethodPost, "/api/messages/", body).refused(403, "forbidden", "")
+	alice.call(http.MethodPost, "/api/messages/", body).wantProblem(403, "forbidden", "")
 	for _, who := range []caller{staff, o.as("Sam of the staff", auth.Admin)} {
 		made := who.post("/api/messages/", body)
 		if made["type"] != "outgoing" || made["runId"] != nil || made["sender"].(object)["name"] != "Sam of the staff" {
@@ -118,13 +118,13 @@ func TestOutgoingMessagesNeedTheScopeAgent(t *testing.T) {
 func TestTextsComeBackAsTheyWereSent(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
 	for _, content := range []string{
 		"請問如何重設密碼？", "🙂👨‍👩‍👧‍👦🇹🇼👍🏽", "e\u0301 é", "  spaces  ", "tab\tand\r\nlines\n", `<b>&amp;"'\` + "`", "\u2028\u2029\u200b\ufeff",
 		"مرحبا עברית", "\U0010FFFF\uFFFD\uE000", "'; DROP TABLE messages; --", "$1 %s {{.}}", strings.Repeat("x", 32768), strings.Repeat("🙂", 32768), strings.Repeat("字", 32768),
 	} {
-		sent := alice.say(id, content)
+		sent := alice.sendMessage(id, content)
 		if got := alice.get("/api/messages/" + text(sent, "message_id") + "/")["content"]; got != content {
 			t.Errorf("%.40q came back as %.40q", content, got)
 		}
@@ -135,13 +135,13 @@ func TestTextsComeBackAsTheyWereSent(t *testing.T) {
 func TestAMessageMayHave32768Characters(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	for _, character := range []string{"x", "字", "🙂"} {
 		long := strings.Repeat(character, 32769)
-		alice.call(http.MethodPost, "/api/conversations/"+id+"/messages", object{"content": long}).refused(413, "too_large", "/content")
-		alice.call(http.MethodPost, "/api/messages/", object{"conversation": id, "content": long}).refused(413, "too_large", "/content")
-		alice.call(http.MethodPost, "/api/chatbots/parley/completions/", object{"message": object{"content": long}}).refused(413, "too_large", "/message/content")
-		got := alice.call(http.MethodPost, "/api/chatbots/parley/completions/", object{"message": object{"content": long[len(character):]}}).gives(200)
+		alice.call(http.MethodPost, "/api/conversations/"+id+"/messages", object{"content": long}).wantProblem(413, "too_large", "/content")
+		alice.call(http.MethodPost, "/api/messages/", object{"conversation": id, "content": long}).wantProblem(413, "too_large", "/content")
+		alice.call(http.MethodPost, "/api/chatbots/parley/completions/", object{"message": object{"content": long}}).wantProblem(413, "too_large", "/message/content")
+		got := alice.call(http.MethodPost, "/api/chatbots/parley/completions/", object{"message": object{"content": long[len(character):]}}).wantStatus(200)
 		if got["finishReason"] != "stop" {
 			t.Errorf("%v", got)
 		}
@@ -155,16 +155,16 @@ func TestAMessageMayHave32768Characters(t *testing.T) {
 func TestBlankContentIsAnInvalidMessage(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	for _, blank := range []string{"", " ", "\t\r\n", "\u3000\u00a0\u2003"} {
-		alice.call(http.MethodPost, "/api/conversations/"+id+"/messages", object{"content": blank}).refused(400, "invalid_message", "/content")
-		alice.call(http.MethodPost, "/api/chatbots/parley/completions/", object{"message": object{"content": blank}}).refused(400, "invalid_message", "/message/content")
+		alice.call(http.MethodPost, "/api/conversations/"+id+"/messages", object{"content": blank}).wantProblem(400, "invalid_message", "/content")
+		alice.call(http.MethodPost, "/api/chatbots/parley/completions/", object{"message": object{"content": blank}}).wantProblem(400, "invalid_message", "/message/content")
 	}
 	file := []object{{"file": "https://files.example.com/a.png"}}
 	alice.post("/api/conversations/"+id+"/messages", object{"content": " ", "attachments": file})
-	alice.call(http.MethodPost, "/api/chatbots/parley/completions/", object{"message": object{"content": "", "attachments": file}}).gives(200)
-	alice.call(http.MethodPost, "/api/conversations/"+id+"/messages", object{}).refused(400, "invalid_message", "/content")
-	alice.call(http.MethodPost, "/api/messages/", object{"content": "Hi"}).refused(400, "invalid_request", "/conversation")
-	alice.call(http.MethodPost, "/api/messages/", object{"conversation": 7, "content": "Hi"}).refused(400, "invalid_request", "/conversation")
-	alice.call(http.MethodPost, "/api/messages/", object{"conversation": "", "content": "Hi"}).refused(404, "not_found", "")
+	alice.call(http.MethodPost, "/api/chatbots/parley/completions/", object{"message": object{"content": "", "attachments": file}}).wantStatus(200)
+	alice.call(http.MethodPost, "/api/conversations/"+id+"/messages", object{}).wantProblem(400, "invalid_message", "/content")
+	alice.call(http.MethodPost, "/api/messages/", object{"content": "Hi"}).wantProblem(400, "invalid_request", "/conversation")
+	alice.call(http.MethodPost, "/api/messages/", object{"conversation": 7, "content": "Hi"}).wantProblem(400, "invalid_request", "/conversation")
+	alice.call(http.MethodPost, "/api/messages/", object{"conversation": "", "content": "Hi"}).wantProblem(404, "not_found", "")
 }

@@ -95,7 +95,7 @@ func TestAModelAnswers(t *testing.T) {
 	alice := o.as("alice", auth.Chat)
 	wanted := object{"promptTokens": 120, "completionTokens": 7, "totalTokens": 127}
 
-	plain := alice.call(http.MethodPost, completions, asking(question, false)).gives(200)
+	plain := alice.call(http.MethodPost, completions, asking(question, false)).wantStatus(200)
 	content, last := joined(t, alice.call(http.MethodPost, completions, asking(question, true)).events())
 	for form, got := range map[string]object{"JSON": plain, "stream": last} {
 		cited := objects(got, "citations")
@@ -140,7 +140,7 @@ func TestAModelIsToldOfTheConversation(t *testing.T) {
 	upstream := serveModel(t, goodDay)
 	o.clever(upstream)
 	alice := o.as("alice", auth.Chat)
-	conversation := alice.start()
+	conversation := alice.startConversation()
 	alice.ask(conversation, "One?")
 	sent := alice.post("/api/messages/", object{
 		"conversation": conversation, "content": "What is this?",
@@ -179,10 +179,10 @@ func TestAQueuedQuestionKnowsTheAnswersBeforeIt(t *testing.T) {
 	})
 	o.clever(upstream)
 	alice := o.as("alice", auth.Chat)
-	conversation := alice.start()
-	alice.say(conversation, "One?")
+	conversation := alice.startConversation()
+	alice.sendMessage(conversation, "One?")
 	<-arrived
-	second := alice.say(conversation, "Two?")
+	second := alice.sendMessage(conversation, "Two?")
 	close(goOn)
 	alice.awaitRun(text(second, "run_id"))
 	messages, _ := upstream.last()
@@ -213,8 +213,8 @@ func TestCancellingLeavesTheModelServer(t *testing.T) {
 	})
 	o.clever(upstream)
 	alice := o.as("alice", auth.Chat)
-	conversation := alice.start()
-	run := text(alice.say(conversation, "Hello?"), "run_id")
+	conversation := alice.startConversation()
+	run := text(alice.sendMessage(conversation, "Hello?"), "run_id")
 	<-asked
 	began := time.Now()
 	alice.call(http.MethodPost, "/api/runs/"+run+"/cancel/", nil)
@@ -242,7 +242,7 @@ func TestAModelServersFailureIsToldInOurWords(t *testing.T) {
 	alice := o.as("alice", auth.Chat)
 
 	refused := alice.call(http.MethodPost, completions, asking("Hello?", false))
-	refused.refused(502, "upstream_failed", "")
+	refused.wantProblem(502, "upstream_failed", "")
 	streamed := alice.call(http.MethodPost, completions, asking("Hello?", true))
 	_, last := joined(t, streamed.events())
 	if problem, _ := last["error"].(object); problem["error"] != "upstream_failed" || last["finishReason"] != "error" {
@@ -265,7 +265,7 @@ func TestStatisticsCountAModelsTokens(t *testing.T) {
 	o := serve(t).organization()
 	admin := o.clever(serveModel(t, goodDay))
 	for range 3 {
-		admin.call(http.MethodPost, completions, asking(question, false)).gives(200)
+		admin.call(http.MethodPost, completions, asking(question, false)).wantStatus(200)
 	}
 	totals := admin.get("/api/chatbots/parley/statistics/" + around(""))["totals"].(object)
 	if number(totals, "promptTokens") != 360 || number(totals, "completionTokens") != 21 {

@@ -17,7 +17,7 @@ func TestAModelIsSetShownChangedAndRemoved(t *testing.T) {
 		"baseUrl": "https://models.test/v1", "name": "small", "temperature": 0.2, "historyTokens": 100, "apiKey": modelKey,
 		"parameters": object{"max_tokens": json.Number("12345678901234567890"), "stop": []any{"\n"}},
 	}
-	once := with("Idempotency-Key", "once")
+	once := withHeader("Idempotency-Key", "once")
 	made := admin.post("/api/chatbots/", object{"name": "M", "slug": "m", "engine": "openai", "model": full}, once)
 	if again := admin.post("/api/chatbots/", object{"name": "M", "slug": "m", "engine": "openai", "model": full}, once); !sameJSON(t, again, made) {
 		t.Errorf("the repeat is answered %v", again)
@@ -58,11 +58,11 @@ func TestAModelIsSetShownChangedAndRemoved(t *testing.T) {
 		}
 	}
 
-	admin.call(http.MethodPatch, "/api/chatbots/m/", object{"model": nil}).refused(400, "invalid_request", "/model")
+	admin.call(http.MethodPatch, "/api/chatbots/m/", object{"model": nil}).wantProblem(400, "invalid_request", "/model")
 	if changed := admin.patch("/api/chatbots/m/", object{"model": nil, "engine": "faq"}); changed["model"] != nil || changed["engine"] != "faq" {
 		t.Errorf("%v", changed)
 	}
-	admin.call(http.MethodPatch, "/api/chatbots/m/", object{"engine": "openai"}).refused(400, "invalid_request", "/model")
+	admin.call(http.MethodPatch, "/api/chatbots/m/", object{"engine": "openai"}).wantProblem(400, "invalid_request", "/model")
 	if changed := admin.patch("/api/chatbots/m/", object{"engine": "openai", "model": object{"baseUrl": base, "name": "small"}}); changed["model"].(object)["hasApiKey"] != false {
 		t.Errorf("the key of before is there: %v", changed)
 	}
@@ -72,30 +72,30 @@ func TestAModelIsSetShownChangedAndRemoved(t *testing.T) {
 func TestAModelThatCannotBeIsRefused(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
-	admin.call(http.MethodPost, "/api/chatbots/", object{"name": "M", "engine": "openai"}).refused(400, "invalid_request", "/model")
-	admin.call(http.MethodPost, "/api/chatbots/", object{"name": "M", "engine": "openai", "model": nil}).refused(400, "invalid_request", "/model")
+	admin.call(http.MethodPost, "/api/chatbots/", object{"name": "M", "engine": "openai"}).wantProblem(400, "invalid_request", "/model")
+	admin.call(http.MethodPost, "/api/chatbots/", object{"name": "M", "engine": "openai", "model": nil}).wantProblem(400, "invalid_request", "/model")
 	for _, base := range []string{"", "models.test", "ftp://models.test", "https://", "https://u:p@models.test", "https://u@models.test/v1", "https://models.test/v1?key=x", "https://models.test/v1?", "https://models.test/#a", "https://models.test/#", "http://[::1/", "https:///v1"} {
 		model := object{"baseUrl": base, "name": "small"}
-		admin.call(http.MethodPatch, "/api/chatbots/parley/", object{"model": model}).refused(400, "invalid_request", "/model/baseUrl")
+		admin.call(http.MethodPatch, "/api/chatbots/parley/", object{"model": model}).wantProblem(400, "invalid_request", "/model/baseUrl")
 	}
 	for _, name := range []string{"messages", "model", "stream", "stream_options", "n", "Stream"} {
 		model := object{"baseUrl": "http://localhost:11434/v1", "name": "small", "parameters": object{name: 1}}
-		admin.call(http.MethodPatch, "/api/chatbots/parley/", object{"model": model}).refused(400, "invalid_request", "/model/parameters/"+name)
+		admin.call(http.MethodPatch, "/api/chatbots/parley/", object{"model": model}).wantProblem(400, "invalid_request", "/model/parameters/"+name)
 	}
 	long := object{"baseUrl": "http://localhost:11434/v1", "name": "small", "parameters": object{"x": strings.Repeat("x", 16<<10)}}
-	admin.call(http.MethodPatch, "/api/chatbots/parley/", object{"model": long}).refused(400, "invalid_request", "/model/parameters")
+	admin.call(http.MethodPatch, "/api/chatbots/parley/", object{"model": long}).wantProblem(400, "invalid_request", "/model/parameters")
 	for pointer, model := range map[string]object{
 		"/model/apiKey":      {"baseUrl": "http://localhost/v1", "name": "small", "apiKey": "two words"},
 		"/model/name":        {"baseUrl": "http://localhost/v1", "name": " "},
 		"/model/temperature": {"baseUrl": "http://localhost/v1", "name": "small", "temperature": 2.5},
 	} {
-		admin.call(http.MethodPatch, "/api/chatbots/parley/", object{"model": model}).refused(400, "invalid_request", pointer)
+		admin.call(http.MethodPatch, "/api/chatbots/parley/", object{"model": model}).wantProblem(400, "invalid_request", pointer)
 	}
 	if shown := admin.get("/api/chatbots/parley/"); shown["model"] != nil {
 		t.Errorf("%v", shown)
 	}
 	member := admin.as("member", auth.Chat, auth.Agent, auth.RecordsWrite)
-	member.call(http.MethodPatch, "/api/chatbots/parley/", object{"model": object{"baseUrl": "http://localhost/v1", "name": "small"}}).refused(403, "forbidden", "")
+	member.call(http.MethodPatch, "/api/chatbots/parley/", object{"model": object{"baseUrl": "http://localhost/v1", "name": "small"}}).wantProblem(403, "forbidden", "")
 }
 
 // A key that was moved to another bot's row does not open there, and the answer says what to do.
@@ -109,7 +109,7 @@ func TestAKeyDoesNotOpenForAnotherBot(t *testing.T) {
 	if _, err := o.sql.Exec(t.Context(), "UPDATE bots SET model_key = (SELECT model_key FROM bots WHERE slug = 'parley') WHERE slug = 'm'"); err != nil {
 		t.Fatal(err)
 	}
-	got := admin.call(http.MethodPost, "/api/chatbots/m/completions/", asking("Hello?", false)).refused(500, "internal", "")
+	got := admin.call(http.MethodPost, "/api/chatbots/m/completions/", asking("Hello?", false)).wantProblem(500, "internal", "")
 	if !strings.Contains(text(got, "detail"), "set again") || len(upstream.asked) != 0 {
 		t.Errorf("%v, asked %v", got, upstream.asked)
 	}

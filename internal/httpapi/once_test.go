@@ -26,12 +26,12 @@ func other(body any) any {
 
 // once sends a request under an Idempotency-Key.
 func (op operation) once(c caller, path string, body any, key string) (answer, error) {
-	options := []option{with("Authorization", "Api-Key "+c.key), with("Idempotency-Key", key)}
+	options := []option{withHeader("Authorization", "Api-Key "+c.key), withHeader("Idempotency-Key", key)}
 	if file, ok := body.([]byte); ok {
 		form, kind := upload("file", "faqs.csv", file)
-		return c.try(op.method, path, form, append(options, kind)...)
+		return c.tryCall(op.method, path, form, append(options, kind)...)
 	}
-	return c.try(op.method, path, body, options...)
+	return c.tryCall(op.method, path, body, options...)
 }
 
 // mustOnce is once, for where it is answered.
@@ -53,7 +53,7 @@ func (a answer) isFirst() bool {
 func (a answer) repeats(op operation, first answer) {
 	a.t.Helper()
 	if secret[op.id] {
-		if err := a.isRefused(409, "conflict", ""); err != nil || a.header.Get("Retry-After") != "" {
+		if err := a.checkProblem(409, "conflict", ""); err != nil || a.header.Get("Retry-After") != "" {
 			a.t.Errorf("%s: %v, Retry-After %q", op.id, err, a.header.Get("Retry-After"))
 		}
 		return
@@ -140,7 +140,7 @@ func TestARepeatedRequestIsAnsweredAgainAndNotDoneAgain(t *testing.T) {
 			for _, who := range []caller{alice, spare} {
 				op.mustOnce(who, path, body, key).repeats(op, first)
 			}
-			if err := op.mustOnce(alice, path, other(body), key).isRefused(422, "unprocessable", ""); err != nil {
+			if err := op.mustOnce(alice, path, other(body), key).checkProblem(422, "unprocessable", ""); err != nil {
 				t.Errorf("%s with another body: %v", op.id, err)
 			}
 			if after := o.snapshot(); after != before {
@@ -255,7 +255,7 @@ func TestFiftyAtOnceWithOneIdempotencyKeyHaveOneEffect(t *testing.T) {
 		one := effect(func() { op.mustOnce(admin, path, body, "one") })
 		fifty := effect(func() {
 			var first answer
-			answers := admin.atOnce(50, func(int) (string, any) { return path, body }, with("Idempotency-Key", "fifty"))
+			answers := admin.atOnce(50, func(int) (string, any) { return path, body }, withHeader("Idempotency-Key", "fifty"))
 			firsts := 0
 			for _, got := range answers {
 				if got.isFirst() {
@@ -332,7 +332,7 @@ func TestARepeatOfARequestThatIsStillRunningIsToldToWait(t *testing.T) {
 	// when they are repeated
 	for i, got := range all()() {
 		// then the repeats are told to wait
-		if err := got.isRefused(http.StatusConflict, "conflict", ""); err != nil || got.header.Get("Retry-After") == "" || got.json()["retryable"] != true {
+		if err := got.checkProblem(http.StatusConflict, "conflict", ""); err != nil || got.header.Get("Retry-After") == "" || got.json()["retryable"] != true {
 			t.Errorf("%s: %v, Retry-After %q", held[i].id, err, got.header.Get("Retry-After"))
 		}
 	}

@@ -21,8 +21,8 @@ type openAIError struct {
 	}
 }
 
-// isRefusedAsOpenAIDoes is isRefused for what is below /v1; where is a pointer all the same.
-func (a answer) isRefusedAsOpenAIDoes(status int, code, where string) error {
+// checkOpenAIProblem is isRefused for what is below /v1; where is a pointer all the same.
+func (a answer) checkOpenAIProblem(status int, code, where string) error {
 	var failure openAIError
 	if err := json.Unmarshal(a.body, &failure); err != nil {
 		return fmt.Errorf("%s: %w", a.request, err)

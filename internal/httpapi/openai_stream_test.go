@@ -75,7 +75,7 @@ func TestAChatStreamSaysWhatTheJSONAnswerWouldHaveSaid(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	for _, asked := range []string{question, "請問如何申請退款？", "something else entirely"} {
-		for _, conversation := range []string{"", alice.start()} {
+		for _, conversation := range []string{"", alice.startConversation()} {
 			body := chatting(asked)
 			if conversation != "" {
 				body = in(conversation, body)
@@ -145,10 +145,10 @@ func TestAChatCompletionThatFailsSaysSo(t *testing.T) {
 	}{
 		"without a conversation":         {body(), nil, ""},
 		"in one":                         {in(started(), body()), nil, "false"},
-		"in one, with an idempotent key": {in(started(), body()), []option{with("Idempotency-Key", "k")}, ""},
+		"in one, with an idempotent key": {in(started(), body()), []option{withHeader("Idempotency-Key", "k")}, ""},
 	} {
 		got := alice.call(http.MethodPost, chatCompletions, c.body, c.options...)
-		got.refused(502, "upstream_failed", "")
+		got.wantProblem(502, "upstream_failed", "")
 		if got.header.Get("X-Should-Retry") != c.retries {
 			t.Errorf("%s: X-Should-Retry is %q", name, got.header.Get("X-Should-Retry"))
 		}
@@ -166,9 +166,9 @@ func TestAChatStreamIsFollowedAgainUnderItsKey(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
-	body := streaming(in(alice.start(), chatting(question)))
-	first := alice.call(http.MethodPost, chatCompletions, body, with("Idempotency-Key", "k"))
-	again := alice.call(http.MethodPost, chatCompletions, body, with("Idempotency-Key", "k"))
+	body := streaming(in(alice.startConversation(), chatting(question)))
+	first := alice.call(http.MethodPost, chatCompletions, body, withHeader("Idempotency-Key", "k"))
+	again := alice.call(http.MethodPost, chatCompletions, body, withHeader("Idempotency-Key", "k"))
 	events, _ := first.chunks()
 	repeated, isDone := again.chunks()
 	if chatted(t, repeated) != chatted(t, events) || !isDone || text(repeated[0], "id") != text(events[0], "id") || again.header.Get("Idempotency-Replayed") != "true" {

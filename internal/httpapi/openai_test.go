@@ -38,7 +38,7 @@ func in(conversation string, body object) object {
 // chat asks and returns the reply's text.
 func (c caller) chat(body object) string {
 	c.t.Helper()
-	answer := c.call(http.MethodPost, chatCompletions, body).gives(200)
+	answer := c.call(http.MethodPost, chatCompletions, body).wantStatus(200)
 	return text(objects(answer, "choices")[0]["message"].(object), "content")
 }
 
@@ -53,8 +53,8 @@ func TestAChatCompletionWithoutAConversationLeavesNothing(t *testing.T) {
 	for _, model := range []string{"parley", o.bot.ID.String(), strings.ToUpper(o.bot.ID.String())} {
 		body := chatting(question)
 		body["model"] = model
-		got := alice.call(http.MethodPost, chatCompletions, body, with("Idempotency-Key", "k"))
-		answer := got.gives(200)
+		got := alice.call(http.MethodPost, chatCompletions, body, withHeader("Idempotency-Key", "k"))
+		answer := got.wantStatus(200)
 		ids = append(ids, text(answer, "id"))
 		delete(answer, "id")
 		if created := number(answer, "created"); int64(created) < began || int64(created) > time.Now().Unix() {
@@ -104,7 +104,7 @@ func TestAModelIsGivenTheMessagesOfAChatCompletion(t *testing.T) {
 				{"type": "image_url", "image_url": {"url": "https://files.test/a/cat.png", "detail": "low"}}, {"type": "text", "text": "What is it?"},
 				{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 			]}
-		]}`).gives(200)
+		]}`).wantStatus(200)
 	want := `[{"role": "system", "content": "Be brief.\n\nSpeak German.\n\nBe kind."}, {"role": "user", "content": "Hello\nthere"}, {"role": "assistant", "content": "Hi"},
 		{"role": "user", "content": [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": "https://files.test/a/cat.png"}},
 			{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]}]`
@@ -120,7 +120,7 @@ func TestAModelIsGivenTheMessagesOfAChatCompletion(t *testing.T) {
 	o.clever(serveModel(t, func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, `{"choices":[{"message":{"content":"Good"},"finish_reason":"length"}]}`)
 	}))
-	answer = alice.call(http.MethodPost, chatCompletions, chatting("And?")).gives(200)
+	answer = alice.call(http.MethodPost, chatCompletions, chatting("And?")).wantStatus(200)
 	if objects(answer, "choices")[0]["finish_reason"] != "length" {
 		t.Errorf("%v", answer)
 	}
@@ -132,7 +132,7 @@ func TestAChatCompletionInAConversationIsKept(t *testing.T) {
 	o := serve(t).organization()
 	upstream := serveModel(t, goodDay)
 	alice := o.clever(upstream)
-	id := alice.start()
+	id := alice.startConversation()
 	alice.ask(id, "First of all")
 	body := in(id, chatting("Not said here", "Nor this", "And then?"))
 	body["messages"].([]any)[2] = object{"role": "user", "content": []any{
@@ -140,7 +140,7 @@ func TestAChatCompletionInAConversationIsKept(t *testing.T) {
 	}}
 	body["metadata"].(object)["trace"] = 7
 	got := alice.call(http.MethodPost, chatCompletions, body)
-	answer := got.gives(200)
+	answer := got.wantStatus(200)
 	history := alice.history(id)
 	if len(history) != 4 || history[2]["content"] != "And then?" || history[3]["content"] != "Good day 您好" || !sameJSON(t, history[2]["metadata"], body["metadata"]) {
 		t.Fatalf("%v", history)
@@ -174,7 +174,7 @@ func TestWhoHangsUpEndsAReplyOfNoConversation(t *testing.T) {
 		body := chatting("Hello?")
 		body["stream"] = streaming
 		ctx, hangUp := context.WithCancel(t.Context())
-		request := must(o.request(http.MethodPost, chatCompletions, body, with("Authorization", "Bearer "+alice.key)))
+		request := must(o.request(http.MethodPost, chatCompletions, body, withHeader("Authorization", "Bearer "+alice.key)))
 		left := make(chan bool)
 		go func() {
 			defer close(left)
@@ -187,7 +187,7 @@ func TestWhoHangsUpEndsAReplyOfNoConversation(t *testing.T) {
 		<-begun
 		// Meanwhile the only slot is taken, and nothing waits for it.
 		got := alice.call(http.MethodPost, chatCompletions, chatting("Hello?"))
-		if err := got.isRefused(503, "unavailable", ""); err != nil || got.header.Get("Retry-After") != "2" || got.header.Get("X-Should-Retry") != "" {
+		if err := got.checkProblem(503, "unavailable", ""); err != nil || got.header.Get("Retry-After") != "2" || got.header.Get("X-Should-Retry") != "" {
 			t.Errorf("%v %v", err, got.header)
 		}
 		hangUp()
@@ -204,7 +204,7 @@ func TestAChatCompletionThatCannotBeIsRefused(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	before := o.snapshot()
 	asked := func(content any) object { return object{"role": "user", "content": content} }
 	image := func(url any) []any {
@@ -246,14 +246,14 @@ func TestAChatCompletionThatCannotBeIsRefused(t *testing.T) {
 			}
 			for _, streaming := range []bool{false, true} {
 				body["stream"] = streaming
-				if err := alice.call(http.MethodPost, chatCompletions, body).isRefused(c.status, c.code, c.where); err != nil {
+				if err := alice.call(http.MethodPost, chatCompletions, body).checkProblem(c.status, c.code, c.where); err != nil {
 					t.Error(shorten(err))
 				}
 			}
 		}
 	}
 	alice.call(http.MethodPost, chatCompletions, in(id, object{"model": "parley", "messages": []any{asked(image("data:image/png;base64,AAAA"))}})).
-		refused(400, "invalid_message", "/messages/0/content/1/image_url/url")
+		wantProblem(400, "invalid_message", "/messages/0/content/1/image_url/url")
 	if after := o.snapshot(); after != before {
 		t.Errorf("it was\n%s\nand is\n%s", before, after)
 	}
@@ -268,10 +268,10 @@ func TestAChatCompletionNamesWhatIsThere(t *testing.T) {
 	o := serve(t).organization()
 	alice, bob := o.as("alice", auth.Chat), o.as("bob", auth.Chat)
 	o.as("manager", auth.Manage).post("/api/chatbots/", object{"name": "Other", "slug": "other"})
-	id := alice.start()
+	id := alice.startConversation()
 	fails := func(got answer, status int, kind, code, param string) {
 		t.Helper()
-		failure := got.gives(status)["error"].(object)
+		failure := got.wantStatus(status)["error"].(object)
 		if failure["type"] != kind || failure["code"] != code || (param == "") != (failure["param"] == nil) || param != "" && failure["param"] != param {
 			t.Errorf("%s: %v", got.request, failure)
 		}

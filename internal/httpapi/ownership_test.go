@@ -77,7 +77,7 @@ func TestAnotherOrganizationsIDsAreAsIfTheyDidNotExist(t *testing.T) {
 				answers := map[string]answer{}
 				for name, id := range map[string]string{"theirs": foreign[at.kind], "nobody's": nothing()[at.kind]} {
 					path, body := at.put(own, id)
-					answers[name] = op.send(me, path, body, with("X-Request-Id", "same"))
+					answers[name] = op.send(me, path, body, withHeader("X-Request-Id", "same"))
 				}
 				got, want := answers["theirs"], answers["nobody's"]
 				if op.id == "batchConversations" {
@@ -114,7 +114,7 @@ func TestAnotherOrganizationsIDsAreAsIfTheyDidNotExist(t *testing.T) {
 // firstResult is what has become of a batch's first operation, as the answer that it would be alone.
 func (a answer) firstResult() answer {
 	a.t.Helper()
-	result := objects(a.gives(http.StatusOK), "results")[0]
+	result := objects(a.wantStatus(http.StatusOK), "results")[0]
 	if problem, ok := result["problem"]; ok && result["ok"] == false {
 		a.body = must(json.Marshal(problem))
 		a.status = number(problem.(object), "status")
@@ -157,11 +157,11 @@ func TestAColleaguesConversationIsForbiddenWithoutTheScopeAgent(t *testing.T) {
 				isStaff := scope == auth.Agent || slices.Contains(op.scopes, "admin") || scope == auth.Admin || slices.Contains(op.scopes, "records:read")
 				switch {
 				case slices.Contains(ownedByUsers, at.kind) && !isStaff:
-					if err := got.isRefused(403, "forbidden", ""); err != nil {
+					if err := got.checkProblem(403, "forbidden", ""); err != nil {
 						t.Errorf("%s, %s, as %s: %v", op.id, at.name, scope, err)
 					}
 				case at.kind == "attachments" && !isStaff:
-					if err := got.isRefused(400, "invalid_message", strings.TrimPrefix(at.name, "body ")); err != nil {
+					if err := got.checkProblem(400, "invalid_message", strings.TrimPrefix(at.name, "body ")); err != nil {
 						t.Errorf("%s, %s, as %s: %v", op.id, at.name, scope, err)
 					}
 				case got.status >= 300:

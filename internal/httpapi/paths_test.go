@@ -29,7 +29,7 @@ func TestAPathIDThatIsNoIDIsNotFound(t *testing.T) {
 				}
 				ids := maps.Clone(there)
 				ids[kindOf(op.path, parameter.Name)] = bad
-				if err := op.send(admin, op.target(ids, ""), op.anyBody(there)).isRefused(404, "not_found", ""); err != nil {
+				if err := op.send(admin, op.target(ids, ""), op.anyBody(there)).checkProblem(404, "not_found", ""); err != nil {
 					t.Errorf("%s {%s} = %.60q: %v", op.id, parameter.Name, bad, err)
 				}
 			}
@@ -77,7 +77,7 @@ func TestAMethodThatAPathDoesNotTakeIsToldTheOthers(t *testing.T) {
 			}
 			for _, spelling := range []string{path, path + "/"} {
 				got := admin.call(method, spelling, nil)
-				if err := got.isRefused(405, "method_not_allowed", ""); err != nil {
+				if err := got.checkProblem(405, "method_not_allowed", ""); err != nil {
 					t.Error(err)
 				}
 				if allow := got.header.Get("Allow"); allow != strings.Join(methods, ", ") {
@@ -92,14 +92,14 @@ func TestAMethodThatAPathDoesNotTakeIsToldTheOthers(t *testing.T) {
 func TestAPathThatLeadsNowhereIsNotFound(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
-	id := admin.start()
+	id := admin.startConversation()
 	for _, path := range []string{
 		"/", "/nothing", "/api", "/api/", "/api/nothing/", "/api/v2/me/", "/api/conversations/" + id + "/nothing", "/api/conversations//", "//api/me/",
 		"/api/conversations/" + id + "//messages", "/api/messages/" + id + "/x/", "/API/me/", "/api/me/..", "/api/%6de%2f", "/problems", "/problems/",
 		"/openapi.yml", "/v1/",
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
-			if err := admin.call(method, path, nil).isRefused(404, "not_found", ""); err != nil {
+			if err := admin.call(method, path, nil).checkProblem(404, "not_found", ""); err != nil {
 				t.Error(err)
 			}
 		}

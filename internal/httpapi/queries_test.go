@@ -33,15 +33,15 @@ func TestIntegersInQueriesAreHeldAgainstTheDocument(t *testing.T) {
 			}
 			for _, value := range bad {
 				path := op.target(there, parameter.Name+"="+url.QueryEscape(value))
-				if err := op.send(admin, path, op.anyBody(there)).isRefused(400, "invalid_request", parameter.Name); err != nil {
+				if err := op.send(admin, path, op.anyBody(there)).checkProblem(400, "invalid_request", parameter.Name); err != nil {
 					t.Errorf("%s %s=%q: %v", op.id, parameter.Name, value, err)
 				}
 			}
 			if schema.Default == nil {
 				continue
 			}
-			bare := op.send(admin, op.target(there, ""), op.anyBody(there), with("X-Request-Id", "same"))
-			same := op.send(admin, op.target(there, fmt.Sprintf("%s=%v", parameter.Name, schema.Default)), op.anyBody(there), with("X-Request-Id", "same"))
+			bare := op.send(admin, op.target(there, ""), op.anyBody(there), withHeader("X-Request-Id", "same"))
+			same := op.send(admin, op.target(there, fmt.Sprintf("%s=%v", parameter.Name, schema.Default)), op.anyBody(there), withHeader("X-Request-Id", "same"))
 			if string(bare.body) != string(same.body) {
 				t.Errorf("%s: without %s it is %s, with its default %s", op.id, parameter.Name, bare.body, same.body)
 			}
@@ -88,7 +88,7 @@ func TestTextsInQueriesAreHeldAgainstTheDocument(t *testing.T) {
 				if value == "%" || value == "%zz" {
 					where = ""
 				}
-				if err := op.send(admin, path, op.anyBody(there)).isRefused(400, "invalid_request", where); err != nil {
+				if err := op.send(admin, path, op.anyBody(there)).checkProblem(400, "invalid_request", where); err != nil {
 					t.Errorf("%s %s=%.40q: %v", op.id, parameter.Name, value, err)
 				}
 			}
@@ -108,13 +108,13 @@ func TestHeadersAreHeldAgainstTheDocument(t *testing.T) {
 			}
 			schema := parameter.Schema.Value
 			for _, value := range []string{fmt.Sprintf("%0*d", int(*schema.MaxLength)+1, 0), "with space", "字", "\xff"} {
-				got := op.send(admin, op.pathOf(there), op.anyBody(there), with(parameter.Name, value))
-				if err := got.isRefused(400, "invalid_request", parameter.Name); err != nil {
+				got := op.send(admin, op.pathOf(there), op.anyBody(there), withHeader(parameter.Name, value))
+				if err := got.checkProblem(400, "invalid_request", parameter.Name); err != nil {
 					t.Errorf("%s %s: %.20q: %v", op.id, parameter.Name, value, err)
 				}
 			}
 			long := fmt.Sprintf("%0*d", int(*schema.MaxLength), 0)
-			if got := op.send(admin, op.pathOf(there), op.anyBody(there), with(parameter.Name, long)); got.status >= 300 {
+			if got := op.send(admin, op.pathOf(there), op.anyBody(there), withHeader(parameter.Name, long)); got.status >= 300 {
 				t.Errorf("%s with the longest %s: %d %s", op.id, parameter.Name, got.status, got.body)
 			}
 		}
@@ -154,7 +154,7 @@ func TestParametersThatAreRequiredMustBeThere(t *testing.T) {
 					others = append(others, other.Name+"="+days[other.Name])
 				}
 			}
-			if err := op.send(admin, op.pathOf(there)+"?"+strings.Join(others, "&"), nil).isRefused(400, "invalid_request", parameter.Name); err != nil {
+			if err := op.send(admin, op.pathOf(there)+"?"+strings.Join(others, "&"), nil).checkProblem(400, "invalid_request", parameter.Name); err != nil {
 				t.Errorf("%s without %s: %v", op.id, parameter.Name, err)
 			}
 		}

@@ -72,10 +72,10 @@ func TestTwentyQuestionsMayWaitBehindTheOneThatIsAnswered(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat, auth.Agent)
-	id := alice.start()
+	id := alice.startConversation()
 	release := o.holdBots()
 	for i := range 21 {
-		sent := alice.say(id, fmt.Sprint("question ", i))
+		sent := alice.sendMessage(id, fmt.Sprint("question ", i))
 		state := alice.get("/api/runs/" + text(sent, "run_id") + "/")
 		if want := map[bool]string{true: "running", false: "queued"}[i == 0]; state["state"] != want || (i > 0) != (state["startedAt"] == nil) {
 			t.Errorf("run %d: %v", i, state)
@@ -87,14 +87,14 @@ func TestTwentyQuestionsMayWaitBehindTheOneThatIsAnswered(t *testing.T) {
 		alice.call(http.MethodPost, "/api/chatbots/parley/completions/", object{"conversation": id, "message": object{"content": "one too many"}}),
 		alice.call(http.MethodPost, "/api/chatbots/parley/completions/", object{"conversation": id, "isStreaming": true, "message": object{"content": "one too many"}}),
 	} {
-		problem := got.refused(503, "unavailable", "")
+		problem := got.wantProblem(503, "unavailable", "")
 		if got.header.Get("Retry-After") == "" || problem["retryable"] != true {
 			t.Errorf("%v, Retry-After %q", problem, got.header.Get("Retry-After"))
 		}
 	}
 	// What is not for the bot does not queue, and other conversations are not held up.
 	alice.post("/api/messages/", object{"conversation": id})
-	alice.remove("/api/conversations/" + alice.start() + "/")
+	alice.remove("/api/conversations/" + alice.startConversation() + "/")
 	shown := alice.history(id)
 	if len(shown) != 22 {
 		t.Errorf("%d messages are stored", len(shown))
@@ -112,12 +112,12 @@ func TestAConversationCanBeDeletedWhileItsQuestionsWait(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
-	id, other := alice.start(), alice.start()
+	id, other := alice.startConversation(), alice.startConversation()
 	release := o.holdBots()
 	for range 3 {
-		alice.say(id, question)
+		alice.sendMessage(id, question)
 	}
-	alice.say(other, question)
+	alice.sendMessage(other, question)
 	alice.remove("/api/conversations/" + id + "/")
 	release()
 	alice.checkAnswered(other, 1)
@@ -130,7 +130,7 @@ func TestAConversationCanBeDeletedWhileItsQuestionsWait(t *testing.T) {
 func TestFiftySendsAtOnceIntoOneConversationAreStoredOrRefused(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	stored := 0
 	for _, got := range alice.atOnce(50, func(i int) (string, any) {
 		return "/api/conversations/" + id + "/messages", object{"content": fmt.Sprint("question ", i)}
@@ -139,7 +139,7 @@ func TestFiftySendsAtOnceIntoOneConversationAreStoredOrRefused(t *testing.T) {
 		case http.StatusCreated:
 			stored++
 		default:
-			got.refused(503, "unavailable", "")
+			got.wantProblem(503, "unavailable", "")
 		}
 	}
 	if stored < 21 {
@@ -154,12 +154,12 @@ func TestFiftySendsAtOnceIntoFiftyConversationsAreAllAnswered(t *testing.T) {
 	alice := serve(t).organization().as("alice", auth.Chat)
 	var conversations []string
 	for range 50 {
-		conversations = append(conversations, alice.start())
+		conversations = append(conversations, alice.startConversation())
 	}
 	for _, got := range alice.atOnce(50, func(i int) (string, any) {
 		return "/api/conversations/" + conversations[i] + "/messages", object{"content": question}
 	}) {
-		got.gives(http.StatusCreated)
+		got.wantStatus(http.StatusCreated)
 	}
 	for _, id := range conversations {
 		alice.checkAnswered(id, 1)
@@ -177,7 +177,7 @@ func (c caller) atOnce(n int, request func(i int) (path string, body any), optio
 		path, body := request(i)
 		all.Go(func() {
 			<-begin
-			answers[i], errs[i] = c.try(http.MethodPost, path, body, append([]option{with("Authorization", "Api-Key "+c.key)}, options...)...)
+			answers[i], errs[i] = c.tryCall(http.MethodPost, path, body, append([]option{withHeader("Authorization", "Api-Key "+c.key)}, options...)...)
 		})
 	}
 	close(begin)

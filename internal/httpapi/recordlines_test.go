@@ -107,8 +107,8 @@ func TestTheExportAsCSV(t *testing.T) {
 	if header := alice.call(http.MethodGet, linesPath+around("format=jsonl"), nil).header.Get("Content-Disposition"); !strings.HasSuffix(header, ".jsonl") {
 		t.Errorf("the name is %s", header)
 	}
-	alice.call(http.MethodGet, linesPath+around("format=xml"), nil).refused(400, "invalid_request", "format")
-	alice.call(http.MethodGet, linesPath+around("locale=fr"), nil).refused(400, "invalid_request", "locale")
+	alice.call(http.MethodGet, linesPath+around("format=xml"), nil).wantProblem(400, "invalid_request", "format")
+	alice.call(http.MethodGet, linesPath+around("locale=fr"), nil).wantProblem(400, "invalid_request", "locale")
 }
 
 // What is no filter is refused, and a conversation that the chatbot has not is not there, in the list and the exports.
@@ -119,12 +119,12 @@ func TestARecordsFilterMustBeOne(t *testing.T) {
 	elsewhere := o.as("alice", auth.Chat).one()["conversations"]
 	for _, path := range []string{recordsPath, exportPath, linesPath} {
 		for query, where := range map[string]string{"status=done": "status", "status=": "status", "feedback=null": "feedback", "type=new": "type", "conversation=": "conversation"} {
-			if err := alice.call(http.MethodGet, path+around(query), nil).isRefused(400, "invalid_request", where); err != nil {
+			if err := alice.call(http.MethodGet, path+around(query), nil).checkProblem(400, "invalid_request", where); err != nil {
 				t.Error(err)
 			}
 		}
 		for _, id := range []string{"x", uuid.NewString(), elsewhere} {
-			if err := alice.call(http.MethodGet, path+around("conversation="+id), nil).isRefused(404, "not_found", ""); err != nil {
+			if err := alice.call(http.MethodGet, path+around("conversation="+id), nil).checkProblem(404, "not_found", ""); err != nil {
 				t.Error(err)
 			}
 		}
@@ -164,16 +164,16 @@ func TestScoresAreWrittenOneByOne(t *testing.T) {
 		}
 	}
 	for body, where := range map[string]string{`{"faithfulnessScore": 1.1}`: "/faithfulnessScore", `{"contextRecallScore": -0.1}`: "/contextRecallScore", `{"answerRelevancyScore": "1"}`: "/answerRelevancyScore", `[]`: ""} {
-		evaluator.call(http.MethodPatch, path, body).refused(400, "invalid_request", where)
+		evaluator.call(http.MethodPatch, path, body).wantProblem(400, "invalid_request", where)
 	}
-	evaluator.call(http.MethodPatch, path, strings.Repeat(" ", 2<<20)).refused(413, "too_large", "")
-	evaluator.call(http.MethodPatch, path, "{}", with("Content-Type", "text/plain")).refused(415, "unsupported_media_type", "")
-	alice.call(http.MethodPatch, path, object{}).refused(403, "forbidden", "")
-	evaluator.call(http.MethodGet, path, nil).refused(403, "forbidden", "")
+	evaluator.call(http.MethodPatch, path, strings.Repeat(" ", 2<<20)).wantProblem(413, "too_large", "")
+	evaluator.call(http.MethodPatch, path, "{}", withHeader("Content-Type", "text/plain")).wantProblem(415, "unsupported_media_type", "")
+	alice.call(http.MethodPatch, path, object{}).wantProblem(403, "forbidden", "")
+	evaluator.call(http.MethodGet, path, nil).wantProblem(403, "forbidden", "")
 	other := text(o.as("admin", auth.Admin).post("/api/chatbots/", object{"name": "Another"}), "id")
 	for _, path := range []string{recordsPath + "x/", recordsPath + uuid.NewString() + "/", "/api/chatbots/" + other + "/records/" + ids[0] + "/"} {
-		evaluator.call(http.MethodPatch, path, object{"faithfulnessScore": 0}).refused(404, "not_found", "")
-		alice.call(http.MethodGet, path, nil).refused(404, "not_found", "")
+		evaluator.call(http.MethodPatch, path, object{"faithfulnessScore": 0}).wantProblem(404, "not_found", "")
+		alice.call(http.MethodGet, path, nil).wantProblem(404, "not_found", "")
 	}
 }
 

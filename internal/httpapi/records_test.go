@@ -57,12 +57,12 @@ func (c caller) exportedFrom(path string) [][]string {
 func (o organization) exchanges() (alice caller, ids []string) {
 	o.t.Helper()
 	alice = o.as("alice", auth.Chat, auth.RecordsRead)
-	one, two := alice.start(), alice.start()
+	one, two := alice.startConversation(), alice.startConversation()
 	for _, asked := range [][2]string{{one, question}, {one, "=1+1"}, {two, "100% or under_score 請問如何申請退款？"}} {
 		ids = append(ids, text(alice.ask(asked[0], asked[1]), "run_id"))
 	}
 	release := o.holdBots()
-	cancelled := text(alice.say(two, "Never mind"), "run_id")
+	cancelled := text(alice.sendMessage(two, "Never mind"), "run_id")
 	alice.call(http.MethodPost, "/api/runs/"+cancelled+"/cancel/", nil)
 	release()
 	alice.awaitRun(cancelled)
@@ -164,7 +164,7 @@ func TestListExportAndStatisticsSpeakOfTheSameRecords(t *testing.T) {
 		t.Errorf("%v", page)
 	}
 	for _, query := range []string{"pageSize=3&page=2", "page=2", "page=2&userMessage=nothing+of+it"} {
-		alice.call(http.MethodGet, recordsPath+around(query), nil).refused(404, "not_found", "")
+		alice.call(http.MethodGet, recordsPath+around(query), nil).wantProblem(404, "not_found", "")
 	}
 	// Another bot has none.
 	other := text(o.as("admin", auth.Admin).post("/api/chatbots/", object{"name": "Another"}), "id")
@@ -188,7 +188,7 @@ func TestDaysMustBeDaysInOrder(t *testing.T) {
 			"startDate=2026-01-15&endDate=2026-01-15&timezone=Mars/Olympus": "timezone",
 			"startDate=2026-01-15&endDate=2026-01-15&timezone=Local":        "timezone",
 		} {
-			if err := alice.call(http.MethodGet, path+"?"+query, nil).isRefused(400, "invalid_request", where); err != nil {
+			if err := alice.call(http.MethodGet, path+"?"+query, nil).checkProblem(400, "invalid_request", where); err != nil {
 				t.Error(err)
 			}
 		}
@@ -196,7 +196,7 @@ func TestDaysMustBeDaysInOrder(t *testing.T) {
 			t.Errorf("%s: %d %s", path, got.status, got.body)
 		}
 	}
-	alice.call(http.MethodGet, statisticsPath+"?startDate=2024-01-01&endDate=2025-01-01", nil).refused(400, "invalid_request", "endDate")
+	alice.call(http.MethodGet, statisticsPath+"?startDate=2024-01-01&endDate=2025-01-01", nil).wantProblem(400, "invalid_request", "endDate")
 }
 
 // The export is a workbook with a header in the caller's language, a row for each record, and no formula.

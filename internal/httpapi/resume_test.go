@@ -39,7 +39,7 @@ func TestABrokenStreamIsTakenUpWithoutLossOrRepeat(t *testing.T) {
 			var beside sync.WaitGroup
 			var besideErr error
 			beside.Go(func() {
-				unbroken[i], besideErr = alice.try(http.MethodGet, "/api/runs/"+first.run+"/events/", nil, with("Authorization", "Api-Key "+alice.key))
+				unbroken[i], besideErr = alice.tryCall(http.MethodGet, "/api/runs/"+first.run+"/events/", nil, withHeader("Authorization", "Api-Key "+alice.key))
 			})
 			broken[i], breaks[i], err = alice.brokenlyHear(first, random)
 			beside.Wait()
@@ -88,9 +88,9 @@ func (c caller) brokenlyHear(l *listening, random *rand.Rand) (heard []event, br
 		case 0:
 			query = "?after=" + held
 		case 1:
-			options = append(options, with("Last-Event-ID", held))
+			options = append(options, withHeader("Last-Event-ID", held))
 		default: // after wins
-			query, options = "?after="+held, append(options, with("Last-Event-ID", "1.1"))
+			query, options = "?after="+held, append(options, withHeader("Last-Event-ID", "1.1"))
 		}
 		if l, err = c.tryListen(http.MethodGet, "/api/runs/"+run+"/events/"+query, nil, options...); err != nil {
 			return nil, breaks, err
@@ -143,7 +143,7 @@ func TestARunThatIsOverGivesWhatCameAfterAnyOfItsEvents(t *testing.T) {
 	held := ""
 	for i, one := range events {
 		held += one.data["content"].(string)
-		rest := alice.follow(run, "", with("Last-Event-ID", one.id)).rest()
+		rest := alice.follow(run, "", withHeader("Last-Event-ID", one.id)).rest()
 		got, gotLast := resumed(t, held, rest)
 		if got != whole || !equalJSON(gotLast, last) || rest[0].data["reset"] != nil || i >= len(events)-2 && len(rest) != 1 {
 			t.Errorf("after %s: %q in %d events, and %v, not %v", one.id, got, len(rest), gotLast, last)
@@ -258,14 +258,14 @@ func TestAListenerHearsOfAnotherAttempt(t *testing.T) {
 func TestWhatIsNoEventIDIsRefused(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	run := text(alice.call(http.MethodPost, completions, object{"message": object{"content": "Hi"}}).gives(200), "runId")
+	run := text(alice.call(http.MethodPost, completions, object{"message": object{"content": "Hi"}}).wantStatus(200), "runId")
 	path := "/api/runs/" + run + "/events/"
 	for _, id := range []string{"x", "1", "1.", ".1", "0.1", "-1.1", "1.-1", "+1.1", "1.1.1", "01.1", "1.01", "1,1", "1.1x", "1234567890.1", "1.1234567890", "1.٣", "1. 1"} {
-		alice.call(http.MethodGet, path, nil, with("Last-Event-ID", id)).refused(400, "invalid_request", "Last-Event-ID")
-		alice.call(http.MethodGet, path+"?after="+url.QueryEscape(id), nil).refused(400, "invalid_request", "after")
-		alice.call(http.MethodGet, path+"?after=1.1", nil, with("Last-Event-ID", id)).refused(400, "invalid_request", "Last-Event-ID")
+		alice.call(http.MethodGet, path, nil, withHeader("Last-Event-ID", id)).wantProblem(400, "invalid_request", "Last-Event-ID")
+		alice.call(http.MethodGet, path+"?after="+url.QueryEscape(id), nil).wantProblem(400, "invalid_request", "after")
+		alice.call(http.MethodGet, path+"?after=1.1", nil, withHeader("Last-Event-ID", id)).wantProblem(400, "invalid_request", "Last-Event-ID")
 	}
-	alice.call(http.MethodGet, "/api/runs/"+uuid.NewString()+"/events/", nil).refused(404, "not_found", "")
+	alice.call(http.MethodGet, "/api/runs/"+uuid.NewString()+"/events/", nil).wantProblem(404, "not_found", "")
 }
 
 // A run that failed tells so in its last event, to those who come later too.
@@ -295,7 +295,7 @@ func TestARunThatWaitsCanBeFollowed(t *testing.T) {
 	first := alice.listen(path, asking("silence", true))
 	first.next()
 	id := text(alice.get("/api/runs/"+first.run+"/"), "conversation")
-	waiting := text(alice.say(id, "Go on"), "run_id")
+	waiting := text(alice.sendMessage(id, "Go on"), "run_id")
 	second := alice.follow(waiting, "")
 	if run := alice.get("/api/runs/" + waiting + "/"); run["state"] != "queued" {
 		t.Errorf("%v", run)
@@ -313,7 +313,7 @@ func TestDeletingAConversationEndsTheStreamsOfItsRuns(t *testing.T) {
 	first := alice.listen(path, asking("silence", true))
 	first.next()
 	id := text(alice.get("/api/runs/"+first.run+"/"), "conversation")
-	listeners := []*listening{first, alice.follow(first.run, "?after=1.2"), alice.follow(text(alice.say(id, "Go on"), "run_id"), "")}
+	listeners := []*listening{first, alice.follow(first.run, "?after=1.2"), alice.follow(text(alice.sendMessage(id, "Go on"), "run_id"), "")}
 	alice.remove("/api/conversations/" + id + "/")
 	for i, l := range listeners {
 		events := l.rest()
@@ -323,5 +323,5 @@ func TestDeletingAConversationEndsTheStreamsOfItsRuns(t *testing.T) {
 			t.Errorf("listener %d: %v", i, last)
 		}
 	}
-	alice.call(http.MethodGet, "/api/runs/"+first.run+"/events/", nil).refused(404, "not_found", "")
+	alice.call(http.MethodGet, "/api/runs/"+first.run+"/events/", nil).wantProblem(404, "not_found", "")
 }

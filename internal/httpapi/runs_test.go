@@ -17,9 +17,9 @@ func TestARunTellsItsState(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	release := o.holdBots()
-	sent := alice.say(id, question)
+	sent := alice.sendMessage(id, question)
 	path := "/api/runs/" + text(sent, "run_id") + "/"
 	run := alice.get(path)
 	want := []string{"attempt", "conversation", "createdAt", "error", "finishReason", "finishedAt", "firstTokenAt", "id", "messageId", "questionId", "startedAt", "state"}
@@ -32,7 +32,7 @@ func TestARunTellsItsState(t *testing.T) {
 		t.Errorf("%v", run)
 	}
 	// The reply has its id before it is there.
-	alice.call(http.MethodGet, "/api/messages/"+text(run, "messageId")+"/", nil).refused(404, "not_found", "")
+	alice.call(http.MethodGet, "/api/messages/"+text(run, "messageId")+"/", nil).wantProblem(404, "not_found", "")
 	release()
 	run = alice.awaitRun(text(sent, "run_id"))
 	times := []string{text(run, "createdAt"), text(run, "startedAt"), text(run, "firstTokenAt"), text(run, "finishedAt")}
@@ -49,9 +49,9 @@ func TestEachExchangeLeavesARecord(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	first := alice.ask(id, question)
-	second := alice.call(http.MethodPost, completions, object{"conversation": id, "message": object{"content": "something else entirely"}}).gives(200)
+	second := alice.call(http.MethodPost, completions, object{"conversation": id, "message": object{"content": "something else entirely"}}).wantStatus(200)
 	alice.post("/api/messages/", object{"conversation": id}) // starts no reply, leaves no record
 	for run, want := range map[string]string{
 		text(first, "run_id"): "New|completed|" + question + "|" + longAnswer + "|" + question + "\n\n" + longAnswer,
@@ -77,10 +77,10 @@ func TestARunThatNobodyWorksOnIsTakenUpAndAnsweredOnce(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	release := o.holdBots()
-	sent := alice.say(id, question)
-	alice.say(id, "Where is the invoice?") // waits behind it
+	sent := alice.sendMessage(id, question)
+	alice.sendMessage(id, "Where is the invoice?") // waits behind it
 	path := "/api/runs/" + text(sent, "run_id") + "/"
 	eventually(t, "it is taken up", func() bool {
 		// Again and again, since the attempt that lives renews its lease.
@@ -99,7 +99,7 @@ func TestRunsOfAServerThatDiedAreAnswered(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
 	running := alice.orphan(id, question, "running", 1)
 	queued := alice.orphan(id, "Where is the invoice?", "queued", 1)
@@ -118,7 +118,7 @@ func TestAQueueThatNobodyWorksOffIsGoneOnWith(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
 	finished := alice.orphan(id, question, "completed", 1)
 	for i := range 3 {
@@ -137,7 +137,7 @@ func TestAQueueThatNobodyWorksOffIsGoneOnWith(t *testing.T) {
 // orphan stores a question and a run of it on which nobody works.
 func (c caller) orphan(conversation, content, state string, attempt int) string {
 	c.t.Helper()
-	sent := c.say(conversation, content)
+	sent := c.sendMessage(conversation, content)
 	return query[string](c.server, `WITH asked AS (UPDATE message_history SET run_id = gen_random_uuid() WHERE id = $1 RETURNING *)
 		INSERT INTO runs (organization_id, id, session_id, question_id, question_seq, reply_id, state, attempt, lease_until, started_at, finished_at, finish_reason)
 		SELECT organization_id, run_id, session_id, id, seq, gen_random_uuid(), $2, $3, clock_timestamp() - interval '1 second',
@@ -151,7 +151,7 @@ func TestARunThatWasInterruptedTooOftenIsFailedAndSaysSo(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
 	tried := alice.orphan(id, question, "running", 3)
 	queued := alice.orphan(id, question, "queued", 1)
@@ -179,10 +179,10 @@ func TestABotThatFailsIsToldWithoutOurInsides(t *testing.T) {
 	o := serve(t).organization()
 	o.expectFailures()
 	alice := o.as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	o.exec("ALTER TABLE faqs RENAME TO gone")
 	body := object{"conversation": id, "message": object{"content": question}}
-	plain := alice.call(http.MethodPost, completions, body).refused(500, "internal", "")
+	plain := alice.call(http.MethodPost, completions, body).wantProblem(500, "internal", "")
 	_, last := joined(t, alice.stream(body).events())
 	problem := last["error"].(object)
 	sent := alice.ask(id, question)
@@ -214,11 +214,11 @@ func TestAReplyThatAnotherProcessWroteIsHeard(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	release := o.holdBots()
 	answered := make(chan answer, 1)
 	go func() {
-		got, _ := o.try(http.MethodPost, completions, object{"conversation": id, "isStreaming": true, "message": object{"content": question}}, with("Authorization", "Api-Key "+alice.key))
+		got, _ := o.tryCall(http.MethodPost, completions, object{"conversation": id, "isStreaming": true, "message": object{"content": question}}, withHeader("Authorization", "Api-Key "+alice.key))
 		answered <- got
 	}()
 	eventually(t, "the question is stored", func() bool { return len(alice.history(id)) == 1 })

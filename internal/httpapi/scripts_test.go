@@ -42,11 +42,11 @@ func TestAScriptIsSetShownChangedAndRemoved(t *testing.T) {
 	if changed := admin.patch("/api/chatbots/s/", object{"script": other}); !equalJSON(changed["script"], other) {
 		t.Errorf("%v", changed)
 	}
-	admin.call(http.MethodPatch, "/api/chatbots/s/", object{"script": nil}).refused(400, "invalid_request", "/script")
+	admin.call(http.MethodPatch, "/api/chatbots/s/", object{"script": nil}).wantProblem(400, "invalid_request", "/script")
 	if changed := admin.patch("/api/chatbots/s/", object{"script": nil, "engine": "faq"}); changed["script"] != nil || changed["engine"] != "faq" {
 		t.Errorf("%v", changed)
 	}
-	admin.call(http.MethodPatch, "/api/chatbots/s/", object{"engine": "scripted"}).refused(400, "invalid_request", "/script")
+	admin.call(http.MethodPatch, "/api/chatbots/s/", object{"engine": "scripted"}).wantProblem(400, "invalid_request", "/script")
 	// Another engine's bot may keep a script for later.
 	admin.patch("/api/chatbots/s/", object{"script": other})
 	if changed := admin.patch("/api/chatbots/s/", object{"engine": "scripted"}); !equalJSON(changed["script"], other) {
@@ -66,11 +66,11 @@ func TestAScriptThatCannotBeIsRefused(t *testing.T) {
 		"/script/rules/0/deltas": {"engine": "scripted", "script": object{"rules": []object{{"match": "x"}}}},
 		"/script/rules":          {"engine": "scripted", "script": object{"rules": []object{}}},
 	} {
-		admin.call(http.MethodPatch, "/api/chatbots/parley/", body).refused(400, "invalid_request", where)
+		admin.call(http.MethodPatch, "/api/chatbots/parley/", body).wantProblem(400, "invalid_request", where)
 		body["name"] = "S"
-		admin.call(http.MethodPost, "/api/chatbots/", body).refused(400, "invalid_request", where)
+		admin.call(http.MethodPost, "/api/chatbots/", body).wantProblem(400, "invalid_request", where)
 	}
-	admin.call(http.MethodPost, "/api/chatbots/", object{"name": "S", "engine": "scripted", "script": nil}).refused(400, "invalid_request", "/script")
+	admin.call(http.MethodPost, "/api/chatbots/", object{"name": "S", "engine": "scripted", "script": nil}).wantProblem(400, "invalid_request", "/script")
 	if listed := objects(admin.get("/api/chatbots/"), "results"); len(listed) != 1 || listed[0]["engine"] != "faq" || listed[0]["script"] != nil {
 		t.Errorf("%v", listed)
 	}
@@ -88,7 +88,7 @@ func TestAScriptedBotSaysItsScript(t *testing.T) {
 	)
 	for asked, want := range map[string]string{"Well, HELLO there": "Good morning 🙂", "Nothing?": "", "Who are you?": shrug} {
 		for range 2 {
-			plain := alice.call(http.MethodPost, path, asking(asked, false)).gives(200)
+			plain := alice.call(http.MethodPost, path, asking(asked, false)).wantStatus(200)
 			content, last := joined(t, alice.call(http.MethodPost, path, asking(asked, true)).events())
 			if plain["content"] != want || content != want || plain["finishReason"] != "stop" || last["finishReason"] != "stop" || last["error"] != nil {
 				t.Errorf("%s: answered %v, streamed %q and %v", asked, plain, content, last)
@@ -113,7 +113,7 @@ func TestAScriptedFailureIsTold(t *testing.T) {
 	alice := o.as("alice", auth.Chat)
 	path := o.scripted("s", object{"match": "at once", "deltas": []string{"x"}, "failAfter": 0}, object{"deltas": []string{"One ", "moment", "never"}, "failAfter": 2})
 	for asked, want := range map[string]string{"Fail at once": "", "Fail": "One moment"} {
-		alice.call(http.MethodPost, path, asking(asked, false)).refused(502, "upstream_failed", "")
+		alice.call(http.MethodPost, path, asking(asked, false)).wantProblem(502, "upstream_failed", "")
 		got := alice.call(http.MethodPost, path, asking(asked, true))
 		content, last := joined(t, got.events())
 		problem, _ := last["error"].(object)

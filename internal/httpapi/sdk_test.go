@@ -113,7 +113,7 @@ func (o organization) saying(slug string, n, delayMS int) (text string) {
 	o.as("editor", auth.Manage).call(http.MethodPost, "/api/chatbots/", object{
 		"name": slug, "slug": slug, "engine": "scripted",
 		"script": object{"rules": []object{{"match": "fail", "deltas": deltas, "failAfter": 3}, {"deltas": deltas, "delayMs": delayMS}}},
-	}).gives(201)
+	}).wantStatus(201)
 	return strings.Join(deltas, "")
 }
 
@@ -244,8 +244,8 @@ func TestTheSDKHoldsASocketOverBrokenConnections(t *testing.T) {
 			if name != "header" {
 				key = "nobody.knows-this-key"
 			}
-			options.SessionID, options.After = alice.start(), new(int64)
-			alice.call(http.MethodPatch, "/api/conversations/"+options.SessionID+"/", object{"autoReplyEnabled": false}).gives(200)
+			options.SessionID, options.After = alice.startConversation(), new(int64)
+			alice.call(http.MethodPatch, "/api/conversations/"+options.SessionID+"/", object{"autoReplyEnabled": false}).wantStatus(200)
 			socket := w.sdk(t, key).NewSocket(options)
 			said := []string{"one", "two", "three", "four", "five", "six"}
 			next := 0
@@ -288,7 +288,7 @@ func TestTheSDKHoldsASocketOverBrokenConnections(t *testing.T) {
 					break
 				}
 			}
-			stored := alice.call(http.MethodGet, "/api/conversations/"+options.SessionID+"/history", nil).gives(200)["messages"].([]any)
+			stored := alice.call(http.MethodGet, "/api/conversations/"+options.SessionID+"/history", nil).wantStatus(200)["messages"].([]any)
 			if n := w.connections(); len(stored) != len(said) || len(told) != len(said) || n < 3 {
 				t.Fatalf("%d connections: %v, %v", n, told, stored)
 			}

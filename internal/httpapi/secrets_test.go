@@ -65,11 +65,11 @@ func TestNothingSecretIsLoggedOrTold(t *testing.T) {
 	ticket := keep(me.call(http.MethodPost, "/api/ws-tickets/", object{}), "ticket")
 	spare := keep(admin.call(http.MethodPost, "/api/api-keys/", object{"name": "Spare"}), "key")
 	for _, credentials := range []string{"Bearer " + token, "Bearer " + token + "x", "Bearer " + ticket, "Basic " + me.key, me.key, "Api-Key " + spare, "Bearer " + spare + "x", "Bearer " + strings.ToUpper(me.key)} {
-		ask(me, http.MethodGet, "/api/conversations/"+own["conversations"]+"/history", nil, with("Authorization", credentials))
+		ask(me, http.MethodGet, "/api/conversations/"+own["conversations"]+"/history", nil, withHeader("Authorization", credentials))
 	}
 	for range 2 {
 		answers = append(answers, s.call(http.MethodGet, "/ws?ticket="+ticket, nil, upgrade))
-		answers = append(answers, s.call(http.MethodGet, "/ws", nil, upgrade, with("Sec-WebSocket-Protocol", "bearer, "+token)))
+		answers = append(answers, s.call(http.MethodGet, "/ws", nil, upgrade, withHeader("Sec-WebSocket-Protocol", "bearer, "+token)))
 	}
 	for _, op := range operations {
 		if op.jsonBody() == nil {
@@ -86,9 +86,9 @@ func TestNothingSecretIsLoggedOrTold(t *testing.T) {
 		}
 	}
 	me.call(http.MethodPost, "/v1/chat/completions", object{"model": text(model, "slug"), "messages": []object{{"role": "user", "content": said}}})
-	admin.call(http.MethodGet, "/api/chatbots/"+text(model, "id")+"/", nil).gives(200)
+	admin.call(http.MethodGet, "/api/chatbots/"+text(model, "id")+"/", nil).wantStatus(200)
 	answers = append(answers, admin.call(http.MethodGet, "/api/chatbots/", nil), admin.call(http.MethodGet, "/api/api-keys/", nil), admin.call(http.MethodGet, "/api/audit-events/", nil))
-	me.awaitRun(text(me.say(own["conversations"], said), "run_id"))
+	me.awaitRun(text(me.sendMessage(own["conversations"], said), "run_id"))
 	// then they are nowhere
 	log.mu.Lock()
 	defer log.mu.Unlock()

@@ -21,7 +21,7 @@ func TestQueryMetadataRestrictsWhatTheBotKnows(t *testing.T) {
 		ids[answer] = text(made, "id")
 	}
 	ask := func(metadata string) string {
-		answer := admin.call(http.MethodPost, "/api/chatbots/shop/completions/", object{"message": object{"content": "Where is the shop?", "queryMetadata": json.RawMessage(metadata)}}).gives(200)
+		answer := admin.call(http.MethodPost, "/api/chatbots/shop/completions/", object{"message": object{"content": "Where is the shop?", "queryMetadata": json.RawMessage(metadata)}}).wantStatus(200)
 		return text(answer, "content")
 	}
 	only := func(answer string) string { return `"faq_ids": ["` + ids[answer] + `"]` }

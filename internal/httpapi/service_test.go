@@ -34,7 +34,7 @@ func TestEveryProblemIsExplained(t *testing.T) {
 	}
 	for _, value := range schemaOf("ProblemCode").Enum {
 		code := value.(string)
-		got := s.call(http.MethodGet, "/problems/"+code, nil).gives(200)
+		got := s.call(http.MethodGet, "/problems/"+code, nil).wantStatus(200)
 		if got["code"] != code || number(got, "status") != statuses[code] || len(got) != 5 {
 			t.Errorf("%v", got)
 		}
@@ -46,15 +46,15 @@ func TestEveryProblemIsExplained(t *testing.T) {
 	if len(statuses) != 0 {
 		t.Errorf("these are no codes: %v", statuses)
 	}
-	s.call(http.MethodGet, "/problems/Not_Found", nil).refused(404, "not_found", "")
+	s.call(http.MethodGet, "/problems/Not_Found", nil).wantProblem(404, "not_found", "")
 }
 
 // The address that a problem has as its type leads to its explanation.
 func TestAProblemsTypeLeadsToItsExplanation(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
-	problem := s.call(http.MethodGet, "/nothing", nil).refused(404, "not_found", "")
-	if got := s.call(http.MethodGet, text(problem, "type"), nil).gives(200); got["code"] != problem["error"] || got["title"] != problem["title"] {
+	problem := s.call(http.MethodGet, "/nothing", nil).wantProblem(404, "not_found", "")
+	if got := s.call(http.MethodGet, text(problem, "type"), nil).wantStatus(200); got["code"] != problem["error"] || got["title"] != problem["title"] {
 		t.Errorf("%v explains %v", got, problem)
 	}
 }
@@ -94,7 +94,7 @@ func TestWhoHasTheDocumentIsNotSentIt(t *testing.T) {
 		for known, isKnown := range map[string]bool{
 			tag: true, "W/" + tag: true, "*": true, `"0", ` + tag: true, `"0"`: false, strings.Trim(tag, `"`): false, `W/"0"`: false,
 		} {
-			got := s.call(http.MethodGet, path, nil, with("If-None-Match", known))
+			got := s.call(http.MethodGet, path, nil, withHeader("If-None-Match", known))
 			if isKnown && (got.status != http.StatusNotModified || len(got.body) > 0 || got.header.Get("ETag") != tag) {
 				t.Errorf("%s with If-None-Match %s: %d, %d bytes, ETag %s", path, known, got.status, len(got.body), got.header.Get("ETag"))
 			}
@@ -158,14 +158,14 @@ func TestTheReferencePageIsComplete(t *testing.T) {
 func TestReadinessHidesItsReasons(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
-	s.call(http.MethodGet, "/readyz", nil).gives(200)
+	s.call(http.MethodGet, "/readyz", nil).wantStatus(200)
 	s.ready.Store(new(errors.New("the password of the database is wrong")))
 	got := s.call(http.MethodGet, "/readyz", nil)
-	got.refused(503, "unavailable", "")
+	got.wantProblem(503, "unavailable", "")
 	if bytes.Contains(got.body, []byte("password")) || got.header.Get("Retry-After") == "" {
 		t.Errorf("%s %v", got.body, got.header)
 	}
-	s.call(http.MethodGet, "/healthz", nil).gives(200)
+	s.call(http.MethodGet, "/healthz", nil).wantStatus(200)
 }
 
 // Where Redis joins the instances, readiness tells whether it can be used; without it the service serves on.
@@ -175,11 +175,11 @@ func TestReadinessTellsWhetherRedisCanBeUsed(t *testing.T) {
 	link := must(realtime.Open(t.Context(), redis.URL, slog.New(slog.DiscardHandler)))
 	t.Cleanup(link.Close)
 	s := serveWith(t, settings{link: link})
-	if got := s.call(http.MethodGet, "/readyz", nil).gives(200); got["redis"] != "ok" {
+	if got := s.call(http.MethodGet, "/readyz", nil).wantStatus(200); got["redis"] != "ok" {
 		t.Errorf("%v", got)
 	}
 	redis.Stop()
-	eventually(t, "Redis is noticed to be away", func() bool { return s.call(http.MethodGet, "/readyz", nil).gives(200)["redis"] == "away" })
+	eventually(t, "Redis is noticed to be away", func() bool { return s.call(http.MethodGet, "/readyz", nil).wantStatus(200)["redis"] == "away" })
 }
 
 // A caller's own request id is kept when it can be written to a header and a log; else it gets one of ours.
@@ -191,7 +191,7 @@ func TestASaneRequestIDIsKept(t *testing.T) {
 		"": false, strings.Repeat("x", 129): false, "a b": false, "a/b": false, `a"b`: false, "字": false, "\xff": false, "a,b": false, "{}": false, "a;b": false, "%41": false, "a=b": false,
 	} {
 		for _, path := range []string{"/healthz", "/nothing", "/api/me/"} {
-			got := s.call(http.MethodGet, path, nil, with("X-Request-Id", id)).header.Get("X-Request-Id")
+			got := s.call(http.MethodGet, path, nil, withHeader("X-Request-Id", id)).header.Get("X-Request-Id")
 			if _, err := uuid.Parse(got); isSane != (got == id) || !isSane && err != nil {
 				t.Errorf("%s: %.40q became %q", path, id, got)
 			}
@@ -214,11 +214,11 @@ func TestOnlyAllowedOriginsMayReadAnswers(t *testing.T) {
 			want = origin
 		}
 		for _, got := range []answer{
-			alice.call(http.MethodGet, "/api/me/", nil, with("Origin", origin)),
-			s.call(http.MethodGet, "/api/me/", nil, with("Origin", origin)),
-			s.call(http.MethodGet, "/nothing", nil, with("Origin", origin)),
-			s.call(http.MethodPut, "/api/me/", nil, with("Origin", origin)),
-			s.call(http.MethodOptions, "/api/conversations/start", nil, with("Origin", origin), with("Access-Control-Request-Method", "POST"), with("Access-Control-Request-Headers", "authorization,content-type,idempotency-key")),
+			alice.call(http.MethodGet, "/api/me/", nil, withHeader("Origin", origin)),
+			s.call(http.MethodGet, "/api/me/", nil, withHeader("Origin", origin)),
+			s.call(http.MethodGet, "/nothing", nil, withHeader("Origin", origin)),
+			s.call(http.MethodPut, "/api/me/", nil, withHeader("Origin", origin)),
+			s.call(http.MethodOptions, "/api/conversations/start", nil, withHeader("Origin", origin), withHeader("Access-Control-Request-Method", "POST"), withHeader("Access-Control-Request-Headers", "authorization,content-type,idempotency-key")),
 		} {
 			if got.header.Get("Access-Control-Allow-Origin") != want {
 				t.Errorf("%s from %s: Access-Control-Allow-Origin is %q", got.request, origin, got.header.Get("Access-Control-Allow-Origin"))
@@ -237,7 +237,7 @@ func TestOnlyAllowedOriginsMayReadAnswers(t *testing.T) {
 // Without origins nothing is said of them.
 func TestWithoutOriginsNoPageMayReadAnswers(t *testing.T) {
 	t.Parallel()
-	got := serve(t).call(http.MethodGet, "/healthz", nil, with("Origin", "https://shop.example"))
+	got := serve(t).call(http.MethodGet, "/healthz", nil, withHeader("Origin", "https://shop.example"))
 	if got.header.Get("Access-Control-Allow-Origin") != "" {
 		t.Errorf("%v", got.header)
 	}
@@ -248,9 +248,9 @@ func TestAcceptNeverRefusesAnAnswer(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	for _, accept := range []string{"application/xml", "text/event-stream", "image/*;q=0", "nonsense", ""} {
-		alice.call(http.MethodGet, "/api/me/", nil, with("Accept", accept)).gives(200)
-		alice.call(http.MethodPost, completions, object{"message": object{"content": "Hi"}}, with("Accept", accept)).gives(200)
-		alice.call(http.MethodGet, "/nothing", nil, with("Accept", accept)).refused(404, "not_found", "")
+		alice.call(http.MethodGet, "/api/me/", nil, withHeader("Accept", accept)).wantStatus(200)
+		alice.call(http.MethodPost, completions, object{"message": object{"content": "Hi"}}, withHeader("Accept", accept)).wantStatus(200)
+		alice.call(http.MethodGet, "/nothing", nil, withHeader("Accept", accept)).wantProblem(404, "not_found", "")
 	}
 }
 

@@ -22,12 +22,12 @@ func TestWhatIsAuthorizedIsWhatIsDone(t *testing.T) {
 	admin := o.as("admin", auth.Admin).key // which may read what is behind them, were they to lead there
 	secret := "/api/api-keys/"
 	for name, change := range map[string]option{
-		"X-HTTP-Method-Override": with("X-HTTP-Method-Override", "DELETE"), "X-HTTP-Method": with("X-HTTP-Method", "DELETE"), "X-Method-Override": with("X-Method-Override", "DELETE"),
-		"X-Original-URL": with("X-Original-URL", secret), "X-Rewrite-URL": with("X-Rewrite-URL", secret), "X-Forwarded-Prefix": with("X-Forwarded-Prefix", secret), "X-Forwarded-Uri": with("X-Forwarded-Uri", secret),
+		"X-HTTP-Method-Override": withHeader("X-HTTP-Method-Override", "DELETE"), "X-HTTP-Method": withHeader("X-HTTP-Method", "DELETE"), "X-Method-Override": withHeader("X-Method-Override", "DELETE"),
+		"X-Original-URL": withHeader("X-Original-URL", secret), "X-Rewrite-URL": withHeader("X-Rewrite-URL", secret), "X-Forwarded-Prefix": withHeader("X-Forwarded-Prefix", secret), "X-Forwarded-Uri": withHeader("X-Forwarded-Uri", secret),
 		"a query": func(request *http.Request) { request.URL.RawQuery = "_method=DELETE&method=DELETE" },
 		"Host":    func(request *http.Request) { request.Host = "evil.example" },
 	} {
-		shown := me.call(http.MethodGet, "/api/conversations/"+own["conversations"]+"/", nil, change).gives(200)
+		shown := me.call(http.MethodGet, "/api/conversations/"+own["conversations"]+"/", nil, change).wantStatus(200)
 		if shown["id"] != own["conversations"] {
 			t.Errorf("%s: %v", name, shown)
 		}
@@ -75,7 +75,7 @@ func TestARequestInARequestHasNoKey(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	me := o.as("me", auth.Chat)
-	conversation := me.start()
+	conversation := me.startConversation()
 	inner := "DELETE /api/conversations/" + conversation + "/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 	head := "POST /api/conversations/start HTTP/1.1\r\nHost: x\r\nAuthorization: Api-Key " + me.key + "\r\nContent-Type: application/json\r\n"
 	for name, request := range map[string]string{

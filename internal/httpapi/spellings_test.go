@@ -97,7 +97,7 @@ func TestAnOlderSpellingIsHeldAgainstWhatItStandsFor(t *testing.T) {
 				if op.isMessageField(one.wins) {
 					code = "invalid_message"
 				}
-				if err := admin.call(op.method, op.pathOf(there), body).isRefused(400, code, one.wins); err != nil {
+				if err := admin.call(op.method, op.pathOf(there), body).checkProblem(400, code, one.wins); err != nil {
 					t.Errorf("%s: %s %s: %v", op.id, one.pointer, wrong.what, err)
 				}
 				body = base()
@@ -116,7 +116,7 @@ func TestAnOlderSpellingIsHeldAgainstWhatItStandsFor(t *testing.T) {
 			if op.isMessageField(one.wins) {
 				code = "invalid_message"
 			}
-			if err := admin.call(op.method, op.pathOf(there), body).isRefused(400, code, one.pointer); err != nil {
+			if err := admin.call(op.method, op.pathOf(there), body).checkProblem(400, code, one.pointer); err != nil {
 				t.Errorf("%s: %v", op.id, err)
 			}
 		}
@@ -142,7 +142,7 @@ func TestOlderSpellingsDoWhatTheNewerDo(t *testing.T) {
 			t.Errorf("web_chat, %s: %v", name, made["inbox"])
 		}
 	}
-	alice.call(http.MethodPost, "/api/conversations/", object{}).refused(400, "invalid_request", "/webChat")
+	alice.call(http.MethodPost, "/api/conversations/", object{}).wantProblem(400, "invalid_request", "/webChat")
 
 	// is_streaming
 	for body, isStream := range map[string]bool{
@@ -167,7 +167,7 @@ func TestOlderSpellingsDoWhatTheNewerDo(t *testing.T) {
 			if _, isThere := made[names[0]]; isThere || !equalJSON(made[names[1]], decode(t, want)) {
 				t.Errorf("%s: %v", body, made)
 			}
-			alice.call(http.MethodPost, completions, `{"conversation":"`+id+`","message":{"content":"Hi",`+body+`}}`).gives(200)
+			alice.call(http.MethodPost, completions, `{"conversation":"`+id+`","message":{"content":"Hi",`+body+`}}`).wantStatus(200)
 			asked := objects(alice.get("/api/messages/?conversation="+id), "results")[1]
 			if !equalJSON(asked[names[1]], decode(t, want)) {
 				t.Errorf("completion with %s: %v", body, asked)
@@ -205,9 +205,9 @@ func TestKeysInFreeObjectsAreNeverRenamed(t *testing.T) {
 		t.Errorf("metadata is %v", history[len(history)-1]["metadata"])
 	}
 	// What queryMetadata is checked for is checked there too.
-	alice.call(http.MethodPost, "/api/messages/", `{"conversation":"`+id+`","query_metadata":{"knowledge_bases":7}}`).refused(400, "invalid_message", "/queryMetadata/knowledge_bases")
+	alice.call(http.MethodPost, "/api/messages/", `{"conversation":"`+id+`","query_metadata":{"knowledge_bases":7}}`).wantProblem(400, "invalid_message", "/queryMetadata/knowledge_bases")
 	// The Conversations family has one spelling only, and ignores what it does not know.
-	alice.call(http.MethodPost, "/api/conversations/start", `{"botId":"nobody","is_streaming":7}`).gives(201)
+	alice.call(http.MethodPost, "/api/conversations/start", `{"botId":"nobody","is_streaming":7}`).wantStatus(201)
 }
 
 // An Idempotency-Key goes by the bytes that were sent.
@@ -217,15 +217,15 @@ func TestAnIdempotencyKeyGoesByTheBytesThatWereSent(t *testing.T) {
 	id := alice.silent()
 	older := must(json.Marshal(object{"conversation": id, "content_payload": object{"a_b": 1}}))
 	newer := bytes.ReplaceAll(older, []byte("content_payload"), []byte("contentPayload"))
-	first := alice.call(http.MethodPost, "/api/messages/", string(older), with("Idempotency-Key", "k"))
-	again := alice.call(http.MethodPost, "/api/messages/", string(older), with("Idempotency-Key", "k"))
-	if first.gives(201)["id"] != again.gives(201)["id"] || again.header.Get("Idempotency-Replayed") != "true" || !bytes.Equal(first.body, again.body) {
+	first := alice.call(http.MethodPost, "/api/messages/", string(older), withHeader("Idempotency-Key", "k"))
+	again := alice.call(http.MethodPost, "/api/messages/", string(older), withHeader("Idempotency-Key", "k"))
+	if first.wantStatus(201)["id"] != again.wantStatus(201)["id"] || again.header.Get("Idempotency-Replayed") != "true" || !bytes.Equal(first.body, again.body) {
 		t.Errorf("first %s, again %s", first.body, again.body)
 	}
-	alice.call(http.MethodPost, "/api/messages/", string(newer), with("Idempotency-Key", "k")).refused(422, "unprocessable", "")
+	alice.call(http.MethodPost, "/api/messages/", string(newer), withHeader("Idempotency-Key", "k")).wantProblem(422, "unprocessable", "")
 	// The path's other spellings are the same path.
 	for _, path := range []string{"/api/messages", "/api/v1/messages/", "/api/v1/messages"} {
-		if got := alice.call(http.MethodPost, path, string(older), with("Idempotency-Key", "k")); got.gives(201)["id"] != first.json()["id"] {
+		if got := alice.call(http.MethodPost, path, string(older), withHeader("Idempotency-Key", "k")); got.wantStatus(201)["id"] != first.json()["id"] {
 			t.Errorf("%s: %s", path, got.body)
 		}
 	}

@@ -107,7 +107,7 @@ func TestAStreamSaysWhatTheJSONAnswerWouldHaveSaid(t *testing.T) {
 		got := alice.stream(object{"message": object{"content": asked}})
 		events := got.events()
 		content, last := joined(t, events)
-		plain := alice.call(http.MethodPost, completions, object{"message": object{"content": asked}}).gives(200)
+		plain := alice.call(http.MethodPost, completions, object{"message": object{"content": asked}}).wantStatus(200)
 		stored := alice.get("/api/messages/" + last["messageId"].(string) + "/")
 		if content != plain["content"] || content != stored["content"] {
 			t.Errorf("%s: streamed %q, answered %q, stored %q", asked, content, plain["content"], stored["content"])
@@ -141,12 +141,12 @@ func TestWhatCanBeRefusedIsRefusedBeforeTheStreamBegins(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, bob := o.as("alice", auth.Chat), o.as("bob", auth.Chat)
-	id := bob.start()
-	alice.stream(object{"message": object{"content": " "}}).refused(400, "invalid_message", "/message/content")
-	alice.stream(object{"message": object{"content": "Hi", "sender": "x"}}).refused(400, "invalid_request", "/message/sender")
-	alice.stream(object{"message": object{"content": strings.Repeat("x", 32769)}}).refused(413, "too_large", "/message/content")
-	alice.stream(object{"conversation": id, "message": object{"content": "Hi"}}).refused(403, "forbidden", "")
-	alice.stream(object{"conversation": "x", "message": object{"content": "Hi"}}).refused(404, "not_found", "")
+	id := bob.startConversation()
+	alice.stream(object{"message": object{"content": " "}}).wantProblem(400, "invalid_message", "/message/content")
+	alice.stream(object{"message": object{"content": "Hi", "sender": "x"}}).wantProblem(400, "invalid_request", "/message/sender")
+	alice.stream(object{"message": object{"content": strings.Repeat("x", 32769)}}).wantProblem(413, "too_large", "/message/content")
+	alice.stream(object{"conversation": id, "message": object{"content": "Hi"}}).wantProblem(403, "forbidden", "")
+	alice.stream(object{"conversation": "x", "message": object{"content": "Hi"}}).wantProblem(404, "not_found", "")
 	if n := query[int](o.server, "SELECT count(*) FROM message_history"); n != 0 {
 		t.Errorf("%d messages are stored", n)
 	}
@@ -159,7 +159,7 @@ func TestAStreamBeginsBeforeTheReply(t *testing.T) {
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
 	release := o.holdBots()
-	request := must(o.request(http.MethodPost, completions, object{"isStreaming": true, "message": object{"content": question}}, with("Authorization", "Api-Key "+alice.key)))
+	request := must(o.request(http.MethodPost, completions, object{"isStreaming": true, "message": object{"content": question}}, withHeader("Authorization", "Api-Key "+alice.key)))
 	response, err := o.http.Do(request)
 	if err != nil {
 		t.Fatal(err)
@@ -188,7 +188,7 @@ func TestQueuedStreamsEachGetTheirOwnReply(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	asked := []string{question, "Where is the invoice?", "請問如何申請退款？", "Which payment methods are there?"}
 	answers := alice.atOnce(len(asked), func(i int) (string, any) {
 		return completions, object{"conversation": id, "isStreaming": true, "message": object{"content": asked[i]}}

@@ -49,13 +49,13 @@ func TestANULInAnyTextIsRefusedWithItsPlace(t *testing.T) {
 			if op.isMessageField(pointer) {
 				code = "invalid_message"
 			}
-			if err := admin.call(op.method, op.pathOf(there), body).isRefused(400, code, pointer); err != nil {
+			if err := admin.call(op.method, op.pathOf(there), body).checkProblem(400, code, pointer); err != nil {
 				t.Errorf("%s: %v", op.id, err)
 			}
 		}
 		body := op.bodyOf(there)
 		body["key\x00"] = json.Number("1e400")
-		if err := admin.call(op.method, op.pathOf(there), body).isRefused(400, "invalid_request", "/key\uFFFD"); err != nil {
+		if err := admin.call(op.method, op.pathOf(there), body).checkProblem(400, "invalid_request", "/key\uFFFD"); err != nil {
 			t.Errorf("%s: %v", op.id, err)
 		}
 	}
@@ -104,8 +104,8 @@ func TestALoneSurrogateBecomesTheReplacementCharacter(t *testing.T) {
 func TestABodyThatIsNotUTF8IsMendedAndAMarkBeforeItIgnored(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	id := alice.start()
-	alice.call(http.MethodPost, "/api/conversations/"+id+"/messages", "\uFEFF{\"content\":\"a\xff\xfeb \xe5\xad\x97\"}").gives(http.StatusCreated)
+	id := alice.startConversation()
+	alice.call(http.MethodPost, "/api/conversations/"+id+"/messages", "\uFEFF{\"content\":\"a\xff\xfeb \xe5\xad\x97\"}").wantStatus(http.StatusCreated)
 	// A row of broken bytes is one mistake or several, as the reader sees fit.
 	if got := text(alice.history(id)[0], "content"); strings.ReplaceAll(got, "\uFFFD\uFFFD", "\uFFFD") != "a\uFFFDb 字" {
 		t.Errorf("%q", got)
@@ -116,10 +116,10 @@ func TestABodyThatIsNotUTF8IsMendedAndAMarkBeforeItIgnored(t *testing.T) {
 func TestKeysAreToldApartByCase(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
-	id := alice.start()
+	id := alice.startConversation()
 	path := "/api/conversations/" + id + "/messages"
-	alice.call(http.MethodPost, path, `{"Content":"Hi"}`).refused(400, "invalid_message", "/content")
-	alice.call(http.MethodPost, path, `{"content":"kept","Content":"not","CONTENT":7,"conteNt":"`+strings.Repeat("x", 40000)+`"}`).gives(http.StatusCreated)
+	alice.call(http.MethodPost, path, `{"Content":"Hi"}`).wantProblem(400, "invalid_message", "/content")
+	alice.call(http.MethodPost, path, `{"content":"kept","Content":"not","CONTENT":7,"conteNt":"`+strings.Repeat("x", 40000)+`"}`).wantStatus(http.StatusCreated)
 	if got := text(alice.history(id)[0], "content"); got != "kept" {
 		t.Errorf("%q", got)
 	}

@@ -16,7 +16,7 @@ func TestAClientTokenEndsInItsTime(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	me := o.as("me", auth.Chat)
-	id := me.start()
+	id := me.startConversation()
 	until := func(c caller, body object) time.Time {
 		t.Helper()
 		return must(time.Parse(time.RFC3339Nano, text(c.post("/api/client-tokens/", body), "expiresAt")))
@@ -32,9 +32,9 @@ func TestAClientTokenEndsInItsTime(t *testing.T) {
 
 	brief := me.token(object{"conversation": id, "expiresIn": 1})
 	path := "/api/conversations/" + id + "/history"
-	me.call(http.MethodGet, path, nil, bearer(brief)).gives(200)
+	me.call(http.MethodGet, path, nil, bearer(brief)).wantStatus(200)
 	eventually(t, "it ends", func() bool { return me.call(http.MethodGet, path, nil, bearer(brief)).status != 200 })
-	me.call(http.MethodGet, path, nil, bearer(brief)).refused(401, "unauthorized", "")
+	me.call(http.MethodGet, path, nil, bearer(brief)).wantProblem(401, "unauthorized", "")
 }
 
 // A client token ends when the key that made it is revoked or expires; nobody can make or change one.
@@ -44,11 +44,11 @@ func TestAClientTokenEndsWithItsKey(t *testing.T) {
 	o := s.organization()
 	admin, revoked, expired := o.as("admin", auth.Admin), o.as("revoked", auth.Chat), o.as("expired", auth.Chat)
 	for _, c := range []caller{revoked, expired} {
-		id := c.start()
+		id := c.startConversation()
 		path := "/api/conversations/" + id + "/history"
 		token := c.token(object{"conversation": id})
-		c.call(http.MethodGet, path, nil, bearer(token)).gives(200)
-		c.call(http.MethodGet, path, nil, with("Authorization", "bEARER  "+token+" ")).gives(200)
+		c.call(http.MethodGet, path, nil, bearer(token)).wantStatus(200)
+		c.call(http.MethodGet, path, nil, withHeader("Authorization", "bEARER  "+token+" ")).wantStatus(200)
 		raw := must(base64.RawURLEncoding.DecodeString(token[len("pct_"):]))
 		for i := range raw {
 			changed := slices.Clone(raw)
@@ -59,7 +59,7 @@ func TestAClientTokenEndsWithItsKey(t *testing.T) {
 		}
 		foreign := serve(t).organization().as("me", auth.Chat).token(object{"chatbot": "parley"})
 		for _, wrong := range []string{"Bearer " + foreign, "Api-Key " + token, "Bearer pct_", "Bearer pct_x", "Bearer " + token[:40], "Bearer " + token + "A", "Bearer " + token + "." + token, "Basic " + token} {
-			c.call(http.MethodGet, path, nil, with("Authorization", wrong)).refused(401, "unauthorized", "")
+			c.call(http.MethodGet, path, nil, withHeader("Authorization", wrong)).wantProblem(401, "unauthorized", "")
 		}
 		if c.user == "revoked" {
 			admin.remove("/api/api-keys/" + query[string](s, "SELECT id::text FROM api_keys WHERE name = $1", "revoked's key") + "/")
@@ -69,7 +69,7 @@ func TestAClientTokenEndsWithItsKey(t *testing.T) {
 		if c.user == "expired" { // which a server is not told of
 			eventually(t, "the token ends with its key", func() bool { return c.call(http.MethodGet, path, nil, bearer(token)).status != 200 })
 		}
-		if err := c.call(http.MethodGet, path, nil, bearer(token)).isRefused(401, "unauthorized", ""); err != nil {
+		if err := c.call(http.MethodGet, path, nil, bearer(token)).checkProblem(401, "unauthorized", ""); err != nil {
 			t.Errorf("%s: %v", c.user, err)
 		}
 	}
@@ -80,7 +80,7 @@ func TestATokenIsTakenFromPagesOfItsOriginAlone(t *testing.T) {
 	t.Parallel()
 	o := serveWith(t, settings{origins: []string{"*"}}).organization()
 	me := o.as("me", auth.Chat)
-	id := me.start()
+	id := me.startConversation()
 	bound := me.token(object{"conversation": id, "origin": "https://Shop.example"})
 	free := me.token(object{"conversation": id})
 	for origin, isTaken := range map[string]bool{
@@ -90,7 +90,7 @@ func TestATokenIsTakenFromPagesOfItsOriginAlone(t *testing.T) {
 		for token, want := range map[string]bool{bound: isTaken, free: true} {
 			options := []option{bearer(token)}
 			if origin != "" {
-				options = append(options, with("Origin", origin))
+				options = append(options, withHeader("Origin", origin))
 			}
 			got := o.call(http.MethodGet, "/api/conversations/"+id+"/history", nil, options...)
 			socket := o.call(http.MethodGet, "/ws?session_id="+id, nil, append(options, upgrade)...)
@@ -100,8 +100,8 @@ func TestATokenIsTakenFromPagesOfItsOriginAlone(t *testing.T) {
 				}
 				continue
 			}
-			got.refused(403, "forbidden", "")
-			socket.refused(403, "forbidden", "")
+			got.wantProblem(403, "forbidden", "")
+			socket.wantProblem(403, "forbidden", "")
 		}
 	}
 }
@@ -111,17 +111,17 @@ func TestATokenSpeaksForItsContactAlone(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	me := o.as("me", auth.Chat)
-	all, other := me.within("", ""), me.within("", "")
+	all, other := me.tokenTarget("", ""), me.tokenTarget("", "")
 	for _, body := range []object{{"conversation": all["conversations"]}, {"contact": all["contacts"]}} {
 		token := me.token(body)
 		ask := func(message object) answer {
 			return me.call(http.MethodPost, "/api/chatbots/"+all["chatbots"]+"/completions/", object{"conversation": all["conversations"], "message": message}, bearer(token))
 		}
-		ask(object{"content": "Hi", "sender": all["contacts"]}).gives(200)
-		ask(object{"content": "Hi", "sender": other["contacts"]}).refused(403, "forbidden", "")
-		ask(object{"content": "Hi", "sender": nothing()["contacts"]}).refused(400, "invalid_request", "/message/sender")
-		ask(object{"content": "Hi", "attachments": []object{{"id": other["attachments"]}}}).refused(400, "invalid_message", "/message/attachments/0/id")
-		ask(object{"content": "Hi", "attachments": []object{{"file": "https://files.example.com/a.png"}}}).gives(200)
+		ask(object{"content": "Hi", "sender": all["contacts"]}).wantStatus(200)
+		ask(object{"content": "Hi", "sender": other["contacts"]}).wantProblem(403, "forbidden", "")
+		ask(object{"content": "Hi", "sender": nothing()["contacts"]}).wantProblem(400, "invalid_request", "/message/sender")
+		ask(object{"content": "Hi", "attachments": []object{{"id": other["attachments"]}}}).wantProblem(400, "invalid_message", "/message/attachments/0/id")
+		ask(object{"content": "Hi", "attachments": []object{{"file": "https://files.example.com/a.png"}}}).wantStatus(200)
 	}
 }
 
@@ -130,10 +130,10 @@ func TestATokenDoesNotOutliveItsContact(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	me, admin := o.as("me", auth.Chat), o.as("admin", auth.Admin)
-	all := me.within("", "")
+	all := me.tokenTarget("", "")
 	token := me.token(object{"contact": all["contacts"]})
 	admin.remove("/api/contacts/" + all["contacts"] + "/")
-	me.call(http.MethodGet, "/api/conversations/"+all["conversations"]+"/history", nil, bearer(token)).refused(404, "not_found", "")
-	me.call(http.MethodPost, "/api/conversations/start", object{}, bearer(token)).refused(403, "forbidden", "")
-	me.call(http.MethodPost, "/api/conversations/", object{"webChat": all["web-chats"]}, bearer(token)).refused(403, "forbidden", "")
+	me.call(http.MethodGet, "/api/conversations/"+all["conversations"]+"/history", nil, bearer(token)).wantProblem(404, "not_found", "")
+	me.call(http.MethodPost, "/api/conversations/start", object{}, bearer(token)).wantProblem(403, "forbidden", "")
+	me.call(http.MethodPost, "/api/conversations/", object{"webChat": all["web-chats"]}, bearer(token)).wantProblem(403, "forbidden", "")
 }

@@ -29,9 +29,9 @@ func TestAWebChatNeedsOnlyAName(t *testing.T) {
 	if got := admin.get("/api/web-chats/" + text(made, "id") + "/"); !equalJSON(got, made) {
 		t.Errorf("%v", got)
 	}
-	admin.call(http.MethodPost, "/api/web-chats/", object{"name": "X", "chatbot": "nobody"}).refused(404, "not_found", "")
+	admin.call(http.MethodPost, "/api/web-chats/", object{"name": "X", "chatbot": "nobody"}).wantProblem(404, "not_found", "")
 	for _, bad := range []string{"", "x.example", "https://x.example/", "https://x.example/path", "ftp://x.example", "*", "https://x.example?q"} {
-		admin.call(http.MethodPost, "/api/web-chats/", object{"name": "X", "allowedOrigins": []string{bad}}).refused(400, "invalid_request", "/allowedOrigins/0")
+		admin.call(http.MethodPost, "/api/web-chats/", object{"name": "X", "allowedOrigins": []string{bad}}).wantProblem(400, "invalid_request", "/allowedOrigins/0")
 	}
 }
 
@@ -60,8 +60,8 @@ func TestAWebChatIsHandedToAnotherBot(t *testing.T) {
 		t.Errorf("the origins cannot be taken away: %v", got)
 	}
 	admin.remove(path)
-	admin.call(http.MethodGet, path, nil).refused(404, "not_found", "")
-	admin.call(http.MethodPost, "/api/conversations/", object{"webChat": o.webChat.ID}).refused(404, "not_found", "")
+	admin.call(http.MethodGet, path, nil).wantProblem(404, "not_found", "")
+	admin.call(http.MethodPost, "/api/conversations/", object{"webChat": o.webChat.ID}).wantProblem(404, "not_found", "")
 	// Its inbox and conversations stay.
 	if got := admin.get("/api/conversations/" + text(before, "id") + "/")["inbox"].(object)["id"]; got != o.webChat.InboxID.String() {
 		t.Errorf("%v", got)

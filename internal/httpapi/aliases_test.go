@@ -10,21 +10,21 @@ import (
 	"parley/internal/auth"
 )
 
-// spellings are the other ways to write an operation's path: with or without the slash at its end, where its method is on
-// one spelling only; below /api/v1; and in the Conversations family without /api.
+// aliases returns the alternative paths of an operation: with or without the trailing slash, unless
+// both paths have the method; below /api/v1; and without /api in the Conversations family.
 func (op operation) aliases(path string) []string {
 	all := []string{path}
 	bare, isSlashed := strings.CutSuffix(path, "/")
-	twin := strings.TrimSuffix(op.path, "/")
+	sibling := strings.TrimSuffix(op.path, "/")
 	if !isSlashed {
 		bare += "/"
-		twin += "/"
+		sibling += "/"
 	}
-	if item := document.Paths.Value(twin); item == nil || item.GetOperation(op.method) == nil {
+	if item := document.Paths.Value(sibling); item == nil || item.GetOperation(op.method) == nil {
 		all = append(all, bare)
 	}
-	for _, one := range slices.Clone(all) {
-		if rest, ok := strings.CutPrefix(one, "/api/"); ok {
+	for _, known := range slices.Clone(all) {
+		if rest, ok := strings.CutPrefix(known, "/api/"); ok {
 			all = append(all, "/api/v1/"+rest)
 			if strings.HasPrefix(rest, "conversations") {
 				all = append(all, "/"+rest)
@@ -34,26 +34,26 @@ func (op operation) aliases(path string) []string {
 	return all[1:]
 }
 
-// Every operation is reached by every spelling of its path, and never by a redirect, which would lose a POST's body.
-func TestOtherSpellingsOfAPathReachTheSameOperation(t *testing.T) {
+// Every alias of a path reaches its operation directly. A redirect would lose the body of a POST.
+func TestPathAliasesReachTheSameOperation(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
 	var there things
 	tried := 0
 	for _, op := range operations {
-		// shape is what tells the answer of one operation from those of others.
+		// shape distinguishes the responses of one operation from those of another.
 		shape := func(got answer) string {
 			if kind := got.header.Get("Content-Type"); kind != "application/json" {
 				return kind
 			}
 			return strings.Join(slices.Sorted(maps.Keys(got.json())), " ")
 		}
-		send := func(spell func(path string) string) answer {
+		send := func(rewrite func(path string) string) answer {
 			if there == nil {
 				there = admin.one()
 			}
 			path, query, _ := strings.Cut(op.target(there, ""), "?")
-			got := op.send(admin, spell(path)+"?"+query, op.anyBody(there), withHeader("X-Request-Id", "same"))
+			got := op.send(admin, rewrite(path)+"?"+query, op.anyBody(there), withHeader("X-Request-Id", "same"))
 			if op.method == http.MethodDelete {
 				there = nil
 			}
@@ -76,12 +76,12 @@ func TestOtherSpellingsOfAPathReachTheSameOperation(t *testing.T) {
 		}
 	}
 	if tried < 150 {
-		t.Errorf("only %d spellings were tried", tried)
+		t.Errorf("%d aliases were tested, want at least 150", tried)
 	}
 }
 
-// A POST's body arrives, whatever the path's spelling.
-func TestBodiesArriveByEverySpelling(t *testing.T) {
+// The body of a POST arrives through every alias of its path.
+func TestEveryAliasReceivesTheRequestBody(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	for _, path := range []string{
@@ -89,7 +89,7 @@ func TestBodiesArriveByEverySpelling(t *testing.T) {
 	} {
 		started := alice.post(path, object{"initial_message": "to " + path})
 		if got := alice.history(text(started, "conversation_id"))[0]["content"]; got != "to "+path {
-			t.Errorf("%s: %v", path, got)
+			t.Errorf("%s: the stored content is %v", path, got)
 		}
 	}
 	id := alice.silent()
@@ -99,24 +99,24 @@ func TestBodiesArriveByEverySpelling(t *testing.T) {
 		alice.post(path, object{"conversation": id, "content": "to " + path})
 		history := alice.history(id)
 		if got := history[len(history)-1]["content"]; got != "to "+path {
-			t.Errorf("%s: %v", path, got)
+			t.Errorf("%s: the stored content is %v", path, got)
 		}
 	}
 	for _, path := range []string{"/conversations/batch", "/conversations/batch/", "/api/v1/conversations/batch"} {
 		results := objects(alice.call(http.MethodPost, path, object{"operations": []object{{"action": "archive", "conversation_id": id}}}).wantStatus(200), "results")
 		if results[0]["ok"] != true {
-			t.Errorf("%s: %v", path, results)
+			t.Errorf("%s: the results are %v", path, results)
 		}
 	}
-	// The query arrives too, and links lead to where the list is.
+	// The query string arrives too, and the links lead to pages of the same list.
 	page := alice.get("/api/v1/conversations/?pageSize=2&ordering=createdAt")
 	if next := alice.get(text(page, "next")); len(objects(page, "results")) != 2 || len(objects(next, "results")) != 2 {
-		t.Errorf("%v", page)
+		t.Errorf("the first page is %v", page)
 	}
 }
 
-// The two lists of conversations are told apart by the slash, below every prefix.
-func TestTwinsKeepTheirOwnAnswers(t *testing.T) {
+// The trailing slash selects one of the two lists of conversations, below every prefix.
+func TestTrailingSlashSelectsTheConversationList(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
@@ -129,7 +129,7 @@ func TestTwinsKeepTheirOwnAnswers(t *testing.T) {
 		if objects(slashed, "results")[0]["id"] != id || slashed["total"] != nil {
 			t.Errorf("%s/conversations/: %v", prefix, slashed)
 		}
-		// POST is on one spelling only.
+		// Only one of the two paths has POST, so both accept it.
 		for _, slash := range []string{"", "/"} {
 			made := o.as("bob", auth.Chat).post(prefix+"/conversations"+slash, object{"webChat": o.webChat.ID})
 			if made["inbox"] == nil {
@@ -139,8 +139,8 @@ func TestTwinsKeepTheirOwnAnswers(t *testing.T) {
 	}
 }
 
-// Allow names the methods of both spellings, on all of them.
-func TestAllowIsTheUnionOfBothSpellings(t *testing.T) {
+// Allow lists the methods of the path with and without the trailing slash, on every alias.
+func TestAllowListsTheMethodsOfBothPaths(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id := alice.startConversation()
@@ -161,15 +161,16 @@ func TestAllowIsTheUnionOfBothSpellings(t *testing.T) {
 	}
 }
 
-// Literals win over ids, in every spelling: a conversation cannot be called start, nor an FAQ import.
-func TestLiteralsWinOverIDs(t *testing.T) {
+// Literal path segments take precedence over IDs on every alias: a conversation ID cannot be
+// "start", nor an FAQ ID "import".
+func TestLiteralSegmentsTakePrecedenceOverIDs(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
 	for _, path := range []string{"/conversations/start", "/conversations/batch", "/chatbots/parley/faqs/import"} {
 		for _, prefix := range []string{"", "/api", "/api/v1"} {
 			for _, slash := range []string{"", "/"} {
 				if prefix == "" && strings.HasPrefix(path, "/chatbots") {
-					continue // of the other family
+					continue // /chatbots requires the prefix /api
 				}
 				for _, method := range []string{http.MethodGet, http.MethodPatch, http.MethodDelete} {
 					got := admin.call(method, prefix+path+slash, nil)
@@ -180,13 +181,12 @@ func TestLiteralsWinOverIDs(t *testing.T) {
 			}
 		}
 	}
-	// What is below an id is not below a literal.
+	// Paths below an ID do not exist below a literal segment.
 	admin.call(http.MethodGet, "/api/conversations/start/history", nil).wantProblem(404, "not_found", "")
 	admin.call(http.MethodPost, "/conversations/batch/messages", object{"content": "Hi"}).wantProblem(404, "not_found", "")
-	// Only the Conversations family is reached without /api.
+	// Only the Conversations family is available without /api.
 	for _, path := range []string{"/messages/", "/chatbots/", "/me/", "/v1/me/", "/v1/conversations", "/api/v1/healthz", "/api/v1/api/me/", "/api/v1/v1/me/", "/api/v1/", "/api/conversations/v1"} {
-		want := 404
-		if err := admin.call(http.MethodGet, path, nil).checkProblem(want, "not_found", ""); err != nil {
+		if err := admin.call(http.MethodGet, path, nil).checkProblem(404, "not_found", ""); err != nil {
 			t.Error(err)
 		}
 	}

@@ -10,9 +10,9 @@ import (
 	"parley/internal/auth"
 )
 
-// Attachments come by address, of all five types, with defaults for what is left out; then they have an id by which later
-// messages can bring them again.
-func TestAttachmentsComeByAddressAndAgainByID(t *testing.T) {
+// Attachments of all five types are sent by URL, with defaults for omitted fields. Later messages
+// may refer to them by ID.
+func TestAttachmentsAreSentByURLAndReusedByID(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id := alice.startConversation()
@@ -25,7 +25,7 @@ func TestAttachmentsComeByAddressAndAgainByID(t *testing.T) {
 		{object{"type": "other", "file": "https://x.example"}, object{"type": "other", "filename": "", "file": "https://x.example"}},
 		{object{"file": "https://x.example:8443/z.pdf"}, object{"type": "other", "filename": "z.pdf", "file": "https://x.example:8443/z.pdf"}},
 		{object{"id": uuid.NewString(), "file": "https://x.example/unknown-id.txt"}, object{"type": "other", "filename": "unknown-id.txt", "file": "https://x.example/unknown-id.txt"}},
-		{object{"id": "no id", "file": "https://x.example/bad-id.txt"}, object{"type": "other", "filename": "bad-id.txt", "file": "https://x.example/bad-id.txt"}},
+		{object{"id": "not an id", "file": "https://x.example/bad-id.txt"}, object{"type": "other", "filename": "bad-id.txt", "file": "https://x.example/bad-id.txt"}},
 	} {
 		sent := alice.post(path, object{"content": "", "attachments": []object{c.given}})
 		shown := objects(alice.get("/api/messages/"+text(sent, "message_id")+"/"), "attachments")[0]
@@ -35,47 +35,48 @@ func TestAttachmentsComeByAddressAndAgainByID(t *testing.T) {
 			}
 		}
 		if shown["id"] == c.given["id"] || len(shown) != 4 {
-			t.Errorf("%v is shown as %v", c.given, shown)
+			t.Errorf("%v is returned as %v", c.given, shown)
 		}
-		// By id it is the same one, in every family, whatever else is said of it.
-		for _, spelling := range []string{text(shown, "id"), strings.ToUpper(text(shown, "id"))} {
-			again := alice.post("/api/messages/", object{"conversation": id, "attachments": []object{{"id": spelling, "type": "image", "filename": "other", "file": "https://other.example/"}}})
+		// A reference by ID returns the stored attachment in every family and ignores the other fields.
+		for _, reference := range []string{text(shown, "id"), strings.ToUpper(text(shown, "id"))} {
+			again := alice.post("/api/messages/", object{"conversation": id, "attachments": []object{{"id": reference, "type": "image", "filename": "other", "file": "https://other.example/"}}})
 			if got := objects(again, "attachments")[0]; !equalJSON(got, shown) {
-				t.Errorf("again it is %v, want %v", got, shown)
+				t.Errorf("the attachment sent by ID is %v, want %v", got, shown)
 			}
 		}
 		asked := alice.call(http.MethodPost, "/api/chatbots/parley/completions/", object{"message": object{"content": "", "attachments": []object{{"id": shown["id"]}}}}).wantStatus(200)
 		if got := objects(alice.history(text(asked, "conversationId"))[0], "attachments")[0]; !equalJSON(got, shown) {
-			t.Errorf("in a completion it is %v, want %v", got, shown)
+			t.Errorf("the attachment of the completion is %v, want %v", got, shown)
 		}
 	}
 	if n := query[int](alice.server, "SELECT count(*) FROM attachments"); n != 8 {
-		t.Errorf("%d attachments are kept", n)
+		t.Errorf("%d attachments are stored, want 8", n)
 	}
 }
 
-// Several come in their order, one twice, in different spellings too.
+// Attachments keep their order. One may occur twice, also with its ID in another letter case.
 func TestAttachmentsKeepTheirOrder(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id := alice.startConversation()
 	first := alice.post("/api/messages/", object{"conversation": id, "attachments": []object{{"file": "https://x.example/1"}, {"file": "https://x.example/2"}}})
-	one, two := objects(first, "attachments")[0], objects(first, "attachments")[1]
+	attachment1, attachment2 := objects(first, "attachments")[0], objects(first, "attachments")[1]
 	again := alice.post("/api/messages/", object{"conversation": id, "attachments": []object{
-		{"id": two["id"]}, {"file": "https://x.example/3"}, {"id": one["id"]}, {"id": strings.ToUpper(text(two, "id"))}, {"file": "https://x.example/3"},
+		{"id": attachment2["id"]}, {"file": "https://x.example/3"}, {"id": attachment1["id"]}, {"id": strings.ToUpper(text(attachment2, "id"))}, {"file": "https://x.example/3"},
 	}})
 	got := objects(again, "attachments")
-	if got[0]["id"] != two["id"] || got[1]["filename"] != "3" || got[2]["id"] != one["id"] || got[3]["id"] != two["id"] || got[4]["id"] == got[1]["id"] {
-		t.Errorf("%v", got)
+	if got[0]["id"] != attachment2["id"] || got[1]["filename"] != "3" || got[2]["id"] != attachment1["id"] || got[3]["id"] != attachment2["id"] || got[4]["id"] == got[1]["id"] {
+		t.Errorf("the attachments are %v", got)
 	}
 }
 
-// What is neither known nor an address of the web is refused, with its place, and nothing is stored.
-func TestAttachmentsThatCannotBeAreRefused(t *testing.T) {
+// An attachment with neither a known ID nor a valid http or https URL is rejected with a pointer to
+// it, and nothing is stored.
+func TestInvalidAttachmentsAreRejected(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id := alice.startConversation()
-	fine := object{"file": "https://x.example/1"}
+	valid := object{"file": "https://x.example/1"}
 	for _, c := range []struct {
 		attachment object
 		pointer    string
@@ -101,7 +102,7 @@ func TestAttachmentsThatCannotBeAreRefused(t *testing.T) {
 		{object{"file": "https://x.example/1", "type": "document"}, "/type"},
 		{object{"file": "https://x.example/1", "filename": strings.Repeat("x", 256)}, "/filename"},
 	} {
-		list := []object{fine, c.attachment}
+		list := []object{valid, c.attachment}
 		for prefix, got := range map[string]answer{
 			"":         alice.call(http.MethodPost, "/api/conversations/"+id+"/messages", object{"content": "Hi", "attachments": list}),
 			" ":        alice.call(http.MethodPost, "/api/messages/", object{"conversation": id, "attachments": list}),

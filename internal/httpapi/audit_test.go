@@ -10,13 +10,14 @@ import (
 	"parley/internal/auth"
 )
 
-// events are all of an organization's, newest first.
+// events returns an organization's audit events, newest first.
 func (c caller) events(query string) []object {
 	c.t.Helper()
 	return objects(c.get("/api/audit-events/?pageSize=100&"+query), "results")
 }
 
-// auditActions is what the events of an action are about: where it is written, what the trail calls it, and what paths do.
+// auditActions maps each action to the table it writes, the objectType of its events and the path
+// segment of its resource.
 var auditActions = map[string]struct{ table, object, kind string }{
 	"apiKey.created":       {"api_keys", "apiKey", ""},
 	"apiKey.revoked":       {"api_keys", "apiKey", "api-keys"},
@@ -28,13 +29,13 @@ var auditActions = map[string]struct{ table, object, kind string }{
 	"records.exported":     {"", "chatbot", "chatbots"},
 }
 
-// audits is the action of the event that an operation leaves; empty: it leaves none.
+// audits returns the action of the operation's audit event, or an empty string if it records none.
 func (op operation) audits() string {
 	action, _ := op.Extensions["x-audit"].(string)
 	return action
 }
 
-// effective is a request of an operation that has the effect of which it leaves an event.
+// effective returns a request of the operation that causes its audited effect.
 func (op operation) effective(own things) (path string, body any) {
 	if op.id == "batchConversations" {
 		return op.path, object{"operations": []object{
@@ -44,14 +45,14 @@ func (op operation) effective(own things) (path string, body any) {
 	return op.target(own, ""), op.anyBody(own)
 }
 
-// Every operation that the document says leaves an event leaves one for what it has done, which tells who did it; what is
-// refused leaves none, and so does every other operation.
-func TestWhatIsDoneWithKeysIsInTheAuditTrail(t *testing.T) {
+// An operation with x-audit records one event, with its caller, for each successful request. Failed
+// requests and other operations record none.
+func TestAuditedOperationsRecordOneEvent(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	admin, me := o.as("admin", auth.Admin), o.as("me", auth.Admin)
 	key := query[string](o.server, "SELECT id::text FROM api_keys WHERE name = $1", "me's key")
-	met := map[string]bool{}
+	recordedActions := map[string]bool{}
 	var own things
 	for _, op := range operations {
 		if !op.isSecured {
@@ -60,51 +61,52 @@ func TestWhatIsDoneWithKeysIsInTheAuditTrail(t *testing.T) {
 		if own == nil {
 			own = me.one()
 		}
-		for name, there := range map[string]things{"nobody's": nothing(), "own": own} {
+		for name, there := range map[string]things{"unknown": nothing(), "own": own} {
 			before := number(admin.get("/api/audit-events/"), "count")
 			path, body := op.effective(there)
 			got := op.send(me, path, body, withHeader("X-Request-Id", op.id))
 			after := admin.get("/api/audit-events/")
-			left := objects(after, "results")[:number(after, "count")-before]
+			recorded := objects(after, "results")[:number(after, "count")-before]
 			hasEffect := op.audits() != "" && got.status < 300 && (name == "own" || op.id != "batchConversations")
 			if !hasEffect {
-				if len(left) > 0 {
-					t.Errorf("%s of %s: %d left %v", op.id, name, got.status, left)
+				if len(recorded) > 0 {
+					t.Errorf("%s of %s: status %d, recorded events %v", op.id, name, got.status, recorded)
 				}
 				continue
 			}
-			met[op.audits()] = true
-			if len(left) != 1 {
-				t.Errorf("%s of %s: %d left %v", op.id, name, got.status, left)
+			recordedActions[op.audits()] = true
+			if len(recorded) != 1 {
+				t.Errorf("%s of %s: status %d, recorded events %v", op.id, name, got.status, recorded)
 				continue
 			}
-			event, about := left[0], auditActions[op.audits()]
+			event, about := recorded[0], auditActions[op.audits()]
 			if address := text(event, "address"); event["action"] != op.audits() || event["objectType"] != about.object || event["requestId"] != op.id || event["keyId"] != key ||
 				event["user"].(object)["name"] != "me" || address != "127.0.0.1" && address != "::1" {
-				t.Errorf("%s left %v", op.id, event)
+				t.Errorf("%s recorded the event %v", op.id, event)
 			}
 			if about.kind != "" && event["objectId"] != there[about.kind] {
-				t.Errorf("%s is about %v, not %s", op.id, event["objectId"], there[about.kind])
+				t.Errorf("the event of %s has the objectId %v, want %s", op.id, event["objectId"], there[about.kind])
 			}
 			if strings.HasSuffix(op.audits(), ".deleted") {
 				own = nil
 			}
 		}
 	}
-	if len(met) != len(auditActions) {
-		t.Errorf("only these were met: %v", met)
+	if len(recordedActions) != len(auditActions) {
+		t.Errorf("the recorded actions are %v", recordedActions)
 	}
 }
 
-// INVARIANT: an effect and its event are stored together. Where either fails as late as can be, neither is there.
-func TestThereIsNoEffectWithoutItsEventNorTheOtherWay(t *testing.T) {
+// INVARIANT: an effect and its audit event are stored in one transaction. If either fails at
+// commit, neither is stored.
+func TestEffectAndAuditEventAreStoredAtomically(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	o := s.organization()
 	me := o.as("me", auth.Admin)
 	own := me.one()
 	s.expectFailures()
-	s.exec(`CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'it fails'; END $$`)
+	s.exec(`CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'injected failure'; END $$`)
 	for _, table := range []string{"audit_events", "api_keys", "sessions", "contacts", "bots", "faqs", "web_chats"} {
 		s.exec("CREATE CONSTRAINT TRIGGER fails AFTER INSERT OR DELETE ON " + table + " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fail()")
 		before := o.snapshot()
@@ -116,21 +118,21 @@ func TestThereIsNoEffectWithoutItsEventNorTheOtherWay(t *testing.T) {
 			tried++
 			path, body := op.effective(own)
 			if got := op.send(me, path, body); got.status != http.StatusInternalServerError {
-				t.Errorf("%s, with %s failing: %d %s", op.id, table, got.status, got.body)
+				t.Errorf("%s, with a failing %s: %d %s", op.id, table, got.status, got.body)
 			}
 		}
 		if after := o.snapshot(); after != before {
-			t.Errorf("with %s failing there is\n%s", table, whatChanged(before, after))
+			t.Errorf("the failing %s changed\n%s", table, diffLines(before, after))
 		}
 		if tried == 0 {
-			t.Errorf("nothing was tried with %s", table)
+			t.Errorf("no operation was tested with a failing %s", table)
 		}
 		s.exec("DROP TRIGGER fails ON " + table)
 	}
 }
 
-// whatChanged is the lines that only one of two texts has.
-func whatChanged(before, after string) string {
+// diffLines returns the lines that occur in only one of two texts.
+func diffLines(before, after string) string {
 	var found strings.Builder
 	had, has := strings.Split(before, "\n"), strings.Split(after, "\n")
 	for _, line := range had {
@@ -146,8 +148,8 @@ func whatChanged(before, after string) string {
 	return found.String()
 }
 
-// A repeat of a request leaves no second event, and each of a batch's conversations has its own.
-func TestEachThingIsInTheAuditTrailOnce(t *testing.T) {
+// A replayed request records no second event, and each conversation of a batch has its own event.
+func TestReplayedRequestRecordsNoSecondAuditEvent(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	me, admin := o.as("me", auth.Chat), o.as("admin", auth.Admin)
@@ -159,12 +161,13 @@ func TestEachThingIsInTheAuditTrailOnce(t *testing.T) {
 	deleted := admin.events("action=conversation.deleted")
 	ids := []string{first, second}
 	if len(deleted) != 2 || deleted[0]["objectId"] == deleted[1]["objectId"] || !slices.Contains(ids, text(deleted[0], "objectId")) || !slices.Contains(ids, text(deleted[1], "objectId")) {
-		t.Errorf("of %v there is %v", ids, deleted)
+		t.Errorf("the events for %v are %v", ids, deleted)
 	}
 }
 
-// The trail is found by what was done and when, and shows the keys that the operator made as nobody's.
-func TestTheAuditTrailIsFiltered(t *testing.T) {
+// Audit events are filtered by action and date. Keys created by the operator have an event without
+// a user.
+func TestAuditEventsAreFilteredByActionAndDate(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	admin := o.as("admin", auth.Admin)
@@ -175,18 +178,18 @@ func TestTheAuditTrailIsFiltered(t *testing.T) {
 		"startDate=" + days["startDate"] + "&endDate=" + days["endDate"] + "&timezone=Asia/Taipei&action=apiKey.revoked": 1, "endDate=9999-12-31": 3,
 	} {
 		if got := admin.events(query); len(got) != want {
-			t.Errorf("%q: %d events, not %d", query, len(got), want)
+			t.Errorf("%q: %d events, want %d", query, len(got), want)
 		}
 	}
 	events := admin.events("")
 	revoked, created, byOperator := events[0], events[1], events[2]
 	if byOperator["user"] != nil || byOperator["keyId"] != nil || byOperator["requestId"] != "" || byOperator["address"] != "" {
-		t.Errorf("the operator's is %v", byOperator)
+		t.Errorf("the event of the operator's key is %v", byOperator)
 	}
 	for _, event := range []object{revoked, created} {
 		details := event["details"].(object)
 		if details["prefix"] != made["prefix"] || details["name"] != "Portal" || event["objectId"] != made["id"] {
-			t.Errorf("%v of %v", event, made)
+			t.Errorf("the event %v does not describe the key %v", event, made)
 		}
 	}
 	admin.call(http.MethodGet, "/api/audit-events/?startDate=2026-02-02&endDate=2026-02-01", nil).wantProblem(400, "invalid_request", "endDate")

@@ -8,8 +8,9 @@ import (
 	"parley/internal/auth"
 )
 
-// Every way of not being known is the same 401, on every operation that asks for a key.
-func TestSecuredOperationsRefuseWhoIsNotKnown(t *testing.T) {
+// Every kind of missing or invalid credentials is the same 401 on every operation that requires a
+// key.
+func TestSecuredOperationsRejectInvalidCredentials(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	known := o.as("known", auth.Admin)
@@ -35,16 +36,16 @@ func TestSecuredOperationsRefuseWhoIsNotKnown(t *testing.T) {
 		"expired":              "Bearer " + expired.key,
 		"revoked":              "Bearer " + revoked.key,
 	}
-	there := known.one()
+	existing := known.one()
 	for _, op := range operations {
 		if !op.isSecured {
 			continue
 		}
 		for name, header := range headers {
 			if header == "" && op.isOpen {
-				continue // a visitor
+				continue // an anonymous visitor
 			}
-			for _, ids := range []things{there, nothing()} {
+			for _, ids := range []things{existing, nothing()} {
 				got := o.call(op.method, op.pathOf(ids), op.anyBody(ids), withHeader("Authorization", header))
 				if header == "" {
 					got = o.call(op.method, op.pathOf(ids), op.anyBody(ids))
@@ -57,6 +58,7 @@ func TestSecuredOperationsRefuseWhoIsNotKnown(t *testing.T) {
 	}
 }
 
+// swapCase swaps upper and lower case of ASCII letters.
 func swapCase(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' {
@@ -69,8 +71,8 @@ func swapCase(text string) string {
 	}, text)
 }
 
-// Both schemes are understood in any case, as RFC 9110 has it.
-func TestTheSchemeIsReadInAnyCase(t *testing.T) {
+// Both authorization schemes are case-insensitive, as RFC 9110 requires.
+func TestAuthorizationSchemeIsCaseInsensitive(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	for _, scheme := range []string{"Api-Key", "api-key", "API-KEY", "Bearer", "bearer", "BEARER", "bEaReR"} {
@@ -81,8 +83,8 @@ func TestTheSchemeIsReadInAnyCase(t *testing.T) {
 	}
 }
 
-// A request without a key must not learn from the answer whether its body would have been good.
-func TestWhoIsAskingComesBeforeWhatIsAsked(t *testing.T) {
+// A request without a valid key must not learn from the response whether its body is valid.
+func TestAuthenticationPrecedesBodyValidation(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	s.call(http.MethodPost, "/api/conversations/start", "{", withHeader("Content-Type", "text/plain")).wantProblem(401, "unauthorized", "")
@@ -90,9 +92,9 @@ func TestWhoIsAskingComesBeforeWhatIsAsked(t *testing.T) {
 		call(http.MethodPost, "/api/conversations/start", "{", withHeader("Content-Type", "text/plain")).wantProblem(403, "forbidden", "")
 }
 
-// Each scope opens the operations whose x-scopes have it and no other; admin opens all, and no scope is needed where
-// x-scopes is empty. What is asked for does not exist, so that only the key decides.
-func TestScopesOpenTheOperationsThatNameThem(t *testing.T) {
+// Each scope allows exactly the operations whose x-scopes contain it. admin allows all, and an
+// empty x-scopes requires no scope. The requested resources do not exist, so only the key decides.
+func TestScopesAllowExactlyTheirOperations(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	for _, value := range schemaOf("Scope").Enum {
@@ -105,8 +107,8 @@ func TestScopesOpenTheOperationsThatNameThem(t *testing.T) {
 			ids := nothing()
 			got := op.send(holder, op.target(ids, ""), op.anyBody(ids))
 			isAllowed := len(op.scopes) == 0 || scope == auth.Admin
-			for _, one := range op.scopes {
-				isAllowed = isAllowed || one == string(scope)
+			for _, required := range op.scopes {
+				isAllowed = isAllowed || required == string(scope)
 			}
 			if isAllowed && (got.status == http.StatusForbidden || got.status == http.StatusUnauthorized) {
 				t.Errorf("%s with %s: %d", op.id, scope, got.status)
@@ -118,16 +120,16 @@ func TestScopesOpenTheOperationsThatNameThem(t *testing.T) {
 				t.Errorf("%s with %s: %v", op.id, scope, err)
 				continue
 			}
-			for _, needed := range op.scopes {
-				if !strings.Contains(got.detail(), needed) {
-					t.Errorf("%s with %s does not say that it takes %s: %s", op.id, scope, needed, got.body)
+			for _, required := range op.scopes {
+				if !strings.Contains(got.detail(), required) {
+					t.Errorf("the 403 of %s with %s does not name the scope %s: %s", op.id, scope, required, got.body)
 				}
 			}
 		}
 	}
 }
 
-// Public operations answer whoever asks, with a bad key too.
+// Public operations answer without a key, and with an invalid one.
 func TestPublicOperationsNeedNoKey(t *testing.T) {
 	t.Parallel()
 	s := serve(t)

@@ -10,9 +10,9 @@ import (
 	"parley/internal/reply"
 )
 
-// BenchmarkHotDelta writes one delta of a streamed completion.
+// BenchmarkHotDelta measures writing one delta of a streamed completion.
 func BenchmarkHotDelta(b *testing.B) {
-	events, err := newCompletionEvents(unread{header: http.Header{}}, &reply.Reply{RunID: uuid.New(), ConversationID: uuid.New(), MessageID: uuid.New()})
+	events, err := newCompletionEvents(discardResponse{header: http.Header{}}, &reply.Reply{RunID: uuid.New(), ConversationID: uuid.New(), MessageID: uuid.New()})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -24,10 +24,10 @@ func BenchmarkHotDelta(b *testing.B) {
 	}
 }
 
-// unread is a response that is thrown away.
-type unread struct{ header http.Header }
+// discardResponse is a response writer that discards everything.
+type discardResponse struct{ header http.Header }
 
-func (u unread) Header() http.Header              { return u.header }
-func (u unread) Write(data []byte) (int, error)   { return len(data), nil }
-func (u unread) WriteHeader(int)                  {}
-func (u unread) SetWriteDeadline(time.Time) error { return nil }
+func (w discardResponse) Header() http.Header              { return w.header }
+func (w discardResponse) Write(data []byte) (int, error)   { return len(data), nil }
+func (w discardResponse) WriteHeader(int)                  {}
+func (w discardResponse) SetWriteDeadline(time.Time) error { return nil }

@@ -167,7 +167,7 @@ func (h *hostility) mustChangeNothing(round int, line *line, o organization, ref
 				h.mustChangeNothing(round, line, o, refused[len(refused)/2:])
 			}
 			if len(refused) == 1 {
-				h.fail("seed %d, round %d: a refused request wrote something\n%s\n%s", h.seed, round, refused[0], whatChanged(before, after))
+				h.fail("seed %d, round %d: a refused request wrote something\n%s\n%s", h.seed, round, refused[0], diffLines(before, after))
 			}
 		}
 		return

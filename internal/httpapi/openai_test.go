@@ -247,7 +247,7 @@ func TestAChatCompletionThatCannotBeIsRefused(t *testing.T) {
 			for _, streaming := range []bool{false, true} {
 				body["stream"] = streaming
 				if err := alice.call(http.MethodPost, chatCompletions, body).checkProblem(c.status, c.code, c.where); err != nil {
-					t.Error(shorten(err))
+					t.Error(truncate(err))
 				}
 			}
 		}

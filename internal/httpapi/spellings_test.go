@@ -88,17 +88,17 @@ func TestAnOlderSpellingIsHeldAgainstWhatItStandsFor(t *testing.T) {
 				}
 				return body
 			}
-			for _, wrong := range wrongValues(one.schema, one.pointer) {
+			for _, wrong := range invalidValues(one.schema, one.pointer) {
 				body := base()
 				set(body, one.wins, absent{})
-				drop(body, one.wins)
+				removeAbsent(body, one.wins)
 				set(body, one.pointer, wrong.value)
 				code := "invalid_request"
 				if op.isMessageField(one.wins) {
 					code = "invalid_message"
 				}
 				if err := admin.call(op.method, op.pathOf(there), body).checkProblem(400, code, one.wins); err != nil {
-					t.Errorf("%s: %s %s: %v", op.id, one.pointer, wrong.what, err)
+					t.Errorf("%s: %s %s: %v", op.id, one.pointer, wrong.name, err)
 				}
 				body = base()
 				if at(body, one.wins) == nil {
@@ -106,7 +106,7 @@ func TestAnOlderSpellingIsHeldAgainstWhatItStandsFor(t *testing.T) {
 				}
 				set(body, one.pointer, wrong.value)
 				if got := admin.call(op.method, op.pathOf(there), body); got.status >= 300 {
-					t.Errorf("%s: %s %s beside %s: %d %s", op.id, one.pointer, wrong.what, one.wins, got.status, got.body)
+					t.Errorf("%s: %s %s beside %s: %d %s", op.id, one.pointer, wrong.name, one.wins, got.status, got.body)
 				}
 			}
 			// A NUL is found where it was sent, and is a mistake of the same kind.

@@ -22,7 +22,7 @@ import (
 	"time"
 )
 
-// Config says what to check, and how.
+// Config determines what is checked, and how.
 type Config struct {
 	// BaseURL is the address of the deployment, without a trailing slash.
 	BaseURL string
@@ -99,8 +99,8 @@ func Checks() []Check {
 }
 
 // Run runs the selected checks and calls report with each result, in order. Slow checks run
-// concurrently with the others. When ctx ends, the remaining checks do not run. The error says why
-// the run could not start or finish; what it created is deleted nevertheless.
+// concurrently with the others. When ctx ends, the remaining checks do not run. The error explains
+// why the run could not start or finish. The resources that it created are deleted in any case.
 func Run(ctx context.Context, config Config, report func(Result)) (result Report, err error) {
 	began := time.Now()
 	config.Origin, config.Timeout = cmp.Or(config.Origin, DefaultOrigin), cmp.Or(config.Timeout, DefaultTimeout)

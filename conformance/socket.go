@@ -144,7 +144,7 @@ func (s *socket) nextMessage() object {
 	return s.until("a message", func(frame object) bool { return frame.str("type") == "message" })
 }
 
-// acknowledgement returns the next frame that says what became of a message that was sent.
+// acknowledgement returns the next frame that acknowledges or rejects a message.
 func (s *socket) acknowledgement() object {
 	return s.until("delivered", func(frame object) bool {
 		return frame.str("status") == "delivered" || frame.str("type") == "error"

@@ -201,7 +201,7 @@ var (
 	timestamp = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$`)
 )
 
-// freeFields are the fields that hold what callers or the document's examples say, times included.
+// freeFields are the fields with arbitrary content of callers or examples, which may look like a time.
 var freeFields = []string{"metadata", "contentPayload", "queryMetadata", "canvas", "content", "title", "name", "inputMessage", "outputMessage", "example", "examples"}
 
 // checkTimesIn finds times in a value that are not in UTC with six fraction digits.

@@ -21,7 +21,7 @@ const everything = "*"
 
 // rooms is the map of the project: each package and what of ours it may import. Arrows go
 // edge → domain → store → generated. A change here is a decision about the architecture: the same commit
-// changes ARCHITECTURE.md and says why. Tests may import more.
+// changes ARCHITECTURE.md and explains why. Tests may import more.
 var rooms = map[string][]string{
 	"cmd/server": {everything},
 	// A module of its own, e2e/go.mod; only its commands depend on the product.

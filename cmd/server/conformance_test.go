@@ -165,7 +165,7 @@ func TestConformanceCleansUpWhenInterrupted(t *testing.T) {
 	}
 }
 
-// expectIncompleteRuns checks that a run that cannot be completed has the exit code 2 and says why.
+// expectIncompleteRuns checks that a run that cannot be completed has the exit code 2 and reports the reason.
 func expectIncompleteRuns(t *testing.T, server *process) {
 	t.Helper()
 	moved := brokenDeployment{change: func(w http.ResponseWriter, r *http.Request, next http.Handler) {

@@ -69,7 +69,7 @@ func (b *notebook) add(n note) {
 	}
 }
 
-// targetTracker tells clients the address of the current server, until the load ends.
+// targetTracker gives clients the address of the current server, until the load ends.
 type targetTracker struct {
 	mu    sync.Mutex
 	moved *sync.Cond

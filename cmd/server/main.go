@@ -48,12 +48,15 @@ func execute(ctx context.Context, args []string) int {
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "parley: %v\n", err)
+		if errors.Is(err, errUnknownCommand) {
+			fmt.Fprintln(os.Stderr, usage)
+		}
 		return 1
 	}
 	return 0
 }
 
-var errUnknownCommand = errors.New("unknown command\n" + usage)
+var errUnknownCommand = errors.New("unknown command")
 
 // dispatch executes any command but conformance.
 func dispatch(ctx context.Context, config config, args []string, out io.Writer) error {

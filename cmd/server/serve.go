@@ -202,7 +202,7 @@ func (c *components) ready(ctx context.Context) error {
 	return c.store.Ready(ctx)
 }
 
-// openTraces starts to export traces if the configuration says so. The returned logger then adds the
+// openTraces starts exporting traces if they are enabled. The returned logger then adds the
 // trace and span to each line.
 func openTraces(ctx context.Context, config config, log *slog.Logger) (*trace.Tracer, *slog.Logger, error) {
 	if !config.Traces {

@@ -59,7 +59,7 @@ func (t *crashTest) databaseURL() string {
 	return "postgres://parley@/postgres?" + query.Encode()
 }
 
-// start starts what is not running.
+// start starts the processes that are not running.
 func (t *crashTest) start(ctx context.Context) (err error) {
 	if t.postgres == nil {
 		if t.postgres, err = localpg.Start(ctx, localpg.Config{Dir: t.dir, BinDir: t.bin}); err != nil {
@@ -72,7 +72,7 @@ func (t *crashTest) start(ctx context.Context) (err error) {
 	return err
 }
 
-// stop stops what is running.
+// stop stops the running processes.
 func (t *crashTest) stop() error {
 	var errs []error
 	if t.server != nil {

@@ -204,7 +204,8 @@ func (d *device) isConnected() bool {
 	return d.conn != nil
 }
 
-// hasReceived reports whether the device has the messages up to seq, or never will.
+// hasReceived reports whether the device has received the messages up to seq, or is broken and never
+// will.
 func (d *device) hasReceived(seq int64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -37,7 +37,7 @@ func diskFull() fault {
 	}
 }
 
-// filesExhausted limits a server's descriptors and takes the rest with silent connections.
+// filesExhausted limits a server's file descriptors and exhausts them with idle connections.
 func filesExhausted() fault {
 	var cleanups []func() error
 	return fault{

@@ -58,7 +58,7 @@ type acknowledgement struct {
 	Conversation string `json:"conversation_id"`
 }
 
-// retryTime is how long a client goes on retrying after the load has ended.
+// retryTime is how long a client keeps retrying after the load has ended.
 const retryTime = 90 * time.Second
 
 // retry repeats a request on alternating servers until attempt returns true.

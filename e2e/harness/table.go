@@ -34,7 +34,7 @@ func (t Table) Markdown() string {
 	return text.String()
 }
 
-// ReplaceSection replaces what stands in a Markdown file between two comments that name the section
+// ReplaceSection replaces the text of a Markdown file between two comments that name the section
 // and the make target that writes it.
 func ReplaceSection(path, target, section, markdown string) error {
 	content, err := os.ReadFile(path)

@@ -60,8 +60,8 @@ func (t tools) generators(s *server) []generator {
 		},
 		{
 			slug: "ogokhttp", name: "openapi-generator", version: "4.3.1", makes: "Java, models (okhttp-gson)",
-			// The default flavour. Only its models are compiled: they need Gson, its requests need
-			// jars that Debian lacks.
+			// The default library. Only its models are compiled. They need only Gson, but its client
+			// needs jars that Debian does not package.
 			generate: java(openAPI, "generate", "-g", "java"), compile: t.javac("8", openAPI+gson, "model", ""),
 		},
 		{

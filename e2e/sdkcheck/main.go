@@ -120,7 +120,7 @@ func (r result) String() string {
 	return fmt.Sprintf("%s, %s: %s (%.0f s)", r.name, r.makes, strings.Join(r.steps[:], " "), r.took.Seconds())
 }
 
-// tableOf returns the table that is printed and stands in the README.
+// tableOf returns the table that is printed and written to the README.
 func tableOf(results []result) string {
 	var text strings.Builder
 	rows := tabwriter.NewWriter(&text, 0, 0, 1, ' ', tabwriter.Debug)

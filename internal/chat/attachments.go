@@ -31,8 +31,8 @@ type Attachment struct {
 	File     string    `json:"file"`
 }
 
-// attach returns what is stored of a message's attachments, which are found at pointer in the
-// request; nil for none.
+// attach returns the attachments of a new message as they are stored, or nil if it has no attachments.
+// Errors refer to them by pointer, their location in the request.
 func (c *Chat) attach(ctx context.Context, caller auth.Principal, pointer string, added []NewAttachment) (json.RawMessage, error) {
 	if len(added) == 0 {
 		return nil, nil

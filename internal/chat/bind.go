@@ -19,7 +19,8 @@ type Target struct {
 	Contact      *string
 }
 
-// boundsOf returns the bounds of what is for one conversation, whose bot and contact never change.
+// boundsOf returns the bounds of a token or ticket for one conversation. A conversation never changes
+// its bot or contact.
 func boundsOf(session db.Session) auth.Bounds {
 	return auth.Bounds{Conversation: session.ID, Bot: session.BotID, Contact: session.ContactID}
 }

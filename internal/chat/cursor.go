@@ -92,8 +92,8 @@ func parseCursor(cursor string, in order) (position, error) {
 }
 
 // pageOf returns a page, newest first, of rows that were read from a position in its direction, and
-// the cursors of the adjacent pages, empty if there are none. hasMore says that more rows follow in
-// that direction.
+// the cursors of the adjacent pages, empty if there are none. hasMore reports whether more rows follow
+// in that direction.
 func pageOf[T any](rows []T, hasMore bool, at position, positionOf func(T) position) (newestFirst []T, next, previous string) {
 	if len(rows) == 0 {
 		return rows, "", ""

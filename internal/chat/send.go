@@ -127,7 +127,7 @@ func (c *Chat) Complete(ctx context.Context, caller auth.Principal, botRef, conv
 }
 
 // ForgetKey frees the idempotency key of a completion whose run has failed, so that a repeat asks
-// again. It does nothing while the run goes on, in another attempt, or if the key was used again.
+// again. It does nothing if another attempt continues the run, or if the key was used again.
 func (c *Chat) ForgetKey(ctx context.Context, key *store.IdempotencyKey, runID uuid.UUID) error {
 	if key == nil {
 		return nil

@@ -2,7 +2,7 @@ package chat
 
 import "sync/atomic"
 
-// Stats is what this instance has done since its start.
+// Stats counts the work of this instance since its start.
 type Stats struct {
 	Stored  int64 // messages of users and staff that were stored
 	Refused int64 // messages that were well-formed and not stored, for any reason

@@ -15,7 +15,7 @@ func (c *Chat) Watch(ctx context.Context, caller auth.Principal, conversation st
 	if err != nil {
 		return nil, err
 	}
-	// Subscribe first: what is committed in between is then seen twice instead of never.
+	// Subscribe first: a message committed in between is then delivered twice, rather than missed.
 	subscription := c.feed.Subscribe(id)
 	session, err := c.session(ctx, caller, conversation)
 	if err != nil {

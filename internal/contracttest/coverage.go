@@ -27,7 +27,7 @@ func newCoverage() *coverage {
 }
 
 // coverage records which parts of the document were seen in responses. A part that no test
-// exercises is a promise that nobody checks. Operations that share a response's description share
+// exercises is an unverified promise. Operations that share a response's description share
 // the coverage of its headers.
 type coverage struct {
 	mu         sync.Mutex

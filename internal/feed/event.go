@@ -12,7 +12,7 @@ import (
 // Event is something that happened in a conversation or a visit: one of the types in this file.
 // Events are shared by all watchers and must not be modified.
 type Event interface {
-	// notification is what other instances are sent; false if the event concerns this one alone.
+	// notification returns the notification for other instances, or false if the event is local.
 	notification(topic uuid.UUID) (Notification, bool)
 }
 
@@ -28,16 +28,16 @@ type ReplyStarted struct{ Reply *reply.Reply }
 // ConversationDeleted is the end of a conversation. It is repeated until its watchers have left.
 type ConversationDeleted struct{}
 
-// KeyEnded is an API key that was revoked or has expired. Only those who watch by it are affected.
+// KeyEnded is an API key that was revoked or has expired. Only watches that were opened with it are affected.
 type KeyEnded struct{ KeyID uuid.UUID }
 
-// VisitExpiring announces when a visit ends unless something is said in it.
+// VisitExpiring announces when a visit ends unless it becomes active again.
 type VisitExpiring struct{ At time.Time }
 
 // VisitExpired is the end of a visit.
 type VisitExpired struct{}
 
-// Behind says that messages were committed which the watcher has yet to read (Watch.Since).
+// Behind announces committed messages that the watcher has yet to read (Watch.Since).
 type Behind struct{}
 
 func (e *MessageStored) notification(topic uuid.UUID) (Notification, bool) {

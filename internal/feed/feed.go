@@ -100,7 +100,7 @@ func New(config Config) *Feed {
 	return f
 }
 
-// Start begins to poll and to exchange notifications.
+// Start starts polling and exchanging notifications.
 func (f *Feed) Start() {
 	f.work.Go(f.pollLoop)
 	if f.redis == nil {

@@ -42,7 +42,7 @@ func (f *Feed) OnLoss(hook func(context.Context) error) { f.onLoss = append(f.on
 // Notify sends a notification to the other instances. It never blocks.
 func (f *Feed) Notify(n Notification) { f.redis.Publish(n) }
 
-// NotifyDeleted tells the other instances that a conversation was deleted.
+// NotifyDeleted notifies the other instances that a conversation was deleted.
 func (f *Feed) NotifyDeleted(conversation uuid.UUID) {
 	f.Notify(Notification{Kind: KindDeleted, Topic: conversation})
 }

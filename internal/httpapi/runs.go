@@ -43,7 +43,7 @@ func (h runHandlers) CancelRun(ctx context.Context, request openapi.CancelRunReq
 	return openapi.CancelRun200JSONResponse(toAPIRun(run)), err
 }
 
-// fromAPIEventID returns the position after the event with that ID, or the beginning without one.
+// fromAPIEventID returns the position after the event with that ID, or the beginning if id is nil.
 func fromAPIEventID(id *openapi.EventID) (reply.Position, error) {
 	var at reply.Position
 	if id == nil {

@@ -47,10 +47,10 @@ func openCluster(ctx context.Context, dir string, cfg Config, l locks) (cluster,
 // create creates the cluster under a temporary name and renames it, so that an incomplete
 // cluster never has the final name.
 func (c cluster) create(ctx context.Context, noSync bool, l locks) (err error) {
-	// An empty directory may be a mount point. Anything else that is not a cluster belongs to
-	// somebody else and stays.
+	// An empty directory may be a mount point. Anything else that is not a cluster was not
+	// created by this program and is kept.
 	if err := os.Remove(c.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is not a cluster and is in the way of a new one: %w", c.path, err)
+		return fmt.Errorf("%s exists and is not a database cluster: %w", c.path, err)
 	}
 	incomplete := c.path + ".new"
 	if err := os.RemoveAll(incomplete); err != nil {
@@ -110,7 +110,7 @@ func (c cluster) initdb(ctx context.Context, dir string, noSync bool, l locks) e
 
 // removePidFile removes the pid file of a postgres that was killed. If it stayed, and another
 // process has got its pid, postgres would refuse to start. The locks prove that no postgres of
-// this program is alive. One that somebody else started on the cluster is recognized by its
+// this program is alive. One that another program started on the cluster is recognized by its
 // working directory; where /proc does not show that, postgres itself refuses a cluster whose
 // shared memory is in use.
 func (c cluster) removePidFile() error {

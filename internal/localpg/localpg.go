@@ -34,7 +34,7 @@ package localpg
 
 import "log/slog"
 
-// Config says where the cluster lives and how it runs.
+// Config determines where the cluster is stored and how it runs.
 type Config struct {
 	// Dir is the data directory. It is created if it does not exist.
 	Dir string

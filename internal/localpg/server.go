@@ -104,7 +104,7 @@ func launch(dir string, c cluster, settings map[string]string, l locks, logger *
 	go s.run(cmd, started, func(exit error) {
 		cleanUp()
 		if s.isUp.Load() {
-			logger.Error("postgres ended unexpectedly", "exit", exit, "log", c.logPath())
+			logger.Error("postgres exited unexpectedly", "exit", exit, "log", c.logPath())
 		}
 	})
 	if err := <-started; err != nil {
@@ -143,7 +143,7 @@ func (s *Server) waitReady(ctx context.Context, c cluster) error {
 		select {
 		case <-tick.C:
 		case <-s.done:
-			return fmt.Errorf("postgres ended before it was ready: %w", logTail(c.logPath()))
+			return fmt.Errorf("postgres exited before it was ready: %w", logTail(c.logPath()))
 		case <-ctx.Done():
 			// Stop gets a context of its own, since ctx has ended.
 			stopErr := s.Stop(context.WithoutCancel(ctx))

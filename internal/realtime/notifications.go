@@ -23,7 +23,7 @@ const (
 	resubscribePause = 100 * time.Millisecond
 )
 
-// Notification tells other instances that something changed, and where to look for it.
+// Notification informs other instances that something changed, and where to look for it.
 // While they wait to be sent, notifications that differ only in Number are coalesced into
 // the one with the largest Number.
 type Notification struct {

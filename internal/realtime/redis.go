@@ -52,7 +52,7 @@ type Redis struct {
 // may hold a password.
 func CheckURL(address string) error {
 	if _, err := redis.ParseURL(address); err != nil {
-		return errors.New("it must be a Redis URL such as redis://user:password@host:6379/0, or rediss:// for TLS")
+		return errors.New("must be a Redis URL, such as redis://user:password@host:6379/0, or rediss:// for TLS")
 	}
 	return nil
 }

@@ -68,7 +68,7 @@ func (r *Records) Export(ctx context.Context, organization, bot uuid.UUID, filte
 	}
 	var now time.Time
 	err = r.store.InTx(ctx, func(q *db.Queries) error {
-		// The database's clock dates the records, too.
+		// Records are dated by the database's clock as well.
 		if now, err = q.GetCurrentTime(ctx); err != nil {
 			return fmt.Errorf("read the time: %w", err)
 		}

@@ -28,10 +28,10 @@ func (d *Dispatcher) answer(work attempt) {
 		isQueued, err := d.attempt(work)
 		switch {
 		case errors.Is(err, errLost):
-			d.live.leave(work.runID, work.number) // followers here get what the other attempt writes
+			d.live.leave(work.runID, work.number) // local followers continue with the other attempt
 		case err != nil:
 			d.log.Error("finish run", "run_id", work.runID, "err", err)
-			d.live.fail(work.runID, work.number, apperr.New(apperr.Unavailable, "The reply could not be stored. It is written again when the database is back."))
+			d.live.fail(work.runID, work.number, apperr.New(apperr.Unavailable, "The reply could not be stored. It will be written again when the database is available."))
 		default:
 			d.live.remove(work.runID)
 		}
@@ -80,8 +80,8 @@ func (d *Dispatcher) attempt(work attempt) (isQueued bool, err error) {
 		d.live.fail(work.runID, work.number, stopping())
 		return false, d.giveBack(work)
 	case w.isBlocked(err):
-		span.Fail("hindered")
-		d.live.fail(work.runID, work.number, apperr.New(apperr.Unavailable, "The database cannot be reached. The reply is written when it is back."))
+		span.Fail("blocked")
+		d.live.fail(work.runID, work.number, apperr.New(apperr.Unavailable, "The database cannot be reached. The reply will be written when it is available again."))
 		return false, d.giveBack(work)
 	}
 	outcome := reply.NewOutcome(w.text.String(), answer, err)

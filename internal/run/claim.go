@@ -17,7 +17,7 @@ import (
 // the moment that it is committed. Every claim ends with exactly one call of Start, Queue, or
 // Abort.
 type Claim struct {
-	// HasSlot says that the run may start at once. Without a slot it must be queued.
+	// HasSlot reports whether the run may start immediately. Without a slot it must be queued.
 	HasSlot bool
 
 	d            *Dispatcher
@@ -41,8 +41,8 @@ func (d *Dispatcher) Claim(message db.SendMessageParams, wantsReply bool) *Claim
 	}
 }
 
-// Abort ends the claim of a run that does not exist: the message was stored without one, or not
-// stored at all because of err. If err leaves open whether it was committed, the run is in doubt.
+// Abort ends the claim of a run that was not inserted: either its message needs no reply, or storing
+// the message failed with err. If err leaves the outcome of the commit unknown, the run is in doubt.
 func (c *Claim) Abort(err error) {
 	c.releaseSlot()
 	if c.HasSlot && store.IsInDoubt(err) {

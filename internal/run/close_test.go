@@ -109,7 +109,7 @@ func TestQueueSurvivesClose(t *testing.T) {
 	}
 }
 
-// The idempotency key of a completion is kept while its run goes on in another attempt: a repeat on
+// The idempotency key of a completion is kept while its run continues in another attempt: a repeat on
 // another instance gets the reply to the first question.
 func TestForgetKeyKeepsKeyOfUnfinishedRun(t *testing.T) {
 	t.Parallel()

@@ -10,8 +10,8 @@ import (
 	"parley/internal/reply"
 )
 
-// liveReplies are the replies that this instance writes, and those that it awaits: somebody here
-// follows them while they are queued or written by another instance.
+// liveReplies are the replies that this instance writes or awaits. An awaited reply has followers on
+// this instance, while it is queued or another instance writes it.
 type liveReplies struct {
 	mu    sync.Mutex
 	byRun map[uuid.UUID]*liveReply
@@ -74,7 +74,7 @@ func (l *liveReplies) failAwaited(err *apperr.Error) {
 	l.failAwaitedLocked(err)
 }
 
-// close is failAwaited for what is awaited later, too.
+// close fails all awaited replies, and those that are awaited later.
 func (l *liveReplies) close(err *apperr.Error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -82,8 +82,8 @@ func (l *liveReplies) close(err *apperr.Error) {
 	l.failAwaitedLocked(err)
 }
 
-// failAwaitedLocked requires the lock: a reply that begins to be written here meanwhile must not be
-// ended.
+// failAwaitedLocked requires the lock: otherwise it could fail a reply that this instance has just
+// started to write.
 func (l *liveReplies) failAwaitedLocked(err *apperr.Error) {
 	for run, live := range l.byRun {
 		if live.attempt == 0 && live.isAwaited {

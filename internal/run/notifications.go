@@ -48,7 +48,7 @@ func (d *Dispatcher) lookUp(session, run uuid.UUID) {
 	d.lookup.Add(feed.Notification{Kind: feed.KindRun, Topic: session, ID: run})
 }
 
-// notify tells the other instances that the state of a run has changed.
+// notify notifies the other instances that the state of a run has changed.
 func (d *Dispatcher) notify(session, run uuid.UUID) {
 	d.feed.Notify(feed.Notification{Kind: feed.KindRun, Topic: session, ID: run})
 }
@@ -82,8 +82,8 @@ func (d *Dispatcher) lookUpRuns(ctx context.Context, notifications []feed.Notifi
 
 // applyRun applies the state of a run to this instance: it stops an attempt that was cancelled or
 // replaced, ends a reply that has finished, or follows one that another instance writes. The zero
-// run was not found. That says nothing about a run that is written here, which may be newer than
-// the query.
+// run stands for one that was not found. It is ignored for a run that is written here, because such a
+// run may be newer than the query.
 func (d *Dispatcher) applyRun(ctx context.Context, id, session uuid.UUID, run db.Run) error {
 	found, attempt := d.live.find(id)
 	switch {
@@ -91,7 +91,7 @@ func (d *Dispatcher) applyRun(ctx context.Context, id, session uuid.UUID, run db
 		d.live.stop(id, attempt, errLost)
 	case attempt > 0 && run.CancelRequested:
 		d.live.stop(id, attempt, reply.ErrCancelled)
-	case attempt > 0: // it goes on here
+	case attempt > 0: // this attempt continues
 	case run.ID == uuid.Nil || run.FinishedAt != nil:
 		if found != nil {
 			return d.endAwaited(ctx, found, run, nil)

@@ -1,8 +1,8 @@
 // Package run answers questions: it dispatches runs, has their bots answer, and finishes them.
 //
 // A run answers one message of a conversation. It belongs to the conversation, not to the request
-// that asked: it goes on when the caller leaves. A conversation has one running run at a time, in
-// the order of its questions. What waits is in the database, and any instance may start it.
+// that asked: it continues when the caller leaves. A conversation has one running run at a time, in
+// the order of its questions. Queued runs wait in the database, and any instance may start them.
 //
 // Delivery: a run's reply is stored at most once, because finishing is fenced by the run's attempt.
 // It is written at least once, up to maxAttempts times: if an instance dies, another one starts the
@@ -126,7 +126,7 @@ type Config struct {
 	// 0 means no bound.
 	MaxReplies                int
 	MaxRepliesPerOrganization int
-	// IsSole says that no other instance works on the database. Runs that an earlier process left
+	// IsSole reports whether no other instance uses the database. Runs that an earlier process left
 	// behind are then reclaimed without waiting for their leases to expire.
 	IsSole bool
 	Traces *trace.Tracer // nil: no tracing
@@ -154,7 +154,7 @@ func New(config Config) *Dispatcher {
 	return d
 }
 
-// Start begins to serve the queue, to reclaim abandoned runs, and to renew leases.
+// Start starts serving the queue, reclaiming abandoned runs, and renewing leases.
 func (d *Dispatcher) Start() {
 	if d.isSole {
 		d.releaseAll() // before any run starts here

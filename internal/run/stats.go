@@ -7,7 +7,7 @@ import (
 	"parley/internal/reply"
 )
 
-// Stats is what this instance has done since its start, and does now.
+// Stats counts the work of this instance since its start, and its current work.
 type Stats struct {
 	Writing   int   // replies that are being written
 	Waiting   int   // replies that are followed here and are queued, or written by another instance

@@ -33,9 +33,9 @@ const (
 var (
 	// ErrUnknownKey is returned when the key of a secret or a signature is not configured.
 	ErrUnknownKey = errors.New("the secret key that was used is not configured")
-	// ErrTampered is returned when a secret or a signed message was changed, or moved to another
+	// ErrTampered is returned when a secret or a signed message was modified, or moved to another
 	// place.
-	ErrTampered = errors.New("the secret was changed or belongs to another place")
+	ErrTampered = errors.New("the secret was modified or was encrypted for another place")
 )
 
 // Keys seal and open secrets. The first key seals and all keys open, so a key is rotated by

@@ -1,8 +1,8 @@
 // Package trace records spans of requests and of the replies that outlive them, and exports
 // them to an OpenTelemetry collector. No other package imports the OpenTelemetry library.
 //
-// INVARIANT: spans say what was done and for which organization, never what was said. They hold
-// no message, no key and no text of an error.
+// INVARIANT: spans record operations and their organization, never content. They hold no message, no
+// key and no text of an error.
 //
 // A nil Tracer records nothing and allocates nothing.
 package trace

@@ -17,7 +17,7 @@ import (
 	"parley/internal/store"
 )
 
-// Message is what a visitor says.
+// Message is a message from a visitor.
 type Message struct {
 	ID       uuid.UUID // zero: generated
 	ClientID string    // the client's own ID of the message, for idempotency; may be empty

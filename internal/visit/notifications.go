@@ -18,7 +18,7 @@ const (
 	replyEmpty   = 2 // it has ended without a text
 )
 
-// listen registers what is done about notifications of other instances.
+// listen registers the handlers of notifications from other instances.
 func (v *Visits) listen() {
 	v.lookup = v.feed.NewLookup(v.lookUpVisits)
 	ifServed := func(n feed.Notification) {

@@ -15,8 +15,8 @@ import (
 
 // redisStates keeps each visit in Redis as one JSON value, changed by compare-and-set, whose TTL
 // activity restarts. It also keeps copies of the visits that this instance serves. While Redis is
-// away, a visit goes on in the copy, for this instance alone. If Redis has lost a visit, the copy
-// is written back.
+// unavailable, a visit continues in the copy, on this instance only. If Redis has lost a visit, the
+// copy is written back.
 type redisStates struct {
 	redis  *realtime.Redis
 	feed   *feed.Feed

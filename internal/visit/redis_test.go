@@ -107,8 +107,8 @@ func TestVisitExpiresWhenIdleOnAllInstances(t *testing.T) {
 	awaitMessages(t, busy, 2)
 }
 
-// While Redis is away, a visit goes on at its instance. When Redis is back, even without data, the
-// visit is available everywhere again.
+// While Redis is unavailable, a visit continues on its instance. When Redis is available again, even
+// without data, so is the visit on all instances.
 func TestVisitSurvivesRedisOutage(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewRedisCluster(t)

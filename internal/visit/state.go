@@ -14,7 +14,7 @@ import (
 // maxTurns is how many messages of a visit are kept.
 const maxTurns = 100
 
-// state is what was said in a visit. It is a value: a change yields a new one.
+// state is the stored state of a visit, with its turns. It is immutable: a change yields a new one.
 type state struct {
 	ID             uuid.UUID `json:"id"`
 	OrganizationID uuid.UUID `json:"organization_id"`

@@ -75,9 +75,9 @@ type servedVisit struct {
 	bot db.Bot // as it was when this instance began to serve the visit
 
 	watchers int         // guarded by Visits.mu
-	isUsed   atomic.Bool // something was said in it
+	isUsed   atomic.Bool // it has turns
 
-	mu          sync.Mutex // orders what is said here and its events
+	mu          sync.Mutex // orders the turns that are added here, and their events
 	lastSeq     int64      // up to which events were published here
 	waiting     []turn     // unanswered questions sent here; the first is being answered
 	isAnswering bool
@@ -121,7 +121,7 @@ func New(config Config) *Visits {
 	return v
 }
 
-// Start begins to end idle visits.
+// Start starts ending idle visits in the background.
 func (v *Visits) Start() { v.work.Go(v.sweep) }
 
 // Close waits until the replies that are being written are finished or ctx is done.
@@ -190,7 +190,7 @@ func (v *Visits) defaultBot(ctx context.Context) (db.Bot, error) {
 }
 
 func (v *Visits) watch(ctx context.Context, id uuid.UUID) (*feed.Watch, error) {
-	// Subscribe first: what is said in between is then seen twice instead of never.
+	// Subscribe first: a turn added in between is then delivered twice, rather than missed.
 	subscription := v.feed.Subscribe(id)
 	seen, served, err := v.resume(ctx, id)
 	if err != nil {
@@ -225,7 +225,8 @@ func (v *Visits) resume(ctx context.Context, id uuid.UUID) (state, *servedVisit,
 	return seen, served, err
 }
 
-// serve begins to serve a visit, if this instance does not yet. It is watched until unwatch.
+// serve adds a watcher to a visit, until unwatch. If this instance does not serve the visit yet, it
+// starts to.
 func (v *Visits) serve(seen state, owner db.Bot) (*servedVisit, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -242,8 +243,8 @@ func (v *Visits) serve(seen state, owner db.Bot) (*servedVisit, error) {
 	return served, nil
 }
 
-// evict ends the oldest visit that is not watched and in which nothing was said, so that a visitor
-// who only connects and leaves cannot keep others out. It requires the lock.
+// evict ends the oldest visit that has no watchers and no turns, so that visitors who connect and
+// leave cannot keep others out. It requires the lock.
 func (v *Visits) evict() bool {
 	var oldest *servedVisit
 	for _, served := range v.byID {

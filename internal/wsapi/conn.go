@@ -89,7 +89,7 @@ func (c *timeoutConn) writeBlocking(data []byte) (int, error) {
 	return written + rest, err
 }
 
-// expireWrite makes a write that has been blocked since before the given time time out.
+// expireWrite ends a write that has been blocked since before the given time. It fails with a timeout.
 func (c *timeoutConn) expireWrite(before time.Time) {
 	if since := c.blockedSince.Load(); since != 0 && since < before.UnixNano() && !c.isTimedOut.Load() {
 		_ = c.SetWriteDeadline(time.Unix(1, 0)) // fails only on a closed connection

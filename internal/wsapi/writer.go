@@ -198,7 +198,7 @@ func (s *socket) writeResult(ctx context.Context, result frameResult) error {
 	return s.write(ctx, deliveredFrame(s, result.replayed.MessageID, result.replayed.Seq, result.clientID))
 }
 
-// startReply begins to follow a reply: it writes that the bot is typing.
+// startReply starts following a reply: it writes that the bot is typing.
 func (s *socket) startReply(ctx context.Context, event *feed.ReplyStarted) error {
 	frames := s.server.eventFrames.get(eventKey{event, s.wantsDeltas}, func() [][]byte {
 		if s.wantsDeltas {

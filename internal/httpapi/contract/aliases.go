@@ -34,7 +34,7 @@ type spelling uint8
 
 const (
 	plain   spelling = 1 << iota // without a trailing slash
-	slashed                      // with one
+	slashed                      // with a trailing slash
 )
 
 func newAliases(operations []*operation) *aliases {

@@ -152,7 +152,7 @@ func pointerOf(path []string) string {
 	return pointer.String()
 }
 
-// parameterDetail says what is wrong with a parameter or body that matches no schema at all.
+// parameterDetail describes what is wrong with a parameter or body that matches no schema at all.
 func parameterDetail(err error, parameter *openapi3.Parameter) string {
 	switch {
 	case errors.Is(err, openapi3filter.ErrInvalidRequired):
@@ -165,7 +165,7 @@ func parameterDetail(err error, parameter *openapi3.Parameter) string {
 	return "is not valid"
 }
 
-// schemaDetail says what a value should have been.
+// schemaDetail describes what a value should have been.
 func schemaDetail(e *openapi3.SchemaError) string {
 	switch e.SchemaField {
 	case "required":

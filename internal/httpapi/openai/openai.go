@@ -51,7 +51,7 @@ func (h Handlers) CreateChatCompletion(ctx context.Context, request openapi.Crea
 	if parsed.conversation != "" {
 		return h.completeIn(ctx, model, parsed, request.Params.IdempotencyKey)
 	}
-	// The context ends with the request, and with it a reply that nobody waits for any longer.
+	// The request's context cancels the reply if the client disconnects.
 	reply, err := h.Runs.CompleteStateless(ctx, parsed.question(model))
 	if err != nil {
 		return nil, err

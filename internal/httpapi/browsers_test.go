@@ -89,7 +89,7 @@ func (op operation) inConversation(body any, all things) any {
 	return body
 }
 
-// takes tells whether the document lets client tokens for that purpose ask for the operation.
+// takes reports whether the document accepts client tokens of that purpose for the operation.
 func (op operation) acceptsToken(purpose string) bool {
 	return slices.Contains(words(op.Extensions["x-client-tokens"]), purpose)
 }

@@ -221,7 +221,7 @@ func (c caller) history(conversation string) []object {
 func text(from object, field string) string {
 	value, ok := from[field].(string)
 	if !ok {
-		panic(fmt.Sprintf("%s is no text in %v", field, from))
+		panic(fmt.Sprintf("%s is not a string in %v", field, from))
 	}
 	return value
 }
@@ -229,7 +229,7 @@ func text(from object, field string) string {
 func objects(from object, field string) []object {
 	list, ok := from[field].([]any)
 	if !ok {
-		panic(fmt.Sprintf("%s is no list in %v", field, from))
+		panic(fmt.Sprintf("%s is not a list in %v", field, from))
 	}
 	found := make([]object, len(list))
 	for i, one := range list {

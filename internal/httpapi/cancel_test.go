@@ -164,13 +164,13 @@ func TestARunThatWaitsIsNeverBegunWhenItIsCancelled(t *testing.T) {
 		t.Error("the conversation's counters are wrong")
 	}
 	alice.checkRecords(id, 7)
-	// Asked again under its key, the cancelled one is told again.
+	// A repeat under its key returns the cancelled reply again.
 	if got := alice.call(http.MethodPost, path, body, key).wantStatus(http.StatusOK); got["finishReason"] != "cancelled" || got["runId"] != doomed {
 		t.Errorf("asked again %v", got)
 	}
 }
 
-// Cancelling what is over, or was cancelled before, changes nothing and is no mistake, with an Idempotency-Key or without.
+// Cancelling a finished or cancelled run changes nothing and succeeds, with or without an Idempotency-Key.
 func TestCancellingTooLateOrAgainChangesNothing(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, silent("silence", "Ah"), object{"match": "fail", "deltas": []string{"Oh"}, "failAfter": 1}, object{"deltas": []string{"Yes."}})
@@ -223,7 +223,7 @@ func TestManyMayCancelAtOnce(t *testing.T) {
 	alice.wantCancelled(l.run, "Ah")
 }
 
-// The staff may cancel what is somebody else's, a colleague without the scope may not, and is told before anything stops.
+// An agent may cancel the runs of others. A user without the scope is refused before anything stops.
 func TestTheStaffMayCancelAndAColleagueMayNot(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, silent("", "Ah"))

@@ -126,8 +126,8 @@ func (c caller) passed() <-chan struct{} {
 	return done
 }
 
-// A completion whose failure was told does not use its key up: the repeat asks again. A stream that failed was answered,
-// and is told again.
+// A completion that failed with a status releases its key: the repeat asks again. A stream that failed was answered,
+// and is replayed.
 func TestAFailedCompletionMayBeAskedAgainUnderItsKey(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, object{"deltas": []string{"One ", "moment", "never"}, "failAfter": 2})

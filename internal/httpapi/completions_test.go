@@ -73,7 +73,7 @@ func TestACompletionBeginsOrContinuesAConversation(t *testing.T) {
 	}
 }
 
-// A conversation is with one bot: for another it does not exist. Which of several things is wrong first is told.
+// A conversation is with one bot: for another it does not exist. Of several errors, the first is reported.
 func TestACompletionInAnotherBotsConversationIsNotFound(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -93,7 +93,7 @@ func TestACompletionInAnotherBotsConversationIsNotFound(t *testing.T) {
 	}
 }
 
-// The reference: a sender that is no contact of the organization is 400. One that is one speaks.
+// The reference: a sender that is not a contact of the organization is 400. A contact is accepted.
 func TestTheSenderOfACompletionIsAContactOfTheOrganization(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

@@ -25,23 +25,23 @@ func TestASocketIsRefusedBeforeTheUpgrade(t *testing.T) {
 		status int
 		code   string
 	}{
-		"no upgrade":            {&alice, "", withHeader("Upgrade", ""), 400, "invalid_request"},
-		"another protocol":      {&alice, "", withHeader("Upgrade", "h2c"), 400, "invalid_request"},
-		"an old version":        {&alice, "", withHeader("Sec-WebSocket-Version", "8"), 400, "invalid_request"},
-		"a short key":           {&alice, "", withHeader("Sec-WebSocket-Key", "c2hvcnQ="), 400, "invalid_request"},
-		"a bad key":             {nil, "", withHeader("Authorization", "Bearer nonsense"), 401, "unauthorized"},
-		"a bad subprotocol":     {nil, "", withHeader("Sec-WebSocket-Protocol", "bearer, nonsense"), 401, "unauthorized"},
-		"without scope":         {new(o.as("manager", auth.Manage)), "", nil, 403, "forbidden"},
-		"a foreign page":        {&alice, "", withHeader("Origin", "https://evil.example"), 403, "forbidden"},
-		"a colleague's":         {&alice, "?session_id=" + id, nil, 403, "forbidden"},
-		"another organization":  {new(others.as("eve", auth.Admin)), "?session_id=" + id, nil, 404, "not_found"},
-		"no such conversation":  {&alice, "?session_id=x", nil, 404, "not_found"},
-		"no such bot":           {&alice, "?bot_id=nobody", nil, 404, "not_found"},
-		"a visitor's bot":       {nil, "?bot_id=" + other, nil, 403, "forbidden"},
-		"a visitor's session":   {nil, "?session_id=" + id, nil, 404, "not_found"},
-		"a visitor, no upgrade": {nil, "", withHeader("Upgrade", ""), 400, "invalid_request"},
-		"negative after":        {&alice, "?after=-1", nil, 400, "invalid_request"},
-		"stream is no boolean":  {&alice, "?stream=maybe", nil, 400, "invalid_request"},
+		"no upgrade":              {&alice, "", withHeader("Upgrade", ""), 400, "invalid_request"},
+		"another protocol":        {&alice, "", withHeader("Upgrade", "h2c"), 400, "invalid_request"},
+		"an old version":          {&alice, "", withHeader("Sec-WebSocket-Version", "8"), 400, "invalid_request"},
+		"a short key":             {&alice, "", withHeader("Sec-WebSocket-Key", "c2hvcnQ="), 400, "invalid_request"},
+		"a bad key":               {nil, "", withHeader("Authorization", "Bearer nonsense"), 401, "unauthorized"},
+		"a bad subprotocol":       {nil, "", withHeader("Sec-WebSocket-Protocol", "bearer, nonsense"), 401, "unauthorized"},
+		"without scope":           {new(o.as("manager", auth.Manage)), "", nil, 403, "forbidden"},
+		"a foreign page":          {&alice, "", withHeader("Origin", "https://evil.example"), 403, "forbidden"},
+		"a colleague's":           {&alice, "?session_id=" + id, nil, 403, "forbidden"},
+		"another organization":    {new(others.as("eve", auth.Admin)), "?session_id=" + id, nil, 404, "not_found"},
+		"no such conversation":    {&alice, "?session_id=x", nil, 404, "not_found"},
+		"no such bot":             {&alice, "?bot_id=nobody", nil, 404, "not_found"},
+		"a visitor's bot":         {nil, "?bot_id=" + other, nil, 403, "forbidden"},
+		"a visitor's session":     {nil, "?session_id=" + id, nil, 404, "not_found"},
+		"a visitor, no upgrade":   {nil, "", withHeader("Upgrade", ""), 400, "invalid_request"},
+		"negative after":          {&alice, "?after=-1", nil, 400, "invalid_request"},
+		"stream is not a boolean": {&alice, "?stream=maybe", nil, 400, "invalid_request"},
 	} {
 		options := []option{upgrade}
 		if c.who != nil {
@@ -70,7 +70,7 @@ func TestASocketIsRefusedBeforeTheUpgrade(t *testing.T) {
 	}
 }
 
-// So many visitors may come from one address at a time; the next is told to wait until one has left.
+// The number of visitors per address is limited; the next one is refused until another has left.
 func TestVisitorsOfAnAddressAreBounded(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -90,7 +90,7 @@ func TestVisitorsOfAnAddressAreBounded(t *testing.T) {
 	if problem := got.wantProblem(429, "rate_limited", ""); number(problem, "retry_after") < 1 {
 		t.Errorf("%v", problem)
 	}
-	// Who has a key is no visitor.
+	// A caller with a key is not counted as a visitor.
 	if got := o.as("alice", auth.Chat).call(http.MethodGet, "/ws", nil, upgrade); got.status != http.StatusSwitchingProtocols {
 		t.Errorf("with a key: %d", got.status)
 	}

@@ -217,7 +217,7 @@ func TestAConversationShowsItsNewestMessage(t *testing.T) {
 	}
 }
 
-// A conversation may be deleted while a reply to it begins: nothing has failed then, and nobody is told so.
+// A conversation may be deleted while a reply to it begins: that is not a failure and is not reported as one.
 func TestAReplyToADeletedConversationIsNoFailure(t *testing.T) {
 	t.Parallel()
 	s := serveWith(t, settings{log: &alarm{t: t}})

@@ -83,7 +83,7 @@ func TestAWalkByCursorsShowsEveryMessageOnce(t *testing.T) {
 	}
 }
 
-// A page exactly as long as what is left is the last one, going either way.
+// A page that contains exactly the remaining entries is the last one, in both directions.
 func TestTheLastPageHasNoNext(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)

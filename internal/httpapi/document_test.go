@@ -73,7 +73,7 @@ func (op operation) isUpload() bool {
 	return op.RequestBody != nil && op.RequestBody.Value.Content["multipart/form-data"] != nil
 }
 
-// isMessageField tells whether a mistake at that place of the body is invalid_message; a deprecated spelling is of the
+// isMessageField reports whether a violation at that place of the body is invalid_message; a deprecated field is of the
 // same kind as what it stands for.
 func (op operation) isMessageField(pointer string) bool {
 	for _, one := range spellingsOf(op.jsonBody(), "") {

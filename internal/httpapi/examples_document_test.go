@@ -60,7 +60,7 @@ func (e *examples) look(node *yaml.Node) {
 	}
 }
 
-// compare holds each example against what was kept, or writes the section anew.
+// compare compares each example with the recorded one, or rewrites the section.
 func (s *tour) compare(e *examples) {
 	s.t.Helper()
 	section := &yaml.Node{Kind: yaml.MappingNode}
@@ -113,7 +113,7 @@ func (s *tour) compare(e *examples) {
 	}
 }
 
-// compareTranscript holds the first block of code of an operation's description against what was said, or writes it anew.
+// compareTranscript compares the first code block of an operation's description with the recorded frames, or rewrites it.
 func (s *tour) compareTranscript(e *examples, operation string, said []byte) {
 	s.t.Helper()
 	var text string
@@ -297,7 +297,7 @@ func (e *examples) resolve(schema *yaml.Node) *yaml.Node {
 	return nodeAt(e.root, strings.Split(strings.TrimPrefix(ref.Value, "#/"), "/")...)
 }
 
-// same tells whether two values are equal, but for their times, of which only the form is compared.
+// same reports whether two values are equal, except for times, of which only the format is compared.
 func same(a, b *yaml.Node) bool {
 	if a.Kind != b.Kind || len(a.Content) != len(b.Content) {
 		return false

@@ -19,8 +19,8 @@ import (
 	"parley/internal/inbox"
 )
 
-// recording has the document's examples written anew (make examples).
-var recording = flag.Bool("record", false, "write the examples of api/openapi.yaml anew")
+// recording rewrites the document's examples (make examples).
+var recording = flag.Bool("record", false, "rewrite the examples of api/openapi.yaml")
 
 // The examples of the document are what a server answers: a tour goes through all operations, and each example is held against the answer that it
 // is taken from, whatever differs from run to run aside.

@@ -18,7 +18,7 @@ func TestAnAnswerDoesNotGrowWithTheMistakes(t *testing.T) {
 		body := `{"message": {"content": "x", "queryMetadata": {"knowledge_bases": [` + strings.TrimSuffix(strings.Repeat("1,", mistakes), ",") + `]}}}`
 		got := alice.call(http.MethodPost, completions, body)
 		if errs := objects(got.wantStatus(400), "errors"); len(errs) != want || len(got.body) > 32<<10 {
-			t.Errorf("%d mistakes are told as %d, in %d bytes", mistakes, len(errs), len(got.body))
+			t.Errorf("%d violations are reported as %d, in %d bytes", mistakes, len(errs), len(got.body))
 		}
 	}
 }

@@ -25,7 +25,7 @@ func serveOnItsOwn(t *testing.T) (*server, func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop := func() { _ = postgres.Stop(context.WithoutCancel(t.Context())) } // again is no matter
+	stop := func() { _ = postgres.Stop(context.WithoutCancel(t.Context())) } // may be called twice
 	t.Cleanup(stop)
 	return serveWith(t, settings{database: postgres.URL("postgres"), connections: 4}), stop
 }

@@ -74,8 +74,8 @@ func TestAnyMessageMayBeLiked(t *testing.T) {
 	alice, agent := o.as("alice", auth.Chat, auth.RecordsRead), o.as("agent", auth.Agent)
 	id := alice.startConversation()
 	asked := text(alice.ask(id, question), "message_id")
-	told := text(agent.post("/api/messages/", object{"conversation": id, "content": "I can help", "type": "outgoing"}), "id")
-	for _, message := range []string{asked, told} {
+	reply := text(agent.post("/api/messages/", object{"conversation": id, "content": "I can help", "type": "outgoing"}), "id")
+	for _, message := range []string{asked, reply} {
 		if got := alice.rate(message, "dislike"); got["feedback"] != "dislike" || got["id"] != message {
 			t.Errorf("%v", got)
 		}
@@ -85,7 +85,7 @@ func TestAnyMessageMayBeLiked(t *testing.T) {
 	}
 }
 
-// What is no feedback is refused, and changes nothing.
+// Invalid feedback is refused, and changes nothing.
 func TestWhatIsNoFeedbackIsRefused(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)

@@ -147,7 +147,7 @@ func TestTimesGrowEvenWhenTheClockIsSetBack(t *testing.T) {
 			t.Errorf("message %d is at %v, want %s", i, sent["timestamp"], want)
 		}
 	}
-	// Neighbours that are a microsecond apart are told apart by the bounds.
+	// The bounds distinguish messages that are a microsecond apart.
 	at := future.Add(2 * time.Microsecond).Format(sixDigits)
 	for query, want := range map[string]int{"before=" + at: 1, "after=" + at: 3} {
 		messages := objects(alice.get("/api/conversations/"+id+"/history?"+query), "messages")

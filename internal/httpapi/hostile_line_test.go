@@ -59,7 +59,7 @@ func (a *attempt) bytes() []byte {
 // patience is how long an answer may take.
 const patience = 20 * time.Second
 
-// line is a connection to a server, made anew when it is spoilt.
+// line is a connection to a server, replaced when it is broken.
 type line struct {
 	server *server
 	conn   *net.TCPConn
@@ -170,11 +170,11 @@ func (l *line) read(a *attempt) (answer, error) {
 	}
 }
 
-// byTheLibrary are the answers that Go's HTTP server gives by itself to what is no HTTP, or none that it knows: in plain
+// byTheLibrary are the responses that Go's HTTP server itself sends to malformed or unsupported HTTP: in plain
 // text, or to a wrong Expect none.
 var byTheLibrary = []int{400, 417, 431, 501, 505}
 
-// fits tells what is wrong with an answer to a request.
+// fits returns what is wrong with the response to a request.
 func (h *hostility) fits(a *attempt, got answer) error {
 	if got.header.Get("X-Request-Id") == "" && slices.Contains(byTheLibrary, got.status) && (len(got.body) == 0 || strings.HasPrefix(got.header.Get("Content-Type"), "text/plain")) {
 		return nil
@@ -183,7 +183,7 @@ func (h *hostility) fits(a *attempt, got answer) error {
 		return nil // of the server as a whole, which the library answers
 	}
 	if bytes.Contains(got.body, []byte(untold)) {
-		return errors.New("it tells what is another organization's")
+		return errors.New("it exposes data of another organization")
 	}
 	if got.status >= 500 && (got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "") {
 		return errors.New("it is a failure of the server's")

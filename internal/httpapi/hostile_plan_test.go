@@ -47,7 +47,7 @@ func (p plan) attempt() *attempt {
 // that are nowhere.
 var unwanted = map[string]string{`"openai"`: `"faq"`, "delayMs": "delay", "silentAfter": "silentBefore"}
 
-// String tells how to send the request by hand.
+// String returns how to send the request by hand.
 func (p plan) String() string {
 	names := make([]string, len(p.steps))
 	for i, step := range p.steps {

@@ -28,7 +28,7 @@ var (
 const perRound = 250
 
 // Whatever is sent to whatever operation, valid, nearly valid or hostile: no failure of the server's, no panic, no answer
-// that the document does not have. What is refused writes nothing, and nothing of another organization is touched or told.
+// that the document does not have. A refused request writes nothing, and no data of another organization is changed or exposed.
 //
 // `make hostile` sends 100,000. A failure names its seed and round, which play the same again, and the least of what was
 // wrong with the request that still fails.
@@ -79,7 +79,7 @@ func TestHostileRequests(t *testing.T) {
 }
 
 // untold is in all texts of another organization, which is attacked in vain.
-const untold = "nobody is told this"
+const untold = "this must not be exposed"
 
 // hostility is what all rounds have in common.
 type hostility struct {
@@ -92,7 +92,7 @@ type hostility struct {
 	failures atomic.Int64
 }
 
-// enough is how many failures are told.
+// enough is how many failures are reported.
 const enough = 20
 
 func (h *hostility) fail(format string, args ...any) {
@@ -121,7 +121,7 @@ func (h *hostility) play(round int) {
 	var refused []plan
 	for i := range perRound {
 		p := field.plan(r)
-		got, err := h.judge(line, p)
+		got, err := h.check(line, p)
 		if err != nil {
 			h.fail("seed %d, round %d, request %d: %v", h.seed, round, i, field.least(line, p, err))
 			continue
@@ -147,7 +147,7 @@ func (h *hostility) mustChangeNothing(round int, line *line, o organization, ref
 		before := o.snapshot()
 		var still []plan
 		for _, p := range refused {
-			got, err := h.judge(line, p)
+			got, err := h.check(line, p)
 			if err != nil {
 				h.fail("seed %d, round %d, sent again: %v\n%s", h.seed, round, err, p)
 				return
@@ -174,8 +174,8 @@ func (h *hostility) mustChangeNothing(round int, line *line, o organization, ref
 	}
 }
 
-// judge sends a plan, and tells what is wrong with its answers.
-func (h *hostility) judge(line *line, p plan) ([]answer, error) {
+// check sends a plan, and returns what is wrong with the responses.
+func (h *hostility) check(line *line, p plan) ([]answer, error) {
 	sent := p.attempt()
 	got, err := line.send(sent)
 	if err != nil {
@@ -194,7 +194,7 @@ func (f *battlefield) least(line *line, p plan, err error) string {
 	for i := 0; i < len(p.steps); {
 		fewer := p
 		fewer.steps = slices.Delete(slices.Clone(p.steps), i, i+1)
-		if _, still := f.judge(line, fewer); still != nil {
+		if _, still := f.check(line, fewer); still != nil {
 			p, err = fewer, still
 		} else {
 			i++

@@ -79,7 +79,7 @@ func TestAnIdempotencyKeyIsScopedToUserAndPath(t *testing.T) {
 	if again.wantStatus(201); again.header.Get("Idempotency-Replayed") != "true" {
 		t.Error("with another API key of the same user it is stored again")
 	}
-	// The spelling of the path is no matter.
+	// The spelling of the path does not matter.
 	again = alice.call(http.MethodPost, "/conversations/"+id+"/messages/", body, key)
 	if again.wantStatus(201); again.header.Get("Idempotency-Replayed") != "true" {
 		t.Error("in another spelling of the path it is stored again")

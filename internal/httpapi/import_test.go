@@ -37,7 +37,7 @@ func workbook(t *testing.T, rows ...[]any) []byte {
 	return file.Bytes()
 }
 
-// Tables come as .csv or .xlsx, in English or Chinese; the rows that lack something are told and the others imported.
+// Tables come as .csv or .xlsx, in English or Chinese; incomplete rows are reported and the others imported.
 func TestFAQsAreImportedFromTables(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
@@ -66,7 +66,7 @@ func TestFAQsAreImportedFromTables(t *testing.T) {
 	}
 }
 
-// A file that is no table is refused, and changes nothing.
+// A file that is not a table is refused, and changes nothing.
 func TestAFileThatIsNoTableIsRefused(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)

@@ -119,7 +119,7 @@ func TestACursorOfAnotherOrderIsNotFound(t *testing.T) {
 }
 
 // The inbox and the keyword narrow the list down; a keyword is found in the title, the contact's name and any message, in
-// any case, and is no pattern.
+// any case, and is not a pattern.
 func TestTheInboxListIsFilteredByInboxAndKeyword(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

@@ -21,7 +21,7 @@ import (
 	"parley/internal/jsontext"
 )
 
-// awkward are texts of which each byte matters to whoever writes JSON.
+// awkward are texts that a JSON writer must encode exactly.
 func awkward() []string {
 	texts := []string{
 		"", "plain", `"quoted" \ and / and 'so on'`, "<script>alert('&amp;')</script>", "\u2028\u2029", "… “quoted” \u2027\u202a",
@@ -65,7 +65,7 @@ func FuzzFreeJSONIsWrittenAsEncodingJSONDoes(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		want, err := json.Marshal(json.RawMessage(text))
 		if err != nil {
-			return // PostgreSQL keeps none that is no JSON
+			return // PostgreSQL stores valid JSON only
 		}
 		if got := jsontext.AppendCompact(nil, text); !bytes.Equal(got, want) {
 			t.Errorf("%q\n got %s\nwant %s", text, got, want)
@@ -78,7 +78,7 @@ func TestEventsAreWrittenAsEncodingJSONDoes(t *testing.T) {
 	t.Parallel()
 	for _, text := range awkward() {
 		if text == "" {
-			continue // nothing more is no event
+			continue // an empty delta is not an event
 		}
 		if got, want, err := httpapi.CompletionDelta(text); err != nil || got != want {
 			t.Errorf("%q: %v\n got %s\nwant %s", text, err, got, want)

@@ -23,12 +23,12 @@ func (a answer) left(class string, limit int) (remaining, resetIn int) {
 	}
 	remaining, resetIn = must(strconv.Atoi(found[2])), must(strconv.Atoi(found[3]))
 	if resetIn < 1 || resetIn > 60 {
-		a.t.Errorf("%s: the window begins anew in %d seconds", a.request, resetIn)
+		a.t.Errorf("%s: the window resets in %d seconds", a.request, resetIn)
 	}
 	return remaining, resetIn
 }
 
-// overLimit fails the test unless the answer is that 429, which tells when to come again.
+// overLimit fails the test unless the response is that 429 with the time to wait.
 func (a answer) overLimit(class string, limit int) {
 	a.t.Helper()
 	if err := a.checkProblem(http.StatusTooManyRequests, "rate_limited", ""); err != nil {
@@ -53,7 +53,7 @@ func (c caller) states() map[string]object {
 	return all
 }
 
-// Each operation that has a class is let through as often as the class allows, and told what is left; then it is told to
+// Each operation of a class is accepted as often as the class allows and reports what remains; then it has to
 // wait. That is one user's affair and one class's.
 func TestTheRequestOverTheLimitIsToldToWait(t *testing.T) {
 	t.Parallel()
@@ -150,7 +150,7 @@ func TestAClassIsCountedOverAllItsOperations(t *testing.T) {
 	}
 }
 
-// Whatever a limited operation answers says what is left: its mistakes count too. Who is not let in at all is told
+// Every response of a limited operation reports what remains, errors included. An unauthorized caller gets
 // nothing, and neither is anybody of an operation without a class.
 func TestEveryAnswerOfALimitedOperationSaysWhatIsLeft(t *testing.T) {
 	t.Parallel()
@@ -197,7 +197,7 @@ func TestEveryAnswerOfALimitedOperationSaysWhatIsLeft(t *testing.T) {
 	}
 }
 
-// Who guesses keys is told to wait, on every operation, whatever address a header names; who has a key is not.
+// Guessing keys is limited on every operation, whatever address a header names; callers with a key are not affected.
 func TestAnAddressThatGuessesKeysIsToldToWait(t *testing.T) {
 	t.Parallel()
 	o := serveWith(t, settings{limits: map[string]int{"refusals": 5}}).organization()

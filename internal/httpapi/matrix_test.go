@@ -86,7 +86,7 @@ func (op operation) answerFor(who credential, whose string, named []string) stri
 	return "404"
 }
 
-// named are the kinds of things whose ids a request has in it. A record has the id of its run, and is no user's.
+// named are the kinds of things whose ids a request has in it. A record has the id of its run, and belongs to no user.
 func named(all things, path string, body any) []string {
 	request := path + string(must(json.Marshal(body)))
 	var kinds []string

@@ -85,7 +85,7 @@ func (o organization) clever(m *modelServer) caller {
 	return admin
 }
 
-// A reply of a model is like any other, in both forms, and its record tells what it was made of and what it took.
+// A reply of a model is like any other, in both forms, and its record contains its sources and its usage.
 func TestAModelAnswers(t *testing.T) {
 	t.Parallel()
 	var log safeBuffer
@@ -231,7 +231,7 @@ func TestCancellingLeavesTheModelServer(t *testing.T) {
 	}
 }
 
-// What fails at the model server is told as its failure, in none of its words, and counted.
+// A failure of the model server is reported as such, without its own words, and counted.
 func TestAModelServersFailureIsToldInOurWords(t *testing.T) {
 	t.Parallel()
 	var log safeBuffer

@@ -41,7 +41,7 @@ func TestAModelIsSetShownChangedAndRemoved(t *testing.T) {
 		hasKey bool
 	}{
 		{"what is left out is unset, but for the key", object{"baseUrl": base, "name": "small"}, true},
-		{"a slash at the end is no other server", object{"baseUrl": base + "/", "name": "small"}, true},
+		{"a trailing slash is the same server", object{"baseUrl": base + "/", "name": "small"}, true},
 		{"null forgets the key", object{"baseUrl": base, "name": "small", "apiKey": nil}, false},
 		{"and it does not come back", object{"baseUrl": base, "name": "small"}, false},
 		{"a key is set", object{"baseUrl": base, "name": "small", "apiKey": modelKey}, true},

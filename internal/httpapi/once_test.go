@@ -44,7 +44,7 @@ func (op operation) mustOnce(c caller, path string, body any, key string) answer
 	return got
 }
 
-// isFirst tells whether an answer is that of a request that was carried out.
+// isFirst reports whether a response is that of a request that was carried out.
 func (a answer) isFirst() bool {
 	return a.status < 300 && a.header.Get("Idempotency-Replayed") == ""
 }
@@ -279,7 +279,7 @@ func TestFiftyAtOnceWithOneIdempotencyKeyHaveOneEffect(t *testing.T) {
 	}
 }
 
-// A repeat of a request that is still running waits for a while, and is then told to come again; the first request is
+// A repeat of a running request waits for a while, and is then refused with Retry-After; the first request is
 // none the worse for it.
 func TestARepeatOfARequestThatIsStillRunningIsToldToWait(t *testing.T) {
 	t.Parallel()
@@ -331,7 +331,7 @@ func TestARepeatOfARequestThatIsStillRunningIsToldToWait(t *testing.T) {
 
 	// when they are repeated
 	for i, got := range all()() {
-		// then the repeats are told to wait
+		// then the repeats are refused with Retry-After
 		if err := got.checkProblem(http.StatusConflict, "conflict", ""); err != nil || got.header.Get("Retry-After") == "" || got.json()["retryable"] != true {
 			t.Errorf("%s: %v, Retry-After %q", held[i].id, err, got.header.Get("Retry-After"))
 		}

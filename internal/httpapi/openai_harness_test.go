@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// isOpenAI tells whether what is at a path speaks OpenAI's error shape.
+// isOpenAI reports whether a path has errors in OpenAI's format.
 func isOpenAI(path string) bool {
 	return path == "/v1" || strings.HasPrefix(path, "/v1/")
 }

@@ -122,7 +122,7 @@ func TestAChatStreamEndsWithTheUsageThatIsAskedFor(t *testing.T) {
 	}
 }
 
-// A failure in the middle is an event, and the last one. Whoever asked in a conversation without a key is told not to
+// A failure in the middle is an event, and the last one. A caller without a key who asked in a conversation must not
 // repeat the question, which is stored.
 func TestAChatCompletionThatFailsSaysSo(t *testing.T) {
 	t.Parallel()

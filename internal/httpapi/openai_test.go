@@ -262,7 +262,7 @@ func TestAChatCompletionThatCannotBeIsRefused(t *testing.T) {
 	alice.chat(object{"model": "parley", "messages": []any{asked(image("https://a.test/")[1:])}})
 }
 
-// What a request names and is not there is told by its place: a model, or a conversation of that model's and one's own.
+// A request that names an unknown model or conversation is refused with the place of the name.
 func TestAChatCompletionNamesWhatIsThere(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

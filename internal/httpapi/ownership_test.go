@@ -126,7 +126,7 @@ func (a answer) firstResult() answer {
 var ownedByUsers = []string{"conversations", "messages", "runs"}
 
 // In one organization somebody else's conversation, and what is in it, is 403 without the scope agent. With it, or
-// admin, it is as one's own. What is no user's is open to all who have the operation's scope, and so are the records of
+// admin, it is as one's own. Resources that belong to no user are open to all callers with the scope, and so are the records of
 // everybody's conversations.
 func TestAColleaguesConversationIsForbiddenWithoutTheScopeAgent(t *testing.T) {
 	t.Parallel()
@@ -223,7 +223,7 @@ func TestListsShowNothingOfAnotherOrganization(t *testing.T) {
 			}
 		}
 	}
-	// A cursor is a place in time, whoever has made it: it opens nothing.
+	// A cursor is a position in time and grants no access.
 	for range 3 {
 		theirs.as("owner", auth.Admin).one()
 	}

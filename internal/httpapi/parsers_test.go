@@ -36,12 +36,12 @@ func FuzzCleanJSON(f *testing.F) {
 		}
 		var was, is any
 		if err := decodeNumbers(bytes.TrimPrefix(given, []byte("\uFEFF")), &was); err != nil {
-			return // bytes that are no UTF-8 have been mended outside of texts, or two documents joined
+			return // invalid UTF-8 was replaced outside of texts, or two documents were joined
 		}
 		if err := decodeNumbers(cleaned, &is); err != nil {
 			t.Fatalf("%q became %q: %v", given, cleaned, err)
 		}
-		// The standard library mends half characters and bad bytes the same way.
+		// The standard library replaces lone surrogates and invalid bytes in the same way.
 		if utf8.Valid(given) && !equalJSON(was, is) {
 			t.Fatalf("%q became %q", given, cleaned)
 		}

@@ -10,7 +10,7 @@ import (
 	"parley/internal/auth"
 )
 
-// What is no id is the id of nothing: 404 like any other, whatever it is made of.
+// An invalid id is 404, like an unknown one.
 func TestAPathIDThatIsNoIDIsNotFound(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)

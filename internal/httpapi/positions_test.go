@@ -58,7 +58,7 @@ func FuzzTime(f *testing.F) {
 			return
 		}
 		if schemaOf("Timestamp").VisitJSON(text) != nil || at.UTC().Year() < 0 || at.UTC().Year() > 9999 {
-			return // it does not come so far, or is no time of ours: no message is older or newer
+			return // the time is out of range: no message is older or newer
 		}
 		if twice, same, err := httpapi.RereadTime(again); err != nil || twice != again || !same.Equal(at.Truncate(time.Microsecond)) {
 			t.Fatalf("%q becomes %q, and that %q: %v", text, again, twice, err)

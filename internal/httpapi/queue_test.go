@@ -190,7 +190,7 @@ func (c caller) atOnce(n int, request func(i int) (path string, body any), optio
 	return answers
 }
 
-// Whoever waits is not waited for: a message is acknowledged while the bot is busy elsewhere.
+// A message is acknowledged while the bot is busy elsewhere.
 func TestAMessageIsAcknowledgedBeforeItIsAnswered(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

@@ -27,7 +27,7 @@ func (c caller) exportedLines(query string) []object {
 	lines := []object{}
 	for line := range strings.Lines(string(got.body)) {
 		if !strings.HasSuffix(line, "}\n") {
-			c.t.Errorf("%q is no line", line)
+			c.t.Errorf("%q is not a line", line)
 		}
 		lines = append(lines, answer{t: c.t, request: got.request, body: []byte(line)}.json())
 	}
@@ -111,7 +111,7 @@ func TestTheExportAsCSV(t *testing.T) {
 	alice.call(http.MethodGet, linesPath+around("locale=fr"), nil).wantProblem(400, "invalid_request", "locale")
 }
 
-// What is no filter is refused, and a conversation that the chatbot has not is not there, in the list and the exports.
+// An invalid filter is refused, and an unknown conversation is 404, in the list and the exports.
 func TestARecordsFilterMustBeOne(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

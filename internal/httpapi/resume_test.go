@@ -17,7 +17,7 @@ import (
 	"parley/internal/auth"
 )
 
-// A stream that breaks anywhere and is taken up again says the whole text once: as the unbroken ones have it, and as it
+// A stream that breaks anywhere and is resumed has the whole text once: equal to an unbroken stream, and as it
 // is stored.
 func TestABrokenStreamIsTakenUpWithoutLossOrRepeat(t *testing.T) {
 	t.Parallel()
@@ -101,7 +101,7 @@ func (c caller) brokenlyHear(l *listening, random *rand.Rand) (heard []event, br
 	}
 }
 
-// Without an id whoever comes late gets the text so far as one delta, and then each delta as it is written.
+// Without an id, a late listener gets the text so far as one delta, and then each delta as it is written.
 func TestWithoutAnIDAStreamBeginsWithTheTextSoFar(t *testing.T) {
 	t.Parallel()
 	rule, whole := slow(40, 15)
@@ -226,7 +226,7 @@ func TestAnIDThatIsNotOfTheRunBringsTheWholeTextAnew(t *testing.T) {
 	}
 }
 
-// Whoever listens while another attempt takes over is told to begin anew.
+// A listener gets a reset when another attempt takes over.
 func TestAListenerHearsOfAnotherAttempt(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, silent("", "Ah ", "oh"))
@@ -254,7 +254,7 @@ func TestAListenerHearsOfAnotherAttempt(t *testing.T) {
 	}
 }
 
-// What is no id of an event is refused, and the refusal names where it was.
+// An invalid event id is refused, and the problem names its place.
 func TestWhatIsNoEventIDIsRefused(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)

@@ -12,7 +12,7 @@ import (
 	"parley/internal/auth"
 )
 
-// A run tells what it is about, how far it is and when it got there.
+// A run has its message, its state and the time of each state.
 func TestARunTellsItsState(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -71,7 +71,7 @@ func TestEachExchangeLeavesARecord(t *testing.T) {
 	alice.checkRecords(id, 2)
 }
 
-// A run whose lease is over is taken up again: whoever had it before can no longer answer, and the question is answered
+// A run whose lease has expired is reclaimed: the previous attempt can no longer answer, and the question is answered
 // once.
 func TestARunThatNobodyWorksOnIsTakenUpAndAnsweredOnce(t *testing.T) {
 	t.Parallel()
@@ -94,7 +94,7 @@ func TestARunThatNobodyWorksOnIsTakenUpAndAnsweredOnce(t *testing.T) {
 	}
 }
 
-// What a server that died has left behind, a running run and one that waits, is answered by whoever comes next.
+// The running and queued runs of a dead server are answered by the next one.
 func TestRunsOfAServerThatDiedAreAnswered(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -192,9 +192,9 @@ func TestABotThatFailsIsToldWithoutOurInsides(t *testing.T) {
 	if last["finishReason"] != "error" || problem["error"] != "internal" || run["state"] != "failed" || run["finishReason"] != "error" || failure["error"] != "internal" {
 		t.Errorf("the last event %v, the run %v", last, run)
 	}
-	for _, told := range []any{plain["detail"], problem["detail"], failure["detail"]} {
-		if told != "The bot could not answer." {
-			t.Errorf("it tells %q", told)
+	for _, detail := range []any{plain["detail"], problem["detail"], failure["detail"]} {
+		if detail != "The bot could not answer." {
+			t.Errorf("it says %q", detail)
 		}
 	}
 	if n := query[int](o.server, "SELECT count(*) FROM records WHERE status = 'failed' AND reply_id IS NULL AND output_message = '' AND error IS NOT NULL"); n != 3 {
@@ -209,7 +209,7 @@ func TestABotThatFailsIsToldWithoutOurInsides(t *testing.T) {
 	}
 }
 
-// Whoever waits for a reply hears how it ended although another process has written it.
+// A waiter gets the outcome of a reply that another process has written.
 func TestAReplyThatAnotherProcessWroteIsHeard(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

@@ -104,7 +104,7 @@ func TestAScriptedBotSaysItsScript(t *testing.T) {
 	}
 }
 
-// A scripted failure is told with its status where one can still be chosen, and in the last event of a stream; what was
+// A scripted failure is reported by its status before the first byte, and in the last event of a stream; what was
 // said before it is kept.
 func TestAScriptedFailureIsTold(t *testing.T) {
 	t.Parallel()

@@ -130,7 +130,7 @@ func TestTheSDKTakesUpAStreamThatBreaks(t *testing.T) {
 	sdk := w.sdk(t, o.as("alice", auth.Chat).key)
 
 	// given a stream whose connection is cut again and again
-	var told strings.Builder
+	var received strings.Builder
 	var last client.Event
 	ids := map[string]bool{}
 	for event, err := range sdk.CompletionEvents(t.Context(), "steady", nil, ask("go on")) {
@@ -138,18 +138,18 @@ func TestTheSDKTakesUpAStreamThatBreaks(t *testing.T) {
 			t.Fatal(err)
 		}
 		if event.Reset != nil || ids[event.ID] && !event.Done {
-			t.Fatalf("it is told again: %+v", event)
+			t.Fatalf("it is repeated: %+v", event)
 		}
 		ids[event.ID] = true
-		told.WriteString(event.Content)
+		received.WriteString(event.Content)
 		if last = event; len(ids)%3 == 0 {
 			w.cut()
 		}
 	}
 
-	// then no text is lost or told twice, and it is one question and its answer
-	if told.String() != text || !last.Done || *last.FinishReason != api.FinishReasonStop {
-		t.Errorf("%q ends with %+v", told.String(), last)
+	// then no text is lost or received twice, and it is one question and its answer
+	if received.String() != text || !last.Done || *last.FinishReason != api.FinishReasonStop {
+		t.Errorf("%q ends with %+v", received.String(), last)
 	}
 	history, err := sdk.GetHistoryWithResponse(t.Context(), last.ConversationID.String(), nil)
 	if err != nil || len(history.JSON200.Messages) != 2 || history.JSON200.Messages[1].Content != text {
@@ -176,9 +176,9 @@ func TestTheSDKAsksOnceWhateverIsLost(t *testing.T) {
 	o := s.organization()
 	wanted := o.saying("steady", 3, 0)
 	w := wireTo(t, s, 2)
-	told, _, err := client.ReadReply(w.sdk(t, o.as("alice", auth.Chat).key).CompletionEvents(t.Context(), "steady", nil, ask("go on")))
-	if err != nil || told != wanted {
-		t.Errorf("%q, %v", told, err)
+	received, _, err := client.ReadReply(w.sdk(t, o.as("alice", auth.Chat).key).CompletionEvents(t.Context(), "steady", nil, ask("go on")))
+	if err != nil || received != wanted {
+		t.Errorf("%q, %v", received, err)
 	}
 	if runs, n := query[int](s, "SELECT count(*) FROM runs"), w.connections(); runs != 1 || n != 3 {
 		t.Errorf("%d runs over %d connections", runs, n)
@@ -198,7 +198,7 @@ func TestTheSDKTellsWhatFails(t *testing.T) {
 	if !ok || failed.Problem.Error != api.ProblemCodeUpstreamFailed || !last.Done || text == "" {
 		t.Errorf("%q, %+v, %v", text, last, err)
 	}
-	// a limit is told at once
+	// a limit is reported immediately
 	_, _, err = client.ReadReply(sdk.CompletionEvents(t.Context(), "steady", nil, ask("go on")))
 	if limited, ok := errors.AsType[*client.ProblemError](err); !ok || limited.Problem.Error != api.ProblemCodeRateLimited || *limited.Problem.RetryAfter < 1 {
 		t.Errorf("%v", err)
@@ -209,7 +209,7 @@ func TestTheSDKTellsWhatFails(t *testing.T) {
 	if _, _, err = client.ReadReply(sdk.RunEvents(ctx, last.RunID.String(), "")); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
-	// What the other methods return is told the same way.
+	// Errors of the other methods are reported in the same way.
 	unknown, err := sdk.GetRunWithResponse(t.Context(), "nothing")
 	if err != nil {
 		t.Fatal(err)
@@ -219,7 +219,7 @@ func TestTheSDKTellsWhatFails(t *testing.T) {
 	}
 }
 
-// A device that loses its connection again and again, even before it is told what became of a message, misses nothing and
+// A device that loses its connection again and again, even before a message is acknowledged, misses nothing and
 // stores nothing twice, whichever way it says who it is.
 func TestTheSDKHoldsASocketOverBrokenConnections(t *testing.T) {
 	t.Parallel()
@@ -258,7 +258,7 @@ func TestTheSDKHoldsASocketOverBrokenConnections(t *testing.T) {
 				}
 			}
 			say() // before there is a connection
-			told := []string{}
+			received := []string{}
 			delivered := 0
 			for frame, err := range socket.Frames(t.Context()) {
 				if err != nil {
@@ -266,17 +266,17 @@ func TestTheSDKHoldsASocketOverBrokenConnections(t *testing.T) {
 				}
 				switch frame := frame.(type) {
 				case *client.MessageFrame:
-					if told = append(told, frame.MessageID.String()); frame.Seq != int64(len(told)) {
-						t.Fatalf("after %d comes %+v", len(told)-1, frame)
+					if received = append(received, frame.MessageID.String()); frame.Seq != int64(len(received)) {
+						t.Fatalf("after %d comes %+v", len(received)-1, frame)
 					}
 				case *client.StatusFrame:
 					if frame.Status != client.StatusDelivered {
 						continue
 					}
-					if delivered++; *frame.Seq == int64(len(told)+1) {
-						told = append(told, frame.MessageID.String())
-					} else if told[*frame.Seq-1] != frame.MessageID.String() {
-						t.Fatalf("it is told %v, then %+v", told, frame)
+					if delivered++; *frame.Seq == int64(len(received)+1) {
+						received = append(received, frame.MessageID.String())
+					} else if received[*frame.Seq-1] != frame.MessageID.String() {
+						t.Fatalf("it received %v, then %+v", received, frame)
 					}
 					if next < len(said) {
 						say()
@@ -289,12 +289,12 @@ func TestTheSDKHoldsASocketOverBrokenConnections(t *testing.T) {
 				}
 			}
 			stored := alice.call(http.MethodGet, "/api/conversations/"+options.SessionID+"/history", nil).wantStatus(200)["messages"].([]any)
-			if n := w.connections(); len(stored) != len(said) || len(told) != len(said) || n < 3 {
-				t.Fatalf("%d connections: %v, %v", n, told, stored)
+			if n := w.connections(); len(stored) != len(said) || len(received) != len(said) || n < 3 {
+				t.Fatalf("%d connections: %v, %v", n, received, stored)
 			}
 			for i, one := range stored {
-				if one := one.(object); one["content"] != said[i] || one["id"] != told[i] {
-					t.Errorf("message %d is %v; told %v", i+1, one, told)
+				if one := one.(object); one["content"] != said[i] || one["id"] != received[i] {
+					t.Errorf("message %d is %v; received %v", i+1, one, received)
 				}
 			}
 		})
@@ -331,7 +331,7 @@ func TestTheSDKHoldsAVisitorsSocket(t *testing.T) {
 		} else if message.Sender != api.SpeakerBot || message.Content != longAnswer || grown.String() != longAnswer {
 			t.Fatalf("%+v after %q", message, grown.String())
 		}
-		if greetings == 1 { // what was said before is not told again
+		if greetings == 1 { // what was said before is not received again
 			w.cut()
 			grown.Reset()
 			if err := socket.Send(client.ClientMessageFrame{Content: question}); err != nil {

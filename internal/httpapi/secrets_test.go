@@ -36,7 +36,7 @@ func TestNothingSecretIsLoggedOrTold(t *testing.T) {
 	const said, modelKey = "said-in-confidence", "sk-model-in-confidence"
 	own := me.one()
 	model := admin.post("/api/chatbots/", object{"name": "Clever", "engine": "openai", "model": object{"baseUrl": "http://127.0.0.1:1/v1", "name": "m", "apiKey": modelKey}})
-	// A server that cannot be reached, and two that repeat what they were asked: as a refusal, and as what is no answer.
+	// A server that cannot be reached, and two that repeat what they were asked: as a refusal, and as an invalid answer.
 	models := []string{text(model, "id")}
 	for _, status := range []int{http.StatusUnprocessableEntity, http.StatusOK} {
 		echo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -274,7 +274,7 @@ func (s *server) holdBots() (release func()) {
 	if _, err := tx.Exec(s.t.Context(), "LOCK TABLE faqs IN ACCESS EXCLUSIVE MODE"); err != nil {
 		s.t.Fatal(err)
 	}
-	release = func() { _ = tx.Rollback(context.WithoutCancel(s.t.Context())) } // again is no matter
+	release = func() { _ = tx.Rollback(context.WithoutCancel(s.t.Context())) } // may be called twice
 	s.t.Cleanup(release)
 	return release
 }

@@ -79,7 +79,7 @@ func TestTheServerServesItsDocument(t *testing.T) {
 	}
 }
 
-// Who has the document is told so, by its tag alone; the tag is of these bytes.
+// A client with the current document gets 304 by its ETag; the ETag identifies these bytes.
 func TestWhoHasTheDocumentIsNotSentIt(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -168,7 +168,7 @@ func TestReadinessHidesItsReasons(t *testing.T) {
 	s.call(http.MethodGet, "/healthz", nil).wantStatus(200)
 }
 
-// Where Redis joins the instances, readiness tells whether it can be used; without it the service serves on.
+// Where Redis joins the instances, readiness reports its state; without it the service keeps serving.
 func TestReadinessTellsWhetherRedisCanBeUsed(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
@@ -203,7 +203,7 @@ func TestASaneRequestIDIsKept(t *testing.T) {
 	}
 }
 
-// Only pages of the origins that are allowed may read answers; the others are answered, and not told that they may.
+// Only pages of allowed origins may read responses; others get no CORS headers.
 func TestOnlyAllowedOriginsMayReadAnswers(t *testing.T) {
 	t.Parallel()
 	s := serveWith(t, settings{origins: []string{"https://shop.example"}})
@@ -243,7 +243,7 @@ func TestWithoutOriginsNoPageMayReadAnswers(t *testing.T) {
 	}
 }
 
-// What a caller accepts is no reason to refuse an answer.
+// The Accept header never causes a refusal.
 func TestAcceptNeverRefusesAnAnswer(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)

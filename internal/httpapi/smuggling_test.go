@@ -69,7 +69,7 @@ func TestWhatIsAuthorizedIsWhatIsDone(t *testing.T) {
 	}
 }
 
-// A request whose length is told in two ways is refused, or taken by its chunks; what comes behind is a request of its own,
+// A request with two lengths is refused, or read by its chunks; the following bytes are a separate request,
 // without anybody's key.
 func TestARequestInARequestHasNoKey(t *testing.T) {
 	t.Parallel()

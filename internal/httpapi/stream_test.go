@@ -52,7 +52,7 @@ func joined(t *testing.T, events []event) (string, object) {
 	return resumed(t, "", events)
 }
 
-// resumed is joined for a listener that holds the beginning of the text already. An event that resets begins it anew.
+// resumed is joined for a listener that has the beginning of the text already. A reset event discards it.
 func resumed(t *testing.T, held string, events []event) (string, object) {
 	t.Helper()
 	content := held

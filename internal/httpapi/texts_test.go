@@ -112,7 +112,7 @@ func TestABodyThatIsNotUTF8IsMendedAndAMarkBeforeItIgnored(t *testing.T) {
 	}
 }
 
-// Keys are told apart by case: what the document does not know is ignored, and cannot slip past its rules.
+// Keys are case-sensitive: unknown ones are ignored, and cannot bypass validation.
 func TestKeysAreToldApartByCase(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)

@@ -66,7 +66,7 @@ func TestAClientTokenEndsWithItsKey(t *testing.T) {
 		} else {
 			o.exec("UPDATE api_keys SET expires_at = clock_timestamp() WHERE name = $1", "expired's key")
 		}
-		if c.user == "expired" { // which a server is not told of
+		if c.user == "expired" { // the server cannot know
 			eventually(t, "the token ends with its key", func() bool { return c.call(http.MethodGet, path, nil, bearer(token)).status != 200 })
 		}
 		if err := c.call(http.MethodGet, path, nil, bearer(token)).checkProblem(401, "unauthorized", ""); err != nil {

@@ -57,7 +57,7 @@ func (c caller) one() things {
 	return all
 }
 
-// kindOf tells what a path's parameter is an id of: of the collection before it. A model is a chatbot.
+// kindOf returns what kind of id a path parameter is: that of the collection before it. A model is a chatbot.
 func kindOf(path, parameter string) string {
 	before, _, _ := strings.Cut(path, "/{"+parameter+"}")
 	if kind := before[strings.LastIndex(before, "/")+1:]; kind != "models" {
@@ -66,7 +66,7 @@ func kindOf(path, parameter string) string {
 	return "chatbots"
 }
 
-// kinds tells what the properties of bodies and the parameters of queries are ids of.
+// kinds maps properties of bodies and query parameters to the kinds of ids they hold.
 var kinds = map[string]string{
 	"conversation": "conversations", "conversation_id": "conversations", "session_id": "conversations",
 	"bot_id": "chatbots", "chatbot": "chatbots", "model": "chatbots",

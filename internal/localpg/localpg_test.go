@@ -328,7 +328,7 @@ func TestForeignFilesAreKept(t *testing.T) {
 	if err := os.WriteFile(foreign, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	mustFail(t, localpg.Config{Dir: dir}, filepath.Dir(foreign), "in the way")
+	mustFail(t, localpg.Config{Dir: dir}, filepath.Dir(foreign), "is not a database cluster")
 	if _, err := os.Stat(foreign); err != nil {
 		t.Error(err)
 	}

@@ -94,14 +94,14 @@ func TestAbandonedRunsComeBeforeTheQueue(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewCluster(t)
 	d := c.InstanceWith(chattest.Config{MaxReplies: 2})
-	c.AskMany(d, c.SlowBotUser("Busy", 150*time.Millisecond), 60)
+	c.AskMany(d, c.SlowBotUser("Busy", 150*time.Millisecond), 90)
 	chattest.Eventually(t, "some runs are completed", func() bool { return c.Count("SELECT count(*) FROM runs WHERE state = 'completed'") > 2 })
 	if _, err := c.SQL.Exec(t.Context(), `UPDATE runs SET state = 'running', lease_until = 'epoch', started_at = clock_timestamp()
 		WHERE id = (SELECT id FROM runs WHERE state = 'queued' ORDER BY created_at DESC LIMIT 1)`); err != nil {
 		t.Fatal(err)
 	}
 	chattest.Eventually(t, "the run is reclaimed", func() bool { return c.Count("SELECT count(*) FROM runs WHERE attempt = 2") == 1 })
-	if queued := c.Count("SELECT count(*) FROM runs WHERE state = 'queued'"); queued < 20 {
-		t.Errorf("%d runs were queued when the abandoned run was reclaimed, want at least 20", queued)
+	if queued := c.Count("SELECT count(*) FROM runs WHERE state = 'queued'"); queued < 30 {
+		t.Errorf("%d runs were queued when the abandoned run was reclaimed, want at least 30", queued)
 	}
 }

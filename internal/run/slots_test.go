@@ -24,9 +24,11 @@ func TestSlotsBoundConcurrentReplies(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewCluster(t)
 	d := c.InstanceWith(slotLimits)
+	// The first organization is alone at first and fills its own slots; then all compete.
+	c.AskMany(d, c.SlowBotUser("Organization 0", 10*time.Millisecond), 30)
 	var all sync.WaitGroup
-	for i := range 3 {
-		caller := c.SlowBotUser(fmt.Sprint("Organization ", i), 10*time.Millisecond)
+	for i := range 2 {
+		caller := c.SlowBotUser(fmt.Sprint("Organization ", i+1), 10*time.Millisecond)
 		all.Go(func() { c.AskMany(d, caller, 30) })
 	}
 	sampled := 0

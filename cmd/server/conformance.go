@@ -133,7 +133,7 @@ func printResult(out io.Writer, result conformance.Result) {
 	const line = "%-8s %-34s %5.1f s"
 	switch took := result.Duration.Seconds(); result.Outcome {
 	case conformance.Failed:
-		fmt.Fprintf(out, line+"\n         %s\n         Got: %s\n", "FAILED", result.Name, took, result.Rule, result.Reason)
+		fmt.Fprintf(out, line+"\n         %s\n         %s\n", "FAILED", result.Name, took, result.Rule, result.Reason)
 	case conformance.Skipped:
 		fmt.Fprintf(out, line+"  %s\n", "skipped", result.Name, took, result.Reason)
 	default:

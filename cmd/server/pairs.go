@@ -69,7 +69,7 @@ func parseTimeout(name, text string) (time.Duration, error) {
 }
 
 // loadPairs reads a variable of name=value pairs, separated by commas, into the fields of those names. A
-// field that is not named keeps its value. Errors call a name a kind, such as "class".
+// field that is not named keeps its value. kind is the noun for a name in errors, such as "class".
 func loadPairs[V any](l *envLoader, variable, kind string, parse func(name, text string) (V, error), fields map[string]*V) {
 	var problems []string
 	seen := map[string]bool{}

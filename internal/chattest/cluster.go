@@ -104,7 +104,7 @@ func (c *Cluster) BlockBots() (release func()) {
 	return c.Lock("LOCK TABLE faqs IN ACCESS EXCLUSIVE MODE")
 }
 
-// Lock keeps the locks that a statement takes until release is called, or the test ends.
+// Lock holds the locks that a statement takes until release is called, or the test ends.
 func (c *Cluster) Lock(statement string, args ...any) (release func()) {
 	c.t.Helper()
 	tx, err := c.SQL.Begin(c.t.Context())

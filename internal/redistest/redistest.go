@@ -78,7 +78,7 @@ func (s *Server) Start() {
 		}
 		select {
 		case <-ended:
-			s.t.Fatalf("redis ended before it was ready: %s", output.Bytes())
+			s.t.Fatalf("redis exited before it was ready: %s", output.Bytes())
 		case <-poll.C:
 		}
 		if time.Now().After(deadline) {

@@ -51,7 +51,7 @@ var rooms = map[string][]string{
 		"internal/jsontext", "internal/metrics", "internal/trace",
 		"api", "internal/audit", "internal/auth", "internal/ratelimit", "internal/store", "internal/apperr", "gen/openapi",
 	},
-	"internal/httpapi/eventstream": {"internal/jsontext", "internal/reply", "internal/chat", "internal/store", "internal/apperr"},
+	"internal/httpapi/eventstream": {"internal/jsontext", "internal/reply", "internal/apperr"},
 	"internal/wsapi": {
 		"internal/jsontext", "internal/trace",
 		"internal/auth", "internal/reply", "internal/feed", "internal/visit", "internal/chat", "internal/ratelimit", "internal/store", "internal/apperr",

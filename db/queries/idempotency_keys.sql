@@ -21,12 +21,6 @@ WHERE organization_id = @organization_id AND user_id = @user_id AND scope = @sco
 SELECT * FROM idempotency_keys
 WHERE organization_id = @organization_id AND user_id = @user_id AND scope = @scope AND key = @key;
 
--- DeleteIdempotencyKey releases a key that was used for a run, once the run has finished.
--- name: DeleteIdempotencyKey :exec
-DELETE FROM idempotency_keys d
-WHERE d.organization_id = @organization_id AND d.user_id = @user_id AND d.scope = @scope AND d.key = @key AND d.run_id = @run_id::uuid
-  AND NOT EXISTS (SELECT FROM runs r WHERE r.organization_id = @organization_id AND r.id = @run_id::uuid AND r.state IN ('queued', 'running'));
-
 -- DeleteExpiredIdempotencyKeys deletes up to "batch" keys that are older than 24 hours, and
 -- returns how many it deleted.
 -- name: DeleteExpiredIdempotencyKeys :execrows

@@ -274,11 +274,14 @@ WHERE r.organization_id = t.organization_id AND r.id = t.run_id AND r.reply_id =
 
 -- ListTurns returns a session's messages for answering a run, newest first: those up to and
 -- including the run's question, and later ones that do not come from the user. Replies to earlier
--- questions can have a higher seq than the question; later questions belong to later runs.
+-- questions can have a higher seq than the question; later questions belong to later runs. The text
+-- of failed runs of the same question is left out.
 -- name: ListTurns :many
 SELECT h.seq, h.sender, h.content, h.attachments, h.id = r.question_id AS is_question
 FROM runs r
 JOIN message_history h ON h.organization_id = r.organization_id AND h.session_id = r.session_id
 WHERE r.organization_id = @organization_id AND r.id = @run_id AND (h.seq <= r.question_seq OR h.sender <> 'user')
+  AND NOT (h.sender = 'bot' AND h.seq > r.question_seq AND EXISTS (
+      SELECT FROM runs f WHERE f.organization_id = h.organization_id AND f.id = h.run_id AND f.question_id = r.question_id))
 ORDER BY h.seq DESC
 LIMIT @page_limit;

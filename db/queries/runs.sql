@@ -5,6 +5,52 @@ FROM runs r
 JOIN sessions s ON s.organization_id = r.organization_id AND s.id = r.session_id
 WHERE r.organization_id = @organization_id AND r.id = @id;
 
+-- RetryRun starts or queues another run for the question of a failed run, when the request that
+-- asked it is repeated under its Idempotency-Key. The key and the question then name the new run.
+-- It returns no row when the session was deleted. The state is empty when the key names another
+-- run by now, because another repeat was faster, or when the session has too many queued runs.
+--
+-- INVARIANT: the session's row is locked before anything is decided. A failed run stays failed, and
+-- the update of the key is decided by the key's newest version, so at most one repeat gets a run.
+-- name: RetryRun :one
+WITH locked AS (
+    SELECT s.organization_id, s.id, s.active_run, s.queued_runs
+    FROM sessions s
+    WHERE s.organization_id = @organization_id AND s.id = @session_id
+    FOR NO KEY UPDATE
+), failed AS (
+    SELECT r.organization_id, r.question_id, r.question_seq, l.id AS session_id,
+           @can_start::boolean AND l.active_run IS NULL AND l.queued_runs = 0 AS starts_now
+    FROM locked l
+    JOIN runs r ON r.organization_id = l.organization_id AND r.session_id = l.id
+    WHERE r.id = @failed_run_id AND r.state = 'failed' AND l.queued_runs < @queue_limit::integer
+), claimed AS (
+    UPDATE idempotency_keys k SET run_id = @run_id::uuid
+    FROM failed f
+    WHERE k.organization_id = f.organization_id AND k.user_id = @user_id AND k.scope = @scope AND k.key = @key AND k.run_id = @failed_run_id
+    RETURNING f.organization_id, f.session_id, f.question_id, f.question_seq, f.starts_now
+), reopened AS (
+    UPDATE sessions s SET
+        active_run  = CASE WHEN c.starts_now THEN @run_id::uuid ELSE s.active_run END,
+        queued_runs = s.queued_runs + CASE WHEN c.starts_now THEN 0 ELSE 1 END
+    FROM claimed c
+    WHERE s.organization_id = c.organization_id AND s.id = c.session_id
+), question AS (
+    UPDATE message_history m SET run_id = @run_id::uuid
+    FROM claimed c
+    WHERE m.organization_id = c.organization_id AND m.id = c.question_id
+), run AS (
+    INSERT INTO runs (organization_id, id, session_id, question_id, question_seq, reply_id, state, lease_until, started_at)
+    SELECT c.organization_id, @run_id::uuid, c.session_id, c.question_id, c.question_seq, @reply_id::uuid,
+           CASE WHEN c.starts_now THEN 'running' ELSE 'queued' END,
+           clock_timestamp() + make_interval(secs => @lease_seconds::integer),
+           CASE WHEN c.starts_now THEN clock_timestamp() END
+    FROM claimed c
+    RETURNING state
+)
+SELECT coalesce(r.state, '')::text AS state, (l.queued_runs >= @queue_limit::integer)::boolean AS is_queue_full
+FROM locked l LEFT JOIN run r ON true;
+
 -- RenewLeases extends the leases of attempts. It never waits: a run that is locked, because it is
 -- being finished or deleted, is skipped until the next renewal and does not delay the others.
 -- name: RenewLeases :exec

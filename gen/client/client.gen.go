@@ -5855,9 +5855,9 @@ type ClientInterface interface {
 	//
 	// In both formats the header `X-Run-Id` names the run.
 	//
-	// A repeat with the same `Idempotency-Key` does not ask again. It follows the same run: as JSON until the reply
-	// is complete, as a stream from the beginning. If a JSON response was a failure, the key is released and the
-	// next repeat asks again.
+	// A repeat with the same `Idempotency-Key` never stores the question again. It follows the same run: as JSON
+	// until the reply is complete, as a stream from the beginning. If that run has failed, the repeat starts
+	// another run for the stored question, in the same conversation, and has no `Idempotency-Replayed` header.
 	//
 	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 	// Rate class: `messages`. Retry safely with an `Idempotency-Key`.
@@ -5909,9 +5909,9 @@ type ClientInterface interface {
 	//
 	// In both formats the header `X-Run-Id` names the run.
 	//
-	// A repeat with the same `Idempotency-Key` does not ask again. It follows the same run: as JSON until the reply
-	// is complete, as a stream from the beginning. If a JSON response was a failure, the key is released and the
-	// next repeat asks again.
+	// A repeat with the same `Idempotency-Key` never stores the question again. It follows the same run: as JSON
+	// until the reply is complete, as a stream from the beginning. If that run has failed, the repeat starts
+	// another run for the stored question, in the same conversation, and has no `Idempotency-Replayed` header.
 	//
 	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 	// Rate class: `messages`. Retry safely with an `Idempotency-Key`.
@@ -7321,9 +7321,9 @@ func (c *Client) UpdateChatbot(ctx context.Context, chatbotID ChatbotID, body Up
 //
 // In both formats the header `X-Run-Id` names the run.
 //
-// A repeat with the same `Idempotency-Key` does not ask again. It follows the same run: as JSON until the reply
-// is complete, as a stream from the beginning. If a JSON response was a failure, the key is released and the
-// next repeat asks again.
+// A repeat with the same `Idempotency-Key` never stores the question again. It follows the same run: as JSON
+// until the reply is complete, as a stream from the beginning. If that run has failed, the repeat starts
+// another run for the stored question, in the same conversation, and has no `Idempotency-Replayed` header.
 //
 // Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 // Rate class: `messages`. Retry safely with an `Idempotency-Key`.
@@ -7385,9 +7385,9 @@ func (c *Client) CreateCompletionWithBody(ctx context.Context, chatbotID Chatbot
 //
 // In both formats the header `X-Run-Id` names the run.
 //
-// A repeat with the same `Idempotency-Key` does not ask again. It follows the same run: as JSON until the reply
-// is complete, as a stream from the beginning. If a JSON response was a failure, the key is released and the
-// next repeat asks again.
+// A repeat with the same `Idempotency-Key` never stores the question again. It follows the same run: as JSON
+// until the reply is complete, as a stream from the beginning. If that run has failed, the repeat starts
+// another run for the stored question, in the same conversation, and has no `Idempotency-Replayed` header.
 //
 // Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 // Rate class: `messages`. Retry safely with an `Idempotency-Key`.
@@ -13127,9 +13127,9 @@ type ClientWithResponsesInterface interface {
 	//
 	// In both formats the header `X-Run-Id` names the run.
 	//
-	// A repeat with the same `Idempotency-Key` does not ask again. It follows the same run: as JSON until the reply
-	// is complete, as a stream from the beginning. If a JSON response was a failure, the key is released and the
-	// next repeat asks again.
+	// A repeat with the same `Idempotency-Key` never stores the question again. It follows the same run: as JSON
+	// until the reply is complete, as a stream from the beginning. If that run has failed, the repeat starts
+	// another run for the stored question, in the same conversation, and has no `Idempotency-Replayed` header.
 	//
 	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 	// Rate class: `messages`. Retry safely with an `Idempotency-Key`.
@@ -13181,9 +13181,9 @@ type ClientWithResponsesInterface interface {
 	//
 	// In both formats the header `X-Run-Id` names the run.
 	//
-	// A repeat with the same `Idempotency-Key` does not ask again. It follows the same run: as JSON until the reply
-	// is complete, as a stream from the beginning. If a JSON response was a failure, the key is released and the
-	// next repeat asks again.
+	// A repeat with the same `Idempotency-Key` never stores the question again. It follows the same run: as JSON
+	// until the reply is complete, as a stream from the beginning. If that run has failed, the repeat starts
+	// another run for the stored question, in the same conversation, and has no `Idempotency-Replayed` header.
 	//
 	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 	// Rate class: `messages`. Retry safely with an `Idempotency-Key`.
@@ -21021,9 +21021,9 @@ func (c *ClientWithResponses) UpdateChatbotWithResponse(ctx context.Context, cha
 //
 // In both formats the header `X-Run-Id` names the run.
 //
-// A repeat with the same `Idempotency-Key` does not ask again. It follows the same run: as JSON until the reply
-// is complete, as a stream from the beginning. If a JSON response was a failure, the key is released and the
-// next repeat asks again.
+// A repeat with the same `Idempotency-Key` never stores the question again. It follows the same run: as JSON
+// until the reply is complete, as a stream from the beginning. If that run has failed, the repeat starts
+// another run for the stored question, in the same conversation, and has no `Idempotency-Replayed` header.
 //
 // Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 // Rate class: `messages`. Retry safely with an `Idempotency-Key`.
@@ -21081,9 +21081,9 @@ func (c *ClientWithResponses) CreateCompletionWithBodyWithResponse(ctx context.C
 //
 // In both formats the header `X-Run-Id` names the run.
 //
-// A repeat with the same `Idempotency-Key` does not ask again. It follows the same run: as JSON until the reply
-// is complete, as a stream from the beginning. If a JSON response was a failure, the key is released and the
-// next repeat asks again.
+// A repeat with the same `Idempotency-Key` never stores the question again. It follows the same run: as JSON
+// until the reply is complete, as a stream from the beginning. If that run has failed, the repeat starts
+// another run for the stored question, in the same conversation, and has no `Idempotency-Replayed` header.
 //
 // Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 // Rate class: `messages`. Retry safely with an `Idempotency-Key`.

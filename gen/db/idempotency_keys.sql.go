@@ -63,32 +63,6 @@ func (q *Queries) DeleteExpiredIdempotencyKeys(ctx context.Context, batch int32)
 	return result.RowsAffected(), nil
 }
 
-const deleteIdempotencyKey = `-- name: DeleteIdempotencyKey :exec
-DELETE FROM idempotency_keys d
-WHERE d.organization_id = $1 AND d.user_id = $2 AND d.scope = $3 AND d.key = $4 AND d.run_id = $5::uuid
-  AND NOT EXISTS (SELECT FROM runs r WHERE r.organization_id = $1 AND r.id = $5::uuid AND r.state IN ('queued', 'running'))
-`
-
-type DeleteIdempotencyKeyParams struct {
-	OrganizationID uuid.UUID
-	UserID         uuid.UUID
-	Scope          string
-	Key            string
-	RunID          uuid.UUID
-}
-
-// DeleteIdempotencyKey releases a key that was used for a run, once the run has finished.
-func (q *Queries) DeleteIdempotencyKey(ctx context.Context, arg DeleteIdempotencyKeyParams) error {
-	_, err := q.db.Exec(ctx, deleteIdempotencyKey,
-		arg.OrganizationID,
-		arg.UserID,
-		arg.Scope,
-		arg.Key,
-		arg.RunID,
-	)
-	return err
-}
-
 const getIdempotencyKey = `-- name: GetIdempotencyKey :one
 SELECT organization_id, user_id, scope, key, request_hash, message_id, run_id, created_at, answer FROM idempotency_keys
 WHERE organization_id = $1 AND user_id = $2 AND scope = $3 AND key = $4

@@ -562,6 +562,8 @@ SELECT h.seq, h.sender, h.content, h.attachments, h.id = r.question_id AS is_que
 FROM runs r
 JOIN message_history h ON h.organization_id = r.organization_id AND h.session_id = r.session_id
 WHERE r.organization_id = $1 AND r.id = $2 AND (h.seq <= r.question_seq OR h.sender <> 'user')
+  AND NOT (h.sender = 'bot' AND h.seq > r.question_seq AND EXISTS (
+      SELECT FROM runs f WHERE f.organization_id = h.organization_id AND f.id = h.run_id AND f.question_id = r.question_id))
 ORDER BY h.seq DESC
 LIMIT $3
 `
@@ -576,7 +578,8 @@ type ListTurnsRow struct {
 
 // ListTurns returns a session's messages for answering a run, newest first: those up to and
 // including the run's question, and later ones that do not come from the user. Replies to earlier
-// questions can have a higher seq than the question; later questions belong to later runs.
+// questions can have a higher seq than the question; later questions belong to later runs. The text
+// of failed runs of the same question is left out.
 func (q *Queries) ListTurns(ctx context.Context, organizationID uuid.UUID, runID uuid.UUID, pageLimit int32) ([]ListTurnsRow, error) {
 	rows, err := q.db.Query(ctx, listTurns, organizationID, runID, pageLimit)
 	if err != nil {

@@ -535,6 +535,91 @@ func (q *Queries) RenewLeases(ctx context.Context, arg RenewLeasesParams) error 
 	return err
 }
 
+const retryRun = `-- name: RetryRun :one
+WITH locked AS (
+    SELECT s.organization_id, s.id, s.active_run, s.queued_runs
+    FROM sessions s
+    WHERE s.organization_id = $2 AND s.id = $3
+    FOR NO KEY UPDATE
+), failed AS (
+    SELECT r.organization_id, r.question_id, r.question_seq, l.id AS session_id,
+           $4::boolean AND l.active_run IS NULL AND l.queued_runs = 0 AS starts_now
+    FROM locked l
+    JOIN runs r ON r.organization_id = l.organization_id AND r.session_id = l.id
+    WHERE r.id = $5 AND r.state = 'failed' AND l.queued_runs < $1::integer
+), claimed AS (
+    UPDATE idempotency_keys k SET run_id = $6::uuid
+    FROM failed f
+    WHERE k.organization_id = f.organization_id AND k.user_id = $7 AND k.scope = $8 AND k.key = $9 AND k.run_id = $5
+    RETURNING f.organization_id, f.session_id, f.question_id, f.question_seq, f.starts_now
+), reopened AS (
+    UPDATE sessions s SET
+        active_run  = CASE WHEN c.starts_now THEN $6::uuid ELSE s.active_run END,
+        queued_runs = s.queued_runs + CASE WHEN c.starts_now THEN 0 ELSE 1 END
+    FROM claimed c
+    WHERE s.organization_id = c.organization_id AND s.id = c.session_id
+), question AS (
+    UPDATE message_history m SET run_id = $6::uuid
+    FROM claimed c
+    WHERE m.organization_id = c.organization_id AND m.id = c.question_id
+), run AS (
+    INSERT INTO runs (organization_id, id, session_id, question_id, question_seq, reply_id, state, lease_until, started_at)
+    SELECT c.organization_id, $6::uuid, c.session_id, c.question_id, c.question_seq, $10::uuid,
+           CASE WHEN c.starts_now THEN 'running' ELSE 'queued' END,
+           clock_timestamp() + make_interval(secs => $11::integer),
+           CASE WHEN c.starts_now THEN clock_timestamp() END
+    FROM claimed c
+    RETURNING state
+)
+SELECT coalesce(r.state, '')::text AS state, (l.queued_runs >= $1::integer)::boolean AS is_queue_full
+FROM locked l LEFT JOIN run r ON true
+`
+
+type RetryRunParams struct {
+	QueueLimit     int32
+	OrganizationID uuid.UUID
+	SessionID      uuid.UUID
+	CanStart       bool
+	FailedRunID    uuid.UUID
+	RunID          uuid.UUID
+	UserID         uuid.UUID
+	Scope          string
+	Key            string
+	ReplyID        uuid.UUID
+	LeaseSeconds   int32
+}
+
+type RetryRunRow struct {
+	State       string
+	IsQueueFull bool
+}
+
+// RetryRun starts or queues another run for the question of a failed run, when the request that
+// asked it is repeated under its Idempotency-Key. The key and the question then name the new run.
+// It returns no row when the session was deleted. The state is empty when the key names another
+// run by now, because another repeat was faster, or when the session has too many queued runs.
+//
+// INVARIANT: the session's row is locked before anything is decided. A failed run stays failed, and
+// the update of the key is decided by the key's newest version, so at most one repeat gets a run.
+func (q *Queries) RetryRun(ctx context.Context, arg RetryRunParams) (RetryRunRow, error) {
+	row := q.db.QueryRow(ctx, retryRun,
+		arg.QueueLimit,
+		arg.OrganizationID,
+		arg.SessionID,
+		arg.CanStart,
+		arg.FailedRunID,
+		arg.RunID,
+		arg.UserID,
+		arg.Scope,
+		arg.Key,
+		arg.ReplyID,
+		arg.LeaseSeconds,
+	)
+	var i RetryRunRow
+	err := row.Scan(&i.State, &i.IsQueueFull)
+	return i, err
+}
+
 const startNextRun = `-- name: StartNextRun :one
 WITH waiting AS (
     SELECT s.organization_id, s.id FROM sessions s

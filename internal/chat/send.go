@@ -57,7 +57,7 @@ type Sent struct {
 	CreatedAt      time.Time
 	RunID          *uuid.UUID   // the run that answers it; nil if none does
 	IsReplayed     bool         `json:"-"` // an earlier request with the same key stored it
-	Reply          *reply.Reply `json:"-"` // nil if there is no run, or IsReplayed
+	Reply          *reply.Reply `json:"-"` // nil if there is no run, or a message is replayed
 	isRunning      bool         // the run may start at once
 	sender         string
 }
@@ -88,53 +88,6 @@ func (c *Chat) Post(ctx context.Context, caller auth.Principal, conversation str
 		return Sent{}, err
 	}
 	return c.send(ctx, caller, conversation, message, how)
-}
-
-// Complete stores a question and has the bot answer it: in the named conversation, which must be
-// the bot's, or in a new one in the bot's API inbox. All that can be refused is refused before it
-// returns; from then on the reply belongs to the conversation. A repeat under the same key returns
-// the reply of the run that the first request started.
-func (c *Chat) Complete(ctx context.Context, caller auth.Principal, botRef, conversation string, message NewMessage) (Sent, error) {
-	owner, err := c.bots.Get(ctx, caller.OrganizationID, botRef)
-	if err != nil {
-		return Sent{}, err
-	}
-	if !caller.Bounds.AllowsBot(owner.ID) {
-		return Sent{}, errOutOfBounds()
-	}
-	if err := message.checkContent("/message/content"); err != nil {
-		return Sent{}, err
-	}
-	if err := bot.CheckQueryMetadata(apperr.InvalidMessage, "/message/queryMetadata", message.QueryMetadata); err != nil {
-		return Sent{}, err
-	}
-	how := delivery{sender: senderUser, reply: replyAlways, bot: &owner, attachments: "/message/attachments"}
-	var sent Sent
-	if conversation == "" {
-		sent, err = c.sendNew(ctx, caller, message, how)
-	} else {
-		sent, err = c.send(ctx, caller, conversation, message, how)
-	}
-	if err != nil || !sent.IsReplayed {
-		return sent, err
-	}
-	found, err := c.store.GetRun(ctx, caller.OrganizationID, *sent.RunID)
-	if err != nil {
-		return Sent{}, apperr.Rephrase(err, apperr.NotFound, noRun)
-	}
-	sent.Reply, err = c.runs.Reply(ctx, found.Run)
-	return sent, err
-}
-
-// ForgetKey frees the idempotency key of a completion whose run has failed, so that a repeat asks
-// again. It does nothing if another attempt continues the run, or if the key was used again.
-func (c *Chat) ForgetKey(ctx context.Context, key *store.IdempotencyKey, runID uuid.UUID) error {
-	if key == nil {
-		return nil
-	}
-	return c.store.DeleteIdempotencyKey(context.WithoutCancel(ctx), db.DeleteIdempotencyKeyParams{
-		OrganizationID: key.OrganizationID, UserID: key.UserID, Scope: key.Scope, Key: key.Key, RunID: runID,
-	})
 }
 
 // checkContent returns an error if the message is blank and has no attachments. pointer is where
@@ -170,48 +123,11 @@ func (c *Chat) send(ctx context.Context, caller auth.Principal, conversation str
 	queries := c.store.GroupCommit(store.SessionKey{OrganizationID: params.OrganizationID, SessionID: params.SessionID})
 	sent, err := insertMessage(ctx, queries, caller, params)
 	sent, err = c.dispatch(ctx, claim, params, how.bot, sent, err)
-	if sent.IsReplayed {
+	if sent.IsReplayed && how.reply != replyAlways {
 		message.IdempotencyKey.NotifyReplayed()
 	}
 	return sent, err
 }
-
-// sendNew creates a conversation in the bot's API inbox and stores its first message, both or
-// neither.
-func (c *Chat) sendNew(ctx context.Context, caller auth.Principal, message NewMessage, how delivery) (Sent, error) {
-	if err := checkCreate(caller, how.bot.ID); err != nil {
-		return Sent{}, err
-	}
-	params, err := c.prepare(ctx, caller, store.NewID(), message, how)
-	if err != nil {
-		return Sent{}, err
-	}
-	ctx, cancel := detach(ctx)
-	defer cancel()
-	claim := c.claim(&params)
-	var sent Sent
-	err = c.store.InTx(ctx, func(q *db.Queries) error {
-		if err := createConversation(ctx, q, caller, params.SessionID, how.bot.ID, false); err != nil {
-			return err
-		}
-		sent, err = insertMessage(ctx, q, caller, params)
-		if err == nil && sent.IsReplayed {
-			return errReplayed
-		}
-		return err
-	})
-	if errors.Is(err, errReplayed) {
-		err = nil
-	}
-	sent, err = c.dispatch(ctx, claim, params, how.bot, sent, err)
-	if sent.IsReplayed {
-		message.IdempotencyKey.NotifyReplayed()
-	}
-	return sent, err
-}
-
-// errReplayed rolls back the conversation that a repeated request has created again.
-var errReplayed = errors.New("the key was used before")
 
 // prepare does what comes before the statement: it parses IDs and reads what the message refers to.
 func (c *Chat) prepare(ctx context.Context, caller auth.Principal, session uuid.UUID, message NewMessage, how delivery) (db.SendMessageParams, error) {

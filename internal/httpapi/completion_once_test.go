@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"io"
 	"net/http"
 	"testing"
 
@@ -126,49 +127,100 @@ func (c caller) passed() <-chan struct{} {
 	return done
 }
 
-// A completion that failed with a status releases its key: the repeat asks again. A stream that failed was answered,
-// and is replayed.
-func TestAFailedCompletionMayBeAskedAgainUnderItsKey(t *testing.T) {
+// replyWith changes the reply of the scripted bot.
+func (c caller) replyWith(rule object) {
+	c.t.Helper()
+	c.as("manager", auth.Manage).patch("/api/chatbots/s/", object{"script": object{"rules": []object{rule}}})
+}
+
+// A completion that failed asks the stored question again when it is repeated under its key, in either form, in a new
+// conversation and in one that exists: there is one question, and a run and a record per attempt. Once an attempt has
+// succeeded, its answer is replayed.
+func TestARepeatOfAFailedCompletionAsksTheStoredQuestion(t *testing.T) {
 	t.Parallel()
-	alice, path := scriptedCaller(t, object{"deltas": []string{"One ", "moment", "never"}, "failAfter": 2})
-	alice.expectFailures()
-	key := withHeader("Idempotency-Key", "json")
-	for n := 1; n <= 3; n++ {
-		got := alice.call(http.MethodPost, path, asking("Fail", false), key)
-		got.wantProblem(502, "upstream_failed", "")
-		if counts := alice.countRows(); counts.Runs != n || counts.Questions != n || counts.Conversations != n || got.header.Get("Idempotency-Replayed") != "" {
-			t.Errorf("asked %d times there are %+v, %v", n, counts, got.header)
+	for _, isStreaming := range []bool{false, true} {
+		for _, isNew := range []bool{false, true} {
+			alice, path := scriptedCaller(t, object{"deltas": []string{"One ", "moment", "never"}, "failAfter": 2})
+			alice.expectFailures()
+			key, body := withHeader("Idempotency-Key", "k"), asking("Fail", isStreaming)
+			if !isNew {
+				body["conversation"] = text(alice.post("/api/conversations/start", object{"bot_id": "s"}), "conversation_id")
+			}
+			runs := map[string]bool{}
+			for n := 1; n <= 3; n++ {
+				got := alice.call(http.MethodPost, path, body, key)
+				if isStreaming {
+					_, last := joined(t, got.events())
+					if problem, _ := last["error"].(object); problem["error"] != "upstream_failed" {
+						t.Errorf("the last event is %v", last)
+					}
+				} else {
+					got.wantProblem(502, "upstream_failed", "")
+				}
+				alice.settle()
+				counts := alice.countRows()
+				if counts.Runs != n || counts.Questions != 1 || counts.Conversations != 1 || got.header.Get("Idempotency-Replayed") != "" {
+					t.Errorf("asked %d times there are %+v, %v", n, counts, got.header)
+				}
+				if records := query[int](alice.server, "SELECT count(*) FROM records"); records != n {
+					t.Errorf("asked %d times there are %d records", n, records)
+				}
+			}
+			alice.call(http.MethodPost, path, other(body), key).wantProblem(422, "unprocessable", "")
+			alice.replyWith(object{"deltas": []string{"Better."}})
+			for n := range 3 {
+				got := alice.call(http.MethodPost, path, body, key)
+				last := object{}
+				if isStreaming {
+					var content string
+					content, last = joined(t, got.events())
+					last["content"] = content
+				} else {
+					last = got.wantStatus(http.StatusOK)
+				}
+				if last["content"] != "Better." || (got.header.Get("Idempotency-Replayed") == "true") != (n > 0) {
+					t.Errorf("%v %v", got.header, last)
+				}
+				runs[text(last, "runId")] = true
+			}
+			if counts := alice.countRows(); counts.Runs != 4 || counts.Questions != 1 || len(runs) != 1 {
+				t.Errorf("there are %+v, and the runs %v", counts, runs)
+			}
+			// The question names the run that answered it.
+			asked := query[string](alice.server, "SELECT run_id::text FROM message_history WHERE sender = 'user'")
+			if !runs[asked] {
+				t.Errorf("the question names the run %s, it was answered by %v", asked, runs)
+			}
 		}
-	}
-	// Once it is better, the key is used.
-	alice.as("manager", auth.Manage).patch("/api/chatbots/s/", object{"script": object{"rules": []object{{"deltas": []string{"Better."}}}}})
-	for range 2 {
-		if got := alice.call(http.MethodPost, path, asking("Fail", false), key).wantStatus(http.StatusOK); got["content"] != "Better." {
-			t.Errorf("%v", got)
-		}
-	}
-	if counts := alice.countRows(); counts.Runs != 4 {
-		t.Errorf("there are %+v", counts)
-	}
-	alice.as("manager", auth.Manage).patch("/api/chatbots/s/", object{"script": object{"rules": []object{{"deltas": []string{"Oh", "no"}, "failAfter": 1}}}})
-	var runs []string
-	for range 3 {
-		got := alice.call(http.MethodPost, path, asking("Fail", true), withHeader("Idempotency-Key", "stream"))
-		content, last := joined(t, got.events())
-		if problem, _ := last["error"].(object); content != "Oh" || problem["error"] != "upstream_failed" || (got.header.Get("Idempotency-Replayed") == "true") != (len(runs) > 0) {
-			t.Errorf("%q, %v", content, last)
-		}
-		if runs = append(runs, text(last, "runId")); runs[0] != text(last, "runId") {
-			t.Errorf("the runs are %v", runs)
-		}
-	}
-	if counts := alice.countRows(); counts.Runs != 5 {
-		t.Errorf("there are %+v", counts)
 	}
 }
 
-// Many who ask at once under one key for a reply that fails each hear of a failure, and the key is free again in the end.
-func TestFailuresAtOnceUnderOneKeyLeaveItFree(t *testing.T) {
+// Repeats that come at once after a failure share one run.
+func TestRepeatsAtOnceAfterAFailureShareOneRun(t *testing.T) {
+	t.Parallel()
+	alice, path := scriptedCaller(t, object{"deltas": []string{"Oh", "no"}, "failAfter": 1})
+	alice.expectFailures()
+	key, body := withHeader("Idempotency-Key", "k"), asking("Fail", false)
+	alice.call(http.MethodPost, path, body, key).wantProblem(502, "upstream_failed", "")
+	rule, whole := slow(10, 30)
+	alice.replyWith(rule)
+	firsts, runs := 0, map[any]bool{}
+	for _, got := range alice.atOnce(20, func(int) (string, any) { return path, body }, key) {
+		answered := got.wantStatus(http.StatusOK)
+		if answered["content"] != whole {
+			t.Errorf("%v", answered)
+		}
+		if runs[answered["runId"]] = true; got.isFirst() {
+			firsts++
+		}
+	}
+	if counts := alice.countRows(); firsts != 1 || len(runs) != 1 || counts.Runs != 2 || counts.Questions != 1 {
+		t.Errorf("%d were answered first by the runs %v, there are %+v", firsts, runs, counts)
+	}
+}
+
+// Many who ask at once under one key for a reply that fails each get a failure, and one question is stored.
+func TestFailuresAtOnceUnderOneKeyStoreOneQuestion(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, object{"deltas": []string{"One ", "moment"}, "failAfter": 1, "delayMs": 30})
 	alice.expectFailures()
@@ -177,12 +229,64 @@ func TestFailuresAtOnceUnderOneKeyLeaveItFree(t *testing.T) {
 		got.wantProblem(502, "upstream_failed", "")
 	}
 	counts := alice.countRows()
-	if counts.Questions != counts.Runs || counts.Conversations != counts.Runs || counts.Runs > 20 {
+	if counts.Questions != 1 || counts.Conversations != 1 || counts.Runs > 20 {
 		t.Errorf("there are %+v", counts)
 	}
-	alice.as("manager", auth.Manage).patch("/api/chatbots/s/", object{"script": object{"rules": []object{{"deltas": []string{"Better."}}}}})
+	alice.replyWith(object{"deltas": []string{"Better."}})
 	if got := alice.call(http.MethodPost, path, asking("Fail", false), key).wantStatus(http.StatusOK); got["content"] != "Better." {
 		t.Errorf("%v", got)
+	}
+}
+
+// A repeat after a failure waits in the queue behind the reply that is being written, and is refused if the queue is full.
+func TestARepeatAfterAFailureWaitsForItsTurn(t *testing.T) {
+	t.Parallel()
+	alice, path := scriptedCaller(t, object{"deltas": []string{"Oh", "no"}, "failAfter": 1})
+	alice.expectFailures()
+	key, body := withHeader("Idempotency-Key", "k"), asking("Fail", false)
+	id := text(alice.post("/api/conversations/start", object{"bot_id": "s"}), "conversation_id")
+	body["conversation"] = id
+	alice.call(http.MethodPost, path, body, key).wantProblem(502, "upstream_failed", "")
+	alice.settle()
+	alice.replyWith(object{"deltas": []string{"Better."}, "delayMs": 300})
+	for range 21 {
+		alice.post("/api/conversations/"+id+"/messages", object{"content": "More"})
+	}
+	if got := alice.call(http.MethodPost, path, body, key); got.header.Get("Retry-After") == "" {
+		t.Errorf("%v", got.header)
+	} else {
+		got.wantProblem(503, "unavailable", "")
+	}
+	eventually(t, "there is a place in the queue", func() bool {
+		return query[int](alice.server, "SELECT queued_runs FROM sessions") < 20
+	})
+	if got := alice.call(http.MethodPost, path, body, key).wantStatus(http.StatusOK); got["content"] != "Better." {
+		t.Errorf("%v", got)
+	}
+	if counts := alice.countRows(); counts.Questions != 22 {
+		t.Errorf("there are %+v", counts)
+	}
+}
+
+// A repeat after a failure asks the model what the first request asked: the text of the failed run is left out.
+func TestARepeatAfterAFailureAsksTheModelTheSame(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	o.expectFailures()
+	upstream := serveModel(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, `data: {"choices":[{"index":0,"delta":{"content":"Half"}}]}`+"\n\n")
+	})
+	o.clever(upstream)
+	alice := o.as("alice", auth.Chat)
+	var asked [][]object
+	for range 2 {
+		alice.call(http.MethodPost, completions, asking("Hello?", false), withHeader("Idempotency-Key", "k")).wantProblem(502, "upstream_failed", "")
+		messages, _ := upstream.last()
+		asked = append(asked, messages)
+	}
+	if !sameJSON(t, asked[0], asked[1]) {
+		t.Errorf("the model was asked %v, and again %v", asked[0], asked[1])
 	}
 }
 

@@ -20,7 +20,6 @@ type completionHandlers struct {
 // CreateCompletion implements POST /api/chatbots/{chatbotId}/completions/.
 func (h completionHandlers) CreateCompletion(ctx context.Context, request openapi.CreateCompletionRequestObject) (openapi.CreateCompletionResponseObject, error) {
 	message := request.Body.Message
-	key := contract.IdempotencyKey(ctx, request.Params.IdempotencyKey)
 	conversation, _ := request.Body.Conversation.Get() // empty if it is absent or null
 	sent, err := h.chat.Complete(ctx, auth.PrincipalOf(ctx), request.ChatbotID, conversation, chat.NewMessage{
 		Content:        message.Content,
@@ -28,7 +27,7 @@ func (h completionHandlers) CreateCompletion(ctx context.Context, request openap
 		ContentPayload: deref(message.ContentPayload),
 		QueryMetadata:  deref(message.QueryMetadata),
 		ContactID:      message.Sender,
-		IdempotencyKey: key,
+		IdempotencyKey: contract.IdempotencyKey(ctx, request.Params.IdempotencyKey),
 	})
 	if err != nil {
 		return nil, err
@@ -36,7 +35,7 @@ func (h completionHandlers) CreateCompletion(ctx context.Context, request openap
 	if deref(request.Body.IsStreaming) {
 		return completionStream{ctx: ctx, reply: sent.Reply, from: sent.Reply.Start()}, nil
 	}
-	outcome, err := eventstream.Wait(ctx, h.chat, sent.Reply, key, h.replyTimeout)
+	outcome, err := eventstream.Wait(ctx, sent.Reply, h.replyTimeout)
 	if err != nil {
 		return nil, err
 	}

@@ -176,3 +176,39 @@ func TestAChatStreamIsFollowedAgainUnderItsKey(t *testing.T) {
 	}
 	alice.checkAnswered(text(body["metadata"].(object), "conversation_id"), 1)
 }
+
+// A failure in a conversation, repeated under its key, asks the stored question again, as JSON and as a stream.
+func TestAFailedChatCompletionIsAskedAgainUnderItsKey(t *testing.T) {
+	t.Parallel()
+	for _, isStreaming := range []bool{false, true} {
+		alice, _ := scriptedCaller(t, object{"deltas": []string{"Oh", "no"}, "failAfter": 1})
+		alice.expectFailures()
+		body := in(text(alice.post("/api/conversations/start", object{"bot_id": "s"}), "conversation_id"), chatting("Hello?"))
+		if body["model"] = "s"; isStreaming {
+			body = streaming(body)
+		}
+		for n := range 4 {
+			if n == 3 {
+				alice.replyWith(object{"deltas": []string{"Better."}})
+			}
+			got := alice.call(http.MethodPost, chatCompletions, body, withHeader("Idempotency-Key", "k"))
+			switch {
+			case isStreaming:
+				if _, isDone := got.chunks(); isDone != (n == 3) {
+					t.Errorf("attempt %d: %s", n, got.body)
+				}
+			case n < 3:
+				got.wantProblem(502, "upstream_failed", "")
+			default:
+				got.wantStatus(http.StatusOK)
+			}
+			alice.settle()
+			if counts := alice.countRows(); counts.Questions != 1 || counts.Runs != n+1 {
+				t.Errorf("after attempt %d there are %+v", n, counts)
+			}
+		}
+		if last := query[string](alice.server, "SELECT content FROM message_history ORDER BY seq DESC LIMIT 1"); last != "Better." {
+			t.Errorf("the last message is %q", last)
+		}
+	}
+}

@@ -109,9 +109,9 @@ func TestQueueSurvivesClose(t *testing.T) {
 	}
 }
 
-// The idempotency key of a completion is kept while its run continues in another attempt: a repeat on
-// another instance gets the reply to the first question.
-func TestForgetKeyKeepsKeyOfUnfinishedRun(t *testing.T) {
+// A completion whose instance stops has not failed: a repeat under its key on another instance follows
+// the same run.
+func TestRepeatFollowsRunOfClosedInstance(t *testing.T) {
 	t.Parallel()
 	c := chattest.NewCluster(t)
 	one, two := c.Instance(), c.Instance()
@@ -126,9 +126,6 @@ func TestForgetKeyKeepsKeyOfUnfinishedRun(t *testing.T) {
 	if outcome := chattest.AwaitOutcome(t, first.Reply); outcome.Err == nil {
 		t.Fatalf("got outcome %+v, want an error", outcome)
 	}
-	if err := one.ForgetKey(t.Context(), key, *first.RunID); err != nil {
-		t.Fatal(err)
-	}
 	repeat, err := two.Complete(t.Context(), c.Caller, "parley", "", message)
 	if err != nil || !repeat.IsReplayed || *repeat.RunID != *first.RunID {
 		t.Fatalf("repeat returned %+v and %v, want the first run replayed", repeat, err)
@@ -138,4 +135,34 @@ func TestForgetKeyKeepsKeyOfUnfinishedRun(t *testing.T) {
 	if n := c.Count("SELECT count(*) FROM message_history"); n != 2 {
 		t.Errorf("%d messages are stored, want 2", n)
 	}
+}
+
+// The retry of a failed run survives the instance that started it: another instance completes it, and a
+// repeat under the key follows it.
+func TestRetryOfFailedRunSurvivesClose(t *testing.T) {
+	t.Parallel()
+	c := chattest.NewCluster(t)
+	one, two := c.Instance(), c.Instance()
+	key := &store.IdempotencyKey{OrganizationID: c.Caller.OrganizationID, UserID: c.Caller.UserID, Scope: "s", Key: "k", Hash: []byte("h")}
+	message := chat.NewMessage{Content: chattest.Question, IdempotencyKey: key}
+	first, err := one.Complete(t.Context(), c.Caller, "parley", "", message)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.WantAnswer(first.Reply)
+	if _, err := c.SQL.Exec(t.Context(), "UPDATE runs SET state = 'failed', finish_reason = 'error', error = 'internal', detail = 'It failed.'"); err != nil {
+		t.Fatal(err)
+	}
+	release := c.BlockBots()
+	retried, err := one.Complete(t.Context(), c.Caller, "parley", "", message)
+	if err != nil || retried.IsReplayed || *retried.RunID == *first.RunID || retried.MessageID != first.MessageID {
+		t.Fatalf("repeat returned %+v and %v, want another run for the question %v", retried, err, first.MessageID)
+	}
+	closeNow(t, one)
+	repeat, err := two.Complete(t.Context(), c.Caller, "parley", "", message)
+	if err != nil || !repeat.IsReplayed || *repeat.RunID != *retried.RunID {
+		t.Fatalf("repeat returned %+v and %v, want the second run", repeat, err)
+	}
+	release()
+	c.WantAnswer(repeat.Reply)
 }

@@ -4,14 +4,11 @@ package eventstream
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"parley/internal/apperr"
-	"parley/internal/chat"
 	"parley/internal/reply"
-	"parley/internal/store"
 )
 
 // keepAlive is the interval of comments on an idle stream.
@@ -66,10 +63,9 @@ func Run(ctx context.Context, r *reply.Reply, from reply.Position, events Events
 	}
 }
 
-// Wait returns the outcome of a reply once it has ended, and the error of a reply that failed. A
-// failure releases the Idempotency-Key, which may be nil, so that a retry asks again. After the
-// timeout Wait returns a Timeout error; a reply that is stored continues.
-func Wait(ctx context.Context, chats *chat.Chat, r *reply.Reply, key *store.IdempotencyKey, timeout time.Duration) (*reply.Outcome, error) {
+// Wait returns the outcome of a reply once it has ended, and the error of a reply that failed. After
+// the timeout Wait returns a Timeout error; a reply that is stored continues.
+func Wait(ctx context.Context, r *reply.Reply, timeout time.Duration) (*reply.Outcome, error) {
 	message := fmt.Sprintf("The reply takes longer than %g seconds.", timeout.Seconds())
 	if r.IsStored() {
 		message += fmt.Sprintf(" It continues as run %s.", r.RunID)
@@ -85,7 +81,7 @@ func Wait(ctx context.Context, chats *chat.Chat, r *reply.Reply, key *store.Idem
 		case err != nil:
 			return nil, err
 		case chunk.Outcome != nil && chunk.Outcome.Err != nil:
-			return nil, errors.Join(chunk.Outcome.Err, chats.ForgetKey(ctx, key, r.RunID))
+			return nil, chunk.Outcome.Err
 		case chunk.Outcome != nil:
 			return chunk.Outcome, nil
 		}

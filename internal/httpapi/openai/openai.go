@@ -18,7 +18,6 @@ import (
 	"parley/internal/httpapi/eventstream"
 	"parley/internal/reply"
 	"parley/internal/run"
-	"parley/internal/store"
 )
 
 // Handlers implements the operations of OpenAI's API.
@@ -35,7 +34,6 @@ type completion struct {
 	reply   *reply.Reply
 	model   string
 	created time.Time
-	key     *store.IdempotencyKey // the Idempotency-Key; nil without one
 }
 
 // CreateChatCompletion implements POST /v1/chat/completions.
@@ -69,7 +67,7 @@ func (h Handlers) completeIn(ctx context.Context, model db.Bot, parsed chatReque
 	if err != nil {
 		return nil, err
 	}
-	response, err := h.respond(ctx, parsed, completion{reply: sent.Reply, model: model.Slug, created: sent.CreatedAt, key: idempotencyKey})
+	response, err := h.respond(ctx, parsed, completion{reply: sent.Reply, model: model.Slug, created: sent.CreatedAt})
 	if err != nil && idempotencyKey == nil {
 		// The question is stored. Without a key, a retry would store it again.
 		contract.RequestOf(ctx).Header.Set("X-Should-Retry", "false")
@@ -82,7 +80,7 @@ func (h Handlers) respond(ctx context.Context, parsed chatRequest, c completion)
 	if parsed.isStreaming {
 		return chatStream{ctx: ctx, completion: c, includesUsage: parsed.includesUsage}, nil
 	}
-	outcome, err := eventstream.Wait(ctx, h.Chat, c.reply, c.key, h.ReplyTimeout)
+	outcome, err := eventstream.Wait(ctx, c.reply, h.ReplyTimeout)
 	if err != nil {
 		return nil, err
 	}

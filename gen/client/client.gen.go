@@ -1869,7 +1869,7 @@ type ClientMessageFrame struct {
 	// Attachments Attachments of the message.
 	Attachments *[]AttachmentInput `json:"attachments,omitempty"`
 
-	// ClientMessageID An id chosen by the client. A message with the same id is stored once; a repeat receives the same delivered frame.
+	// ClientMessageID An id chosen by the client. A repeat with the same content, attachments and metadata receives the same delivered frame and stores nothing. With others it receives an error frame, `unprocessable`.
 	//
 	// Example: c-17
 	ClientMessageID *string `json:"client_message_id,omitempty"`

@@ -67,16 +67,19 @@ func replay(ctx context.Context, q *db.Queries, caller auth.Principal, params db
 	if err != nil {
 		return Sent{}, err
 	}
-	key := store.IdempotencyKey{Hash: params.RequestHash}
-	if err := key.CheckHash(used.RequestHash); err != nil {
-		return Sent{}, err
-	}
 	// INVARIANT: no scope is used both for messages and by store.Idempotent, so there is a message.
 	stored, err := q.GetMessage(ctx, caller.OrganizationID, *used.MessageID)
 	if err != nil {
 		return Sent{}, apperr.Rephrase(err, apperr.NotFound, noMessage)
 	}
 	message := stored.Message
+	if len(used.RequestHash) == 0 && message.Content == params.Content { // version 0.1.0 stored no hash for sockets
+		used.RequestHash = params.RequestHash
+	}
+	key := store.IdempotencyKey{Hash: params.RequestHash}
+	if err := key.CheckHash(used.RequestHash); err != nil {
+		return Sent{}, err
+	}
 	return Sent{
 		ConversationID: message.SessionID,
 		MessageID:      message.ID,

@@ -21,6 +21,7 @@ import (
 type Message struct {
 	ID       uuid.UUID // zero: generated
 	ClientID string    // the client's own ID of the message, for idempotency; may be empty
+	Hash     []byte    // of what the message says; a repeat of ClientID must have the same
 	Content  string
 	Metadata json.RawMessage
 	// HasAttachments has the message refused: visitors may not send attachments.
@@ -47,7 +48,7 @@ func (v *Visits) Send(ctx context.Context, id uuid.UUID, message Message) (Sent,
 	if served == nil {
 		return Sent{}, apperr.New(apperr.NotFound, noVisit)
 	}
-	asked := turn{ID: message.ID, Sender: "user", Content: message.Content, Metadata: message.Metadata, ClientID: message.ClientID}
+	asked := turn{ID: message.ID, Sender: "user", Content: message.Content, Metadata: message.Metadata, ClientID: message.ClientID, Hash: message.Hash}
 	if asked.ID == uuid.Nil {
 		asked.ID = store.NewID()
 	}
@@ -80,6 +81,8 @@ func (v *Visits) say(ctx context.Context, served *servedVisit, added turn, isFul
 	err = v.states.change(ctx, served.id, func(s *state) error {
 		earlier, isReplayed := s.sent(added.ClientID)
 		switch {
+		case isReplayed && !earlier.repeats(added):
+			return apperr.New(apperr.Unprocessable, "The client has sent another message under this id.")
 		case isReplayed:
 			said = earlier
 			return errReplayed

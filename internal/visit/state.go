@@ -1,6 +1,7 @@
 package visit
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"time"
@@ -35,6 +36,7 @@ type turn struct {
 	Suggestions json.RawMessage `json:"suggestions,omitempty"`
 	RunID       *uuid.UUID      `json:"run_id,omitempty"`
 	ClientID    string          `json:"client_id,omitempty"`
+	Hash        []byte          `json:"hash,omitempty"` // of what a client's message says; nil if an older version stored it
 	CreatedAt   time.Time       `json:"created_at"`
 }
 
@@ -77,6 +79,14 @@ func (s *state) sent(clientID string) (turn, bool) {
 		return turn{}, false
 	}
 	return s.Turns[i], true
+}
+
+// repeats reports whether another turn says the same.
+func (t turn) repeats(other turn) bool {
+	if t.Hash == nil {
+		return t.Content == other.Content
+	}
+	return bytes.Equal(t.Hash, other.Hash)
 }
 
 // question returns what the bot is asked by a turn, with the turns before it.

@@ -176,6 +176,30 @@ func TestSendIsIdempotent(t *testing.T) {
 	if got := again.deliver("Hello", "client_message_id", "c-2"); got.Seq != 3 {
 		t.Errorf("another id: %+v", got)
 	}
+	// Another message under the id is refused and stored nowhere, in whichever part it differs.
+	attachment := []object{{"file": "https://files.example/a.png"}}
+	full := again.deliver("Full", "client_message_id", "c-4", "metadata", object{"b": 1, "a": object{"x": 2}}, "attachments", attachment)
+	again.awaitReply()
+	for _, more := range [][]any{
+		{"Other", "client_message_id", "c-1"},
+		{"Hello", "client_message_id", "c-1", "metadata", object{}},
+		{"Hello", "client_message_id", "c-1", "attachments", attachment},
+		{"Full", "client_message_id", "c-4", "metadata", object{"b": 1, "a": object{"x": 3}}, "attachments", attachment},
+		{"Full", "client_message_id", "c-4", "metadata", object{"b": 1, "a": object{"x": 2}}},
+	} {
+		again.sendMessage(more[0].(string), more[1:]...)
+		if got := again.expectError("unprocessable"); got.ClientMessageID != more[2] {
+			t.Errorf("%v: %+v", more, got)
+		}
+	}
+	// Equal JSON is the same message.
+	again.sendRaw(`{"type":"message","attachments":[{"file":"https://files.example/a.png"}],"metadata":{"a":{"x":2},"b":1},"content":"Full","client_message_id":"c-4"}`)
+	if got := again.awaitStatus("delivered"); got.MessageID != full.MessageID || got.Seq != full.Seq {
+		t.Errorf("the same in another order: %+v", got)
+	}
+	if stored := len(o.storedMessages(id)); stored != 6 {
+		t.Errorf("%d messages are stored", stored)
+	}
 	elsewhere := alice.dial("")
 	if got := elsewhere.deliver("Hello", "client_message_id", "c-1"); got.MessageID == want.MessageID || got.Seq != 1 {
 		t.Errorf("another conversation: %+v", got)
@@ -335,4 +359,20 @@ func eventually(t testing.TB, what string, condition func() bool) {
 		case <-ticker.C:
 		}
 	}
+}
+
+// A message that version 0.1.0 stored has no hash under its id: its content is compared.
+func TestRepeatOfMessageWithoutHashComparesContent(t *testing.T) {
+	t.Parallel()
+	o := serve(t, settings{}).organization()
+	ws := o.as("alice", auth.Chat).dial("")
+	want := ws.deliver("Hello", "client_message_id", "c-1")
+	if _, err := o.sql.Exec(t.Context(), "UPDATE idempotency_keys SET request_hash = ''"); err != nil {
+		t.Fatal(err)
+	}
+	if got := ws.deliver("Hello", "client_message_id", "c-1"); got.MessageID != want.MessageID {
+		t.Errorf("the same content: %+v, want %+v", got, want)
+	}
+	ws.sendMessage("Other", "client_message_id", "c-1")
+	ws.expectError("unprocessable")
 }

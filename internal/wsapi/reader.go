@@ -3,6 +3,7 @@ package wsapi
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"net"
@@ -92,7 +93,7 @@ func (s *socket) handleFrame(ctx context.Context, kind websocket.MessageType, da
 			UserID:         s.caller.UserID,
 			Scope:          "WS " + s.watch.SessionID.String(),
 			Key:            clientID,
-			Hash:           []byte{},
+			Hash:           hashFrame(frame),
 		}
 	}
 	s.addUnacknowledged(message.ID, clientID) // before sending: the writer may see the event at once
@@ -100,12 +101,37 @@ func (s *socket) handleFrame(ctx context.Context, kind websocket.MessageType, da
 	switch {
 	case err != nil:
 		s.takeUnacknowledged(message.ID)
-		return frameResult{clientID: clientID, err: err}
+		return frameResult{clientID: clientID, err: apperr.Rephrase(err, apperr.Unprocessable, "The client_message_id was used for a message with other content.")}
 	case sent.IsReplayed:
 		s.takeUnacknowledged(message.ID)
 		return frameResult{clientID: clientID, replayed: &sent}
 	}
 	return frameResult{}
+}
+
+// hashFrame returns a hash of what the message of a frame says. Equal JSON values have the same hash.
+func hashFrame(frame openapi.ClientMessageFrame) []byte {
+	var said struct {
+		Content     string
+		Attachments []openapi.AttachmentInput
+		Metadata    any
+	}
+	said.Content = frame.Content
+	if frame.Attachments != nil {
+		said.Attachments = append(said.Attachments, *frame.Attachments...) // an empty list like none
+	}
+	var err error
+	if frame.Metadata != nil {
+		decoder := json.NewDecoder(bytes.NewReader(*frame.Metadata))
+		decoder.UseNumber() // numbers can exceed float64
+		err = decoder.Decode(&said.Metadata)
+	}
+	data, encodeErr := json.Marshal(said)
+	if err := errors.Join(err, encodeErr); err != nil {
+		panic(err) // cannot happen: the frame was decoded from valid JSON
+	}
+	hash := sha256.Sum256(data)
+	return hash[:]
 }
 
 // send stores a message within a trace span.

@@ -109,6 +109,10 @@ func TestVisitIsResumedBySessionAndSeq(t *testing.T) {
 	if got := again.deliver("Hello", "client_message_id", "c-1"); got.MessageID != want.MessageID || got.Seq != 1 {
 		t.Errorf("sent again after the reconnect: %+v", got)
 	}
+	again.sendMessage("Other", "client_message_id", "c-1")
+	if got := again.expectError("unprocessable"); got.ClientMessageID != "c-1" {
+		t.Errorf("another message under the id: %+v", got)
+	}
 	live := visitor.dial("session_id=" + id)
 	ahead := visitor.dial("after=3&session_id=" + id)
 	ahead.expectError("invalid_request")

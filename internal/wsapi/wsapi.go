@@ -258,7 +258,7 @@ func (s *Server) sendToVisit(ctx context.Context, id uuid.UUID, message chat.New
 		ID: message.ID, Content: message.Content, Metadata: message.Metadata, HasAttachments: len(message.Attachments) > 0,
 	}
 	if message.IdempotencyKey != nil {
-		visitorMessage.ClientID = message.IdempotencyKey.Key
+		visitorMessage.ClientID, visitorMessage.Hash = message.IdempotencyKey.Key, message.IdempotencyKey.Hash
 	}
 	sent, err := s.Visits.Send(ctx, id, visitorMessage)
 	return chat.Sent{ConversationID: id, MessageID: sent.MessageID, Seq: sent.Seq, CreatedAt: sent.CreatedAt, IsReplayed: sent.IsReplayed}, err

@@ -381,9 +381,9 @@ export interface paths {
          *
          *     In both formats the header `X-Run-Id` names the run.
          *
-         *     A repeat with the same `Idempotency-Key` does not ask again. It follows the same run: as JSON until the reply
-         *     is complete, as a stream from the beginning. If a JSON response was a failure, the key is released and the
-         *     next repeat asks again.
+         *     A repeat with the same `Idempotency-Key` never stores the question again. It follows the same run: as JSON
+         *     until the reply is complete, as a stream from the beginning. If that run has failed, the repeat starts
+         *     another run for the stored question, in the same conversation, and has no `Idempotency-Replayed` header.
          *
          *     Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
          *     Rate class: `messages`. Retry safely with an `Idempotency-Key`.
@@ -5463,7 +5463,7 @@ export interface components {
             attachments?: components["schemas"]["AttachmentInput"][];
             metadata?: components["schemas"]["FreeObject"];
             /**
-             * @description An id chosen by the client. A message with the same id is stored once; a repeat receives the same delivered frame.
+             * @description An id chosen by the client. A repeat with the same content, attachments and metadata receives the same delivered frame and stores nothing. With others it receives an error frame, `unprocessable`.
              * @example c-17
              */
             client_message_id?: string;

@@ -4,7 +4,7 @@ package api
 import (
 	_ "embed"
 	"fmt"
-	"slices"
+	"maps"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/oasdiff/yaml"
@@ -44,11 +44,10 @@ func Load() (*openapi3.T, error) {
 
 // merge copies the constraints of a composition's parts into the schema itself, so that a body is
 // validated once and each violation is reported once. The document keeps the parts separate for
-// older client generators. These map is_streaming and isStreaming to one name if both are
-// properties of one schema, and they have no type for a value of any type unless it is a
-// composition.
+// older client generators, which have no type for a map with declared properties, nor for a value of
+// any type unless it is a composition.
 func merge(schema *openapi3.Schema) {
-	for _, ref := range parts(schema) {
+	for _, ref := range schema.AllOf {
 		part := ref.Value
 		merge(part)
 		if schema.Type == nil {
@@ -58,43 +57,16 @@ func merge(schema *openapi3.Schema) {
 			schema.AdditionalProperties = part.AdditionalProperties
 		}
 		schema.Required = append(schema.Required, part.Required...)
-		for name, property := range part.Properties {
-			addProperty(schema, name, property)
+		if schema.Properties == nil && part.Properties != nil {
+			schema.Properties = openapi3.Schemas{}
 		}
+		maps.Copy(schema.Properties, part.Properties)
 	}
 	schema.AllOf = nil
-	if len(schema.AnyOf) == 1 {
-		schema.AnyOf = nil
-	}
 	for _, property := range schema.Properties {
 		merge(property.Value)
 	}
 	if schema.Items != nil {
 		merge(schema.Items.Value)
 	}
-}
-
-// addProperty adds a property to a schema. If the schema already has it, its properties are added
-// to the existing one.
-func addProperty(schema *openapi3.Schema, name string, property *openapi3.SchemaRef) {
-	if schema.Properties == nil {
-		schema.Properties = openapi3.Schemas{}
-	}
-	existing, ok := schema.Properties[name]
-	if !ok {
-		schema.Properties[name] = property
-		return
-	}
-	for name, property := range property.Value.Properties {
-		addProperty(existing.Value, name, property)
-	}
-}
-
-// parts returns the schemas of a composition that all apply: those of allOf, and that of a single
-// anyOf.
-func parts(schema *openapi3.Schema) openapi3.SchemaRefs {
-	if len(schema.AnyOf) == 1 {
-		return append(slices.Clone(schema.AllOf), schema.AnyOf...)
-	}
-	return schema.AllOf
 }

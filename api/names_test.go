@@ -1,7 +1,6 @@
 package api_test
 
 import (
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -87,7 +86,7 @@ func nameRules() []rule {
 				"camelCase in the Conversations family": func(doc *openapi3.T) { renameProperty(doc, "SentMessage", "message_id", "messageId") },
 				"in a request":                          func(doc *openapi3.T) { renameProperty(doc, "CompletionCreate", "isStreaming", "is_streaming") },
 				"deep":                                  func(doc *openapi3.T) { renameProperty(doc, "ChatbotTextNode", "filename", "file_name") },
-				"deprecated without a replacement": func(doc *openapi3.T) {
+				"deprecated": func(doc *openapi3.T) {
 					renameProperty(doc, "ConversationCreate", "webChat", "web_chat")
 					schemaOf(doc, "ConversationCreate").Properties["web_chat"].Value.Deprecated = true
 				},
@@ -129,7 +128,7 @@ func (p properties) check(schema *openapi3.SchemaRef) {
 	p.seen[schema.Value] = true
 	for _, name := range sorted(schema.Value.Properties) {
 		property := schema.Value.Properties[name]
-		if !p.operation.hasFamilyCase(name) && !p.isDeprecatedAlias(name, property) {
+		if !p.operation.hasFamilyCase(name) {
 			p.report(p.operation.String(), "the property %s of %s does not have the case of the family", name, schema.Ref)
 		}
 		p.check(property)
@@ -139,30 +138,6 @@ func (p properties) check(schema *openapi3.SchemaRef) {
 	}
 	p.check(schema.Value.Items)
 	p.check(schema.Value.AdditionalProperties.Schema)
-}
-
-// isDeprecatedAlias reports whether a property is the deprecated snake_case form of a camelCase
-// property of the request, which existing clients of the Chatbots family send.
-func (p properties) isDeprecatedAlias(name string, property *openapi3.SchemaRef) bool {
-	words := strings.Split(name, "_")
-	for i, word := range words[1:] {
-		if word != "" {
-			words[i+1] = strings.ToUpper(word[:1]) + word[1:]
-		}
-	}
-	current := strings.Join(words, "")
-	return property.Value.Deprecated && current != name && hasProperty(p.operation.jsonBody(), current)
-}
-
-func hasProperty(schema *openapi3.SchemaRef, name string) bool {
-	if schema == nil {
-		return false
-	}
-	if schema.Value.Properties[name] != nil {
-		return true
-	}
-	nested := slices.Concat(slices.Collect(maps.Values(schema.Value.Properties)), variants(schema.Value), openapi3.SchemaRefs{schema.Value.Items})
-	return slices.ContainsFunc(nested, func(s *openapi3.SchemaRef) bool { return hasProperty(s, name) })
 }
 
 func checkGeneratedNames(doc *openapi3.T, report reportFunc) {

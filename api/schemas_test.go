@@ -79,7 +79,7 @@ func schemaRules() []rule {
 					}
 					for _, media := range o.RequestBody.Value.Content {
 						eachNested(media.Schema, seen, func(s *openapi3.Schema) {
-							if len(s.OneOf) > 0 || len(s.AnyOf) > 1 || s.Not != nil {
+							if len(s.OneOf) > 0 || len(s.AnyOf) > 0 || s.Not != nil {
 								report(o.String()+", body", "has a schema with oneOf, anyOf or not; state the rule in the description and enforce it in code")
 							}
 						})

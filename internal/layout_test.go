@@ -38,6 +38,7 @@ var rooms = map[string][]string{
 	"internal/contracttest": {"api"},
 
 	"internal/jsontext": {"internal/apperr"},
+	"internal/shape":    {"api"},
 	"internal/httpapi": {
 		"internal/httpapi/contract", "internal/httpapi/openai", "internal/httpapi/eventstream", "internal/jsontext", "internal/metrics", "internal/trace",
 		"api", "internal/audit", "internal/auth", "internal/bot", "internal/faq", "internal/reply", "internal/run", "internal/chat", "internal/inbox", "internal/records", "internal/ratelimit", "internal/realtime",
@@ -48,12 +49,12 @@ var rooms = map[string][]string{
 		"internal/auth", "internal/bot", "internal/reply", "internal/run", "internal/chat", "internal/store", "internal/apperr", "gen/openapi", "gen/db",
 	},
 	"internal/httpapi/contract": {
-		"internal/jsontext", "internal/metrics", "internal/trace",
-		"api", "internal/audit", "internal/auth", "internal/ratelimit", "internal/store", "internal/apperr", "gen/openapi",
+		"internal/jsontext", "internal/metrics", "internal/shape", "internal/trace",
+		"internal/audit", "internal/auth", "internal/ratelimit", "internal/store", "internal/apperr", "gen/openapi",
 	},
 	"internal/httpapi/eventstream": {"internal/jsontext", "internal/reply", "internal/apperr"},
 	"internal/wsapi": {
-		"internal/jsontext", "internal/trace",
+		"internal/jsontext", "internal/shape", "internal/trace",
 		"internal/auth", "internal/reply", "internal/feed", "internal/visit", "internal/chat", "internal/ratelimit", "internal/store", "internal/apperr",
 		"gen/openapi", "gen/db",
 	},

@@ -4792,7 +4792,7 @@ type ListAPIKeysParams struct {
 	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize Maximum number of results per page.
+	// PageSize Maximum number of results per page. Values above 100 count as 100.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
@@ -4828,7 +4828,7 @@ type ListAuditEventsParams struct {
 	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize Maximum number of results per page.
+	// PageSize Maximum number of results per page. Values above 100 count as 100.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
@@ -4837,7 +4837,7 @@ type ListChatbotsParams struct {
 	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize Maximum number of results per page.
+	// PageSize Maximum number of results per page. Values above 100 count as 100.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
@@ -4876,7 +4876,7 @@ type ListFaqsParams struct {
 	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize Maximum number of results per page.
+	// PageSize Maximum number of results per page. Values above 100 count as 100.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
@@ -4942,7 +4942,7 @@ type ListRecordsParams struct {
 	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize Maximum number of results per page.
+	// PageSize Maximum number of results per page. Values above 100 count as 100.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
@@ -5050,7 +5050,7 @@ type ListContactsParams struct {
 	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize Maximum number of results per page.
+	// PageSize Maximum number of results per page. Values above 100 count as 100.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 
 	// Query Only contacts whose name or sourceId contains this text, ignoring case. `%` and `_` are ordinary
@@ -5099,7 +5099,7 @@ type ListInboxConversationsParams struct {
 	// Keyword Only conversations that contain this text. `%` and `_` are ordinary characters.
 	Keyword *string `form:"keyword,omitempty" json:"keyword,omitempty"`
 
-	// PageSize Maximum number of results per page.
+	// PageSize Maximum number of results per page. Values above 100 count as 100.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 
 	// Ordering Sort key; newest first.
@@ -5192,7 +5192,7 @@ type ListInboxesParams struct {
 	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize Maximum number of results per page.
+	// PageSize Maximum number of results per page. Values above 100 count as 100.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
@@ -5204,7 +5204,7 @@ type ListMessagesParams struct {
 	// Cursor `nextCursor` or `previousCursor` of another page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
-	// PageSize Maximum number of results per page.
+	// PageSize Maximum number of results per page. Values above 100 count as 100.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
@@ -5258,7 +5258,7 @@ type ListWebChatsParams struct {
 	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize Maximum number of results per page.
+	// PageSize Maximum number of results per page. Values above 100 count as 100.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 

@@ -4789,7 +4789,7 @@ type ListAPIKeysParams struct {
 	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize Maximum number of results per page.
+	// PageSize Maximum number of results per page. Values above 100 count as 100.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
@@ -4825,7 +4825,7 @@ type ListAuditEventsParams struct {
 	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize Maximum number of results per page.
+	// PageSize Maximum number of results per page. Values above 100 count as 100.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
@@ -4834,7 +4834,7 @@ type ListChatbotsParams struct {
 	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize Maximum number of results per page.
+	// PageSize Maximum number of results per page. Values above 100 count as 100.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
@@ -4873,7 +4873,7 @@ type ListFaqsParams struct {
 	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize Maximum number of results per page.
+	// PageSize Maximum number of results per page. Values above 100 count as 100.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
@@ -4939,7 +4939,7 @@ type ListRecordsParams struct {
 	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize Maximum number of results per page.
+	// PageSize Maximum number of results per page. Values above 100 count as 100.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
@@ -5047,7 +5047,7 @@ type ListContactsParams struct {
 	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize Maximum number of results per page.
+	// PageSize Maximum number of results per page. Values above 100 count as 100.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 
 	// Query Only contacts whose name or sourceId contains this text, ignoring case. `%` and `_` are ordinary
@@ -5096,7 +5096,7 @@ type ListInboxConversationsParams struct {
 	// Keyword Only conversations that contain this text. `%` and `_` are ordinary characters.
 	Keyword *string `form:"keyword,omitempty" json:"keyword,omitempty"`
 
-	// PageSize Maximum number of results per page.
+	// PageSize Maximum number of results per page. Values above 100 count as 100.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 
 	// Ordering Sort key; newest first.
@@ -5189,7 +5189,7 @@ type ListInboxesParams struct {
 	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize Maximum number of results per page.
+	// PageSize Maximum number of results per page. Values above 100 count as 100.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
@@ -5201,7 +5201,7 @@ type ListMessagesParams struct {
 	// Cursor `nextCursor` or `previousCursor` of another page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
-	// PageSize Maximum number of results per page.
+	// PageSize Maximum number of results per page. Values above 100 count as 100.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 
@@ -5255,7 +5255,7 @@ type ListWebChatsParams struct {
 	// Page Number of the page, starting at 1.
 	Page *Page `form:"page,omitempty" json:"page,omitempty"`
 
-	// PageSize Maximum number of results per page.
+	// PageSize Maximum number of results per page. Values above 100 count as 100.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 }
 

@@ -75,6 +75,15 @@ func Parameter(name, detail string) *Error {
 	}
 }
 
+// Header returns an InvalidRequest error with one violation in a header.
+func Header(name, detail string) *Error {
+	return &Error{
+		Kind:       InvalidRequest,
+		Message:    "The request is not valid: " + name + " " + detail + ".",
+		Violations: []Violation{{In: "header", Parameter: name, Detail: detail}},
+	}
+}
+
 // Error returns the kind, the message and the cause. It is meant for logs.
 func (e *Error) Error() string {
 	text := string(e.Kind) + ": " + e.Message

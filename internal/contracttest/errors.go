@@ -55,6 +55,8 @@ func checkProblem(seen *coverage, response *http.Response, body []byte) error {
 		return fmt.Errorf("type is %v, error %v", problem["type"], problem["error"])
 	case problem["title"] == "" || problem["detail"] == "":
 		return errors.New("title or detail is empty")
+	case response.StatusCode == http.StatusBadRequest && problem["errors"] == nil:
+		return errors.New("a 400 has no errors")
 	case (problem["retry_after"] != nil) != (response.Header.Get("Retry-After") != ""):
 		return fmt.Errorf("retry_after is %v, Retry-After %q", problem["retry_after"], response.Header.Get("Retry-After"))
 	}

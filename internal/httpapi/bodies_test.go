@@ -35,10 +35,11 @@ func violations(schema *openapi3.Schema, pointer string) []violation {
 	}
 	for name, ref := range schema.Properties {
 		at, property := pointer+"/"+name, ref.Value
-		if property.Extensions["x-alias-of"] != nil {
-			continue // tested as the property that it is an alias of
+		wrong := invalidValues(property, at)
+		if !slices.Contains(schema.Required, name) {
+			wrong = slices.DeleteFunc(wrong, func(v violation) bool { return v.value == nil }) // absent
 		}
-		found = append(found, invalidValues(property, at)...)
+		found = append(found, wrong...)
 		found = append(found, violations(property, at)...)
 		if property.Items != nil {
 			found = append(found, invalidValues(property.Items.Value, at+"/0")...)
@@ -54,8 +55,9 @@ func invalidValues(schema *openapi3.Schema, at string) []violation {
 	if schema.Type == nil {
 		return nil // any type is valid
 	}
+	isID := schema.Extensions["x-id-or-object"] == true
 	for kind, value := range map[string]any{"string": "text", "boolean": true, "integer": 7, "array": []any{}, "object": object{}} {
-		if !schema.Type.Is(kind) {
+		if !schema.Type.Is(kind) && (kind != "string" || !isID) {
 			found = append(found, violation{"a " + kind, at, value})
 		}
 	}
@@ -79,6 +81,12 @@ func invalidValues(schema *openapi3.Schema, at string) []violation {
 	}
 	if schema.Pattern != "" {
 		found = append(found, violation{"not matching the pattern", at, " \t "})
+	}
+	if schema.Type.Is("integer") {
+		found = append(found, violation{"a fraction", at, 7.5})
+		if schema.Min == nil || schema.Max == nil {
+			found = append(found, violation{"out of range", at, json.Number("1e300")})
+		}
 	}
 	if schema.Format == "date-time" {
 		found = append(found, violation{"not a time", at, "yesterday"})

@@ -73,14 +73,8 @@ func (op operation) isUpload() bool {
 	return op.RequestBody != nil && op.RequestBody.Value.Content["multipart/form-data"] != nil
 }
 
-// isMessageField reports whether a violation at that place of the body is invalid_message; a deprecated field is of the
-// same kind as what it stands for.
+// isMessageField reports whether a violation at that place of the body is invalid_message.
 func (op operation) isMessageField(pointer string) bool {
-	for _, one := range spellingsOf(op.jsonBody(), "") {
-		if rest, ok := strings.CutPrefix(pointer, one.pointer); ok {
-			pointer = one.wins + rest
-		}
-	}
 	return slices.ContainsFunc(op.messageFields, func(field string) bool {
 		return pointer == field || strings.HasPrefix(pointer, field+"/")
 	})

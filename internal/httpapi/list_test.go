@@ -141,6 +141,8 @@ func TestListsByPageHaveAnEndAndLinksThatWork(t *testing.T) {
 		}
 		admin.call(http.MethodGet, fmt.Sprintf("%s?pageSize=2&page=%d", path, len(pages)+1), nil).wantProblem(404, "not_found", "")
 		admin.call(http.MethodGet, path+"?page=1000000&pageSize=100", nil).wantProblem(404, "not_found", "")
-		admin.call(http.MethodGet, path+"?pageSize=101", nil).wantProblem(400, "invalid_request", "pageSize")
+		if page := admin.get(path + "?pageSize=101"); len(objects(page, "results")) != count {
+			t.Errorf("%s with a pageSize above the maximum: %v", path, page)
+		}
 	}
 }

@@ -3,8 +3,10 @@ package httpapi_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -14,112 +16,172 @@ import (
 	"parley/internal/auth"
 )
 
-// spelling is a property of a body that is a deprecated spelling of another one.
-type spelling struct {
-	pointer, wins string // both from the body's root
-	schema        *openapi3.Schema
+// field is a property of a body, with the names of the properties on the way to it.
+type field struct {
+	pointer    string
+	schema     *openapi3.Schema
+	isRequired bool
+	isFree     bool           // part of free JSON
+	examples   map[string]any // by the pointers of the objects around it
 }
 
-func spellingsOf(schema *openapi3.Schema, pointer string) []spelling {
-	var found []spelling
+// fieldsOf returns the properties of a body at any depth.
+func fieldsOf(schema *openapi3.Schema) []field {
+	return nestedFields(schema, field{examples: map[string]any{}})
+}
+
+func nestedFields(schema *openapi3.Schema, parent field) []field {
+	var found []field
+	isFree := parent.isFree || schema.AdditionalProperties.Has != nil && *schema.AdditionalProperties.Has || schema.Extensions["x-free"] == true
 	for name, ref := range schema.Properties {
-		if wins, ok := ref.Value.Extensions["x-alias-of"].(string); ok {
-			found = append(found, spelling{pointer + "/" + name, pointer + "/" + wins, schema.Properties[wins].Value})
-			continue
+		property := ref.Value
+		f := field{parent.pointer + "/" + name, property, slices.Contains(schema.Required, name), isFree, maps.Clone(parent.examples)}
+		found = append(found, f)
+		f.examples[f.pointer] = property.Example
+		found = append(found, nestedFields(property, f)...)
+		if property.Items != nil {
+			f.pointer, f.schema = f.pointer+"/0", property.Items.Value
+			f.examples[f.pointer] = property.Items.Value.Example
+			found = append(found, nestedFields(property.Items.Value, f)...)
 		}
-		found = append(found, spellingsOf(ref.Value, pointer+"/"+name)...)
 	}
 	return found
+}
+
+// bodyWith returns a valid body in which the objects around a field are there.
+func (op operation) bodyWith(f field, there things) object {
+	body := op.bodyOf(there)
+	for _, pointer := range slices.SortedFunc(maps.Keys(f.examples), func(a, b string) int { return len(a) - len(b) }) {
+		if f.examples[pointer] != nil && at(body, pointer) == nil && pointer != f.pointer {
+			set(body, pointer, clone(f.examples[pointer]))
+		}
+	}
+	fillIDs(body, there)
+	return body
 }
 
 // at reads a place of a body.
 func at(body any, pointer string) any {
 	for part := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
-		value, ok := body.(object)
-		if !ok {
+		switch value := body.(type) {
+		case object:
+			body = value[part]
+		case []any:
+			if len(value) == 0 {
+				return nil
+			}
+			body = value[0]
+		default:
 			return nil
 		}
-		body = value[part]
 	}
 	return body
 }
 
-// The deprecated spellings are those that existing clients send, each beside what it stands for.
-func TestTheDeprecatedSpellingsAreDeclared(t *testing.T) {
-	t.Parallel()
-	var got []string
+var upper = regexp.MustCompile(`[A-Z]`)
+
+// snakeCase returns a pointer with its last name in snake_case.
+func snakeCase(pointer string) string {
+	at := strings.LastIndex(pointer, "/") + 1
+	return pointer[:at] + strings.ToLower(upper.ReplaceAllString(pointer[at:], "_$0"))
+}
+
+// eachField calls a function for each property of each body, with a caller that may do everything.
+func eachField(t *testing.T, visit func(op operation, f field, admin caller, there things)) int {
+	t.Helper()
+	admin := serve(t).organization().as("admin", auth.Admin)
+	there := admin.one()
+	fields := 0
 	for _, op := range operations {
 		if op.jsonBody() == nil {
 			continue
 		}
-		for _, one := range spellingsOf(op.jsonBody(), "") {
-			got = append(got, op.id+" "+one.pointer+" "+one.wins)
+		for _, f := range fieldsOf(op.jsonBody()) {
+			fields++
+			visit(op, f, admin, there)
 		}
 	}
-	want := []string{
-		"createCompletion /is_streaming /isStreaming",
-		"createCompletion /message/content_payload /message/contentPayload",
-		"createCompletion /message/query_metadata /message/queryMetadata",
-		"createConversation /web_chat /webChat",
-		"createMessage /canvas/canvas_type /canvas/canvasType",
-		"createMessage /content_payload /contentPayload",
-		"createMessage /query_metadata /queryMetadata",
-	}
-	if slices.Sort(got); !slices.Equal(got, want) {
-		t.Errorf("%v, want %v", got, want)
+	return fields
+}
+
+// Every camelCase field is accepted in snake_case: violations are found, and name the declared field.
+// Beside the camelCase one, the other one does not count.
+func TestEachFieldIsAcceptedInSnakeCase(t *testing.T) {
+	t.Parallel()
+	tried := 0
+	eachField(t, func(op operation, f field, admin caller, there things) {
+		older := snakeCase(f.pointer)
+		if older == f.pointer || f.isFree {
+			return
+		}
+		tried++
+		wrongs := invalidValues(f.schema, f.pointer)
+		for _, wrong := range wrongs {
+			if wrong.value == nil && !f.isRequired {
+				continue
+			}
+			code := "invalid_request"
+			if op.isMessageField(f.pointer) {
+				code = "invalid_message"
+			}
+			body := op.bodyWith(f, there)
+			set(body, f.pointer, absent{})
+			removeAbsent(body, f.pointer)
+			set(body, older, wrong.value)
+			if err := admin.call(op.method, op.pathOf(there), body).checkProblem(400, code, f.pointer); err != nil {
+				t.Errorf("%s: %s %s: %v", op.id, older, wrong.name, truncate(err))
+			}
+		}
+		body := op.bodyWith(f, there)
+		if at(body, f.pointer) == nil && f.schema.Example == nil {
+			return // a null does not take precedence
+		}
+		if at(body, f.pointer) == nil {
+			set(body, f.pointer, clone(f.schema.Example))
+			fillIDs(body, there)
+		}
+		set(body, older, object{"not": []any{"this"}})
+		if got := op.send(admin, op.pathOf(there), body); got.status >= 300 && !isTaken(got) {
+			t.Errorf("%s: %s beside %s: %d %s", op.id, older, f.pointer, got.status, got.body)
+		}
+	})
+	if tried < 40 {
+		t.Errorf("only %d fields were tried", tried)
 	}
 }
 
-// An older spelling is held against what it stands for, and mistakes name that; beside the newer one it counts for
-// nothing, whatever it is.
-func TestAnOlderSpellingIsHeldAgainstWhatItStandsFor(t *testing.T) {
+// isTaken reports whether a request was valid but repeated: a name is not unique, or a queue is full.
+func isTaken(got answer) bool {
+	return got.status == http.StatusConflict || got.status == http.StatusServiceUnavailable
+}
+
+// A null in an optional field counts as absent, and a number with a zero fraction is an integer.
+func TestNullsAreAbsentAndWholeNumbersAreIntegers(t *testing.T) {
 	t.Parallel()
-	admin := serve(t).organization().as("admin", auth.Admin)
-	there := admin.one()
-	for _, op := range operations {
-		if op.jsonBody() == nil {
-			continue
+	nulls, integers := 0, 0
+	eachField(t, func(op operation, f field, admin caller, there things) {
+		var values []any
+		if !f.isRequired {
+			nulls++
+			values = append(values, nil)
 		}
-		for _, one := range spellingsOf(op.jsonBody(), "") {
-			base := func() object {
-				body := op.bodyOf(there)
-				if strings.HasPrefix(one.pointer, "/canvas/") {
-					body["canvas"] = object{"name": "n", "canvasType": "c", "title": "t", "content": "c"}
-				}
-				return body
-			}
-			for _, wrong := range invalidValues(one.schema, one.pointer) {
-				body := base()
-				set(body, one.wins, absent{})
-				removeAbsent(body, one.wins)
-				set(body, one.pointer, wrong.value)
-				code := "invalid_request"
-				if op.isMessageField(one.wins) {
-					code = "invalid_message"
-				}
-				if err := admin.call(op.method, op.pathOf(there), body).checkProblem(400, code, one.wins); err != nil {
-					t.Errorf("%s: %s %s: %v", op.id, one.pointer, wrong.name, err)
-				}
-				body = base()
-				if at(body, one.wins) == nil {
-					set(body, one.wins, clone(one.schema.Example))
-				}
-				set(body, one.pointer, wrong.value)
-				if got := admin.call(op.method, op.pathOf(there), body); got.status >= 300 {
-					t.Errorf("%s: %s %s beside %s: %d %s", op.id, one.pointer, wrong.name, one.wins, got.status, got.body)
-				}
-			}
-			// A NUL is found where it was sent, and is a mistake of the same kind.
-			body := base()
-			set(body, one.pointer, "a\x00b")
-			code := "invalid_request"
-			if op.isMessageField(one.wins) {
-				code = "invalid_message"
-			}
-			if err := admin.call(op.method, op.pathOf(there), body).checkProblem(400, code, one.pointer); err != nil {
-				t.Errorf("%s: %v", op.id, err)
+		if f.schema.Type.Is("integer") {
+			integers++
+			values = append(values, json.Number(fmt.Sprintf("%v.0", f.schema.Example)), json.Number(fmt.Sprintf("%v0e-1", f.schema.Example)), json.Number(fmt.Sprintf("%v.000E+0", f.schema.Example)))
+		}
+		for _, value := range values {
+			body := op.bodyWith(f, there)
+			set(body, f.pointer, absent{})
+			removeAbsent(body, f.pointer)
+			without := op.send(admin, op.pathOf(there), clone(body))
+			set(body, f.pointer, value)
+			if got := op.send(admin, op.pathOf(there), body); got.status >= 300 && !isTaken(got) && (value != nil || got.status != without.status) {
+				t.Errorf("%s: %s is %v: %d %s", op.id, f.pointer, value, got.status, got.body)
 			}
 		}
+	})
+	if nulls < 60 || integers < 8 {
+		t.Errorf("only %d nulls and %d integers", nulls, integers)
 	}
 }
 

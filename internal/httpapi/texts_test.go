@@ -76,9 +76,6 @@ func TestALoneSurrogateBecomesTheReplacementCharacter(t *testing.T) {
 			if !property.Type.Is("string") || len(property.Enum) > 0 || property.Format != "" || kinds[name] != "" || (property.Pattern != "" && property.Pattern != `\S`) {
 				continue
 			}
-			if property.Extensions["x-alias-of"] != nil {
-				continue
-			}
 			body := op.bodyOf(there)
 			body[name] = "MARK"
 			encoded := strings.Replace(string(must(json.Marshal(body))), "MARK", `a\ud83db\udc00\uD83D\uDE42c`, 1)

@@ -16,8 +16,13 @@ import (
 	"parley/internal/apperr"
 )
 
-// MaxDepth is the maximum nesting depth of a document.
-const MaxDepth = 100
+const (
+	// MaxDepth is the maximum nesting depth of a document.
+	MaxDepth = 100
+	// MaxValues is the maximum number of values in a document, which bounds the memory for decoding
+	// it: a decoded value takes many times the space of a short one in the document.
+	MaxValues = 50_000
+)
 
 var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
 
@@ -26,7 +31,8 @@ func Escape(key string) string { return pointerEscapes.Replace(key) }
 
 // Clean returns a document that PostgreSQL can store. Invalid UTF-8 and lone surrogates become
 // U+FFFD. Invalid JSON, NUL characters in strings, nesting deeper than MaxDepth and exponents of
-// more than three digits are InvalidRequest errors. It may change the document in place.
+// more than three digits are InvalidRequest errors. More than MaxValues values are TooLarge. It may
+// change the document in place.
 func Clean(body []byte) ([]byte, error) {
 	body = bytes.TrimPrefix(body, []byte("\uFEFF"))
 	if !utf8.Valid(body) {
@@ -68,10 +74,10 @@ func syntaxError(body []byte) error {
 	}
 }
 
-// scan checks depth and exponents of a valid document, replaces lone surrogates in place (the
+// scan checks depth, values and exponents of a valid document, replaces lone surrogates in place (the
 // escapes have equal length), and reports whether a string contains NUL.
 func scan(body []byte) (hasNUL bool, err error) {
-	depth := 0
+	depth, values := 0, 1
 	isInString := false
 	for i := 0; i < len(body); i++ {
 		b := body[i]
@@ -95,11 +101,17 @@ func scan(body []byte) (hasNUL bool, err error) {
 		case isInString:
 		case b == '"':
 			isInString = true
+		case b == ',':
+			values++ // a container has one value more than commas
 		case b == '{' || b == '[':
+			values++
 			if depth++; depth > MaxDepth {
 				return false, apperr.New(apperr.InvalidRequest, fmt.Sprintf("The JSON can be nested at most %d levels deep.", MaxDepth))
 			}
 		case b == '}' || b == ']':
+			if isEmptyAt(body[:i]) {
+				values--
+			}
 			depth--
 		case (b == 'e' || b == 'E') && i > 0 && body[i-1] >= '0' && body[i-1] <= '9':
 			if exponentDigits(body[i+1:]) > 3 {
@@ -107,7 +119,16 @@ func scan(body []byte) (hasNUL bool, err error) {
 			}
 		}
 	}
+	if values > MaxValues {
+		return false, apperr.New(apperr.TooLarge, fmt.Sprintf("The JSON can have at most %d values.", MaxValues))
+	}
 	return hasNUL, nil
+}
+
+// isEmptyAt reports whether a container is empty that ends after a text.
+func isEmptyAt(before []byte) bool {
+	before = bytes.TrimRight(before, " \n\t\r")
+	return before[len(before)-1] == '{' || before[len(before)-1] == '['
 }
 
 // hex4 returns the value of the four hexadecimal digits of an escape.

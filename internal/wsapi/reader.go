@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/coder/websocket"
@@ -16,6 +17,7 @@ import (
 	"parley/internal/apperr"
 	"parley/internal/chat"
 	"parley/internal/jsontext"
+	"parley/internal/shape"
 	"parley/internal/store"
 )
 
@@ -157,6 +159,15 @@ func (s *socket) checkRateLimit(ctx context.Context) error {
 	return err
 }
 
+// messageShape returns the shape of the frames that clients send.
+var messageShape = sync.OnceValue(func() *shape.Shape {
+	document, err := shape.Document()
+	if err != nil {
+		panic(err) // cannot happen: the server has loaded the document before
+	}
+	return shape.Compile(document.Components.Schemas["ClientMessageFrame"].Value)
+})
+
 // parseFrame decodes and validates a frame.
 func (s *socket) parseFrame(kind websocket.MessageType, data []byte) (openapi.ClientMessageFrame, error) {
 	if kind != websocket.MessageText {
@@ -165,6 +176,7 @@ func (s *socket) parseFrame(kind websocket.MessageType, data []byte) (openapi.Cl
 	var frame openapi.ClientMessageFrame
 	data, err := jsontext.Clean(data)
 	if err == nil {
+		data, _ = messageShape().Normalize(data)
 		err = json.Unmarshal(data, &frame)
 	}
 	if err != nil {

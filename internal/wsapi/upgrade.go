@@ -43,7 +43,12 @@ func acceptOptions(r *http.Request) *websocket.AcceptOptions {
 }
 
 func invalidHandshake(err error) error {
-	return apperr.Wrap(apperr.InvalidRequest, "The WebSocket handshake is not valid.", err)
+	return &apperr.Error{
+		Kind:       apperr.InvalidRequest,
+		Message:    "The WebSocket handshake is not valid.",
+		Violations: []apperr.Violation{{In: "header", Parameter: "Upgrade", Detail: "must come with the other headers of a WebSocket handshake (RFC 6455)"}},
+		Err:        err,
+	}
 }
 
 // checkHandshake returns the error that upgrade would return, without upgrading. It runs before a

@@ -126,7 +126,7 @@ func (s *Server) Closed() map[string]func() int64 {
 // it returns an error, the socket was refused before the upgrade and nothing was written to w.
 func (s *Server) Connect(w http.ResponseWriter, r *http.Request) (err error) {
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
-		return apperr.New(apperr.InvalidRequest, "The request must be a WebSocket handshake with the header Upgrade: websocket.")
+		return apperr.Header("Upgrade", "must be websocket")
 	}
 	if err := checkHandshake(r); err != nil {
 		return err

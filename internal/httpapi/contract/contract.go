@@ -11,8 +11,9 @@
 //  5. Authentication and scopes: Contract.authenticate in access.go.
 //  6. Rate limit: limitRate in ratelimit.go. Package wsapi limits WebSocket messages, with the same
 //     ratelimit.Limiter.
-//  7. Query parameters, as far as no schema can describe them: operation.checkQuery in request.go.
-//  8. Body (media type, size, clean JSON, deprecated fields): operation.readBody in request.go.
+//  7. Query parameters, as far as no schema can describe them: operation.readQuery in query.go.
+//  8. Body (media type, size, clean JSON, spellings of fields): operation.readBody in request.go,
+//     with packages jsontext and shape.
 //  9. Parameters and body against their schemas: operation.validate in validation.go.
 //  10. The handler in package httpapi or openai. It reads the rest of what it needs with RequestOf
 //     (request.go) and IdempotencyKey (idempotency.go).
@@ -28,20 +29,18 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
-	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
 
-	"parley/api"
 	"parley/gen/openapi"
 	"parley/internal/apperr"
 	"parley/internal/audit"
 	"parley/internal/auth"
 	"parley/internal/metrics"
 	"parley/internal/ratelimit"
+	"parley/internal/shape"
 	"parley/internal/trace"
 )
 
@@ -69,7 +68,7 @@ type Contract struct {
 
 // New reads the operations from the document.
 func New(config Config) (*Contract, error) {
-	document, err := enforcedDocument()
+	document, err := shape.Document()
 	if err != nil {
 		return nil, err
 	}
@@ -86,23 +85,6 @@ func New(config Config) (*Contract, error) {
 	}
 	return c, nil
 }
-
-// enforcedDocument returns the document as it is enforced. All servers of a process share it: it
-// takes longer to load than the rest of a server, and nothing modifies it.
-var enforcedDocument = sync.OnceValues(func() (*openapi3.T, error) {
-	document, err := api.Load()
-	if err != nil {
-		return nil, err
-	}
-	for _, item := range document.Paths.Map() {
-		for _, op := range item.Operations() {
-			if schema := jsonSchema(op); schema != nil {
-				allowNull(schema)
-			}
-		}
-	}
-	return document, nil
-})
 
 // NewEcho returns an Echo with the steps that come before routing, and with the error handler.
 func (c *Contract) NewEcho() *echo.Echo {
@@ -198,7 +180,7 @@ func (c *Contract) enforce(ec echo.Context, op *operation) error {
 	if err := limitRate(ec, op, principal, count); err != nil {
 		return err
 	}
-	if err := op.checkQuery(r.URL); err != nil {
+	if r.URL, err = op.readQuery(r.URL); err != nil {
 		return err
 	}
 	read, err := op.readBody(ec)
@@ -211,7 +193,7 @@ func (c *Contract) enforce(ec echo.Context, op *operation) error {
 		}
 	}
 	r = r.WithContext(context.WithValue(ctx, requestKey{}, newRequest(ec, read.hash)))
-	if err := op.validate(r, ec, read.json); err != nil {
+	if err := op.validate(r, ec, read.validated); err != nil {
 		return err
 	}
 	ec.SetRequest(r)

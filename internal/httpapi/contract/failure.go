@@ -81,9 +81,27 @@ func toAppError(err error, r *http.Request) *apperr.Error {
 	return apperr.Wrap(apperr.Internal, "An internal error occurred. The server has logged it.", err)
 }
 
+// located returns an error with a violation in the body or the query if it is a 400 without any, so
+// that every 400 says which part of the request is invalid.
+func located(appErr *apperr.Error, r *http.Request) *apperr.Error {
+	if Kinds[appErr.Kind].Status != http.StatusBadRequest || len(appErr.Violations) > 0 {
+		return appErr
+	}
+	violation := apperr.Violation{In: "body", Detail: strings.ToLower(appErr.Message[:1]) + strings.TrimSuffix(appErr.Message[1:], ".")}
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](appErr.Err); ok {
+		violation.Pointer = "/" + strings.ReplaceAll(wrong.Field, ".", "/")
+	}
+	if r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodDelete {
+		violation.In = "query"
+	}
+	changed := *appErr
+	changed.Violations = []apperr.Violation{violation}
+	return &changed
+}
+
 // write writes a problem document, or OpenAI's error format below /v1.
 func (f failures) write(ec echo.Context, appErr *apperr.Error) {
-	problem := ProblemOf(appErr, requestID(ec))
+	problem := ProblemOf(located(appErr, ec.Request()), requestID(ec))
 	header := ec.Response().Header()
 	header.Del("Idempotency-Replayed") // errors are not stored, so this one is not a replay
 	if appErr.Kind == apperr.Unauthorized {

@@ -9,26 +9,28 @@ import (
 
 	"parley/internal/auth"
 	"parley/internal/metrics"
+	"parley/internal/shape"
 )
 
 // operation is what the document says about an operation, read once.
 type operation struct {
-	id               string
-	route            *routers.Route
-	isPublic         bool              // takes no credentials
-	isKeyOptional    bool              // accepts anonymous requests too
-	acceptsTicket    bool              // has the query parameter `ticket`
-	scopes           []auth.Scope      // the principal needs one of these; empty: any principal
-	clientTokens     []string          // purposes of the client tokens that it accepts
-	rateClass        string            // empty: unlimited
-	rateField        string            // only requests whose body has this field count; empty: all
-	audit            string            // the action that it leaves in the audit trail; empty: none
-	hasQuery         bool              // has query parameters
-	hasJSONBody      bool              // takes application/json
-	hasUpload        bool              // takes multipart/form-data
-	deprecatedFields map[string]string // deprecated names of body fields, each with the current name
-	messageFields    []string          // pointers; a violation in or below them is invalid_message
-	metric           *metrics.Operation
+	id            string
+	route         *routers.Route
+	isPublic      bool         // takes no credentials
+	isKeyOptional bool         // accepts anonymous requests too
+	acceptsTicket bool         // has the query parameter `ticket`
+	scopes        []auth.Scope // the principal needs one of these; empty: any principal
+	clientTokens  []string     // purposes of the client tokens that it accepts
+	rateClass     string       // empty: unlimited
+	rateField     string       // only requests whose body has this field count; empty: all
+	audit         string       // the action that it leaves in the audit trail; empty: none
+	query         query
+	bodySchema    *openapi3.Schema // of application/json; nil if it takes none
+	bodyShape     *shape.Shape     // the same, compiled
+	bodyLimit     int64            // bytes of application/json
+	hasUpload     bool             // takes multipart/form-data
+	messageFields []string         // pointers; a violation in or below them is invalid_message
+	metric        *metrics.Operation
 }
 
 func newOperation(document *openapi3.T, method, path string, item *openapi3.PathItem, op *openapi3.Operation) (*operation, error) {
@@ -42,6 +44,9 @@ func newOperation(document *openapi3.T, method, path string, item *openapi3.Path
 		isKeyOptional: op.Security != nil && slices.ContainsFunc(*op.Security, func(r openapi3.SecurityRequirement) bool { return len(r) == 0 }),
 		acceptsTicket: op.Parameters.GetByInAndName("query", "ticket") != nil,
 		route:         &routers.Route{Spec: document, Path: path, PathItem: item, Method: method, Operation: &validated},
+		query:         newQuery(method, slices.Concat(item.Parameters, op.Parameters)),
+		bodySchema:    shape.OfBody(op),
+		bodyLimit:     maxJSON,
 	}
 	for name, field := range map[string]any{
 		"x-scopes":           &o.scopes,
@@ -50,32 +55,19 @@ func newOperation(document *openapi3.T, method, path string, item *openapi3.Path
 		"x-audit":            &o.audit,
 		"x-rate-limit":       &o.rateClass,
 		"x-rate-limit-field": &o.rateField,
+		"x-body-limit":       &o.bodyLimit,
 	} {
 		if err := readExtension(op, name, field); err != nil {
 			return nil, err
 		}
 	}
-	for _, parameter := range slices.Concat(item.Parameters, op.Parameters) {
-		o.hasQuery = o.hasQuery || parameter.Value.In == "query"
-	}
 	if op.RequestBody != nil {
 		o.hasUpload = op.RequestBody.Value.Content["multipart/form-data"] != nil
 	}
-	if schema := jsonSchema(op); schema != nil {
-		o.hasJSONBody = true
-		o.deprecatedFields = make(map[string]string)
-		collectDeprecated(schema, o.deprecatedFields)
-		o.messageFields = append(o.messageFields, deprecatedPointers(o.messageFields, o.deprecatedFields)...)
+	if o.bodySchema != nil {
+		o.bodyShape = shape.Compile(o.bodySchema)
 	}
 	return o, nil
-}
-
-// jsonSchema returns the schema of an operation's JSON body, or nil.
-func jsonSchema(op *openapi3.Operation) *openapi3.Schema {
-	if op.RequestBody == nil || op.RequestBody.Value.Content["application/json"] == nil {
-		return nil
-	}
-	return op.RequestBody.Value.Content["application/json"].Schema.Value
 }
 
 // readExtension decodes an x- field of an operation. Without the field, into stays as it is.
@@ -85,20 +77,6 @@ func readExtension(op *openapi3.Operation, name string, into any) error {
 		return err
 	}
 	return json.Unmarshal(raw, into)
-}
-
-// allowNull makes schemas with x-takes-null nullable. OpenAPI counts null among the values of a
-// schema without a type; the validator does not.
-func allowNull(schema *openapi3.Schema) {
-	if schema.Extensions["x-takes-null"] == true {
-		schema.Nullable = true
-	}
-	for _, property := range schema.Properties {
-		allowNull(property.Value)
-	}
-	if schema.Items != nil {
-		allowNull(schema.Items.Value)
-	}
 }
 
 // metricOf returns the metric of an operation, or nil without one.

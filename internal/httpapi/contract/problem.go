@@ -50,7 +50,7 @@ func ProblemOf(appErr *apperr.Error, requestID string) openapi.Problem {
 			items[i] = openapi.ProblemItem{In: openapi.ProblemItemIn(violation.In), Detail: violation.Detail}
 			if violation.In == "body" {
 				items[i].Pointer = &violation.Pointer
-			} else {
+			} else if violation.Parameter != "" {
 				items[i].Parameter = &violation.Parameter
 			}
 		}

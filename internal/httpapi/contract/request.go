@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"io"
-	"maps"
 	"mime"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
 
@@ -50,58 +48,33 @@ func newRequest(ec echo.Context, bodyHash []byte) Request {
 	}
 }
 
-// checkQuery refuses text that PostgreSQL cannot store, and known parameters that are repeated or
-// empty, which the validator would ignore. An operation without query parameters ignores its query.
-func (op *operation) checkQuery(address *url.URL) error {
-	if !op.hasQuery {
-		return nil
-	}
-	query, err := url.ParseQuery(address.RawQuery)
-	if err != nil {
-		return apperr.Wrap(apperr.InvalidRequest, "The query string is not encoded correctly.", err)
-	}
-	for _, name := range slices.Sorted(maps.Keys(query)) { // sorted: the same request gets the same error
-		values := query[name]
-		isKnown := op.route.Operation.Parameters.GetByInAndName("query", name) != nil
-		if len(values) > 1 && isKnown {
-			return apperr.Parameter(name, "must be given once")
-		}
-		for _, value := range values {
-			if !utf8.ValidString(value) || strings.ContainsRune(value, 0) {
-				return apperr.Parameter(strings.ToValidUTF8(name, "\uFFFD"), "must be UTF-8 without NUL")
-			}
-			if value == "" && isKnown {
-				return apperr.Parameter(name, "must not be empty")
-			}
-		}
-	}
-	return nil
-}
-
 const (
 	maxJSON   = 1 << 20
 	maxUpload = 32 << 20
 
-	jsonTooLarge   = "The body can be at most 1 MiB."
+	// maxFirstRead bounds the memory that is allocated for a body before it has arrived.
+	maxFirstRead = 16 << 10
+
 	uploadTooLarge = "The upload can be at most 32 MiB."
 )
 
 // body is what readBody has read.
 type body struct {
-	json []byte // with current field names; nil for other bodies
-	hash []byte // SHA-256 of the JSON body as it was sent, of no bytes for other bodies
+	json      []byte // as the handler decodes it; nil for other bodies
+	validated []byte // the same without free JSON
+	hash      []byte // SHA-256 of the JSON body as it was sent, of no bytes for other bodies
 }
 
 var emptyHash = sha256.Sum256(nil)
 
 // readBody reads a JSON body and makes it the body of the request again, in the form that
-// PostgreSQL can store and with current field names. Of an upload it checks the headers and bounds
-// the length; the handler reads it as it arrives.
+// PostgreSQL can store and with the declared names of its fields. Of an upload it checks the headers
+// and bounds the length; the handler reads it as it arrives.
 func (op *operation) readBody(ec echo.Context) (body, error) {
 	r := ec.Request()
 	switch {
-	case op.hasJSONBody:
-		sent, err := readJSON(r)
+	case op.bodySchema != nil:
+		sent, err := op.readJSON(r)
 		if err != nil {
 			return body{}, err
 		}
@@ -110,10 +83,11 @@ func (op *operation) readBody(ec echo.Context) (body, error) {
 		if err != nil {
 			return body{}, op.asMessageError(err)
 		}
-		cleaned = op.renameDeprecated(cleaned)
-		r.Body = io.NopCloser(bytes.NewReader(cleaned))
-		r.ContentLength = int64(len(cleaned))
-		return body{json: cleaned, hash: hash[:]}, nil
+		normalized, validated := op.bodyShape.Normalize(cleaned)
+		r.Body = io.NopCloser(bytes.NewReader(normalized))
+		r.ContentLength = int64(len(normalized))
+		r.Header.Set("Content-Type", "application/json") // the only spelling that Echo knows
+		return body{json: normalized, validated: validated, hash: hash[:]}, nil
 	case op.hasUpload:
 		if err := checkMediaType(r, "multipart/form-data"); err != nil {
 			return body{}, err
@@ -126,24 +100,33 @@ func (op *operation) readBody(ec echo.Context) (body, error) {
 	return body{hash: emptyHash[:]}, nil
 }
 
-func readJSON(r *http.Request) ([]byte, error) {
+func (op *operation) readJSON(r *http.Request) ([]byte, error) {
 	if err := checkMediaType(r, "application/json"); err != nil {
 		return nil, err
 	}
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
 		return nil, apperr.New(apperr.UnsupportedMediaType, "The body must not be compressed.")
 	}
-	if r.ContentLength > maxJSON {
-		return nil, apperr.New(apperr.TooLarge, jsonTooLarge)
+	if r.ContentLength > op.bodyLimit {
+		return nil, op.bodyTooLarge()
 	}
-	sent, err := io.ReadAll(io.LimitReader(r.Body, maxJSON+1))
-	if err != nil {
+	var sent bytes.Buffer
+	sent.Grow(int(min(max(r.ContentLength, 0), maxFirstRead)) + bytes.MinRead) // enough for most bodies
+	if _, err := sent.ReadFrom(io.LimitReader(r.Body, op.bodyLimit+1)); err != nil {
 		return nil, apperr.Wrap(apperr.InvalidRequest, "The body could not be read.", err)
 	}
-	if len(sent) > maxJSON {
-		return nil, apperr.New(apperr.TooLarge, jsonTooLarge)
+	if int64(sent.Len()) > op.bodyLimit {
+		return nil, op.bodyTooLarge()
 	}
-	return sent, nil
+	return sent.Bytes(), nil
+}
+
+func (op *operation) bodyTooLarge() error {
+	size := fmt.Sprintf("%d KiB", op.bodyLimit>>10)
+	if op.bodyLimit == maxJSON {
+		size = "1 MiB"
+	}
+	return apperr.New(apperr.TooLarge, "The body can be at most "+size+".")
 }
 
 func checkMediaType(r *http.Request, want string) error {
@@ -152,7 +135,7 @@ func checkMediaType(r *http.Request, want string) error {
 		return apperr.New(apperr.UnsupportedMediaType, "The Content-Type must be "+want+".")
 	}
 	if strings.HasPrefix(want, "multipart/") && parameters["boundary"] == "" {
-		return apperr.New(apperr.InvalidRequest, "The Content-Type must have a boundary.")
+		return apperr.Header("Content-Type", "must have a boundary")
 	}
 	return nil
 }

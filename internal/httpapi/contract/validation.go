@@ -2,9 +2,9 @@ package contract
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -33,7 +33,7 @@ const (
 
 // validate checks the parameters and the JSON body against their schemas. Uploads are checked by
 // their handlers, because validating them here would hold them in memory.
-func (op *operation) validate(r *http.Request, ec echo.Context, json []byte) error {
+func (op *operation) validate(r *http.Request, ec echo.Context, body []byte) error {
 	params := make(map[string]string, len(ec.ParamNames()))
 	for _, name := range ec.ParamNames() {
 		params[name] = ec.Param(name)
@@ -42,24 +42,32 @@ func (op *operation) validate(r *http.Request, ec echo.Context, json []byte) err
 		Request:    r,
 		PathParams: params,
 		Route:      op.route,
-		Options: &openapi3filter.Options{
-			ExcludeRequestBody: !op.hasJSONBody,
-			// The handler must decode exactly what was validated. Decoding the original bytes
-			// again would match "Content" with "content".
-			KeepValidatedValue: true,
-		},
+		Options:    &openapi3filter.Options{ExcludeRequestBody: true},
+	}
+	var value any
+	if op.bodySchema != nil {
+		decoder := json.NewDecoder(bytes.NewReader(body))
+		decoder.UseNumber() // numbers can exceed float64
+		if err := decoder.Decode(&value); err != nil {
+			return fmt.Errorf("decode a body that is valid JSON: %w", err)
+		}
 	}
 	err := openapi3filter.ValidateRequest(r.Context(), input)
-	if err != nil && len(json) <= maxFullyValidated {
-		// Validate again to collect all violations.
+	if err == nil && op.bodySchema != nil {
+		err = op.bodySchema.VisitJSON(value)
+	}
+	if err == nil {
+		return nil
+	}
+	all := openapi3.MultiError{err}
+	if len(body) <= maxFullyValidated { // validate again to collect all violations
 		input.Options.MultiError = true
-		r.Body = io.NopCloser(bytes.NewReader(json))
-		err = openapi3filter.ValidateRequest(r.Context(), input)
+		all = openapi3.MultiError{openapi3filter.ValidateRequest(r.Context(), input)}
+		if op.bodySchema != nil {
+			all = append(all, op.bodySchema.VisitJSON(value, openapi3.MultiErrors()))
+		}
 	}
-	if err != nil {
-		return op.validationError(err)
-	}
-	return nil
+	return op.validationError(all)
 }
 
 // validationError converts the validator's errors into one error with a violation for each. It
@@ -91,6 +99,7 @@ func placeOf(violation apperr.Violation) string {
 // RequestError above err, which names the parameter.
 func (op *operation) collect(err error, within openapi3filter.RequestError, into *apperr.Error) {
 	switch e := err.(type) { //nolint:errorlint // a tree, walked node by node
+	case nil:
 	case openapi3.MultiError:
 		for _, child := range e {
 			if len(into.Violations) < maxViolations {
@@ -105,6 +114,9 @@ func (op *operation) collect(err error, within openapi3filter.RequestError, into
 		into.Violations = append(into.Violations, violationOf(*e, "", "is not valid"))
 	case *openapi3.SchemaError:
 		violation := violationOf(within, pointerOf(e.JSONPointer()), schemaDetail(e))
+		if violation.In == "query" && e.Schema.Format == "date-time" && strings.Contains(fmt.Sprint(e.Value), " ") {
+			violation.Detail += "; write the + of its offset as %2B"
+		}
 		into.Violations = append(into.Violations, violation)
 		if violation.In != "body" || !op.isMessageField(violation.Pointer) {
 			return
@@ -131,7 +143,7 @@ func (op *operation) isMessageField(pointer string) bool {
 // field of the message itself.
 func (op *operation) asMessageError(err error) error {
 	found, ok := errors.AsType[*apperr.Error](err)
-	if ok && len(found.Violations) > 0 && op.isMessageField(found.Violations[0].Pointer) {
+	if ok && len(found.Violations) > 0 && op.isMessageField(op.bodyShape.DeclaredPointer(found.Violations[0].Pointer)) {
 		found.Kind = apperr.InvalidMessage
 	}
 	return err

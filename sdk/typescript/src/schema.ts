@@ -1785,26 +1785,6 @@ export interface components {
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
              */
             contact?: string;
-        } & components["schemas"]["OlderWebChat"];
-        /**
-         * @description Deprecated fields. Do not use them in new programs.
-         * @example {
-         *       "web_chat": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05"
-         *     }
-         */
-        OlderWebChat: components["schemas"]["OlderWebChatKeys"];
-        /**
-         * @example {
-         *       "web_chat": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05"
-         *     }
-         */
-        OlderWebChatKeys: {
-            /**
-             * @deprecated
-             * @description Deprecated. Use webChat, which takes precedence.
-             * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05
-             */
-            web_chat?: string;
         };
         /**
          * @description Changes to a conversation. Absent fields are unchanged.
@@ -2023,63 +2003,7 @@ export interface components {
             /** @description Attachments of the message. */
             attachments?: components["schemas"]["AttachmentInput"][];
             canvas?: components["schemas"]["Canvas"];
-        } & components["schemas"]["OlderMessage"];
-        /**
-         * @description Deprecated fields. Do not use them in new programs.
-         * @example {
-         *       "query_metadata": {
-         *         "channel": "app"
-         *       }
-         *     }
-         */
-        OlderMessage: components["schemas"]["OlderMessageKeys"];
-        /**
-         * @example {
-         *       "query_metadata": {
-         *         "channel": "app"
-         *       }
-         *     }
-         */
-        OlderMessageKeys: {
-            /**
-             * @deprecated
-             * @description Deprecated. Use contentPayload, which takes precedence.
-             * @example {
-             *       "source": "newsletter"
-             *     }
-             */
-            content_payload?: {
-                [key: string]: unknown;
-            };
-            /**
-             * @deprecated
-             * @description Deprecated. Use queryMetadata, which takes precedence.
-             * @example {
-             *       "channel": "app"
-             *     }
-             */
-            query_metadata?: {
-                [key: string]: unknown;
-            };
-            canvas?: components["schemas"]["OlderCanvas"];
         };
-        /**
-         * @example {
-         *       "canvas_type": {
-         *         "kind": "markdown"
-         *       }
-         *     }
-         */
-        OlderCanvas: {
-            /**
-             * @deprecated
-             * @description Deprecated. Use canvasType, which takes precedence.
-             * @example {
-             *       "kind": "markdown"
-             *     }
-             */
-            canvas_type?: unknown;
-        } | null;
         /**
          * @description A message.
          * @example {
@@ -2596,26 +2520,6 @@ export interface components {
              * @example false
              */
             isStreaming?: boolean;
-        } & components["schemas"]["OlderCompletion"];
-        /**
-         * @description Deprecated fields. Do not use them in new programs.
-         * @example {
-         *       "is_streaming": false
-         *     }
-         */
-        OlderCompletion: components["schemas"]["OlderCompletionKeys"];
-        /**
-         * @example {
-         *       "is_streaming": false
-         *     }
-         */
-        OlderCompletionKeys: {
-            /**
-             * @deprecated
-             * @description Deprecated. Use isStreaming, which takes precedence.
-             * @example false
-             */
-            is_streaming?: boolean;
         };
         /**
          * @description The message to answer.
@@ -2634,44 +2538,6 @@ export interface components {
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
              */
             sender?: string;
-        } & components["schemas"]["OlderQuestion"];
-        /**
-         * @description Deprecated fields. Do not use them in new programs.
-         * @example {
-         *       "query_metadata": {
-         *         "channel": "app"
-         *       }
-         *     }
-         */
-        OlderQuestion: components["schemas"]["OlderQuestionKeys"];
-        /**
-         * @example {
-         *       "query_metadata": {
-         *         "channel": "app"
-         *       }
-         *     }
-         */
-        OlderQuestionKeys: {
-            /**
-             * @deprecated
-             * @description Deprecated. Use contentPayload, which takes precedence.
-             * @example {
-             *       "source": "newsletter"
-             *     }
-             */
-            content_payload?: {
-                [key: string]: unknown;
-            };
-            /**
-             * @deprecated
-             * @description Deprecated. Use queryMetadata, which takes precedence.
-             * @example {
-             *       "channel": "app"
-             *     }
-             */
-            query_metadata?: {
-                [key: string]: unknown;
-            };
         };
         /**
          * @description A request in OpenAI's format. Fields that are not listed here are ignored.
@@ -6033,7 +5899,7 @@ export interface components {
         Cursor: string;
         /** @description Number of the page, starting at 1. */
         Page: number;
-        /** @description Maximum number of results per page. */
+        /** @description Maximum number of results per page. Values above 100 count as 100. */
         PageSize: number;
         /**
          * @description Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
@@ -6317,7 +6183,7 @@ export interface operations {
                 inbox?: string;
                 /** @description Only conversations that contain this text. `%` and `_` are ordinary characters. */
                 keyword?: string;
-                /** @description Maximum number of results per page. */
+                /** @description Maximum number of results per page. Values above 100 count as 100. */
                 pageSize?: components["parameters"]["PageSize"];
                 /** @description Sort key; newest first. */
                 ordering?: "lastActivity" | "createdAt";
@@ -6497,7 +6363,7 @@ export interface operations {
                 conversation?: components["parameters"]["ConversationFilter"];
                 /** @description `nextCursor` or `previousCursor` of another page. */
                 cursor?: components["parameters"]["Cursor"];
-                /** @description Maximum number of results per page. */
+                /** @description Maximum number of results per page. Values above 100 count as 100. */
                 pageSize?: components["parameters"]["PageSize"];
             };
             header?: never;
@@ -6836,7 +6702,7 @@ export interface operations {
                 type?: components["parameters"]["RecordTypeFilter"];
                 /** @description Number of the page, starting at 1. */
                 page?: components["parameters"]["Page"];
-                /** @description Maximum number of results per page. */
+                /** @description Maximum number of results per page. Values above 100 count as 100. */
                 pageSize?: components["parameters"]["PageSize"];
             };
             header?: never;
@@ -7086,7 +6952,7 @@ export interface operations {
             query?: {
                 /** @description Number of the page, starting at 1. */
                 page?: components["parameters"]["Page"];
-                /** @description Maximum number of results per page. */
+                /** @description Maximum number of results per page. Values above 100 count as 100. */
                 pageSize?: components["parameters"]["PageSize"];
             };
             header?: never;
@@ -7261,7 +7127,7 @@ export interface operations {
             query?: {
                 /** @description Number of the page, starting at 1. */
                 page?: components["parameters"]["Page"];
-                /** @description Maximum number of results per page. */
+                /** @description Maximum number of results per page. Values above 100 count as 100. */
                 pageSize?: components["parameters"]["PageSize"];
             };
             header?: never;
@@ -7500,7 +7366,7 @@ export interface operations {
             query?: {
                 /** @description Number of the page, starting at 1. */
                 page?: components["parameters"]["Page"];
-                /** @description Maximum number of results per page. */
+                /** @description Maximum number of results per page. Values above 100 count as 100. */
                 pageSize?: components["parameters"]["PageSize"];
             };
             header?: never;
@@ -7674,7 +7540,7 @@ export interface operations {
             query?: {
                 /** @description Number of the page, starting at 1. */
                 page?: components["parameters"]["Page"];
-                /** @description Maximum number of results per page. */
+                /** @description Maximum number of results per page. Values above 100 count as 100. */
                 pageSize?: components["parameters"]["PageSize"];
             };
             header?: never;
@@ -7706,7 +7572,7 @@ export interface operations {
             query?: {
                 /** @description Number of the page, starting at 1. */
                 page?: components["parameters"]["Page"];
-                /** @description Maximum number of results per page. */
+                /** @description Maximum number of results per page. Values above 100 count as 100. */
                 pageSize?: components["parameters"]["PageSize"];
                 /**
                  * @description Only contacts whose name or sourceId contains this text, ignoring case. `%` and `_` are ordinary
@@ -7886,7 +7752,7 @@ export interface operations {
             query?: {
                 /** @description Number of the page, starting at 1. */
                 page?: components["parameters"]["Page"];
-                /** @description Maximum number of results per page. */
+                /** @description Maximum number of results per page. Values above 100 count as 100. */
                 pageSize?: components["parameters"]["PageSize"];
             };
             header?: never;
@@ -8002,7 +7868,7 @@ export interface operations {
                 timezone?: components["parameters"]["Timezone"];
                 /** @description Number of the page, starting at 1. */
                 page?: components["parameters"]["Page"];
-                /** @description Maximum number of results per page. */
+                /** @description Maximum number of results per page. Values above 100 count as 100. */
                 pageSize?: components["parameters"]["PageSize"];
             };
             header?: never;

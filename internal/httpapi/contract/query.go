@@ -1,0 +1,152 @@
+package contract
+
+import (
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"parley/internal/apperr"
+	"parley/internal/shape"
+)
+
+// query is the query parameters of an operation.
+type query struct {
+	spellings map[string]parameterSpelling // by every name that is accepted
+	stems     map[string]string            // the stem of each declared name, with the name
+	isList    bool
+	isCursor  bool // a list that is paged by cursors
+}
+
+// parameterSpelling is a name that a parameter is accepted by. The lowest rank takes precedence.
+type parameterSpelling struct {
+	name      string // the declared one
+	rank      int
+	isInteger bool
+	clampsTo  float64 // larger values count as this one; 0: they do not
+}
+
+func newQuery(method string, parameters openapi3.Parameters) query {
+	q := query{spellings: make(map[string]parameterSpelling), stems: make(map[string]string)}
+	for _, ref := range parameters {
+		parameter := ref.Value
+		if parameter.In != "query" {
+			continue
+		}
+		q.stems[stem(parameter.Name)] = parameter.Name
+		q.isList = q.isList || method == http.MethodGet && slices.Contains([]string{"limit", "pageSize"}, parameter.Name)
+		q.isCursor = q.isCursor || parameter.Name == "cursor"
+		clampsTo, _ := parameter.Schema.Value.Extensions["x-clamps-to"].(float64)
+		for rank, name := range shape.Spellings(parameter.Name, parameter.Extensions) {
+			if rank == 0 || parameters.GetByInAndName("query", name) == nil {
+				q.spellings[name] = parameterSpelling{parameter.Name, rank, parameter.Schema.Value.Type.Is("integer"), clampsTo}
+			}
+		}
+	}
+	return q
+}
+
+// readQuery returns the URL with the declared names of its query parameters. It refuses text that
+// PostgreSQL cannot store, parameters that are repeated or empty, which the validator would ignore,
+// and unknown ones that look like a declared one or like a filter. An operation without query
+// parameters ignores its query.
+func (op *operation) readQuery(address *url.URL) (*url.URL, error) {
+	if len(op.query.spellings) == 0 || address.RawQuery == "" {
+		return address, nil
+	}
+	sent, err := url.ParseQuery(address.RawQuery)
+	if err != nil {
+		return address, apperr.Wrap(apperr.InvalidRequest, "The query string is not encoded correctly.", err)
+	}
+	best := make(map[string]int, len(sent)) // the lowest rank of each parameter that was sent
+	for name := range sent {
+		if found, ok := op.query.spellings[name]; ok {
+			if rank, isThere := best[found.name]; !isThere || found.rank < rank {
+				best[found.name] = found.rank
+			}
+		}
+	}
+	read := make(url.Values, len(sent))
+	for _, name := range slices.Sorted(maps.Keys(sent)) { // sorted: the same request gets the same error
+		values := sent[name]
+		if slices.ContainsFunc(values, func(value string) bool { return !utf8.ValidString(value) || strings.ContainsRune(value, 0) }) {
+			return address, apperr.Parameter(strings.ToValidUTF8(name, "\uFFFD"), "must be UTF-8 without NUL")
+		}
+		found, isKnown := op.query.spellings[name]
+		switch {
+		case !isKnown:
+			if err := op.query.checkUnknown(name, values); err != nil {
+				return address, err
+			}
+			read[name] = values
+		case found.rank > best[found.name]:
+		case len(values) > 1:
+			return address, apperr.Parameter(found.name, "must be given once")
+		case values[0] == "":
+			return address, apperr.Parameter(found.name, "must not be empty")
+		default:
+			read.Set(found.name, found.normalize(values[0]))
+		}
+	}
+	if maps.EqualFunc(read, sent, slices.Equal) {
+		return address, nil
+	}
+	changed := *address
+	changed.RawQuery = read.Encode()
+	return &changed, nil
+}
+
+// normalize returns 50 for an integer such as 50.0, and the largest value for one that is clamped.
+func (p parameterSpelling) normalize(value string) string {
+	if !p.isInteger {
+		return value
+	}
+	if whole, fraction, ok := strings.Cut(value, "."); ok && fraction != "" && strings.Trim(fraction, "0") == "" {
+		value = whole
+	}
+	if n, err := strconv.ParseUint(value, 10, 64); err == nil && p.clampsTo > 0 && float64(n) > p.clampsTo {
+		return strconv.FormatFloat(p.clampsTo, 'f', -1, 64)
+	}
+	return value
+}
+
+// resources are the stems of parameters by which lists are filtered.
+var resources = []string{"bot", "chatbot", "contact", "conversation", "inbox", "session", "webchat"}
+
+// checkUnknown refuses an undeclared parameter that would change the result if it was declared: one
+// that differs from a declared one in its spelling only, a filter, or the page of a list that is
+// paged by cursors.
+func (q query) checkUnknown(name string, values []string) error {
+	root := stem(name)
+	if declared, ok := q.stems[root]; ok {
+		return apperr.Parameter(name, "is not a parameter of this operation; use "+declared)
+	}
+	if q.isList && slices.Contains(resources, root) {
+		return apperr.Parameter(name, "is not a parameter of this operation, which cannot filter by it")
+	}
+	if q.isCursor && (name == "page" && !slices.Equal(values, []string{"1"}) || name == "offset" && !slices.Equal(values, []string{"0"})) {
+		return apperr.Parameter(name, "is not a parameter of this operation; use cursor")
+	}
+	return nil
+}
+
+// stem returns what the spellings of a parameter have in common: conversation for conversationIds,
+// Conversation[] and conversation__in.
+func stem(name string) string {
+	letters := strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) {
+			return unicode.ToLower(r)
+		}
+		return -1
+	}, name)
+	for _, suffix := range []string{"in", "s", "id", "uu", "e"} {
+		letters = strings.TrimSuffix(letters, suffix)
+	}
+	return letters
+}

@@ -69,7 +69,8 @@ FROM contacts c
 WHERE c.organization_id = @organization_id AND c.id = @id;
 
 -- ListContacts returns a page of contacts with the ids of their inboxes, newest first. With a
--- pattern, only contacts whose name or source id matches it are returned.
+-- pattern, only contacts whose name or source id matches it are returned; with an inbox, only those
+-- in it.
 -- name: ListContacts :many
 SELECT sqlc.embed(c),
        ARRAY(SELECT p.inbox_id FROM contact_inboxes p
@@ -77,6 +78,9 @@ SELECT sqlc.embed(c),
 FROM contacts c
 WHERE c.organization_id = @organization_id
   AND (sqlc.narg('pattern')::text IS NULL OR c.name ILIKE sqlc.narg('pattern') OR c.source_id ILIKE sqlc.narg('pattern'))
+  AND (sqlc.narg('inbox_id')::uuid IS NULL OR EXISTS (
+      SELECT FROM contact_inboxes p
+      WHERE p.organization_id = c.organization_id AND p.contact_id = c.id AND p.inbox_id = sqlc.narg('inbox_id')))
 ORDER BY c.created_at DESC, c.id DESC
 LIMIT @page_limit OFFSET @page_offset;
 
@@ -84,7 +88,10 @@ LIMIT @page_limit OFFSET @page_offset;
 -- name: CountContacts :one
 SELECT count(*) FROM contacts c
 WHERE c.organization_id = @organization_id
-  AND (sqlc.narg('pattern')::text IS NULL OR c.name ILIKE sqlc.narg('pattern') OR c.source_id ILIKE sqlc.narg('pattern'));
+  AND (sqlc.narg('pattern')::text IS NULL OR c.name ILIKE sqlc.narg('pattern') OR c.source_id ILIKE sqlc.narg('pattern'))
+  AND (sqlc.narg('inbox_id')::uuid IS NULL OR EXISTS (
+      SELECT FROM contact_inboxes p
+      WHERE p.organization_id = c.organization_id AND p.contact_id = c.id AND p.inbox_id = sqlc.narg('inbox_id')));
 
 -- UpdateContact updates the fields that are not NULL.
 -- name: UpdateContact :execrows

@@ -39,11 +39,14 @@ const countContacts = `-- name: CountContacts :one
 SELECT count(*) FROM contacts c
 WHERE c.organization_id = $1
   AND ($2::text IS NULL OR c.name ILIKE $2 OR c.source_id ILIKE $2)
+  AND ($3::uuid IS NULL OR EXISTS (
+      SELECT FROM contact_inboxes p
+      WHERE p.organization_id = c.organization_id AND p.contact_id = c.id AND p.inbox_id = $3))
 `
 
 // CountContacts returns the total for ListContacts.
-func (q *Queries) CountContacts(ctx context.Context, organizationID uuid.UUID, pattern *string) (int64, error) {
-	row := q.db.QueryRow(ctx, countContacts, organizationID, pattern)
+func (q *Queries) CountContacts(ctx context.Context, organizationID uuid.UUID, pattern *string, inboxID *uuid.UUID) (int64, error) {
+	row := q.db.QueryRow(ctx, countContacts, organizationID, pattern, inboxID)
 	var count int64
 	err := row.Scan(&count)
 	return count, err
@@ -156,13 +159,17 @@ SELECT c.organization_id, c.id, c.user_id, c.source_id, c.name, c.avatar, c.emai
 FROM contacts c
 WHERE c.organization_id = $1
   AND ($2::text IS NULL OR c.name ILIKE $2 OR c.source_id ILIKE $2)
+  AND ($3::uuid IS NULL OR EXISTS (
+      SELECT FROM contact_inboxes p
+      WHERE p.organization_id = c.organization_id AND p.contact_id = c.id AND p.inbox_id = $3))
 ORDER BY c.created_at DESC, c.id DESC
-LIMIT $4 OFFSET $3
+LIMIT $5 OFFSET $4
 `
 
 type ListContactsParams struct {
 	OrganizationID uuid.UUID
 	Pattern        *string
+	InboxID        *uuid.UUID
 	PageOffset     int32
 	PageLimit      int32
 }
@@ -173,11 +180,13 @@ type ListContactsRow struct {
 }
 
 // ListContacts returns a page of contacts with the ids of their inboxes, newest first. With a
-// pattern, only contacts whose name or source id matches it are returned.
+// pattern, only contacts whose name or source id matches it are returned; with an inbox, only those
+// in it.
 func (q *Queries) ListContacts(ctx context.Context, arg ListContactsParams) ([]ListContactsRow, error) {
 	rows, err := q.db.Query(ctx, listContacts,
 		arg.OrganizationID,
 		arg.Pattern,
+		arg.InboxID,
 		arg.PageOffset,
 		arg.PageLimit,
 	)

@@ -4670,6 +4670,9 @@ type EndDate = string
 // IdempotencyKey Example: 8e03978e-40d5-43e8-bc93-6894a57f9324
 type IdempotencyKey = string
 
+// Offset Example: 0
+type Offset = int
+
 // Page Example: 1
 type Page = int
 
@@ -4791,6 +4794,10 @@ type ListAPIKeysParams struct {
 
 	// PageSize Maximum number of results per page. Values above 100 count as 100.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+
+	// Offset Number of results before the page, instead of `page`. Beyond the end, the page is empty. `limit` is accepted
+	// as `pageSize`.
+	Offset *Offset `form:"offset,omitempty" json:"offset,omitempty"`
 }
 
 // CreateAPIKeyParams defines parameters for CreateAPIKey.
@@ -4827,6 +4834,10 @@ type ListAuditEventsParams struct {
 
 	// PageSize Maximum number of results per page. Values above 100 count as 100.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+
+	// Offset Number of results before the page, instead of `page`. Beyond the end, the page is empty. `limit` is accepted
+	// as `pageSize`.
+	Offset *Offset `form:"offset,omitempty" json:"offset,omitempty"`
 }
 
 // ListChatbotsParams defines parameters for ListChatbots.
@@ -4836,6 +4847,10 @@ type ListChatbotsParams struct {
 
 	// PageSize Maximum number of results per page. Values above 100 count as 100.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+
+	// Offset Number of results before the page, instead of `page`. Beyond the end, the page is empty. `limit` is accepted
+	// as `pageSize`.
+	Offset *Offset `form:"offset,omitempty" json:"offset,omitempty"`
 }
 
 // CreateChatbotParams defines parameters for CreateChatbot.
@@ -4875,6 +4890,10 @@ type ListFaqsParams struct {
 
 	// PageSize Maximum number of results per page. Values above 100 count as 100.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+
+	// Offset Number of results before the page, instead of `page`. Beyond the end, the page is empty. `limit` is accepted
+	// as `pageSize`.
+	Offset *Offset `form:"offset,omitempty" json:"offset,omitempty"`
 }
 
 // CreateFaqParams defines parameters for CreateFaq.
@@ -4941,6 +4960,10 @@ type ListRecordsParams struct {
 
 	// PageSize Maximum number of results per page. Values above 100 count as 100.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+
+	// Offset Number of results before the page, instead of `page`. Beyond the end, the page is empty. `limit` is accepted
+	// as `pageSize`.
+	Offset *Offset `form:"offset,omitempty" json:"offset,omitempty"`
 }
 
 // ExportRecordsParams defines parameters for ExportRecords.
@@ -5049,6 +5072,13 @@ type ListContactsParams struct {
 
 	// PageSize Maximum number of results per page. Values above 100 count as 100.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+
+	// Offset Number of results before the page, instead of `page`. Beyond the end, the page is empty. `limit` is accepted
+	// as `pageSize`.
+	Offset *Offset `form:"offset,omitempty" json:"offset,omitempty"`
+
+	// Inbox Only contacts in this inbox (id). An unknown inbox is 404.
+	Inbox *string `form:"inbox,omitempty" json:"inbox,omitempty"`
 
 	// Query Only contacts whose name or sourceId contains this text, ignoring case. `%` and `_` are ordinary
 	// characters.
@@ -5191,6 +5221,10 @@ type ListInboxesParams struct {
 
 	// PageSize Maximum number of results per page. Values above 100 count as 100.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+
+	// Offset Number of results before the page, instead of `page`. Beyond the end, the page is empty. `limit` is accepted
+	// as `pageSize`.
+	Offset *Offset `form:"offset,omitempty" json:"offset,omitempty"`
 }
 
 // ListMessagesParams defines parameters for ListMessages.
@@ -5257,6 +5291,10 @@ type ListWebChatsParams struct {
 
 	// PageSize Maximum number of results per page. Values above 100 count as 100.
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+
+	// Offset Number of results before the page, instead of `page`. Beyond the end, the page is empty. `limit` is accepted
+	// as `pageSize`.
+	Offset *Offset `form:"offset,omitempty" json:"offset,omitempty"`
 }
 
 // CreateWebChatParams defines parameters for CreateWebChat.
@@ -5778,6 +5816,13 @@ func (w *ServerInterfaceWrapper) ListAPIKeys(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter pageSize: %s", err))
 	}
 
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", ctx.QueryParams(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter offset: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListAPIKeys(ctx, params)
 	return err
@@ -5876,6 +5921,13 @@ func (w *ServerInterfaceWrapper) ListAuditEvents(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter pageSize: %s", err))
 	}
 
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", ctx.QueryParams(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter offset: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListAuditEvents(ctx, params)
 	return err
@@ -5899,6 +5951,13 @@ func (w *ServerInterfaceWrapper) ListChatbots(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageSize", ctx.QueryParams(), &params.PageSize, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter pageSize: %s", err))
+	}
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", ctx.QueryParams(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter offset: %s", err))
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
@@ -6044,6 +6103,13 @@ func (w *ServerInterfaceWrapper) ListFaqs(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageSize", ctx.QueryParams(), &params.PageSize, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter pageSize: %s", err))
+	}
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", ctx.QueryParams(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter offset: %s", err))
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
@@ -6283,6 +6349,13 @@ func (w *ServerInterfaceWrapper) ListRecords(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageSize", ctx.QueryParams(), &params.PageSize, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter pageSize: %s", err))
+	}
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", ctx.QueryParams(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter offset: %s", err))
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
@@ -6607,6 +6680,20 @@ func (w *ServerInterfaceWrapper) ListContacts(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageSize", ctx.QueryParams(), &params.PageSize, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter pageSize: %s", err))
+	}
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", ctx.QueryParams(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter offset: %s", err))
+	}
+
+	// ------------- Optional query parameter "inbox" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "inbox", ctx.QueryParams(), &params.Inbox, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter inbox: %s", err))
 	}
 
 	// ------------- Optional query parameter "query" -------------
@@ -7027,6 +7114,13 @@ func (w *ServerInterfaceWrapper) ListInboxes(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter pageSize: %s", err))
 	}
 
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", ctx.QueryParams(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter offset: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListInboxes(ctx, params)
 	return err
@@ -7255,6 +7349,13 @@ func (w *ServerInterfaceWrapper) ListWebChats(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageSize", ctx.QueryParams(), &params.PageSize, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter pageSize: %s", err))
+	}
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", ctx.QueryParams(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter offset: %s", err))
 	}
 
 	// Invoke the callback with all the unmarshaled arguments

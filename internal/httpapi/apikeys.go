@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"parley/gen/db"
 	"parley/gen/openapi"
 	"parley/internal/apperr"
 	"parley/internal/auth"
@@ -19,12 +20,14 @@ type keyHandlers struct {
 
 // ListAPIKeys implements GET /api/api-keys/.
 func (h keyHandlers) ListAPIKeys(ctx context.Context, request openapi.ListAPIKeysRequestObject) (openapi.ListAPIKeysResponseObject, error) {
-	page := pageOf(request.Params.Page, request.Params.PageSize)
-	rows, count, err := h.auth.ListKeys(ctx, auth.PrincipalOf(ctx).OrganizationID, page.size, page.offset())
+	at := pageOf(request.Params.Page, request.Params.PageSize, request.Params.Offset)
+	rows, count, err := readPage(at, func(p page) ([]db.ListAPIKeysRow, int64, error) {
+		return h.auth.ListKeys(ctx, auth.PrincipalOf(ctx).OrganizationID, p.size, p.offset())
+	})
 	if err != nil {
 		return nil, err
 	}
-	list, err := toAPIList(ctx, page, rows, count, toAPIKey)
+	list, err := toAPIList(ctx, at, rows, count, toAPIKey)
 	return openapi.ListAPIKeys200JSONResponse(list), err
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 
+	"parley/gen/db"
 	"parley/gen/openapi"
 	"parley/internal/audit"
 	"parley/internal/auth"
@@ -25,11 +26,13 @@ func (h auditHandlers) ListAuditEvents(ctx context.Context, request openapi.List
 	}
 	filter := audit.Filter{Action: audit.Action(deref(params.Action))}
 	filter.Since, filter.Before = days.Span()
-	page := pageOf(params.Page, params.PageSize)
-	rows, count, err := h.trail.List(ctx, auth.PrincipalOf(ctx).OrganizationID, filter, page.size, page.offset())
+	at := pageOf(params.Page, params.PageSize, params.Offset)
+	rows, count, err := readPage(at, func(p page) ([]db.ListAuditEventsRow, int64, error) {
+		return h.trail.List(ctx, auth.PrincipalOf(ctx).OrganizationID, filter, p.size, p.offset())
+	})
 	if err != nil {
 		return nil, err
 	}
-	list, err := toAPIList(ctx, page, rows, count, toAPIAuditEvent)
+	list, err := toAPIList(ctx, at, rows, count, toAPIAuditEvent)
 	return openapi.ListAuditEvents200JSONResponse(list), err
 }

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 
+	"parley/gen/db"
 	"parley/gen/openapi"
 	"parley/internal/auth"
 	"parley/internal/bot"
@@ -14,12 +15,14 @@ type chatbotHandlers struct{ bots *bot.Bots }
 
 // ListChatbots implements GET /api/chatbots/.
 func (h chatbotHandlers) ListChatbots(ctx context.Context, request openapi.ListChatbotsRequestObject) (openapi.ListChatbotsResponseObject, error) {
-	page := pageOf(request.Params.Page, request.Params.PageSize)
-	rows, count, err := h.bots.List(ctx, auth.PrincipalOf(ctx).OrganizationID, page.number, page.size)
+	at := pageOf(request.Params.Page, request.Params.PageSize, request.Params.Offset)
+	rows, count, err := readPage(at, func(p page) ([]db.Bot, int64, error) {
+		return h.bots.List(ctx, auth.PrincipalOf(ctx).OrganizationID, p.number, p.size)
+	})
 	if err != nil {
 		return nil, err
 	}
-	list, err := toAPIList(ctx, page, rows, count, toAPIChatbot)
+	list, err := toAPIList(ctx, at, rows, count, toAPIChatbot)
 	return openapi.ListChatbots200JSONResponse(list), err
 }
 

@@ -14,12 +14,15 @@ type contactHandlers struct{ inboxes *inbox.Inboxes }
 
 // ListContacts implements GET /api/contacts/.
 func (h contactHandlers) ListContacts(ctx context.Context, request openapi.ListContactsRequestObject) (openapi.ListContactsResponseObject, error) {
-	page := pageOf(request.Params.Page, request.Params.PageSize)
-	rows, count, err := h.inboxes.ListContacts(ctx, auth.PrincipalOf(ctx).OrganizationID, request.Params.Query, page.size, page.offset())
+	filter := inbox.ContactFilter{Search: request.Params.Query, InboxID: request.Params.Inbox}
+	at := pageOf(request.Params.Page, request.Params.PageSize, request.Params.Offset)
+	rows, count, err := readPage(at, func(p page) ([]inbox.Contact, int64, error) {
+		return h.inboxes.ListContacts(ctx, auth.PrincipalOf(ctx).OrganizationID, filter, p.size, p.offset())
+	})
 	if err != nil {
 		return nil, err
 	}
-	list, err := toAPIList(ctx, page, rows, count, toAPIContact)
+	list, err := toAPIList(ctx, at, rows, count, toAPIContact)
 	return openapi.ListContacts200JSONResponse(list), err
 }
 

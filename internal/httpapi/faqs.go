@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"parley/gen/db"
 	"parley/gen/openapi"
 	"parley/internal/apperr"
 	"parley/internal/auth"
@@ -22,12 +23,14 @@ type faqHandlers struct {
 
 // ListFaqs implements GET /api/chatbots/{chatbotId}/faqs/.
 func (h faqHandlers) ListFaqs(ctx context.Context, request openapi.ListFaqsRequestObject) (openapi.ListFaqsResponseObject, error) {
-	page := pageOf(request.Params.Page, request.Params.PageSize)
-	rows, count, err := h.faqs.List(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, page.number, page.size)
+	at := pageOf(request.Params.Page, request.Params.PageSize, request.Params.Offset)
+	rows, count, err := readPage(at, func(p page) ([]db.Faq, int64, error) {
+		return h.faqs.List(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, p.number, p.size)
+	})
 	if err != nil {
 		return nil, err
 	}
-	list, err := toAPIList(ctx, page, rows, count, toAPIFaq)
+	list, err := toAPIList(ctx, at, rows, count, toAPIFaq)
 	return openapi.ListFaqs200JSONResponse(list), err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 
+	"parley/gen/db"
 	"parley/gen/openapi"
 	"parley/internal/auth"
 	"parley/internal/bot"
@@ -33,12 +34,14 @@ func (h recordHandlers) ListRecords(ctx context.Context, request openapi.ListRec
 	if err != nil {
 		return nil, err
 	}
-	page := pageOf(params.Page, params.PageSize)
-	rows, count, err := h.records.List(ctx, found.OrganizationID, found.ID, filter, page.number, page.size)
+	at := pageOf(params.Page, params.PageSize, params.Offset)
+	rows, count, err := readPage(at, func(p page) ([]db.Record, int64, error) {
+		return h.records.List(ctx, found.OrganizationID, found.ID, filter, p.number, p.size)
+	})
 	if err != nil {
 		return nil, err
 	}
-	list, err := toAPIList(ctx, page, rows, count, toAPIRecord)
+	list, err := toAPIList(ctx, at, rows, count, toAPIRecord)
 	return openapi.ListRecords200JSONResponse(list), err
 }
 

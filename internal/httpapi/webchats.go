@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 
+	"parley/gen/db"
 	"parley/gen/openapi"
 	"parley/internal/auth"
 	"parley/internal/httpapi/contract"
@@ -14,12 +15,14 @@ type webChatHandlers struct{ inboxes *inbox.Inboxes }
 
 // ListWebChats implements GET /api/web-chats/.
 func (h webChatHandlers) ListWebChats(ctx context.Context, request openapi.ListWebChatsRequestObject) (openapi.ListWebChatsResponseObject, error) {
-	page := pageOf(request.Params.Page, request.Params.PageSize)
-	rows, count, err := h.inboxes.ListWebChats(ctx, auth.PrincipalOf(ctx).OrganizationID, page.size, page.offset())
+	at := pageOf(request.Params.Page, request.Params.PageSize, request.Params.Offset)
+	rows, count, err := readPage(at, func(p page) ([]db.WebChat, int64, error) {
+		return h.inboxes.ListWebChats(ctx, auth.PrincipalOf(ctx).OrganizationID, p.size, p.offset())
+	})
 	if err != nil {
 		return nil, err
 	}
-	list, err := toAPIList(ctx, page, rows, count, toAPIWebChat)
+	list, err := toAPIList(ctx, at, rows, count, toAPIWebChat)
 	return openapi.ListWebChats200JSONResponse(list), err
 }
 

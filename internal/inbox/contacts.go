@@ -91,20 +91,35 @@ func (i *Inboxes) GetContact(ctx context.Context, organization uuid.UUID, id str
 	return Contact{Contact: row.Contact, InboxIDs: row.InboxIds}, apperr.Rephrase(err, apperr.NotFound, noContact)
 }
 
-// ListContacts returns a page of contacts, newest first, and how many match. A search matches those
-// whose name or source ID contains it, ignoring case.
-func (i *Inboxes) ListContacts(ctx context.Context, organization uuid.UUID, search *string, limit, offset int) ([]Contact, int64, error) {
+// ContactFilter selects the contacts that ListContacts returns. Its zero value selects all.
+type ContactFilter struct {
+	Search  *string // contained in the name or the source ID, ignoring case
+	InboxID *string
+}
+
+// ListContacts returns a page of contacts, newest first, and how many match. An unknown inbox is
+// NotFound.
+func (i *Inboxes) ListContacts(ctx context.Context, organization uuid.UUID, filter ContactFilter, limit, offset int) ([]Contact, int64, error) {
 	var pattern *string
-	if search != nil {
-		pattern = new(store.ContainsPattern(*search))
+	if filter.Search != nil {
+		pattern = new(store.ContainsPattern(*filter.Search))
 	}
-	count, err := i.store.CountContacts(ctx, organization, pattern)
+	var inboxID *uuid.UUID
+	if filter.InboxID != nil {
+		found, err := Get(ctx, i.store.Queries, organization, *filter.InboxID)
+		if err != nil {
+			return nil, 0, err
+		}
+		inboxID = &found.ID
+	}
+	count, err := i.store.CountContacts(ctx, organization, pattern, inboxID)
 	if err != nil {
 		return nil, 0, err
 	}
 	rows, err := i.store.ListContacts(ctx, db.ListContactsParams{
 		OrganizationID: organization,
 		Pattern:        pattern,
+		InboxID:        inboxID,
 		PageLimit:      int32(limit),
 		PageOffset:     int32(offset),
 	})

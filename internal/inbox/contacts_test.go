@@ -251,7 +251,7 @@ func TestListContactsPages(t *testing.T) {
 	for _, name := range []string{"One", "Two", "Three"} {
 		contact(t, f, inbox.ContactFields{Name: &name})
 	}
-	rows, count, err := f.Inboxes.ListContacts(t.Context(), f.Organization, nil, 2, 1)
+	rows, count, err := f.Inboxes.ListContacts(t.Context(), f.Organization, inbox.ContactFilter{}, 2, 1)
 	if err != nil || count != 3 || len(rows) != 2 || rows[0].Name != "Two" || rows[1].Name != "One" {
 		t.Errorf("got page %v of %d, %v", rows, count, err)
 	}
@@ -307,7 +307,7 @@ func contact(t *testing.T, f *chattest.Fixture, wanted inbox.ContactFields) inbo
 
 func contacts(t *testing.T, f *chattest.Fixture, search *string) ([]inbox.Contact, int64) {
 	t.Helper()
-	rows, count, err := f.Inboxes.ListContacts(t.Context(), f.Organization, search, 100, 0)
+	rows, count, err := f.Inboxes.ListContacts(t.Context(), f.Organization, inbox.ContactFilter{Search: search}, 100, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

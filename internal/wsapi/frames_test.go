@@ -175,6 +175,32 @@ func TestInvalidFrameIsReportedAndSocketStaysOpen(t *testing.T) {
 	}
 }
 
+// In a frame, null counts as absent and unknown fields are ignored, as in the REST API.
+func TestNullInFrameCountsAsAbsent(t *testing.T) {
+	t.Parallel()
+	o := serve(t, settings{}).organization()
+	id := o.as("alice", auth.Chat).startWithoutReplies()
+	sender, other := o.as("alice", auth.Chat).watch(id), o.as("alice", auth.Chat).watch(id)
+	sender.sendRaw(`{"type":"message","content":"Hi","session_id":null,"attachments":null,"metadata":null,"client_message_id":null,"Content":7,"zzz":[{}]}`)
+	sender.awaitStatus("delivered")
+	if got := other.next(); got.Content != "Hi" || len(got.Attachments) != 0 || len(got.Metadata) != 0 {
+		t.Errorf("%+v", got)
+	}
+	sender.sendRaw(`{"type":"message","content":"Look","attachments":[{"id":null,"type":null,"filename":null,"file":"https://files.example.com/a.png"}],"metadata":{"n":null}}`)
+	sender.awaitStatus("delivered")
+	if got := other.next(); len(got.Attachments) != 1 || got.Attachments[0]["filename"] != "a.png" || !reflect.DeepEqual(got.Metadata, object{"n": nil}) {
+		t.Errorf("%+v", got)
+	}
+	for _, frame := range []string{`{"type":"message","content":null}`, `{"type":null,"content":"Hi"}`} {
+		sender.sendRaw(frame)
+		if got := sender.next(); got.Type != "error" {
+			t.Errorf("%s: %+v", frame, got)
+		}
+	}
+	sender.sendRaw(`{"type":"message","content":"Hi","zzz":[` + strings.Repeat("0,", 60_000/2-100) + `0]}`)
+	sender.awaitStatus("delivered")
+}
+
 // invalidFrame is a frame and the code of the error that answers it.
 type invalidFrame struct{ name, frame, code string }
 

@@ -94,6 +94,9 @@ func (op *operation) readQuery(address *url.URL) (*url.URL, error) {
 			read.Set(found.name, found.normalize(values[0]))
 		}
 	}
+	if op.query.spellings["page"].name != "" && read.Has("offset") && read.Has("page") && read.Get("page") != "1" {
+		return address, apperr.Parameter("offset", "cannot be combined with page")
+	}
 	if maps.EqualFunc(read, sent, slices.Equal) {
 		return address, nil
 	}

@@ -5899,6 +5899,11 @@ export interface components {
         Cursor: string;
         /** @description Number of the page, starting at 1. */
         Page: number;
+        /**
+         * @description Number of results before the page, instead of `page`. Beyond the end, the page is empty. `limit` is accepted
+         *     as `pageSize`.
+         */
+        Offset: number;
         /** @description Maximum number of results per page. Values above 100 count as 100. */
         PageSize: number;
         /**
@@ -6704,6 +6709,11 @@ export interface operations {
                 page?: components["parameters"]["Page"];
                 /** @description Maximum number of results per page. Values above 100 count as 100. */
                 pageSize?: components["parameters"]["PageSize"];
+                /**
+                 * @description Number of results before the page, instead of `page`. Beyond the end, the page is empty. `limit` is accepted
+                 *     as `pageSize`.
+                 */
+                offset?: components["parameters"]["Offset"];
             };
             header?: never;
             path: {
@@ -6954,6 +6964,11 @@ export interface operations {
                 page?: components["parameters"]["Page"];
                 /** @description Maximum number of results per page. Values above 100 count as 100. */
                 pageSize?: components["parameters"]["PageSize"];
+                /**
+                 * @description Number of results before the page, instead of `page`. Beyond the end, the page is empty. `limit` is accepted
+                 *     as `pageSize`.
+                 */
+                offset?: components["parameters"]["Offset"];
             };
             header?: never;
             path?: never;
@@ -7129,6 +7144,11 @@ export interface operations {
                 page?: components["parameters"]["Page"];
                 /** @description Maximum number of results per page. Values above 100 count as 100. */
                 pageSize?: components["parameters"]["PageSize"];
+                /**
+                 * @description Number of results before the page, instead of `page`. Beyond the end, the page is empty. `limit` is accepted
+                 *     as `pageSize`.
+                 */
+                offset?: components["parameters"]["Offset"];
             };
             header?: never;
             path: {
@@ -7368,6 +7388,11 @@ export interface operations {
                 page?: components["parameters"]["Page"];
                 /** @description Maximum number of results per page. Values above 100 count as 100. */
                 pageSize?: components["parameters"]["PageSize"];
+                /**
+                 * @description Number of results before the page, instead of `page`. Beyond the end, the page is empty. `limit` is accepted
+                 *     as `pageSize`.
+                 */
+                offset?: components["parameters"]["Offset"];
             };
             header?: never;
             path?: never;
@@ -7542,6 +7567,11 @@ export interface operations {
                 page?: components["parameters"]["Page"];
                 /** @description Maximum number of results per page. Values above 100 count as 100. */
                 pageSize?: components["parameters"]["PageSize"];
+                /**
+                 * @description Number of results before the page, instead of `page`. Beyond the end, the page is empty. `limit` is accepted
+                 *     as `pageSize`.
+                 */
+                offset?: components["parameters"]["Offset"];
             };
             header?: never;
             path?: never;
@@ -7574,6 +7604,13 @@ export interface operations {
                 page?: components["parameters"]["Page"];
                 /** @description Maximum number of results per page. Values above 100 count as 100. */
                 pageSize?: components["parameters"]["PageSize"];
+                /**
+                 * @description Number of results before the page, instead of `page`. Beyond the end, the page is empty. `limit` is accepted
+                 *     as `pageSize`.
+                 */
+                offset?: components["parameters"]["Offset"];
+                /** @description Only contacts in this inbox (id). An unknown inbox is 404. */
+                inbox?: string;
                 /**
                  * @description Only contacts whose name or sourceId contains this text, ignoring case. `%` and `_` are ordinary
                  *     characters.
@@ -7754,6 +7791,11 @@ export interface operations {
                 page?: components["parameters"]["Page"];
                 /** @description Maximum number of results per page. Values above 100 count as 100. */
                 pageSize?: components["parameters"]["PageSize"];
+                /**
+                 * @description Number of results before the page, instead of `page`. Beyond the end, the page is empty. `limit` is accepted
+                 *     as `pageSize`.
+                 */
+                offset?: components["parameters"]["Offset"];
             };
             header?: never;
             path?: never;
@@ -7870,6 +7912,11 @@ export interface operations {
                 page?: components["parameters"]["Page"];
                 /** @description Maximum number of results per page. Values above 100 count as 100. */
                 pageSize?: components["parameters"]["PageSize"];
+                /**
+                 * @description Number of results before the page, instead of `page`. Beyond the end, the page is empty. `limit` is accepted
+                 *     as `pageSize`.
+                 */
+                offset?: components["parameters"]["Offset"];
             };
             header?: never;
             path?: never;

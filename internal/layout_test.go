@@ -50,12 +50,12 @@ var rooms = map[string][]string{
 	},
 	"internal/httpapi/contract": {
 		"internal/jsontext", "internal/metrics", "internal/shape", "internal/trace",
-		"internal/audit", "internal/auth", "internal/ratelimit", "internal/store", "internal/apperr", "gen/openapi",
+		"internal/audit", "internal/auth", "internal/origin", "internal/ratelimit", "internal/store", "internal/apperr", "gen/openapi",
 	},
 	"internal/httpapi/eventstream": {"internal/jsontext", "internal/reply", "internal/apperr"},
 	"internal/wsapi": {
 		"internal/jsontext", "internal/shape", "internal/trace",
-		"internal/auth", "internal/reply", "internal/feed", "internal/visit", "internal/chat", "internal/ratelimit", "internal/store", "internal/apperr",
+		"internal/auth", "internal/reply", "internal/feed", "internal/visit", "internal/chat", "internal/origin", "internal/ratelimit", "internal/store", "internal/apperr",
 		"gen/openapi", "gen/db",
 	},
 
@@ -63,13 +63,13 @@ var rooms = map[string][]string{
 	"internal/feed":  {"internal/reply", "internal/realtime", "internal/store", "internal/apperr", "gen/db"},
 	"internal/run":   {"internal/reply", "internal/feed", "internal/bot", "internal/trace", "internal/store", "internal/apperr", "gen/db"},
 	"internal/visit": {"internal/reply", "internal/feed", "internal/bot", "internal/realtime", "internal/store", "internal/apperr", "gen/db"},
-	"internal/inbox": {"internal/bot", "internal/audit", "internal/store", "internal/apperr", "gen/db"},
+	"internal/inbox": {"internal/bot", "internal/origin", "internal/audit", "internal/store", "internal/apperr", "gen/db"},
 	"internal/chat": {
 		"internal/reply", "internal/feed", "internal/run", "internal/inbox", "internal/trace",
 		"internal/audit", "internal/auth", "internal/bot", "internal/store", "internal/apperr", "gen/db",
 	},
 	"internal/records":   {"internal/audit", "internal/auth", "internal/store", "internal/xlsx", "internal/apperr", "gen/db"},
-	"internal/auth":      {"internal/audit", "internal/secret", "internal/realtime", "internal/store", "internal/apperr", "gen/db"},
+	"internal/auth":      {"internal/audit", "internal/origin", "internal/secret", "internal/realtime", "internal/store", "internal/apperr", "gen/db"},
 	"internal/bot":       {"internal/audit", "internal/secret", "internal/metrics", "internal/store", "internal/apperr", "gen/db"},
 	"internal/faq":       {"internal/bot", "internal/audit", "internal/store", "internal/apperr", "gen/db"},
 	"internal/llm":       {"internal/bot", "internal/faq", "internal/secret", "internal/trace", "internal/apperr", "gen/db"},
@@ -85,6 +85,7 @@ var rooms = map[string][]string{
 	"internal/apperr":   {},
 	"internal/metrics":  {},
 	"internal/trace":    {},
+	"internal/origin":   {},
 	"internal/dbtest":   {"db", "internal/store", "internal/localpg"},
 	"internal/bottest":  {"internal/bot", "internal/faq", "internal/llm", "internal/secret", "internal/store", "gen/db"},
 	"internal/chattest": {

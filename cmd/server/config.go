@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -19,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"parley/internal/bot"
+	"parley/internal/origin"
 	"parley/internal/ratelimit"
 	"parley/internal/realtime"
 	"parley/internal/secret"
@@ -48,7 +48,8 @@ type config struct {
 	Model modelConfig
 	// PostgresBin is the directory of the private PostgreSQL's programs.
 	PostgresBin string // PARLEY_POSTGRES_BIN, default found in PATH or /usr/lib/postgresql
-	// AllowedOrigins are the origins of the web pages that may call the API, or "*" for all.
+	// AllowedOrigins are the origins of the web pages that may call the API, as package origin
+	// matches them.
 	AllowedOrigins []string // PARLEY_ALLOWED_ORIGINS, default none
 	// RateLimits is the number of requests per minute and user. 0 is unlimited, for a class or for all.
 	RateLimits ratelimit.Limits // PARLEY_RATE_LIMITS, default messages=60,history=100,list=30
@@ -306,44 +307,22 @@ func parsePostgresBin(dir string) (string, error) {
 	return dir, nil
 }
 
-// parseOrigins returns the origins as browsers send them: the scheme and the host in lower case, without
-// the default port.
+// parseOrigins returns the origins as browsers send them.
 func parseOrigins(list string) ([]string, error) {
 	var origins, problems []string
 	for item := range strings.SplitSeq(list, ",") {
 		item = strings.TrimSpace(item)
-		switch origin, ok := parseOrigin(item); {
-		case item == "":
-		case !ok:
-			problems = append(problems, fmt.Sprintf("%q must be an origin, such as https://www.example.com, or *", item))
-		case !slices.Contains(origins, origin):
-			origins = append(origins, origin)
+		if item == "" {
+			continue
+		}
+		parsed, err := origin.Parse(item)
+		if err != nil {
+			problems = append(problems, fmt.Sprintf("%q %v", item, err))
+		} else if !slices.Contains(origins, parsed) {
+			origins = append(origins, parsed)
 		}
 	}
 	return origins, joinProblems(problems)
-}
-
-func parseOrigin(item string) (string, bool) {
-	if item == "*" {
-		return item, true
-	}
-	u, err := url.Parse(item)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.Contains(u.Host, "*") {
-		return "", false
-	}
-	// An origin is a scheme and a host, without even an empty path or query.
-	if !strings.EqualFold(item, u.Scheme+"://"+u.Host) {
-		return "", false
-	}
-	port := u.Port()
-	if port != "" && checkPort(port) != nil || port == "" && strings.HasSuffix(u.Host, ":") {
-		return "", false
-	}
-	host := u.Host
-	if u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
-		host = strings.TrimSuffix(host, ":"+port)
-	}
-	return u.Scheme + "://" + strings.ToLower(host), true
 }
 
 func parseLogLevel(name string) (slog.Level, error) {

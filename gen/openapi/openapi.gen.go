@@ -1955,7 +1955,7 @@ type ClientTokenCreate struct {
 	// Example: 900
 	ExpiresIn *int `json:"expiresIn,omitempty"`
 
-	// Origin Origin of the pages that may use the token.
+	// Origin Origin of the pages that may use the token, without `*`.
 	//
 	// Example: https://www.example.com
 	Origin *string `json:"origin,omitempty"`
@@ -3536,6 +3536,13 @@ type OpenAIModelListObject string
 // Origins Origins of the pages that embed the web chat. Informational; it does not restrict anything. Which pages may
 // call this server is determined by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
 //
+// An origin is a scheme and a host, as browsers and web views send it: `https://www.example.com`,
+// `capacitor://localhost`, `chrome-extension://<id>`, `file://`, or `null` for pages without an address of
+// their own. A `*` may stand for the first labels of the host (`https://*.example.com`), for the host
+// (`moz-extension://*`) or for the port (`http://localhost:*`). Origins are returned as browsers send them: in
+// lower case, with an internationalized host in Punycode, without the default port. What cannot match any page
+// is 400.
+//
 // Example: ["https://www.example.com"]
 type Origins = []string
 
@@ -4508,6 +4515,13 @@ type WebChat struct {
 	// AllowedOrigins Origins of the pages that embed the web chat. Informational; it does not restrict anything. Which pages may
 	// call this server is determined by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
 	//
+	// An origin is a scheme and a host, as browsers and web views send it: `https://www.example.com`,
+	// `capacitor://localhost`, `chrome-extension://<id>`, `file://`, or `null` for pages without an address of
+	// their own. A `*` may stand for the first labels of the host (`https://*.example.com`), for the host
+	// (`moz-extension://*`) or for the port (`http://localhost:*`). Origins are returned as browsers send them: in
+	// lower case, with an internationalized host in Punycode, without the default port. What cannot match any page
+	// is 400.
+	//
 	//
 	// Example: ["https://www.example.com"]
 	AllowedOrigins Origins `json:"allowedOrigins"`
@@ -4555,6 +4569,13 @@ type WebChatCreate struct {
 	// AllowedOrigins Origins of the pages that embed the web chat. Informational; it does not restrict anything. Which pages may
 	// call this server is determined by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
 	//
+	// An origin is a scheme and a host, as browsers and web views send it: `https://www.example.com`,
+	// `capacitor://localhost`, `chrome-extension://<id>`, `file://`, or `null` for pages without an address of
+	// their own. A `*` may stand for the first labels of the host (`https://*.example.com`), for the host
+	// (`moz-extension://*`) or for the port (`http://localhost:*`). Origins are returned as browsers send them: in
+	// lower case, with an internationalized host in Punycode, without the default port. What cannot match any page
+	// is 400.
+	//
 	//
 	// Example: ["https://www.example.com"]
 	AllowedOrigins *Origins `json:"allowedOrigins,omitempty"`
@@ -4600,6 +4621,13 @@ type WebChatUpdate struct {
 
 	// AllowedOrigins Origins of the pages that embed the web chat. Informational; it does not restrict anything. Which pages may
 	// call this server is determined by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
+	//
+	// An origin is a scheme and a host, as browsers and web views send it: `https://www.example.com`,
+	// `capacitor://localhost`, `chrome-extension://<id>`, `file://`, or `null` for pages without an address of
+	// their own. A `*` may stand for the first labels of the host (`https://*.example.com`), for the host
+	// (`moz-extension://*`) or for the port (`http://localhost:*`). Origins are returned as browsers send them: in
+	// lower case, with an internationalized host in Punycode, without the default port. What cannot match any page
+	// is 400.
 	//
 	//
 	// Example: ["https://www.example.com"]

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
+	"parley/internal/origin"
 	"parley/internal/store"
 )
 
@@ -19,13 +21,19 @@ const (
 )
 
 // CreateToken issues a client token for a subject, with the scope chat. It expires after the
-// lifetime (0: 15 minutes), and no later than the issuer. With an origin, only pages of that origin
+// lifetime (0: 15 minutes), and no later than the issuer. With the origin of a page, only pages of that origin
 // may use it. A repeated request returns a Conflict error.
-func (a *Auth) CreateToken(ctx context.Context, issuer Principal, lifetime time.Duration, origin string, key *store.IdempotencyKey, bind Bind) (Issued, error) {
+func (a *Auth) CreateToken(ctx context.Context, issuer Principal, lifetime time.Duration, page string, key *store.IdempotencyKey, bind Bind) (Issued, error) {
 	if a.signer == nil {
 		return Issued{}, errors.New("no key to sign client tokens")
 	}
-	origin = normalizeOrigin(origin)
+	if page != "" {
+		parsed, err := origin.ParseExact(page)
+		if err != nil {
+			return Issued{}, apperr.Field(apperr.InvalidRequest, "/origin", err.Error())
+		}
+		page = parsed
+	}
 	return store.IdempotentSecret(ctx, a.store, key, func(q *db.Queries) (Issued, error) {
 		subject, err := bind(ctx, q)
 		if err != nil {
@@ -35,24 +43,15 @@ func (a *Auth) CreateToken(ctx context.Context, issuer Principal, lifetime time.
 		if issuer.ExpiresAt != nil && issuer.ExpiresAt.Before(expiresAt) {
 			expiresAt = *issuer.ExpiresAt
 		}
-		signed := a.signer.Sign(newGrant(issuer, subject, expiresAt).encode(origin))
+		signed := a.signer.Sign(newGrant(issuer, subject, expiresAt).encode(page))
 		return Issued{
 			Secret:    tokenPrefix + base64.RawURLEncoding.EncodeToString(signed),
 			ExpiresAt: expiresAt,
 			Subject:   subject,
-			Origin:    origin,
+			Origin:    page,
 			Scopes:    []Scope{Chat},
 		}, nil
 	})
-}
-
-// normalizeOrigin returns an origin as browsers send it: in lower case, without the default port.
-func normalizeOrigin(origin string) string {
-	origin = strings.ToLower(origin)
-	if rest, ok := strings.CutPrefix(origin, "https:"); ok {
-		return "https:" + strings.TrimSuffix(rest, ":443")
-	}
-	return strings.TrimSuffix(origin, ":80")
 }
 
 // isToken reports whether a credential is a client token rather than an API key.
@@ -69,7 +68,7 @@ func (a *Auth) authenticateToken(ctx context.Context, token string) (Principal, 
 	if err != nil {
 		return Principal{}, errInvalidCredential()
 	}
-	granted, origin, err := decodeGrant(message)
+	granted, page, err := decodeGrant(message)
 	if err != nil {
 		return Principal{}, err // the signature is valid, so the content should be too
 	}
@@ -87,7 +86,7 @@ func (a *Auth) authenticateToken(ctx context.Context, token string) (Principal, 
 	principal.Scopes = []Scope{Chat}
 	principal.Bounds = granted.bounds()
 	principal.IsClientToken = true
-	principal.Origin = origin
+	principal.Origin = page
 	if principal.ExpiresAt == nil || principal.ExpiresAt.After(expiresAt) {
 		principal.ExpiresAt = &expiresAt
 	}

@@ -52,7 +52,7 @@ type Config struct {
 	Ready func(context.Context) error
 	// Link connects the instances; nil without Redis.
 	Link *realtime.Redis
-	// Origins are the browser origins that may read responses; `*` allows all.
+	// Origins are the browser origins that may read responses, as origin.Parse returns them.
 	Origins []string
 	// ReplyTimeout is how long a completion without streaming waits for its reply. The default is
 	// 120 seconds.

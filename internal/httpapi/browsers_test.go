@@ -300,7 +300,9 @@ func TestATokenSaysWhatItIsFor(t *testing.T) {
 		"another":      {"chatbot": "parley", "scopes": []string{"agent"}},
 		"no scope":     {"chatbot": "parley", "scopes": []string{}},
 		"no origin":    {"chatbot": "parley", "origin": "shop.example"},
-		"an address":   {"chatbot": "parley", "origin": "https://shop.example/"},
+		"an address":   {"chatbot": "parley", "origin": "https://shop.example/chat"},
+		"empty":        {"chatbot": "parley", "origin": ""},
+		"a pattern":    {"chatbot": "parley", "origin": "https://*.shop.example"},
 		"no one's":     {"contact": "x"},
 		"both tickets": nil,
 	} {

@@ -30,7 +30,17 @@ func TestAWebChatNeedsOnlyAName(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 	admin.call(http.MethodPost, "/api/web-chats/", object{"name": "X", "chatbot": "nobody"}).wantProblem(404, "not_found", "")
-	for _, bad := range []string{"", "x.example", "https://x.example/", "https://x.example/path", "ftp://x.example", "*", "https://x.example?q"} {
+	sent := []string{"capacitor://localhost", "https://例え.jp/", "null", "HTTPS://*.Example.com:443", "http://localhost:*"}
+	stored := []any{"capacitor://localhost", "https://xn--r8jz45g.jp", "null", "https://*.example.com", "http://localhost:*"}
+	for _, got := range []object{
+		admin.post("/api/web-chats/", object{"name": "X", "allowedOrigins": sent}),
+		admin.patch("/api/web-chats/"+text(made, "id")+"/", object{"allowedOrigins": sent}),
+	} {
+		if !equalJSON(got["allowedOrigins"], stored) {
+			t.Errorf("the origins are %v", got["allowedOrigins"])
+		}
+	}
+	for _, bad := range []string{"", "x.example", "https://x.example/path", "https://a.*.example", "wss://x.example", "ftp://x.example", "*", "https://x.example?q"} {
 		admin.call(http.MethodPost, "/api/web-chats/", object{"name": "X", "allowedOrigins": []string{bad}}).wantProblem(400, "invalid_request", "/allowedOrigins/0")
 	}
 }

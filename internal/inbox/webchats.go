@@ -2,6 +2,9 @@ package inbox
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -9,6 +12,7 @@ import (
 	"parley/internal/apperr"
 	"parley/internal/audit"
 	"parley/internal/bot"
+	"parley/internal/origin"
 	"parley/internal/store"
 )
 
@@ -25,6 +29,10 @@ func (i *Inboxes) CreateWebChat(ctx context.Context, organization uuid.UUID, fie
 	accessType := "web"
 	if fields.AccessType != nil {
 		accessType = *fields.AccessType
+	}
+	origins, err := parseOrigins(fields.AllowedOrigins)
+	if err != nil {
+		return db.WebChat{}, err
 	}
 	return store.Idempotent(ctx, i.store, key, func(q *db.Queries) (db.WebChat, error) {
 		owner, err := botOrDefault(ctx, i.bots.Within(q), organization, fields.BotRef)
@@ -48,7 +56,7 @@ func (i *Inboxes) CreateWebChat(ctx context.Context, organization uuid.UUID, fie
 			InboxID:        inbox.ID,
 			Name:           *fields.Name,
 			AccessType:     accessType,
-			AllowedOrigins: append([]string{}, fields.AllowedOrigins...),
+			AllowedOrigins: append([]string{}, origins...),
 		})
 	})
 }
@@ -58,6 +66,22 @@ func botOrDefault(ctx context.Context, bots *bot.Bots, organization uuid.UUID, r
 		return bots.Default(ctx, organization)
 	}
 	return bots.Get(ctx, organization, *ref)
+}
+
+// parseOrigins returns the origins of a web chat as browsers send them; nil stays nil.
+func parseOrigins(entries []string) ([]string, error) {
+	origins := slices.Clone(entries)
+	for at, entry := range entries {
+		parsed, err := origin.Parse(entry)
+		if parsed == origin.Any {
+			err = errors.New("must name an origin: * alone would allow all pages")
+		}
+		if err != nil {
+			return nil, apperr.Field(apperr.InvalidRequest, fmt.Sprintf("/allowedOrigins/%d", at), err.Error())
+		}
+		origins[at] = parsed
+	}
+	return origins, nil
 }
 
 // GetWebChat returns a web chat.
@@ -91,6 +115,10 @@ func (i *Inboxes) UpdateWebChat(ctx context.Context, organization uuid.UUID, id 
 	if err != nil {
 		return db.WebChat{}, err
 	}
+	origins, err := parseOrigins(change.AllowedOrigins)
+	if err != nil {
+		return db.WebChat{}, err
+	}
 	var botID *uuid.UUID
 	if change.BotRef != nil {
 		owner, err := i.bots.Get(ctx, organization, *change.BotRef)
@@ -105,7 +133,7 @@ func (i *Inboxes) UpdateWebChat(ctx context.Context, organization uuid.UUID, id 
 		Name:           change.Name,
 		BotID:          botID,
 		AccessType:     change.AccessType,
-		AllowedOrigins: change.AllowedOrigins,
+		AllowedOrigins: origins,
 	})
 	return changed, apperr.Rephrase(err, apperr.NotFound, noWebChat)
 }

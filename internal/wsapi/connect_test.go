@@ -171,12 +171,15 @@ func TestRequestsWithoutUpgradeAreRefused(t *testing.T) {
 
 func TestOwnAndAllowedOriginsMayConnect(t *testing.T) {
 	t.Parallel()
-	o := serve(t, settings{origins: []string{"https://shop.example"}}).organization()
+	o := serve(t, settings{origins: []string{"https://shop.example", "capacitor://localhost", "null", "https://*.shops.example"}}).organization()
 	everywhere := serve(t, settings{origins: []string{"*"}}).organization()
 	for origin, from := range map[string]organization{
 		o.url:                      o,
 		"https://shop.example":     o,
 		"HTTPS://SHOP.EXAMPLE":     o,
+		"capacitor://localhost":    o,
+		"null":                     o,
+		"https://a.shops.example":  o,
 		"https://anywhere.example": everywhere,
 	} {
 		options := &websocket.DialOptions{HTTPHeader: http.Header{"Origin": {origin}}}

@@ -17,7 +17,6 @@ import (
 	"net/http"
 	"net/url"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,6 +29,7 @@ import (
 	"parley/internal/auth"
 	"parley/internal/chat"
 	"parley/internal/feed"
+	"parley/internal/origin"
 	"parley/internal/ratelimit"
 	"parley/internal/trace"
 	"parley/internal/visit"
@@ -44,7 +44,8 @@ type Config struct {
 	Visits  *visit.Visits
 	Limiter *ratelimit.Limiter
 	Log     *slog.Logger
-	// Origins are the browser origins that may connect, in addition to the server's own.
+	// Origins are the browser origins that may connect, in addition to the server's own, as
+	// origin.Parse returns them.
 	Origins []string
 	Limits  Limits
 	// Traces records a span for each client message. nil disables tracing.
@@ -282,11 +283,11 @@ func startCursor(query url.Values, watch *feed.Watch) int64 {
 
 // checkOrigin refuses web pages of other origins. Requests of programs have no Origin header.
 func (s *Server) checkOrigin(r *http.Request) error {
-	origin := r.Header.Get("Origin")
-	if origin == "" || slices.Contains(s.Origins, "*") || slices.Contains(s.Origins, strings.ToLower(origin)) {
+	sent := r.Header.Get("Origin")
+	if sent == "" || origin.IsAllowed(s.Origins, sent) {
 		return nil
 	}
-	if address, err := url.Parse(origin); err == nil && strings.EqualFold(address.Host, r.Host) {
+	if address, err := url.Parse(sent); err == nil && strings.EqualFold(address.Host, r.Host) {
 		return nil
 	}
 	return apperr.New(apperr.Forbidden, "This origin is not allowed to connect.")

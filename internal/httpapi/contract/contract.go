@@ -39,6 +39,7 @@ import (
 	"parley/internal/audit"
 	"parley/internal/auth"
 	"parley/internal/metrics"
+	"parley/internal/origin"
 	"parley/internal/ratelimit"
 	"parley/internal/shape"
 	"parley/internal/trace"
@@ -54,7 +55,7 @@ type Config struct {
 	Requests *metrics.Requests
 	// Traces records a span for each request; nil records nothing.
 	Traces *trace.Tracer
-	// Origins are the browser origins that may read responses; `*` allows all.
+	// Origins are the browser origins that may read responses, as origin.Parse returns them.
 	Origins []string
 	// OpenAIError returns the body of an error response below /v1.
 	OpenAIError func(*apperr.Error) any
@@ -98,13 +99,17 @@ func (c *Contract) NewEcho() *echo.Echo {
 
 // allowOrigins lets pages of these origins read responses.
 func allowOrigins(origins []string) echo.MiddlewareFunc {
-	return middleware.CORSWithConfig(middleware.CORSConfig{
+	config := middleware.CORSConfig{
 		AllowOrigins:  origins,
 		AllowMethods:  []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodPut, http.MethodDelete},
 		AllowHeaders:  []string{"Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Request-Id"},
 		ExposeHeaders: []string{"X-Request-Id", "X-Run-Id", "Idempotency-Replayed", "Retry-After", "RateLimit", "RateLimit-Policy", "Content-Disposition"},
 		MaxAge:        3600,
-	})
+	}
+	if !slices.Contains(origins, origin.Any) {
+		config.AllowOriginFunc = func(sent string) (bool, error) { return origin.IsAllowed(origins, sent), nil }
+	}
+	return middleware.CORSWithConfig(config)
 }
 
 func newEcho(observer observer, failures failures) *echo.Echo {

@@ -3790,6 +3790,13 @@ export interface components {
         /**
          * @description Origins of the pages that embed the web chat. Informational; it does not restrict anything. Which pages may
          *     call this server is determined by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
+         *
+         *     An origin is a scheme and a host, as browsers and web views send it: `https://www.example.com`,
+         *     `capacitor://localhost`, `chrome-extension://<id>`, `file://`, or `null` for pages without an address of
+         *     their own. A `*` may stand for the first labels of the host (`https://*.example.com`), for the host
+         *     (`moz-extension://*`) or for the port (`http://localhost:*`). Origins are returned as browsers send them: in
+         *     lower case, with an internationalized host in Punycode, without the default port. What cannot match any page
+         *     is 400.
          * @example [
          *       "https://www.example.com"
          *     ]
@@ -4231,7 +4238,7 @@ export interface components {
              */
             expiresIn?: number;
             /**
-             * @description Origin of the pages that may use the token.
+             * @description Origin of the pages that may use the token, without `*`.
              * @example https://www.example.com
              */
             origin?: string;

@@ -44,14 +44,27 @@ func CheckQueryMetadata(kind apperr.Kind, pointer string, raw json.RawMessage) e
 	return nil
 }
 
-// decodeQueryMetadata distinguishes keys by case and accepts numbers larger than a float64, neither
-// of which decoding into a struct does.
+// decodeQueryMetadata decodes the known keys. It distinguishes keys by case and accepts numbers larger
+// than a float64, neither of which decoding into a struct does.
 func decodeQueryMetadata(raw json.RawMessage) (map[string]any, error) {
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.UseNumber()
-	var metadata map[string]any
-	err := decoder.Decode(&metadata)
-	return metadata, err
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		return nil, err
+	}
+	metadata := make(map[string]any, 2)
+	for _, name := range []string{"knowledge_bases", "label_relations"} {
+		if fields[name] == nil {
+			continue
+		}
+		decoder := json.NewDecoder(bytes.NewReader(fields[name]))
+		decoder.UseNumber()
+		var value any
+		if err := decoder.Decode(&value); err != nil {
+			return nil, err
+		}
+		metadata[name] = value
+	}
+	return metadata, nil
 }
 
 // checkLabelRelations subtracts the conditions that it meets from conditionsLeft.

@@ -15,7 +15,7 @@ func TestAnAnswerDoesNotGrowWithTheMistakes(t *testing.T) {
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
 	for mistakes, want := range map[int]int{3: 3, 500: 100, 40_000: 1} {
-		body := `{"message": {"content": "x", "queryMetadata": {"knowledge_bases": [` + strings.TrimSuffix(strings.Repeat("1, ", mistakes), ", ") + `]}}}`
+		body := `{"message": {"content": "x", "queryMetadata": {"knowledge_bases": [{"faq_ids": [` + strings.TrimSuffix(strings.Repeat("1, ", mistakes), ", ") + `]}]}}}`
 		got := alice.call(http.MethodPost, completions, body)
 		if errs := objects(got.wantStatus(400), "errors"); len(errs) != want || len(got.body) > 32<<10 {
 			t.Errorf("%d violations are reported as %d, in %d bytes", mistakes, len(errs), len(got.body))

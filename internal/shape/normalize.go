@@ -65,13 +65,7 @@ func (r *rewriter) value(v span, s *Shape) {
 	case first == '{':
 		r.omit(v, "{}")
 	case first == '[' && s.kind == array:
-		for at := r.skipSpace(v.start + 1); r.in[at] != ']'; {
-			item := span{at, r.skip(at)}
-			r.value(item, s.items)
-			if at = r.skipSpace(item.end); r.in[at] == ',' {
-				at = r.skipSpace(at + 1)
-			}
-		}
+		r.array(v, s)
 	case first == '[':
 		r.omit(v, "[]")
 	case first == '"' && s.kind == object && s.isIDObject:
@@ -80,6 +74,23 @@ func (r *rewriter) value(v span, s *Shape) {
 	case s.kind == integer && (first == '-' || first >= '0' && first <= '9'):
 		if digits, ok := Integral(r.in[v.start:v.end]); ok {
 			r.replace(v.start, v.end, digits, s.inFree)
+		}
+	}
+}
+
+// array rewrites the items of an array. Of too many, the validator needs only one more than there can
+// be.
+func (r *rewriter) array(v span, s *Shape) {
+	at := r.skipSpace(v.start + 1)
+	for count := 0; r.in[at] != ']'; count++ {
+		item := span{at, r.skip(at)}
+		if count > s.maxItems {
+			r.validated.replace(r.in, bytes.LastIndexByte(r.in[:at], ','), v.end-1, "")
+			return
+		}
+		r.value(item, s.items)
+		if at = r.skipSpace(item.end); r.in[at] == ',' {
+			at = r.skipSpace(at + 1)
 		}
 	}
 }

@@ -13,6 +13,7 @@
 package shape
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -48,6 +49,7 @@ type Shape struct {
 	isNullable bool
 	isIDObject bool // x-id-or-object: a string that can be an object, or an object that can be a string
 	items      *Shape
+	maxItems   int // of an array; more cannot be valid
 	properties []property
 	spellings  map[string]spelling // by every name that is accepted
 }
@@ -135,7 +137,10 @@ func compile(schema *openapi3.Schema, inFree bool) *Shape {
 	case schema.Type.Is("integer"):
 		s.kind = integer
 	case schema.Type.Is("array"):
-		s.kind, s.items = array, compile(schema.Items.Value, inFree)
+		s.kind, s.items, s.maxItems = array, compile(schema.Items.Value, inFree), math.MaxInt
+		if schema.MaxItems != nil {
+			s.maxItems = int(*schema.MaxItems)
+		}
 	case schema.Type.Is("object") && len(schema.Properties) == 0:
 		s.kind = free
 	case schema.Type.Is("object"):

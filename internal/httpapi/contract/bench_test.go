@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -21,25 +22,82 @@ const message = `{"content":"請問如何申請退款？ How do I get my money b
 
 // BenchmarkHotContract enforces the contract on a message, without authentication, which asks the database.
 func BenchmarkHotContract(b *testing.B) {
+	enforce := enforcer(b, "sendMessage", "id")
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := enforce(message); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// largest are bodies of the maximum length, or of the maximum number of values.
+var largest = map[string]string{
+	"unknown values":  `{"content":"Hi","zzz":[` + strings.Repeat("0,", 49_990) + `0]}`,
+	"unknown text":    `{"content":"Hi","zzz":"` + strings.Repeat("x", maxJSON-40) + `"}`,
+	"free objects":    `{"content":"Hi","metadata":{"a":[` + strings.Repeat(`{"a":"bcdefgh"},`, 24_900) + `0]}}`,
+	"attachments":     `{"content":"Hi","attachments":[` + strings.Repeat(`{},`, 49_900) + `{}]}`,
+	"checked objects": `{"message":{"content":"Hi","queryMetadata":{"knowledge_bases":[` + strings.Repeat(`{"knowledge_base_id":"x"},`, 24_900) + `{}]}}}`,
+	"checked texts":   `{"message":{"content":"Hi","queryMetadata":{"knowledge_bases":[{"faq_ids":[` + strings.Repeat(`"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00",`, 26_000) + `"x"]}]}}}`,
+	"long items":      `{"content":"Hi","attachments":[` + strings.Repeat(`"`+strings.Repeat("x", 15)+`",`, 49_900) + `"x"]}`,
+}
+
+// BenchmarkLargestBody enforces the contract on the bodies that cost most, valid or not.
+func BenchmarkLargestBody(b *testing.B) {
+	for name, body := range largest {
+		b.Run(strings.ReplaceAll(name, " ", "-"), func(b *testing.B) {
+			enforce := largestEnforcer(b, name)
+			b.ReportAllocs()
+			for b.Loop() {
+				_ = enforce(body)
+			}
+		})
+	}
+}
+
+func largestEnforcer(tb testing.TB, name string) func(body string) error {
+	tb.Helper()
+	if strings.HasPrefix(name, "checked") {
+		return enforcer(tb, "createCompletion", "chatbotId")
+	}
+	return enforcer(tb, "sendMessage", "id")
+}
+
+// A request never needs more than a few times the memory of its body, whatever it contains.
+func TestMemoryOfLargestBodiesIsBounded(t *testing.T) {
+	for name, body := range largest {
+		enforce := largestEnforcer(t, name)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_ = enforce(body)
+		runtime.ReadMemStats(&after)
+		if used := after.TotalAlloc - before.TotalAlloc; used > 12<<20 {
+			t.Errorf("%s: %d KiB", name, used>>10)
+		}
+	}
+}
+
+// enforcer returns a function that enforces the contract on a body of an operation with one parameter
+// in its path.
+func enforcer(b testing.TB, operationID, parameter string) func(body string) error {
+	b.Helper()
 	contract, err := New(Config{Limiter: ratelimit.New(ratelimit.Limits{Messages: 1 << 40})})
 	if err != nil {
 		b.Fatal(err)
 	}
-	at := slices.IndexFunc(contract.operations, func(op *operation) bool { return op.id == "sendMessage" })
+	at := slices.IndexFunc(contract.operations, func(op *operation) bool { return op.id == operationID })
 	op := *contract.operations[at]
 	op.isPublic = true
 	server := echo.New()
-	path := "/api/conversations/" + uuid.NewString() + "/messages"
-	b.ReportAllocs()
-	for b.Loop() {
-		request := httptest.NewRequest(http.MethodPost, path, strings.NewReader(message))
+	id := uuid.NewString()
+	path := strings.ReplaceAll(op.route.Path, "{"+parameter+"}", id)
+	return func(body string) error {
+		request := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
 		request.Header.Set("Content-Type", "application/json")
 		ec := server.NewContext(request, discard{header: http.Header{}})
-		ec.SetParamNames("id")
-		ec.SetParamValues(path[len("/api/conversations/") : len("/api/conversations/")+36])
-		if err := contract.enforce(ec, &op); err != nil {
-			b.Fatal(err)
-		}
+		ec.SetParamNames(parameter)
+		ec.SetParamValues(id)
+		return contract.enforce(ec, &op)
 	}
 }
 

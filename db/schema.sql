@@ -15,17 +15,47 @@
 CREATE EXTENSION pg_trgm;
 CREATE EXTENSION btree_gin;
 
--- searchable returns the form of a text that keyword indexes contain. The form is lower case, by
--- the rule of ILIKE, so that LIKE on the form accepts what ILIKE accepts on the text. If the text
--- contains Chinese, Japanese or Korean characters, a 0 is inserted between all characters:
--- otherwise a word of two characters would have no trigram.
+-- canonical returns the canonical composition (NFC) of a text. Texts are stored as they were sent,
+-- and compared in this form: é is one character or two. Most texts have the form already, which is
+-- recognized in a fraction of the time. PostgreSQL inlines the function into queries.
+CREATE FUNCTION canonical(content text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+SELECT CASE WHEN octet_length(content) = length(content) OR content IS NFC NORMALIZED THEN content
+            ELSE normalize(content, NFC)
+       END
+$$;
+
+-- search_form returns the form of a text that keyword indexes contain: its canonical composition in
+-- lower case, by the rule of ILIKE, so that LIKE on the form accepts what ILIKE accepts on the
+-- canonical text. If the text contains Chinese, Japanese or Korean characters, a 0 is inserted
+-- between all characters: otherwise a word of two characters would have no trigram.
 --
--- INVARIANT: if one text contains another, ignoring case, then the form of the first contains the
--- form of the second, or, if the second has no Chinese, Japanese or Korean characters, the second
--- with a 0 between its characters. A different rule requires a new function and new indexes.
+-- INVARIANT: if one canonical text contains another, ignoring case, then the form of the first
+-- contains the form of the second, or, if the second has no Chinese, Japanese or Korean characters,
+-- the second in lower case with a 0 between its characters. A different rule requires a new
+-- function and new indexes.
 --
--- The function runs for every message that is sent. Inserting zeros only after the characters that
--- need them would require a regular expression, which costs four times as much.
+-- The function runs for every message that is sent. It is in PL/pgSQL, because PostgreSQL plans an
+-- SQL function in an index expression again for each statement. Inserting zeros only after the
+-- characters that need them would require a regular expression, which costs four times as much.
+CREATE FUNCTION search_form(content text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    IF octet_length(content) = length(content) THEN
+        RETURN lower(content);
+    END IF;
+    IF content IS NOT NFC NORMALIZED THEN
+        content := normalize(content, NFC);
+    END IF;
+    IF content ~ '[\u1100-\u11FF\u2E80-\u9FFF\uA960-\uA97F\uAC00-\uD7FF\uF900-\uFAFF\uFF66-\uFF9F\U00020000-\U0003FFFF]' THEN
+        RETURN array_to_string(string_to_array(lower(content), NULL), '0');
+    END IF;
+    RETURN lower(content);
+END
+$$;
+
+-- searchable is the form of version 0.1.0, without the composition. Servers of that version use it
+-- during an upgrade, and its index over message contents contains it until a newer server drops it.
 CREATE FUNCTION searchable(content text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 SELECT CASE WHEN content ~ '[\u1100-\u11FF\u2E80-\u9FFF\uA960-\uA97F\uAC00-\uD7FF\uF900-\uFAFF\uFF66-\uFF9F\U00020000-\U0003FFFF]'
@@ -181,7 +211,7 @@ CREATE TABLE contacts (
     CONSTRAINT contacts_user_fkey FOREIGN KEY (organization_id, user_id) REFERENCES users (organization_id, id) ON DELETE CASCADE
 );
 
-CREATE INDEX contacts_by_name ON contacts USING gin (organization_id, searchable(name) gin_trgm_ops);
+CREATE INDEX contacts_by_name ON contacts USING gin (organization_id, search_form(name) gin_trgm_ops);
 CREATE INDEX contacts_by_time ON contacts (organization_id, created_at DESC, id DESC);
 
 -- The inboxes of contacts. source_id is a copy of the contact's, because it is unique within an
@@ -244,7 +274,7 @@ CREATE INDEX sessions_by_bot ON sessions (organization_id, bot_id);
 -- Partial, because every send updates the row and its index entries, and most sessions have no
 -- title. With the pending list, a send to a session with a title costs half more instead of twice
 -- as much. The list is short, because the send that fills it must merge all of it into the index.
-CREATE INDEX sessions_by_title ON sessions USING gin (organization_id, searchable(title) gin_trgm_ops)
+CREATE INDEX sessions_by_title ON sessions USING gin (organization_id, search_form(title) gin_trgm_ops)
     WITH (gin_pending_list_limit = 1024) WHERE title <> '';
 CREATE INDEX sessions_without_message ON sessions (created_at) WHERE is_implied AND last_seq = 0;
 CREATE INDEX sessions_unread_by_inbox ON sessions (organization_id, inbox_id) WHERE staff_unread > 0;
@@ -348,7 +378,7 @@ CREATE TABLE message_history (
     CONSTRAINT message_history_session_fkey FOREIGN KEY (organization_id, session_id) REFERENCES sessions (organization_id, id) ON DELETE CASCADE
 );
 
--- message_history_by_content, a GIN index over searchable(content), is not part of the schema.
+-- message_history_by_form, a GIN index over search_form(content), is not part of the schema.
 -- Servers build or drop it in the background (internal/store), because building takes long and
 -- operators can choose to save its cost on each send.
 CREATE INDEX message_history_by_time ON message_history (organization_id, created_at DESC, id DESC);

@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { dbtest.Main(m) }
 const catalog = `
 WITH relations AS (
     SELECT c.* FROM pg_class c
-    WHERE c.relnamespace = 'public'::regnamespace AND c.relname NOT LIKE 'goose%' AND c.relname <> 'message_history_by_content'
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relname NOT LIKE 'goose%' AND c.relname <> 'message_history_by_form'
 )
 SELECT 'table ' || relname AS object,
        concat_ws(' ', 'kind', relkind, 'persistence', relpersistence, 'options', reloptions::text,

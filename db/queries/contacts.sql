@@ -77,7 +77,7 @@ SELECT sqlc.embed(c),
              WHERE p.organization_id = c.organization_id AND p.contact_id = c.id ORDER BY p.inbox_id)::uuid[] AS inbox_ids
 FROM contacts c
 WHERE c.organization_id = @organization_id
-  AND (sqlc.narg('pattern')::text IS NULL OR c.name ILIKE sqlc.narg('pattern') OR c.source_id ILIKE sqlc.narg('pattern'))
+  AND (sqlc.narg('pattern')::text IS NULL OR canonical(c.name) ILIKE sqlc.narg('pattern') OR canonical(c.source_id) ILIKE sqlc.narg('pattern'))
   AND (sqlc.narg('inbox_id')::uuid IS NULL OR EXISTS (
       SELECT FROM contact_inboxes p
       WHERE p.organization_id = c.organization_id AND p.contact_id = c.id AND p.inbox_id = sqlc.narg('inbox_id')))
@@ -88,7 +88,7 @@ LIMIT @page_limit OFFSET @page_offset;
 -- name: CountContacts :one
 SELECT count(*) FROM contacts c
 WHERE c.organization_id = @organization_id
-  AND (sqlc.narg('pattern')::text IS NULL OR c.name ILIKE sqlc.narg('pattern') OR c.source_id ILIKE sqlc.narg('pattern'))
+  AND (sqlc.narg('pattern')::text IS NULL OR canonical(c.name) ILIKE sqlc.narg('pattern') OR canonical(c.source_id) ILIKE sqlc.narg('pattern'))
   AND (sqlc.narg('inbox_id')::uuid IS NULL OR EXISTS (
       SELECT FROM contact_inboxes p
       WHERE p.organization_id = c.organization_id AND p.contact_id = c.id AND p.inbox_id = sqlc.narg('inbox_id')));

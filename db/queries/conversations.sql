@@ -79,10 +79,10 @@ SELECT set_config('statement_timeout', '5s', true), set_config('plan_cache_mode'
 -- of them is as fast. The indexes can be used when the index over messages exists and is valid,
 -- and the keyword contains three consecutive alphanumeric characters.
 -- name: PlanKeywordSearch :one
-SELECT ('%' || regexp_replace(searchable(@keyword::text), '[\\%_]', '\\\&', 'g') || '%')::text AS pattern,
-       ('%' || regexp_replace(array_to_string(string_to_array(lower(@keyword::text), NULL), '0'), '[\\%_]', '\\\&', 'g') || '%')::text AS spaced_pattern,
-       (searchable(@keyword::text) ~ '[[:alnum:]]{3}'
-        AND EXISTS (SELECT FROM pg_catalog.pg_index WHERE indexrelid = to_regclass('message_history_by_content') AND indisvalid))::boolean AS can_use_indexes,
+SELECT ('%' || regexp_replace(search_form(@keyword::text), '[\\%_]', '\\\&', 'g') || '%')::text AS pattern,
+       ('%' || regexp_replace(array_to_string(string_to_array(lower(canonical(@keyword::text)), NULL), '0'), '[\\%_]', '\\\&', 'g') || '%')::text AS spaced_pattern,
+       (search_form(@keyword::text) ~ '[[:alnum:]]{3}'
+        AND EXISTS (SELECT FROM pg_catalog.pg_index WHERE indexrelid = to_regclass('message_history_by_form') AND indisvalid))::boolean AS can_use_indexes,
        (SELECT count(*) < @conversation_threshold::integer AND coalesce(sum(few.last_seq), 0) < @message_threshold::integer
         FROM (SELECT s.last_seq FROM sessions s
               WHERE s.organization_id = @organization_id
@@ -102,21 +102,21 @@ WITH matching AS MATERIALIZED (
     SELECT s.id
     FROM sessions s
     WHERE s.organization_id = @organization_id AND s.title <> ''
-      AND (searchable(s.title) LIKE @indexed_pattern::text OR searchable(s.title) LIKE @spaced_pattern::text)
-      AND CASE WHEN @ignore_case::boolean THEN s.title ILIKE @pattern::text ELSE s.title LIKE @pattern::text END
+      AND (search_form(s.title) LIKE @indexed_pattern::text OR search_form(s.title) LIKE @spaced_pattern::text)
+      AND CASE WHEN @ignore_case::boolean THEN canonical(s.title) ILIKE @pattern::text ELSE canonical(s.title) LIKE @pattern::text END
     UNION ALL
     SELECT s.id
     FROM contacts c
     JOIN sessions s ON s.organization_id = c.organization_id AND s.contact_id = c.id
     WHERE c.organization_id = @organization_id
-      AND (searchable(c.name) LIKE @indexed_pattern::text OR searchable(c.name) LIKE @spaced_pattern::text)
-      AND CASE WHEN @ignore_case::boolean THEN c.name ILIKE @pattern::text ELSE c.name LIKE @pattern::text END
+      AND (search_form(c.name) LIKE @indexed_pattern::text OR search_form(c.name) LIKE @spaced_pattern::text)
+      AND CASE WHEN @ignore_case::boolean THEN canonical(c.name) ILIKE @pattern::text ELSE canonical(c.name) LIKE @pattern::text END
     UNION ALL
     SELECT m.session_id
     FROM message_history m
     WHERE m.organization_id = @organization_id
-      AND (searchable(m.content) LIKE @indexed_pattern::text OR searchable(m.content) LIKE @spaced_pattern::text)
-      AND CASE WHEN @ignore_case::boolean THEN m.content ILIKE @pattern::text ELSE m.content LIKE @pattern::text END
+      AND (search_form(m.content) LIKE @indexed_pattern::text OR search_form(m.content) LIKE @spaced_pattern::text)
+      AND CASE WHEN @ignore_case::boolean THEN canonical(m.content) ILIKE @pattern::text ELSE canonical(m.content) LIKE @pattern::text END
 )
 SELECT coalesce(array_agg(DISTINCT read.id), '{}')::uuid[] AS ids, (count(*) < @match_limit::integer)::boolean AS is_complete
 FROM (SELECT id FROM matching LIMIT @match_limit::integer) read;
@@ -146,13 +146,13 @@ WITH walked AS (
     SELECT w.organization_id, w.id, w.inbox_id
     FROM walked w
     WHERE sqlc.narg('pattern')::text IS NULL
-       OR CASE WHEN @ignore_case::boolean THEN w.title ILIKE sqlc.narg('pattern') ELSE w.title LIKE sqlc.narg('pattern') END
+       OR CASE WHEN @ignore_case::boolean THEN canonical(w.title) ILIKE sqlc.narg('pattern') ELSE canonical(w.title) LIKE sqlc.narg('pattern') END
        OR EXISTS (SELECT FROM contacts c
                   WHERE c.organization_id = w.organization_id AND c.id = w.contact_id
-                    AND CASE WHEN @ignore_case::boolean THEN c.name ILIKE sqlc.narg('pattern') ELSE c.name LIKE sqlc.narg('pattern') END OFFSET 0)
+                    AND CASE WHEN @ignore_case::boolean THEN canonical(c.name) ILIKE sqlc.narg('pattern') ELSE canonical(c.name) LIKE sqlc.narg('pattern') END OFFSET 0)
        OR EXISTS (SELECT FROM message_history m
                   WHERE m.organization_id = w.organization_id AND m.session_id = w.id
-                    AND CASE WHEN @ignore_case::boolean THEN m.content ILIKE sqlc.narg('pattern') ELSE m.content LIKE sqlc.narg('pattern') END OFFSET 0)
+                    AND CASE WHEN @ignore_case::boolean THEN canonical(m.content) ILIKE sqlc.narg('pattern') ELSE canonical(m.content) LIKE sqlc.narg('pattern') END OFFSET 0)
     LIMIT @page_limit
 ), unread AS MATERIALIZED (
     SELECT p.inbox_id, (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n
@@ -187,13 +187,13 @@ WITH walked AS (
     SELECT w.organization_id, w.id, w.inbox_id
     FROM walked w
     WHERE sqlc.narg('pattern')::text IS NULL
-       OR CASE WHEN @ignore_case::boolean THEN w.title ILIKE sqlc.narg('pattern') ELSE w.title LIKE sqlc.narg('pattern') END
+       OR CASE WHEN @ignore_case::boolean THEN canonical(w.title) ILIKE sqlc.narg('pattern') ELSE canonical(w.title) LIKE sqlc.narg('pattern') END
        OR EXISTS (SELECT FROM contacts c
                   WHERE c.organization_id = w.organization_id AND c.id = w.contact_id
-                    AND CASE WHEN @ignore_case::boolean THEN c.name ILIKE sqlc.narg('pattern') ELSE c.name LIKE sqlc.narg('pattern') END OFFSET 0)
+                    AND CASE WHEN @ignore_case::boolean THEN canonical(c.name) ILIKE sqlc.narg('pattern') ELSE canonical(c.name) LIKE sqlc.narg('pattern') END OFFSET 0)
        OR EXISTS (SELECT FROM message_history m
                   WHERE m.organization_id = w.organization_id AND m.session_id = w.id
-                    AND CASE WHEN @ignore_case::boolean THEN m.content ILIKE sqlc.narg('pattern') ELSE m.content LIKE sqlc.narg('pattern') END OFFSET 0)
+                    AND CASE WHEN @ignore_case::boolean THEN canonical(m.content) ILIKE sqlc.narg('pattern') ELSE canonical(m.content) LIKE sqlc.narg('pattern') END OFFSET 0)
     LIMIT @page_limit
 ), unread AS MATERIALIZED (
     SELECT p.inbox_id, (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n

@@ -4968,10 +4968,10 @@ type ListRecordsParams struct {
 	// Timezone IANA name of the time zone that determines the start of days and the display of times.
 	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
 
-	// UserMessage Only records whose question contains this text, ignoring case. `%` and `_` are ordinary characters.
+	// UserMessage Only records whose question contains this text; see "Text filters".
 	UserMessage *UserMessage `form:"userMessage,omitempty" json:"userMessage,omitempty"`
 
-	// BotMessage Only records whose answer contains this text, ignoring case. `%` and `_` are ordinary characters.
+	// BotMessage Only records whose answer contains this text; see "Text filters".
 	BotMessage *BotMessage `form:"botMessage,omitempty" json:"botMessage,omitempty"`
 
 	// Conversation Only records of this conversation (id). A conversation that is not with the chatbot is 404.
@@ -5008,10 +5008,10 @@ type ExportRecordsParams struct {
 	// Timezone IANA name of the time zone that determines the start of days and the display of times.
 	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
 
-	// UserMessage Only records whose question contains this text, ignoring case. `%` and `_` are ordinary characters.
+	// UserMessage Only records whose question contains this text; see "Text filters".
 	UserMessage *UserMessage `form:"userMessage,omitempty" json:"userMessage,omitempty"`
 
-	// BotMessage Only records whose answer contains this text, ignoring case. `%` and `_` are ordinary characters.
+	// BotMessage Only records whose answer contains this text; see "Text filters".
 	BotMessage *BotMessage `form:"botMessage,omitempty" json:"botMessage,omitempty"`
 
 	// Conversation Only records of this conversation (id). A conversation that is not with the chatbot is 404.
@@ -5044,10 +5044,10 @@ type ExportRecordsAsTextParams struct {
 	// Timezone IANA name of the time zone that determines the start of days and the display of times.
 	Timezone *Timezone `form:"timezone,omitempty" json:"timezone,omitempty"`
 
-	// UserMessage Only records whose question contains this text, ignoring case. `%` and `_` are ordinary characters.
+	// UserMessage Only records whose question contains this text; see "Text filters".
 	UserMessage *UserMessage `form:"userMessage,omitempty" json:"userMessage,omitempty"`
 
-	// BotMessage Only records whose answer contains this text, ignoring case. `%` and `_` are ordinary characters.
+	// BotMessage Only records whose answer contains this text; see "Text filters".
 	BotMessage *BotMessage `form:"botMessage,omitempty" json:"botMessage,omitempty"`
 
 	// Conversation Only records of this conversation (id). A conversation that is not with the chatbot is 404.
@@ -5111,8 +5111,7 @@ type ListContactsParams struct {
 	// Inbox Only contacts in this inbox (id). An unknown inbox is 404.
 	Inbox *string `form:"inbox,omitempty" json:"inbox,omitempty"`
 
-	// Query Only contacts whose name or sourceId contains this text, ignoring case. `%` and `_` are ordinary
-	// characters.
+	// Query Only contacts whose name or sourceId contains this text; see "Text filters".
 	Query *string `form:"query,omitempty" json:"query,omitempty"`
 }
 
@@ -5154,7 +5153,7 @@ type ListInboxConversationsParams struct {
 	// Inbox Only conversations in this inbox.
 	Inbox *string `form:"inbox,omitempty" json:"inbox,omitempty"`
 
-	// Keyword Only conversations that contain this text. `%` and `_` are ordinary characters.
+	// Keyword Only conversations that contain this text; see "Text filters".
 	Keyword *string `form:"keyword,omitempty" json:"keyword,omitempty"`
 
 	// PageSize Maximum number of results per page. Values above 100 count as 100.

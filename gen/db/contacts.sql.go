@@ -38,7 +38,7 @@ func (q *Queries) AddContactToInboxes(ctx context.Context, organizationID uuid.U
 const countContacts = `-- name: CountContacts :one
 SELECT count(*) FROM contacts c
 WHERE c.organization_id = $1
-  AND ($2::text IS NULL OR c.name ILIKE $2 OR c.source_id ILIKE $2)
+  AND ($2::text IS NULL OR canonical(c.name) ILIKE $2 OR canonical(c.source_id) ILIKE $2)
   AND ($3::uuid IS NULL OR EXISTS (
       SELECT FROM contact_inboxes p
       WHERE p.organization_id = c.organization_id AND p.contact_id = c.id AND p.inbox_id = $3))
@@ -158,7 +158,7 @@ SELECT c.organization_id, c.id, c.user_id, c.source_id, c.name, c.avatar, c.emai
              WHERE p.organization_id = c.organization_id AND p.contact_id = c.id ORDER BY p.inbox_id)::uuid[] AS inbox_ids
 FROM contacts c
 WHERE c.organization_id = $1
-  AND ($2::text IS NULL OR c.name ILIKE $2 OR c.source_id ILIKE $2)
+  AND ($2::text IS NULL OR canonical(c.name) ILIKE $2 OR canonical(c.source_id) ILIKE $2)
   AND ($3::uuid IS NULL OR EXISTS (
       SELECT FROM contact_inboxes p
       WHERE p.organization_id = c.organization_id AND p.contact_id = c.id AND p.inbox_id = $3))

@@ -394,13 +394,13 @@ WITH walked AS (
     SELECT w.organization_id, w.id, w.inbox_id
     FROM walked w
     WHERE $10::text IS NULL
-       OR CASE WHEN $11::boolean THEN w.title ILIKE $10 ELSE w.title LIKE $10 END
+       OR CASE WHEN $11::boolean THEN canonical(w.title) ILIKE $10 ELSE canonical(w.title) LIKE $10 END
        OR EXISTS (SELECT FROM contacts c
                   WHERE c.organization_id = w.organization_id AND c.id = w.contact_id
-                    AND CASE WHEN $11::boolean THEN c.name ILIKE $10 ELSE c.name LIKE $10 END OFFSET 0)
+                    AND CASE WHEN $11::boolean THEN canonical(c.name) ILIKE $10 ELSE canonical(c.name) LIKE $10 END OFFSET 0)
        OR EXISTS (SELECT FROM message_history m
                   WHERE m.organization_id = w.organization_id AND m.session_id = w.id
-                    AND CASE WHEN $11::boolean THEN m.content ILIKE $10 ELSE m.content LIKE $10 END OFFSET 0)
+                    AND CASE WHEN $11::boolean THEN canonical(m.content) ILIKE $10 ELSE canonical(m.content) LIKE $10 END OFFSET 0)
     LIMIT $12
 ), unread AS MATERIALIZED (
     SELECT p.inbox_id, (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n
@@ -528,13 +528,13 @@ WITH walked AS (
     SELECT w.organization_id, w.id, w.inbox_id
     FROM walked w
     WHERE $10::text IS NULL
-       OR CASE WHEN $11::boolean THEN w.title ILIKE $10 ELSE w.title LIKE $10 END
+       OR CASE WHEN $11::boolean THEN canonical(w.title) ILIKE $10 ELSE canonical(w.title) LIKE $10 END
        OR EXISTS (SELECT FROM contacts c
                   WHERE c.organization_id = w.organization_id AND c.id = w.contact_id
-                    AND CASE WHEN $11::boolean THEN c.name ILIKE $10 ELSE c.name LIKE $10 END OFFSET 0)
+                    AND CASE WHEN $11::boolean THEN canonical(c.name) ILIKE $10 ELSE canonical(c.name) LIKE $10 END OFFSET 0)
        OR EXISTS (SELECT FROM message_history m
                   WHERE m.organization_id = w.organization_id AND m.session_id = w.id
-                    AND CASE WHEN $11::boolean THEN m.content ILIKE $10 ELSE m.content LIKE $10 END OFFSET 0)
+                    AND CASE WHEN $11::boolean THEN canonical(m.content) ILIKE $10 ELSE canonical(m.content) LIKE $10 END OFFSET 0)
     LIMIT $12
 ), unread AS MATERIALIZED (
     SELECT p.inbox_id, (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n
@@ -804,10 +804,10 @@ func (q *Queries) MarkConversationsRead(ctx context.Context, arg MarkConversatio
 }
 
 const planKeywordSearch = `-- name: PlanKeywordSearch :one
-SELECT ('%' || regexp_replace(searchable($1::text), '[\\%_]', '\\\&', 'g') || '%')::text AS pattern,
-       ('%' || regexp_replace(array_to_string(string_to_array(lower($1::text), NULL), '0'), '[\\%_]', '\\\&', 'g') || '%')::text AS spaced_pattern,
-       (searchable($1::text) ~ '[[:alnum:]]{3}'
-        AND EXISTS (SELECT FROM pg_catalog.pg_index WHERE indexrelid = to_regclass('message_history_by_content') AND indisvalid))::boolean AS can_use_indexes,
+SELECT ('%' || regexp_replace(search_form($1::text), '[\\%_]', '\\\&', 'g') || '%')::text AS pattern,
+       ('%' || regexp_replace(array_to_string(string_to_array(lower(canonical($1::text)), NULL), '0'), '[\\%_]', '\\\&', 'g') || '%')::text AS spaced_pattern,
+       (search_form($1::text) ~ '[[:alnum:]]{3}'
+        AND EXISTS (SELECT FROM pg_catalog.pg_index WHERE indexrelid = to_regclass('message_history_by_form') AND indisvalid))::boolean AS can_use_indexes,
        (SELECT count(*) < $2::integer AND coalesce(sum(few.last_seq), 0) < $3::integer
         FROM (SELECT s.last_seq FROM sessions s
               WHERE s.organization_id = $4
@@ -862,21 +862,21 @@ WITH matching AS MATERIALIZED (
     SELECT s.id
     FROM sessions s
     WHERE s.organization_id = $2 AND s.title <> ''
-      AND (searchable(s.title) LIKE $3::text OR searchable(s.title) LIKE $4::text)
-      AND CASE WHEN $5::boolean THEN s.title ILIKE $6::text ELSE s.title LIKE $6::text END
+      AND (search_form(s.title) LIKE $3::text OR search_form(s.title) LIKE $4::text)
+      AND CASE WHEN $5::boolean THEN canonical(s.title) ILIKE $6::text ELSE canonical(s.title) LIKE $6::text END
     UNION ALL
     SELECT s.id
     FROM contacts c
     JOIN sessions s ON s.organization_id = c.organization_id AND s.contact_id = c.id
     WHERE c.organization_id = $2
-      AND (searchable(c.name) LIKE $3::text OR searchable(c.name) LIKE $4::text)
-      AND CASE WHEN $5::boolean THEN c.name ILIKE $6::text ELSE c.name LIKE $6::text END
+      AND (search_form(c.name) LIKE $3::text OR search_form(c.name) LIKE $4::text)
+      AND CASE WHEN $5::boolean THEN canonical(c.name) ILIKE $6::text ELSE canonical(c.name) LIKE $6::text END
     UNION ALL
     SELECT m.session_id
     FROM message_history m
     WHERE m.organization_id = $2
-      AND (searchable(m.content) LIKE $3::text OR searchable(m.content) LIKE $4::text)
-      AND CASE WHEN $5::boolean THEN m.content ILIKE $6::text ELSE m.content LIKE $6::text END
+      AND (search_form(m.content) LIKE $3::text OR search_form(m.content) LIKE $4::text)
+      AND CASE WHEN $5::boolean THEN canonical(m.content) ILIKE $6::text ELSE canonical(m.content) LIKE $6::text END
 )
 SELECT coalesce(array_agg(DISTINCT read.id), '{}')::uuid[] AS ids, (count(*) < $1::integer)::boolean AS is_complete
 FROM (SELECT id FROM matching LIMIT $1::integer) read

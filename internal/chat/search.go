@@ -27,17 +27,21 @@ var defaultThresholds = searchThresholds{conversations: 500, messages: 5_000, ma
 // otherwise the conversations are walked and their texts compared. Both find the same: the indexes
 // only narrow down the texts that are compared.
 func (c *Chat) searchRows(ctx context.Context, q *db.Queries, page db.ListInboxConversationsBeforeParams, keyword *string, isBackward bool) ([]db.GetConversationRow, error) {
-	if keyword == nil {
+	searched := ""
+	if keyword != nil {
+		searched = store.SearchText(*keyword)
+	}
+	if searched == "" {
 		return listRows(ctx, q, page, isBackward)
 	}
 	walk := page
-	walk.Pattern = new(store.ContainsPattern(*keyword))
-	walk.IgnoreCase = store.HasCase(*keyword)
+	walk.Pattern = new(store.ContainsPattern(searched))
+	walk.IgnoreCase = store.HasCase(searched)
 	if !c.searchIndex {
 		return listRows(ctx, q, walk, isBackward)
 	}
 	plan, err := q.PlanKeywordSearch(ctx, db.PlanKeywordSearchParams{
-		Keyword:        *keyword,
+		Keyword:        searched,
 		OrganizationID: page.OrganizationID,
 		UserID:         page.UserID,
 		IsStaff:        page.IsStaff,

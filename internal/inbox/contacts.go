@@ -102,7 +102,7 @@ type ContactFilter struct {
 func (i *Inboxes) ListContacts(ctx context.Context, organization uuid.UUID, filter ContactFilter, limit, offset int) ([]Contact, int64, error) {
 	var pattern *string
 	if filter.Search != nil {
-		pattern = new(store.ContainsPattern(*filter.Search))
+		pattern = new(store.ContainsPattern(store.SearchText(*filter.Search)))
 	}
 	var inboxID *uuid.UUID
 	if filter.InboxID != nil {

@@ -44,6 +44,7 @@ func (r *Records) findSession(ctx context.Context, organization, bot uuid.UUID, 
 type pattern struct{ like, ilike string }
 
 func newPattern(text string) pattern {
+	text = store.SearchText(text)
 	switch {
 	case text == "":
 		return pattern{}

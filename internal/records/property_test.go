@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/text/unicode/norm"
 
 	"parley/gen/db"
 	"parley/internal/apperr"
@@ -193,7 +194,7 @@ func (f *fixture) deleteSome(random *rand.Rand, stored []db.Record) []db.Record 
 }
 
 func contains(text, part string) bool {
-	return strings.Contains(strings.ToLower(text), strings.ToLower(part))
+	return strings.Contains(strings.ToLower(norm.NFC.String(text)), strings.ToLower(norm.NFC.String(strings.TrimSpace(part))))
 }
 
 func ids(all []db.Record) []uuid.UUID {
@@ -215,10 +216,10 @@ func texts(all []uuid.UUID) []string {
 // needles are search texts and haystacks the texts of records. The special characters of LIKE must
 // match only themselves.
 var (
-	needles   = []string{"%", "_", `\`, `\%`, "100%", "a_b", "axb", "'", `"`, "退款", "款", "refund", "REFUND", "éCLAIR", "ПРИВЕТ", " ", "%%", "$1", "ß"}
+	needles   = []string{"%", "_", `\`, `\%`, "100%", "a_b", "axb", "'", `"`, "退款", "款", "refund", "REFUND", "éCLAIR", "ПРИВЕТ", " ", "%%", "$1", "ß", "e\u0301clair", "ガイト\u3099", " 款\u3000", "환불", "\u1112\u116a\u11ab"}
 	haystacks = []string{
 		"100% sure", "100 percent", "a_b", "axb", "A_B", `C:\temp`, `50\%`, "it's", `"quoted"`, "如何申請退款？", "付款", "Refund, please", "REFUND",
-		"Éclair", "привет", "", "line\nbreak", "$1", "straße", "%%",
+		"Éclair", "привет", "", "line\nbreak", "$1", "straße", "%%", "E\u0301clair", "カ\u3099イド", "환불", "\u1112\u116a\u11ab\u1107\u116e\u11af",
 	}
 )
 

@@ -3,11 +3,18 @@ package store
 import (
 	"strings"
 	"unicode"
+
+	"golang.org/x/text/unicode/norm"
 )
+
+// SearchText returns a text that is searched for in the form in which texts are compared, which the
+// SQL function canonical returns, without surrounding white space.
+func SearchText(text string) string { return norm.NFC.String(strings.TrimSpace(text)) }
 
 var escapeLike = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 
-// ContainsPattern returns the LIKE pattern that matches texts which contain the given one.
+// ContainsPattern returns the LIKE pattern that matches canonical texts which contain the given one, a
+// SearchText.
 func ContainsPattern(text string) string { return "%" + escapeLike.Replace(text) + "%" }
 
 // HasCase reports whether a text has a letter that another letter equals when case is ignored. A

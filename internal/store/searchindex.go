@@ -16,8 +16,8 @@ const searchIndexLock = 0x7061726C65790002 // "parley", lock 2
 // many at a time, which costs a third of inserting each. MaintainSearchIndex merges the list every
 // two seconds, because each search scans it, and because the insert that fills it would have to
 // merge it, which takes seconds.
-const createSearchIndex = `CREATE INDEX CONCURRENTLY message_history_by_content ON message_history
-	USING gin (organization_id, searchable(content) gin_trgm_ops) WITH (fastupdate = on, gin_pending_list_limit = 16384)`
+const createSearchIndex = `CREATE INDEX CONCURRENTLY message_history_by_form ON message_history
+	USING gin (organization_id, search_form(content) gin_trgm_ops) WITH (fastupdate = on, gin_pending_list_limit = 16384)`
 
 const (
 	mergeInterval    = 2 * time.Second  // between two merges of the pending list
@@ -81,14 +81,17 @@ func (s *Store) setSearchIndex(ctx context.Context, conn *pgx.Conn, log *slog.Lo
 	var exists, isValid bool
 	err := conn.QueryRow(ctx, `
 		SELECT count(*) > 0, coalesce(bool_and(indisvalid), false)
-		FROM pg_index WHERE indexrelid = to_regclass('message_history_by_content')`).Scan(&exists, &isValid)
+		FROM pg_index WHERE indexrelid = to_regclass('message_history_by_form')`).Scan(&exists, &isValid)
 	if err != nil {
 		return translate(err)
+	}
+	if _, err := conn.Exec(ctx, "DROP INDEX CONCURRENTLY IF EXISTS message_history_by_content"); err != nil { // of version 0.1.0
+		return fmt.Errorf("drop the search index of an earlier version: %w", translate(err))
 	}
 	isUpToDate := isWanted && isValid
 	if exists && !isUpToDate {
 		log.Info("drop search index", "valid", isValid)
-		if _, err := conn.Exec(ctx, "DROP INDEX CONCURRENTLY message_history_by_content"); err != nil {
+		if _, err := conn.Exec(ctx, "DROP INDEX CONCURRENTLY message_history_by_form"); err != nil {
 			return fmt.Errorf("drop the search index: %w", translate(err))
 		}
 	}
@@ -108,7 +111,7 @@ func mergePendingList(ctx context.Context, conn *pgx.Conn) error {
 			return ctx.Err()
 		case <-ticker.C:
 		}
-		if _, err := conn.Exec(ctx, "SELECT gin_clean_pending_list('message_history_by_content')"); err != nil {
+		if _, err := conn.Exec(ctx, "SELECT gin_clean_pending_list('message_history_by_form')"); err != nil {
 			return fmt.Errorf("merge the search index's pending list: %w", translate(err))
 		}
 	}

@@ -137,7 +137,7 @@ func TestPendingListOfTheSearchIndexIsMerged(t *testing.T) {
 	defer work.Wait()
 	defer stop()
 	pending := func() (pages int) {
-		if err := conn.QueryRow(t.Context(), "SELECT pending_pages FROM pgstatginindex('message_history_by_content')").Scan(&pages); err != nil {
+		if err := conn.QueryRow(t.Context(), "SELECT pending_pages FROM pgstatginindex('message_history_by_form')").Scan(&pages); err != nil {
 			t.Fatal(err)
 		}
 		return pages
@@ -163,6 +163,33 @@ func TestPendingListOfTheSearchIndexIsMerged(t *testing.T) {
 	}
 }
 
+// The index of version 0.1.0 is dropped, whether a new one is wanted or not.
+func TestSearchIndexReplacesThatOfAnEarlierVersion(t *testing.T) {
+	t.Parallel()
+	for _, isWanted := range []bool{false, true} {
+		url := dbtest.URL(t)
+		s, err := store.Open(t.Context(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(s.Close)
+		conn, err := pgx.Connect(t.Context(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
+		execute(t, conn, "CREATE INDEX message_history_by_content ON message_history USING gin (organization_id, searchable(content) gin_trgm_ops)")
+		setSearchIndex(t, s, isWanted)
+		var isOldDropped bool
+		if err := conn.QueryRow(t.Context(), "SELECT to_regclass('message_history_by_content') IS NULL").Scan(&isOldDropped); err != nil {
+			t.Fatal(err)
+		}
+		if exists, isValid := searchIndex(t, conn); !isOldDropped || exists != isWanted || isValid != isWanted {
+			t.Errorf("wanted %v: the old index is dropped: %v, the new one exists: %v, is valid: %v", isWanted, isOldDropped, exists, isValid)
+		}
+	}
+}
+
 func setSearchIndex(t *testing.T, s *store.Store, isWanted bool) {
 	t.Helper()
 	if err := s.SetSearchIndex(t.Context(), slog.New(slog.DiscardHandler), isWanted); err != nil {
@@ -174,7 +201,7 @@ func searchIndex(t *testing.T, conn *pgx.Conn) (exists, isValid bool) {
 	t.Helper()
 	err := conn.QueryRow(t.Context(), `
 		SELECT count(*) > 0, coalesce(bool_and(indisvalid AND indisready), false)
-		FROM pg_index WHERE indexrelid = to_regclass('message_history_by_content')`).Scan(&exists, &isValid)
+		FROM pg_index WHERE indexrelid = to_regclass('message_history_by_form')`).Scan(&exists, &isValid)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5884,9 +5884,9 @@ export interface components {
         EndDate: string;
         /** @description IANA name of the time zone that determines the start of days and the display of times. */
         Timezone: string;
-        /** @description Only records whose question contains this text, ignoring case. `%` and `_` are ordinary characters. */
+        /** @description Only records whose question contains this text; see "Text filters". */
         UserMessage: string;
-        /** @description Only records whose answer contains this text, ignoring case. `%` and `_` are ordinary characters. */
+        /** @description Only records whose answer contains this text; see "Text filters". */
         BotMessage: string;
         /** @description Id of the record, which is the id of its run. */
         RecordId: string;
@@ -6193,7 +6193,7 @@ export interface operations {
                 cursor?: components["parameters"]["Cursor"];
                 /** @description Only conversations in this inbox. */
                 inbox?: string;
-                /** @description Only conversations that contain this text. `%` and `_` are ordinary characters. */
+                /** @description Only conversations that contain this text; see "Text filters". */
                 keyword?: string;
                 /** @description Maximum number of results per page. Values above 100 count as 100. */
                 pageSize?: components["parameters"]["PageSize"];
@@ -6700,9 +6700,9 @@ export interface operations {
                 endDate: components["parameters"]["EndDate"];
                 /** @description IANA name of the time zone that determines the start of days and the display of times. */
                 timezone?: components["parameters"]["Timezone"];
-                /** @description Only records whose question contains this text, ignoring case. `%` and `_` are ordinary characters. */
+                /** @description Only records whose question contains this text; see "Text filters". */
                 userMessage?: components["parameters"]["UserMessage"];
-                /** @description Only records whose answer contains this text, ignoring case. `%` and `_` are ordinary characters. */
+                /** @description Only records whose answer contains this text; see "Text filters". */
                 botMessage?: components["parameters"]["BotMessage"];
                 /** @description Only records of this conversation (id). A conversation that is not with the chatbot is 404. */
                 conversation?: components["parameters"]["RecordConversationFilter"];
@@ -6758,9 +6758,9 @@ export interface operations {
                 endDate: components["parameters"]["EndDate"];
                 /** @description IANA name of the time zone that determines the start of days and the display of times. */
                 timezone?: components["parameters"]["Timezone"];
-                /** @description Only records whose question contains this text, ignoring case. `%` and `_` are ordinary characters. */
+                /** @description Only records whose question contains this text; see "Text filters". */
                 userMessage?: components["parameters"]["UserMessage"];
-                /** @description Only records whose answer contains this text, ignoring case. `%` and `_` are ordinary characters. */
+                /** @description Only records whose answer contains this text; see "Text filters". */
                 botMessage?: components["parameters"]["BotMessage"];
                 /** @description Only records of this conversation (id). A conversation that is not with the chatbot is 404. */
                 conversation?: components["parameters"]["RecordConversationFilter"];
@@ -6813,9 +6813,9 @@ export interface operations {
                 endDate: components["parameters"]["EndDate"];
                 /** @description IANA name of the time zone that determines the start of days and the display of times. */
                 timezone?: components["parameters"]["Timezone"];
-                /** @description Only records whose question contains this text, ignoring case. `%` and `_` are ordinary characters. */
+                /** @description Only records whose question contains this text; see "Text filters". */
                 userMessage?: components["parameters"]["UserMessage"];
-                /** @description Only records whose answer contains this text, ignoring case. `%` and `_` are ordinary characters. */
+                /** @description Only records whose answer contains this text; see "Text filters". */
                 botMessage?: components["parameters"]["BotMessage"];
                 /** @description Only records of this conversation (id). A conversation that is not with the chatbot is 404. */
                 conversation?: components["parameters"]["RecordConversationFilter"];
@@ -7618,10 +7618,7 @@ export interface operations {
                 offset?: components["parameters"]["Offset"];
                 /** @description Only contacts in this inbox (id). An unknown inbox is 404. */
                 inbox?: string;
-                /**
-                 * @description Only contacts whose name or sourceId contains this text, ignoring case. `%` and `_` are ordinary
-                 *     characters.
-                 */
+                /** @description Only contacts whose name or sourceId contains this text; see "Text filters". */
                 query?: string;
             };
             header?: never;

@@ -235,6 +235,49 @@ func TestBodyOverOneMebibyteIsTooLarge(t *testing.T) {
 	admin.call(http.MethodPost, "/api/conversations/"+conversation+"/messages", body).wantStatus(http.StatusCreated)
 }
 
+// A body is limited to x-body-limit where an operation has it, and a body of that length is accepted.
+func TestSmallRequestsHaveSmallerLimits(t *testing.T) {
+	t.Parallel()
+	admin := serve(t).organization().as("admin", auth.Admin)
+	existing := admin.one()
+	tried := 0
+	for _, op := range operations {
+		limit, ok := op.Extensions["x-body-limit"].(float64)
+		if !ok {
+			continue
+		}
+		tried++
+		body := op.bodyOf(existing)
+		body["unknown"] = ""
+		encoded := must(json.Marshal(body))
+		for excess, status := range map[int]int{0: 200, 1: 413} {
+			body["unknown"] = strings.Repeat("x", int(limit)-len(encoded)+excess)
+			got := admin.call(op.method, op.pathOf(existing), body)
+			if got.status/100 != status/100 || status == 413 && got.status != 413 {
+				t.Errorf("%s: %v bytes and %d: %d %s", op.id, limit, excess, got.status, got.body)
+			}
+		}
+	}
+	if tried < 10 {
+		t.Errorf("only %d operations were tried", tried)
+	}
+}
+
+// A body can have at most 50,000 values, wherever they are.
+func TestBodyWithTooManyValuesIsTooLarge(t *testing.T) {
+	t.Parallel()
+	alice := serve(t).organization().as("alice", auth.Chat)
+	path := "/api/conversations/" + alice.silent() + "/messages"
+	for count, status := range map[int]int{49_996: 201, 49_997: 413} { // beside the object, the content and the two containers
+		list := "[" + strings.TrimSuffix(strings.Repeat("0,", count), ",") + "]"
+		for _, field := range []string{"unknown", "metadata"} {
+			alice.call(http.MethodPost, path, `{"content":"Hi","`+field+`":{"a":`+list+`}}`).wantStatus(status)
+		}
+	}
+	empty := strings.TrimSuffix(strings.Repeat("{},", 49_996), ",")
+	alice.call(http.MethodPost, path, `{"content":"Hi","unknown":{"a":[`+empty+`]}}`).wantStatus(201)
+}
+
 // Many clients read the response only after sending the whole body. The server must consume it, or
 // they see a connection reset and no response.
 func TestClientThatSendsTheWholeBodyFirstReceivesTheError(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/google/uuid"
 
 	"parley/internal/auth"
 )
@@ -290,5 +291,70 @@ func TestAnIdempotencyKeyGoesByTheBytesThatWereSent(t *testing.T) {
 		if got := alice.call(http.MethodPost, path, string(older), withHeader("Idempotency-Key", "k")); got.wantStatus(201)["id"] != first.json()["id"] {
 			t.Errorf("%s: %s", path, got.body)
 		}
+	}
+}
+
+// respell returns a body in which every declared key is in snake_case.
+func respell(value any, schema *openapi3.Schema) any {
+	if schema == nil || schema.AdditionalProperties.Has != nil || schema.Extensions["x-free"] == true {
+		return value
+	}
+	switch value := value.(type) {
+	case object:
+		respelled := object{}
+		for name, item := range value {
+			var property *openapi3.Schema
+			if ref := schema.Properties[name]; ref != nil {
+				property = ref.Value
+			}
+			respelled[snakeCase(name)] = respell(item, property)
+		}
+		return respelled
+	case []any:
+		respelled := make([]any, len(value))
+		for i, item := range value {
+			respelled[i] = respell(item, schema.Items.Value)
+		}
+		return respelled
+	}
+	return value
+}
+
+var changing = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d\d-\d\dT[\d:.]+Z|(prefix|key|token|ticket|slug)":"[^"]*|"seq":\d+|"count":\d+`)
+
+// The whole of a body in snake_case does what it does in camelCase.
+func TestABodyInSnakeCaseDoesTheSame(t *testing.T) {
+	t.Parallel()
+	admin := serve(t).organization().as("admin", auth.Admin)
+	there := admin.one()
+	tried := 0
+	for _, op := range operations {
+		schema := op.jsonBody()
+		if schema == nil {
+			continue
+		}
+		for _, f := range fieldsOf(schema) {
+			if snakeCase(f.pointer) == f.pointer || f.isFree || f.schema.Example == nil {
+				continue
+			}
+			tried++
+			var answers []string
+			for _, spelled := range []func(any) any{func(body any) any { return body }, func(body any) any { return respell(body, schema) }} {
+				body := op.bodyWith(f, there)
+				set(body, f.pointer, clone(f.schema.Example))
+				if strings.HasSuffix(f.pointer, "/sourceId") {
+					set(body, f.pointer, uuid.NewString())
+				}
+				fillIDs(body, there)
+				got := op.send(admin, op.pathOf(there), spelled(body))
+				answers = append(answers, fmt.Sprintf("%d %s", got.status, changing.ReplaceAllString(string(got.body), "")))
+			}
+			if answers[0] != answers[1] || !strings.HasPrefix(answers[0], "20") {
+				t.Errorf("%s: %s:\n%s\n%s", op.id, f.pointer, answers[0], answers[1])
+			}
+		}
+	}
+	if tried < 40 {
+		t.Errorf("only %d fields were tried", tried)
 	}
 }

@@ -7,8 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -159,38 +157,63 @@ func exponentDigits(rest []byte) int {
 	return n
 }
 
-// pointerToNUL returns a pointer to the first string with a NUL, in the order of the keys.
+// pointerToNUL returns a pointer to the first key or string of a valid document with a NUL.
 func pointerToNUL(body []byte) string {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.UseNumber() // numbers can exceed float64
-	var document any
-	if err := decoder.Decode(&document); err != nil {
-		return ""
+	var parents []container
+	for {
+		token, err := decoder.Token()
+		if err != nil {
+			return "" // cannot happen: the document is valid and has a NUL
+		}
+		if token == json.Delim('}') || token == json.Delim(']') {
+			parents = parents[:len(parents)-1]
+			continue
+		}
+		text, _ := token.(string)
+		if len(parents) > 0 {
+			parents[len(parents)-1].next(text)
+		}
+		switch {
+		case strings.ContainsRune(text, 0):
+			return pointerTo(parents)
+		case token == json.Delim('{') || token == json.Delim('['):
+			parents = append(parents, container{isObject: token == json.Delim('{'), index: -1})
+		}
 	}
-	pointer, _ := findNUL(document, "")
-	return pointer
 }
 
-func findNUL(value any, pointer string) (string, bool) {
-	switch value := value.(type) {
-	case string:
-		return pointer, strings.ContainsRune(value, 0)
-	case []any:
-		for i, item := range value {
-			if found, ok := findNUL(item, fmt.Sprintf("%s/%d", pointer, i)); ok {
-				return found, true
-			}
-		}
-	case map[string]any:
-		for _, key := range slices.Sorted(maps.Keys(value)) {
-			at := pointer + "/" + Escape(strings.ReplaceAll(key, "\x00", "\uFFFD"))
-			if strings.ContainsRune(key, 0) {
-				return at, true
-			}
-			if found, ok := findNUL(value[key], at); ok {
-				return found, true
-			}
-		}
+// container is an array or object that is being read, with the place of its current value.
+type container struct {
+	isObject, isValue bool // isValue: the current token is the value of key
+	key               string
+	index             int
+}
+
+// next moves on to a token of the container, which is a key if it is an object and its last token was
+// not one.
+func (c *container) next(key string) {
+	switch {
+	case !c.isObject:
+		c.index++
+	case c.isValue:
+		c.isValue = false
+		return
+	default:
+		c.key = key
 	}
-	return "", false
+	c.isValue = c.isObject
+}
+
+func pointerTo(parents []container) string {
+	var pointer strings.Builder
+	for _, c := range parents {
+		name := strconv.Itoa(c.index)
+		if c.isObject {
+			name = Escape(strings.ReplaceAll(c.key, "\x00", "\uFFFD"))
+		}
+		pointer.WriteString("/" + name)
+	}
+	return pointer.String()
 }

@@ -9,7 +9,8 @@
 //   - A number such as 50.0 or 5e1 becomes 50 if its schema is an integer.
 //   - An id and an object with the id are interchangeable if the schema has x-id-or-object.
 //
-// A schema with additionalProperties is free JSON, which the rules leave as it is at every depth.
+// A schema with additionalProperties or x-free is free JSON, which the rules leave as it is at every
+// depth. x-free is for schemas that also declare properties and are nullable.
 package shape
 
 import (

@@ -48,7 +48,14 @@ func checkResponse(seen *coverage, request *http.Request, response *http.Respons
 	if response.StatusCode >= 400 {
 		add(checkFailure(seen, request, response, body))
 	}
-	op, isDeclared := findOperation(request.Method, request.URL.EscapedPath())
+	method, isHead := request.Method, request.Method == http.MethodHead
+	if isHead {
+		method, seen = http.MethodGet, nil // answered like GET, which it does not exercise
+		if len(body) > 0 {
+			add(errors.New("a response to HEAD has a body"))
+		}
+	}
+	op, isDeclared := findOperation(method, request.URL.EscapedPath())
 	if !isDeclared {
 		add(checkUndeclared(request, response))
 		return found
@@ -68,7 +75,7 @@ func checkResponse(seen *coverage, request *http.Request, response *http.Respons
 		add(fmt.Errorf("%s declares no body for %d", op.OperationID, response.StatusCode))
 	case len(declared.Value.Content) > 0 && media == nil:
 		add(fmt.Errorf("%s does not declare %q for %d", op.OperationID, kind, response.StatusCode))
-	case media != nil && response.StatusCode < 400:
+	case media != nil && response.StatusCode < 400 && !isHead:
 		add(checkBody(seen, kind, media.Schema.Value, body))
 	}
 	return found
@@ -78,7 +85,7 @@ func checkResponse(seen *coverage, request *http.Request, response *http.Respons
 func checkUndeclared(request *http.Request, response *http.Response) error {
 	path := request.URL.Path
 	isPreflight := request.Method == http.MethodOptions && response.StatusCode == http.StatusNoContent
-	isAsset := request.Method == http.MethodGet && strings.HasPrefix(path, "/docs/")
+	isAsset := (request.Method == http.MethodGet || request.Method == http.MethodHead) && strings.HasPrefix(path, "/docs/")
 	if response.StatusCode >= 400 || isPreflight || isAsset {
 		return nil
 	}

@@ -145,8 +145,8 @@ func TestAllowListsTheMethodsOfBothPaths(t *testing.T) {
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id := alice.startConversation()
 	for path, want := range map[string]string{
-		"/conversations": "GET, POST", "/conversations/" + id: "DELETE, GET, PATCH", "/conversations/start": "POST", "/conversations/batch": "POST",
-		"/conversations/" + id + "/messages": "POST", "/conversations/" + id + "/history": "GET",
+		"/conversations": "GET, HEAD, POST", "/conversations/" + id: "DELETE, GET, HEAD, PATCH", "/conversations/start": "POST", "/conversations/batch": "POST",
+		"/conversations/" + id + "/messages": "POST", "/conversations/" + id + "/history": "GET, HEAD",
 	} {
 		for _, prefix := range []string{"", "/api", "/api/v1"} {
 			for _, slash := range []string{"", "/"} {

@@ -134,7 +134,7 @@ func New(config Config) (http.Handler, error) {
 	e.GET("/openapi.json", newDocument("application/json", asJSON).answer, enforced.Identify("getOpenapiJson"))
 	e.GET("/docs", docs(), enforced.Identify("getDocs"))
 	e.GET("/docs/*", docs(), enforced.Identify("getDocs"))
-	return e, nil
+	return contract.AnswerHead(e), nil
 }
 
 // Starting returns a handler for the time until New can be called: /healthz is answered, everything

@@ -30,7 +30,7 @@ func (s completionStream) VisitStreamRunResponse(w http.ResponseWriter) error { 
 func (s completionStream) write(w http.ResponseWriter) error {
 	w.Header().Set("X-Run-Id", s.reply.RunID.String())
 	events, err := newCompletionEvents(w, s.reply)
-	if err != nil {
+	if err != nil || contract.IsHead(s.ctx) {
 		return err
 	}
 	return eventstream.Run(s.ctx, s.reply, s.from, events)

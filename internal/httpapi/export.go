@@ -14,6 +14,7 @@ import (
 
 	"parley/gen/openapi"
 	"parley/internal/auth"
+	"parley/internal/httpapi/contract"
 	"parley/internal/httpapi/eventstream"
 	"parley/internal/records"
 	"parley/internal/trace"
@@ -51,7 +52,12 @@ func (h recordHandlers) export(ctx context.Context, chatbot string, filter recor
 	if err != nil {
 		return recordsFile{}, err
 	}
-	export, err := h.records.Export(ctx, found.OrganizationID, found.ID, filter)
+	var export *records.Export
+	if contract.IsHead(ctx) {
+		err = h.records.CheckFilter(ctx, found.OrganizationID, found.ID, filter)
+	} else {
+		export, err = h.records.Export(ctx, found.OrganizationID, found.ID, filter)
+	}
 	if err != nil {
 		return recordsFile{}, err
 	}
@@ -102,6 +108,9 @@ func (f recordsFile) writeTo(w http.ResponseWriter) error {
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)
+	if contract.IsHead(f.ctx) {
+		return nil
+	}
 	file := fileWriter{w: w, controller: http.NewResponseController(w)}
 	_, err := file.Write(nil)
 	if err == nil {

@@ -73,7 +73,7 @@ func TestALoneSurrogateBecomesTheReplacementCharacter(t *testing.T) {
 		}
 		for name, ref := range op.jsonBody().Properties {
 			property := ref.Value
-			if !property.Type.Is("string") || len(property.Enum) > 0 || property.Format != "" || kinds[name] != "" || (property.Pattern != "" && property.Pattern != `\S`) {
+			if !property.Type.Is("string") || len(property.Enum) > 0 || property.Format != "" || kinds[name] != "" || (property.Pattern != "" && property.Pattern != `\S`) || name == "origin" {
 				continue
 			}
 			body := op.bodyOf(there)

@@ -23,6 +23,12 @@ type Filter struct {
 // hasMoreThanDays reports whether the filter selects by anything but days.
 func (f Filter) hasMoreThanDays() bool { return f != Filter{Days: f.Days} }
 
+// CheckFilter returns the error that Export would return for a filter. It exports nothing.
+func (r *Records) CheckFilter(ctx context.Context, organization, bot uuid.UUID, filter Filter) error {
+	_, err := r.findSession(ctx, organization, bot, filter)
+	return err
+}
+
 // findSession returns the ID of the filter's conversation, or nil when the filter has none.
 func (r *Records) findSession(ctx context.Context, organization, bot uuid.UUID, filter Filter) (*uuid.UUID, error) {
 	if filter.Conversation == "" {

@@ -163,7 +163,7 @@ func TestRequestsWithoutUpgradeAreRefused(t *testing.T) {
 	alice := o.as("alice", auth.Chat)
 	alice.call("GET", "/ws", nil).expectProblem(400, "invalid_request")
 	o.visitor().call("GET", "/ws", nil).expectProblem(400, "invalid_request")
-	if got := alice.call("POST", "/ws", nil); got.header.Get("Allow") != "GET" {
+	if got := alice.call("POST", "/ws", nil); got.header.Get("Allow") != "GET, HEAD" {
 		got.expectProblem(405, "method_not_allowed")
 		t.Errorf("Allow is %q", got.header.Get("Allow"))
 	}

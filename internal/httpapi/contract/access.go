@@ -23,7 +23,7 @@ const refusals = "refusals"
 func (c *Contract) authenticate(ec echo.Context, op *operation) (auth.Principal, error) {
 	r := ec.Request()
 	header, ticket := credentials(r), ""
-	if op.acceptsTicket && header == "" {
+	if op.acceptsTicket && header == "" && !IsHead(r.Context()) {
 		ticket = r.URL.Query().Get("ticket") // checkQuery refuses an empty one
 	}
 	if op.isPublic || op.isKeyOptional && header == "" && ticket == "" {

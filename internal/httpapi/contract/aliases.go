@@ -92,8 +92,14 @@ func (s *segment) find(parts []string) *segment {
 	return nil
 }
 
-// allow lists the methods of both spellings.
-func (s *segment) allow() string { return strings.Join(slices.Sorted(maps.Keys(s.methods)), ", ") }
+// allow lists the methods of both spellings, and HEAD beside GET.
+func (s *segment) allow() string {
+	methods := slices.Sorted(maps.Keys(s.methods))
+	if at, hasGet := slices.BinarySearch(methods, http.MethodGet); hasGet {
+		methods = slices.Insert(methods, at+1, http.MethodHead)
+	}
+	return strings.Join(methods, ", ")
+}
 
 // rewrite is the middleware. It must run before routing.
 func (a *aliases) rewrite(next echo.HandlerFunc) echo.HandlerFunc {

@@ -24,7 +24,7 @@ const (
 	noSuchPath     = "There is nothing at this path."
 )
 
-func noSuchMethod(r *http.Request) string { return "This path does not support " + r.Method + "." }
+func noSuchMethod(r *http.Request) string { return "This path does not support " + methodOf(r) + "." }
 
 // failures answers requests that failed. It is the only place that does, for every route.
 type failures struct {
@@ -91,7 +91,7 @@ func located(appErr *apperr.Error, r *http.Request) *apperr.Error {
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](appErr.Err); ok {
 		violation.Pointer = "/" + strings.ReplaceAll(wrong.Field, ".", "/")
 	}
-	if r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodDelete {
+	if r.Method == http.MethodGet || r.Method == http.MethodDelete {
 		violation.In = "query"
 	}
 	changed := *appErr
@@ -117,9 +117,6 @@ func (f failures) write(ec echo.Context, appErr *apperr.Error) {
 		header.Set("Content-Type", "application/json")
 	}
 	ec.Response().WriteHeader(problem.Status)
-	if ec.Request().Method == http.MethodHead {
-		return
-	}
 	encoder := json.NewEncoder(ec.Response())
 	encoder.SetEscapeHTML(false)
 	_ = encoder.Encode(body) // fails only if the client has disconnected

@@ -98,7 +98,7 @@ func describe(span trace.Span, ec echo.Context, op *operation, isAborted bool) {
 		span.SetText("http.route", op.route.Path)
 		span.SetText("parley.operation", op.id)
 	}
-	span.SetText("http.request.method", ec.Request().Method)
+	span.SetText("http.request.method", methodOf(ec.Request()))
 	span.SetText("parley.request.id", requestID(ec))
 	span.SetID("parley.organization.id", auth.PrincipalOf(ec.Request().Context()).OrganizationID)
 	status := ec.Response().Status
@@ -119,7 +119,7 @@ func (o observer) logRequest(ec echo.Context, id string, took time.Duration) {
 	}
 	o.log.LogAttrs(ctx, slog.LevelInfo, "request",
 		slog.String("request_id", id),
-		slog.String("method", ec.Request().Method),
+		slog.String("method", methodOf(ec.Request())),
 		slog.String("path", ec.Request().URL.Path),
 		slog.Int("status", ec.Response().Status),
 		slog.Int64("bytes", ec.Response().Size),

@@ -53,8 +53,8 @@ func TestEachParameterIsAcceptedInSnakeCase(t *testing.T) {
 	}
 }
 
-// A parameter that an operation has in another spelling, and a filter that a list does not have,
-// are refused: without them the result would be a different one.
+// A parameter that an operation has in another spelling, and a filter that it does not have, are
+// refused: without them the result would be a different one.
 func TestParametersThatLookLikeAFilterAreRefused(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
@@ -69,9 +69,12 @@ func TestParametersThatLookLikeAFilterAreRefused(t *testing.T) {
 			name := parameter.Name
 			unknown = append(unknown, strings.ToUpper(name), name+"[]", name+"__in")
 		}
-		isList := slices.ContainsFunc(op.in("query"), func(p *openapi3.Parameter) bool { return p.Name == "pageSize" || p.Name == "limit" })
-		if isList {
-			unknown = append(unknown, "Contact_Id", "chatbotID", "inbox_ids[]", "conversation-id", "bot", "web_chat")
+		unknown = append(unknown, "Contact_Id", "inbox_ids[]", "bot", "web_chat")
+		if !strings.Contains(op.path, "/chatbots/{") {
+			unknown = append(unknown, "chatbotID")
+		}
+		if !strings.Contains(op.path, "/conversations/{") {
+			unknown = append(unknown, "conversation-id")
 		}
 		for _, name := range unknown {
 			tried++
@@ -89,9 +92,10 @@ func TestParametersThatLookLikeAFilterAreRefused(t *testing.T) {
 	} {
 		admin.call(http.MethodGet, path, nil).wantProblem(400, "invalid_request", parameter)
 	}
-	for _, path := range []string{"/api/messages/?page=1", "/api/conversations/?offset=0", "/api/messages/?ordering=x"} {
+	for _, path := range []string{"/api/chatbots/parley/faqs/?chatbot=parley", "/api/messages/?page=1", "/api/conversations/?offset=0", "/api/messages/?ordering=x"} {
 		admin.get(path)
 	}
+	admin.call(http.MethodGet, "/ws?conversation_id="+there["conversations"], nil, upgrade).wantProblem(400, "invalid_request", "conversation_id")
 	admin.call(http.MethodGet, "/ws?sessionId="+there["conversations"], nil, upgrade).wantProblem(400, "invalid_request", "sessionId")
 }
 

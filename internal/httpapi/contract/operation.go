@@ -44,7 +44,7 @@ func newOperation(document *openapi3.T, method, path string, item *openapi3.Path
 		isKeyOptional: op.Security != nil && slices.ContainsFunc(*op.Security, func(r openapi3.SecurityRequirement) bool { return len(r) == 0 }),
 		acceptsTicket: op.Parameters.GetByInAndName("query", "ticket") != nil,
 		route:         &routers.Route{Spec: document, Path: path, PathItem: item, Method: method, Operation: &validated},
-		query:         newQuery(method, slices.Concat(item.Parameters, op.Parameters)),
+		query:         newQuery(method, path, slices.Concat(item.Parameters, op.Parameters)),
 		bodySchema:    shape.OfBody(op),
 		bodyLimit:     maxJSON,
 	}

@@ -18,10 +18,11 @@ import (
 
 // query is the query parameters of an operation.
 type query struct {
-	spellings map[string]parameterSpelling // by every name that is accepted
-	stems     map[string]string            // the stem of each declared name, with the name
-	isList    bool
-	isCursor  bool // a list that is paged by cursors
+	spellings  map[string]parameterSpelling // by every name that is accepted
+	stems      map[string]string            // the stem of each declared name, with the name
+	filters    []string                     // the stems of filters that the operation could have, but does not
+	isCursor   bool                         // a list that is paged by cursors
+	isNumbered bool                         // a list that is paged by numbers
 }
 
 // parameterSpelling is a name that a parameter is accepted by. The lowest rank takes precedence.
@@ -32,16 +33,19 @@ type parameterSpelling struct {
 	clampsTo  float64 // larger values count as this one; 0: they do not
 }
 
-func newQuery(method string, parameters openapi3.Parameters) query {
+func newQuery(method, path string, parameters openapi3.Parameters) query {
 	q := query{spellings: make(map[string]parameterSpelling), stems: make(map[string]string)}
+	if method == http.MethodGet {
+		q.filters = slices.DeleteFunc(slices.Clone(resources), func(resource string) bool { return isInPath(resource, path) })
+	}
 	for _, ref := range parameters {
 		parameter := ref.Value
 		if parameter.In != "query" {
 			continue
 		}
 		q.stems[stem(parameter.Name)] = parameter.Name
-		q.isList = q.isList || method == http.MethodGet && slices.Contains([]string{"limit", "pageSize"}, parameter.Name)
 		q.isCursor = q.isCursor || parameter.Name == "cursor"
+		q.isNumbered = q.isNumbered || parameter.Name == "page"
 		clampsTo, _ := parameter.Schema.Value.Extensions["x-clamps-to"].(float64)
 		for rank, name := range shape.Spellings(parameter.Name, parameter.Extensions) {
 			if rank == 0 || parameters.GetByInAndName("query", name) == nil {
@@ -53,9 +57,8 @@ func newQuery(method string, parameters openapi3.Parameters) query {
 }
 
 // readQuery returns the URL with the declared names of its query parameters. It refuses text that
-// PostgreSQL cannot store, parameters that are repeated or empty, which the validator would ignore,
-// and unknown ones that look like a declared one or like a filter. An operation without query
-// parameters ignores its query.
+// PostgreSQL cannot store, parameters that are repeated or empty, and unknown ones that look like a
+// declared one or like a filter. An operation without query parameters ignores its query.
 func (op *operation) readQuery(address *url.URL) (*url.URL, error) {
 	if len(op.query.spellings) == 0 || address.RawQuery == "" {
 		return address, nil
@@ -64,45 +67,67 @@ func (op *operation) readQuery(address *url.URL) (*url.URL, error) {
 	if err != nil {
 		return address, apperr.Wrap(apperr.InvalidRequest, "The query string is not encoded correctly.", err)
 	}
-	best := make(map[string]int, len(sent)) // the lowest rank of each parameter that was sent
-	for name := range sent {
-		if found, ok := op.query.spellings[name]; ok {
-			if rank, isThere := best[found.name]; !isThere || found.rank < rank {
-				best[found.name] = found.rank
-			}
-		}
-	}
-	read := make(url.Values, len(sent))
+	changed := url.Values(nil)                            // nil: as it was sent
 	for _, name := range slices.Sorted(maps.Keys(sent)) { // sorted: the same request gets the same error
 		values := sent[name]
 		if slices.ContainsFunc(values, func(value string) bool { return !utf8.ValidString(value) || strings.ContainsRune(value, 0) }) {
 			return address, apperr.Parameter(strings.ToValidUTF8(name, "\uFFFD"), "must be UTF-8 without NUL")
 		}
 		found, isKnown := op.query.spellings[name]
-		switch {
-		case !isKnown:
+		if !isKnown {
 			if err := op.query.checkUnknown(name, values); err != nil {
 				return address, err
 			}
-			read[name] = values
-		case found.rank > best[found.name]:
-		case len(values) > 1:
-			return address, apperr.Parameter(found.name, "must be given once")
-		case values[0] == "":
-			return address, apperr.Parameter(found.name, "must not be empty")
-		default:
-			read.Set(found.name, found.normalize(values[0]))
+			continue
+		}
+		isPreceded := op.query.isPreceded(found, sent)
+		if err := found.check(values); err != nil && !isPreceded {
+			return address, err
+		}
+		value := found.normalize(values[0])
+		if name == found.name && value == values[0] {
+			continue
+		}
+		if changed == nil {
+			changed = maps.Clone(sent)
+		}
+		if delete(changed, name); !isPreceded {
+			changed.Set(found.name, value)
 		}
 	}
-	if op.query.spellings["page"].name != "" && read.Has("offset") && read.Has("page") && read.Get("page") != "1" {
+	if op.query.isNumbered && sent.Has("offset") && sent.Has("page") && sent.Get("page") != "1" {
 		return address, apperr.Parameter("offset", "cannot be combined with page")
 	}
-	if maps.EqualFunc(read, sent, slices.Equal) {
+	if changed == nil {
 		return address, nil
 	}
-	changed := *address
-	changed.RawQuery = read.Encode()
-	return &changed, nil
+	renamed := *address
+	renamed.RawQuery = changed.Encode()
+	return &renamed, nil
+}
+
+// isPreceded reports whether a parameter was also sent under a name that takes precedence.
+func (q query) isPreceded(p parameterSpelling, sent url.Values) bool {
+	if p.rank == 0 {
+		return false
+	}
+	for name := range sent {
+		if other, ok := q.spellings[name]; ok && other.name == p.name && other.rank < p.rank {
+			return true
+		}
+	}
+	return false
+}
+
+// check refuses parameters that are repeated or empty, which the validator would ignore.
+func (p parameterSpelling) check(values []string) error {
+	switch {
+	case len(values) > 1:
+		return apperr.Parameter(p.name, "must be given once")
+	case values[0] == "":
+		return apperr.Parameter(p.name, "must not be empty")
+	}
+	return nil
 }
 
 // normalize returns 50 for an integer such as 50.0, and the largest value for one that is clamped.
@@ -119,8 +144,19 @@ func (p parameterSpelling) normalize(value string) string {
 	return value
 }
 
-// resources are the stems of parameters by which lists are filtered.
+// resources are the stems of parameters by which results are filtered.
 var resources = []string{"bot", "chatbot", "contact", "conversation", "inbox", "session", "webchat"}
+
+// isInPath reports whether a path names a resource by its ID.
+func isInPath(resource, path string) bool {
+	segments := strings.Split(path, "/")
+	for i, segment := range segments[1:] {
+		if strings.HasPrefix(segment, "{") && stem(segments[i]) == resource {
+			return true
+		}
+	}
+	return false
+}
 
 // checkUnknown refuses an undeclared parameter that would change the result if it was declared: one
 // that differs from a declared one in its spelling only, a filter, or the page of a list that is
@@ -130,7 +166,7 @@ func (q query) checkUnknown(name string, values []string) error {
 	if declared, ok := q.stems[root]; ok {
 		return apperr.Parameter(name, "is not a parameter of this operation; use "+declared)
 	}
-	if q.isList && slices.Contains(resources, root) {
+	if slices.Contains(q.filters, root) {
 		return apperr.Parameter(name, "is not a parameter of this operation, which cannot filter by it")
 	}
 	if q.isCursor && (name == "page" && !slices.Equal(values, []string{"1"}) || name == "offset" && !slices.Equal(values, []string{"0"})) {

@@ -459,9 +459,13 @@ CREATE TABLE runs (
     started_at       timestamptz,
     first_token_at   timestamptz,
     finished_at      timestamptz,
+    cached_tokens    integer,
+    reasoning_tokens integer,
+    -- The model that wrote the reply, as its server named it.
+    model            text,
     CONSTRAINT runs_pkey PRIMARY KEY (organization_id, id),
     CONSTRAINT runs_state_check CHECK (state IN ('queued', 'running', 'completed', 'failed', 'cancelled')),
-    CONSTRAINT runs_finish_reason_check CHECK (finish_reason IN ('stop', 'length', 'cancelled', 'error')),
+    CONSTRAINT runs_finish_reason_check CHECK (finish_reason IN ('stop', 'length', 'content_filter', 'cancelled', 'error')),
     CONSTRAINT runs_session_fkey FOREIGN KEY (organization_id, session_id) REFERENCES sessions (organization_id, id) ON DELETE CASCADE
 ) WITH (fillfactor = 70);
 
@@ -502,6 +506,9 @@ CREATE TABLE records (
     error                 text,
     asked_at              timestamptz NOT NULL,
     created_at            timestamptz NOT NULL,
+    cached_tokens         integer,
+    reasoning_tokens      integer,
+    model                 text,
     CONSTRAINT records_pkey PRIMARY KEY (organization_id, id),
     CONSTRAINT records_status_check CHECK (status IN ('completed', 'failed', 'cancelled')),
     CONSTRAINT records_type_check CHECK (type IN ('New', 'Follow')),
@@ -626,3 +633,20 @@ CREATE TABLE audit_events (
 );
 
 CREATE INDEX audit_events_by_time ON audit_events (organization_id, created_at DESC, id DESC);
+
+-- Stateless completions by the day (UTC) on which they ended, chatbot and API key. Each instance adds
+-- what it has counted every second. A key stays after it was revoked, so it is not a foreign key.
+CREATE TABLE stateless_usage (
+    organization_id   uuid NOT NULL,
+    day               date NOT NULL,
+    bot_id            uuid NOT NULL,
+    key_id            uuid NOT NULL,
+    completions       bigint NOT NULL,
+    failures          bigint NOT NULL,
+    prompt_tokens     bigint NOT NULL,
+    completion_tokens bigint NOT NULL,
+    cached_tokens     bigint NOT NULL,
+    reasoning_tokens  bigint NOT NULL,
+    CONSTRAINT stateless_usage_pkey PRIMARY KEY (organization_id, day, bot_id, key_id),
+    CONSTRAINT stateless_usage_bot_fkey FOREIGN KEY (organization_id, bot_id) REFERENCES bots (organization_id, id) ON DELETE CASCADE
+);

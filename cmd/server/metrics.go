@@ -52,6 +52,17 @@ func addMetrics(r *metrics.Registry, c *components) {
 		"given_back": func() int64 { return stats().GivenBack },
 		"not_stored": func() int64 { return stats().NotStored },
 	})
+	totals("parley_stateless_completions_total", "Stateless completions that have ended, by result. cancelled: the client disconnected.", "result", map[string]func() int64{
+		"completed": func() int64 { return stats().StatelessCompleted },
+		"cancelled": func() int64 { return stats().StatelessCancelled },
+		"failed":    func() int64 { return stats().StatelessFailed },
+	})
+	totals("parley_model_tokens_total", "Tokens that model servers have reported, by kind. cached is part of prompt, reasoning part of completion.", "kind", map[string]func() int64{
+		"prompt":     func() int64 { return stats().PromptTokens },
+		"completion": func() int64 { return stats().CompletionTokens },
+		"cached":     func() int64 { return stats().CachedTokens },
+		"reasoning":  func() int64 { return stats().ReasoningTokens },
+	})
 	total("parley_replies_taken_up_total", "Runs that were rescued after their lease had expired.", nil, func() int64 { return stats().Reclaimed })
 	total("parley_leases_unrenewed_total", "Failed renewals of leases.", nil, func() int64 { return stats().FailedHeartbeats })
 	totals("parley_model_calls_total", "Calls of model servers, by result.", "result", c.models.Calls())

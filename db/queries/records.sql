@@ -109,7 +109,8 @@ ORDER BY r.created_at DESC, r.id DESC;
 -- name: ListRecordsBefore :many
 SELECT m.id, m.created_at, m.asked_at, m.session_id, m.status, m.type, m.input_message, m.condense_message, m.context,
        m.output_message, m.faithfulness_score, m.answer_relevancy_score, m.context_precision_score, m.answer_correctness_score,
-       m.answer_similarity_score, m.context_recall_score, m.reply_time, m.feedback, m.error
+       m.answer_similarity_score, m.context_recall_score, m.reply_time, m.feedback, m.error,
+       m.model, m.prompt_tokens, m.completion_tokens, m.cached_tokens, m.reasoning_tokens
 FROM (
     SELECT b.*, sum(b.bytes) OVER (ORDER BY b.created_at DESC, b.id DESC ROWS UNBOUNDED PRECEDING) AS bytes_so_far
     FROM (
@@ -155,6 +156,8 @@ SELECT coalesce(d.day, 0)::integer AS day,
        count(*) FILTER (WHERE d.feedback = 'dislike') AS dislikes,
        coalesce(sum(d.prompt_tokens), 0)::bigint AS prompt_tokens,
        coalesce(sum(d.completion_tokens), 0)::bigint AS completion_tokens,
+       coalesce(sum(d.cached_tokens), 0)::bigint AS cached_tokens,
+       coalesce(sum(d.reasoning_tokens), 0)::bigint AS reasoning_tokens,
        count(d.reply_time) AS replies,
        coalesce(avg(d.reply_time), 0)::double precision AS mean_reply_time,
        coalesce(percentile_cont(0.95) WITHIN GROUP (ORDER BY d.reply_time), 0)::double precision AS p95_reply_time,
@@ -162,7 +165,7 @@ SELECT coalesce(d.day, 0)::integer AS day,
        coalesce(avg(d.first_token_time), 0)::double precision AS mean_first_token_time
 FROM (
     SELECT width_bucket(r.created_at, @days::timestamptz[]) AS day,
-           r.status, r.feedback, r.prompt_tokens, r.completion_tokens, r.reply_time, r.first_token_time
+           r.status, r.feedback, r.prompt_tokens, r.completion_tokens, r.cached_tokens, r.reasoning_tokens, r.reply_time, r.first_token_time
     FROM records r
     WHERE r.organization_id = @organization_id AND r.bot_id = @bot_id AND r.created_at >= @since AND r.created_at < @until
 ) d

@@ -127,6 +127,9 @@ WITH locked AS (
         detail            = sqlc.narg('detail'),
         prompt_tokens     = sqlc.narg('prompt_tokens'),
         completion_tokens = sqlc.narg('completion_tokens'),
+        cached_tokens     = sqlc.narg('cached_tokens'),
+        reasoning_tokens  = sqlc.narg('reasoning_tokens'),
+        model             = sqlc.narg('model'),
         first_token_at    = r.started_at + make_interval(secs => sqlc.narg('first_token_seconds')::double precision),
         finished_at       = clock_timestamp()
     FROM locked l
@@ -156,12 +159,14 @@ WITH locked AS (
     WHERE @has_reply::boolean
 ), record AS (
     INSERT INTO records (organization_id, id, bot_id, session_id, reply_id, status, type, input_message, output_message, context,
-                         reply_time, first_token_time, prompt_tokens, completion_tokens, error, asked_at, created_at)
+                         reply_time, first_token_time, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens, model,
+                         error, asked_at, created_at)
     SELECT c.organization_id, c.run_id, c.bot_id, c.id, CASE WHEN @has_reply::boolean THEN c.reply_id END, @state::text,
            CASE WHEN c.exchanges = 1 THEN 'New' ELSE 'Follow' END, @input_message::text, @content::text, @context::text,
            extract(epoch FROM c.finished_at - @asked_at::timestamptz)::double precision,
            extract(epoch FROM c.first_token_at - @asked_at::timestamptz)::double precision,
-           sqlc.narg('prompt_tokens')::integer, sqlc.narg('completion_tokens')::integer, sqlc.narg('detail')::text,
+           sqlc.narg('prompt_tokens')::integer, sqlc.narg('completion_tokens')::integer,
+           sqlc.narg('cached_tokens')::integer, sqlc.narg('reasoning_tokens')::integer, sqlc.narg('model')::text, sqlc.narg('detail')::text,
            @asked_at::timestamptz, c.finished_at
     FROM closed c
 )

@@ -1102,6 +1102,26 @@ type APIKeyList struct {
 	Results []APIKey `json:"results"`
 }
 
+// APIKeyRef An API key. `name` and `user` are null if the key was revoked.
+//
+// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09","name":"portal","user":"alice"}
+type APIKeyRef struct {
+	// ID Id of the key.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09
+	ID openapi_types.UUID `json:"id"`
+
+	// Name Name of the key.
+	//
+	// Example: portal
+	Name nullable.Nullable[string] `json:"name"`
+
+	// User User of the key.
+	//
+	// Example: alice
+	User nullable.Nullable[string] `json:"user"`
+}
+
 // Attachment An attachment of a message.
 //
 // Example: {"file":"https://files.example.com/screen.png","filename":"screen.png","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09","type":"image"}
@@ -1972,7 +1992,7 @@ type ClientTokenCreateScopes string
 
 // Completion A reply.
 //
-// Example: {"citationNodes":[],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"Use the link on the sign-in page.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","suggestions":[{"text":"How do I change my e-mail address?"}],"usage":null}
+// Example: {"citationNodes":[],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"Use the link on the sign-in page.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","model":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","suggestions":[{"text":"How do I change my e-mail address?"}],"usage":null}
 type Completion struct {
 	// CitationNodes Cited texts with their scores.
 	CitationNodes []CitationNode `json:"citationNodes"`
@@ -2005,6 +2025,11 @@ type Completion struct {
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a
 	MessageID openapi_types.UUID `json:"messageId"`
 
+	// Model Model that wrote the reply, as the model server names it. Null if no model did, or the reply has not ended.
+	//
+	// Example: gpt-4.1-2025-04-14
+	Model nullable.Nullable[ModelUsed] `json:"model"`
+
 	// RunID Id of the run that wrote the reply.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
@@ -2013,9 +2038,9 @@ type Completion struct {
 	// Suggestions Suggested next messages.
 	Suggestions []Suggestion `json:"suggestions"`
 
-	// Usage Token counts; null if the engine does not count tokens.
+	// Usage Token counts; null if the engine does not count tokens. Only the engine `openai` does, if its model server reports them.
 	//
-	// Example: {"completionTokens":30,"promptTokens":120,"totalTokens":150}
+	// Example: {"cachedTokens":64,"completionTokens":30,"promptTokens":120,"reasoningTokens":10,"totalTokens":150}
 	Usage nullable.Nullable[Usage] `json:"usage"`
 }
 
@@ -2080,6 +2105,11 @@ type CompletionEvent struct {
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a
 	MessageID openapi_types.UUID `json:"messageId"`
 
+	// Model Model that wrote the reply, as the model server names it. Null if no model did, or the reply has not ended.
+	//
+	// Example: gpt-4.1-2025-04-14
+	Model nullable.Nullable[ModelUsed] `json:"model,omitempty"`
+
 	// Reset The reply has been restarted: discard the text so far. content is the whole text so far.
 	//
 	// Example: true
@@ -2093,9 +2123,9 @@ type CompletionEvent struct {
 	// Suggestions Suggested next messages.
 	Suggestions *[]Suggestion `json:"suggestions,omitempty"`
 
-	// Usage Token counts; null if the engine does not count tokens.
+	// Usage Token counts; null if the engine does not count tokens. Only the engine `openai` does, if its model server reports them.
 	//
-	// Example: {"completionTokens":30,"promptTokens":120,"totalTokens":150}
+	// Example: {"cachedTokens":64,"completionTokens":30,"promptTokens":120,"reasoningTokens":10,"totalTokens":150}
 	Usage nullable.Nullable[Usage] `json:"usage,omitempty"`
 }
 
@@ -3428,6 +3458,11 @@ type ModelSettings struct {
 	Temperature nullable.Nullable[float64] `json:"temperature,omitempty"`
 }
 
+// ModelUsed Model that wrote the reply, as the model server names it. Null if no model did, or the reply has not ended.
+//
+// Example: gpt-4.1-2025-04-14
+type ModelUsed = string
+
 // Name A name, which must not be blank.
 //
 // Example: Support
@@ -3755,7 +3790,7 @@ type ReadinessStatus string
 // Record One question and its finished answer. `askedAt` is the time of the question, `createdAt` the time at which the
 // answer was finished. Until a score is set, it is null and its `display…` field is empty.
 //
-// Example: {"answerCorrectnessScore":null,"answerRelevancyScore":null,"answerSimilarityScore":null,"askedAt":"2026-01-15T10:30:00.000000Z","condenseMessage":"","context":"","contextPrecisionScore":null,"contextRecallScore":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.800000Z","displayAnswerCorrectnessScore":"","displayAnswerRelevancyScore":"","displayAnswerSimilarityScore":"","displayContextPrecisionScore":"","displayContextRecallScore":"","displayFaithfulnessScore":"","error":null,"faithfulnessScore":null,"feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","inputMessage":"How do I reset my password?","outputMessage":"Use the link on the sign-in page.","replyTime":0.8,"status":"completed","type":"New"}
+// Example: {"answerCorrectnessScore":null,"answerRelevancyScore":null,"answerSimilarityScore":null,"askedAt":"2026-01-15T10:30:00.000000Z","condenseMessage":"","context":"","contextPrecisionScore":null,"contextRecallScore":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.800000Z","displayAnswerCorrectnessScore":"","displayAnswerRelevancyScore":"","displayAnswerSimilarityScore":"","displayContextPrecisionScore":"","displayContextRecallScore":"","displayFaithfulnessScore":"","error":null,"faithfulnessScore":null,"feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","inputMessage":"How do I reset my password?","model":null,"outputMessage":"Use the link on the sign-in page.","replyTime":0.8,"status":"completed","type":"New","usage":null}
 type Record struct {
 	// AnswerCorrectnessScore Null until it is set.
 	//
@@ -3860,6 +3895,11 @@ type Record struct {
 	// Example: How do I reset my password?
 	InputMessage string `json:"inputMessage"`
 
+	// Model Model that wrote the reply, as the model server names it. Null if no model did, or the reply has not ended.
+	//
+	// Example: gpt-4.1-2025-04-14
+	Model nullable.Nullable[ModelUsed] `json:"model"`
+
 	// OutputMessage Text of the answer.
 	//
 	// Example: Use the link on the sign-in page.
@@ -3879,6 +3919,11 @@ type Record struct {
 	//
 	// Example: New
 	Type RecordType `json:"type"`
+
+	// Usage Token counts; null if the engine does not count tokens. Only the engine `openai` does, if its model server reports them.
+	//
+	// Example: {"cachedTokens":64,"completionTokens":30,"promptTokens":120,"reasoningTokens":10,"totalTokens":150}
+	Usage nullable.Nullable[Usage] `json:"usage"`
 }
 
 // RecordList A page of records.
@@ -3933,7 +3978,7 @@ type RecordUpdate struct {
 
 // Run The work of answering one message.
 //
-// Example: {"attempt":1,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.000000Z","error":null,"finishReason":"stop","finishedAt":"2026-01-15T10:30:01.000000Z","firstTokenAt":"2026-01-15T10:30:00.100000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","questionId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","startedAt":"2026-01-15T10:30:00.000000Z","state":"completed"}
+// Example: {"attempt":1,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.000000Z","error":null,"finishReason":"stop","finishedAt":"2026-01-15T10:30:01.000000Z","firstTokenAt":"2026-01-15T10:30:00.100000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","model":null,"questionId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","startedAt":"2026-01-15T10:30:00.000000Z","state":"completed","usage":null}
 type Run struct {
 	// Attempt Number of the current attempt, starting at 1.
 	//
@@ -3980,6 +4025,11 @@ type Run struct {
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a
 	MessageID openapi_types.UUID `json:"messageId"`
 
+	// Model Model that wrote the reply, as the model server names it. Null if no model did, or the reply has not ended.
+	//
+	// Example: gpt-4.1-2025-04-14
+	Model nullable.Nullable[ModelUsed] `json:"model"`
+
 	// QuestionID Id of the message that the run answers.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
@@ -3994,6 +4044,11 @@ type Run struct {
 	//
 	// Example: completed
 	State RunState `json:"state"`
+
+	// Usage Token counts; null if the engine does not count tokens. Only the engine `openai` does, if its model server reports them.
+	//
+	// Example: {"cachedTokens":64,"completionTokens":30,"promptTokens":120,"reasoningTokens":10,"totalTokens":150}
+	Usage nullable.Nullable[Usage] `json:"usage"`
 }
 
 // RunError Why the run failed; null if it did not.
@@ -4207,9 +4262,78 @@ type StartedConversation struct {
 	Status ConversationStatus `json:"status"`
 }
 
+// StatelessUsage Stateless completions of one day, chatbot and API key.
+//
+// Example: {"apiKey":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09","name":"portal","user":"alice"},"cachedTokens":0,"chatbot":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","name":"Parley"},"completionTokens":360,"completions":12,"date":"2026-01-15","failures":1,"promptTokens":1440,"reasoningTokens":0}
+type StatelessUsage struct {
+	// APIKey An API key. `name` and `user` are null if the key was revoked.
+	//
+	// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09","name":"portal","user":"alice"}
+	APIKey APIKeyRef `json:"apiKey"`
+
+	// CachedTokens Tokens of the prompts that model servers had cached.
+	//
+	// Example: 0
+	CachedTokens int64 `json:"cachedTokens"`
+
+	// Chatbot A chatbot by id and name.
+	//
+	// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","name":"Parley"}
+	Chatbot ChatbotReference `json:"chatbot"`
+
+	// CompletionTokens Tokens of all replies.
+	//
+	// Example: 360
+	CompletionTokens int64 `json:"completionTokens"`
+
+	// Completions Number of completions, failed ones included.
+	//
+	// Example: 12
+	Completions int64 `json:"completions"`
+
+	// Date The day (UTC).
+	//
+	// Example: 2026-01-15
+	Date openapi_types.Date `json:"date"`
+
+	// Failures Number of completions that failed.
+	//
+	// Example: 1
+	Failures int64 `json:"failures"`
+
+	// PromptTokens Tokens of all prompts.
+	//
+	// Example: 1440
+	PromptTokens int64 `json:"promptTokens"`
+
+	// ReasoningTokens Tokens of the replies that models spent on reasoning.
+	//
+	// Example: 0
+	ReasoningTokens int64 `json:"reasoningTokens"`
+}
+
+// StatelessUsageList A page of stateless usage.
+//
+// Example: {"count":0,"next":null,"previous":null,"results":[]}
+type StatelessUsageList struct {
+	// Count Total number of results.
+	//
+	// Example: 0
+	Count int64 `json:"count"`
+
+	// Next URL of the next page, or null.
+	Next nullable.Nullable[string] `json:"next"`
+
+	// Previous URL of the previous page, or null.
+	Previous nullable.Nullable[string] `json:"previous"`
+
+	// Results The results of this page.
+	Results []StatelessUsage `json:"results"`
+}
+
 // Statistics Statistics in total and per day.
 //
-// Example: {"days":[],"endDate":"2026-01-15","startDate":"2026-01-15","timezone":"UTC","totals":{"completionTokens":0,"conversations":0,"dislikes":0,"failures":0,"likes":0,"meanReplyTime":null,"meanTimeToFirstToken":null,"messages":0,"p95ReplyTime":null,"promptTokens":0,"records":0}}
+// Example: {"days":[],"endDate":"2026-01-15","startDate":"2026-01-15","timezone":"UTC","totals":{"cachedTokens":0,"completionTokens":0,"conversations":0,"dislikes":0,"failures":0,"likes":0,"meanReplyTime":null,"meanTimeToFirstToken":null,"messages":0,"p95ReplyTime":null,"promptTokens":0,"reasoningTokens":0,"records":0}}
 type Statistics struct {
 	// Days One entry per day, in order.
 	Days []StatisticsDay `json:"days"`
@@ -4231,13 +4355,13 @@ type Statistics struct {
 
 	// Totals Statistics of a period.
 	//
-	// Example: {"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"records":40}
+	// Example: {"cachedTokens":0,"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"reasoningTokens":0,"records":40}
 	Totals StatisticsFigures `json:"totals"`
 }
 
 // StatisticsDay Statistics of one day.
 //
-// Example: {"date":"2026-01-15","figures":{"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"records":40}}
+// Example: {"date":"2026-01-15","figures":{"cachedTokens":0,"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"reasoningTokens":0,"records":40}}
 type StatisticsDay struct {
 	// Date The day.
 	//
@@ -4246,14 +4370,19 @@ type StatisticsDay struct {
 
 	// Figures Statistics of a period.
 	//
-	// Example: {"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"records":40}
+	// Example: {"cachedTokens":0,"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"reasoningTokens":0,"records":40}
 	Figures StatisticsFigures `json:"figures"`
 }
 
 // StatisticsFigures Statistics of a period.
 //
-// Example: {"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"records":40}
+// Example: {"cachedTokens":0,"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"reasoningTokens":0,"records":40}
 type StatisticsFigures struct {
+	// CachedTokens Tokens of the prompts that model servers had cached.
+	//
+	// Example: 0
+	CachedTokens int64 `json:"cachedTokens"`
+
 	// CompletionTokens Tokens of all replies.
 	//
 	// Example: 0
@@ -4303,6 +4432,11 @@ type StatisticsFigures struct {
 	//
 	// Example: 0
 	PromptTokens int64 `json:"promptTokens"`
+
+	// ReasoningTokens Tokens of the replies that models spent on reasoning.
+	//
+	// Example: 0
+	ReasoningTokens int64 `json:"reasoningTokens"`
 
 	// Records Number of finished exchanges.
 	//
@@ -4486,10 +4620,15 @@ type TypingFrameType string
 // Example: 1768473000
 type UnixTime = int64
 
-// Usage Token counts; null if the engine does not count tokens.
+// Usage Token counts; null if the engine does not count tokens. Only the engine `openai` does, if its model server reports them.
 //
-// Example: {"completionTokens":30,"promptTokens":120,"totalTokens":150}
+// Example: {"cachedTokens":64,"completionTokens":30,"promptTokens":120,"reasoningTokens":10,"totalTokens":150}
 type Usage struct {
+	// CachedTokens Tokens of the prompt that the model server had cached. Absent if it does not report them.
+	//
+	// Example: 64
+	CachedTokens *int `json:"cachedTokens,omitempty"`
+
 	// CompletionTokens Tokens of the reply.
 	//
 	// Example: 30
@@ -4499,6 +4638,11 @@ type Usage struct {
 	//
 	// Example: 120
 	PromptTokens int `json:"promptTokens"`
+
+	// ReasoningTokens Tokens of the reply that the model spent on reasoning. Absent if the model server does not report them.
+	//
+	// Example: 10
+	ReasoningTokens *int `json:"reasoningTokens,omitempty"`
 
 	// TotalTokens Sum of both.
 	//
@@ -5314,6 +5458,25 @@ type StreamRunParams struct {
 	LastEventID *EventID `json:"Last-Event-ID,omitempty"`
 }
 
+// ListStatelessUsageParams defines parameters for ListStatelessUsage.
+type ListStatelessUsageParams struct {
+	// StartDate First day, inclusive.
+	StartDate StartDate `form:"startDate" json:"startDate"`
+
+	// EndDate Last day, inclusive.
+	EndDate EndDate `form:"endDate" json:"endDate"`
+
+	// Page Number of the page, starting at 1.
+	Page *Page `form:"page,omitempty" json:"page,omitempty"`
+
+	// PageSize Maximum number of results per page. Values above 100 count as 100.
+	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+
+	// Offset Number of results before the page, instead of `page`. Beyond the end, the page is empty. `limit` is accepted
+	// as `pageSize`.
+	Offset *Offset `form:"offset,omitempty" json:"offset,omitempty"`
+}
+
 // ListWebChatsParams defines parameters for ListWebChats.
 type ListWebChatsParams struct {
 	// Page Number of the page, starting at 1.
@@ -5915,7 +6078,7 @@ type ClientInterface interface {
 	// data: {"content":"good for an hour.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
 	//
 	// id: 1.57
-	// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
+	// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","model":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
 	// ```
 	//
 	// In both formats the header `X-Run-Id` names the run.
@@ -5969,7 +6132,7 @@ type ClientInterface interface {
 	// data: {"content":"good for an hour.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
 	//
 	// id: 1.57
-	// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
+	// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","model":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
 	// ```
 	//
 	// In both formats the header `X-Run-Id` names the run.
@@ -6127,6 +6290,11 @@ type ClientInterface interface {
 	// | contextRecallScore | Context recall | 參考資料召回率評分 |
 	// | replyTime | Reply time (s) | 回覆花費時間 |
 	// | createdAt | Created at | 建立時間 |
+	// | model | Model | 模型 |
+	// | usage.promptTokens | Prompt tokens | 輸入 Token 數 |
+	// | usage.completionTokens | Completion tokens | 輸出 Token 數 |
+	// | usage.cachedTokens | Cached tokens | 快取 Token 數 |
+	// | usage.reasoningTokens | Reasoning tokens | 推理 Token 數 |
 	//
 	// Requires the scope `records:read`.
 	//
@@ -6727,6 +6895,22 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/runs/{runId}/events/ (the `StreamRun` operationId).
 	StreamRun(ctx context.Context, runID RunID, params *StreamRunParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListStatelessUsage List stateless usage
+	//
+	// Returns how many stateless completions (`/v1` without a conversation) were made with each API key, per chatbot
+	// and day, and their tokens. They have no records and are not part of the statistics. The newest day comes
+	// first.
+	//
+	// Days are UTC, and `startDate` and `endDate` are inclusive; an `endDate` before `startDate` is 400. A completion
+	// counts when it ends, also if it failed or its caller disconnected, and appears within a few seconds. A
+	// completion with a client token counts for the API key that created the token. Page 1 always exists; a later
+	// page beyond the end is 404.
+	//
+	// Requires the scope `admin`.
+	//
+	// Corresponds with GET /api/stateless-usage/ (the `ListStatelessUsage` operationId).
+	ListStatelessUsage(ctx context.Context, params *ListStatelessUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListWebChats List web chats
 	//
@@ -7381,7 +7565,7 @@ func (c *Client) UpdateChatbot(ctx context.Context, chatbotID ChatbotID, body Up
 // data: {"content":"good for an hour.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
 //
 // id: 1.57
-// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
+// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","model":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
 // ```
 //
 // In both formats the header `X-Run-Id` names the run.
@@ -7445,7 +7629,7 @@ func (c *Client) CreateCompletionWithBody(ctx context.Context, chatbotID Chatbot
 // data: {"content":"good for an hour.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
 //
 // id: 1.57
-// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
+// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","model":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
 // ```
 //
 // In both formats the header `X-Run-Id` names the run.
@@ -7703,6 +7887,11 @@ func (c *Client) ListRecords(ctx context.Context, chatbotPk ChatbotPk, params *L
 // | contextRecallScore | Context recall | 參考資料召回率評分 |
 // | replyTime | Reply time (s) | 回覆花費時間 |
 // | createdAt | Created at | 建立時間 |
+// | model | Model | 模型 |
+// | usage.promptTokens | Prompt tokens | 輸入 Token 數 |
+// | usage.completionTokens | Completion tokens | 輸出 Token 數 |
+// | usage.cachedTokens | Cached tokens | 快取 Token 數 |
+// | usage.reasoningTokens | Reasoning tokens | 推理 Token 數 |
 //
 // Requires the scope `records:read`.
 //
@@ -8704,6 +8893,32 @@ func (c *Client) CancelRun(ctx context.Context, runID RunID, params *CancelRunPa
 // Corresponds with GET /api/runs/{runId}/events/ (the `StreamRun` operationId).
 func (c *Client) StreamRun(ctx context.Context, runID RunID, params *StreamRunParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewStreamRunRequest(c.Server, runID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListStatelessUsage List stateless usage
+//
+// Returns how many stateless completions (`/v1` without a conversation) were made with each API key, per chatbot
+// and day, and their tokens. They have no records and are not part of the statistics. The newest day comes
+// first.
+//
+// Days are UTC, and `startDate` and `endDate` are inclusive; an `endDate` before `startDate` is 400. A completion
+// counts when it ends, also if it failed or its caller disconnected, and appears within a few seconds. A
+// completion with a client token counts for the API key that created the token. Page 1 always exists; a later
+// page beyond the end is 404.
+//
+// Requires the scope `admin`.
+//
+// Corresponds with GET /api/stateless-usage/ (the `ListStatelessUsage` operationId).
+func (c *Client) ListStatelessUsage(ctx context.Context, params *ListStatelessUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListStatelessUsageRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -12366,6 +12581,100 @@ func NewStreamRunRequest(server string, runID RunID, params *StreamRunParams) (*
 	return req, nil
 }
 
+// NewListStatelessUsageRequest constructs an http.Request for the ListStatelessUsage method
+func NewListStatelessUsageRequest(server string, params *ListStatelessUsageParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/stateless-usage/")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "startDate", params.StartDate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "endDate", params.EndDate, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.Page != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page", *params.Page, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PageSize != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageSize", *params.PageSize, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Offset != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "offset", *params.Offset, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListWebChatsRequest constructs an http.Request for the ListWebChats method
 func NewListWebChatsRequest(server string, params *ListWebChatsParams) (*http.Request, error) {
 	var err error
@@ -13295,7 +13604,7 @@ type ClientWithResponsesInterface interface {
 	// data: {"content":"good for an hour.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
 	//
 	// id: 1.57
-	// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
+	// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","model":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
 	// ```
 	//
 	// In both formats the header `X-Run-Id` names the run.
@@ -13349,7 +13658,7 @@ type ClientWithResponsesInterface interface {
 	// data: {"content":"good for an hour.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
 	//
 	// id: 1.57
-	// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
+	// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","model":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
 	// ```
 	//
 	// In both formats the header `X-Run-Id` names the run.
@@ -13515,6 +13824,11 @@ type ClientWithResponsesInterface interface {
 	// | contextRecallScore | Context recall | 參考資料召回率評分 |
 	// | replyTime | Reply time (s) | 回覆花費時間 |
 	// | createdAt | Created at | 建立時間 |
+	// | model | Model | 模型 |
+	// | usage.promptTokens | Prompt tokens | 輸入 Token 數 |
+	// | usage.completionTokens | Completion tokens | 輸出 Token 數 |
+	// | usage.cachedTokens | Cached tokens | 快取 Token 數 |
+	// | usage.reasoningTokens | Reasoning tokens | 推理 Token 數 |
 	//
 	// Requires the scope `records:read`.
 	//
@@ -14153,6 +14467,24 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /api/runs/{runId}/events/ (the `StreamRun` operationId).
 	StreamRunWithResponse(ctx context.Context, runID RunID, params *StreamRunParams, reqEditors ...RequestEditorFn) (*StreamRunResponse, error)
+
+	// ListStatelessUsageWithResponse List stateless usage
+	//
+	// Returns how many stateless completions (`/v1` without a conversation) were made with each API key, per chatbot
+	// and day, and their tokens. They have no records and are not part of the statistics. The newest day comes
+	// first.
+	//
+	// Days are UTC, and `startDate` and `endDate` are inclusive; an `endDate` before `startDate` is 400. A completion
+	// counts when it ends, also if it failed or its caller disconnected, and appears within a few seconds. A
+	// completion with a client token counts for the API key that created the token. Page 1 always exists; a later
+	// page beyond the end is 404.
+	//
+	// Requires the scope `admin`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/stateless-usage/ (the `ListStatelessUsage` operationId).
+	ListStatelessUsageWithResponse(ctx context.Context, params *ListStatelessUsageParams, reqEditors ...RequestEditorFn) (*ListStatelessUsageResponse, error)
 
 	// ListWebChatsWithResponse List web chats
 	//
@@ -19531,6 +19863,105 @@ func (r StreamRunResponse) ContentType() string {
 	return ""
 }
 
+// ListStatelessUsageResponse401Headers the declared response headers of an HTTP 401 response for ListStatelessUsage
+type ListStatelessUsageResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// ListStatelessUsageResponse429Headers the declared response headers of an HTTP 429 response for ListStatelessUsage
+type ListStatelessUsageResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int
+}
+
+type ListStatelessUsageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *StatelessUsageList
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *RateLimited
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListStatelessUsageResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListStatelessUsageResponse429Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListStatelessUsageResponse) GetJSON200() *StatelessUsageList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListStatelessUsageResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListStatelessUsageResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ListStatelessUsageResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ListStatelessUsageResponse) GetApplicationProblemJSON404() *NotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ListStatelessUsageResponse) GetApplicationProblemJSON429() *RateLimited {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListStatelessUsageResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListStatelessUsageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListStatelessUsageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListStatelessUsageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListStatelessUsageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListWebChatsResponse401Headers the declared response headers of an HTTP 401 response for ListWebChats
 type ListWebChatsResponse401Headers struct {
 	WWWAuthenticate string
@@ -21189,7 +21620,7 @@ func (c *ClientWithResponses) UpdateChatbotWithResponse(ctx context.Context, cha
 // data: {"content":"good for an hour.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
 //
 // id: 1.57
-// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
+// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","model":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
 // ```
 //
 // In both formats the header `X-Run-Id` names the run.
@@ -21249,7 +21680,7 @@ func (c *ClientWithResponses) CreateCompletionWithBodyWithResponse(ctx context.C
 // data: {"content":"good for an hour.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
 //
 // id: 1.57
-// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
+// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","model":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
 // ```
 //
 // In both formats the header `X-Run-Id` names the run.
@@ -21475,6 +21906,11 @@ func (c *ClientWithResponses) ListRecordsWithResponse(ctx context.Context, chatb
 // | contextRecallScore | Context recall | 參考資料召回率評分 |
 // | replyTime | Reply time (s) | 回覆花費時間 |
 // | createdAt | Created at | 建立時間 |
+// | model | Model | 模型 |
+// | usage.promptTokens | Prompt tokens | 輸入 Token 數 |
+// | usage.completionTokens | Completion tokens | 輸出 Token 數 |
+// | usage.cachedTokens | Cached tokens | 快取 Token 數 |
+// | usage.reasoningTokens | Reasoning tokens | 推理 Token 數 |
 //
 // Requires the scope `records:read`.
 //
@@ -22358,6 +22794,30 @@ func (c *ClientWithResponses) StreamRunWithResponse(ctx context.Context, runID R
 		return nil, err
 	}
 	return ParseStreamRunResponse(rsp)
+}
+
+// ListStatelessUsageWithResponse List stateless usage
+//
+// Returns how many stateless completions (`/v1` without a conversation) were made with each API key, per chatbot
+// and day, and their tokens. They have no records and are not part of the statistics. The newest day comes
+// first.
+//
+// Days are UTC, and `startDate` and `endDate` are inclusive; an `endDate` before `startDate` is 400. A completion
+// counts when it ends, also if it failed or its caller disconnected, and appears within a few seconds. A
+// completion with a client token counts for the API key that created the token. Page 1 always exists; a later
+// page beyond the end is 404.
+//
+// Requires the scope `admin`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/stateless-usage/ (the `ListStatelessUsage` operationId).
+func (c *ClientWithResponses) ListStatelessUsageWithResponse(ctx context.Context, params *ListStatelessUsageParams, reqEditors ...RequestEditorFn) (*ListStatelessUsageResponse, error) {
+	rsp, err := c.ListStatelessUsage(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListStatelessUsageResponse(rsp)
 }
 
 // ListWebChatsWithResponse List web chats
@@ -28168,6 +28628,111 @@ func ParseStreamRunResponse(rsp *http.Response) (*StreamRunResponse, error) {
 		response.Headers401 = &headers
 	case rsp.StatusCode == 429:
 		var headers StreamRunResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListStatelessUsageResponse parses an HTTP response from a ListStatelessUsageWithResponse call
+func ParseListStatelessUsageResponse(rsp *http.Response) (*ListStatelessUsageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListStatelessUsageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest StatelessUsageList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest RateLimited
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ListStatelessUsageResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers ListStatelessUsageResponse429Headers
 		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

@@ -213,6 +213,9 @@ type Record struct {
 	Error                  *string
 	AskedAt                time.Time
 	CreatedAt              time.Time
+	CachedTokens           *int32
+	ReasoningTokens        *int32
+	Model                  *string
 }
 
 type RecordCount struct {
@@ -257,6 +260,9 @@ type Run struct {
 	StartedAt        *time.Time
 	FirstTokenAt     *time.Time
 	FinishedAt       *time.Time
+	CachedTokens     *int32
+	ReasoningTokens  *int32
+	Model            *string
 }
 
 type Session struct {
@@ -280,6 +286,19 @@ type Session struct {
 	LastReadAt     *time.Time
 	CreatedAt      time.Time
 	UpdatedAt      time.Time
+}
+
+type StatelessUsage struct {
+	OrganizationID   uuid.UUID
+	Day              time.Time
+	BotID            uuid.UUID
+	KeyID            uuid.UUID
+	Completions      int64
+	Failures         int64
+	PromptTokens     int64
+	CompletionTokens int64
+	CachedTokens     int64
+	ReasoningTokens  int64
 }
 
 type UnreadCount struct {

@@ -20,6 +20,8 @@ SELECT coalesce(d.day, 0)::integer AS day,
        count(*) FILTER (WHERE d.feedback = 'dislike') AS dislikes,
        coalesce(sum(d.prompt_tokens), 0)::bigint AS prompt_tokens,
        coalesce(sum(d.completion_tokens), 0)::bigint AS completion_tokens,
+       coalesce(sum(d.cached_tokens), 0)::bigint AS cached_tokens,
+       coalesce(sum(d.reasoning_tokens), 0)::bigint AS reasoning_tokens,
        count(d.reply_time) AS replies,
        coalesce(avg(d.reply_time), 0)::double precision AS mean_reply_time,
        coalesce(percentile_cont(0.95) WITHIN GROUP (ORDER BY d.reply_time), 0)::double precision AS p95_reply_time,
@@ -27,7 +29,7 @@ SELECT coalesce(d.day, 0)::integer AS day,
        coalesce(avg(d.first_token_time), 0)::double precision AS mean_first_token_time
 FROM (
     SELECT width_bucket(r.created_at, $1::timestamptz[]) AS day,
-           r.status, r.feedback, r.prompt_tokens, r.completion_tokens, r.reply_time, r.first_token_time
+           r.status, r.feedback, r.prompt_tokens, r.completion_tokens, r.cached_tokens, r.reasoning_tokens, r.reply_time, r.first_token_time
     FROM records r
     WHERE r.organization_id = $2 AND r.bot_id = $3 AND r.created_at >= $4 AND r.created_at < $5
 ) d
@@ -50,6 +52,8 @@ type AggregateRecordsByDayRow struct {
 	Dislikes           int64
 	PromptTokens       int64
 	CompletionTokens   int64
+	CachedTokens       int64
+	ReasoningTokens    int64
 	Replies            int64
 	MeanReplyTime      float64
 	P95ReplyTime       float64
@@ -84,6 +88,8 @@ func (q *Queries) AggregateRecordsByDay(ctx context.Context, arg AggregateRecord
 			&i.Dislikes,
 			&i.PromptTokens,
 			&i.CompletionTokens,
+			&i.CachedTokens,
+			&i.ReasoningTokens,
 			&i.Replies,
 			&i.MeanReplyTime,
 			&i.P95ReplyTime,
@@ -273,7 +279,7 @@ func (q *Queries) GetCurrentTime(ctx context.Context) (time.Time, error) {
 }
 
 const getRecord = `-- name: GetRecord :one
-SELECT organization_id, id, bot_id, session_id, reply_id, status, type, input_message, condense_message, output_message, context, faithfulness_score, answer_relevancy_score, context_precision_score, answer_correctness_score, answer_similarity_score, context_recall_score, reply_time, first_token_time, prompt_tokens, completion_tokens, feedback, error, asked_at, created_at FROM records WHERE organization_id = $1 AND id = $2 AND bot_id = $3
+SELECT organization_id, id, bot_id, session_id, reply_id, status, type, input_message, condense_message, output_message, context, faithfulness_score, answer_relevancy_score, context_precision_score, answer_correctness_score, answer_similarity_score, context_recall_score, reply_time, first_token_time, prompt_tokens, completion_tokens, feedback, error, asked_at, created_at, cached_tokens, reasoning_tokens, model FROM records WHERE organization_id = $1 AND id = $2 AND bot_id = $3
 `
 
 // GetRecord returns a chatbot's record.
@@ -306,6 +312,9 @@ func (q *Queries) GetRecord(ctx context.Context, organizationID uuid.UUID, iD uu
 		&i.Error,
 		&i.AskedAt,
 		&i.CreatedAt,
+		&i.CachedTokens,
+		&i.ReasoningTokens,
+		&i.Model,
 	)
 	return i, err
 }
@@ -432,7 +441,7 @@ WITH page AS (
     ORDER BY i.created_at DESC, i.id DESC
     LIMIT $6 OFFSET $5
 )
-SELECT r.organization_id, r.id, r.bot_id, r.session_id, r.reply_id, r.status, r.type, r.input_message, r.condense_message, r.output_message, r.context, r.faithfulness_score, r.answer_relevancy_score, r.context_precision_score, r.answer_correctness_score, r.answer_similarity_score, r.context_recall_score, r.reply_time, r.first_token_time, r.prompt_tokens, r.completion_tokens, r.feedback, r.error, r.asked_at, r.created_at FROM page p
+SELECT r.organization_id, r.id, r.bot_id, r.session_id, r.reply_id, r.status, r.type, r.input_message, r.condense_message, r.output_message, r.context, r.faithfulness_score, r.answer_relevancy_score, r.context_precision_score, r.answer_correctness_score, r.answer_similarity_score, r.context_recall_score, r.reply_time, r.first_token_time, r.prompt_tokens, r.completion_tokens, r.feedback, r.error, r.asked_at, r.created_at, r.cached_tokens, r.reasoning_tokens, r.model FROM page p
 JOIN records r ON r.organization_id = p.organization_id AND r.id = p.id
 ORDER BY r.created_at DESC, r.id DESC
 `
@@ -491,6 +500,9 @@ func (q *Queries) ListRecords(ctx context.Context, arg ListRecordsParams) ([]Rec
 			&i.Error,
 			&i.AskedAt,
 			&i.CreatedAt,
+			&i.CachedTokens,
+			&i.ReasoningTokens,
+			&i.Model,
 		); err != nil {
 			return nil, err
 		}
@@ -505,11 +517,12 @@ func (q *Queries) ListRecords(ctx context.Context, arg ListRecordsParams) ([]Rec
 const listRecordsBefore = `-- name: ListRecordsBefore :many
 SELECT m.id, m.created_at, m.asked_at, m.session_id, m.status, m.type, m.input_message, m.condense_message, m.context,
        m.output_message, m.faithfulness_score, m.answer_relevancy_score, m.context_precision_score, m.answer_correctness_score,
-       m.answer_similarity_score, m.context_recall_score, m.reply_time, m.feedback, m.error
+       m.answer_similarity_score, m.context_recall_score, m.reply_time, m.feedback, m.error,
+       m.model, m.prompt_tokens, m.completion_tokens, m.cached_tokens, m.reasoning_tokens
 FROM (
-    SELECT b.organization_id, b.id, b.bot_id, b.session_id, b.reply_id, b.status, b.type, b.input_message, b.condense_message, b.output_message, b.context, b.faithfulness_score, b.answer_relevancy_score, b.context_precision_score, b.answer_correctness_score, b.answer_similarity_score, b.context_recall_score, b.reply_time, b.first_token_time, b.prompt_tokens, b.completion_tokens, b.feedback, b.error, b.asked_at, b.created_at, b.bytes, sum(b.bytes) OVER (ORDER BY b.created_at DESC, b.id DESC ROWS UNBOUNDED PRECEDING) AS bytes_so_far
+    SELECT b.organization_id, b.id, b.bot_id, b.session_id, b.reply_id, b.status, b.type, b.input_message, b.condense_message, b.output_message, b.context, b.faithfulness_score, b.answer_relevancy_score, b.context_precision_score, b.answer_correctness_score, b.answer_similarity_score, b.context_recall_score, b.reply_time, b.first_token_time, b.prompt_tokens, b.completion_tokens, b.feedback, b.error, b.asked_at, b.created_at, b.cached_tokens, b.reasoning_tokens, b.model, b.bytes, sum(b.bytes) OVER (ORDER BY b.created_at DESC, b.id DESC ROWS UNBOUNDED PRECEDING) AS bytes_so_far
     FROM (
-        SELECT i.organization_id, i.id, i.bot_id, i.session_id, i.reply_id, i.status, i.type, i.input_message, i.condense_message, i.output_message, i.context, i.faithfulness_score, i.answer_relevancy_score, i.context_precision_score, i.answer_correctness_score, i.answer_similarity_score, i.context_recall_score, i.reply_time, i.first_token_time, i.prompt_tokens, i.completion_tokens, i.feedback, i.error, i.asked_at, i.created_at, octet_length(i.input_message) + octet_length(i.condense_message)
+        SELECT i.organization_id, i.id, i.bot_id, i.session_id, i.reply_id, i.status, i.type, i.input_message, i.condense_message, i.output_message, i.context, i.faithfulness_score, i.answer_relevancy_score, i.context_precision_score, i.answer_correctness_score, i.answer_similarity_score, i.context_recall_score, i.reply_time, i.first_token_time, i.prompt_tokens, i.completion_tokens, i.feedback, i.error, i.asked_at, i.created_at, i.cached_tokens, i.reasoning_tokens, i.model, octet_length(i.input_message) + octet_length(i.condense_message)
                     + octet_length(i.context) + octet_length(i.output_message) AS bytes
         FROM records i
         WHERE i.organization_id = $1 AND i.bot_id = $2 AND i.created_at >= $3
@@ -568,6 +581,11 @@ type ListRecordsBeforeRow struct {
 	ReplyTime              *float64
 	Feedback               *string
 	Error                  *string
+	Model                  *string
+	PromptTokens           *int32
+	CompletionTokens       *int32
+	CachedTokens           *int32
+	ReasoningTokens        *int32
 }
 
 // ListRecordsBefore returns the block of records after a position in the order of ListRecords,
@@ -621,6 +639,11 @@ func (q *Queries) ListRecordsBefore(ctx context.Context, arg ListRecordsBeforePa
 			&i.ReplyTime,
 			&i.Feedback,
 			&i.Error,
+			&i.Model,
+			&i.PromptTokens,
+			&i.CompletionTokens,
+			&i.CachedTokens,
+			&i.ReasoningTokens,
 		); err != nil {
 			return nil, err
 		}
@@ -633,7 +656,7 @@ func (q *Queries) ListRecordsBefore(ctx context.Context, arg ListRecordsBeforePa
 }
 
 const lockRecord = `-- name: LockRecord :one
-SELECT organization_id, id, bot_id, session_id, reply_id, status, type, input_message, condense_message, output_message, context, faithfulness_score, answer_relevancy_score, context_precision_score, answer_correctness_score, answer_similarity_score, context_recall_score, reply_time, first_token_time, prompt_tokens, completion_tokens, feedback, error, asked_at, created_at FROM records WHERE organization_id = $1 AND id = $2 AND bot_id = $3
+SELECT organization_id, id, bot_id, session_id, reply_id, status, type, input_message, condense_message, output_message, context, faithfulness_score, answer_relevancy_score, context_precision_score, answer_correctness_score, answer_similarity_score, context_recall_score, reply_time, first_token_time, prompt_tokens, completion_tokens, feedback, error, asked_at, created_at, cached_tokens, reasoning_tokens, model FROM records WHERE organization_id = $1 AND id = $2 AND bot_id = $3
 FOR NO KEY UPDATE
 `
 
@@ -667,6 +690,9 @@ func (q *Queries) LockRecord(ctx context.Context, organizationID uuid.UUID, iD u
 		&i.Error,
 		&i.AskedAt,
 		&i.CreatedAt,
+		&i.CachedTokens,
+		&i.ReasoningTokens,
+		&i.Model,
 	)
 	return i, err
 }
@@ -708,7 +734,7 @@ WITH matching AS MATERIALIZED (
     ORDER BY m.created_at DESC, m.id DESC
     LIMIT $14 OFFSET $13
 )
-SELECT r.organization_id, r.id, r.bot_id, r.session_id, r.reply_id, r.status, r.type, r.input_message, r.condense_message, r.output_message, r.context, r.faithfulness_score, r.answer_relevancy_score, r.context_precision_score, r.answer_correctness_score, r.answer_similarity_score, r.context_recall_score, r.reply_time, r.first_token_time, r.prompt_tokens, r.completion_tokens, r.feedback, r.error, r.asked_at, r.created_at, (SELECT count(*) FROM matching) AS total
+SELECT r.organization_id, r.id, r.bot_id, r.session_id, r.reply_id, r.status, r.type, r.input_message, r.condense_message, r.output_message, r.context, r.faithfulness_score, r.answer_relevancy_score, r.context_precision_score, r.answer_correctness_score, r.answer_similarity_score, r.context_recall_score, r.reply_time, r.first_token_time, r.prompt_tokens, r.completion_tokens, r.feedback, r.error, r.asked_at, r.created_at, r.cached_tokens, r.reasoning_tokens, r.model, (SELECT count(*) FROM matching) AS total
 FROM page p
 JOIN records r ON r.organization_id = p.organization_id AND r.id = p.id
 ORDER BY r.created_at DESC, r.id DESC
@@ -792,6 +818,9 @@ func (q *Queries) SearchRecords(ctx context.Context, arg SearchRecordsParams) ([
 			&i.Record.Error,
 			&i.Record.AskedAt,
 			&i.Record.CreatedAt,
+			&i.Record.CachedTokens,
+			&i.Record.ReasoningTokens,
+			&i.Record.Model,
 			&i.Total,
 		); err != nil {
 			return nil, err

@@ -66,20 +66,23 @@ WITH locked AS (
         detail            = $6,
         prompt_tokens     = $7,
         completion_tokens = $8,
-        first_token_at    = r.started_at + make_interval(secs => $9::double precision),
+        cached_tokens     = $9,
+        reasoning_tokens  = $10,
+        model             = $11,
+        first_token_at    = r.started_at + make_interval(secs => $12::double precision),
         finished_at       = clock_timestamp()
     FROM locked l
-    WHERE r.organization_id = l.organization_id AND r.id = $10 AND r.session_id = l.id
-      AND r.attempt = $11 AND r.state = 'running'
+    WHERE r.organization_id = l.organization_id AND r.id = $13 AND r.session_id = l.id
+      AND r.attempt = $14 AND r.state = 'running'
     RETURNING r.organization_id, r.id, r.session_id, r.reply_id, r.first_token_at, r.finished_at
 ), closed AS (
     UPDATE sessions s SET
-        last_seq      = s.last_seq + CASE WHEN $12::boolean THEN 1 ELSE 0 END,
-        last_activity = CASE WHEN $12::boolean
+        last_seq      = s.last_seq + CASE WHEN $15::boolean THEN 1 ELSE 0 END,
+        last_activity = CASE WHEN $15::boolean
                              THEN greatest(clock_timestamp(), s.last_activity + interval '1 microsecond')
                              ELSE s.last_activity END,
         exchanges     = s.exchanges + 1,
-        user_unread   = s.user_unread + CASE WHEN $12::boolean THEN 1 ELSE 0 END,
+        user_unread   = s.user_unread + CASE WHEN $15::boolean THEN 1 ELSE 0 END,
         active_run    = NULL
     FROM fenced f
     WHERE s.organization_id = f.organization_id AND s.id = f.session_id
@@ -88,20 +91,22 @@ WITH locked AS (
 ), reply AS (
     INSERT INTO message_history (organization_id, id, session_id, seq, sender, sender_id, content,
                                  citations, citation_nodes, suggestions, run_id, created_at)
-    SELECT c.organization_id, c.reply_id, c.id, c.last_seq, 'bot', c.bot_id, $13::text,
-           $14::jsonb, $15::jsonb, $16::jsonb,
+    SELECT c.organization_id, c.reply_id, c.id, c.last_seq, 'bot', c.bot_id, $16::text,
+           $17::jsonb, $18::jsonb, $19::jsonb,
            c.run_id, c.last_activity
     FROM closed c
-    WHERE $12::boolean
+    WHERE $15::boolean
 ), record AS (
     INSERT INTO records (organization_id, id, bot_id, session_id, reply_id, status, type, input_message, output_message, context,
-                         reply_time, first_token_time, prompt_tokens, completion_tokens, error, asked_at, created_at)
-    SELECT c.organization_id, c.run_id, c.bot_id, c.id, CASE WHEN $12::boolean THEN c.reply_id END, $3::text,
-           CASE WHEN c.exchanges = 1 THEN 'New' ELSE 'Follow' END, $17::text, $13::text, $18::text,
-           extract(epoch FROM c.finished_at - $19::timestamptz)::double precision,
-           extract(epoch FROM c.first_token_at - $19::timestamptz)::double precision,
-           $7::integer, $8::integer, $6::text,
-           $19::timestamptz, c.finished_at
+                         reply_time, first_token_time, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens, model,
+                         error, asked_at, created_at)
+    SELECT c.organization_id, c.run_id, c.bot_id, c.id, CASE WHEN $15::boolean THEN c.reply_id END, $3::text,
+           CASE WHEN c.exchanges = 1 THEN 'New' ELSE 'Follow' END, $20::text, $16::text, $21::text,
+           extract(epoch FROM c.finished_at - $22::timestamptz)::double precision,
+           extract(epoch FROM c.first_token_at - $22::timestamptz)::double precision,
+           $7::integer, $8::integer,
+           $9::integer, $10::integer, $11::text, $6::text,
+           $22::timestamptz, c.finished_at
     FROM closed c
 )
 SELECT last_seq, last_activity, queued_runs FROM closed
@@ -116,6 +121,9 @@ type FinishRunParams struct {
 	Detail            *string
 	PromptTokens      *int32
 	CompletionTokens  *int32
+	CachedTokens      *int32
+	ReasoningTokens   *int32
+	Model             *string
 	FirstTokenSeconds *float64
 	ID                uuid.UUID
 	Attempt           int32
@@ -148,6 +156,9 @@ func (q *Queries) FinishRun(ctx context.Context, arg FinishRunParams) (FinishRun
 		arg.Detail,
 		arg.PromptTokens,
 		arg.CompletionTokens,
+		arg.CachedTokens,
+		arg.ReasoningTokens,
+		arg.Model,
 		arg.FirstTokenSeconds,
 		arg.ID,
 		arg.Attempt,
@@ -166,7 +177,7 @@ func (q *Queries) FinishRun(ctx context.Context, arg FinishRunParams) (FinishRun
 }
 
 const getRun = `-- name: GetRun :one
-SELECT r.organization_id, r.id, r.session_id, r.question_id, r.question_seq, r.reply_id, r.state, r.attempt, r.lease_until, r.cancel_requested, r.finish_reason, r.error, r.detail, r.prompt_tokens, r.completion_tokens, r.created_at, r.started_at, r.first_token_at, r.finished_at, s.user_id AS owner_id, s.bot_id, s.contact_id
+SELECT r.organization_id, r.id, r.session_id, r.question_id, r.question_seq, r.reply_id, r.state, r.attempt, r.lease_until, r.cancel_requested, r.finish_reason, r.error, r.detail, r.prompt_tokens, r.completion_tokens, r.created_at, r.started_at, r.first_token_at, r.finished_at, r.cached_tokens, r.reasoning_tokens, r.model, s.user_id AS owner_id, s.bot_id, s.contact_id
 FROM runs r
 JOIN sessions s ON s.organization_id = r.organization_id AND s.id = r.session_id
 WHERE r.organization_id = $1 AND r.id = $2
@@ -203,6 +214,9 @@ func (q *Queries) GetRun(ctx context.Context, organizationID uuid.UUID, iD uuid.
 		&i.Run.StartedAt,
 		&i.Run.FirstTokenAt,
 		&i.Run.FinishedAt,
+		&i.Run.CachedTokens,
+		&i.Run.ReasoningTokens,
+		&i.Run.Model,
 		&i.OwnerID,
 		&i.BotID,
 		&i.ContactID,
@@ -247,7 +261,7 @@ func (q *Queries) ListCancelledOrLostAttempts(ctx context.Context, organizationI
 }
 
 const listExpiredRuns = `-- name: ListExpiredRuns :many
-SELECT r.organization_id, r.id, r.session_id, r.question_id, r.question_seq, r.reply_id, r.state, r.attempt, r.lease_until, r.cancel_requested, r.finish_reason, r.error, r.detail, r.prompt_tokens, r.completion_tokens, r.created_at, r.started_at, r.first_token_at, r.finished_at FROM runs r
+SELECT r.organization_id, r.id, r.session_id, r.question_id, r.question_seq, r.reply_id, r.state, r.attempt, r.lease_until, r.cancel_requested, r.finish_reason, r.error, r.detail, r.prompt_tokens, r.completion_tokens, r.created_at, r.started_at, r.first_token_at, r.finished_at, r.cached_tokens, r.reasoning_tokens, r.model FROM runs r
 WHERE r.state = 'running' AND r.lease_until < clock_timestamp() AND r.organization_id <> ALL ($1::uuid[])
 ORDER BY r.lease_until
 LIMIT $2
@@ -284,6 +298,9 @@ func (q *Queries) ListExpiredRuns(ctx context.Context, fullOrganizations []uuid.
 			&i.StartedAt,
 			&i.FirstTokenAt,
 			&i.FinishedAt,
+			&i.CachedTokens,
+			&i.ReasoningTokens,
+			&i.Model,
 		); err != nil {
 			return nil, err
 		}
@@ -296,7 +313,7 @@ func (q *Queries) ListExpiredRuns(ctx context.Context, fullOrganizations []uuid.
 }
 
 const listRuns = `-- name: ListRuns :many
-SELECT r.organization_id, r.id, r.session_id, r.question_id, r.question_seq, r.reply_id, r.state, r.attempt, r.lease_until, r.cancel_requested, r.finish_reason, r.error, r.detail, r.prompt_tokens, r.completion_tokens, r.created_at, r.started_at, r.first_token_at, r.finished_at FROM runs r
+SELECT r.organization_id, r.id, r.session_id, r.question_id, r.question_seq, r.reply_id, r.state, r.attempt, r.lease_until, r.cancel_requested, r.finish_reason, r.error, r.detail, r.prompt_tokens, r.completion_tokens, r.created_at, r.started_at, r.first_token_at, r.finished_at, r.cached_tokens, r.reasoning_tokens, r.model FROM runs r
 JOIN (SELECT unnest($1::uuid[]) AS organization_id, unnest($2::uuid[]) AS id) AS w ON r.organization_id = w.organization_id AND r.id = w.id
 `
 
@@ -330,6 +347,9 @@ func (q *Queries) ListRuns(ctx context.Context, organizationIds []uuid.UUID, ids
 			&i.StartedAt,
 			&i.FirstTokenAt,
 			&i.FinishedAt,
+			&i.CachedTokens,
+			&i.ReasoningTokens,
+			&i.Model,
 		); err != nil {
 			return nil, err
 		}
@@ -433,7 +453,7 @@ UPDATE runs r SET
     lease_until = clock_timestamp() + make_interval(secs => $1::integer)
 FROM unlocked f
 WHERE r.organization_id = f.organization_id AND r.id = f.id
-RETURNING r.organization_id, r.id, r.session_id, r.question_id, r.question_seq, r.reply_id, r.state, r.attempt, r.lease_until, r.cancel_requested, r.finish_reason, r.error, r.detail, r.prompt_tokens, r.completion_tokens, r.created_at, r.started_at, r.first_token_at, r.finished_at
+RETURNING r.organization_id, r.id, r.session_id, r.question_id, r.question_seq, r.reply_id, r.state, r.attempt, r.lease_until, r.cancel_requested, r.finish_reason, r.error, r.detail, r.prompt_tokens, r.completion_tokens, r.created_at, r.started_at, r.first_token_at, r.finished_at, r.cached_tokens, r.reasoning_tokens, r.model
 `
 
 type ReclaimRunParams struct {
@@ -473,6 +493,9 @@ func (q *Queries) ReclaimRun(ctx context.Context, arg ReclaimRunParams) (Run, er
 		&i.StartedAt,
 		&i.FirstTokenAt,
 		&i.FinishedAt,
+		&i.CachedTokens,
+		&i.ReasoningTokens,
+		&i.Model,
 	)
 	return i, err
 }
@@ -643,14 +666,14 @@ WITH waiting AS (
         ORDER BY q.question_seq
         LIMIT 1)
       AND r.state = 'queued'
-    RETURNING r.organization_id, r.id, r.session_id, r.question_id, r.question_seq, r.reply_id, r.state, r.attempt, r.lease_until, r.cancel_requested, r.finish_reason, r.error, r.detail, r.prompt_tokens, r.completion_tokens, r.created_at, r.started_at, r.first_token_at, r.finished_at
+    RETURNING r.organization_id, r.id, r.session_id, r.question_id, r.question_seq, r.reply_id, r.state, r.attempt, r.lease_until, r.cancel_requested, r.finish_reason, r.error, r.detail, r.prompt_tokens, r.completion_tokens, r.created_at, r.started_at, r.first_token_at, r.finished_at, r.cached_tokens, r.reasoning_tokens, r.model
 ), started AS (
     UPDATE sessions s SET active_run = n.id, queued_runs = s.queued_runs - 1
     FROM next n
     WHERE s.organization_id = n.organization_id AND s.id = n.session_id
     RETURNING s.id
 )
-SELECT n.organization_id, n.id, n.session_id, n.question_id, n.question_seq, n.reply_id, n.state, n.attempt, n.lease_until, n.cancel_requested, n.finish_reason, n.error, n.detail, n.prompt_tokens, n.completion_tokens, n.created_at, n.started_at, n.first_token_at, n.finished_at FROM next n JOIN started h ON h.id = n.session_id
+SELECT n.organization_id, n.id, n.session_id, n.question_id, n.question_seq, n.reply_id, n.state, n.attempt, n.lease_until, n.cancel_requested, n.finish_reason, n.error, n.detail, n.prompt_tokens, n.completion_tokens, n.created_at, n.started_at, n.first_token_at, n.finished_at, n.cached_tokens, n.reasoning_tokens, n.model FROM next n JOIN started h ON h.id = n.session_id
 `
 
 type StartNextRunParams struct {
@@ -680,6 +703,9 @@ type StartNextRunRow struct {
 	StartedAt        *time.Time
 	FirstTokenAt     *time.Time
 	FinishedAt       *time.Time
+	CachedTokens     *int32
+	ReasoningTokens  *int32
+	Model            *string
 }
 
 // StartNextRun starts the oldest queued run of a session in which no run is running. It returns no
@@ -716,6 +742,9 @@ func (q *Queries) StartNextRun(ctx context.Context, arg StartNextRunParams) (Sta
 		&i.StartedAt,
 		&i.FirstTokenAt,
 		&i.FinishedAt,
+		&i.CachedTokens,
+		&i.ReasoningTokens,
+		&i.Model,
 	)
 	return i, err
 }

@@ -1099,6 +1099,26 @@ type APIKeyList struct {
 	Results []APIKey `json:"results"`
 }
 
+// APIKeyRef An API key. `name` and `user` are null if the key was revoked.
+//
+// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09","name":"portal","user":"alice"}
+type APIKeyRef struct {
+	// ID Id of the key.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09
+	ID openapi_types.UUID `json:"id"`
+
+	// Name Name of the key.
+	//
+	// Example: portal
+	Name nullable.Nullable[string] `json:"name"`
+
+	// User User of the key.
+	//
+	// Example: alice
+	User nullable.Nullable[string] `json:"user"`
+}
+
 // Attachment An attachment of a message.
 //
 // Example: {"file":"https://files.example.com/screen.png","filename":"screen.png","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09","type":"image"}
@@ -1969,7 +1989,7 @@ type ClientTokenCreateScopes string
 
 // Completion A reply.
 //
-// Example: {"citationNodes":[],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"Use the link on the sign-in page.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","suggestions":[{"text":"How do I change my e-mail address?"}],"usage":null}
+// Example: {"citationNodes":[],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"Use the link on the sign-in page.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","model":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","suggestions":[{"text":"How do I change my e-mail address?"}],"usage":null}
 type Completion struct {
 	// CitationNodes Cited texts with their scores.
 	CitationNodes []CitationNode `json:"citationNodes"`
@@ -2002,6 +2022,11 @@ type Completion struct {
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a
 	MessageID openapi_types.UUID `json:"messageId"`
 
+	// Model Model that wrote the reply, as the model server names it. Null if no model did, or the reply has not ended.
+	//
+	// Example: gpt-4.1-2025-04-14
+	Model nullable.Nullable[ModelUsed] `json:"model"`
+
 	// RunID Id of the run that wrote the reply.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
@@ -2010,9 +2035,9 @@ type Completion struct {
 	// Suggestions Suggested next messages.
 	Suggestions []Suggestion `json:"suggestions"`
 
-	// Usage Token counts; null if the engine does not count tokens.
+	// Usage Token counts; null if the engine does not count tokens. Only the engine `openai` does, if its model server reports them.
 	//
-	// Example: {"completionTokens":30,"promptTokens":120,"totalTokens":150}
+	// Example: {"cachedTokens":64,"completionTokens":30,"promptTokens":120,"reasoningTokens":10,"totalTokens":150}
 	Usage nullable.Nullable[Usage] `json:"usage"`
 }
 
@@ -2077,6 +2102,11 @@ type CompletionEvent struct {
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a
 	MessageID openapi_types.UUID `json:"messageId"`
 
+	// Model Model that wrote the reply, as the model server names it. Null if no model did, or the reply has not ended.
+	//
+	// Example: gpt-4.1-2025-04-14
+	Model nullable.Nullable[ModelUsed] `json:"model,omitempty"`
+
 	// Reset The reply has been restarted: discard the text so far. content is the whole text so far.
 	//
 	// Example: true
@@ -2090,9 +2120,9 @@ type CompletionEvent struct {
 	// Suggestions Suggested next messages.
 	Suggestions *[]Suggestion `json:"suggestions,omitempty"`
 
-	// Usage Token counts; null if the engine does not count tokens.
+	// Usage Token counts; null if the engine does not count tokens. Only the engine `openai` does, if its model server reports them.
 	//
-	// Example: {"completionTokens":30,"promptTokens":120,"totalTokens":150}
+	// Example: {"cachedTokens":64,"completionTokens":30,"promptTokens":120,"reasoningTokens":10,"totalTokens":150}
 	Usage nullable.Nullable[Usage] `json:"usage,omitempty"`
 }
 
@@ -3425,6 +3455,11 @@ type ModelSettings struct {
 	Temperature nullable.Nullable[float64] `json:"temperature,omitempty"`
 }
 
+// ModelUsed Model that wrote the reply, as the model server names it. Null if no model did, or the reply has not ended.
+//
+// Example: gpt-4.1-2025-04-14
+type ModelUsed = string
+
 // Name A name, which must not be blank.
 //
 // Example: Support
@@ -3752,7 +3787,7 @@ type ReadinessStatus string
 // Record One question and its finished answer. `askedAt` is the time of the question, `createdAt` the time at which the
 // answer was finished. Until a score is set, it is null and its `display…` field is empty.
 //
-// Example: {"answerCorrectnessScore":null,"answerRelevancyScore":null,"answerSimilarityScore":null,"askedAt":"2026-01-15T10:30:00.000000Z","condenseMessage":"","context":"","contextPrecisionScore":null,"contextRecallScore":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.800000Z","displayAnswerCorrectnessScore":"","displayAnswerRelevancyScore":"","displayAnswerSimilarityScore":"","displayContextPrecisionScore":"","displayContextRecallScore":"","displayFaithfulnessScore":"","error":null,"faithfulnessScore":null,"feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","inputMessage":"How do I reset my password?","outputMessage":"Use the link on the sign-in page.","replyTime":0.8,"status":"completed","type":"New"}
+// Example: {"answerCorrectnessScore":null,"answerRelevancyScore":null,"answerSimilarityScore":null,"askedAt":"2026-01-15T10:30:00.000000Z","condenseMessage":"","context":"","contextPrecisionScore":null,"contextRecallScore":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.800000Z","displayAnswerCorrectnessScore":"","displayAnswerRelevancyScore":"","displayAnswerSimilarityScore":"","displayContextPrecisionScore":"","displayContextRecallScore":"","displayFaithfulnessScore":"","error":null,"faithfulnessScore":null,"feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","inputMessage":"How do I reset my password?","model":null,"outputMessage":"Use the link on the sign-in page.","replyTime":0.8,"status":"completed","type":"New","usage":null}
 type Record struct {
 	// AnswerCorrectnessScore Null until it is set.
 	//
@@ -3857,6 +3892,11 @@ type Record struct {
 	// Example: How do I reset my password?
 	InputMessage string `json:"inputMessage"`
 
+	// Model Model that wrote the reply, as the model server names it. Null if no model did, or the reply has not ended.
+	//
+	// Example: gpt-4.1-2025-04-14
+	Model nullable.Nullable[ModelUsed] `json:"model"`
+
 	// OutputMessage Text of the answer.
 	//
 	// Example: Use the link on the sign-in page.
@@ -3876,6 +3916,11 @@ type Record struct {
 	//
 	// Example: New
 	Type RecordType `json:"type"`
+
+	// Usage Token counts; null if the engine does not count tokens. Only the engine `openai` does, if its model server reports them.
+	//
+	// Example: {"cachedTokens":64,"completionTokens":30,"promptTokens":120,"reasoningTokens":10,"totalTokens":150}
+	Usage nullable.Nullable[Usage] `json:"usage"`
 }
 
 // RecordList A page of records.
@@ -3930,7 +3975,7 @@ type RecordUpdate struct {
 
 // Run The work of answering one message.
 //
-// Example: {"attempt":1,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.000000Z","error":null,"finishReason":"stop","finishedAt":"2026-01-15T10:30:01.000000Z","firstTokenAt":"2026-01-15T10:30:00.100000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","questionId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","startedAt":"2026-01-15T10:30:00.000000Z","state":"completed"}
+// Example: {"attempt":1,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.000000Z","error":null,"finishReason":"stop","finishedAt":"2026-01-15T10:30:01.000000Z","firstTokenAt":"2026-01-15T10:30:00.100000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","model":null,"questionId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","startedAt":"2026-01-15T10:30:00.000000Z","state":"completed","usage":null}
 type Run struct {
 	// Attempt Number of the current attempt, starting at 1.
 	//
@@ -3977,6 +4022,11 @@ type Run struct {
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a
 	MessageID openapi_types.UUID `json:"messageId"`
 
+	// Model Model that wrote the reply, as the model server names it. Null if no model did, or the reply has not ended.
+	//
+	// Example: gpt-4.1-2025-04-14
+	Model nullable.Nullable[ModelUsed] `json:"model"`
+
 	// QuestionID Id of the message that the run answers.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02
@@ -3991,6 +4041,11 @@ type Run struct {
 	//
 	// Example: completed
 	State RunState `json:"state"`
+
+	// Usage Token counts; null if the engine does not count tokens. Only the engine `openai` does, if its model server reports them.
+	//
+	// Example: {"cachedTokens":64,"completionTokens":30,"promptTokens":120,"reasoningTokens":10,"totalTokens":150}
+	Usage nullable.Nullable[Usage] `json:"usage"`
 }
 
 // RunError Why the run failed; null if it did not.
@@ -4204,9 +4259,78 @@ type StartedConversation struct {
 	Status ConversationStatus `json:"status"`
 }
 
+// StatelessUsage Stateless completions of one day, chatbot and API key.
+//
+// Example: {"apiKey":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09","name":"portal","user":"alice"},"cachedTokens":0,"chatbot":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","name":"Parley"},"completionTokens":360,"completions":12,"date":"2026-01-15","failures":1,"promptTokens":1440,"reasoningTokens":0}
+type StatelessUsage struct {
+	// APIKey An API key. `name` and `user` are null if the key was revoked.
+	//
+	// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09","name":"portal","user":"alice"}
+	APIKey APIKeyRef `json:"apiKey"`
+
+	// CachedTokens Tokens of the prompts that model servers had cached.
+	//
+	// Example: 0
+	CachedTokens int64 `json:"cachedTokens"`
+
+	// Chatbot A chatbot by id and name.
+	//
+	// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","name":"Parley"}
+	Chatbot ChatbotReference `json:"chatbot"`
+
+	// CompletionTokens Tokens of all replies.
+	//
+	// Example: 360
+	CompletionTokens int64 `json:"completionTokens"`
+
+	// Completions Number of completions, failed ones included.
+	//
+	// Example: 12
+	Completions int64 `json:"completions"`
+
+	// Date The day (UTC).
+	//
+	// Example: 2026-01-15
+	Date string `json:"date"`
+
+	// Failures Number of completions that failed.
+	//
+	// Example: 1
+	Failures int64 `json:"failures"`
+
+	// PromptTokens Tokens of all prompts.
+	//
+	// Example: 1440
+	PromptTokens int64 `json:"promptTokens"`
+
+	// ReasoningTokens Tokens of the replies that models spent on reasoning.
+	//
+	// Example: 0
+	ReasoningTokens int64 `json:"reasoningTokens"`
+}
+
+// StatelessUsageList A page of stateless usage.
+//
+// Example: {"count":0,"next":null,"previous":null,"results":[]}
+type StatelessUsageList struct {
+	// Count Total number of results.
+	//
+	// Example: 0
+	Count int64 `json:"count"`
+
+	// Next URL of the next page, or null.
+	Next nullable.Nullable[string] `json:"next"`
+
+	// Previous URL of the previous page, or null.
+	Previous nullable.Nullable[string] `json:"previous"`
+
+	// Results The results of this page.
+	Results []StatelessUsage `json:"results"`
+}
+
 // Statistics Statistics in total and per day.
 //
-// Example: {"days":[],"endDate":"2026-01-15","startDate":"2026-01-15","timezone":"UTC","totals":{"completionTokens":0,"conversations":0,"dislikes":0,"failures":0,"likes":0,"meanReplyTime":null,"meanTimeToFirstToken":null,"messages":0,"p95ReplyTime":null,"promptTokens":0,"records":0}}
+// Example: {"days":[],"endDate":"2026-01-15","startDate":"2026-01-15","timezone":"UTC","totals":{"cachedTokens":0,"completionTokens":0,"conversations":0,"dislikes":0,"failures":0,"likes":0,"meanReplyTime":null,"meanTimeToFirstToken":null,"messages":0,"p95ReplyTime":null,"promptTokens":0,"reasoningTokens":0,"records":0}}
 type Statistics struct {
 	// Days One entry per day, in order.
 	Days []StatisticsDay `json:"days"`
@@ -4228,13 +4352,13 @@ type Statistics struct {
 
 	// Totals Statistics of a period.
 	//
-	// Example: {"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"records":40}
+	// Example: {"cachedTokens":0,"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"reasoningTokens":0,"records":40}
 	Totals StatisticsFigures `json:"totals"`
 }
 
 // StatisticsDay Statistics of one day.
 //
-// Example: {"date":"2026-01-15","figures":{"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"records":40}}
+// Example: {"date":"2026-01-15","figures":{"cachedTokens":0,"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"reasoningTokens":0,"records":40}}
 type StatisticsDay struct {
 	// Date The day.
 	//
@@ -4243,14 +4367,19 @@ type StatisticsDay struct {
 
 	// Figures Statistics of a period.
 	//
-	// Example: {"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"records":40}
+	// Example: {"cachedTokens":0,"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"reasoningTokens":0,"records":40}
 	Figures StatisticsFigures `json:"figures"`
 }
 
 // StatisticsFigures Statistics of a period.
 //
-// Example: {"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"records":40}
+// Example: {"cachedTokens":0,"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"reasoningTokens":0,"records":40}
 type StatisticsFigures struct {
+	// CachedTokens Tokens of the prompts that model servers had cached.
+	//
+	// Example: 0
+	CachedTokens int64 `json:"cachedTokens"`
+
 	// CompletionTokens Tokens of all replies.
 	//
 	// Example: 0
@@ -4300,6 +4429,11 @@ type StatisticsFigures struct {
 	//
 	// Example: 0
 	PromptTokens int64 `json:"promptTokens"`
+
+	// ReasoningTokens Tokens of the replies that models spent on reasoning.
+	//
+	// Example: 0
+	ReasoningTokens int64 `json:"reasoningTokens"`
 
 	// Records Number of finished exchanges.
 	//
@@ -4483,10 +4617,15 @@ type TypingFrameType string
 // Example: 1768473000
 type UnixTime = int64
 
-// Usage Token counts; null if the engine does not count tokens.
+// Usage Token counts; null if the engine does not count tokens. Only the engine `openai` does, if its model server reports them.
 //
-// Example: {"completionTokens":30,"promptTokens":120,"totalTokens":150}
+// Example: {"cachedTokens":64,"completionTokens":30,"promptTokens":120,"reasoningTokens":10,"totalTokens":150}
 type Usage struct {
+	// CachedTokens Tokens of the prompt that the model server had cached. Absent if it does not report them.
+	//
+	// Example: 64
+	CachedTokens *int `json:"cachedTokens,omitempty"`
+
 	// CompletionTokens Tokens of the reply.
 	//
 	// Example: 30
@@ -4496,6 +4635,11 @@ type Usage struct {
 	//
 	// Example: 120
 	PromptTokens int `json:"promptTokens"`
+
+	// ReasoningTokens Tokens of the reply that the model spent on reasoning. Absent if the model server does not report them.
+	//
+	// Example: 10
+	ReasoningTokens *int `json:"reasoningTokens,omitempty"`
 
 	// TotalTokens Sum of both.
 	//
@@ -5311,6 +5455,25 @@ type StreamRunParams struct {
 	LastEventID *EventID `json:"Last-Event-ID,omitempty"`
 }
 
+// ListStatelessUsageParams defines parameters for ListStatelessUsage.
+type ListStatelessUsageParams struct {
+	// StartDate First day, inclusive.
+	StartDate StartDate `form:"startDate" json:"startDate"`
+
+	// EndDate Last day, inclusive.
+	EndDate EndDate `form:"endDate" json:"endDate"`
+
+	// Page Number of the page, starting at 1.
+	Page *Page `form:"page,omitempty" json:"page,omitempty"`
+
+	// PageSize Maximum number of results per page. Values above 100 count as 100.
+	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+
+	// Offset Number of results before the page, instead of `page`. Beyond the end, the page is empty. `limit` is accepted
+	// as `pageSize`.
+	Offset *Offset `form:"offset,omitempty" json:"offset,omitempty"`
+}
+
 // ListWebChatsParams defines parameters for ListWebChats.
 type ListWebChatsParams struct {
 	// Page Number of the page, starting at 1.
@@ -5780,6 +5943,9 @@ type ServerInterface interface {
 	// StreamRun Stream a run's events
 	// (GET /api/runs/{runId}/events/)
 	StreamRun(ctx echo.Context, runID RunID, params StreamRunParams) error
+	// ListStatelessUsage List stateless usage
+	// (GET /api/stateless-usage/)
+	ListStatelessUsage(ctx echo.Context, params ListStatelessUsageParams) error
 	// ListWebChats List web chats
 	// (GET /api/web-chats/)
 	ListWebChats(ctx echo.Context, params ListWebChatsParams) error
@@ -7358,6 +7524,52 @@ func (w *ServerInterfaceWrapper) StreamRun(ctx echo.Context) error {
 	return err
 }
 
+// ListStatelessUsage converts echo context to params.
+func (w *ServerInterfaceWrapper) ListStatelessUsage(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListStatelessUsageParams
+	// ------------- Required query parameter "startDate" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "startDate", ctx.QueryParams(), &params.StartDate, runtime.BindQueryParameterOptions{Type: "string", Format: "date"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter startDate: %s", err))
+	}
+
+	// ------------- Required query parameter "endDate" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "endDate", ctx.QueryParams(), &params.EndDate, runtime.BindQueryParameterOptions{Type: "string", Format: "date"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter endDate: %s", err))
+	}
+
+	// ------------- Optional query parameter "page" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page", ctx.QueryParams(), &params.Page, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter page: %s", err))
+	}
+
+	// ------------- Optional query parameter "pageSize" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "pageSize", ctx.QueryParams(), &params.PageSize, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter pageSize: %s", err))
+	}
+
+	// ------------- Optional query parameter "offset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "offset", ctx.QueryParams(), &params.Offset, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter offset: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListStatelessUsage(ctx, params)
+	return err
+}
+
 // ListWebChats converts echo context to params.
 func (w *ServerInterfaceWrapper) ListWebChats(ctx echo.Context) error {
 	var err error
@@ -7678,6 +7890,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/runs/:runId/", wrapper.GetRun, options.OperationMiddlewares["getRun"]...)
 	router.POST(options.BaseURL+"/api/runs/:runId/cancel/", wrapper.CancelRun, options.OperationMiddlewares["cancelRun"]...)
 	router.GET(options.BaseURL+"/api/runs/:runId/events/", wrapper.StreamRun, options.OperationMiddlewares["streamRun"]...)
+	router.GET(options.BaseURL+"/api/stateless-usage/", wrapper.ListStatelessUsage, options.OperationMiddlewares["listStatelessUsage"]...)
 	router.GET(options.BaseURL+"/api/web-chats/", wrapper.ListWebChats, options.OperationMiddlewares["listWebChats"]...)
 	router.POST(options.BaseURL+"/api/web-chats/", wrapper.CreateWebChat, options.OperationMiddlewares["createWebChat"]...)
 	router.DELETE(options.BaseURL+"/api/web-chats/:webChatId/", wrapper.DeleteWebChat, options.OperationMiddlewares["deleteWebChat"]...)
@@ -14648,6 +14861,133 @@ func (response StreamRundefaultApplicationProblemPlusJSONResponse) VisitStreamRu
 	return err
 }
 
+type ListStatelessUsageRequestObject struct {
+	Params ListStatelessUsageParams
+}
+
+type ListStatelessUsageResponseObject interface {
+	VisitListStatelessUsageResponse(w http.ResponseWriter) error
+}
+
+type ListStatelessUsage200JSONResponse StatelessUsageList
+
+func (response ListStatelessUsage200JSONResponse) VisitListStatelessUsageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListStatelessUsage400ApplicationProblemPlusJSONResponse struct {
+	BadRequestApplicationProblemPlusJSONResponse
+}
+
+func (response ListStatelessUsage400ApplicationProblemPlusJSONResponse) VisitListStatelessUsageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListStatelessUsage401ApplicationProblemPlusJSONResponse struct {
+	UnauthorizedApplicationProblemPlusJSONResponse
+}
+
+func (response ListStatelessUsage401ApplicationProblemPlusJSONResponse) VisitListStatelessUsageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListStatelessUsage403ApplicationProblemPlusJSONResponse struct {
+	ForbiddenApplicationProblemPlusJSONResponse
+}
+
+func (response ListStatelessUsage403ApplicationProblemPlusJSONResponse) VisitListStatelessUsageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListStatelessUsage404ApplicationProblemPlusJSONResponse struct {
+	NotFoundApplicationProblemPlusJSONResponse
+}
+
+func (response ListStatelessUsage404ApplicationProblemPlusJSONResponse) VisitListStatelessUsageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListStatelessUsage429ApplicationProblemPlusJSONResponse struct {
+	RateLimitedApplicationProblemPlusJSONResponse
+}
+
+func (response ListStatelessUsage429ApplicationProblemPlusJSONResponse) VisitListStatelessUsageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListStatelessUsagedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListStatelessUsagedefaultApplicationProblemPlusJSONResponse) VisitListStatelessUsageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListWebChatsRequestObject struct {
 	Params ListWebChatsParams
 }
@@ -16223,6 +16563,9 @@ type StrictServerInterface interface {
 	// StreamRun Stream a run's events
 	// (GET /api/runs/{runId}/events/)
 	StreamRun(ctx context.Context, request StreamRunRequestObject) (StreamRunResponseObject, error)
+	// ListStatelessUsage List stateless usage
+	// (GET /api/stateless-usage/)
+	ListStatelessUsage(ctx context.Context, request ListStatelessUsageRequestObject) (ListStatelessUsageResponseObject, error)
 	// ListWebChats List web chats
 	// (GET /api/web-chats/)
 	ListWebChats(ctx context.Context, request ListWebChatsRequestObject) (ListWebChatsResponseObject, error)
@@ -17855,6 +18198,31 @@ func (sh *strictHandler) StreamRun(ctx echo.Context, runID RunID, params StreamR
 		return err
 	} else if validResponse, ok := response.(StreamRunResponseObject); ok {
 		return validResponse.VisitStreamRunResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListStatelessUsage operation middleware
+func (sh *strictHandler) ListStatelessUsage(ctx echo.Context, params ListStatelessUsageParams) error {
+	var request ListStatelessUsageRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListStatelessUsage(ctx.Request().Context(), request.(ListStatelessUsageRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListStatelessUsage")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListStatelessUsageResponseObject); ok {
+		return validResponse.VisitListStatelessUsageResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -17,9 +17,14 @@ type Answer struct {
 	Context string
 	// FinishReason is one of the API document's: stop, length, cancelled or error.
 	FinishReason string
-	// PromptTokens and CompletionTokens are nil if the engine does not count tokens.
+	// PromptTokens and CompletionTokens are nil if the engine does not count tokens. CachedTokens are
+	// part of PromptTokens, ReasoningTokens of CompletionTokens; nil if they are not reported.
 	PromptTokens     *int
 	CompletionTokens *int
+	CachedTokens     *int
+	ReasoningTokens  *int
+	// Model names the model that wrote the reply, as its server names it. Empty if no model did.
+	Model string
 }
 
 // NewAnswer returns the Answer of a reply without citations or suggestions. Its lists are empty,

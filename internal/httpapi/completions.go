@@ -50,6 +50,7 @@ func (h completionHandlers) CreateCompletion(ctx context.Context, request openap
 			CitationNodes:  toAPICitationNodes(outcome.Answer),
 			Suggestions:    toAPISuggestions(outcome.Answer),
 			Usage:          toAPIUsage(outcome.Answer),
+			Model:          toAPIModelUsed(outcome.Answer),
 			FinishReason:   openapi.FinishReason(outcome.FinishReason),
 		},
 		Headers: openapi.CreateCompletion200ResponseHeaders{XRunID: &sent.Reply.RunID},

@@ -21,7 +21,7 @@ func TestACompletionAnswersWithTheStoredReply(t *testing.T) {
 	alice := serve(t).organization().as("alice", auth.Chat)
 	got := alice.call(http.MethodPost, completions, object{"message": object{"content": question}})
 	body := got.wantStatus(200)
-	want := []string{"citationNodes", "citations", "content", "conversationId", "done", "finishReason", "messageId", "runId", "suggestions", "usage"}
+	want := []string{"citationNodes", "citations", "content", "conversationId", "done", "finishReason", "messageId", "model", "runId", "suggestions", "usage"}
 	if fields := slices.Sorted(maps.Keys(body)); !slices.Equal(fields, want) {
 		t.Errorf("the fields are %v", fields)
 	}

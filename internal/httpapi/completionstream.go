@@ -70,6 +70,7 @@ func (e *completionEvents) Last(at reply.Position, outcome *reply.Outcome) error
 	event.CitationNodes = new(toAPICitationNodes(outcome.Answer))
 	event.Suggestions = new(toAPISuggestions(outcome.Answer))
 	event.Usage = toAPIUsage(outcome.Answer)
+	event.Model = toAPIModelUsed(outcome.Answer)
 	event.FinishReason = new(openapi.FinishReason(outcome.FinishReason))
 	if outcome.Err != nil {
 		event.Error = new(contract.ProblemOf(outcome.Err, e.requestID))

@@ -145,6 +145,8 @@ func toAPIRun(row db.Run) openapi.Run {
 		StartedAt:    timeOrNull(row.StartedAt),
 		FirstTokenAt: timeOrNull(row.FirstTokenAt),
 		FinishedAt:   timeOrNull(row.FinishedAt),
+		Model:        orNull(row.Model),
+		Usage:        toAPIStoredUsage(row.PromptTokens, row.CompletionTokens, row.CachedTokens, row.ReasoningTokens),
 	}
 	if row.FinishReason != nil {
 		run.FinishReason.Set(openapi.RunFinishReason(*row.FinishReason))
@@ -193,7 +195,30 @@ func toAPIUsage(answer bot.Answer) nullable.Nullable[openapi.Usage] {
 		PromptTokens:     *answer.PromptTokens,
 		CompletionTokens: *answer.CompletionTokens,
 		TotalTokens:      *answer.PromptTokens + *answer.CompletionTokens,
+		CachedTokens:     answer.CachedTokens,
+		ReasoningTokens:  answer.ReasoningTokens,
 	})
+}
+
+func toAPIModelUsed(answer bot.Answer) nullable.Nullable[openapi.ModelUsed] {
+	if answer.Model == "" {
+		return nullable.NewNullNullable[openapi.ModelUsed]()
+	}
+	return nullable.NewNullableWithValue(answer.Model)
+}
+
+// toAPIStoredUsage returns the usage of a run's or a record's columns.
+func toAPIStoredUsage(prompt, completion, cached, reasoning *int32) nullable.Nullable[openapi.Usage] {
+	return toAPIUsage(bot.Answer{
+		PromptTokens: toInt(prompt), CompletionTokens: toInt(completion), CachedTokens: toInt(cached), ReasoningTokens: toInt(reasoning),
+	})
+}
+
+func toInt(n *int32) *int {
+	if n == nil {
+		return nil
+	}
+	return new(int(*n))
 }
 
 func fromAPIAttachments(inputs *[]openapi.AttachmentInput) []chat.NewAttachment {

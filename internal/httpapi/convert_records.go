@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/oapi-codegen/nullable"
 
@@ -83,6 +84,8 @@ func toAPIRecord(row db.Record) openapi.Record {
 		AskedAt:                       jsontext.FormatTime(row.AskedAt),
 		CreatedAt:                     jsontext.FormatTime(row.CreatedAt),
 		Error:                         orNull(row.Error),
+		Model:                         orNull(row.Model),
+		Usage:                         toAPIStoredUsage(row.PromptTokens, row.CompletionTokens, row.CachedTokens, row.ReasoningTokens),
 	}
 	if row.Feedback != nil {
 		record.Feedback.Set(openapi.Feedback(*row.Feedback))
@@ -120,8 +123,25 @@ func toAPIFigures(figures records.Figures) openapi.StatisticsFigures {
 		Dislikes:             figures.Dislikes,
 		PromptTokens:         figures.PromptTokens,
 		CompletionTokens:     figures.CompletionTokens,
+		CachedTokens:         figures.CachedTokens,
+		ReasoningTokens:      figures.ReasoningTokens,
 		MeanReplyTime:        orNull(figures.MeanReplyTime),
 		P95ReplyTime:         orNull(figures.P95ReplyTime),
 		MeanTimeToFirstToken: orNull(figures.MeanTimeToFirstToken),
+	}
+}
+
+func toAPIStatelessUsage(row db.ListStatelessUsageRow) openapi.StatelessUsage {
+	usage := row.StatelessUsage
+	return openapi.StatelessUsage{
+		Date:             usage.Day.Format(time.DateOnly),
+		Chatbot:          openapi.ChatbotReference{ID: usage.BotID, Name: row.BotName},
+		APIKey:           openapi.APIKeyRef{ID: usage.KeyID, Name: orNull(row.KeyName), User: orNull(row.UserName)},
+		Completions:      usage.Completions,
+		Failures:         usage.Failures,
+		PromptTokens:     usage.PromptTokens,
+		CompletionTokens: usage.CompletionTokens,
+		CachedTokens:     usage.CachedTokens,
+		ReasoningTokens:  usage.ReasoningTokens,
 	}
 }

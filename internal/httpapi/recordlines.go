@@ -33,11 +33,30 @@ func appendRecord(line []byte, row *db.Record) []byte {
 	line = appendStringOrNull(append(line, `,"feedback":`...), row.Feedback)
 	line = jsontext.AppendUUID(append(line, `,"id":"`...), row.ID)
 	line = jsontext.AppendString(append(line, `","inputMessage":`...), row.InputMessage)
+	line = appendStringOrNull(append(line, `,"model":`...), row.Model)
 	line = jsontext.AppendString(append(line, `,"outputMessage":`...), row.OutputMessage)
 	line = appendNumber(append(line, `,"replyTime":`...), row.ReplyTime)
 	line = jsontext.AppendString(append(line, `,"status":`...), row.Status)
 	line = jsontext.AppendString(append(line, `,"type":`...), row.Type)
+	line = appendUsage(append(line, `,"usage":`...), row)
 	return append(line, "}\n"...)
+}
+
+func appendUsage(line []byte, row *db.Record) []byte {
+	if row.PromptTokens == nil || row.CompletionTokens == nil {
+		return append(line, "null"...)
+	}
+	line = append(line, '{')
+	if row.CachedTokens != nil {
+		line = append(strconv.AppendInt(append(line, `"cachedTokens":`...), int64(*row.CachedTokens), 10), ',')
+	}
+	line = strconv.AppendInt(append(line, `"completionTokens":`...), int64(*row.CompletionTokens), 10)
+	line = strconv.AppendInt(append(line, `,"promptTokens":`...), int64(*row.PromptTokens), 10)
+	if row.ReasoningTokens != nil {
+		line = strconv.AppendInt(append(line, `,"reasoningTokens":`...), int64(*row.ReasoningTokens), 10)
+	}
+	total := int64(*row.PromptTokens) + int64(*row.CompletionTokens)
+	return append(strconv.AppendInt(append(line, `,"totalTokens":`...), total, 10), '}')
 }
 
 // appendNumber appends a number or null. encoding/json formats those that need an exponent.

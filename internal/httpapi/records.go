@@ -82,3 +82,21 @@ func (h recordHandlers) GetStatistics(ctx context.Context, request openapi.GetSt
 	}
 	return openapi.GetStatistics200JSONResponse(toAPIStatistics(days, statistics)), nil
 }
+
+// ListStatelessUsage implements GET /api/stateless-usage/.
+func (h recordHandlers) ListStatelessUsage(ctx context.Context, request openapi.ListStatelessUsageRequestObject) (openapi.ListStatelessUsageResponseObject, error) {
+	params := request.Params
+	days, err := records.ParseDays(params.StartDate, params.EndDate, "UTC")
+	if err != nil {
+		return nil, err
+	}
+	at := pageOf(params.Page, params.PageSize, params.Offset)
+	rows, count, err := readPage(at, func(p page) ([]db.ListStatelessUsageRow, int64, error) {
+		return h.records.StatelessUsage(ctx, auth.PrincipalOf(ctx).OrganizationID, days, p.size, p.offset())
+	})
+	if err != nil {
+		return nil, err
+	}
+	list, err := toAPIList(ctx, at, rows, count, toAPIStatelessUsage)
+	return openapi.ListStatelessUsage200JSONResponse(list), err
+}

@@ -205,9 +205,9 @@ func TestTheExportIsAWorkbook(t *testing.T) {
 	o := serve(t).organization()
 	alice, _ := o.exchanges()
 	for locale, want := range map[string]string{
-		"":             "ID|User input|Condensed input|Type|Reference|Output|Faithfulness|Answer relevancy|Answer correctness|Answer similarity|Context precision|Context recall|Reply time (s)|Created at",
-		"locale=en":    "ID|User input|Condensed input|Type|Reference|Output|Faithfulness|Answer relevancy|Answer correctness|Answer similarity|Context precision|Context recall|Reply time (s)|Created at",
-		"locale=zh-TW": "ID|用戶輸入訊息|修飾輸入訊息|型態|參考資料|輸出訊息|誠實性評分|回答相關性評分|回答正確性評分|回答相似性評分|參考資料相關性評分|參考資料召回率評分|回覆花費時間|建立時間",
+		"":             "ID|User input|Condensed input|Type|Reference|Output|Faithfulness|Answer relevancy|Answer correctness|Answer similarity|Context precision|Context recall|Reply time (s)|Created at|Model|Prompt tokens|Completion tokens|Cached tokens|Reasoning tokens",
+		"locale=en":    "ID|User input|Condensed input|Type|Reference|Output|Faithfulness|Answer relevancy|Answer correctness|Answer similarity|Context precision|Context recall|Reply time (s)|Created at|Model|Prompt tokens|Completion tokens|Cached tokens|Reasoning tokens",
+		"locale=zh-TW": "ID|用戶輸入訊息|修飾輸入訊息|型態|參考資料|輸出訊息|誠實性評分|回答相關性評分|回答正確性評分|回答相似性評分|參考資料相關性評分|參考資料召回率評分|回覆花費時間|建立時間|模型|輸入 Token 數|輸出 Token 數|快取 Token 數|推理 Token 數",
 	} {
 		if header := strings.Join(alice.exported(around(locale))[0], "|"); header != want {
 			t.Errorf("%q: the header is %s", locale, header)
@@ -295,4 +295,55 @@ func TestStatisticsHaveAnEntryForEachDay(t *testing.T) {
 	if len(objects(quiet, "days")) != 1 || quiet["timezone"] != "UTC" || quiet["totals"].(object)["meanReplyTime"] != nil {
 		t.Errorf("%v", quiet)
 	}
+}
+
+// Usage is in runs, records, exports and statistics; stateless completions are counted per key, chatbot and day.
+func TestUsageIsCounted(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	admin := o.clever(serveModel(t, goodDay))
+	alice := o.as("alice", auth.Chat)
+	wanted := object{"promptTokens": 120, "completionTokens": 7, "totalTokens": 127}
+	answer := alice.call(http.MethodPost, completions, asking(question, false)).wantStatus(200)
+	run := alice.get("/api/runs/" + text(answer, "runId") + "/")
+	record := objects(admin.records(""), "results")[0]
+	for what, got := range map[string]object{"completion": answer, "run": run, "record": record} {
+		if !sameJSON(t, got["usage"], wanted) {
+			t.Errorf("%s: usage is %v", what, got["usage"])
+		}
+	}
+	if row := admin.exported(around(""))[1]; row[15] != "120" || row[16] != "7" {
+		t.Errorf("the export's row is %q", row)
+	}
+	totals := admin.get(statisticsPath + around(""))["totals"].(object)
+	if number(totals, "promptTokens") != 120 || number(totals, "completionTokens") != 7 || number(totals, "cachedTokens") != 0 || number(totals, "reasoningTokens") != 0 {
+		t.Errorf("the totals are %v", totals)
+	}
+
+	path := "/api/stateless-usage/" + around("")
+	if got := admin.get(path); number(got, "count") != 0 {
+		t.Errorf("before any stateless completion: %v", got)
+	}
+	for range 3 {
+		alice.chat(chatting("Hello?"))
+	}
+	o.expectFailures()
+	o.clever(serveModel(t, failing))
+	alice.call(http.MethodPost, chatCompletions, chatting("Hello?")).wantStatus(502)
+	var got []object
+	eventually(t, "all completions are counted", func() bool {
+		got = objects(admin.get(path), "results")
+		return len(got) == 1 && number(got[0], "completions") == 4
+	})
+	usage := got[0]
+	if key := usage["apiKey"].(object); key["user"] != "alice" || usage["chatbot"].(object)["id"] != o.bot.ID.String() ||
+		number(usage, "failures") != 1 || number(usage, "promptTokens") != 360 || number(usage, "completionTokens") != 21 {
+		t.Errorf("the usage is %v", usage)
+	}
+	if other := o.server.organization().as("admin", auth.Admin).get(path); number(other, "count") != 0 {
+		t.Errorf("another organization reads %v", other)
+	}
+	alice.call(http.MethodGet, path, nil).wantProblem(403, "forbidden", "")
+	admin.call(http.MethodGet, "/api/stateless-usage/?startDate=2026-01-15&endDate=2026-01-14", nil).wantProblem(400, "invalid_request", "endDate")
+	admin.call(http.MethodGet, path+"&page=2", nil).wantProblem(404, "not_found", "")
 }

@@ -22,7 +22,7 @@ func TestARunTellsItsState(t *testing.T) {
 	sent := alice.sendMessage(id, question)
 	path := "/api/runs/" + text(sent, "run_id") + "/"
 	run := alice.get(path)
-	want := []string{"attempt", "conversation", "createdAt", "error", "finishReason", "finishedAt", "firstTokenAt", "id", "messageId", "questionId", "startedAt", "state"}
+	want := []string{"attempt", "conversation", "createdAt", "error", "finishReason", "finishedAt", "firstTokenAt", "id", "messageId", "model", "questionId", "startedAt", "state", "usage"}
 	if fields := slices.Sorted(maps.Keys(run)); !slices.Equal(fields, want) {
 		t.Errorf("the fields are %v", fields)
 	}

@@ -55,6 +55,16 @@ func appendCSV(line []byte, record *db.Record, zone *time.Location) []byte {
 	}
 	line = append(line, ',')
 	line = record.CreatedAt.In(zone).AppendFormat(line, time.DateTime)
+	line = append(line, ',')
+	if record.Model != nil {
+		line = appendText(line, *record.Model)
+	}
+	for _, count := range [...]*int32{record.PromptTokens, record.CompletionTokens, record.CachedTokens, record.ReasoningTokens} {
+		line = append(line, ',')
+		if count != nil {
+			line = strconv.AppendInt(line, int64(*count), 10)
+		}
+	}
 	return append(line, "\r\n"...)
 }
 

@@ -89,6 +89,18 @@ func (e *Export) writeRecord(book *xlsx.Workbook, labels labels, record *db.Reco
 	// Programs round to the displayed second, which would move the last record of a day to the
 	// next.
 	book.Time(record.CreatedAt.Truncate(time.Second).In(e.zone))
+	if record.Model == nil {
+		book.Empty()
+	} else {
+		text(*record.Model)
+	}
+	for _, count := range [...]*int32{record.PromptTokens, record.CompletionTokens, record.CachedTokens, record.ReasoningTokens} {
+		if count == nil {
+			book.Empty()
+		} else {
+			book.Number(float64(*count))
+		}
+	}
 	return isLong, book.EndRow()
 }
 

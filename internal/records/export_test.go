@@ -184,12 +184,12 @@ func TestHeadersFollowTheLocale(t *testing.T) {
 	for locale, want := range map[records.Locale][3]string{
 		"en": {
 			"ID, User input, Condensed input, Type, Reference, Output, Faithfulness, Answer relevancy, Answer correctness, Answer similarity, " +
-				"Context precision, Context recall, Reply time (s), Created at",
+				"Context precision, Context recall, Reply time (s), Created at, Model, Prompt tokens, Completion tokens, Cached tokens, Reasoning tokens",
 			"ID, Column, Part, Text", "… [continues on the sheet Overflow]",
 		},
 		"zh-TW": {
 			"ID, 用戶輸入訊息, 修飾輸入訊息, 型態, 參考資料, 輸出訊息, 誠實性評分, 回答相關性評分, 回答正確性評分, 回答相似性評分, 參考資料相關性評分, " +
-				"參考資料召回率評分, 回覆花費時間, 建立時間",
+				"參考資料召回率評分, 回覆花費時間, 建立時間, 模型, 輸入 Token 數, 輸出 Token 數, 快取 Token 數, 推理 Token 數",
 			"ID, 欄位, 部分, 內容", "…［續見工作表 Overflow］",
 		},
 	} {

@@ -13,7 +13,7 @@ const (
 
 // labels are the texts of an export in one language.
 type labels struct {
-	headers  [14]string // of the sheet Records
+	headers  [19]string // of the sheet Records
 	overflow [4]string  // of the sheet Overflow
 	mark     string     // ends a text that continues on the sheet Overflow
 }
@@ -22,7 +22,7 @@ var english = labels{
 	headers: [...]string{
 		"ID", "User input", "Condensed input", "Type", "Reference", "Output",
 		"Faithfulness", "Answer relevancy", "Answer correctness", "Answer similarity", "Context precision", "Context recall",
-		"Reply time (s)", "Created at",
+		"Reply time (s)", "Created at", "Model", "Prompt tokens", "Completion tokens", "Cached tokens", "Reasoning tokens",
 	},
 	overflow: [...]string{"ID", "Column", "Part", "Text"},
 	mark:     "… [continues on the sheet Overflow]",
@@ -32,7 +32,7 @@ var traditionalChinese = labels{
 	headers: [...]string{
 		"ID", "用戶輸入訊息", "修飾輸入訊息", "型態", "參考資料", "輸出訊息",
 		"誠實性評分", "回答相關性評分", "回答正確性評分", "回答相似性評分", "參考資料相關性評分", "參考資料召回率評分",
-		"回覆花費時間", "建立時間",
+		"回覆花費時間", "建立時間", "模型", "輸入 Token 數", "輸出 Token 數", "快取 Token 數", "推理 Token 數",
 	},
 	overflow: [...]string{"ID", "欄位", "部分", "內容"},
 	mark:     "…［續見工作表 Overflow］",
@@ -46,7 +46,7 @@ func labelsOf(locale Locale) labels {
 }
 
 func (l labels) columns() []xlsx.Column {
-	widths := [...]float64{38, 60, 40, 10, 60, 60, 16, 18, 20, 18, 20, 18, 16, 20}
+	widths := [...]float64{38, 60, 40, 10, 60, 60, 16, 18, 20, 18, 20, 18, 16, 20, 24, 14, 18, 14, 17}
 	columns := make([]xlsx.Column, len(l.headers))
 	for i, header := range l.headers {
 		columns[i] = xlsx.Column{Title: header, Width: widths[i]}

@@ -16,6 +16,7 @@ import (
 type rowDecoder struct {
 	record  db.Record
 	numbers [7]float64
+	counts  [4]int32
 	texts   []byte
 }
 
@@ -24,7 +25,7 @@ var errNotBinary = errors.New("the record is not in PostgreSQL's binary format")
 
 // decode decodes a row of ListRecordsBefore. The record's numbers are valid until the next call.
 func (r *rowDecoder) decode(columns [][]byte) error {
-	if len(columns) != 19 || len(columns[0]) != 16 || len(columns[1]) != 8 || len(columns[2]) != 8 || len(columns[3]) != 16 {
+	if len(columns) != 24 || len(columns[0]) != 16 || len(columns[1]) != 8 || len(columns[2]) != 8 || len(columns[3]) != 16 {
 		return errNotBinary
 	}
 	to := &r.record
@@ -44,9 +45,20 @@ func (r *rowDecoder) decode(columns [][]byte) error {
 			return errNotBinary
 		}
 	}
+	for i, number := range [...]**int32{&to.PromptTokens, &to.CompletionTokens, &to.CachedTokens, &to.ReasoningTokens} {
+		switch column := columns[20+i]; len(column) {
+		case 0:
+			*number = nil
+		case 4:
+			r.counts[i] = int32(binary.BigEndian.Uint32(column))
+			*number = &r.counts[i]
+		default:
+			return errNotBinary
+		}
+	}
 	// All texts share one string, so that there is one allocation.
 	r.texts = r.texts[:0]
-	for _, column := range [...]int{4, 5, 6, 7, 8, 9, 17, 18} {
+	for _, column := range [...]int{4, 5, 6, 7, 8, 9, 17, 18, 19} {
 		r.texts = append(r.texts, columns[column]...)
 	}
 	texts := string(r.texts)
@@ -56,12 +68,15 @@ func (r *rowDecoder) decode(columns [][]byte) error {
 	}
 	to.Status, to.Type = next(4), next(5)
 	to.InputMessage, to.CondenseMessage, to.Context, to.OutputMessage = next(6), next(7), next(8), next(9)
-	to.Feedback, to.Error = nil, nil
+	to.Feedback, to.Error, to.Model = nil, nil, nil
 	if columns[17] != nil {
 		to.Feedback = new(next(17))
 	}
 	if columns[18] != nil {
 		to.Error = new(next(18))
+	}
+	if columns[19] != nil {
+		to.Model = new(next(19))
 	}
 	return nil
 }

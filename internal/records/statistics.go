@@ -26,6 +26,8 @@ type Figures struct {
 	Dislikes             int64
 	PromptTokens         int64
 	CompletionTokens     int64
+	CachedTokens         int64 // part of PromptTokens
+	ReasoningTokens      int64 // part of CompletionTokens
 	MeanReplyTime        *float64
 	P95ReplyTime         *float64
 	MeanTimeToFirstToken *float64
@@ -100,6 +102,8 @@ func figuresOf(sum db.AggregateRecordsByDayRow) Figures {
 		Dislikes:         sum.Dislikes,
 		PromptTokens:     sum.PromptTokens,
 		CompletionTokens: sum.CompletionTokens,
+		CachedTokens:     sum.CachedTokens,
+		ReasoningTokens:  sum.ReasoningTokens,
 	}
 	if sum.Replies > 0 {
 		figures.MeanReplyTime, figures.P95ReplyTime = &sum.MeanReplyTime, &sum.P95ReplyTime

@@ -273,6 +273,7 @@ func BenchmarkHotRow(b *testing.B) {
 		{},
 		answer,
 		number, number, nil, nil, nil, nil, number, nil, nil,
+		[]byte("gpt-4.1"), number[:4], number[:4], nil, nil,
 	}
 	b.ReportAllocs()
 	var row records.RowDecoder

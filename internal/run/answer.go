@@ -213,9 +213,14 @@ func finishParams(work attempt, outcome *reply.Outcome, firstToken *float64) db.
 		Context:           outcome.Answer.Context,
 		PromptTokens:      toInt32(outcome.Answer.PromptTokens),
 		CompletionTokens:  toInt32(outcome.Answer.CompletionTokens),
+		CachedTokens:      toInt32(outcome.Answer.CachedTokens),
+		ReasoningTokens:   toInt32(outcome.Answer.ReasoningTokens),
 		FirstTokenSeconds: firstToken,
 		InputMessage:      work.question,
 		AskedAt:           work.askedAt,
+	}
+	if outcome.Answer.Model != "" {
+		params.Model = &outcome.Answer.Model
 	}
 	if outcome.Err != nil {
 		params.Error, params.Detail = new(string(outcome.Err.Kind)), &outcome.Err.Message

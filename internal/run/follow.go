@@ -94,13 +94,18 @@ func outcomeOf(run db.Run, stored *db.Message) (*reply.Outcome, error) {
 	if run.Error != nil {
 		outcome.Err = apperr.New(apperr.Kind(*run.Error), *run.Detail)
 	}
-	outcome.Answer.PromptTokens, outcome.Answer.CompletionTokens = toInt(run.PromptTokens), toInt(run.CompletionTokens)
+	answer := &outcome.Answer
+	answer.PromptTokens, answer.CompletionTokens = toInt(run.PromptTokens), toInt(run.CompletionTokens)
+	answer.CachedTokens, answer.ReasoningTokens = toInt(run.CachedTokens), toInt(run.ReasoningTokens)
+	if run.Model != nil {
+		answer.Model = *run.Model
+	}
 	if stored == nil {
 		return outcome, nil
 	}
 	outcome.Content, outcome.Seq = stored.Content, stored.Seq
 	columns := reply.Columns{Citations: stored.Citations, CitationNodes: stored.CitationNodes, Suggestions: stored.Suggestions}
-	return outcome, columns.Decode(&outcome.Answer)
+	return outcome, columns.Decode(answer)
 }
 
 func toInt(n *int32) *int {

@@ -104,6 +104,7 @@ type Dispatcher struct {
 	slots   *slots
 	inDoubt inDoubtRuns
 	tally   tally
+	usage   statelessUsage
 	lookup  *feed.Lookup
 
 	// answering is done when replies must stop; work waits for the background loops.
@@ -161,6 +162,7 @@ func (d *Dispatcher) Start() {
 	}
 	d.work.Go(d.serveQueue)
 	d.work.Go(d.superviseLoop)
+	d.work.Go(d.storeUsageLoop)
 }
 
 // Close waits until the replies that are being written are finished or ctx is done. Replies that
@@ -181,5 +183,6 @@ func (d *Dispatcher) Close(ctx context.Context) {
 	}
 	d.stop(errStopping)
 	d.work.Wait()
+	d.storeUsage(context.WithoutCancel(ctx))
 	d.live.close(stopping())
 }

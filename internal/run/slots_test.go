@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"parley/internal/bot"
 	"parley/internal/bottest"
 	"parley/internal/chat"
@@ -100,7 +102,7 @@ func TestFullOrganizationDoesNotRefuseOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 20 {
-		r, err := d.Runs.CompleteStateless(t.Context(), bot.Question{Bot: owner, Text: "Hi"})
+		r, err := d.Runs.CompleteStateless(t.Context(), uuid.Nil, bot.Question{Bot: owner, Text: "Hi"})
 		if err != nil {
 			t.Fatal(err)
 		}

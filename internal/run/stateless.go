@@ -14,9 +14,9 @@ import (
 )
 
 // CompleteStateless has a bot answer a question without storing anything. The reply ends when ctx
-// is done, or the server stops. It needs a slot like every reply, and returns Unavailable if none
-// is free: it has no run that could be queued.
-func (d *Dispatcher) CompleteStateless(ctx context.Context, question bot.Question) (*reply.Reply, error) {
+// is done, or the server stops. It counts as usage of an API key. It needs a slot like every reply,
+// and returns Unavailable if none is free: it has no run that could be queued.
+func (d *Dispatcher) CompleteStateless(ctx context.Context, key uuid.UUID, question bot.Question) (*reply.Reply, error) {
 	if !d.slots.takeUnqueued(question.Bot.OrganizationID) {
 		return nil, &apperr.Error{
 			Kind:       apperr.Unavailable,
@@ -25,11 +25,11 @@ func (d *Dispatcher) CompleteStateless(ctx context.Context, question bot.Questio
 		}
 	}
 	r := reply.New(store.NewID(), uuid.Nil, uuid.Nil)
-	go d.writeStateless(ctx, question, r) // Close waits for its slot
+	go d.writeStateless(ctx, key, question, r) // Close waits for its slot
 	return r, nil
 }
 
-func (d *Dispatcher) writeStateless(ctx context.Context, question bot.Question, r *reply.Reply) {
+func (d *Dispatcher) writeStateless(ctx context.Context, key uuid.UUID, question bot.Question, r *reply.Reply) {
 	defer d.slots.release(question.Bot.OrganizationID)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -47,5 +47,11 @@ func (d *Dispatcher) writeStateless(ctx context.Context, question bot.Question, 
 	case err != nil && ctx.Err() == nil:
 		d.log.Error("complete without storing", "bot_id", question.Bot.ID, "err", err)
 	}
-	r.Finish(1, reply.NewOutcome(r.Text(), answer, err))
+	outcome := reply.NewOutcome(r.Text(), answer, err)
+	if errors.Is(err, context.Canceled) {
+		outcome = reply.NewOutcome(r.Text(), answer, reply.ErrCancelled) // the client has disconnected
+	}
+	d.usage.count(question, key, answer, outcome.State == "failed")
+	d.tally.countStateless(outcome)
+	r.Finish(1, outcome)
 }

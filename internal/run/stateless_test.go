@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"parley/internal/apperr"
 	"parley/internal/bot"
 	"parley/internal/bottest"
@@ -25,7 +27,7 @@ func statelessQuestion(t *testing.T, c *chattest.Cluster) bot.Question {
 
 func completeStateless(t *testing.T, c *chattest.Cluster, d *chattest.Domain) *reply.Reply {
 	t.Helper()
-	r, err := d.Runs.CompleteStateless(t.Context(), statelessQuestion(t, c))
+	r, err := d.Runs.CompleteStateless(t.Context(), uuid.Nil, statelessQuestion(t, c))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +65,7 @@ func TestCloseWaitsForStatelessCompletions(t *testing.T) {
 	if n := c.CountAnswers(); n != 0 {
 		t.Errorf("%d replies are stored, want 0", n)
 	}
-	if _, err := patient.Runs.CompleteStateless(t.Context(), bot.Question{}); !apperr.Is(err, apperr.Unavailable) {
+	if _, err := patient.Runs.CompleteStateless(t.Context(), uuid.Nil, bot.Question{}); !apperr.Is(err, apperr.Unavailable) {
 		t.Errorf("after Close a completion returned %v, want unavailable", err)
 	}
 }
@@ -79,18 +81,18 @@ func TestRefusedStatelessCompletionDoesNotQueueOthers(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	question := statelessQuestion(t, c)
 	release := c.BlockBots()
-	first, err := d.Runs.CompleteStateless(ctx, question)
+	first, err := d.Runs.CompleteStateless(ctx, uuid.Nil, question)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Runs.CompleteStateless(t.Context(), question); !apperr.Is(err, apperr.Unavailable) {
+	if _, err := d.Runs.CompleteStateless(t.Context(), uuid.Nil, question); !apperr.Is(err, apperr.Unavailable) {
 		t.Errorf("a completion without a free slot returned %v, want unavailable", err)
 	}
 	leave()
 	chattest.AwaitOutcome(t, first)
 	release()
 	chattest.Eventually(t, "the slot is free", func() bool {
-		r, err := d.Runs.CompleteStateless(t.Context(), question)
+		r, err := d.Runs.CompleteStateless(t.Context(), uuid.Nil, question)
 		if err == nil {
 			chattest.AwaitOutcome(t, r)
 		}

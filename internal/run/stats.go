@@ -17,16 +17,47 @@ type Stats struct {
 	// because the server stops or the database cannot be reached; or not stored.
 	Completed, Cancelled, Failed, Lost, GivenBack, NotStored int64
 
+	// Stateless completions that have ended.
+	StatelessCompleted, StatelessCancelled, StatelessFailed int64
+	// Tokens of all attempts and stateless completions, as far as model servers have reported them.
+	PromptTokens, CompletionTokens, CachedTokens, ReasoningTokens int64
+
 	FailedHeartbeats int64 // renewals of the leases that failed
 }
 
 type tally struct {
 	reclaimed, failedHeartbeats                              atomic.Int64
 	completed, cancelled, failed, lost, givenBack, notStored atomic.Int64
+	statelessCompleted, statelessCancelled, statelessFailed  atomic.Int64
+	prompt, completion, cached, reasoning                    atomic.Int64
+}
+
+// countStateless counts a stateless completion that has ended.
+func (t *tally) countStateless(outcome *reply.Outcome) {
+	switch outcome.State {
+	case "completed":
+		t.statelessCompleted.Add(1)
+	case "cancelled":
+		t.statelessCancelled.Add(1)
+	default:
+		t.statelessFailed.Add(1)
+	}
+	t.countTokens(outcome)
+}
+
+func (t *tally) countTokens(outcome *reply.Outcome) {
+	answer := outcome.Answer
+	t.prompt.Add(toInt64(answer.PromptTokens))
+	t.completion.Add(toInt64(answer.CompletionTokens))
+	t.cached.Add(toInt64(answer.CachedTokens))
+	t.reasoning.Add(toInt64(answer.ReasoningTokens))
 }
 
 // countAttempt counts an attempt that has ended, without an outcome if none was to be stored.
 func (t *tally) countAttempt(outcome *reply.Outcome, err error) {
+	if outcome != nil {
+		t.countTokens(outcome)
+	}
 	switch {
 	case errors.Is(err, errLost):
 		t.lost.Add(1)
@@ -56,6 +87,15 @@ func (d *Dispatcher) Stats() Stats {
 		Lost:      d.tally.lost.Load(),
 		GivenBack: d.tally.givenBack.Load(),
 		NotStored: d.tally.notStored.Load(),
+
+		StatelessCompleted: d.tally.statelessCompleted.Load(),
+		StatelessCancelled: d.tally.statelessCancelled.Load(),
+		StatelessFailed:    d.tally.statelessFailed.Load(),
+
+		PromptTokens:     d.tally.prompt.Load(),
+		CompletionTokens: d.tally.completion.Load(),
+		CachedTokens:     d.tally.cached.Load(),
+		ReasoningTokens:  d.tally.reasoning.Load(),
 
 		FailedHeartbeats: d.tally.failedHeartbeats.Load(),
 	}

@@ -50,7 +50,7 @@ func (h Handlers) CreateChatCompletion(ctx context.Context, request openapi.Crea
 		return h.completeIn(ctx, model, parsed, request.Params.IdempotencyKey)
 	}
 	// The request's context cancels the reply if the client disconnects.
-	reply, err := h.Runs.CompleteStateless(ctx, parsed.question(model))
+	reply, err := h.Runs.CompleteStateless(ctx, auth.PrincipalOf(ctx).KeyID, parsed.question(model))
 	if err != nil {
 		return nil, err
 	}

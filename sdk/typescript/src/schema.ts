@@ -376,7 +376,7 @@ export interface paths {
          *     data: {"content":"good for an hour.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
          *
          *     id: 1.57
-         *     data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
+         *     data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","model":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
          *     ```
          *
          *     In both formats the header `X-Run-Id` names the run.
@@ -561,6 +561,11 @@ export interface paths {
          *     | contextRecallScore | Context recall | 參考資料召回率評分 |
          *     | replyTime | Reply time (s) | 回覆花費時間 |
          *     | createdAt | Created at | 建立時間 |
+         *     | model | Model | 模型 |
+         *     | usage.promptTokens | Prompt tokens | 輸入 Token 數 |
+         *     | usage.completionTokens | Completion tokens | 輸出 Token 數 |
+         *     | usage.cachedTokens | Cached tokens | 快取 Token 數 |
+         *     | usage.reasoningTokens | Reasoning tokens | 推理 Token 數 |
          *
          *     Requires the scope `records:read`.
          */
@@ -1064,6 +1069,35 @@ export interface paths {
          *     Requires the scope `admin`. A repeated request is 404.
          */
         delete: operations["deleteApiKey"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/stateless-usage/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List stateless usage
+         * @description Returns how many stateless completions (`/v1` without a conversation) were made with each API key, per chatbot
+         *     and day, and their tokens. They have no records and are not part of the statistics. The newest day comes
+         *     first.
+         *
+         *     Days are UTC, and `startDate` and `endDate` are inclusive; an `endDate` before `startDate` is 400. A completion
+         *     counts when it ends, also if it failed or its caller disconnected, and appears within a few seconds. A
+         *     completion with a client token counts for the API key that created the token. Page 1 always exists; a later
+         *     page beyond the end is 404.
+         *
+         *     Requires the scope `admin`.
+         */
+        get: operations["listStatelessUsage"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -2997,11 +3031,13 @@ export interface components {
             context?: string;
         };
         /**
-         * @description Token counts; null if the engine does not count tokens.
+         * @description Token counts; null if the engine does not count tokens. Only the engine `openai` does, if its model server reports them.
          * @example {
          *       "promptTokens": 120,
          *       "completionTokens": 30,
-         *       "totalTokens": 150
+         *       "totalTokens": 150,
+         *       "cachedTokens": 64,
+         *       "reasoningTokens": 10
          *     }
          */
         Usage: {
@@ -3020,6 +3056,16 @@ export interface components {
              * @example 150
              */
             totalTokens: number;
+            /**
+             * @description Tokens of the prompt that the model server had cached. Absent if it does not report them.
+             * @example 64
+             */
+            cachedTokens?: number;
+            /**
+             * @description Tokens of the reply that the model spent on reasoning. Absent if the model server does not report them.
+             * @example 10
+             */
+            reasoningTokens?: number;
         } | null;
         /**
          * @description A reply.
@@ -3044,6 +3090,7 @@ export interface components {
          *         }
          *       ],
          *       "usage": null,
+         *       "model": null,
          *       "finishReason": "stop"
          *     }
          */
@@ -3083,6 +3130,7 @@ export interface components {
             /** @description Suggested next messages. */
             suggestions: components["schemas"]["Suggestion"][];
             usage: components["schemas"]["Usage"];
+            model: components["schemas"]["ModelUsed"];
             finishReason: components["schemas"]["FinishReason"];
         };
         /**
@@ -3137,6 +3185,7 @@ export interface components {
             /** @description Suggested next messages. */
             suggestions?: components["schemas"]["Suggestion"][];
             usage?: components["schemas"]["Usage"];
+            model?: components["schemas"]["ModelUsed"];
             finishReason?: components["schemas"]["FinishReason"];
             error?: components["schemas"]["Problem"];
         };
@@ -3167,6 +3216,8 @@ export interface components {
          *       "attempt": 1,
          *       "finishReason": "stop",
          *       "error": null,
+         *       "usage": null,
+         *       "model": null,
          *       "createdAt": "2026-01-15T10:30:00.000000Z",
          *       "startedAt": "2026-01-15T10:30:00.000000Z",
          *       "firstTokenAt": "2026-01-15T10:30:00.100000Z",
@@ -3206,6 +3257,8 @@ export interface components {
             attempt: number;
             finishReason: components["schemas"]["RunFinishReason"];
             error: components["schemas"]["RunError"];
+            usage: components["schemas"]["Usage"];
+            model: components["schemas"]["ModelUsed"];
             createdAt: components["schemas"]["Timestamp"];
             /**
              * Format: date-time
@@ -3226,6 +3279,11 @@ export interface components {
              */
             finishedAt: string | null;
         };
+        /**
+         * @description Model that wrote the reply, as the model server names it. Null if no model did, or the reply has not ended.
+         * @example gpt-4.1-2025-04-14
+         */
+        ModelUsed: string | null;
         /**
          * @description Why the run failed; null if it did not.
          * @example {
@@ -4209,6 +4267,130 @@ export interface components {
             results: components["schemas"]["AuditEvent"][];
         };
         /**
+         * @description Stateless completions of one day, chatbot and API key.
+         * @example {
+         *       "date": "2026-01-15",
+         *       "chatbot": {
+         *         "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05",
+         *         "name": "Parley"
+         *       },
+         *       "apiKey": {
+         *         "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09",
+         *         "name": "portal",
+         *         "user": "alice"
+         *       },
+         *       "completions": 12,
+         *       "failures": 1,
+         *       "promptTokens": 1440,
+         *       "completionTokens": 360,
+         *       "cachedTokens": 0,
+         *       "reasoningTokens": 0
+         *     }
+         */
+        StatelessUsage: {
+            /**
+             * Format: date
+             * @description The day (UTC).
+             * @example 2026-01-15
+             */
+            date: string;
+            chatbot: components["schemas"]["ChatbotReference"];
+            apiKey: components["schemas"]["ApiKeyRef"];
+            /**
+             * Format: int64
+             * @description Number of completions, failed ones included.
+             * @example 12
+             */
+            completions: number;
+            /**
+             * Format: int64
+             * @description Number of completions that failed.
+             * @example 1
+             */
+            failures: number;
+            /**
+             * Format: int64
+             * @description Tokens of all prompts.
+             * @example 1440
+             */
+            promptTokens: number;
+            /**
+             * Format: int64
+             * @description Tokens of all replies.
+             * @example 360
+             */
+            completionTokens: number;
+            /**
+             * Format: int64
+             * @description Tokens of the prompts that model servers had cached.
+             * @example 0
+             */
+            cachedTokens: number;
+            /**
+             * Format: int64
+             * @description Tokens of the replies that models spent on reasoning.
+             * @example 0
+             */
+            reasoningTokens: number;
+        };
+        /**
+         * @description An API key. `name` and `user` are null if the key was revoked.
+         * @example {
+         *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09",
+         *       "name": "portal",
+         *       "user": "alice"
+         *     }
+         */
+        ApiKeyRef: {
+            /**
+             * Format: uuid
+             * @description Id of the key.
+             * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09
+             */
+            id: string;
+            /**
+             * @description Name of the key.
+             * @example portal
+             */
+            name: string | null;
+            /**
+             * @description User of the key.
+             * @example alice
+             */
+            user: string | null;
+        };
+        /**
+         * @description A page of stateless usage.
+         * @example {
+         *       "count": 0,
+         *       "next": null,
+         *       "previous": null,
+         *       "results": []
+         *     }
+         */
+        StatelessUsageList: {
+            /**
+             * Format: int64
+             * @description Total number of results.
+             * @example 0
+             */
+            count: number;
+            /**
+             * Format: uri
+             * @description URL of the next page, or null.
+             * @example null
+             */
+            next: string | null;
+            /**
+             * Format: uri
+             * @description URL of the previous page, or null.
+             * @example null
+             */
+            previous: string | null;
+            /** @description The results of this page. */
+            results: components["schemas"]["StatelessUsage"][];
+        };
+        /**
          * @description Purpose of the token. Give either a conversation, or a contact, a chatbot or both of them.
          * @example {
          *       "contact": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07"
@@ -4941,7 +5123,9 @@ export interface components {
          *       "feedback": null,
          *       "askedAt": "2026-01-15T10:30:00.000000Z",
          *       "createdAt": "2026-01-15T10:30:00.800000Z",
-         *       "error": null
+         *       "error": null,
+         *       "usage": null,
+         *       "model": null
          *     }
          */
         Record: {
@@ -5059,6 +5243,8 @@ export interface components {
              * @example null
              */
             error: string | null;
+            usage: components["schemas"]["Usage"];
+            model: components["schemas"]["ModelUsed"];
         };
         /**
          * @description How the answer ended.
@@ -5166,6 +5352,8 @@ export interface components {
          *       "dislikes": 1,
          *       "promptTokens": 0,
          *       "completionTokens": 0,
+         *       "cachedTokens": 0,
+         *       "reasoningTokens": 0,
          *       "meanReplyTime": 0.8,
          *       "p95ReplyTime": 1.9,
          *       "meanTimeToFirstToken": 0.2
@@ -5221,6 +5409,18 @@ export interface components {
              */
             completionTokens: number;
             /**
+             * Format: int64
+             * @description Tokens of the prompts that model servers had cached.
+             * @example 0
+             */
+            cachedTokens: number;
+            /**
+             * Format: int64
+             * @description Tokens of the replies that models spent on reasoning.
+             * @example 0
+             */
+            reasoningTokens: number;
+            /**
              * Format: double
              * @description Mean time from the question to the finished answer, in seconds; null if there are no answers.
              * @example 0.8
@@ -5252,6 +5452,8 @@ export interface components {
          *         "dislikes": 1,
          *         "promptTokens": 0,
          *         "completionTokens": 0,
+         *         "cachedTokens": 0,
+         *         "reasoningTokens": 0,
          *         "meanReplyTime": 0.8,
          *         "p95ReplyTime": 1.9,
          *         "meanTimeToFirstToken": 0.2
@@ -5282,6 +5484,8 @@ export interface components {
          *         "dislikes": 0,
          *         "promptTokens": 0,
          *         "completionTokens": 0,
+         *         "cachedTokens": 0,
+         *         "reasoningTokens": 0,
          *         "meanReplyTime": null,
          *         "p95ReplyTime": null,
          *         "meanTimeToFirstToken": null
@@ -7897,6 +8101,55 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
+            429: components["responses"]["RateLimited"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    listStatelessUsage: {
+        parameters: {
+            query: {
+                /** @description First day, inclusive. */
+                startDate: components["parameters"]["StartDate"];
+                /** @description Last day, inclusive. */
+                endDate: components["parameters"]["EndDate"];
+                /** @description Number of the page, starting at 1. */
+                page?: components["parameters"]["Page"];
+                /** @description Maximum number of results per page. Values above 100 count as 100. */
+                pageSize?: components["parameters"]["PageSize"];
+                /**
+                 * @description Number of results before the page, instead of `page`. Beyond the end, the page is empty. `limit` is accepted
+                 *     as `pageSize`.
+                 */
+                offset?: components["parameters"]["Offset"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of usage. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "count": 0,
+                     *       "next": null,
+                     *       "previous": null,
+                     *       "results": []
+                     *     }
+                     */
+                    "application/json": components["schemas"]["StatelessUsageList"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
             429: components["responses"]["RateLimited"];
             default: components["responses"]["Problem"];
         };

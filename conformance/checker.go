@@ -2,7 +2,9 @@ package conformance
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -31,11 +33,15 @@ func (r *runner) run(ctx context.Context, index int, c check) Result {
 	t := &checker{runner: r, ctx: ctx, index: index}
 	t.user = t.userAt(index)
 	t.do(func() {
-		if c.isScripted {
-			t.needScript()
+		t.require(ctx.Err() == nil, "")
+		if !c.isForAnyKey && !r.canConverse() {
+			t.skipf("the key has neither of the scopes chat and agent")
 		}
 		if c.scope != "" && !r.hasScope(c.scope) {
 			t.skipf("the key does not have the scope %s", c.scope)
+		}
+		if c.isScripted {
+			t.needScript()
 		}
 		c.run(t)
 	})
@@ -75,13 +81,32 @@ func (t *checker) cleanup(fn func()) { t.cleanups = append(t.cleanups, fn) }
 
 // errorf records a failure and continues.
 func (t *checker) errorf(format string, args ...any) {
+	for i, arg := range args {
+		args[i] = readable(arg)
+	}
 	t.failures = append(t.failures, truncate(fmt.Sprintf(format, args...), 600))
 }
 
-// fatalf records a failure and ends the check.
+// readable returns JSON in place of a map or of a list of values of any type, and anything else as it
+// is: maps that fmt prints cannot be compared with what was on the wire.
+func readable(arg any) any {
+	kind := reflect.TypeOf(arg)
+	if kind == nil {
+		return "null"
+	}
+	if kind.Kind() == reflect.Map || kind.Kind() == reflect.Slice && (kind.Elem().Kind() == reflect.Map || kind.Elem().Kind() == reflect.Interface) {
+		if text, err := json.Marshal(arg); err == nil {
+			return string(text)
+		}
+	}
+	return arg
+}
+
+// fatalf records a failure and ends the check. A check whose time is over is not a failure of the
+// deployment: it is skipped.
 func (t *checker) fatalf(format string, args ...any) {
 	if t.ctx.Err() != nil {
-		format, args = "%v", []any{context.Cause(t.ctx)}
+		t.skipf("%v", context.Cause(t.ctx))
 	}
 	t.errorf(format, args...)
 	runtime.Goexit()

@@ -13,10 +13,10 @@ import (
 
 func documentChecks() []check {
 	return []check{
-		named("document/served", "The OpenAPI document is served as YAML and as JSON with equal contents.", checkDocument),
-		named("document/page", "The reference page is served with all its assets.", checkReferencePage),
-		named("document/problems", "Every problem code is described at its URL.", checkProblemPages),
-		named("service/ready", "The service reports that it is live and ready.", checkReadiness),
+		forAnyKey("document/served", "The OpenAPI document is served as YAML and as JSON with equal contents.", checkDocument),
+		forAnyKey("document/page", "The reference page is served with all its assets.", checkReferencePage),
+		forAnyKey("document/problems", "Every problem code is described at its URL.", checkProblemPages),
+		forAnyKey("service/ready", "The service reports that it is live and ready.", checkReadiness),
 	}
 }
 

@@ -7,9 +7,9 @@ import (
 
 func keyChecks() []check {
 	return []check{
-		named("keys/schemes", "A key is accepted with the schemes Api-Key and Bearer, in any case.", checkSchemes),
-		named("keys/unauthorized", "Without a key, or with an invalid one, the status is 401 with WWW-Authenticate.", checkUnauthorized),
-		named("keys/me", "/api/me/ returns the key's user, organization, scopes and rate limits.", checkMe),
+		forAnyKey("keys/schemes", "A key is accepted with the schemes Api-Key and Bearer, in any case.", checkSchemes),
+		forAnyKey("keys/unauthorized", "Without a key, or with an invalid one, the status is 401 with WWW-Authenticate.", checkUnauthorized),
+		forAnyKey("keys/me", "/api/me/ returns the key's user, organization, scopes and rate limits.", checkMe),
 		withScope("admin", "keys/scopes", "A key can do what its scopes allow; anything else is 403.", checkScopes),
 		withScope("admin", "keys/secret", "A key's secret is returned when it is created and never again.", checkSecretIsShownOnce),
 		withScope("admin", "keys/revoked", "A revoked key is rejected.", checkRevokedKey),

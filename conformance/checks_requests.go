@@ -9,9 +9,9 @@ import (
 
 func requestChecks() []check {
 	return []check{
-		named("errors/unknown-path", "An unknown path is 404 with a problem document.", checkUnknownPath),
-		named("errors/wrong-method", "A method that a path does not support is 405, and Allow lists those it supports.", checkWrongMethod),
-		named("errors/request-id", "A request's X-Request-Id is on its response and in its problem; an invalid one is replaced.", checkRequestID),
+		forAnyKey("errors/unknown-path", "An unknown path is 404 with a problem document.", checkUnknownPath),
+		forAnyKey("errors/wrong-method", "A method that a path does not support is 405, and Allow lists those it supports.", checkWrongMethod),
+		forAnyKey("errors/request-id", "A request's X-Request-Id is on its response and in its problem; an invalid one is replaced.", checkRequestID),
 		named("errors/violations", "An invalid request is 400 with an entry for each violation and its location.", checkViolations),
 		named("errors/codes", "A violation in a message's own fields is invalid_message, any other is invalid_request.", checkErrorCodes),
 		named("errors/media-type", "A body with another media type is 415.", checkMediaType),

@@ -28,6 +28,9 @@ type Config struct {
 	BaseURL string
 	// Key is an API key. Checks for which it lacks a scope are skipped.
 	Key string
+	// Chatbot is the id or slug of the chatbot whose records are checked if the key cannot create one.
+	// Empty means DefaultChatbot.
+	Chatbot string
 	// Origin is the origin of a web page that may read responses. Empty means DefaultOrigin.
 	Origin string
 	// Only selects checks by name. Nil means all.
@@ -41,6 +44,7 @@ type Config struct {
 
 // The defaults of Config.
 const (
+	DefaultChatbot = "parley"
 	DefaultOrigin  = "https://conformance.example"
 	DefaultTimeout = 5 * time.Minute
 )
@@ -72,6 +76,7 @@ type Result struct {
 
 // Report is the result of a run.
 type Report struct {
+	Began   time.Time
 	Results []Result
 	// NotDeleted lists what the run created and could not delete.
 	NotDeleted []string
@@ -99,18 +104,19 @@ func Checks() []Check {
 }
 
 // Run runs the selected checks and calls report with each result, in order. Slow checks run
-// concurrently with the others. When ctx ends, the remaining checks do not run. The error explains
-// why the run could not start or finish. The resources that it created are deleted in any case.
+// concurrently with the others. When ctx ends, the remaining checks do not run; after the timeout,
+// they are skipped. The error explains why the run could not start or finish. The resources that it
+// created are deleted in any case.
 func Run(ctx context.Context, config Config, report func(Result)) (result Report, err error) {
-	began := time.Now()
-	config.Origin, config.Timeout = cmp.Or(config.Origin, DefaultOrigin), cmp.Or(config.Timeout, DefaultTimeout)
+	result.Began = time.Now()
+	config.Chatbot, config.Origin, config.Timeout = cmp.Or(config.Chatbot, DefaultChatbot), cmp.Or(config.Origin, DefaultOrigin), cmp.Or(config.Timeout, DefaultTimeout)
 	r, err := newRunner(ctx, config)
 	if err != nil {
 		return result, err
 	}
 	defer func() {
 		result.NotDeleted = r.cleanUp(context.WithoutCancel(ctx)) // even if ctx has ended
-		result.Duration = time.Since(began)
+		result.Duration = time.Since(result.Began)
 	}()
 	limited, cancel := context.WithTimeoutCause(ctx, config.Timeout, fmt.Errorf("the run exceeded its timeout of %s", config.Timeout))
 	var slow sync.WaitGroup
@@ -137,7 +143,7 @@ func Run(ctx context.Context, config Config, report func(Result)) (result Report
 		result.Results = append(result.Results, checked)
 		report(checked)
 	}
-	return result, nil
+	return result, context.Cause(limited)
 }
 
 // check is a Check that can be run.
@@ -146,6 +152,8 @@ type check struct {
 
 	// scope is the scope that the key needs, besides those for conversations; empty means none.
 	scope string
+	// isForAnyKey marks a check that needs no scope for conversations.
+	isForAnyKey bool
 	// isSlow marks a check that waits for a long time.
 	isSlow bool
 	// isScripted marks a check that needs a chatbot that follows script.
@@ -164,9 +172,19 @@ func named(name, rule string, run func(*checker)) check {
 	return check{Check: Check{name, rule}, run: run}
 }
 
+// forAnyKey returns a check that works with every key.
+func forAnyKey(name, rule string, run func(*checker)) check {
+	return check{Check: Check{name, rule}, isForAnyKey: true, run: run}
+}
+
 // withScope returns a check that needs a scope.
 func withScope(scope, name, rule string, run func(*checker)) check {
 	return check{Check: Check{name, rule}, scope: scope, run: run}
+}
+
+// ofRecords returns a check of records, for which a key with the scope records:read is enough.
+func ofRecords(name, rule string, run func(*checker)) check {
+	return check{Check: Check{name, rule}, scope: "records:read", isForAnyKey: true, run: run}
 }
 
 // scripted returns a check that needs a scripted chatbot.

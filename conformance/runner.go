@@ -63,9 +63,6 @@ func newRunner(ctx context.Context, config Config) (*runner, error) {
 			for _, scope := range me["scopes"].([]any) {
 				r.scopes = append(r.scopes, fmt.Sprint(scope))
 			}
-			if !r.hasScope("chat") && !r.hasScope("agent") {
-				return nil, errors.New("the key has neither of the scopes chat and agent")
-			}
 			return r, nil
 		case http.StatusUnauthorized:
 		default:
@@ -94,8 +91,14 @@ func (r *runner) attempt(ctx context.Context, fn func(*checker)) error {
 	if len(t.failures) > 0 {
 		return errors.New(t.failures[0])
 	}
+	if t.skipped != "" {
+		return errors.New(t.skipped)
+	}
 	return nil
 }
+
+// canConverse reports whether the key may have conversations.
+func (r *runner) canConverse() bool { return r.hasScope("chat") || r.hasScope("agent") }
 
 // hasScope reports whether the key has a scope.
 func (r *runner) hasScope(scope string) bool {
@@ -104,6 +107,9 @@ func (r *runner) hasScope(scope string) bool {
 
 // prepare creates what all checks share, as far as the key allows: a scripted chatbot and users.
 func (r *runner) prepare(ctx context.Context) error {
+	if !r.canConverse() {
+		return nil
+	}
 	return r.attempt(ctx, func(t *checker) {
 		if !r.hasScope("manage") {
 			id := t.owner().start()

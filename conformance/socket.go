@@ -21,6 +21,9 @@ type socket struct {
 	frames chan object // closed at the end
 	err    error       // why it ended; read it after frames is closed
 	pings  atomic.Int64
+
+	sent  map[string]any // the messages sent, by client_message_id
+	waits int            // for the rate limit
 }
 
 const (
@@ -37,7 +40,7 @@ func (c client) dial(query string, options ...option) (*socket, response) {
 	c.t.require(strings.HasPrefix(c.t.config.BaseURL, "http"), "%s is not an HTTP address", c.t.config.BaseURL)
 	path := "/ws" + query
 	for waits := 0; ; waits++ {
-		s := &socket{t: c.t, frames: make(chan object, maxQueuedFrames)}
+		s := &socket{t: c.t, frames: make(chan object, maxQueuedFrames), sent: map[string]any{}}
 		sent := c.newRequest(c.t.ctx, http.MethodGet, path, nil, options)
 		dialOptions := &websocket.DialOptions{
 			HTTPClient:      c.t.http,
@@ -112,8 +115,22 @@ func (s *socket) read() {
 	}
 }
 
-// next returns the next frame, which must arrive in time.
+// next returns the next frame, which must arrive in time. A message that exceeds the rate limit is
+// sent again as soon as the limit allows.
 func (s *socket) next(expected string) object {
+	for {
+		frame := s.receive(expected)
+		refused := s.sent[frame.str("client_message_id")]
+		if frame.str("error") != "rate_limited" || refused == nil || s.waits == maxLimitWaits {
+			return frame
+		}
+		s.waits++
+		s.t.sleep(min(time.Duration(max(1, frame.num("retry_after")))*time.Second, maxLimitWait))
+		s.sendFrame(refused)
+	}
+}
+
+func (s *socket) receive(expected string) object {
 	timer := time.NewTimer(frameTimeout)
 	defer timer.Stop()
 	select {
@@ -186,7 +203,14 @@ func (s *socket) sendFrame(frame any) {
 
 // send sends a message.
 func (s *socket) send(content, clientID string) {
-	s.sendFrame(object{"type": "message", "content": content, "client_message_id": clientID})
+	s.sendMessage(object{"content": content}, clientID)
+}
+
+// sendMessage sends a message with further fields.
+func (s *socket) sendMessage(message object, clientID string) {
+	message["type"], message["client_message_id"] = "message", clientID
+	s.sent[clientID] = message
+	s.sendFrame(message)
 }
 
 // close closes the socket. Closing twice is safe.

@@ -69,7 +69,7 @@ const (
 
 func responseChecks() []check {
 	reporting := func(name, rule string) check {
-		return named(name, rule, func(t *checker) { t.validator.report(t, name) })
+		return forAnyKey(name, rule, func(t *checker) { t.validator.report(t, name) })
 	}
 	return []check{
 		reporting(checkRedirects, "No request was redirected: a redirect loses the body of a POST, and many clients do not follow it."),

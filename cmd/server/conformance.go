@@ -26,8 +26,9 @@ const conformanceUsage = `usage: parley conformance --base-url URL --key KEY
 
 Checks a deployment against the API contract, through any proxies in front of it. The checks create chatbots, keys,
 conversations and contacts, and delete them at the end. Checks that the scopes of the key or the operator's settings make
-impossible are skipped with a reason. A key with the scope admin skips none. The exit code is 0 if all checks passed, 1 if
-one failed, and 2 if the checks could not be completed.
+impossible are skipped with a reason. A key with the scope admin skips none. When a rate limit is exceeded, the checks wait
+until it allows more; with the default limits, a key that cannot create users needs a few minutes. The exit code is 0 if
+all checks passed, 1 if one failed, and 2 if the checks could not be completed.
 
 `
 
@@ -43,6 +44,7 @@ func runConformance(ctx context.Context, args []string, defaultKey string, out, 
 	flags.StringVar(&config.BaseURL, "base-url", "", "`URL` of the deployment, such as http://localhost:8080")
 	// The default is applied below: the flag package would print it in the usage.
 	flags.StringVar(&config.Key, "key", "", "API `KEY` (default: the environment variable PARLEY_KEY)")
+	flags.StringVar(&config.Chatbot, "chatbot", conformance.DefaultChatbot, "`CHATBOT` whose records are checked if the key cannot create chatbots")
 	flags.StringVar(&config.Origin, "origin", conformance.DefaultOrigin, "`ORIGIN` of a web page that may call the API (PARLEY_ALLOWED_ORIGINS)")
 	flags.DurationVar(&config.Timeout, "timeout", conformance.DefaultTimeout, "timeout of all checks together")
 	only := flags.String("only", "", "run only the checks whose names match the `REGEXP`")
@@ -69,7 +71,21 @@ func runConformance(ctx context.Context, args []string, defaultKey string, out, 
 		}
 		return exitPassed
 	}
-	return runChecks(ctx, config, *junit, out, errOut)
+	if *junit == "" {
+		return runChecks(ctx, config, io.Discard, out, errOut)
+	}
+	// The file is created first, so that a path that cannot be written is noticed before the checks run.
+	file, err := os.Create(*junit)
+	if err != nil {
+		fmt.Fprintf(errOut, "parley conformance: --junit: %v\n", err)
+		return exitIncomplete
+	}
+	code := runChecks(ctx, config, file, out, errOut)
+	if err := file.Close(); err != nil {
+		fmt.Fprintf(errOut, "parley conformance: --junit: %v\n", err)
+		return exitIncomplete
+	}
+	return code
 }
 
 // validateConformance validates and completes the values of the flags.
@@ -96,12 +112,15 @@ func validateConformance(config *conformance.Config, rest []string, only string,
 	return nil
 }
 
-// runChecks runs the checks, prints the results, and returns the exit code.
-func runChecks(ctx context.Context, config conformance.Config, junit string, out, errOut io.Writer) int {
+// runChecks runs the checks, prints the results, writes them to junit, and returns the exit code.
+func runChecks(ctx context.Context, config conformance.Config, junit, out, errOut io.Writer) int {
 	fmt.Fprintf(out, "parley conformance: %s\n", config.BaseURL)
 	report, err := conformance.Run(ctx, config, func(result conformance.Result) { printResult(out, result) })
 	for _, resource := range report.NotDeleted {
 		fmt.Fprintf(errOut, "parley conformance: not deleted: %s\n", resource)
+	}
+	if err == nil && len(report.Results) == 0 {
+		err = errors.New("no check matches --only (--list shows all names)")
 	}
 	if err != nil {
 		fmt.Fprintf(errOut, "parley conformance: %v\n", err)
@@ -109,21 +128,15 @@ func runChecks(ctx context.Context, config conformance.Config, junit string, out
 	if len(report.Results) > 0 || err == nil {
 		fmt.Fprintf(out, "%d passed, %d failed, %d skipped in %.0f s\n", report.Count(conformance.Passed), report.Count(conformance.Failed), report.Count(conformance.Skipped), report.Duration.Seconds())
 	}
-	// A file with incomplete results could be mistaken for a successful run.
-	if junit != "" && err == nil {
-		if junitErr := writeJUnit(junit, config.BaseURL, report); junitErr != nil {
-			fmt.Fprintf(errOut, "parley conformance: --junit: %v\n", junitErr)
-			return exitIncomplete
-		}
+	if junitErr := conformance.WriteJUnit(junit, config.BaseURL, report, err); junitErr != nil {
+		fmt.Fprintf(errOut, "parley conformance: --junit: %v\n", junitErr)
+		return exitIncomplete
 	}
 	switch {
 	case err != nil:
 		return exitIncomplete
 	case report.Count(conformance.Failed) > 0:
 		return exitFailed
-	case len(report.Results) == 0:
-		fmt.Fprintln(errOut, "parley conformance: no check matches --only (--list shows all names)")
-		return exitIncomplete
 	}
 	return exitPassed
 }
@@ -139,13 +152,4 @@ func printResult(out io.Writer, result conformance.Result) {
 	default:
 		fmt.Fprintf(out, line+"\n", "passed", result.Name, took)
 	}
-}
-
-func writeJUnit(path, baseURL string, report conformance.Report) (err error) {
-	file, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	return conformance.WriteJUnit(file, baseURL, report)
 }

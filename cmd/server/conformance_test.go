@@ -43,19 +43,43 @@ func TestServerPassesConformance(t *testing.T) {
 			t.Errorf("no result of %s", check.Name)
 		}
 	}
-	var suite struct {
-		Tests    int `xml:"tests,attr"`
-		Failures int `xml:"failures,attr"`
-		Cases    []struct {
-			Name string `xml:"name,attr"`
-		} `xml:"testcase"`
+	suite := readJUnit(t, file)
+	if suite.Tests != all || len(suite.Cases) != all || suite.Failures != 0 || suite.Errors != 0 || suite.Host != "127.0.0.1" {
+		t.Errorf("%+v", suite)
 	}
-	if content, err := os.ReadFile(file); err != nil || xml.Unmarshal(content, &suite) != nil || suite.Tests != all || len(suite.Cases) != all || suite.Failures != 0 {
-		t.Errorf("%v, %+v", err, suite)
+	if began, err := time.Parse("2006-01-02T15:04:05", suite.Began); err != nil || time.Since(began) > 2*conformanceTimeout || time.Since(began) < 0 {
+		t.Errorf("the timestamp is %q", suite.Began)
 	}
 	if after := resourceCounts(server); after != before {
 		t.Errorf("resources before: %s, after: %s", before, after)
 	}
+}
+
+// junitSuite is what CI systems read from a JUnit file.
+type junitSuite struct {
+	Host     string `xml:"hostname,attr"`
+	Began    string `xml:"timestamp,attr"`
+	Tests    int    `xml:"tests,attr"`
+	Failures int    `xml:"failures,attr"`
+	Errors   int    `xml:"errors,attr"`
+	Cases    []struct {
+		Name  string `xml:"name,attr"`
+		Error *struct {
+			Message string `xml:"message,attr"`
+		} `xml:"error"`
+	} `xml:"testcase"`
+}
+
+func readJUnit(t *testing.T, file string) (suite junitSuite) {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err == nil {
+		err = xml.Unmarshal(content, &suite)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return suite
 }
 
 // resourceCounts counts the resources of the kinds that the checks create.
@@ -108,10 +132,7 @@ func TestConformanceDetectsBrokenDeployments(t *testing.T) {
 // with a reason.
 func expectSkipsWithChatKey(t *testing.T, server *process) {
 	t.Helper()
-	var made struct{ Key string }
-	server.client(server.key).call("POST", "/api/api-keys/", object{"name": "partner", "user": "partner", "scopes": []string{"chat"}}, http.StatusCreated, &made)
-	server.secrets = append(server.secrets, secretOf(made.Key))
-	report := mustRun(t, conformance.Config{BaseURL: server.base, Key: made.Key, IdleTime: time.Second})
+	report := mustRun(t, conformance.Config{BaseURL: server.base, Key: createKey(server, "chat"), IdleTime: time.Second})
 	for _, result := range report.Results {
 		if result.Outcome == conformance.Failed || result.Outcome == conformance.Skipped && result.Reason == "" {
 			t.Errorf("%s %s: %s", result.Outcome, result.Name, result.Reason)
@@ -119,6 +140,70 @@ func expectSkipsWithChatKey(t *testing.T, server *process) {
 	}
 	if passed := report.Count(conformance.Passed); passed < 40 || report.Count(conformance.Skipped) < 20 {
 		t.Errorf("%d checks passed, %d skipped", passed, report.Count(conformance.Skipped))
+	}
+}
+
+// createKey creates a key of the user partner.
+func createKey(server *process, scope string) string {
+	var made struct{ Key string }
+	server.client(server.key).call("POST", "/api/api-keys/", object{"name": "partner", "user": "partner", "scopes": []string{scope}}, http.StatusCreated, &made)
+	server.secrets = append(server.secrets, secretOf(made.Key))
+	return made.Key
+}
+
+// A run waits for the rate limit of its only user, on sockets too.
+func TestConformanceWaitsForRateLimits(t *testing.T) {
+	t.Parallel()
+	server := serving(t, newDir(t), "PARLEY_RATE_LIMITS=messages=2,history=0,list=0")
+	report := mustRun(t, conformance.Config{BaseURL: server.base, Key: createKey(server, "chat"), Only: regexp.MustCompile("^sockets/(idempotent|errors|large-frame)$")})
+	if report.Count(conformance.Passed) != 3 || report.Duration < 30*time.Second {
+		t.Errorf("%+v", report)
+	}
+}
+
+// A key that may only read records checks what it can: the document, the key, and the records of a chatbot of the deployment.
+func TestConformanceWithRecordsKey(t *testing.T) {
+	t.Parallel()
+	server := serving(t, newDir(t))
+	server.client(server.key).call("POST", "/api/chatbots/parley/completions/", object{"message": object{"content": "Hello"}}, http.StatusOK, nil)
+	key := createKey(server, "records:read")
+	report := mustRun(t, conformance.Config{BaseURL: server.base, Key: key})
+	for _, result := range report.Results {
+		wantsPass := regexp.MustCompile("^(document|service|responses|records)/|^keys/(me|schemes|unauthorized)$").MatchString(result.Name) && result.Name != "records/scores"
+		if result.Outcome == conformance.Failed || wantsPass && result.Outcome != conformance.Passed {
+			t.Errorf("%s %s: %s", result.Outcome, result.Name, result.Reason)
+		}
+	}
+	unknown := mustRun(t, conformance.Config{BaseURL: server.base, Key: key, Chatbot: "nobody", Only: regexp.MustCompile("^records/list$")})
+	if got := unknown.Results[0]; got.Outcome != conformance.Skipped || !strings.Contains(got.Reason, "no chatbot nobody") {
+		t.Errorf("%+v", got)
+	}
+}
+
+// When the time is over, the rest of the checks is skipped, and the run is incomplete rather than failed.
+func TestConformanceOutOfTime(t *testing.T) {
+	t.Parallel()
+	server := serving(t, newDir(t))
+	file := filepath.Join(t.TempDir(), "junit.xml")
+	stdout, stderr, code := runCommand(t, newDir(t), nil, "conformance", "--base-url", server.base, "--key", server.key, "--only", "^(service|idle)/", "--timeout", "3s", "--junit", file)
+	if code != 2 || !strings.Contains(stderr, "the run exceeded its timeout of 3s") || !strings.Contains(stdout, "1 passed, 0 failed, 2 skipped") {
+		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
+	}
+	suite := readJUnit(t, file)
+	if suite.Tests != 4 || suite.Errors != 1 || suite.Failures != 0 || !strings.Contains(suite.Cases[3].Error.Message, "exceeded its timeout") {
+		t.Errorf("%+v", suite)
+	}
+
+	// and: a file that cannot be written is reported before the checks run
+	stdout, stderr, code = runCommand(t, newDir(t), nil, "conformance", "--base-url", server.base, "--key", server.key, "--junit", filepath.Join(file, "below"))
+	if code != 2 || stdout != "" || !strings.Contains(stderr, "--junit") {
+		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
+	}
+
+	// and: a run that cannot start writes the file
+	_, _, code = runCommand(t, newDir(t), nil, "conformance", "--base-url", "http://127.0.0.1:1", "--key", "x", "--junit", file)
+	if suite := readJUnit(t, file); code != 2 || suite.Tests != 1 || suite.Errors != 1 || suite.Host != "127.0.0.1" || suite.Began == "" {
+		t.Errorf("exit code %d: %+v", code, suite)
 	}
 }
 

@@ -213,7 +213,11 @@ func TestContactsAreAcceptedAndFilteredInEachSpelling(t *testing.T) {
 	inboxes := manager.inboxIDs()
 	website := inboxes["Website"]
 	for i, place := range []object{
-		{"inbox": website}, {"inbox": object{"id": website, "name": "Website"}}, {"inbox_id": website}, {"inboxes": []any{website}}, {"inboxes": []any{object{"id": website}}},
+		{"inbox": website},
+		{"inbox": object{"id": website, "name": "Website"}},
+		{"inbox_id": website},
+		{"inboxes": []any{website}},
+		{"inboxes": []any{object{"id": website}}},
 		{"inbox_ids": []any{website}},
 	} {
 		body := object{
@@ -240,5 +244,43 @@ func TestContactsAreAcceptedAndFilteredInEachSpelling(t *testing.T) {
 	id := manager.as("alice", auth.Chat).startConversation()
 	if changed := manager.as("staff", auth.Agent).patch("/api/conversations/"+id+"/", object{"auto_reply_enabled": false}); changed["autoReplyEnabled"] != false {
 		t.Errorf("%v", changed)
+	}
+}
+
+// An id and an object with the id are the same wherever the document says so.
+func TestIDsAndObjectsWithTheIDAreInterchangeable(t *testing.T) {
+	t.Parallel()
+	tried := 0
+	admin := serve(t).organization().as("admin", auth.Admin)
+	there := admin.one()
+	for _, op := range operations {
+		for _, place := range op.places() {
+			if !strings.HasPrefix(place.name, "body ") || strings.HasSuffix(op.path, "/start") || op.id == "batchConversations" || strings.HasPrefix(op.path, "/v1") {
+				continue
+			}
+			tried++
+			pointer := strings.TrimPrefix(place.name, "body ")
+			path, plain := place.put(there, there[place.kind])
+			asObject, asID := clone(plain).(object), clone(plain).(object)
+			if parent, isItem := strings.CutSuffix(pointer, "/0/id"); isItem {
+				set(asID, parent+"/0", there[place.kind])
+			} else {
+				set(asObject, pointer, object{"name": "A", "id": there[place.kind], "more": nil})
+			}
+			for name, body := range map[string]object{"id": asID, "object": asObject} {
+				if got := admin.call(op.method, path, body); got.status >= 300 {
+					t.Errorf("%s: %s as an %s: %d %s", op.id, pointer, name, got.status, got.body)
+				}
+			}
+			wrong := clone(asObject).(object)
+			set(wrong, strings.TrimSuffix(pointer, "/id"), object{"id": 7})
+			got := admin.call(op.method, path, wrong)
+			if got.status != 400 || !strings.Contains(string(got.body), `"pointer":"`+strings.TrimSuffix(pointer, "/id")) {
+				t.Errorf("%s: %s with another id: %d %s", op.id, pointer, got.status, got.body)
+			}
+		}
+	}
+	if tried < 12 {
+		t.Errorf("only %d places were tried", tried)
 	}
 }

@@ -273,7 +273,7 @@ func (r *rewriter) skipLiteral(at int) int {
 // Integral returns the digits of a number that is written with a fraction or an exponent but is an
 // integer.
 func Integral(number []byte) (string, bool) {
-	if bytes.IndexAny(number, ".eE") < 0 {
+	if !bytes.ContainsAny(number, ".eE") {
 		return "", false
 	}
 	mantissa, sign := number, ""

@@ -162,6 +162,12 @@ func checkErrorsBeforeUpgrade(t *checker) {
 }
 
 func checkVisitor(t *checker) {
+	if probe, refusal := t.anonymous().dial(""); probe == nil && refusal.status == http.StatusUnauthorized {
+		refusal.expectProblem("unauthorized")
+		t.skipf("the deployment does not serve anonymous visitors")
+	} else if probe != nil {
+		probe.close()
+	}
 	socket, connected := t.anonymous().connect("")
 	t.require(connected["anonymous"] == true && !connected.has("conversation_id") && connected.str("expires_at") != "", "the first frame for a visitor is %v", connected)
 	socket.send(askAnything, "visit")

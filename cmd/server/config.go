@@ -18,10 +18,12 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"parley/internal/bot"
+	"parley/internal/clientaddr"
 	"parley/internal/origin"
 	"parley/internal/ratelimit"
 	"parley/internal/realtime"
 	"parley/internal/secret"
+	"parley/internal/visit"
 	"parley/internal/wsapi"
 )
 
@@ -51,6 +53,8 @@ type config struct {
 	// AllowedOrigins are the origins of the web pages that may call the API, as package origin
 	// matches them.
 	AllowedOrigins []string // PARLEY_ALLOWED_ORIGINS, default none
+	// TrustedProxies are the reverse proxies whose Forwarded and X-Forwarded-* headers are believed.
+	TrustedProxies clientaddr.Proxies // PARLEY_TRUSTED_PROXIES, default none
 	// RateLimits is the number of requests per minute and user. 0 is unlimited, for a class or for all.
 	RateLimits ratelimit.Limits // PARLEY_RATE_LIMITS, default messages=60,history=100,list=30
 	// Replies limits how many replies are written at the same time. Further replies are queued.
@@ -59,6 +63,11 @@ type config struct {
 	Sockets wsapi.Limits // PARLEY_SOCKET_LIMITS, default user=100,address=1000,visitors=50; PARLEY_SOCKET_TIMES, default ping=25s,pong=20s,write=10s,idle=0
 	// SocketQueue is how many events are buffered for a WebSocket before it reads from the database.
 	SocketQueue int // PARLEY_SOCKET_LIMITS, default queue=64
+	// Anonymous serves visitors without an API key. It is off by default where they could cost
+	// something: with a model, or with a database that others use too.
+	Anonymous bool // PARLEY_ANONYMOUS, on or off, default off if DATABASE_URL or OPENAI_MODEL is set, else on
+	// Visits limits what anonymous visits may hold in memory.
+	Visits visit.Limits // PARLEY_ANONYMOUS_LIMITS, default visits=10000,visit_bytes=262144,bytes=67108864
 	// AnonymousTTL is how long an anonymous visit lives without activity.
 	AnonymousTTL time.Duration // PARLEY_ANONYMOUS_TTL, default 30m
 	// Drain is how long a stopping server still serves requests while /readyz answers 503, so that load
@@ -120,10 +129,13 @@ func loadConfig(env environment, isRoot bool, home string) (config, error) {
 		Model:          loadModel(l),
 		PostgresBin:    parseVariable(l, "PARLEY_POSTGRES_BIN", "", parsePostgresBin),
 		AllowedOrigins: parseVariable(l, "PARLEY_ALLOWED_ORIGINS", "", parseOrigins),
+		TrustedProxies: parseVariable(l, "PARLEY_TRUSTED_PROXIES", "", clientaddr.Parse),
 		RateLimits:     loadRateLimits(l),
 		Replies:        loadReplyLimits(l),
 	}
 	c.Sockets, c.SocketQueue = loadSocketLimits(l)
+	c.Anonymous = parseVariable(l, "PARLEY_ANONYMOUS", defaultAnonymous(c), parseSwitch)
+	c.Visits = loadVisitLimits(l)
 	c.AnonymousTTL = parseVariable(l, "PARLEY_ANONYMOUS_TTL", "30m", parseTTL)
 	c.Drain = parseVariable(l, "PARLEY_DRAIN", "0s", parseDrain)
 	c.SearchIndex = parseVariable(l, "PARLEY_SEARCH_INDEX", "on", parseSwitch)
@@ -233,6 +245,14 @@ func loadDataDir(l *envLoader, isRoot bool, home string) string {
 		return ""
 	}
 	return filepath.Join(home, ".local", "share", "parley")
+}
+
+// defaultAnonymous returns the default of PARLEY_ANONYMOUS.
+func defaultAnonymous(c config) string {
+	if c.DatabaseURL != "" || c.Model.Name != "" {
+		return "off"
+	}
+	return "on"
 }
 
 func parseTTL(text string) (time.Duration, error) {

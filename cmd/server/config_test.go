@@ -2,6 +2,7 @@ package main
 
 import (
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -10,7 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"parley/internal/clientaddr"
 	"parley/internal/ratelimit"
+	"parley/internal/visit"
 	"parley/internal/wsapi"
 )
 
@@ -27,6 +30,8 @@ func TestEmptyEnvironmentYieldsDefaults(t *testing.T) {
 		Replies:      replyLimits{Instance: 512, Organization: 256},
 		Sockets:      defaultSockets,
 		SocketQueue:  64,
+		Anonymous:    true,
+		Visits:       defaultVisits,
 		AnonymousTTL: 30 * time.Minute,
 		SearchIndex:  true,
 		LogLevel:     slog.LevelInfo,
@@ -39,6 +44,28 @@ func TestEmptyEnvironmentYieldsDefaults(t *testing.T) {
 var defaultSockets = wsapi.Limits{
 	PerUser: 100, PerAddress: 1000, Visitors: 50,
 	PingInterval: 25 * time.Second, PongTimeout: 20 * time.Second, WriteTimeout: 10 * time.Second,
+}
+
+var defaultVisits = visit.Limits{Visits: 10_000, VisitBytes: 256 << 10, Bytes: 64 << 20}
+
+func TestAnonymousVisitorsAreServedByDefaultOnlyWhereTheyCostNothing(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		env  environment
+		want bool
+	}{
+		"private PostgreSQL":       {environment{}, true},
+		"shared database":          {environment{"DATABASE_URL": "postgres://db/parley"}, false},
+		"model":                    {environment{"OPENAI_MODEL": "gpt-4o"}, false},
+		"shared database, named":   {environment{"DATABASE_URL": "postgres://db/parley", "PARLEY_ANONYMOUS": "on"}, true},
+		"private PostgreSQL, off":  {environment{"PARLEY_ANONYMOUS": "off"}, false},
+		"model and shared, set on": {environment{"DATABASE_URL": "postgres://db/parley", "OPENAI_MODEL": "gpt-4o", "PARLEY_ANONYMOUS": "on"}, true},
+	} {
+		got, err := loadConfig(test.env, false, "/home/alex")
+		if err != nil || got.Anonymous != test.want {
+			t.Errorf("%s: got %v, %v, want %v", name, got.Anonymous, err, test.want)
+		}
+	}
 }
 
 // sockets returns the default limits of sockets after a change.
@@ -97,6 +124,8 @@ func TestVariablesAreParsed(t *testing.T) {
 		"reply limit":        {"PARLEY_REPLY_LIMITS", "organization=9", func(c config) any { return c.Replies }, replyLimits{Instance: 512, Organization: 9}},
 		"no rate limits":     {"PARLEY_RATE_LIMITS", "0", limits, ratelimit.Limits{Refusals: 1000}},
 		"anonymous TTL":      {"PARLEY_ANONYMOUS_TTL", "90s", func(c config) any { return c.AnonymousTTL }, 90 * time.Second},
+		"anonymous limits":   {"PARLEY_ANONYMOUS_LIMITS", "visits=5,bytes=0", func(c config) any { return c.Visits }, visit.Limits{Visits: 5, VisitBytes: 256 << 10}},
+		"trusted proxies":    {"PARLEY_TRUSTED_PROXIES", "10.0.0.1", func(c config) any { return c.TrustedProxies }, clientaddr.Proxies{netip.MustParsePrefix("10.0.0.1/32")}},
 		"drain":              {"PARLEY_DRAIN", "15s", func(c config) any { return c.Drain }, 15 * time.Second},
 		"traces by endpoint": {"OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318", func(c config) any { return c.Traces }, true},
 		"traces by exporter": {"OTEL_TRACES_EXPORTER", "otlp", func(c config) any { return c.Traces }, true},
@@ -128,6 +157,9 @@ func TestInvalidVariablesAreRefused(t *testing.T) {
 		{"PARLEY_ADDR", "8080", "host:port"},
 		{"PARLEY_SEARCH_INDEX", "yes", "must be on or off"},
 		{"OTEL_TRACES_EXPORTER", "console", "must be otlp or none"},
+		{"PARLEY_ANONYMOUS", "yes", "must be on or off"},
+		{"PARLEY_ANONYMOUS_LIMITS", "visits=-1", "must be a number"},
+		{"PARLEY_TRUSTED_PROXIES", "10.0.0.0/99", "CIDR block"},
 		{"PARLEY_DRAIN", "10", "must be a duration"},
 		{"PARLEY_DRAIN", "-1s", "from 0s to 1h"},
 		{"PARLEY_DRAIN", "61m", "from 0s to 1h"},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"parley/internal/ratelimit"
+	"parley/internal/visit"
 	"parley/internal/wsapi"
 )
 
@@ -50,6 +51,14 @@ func loadSocketLimits(l *envLoader) (limits wsapi.Limits, queue int) {
 		"ping": &limits.PingInterval, "pong": &limits.PongTimeout, "write": &limits.WriteTimeout, "idle": &limits.IdleTimeout,
 	})
 	return limits, queue
+}
+
+func loadVisitLimits(l *envLoader) visit.Limits {
+	limits := visit.Limits{Visits: 10_000, VisitBytes: 256 << 10, Bytes: 64 << 20}
+	loadPairs(l, "PARLEY_ANONYMOUS_LIMITS", "limit", parseLimit, map[string]*int{
+		"visits": &limits.Visits, "visit_bytes": &limits.VisitBytes, "bytes": &limits.Bytes,
+	})
+	return limits
 }
 
 func parseLimit(name, text string) (int, error) {

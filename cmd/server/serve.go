@@ -165,14 +165,18 @@ func (c *components) assemble(ctx context.Context, config config, log *slog.Logg
 		Traces:                    c.traces,
 	})
 	c.visits = visit.New(visit.Config{
-		Store: c.store, Bots: c.bots, Feed: c.feeds, Log: log, Redis: c.redis, TTL: config.AnonymousTTL, MaxReplies: config.Replies.Instance,
+		Store: c.store, Bots: c.bots, Feed: c.feeds, Log: log, Redis: c.redis, TTL: config.AnonymousTTL, MaxReplies: config.Replies.Instance, Limits: config.Visits,
 	})
+	served := c.visits
+	if !config.Anonymous {
+		served = nil
+	}
 	c.chats = chat.New(chat.Config{
 		Store: c.store, Bots: c.bots, Feed: c.feeds, Runs: c.runs, Log: log, SearchIndex: config.SearchIndex, Traces: c.traces,
 	})
 	c.records = records.New(c.store)
 	c.limiter = ratelimit.NewShared(config.RateLimits, c.redis)
-	c.sockets = wsapi.New(wsapi.Config{Chat: c.chats, Visits: c.visits, Limiter: c.limiter, Log: log, Origins: config.AllowedOrigins, Limits: config.Sockets, Traces: c.traces})
+	c.sockets = wsapi.New(wsapi.Config{Chat: c.chats, Visits: served, Limiter: c.limiter, Log: log, Origins: config.AllowedOrigins, Limits: config.Sockets, Traces: c.traces})
 	addMetrics(c.registry, c)
 	return httpapi.New(httpapi.Config{
 		Auth:     c.auth,
@@ -187,6 +191,7 @@ func (c *components) assemble(ctx context.Context, config config, log *slog.Logg
 		Connect:  c.sockets.Connect,
 		Log:      log,
 		Origins:  config.AllowedOrigins,
+		Proxies:  config.TrustedProxies,
 		Ready:    c.ready,
 		Link:     c.redis,
 		Requests: metrics.NewRequests(c.registry),

@@ -87,6 +87,7 @@ func (s *stack) env() []string {
 		"PARLEY_SECRET_KEY=" + s.secretKey,
 		"PARLEY_BOOTSTRAP_KEY=" + s.admin,
 		"PARLEY_DATA_DIR=" + s.dir,
+		"PARLEY_ANONYMOUS=on",
 		"PARLEY_ADDR=127.0.0.1:0",
 		"PARLEY_DEBUG_ADDR=127.0.0.1:0", // metrics are on
 		"PARLEY_RATE_LIMITS=messages=2000000000,history=2000000000,list=2000000000",

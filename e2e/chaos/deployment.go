@@ -154,6 +154,7 @@ func (d *deployment) newServer(name string) (*server, error) {
 		"PARLEY_SECRET_KEY=" + d.secret,
 		"PARLEY_BOOTSTRAP_KEY=" + d.key,
 		"PARLEY_DATA_DIR=" + d.dir,
+		"PARLEY_ANONYMOUS=on",
 		"PARLEY_ADDR=" + address(s.port),
 		"PARLEY_DEBUG_ADDR=" + address(s.debug),
 		"PARLEY_RATE_LIMITS=messages=2000000000,history=2000000000,list=2000000000",

@@ -21,6 +21,7 @@ import (
 	"parley/internal/auth"
 	"parley/internal/bot"
 	"parley/internal/chat"
+	"parley/internal/clientaddr"
 	"parley/internal/faq"
 	"parley/internal/httpapi/contract"
 	"parley/internal/httpapi/openai"
@@ -54,6 +55,8 @@ type Config struct {
 	Link *realtime.Redis
 	// Origins are the browser origins that may read responses, as origin.Parse returns them.
 	Origins []string
+	// Proxies may describe the client of a request in Forwarded and X-Forwarded-* headers.
+	Proxies clientaddr.Proxies
 	// ReplyTimeout is how long a completion without streaming waits for its reply. The default is
 	// 120 seconds.
 	ReplyTimeout time.Duration
@@ -134,7 +137,7 @@ func New(config Config) (http.Handler, error) {
 	e.GET("/openapi.json", newDocument("application/json", asJSON).answer, enforced.Identify("getOpenapiJson"))
 	e.GET("/docs", docs(), enforced.Identify("getDocs"))
 	e.GET("/docs/*", docs(), enforced.Identify("getDocs"))
-	return contract.AnswerHead(e), nil
+	return config.Proxies.Handler(contract.AnswerHead(e)), nil
 }
 
 // Starting returns a handler for the time until New can be called: /healthz is answered, everything

@@ -29,6 +29,11 @@ func (r *Redis) Get(ctx context.Context, key string, ttl time.Duration) ([]byte,
 	return value, err
 }
 
+// Delete deletes a value, if the key has one.
+func (r *Redis) Delete(ctx context.Context, key string) error {
+	return r.Do(ctx, func(ctx context.Context, client *redis.Client) error { return client.Unlink(ctx, key).Err() })
+}
+
 // TTL returns a key's remaining time to live, or 0 if it has no value.
 func (r *Redis) TTL(ctx context.Context, key string) (time.Duration, error) {
 	var ttl time.Duration

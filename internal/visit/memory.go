@@ -21,10 +21,13 @@ type stateStore interface {
 	// change replaces a visit by the result of change and counts as activity. If change returns an
 	// error, the visit stays as it was. change may be called again with a newer state.
 	change(ctx context.Context, id uuid.UUID, change func(*state) error) error
-	// forget drops what this instance keeps of a visit in which nothing was said.
-	forget(id uuid.UUID)
+	// end ends a visit.
+	end(ctx context.Context, id uuid.UUID)
 	// expiry returns when a visit ends without activity. One that has ended is forgotten.
 	expiry(ctx context.Context, id uuid.UUID) (end time.Time, isOver bool)
+	// usages returns what each visit takes on this instance, and bytes what all of them take.
+	usages() map[uuid.UUID]usage
+	bytes() int
 }
 
 // newStateStore returns a store in Redis, or in memory without one.
@@ -39,8 +42,9 @@ func newStateStore(redis *realtime.Redis, notifier *feed.Feed, ttl time.Duration
 type memoryStates struct {
 	ttl time.Duration
 
-	mu   sync.Mutex
-	byID map[uuid.UUID]*memoryState
+	mu    sync.Mutex
+	byID  map[uuid.UUID]*memoryState
+	total int // bytes of all states
 }
 
 type memoryState struct {
@@ -62,7 +66,7 @@ func (m *memoryStates) create(_ context.Context, created state) error {
 func (m *memoryStates) put(seen state) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.byID[seen.ID] = &memoryState{state: seen, lastActive: time.Now()}
+	m.set(&memoryState{state: seen, lastActive: time.Now()})
 }
 
 func (m *memoryStates) read(_ context.Context, id uuid.UUID, isActive bool) (state, error) {
@@ -98,14 +102,45 @@ func (m *memoryStates) change(_ context.Context, id uuid.UUID, change func(*stat
 	if err := change(&changed); err != nil {
 		return err
 	}
-	found.state, found.lastActive, found.isAhead = changed, time.Now(), true
+	m.set(&memoryState{state: changed, lastActive: time.Now(), isAhead: true})
 	return nil
 }
 
-func (m *memoryStates) forget(id uuid.UUID) {
+func (m *memoryStates) end(_ context.Context, id uuid.UUID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.byID, id)
+	m.drop(id)
+}
+
+// set stores a state. It requires the lock.
+func (m *memoryStates) set(stored *memoryState) {
+	m.drop(stored.ID)
+	m.byID[stored.ID] = stored
+	m.total += stored.bytes()
+}
+
+// drop forgets a state. It requires the lock.
+func (m *memoryStates) drop(id uuid.UUID) {
+	if found := m.byID[id]; found != nil {
+		m.total -= found.bytes()
+		delete(m.byID, id)
+	}
+}
+
+func (m *memoryStates) bytes() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.total
+}
+
+func (m *memoryStates) usages() map[uuid.UUID]usage {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	usages := make(map[uuid.UUID]usage, len(m.byID))
+	for id, kept := range m.byID {
+		usages[id] = usage{bytes: kept.bytes(), isUsed: len(kept.Turns) > 0, lastActive: kept.lastActive}
+	}
+	return usages
 }
 
 func (m *memoryStates) expiry(_ context.Context, id uuid.UUID) (end time.Time, isOver bool) {
@@ -113,7 +148,7 @@ func (m *memoryStates) expiry(_ context.Context, id uuid.UUID) (end time.Time, i
 	defer m.mu.Unlock()
 	found, err := m.find(id)
 	if err != nil {
-		delete(m.byID, id)
+		m.drop(id)
 		return time.Time{}, true
 	}
 	return found.lastActive.Add(m.ttl), false
@@ -134,16 +169,15 @@ func (m *memoryStates) copyOf(id uuid.UUID) (seen state, isAhead bool, err error
 func (m *memoryStates) refresh(seen state) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	found := m.byID[seen.ID]
-	if found == nil {
-		found = new(memoryState)
-		m.byID[seen.ID] = found
+	isAhead := false
+	if found := m.byID[seen.ID]; found != nil {
+		isAhead = found.isAhead
 	}
-	found.state, found.lastActive = seen, time.Now()
+	m.set(&memoryState{state: seen, lastActive: time.Now(), isAhead: isAhead})
 }
 
-// end returns when a copy expires; false if there is no copy.
-func (m *memoryStates) end(id uuid.UUID) (time.Time, bool) {
+// endOf returns when a copy expires; false if there is no copy.
+func (m *memoryStates) endOf(id uuid.UUID) (time.Time, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	found := m.byID[id]

@@ -2,7 +2,6 @@ package visit
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"strings"
 	"time"
@@ -23,7 +22,6 @@ type Message struct {
 	ClientID string    // the client's own ID of the message, for idempotency; may be empty
 	Hash     []byte    // of what the message says; a repeat of ClientID must have the same
 	Content  string
-	Metadata json.RawMessage
 	// HasAttachments has the message refused: visitors may not send attachments.
 	HasAttachments bool
 }
@@ -48,13 +46,13 @@ func (v *Visits) Send(ctx context.Context, id uuid.UUID, message Message) (Sent,
 	if served == nil {
 		return Sent{}, apperr.New(apperr.NotFound, noVisit)
 	}
-	asked := turn{ID: message.ID, Sender: "user", Content: message.Content, Metadata: message.Metadata, ClientID: message.ClientID, Hash: message.Hash}
+	asked := turn{ID: message.ID, Sender: "user", Content: message.Content, ClientID: message.ClientID, Hash: message.Hash}
 	if asked.ID == uuid.Nil {
 		asked.ID = store.NewID()
 	}
 	served.mu.Lock()
 	defer served.mu.Unlock()
-	said, err := v.say(ctx, served, asked, len(served.waiting) > reply.QueueLimit)
+	said, err := v.say(ctx, served, asked)
 	sent := Sent{MessageID: said.ID, Seq: said.Seq, CreatedAt: said.CreatedAt}
 	if errors.Is(err, errReplayed) {
 		sent.IsReplayed = true
@@ -63,7 +61,6 @@ func (v *Visits) Send(ctx context.Context, id uuid.UUID, message Message) (Sent,
 	if err != nil {
 		return Sent{}, err
 	}
-	served.isUsed.Store(true)
 	served.waiting = append(served.waiting, said)
 	if !served.isAnswering {
 		served.isAnswering = true
@@ -77,19 +74,19 @@ var errReplayed = errors.New("the message was sent before")
 
 // say adds a turn and publishes it. With errReplayed, it returns the turn that the client has sent
 // before. It requires the visit's lock.
-func (v *Visits) say(ctx context.Context, served *servedVisit, added turn, isFull bool) (said turn, err error) {
+func (v *Visits) say(ctx context.Context, served *servedVisit, added turn) (said turn, err error) {
 	err = v.states.change(ctx, served.id, func(s *state) error {
-		earlier, isReplayed := s.sent(added.ClientID)
-		switch {
-		case isReplayed && !earlier.repeats(added):
-			return apperr.New(apperr.Unprocessable, "The client has sent another message under this id.")
-		case isReplayed:
+		if earlier, isReplayed := s.sent(added.ClientID); isReplayed {
+			if !earlier.repeats(added) {
+				return apperr.New(apperr.Unprocessable, "The client has sent another message under this id.")
+			}
 			said = earlier
 			return errReplayed
-		case isFull:
+		}
+		said = s.add(added, v.limits.VisitBytes)
+		if added.Sender == "user" && !served.hasRoom(s) {
 			return reply.ErrQueueFull()
 		}
-		said = s.add(added)
 		return nil
 	})
 	if err != nil {
@@ -101,7 +98,13 @@ func (v *Visits) say(ctx context.Context, served *servedVisit, added turn, isFul
 		v.lookUp(served.id) // other turns were added on other instances
 	}
 	v.feed.Publish(served.id, &feed.MessageStored{Message: said.message(served.id)})
+	v.enforceBytes(ctx)
 	return said, nil
+}
+
+// hasRoom reports whether the queue takes one more question, and every question in it is still kept.
+func (s *servedVisit) hasRoom(seen *state) bool {
+	return len(s.waiting) == 0 || len(s.waiting) <= reply.QueueLimit && s.waiting[0].Seq >= seen.Turns[0].Seq
 }
 
 // readAfter returns the turns after a seq, none if the visit has ended. If one of them is the reply
@@ -176,7 +179,7 @@ func (v *Visits) answerFirst(ctx context.Context, served *servedVisit, question 
 		Citations:   columns.Citations,
 		Suggestions: columns.Suggestions,
 		RunID:       &r.RunID,
-	}, false)
+	})
 	if err != nil && !apperr.Is(err, apperr.NotFound) {
 		v.log.Error("store reply to visitor", "visit_id", served.id, "err", err)
 	}

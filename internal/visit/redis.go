@@ -93,13 +93,20 @@ func (r *redisStates) change(ctx context.Context, id uuid.UUID, change func(*sta
 	return err
 }
 
-// forget leaves the visit in Redis to expire.
-func (r *redisStates) forget(id uuid.UUID) { r.copies.forget(id) }
+// end leaves the visit in Redis to expire if Redis is unavailable.
+func (r *redisStates) end(ctx context.Context, id uuid.UUID) {
+	_ = r.redis.Delete(ctx, visitKey(id))
+	r.copies.end(ctx, id)
+}
+
+func (r *redisStates) usages() map[uuid.UUID]usage { return r.copies.usages() }
+
+func (r *redisStates) bytes() int { return r.copies.bytes() }
 
 // expiry asks Redis when the copy is about to expire, because the visit may be active on another
 // instance.
 func (r *redisStates) expiry(ctx context.Context, id uuid.UUID) (end time.Time, isOver bool) {
-	if end, hasCopy := r.copies.end(id); hasCopy && time.Until(end) > warningTime(r.ttl) {
+	if end, hasCopy := r.copies.endOf(id); hasCopy && time.Until(end) > warningTime(r.ttl) {
 		return end, false
 	}
 	if left, err := r.redis.TTL(ctx, visitKey(id)); err == nil && left > 0 {

@@ -31,7 +31,6 @@ type turn struct {
 	Seq         int64           `json:"seq"`
 	Sender      string          `json:"sender"`
 	Content     string          `json:"content"`
-	Metadata    json.RawMessage `json:"metadata,omitempty"`
 	Citations   json.RawMessage `json:"citations,omitempty"`
 	Suggestions json.RawMessage `json:"suggestions,omitempty"`
 	RunID       *uuid.UUID      `json:"run_id,omitempty"`
@@ -48,7 +47,6 @@ func (t turn) message(visit uuid.UUID) *db.Message {
 		Seq:         t.Seq,
 		Sender:      t.Sender,
 		Content:     t.Content,
-		Metadata:    t.Metadata,
 		Citations:   t.Citations,
 		Suggestions: t.Suggestions,
 		RunID:       t.RunID,
@@ -56,8 +54,28 @@ func (t turn) message(visit uuid.UUID) *db.Message {
 	}
 }
 
-// add appends a turn and returns it with its seq and time.
-func (s *state) add(t turn) turn {
+// bytes estimates the memory that a visit takes.
+func (s *state) bytes() int {
+	bytes := visitBytes
+	for _, t := range s.Turns {
+		bytes += t.bytes()
+	}
+	return bytes
+}
+
+// visitBytes and turnBytes estimate what a visit and a turn take beside their texts.
+const (
+	visitBytes = 2 << 10
+	turnBytes  = 512
+)
+
+func (t turn) bytes() int {
+	return turnBytes + len(t.Content) + len(t.Citations) + len(t.Suggestions) + len(t.ClientID)
+}
+
+// add appends a turn and returns it with its seq and time. It drops the oldest turns beyond
+// maxTurns and beyond the limit of bytes, where 0 means no limit.
+func (s *state) add(t turn, limit int) turn {
 	now := time.Now().Truncate(time.Microsecond)
 	if !now.After(s.LastTime) {
 		now = s.LastTime.Add(time.Microsecond)
@@ -66,8 +84,13 @@ func (s *state) add(t turn) turn {
 	s.LastTime = now
 	t.Seq, t.CreatedAt = s.LastSeq, now
 	s.Turns = append(slices.Clip(s.Turns), t)
-	if len(s.Turns) > maxTurns {
-		s.Turns = slices.Clone(s.Turns[1:])
+	excess, dropped := s.bytes()-limit, 0
+	for dropped < len(s.Turns)-1 && (len(s.Turns)-dropped > maxTurns || limit > 0 && excess > 0) {
+		excess -= s.Turns[dropped].bytes()
+		dropped++
+	}
+	if dropped > 0 {
+		s.Turns = slices.Clone(s.Turns[dropped:])
 	}
 	return t
 }

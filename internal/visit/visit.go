@@ -7,7 +7,6 @@
 package visit
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -31,8 +30,6 @@ import (
 )
 
 const (
-	// maxVisits bounds the visits that an instance serves.
-	maxVisits = 10_000
 	// sweepInterval is how often idle visits are ended.
 	sweepInterval = 2 * time.Second
 	// expiryWarning is how long before its end the watchers of a visit are warned, at most half of
@@ -51,7 +48,7 @@ type Visits struct {
 	feed   *feed.Feed
 	log    *slog.Logger
 	ttl    time.Duration
-	limit  int
+	limits Limits
 	states stateStore
 	lookup *feed.Lookup
 	// slots bounds the replies that are written at once; answering waits for them.
@@ -74,8 +71,7 @@ type servedVisit struct {
 	id  uuid.UUID
 	bot db.Bot // as it was when this instance began to serve the visit
 
-	watchers int         // guarded by Visits.mu
-	isUsed   atomic.Bool // it has turns
+	watchers int // guarded by Visits.mu
 
 	mu          sync.Mutex // orders the turns that are added here, and their events
 	lastSeq     int64      // up to which events were published here
@@ -96,6 +92,15 @@ type Config struct {
 	TTL   time.Duration   // how long a visit lives without activity
 	// MaxReplies bounds the replies that are written at once. 0 means no bound.
 	MaxReplies int
+	Limits     Limits
+}
+
+// Limits bound what the visits of an instance hold in memory. 0 means no bound. Beyond a bound, the
+// idlest visits end.
+type Limits struct {
+	Visits     int
+	VisitBytes int // of one visit, which then loses its oldest messages
+	Bytes      int // of all visits
 }
 
 // New returns Visits. Call Start before it is used, and Close at the end.
@@ -108,7 +113,7 @@ func New(config Config) *Visits {
 		feed:      config.Feed,
 		log:       config.Log,
 		ttl:       config.TTL,
-		limit:     maxVisits,
+		limits:    config.Limits,
 		states:    newStateStore(config.Redis, config.Feed, config.TTL),
 		slots:     make(chan struct{}, cmp.Or(config.MaxReplies, math.MaxInt32)),
 		byID:      make(map[uuid.UUID]*servedVisit),
@@ -168,10 +173,7 @@ func (v *Visits) Watch(ctx context.Context, id, botRef *string) (*feed.Watch, er
 		return nil, apperr.New(apperr.Forbidden, "Without an API key only the default bot may be visited.")
 	}
 	created := state{ID: store.NewID(), OrganizationID: owner.OrganizationID, BotID: owner.ID}
-	served, err := v.serve(created, owner)
-	if err != nil {
-		return nil, err
-	}
+	served := v.serve(ctx, created, owner)
 	defer v.unwatch(served)
 	if err := v.states.create(ctx, created); err != nil {
 		v.remove(created.ID)
@@ -221,44 +223,22 @@ func (v *Visits) resume(ctx context.Context, id uuid.UUID) (state, *servedVisit,
 	if err != nil {
 		return state{}, nil, apperr.Rephrase(err, apperr.NotFound, noVisit)
 	}
-	served, err := v.serve(seen, owner)
-	return seen, served, err
+	return seen, v.serve(ctx, seen, owner), nil
 }
 
 // serve adds a watcher to a visit, until unwatch. If this instance does not serve the visit yet, it
 // starts to.
-func (v *Visits) serve(seen state, owner db.Bot) (*servedVisit, error) {
+func (v *Visits) serve(ctx context.Context, seen state, owner db.Bot) *servedVisit {
+	v.enforceVisits(ctx)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if found := v.byID[seen.ID]; found != nil {
 		found.watchers++
-		return found, nil
-	}
-	if len(v.byID) >= v.limit && !v.evict() {
-		return nil, &apperr.Error{Kind: apperr.Unavailable, Message: "Too many visits are in progress. Retry later.", RetryAfter: time.Minute}
+		return found
 	}
 	served := &servedVisit{id: seen.ID, bot: owner, lastSeq: seen.LastSeq, watchers: 1}
-	served.isUsed.Store(seen.LastSeq > 0)
 	v.byID[seen.ID] = served
-	return served, nil
-}
-
-// evict ends the oldest visit that has no watchers and no turns, so that visitors who connect and
-// leave cannot keep others out. It requires the lock.
-func (v *Visits) evict() bool {
-	var oldest *servedVisit
-	for _, served := range v.byID {
-		isAbandoned := served.watchers == 0 && !served.isUsed.Load()
-		if isAbandoned && (oldest == nil || bytes.Compare(served.id[:], oldest.id[:]) < 0) { // IDs sort by time
-			oldest = served
-		}
-	}
-	if oldest == nil {
-		return false
-	}
-	delete(v.byID, oldest.id)
-	v.states.forget(oldest.id)
-	return true
+	return served
 }
 
 // findWatched is find for a watcher, until unwatch.

@@ -255,11 +255,12 @@ func TestReplyOutlivesItsVisitor(t *testing.T) {
 	}
 }
 
-// Visits that were left without a message make room for new ones, the oldest first.
-func TestAbandonedVisitsAreEvicted(t *testing.T) {
+// Beyond the limit a visit ends: first the abandoned ones without a message, then the others that
+// nobody watches, and at last the idlest of those that are watched.
+func TestIdlestVisitsMakeRoomForNewOnes(t *testing.T) {
 	t.Parallel()
 	f := chattest.New(t)
-	f.Visits.SetLimit(4)
+	f.Visits.SetLimits(visit.Limits{Visits: 4})
 	watched, used := f.Visit(t), begin(t, f.Domain)
 	say(t, f.Domain, used, "Hello")
 	awaitMessages(t, used, 2)
@@ -268,14 +269,53 @@ func TestAbandonedVisitsAreEvicted(t *testing.T) {
 	left.Close()
 	leftLater.Close()
 
-	f.Visit(t)
-	_, err := f.Visits.Watch(t.Context(), new(left.SessionID.String()), nil)
-	chattest.WantKind(t, err, apperr.NotFound)
-	for _, kept := range []*feed.Watch{watched, used, leftLater} {
-		resume(t, f.Domain, kept)
+	for _, next := range []*feed.Watch{left, leftLater, used, watched} {
+		if count := f.Visits.Count(); count != 4 {
+			t.Errorf("%d visits, want 4", count)
+		}
+		f.Visit(t)
+		_, err := f.Visits.Watch(t.Context(), new(next.SessionID.String()), nil)
+		chattest.WantKind(t, err, apperr.NotFound)
 	}
-	_, err = f.Visits.Watch(t.Context(), nil, nil)
-	chattest.WantKind(t, err, apperr.Unavailable)
+	for event := range watched.Events {
+		if _, isExpired := event.(*feed.VisitExpired); isExpired {
+			break
+		}
+	}
+}
+
+// A visitor holds at most the bytes of one visit and all visitors at most the bytes of all, however
+// much they say.
+func TestVisitsHoldAtMostTheirBytes(t *testing.T) {
+	t.Parallel()
+	f := chattest.New(t)
+	limits := visit.Limits{VisitBytes: 32 << 10, Bytes: 100 << 10}
+	f.Visits.SetLimits(limits)
+	text := strings.Repeat("字", 1000)
+	first := f.Visit(t)
+	for i := range 30 {
+		say(t, f.Domain, first, text)
+		awaitMessages(t, first, int64(2*i+2))
+		if held := f.Visits.Bytes(); held > limits.VisitBytes {
+			t.Fatalf("the visit holds %d bytes after %d messages, want at most %d", held, i+1, limits.VisitBytes)
+		}
+	}
+	kept, err := first.Since(t.Context(), 0)
+	if err != nil || len(kept) < 2 || kept[len(kept)-1].Seq != 60 {
+		t.Errorf("the visit kept %d messages, %v, want the newest", len(kept), err)
+	}
+	for range 20 {
+		watch := f.Visit(t)
+		for range 8 {
+			say(t, f.Domain, watch, text)
+			if held := f.Visits.Bytes(); held > limits.Bytes {
+				t.Fatalf("all visits hold %d bytes, want at most %d", held, limits.Bytes)
+			}
+		}
+		awaitMessages(t, watch, 16)
+	}
+	_, err = f.Visits.Watch(t.Context(), new(first.SessionID.String()), nil)
+	chattest.WantKind(t, err, apperr.NotFound)
 }
 
 // begin begins a visit that the test closes itself.

@@ -13,7 +13,6 @@ package wsapi
 import (
 	"context"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"runtime"
@@ -28,6 +27,7 @@ import (
 	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/chat"
+	"parley/internal/clientaddr"
 	"parley/internal/feed"
 	"parley/internal/origin"
 	"parley/internal/ratelimit"
@@ -41,7 +41,7 @@ const maxFrame = 64 << 10
 // Config is what a Server needs.
 type Config struct {
 	Chat    *chat.Chat
-	Visits  *visit.Visits
+	Visits  *visit.Visits // nil refuses callers without credentials
 	Limiter *ratelimit.Limiter
 	Log     *slog.Logger
 	// Origins are the browser origins that may connect, in addition to the server's own, as
@@ -143,7 +143,7 @@ func (s *Server) Connect(w http.ResponseWriter, r *http.Request) (err error) {
 		results:     make(chan frameResult, 1),
 		closed:      make(chan struct{}),
 	}
-	opened.address, _, _ = net.SplitHostPort(r.RemoteAddr)
+	opened.address = clientaddr.Key(r.RemoteAddr)
 	if err := s.acquire(opened); err != nil {
 		return err
 	}
@@ -236,6 +236,8 @@ type storeFunc func(ctx context.Context, message chat.NewMessage) (chat.Sent, er
 func (s *Server) watch(ctx context.Context, caller auth.Principal, query url.Values) (watch *feed.Watch, store storeFunc, err error) {
 	session, botRef := optional(query, "session_id"), optional(query, "bot_id")
 	switch {
+	case caller.IsAnonymous() && s.Visits == nil:
+		return nil, nil, apperr.New(apperr.Unauthorized, "This server does not serve anonymous visitors. Connect with an API key or a client token.")
 	case caller.IsAnonymous():
 		watch, err = s.Visits.Watch(ctx, session, botRef)
 		return watch, func(ctx context.Context, message chat.NewMessage) (chat.Sent, error) {
@@ -256,7 +258,7 @@ func (s *Server) watch(ctx context.Context, caller auth.Principal, query url.Val
 // sendToVisit stores a visitor's message.
 func (s *Server) sendToVisit(ctx context.Context, id uuid.UUID, message chat.NewMessage) (chat.Sent, error) {
 	visitorMessage := visit.Message{
-		ID: message.ID, Content: message.Content, Metadata: message.Metadata, HasAttachments: len(message.Attachments) > 0,
+		ID: message.ID, Content: message.Content, HasAttachments: len(message.Attachments) > 0,
 	}
 	if message.IdempotencyKey != nil {
 		visitorMessage.ClientID, visitorMessage.Hash = message.IdempotencyKey.Key, message.IdempotencyKey.Hash

@@ -2,7 +2,6 @@ package contract
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -11,6 +10,7 @@ import (
 
 	"parley/internal/apperr"
 	"parley/internal/auth"
+	"parley/internal/clientaddr"
 )
 
 // refusals is the rate limit class of requests without valid credentials. They are counted by
@@ -37,7 +37,7 @@ func (c *Contract) authenticate(ec echo.Context, op *operation) (auth.Principal,
 		principal, err = c.Auth.Authenticate(r.Context(), header)
 	}
 	if apperr.Is(err, apperr.Unauthorized) {
-		if _, limitErr := c.Limiter.Take(r.Context(), refusals, clientAddress(r)); limitErr != nil {
+		if _, limitErr := c.Limiter.Take(r.Context(), refusals, clientaddr.Key(r.RemoteAddr)); limitErr != nil {
 			return auth.Principal{}, limitErr
 		}
 	}
@@ -79,11 +79,3 @@ func credentials(r *http.Request) string {
 	return ""
 }
 
-// clientAddress returns the address of the client without its port.
-func clientAddress(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
-}

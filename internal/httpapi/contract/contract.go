@@ -38,6 +38,7 @@ import (
 	"parley/internal/apperr"
 	"parley/internal/audit"
 	"parley/internal/auth"
+	"parley/internal/clientaddr"
 	"parley/internal/metrics"
 	"parley/internal/origin"
 	"parley/internal/ratelimit"
@@ -173,7 +174,7 @@ func (c *Contract) enforce(ec echo.Context, op *operation) error {
 	}
 	ctx := auth.WithPrincipal(r.Context(), principal)
 	if op.audit != "" {
-		ctx = audit.WithActor(ctx, audit.Actor{UserID: principal.UserID, KeyID: principal.KeyID, RequestID: requestID(ec), Address: clientAddress(r)})
+		ctx = audit.WithActor(ctx, audit.Actor{UserID: principal.UserID, KeyID: principal.KeyID, RequestID: requestID(ec), Address: clientaddr.Address(r.RemoteAddr).String()})
 	}
 	if !op.isPublic {
 		ec.Response().Header().Set("Cache-Control", "no-store")

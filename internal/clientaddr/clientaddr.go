@@ -3,6 +3,7 @@
 package clientaddr
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -93,6 +94,14 @@ func (p Proxies) apply(r *http.Request, client hop) {
 	if hostPattern.MatchString(client.host) {
 		r.Host = client.host
 	}
+}
+
+// Scheme returns the scheme of a request that Handler has passed on.
+func Scheme(r *http.Request) string {
+	if r.TLS != nil {
+		return "https"
+	}
+	return cmp.Or(r.Header.Get("X-Forwarded-Proto"), "http")
 }
 
 // hop is what a proxy says of the request that it received: from where, by which scheme, and for

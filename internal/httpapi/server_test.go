@@ -24,6 +24,7 @@ import (
 	"parley/internal/bot"
 	"parley/internal/bottest"
 	"parley/internal/chattest"
+	"parley/internal/clientaddr"
 	"parley/internal/contracttest"
 	"parley/internal/dbtest"
 	"parley/internal/faq"
@@ -73,6 +74,8 @@ type settings struct {
 	link *realtime.Redis
 	// log gets what is logged.
 	log io.Writer
+	// proxies are the trusted proxies.
+	proxies clientaddr.Proxies
 }
 
 // plenty is a limit that no test comes to.
@@ -125,7 +128,7 @@ func serveWith(t testing.TB, wanted settings) *server {
 	limiter := ratelimit.New(ratelimit.Limits{Messages: limits["messages"], History: limits["history"], List: limits["list"], Refusals: limits["refusals"]})
 	sockets := wsapi.New(wsapi.Config{Chat: s.chat.Chat, Visits: s.chat.Visits, Limiter: limiter, Log: log, Origins: wanted.origins, Limits: wsapi.Limits{Visitors: 50}})
 	handler, err := httpapi.New(httpapi.Config{
-		Auth: s.auth, Bots: s.bots, FAQs: faq.New(opened, s.bots), Chat: s.chat.Chat, Runs: s.chat.Runs, Inboxes: s.chat.Inboxes, Records: records.New(opened), Audit: audit.New(opened), Limiter: limiter, Connect: sockets.Connect, Log: log, Origins: wanted.origins, ReplyTimeout: wanted.patience, Link: wanted.link,
+		Auth: s.auth, Bots: s.bots, FAQs: faq.New(opened, s.bots), Chat: s.chat.Chat, Runs: s.chat.Runs, Inboxes: s.chat.Inboxes, Records: records.New(opened), Audit: audit.New(opened), Limiter: limiter, Connect: sockets.Connect, Log: log, Origins: wanted.origins, Proxies: wanted.proxies, ReplyTimeout: wanted.patience, Link: wanted.link,
 		Ready: func(context.Context) error {
 			if err := s.ready.Load(); err != nil {
 				return *err

@@ -13,6 +13,7 @@ import (
 
 	"parley/internal/auth"
 	"parley/internal/bot"
+	"parley/internal/store"
 )
 
 // upgrade is the headers of a WebSocket handshake.
@@ -67,6 +68,18 @@ func TestConnectedFrameDescribesSocket(t *testing.T) {
 				t.Errorf("%s: expires_at is %s, want 30 minutes from now", name, connected.ExpiresAt)
 			}
 		}
+	}
+}
+
+func TestVisitorsAreRefusedWhereVisitsAreOff(t *testing.T) {
+	t.Parallel()
+	o := serve(t, settings{noVisitors: true}).organization()
+	o.visitor().tryUpgrade("").expectProblem(401, "unauthorized")
+	o.visitor().tryUpgrade("session_id="+store.NewID().String()).expectProblem(401, "unauthorized")
+	alice := o.as("alice", auth.Chat).dial("")
+	alice.deliver("Hello")
+	if visits := o.chat.Visits.Count(); visits != 0 {
+		t.Errorf("%d visits began", visits)
 	}
 }
 

@@ -41,6 +41,8 @@ type settings struct {
 	database string // of another server; empty for a new one
 	buffer   int    // size of the send buffers in bytes; 0 for the default
 	sockets  wsapi.Limits
+	// noVisitors turns anonymous visits off.
+	noVisitors bool
 }
 
 // server is the whole service, assembled as in cmd/server.
@@ -77,7 +79,11 @@ func serve(t testing.TB, wanted settings) *server {
 	keys := must(secret.Parse(secret.NewKey()))
 	s.auth, s.bots = auth.New(s.store, auth.WithKeys(keys)), bottest.New(s.store, nil)
 	s.chat = chattest.NewDomain(chattest.Config{Store: s.store, Bots: s.bots, Log: log, VisitTTL: wanted.visitTTL})
-	s.sockets = wsapi.New(wsapi.Config{Chat: s.chat.Chat, Visits: s.chat.Visits, Limiter: limiter, Log: log, Origins: wanted.origins, Limits: wanted.sockets})
+	visits := s.chat.Visits
+	if wanted.noVisitors {
+		visits = nil
+	}
+	s.sockets = wsapi.New(wsapi.Config{Chat: s.chat.Chat, Visits: visits, Limiter: limiter, Log: log, Origins: wanted.origins, Limits: wanted.sockets})
 	handler := must(httpapi.New(httpapi.Config{
 		Auth: s.auth, Bots: s.bots, Chat: s.chat.Chat, Runs: s.chat.Runs, Inboxes: s.chat.Inboxes, Records: records.New(s.store), Limiter: limiter, Connect: s.sockets.Connect, Log: log, Origins: wanted.origins,
 		Ready: func(context.Context) error { return nil },

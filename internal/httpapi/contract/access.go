@@ -78,4 +78,3 @@ func credentials(r *http.Request) string {
 	}
 	return ""
 }
-

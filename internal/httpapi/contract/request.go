@@ -14,6 +14,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"parley/internal/apperr"
+	"parley/internal/clientaddr"
 	"parley/internal/jsontext"
 )
 
@@ -38,7 +39,7 @@ func RequestOf(ctx context.Context) Request {
 func newRequest(ec echo.Context, bodyHash []byte) Request {
 	r := ec.Request()
 	address := *r.URL
-	address.Scheme, address.Host = ec.Scheme(), r.Host
+	address.Scheme, address.Host = clientaddr.Scheme(r), r.Host
 	return Request{
 		ID:       requestID(ec),
 		URL:      &address,

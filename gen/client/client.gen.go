@@ -7215,7 +7215,10 @@ type ClientInterface interface {
 	// **Anonymous.** Without credentials the caller visits the default bot of the first organization; another bot is
 	// 403. Nothing is stored, and there is no `conversation_id`. A visit can be resumed by its `session_id` and
 	// `after`, within its last 100 messages, until it has been inactive for 30 minutes (or the time that the
-	// operator has configured). Visitors from the same address share one rate limit, with the quota of `messages`.
+	// operator has configured). Visits are kept in bounded memory: a long visit loses its oldest messages, and the
+	// idlest visits end early when all of them exceed the bound. The `metadata` of messages is not kept. Visitors from
+	// the same address, or the same /64 network of IPv6, share one rate limit, with the quota of `messages`. The
+	// operator may turn anonymous visits off (`PARLEY_ANONYMOUS`); then a caller without credentials gets 401.
 	//
 	// **Origins.** A page is refused with 403 unless its origin is the server's own or listed in the server's
 	// `PARLEY_ALLOWED_ORIGINS`. Programs do not send `Origin` and are not affected.
@@ -9422,7 +9425,10 @@ func (c *Client) GetModel(ctx context.Context, model string, reqEditors ...Reque
 // **Anonymous.** Without credentials the caller visits the default bot of the first organization; another bot is
 // 403. Nothing is stored, and there is no `conversation_id`. A visit can be resumed by its `session_id` and
 // `after`, within its last 100 messages, until it has been inactive for 30 minutes (or the time that the
-// operator has configured). Visitors from the same address share one rate limit, with the quota of `messages`.
+// operator has configured). Visits are kept in bounded memory: a long visit loses its oldest messages, and the
+// idlest visits end early when all of them exceed the bound. The `metadata` of messages is not kept. Visitors from
+// the same address, or the same /64 network of IPv6, share one rate limit, with the quota of `messages`. The
+// operator may turn anonymous visits off (`PARLEY_ANONYMOUS`); then a caller without credentials gets 401.
 //
 // **Origins.** A page is refused with 403 unless its origin is the server's own or listed in the server's
 // `PARLEY_ALLOWED_ORIGINS`. Programs do not send `Origin` and are not affected.
@@ -14811,7 +14817,10 @@ type ClientWithResponsesInterface interface {
 	// **Anonymous.** Without credentials the caller visits the default bot of the first organization; another bot is
 	// 403. Nothing is stored, and there is no `conversation_id`. A visit can be resumed by its `session_id` and
 	// `after`, within its last 100 messages, until it has been inactive for 30 minutes (or the time that the
-	// operator has configured). Visitors from the same address share one rate limit, with the quota of `messages`.
+	// operator has configured). Visits are kept in bounded memory: a long visit loses its oldest messages, and the
+	// idlest visits end early when all of them exceed the bound. The `metadata` of messages is not kept. Visitors from
+	// the same address, or the same /64 network of IPv6, share one rate limit, with the quota of `messages`. The
+	// operator may turn anonymous visits off (`PARLEY_ANONYMOUS`); then a caller without credentials gets 401.
 	//
 	// **Origins.** A page is refused with 403 unless its origin is the server's own or listed in the server's
 	// `PARLEY_ALLOWED_ORIGINS`. Programs do not send `Origin` and are not affected.
@@ -23259,7 +23268,10 @@ func (c *ClientWithResponses) GetModelWithResponse(ctx context.Context, model st
 // **Anonymous.** Without credentials the caller visits the default bot of the first organization; another bot is
 // 403. Nothing is stored, and there is no `conversation_id`. A visit can be resumed by its `session_id` and
 // `after`, within its last 100 messages, until it has been inactive for 30 minutes (or the time that the
-// operator has configured). Visitors from the same address share one rate limit, with the quota of `messages`.
+// operator has configured). Visits are kept in bounded memory: a long visit loses its oldest messages, and the
+// idlest visits end early when all of them exceed the bound. The `metadata` of messages is not kept. Visitors from
+// the same address, or the same /64 network of IPv6, share one rate limit, with the quota of `messages`. The
+// operator may turn anonymous visits off (`PARLEY_ANONYMOUS`); then a caller without credentials gets 401.
 //
 // **Origins.** A page is refused with 403 unless its origin is the server's own or listed in the server's
 // `PARLEY_ALLOWED_ORIGINS`. Programs do not send `Origin` and are not affected.

@@ -59,7 +59,8 @@ func (c *Client) CompletionEvents(ctx context.Context, chatbotID api.ChatbotID, 
 }
 
 // RunEvents yields the reply of a run while it is written: what follows the event whose ID is
-// after, or everything if after is empty. It resumes and ends like CompletionEvents.
+// after, or everything if after is empty. It resumes and ends like CompletionEvents. After the last
+// event of a reply nothing follows.
 func (c *Client) RunEvents(ctx context.Context, runID api.RunID, after string, editors ...api.RequestEditorFn) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		s := stream{client: c, editors: editors, yield: yield, runID: runID, lastID: after}
@@ -133,7 +134,11 @@ func (s *stream) read(ctx context.Context, open func(context.Context) (*http.Res
 		return false, err
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
+	switch response.StatusCode {
+	case http.StatusOK:
+	case http.StatusNoContent: // the caller has the last event already
+		return true, nil
+	default:
 		return false, readProblem(response)
 	}
 	if mediaType, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); mediaType != "text/event-stream" {

@@ -83,6 +83,10 @@ func checkResume(t *checker) {
 		t.require(textOf(before)+textOf(rest) == pacedText, "resumed by %s after %q, the stream has %q", way, textOf(before), textOf(rest))
 	}
 	whole := t.user.stream(http.MethodGet, path, nil).readAll()
+	end := whole[len(whole)-1].id
+	t.require(end != whole[len(whole)-2].id, "the last event has the ID of the last delta, %s", end)
+	done := t.user.get(path, header("Last-Event-ID", end))
+	t.require(done.status == http.StatusNoContent, "after the last event the status is %d, want 204", done.status)
 	t.require(textOf(whole) == pacedText, "followed from the beginning, the run has %q", textOf(whole))
 }
 

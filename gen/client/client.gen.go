@@ -2692,7 +2692,7 @@ type ErrorFrame struct {
 // Example: error
 type ErrorFrameType string
 
-// EventID `<attempt>.<offset>`: the number of the attempt, and the bytes of text that it has written.
+// EventID `<attempt>.<offset>`: the number of the attempt, and the bytes of text that it has written; one more in the last event.
 //
 // Example: 1.27
 type EventID = string
@@ -6059,9 +6059,10 @@ type ClientInterface interface {
 	//
 	// **Event stream** (`isStreaming: true`): unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
 	// `data:` line that holds a CompletionEvent. Exactly one event, the last, has `done: true`. The offset counts
-	// the bytes of the text in UTF-8, so the last event repeats the id of the last delta. Comment lines keep an idle
-	// connection alive (every 15 seconds). Joined, the deltas are exactly the stored message and the content of the
-	// JSON response.
+	// the bytes of the text in UTF-8; that of the last event is one more. Comment lines keep an idle connection alive
+	// (every 15 seconds). Joined, the deltas are exactly the stored message and the content of the JSON response. The
+	// JSON has no character at which any reader ends a line: U+0085, U+2028 and U+2029 are escaped like control
+	// characters.
 	//
 	// Errors that are detected before the first event have their own status. A later failure is the last event, with
 	// `error` and `finishReason: error`. To resume a broken stream, request `GET /api/runs/{runId}/events/`.
@@ -6077,7 +6078,7 @@ type ClientInterface interface {
 	// id: 1.57
 	// data: {"content":"good for an hour.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
 	//
-	// id: 1.57
+	// id: 1.58
 	// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","model":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
 	// ```
 	//
@@ -6113,9 +6114,10 @@ type ClientInterface interface {
 	//
 	// **Event stream** (`isStreaming: true`): unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
 	// `data:` line that holds a CompletionEvent. Exactly one event, the last, has `done: true`. The offset counts
-	// the bytes of the text in UTF-8, so the last event repeats the id of the last delta. Comment lines keep an idle
-	// connection alive (every 15 seconds). Joined, the deltas are exactly the stored message and the content of the
-	// JSON response.
+	// the bytes of the text in UTF-8; that of the last event is one more. Comment lines keep an idle connection alive
+	// (every 15 seconds). Joined, the deltas are exactly the stored message and the content of the JSON response. The
+	// JSON has no character at which any reader ends a line: U+0085, U+2028 and U+2029 are escaped like control
+	// characters.
 	//
 	// Errors that are detected before the first event have their own status. A later failure is the last event, with
 	// `error` and `finishReason: error`. To resume a broken stream, request `GET /api/runs/{runId}/events/`.
@@ -6131,7 +6133,7 @@ type ClientInterface interface {
 	// id: 1.57
 	// data: {"content":"good for an hour.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
 	//
-	// id: 1.57
+	// id: 1.58
 	// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","model":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
 	// ```
 	//
@@ -6890,6 +6892,7 @@ type ClientInterface interface {
 	// - If another attempt has replaced the one in the id, or the id is not one of this run, an event with `reset:
 	//   true` holds the whole text so far. Discard what you received before.
 	// - For a finished run, the rest of its text and the last event are sent.
+	// - After the last event the response is 204, at which a browser's EventSource stops.
 	//
 	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 	//
@@ -7549,9 +7552,10 @@ func (c *Client) UpdateChatbot(ctx context.Context, chatbotID ChatbotID, body Up
 //
 // **Event stream** (`isStreaming: true`): unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
 // `data:` line that holds a CompletionEvent. Exactly one event, the last, has `done: true`. The offset counts
-// the bytes of the text in UTF-8, so the last event repeats the id of the last delta. Comment lines keep an idle
-// connection alive (every 15 seconds). Joined, the deltas are exactly the stored message and the content of the
-// JSON response.
+// the bytes of the text in UTF-8; that of the last event is one more. Comment lines keep an idle connection alive
+// (every 15 seconds). Joined, the deltas are exactly the stored message and the content of the JSON response. The
+// JSON has no character at which any reader ends a line: U+0085, U+2028 and U+2029 are escaped like control
+// characters.
 //
 // Errors that are detected before the first event have their own status. A later failure is the last event, with
 // `error` and `finishReason: error`. To resume a broken stream, request `GET /api/runs/{runId}/events/`.
@@ -7567,7 +7571,7 @@ func (c *Client) UpdateChatbot(ctx context.Context, chatbotID ChatbotID, body Up
 // id: 1.57
 // data: {"content":"good for an hour.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
 //
-// id: 1.57
+// id: 1.58
 // data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","model":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
 // ```
 //
@@ -7613,9 +7617,10 @@ func (c *Client) CreateCompletionWithBody(ctx context.Context, chatbotID Chatbot
 //
 // **Event stream** (`isStreaming: true`): unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
 // `data:` line that holds a CompletionEvent. Exactly one event, the last, has `done: true`. The offset counts
-// the bytes of the text in UTF-8, so the last event repeats the id of the last delta. Comment lines keep an idle
-// connection alive (every 15 seconds). Joined, the deltas are exactly the stored message and the content of the
-// JSON response.
+// the bytes of the text in UTF-8; that of the last event is one more. Comment lines keep an idle connection alive
+// (every 15 seconds). Joined, the deltas are exactly the stored message and the content of the JSON response. The
+// JSON has no character at which any reader ends a line: U+0085, U+2028 and U+2029 are escaped like control
+// characters.
 //
 // Errors that are detected before the first event have their own status. A later failure is the last event, with
 // `error` and `finishReason: error`. To resume a broken stream, request `GET /api/runs/{runId}/events/`.
@@ -7631,7 +7636,7 @@ func (c *Client) CreateCompletionWithBody(ctx context.Context, chatbotID Chatbot
 // id: 1.57
 // data: {"content":"good for an hour.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
 //
-// id: 1.57
+// id: 1.58
 // data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","model":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
 // ```
 //
@@ -8890,6 +8895,7 @@ func (c *Client) CancelRun(ctx context.Context, runID RunID, params *CancelRunPa
 //   - If another attempt has replaced the one in the id, or the id is not one of this run, an event with `reset:
 //     true` holds the whole text so far. Discard what you received before.
 //   - For a finished run, the rest of its text and the last event are sent.
+//   - After the last event the response is 204, at which a browser's EventSource stops.
 //
 // Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 //
@@ -13591,9 +13597,10 @@ type ClientWithResponsesInterface interface {
 	//
 	// **Event stream** (`isStreaming: true`): unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
 	// `data:` line that holds a CompletionEvent. Exactly one event, the last, has `done: true`. The offset counts
-	// the bytes of the text in UTF-8, so the last event repeats the id of the last delta. Comment lines keep an idle
-	// connection alive (every 15 seconds). Joined, the deltas are exactly the stored message and the content of the
-	// JSON response.
+	// the bytes of the text in UTF-8; that of the last event is one more. Comment lines keep an idle connection alive
+	// (every 15 seconds). Joined, the deltas are exactly the stored message and the content of the JSON response. The
+	// JSON has no character at which any reader ends a line: U+0085, U+2028 and U+2029 are escaped like control
+	// characters.
 	//
 	// Errors that are detected before the first event have their own status. A later failure is the last event, with
 	// `error` and `finishReason: error`. To resume a broken stream, request `GET /api/runs/{runId}/events/`.
@@ -13609,7 +13616,7 @@ type ClientWithResponsesInterface interface {
 	// id: 1.57
 	// data: {"content":"good for an hour.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
 	//
-	// id: 1.57
+	// id: 1.58
 	// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","model":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
 	// ```
 	//
@@ -13645,9 +13652,10 @@ type ClientWithResponsesInterface interface {
 	//
 	// **Event stream** (`isStreaming: true`): unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
 	// `data:` line that holds a CompletionEvent. Exactly one event, the last, has `done: true`. The offset counts
-	// the bytes of the text in UTF-8, so the last event repeats the id of the last delta. Comment lines keep an idle
-	// connection alive (every 15 seconds). Joined, the deltas are exactly the stored message and the content of the
-	// JSON response.
+	// the bytes of the text in UTF-8; that of the last event is one more. Comment lines keep an idle connection alive
+	// (every 15 seconds). Joined, the deltas are exactly the stored message and the content of the JSON response. The
+	// JSON has no character at which any reader ends a line: U+0085, U+2028 and U+2029 are escaped like control
+	// characters.
 	//
 	// Errors that are detected before the first event have their own status. A later failure is the last event, with
 	// `error` and `finishReason: error`. To resume a broken stream, request `GET /api/runs/{runId}/events/`.
@@ -13663,7 +13671,7 @@ type ClientWithResponsesInterface interface {
 	// id: 1.57
 	// data: {"content":"good for an hour.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
 	//
-	// id: 1.57
+	// id: 1.58
 	// data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","model":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
 	// ```
 	//
@@ -14466,6 +14474,7 @@ type ClientWithResponsesInterface interface {
 	// - If another attempt has replaced the one in the id, or the id is not one of this run, an event with `reset:
 	//   true` holds the whole text so far. Discard what you received before.
 	// - For a finished run, the rest of its text and the last event are sent.
+	// - After the last event the response is 204, at which a browser's EventSource stops.
 	//
 	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 	//
@@ -21610,9 +21619,10 @@ func (c *ClientWithResponses) UpdateChatbotWithResponse(ctx context.Context, cha
 //
 // **Event stream** (`isStreaming: true`): unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
 // `data:` line that holds a CompletionEvent. Exactly one event, the last, has `done: true`. The offset counts
-// the bytes of the text in UTF-8, so the last event repeats the id of the last delta. Comment lines keep an idle
-// connection alive (every 15 seconds). Joined, the deltas are exactly the stored message and the content of the
-// JSON response.
+// the bytes of the text in UTF-8; that of the last event is one more. Comment lines keep an idle connection alive
+// (every 15 seconds). Joined, the deltas are exactly the stored message and the content of the JSON response. The
+// JSON has no character at which any reader ends a line: U+0085, U+2028 and U+2029 are escaped like control
+// characters.
 //
 // Errors that are detected before the first event have their own status. A later failure is the last event, with
 // `error` and `finishReason: error`. To resume a broken stream, request `GET /api/runs/{runId}/events/`.
@@ -21628,7 +21638,7 @@ func (c *ClientWithResponses) UpdateChatbotWithResponse(ctx context.Context, cha
 // id: 1.57
 // data: {"content":"good for an hour.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
 //
-// id: 1.57
+// id: 1.58
 // data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","model":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
 // ```
 //
@@ -21670,9 +21680,10 @@ func (c *ClientWithResponses) CreateCompletionWithBodyWithResponse(ctx context.C
 //
 // **Event stream** (`isStreaming: true`): unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
 // `data:` line that holds a CompletionEvent. Exactly one event, the last, has `done: true`. The offset counts
-// the bytes of the text in UTF-8, so the last event repeats the id of the last delta. Comment lines keep an idle
-// connection alive (every 15 seconds). Joined, the deltas are exactly the stored message and the content of the
-// JSON response.
+// the bytes of the text in UTF-8; that of the last event is one more. Comment lines keep an idle connection alive
+// (every 15 seconds). Joined, the deltas are exactly the stored message and the content of the JSON response. The
+// JSON has no character at which any reader ends a line: U+0085, U+2028 and U+2029 are escaped like control
+// characters.
 //
 // Errors that are detected before the first event have their own status. A later failure is the last event, with
 // `error` and `finishReason: error`. To resume a broken stream, request `GET /api/runs/{runId}/events/`.
@@ -21688,7 +21699,7 @@ func (c *ClientWithResponses) CreateCompletionWithBodyWithResponse(ctx context.C
 // id: 1.57
 // data: {"content":"good for an hour.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
 //
-// id: 1.57
+// id: 1.58
 // data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","model":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
 // ```
 //
@@ -22791,6 +22802,7 @@ func (c *ClientWithResponses) CancelRunWithResponse(ctx context.Context, runID R
 //   - If another attempt has replaced the one in the id, or the id is not one of this run, an event with `reset:
 //     true` holds the whole text so far. Discard what you received before.
 //   - For a finished run, the rest of its text and the last event are sent.
+//   - After the last event the response is 204, at which a browser's EventSource stops.
 //
 // Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
 //
@@ -28573,6 +28585,9 @@ func ParseStreamRunResponse(rsp *http.Response) (*StreamRunResponse, error) {
 	}
 
 	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
 		var dest BadRequest
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {

@@ -2689,7 +2689,7 @@ type ErrorFrame struct {
 // Example: error
 type ErrorFrameType string
 
-// EventID `<attempt>.<offset>`: the number of the attempt, and the bytes of text that it has written.
+// EventID `<attempt>.<offset>`: the number of the attempt, and the bytes of text that it has written; one more in the last event.
 //
 // Example: 1.27
 type EventID = string
@@ -14754,6 +14754,14 @@ func (response StreamRun200TextEventStreamResponse) VisitStreamRunResponse(w htt
 			return err
 		}
 	}
+}
+
+type StreamRun204Response struct {
+}
+
+func (response StreamRun204Response) VisitStreamRunResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
 }
 
 type StreamRun400ApplicationProblemPlusJSONResponse struct {

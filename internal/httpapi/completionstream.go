@@ -75,7 +75,7 @@ func (e *completionEvents) Last(at reply.Position, outcome *reply.Outcome) error
 	if outcome.Err != nil {
 		event.Error = new(contract.ProblemOf(outcome.Err, e.requestID))
 	}
-	return e.Write(idLine(at), event)
+	return e.Write(idLine(outcome.End(at)), event)
 }
 
 func (e *completionEvents) event() openapi.CompletionEvent {
@@ -86,7 +86,7 @@ func (e *completionEvents) event() openapi.CompletionEvent {
 	}
 }
 
-// idLine returns the id line of an event: the position after it.
+// idLine returns the id line of an event: the position of a follower that has it.
 func idLine(at reply.Position) string {
 	line := append(make([]byte, 0, 32), "id: "...)
 	line = append(strconv.AppendInt(line, int64(at.Attempt), 10), '.')

@@ -48,7 +48,7 @@ func (p *historyPage) add(message chat.StoredMessage) error {
 		if err != nil {
 			return err
 		}
-		to = append(to, encoded...)
+		to = append(to, jsontext.EscapeNextLine(encoded)...)
 	}
 	to = jsontext.AppendString(append(to, `,"content":`...), message.Content)
 	to = jsontext.AppendUUID(append(to, `,"id":"`...), message.ID)

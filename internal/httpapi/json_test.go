@@ -1,7 +1,6 @@
 package httpapi_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -31,13 +30,16 @@ func awkward() []string {
 	for b := range 256 {
 		texts = append(texts, string([]byte{byte(b)}), "ab"+string([]byte{byte(b)})+"cd", string([]byte{0xe2, byte(b), 0xa8}), string([]byte{0xe2, 0x80, byte(b)}))
 	}
+	for r := rune(0x80); r < 0xC0; r++ {
+		texts = append(texts, string(r)+"a"+string(r))
+	}
 	for r := rune(0x2000); r < 0x2070; r++ {
 		texts = append(texts, string(r)+string(r))
 	}
 	return texts
 }
 
-// Strings are written byte for byte as encoding/json writes them, whatever their bytes are.
+// Strings are written byte for byte as encoding/json writes them, whatever their bytes are, except that U+0085 is escaped.
 func FuzzStringsAreWrittenAsEncodingJSONDoes(f *testing.F) {
 	for _, text := range awkward() {
 		f.Add([]byte(text))
@@ -47,11 +49,14 @@ func FuzzStringsAreWrittenAsEncodingJSONDoes(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := jsontext.AppendString([]byte("before"), text); string(got) != "before"+string(want) {
+		if got := jsontext.AppendString([]byte("before"), text); string(got) != "before"+escapeNextLine(string(want)) {
 			t.Errorf("%q\n got %s\nwant before%s", text, got, want)
 		}
 	})
 }
+
+// escapeNextLine returns JSON as it is written where U+0085 could end a line.
+func escapeNextLine(encoded string) string { return strings.ReplaceAll(encoded, "\u0085", `\u0085`) }
 
 // Free JSON is written byte for byte as encoding/json writes a RawMessage.
 func FuzzFreeJSONIsWrittenAsEncodingJSONDoes(f *testing.F) {
@@ -67,7 +72,7 @@ func FuzzFreeJSONIsWrittenAsEncodingJSONDoes(f *testing.F) {
 		if err != nil {
 			return // PostgreSQL stores valid JSON only
 		}
-		if got := jsontext.AppendCompact(nil, text); !bytes.Equal(got, want) {
+		if got := jsontext.AppendCompact(nil, text); string(got) != escapeNextLine(string(want)) {
 			t.Errorf("%q\n got %s\nwant %s", text, got, want)
 		}
 	})
@@ -80,7 +85,7 @@ func TestEventsAreWrittenAsEncodingJSONDoes(t *testing.T) {
 		if text == "" {
 			continue // an empty delta is not an event
 		}
-		if got, want, err := httpapi.CompletionDelta(text); err != nil || got != want {
+		if got, want, err := httpapi.CompletionDelta(text); err != nil || got != escapeNextLine(want) {
 			t.Errorf("%q: %v\n got %s\nwant %s", text, err, got, want)
 		}
 	}
@@ -123,7 +128,7 @@ func TestHistoryIsWrittenAsEncodingJSONDoes(t *testing.T) {
 				t.Fatalf("%s: %d, %v, Content-Length %s of %d", path, got.status, err, got.header.Get("Content-Length"), len(got.body))
 			}
 			want := httptest.NewRecorder()
-			if err := page.VisitGetHistoryResponse(want); err != nil || !bytes.Equal(got.body, want.Body.Bytes()) {
+			if err := page.VisitGetHistoryResponse(want); err != nil || string(got.body) != escapeNextLine(want.Body.String()) {
 				t.Errorf("%s: %v\n got %s\nwant %s", path, err, got.body, want.Body)
 			}
 			for _, message := range page.Messages {

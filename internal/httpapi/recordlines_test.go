@@ -73,7 +73,7 @@ func TestALineIsTheRecordOfTheList(t *testing.T) {
 				*field = time.UnixMicro(random.Int64N(4e15)).In(time.FixedZone("", random.IntN(10_000)))
 			}
 		}
-		want := string(must(json.Marshal(httpapi.ToAPIRecord(row)))) + "\n"
+		want := escapeNextLine(string(must(json.Marshal(httpapi.ToAPIRecord(row))))) + "\n"
 		if got := string(httpapi.AppendRecord([]byte("head"), &row)); got != "head"+want {
 			t.Fatalf("%s\nwant\n%s", got, want)
 		}

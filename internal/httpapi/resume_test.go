@@ -132,8 +132,8 @@ func TestWithoutAnIDAStreamBeginsWithTheTextSoFar(t *testing.T) {
 	}
 }
 
-// A run that is over gives the rest of its text after any of its events, after the last one only the last event again,
-// and without an id all of it at once.
+// A run that is over gives the rest of its text after any of its events, after the last delta only the last event, after
+// the last event nothing, and without an id all of it at once.
 func TestARunThatIsOverGivesWhatCameAfterAnyOfItsEvents(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -141,12 +141,21 @@ func TestARunThatIsOverGivesWhatCameAfterAnyOfItsEvents(t *testing.T) {
 	whole, last := joined(t, events)
 	run := text(last, "runId")
 	held := ""
-	for i, one := range events {
+	for i, one := range events[:len(events)-1] {
 		held += one.data["content"].(string)
 		rest := alice.follow(run, "", withHeader("Last-Event-ID", one.id)).rest()
 		got, gotLast := resumed(t, held, rest)
 		if got != whole || !equalJSON(gotLast, last) || rest[0].data["reset"] != nil || i >= len(events)-2 && len(rest) != 1 {
 			t.Errorf("after %s: %q in %d events, and %v, not %v", one.id, got, len(rest), gotLast, last)
+		}
+	}
+	end := events[len(events)-1].id
+	for _, got := range []answer{
+		alice.call(http.MethodGet, "/api/runs/"+run+"/events/", nil, withHeader("Last-Event-ID", end)),
+		alice.call(http.MethodGet, "/api/runs/"+run+"/events/?after="+end, nil),
+	} {
+		if got.status != http.StatusNoContent || len(got.body) > 0 {
+			t.Errorf("after the last event: %d %q", got.status, got.body)
 		}
 	}
 	all := alice.follow(run, "").rest()
@@ -213,7 +222,7 @@ func TestAnIDThatIsNotOfTheRunBringsTheWholeTextAnew(t *testing.T) {
 		growing.leave()
 	}
 	// What is beyond the end is known only when there is an end.
-	for _, after := range []string{"2.10", "2.999999999"} {
+	for _, after := range []string{"2.11", "2.999999999"} {
 		events := alice.follow(over, "?after="+after).rest()
 		if content, _ := resumed(t, "Ah 字 oh no", events); content != whole || events[0].data["reset"] != true || len(events) != 2 {
 			t.Errorf("after %s: %v", after, events)

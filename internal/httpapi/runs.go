@@ -34,6 +34,9 @@ func (h runHandlers) StreamRun(ctx context.Context, request openapi.StreamRunReq
 	if err != nil {
 		return nil, err
 	}
+	if reply.HasEnded(from) {
+		return openapi.StreamRun204Response{}, nil
+	}
 	return completionStream{ctx: ctx, reply: reply, from: from}, nil
 }
 

@@ -52,6 +52,37 @@ func joined(t *testing.T, events []event) (string, object) {
 	return resumed(t, "", events)
 }
 
+// lineBreaks are the characters at which Python's splitlines ends a line.
+const lineBreaks = "\n\r\v\f\x1c\x1d\x1e\u0085\u2028\u2029"
+
+// Whatever a reply contains, each event is one line for any reader, in every stream and in JSON lines.
+func TestNoCharacterBreaksALine(t *testing.T) {
+	t.Parallel()
+	alice, path := scriptedCaller(t, object{"deltas": []string{"a" + lineBreaks, lineBreaks + "b"}, "suggestions": []object{{"text": lineBreaks}}})
+	whole := "a" + lineBreaks + lineBreaks + "b"
+	body := streaming(chatting("Hi" + lineBreaks))
+	body["model"] = "s"
+	admin := alice.as("manager", auth.Admin)
+	stream := alice.call(http.MethodPost, path, asking("Hi"+lineBreaks, true))
+	if got, _ := joined(t, stream.events()); got != whole {
+		t.Errorf("the reply is %q", got)
+	}
+	alice.settle()
+	for _, got := range []answer{
+		stream, alice.call(http.MethodPost, chatCompletions, body), admin.call(http.MethodGet, "/api/chatbots/s/records/export/"+around("format=jsonl"), nil),
+	} {
+		if got.status != http.StatusOK || strings.ContainsAny(strings.ReplaceAll(string(got.body), "\n", ""), lineBreaks) {
+			t.Errorf("%s: %d %q", got.request, got.status, got.body)
+		}
+	}
+}
+
+// isEndOf reports whether an offset is that of the last event of a text: one more than the text has, unless only this
+// instance has given up.
+func isEndOf(last event, at, length int) bool {
+	return at == length+1 || at == length && last.data["finishReason"] == "error"
+}
+
 // resumed is joined for a listener that has the beginning of the text already. A reset event discards it.
 func resumed(t *testing.T, held string, events []event) (string, object) {
 	t.Helper()
@@ -69,10 +100,10 @@ func resumed(t *testing.T, held string, events []event) (string, object) {
 		content += one.data["content"].(string)
 		switch {
 		case i == 0:
-		case a != attempt && !isReset && offset > 0, a < attempt, !isLast && !isReset && o <= offset, isLast && o != offset:
+		case a != attempt && !isReset && offset > 0, a < attempt, !isLast && !isReset && o <= offset, isLast && !isEndOf(one, o, offset):
 			t.Errorf("event %d of %d has the id %s after %d.%d", i+1, len(events), one.id, attempt, offset)
 		}
-		if o != len(content) {
+		if !isLast && o != len(content) {
 			t.Errorf("the id %s after %d bytes", one.id, len(content))
 		}
 		attempt, offset = a, o

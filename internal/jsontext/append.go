@@ -1,6 +1,7 @@
 package jsontext
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"time"
@@ -15,13 +16,13 @@ const TimeFormat = "2006-01-02T15:04:05.000000Z"
 // FormatTime returns a time in TimeFormat.
 func FormatTime(t time.Time) string { return t.UTC().Format(TimeFormat) }
 
-// isPlain holds the bytes of valid UTF-8 that are written unescaped in a string. 0xE2 is not one
-// of them: it begins U+2028 and U+2029.
+// isPlain holds the bytes of valid UTF-8 that are written unescaped in a string. 0xE2 and 0xC2 are
+// not among them: they begin U+2028, U+2029 and U+0085, at which some readers end a line.
 var isPlain = func() (plain [256]bool) {
 	for b := range plain {
 		plain[b] = b >= ' '
 	}
-	for _, b := range []byte("\"\\<>&\xE2") {
+	for _, b := range []byte("\"\\<>&\xE2\xC2") {
 		plain[b] = false
 	}
 	return plain
@@ -29,7 +30,16 @@ var isPlain = func() (plain [256]bool) {
 
 const hexDigits = "0123456789abcdef"
 
-// AppendString appends text as a JSON string, byte for byte as encoding/json with HTML escaping.
+// nextLine is U+0085, at which Python's splitlines and others end a line.
+const nextLine = "\u0085"
+
+// EscapeNextLine escapes each U+0085 in JSON, which encoding/json does not.
+func EscapeNextLine(data []byte) []byte {
+	return bytes.ReplaceAll(data, []byte(nextLine), []byte(`\u0085`))
+}
+
+// AppendString appends text as a JSON string, byte for byte as encoding/json with HTML escaping, and
+// with EscapeNextLine.
 func AppendString[T string | []byte](to []byte, text T) []byte {
 	start := len(to)
 	to = append(to, '"')
@@ -47,6 +57,14 @@ func AppendString[T string | []byte](to []byte, text T) []byte {
 				begin = i + 3
 			}
 			i += 2
+			continue
+		}
+		if b == 0xC2 {
+			if len(text) > i+1 && text[i+1] == nextLine[1] {
+				to = append(append(to, text[begin:i]...), `\u0085`...)
+				begin = i + 2
+			}
+			i++
 			continue
 		}
 		to = append(to, text[begin:i]...)
@@ -73,7 +91,7 @@ func AppendString[T string | []byte](to []byte, text T) []byte {
 	if !utf8.Valid(to[start:]) {
 		// PostgreSQL sends valid UTF-8 only. Otherwise encoding/json replaces what is invalid.
 		quoted, _ := json.Marshal(string(text))
-		return append(to[:start], quoted...)
+		return append(to[:start], EscapeNextLine(quoted)...)
 	}
 	return to
 }
@@ -89,7 +107,7 @@ func isLineSeparator[T string | []byte](text T) bool {
 }
 
 // AppendCompact appends valid JSON without insignificant space, byte for byte as encoding/json
-// writes a json.RawMessage.
+// writes a json.RawMessage, and with EscapeNextLine.
 func AppendCompact(to, text []byte) []byte {
 	begin, isInString := 0, false
 	for i := 0; i < len(text); i++ {
@@ -107,6 +125,10 @@ func AppendCompact(to, text []byte) []byte {
 			to = append(to, hexDigits[text[i+2]&0xF])
 			begin = i + 3
 			i += 2
+		case b == 0xC2 && i+1 < len(text) && text[i+1] == nextLine[1]:
+			to = append(append(to, text[begin:i]...), `\u0085`...)
+			begin = i + 2
+			i++
 		case !isInString && (b == ' ' || b == '\t' || b == '\n' || b == '\r'):
 			to = append(to, text[begin:i]...)
 			begin = i + 1

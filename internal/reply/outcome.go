@@ -33,6 +33,18 @@ type Outcome struct {
 	Answer       bot.Answer
 	Seq          int64         // of the bot's message; 0 if it has none, or its seq is unknown here
 	Err          *apperr.Error // why the reply failed; nil otherwise
+	// IsProvisional is set if only this instance's followers were given up: another attempt may still
+	// end the reply otherwise.
+	IsProvisional bool
+}
+
+// End returns the position of a follower that has the last event of a reply: one beyond the text that
+// it has. After a provisional outcome, the reply may continue where the text ends.
+func (o *Outcome) End(text Position) Position {
+	if !o.IsProvisional {
+		text.Offset++
+	}
+	return text
 }
 
 // NewOutcome returns the outcome of a bot's call that wrote text and returned answer and err.

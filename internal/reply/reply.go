@@ -107,6 +107,13 @@ func (r *Reply) Follow(ctx context.Context, at Position, idle time.Duration) (Ch
 	}
 }
 
+// HasEnded reports whether a follower has the last event of the reply.
+func (r *Reply) HasEnded(at Position) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.outcome != nil && !r.outcome.IsProvisional && at == Position{r.attempt, len(r.text) + 1}
+}
+
 // Outcome returns how the reply ended, nil while it is written, and a channel that is closed when
 // it ends.
 func (r *Reply) Outcome() (*Outcome, <-chan struct{}) {
@@ -220,7 +227,7 @@ func (r *Reply) Fail(err *apperr.Error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.outcome == nil {
-		r.finish(&Outcome{State: "failed", FinishReason: "error", Content: string(r.text), Err: err})
+		r.finish(&Outcome{State: "failed", FinishReason: "error", Content: string(r.text), Err: err, IsProvisional: true})
 	}
 }
 

@@ -41,7 +41,7 @@ func (e *Writer) Write(before string, event any) error {
 	if err != nil {
 		return fmt.Errorf("encode an event: %w", err)
 	}
-	return e.Print([]byte(before + "data: " + string(data) + "\n\n"))
+	return e.Print([]byte(before + "data: " + string(jsontext.EscapeNextLine(data)) + "\n\n"))
 }
 
 // Frame is the JSON around the text in events that differ in nothing else. It is encoded once for
@@ -54,6 +54,7 @@ func NewFrame(event any) (Frame, error) {
 	if err != nil {
 		return Frame{}, fmt.Errorf("encode the frame of events: %w", err)
 	}
+	data = jsontext.EscapeNextLine(data)
 	const empty = `"content":""`
 	at := bytes.Index(data, []byte(empty)) // cannot match inside a string, whose quotes are escaped
 	if at < 0 {

@@ -357,9 +357,10 @@ export interface paths {
          *
          *     **Event stream** (`isStreaming: true`): unnamed events, each with an `id:` (`<attempt>.<offset>`) and one
          *     `data:` line that holds a CompletionEvent. Exactly one event, the last, has `done: true`. The offset counts
-         *     the bytes of the text in UTF-8, so the last event repeats the id of the last delta. Comment lines keep an idle
-         *     connection alive (every 15 seconds). Joined, the deltas are exactly the stored message and the content of the
-         *     JSON response.
+         *     the bytes of the text in UTF-8; that of the last event is one more. Comment lines keep an idle connection alive
+         *     (every 15 seconds). Joined, the deltas are exactly the stored message and the content of the JSON response. The
+         *     JSON has no character at which any reader ends a line: U+0085, U+2028 and U+2029 are escaped like control
+         *     characters.
          *
          *     Errors that are detected before the first event have their own status. A later failure is the last event, with
          *     `error` and `finishReason: error`. To resume a broken stream, request `GET /api/runs/{runId}/events/`.
@@ -375,7 +376,7 @@ export interface paths {
          *     id: 1.57
          *     data: {"content":"good for an hour.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f"}
          *
-         *     id: 1.57
+         *     id: 1.58
          *     data: {"citationNodes":[{"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page. It is good for an hour."},"displayScore":"100%","score":1}],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c2275","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c20e2","model":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c1f4f","suggestions":[{"context":"faq","text":"How do I change my password?"}],"usage":null}
          *     ```
          *
@@ -448,6 +449,7 @@ export interface paths {
          *     - If another attempt has replaced the one in the id, or the id is not one of this run, an event with `reset:
          *       true` holds the whole text so far. Discard what you received before.
          *     - For a finished run, the rest of its text and the last event are sent.
+         *     - After the last event the response is 204, at which a browser's EventSource stops.
          *
          *     Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, a `contact` or a `chatbot`.
          */
@@ -3190,7 +3192,7 @@ export interface components {
             error?: components["schemas"]["Problem"];
         };
         /**
-         * @description `<attempt>.<offset>`: the number of the attempt, and the bytes of text that it has written.
+         * @description `<attempt>.<offset>`: the number of the attempt, and the bytes of text that it has written; one more in the last event.
          * @example 1.27
          */
         EventID: string;
@@ -6841,6 +6843,14 @@ export interface operations {
                 content: {
                     "text/event-stream": components["schemas"]["CompletionEvent"];
                 };
+            };
+            /** @description Nothing follows the last event. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];

@@ -37,6 +37,7 @@ export class ReplyStream implements AsyncIterable<CompletionEvent> {
   #options: StreamOptions;
   #open: () => Promise<Response>;
   #last: CompletionEvent | undefined;
+  #isOver = false;
   /** The text so far. */
   text = '';
   /** Id of the run that writes the reply, once it is known. */
@@ -58,7 +59,7 @@ export class ReplyStream implements AsyncIterable<CompletionEvent> {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<CompletionEvent, void, undefined> {
-    if (this.#last) return;
+    if (this.#last || this.#isOver) return;
     const { signal, retries = 8, idle = 45_000 } = this.#options;
     for (let retry = 0; ; ) {
       signal?.throwIfAborted();
@@ -78,20 +79,25 @@ export class ReplyStream implements AsyncIterable<CompletionEvent> {
         }
         if (retry >= retries) throw error instanceof ProblemError ? error : new DisconnectedError('the stream is broken', { cause: error });
       }
+      if (this.#isOver) return;
       if (retry >= retries) throw new DisconnectedError('the stream ended before the reply');
       retry++;
       await sleep(Math.max(delay, backoff(retry)), signal);
     }
   }
 
-  /** Reads the reply to its end and returns the last event, which has the finish reason. */
+  /**
+   * Reads the reply to its end and returns the last event, which has the finish reason. Throws a
+   * DisconnectedError if the stream was followed from the last event.
+   */
   async finished(): Promise<CompletionEvent> {
     if (!this.#last) {
       for await (const _ of this) {
         // Iterating updates text.
       }
     }
-    return this.#last as CompletionEvent;
+    if (!this.#last) throw new DisconnectedError('nothing follows the last event');
+    return this.#last;
   }
 
   /**
@@ -101,6 +107,7 @@ export class ReplyStream implements AsyncIterable<CompletionEvent> {
     const response = await (this.runId === undefined ? this.#open() : this.#follow());
     if (!response.ok) throw await readProblem(response);
     this.runId ??= response.headers.get('X-Run-Id') ?? undefined;
+    this.#isOver = response.status === 204; // `after` was the last event
     if (!response.body) return;
     for await (const { id, data } of readEvents(response.body, idle)) {
       const event = JSON.parse(data) as CompletionEvent;

@@ -1,6 +1,8 @@
 package api_test
 
 import (
+	"slices"
+
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/google/uuid"
 )
@@ -8,16 +10,32 @@ import (
 func exampleRules() []rule {
 	return []rule{
 		{
-			name: "named schemas have an example",
+			name: "named schemas of single values have an example",
 			check: func(doc *openapi3.T, report reportFunc) {
 				for _, name := range sorted(doc.Components.Schemas) {
-					if schema := doc.Components.Schemas[name]; schema.Ref == "" && schema.Value.Example == nil {
+					if schema := doc.Components.Schemas[name]; schema.Ref == "" && !isOfObjects(schema.Value) && schema.Value.Example == nil {
 						report("schema "+name, "has no example")
 					}
 				}
 			},
 			mutations: map[string]func(*openapi3.T){
-				"none": func(doc *openapi3.T) { schemaOf(doc, "Health").Example = nil },
+				"none": func(doc *openapi3.T) { schemaOf(doc, "Slug").Example = nil },
+			},
+		},
+		{
+			name: "schemas have no objects as examples",
+			check: func(doc *openapi3.T, report reportFunc) {
+				eachSchema(doc, func(where string, schema *openapi3.SchemaRef) {
+					if schema.Ref == "" && hasObject(schema.Value.Example) {
+						report(where, "has an object as its example: validators take an id in it for a schema's, and mock servers prefer it to the example of the response")
+					}
+				})
+			},
+			mutations: map[string]func(*openapi3.T){
+				"of an object": func(doc *openapi3.T) { schemaOf(doc, "Health").Example = map[string]any{"status": "ok"} },
+				"of a list": func(doc *openapi3.T) {
+					schemaOf(doc, "Chatbot").Properties["name"].Value.Example = []any{map[string]any{}}
+				},
 			},
 		},
 		{
@@ -87,7 +105,7 @@ func exampleRules() []rule {
 			check: eachInline(func(where string, s *openapi3.Schema, report reportFunc) {
 				for _, name := range sorted(s.Properties) {
 					property := s.Properties[name]
-					if property.Ref == "" && property.Value.Items == nil && property.Value.Format != "binary" && property.Value.Example == nil && !property.Value.Nullable {
+					if property.Ref == "" && property.Value.Items == nil && property.Value.Format != "binary" && !isOfObjects(property.Value) && property.Value.Example == nil && !property.Value.Nullable {
 						report(where+"."+name, "has no example")
 					}
 				}
@@ -100,7 +118,7 @@ func exampleRules() []rule {
 			name:  "examples are valid",
 			check: checkExamples,
 			mutations: map[string]func(*openapi3.T){
-				"of a schema":    func(doc *openapi3.T) { schemaOf(doc, "Health").Example = map[string]any{"status": "ill"} },
+				"of a schema":    func(doc *openapi3.T) { schemaOf(doc, "ConversationStatus").Example = "ill" },
 				"of a property":  func(doc *openapi3.T) { schemaOf(doc, "Message").Properties["feedback"].Value.Example = "love" },
 				"of a parameter": func(doc *openapi3.T) { doc.Components.Parameters["Page"].Value.Schema.Value.Example = 0 },
 				"of a parameter, outside its schema": func(doc *openapi3.T) {
@@ -115,15 +133,32 @@ func exampleRules() []rule {
 					find(doc, "getHealth").Responses.Value("200").Value.Content["application/json"].Example = "ok"
 				},
 				"missing property": func(doc *openapi3.T) {
-					delete(schemaOf(doc, "NamedReference").Example.(map[string]any), "id")
+					delete(doc.Components.Examples["getContact200"].Value.Value.(map[string]any), "id")
 				},
 				"invalid date": func(doc *openapi3.T) { schemaOf(doc, "Timestamp").Example = "yesterday" },
 				"invalid id": func(doc *openapi3.T) {
-					schemaOf(doc, "NamedReference").Example.(map[string]any)["id"] = "me"
+					schemaOf(doc, "NamedReference").Properties["id"].Value.Example = "me"
 				},
 			},
 		},
 	}
+}
+
+// isOfObjects reports whether a schema describes objects or variants of them, whose examples are those
+// of requests and responses.
+func isOfObjects(schema *openapi3.Schema) bool {
+	return schema.Type.Is("object") || len(variants(schema)) > 0
+}
+
+// hasObject reports whether a value is or contains an object.
+func hasObject(value any) bool {
+	switch value := value.(type) {
+	case map[string]any:
+		return true
+	case []any:
+		return slices.ContainsFunc(value, hasObject)
+	}
+	return false
 }
 
 func checkExamples(doc *openapi3.T, report reportFunc) {

@@ -978,8 +978,6 @@ func (e ListInboxConversationsParamsOrdering) Valid() bool {
 type AccessType string
 
 // APIKey An API key without its secret.
-//
-// Example: {"createdAt":"2026-01-15T10:30:00.000000Z","expiresAt":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06","lastUsedAt":null,"name":"Portal","prefix":"pk_4f9a1c22d0","scopes":["agent"],"user":"portal"}
 type APIKey struct {
 	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
 	//
@@ -1017,8 +1015,6 @@ type APIKey struct {
 }
 
 // APIKeyCreate An API key to create.
-//
-// Example: {"name":"Portal","scopes":["agent"],"user":"portal"}
 type APIKeyCreate struct {
 	// ExpiresAt Time in the future at which the key expires. If absent or null, never.
 	//
@@ -1040,8 +1036,6 @@ type APIKeyCreate struct {
 }
 
 // APIKeyCreated An API key with its secret.
-//
-// Example: {"createdAt":"2026-01-15T10:30:00.000000Z","expiresAt":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06","key":"pk_4f9a1c22d0.Zk3xQ0v9s1LrT7uYb2Wc5dEf8gHj","lastUsedAt":null,"name":"Portal","prefix":"pk_4f9a1c22d0","scopes":["agent"],"user":"portal"}
 type APIKeyCreated struct {
 	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
 	//
@@ -1084,8 +1078,6 @@ type APIKeyCreated struct {
 }
 
 // APIKeyList A page of API keys.
-//
-// Example: {"count":0,"next":null,"previous":null,"results":[]}
 type APIKeyList struct {
 	// Count Total number of results.
 	//
@@ -1103,8 +1095,6 @@ type APIKeyList struct {
 }
 
 // APIKeyRef An API key. `name` and `user` are null if the key was revoked.
-//
-// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09","name":"portal","user":"alice"}
 type APIKeyRef struct {
 	// ID Id of the key.
 	//
@@ -1123,8 +1113,6 @@ type APIKeyRef struct {
 }
 
 // Attachment An attachment of a message.
-//
-// Example: {"file":"https://files.example.com/screen.png","filename":"screen.png","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09","type":"image"}
 type Attachment struct {
 	// File URL of the file.
 	//
@@ -1150,8 +1138,6 @@ type Attachment struct {
 // AttachmentInput An attachment. Either `id`, of an attachment in an earlier message, or `file`, an http or https URL, is
 // required. An unknown `id` is ignored if `file` is given. `type` defaults to `other`, `filename` to the last
 // segment of the URL's path.
-//
-// Example: {"file":"https://files.example.com/screen.png","filename":"screen.png","type":"image"}
 type AttachmentInput struct {
 	// File URL of the file.
 	//
@@ -1185,8 +1171,6 @@ type AttachmentType string
 type AuditAction string
 
 // AuditActor The user whose API key was used; null if the operator acted outside the API.
-//
-// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","name":"portal"}
 type AuditActor struct {
 	// ID Id of the user.
 	//
@@ -1200,8 +1184,6 @@ type AuditActor struct {
 }
 
 // AuditEvent An event of the audit trail.
-//
-// Example: {"action":"conversation.deleted","address":"203.0.113.7","createdAt":"2026-01-15T10:30:00.000000Z","details":{},"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0c","keyId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06","objectId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","objectType":"conversation","requestId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","user":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","name":"portal"}}
 type AuditEvent struct {
 	// Action Action that the event records.
 	//
@@ -1221,9 +1203,6 @@ type AuditEvent struct {
 	// Details Details of the object. API key: `prefix`, `name` and `scopes`, and `user` if it was created. Chatbot:
 	// `slug` and `name`. FAQ: `chatbot`. Web chat: `name`. Export: `format`, `startDate`, `endDate` and
 	// `timezone`. Details never include messages or who sent them.
-	//
-	//
-	// Example: {}
 	Details json.RawMessage `json:"details"`
 
 	// ID Id of the event.
@@ -1252,8 +1231,6 @@ type AuditEvent struct {
 	RequestID string `json:"requestId"`
 
 	// User The user whose API key was used; null if the operator acted outside the API.
-	//
-	// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","name":"portal"}
 	User nullable.Nullable[AuditActor] `json:"user"`
 }
 
@@ -1263,8 +1240,6 @@ type AuditEvent struct {
 type AuditEventObjectType string
 
 // AuditEventList A page of audit events.
-//
-// Example: {"count":0,"next":null,"previous":null,"results":[]}
 type AuditEventList struct {
 	// Count Total number of results.
 	//
@@ -1282,12 +1257,10 @@ type AuditEventList struct {
 }
 
 // Canvas A document that is attached to a message.
-//
-// Example: {"canvasType":{"kind":"markdown"},"content":"Dear customer","name":"draft","title":"Draft of the letter"}
 type Canvas struct {
 	// CanvasType Any JSON value except null, stored unchanged.
 	//
-	// Example: {"kind":"markdown"}
+	// Example: markdown
 	CanvasType json.RawMessage `json:"canvasType"`
 
 	// Content Content of the canvas.
@@ -1312,8 +1285,6 @@ type Canvas struct {
 type ChannelType string
 
 // ChatChoice The reply with its finish reason.
-//
-// Example: {"finish_reason":"stop","index":0,"logprobs":null,"message":{"content":"Use the link on the sign-in page.","refusal":null,"role":"assistant"}}
 type ChatChoice struct {
 	// FinishReason `stop` or `length`.
 	//
@@ -1329,8 +1300,6 @@ type ChatChoice struct {
 	Logprobs nullable.Nullable[map[string]interface{}] `json:"logprobs"`
 
 	// Message The message of the chatbot.
-	//
-	// Example: {"content":"Use the link on the sign-in page.","refusal":null,"role":"assistant"}
 	Message ChatReply `json:"message"`
 }
 
@@ -1345,12 +1314,8 @@ type ChatChoiceFinishReason string
 type ChatChoiceIndex int
 
 // ChatChunkChoice A piece of the reply.
-//
-// Example: {"delta":{"content":"Use"},"finish_reason":null,"index":0,"logprobs":null}
 type ChatChunkChoice struct {
 	// Delta Part of the reply. Empty in the last chunk with a choice.
-	//
-	// Example: {"content":"Use "}
 	Delta ChatDelta `json:"delta"`
 
 	// FinishReason `stop` or `length` in the last chunk with a choice, otherwise null.
@@ -1371,8 +1336,6 @@ type ChatChunkChoice struct {
 type ChatChunkChoiceIndex int
 
 // ChatCompletion A completion in OpenAI's format.
-//
-// Example: {"choices":[{"finish_reason":"stop","index":0,"logprobs":null,"message":{"content":"Use the link on the sign-in page.","refusal":null,"role":"assistant"}}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","model":"parley","object":"chat.completion","usage":{"completion_tokens":30,"prompt_tokens":120,"total_tokens":150}}
 type ChatCompletion struct {
 	// Choices One choice.
 	Choices []ChatChoice `json:"choices"`
@@ -1398,8 +1361,6 @@ type ChatCompletion struct {
 	Object ChatCompletionObject `json:"object"`
 
 	// Usage Token counts. All are 0 if the engine does not count tokens.
-	//
-	// Example: {"completion_tokens":30,"prompt_tokens":120,"total_tokens":150}
 	Usage ChatUsage `json:"usage"`
 }
 
@@ -1409,8 +1370,6 @@ type ChatCompletion struct {
 type ChatCompletionObject string
 
 // ChatCompletionChunk A piece of a streamed completion.
-//
-// Example: {"choices":[{"delta":{"content":"Use"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","model":"parley","object":"chat.completion.chunk"}
 type ChatCompletionChunk struct {
 	// Choices One choice; empty in the chunk that has the usage.
 	Choices []ChatChunkChoice `json:"choices"`
@@ -1436,8 +1395,6 @@ type ChatCompletionChunk struct {
 	Object ChatCompletionChunkObject `json:"object"`
 
 	// Usage Token counts. All are 0 if the engine does not count tokens.
-	//
-	// Example: {"completion_tokens":30,"prompt_tokens":120,"total_tokens":150}
 	Usage *ChatUsage `json:"usage,omitempty"`
 }
 
@@ -1447,15 +1404,11 @@ type ChatCompletionChunk struct {
 type ChatCompletionChunkObject string
 
 // ChatCompletionCreate A request in OpenAI's format. Fields that are not listed here are ignored.
-//
-// Example: {"messages":[{"content":"How do I reset my password?","role":"user"}],"model":"parley"}
 type ChatCompletionCreate struct {
 	// Messages The messages; the last one is the question.
 	Messages []ChatMessage `json:"messages"`
 
 	// Metadata Any JSON object.
-	//
-	// Example: {"conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}
 	Metadata nullable.Nullable[ChatMetadata] `json:"metadata,omitempty"`
 
 	// Model Slug or id of a chatbot. An unknown one is 404.
@@ -1474,21 +1427,15 @@ type ChatCompletionCreate struct {
 	Stream nullable.Nullable[bool] `json:"stream,omitempty"`
 
 	// StreamOptions Options of a stream.
-	//
-	// Example: {"include_usage":true}
 	StreamOptions nullable.Nullable[ChatStreamOptions] `json:"stream_options,omitempty"`
 }
 
 // ChatCompletionEvent An event of a stream. The last event of a successful stream is `[DONE]`, which is not JSON.
-//
-// Example: {"choices":[{"delta":{"content":"Use"},"finish_reason":null,"index":0,"logprobs":null}],"created":1768473000,"id":"chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","model":"parley","object":"chat.completion.chunk"}
 type ChatCompletionEvent struct {
 	union json.RawMessage
 }
 
 // ChatDelta Part of the reply. Empty in the last chunk with a choice.
-//
-// Example: {"content":"Use "}
 type ChatDelta struct {
 	// Content Next piece of the reply.
 	//
@@ -1507,8 +1454,6 @@ type ChatDelta struct {
 type ChatDeltaRole string
 
 // ChatMessage A message in OpenAI's format.
-//
-// Example: {"content":"How do I reset my password?","role":"user"}
 type ChatMessage struct {
 	// Content Text, or a list of parts: `{"type": "text", "text": …}` and, in messages with the role `user`, `{"type":
 	// "image_url", "image_url": {"url": …}}` with an http or https URL, or a `data:` URL in requests without a
@@ -1516,7 +1461,7 @@ type ChatMessage struct {
 	// limited to 32,768 characters (else 413) and 50 images. Null or absent counts as empty.
 	//
 	//
-	// Example: [{"text":"How do I reset my password?","type":"text"}]
+	// Example: How do I reset my password?
 	Content *json.RawMessage `json:"content,omitempty"`
 
 	// Role Role of the sender.
@@ -1531,13 +1476,9 @@ type ChatMessage struct {
 type ChatMessageRole string
 
 // ChatMetadata Any JSON object.
-//
-// Example: {"conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}
 type ChatMetadata = json.RawMessage
 
 // ChatReply The message of the chatbot.
-//
-// Example: {"content":"Use the link on the sign-in page.","refusal":null,"role":"assistant"}
 type ChatReply struct {
 	// Content Text of the reply.
 	//
@@ -1559,8 +1500,6 @@ type ChatReply struct {
 type ChatReplyRole string
 
 // ChatStreamOptions Options of a stream.
-//
-// Example: {"include_usage":true}
 type ChatStreamOptions struct {
 	// IncludeUsage Whether a last chunk with the usage is sent. Default: false.
 	//
@@ -1569,8 +1508,6 @@ type ChatStreamOptions struct {
 }
 
 // ChatUsage Token counts. All are 0 if the engine does not count tokens.
-//
-// Example: {"completion_tokens":30,"prompt_tokens":120,"total_tokens":150}
 type ChatUsage struct {
 	// CompletionTokens Tokens of the reply.
 	//
@@ -1589,8 +1526,6 @@ type ChatUsage struct {
 }
 
 // Chatbot A chatbot.
-//
-// Example: {"createdAt":"2026-01-15T10:30:00.000000Z","description":"Answers questions about Parley.","engine":"faq","greeting":"Hello!","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","instructions":"","isDefault":true,"model":null,"name":"Parley","script":null,"slug":"parley","unanswerableReply":"Sorry, I do not know that.","updatedAt":"2026-01-15T10:30:00.000000Z"}
 type Chatbot struct {
 	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
 	//
@@ -1632,9 +1567,6 @@ type Chatbot struct {
 	IsDefault bool `json:"isDefault"`
 
 	// Model The model of a chatbot with the engine `openai`, or null. Its API key is never returned.
-	//
-	//
-	// Example: {"baseUrl":"https://api.openai.com/v1","hasApiKey":true,"historyTokens":4000,"name":"gpt-4o-mini","parameters":{"max_tokens":500},"temperature":0.2}
 	Model nullable.Nullable[Model] `json:"model"`
 
 	// Name Name of the chatbot.
@@ -1643,8 +1575,6 @@ type Chatbot struct {
 	Name string `json:"name"`
 
 	// Script Replies of a chatbot with the engine scripted, or null.
-	//
-	// Example: {"rules":[{"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]},{"deltas":["One moment"],"failAfter":1}]}
 	Script nullable.Nullable[json.RawMessage] `json:"script"`
 
 	// Slug Unique name of the chatbot in URLs.
@@ -1664,8 +1594,6 @@ type Chatbot struct {
 }
 
 // ChatbotCreate A chatbot to create.
-//
-// Example: {"greeting":"How can I help?","name":"Support"}
 type ChatbotCreate struct {
 	// Description Description of the chatbot.
 	//
@@ -1698,9 +1626,6 @@ type ChatbotCreate struct {
 
 	// Model Complete settings of the model: absent fields are reset, except for the API key. In an update, null removes
 	// the model and its API key.
-	//
-	//
-	// Example: {"apiKey":"sk-0123456789","baseUrl":"https://api.openai.com/v1","name":"gpt-4o-mini"}
 	Model nullable.Nullable[ModelSettings] `json:"model,omitempty"`
 
 	// Name A name, which must not be blank.
@@ -1709,8 +1634,6 @@ type ChatbotCreate struct {
 	Name Name `json:"name"`
 
 	// Script Replies of a chatbot with the engine scripted, or null.
-	//
-	// Example: {"rules":[{"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]},{"deltas":["One moment"],"failAfter":1}]}
 	Script nullable.Nullable[Script] `json:"script,omitempty"`
 
 	// Slug Lower-case letters, digits and hyphens; must not have the form of an id.
@@ -1725,8 +1648,6 @@ type ChatbotCreate struct {
 }
 
 // ChatbotList A page of chatbots.
-//
-// Example: {"count":0,"next":null,"previous":null,"results":[]}
 type ChatbotList struct {
 	// Count Total number of results.
 	//
@@ -1744,8 +1665,6 @@ type ChatbotList struct {
 }
 
 // ChatbotReference A chatbot by id and name.
-//
-// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","name":"Parley"}
 type ChatbotReference struct {
 	// ID Id of the chatbot.
 	//
@@ -1759,8 +1678,6 @@ type ChatbotReference struct {
 }
 
 // ChatbotTextNode A text that the reply is based on.
-//
-// Example: {"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page."}
 type ChatbotTextNode struct {
 	// Filename Name of the source.
 	//
@@ -1779,8 +1696,6 @@ type ChatbotTextNode struct {
 }
 
 // ChatbotUpdate Changes to a chatbot. Absent fields are unchanged.
-//
-// Example: {"greeting":"Good morning!"}
 type ChatbotUpdate struct {
 	// Description Description of the chatbot.
 	//
@@ -1813,9 +1728,6 @@ type ChatbotUpdate struct {
 
 	// Model Complete settings of the model: absent fields are reset, except for the API key. In an update, null removes
 	// the model and its API key.
-	//
-	//
-	// Example: {"apiKey":"sk-0123456789","baseUrl":"https://api.openai.com/v1","name":"gpt-4o-mini"}
 	Model nullable.Nullable[ModelSettings] `json:"model,omitempty"`
 
 	// Name A name, which must not be blank.
@@ -1824,8 +1736,6 @@ type ChatbotUpdate struct {
 	Name *Name `json:"name,omitempty"`
 
 	// Script Replies of a chatbot with the engine scripted, or null.
-	//
-	// Example: {"rules":[{"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]},{"deltas":["One moment"],"failAfter":1}]}
 	Script nullable.Nullable[Script] `json:"script,omitempty"`
 
 	// Slug Lower-case letters, digits and hyphens; must not have the form of an id.
@@ -1840,8 +1750,6 @@ type ChatbotUpdate struct {
 }
 
 // Citation An FAQ that the reply is based on.
-//
-// Example: {"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}
 type Citation struct {
 	// File URL of the source, or null.
 	File nullable.Nullable[string] `json:"file"`
@@ -1863,12 +1771,8 @@ type Citation struct {
 }
 
 // CitationNode A cited text with its score.
-//
-// Example: {"chatbotTextNode":{"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page."},"displayScore":"92%","score":0.92}
 type CitationNode struct {
 	// ChatbotTextNode A text that the reply is based on.
-	//
-	// Example: {"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","text":"Use the link on the sign-in page."}
 	ChatbotTextNode ChatbotTextNode `json:"chatbotTextNode"`
 
 	// DisplayScore The score as a percentage.
@@ -1883,8 +1787,6 @@ type CitationNode struct {
 }
 
 // ClientMessageFrame A frame that a client sends on the WebSocket.
-//
-// Example: {"content":"Hello","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","type":"message"}
 type ClientMessageFrame struct {
 	// Attachments Attachments of the message.
 	Attachments *[]AttachmentInput `json:"attachments,omitempty"`
@@ -1900,8 +1802,6 @@ type ClientMessageFrame struct {
 	Content MessageContent `json:"content"`
 
 	// Metadata Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
-	//
-	// Example: {"source":"newsletter"}
 	Metadata *FreeObject `json:"metadata,omitempty"`
 
 	// SessionID The session that the socket watches, which is also the default. Any other session is answered with an error frame.
@@ -1921,8 +1821,6 @@ type ClientMessageFrame struct {
 type ClientMessageFrameType string
 
 // ClientToken A client token.
-//
-// Example: {"chatbot":null,"contact":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","conversation":null,"expiresAt":"2026-01-15T10:45:00.000000Z","origin":null,"scopes":["chat"],"token":"pct_AZq1kT0e2wJjIjoiMDE5YmMwYTQifQ"}
 type ClientToken struct {
 	// Chatbot Id of the chatbot that the token is for: that of the conversation, or the given one.
 	Chatbot nullable.Nullable[openapi_types.UUID] `json:"chatbot"`
@@ -1955,8 +1853,6 @@ type ClientToken struct {
 }
 
 // ClientTokenCreate Purpose of the token. Give either a conversation, or a contact, a chatbot or both of them.
-//
-// Example: {"contact":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07"}
 type ClientTokenCreate struct {
 	// Chatbot Id or slug of a chatbot.
 	//
@@ -1991,8 +1887,6 @@ type ClientTokenCreate struct {
 type ClientTokenCreateScopes string
 
 // Completion A reply.
-//
-// Example: {"citationNodes":[],"citations":[{"file":null,"filename":"FAQ","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","question":"How do I reset my password?"}],"content":"Use the link on the sign-in page.","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","done":true,"finishReason":"stop","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","model":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","suggestions":[{"text":"How do I change my e-mail address?"}],"usage":null}
 type Completion struct {
 	// CitationNodes Cited texts with their scores.
 	CitationNodes []CitationNode `json:"citationNodes"`
@@ -2039,14 +1933,10 @@ type Completion struct {
 	Suggestions []Suggestion `json:"suggestions"`
 
 	// Usage Token counts; null if the engine does not count tokens. Only the engine `openai` does, if its model server reports them.
-	//
-	// Example: {"cachedTokens":64,"completionTokens":30,"promptTokens":120,"reasoningTokens":10,"totalTokens":150}
 	Usage nullable.Nullable[Usage] `json:"usage"`
 }
 
 // CompletionCreate A request for a completion.
-//
-// Example: {"isStreaming":false,"message":{"content":"How do I reset my password?"}}
 type CompletionCreate struct {
 	// Conversation Id of a conversation. If absent, null or empty, a conversation is started.
 	//
@@ -2059,15 +1949,11 @@ type CompletionCreate struct {
 	IsStreaming *bool `json:"isStreaming,omitempty"`
 
 	// Message The message to answer.
-	//
-	// Example: {"content":"How do I reset my password?"}
 	Message CompletionMessage `json:"message"`
 }
 
 // CompletionEvent An event of a streamed reply. While `done` is false, `content` is the next piece of the text. The last event
 // has `done: true`, an empty `content`, and the fields that the other events lack.
-//
-// Example: {"content":"Use the ","conversationId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","done":false,"messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03"}
 type CompletionEvent struct {
 	// CitationNodes Cited texts with their scores.
 	CitationNodes *[]CitationNode `json:"citationNodes,omitempty"`
@@ -2091,8 +1977,6 @@ type CompletionEvent struct {
 	Done bool `json:"done"`
 
 	// Error A problem document (RFC 9457).
-	//
-	// Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 	Error *Problem `json:"error,omitempty"`
 
 	// FinishReason Why the reply ended: `stop` (complete), `length` (limit of the model), `cancelled` or `error`.
@@ -2124,14 +2008,10 @@ type CompletionEvent struct {
 	Suggestions *[]Suggestion `json:"suggestions,omitempty"`
 
 	// Usage Token counts; null if the engine does not count tokens. Only the engine `openai` does, if its model server reports them.
-	//
-	// Example: {"cachedTokens":64,"completionTokens":30,"promptTokens":120,"reasoningTokens":10,"totalTokens":150}
 	Usage nullable.Nullable[Usage] `json:"usage,omitempty"`
 }
 
 // CompletionMessage The message to answer.
-//
-// Example: {"content":"How do I reset my password?"}
 type CompletionMessage struct {
 	// Attachments Attachments of the message.
 	Attachments *[]AttachmentInput `json:"attachments,omitempty"`
@@ -2142,17 +2022,12 @@ type CompletionMessage struct {
 	Content MessageContent `json:"content"`
 
 	// ContentPayload Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
-	//
-	// Example: {"source":"newsletter"}
 	ContentPayload *FreeObject `json:"contentPayload,omitempty"`
 
 	// QueryMetadata Restricts which FAQs the bot may retrieve: those that are selected by any of `knowledge_bases` and whose
 	// labels match `label_relations`. If one is absent or empty, it does not restrict anything. `GET
 	// /api/chatbots/{chatbotId}/faqs/` lists the FAQs. The fields below are validated when they are present. Other
 	// fields and empty lists are accepted. The object is returned unchanged as JSON.
-	//
-	//
-	// Example: {"channel":"app","knowledge_bases":[]}
 	QueryMetadata *QueryMetadata `json:"queryMetadata,omitempty"`
 
 	// Sender Id of a contact. A contact that the organization does not have is 400.
@@ -2162,8 +2037,6 @@ type CompletionMessage struct {
 }
 
 // Contact A contact.
-//
-// Example: {"avatar":"","createdAt":"2026-01-15T10:30:00.000000Z","email":"alex@example.com","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","inboxes":["019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08"],"name":"Alex","phoneNumber":"","queryMetadata":null,"sourceId":"line-4711"}
 type Contact struct {
 	// Avatar URL of an image, or an empty string.
 	//
@@ -2201,8 +2074,6 @@ type Contact struct {
 	PhoneNumber string `json:"phoneNumber"`
 
 	// QueryMetadata Any JSON object, returned unchanged.
-	//
-	// Example: {"tier":"gold"}
 	QueryMetadata nullable.Nullable[json.RawMessage] `json:"queryMetadata"`
 
 	// SourceID Id of the contact in the system that it comes from, unique within an inbox.
@@ -2212,8 +2083,6 @@ type Contact struct {
 }
 
 // ContactCreate A contact to create.
-//
-// Example: {"name":"Alex","sourceId":"line-4711"}
 type ContactCreate struct {
 	// Avatar URL of an image, or an empty string.
 	//
@@ -2244,9 +2113,6 @@ type ContactCreate struct {
 	// labels match `label_relations`. If one is absent or empty, it does not restrict anything. `GET
 	// /api/chatbots/{chatbotId}/faqs/` lists the FAQs. The fields below are validated when they are present. Other
 	// fields and empty lists are accepted. The object is returned unchanged as JSON.
-	//
-	//
-	// Example: {"channel":"app","knowledge_bases":[]}
 	QueryMetadata *QueryMetadata `json:"queryMetadata,omitempty"`
 
 	// SourceID Id of the contact in the system that it comes from, unique within an inbox.
@@ -2256,8 +2122,6 @@ type ContactCreate struct {
 }
 
 // ContactList A page of contacts.
-//
-// Example: {"count":0,"next":null,"previous":null,"results":[]}
 type ContactList struct {
 	// Count Total number of results.
 	//
@@ -2275,8 +2139,6 @@ type ContactList struct {
 }
 
 // ContactUpdate Changes to a contact. Absent fields are unchanged.
-//
-// Example: {"phoneNumber":"+886 2 1234 5678"}
 type ContactUpdate struct {
 	// Avatar URL of an image, or an empty string.
 	//
@@ -2307,9 +2169,6 @@ type ContactUpdate struct {
 	// labels match `label_relations`. If one is absent or empty, it does not restrict anything. `GET
 	// /api/chatbots/{chatbotId}/faqs/` lists the FAQs. The fields below are validated when they are present. Other
 	// fields and empty lists are accepted. The object is returned unchanged as JSON.
-	//
-	//
-	// Example: {"channel":"app","knowledge_bases":[]}
 	QueryMetadata *QueryMetadata `json:"queryMetadata,omitempty"`
 
 	// SourceID Id of the contact in the system that it comes from, unique within an inbox.
@@ -2319,8 +2178,6 @@ type ContactUpdate struct {
 }
 
 // Conversation A conversation.
-//
-// Example: {"autoReplyEnabled":true,"chatbot":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","name":"Parley"},"contact":{"avatar":"","createdAt":"2026-01-15T10:30:00.000000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"},"createdAt":"2026-01-15T10:30:00.000000Z","enableGroupMention":false,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","inbox":{"channelType":"web","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08","name":"Website","unreadConversationsCount":0},"isAutoReplyNow":true,"isGroupChat":false,"lastMessage":null,"lastMessageCreatedAt":null,"lastReadAt":null,"status":"active","title":"","unreadMessagesCount":0}
 type Conversation struct {
 	// AutoReplyEnabled Whether the bot answers messages that are not completions.
 	//
@@ -2328,13 +2185,9 @@ type Conversation struct {
 	AutoReplyEnabled bool `json:"autoReplyEnabled"`
 
 	// Chatbot A chatbot by id and name.
-	//
-	// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","name":"Parley"}
 	Chatbot ChatbotReference `json:"chatbot"`
 
 	// Contact The contact of a conversation.
-	//
-	// Example: {"avatar":"","createdAt":"2026-01-15T10:30:00.000000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"}
 	Contact ConversationContact `json:"contact"`
 
 	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
@@ -2353,8 +2206,6 @@ type Conversation struct {
 	ID openapi_types.UUID `json:"id"`
 
 	// Inbox The inbox of a conversation.
-	//
-	// Example: {"channelType":"web","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08","name":"Website","unreadConversationsCount":0}
 	Inbox ConversationInbox `json:"inbox"`
 
 	// IsAutoReplyNow Whether the bot would answer a message that is sent now.
@@ -2368,8 +2219,6 @@ type Conversation struct {
 	IsGroupChat bool `json:"isGroupChat"`
 
 	// LastMessage The newest message, or null.
-	//
-	// Example: {"attachments":[],"canvas":null,"citationNodes":[],"citations":[],"content":"How do I reset my password?","contentPayload":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.000000Z","feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","queryMetadata":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","sender":{"avatar":"","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"},"seq":1,"type":"incoming"}
 	LastMessage nullable.Nullable[LastMessage] `json:"lastMessage"`
 
 	// LastMessageCreatedAt Time of the newest message, or null.
@@ -2402,24 +2251,18 @@ type Conversation struct {
 type ConversationAction string
 
 // ConversationBatch Operations on conversations.
-//
-// Example: {"operations":[{"action":"archive","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}]}
 type ConversationBatch struct {
 	// Operations The operations, applied in order.
 	Operations []ConversationOperation `json:"operations"`
 }
 
 // ConversationBatchResults Results of the operations.
-//
-// Example: {"results":[{"action":"archive","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","ok":true}]}
 type ConversationBatchResults struct {
 	// Results One result per operation, in the same order.
 	Results []ConversationOperationResult `json:"results"`
 }
 
 // ConversationContact The contact of a conversation.
-//
-// Example: {"avatar":"","createdAt":"2026-01-15T10:30:00.000000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"}
 type ConversationContact struct {
 	// Avatar URL of an image, or an empty string.
 	//
@@ -2443,8 +2286,6 @@ type ConversationContact struct {
 }
 
 // ConversationCreate A conversation to create through a web chat.
-//
-// Example: {"webChat":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05"}
 type ConversationCreate struct {
 	// Contact Id of a contact. Default: the contact that represents the caller.
 	//
@@ -2458,8 +2299,6 @@ type ConversationCreate struct {
 }
 
 // ConversationInbox The inbox of a conversation.
-//
-// Example: {"channelType":"web","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08","name":"Website","unreadConversationsCount":0}
 type ConversationInbox struct {
 	// ChannelType Channel through which conversations of an inbox are held.
 	//
@@ -2483,8 +2322,6 @@ type ConversationInbox struct {
 }
 
 // ConversationOperation An operation on a conversation.
-//
-// Example: {"action":"archive","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}
 type ConversationOperation struct {
 	// Action Action of an operation.
 	//
@@ -2498,8 +2335,6 @@ type ConversationOperation struct {
 }
 
 // ConversationOperationResult Result of an operation.
-//
-// Example: {"action":"archive","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","ok":true}
 type ConversationOperationResult struct {
 	// Action Action of an operation.
 	//
@@ -2517,14 +2352,10 @@ type ConversationOperationResult struct {
 	Ok bool `json:"ok"`
 
 	// Problem A problem document (RFC 9457).
-	//
-	// Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 	Problem *Problem `json:"problem,omitempty"`
 }
 
 // ConversationPage A page of conversations.
-//
-// Example: {"next":null,"nextCursor":null,"previous":null,"previousCursor":null,"results":[]}
 type ConversationPage struct {
 	// Next URL of the next page, or null.
 	Next nullable.Nullable[string] `json:"next"`
@@ -2543,8 +2374,6 @@ type ConversationPage struct {
 }
 
 // ConversationStart A conversation to start.
-//
-// Example: {"bot_id":"parley","initial_message":"Hello"}
 type ConversationStart struct {
 	// BotID Id or slug of the bot. Default: the organization's default bot. An unknown bot is 404.
 	//
@@ -2563,8 +2392,6 @@ type ConversationStart struct {
 type ConversationStatus string
 
 // ConversationSummary A conversation in a list.
-//
-// Example: {"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","bot_name":"Parley","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","last_activity":"2026-01-15T10:30:00.000000Z","last_message":"Thank you!","status":"active","title":"","unread":0}
 type ConversationSummary struct {
 	// BotID Id of the chatbot.
 	//
@@ -2608,8 +2435,6 @@ type ConversationSummary struct {
 }
 
 // ConversationSummaryList A page of conversations.
-//
-// Example: {"conversations":[],"total":0}
 type ConversationSummaryList struct {
 	// Conversations The conversations of this page.
 	Conversations []ConversationSummary `json:"conversations"`
@@ -2621,8 +2446,6 @@ type ConversationSummaryList struct {
 }
 
 // ConversationUpdate Changes to a conversation. Absent fields are unchanged.
-//
-// Example: {"status":"archived"}
 type ConversationUpdate struct {
 	// AutoReplyEnabled Whether the bot answers messages that are not completions.
 	//
@@ -2649,8 +2472,6 @@ type ConversationUpdate struct {
 type Engine string
 
 // ErrorFrame A frame was refused. The connection stays open unless the error makes that impossible.
-//
-// Example: {"detail":"The content must not be blank.","error":"invalid_message","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","type":"error"}
 type ErrorFrame struct {
 	// ClientMessageID The client_message_id of the refused message.
 	//
@@ -2698,8 +2519,6 @@ type ErrorFrameType string
 type EventID = string
 
 // Faq A question with its answer.
-//
-// Example: {"answer":"Use the link on the sign-in page.","createdAt":"2026-01-15T10:30:00.000000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04","labels":["account"],"question":"How do I reset my password?","updatedAt":"2026-01-15T10:30:00.000000Z"}
 type Faq struct {
 	// Answer The answer, as plain text.
 	//
@@ -2738,8 +2557,6 @@ type Faq struct {
 type FaqAnswer = string
 
 // FaqCreate An FAQ to create.
-//
-// Example: {"answer":"Use the link on the sign-in page.","labels":["account"],"question":"How do I reset my password?"}
 type FaqCreate struct {
 	// Answer The answer. HTML is converted to plain text.
 	//
@@ -2758,8 +2575,6 @@ type FaqCreate struct {
 }
 
 // FaqImport Result of an import.
-//
-// Example: {"created":12,"errors":[{"detail":"The row has a question but no answer.","row":4}],"skipped":0,"updated":1}
 type FaqImport struct {
 	// Created Number of new FAQs.
 	//
@@ -2781,8 +2596,6 @@ type FaqImport struct {
 }
 
 // FaqImportError A row that was not imported.
-//
-// Example: {"detail":"The row has a question but no answer.","row":4}
 type FaqImportError struct {
 	// Detail Why the row was not imported.
 	//
@@ -2801,8 +2614,6 @@ type FaqImportError struct {
 type FaqLabels = []string
 
 // FaqList A page of FAQs.
-//
-// Example: {"count":0,"next":null,"previous":null,"results":[]}
 type FaqList struct {
 	// Count Total number of results.
 	//
@@ -2825,8 +2636,6 @@ type FaqList struct {
 type FaqQuestion = string
 
 // FaqUpdate Changes to an FAQ. Absent fields are unchanged.
-//
-// Example: {"answer":"Use the link in the menu."}
 type FaqUpdate struct {
 	// Answer The answer. HTML is converted to plain text.
 	//
@@ -2845,8 +2654,6 @@ type FaqUpdate struct {
 }
 
 // FaqUpload A file with FAQs.
-//
-// Example: {"file":"question,answer\nWhere?,Here.\n"}
 type FaqUpload struct {
 	// File An .xlsx or .csv file.
 	File openapi_types.File `json:"file"`
@@ -2863,8 +2670,6 @@ type Feedback = string
 type FeedbackFilter string
 
 // FeedbackUpdate Feedback to set; null removes it.
-//
-// Example: {"feedback":"like"}
 type FeedbackUpdate struct {
 	// Feedback The user's feedback on the message: `like`, `dislike` or null.
 	//
@@ -2878,13 +2683,9 @@ type FeedbackUpdate struct {
 type FinishReason string
 
 // FreeObject Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
-//
-// Example: {"source":"newsletter"}
 type FreeObject = json.RawMessage
 
 // Health Result of the liveness check.
-//
-// Example: {"status":"ok"}
 type Health struct {
 	// Status Always `ok`.
 	//
@@ -2898,8 +2699,6 @@ type Health struct {
 type HealthStatus string
 
 // History Messages of a conversation, oldest first.
-//
-// Example: {"has_more":false,"messages":[]}
 type History struct {
 	// HasMore Whether more messages match in the direction of the request.
 	//
@@ -2911,8 +2710,6 @@ type History struct {
 }
 
 // HistoryMessage A message in the history.
-//
-// Example: {"attachments":[],"content":"Hello","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","metadata":{},"sender":"user","seq":1,"timestamp":"2026-01-15T10:30:00.000000Z"}
 type HistoryMessage struct {
 	// Attachments Attachments of the message.
 	Attachments []Attachment `json:"attachments"`
@@ -2928,8 +2725,6 @@ type HistoryMessage struct {
 	ID openapi_types.UUID `json:"id"`
 
 	// Metadata Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
-	//
-	// Example: {"source":"newsletter"}
 	Metadata FreeObject `json:"metadata"`
 
 	// Sender Sender of a message: the user, the bot, or an agent (a person of the staff).
@@ -2949,12 +2744,8 @@ type HistoryMessage struct {
 }
 
 // Inbox An inbox.
-//
-// Example: {"channel":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","name":"Website"},"channelType":"web","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08","name":"Website","unreadConversationsCount":0}
 type Inbox struct {
 	// Channel An object by id and name.
-	//
-	// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}
 	Channel NamedReference `json:"channel"`
 
 	// ChannelType Channel through which conversations of an inbox are held.
@@ -2979,8 +2770,6 @@ type Inbox struct {
 }
 
 // InboxList A page of inboxes.
-//
-// Example: {"count":0,"next":null,"previous":null,"results":[]}
 type InboxList struct {
 	// Count Total number of results.
 	//
@@ -3000,8 +2789,6 @@ type InboxList struct {
 // KnowledgeBaseSelection Selects FAQs of the chatbot. A chatbot has one knowledge base, its FAQs, regardless of the id given here.
 // `has_user_selected_all` selects all of them, as does an item without it and without `faq_ids`. Otherwise
 // `faq_ids` are selected.
-//
-// Example: {"faq_ids":[],"has_user_selected_all":true,"knowledge_base_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00"}
 type KnowledgeBaseSelection struct {
 	// FaqIds Ids of the selected FAQs.
 	//
@@ -3022,8 +2809,6 @@ type KnowledgeBaseSelection struct {
 // LabelRelations A condition on labels. `AND` (the default): the FAQ has all of the labels and matches all nested relations.
 // `OR`: at least one of them. Labels are compared without regard to case and width. Without conditions, every
 // FAQ matches. Limits: 1,000 conditions, including those of nested relations, and 10 levels of nesting.
-//
-// Example: {"conditions":["billing"],"operator":"AND"}
 type LabelRelations struct {
 	// Conditions Labels or nested relations.
 	//
@@ -3042,15 +2827,11 @@ type LabelRelations struct {
 type LabelRelationsOperator string
 
 // LastMessage The newest message, or null.
-//
-// Example: {"attachments":[],"canvas":null,"citationNodes":[],"citations":[],"content":"How do I reset my password?","contentPayload":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.000000Z","feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","queryMetadata":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","sender":{"avatar":"","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"},"seq":1,"type":"incoming"}
 type LastMessage struct {
 	// Attachments Attachments of the message.
 	Attachments []Attachment `json:"attachments"`
 
 	// Canvas A document that is attached to a message.
-	//
-	// Example: {"canvasType":{"kind":"markdown"},"content":"Dear customer","name":"draft","title":"Draft of the letter"}
 	Canvas nullable.Nullable[Canvas] `json:"canvas"`
 
 	// CitationNodes Cited texts with their scores.
@@ -3065,8 +2846,6 @@ type LastMessage struct {
 	Content string `json:"content"`
 
 	// ContentPayload Any JSON object from the client, returned unchanged; null if absent.
-	//
-	// Example: {"buttons":["Reset"]}
 	ContentPayload nullable.Nullable[json.RawMessage] `json:"contentPayload"`
 
 	// Conversation Id of the conversation.
@@ -3090,8 +2869,6 @@ type LastMessage struct {
 	ID openapi_types.UUID `json:"id"`
 
 	// QueryMetadata The message's queryMetadata, returned unchanged; null if absent.
-	//
-	// Example: {"channel":"app"}
 	QueryMetadata nullable.Nullable[json.RawMessage] `json:"queryMetadata"`
 
 	// RunID Id of the run that answers the message, or that wrote it.
@@ -3100,8 +2877,6 @@ type LastMessage struct {
 	RunID nullable.Nullable[openapi_types.UUID] `json:"runId"`
 
 	// Sender The sender; null if it has been deleted.
-	//
-	// Example: {"avatar":"","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"}
 	Sender nullable.Nullable[Sender] `json:"sender"`
 
 	// Seq Sequence number of the message in its conversation: 1, 2, 3 … without gaps.
@@ -3121,12 +2896,8 @@ type LastMessage struct {
 type Locale string
 
 // Me The caller.
-//
-// Example: {"organization":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0c","name":"Default"},"rateLimits":[{"class":"messages","limit":60,"remaining":57,"resetIn":42}],"scopes":["admin"],"user":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}}
 type Me struct {
 	// Organization An object by id and name.
-	//
-	// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}
 	Organization NamedReference `json:"organization"`
 
 	// RateLimits Current state of the rate limits.
@@ -3136,21 +2907,15 @@ type Me struct {
 	Scopes []Scope `json:"scopes"`
 
 	// User An object by id and name.
-	//
-	// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}
 	User NamedReference `json:"user"`
 }
 
 // Message A message.
-//
-// Example: {"attachments":[],"canvas":null,"citationNodes":[],"citations":[],"content":"How do I reset my password?","contentPayload":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.000000Z","feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","queryMetadata":null,"runId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","sender":{"avatar":"","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"},"seq":1,"type":"incoming"}
 type Message struct {
 	// Attachments Attachments of the message.
 	Attachments []Attachment `json:"attachments"`
 
 	// Canvas A document that is attached to a message.
-	//
-	// Example: {"canvasType":{"kind":"markdown"},"content":"Dear customer","name":"draft","title":"Draft of the letter"}
 	Canvas nullable.Nullable[Canvas] `json:"canvas"`
 
 	// CitationNodes Cited texts with their scores.
@@ -3165,8 +2930,6 @@ type Message struct {
 	Content string `json:"content"`
 
 	// ContentPayload Any JSON object from the client, returned unchanged; null if absent.
-	//
-	// Example: {"buttons":["Reset"]}
 	ContentPayload nullable.Nullable[json.RawMessage] `json:"contentPayload"`
 
 	// Conversation Id of the conversation.
@@ -3190,8 +2953,6 @@ type Message struct {
 	ID openapi_types.UUID `json:"id"`
 
 	// QueryMetadata The message's queryMetadata, returned unchanged; null if absent.
-	//
-	// Example: {"channel":"app"}
 	QueryMetadata nullable.Nullable[json.RawMessage] `json:"queryMetadata"`
 
 	// RunID Id of the run that answers the message, or that wrote it.
@@ -3200,8 +2961,6 @@ type Message struct {
 	RunID nullable.Nullable[openapi_types.UUID] `json:"runId"`
 
 	// Sender The sender; null if it has been deleted.
-	//
-	// Example: {"avatar":"","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"}
 	Sender nullable.Nullable[Sender] `json:"sender"`
 
 	// Seq Sequence number of the message in its conversation: 1, 2, 3 … without gaps.
@@ -3221,15 +2980,11 @@ type Message struct {
 type MessageContent = string
 
 // MessageCreate A message to create.
-//
-// Example: {"content":"How do I reset my password?","conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}
 type MessageCreate struct {
 	// Attachments Attachments of the message.
 	Attachments *[]AttachmentInput `json:"attachments,omitempty"`
 
 	// Canvas A document that is attached to a message.
-	//
-	// Example: {"canvasType":{"kind":"markdown"},"content":"Dear customer","name":"draft","title":"Draft of the letter"}
 	Canvas nullable.Nullable[Canvas] `json:"canvas,omitempty"`
 
 	// Content Text of a message, at most 32,768 characters; longer text is 413.
@@ -3238,8 +2993,6 @@ type MessageCreate struct {
 	Content *MessageContent `json:"content,omitempty"`
 
 	// ContentPayload Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
-	//
-	// Example: {"source":"newsletter"}
 	ContentPayload *FreeObject `json:"contentPayload,omitempty"`
 
 	// Conversation Id of the conversation. An unknown one is 404.
@@ -3251,9 +3004,6 @@ type MessageCreate struct {
 	// labels match `label_relations`. If one is absent or empty, it does not restrict anything. `GET
 	// /api/chatbots/{chatbotId}/faqs/` lists the FAQs. The fields below are validated when they are present. Other
 	// fields and empty lists are accepted. The object is returned unchanged as JSON.
-	//
-	//
-	// Example: {"channel":"app","knowledge_bases":[]}
 	QueryMetadata *QueryMetadata `json:"queryMetadata,omitempty"`
 
 	// Type `incoming`: from the user. `outgoing`: from the bot or an agent.
@@ -3263,8 +3013,6 @@ type MessageCreate struct {
 }
 
 // MessageFrame A message of the session. It has no conversation_id in an anonymous visit.
-//
-// Example: {"attachments":[],"citations":[],"content":"Hi! How can I help you?","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","metadata":{},"sender":"bot","seq":2,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","timestamp":"2026-01-15T10:30:01.000000Z","type":"message"}
 type MessageFrame struct {
 	// Attachments Attachments of the message.
 	Attachments []Attachment `json:"attachments"`
@@ -3293,8 +3041,6 @@ type MessageFrame struct {
 	MessageID openapi_types.UUID `json:"message_id"`
 
 	// Metadata Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
-	//
-	// Example: {"source":"newsletter"}
 	Metadata FreeObject `json:"metadata"`
 
 	// RunID Id of the run that answers the message, or that wrote it.
@@ -3334,8 +3080,6 @@ type MessageFrame struct {
 type MessageFrameType string
 
 // MessagePage A page of messages.
-//
-// Example: {"next":null,"nextCursor":null,"previous":null,"previousCursor":null,"results":[]}
 type MessagePage struct {
 	// Next URL of the next page, or null.
 	Next nullable.Nullable[string] `json:"next"`
@@ -3354,8 +3098,6 @@ type MessagePage struct {
 }
 
 // MessageSend A message. The content is required and must not be blank, unless there are attachments.
-//
-// Example: {"attachments":[],"content":"How do I reset my password?"}
 type MessageSend struct {
 	// Attachments Attachments of the message.
 	Attachments *[]AttachmentInput `json:"attachments,omitempty"`
@@ -3366,8 +3108,6 @@ type MessageSend struct {
 	Content *MessageContent `json:"content,omitempty"`
 
 	// Metadata Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
-	//
-	// Example: {"source":"newsletter"}
 	Metadata *FreeObject `json:"metadata,omitempty"`
 }
 
@@ -3377,8 +3117,6 @@ type MessageSend struct {
 type MessageType string
 
 // Model The model of a chatbot with the engine `openai`, or null. Its API key is never returned.
-//
-// Example: {"baseUrl":"https://api.openai.com/v1","hasApiKey":true,"historyTokens":4000,"name":"gpt-4o-mini","parameters":{"max_tokens":500},"temperature":0.2}
 type Model struct {
 	// BaseURL URL of the server, up to but not including `/chat/completions`.
 	//
@@ -3401,8 +3139,6 @@ type Model struct {
 	Name string `json:"name"`
 
 	// Parameters Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
-	//
-	// Example: {"source":"newsletter"}
 	Parameters FreeObject `json:"parameters"`
 
 	// Temperature Sampling temperature; null for the server's default.
@@ -3413,8 +3149,6 @@ type Model struct {
 
 // ModelSettings Complete settings of the model: absent fields are reset, except for the API key. In an update, null removes
 // the model and its API key.
-//
-// Example: {"apiKey":"sk-0123456789","baseUrl":"https://api.openai.com/v1","name":"gpt-4o-mini"}
 type ModelSettings struct {
 	// APIKey API key for the server. It is stored encrypted and never returned. If absent in an update, the stored key
 	// is kept while `baseUrl` is unchanged, and removed when `baseUrl` changes, so that it is never sent to
@@ -3447,9 +3181,6 @@ type ModelSettings struct {
 
 	// Parameters Further fields that are added to each request unchanged, such as `max_tokens`; at most 16,384 bytes.
 	// Parley sets `messages`, `model`, `stream`, `stream_options` and `n` itself; naming one of them is 400.
-	//
-	//
-	// Example: {"max_tokens":500}
 	Parameters *json.RawMessage `json:"parameters,omitempty"`
 
 	// Temperature Sampling temperature. If absent or null, the server's default.
@@ -3469,8 +3200,6 @@ type ModelUsed = string
 type Name = string
 
 // NamedReference An object by id and name.
-//
-// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b","name":"admin"}
 type NamedReference struct {
 	// ID Id of the object.
 	//
@@ -3484,18 +3213,12 @@ type NamedReference struct {
 }
 
 // OpenAIError An error of an operation below `/v1`, in OpenAI's format.
-//
-// Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
 type OpenAIError struct {
 	// Error An error.
-	//
-	// Example: {"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}
 	Error OpenAIErrorDetail `json:"error"`
 }
 
 // OpenAIErrorDetail An error.
-//
-// Example: {"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}
 type OpenAIErrorDetail struct {
 	// Code A ProblemCode, as in the `error` of problem documents, or `model_not_found`.
 	//
@@ -3524,8 +3247,6 @@ type OpenAIErrorDetail struct {
 type OpenAIErrorDetailType string
 
 // OpenAIModel A chatbot as a model.
-//
-// Example: {"created":1768473000,"id":"parley","object":"model","owned_by":"Acme"}
 type OpenAIModel struct {
 	// Created Unix time in seconds.
 	//
@@ -3554,8 +3275,6 @@ type OpenAIModel struct {
 type OpenAIModelObject string
 
 // OpenAIModelList A list of models.
-//
-// Example: {"data":[{"created":1768473000,"id":"parley","object":"model","owned_by":"Acme"}],"object":"list"}
 type OpenAIModelList struct {
 	// Data The models.
 	Data []OpenAIModel `json:"data"`
@@ -3585,8 +3304,6 @@ type OpenAIModelListObject string
 type Origins = []string
 
 // Problem A problem document (RFC 9457).
-//
-// Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type Problem struct {
 	// Detail Explanation of the error.
 	//
@@ -3645,8 +3362,6 @@ type Problem struct {
 type ProblemCode string
 
 // ProblemExplanation Explanation of an error code.
-//
-// Example: {"code":"not_found","description":"The resource does not exist, or not in this organization.","retryable":false,"status":404,"title":"Not found"}
 type ProblemExplanation struct {
 	// Code Error code. 400 `invalid_message` (in the message's own fields), `invalid_request` (anything else that is
 	// malformed); 401 `unauthorized`; 403 `forbidden`; 404 `not_found`; 405 `method_not_allowed`; 409 `conflict`;
@@ -3679,8 +3394,6 @@ type ProblemExplanation struct {
 }
 
 // ProblemItem An invalid field or parameter.
-//
-// Example: {"detail":"must be a string","in":"body","pointer":"/content"}
 type ProblemItem struct {
 	// Detail What is invalid.
 	//
@@ -3712,13 +3425,9 @@ type ProblemItemIn string
 // labels match `label_relations`. If one is absent or empty, it does not restrict anything. `GET
 // /api/chatbots/{chatbotId}/faqs/` lists the FAQs. The fields below are validated when they are present. Other
 // fields and empty lists are accepted. The object is returned unchanged as JSON.
-//
-// Example: {"channel":"app","knowledge_bases":[]}
 type QueryMetadata = json.RawMessage
 
 // QueryRestriction The fields of queryMetadata that are validated.
-//
-// Example: {"knowledge_bases":[]}
 type QueryRestriction struct {
 	// KnowledgeBases Selections of FAQs; any of them may match.
 	KnowledgeBases *[]KnowledgeBaseSelection `json:"knowledge_bases,omitempty"`
@@ -3726,15 +3435,10 @@ type QueryRestriction struct {
 	// LabelRelations A condition on labels. `AND` (the default): the FAQ has all of the labels and matches all nested relations.
 	// `OR`: at least one of them. Labels are compared without regard to case and width. Without conditions, every
 	// FAQ matches. Limits: 1,000 conditions, including those of nested relations, and 10 levels of nesting.
-	//
-	//
-	// Example: {"conditions":["billing"],"operator":"AND"}
 	LabelRelations *LabelRelations `json:"label_relations,omitempty"`
 }
 
 // RateLimitState Current state of a rate limit.
-//
-// Example: {"class":"messages","limit":60,"remaining":57,"resetIn":42}
 type RateLimitState struct {
 	// Class The rate class.
 	//
@@ -3763,8 +3467,6 @@ type RateLimitState struct {
 type RateLimitStateClass string
 
 // Readiness Result of the readiness check.
-//
-// Example: {"status":"ok"}
 type Readiness struct {
 	// Redis Absent if no Redis is configured.
 	//
@@ -3789,8 +3491,6 @@ type ReadinessStatus string
 
 // Record One question and its finished answer. `askedAt` is the time of the question, `createdAt` the time at which the
 // answer was finished. Until a score is set, it is null and its `display…` field is empty.
-//
-// Example: {"answerCorrectnessScore":null,"answerRelevancyScore":null,"answerSimilarityScore":null,"askedAt":"2026-01-15T10:30:00.000000Z","condenseMessage":"","context":"","contextPrecisionScore":null,"contextRecallScore":null,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.800000Z","displayAnswerCorrectnessScore":"","displayAnswerRelevancyScore":"","displayAnswerSimilarityScore":"","displayContextPrecisionScore":"","displayContextRecallScore":"","displayFaithfulnessScore":"","error":null,"faithfulnessScore":null,"feedback":null,"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","inputMessage":"How do I reset my password?","model":null,"outputMessage":"Use the link on the sign-in page.","replyTime":0.8,"status":"completed","type":"New","usage":null}
 type Record struct {
 	// AnswerCorrectnessScore Null until it is set.
 	//
@@ -3921,14 +3621,10 @@ type Record struct {
 	Type RecordType `json:"type"`
 
 	// Usage Token counts; null if the engine does not count tokens. Only the engine `openai` does, if its model server reports them.
-	//
-	// Example: {"cachedTokens":64,"completionTokens":30,"promptTokens":120,"reasoningTokens":10,"totalTokens":150}
 	Usage nullable.Nullable[Usage] `json:"usage"`
 }
 
 // RecordList A page of records.
-//
-// Example: {"count":0,"next":null,"previous":null,"results":[]}
 type RecordList struct {
 	// Count Total number of results.
 	//
@@ -3956,8 +3652,6 @@ type RecordStatus string
 type RecordType string
 
 // RecordUpdate Scores to set, each from 0 to 1. `null` removes a score.
-//
-// Example: {"answerRelevancyScore":0.8,"faithfulnessScore":0.9}
 type RecordUpdate struct {
 	// AnswerCorrectnessScore Example: 0.9
 	AnswerCorrectnessScore nullable.Nullable[float64] `json:"answerCorrectnessScore,omitempty"`
@@ -3977,8 +3671,6 @@ type RecordUpdate struct {
 }
 
 // Run The work of answering one message.
-//
-// Example: {"attempt":1,"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","createdAt":"2026-01-15T10:30:00.000000Z","error":null,"finishReason":"stop","finishedAt":"2026-01-15T10:30:01.000000Z","firstTokenAt":"2026-01-15T10:30:00.100000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","messageId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a","model":null,"questionId":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","startedAt":"2026-01-15T10:30:00.000000Z","state":"completed","usage":null}
 type Run struct {
 	// Attempt Number of the current attempt, starting at 1.
 	//
@@ -3996,8 +3688,6 @@ type Run struct {
 	CreatedAt Timestamp `json:"createdAt"`
 
 	// Error Why the run failed; null if it did not.
-	//
-	// Example: {"detail":"The bot could not answer.","error":"internal"}
 	Error nullable.Nullable[RunError] `json:"error"`
 
 	// FinishReason How the reply ended: `stop`, `length`, `cancelled` or `error`; null until it has ended.
@@ -4046,14 +3736,10 @@ type Run struct {
 	State RunState `json:"state"`
 
 	// Usage Token counts; null if the engine does not count tokens. Only the engine `openai` does, if its model server reports them.
-	//
-	// Example: {"cachedTokens":64,"completionTokens":30,"promptTokens":120,"reasoningTokens":10,"totalTokens":150}
 	Usage nullable.Nullable[Usage] `json:"usage"`
 }
 
 // RunError Why the run failed; null if it did not.
-//
-// Example: {"detail":"The bot could not answer.","error":"internal"}
 type RunError struct {
 	// Detail Explanation of the error.
 	//
@@ -4086,8 +3772,6 @@ type RunState string
 type Scope string
 
 // Script Replies of a chatbot with the engine scripted, or null.
-//
-// Example: {"rules":[{"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]},{"deltas":["One moment"],"failAfter":1}]}
 type Script struct {
 	// Rules The first rule that matches the question answers it. If none matches, the bot replies with its unanswerableReply.
 	Rules []ScriptRule `json:"rules"`
@@ -4095,8 +3779,6 @@ type Script struct {
 
 // ScriptRule How one kind of question is answered. If `failAfter` and `silentAfter` apply to the same delta, the reply
 // fails.
-//
-// Example: {"delayMs":50,"deltas":["Refunds take ","three days."],"match":"refund","suggestions":[{"text":"How do I return something?"}]}
 type ScriptRule struct {
 	// DelayMs Pause before each delta, in milliseconds. Default: none.
 	//
@@ -4126,8 +3808,6 @@ type ScriptRule struct {
 }
 
 // Sender The sender; null if it has been deleted.
-//
-// Example: {"avatar":"","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07","name":"Alex"}
 type Sender struct {
 	// Avatar URL of an image, or an empty string.
 	//
@@ -4146,8 +3826,6 @@ type Sender struct {
 }
 
 // SentMessage Acknowledgement of a stored message.
-//
-// Example: {"message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","seq":1,"status":"delivered","timestamp":"2026-01-15T10:30:00.000000Z"}
 type SentMessage struct {
 	// MessageID Id of the stored message.
 	//
@@ -4186,8 +3864,6 @@ type SentMessageStatus string
 type Seq = int64
 
 // ServerFrame A frame that the server sends on the WebSocket. `type` selects the schema.
-//
-// Example: {"is_typing":true,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","type":"typing"}
 type ServerFrame struct {
 	union json.RawMessage
 }
@@ -4198,8 +3874,6 @@ type ServerFrame struct {
 type Slug = string
 
 // SocketLimits Limits that a client must observe to keep its socket open.
-//
-// Example: {"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10}
 type SocketLimits struct {
 	// FrameBytes Maximum size of a frame from the client, in bytes.
 	//
@@ -4233,8 +3907,6 @@ type SocketLimits struct {
 type Speaker string
 
 // StartedConversation The new conversation.
-//
-// Example: {"conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02","run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","status":"active"}
 type StartedConversation struct {
 	// ConversationID Id of the conversation.
 	//
@@ -4263,12 +3935,8 @@ type StartedConversation struct {
 }
 
 // StatelessUsage Stateless completions of one day, chatbot and API key.
-//
-// Example: {"apiKey":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09","name":"portal","user":"alice"},"cachedTokens":0,"chatbot":{"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","name":"Parley"},"completionTokens":360,"completions":12,"date":"2026-01-15","failures":1,"promptTokens":1440,"reasoningTokens":0}
 type StatelessUsage struct {
 	// APIKey An API key. `name` and `user` are null if the key was revoked.
-	//
-	// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09","name":"portal","user":"alice"}
 	APIKey APIKeyRef `json:"apiKey"`
 
 	// CachedTokens Tokens of the prompts that model servers had cached.
@@ -4277,8 +3945,6 @@ type StatelessUsage struct {
 	CachedTokens int64 `json:"cachedTokens"`
 
 	// Chatbot A chatbot by id and name.
-	//
-	// Example: {"id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","name":"Parley"}
 	Chatbot ChatbotReference `json:"chatbot"`
 
 	// CompletionTokens Tokens of all replies.
@@ -4313,8 +3979,6 @@ type StatelessUsage struct {
 }
 
 // StatelessUsageList A page of stateless usage.
-//
-// Example: {"count":0,"next":null,"previous":null,"results":[]}
 type StatelessUsageList struct {
 	// Count Total number of results.
 	//
@@ -4332,8 +3996,6 @@ type StatelessUsageList struct {
 }
 
 // Statistics Statistics in total and per day.
-//
-// Example: {"days":[],"endDate":"2026-01-15","startDate":"2026-01-15","timezone":"UTC","totals":{"cachedTokens":0,"completionTokens":0,"conversations":0,"dislikes":0,"failures":0,"likes":0,"meanReplyTime":null,"meanTimeToFirstToken":null,"messages":0,"p95ReplyTime":null,"promptTokens":0,"reasoningTokens":0,"records":0}}
 type Statistics struct {
 	// Days One entry per day, in order.
 	Days []StatisticsDay `json:"days"`
@@ -4354,14 +4016,10 @@ type Statistics struct {
 	Timezone string `json:"timezone"`
 
 	// Totals Statistics of a period.
-	//
-	// Example: {"cachedTokens":0,"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"reasoningTokens":0,"records":40}
 	Totals StatisticsFigures `json:"totals"`
 }
 
 // StatisticsDay Statistics of one day.
-//
-// Example: {"date":"2026-01-15","figures":{"cachedTokens":0,"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"reasoningTokens":0,"records":40}}
 type StatisticsDay struct {
 	// Date The day.
 	//
@@ -4369,14 +4027,10 @@ type StatisticsDay struct {
 	Date openapi_types.Date `json:"date"`
 
 	// Figures Statistics of a period.
-	//
-	// Example: {"cachedTokens":0,"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"reasoningTokens":0,"records":40}
 	Figures StatisticsFigures `json:"figures"`
 }
 
 // StatisticsFigures Statistics of a period.
-//
-// Example: {"cachedTokens":0,"completionTokens":0,"conversations":12,"dislikes":1,"failures":1,"likes":5,"meanReplyTime":0.8,"meanTimeToFirstToken":0.2,"messages":80,"p95ReplyTime":1.9,"promptTokens":0,"reasoningTokens":0,"records":40}
 type StatisticsFigures struct {
 	// CachedTokens Tokens of the prompts that model servers had cached.
 	//
@@ -4455,8 +4109,6 @@ type StatisticsFigures struct {
 //   - `expired`: the key, the token or the visit has expired. The server closes the socket.
 //   - `idle`: there was no activity for limits.idle_seconds. The server closes the socket; the client can resume.
 //   - `closing`: the server shuts down and closes the socket; the client can resume.
-//
-// Example: {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","expires_at":null,"greeting":"Hello!","limits":{"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10},"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","status":"connected","type":"status"}
 type StatusFrame struct {
 	// Anonymous Whether the socket is an anonymous visit.
 	//
@@ -4492,8 +4144,6 @@ type StatusFrame struct {
 	Greeting *string `json:"greeting,omitempty"`
 
 	// Limits Limits that a client must observe to keep its socket open.
-	//
-	// Example: {"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10}
 	Limits *SocketLimits `json:"limits,omitempty"`
 
 	// MessageID Id of the message.
@@ -4533,8 +4183,6 @@ type StatusFrameStatus string
 type StatusFrameType string
 
 // Suggestion A suggested next message.
-//
-// Example: {"text":"How do I change my e-mail address?"}
 type Suggestion struct {
 	// Context Origin of the suggestion.
 	//
@@ -4548,8 +4196,6 @@ type Suggestion struct {
 }
 
 // SuggestionFrame Suggested next messages for the user. It follows the message that it belongs to.
-//
-// Example: {"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","suggestions":[{"text":"How do I change my e-mail address?"}],"type":"suggestion"}
 type SuggestionFrame struct {
 	// SessionID The session of the socket.
 	//
@@ -4576,8 +4222,6 @@ type SuggestionFrameType string
 type Timestamp = time.Time
 
 // TypingFrame Whether the bot is writing. With `stream=true` it also carries the reply as it is written.
-//
-// Example: {"is_typing":true,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01","type":"typing"}
 type TypingFrame struct {
 	// Delta Next piece of the reply.
 	//
@@ -4621,8 +4265,6 @@ type TypingFrameType string
 type UnixTime = int64
 
 // Usage Token counts; null if the engine does not count tokens. Only the engine `openai` does, if its model server reports them.
-//
-// Example: {"cachedTokens":64,"completionTokens":30,"promptTokens":120,"reasoningTokens":10,"totalTokens":150}
 type Usage struct {
 	// CachedTokens Tokens of the prompt that the model server had cached. Absent if it does not report them.
 	//
@@ -4651,8 +4293,6 @@ type Usage struct {
 }
 
 // WebChat A web chat.
-//
-// Example: {"accessType":"web","allowedOrigins":["https://www.example.com"],"chatbot":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","createdAt":"2026-01-15T10:30:00.000000Z","id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05","inbox":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08","name":"Website","updatedAt":"2026-01-15T10:30:00.000000Z"}
 type WebChat struct {
 	// AccessType Whether web pages or programs use the web chat. Informational; it does not restrict anything.
 	//
@@ -4705,8 +4345,6 @@ type WebChat struct {
 }
 
 // WebChatCreate A web chat to create.
-//
-// Example: {"chatbot":"parley","name":"Website"}
 type WebChatCreate struct {
 	// AccessType Whether web pages or programs use the web chat. Informational; it does not restrict anything.
 	//
@@ -4739,8 +4377,6 @@ type WebChatCreate struct {
 }
 
 // WebChatList A page of web chats.
-//
-// Example: {"count":0,"next":null,"previous":null,"results":[]}
 type WebChatList struct {
 	// Count Total number of results.
 	//
@@ -4758,8 +4394,6 @@ type WebChatList struct {
 }
 
 // WebChatUpdate Changes to a web chat. Absent fields are unchanged.
-//
-// Example: {"name":"Shop"}
 type WebChatUpdate struct {
 	// AccessType Whether web pages or programs use the web chat. Informational; it does not restrict anything.
 	//
@@ -4792,8 +4426,6 @@ type WebChatUpdate struct {
 }
 
 // WsTicket A WebSocket ticket.
-//
-// Example: {"expiresAt":"2026-01-15T10:31:00.000000Z","ticket":"wst_2fVh0m3q6d0yPz1tJ8cB5nKxWu7RgLsA"}
 type WsTicket struct {
 	// ExpiresAt RFC 3339 in UTC, always with six fraction digits and Z.
 	//
@@ -4807,8 +4439,6 @@ type WsTicket struct {
 }
 
 // WsTicketCreate Restriction of the ticket. Give a conversation, a chatbot, or neither.
-//
-// Example: {"conversation":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"}
 type WsTicketCreate struct {
 	// Chatbot Id or slug of the only chatbot that the socket may converse with.
 	//
@@ -4888,78 +4518,48 @@ type Timezone = string
 type UserMessage = string
 
 // BadRequest A problem document (RFC 9457).
-//
-// Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type BadRequest = Problem
 
 // Conflict A problem document (RFC 9457).
-//
-// Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type Conflict = Problem
 
 // Forbidden A problem document (RFC 9457).
-//
-// Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type Forbidden = Problem
 
 // NotFound A problem document (RFC 9457).
-//
-// Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type NotFound = Problem
 
 // OpenAIFailure An error of an operation below `/v1`, in OpenAI's format.
-//
-// Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
 type OpenAIFailure = OpenAIError
 
 // OpenAINotFound An error of an operation below `/v1`, in OpenAI's format.
-//
-// Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
 type OpenAINotFound = OpenAIError
 
 // OpenAIRateLimited An error of an operation below `/v1`, in OpenAI's format.
-//
-// Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
 type OpenAIRateLimited = OpenAIError
 
 // OpenAIRefusal An error of an operation below `/v1`, in OpenAI's format.
-//
-// Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
 type OpenAIRefusal = OpenAIError
 
 // OpenAIUnauthorized An error of an operation below `/v1`, in OpenAI's format.
-//
-// Example: {"error":{"code":"model_not_found","message":"There is no such model.","param":"model","type":"not_found_error"}}
 type OpenAIUnauthorized = OpenAIError
 
 // RateLimited A problem document (RFC 9457).
-//
-// Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type RateLimited = Problem
 
 // RepeatConflict A problem document (RFC 9457).
-//
-// Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type RepeatConflict = Problem
 
 // TooLarge A problem document (RFC 9457).
-//
-// Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type TooLarge = Problem
 
 // Unauthorized A problem document (RFC 9457).
-//
-// Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type Unauthorized = Problem
 
 // Unprocessable A problem document (RFC 9457).
-//
-// Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type Unprocessable = Problem
 
 // UnsupportedMediaType A problem document (RFC 9457).
-//
-// Example: {"detail":"There is no such conversation.","error":"not_found","request_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d","retryable":false,"status":404,"title":"Not found","type":"/problems/not_found"}
 type UnsupportedMediaType = Problem
 
 // ListAPIKeysParams defines parameters for ListAPIKeys.

@@ -92,7 +92,7 @@ func invalidValues(schema *openapi3.Schema, at string) []violation {
 		found = append(found, violation{"not a time", at, "yesterday"})
 	}
 	if schema.MaxItems != nil {
-		found = append(found, violation{"too many", at, slices.Repeat([]any{clone(schema.Items.Value.Example)}, int(*schema.MaxItems)+1)})
+		found = append(found, violation{"too many", at, slices.Repeat([]any{sampleOf(schema.Items.Value)}, int(*schema.MaxItems)+1)})
 	}
 	if schema.MinItems > 0 {
 		found = append(found, violation{"too few", at, []any{}})

@@ -279,7 +279,7 @@ func plainScalar(value any) any {
 
 // variant is the one of a schema's that has all fields of the value.
 func (e *examples) variant(schema *yaml.Node, value object) *yaml.Node {
-	for _, one := range contents(nodeAt(schema, "anyOf")) {
+	for _, one := range contents(nodeAt(schema, "oneOf")) {
 		one = e.resolve(one)
 		names := slices.Collect(maps.Keys(value))
 		if !slices.ContainsFunc(names, func(name string) bool { return nodeAt(one, "properties", name) == nil }) {

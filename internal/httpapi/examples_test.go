@@ -278,6 +278,7 @@ func (s *tour) settings() {
 	s.tell("updateContact", "PATCH", "/api/contacts/"+s.real(theContact)+"/", object{"phoneNumber": "+886 2 1234 5678"}, 200)
 	s.name(theKey, text(s.tell("createApiKey", "POST", "/api/api-keys/", object{"name": "Portal", "user": "portal", "scopes": []string{"agent"}}, 201), "id"))
 	s.tell("listApiKeys", "GET", "/api/api-keys/?pageSize=1", nil, 200)
+	s.tell("listAuditEvents", "GET", "/api/audit-events/?pageSize=1", nil, 200)
 	s.tell("getMe", "GET", "/api/me/", nil, 200)
 }
 
@@ -289,6 +290,9 @@ func (s *tour) browsers() {
 func (s *tour) openai() {
 	asked := object{"model": "parley", "messages": []object{{"role": "user", "content": question}}}
 	s.tell("createChatCompletion", "POST", "/v1/chat/completions", asked, 200)
+	usage := "/api/stateless-usage/" + around("")
+	eventually(s.t, "the completion is counted", func() bool { return number(s.get(usage), "count") == 1 })
+	s.tell("listStatelessUsage", "GET", usage, nil, 200)
 	streamed := s.unhurried("createChatCompletionStream", "/v1/chat/completions", streaming(asked), 5)
 	chunks, _ := streamed.chunks()
 	s.keep("createChatCompletionFirstChunk", chunks[0])
@@ -315,6 +319,9 @@ func (s *tour) refusals() {
 	s.refuse("notFound", "GET", "/api/conversations/"+uuid.NewString()+"/", nil, 404)
 	s.refuse("methodNotAllowed", "PUT", conversation+"/", object{}, 405)
 	s.refuse("conflict", "DELETE", "/api/chatbots/parley/", nil, 409)
+	s.expectFailures()
+	s.call("POST", "/api/chatbots/", object{"name": "Broken", "engine": "scripted", "script": object{"rules": []object{{"deltas": []string{"Never."}, "failAfter": 0}}}}).wantStatus(201)
+	s.refuse("upstreamFailed", "POST", "/api/chatbots/broken/completions/", object{"message": object{"content": question}}, 502)
 	once := withHeader("Idempotency-Key", exampleIdempotencyKey)
 	s.call("POST", "/api/ws-tickets/", object{}, once).wantStatus(201)
 	s.refuse("repeatConflict", "POST", "/api/ws-tickets/", object{}, 409, once)

@@ -38,11 +38,11 @@ func nestedFields(schema *openapi3.Schema, parent field) []field {
 		property := ref.Value
 		f := field{parent.pointer + "/" + name, property, slices.Contains(schema.Required, name), isFree, maps.Clone(parent.examples)}
 		found = append(found, f)
-		f.examples[f.pointer] = property.Example
+		f.examples[f.pointer] = sampleOf(property)
 		found = append(found, nestedFields(property, f)...)
 		if property.Items != nil {
 			f.pointer, f.schema = f.pointer+"/0", property.Items.Value
-			f.examples[f.pointer] = property.Items.Value.Example
+			f.examples[f.pointer] = sampleOf(property.Items.Value)
 			found = append(found, nestedFields(property.Items.Value, f)...)
 		}
 	}
@@ -134,11 +134,11 @@ func TestEachFieldIsAcceptedInSnakeCase(t *testing.T) {
 			}
 		}
 		body := op.bodyWith(f, there)
-		if at(body, f.pointer) == nil && f.schema.Example == nil {
+		if at(body, f.pointer) == nil && sampleOf(f.schema) == nil {
 			return // a null does not take precedence
 		}
 		if at(body, f.pointer) == nil {
-			set(body, f.pointer, clone(f.schema.Example))
+			set(body, f.pointer, sampleOf(f.schema))
 			fillIDs(body, there)
 		}
 		set(body, older, object{"not": []any{"this"}})
@@ -334,14 +334,14 @@ func TestABodyInSnakeCaseDoesTheSame(t *testing.T) {
 			continue
 		}
 		for _, f := range fieldsOf(schema) {
-			if snakeCase(f.pointer) == f.pointer || f.isFree || f.schema.Example == nil {
+			if snakeCase(f.pointer) == f.pointer || f.isFree || sampleOf(f.schema) == nil {
 				continue
 			}
 			tried++
 			var answers []string
 			for _, spelled := range []func(any) any{func(body any) any { return body }, func(body any) any { return respell(body, schema) }} {
 				body := op.bodyWith(f, there)
-				set(body, f.pointer, clone(f.schema.Example))
+				set(body, f.pointer, sampleOf(f.schema))
 				if strings.HasSuffix(f.pointer, "/sourceId") {
 					set(body, f.pointer, uuid.NewString())
 				}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -109,17 +110,47 @@ func (op operation) pathOf(all things) string {
 	return path
 }
 
-// bodyOf is a good body for an operation: the example of its schema, with ids of ours.
+// needed are fields of a good body that its schema does not require, by operation.
+var needed = map[string]object{
+	"sendMessage":          {"content": "Hello"},
+	"createClientToken":    {"contact": ""},
+	"createChatCompletion": {"messages": []any{object{"role": "user", "content": "Hello"}}},
+}
+
+// bodyOf is a good body for an operation: its required fields, with the examples of their schemas and
+// ids of ours.
 func (op operation) bodyOf(all things) object {
 	schema := op.jsonBody()
 	if schema == nil {
 		return nil
 	}
-	body := clone(schema.Example).(object)
+	body := object{}
+	for _, name := range schema.Required {
+		body[name] = sampleOf(schema.Properties[name].Value)
+	}
+	maps.Copy(body, clone(needed[op.id]).(object))
 	fillIDs(body, all)
-	delete(body, "slug") // taken, the second time
-	delete(body, "sourceId")
 	return body
+}
+
+// sampleOf is a valid value: the example of a schema, or a list or an object of such values. An object
+// that requires no property has all.
+func sampleOf(schema *openapi3.Schema) any {
+	switch {
+	case schema.Example != nil:
+		return clone(schema.Example)
+	case schema.Items != nil:
+		return []any{sampleOf(schema.Items.Value)}
+	case !schema.Type.Is("object"):
+		return nil // its example is null
+	}
+	sample := object{}
+	for name, property := range schema.Properties {
+		if len(schema.Required) == 0 || slices.Contains(schema.Required, name) {
+			sample[name] = sampleOf(property.Value)
+		}
+	}
+	return sample
 }
 
 // fillIDs puts ids of ours where a body has examples.

@@ -42,6 +42,7 @@ type Violation struct {
 type Error struct {
 	Kind       Kind
 	Message    string // a full sentence for the caller
+	Code       string // more specific than Kind, for OpenAI's error format; empty: Kind is enough
 	Violations []Violation
 	RetryAfter time.Duration // how long to wait before retrying; zero: unknown
 	Err        error         `json:"-"` // the private cause, which is only logged

@@ -55,7 +55,17 @@ const maxReplyTime = 10 * time.Minute
 // Respond lets the engine of question.Bot answer, as Engine.Respond describes. It limits the reply
 // to ten minutes, reports a panic of the engine as an error, and measures the time to the first
 // delta.
-func (b *Bots) Respond(ctx context.Context, question Question, emit func(delta string) error) (answer Answer, err error) {
+func (b *Bots) Respond(ctx context.Context, question Question, emit func(delta string) error) (Answer, error) {
+	return b.call(ctx, question, func(ctx context.Context, engine Engine, onDelta func()) (Answer, error) {
+		return engine.Respond(ctx, question, func(delta string) error {
+			onDelta()
+			return emit(delta)
+		})
+	})
+}
+
+// call calls the engine of question.Bot. respond calls onDelta before each delta.
+func (b *Bots) call(ctx context.Context, question Question, respond func(ctx context.Context, engine Engine, onDelta func()) (Answer, error)) (answer Answer, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, maxReplyTime, apperr.New(apperr.Timeout, "The reply took longer than ten minutes."))
 	defer cancel()
 	defer func() {
@@ -68,12 +78,11 @@ func (b *Bots) Respond(ctx context.Context, question Question, emit func(delta s
 		return Answer{}, fmt.Errorf("the chatbot's engine %q is not registered in this version", question.Bot.Engine)
 	}
 	start, started := time.Now(), false
-	return engine.Respond(ctx, question, func(delta string) error {
+	return respond(ctx, engine, func() {
 		if !started {
 			started = true
 			b.firstTokens.Observe(question.Bot.Engine, time.Since(start))
 		}
-		return emit(delta)
 	})
 }
 

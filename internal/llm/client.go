@@ -3,6 +3,7 @@ package llm
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -57,6 +58,8 @@ type call struct {
 	model          string
 	apiKey         string // empty if the server needs none
 	body           []byte
+	// relay receives the chunks of the response. The text is emitted if it is nil.
+	relay func(chunk json.RawMessage) error
 }
 
 type dialer func(ctx context.Context, network, address string) (net.Conn, error)
@@ -216,10 +219,14 @@ func (c *client) send(callCtx context.Context, call call, emit func(delta string
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return nil, attemptError(ctx, callCtx, statusError(response, call))
+		err := statusError
+		if call.relay != nil {
+			err = relayStatusError
+		}
+		return nil, attemptError(ctx, callCtx, err(response, call))
 	}
 
-	reply := &completion{emit: emit}
+	reply := &completion{emit: emit, relay: call.relay}
 	reply.onProgress = func() {
 		onToken()
 		timer.reset(stallTimeout, errStalled)
@@ -234,7 +241,7 @@ func (c *client) send(callCtx context.Context, call call, emit func(delta string
 	case reply.emitErr != nil:
 		return nil, reply.emitErr
 	case err != nil:
-		return nil, attemptError(ctx, callCtx, readError(call, err, reply.size > 0))
+		return nil, attemptError(ctx, callCtx, readError(call, err, reply.size > 0 || reply.hasBegun))
 	}
 	timer.reset(drainTimeout, errNoUsage)
 	_, _ = io.CopyN(io.Discard, response.Body, maxLine) // the reply is complete, whatever follows

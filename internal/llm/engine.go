@@ -6,7 +6,6 @@ package llm
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 
@@ -56,18 +55,7 @@ func (e *Engine) Calls() map[string]func() int64 {
 
 // Respond implements bot.Engine.
 func (e *Engine) Respond(ctx context.Context, question bot.Question, emit func(delta string) error) (bot.Answer, error) {
-	model, err := bot.ModelOf(question.Bot)
-	if err != nil {
-		return bot.Answer{}, err
-	}
-	if model == nil {
-		return bot.Answer{}, errors.New("the chatbot has no model")
-	}
-	apiKey, err := bot.ModelAPIKey(question.Bot, e.keys)
-	if err != nil {
-		return bot.Answer{}, apperr.Wrap(apperr.Internal, "The chatbot's API key for the model server cannot be read; it must be set again.", err)
-	}
-	matches, err := e.faqs.Search(ctx, question)
+	model, apiKey, matches, err := e.prepare(ctx, question)
 	if err != nil {
 		return bot.Answer{}, err
 	}
@@ -91,7 +79,7 @@ func (c *client) respond(ctx context.Context, m bot.Model, apiKey string, questi
 		return answer, err
 	}
 	answer.FinishReason = reply.finishReason()
-	answer.PromptTokens, answer.CompletionTokens = reply.promptTokens, reply.completionTokens
+	reply.addUsage(&answer, m)
 	if reply.size == 0 {
 		return answer, bot.EmitText(ctx, bot.UnanswerableReply(question.Bot), emit)
 	}

@@ -3,6 +3,7 @@ package llm
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"math"
 	"strings"
 	"unicode/utf8"
+
+	"parley/internal/bot"
 )
 
 // Responses are read here and not by github.com/openai/openai-go. Its decoder (v3.96.0) accepts a
@@ -43,6 +46,13 @@ type completion struct {
 	isFull           bool   // the text has reached maxReply
 	promptTokens     *int
 	completionTokens *int
+	cachedTokens     *int
+	reasoningTokens  *int
+	model            string // as the server names it
+
+	relay    func(chunk json.RawMessage) error // receives the chunks instead of emit; may be nil
+	held     []json.RawMessage                 // chunks before the model has begun to reply
+	hasBegun bool                              // the reply shows progress
 
 	emit       func(delta string) error
 	emitErr    error  // the error of emit
@@ -58,6 +68,13 @@ func (c *completion) finishReason() string {
 		return "length"
 	}
 	return "stop"
+}
+
+// addUsage adds the model and the token usage to an answer.
+func (c *completion) addUsage(answer *bot.Answer, m bot.Model) {
+	answer.Model = cmp.Or(c.model, m.Name)
+	answer.PromptTokens, answer.CompletionTokens = c.promptTokens, c.completionTokens
+	answer.CachedTokens, answer.ReasoningTokens = c.cachedTokens, c.reasoningTokens
 }
 
 // read reads a response to its end. It is an event stream or, from servers that do not stream, a
@@ -104,7 +121,7 @@ func (c *completion) readDocument(in io.Reader) error {
 	if err := c.addChunk(document); err != nil || c.isFull {
 		return err
 	}
-	if c.finish == "" && c.size == 0 {
+	if c.finish == "" && c.size == 0 && !c.hasBegun {
 		return errTruncated
 	}
 	return nil
@@ -190,6 +207,9 @@ func (c *completion) addEvent(data []byte) (isDone bool, err error) {
 
 // addChunk adds a chunk, decoded in the fast way if possible.
 func (c *completion) addChunk(raw []byte) error {
+	if c.relay != nil {
+		return c.relayChunk(raw)
+	}
 	if text, ok := plainDelta(raw); ok {
 		c.onProgress()
 		return c.addText(text)
@@ -200,6 +220,7 @@ func (c *completion) addChunk(raw []byte) error {
 // chunk is a part of a reply, or a complete one.
 type chunk struct {
 	Error   json.RawMessage `json:"error"`
+	Model   string          `json:"model"`
 	Choices []struct {
 		Index        int      `json:"index"`
 		Delta        *message `json:"delta"`
@@ -209,6 +230,12 @@ type chunk struct {
 	Usage *struct {
 		PromptTokens     *float64 `json:"prompt_tokens"`
 		CompletionTokens *float64 `json:"completion_tokens"`
+		PromptDetails    struct {
+			CachedTokens *float64 `json:"cached_tokens"`
+		} `json:"prompt_tokens_details"`
+		CompletionDetails struct {
+			ReasoningTokens *float64 `json:"reasoning_tokens"`
+		} `json:"completion_tokens_details"`
 	} `json:"usage"`
 }
 
@@ -219,11 +246,12 @@ type message struct {
 	ReasoningContent json.RawMessage `json:"reasoning_content"`
 	Reasoning        json.RawMessage `json:"reasoning"`
 	ToolCalls        json.RawMessage `json:"tool_calls"`
+	Refusal          json.RawMessage `json:"refusal"`
 }
 
 func (m message) showsProgress() bool {
 	isSet := func(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" && string(raw) != `""` }
-	return m.Content != "" || isSet(m.ReasoningContent) || isSet(m.Reasoning) || isSet(m.ToolCalls)
+	return m.Content != "" || isSet(m.ReasoningContent) || isSet(m.Reasoning) || isSet(m.ToolCalls) || isSet(m.Refusal)
 }
 
 // contentText is a string, null, or a list of parts whose texts are concatenated.
@@ -259,7 +287,9 @@ func (c *completion) decodeChunk(raw []byte) error {
 	}
 	if decoded.Usage != nil {
 		c.promptTokens, c.completionTokens = toCount(decoded.Usage.PromptTokens), toCount(decoded.Usage.CompletionTokens)
+		c.cachedTokens, c.reasoningTokens = toCount(decoded.Usage.PromptDetails.CachedTokens), toCount(decoded.Usage.CompletionDetails.ReasoningTokens)
 	}
+	c.model = cmp.Or(decoded.Model, c.model)
 	for _, choice := range decoded.Choices {
 		if choice.Index != 0 {
 			continue
@@ -269,7 +299,11 @@ func (c *completion) decodeChunk(raw []byte) error {
 				continue
 			}
 			if m.showsProgress() {
+				c.hasBegun = true
 				c.onProgress()
+			}
+			if c.relay != nil {
+				continue
 			}
 			if err := c.addText(string(m.Content)); err != nil || c.isFull {
 				return err

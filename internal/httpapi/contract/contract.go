@@ -98,13 +98,13 @@ func (c *Contract) NewEcho() *echo.Echo {
 	return e
 }
 
-// allowOrigins lets pages of these origins read responses.
+// allowOrigins lets pages of these origins read responses. They may send any header: SDKs add new ones,
+// such as X-Stainless-Lang, in every release.
 func allowOrigins(origins []string) echo.MiddlewareFunc {
 	config := middleware.CORSConfig{
 		AllowOrigins:  origins,
 		AllowMethods:  []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodPut, http.MethodDelete},
-		AllowHeaders:  []string{"Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Request-Id"},
-		ExposeHeaders: []string{"X-Request-Id", "X-Run-Id", "Idempotency-Replayed", "Retry-After", "RateLimit", "RateLimit-Policy", "Content-Disposition"},
+		ExposeHeaders: []string{"X-Request-Id", "X-Run-Id", "Idempotency-Replayed", "Retry-After", "X-Should-Retry", "RateLimit", "RateLimit-Policy", "Content-Disposition"},
 		MaxAge:        3600,
 	}
 	if !slices.Contains(origins, origin.Any) {
@@ -198,7 +198,7 @@ func (c *Contract) enforce(ec echo.Context, op *operation) error {
 			return err
 		}
 	}
-	r = r.WithContext(context.WithValue(ctx, requestKey{}, newRequest(ec, read.hash)))
+	r = r.WithContext(context.WithValue(ctx, requestKey{}, newRequest(ec, read)))
 	if err := op.validate(r, ec, read.validated); err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ type Request struct {
 	ID     string      // the request ID, as in the response
 	URL    *url.URL    // absolute, with the host that the caller used
 	Header http.Header // of the response
+	Body   []byte      // the JSON body as handlers decode it, with the fields that its schema does not declare
 
 	scope    string // method and path; part of the scope of an Idempotency-Key
 	bodyHash []byte // SHA-256 of the JSON body; of no bytes for other bodies
@@ -36,7 +37,7 @@ func RequestOf(ctx context.Context) Request {
 	return request
 }
 
-func newRequest(ec echo.Context, bodyHash []byte) Request {
+func newRequest(ec echo.Context, read body) Request {
 	r := ec.Request()
 	address := *r.URL
 	address.Scheme, address.Host = clientaddr.Scheme(r), r.Host
@@ -44,8 +45,9 @@ func newRequest(ec echo.Context, bodyHash []byte) Request {
 		ID:       requestID(ec),
 		URL:      &address,
 		Header:   ec.Response().Header(),
+		Body:     read.json,
 		scope:    r.Method + " " + r.URL.Path,
-		bodyHash: bodyHash,
+		bodyHash: read.hash,
 	}
 }
 
@@ -124,8 +126,8 @@ func (op *operation) readJSON(r *http.Request) ([]byte, error) {
 
 func (op *operation) bodyTooLarge() error {
 	size := fmt.Sprintf("%d KiB", op.bodyLimit>>10)
-	if op.bodyLimit == maxJSON {
-		size = "1 MiB"
+	if op.bodyLimit >= maxJSON {
+		size = fmt.Sprintf("%d MiB", op.bodyLimit>>20)
 	}
 	return apperr.New(apperr.TooLarge, "The body can be at most "+size+".")
 }

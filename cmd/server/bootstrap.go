@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"parley/internal/apperr"
 	"parley/internal/auth"
@@ -27,40 +26,56 @@ const (
 	keyFile             = "admin-key"
 )
 
+// adminKey is the admin key of the first organization, as far as this start knows it.
+type adminKey struct {
+	text        string // "" if it is unknown
+	isGenerated bool   // by this start; only then it is printed
+	path        string // the file that has it, "" if it is that of the configuration
+}
+
 // bootstrap creates the first organization if there are none. It returns the admin key: the one of the
-// configuration, else the generated one in the data directory, else "".
-func bootstrap(ctx context.Context, opened *store.Store, config config) (key string, err error) {
-	path := filepath.Join(config.DataDir, keyFile)
+// configuration, else the generated one in the data directory.
+func bootstrap(ctx context.Context, opened *store.Store, config config) (key adminKey, err error) {
+	if config.BootstrapKey == "" {
+		key.path = filepath.Join(config.DataDir, keyFile)
+	}
 	count, err := opened.CountOrganizations(ctx)
 	if err != nil {
-		return "", fmt.Errorf("count organizations: %w", err)
+		return adminKey{}, fmt.Errorf("count organizations: %w", err)
 	}
 	if count > 0 {
-		if config.BootstrapKey != "" {
-			return config.BootstrapKey, nil
-		}
-		return readKey(path)
+		return key.read(config)
 	}
 	// The key is written before the commit: if this start is killed, the next one begins again and
 	// replaces the key.
 	err = opened.WithTx(ctx, func(tx *store.Store) (err error) {
-		key, err = createOrganizationWithDefaults(ctx, tx, defaultOrganization, config.BootstrapKey)
+		key.text, err = createOrganizationWithDefaults(ctx, tx, defaultOrganization, config.BootstrapKey)
 		if err != nil || config.BootstrapKey != "" {
 			return err
 		}
-		if err := writeKey(path, key); err != nil {
+		key.isGenerated = true
+		if err := writeKey(key.path, key.text); err != nil {
 			return fmt.Errorf("store the admin key: %w", err)
 		}
 		return nil
 	})
 	if apperr.Is(err, apperr.Conflict) {
 		// Another instance has created it at the same time.
-		return config.BootstrapKey, nil
+		return adminKey{text: config.BootstrapKey}, nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("create the first organization: %w", err)
+		return adminKey{}, fmt.Errorf("create the first organization: %w", err)
 	}
 	return key, nil
+}
+
+// read returns the key of an earlier start.
+func (k adminKey) read(config config) (_ adminKey, err error) {
+	k.text = config.BootstrapKey
+	if k.text == "" {
+		k.text, err = readKey(k.path)
+	}
+	return k, err
 }
 
 // applyModel makes the first organization's default chatbot use the model of the configuration, if any.
@@ -102,13 +117,13 @@ func writeKey(path, key string) error {
 
 // createOrganizationWithDefaults creates an organization with an admin key, a default chatbot with FAQs,
 // and a web chat. It returns the admin key, which is generated if wantedKey is empty.
-func createOrganizationWithDefaults(ctx context.Context, store *store.Store, name, wantedKey string) (string, error) {
-	organization, err := store.CreateOrganization(ctx, uuid.Must(uuid.NewV7()), name)
+func createOrganizationWithDefaults(ctx context.Context, tx *store.Store, name, wantedKey string) (string, error) {
+	organization, err := tx.CreateOrganization(ctx, store.NewID(), name)
 	if err != nil {
 		return "", err
 	}
-	bots := bot.New(store, nil) // creating bots needs no engines
-	faqs := faq.New(store, bots)
+	bots := bot.New(tx, nil) // creating bots needs no engines
+	faqs := faq.New(tx, bots)
 	created, err := bots.Create(ctx, organization.ID, bot.NewBot{
 		Name:              "Parley",
 		Slug:              "parley",
@@ -127,10 +142,10 @@ func createOrganizationWithDefaults(ctx context.Context, store *store.Store, nam
 		}
 	}
 	webChat := inbox.WebChat{Name: new("Website")}
-	if _, err := inbox.New(store, bots).CreateWebChat(ctx, organization.ID, webChat, nil); err != nil {
+	if _, err := inbox.New(tx, bots).CreateWebChat(ctx, organization.ID, webChat, nil); err != nil {
 		return "", fmt.Errorf("create the web chat: %w", err)
 	}
-	_, key, err := auth.New(store).CreateKey(ctx, organization.ID, auth.NewKey{
+	_, key, err := auth.New(tx).CreateKey(ctx, organization.ID, auth.NewKey{
 		Name:   "Admin",
 		User:   adminUser,
 		Scopes: []auth.Scope{auth.Admin},
@@ -174,30 +189,47 @@ func listOrganizations(ctx context.Context, store *store.Store, out io.Writer) e
 	return nil
 }
 
-// validKey returns the key if the database has it, else "". The key of the configuration or of the data
+// check returns the key if the database has it, else none. The key of the configuration or of the data
 // directory may belong to another database.
-func validKey(ctx context.Context, authenticator *auth.Auth, key string) (string, error) {
-	if key == "" {
-		return "", nil
+func (k adminKey) check(ctx context.Context, authenticator *auth.Auth, log *slog.Logger) (adminKey, error) {
+	if k.text == "" {
+		return adminKey{}, nil
 	}
-	_, err := authenticator.Authenticate(ctx, "Api-Key "+key)
-	if apperr.Is(err, apperr.Unauthorized) {
-		return "", nil
+	_, err := authenticator.Authenticate(ctx, "Api-Key "+k.text)
+	if !apperr.Is(err, apperr.Unauthorized) {
+		return k, err
 	}
-	return key, err
+	if k.path == "" {
+		log.Warn("ignore PARLEY_BOOTSTRAP_KEY: the database has organizations and none of them this key; it is used at the first start only")
+	}
+	return adminKey{}, nil
+}
+
+// shell returns the key as a word of a shell command. A key that was not just generated stays where it
+// is, because the output of a server often ends in a log.
+func (k adminKey) shell() string {
+	switch {
+	case k.isGenerated:
+		return "'Authorization: Api-Key " + k.text + "'"
+	case k.path != "":
+		return `"Authorization: Api-Key $(cat '` + strings.ReplaceAll(k.path, "'", `'\''`) + `')"`
+	}
+	return `"Authorization: Api-Key $PARLEY_BOOTSTRAP_KEY"`
 }
 
 // printReady prints the address of the server and, if the admin key is known, a first request.
-func printReady(out io.Writer, address net.Addr, key string) {
+func printReady(out io.Writer, address net.Addr, key adminKey) {
 	host, port, _ := net.SplitHostPort(address.String())
 	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
 	base := "http://" + net.JoinHostPort(host, port)
 	text := fmt.Sprintf("Parley is ready at %s (reference: %s/docs)\n", base, base)
-	if key != "" {
-		key = strings.ReplaceAll(key, "'", `'\''`) // quoted for the shell
-		text += fmt.Sprintf("Try it:\n\n  curl -s %s/api/chatbots/parley/completions/ -H 'Authorization: Api-Key %s' -H 'Content-Type: application/json' -d '{\"message\":{\"content\":\"What is Parley?\"}}'\n\n", base, key)
+	if key.isGenerated {
+		text += fmt.Sprintf("The admin key is shown this once, and kept in %s\n", key.path)
+	}
+	if key.text != "" {
+		text += fmt.Sprintf("Try it:\n\n  curl -s %s/api/chatbots/parley/completions/ -H %s -H 'Content-Type: application/json' -d '{\"message\":{\"content\":\"What is Parley?\"}}'\n\n", base, key.shell())
 	}
 	_, _ = fmt.Fprint(out, text) // the server works even if nobody reads this
 }

@@ -144,7 +144,8 @@ func serving(t *testing.T, dir string, environment ...string) *process {
 
 var (
 	announced    = regexp.MustCompile(`Parley is ready at (http://127\.0\.0\.1:\d+) `)
-	announcedKey = regexp.MustCompile(`Authorization: Api-Key (\S+)'`)
+	announcedKey = regexp.MustCompile(`'Authorization: Api-Key (\S+)'`)
+	keptKey      = regexp.MustCompile(`"Authorization: Api-Key \$\(cat '([^']+)'\)"`)
 )
 
 func (p *process) awaitReady() {
@@ -158,11 +159,37 @@ func (p *process) awaitReady() {
 		return announced.MatchString(p.stdout.String())
 	})
 	p.base = announced.FindStringSubmatch(p.stdout.String())[1]
-	if found := announcedKey.FindStringSubmatch(p.stdout.String()); found != nil {
-		p.key = found[1]
+	if p.key = p.adminKey(); p.key != "" {
 		p.secrets = append(p.secrets, secretOf(p.key))
 	}
 }
+
+// adminKey returns the admin key that the printed command uses: as it is on the first start, later
+// from where it is kept.
+func (p *process) adminKey() string {
+	p.t.Helper()
+	output := p.stdout.String()
+	if found := announcedKey.FindStringSubmatch(output); found != nil {
+		return found[1]
+	}
+	if found := keptKey.FindStringSubmatch(output); found != nil {
+		key, err := os.ReadFile(found[1])
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		return strings.TrimSpace(string(key))
+	}
+	if strings.Contains(output, "$"+bootstrapVariable) {
+		for _, variable := range p.cmd.Env {
+			if key, ok := strings.CutPrefix(variable, bootstrapVariable+"="); ok {
+				return key
+			}
+		}
+	}
+	return ""
+}
+
+const bootstrapVariable = "PARLEY_BOOTSTRAP_KEY"
 
 func secretOf(key string) string {
 	_, secret, _ := strings.Cut(key, ".")

@@ -92,7 +92,7 @@ func serve(ctx context.Context, config config, log *slog.Logger, out io.Writer) 
 		if err != nil {
 			return err
 		}
-		if key, err = validKey(ctx, c.auth, key); err != nil {
+		if key, err = key.check(ctx, c.auth, log); err != nil {
 			return err
 		}
 		defer serveDebug(debugListener, c.registry, log)()

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -47,7 +48,10 @@ func TestFirstStartBootstraps(t *testing.T) {
 		t.Errorf("/readyz: %d", status)
 	}
 	if second.key != first.key {
-		t.Errorf("the second start printed the key %q, want %q", second.key, first.key)
+		t.Errorf("the second start uses the key %q, want %q", second.key, first.key)
+	}
+	if output := second.stdout.String(); strings.Contains(output, secretOf(first.key)) {
+		t.Errorf("the second start printed the admin key:\n%s", output)
 	}
 	runPrintedCommand(t, second)
 	found := second.client(first.key).messages(conversation)
@@ -57,28 +61,20 @@ func TestFirstStartBootstraps(t *testing.T) {
 	second.stop()
 }
 
-var line = regexp.MustCompile(`(?m)^  curl -s (\S+) -H '([^:']+): ([^']+)' -H '([^:']+): ([^']+)' -d '([^']+)'$`)
+var printedCommand = regexp.MustCompile(`(?m)^  (curl -s .*)$`)
 
-// runPrintedCommand sends the request of the printed curl command.
+// runPrintedCommand runs the printed command in a shell, as somebody who pastes it.
 func runPrintedCommand(t *testing.T, p *process) {
 	t.Helper()
-	parts := line.FindStringSubmatch(p.stdout.String())
-	if parts == nil {
+	command := printedCommand.FindStringSubmatch(p.stdout.String())
+	if command == nil {
 		t.Fatalf("no curl command in:\n%s", p.stdout.String())
 	}
-	request, err := http.NewRequest(http.MethodPost, parts[1], strings.NewReader(parts[6]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header.Set(parts[2], parts[3])
-	request.Header.Set(parts[4], parts[5])
-	answer, err := p.client("").http.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		t.Errorf("the printed command: %s", answer.Status)
+	shell := exec.CommandContext(t.Context(), "sh", "-c", command[1])
+	shell.Env = p.cmd.Env
+	output, err := shell.CombinedOutput()
+	if err != nil || !strings.Contains(string(output), `"done":true`) {
+		t.Errorf("the printed command %s: %v\n%s", command[1], err, output)
 	}
 }
 
@@ -88,7 +84,10 @@ func TestBootstrapKeyBecomesAdminKey(t *testing.T) {
 	dir := newDir(t)
 	first := serving(t, dir, "PARLEY_BOOTSTRAP_KEY="+key)
 	if first.key != key {
-		t.Errorf("printed the key %q", first.key)
+		t.Errorf("the printed command uses the key %q", first.key)
+	}
+	if output := first.stdout.String(); strings.Contains(output, secretOf(key)) {
+		t.Errorf("the configured key was printed:\n%s", output)
 	}
 	runPrintedCommand(t, first)
 	if exists(filepath.Join(dir, keyFile)) {
@@ -99,7 +98,10 @@ func TestBootstrapKeyBecomesAdminKey(t *testing.T) {
 	// A different key on a later start is not valid, and not printed.
 	second := serving(t, dir, "PARLEY_BOOTSTRAP_KEY="+another)
 	if second.key != "" {
-		t.Errorf("printed the key %q", second.key)
+		t.Errorf("the printed command uses the key %q", second.key)
+	}
+	if !strings.Contains(second.stderr.String(), "ignore PARLEY_BOOTSTRAP_KEY") {
+		t.Errorf("the log does not say that the key is ignored:\n%s", second.stderr.String())
 	}
 	second.client(another).call("GET", "/api/me/", nil, http.StatusUnauthorized, nil)
 	second.client(key).call("GET", "/api/me/", nil, http.StatusOK, nil)

@@ -1225,7 +1225,7 @@ type AuditEvent struct {
 	// Example: conversation
 	ObjectType AuditEventObjectType `json:"objectType"`
 
-	// RequestID `X-Request-Id` of the request. Empty if there was no request.
+	// RequestID The ID of the request in the server's log. Empty if there was no request. If the caller sent an `X-Request-Id`, `details.callerRequestId` has it.
 	//
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d
 	RequestID string `json:"requestId"`

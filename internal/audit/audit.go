@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/google/uuid"
@@ -45,8 +46,10 @@ var objectTypes = map[Action]string{
 type Actor struct {
 	UserID    uuid.UUID
 	KeyID     uuid.UUID
-	RequestID string
-	Address   string
+	RequestID string // the server's own
+	// CallerRequestID is the caller's X-Request-Id, if it sent one. It is stored with the details.
+	CallerRequestID string
+	Address         string
 }
 
 type contextKey struct{}
@@ -80,6 +83,13 @@ func Record(ctx context.Context, q *db.Queries, organization uuid.UUID, action A
 	if actor, ok := ctx.Value(contextKey{}).(Actor); ok {
 		event.UserID, event.KeyID = &actor.UserID, &actor.KeyID
 		event.RequestID, event.Address = actor.RequestID, actor.Address
+		if actor.CallerRequestID != "" {
+			details = maps.Clone(details)
+			if details == nil {
+				details = Details{}
+			}
+			details["callerRequestId"] = actor.CallerRequestID
+		}
 	}
 	if details != nil {
 		var err error

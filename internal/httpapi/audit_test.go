@@ -80,7 +80,7 @@ func TestAuditedOperationsRecordOneEvent(t *testing.T) {
 				continue
 			}
 			event, about := recorded[0], auditActions[op.audits()]
-			if address := text(event, "address"); event["action"] != op.audits() || event["objectType"] != about.object || event["requestId"] != op.id || event["keyId"] != key ||
+			if address := text(event, "address"); event["action"] != op.audits() || event["objectType"] != about.object || event["details"].(object)["callerRequestId"] != op.id || event["requestId"] == op.id || event["keyId"] != key ||
 				event["user"].(object)["name"] != "me" || address != "127.0.0.1" && address != "::1" {
 				t.Errorf("%s recorded the event %v", op.id, event)
 			}

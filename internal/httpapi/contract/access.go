@@ -3,6 +3,7 @@ package contract
 import (
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -37,6 +38,7 @@ func (c *Contract) authenticate(ec echo.Context, op *operation) (auth.Principal,
 		principal, err = c.Auth.Authenticate(r.Context(), header)
 	}
 	if apperr.Is(err, apperr.Unauthorized) {
+		ec.Set(keyPrefixKey, keyPrefix(header))
 		if _, limitErr := c.Limiter.Take(r.Context(), refusals, clientaddr.Key(r.RemoteAddr)); limitErr != nil {
 			return auth.Principal{}, limitErr
 		}
@@ -75,6 +77,17 @@ func credentials(r *http.Request) string {
 			// `bearer` without a key is refused as an invalid key.
 			return "Bearer " + strings.TrimSpace(strings.Join(protocols[i+1:], ","))
 		}
+	}
+	return ""
+}
+
+// shownPrefix matches the public part of an API key.
+var shownPrefix = regexp.MustCompile(`(?i)^(?:api-key|bearer) +([A-Za-z0-9_-]{4,64})\.`)
+
+// keyPrefix returns the prefix of the API key in an Authorization header, or "".
+func keyPrefix(header string) string {
+	if match := shownPrefix.FindStringSubmatch(header); match != nil {
+		return match[1]
 	}
 	return ""
 }

@@ -90,7 +90,7 @@ func New(config Config) (*Contract, error) {
 
 // NewEcho returns an Echo with the steps that come before routing, and with the error handler.
 func (c *Contract) NewEcho() *echo.Echo {
-	e := newEcho(observer{c.Log, c.Requests, c.Traces}, failures{c.Log, c.OpenAIError})
+	e := newEcho(observer{c.Log, c.Requests, c.Traces}, failures{c.OpenAIError})
 	if len(c.Origins) > 0 {
 		e.Pre(allowOrigins(c.Origins))
 	}
@@ -123,7 +123,7 @@ func newEcho(observer observer, failures failures) *echo.Echo {
 // Starting returns a handler for the time until the service is ready. It answers /healthz and
 // refuses everything else as unavailable. Of the config it uses Log and OpenAIError.
 func Starting(config Config) http.Handler {
-	e := newEcho(observer{log: config.Log}, failures{config.Log, config.OpenAIError})
+	e := newEcho(observer{log: config.Log}, failures{config.OpenAIError})
 	e.Pre(func(echo.HandlerFunc) echo.HandlerFunc {
 		return func(ec echo.Context) error {
 			if ec.Request().URL.Path == "/healthz" {
@@ -172,9 +172,12 @@ func (c *Contract) enforce(ec echo.Context, op *operation) error {
 	if err != nil {
 		return err
 	}
+	ec.Set(principalKey, principal)
 	ctx := auth.WithPrincipal(r.Context(), principal)
 	if op.audit != "" {
-		ctx = audit.WithActor(ctx, audit.Actor{UserID: principal.UserID, KeyID: principal.KeyID, RequestID: requestID(ec), Address: clientaddr.Address(r.RemoteAddr).String()})
+		ctx = audit.WithActor(ctx, audit.Actor{
+			UserID: principal.UserID, KeyID: principal.KeyID, RequestID: logID(ec), CallerRequestID: callerRequestID(ec), Address: clientaddr.Address(r.RemoteAddr).String(),
+		})
 	}
 	if !op.isPublic {
 		ec.Response().Header().Set("Cache-Control", "no-store")

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -28,21 +27,26 @@ func noSuchMethod(r *http.Request) string { return "This path does not support "
 
 // failures answers requests that failed. It is the only place that does, for every route.
 type failures struct {
-	log         *slog.Logger
 	openAIError func(*apperr.Error) any
 }
 
-// handle is Echo's error handler. It logs the error, writes the response unless one has begun, and
-// reads a bounded part of a body that was refused unread.
+// failure is the error of a request, for its log line.
+type failure struct {
+	code  string // the problem's code; "" if the client has disconnected
+	cause error
+}
+
+// handle is Echo's error handler. It keeps the error for the log, writes the response unless one has
+// begun, and reads a bounded part of a body that was refused unread.
 func (f failures) handle(err error, ec echo.Context) {
 	appErr := toAppError(err, ec.Request())
 	request := ec.Request()
 	isGone := errors.Is(err, context.Canceled) && request.Context().Err() != nil
-	level := slog.LevelInfo
-	if appErr.Kind == apperr.Internal && !isGone {
-		level = slog.LevelError
+	failed := failure{code: string(appErr.Kind), cause: err}
+	if isGone {
+		failed.code = ""
 	}
-	f.log.Log(request.Context(), level, "request failed", "request_id", requestID(ec), "err", err)
+	ec.Set(failureKey, failed)
 	if ec.Response().Committed {
 		return
 	}

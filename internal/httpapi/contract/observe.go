@@ -9,18 +9,23 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
 	"parley/internal/auth"
 	"parley/internal/metrics"
+	"parley/internal/store"
 	"parley/internal/trace"
 )
 
-// Keys of the values in an Echo context: the request ID, and the operation where there is one.
+// Keys of the values in an Echo context: the request ID of the response and that of the log, and where
+// there is one, the operation, the principal, the prefix of a refused key, and the failure.
 const (
 	requestIDKey = "request_id"
+	logIDKey     = "log_id"
 	operationKey = "operation"
+	principalKey = "principal"
+	keyPrefixKey = "key_prefix"
+	failureKey   = "failure"
 )
 
 func requestID(ec echo.Context) string {
@@ -41,9 +46,10 @@ func (o observer) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(ec echo.Context) error {
 		began := time.Now()
 		o.requests.Begin()
-		id := ec.Request().Header.Get("X-Request-Id")
-		if !isValidRequestID(id) {
-			id = uuid.Must(uuid.NewV7()).String()
+		id := store.NewID().String()
+		ec.Set(logIDKey, id)
+		if wanted := ec.Request().Header.Get("X-Request-Id"); isValidRequestID(wanted) {
+			id = wanted
 		}
 		ec.Set(requestIDKey, id)
 		span := o.startSpan(ec)
@@ -67,10 +73,10 @@ func (o observer) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		if span.IsRecording() {
 			describe(span, ec, op, isAborted)
 		}
+		o.logRequest(ec, took)
 		if isAborted {
 			panic(http.ErrAbortHandler)
 		}
-		o.logRequest(ec, id, took)
 		if ec.Response().Status == statusClientGone && !ec.Response().Committed {
 			// A client that has only closed its sending side must not receive an empty 200.
 			panic(http.ErrAbortHandler)
@@ -82,7 +88,7 @@ func (o observer) observe(next echo.HandlerFunc) echo.HandlerFunc {
 // startSpan starts the span of a request. Health checks are not traced.
 func (o observer) startSpan(ec echo.Context) trace.Span {
 	request := ec.Request()
-	if o.traces == nil || request.URL.Path == "/healthz" || request.URL.Path == "/readyz" {
+	if o.traces == nil || isProbe(request) {
 		return trace.Span{}
 	}
 	ctx, span := o.traces.StartServer(request.Context(), request.Method, request.Header)
@@ -109,22 +115,6 @@ func describe(span trace.Span, ec echo.Context, op *operation, isAborted bool) {
 	case status >= http.StatusInternalServerError:
 		span.Fail(strconv.Itoa(status))
 	}
-}
-
-// logRequest writes the access log. Typed attributes allocate less than pairs of any.
-func (o observer) logRequest(ec echo.Context, id string, took time.Duration) {
-	ctx := ec.Request().Context()
-	if !o.log.Enabled(ctx, slog.LevelInfo) {
-		return
-	}
-	o.log.LogAttrs(ctx, slog.LevelInfo, "request",
-		slog.String("request_id", id),
-		slog.String("method", methodOf(ec.Request())),
-		slog.String("path", ec.Request().URL.Path),
-		slog.Int("status", ec.Response().Status),
-		slog.Int64("bytes", ec.Response().Size),
-		slog.Float64("duration_ms", float64(took.Microseconds())/1000),
-	)
 }
 
 // recoverPanic calls a handler and turns a panic into an error.

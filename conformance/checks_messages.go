@@ -46,7 +46,7 @@ func checkMessageOrder(t *checker) {
 
 func checkContent(t *checker) {
 	id := t.user.startWithoutBot()
-	texts := []string{"繁體中文、日本語、한국어 🙂👩‍👩‍👧", " spaces  around\tand\r\nlines ", `<script>alert("x")</script> & ' \ / %2F + =1+1`, strings.Repeat("字", 32768)}
+	texts := []string{"繁體中文、日本語、한국어 🙂👩‍👩‍👧", " spaces  around\tand\r\nlines ", `<script>alert("x")</script> & ' \ / %2F + =1+1`, strings.Repeat("字", 100000)}
 	for _, text := range texts {
 		t.user.send(id, text)
 	}

@@ -15,7 +15,7 @@ func requestChecks() []check {
 		named("errors/violations", "An invalid request is 400 with an entry for each violation and its location.", checkViolations),
 		named("errors/codes", "A violation in a message's own fields is invalid_message, any other is invalid_request.", checkErrorCodes),
 		named("errors/media-type", "A body with another media type is 415.", checkMediaType),
-		named("errors/too-large", "A body over 1 MiB, or a message over 32,768 characters, is 413 with a problem document.", checkTooLarge),
+		named("errors/too-large", "A body over 1 MiB, or a message over 100,000 characters, is 413 with a problem document.", checkTooLarge),
 		named("requests/one-mebibyte", "A JSON body of 1 MiB is accepted.", checkOneMebibyte),
 		named("requests/unknown-fields", "Unknown fields and Accept are ignored.", checkUnknownFields),
 		named("requests/headers", "A request's headers reach the service: Idempotency-Key, Last-Event-ID, Content-Type, Authorization.", checkHeaders),

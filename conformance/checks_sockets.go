@@ -119,7 +119,7 @@ func checkInvalidFrames(t *checker) {
 
 func checkLargeFrame(t *checker) {
 	socket, _ := t.user.connect("?session_id=" + t.user.startWithoutBot())
-	socket.sendMessage(object{"content": strings.Repeat("x", 32768), "metadata": object{"padding": strings.Repeat("y", 30000)}}, "large")
+	socket.sendMessage(object{"content": strings.Repeat("x", 100000), "metadata": object{"padding": strings.Repeat("y", 30000)}}, "large")
 	socket.expectDelivered("large")
 }
 

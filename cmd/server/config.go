@@ -59,6 +59,8 @@ type config struct {
 	RateLimits ratelimit.Limits // PARLEY_RATE_LIMITS, default messages=60,history=100,list=30
 	// Replies limits how many replies are written at the same time. Further replies are queued.
 	Replies replyLimits // PARLEY_REPLY_LIMITS, default instance=512,organization=256
+	// Messages limits the characters of a message.
+	Messages messageLimits // PARLEY_MESSAGE_LIMITS, default characters=100000,anonymous=4000
 	// Sockets limits the open WebSockets, and sets their timeouts.
 	Sockets wsapi.Limits // PARLEY_SOCKET_LIMITS, default user=100,address=1000,visitors=50; PARLEY_SOCKET_TIMES, default ping=25s,pong=20s,write=10s,idle=0
 	// SocketQueue is how many events are buffered for a WebSocket before it reads from the database.
@@ -98,6 +100,12 @@ type replyLimits struct {
 	Organization int // by this process for one organization
 }
 
+// messageLimits is how many characters a message may have.
+type messageLimits struct {
+	Characters int // with a key, a token or a ticket
+	Anonymous  int // from an anonymous visitor
+}
+
 // refusalsPerMinute is how many requests without a valid key an IP address may make per minute.
 const refusalsPerMinute = 1000
 
@@ -132,6 +140,7 @@ func loadConfig(env environment, isRoot bool, home string) (config, error) {
 		TrustedProxies: parseVariable(l, "PARLEY_TRUSTED_PROXIES", "", clientaddr.Parse),
 		RateLimits:     loadRateLimits(l),
 		Replies:        loadReplyLimits(l),
+		Messages:       loadMessageLimits(l),
 	}
 	c.Sockets, c.SocketQueue = loadSocketLimits(l)
 	c.Anonymous = parseVariable(l, "PARLEY_ANONYMOUS", defaultAnonymous(c), parseSwitch)

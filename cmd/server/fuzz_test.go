@@ -28,6 +28,11 @@ func FuzzLimits(f *testing.F) {
 			l := c.Replies
 			return fmt.Sprintf("instance=%d,organization=%d", l.Instance, l.Organization), min(l.Instance, l.Organization) >= 0
 		},
+		"PARLEY_MESSAGE_LIMITS": func(c config) (string, bool) {
+			l := c.Messages
+			return fmt.Sprintf("characters=%d,anonymous=%d", l.Characters, l.Anonymous),
+				min(l.Characters, l.Anonymous) >= 1 && max(l.Characters, l.Anonymous) <= 100_000
+		},
 		"PARLEY_SOCKET_LIMITS": func(c config) (string, bool) {
 			l := c.Sockets
 			return fmt.Sprintf("user=%d,address=%d,visitors=%d,queue=%d", l.PerUser, l.PerAddress, l.Visitors, c.SocketQueue),

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"parley/internal/chat"
 	"parley/internal/ratelimit"
 	"parley/internal/visit"
 	"parley/internal/wsapi"
@@ -33,6 +34,22 @@ func loadReplyLimits(l *envLoader) replyLimits {
 		"instance": &limits.Instance, "organization": &limits.Organization,
 	})
 	return limits
+}
+
+func loadMessageLimits(l *envLoader) messageLimits {
+	limits := messageLimits{Characters: chat.MaxContent, Anonymous: visit.DefaultMaxContent}
+	loadPairs(l, "PARLEY_MESSAGE_LIMITS", "limit", parseMessageLimit, map[string]*int{
+		"characters": &limits.Characters, "anonymous": &limits.Anonymous,
+	})
+	return limits
+}
+
+func parseMessageLimit(name, text string) (int, error) {
+	limit, err := parseLimit(name, text)
+	if err != nil || limit < 1 || limit > chat.MaxContent {
+		return 0, fmt.Errorf("the value %q of %s must be a number from 1 to %d", text, name, chat.MaxContent)
+	}
+	return limit, nil
 }
 
 func loadSocketLimits(l *envLoader) (limits wsapi.Limits, queue int) {

@@ -165,14 +165,14 @@ func (c *components) assemble(ctx context.Context, config config, log *slog.Logg
 		Traces:                    c.traces,
 	})
 	c.visits = visit.New(visit.Config{
-		Store: c.store, Bots: c.bots, Feed: c.feeds, Log: log, Redis: c.redis, TTL: config.AnonymousTTL, MaxReplies: config.Replies.Instance, Limits: config.Visits,
+		Store: c.store, Bots: c.bots, Feed: c.feeds, Log: log, Redis: c.redis, TTL: config.AnonymousTTL, MaxReplies: config.Replies.Instance, MaxContent: config.Messages.Anonymous, Limits: config.Visits,
 	})
 	served := c.visits
 	if !config.Anonymous {
 		served = nil
 	}
 	c.chats = chat.New(chat.Config{
-		Store: c.store, Bots: c.bots, Feed: c.feeds, Runs: c.runs, Log: log, SearchIndex: config.SearchIndex, Traces: c.traces,
+		Store: c.store, Bots: c.bots, Feed: c.feeds, Runs: c.runs, Log: log, SearchIndex: config.SearchIndex, MaxContent: config.Messages.Characters, Traces: c.traces,
 	})
 	c.records = records.New(c.store)
 	c.limiter = ratelimit.NewShared(config.RateLimits, c.redis)

@@ -1458,7 +1458,7 @@ type ChatMessage struct {
 	// Content Text, or a list of parts: `{"type": "text", "text": …}` and, in messages with the role `user`, `{"type":
 	// "image_url", "image_url": {"url": …}}` with an http or https URL, or a `data:` URL in requests without a
 	// conversation. Parts of other types are ignored. Several text parts are joined as lines. The question is
-	// limited to 32,768 characters (else 413) and 50 images. Null or absent counts as empty.
+	// limited to 100,000 characters (else 413) and 50 images. Null or absent counts as empty.
 	//
 	//
 	// Example: How do I reset my password?
@@ -1796,7 +1796,7 @@ type ClientMessageFrame struct {
 	// Example: c-17
 	ClientMessageID *string `json:"client_message_id,omitempty"`
 
-	// Content Text of a message, at most 32,768 characters; longer text is 413.
+	// Content Text of a message, at most 100,000 characters, or as many as the operator has set; longer text is 413.
 	//
 	// Example: How do I reset my password?
 	Content MessageContent `json:"content"`
@@ -2016,7 +2016,7 @@ type CompletionMessage struct {
 	// Attachments Attachments of the message.
 	Attachments *[]AttachmentInput `json:"attachments,omitempty"`
 
-	// Content Text of a message, at most 32,768 characters; longer text is 413.
+	// Content Text of a message, at most 100,000 characters, or as many as the operator has set; longer text is 413.
 	//
 	// Example: How do I reset my password?
 	Content MessageContent `json:"content"`
@@ -2380,7 +2380,7 @@ type ConversationStart struct {
 	// Example: parley
 	BotID *string `json:"bot_id,omitempty"`
 
-	// InitialMessage Text of a message, at most 32,768 characters; longer text is 413.
+	// InitialMessage Text of a message, at most 100,000 characters, or as many as the operator has set; longer text is 413.
 	//
 	// Example: How do I reset my password?
 	InitialMessage *MessageContent `json:"initial_message,omitempty"`
@@ -2974,7 +2974,7 @@ type Message struct {
 	Type MessageType `json:"type"`
 }
 
-// MessageContent Text of a message, at most 32,768 characters; longer text is 413.
+// MessageContent Text of a message, at most 100,000 characters, or as many as the operator has set; longer text is 413.
 //
 // Example: How do I reset my password?
 type MessageContent = string
@@ -2987,7 +2987,7 @@ type MessageCreate struct {
 	// Canvas A document that is attached to a message.
 	Canvas nullable.Nullable[Canvas] `json:"canvas,omitempty"`
 
-	// Content Text of a message, at most 32,768 characters; longer text is 413.
+	// Content Text of a message, at most 100,000 characters, or as many as the operator has set; longer text is 413.
 	//
 	// Example: How do I reset my password?
 	Content *MessageContent `json:"content,omitempty"`
@@ -3102,7 +3102,7 @@ type MessageSend struct {
 	// Attachments Attachments of the message.
 	Attachments *[]AttachmentInput `json:"attachments,omitempty"`
 
-	// Content Text of a message, at most 32,768 characters; longer text is 413.
+	// Content Text of a message, at most 100,000 characters, or as many as the operator has set; longer text is 413.
 	//
 	// Example: How do I reset my password?
 	Content *MessageContent `json:"content,omitempty"`
@@ -3877,7 +3877,7 @@ type Slug = string
 type SocketLimits struct {
 	// FrameBytes Maximum size of a frame from the client, in bytes.
 	//
-	// Example: 65536
+	// Example: 524288
 	FrameBytes int `json:"frame_bytes"`
 
 	// IdleSeconds Maximum time without a message in either direction, in seconds. Absent if unlimited.
@@ -6805,8 +6805,8 @@ type ClientInterface interface {
 
 	// Connect Open a WebSocket
 	//
-	// Opens a channel of JSON text frames: ClientMessageFrame from the client, ServerFrame from the server, at most
-	// 64 KiB each. A socket watches one conversation and receives every message of it in the order of `seq`, however
+	// Opens a channel of JSON text frames: ClientMessageFrame from the client, ServerFrame from the server. A
+	// socket watches one conversation and receives every message of it in the order of `seq`, however
 	// it was sent. The socket that sent a message receives a `delivered` status instead of the message.
 	//
 	// **Authenticated.** Send an API key or a client token in `Authorization`, or in browsers as the subprotocols
@@ -6822,6 +6822,10 @@ type ClientInterface interface {
 	// idlest visits end early when all of them exceed the bound. The `metadata` of messages is not kept. Visitors from
 	// the same address, or the same /64 network of IPv6, share one rate limit, with the quota of `messages`. The
 	// operator may turn anonymous visits off (`PARLEY_ANONYMOUS`); then a caller without credentials gets 401.
+	//
+	// **Sizes.** A frame from the client has at most 512 KiB, and that of an anonymous visitor 32 KiB; the `connected`
+	// frame states it. A larger frame up to 4 MiB is answered with the error `too_large`. A message has at most
+	// 100,000 characters, and that of an anonymous visitor 4,000, unless the operator has set other limits.
 	//
 	// **Origins.** A page is refused with 403 unless its origin is the server's own or listed in the server's
 	// `PARLEY_ALLOWED_ORIGINS`. Programs do not send `Origin` and are not affected.
@@ -6839,7 +6843,7 @@ type ClientInterface interface {
 	//
 	// | code | reason |
 	// |---|---|
-	// | 1009 | a frame is larger than 64 KiB |
+	// | 1009 | a frame is larger than 4 MiB |
 	// | 1008 | the client did not answer a ping, or took too long to accept a frame |
 	// | 1000 | after the status `idle`: no activity for `limits.idle_seconds`, if that limit is set |
 	// | 1001 | after the status `closing`: the server shuts down |
@@ -6847,7 +6851,7 @@ type ClientInterface interface {
 	// A dialogue with `?stream=true`; `→` is from the client, `←` from the server:
 	//
 	// ```
-	// ← {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","expires_at":null,"greeting":"Hello!","limits":{"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10},"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","status":"connected","type":"status"}
+	// ← {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","expires_at":null,"greeting":"Hello!","limits":{"frame_bytes":524288,"ping_seconds":25,"pong_seconds":20,"write_seconds":10},"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","status":"connected","type":"status"}
 	// → {"type":"message","content":"How do I reset my password?","client_message_id":"c-17"}
 	// ← {"client_message_id":"c-17","message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c213c","seq":1,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","status":"delivered","type":"status"}
 	// ← {"is_typing":true,"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"typing"}
@@ -9018,8 +9022,8 @@ func (c *Client) GetModel(ctx context.Context, model string, reqEditors ...Reque
 
 // Connect Open a WebSocket
 //
-// Opens a channel of JSON text frames: ClientMessageFrame from the client, ServerFrame from the server, at most
-// 64 KiB each. A socket watches one conversation and receives every message of it in the order of `seq`, however
+// Opens a channel of JSON text frames: ClientMessageFrame from the client, ServerFrame from the server. A
+// socket watches one conversation and receives every message of it in the order of `seq`, however
 // it was sent. The socket that sent a message receives a `delivered` status instead of the message.
 //
 // **Authenticated.** Send an API key or a client token in `Authorization`, or in browsers as the subprotocols
@@ -9035,6 +9039,10 @@ func (c *Client) GetModel(ctx context.Context, model string, reqEditors ...Reque
 // idlest visits end early when all of them exceed the bound. The `metadata` of messages is not kept. Visitors from
 // the same address, or the same /64 network of IPv6, share one rate limit, with the quota of `messages`. The
 // operator may turn anonymous visits off (`PARLEY_ANONYMOUS`); then a caller without credentials gets 401.
+//
+// **Sizes.** A frame from the client has at most 512 KiB, and that of an anonymous visitor 32 KiB; the `connected`
+// frame states it. A larger frame up to 4 MiB is answered with the error `too_large`. A message has at most
+// 100,000 characters, and that of an anonymous visitor 4,000, unless the operator has set other limits.
 //
 // **Origins.** A page is refused with 403 unless its origin is the server's own or listed in the server's
 // `PARLEY_ALLOWED_ORIGINS`. Programs do not send `Origin` and are not affected.
@@ -9052,7 +9060,7 @@ func (c *Client) GetModel(ctx context.Context, model string, reqEditors ...Reque
 //
 // | code | reason |
 // |---|---|
-// | 1009 | a frame is larger than 64 KiB |
+// | 1009 | a frame is larger than 4 MiB |
 // | 1008 | the client did not answer a ping, or took too long to accept a frame |
 // | 1000 | after the status `idle`: no activity for `limits.idle_seconds`, if that limit is set |
 // | 1001 | after the status `closing`: the server shuts down |
@@ -9060,7 +9068,7 @@ func (c *Client) GetModel(ctx context.Context, model string, reqEditors ...Reque
 // A dialogue with `?stream=true`; `→` is from the client, `←` from the server:
 //
 // ```
-// ← {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","expires_at":null,"greeting":"Hello!","limits":{"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10},"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","status":"connected","type":"status"}
+// ← {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","expires_at":null,"greeting":"Hello!","limits":{"frame_bytes":524288,"ping_seconds":25,"pong_seconds":20,"write_seconds":10},"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","status":"connected","type":"status"}
 // → {"type":"message","content":"How do I reset my password?","client_message_id":"c-17"}
 // ← {"client_message_id":"c-17","message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c213c","seq":1,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","status":"delivered","type":"status"}
 // ← {"is_typing":true,"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"typing"}
@@ -14413,8 +14421,8 @@ type ClientWithResponsesInterface interface {
 
 	// ConnectWithResponse Open a WebSocket
 	//
-	// Opens a channel of JSON text frames: ClientMessageFrame from the client, ServerFrame from the server, at most
-	// 64 KiB each. A socket watches one conversation and receives every message of it in the order of `seq`, however
+	// Opens a channel of JSON text frames: ClientMessageFrame from the client, ServerFrame from the server. A
+	// socket watches one conversation and receives every message of it in the order of `seq`, however
 	// it was sent. The socket that sent a message receives a `delivered` status instead of the message.
 	//
 	// **Authenticated.** Send an API key or a client token in `Authorization`, or in browsers as the subprotocols
@@ -14430,6 +14438,10 @@ type ClientWithResponsesInterface interface {
 	// idlest visits end early when all of them exceed the bound. The `metadata` of messages is not kept. Visitors from
 	// the same address, or the same /64 network of IPv6, share one rate limit, with the quota of `messages`. The
 	// operator may turn anonymous visits off (`PARLEY_ANONYMOUS`); then a caller without credentials gets 401.
+	//
+	// **Sizes.** A frame from the client has at most 512 KiB, and that of an anonymous visitor 32 KiB; the `connected`
+	// frame states it. A larger frame up to 4 MiB is answered with the error `too_large`. A message has at most
+	// 100,000 characters, and that of an anonymous visitor 4,000, unless the operator has set other limits.
 	//
 	// **Origins.** A page is refused with 403 unless its origin is the server's own or listed in the server's
 	// `PARLEY_ALLOWED_ORIGINS`. Programs do not send `Origin` and are not affected.
@@ -14447,7 +14459,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// | code | reason |
 	// |---|---|
-	// | 1009 | a frame is larger than 64 KiB |
+	// | 1009 | a frame is larger than 4 MiB |
 	// | 1008 | the client did not answer a ping, or took too long to accept a frame |
 	// | 1000 | after the status `idle`: no activity for `limits.idle_seconds`, if that limit is set |
 	// | 1001 | after the status `closing`: the server shuts down |
@@ -14455,7 +14467,7 @@ type ClientWithResponsesInterface interface {
 	// A dialogue with `?stream=true`; `→` is from the client, `←` from the server:
 	//
 	// ```
-	// ← {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","expires_at":null,"greeting":"Hello!","limits":{"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10},"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","status":"connected","type":"status"}
+	// ← {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","expires_at":null,"greeting":"Hello!","limits":{"frame_bytes":524288,"ping_seconds":25,"pong_seconds":20,"write_seconds":10},"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","status":"connected","type":"status"}
 	// → {"type":"message","content":"How do I reset my password?","client_message_id":"c-17"}
 	// ← {"client_message_id":"c-17","message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c213c","seq":1,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","status":"delivered","type":"status"}
 	// ← {"is_typing":true,"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"typing"}
@@ -22867,8 +22879,8 @@ func (c *ClientWithResponses) GetModelWithResponse(ctx context.Context, model st
 
 // ConnectWithResponse Open a WebSocket
 //
-// Opens a channel of JSON text frames: ClientMessageFrame from the client, ServerFrame from the server, at most
-// 64 KiB each. A socket watches one conversation and receives every message of it in the order of `seq`, however
+// Opens a channel of JSON text frames: ClientMessageFrame from the client, ServerFrame from the server. A
+// socket watches one conversation and receives every message of it in the order of `seq`, however
 // it was sent. The socket that sent a message receives a `delivered` status instead of the message.
 //
 // **Authenticated.** Send an API key or a client token in `Authorization`, or in browsers as the subprotocols
@@ -22884,6 +22896,10 @@ func (c *ClientWithResponses) GetModelWithResponse(ctx context.Context, model st
 // idlest visits end early when all of them exceed the bound. The `metadata` of messages is not kept. Visitors from
 // the same address, or the same /64 network of IPv6, share one rate limit, with the quota of `messages`. The
 // operator may turn anonymous visits off (`PARLEY_ANONYMOUS`); then a caller without credentials gets 401.
+//
+// **Sizes.** A frame from the client has at most 512 KiB, and that of an anonymous visitor 32 KiB; the `connected`
+// frame states it. A larger frame up to 4 MiB is answered with the error `too_large`. A message has at most
+// 100,000 characters, and that of an anonymous visitor 4,000, unless the operator has set other limits.
 //
 // **Origins.** A page is refused with 403 unless its origin is the server's own or listed in the server's
 // `PARLEY_ALLOWED_ORIGINS`. Programs do not send `Origin` and are not affected.
@@ -22901,7 +22917,7 @@ func (c *ClientWithResponses) GetModelWithResponse(ctx context.Context, model st
 //
 // | code | reason |
 // |---|---|
-// | 1009 | a frame is larger than 64 KiB |
+// | 1009 | a frame is larger than 4 MiB |
 // | 1008 | the client did not answer a ping, or took too long to accept a frame |
 // | 1000 | after the status `idle`: no activity for `limits.idle_seconds`, if that limit is set |
 // | 1001 | after the status `closing`: the server shuts down |
@@ -22909,7 +22925,7 @@ func (c *ClientWithResponses) GetModelWithResponse(ctx context.Context, model st
 // A dialogue with `?stream=true`; `→` is from the client, `←` from the server:
 //
 // ```
-// ← {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","expires_at":null,"greeting":"Hello!","limits":{"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10},"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","status":"connected","type":"status"}
+// ← {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","expires_at":null,"greeting":"Hello!","limits":{"frame_bytes":524288,"ping_seconds":25,"pong_seconds":20,"write_seconds":10},"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","status":"connected","type":"status"}
 // → {"type":"message","content":"How do I reset my password?","client_message_id":"c-17"}
 // ← {"client_message_id":"c-17","message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c213c","seq":1,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","status":"delivered","type":"status"}
 // ← {"is_typing":true,"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"typing"}

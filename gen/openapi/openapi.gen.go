@@ -1455,7 +1455,7 @@ type ChatMessage struct {
 	// Content Text, or a list of parts: `{"type": "text", "text": …}` and, in messages with the role `user`, `{"type":
 	// "image_url", "image_url": {"url": …}}` with an http or https URL, or a `data:` URL in requests without a
 	// conversation. Parts of other types are ignored. Several text parts are joined as lines. The question is
-	// limited to 32,768 characters (else 413) and 50 images. Null or absent counts as empty.
+	// limited to 100,000 characters (else 413) and 50 images. Null or absent counts as empty.
 	//
 	//
 	// Example: How do I reset my password?
@@ -1793,7 +1793,7 @@ type ClientMessageFrame struct {
 	// Example: c-17
 	ClientMessageID *string `json:"client_message_id,omitempty"`
 
-	// Content Text of a message, at most 32,768 characters; longer text is 413.
+	// Content Text of a message, at most 100,000 characters, or as many as the operator has set; longer text is 413.
 	//
 	// Example: How do I reset my password?
 	Content MessageContent `json:"content"`
@@ -2013,7 +2013,7 @@ type CompletionMessage struct {
 	// Attachments Attachments of the message.
 	Attachments *[]AttachmentInput `json:"attachments,omitempty"`
 
-	// Content Text of a message, at most 32,768 characters; longer text is 413.
+	// Content Text of a message, at most 100,000 characters, or as many as the operator has set; longer text is 413.
 	//
 	// Example: How do I reset my password?
 	Content MessageContent `json:"content"`
@@ -2377,7 +2377,7 @@ type ConversationStart struct {
 	// Example: parley
 	BotID *string `json:"bot_id,omitempty"`
 
-	// InitialMessage Text of a message, at most 32,768 characters; longer text is 413.
+	// InitialMessage Text of a message, at most 100,000 characters, or as many as the operator has set; longer text is 413.
 	//
 	// Example: How do I reset my password?
 	InitialMessage *MessageContent `json:"initial_message,omitempty"`
@@ -2971,7 +2971,7 @@ type Message struct {
 	Type MessageType `json:"type"`
 }
 
-// MessageContent Text of a message, at most 32,768 characters; longer text is 413.
+// MessageContent Text of a message, at most 100,000 characters, or as many as the operator has set; longer text is 413.
 //
 // Example: How do I reset my password?
 type MessageContent = string
@@ -2984,7 +2984,7 @@ type MessageCreate struct {
 	// Canvas A document that is attached to a message.
 	Canvas nullable.Nullable[Canvas] `json:"canvas,omitempty"`
 
-	// Content Text of a message, at most 32,768 characters; longer text is 413.
+	// Content Text of a message, at most 100,000 characters, or as many as the operator has set; longer text is 413.
 	//
 	// Example: How do I reset my password?
 	Content *MessageContent `json:"content,omitempty"`
@@ -3099,7 +3099,7 @@ type MessageSend struct {
 	// Attachments Attachments of the message.
 	Attachments *[]AttachmentInput `json:"attachments,omitempty"`
 
-	// Content Text of a message, at most 32,768 characters; longer text is 413.
+	// Content Text of a message, at most 100,000 characters, or as many as the operator has set; longer text is 413.
 	//
 	// Example: How do I reset my password?
 	Content *MessageContent `json:"content,omitempty"`
@@ -3874,7 +3874,7 @@ type Slug = string
 type SocketLimits struct {
 	// FrameBytes Maximum size of a frame from the client, in bytes.
 	//
-	// Example: 65536
+	// Example: 524288
 	FrameBytes int `json:"frame_bytes"`
 
 	// IdleSeconds Maximum time without a message in either direction, in seconds. Absent if unlimited.

@@ -6,6 +6,7 @@
 package chat
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -30,6 +31,7 @@ type Chat struct {
 	traces *trace.Tracer
 	tally  tally
 
+	maxContent  int
 	searchIndex bool
 	thresholds  searchThresholds
 
@@ -49,8 +51,13 @@ type Config struct {
 	// SearchIndex lets keyword searches use the index over message contents once it has been built.
 	// Without it they walk through the conversations.
 	SearchIndex bool
-	Traces      *trace.Tracer // nil: no tracing
+	// MaxContent bounds the characters of a message. 0 means MaxContent.
+	MaxContent int
+	Traces     *trace.Tracer // nil: no tracing
 }
+
+// MaxContent is the largest bound of the characters of a message, as the OpenAPI document states it.
+const MaxContent = 100_000
 
 // New returns a Chat. Start begins its maintenance, and Close ends it.
 func New(config Config) *Chat {
@@ -62,6 +69,7 @@ func New(config Config) *Chat {
 		runs:        config.Runs,
 		log:         config.Log,
 		traces:      config.Traces,
+		maxContent:  cmp.Or(config.MaxContent, MaxContent),
 		searchIndex: config.SearchIndex,
 		thresholds:  defaultThresholds,
 		maintaining: maintaining,

@@ -33,7 +33,7 @@ func (c *Chat) Complete(ctx context.Context, caller auth.Principal, botRef, conv
 	if err := bot.CheckQueryMetadata(apperr.InvalidMessage, "/message/queryMetadata", message.QueryMetadata); err != nil {
 		return Sent{}, err
 	}
-	how := delivery{sender: senderUser, reply: replyAlways, bot: &owner, attachments: "/message/attachments"}
+	how := delivery{sender: senderUser, reply: replyAlways, bot: &owner, content: "/message/content", attachments: "/message/attachments"}
 	var sent Sent
 	if conversation == "" {
 		sent, err = c.sendNew(ctx, caller, message, how)

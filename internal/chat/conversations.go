@@ -39,7 +39,7 @@ func (c *Chat) Begin(ctx context.Context, caller auth.Principal, botRef *string,
 	if strings.TrimSpace(first.Content) == "" {
 		return Sent{}, apperr.Field(apperr.InvalidMessage, "/initial_message", "must not be blank")
 	}
-	params, err := c.prepare(ctx, caller, id, *first, delivery{sender: senderUser, reply: replyAuto})
+	params, err := c.prepare(ctx, caller, id, *first, delivery{sender: senderUser, reply: replyAuto, content: "/initial_message"})
 	if err != nil {
 		return Sent{}, err
 	}

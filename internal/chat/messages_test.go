@@ -2,13 +2,17 @@ package chat_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"parley/gen/db"
+	"parley/internal/apperr"
 	"parley/internal/auth"
+	"parley/internal/chat"
+	"parley/internal/chattest"
 )
 
 // overlappingConversations creates conversations of two users that overlap in time, with messages
@@ -119,5 +123,49 @@ func TestScannedMessagesAreOrdered(t *testing.T) {
 		if want := all[max(0, from-4):min(len(all), from+5)]; !slices.Equal(got, want) {
 			t.Errorf("around %v: got %v, want %v", id, got, want)
 		}
+	}
+}
+
+// The operator's limit of a message applies to every way to send one.
+func TestLongMessagesAreRefused(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	d := f.Instance(t, chattest.Config{MaxContent: 10})
+	ann := f.User(t, "Ann")
+	conversation := f.NewConversation(t, ann)
+	for _, content := range []string{strings.Repeat("字", 10), strings.Repeat("字", 11)} {
+		message := chat.NewMessage{Content: content}
+		_, sendErr := d.Send(t.Context(), ann, conversation, message)
+		_, postErr := d.Post(t.Context(), ann, conversation, false, message)
+		_, askErr := d.Complete(t.Context(), ann, f.Bot.ID.String(), "", message)
+		_, beginErr := d.Begin(t.Context(), ann, nil, &message, nil)
+		for _, err := range []error{sendErr, postErr, askErr, beginErr} {
+			if isRefused := apperr.Is(err, apperr.TooLarge); isRefused != (content != strings.Repeat("字", 10)) {
+				t.Errorf("%q: %v", content, err)
+			}
+		}
+	}
+}
+
+// Many long messages at once are all stored.
+func TestLongMessagesAtOnceAreStored(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	ann := f.User(t, "Ann")
+	conversation := f.NewConversation(t, ann)
+	errs := make(chan error, 30)
+	for i := range cap(errs) {
+		go func() {
+			_, err := f.Send(t.Context(), ann, conversation, chat.NewMessage{Content: strings.Repeat(string(rune('一'+i)), chat.MaxContent)})
+			errs <- err
+		}()
+	}
+	for range cap(errs) {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	if stored := f.CountRows(t, "message_history", conversation); stored != cap(errs) {
+		t.Errorf("%d messages are stored, want %d", stored, cap(errs))
 	}
 }

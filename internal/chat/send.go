@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -68,13 +70,13 @@ func (c *Chat) Send(ctx context.Context, caller auth.Principal, conversation str
 	if err := message.checkContent("/content"); err != nil {
 		return Sent{}, err
 	}
-	return c.send(ctx, caller, conversation, message, delivery{sender: senderCaller, reply: replyAuto, attachments: "/attachments"})
+	return c.send(ctx, caller, conversation, message, delivery{sender: senderCaller, reply: replyAuto, content: "/content", attachments: "/attachments"})
 }
 
 // Post stores a message as the Chatbots family does: incoming from the contact, or outgoing from
 // the staff, which takes the scope agent. A message without content is stored and not answered.
 func (c *Chat) Post(ctx context.Context, caller auth.Principal, conversation string, isOutgoing bool, message NewMessage) (Sent, error) {
-	how := delivery{sender: senderUser, reply: replyAuto, attachments: "/attachments"}
+	how := delivery{sender: senderUser, reply: replyAuto, content: "/content", attachments: "/attachments"}
 	if isOutgoing {
 		if !caller.IsStaff() {
 			return Sent{}, apperr.New(apperr.Forbidden, "Outgoing messages need the scope agent.")
@@ -99,12 +101,23 @@ func (m NewMessage) checkContent(pointer string) error {
 	return apperr.Field(apperr.InvalidMessage, pointer, "must not be blank when there are no attachments")
 }
 
+// ErrTooLong returns the error for a message with more characters than the limit. pointer is where the
+// request has its content.
+func ErrTooLong(pointer string, limit int) error {
+	return &apperr.Error{
+		Kind:       apperr.TooLarge,
+		Message:    fmt.Sprintf("A message can have at most %d characters.", limit),
+		Violations: []apperr.Violation{{In: "body", Pointer: pointer, Detail: fmt.Sprintf("must have at most %d characters", limit)}},
+	}
+}
+
 // delivery is how a message is delivered.
 type delivery struct {
 	sender      string
 	reply       string
 	bot         *db.Bot // the bot of the conversation; nil: any
-	attachments string  // the pointer to the attachments in the request
+	content     string  // the pointer to the content in the request
+	attachments string  // the pointer to the attachments
 }
 
 // send stores a message in an existing conversation.
@@ -131,6 +144,9 @@ func (c *Chat) send(ctx context.Context, caller auth.Principal, conversation str
 
 // prepare does what comes before the statement: it parses IDs and reads what the message refers to.
 func (c *Chat) prepare(ctx context.Context, caller auth.Principal, session uuid.UUID, message NewMessage, how delivery) (db.SendMessageParams, error) {
+	if utf8.RuneCountInString(message.Content) > c.maxContent {
+		return db.SendMessageParams{}, ErrTooLong(how.content, c.maxContent)
+	}
 	attachments, err := c.attach(ctx, caller, how.attachments, message.Attachments)
 	if err != nil {
 		return db.SendMessageParams{}, err

@@ -38,6 +38,7 @@ type Config struct {
 	MaxReplies                int
 	MaxRepliesPerOrganization int
 	WithoutSearchIndex        bool
+	MaxContent                int // 0: the default
 }
 
 // Domain is an instance of the service, without its edges.
@@ -65,7 +66,7 @@ func NewDomain(config Config) *Domain {
 		TTL: cmp.Or(config.VisitTTL, time.Minute), MaxReplies: config.MaxReplies,
 	})
 	d.Chat = chat.New(chat.Config{
-		Store: config.Store, Bots: config.Bots, Feed: d.Feed, Runs: d.Runs, Log: log, SearchIndex: !config.WithoutSearchIndex,
+		Store: config.Store, Bots: config.Bots, Feed: d.Feed, Runs: d.Runs, Log: log, SearchIndex: !config.WithoutSearchIndex, MaxContent: config.MaxContent,
 	})
 	d.Inboxes = inbox.New(config.Store, config.Bots)
 	return d

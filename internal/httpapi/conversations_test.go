@@ -42,7 +42,7 @@ func TestAStartThatIsRefusedOpensNothing(t *testing.T) {
 	alice.call(http.MethodPost, "/api/conversations/start", object{"bot_id": "nobody"}).wantProblem(404, "not_found", "")
 	alice.call(http.MethodPost, "/api/conversations/start", object{"bot_id": ""}).wantProblem(400, "invalid_request", "/bot_id")
 	alice.call(http.MethodPost, "/api/conversations/start", object{"initial_message": " \n\t\u3000"}).wantProblem(400, "invalid_message", "/initial_message")
-	alice.call(http.MethodPost, "/api/conversations/start", object{"initial_message": strings.Repeat("x", 32769)}).wantProblem(413, "too_large", "/initial_message")
+	alice.call(http.MethodPost, "/api/conversations/start", object{"initial_message": strings.Repeat("x", 100001)}).wantProblem(413, "too_large", "/initial_message")
 	if n := query[int](alice.server, "SELECT count(*) FROM sessions"); n != 0 {
 		t.Errorf("there are %d conversations", n)
 	}

@@ -327,7 +327,7 @@ func (s *tour) refusals() {
 	s.refuse("repeatConflict", "POST", "/api/ws-tickets/", object{}, 409, once)
 	s.call("POST", conversation+"/messages", object{"content": "Hello"}, once).wantStatus(201)
 	s.refuse("unprocessable", "POST", conversation+"/messages", object{"content": "Good morning"}, 422, once)
-	s.refuse("tooLarge", "POST", conversation+"/messages", object{"content": strings.Repeat("x", 32769)}, 413)
+	s.refuse("tooLarge", "POST", conversation+"/messages", object{"content": strings.Repeat("x", 100001)}, 413)
 	s.refuse("unsupportedMediaType", "POST", conversation+"/messages", "Hello", 415, withHeader("Content-Type", "text/plain"))
 	bob.refuseAtLast("rateLimited", "GET", "/api/conversations", nil)
 

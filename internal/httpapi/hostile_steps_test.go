@@ -30,7 +30,7 @@ var texts = []string{
 	"=1+1", "+1", "-1", "@SUM(1)", "../../etc/passwd", "%2e%2e%2f", "a\r\nX-Evil: 1", "\x1b[31m", "\x7f", "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01", "019BC0A4-7C10-7F3A-8D55-1B2F6A1C0E01",
 	"{019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01}", "019bc0a47c107f3a8d551b2f6a1c0e01", "00000000-0000-0000-0000-000000000000", "urn:uuid:019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
 	"2026-01-15", "0000-00-00", "2026-02-30", "9999-12-31T23:59:59.999999Z", "2026-01-15T10:30:00+14:59", "http://127.0.0.1:1/", "javascript:alert(1)", "https://", "file:///etc/passwd",
-	strings.Repeat("x", 300), strings.Repeat("字", 5000), strings.Repeat("y", 32769), strings.Repeat("[", 3000),
+	strings.Repeat("x", 300), strings.Repeat("字", 5000), strings.Repeat("y", 100001), strings.Repeat("[", 3000),
 }
 
 // jsonValues are JSON texts that stand where others were expected.

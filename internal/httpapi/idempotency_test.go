@@ -124,7 +124,7 @@ func TestARefusedRequestDoesNotUseUpItsIdempotencyKey(t *testing.T) {
 		body["attachments"] = []object{{"id": "unknown"}}
 		alice.call(http.MethodPost, path, body, key).wantProblem(400, "invalid_message", "/attachments/0/id")
 		delete(body, "attachments")
-		_, long := keyedMessages(id, strings.Repeat("x", 32769))[name]()
+		_, long := keyedMessages(id, strings.Repeat("x", 100001))[name]()
 		alice.call(http.MethodPost, path, long, key).wantProblem(413, "too_large", "")
 		bob.call(http.MethodPost, path, body, key).wantProblem(403, "forbidden", "")
 		got := alice.call(http.MethodPost, path, body, key)

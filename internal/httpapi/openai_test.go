@@ -237,7 +237,7 @@ func TestAChatCompletionThatCannotBeIsRefused(t *testing.T) {
 			{asked(image("cat.png")), 400, "invalid_message", "/messages/1/content/1/image_url/url"},
 			{asked(image("file:///etc/passwd")), 400, "invalid_message", "/messages/1/content/1/image_url/url"},
 			{asked(slices.Repeat(image("https://a.test/"), 51)), 400, "invalid_message", "/messages/1/content"},
-			{asked(strings.Repeat("字", 32769)), 413, "too_large", "/messages/1/content"},
+			{asked(strings.Repeat("字", 100001)), 413, "too_large", "/messages/1/content"},
 		} {
 			body := chatting("", "")
 			body["messages"].([]any)[1] = c.message
@@ -258,7 +258,7 @@ func TestAChatCompletionThatCannotBeIsRefused(t *testing.T) {
 		t.Errorf("it was\n%s\nand is\n%s", before, after)
 	}
 	// The longest question, and one of images alone, can be asked.
-	alice.chat(chatting(strings.Repeat("字", 32768)))
+	alice.chat(chatting(strings.Repeat("字", 100000)))
 	alice.chat(object{"model": "parley", "messages": []any{asked(image("https://a.test/")[1:])}})
 }
 

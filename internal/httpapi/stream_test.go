@@ -175,7 +175,7 @@ func TestWhatCanBeRefusedIsRefusedBeforeTheStreamBegins(t *testing.T) {
 	id := bob.startConversation()
 	alice.stream(object{"message": object{"content": " "}}).wantProblem(400, "invalid_message", "/message/content")
 	alice.stream(object{"message": object{"content": "Hi", "sender": "x"}}).wantProblem(400, "invalid_request", "/message/sender")
-	alice.stream(object{"message": object{"content": strings.Repeat("x", 32769)}}).wantProblem(413, "too_large", "/message/content")
+	alice.stream(object{"message": object{"content": strings.Repeat("x", 100001)}}).wantProblem(413, "too_large", "/message/content")
 	alice.stream(object{"conversation": id, "message": object{"content": "Hi"}}).wantProblem(403, "forbidden", "")
 	alice.stream(object{"conversation": "x", "message": object{"content": "Hi"}}).wantProblem(404, "not_found", "")
 	if n := query[int](o.server, "SELECT count(*) FROM message_history"); n != 0 {

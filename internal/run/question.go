@@ -14,6 +14,9 @@ import (
 // maxTurns bounds the messages of a conversation that a bot is given.
 const maxTurns = 200
 
+// maxTurnBytes bounds the bytes of these messages. The oldest ones are left out.
+const maxTurnBytes = 8 << 20
+
 // readQuestion returns what the bot is asked, with the conversation's turns if its engine uses
 // them.
 func readQuestion(ctx context.Context, s *store.Store, usesHistory bool, work attempt, owner db.Bot) (bot.Question, error) {
@@ -21,6 +24,7 @@ func readQuestion(ctx context.Context, s *store.Store, usesHistory bool, work at
 	if work.isFirstMessage || !usesHistory {
 		return question, nil
 	}
+	ctx, _ = store.WithByteLimit(ctx, maxTurnBytes)
 	rows, err := s.ListTurns(ctx, work.organizationID, work.runID, maxTurns)
 	if err != nil {
 		return bot.Question{}, fmt.Errorf("read turns: %w", err)

@@ -3,8 +3,10 @@ package visit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -41,6 +43,9 @@ func (v *Visits) Send(ctx context.Context, id uuid.UUID, message Message) (Sent,
 	}
 	if strings.TrimSpace(message.Content) == "" {
 		return Sent{}, apperr.Field(apperr.InvalidMessage, "/content", "must not be blank when there are no attachments")
+	}
+	if utf8.RuneCountInString(message.Content) > v.maxLength {
+		return Sent{}, apperr.New(apperr.TooLarge, fmt.Sprintf("A message of a visitor can have at most %d characters.", v.maxLength))
 	}
 	served := v.find(id)
 	if served == nil {

@@ -49,8 +49,10 @@ type Visits struct {
 	log    *slog.Logger
 	ttl    time.Duration
 	limits Limits
-	states stateStore
-	lookup *feed.Lookup
+	// maxLength bounds the characters of a message.
+	maxLength int
+	states    stateStore
+	lookup    *feed.Lookup
 	// slots bounds the replies that are written at once; answering waits for them.
 	slots     chan struct{}
 	answering sync.WaitGroup
@@ -92,6 +94,7 @@ type Config struct {
 	TTL   time.Duration   // how long a visit lives without activity
 	// MaxReplies bounds the replies that are written at once. 0 means no bound.
 	MaxReplies int
+	MaxContent int // bounds the characters of a message; 0: 4,000
 	Limits     Limits
 }
 
@@ -102,6 +105,9 @@ type Limits struct {
 	VisitBytes int // of one visit, which then loses its oldest messages
 	Bytes      int // of all visits
 }
+
+// DefaultMaxContent is how many characters a message of a visitor may have by default.
+const DefaultMaxContent = 4_000
 
 // New returns Visits. Call Start before it is used, and Close at the end.
 func New(config Config) *Visits {
@@ -114,6 +120,7 @@ func New(config Config) *Visits {
 		log:       config.Log,
 		ttl:       config.TTL,
 		limits:    config.Limits,
+		maxLength: cmp.Or(config.MaxContent, DefaultMaxContent),
 		states:    newStateStore(config.Redis, config.Feed, config.TTL),
 		slots:     make(chan struct{}, cmp.Or(config.MaxReplies, math.MaxInt32)),
 		byID:      make(map[uuid.UUID]*servedVisit),

@@ -50,7 +50,7 @@ func closureOf(reason error) closure {
 	case errors.Is(reason, errSlow), errors.Is(reason, os.ErrDeadlineExceeded), errors.Is(reason, context.DeadlineExceeded):
 		return closure{"slow", websocket.StatusPolicyViolation, "too slow; resume with ?after=", ""}
 	case apperr.Is(reason, apperr.TooLarge):
-		return closure{"too_large", websocket.StatusMessageTooBig, "a frame can have at most 64 KiB", ""}
+		return closure{"too_large", websocket.StatusMessageTooBig, "the frame is too large", ""}
 	case websocket.CloseStatus(reason) != -1: // the client has sent a close frame
 		return closure{"left", websocket.StatusNormalClosure, "", ""}
 	}

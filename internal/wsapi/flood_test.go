@@ -56,9 +56,9 @@ func TestFragmentedFramesAreAccepted(t *testing.T) {
 		t.Errorf("delivered: %+v", got)
 	}
 
-	piece := strings.Repeat(" ", 1<<10)
+	piece := strings.Repeat(" ", 60<<10)
 	wire = wireFrame(false, text, "{")
-	for range 64 {
+	for range 70 {
 		wire = append(wire, wireFrame(false, continuation, piece)...)
 	}
 	if _, err := tcp.Write(wire); err != nil {

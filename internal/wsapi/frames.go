@@ -146,7 +146,7 @@ func connectedFrame(s *socket) []byte {
 		BotID:     &watch.Bot.ID,
 		Greeting:  &watch.Bot.Greeting,
 		ExpiresAt: nullable.NewNullNullable[string](),
-		Limits:    toAPILimits(s.server.Limits),
+		Limits:    toAPILimits(s.server.Limits, s.maxFrame()),
 	}
 	if watch.ExpiresAt != nil {
 		frame.ExpiresAt.Set(jsontext.FormatTime(*watch.ExpiresAt))
@@ -158,7 +158,7 @@ func connectedFrame(s *socket) []byte {
 }
 
 // toAPILimits returns the limits that a client must respect to stay connected.
-func toAPILimits(limits Limits) *openapi.SocketLimits {
+func toAPILimits(limits Limits, maxFrame int) *openapi.SocketLimits {
 	apiLimits := openapi.SocketLimits{
 		FrameBytes:   maxFrame,
 		PingSeconds:  ceilSeconds(limits.PingInterval),

@@ -228,7 +228,7 @@ func invalidFrames() []invalidFrame {
 		{"a NUL", `{"type":"message","content":"a\u0000b"}`, "invalid_message"},
 		{"a NUL in a key", `{"type":"message","content":"a","metadata":{"\u0000":1}}`, "invalid_message"},
 		{"a NUL in client_message_id", `{"type":"message","content":"a","client_message_id":"\u0000"}`, "invalid_message"},
-		{"too long", frameOf(strings.Repeat("x", 32769)), "too_large"},
+		{"too long", frameOf(strings.Repeat("x", 100001)), "too_large"},
 		{"metadata is a list", frameOf("Hi", "metadata", []int{1}), "invalid_message"},
 		{"an empty id", frameOf("Hi", "client_message_id", ""), "invalid_message"},
 		{"an id too long", frameOf("Hi", "client_message_id", long), "invalid_message"},
@@ -255,7 +255,7 @@ func TestUnstorableTextBecomesReplacementCharacters(t *testing.T) {
 		{"\"a\xff\xfeb\"", "a\uFFFDb"}, // one for each sequence, as in the REST API
 		{`"\\u0000 '; DROP TABLE sessions; --"`, `\u0000 '; DROP TABLE sessions; --`},
 		{`"` + longest + `"`, longest},
-		{`"` + strings.Repeat("x", 32768) + `"`, strings.Repeat("x", 32768)},
+		{`"` + strings.Repeat("x", 100000) + `"`, strings.Repeat("x", 100000)},
 	} {
 		sender.sendRaw(`{"type":"message","content":` + test.raw + `}`)
 		if got := sender.next(); !got.isStatus("delivered") {
@@ -276,16 +276,68 @@ func TestUnstorableTextBecomesReplacementCharacters(t *testing.T) {
 	}
 }
 
-func TestFrameOver64KiBClosesSocket(t *testing.T) {
+// A frame that is too large is answered with an error that has its client_message_id, wherever it is in the frame, and the
+// socket stays open. Only a frame that is far too large closes it.
+func TestLargeFrameIsAnsweredWithAnError(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{}).organization()
-	for _, c := range []caller{o.as("alice", auth.Chat), o.visitor()} {
+	for _, c := range []struct {
+		caller
+		most int
+	}{{o.as("alice", auth.Chat), 512 << 10}, {o.visitor(), 32 << 10}} {
 		ws := c.dial("")
-		if err := ws.write(frameOf("x", "metadata", object{"a": strings.Repeat("x", 65<<10)})); err != nil {
-			t.Fatal(err)
+		padded := func(size int, before, after string) string {
+			return `{"type":"message",` + before + `"content":"Hi","metadata":{"a":"` + strings.Repeat("x", size-len(before)-len(after)-53) + `"}` + after + `}`
 		}
-		if code, frames := ws.readUntilClosed(); code != websocket.StatusMessageTooBig || len(frames) > 0 {
-			t.Errorf("closed with %d after %v", code, frames)
+		ws.sendRaw(padded(c.most, "", `,"client_message_id":"fits"`))
+		if got := ws.awaitStatus("delivered"); got.ClientMessageID != "fits" {
+			t.Errorf("a frame of %d bytes: %+v", c.most, got)
 		}
+		for _, raw := range []string{
+			padded(c.most+100, "", `,"client_message_id":"too \"large\""`),
+			padded(c.most+100, `"client_message_id" : "too \"large\"",`, ""),
+			padded(4<<20, `"client_message_id":"too \"large\"",`, ""),
+			frameOf(strings.Repeat("字", 200_000), "client_message_id", `too "large"`),
+		} {
+			ws.sendRaw(raw)
+			if got := ws.expectError("too_large"); got.ClientMessageID != `too "large"` {
+				t.Errorf("a frame of %d bytes: %+v", len(raw), got)
+			}
+		}
+		ws.sendRaw(padded(c.most+100, "", ""))
+		if got := ws.expectError("too_large"); got.ClientMessageID != "" {
+			t.Errorf("a frame without an id: %+v", got)
+		}
+		ws.deliver("Still open", "client_message_id", "open")
+		if err := ws.write(padded(5<<20, "", "")); err == nil {
+			if code, _ := ws.readUntilClosed(); code != websocket.StatusMessageTooBig {
+				t.Errorf("closed with %d", code)
+			}
+		}
+	}
+}
+
+// A message of 100,000 characters is delivered whole, and one of an anonymous visitor has at most 4,000.
+func TestMessageLengthIsLimited(t *testing.T) {
+	t.Parallel()
+	o := serve(t, settings{}).organization()
+	id := o.as("alice", auth.Chat).startWithoutReplies()
+	sender, other := o.as("alice", auth.Chat).watch(id), o.as("alice", auth.Chat).watch(id)
+	for _, character := range []string{"x", "字", "🙂"} {
+		longest := strings.Repeat(character, 100_000)
+		sender.deliver(longest)
+		if got := other.next(); got.Content != longest {
+			t.Errorf("received %d bytes, want %d", len(got.Content), len(longest))
+		}
+		sender.sendMessage(longest+character, "client_message_id", "c")
+		if got := sender.expectError("too_large"); got.ClientMessageID != "c" {
+			t.Errorf("one more: %+v", got)
+		}
+	}
+	visitor := o.visitor().dial("")
+	visitor.deliver(strings.Repeat("字", 4_000))
+	visitor.sendMessage(strings.Repeat("字", 4_001), "client_message_id", "c")
+	if got := visitor.expectError("too_large"); got.ClientMessageID != "c" {
+		t.Errorf("of a visitor: %+v", got)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"sync"
@@ -23,7 +24,7 @@ import (
 
 // The limits of a frame's fields, as the OpenAPI document states them.
 const (
-	maxContent     = 32768 // characters
+	maxContent     = 100_000 // characters
 	maxClientID    = 255
 	maxAttachments = 50
 	maxFilename    = 255
@@ -45,15 +46,15 @@ func (r frameResult) isEmpty() bool { return r.err == nil && r.replayed == nil }
 // stored before the next frame is read, so the messages of a client keep their order.
 func (s *socket) readFrames(ctx context.Context) error {
 	for {
-		kind, data, err := s.conn.Read(ctx)
+		read, err := s.readFrame(ctx)
 		if err != nil {
 			if errors.Is(err, websocket.ErrMessageTooBig) {
-				return apperr.Wrap(apperr.TooLarge, "A frame can have at most 64 KiB.", err)
+				return apperr.Wrap(apperr.TooLarge, "The frame is too large.", err)
 			}
 			return err
 		}
 		s.touch()
-		result := s.handleFrame(ctx, kind, data)
+		result := s.handleFrame(ctx, read)
 		if result.err != nil {
 			s.server.refused.Add(1)
 		}
@@ -70,8 +71,11 @@ func (s *socket) readFrames(ctx context.Context) error {
 }
 
 // handleFrame stores the message of a frame.
-func (s *socket) handleFrame(ctx context.Context, kind websocket.MessageType, data []byte) frameResult {
-	frame, err := s.parseFrame(kind, data)
+func (s *socket) handleFrame(ctx context.Context, read rawFrame) frameResult {
+	if read.isTooLarge {
+		return frameResult{clientID: read.clientID(), err: apperr.New(apperr.TooLarge, fmt.Sprintf("A frame can have at most %d KiB.", s.maxFrame()>>10))}
+	}
+	frame, err := s.parseFrame(read.kind, read.data)
 	clientID := ""
 	if frame.ClientMessageID != nil {
 		clientID = *frame.ClientMessageID
@@ -188,7 +192,7 @@ func (s *socket) parseFrame(kind websocket.MessageType, data []byte) (openapi.Cl
 	case frame.SessionID != nil && *frame.SessionID != "" && !strings.EqualFold(*frame.SessionID, s.watch.SessionID.String()):
 		return frame, apperr.New(apperr.InvalidRequest, "The session_id must be the session of this socket, or be left out.")
 	case utf8.RuneCountInString(frame.Content) > maxContent:
-		return frame, apperr.New(apperr.TooLarge, "A message can have at most 32,768 characters.")
+		return frame, apperr.New(apperr.TooLarge, "A message can have at most 100,000 characters.")
 	case frame.ClientMessageID != nil && (*frame.ClientMessageID == "" || utf8.RuneCountInString(*frame.ClientMessageID) > maxClientID):
 		return frame, apperr.New(apperr.InvalidMessage, "A client_message_id must have 1 to 255 characters.")
 	case frame.Metadata != nil && !isObject(*frame.Metadata):

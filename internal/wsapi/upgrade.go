@@ -27,7 +27,7 @@ func upgrade(w http.ResponseWriter, r *http.Request, pool *workerPool) (*websock
 	if err != nil {
 		return nil, nil, invalidHandshake(err)
 	}
-	conn.SetReadLimit(maxFrame)
+	conn.SetReadLimit(maxSkipped)
 	return conn, upgrader.conn, nil
 }
 

@@ -260,13 +260,13 @@ func TestRefusedVisitorDoesNotCountTowardsLimit(t *testing.T) {
 	o.visitor().dial("")
 }
 
-// The content of a visitor has the same size limit as that of a user.
+// The longest message of a visitor reaches all sockets of the visit.
 func TestLongMessageOfVisitorIsDelivered(t *testing.T) {
 	t.Parallel()
 	o := serve(t, settings{}).organization()
 	ws := o.visitor().dial("")
 	other := o.visitor().dial("session_id=" + ws.connected.SessionID)
-	long := strings.Repeat("字", 20000)
+	long := strings.Repeat("字", 4000)
 	ws.deliver(long)
 	if got := other.await(frame.isMessage); got.Content != long {
 		t.Errorf("%d bytes", len(got.Content))

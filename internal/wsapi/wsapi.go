@@ -35,9 +35,6 @@ import (
 	"parley/internal/visit"
 )
 
-// maxFrame is the maximum size of a client's frame in bytes.
-const maxFrame = 64 << 10
-
 // Config is what a Server needs.
 type Config struct {
 	Chat    *chat.Chat

@@ -20,9 +20,9 @@ import (
 
 const (
 	// MaxContent is the length of a message's content in characters.
-	MaxContent = 32768
+	MaxContent = 100_000
 	// ContentTooLarge is the message of the error for longer content.
-	ContentTooLarge = "A message can have at most 32,768 characters."
+	ContentTooLarge = "A message can have at most 100,000 characters."
 
 	// maxViolations is the number of violations that are reported.
 	maxViolations = 100

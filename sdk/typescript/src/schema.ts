@@ -1487,8 +1487,8 @@ export interface paths {
         };
         /**
          * Open a WebSocket
-         * @description Opens a channel of JSON text frames: ClientMessageFrame from the client, ServerFrame from the server, at most
-         *     64 KiB each. A socket watches one conversation and receives every message of it in the order of `seq`, however
+         * @description Opens a channel of JSON text frames: ClientMessageFrame from the client, ServerFrame from the server. A
+         *     socket watches one conversation and receives every message of it in the order of `seq`, however
          *     it was sent. The socket that sent a message receives a `delivered` status instead of the message.
          *
          *     **Authenticated.** Send an API key or a client token in `Authorization`, or in browsers as the subprotocols
@@ -1500,7 +1500,14 @@ export interface paths {
          *     **Anonymous.** Without credentials the caller visits the default bot of the first organization; another bot is
          *     403. Nothing is stored, and there is no `conversation_id`. A visit can be resumed by its `session_id` and
          *     `after`, within its last 100 messages, until it has been inactive for 30 minutes (or the time that the
-         *     operator has configured). Visitors from the same address share one rate limit, with the quota of `messages`.
+         *     operator has configured). Visits are kept in bounded memory: a long visit loses its oldest messages, and the
+         *     idlest visits end early when all of them exceed the bound. The `metadata` of messages is not kept. Visitors from
+         *     the same address, or the same /64 network of IPv6, share one rate limit, with the quota of `messages`. The
+         *     operator may turn anonymous visits off (`PARLEY_ANONYMOUS`); then a caller without credentials gets 401.
+         *
+         *     **Sizes.** A frame from the client has at most 512 KiB, and that of an anonymous visitor 32 KiB; the `connected`
+         *     frame states it. A larger frame up to 4 MiB is answered with the error `too_large`. A message has at most
+         *     100,000 characters, and that of an anonymous visitor 4,000, unless the operator has set other limits.
          *
          *     **Origins.** A page is refused with 403 unless its origin is the server's own or listed in the server's
          *     `PARLEY_ALLOWED_ORIGINS`. Programs do not send `Origin` and are not affected.
@@ -1518,7 +1525,7 @@ export interface paths {
          *
          *     | code | reason |
          *     |---|---|
-         *     | 1009 | a frame is larger than 64 KiB |
+         *     | 1009 | a frame is larger than 4 MiB |
          *     | 1008 | the client did not answer a ping, or took too long to accept a frame |
          *     | 1000 | after the status `idle`: no activity for `limits.idle_seconds`, if that limit is set |
          *     | 1001 | after the status `closing`: the server shuts down |
@@ -1526,7 +1533,7 @@ export interface paths {
          *     A dialogue with `?stream=true`; `→` is from the client, `←` from the server:
          *
          *     ```
-         *     ← {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","expires_at":null,"greeting":"Hello!","limits":{"frame_bytes":65536,"ping_seconds":25,"pong_seconds":20,"write_seconds":10},"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","status":"connected","type":"status"}
+         *     ← {"anonymous":false,"bot_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00","conversation_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","expires_at":null,"greeting":"Hello!","limits":{"frame_bytes":524288,"ping_seconds":25,"pong_seconds":20,"write_seconds":10},"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","status":"connected","type":"status"}
          *     → {"type":"message","content":"How do I reset my password?","client_message_id":"c-17"}
          *     ← {"client_message_id":"c-17","message_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c213c","seq":1,"session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","status":"delivered","type":"status"}
          *     ← {"is_typing":true,"run_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c25f5","session_id":"019bc0a4-7c10-7f3a-8d55-1b2f6a1c22cf","type":"typing"}
@@ -1563,17 +1570,11 @@ export interface components {
          */
         ConversationStatus: "active" | "archived";
         /**
-         * @description Text of a message, at most 32,768 characters; longer text is 413.
+         * @description Text of a message, at most 100,000 characters, or as many as the operator has set; longer text is 413.
          * @example How do I reset my password?
          */
         MessageContent: string;
-        /**
-         * @description A conversation to start.
-         * @example {
-         *       "bot_id": "parley",
-         *       "initial_message": "Hello"
-         *     }
-         */
+        /** @description A conversation to start. */
         ConversationStart: {
             /**
              * @description Id or slug of the bot. Default: the organization's default bot. An unknown bot is 404.
@@ -1582,16 +1583,7 @@ export interface components {
             bot_id?: string;
             initial_message?: components["schemas"]["MessageContent"];
         };
-        /**
-         * @description The new conversation.
-         * @example {
-         *       "conversation_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
-         *       "session_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
-         *       "status": "active",
-         *       "message_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02",
-         *       "run_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03"
-         *     }
-         */
+        /** @description The new conversation. */
         StartedConversation: {
             /**
              * Format: uuid
@@ -1619,29 +1611,14 @@ export interface components {
              */
             run_id?: string;
         };
-        /**
-         * @description A message. The content is required and must not be blank, unless there are attachments.
-         * @example {
-         *       "content": "How do I reset my password?",
-         *       "attachments": []
-         *     }
-         */
+        /** @description A message. The content is required and must not be blank, unless there are attachments. */
         MessageSend: {
             content?: components["schemas"]["MessageContent"];
             /** @description Attachments of the message. */
             attachments?: components["schemas"]["AttachmentInput"][];
             metadata?: components["schemas"]["FreeObject"];
         };
-        /**
-         * @description Acknowledgement of a stored message.
-         * @example {
-         *       "message_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02",
-         *       "timestamp": "2026-01-15T10:30:00.000000Z",
-         *       "status": "delivered",
-         *       "seq": 1,
-         *       "run_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03"
-         *     }
-         */
+        /** @description Acknowledgement of a stored message. */
         SentMessage: {
             /**
              * Format: uuid
@@ -1676,12 +1653,7 @@ export interface components {
          * @example 1
          */
         Seq: number;
-        /**
-         * @description Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
-         * @example {
-         *       "source": "newsletter"
-         *     }
-         */
+        /** @description Any JSON object. It is returned unchanged as JSON; the case of its keys is kept. */
         FreeObject: {
             [key: string]: unknown;
         };
@@ -1691,18 +1663,7 @@ export interface components {
          * @enum {string}
          */
         Speaker: "user" | "bot" | "agent";
-        /**
-         * @description A message in the history.
-         * @example {
-         *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02",
-         *       "seq": 1,
-         *       "sender": "user",
-         *       "content": "Hello",
-         *       "timestamp": "2026-01-15T10:30:00.000000Z",
-         *       "attachments": [],
-         *       "metadata": {}
-         *     }
-         */
+        /** @description A message in the history. */
         HistoryMessage: {
             /**
              * Format: uuid
@@ -1722,13 +1683,7 @@ export interface components {
             attachments: components["schemas"]["Attachment"][];
             metadata: components["schemas"]["FreeObject"];
         };
-        /**
-         * @description Messages of a conversation, oldest first.
-         * @example {
-         *       "messages": [],
-         *       "has_more": false
-         *     }
-         */
+        /** @description Messages of a conversation, oldest first. */
         History: {
             /** @description The messages. */
             messages: components["schemas"]["HistoryMessage"][];
@@ -1738,19 +1693,7 @@ export interface components {
              */
             has_more: boolean;
         };
-        /**
-         * @description A conversation in a list.
-         * @example {
-         *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
-         *       "bot_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00",
-         *       "bot_name": "Parley",
-         *       "title": "",
-         *       "last_message": "Thank you!",
-         *       "last_activity": "2026-01-15T10:30:00.000000Z",
-         *       "status": "active",
-         *       "unread": 0
-         *     }
-         */
+        /** @description A conversation in a list. */
         ConversationSummary: {
             /**
              * Format: uuid
@@ -1787,13 +1730,7 @@ export interface components {
              */
             unread: number;
         };
-        /**
-         * @description A page of conversations.
-         * @example {
-         *       "conversations": [],
-         *       "total": 0
-         *     }
-         */
+        /** @description A page of conversations. */
         ConversationSummaryList: {
             /** @description The conversations of this page. */
             conversations: components["schemas"]["ConversationSummary"][];
@@ -1804,12 +1741,7 @@ export interface components {
              */
             total: number;
         };
-        /**
-         * @description A conversation to create through a web chat.
-         * @example {
-         *       "webChat": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05"
-         *     }
-         */
+        /** @description A conversation to create through a web chat. */
         ConversationCreate: {
             /**
              * @description Id of the web chat.
@@ -1822,12 +1754,7 @@ export interface components {
              */
             contact?: string;
         };
-        /**
-         * @description Changes to a conversation. Absent fields are unchanged.
-         * @example {
-         *       "status": "archived"
-         *     }
-         */
+        /** @description Changes to a conversation. Absent fields are unchanged. */
         ConversationUpdate: {
             status?: components["schemas"]["ConversationStatus"];
             /**
@@ -1841,39 +1768,7 @@ export interface components {
              */
             autoReplyEnabled?: boolean;
         };
-        /**
-         * @description A conversation.
-         * @example {
-         *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
-         *       "contact": {
-         *         "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07",
-         *         "name": "Alex",
-         *         "avatar": "",
-         *         "createdAt": "2026-01-15T10:30:00.000000Z"
-         *       },
-         *       "inbox": {
-         *         "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08",
-         *         "name": "Website",
-         *         "channelType": "web",
-         *         "unreadConversationsCount": 0
-         *       },
-         *       "chatbot": {
-         *         "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00",
-         *         "name": "Parley"
-         *       },
-         *       "title": "",
-         *       "status": "active",
-         *       "lastMessage": null,
-         *       "lastMessageCreatedAt": null,
-         *       "unreadMessagesCount": 0,
-         *       "autoReplyEnabled": true,
-         *       "isAutoReplyNow": true,
-         *       "lastReadAt": null,
-         *       "isGroupChat": false,
-         *       "enableGroupMention": false,
-         *       "createdAt": "2026-01-15T10:30:00.000000Z"
-         *     }
-         */
+        /** @description A conversation. */
         Conversation: {
             /**
              * Format: uuid
@@ -1930,15 +1825,7 @@ export interface components {
             enableGroupMention: boolean;
             createdAt: components["schemas"]["Timestamp"];
         };
-        /**
-         * @description The contact of a conversation.
-         * @example {
-         *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07",
-         *       "name": "Alex",
-         *       "avatar": "",
-         *       "createdAt": "2026-01-15T10:30:00.000000Z"
-         *     }
-         */
+        /** @description The contact of a conversation. */
         ConversationContact: {
             /**
              * Format: uuid
@@ -1964,15 +1851,7 @@ export interface components {
          * @enum {string}
          */
         ChannelType: "web" | "line" | "telegram" | "messenger" | "api";
-        /**
-         * @description The inbox of a conversation.
-         * @example {
-         *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08",
-         *       "name": "Website",
-         *       "channelType": "web",
-         *       "unreadConversationsCount": 0
-         *     }
-         */
+        /** @description The inbox of a conversation. */
         ConversationInbox: {
             /**
              * Format: uuid
@@ -1993,13 +1872,7 @@ export interface components {
              */
             unreadConversationsCount: number;
         };
-        /**
-         * @description A chatbot by id and name.
-         * @example {
-         *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00",
-         *       "name": "Parley"
-         *     }
-         */
+        /** @description A chatbot by id and name. */
         ChatbotReference: {
             /**
              * Format: uuid
@@ -2019,13 +1892,7 @@ export interface components {
          * @enum {string}
          */
         MessageType: "incoming" | "outgoing";
-        /**
-         * @description A message to create.
-         * @example {
-         *       "conversation": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
-         *       "content": "How do I reset my password?"
-         *     }
-         */
+        /** @description A message to create. */
         MessageCreate: {
             /**
              * @description Id of the conversation. An unknown one is 404.
@@ -2040,30 +1907,7 @@ export interface components {
             attachments?: components["schemas"]["AttachmentInput"][];
             canvas?: components["schemas"]["Canvas"];
         };
-        /**
-         * @description A message.
-         * @example {
-         *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02",
-         *       "conversation": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
-         *       "seq": 1,
-         *       "runId": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03",
-         *       "type": "incoming",
-         *       "sender": {
-         *         "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07",
-         *         "name": "Alex",
-         *         "avatar": ""
-         *       },
-         *       "content": "How do I reset my password?",
-         *       "contentPayload": null,
-         *       "queryMetadata": null,
-         *       "canvas": null,
-         *       "feedback": null,
-         *       "attachments": [],
-         *       "citations": [],
-         *       "citationNodes": [],
-         *       "createdAt": "2026-01-15T10:30:00.000000Z"
-         *     }
-         */
+        /** @description A message. */
         Message: {
             /**
              * Format: uuid
@@ -2091,23 +1935,11 @@ export interface components {
              * @example How do I reset my password?
              */
             content: string;
-            /**
-             * @description Any JSON object from the client, returned unchanged; null if absent.
-             * @example {
-             *       "buttons": [
-             *         "Reset"
-             *       ]
-             *     }
-             */
+            /** @description Any JSON object from the client, returned unchanged; null if absent. */
             contentPayload: {
                 [key: string]: unknown;
             } | null;
-            /**
-             * @description The message's queryMetadata, returned unchanged; null if absent.
-             * @example {
-             *       "channel": "app"
-             *     }
-             */
+            /** @description The message's queryMetadata, returned unchanged; null if absent. */
             queryMetadata: {
                 [key: string]: unknown;
             } | null;
@@ -2121,30 +1953,7 @@ export interface components {
             citationNodes: components["schemas"]["CitationNode"][];
             createdAt: components["schemas"]["Timestamp"];
         };
-        /**
-         * @description The newest message, or null.
-         * @example {
-         *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02",
-         *       "conversation": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
-         *       "seq": 1,
-         *       "runId": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03",
-         *       "type": "incoming",
-         *       "sender": {
-         *         "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07",
-         *         "name": "Alex",
-         *         "avatar": ""
-         *       },
-         *       "content": "How do I reset my password?",
-         *       "contentPayload": null,
-         *       "queryMetadata": null,
-         *       "canvas": null,
-         *       "feedback": null,
-         *       "attachments": [],
-         *       "citations": [],
-         *       "citationNodes": [],
-         *       "createdAt": "2026-01-15T10:30:00.000000Z"
-         *     }
-         */
+        /** @description The newest message, or null. */
         LastMessage: {
             /**
              * Format: uuid
@@ -2172,23 +1981,11 @@ export interface components {
              * @example How do I reset my password?
              */
             content: string;
-            /**
-             * @description Any JSON object from the client, returned unchanged; null if absent.
-             * @example {
-             *       "buttons": [
-             *         "Reset"
-             *       ]
-             *     }
-             */
+            /** @description Any JSON object from the client, returned unchanged; null if absent. */
             contentPayload: {
                 [key: string]: unknown;
             } | null;
-            /**
-             * @description The message's queryMetadata, returned unchanged; null if absent.
-             * @example {
-             *       "channel": "app"
-             *     }
-             */
+            /** @description The message's queryMetadata, returned unchanged; null if absent. */
             queryMetadata: {
                 [key: string]: unknown;
             } | null;
@@ -2202,12 +1999,7 @@ export interface components {
             citationNodes: components["schemas"]["CitationNode"][];
             createdAt: components["schemas"]["Timestamp"];
         } | null;
-        /**
-         * @description Feedback to set; null removes it.
-         * @example {
-         *       "feedback": "like"
-         *     }
-         */
+        /** @description Feedback to set; null removes it. */
         FeedbackUpdate: {
             feedback: components["schemas"]["Feedback"];
         };
@@ -2216,14 +2008,7 @@ export interface components {
          * @example like
          */
         Feedback: string | null;
-        /**
-         * @description The sender; null if it has been deleted.
-         * @example {
-         *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07",
-         *       "name": "Alex",
-         *       "avatar": ""
-         *     }
-         */
+        /** @description The sender; null if it has been deleted. */
         Sender: {
             /**
              * Format: uuid
@@ -2242,16 +2027,7 @@ export interface components {
              */
             avatar: string;
         } | null;
-        /**
-         * @description A page of messages.
-         * @example {
-         *       "next": null,
-         *       "previous": null,
-         *       "nextCursor": null,
-         *       "previousCursor": null,
-         *       "results": []
-         *     }
-         */
+        /** @description A page of messages. */
         MessagePage: {
             /**
              * Format: uri
@@ -2288,11 +2064,6 @@ export interface components {
          * @description An attachment. Either `id`, of an attachment in an earlier message, or `file`, an http or https URL, is
          *     required. An unknown `id` is ignored if `file` is given. `type` defaults to `other`, `filename` to the last
          *     segment of the URL's path.
-         * @example {
-         *       "type": "image",
-         *       "filename": "screen.png",
-         *       "file": "https://files.example.com/screen.png"
-         *     }
          */
         AttachmentInput: {
             /**
@@ -2312,15 +2083,7 @@ export interface components {
              */
             file?: string;
         };
-        /**
-         * @description An attachment of a message.
-         * @example {
-         *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09",
-         *       "type": "image",
-         *       "filename": "screen.png",
-         *       "file": "https://files.example.com/screen.png"
-         *     }
-         */
+        /** @description An attachment of a message. */
         Attachment: {
             /**
              * Format: uuid
@@ -2341,17 +2104,7 @@ export interface components {
              */
             file: string;
         };
-        /**
-         * @description A document that is attached to a message.
-         * @example {
-         *       "name": "draft",
-         *       "canvasType": {
-         *         "kind": "markdown"
-         *       },
-         *       "title": "Draft of the letter",
-         *       "content": "Dear customer"
-         *     }
-         */
+        /** @description A document that is attached to a message. */
         Canvas: {
             /**
              * @description Name of the canvas.
@@ -2360,9 +2113,7 @@ export interface components {
             name: string;
             /**
              * @description Any JSON value except null, stored unchanged.
-             * @example {
-             *       "kind": "markdown"
-             *     }
+             * @example markdown
              */
             canvasType: unknown;
             /**
@@ -2381,18 +2132,9 @@ export interface components {
          *     labels match `label_relations`. If one is absent or empty, it does not restrict anything. `GET
          *     /api/chatbots/{chatbotId}/faqs/` lists the FAQs. The fields below are validated when they are present. Other
          *     fields and empty lists are accepted. The object is returned unchanged as JSON.
-         * @example {
-         *       "knowledge_bases": [],
-         *       "channel": "app"
-         *     }
          */
         QueryMetadata: components["schemas"]["QueryRestriction"] & components["schemas"]["FreeObject"];
-        /**
-         * @description The fields of queryMetadata that are validated.
-         * @example {
-         *       "knowledge_bases": []
-         *     }
-         */
+        /** @description The fields of queryMetadata that are validated. */
         QueryRestriction: {
             /** @description Selections of FAQs; any of them may match. */
             knowledge_bases?: components["schemas"]["KnowledgeBaseSelection"][];
@@ -2402,11 +2144,6 @@ export interface components {
          * @description Selects FAQs of the chatbot. A chatbot has one knowledge base, its FAQs, regardless of the id given here.
          *     `has_user_selected_all` selects all of them, as does an item without it and without `faq_ids`. Otherwise
          *     `faq_ids` are selected.
-         * @example {
-         *       "knowledge_base_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00",
-         *       "faq_ids": [],
-         *       "has_user_selected_all": true
-         *     }
          */
         KnowledgeBaseSelection: {
             /**
@@ -2429,12 +2166,6 @@ export interface components {
          * @description A condition on labels. `AND` (the default): the FAQ has all of the labels and matches all nested relations.
          *     `OR`: at least one of them. Labels are compared without regard to case and width. Without conditions, every
          *     FAQ matches. Limits: 1,000 conditions, including those of nested relations, and 10 levels of nesting.
-         * @example {
-         *       "operator": "AND",
-         *       "conditions": [
-         *         "billing"
-         *       ]
-         *     }
          */
         LabelRelations: {
             /**
@@ -2451,15 +2182,7 @@ export interface components {
              */
             conditions?: unknown[];
         };
-        /**
-         * @description An FAQ that the reply is based on.
-         * @example {
-         *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04",
-         *       "filename": "FAQ",
-         *       "file": null,
-         *       "question": "How do I reset my password?"
-         *     }
-         */
+        /** @description An FAQ that the reply is based on. */
         Citation: {
             /**
              * Format: uuid
@@ -2483,18 +2206,7 @@ export interface components {
              */
             question?: string;
         };
-        /**
-         * @description A cited text with its score.
-         * @example {
-         *       "chatbotTextNode": {
-         *         "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04",
-         *         "text": "Use the link on the sign-in page.",
-         *         "filename": "FAQ"
-         *       },
-         *       "score": 0.92,
-         *       "displayScore": "92%"
-         *     }
-         */
+        /** @description A cited text with its score. */
         CitationNode: {
             chatbotTextNode: components["schemas"]["ChatbotTextNode"];
             /**
@@ -2509,14 +2221,7 @@ export interface components {
              */
             displayScore: string;
         };
-        /**
-         * @description A text that the reply is based on.
-         * @example {
-         *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04",
-         *       "text": "Use the link on the sign-in page.",
-         *       "filename": "FAQ"
-         *     }
-         */
+        /** @description A text that the reply is based on. */
         ChatbotTextNode: {
             /**
              * Format: uuid
@@ -2535,15 +2240,7 @@ export interface components {
              */
             filename: string;
         };
-        /**
-         * @description A request for a completion.
-         * @example {
-         *       "message": {
-         *         "content": "How do I reset my password?"
-         *       },
-         *       "isStreaming": false
-         *     }
-         */
+        /** @description A request for a completion. */
         CompletionCreate: {
             /**
              * @description Id of a conversation. If absent, null or empty, a conversation is started.
@@ -2557,12 +2254,7 @@ export interface components {
              */
             isStreaming?: boolean;
         };
-        /**
-         * @description The message to answer.
-         * @example {
-         *       "content": "How do I reset my password?"
-         *     }
-         */
+        /** @description The message to answer. */
         CompletionMessage: {
             content: components["schemas"]["MessageContent"];
             contentPayload?: components["schemas"]["FreeObject"];
@@ -2575,18 +2267,7 @@ export interface components {
              */
             sender?: string;
         };
-        /**
-         * @description A request in OpenAI's format. Fields that are not listed here are ignored.
-         * @example {
-         *       "model": "parley",
-         *       "messages": [
-         *         {
-         *           "role": "user",
-         *           "content": "How do I reset my password?"
-         *         }
-         *       ]
-         *     }
-         */
+        /** @description A request in OpenAI's format. Fields that are not listed here are ignored. */
         ChatCompletionCreate: {
             /**
              * @description Slug or id of a chatbot. An unknown one is 404.
@@ -2608,13 +2289,7 @@ export interface components {
             n?: number | null;
             metadata?: components["schemas"]["ChatMetadata"];
         };
-        /**
-         * @description A message in OpenAI's format.
-         * @example {
-         *       "role": "user",
-         *       "content": "How do I reset my password?"
-         *     }
-         */
+        /** @description A message in OpenAI's format. */
         ChatMessage: {
             /**
              * @description Role of the sender.
@@ -2626,22 +2301,12 @@ export interface components {
              * @description Text, or a list of parts: `{"type": "text", "text": …}` and, in messages with the role `user`, `{"type":
              *     "image_url", "image_url": {"url": …}}` with an http or https URL, or a `data:` URL in requests without a
              *     conversation. Parts of other types are ignored. Several text parts are joined as lines. The question is
-             *     limited to 32,768 characters (else 413) and 50 images. Null or absent counts as empty.
-             * @example [
-             *       {
-             *         "type": "text",
-             *         "text": "How do I reset my password?"
-             *       }
-             *     ]
+             *     limited to 100,000 characters (else 413) and 50 images. Null or absent counts as empty.
+             * @example How do I reset my password?
              */
             content?: unknown;
         };
-        /**
-         * @description Options of a stream.
-         * @example {
-         *       "include_usage": true
-         *     }
-         */
+        /** @description Options of a stream. */
         ChatStreamOptions: {
             /**
              * @description Whether a last chunk with the usage is sent. Default: false.
@@ -2649,12 +2314,7 @@ export interface components {
              */
             include_usage?: boolean | null;
         } | null;
-        /**
-         * @description Any JSON object.
-         * @example {
-         *       "conversation_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"
-         *     }
-         */
+        /** @description Any JSON object. */
         ChatMetadata: {
             /**
              * @description Id of the conversation to send the message to. If absent, null or empty, nothing is stored.
@@ -2662,32 +2322,7 @@ export interface components {
              */
             conversation_id?: string | null;
         } | null;
-        /**
-         * @description A completion in OpenAI's format.
-         * @example {
-         *       "id": "chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03",
-         *       "object": "chat.completion",
-         *       "created": 1768473000,
-         *       "model": "parley",
-         *       "choices": [
-         *         {
-         *           "index": 0,
-         *           "message": {
-         *             "role": "assistant",
-         *             "content": "Use the link on the sign-in page.",
-         *             "refusal": null
-         *           },
-         *           "logprobs": null,
-         *           "finish_reason": "stop"
-         *         }
-         *       ],
-         *       "usage": {
-         *         "prompt_tokens": 120,
-         *         "completion_tokens": 30,
-         *         "total_tokens": 150
-         *       }
-         *     }
-         */
+        /** @description A completion in OpenAI's format. */
         ChatCompletion: {
             /**
              * @description `chatcmpl-` followed by the run's id, or by a generated id if there is no run.
@@ -2716,19 +2351,7 @@ export interface components {
          * @example 1768473000
          */
         UnixTime: number;
-        /**
-         * @description The reply with its finish reason.
-         * @example {
-         *       "index": 0,
-         *       "message": {
-         *         "role": "assistant",
-         *         "content": "Use the link on the sign-in page.",
-         *         "refusal": null
-         *       },
-         *       "logprobs": null,
-         *       "finish_reason": "stop"
-         *     }
-         */
+        /** @description The reply with its finish reason. */
         ChatChoice: {
             /**
              * @description Always 0.
@@ -2749,14 +2372,7 @@ export interface components {
              */
             finish_reason: "stop" | "length";
         };
-        /**
-         * @description The message of the chatbot.
-         * @example {
-         *       "role": "assistant",
-         *       "content": "Use the link on the sign-in page.",
-         *       "refusal": null
-         *     }
-         */
+        /** @description The message of the chatbot. */
         ChatReply: {
             /**
              * @description Always `assistant`.
@@ -2775,14 +2391,7 @@ export interface components {
              */
             refusal: string | null;
         };
-        /**
-         * @description Token counts. All are 0 if the engine does not count tokens.
-         * @example {
-         *       "prompt_tokens": 120,
-         *       "completion_tokens": 30,
-         *       "total_tokens": 150
-         *     }
-         */
+        /** @description Token counts. All are 0 if the engine does not count tokens. */
         ChatUsage: {
             /**
              * @description Tokens of the prompt.
@@ -2800,45 +2409,9 @@ export interface components {
              */
             total_tokens: number;
         };
-        /**
-         * @description An event of a stream. The last event of a successful stream is `[DONE]`, which is not JSON.
-         * @example {
-         *       "id": "chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03",
-         *       "object": "chat.completion.chunk",
-         *       "created": 1768473000,
-         *       "model": "parley",
-         *       "choices": [
-         *         {
-         *           "index": 0,
-         *           "delta": {
-         *             "content": "Use"
-         *           },
-         *           "logprobs": null,
-         *           "finish_reason": null
-         *         }
-         *       ]
-         *     }
-         */
+        /** @description An event of a stream. The last event of a successful stream is `[DONE]`, which is not JSON. */
         ChatCompletionEvent: components["schemas"]["ChatCompletionChunk"] | components["schemas"]["OpenAIError"];
-        /**
-         * @description A piece of a streamed completion.
-         * @example {
-         *       "id": "chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03",
-         *       "object": "chat.completion.chunk",
-         *       "created": 1768473000,
-         *       "model": "parley",
-         *       "choices": [
-         *         {
-         *           "index": 0,
-         *           "delta": {
-         *             "content": "Use"
-         *           },
-         *           "logprobs": null,
-         *           "finish_reason": null
-         *         }
-         *       ]
-         *     }
-         */
+        /** @description A piece of a streamed completion. */
         ChatCompletionChunk: {
             /**
              * @description Same for all chunks of a stream.
@@ -2861,17 +2434,7 @@ export interface components {
             choices: components["schemas"]["ChatChunkChoice"][];
             usage?: components["schemas"]["ChatUsage"];
         };
-        /**
-         * @description A piece of the reply.
-         * @example {
-         *       "index": 0,
-         *       "delta": {
-         *         "content": "Use"
-         *       },
-         *       "logprobs": null,
-         *       "finish_reason": null
-         *     }
-         */
+        /** @description A piece of the reply. */
         ChatChunkChoice: {
             /**
              * @description Always 0.
@@ -2891,12 +2454,7 @@ export interface components {
              */
             finish_reason: string | null;
         };
-        /**
-         * @description Part of the reply. Empty in the last chunk with a choice.
-         * @example {
-         *       "content": "Use "
-         *     }
-         */
+        /** @description Part of the reply. Empty in the last chunk with a choice. */
         ChatDelta: {
             /**
              * @description Present in the first chunk only.
@@ -2910,15 +2468,7 @@ export interface components {
              */
             content?: string;
         };
-        /**
-         * @description A chatbot as a model.
-         * @example {
-         *       "id": "parley",
-         *       "object": "model",
-         *       "created": 1768473000,
-         *       "owned_by": "Acme"
-         *     }
-         */
+        /** @description A chatbot as a model. */
         OpenAIModel: {
             /**
              * @description Slug of the chatbot.
@@ -2938,20 +2488,7 @@ export interface components {
              */
             owned_by: string;
         };
-        /**
-         * @description A list of models.
-         * @example {
-         *       "object": "list",
-         *       "data": [
-         *         {
-         *           "id": "parley",
-         *           "object": "model",
-         *           "created": 1768473000,
-         *           "owned_by": "Acme"
-         *         }
-         *       ]
-         *     }
-         */
+        /** @description A list of models. */
         OpenAIModelList: {
             /**
              * @description Always `list`.
@@ -2962,29 +2499,11 @@ export interface components {
             /** @description The models. */
             data: components["schemas"]["OpenAIModel"][];
         };
-        /**
-         * @description An error of an operation below `/v1`, in OpenAI's format.
-         * @example {
-         *       "error": {
-         *         "message": "There is no such model.",
-         *         "type": "not_found_error",
-         *         "param": "model",
-         *         "code": "model_not_found"
-         *       }
-         *     }
-         */
+        /** @description An error of an operation below `/v1`, in OpenAI's format. */
         OpenAIError: {
             error: components["schemas"]["OpenAIErrorDetail"];
         };
-        /**
-         * @description An error.
-         * @example {
-         *       "message": "There is no such model.",
-         *       "type": "not_found_error",
-         *       "param": "model",
-         *       "code": "model_not_found"
-         *     }
-         */
+        /** @description An error. */
         OpenAIErrorDetail: {
             /**
              * @description Explanation of the error.
@@ -3014,12 +2533,7 @@ export interface components {
          * @enum {string}
          */
         FinishReason: "stop" | "length" | "cancelled" | "error";
-        /**
-         * @description A suggested next message.
-         * @example {
-         *       "text": "How do I change my e-mail address?"
-         *     }
-         */
+        /** @description A suggested next message. */
         Suggestion: {
             /**
              * @description Suggested next message.
@@ -3032,16 +2546,7 @@ export interface components {
              */
             context?: string;
         };
-        /**
-         * @description Token counts; null if the engine does not count tokens. Only the engine `openai` does, if its model server reports them.
-         * @example {
-         *       "promptTokens": 120,
-         *       "completionTokens": 30,
-         *       "totalTokens": 150,
-         *       "cachedTokens": 64,
-         *       "reasoningTokens": 10
-         *     }
-         */
+        /** @description Token counts; null if the engine does not count tokens. Only the engine `openai` does, if its model server reports them. */
         Usage: {
             /**
              * @description Tokens of the prompt.
@@ -3069,33 +2574,7 @@ export interface components {
              */
             reasoningTokens?: number;
         } | null;
-        /**
-         * @description A reply.
-         * @example {
-         *       "conversationId": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
-         *       "messageId": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a",
-         *       "runId": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03",
-         *       "content": "Use the link on the sign-in page.",
-         *       "done": true,
-         *       "citations": [
-         *         {
-         *           "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04",
-         *           "filename": "FAQ",
-         *           "file": null,
-         *           "question": "How do I reset my password?"
-         *         }
-         *       ],
-         *       "citationNodes": [],
-         *       "suggestions": [
-         *         {
-         *           "text": "How do I change my e-mail address?"
-         *         }
-         *       ],
-         *       "usage": null,
-         *       "model": null,
-         *       "finishReason": "stop"
-         *     }
-         */
+        /** @description A reply. */
         Completion: {
             /**
              * Format: uuid
@@ -3138,13 +2617,6 @@ export interface components {
         /**
          * @description An event of a streamed reply. While `done` is false, `content` is the next piece of the text. The last event
          *     has `done: true`, an empty `content`, and the fields that the other events lack.
-         * @example {
-         *       "conversationId": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
-         *       "runId": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03",
-         *       "messageId": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a",
-         *       "content": "Use the ",
-         *       "done": false
-         *     }
          */
         CompletionEvent: {
             /**
@@ -3207,25 +2679,7 @@ export interface components {
          * @example stop
          */
         RunFinishReason: string | null;
-        /**
-         * @description The work of answering one message.
-         * @example {
-         *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03",
-         *       "conversation": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
-         *       "questionId": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e02",
-         *       "messageId": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a",
-         *       "state": "completed",
-         *       "attempt": 1,
-         *       "finishReason": "stop",
-         *       "error": null,
-         *       "usage": null,
-         *       "model": null,
-         *       "createdAt": "2026-01-15T10:30:00.000000Z",
-         *       "startedAt": "2026-01-15T10:30:00.000000Z",
-         *       "firstTokenAt": "2026-01-15T10:30:00.100000Z",
-         *       "finishedAt": "2026-01-15T10:30:01.000000Z"
-         *     }
-         */
+        /** @description The work of answering one message. */
         Run: {
             /**
              * Format: uuid
@@ -3286,13 +2740,7 @@ export interface components {
          * @example gpt-4.1-2025-04-14
          */
         ModelUsed: string | null;
-        /**
-         * @description Why the run failed; null if it did not.
-         * @example {
-         *       "error": "internal",
-         *       "detail": "The bot could not answer."
-         *     }
-         */
+        /** @description Why the run failed; null if it did not. */
         RunError: {
             error: components["schemas"]["ProblemCode"];
             /**
@@ -3310,49 +2758,12 @@ export interface components {
          * @enum {string}
          */
         Engine: "faq" | "scripted" | "openai";
-        /**
-         * @description Replies of a chatbot with the engine scripted, or null.
-         * @example {
-         *       "rules": [
-         *         {
-         *           "match": "refund",
-         *           "deltas": [
-         *             "Refunds take ",
-         *             "three days."
-         *           ],
-         *           "delayMs": 50,
-         *           "suggestions": [
-         *             {
-         *               "text": "How do I return something?"
-         *             }
-         *           ]
-         *         },
-         *         {
-         *           "deltas": [
-         *             "One moment"
-         *           ],
-         *           "failAfter": 1
-         *         }
-         *       ]
-         *     }
-         */
+        /** @description Replies of a chatbot with the engine scripted, or null. */
         Script: {
             /** @description The first rule that matches the question answers it. If none matches, the bot replies with its unanswerableReply. */
             rules: components["schemas"]["ScriptRule"][];
         } | null;
-        /**
-         * @description The model of a chatbot with the engine `openai`, or null. Its API key is never returned.
-         * @example {
-         *       "baseUrl": "https://api.openai.com/v1",
-         *       "name": "gpt-4o-mini",
-         *       "temperature": 0.2,
-         *       "parameters": {
-         *         "max_tokens": 500
-         *       },
-         *       "historyTokens": 4000,
-         *       "hasApiKey": true
-         *     }
-         */
+        /** @description The model of a chatbot with the engine `openai`, or null. Its API key is never returned. */
         Model: {
             /**
              * @description URL of the server, up to but not including `/chat/completions`.
@@ -3385,11 +2796,6 @@ export interface components {
         /**
          * @description Complete settings of the model: absent fields are reset, except for the API key. In an update, null removes
          *     the model and its API key.
-         * @example {
-         *       "baseUrl": "https://api.openai.com/v1",
-         *       "name": "gpt-4o-mini",
-         *       "apiKey": "sk-0123456789"
-         *     }
          */
         ModelSettings: {
             /**
@@ -3413,9 +2819,6 @@ export interface components {
             /**
              * @description Further fields that are added to each request unchanged, such as `max_tokens`; at most 16,384 bytes.
              *     Parley sets `messages`, `model`, `stream`, `stream_options` and `n` itself; naming one of them is 400.
-             * @example {
-             *       "max_tokens": 500
-             *     }
              */
             parameters?: {
                 [key: string]: unknown;
@@ -3438,19 +2841,6 @@ export interface components {
         /**
          * @description How one kind of question is answered. If `failAfter` and `silentAfter` apply to the same delta, the reply
          *     fails.
-         * @example {
-         *       "match": "refund",
-         *       "deltas": [
-         *         "Refunds take ",
-         *         "three days."
-         *       ],
-         *       "delayMs": 50,
-         *       "suggestions": [
-         *         {
-         *           "text": "How do I return something?"
-         *         }
-         *       ]
-         *     }
          */
         ScriptRule: {
             /**
@@ -3483,24 +2873,7 @@ export interface components {
          * @example parley
          */
         Slug: string;
-        /**
-         * @description A chatbot.
-         * @example {
-         *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00",
-         *       "slug": "parley",
-         *       "name": "Parley",
-         *       "description": "Answers questions about Parley.",
-         *       "engine": "faq",
-         *       "script": null,
-         *       "model": null,
-         *       "instructions": "",
-         *       "greeting": "Hello!",
-         *       "unanswerableReply": "Sorry, I do not know that.",
-         *       "isDefault": true,
-         *       "createdAt": "2026-01-15T10:30:00.000000Z",
-         *       "updatedAt": "2026-01-15T10:30:00.000000Z"
-         *     }
-         */
+        /** @description A chatbot. */
         Chatbot: {
             /**
              * Format: uuid
@@ -3549,13 +2922,7 @@ export interface components {
             createdAt: components["schemas"]["Timestamp"];
             updatedAt: components["schemas"]["Timestamp"];
         };
-        /**
-         * @description A chatbot to create.
-         * @example {
-         *       "name": "Support",
-         *       "greeting": "How can I help?"
-         *     }
-         */
+        /** @description A chatbot to create. */
         ChatbotCreate: {
             name: components["schemas"]["Name"];
             slug?: components["schemas"]["Slug"];
@@ -3588,12 +2955,7 @@ export interface components {
              */
             isDefault?: boolean;
         };
-        /**
-         * @description Changes to a chatbot. Absent fields are unchanged.
-         * @example {
-         *       "greeting": "Good morning!"
-         *     }
-         */
+        /** @description Changes to a chatbot. Absent fields are unchanged. */
         ChatbotUpdate: {
             name?: components["schemas"]["Name"];
             slug?: components["schemas"]["Slug"];
@@ -3631,15 +2993,7 @@ export interface components {
          * @example Support
          */
         Name: string;
-        /**
-         * @description A page of chatbots.
-         * @example {
-         *       "count": 0,
-         *       "next": null,
-         *       "previous": null,
-         *       "results": []
-         *     }
-         */
+        /** @description A page of chatbots. */
         ChatbotList: {
             /**
              * Format: int64
@@ -3662,19 +3016,7 @@ export interface components {
             /** @description The results of this page. */
             results: components["schemas"]["Chatbot"][];
         };
-        /**
-         * @description A question with its answer.
-         * @example {
-         *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e04",
-         *       "question": "How do I reset my password?",
-         *       "answer": "Use the link on the sign-in page.",
-         *       "labels": [
-         *         "account"
-         *       ],
-         *       "createdAt": "2026-01-15T10:30:00.000000Z",
-         *       "updatedAt": "2026-01-15T10:30:00.000000Z"
-         *     }
-         */
+        /** @description A question with its answer. */
         Faq: {
             /**
              * Format: uuid
@@ -3719,41 +3061,19 @@ export interface components {
          *     ]
          */
         FaqLabels: string[];
-        /**
-         * @description An FAQ to create.
-         * @example {
-         *       "question": "How do I reset my password?",
-         *       "answer": "Use the link on the sign-in page.",
-         *       "labels": [
-         *         "account"
-         *       ]
-         *     }
-         */
+        /** @description An FAQ to create. */
         FaqCreate: {
             question: components["schemas"]["FaqQuestion"];
             answer: components["schemas"]["FaqAnswer"];
             labels?: components["schemas"]["FaqLabels"];
         };
-        /**
-         * @description Changes to an FAQ. Absent fields are unchanged.
-         * @example {
-         *       "answer": "Use the link in the menu."
-         *     }
-         */
+        /** @description Changes to an FAQ. Absent fields are unchanged. */
         FaqUpdate: {
             question?: components["schemas"]["FaqQuestion"];
             answer?: components["schemas"]["FaqAnswer"];
             labels?: components["schemas"]["FaqLabels"];
         };
-        /**
-         * @description A page of FAQs.
-         * @example {
-         *       "count": 0,
-         *       "next": null,
-         *       "previous": null,
-         *       "results": []
-         *     }
-         */
+        /** @description A page of FAQs. */
         FaqList: {
             /**
              * Format: int64
@@ -3776,12 +3096,7 @@ export interface components {
             /** @description The results of this page. */
             results: components["schemas"]["Faq"][];
         };
-        /**
-         * @description A file with FAQs.
-         * @example {
-         *       "file": "question,answer\nWhere?,Here.\n"
-         *     }
-         */
+        /** @description A file with FAQs. */
         FaqUpload: {
             /**
              * Format: binary
@@ -3789,20 +3104,7 @@ export interface components {
              */
             file: string;
         };
-        /**
-         * @description Result of an import.
-         * @example {
-         *       "created": 12,
-         *       "updated": 1,
-         *       "skipped": 0,
-         *       "errors": [
-         *         {
-         *           "row": 4,
-         *           "detail": "The row has a question but no answer."
-         *         }
-         *       ]
-         *     }
-         */
+        /** @description Result of an import. */
         FaqImport: {
             /**
              * @description Number of new FAQs.
@@ -3822,13 +3124,7 @@ export interface components {
             /** @description Rows that were not imported. */
             errors: components["schemas"]["FaqImportError"][];
         };
-        /**
-         * @description A row that was not imported.
-         * @example {
-         *       "row": 4,
-         *       "detail": "The row has a question but no answer."
-         *     }
-         */
+        /** @description A row that was not imported. */
         FaqImportError: {
             /**
              * @description Number of the row in the file; the header is row 1.
@@ -3862,21 +3158,7 @@ export interface components {
          *     ]
          */
         Origins: string[];
-        /**
-         * @description A web chat.
-         * @example {
-         *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05",
-         *       "name": "Website",
-         *       "chatbot": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00",
-         *       "inbox": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08",
-         *       "accessType": "web",
-         *       "allowedOrigins": [
-         *         "https://www.example.com"
-         *       ],
-         *       "createdAt": "2026-01-15T10:30:00.000000Z",
-         *       "updatedAt": "2026-01-15T10:30:00.000000Z"
-         *     }
-         */
+        /** @description A web chat. */
         WebChat: {
             /**
              * Format: uuid
@@ -3906,13 +3188,7 @@ export interface components {
             createdAt: components["schemas"]["Timestamp"];
             updatedAt: components["schemas"]["Timestamp"];
         };
-        /**
-         * @description A web chat to create.
-         * @example {
-         *       "name": "Website",
-         *       "chatbot": "parley"
-         *     }
-         */
+        /** @description A web chat to create. */
         WebChatCreate: {
             name: components["schemas"]["Name"];
             /**
@@ -3923,12 +3199,7 @@ export interface components {
             accessType?: components["schemas"]["AccessType"];
             allowedOrigins?: components["schemas"]["Origins"];
         };
-        /**
-         * @description Changes to a web chat. Absent fields are unchanged.
-         * @example {
-         *       "name": "Shop"
-         *     }
-         */
+        /** @description Changes to a web chat. Absent fields are unchanged. */
         WebChatUpdate: {
             name?: components["schemas"]["Name"];
             /**
@@ -3939,15 +3210,7 @@ export interface components {
             accessType?: components["schemas"]["AccessType"];
             allowedOrigins?: components["schemas"]["Origins"];
         };
-        /**
-         * @description A page of web chats.
-         * @example {
-         *       "count": 0,
-         *       "next": null,
-         *       "previous": null,
-         *       "results": []
-         *     }
-         */
+        /** @description A page of web chats. */
         WebChatList: {
             /**
              * Format: int64
@@ -3976,21 +3239,7 @@ export interface components {
          * @enum {string}
          */
         Scope: "chat" | "agent" | "records:read" | "records:write" | "manage" | "admin";
-        /**
-         * @description An API key without its secret.
-         * @example {
-         *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06",
-         *       "prefix": "pk_4f9a1c22d0",
-         *       "name": "Portal",
-         *       "user": "portal",
-         *       "scopes": [
-         *         "agent"
-         *       ],
-         *       "expiresAt": null,
-         *       "lastUsedAt": null,
-         *       "createdAt": "2026-01-15T10:30:00.000000Z"
-         *     }
-         */
+        /** @description An API key without its secret. */
         ApiKey: {
             /**
              * Format: uuid
@@ -4029,16 +3278,7 @@ export interface components {
             lastUsedAt: string | null;
             createdAt: components["schemas"]["Timestamp"];
         };
-        /**
-         * @description An API key to create.
-         * @example {
-         *       "name": "Portal",
-         *       "user": "portal",
-         *       "scopes": [
-         *         "agent"
-         *       ]
-         *     }
-         */
+        /** @description An API key to create. */
         ApiKeyCreate: {
             name: components["schemas"]["Name"];
             /**
@@ -4055,22 +3295,7 @@ export interface components {
              */
             expiresAt?: string | null;
         };
-        /**
-         * @description An API key with its secret.
-         * @example {
-         *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06",
-         *       "prefix": "pk_4f9a1c22d0",
-         *       "name": "Portal",
-         *       "user": "portal",
-         *       "scopes": [
-         *         "agent"
-         *       ],
-         *       "expiresAt": null,
-         *       "lastUsedAt": null,
-         *       "createdAt": "2026-01-15T10:30:00.000000Z",
-         *       "key": "pk_4f9a1c22d0.Zk3xQ0v9s1LrT7uYb2Wc5dEf8gHj"
-         *     }
-         */
+        /** @description An API key with its secret. */
         ApiKeyCreated: {
             /**
              * Format: uuid
@@ -4114,15 +3339,7 @@ export interface components {
              */
             key: string;
         };
-        /**
-         * @description A page of API keys.
-         * @example {
-         *       "count": 0,
-         *       "next": null,
-         *       "previous": null,
-         *       "results": []
-         *     }
-         */
+        /** @description A page of API keys. */
         ApiKeyList: {
             /**
              * Format: int64
@@ -4151,24 +3368,7 @@ export interface components {
          * @enum {string}
          */
         AuditAction: "apiKey.created" | "apiKey.revoked" | "conversation.deleted" | "contact.deleted" | "chatbot.deleted" | "faq.deleted" | "webChat.deleted" | "records.exported";
-        /**
-         * @description An event of the audit trail.
-         * @example {
-         *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0c",
-         *       "action": "conversation.deleted",
-         *       "objectType": "conversation",
-         *       "objectId": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
-         *       "user": {
-         *         "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05",
-         *         "name": "portal"
-         *       },
-         *       "keyId": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e06",
-         *       "requestId": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d",
-         *       "address": "203.0.113.7",
-         *       "details": {},
-         *       "createdAt": "2026-01-15T10:30:00.000000Z"
-         *     }
-         */
+        /** @description An event of the audit trail. */
         AuditEvent: {
             /**
              * Format: uuid
@@ -4197,7 +3397,7 @@ export interface components {
              */
             keyId: string | null;
             /**
-             * @description `X-Request-Id` of the request. Empty if there was no request.
+             * @description The ID of the request in the server's log. Empty if there was no request. If the caller sent an `X-Request-Id`, `details.callerRequestId` has it.
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d
              */
             requestId: string;
@@ -4210,20 +3410,13 @@ export interface components {
              * @description Details of the object. API key: `prefix`, `name` and `scopes`, and `user` if it was created. Chatbot:
              *     `slug` and `name`. FAQ: `chatbot`. Web chat: `name`. Export: `format`, `startDate`, `endDate` and
              *     `timezone`. Details never include messages or who sent them.
-             * @example {}
              */
             details: {
                 [key: string]: unknown;
             };
             createdAt: components["schemas"]["Timestamp"];
         };
-        /**
-         * @description The user whose API key was used; null if the operator acted outside the API.
-         * @example {
-         *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05",
-         *       "name": "portal"
-         *     }
-         */
+        /** @description The user whose API key was used; null if the operator acted outside the API. */
         AuditActor: {
             /**
              * Format: uuid
@@ -4237,15 +3430,7 @@ export interface components {
              */
             name: string;
         } | null;
-        /**
-         * @description A page of audit events.
-         * @example {
-         *       "count": 0,
-         *       "next": null,
-         *       "previous": null,
-         *       "results": []
-         *     }
-         */
+        /** @description A page of audit events. */
         AuditEventList: {
             /**
              * Format: int64
@@ -4268,27 +3453,7 @@ export interface components {
             /** @description The results of this page. */
             results: components["schemas"]["AuditEvent"][];
         };
-        /**
-         * @description Stateless completions of one day, chatbot and API key.
-         * @example {
-         *       "date": "2026-01-15",
-         *       "chatbot": {
-         *         "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05",
-         *         "name": "Parley"
-         *       },
-         *       "apiKey": {
-         *         "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09",
-         *         "name": "portal",
-         *         "user": "alice"
-         *       },
-         *       "completions": 12,
-         *       "failures": 1,
-         *       "promptTokens": 1440,
-         *       "completionTokens": 360,
-         *       "cachedTokens": 0,
-         *       "reasoningTokens": 0
-         *     }
-         */
+        /** @description Stateless completions of one day, chatbot and API key. */
         StatelessUsage: {
             /**
              * Format: date
@@ -4335,14 +3500,7 @@ export interface components {
              */
             reasoningTokens: number;
         };
-        /**
-         * @description An API key. `name` and `user` are null if the key was revoked.
-         * @example {
-         *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e09",
-         *       "name": "portal",
-         *       "user": "alice"
-         *     }
-         */
+        /** @description An API key. `name` and `user` are null if the key was revoked. */
         ApiKeyRef: {
             /**
              * Format: uuid
@@ -4361,15 +3519,7 @@ export interface components {
              */
             user: string | null;
         };
-        /**
-         * @description A page of stateless usage.
-         * @example {
-         *       "count": 0,
-         *       "next": null,
-         *       "previous": null,
-         *       "results": []
-         *     }
-         */
+        /** @description A page of stateless usage. */
         StatelessUsageList: {
             /**
              * Format: int64
@@ -4392,12 +3542,7 @@ export interface components {
             /** @description The results of this page. */
             results: components["schemas"]["StatelessUsage"][];
         };
-        /**
-         * @description Purpose of the token. Give either a conversation, or a contact, a chatbot or both of them.
-         * @example {
-         *       "contact": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07"
-         *     }
-         */
+        /** @description Purpose of the token. Give either a conversation, or a contact, a chatbot or both of them. */
         ClientTokenCreate: {
             /**
              * @description Id of a conversation.
@@ -4427,20 +3572,7 @@ export interface components {
              */
             origin?: string;
         };
-        /**
-         * @description A client token.
-         * @example {
-         *       "token": "pct_AZq1kT0e2wJjIjoiMDE5YmMwYTQifQ",
-         *       "expiresAt": "2026-01-15T10:45:00.000000Z",
-         *       "scopes": [
-         *         "chat"
-         *       ],
-         *       "conversation": null,
-         *       "contact": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07",
-         *       "chatbot": null,
-         *       "origin": null
-         *     }
-         */
+        /** @description A client token. */
         ClientToken: {
             /**
              * @description The token. It is shown only once; its format may change.
@@ -4474,12 +3606,7 @@ export interface components {
              */
             origin: string | null;
         };
-        /**
-         * @description Restriction of the ticket. Give a conversation, a chatbot, or neither.
-         * @example {
-         *       "conversation": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"
-         *     }
-         */
+        /** @description Restriction of the ticket. Give a conversation, a chatbot, or neither. */
         WsTicketCreate: {
             /**
              * @description Id of the only conversation that the socket may watch.
@@ -4492,13 +3619,7 @@ export interface components {
              */
             chatbot?: string;
         };
-        /**
-         * @description A WebSocket ticket.
-         * @example {
-         *       "ticket": "wst_2fVh0m3q6d0yPz1tJ8cB5nKxWu7RgLsA",
-         *       "expiresAt": "2026-01-15T10:31:00.000000Z"
-         *     }
-         */
+        /** @description A WebSocket ticket. */
         WsTicket: {
             /**
              * @description The ticket. It is shown only once and opens one socket.
@@ -4507,13 +3628,7 @@ export interface components {
             ticket: string;
             expiresAt: components["schemas"]["Timestamp"];
         };
-        /**
-         * @description An object by id and name.
-         * @example {
-         *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b",
-         *       "name": "admin"
-         *     }
-         */
+        /** @description An object by id and name. */
         NamedReference: {
             /**
              * Format: uuid
@@ -4527,30 +3642,7 @@ export interface components {
              */
             name: string;
         };
-        /**
-         * @description The caller.
-         * @example {
-         *       "user": {
-         *         "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b",
-         *         "name": "admin"
-         *       },
-         *       "organization": {
-         *         "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0c",
-         *         "name": "Default"
-         *       },
-         *       "scopes": [
-         *         "admin"
-         *       ],
-         *       "rateLimits": [
-         *         {
-         *           "class": "messages",
-         *           "limit": 60,
-         *           "remaining": 57,
-         *           "resetIn": 42
-         *         }
-         *       ]
-         *     }
-         */
+        /** @description The caller. */
         Me: {
             user: components["schemas"]["NamedReference"];
             organization: components["schemas"]["NamedReference"];
@@ -4568,18 +3660,7 @@ export interface components {
          * @enum {string}
          */
         ProblemCode: "invalid_message" | "invalid_request" | "unauthorized" | "forbidden" | "not_found" | "method_not_allowed" | "conflict" | "too_large" | "unsupported_media_type" | "unprocessable" | "rate_limited" | "internal" | "upstream_failed" | "unavailable" | "timeout";
-        /**
-         * @description A problem document (RFC 9457).
-         * @example {
-         *       "type": "/problems/not_found",
-         *       "title": "Not found",
-         *       "status": 404,
-         *       "detail": "There is no such conversation.",
-         *       "error": "not_found",
-         *       "request_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0d",
-         *       "retryable": false
-         *     }
-         */
+        /** @description A problem document (RFC 9457). */
         Problem: {
             /**
              * @description `/problems/<code>`, which explains the error.
@@ -4620,14 +3701,7 @@ export interface components {
              */
             retry_after?: number;
         };
-        /**
-         * @description An invalid field or parameter.
-         * @example {
-         *       "in": "body",
-         *       "pointer": "/content",
-         *       "detail": "must be a string"
-         *     }
-         */
+        /** @description An invalid field or parameter. */
         ProblemItem: {
             /**
              * @description Part of the request.
@@ -4651,16 +3725,7 @@ export interface components {
              */
             detail: string;
         };
-        /**
-         * @description Explanation of an error code.
-         * @example {
-         *       "code": "not_found",
-         *       "title": "Not found",
-         *       "status": 404,
-         *       "description": "The resource does not exist, or not in this organization.",
-         *       "retryable": false
-         *     }
-         */
+        /** @description Explanation of an error code. */
         ProblemExplanation: {
             code: components["schemas"]["ProblemCode"];
             /**
@@ -4684,12 +3749,7 @@ export interface components {
              */
             retryable: boolean;
         };
-        /**
-         * @description Result of the liveness check.
-         * @example {
-         *       "status": "ok"
-         *     }
-         */
+        /** @description Result of the liveness check. */
         Health: {
             /**
              * @description Always `ok`.
@@ -4698,12 +3758,7 @@ export interface components {
              */
             status: "ok";
         };
-        /**
-         * @description Result of the readiness check.
-         * @example {
-         *       "status": "ok"
-         *     }
-         */
+        /** @description Result of the readiness check. */
         Readiness: {
             /**
              * @description Always `ok`.
@@ -4718,15 +3773,7 @@ export interface components {
              */
             redis?: "ok" | "away";
         };
-        /**
-         * @description Current state of a rate limit.
-         * @example {
-         *       "class": "messages",
-         *       "limit": 60,
-         *       "remaining": 57,
-         *       "resetIn": 42
-         *     }
-         */
+        /** @description Current state of a rate limit. */
         RateLimitState: {
             /**
              * @description The rate class.
@@ -4750,17 +3797,7 @@ export interface components {
              */
             resetIn: number;
         };
-        /**
-         * @description Operations on conversations.
-         * @example {
-         *       "operations": [
-         *         {
-         *           "action": "archive",
-         *           "conversation_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"
-         *         }
-         *       ]
-         *     }
-         */
+        /** @description Operations on conversations. */
         ConversationBatch: {
             /** @description The operations, applied in order. */
             operations: components["schemas"]["ConversationOperation"][];
@@ -4771,13 +3808,7 @@ export interface components {
          * @enum {string}
          */
         ConversationAction: "archive" | "unarchive" | "delete" | "mark_read";
-        /**
-         * @description An operation on a conversation.
-         * @example {
-         *       "action": "archive",
-         *       "conversation_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"
-         *     }
-         */
+        /** @description An operation on a conversation. */
         ConversationOperation: {
             action: components["schemas"]["ConversationAction"];
             /**
@@ -4786,30 +3817,12 @@ export interface components {
              */
             conversation_id: string;
         };
-        /**
-         * @description Results of the operations.
-         * @example {
-         *       "results": [
-         *         {
-         *           "conversation_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
-         *           "action": "archive",
-         *           "ok": true
-         *         }
-         *       ]
-         *     }
-         */
+        /** @description Results of the operations. */
         ConversationBatchResults: {
             /** @description One result per operation, in the same order. */
             results: components["schemas"]["ConversationOperationResult"][];
         };
-        /**
-         * @description Result of an operation.
-         * @example {
-         *       "conversation_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
-         *       "action": "archive",
-         *       "ok": true
-         *     }
-         */
+        /** @description Result of an operation. */
         ConversationOperationResult: {
             /**
              * @description Same as in the request.
@@ -4824,16 +3837,7 @@ export interface components {
             ok: boolean;
             problem?: components["schemas"]["Problem"];
         };
-        /**
-         * @description A page of conversations.
-         * @example {
-         *       "next": null,
-         *       "previous": null,
-         *       "nextCursor": null,
-         *       "previousCursor": null,
-         *       "results": []
-         *     }
-         */
+        /** @description A page of conversations. */
         ConversationPage: {
             /**
              * Format: uri
@@ -4860,19 +3864,7 @@ export interface components {
             /** @description The results of this page. */
             results: components["schemas"]["Conversation"][];
         };
-        /**
-         * @description An inbox.
-         * @example {
-         *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08",
-         *       "name": "Website",
-         *       "channelType": "web",
-         *       "unreadConversationsCount": 0,
-         *       "channel": {
-         *         "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e05",
-         *         "name": "Website"
-         *       }
-         *     }
-         */
+        /** @description An inbox. */
         Inbox: {
             /**
              * Format: uuid
@@ -4894,15 +3886,7 @@ export interface components {
             unreadConversationsCount: number;
             channel: components["schemas"]["NamedReference"];
         };
-        /**
-         * @description A page of inboxes.
-         * @example {
-         *       "count": 0,
-         *       "next": null,
-         *       "previous": null,
-         *       "results": []
-         *     }
-         */
+        /** @description A page of inboxes. */
         InboxList: {
             /**
              * Format: int64
@@ -4925,22 +3909,7 @@ export interface components {
             /** @description The results of this page. */
             results: components["schemas"]["Inbox"][];
         };
-        /**
-         * @description A contact.
-         * @example {
-         *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07",
-         *       "name": "Alex",
-         *       "avatar": "",
-         *       "email": "alex@example.com",
-         *       "phoneNumber": "",
-         *       "sourceId": "line-4711",
-         *       "inboxes": [
-         *         "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08"
-         *       ],
-         *       "queryMetadata": null,
-         *       "createdAt": "2026-01-15T10:30:00.000000Z"
-         *     }
-         */
+        /** @description A contact. */
         Contact: {
             /**
              * Format: uuid
@@ -4980,24 +3949,13 @@ export interface components {
              *     ]
              */
             inboxes: string[];
-            /**
-             * @description Any JSON object, returned unchanged.
-             * @example {
-             *       "tier": "gold"
-             *     }
-             */
+            /** @description Any JSON object, returned unchanged. */
             queryMetadata: {
                 [key: string]: unknown;
             } | null;
             createdAt: components["schemas"]["Timestamp"];
         };
-        /**
-         * @description A contact to create.
-         * @example {
-         *       "name": "Alex",
-         *       "sourceId": "line-4711"
-         *     }
-         */
+        /** @description A contact to create. */
         ContactCreate: {
             name: components["schemas"]["Name"];
             /**
@@ -5029,12 +3987,7 @@ export interface components {
             inboxes?: string[];
             queryMetadata?: components["schemas"]["QueryMetadata"];
         };
-        /**
-         * @description Changes to a contact. Absent fields are unchanged.
-         * @example {
-         *       "phoneNumber": "+886 2 1234 5678"
-         *     }
-         */
+        /** @description Changes to a contact. Absent fields are unchanged. */
         ContactUpdate: {
             name?: components["schemas"]["Name"];
             /**
@@ -5066,15 +4019,7 @@ export interface components {
             inboxes?: string[];
             queryMetadata?: components["schemas"]["QueryMetadata"];
         };
-        /**
-         * @description A page of contacts.
-         * @example {
-         *       "count": 0,
-         *       "next": null,
-         *       "previous": null,
-         *       "results": []
-         *     }
-         */
+        /** @description A page of contacts. */
         ContactList: {
             /**
              * Format: int64
@@ -5100,35 +4045,6 @@ export interface components {
         /**
          * @description One question and its finished answer. `askedAt` is the time of the question, `createdAt` the time at which the
          *     answer was finished. Until a score is set, it is null and its `display…` field is empty.
-         * @example {
-         *       "id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03",
-         *       "conversation": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
-         *       "status": "completed",
-         *       "inputMessage": "How do I reset my password?",
-         *       "condenseMessage": "",
-         *       "outputMessage": "Use the link on the sign-in page.",
-         *       "context": "",
-         *       "type": "New",
-         *       "faithfulnessScore": null,
-         *       "displayFaithfulnessScore": "",
-         *       "answerRelevancyScore": null,
-         *       "displayAnswerRelevancyScore": "",
-         *       "contextPrecisionScore": null,
-         *       "displayContextPrecisionScore": "",
-         *       "answerCorrectnessScore": null,
-         *       "displayAnswerCorrectnessScore": "",
-         *       "answerSimilarityScore": null,
-         *       "displayAnswerSimilarityScore": "",
-         *       "contextRecallScore": null,
-         *       "displayContextRecallScore": "",
-         *       "replyTime": 0.8,
-         *       "feedback": null,
-         *       "askedAt": "2026-01-15T10:30:00.000000Z",
-         *       "createdAt": "2026-01-15T10:30:00.800000Z",
-         *       "error": null,
-         *       "usage": null,
-         *       "model": null
-         *     }
          */
         Record: {
             /**
@@ -5273,13 +4189,7 @@ export interface components {
          * @enum {string}
          */
         Locale: "en" | "zh-TW";
-        /**
-         * @description Scores to set, each from 0 to 1. `null` removes a score.
-         * @example {
-         *       "faithfulnessScore": 0.9,
-         *       "answerRelevancyScore": 0.8
-         *     }
-         */
+        /** @description Scores to set, each from 0 to 1. `null` removes a score. */
         RecordUpdate: {
             /**
              * Format: double
@@ -5312,15 +4222,7 @@ export interface components {
              */
             contextRecallScore?: number | null;
         };
-        /**
-         * @description A page of records.
-         * @example {
-         *       "count": 0,
-         *       "next": null,
-         *       "previous": null,
-         *       "results": []
-         *     }
-         */
+        /** @description A page of records. */
         RecordList: {
             /**
              * Format: int64
@@ -5343,24 +4245,7 @@ export interface components {
             /** @description The results of this page. */
             results: components["schemas"]["Record"][];
         };
-        /**
-         * @description Statistics of a period.
-         * @example {
-         *       "conversations": 12,
-         *       "messages": 80,
-         *       "records": 40,
-         *       "failures": 1,
-         *       "likes": 5,
-         *       "dislikes": 1,
-         *       "promptTokens": 0,
-         *       "completionTokens": 0,
-         *       "cachedTokens": 0,
-         *       "reasoningTokens": 0,
-         *       "meanReplyTime": 0.8,
-         *       "p95ReplyTime": 1.9,
-         *       "meanTimeToFirstToken": 0.2
-         *     }
-         */
+        /** @description Statistics of a period. */
         StatisticsFigures: {
             /**
              * Format: int64
@@ -5441,27 +4326,7 @@ export interface components {
              */
             meanTimeToFirstToken: number | null;
         };
-        /**
-         * @description Statistics of one day.
-         * @example {
-         *       "date": "2026-01-15",
-         *       "figures": {
-         *         "conversations": 12,
-         *         "messages": 80,
-         *         "records": 40,
-         *         "failures": 1,
-         *         "likes": 5,
-         *         "dislikes": 1,
-         *         "promptTokens": 0,
-         *         "completionTokens": 0,
-         *         "cachedTokens": 0,
-         *         "reasoningTokens": 0,
-         *         "meanReplyTime": 0.8,
-         *         "p95ReplyTime": 1.9,
-         *         "meanTimeToFirstToken": 0.2
-         *       }
-         *     }
-         */
+        /** @description Statistics of one day. */
         StatisticsDay: {
             /**
              * Format: date
@@ -5471,30 +4336,7 @@ export interface components {
             date: string;
             figures: components["schemas"]["StatisticsFigures"];
         };
-        /**
-         * @description Statistics in total and per day.
-         * @example {
-         *       "startDate": "2026-01-15",
-         *       "endDate": "2026-01-15",
-         *       "timezone": "UTC",
-         *       "totals": {
-         *         "conversations": 0,
-         *         "messages": 0,
-         *         "records": 0,
-         *         "failures": 0,
-         *         "likes": 0,
-         *         "dislikes": 0,
-         *         "promptTokens": 0,
-         *         "completionTokens": 0,
-         *         "cachedTokens": 0,
-         *         "reasoningTokens": 0,
-         *         "meanReplyTime": null,
-         *         "p95ReplyTime": null,
-         *         "meanTimeToFirstToken": null
-         *       },
-         *       "days": []
-         *     }
-         */
+        /** @description Statistics in total and per day. */
         Statistics: {
             /**
              * Format: date
@@ -5517,14 +4359,7 @@ export interface components {
             /** @description One entry per day, in order. */
             days: components["schemas"]["StatisticsDay"][];
         };
-        /**
-         * @description A frame that a client sends on the WebSocket.
-         * @example {
-         *       "type": "message",
-         *       "content": "Hello",
-         *       "session_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01"
-         *     }
-         */
+        /** @description A frame that a client sends on the WebSocket. */
         ClientMessageFrame: {
             /**
              * @description Type of the frame.
@@ -5547,31 +4382,9 @@ export interface components {
              */
             client_message_id?: string;
         };
-        /**
-         * @description A frame that the server sends on the WebSocket. `type` selects the schema.
-         * @example {
-         *       "type": "typing",
-         *       "session_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
-         *       "is_typing": true
-         *     }
-         */
+        /** @description A frame that the server sends on the WebSocket. `type` selects the schema. */
         ServerFrame: components["schemas"]["MessageFrame"] | components["schemas"]["TypingFrame"] | components["schemas"]["SuggestionFrame"] | components["schemas"]["StatusFrame"] | components["schemas"]["ErrorFrame"];
-        /**
-         * @description A message of the session. It has no conversation_id in an anonymous visit.
-         * @example {
-         *       "type": "message",
-         *       "sender": "bot",
-         *       "content": "Hi! How can I help you?",
-         *       "timestamp": "2026-01-15T10:30:01.000000Z",
-         *       "session_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
-         *       "conversation_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
-         *       "message_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0a",
-         *       "seq": 2,
-         *       "attachments": [],
-         *       "metadata": {},
-         *       "citations": []
-         *     }
-         */
+        /** @description A message of the session. It has no conversation_id in an anonymous visit. */
         MessageFrame: {
             /**
              * @description Type of the frame.
@@ -5618,14 +4431,7 @@ export interface components {
             citations: components["schemas"]["Citation"][];
             feedback?: components["schemas"]["Feedback"];
         };
-        /**
-         * @description Whether the bot is writing. With `stream=true` it also carries the reply as it is written.
-         * @example {
-         *       "type": "typing",
-         *       "session_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
-         *       "is_typing": true
-         *     }
-         */
+        /** @description Whether the bot is writing. With `stream=true` it also carries the reply as it is written. */
         TypingFrame: {
             /**
              * @description Type of the frame.
@@ -5661,18 +4467,7 @@ export interface components {
              */
             run_id?: string;
         };
-        /**
-         * @description Suggested next messages for the user. It follows the message that it belongs to.
-         * @example {
-         *       "type": "suggestion",
-         *       "session_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
-         *       "suggestions": [
-         *         {
-         *           "text": "How do I change my e-mail address?"
-         *         }
-         *       ]
-         *     }
-         */
+        /** @description Suggested next messages for the user. It follows the message that it belongs to. */
         SuggestionFrame: {
             /**
              * @description Type of the frame.
@@ -5701,22 +4496,6 @@ export interface components {
          *     - `expired`: the key, the token or the visit has expired. The server closes the socket.
          *     - `idle`: there was no activity for limits.idle_seconds. The server closes the socket; the client can resume.
          *     - `closing`: the server shuts down and closes the socket; the client can resume.
-         * @example {
-         *       "type": "status",
-         *       "session_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
-         *       "status": "connected",
-         *       "anonymous": false,
-         *       "bot_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e00",
-         *       "greeting": "Hello!",
-         *       "expires_at": null,
-         *       "conversation_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
-         *       "limits": {
-         *         "frame_bytes": 65536,
-         *         "ping_seconds": 25,
-         *         "pong_seconds": 20,
-         *         "write_seconds": 10
-         *       }
-         *     }
          */
         StatusFrame: {
             /**
@@ -5780,19 +4559,11 @@ export interface components {
             feedback?: components["schemas"]["Feedback"];
             limits?: components["schemas"]["SocketLimits"];
         };
-        /**
-         * @description Limits that a client must observe to keep its socket open.
-         * @example {
-         *       "frame_bytes": 65536,
-         *       "ping_seconds": 25,
-         *       "pong_seconds": 20,
-         *       "write_seconds": 10
-         *     }
-         */
+        /** @description Limits that a client must observe to keep its socket open. */
         SocketLimits: {
             /**
              * @description Maximum size of a frame from the client, in bytes.
-             * @example 65536
+             * @example 524288
              */
             frame_bytes: number;
             /**
@@ -5816,15 +4587,7 @@ export interface components {
              */
             idle_seconds?: number;
         };
-        /**
-         * @description A frame was refused. The connection stays open unless the error makes that impossible.
-         * @example {
-         *       "type": "error",
-         *       "session_id": "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01",
-         *       "error": "invalid_message",
-         *       "detail": "The content must not be blank."
-         *     }
-         */
+        /** @description A frame was refused. The connection stays open unless the error makes that impossible. */
         ErrorFrame: {
             /**
              * @description Type of the frame.
@@ -8145,14 +6908,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "count": 0,
-                     *       "next": null,
-                     *       "previous": null,
-                     *       "results": []
-                     *     }
-                     */
                     "application/json": components["schemas"]["StatelessUsageList"];
                 };
             };
@@ -8198,14 +6953,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "count": 0,
-                     *       "next": null,
-                     *       "previous": null,
-                     *       "results": []
-                     *     }
-                     */
                     "application/json": components["schemas"]["AuditEventList"];
                 };
             };

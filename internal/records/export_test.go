@@ -24,7 +24,7 @@ var hostile = []string{
 	"<b>&amp;\"'</b>", "]]>", "<!-- -->", "<?xml?>", "&#0;", "\u0001\u0008\u000b\u000c\u001f", "\u007f\u0085\u2028\u2029", "\ufffe\uffff\ufffd",
 	"_x0041_", "_x005F_x0041_", "_X0041_", "x_x_x0000_", "__x0041__", "_x0041", "\u0001_x0041_",
 	"🙂👩‍👩‍👧‍👦🇹🇼", "𠮷野家", "e\u0301", "\u202eright to left\u202c", "עברית العربية", "zero\u200bwidth\ufeff", "\ufeffBOM",
-	"退款申請，請問？", "ｆｕｌｌ　ｗｉｄｔｈ", strings.Repeat("長", 32_767), strings.Repeat("x", 32_768), strings.Repeat("🙂", 16_384),
+	"退款申請，請問？", "ｆｕｌｌ　ｗｉｄｔｈ", strings.Repeat("長", 32_767), strings.Repeat("x", 32_768), strings.Repeat("🙂", 16_384), strings.Repeat("長", 100_000),
 	strings.Repeat("x", 32_766) + "🙂tail", strings.Repeat("0123456789", 4_000), strings.Repeat("=1\n", 20_000), strings.Repeat("🙂", 50_001),
 	strings.Repeat("\u0001", 40_000), strings.Repeat("_x0041_", 10_000), strings.Repeat(" ", 40_000), strings.Repeat("a\r\n", 30_000),
 }

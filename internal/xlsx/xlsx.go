@@ -257,12 +257,21 @@ func (b *Workbook) fail(err error) {
 	}
 }
 
+// partTime is the time of all parts: the first that the zip format can express. Without one they would
+// have the day 0 of the month 0, which some readers refuse.
+var partTime = time.Date(1980, time.January, 1, 0, 0, 0, 0, time.UTC)
+
+// createPart begins a part of the file.
+func (b *Workbook) createPart(name string) (io.Writer, error) {
+	return b.zip.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Deflate, Modified: partTime})
+}
+
 // addPart writes a whole part of the file.
 func (b *Workbook) addPart(name, content string) {
 	if b.err != nil {
 		return
 	}
-	part, err := b.zip.Create(name)
+	part, err := b.createPart(name)
 	if err == nil {
 		_, err = io.WriteString(part, content)
 	}
@@ -282,7 +291,7 @@ func (b *Workbook) beginSheet() {
 		return
 	}
 	b.sheets = append(b.sheets, sheet{name: name, lastColumn: letters(len(b.columns) - 1)})
-	part, err := b.zip.Create("xl/" + sheetFile(len(b.sheets)))
+	part, err := b.createPart("xl/" + sheetFile(len(b.sheets)))
 	b.fail(err)
 	b.part, b.size, b.row = part, 0, 0
 	b.buf = appendSheetStart(b.buf, b.columns, len(b.sheets) == 1)

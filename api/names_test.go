@@ -102,6 +102,43 @@ func nameRules() []rule {
 				"RequestBody": func(doc *openapi3.T) { addSchema(doc, "sendMessageRequestBody") },
 			},
 		},
+		{
+			name:  "components of different kinds have different names",
+			check: checkComponentNames,
+			mutations: map[string]func(*openapi3.T){
+				"a parameter": func(doc *openapi3.T) {
+					doc.Components.Parameters["Locale"] = doc.Components.Parameters["ExportLocale"]
+				},
+				"a scheme": func(doc *openapi3.T) {
+					doc.Components.SecuritySchemes["apiKey"] = doc.Components.SecuritySchemes["apiKeyHeader"]
+				},
+			},
+		},
+		{
+			name: "no type has the name of a language's own",
+			check: func(doc *openapi3.T, report reportFunc) {
+				for _, name := range sorted(doc.Components.Schemas) {
+					if slices.Contains(languageNames, strings.ToLower(name)) {
+						report("schema "+name, "hides a type of a language")
+					}
+				}
+				eachSchema(doc, func(where string, schema *openapi3.SchemaRef) {
+					for _, name := range sorted(schema.Value.Properties) {
+						property := schema.Value.Properties[name]
+						if schema.Ref == "" && property.Ref == "" && len(property.Value.Enum) > 0 && slices.Contains(languageNames, name) {
+							report(where+"."+name, "is an inline enum with the name of a keyword: name it as a schema")
+						}
+					}
+				})
+			},
+			mutations: map[string]func(*openapi3.T){
+				"a schema": func(doc *openapi3.T) { addSchema(doc, "Record") },
+				"an enum": func(doc *openapi3.T) {
+					properties := schemaOf(doc, "ProblemItem").Properties
+					properties["in"] = properties["in"].Value.NewRef()
+				},
+			},
+		},
 	}
 }
 
@@ -150,6 +187,23 @@ func checkGeneratedNames(doc *openapi3.T, report reportFunc) {
 	for _, name := range sorted(doc.Components.Schemas) {
 		if operation, ok := generated[capitalize(name)]; ok {
 			report("schema "+name, "generators use this name for a type of %s", operation)
+		}
+	}
+}
+
+// languageNames are types and keywords of the languages that clients are generated for.
+var languageNames = []string{"class", "date", "default", "enum", "error", "event", "function", "in", "interface", "list", "map", "object", "package", "record", "request", "response", "set", "string", "symbol"}
+
+// checkComponentNames checks that no schema has the name of a parameter or a security scheme, for
+// which generators make types too.
+func checkComponentNames(doc *openapi3.T, report reportFunc) {
+	schemas := map[string]bool{}
+	for name := range doc.Components.Schemas {
+		schemas[strings.ToLower(name)] = true
+	}
+	for _, name := range slices.Concat(sorted(doc.Components.Parameters), sorted(doc.Components.SecuritySchemes)) {
+		if schemas[strings.ToLower(name)] {
+			report("component "+name, "has the name of a schema")
 		}
 	}
 }

@@ -276,8 +276,8 @@ func checkNullable(where string, s *openapi3.Schema, report reportFunc) {
 	if s.Type.Includes("null") {
 		report(where, "has the type null")
 	}
-	if len(s.Enum) > 0 && (s.Nullable || slices.Contains(s.Enum, nil)) {
-		report(where, "is a nullable enum: validators require null in the enum, and generators make a constant of it; use a pattern")
+	if len(s.Enum) > 0 && s.Nullable != slices.Contains(s.Enum, nil) {
+		report(where, "is nullable without null in its enum, or the reverse: validators need both")
 	}
 }
 

@@ -199,7 +199,7 @@ func checkJSONLinesExport(t *checker) {
 	for line := range strings.Lines(string(got.body)) {
 		var record object
 		t.require(json.Unmarshal([]byte(line), &record) == nil, "a line is not JSON: %s", truncate(line, 100))
-		t.validator.checkPart("a line of an export", "Record", record)
+		t.validator.checkPart("a line of an export", "ExchangeRecord", record)
 		exported[record.str("id")] = record
 	}
 	t.expectAsMany(of, "the file", len(exported), before)

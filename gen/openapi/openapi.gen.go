@@ -189,6 +189,24 @@ func (e ChatChoiceIndex) Valid() bool {
 	}
 }
 
+// Defines values for ChatChunkChoiceFinishReason.
+const (
+	ChatChunkChoiceFinishReasonLength ChatChunkChoiceFinishReason = "length"
+	ChatChunkChoiceFinishReasonStop   ChatChunkChoiceFinishReason = "stop"
+)
+
+// Valid indicates whether the value is a known member of the ChatChunkChoiceFinishReason enum.
+func (e ChatChunkChoiceFinishReason) Valid() bool {
+	switch e {
+	case ChatChunkChoiceFinishReasonLength:
+		return true
+	case ChatChunkChoiceFinishReasonStop:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ChatChunkChoiceIndex.
 const (
 	ChatChunkChoiceIndexN0 ChatChunkChoiceIndex = 0
@@ -204,21 +222,6 @@ func (e ChatChunkChoiceIndex) Valid() bool {
 	}
 }
 
-// Defines values for ChatCompletionObject.
-const (
-	ChatCompletionObjectChatCompletion ChatCompletionObject = "chat.completion"
-)
-
-// Valid indicates whether the value is a known member of the ChatCompletionObject enum.
-func (e ChatCompletionObject) Valid() bool {
-	switch e {
-	case ChatCompletionObjectChatCompletion:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for ChatCompletionChunkObject.
 const (
 	ChatCompletionChunkObjectChatCompletionChunk ChatCompletionChunkObject = "chat.completion.chunk"
@@ -228,6 +231,21 @@ const (
 func (e ChatCompletionChunkObject) Valid() bool {
 	switch e {
 	case ChatCompletionChunkObjectChatCompletionChunk:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ChatCompletionObject.
+const (
+	ChatCompletionObjectChatCompletion ChatCompletionObject = "chat.completion"
+)
+
+// Valid indicates whether the value is a known member of the ChatCompletionObject enum.
+func (e ChatCompletionObject) Valid() bool {
+	switch e {
+	case ChatCompletionObjectChatCompletion:
 		return true
 	default:
 		return false
@@ -399,6 +417,24 @@ func (e ErrorFrameType) Valid() bool {
 	}
 }
 
+// Defines values for Feedback.
+const (
+	FeedbackDislike Feedback = "dislike"
+	FeedbackLike    Feedback = "like"
+)
+
+// Valid indicates whether the value is a known member of the Feedback enum.
+func (e Feedback) Valid() bool {
+	switch e {
+	case FeedbackDislike:
+		return true
+	case FeedbackLike:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for FeedbackFilter.
 const (
 	FeedbackFilterDislike FeedbackFilter = "dislike"
@@ -558,21 +594,6 @@ func (e OpenAIErrorDetailType) Valid() bool {
 	}
 }
 
-// Defines values for OpenAIModelObject.
-const (
-	OpenAIModelObjectModel OpenAIModelObject = "model"
-)
-
-// Valid indicates whether the value is a known member of the OpenAIModelObject enum.
-func (e OpenAIModelObject) Valid() bool {
-	switch e {
-	case OpenAIModelObjectModel:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for OpenAIModelListObject.
 const (
 	OpenAIModelListObjectList OpenAIModelListObject = "list"
@@ -582,6 +603,21 @@ const (
 func (e OpenAIModelListObject) Valid() bool {
 	switch e {
 	case OpenAIModelListObjectList:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for OpenAIModelObject.
+const (
+	OpenAIModelObjectModel OpenAIModelObject = "model"
+)
+
+// Valid indicates whether the value is a known member of the OpenAIModelObject enum.
+func (e OpenAIModelObject) Valid() bool {
+	switch e {
+	case OpenAIModelObjectModel:
 		return true
 	default:
 		return false
@@ -645,45 +681,21 @@ func (e ProblemCode) Valid() bool {
 	}
 }
 
-// Defines values for ProblemItemIn.
+// Defines values for RateClass.
 const (
-	ProblemItemInBody   ProblemItemIn = "body"
-	ProblemItemInHeader ProblemItemIn = "header"
-	ProblemItemInPath   ProblemItemIn = "path"
-	ProblemItemInQuery  ProblemItemIn = "query"
+	RateClassHistory  RateClass = "history"
+	RateClassList     RateClass = "list"
+	RateClassMessages RateClass = "messages"
 )
 
-// Valid indicates whether the value is a known member of the ProblemItemIn enum.
-func (e ProblemItemIn) Valid() bool {
+// Valid indicates whether the value is a known member of the RateClass enum.
+func (e RateClass) Valid() bool {
 	switch e {
-	case ProblemItemInBody:
+	case RateClassHistory:
 		return true
-	case ProblemItemInHeader:
+	case RateClassList:
 		return true
-	case ProblemItemInPath:
-		return true
-	case ProblemItemInQuery:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for RateLimitStateClass.
-const (
-	RateLimitStateClassHistory  RateLimitStateClass = "history"
-	RateLimitStateClassList     RateLimitStateClass = "list"
-	RateLimitStateClassMessages RateLimitStateClass = "messages"
-)
-
-// Valid indicates whether the value is a known member of the RateLimitStateClass enum.
-func (e RateLimitStateClass) Valid() bool {
-	switch e {
-	case RateLimitStateClassHistory:
-		return true
-	case RateLimitStateClassList:
-		return true
-	case RateLimitStateClassMessages:
+	case RateClassMessages:
 		return true
 	default:
 		return false
@@ -756,6 +768,54 @@ func (e RecordType) Valid() bool {
 	case RecordTypeFollow:
 		return true
 	case RecordTypeNew:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RequestPart.
+const (
+	RequestPartBody   RequestPart = "body"
+	RequestPartHeader RequestPart = "header"
+	RequestPartPath   RequestPart = "path"
+	RequestPartQuery  RequestPart = "query"
+)
+
+// Valid indicates whether the value is a known member of the RequestPart enum.
+func (e RequestPart) Valid() bool {
+	switch e {
+	case RequestPartBody:
+		return true
+	case RequestPartHeader:
+		return true
+	case RequestPartPath:
+		return true
+	case RequestPartQuery:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RunFinishReason.
+const (
+	RunFinishReasonCancelled RunFinishReason = "cancelled"
+	RunFinishReasonError     RunFinishReason = "error"
+	RunFinishReasonLength    RunFinishReason = "length"
+	RunFinishReasonStop      RunFinishReason = "stop"
+)
+
+// Valid indicates whether the value is a known member of the RunFinishReason enum.
+func (e RunFinishReason) Valid() bool {
+	switch e {
+	case RunFinishReasonCancelled:
+		return true
+	case RunFinishReasonError:
+		return true
+	case RunFinishReasonLength:
+		return true
+	case RunFinishReasonStop:
 		return true
 	default:
 		return false
@@ -1316,7 +1376,7 @@ type ChatChunkChoice struct {
 	Delta ChatDelta `json:"delta"`
 
 	// FinishReason `stop` or `length` in the last chunk with a choice, otherwise null.
-	FinishReason nullable.Nullable[string] `json:"finish_reason"`
+	FinishReason nullable.Nullable[ChatChunkChoiceFinishReason] `json:"finish_reason"`
 
 	// Index Always 0.
 	//
@@ -1326,6 +1386,9 @@ type ChatChunkChoice struct {
 	// Logprobs Always null.
 	Logprobs nullable.Nullable[map[string]interface{}] `json:"logprobs"`
 }
+
+// ChatChunkChoiceFinishReason `stop` or `length` in the last chunk with a choice, otherwise null.
+type ChatChunkChoiceFinishReason string
 
 // ChatChunkChoiceIndex Always 0.
 //
@@ -1360,11 +1423,6 @@ type ChatCompletion struct {
 	// Usage Token counts. All are 0 if the engine does not count tokens.
 	Usage ChatUsage `json:"usage"`
 }
-
-// ChatCompletionObject Always `chat.completion`.
-//
-// Example: chat.completion
-type ChatCompletionObject string
 
 // ChatCompletionChunk A piece of a streamed completion.
 type ChatCompletionChunk struct {
@@ -1431,6 +1489,11 @@ type ChatCompletionCreate struct {
 type ChatCompletionEvent struct {
 	union json.RawMessage
 }
+
+// ChatCompletionObject Always `chat.completion`.
+//
+// Example: chat.completion
+type ChatCompletionObject string
 
 // ChatDelta Part of the reply. Empty in the last chunk with a choice.
 type ChatDelta struct {
@@ -2515,6 +2578,141 @@ type ErrorFrameType string
 // Example: 1.27
 type EventID = string
 
+// ExchangeRecord One question and its finished answer. `askedAt` is the time of the question, `createdAt` the time at which the
+// answer was finished. Until a score is set, it is null and its `display…` field is empty.
+type ExchangeRecord struct {
+	// AnswerCorrectnessScore Null until it is set.
+	//
+	// Example: 0.9
+	AnswerCorrectnessScore nullable.Nullable[float64] `json:"answerCorrectnessScore"`
+
+	// AnswerRelevancyScore Null until it is set.
+	//
+	// Example: 0.9
+	AnswerRelevancyScore nullable.Nullable[float64] `json:"answerRelevancyScore"`
+
+	// AnswerSimilarityScore Null until it is set.
+	//
+	// Example: 0.9
+	AnswerSimilarityScore nullable.Nullable[float64] `json:"answerSimilarityScore"`
+
+	// AskedAt RFC 3339 in UTC, always with six fraction digits and Z.
+	//
+	// Example: 2026-01-15T10:30:00.000000Z
+	AskedAt Timestamp `json:"askedAt"`
+
+	// CondenseMessage The question as it was used for retrieval. Empty if it was not rewritten.
+	//
+	// Example:
+	CondenseMessage string `json:"condenseMessage"`
+
+	// Context Text that the answer is based on.
+	//
+	// Example:
+	Context string `json:"context"`
+
+	// ContextPrecisionScore Null until it is set.
+	//
+	// Example: 0.9
+	ContextPrecisionScore nullable.Nullable[float64] `json:"contextPrecisionScore"`
+
+	// ContextRecallScore Null until it is set.
+	//
+	// Example: 0.9
+	ContextRecallScore nullable.Nullable[float64] `json:"contextRecallScore"`
+
+	// Conversation Id of the conversation.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
+	Conversation openapi_types.UUID `json:"conversation"`
+
+	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
+	//
+	// Example: 2026-01-15T10:30:00.000000Z
+	CreatedAt Timestamp `json:"createdAt"`
+
+	// DisplayAnswerCorrectnessScore Empty until the score is set.
+	//
+	// Example: 0.90
+	DisplayAnswerCorrectnessScore string `json:"displayAnswerCorrectnessScore"`
+
+	// DisplayAnswerRelevancyScore Empty until the score is set.
+	//
+	// Example: 0.90
+	DisplayAnswerRelevancyScore string `json:"displayAnswerRelevancyScore"`
+
+	// DisplayAnswerSimilarityScore Empty until the score is set.
+	//
+	// Example: 0.90
+	DisplayAnswerSimilarityScore string `json:"displayAnswerSimilarityScore"`
+
+	// DisplayContextPrecisionScore Empty until the score is set.
+	//
+	// Example: 0.90
+	DisplayContextPrecisionScore string `json:"displayContextPrecisionScore"`
+
+	// DisplayContextRecallScore Empty until the score is set.
+	//
+	// Example: 0.90
+	DisplayContextRecallScore string `json:"displayContextRecallScore"`
+
+	// DisplayFaithfulnessScore Empty until the score is set.
+	//
+	// Example: 0.90
+	DisplayFaithfulnessScore string `json:"displayFaithfulnessScore"`
+
+	// Error Why the answer failed; null if it did not.
+	Error nullable.Nullable[string] `json:"error"`
+
+	// FaithfulnessScore Null until it is set.
+	//
+	// Example: 0.9
+	FaithfulnessScore nullable.Nullable[float64] `json:"faithfulnessScore"`
+
+	// Feedback The user's feedback on the message: `like`, `dislike` or null.
+	//
+	// Example: like
+	Feedback nullable.Nullable[Feedback] `json:"feedback"`
+
+	// ID Id of the record, which is the id of its run.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
+	ID openapi_types.UUID `json:"id"`
+
+	// InputMessage Text of the question.
+	//
+	// Example: How do I reset my password?
+	InputMessage string `json:"inputMessage"`
+
+	// Model Model that wrote the reply, as the model server names it. Null if no model did, or the reply has not ended.
+	//
+	// Example: gpt-4.1-2025-04-14
+	Model nullable.Nullable[ModelUsed] `json:"model"`
+
+	// OutputMessage Text of the answer.
+	//
+	// Example: Use the link on the sign-in page.
+	OutputMessage string `json:"outputMessage"`
+
+	// ReplyTime Seconds from the question to the finished answer.
+	//
+	// Example: 0.8
+	ReplyTime nullable.Nullable[float64] `json:"replyTime"`
+
+	// Status How the answer ended.
+	//
+	// Example: completed
+	Status RecordStatus `json:"status"`
+
+	// Type `New`: the first exchange of its conversation. `Follow`: a later exchange.
+	//
+	// Example: New
+	Type RecordType `json:"type"`
+
+	// Usage Token counts; null if the engine does not count tokens. Only the engine `openai` does, if its model server reports them.
+	Usage nullable.Nullable[Usage] `json:"usage"`
+}
+
 // Faq A question with its answer.
 type Faq struct {
 	// Answer The answer, as plain text.
@@ -2563,7 +2761,7 @@ type FaqCreate struct {
 	// Labels Labels for restricting retrieval (queryMetadata).
 	//
 	// Example: ["account"]
-	Labels *FaqLabels `json:"labels,omitempty"`
+	Labels *[]string `json:"labels,omitempty"`
 
 	// Question The question.
 	//
@@ -2605,11 +2803,6 @@ type FaqImportError struct {
 	Row int `json:"row"`
 }
 
-// FaqLabels Labels for restricting retrieval (queryMetadata).
-//
-// Example: ["account"]
-type FaqLabels = []string
-
 // FaqList A page of FAQs.
 type FaqList struct {
 	// Count Total number of results.
@@ -2642,7 +2835,7 @@ type FaqUpdate struct {
 	// Labels Labels for restricting retrieval (queryMetadata).
 	//
 	// Example: ["account"]
-	Labels *FaqLabels `json:"labels,omitempty"`
+	Labels *[]string `json:"labels,omitempty"`
 
 	// Question The question.
 	//
@@ -2659,7 +2852,7 @@ type FaqUpload struct {
 // Feedback The user's feedback on the message: `like`, `dislike` or null.
 //
 // Example: like
-type Feedback = string
+type Feedback string
 
 // FeedbackFilter A feedback, or `none` for records without feedback.
 //
@@ -3266,11 +3459,6 @@ type OpenAIModel struct {
 	OwnedBy string `json:"owned_by"`
 }
 
-// OpenAIModelObject Always `model`.
-//
-// Example: model
-type OpenAIModelObject string
-
 // OpenAIModelList A list of models.
 type OpenAIModelList struct {
 	// Data The models.
@@ -3286,6 +3474,11 @@ type OpenAIModelList struct {
 //
 // Example: list
 type OpenAIModelListObject string
+
+// OpenAIModelObject Always `model`.
+//
+// Example: model
+type OpenAIModelObject string
 
 // Origins Origins of the pages that embed the web chat. Informational; it does not restrict anything. Which pages may
 // call this server is determined by its `PARLEY_ALLOWED_ORIGINS`, and by the `origin` of a client token.
@@ -3397,10 +3590,10 @@ type ProblemItem struct {
 	// Example: must be a string
 	Detail string `json:"detail"`
 
-	// In Part of the request.
+	// In Part of a request.
 	//
 	// Example: body
-	In ProblemItemIn `json:"in"`
+	In RequestPart `json:"in"`
 
 	// Parameter Name of the parameter.
 	//
@@ -3412,11 +3605,6 @@ type ProblemItem struct {
 	// Example: /content
 	Pointer *string `json:"pointer,omitempty"`
 }
-
-// ProblemItemIn Part of the request.
-//
-// Example: body
-type ProblemItemIn string
 
 // QueryMetadata Restricts which FAQs the bot may retrieve: those that are selected by any of `knowledge_bases` and whose
 // labels match `label_relations`. If one is absent or empty, it does not restrict anything. `GET
@@ -3435,12 +3623,17 @@ type QueryRestriction struct {
 	LabelRelations *LabelRelations `json:"label_relations,omitempty"`
 }
 
+// RateClass Rate class of an operation.
+//
+// Example: messages
+type RateClass string
+
 // RateLimitState Current state of a rate limit.
 type RateLimitState struct {
-	// Class The rate class.
+	// Class Rate class of an operation.
 	//
 	// Example: messages
-	Class RateLimitStateClass `json:"class"`
+	Class RateClass `json:"class"`
 
 	// Limit Requests per minute; 0 if unlimited.
 	//
@@ -3457,11 +3650,6 @@ type RateLimitState struct {
 	// Example: 42
 	ResetIn int `json:"resetIn"`
 }
-
-// RateLimitStateClass The rate class.
-//
-// Example: messages
-type RateLimitStateClass string
 
 // Readiness Result of the readiness check.
 type Readiness struct {
@@ -3486,141 +3674,6 @@ type ReadinessRedis string
 // Example: ok
 type ReadinessStatus string
 
-// Record One question and its finished answer. `askedAt` is the time of the question, `createdAt` the time at which the
-// answer was finished. Until a score is set, it is null and its `display…` field is empty.
-type Record struct {
-	// AnswerCorrectnessScore Null until it is set.
-	//
-	// Example: 0.9
-	AnswerCorrectnessScore nullable.Nullable[float64] `json:"answerCorrectnessScore"`
-
-	// AnswerRelevancyScore Null until it is set.
-	//
-	// Example: 0.9
-	AnswerRelevancyScore nullable.Nullable[float64] `json:"answerRelevancyScore"`
-
-	// AnswerSimilarityScore Null until it is set.
-	//
-	// Example: 0.9
-	AnswerSimilarityScore nullable.Nullable[float64] `json:"answerSimilarityScore"`
-
-	// AskedAt RFC 3339 in UTC, always with six fraction digits and Z.
-	//
-	// Example: 2026-01-15T10:30:00.000000Z
-	AskedAt Timestamp `json:"askedAt"`
-
-	// CondenseMessage The question as it was used for retrieval. Empty if it was not rewritten.
-	//
-	// Example:
-	CondenseMessage string `json:"condenseMessage"`
-
-	// Context Text that the answer is based on.
-	//
-	// Example:
-	Context string `json:"context"`
-
-	// ContextPrecisionScore Null until it is set.
-	//
-	// Example: 0.9
-	ContextPrecisionScore nullable.Nullable[float64] `json:"contextPrecisionScore"`
-
-	// ContextRecallScore Null until it is set.
-	//
-	// Example: 0.9
-	ContextRecallScore nullable.Nullable[float64] `json:"contextRecallScore"`
-
-	// Conversation Id of the conversation.
-	//
-	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e01
-	Conversation openapi_types.UUID `json:"conversation"`
-
-	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
-	//
-	// Example: 2026-01-15T10:30:00.000000Z
-	CreatedAt Timestamp `json:"createdAt"`
-
-	// DisplayAnswerCorrectnessScore Empty until the score is set.
-	//
-	// Example: 0.90
-	DisplayAnswerCorrectnessScore string `json:"displayAnswerCorrectnessScore"`
-
-	// DisplayAnswerRelevancyScore Empty until the score is set.
-	//
-	// Example: 0.90
-	DisplayAnswerRelevancyScore string `json:"displayAnswerRelevancyScore"`
-
-	// DisplayAnswerSimilarityScore Empty until the score is set.
-	//
-	// Example: 0.90
-	DisplayAnswerSimilarityScore string `json:"displayAnswerSimilarityScore"`
-
-	// DisplayContextPrecisionScore Empty until the score is set.
-	//
-	// Example: 0.90
-	DisplayContextPrecisionScore string `json:"displayContextPrecisionScore"`
-
-	// DisplayContextRecallScore Empty until the score is set.
-	//
-	// Example: 0.90
-	DisplayContextRecallScore string `json:"displayContextRecallScore"`
-
-	// DisplayFaithfulnessScore Empty until the score is set.
-	//
-	// Example: 0.90
-	DisplayFaithfulnessScore string `json:"displayFaithfulnessScore"`
-
-	// Error Why the answer failed; null if it did not.
-	Error nullable.Nullable[string] `json:"error"`
-
-	// FaithfulnessScore Null until it is set.
-	//
-	// Example: 0.9
-	FaithfulnessScore nullable.Nullable[float64] `json:"faithfulnessScore"`
-
-	// Feedback The user's feedback on the message: `like`, `dislike` or null.
-	//
-	// Example: like
-	Feedback nullable.Nullable[Feedback] `json:"feedback"`
-
-	// ID Id of the record, which is the id of its run.
-	//
-	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
-	ID openapi_types.UUID `json:"id"`
-
-	// InputMessage Text of the question.
-	//
-	// Example: How do I reset my password?
-	InputMessage string `json:"inputMessage"`
-
-	// Model Model that wrote the reply, as the model server names it. Null if no model did, or the reply has not ended.
-	//
-	// Example: gpt-4.1-2025-04-14
-	Model nullable.Nullable[ModelUsed] `json:"model"`
-
-	// OutputMessage Text of the answer.
-	//
-	// Example: Use the link on the sign-in page.
-	OutputMessage string `json:"outputMessage"`
-
-	// ReplyTime Seconds from the question to the finished answer.
-	//
-	// Example: 0.8
-	ReplyTime nullable.Nullable[float64] `json:"replyTime"`
-
-	// Status How the answer ended.
-	//
-	// Example: completed
-	Status RecordStatus `json:"status"`
-
-	// Type `New`: the first exchange of its conversation. `Follow`: a later exchange.
-	//
-	// Example: New
-	Type RecordType `json:"type"`
-
-	// Usage Token counts; null if the engine does not count tokens. Only the engine `openai` does, if its model server reports them.
-	Usage nullable.Nullable[Usage] `json:"usage"`
-}
-
 // RecordList A page of records.
 type RecordList struct {
 	// Count Total number of results.
@@ -3635,7 +3688,7 @@ type RecordList struct {
 	Previous nullable.Nullable[string] `json:"previous"`
 
 	// Results The results of this page.
-	Results []Record `json:"results"`
+	Results []ExchangeRecord `json:"results"`
 }
 
 // RecordStatus How the answer ended.
@@ -3666,6 +3719,11 @@ type RecordUpdate struct {
 	// FaithfulnessScore Example: 0.9
 	FaithfulnessScore nullable.Nullable[float64] `json:"faithfulnessScore,omitempty"`
 }
+
+// RequestPart Part of a request.
+//
+// Example: body
+type RequestPart string
 
 // Run The work of answering one message.
 type Run struct {
@@ -3756,7 +3814,7 @@ type RunError struct {
 // RunFinishReason How the reply ended: `stop`, `length`, `cancelled` or `error`; null until it has ended.
 //
 // Example: stop
-type RunFinishReason = string
+type RunFinishReason string
 
 // RunState State of a run. `completed`, `failed` and `cancelled` are final.
 //
@@ -4469,6 +4527,11 @@ type Cursor = string
 // EndDate Example: 2026-01-31
 type EndDate = string
 
+// ExportLocale A language.
+//
+// Example: zh-TW
+type ExportLocale = Locale
+
 // IdempotencyKey Example: 8e03978e-40d5-43e8-bc93-6894a57f9324
 type IdempotencyKey = string
 
@@ -4768,7 +4831,7 @@ type ExportRecordsParams struct {
 	Type *RecordTypeFilter `form:"type,omitempty" json:"type,omitempty"`
 
 	// Locale Language of the headers.
-	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+	Locale *ExportLocale `form:"locale,omitempty" json:"locale,omitempty"`
 }
 
 // ExportRecordsAsTextParams defines parameters for ExportRecordsAsText.
@@ -4804,7 +4867,7 @@ type ExportRecordsAsTextParams struct {
 	Type *RecordTypeFilter `form:"type,omitempty" json:"type,omitempty"`
 
 	// Locale Language of the headers.
-	Locale *Locale `form:"locale,omitempty" json:"locale,omitempty"`
+	Locale *ExportLocale `form:"locale,omitempty" json:"locale,omitempty"`
 }
 
 // ExportRecordsAsTextParamsFormat defines parameters for ExportRecordsAsText.
@@ -10440,7 +10503,7 @@ type GetRecordResponseObject interface {
 	VisitGetRecordResponse(w http.ResponseWriter) error
 }
 
-type GetRecord200JSONResponse Record
+type GetRecord200JSONResponse ExchangeRecord
 
 func (response GetRecord200JSONResponse) VisitGetRecordResponse(w http.ResponseWriter) error {
 
@@ -10553,7 +10616,7 @@ type UpdateRecordResponseObject interface {
 	VisitUpdateRecordResponse(w http.ResponseWriter) error
 }
 
-type UpdateRecord200JSONResponse Record
+type UpdateRecord200JSONResponse ExchangeRecord
 
 func (response UpdateRecord200JSONResponse) VisitUpdateRecordResponse(w http.ResponseWriter) error {
 

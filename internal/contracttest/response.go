@@ -139,7 +139,7 @@ func checkBody(seen *coverage, kind string, schema *openapi3.Schema, body []byte
 	case kind == eventStream:
 		return eachLine(body, func(line []byte) error {
 			data, ok := bytes.CutPrefix(line, []byte("data: "))
-			if !ok || string(data) == "[DONE]" && len(schema.AnyOf) > 0 { // the end of an OpenAI stream
+			if !ok || string(data) == "[DONE]" && len(schema.OneOf) > 0 { // the end of an OpenAI stream
 				return nil
 			}
 			return checkJSON(seen, schema, data)

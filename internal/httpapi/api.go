@@ -133,8 +133,8 @@ func New(config Config) (http.Handler, error) {
 	middlewares := enforced.Middlewares()
 	openapi.RegisterHandlersWithOptions(e, openapi.NewStrictHandler(newServer(config), nil), openapi.RegisterHandlersOptions{OperationMiddlewares: middlewares})
 	e.GET("/ws", func(ec echo.Context) error { return config.Connect(ec.Response(), ec.Request()) }, middlewares["connect"]...)
-	e.GET("/openapi.yaml", newDocument("application/yaml", api.YAML).answer, enforced.Identify("getOpenapiYaml"))
-	e.GET("/openapi.json", newDocument("application/json", asJSON).answer, enforced.Identify("getOpenapiJson"))
+	e.GET("/openapi.yaml", newContractDocument("application/yaml", api.YAML, "{url: '").answer, enforced.Identify("getOpenapiYaml"))
+	e.GET("/openapi.json", newContractDocument("application/json", asJSON, `"url":"`).answer, enforced.Identify("getOpenapiJson"))
 	e.GET("/docs", docs(), enforced.Identify("getDocs"))
 	e.GET("/docs/*", docs(), enforced.Identify("getDocs"))
 	return config.Proxies.Handler(contract.AnswerHead(e)), nil

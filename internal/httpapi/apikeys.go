@@ -81,7 +81,7 @@ func (h keyHandlers) DeleteAPIKey(ctx context.Context, request openapi.DeleteAPI
 func (h keyHandlers) GetMe(ctx context.Context, _ openapi.GetMeRequestObject) (openapi.GetMeResponseObject, error) {
 	principal := auth.PrincipalOf(ctx)
 	limits := []openapi.RateLimitState{}
-	for _, class := range []openapi.RateLimitStateClass{openapi.RateLimitStateClassMessages, openapi.RateLimitStateClassHistory, openapi.RateLimitStateClassList} {
+	for _, class := range []openapi.RateClass{openapi.RateClassMessages, openapi.RateClassHistory, openapi.RateClassList} {
 		state, err := h.limiter.Peek(ctx, string(class), principal.UserID.String())
 		if err != nil {
 			return nil, err

@@ -57,8 +57,8 @@ func fromAPIScores(update openapi.RecordUpdate) func(*db.Record) {
 	}
 }
 
-func toAPIRecord(row db.Record) openapi.Record {
-	record := openapi.Record{
+func toAPIRecord(row db.Record) openapi.ExchangeRecord {
+	record := openapi.ExchangeRecord{
 		ID:                            row.ID,
 		Conversation:                  row.SessionID,
 		Status:                        openapi.RecordStatus(row.Status),

@@ -1,16 +1,21 @@
 package httpapi
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"embed"
 	"fmt"
 	"io/fs"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/labstack/echo/v4"
 	"github.com/swaggest/swgui/v5/static"
 	"github.com/vearutop/statigz"
+
+	"parley/internal/clientaddr"
 )
 
 // docsFiles are our files of the reference page, a few lines around the Swagger UI of swgui.
@@ -53,6 +58,38 @@ func docs() echo.HandlerFunc {
 		})).ServeHTTP(ec.Response(), ec.Request())
 		return err
 	}
+}
+
+// contractDocument is the OpenAPI document in one of its forms, cut where the URL of the server is.
+type contractDocument struct {
+	mediaType     string
+	before, after []byte
+}
+
+// newContractDocument cuts the document after key, which precedes the URL of the only server, "/".
+func newContractDocument(mediaType string, content []byte, key string) contractDocument {
+	before, after, found := bytes.Cut(content, []byte(key+"/"))
+	if !found {
+		panic("the OpenAPI document has no server") // cannot happen: the document is embedded
+	}
+	return contractDocument{mediaType: mediaType, before: slices.Concat(before, []byte(key)), after: after}
+}
+
+// answer sends the document with the URL by which the server was reached, so that a client that is
+// generated from it, or a tool that imports it, knows where to send requests.
+func (d contractDocument) answer(ec echo.Context) error {
+	return newDocument(d.mediaType, slices.Concat(d.before, []byte(serverURL(ec.Request())), d.after)).answer(ec)
+}
+
+// plainHost matches what a server's host can be: a name or an address, with or without a port.
+var plainHost = regexp.MustCompile(`^([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$`)
+
+// serverURL returns the URL by which a request reached the server, or "/" if its host is not one.
+func serverURL(r *http.Request) string {
+	if !plainHost.MatchString(r.Host) {
+		return "/"
+	}
+	return clientaddr.Scheme(r) + "://" + r.Host
 }
 
 // document is static content with an entity tag.

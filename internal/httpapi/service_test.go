@@ -64,7 +64,7 @@ func TestTheServerServesItsDocument(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	asYAML := s.call(http.MethodGet, "/openapi.yaml", nil)
-	if !bytes.Equal(asYAML.body, api.YAML) || asYAML.header.Get("Content-Type") != "application/yaml" {
+	if !bytes.Equal(asYAML.body, bytes.Replace(api.YAML, []byte("{url: '/'"), []byte("{url: '"+s.url+"'"), 1)) || asYAML.header.Get("Content-Type") != "application/yaml" {
 		t.Errorf("%d bytes of %s", len(asYAML.body), asYAML.header.Get("Content-Type"))
 	}
 	var fromYAML, fromJSON any
@@ -76,6 +76,24 @@ func TestTheServerServesItsDocument(t *testing.T) {
 	}
 	if !bytes.Equal(must(json.Marshal(fromYAML)), must(json.Marshal(fromJSON))) {
 		t.Error("the two forms differ")
+	}
+}
+
+// The document names the server by the address of the request, unless its host is malformed.
+func TestTheDocumentNamesItsServer(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	for host, want := range map[string]string{
+		"chat.example.com": "http://chat.example.com", "localhost:8080": "http://localhost:8080", "[::1]:8080": "http://[::1]:8080",
+		"'}": "/", "a..b": "/", "chat.example.com:port": "/", "x,y": "/", "(a)": "/",
+	} {
+		for _, path := range []string{"/openapi.json", "/openapi.yaml"} {
+			got := s.call(http.MethodGet, path, nil, func(r *http.Request) { r.Host = host })
+			var served struct{ Servers []struct{ URL string } }
+			if err := json.Unmarshal(must(yaml.YAMLToJSON(got.body)), &served); err != nil || len(served.Servers) != 1 || served.Servers[0].URL != want {
+				t.Errorf("%s from %s: %v, %v, want %s", path, host, served, err, want)
+			}
+		}
 	}
 }
 

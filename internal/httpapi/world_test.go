@@ -112,6 +112,7 @@ func (op operation) pathOf(all things) string {
 
 // needed are fields of a good body that its schema does not require, by operation.
 var needed = map[string]object{
+	"startConversation":    {"initial_message": "Hello"},
 	"sendMessage":          {"content": "Hello"},
 	"createClientToken":    {"contact": ""},
 	"createChatCompletion": {"messages": []any{object{"role": "user", "content": "Hello"}}},

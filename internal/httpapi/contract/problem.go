@@ -47,7 +47,7 @@ func ProblemOf(appErr *apperr.Error, requestID string) openapi.Problem {
 	if len(appErr.Violations) > 0 {
 		items := make([]openapi.ProblemItem, len(appErr.Violations))
 		for i, violation := range appErr.Violations {
-			items[i] = openapi.ProblemItem{In: openapi.ProblemItemIn(violation.In), Detail: violation.Detail}
+			items[i] = openapi.ProblemItem{In: openapi.RequestPart(violation.In), Detail: violation.Detail}
 			if violation.In == "body" {
 				items[i].Pointer = &violation.Pointer
 			} else if violation.Parameter != "" {

@@ -16,4 +16,10 @@ window.ui = SwaggerUIBundle({
   showCommonExtensions: true,
   showExtensions: true,
   validatorUrl: null,
+  // Requests go to the server that served this page, also where a proxy hides its public address.
+  requestInterceptor: (request) => {
+    const address = new URL(request.url, location.href)
+    request.url = location.origin + address.pathname + address.search
+    return request
+  },
 })

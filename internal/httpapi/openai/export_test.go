@@ -34,7 +34,7 @@ func RestartedStream(before string, after ...string) (stream string, err error) 
 func ChunkOf(text, model string) (stream, want string, err error) {
 	w := httptest.NewRecorder()
 	events := newEvents(w, model)
-	encoded, err := json.Marshal(events.toAPIChunk(openapi.ChatDelta{Content: &text}, nullable.NewNullNullable[string]()))
+	encoded, err := json.Marshal(events.toAPIChunk(openapi.ChatDelta{Content: &text}, nullable.NewNullNullable[openapi.ChatChunkChoiceFinishReason]()))
 	err = errors.Join(err, events.Delta(reply.Position{}, text, false))
 	return w.Body.String(), "data: " + string(encoded) + "\n\n", err
 }

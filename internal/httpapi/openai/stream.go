@@ -48,7 +48,7 @@ var errDiverged = apperr.New(apperr.Unavailable, "The reply was restarted and di
 
 // begin writes the chunk with the role.
 func (e *chatEvents) begin() error {
-	return e.writeChunk(openapi.ChatDelta{Role: new(openapi.ChatDeltaRoleAssistant), Content: new("")}, nullable.NewNullNullable[string]())
+	return e.writeChunk(openapi.ChatDelta{Role: new(openapi.ChatDeltaRoleAssistant), Content: new("")}, nullable.NewNullNullable[openapi.ChatChunkChoiceFinishReason]())
 }
 
 // Delta implements eventstream.Events.
@@ -66,7 +66,7 @@ func (e *chatEvents) Delta(_ reply.Position, text string, isReset bool) error {
 	}
 	e.written = append(e.written, text...)
 	if e.delta == nil {
-		frame, err := eventstream.NewFrame(e.toAPIChunk(openapi.ChatDelta{Content: new("")}, nullable.NewNullNullable[string]()))
+		frame, err := eventstream.NewFrame(e.toAPIChunk(openapi.ChatDelta{Content: new("")}, nullable.NewNullNullable[openapi.ChatChunkChoiceFinishReason]()))
 		if err != nil {
 			return err
 		}
@@ -84,7 +84,7 @@ func (e *chatEvents) Last(_ reply.Position, outcome *reply.Outcome) error {
 		return e.fail(errDiverged)
 	}
 	reason := string(toAPIFinishReason(outcome))
-	if err := e.writeChunk(openapi.ChatDelta{}, nullable.NewNullableWithValue(reason)); err != nil {
+	if err := e.writeChunk(openapi.ChatDelta{}, nullable.NewNullableWithValue(openapi.ChatChunkChoiceFinishReason(reason))); err != nil {
 		return err
 	}
 	if e.includesUsage {
@@ -97,11 +97,11 @@ func (e *chatEvents) Last(_ reply.Position, outcome *reply.Outcome) error {
 	return e.Print([]byte("data: [DONE]\n\n"))
 }
 
-func (e *chatEvents) writeChunk(delta openapi.ChatDelta, reason nullable.Nullable[string]) error {
+func (e *chatEvents) writeChunk(delta openapi.ChatDelta, reason nullable.Nullable[openapi.ChatChunkChoiceFinishReason]) error {
 	return e.Write("", e.toAPIChunk(delta, reason))
 }
 
-func (e *chatEvents) toAPIChunk(delta openapi.ChatDelta, reason nullable.Nullable[string]) openapi.ChatCompletionChunk {
+func (e *chatEvents) toAPIChunk(delta openapi.ChatDelta, reason nullable.Nullable[openapi.ChatChunkChoiceFinishReason]) openapi.ChatCompletionChunk {
 	chunk := e.completion.toAPIChunk()
 	chunk.Choices = append(chunk.Choices, openapi.ChatChunkChoice{
 		Delta: delta, Logprobs: nullable.NewNullNullable[map[string]any](), FinishReason: reason,

@@ -1379,8 +1379,9 @@ export interface paths {
         };
         /**
          * Get the OpenAPI document as YAML
-         * @description Returns the document that this server enforces. It changes only with the version of the server: cache it and
-         *     revalidate with `If-None-Match`. No authentication required.
+         * @description Returns the document that this server enforces. `servers` has the address by which the server was reached.
+         *     Otherwise it changes only with the version of the server: cache it and revalidate with `If-None-Match`. No
+         *     authentication required.
          */
         get: operations["getOpenapiYaml"];
         put?: never;
@@ -1400,8 +1401,9 @@ export interface paths {
         };
         /**
          * Get the OpenAPI document as JSON
-         * @description Returns the document that this server enforces. It changes only with the version of the server: cache it and
-         *     revalidate with `If-None-Match`. No authentication required.
+         * @description Returns the document that this server enforces. `servers` has the address by which the server was reached.
+         *     Otherwise it changes only with the version of the server: cache it and revalidate with `If-None-Match`. No
+         *     authentication required.
          */
         get: operations["getOpenapiJson"];
         put?: never;
@@ -2006,8 +2008,9 @@ export interface components {
         /**
          * @description The user's feedback on the message: `like`, `dislike` or null.
          * @example like
+         * @enum {string|null}
          */
-        Feedback: string | null;
+        Feedback: "like" | "dislike" | null;
         /** @description The sender; null if it has been deleted. */
         Sender: {
             /**
@@ -2322,6 +2325,12 @@ export interface components {
              */
             conversation_id?: string | null;
         } | null;
+        /**
+         * @description Always `chat.completion`.
+         * @example chat.completion
+         * @enum {string}
+         */
+        ChatCompletionObject: "chat.completion";
         /** @description A completion in OpenAI's format. */
         ChatCompletion: {
             /**
@@ -2329,12 +2338,7 @@ export interface components {
              * @example chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
              */
             id: string;
-            /**
-             * @description Always `chat.completion`.
-             * @example chat.completion
-             * @enum {string}
-             */
-            object: "chat.completion";
+            object: components["schemas"]["ChatCompletionObject"];
             created: components["schemas"]["UnixTime"];
             /**
              * @description Slug of the chatbot.
@@ -2411,6 +2415,12 @@ export interface components {
         };
         /** @description An event of a stream. The last event of a successful stream is `[DONE]`, which is not JSON. */
         ChatCompletionEvent: components["schemas"]["ChatCompletionChunk"] | components["schemas"]["OpenAIError"];
+        /**
+         * @description Always `chat.completion.chunk`.
+         * @example chat.completion.chunk
+         * @enum {string}
+         */
+        ChatCompletionChunkObject: "chat.completion.chunk";
         /** @description A piece of a streamed completion. */
         ChatCompletionChunk: {
             /**
@@ -2418,12 +2428,7 @@ export interface components {
              * @example chatcmpl-019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e03
              */
             id: string;
-            /**
-             * @description Always `chat.completion.chunk`.
-             * @example chat.completion.chunk
-             * @enum {string}
-             */
-            object: "chat.completion.chunk";
+            object: components["schemas"]["ChatCompletionChunkObject"];
             created: components["schemas"]["UnixTime"];
             /**
              * @description Slug of the chatbot.
@@ -2451,8 +2456,9 @@ export interface components {
             /**
              * @description `stop` or `length` in the last chunk with a choice, otherwise null.
              * @example null
+             * @enum {string|null}
              */
-            finish_reason: string | null;
+            finish_reason: "stop" | "length" | null;
         };
         /** @description Part of the reply. Empty in the last chunk with a choice. */
         ChatDelta: {
@@ -2468,6 +2474,12 @@ export interface components {
              */
             content?: string;
         };
+        /**
+         * @description Always `model`.
+         * @example model
+         * @enum {string}
+         */
+        OpenAIModelObject: "model";
         /** @description A chatbot as a model. */
         OpenAIModel: {
             /**
@@ -2475,12 +2487,7 @@ export interface components {
              * @example parley
              */
             id: string;
-            /**
-             * @description Always `model`.
-             * @example model
-             * @enum {string}
-             */
-            object: "model";
+            object: components["schemas"]["OpenAIModelObject"];
             created: components["schemas"]["UnixTime"];
             /**
              * @description Name of the organization.
@@ -2488,14 +2495,15 @@ export interface components {
              */
             owned_by: string;
         };
+        /**
+         * @description Always `list`.
+         * @example list
+         * @enum {string}
+         */
+        OpenAIModelListObject: "list";
         /** @description A list of models. */
         OpenAIModelList: {
-            /**
-             * @description Always `list`.
-             * @example list
-             * @enum {string}
-             */
-            object: "list";
+            object: components["schemas"]["OpenAIModelListObject"];
             /** @description The models. */
             data: components["schemas"]["OpenAIModel"][];
         };
@@ -2677,8 +2685,9 @@ export interface components {
         /**
          * @description How the reply ended: `stop`, `length`, `cancelled` or `error`; null until it has ended.
          * @example stop
+         * @enum {string|null}
          */
-        RunFinishReason: string | null;
+        RunFinishReason: "stop" | "length" | "cancelled" | "error" | null;
         /** @description The work of answering one message. */
         Run: {
             /**
@@ -3054,24 +3063,29 @@ export interface components {
          * @example Use the link on the sign-in page.
          */
         FaqAnswer: string;
-        /**
-         * @description Labels for restricting retrieval (queryMetadata).
-         * @example [
-         *       "account"
-         *     ]
-         */
-        FaqLabels: string[];
         /** @description An FAQ to create. */
         FaqCreate: {
             question: components["schemas"]["FaqQuestion"];
             answer: components["schemas"]["FaqAnswer"];
-            labels?: components["schemas"]["FaqLabels"];
+            /**
+             * @description Labels for restricting retrieval (queryMetadata).
+             * @example [
+             *       "account"
+             *     ]
+             */
+            labels?: string[];
         };
         /** @description Changes to an FAQ. Absent fields are unchanged. */
         FaqUpdate: {
             question?: components["schemas"]["FaqQuestion"];
             answer?: components["schemas"]["FaqAnswer"];
-            labels?: components["schemas"]["FaqLabels"];
+            /**
+             * @description Labels for restricting retrieval (queryMetadata).
+             * @example [
+             *       "account"
+             *     ]
+             */
+            labels?: string[];
         };
         /** @description A page of FAQs. */
         FaqList: {
@@ -3701,14 +3715,15 @@ export interface components {
              */
             retry_after?: number;
         };
+        /**
+         * @description Part of a request.
+         * @example body
+         * @enum {string}
+         */
+        RequestPart: "body" | "query" | "path" | "header";
         /** @description An invalid field or parameter. */
         ProblemItem: {
-            /**
-             * @description Part of the request.
-             * @example body
-             * @enum {string}
-             */
-            in: "body" | "query" | "path" | "header";
+            in: components["schemas"]["RequestPart"];
             /**
              * @description JSON Pointer into the body; empty for the whole body.
              * @example /content
@@ -3773,14 +3788,15 @@ export interface components {
              */
             redis?: "ok" | "away";
         };
+        /**
+         * @description Rate class of an operation.
+         * @example messages
+         * @enum {string}
+         */
+        RateClass: "messages" | "history" | "list";
         /** @description Current state of a rate limit. */
         RateLimitState: {
-            /**
-             * @description The rate class.
-             * @example messages
-             * @enum {string}
-             */
-            class: "messages" | "history" | "list";
+            class: components["schemas"]["RateClass"];
             /**
              * @description Requests per minute; 0 if unlimited.
              * @example 60
@@ -4046,7 +4062,7 @@ export interface components {
          * @description One question and its finished answer. `askedAt` is the time of the question, `createdAt` the time at which the
          *     answer was finished. Until a score is set, it is null and its `display…` field is empty.
          */
-        Record: {
+        ExchangeRecord: {
             /**
              * Format: uuid
              * @description Id of the record, which is the id of its run.
@@ -4243,7 +4259,7 @@ export interface components {
              */
             previous: string | null;
             /** @description The results of this page. */
-            results: components["schemas"]["Record"][];
+            results: components["schemas"]["ExchangeRecord"][];
         };
         /** @description Statistics of a period. */
         StatisticsFigures: {
@@ -4868,7 +4884,7 @@ export interface components {
         /** @description Only records of this type: `New` (first exchanges of their conversations) or `Follow` (later exchanges). */
         RecordTypeFilter: components["schemas"]["RecordType"];
         /** @description Language of the headers. */
-        Locale: components["schemas"]["Locale"];
+        ExportLocale: components["schemas"]["Locale"];
         /** @description Id of a conversation. An unknown one is 404. */
         ConversationFilter: string;
         /** @description `nextCursor` or `previousCursor` of another page. */
@@ -5748,7 +5764,7 @@ export interface operations {
                 /** @description Only records of this type: `New` (first exchanges of their conversations) or `Follow` (later exchanges). */
                 type?: components["parameters"]["RecordTypeFilter"];
                 /** @description Language of the headers. */
-                locale?: components["parameters"]["Locale"];
+                locale?: components["parameters"]["ExportLocale"];
             };
             header?: never;
             path: {
@@ -5803,7 +5819,7 @@ export interface operations {
                 /** @description Only records of this type: `New` (first exchanges of their conversations) or `Follow` (later exchanges). */
                 type?: components["parameters"]["RecordTypeFilter"];
                 /** @description Language of the headers. */
-                locale?: components["parameters"]["Locale"];
+                locale?: components["parameters"]["ExportLocale"];
             };
             header?: never;
             path: {
@@ -5824,7 +5840,7 @@ export interface operations {
                 };
                 content: {
                     "text/csv": string;
-                    "application/x-ndjson": components["schemas"]["Record"];
+                    "application/x-ndjson": components["schemas"]["ExchangeRecord"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -5856,7 +5872,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Record"];
+                    "application/json": components["schemas"]["ExchangeRecord"];
                 };
             };
             401: components["responses"]["Unauthorized"];
@@ -5891,7 +5907,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Record"];
+                    "application/json": components["schemas"]["ExchangeRecord"];
                 };
             };
             400: components["responses"]["BadRequest"];

@@ -2779,8 +2779,23 @@ type FaqImport struct {
 	// Example: 12
 	Created int `json:"created"`
 
-	// Errors Rows that were not imported.
+	// Encoding Encoding that the text was read with: `UTF-8`, `UTF-16LE`, `UTF-16BE`, `GB18030` or `Big5`. Absent for workbooks.
+	//
+	// Example: UTF-8
+	Encoding *string `json:"encoding,omitempty"`
+
+	// Errors What was not imported, or not completely: rows, cells and worksheets.
 	Errors []FaqImportError `json:"errors"`
+
+	// IgnoredColumns Columns that were not read: their names, or the letters of columns without a name.
+	//
+	// Example: ["Author"]
+	IgnoredColumns []string `json:"ignoredColumns"`
+
+	// Sheet Name of the worksheet that was read. Absent for texts.
+	//
+	// Example: FAQ
+	Sheet *string `json:"sheet,omitempty"`
 
 	// Skipped Number of rows that would not have changed anything.
 	//
@@ -2793,17 +2808,27 @@ type FaqImport struct {
 	Updated int `json:"updated"`
 }
 
-// FaqImportError A row that was not imported.
+// FaqImportError A row, cell or worksheet that was not imported, or not completely.
 type FaqImportError struct {
-	// Detail Why the row was not imported.
+	// Column Letters of the column, as spreadsheet programs name columns. Absent if no single cell is the reason.
 	//
-	// Example: The row has a question but no answer.
+	// Example: B
+	Column *string `json:"column,omitempty"`
+
+	// Detail Why it was not imported.
+	//
+	// Example: The cell holds the error #N/A.
 	Detail string `json:"detail"`
 
-	// Row Number of the row in the file; the header is row 1.
+	// Row Number of the row, as spreadsheet programs count rows.
 	//
-	// Example: 4
+	// Example: 7
 	Row int `json:"row"`
+
+	// Sheet Name of the worksheet. Absent for texts.
+	//
+	// Example: FAQ
+	Sheet *string `json:"sheet,omitempty"`
 }
 
 // FaqList A page of FAQs.
@@ -4751,6 +4776,9 @@ type CreateFaqParams struct {
 
 // ImportFaqsParams defines parameters for ImportFaqs.
 type ImportFaqsParams struct {
+	// DryRun Whether to return what the import would do, without storing anything.
+	DryRun *bool `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
 	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
 	// method and the path, and to the purpose of a client token.
 	//
@@ -5847,16 +5875,31 @@ type ClientInterface interface {
 
 	// ImportFaqsWithBody Import FAQs
 	//
-	// Imports FAQs from an .xlsx file or a .csv file in UTF-8. The first row names the columns: `question` and
-	// `answer` (or 問題 and 答案), and optionally `labels` (or 標籤), whose cells hold labels separated by commas.
+	// Imports FAQs from an .xlsx file, or from a text such as .csv. A header row, which only titles may precede, names
+	// the columns: `question` and `answer` (or 問題 and 答案, 问题 and 答案), and optionally `labels` (or 標籤, 标签),
+	// whose cells hold labels separated by commas. Case, plurals, width, invisible characters and marks such as `*` or
+	// `:` around the names do not matter. Two columns of the same meaning are 400. Other columns are named in
+	// `ignoredColumns`.
 	//
 	// - A row whose question the chatbot already has updates that FAQ, or is skipped if nothing would change.
-	// - Blank rows are ignored. A row without a question or without an answer is reported in `errors`; the other
-	//   rows are imported.
-	// - A file of another format, or without the required columns, is 400.
-	// - A file is limited to 20,000 rows and, uncompressed, 128 MiB. A larger file is 413.
+	// - Blank rows are ignored. A row that is incomplete, or whose meaning is in doubt, is not imported and reported in
+	//   `errors`; the other rows are imported. In doubt are formulas without a stored result, error values, numbers of
+	//   more than 15 digits, text that is struck through, lost characters (`�`), hidden rows, and cells to the right of
+	//   the header.
+	// - Of a workbook, the first visible worksheet with the columns is read. Others with the columns are reported in
+	//   `errors`. Cells mean what spreadsheet programs show, except that dates whose order depends on a locale become
+	//   `2026-03-14`. The address of a link follows its text in parentheses. The value of cells that are merged over
+	//   several rows belongs to each of them.
+	// - The separator of a text is a comma, semicolon, tab or vertical bar; a first line such as `sep=;` decides it.
+	//   The encoding is UTF-8, UTF-16 with a byte order mark, GB18030 or Big5; the last two only where the header or
+	//   the text shows which it is. The answer says in `encoding` which one was read.
+	// - A file of another format, or without the required columns, is 400. The problem says what was found.
+	// - A file is limited to 20,000 rows and, without pictures, 128 MiB uncompressed. A larger file is 413, as is a
+	//   workbook with two million XML elements, such as formatted empty cells.
 	// - The server reads two files at a time. A file that waits longer than 10 seconds is 503, as is one that
 	//   arrives while eight others are being uploaded or read.
+	//
+	// With `dryRun=true`, the answer is the same and nothing is stored; an `Idempotency-Key` is ignored.
 	//
 	// A request that fails imports nothing. With an `Idempotency-Key`, only the bytes of the file are compared, not
 	// the multipart encoding around them.
@@ -7396,16 +7439,31 @@ func (c *Client) CreateFaq(ctx context.Context, chatbotID ChatbotID, params *Cre
 
 // ImportFaqsWithBody Import FAQs
 //
-// Imports FAQs from an .xlsx file or a .csv file in UTF-8. The first row names the columns: `question` and
-// `answer` (or 問題 and 答案), and optionally `labels` (or 標籤), whose cells hold labels separated by commas.
+// Imports FAQs from an .xlsx file, or from a text such as .csv. A header row, which only titles may precede, names
+// the columns: `question` and `answer` (or 問題 and 答案, 问题 and 答案), and optionally `labels` (or 標籤, 标签),
+// whose cells hold labels separated by commas. Case, plurals, width, invisible characters and marks such as `*` or
+// `:` around the names do not matter. Two columns of the same meaning are 400. Other columns are named in
+// `ignoredColumns`.
 //
 //   - A row whose question the chatbot already has updates that FAQ, or is skipped if nothing would change.
-//   - Blank rows are ignored. A row without a question or without an answer is reported in `errors`; the other
-//     rows are imported.
-//   - A file of another format, or without the required columns, is 400.
-//   - A file is limited to 20,000 rows and, uncompressed, 128 MiB. A larger file is 413.
+//   - Blank rows are ignored. A row that is incomplete, or whose meaning is in doubt, is not imported and reported in
+//     `errors`; the other rows are imported. In doubt are formulas without a stored result, error values, numbers of
+//     more than 15 digits, text that is struck through, lost characters (`�`), hidden rows, and cells to the right of
+//     the header.
+//   - Of a workbook, the first visible worksheet with the columns is read. Others with the columns are reported in
+//     `errors`. Cells mean what spreadsheet programs show, except that dates whose order depends on a locale become
+//     `2026-03-14`. The address of a link follows its text in parentheses. The value of cells that are merged over
+//     several rows belongs to each of them.
+//   - The separator of a text is a comma, semicolon, tab or vertical bar; a first line such as `sep=;` decides it.
+//     The encoding is UTF-8, UTF-16 with a byte order mark, GB18030 or Big5; the last two only where the header or
+//     the text shows which it is. The answer says in `encoding` which one was read.
+//   - A file of another format, or without the required columns, is 400. The problem says what was found.
+//   - A file is limited to 20,000 rows and, without pictures, 128 MiB uncompressed. A larger file is 413, as is a
+//     workbook with two million XML elements, such as formatted empty cells.
 //   - The server reads two files at a time. A file that waits longer than 10 seconds is 503, as is one that
 //     arrives while eight others are being uploaded or read.
+//
+// With `dryRun=true`, the answer is the same and nothing is stored; an `Idempotency-Key` is ignored.
 //
 // A request that fails imports nothing. With an `Idempotency-Key`, only the bytes of the file are compared, not
 // the multipart encoding around them.
@@ -9939,6 +9997,33 @@ func NewImportFaqsRequestWithBody(server string, chatbotID ChatbotID, params *Im
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dryRun", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
@@ -13399,16 +13484,31 @@ type ClientWithResponsesInterface interface {
 
 	// ImportFaqsWithBodyWithResponse Import FAQs
 	//
-	// Imports FAQs from an .xlsx file or a .csv file in UTF-8. The first row names the columns: `question` and
-	// `answer` (or 問題 and 答案), and optionally `labels` (or 標籤), whose cells hold labels separated by commas.
+	// Imports FAQs from an .xlsx file, or from a text such as .csv. A header row, which only titles may precede, names
+	// the columns: `question` and `answer` (or 問題 and 答案, 问题 and 答案), and optionally `labels` (or 標籤, 标签),
+	// whose cells hold labels separated by commas. Case, plurals, width, invisible characters and marks such as `*` or
+	// `:` around the names do not matter. Two columns of the same meaning are 400. Other columns are named in
+	// `ignoredColumns`.
 	//
 	// - A row whose question the chatbot already has updates that FAQ, or is skipped if nothing would change.
-	// - Blank rows are ignored. A row without a question or without an answer is reported in `errors`; the other
-	//   rows are imported.
-	// - A file of another format, or without the required columns, is 400.
-	// - A file is limited to 20,000 rows and, uncompressed, 128 MiB. A larger file is 413.
+	// - Blank rows are ignored. A row that is incomplete, or whose meaning is in doubt, is not imported and reported in
+	//   `errors`; the other rows are imported. In doubt are formulas without a stored result, error values, numbers of
+	//   more than 15 digits, text that is struck through, lost characters (`�`), hidden rows, and cells to the right of
+	//   the header.
+	// - Of a workbook, the first visible worksheet with the columns is read. Others with the columns are reported in
+	//   `errors`. Cells mean what spreadsheet programs show, except that dates whose order depends on a locale become
+	//   `2026-03-14`. The address of a link follows its text in parentheses. The value of cells that are merged over
+	//   several rows belongs to each of them.
+	// - The separator of a text is a comma, semicolon, tab or vertical bar; a first line such as `sep=;` decides it.
+	//   The encoding is UTF-8, UTF-16 with a byte order mark, GB18030 or Big5; the last two only where the header or
+	//   the text shows which it is. The answer says in `encoding` which one was read.
+	// - A file of another format, or without the required columns, is 400. The problem says what was found.
+	// - A file is limited to 20,000 rows and, without pictures, 128 MiB uncompressed. A larger file is 413, as is a
+	//   workbook with two million XML elements, such as formatted empty cells.
 	// - The server reads two files at a time. A file that waits longer than 10 seconds is 503, as is one that
 	//   arrives while eight others are being uploaded or read.
+	//
+	// With `dryRun=true`, the answer is the same and nothing is stored; an `Idempotency-Key` is ignored.
 	//
 	// A request that fails imports nothing. With an `Idempotency-Key`, only the bytes of the file are compared, not
 	// the multipart encoding around them.
@@ -21457,16 +21557,31 @@ func (c *ClientWithResponses) CreateFaqWithResponse(ctx context.Context, chatbot
 
 // ImportFaqsWithBodyWithResponse Import FAQs
 //
-// Imports FAQs from an .xlsx file or a .csv file in UTF-8. The first row names the columns: `question` and
-// `answer` (or 問題 and 答案), and optionally `labels` (or 標籤), whose cells hold labels separated by commas.
+// Imports FAQs from an .xlsx file, or from a text such as .csv. A header row, which only titles may precede, names
+// the columns: `question` and `answer` (or 問題 and 答案, 问题 and 答案), and optionally `labels` (or 標籤, 标签),
+// whose cells hold labels separated by commas. Case, plurals, width, invisible characters and marks such as `*` or
+// `:` around the names do not matter. Two columns of the same meaning are 400. Other columns are named in
+// `ignoredColumns`.
 //
 //   - A row whose question the chatbot already has updates that FAQ, or is skipped if nothing would change.
-//   - Blank rows are ignored. A row without a question or without an answer is reported in `errors`; the other
-//     rows are imported.
-//   - A file of another format, or without the required columns, is 400.
-//   - A file is limited to 20,000 rows and, uncompressed, 128 MiB. A larger file is 413.
+//   - Blank rows are ignored. A row that is incomplete, or whose meaning is in doubt, is not imported and reported in
+//     `errors`; the other rows are imported. In doubt are formulas without a stored result, error values, numbers of
+//     more than 15 digits, text that is struck through, lost characters (`�`), hidden rows, and cells to the right of
+//     the header.
+//   - Of a workbook, the first visible worksheet with the columns is read. Others with the columns are reported in
+//     `errors`. Cells mean what spreadsheet programs show, except that dates whose order depends on a locale become
+//     `2026-03-14`. The address of a link follows its text in parentheses. The value of cells that are merged over
+//     several rows belongs to each of them.
+//   - The separator of a text is a comma, semicolon, tab or vertical bar; a first line such as `sep=;` decides it.
+//     The encoding is UTF-8, UTF-16 with a byte order mark, GB18030 or Big5; the last two only where the header or
+//     the text shows which it is. The answer says in `encoding` which one was read.
+//   - A file of another format, or without the required columns, is 400. The problem says what was found.
+//   - A file is limited to 20,000 rows and, without pictures, 128 MiB uncompressed. A larger file is 413, as is a
+//     workbook with two million XML elements, such as formatted empty cells.
 //   - The server reads two files at a time. A file that waits longer than 10 seconds is 503, as is one that
 //     arrives while eight others are being uploaded or read.
+//
+// With `dryRun=true`, the answer is the same and nothing is stored; an `Idempotency-Key` is ignored.
 //
 // A request that fails imports nothing. With an `Idempotency-Key`, only the bytes of the file are compared, not
 // the multipart encoding around them.

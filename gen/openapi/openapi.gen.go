@@ -2776,8 +2776,23 @@ type FaqImport struct {
 	// Example: 12
 	Created int `json:"created"`
 
-	// Errors Rows that were not imported.
+	// Encoding Encoding that the text was read with: `UTF-8`, `UTF-16LE`, `UTF-16BE`, `GB18030` or `Big5`. Absent for workbooks.
+	//
+	// Example: UTF-8
+	Encoding *string `json:"encoding,omitempty"`
+
+	// Errors What was not imported, or not completely: rows, cells and worksheets.
 	Errors []FaqImportError `json:"errors"`
+
+	// IgnoredColumns Columns that were not read: their names, or the letters of columns without a name.
+	//
+	// Example: ["Author"]
+	IgnoredColumns []string `json:"ignoredColumns"`
+
+	// Sheet Name of the worksheet that was read. Absent for texts.
+	//
+	// Example: FAQ
+	Sheet *string `json:"sheet,omitempty"`
 
 	// Skipped Number of rows that would not have changed anything.
 	//
@@ -2790,17 +2805,27 @@ type FaqImport struct {
 	Updated int `json:"updated"`
 }
 
-// FaqImportError A row that was not imported.
+// FaqImportError A row, cell or worksheet that was not imported, or not completely.
 type FaqImportError struct {
-	// Detail Why the row was not imported.
+	// Column Letters of the column, as spreadsheet programs name columns. Absent if no single cell is the reason.
 	//
-	// Example: The row has a question but no answer.
+	// Example: B
+	Column *string `json:"column,omitempty"`
+
+	// Detail Why it was not imported.
+	//
+	// Example: The cell holds the error #N/A.
 	Detail string `json:"detail"`
 
-	// Row Number of the row in the file; the header is row 1.
+	// Row Number of the row, as spreadsheet programs count rows.
 	//
-	// Example: 4
+	// Example: 7
 	Row int `json:"row"`
+
+	// Sheet Name of the worksheet. Absent for texts.
+	//
+	// Example: FAQ
+	Sheet *string `json:"sheet,omitempty"`
 }
 
 // FaqList A page of FAQs.
@@ -4748,6 +4773,9 @@ type CreateFaqParams struct {
 
 // ImportFaqsParams defines parameters for ImportFaqs.
 type ImportFaqsParams struct {
+	// DryRun Whether to return what the import would do, without storing anything.
+	DryRun *bool `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
 	// IdempotencyKey Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the
 	// method and the path, and to the purpose of a client token.
 	//
@@ -6022,6 +6050,12 @@ func (w *ServerInterfaceWrapper) ImportFaqs(ctx echo.Context) error {
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params ImportFaqsParams
+	// ------------- Optional query parameter "dryRun" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dryRun", ctx.QueryParams(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dryRun: %s", err))
+	}
 
 	headers := ctx.Request().Header
 	// ------------- Optional header parameter "Idempotency-Key" -------------

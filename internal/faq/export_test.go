@@ -42,10 +42,29 @@ func ReadFile(file []byte) ([]Row, error) {
 	parsed := []Row{}
 	for _, r := range t.rows {
 		e, problem := r.entry()
-		if problem != "" {
-			e = entry{}
-		}
-		parsed = append(parsed, Row{e.question, e.answer, e.labels, problem})
+		parsed = append(parsed, Row{e.question, e.answer, e.labels, problem.Detail})
 	}
 	return parsed, nil
+}
+
+// Table is an imported file: its FAQs, what is wrong with it, and how it was read.
+type Table struct {
+	Rows            []Row
+	Errors          []ImportError
+	Sheet, Encoding string
+	IgnoredColumns  []string
+}
+
+// ReadTable parses an imported file.
+func ReadTable(file []byte) (Table, error) {
+	t, err := readTable(file)
+	if err != nil {
+		return Table{}, err
+	}
+	entries, errs := t.entries()
+	read := Table{Errors: errs, Sheet: t.sheet, Encoding: t.encoding, IgnoredColumns: t.ignored}
+	for _, e := range entries {
+		read.Rows = append(read.Rows, Row{e.question, e.answer, e.labels, ""})
+	}
+	return read, nil
 }

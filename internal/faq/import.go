@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,17 +16,22 @@ import (
 	"parley/internal/store"
 )
 
-// ImportResult is the number of rows by what the import did with them.
+// ImportResult is the number of rows by what the import did with them, and how the file was read.
 type ImportResult struct {
-	Created int
-	Updated int
-	Skipped int // rows without a change
-	Errors  []ImportError
+	Created        int
+	Updated        int
+	Skipped        int // rows without a change
+	Errors         []ImportError
+	Sheet          string   // the worksheet's name
+	Encoding       string   // of a text
+	IgnoredColumns []string // names, or letters of columns without a name
 }
 
-// ImportError is a row that was not imported. Rows are counted from the header, which is row 1.
+// ImportError is what was not imported, or not completely: a row, a cell or a worksheet.
 type ImportError struct {
-	Row    int
+	Row    int    // as spreadsheet programs count rows
+	Column string // the column's letters, if one column is the reason
+	Sheet  string // the worksheet's name
 	Detail string
 }
 
@@ -46,7 +50,6 @@ func (f *FAQs) Import(ctx context.Context, org uuid.UUID, botRef string, file []
 	if err != nil {
 		return ImportResult{}, err
 	}
-	entries, errs := table.entries()
 	result, err := store.Idempotent(ctx, f.store, key, func(q *db.Queries) (ImportResult, error) {
 		owner, err := f.bots.Within(q).Get(ctx, org, botRef)
 		if err != nil {
@@ -55,18 +58,52 @@ func (f *FAQs) Import(ctx context.Context, org uuid.UUID, botRef string, file []
 		if _, err := q.LockBot(ctx, org, owner.ID); err != nil {
 			return ImportResult{}, err
 		}
-		plan := importPlan{result: ImportResult{Errors: errs}, setsLabels: table.labels >= 0}
-		if err := plan.load(ctx, q, owner); err != nil {
+		plan, err := planImport(ctx, q, owner, table)
+		if err != nil {
 			return ImportResult{}, err
-		}
-		for _, e := range entries {
-			if err := plan.add(e); err != nil {
-				return ImportResult{}, err
-			}
 		}
 		return plan.result, plan.write(ctx, q, owner)
 	})
 	return result, apperr.Rephrase(err, apperr.NotFound, bot.NotFoundMessage)
+}
+
+// TryImport returns what Import would, and stores nothing.
+func (f *FAQs) TryImport(ctx context.Context, org uuid.UUID, botRef string, file []byte) (ImportResult, error) {
+	table, err := f.readTable(ctx, file)
+	if err != nil {
+		return ImportResult{}, err
+	}
+	var plan *importPlan
+	err = f.store.InTx(ctx, func(q *db.Queries) error {
+		owner, err := f.bots.Within(q).Get(ctx, org, botRef)
+		if err != nil {
+			return err
+		}
+		plan, err = planImport(ctx, q, owner, table)
+		return err
+	})
+	if err != nil {
+		return ImportResult{}, apperr.Rephrase(err, apperr.NotFound, bot.NotFoundMessage)
+	}
+	return plan.result, nil
+}
+
+// planImport compares the table with the FAQs that the chatbot has.
+func planImport(ctx context.Context, q *db.Queries, owner db.Bot, t *table) (*importPlan, error) {
+	entries, errs := t.entries()
+	plan := &importPlan{
+		result:     ImportResult{Errors: errs, Sheet: t.sheet, Encoding: t.encoding, IgnoredColumns: t.ignored},
+		setsLabels: t.labels >= 0,
+	}
+	if err := plan.load(ctx, q, owner); err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if err := plan.add(e); err != nil {
+			return nil, err
+		}
+	}
+	return plan, nil
 }
 
 const (
@@ -89,38 +126,6 @@ func (f *FAQs) readTable(ctx context.Context, file []byte) (*table, error) {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("wait to read a file: %w", ctx.Err())
 	}
-}
-
-// entries returns the valid rows, and the errors of the others.
-func (t *table) entries() ([]entry, []ImportError) {
-	entries, errs := []entry{}, []ImportError{}
-	for _, r := range t.rows {
-		e, problem := r.entry()
-		if problem != "" {
-			errs = append(errs, ImportError{Row: r.number, Detail: problem})
-			continue
-		}
-		entries = append(entries, e)
-	}
-	return entries, errs
-}
-
-// entry returns the row's entry, or a sentence about what is wrong with the row.
-func (r row) entry() (e entry, problem string) {
-	switch {
-	case r.question == "" && r.answer == "":
-		return entry{}, "The row has neither a question nor an answer."
-	case r.answer == "":
-		return entry{}, "The row has a question but no answer."
-	case r.question == "":
-		return entry{}, "The row has an answer but no question."
-	}
-	labels := strings.FieldsFunc(r.labels, func(r rune) bool { return strings.ContainsRune(",，、;；\n", r) })
-	e, invalid := newEntry(r.question, r.answer, labels)
-	if invalid != nil {
-		return entry{}, invalid.asSentence()
-	}
-	return e, ""
 }
 
 // importPlan collects what an import will write. Of several rows with one question the last one

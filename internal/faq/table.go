@@ -1,16 +1,14 @@
 package faq
 
 import (
-	"bytes"
-	"encoding/csv"
+	"cmp"
 	"errors"
 	"fmt"
-	"io"
+	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"parley/internal/apperr"
-	"parley/internal/bot"
+	"parley/internal/sheet"
 )
 
 // maxRows is the number of rows that a file may have.
@@ -18,150 +16,234 @@ const maxRows = 20_000
 
 // table is the content of an imported file.
 type table struct {
-	hasHeader                bool
-	question, answer, labels int // column indexes; labels is -1 if the column is missing
-	rows                     []row
+	header
+	sheet, encoding string
+	rows            []row
+	errors          []ImportError // about rows above the header
+	others          []ImportError // about other worksheets
 }
 
 type row struct {
-	number                   int // the header's is 1
-	question, answer, labels string
+	number                   int
+	question, answer, labels sheet.Cell
+	problem                  ImportError // why the row is not an FAQ
 }
 
-// readTable reads a file in the format that its content shows, whatever its name.
+// errFound ends the search for a header.
+var errFound = errors.New("found")
+
+// readTable reads the first visible worksheet of a file, or the first reading of a text, whose
+// header names the columns.
 func readTable(file []byte) (*table, error) {
-	t := &table{}
-	var err error
-	switch {
-	case bytes.HasPrefix(file, []byte("PK\x03\x04")):
-		err = t.readWorkbook(file)
-	case bytes.HasPrefix(file, []byte("\xD0\xCF\x11\xE0")):
-		err = invalidFile("The file is in an old Excel format or has a password: save it as .xlsx without a password.")
-	default:
-		err = t.readCSV(file)
-	}
+	opened, err := sheet.Open(file)
 	if err != nil {
 		return nil, err
 	}
-	if !t.hasHeader {
-		return nil, invalidFile("The file is empty.")
-	}
-	return t, nil
-}
-
-func invalidFile(message string) *apperr.Error {
-	return &apperr.Error{
-		Kind:       apperr.InvalidRequest,
-		Message:    message,
-		Violations: []apperr.Violation{{In: "body", Pointer: "/file", Detail: message}},
-	}
-}
-
-// readCSV reads a UTF-8 file whose fields are separated by commas, semicolons or tabs. Quotes must
-// be well-formed: a stray quote would turn the rest of the file into one field.
-func (t *table) readCSV(file []byte) error {
-	file = bytes.TrimPrefix(file, []byte("\xEF\xBB\xBF"))
-	if !utf8.Valid(file) || bytes.IndexByte(file, 0) >= 0 {
-		return invalidFile("The file is neither .xlsx nor .csv in UTF-8: save it as one of these in a spreadsheet program.")
-	}
-	r := csv.NewReader(bytes.NewReader(file))
-	r.Comma = detectSeparator(file)
-	if bytes.Count(file, []byte(string(r.Comma))) > maxCells { // a single row could have all of them
-		return apperr.New(apperr.TooLarge, "The file has too many cells: keep only the named columns.")
-	}
-	r.FieldsPerRecord = -1
-	number, end := 0, int64(0)
-	for {
-		cells, err := r.Read()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if parseErr, ok := errors.AsType[*csv.ParseError](err); ok {
-			return invalidFile(fmt.Sprintf("Line %d of the file is not valid CSV: it has a misplaced quotation mark.", parseErr.Line))
-		}
+	var search search
+	for _, t := range opened.Tables {
+		found, err := search.header(t)
 		if err != nil {
-			return fmt.Errorf("read the file: %w", err)
+			return nil, err
 		}
-		// The reader skips empty lines, but they count as rows.
-		number += 1 + leadingEmptyLines(file[end:r.InputOffset()])
-		end = r.InputOffset()
-		if err := t.addRow(number, cells); err != nil {
-			return err
+		switch {
+		case found == nil || t.IsGuess && isASCII(found.names):
+		case t.Hidden:
+			search.report(t, "This worksheet has the columns, but it is hidden. It was not imported.")
+		case search.chosen != nil:
+			search.report(t, "This worksheet has the columns, too. It was not imported: the first one is.")
+		default:
+			search.chosen = &table{header: *found, sheet: t.Name, encoding: t.Encoding}
+			if err := search.chosen.read(t); err != nil {
+				return nil, err
+			}
+			if opened.IsText {
+				return search.chosen, nil
+			}
 		}
 	}
+	if search.chosen == nil {
+		return nil, search.refusal(file, opened.IsText)
+	}
+	search.chosen.others = search.others
+	return search.chosen, nil
 }
 
-func leadingEmptyLines(text []byte) int {
-	n := 0
-	for {
-		text = bytes.TrimPrefix(text, []byte("\r"))
-		if len(text) == 0 || text[0] != '\n' {
-			return n
-		}
-		text = text[1:]
-		n++
-	}
+func isASCII(texts string) bool {
+	return !strings.ContainsFunc(texts, func(r rune) bool { return r > 0x7F })
 }
 
-// detectSeparator returns the separator that occurs most often in the first line.
-func detectSeparator(file []byte) rune {
-	header, _, _ := bytes.Cut(bytes.TrimLeft(file, "\r\n"), []byte("\n"))
-	separator, most := ',', 0
-	for _, r := range ",;\t" {
-		if n := bytes.Count(header, []byte(string(r))); n > most {
-			separator, most = r, n
+// read reads the rows of the table.
+func (t *table) read(from sheet.Table) error {
+	layout, err := from.Rows(func(r sheet.Row) error {
+		switch {
+		case r.Number < t.number:
+			if len(r.Cells) > 1 { // otherwise it is a title
+				t.reportRow(r.Number, "The row is above the header.")
+			}
+		case r.Number > t.number:
+			return t.addRow(r)
 		}
-	}
-	return separator
-}
-
-// addRow adds the next row. The first row that is not blank is the header.
-func (t *table) addRow(number int, cells []string) error {
-	cell := func(column int) string {
-		if column < 0 || column >= len(cells) {
-			return ""
-		}
-		return strings.TrimSpace(sanitize(cells[column]))
-	}
-	isBlank := true
-	for i := range cells {
-		isBlank = isBlank && cell(i) == ""
-	}
-	switch {
-	case isBlank:
 		return nil
-	case !t.hasHeader:
-		return t.setHeader(cells)
-	case len(t.rows) == maxRows:
+	})
+	if err != nil {
+		return err
+	}
+	if err := t.apply(layout); err != nil {
+		return err
+	}
+	for i := range t.rows {
+		t.rows[i].checkCells()
+	}
+	return nil
+}
+
+func (t *table) reportRow(number int, detail string) {
+	t.errors = append(t.errors, ImportError{Row: number, Sheet: t.sheet, Detail: detail + " It was not imported."})
+}
+
+// addRow adds a row that is not blank.
+func (t *table) addRow(r sheet.Row) error {
+	added := row{number: r.Number}
+	for _, cell := range r.Cells {
+		cell.Text = strings.TrimSpace(sanitize(cell.Text))
+		isEmpty := cell.Text == "" && cell.Doubt == ""
+		switch {
+		case isEmpty:
+		case cell.Column == t.question:
+			added.question = cell
+		case cell.Column == t.answer:
+			added.answer = cell
+		case cell.Column == t.labels:
+			added.labels = cell
+		case cell.Column >= t.width && added.problem.Detail == "":
+			added.problem = ImportError{
+				Column: sheet.ColumnName(cell.Column),
+				Detail: "The row has a cell to the right of the header's columns. Put a text that contains the separator in quotation marks, or name the column.",
+			}
+		case cell.Column < t.width && t.isUnnamed(cell.Column):
+			t.ignore(sheet.ColumnName(cell.Column))
+		}
+	}
+	isBlank := added.question == (sheet.Cell{}) && added.answer == (sheet.Cell{}) && added.labels == (sheet.Cell{}) && added.problem.Detail == ""
+	if isBlank && !slices.ContainsFunc(r.Cells, func(c sheet.Cell) bool { return strings.TrimSpace(sanitize(c.Text)) != "" }) {
+		return nil
+	}
+	if len(t.rows) == maxRows {
 		return apperr.New(apperr.TooLarge, fmt.Sprintf("The file has more than %d rows: split it.", maxRows))
 	}
-	t.rows = append(t.rows, row{number, cell(t.question), cell(t.answer), cell(t.labels)})
+	if r.Hidden {
+		added.problem = ImportError{Detail: "The row is hidden. Show it, such as by removing a filter, or delete it."}
+	}
+	t.rows = append(t.rows, added)
 	return nil
 }
 
-// columnFields maps the names of columns to fields.
-var columnFields = map[string]string{
-	"question": "question", "問題": "question",
-	"answer": "answer", "答案": "answer",
-	"labels": "labels", "標籤": "labels",
-}
-
-func (t *table) setHeader(cells []string) error {
-	columns := map[string]int{}
-	for i, cell := range cells {
-		field := columnFields[strings.TrimSpace(bot.Fold(sanitize(cell)))]
-		if _, ok := columns[field]; !ok {
-			columns[field] = i
+// apply applies what a worksheet says about cells after its rows: links, and cells that are merged
+// over several rows.
+func (t *table) apply(layout *sheet.Layout) error {
+	for i := range t.rows {
+		layout.Link(t.rows[i].number, &t.rows[i].question)
+		layout.Link(t.rows[i].number, &t.rows[i].answer)
+	}
+	steps := 0
+	for _, column := range []int{t.question, t.answer, t.labels} {
+		for _, merged := range layout.Merged(column) {
+			covered := t.between(merged.First, merged.Last)
+			if steps += len(covered); steps > 10*maxRows { // the areas overlap
+				return sheet.Refuse("The worksheet has merged cells that overlap: undo the merges.")
+			}
+			t.spread(merged, covered)
 		}
 	}
-	question, hasQuestion := columns["question"]
-	answer, hasAnswer := columns["answer"]
-	if !hasQuestion || !hasAnswer {
-		return invalidFile("The first row must name the columns question and answer (or 問題 and 答案).")
-	}
-	t.hasHeader, t.question, t.answer, t.labels = true, question, answer, -1
-	if labels, ok := columns["labels"]; ok {
-		t.labels = labels
-	}
 	return nil
+}
+
+// between returns the rows with these numbers.
+func (t *table) between(first, last int) []row {
+	start, _ := slices.BinarySearchFunc(t.rows, first, func(r row, number int) int { return r.number - number })
+	end, _ := slices.BinarySearchFunc(t.rows, last+1, func(r row, number int) int { return r.number - number })
+	return t.rows[start:max(start, end)]
+}
+
+// spread gives the value of a merged cell to the rows that it covers. A question of several rows
+// with different answers is in doubt.
+func (t *table) spread(merged sheet.Merged, covered []row) {
+	if len(covered) == 0 || covered[0].number != merged.First {
+		return
+	}
+	isQuestion := merged.Column == t.question
+	for i := range covered[1:] {
+		*covered[i+1].at(t, merged.Column) = *covered[0].at(t, merged.Column)
+	}
+	if !isQuestion || !slices.ContainsFunc(covered, func(r row) bool { return r.answer.Text != "" && r.answer.Text != covered[0].answer.Text }) {
+		return
+	}
+	for i := range covered {
+		covered[i].problem = ImportError{
+			Column: sheet.ColumnName(merged.Column),
+			Detail: fmt.Sprintf("The question is merged over rows %d to %d, which have several answers. Put the answers into one cell, or give each answer a question.", merged.First, merged.Last),
+		}
+	}
+}
+
+// at returns the row's cell in one of the table's columns.
+func (r *row) at(t *table, column int) *sheet.Cell {
+	switch column {
+	case t.question:
+		return &r.question
+	case t.answer:
+		return &r.answer
+	}
+	return &r.labels
+}
+
+// checkCells reports cells in doubt, unless the row has a problem already.
+func (r *row) checkCells() {
+	for _, cell := range []sheet.Cell{r.question, r.answer, r.labels} {
+		if cell.Doubt != "" && r.problem.Detail == "" {
+			r.problem = ImportError{Column: sheet.ColumnName(cell.Column), Detail: cell.Doubt}
+		}
+	}
+}
+
+// entries returns the valid rows, and reports the others and what cells leave out.
+func (t *table) entries() ([]entry, []ImportError) {
+	entries, errs := []entry{}, slices.Clone(t.errors)
+	for _, r := range t.rows {
+		e, problem := r.entry()
+		if problem.Detail != "" {
+			problem.Row, problem.Sheet = r.number, t.sheet
+			errs = append(errs, problem)
+			continue
+		}
+		entries = append(entries, e)
+		for _, cell := range []sheet.Cell{r.question, r.answer} {
+			if cell.Note != "" {
+				errs = append(errs, ImportError{Row: r.number, Column: sheet.ColumnName(cell.Column), Sheet: t.sheet, Detail: cell.Note})
+			}
+		}
+	}
+	slices.SortStableFunc(errs, func(a, b ImportError) int { return cmp.Compare(a.Row, b.Row) })
+	return entries, append(errs, t.others...)
+}
+
+// entry returns the row's entry, or what is wrong with the row.
+func (r row) entry() (e entry, problem ImportError) {
+	switch question, answer := r.question.Text, r.answer.Text; {
+	case r.problem.Detail != "":
+		return entry{}, r.problem
+	case question == "" && answer == "":
+		return entry{}, ImportError{Detail: "The row has neither a question nor an answer."}
+	case answer == "":
+		return entry{}, ImportError{Detail: "The row has a question but no answer."}
+	case question == "":
+		return entry{}, ImportError{Detail: "The row has an answer but no question."}
+	}
+	labels := strings.FieldsFunc(r.labels.Text, func(r rune) bool { return strings.ContainsRune(",，、;；\n", r) })
+	e, invalid := newEntry(r.question.Text, r.answer.Text, labels)
+	if invalid != nil {
+		cells := map[string]sheet.Cell{"question": r.question, "answer": r.answer, "labels": r.labels}
+		return entry{}, ImportError{Column: sheet.ColumnName(cells[invalid.field].Column), Detail: invalid.asSentence()}
+	}
+	return e, ImportError{}
 }

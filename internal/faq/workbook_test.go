@@ -101,15 +101,18 @@ type invalidFile struct {
 func invalidCSVFiles() map[string]invalidFile {
 	text := func(file string, kind apperr.Kind) invalidFile { return invalidFile{[]byte(file), kind} }
 	return map[string]invalidFile{
-		"empty":         text("", apperr.InvalidRequest),
-		"blank":         text("\n\n,,\n", apperr.InvalidRequest),
-		"wrong columns": text("question,reply\nq,a\n", apperr.InvalidRequest),
-		"no header":     text("Where?,Here.\n", apperr.InvalidRequest),
-		"Big5":          text("question,answer\n\xb0\xdd,\xc3D\n", apperr.InvalidRequest),
-		"UTF-16":        text("\xff\xfeq\x00,\x00a\x00", apperr.InvalidRequest),
-		"stray quote":   text("question,answer\nq,\"a\nq2,a2\n", apperr.InvalidRequest),
-		"too many rows": text("question,answer\n"+strings.Repeat("q,a\n", 20_001), apperr.TooLarge),
-		"many commas":   text("question,answer\n"+strings.Repeat(",", 5_000_000), apperr.TooLarge),
+		"empty":                 text("", apperr.InvalidRequest),
+		"blank":                 text("\n\n,,\n", apperr.InvalidRequest),
+		"wrong columns":         text("question,reply\nq,a\n", apperr.InvalidRequest),
+		"no header":             text("Where?,Here.\n", apperr.InvalidRequest),
+		"Western text":          text("question,answer\nna\xefve?,caf\xe9\n", apperr.InvalidRequest),
+		"Korean text":           text("question,answer\n\xc8\xaf\xba\xd2,\xc7\xd8\xc1\xd6\xbc\xbc\xbf\xe4\n", apperr.InvalidRequest),
+		"Japanese text":         text("question,answer\n\xa4\xc9\xa4\xb3,\xa4\xb3\xa4\xb3\xa4\xc7\xa4\xb9\n", apperr.InvalidRequest),
+		"Shift_JIS":             text("question,answer\n\x82\xc7\x82\xb1,\x82\xb1\x82\xb1\x82\xc5\x82\xb7\x81B\n", apperr.InvalidRequest),
+		"UTF-16 without a mark": text("q\x00,\x00a\x00", apperr.InvalidRequest),
+		"stray quote":           text("question,answer\nq,\"a\nq2,a2\n", apperr.InvalidRequest),
+		"too many rows":         text("question,answer\n"+strings.Repeat("q,a\n", 20_001), apperr.TooLarge),
+		"many commas":           text("question,answer\n"+strings.Repeat(",", 5_000_000), apperr.TooLarge),
 	}
 }
 
@@ -128,13 +131,9 @@ func invalidWorkbooks(t *testing.T) map[string]invalidFile {
 		"many sheets":         {zipOf(t, map[string]string{"xl/workbook.xml": "<workbook><sheets>" + strings.Repeat("<sheet/>", 2_000_000) + "</sheets></workbook>"}), apperr.TooLarge},
 		"impossible row":      {rawWorkbook(t, "", `<row r="2000000000"><c r="A2000000000" t="inlineStr"><is><t>question</t></is></c></row>`), apperr.InvalidRequest},
 		"long attribute list": {rawWorkbook(t, "", `<row r="1" `+strings.Repeat(`a="" `, 1_000_000)+"/>"), apperr.TooLarge},
-		"wide rows":           {rawWorkbook(t, "", headerRow+strings.Repeat(`<row><c r="XFD1" t="str"><v> </v></c></row>`, 1000)), apperr.TooLarge},
+		"empty cells":         {rawWorkbook(t, "", headerRow+strings.Repeat("<row>"+strings.Repeat("<c/>", 1000)+"</row>", 3900)), apperr.TooLarge},
 		"many strings": {rawWorkbook(t, `<sst xmlns=`+mainNamespace+`>`+strings.Repeat("<si/>", 3_000_000)+"</sst>",
 			`<row r="1"><c t="s"><v>0</v></c></row>`), apperr.TooLarge},
-		"many escapes": {rawWorkbook(t, "", headerRow+`<row><c t="inlineStr"><is><t>`+strings.Repeat("_x0041_", 10_000)+
-			`</t></is></c></row>`), apperr.TooLarge},
-		"split escapes": {rawWorkbook(t, "", headerRow+`<row><c t="inlineStr"><is>`+strings.Repeat("<r><t>_</t></r><r><t>x0041_</t></r>", 10_000)+
-			`</is></c></row>`), apperr.TooLarge},
 		"entities": {rawWorkbook(t, `<!DOCTYPE sst [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;">]>`+sharedText(`<t>&b;</t>`),
 			`<row r="1"><c r="A1" t="s"><v>0</v></c></row>`), apperr.InvalidRequest},
 		"external entity": {rawWorkbook(t, `<!DOCTYPE sst [<!ENTITY a SYSTEM "file:///etc/passwd">]>`+sharedText(`<t>&a;</t>`),
@@ -155,7 +154,7 @@ func workbooksWithLargeTexts(t *testing.T) map[string]invalidFile {
 		},
 		"string in many cells":     {rawWorkbook(t, shared, headerRow+"<row>"+strings.Repeat(cell, 5000)+"</row>"), apperr.TooLarge},
 		"string in a repeated row": {rawWorkbook(t, shared, headerRow+strings.Repeat(`<row r="1">`+cell+`</row>`, 5000)), apperr.TooLarge},
-		"string outside of rows":   {rawWorkbook(t, shared, headerRow+`<row r="2"/>`+strings.Repeat(cell, 5000)), apperr.TooLarge},
+		"string outside of rows":   {rawWorkbook(t, shared, headerRow+`<row r="2"/>`+strings.Repeat(cell, 5000)), apperr.InvalidRequest},
 		"string in many rows":      {rawWorkbook(t, shared, headerRow+strings.Repeat(`<row>`+cell+`</row>`, 5000)), apperr.TooLarge},
 	}
 }

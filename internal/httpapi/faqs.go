@@ -82,8 +82,14 @@ func (h faqHandlers) ImportFaqs(ctx context.Context, request openapi.ImportFaqsR
 	if err != nil {
 		return nil, err
 	}
-	key := contract.IdempotencyKeyOfFile(ctx, request.Params.IdempotencyKey, file)
-	imported, err := h.faqs.Import(ctx, auth.PrincipalOf(ctx).OrganizationID, request.ChatbotID, file, key)
+	org := auth.PrincipalOf(ctx).OrganizationID
+	var imported faq.ImportResult
+	if deref(request.Params.DryRun) {
+		imported, err = h.faqs.TryImport(ctx, org, request.ChatbotID, file)
+	} else {
+		key := contract.IdempotencyKeyOfFile(ctx, request.Params.IdempotencyKey, file)
+		imported, err = h.faqs.Import(ctx, org, request.ChatbotID, file, key)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -92,8 +98,11 @@ func (h faqHandlers) ImportFaqs(ctx context.Context, request openapi.ImportFaqsR
 		Updated: imported.Updated,
 		Skipped: imported.Skipped,
 		Errors: each(imported.Errors, func(failed faq.ImportError) openapi.FaqImportError {
-			return openapi.FaqImportError{Row: failed.Row, Detail: failed.Detail}
+			return openapi.FaqImportError{Row: failed.Row, Column: orAbsent(failed.Column), Sheet: orAbsent(failed.Sheet), Detail: failed.Detail}
 		}),
+		Sheet:          orAbsent(imported.Sheet),
+		Encoding:       orAbsent(imported.Encoding),
+		IgnoredColumns: each(imported.IgnoredColumns, func(name string) string { return name }),
 	}, nil
 }
 

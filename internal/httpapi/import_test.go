@@ -66,6 +66,42 @@ func TestFAQsAreImportedFromTables(t *testing.T) {
 	}
 }
 
+// A dry run answers like the import that follows it, and stores nothing, not even its key.
+func TestADryRunStoresNothing(t *testing.T) {
+	t.Parallel()
+	admin := serve(t).organization().as("admin", auth.Admin)
+	file := workbook(t, []any{"question", "answer", "Author"}, []any{"First?", "One", "me"}, []any{"No answer?", ""}, []any{"Wide?", "x", "", "y"})
+	send := func(path string) answer {
+		body, kind := upload("file", "faqs.xlsx", file)
+		return admin.call(http.MethodPost, path, body, kind, withHeader("Idempotency-Key", "import-1"))
+	}
+	for range 2 {
+		tried := send(imports + "?dryRun=true")
+		if got := tried.wantStatus(200); number(got, "created") != 1 || tried.header.Get("Idempotency-Replayed") != "" {
+			t.Errorf("%v", got)
+		}
+	}
+	if n := number(admin.get("/api/chatbots/parley/faqs/"), "count"); n != 4 {
+		t.Errorf("after a dry run there are %d FAQs", n)
+	}
+	got := send(imports + "?dryRun=false").wantStatus(200)
+	mistakes := objects(got, "errors")
+	if number(got, "created") != 1 || got["sheet"] != "Sheet1" || len(mistakes) != 2 {
+		t.Fatalf("%v", got)
+	}
+	if number(mistakes[1], "row") != 4 || mistakes[1]["column"] != "D" || mistakes[1]["sheet"] != "Sheet1" {
+		t.Errorf("%v", mistakes[1])
+	}
+	if n := number(admin.get("/api/chatbots/parley/faqs/"), "count"); n != 4+1 {
+		t.Errorf("after the import there are %d FAQs", n)
+	}
+	if again := send(imports + "?dryRun=true").wantStatus(200); number(again, "skipped") != 1 {
+		t.Errorf("%v", again)
+	}
+	body, kind := upload("file", "faqs.xlsx", file)
+	admin.call(http.MethodPost, "/api/chatbots/nobody/faqs/import/?dryRun=true", body, kind).wantProblem(404, "not_found", "")
+}
+
 // A file that is not a table is refused, and changes nothing.
 func TestAFileThatIsNoTableIsRefused(t *testing.T) {
 	t.Parallel()

@@ -1,0 +1,7 @@
+package sheet
+
+// ShowNumber shows a number in a format.
+func ShowNumber(number float64, code string) (text, doubt string) {
+	cell := parseFormat(code).show(number, false)
+	return cell.Text, cell.Doubt
+}

@@ -461,16 +461,19 @@ func (e FeedbackFilter) Valid() bool {
 
 // Defines values for FinishReason.
 const (
-	FinishReasonCancelled FinishReason = "cancelled"
-	FinishReasonError     FinishReason = "error"
-	FinishReasonLength    FinishReason = "length"
-	FinishReasonStop      FinishReason = "stop"
+	FinishReasonCancelled     FinishReason = "cancelled"
+	FinishReasonContentFilter FinishReason = "content_filter"
+	FinishReasonError         FinishReason = "error"
+	FinishReasonLength        FinishReason = "length"
+	FinishReasonStop          FinishReason = "stop"
 )
 
 // Valid indicates whether the value is a known member of the FinishReason enum.
 func (e FinishReason) Valid() bool {
 	switch e {
 	case FinishReasonCancelled:
+		return true
+	case FinishReasonContentFilter:
 		return true
 	case FinishReasonError:
 		return true
@@ -561,6 +564,27 @@ func (e MessageType) Valid() bool {
 	case MessageTypeIncoming:
 		return true
 	case MessageTypeOutgoing:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ModelOmission.
+const (
+	ModelOmissionStream        ModelOmission = "stream"
+	ModelOmissionStreamOptions ModelOmission = "stream_options"
+	ModelOmissionSystem        ModelOmission = "system"
+)
+
+// Valid indicates whether the value is a known member of the ModelOmission enum.
+func (e ModelOmission) Valid() bool {
+	switch e {
+	case ModelOmissionStream:
+		return true
+	case ModelOmissionStreamOptions:
+		return true
+	case ModelOmissionSystem:
 		return true
 	default:
 		return false
@@ -803,16 +827,19 @@ func (e RequestPart) Valid() bool {
 
 // Defines values for RunFinishReason.
 const (
-	RunFinishReasonCancelled RunFinishReason = "cancelled"
-	RunFinishReasonError     RunFinishReason = "error"
-	RunFinishReasonLength    RunFinishReason = "length"
-	RunFinishReasonStop      RunFinishReason = "stop"
+	RunFinishReasonCancelled     RunFinishReason = "cancelled"
+	RunFinishReasonContentFilter RunFinishReason = "content_filter"
+	RunFinishReasonError         RunFinishReason = "error"
+	RunFinishReasonLength        RunFinishReason = "length"
+	RunFinishReasonStop          RunFinishReason = "stop"
 )
 
 // Valid indicates whether the value is a known member of the RunFinishReason enum.
 func (e RunFinishReason) Valid() bool {
 	switch e {
 	case RunFinishReasonCancelled:
+		return true
+	case RunFinishReasonContentFilter:
 		return true
 	case RunFinishReasonError:
 		return true
@@ -1972,7 +1999,9 @@ type Completion struct {
 	// Example: true
 	Done bool `json:"done"`
 
-	// FinishReason Why the reply ended: `stop` (complete), `length` (limit of the model), `cancelled` or `error`.
+	// FinishReason Why the reply ended: `stop` (complete), `length` (limit of the model), `content_filter` (cut off or suppressed by
+	// the content filter of the model server), `cancelled` or `error`.
+	//
 	//
 	// Example: stop
 	FinishReason FinishReason `json:"finishReason"`
@@ -2042,7 +2071,9 @@ type CompletionEvent struct {
 	// Error A problem document (RFC 9457).
 	Error *Problem `json:"error,omitempty"`
 
-	// FinishReason Why the reply ended: `stop` (complete), `length` (limit of the model), `cancelled` or `error`.
+	// FinishReason Why the reply ended: `stop` (complete), `length` (limit of the model), `content_filter` (cut off or suppressed by
+	// the content filter of the model server), `cancelled` or `error`.
+	//
 	//
 	// Example: stop
 	FinishReason *FinishReason `json:"finishReason,omitempty"`
@@ -2895,7 +2926,8 @@ type FeedbackUpdate struct {
 	Feedback nullable.Nullable[Feedback] `json:"feedback"`
 }
 
-// FinishReason Why the reply ended: `stop` (complete), `length` (limit of the model), `cancelled` or `error`.
+// FinishReason Why the reply ended: `stop` (complete), `length` (limit of the model), `content_filter` (cut off or suppressed by
+// the content filter of the model server), `cancelled` or `error`.
 //
 // Example: stop
 type FinishReason string
@@ -3356,6 +3388,9 @@ type Model struct {
 	// Example: gpt-4o-mini
 	Name string `json:"name"`
 
+	// Omit Parts of a request that are not sent to this server.
+	Omit []ModelOmission `json:"omit"`
+
 	// Parameters Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
 	Parameters FreeObject `json:"parameters"`
 
@@ -3363,7 +3398,18 @@ type Model struct {
 	//
 	// Example: 0.2
 	Temperature nullable.Nullable[float64] `json:"temperature"`
+
+	// Timeouts How long the model server may take, in seconds. A timeout ends the reply with the error `timeout`.
+	Timeouts ModelTimeouts `json:"timeouts"`
 }
+
+// ModelOmission A part of a request that some model servers reject. `stream_options`: the reply then may have no usage. `stream`:
+// the reply is requested as one JSON document and arrives as a whole. `system`: the instructions begin the first
+// message of the user instead of being a system message. Rejected parts are also detected: the request is sent
+// again without them, and so are the requests of the next hour.
+//
+// Example: stream_options
+type ModelOmission string
 
 // ModelSettings Complete settings of the model: absent fields are reset, except for the API key. In an update, null removes
 // the model and its API key.
@@ -3386,7 +3432,8 @@ type ModelSettings struct {
 
 	// HistoryTokens Maximum number of tokens of the conversation before the question that are sent, newest messages first.
 	// Default: 4000. Tokens are estimated: one per Chinese, Japanese or Korean character, and one per four other
-	// characters.
+	// characters. If the model server rejects a request as too long for the model, it is sent again with less of
+	// the conversation and of the FAQs. A question that is too long by itself is 413.
 	//
 	//
 	// Example: 4000
@@ -3397,6 +3444,11 @@ type ModelSettings struct {
 	// Example: gpt-4o-mini
 	Name string `json:"name"`
 
+	// Omit Parts of a request that are not sent to this server. Default: none.
+	//
+	// Example: ["stream_options"]
+	Omit *[]ModelOmission `json:"omit,omitempty"`
+
 	// Parameters Further fields that are added to each request unchanged, such as `max_tokens`; at most 16,384 bytes.
 	// Parley sets `messages`, `model`, `stream`, `stream_options` and `n` itself; naming one of them is 400.
 	Parameters *json.RawMessage `json:"parameters,omitempty"`
@@ -3405,6 +3457,47 @@ type ModelSettings struct {
 	//
 	// Example: 0.2
 	Temperature nullable.Nullable[float64] `json:"temperature,omitempty"`
+
+	// Timeouts How long the model server may take, in seconds. Absent fields have their default. Anything that the server sends,
+	// also a comment that only keeps the connection alive, ends a silence; `total` ends every reply.
+	Timeouts *ModelTimeoutSettings `json:"timeouts,omitempty"`
+}
+
+// ModelTimeoutSettings How long the model server may take, in seconds. Absent fields have their default. Anything that the server sends,
+// also a comment that only keeps the connection alive, ends a silence; `total` ends every reply.
+type ModelTimeoutSettings struct {
+	// BetweenTokens Longest silence after the first token, in seconds. Default: 30.
+	//
+	// Example: 60
+	BetweenTokens *int `json:"betweenTokens,omitempty"`
+
+	// FirstToken Longest silence before the first token, in seconds. Default: 60.
+	//
+	// Example: 120
+	FirstToken *int `json:"firstToken,omitempty"`
+
+	// Total Longest time for the whole reply, in seconds. Default: 600.
+	//
+	// Example: 600
+	Total *int `json:"total,omitempty"`
+}
+
+// ModelTimeouts How long the model server may take, in seconds. A timeout ends the reply with the error `timeout`.
+type ModelTimeouts struct {
+	// BetweenTokens Longest silence after the first token, in seconds.
+	//
+	// Example: 30
+	BetweenTokens int `json:"betweenTokens"`
+
+	// FirstToken Longest silence before the first token, in seconds.
+	//
+	// Example: 60
+	FirstToken int `json:"firstToken"`
+
+	// Total Longest time for the whole reply, in seconds.
+	//
+	// Example: 600
+	Total int `json:"total"`
 }
 
 // ModelUsed Model that wrote the reply, as the model server names it. Null if no model did, or the reply has not ended.
@@ -3773,7 +3866,7 @@ type Run struct {
 	// Error Why the run failed; null if it did not.
 	Error nullable.Nullable[RunError] `json:"error"`
 
-	// FinishReason How the reply ended: `stop`, `length`, `cancelled` or `error`; null until it has ended.
+	// FinishReason How the reply ended: `stop`, `length`, `content_filter`, `cancelled` or `error`; null until it has ended.
 	//
 	// Example: stop
 	FinishReason nullable.Nullable[RunFinishReason] `json:"finishReason"`
@@ -3839,7 +3932,7 @@ type RunError struct {
 	Error ProblemCode `json:"error"`
 }
 
-// RunFinishReason How the reply ended: `stop`, `length`, `cancelled` or `error`; null until it has ended.
+// RunFinishReason How the reply ended: `stop`, `length`, `content_filter`, `cancelled` or `error`; null until it has ended.
 //
 // Example: stop
 type RunFinishReason string

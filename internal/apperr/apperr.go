@@ -45,6 +45,7 @@ type Error struct {
 	Code       string // more specific than Kind, for OpenAI's error format; empty: Kind is enough
 	Violations []Violation
 	RetryAfter time.Duration // how long to wait before retrying; zero: unknown
+	Permanent  bool          // retrying cannot help, although it can for other errors of this kind
 	Err        error         `json:"-"` // the private cause, which is only logged
 }
 

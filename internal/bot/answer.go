@@ -15,7 +15,7 @@ type Answer struct {
 	Suggestions []Suggestion
 	// Context is the knowledge that the reply is based on, for the record.
 	Context string
-	// FinishReason is one of the API document's: stop, length, cancelled or error.
+	// FinishReason is one of the API document's: stop, length, content_filter, cancelled or error.
 	FinishReason string
 	// PromptTokens and CompletionTokens are nil if the engine does not count tokens. CachedTokens are
 	// part of PromptTokens, ReasoningTokens of CompletionTokens; nil if they are not reported.

@@ -19,6 +19,30 @@ import (
 // say.
 const DefaultHistoryTokens = 4000
 
+// The timeouts in seconds of a model whose settings do not say.
+const (
+	DefaultFirstTokenTimeout    = 60
+	DefaultBetweenTokensTimeout = 30
+	DefaultTotalTimeout         = 600
+)
+
+// Timeouts hold how long a reply may take, in seconds. Zero means the default.
+type Timeouts struct {
+	// FirstToken is the longest silence of the server before the first token.
+	FirstToken int `json:"firstToken,omitempty"`
+	// BetweenTokens is the longest silence of the server after it.
+	BetweenTokens int `json:"betweenTokens,omitempty"`
+	// Total bounds the whole reply.
+	Total int `json:"total,omitempty"`
+}
+
+// The parts of a request that a model's settings can leave out.
+const (
+	OmitStreamOptions = "stream_options"
+	OmitStream        = "stream"
+	OmitSystem        = "system"
+)
+
 // Model holds the settings of EngineOpenAI: a model on an OpenAI-compatible server. The API key is
 // stored separately, sealed.
 type Model struct {
@@ -31,6 +55,9 @@ type Model struct {
 	Parameters map[string]json.RawMessage `json:"parameters,omitempty"`
 	// HistoryTokens bounds how much of the conversation precedes the question, in estimated tokens.
 	HistoryTokens int `json:"historyTokens"`
+	// Omit lists the parts of a request that the server does not accept.
+	Omit     []string `json:"omit,omitempty"`
+	Timeouts Timeouts `json:"timeouts,omitzero"`
 }
 
 // NewModel holds the model settings to store. With KeepsAPIKey and no APIKey, the stored API key is

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"encoding/json"
 
 	"github.com/oapi-codegen/nullable"
@@ -21,13 +22,24 @@ func toAPIModel(row db.Bot) nullable.Nullable[openapi.Model] {
 	if len(model.Parameters) > 0 {
 		parameters, _ = json.Marshal(model.Parameters) // decoded JSON can be encoded
 	}
+	omitted := make([]openapi.ModelOmission, len(model.Omit))
+	for i, part := range model.Omit {
+		omitted[i] = openapi.ModelOmission(part)
+	}
+	timeouts := model.Timeouts
 	return nullable.NewNullableWithValue(openapi.Model{
 		BaseURL:       model.BaseURL,
 		Name:          model.Name,
 		Temperature:   orNull(model.Temperature),
 		Parameters:    parameters,
 		HistoryTokens: model.HistoryTokens,
-		HasAPIKey:     row.ModelKey != nil,
+		Omit:          omitted,
+		Timeouts: openapi.ModelTimeouts{
+			FirstToken:    cmp.Or(timeouts.FirstToken, bot.DefaultFirstTokenTimeout),
+			BetweenTokens: cmp.Or(timeouts.BetweenTokens, bot.DefaultBetweenTokensTimeout),
+			Total:         cmp.Or(timeouts.Total, bot.DefaultTotalTimeout),
+		},
+		HasAPIKey: row.ModelKey != nil,
 	})
 }
 
@@ -43,6 +55,12 @@ func fromAPIModel(field nullable.Nullable[openapi.ModelSettings]) (*bot.NewModel
 	}
 	if settings.HistoryTokens != nil {
 		model.HistoryTokens = *settings.HistoryTokens
+	}
+	for _, part := range deref(settings.Omit) {
+		model.Omit = append(model.Omit, string(part))
+	}
+	if timeouts := settings.Timeouts; timeouts != nil {
+		model.Timeouts = bot.Timeouts{FirstToken: deref(timeouts.FirstToken), BetweenTokens: deref(timeouts.BetweenTokens), Total: deref(timeouts.Total)}
 	}
 	if temperature, err := settings.Temperature.Get(); err == nil { // neither absent nor null
 		model.Temperature = &temperature

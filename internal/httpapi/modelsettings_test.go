@@ -15,6 +15,7 @@ func TestAModelIsSetShownChangedAndRemoved(t *testing.T) {
 	admin := serve(t).organization().as("admin", auth.Admin)
 	full := object{
 		"baseUrl": "https://models.test/v1", "name": "small", "temperature": 0.2, "historyTokens": 100, "apiKey": modelKey,
+		"omit": []any{"stream_options"}, "timeouts": object{"firstToken": 120},
 		"parameters": object{"max_tokens": json.Number("12345678901234567890"), "stop": []any{"\n"}},
 	}
 	once := withHeader("Idempotency-Key", "once")
@@ -22,7 +23,8 @@ func TestAModelIsSetShownChangedAndRemoved(t *testing.T) {
 	if again := admin.post("/api/chatbots/", object{"name": "M", "slug": "m", "engine": "openai", "model": full}, once); !sameJSON(t, again, made) {
 		t.Errorf("the repeat is answered %v", again)
 	}
-	want := object{"baseUrl": "https://models.test/v1", "name": "small", "temperature": 0.2, "historyTokens": 100, "parameters": full["parameters"], "hasApiKey": true}
+	want := object{"baseUrl": "https://models.test/v1", "name": "small", "temperature": 0.2, "historyTokens": 100, "parameters": full["parameters"], "hasApiKey": true,
+		"omit": []any{"stream_options"}, "timeouts": object{"firstToken": 120, "betweenTokens": 30, "total": 600}}
 	if !sameJSON(t, made["model"], want) || !sameJSON(t, admin.get("/api/chatbots/m/"), made) {
 		t.Errorf("%v", made)
 	}
@@ -34,7 +36,7 @@ func TestAModelIsSetShownChangedAndRemoved(t *testing.T) {
 	}
 
 	const base, elsewhere = "https://models.test/v1", "https://elsewhere.test/v1"
-	least := object{"baseUrl": base, "name": "small", "temperature": nil, "historyTokens": 4000, "parameters": object{}, "hasApiKey": true}
+	least := object{"baseUrl": base, "name": "small", "temperature": nil, "historyTokens": 4000, "parameters": object{}, "hasApiKey": true, "omit": []any{}, "timeouts": object{"firstToken": 60, "betweenTokens": 30, "total": 600}}
 	steps := []struct {
 		does   string
 		model  object
@@ -48,7 +50,7 @@ func TestAModelIsSetShownChangedAndRemoved(t *testing.T) {
 		{"another server does not get it", object{"baseUrl": elsewhere, "name": "small"}, false},
 		{"nor does the first one again", object{"baseUrl": base, "name": "small"}, false},
 		{"another server gets its own", object{"baseUrl": elsewhere, "name": "small", "apiKey": modelKey}, true},
-		{"what was shown can be sent back", object{"baseUrl": elsewhere, "name": "small", "temperature": nil, "historyTokens": 4000, "parameters": object{}, "hasApiKey": true}, true},
+		{"what was shown can be sent back", object{"baseUrl": elsewhere, "name": "small", "temperature": nil, "historyTokens": 4000, "parameters": object{}, "hasApiKey": true, "omit": []any{}, "timeouts": object{"firstToken": 60, "betweenTokens": 30, "total": 600}}, true},
 	}
 	for _, step := range steps {
 		want := clone(least).(object)

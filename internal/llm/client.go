@@ -2,6 +2,7 @@ package llm
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,18 +18,16 @@ import (
 
 	"github.com/google/uuid"
 
+	"parley/internal/bot"
 	"parley/internal/trace"
 )
 
 const (
-	connectTimeout    = 10 * time.Second
-	firstTokenTimeout = 60 * time.Second // from sending the request to the first token
-	stallTimeout      = 30 * time.Second // between two tokens
-	usageTimeout      = 2 * time.Second  // for the token usage, after the end of the reply
+	connectTimeout = 10 * time.Second
+	usageTimeout   = 2 * time.Second // for the token usage, after the end of the reply
 	// drainTimeout is for the rest of the stream after its last event: only a connection whose
 	// response was read to the end can be reused.
 	drainTimeout = 50 * time.Millisecond
-	callTimeout  = 10 * time.Minute // for the whole call, retries included
 )
 
 const (
@@ -46,6 +45,7 @@ const (
 type client struct {
 	http    *http.Client
 	breaker circuitBreaker
+	shapes  shapes
 	traces  *trace.Tracer // may be nil
 	// calls counts the attempts by their outcome: answered, abandoned, or a kind of error.
 	calls map[string]*atomic.Int64
@@ -58,8 +58,22 @@ type call struct {
 	model          string
 	apiKey         string // empty if the server needs none
 	body           []byte
+	shape          shape // of the body
+	timeouts       timeouts
 	// relay receives the chunks of the response. The text is emitted if it is nil.
 	relay func(chunk json.RawMessage) error
+}
+
+// timeouts are how long a call waits for a sign of life from the server, which any byte of the
+// response is, before the first token and after it.
+type timeouts struct{ firstToken, betweenTokens, total time.Duration }
+
+func timeoutsOf(m bot.Model) timeouts {
+	seconds := func(n, byDefault int) time.Duration { return time.Duration(cmp.Or(n, byDefault)) * time.Second }
+	t := m.Timeouts
+	return timeouts{
+		seconds(t.FirstToken, bot.DefaultFirstTokenTimeout), seconds(t.BetweenTokens, bot.DefaultBetweenTokensTimeout), seconds(t.Total, bot.DefaultTotalTimeout),
+	}
 }
 
 type dialer func(ctx context.Context, network, address string) (net.Conn, error)
@@ -81,7 +95,7 @@ func newClient(dial dialer) *client {
 			ForceAttemptHTTP2:   true,
 			MaxIdleConnsPerHost: 16,
 			IdleConnTimeout:     90 * time.Second,
-			DisableCompression:  true, // compression buffers the events of a stream
+			DisableCompression:  true, // decodedBody decodes what was not asked for
 		},
 		CheckRedirect: checkRedirect,
 	}}
@@ -98,7 +112,8 @@ func checkRedirect(next *http.Request, via []*http.Request) error {
 }
 
 // complete calls a server and passes the reply to emit as it arrives. It retries transient errors
-// until the first token. It returns the error of emit, the cause of ctx, or an *apperr.Error.
+// until the first token. It returns the error of emit, the cause of ctx, errCircuitOpen, or a
+// *callError.
 func (c *client) complete(ctx context.Context, call call, emit func(delta string) error) (*completion, error) {
 	report, ok := c.breaker.allow(serverID{call.organizationID, call.baseURL})
 	if !ok {
@@ -117,8 +132,6 @@ func (c *client) complete(ctx context.Context, call call, emit func(delta string
 	// circuit before the reply ends.
 	onToken := func() { reportOnce(healthy) }
 
-	ctx, cancel := context.WithTimeoutCause(ctx, callTimeout, errTooLong)
-	defer cancel()
 	for retries := 0; ; retries++ {
 		reply, err := c.attempt(ctx, call, emit, onToken)
 		callErr, ok := errors.AsType[*callError](err)
@@ -135,7 +148,7 @@ func (c *client) complete(ctx context.Context, call call, emit func(delta string
 			wait = callErr.retryAfter
 		}
 		if !callErr.isTransient || retries == maxRetries || wait > maxRetryAfter {
-			return nil, callErr.apiErr
+			return nil, callErr
 		}
 		select {
 		case <-ctx.Done():
@@ -173,11 +186,11 @@ func describe(span trace.Span, call call, reply *completion, err error) {
 	if at, err := url.Parse(call.baseURL); err == nil {
 		span.SetText("server.address", at.Hostname())
 	}
-	if reply != nil && reply.promptTokens != nil {
-		span.SetNumber("gen_ai.usage.input_tokens", *reply.promptTokens)
+	if reply != nil && reply.usage.prompt != nil {
+		span.SetNumber("gen_ai.usage.input_tokens", *reply.usage.prompt)
 	}
-	if reply != nil && reply.completionTokens != nil {
-		span.SetNumber("gen_ai.usage.output_tokens", *reply.completionTokens)
+	if reply != nil && reply.usage.completion != nil {
+		span.SetNumber("gen_ai.usage.output_tokens", *reply.usage.completion)
 	}
 	if err != nil {
 		span.Fail(outcomeOf(err))
@@ -207,7 +220,11 @@ func (c *client) send(callCtx context.Context, call call, emit func(delta string
 	defer cancel(nil)
 	timer := watchdog{cancel: cancel}
 	defer timer.stop()
-	timer.reset(firstTokenTimeout, errNoFirstToken)
+	patience := call.timeouts.firstToken
+	if !call.shape.isStreamed() {
+		patience = call.timeouts.total // the whole reply comes at once
+	}
+	timer.reset(patience, errNoFirstToken)
 
 	request, err := c.newRequest(ctx, call)
 	if err != nil {
@@ -226,22 +243,27 @@ func (c *client) send(callCtx context.Context, call call, emit func(delta string
 		return nil, attemptError(ctx, callCtx, err(response, call))
 	}
 
+	isAlive := func() { timer.reset(patience, errNoFirstToken) }
 	reply := &completion{emit: emit, relay: call.relay}
 	reply.onProgress = func() {
 		onToken()
-		timer.reset(stallTimeout, errStalled)
+		isAlive = func() { timer.reset(call.timeouts.betweenTokens, errStalled) }
+		isAlive()
 	}
 	reply.onFinish = func() {
 		onToken()
+		isAlive = func() {}
 		timer.reset(usageTimeout, errNoUsage)
-		reply.onProgress = func() {}
 	}
-	err = reply.read(response.Body)
+	body, err := decodedBody(response, watchedReader{response.Body, func() { isAlive() }})
+	if err == nil {
+		err = reply.read(body)
+	}
 	switch {
 	case reply.emitErr != nil:
 		return nil, reply.emitErr
 	case err != nil:
-		return nil, attemptError(ctx, callCtx, readError(call, err, reply.size > 0 || reply.hasBegun))
+		return nil, attemptError(ctx, callCtx, readError(call, err, reply.size > 0 || reply.relay != nil && reply.hasBegun))
 	}
 	timer.reset(drainTimeout, errNoUsage)
 	_, _ = io.CopyN(io.Discard, response.Body, maxLine) // the reply is complete, whatever follows
@@ -254,13 +276,28 @@ func (c *client) newRequest(ctx context.Context, call call) (*http.Request, erro
 		return nil, fmt.Errorf("create the request to the model server: %w", err)
 	}
 	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("Accept", "text/event-stream")
+	request.Header.Set("Accept", "text/event-stream, application/json")
+	request.Header.Set("Accept-Encoding", "identity") // compression buffers the events of a stream
 	request.Header.Set("User-Agent", "parley")
 	c.traces.Inject(ctx, request.Header)
 	if call.apiKey != "" {
 		request.Header.Set("Authorization", "Bearer "+call.apiKey)
 	}
 	return request, nil
+}
+
+// watchedReader calls onRead whenever something was read.
+type watchedReader struct {
+	io.Reader
+	onRead func()
+}
+
+func (w watchedReader) Read(into []byte) (int, error) {
+	n, err := w.Reader.Read(into)
+	if n > 0 {
+		w.onRead()
+	}
+	return n, err
 }
 
 // watchdog cancels a context with a cause unless it is reset in time.

@@ -53,7 +53,7 @@ func TestTimeouts(t *testing.T) {
 			func(_ http.ResponseWriter, r *http.Request, _ int) { hang(r) }, "did not begin", time.Minute, time.Minute,
 		},
 		"no token":      {sendThenHang(opening), "did not begin", time.Minute, time.Minute},
-		"only comments": {sendEvery(time.Second, ": wait\n\n"), "did not begin", time.Minute, time.Minute},
+		"only comments": {sendEvery(time.Second, ": wait\n\n"), "too long", 10 * time.Minute, 10 * time.Minute},
 		"stalled":       {sendThenHang(textEvent("Good ")), "silent", 30 * time.Second, 30 * time.Second},
 		"slow": {
 			func(w http.ResponseWriter, r *http.Request, _ int) {

@@ -28,6 +28,9 @@ func plainDelta(chunk []byte) (text string, isPlain bool) {
 			return s.byte('[') && s.choice(&text) && s.byte(']')
 		case "error", "usage":
 			return s.literal("null")
+		case "object", "type":
+			before := s.rest
+			return s.scalar() && !bytes.Contains(before[:len(before)-len(s.rest)], []byte(`"error"`))
 		}
 		return s.scalar()
 	})
@@ -43,12 +46,15 @@ func (s *scanner) choice(text *string) bool {
 			return s.literal("0")
 		case "delta":
 			return *text == "" && s.object(func(name []byte) bool {
-				if string(name) != "content" {
-					return s.scalar() // beside a text, other signs of progress do not matter
+				switch string(name) {
+				case "content":
+					return *text == "" && s.text(text)
+				case "refusal":
+					return s.literal("null")
 				}
-				return *text == "" && s.text(text)
+				return s.scalar() // beside a text, other signs of progress do not matter
 			})
-		case "message", "finish_reason":
+		case "message", "finish_reason", "error":
 			return s.literal("null")
 		}
 		return s.scalar()
@@ -140,6 +146,9 @@ func (s *scanner) text(value *string) bool {
 	start := s.rest
 	inside, hasEscape, ok := s.quoted()
 	if ok && hasEscape {
+		if incompleteTail(inside) < len(inside) {
+			return false
+		}
 		var decoded string // a separate variable, so that value does not escape to the heap
 		ok = json.Unmarshal(start[:len(start)-len(s.rest)], &decoded) == nil
 		*value = decoded

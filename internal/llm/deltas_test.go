@@ -13,7 +13,7 @@ var plainChunks = []string{
 		`"choices":[{"index":0,"delta":{"content":"Hello"},"logprobs":null,"finish_reason":null}],"usage":null,"obfuscation":"5Kx2"}`,
 	`{"id": "1", "created": 0, "choices": [{"index": 0, "delta": {"role": "assistant", "content": "請問", "reasoning_content": null}, "finish_reason": null}]}`,
 	`{"choices":[{"delta":{"content":"a \"quoted\" line\n\u8acb\ud83d\ude42"}}]}`,
-	`{"choices":[{"finish_reason":null,"index":0,"delta":{"content":" "}}],"created":1,"usage":null,"error":null}`,
+	`{"choices":[{"finish_reason":null,"index":0,"delta":{"content":" day"}}],"created":1,"usage":null,"error":null}`,
 }
 
 // otherChunks contain something else that matters, or are malformed.

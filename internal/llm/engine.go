@@ -6,6 +6,7 @@ package llm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 
@@ -62,26 +63,80 @@ func (e *Engine) Respond(ctx context.Context, question bot.Question, emit func(d
 	return e.client.respond(ctx, *model, apiKey, question, matches, emit)
 }
 
-// respond answers with a model that receives the matching FAQs. A reply without text, for example
-// because the model only called a tool or a filter removed everything, becomes the chatbot's reply
-// to unanswerable questions.
+// respond answers with a model that receives the matching FAQs. A request that the server rejects is
+// sent again in a shape that it may accept, or with less of the history and the knowledge. A reply
+// without text, for example because a filter removed everything, becomes the chatbot's reply to
+// unanswerable questions.
 func (c *client) respond(ctx context.Context, m bot.Model, apiKey string, question bot.Question, matches []faq.Match, emit func(string) error) (bot.Answer, error) {
-	knowledge := selectKnowledge(matches)
-	answer := faq.NewAnswer(knowledge, matches)
-	body, err := requestBody(m, question, knowledge)
-	if err != nil {
-		return answer, fmt.Errorf("encode the request to the model server: %w", err)
+	patience := timeoutsOf(m)
+	ctx, cancel := context.WithTimeoutCause(ctx, patience.total, errTooLong)
+	defer cancel()
+	asked := shapeOf(m)
+	id := modelID{serverID{question.Bot.OrganizationID, m.BaseURL}, m.Name, asked}
+	asking := asking{m, question, matches}
+	next := c.shapes.of(id)
+	body, answer, err := asking.request(next)
+	for err == nil {
+		sent := next
+		var reply *completion
+		reply, err = c.complete(ctx, call{
+			organizationID: question.Bot.OrganizationID, baseURL: m.BaseURL, model: m.Name, apiKey: apiKey, body: body, shape: sent, timeouts: patience,
+		}, emit)
+		if err == nil {
+			c.shapes.learn(id, sent)
+			err = finishAnswer(ctx, &answer, m, question, reply, emit)
+			return answer, err
+		}
+		callErr, ok := errors.AsType[*callError](err)
+		switch {
+		case !ok:
+			return answer, err
+		case callErr.adapted != nil:
+			next = *callErr.adapted
+			body, answer, err = asking.request(next)
+		case callErr.isOverflow:
+			var isSmaller bool
+			if next, body, answer, isSmaller = asking.shrink(sent, body, answer); !isSmaller {
+				return answer, callErr.apiErr
+			}
+			err = nil
+		default:
+			return answer, callErr.apiErr
+		}
 	}
-	reply, err := c.complete(ctx, call{
-		organizationID: question.Bot.OrganizationID, baseURL: m.BaseURL, model: m.Name, apiKey: apiKey, body: body,
-	}, emit)
-	if err != nil {
-		return answer, err
-	}
+	return answer, fmt.Errorf("encode the request to the model server: %w", err)
+}
+
+func finishAnswer(ctx context.Context, answer *bot.Answer, m bot.Model, question bot.Question, reply *completion, emit func(string) error) error {
 	answer.FinishReason = reply.finishReason()
-	reply.addUsage(&answer, m)
+	reply.addUsage(answer, m)
 	if reply.size == 0 {
-		return answer, bot.EmitText(ctx, bot.UnanswerableReply(question.Bot), emit)
+		return bot.EmitText(ctx, bot.UnanswerableReply(question.Bot), emit)
 	}
-	return answer, nil
+	return nil
+}
+
+// asking is a question with everything that its requests are made of.
+type asking struct {
+	model    bot.Model
+	question bot.Question
+	matches  []faq.Match
+}
+
+// request returns the body of a request in a shape, and what an answer to it is based on.
+func (a asking) request(s shape) (body []byte, answer bot.Answer, err error) {
+	knowledge := selectKnowledge(a.matches, windows[s.window])
+	body, err = requestBody(a.model, a.question, knowledge, s)
+	return body, faq.NewAnswer(knowledge, a.matches), err
+}
+
+// shrink returns the next smaller request. It reports false if there is none.
+func (a asking) shrink(s shape, body []byte, answer bot.Answer) (shape, []byte, bot.Answer, bool) {
+	for s.window++; s.window < len(windows); s.window++ {
+		smaller, basis, err := a.request(s)
+		if err == nil && len(smaller) < len(body) {
+			return s, smaller, basis, true
+		}
+	}
+	return s, body, answer, false
 }

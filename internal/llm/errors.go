@@ -3,12 +3,10 @@ package llm
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -18,7 +16,7 @@ import (
 // Errors that askers see. They never contain the server's own words, which may quote the question,
 // the instructions or the API key.
 var (
-	errCircuitOpen  = apperr.New(apperr.UpstreamFailed, "The model server has failed several times in a row. Retry in a few seconds.")
+	errCircuitOpen  = &apperr.Error{Kind: apperr.UpstreamFailed, Message: "The model server has failed several times in a row. Retry in a few seconds.", RetryAfter: openTime}
 	errNoFirstToken = apperr.New(apperr.Timeout, "The model server did not begin its reply in time.")
 	errStalled      = apperr.New(apperr.Timeout, "The model server went silent in the middle of its reply.")
 	errTooLong      = apperr.New(apperr.Timeout, "The model server took too long to complete its reply.")
@@ -35,6 +33,8 @@ type callError struct {
 	isTransient bool          // another attempt may succeed
 	retryAfter  time.Duration // what the server asks for; zero if it does not
 	shows       health
+	isOverflow  bool   // the request was too long for the model
+	adapted     *shape // a shape of the request that the server may accept
 }
 
 func (e *callError) Error() string { return e.apiErr.Error() }
@@ -58,6 +58,7 @@ const kindCircuitOpen = "cooling_down"
 // errorKinds are the kinds of errors, for the metrics.
 var errorKinds = []string{
 	kindCircuitOpen, "no_first_token", "silent", "too_long", "unreached", "broken_off", "failed", "rate_limited", "unauthorized", "unknown", "redirected", "refused",
+	"overflow", "quota", "filtered", "tool_call",
 }
 
 // attemptError returns the error of an attempt that failed with err: the cause of callCtx if the
@@ -85,81 +86,38 @@ func unreachedError(c call, err error) *callError {
 	return e
 }
 
-// readError is the error of a response that could not be read to its end.
+// readError is the error of a response that could not be read to its end. A server that reports an
+// error before the first text may be asked again.
 func readError(c call, err error, hasText bool) *callError {
-	message := "The model server's response could not be read."
-	if _, isReported := errors.AsType[reportedError](err); isReported {
-		message = "The model server reported an error."
-	} else if hasText {
-		message = "The model server broke off in the middle of its reply."
-	}
-	return newCallError("broken_off", c.redact(err), message)
-}
-
-// statusError is the error of a response with a status other than 200. Only server errors show an
-// unhealthy server: a wrong API key or model concerns one chatbot.
-func statusError(response *http.Response, c call) *callError {
-	body, _ := io.ReadAll(io.LimitReader(response.Body, 16<<10)) // a partial body may still have the codes
-	var reported struct{ Error json.RawMessage }
-	_ = json.Unmarshal(body, &reported) // a body that is not JSON has no codes
-	cause := c.redact(fmt.Errorf("the model server answered %s, %s", response.Status, errorCodes(reported.Error)))
-	status := response.StatusCode
-	var e *callError
+	reported, isReported := errors.AsType[reportedError](err)
 	switch {
-	case status >= 500:
-		e = newCallError("failed", cause, "The model server failed.")
-		e.isTransient = true
-	case status == http.StatusTooManyRequests:
-		e = newCallError("rate_limited", cause, "The model server accepts no more requests at the moment.")
-		e.isTransient, e.shows = true, healthy
-	case status == http.StatusUnauthorized, status == http.StatusForbidden:
-		e = newCallError("unauthorized", cause, "The model server rejected the chatbot's API key.")
-		e.shows = healthy
-	case status == http.StatusNotFound:
-		e = newCallError("unknown", cause, "The model server does not have the chatbot's model, or the base URL is wrong.")
-		e.shows = healthy
-	case status >= 300 && status < 400:
-		e = newCallError("redirected", cause, "The model server redirects to another server, which is not followed.")
-		e.shows = healthy
-	default:
-		e = newCallError("refused", cause, "The model server rejected the request.")
-		e.shows = healthy
+	case errors.Is(err, errToolCall):
+		e := newCallError("tool_call", err, "The model called a tool instead of writing a reply, and the chatbot has none.")
+		e.apiErr.Permanent, e.shows = true, healthy
+		return e
+	case isReported && !hasText:
+		return reported.error(c.shape, c.redact(err))
+	case isReported:
+		e := newCallError("broken_off", c.redact(err), "The model server reported an error.")
+		e.apiErr.RetryAfter = reported.retryAfter
+		return e
+	case hasText:
+		return newCallError("broken_off", c.redact(err), "The model server broke off in the middle of its reply.")
 	}
-	e.retryAfter = parseRetryAfter(response.Header.Get("Retry-After"))
-	return e
+	return newCallError("broken_off", c.redact(err), "The model server's response could not be read.")
 }
 
-// errorCodes returns the type and the code of an error that the server reported, for the log. The
-// error's message is left out, because it may quote the user.
-func errorCodes(reported json.RawMessage) string {
-	var codes struct{ Type, Code any }
-	_ = json.Unmarshal(reported, &codes) // an error that is a string has no codes
-	return fmt.Sprintf("type %s, code %s", codeOrDash(codes.Type), codeOrDash(codes.Code))
-}
-
-// codeOrDash returns a code, or a dash if the value does not look like one.
-func codeOrDash(value any) string {
-	code := fmt.Sprint(value)
-	if value == nil || len(code) > 64 || strings.IndexFunc(code, isNotCode) >= 0 {
-		return "-"
+// statusError is the error of a response with a status other than 200.
+func statusError(response *http.Response, c call) *callError {
+	var body []byte
+	if in, err := decodedBody(response, response.Body); err == nil {
+		body, _ = io.ReadAll(io.LimitReader(in, 16<<10)) // a partial body may still have the codes
 	}
-	return code
-}
-
-func isNotCode(r rune) bool {
-	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '-' && r != '.'
-}
-
-// parseRetryAfter parses the header Retry-After, which holds seconds or a date. It returns zero for
-// anything else.
-func parseRetryAfter(value string) time.Duration {
-	if seconds, err := strconv.ParseFloat(value, 64); err == nil && seconds >= 0 && seconds < 1e6 {
-		return time.Duration(seconds * float64(time.Second))
+	r := newReport(response.StatusCode, body)
+	if wait := retryAfterOf(response.Header); wait > 0 {
+		r.retryAfter = wait
 	}
-	if at, err := http.ParseTime(value); err == nil {
-		return max(time.Until(at), 0)
-	}
-	return 0
+	return r.error(c.shape, c.redact(fmt.Errorf("the model server answered %s, %s", response.Status, r.codes())))
 }
 
 const redacted = "[API key]"

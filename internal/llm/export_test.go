@@ -39,7 +39,7 @@ func ReadChunk(raw []byte, isGeneral bool) (description string) {
 		read = c.decodeChunk
 	}
 	err := read(raw)
-	return description + fmt.Sprint(c.size, c.finish, c.isFull, c.promptTokens != nil, c.completionTokens != nil, err)
+	return description + fmt.Sprint(c.size, c.finish, c.isFull, c.usage.prompt != nil, c.usage.completion != nil, err)
 }
 
 // IsPlainChunk reports whether a chunk is read without encoding/json.

@@ -23,12 +23,15 @@ func (e *Engine) Relay(ctx context.Context, question bot.Question, request bot.R
 	if err != nil {
 		return answer, err
 	}
-	body, err := relayBody(*model, systemPrompt(question.Bot.Instructions, selectKnowledge(matches)), request)
+	body, err := relayBody(*model, systemPrompt(question.Bot.Instructions, selectKnowledge(matches, windows[0])), request)
 	if err != nil {
 		return answer, err
 	}
+	patience := timeoutsOf(*model)
+	ctx, cancel := context.WithTimeoutCause(ctx, patience.total, errTooLong)
+	defer cancel()
 	reply, err := e.client.complete(ctx, call{
-		organizationID: question.Bot.OrganizationID, baseURL: model.BaseURL, model: model.Name, apiKey: apiKey, body: body, relay: emit,
+		organizationID: question.Bot.OrganizationID, baseURL: model.BaseURL, model: model.Name, apiKey: apiKey, body: body, relay: emit, timeouts: patience,
 	}, nil)
 	if err != nil {
 		answer.Model = model.Name
@@ -176,10 +179,6 @@ func asChunk(raw []byte) (json.RawMessage, error) {
 	return json.Marshal(fields)
 }
 
-// reportedContext matches how servers say that a request exceeds the context of the model: OpenAI,
-// llama.cpp, vLLM and others.
-var reportedContext = regexp.MustCompile(`(?i)context_length_exceeded|exceed_context_size|context (length|size|window)|too many tokens|prompt is too long`)
-
 // relayStatusError is statusError for a relayed request, in which a caller can be at fault. Callers
 // read codes and the name of a parameter, but not the server's own words.
 func relayStatusError(response *http.Response, c call) *callError {
@@ -188,20 +187,17 @@ func relayStatusError(response *http.Response, c call) *callError {
 		return statusError(response, c)
 	}
 	body, _ := io.ReadAll(io.LimitReader(response.Body, 16<<10)) // a partial body may still have the codes
-	var reported struct {
-		Error struct{ Type, Code, Param any }
-	}
-	_ = json.Unmarshal(body, &reported) // a body that is not JSON has no codes
-	codes := fmt.Sprintf("type %s, code %s", codeOrDash(reported.Error.Type), codeOrDash(reported.Error.Code))
+	r := newReport(status, body)
+	codes := r.codes()
 	apiErr := &apperr.Error{
 		Kind:    apperr.InvalidRequest,
 		Message: "The model server rejected the request (" + codes + ").",
 		Err:     fmt.Errorf("the model server answered %s, %s", response.Status, codes),
 	}
-	if param, ok := reported.Error.Param.(string); ok && paramPattern.MatchString(param) {
+	if param := r.param; paramPattern.MatchString(param) {
 		apiErr.Violations = []apperr.Violation{{In: "body", Parameter: param, Detail: "was rejected by the model server"}}
 	}
-	if reportedContext.Match(body) {
+	if r.isOverflow() {
 		apiErr.Code, apiErr.Message = "context_length_exceeded", "The messages are longer than the context of the model."
 		apiErr.Violations = []apperr.Violation{{In: "body", Pointer: "/messages", Detail: "must fit into the context of the model"}}
 	}

@@ -3,7 +3,6 @@ package llm
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -39,9 +38,9 @@ type imageURL struct {
 	URL string `json:"url"`
 }
 
-// requestBody returns the body of a chat completions request. It always asks for a stream, so that
-// the reply can be shown as it grows and a stall can be detected.
-func requestBody(m bot.Model, question bot.Question, knowledge []faq.Match) ([]byte, error) {
+// requestBody returns the body of a chat completions request. It asks for a stream if the server can
+// stream, so that the reply can be shown as it grows and a stall can be detected.
+func requestBody(m bot.Model, question bot.Question, knowledge []faq.Match, s shape) ([]byte, error) {
 	body := map[string]any{}
 	for name, value := range m.Parameters {
 		body[name] = value
@@ -49,21 +48,21 @@ func requestBody(m bot.Model, question bot.Question, knowledge []faq.Match) ([]b
 	if m.Temperature != nil {
 		body["temperature"] = *m.Temperature
 	}
-	maps.Copy(body, map[string]any{
-		"model":          m.Name,
-		"messages":       requestMessages(m, question, knowledge),
-		"stream":         true,
-		"stream_options": map[string]bool{"include_usage": true},
-	})
+	s.apply(body)
+	messages := requestMessages(m, question, knowledge, windows[s.window])
+	if s.omitsSystem {
+		messages = withoutSystem(messages)
+	}
+	body["model"], body["messages"] = m.Name, messages
 	return json.Marshal(body)
 }
 
-func requestMessages(m bot.Model, question bot.Question, knowledge []faq.Match) []chatMessage {
+func requestMessages(m bot.Model, question bot.Question, knowledge []faq.Match, window float64) []chatMessage {
 	var messages []chatMessage
 	if prompt := systemPrompt(question.Bot.Instructions, knowledge); prompt != "" {
 		messages = append(messages, chatMessage{Role: "system", Content: prompt})
 	}
-	turns := recentTurns(question.History, m.HistoryTokens)
+	turns := recentTurns(question.History, historyRoom(question.History, m.HistoryTokens, window))
 	if last := len(turns) - 1; last >= 0 && turns[last].IsAsker {
 		// The last turn got no reply: it is part of the question.
 		question.Text = strings.TrimSpace(turns[last].Text + "\n\n" + question.Text)
@@ -91,9 +90,12 @@ func systemPrompt(instructions string, knowledge []faq.Match) string {
 }
 
 // selectKnowledge selects the matches to send, of those ordered best first. Matches that exceed the
-// token limit are skipped, except for the best one.
-func selectKnowledge(matches []faq.Match) (knowledge []faq.Match) {
-	room := maxKnowledgeTokens
+// token limit, of which only a part may be available, are skipped, except for the best one.
+func selectKnowledge(matches []faq.Match, window float64) (knowledge []faq.Match) {
+	if window == 0 {
+		return nil
+	}
+	room := int(maxKnowledgeTokens * window)
 	for _, match := range matches {
 		size := estimateTokens(match.Question) + estimateTokens(match.Answer)
 		isRelevant := match.IsAnswer() || match.IsRelated(matches[0])
@@ -103,6 +105,19 @@ func selectKnowledge(matches []faq.Match) (knowledge []faq.Match) {
 		}
 	}
 	return knowledge
+}
+
+// historyRoom returns the tokens of the history that a request may contain: a part of those that fit
+// into the limit.
+func historyRoom(history []bot.Turn, limit int, window float64) int {
+	if window == 1 {
+		return limit
+	}
+	size := 0
+	for _, turn := range history {
+		size += estimateTokens(turnText(turn))
+	}
+	return int(float64(min(size, limit)) * window)
 }
 
 // recentTurns returns the newest turns that fit into the token limit. Consecutive turns of one

@@ -6,9 +6,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"math"
 	"strings"
 	"unicode/utf8"
 
@@ -31,24 +29,24 @@ const (
 var (
 	errLineTooLong = errors.New("the response has a line that is too long")
 	errTruncated   = errors.New("the stream ended before the reply did")
+	errNoChoice    = errors.New("the response has no choice")
+	errToolCall    = errors.New("the reply is a tool call without text")
 )
-
-// reportedError is an error that the server sent instead of a reply, or in the middle of it.
-type reportedError struct{ codes string }
-
-func (e reportedError) Error() string { return "the server reported an error: " + e.codes }
 
 // completion is the reply of a model server while it is read. Its callbacks are called from the
 // reading goroutine.
 type completion struct {
-	size             int    // of the text so far, in bytes
-	finish           string // the server's finish reason, empty until it is sent
-	isFull           bool   // the text has reached maxReply
-	promptTokens     *int
-	completionTokens *int
-	cachedTokens     *int
-	reasoningTokens  *int
-	model            string // as the server names it
+	size      int     // of the text so far, in bytes
+	hasChoice bool    // the response has a choice, so that it is a reply
+	callsTool bool    // the reply contains a tool call
+	finish    meaning // of the latest finish reason, empty until one is sent
+	isFull    bool    // the text has reached maxReply
+	model     string  // as the server names it, empty if it does not
+	usage     usage   // as far as it is known
+	source    string  // the field that the text is taken from, empty before the text
+	said      string  // the text so far, if it is taken from complete messages
+	partial   []byte  // the beginning of a character whose end the next chunk has, as JSON
+	reasoning reasoning
 
 	relay    func(chunk json.RawMessage) error // receives the chunks instead of emit; may be nil
 	held     []json.RawMessage                 // chunks before the model has begun to reply
@@ -60,21 +58,23 @@ type completion struct {
 	onFinish   func() // called when the reply is complete; only the token usage may follow
 }
 
-// finishReason returns the finish reason in the API document's terms. A reply that a filter cut
-// off, or that ended in a tool call, is complete as far as the asker is concerned: its reason is
-// stop.
+// finishReason returns the finish reason in the API document's terms. A text that ended in a tool
+// call is complete as far as the asker is concerned.
 func (c *completion) finishReason() string {
-	if c.isFull || c.finish == "length" {
-		return "length"
+	switch {
+	case c.isFull:
+		return string(meansLength)
+	case c.finish == meansLength, c.finish == meansFiltered:
+		return string(c.finish)
 	}
-	return "stop"
+	return string(meansStop)
 }
 
 // addUsage adds the model and the token usage to an answer.
 func (c *completion) addUsage(answer *bot.Answer, m bot.Model) {
 	answer.Model = cmp.Or(c.model, m.Name)
-	answer.PromptTokens, answer.CompletionTokens = c.promptTokens, c.completionTokens
-	answer.CachedTokens, answer.ReasoningTokens = c.cachedTokens, c.reasoningTokens
+	answer.PromptTokens, answer.CompletionTokens = c.usage.prompt, c.usage.completion
+	answer.CachedTokens, answer.ReasoningTokens = c.usage.cached, c.usage.reasoning
 }
 
 // read reads a response to its end. It is an event stream or, from servers that do not stream, a
@@ -88,9 +88,36 @@ func (c *completion) read(body io.Reader) error {
 	case err != nil:
 		return err
 	case first == '{' || first == '[':
-		return c.readDocument(in)
+		err = c.readDocuments(in)
+	default:
+		err = c.readEvents(in)
 	}
-	return c.readEvents(in)
+	if err != nil || c.isFull {
+		return err
+	}
+	return c.end()
+}
+
+// end adds what was held back of the text, and checks that the response is a reply.
+func (c *completion) end() error {
+	if len(c.partial) > 0 {
+		c.partial = nil
+		if err := c.addText("\ufffd"); err != nil {
+			return err
+		}
+	}
+	if err := c.write(c.reasoning.end()); err != nil {
+		return err
+	}
+	switch {
+	case !c.hasChoice:
+		return errNoChoice
+	case c.finish == meansFailed:
+		return reportedError{report{code: "finish_reason"}}
+	case c.relay == nil && c.size == 0 && (c.callsTool || c.finish == meansToolCall):
+		return errToolCall
+	}
+	return nil
 }
 
 // peekNonBlank skips a byte order mark and white space, and returns the byte that follows.
@@ -110,26 +137,33 @@ func peekNonBlank(in *bufio.Reader) (byte, error) {
 	}
 }
 
-func (c *completion) readDocument(in io.Reader) error {
-	document, err := io.ReadAll(io.LimitReader(in, maxLine+1))
-	if err != nil {
-		return err
+// readDocuments reads one JSON document, or several that are the chunks of a stream.
+func (c *completion) readDocuments(in io.Reader) error {
+	documents := json.NewDecoder(io.LimitReader(in, maxLine+1))
+	for {
+		var document json.RawMessage
+		err := documents.Decode(&document)
+		switch {
+		case documents.InputOffset() > maxLine:
+			return errLineTooLong
+		case errors.Is(err, io.EOF):
+			if c.finish == "" && c.size == 0 && !c.hasBegun {
+				return errTruncated
+			}
+			return nil
+		case err != nil:
+			return err
+		}
+		if err := c.addChunk(document); err != nil || c.isFull {
+			return err
+		}
 	}
-	if len(document) > maxLine {
-		return errLineTooLong
-	}
-	if err := c.addChunk(document); err != nil || c.isFull {
-		return err
-	}
-	if c.finish == "" && c.size == 0 && !c.hasBegun {
-		return errTruncated
-	}
-	return nil
 }
 
 // readEvents reads events until the server sends [DONE], or ends the stream after a finish reason.
 func (c *completion) readEvents(in *bufio.Reader) error {
 	var data []byte
+	isError := false // the event's name says so
 	for {
 		line, err := readLine(in)
 		if err != nil && (!errors.Is(err, io.EOF) || len(line) == 0) {
@@ -137,10 +171,15 @@ func (c *completion) readEvents(in *bufio.Reader) error {
 		}
 		switch {
 		case len(line) == 0:
+			if isError && len(data) > 0 {
+				return reportedError{newReport(0, data)}
+			}
 			if isDone, err := c.addEvent(data); isDone || err != nil {
 				return err
 			}
-			data = data[:0]
+			data, isError = data[:0], false
+		case string(line) == "event: error", string(line) == "event:error":
+			isError = true
 		case bytes.HasPrefix(line, []byte("data:")):
 			if len(data) > 0 {
 				data = append(data, '\n')
@@ -210,116 +249,22 @@ func (c *completion) addChunk(raw []byte) error {
 	if c.relay != nil {
 		return c.relayChunk(raw)
 	}
-	if text, ok := plainDelta(raw); ok {
-		c.onProgress()
-		return c.addText(text)
+	if len(c.partial) == 0 && (c.source == "" || c.source == fromDeltas) {
+		if text, ok := plainDelta(raw); ok {
+			c.hasChoice, c.source = true, fromDeltas
+			c.onProgress()
+			return c.addText(text)
+		}
 	}
 	return c.decodeChunk(raw)
 }
 
-// chunk is a part of a reply, or a complete one.
-type chunk struct {
-	Error   json.RawMessage `json:"error"`
-	Model   string          `json:"model"`
-	Choices []struct {
-		Index        int      `json:"index"`
-		Delta        *message `json:"delta"`
-		Message      *message `json:"message"`
-		FinishReason string   `json:"finish_reason"`
-	} `json:"choices"`
-	Usage *struct {
-		PromptTokens     *float64 `json:"prompt_tokens"`
-		CompletionTokens *float64 `json:"completion_tokens"`
-		PromptDetails    struct {
-			CachedTokens *float64 `json:"cached_tokens"`
-		} `json:"prompt_tokens_details"`
-		CompletionDetails struct {
-			ReasoningTokens *float64 `json:"reasoning_tokens"`
-		} `json:"completion_tokens_details"`
-	} `json:"usage"`
-}
+// addText adds a part of the model's output, which may begin with reasoning.
+func (c *completion) addText(delta string) error { return c.write(c.reasoning.strip(delta)) }
 
-// message is the model's output in a chunk. Reasoning and tool calls are not part of the reply, but
-// show progress on it.
-type message struct {
-	Content          contentText     `json:"content"`
-	ReasoningContent json.RawMessage `json:"reasoning_content"`
-	Reasoning        json.RawMessage `json:"reasoning"`
-	ToolCalls        json.RawMessage `json:"tool_calls"`
-	Refusal          json.RawMessage `json:"refusal"`
-}
-
-func (m message) showsProgress() bool {
-	isSet := func(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" && string(raw) != `""` }
-	return m.Content != "" || isSet(m.ReasoningContent) || isSet(m.Reasoning) || isSet(m.ToolCalls) || isSet(m.Refusal)
-}
-
-// contentText is a string, null, or a list of parts whose texts are concatenated.
-type contentText string
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (t *contentText) UnmarshalJSON(raw []byte) error {
-	if len(raw) == 0 || raw[0] != '[' {
-		return json.Unmarshal(raw, (*string)(t)) // null leaves it empty
-	}
-	var parts []struct {
-		Text string `json:"text"`
-	}
-	if err := json.Unmarshal(raw, &parts); err != nil {
-		return err
-	}
-	var text strings.Builder
-	for _, part := range parts {
-		text.WriteString(part.Text)
-	}
-	*t = contentText(text.String())
-	return nil
-}
-
-// decodeChunk adds any chunk, decoded with encoding/json.
-func (c *completion) decodeChunk(raw []byte) error {
-	var decoded chunk
-	if err := json.Unmarshal(raw, &decoded); err != nil {
-		return fmt.Errorf("decode a chunk of %d bytes: %w", len(raw), err)
-	}
-	if reported := string(decoded.Error); reported != "" && reported != "null" {
-		return reportedError{errorCodes(decoded.Error)}
-	}
-	if decoded.Usage != nil {
-		c.promptTokens, c.completionTokens = toCount(decoded.Usage.PromptTokens), toCount(decoded.Usage.CompletionTokens)
-		c.cachedTokens, c.reasoningTokens = toCount(decoded.Usage.PromptDetails.CachedTokens), toCount(decoded.Usage.CompletionDetails.ReasoningTokens)
-	}
-	c.model = cmp.Or(decoded.Model, c.model)
-	for _, choice := range decoded.Choices {
-		if choice.Index != 0 {
-			continue
-		}
-		for _, m := range []*message{choice.Delta, choice.Message} {
-			if m == nil {
-				continue
-			}
-			if m.showsProgress() {
-				c.hasBegun = true
-				c.onProgress()
-			}
-			if c.relay != nil {
-				continue
-			}
-			if err := c.addText(string(m.Content)); err != nil || c.isFull {
-				return err
-			}
-		}
-		if choice.FinishReason != "" && c.finish == "" {
-			c.finish = choice.FinishReason
-			c.onFinish()
-		}
-	}
-	return nil
-}
-
-// addText emits the part of a delta that fits into the reply. PostgreSQL cannot store NUL, so it is
+// write emits the part of a delta that fits into the reply. PostgreSQL cannot store NUL, so it is
 // replaced.
-func (c *completion) addText(delta string) error {
+func (c *completion) write(delta string) error {
 	delta = strings.ReplaceAll(delta, "\x00", "\ufffd")
 	if room := maxReply - c.size; len(delta) > room {
 		for room > 0 && !utf8.RuneStart(delta[room]) {
@@ -333,12 +278,4 @@ func (c *completion) addText(delta string) error {
 	c.size += len(delta)
 	c.emitErr = c.emit(delta)
 	return c.emitErr
-}
-
-// toCount converts a JSON number to a count, limited to the values that the database can store.
-func toCount(n *float64) *int {
-	if n == nil || math.IsNaN(*n) {
-		return nil
-	}
-	return new(int(min(max(*n, 0), math.MaxInt32)))
 }

@@ -42,7 +42,7 @@ func ProblemOf(appErr *apperr.Error, requestID string) openapi.Problem {
 		Detail:    appErr.Message,
 		Error:     openapi.ProblemCode(appErr.Kind),
 		RequestID: requestID,
-		Retryable: kind.IsRetryable || appErr.RetryAfter > 0,
+		Retryable: !appErr.Permanent && (kind.IsRetryable || appErr.RetryAfter > 0),
 	}
 	if len(appErr.Violations) > 0 {
 		items := make([]openapi.ProblemItem, len(appErr.Violations))

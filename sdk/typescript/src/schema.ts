@@ -799,16 +799,31 @@ export interface paths {
         put?: never;
         /**
          * Import FAQs
-         * @description Imports FAQs from an .xlsx file or a .csv file in UTF-8. The first row names the columns: `question` and
-         *     `answer` (or 問題 and 答案), and optionally `labels` (or 標籤), whose cells hold labels separated by commas.
+         * @description Imports FAQs from an .xlsx file, or from a text such as .csv. A header row, which only titles may precede, names
+         *     the columns: `question` and `answer` (or 問題 and 答案, 问题 and 答案), and optionally `labels` (or 標籤, 标签),
+         *     whose cells hold labels separated by commas. Case, plurals, width, invisible characters and marks such as `*` or
+         *     `:` around the names do not matter. Two columns of the same meaning are 400. Other columns are named in
+         *     `ignoredColumns`.
          *
          *     - A row whose question the chatbot already has updates that FAQ, or is skipped if nothing would change.
-         *     - Blank rows are ignored. A row without a question or without an answer is reported in `errors`; the other
-         *       rows are imported.
-         *     - A file of another format, or without the required columns, is 400.
-         *     - A file is limited to 20,000 rows and, uncompressed, 128 MiB. A larger file is 413.
+         *     - Blank rows are ignored. A row that is incomplete, or whose meaning is in doubt, is not imported and reported in
+         *       `errors`; the other rows are imported. In doubt are formulas without a stored result, error values, numbers of
+         *       more than 15 digits, text that is struck through, lost characters (`�`), hidden rows, and cells to the right of
+         *       the header.
+         *     - Of a workbook, the first visible worksheet with the columns is read. Others with the columns are reported in
+         *       `errors`. Cells mean what spreadsheet programs show, except that dates whose order depends on a locale become
+         *       `2026-03-14`. The address of a link follows its text in parentheses. The value of cells that are merged over
+         *       several rows belongs to each of them.
+         *     - The separator of a text is a comma, semicolon, tab or vertical bar; a first line such as `sep=;` decides it.
+         *       The encoding is UTF-8, UTF-16 with a byte order mark, GB18030 or Big5; the last two only where the header or
+         *       the text shows which it is. The answer says in `encoding` which one was read.
+         *     - A file of another format, or without the required columns, is 400. The problem says what was found.
+         *     - A file is limited to 20,000 rows and, without pictures, 128 MiB uncompressed. A larger file is 413, as is a
+         *       workbook with two million XML elements, such as formatted empty cells.
          *     - The server reads two files at a time. A file that waits longer than 10 seconds is 503, as is one that
          *       arrives while eight others are being uploaded or read.
+         *
+         *     With `dryRun=true`, the answer is the same and nothing is stored; an `Idempotency-Key` is ignored.
          *
          *     A request that fails imports nothing. With an `Idempotency-Key`, only the bytes of the file are compared, not
          *     the multipart encoding around them.
@@ -3135,19 +3150,46 @@ export interface components {
              * @example 0
              */
             skipped: number;
-            /** @description Rows that were not imported. */
+            /** @description What was not imported, or not completely: rows, cells and worksheets. */
             errors: components["schemas"]["FaqImportError"][];
+            /**
+             * @description Name of the worksheet that was read. Absent for texts.
+             * @example FAQ
+             */
+            sheet?: string;
+            /**
+             * @description Encoding that the text was read with: `UTF-8`, `UTF-16LE`, `UTF-16BE`, `GB18030` or `Big5`. Absent for workbooks.
+             * @example UTF-8
+             */
+            encoding?: string;
+            /**
+             * @description Columns that were not read: their names, or the letters of columns without a name.
+             * @example [
+             *       "Author"
+             *     ]
+             */
+            ignoredColumns: string[];
         };
-        /** @description A row that was not imported. */
+        /** @description A row, cell or worksheet that was not imported, or not completely. */
         FaqImportError: {
             /**
-             * @description Number of the row in the file; the header is row 1.
-             * @example 4
+             * @description Number of the row, as spreadsheet programs count rows.
+             * @example 7
              */
             row: number;
             /**
-             * @description Why the row was not imported.
-             * @example The row has a question but no answer.
+             * @description Letters of the column, as spreadsheet programs name columns. Absent if no single cell is the reason.
+             * @example B
+             */
+            column?: string;
+            /**
+             * @description Name of the worksheet. Absent for texts.
+             * @example FAQ
+             */
+            sheet?: string;
+            /**
+             * @description Why it was not imported.
+             * @example The cell holds the error #N/A.
              */
             detail: string;
         };
@@ -6232,7 +6274,10 @@ export interface operations {
     };
     importFaqs: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Whether to return what the import would do, without storing anything. */
+                dryRun?: boolean;
+            };
             header?: {
                 /**
                  * @description Makes retries safe: 1–255 visible ASCII characters, unique per request. Keys are scoped to the user, the

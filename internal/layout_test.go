@@ -40,7 +40,7 @@ var rooms = map[string][]string{
 	"internal/jsontext": {"internal/apperr"},
 	"internal/shape":    {"api"},
 	"internal/httpapi": {
-		"internal/httpapi/contract", "internal/httpapi/openai", "internal/httpapi/eventstream", "internal/clientaddr", "internal/jsontext", "internal/metrics", "internal/trace",
+		"internal/httpapi/contract", "internal/httpapi/openai", "internal/httpapi/eventstream", "internal/httpapi/recordfile", "internal/clientaddr", "internal/jsontext", "internal/metrics", "internal/trace",
 		"api", "internal/audit", "internal/auth", "internal/bot", "internal/faq", "internal/reply", "internal/run", "internal/chat", "internal/inbox", "internal/records", "internal/ratelimit", "internal/realtime",
 		"internal/apperr", "gen/openapi", "gen/db",
 	},
@@ -51,6 +51,9 @@ var rooms = map[string][]string{
 	"internal/httpapi/contract": {
 		"internal/clientaddr", "internal/jsontext", "internal/metrics", "internal/shape", "internal/trace",
 		"internal/audit", "internal/auth", "internal/origin", "internal/ratelimit", "internal/store", "internal/apperr", "gen/openapi",
+	},
+	"internal/httpapi/recordfile": {
+		"internal/httpapi/contract", "internal/httpapi/eventstream", "internal/jsontext", "internal/trace", "gen/db",
 	},
 	"internal/httpapi/eventstream": {"internal/jsontext", "internal/reply", "internal/apperr"},
 	"internal/wsapi": {

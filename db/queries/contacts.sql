@@ -60,21 +60,25 @@ FROM contacts c
 WHERE c.organization_id = @organization_id AND c.id = @contact_id
   AND p.organization_id = c.organization_id AND p.contact_id = c.id;
 
--- GetContactWithInboxes returns a contact with the ids of its inboxes.
+-- GetContactWithInboxes returns a contact with the ids and names of its inboxes.
 -- name: GetContactWithInboxes :one
 SELECT sqlc.embed(c),
        ARRAY(SELECT p.inbox_id FROM contact_inboxes p
-             WHERE p.organization_id = c.organization_id AND p.contact_id = c.id ORDER BY p.inbox_id)::uuid[] AS inbox_ids
+             WHERE p.organization_id = c.organization_id AND p.contact_id = c.id ORDER BY p.inbox_id)::uuid[] AS inbox_ids,
+       ARRAY(SELECT i.name FROM contact_inboxes p JOIN inboxes i ON i.organization_id = p.organization_id AND i.id = p.inbox_id
+             WHERE p.organization_id = c.organization_id AND p.contact_id = c.id ORDER BY p.inbox_id)::text[] AS inbox_names
 FROM contacts c
 WHERE c.organization_id = @organization_id AND c.id = @id;
 
--- ListContacts returns a page of contacts with the ids of their inboxes, newest first. With a
--- pattern, only contacts whose name or source id matches it are returned; with an inbox, only those
+-- ListContacts returns a page of contacts with the ids and names of their inboxes, newest first.
+-- With a pattern, only contacts whose name or source id matches it are returned; with an inbox, only those
 -- in it.
 -- name: ListContacts :many
 SELECT sqlc.embed(c),
        ARRAY(SELECT p.inbox_id FROM contact_inboxes p
-             WHERE p.organization_id = c.organization_id AND p.contact_id = c.id ORDER BY p.inbox_id)::uuid[] AS inbox_ids
+             WHERE p.organization_id = c.organization_id AND p.contact_id = c.id ORDER BY p.inbox_id)::uuid[] AS inbox_ids,
+       ARRAY(SELECT i.name FROM contact_inboxes p JOIN inboxes i ON i.organization_id = p.organization_id AND i.id = p.inbox_id
+             WHERE p.organization_id = c.organization_id AND p.contact_id = c.id ORDER BY p.inbox_id)::text[] AS inbox_names
 FROM contacts c
 WHERE c.organization_id = @organization_id
   AND (sqlc.narg('pattern')::text IS NULL OR canonical(c.name) ILIKE sqlc.narg('pattern') OR canonical(c.source_id) ILIKE sqlc.narg('pattern'))

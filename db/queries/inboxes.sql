@@ -13,7 +13,7 @@ SELECT * FROM inboxes WHERE organization_id = @organization_id AND bot_id = @bot
 SELECT * FROM inboxes WHERE organization_id = @organization_id AND id = @id;
 
 -- ListInboxes returns a page of inboxes, newest first. Each has its channel: its web chat, or its
--- chatbot when it has no web chat.
+-- chatbot if the web chat has been deleted.
 -- name: ListInboxes :many
 SELECT sqlc.embed(i), coalesce(w.id, b.id)::uuid AS channel_id, coalesce(w.name, b.name)::text AS channel_name,
        (SELECT coalesce(sum(n.conversations), 0) FROM unread_counts n

@@ -1108,6 +1108,14 @@ type APIKeyCreate struct {
 	// Example: 2030-01-01T00:00:00.000000Z
 	ExpiresAt nullable.Nullable[time.Time] `json:"expiresAt,omitempty"`
 
+	// Key A key of another service that this server accepts from now on. What precedes its first dot identifies it and
+	// is not secret. The rest, or the whole key if it has no dot, must have at least 24 characters, 10 of them
+	// different. Only a hash is stored. A key, or a prefix, that is in use is 409. Default: a generated key.
+	//
+	//
+	// Example: 8kQw2Zt5Yp7Lm3Xc9Vb4Nd6Fh1Jr0Ge
+	Key *string `json:"key,omitempty"`
+
 	// Name A name, which must not be blank.
 	//
 	// Example: Support
@@ -1683,7 +1691,8 @@ type Chatbot struct {
 	UpdatedAt Timestamp `json:"updatedAt"`
 }
 
-// ChatbotCreate A chatbot to create.
+// ChatbotCreate A chatbot to create. Fields that only MaiAgent has and that would change the replies, such as `webhookUrl` and
+// `knowledgeBases`, are 400 unless they are empty; `rag` is ignored.
 type ChatbotCreate struct {
 	// Description Description of the chatbot.
 	//
@@ -1703,6 +1712,13 @@ type ChatbotCreate struct {
 	//
 	// Example: Hello!
 	Greeting *string `json:"greeting,omitempty"`
+
+	// ID Id of the new object, a UUID of any version, for objects that move here from another service. Requires the
+	// scope `admin`, else 403; an id that is taken is 409. Default: a generated id.
+	//
+	//
+	// Example: 0b6f7c1e-52d3-4f0a-9c55-7b1f6a1c0e4d
+	ID *GivenID `json:"id,omitempty"`
 
 	// Instructions Instructions for the model.
 	//
@@ -1785,7 +1801,8 @@ type ChatbotTextNode struct {
 	Text string `json:"text"`
 }
 
-// ChatbotUpdate Changes to a chatbot. Absent fields are unchanged.
+// ChatbotUpdate Changes to a chatbot. Absent fields are unchanged. Fields that only MaiAgent has are treated as for a new
+// chatbot.
 type ChatbotUpdate struct {
 	// Description Description of the chatbot.
 	//
@@ -2132,10 +2149,8 @@ type CompletionMessage struct {
 
 // Contact A contact.
 type Contact struct {
-	// Avatar URL of an image, or an empty string.
-	//
-	// Example:
-	Avatar string `json:"avatar"`
+	// Avatar URL of an image, or null.
+	Avatar nullable.Nullable[string] `json:"avatar"`
 
 	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
 	//
@@ -2152,20 +2167,16 @@ type Contact struct {
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
 	ID openapi_types.UUID `json:"id"`
 
-	// Inboxes Ids of the contact's inboxes.
-	//
-	// Example: ["019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08"]
-	Inboxes []openapi_types.UUID `json:"inboxes"`
+	// Inboxes The contact's inboxes.
+	Inboxes []NamedReference `json:"inboxes"`
 
 	// Name Name of the contact.
 	//
 	// Example: Alex
 	Name string `json:"name"`
 
-	// PhoneNumber Phone number.
-	//
-	// Example:
-	PhoneNumber string `json:"phoneNumber"`
+	// PhoneNumber Phone number, or null.
+	PhoneNumber nullable.Nullable[string] `json:"phoneNumber"`
 
 	// QueryMetadata Any JSON object, returned unchanged.
 	QueryMetadata nullable.Nullable[json.RawMessage] `json:"queryMetadata"`
@@ -2187,6 +2198,13 @@ type ContactCreate struct {
 	//
 	// Example: alex@example.com
 	Email *string `json:"email,omitempty"`
+
+	// ID Id of the new object, a UUID of any version, for objects that move here from another service. Requires the
+	// scope `admin`, else 403; an id that is taken is 409. Default: a generated id.
+	//
+	//
+	// Example: 0b6f7c1e-52d3-4f0a-9c55-7b1f6a1c0e4d
+	ID *GivenID `json:"id,omitempty"`
 
 	// Inboxes Ids of inboxes.
 	//
@@ -2358,10 +2376,8 @@ type ConversationBatchResults struct {
 
 // ConversationContact The contact of a conversation.
 type ConversationContact struct {
-	// Avatar URL of an image, or an empty string.
-	//
-	// Example:
-	Avatar string `json:"avatar"`
+	// Avatar URL of an image, or null.
+	Avatar nullable.Nullable[string] `json:"avatar"`
 
 	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
 	//
@@ -2935,6 +2951,12 @@ type FinishReason string
 // FreeObject Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
 type FreeObject = json.RawMessage
 
+// GivenID Id of the new object, a UUID of any version, for objects that move here from another service. Requires the
+// scope `admin`, else 403; an id that is taken is 409. Default: a generated id.
+//
+// Example: 0b6f7c1e-52d3-4f0a-9c55-7b1f6a1c0e4d
+type GivenID = string
+
 // Health Result of the liveness check.
 type Health struct {
 	// Status Always `ok`.
@@ -3147,6 +3169,16 @@ type Locale string
 
 // Me The caller.
 type Me struct {
+	// ID Id of the user.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b
+	ID openapi_types.UUID `json:"id"`
+
+	// Name Name of the user.
+	//
+	// Example: admin
+	Name string `json:"name"`
+
 	// Organization An object by id and name.
 	Organization NamedReference `json:"organization"`
 
@@ -3985,10 +4017,8 @@ type ScriptRule struct {
 
 // Sender The sender; null if it has been deleted.
 type Sender struct {
-	// Avatar URL of an image, or an empty string.
-	//
-	// Example:
-	Avatar string `json:"avatar"`
+	// Avatar URL of an image, or null.
+	Avatar nullable.Nullable[string] `json:"avatar"`
 
 	// ID Id of the contact, chatbot or user.
 	//
@@ -4546,6 +4576,13 @@ type WebChatCreate struct {
 	// Example: parley
 	Chatbot *string `json:"chatbot,omitempty"`
 
+	// ID Id of the new object, a UUID of any version, for objects that move here from another service. Requires the
+	// scope `admin`, else 403; an id that is taken is 409. Default: a generated id.
+	//
+	//
+	// Example: 0b6f7c1e-52d3-4f0a-9c55-7b1f6a1c0e4d
+	ID *GivenID `json:"id,omitempty"`
+
 	// Name A name, which must not be blank.
 	//
 	// Example: Support
@@ -4954,7 +4991,8 @@ type ExportRecordsParams struct {
 	// Type Only records of this type: `New` (first exchanges of their conversations) or `Follow` (later exchanges).
 	Type *RecordTypeFilter `form:"type,omitempty" json:"type,omitempty"`
 
-	// Locale Language of the headers.
+	// Locale Language of the headers. If absent, the language that `Accept-Language` prefers: `zh-TW` for any kind of
+	// Chinese, otherwise `en`.
 	Locale *ExportLocale `form:"locale,omitempty" json:"locale,omitempty"`
 }
 
@@ -4990,7 +5028,8 @@ type ExportRecordsAsTextParams struct {
 	// Type Only records of this type: `New` (first exchanges of their conversations) or `Follow` (later exchanges).
 	Type *RecordTypeFilter `form:"type,omitempty" json:"type,omitempty"`
 
-	// Locale Language of the headers.
+	// Locale Language of the headers. If absent, the language that `Accept-Language` prefers: `zh-TW` for any kind of
+	// Chinese, otherwise `en`.
 	Locale *ExportLocale `form:"locale,omitempty" json:"locale,omitempty"`
 }
 
@@ -6288,7 +6327,7 @@ type ClientInterface interface {
 
 	// GetContact Get a contact
 	//
-	// Returns a contact with the ids of its inboxes.
+	// Returns a contact with its inboxes.
 	//
 	// Requires the scope `manage` or `agent`.
 	//
@@ -6547,8 +6586,9 @@ type ClientInterface interface {
 
 	// ListInboxes List inboxes
 	//
-	// Returns the inboxes of the organization, newest first. Each chatbot has one inbox of the type `api`, and each
-	// web chat one of the type `web`; `channel` is that chatbot or web chat. Page 1 always exists; a later page
+	// Returns the inboxes of the organization, newest first. Each chatbot has one inbox of the type `api`, with a web
+	// chat of its own, and every other web chat has one of the type `web`. `channel` is the inbox's web chat, whose
+	// id createConversation takes; after that is deleted, the chatbot. Page 1 always exists; a later page
 	// beyond the end is 404.
 	//
 	// Requires the scope `manage` or `agent`.
@@ -6769,7 +6809,7 @@ type ClientInterface interface {
 	// UpdateWebChatWithBody Update a web chat
 	//
 	// Changes a web chat. Absent fields are unchanged. Another chatbot applies to new conversations; existing
-	// conversations keep theirs.
+	// conversations keep theirs. The web chat of an API inbox cannot have another chatbot (409).
 	//
 	// Requires the scope `manage`. Can be repeated safely.
 	//
@@ -6781,7 +6821,7 @@ type ClientInterface interface {
 	// UpdateWebChat Update a web chat
 	//
 	// Changes a web chat. Absent fields are unchanged. Another chatbot applies to new conversations; existing
-	// conversations keep theirs.
+	// conversations keep theirs. The web chat of an API inbox cannot have another chatbot (409).
 	//
 	// Requires the scope `manage`. Can be repeated safely.
 	//
@@ -8032,7 +8072,7 @@ func (c *Client) DeleteContact(ctx context.Context, contactID string, reqEditors
 
 // GetContact Get a contact
 //
-// Returns a contact with the ids of its inboxes.
+// Returns a contact with its inboxes.
 //
 // Requires the scope `manage` or `agent`.
 //
@@ -8471,8 +8511,9 @@ func (c *Client) SendMessage(ctx context.Context, id ConversationID, params *Sen
 
 // ListInboxes List inboxes
 //
-// Returns the inboxes of the organization, newest first. Each chatbot has one inbox of the type `api`, and each
-// web chat one of the type `web`; `channel` is that chatbot or web chat. Page 1 always exists; a later page
+// Returns the inboxes of the organization, newest first. Each chatbot has one inbox of the type `api`, with a web
+// chat of its own, and every other web chat has one of the type `web`. `channel` is the inbox's web chat, whose
+// id createConversation takes; after that is deleted, the chatbot. Page 1 always exists; a later page
 // beyond the end is 404.
 //
 // Requires the scope `manage` or `agent`.
@@ -8863,7 +8904,7 @@ func (c *Client) GetWebChat(ctx context.Context, webChatID string, reqEditors ..
 // UpdateWebChatWithBody Update a web chat
 //
 // Changes a web chat. Absent fields are unchanged. Another chatbot applies to new conversations; existing
-// conversations keep theirs.
+// conversations keep theirs. The web chat of an API inbox cannot have another chatbot (409).
 //
 // Requires the scope `manage`. Can be repeated safely.
 //
@@ -8885,7 +8926,7 @@ func (c *Client) UpdateWebChatWithBody(ctx context.Context, webChatID string, co
 // UpdateWebChat Update a web chat
 //
 // Changes a web chat. Absent fields are unchanged. Another chatbot applies to new conversations; existing
-// conversations keep theirs.
+// conversations keep theirs. The web chat of an API inbox cannot have another chatbot (409).
 //
 // Requires the scope `manage`. Can be repeated safely.
 //
@@ -13915,7 +13956,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetContactWithResponse Get a contact
 	//
-	// Returns a contact with the ids of its inboxes.
+	// Returns a contact with its inboxes.
 	//
 	// Requires the scope `manage` or `agent`.
 	//
@@ -14186,8 +14227,9 @@ type ClientWithResponsesInterface interface {
 
 	// ListInboxesWithResponse List inboxes
 	//
-	// Returns the inboxes of the organization, newest first. Each chatbot has one inbox of the type `api`, and each
-	// web chat one of the type `web`; `channel` is that chatbot or web chat. Page 1 always exists; a later page
+	// Returns the inboxes of the organization, newest first. Each chatbot has one inbox of the type `api`, with a web
+	// chat of its own, and every other web chat has one of the type `web`. `channel` is the inbox's web chat, whose
+	// id createConversation takes; after that is deleted, the chatbot. Page 1 always exists; a later page
 	// beyond the end is 404.
 	//
 	// Requires the scope `manage` or `agent`.
@@ -14430,7 +14472,7 @@ type ClientWithResponsesInterface interface {
 	// UpdateWebChatWithBodyWithResponse Update a web chat
 	//
 	// Changes a web chat. Absent fields are unchanged. Another chatbot applies to new conversations; existing
-	// conversations keep theirs.
+	// conversations keep theirs. The web chat of an API inbox cannot have another chatbot (409).
 	//
 	// Requires the scope `manage`. Can be repeated safely.
 	//
@@ -14442,7 +14484,7 @@ type ClientWithResponsesInterface interface {
 	// UpdateWebChatWithResponse Update a web chat
 	//
 	// Changes a web chat. Absent fields are unchanged. Another chatbot applies to new conversations; existing
-	// conversations keep theirs.
+	// conversations keep theirs. The web chat of an API inbox cannot have another chatbot (409).
 	//
 	// Requires the scope `manage`. Can be repeated safely.
 	//
@@ -20289,6 +20331,8 @@ type UpdateWebChatResponse struct {
 	ApplicationProblemJSON403 *Forbidden
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *NotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Conflict
 	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
 	ApplicationProblemJSON413 *TooLarge
 	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
@@ -20326,6 +20370,11 @@ func (r UpdateWebChatResponse) GetApplicationProblemJSON403() *Forbidden {
 // GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
 func (r UpdateWebChatResponse) GetApplicationProblemJSON404() *NotFound {
 	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r UpdateWebChatResponse) GetApplicationProblemJSON409() *Conflict {
+	return r.ApplicationProblemJSON409
 }
 
 // GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
@@ -22096,7 +22145,7 @@ func (c *ClientWithResponses) DeleteContactWithResponse(ctx context.Context, con
 
 // GetContactWithResponse Get a contact
 //
-// Returns a contact with the ids of its inboxes.
+// Returns a contact with its inboxes.
 //
 // Requires the scope `manage` or `agent`.
 //
@@ -22475,8 +22524,9 @@ func (c *ClientWithResponses) SendMessageWithResponse(ctx context.Context, id Co
 
 // ListInboxesWithResponse List inboxes
 //
-// Returns the inboxes of the organization, newest first. Each chatbot has one inbox of the type `api`, and each
-// web chat one of the type `web`; `channel` is that chatbot or web chat. Page 1 always exists; a later page
+// Returns the inboxes of the organization, newest first. Each chatbot has one inbox of the type `api`, with a web
+// chat of its own, and every other web chat has one of the type `web`. `channel` is the inbox's web chat, whose
+// id createConversation takes; after that is deleted, the chatbot. Page 1 always exists; a later page
 // beyond the end is 404.
 //
 // Requires the scope `manage` or `agent`.
@@ -22821,7 +22871,7 @@ func (c *ClientWithResponses) GetWebChatWithResponse(ctx context.Context, webCha
 // UpdateWebChatWithBodyWithResponse Update a web chat
 //
 // Changes a web chat. Absent fields are unchanged. Another chatbot applies to new conversations; existing
-// conversations keep theirs.
+// conversations keep theirs. The web chat of an API inbox cannot have another chatbot (409).
 //
 // Requires the scope `manage`. Can be repeated safely.
 //
@@ -22839,7 +22889,7 @@ func (c *ClientWithResponses) UpdateWebChatWithBodyWithResponse(ctx context.Cont
 // UpdateWebChatWithResponse Update a web chat
 //
 // Changes a web chat. Absent fields are unchanged. Another chatbot applies to new conversations; existing
-// conversations keep theirs.
+// conversations keep theirs. The web chat of an API inbox cannot have another chatbot (409).
 //
 // Requires the scope `manage`. Can be repeated safely.
 //
@@ -29170,6 +29220,13 @@ func ParseUpdateWebChatResponse(rsp *http.Response) (*UpdateWebChatResponse, err
 			return nil, err
 		}
 		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Conflict
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
 		var dest TooLarge

@@ -122,17 +122,20 @@ func (q *Queries) GetContact(ctx context.Context, organizationID uuid.UUID, iD u
 const getContactWithInboxes = `-- name: GetContactWithInboxes :one
 SELECT c.organization_id, c.id, c.user_id, c.source_id, c.name, c.avatar, c.email, c.phone_number, c.query_metadata, c.created_at,
        ARRAY(SELECT p.inbox_id FROM contact_inboxes p
-             WHERE p.organization_id = c.organization_id AND p.contact_id = c.id ORDER BY p.inbox_id)::uuid[] AS inbox_ids
+             WHERE p.organization_id = c.organization_id AND p.contact_id = c.id ORDER BY p.inbox_id)::uuid[] AS inbox_ids,
+       ARRAY(SELECT i.name FROM contact_inboxes p JOIN inboxes i ON i.organization_id = p.organization_id AND i.id = p.inbox_id
+             WHERE p.organization_id = c.organization_id AND p.contact_id = c.id ORDER BY p.inbox_id)::text[] AS inbox_names
 FROM contacts c
 WHERE c.organization_id = $1 AND c.id = $2
 `
 
 type GetContactWithInboxesRow struct {
-	Contact  Contact
-	InboxIds []uuid.UUID
+	Contact    Contact
+	InboxIds   []uuid.UUID
+	InboxNames []string
 }
 
-// GetContactWithInboxes returns a contact with the ids of its inboxes.
+// GetContactWithInboxes returns a contact with the ids and names of its inboxes.
 func (q *Queries) GetContactWithInboxes(ctx context.Context, organizationID uuid.UUID, iD uuid.UUID) (GetContactWithInboxesRow, error) {
 	row := q.db.QueryRow(ctx, getContactWithInboxes, organizationID, iD)
 	var i GetContactWithInboxesRow
@@ -148,6 +151,7 @@ func (q *Queries) GetContactWithInboxes(ctx context.Context, organizationID uuid
 		&i.Contact.QueryMetadata,
 		&i.Contact.CreatedAt,
 		&i.InboxIds,
+		&i.InboxNames,
 	)
 	return i, err
 }
@@ -155,7 +159,9 @@ func (q *Queries) GetContactWithInboxes(ctx context.Context, organizationID uuid
 const listContacts = `-- name: ListContacts :many
 SELECT c.organization_id, c.id, c.user_id, c.source_id, c.name, c.avatar, c.email, c.phone_number, c.query_metadata, c.created_at,
        ARRAY(SELECT p.inbox_id FROM contact_inboxes p
-             WHERE p.organization_id = c.organization_id AND p.contact_id = c.id ORDER BY p.inbox_id)::uuid[] AS inbox_ids
+             WHERE p.organization_id = c.organization_id AND p.contact_id = c.id ORDER BY p.inbox_id)::uuid[] AS inbox_ids,
+       ARRAY(SELECT i.name FROM contact_inboxes p JOIN inboxes i ON i.organization_id = p.organization_id AND i.id = p.inbox_id
+             WHERE p.organization_id = c.organization_id AND p.contact_id = c.id ORDER BY p.inbox_id)::text[] AS inbox_names
 FROM contacts c
 WHERE c.organization_id = $1
   AND ($2::text IS NULL OR canonical(c.name) ILIKE $2 OR canonical(c.source_id) ILIKE $2)
@@ -175,12 +181,13 @@ type ListContactsParams struct {
 }
 
 type ListContactsRow struct {
-	Contact  Contact
-	InboxIds []uuid.UUID
+	Contact    Contact
+	InboxIds   []uuid.UUID
+	InboxNames []string
 }
 
-// ListContacts returns a page of contacts with the ids of their inboxes, newest first. With a
-// pattern, only contacts whose name or source id matches it are returned; with an inbox, only those
+// ListContacts returns a page of contacts with the ids and names of their inboxes, newest first.
+// With a pattern, only contacts whose name or source id matches it are returned; with an inbox, only those
 // in it.
 func (q *Queries) ListContacts(ctx context.Context, arg ListContactsParams) ([]ListContactsRow, error) {
 	rows, err := q.db.Query(ctx, listContacts,
@@ -209,6 +216,7 @@ func (q *Queries) ListContacts(ctx context.Context, arg ListContactsParams) ([]L
 			&i.Contact.QueryMetadata,
 			&i.Contact.CreatedAt,
 			&i.InboxIds,
+			&i.InboxNames,
 		); err != nil {
 			return nil, err
 		}

@@ -116,7 +116,7 @@ type ListInboxesRow struct {
 }
 
 // ListInboxes returns a page of inboxes, newest first. Each has its channel: its web chat, or its
-// chatbot when it has no web chat.
+// chatbot if the web chat has been deleted.
 func (q *Queries) ListInboxes(ctx context.Context, organizationID uuid.UUID, pageOffset int32, pageLimit int32) ([]ListInboxesRow, error) {
 	rows, err := q.db.Query(ctx, listInboxes, organizationID, pageOffset, pageLimit)
 	if err != nil {

@@ -1105,6 +1105,14 @@ type APIKeyCreate struct {
 	// Example: 2030-01-01T00:00:00.000000Z
 	ExpiresAt nullable.Nullable[string] `json:"expiresAt,omitempty"`
 
+	// Key A key of another service that this server accepts from now on. What precedes its first dot identifies it and
+	// is not secret. The rest, or the whole key if it has no dot, must have at least 24 characters, 10 of them
+	// different. Only a hash is stored. A key, or a prefix, that is in use is 409. Default: a generated key.
+	//
+	//
+	// Example: 8kQw2Zt5Yp7Lm3Xc9Vb4Nd6Fh1Jr0Ge
+	Key *string `json:"key,omitempty"`
+
 	// Name A name, which must not be blank.
 	//
 	// Example: Support
@@ -1680,7 +1688,8 @@ type Chatbot struct {
 	UpdatedAt Timestamp `json:"updatedAt"`
 }
 
-// ChatbotCreate A chatbot to create.
+// ChatbotCreate A chatbot to create. Fields that only MaiAgent has and that would change the replies, such as `webhookUrl` and
+// `knowledgeBases`, are 400 unless they are empty; `rag` is ignored.
 type ChatbotCreate struct {
 	// Description Description of the chatbot.
 	//
@@ -1700,6 +1709,13 @@ type ChatbotCreate struct {
 	//
 	// Example: Hello!
 	Greeting *string `json:"greeting,omitempty"`
+
+	// ID Id of the new object, a UUID of any version, for objects that move here from another service. Requires the
+	// scope `admin`, else 403; an id that is taken is 409. Default: a generated id.
+	//
+	//
+	// Example: 0b6f7c1e-52d3-4f0a-9c55-7b1f6a1c0e4d
+	ID *GivenID `json:"id,omitempty"`
 
 	// Instructions Instructions for the model.
 	//
@@ -1782,7 +1798,8 @@ type ChatbotTextNode struct {
 	Text string `json:"text"`
 }
 
-// ChatbotUpdate Changes to a chatbot. Absent fields are unchanged.
+// ChatbotUpdate Changes to a chatbot. Absent fields are unchanged. Fields that only MaiAgent has are treated as for a new
+// chatbot.
 type ChatbotUpdate struct {
 	// Description Description of the chatbot.
 	//
@@ -2129,10 +2146,8 @@ type CompletionMessage struct {
 
 // Contact A contact.
 type Contact struct {
-	// Avatar URL of an image, or an empty string.
-	//
-	// Example:
-	Avatar string `json:"avatar"`
+	// Avatar URL of an image, or null.
+	Avatar nullable.Nullable[string] `json:"avatar"`
 
 	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
 	//
@@ -2149,20 +2164,16 @@ type Contact struct {
 	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
 	ID openapi_types.UUID `json:"id"`
 
-	// Inboxes Ids of the contact's inboxes.
-	//
-	// Example: ["019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08"]
-	Inboxes []openapi_types.UUID `json:"inboxes"`
+	// Inboxes The contact's inboxes.
+	Inboxes []NamedReference `json:"inboxes"`
 
 	// Name Name of the contact.
 	//
 	// Example: Alex
 	Name string `json:"name"`
 
-	// PhoneNumber Phone number.
-	//
-	// Example:
-	PhoneNumber string `json:"phoneNumber"`
+	// PhoneNumber Phone number, or null.
+	PhoneNumber nullable.Nullable[string] `json:"phoneNumber"`
 
 	// QueryMetadata Any JSON object, returned unchanged.
 	QueryMetadata nullable.Nullable[json.RawMessage] `json:"queryMetadata"`
@@ -2184,6 +2195,13 @@ type ContactCreate struct {
 	//
 	// Example: alex@example.com
 	Email *string `json:"email,omitempty"`
+
+	// ID Id of the new object, a UUID of any version, for objects that move here from another service. Requires the
+	// scope `admin`, else 403; an id that is taken is 409. Default: a generated id.
+	//
+	//
+	// Example: 0b6f7c1e-52d3-4f0a-9c55-7b1f6a1c0e4d
+	ID *GivenID `json:"id,omitempty"`
 
 	// Inboxes Ids of inboxes.
 	//
@@ -2355,10 +2373,8 @@ type ConversationBatchResults struct {
 
 // ConversationContact The contact of a conversation.
 type ConversationContact struct {
-	// Avatar URL of an image, or an empty string.
-	//
-	// Example:
-	Avatar string `json:"avatar"`
+	// Avatar URL of an image, or null.
+	Avatar nullable.Nullable[string] `json:"avatar"`
 
 	// CreatedAt RFC 3339 in UTC, always with six fraction digits and Z.
 	//
@@ -2932,6 +2948,12 @@ type FinishReason string
 // FreeObject Any JSON object. It is returned unchanged as JSON; the case of its keys is kept.
 type FreeObject = json.RawMessage
 
+// GivenID Id of the new object, a UUID of any version, for objects that move here from another service. Requires the
+// scope `admin`, else 403; an id that is taken is 409. Default: a generated id.
+//
+// Example: 0b6f7c1e-52d3-4f0a-9c55-7b1f6a1c0e4d
+type GivenID = string
+
 // Health Result of the liveness check.
 type Health struct {
 	// Status Always `ok`.
@@ -3144,6 +3166,16 @@ type Locale string
 
 // Me The caller.
 type Me struct {
+	// ID Id of the user.
+	//
+	// Example: 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b
+	ID openapi_types.UUID `json:"id"`
+
+	// Name Name of the user.
+	//
+	// Example: admin
+	Name string `json:"name"`
+
 	// Organization An object by id and name.
 	Organization NamedReference `json:"organization"`
 
@@ -3982,10 +4014,8 @@ type ScriptRule struct {
 
 // Sender The sender; null if it has been deleted.
 type Sender struct {
-	// Avatar URL of an image, or an empty string.
-	//
-	// Example:
-	Avatar string `json:"avatar"`
+	// Avatar URL of an image, or null.
+	Avatar nullable.Nullable[string] `json:"avatar"`
 
 	// ID Id of the contact, chatbot or user.
 	//
@@ -4543,6 +4573,13 @@ type WebChatCreate struct {
 	// Example: parley
 	Chatbot *string `json:"chatbot,omitempty"`
 
+	// ID Id of the new object, a UUID of any version, for objects that move here from another service. Requires the
+	// scope `admin`, else 403; an id that is taken is 409. Default: a generated id.
+	//
+	//
+	// Example: 0b6f7c1e-52d3-4f0a-9c55-7b1f6a1c0e4d
+	ID *GivenID `json:"id,omitempty"`
+
 	// Name A name, which must not be blank.
 	//
 	// Example: Support
@@ -4951,7 +4988,8 @@ type ExportRecordsParams struct {
 	// Type Only records of this type: `New` (first exchanges of their conversations) or `Follow` (later exchanges).
 	Type *RecordTypeFilter `form:"type,omitempty" json:"type,omitempty"`
 
-	// Locale Language of the headers.
+	// Locale Language of the headers. If absent, the language that `Accept-Language` prefers: `zh-TW` for any kind of
+	// Chinese, otherwise `en`.
 	Locale *ExportLocale `form:"locale,omitempty" json:"locale,omitempty"`
 }
 
@@ -4987,7 +5025,8 @@ type ExportRecordsAsTextParams struct {
 	// Type Only records of this type: `New` (first exchanges of their conversations) or `Follow` (later exchanges).
 	Type *RecordTypeFilter `form:"type,omitempty" json:"type,omitempty"`
 
-	// Locale Language of the headers.
+	// Locale Language of the headers. If absent, the language that `Accept-Language` prefers: `zh-TW` for any kind of
+	// Chinese, otherwise `en`.
 	Locale *ExportLocale `form:"locale,omitempty" json:"locale,omitempty"`
 }
 
@@ -15408,6 +15447,22 @@ func (response UpdateWebChat404ApplicationProblemPlusJSONResponse) VisitUpdateWe
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateWebChat409ApplicationProblemPlusJSONResponse struct {
+	ConflictApplicationProblemPlusJSONResponse
+}
+
+func (response UpdateWebChat409ApplicationProblemPlusJSONResponse) VisitUpdateWebChatResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(409)
 	_, err := buf.WriteTo(w)
 	return err
 }

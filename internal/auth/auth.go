@@ -60,10 +60,10 @@ func (a *Auth) Authenticate(ctx context.Context, header string) (Principal, erro
 	if isBearer && isToken(credential) {
 		return a.authenticateToken(ctx, credential)
 	}
-	prefix, secret, hasSecret := strings.Cut(credential, ".")
+	prefix, secret := splitKey(credential)
 	// A prefix with other characters cannot exist, and PostgreSQL would reject some of them as
 	// text.
-	if !isBearer && !strings.EqualFold(scheme, "Api-Key") || !hasSecret || !isVisibleASCII(prefix) {
+	if !isBearer && !strings.EqualFold(scheme, "Api-Key") || secret == "" || !isVisibleASCII(prefix) {
 		return Principal{}, errInvalidCredential()
 	}
 	key, err := a.keys.get(prefix, func() (db.GetAPIKeyByPrefixRow, error) { return a.store.GetAPIKeyByPrefix(ctx, prefix) })

@@ -45,7 +45,7 @@ func (a *Auth) CreateKey(ctx context.Context, organization uuid.UUID, newKey New
 	if key == "" {
 		key = generateKey()
 	}
-	prefix, secret, _ := strings.Cut(key, ".")
+	prefix, secret := splitKey(key)
 	hash := sha256.Sum256([]byte(secret))
 	created, err := store.IdempotentSecret(ctx, a.store, newKey.IdempotencyKey, func(q *db.Queries) (db.ListAPIKeysRow, error) {
 		user, err := q.UpsertUser(ctx, organization, store.NewID(), userName)
@@ -87,6 +87,37 @@ func generateKey() string {
 	random := make([]byte, 5+24)
 	rand.Read(random) // never fails (crypto/rand)
 	return "pk_" + hex.EncodeToString(random[:5]) + "." + base64.RawURLEncoding.EncodeToString(random[5:])
+}
+
+// importedPrefix begins the prefixes of imported keys without a prefix of their own.
+const importedPrefix = "imported_"
+
+// splitKey returns the prefix that identifies a key, and its secret. A key without a dot is all
+// secret; its hash identifies it.
+func splitKey(key string) (prefix, secret string) {
+	prefix, secret, hasPrefix := strings.Cut(key, ".")
+	if hasPrefix {
+		return prefix, secret
+	}
+	hash := sha256.Sum256([]byte(importedPrefix + key))
+	return importedPrefix + hex.EncodeToString(hash[:10]), key
+}
+
+// CheckImport returns an error unless a key of another service is as hard to guess as one of ours:
+// its secret has at least 24 characters, 10 of them different, because the stored hash is fast.
+func CheckImport(key string) error {
+	prefix, secret := splitKey(key)
+	different := make(map[rune]bool)
+	for _, r := range secret {
+		different[r] = true
+	}
+	switch {
+	case !isVisibleASCII(key) || !isVisibleASCII(prefix) || len(key) > 200 || isToken(key) || strings.HasPrefix(key, importedPrefix):
+		return apperr.Field(apperr.InvalidRequest, "/key", "must be an API key of at most 200 visible ASCII characters")
+	case len(secret) < 24 || len(different) < 10:
+		return apperr.Field(apperr.InvalidRequest, "/key", "must have a secret of at least 24 characters, 10 of them different; what precedes the first dot is not secret")
+	}
+	return nil
 }
 
 // ListKeys returns a page of an organization's API keys, newest first, and the total number.

@@ -61,6 +61,7 @@ func (b *Bots) Within(q *db.Queries) *Bots {
 // is EngineFAQ. EngineScripted requires a Script and EngineOpenAI a Model; the other engines ignore
 // them.
 type NewBot struct {
+	ID                uuid.UUID // uuid.Nil: generated
 	Name              string
 	Slug              string
 	Description       string
@@ -91,7 +92,7 @@ type Change struct {
 	IsDefault         *bool
 }
 
-// Create creates a chatbot and its API inbox, once per idempotency key. It returns a Conflict if
+// Create creates a chatbot with its API inbox and the web chat of that, once per idempotency key. It returns a Conflict if
 // the given slug is in use. A new default chatbot replaces the previous one.
 func (b *Bots) Create(ctx context.Context, org uuid.UUID, n NewBot) (db.Bot, error) {
 	if n.Slug != "" {
@@ -103,10 +104,7 @@ func (b *Bots) Create(ctx context.Context, org uuid.UUID, n NewBot) (db.Bot, err
 	if err != nil {
 		return db.Bot{}, err
 	}
-	id, err := uuid.NewV7()
-	if err != nil {
-		return db.Bot{}, err
-	}
+	id := store.IDOrNew(n.ID)
 	model, modelKey, err := n.Model.toColumns(db.Bot{OrganizationID: org, ID: id}, b.keys)
 	if err != nil {
 		return db.Bot{}, err
@@ -138,15 +136,24 @@ func (b *Bots) Create(ctx context.Context, org uuid.UUID, n NewBot) (db.Bot, err
 		if err != nil {
 			return db.Bot{}, err
 		}
-		inbox, err := uuid.NewV7()
-		if err != nil {
-			return db.Bot{}, err
-		}
-		_, err = q.CreateInbox(ctx, db.CreateInboxParams{
-			OrganizationID: org, ID: inbox, BotID: created.ID, Name: created.Name, ChannelType: "api",
-		})
-		return created, err
+		return created, createAPIInbox(ctx, q, created)
 	})
+}
+
+// createAPIInbox creates the inbox of a chatbot's API conversations. Its web chat, which has the
+// same ID, makes it one of the channels that conversations can be created in.
+func createAPIInbox(ctx context.Context, q *db.Queries, chatbot db.Bot) error {
+	created, err := q.CreateInbox(ctx, db.CreateInboxParams{
+		OrganizationID: chatbot.OrganizationID, ID: store.NewID(), BotID: chatbot.ID, Name: chatbot.Name, ChannelType: "api",
+	})
+	if err != nil {
+		return err
+	}
+	_, err = q.CreateWebChat(ctx, db.CreateWebChatParams{
+		OrganizationID: chatbot.OrganizationID, ID: created.ID, BotID: chatbot.ID, InboxID: created.ID,
+		Name: chatbot.Name, AccessType: "api", AllowedOrigins: []string{},
+	})
+	return err
 }
 
 // maxSlugAttempts bounds how often a generated slug that is in use is replaced by another one.

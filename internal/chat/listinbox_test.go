@@ -319,7 +319,7 @@ func TestListInboxesNamesChannels(t *testing.T) {
 	for i, want := range []string{
 		"Gone web " + f.Bot.ID.String() + " Parley 0",
 		"Website web " + website.ID.String() + " Website 0",
-		"Parley api " + f.Bot.ID.String() + " Parley 2",
+		"Parley api " + rows[2].Inbox.ID.String() + " Parley 2", // its web chat has its ID
 	} {
 		row := rows[i]
 		if found := fmt.Sprint(row.Inbox.Name, " ", row.Inbox.ChannelType, " ", row.ChannelID, " ", row.ChannelName, " ", row.Unread); found != want {

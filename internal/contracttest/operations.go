@@ -1,6 +1,7 @@
 package contracttest
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 
@@ -40,10 +41,23 @@ func segments(path string) []string { return strings.Split(strings.TrimSuffix(pa
 // segments win over parameters, whatever the methods are. Of two paths that differ by a final
 // slash, the exact one wins.
 func findOperation(method, path string) (found operation, ok bool) {
+	if found, ok = findExact(method, path); ok || method != http.MethodPut {
+		return found, ok
+	}
+	return findExact(http.MethodPatch, path) // PUT is served like PATCH
+}
+
+func findExact(method, path string) (found operation, ok bool) {
 	if rest, isVersioned := strings.CutPrefix(path, "/api/v1/"); isVersioned {
 		path = "/api/" + rest
 	} else if strings.HasPrefix(path, "/conversations") {
 		path = "/api" + path
+	}
+	if strings.TrimSuffix(path, "/") == "/api/users/current" {
+		path = "/api/me/"
+	}
+	if method == http.MethodPatch {
+		path = strings.TrimSuffix(strings.TrimSuffix(path, "/"), "/update-auto-reply") + "/"
 	}
 	requested, hasSlash, literals := segments(path), strings.HasSuffix(path, "/"), 0
 	for _, op := range operations {

@@ -70,7 +70,8 @@ func TestPathAliasesReachTheSameOperation(t *testing.T) {
 				t.Errorf("%s as %s: %d %s, want %d %s", op.id, got.request, got.status, got.body, want.status, want.body)
 			}
 			isSteady := op.method == http.MethodGet && op.id != "exportRecords" && op.id != "getMe" && op.id != "connect"
-			if isSteady && string(got.body) != string(want.body) {
+			// Links to other pages keep the prefix that was called.
+			if body := strings.ReplaceAll(string(got.body), "/api/v1/", "/api/"); isSteady && body != strings.ReplaceAll(string(want.body), "/api/v1/", "/api/") {
 				t.Errorf("%s as %s: %s, want %s", op.id, got.request, got.body, want.body)
 			}
 		}
@@ -110,7 +111,7 @@ func TestEveryAliasReceivesTheRequestBody(t *testing.T) {
 	}
 	// The query string arrives too, and the links lead to pages of the same list.
 	page := alice.get("/api/v1/conversations/?pageSize=2&ordering=createdAt")
-	if next := alice.get(text(page, "next")); len(objects(page, "results")) != 2 || len(objects(next, "results")) != 2 {
+	if next := alice.get(text(page, "next")); len(objects(page, "results")) != 2 || len(objects(next, "results")) != 2 || !strings.Contains(text(page, "next"), "/api/v1/conversations/?") {
 		t.Errorf("the first page is %v", page)
 	}
 }
@@ -145,12 +146,12 @@ func TestAllowListsTheMethodsOfBothPaths(t *testing.T) {
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id := alice.startConversation()
 	for path, want := range map[string]string{
-		"/conversations": "GET, HEAD, POST", "/conversations/" + id: "DELETE, GET, HEAD, PATCH", "/conversations/start": "POST", "/conversations/batch": "POST",
+		"/conversations": "GET, HEAD, POST", "/conversations/" + id: "DELETE, GET, HEAD, PATCH, PUT", "/conversations/start": "POST", "/conversations/batch": "POST",
 		"/conversations/" + id + "/messages": "POST", "/conversations/" + id + "/history": "GET, HEAD",
 	} {
 		for _, prefix := range []string{"", "/api", "/api/v1"} {
 			for _, slash := range []string{"", "/"} {
-				for _, method := range []string{http.MethodPut, "PURGE"} {
+				for _, method := range []string{http.MethodTrace, "PURGE"} {
 					got := alice.call(method, prefix+path+slash, nil)
 					if err := got.checkProblem(405, "method_not_allowed", ""); err != nil || got.header.Get("Allow") != want {
 						t.Errorf("%s: Allow is %q, want %q; %v", got.request, got.header.Get("Allow"), want, err)

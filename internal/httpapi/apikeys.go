@@ -40,6 +40,11 @@ func (h keyHandlers) CreateAPIKey(ctx context.Context, request openapi.CreateAPI
 		Scopes:         []auth.Scope{auth.Chat},
 		IdempotencyKey: contract.IdempotencyKey(ctx, request.Params.IdempotencyKey),
 	}
+	if newKey.Key = deref(request.Body.Key); newKey.Key != "" {
+		if err := auth.CheckImport(newKey.Key); err != nil {
+			return nil, err
+		}
+	}
 	if request.Body.User != nil {
 		newKey.User = *request.Body.User
 	}
@@ -89,6 +94,8 @@ func (h keyHandlers) GetMe(ctx context.Context, _ openapi.GetMeRequestObject) (o
 		limits = append(limits, openapi.RateLimitState{Class: class, Limit: state.Limit, Remaining: state.Remaining, ResetIn: contract.Seconds(state.Reset)})
 	}
 	return openapi.GetMe200JSONResponse{
+		ID:           principal.UserID,
+		Name:         principal.UserName,
 		RateLimits:   limits,
 		User:         openapi.NamedReference{ID: principal.UserID, Name: principal.UserName},
 		Organization: openapi.NamedReference{ID: principal.OrganizationID, Name: principal.OrganizationName},

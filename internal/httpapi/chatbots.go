@@ -28,11 +28,16 @@ func (h chatbotHandlers) ListChatbots(ctx context.Context, request openapi.ListC
 
 // CreateChatbot implements POST /api/chatbots/.
 func (h chatbotHandlers) CreateChatbot(ctx context.Context, request openapi.CreateChatbotRequestObject) (openapi.CreateChatbotResponseObject, error) {
+	id, err := givenID(ctx, request.Body.ID)
+	if err != nil {
+		return nil, err
+	}
 	model, err := fromAPIModel(request.Body.Model)
 	if err != nil {
 		return nil, err
 	}
 	created, err := h.bots.Create(ctx, auth.PrincipalOf(ctx).OrganizationID, bot.NewBot{
+		ID:                id,
 		Name:              request.Body.Name,
 		Slug:              deref(request.Body.Slug),
 		Description:       deref(request.Body.Description),

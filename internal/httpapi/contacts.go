@@ -28,7 +28,12 @@ func (h contactHandlers) ListContacts(ctx context.Context, request openapi.ListC
 
 // CreateContact implements POST /api/contacts/.
 func (h contactHandlers) CreateContact(ctx context.Context, request openapi.CreateContactRequestObject) (openapi.CreateContactResponseObject, error) {
+	id, err := givenID(ctx, request.Body.ID)
+	if err != nil {
+		return nil, err
+	}
 	created, err := h.inboxes.CreateContact(ctx, auth.PrincipalOf(ctx).OrganizationID, inbox.ContactFields{
+		ID:            id,
 		Name:          &request.Body.Name,
 		Avatar:        request.Body.Avatar,
 		Email:         request.Body.Email,

@@ -1,10 +1,12 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/oapi-codegen/nullable"
 
 	"parley/gen/db"
@@ -30,6 +32,21 @@ func fromAPITime(parameter string, text *string) (*time.Time, error) {
 	return &t, nil
 }
 
+// givenID returns the ID that a caller with the scope admin gives a new object, or uuid.Nil.
+func givenID(ctx context.Context, text *string) (uuid.UUID, error) {
+	if text == nil {
+		return uuid.Nil, nil
+	}
+	if !auth.PrincipalOf(ctx).Has(auth.Admin) {
+		return uuid.Nil, apperr.New(apperr.Forbidden, "Only the scope admin can give an object its id. Leave out the field id.")
+	}
+	id, err := uuid.Parse(*text)
+	if err != nil || id == uuid.Nil {
+		return uuid.Nil, apperr.Field(apperr.InvalidRequest, "/id", "must be a UUID other than the nil UUID")
+	}
+	return id, nil
+}
+
 // orNull converts a pointer to a nullable field; nil becomes null.
 func orNull[T any](value *T) nullable.Nullable[T] {
 	if value == nil {
@@ -37,6 +54,9 @@ func orNull[T any](value *T) nullable.Nullable[T] {
 	}
 	return nullable.NewNullableWithValue(*value)
 }
+
+// textOrNull converts an optional text; an empty one becomes null.
+func textOrNull(text string) nullable.Nullable[string] { return orNull(orAbsent(text)) }
 
 func timeOrNull(t *time.Time) nullable.Nullable[string] {
 	if t == nil {
@@ -147,14 +167,18 @@ func toAPIInbox(row db.ListInboxesRow) openapi.Inbox {
 }
 
 func toAPIContact(row inbox.Contact) openapi.Contact {
+	inboxes := make([]openapi.NamedReference, len(row.InboxIDs))
+	for i, id := range row.InboxIDs {
+		inboxes[i] = openapi.NamedReference{ID: id, Name: row.InboxNames[i]}
+	}
 	return openapi.Contact{
 		ID:            row.ID,
 		Name:          row.Name,
-		Avatar:        row.Avatar,
+		Avatar:        textOrNull(row.Avatar),
 		Email:         row.Email,
-		PhoneNumber:   row.PhoneNumber,
+		PhoneNumber:   textOrNull(row.PhoneNumber),
 		SourceID:      orNull(row.SourceID),
-		Inboxes:       row.InboxIDs,
+		Inboxes:       inboxes,
 		QueryMetadata: rawOrNull(row.QueryMetadata),
 		CreatedAt:     jsontext.FormatTime(row.CreatedAt),
 	}

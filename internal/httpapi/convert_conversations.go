@@ -56,7 +56,7 @@ func toAPIMessage(row db.Message) (openapi.Message, error) {
 		message.Type = openapi.MessageTypeIncoming
 	}
 	if row.SenderID != nil && row.SenderName != "" {
-		message.Sender.Set(openapi.Sender{ID: *row.SenderID, Name: row.SenderName, Avatar: row.SenderAvatar})
+		message.Sender.Set(openapi.Sender{ID: *row.SenderID, Name: row.SenderName, Avatar: textOrNull(row.SenderAvatar)})
 	}
 	if row.Feedback != nil {
 		message.Feedback.Set(openapi.Feedback(*row.Feedback))
@@ -71,7 +71,7 @@ func toAPIConversation(row chat.Conversation) (openapi.Conversation, error) {
 		Contact: openapi.ConversationContact{
 			ID:        row.Contact.ID,
 			Name:      row.Contact.Name,
-			Avatar:    row.Contact.Avatar,
+			Avatar:    textOrNull(row.Contact.Avatar),
 			CreatedAt: jsontext.FormatTime(row.Contact.CreatedAt),
 		},
 		Inbox: openapi.ConversationInbox{

@@ -317,7 +317,7 @@ func (s *tour) refusals() {
 	s.refuse("unauthorized", "GET", conversation+"/", nil, 401, withHeader("Authorization", "Bearer pk_4f9a1c22d0.wrong"))
 	bob.refuse("forbidden", "GET", "/api/chatbots/", nil, 403)
 	s.refuse("notFound", "GET", "/api/conversations/"+uuid.NewString()+"/", nil, 404)
-	s.refuse("methodNotAllowed", "PUT", conversation+"/", object{}, 405)
+	s.refuse("methodNotAllowed", "POST", conversation+"/", object{}, 405)
 	s.refuse("conflict", "DELETE", "/api/chatbots/parley/", nil, 409)
 	s.expectFailures()
 	s.call("POST", "/api/chatbots/", object{"name": "Broken", "engine": "scripted", "script": object{"rules": []object{{"deltas": []string{"Never."}, "failAfter": 0}}}}).wantStatus(201)

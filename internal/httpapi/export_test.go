@@ -30,14 +30,8 @@ func RereadTime(text string) (again string, at time.Time, err error) {
 	return jsontext.FormatTime(*read), *read, nil
 }
 
-// Attachment returns the Content-Disposition of a file with that name.
-func Attachment(name string) string { return contentDisposition(name, name) }
-
-// AppendRecord and ToAPIRecord are compared with each other.
-var (
-	AppendRecord = appendRecord
-	ToAPIRecord  = toAPIRecord
-)
+// ToAPIRecord is compared with recordfile.AppendLine.
+var ToAPIRecord = toAPIRecord
 
 // CompletionDelta returns the stream of a delta, and the stream that encoding/json gives of the generated type.
 func CompletionDelta(text string) (stream, want string, err error) {

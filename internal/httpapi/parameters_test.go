@@ -228,7 +228,7 @@ func TestContactsAreAcceptedAndFilteredInEachSpelling(t *testing.T) {
 		}
 		made := manager.post(contacts, body)
 		if made["phoneNumber"] != "+886 2 1234" || made["sourceId"] != body["source_id"] || !equalJSON(made["queryMetadata"], decode(t, `{"a_b":null,"aB":1.5}`)) ||
-			!equalJSON(made["inboxes"], []any{website}) {
+			!equalJSON(made["inboxes"], []any{object{"id": website, "name": "Website"}}) {
 			t.Errorf("%v: %v", place, made)
 		}
 	}

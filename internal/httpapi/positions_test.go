@@ -1,7 +1,6 @@
 package httpapi_test
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -62,22 +61,6 @@ func FuzzTime(f *testing.F) {
 		}
 		if twice, same, err := httpapi.RereadTime(again); err != nil || twice != again || !same.Equal(at.Truncate(time.Microsecond)) {
 			t.Fatalf("%q becomes %q, and that %q: %v", text, again, twice, err)
-		}
-	})
-}
-
-// The name of a file is one header in ASCII, which says nothing that the name did not, whatever it holds.
-func FuzzAttachment(f *testing.F) {
-	for _, seed := range []string{"parley.xlsx", "", "a\"; filename=evil.exe", "a\r\nSet-Cookie: x=1", "../../etc/passwd", `..\..\boot.ini`, "字.csv", "\u202excod.exe", "a%0d%0ab", "\x00", "\xff", "'", "*", "a;b", "=cmd|' /C calc'!A0"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, name string) {
-		header := httpapi.Attachment(name)
-		if strings.ContainsFunc(header, func(r rune) bool { return r < ' ' || r > '~' }) {
-			t.Fatalf("%q becomes %q", name, header)
-		}
-		if strings.Count(header, `"`) != 2 || strings.Count(header, ";") != 2 || strings.Count(header, "=") != 2 || strings.ContainsAny(header, `\/`) {
-			t.Fatalf("%q becomes %q", name, header)
 		}
 	})
 }

@@ -15,6 +15,7 @@ import (
 	"parley/gen/db"
 	"parley/internal/auth"
 	"parley/internal/httpapi"
+	"parley/internal/httpapi/recordfile"
 )
 
 // exportedLines are the records of an export as lines of JSON.
@@ -74,7 +75,7 @@ func TestALineIsTheRecordOfTheList(t *testing.T) {
 			}
 		}
 		want := escapeNextLine(string(must(json.Marshal(httpapi.ToAPIRecord(row))))) + "\n"
-		if got := string(httpapi.AppendRecord([]byte("head"), &row)); got != "head"+want {
+		if got := string(recordfile.AppendLine([]byte("head"), &row)); got != "head"+want {
 			t.Fatalf("%s\nwant\n%s", got, want)
 		}
 	}
@@ -104,7 +105,7 @@ func TestTheExportAsCSV(t *testing.T) {
 			}
 		}
 	}
-	if header := alice.call(http.MethodGet, linesPath+around("format=jsonl"), nil).header.Get("Content-Disposition"); !strings.HasSuffix(header, ".jsonl") {
+	if header := alice.call(http.MethodGet, linesPath+around("format=jsonl"), nil).header.Get("Content-Disposition"); !strings.HasSuffix(header, `.jsonl"`) {
 		t.Errorf("the name is %s", header)
 	}
 	alice.call(http.MethodGet, linesPath+around("format=xml"), nil).wantProblem(400, "invalid_request", "format")
@@ -177,8 +178,8 @@ func TestScoresAreWrittenOneByOne(t *testing.T) {
 	}
 }
 
-// BenchmarkAppendRecord is one line of JSON.
-func BenchmarkAppendRecord(b *testing.B) {
+// BenchmarkAppendLine is one line of JSON.
+func BenchmarkAppendLine(b *testing.B) {
 	row := db.Record{
 		ID: uuid.New(), SessionID: uuid.New(), InputMessage: strings.Repeat("How do I get a refund? 退款 ", 4), OutputMessage: strings.Repeat("Say \"please\",\nand wait. ", 20),
 		Status: "completed", Type: "New", FaithfulnessScore: new(0.9), ReplyTime: new(1.25), AskedAt: time.Now(), CreatedAt: time.Now(),
@@ -187,7 +188,7 @@ func BenchmarkAppendRecord(b *testing.B) {
 		b.ReportAllocs()
 		var line []byte
 		for b.Loop() {
-			line = httpapi.AppendRecord(line[:0], &row)
+			line = recordfile.AppendLine(line[:0], &row)
 		}
 	})
 	b.Run("marshalled", func(b *testing.B) {

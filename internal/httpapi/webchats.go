@@ -28,7 +28,12 @@ func (h webChatHandlers) ListWebChats(ctx context.Context, request openapi.ListW
 
 // CreateWebChat implements POST /api/web-chats/.
 func (h webChatHandlers) CreateWebChat(ctx context.Context, request openapi.CreateWebChatRequestObject) (openapi.CreateWebChatResponseObject, error) {
+	id, err := givenID(ctx, request.Body.ID)
+	if err != nil {
+		return nil, err
+	}
 	created, err := h.inboxes.CreateWebChat(ctx, auth.PrincipalOf(ctx).OrganizationID, inbox.WebChat{
+		ID:             id,
 		Name:           &request.Body.Name,
 		BotRef:         request.Body.Chatbot,
 		AccessType:     (*string)(request.Body.AccessType),

@@ -17,11 +17,13 @@ import (
 // Contact is a contact with the inboxes that it is in.
 type Contact struct {
 	db.Contact
-	InboxIDs []uuid.UUID
+	InboxIDs   []uuid.UUID
+	InboxNames []string // in the same order
 }
 
 // ContactFields is the fields of a contact. A nil field is left unchanged, or at its default.
 type ContactFields struct {
+	ID            uuid.UUID // of a new one; uuid.Nil: generated
 	Name          *string
 	Avatar        *string
 	Email         *string
@@ -44,7 +46,7 @@ func (i *Inboxes) CreateContact(ctx context.Context, organization uuid.UUID, fie
 	}
 	created := db.CreateContactParams{
 		OrganizationID: organization,
-		ID:             store.NewID(),
+		ID:             store.IDOrNew(fields.ID),
 		SourceID:       fields.SourceID,
 		Name:           orEmpty(fields.Name),
 		Avatar:         orEmpty(fields.Avatar),
@@ -68,7 +70,7 @@ func (i *Inboxes) CreateContact(ctx context.Context, organization uuid.UUID, fie
 			return Contact{}, err
 		}
 		row, err := q.GetContactWithInboxes(ctx, organization, created.ID)
-		return Contact{Contact: row.Contact, InboxIDs: row.InboxIds}, err
+		return Contact{Contact: row.Contact, InboxIDs: row.InboxIds, InboxNames: row.InboxNames}, err
 	})
 }
 
@@ -88,7 +90,7 @@ func (i *Inboxes) GetContact(ctx context.Context, organization uuid.UUID, id str
 		return Contact{}, err
 	}
 	row, err := i.store.GetContactWithInboxes(ctx, organization, contactID)
-	return Contact{Contact: row.Contact, InboxIDs: row.InboxIds}, apperr.Rephrase(err, apperr.NotFound, noContact)
+	return Contact{Contact: row.Contact, InboxIDs: row.InboxIds, InboxNames: row.InboxNames}, apperr.Rephrase(err, apperr.NotFound, noContact)
 }
 
 // ContactFilter selects the contacts that ListContacts returns. Its zero value selects all.
@@ -125,7 +127,7 @@ func (i *Inboxes) ListContacts(ctx context.Context, organization uuid.UUID, filt
 	})
 	contacts := make([]Contact, len(rows))
 	for n, row := range rows {
-		contacts[n] = Contact{Contact: row.Contact, InboxIDs: row.InboxIds}
+		contacts[n] = Contact{Contact: row.Contact, InboxIDs: row.InboxIds, InboxNames: row.InboxNames}
 	}
 	return contacts, count, err
 }
@@ -166,7 +168,7 @@ func (i *Inboxes) UpdateContact(ctx context.Context, organization uuid.UUID, id 
 			return err
 		}
 		row, err := q.GetContactWithInboxes(ctx, organization, contactID)
-		contact = Contact{Contact: row.Contact, InboxIDs: row.InboxIds}
+		contact = Contact{Contact: row.Contact, InboxIDs: row.InboxIds, InboxNames: row.InboxNames}
 		return err
 	})
 	return contact, err

@@ -18,6 +18,7 @@ import (
 
 // WebChat is the fields of a web chat. A nil field is left unchanged, or at its default.
 type WebChat struct {
+	ID             uuid.UUID // of a new one; uuid.Nil: generated
 	Name           *string
 	BotRef         *string
 	AccessType     *string
@@ -51,7 +52,7 @@ func (i *Inboxes) CreateWebChat(ctx context.Context, organization uuid.UUID, fie
 		}
 		return q.CreateWebChat(ctx, db.CreateWebChatParams{
 			OrganizationID: organization,
-			ID:             store.NewID(),
+			ID:             store.IDOrNew(fields.ID),
 			BotID:          owner.ID,
 			InboxID:        inbox.ID,
 			Name:           *fields.Name,

@@ -28,6 +28,11 @@ const maxRetries = 3
 
 // constraintMessages maps the constraints that callers can violate to the sentence for the caller.
 var constraintMessages = map[string]string{
+	"bots_pkey":                     "Another chatbot has this ID.",
+	"contacts_pkey":                 "Another contact has this ID.",
+	"web_chats_pkey":                "Another web chat has this ID.",
+	"inboxes_one_api_inbox_per_bot": "Every chatbot has an API channel of its own, so this one cannot move to another chatbot.",
+	"api_keys_prefix_key":           "This key, or one with the same prefix, exists already.",
 	"bots_slug_key":                 "Another chatbot has this slug.",
 	"bots_one_default":              "Another chatbot was made the default at the same time. Retry.",
 	"organizations_name_key":        "An organization with this name already exists.",

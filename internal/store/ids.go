@@ -9,6 +9,14 @@ import (
 // NewID returns an ID for a new row. IDs grow with time, so that an index is appended to.
 func NewID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
 
+// IDOrNew returns an ID that was given for a new row, or a new ID instead of uuid.Nil.
+func IDOrNew(given uuid.UUID) uuid.UUID {
+	if given == uuid.Nil {
+		return NewID()
+	}
+	return given
+}
+
 // ParseID parses an ID in its canonical form of 36 characters. Anything else, the other forms that
 // uuid.Parse accepts included, is the ID of nothing: a NotFound error with the message notFound.
 func ParseID(text, notFound string) (uuid.UUID, error) {

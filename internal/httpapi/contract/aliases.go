@@ -13,7 +13,7 @@ import (
 )
 
 // aliases resolves the alternative paths of operations: with or without the trailing slash, below
-// /api/v1, and /conversations without /api. The request is rewritten before routing, so that every
+// /api/v1, and /conversations without /api. PUT is an alias of PATCH. The request is rewritten before routing, so that every
 // later step sees the path of the document. It is never redirected, which would lose a POST body.
 //
 // Echo routes cannot replace it: a literal segment must win over a variable even where its methods
@@ -92,9 +92,12 @@ func (s *segment) find(parts []string) *segment {
 	return nil
 }
 
-// allow lists the methods of both spellings, and HEAD beside GET.
+// allow lists the methods of both spellings, HEAD beside GET, and PUT beside PATCH.
 func (s *segment) allow() string {
 	methods := slices.Sorted(maps.Keys(s.methods))
+	if s.methods[http.MethodPatch] != 0 && s.methods[http.MethodPut] == 0 {
+		methods = append(methods, http.MethodPut)
+	}
 	if at, hasGet := slices.BinarySearch(methods, http.MethodGet); hasGet {
 		methods = slices.Insert(methods, at+1, http.MethodHead)
 	}
@@ -105,7 +108,10 @@ func (s *segment) allow() string {
 func (a *aliases) rewrite(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(ec echo.Context) error {
 		r := ec.Request()
-		path := canonicalPrefix(r.URL.EscapedPath())
+		path := vendorPath(r.Method, canonicalPrefix(r.URL.EscapedPath()))
+		if strings.HasPrefix(r.URL.Path, versionedPrefix) {
+			ec.Set(aliasKey, strings.TrimSuffix(versionedPrefix, "/"))
+		}
 		if strings.Contains(path, "//") {
 			return apperr.New(apperr.NotFound, noSuchPath) // IDs are never empty
 		}
@@ -117,6 +123,9 @@ func (a *aliases) rewrite(next echo.HandlerFunc) echo.HandlerFunc {
 		if r.Method == http.MethodOptions {
 			ec.Response().Header().Set("Allow", found.allow()+", OPTIONS")
 			return ec.NoContent(http.StatusNoContent)
+		}
+		if r.Method == http.MethodPut && found.methods[http.MethodPut] == 0 && found.methods[http.MethodPatch] != 0 {
+			r.Method = http.MethodPatch
 		}
 		switch found.methods[r.Method] {
 		case 0:
@@ -132,13 +141,33 @@ func (a *aliases) rewrite(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
+// versionedPrefix is an alias of /api/.
+const versionedPrefix = "/api/v1/"
+
+// aliasKey is the key of the prefix in Echo's context that the caller used instead of /api. Links to
+// other pages keep it.
+const aliasKey = "alias prefix"
+
 // canonicalPrefix maps /api/v1 and /conversations to the prefixes of the document.
 func canonicalPrefix(path string) string {
-	if rest, ok := strings.CutPrefix(path, "/api/v1/"); ok {
+	if rest, ok := strings.CutPrefix(path, versionedPrefix); ok {
 		return "/api/" + rest
 	}
 	if path == "/conversations" || strings.HasPrefix(path, "/conversations/") {
 		return "/api" + path
+	}
+	return path
+}
+
+// vendorPath maps paths of MaiAgent to operations that have the same request and response.
+func vendorPath(method, path string) string {
+	withoutSlash := strings.TrimSuffix(path, "/")
+	if withoutSlash == "/api/users/current" && (method == http.MethodGet || method == http.MethodHead) {
+		return "/api/me/"
+	}
+	conversation, isUpdate := strings.CutSuffix(withoutSlash, "/update-auto-reply")
+	if isUpdate && strings.HasPrefix(conversation, "/api/conversations/") && (method == http.MethodPatch || method == http.MethodPut) {
+		return conversation + "/"
 	}
 	return path
 }

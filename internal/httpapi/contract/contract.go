@@ -12,7 +12,7 @@
 //  6. Rate limit: limitRate in ratelimit.go. Package wsapi limits WebSocket messages, with the same
 //     ratelimit.Limiter.
 //  7. Query parameters, as far as no schema can describe them: operation.readQuery in query.go.
-//  8. Body (media type, size, clean JSON, spellings of fields): operation.readBody in request.go,
+//  8. Body (media type, size, clean JSON, unsupported fields, spellings): operation.readBody in request.go,
 //     with packages jsontext and shape.
 //  9. Parameters and body against their schemas: operation.validate in validation.go.
 //  10. The handler in package httpapi or openai. It reads the rest of what it needs with RequestOf

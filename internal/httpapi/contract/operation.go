@@ -27,9 +27,10 @@ type operation struct {
 	query         query
 	bodySchema    *openapi3.Schema // of application/json; nil if it takes none
 	bodyShape     *shape.Shape     // the same, compiled
-	bodyLimit     int64            // bytes of application/json
-	hasUpload     bool             // takes multipart/form-data
-	messageFields []string         // pointers; a violation in or below them is invalid_message
+	unsupported   map[string]string
+	bodyLimit     int64    // bytes of application/json
+	hasUpload     bool     // takes multipart/form-data
+	messageFields []string // pointers; a violation in or below them is invalid_message
 	metric        *metrics.Operation
 }
 
@@ -66,6 +67,7 @@ func newOperation(document *openapi3.T, method, path string, item *openapi3.Path
 	}
 	if o.bodySchema != nil {
 		o.bodyShape = shape.Compile(o.bodySchema)
+		o.unsupported = readUnsupported(o.bodySchema)
 	}
 	return o, nil
 }

@@ -25,6 +25,9 @@ type Request struct {
 	Header http.Header // of the response
 	Body   []byte      // the JSON body as handlers decode it, with the fields that its schema does not declare
 
+	// AcceptLanguage is the header of that name.
+	AcceptLanguage string
+
 	scope    string // method and path; part of the scope of an Idempotency-Key
 	bodyHash []byte // SHA-256 of the JSON body; of no bytes for other bodies
 }
@@ -41,6 +44,9 @@ func newRequest(ec echo.Context, read body) Request {
 	r := ec.Request()
 	address := *r.URL
 	address.Scheme, address.Host = clientaddr.Scheme(r), r.Host
+	if prefix, ok := ec.Get(aliasKey).(string); ok {
+		address.Path, address.RawPath = prefix+strings.TrimPrefix(address.Path, "/api"), ""
+	}
 	return Request{
 		ID:       requestID(ec),
 		URL:      &address,
@@ -48,6 +54,8 @@ func newRequest(ec echo.Context, read body) Request {
 		Body:     read.json,
 		scope:    r.Method + " " + r.URL.Path,
 		bodyHash: read.hash,
+
+		AcceptLanguage: r.Header.Get("Accept-Language"),
 	}
 }
 
@@ -85,6 +93,9 @@ func (op *operation) readBody(ec echo.Context) (body, error) {
 		cleaned, err := jsontext.Clean(sent)
 		if err != nil {
 			return body{}, op.asMessageError(err)
+		}
+		if err := op.checkUnsupported(cleaned); err != nil {
+			return body{}, err
 		}
 		normalized, validated := op.bodyShape.Normalize(cleaned)
 		r.Body = io.NopCloser(bytes.NewReader(normalized))

@@ -1,4 +1,4 @@
-package httpapi
+package recordfile
 
 import (
 	"encoding/json"
@@ -9,9 +9,9 @@ import (
 	"parley/internal/jsontext"
 )
 
-// appendRecord appends a record as a line of JSON, byte for byte as encoding/json writes the result
-// of toAPIRecord. In exports, the reflection of encoding/json would cost more than the rest.
-func appendRecord(line []byte, row *db.Record) []byte {
+// AppendLine appends a record as a line of JSON, byte for byte as encoding/json writes the result
+// of listRecords. In exports, the reflection of encoding/json would cost more than the rest.
+func AppendLine(line []byte, row *db.Record) []byte {
 	line = appendNumber(append(line, `{"answerCorrectnessScore":`...), row.AnswerCorrectnessScore)
 	line = appendNumber(append(line, `,"answerRelevancyScore":`...), row.AnswerRelevancyScore)
 	line = appendNumber(append(line, `,"answerSimilarityScore":`...), row.AnswerSimilarityScore)

@@ -1,0 +1,24 @@
+package recordfile_test
+
+import (
+	"strings"
+	"testing"
+
+	"parley/internal/httpapi/recordfile"
+)
+
+// The name of a file is one header in ASCII, which says nothing that the name did not, whatever it holds.
+func FuzzContentDisposition(f *testing.F) {
+	for _, seed := range []string{"parley.xlsx", "", "a\"; filename=evil.exe", "a\r\nSet-Cookie: x=1", "../../etc/passwd", `..\..\boot.ini`, "字.csv", "\u202excod.exe", "a%0d%0ab", "\x00", "\xff", "'", "*", "a;b", "=cmd|' /C calc'!A0"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		header := recordfile.ContentDisposition(name, name)
+		if strings.ContainsFunc(header, func(r rune) bool { return r < ' ' || r > '~' }) {
+			t.Fatalf("%q becomes %q", name, header)
+		}
+		if strings.Count(header, `"`) != 2 || strings.Count(header, ";") != 2 || strings.Count(header, "=") != 2 || strings.ContainsAny(header, `\/`) {
+			t.Fatalf("%q becomes %q", name, header)
+		}
+	})
+}

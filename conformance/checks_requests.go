@@ -106,7 +106,7 @@ func paddedMessage(size int) string {
 
 func checkTooLarge(t *checker) {
 	path := "/api/conversations/" + t.user.startWithoutBot() + "/messages"
-	t.user.post(path, object{"content": strings.Repeat("x", 32769)}).expectProblem("too_large")
+	t.user.post(path, object{"content": strings.Repeat("x", 100_001)}).expectProblem("too_large")
 	got := t.user.post(path, paddedMessage(mebibyte+1))
 	got.expectStatus(http.StatusRequestEntityTooLarge)
 	t.require(got.object().str("error") == "too_large", "a proxy rejects a body over 1 MiB before the service does: %s", got.excerpt())

@@ -30,7 +30,7 @@ func checkConnected(t *checker) {
 	id := t.user.startWithoutBot()
 	_, connected := t.user.connect("?session_id=" + id)
 	t.require(connected.str("session_id") == id && connected.str("conversation_id") == id && connected["anonymous"] == false && connected.str("bot_id") != "", "the first frame is %v", connected)
-	t.require(connected.obj("limits").num("frame_bytes") == 64<<10, "the first frame has the limits %v", connected["limits"])
+	t.require(connected.obj("limits").num("frame_bytes") == 512<<10, "the first frame has the limits %v", connected["limits"])
 }
 
 func checkDevices(t *checker) {

@@ -79,6 +79,9 @@ func TestFilesOfOtherPrograms(t *testing.T) {
 	} {
 		checkTable(t, name, readTestFile(t, name), want...)
 	}
+	if table, err := faq.ReadTable(readTestFile(t, "05_dates_and_numbers.xlsx")); err != nil || len(table.Errors) != 1 || table.Rows[1].Answer != "2026-03-14" {
+		t.Errorf("dates and numbers: got %+v, error %v", table, err)
+	}
 	checkRefusal(t, "HTML", readTestFile(t, "25a_html_as.xls"), "HTML")
 	checkRefusal(t, "JSON", readTestFile(t, "25c_json.json"), "JSON")
 }

@@ -16,10 +16,20 @@ func RefuseFormat(format string) *apperr.Error {
 // binaryFormat names the format of a file that is not text, or returns "".
 func binaryFormat(file []byte) string {
 	for _, known := range []struct{ start, name string }{
-		{"\x09\x08", "an old Excel workbook (.xls)"}, {"\x09\x04", "an old Excel workbook (.xls)"}, {"\x09\x02", "an old Excel workbook (.xls)"},
-		{"%PDF-", "a PDF document"}, {`{\rtf`, "an RTF document"}, {"\x1F\x8B", "a gzip archive"}, {"Rar!", "a RAR archive"},
-		{"7z\xBC\xAF", "a 7z archive"}, {"PK\x05\x06", "an empty ZIP archive"}, {"\x89PNG", "a PNG picture"}, {"\xFF\xD8\xFF", "a JPEG picture"}, {"GIF8", "a GIF picture"},
-		{"SQLite format 3", "an SQLite database"}, {"PAR1", "a Parquet file"},
+		{"\x09\x08", "an old Excel workbook (.xls)"},
+		{"\x09\x04", "an old Excel workbook (.xls)"},
+		{"\x09\x02", "an old Excel workbook (.xls)"},
+		{"%PDF-", "a PDF document"},
+		{`{\rtf`, "an RTF document"},
+		{"\x1F\x8B", "a gzip archive"},
+		{"Rar!", "a RAR archive"},
+		{"7z\xBC\xAF", "a 7z archive"},
+		{"PK\x05\x06", "an empty ZIP archive"},
+		{"\x89PNG", "a PNG picture"},
+		{"\xFF\xD8\xFF", "a JPEG picture"},
+		{"GIF8", "a GIF picture"},
+		{"SQLite format 3", "an SQLite database"},
+		{"PAR1", "a Parquet file"},
 	} {
 		if bytes.HasPrefix(file, []byte(known.start)) {
 			return known.name
@@ -45,8 +55,12 @@ func binaryFormat(file []byte) string {
 // otherFormat names the format of an archive that is not an .xlsx workbook, or returns "".
 func (a *archive) otherFormat() string {
 	for _, known := range []struct{ part, name string }{
-		{"xl/workbook.bin", "a binary Excel workbook (.xlsb)"}, {"word/document.xml", "a Word document (.docx)"}, {"ppt/presentation.xml", "a PowerPoint presentation (.pptx)"},
-		{"index/document.iwa", "a Numbers, Pages or Keynote document"}, {"index.zip", "a Numbers, Pages or Keynote document"}, {"index.apxl", "a Keynote document"},
+		{"xl/workbook.bin", "a binary Excel workbook (.xlsb)"},
+		{"word/document.xml", "a Word document (.docx)"},
+		{"ppt/presentation.xml", "a PowerPoint presentation (.pptx)"},
+		{"index/document.iwa", "a Numbers, Pages or Keynote document"},
+		{"index.zip", "a Numbers, Pages or Keynote document"},
+		{"index.apxl", "a Keynote document"},
 		{"meta-inf/container.xml", "an EPUB book"},
 	} {
 		if a.parts[known.part] != nil {

@@ -114,6 +114,9 @@ func (f failures) write(ec echo.Context, appErr *apperr.Error) {
 	if problem.RetryAfter != nil {
 		header.Set("Retry-After", strconv.Itoa(*problem.RetryAfter))
 	}
+	if appErr.Kind == apperr.UpstreamFailed || appErr.Kind == apperr.Timeout {
+		header.Set("X-Should-Retry", "false") // the model server was asked again where that can help
+	}
 	var body any = problem
 	header.Set("Content-Type", "application/problem+json")
 	if path := ec.Request().URL.Path; path == "/v1" || strings.HasPrefix(path, "/v1/") {

@@ -112,7 +112,7 @@ func TestKilledFirstStartIsRepeated(t *testing.T) {
 	t.Parallel()
 	moments := map[string]func(*process) bool{
 		"during initdb":                    func(p *process) bool { return exists(filepath.Join(p.dir, "postgres.new", "PG_VERSION")) },
-		"when PostgreSQL is ready":         func(p *process) bool { return strings.Contains(p.stderr.String(), "postgres is ready") },
+		"when PostgreSQL is ready":         func(p *process) bool { return strings.Contains(p.stderr.String(), "start postgres: ready") },
 		"when the organization is created": func(p *process) bool { return count(p, "SELECT count(*) FROM organizations") > 0 },
 		"when the chatbot is created":      func(p *process) bool { return count(p, "SELECT count(*) FROM bots") > 0 },
 		"when the key is created":          func(p *process) bool { return count(p, "SELECT count(*) FROM api_keys") > 0 },

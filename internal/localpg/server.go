@@ -72,7 +72,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s.isUp.Store(true)
-	logger.Info("postgres is ready", "dir", c.path, "pid", s.Pid(), "duration_ms", time.Since(began).Milliseconds())
+	logger.Info("start postgres: ready", "dir", c.path, "pid", s.Pid(), "duration_ms", time.Since(began).Milliseconds())
 	return s, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -89,7 +90,11 @@ func (d *Dispatcher) attempt(work attempt) (isQueued bool, err error) {
 	span.SetText("parley.run.finish_reason", outcome.FinishReason)
 	if outcome.Err != nil {
 		span.Fail(string(outcome.Err.Kind))
-		d.log.ErrorContext(ctx, "answer question", "run_id", work.runID, "err", err)
+		level := slog.LevelError
+		if outcome.Err.Kind != apperr.Internal { // a script, a model server or a limit of the organization
+			level = slog.LevelWarn
+		}
+		d.log.Log(ctx, level, "answer question", "run_id", work.runID, "organization_id", work.organizationID, "err", err)
 	}
 	return d.finish(ctx, work, outcome, w.firstToken)
 }

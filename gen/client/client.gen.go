@@ -159,24 +159,6 @@ func (e ChannelType) Valid() bool {
 	}
 }
 
-// Defines values for ChatChoiceFinishReason.
-const (
-	ChatChoiceFinishReasonLength ChatChoiceFinishReason = "length"
-	ChatChoiceFinishReasonStop   ChatChoiceFinishReason = "stop"
-)
-
-// Valid indicates whether the value is a known member of the ChatChoiceFinishReason enum.
-func (e ChatChoiceFinishReason) Valid() bool {
-	switch e {
-	case ChatChoiceFinishReasonLength:
-		return true
-	case ChatChoiceFinishReasonStop:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for ChatChoiceIndex.
 const (
 	ChatChoiceIndexN0 ChatChoiceIndex = 0
@@ -194,16 +176,25 @@ func (e ChatChoiceIndex) Valid() bool {
 
 // Defines values for ChatChunkChoiceFinishReason.
 const (
-	ChatChunkChoiceFinishReasonLength ChatChunkChoiceFinishReason = "length"
-	ChatChunkChoiceFinishReasonStop   ChatChunkChoiceFinishReason = "stop"
+	ChatChunkChoiceFinishReasonContentFilter ChatChunkChoiceFinishReason = "content_filter"
+	ChatChunkChoiceFinishReasonFunctionCall  ChatChunkChoiceFinishReason = "function_call"
+	ChatChunkChoiceFinishReasonLength        ChatChunkChoiceFinishReason = "length"
+	ChatChunkChoiceFinishReasonStop          ChatChunkChoiceFinishReason = "stop"
+	ChatChunkChoiceFinishReasonToolCalls     ChatChunkChoiceFinishReason = "tool_calls"
 )
 
 // Valid indicates whether the value is a known member of the ChatChunkChoiceFinishReason enum.
 func (e ChatChunkChoiceFinishReason) Valid() bool {
 	switch e {
+	case ChatChunkChoiceFinishReasonContentFilter:
+		return true
+	case ChatChunkChoiceFinishReasonFunctionCall:
+		return true
 	case ChatChunkChoiceFinishReasonLength:
 		return true
 	case ChatChunkChoiceFinishReasonStop:
+		return true
+	case ChatChunkChoiceFinishReasonToolCalls:
 		return true
 	default:
 		return false
@@ -274,6 +265,7 @@ func (e ChatDeltaRole) Valid() bool {
 const (
 	ChatMessageRoleAssistant ChatMessageRole = "assistant"
 	ChatMessageRoleDeveloper ChatMessageRole = "developer"
+	ChatMessageRoleFunction  ChatMessageRole = "function"
 	ChatMessageRoleSystem    ChatMessageRole = "system"
 	ChatMessageRoleTool      ChatMessageRole = "tool"
 	ChatMessageRoleUser      ChatMessageRole = "user"
@@ -285,6 +277,8 @@ func (e ChatMessageRole) Valid() bool {
 	case ChatMessageRoleAssistant:
 		return true
 	case ChatMessageRoleDeveloper:
+		return true
+	case ChatMessageRoleFunction:
 		return true
 	case ChatMessageRoleSystem:
 		return true
@@ -1381,27 +1375,22 @@ type ChannelType string
 
 // ChatChoice The reply with its finish reason.
 type ChatChoice struct {
-	// FinishReason `stop` or `length`.
+	// FinishReason `stop` or `length`; from a model server also `tool_calls`, `content_filter` and others.
 	//
 	// Example: stop
-	FinishReason ChatChoiceFinishReason `json:"finish_reason"`
+	FinishReason string `json:"finish_reason"`
 
 	// Index Always 0.
 	//
 	// Example: 0
 	Index ChatChoiceIndex `json:"index"`
 
-	// Logprobs Always null.
+	// Logprobs Log probabilities, if they were requested of a model server; otherwise null.
 	Logprobs nullable.Nullable[map[string]interface{}] `json:"logprobs"`
 
 	// Message The message of the chatbot.
 	Message ChatReply `json:"message"`
 }
-
-// ChatChoiceFinishReason `stop` or `length`.
-//
-// Example: stop
-type ChatChoiceFinishReason string
 
 // ChatChoiceIndex Always 0.
 //
@@ -1413,19 +1402,19 @@ type ChatChunkChoice struct {
 	// Delta Part of the reply. Empty in the last chunk with a choice.
 	Delta ChatDelta `json:"delta"`
 
-	// FinishReason `stop` or `length` in the last chunk with a choice, otherwise null.
-	FinishReason nullable.Nullable[ChatChunkChoiceFinishReason] `json:"finish_reason"`
+	// FinishReason Finish reason in the last chunk with a choice, otherwise null.
+	FinishReason nullable.Nullable[ChatChunkChoiceFinishReason] `json:"finish_reason,omitempty"`
 
 	// Index Always 0.
 	//
 	// Example: 0
 	Index ChatChunkChoiceIndex `json:"index"`
 
-	// Logprobs Always null.
-	Logprobs nullable.Nullable[map[string]interface{}] `json:"logprobs"`
+	// Logprobs Log probabilities, if they were requested of a model server; otherwise null.
+	Logprobs nullable.Nullable[map[string]interface{}] `json:"logprobs,omitempty"`
 }
 
-// ChatChunkChoiceFinishReason `stop` or `length` in the last chunk with a choice, otherwise null.
+// ChatChunkChoiceFinishReason Finish reason in the last chunk with a choice, otherwise null.
 type ChatChunkChoiceFinishReason string
 
 // ChatChunkChoiceIndex Always 0.
@@ -1458,8 +1447,8 @@ type ChatCompletion struct {
 	// Example: chat.completion
 	Object ChatCompletionObject `json:"object"`
 
-	// Usage Token counts. All are 0 if the engine does not count tokens.
-	Usage ChatUsage `json:"usage"`
+	// Usage Token counts. Absent if the engine does not count tokens; in streams also null.
+	Usage nullable.Nullable[ChatUsage] `json:"usage,omitempty"`
 }
 
 // ChatCompletionChunk A piece of a streamed completion.
@@ -1487,8 +1476,8 @@ type ChatCompletionChunk struct {
 	// Example: chat.completion.chunk
 	Object ChatCompletionChunkObject `json:"object"`
 
-	// Usage Token counts. All are 0 if the engine does not count tokens.
-	Usage *ChatUsage `json:"usage,omitempty"`
+	// Usage Token counts. Absent if the engine does not count tokens; in streams also null.
+	Usage nullable.Nullable[ChatUsage] `json:"usage,omitempty"`
 }
 
 // ChatCompletionChunkObject Always `chat.completion.chunk`.
@@ -1496,7 +1485,9 @@ type ChatCompletionChunk struct {
 // Example: chat.completion.chunk
 type ChatCompletionChunkObject string
 
-// ChatCompletionCreate A request in OpenAI's format. Fields that are not listed here are ignored.
+// ChatCompletionCreate A request in OpenAI's format. A chatbot with the engine `openai` passes the fields that are not listed here on to
+// its model server, without a conversation; otherwise they are ignored or refused, as createChatCompletion
+// describes.
 type ChatCompletionCreate struct {
 	// Messages The messages; the last one is the question.
 	Messages []ChatMessage `json:"messages"`
@@ -1533,20 +1524,31 @@ type ChatCompletionEvent struct {
 // Example: chat.completion
 type ChatCompletionObject string
 
+// ChatCompletionTokensDetails Details of the reply's tokens.
+type ChatCompletionTokensDetails struct {
+	// ReasoningTokens Tokens that the model spent on reasoning.
+	//
+	// Example: 10
+	ReasoningTokens nullable.Nullable[int] `json:"reasoning_tokens,omitempty"`
+}
+
 // ChatDelta Part of the reply. Empty in the last chunk with a choice.
 type ChatDelta struct {
 	// Content Next piece of the reply.
 	//
 	// Example: Use
-	Content *string `json:"content,omitempty"`
+	Content nullable.Nullable[string] `json:"content,omitempty"`
 
-	// Role Present in the first chunk only.
+	// Role Present in the first chunk; some model servers repeat it.
 	//
 	// Example: assistant
 	Role *ChatDeltaRole `json:"role,omitempty"`
+
+	// ToolCalls Next pieces of calls of the tools of the request.
+	ToolCalls *[]ChatToolCall `json:"tool_calls,omitempty"`
 }
 
-// ChatDeltaRole Present in the first chunk only.
+// ChatDeltaRole Present in the first chunk; some model servers repeat it.
 //
 // Example: assistant
 type ChatDeltaRole string
@@ -1555,8 +1557,9 @@ type ChatDeltaRole string
 type ChatMessage struct {
 	// Content Text, or a list of parts: `{"type": "text", "text": …}` and, in messages with the role `user`, `{"type":
 	// "image_url", "image_url": {"url": …}}` with an http or https URL, or a `data:` URL in requests without a
-	// conversation. Parts of other types are ignored. Several text parts are joined as lines. The question is
-	// limited to 100,000 characters (else 413) and 50 images. Null or absent counts as empty.
+	// conversation. Several text parts are joined as lines. The question is limited to 100,000 characters (else
+	// 413) and 50 images. Null or absent counts as empty. None of this applies to messages that are passed on to a
+	// model server, which may have parts of any type.
 	//
 	//
 	// Example: How do I reset my password?
@@ -1576,20 +1579,31 @@ type ChatMessageRole string
 // ChatMetadata Any JSON object.
 type ChatMetadata = json.RawMessage
 
+// ChatPromptTokensDetails Details of the prompt's tokens.
+type ChatPromptTokensDetails struct {
+	// CachedTokens Tokens that the model server had cached.
+	//
+	// Example: 64
+	CachedTokens nullable.Nullable[int] `json:"cached_tokens,omitempty"`
+}
+
 // ChatReply The message of the chatbot.
 type ChatReply struct {
-	// Content Text of the reply.
+	// Content Text of the reply. Null if the model only calls tools.
 	//
 	// Example: Use the link on the sign-in page.
-	Content string `json:"content"`
+	Content nullable.Nullable[string] `json:"content"`
 
-	// Refusal Always null.
+	// Refusal Why the model refuses; null if it does not.
 	Refusal nullable.Nullable[string] `json:"refusal"`
 
 	// Role Always `assistant`.
 	//
 	// Example: assistant
 	Role ChatReplyRole `json:"role"`
+
+	// ToolCalls Calls of the tools of the request.
+	ToolCalls *[]ChatToolCall `json:"tool_calls,omitempty"`
 }
 
 // ChatReplyRole Always `assistant`.
@@ -1605,17 +1619,44 @@ type ChatStreamOptions struct {
 	IncludeUsage nullable.Nullable[bool] `json:"include_usage,omitempty"`
 }
 
-// ChatUsage Token counts. All are 0 if the engine does not count tokens.
+// ChatToolCall Call of a tool, or part of one in a stream, as the model server sends it.
+type ChatToolCall struct {
+	// Function Name and arguments of the function, if the tool is one.
+	Function *map[string]interface{} `json:"function,omitempty"`
+
+	// ID Id of the call.
+	//
+	// Example: call_1
+	ID nullable.Nullable[string] `json:"id,omitempty"`
+
+	// Index Number of the call. In streams only.
+	//
+	// Example: 0
+	Index *int `json:"index,omitempty"`
+
+	// Type Type of the tool.
+	//
+	// Example: function
+	Type nullable.Nullable[string] `json:"type,omitempty"`
+}
+
+// ChatUsage Token counts. Absent if the engine does not count tokens; in streams also null.
 type ChatUsage struct {
 	// CompletionTokens Tokens of the reply.
 	//
 	// Example: 30
 	CompletionTokens int `json:"completion_tokens"`
 
+	// CompletionTokensDetails Details of the reply's tokens.
+	CompletionTokensDetails nullable.Nullable[ChatCompletionTokensDetails] `json:"completion_tokens_details,omitempty"`
+
 	// PromptTokens Tokens of the prompt.
 	//
 	// Example: 120
 	PromptTokens int `json:"prompt_tokens"`
+
+	// PromptTokensDetails Details of the prompt's tokens.
+	PromptTokensDetails nullable.Nullable[ChatPromptTokensDetails] `json:"prompt_tokens_details,omitempty"`
 
 	// TotalTokens Sum of both.
 	//
@@ -6228,7 +6269,8 @@ type ClientInterface interface {
 	//
 	// Client tokens are accepted by startConversation and createConversation (unless the purpose is a conversation),
 	// sendMessage, getHistory, getConversation, createMessage (incoming messages), listMessages (with
-	// `conversation`), getMessage, setMessageFeedback, createCompletion, getRun, streamRun, cancelRun and connect.
+	// `conversation`), getMessage, setMessageFeedback, createCompletion, createChatCompletion, getRun, streamRun,
+	// cancelRun and connect.
 	// Everything else is 403, including the creation of further tokens. Messages are sent by the token's contact.
 	// Attachments must be named by `file`, not by `id`. Requests count against the rate limits of the token's user.
 	//
@@ -6263,7 +6305,8 @@ type ClientInterface interface {
 	//
 	// Client tokens are accepted by startConversation and createConversation (unless the purpose is a conversation),
 	// sendMessage, getHistory, getConversation, createMessage (incoming messages), listMessages (with
-	// `conversation`), getMessage, setMessageFeedback, createCompletion, getRun, streamRun, cancelRun and connect.
+	// `conversation`), getMessage, setMessageFeedback, createCompletion, createChatCompletion, getRun, streamRun,
+	// cancelRun and connect.
 	// Everything else is 403, including the creation of further tokens. Messages are sent by the token's contact.
 	// Attachments must be named by `file`, not by `id`. Requests count against the rate limits of the token's user.
 	//
@@ -6927,13 +6970,22 @@ type ClientInterface interface {
 	// CreateChatCompletionWithBody Create a chat completion
 	//
 	// Compatible with OpenAI's chat completions API and SDKs. Set the base URL of the SDK to this server's URL with
-	// `/v1`, and `model` to a chatbot's slug or id. Parameters that are not in the schema, such as `temperature`,
-	// `tools` and `user`, are accepted and ignored, because a chatbot has its own settings.
+	// `/v1`, and `model` to a chatbot's slug or id. `/api/v1/chat/completions` and `/api/chat/completions` are
+	// aliases.
 	//
-	// **Messages.** The last message is the question. It must have the role `user`, and must not be blank unless it
-	// has images. Without a conversation, the earlier messages are the conversation so far; those with the roles
-	// `system` and `developer` are added to the chatbot's instructions. Only chatbots with the engine `openai` use
-	// earlier messages and images. Messages with the role `tool` are ignored.
+	// **Chatbots with the engine `openai`, without a conversation**: the request is passed on to the model server
+	// with everything in it: all messages, images, `tools` and tool messages, `response_format`, sampling and future
+	// parameters. The response has what the server sends, tool calls included. The chatbot's instructions and the
+	// FAQs that match the question become the beginning of the system prompt. The chatbot's parameters apply where
+	// the request has none. Only `model`, `stream`, `n` and `metadata.conversation_id` are for this server. A request
+	// that the model server rejects is 400, with the code `context_length_exceeded` if the messages are too long.
+	//
+	// **Other chatbots, and all of them in a conversation**, have their own settings. What would change the meaning
+	// of the reply is 400 with the code `unsupported_parameter`: a `tool_choice` or `function_call` that demands a
+	// call, a `response_format` other than `text`, audio, and parts of messages that are files or audio. Other
+	// parameters, such as `temperature`, are ignored. The last message is the question. It must have the role
+	// `user`, and must not be blank unless it has images. Without a conversation, the earlier messages are the
+	// conversation so far.
 	//
 	// **Without a conversation** nothing is stored and no record is written. The reply ends when the caller
 	// disconnects. The request is not queued: while the server writes as many replies as it can, the response is 503
@@ -6949,7 +7001,8 @@ type ClientInterface interface {
 	// **Streams** consist of unnamed events with one `data:` line that holds a ChatCompletionChunk. The delta of the
 	// first chunk has the role; the last chunk has `finish_reason`. A chunk with `usage` follows if
 	// `stream_options.include_usage` is true, then `data: [DONE]`. Comment lines keep an idle connection alive
-	// (every 15 seconds). A failure after the first event is an event with an OpenAIError, which is the last one.
+	// (every 15 seconds). The headers are sent with the first piece of the reply, at the latest after two seconds, so
+	// that a failure before has its status. A later failure is an event with an OpenAIError, which is the last one.
 	// Joined, the deltas are exactly the content of the JSON response. The JSON response is 504 after 120 seconds.
 	//
 	// ```
@@ -6964,11 +7017,13 @@ type ClientInterface interface {
 	// data: [DONE]
 	// ```
 	//
-	// `finish_reason` is `stop`, also for a cancelled run, or `length`. All fields of `usage` are 0 if the engine
-	// does not count tokens. An `Idempotency-Key` applies to requests with a conversation, where it works as with
+	// `finish_reason` is `stop`, also for a cancelled run, or `length`, or what a model server sends. `usage` is
+	// absent if the engine does not count tokens. Stateless completions are counted (listStatelessUsage). A failure
+	// of a model server, which was retried, carries `X-Should-Retry: false`. An `Idempotency-Key` applies to requests with a conversation, where it works as with
 	// `createCompletion`. Without a conversation it is accepted and has no effect.
 	//
-	// Requires the scope `chat` or `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, which must be the one that
+	// is named, a `contact` or a `chatbot`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6978,13 +7033,22 @@ type ClientInterface interface {
 	// CreateChatCompletion Create a chat completion
 	//
 	// Compatible with OpenAI's chat completions API and SDKs. Set the base URL of the SDK to this server's URL with
-	// `/v1`, and `model` to a chatbot's slug or id. Parameters that are not in the schema, such as `temperature`,
-	// `tools` and `user`, are accepted and ignored, because a chatbot has its own settings.
+	// `/v1`, and `model` to a chatbot's slug or id. `/api/v1/chat/completions` and `/api/chat/completions` are
+	// aliases.
 	//
-	// **Messages.** The last message is the question. It must have the role `user`, and must not be blank unless it
-	// has images. Without a conversation, the earlier messages are the conversation so far; those with the roles
-	// `system` and `developer` are added to the chatbot's instructions. Only chatbots with the engine `openai` use
-	// earlier messages and images. Messages with the role `tool` are ignored.
+	// **Chatbots with the engine `openai`, without a conversation**: the request is passed on to the model server
+	// with everything in it: all messages, images, `tools` and tool messages, `response_format`, sampling and future
+	// parameters. The response has what the server sends, tool calls included. The chatbot's instructions and the
+	// FAQs that match the question become the beginning of the system prompt. The chatbot's parameters apply where
+	// the request has none. Only `model`, `stream`, `n` and `metadata.conversation_id` are for this server. A request
+	// that the model server rejects is 400, with the code `context_length_exceeded` if the messages are too long.
+	//
+	// **Other chatbots, and all of them in a conversation**, have their own settings. What would change the meaning
+	// of the reply is 400 with the code `unsupported_parameter`: a `tool_choice` or `function_call` that demands a
+	// call, a `response_format` other than `text`, audio, and parts of messages that are files or audio. Other
+	// parameters, such as `temperature`, are ignored. The last message is the question. It must have the role
+	// `user`, and must not be blank unless it has images. Without a conversation, the earlier messages are the
+	// conversation so far.
 	//
 	// **Without a conversation** nothing is stored and no record is written. The reply ends when the caller
 	// disconnects. The request is not queued: while the server writes as many replies as it can, the response is 503
@@ -7000,7 +7064,8 @@ type ClientInterface interface {
 	// **Streams** consist of unnamed events with one `data:` line that holds a ChatCompletionChunk. The delta of the
 	// first chunk has the role; the last chunk has `finish_reason`. A chunk with `usage` follows if
 	// `stream_options.include_usage` is true, then `data: [DONE]`. Comment lines keep an idle connection alive
-	// (every 15 seconds). A failure after the first event is an event with an OpenAIError, which is the last one.
+	// (every 15 seconds). The headers are sent with the first piece of the reply, at the latest after two seconds, so
+	// that a failure before has its status. A later failure is an event with an OpenAIError, which is the last one.
 	// Joined, the deltas are exactly the content of the JSON response. The JSON response is 504 after 120 seconds.
 	//
 	// ```
@@ -7015,11 +7080,13 @@ type ClientInterface interface {
 	// data: [DONE]
 	// ```
 	//
-	// `finish_reason` is `stop`, also for a cancelled run, or `length`. All fields of `usage` are 0 if the engine
-	// does not count tokens. An `Idempotency-Key` applies to requests with a conversation, where it works as with
+	// `finish_reason` is `stop`, also for a cancelled run, or `length`, or what a model server sends. `usage` is
+	// absent if the engine does not count tokens. Stateless completions are counted (listStatelessUsage). A failure
+	// of a model server, which was retried, carries `X-Should-Retry: false`. An `Idempotency-Key` applies to requests with a conversation, where it works as with
 	// `createCompletion`. Without a conversation it is accepted and has no effect.
 	//
-	// Requires the scope `chat` or `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, which must be the one that
+	// is named, a `contact` or a `chatbot`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -7913,7 +7980,8 @@ func (c *Client) GetStatistics(ctx context.Context, chatbotPk ChatbotPk, params 
 //
 // Client tokens are accepted by startConversation and createConversation (unless the purpose is a conversation),
 // sendMessage, getHistory, getConversation, createMessage (incoming messages), listMessages (with
-// `conversation`), getMessage, setMessageFeedback, createCompletion, getRun, streamRun, cancelRun and connect.
+// `conversation`), getMessage, setMessageFeedback, createCompletion, createChatCompletion, getRun, streamRun,
+// cancelRun and connect.
 // Everything else is 403, including the creation of further tokens. Messages are sent by the token's contact.
 // Attachments must be named by `file`, not by `id`. Requests count against the rate limits of the token's user.
 //
@@ -7958,7 +8026,8 @@ func (c *Client) CreateClientTokenWithBody(ctx context.Context, params *CreateCl
 //
 // Client tokens are accepted by startConversation and createConversation (unless the purpose is a conversation),
 // sendMessage, getHistory, getConversation, createMessage (incoming messages), listMessages (with
-// `conversation`), getMessage, setMessageFeedback, createCompletion, getRun, streamRun, cancelRun and connect.
+// `conversation`), getMessage, setMessageFeedback, createCompletion, createChatCompletion, getRun, streamRun,
+// cancelRun and connect.
 // Everything else is 403, including the creation of further tokens. Messages are sent by the token's contact.
 // Attachments must be named by `file`, not by `id`. Requests count against the rate limits of the token's user.
 //
@@ -9122,13 +9191,22 @@ func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn
 // CreateChatCompletionWithBody Create a chat completion
 //
 // Compatible with OpenAI's chat completions API and SDKs. Set the base URL of the SDK to this server's URL with
-// `/v1`, and `model` to a chatbot's slug or id. Parameters that are not in the schema, such as `temperature`,
-// `tools` and `user`, are accepted and ignored, because a chatbot has its own settings.
+// `/v1`, and `model` to a chatbot's slug or id. `/api/v1/chat/completions` and `/api/chat/completions` are
+// aliases.
 //
-// **Messages.** The last message is the question. It must have the role `user`, and must not be blank unless it
-// has images. Without a conversation, the earlier messages are the conversation so far; those with the roles
-// `system` and `developer` are added to the chatbot's instructions. Only chatbots with the engine `openai` use
-// earlier messages and images. Messages with the role `tool` are ignored.
+// **Chatbots with the engine `openai`, without a conversation**: the request is passed on to the model server
+// with everything in it: all messages, images, `tools` and tool messages, `response_format`, sampling and future
+// parameters. The response has what the server sends, tool calls included. The chatbot's instructions and the
+// FAQs that match the question become the beginning of the system prompt. The chatbot's parameters apply where
+// the request has none. Only `model`, `stream`, `n` and `metadata.conversation_id` are for this server. A request
+// that the model server rejects is 400, with the code `context_length_exceeded` if the messages are too long.
+//
+// **Other chatbots, and all of them in a conversation**, have their own settings. What would change the meaning
+// of the reply is 400 with the code `unsupported_parameter`: a `tool_choice` or `function_call` that demands a
+// call, a `response_format` other than `text`, audio, and parts of messages that are files or audio. Other
+// parameters, such as `temperature`, are ignored. The last message is the question. It must have the role
+// `user`, and must not be blank unless it has images. Without a conversation, the earlier messages are the
+// conversation so far.
 //
 // **Without a conversation** nothing is stored and no record is written. The reply ends when the caller
 // disconnects. The request is not queued: while the server writes as many replies as it can, the response is 503
@@ -9144,7 +9222,8 @@ func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn
 // **Streams** consist of unnamed events with one `data:` line that holds a ChatCompletionChunk. The delta of the
 // first chunk has the role; the last chunk has `finish_reason`. A chunk with `usage` follows if
 // `stream_options.include_usage` is true, then `data: [DONE]`. Comment lines keep an idle connection alive
-// (every 15 seconds). A failure after the first event is an event with an OpenAIError, which is the last one.
+// (every 15 seconds). The headers are sent with the first piece of the reply, at the latest after two seconds, so
+// that a failure before has its status. A later failure is an event with an OpenAIError, which is the last one.
 // Joined, the deltas are exactly the content of the JSON response. The JSON response is 504 after 120 seconds.
 //
 // ```
@@ -9159,11 +9238,13 @@ func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn
 // data: [DONE]
 // ```
 //
-// `finish_reason` is `stop`, also for a cancelled run, or `length`. All fields of `usage` are 0 if the engine
-// does not count tokens. An `Idempotency-Key` applies to requests with a conversation, where it works as with
+// `finish_reason` is `stop`, also for a cancelled run, or `length`, or what a model server sends. `usage` is
+// absent if the engine does not count tokens. Stateless completions are counted (listStatelessUsage). A failure
+// of a model server, which was retried, carries `X-Should-Retry: false`. An `Idempotency-Key` applies to requests with a conversation, where it works as with
 // `createCompletion`. Without a conversation it is accepted and has no effect.
 //
-// Requires the scope `chat` or `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, which must be the one that
+// is named, a `contact` or a `chatbot`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -9183,13 +9264,22 @@ func (c *Client) CreateChatCompletionWithBody(ctx context.Context, params *Creat
 // CreateChatCompletion Create a chat completion
 //
 // Compatible with OpenAI's chat completions API and SDKs. Set the base URL of the SDK to this server's URL with
-// `/v1`, and `model` to a chatbot's slug or id. Parameters that are not in the schema, such as `temperature`,
-// `tools` and `user`, are accepted and ignored, because a chatbot has its own settings.
+// `/v1`, and `model` to a chatbot's slug or id. `/api/v1/chat/completions` and `/api/chat/completions` are
+// aliases.
 //
-// **Messages.** The last message is the question. It must have the role `user`, and must not be blank unless it
-// has images. Without a conversation, the earlier messages are the conversation so far; those with the roles
-// `system` and `developer` are added to the chatbot's instructions. Only chatbots with the engine `openai` use
-// earlier messages and images. Messages with the role `tool` are ignored.
+// **Chatbots with the engine `openai`, without a conversation**: the request is passed on to the model server
+// with everything in it: all messages, images, `tools` and tool messages, `response_format`, sampling and future
+// parameters. The response has what the server sends, tool calls included. The chatbot's instructions and the
+// FAQs that match the question become the beginning of the system prompt. The chatbot's parameters apply where
+// the request has none. Only `model`, `stream`, `n` and `metadata.conversation_id` are for this server. A request
+// that the model server rejects is 400, with the code `context_length_exceeded` if the messages are too long.
+//
+// **Other chatbots, and all of them in a conversation**, have their own settings. What would change the meaning
+// of the reply is 400 with the code `unsupported_parameter`: a `tool_choice` or `function_call` that demands a
+// call, a `response_format` other than `text`, audio, and parts of messages that are files or audio. Other
+// parameters, such as `temperature`, are ignored. The last message is the question. It must have the role
+// `user`, and must not be blank unless it has images. Without a conversation, the earlier messages are the
+// conversation so far.
 //
 // **Without a conversation** nothing is stored and no record is written. The reply ends when the caller
 // disconnects. The request is not queued: while the server writes as many replies as it can, the response is 503
@@ -9205,7 +9295,8 @@ func (c *Client) CreateChatCompletionWithBody(ctx context.Context, params *Creat
 // **Streams** consist of unnamed events with one `data:` line that holds a ChatCompletionChunk. The delta of the
 // first chunk has the role; the last chunk has `finish_reason`. A chunk with `usage` follows if
 // `stream_options.include_usage` is true, then `data: [DONE]`. Comment lines keep an idle connection alive
-// (every 15 seconds). A failure after the first event is an event with an OpenAIError, which is the last one.
+// (every 15 seconds). The headers are sent with the first piece of the reply, at the latest after two seconds, so
+// that a failure before has its status. A later failure is an event with an OpenAIError, which is the last one.
 // Joined, the deltas are exactly the content of the JSON response. The JSON response is 504 after 120 seconds.
 //
 // ```
@@ -9220,11 +9311,13 @@ func (c *Client) CreateChatCompletionWithBody(ctx context.Context, params *Creat
 // data: [DONE]
 // ```
 //
-// `finish_reason` is `stop`, also for a cancelled run, or `length`. All fields of `usage` are 0 if the engine
-// does not count tokens. An `Idempotency-Key` applies to requests with a conversation, where it works as with
+// `finish_reason` is `stop`, also for a cancelled run, or `length`, or what a model server sends. `usage` is
+// absent if the engine does not count tokens. Stateless completions are counted (listStatelessUsage). A failure
+// of a model server, which was retried, carries `X-Should-Retry: false`. An `Idempotency-Key` applies to requests with a conversation, where it works as with
 // `createCompletion`. Without a conversation it is accepted and has no effect.
 //
-// Requires the scope `chat` or `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, which must be the one that
+// is named, a `contact` or a `chatbot`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -13853,7 +13946,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Client tokens are accepted by startConversation and createConversation (unless the purpose is a conversation),
 	// sendMessage, getHistory, getConversation, createMessage (incoming messages), listMessages (with
-	// `conversation`), getMessage, setMessageFeedback, createCompletion, getRun, streamRun, cancelRun and connect.
+	// `conversation`), getMessage, setMessageFeedback, createCompletion, createChatCompletion, getRun, streamRun,
+	// cancelRun and connect.
 	// Everything else is 403, including the creation of further tokens. Messages are sent by the token's contact.
 	// Attachments must be named by `file`, not by `id`. Requests count against the rate limits of the token's user.
 	//
@@ -13888,7 +13982,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Client tokens are accepted by startConversation and createConversation (unless the purpose is a conversation),
 	// sendMessage, getHistory, getConversation, createMessage (incoming messages), listMessages (with
-	// `conversation`), getMessage, setMessageFeedback, createCompletion, getRun, streamRun, cancelRun and connect.
+	// `conversation`), getMessage, setMessageFeedback, createCompletion, createChatCompletion, getRun, streamRun,
+	// cancelRun and connect.
 	// Everything else is 403, including the creation of further tokens. Messages are sent by the token's contact.
 	// Attachments must be named by `file`, not by `id`. Requests count against the rate limits of the token's user.
 	//
@@ -14602,13 +14697,22 @@ type ClientWithResponsesInterface interface {
 	// CreateChatCompletionWithBodyWithResponse Create a chat completion
 	//
 	// Compatible with OpenAI's chat completions API and SDKs. Set the base URL of the SDK to this server's URL with
-	// `/v1`, and `model` to a chatbot's slug or id. Parameters that are not in the schema, such as `temperature`,
-	// `tools` and `user`, are accepted and ignored, because a chatbot has its own settings.
+	// `/v1`, and `model` to a chatbot's slug or id. `/api/v1/chat/completions` and `/api/chat/completions` are
+	// aliases.
 	//
-	// **Messages.** The last message is the question. It must have the role `user`, and must not be blank unless it
-	// has images. Without a conversation, the earlier messages are the conversation so far; those with the roles
-	// `system` and `developer` are added to the chatbot's instructions. Only chatbots with the engine `openai` use
-	// earlier messages and images. Messages with the role `tool` are ignored.
+	// **Chatbots with the engine `openai`, without a conversation**: the request is passed on to the model server
+	// with everything in it: all messages, images, `tools` and tool messages, `response_format`, sampling and future
+	// parameters. The response has what the server sends, tool calls included. The chatbot's instructions and the
+	// FAQs that match the question become the beginning of the system prompt. The chatbot's parameters apply where
+	// the request has none. Only `model`, `stream`, `n` and `metadata.conversation_id` are for this server. A request
+	// that the model server rejects is 400, with the code `context_length_exceeded` if the messages are too long.
+	//
+	// **Other chatbots, and all of them in a conversation**, have their own settings. What would change the meaning
+	// of the reply is 400 with the code `unsupported_parameter`: a `tool_choice` or `function_call` that demands a
+	// call, a `response_format` other than `text`, audio, and parts of messages that are files or audio. Other
+	// parameters, such as `temperature`, are ignored. The last message is the question. It must have the role
+	// `user`, and must not be blank unless it has images. Without a conversation, the earlier messages are the
+	// conversation so far.
 	//
 	// **Without a conversation** nothing is stored and no record is written. The reply ends when the caller
 	// disconnects. The request is not queued: while the server writes as many replies as it can, the response is 503
@@ -14624,7 +14728,8 @@ type ClientWithResponsesInterface interface {
 	// **Streams** consist of unnamed events with one `data:` line that holds a ChatCompletionChunk. The delta of the
 	// first chunk has the role; the last chunk has `finish_reason`. A chunk with `usage` follows if
 	// `stream_options.include_usage` is true, then `data: [DONE]`. Comment lines keep an idle connection alive
-	// (every 15 seconds). A failure after the first event is an event with an OpenAIError, which is the last one.
+	// (every 15 seconds). The headers are sent with the first piece of the reply, at the latest after two seconds, so
+	// that a failure before has its status. A later failure is an event with an OpenAIError, which is the last one.
 	// Joined, the deltas are exactly the content of the JSON response. The JSON response is 504 after 120 seconds.
 	//
 	// ```
@@ -14639,11 +14744,13 @@ type ClientWithResponsesInterface interface {
 	// data: [DONE]
 	// ```
 	//
-	// `finish_reason` is `stop`, also for a cancelled run, or `length`. All fields of `usage` are 0 if the engine
-	// does not count tokens. An `Idempotency-Key` applies to requests with a conversation, where it works as with
+	// `finish_reason` is `stop`, also for a cancelled run, or `length`, or what a model server sends. `usage` is
+	// absent if the engine does not count tokens. Stateless completions are counted (listStatelessUsage). A failure
+	// of a model server, which was retried, carries `X-Should-Retry: false`. An `Idempotency-Key` applies to requests with a conversation, where it works as with
 	// `createCompletion`. Without a conversation it is accepted and has no effect.
 	//
-	// Requires the scope `chat` or `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, which must be the one that
+	// is named, a `contact` or a `chatbot`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14653,13 +14760,22 @@ type ClientWithResponsesInterface interface {
 	// CreateChatCompletionWithResponse Create a chat completion
 	//
 	// Compatible with OpenAI's chat completions API and SDKs. Set the base URL of the SDK to this server's URL with
-	// `/v1`, and `model` to a chatbot's slug or id. Parameters that are not in the schema, such as `temperature`,
-	// `tools` and `user`, are accepted and ignored, because a chatbot has its own settings.
+	// `/v1`, and `model` to a chatbot's slug or id. `/api/v1/chat/completions` and `/api/chat/completions` are
+	// aliases.
 	//
-	// **Messages.** The last message is the question. It must have the role `user`, and must not be blank unless it
-	// has images. Without a conversation, the earlier messages are the conversation so far; those with the roles
-	// `system` and `developer` are added to the chatbot's instructions. Only chatbots with the engine `openai` use
-	// earlier messages and images. Messages with the role `tool` are ignored.
+	// **Chatbots with the engine `openai`, without a conversation**: the request is passed on to the model server
+	// with everything in it: all messages, images, `tools` and tool messages, `response_format`, sampling and future
+	// parameters. The response has what the server sends, tool calls included. The chatbot's instructions and the
+	// FAQs that match the question become the beginning of the system prompt. The chatbot's parameters apply where
+	// the request has none. Only `model`, `stream`, `n` and `metadata.conversation_id` are for this server. A request
+	// that the model server rejects is 400, with the code `context_length_exceeded` if the messages are too long.
+	//
+	// **Other chatbots, and all of them in a conversation**, have their own settings. What would change the meaning
+	// of the reply is 400 with the code `unsupported_parameter`: a `tool_choice` or `function_call` that demands a
+	// call, a `response_format` other than `text`, audio, and parts of messages that are files or audio. Other
+	// parameters, such as `temperature`, are ignored. The last message is the question. It must have the role
+	// `user`, and must not be blank unless it has images. Without a conversation, the earlier messages are the
+	// conversation so far.
 	//
 	// **Without a conversation** nothing is stored and no record is written. The reply ends when the caller
 	// disconnects. The request is not queued: while the server writes as many replies as it can, the response is 503
@@ -14675,7 +14791,8 @@ type ClientWithResponsesInterface interface {
 	// **Streams** consist of unnamed events with one `data:` line that holds a ChatCompletionChunk. The delta of the
 	// first chunk has the role; the last chunk has `finish_reason`. A chunk with `usage` follows if
 	// `stream_options.include_usage` is true, then `data: [DONE]`. Comment lines keep an idle connection alive
-	// (every 15 seconds). A failure after the first event is an event with an OpenAIError, which is the last one.
+	// (every 15 seconds). The headers are sent with the first piece of the reply, at the latest after two seconds, so
+	// that a failure before has its status. A later failure is an event with an OpenAIError, which is the last one.
 	// Joined, the deltas are exactly the content of the JSON response. The JSON response is 504 after 120 seconds.
 	//
 	// ```
@@ -14690,11 +14807,13 @@ type ClientWithResponsesInterface interface {
 	// data: [DONE]
 	// ```
 	//
-	// `finish_reason` is `stop`, also for a cancelled run, or `length`. All fields of `usage` are 0 if the engine
-	// does not count tokens. An `Idempotency-Key` applies to requests with a conversation, where it works as with
+	// `finish_reason` is `stop`, also for a cancelled run, or `length`, or what a model server sends. `usage` is
+	// absent if the engine does not count tokens. Stateless completions are counted (listStatelessUsage). A failure
+	// of a model server, which was retried, carries `X-Should-Retry: false`. An `Idempotency-Key` applies to requests with a conversation, where it works as with
 	// `createCompletion`. Without a conversation it is accepted and has no effect.
 	//
-	// Requires the scope `chat` or `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, which must be the one that
+	// is named, a `contact` or a `chatbot`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -22006,7 +22125,8 @@ func (c *ClientWithResponses) GetStatisticsWithResponse(ctx context.Context, cha
 //
 // Client tokens are accepted by startConversation and createConversation (unless the purpose is a conversation),
 // sendMessage, getHistory, getConversation, createMessage (incoming messages), listMessages (with
-// `conversation`), getMessage, setMessageFeedback, createCompletion, getRun, streamRun, cancelRun and connect.
+// `conversation`), getMessage, setMessageFeedback, createCompletion, createChatCompletion, getRun, streamRun,
+// cancelRun and connect.
 // Everything else is 403, including the creation of further tokens. Messages are sent by the token's contact.
 // Attachments must be named by `file`, not by `id`. Requests count against the rate limits of the token's user.
 //
@@ -22047,7 +22167,8 @@ func (c *ClientWithResponses) CreateClientTokenWithBodyWithResponse(ctx context.
 //
 // Client tokens are accepted by startConversation and createConversation (unless the purpose is a conversation),
 // sendMessage, getHistory, getConversation, createMessage (incoming messages), listMessages (with
-// `conversation`), getMessage, setMessageFeedback, createCompletion, getRun, streamRun, cancelRun and connect.
+// `conversation`), getMessage, setMessageFeedback, createCompletion, createChatCompletion, getRun, streamRun,
+// cancelRun and connect.
 // Everything else is 403, including the creation of further tokens. Messages are sent by the token's contact.
 // Attachments must be named by `file`, not by `id`. Requests count against the rate limits of the token's user.
 //
@@ -23061,13 +23182,22 @@ func (c *ClientWithResponses) GetReadinessWithResponse(ctx context.Context, reqE
 // CreateChatCompletionWithBodyWithResponse Create a chat completion
 //
 // Compatible with OpenAI's chat completions API and SDKs. Set the base URL of the SDK to this server's URL with
-// `/v1`, and `model` to a chatbot's slug or id. Parameters that are not in the schema, such as `temperature`,
-// `tools` and `user`, are accepted and ignored, because a chatbot has its own settings.
+// `/v1`, and `model` to a chatbot's slug or id. `/api/v1/chat/completions` and `/api/chat/completions` are
+// aliases.
 //
-// **Messages.** The last message is the question. It must have the role `user`, and must not be blank unless it
-// has images. Without a conversation, the earlier messages are the conversation so far; those with the roles
-// `system` and `developer` are added to the chatbot's instructions. Only chatbots with the engine `openai` use
-// earlier messages and images. Messages with the role `tool` are ignored.
+// **Chatbots with the engine `openai`, without a conversation**: the request is passed on to the model server
+// with everything in it: all messages, images, `tools` and tool messages, `response_format`, sampling and future
+// parameters. The response has what the server sends, tool calls included. The chatbot's instructions and the
+// FAQs that match the question become the beginning of the system prompt. The chatbot's parameters apply where
+// the request has none. Only `model`, `stream`, `n` and `metadata.conversation_id` are for this server. A request
+// that the model server rejects is 400, with the code `context_length_exceeded` if the messages are too long.
+//
+// **Other chatbots, and all of them in a conversation**, have their own settings. What would change the meaning
+// of the reply is 400 with the code `unsupported_parameter`: a `tool_choice` or `function_call` that demands a
+// call, a `response_format` other than `text`, audio, and parts of messages that are files or audio. Other
+// parameters, such as `temperature`, are ignored. The last message is the question. It must have the role
+// `user`, and must not be blank unless it has images. Without a conversation, the earlier messages are the
+// conversation so far.
 //
 // **Without a conversation** nothing is stored and no record is written. The reply ends when the caller
 // disconnects. The request is not queued: while the server writes as many replies as it can, the response is 503
@@ -23083,7 +23213,8 @@ func (c *ClientWithResponses) GetReadinessWithResponse(ctx context.Context, reqE
 // **Streams** consist of unnamed events with one `data:` line that holds a ChatCompletionChunk. The delta of the
 // first chunk has the role; the last chunk has `finish_reason`. A chunk with `usage` follows if
 // `stream_options.include_usage` is true, then `data: [DONE]`. Comment lines keep an idle connection alive
-// (every 15 seconds). A failure after the first event is an event with an OpenAIError, which is the last one.
+// (every 15 seconds). The headers are sent with the first piece of the reply, at the latest after two seconds, so
+// that a failure before has its status. A later failure is an event with an OpenAIError, which is the last one.
 // Joined, the deltas are exactly the content of the JSON response. The JSON response is 504 after 120 seconds.
 //
 // ```
@@ -23098,11 +23229,13 @@ func (c *ClientWithResponses) GetReadinessWithResponse(ctx context.Context, reqE
 // data: [DONE]
 // ```
 //
-// `finish_reason` is `stop`, also for a cancelled run, or `length`. All fields of `usage` are 0 if the engine
-// does not count tokens. An `Idempotency-Key` applies to requests with a conversation, where it works as with
+// `finish_reason` is `stop`, also for a cancelled run, or `length`, or what a model server sends. `usage` is
+// absent if the engine does not count tokens. Stateless completions are counted (listStatelessUsage). A failure
+// of a model server, which was retried, carries `X-Should-Retry: false`. An `Idempotency-Key` applies to requests with a conversation, where it works as with
 // `createCompletion`. Without a conversation it is accepted and has no effect.
 //
-// Requires the scope `chat` or `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, which must be the one that
+// is named, a `contact` or a `chatbot`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -23118,13 +23251,22 @@ func (c *ClientWithResponses) CreateChatCompletionWithBodyWithResponse(ctx conte
 // CreateChatCompletionWithResponse Create a chat completion
 //
 // Compatible with OpenAI's chat completions API and SDKs. Set the base URL of the SDK to this server's URL with
-// `/v1`, and `model` to a chatbot's slug or id. Parameters that are not in the schema, such as `temperature`,
-// `tools` and `user`, are accepted and ignored, because a chatbot has its own settings.
+// `/v1`, and `model` to a chatbot's slug or id. `/api/v1/chat/completions` and `/api/chat/completions` are
+// aliases.
 //
-// **Messages.** The last message is the question. It must have the role `user`, and must not be blank unless it
-// has images. Without a conversation, the earlier messages are the conversation so far; those with the roles
-// `system` and `developer` are added to the chatbot's instructions. Only chatbots with the engine `openai` use
-// earlier messages and images. Messages with the role `tool` are ignored.
+// **Chatbots with the engine `openai`, without a conversation**: the request is passed on to the model server
+// with everything in it: all messages, images, `tools` and tool messages, `response_format`, sampling and future
+// parameters. The response has what the server sends, tool calls included. The chatbot's instructions and the
+// FAQs that match the question become the beginning of the system prompt. The chatbot's parameters apply where
+// the request has none. Only `model`, `stream`, `n` and `metadata.conversation_id` are for this server. A request
+// that the model server rejects is 400, with the code `context_length_exceeded` if the messages are too long.
+//
+// **Other chatbots, and all of them in a conversation**, have their own settings. What would change the meaning
+// of the reply is 400 with the code `unsupported_parameter`: a `tool_choice` or `function_call` that demands a
+// call, a `response_format` other than `text`, audio, and parts of messages that are files or audio. Other
+// parameters, such as `temperature`, are ignored. The last message is the question. It must have the role
+// `user`, and must not be blank unless it has images. Without a conversation, the earlier messages are the
+// conversation so far.
 //
 // **Without a conversation** nothing is stored and no record is written. The reply ends when the caller
 // disconnects. The request is not queued: while the server writes as many replies as it can, the response is 503
@@ -23140,7 +23282,8 @@ func (c *ClientWithResponses) CreateChatCompletionWithBodyWithResponse(ctx conte
 // **Streams** consist of unnamed events with one `data:` line that holds a ChatCompletionChunk. The delta of the
 // first chunk has the role; the last chunk has `finish_reason`. A chunk with `usage` follows if
 // `stream_options.include_usage` is true, then `data: [DONE]`. Comment lines keep an idle connection alive
-// (every 15 seconds). A failure after the first event is an event with an OpenAIError, which is the last one.
+// (every 15 seconds). The headers are sent with the first piece of the reply, at the latest after two seconds, so
+// that a failure before has its status. A later failure is an event with an OpenAIError, which is the last one.
 // Joined, the deltas are exactly the content of the JSON response. The JSON response is 504 after 120 seconds.
 //
 // ```
@@ -23155,11 +23298,13 @@ func (c *ClientWithResponses) CreateChatCompletionWithBodyWithResponse(ctx conte
 // data: [DONE]
 // ```
 //
-// `finish_reason` is `stop`, also for a cancelled run, or `length`. All fields of `usage` are 0 if the engine
-// does not count tokens. An `Idempotency-Key` applies to requests with a conversation, where it works as with
+// `finish_reason` is `stop`, also for a cancelled run, or `length`, or what a model server sends. `usage` is
+// absent if the engine does not count tokens. Stateless completions are counted (listStatelessUsage). A failure
+// of a model server, which was retried, carries `X-Should-Retry: false`. An `Idempotency-Key` applies to requests with a conversation, where it works as with
 // `createCompletion`. Without a conversation it is accepted and has no effect.
 //
-// Requires the scope `chat` or `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, which must be the one that
+// is named, a `contact` or a `chatbot`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -156,24 +156,6 @@ func (e ChannelType) Valid() bool {
 	}
 }
 
-// Defines values for ChatChoiceFinishReason.
-const (
-	ChatChoiceFinishReasonLength ChatChoiceFinishReason = "length"
-	ChatChoiceFinishReasonStop   ChatChoiceFinishReason = "stop"
-)
-
-// Valid indicates whether the value is a known member of the ChatChoiceFinishReason enum.
-func (e ChatChoiceFinishReason) Valid() bool {
-	switch e {
-	case ChatChoiceFinishReasonLength:
-		return true
-	case ChatChoiceFinishReasonStop:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for ChatChoiceIndex.
 const (
 	ChatChoiceIndexN0 ChatChoiceIndex = 0
@@ -191,16 +173,25 @@ func (e ChatChoiceIndex) Valid() bool {
 
 // Defines values for ChatChunkChoiceFinishReason.
 const (
-	ChatChunkChoiceFinishReasonLength ChatChunkChoiceFinishReason = "length"
-	ChatChunkChoiceFinishReasonStop   ChatChunkChoiceFinishReason = "stop"
+	ChatChunkChoiceFinishReasonContentFilter ChatChunkChoiceFinishReason = "content_filter"
+	ChatChunkChoiceFinishReasonFunctionCall  ChatChunkChoiceFinishReason = "function_call"
+	ChatChunkChoiceFinishReasonLength        ChatChunkChoiceFinishReason = "length"
+	ChatChunkChoiceFinishReasonStop          ChatChunkChoiceFinishReason = "stop"
+	ChatChunkChoiceFinishReasonToolCalls     ChatChunkChoiceFinishReason = "tool_calls"
 )
 
 // Valid indicates whether the value is a known member of the ChatChunkChoiceFinishReason enum.
 func (e ChatChunkChoiceFinishReason) Valid() bool {
 	switch e {
+	case ChatChunkChoiceFinishReasonContentFilter:
+		return true
+	case ChatChunkChoiceFinishReasonFunctionCall:
+		return true
 	case ChatChunkChoiceFinishReasonLength:
 		return true
 	case ChatChunkChoiceFinishReasonStop:
+		return true
+	case ChatChunkChoiceFinishReasonToolCalls:
 		return true
 	default:
 		return false
@@ -271,6 +262,7 @@ func (e ChatDeltaRole) Valid() bool {
 const (
 	ChatMessageRoleAssistant ChatMessageRole = "assistant"
 	ChatMessageRoleDeveloper ChatMessageRole = "developer"
+	ChatMessageRoleFunction  ChatMessageRole = "function"
 	ChatMessageRoleSystem    ChatMessageRole = "system"
 	ChatMessageRoleTool      ChatMessageRole = "tool"
 	ChatMessageRoleUser      ChatMessageRole = "user"
@@ -282,6 +274,8 @@ func (e ChatMessageRole) Valid() bool {
 	case ChatMessageRoleAssistant:
 		return true
 	case ChatMessageRoleDeveloper:
+		return true
+	case ChatMessageRoleFunction:
 		return true
 	case ChatMessageRoleSystem:
 		return true
@@ -1378,27 +1372,22 @@ type ChannelType string
 
 // ChatChoice The reply with its finish reason.
 type ChatChoice struct {
-	// FinishReason `stop` or `length`.
+	// FinishReason `stop` or `length`; from a model server also `tool_calls`, `content_filter` and others.
 	//
 	// Example: stop
-	FinishReason ChatChoiceFinishReason `json:"finish_reason"`
+	FinishReason string `json:"finish_reason"`
 
 	// Index Always 0.
 	//
 	// Example: 0
 	Index ChatChoiceIndex `json:"index"`
 
-	// Logprobs Always null.
+	// Logprobs Log probabilities, if they were requested of a model server; otherwise null.
 	Logprobs nullable.Nullable[map[string]interface{}] `json:"logprobs"`
 
 	// Message The message of the chatbot.
 	Message ChatReply `json:"message"`
 }
-
-// ChatChoiceFinishReason `stop` or `length`.
-//
-// Example: stop
-type ChatChoiceFinishReason string
 
 // ChatChoiceIndex Always 0.
 //
@@ -1410,19 +1399,19 @@ type ChatChunkChoice struct {
 	// Delta Part of the reply. Empty in the last chunk with a choice.
 	Delta ChatDelta `json:"delta"`
 
-	// FinishReason `stop` or `length` in the last chunk with a choice, otherwise null.
-	FinishReason nullable.Nullable[ChatChunkChoiceFinishReason] `json:"finish_reason"`
+	// FinishReason Finish reason in the last chunk with a choice, otherwise null.
+	FinishReason nullable.Nullable[ChatChunkChoiceFinishReason] `json:"finish_reason,omitempty"`
 
 	// Index Always 0.
 	//
 	// Example: 0
 	Index ChatChunkChoiceIndex `json:"index"`
 
-	// Logprobs Always null.
-	Logprobs nullable.Nullable[map[string]interface{}] `json:"logprobs"`
+	// Logprobs Log probabilities, if they were requested of a model server; otherwise null.
+	Logprobs nullable.Nullable[map[string]interface{}] `json:"logprobs,omitempty"`
 }
 
-// ChatChunkChoiceFinishReason `stop` or `length` in the last chunk with a choice, otherwise null.
+// ChatChunkChoiceFinishReason Finish reason in the last chunk with a choice, otherwise null.
 type ChatChunkChoiceFinishReason string
 
 // ChatChunkChoiceIndex Always 0.
@@ -1455,8 +1444,8 @@ type ChatCompletion struct {
 	// Example: chat.completion
 	Object ChatCompletionObject `json:"object"`
 
-	// Usage Token counts. All are 0 if the engine does not count tokens.
-	Usage ChatUsage `json:"usage"`
+	// Usage Token counts. Absent if the engine does not count tokens; in streams also null.
+	Usage nullable.Nullable[ChatUsage] `json:"usage,omitempty"`
 }
 
 // ChatCompletionChunk A piece of a streamed completion.
@@ -1484,8 +1473,8 @@ type ChatCompletionChunk struct {
 	// Example: chat.completion.chunk
 	Object ChatCompletionChunkObject `json:"object"`
 
-	// Usage Token counts. All are 0 if the engine does not count tokens.
-	Usage *ChatUsage `json:"usage,omitempty"`
+	// Usage Token counts. Absent if the engine does not count tokens; in streams also null.
+	Usage nullable.Nullable[ChatUsage] `json:"usage,omitempty"`
 }
 
 // ChatCompletionChunkObject Always `chat.completion.chunk`.
@@ -1493,7 +1482,9 @@ type ChatCompletionChunk struct {
 // Example: chat.completion.chunk
 type ChatCompletionChunkObject string
 
-// ChatCompletionCreate A request in OpenAI's format. Fields that are not listed here are ignored.
+// ChatCompletionCreate A request in OpenAI's format. A chatbot with the engine `openai` passes the fields that are not listed here on to
+// its model server, without a conversation; otherwise they are ignored or refused, as createChatCompletion
+// describes.
 type ChatCompletionCreate struct {
 	// Messages The messages; the last one is the question.
 	Messages []ChatMessage `json:"messages"`
@@ -1530,20 +1521,31 @@ type ChatCompletionEvent struct {
 // Example: chat.completion
 type ChatCompletionObject string
 
+// ChatCompletionTokensDetails Details of the reply's tokens.
+type ChatCompletionTokensDetails struct {
+	// ReasoningTokens Tokens that the model spent on reasoning.
+	//
+	// Example: 10
+	ReasoningTokens nullable.Nullable[int] `json:"reasoning_tokens,omitempty"`
+}
+
 // ChatDelta Part of the reply. Empty in the last chunk with a choice.
 type ChatDelta struct {
 	// Content Next piece of the reply.
 	//
 	// Example: Use
-	Content *string `json:"content,omitempty"`
+	Content nullable.Nullable[string] `json:"content,omitempty"`
 
-	// Role Present in the first chunk only.
+	// Role Present in the first chunk; some model servers repeat it.
 	//
 	// Example: assistant
 	Role *ChatDeltaRole `json:"role,omitempty"`
+
+	// ToolCalls Next pieces of calls of the tools of the request.
+	ToolCalls *[]ChatToolCall `json:"tool_calls,omitempty"`
 }
 
-// ChatDeltaRole Present in the first chunk only.
+// ChatDeltaRole Present in the first chunk; some model servers repeat it.
 //
 // Example: assistant
 type ChatDeltaRole string
@@ -1552,8 +1554,9 @@ type ChatDeltaRole string
 type ChatMessage struct {
 	// Content Text, or a list of parts: `{"type": "text", "text": …}` and, in messages with the role `user`, `{"type":
 	// "image_url", "image_url": {"url": …}}` with an http or https URL, or a `data:` URL in requests without a
-	// conversation. Parts of other types are ignored. Several text parts are joined as lines. The question is
-	// limited to 100,000 characters (else 413) and 50 images. Null or absent counts as empty.
+	// conversation. Several text parts are joined as lines. The question is limited to 100,000 characters (else
+	// 413) and 50 images. Null or absent counts as empty. None of this applies to messages that are passed on to a
+	// model server, which may have parts of any type.
 	//
 	//
 	// Example: How do I reset my password?
@@ -1573,20 +1576,31 @@ type ChatMessageRole string
 // ChatMetadata Any JSON object.
 type ChatMetadata = json.RawMessage
 
+// ChatPromptTokensDetails Details of the prompt's tokens.
+type ChatPromptTokensDetails struct {
+	// CachedTokens Tokens that the model server had cached.
+	//
+	// Example: 64
+	CachedTokens nullable.Nullable[int] `json:"cached_tokens,omitempty"`
+}
+
 // ChatReply The message of the chatbot.
 type ChatReply struct {
-	// Content Text of the reply.
+	// Content Text of the reply. Null if the model only calls tools.
 	//
 	// Example: Use the link on the sign-in page.
-	Content string `json:"content"`
+	Content nullable.Nullable[string] `json:"content"`
 
-	// Refusal Always null.
+	// Refusal Why the model refuses; null if it does not.
 	Refusal nullable.Nullable[string] `json:"refusal"`
 
 	// Role Always `assistant`.
 	//
 	// Example: assistant
 	Role ChatReplyRole `json:"role"`
+
+	// ToolCalls Calls of the tools of the request.
+	ToolCalls *[]ChatToolCall `json:"tool_calls,omitempty"`
 }
 
 // ChatReplyRole Always `assistant`.
@@ -1602,17 +1616,44 @@ type ChatStreamOptions struct {
 	IncludeUsage nullable.Nullable[bool] `json:"include_usage,omitempty"`
 }
 
-// ChatUsage Token counts. All are 0 if the engine does not count tokens.
+// ChatToolCall Call of a tool, or part of one in a stream, as the model server sends it.
+type ChatToolCall struct {
+	// Function Name and arguments of the function, if the tool is one.
+	Function *map[string]interface{} `json:"function,omitempty"`
+
+	// ID Id of the call.
+	//
+	// Example: call_1
+	ID nullable.Nullable[string] `json:"id,omitempty"`
+
+	// Index Number of the call. In streams only.
+	//
+	// Example: 0
+	Index *int `json:"index,omitempty"`
+
+	// Type Type of the tool.
+	//
+	// Example: function
+	Type nullable.Nullable[string] `json:"type,omitempty"`
+}
+
+// ChatUsage Token counts. Absent if the engine does not count tokens; in streams also null.
 type ChatUsage struct {
 	// CompletionTokens Tokens of the reply.
 	//
 	// Example: 30
 	CompletionTokens int `json:"completion_tokens"`
 
+	// CompletionTokensDetails Details of the reply's tokens.
+	CompletionTokensDetails nullable.Nullable[ChatCompletionTokensDetails] `json:"completion_tokens_details,omitempty"`
+
 	// PromptTokens Tokens of the prompt.
 	//
 	// Example: 120
 	PromptTokens int `json:"prompt_tokens"`
+
+	// PromptTokensDetails Details of the prompt's tokens.
+	PromptTokensDetails nullable.Nullable[ChatPromptTokensDetails] `json:"prompt_tokens_details,omitempty"`
 
 	// TotalTokens Sum of both.
 	//

@@ -62,7 +62,7 @@ func closeObjects(document *openapi3.T, err error) *openapi3.T {
 		schema := ref.Value
 		seen[schema] = true
 		isWhole := len(schema.AllOf) == 0 && !parts[schema]
-		if isWhole && len(schema.Properties) > 0 && schema.AdditionalProperties.Has == nil && schema.AdditionalProperties.Schema == nil {
+		if isWhole && len(schema.Properties) > 0 && schema.AdditionalProperties.Has == nil && schema.AdditionalProperties.Schema == nil && schema.Extensions["x-free"] != true {
 			schema.AdditionalProperties.Has = new(false)
 		}
 		for _, property := range schema.Properties {

@@ -86,6 +86,9 @@ func (op operation) inConversation(body any, all things) any {
 	if asked, ok := body.(object); ok && op.id == "createCompletion" && asked["conversation"] == nil {
 		asked["conversation"] = all["conversations"]
 	}
+	if asked, ok := body.(object); ok && op.id == "createChatCompletion" && asked["metadata"] == nil {
+		asked["metadata"] = object{"conversation_id": all["conversations"]}
+	}
 	return body
 }
 
@@ -118,7 +121,7 @@ func TestAClientTokenOpensWhatItIsFor(t *testing.T) {
 					t.Errorf("%s with a token for a %s, made with %s: %d %s", op.id, one.name, scope, got.status, got.body)
 				}
 			}
-			if want := map[string]int{"conversation": 12, "contact": 14, "chatbot": 14}[one.purpose]; opened != want {
+			if want := map[string]int{"conversation": 13, "contact": 15, "chatbot": 15}[one.purpose]; opened != want {
 				t.Errorf("a token for a %s opens %d operations, want %d", one.name, opened, want)
 			}
 		}
@@ -159,7 +162,7 @@ func TestAClientTokenOpensNothingElse(t *testing.T) {
 					if err := got.checkProblem(400, "invalid_message", ""); err != nil {
 						t.Errorf("%s, %s, with a token for a %s: %v", op.id, at.name, one.name, err)
 					}
-				case isOpen && op.id == "createCompletion":
+				case isOpen && (op.id == "createCompletion" || op.id == "createChatCompletion"):
 					if err := got.checkProblem(404, "not_found", ""); err != nil { // the conversation is another bot's
 						t.Errorf("%s, %s, with a token for a %s: %v", op.id, at.name, one.name, err)
 					}

@@ -59,7 +59,8 @@ func chatted(t *testing.T, events []object) string {
 			}
 		}
 		if hasContent {
-			content.WriteString(delta["content"].(string))
+			text, _ := delta["content"].(string) // model servers begin with null
+			content.WriteString(text)
 		}
 	}
 	return content.String()

@@ -23,7 +23,7 @@ type Request struct {
 	ID     string      // the request ID, as in the response
 	URL    *url.URL    // absolute, with the host that the caller used
 	Header http.Header // of the response
-	Body   []byte      // the JSON body as handlers decode it, with the fields that its schema does not declare
+	Body   []byte      // the JSON body with the fields that its schema does not declare
 
 	// AcceptLanguage is the header of that name.
 	AcceptLanguage string
@@ -51,7 +51,7 @@ func newRequest(ec echo.Context, read body) Request {
 		ID:       requestID(ec),
 		URL:      &address,
 		Header:   ec.Response().Header(),
-		Body:     read.json,
+		Body:     read.sent,
 		scope:    r.Method + " " + r.URL.Path,
 		bodyHash: read.hash,
 
@@ -71,6 +71,7 @@ const (
 
 // body is what readBody has read.
 type body struct {
+	sent      []byte // JSON as it was sent, in a form that PostgreSQL can store; nil for other bodies
 	json      []byte // as the handler decodes it; nil for other bodies
 	validated []byte // the same without free JSON
 	hash      []byte // SHA-256 of the JSON body as it was sent, of no bytes for other bodies
@@ -101,7 +102,7 @@ func (op *operation) readBody(ec echo.Context) (body, error) {
 		r.Body = io.NopCloser(bytes.NewReader(normalized))
 		r.ContentLength = int64(len(normalized))
 		r.Header.Set("Content-Type", "application/json") // the only spelling that Echo knows
-		return body{json: normalized, validated: validated, hash: hash[:]}, nil
+		return body{sent: cleaned, json: normalized, validated: validated, hash: hash[:]}, nil
 	case op.hasUpload:
 		if err := checkMediaType(r, "multipart/form-data"); err != nil {
 			return body{}, err

@@ -11,8 +11,8 @@ import (
 	"parley/internal/reply"
 )
 
-// keepAlive is the interval of comments on an idle stream.
-const keepAlive = 15 * time.Second
+// KeepAlive is the interval of comments on an idle stream.
+const KeepAlive = 15 * time.Second
 
 // Events is the format of a stream.
 type Events interface {
@@ -29,7 +29,7 @@ type Events interface {
 // position, the text so far is one delta. A client that disconnects or reads too slowly ends the
 // stream, not the reply.
 func Run(ctx context.Context, r *reply.Reply, from reply.Position, events Events) error {
-	idle := time.NewTimer(keepAlive)
+	idle := time.NewTimer(KeepAlive)
 	defer idle.Stop()
 	for at := from; ; {
 		chunk, grown := r.Next(at)
@@ -50,7 +50,7 @@ func Run(ctx context.Context, r *reply.Reply, from reply.Position, events Events
 		if err := events.Flush(); err != nil {
 			return err
 		}
-		idle.Reset(keepAlive)
+		idle.Reset(KeepAlive)
 		select {
 		case <-grown:
 		case <-idle.C:
@@ -87,4 +87,17 @@ func Wait(ctx context.Context, r *reply.Reply, timeout time.Duration) (*reply.Ou
 		}
 		at = chunk.After
 	}
+}
+
+// Hold waits until a reply has its first text or has ended, but not longer than timeout. It returns
+// the error of a reply that failed without any text, which can still have a status.
+func Hold(ctx context.Context, r *reply.Reply, timeout time.Duration) error {
+	chunk, err := r.Follow(ctx, r.Start(), timeout)
+	if err != nil {
+		return err
+	}
+	if chunk.Outcome != nil && chunk.Outcome.Err != nil {
+		return chunk.Outcome.Err
+	}
+	return nil
 }

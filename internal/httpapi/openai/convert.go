@@ -11,17 +11,15 @@ import (
 	"parley/internal/reply"
 )
 
-func (c completion) id() string { return "chatcmpl-" + c.reply.RunID.String() }
-
 func (c completion) toAPICompletion(outcome *reply.Outcome) openapi.CreateChatCompletion200JSONResponse {
 	response := openapi.CreateChatCompletion200JSONResponse{Body: openapi.ChatCompletion{
-		ID:      c.id(),
+		ID:      c.id,
 		Object:  openapi.ChatCompletionObjectChatCompletion,
 		Created: c.created.Unix(),
 		Model:   c.model,
 		Choices: []openapi.ChatChoice{{
 			Message: openapi.ChatReply{
-				Role: openapi.ChatReplyRoleAssistant, Content: outcome.Content, Refusal: nullable.NewNullNullable[string](),
+				Role: openapi.ChatReplyRoleAssistant, Content: nullable.NewNullableWithValue(outcome.Content), Refusal: nullable.NewNullNullable[string](),
 			},
 			Logprobs:     nullable.NewNullNullable[map[string]any](),
 			FinishReason: toAPIFinishReason(outcome),
@@ -37,7 +35,7 @@ func (c completion) toAPICompletion(outcome *reply.Outcome) openapi.CreateChatCo
 // toAPIChunk returns a chunk without choices.
 func (c completion) toAPIChunk() openapi.ChatCompletionChunk {
 	return openapi.ChatCompletionChunk{
-		ID:      c.id(),
+		ID:      c.id,
 		Object:  openapi.ChatCompletionChunkObjectChatCompletionChunk,
 		Created: c.created.Unix(),
 		Model:   c.model,
@@ -47,24 +45,29 @@ func (c completion) toAPIChunk() openapi.ChatCompletionChunk {
 
 // toAPIFinishReason returns why a reply ended that did not fail. OpenAI's API has no reason for a
 // cancelled reply.
-func toAPIFinishReason(outcome *reply.Outcome) openapi.ChatChoiceFinishReason {
-	if outcome.FinishReason == "length" {
-		return openapi.ChatChoiceFinishReasonLength
+func toAPIFinishReason(outcome *reply.Outcome) string {
+	if outcome.FinishReason == "cancelled" {
+		return "stop"
 	}
-	return openapi.ChatChoiceFinishReasonStop
+	return outcome.FinishReason
 }
 
-// toAPIUsage returns the usage of an answer; an engine that reports none used no tokens.
-func toAPIUsage(answer bot.Answer) openapi.ChatUsage {
-	var usage openapi.ChatUsage
-	if answer.PromptTokens != nil {
-		usage.PromptTokens = *answer.PromptTokens
+// toAPIUsage returns the usage of an answer. It is absent if the engine does not count tokens.
+func toAPIUsage(answer bot.Answer) (usage nullable.Nullable[openapi.ChatUsage]) {
+	if answer.PromptTokens == nil || answer.CompletionTokens == nil {
+		return usage
 	}
-	if answer.CompletionTokens != nil {
-		usage.CompletionTokens = *answer.CompletionTokens
+	counts := openapi.ChatUsage{
+		PromptTokens: *answer.PromptTokens, CompletionTokens: *answer.CompletionTokens,
+		TotalTokens: *answer.PromptTokens + *answer.CompletionTokens,
 	}
-	usage.TotalTokens = usage.PromptTokens + usage.CompletionTokens
-	return usage
+	if answer.CachedTokens != nil {
+		counts.PromptTokensDetails.Set(openapi.ChatPromptTokensDetails{CachedTokens: nullable.NewNullableWithValue(*answer.CachedTokens)})
+	}
+	if answer.ReasoningTokens != nil {
+		counts.CompletionTokensDetails.Set(openapi.ChatCompletionTokensDetails{ReasoningTokens: nullable.NewNullableWithValue(*answer.ReasoningTokens)})
+	}
+	return nullable.NewNullableWithValue(counts)
 }
 
 func toAPIModel(principal auth.Principal, slug string, created time.Time) openapi.OpenAIModel {

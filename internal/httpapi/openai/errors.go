@@ -20,6 +20,9 @@ func ErrorOf(appErr *apperr.Error) openapi.OpenAIError {
 		Param:   nullable.NewNullNullable[string](),
 		Code:    string(appErr.Kind),
 	}
+	if appErr.Code != "" {
+		detail.Code = appErr.Code
+	}
 	if len(appErr.Violations) > 0 {
 		param := paramOf(appErr.Violations[0])
 		if param != "" {
@@ -53,7 +56,7 @@ var arrayIndex = regexp.MustCompile(`/(\d+)`)
 
 // paramOf names a place as OpenAI does: messages[0].content for /messages/0/content.
 func paramOf(violation apperr.Violation) string {
-	if violation.In != "body" {
+	if violation.Parameter != "" {
 		return violation.Parameter
 	}
 	dotted := strings.ReplaceAll(arrayIndex.ReplaceAllString(violation.Pointer, "[$1]"), "/", ".")

@@ -34,13 +34,13 @@ func RestartedStream(before string, after ...string) (stream string, err error) 
 func ChunkOf(text, model string) (stream, want string, err error) {
 	w := httptest.NewRecorder()
 	events := newEvents(w, model)
-	encoded, err := json.Marshal(events.toAPIChunk(openapi.ChatDelta{Content: &text}, nullable.NewNullNullable[openapi.ChatChunkChoiceFinishReason]()))
+	encoded, err := json.Marshal(events.toAPIChunk(openapi.ChatDelta{Content: nullable.NewNullableWithValue(text)}, nullable.NewNullNullable[openapi.ChatChunkChoiceFinishReason]()))
 	err = errors.Join(err, events.Delta(reply.Position{}, text, false))
 	return w.Body.String(), "data: " + string(encoded) + "\n\n", err
 }
 
 func newEvents(w *httptest.ResponseRecorder, model string) *chatEvents {
-	return &chatEvents{Writer: eventstream.NewWriter(deadlines{w}), completion: completion{reply: &reply.Reply{RunID: uuid.New()}, model: model}}
+	return &chatEvents{Writer: eventstream.NewWriter(deadlines{w}), completion: completion{id: "chatcmpl-1", reply: &reply.Reply{RunID: uuid.New()}, model: model}}
 }
 
 // deadlines is a recorder that accepts write deadlines.

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/google/uuid"
+
 	"parley/gen/db"
 	"parley/gen/openapi"
 	"parley/internal/apperr"
@@ -18,6 +20,7 @@ import (
 	"parley/internal/httpapi/eventstream"
 	"parley/internal/reply"
 	"parley/internal/run"
+	"parley/internal/store"
 )
 
 // Handlers implements the operations of OpenAI's API.
@@ -31,9 +34,19 @@ type Handlers struct {
 
 // completion is what is known about a completion before its reply.
 type completion struct {
-	reply   *reply.Reply
+	id      string
+	reply   *reply.Reply // nil for a request that is passed on
 	model   string
 	created time.Time
+}
+
+// newCompletion returns a completion that is not a reply to a stored message.
+func newCompletion(model db.Bot) completion {
+	return completion{id: "chatcmpl-" + store.NewID().String(), model: model.Slug, created: time.Now()}
+}
+
+func completionOf(r *reply.Reply, model db.Bot, created time.Time) completion {
+	return completion{id: "chatcmpl-" + r.RunID.String(), reply: r, model: model.Slug, created: created}
 }
 
 // CreateChatCompletion implements POST /v1/chat/completions.
@@ -42,19 +55,37 @@ func (h Handlers) CreateChatCompletion(ctx context.Context, request openapi.Crea
 	if err != nil {
 		return nil, err
 	}
-	parsed, err := fromAPIChat(*request.Body)
-	if err != nil {
+	return h.complete(ctx, model, request)
+}
+
+func (h Handlers) complete(ctx context.Context, model db.Bot, request openapi.CreateChatCompletionRequestObject) (openapi.CreateChatCompletionResponseObject, error) {
+	var parsed chatRequest
+	var err error
+	if parsed.readOptions(*request.Body) == nil && parsed.conversation == "" && h.Bots.IsRelay(model) {
+		if err := checkAsk(ctx, model); err != nil {
+			return nil, err
+		}
+		parsed.text = lastQuestion(request.Body.Messages)
+		return h.createRelayed(ctx, model, parsed)
+	}
+	if err := checkParameters(contract.RequestOf(ctx).Body); err != nil {
+		return nil, err
+	}
+	if parsed, err = fromAPIChat(*request.Body); err != nil {
 		return nil, err
 	}
 	if parsed.conversation != "" {
 		return h.completeIn(ctx, model, parsed, request.Params.IdempotencyKey)
+	}
+	if err := checkAsk(ctx, model); err != nil {
+		return nil, err
 	}
 	// The request's context cancels the reply if the client disconnects.
 	reply, err := h.Runs.CompleteStateless(ctx, auth.PrincipalOf(ctx).KeyID, parsed.question(model))
 	if err != nil {
 		return nil, err
 	}
-	return h.respond(ctx, parsed, completion{reply: reply, model: model.Slug, created: time.Now()})
+	return h.respond(ctx, parsed, completionOf(reply, model, time.Now()))
 }
 
 // completeIn stores the question and the reply in a conversation.
@@ -67,7 +98,7 @@ func (h Handlers) completeIn(ctx context.Context, model db.Bot, parsed chatReque
 	if err != nil {
 		return nil, err
 	}
-	response, err := h.respond(ctx, parsed, completion{reply: sent.Reply, model: model.Slug, created: sent.CreatedAt})
+	response, err := h.respond(ctx, parsed, completionOf(sent.Reply, model, sent.CreatedAt))
 	if err != nil && idempotencyKey == nil {
 		// The question is stored. Without a key, a retry would store it again.
 		contract.RequestOf(ctx).Header.Set("X-Should-Retry", "false")
@@ -78,6 +109,9 @@ func (h Handlers) completeIn(ctx context.Context, model db.Bot, parsed chatReque
 // respond streams the reply, or waits for its end.
 func (h Handlers) respond(ctx context.Context, parsed chatRequest, c completion) (openapi.CreateChatCompletionResponseObject, error) {
 	if parsed.isStreaming {
+		if err := eventstream.Hold(ctx, c.reply, maxHold); err != nil {
+			return nil, err
+		}
 		return chatStream{ctx: ctx, completion: c, includesUsage: parsed.includesUsage}, nil
 	}
 	outcome, err := eventstream.Wait(ctx, c.reply, h.ReplyTimeout)
@@ -85,6 +119,16 @@ func (h Handlers) respond(ctx context.Context, parsed chatRequest, c completion)
 		return nil, err
 	}
 	return c.toAPICompletion(outcome), nil
+}
+
+// checkAsk returns an error if a client token does not allow to ask a chatbot without a conversation.
+// The rule is that for starting one.
+func checkAsk(ctx context.Context, model db.Bot) error {
+	bounds := auth.PrincipalOf(ctx).Bounds
+	if bounds.Conversation != uuid.Nil || !bounds.AllowsBot(model.ID) {
+		return apperr.New(apperr.Forbidden, "The token does not allow this.")
+	}
+	return nil
 }
 
 // maxModels is the number of models that are listed.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -56,18 +57,9 @@ func (r chatRequest) message(key *store.IdempotencyKey) chat.NewMessage {
 }
 
 func fromAPIChat(body openapi.ChatCompletionCreate) (chatRequest, error) {
-	request := chatRequest{isStreaming: orZero(body.Stream), includesUsage: orZero(orZero(body.StreamOptions).IncludeUsage)}
-	if request.metadata = orZero(body.Metadata); request.metadata != nil {
-		// Not into a struct: its field would also match "Conversation_Id".
-		var metadata map[string]json.RawMessage
-		if err := json.Unmarshal(request.metadata, &metadata); err != nil {
-			return chatRequest{}, fmt.Errorf("read the metadata: %w", err)
-		}
-		if id := metadata["conversation_id"]; id != nil {
-			if err := json.Unmarshal(id, &request.conversation); err != nil {
-				return chatRequest{}, fmt.Errorf("read the conversation ID: %w", err)
-			}
-		}
+	var request chatRequest
+	if err := request.readOptions(body); err != nil {
+		return chatRequest{}, err
 	}
 	last := len(body.Messages) - 1
 	if body.Messages[last].Role != openapi.ChatMessageRoleUser {
@@ -92,6 +84,38 @@ func fromAPIChat(body openapi.ChatCompletionCreate) (chatRequest, error) {
 	return request, nil
 }
 
+// readOptions reads everything but the messages.
+func (r *chatRequest) readOptions(body openapi.ChatCompletionCreate) error {
+	r.isStreaming, r.includesUsage = orZero(body.Stream), orZero(orZero(body.StreamOptions).IncludeUsage)
+	if r.metadata = orZero(body.Metadata); r.metadata == nil {
+		return nil
+	}
+	// Not into a struct: its field would also match "Conversation_Id".
+	var metadata map[string]json.RawMessage
+	if err := json.Unmarshal(r.metadata, &metadata); err != nil {
+		return fmt.Errorf("read the metadata: %w", err)
+	}
+	if id := metadata["conversation_id"]; id != nil {
+		if err := json.Unmarshal(id, &r.conversation); err != nil {
+			return fmt.Errorf("read the conversation ID: %w", err)
+		}
+	}
+	return nil
+}
+
+// lastQuestion returns the text of the last message of the user, for the search for knowledge.
+func lastQuestion(messages []openapi.ChatMessage) string {
+	for _, message := range slices.Backward(messages) {
+		if message.Role != openapi.ChatMessageRoleUser || message.Content == nil {
+			continue
+		}
+		content := chatContent{}
+		_ = content.read(*message.Content) // what it cannot read does not matter to the search
+		return content.text
+	}
+	return ""
+}
+
 // addTurn adds a message before the question. Blank messages are skipped.
 func (r *chatRequest) addTurn(role openapi.ChatMessageRole, content chatContent) {
 	if strings.TrimSpace(content.text) == "" && len(content.images) == 0 {
@@ -102,7 +126,7 @@ func (r *chatRequest) addTurn(role openapi.ChatMessageRole, content chatContent)
 		r.instructions = append(r.instructions, content.text)
 	case openapi.ChatMessageRoleUser, openapi.ChatMessageRoleAssistant:
 		r.history = append(r.history, bot.Turn{IsAsker: role == openapi.ChatMessageRoleUser, Text: content.text, Attachments: content.images})
-	case openapi.ChatMessageRoleTool: // chatbots do not call tools
+	case openapi.ChatMessageRoleTool, openapi.ChatMessageRoleFunction: // chatbots do not call tools
 	}
 }
 

@@ -48,7 +48,7 @@ var errDiverged = apperr.New(apperr.Unavailable, "The reply was restarted and di
 
 // begin writes the chunk with the role.
 func (e *chatEvents) begin() error {
-	return e.writeChunk(openapi.ChatDelta{Role: new(openapi.ChatDeltaRoleAssistant), Content: new("")}, nullable.NewNullNullable[openapi.ChatChunkChoiceFinishReason]())
+	return e.writeChunk(openapi.ChatDelta{Role: new(openapi.ChatDeltaRoleAssistant), Content: nullable.NewNullableWithValue("")}, nullable.NewNullNullable[openapi.ChatChunkChoiceFinishReason]())
 }
 
 // Delta implements eventstream.Events.
@@ -66,7 +66,7 @@ func (e *chatEvents) Delta(_ reply.Position, text string, isReset bool) error {
 	}
 	e.written = append(e.written, text...)
 	if e.delta == nil {
-		frame, err := eventstream.NewFrame(e.toAPIChunk(openapi.ChatDelta{Content: new("")}, nullable.NewNullNullable[openapi.ChatChunkChoiceFinishReason]()))
+		frame, err := eventstream.NewFrame(e.toAPIChunk(openapi.ChatDelta{Content: nullable.NewNullableWithValue("")}, nullable.NewNullNullable[openapi.ChatChunkChoiceFinishReason]()))
 		if err != nil {
 			return err
 		}
@@ -83,13 +83,13 @@ func (e *chatEvents) Last(_ reply.Position, outcome *reply.Outcome) error {
 	case e.at < len(e.written):
 		return e.fail(errDiverged)
 	}
-	reason := string(toAPIFinishReason(outcome))
+	reason := toAPIFinishReason(outcome)
 	if err := e.writeChunk(openapi.ChatDelta{}, nullable.NewNullableWithValue(openapi.ChatChunkChoiceFinishReason(reason))); err != nil {
 		return err
 	}
-	if e.includesUsage {
+	if usage := toAPIUsage(outcome.Answer); e.includesUsage && usage.IsSpecified() {
 		chunk := e.completion.toAPIChunk()
-		chunk.Usage = new(toAPIUsage(outcome.Answer))
+		chunk.Usage = usage
 		if err := e.Write("", chunk); err != nil {
 			return err
 		}

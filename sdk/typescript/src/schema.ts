@@ -1179,7 +1179,8 @@ export interface paths {
          *
          *     Client tokens are accepted by startConversation and createConversation (unless the purpose is a conversation),
          *     sendMessage, getHistory, getConversation, createMessage (incoming messages), listMessages (with
-         *     `conversation`), getMessage, setMessageFeedback, createCompletion, getRun, streamRun, cancelRun and connect.
+         *     `conversation`), getMessage, setMessageFeedback, createCompletion, createChatCompletion, getRun, streamRun,
+         *     cancelRun and connect.
          *     Everything else is 403, including the creation of further tokens. Messages are sent by the token's contact.
          *     Attachments must be named by `file`, not by `id`. Requests count against the rate limits of the token's user.
          *
@@ -1265,13 +1266,22 @@ export interface paths {
         /**
          * Create a chat completion
          * @description Compatible with OpenAI's chat completions API and SDKs. Set the base URL of the SDK to this server's URL with
-         *     `/v1`, and `model` to a chatbot's slug or id. Parameters that are not in the schema, such as `temperature`,
-         *     `tools` and `user`, are accepted and ignored, because a chatbot has its own settings.
+         *     `/v1`, and `model` to a chatbot's slug or id. `/api/v1/chat/completions` and `/api/chat/completions` are
+         *     aliases.
          *
-         *     **Messages.** The last message is the question. It must have the role `user`, and must not be blank unless it
-         *     has images. Without a conversation, the earlier messages are the conversation so far; those with the roles
-         *     `system` and `developer` are added to the chatbot's instructions. Only chatbots with the engine `openai` use
-         *     earlier messages and images. Messages with the role `tool` are ignored.
+         *     **Chatbots with the engine `openai`, without a conversation**: the request is passed on to the model server
+         *     with everything in it: all messages, images, `tools` and tool messages, `response_format`, sampling and future
+         *     parameters. The response has what the server sends, tool calls included. The chatbot's instructions and the
+         *     FAQs that match the question become the beginning of the system prompt. The chatbot's parameters apply where
+         *     the request has none. Only `model`, `stream`, `n` and `metadata.conversation_id` are for this server. A request
+         *     that the model server rejects is 400, with the code `context_length_exceeded` if the messages are too long.
+         *
+         *     **Other chatbots, and all of them in a conversation**, have their own settings. What would change the meaning
+         *     of the reply is 400 with the code `unsupported_parameter`: a `tool_choice` or `function_call` that demands a
+         *     call, a `response_format` other than `text`, audio, and parts of messages that are files or audio. Other
+         *     parameters, such as `temperature`, are ignored. The last message is the question. It must have the role
+         *     `user`, and must not be blank unless it has images. Without a conversation, the earlier messages are the
+         *     conversation so far.
          *
          *     **Without a conversation** nothing is stored and no record is written. The reply ends when the caller
          *     disconnects. The request is not queued: while the server writes as many replies as it can, the response is 503
@@ -1287,7 +1297,8 @@ export interface paths {
          *     **Streams** consist of unnamed events with one `data:` line that holds a ChatCompletionChunk. The delta of the
          *     first chunk has the role; the last chunk has `finish_reason`. A chunk with `usage` follows if
          *     `stream_options.include_usage` is true, then `data: [DONE]`. Comment lines keep an idle connection alive
-         *     (every 15 seconds). A failure after the first event is an event with an OpenAIError, which is the last one.
+         *     (every 15 seconds). The headers are sent with the first piece of the reply, at the latest after two seconds, so
+         *     that a failure before has its status. A later failure is an event with an OpenAIError, which is the last one.
          *     Joined, the deltas are exactly the content of the JSON response. The JSON response is 504 after 120 seconds.
          *
          *     ```
@@ -1302,11 +1313,13 @@ export interface paths {
          *     data: [DONE]
          *     ```
          *
-         *     `finish_reason` is `stop`, also for a cancelled run, or `length`. All fields of `usage` are 0 if the engine
-         *     does not count tokens. An `Idempotency-Key` applies to requests with a conversation, where it works as with
+         *     `finish_reason` is `stop`, also for a cancelled run, or `length`, or what a model server sends. `usage` is
+         *     absent if the engine does not count tokens. Stateless completions are counted (listStatelessUsage). A failure
+         *     of a model server, which was retried, carries `X-Should-Retry: false`. An `Idempotency-Key` applies to requests with a conversation, where it works as with
          *     `createCompletion`. Without a conversation it is accepted and has no effect.
          *
-         *     Requires the scope `chat` or `agent`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
+         *     Requires the scope `chat` or `agent`. Accepts client tokens for a `conversation`, which must be the one that
+         *     is named, a `contact` or a `chatbot`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
          */
         post: operations["createChatCompletion"];
         delete?: never;
@@ -2285,7 +2298,11 @@ export interface components {
              */
             sender?: string;
         };
-        /** @description A request in OpenAI's format. Fields that are not listed here are ignored. */
+        /**
+         * @description A request in OpenAI's format. A chatbot with the engine `openai` passes the fields that are not listed here on to
+         *     its model server, without a conversation; otherwise they are ignored or refused, as createChatCompletion
+         *     describes.
+         */
         ChatCompletionCreate: {
             /**
              * @description Slug or id of a chatbot. An unknown one is 404.
@@ -2314,12 +2331,13 @@ export interface components {
              * @example user
              * @enum {string}
              */
-            role: "system" | "developer" | "user" | "assistant" | "tool";
+            role: "system" | "developer" | "user" | "assistant" | "tool" | "function";
             /**
              * @description Text, or a list of parts: `{"type": "text", "text": …}` and, in messages with the role `user`, `{"type":
              *     "image_url", "image_url": {"url": …}}` with an http or https URL, or a `data:` URL in requests without a
-             *     conversation. Parts of other types are ignored. Several text parts are joined as lines. The question is
-             *     limited to 100,000 characters (else 413) and 50 images. Null or absent counts as empty.
+             *     conversation. Several text parts are joined as lines. The question is limited to 100,000 characters (else
+             *     413) and 50 images. Null or absent counts as empty. None of this applies to messages that are passed on to a
+             *     model server, which may have parts of any type.
              * @example How do I reset my password?
              */
             content?: unknown;
@@ -2362,7 +2380,7 @@ export interface components {
             model: string;
             /** @description One choice. */
             choices: components["schemas"]["ChatChoice"][];
-            usage: components["schemas"]["ChatUsage"];
+            usage?: components["schemas"]["ChatUsage"];
         };
         /**
          * Format: int64
@@ -2380,16 +2398,15 @@ export interface components {
             index: 0;
             message: components["schemas"]["ChatReply"];
             /**
-             * @description Always null.
+             * @description Log probabilities, if they were requested of a model server; otherwise null.
              * @example null
              */
             logprobs: Record<string, never> | null;
             /**
-             * @description `stop` or `length`.
+             * @description `stop` or `length`; from a model server also `tool_calls`, `content_filter` and others.
              * @example stop
-             * @enum {string}
              */
-            finish_reason: "stop" | "length";
+            finish_reason: string;
         };
         /** @description The message of the chatbot. */
         ChatReply: {
@@ -2400,17 +2417,39 @@ export interface components {
              */
             role: "assistant";
             /**
-             * @description Text of the reply.
+             * @description Text of the reply. Null if the model only calls tools.
              * @example Use the link on the sign-in page.
              */
-            content: string;
+            content: string | null;
             /**
-             * @description Always null.
+             * @description Why the model refuses; null if it does not.
              * @example null
              */
             refusal: string | null;
+            /** @description Calls of the tools of the request. */
+            tool_calls?: components["schemas"]["ChatToolCall"][];
         };
-        /** @description Token counts. All are 0 if the engine does not count tokens. */
+        /** @description Call of a tool, or part of one in a stream, as the model server sends it. */
+        ChatToolCall: {
+            /**
+             * @description Number of the call. In streams only.
+             * @example 0
+             */
+            index?: number;
+            /**
+             * @description Id of the call.
+             * @example call_1
+             */
+            id?: string | null;
+            /**
+             * @description Type of the tool.
+             * @example function
+             */
+            type?: string | null;
+            /** @description Name and arguments of the function, if the tool is one. */
+            function?: Record<string, never>;
+        };
+        /** @description Token counts. Absent if the engine does not count tokens; in streams also null. */
         ChatUsage: {
             /**
              * @description Tokens of the prompt.
@@ -2427,7 +2466,25 @@ export interface components {
              * @example 150
              */
             total_tokens: number;
-        };
+            prompt_tokens_details?: components["schemas"]["ChatPromptTokensDetails"];
+            completion_tokens_details?: components["schemas"]["ChatCompletionTokensDetails"];
+        } | null;
+        /** @description Details of the prompt's tokens. */
+        ChatPromptTokensDetails: {
+            /**
+             * @description Tokens that the model server had cached.
+             * @example 64
+             */
+            cached_tokens?: number | null;
+        } | null;
+        /** @description Details of the reply's tokens. */
+        ChatCompletionTokensDetails: {
+            /**
+             * @description Tokens that the model spent on reasoning.
+             * @example 10
+             */
+            reasoning_tokens?: number | null;
+        } | null;
         /** @description An event of a stream. The last event of a successful stream is `[DONE]`, which is not JSON. */
         ChatCompletionEvent: components["schemas"]["ChatCompletionChunk"] | components["schemas"]["OpenAIError"];
         /**
@@ -2464,21 +2521,21 @@ export interface components {
             index: 0;
             delta: components["schemas"]["ChatDelta"];
             /**
-             * @description Always null.
+             * @description Log probabilities, if they were requested of a model server; otherwise null.
              * @example null
              */
-            logprobs: Record<string, never> | null;
+            logprobs?: Record<string, never> | null;
             /**
-             * @description `stop` or `length` in the last chunk with a choice, otherwise null.
+             * @description Finish reason in the last chunk with a choice, otherwise null.
              * @example null
              * @enum {string|null}
              */
-            finish_reason: "stop" | "length" | null;
+            finish_reason?: "stop" | "length" | "tool_calls" | "content_filter" | "function_call" | null;
         };
         /** @description Part of the reply. Empty in the last chunk with a choice. */
         ChatDelta: {
             /**
-             * @description Present in the first chunk only.
+             * @description Present in the first chunk; some model servers repeat it.
              * @example assistant
              * @enum {string}
              */
@@ -2487,7 +2544,9 @@ export interface components {
              * @description Next piece of the reply.
              * @example Use
              */
-            content?: string;
+            content?: string | null;
+            /** @description Next pieces of calls of the tools of the request. */
+            tool_calls?: components["schemas"]["ChatToolCall"][];
         };
         /**
          * @description Always `model`.
@@ -2551,11 +2610,12 @@ export interface components {
             code: string;
         };
         /**
-         * @description Why the reply ended: `stop` (complete), `length` (limit of the model), `cancelled` or `error`.
+         * @description Why the reply ended: `stop` (complete), `length` (limit of the model), `content_filter` (cut off or suppressed by
+         *     the content filter of the model server), `cancelled` or `error`.
          * @example stop
          * @enum {string}
          */
-        FinishReason: "stop" | "length" | "cancelled" | "error";
+        FinishReason: "stop" | "length" | "content_filter" | "cancelled" | "error";
         /** @description A suggested next message. */
         Suggestion: {
             /**
@@ -2698,11 +2758,11 @@ export interface components {
          */
         RunState: "queued" | "running" | "completed" | "failed" | "cancelled";
         /**
-         * @description How the reply ended: `stop`, `length`, `cancelled` or `error`; null until it has ended.
+         * @description How the reply ended: `stop`, `length`, `content_filter`, `cancelled` or `error`; null until it has ended.
          * @example stop
          * @enum {string|null}
          */
-        RunFinishReason: "stop" | "length" | "cancelled" | "error" | null;
+        RunFinishReason: "stop" | "length" | "content_filter" | "cancelled" | "error" | null;
         /** @description The work of answering one message. */
         Run: {
             /**
@@ -2811,12 +2871,63 @@ export interface components {
              * @example 4000
              */
             historyTokens: number;
+            /** @description Parts of a request that are not sent to this server. */
+            omit: components["schemas"]["ModelOmission"][];
+            timeouts: components["schemas"]["ModelTimeouts"];
             /**
              * @description Whether an API key is stored.
              * @example true
              */
             hasApiKey: boolean;
         } | null;
+        /**
+         * @description A part of a request that some model servers reject. `stream_options`: the reply then may have no usage. `stream`:
+         *     the reply is requested as one JSON document and arrives as a whole. `system`: the instructions begin the first
+         *     message of the user instead of being a system message. Rejected parts are also detected: the request is sent
+         *     again without them, and so are the requests of the next hour.
+         * @example stream_options
+         * @enum {string}
+         */
+        ModelOmission: "stream_options" | "stream" | "system";
+        /** @description How long the model server may take, in seconds. A timeout ends the reply with the error `timeout`. */
+        ModelTimeouts: {
+            /**
+             * @description Longest silence before the first token, in seconds.
+             * @example 60
+             */
+            firstToken: number;
+            /**
+             * @description Longest silence after the first token, in seconds.
+             * @example 30
+             */
+            betweenTokens: number;
+            /**
+             * @description Longest time for the whole reply, in seconds.
+             * @example 600
+             */
+            total: number;
+        };
+        /**
+         * @description How long the model server may take, in seconds. Absent fields have their default. Anything that the server sends,
+         *     also a comment that only keeps the connection alive, ends a silence; `total` ends every reply.
+         */
+        ModelTimeoutSettings: {
+            /**
+             * @description Longest silence before the first token, in seconds. Default: 60.
+             * @example 120
+             */
+            firstToken?: number;
+            /**
+             * @description Longest silence after the first token, in seconds. Default: 30.
+             * @example 60
+             */
+            betweenTokens?: number;
+            /**
+             * @description Longest time for the whole reply, in seconds. Default: 600.
+             * @example 600
+             */
+            total?: number;
+        };
         /**
          * @description Complete settings of the model: absent fields are reset, except for the API key. In an update, null removes
          *     the model and its API key.
@@ -2850,10 +2961,19 @@ export interface components {
             /**
              * @description Maximum number of tokens of the conversation before the question that are sent, newest messages first.
              *     Default: 4000. Tokens are estimated: one per Chinese, Japanese or Korean character, and one per four other
-             *     characters.
+             *     characters. If the model server rejects a request as too long for the model, it is sent again with less of
+             *     the conversation and of the FAQs. A question that is too long by itself is 413.
              * @example 4000
              */
             historyTokens?: number;
+            /**
+             * @description Parts of a request that are not sent to this server. Default: none.
+             * @example [
+             *       "stream_options"
+             *     ]
+             */
+            omit?: components["schemas"]["ModelOmission"][];
+            timeouts?: components["schemas"]["ModelTimeoutSettings"];
             /**
              * @description API key for the server. It is stored encrypted and never returned. If absent in an update, the stored key
              *     is kept while `baseUrl` is unchanged, and removed when `baseUrl` changes, so that it is never sent to

@@ -937,7 +937,7 @@ export interface paths {
         /**
          * Update a web chat
          * @description Changes a web chat. Absent fields are unchanged. Another chatbot applies to new conversations; existing
-         *     conversations keep theirs.
+         *     conversations keep theirs. The web chat of an API inbox cannot have another chatbot (409).
          *
          *     Requires the scope `manage`. Can be repeated safely.
          */
@@ -953,8 +953,9 @@ export interface paths {
         };
         /**
          * List inboxes
-         * @description Returns the inboxes of the organization, newest first. Each chatbot has one inbox of the type `api`, and each
-         *     web chat one of the type `web`; `channel` is that chatbot or web chat. Page 1 always exists; a later page
+         * @description Returns the inboxes of the organization, newest first. Each chatbot has one inbox of the type `api`, with a web
+         *     chat of its own, and every other web chat has one of the type `web`. `channel` is the inbox's web chat, whose
+         *     id createConversation takes; after that is deleted, the chatbot. Page 1 always exists; a later page
          *     beyond the end is 404.
          *
          *     Requires the scope `manage` or `agent`.
@@ -1010,7 +1011,7 @@ export interface paths {
         };
         /**
          * Get a contact
-         * @description Returns a contact with the ids of its inboxes.
+         * @description Returns a contact with its inboxes.
          *
          *     Requires the scope `manage` or `agent`.
          */
@@ -1869,10 +1870,10 @@ export interface components {
              */
             name: string;
             /**
-             * @description URL of an image, or an empty string.
-             * @example
+             * @description URL of an image, or null.
+             * @example null
              */
-            avatar: string;
+            avatar: string | null;
             createdAt: components["schemas"]["Timestamp"];
         };
         /**
@@ -2053,10 +2054,10 @@ export interface components {
              */
             name: string;
             /**
-             * @description URL of an image, or an empty string.
-             * @example
+             * @description URL of an image, or null.
+             * @example null
              */
-            avatar: string;
+            avatar: string | null;
         } | null;
         /** @description A page of messages. */
         MessagePage: {
@@ -3066,8 +3067,12 @@ export interface components {
             createdAt: components["schemas"]["Timestamp"];
             updatedAt: components["schemas"]["Timestamp"];
         };
-        /** @description A chatbot to create. */
+        /**
+         * @description A chatbot to create. Fields that only MaiAgent has and that would change the replies, such as `webhookUrl` and
+         *     `knowledgeBases`, are 400 unless they are empty; `rag` is ignored.
+         */
         ChatbotCreate: {
+            id?: components["schemas"]["GivenId"];
             name: components["schemas"]["Name"];
             slug?: components["schemas"]["Slug"];
             /**
@@ -3099,7 +3104,10 @@ export interface components {
              */
             isDefault?: boolean;
         };
-        /** @description Changes to a chatbot. Absent fields are unchanged. */
+        /**
+         * @description Changes to a chatbot. Absent fields are unchanged. Fields that only MaiAgent has are treated as for a new
+         *     chatbot.
+         */
         ChatbotUpdate: {
             name?: components["schemas"]["Name"];
             slug?: components["schemas"]["Slug"];
@@ -3132,6 +3140,12 @@ export interface components {
              */
             isDefault?: boolean;
         };
+        /**
+         * @description Id of the new object, a UUID of any version, for objects that move here from another service. Requires the
+         *     scope `admin`, else 403; an id that is taken is 409. Default: a generated id.
+         * @example 0b6f7c1e-52d3-4f0a-9c55-7b1f6a1c0e4d
+         */
+        GivenId: string;
         /**
          * @description A name, which must not be blank.
          * @example Support
@@ -3366,6 +3380,7 @@ export interface components {
         };
         /** @description A web chat to create. */
         WebChatCreate: {
+            id?: components["schemas"]["GivenId"];
             name: components["schemas"]["Name"];
             /**
              * @description Id or slug of the chatbot. Default: the organization's default bot.
@@ -3464,6 +3479,13 @@ export interface components {
             user?: string;
             /** @description Scopes of the key. Default: `chat`. */
             scopes?: components["schemas"]["Scope"][];
+            /**
+             * @description A key of another service that this server accepts from now on. What precedes its first dot identifies it and
+             *     is not secret. The rest, or the whole key if it has no dot, must have at least 24 characters, 10 of them
+             *     different. Only a hash is stored. A key, or a prefix, that is in use is 409. Default: a generated key.
+             * @example 8kQw2Zt5Yp7Lm3Xc9Vb4Nd6Fh1Jr0Ge
+             */
+            key?: string;
             /**
              * Format: date-time
              * @description Time in the future at which the key expires. If absent or null, never.
@@ -3820,6 +3842,17 @@ export interface components {
         };
         /** @description The caller. */
         Me: {
+            /**
+             * Format: uuid
+             * @description Id of the user.
+             * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e0b
+             */
+            id: string;
+            /**
+             * @description Name of the user.
+             * @example admin
+             */
+            name: string;
             user: components["schemas"]["NamedReference"];
             organization: components["schemas"]["NamedReference"];
             /** @description Scopes of the API key. */
@@ -4101,32 +4134,27 @@ export interface components {
              */
             name: string;
             /**
-             * @description URL of an image, or an empty string.
-             * @example
+             * @description URL of an image, or null.
+             * @example null
              */
-            avatar: string;
+            avatar: string | null;
             /**
              * @description Email address.
              * @example alex@example.com
              */
             email: string;
             /**
-             * @description Phone number.
-             * @example
+             * @description Phone number, or null.
+             * @example null
              */
-            phoneNumber: string;
+            phoneNumber: string | null;
             /**
              * @description Id of the contact in the system that it comes from, unique within an inbox.
              * @example line-4711
              */
             sourceId: string | null;
-            /**
-             * @description Ids of the contact's inboxes.
-             * @example [
-             *       "019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e08"
-             *     ]
-             */
-            inboxes: string[];
+            /** @description The contact's inboxes. */
+            inboxes: components["schemas"]["NamedReference"][];
             /** @description Any JSON object, returned unchanged. */
             queryMetadata: {
                 [key: string]: unknown;
@@ -4135,6 +4163,7 @@ export interface components {
         };
         /** @description A contact to create. */
         ContactCreate: {
+            id?: components["schemas"]["GivenId"];
             name: components["schemas"]["Name"];
             /**
              * @description URL of an image, or an empty string.
@@ -4362,7 +4391,6 @@ export interface components {
         FeedbackFilter: "like" | "dislike" | "none";
         /**
          * @description A language.
-         * @default en
          * @example zh-TW
          * @enum {string}
          */
@@ -4936,6 +4964,8 @@ export interface components {
         Problem: {
             headers: {
                 "X-Request-Id": components["headers"]["XRequestId"];
+                /** @description `false` for `upstream_failed` and `timeout`: the model server was already asked again where that can help. */
+                "X-Should-Retry"?: "false";
                 /** @description Seconds until a retry is useful. Absent if a retry cannot succeed. */
                 "Retry-After"?: number;
                 "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
@@ -5003,7 +5033,10 @@ export interface components {
         OpenAIFailure: {
             headers: {
                 "X-Request-Id": components["headers"]["XRequestId"];
-                /** @description `false` if the message was stored, so that a retry would store it again. OpenAI's SDKs honour it. */
+                /**
+                 * @description `false` if the message was stored, so that a retry would store it again, or if the model server failed, which
+                 *     was already retried where that can help. OpenAI's SDKs honour it.
+                 */
                 "X-Should-Retry"?: "false";
                 /** @description Seconds until a retry is useful. Absent if a retry cannot succeed. */
                 "Retry-After"?: number;
@@ -5045,7 +5078,10 @@ export interface components {
         RecordFeedbackFilter: components["schemas"]["FeedbackFilter"];
         /** @description Only records of this type: `New` (first exchanges of their conversations) or `Follow` (later exchanges). */
         RecordTypeFilter: components["schemas"]["RecordType"];
-        /** @description Language of the headers. */
+        /**
+         * @description Language of the headers. If absent, the language that `Accept-Language` prefers: `zh-TW` for any kind of
+         *     Chinese, otherwise `en`.
+         */
         ExportLocale: components["schemas"]["Locale"];
         /** @description Id of a conversation. An unknown one is 404. */
         ConversationFilter: string;
@@ -5925,7 +5961,10 @@ export interface operations {
                 feedback?: components["parameters"]["RecordFeedbackFilter"];
                 /** @description Only records of this type: `New` (first exchanges of their conversations) or `Follow` (later exchanges). */
                 type?: components["parameters"]["RecordTypeFilter"];
-                /** @description Language of the headers. */
+                /**
+                 * @description Language of the headers. If absent, the language that `Accept-Language` prefers: `zh-TW` for any kind of
+                 *     Chinese, otherwise `en`.
+                 */
                 locale?: components["parameters"]["ExportLocale"];
             };
             header?: never;
@@ -5980,7 +6019,10 @@ export interface operations {
                 feedback?: components["parameters"]["RecordFeedbackFilter"];
                 /** @description Only records of this type: `New` (first exchanges of their conversations) or `Follow` (later exchanges). */
                 type?: components["parameters"]["RecordTypeFilter"];
-                /** @description Language of the headers. */
+                /**
+                 * @description Language of the headers. If absent, the language that `Accept-Language` prefers: `zh-TW` for any kind of
+                 *     Chinese, otherwise `en`.
+                 */
                 locale?: components["parameters"]["ExportLocale"];
             };
             header?: never;
@@ -6719,6 +6761,7 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
             413: components["responses"]["TooLarge"];
             415: components["responses"]["UnsupportedMediaType"];
             429: components["responses"]["RateLimited"];

@@ -136,7 +136,7 @@ func TestCSVNumbersAndTimes(t *testing.T) {
 	} {
 		rows := parseCSV(t, f.exportCSV(records.Filter{Days: days(t, "2025-01-01", "2025-01-31", c.zone)}, c.locale))
 		want := []string{"0.1", "-0.25", "", "", "0.000000001", "", "1234567.5", c.at}
-		if got := strings.Join(rows[1][6:], "|"); got != strings.Join(want, "|") || rows[0][1] != c.header {
+		if got := strings.Join(rows[1][6:14], "|"); got != strings.Join(want, "|") || rows[0][1] != c.header {
 			t.Errorf("%s: %s below %q, want %s", c.zone, got, rows[0], want)
 		}
 	}

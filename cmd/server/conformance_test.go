@@ -123,7 +123,7 @@ func TestConformanceDetectsBrokenDeployments(t *testing.T) {
 		}
 	})
 	// All resources are deleted, except for the contact of the partner's user.
-	if got := resourceCounts(server); got != "1 chatbots, 2 api-keys, 1 contacts, 1 web-chats, 2 inboxes and 0 conversations" {
+	if got := resourceCounts(server); got != "1 chatbots, 2 api-keys, 1 contacts, 2 web-chats, 2 inboxes and 0 conversations" {
 		t.Errorf("left over: %s", got)
 	}
 }

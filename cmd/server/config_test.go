@@ -28,6 +28,7 @@ func TestEmptyEnvironmentYieldsDefaults(t *testing.T) {
 		DataDir:      "/home/alex/.local/share/parley",
 		RateLimits:   ratelimit.Limits{Messages: 60, History: 100, List: 30, Refusals: 1000},
 		Replies:      replyLimits{Instance: 512, Organization: 256},
+		Messages:     messageLimits{Characters: 100_000, Anonymous: 4000},
 		Sockets:      defaultSockets,
 		SocketQueue:  64,
 		Anonymous:    true,

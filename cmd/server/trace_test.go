@@ -182,7 +182,7 @@ func TestTracesCoverRequests(t *testing.T) {
 	if len(written.Events) != 1 || written.Events[0].Name != "first token" || attributeOf(root, "parley.organization.id") == "" {
 		t.Errorf("the span of the reply is %v, that of the request %v", written, root)
 	}
-	if log := server.stderr.String(); !strings.Contains(log, `"request_id":"req-1"`) || !strings.Contains(log, `"trace_id":"`+traceID+`"`) {
+	if log := server.stderr.String(); !strings.Contains(log, `"caller_request_id":"req-1"`) || !strings.Contains(log, `"trace_id":"`+traceID+`"`) {
 		t.Errorf("the log does not have the trace ID:\n%s", log)
 	}
 

@@ -94,6 +94,10 @@ CREATE TABLE api_keys (
     expires_at      timestamptz,
     last_used_at    timestamptz,
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- Requests per minute of the key in each rate limit class; null: the class's limit, by user.
+    messages_limit  integer,
+    history_limit   integer,
+    list_limit      integer,
     CONSTRAINT api_keys_pkey PRIMARY KEY (organization_id, id),
     -- The only unique index that does not begin with the organization: the key identifies it.
     CONSTRAINT api_keys_prefix_key UNIQUE (prefix),

@@ -57,6 +57,9 @@ type config struct {
 	TrustedProxies clientaddr.Proxies // PARLEY_TRUSTED_PROXIES, default none
 	// RateLimits is the number of requests per minute and user. 0 is unlimited, for a class or for all.
 	RateLimits ratelimit.Limits // PARLEY_RATE_LIMITS, default messages=60,history=100,list=30
+	// RateCeilings are the highest limits that an API key may have of its own, and the limits of all
+	// client tokens of a user together. 0 is unlimited.
+	RateCeilings ratelimit.Limits // PARLEY_RATE_CEILINGS, default messages=6000,history=10000,list=3000
 	// Replies limits how many replies are written at the same time. Further replies are queued.
 	Replies replyLimits // PARLEY_REPLY_LIMITS, default instance=512,organization=256
 	// Messages limits the characters of a message.
@@ -139,6 +142,7 @@ func loadConfig(env environment, isRoot bool, home string) (config, error) {
 		AllowedOrigins: parseVariable(l, "PARLEY_ALLOWED_ORIGINS", "", parseOrigins),
 		TrustedProxies: parseVariable(l, "PARLEY_TRUSTED_PROXIES", "", clientaddr.Parse),
 		RateLimits:     loadRateLimits(l),
+		RateCeilings:   loadRateCeilings(l),
 		Replies:        loadReplyLimits(l),
 		Messages:       loadMessageLimits(l),
 	}

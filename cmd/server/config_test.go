@@ -27,6 +27,7 @@ func TestEmptyEnvironmentYieldsDefaults(t *testing.T) {
 		Addr:         ":8080",
 		DataDir:      "/home/alex/.local/share/parley",
 		RateLimits:   ratelimit.Limits{Messages: 60, History: 100, List: 30, Refusals: 1000},
+		RateCeilings: ratelimit.Limits{Messages: 6000, History: 10_000, List: 3000},
 		Replies:      replyLimits{Instance: 512, Organization: 256},
 		Messages:     messageLimits{Characters: 100_000, Anonymous: 4000},
 		Sockets:      defaultSockets,

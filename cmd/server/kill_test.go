@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // kills is how often the server is killed.
@@ -54,8 +56,9 @@ func TestKillLosesNoAcknowledgedMessage(t *testing.T) {
 
 	// then: every acknowledged message is stored once and in order, and every question has a reply or a failed run
 	reader := server.client(to.Key)
+	questions := questionsByRun(t, conn)
 	for _, conversation := range to.Conversations {
-		checkConversation(t, reader, conversation.Conversation, notes)
+		checkConversation(t, reader, conversation.Conversation, notes, questions)
 	}
 	again := number(t, conn, "SELECT count(*) FROM runs WHERE attempt > 1")
 	if again == 0 || len(notes) < 10*kills {
@@ -70,8 +73,25 @@ func TestKillLosesNoAcknowledgedMessage(t *testing.T) {
 	server.stop()
 }
 
-// checkConversation compares a stored conversation with the notes of the load process.
-func checkConversation(t *testing.T, c client, conversation string, notes []note) {
+// questionsByRun returns the ID of the message that each run answers. A request that is repeated after
+// a failure starts another run for the same message.
+func questionsByRun(t *testing.T, conn *pgx.Conn) map[string]string {
+	t.Helper()
+	rows, err := conn.Query(t.Context(), "SELECT id::text, question_id::text FROM runs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	questions := map[string]string{}
+	var run, question string
+	if _, err := pgx.ForEachRow(rows, []any{&run, &question}, func() error { questions[run] = question; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return questions
+}
+
+// checkConversation compares a stored conversation with the notes of the load process. questionOf has
+// the question of each run.
+func checkConversation(t *testing.T, c client, conversation string, notes []note, questionOf map[string]string) {
 	t.Helper()
 	stored := c.messages(conversation)
 	questions := map[string][]message{} // by content
@@ -92,7 +112,7 @@ func checkConversation(t *testing.T, c client, conversation string, notes []note
 		}
 		answers[m.RunID] = m
 	}
-	checkAnswers(t, c, stored, answers)
+	checkAnswers(t, c, stored, answers, questionOf)
 
 	expected := map[string]bool{}
 	readings := map[string][]event{}
@@ -106,7 +126,7 @@ func checkConversation(t *testing.T, c client, conversation string, notes []note
 		case noteRefused:
 			t.Errorf("%q was refused: %s", n.Content, n.Why)
 		case noteAcknowledged:
-			if len(found) != 1 || found[0].RunID != n.Run {
+			if len(found) != 1 || found[0].RunID != n.Run && questionOf[n.Run] != found[0].ID {
 				t.Errorf("acknowledged %+v, stored %+v", n, found)
 			} else if m := n.Message; m.ID != "" && (found[0].ID != m.ID || found[0].Seq != m.Seq || found[0].CreatedAt != m.Timestamp) {
 				t.Errorf("acknowledged %+v, stored %+v", m, found[0])
@@ -126,9 +146,14 @@ func checkConversation(t *testing.T, c client, conversation string, notes []note
 	}
 }
 
-// checkAnswers checks that replies have the order of their questions, and that a question without a reply has a failed run.
-func checkAnswers(t *testing.T, c client, stored []message, answers map[string]message) {
+// checkAnswers checks that replies have the order of their questions, except for questions that were answered again
+// after a failure, and that a question without a reply has a failed run.
+func checkAnswers(t *testing.T, c client, stored []message, answers map[string]message, questionOf map[string]string) {
 	t.Helper()
+	attempts := map[string]int{} // by question
+	for _, question := range questionOf {
+		attempts[question]++
+	}
 	runs := map[string]bool{}
 	var last int64
 	for _, question := range stored {
@@ -141,6 +166,9 @@ func checkAnswers(t *testing.T, c client, stored []message, answers map[string]m
 			if run := c.run(question.RunID); run.State != "failed" || run.Error == nil || run.FinishReason != "error" {
 				t.Errorf("seq %d has no reply, and its run is %+v", question.Seq, run)
 			}
+			continue
+		}
+		if attempts[question.ID] > 1 {
 			continue
 		}
 		if answer.Seq <= max(question.Seq, last) {

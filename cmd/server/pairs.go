@@ -28,6 +28,14 @@ func loadRateLimits(l *envLoader) ratelimit.Limits {
 	return limits
 }
 
+func loadRateCeilings(l *envLoader) ratelimit.Limits {
+	ceilings := ratelimit.Limits{Messages: 6000, History: 10_000, List: 3000}
+	loadPairs(l, "PARLEY_RATE_CEILINGS", "class", parseLimit, map[string]*int{
+		"messages": &ceilings.Messages, "history": &ceilings.History, "list": &ceilings.List,
+	})
+	return ceilings
+}
+
 func loadReplyLimits(l *envLoader) replyLimits {
 	limits := replyLimits{Instance: 512, Organization: 256}
 	loadPairs(l, "PARLEY_REPLY_LIMITS", "limit", parseLimit, map[string]*int{

@@ -176,6 +176,7 @@ func (c *components) assemble(ctx context.Context, config config, log *slog.Logg
 	})
 	c.records = records.New(c.store)
 	c.limiter = ratelimit.NewShared(config.RateLimits, c.redis)
+	c.limiter.Ceilings = config.RateCeilings
 	c.sockets = wsapi.New(wsapi.Config{Chat: c.chats, Visits: served, Limiter: c.limiter, Log: log, Origins: config.AllowedOrigins, Limits: config.Sockets, Traces: c.traces})
 	addMetrics(c.registry, c)
 	return httpapi.New(httpapi.Config{

@@ -10,15 +10,15 @@ SELECT * FROM users WHERE organization_id = @organization_id AND id = @id;
 
 -- CreateAPIKey inserts an API key. Only the hash of its secret is stored.
 -- name: CreateAPIKey :one
-INSERT INTO api_keys (organization_id, id, user_id, name, prefix, secret_hash, scopes, expires_at)
-VALUES (@organization_id, @id, @user_id, @name, @prefix, @secret_hash, @scopes, @expires_at)
+INSERT INTO api_keys (organization_id, id, user_id, name, prefix, secret_hash, scopes, expires_at, messages_limit, history_limit, list_limit)
+VALUES (@organization_id, @id, @user_id, @name, @prefix, @secret_hash, @scopes, @expires_at, sqlc.narg('messages_limit'), sqlc.narg('history_limit'), sqlc.narg('list_limit'))
 RETURNING *;
 
 -- GetAPIKeyByPrefix returns the unexpired API key with this prefix. It is the one query that does
 -- not filter by organization, because the key identifies the organization. needs_touch is true
 -- when TouchAPIKey would update the key.
 -- name: GetAPIKeyByPrefix :one
-SELECT k.organization_id, k.id, k.user_id, k.secret_hash, k.scopes, k.expires_at, u.name AS user_name, o.name AS organization_name,
+SELECT k.organization_id, k.id, k.user_id, k.secret_hash, k.scopes, k.expires_at, k.messages_limit, k.history_limit, k.list_limit, u.name AS user_name, o.name AS organization_name,
        coalesce(k.last_used_at < clock_timestamp() - interval '1 minute', true)::boolean AS needs_touch
 FROM api_keys k
 JOIN users u ON u.organization_id = k.organization_id AND u.id = k.user_id
@@ -27,7 +27,7 @@ WHERE k.prefix = @prefix AND (k.expires_at IS NULL OR k.expires_at > clock_times
 
 -- GetAPIKey returns an unexpired API key by its id, with the columns of GetAPIKeyByPrefix.
 -- name: GetAPIKey :one
-SELECT k.organization_id, k.id, k.user_id, k.secret_hash, k.scopes, k.expires_at, u.name AS user_name, o.name AS organization_name,
+SELECT k.organization_id, k.id, k.user_id, k.secret_hash, k.scopes, k.expires_at, k.messages_limit, k.history_limit, k.list_limit, u.name AS user_name, o.name AS organization_name,
        coalesce(k.last_used_at < clock_timestamp() - interval '1 minute', true)::boolean AS needs_touch
 FROM api_keys k
 JOIN users u ON u.organization_id = k.organization_id AND u.id = k.user_id

@@ -153,7 +153,7 @@ func (r *checkResult) checkAcknowledged(entries []entry, s snapshot) {
 		}
 		candidates := s.bySender["user"][e.Content]
 		isStored := slices.ContainsFunc(candidates, func(m storedMessage) bool {
-			return m.Conversation == e.Conversation && (e.Run == "" || m.Run == e.Run) && (e.ID == "" || m.ID == e.ID && m.Seq == e.Seq)
+			return m.Conversation == e.Conversation && (e.Run == "" || s.runs[e.Run].Question == m.ID) && (e.ID == "" || m.ID == e.ID && m.Seq == e.Seq)
 		})
 		if !isStored {
 			r.add(&r.Lost, "acknowledged was %+v, stored is %+v", e, candidates)
@@ -161,27 +161,19 @@ func (r *checkResult) checkAcknowledged(entries []entry, s snapshot) {
 	}
 }
 
-// checkStored checks that every stored message was sent by a client, and is stored once. A question
-// whose reply failed may be stored again.
+// checkStored checks that every stored message was sent by a client, and is stored once.
 func (r *checkResult) checkStored(entries []entry, s snapshot) {
-	mayRepeat := map[string]bool{} // by content
+	sent := map[string]bool{} // by content
 	for _, e := range entries {
 		if e.Kind == kindSent {
-			mayRepeat[e.Content] = e.MayRepeat
+			sent[e.Content] = true
 		}
 	}
 	for content, messages := range s.bySender["user"] {
-		repeatable, wasSent := mayRepeat[content]
-		if !wasSent {
+		if !sent[content] {
 			r.add(&r.Wrong, "no client sent %q", content)
 		}
-		copies := 0
-		for _, message := range messages {
-			if !repeatable || s.runs[message.Run].State != "failed" {
-				copies++
-			}
-		}
-		if copies > 1 {
+		if len(messages) > 1 {
 			r.add(&r.Duplicated, "%q is stored %d times", content, len(messages))
 		}
 	}
@@ -286,12 +278,14 @@ func (r *checkResult) checkRuns(job checkJob, s snapshot) {
 	}
 }
 
-// checkReplyOrder checks that replies follow their questions, in the order of the questions.
+// checkReplyOrder checks that replies follow their questions, in the order of the questions. A
+// question that was answered again after a failure has its reply at the end.
 func (r *checkResult) checkReplyOrder(s snapshot) {
+	runs := s.runsByQuestion()
 	for _, conversation := range slices.Sorted(maps.Keys(s.byConversation)) {
 		var last int64
 		for _, message := range s.byConversation[conversation] {
-			if reply, ok := s.replies[message.Run]; ok && message.Sender == "user" {
+			if reply, ok := s.replies[message.Run]; ok && message.Sender == "user" && len(runs[message.ID]) == 1 {
 				if reply.Seq <= max(message.Seq, last) {
 					r.add(&r.Wrong, "conversation %s: the reply to seq %d is seq %d, the previous reply seq %d", conversation, message.Seq, reply.Seq, last)
 				}
@@ -303,17 +297,19 @@ func (r *checkResult) checkReplyOrder(s snapshot) {
 
 // checkCounts checks the counters in and beside the rows of conversations.
 func (r *checkResult) checkCounts(s snapshot) {
+	runs := s.runsByQuestion()
 	for _, stored := range s.conversations {
 		counted := storedConversation{ID: stored.ID, LastSeq: stored.LastSeq}
 		for _, message := range s.byConversation[stored.ID] {
-			switch {
-			case message.Sender != "user":
+			if message.Sender != "user" {
 				counted.UserUnread++
-			case message.Run != "" && s.records[message.Run] != "":
-				counted.Exchanges++
-				fallthrough
-			default:
-				counted.StaffUnread++
+				continue
+			}
+			counted.StaffUnread++
+			for _, run := range runs[message.ID] {
+				if s.records[run] != "" {
+					counted.Exchanges++
+				}
 			}
 		}
 		if counted != stored {

@@ -18,7 +18,7 @@ func flawless() (checkJob, []entry, snapshot) {
 			{ID: "m3", Conversation: "c", Sender: "bot", Content: answerTo("two"), Run: "r", Seq: 3, At: at.Add(2 * time.Second)},
 		},
 		lastSeqs:      map[string]int64{"c": 3},
-		runs:          map[string]storedRun{"r": {ID: "r", State: "completed", Attempt: 1, Asked: at.Add(time.Second), Finished: at.Add(2 * time.Second)}},
+		runs:          map[string]storedRun{"r": {ID: "r", State: "completed", Question: "m2", Attempt: 1, Asked: at.Add(time.Second), Finished: at.Add(2 * time.Second)}},
 		records:       map[string]string{"r": "completed"},
 		conversations: []storedConversation{{ID: "c", LastSeq: 3, Exchanges: 1, UserUnread: 1, StaffUnread: 2}},
 	}
@@ -29,7 +29,7 @@ func flawless() (checkJob, []entry, snapshot) {
 	entries := []entry{
 		{Kind: kindSent, At: at, Conversation: "c", Content: "one"},
 		{Kind: kindAcked, At: at, Conversation: "c", Content: "one", ID: "m1", Seq: 1},
-		{Kind: kindSent, At: at, Conversation: "c", Content: "two", MayRepeat: true},
+		{Kind: kindSent, At: at, Conversation: "c", Content: "two"},
 		{Kind: kindAcked, At: at, Conversation: "c", Content: "two", Run: "r"},
 		{Kind: kindStreamed, At: at, Conversation: "c", Content: answerTo("two"), ID: "m3", Run: "r"},
 	}
@@ -77,7 +77,7 @@ func TestCheckerDetectsEveryViolation(t *testing.T) {
 			*e = append(*e, entry{Kind: kindAnswered, Conversation: "c", Content: "?", Run: "r2"})
 		}, func(r *checkResult) int { return r.Lost }},
 		"run never ends": {func(_ *checkJob, _ *[]entry, s *snapshot) {
-			s.runs["r"], s.records = storedRun{ID: "r", State: "running"}, nil
+			s.runs["r"], s.records = storedRun{ID: "r", State: "running", Question: "m2"}, nil
 		}, func(r *checkResult) int { return r.Unanswered }},
 		"completed run has no reply": {func(_ *checkJob, e *[]entry, s *snapshot) {
 			s.messages, s.lastSeqs["c"], *e = s.messages[:2], 2, slices.Delete(*e, 4, 5)
@@ -108,15 +108,30 @@ func TestCheckerDetectsEveryViolation(t *testing.T) {
 	}
 }
 
-func TestCheckerAllowsRepeatingAFailedQuestion(t *testing.T) {
+// A repeated request answers its question again: there is a failed run and its record more, and the
+// reply comes after that to a later question.
+func TestCheckerAllowsAnsweringAFailedQuestionAgain(t *testing.T) {
 	t.Parallel()
 	job, entries, s := flawless()
 	at := s.messages[2].At
-	s.messages = append(s.messages, storedMessage{ID: "m4", Conversation: "c", Sender: "user", Content: "two", Run: "r2", Seq: 4, At: at.Add(time.Second)})
-	s.lastSeqs["c"], s.records["r2"] = 4, "failed"
-	s.conversations[0] = storedConversation{ID: "c", LastSeq: 4, Exchanges: 2, UserUnread: 1, StaffUnread: 3}
-	s.runs["r2"] = storedRun{ID: "r2", State: "failed", Attempt: 1, Asked: at, Finished: at}
-	entries = append(entries, entry{Kind: kindReceived, At: job.Ended, Conversation: "c", Device: "d", ID: "m4", Seq: 4, Content: "two"})
+	s.messages = append(s.messages,
+		storedMessage{ID: "m4", Conversation: "c", Sender: "user", Content: "three", Run: "r4", Seq: 4, At: at.Add(time.Second)},
+		storedMessage{ID: "m5", Conversation: "c", Sender: "user", Content: "four", Run: "r3", Seq: 5, At: at.Add(2 * time.Second)},
+		storedMessage{ID: "m6", Conversation: "c", Sender: "bot", Content: answerTo("four"), Run: "r3", Seq: 6, At: at.Add(3 * time.Second)},
+		storedMessage{ID: "m7", Conversation: "c", Sender: "bot", Content: answerTo("three"), Run: "r4", Seq: 7, At: at.Add(4 * time.Second)})
+	s.lastSeqs["c"] = 7
+	for run, question := range map[string]string{"r2": "m4", "r4": "m4", "r3": "m5"} {
+		s.runs[run], s.records[run] = storedRun{ID: run, State: "completed", Question: question, Attempt: 1, Asked: at, Finished: at}, "completed"
+	}
+	s.runs["r2"], s.records["r2"] = storedRun{ID: "r2", State: "failed", Question: "m4", Attempt: 1, Asked: at, Finished: at}, "failed"
+	s.conversations[0] = storedConversation{ID: "c", LastSeq: 7, Exchanges: 4, UserUnread: 3, StaffUnread: 4}
+	entries = append(entries,
+		entry{Kind: kindSent, At: at, Conversation: "c", Content: "three"},
+		entry{Kind: kindAcked, At: at, Conversation: "c", Content: "three", Run: "r2"},
+		entry{Kind: kindSent, At: at, Conversation: "c", Content: "four"})
+	for _, m := range s.messages[3:] {
+		entries = append(entries, entry{Kind: kindReceived, At: job.Ended, Conversation: "c", Device: "d", ID: m.ID, Seq: m.Seq, Content: m.Content})
+	}
 	s.index()
 	if result := check(job, entries, s); result.violations() != 0 {
 		t.Errorf("got %+v", result)

@@ -34,7 +34,6 @@ type entry struct {
 	Device       string        `json:"device,omitempty"`
 	Took         time.Duration `json:"took,omitempty"`
 	Why          string        `json:"why,omitempty"`
-	MayRepeat    bool          `json:"mayRepeat,omitempty"` // a failed reply releases the key, so a retry may store it again
 }
 
 // journal is an append-only file of entries. It is safe for concurrent use.

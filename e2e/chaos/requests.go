@@ -145,7 +145,7 @@ type completion struct {
 // complete requests a reply as a whole. A failed reply releases the key, so that a retry asks
 // again.
 func (l *load) complete(to conversation, content string, random *rand.Rand) {
-	l.journal.add(entry{Kind: kindSent, Conversation: to.ID, Content: content, MayRepeat: true})
+	l.journal.add(entry{Kind: kindSent, Conversation: to.ID, Content: content})
 	attempts := 0
 	l.retry(random, func(server int) bool {
 		body := map[string]any{"conversation": to.ID, "message": map[string]any{"content": content}}

@@ -34,8 +34,10 @@ type storedMessage struct {
 	At                                     time.Time
 }
 
+// storedRun is a run. Question is the ID of the message that it answers: a request that is repeated
+// after a failure starts another run for the same question.
 type storedRun struct {
-	ID, State              string
+	ID, State, Question    string
 	Attempt                int
 	Asked, Lease, Finished time.Time
 }
@@ -62,7 +64,7 @@ func readSnapshot(ctx context.Context, conn *pgx.Conn) (snapshot, error) {
 	if err := s.compareCounts(ctx, tx); err != nil {
 		return s, err
 	}
-	runs, err := queryAll[storedRun](ctx, tx, "SELECT id::text, state, attempt, created_at, lease_until, coalesce(finished_at, 'epoch') FROM runs")
+	runs, err := queryAll[storedRun](ctx, tx, "SELECT id::text, state, question_id::text, attempt, created_at, lease_until, coalesce(finished_at, 'epoch') FROM runs")
 	if err != nil {
 		return s, err
 	}
@@ -131,4 +133,13 @@ func queryAll[T any](ctx context.Context, tx pgx.Tx, sql string) ([]T, error) {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[T])
+}
+
+// runsByQuestion returns the IDs of the runs of each question.
+func (s *snapshot) runsByQuestion() map[string][]string {
+	runs := map[string][]string{}
+	for id, run := range s.runs {
+		runs[run.Question] = append(runs[run.Question], id)
+	}
+	return runs
 }

@@ -40,7 +40,7 @@ type streamedReply struct {
 // stream asks a question, streams the reply and resumes it when a stream breaks. Some replies it
 // cancels, on the other server.
 func (l *load) stream(to conversation, content string, random *rand.Rand) {
-	l.journal.add(entry{Kind: kindSent, Conversation: to.ID, Content: content, MayRepeat: true})
+	l.journal.add(entry{Kind: kindSent, Conversation: to.ID, Content: content})
 	var r streamedReply
 	cancelRun := random.IntN(8) == 0
 	l.retry(random, func(server int) bool {

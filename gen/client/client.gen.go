@@ -1086,6 +1086,9 @@ type APIKey struct {
 	// Example: pk_4f9a1c22d0
 	Prefix string `json:"prefix"`
 
+	// RateLimits Limits that a key has of its own, in requests per minute. Null where the limit of the class applies.
+	RateLimits KeyRateLimits `json:"rateLimits"`
+
 	// Scopes Scopes of the API key.
 	Scopes []Scope `json:"scopes"`
 
@@ -1114,6 +1117,26 @@ type APIKeyCreate struct {
 	//
 	// Example: Support
 	Name Name `json:"name"`
+
+	// RateLimits Limits of this key in place of those of its user, for a backend that speaks for many people. Requests of a key
+	// with limits of its own count for the key, not for its user. A limit above what the operator allows
+	// (`PARLEY_RATE_CEILINGS`) is 400.
+	RateLimits *struct {
+		// History Requests per minute of the class `history`. Default: the limit of the class.
+		//
+		// Example: 600
+		History *int `json:"history,omitempty"`
+
+		// List Requests per minute of the class `list`. Default: the limit of the class.
+		//
+		// Example: 300
+		List *int `json:"list,omitempty"`
+
+		// Messages Requests per minute of the class `messages`. Default: the limit of the class.
+		//
+		// Example: 600
+		Messages *int `json:"messages,omitempty"`
+	} `json:"rateLimits,omitempty"`
 
 	// Scopes Scopes of the key. Default: `chat`.
 	Scopes *[]Scope `json:"scopes,omitempty"`
@@ -1156,6 +1179,9 @@ type APIKeyCreated struct {
 	//
 	// Example: pk_4f9a1c22d0
 	Prefix string `json:"prefix"`
+
+	// RateLimits Limits that a key has of its own, in requests per minute. Null where the limit of the class applies.
+	RateLimits KeyRateLimits `json:"rateLimits"`
 
 	// Scopes Scopes of the API key.
 	Scopes []Scope `json:"scopes"`
@@ -3097,6 +3123,20 @@ type InboxList struct {
 
 	// Results The results of this page.
 	Results []Inbox `json:"results"`
+}
+
+// KeyRateLimits Limits that a key has of its own, in requests per minute. Null where the limit of the class applies.
+type KeyRateLimits struct {
+	// History Requests per minute of the class `history`.
+	History nullable.Nullable[int] `json:"history"`
+
+	// List Requests per minute of the class `list`.
+	List nullable.Nullable[int] `json:"list"`
+
+	// Messages Requests per minute of the class `messages`.
+	//
+	// Example: 600
+	Messages nullable.Nullable[int] `json:"messages"`
 }
 
 // KnowledgeBaseSelection Selects FAQs of the chatbot. A chatbot has one knowledge base, its FAQs, regardless of the id given here.

@@ -25,9 +25,9 @@ func (q *Queries) CountAPIKeys(ctx context.Context, organizationID uuid.UUID) (i
 }
 
 const createAPIKey = `-- name: CreateAPIKey :one
-INSERT INTO api_keys (organization_id, id, user_id, name, prefix, secret_hash, scopes, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-RETURNING organization_id, id, user_id, name, prefix, secret_hash, scopes, expires_at, last_used_at, created_at
+INSERT INTO api_keys (organization_id, id, user_id, name, prefix, secret_hash, scopes, expires_at, messages_limit, history_limit, list_limit)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+RETURNING organization_id, id, user_id, name, prefix, secret_hash, scopes, expires_at, last_used_at, created_at, messages_limit, history_limit, list_limit
 `
 
 type CreateAPIKeyParams struct {
@@ -39,6 +39,9 @@ type CreateAPIKeyParams struct {
 	SecretHash     []byte
 	Scopes         []string
 	ExpiresAt      *time.Time
+	MessagesLimit  *int32
+	HistoryLimit   *int32
+	ListLimit      *int32
 }
 
 // CreateAPIKey inserts an API key. Only the hash of its secret is stored.
@@ -52,6 +55,9 @@ func (q *Queries) CreateAPIKey(ctx context.Context, arg CreateAPIKeyParams) (Api
 		arg.SecretHash,
 		arg.Scopes,
 		arg.ExpiresAt,
+		arg.MessagesLimit,
+		arg.HistoryLimit,
+		arg.ListLimit,
 	)
 	var i ApiKey
 	err := row.Scan(
@@ -65,6 +71,9 @@ func (q *Queries) CreateAPIKey(ctx context.Context, arg CreateAPIKeyParams) (Api
 		&i.ExpiresAt,
 		&i.LastUsedAt,
 		&i.CreatedAt,
+		&i.MessagesLimit,
+		&i.HistoryLimit,
+		&i.ListLimit,
 	)
 	return i, err
 }
@@ -89,7 +98,7 @@ func (q *Queries) DeleteAPIKey(ctx context.Context, organizationID uuid.UUID, iD
 }
 
 const getAPIKey = `-- name: GetAPIKey :one
-SELECT k.organization_id, k.id, k.user_id, k.secret_hash, k.scopes, k.expires_at, u.name AS user_name, o.name AS organization_name,
+SELECT k.organization_id, k.id, k.user_id, k.secret_hash, k.scopes, k.expires_at, k.messages_limit, k.history_limit, k.list_limit, u.name AS user_name, o.name AS organization_name,
        coalesce(k.last_used_at < clock_timestamp() - interval '1 minute', true)::boolean AS needs_touch
 FROM api_keys k
 JOIN users u ON u.organization_id = k.organization_id AND u.id = k.user_id
@@ -104,6 +113,9 @@ type GetAPIKeyRow struct {
 	SecretHash       []byte
 	Scopes           []string
 	ExpiresAt        *time.Time
+	MessagesLimit    *int32
+	HistoryLimit     *int32
+	ListLimit        *int32
 	UserName         string
 	OrganizationName string
 	NeedsTouch       bool
@@ -120,6 +132,9 @@ func (q *Queries) GetAPIKey(ctx context.Context, organizationID uuid.UUID, iD uu
 		&i.SecretHash,
 		&i.Scopes,
 		&i.ExpiresAt,
+		&i.MessagesLimit,
+		&i.HistoryLimit,
+		&i.ListLimit,
 		&i.UserName,
 		&i.OrganizationName,
 		&i.NeedsTouch,
@@ -128,7 +143,7 @@ func (q *Queries) GetAPIKey(ctx context.Context, organizationID uuid.UUID, iD uu
 }
 
 const getAPIKeyByPrefix = `-- name: GetAPIKeyByPrefix :one
-SELECT k.organization_id, k.id, k.user_id, k.secret_hash, k.scopes, k.expires_at, u.name AS user_name, o.name AS organization_name,
+SELECT k.organization_id, k.id, k.user_id, k.secret_hash, k.scopes, k.expires_at, k.messages_limit, k.history_limit, k.list_limit, u.name AS user_name, o.name AS organization_name,
        coalesce(k.last_used_at < clock_timestamp() - interval '1 minute', true)::boolean AS needs_touch
 FROM api_keys k
 JOIN users u ON u.organization_id = k.organization_id AND u.id = k.user_id
@@ -143,6 +158,9 @@ type GetAPIKeyByPrefixRow struct {
 	SecretHash       []byte
 	Scopes           []string
 	ExpiresAt        *time.Time
+	MessagesLimit    *int32
+	HistoryLimit     *int32
+	ListLimit        *int32
 	UserName         string
 	OrganizationName string
 	NeedsTouch       bool
@@ -161,6 +179,9 @@ func (q *Queries) GetAPIKeyByPrefix(ctx context.Context, prefix string) (GetAPIK
 		&i.SecretHash,
 		&i.Scopes,
 		&i.ExpiresAt,
+		&i.MessagesLimit,
+		&i.HistoryLimit,
+		&i.ListLimit,
 		&i.UserName,
 		&i.OrganizationName,
 		&i.NeedsTouch,
@@ -186,7 +207,7 @@ func (q *Queries) GetUser(ctx context.Context, organizationID uuid.UUID, iD uuid
 }
 
 const listAPIKeys = `-- name: ListAPIKeys :many
-SELECT k.organization_id, k.id, k.user_id, k.name, k.prefix, k.secret_hash, k.scopes, k.expires_at, k.last_used_at, k.created_at, u.name AS user_name
+SELECT k.organization_id, k.id, k.user_id, k.name, k.prefix, k.secret_hash, k.scopes, k.expires_at, k.last_used_at, k.created_at, k.messages_limit, k.history_limit, k.list_limit, u.name AS user_name
 FROM api_keys k
 JOIN users u ON u.organization_id = k.organization_id AND u.id = k.user_id
 WHERE k.organization_id = $1
@@ -220,6 +241,9 @@ func (q *Queries) ListAPIKeys(ctx context.Context, organizationID uuid.UUID, pag
 			&i.ApiKey.ExpiresAt,
 			&i.ApiKey.LastUsedAt,
 			&i.ApiKey.CreatedAt,
+			&i.ApiKey.MessagesLimit,
+			&i.ApiKey.HistoryLimit,
+			&i.ApiKey.ListLimit,
 			&i.UserName,
 		); err != nil {
 			return nil, err

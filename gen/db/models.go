@@ -22,6 +22,9 @@ type ApiKey struct {
 	ExpiresAt      *time.Time
 	LastUsedAt     *time.Time
 	CreatedAt      time.Time
+	MessagesLimit  *int32
+	HistoryLimit   *int32
+	ListLimit      *int32
 }
 
 type Attachment struct {

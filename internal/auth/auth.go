@@ -94,11 +94,19 @@ func (a *Auth) principal(ctx context.Context, key db.GetAPIKeyByPrefixRow) (Prin
 		UserName:         key.UserName,
 		KeyID:            key.ID,
 		ExpiresAt:        key.ExpiresAt,
+		RateLimits:       KeyLimits{limitOf(key.MessagesLimit), limitOf(key.HistoryLimit), limitOf(key.ListLimit)},
 	}
 	for _, scope := range key.Scopes {
 		principal.Scopes = append(principal.Scopes, Scope(scope))
 	}
 	return principal, nil
+}
+
+func limitOf(column *int32) int {
+	if column == nil {
+		return 0
+	}
+	return int(*column)
 }
 
 func errInvalidCredential() error {

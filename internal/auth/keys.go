@@ -26,8 +26,9 @@ type NewKey struct {
 	Name           string
 	User           string // name of the user, who is created if new
 	Scopes         []Scope
-	ExpiresAt      *time.Time            // nil: never
-	Key            string                // the whole key; empty: generated
+	ExpiresAt      *time.Time // nil: never
+	Key            string     // the whole key; empty: generated
+	RateLimits     KeyLimits
 	IdempotencyKey *store.IdempotencyKey // nil: none
 }
 
@@ -61,6 +62,9 @@ func (a *Auth) CreateKey(ctx context.Context, organization uuid.UUID, newKey New
 			SecretHash:     hash[:],
 			Scopes:         distinctNames(newKey.Scopes),
 			ExpiresAt:      newKey.ExpiresAt,
+			MessagesLimit:  limitColumn(newKey.RateLimits.Messages),
+			HistoryLimit:   limitColumn(newKey.RateLimits.History),
+			ListLimit:      limitColumn(newKey.RateLimits.List),
 		})
 		if err != nil {
 			return db.ListAPIKeysRow{}, err
@@ -69,6 +73,13 @@ func (a *Auth) CreateKey(ctx context.Context, organization uuid.UUID, newKey New
 		return db.ListAPIKeysRow{ApiKey: created, UserName: user.Name}, audit.Record(ctx, q, organization, audit.KeyCreated, details, created.ID)
 	})
 	return created, key, err
+}
+
+func limitColumn(limit int) *int32 {
+	if limit == 0 {
+		return nil
+	}
+	return new(int32(limit))
 }
 
 func distinctNames(scopes []Scope) []string {

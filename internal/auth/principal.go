@@ -35,6 +35,24 @@ type Principal struct {
 	Bounds           Bounds
 	IsClientToken    bool
 	Origin           string // the only origin that may use the client token; empty: any
+	RateLimits       KeyLimits
+}
+
+// KeyLimits are limits that an API key has of its own, in requests per minute. 0 means that of the
+// rate limit class.
+type KeyLimits struct{ Messages, History, List int }
+
+// RateHolder returns whom the requests of a principal are counted for: the visitor whom a client token
+// is for, a key with limits of its own, or the user. The visitors of a user are also counted together,
+// as within, so that neither a visitor nor all of them use up the limits of the user.
+func (p Principal) RateHolder() (id, within string) {
+	switch {
+	case p.IsClientToken && p.IsBound():
+		return "token " + p.UserID.String() + " " + p.Bounds.String(), "tokens " + p.UserID.String()
+	case p.RateLimits != KeyLimits{} && !p.IsClientToken:
+		return "key " + p.KeyID.String(), ""
+	}
+	return p.UserID.String(), ""
 }
 
 // Has reports whether the principal has a scope. Admin includes all scopes.

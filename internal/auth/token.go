@@ -87,6 +87,7 @@ func (a *Auth) authenticateToken(ctx context.Context, token string) (Principal, 
 	principal.Bounds = granted.bounds()
 	principal.IsClientToken = true
 	principal.Origin = page
+	principal.RateLimits = KeyLimits{} // each visitor has the limits of the classes
 	if principal.ExpiresAt == nil || principal.ExpiresAt.After(expiresAt) {
 		principal.ExpiresAt = &expiresAt
 	}

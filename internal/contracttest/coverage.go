@@ -181,7 +181,7 @@ func CheckFrameCoverage() error {
 
 // neverNull holds properties that the contract declares nullable for the future: every record has
 // a reply today.
-var neverNull = words("Record.replyTime")
+var neverNull = words("ExchangeRecord.replyTime")
 
 // missingFrom returns which properties of some schemas were never seen, and which nullable schemas
 // never were null.

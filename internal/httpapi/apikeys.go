@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"parley/gen/db"
@@ -45,6 +46,12 @@ func (h keyHandlers) CreateAPIKey(ctx context.Context, request openapi.CreateAPI
 			return nil, err
 		}
 	}
+	if wanted := request.Body.RateLimits; wanted != nil {
+		newKey.RateLimits = auth.KeyLimits{Messages: deref(wanted.Messages), History: deref(wanted.History), List: deref(wanted.List)}
+		if err := h.checkRateLimits(newKey.RateLimits); err != nil {
+			return nil, err
+		}
+	}
 	if request.Body.User != nil {
 		newKey.User = *request.Body.User
 	}
@@ -72,8 +79,23 @@ func (h keyHandlers) CreateAPIKey(ctx context.Context, request openapi.CreateAPI
 		ExpiresAt:  key.ExpiresAt,
 		LastUsedAt: key.LastUsedAt,
 		CreatedAt:  key.CreatedAt,
+		RateLimits: key.RateLimits,
 		Key:        secret,
 	}, nil
+}
+
+// checkRateLimits returns an error if a limit exceeds what the operator allows.
+func (h keyHandlers) checkRateLimits(wanted auth.KeyLimits) error {
+	ceilings := h.limiter.Ceilings
+	for _, limit := range []struct {
+		class           string
+		wanted, ceiling int
+	}{{"messages", wanted.Messages, ceilings.Messages}, {"history", wanted.History, ceilings.History}, {"list", wanted.List, ceilings.List}} {
+		if limit.ceiling > 0 && limit.wanted > limit.ceiling {
+			return apperr.Field(apperr.InvalidRequest, "/rateLimits/"+limit.class, fmt.Sprintf("must be at most %d, the operator's ceiling", limit.ceiling))
+		}
+	}
+	return nil
 }
 
 // DeleteAPIKey implements DELETE /api/api-keys/{keyId}/.
@@ -87,7 +109,7 @@ func (h keyHandlers) GetMe(ctx context.Context, _ openapi.GetMeRequestObject) (o
 	principal := auth.PrincipalOf(ctx)
 	limits := []openapi.RateLimitState{}
 	for _, class := range []openapi.RateClass{openapi.RateClassMessages, openapi.RateClassHistory, openapi.RateClassList} {
-		state, err := h.limiter.Peek(ctx, string(class), principal.UserID.String())
+		state, err := h.limiter.Peek(ctx, string(class), contract.RateCaller(principal))
 		if err != nil {
 			return nil, err
 		}

@@ -195,7 +195,17 @@ func toAPIKey(row db.ListAPIKeysRow) openapi.APIKey {
 		ExpiresAt:  timeOrNull(key.ExpiresAt),
 		LastUsedAt: timeOrNull(key.LastUsedAt),
 		CreatedAt:  jsontext.FormatTime(key.CreatedAt),
+		RateLimits: openapi.KeyRateLimits{
+			Messages: numberOrNull(key.MessagesLimit), History: numberOrNull(key.HistoryLimit), List: numberOrNull(key.ListLimit),
+		},
 	}
+}
+
+func numberOrNull(number *int32) nullable.Nullable[int] {
+	if number == nil {
+		return nullable.NewNullNullable[int]()
+	}
+	return nullable.NewNullableWithValue(int(*number))
 }
 
 func toAPIAuditEvent(row db.ListAuditEventsRow) openapi.AuditEvent {

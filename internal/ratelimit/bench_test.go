@@ -11,7 +11,7 @@ func BenchmarkHotTake(b *testing.B) {
 	ctx := b.Context()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := limiter.Take(ctx, "messages", "0198a5b2-7c1e-7d3f-9a4b-5c6d7e8f9a0b"); err != nil {
+		if _, err := limiter.Take(ctx, "messages", ratelimit.By("0198a5b2-7c1e-7d3f-9a4b-5c6d7e8f9a0b")); err != nil {
 			b.Fatal(err)
 		}
 	}

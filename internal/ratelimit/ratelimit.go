@@ -3,6 +3,7 @@
 package ratelimit
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -27,9 +28,40 @@ type Limits struct {
 	Refusals int // requests without a valid credential, counted per address
 }
 
+// of returns the limit of a class, or 0.
+func (l Limits) of(class string) int {
+	switch class {
+	case "messages":
+		return l.Messages
+	case "history":
+		return l.History
+	case "list":
+		return l.List
+	case "refusals":
+		return l.Refusals
+	}
+	return 0
+}
+
+// Caller is whom requests are counted for.
+type Caller struct {
+	ID string
+	// Limits replace those of the classes where they are not 0.
+	Limits Limits
+	// Within is a larger group of callers, which the operator's ceilings limit, or "".
+	Within string
+}
+
+// By returns a caller with the limits of the classes.
+func By(id string) Caller { return Caller{ID: id} }
+
 // Limiter counts requests, in this process or, with Redis, across all instances. It is safe for
 // concurrent use.
 type Limiter struct {
+	// Ceilings limit groups of callers, and are the highest limits that a key may have of its own; 0
+	// means unlimited. They must not change while requests are counted.
+	Ceilings Limits
+
 	redis   *realtime.Redis // nil: count in this process only
 	classes map[string]*rateClass
 }
@@ -38,7 +70,7 @@ type Limiter struct {
 type rateClass struct {
 	name    string
 	limit   int
-	local   *limiter.Limiter
+	local   limiter.Store
 	refused atomic.Int64
 }
 
@@ -54,21 +86,26 @@ type State struct {
 func New(limits Limits) *Limiter {
 	store := memory.NewStore()
 	l := &Limiter{classes: make(map[string]*rateClass)}
-	for name, limit := range map[string]int{
-		"messages": limits.Messages,
-		"history":  limits.History,
-		"list":     limits.List,
-		"refusals": limits.Refusals,
-	} {
-		l.classes[name] = &rateClass{name: name, limit: limit, local: limiter.New(store, limiter.Rate{Limit: int64(limit), Period: window})}
+	for _, name := range []string{"messages", "history", "list", "refusals"} {
+		l.classes[name] = &rateClass{name: name, limit: limits.of(name), local: store}
 	}
 	return l
 }
 
 // Take counts a request of a caller. Over the limit it returns a RateLimited error along with the
 // State. A request made after the error's RetryAfter succeeds.
-func (l *Limiter) Take(ctx context.Context, name, caller string) (State, error) {
-	state, allowed, err := l.count(ctx, name, caller, 1)
+func (l *Limiter) Take(ctx context.Context, name string, caller Caller) (State, error) {
+	if ceiling := l.Ceilings.of(name); caller.Within != "" && ceiling > 0 {
+		if state, err := l.take(ctx, name, Caller{ID: caller.Within}, ceiling); err != nil {
+			return state, err
+		}
+	}
+	return l.take(ctx, name, caller, caller.Limits.of(name))
+}
+
+// take counts a request of one caller. A limit of 0 is that of the class.
+func (l *Limiter) take(ctx context.Context, name string, caller Caller, limit int) (State, error) {
+	state, allowed, err := l.count(ctx, name, caller.ID, limit, 1)
 	if err != nil {
 		return State{}, fmt.Errorf("count request: %w", err)
 	}
@@ -84,8 +121,8 @@ func (l *Limiter) Take(ctx context.Context, name, caller string) (State, error) 
 }
 
 // Peek returns the caller's State without counting a request.
-func (l *Limiter) Peek(ctx context.Context, name, caller string) (State, error) {
-	state, _, err := l.count(ctx, name, caller, 0)
+func (l *Limiter) Peek(ctx context.Context, name string, caller Caller) (State, error) {
+	state, _, err := l.count(ctx, name, caller.ID, caller.Limits.of(name), 0)
 	if err != nil {
 		return State{}, fmt.Errorf("read request count: %w", err)
 	}
@@ -102,33 +139,35 @@ func (l *Limiter) Refused() map[string]func() int64 {
 	return counts
 }
 
-// count adds cost, 0 or 1, to the caller's count if the limit allows another request.
-func (l *Limiter) count(ctx context.Context, name, caller string, cost int) (state State, allowed bool, err error) {
+// count adds cost, 0 or 1, to the caller's count if the limit allows another request. A limit of 0 is
+// that of the class.
+func (l *Limiter) count(ctx context.Context, name, caller string, limit, cost int) (state State, allowed bool, err error) {
 	class, ok := l.classes[name]
 	if !ok {
 		return State{}, false, fmt.Errorf("unknown rate limit class %q", name)
 	}
-	if class.limit == 0 {
+	limit = cmp.Or(limit, class.limit)
+	if limit == 0 {
 		return State{Class: name}, true, nil
 	}
 	if l.redis != nil {
-		if state, allowed, err = l.countInRedis(ctx, class, caller, cost); err == nil || ctx.Err() != nil {
+		if state, allowed, err = l.countInRedis(ctx, name, caller, limit, cost); err == nil || ctx.Err() != nil {
 			return state, allowed, err
 		}
 	}
-	return class.count(ctx, caller, cost)
+	return class.count(ctx, caller, limit, cost)
 }
 
 // count counts in this process.
-func (c *rateClass) count(ctx context.Context, caller string, cost int) (state State, allowed bool, err error) {
+func (c *rateClass) count(ctx context.Context, caller string, limit, cost int) (state State, allowed bool, err error) {
 	count := c.local.Get
 	if cost == 0 {
 		count = c.local.Peek
 	}
-	counted, err := count(ctx, c.name+":"+caller)
+	counted, err := count(ctx, c.name+":"+caller, limiter.Rate{Limit: int64(limit), Period: window})
 	// counted.Reset is truncated to whole seconds. One second is added so that a request made at
 	// that time succeeds.
 	reset := time.Until(time.Unix(counted.Reset+1, 0))
-	state = State{Class: c.name, Limit: c.limit, Remaining: int(counted.Remaining), Reset: min(max(reset, 0), window)}
+	state = State{Class: c.name, Limit: limit, Remaining: int(counted.Remaining), Reset: min(max(reset, 0), window)}
 	return state, !counted.Reached, err
 }

@@ -16,7 +16,7 @@ import (
 // mustTake counts a request that must be allowed.
 func mustTake(t *testing.T, l *ratelimit.Limiter, class, caller string) ratelimit.State {
 	t.Helper()
-	state, err := l.Take(t.Context(), class, caller)
+	state, err := l.Take(t.Context(), class, ratelimit.By(caller))
 	if err != nil {
 		t.Fatalf("%s of %s: %v", class, caller, err)
 	}
@@ -26,7 +26,7 @@ func mustTake(t *testing.T, l *ratelimit.Limiter, class, caller string) ratelimi
 // mustRefuse counts a request that must be refused.
 func mustRefuse(t *testing.T, l *ratelimit.Limiter, class, caller string) (ratelimit.State, *apperr.Error) {
 	t.Helper()
-	state, err := l.Take(t.Context(), class, caller)
+	state, err := l.Take(t.Context(), class, ratelimit.By(caller))
 	appErr, ok := errors.AsType[*apperr.Error](err)
 	if !ok || appErr.Kind != apperr.RateLimited || appErr.RetryAfter <= 0 || appErr.RetryAfter > time.Minute || appErr.Message == "" {
 		t.Fatalf("%s of %s: error %v, want rate limited with a delay of up to a minute", class, caller, err)
@@ -37,7 +37,7 @@ func mustRefuse(t *testing.T, l *ratelimit.Limiter, class, caller string) (ratel
 // expectPeek checks the remaining requests of alice in the class messages.
 func expectPeek(t *testing.T, l *ratelimit.Limiter, remaining int) {
 	t.Helper()
-	if state, err := l.Peek(t.Context(), "messages", "alice"); err != nil || state.Remaining != remaining {
+	if state, err := l.Peek(t.Context(), "messages", ratelimit.By("alice")); err != nil || state.Remaining != remaining {
 		t.Fatalf("Peek returned %+v, %v; want %d remaining", state, err, remaining)
 	}
 }
@@ -45,7 +45,7 @@ func expectPeek(t *testing.T, l *ratelimit.Limiter, remaining int) {
 func TestTakeAllowsRequestsUpToTheLimit(t *testing.T) {
 	t.Parallel()
 	l := ratelimit.New(ratelimit.Limits{Messages: 3})
-	before, err := l.Peek(t.Context(), "messages", "alice")
+	before, err := l.Peek(t.Context(), "messages", ratelimit.By("alice"))
 	if want := (ratelimit.State{Class: "messages", Limit: 3, Remaining: 3, Reset: time.Minute}); err != nil || before != want {
 		t.Errorf("before the first request: %+v, %v; want %+v", before, err, want)
 	}
@@ -60,7 +60,7 @@ func TestTakeAllowsRequestsUpToTheLimit(t *testing.T) {
 		if state.Limit != 3 || state.Remaining != 0 || state.Reset <= 0 || appErr.RetryAfter != state.Reset {
 			t.Errorf("over the limit: %+v, retry after %v", state, appErr.RetryAfter)
 		}
-		if peeked, err := l.Peek(t.Context(), "messages", "alice"); err != nil || peeked.Remaining != 0 || peeked.Reset <= 0 || peeked.Reset > time.Minute {
+		if peeked, err := l.Peek(t.Context(), "messages", ratelimit.By("alice")); err != nil || peeked.Remaining != 0 || peeked.Reset <= 0 || peeked.Reset > time.Minute {
 			t.Errorf("Peek over the limit: %+v, %v", peeked, err)
 		}
 	}
@@ -101,7 +101,7 @@ func TestLimitZeroIsUnlimited(t *testing.T) {
 			t.Fatalf("unexpected state %+v", state)
 		}
 	}
-	if state, err := l.Peek(t.Context(), "messages", "alice"); err != nil || state.Limit != 0 {
+	if state, err := l.Peek(t.Context(), "messages", ratelimit.By("alice")); err != nil || state.Limit != 0 {
 		t.Errorf("Peek returned %+v, %v; want no limit", state, err)
 	}
 }
@@ -109,10 +109,10 @@ func TestLimitZeroIsUnlimited(t *testing.T) {
 func TestUnknownClassIsAnInternalError(t *testing.T) {
 	t.Parallel()
 	l := ratelimit.New(ratelimit.Limits{})
-	if _, err := l.Take(t.Context(), "mesages", "alice"); err == nil || apperr.KindOf(err) != apperr.Internal {
+	if _, err := l.Take(t.Context(), "mesages", ratelimit.By("alice")); err == nil || apperr.KindOf(err) != apperr.Internal {
 		t.Errorf("Take: error %v, want an internal error", err)
 	}
-	if _, err := l.Peek(t.Context(), "mesages", "alice"); err == nil || apperr.KindOf(err) != apperr.Internal {
+	if _, err := l.Peek(t.Context(), "mesages", ratelimit.By("alice")); err == nil || apperr.KindOf(err) != apperr.Internal {
 		t.Errorf("Peek: error %v, want an internal error", err)
 	}
 }
@@ -128,7 +128,7 @@ func TestConcurrentRequestsAreLimitedExactly(t *testing.T) {
 		class := []string{"messages", "list"}[i%2]
 		requests.Go(func() {
 			<-start
-			state, err := l.Take(t.Context(), class, "alice")
+			state, err := l.Take(t.Context(), class, ratelimit.By("alice"))
 			switch {
 			case err == nil && state.Remaining >= 0 && state.Remaining < limit:
 				allowed[i%2].Add(1)
@@ -211,7 +211,7 @@ func TestExpiredWindowIsDropped(t *testing.T) {
 	inBubble(t, ratelimit.Limits{Messages: 5}, func(t *testing.T, l *ratelimit.Limiter) {
 		mustTake(t, l, "messages", "alice")
 		time.Sleep(24 * time.Hour)
-		if state, err := l.Peek(t.Context(), "messages", "alice"); err != nil || state.Remaining != 5 || state.Reset != time.Minute {
+		if state, err := l.Peek(t.Context(), "messages", ratelimit.By("alice")); err != nil || state.Remaining != 5 || state.Reset != time.Minute {
 			t.Errorf("Peek returned %+v, %v; want a new window", state, err)
 		}
 		if state := mustTake(t, l, "messages", "alice"); state.Remaining != 4 {

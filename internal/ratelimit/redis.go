@@ -32,16 +32,16 @@ end
 return {allowed and 1 or 0, math.max(limit - used, 0), redis.call('PTTL', KEYS[1])}`)
 
 // countInRedis counts in Redis. It fails when Redis is unavailable.
-func (l *Limiter) countInRedis(ctx context.Context, class *rateClass, caller string, cost int) (state State, allowed bool, err error) {
+func (l *Limiter) countInRedis(ctx context.Context, class, caller string, limit, cost int) (state State, allowed bool, err error) {
 	var counted []int64
 	err = l.redis.Do(ctx, func(ctx context.Context, client *redis.Client) (err error) {
-		counted, err = countScript.Run(ctx, client, []string{"parley:limit:" + class.name + ":" + caller}, class.limit, cost, window.Milliseconds()).Int64Slice()
+		counted, err = countScript.Run(ctx, client, []string{"parley:limit:" + class + ":" + caller}, limit, cost, window.Milliseconds()).Int64Slice()
 		return err
 	})
 	if err != nil {
 		return State{}, false, err
 	}
-	state = State{Class: class.name, Limit: class.limit, Remaining: int(counted[1]), Reset: window}
+	state = State{Class: class, Limit: limit, Remaining: int(counted[1]), Reset: window}
 	if counted[2] >= 0 {
 		// PTTL is truncated to whole milliseconds. One is added so that a request made then
 		// succeeds.

@@ -36,7 +36,7 @@ func TestInstancesShareTheirCounts(t *testing.T) {
 	var requests sync.WaitGroup
 	for i := range 4 * limit {
 		requests.Go(func() {
-			state, err := instances[i%2].Take(t.Context(), "messages", "alice")
+			state, err := instances[i%2].Take(t.Context(), "messages", ratelimit.By("alice"))
 			switch {
 			case err == nil && state.Remaining >= 0 && state.Remaining < limit && state.Reset > 0 && state.Reset <= time.Minute:
 				allowed.Add(1)
@@ -56,7 +56,7 @@ func TestInstancesShareTheirCounts(t *testing.T) {
 		if state.Limit != limit || state.Remaining != 0 || appErr.RetryAfter != state.Reset {
 			t.Errorf("over the limit: %+v, retry after %v", state, appErr.RetryAfter)
 		}
-		if state, err := l.Peek(t.Context(), "messages", "bob"); err != nil || state != (ratelimit.State{Class: "messages", Limit: limit, Remaining: limit, Reset: time.Minute}) {
+		if state, err := l.Peek(t.Context(), "messages", ratelimit.By("bob")); err != nil || state != (ratelimit.State{Class: "messages", Limit: limit, Remaining: limit, Reset: time.Minute}) {
 			t.Errorf("bob: %+v, %v", state, err)
 		}
 		if state := mustTake(t, l, "list", "alice"); state != (ratelimit.State{Class: "list"}) {
@@ -76,7 +76,7 @@ func TestSharedWindowStartsWithTheFirstRequest(t *testing.T) {
 	last := second.Reset
 	for range 20 {
 		state, _ := mustRefuse(t, l, "messages", "alice")
-		peeked, err := l.Peek(t.Context(), "messages", "alice")
+		peeked, err := l.Peek(t.Context(), "messages", ratelimit.By("alice"))
 		if state.Reset > last || peeked.Reset > state.Reset || err != nil || state.Reset < time.Minute-time.Since(start) {
 			t.Errorf("reset is %v after %v, then Peek returned %v, %v", state.Reset, last, peeked.Reset, err)
 		}
@@ -123,7 +123,7 @@ func BenchmarkTakeShared(b *testing.B) {
 	defer link.Close()
 	l := ratelimit.NewShared(ratelimit.Limits{Messages: 1 << 30}, link)
 	for b.Loop() {
-		if _, err := l.Take(b.Context(), "messages", "alice"); err != nil {
+		if _, err := l.Take(b.Context(), "messages", ratelimit.By("alice")); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"parley/internal/apperr"
 	"parley/internal/chat"
 	"parley/internal/jsontext"
+	"parley/internal/ratelimit"
 	"parley/internal/shape"
 	"parley/internal/store"
 )
@@ -153,13 +154,13 @@ func (s *socket) send(ctx context.Context, message chat.NewMessage) (chat.Sent, 
 	return sent, err
 }
 
-// checkRateLimit counts a message for the user, or for the IP address of a visitor.
+// checkRateLimit counts a message for whom the API counts it, or for the IP address of a visitor.
 func (s *socket) checkRateLimit(ctx context.Context) error {
-	holder := s.caller.UserID.String()
-	if s.caller.IsAnonymous() {
-		holder = "visitor " + s.address
+	caller := ratelimit.Caller{Limits: ratelimit.Limits{Messages: s.caller.RateLimits.Messages}}
+	if caller.ID, caller.Within = s.caller.RateHolder(); s.caller.IsAnonymous() {
+		caller = ratelimit.By("visitor " + s.address)
 	}
-	_, err := s.server.Limiter.Take(ctx, "messages", holder)
+	_, err := s.server.Limiter.Take(ctx, "messages", caller)
 	return err
 }
 

@@ -12,6 +12,7 @@ import (
 	"parley/internal/apperr"
 	"parley/internal/auth"
 	"parley/internal/clientaddr"
+	"parley/internal/ratelimit"
 )
 
 // refusals is the rate limit class of requests without valid credentials. They are counted by
@@ -39,7 +40,7 @@ func (c *Contract) authenticate(ec echo.Context, op *operation) (auth.Principal,
 	}
 	if apperr.Is(err, apperr.Unauthorized) {
 		ec.Set(keyPrefixKey, keyPrefix(header))
-		if _, limitErr := c.Limiter.Take(r.Context(), refusals, clientaddr.Key(r.RemoteAddr)); limitErr != nil {
+		if _, limitErr := c.Limiter.Take(r.Context(), refusals, ratelimit.By(clientaddr.Key(r.RemoteAddr))); limitErr != nil {
 			return auth.Principal{}, limitErr
 		}
 	}

@@ -16,12 +16,12 @@ import (
 // RateLimit headers. count is Limiter.Take, or Limiter.Peek where the request does not count.
 // Echo's error handler adds Retry-After to a refusal.
 func limitRate(ec echo.Context, op *operation, principal auth.Principal,
-	count func(ctx context.Context, class, caller string) (ratelimit.State, error),
+	count func(ctx context.Context, class string, caller ratelimit.Caller) (ratelimit.State, error),
 ) error {
 	if op.rateClass == "" {
 		return nil
 	}
-	state, err := count(ec.Request().Context(), op.rateClass, principal.UserID.String())
+	state, err := count(ec.Request().Context(), op.rateClass, RateCaller(principal))
 	if state.Limit > 0 {
 		header := ec.Response().Header()
 		header.Set("RateLimit-Policy", fmt.Sprintf(`"%s";q=%d;w=60`, state.Class, state.Limit))
@@ -32,3 +32,11 @@ func limitRate(ec echo.Context, op *operation, principal auth.Principal,
 
 // Seconds rounds up, so that a retry after that many whole seconds is not too early.
 func Seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
+
+// RateCaller returns whom the requests of a principal are counted for.
+func RateCaller(principal auth.Principal) ratelimit.Caller {
+	limits := principal.RateLimits
+	caller := ratelimit.Caller{Limits: ratelimit.Limits{Messages: limits.Messages, History: limits.History, List: limits.List}}
+	caller.ID, caller.Within = principal.RateHolder()
+	return caller
+}

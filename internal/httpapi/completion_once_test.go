@@ -170,7 +170,7 @@ func TestARepeatOfAFailedCompletionAsksTheStoredQuestion(t *testing.T) {
 			alice.replyWith(object{"deltas": []string{"Better."}})
 			for n := range 3 {
 				got := alice.call(http.MethodPost, path, body, key)
-				last := object{}
+				var last object
 				if isStreaming {
 					var content string
 					content, last = joined(t, got.events())

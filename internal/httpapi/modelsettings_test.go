@@ -23,8 +23,10 @@ func TestAModelIsSetShownChangedAndRemoved(t *testing.T) {
 	if again := admin.post("/api/chatbots/", object{"name": "M", "slug": "m", "engine": "openai", "model": full}, once); !sameJSON(t, again, made) {
 		t.Errorf("the repeat is answered %v", again)
 	}
-	want := object{"baseUrl": "https://models.test/v1", "name": "small", "temperature": 0.2, "historyTokens": 100, "parameters": full["parameters"], "hasApiKey": true,
-		"omit": []any{"stream_options"}, "timeouts": object{"firstToken": 120, "betweenTokens": 30, "total": 600}}
+	want := object{
+		"baseUrl": "https://models.test/v1", "name": "small", "temperature": 0.2, "historyTokens": 100, "parameters": full["parameters"], "hasApiKey": true,
+		"omit": []any{"stream_options"}, "timeouts": object{"firstToken": 120, "betweenTokens": 30, "total": 600},
+	}
 	if !sameJSON(t, made["model"], want) || !sameJSON(t, admin.get("/api/chatbots/m/"), made) {
 		t.Errorf("%v", made)
 	}

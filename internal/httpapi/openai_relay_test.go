@@ -125,6 +125,38 @@ func TestToolCallsComeBack(t *testing.T) {
 	}
 }
 
+// Nulls in places that may have them reach the caller, in streams and documents.
+func TestNullsOfTheModelServerArePassedOn(t *testing.T) {
+	t.Parallel()
+	o := serve(t).organization()
+	for _, usage := range []string{
+		`{"prompt_tokens":2,"completion_tokens":1,"total_tokens":3,"prompt_tokens_details":null,"completion_tokens_details":{"reasoning_tokens":null}}`,
+		`{"prompt_tokens":2,"completion_tokens":1,"total_tokens":3,"prompt_tokens_details":{"cached_tokens":null},"completion_tokens_details":null}`,
+	} {
+		alice := o.clever(serveModel(t, func(w http.ResponseWriter, _ *http.Request) {
+			for _, data := range []string{
+				`{"usage":null,"choices":[{"index":0,"delta":{"role":"assistant","tool_calls":[{"index":0,"id":"a","type":"function","function":{"name":"time","arguments":""}}]}}]}`,
+				`{"usage":null,"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":null,"type":null,"function":{"arguments":"{}"}}]}}]}`,
+				`{"usage":null,"choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}`,
+				`{"choices":[],"usage":` + usage + `}`,
+				`[DONE]`,
+			} {
+				fmt.Fprintf(w, "data: %s\n\n", data)
+			}
+		}))
+		body := streaming(chatting("What time is it?"))
+		body["stream_options"] = object{"include_usage": true}
+		events, isDone := alice.call(http.MethodPost, chatCompletions, body).chunks()
+		if !isDone || len(events) != 4 || !sameJSON(t, events[3]["usage"], decode(t, usage)) {
+			t.Errorf("the stream is %v", events)
+		}
+		answer := alice.call(http.MethodPost, chatCompletions, chatting("What time is it?")).wantStatus(200)
+		if call := objects(choiceOf([]object{answer}, 0)["message"].(object), "tool_calls")[0]; call["id"] != "a" || call["type"] != "function" {
+			t.Errorf("the call is %v", call)
+		}
+	}
+}
+
 func choiceOf(events []object, i int) object { return objects(events[i], "choices")[0] }
 
 // A server that does not stream is relayed, too.
@@ -197,7 +229,10 @@ func TestUnsupportedParametersAreRefused(t *testing.T) {
 		}
 	}
 	for _, hints := range []object{
-		{"tools": tools, "tool_choice": "auto"}, {"tools": tools, "tool_choice": "none"}, {"tools": tools, "function_call": "auto"}, {"response_format": object{"type": "text"}},
+		{"tools": tools, "tool_choice": "auto"},
+		{"tools": tools, "tool_choice": "none"},
+		{"tools": tools, "function_call": "auto"},
+		{"response_format": object{"type": "text"}},
 		{"temperature": 0, "max_tokens": 5, "stop": "x", "seed": 1, "logprobs": true, "reasoning_effort": "low", "modalities": []any{"text"}, "tool_choice": nil, "response_format": nil},
 	} {
 		body := chatting(question)

@@ -346,4 +346,10 @@ func TestUsageIsCounted(t *testing.T) {
 	alice.call(http.MethodGet, path, nil).wantProblem(403, "forbidden", "")
 	admin.call(http.MethodGet, "/api/stateless-usage/?startDate=2026-01-15&endDate=2026-01-14", nil).wantProblem(400, "invalid_request", "endDate")
 	admin.call(http.MethodGet, path+"&page=2", nil).wantProblem(404, "not_found", "")
+
+	// The use of a revoked key stays.
+	admin.call(http.MethodDelete, "/api/api-keys/"+text(usage["apiKey"].(object), "id")+"/", nil).wantStatus(204)
+	if key := objects(admin.get(path), "results")[0]["apiKey"].(object); key["name"] != nil || key["user"] != nil || key["id"] != usage["apiKey"].(object)["id"] {
+		t.Errorf("the revoked key is %v", key)
+	}
 }

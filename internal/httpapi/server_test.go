@@ -74,6 +74,8 @@ type settings struct {
 	link *realtime.Redis
 	// log gets what is logged.
 	log io.Writer
+	// ceilings are those of keys' limits and of all client tokens of a user.
+	ceilings ratelimit.Limits
 	// proxies are the trusted proxies.
 	proxies clientaddr.Proxies
 }
@@ -126,6 +128,7 @@ func serveWith(t testing.TB, wanted settings) *server {
 	limits := map[string]int{"messages": plenty, "history": plenty, "list": plenty, "refusals": 0}
 	maps.Copy(limits, wanted.limits)
 	limiter := ratelimit.New(ratelimit.Limits{Messages: limits["messages"], History: limits["history"], List: limits["list"], Refusals: limits["refusals"]})
+	limiter.Ceilings = wanted.ceilings
 	sockets := wsapi.New(wsapi.Config{Chat: s.chat.Chat, Visits: s.chat.Visits, Limiter: limiter, Log: log, Origins: wanted.origins, Limits: wsapi.Limits{Visitors: 50}})
 	handler, err := httpapi.New(httpapi.Config{
 		Auth: s.auth, Bots: s.bots, FAQs: faq.New(opened, s.bots), Chat: s.chat.Chat, Runs: s.chat.Runs, Inboxes: s.chat.Inboxes, Records: records.New(opened), Audit: audit.New(opened), Limiter: limiter, Connect: sockets.Connect, Log: log, Origins: wanted.origins, Proxies: wanted.proxies, ReplyTimeout: wanted.patience, Link: wanted.link,

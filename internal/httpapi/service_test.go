@@ -226,8 +226,10 @@ func TestOnlyAllowedOriginsMayReadAnswers(t *testing.T) {
 	t.Parallel()
 	s := serveWith(t, settings{origins: []string{"https://shop.example", "https://*.shops.example", "capacitor://localhost", "null"}})
 	alice := s.organization().as("alice", auth.Chat)
-	for origin, isAllowed := range map[string]bool{"https://shop.example": true, "https://evil.example": false, "http://shop.example": false, "https://shop.example.evil.example": false,
-		"https://a.shops.example": true, "https://shops.example": false, "capacitor://localhost": true, "null": true} {
+	for origin, isAllowed := range map[string]bool{
+		"https://shop.example": true, "https://evil.example": false, "http://shop.example": false, "https://shop.example.evil.example": false,
+		"https://a.shops.example": true, "https://shops.example": false, "capacitor://localhost": true, "null": true,
+	} {
 		want := ""
 		if isAllowed {
 			want = origin

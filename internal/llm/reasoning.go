@@ -13,7 +13,14 @@ type block struct {
 
 // blocks are the notations that models use, matched without regard to case.
 var blocks = []block{
-	{"<think>", ""}, {"<thinking>", ""}, {"<thought>", ""}, {"<reasoning>", ""}, {"<reflection>", ""}, {"<seed:think>", ""}, {"[think]", ""}, {"◁think▷", ""},
+	{"<think>", ""},
+	{"<thinking>", ""},
+	{"<thought>", ""},
+	{"<reasoning>", ""},
+	{"<reflection>", ""},
+	{"<seed:think>", ""},
+	{"[think]", ""},
+	{"◁think▷", ""},
 	{"<|channel|>analysis<|message|>", "<|channel|>final<|message|>"},
 }
 

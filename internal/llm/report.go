@@ -94,9 +94,15 @@ func (r report) statusWithin() int {
 		part   string
 		status int
 	}{
-		{"rate_limit", http.StatusTooManyRequests}, {"authentication", http.StatusUnauthorized}, {"invalid_api_key", http.StatusUnauthorized},
-		{"permission", http.StatusForbidden}, {"overloaded", http.StatusServiceUnavailable}, {"unavailable", http.StatusServiceUnavailable},
-		{"server_error", http.StatusInternalServerError}, {"invalid_request", http.StatusBadRequest}, {"not_found", http.StatusNotFound},
+		{"rate_limit", http.StatusTooManyRequests},
+		{"authentication", http.StatusUnauthorized},
+		{"invalid_api_key", http.StatusUnauthorized},
+		{"permission", http.StatusForbidden},
+		{"overloaded", http.StatusServiceUnavailable},
+		{"unavailable", http.StatusServiceUnavailable},
+		{"server_error", http.StatusInternalServerError},
+		{"invalid_request", http.StatusBadRequest},
+		{"not_found", http.StatusNotFound},
 	} {
 		if strings.Contains(codes, known.part) {
 			return known.status

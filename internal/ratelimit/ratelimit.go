@@ -96,6 +96,9 @@ func New(limits Limits) *Limiter {
 // State. A request made after the error's RetryAfter succeeds.
 func (l *Limiter) Take(ctx context.Context, name string, caller Caller) (State, error) {
 	if ceiling := l.Ceilings.of(name); caller.Within != "" && ceiling > 0 {
+		if own, err := l.Peek(ctx, name, caller); err == nil && own.Limit > 0 && own.Remaining == 0 {
+			return l.take(ctx, name, caller, caller.Limits.of(name)) // refused without counting for the group
+		}
 		if state, err := l.take(ctx, name, Caller{ID: caller.Within}, ceiling); err != nil {
 			return state, err
 		}

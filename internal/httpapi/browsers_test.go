@@ -98,7 +98,7 @@ func (op operation) acceptsToken(purpose string) bool {
 }
 
 // INVARIANT: a client token opens the operations that name its purpose, with what it is for, and no other.
-func TestAClientTokenOpensWhatItIsFor(t *testing.T) {
+func TestClientTokensAllowTheirPurpose(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	for _, scope := range []auth.Scope{auth.Chat, auth.Agent, auth.Admin} {
@@ -130,7 +130,7 @@ func TestAClientTokenOpensWhatItIsFor(t *testing.T) {
 
 // INVARIANT: what a client token is not for is 403 though it is the same user's, and another organization's is as if it
 // did not exist; in every place where an operation takes an id. Nothing of either changes.
-func TestAClientTokenOpensNothingElse(t *testing.T) {
+func TestClientTokensAreValidForTheirPurposeOnly(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	o, others := s.organization(), s.organization()
@@ -208,7 +208,7 @@ func TestAClientTokenOpensNothingElse(t *testing.T) {
 
 // What is begun with a token belongs to the user who made it, to the token's contact and, where it is for one, its
 // chatbot; another token for the same contact goes on with it.
-func TestATokensConversationsAreItsContacts(t *testing.T) {
+func TestClientTokensReachOnlyConversationsOfTheirContact(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	me := o.as("me", auth.Chat)
@@ -235,7 +235,7 @@ func TestATokensConversationsAreItsContacts(t *testing.T) {
 
 // Two browsers with tokens for one chatbot, made by one user, see nothing of each other, and repeat nothing of each other
 // though their Idempotency-Keys are the same.
-func TestTwoBrowsersShareNothing(t *testing.T) {
+func TestClientTokensOfTwoContactsAreIsolated(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	me := o.as("me", auth.Chat)
@@ -260,7 +260,7 @@ func TestTwoBrowsersShareNothing(t *testing.T) {
 }
 
 // A portal's key may make a token for any conversation that it may read; in it the conversation's own user speaks.
-func TestATokenForAConversationSpeaksAsItsUser(t *testing.T) {
+func TestConversationTokensActAsTheConversationsUser(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, portal := o.as("alice", auth.Chat), o.as("portal", auth.Agent)
@@ -277,7 +277,7 @@ func TestATokenForAConversationSpeaksAsItsUser(t *testing.T) {
 }
 
 // The answer says what the token is for and until when; the form of what is asked is kept.
-func TestATokenSaysWhatItIsFor(t *testing.T) {
+func TestClientTokensDescribeTheirPurpose(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	me := o.as("me", auth.Chat)

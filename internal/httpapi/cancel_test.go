@@ -11,7 +11,7 @@ import (
 )
 
 // A reply that is cancelled stops within a second; what was said is kept, and every listener hears the same.
-func TestACancelledReplyStopsAndKeepsWhatWasSaid(t *testing.T) {
+func TestCancelledReplyKeepsItsPartialText(t *testing.T) {
 	t.Parallel()
 	rule, whole := slow(1000, 20)
 	alice, path := scriptedCaller(t, rule)
@@ -67,7 +67,7 @@ func (c caller) wantCancelled(run, reply string) {
 }
 
 // Cancelled before anything was said, a reply leaves no message but a record; the JSON form answers with nothing said.
-func TestAReplyThatIsCancelledBeforeItSaysAnythingLeavesNoMessage(t *testing.T) {
+func TestReplyCancelledBeforeItsFirstTextStoresNoMessage(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, silent(""))
 	id := alice.startWith("s")
@@ -115,7 +115,7 @@ func (c caller) postAsync(path string, body object, options ...option) <-chan an
 }
 
 // A run that waits is never begun when it is cancelled; what waits behind it goes on in its order.
-func TestARunThatWaitsIsNeverBegunWhenItIsCancelled(t *testing.T) {
+func TestCancelledQueuedRunNeverStarts(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, silent("silence", "Ah"), object{"deltas": []string{"Yes."}})
 	id := alice.startWith("s")
@@ -171,7 +171,7 @@ func TestARunThatWaitsIsNeverBegunWhenItIsCancelled(t *testing.T) {
 }
 
 // Cancelling a finished or cancelled run changes nothing and succeeds, with or without an Idempotency-Key.
-func TestCancellingTooLateOrAgainChangesNothing(t *testing.T) {
+func TestCancelIsIdempotentAndIgnoresFinishedRuns(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, silent("silence", "Ah"), object{"match": "fail", "deltas": []string{"Oh"}, "failAfter": 1}, object{"deltas": []string{"Yes."}})
 	for asked, state := range map[string]string{"Speak": "completed", "fail": "failed", "silence": "cancelled"} {
@@ -207,7 +207,7 @@ func TestCancellingTooLateOrAgainChangesNothing(t *testing.T) {
 }
 
 // Many who cancel at once all hear that it is cancelled, and it is cancelled once.
-func TestManyMayCancelAtOnce(t *testing.T) {
+func TestConcurrentCancelsSucceed(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, silent("", "Ah"))
 	l := alice.listen(path, asking("silence", true))
@@ -224,7 +224,7 @@ func TestManyMayCancelAtOnce(t *testing.T) {
 }
 
 // An agent may cancel the runs of others. A user without the scope is refused before anything stops.
-func TestTheStaffMayCancelAndAColleagueMayNot(t *testing.T) {
+func TestCancelRequiresOwnershipOrTheScopeAgent(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, silent("", "Ah"))
 	bob, agent := alice.as("bob", auth.Chat), alice.as("agent", auth.Agent)

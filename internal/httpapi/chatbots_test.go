@@ -13,7 +13,7 @@ import (
 )
 
 // A chatbot needs only a name; it has all of its fields, a slug made of the name, and can be asked at once.
-func TestAChatbotNeedsOnlyAName(t *testing.T) {
+func TestChatbotRequiresOnlyAName(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	admin := o.as("admin", auth.Admin)
@@ -49,7 +49,7 @@ func TestAChatbotNeedsOnlyAName(t *testing.T) {
 }
 
 // A slug is one bot's in its organization, and never looks like an id.
-func TestASlugIsTakenOnceInAnOrganization(t *testing.T) {
+func TestSlugsAreUniqueInAnOrganization(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	o := s.organization()
@@ -73,7 +73,7 @@ func TestASlugIsTakenOnceInAnOrganization(t *testing.T) {
 }
 
 // There is always exactly one default bot: another takes its place, and it can neither resign nor be deleted.
-func TestThereIsAlwaysOneDefaultBot(t *testing.T) {
+func TestOrganizationHasExactlyOneDefaultChatbot(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	admin := o.as("admin", auth.Admin)
@@ -102,7 +102,7 @@ func TestThereIsAlwaysOneDefaultBot(t *testing.T) {
 }
 
 // Fields that a PATCH leaves out stay, and what the bot says follows at once.
-func TestAChatbotIsChangedFieldByField(t *testing.T) {
+func TestPatchChangesOnlyTheGivenFieldsOfAChatbot(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
 	made := admin.post("/api/chatbots/", object{
@@ -128,7 +128,7 @@ func TestAChatbotIsChangedFieldByField(t *testing.T) {
 }
 
 // What a bot knows is found as soon as it is added, changed or deleted.
-func TestAnFAQIsKnownAsSoonAsItIsThere(t *testing.T) {
+func TestNewFAQIsUsedImmediately(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
 	faqs := "/api/chatbots/parley/faqs/"

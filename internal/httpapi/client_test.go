@@ -12,7 +12,7 @@ import (
 
 // An integrator's first steps with the generated client: its types fit what the server sends, and what they send is
 // understood.
-func TestTheGeneratedClientTalksToTheServer(t *testing.T) {
+func TestGeneratedClientWorksWithTheServer(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	ctx := t.Context()

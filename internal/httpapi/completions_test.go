@@ -16,7 +16,7 @@ import (
 const completions = "/api/chatbots/parley/completions/"
 
 // The JSON answer has all that the contract names, and is the message that the conversation then has.
-func TestACompletionAnswersWithTheStoredReply(t *testing.T) {
+func TestCompletionReturnsTheStoredReply(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	got := alice.call(http.MethodPost, completions, object{"message": object{"content": question}})
@@ -44,7 +44,7 @@ func TestACompletionAnswersWithTheStoredReply(t *testing.T) {
 }
 
 // Without a conversation, with null and with an empty one a new one begins, in the bot's API inbox; with one it goes on.
-func TestACompletionBeginsOrContinuesAConversation(t *testing.T) {
+func TestCompletionStartsOrContinuesAConversation(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
@@ -74,7 +74,7 @@ func TestACompletionBeginsOrContinuesAConversation(t *testing.T) {
 }
 
 // A conversation is with one bot: for another it does not exist. Of several errors, the first is reported.
-func TestACompletionInAnotherBotsConversationIsNotFound(t *testing.T) {
+func TestCompletionInConversationOfAnotherChatbotIsNotFound(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
@@ -94,7 +94,7 @@ func TestACompletionInAnotherBotsConversationIsNotFound(t *testing.T) {
 }
 
 // The reference: a sender that is not a contact of the organization is 400. A contact is accepted.
-func TestTheSenderOfACompletionIsAContactOfTheOrganization(t *testing.T) {
+func TestCompletionSenderMustBeAContactOfTheOrganization(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, bob := o.as("alice", auth.Chat), o.as("bob", auth.Chat)
@@ -113,7 +113,7 @@ func TestTheSenderOfACompletionIsAContactOfTheOrganization(t *testing.T) {
 }
 
 // A reply belongs to the conversation: who hangs up while waiting for it, in either form, finds it there.
-func TestAReplyIsStoredThoughTheCallerHangsUp(t *testing.T) {
+func TestReplyIsStoredAfterTheCallerDisconnects(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
@@ -154,7 +154,7 @@ func TestAReplyIsStoredThoughTheCallerHangsUp(t *testing.T) {
 }
 
 // Someone who deletes the conversation while its completion is waited for ends the waiting.
-func TestDeletingAConversationEndsTheCompletionsThatWaitInIt(t *testing.T) {
+func TestDeletingAConversationEndsItsWaitingCompletions(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)

@@ -11,7 +11,7 @@ import (
 
 // What cannot become a socket is refused before the upgrade, as a problem document. Sockets themselves are tested with
 // the package wsapi.
-func TestASocketIsRefusedBeforeTheUpgrade(t *testing.T) {
+func TestSocketsAreRefusedBeforeTheUpgrade(t *testing.T) {
 	t.Parallel()
 	s := serveWith(t, settings{origins: []string{"https://shop.example"}})
 	o, others := s.organization(), s.organization()
@@ -71,7 +71,7 @@ func TestASocketIsRefusedBeforeTheUpgrade(t *testing.T) {
 }
 
 // The number of visitors per address is limited; the next one is refused until another has left.
-func TestVisitorsOfAnAddressAreBounded(t *testing.T) {
+func TestVisitorsAreLimitedByAddress(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	o := s.organization()

@@ -25,7 +25,7 @@ func (c caller) inboxIDs() map[string]string {
 }
 
 // A contact is what it was made of and changed to; what was not named is empty, and the inbox the default bot's.
-func TestAContactIsWhatItWasMadeOf(t *testing.T) {
+func TestContactsReturnTheFieldsTheyWereCreatedWith(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	manager := o.as("manager", auth.Manage)
@@ -68,7 +68,7 @@ func TestAContactIsWhatItWasMadeOf(t *testing.T) {
 }
 
 // A source id is unique in an inbox; a contact that cannot be made or changed leaves nothing.
-func TestASourceIDIsUniqueInAnInbox(t *testing.T) {
+func TestSourceIDsAreUniqueInAnInbox(t *testing.T) {
 	t.Parallel()
 	manager := serve(t).organization().as("manager", auth.Manage)
 	inboxes := manager.inboxIDs()
@@ -169,7 +169,7 @@ func TestDeletingAContactDeletesItsConversations(t *testing.T) {
 }
 
 // There is an inbox for each chatbot and each web chat, newest first, with how many of its conversations are unread.
-func TestInboxesAreTheChannelsOfChatbotsAndWebChats(t *testing.T) {
+func TestChatbotsAndWebChatsHaveInboxes(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	admin := o.as("admin", auth.Admin)

@@ -11,7 +11,7 @@ import (
 )
 
 // The answer to start has the reference's three fields, and what belongs to a first message only with one.
-func TestStartOpensAConversationAndAnswersItsFirstMessage(t *testing.T) {
+func TestStartCreatesAConversationAndAnswersItsFirstMessage(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 
@@ -36,7 +36,7 @@ func TestStartOpensAConversationAndAnswersItsFirstMessage(t *testing.T) {
 }
 
 // What start refuses leaves nothing behind.
-func TestAStartThatIsRefusedOpensNothing(t *testing.T) {
+func TestRefusedStartCreatesNothing(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	alice.call(http.MethodPost, "/api/conversations/start", object{"bot_id": "nobody"}).wantProblem(404, "not_found", "")
@@ -49,7 +49,7 @@ func TestAStartThatIsRefusedOpensNothing(t *testing.T) {
 }
 
 // The Chatbots family shows a new conversation with all of its fields.
-func TestCreateOpensAConversationThroughAWebChat(t *testing.T) {
+func TestConversationsAreCreatedThroughAWebChat(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
@@ -86,7 +86,7 @@ func TestCreateOpensAConversationThroughAWebChat(t *testing.T) {
 }
 
 // Fields that a PATCH leaves out stay; an empty one changes nothing at all.
-func TestAPatchChangesOnlyWhatItNames(t *testing.T) {
+func TestPatchChangesOnlyTheGivenFieldsOfAConversation(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	path := "/api/conversations/" + alice.startConversation() + "/"
@@ -151,7 +151,7 @@ func TestSendingToAnArchivedConversationMakesItActive(t *testing.T) {
 }
 
 // What is deleted is gone for everybody, with all that was in it.
-func TestADeletedConversationIsGoneWithAllThatIsInIt(t *testing.T) {
+func TestDeletingAConversationDeletesItsContents(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id := alice.startConversation()
@@ -176,7 +176,7 @@ func TestADeletedConversationIsGoneWithAllThatIsInIt(t *testing.T) {
 }
 
 // The staff's unread counts incoming messages, the user's those of the bot and of agents.
-func TestUnreadCountsWhatTheOtherSideHasSaid(t *testing.T) {
+func TestUnreadCountsMessagesOfTheOtherSide(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, staff := o.as("alice", auth.Chat), o.as("staff", auth.Agent)
@@ -201,7 +201,7 @@ func TestUnreadCountsWhatTheOtherSideHasSaid(t *testing.T) {
 }
 
 // The newest message is shown whole, with its time, in the one family and as text in the other.
-func TestAConversationShowsItsNewestMessage(t *testing.T) {
+func TestConversationsShowTheirNewestMessage(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id := alice.startConversation()
@@ -218,7 +218,7 @@ func TestAConversationShowsItsNewestMessage(t *testing.T) {
 }
 
 // A conversation may be deleted while a reply to it begins: that is not a failure and is not reported as one.
-func TestAReplyToADeletedConversationIsNoFailure(t *testing.T) {
+func TestReplyToADeletedConversationIsNotCountedAsFailure(t *testing.T) {
 	t.Parallel()
 	s := serveWith(t, settings{log: &alarm{t: t}})
 	alice := s.organization().as("alice", auth.Chat)

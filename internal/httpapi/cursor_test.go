@@ -13,7 +13,7 @@ import (
 
 // A walk by cursors shows every message once, newest first, and back again in the same order; what comes meanwhile
 // neither repeats nor hides any, and is found by going back to the beginning.
-func TestAWalkByCursorsShowsEveryMessageOnce(t *testing.T) {
+func TestCursorPagesContainEveryMessageOnce(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, staff := o.as("alice", auth.Chat), o.as("staff", auth.Agent)
@@ -84,7 +84,7 @@ func TestAWalkByCursorsShowsEveryMessageOnce(t *testing.T) {
 }
 
 // A page that contains exactly the remaining entries is the last one, in both directions.
-func TestTheLastPageHasNoNext(t *testing.T) {
+func TestLastPageHasNoNextCursor(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id := alice.startConversation()
@@ -112,7 +112,7 @@ func TestTheLastPageHasNoNext(t *testing.T) {
 }
 
 // A cursor that was never given is 404, and so is one of the other kind of list.
-func TestABadCursorIsNotFound(t *testing.T) {
+func TestInvalidCursorsAreNotFound(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id := alice.startConversation()

@@ -15,7 +15,7 @@ func (c caller) rate(message string, feedback any) object {
 
 // Feedback is shown wherever the message is, and in the record of its exchange; the last one counts, and null takes it
 // back.
-func TestFeedbackIsShownWithTheMessageAndItsRecord(t *testing.T) {
+func TestFeedbackIsReturnedWithTheMessageAndItsRecord(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat, auth.RecordsRead)
 	first := alice.call(http.MethodPost, completions, object{"message": object{"content": question}}).wantStatus(http.StatusOK)
@@ -68,7 +68,7 @@ func TestFeedbackIsShownWithTheMessageAndItsRecord(t *testing.T) {
 }
 
 // A message of the user's or the staff's may be liked as well, and has no record.
-func TestAnyMessageMayBeLiked(t *testing.T) {
+func TestFeedbackIsAcceptedForAnyMessage(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, agent := o.as("alice", auth.Chat, auth.RecordsRead), o.as("agent", auth.Agent)
@@ -86,7 +86,7 @@ func TestAnyMessageMayBeLiked(t *testing.T) {
 }
 
 // Invalid feedback is refused, and changes nothing.
-func TestWhatIsNoFeedbackIsRefused(t *testing.T) {
+func TestInvalidFeedbackIsRejected(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id := text(alice.call(http.MethodPost, completions, object{"message": object{"content": question}}).wantStatus(http.StatusOK), "messageId")
@@ -106,7 +106,7 @@ func TestWhatIsNoFeedbackIsRefused(t *testing.T) {
 }
 
 // Feedback is for those who may read the message: its user and the staff.
-func TestFeedbackIsForThoseWhoMayReadTheMessage(t *testing.T) {
+func TestFeedbackRequiresReadAccessToTheMessage(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	o, other := s.organization(), s.organization()
@@ -126,7 +126,7 @@ func TestFeedbackIsForThoseWhoMayReadTheMessage(t *testing.T) {
 }
 
 // Feedback at once leaves the message and its record with the same one.
-func TestFeedbackAtOnceLeavesMessageAndRecordAgreed(t *testing.T) {
+func TestConcurrentFeedbackKeepsMessageAndRecordConsistent(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat, auth.RecordsRead)

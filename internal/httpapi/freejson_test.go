@@ -62,7 +62,7 @@ func decode(t *testing.T, raw string) any {
 }
 
 // Free objects come back equal as JSON, whatever is in them: large numbers, keys in any case, nesting.
-func TestFreeObjectsComeBackEqual(t *testing.T) {
+func TestFreeObjectsAreReturnedUnchanged(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id := alice.startConversation()
@@ -103,7 +103,7 @@ func TestFreeObjectsComeBackEqual(t *testing.T) {
 }
 
 // canvasType is any JSON value, stored unchanged.
-func TestACanvasIsOfAnyType(t *testing.T) {
+func TestCanvasAcceptsAnyType(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id := alice.startConversation()
@@ -128,7 +128,7 @@ func TestACanvasIsOfAnyType(t *testing.T) {
 }
 
 // What the bot's retrieval understands of queryMetadata is checked where it is there; all else passes.
-func TestQueryMetadataIsCheckedWhereItIsKnown(t *testing.T) {
+func TestKnownQueryMetadataIsValidated(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id := alice.startConversation()

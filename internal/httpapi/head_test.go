@@ -52,7 +52,7 @@ func TestHeadIsAnsweredLikeGet(t *testing.T) {
 }
 
 // HEAD of a stream ends after its headers, though its reply is being written, and HEAD of an export exports nothing.
-func TestHeadOfAStreamStartsNothing(t *testing.T) {
+func TestHeadOfAStreamHasNoEffect(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	admin := o.as("admin", auth.Admin)

@@ -14,7 +14,7 @@ import (
 const sixDigits = "2006-01-02T15:04:05.000000Z"
 
 // A message of the history has the reference's fields and what the contract adds, and the older family's names.
-func TestTheHistoryHasTheReferencesFields(t *testing.T) {
+func TestHistoryHasTheFieldsOfTheReference(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
@@ -43,7 +43,7 @@ func TestTheHistoryHasTheReferencesFields(t *testing.T) {
 
 // Limits and bounds, alone and together: all bounds are exclusive, a lower bound turns the direction, and has_more
 // speaks of that direction.
-func TestTheHistoryIsCutByItsBounds(t *testing.T) {
+func TestHistoryIsLimited(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id := alice.startConversation()
@@ -134,7 +134,7 @@ func TestTheHistoryIsCutByItsBounds(t *testing.T) {
 
 // A message's time is strictly later than that of the one before, even when the clock stands still or has been set back:
 // then it is a microsecond later.
-func TestTimesGrowEvenWhenTheClockIsSetBack(t *testing.T) {
+func TestTimesIncreaseWhenTheClockIsSetBack(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id := alice.startConversation()

@@ -22,7 +22,7 @@ func keyedMessages(id, content string) map[string]func() (string, object) {
 }
 
 // The same key with the same body gets the stored answer again and stores nothing; with another body it is refused.
-func TestAnIdempotencyKeyStoresAMessageOnce(t *testing.T) {
+func TestIdempotencyKeyStoresAMessageOnce(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat, auth.Agent)
@@ -53,7 +53,7 @@ func TestAnIdempotencyKeyStoresAMessageOnce(t *testing.T) {
 }
 
 // A key belongs to its user, and to the method and path.
-func TestAnIdempotencyKeyIsScopedToUserAndPath(t *testing.T) {
+func TestIdempotencyKeysAreScopedToUserAndPath(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, bob := o.as("alice", auth.Chat, auth.Agent), o.as("bob", auth.Chat, auth.Agent)
@@ -87,7 +87,7 @@ func TestAnIdempotencyKeyIsScopedToUserAndPath(t *testing.T) {
 }
 
 // Fifty at once with one key are one message, and all hear the same.
-func TestFiftyAtOnceWithOneIdempotencyKeyAreOneMessage(t *testing.T) {
+func TestConcurrentSendsWithOneIdempotencyKeyStoreOneMessage(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	for name := range keyedMessages("", "") {
@@ -112,7 +112,7 @@ func TestFiftyAtOnceWithOneIdempotencyKeyAreOneMessage(t *testing.T) {
 }
 
 // A key that was refused, for whatever reason, is not used up.
-func TestARefusedRequestDoesNotUseUpItsIdempotencyKey(t *testing.T) {
+func TestRefusedMessageLeavesItsIdempotencyKeyUnused(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, bob := o.as("alice", auth.Chat), o.as("bob", auth.Chat)

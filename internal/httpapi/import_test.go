@@ -103,7 +103,7 @@ func TestADryRunStoresNothing(t *testing.T) {
 }
 
 // A file that is not a table is refused, and changes nothing.
-func TestAFileThatIsNoTableIsRefused(t *testing.T) {
+func TestFilesThatAreNotTablesAreRejected(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
 	for name, content := range map[string]string{
@@ -136,7 +136,7 @@ func kindOfForm(form *bytes.Buffer) option {
 }
 
 // An upload over 32 MiB is seen to be too large, whether or not it says beforehand how long it is.
-func TestAnUploadOver32MiBIsSeenToBeTooLarge(t *testing.T) {
+func TestUploadsOver32MiBAreTooLarge(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
 	body, kind := upload("file", "faqs.csv", bytes.Repeat([]byte("x"), 32<<20))
@@ -145,7 +145,7 @@ func TestAnUploadOver32MiBIsSeenToBeTooLarge(t *testing.T) {
 }
 
 // Only so many files are in memory at once, however slowly they come: one more is refused, and the others are imported.
-func TestUploadsAtOnceAreBounded(t *testing.T) {
+func TestConcurrentUploadsAreLimited(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	s.expectFailures() // one too many is 503

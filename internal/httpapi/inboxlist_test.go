@@ -28,7 +28,7 @@ func (c caller) listed(query string) []string {
 
 // A walk along next shows each conversation once in its order, and along previous the same back; what becomes active
 // meanwhile is never shown twice, and a walk by creation misses nothing.
-func TestAWalkThroughTheInboxShowsEveryConversationOnce(t *testing.T) {
+func TestInboxPagesContainEveryConversationOnce(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, bob, staff := o.as("alice", auth.Chat), o.as("bob", auth.Chat), o.as("staff", auth.Agent)
@@ -102,7 +102,7 @@ func TestAWalkThroughTheInboxShowsEveryConversationOnce(t *testing.T) {
 }
 
 // A cursor belongs to its list and its ordering; any other is 404.
-func TestACursorOfAnotherOrderIsNotFound(t *testing.T) {
+func TestCursorsOfAnotherOrderAreNotFound(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id := alice.silent()
@@ -120,7 +120,7 @@ func TestACursorOfAnotherOrderIsNotFound(t *testing.T) {
 
 // The inbox and the keyword narrow the list down; a keyword is found in the title, the contact's name and any message, in
 // any case, and is not a pattern.
-func TestTheInboxListIsFilteredByInboxAndKeyword(t *testing.T) {
+func TestInboxListIsFilteredByInboxAndKeyword(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, staff := o.as("Alice Ω", auth.Chat), o.as("staff", auth.Agent)
@@ -175,7 +175,7 @@ func TestTheInboxListIsFilteredByInboxAndKeyword(t *testing.T) {
 
 // The list shows conversations as they are alone: with their newest message and what is unread. The staff sees the
 // organization's, everybody else one's own.
-func TestTheInboxListShowsConversationsAsTheyAre(t *testing.T) {
+func TestInboxListReturnsCurrentConversations(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, bob, staff := o.as("alice", auth.Chat), o.as("bob", auth.Chat), o.as("staff", auth.Agent)

@@ -79,7 +79,7 @@ func FuzzFreeJSONIsWrittenAsEncodingJSONDoes(f *testing.F) {
 }
 
 // Events that tell more of a reply are written byte for byte as encoding/json writes their types.
-func TestEventsAreWrittenAsEncodingJSONDoes(t *testing.T) {
+func TestEventsAreEncodedLikeEncodingJSON(t *testing.T) {
 	t.Parallel()
 	for _, text := range awkward() {
 		if text == "" {
@@ -92,7 +92,7 @@ func TestEventsAreWrittenAsEncodingJSONDoes(t *testing.T) {
 }
 
 // A page of the history is what encoding/json writes of its generated type, whatever is stored.
-func TestHistoryIsWrittenAsEncodingJSONDoes(t *testing.T) {
+func TestHistoryIsEncodedLikeEncodingJSON(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, staff := o.as("alice", auth.Chat), o.as("staff", auth.Agent)
@@ -144,7 +144,7 @@ func TestHistoryIsWrittenAsEncodingJSONDoes(t *testing.T) {
 }
 
 // Times are written with six digits and Z, as far as the calendar goes.
-func TestTimesAreWrittenAsTheContractHasThem(t *testing.T) {
+func TestTimesAreEncodedInTheFormatOfTheContract(t *testing.T) {
 	t.Parallel()
 	for _, micros := range []int64{0, 1, -1, 999_999, 1_768_473_000_123_456, -62_135_596_800_000_000, -62_167_219_200_000_001, 253_402_300_799_999_999, 253_402_300_800_000_000} {
 		at := time.UnixMicro(micros).In(time.FixedZone("", 8*3600))

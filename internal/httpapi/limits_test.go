@@ -55,7 +55,7 @@ func (c caller) states() map[string]object {
 
 // Each operation of a class is accepted as often as the class allows and reports what remains; then it has to
 // wait. That is one user's affair and one class's.
-func TestTheRequestOverTheLimitIsToldToWait(t *testing.T) {
+func TestRequestsOverTheLimitAnswer429WithRetryAfter(t *testing.T) {
 	t.Parallel()
 	classes := map[string]int{"messages": 2, "history": 3, "list": 2}
 	o := serveWith(t, settings{limits: classes}).organization()
@@ -96,7 +96,7 @@ func TestTheRequestOverTheLimitIsToldToWait(t *testing.T) {
 }
 
 // A class is counted over both families and all of a user's keys; a start without a first message is free.
-func TestAClassIsCountedOverAllItsOperations(t *testing.T) {
+func TestOperationsOfAClassShareALimit(t *testing.T) {
 	t.Parallel()
 	o := serveWith(t, settings{limits: map[string]int{"messages": 4, "history": 2, "list": 2}}).organization()
 	alice := o.as("alice", auth.Chat)
@@ -152,7 +152,7 @@ func TestAClassIsCountedOverAllItsOperations(t *testing.T) {
 
 // Every response of a limited operation reports what remains, errors included. An unauthorized caller gets
 // nothing, and neither is anybody of an operation without a class.
-func TestEveryAnswerOfALimitedOperationSaysWhatIsLeft(t *testing.T) {
+func TestLimitedOperationsAlwaysReportTheRemainingRequests(t *testing.T) {
 	t.Parallel()
 	o := serveWith(t, settings{limits: map[string]int{"messages": 10, "list": 10, "history": 10}}).organization()
 	alice := o.as("alice", auth.Chat)
@@ -198,7 +198,7 @@ func TestEveryAnswerOfALimitedOperationSaysWhatIsLeft(t *testing.T) {
 }
 
 // Guessing keys is limited on every operation, whatever address a header names; callers with a key are not affected.
-func TestAnAddressThatGuessesKeysIsToldToWait(t *testing.T) {
+func TestKeyGuessesAreRateLimitedByAddress(t *testing.T) {
 	t.Parallel()
 	o := serveWith(t, settings{limits: map[string]int{"refusals": 5}}).organization()
 	alice := o.as("alice", auth.Admin)

@@ -20,7 +20,7 @@ func idsOf(list []object) []string {
 
 // The list has one's own conversations, latest activity first, by pages of limit and offset, and how many there are
 // whatever those say.
-func TestTheListIsPagedByLimitAndOffset(t *testing.T) {
+func TestListIsPagedByLimitAndOffset(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
@@ -57,7 +57,7 @@ func TestTheListIsPagedByLimitAndOffset(t *testing.T) {
 }
 
 // Filters narrow the list and its total together.
-func TestTheListIsFilteredByBotAndStatus(t *testing.T) {
+func TestListIsFilteredByChatbotAndStatus(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
@@ -90,7 +90,7 @@ func TestTheListIsFilteredByBotAndStatus(t *testing.T) {
 }
 
 // Lists by page: a page beyond the end is 404, page 1 of nothing is not, and the links lead on and back.
-func TestListsByPageHaveAnEndAndLinksThatWork(t *testing.T) {
+func TestPagedListsEndAndHaveValidLinks(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	admin := o.as("admin", auth.Admin)

@@ -11,7 +11,7 @@ import (
 )
 
 // A field that the server cannot honor is refused, in both spellings, unless it asks for nothing.
-func TestUnsupportedFieldsAreRefusedUnlessTheyAreEmpty(t *testing.T) {
+func TestUnsupportedFieldsAreRejectedUnlessEmpty(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
 	conversation := "/api/conversations/" + admin.startConversation() + "/"
@@ -122,7 +122,7 @@ func TestAPIInboxesHaveAWebChat(t *testing.T) {
 }
 
 // Chatbots, web chats and contacts that move here keep their ids.
-func TestAdminsGiveNewObjectsTheirIDs(t *testing.T) {
+func TestAdminsMayChooseIDsOfNewObjects(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	admin, manager := o.as("admin", auth.Admin), o.as("manager", auth.Manage)

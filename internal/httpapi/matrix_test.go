@@ -104,7 +104,7 @@ func named(all things, path string, body any) []string {
 
 // INVARIANT: no operation answers anybody otherwise than the document's x-scopes and x-client-tokens say: the whole matrix of
 // operations, ways to ask, and whose things are asked for. `go test -v -run TestTheMatrix` prints it.
-func TestTheMatrixHasNoCellThatDiffersFromTheDocument(t *testing.T) {
+func TestTheMatrixMatchesTheDocument(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	o := s.organization()

@@ -12,7 +12,7 @@ import (
 )
 
 // The answer to createMessage is the message as stored, and getMessage and both lists show the same.
-func TestACreatedMessageIsShownEverywhereTheSame(t *testing.T) {
+func TestCreatedMessageIsTheSameInEveryResponse(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
@@ -56,7 +56,7 @@ func TestACreatedMessageIsShownEverywhereTheSame(t *testing.T) {
 }
 
 // Only the conversation is required: what says nothing is stored and not answered, and what says something is.
-func TestAMessageThatSaysNothingIsStoredAndNotAnswered(t *testing.T) {
+func TestEmptyMessagesAreStoredWithoutAReply(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id := alice.startConversation()
@@ -90,7 +90,7 @@ func or(value, instead any) any {
 }
 
 // Outgoing messages are the staff's: they need the scope agent, bear the user's name and start no reply.
-func TestOutgoingMessagesNeedTheScopeAgent(t *testing.T) {
+func TestOutgoingMessagesRequireTheScopeAgent(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, staff := o.as("alice", auth.Chat, auth.Manage), o.as("Sam of the staff", auth.Agent)
@@ -115,7 +115,7 @@ func TestOutgoingMessagesNeedTheScopeAgent(t *testing.T) {
 }
 
 // Contents come back character by character.
-func TestTextsComeBackAsTheyWereSent(t *testing.T) {
+func TestTextsAreReturnedUnchanged(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id := alice.startConversation()
@@ -132,7 +132,7 @@ func TestTextsComeBackAsTheyWereSent(t *testing.T) {
 }
 
 // More than 100,000 characters are too many, whatever a character takes in bytes, on every way to send.
-func TestAMessageMayHave100000Characters(t *testing.T) {
+func TestMessagesAreLimitedTo100000Characters(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id := alice.startConversation()

@@ -167,7 +167,7 @@ var habits = map[string]habit{
 }
 
 // Each habit is tried on a bot of its own, with the parameters that some servers reject.
-func TestModelServersAsTheyAre(t *testing.T) {
+func TestModelServerVariantsAreSupported(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	o.expectFailures()
@@ -217,7 +217,7 @@ func TestModelServersAsTheyAre(t *testing.T) {
 	}
 }
 
-func TestTheWaitThatAModelServerAsksForIsPassedOn(t *testing.T) {
+func TestRetryAfterOfModelServersIsPassedOn(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	o.expectFailures()

@@ -86,7 +86,7 @@ func (o organization) clever(m *modelServer) caller {
 }
 
 // A reply of a model is like any other, in both forms, and its record contains its sources and its usage.
-func TestAModelAnswers(t *testing.T) {
+func TestModelRepliesAreStreamedAndStored(t *testing.T) {
 	t.Parallel()
 	var log safeBuffer
 	o := serveWith(t, settings{log: &log}).organization()
@@ -134,7 +134,7 @@ func TestAModelAnswers(t *testing.T) {
 }
 
 // The conversation so far goes along, and what came with the question.
-func TestAModelIsToldOfTheConversation(t *testing.T) {
+func TestModelsReceiveTheConversation(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	upstream := serveModel(t, goodDay)
@@ -168,7 +168,7 @@ func TestAModelIsToldOfTheConversation(t *testing.T) {
 }
 
 // A question that waited behind another knows the other's answer.
-func TestAQueuedQuestionKnowsTheAnswersBeforeIt(t *testing.T) {
+func TestQueuedQuestionsIncludeEarlierReplies(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	arrived, goOn := make(chan struct{}, 2), make(chan struct{})
@@ -198,7 +198,7 @@ func TestAQueuedQuestionKnowsTheAnswersBeforeIt(t *testing.T) {
 }
 
 // A reply that is cancelled is no longer written for by the model, and what there was of it stays.
-func TestCancellingLeavesTheModelServer(t *testing.T) {
+func TestCancelAbortsTheRequestToTheModelServer(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	asked, left := make(chan struct{}), make(chan struct{})
@@ -232,7 +232,7 @@ func TestCancellingLeavesTheModelServer(t *testing.T) {
 }
 
 // A failure of the model server is reported as such, without its own words, and counted.
-func TestAModelServersFailureIsToldInOurWords(t *testing.T) {
+func TestModelServerErrorsAreNotExposed(t *testing.T) {
 	t.Parallel()
 	var log safeBuffer
 	o := serveWith(t, settings{log: &log}).organization()
@@ -260,7 +260,7 @@ func TestAModelServersFailureIsToldInOurWords(t *testing.T) {
 	}
 }
 
-func TestStatisticsCountAModelsTokens(t *testing.T) {
+func TestStatisticsCountTokensOfModels(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	admin := o.clever(serveModel(t, goodDay))

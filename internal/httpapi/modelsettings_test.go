@@ -10,7 +10,7 @@ import (
 )
 
 // A model is shown as it was set, but for its key, which stays with its server.
-func TestAModelIsSetShownChangedAndRemoved(t *testing.T) {
+func TestModelSettingsLifecycle(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
 	full := object{
@@ -73,7 +73,7 @@ func TestAModelIsSetShownChangedAndRemoved(t *testing.T) {
 }
 
 // What the document cannot say of a model is refused all the same.
-func TestAModelThatCannotBeIsRefused(t *testing.T) {
+func TestInvalidModelSettingsAreRejected(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
 	admin.call(http.MethodPost, "/api/chatbots/", object{"name": "M", "engine": "openai"}).wantProblem(400, "invalid_request", "/model")
@@ -103,7 +103,7 @@ func TestAModelThatCannotBeIsRefused(t *testing.T) {
 }
 
 // A key that was moved to another bot's row does not open there, and the answer says what to do.
-func TestAKeyDoesNotOpenForAnotherBot(t *testing.T) {
+func TestModelKeyIsBoundToItsChatbot(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	o.expectFailures()

@@ -105,7 +105,7 @@ func keyedOperations() []operation {
 }
 
 // Every operation whose document has the header is in keyed.
-func TestAllOperationsWithAnIdempotencyKeyAreTried(t *testing.T) {
+func TestIdempotentOperationsAreAllTested(t *testing.T) {
 	t.Parallel()
 	known := keyed(nil)
 	for _, op := range keyedOperations() {
@@ -121,7 +121,7 @@ func TestAllOperationsWithAnIdempotencyKeyAreTried(t *testing.T) {
 
 // What is asked again under a key is answered again, byte for byte, and not done again; with another body it is refused.
 // The same key of another operation, or of another user, is another one.
-func TestARepeatedRequestIsAnsweredAgainAndNotDoneAgain(t *testing.T) {
+func TestRepeatedRequestsReplayTheResponse(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, spare, bob := o.as("alice", auth.Admin), o.as("alice", auth.Admin), o.as("bob", auth.Admin)
@@ -155,7 +155,7 @@ func TestARepeatedRequestIsAnsweredAgainAndNotDoneAgain(t *testing.T) {
 }
 
 // A repeat is answered from what was stored, whatever has become of all that it speaks of.
-func TestARepeatIsAnsweredWhenAllItSpeaksOfIsGone(t *testing.T) {
+func TestRepeatIsReplayedAfterItsResourcesAreDeleted(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	admin := o.as("admin", auth.Admin)
@@ -180,7 +180,7 @@ func TestARepeatIsAnsweredWhenAllItSpeaksOfIsGone(t *testing.T) {
 }
 
 // A key that was refused is not used up, wherever the mistake was, and nothing is left of what was refused.
-func TestARefusedRequestLeavesItsKeyFree(t *testing.T) {
+func TestRefusedRequestLeavesItsIdempotencyKeyUnused(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	admin := o.as("admin", auth.Admin)
@@ -227,7 +227,7 @@ func TestARefusedRequestLeavesItsKeyFree(t *testing.T) {
 }
 
 // Fifty at once with one key have the effect of one request, and all hear the same.
-func TestFiftyAtOnceWithOneIdempotencyKeyHaveOneEffect(t *testing.T) {
+func TestConcurrentRequestsWithOneIdempotencyKeyHaveOneEffect(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	admin := o.as("admin", auth.Admin)
@@ -281,7 +281,7 @@ func TestFiftyAtOnceWithOneIdempotencyKeyHaveOneEffect(t *testing.T) {
 
 // A repeat of a running request waits for a while, and is then refused with Retry-After; the first request is
 // none the worse for it.
-func TestARepeatOfARequestThatIsStillRunningIsToldToWait(t *testing.T) {
+func TestRepeatOfARunningRequestAnswersRetryAfter(t *testing.T) {
 	t.Parallel()
 	o := serveWith(t, settings{connections: 32}).organization()
 	admin := o.as("admin", auth.Admin)

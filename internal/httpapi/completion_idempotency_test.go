@@ -21,7 +21,7 @@ func (s *server) countRows() (counts struct{ Conversations, Questions, Replies, 
 }
 
 // Fifty completions at once with one key ask one question in one conversation, and all hear the same.
-func TestFiftyCompletionsAtOnceWithOneKeyAreOneQuestion(t *testing.T) {
+func TestConcurrentCompletionsWithOneKeyStoreOneQuestion(t *testing.T) {
 	t.Parallel()
 	for _, isNew := range []bool{false, true} {
 		alice := serve(t).organization().as("alice", auth.Chat)
@@ -62,7 +62,7 @@ func TestFiftyCompletionsAtOnceWithOneKeyAreOneQuestion(t *testing.T) {
 }
 
 // Repeats of a streamed completion follow its one run, while it is written and afterwards: each hears all of it.
-func TestRepeatsOfAStreamedCompletionFollowTheSameRun(t *testing.T) {
+func TestRepeatedStreamedCompletionsFollowTheSameRun(t *testing.T) {
 	t.Parallel()
 	rule, whole := slow(30, 10)
 	alice, path := scriptedCaller(t, rule)
@@ -87,7 +87,7 @@ func TestRepeatsOfAStreamedCompletionFollowTheSameRun(t *testing.T) {
 }
 
 // A repeat that comes while the reply is being written waits for it.
-func TestARepeatedCompletionWaitsForTheReply(t *testing.T) {
+func TestRepeatedCompletionWaitsForTheReply(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
@@ -136,7 +136,7 @@ func (c caller) replyWith(rule object) {
 // A completion that failed asks the stored question again when it is repeated under its key, in either form, in a new
 // conversation and in one that exists: there is one question, and a run and a record per attempt. Once an attempt has
 // succeeded, its answer is replayed.
-func TestARepeatOfAFailedCompletionAsksTheStoredQuestion(t *testing.T) {
+func TestRepeatOfAFailedCompletionRetriesTheStoredQuestion(t *testing.T) {
 	t.Parallel()
 	for _, isStreaming := range []bool{false, true} {
 		for _, isNew := range []bool{false, true} {
@@ -196,7 +196,7 @@ func TestARepeatOfAFailedCompletionAsksTheStoredQuestion(t *testing.T) {
 }
 
 // Repeats that come at once after a failure share one run.
-func TestRepeatsAtOnceAfterAFailureShareOneRun(t *testing.T) {
+func TestConcurrentRepeatsAfterAFailureShareOneRun(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, object{"deltas": []string{"Oh", "no"}, "failAfter": 1})
 	alice.expectFailures()
@@ -220,7 +220,7 @@ func TestRepeatsAtOnceAfterAFailureShareOneRun(t *testing.T) {
 }
 
 // Many who ask at once under one key for a reply that fails each get a failure, and one question is stored.
-func TestFailuresAtOnceUnderOneKeyStoreOneQuestion(t *testing.T) {
+func TestConcurrentFailuresWithOneKeyStoreOneQuestion(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, object{"deltas": []string{"One ", "moment"}, "failAfter": 1, "delayMs": 30})
 	alice.expectFailures()
@@ -239,7 +239,7 @@ func TestFailuresAtOnceUnderOneKeyStoreOneQuestion(t *testing.T) {
 }
 
 // A repeat after a failure waits in the queue behind the reply that is being written, and is refused if the queue is full.
-func TestARepeatAfterAFailureWaitsForItsTurn(t *testing.T) {
+func TestRepeatAfterAFailureIsQueued(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, object{"deltas": []string{"Oh", "no"}, "failAfter": 1})
 	alice.expectFailures()
@@ -269,7 +269,7 @@ func TestARepeatAfterAFailureWaitsForItsTurn(t *testing.T) {
 }
 
 // A repeat after a failure asks the model what the first request asked: the text of the failed run is left out.
-func TestARepeatAfterAFailureAsksTheModelTheSame(t *testing.T) {
+func TestRepeatAfterAFailureSendsTheModelTheSameRequest(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	o.expectFailures()
@@ -291,7 +291,7 @@ func TestARepeatAfterAFailureAsksTheModelTheSame(t *testing.T) {
 }
 
 // The key of a completion is its user's, and its bot's.
-func TestTheKeyOfACompletionIsItsUsersAndItsBots(t *testing.T) {
+func TestCompletionKeysAreScopedToUserAndChatbot(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	path := o.scripted("s", object{"deltas": []string{"Yes."}})

@@ -57,7 +57,7 @@ func (c *caprice) ask(alice caller, path string) {
 // has its one reply, whole or as far as it was said, nothing waits or runs, and nothing is kept that was taken for it.
 //
 // It runs alone, since it counts the goroutines of the whole process.
-func TestTwoHundredStreamsThatAreLeftAndCancelledLeaveNothingBehind(t *testing.T) {
+func TestAbandonedAndCancelledStreamsReleaseTheirResources(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("the seed is %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))

@@ -32,7 +32,7 @@ func serveOnItsOwn(t *testing.T) (*server, func()) {
 
 // Without its database every operation says that it cannot do this now, and when to come again; the service's own pages
 // need none.
-func TestEveryOperationSaysThatTheDatabaseIsAway(t *testing.T) {
+func TestOperationsAnswer503WithoutTheDatabase(t *testing.T) {
 	t.Parallel()
 	s, stop := serveOnItsOwn(t)
 	admin := s.organization().as("admin", auth.Admin)
@@ -58,7 +58,7 @@ func TestEveryOperationSaysThatTheDatabaseIsAway(t *testing.T) {
 
 // What the server cannot make sense of is its own mistake: the caller hears so and nothing of the cause, which the log has
 // under the request's id.
-func TestEveryOperationKeepsTheCauseOfItsMistakeForTheLog(t *testing.T) {
+func TestCausesOfInternalErrorsAreOnlyLogged(t *testing.T) {
 	t.Parallel()
 	var log safeBuffer
 	s := serveWith(t, settings{log: &log})
@@ -100,7 +100,7 @@ func TestEveryOperationKeepsTheCauseOfItsMistakeForTheLog(t *testing.T) {
 }
 
 // A completion that is not streamed is not waited for without end: its caller hears of the run, which goes on.
-func TestACompletionThatTakesTooLongGoesOnAsItsRun(t *testing.T) {
+func TestCompletionTimeoutLeavesTheRunInProgress(t *testing.T) {
 	t.Parallel()
 	o := serveWith(t, settings{patience: 300 * time.Millisecond}).organization()
 	o.expectFailures()

@@ -10,7 +10,7 @@ import (
 
 // A body may hold tens of thousands of mistakes: a long one is answered with its first, a short one with a hundred at
 // the most.
-func TestAnAnswerDoesNotGrowWithTheMistakes(t *testing.T) {
+func TestReportedViolationsAreLimited(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
@@ -24,7 +24,7 @@ func TestAnAnswerDoesNotGrowWithTheMistakes(t *testing.T) {
 }
 
 // A repeat under its key is answered however long the queue is, since it needs no place in it.
-func TestARepeatNeedsNoPlaceInTheQueue(t *testing.T) {
+func TestRepeatedRequestsAreAnsweredWhileTheQueueIsFull(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)

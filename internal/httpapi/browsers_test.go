@@ -98,7 +98,7 @@ func (op operation) acceptsToken(purpose string) bool {
 }
 
 // INVARIANT: a client token opens the operations that name its purpose, with what it is for, and no other.
-func TestClientTokensAllowTheirPurpose(t *testing.T) {
+func TestClientTokensAllowTheOperationsOfTheirPurpose(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	for _, scope := range []auth.Scope{auth.Chat, auth.Agent, auth.Admin} {

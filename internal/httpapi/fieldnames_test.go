@@ -187,7 +187,7 @@ func TestNullsAreAbsentAndWholeNumbersAreIntegers(t *testing.T) {
 }
 
 // Each older spelling does what the newer one does, which wins where both are there.
-func TestOlderSpellingsDoWhatTheNewerDo(t *testing.T) {
+func TestDeprecatedFieldsHaveTheEffectOfTheirReplacements(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
@@ -274,7 +274,7 @@ func TestKeysInFreeObjectsAreNeverRenamed(t *testing.T) {
 }
 
 // An Idempotency-Key goes by the bytes that were sent.
-func TestAnIdempotencyKeyGoesByTheBytesThatWereSent(t *testing.T) {
+func TestIdempotencyKeysCompareTheBytesOfBodies(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id := alice.silent()
@@ -323,7 +323,7 @@ func respell(value any, schema *openapi3.Schema) any {
 var changing = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d\d-\d\dT[\d:.]+Z|(prefix|key|token|ticket|slug)":"[^"]*|"seq":\d+|"count":\d+`)
 
 // The whole of a body in snake_case does what it does in camelCase.
-func TestABodyInSnakeCaseDoesTheSame(t *testing.T) {
+func TestSnakeCaseBodiesHaveTheSameEffect(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
 	there := admin.one()

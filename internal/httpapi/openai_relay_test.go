@@ -30,7 +30,7 @@ const relayRequest = `{
 
 // A stateless request reaches the model server with everything in it. Only the model, the stream and
 // the beginning of the system prompt are the chatbot's.
-func TestAStatelessRequestIsPassedOn(t *testing.T) {
+func TestStatelessRequestsArePassedOn(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	upstream := serveModel(t, goodDay)
@@ -91,7 +91,7 @@ func toolCalls(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
-func TestToolCallsComeBack(t *testing.T) {
+func TestToolCallsAreReturned(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.clever(serveModel(t, toolCalls))
@@ -160,7 +160,7 @@ func TestNullsOfTheModelServerArePassedOn(t *testing.T) {
 func choiceOf(events []object, i int) object { return objects(events[i], "choices")[0] }
 
 // A server that does not stream is relayed, too.
-func TestADocumentIsRelayed(t *testing.T) {
+func TestUnstreamedResponsesAreRelayed(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.clever(serveModel(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -177,7 +177,7 @@ func TestADocumentIsRelayed(t *testing.T) {
 }
 
 // What the model server refuses has its status, as JSON and as a stream, and its codes but not its words.
-func TestWhatTheModelServerRefusesHasItsStatus(t *testing.T) {
+func TestRefusalsOfTheModelServerKeepTheirStatus(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	o.expectFailures()
@@ -211,7 +211,7 @@ func TestWhatTheModelServerRefusesHasItsStatus(t *testing.T) {
 }
 
 // A chatbot that has no model server refuses what would change the meaning of the reply, and ignores hints.
-func TestUnsupportedParametersAreRefused(t *testing.T) {
+func TestUnsupportedParametersAreRejected(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
@@ -246,7 +246,7 @@ func TestUnsupportedParametersAreRefused(t *testing.T) {
 }
 
 // The headers of a stream wait for the first delta, but not for long.
-func TestTheHeadersOfAStreamWaitAtMostTwoSeconds(t *testing.T) {
+func TestStreamHeadersAreSentWithinTwoSeconds(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	release := make(chan struct{})
@@ -271,7 +271,7 @@ func TestTheHeadersOfAStreamWaitAtMostTwoSeconds(t *testing.T) {
 }
 
 // A client token may ask the chatbots with which it may start a conversation.
-func TestAClientTokenCompletesWithinItsBounds(t *testing.T) {
+func TestClientTokensCompleteOnlyWithTheirChatbots(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)

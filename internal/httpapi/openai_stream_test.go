@@ -72,7 +72,7 @@ func streaming(body object) object {
 }
 
 // The deltas joined are exactly what the JSON form answers, with and without a conversation.
-func TestAChatStreamSaysWhatTheJSONAnswerWouldHaveSaid(t *testing.T) {
+func TestChatStreamHasTheContentOfTheJSONResponse(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	for _, asked := range []string{question, "請問如何申請退款？", "something else entirely"} {
@@ -102,7 +102,7 @@ func TestAChatStreamSaysWhatTheJSONAnswerWouldHaveSaid(t *testing.T) {
 }
 
 // The usage comes after the last choice, for who asks for it.
-func TestAChatStreamEndsWithTheUsageThatIsAskedFor(t *testing.T) {
+func TestChatStreamIncludesUsageOnRequest(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.clever(serveModel(t, goodDay))
@@ -124,7 +124,7 @@ func TestAChatStreamEndsWithTheUsageThatIsAskedFor(t *testing.T) {
 }
 
 // A failure in the middle is an event, and the last one. SDKs must not retry what Parley has retried.
-func TestAChatCompletionThatFailsSaysSo(t *testing.T) {
+func TestChatStreamFailureIsTheLastEvent(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	o.expectFailures()
@@ -161,7 +161,7 @@ func TestAChatCompletionThatFailsSaysSo(t *testing.T) {
 }
 
 // With a key a stream of a conversation is followed again, and not asked again.
-func TestAChatStreamIsFollowedAgainUnderItsKey(t *testing.T) {
+func TestRepeatedChatStreamFollowsTheSameRun(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
@@ -177,7 +177,7 @@ func TestAChatStreamIsFollowedAgainUnderItsKey(t *testing.T) {
 }
 
 // A failure in a conversation, repeated under its key, asks the stored question again, as JSON and as a stream.
-func TestAFailedChatCompletionIsAskedAgainUnderItsKey(t *testing.T) {
+func TestRepeatOfAFailedChatCompletionRetriesTheStoredQuestion(t *testing.T) {
 	t.Parallel()
 	for _, isStreaming := range []bool{false, true} {
 		alice, _ := scriptedCaller(t, object{"deltas": []string{"Oh", "no"}, "failAfter": 1})

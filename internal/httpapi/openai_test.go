@@ -43,7 +43,7 @@ func (c caller) chat(body object) string {
 }
 
 // Without a conversation the answer is all that there is: nothing of it is stored.
-func TestAChatCompletionWithoutAConversationLeavesNothing(t *testing.T) {
+func TestStatelessChatCompletionStoresNothing(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
@@ -84,7 +84,7 @@ func TestAChatCompletionWithoutAConversationLeavesNothing(t *testing.T) {
 }
 
 // In a conversation the question and the reply are its messages, and what was said before is read from it.
-func TestAChatCompletionInAConversationIsKept(t *testing.T) {
+func TestChatCompletionInAConversationIsStored(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	upstream := serveModel(t, goodDay)
@@ -116,7 +116,7 @@ func TestAChatCompletionInAConversationIsKept(t *testing.T) {
 }
 
 // A reply in a conversation belongs to it; one without ends with its caller, and the model is no longer asked.
-func TestWhoHangsUpEndsAReplyOfNoConversation(t *testing.T) {
+func TestDisconnectingCancelsAStatelessReply(t *testing.T) {
 	t.Parallel()
 	o := serveWith(t, settings{replies: 1}).organization()
 	begun, ended := make(chan bool), make(chan bool)
@@ -157,7 +157,7 @@ func TestWhoHangsUpEndsAReplyOfNoConversation(t *testing.T) {
 }
 
 // What the document cannot say of messages is refused all the same, with its place, and nothing is stored.
-func TestAChatCompletionThatCannotBeIsRefused(t *testing.T) {
+func TestInvalidChatCompletionsAreRejected(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
@@ -221,7 +221,7 @@ func TestAChatCompletionThatCannotBeIsRefused(t *testing.T) {
 }
 
 // A request that names an unknown model or conversation is refused with the place of the name.
-func TestAChatCompletionNamesWhatIsThere(t *testing.T) {
+func TestUnknownModelsAndConversationsAreRejected(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, bob := o.as("alice", auth.Chat), o.as("bob", auth.Chat)
@@ -258,7 +258,7 @@ func TestAChatCompletionNamesWhatIsThere(t *testing.T) {
 }
 
 // The organization's chatbots are its models, the newest first.
-func TestTheChatbotsAreTheModels(t *testing.T) {
+func TestChatbotsAreListedAsModels(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	o, other := s.organization(), s.organization()

@@ -62,7 +62,7 @@ func (o organization) callerFor(op operation, user string, more ...auth.Scope) c
 
 // INVARIANT: nothing of another organization is ever visible. In every place where an operation takes an id, another
 // organization's is answered byte for byte as one that does not exist, and nothing there changes.
-func TestAnotherOrganizationsIDsAreAsIfTheyDidNotExist(t *testing.T) {
+func TestIDsOfAnotherOrganizationAnswerLikeUnknownIDs(t *testing.T) {
 	t.Parallel()
 	s := serveWith(t, settings{limits: map[string]int{"messages": 0, "history": 0, "list": 0}})
 	ours, theirs := s.organization(), s.organization()
@@ -128,7 +128,7 @@ var ownedByUsers = []string{"conversations", "messages", "runs"}
 // In one organization somebody else's conversation, and what is in it, is 403 without the scope agent. With it, or
 // admin, it is as one's own. Resources that belong to no user are open to all callers with the scope, and so are the records of
 // everybody's conversations.
-func TestAColleaguesConversationIsForbiddenWithoutTheScopeAgent(t *testing.T) {
+func TestConversationsOfOtherUsersRequireTheScopeAgent(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	for _, scope := range []auth.Scope{auth.Chat, auth.Agent, auth.Admin} {
@@ -173,7 +173,7 @@ func TestAColleaguesConversationIsForbiddenWithoutTheScopeAgent(t *testing.T) {
 }
 
 // One's own ids open everything, without any scope of the staff.
-func TestOnesOwnIDsOpenEverything(t *testing.T) {
+func TestOwnResourcesNeedNoStaffScope(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	var own things
@@ -199,7 +199,7 @@ func TestOnesOwnIDsOpenEverything(t *testing.T) {
 }
 
 // Lists show one's own, and to the staff the organization's, but never another's.
-func TestListsShowNothingOfAnotherOrganization(t *testing.T) {
+func TestListsExcludeOtherOrganizations(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	ours, theirs := s.organization(), s.organization()

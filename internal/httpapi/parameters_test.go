@@ -55,7 +55,7 @@ func TestEachParameterIsAcceptedInSnakeCase(t *testing.T) {
 
 // A parameter that an operation has in another spelling, and a filter that it does not have, are
 // refused: without them the result would be a different one.
-func TestParametersThatLookLikeAFilterAreRefused(t *testing.T) {
+func TestMisspelledFiltersAreRejected(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
 	there := admin.one()
@@ -100,7 +100,7 @@ func TestParametersThatLookLikeAFilterAreRefused(t *testing.T) {
 }
 
 // A list can be filtered by a conversation under each of its names.
-func TestMessagesAreFilteredUnderEachNameOfTheConversation(t *testing.T) {
+func TestConversationFilterIsAcceptedUnderEachName(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id, other := alice.silent(), alice.silent()
@@ -195,7 +195,7 @@ func TestPageSizesAboveTheMaximumAreClamped(t *testing.T) {
 }
 
 // A + that is not encoded is a space. The error says how to write it.
-func TestAnOffsetThatIsNotEncodedIsExplained(t *testing.T) {
+func TestUnencodedPlusInOffsetsIsExplained(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	path := "/api/conversations/" + alice.silent() + "/history?after=2026-01-15T18:30:00"

@@ -11,7 +11,7 @@ import (
 )
 
 // An invalid id is 404, like an unknown one.
-func TestAPathIDThatIsNoIDIsNotFound(t *testing.T) {
+func TestInvalidPathIDsAreNotFound(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
 	there := admin.one()
@@ -38,7 +38,7 @@ func TestAPathIDThatIsNoIDIsNotFound(t *testing.T) {
 }
 
 // A UUID is the same in upper case.
-func TestAPathIDIsReadInUpperCaseToo(t *testing.T) {
+func TestPathIDsAreCaseInsensitive(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
 	var there things
@@ -59,7 +59,7 @@ func TestAPathIDIsReadInUpperCaseToo(t *testing.T) {
 }
 
 // A method that a path does not take is 405 with those that it does, in either spelling of the path.
-func TestAMethodThatAPathDoesNotTakeIsToldTheOthers(t *testing.T) {
+func TestUnsupportedMethodsAnswer405WithAllow(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
 	there := admin.one()
@@ -95,7 +95,7 @@ func TestAMethodThatAPathDoesNotTakeIsToldTheOthers(t *testing.T) {
 }
 
 // A path that leads nowhere is a problem document like every failure.
-func TestAPathThatLeadsNowhereIsNotFound(t *testing.T) {
+func TestUnknownPathsAreNotFound(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
 	id := admin.startConversation()

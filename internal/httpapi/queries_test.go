@@ -12,7 +12,7 @@ import (
 )
 
 // Integers in queries keep the document's bounds, and are integers.
-func TestIntegersInQueriesAreHeldAgainstTheDocument(t *testing.T) {
+func TestIntegersInQueriesAreValidated(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
 	there := admin.one()
@@ -53,7 +53,7 @@ func TestIntegersInQueriesAreHeldAgainstTheDocument(t *testing.T) {
 }
 
 // Texts in queries keep theirs, and none may hold what the database cannot.
-func TestTextsInQueriesAreHeldAgainstTheDocument(t *testing.T) {
+func TestTextsInQueriesAreValidated(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
 	there := admin.one()
@@ -97,7 +97,7 @@ func TestTextsInQueriesAreHeldAgainstTheDocument(t *testing.T) {
 }
 
 // Headers that the document declares are held against it too.
-func TestHeadersAreHeldAgainstTheDocument(t *testing.T) {
+func TestHeadersAreValidated(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
 	there := admin.one()
@@ -137,7 +137,7 @@ func TestUnknownParametersAreIgnored(t *testing.T) {
 }
 
 // What the document requires of a query must be there.
-func TestParametersThatAreRequiredMustBeThere(t *testing.T) {
+func TestRequiredParametersAreEnforced(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
 	there := admin.one()
@@ -165,7 +165,7 @@ func TestParametersThatAreRequiredMustBeThere(t *testing.T) {
 }
 
 // An operation that takes nothing of the query has nothing to refuse in it.
-func TestAQueryThatNobodyReadsIsIgnored(t *testing.T) {
+func TestOperationsWithoutParametersIgnoreQueries(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
 	there := admin.one()

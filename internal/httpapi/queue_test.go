@@ -68,7 +68,7 @@ func (c caller) checkRecords(conversation string, exchanges int) {
 
 // While one question is being answered 20 more may wait; the next is refused on every way in, and told when to come
 // again. Then all are answered, in order.
-func TestTwentyQuestionsMayWaitBehindTheOneThatIsAnswered(t *testing.T) {
+func TestConversationQueueHoldsTwentyQuestions(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat, auth.Agent)
@@ -108,7 +108,7 @@ func TestTwentyQuestionsMayWaitBehindTheOneThatIsAnswered(t *testing.T) {
 }
 
 // A conversation that is deleted takes its queue with it, and the bot goes on elsewhere.
-func TestAConversationCanBeDeletedWhileItsQuestionsWait(t *testing.T) {
+func TestConversationWithQueuedQuestionsCanBeDeleted(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
@@ -127,7 +127,7 @@ func TestAConversationCanBeDeletedWhileItsQuestionsWait(t *testing.T) {
 }
 
 // Fifty at once into one conversation: each is stored and answered once, or refused because too many wait.
-func TestFiftySendsAtOnceIntoOneConversationAreStoredOrRefused(t *testing.T) {
+func TestConcurrentSendsIntoOneConversationAreStoredOrRefused(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id := alice.startConversation()
@@ -149,7 +149,7 @@ func TestFiftySendsAtOnceIntoOneConversationAreStoredOrRefused(t *testing.T) {
 }
 
 // Fifty at once into fifty conversations do not meet each other: each is answered.
-func TestFiftySendsAtOnceIntoFiftyConversationsAreAllAnswered(t *testing.T) {
+func TestConcurrentSendsIntoManyConversationsAreAllAnswered(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	var conversations []string
@@ -191,7 +191,7 @@ func (c caller) atOnce(n int, request func(i int) (path string, body any), optio
 }
 
 // A message is acknowledged while the bot is busy elsewhere.
-func TestAMessageIsAcknowledgedBeforeItIsAnswered(t *testing.T) {
+func TestMessagesAreAcknowledgedBeforeTheReply(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)

@@ -36,7 +36,7 @@ func (c caller) exportedLines(query string) []object {
 }
 
 // A line is byte for byte what encoding/json makes of the record that the list has.
-func TestALineIsTheRecordOfTheList(t *testing.T) {
+func TestExportedLinesEqualTheRecordsOfTheList(t *testing.T) {
 	t.Parallel()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -82,7 +82,7 @@ func TestALineIsTheRecordOfTheList(t *testing.T) {
 }
 
 // CSV is what there is when nothing else is asked for, and says so.
-func TestTheExportAsCSV(t *testing.T) {
+func TestExportsAreCSVByDefault(t *testing.T) {
 	t.Parallel()
 	alice, _ := serve(t).organization().exchanges()
 	for query, header := range map[string]string{"": "User input", "format=csv&locale=en": "User input", "locale=zh-TW": "用戶輸入訊息"} {
@@ -113,7 +113,7 @@ func TestTheExportAsCSV(t *testing.T) {
 }
 
 // An invalid filter is refused, and an unknown conversation is 404, in the list and the exports.
-func TestARecordsFilterMustBeOne(t *testing.T) {
+func TestInvalidRecordFiltersAreRejected(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, _ := o.exchanges()
@@ -133,7 +133,7 @@ func TestARecordsFilterMustBeOne(t *testing.T) {
 }
 
 // An evaluator changes the scores that it names, and nothing else.
-func TestScoresAreWrittenOneByOne(t *testing.T) {
+func TestScoresAreUpdatedIndependently(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, ids := o.exchanges()

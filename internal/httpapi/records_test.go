@@ -70,7 +70,7 @@ func (o organization) exchanges() (alice caller, ids []string) {
 }
 
 // A record is an exchange as it was: its texts, its times, its place in its conversation.
-func TestARecordIsAnExchangeAsItWas(t *testing.T) {
+func TestRecordsDescribeTheirExchange(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, ids := o.exchanges()
@@ -113,7 +113,7 @@ func TestARecordIsAnExchangeAsItWas(t *testing.T) {
 }
 
 // Filters, days and zones choose the same rows for the list, the export and the statistics.
-func TestListExportAndStatisticsSpeakOfTheSameRecords(t *testing.T) {
+func TestListExportAndStatisticsSelectTheSameRecords(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, ids := o.exchanges()
@@ -174,7 +174,7 @@ func TestListExportAndStatisticsSpeakOfTheSameRecords(t *testing.T) {
 }
 
 // The days must be days, in order, of a zone; each of the three operations says so.
-func TestDaysMustBeDaysInOrder(t *testing.T) {
+func TestDateRangesAreValidated(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.RecordsRead)
 	for _, path := range []string{recordsPath, exportPath, linesPath, statisticsPath} {
@@ -200,7 +200,7 @@ func TestDaysMustBeDaysInOrder(t *testing.T) {
 }
 
 // The export is a workbook with a header in the caller's language, a row for each record, and no formula.
-func TestTheExportIsAWorkbook(t *testing.T) {
+func TestExcelExportIsAWorkbook(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, _ := o.exchanges()
@@ -240,7 +240,7 @@ func TestTheExportIsAWorkbook(t *testing.T) {
 }
 
 // The file has a name that every program understands, and a truer one for those that can.
-func TestTheExportHasAName(t *testing.T) {
+func TestExportsHaveFileNames(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	o.as("admin", auth.Admin).post("/api/chatbots/", object{"name": "客服/\"Bot\"\r\n", "slug": "support"})

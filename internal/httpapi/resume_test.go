@@ -19,7 +19,7 @@ import (
 
 // A stream that breaks anywhere and is resumed has the whole text once: equal to an unbroken stream, and as it
 // is stored.
-func TestABrokenStreamIsTakenUpWithoutLossOrRepeat(t *testing.T) {
+func TestBrokenStreamResumesWithoutLossOrDuplicates(t *testing.T) {
 	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("the seed is %d", seed)
@@ -102,7 +102,7 @@ func (c caller) brokenlyHear(l *listening, random *rand.Rand) (heard []event, br
 }
 
 // Without an id, a late listener gets the text so far as one delta, and then each delta as it is written.
-func TestWithoutAnIDAStreamBeginsWithTheTextSoFar(t *testing.T) {
+func TestStreamWithoutAnEventIDBeginsWithTheTextSoFar(t *testing.T) {
 	t.Parallel()
 	rule, whole := slow(40, 15)
 	alice, path := scriptedCaller(t, rule)
@@ -134,7 +134,7 @@ func TestWithoutAnIDAStreamBeginsWithTheTextSoFar(t *testing.T) {
 
 // A run that is over gives the rest of its text after any of its events, after the last delta only the last event, after
 // the last event nothing, and without an id all of it at once.
-func TestARunThatIsOverGivesWhatCameAfterAnyOfItsEvents(t *testing.T) {
+func TestFinishedRunResumesAfterAnyEvent(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	events := alice.stream(object{"message": object{"content": question}}).events()
@@ -165,7 +165,7 @@ func TestARunThatIsOverGivesWhatCameAfterAnyOfItsEvents(t *testing.T) {
 }
 
 // A reply without any text has nothing but its last event, which is not waited for.
-func TestARunThatEndedWithoutTextIsToldAtOnce(t *testing.T) {
+func TestFinishedRunWithoutTextEndsItsStreamImmediately(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, object{"match": "nothing", "deltas": []string{}}, object{"deltas": []string{}, "failAfter": 0})
 	for asked, reason := range map[string]string{"nothing": "stop", "fail": "error"} {
@@ -185,7 +185,7 @@ func TestARunThatEndedWithoutTextIsToldAtOnce(t *testing.T) {
 
 // An id that the run does not have, of another attempt, beyond the end or inside a character, brings the whole text with
 // reset: what the listener has is to be thrown away.
-func TestAnIDThatIsNotOfTheRunBringsTheWholeTextAnew(t *testing.T) {
+func TestUnknownEventIDResetsTheStream(t *testing.T) {
 	t.Parallel()
 	alice, _ := scriptedCaller(t, silent("silence", "Ah 字", " oh"), object{"deltas": []string{"Ah 字", " oh"}})
 	id := alice.startWith("s")
@@ -236,7 +236,7 @@ func TestAnIDThatIsNotOfTheRunBringsTheWholeTextAnew(t *testing.T) {
 }
 
 // A listener gets a reset when another attempt takes over.
-func TestAListenerHearsOfAnotherAttempt(t *testing.T) {
+func TestNewAttemptResetsTheStream(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, silent("", "Ah ", "oh"))
 	first := alice.listen(path, asking("Speak", true))
@@ -264,7 +264,7 @@ func TestAListenerHearsOfAnotherAttempt(t *testing.T) {
 }
 
 // An invalid event id is refused, and the problem names its place.
-func TestWhatIsNoEventIDIsRefused(t *testing.T) {
+func TestInvalidEventIDsAreRejected(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	run := text(alice.call(http.MethodPost, completions, object{"message": object{"content": "Hi"}}).wantStatus(200), "runId")
@@ -278,7 +278,7 @@ func TestWhatIsNoEventIDIsRefused(t *testing.T) {
 }
 
 // A run that failed tells so in its last event, to those who come later too.
-func TestTheStreamOfAFailedRunEndsWithItsError(t *testing.T) {
+func TestStreamOfAFailedRunEndsWithItsError(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, object{"deltas": []string{"One ", "moment", "never"}, "failAfter": 2, "delayMs": 20})
 	first := alice.listen(path, asking("Fail", true))
@@ -297,7 +297,7 @@ func TestTheStreamOfAFailedRunEndsWithItsError(t *testing.T) {
 }
 
 // A run that waits in the queue can be followed before it has begun.
-func TestARunThatWaitsCanBeFollowed(t *testing.T) {
+func TestQueuedRunsCanBeFollowed(t *testing.T) {
 	t.Parallel()
 	rule, whole := slow(10, 5)
 	alice, path := scriptedCaller(t, silent("silence", "Ah"), rule)

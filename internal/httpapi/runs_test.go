@@ -13,7 +13,7 @@ import (
 )
 
 // A run has its message, its state and the time of each state.
-func TestARunTellsItsState(t *testing.T) {
+func TestRunsReportTheirState(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
@@ -45,7 +45,7 @@ func TestARunTellsItsState(t *testing.T) {
 }
 
 // Each finished exchange leaves one record, which has the run's id.
-func TestEachExchangeLeavesARecord(t *testing.T) {
+func TestEachExchangeStoresOneRecord(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
@@ -73,7 +73,7 @@ func TestEachExchangeLeavesARecord(t *testing.T) {
 
 // A run whose lease has expired is reclaimed: the previous attempt can no longer answer, and the question is answered
 // once.
-func TestARunThatNobodyWorksOnIsTakenUpAndAnsweredOnce(t *testing.T) {
+func TestExpiredLeaseIsReclaimedAndAnsweredOnce(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
@@ -95,7 +95,7 @@ func TestARunThatNobodyWorksOnIsTakenUpAndAnsweredOnce(t *testing.T) {
 }
 
 // The running and queued runs of a dead server are answered by the next one.
-func TestRunsOfAServerThatDiedAreAnswered(t *testing.T) {
+func TestRunsOfACrashedServerAreReclaimed(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
@@ -114,7 +114,7 @@ func TestRunsOfAServerThatDiedAreAnswered(t *testing.T) {
 }
 
 // A queue whose server died between two runs is gone on with.
-func TestAQueueThatNobodyWorksOffIsGoneOnWith(t *testing.T) {
+func TestQueueOfACrashedServerIsResumed(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
@@ -147,7 +147,7 @@ func (c caller) orphan(conversation, content, state string, attempt int) string 
 
 // What kills the server each time is not tried for ever: after three attempts the run is failed and says so, its record
 // too, and what waits behind it is answered.
-func TestARunThatWasInterruptedTooOftenIsFailedAndSaysSo(t *testing.T) {
+func TestRunFailsAfterThreeInterruptedAttempts(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
@@ -174,7 +174,7 @@ func TestARunThatWasInterruptedTooOftenIsFailedAndSaysSo(t *testing.T) {
 
 // A bot that fails ends the waiting with a problem that tells nothing of our insides; the run and the record are failed,
 // and the conversation goes on.
-func TestABotThatFailsIsToldWithoutOurInsides(t *testing.T) {
+func TestEngineFailuresExposeNoInternals(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	o.expectFailures()
@@ -210,7 +210,7 @@ func TestABotThatFailsIsToldWithoutOurInsides(t *testing.T) {
 }
 
 // A waiter gets the outcome of a reply that another process has written.
-func TestAReplyThatAnotherProcessWroteIsHeard(t *testing.T) {
+func TestWaitersReceiveRepliesOfOtherInstances(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)

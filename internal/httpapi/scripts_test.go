@@ -21,7 +21,7 @@ func asking(content string, streaming bool) object {
 }
 
 // A script is shown as it was sent, stays until it is changed or taken away, and belongs to the scripted engine.
-func TestAScriptIsSetShownChangedAndRemoved(t *testing.T) {
+func TestScriptLifecycle(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
 	script := object{"rules": []any{
@@ -55,7 +55,7 @@ func TestAScriptIsSetShownChangedAndRemoved(t *testing.T) {
 }
 
 // What the document cannot say of a script is refused all the same, and nothing is made or changed.
-func TestAScriptThatCannotBeIsRefused(t *testing.T) {
+func TestInvalidScriptsAreRejected(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
 	long := strings.Repeat("x", 131072)
@@ -77,7 +77,7 @@ func TestAScriptThatCannotBeIsRefused(t *testing.T) {
 }
 
 // The same question gets the same reply each time, as JSON and as a stream, with what the script suggests.
-func TestAScriptedBotSaysItsScript(t *testing.T) {
+func TestScriptedChatbotsReplyByTheirScript(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
@@ -106,7 +106,7 @@ func TestAScriptedBotSaysItsScript(t *testing.T) {
 
 // A scripted failure is reported by its status before the first byte, and in the last event of a stream; what was
 // said before it is kept.
-func TestAScriptedFailureIsTold(t *testing.T) {
+func TestScriptedFailuresAreReported(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	o.expectFailures()

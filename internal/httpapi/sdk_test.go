@@ -121,7 +121,7 @@ func ask(content string) client.CompletionCreate {
 	return client.CompletionCreate{Message: client.CompletionMessage{Content: content}}
 }
 
-func TestTheSDKTakesUpAStreamThatBreaks(t *testing.T) {
+func TestSDKResumesBrokenStreams(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	o := s.organization()
@@ -170,7 +170,7 @@ func TestTheSDKTakesUpAStreamThatBreaks(t *testing.T) {
 }
 
 // The answer to the request may be lost before it begins: it is asked again, and the question is stored once.
-func TestTheSDKAsksOnceWhateverIsLost(t *testing.T) {
+func TestSDKRetriesStoreOneQuestion(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	o := s.organization()
@@ -185,7 +185,7 @@ func TestTheSDKAsksOnceWhateverIsLost(t *testing.T) {
 	}
 }
 
-func TestTheSDKTellsWhatFails(t *testing.T) {
+func TestSDKReportsFailures(t *testing.T) {
 	t.Parallel()
 	s := serveWith(t, settings{limits: map[string]int{"messages": 1}})
 	o := s.organization()
@@ -221,7 +221,7 @@ func TestTheSDKTellsWhatFails(t *testing.T) {
 
 // A device that loses its connection again and again, even before a message is acknowledged, misses nothing and
 // stores nothing twice, whichever way it says who it is.
-func TestTheSDKHoldsASocketOverBrokenConnections(t *testing.T) {
+func TestSDKReconnectsSockets(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
@@ -302,7 +302,7 @@ func TestTheSDKHoldsASocketOverBrokenConnections(t *testing.T) {
 }
 
 // A visitor's socket is held in the same way, with the reply as it grows; and one that may not be opened says why.
-func TestTheSDKHoldsAVisitorsSocket(t *testing.T) {
+func TestSDKReconnectsSocketsOfVisitors(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	w := wireTo(t, o.server, 0)

@@ -27,7 +27,7 @@ func (r *record) Write(line []byte) (int, error) {
 
 // INVARIANT: what is secret is in no log, at the level debug too, and in no answer but the one that makes it: keys, client
 // tokens, tickets, the API keys of models, and what was said.
-func TestNothingSecretIsLoggedOrTold(t *testing.T) {
+func TestSecretsAreNeitherLoggedNorExposed(t *testing.T) {
 	t.Parallel()
 	log := &record{}
 	s := serveWith(t, settings{log: log})

@@ -10,7 +10,7 @@ import (
 
 // queryMetadata restricts what the bot answers from: the entries that any of the knowledge bases selects, and whose labels
 // fulfil the relations. What is empty or unknown restricts nothing.
-func TestQueryMetadataRestrictsWhatTheBotKnows(t *testing.T) {
+func TestQueryMetadataRestrictsRetrieval(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	admin := o.as("admin", auth.Admin)

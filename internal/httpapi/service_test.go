@@ -25,7 +25,7 @@ import (
 )
 
 // Every code that a problem can have is explained, with the status that it has.
-func TestEveryProblemIsExplained(t *testing.T) {
+func TestEveryProblemCodeIsDocumented(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	statuses := map[string]int{
@@ -50,7 +50,7 @@ func TestEveryProblemIsExplained(t *testing.T) {
 }
 
 // The address that a problem has as its type leads to its explanation.
-func TestAProblemsTypeLeadsToItsExplanation(t *testing.T) {
+func TestProblemTypeLinksToItsDocumentation(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	problem := s.call(http.MethodGet, "/nothing", nil).wantProblem(404, "not_found", "")
@@ -60,7 +60,7 @@ func TestAProblemsTypeLeadsToItsExplanation(t *testing.T) {
 }
 
 // The server serves the document that it enforces, in both forms the same.
-func TestTheServerServesItsDocument(t *testing.T) {
+func TestServerServesItsOpenAPIDocument(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	asYAML := s.call(http.MethodGet, "/openapi.yaml", nil)
@@ -80,7 +80,7 @@ func TestTheServerServesItsDocument(t *testing.T) {
 }
 
 // The document names the server by the address of the request, unless its host is malformed.
-func TestTheDocumentNamesItsServer(t *testing.T) {
+func TestOpenAPIDocumentNamesTheServerOfTheRequest(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	for host, want := range map[string]string{
@@ -98,7 +98,7 @@ func TestTheDocumentNamesItsServer(t *testing.T) {
 }
 
 // A client with the current document gets 304 by its ETag; the ETag identifies these bytes.
-func TestWhoHasTheDocumentIsNotSentIt(t *testing.T) {
+func TestOpenAPIDocumentSupportsConditionalRequests(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	tags := map[string]bool{}
@@ -124,7 +124,7 @@ func TestWhoHasTheDocumentIsNotSentIt(t *testing.T) {
 }
 
 // What the document shows of itself is how it begins.
-func TestTheDocumentsExamplesOfItselfAreItsBeginning(t *testing.T) {
+func TestOpenAPIDocumentExamplesOfItselfAreItsBeginning(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	example := func(path, kind string) any {
@@ -143,7 +143,7 @@ func TestTheDocumentsExamplesOfItselfAreItsBeginning(t *testing.T) {
 }
 
 // The reference page loads nothing from elsewhere: all that it names is served here.
-func TestTheReferencePageIsComplete(t *testing.T) {
+func TestReferencePageLoadsNothingFromElsewhere(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	page := s.call(http.MethodGet, "/docs", nil)
@@ -187,7 +187,7 @@ func TestReadinessHidesItsReasons(t *testing.T) {
 }
 
 // Where Redis joins the instances, readiness reports its state; without it the service keeps serving.
-func TestReadinessTellsWhetherRedisCanBeUsed(t *testing.T) {
+func TestReadinessReportsTheStateOfRedis(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t)
 	link := must(realtime.Open(t.Context(), redis.URL, slog.New(slog.DiscardHandler)))
@@ -201,7 +201,7 @@ func TestReadinessTellsWhetherRedisCanBeUsed(t *testing.T) {
 }
 
 // A caller's own request id is kept when it can be written to a header and a log; else it gets one of ours.
-func TestASaneRequestIDIsKept(t *testing.T) {
+func TestValidRequestIDsAreKept(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	for id, isSane := range map[string]bool{
@@ -222,7 +222,7 @@ func TestASaneRequestIDIsKept(t *testing.T) {
 }
 
 // Only pages of allowed origins may read responses; others get no CORS headers.
-func TestOnlyAllowedOriginsMayReadAnswers(t *testing.T) {
+func TestCORSAllowsOnlyTheAllowedOrigins(t *testing.T) {
 	t.Parallel()
 	s := serveWith(t, settings{origins: []string{"https://shop.example", "https://*.shops.example", "capacitor://localhost", "null"}})
 	alice := s.organization().as("alice", auth.Chat)
@@ -256,7 +256,7 @@ func TestOnlyAllowedOriginsMayReadAnswers(t *testing.T) {
 }
 
 // Without origins nothing is said of them.
-func TestWithoutOriginsNoPageMayReadAnswers(t *testing.T) {
+func TestCORSIsDisabledWithoutAllowedOrigins(t *testing.T) {
 	t.Parallel()
 	got := serve(t).call(http.MethodGet, "/healthz", nil, withHeader("Origin", "https://shop.example"))
 	if got.header.Get("Access-Control-Allow-Origin") != "" {
@@ -265,7 +265,7 @@ func TestWithoutOriginsNoPageMayReadAnswers(t *testing.T) {
 }
 
 // The Accept header never causes a refusal.
-func TestAcceptNeverRefusesAnAnswer(t *testing.T) {
+func TestAcceptHeaderNeverCausesARefusal(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	for _, accept := range []string{"application/xml", "text/event-stream", "image/*;q=0", "nonsense", ""} {
@@ -276,7 +276,7 @@ func TestAcceptNeverRefusesAnAnswer(t *testing.T) {
 }
 
 // Who ends the connection, or only their half of it, while an answer is being made gets none, and no empty one that says 200.
-func TestWhoHasLeftIsAnsweredNothing(t *testing.T) {
+func TestDisconnectedClientsReceiveNoResponse(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	me := s.organization().as("me", auth.Manage)

@@ -14,7 +14,7 @@ import (
 
 // What is authorized is what is done: no header, no spelling of a path and no second key of a body has another operation
 // carried out than the one that was asked for, nor by another caller.
-func TestWhatIsAuthorizedIsWhatIsDone(t *testing.T) {
+func TestAuthorizedRequestIsTheExecutedOne(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	me, bob := o.as("me", auth.Chat), o.as("bob", auth.Chat)
@@ -71,7 +71,7 @@ func TestWhatIsAuthorizedIsWhatIsDone(t *testing.T) {
 
 // A request with two lengths is refused, or read by its chunks; the following bytes are a separate request,
 // without anybody's key.
-func TestARequestInARequestHasNoKey(t *testing.T) {
+func TestSmuggledRequestsHaveNoCredentials(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	me := o.as("me", auth.Chat)
@@ -113,7 +113,7 @@ func (c caller) raw(request string) (status int) {
 }
 
 // The name of an export is one header, whatever the chatbot is called: no second parameter, no second header, no path.
-func TestTheNameOfAnExportIsOneHeader(t *testing.T) {
+func TestExportNamesCannotInjectHeaders(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	admin := o.as("admin", auth.Admin)

@@ -56,7 +56,7 @@ func joined(t *testing.T, events []event) (string, object) {
 const lineBreaks = "\n\r\v\f\x1c\x1d\x1e\u0085\u2028\u2029"
 
 // Whatever a reply contains, each event is one line for any reader, in every stream and in JSON lines.
-func TestNoCharacterBreaksALine(t *testing.T) {
+func TestLineBreaksInRepliesDoNotSplitEvents(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, object{"deltas": []string{"a" + lineBreaks, lineBreaks + "b"}, "suggestions": []object{{"text": lineBreaks}}})
 	whole := "a" + lineBreaks + lineBreaks + "b"
@@ -131,7 +131,7 @@ func (c caller) stream(body object) answer {
 }
 
 // The deltas joined are exactly the stored message, and exactly what the JSON form answers to the same question.
-func TestAStreamSaysWhatTheJSONAnswerWouldHaveSaid(t *testing.T) {
+func TestStreamHasTheContentOfTheJSONResponse(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	for _, asked := range []string{question, "請問如何申請退款？", "Which payment methods?", "something else entirely", "?"} {
@@ -168,7 +168,7 @@ func TestAStreamSaysWhatTheJSONAnswerWouldHaveSaid(t *testing.T) {
 }
 
 // Everything that can be refused is refused with its status, before a stream begins.
-func TestWhatCanBeRefusedIsRefusedBeforeTheStreamBegins(t *testing.T) {
+func TestInvalidRequestsAreRejectedBeforeTheStreamBegins(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice, bob := o.as("alice", auth.Chat), o.as("bob", auth.Chat)
@@ -185,7 +185,7 @@ func TestWhatCanBeRefusedIsRefusedBeforeTheStreamBegins(t *testing.T) {
 
 // A stream begins at once, though the bot is busy, and its events come when there are some: nothing on the way holds them
 // back until the end.
-func TestAStreamBeginsBeforeTheReply(t *testing.T) {
+func TestStreamBeginsBeforeTheReply(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)

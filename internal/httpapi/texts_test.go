@@ -34,7 +34,7 @@ func stringsOf(schema *openapi3.Schema, pointer string) []string {
 }
 
 // PostgreSQL holds no NUL: it is refused wherever it stands, in unknown fields and in keys too.
-func TestANULInAnyTextIsRefusedWithItsPlace(t *testing.T) {
+func TestNULCharactersAreRejectedWithTheirPointer(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
 	there := admin.one()
@@ -62,7 +62,7 @@ func TestANULInAnyTextIsRefusedWithItsPlace(t *testing.T) {
 }
 
 // Half a character cannot be stored: it becomes U+FFFD and the rest of the text stays.
-func TestALoneSurrogateBecomesTheReplacementCharacter(t *testing.T) {
+func TestLoneSurrogatesBecomeReplacementCharacters(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
 	there := admin.one()
@@ -98,7 +98,7 @@ func TestALoneSurrogateBecomesTheReplacementCharacter(t *testing.T) {
 }
 
 // Bytes that are no UTF-8 become U+FFFD too, and a byte order mark is passed over.
-func TestABodyThatIsNotUTF8IsMendedAndAMarkBeforeItIgnored(t *testing.T) {
+func TestInvalidUTF8IsReplacedAndByteOrderMarksAreIgnored(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id := alice.startConversation()
@@ -110,7 +110,7 @@ func TestABodyThatIsNotUTF8IsMendedAndAMarkBeforeItIgnored(t *testing.T) {
 }
 
 // Keys are case-sensitive: unknown ones are ignored, and cannot bypass validation.
-func TestKeysAreToldApartByCase(t *testing.T) {
+func TestJSONKeysAreCaseSensitive(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
 	id := alice.startConversation()

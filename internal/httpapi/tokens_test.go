@@ -12,7 +12,7 @@ import (
 )
 
 // A client token lives for its time, 15 minutes where nothing is said, and no longer than the key that made it.
-func TestAClientTokenEndsInItsTime(t *testing.T) {
+func TestClientTokensExpire(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	me := o.as("me", auth.Chat)
@@ -38,7 +38,7 @@ func TestAClientTokenEndsInItsTime(t *testing.T) {
 }
 
 // A client token ends when the key that made it is revoked or expires; nobody can make or change one.
-func TestAClientTokenEndsWithItsKey(t *testing.T) {
+func TestClientTokensEndWithTheirKey(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
 	o := s.organization()
@@ -76,7 +76,7 @@ func TestAClientTokenEndsWithItsKey(t *testing.T) {
 }
 
 // A token that is bound to an origin is taken from its pages alone, for REST and sockets.
-func TestATokenIsTakenFromPagesOfItsOriginAlone(t *testing.T) {
+func TestClientTokensAreBoundToTheirOrigin(t *testing.T) {
 	t.Parallel()
 	o := serveWith(t, settings{origins: []string{"*"}}).organization()
 	me := o.as("me", auth.Chat)
@@ -107,7 +107,7 @@ func TestATokenIsTakenFromPagesOfItsOriginAlone(t *testing.T) {
 }
 
 // With a token nobody speaks for another contact, and nothing is attached by its id.
-func TestATokenSpeaksForItsContactAlone(t *testing.T) {
+func TestClientTokensActForTheirContactOnly(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	me := o.as("me", auth.Chat)
@@ -126,7 +126,7 @@ func TestATokenSpeaksForItsContactAlone(t *testing.T) {
 }
 
 // A token whose contact is deleted opens nothing any more, and makes no other one.
-func TestATokenDoesNotOutliveItsContact(t *testing.T) {
+func TestClientTokensEndWithTheirContact(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	me, admin := o.as("me", auth.Chat), o.as("admin", auth.Admin)

@@ -10,7 +10,7 @@ import (
 )
 
 // A web chat needs only a name: it belongs to the default bot and has an inbox of its own.
-func TestAWebChatNeedsOnlyAName(t *testing.T) {
+func TestWebChatRequiresOnlyAName(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	admin := o.as("admin", auth.Admin)
@@ -46,7 +46,7 @@ func TestAWebChatNeedsOnlyAName(t *testing.T) {
 }
 
 // Another bot takes over new conversations; those that have begun keep theirs. What a PATCH leaves out stays.
-func TestAWebChatIsHandedToAnotherBot(t *testing.T) {
+func TestWebChatChangesItsChatbotForNewConversations(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	admin := o.as("admin", auth.Admin)

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// caprice is one of many who ask at once: it hears some events, and then stays, leaves or cancels.
-type caprice struct {
+// partialReader reads some events of a stream, and then continues, disconnects or cancels.
+type partialReader struct {
 	does  string
 	after int // events
 	heard []event
@@ -23,7 +23,7 @@ type caprice struct {
 }
 
 // ask asks and does what it is to do.
-func (c *caprice) ask(alice caller, path string) {
+func (c *partialReader) ask(alice caller, path string) {
 	ctx, leave := context.WithCancel(alice.t.Context())
 	defer leave()
 	l, err := alice.tryListen(http.MethodPost, path, asking("Go on", true), func(request *http.Request) { *request = *request.WithContext(ctx) })
@@ -66,13 +66,13 @@ func TestAbandonedAndCancelledStreamsReleaseTheirResources(t *testing.T) {
 	alice.call(http.MethodPost, path, asking("Go on", false)).wantStatus(http.StatusOK)
 	// Of the database's connections as many as there may ever be, so that none is new later.
 	alice.atOnce(64, func(int) (string, any) { return "/api/conversations/start", object{} })
-	goroutines := alice.settled()
+	goroutines := alice.idleGoroutines()
 
 	const callers = 200
-	many := make([]*caprice, callers)
+	many := make([]*partialReader, callers)
 	var all sync.WaitGroup
 	for i := range many {
-		many[i] = &caprice{does: []string{"stays", "leaves", "cancels"}[i%3], after: random.IntN(21)}
+		many[i] = &partialReader{does: []string{"stays", "leaves", "cancels"}[i%3], after: random.IntN(21)}
 		all.Go(func() { many[i].ask(alice, path) })
 	}
 	all.Wait()
@@ -84,7 +84,7 @@ func TestAbandonedAndCancelledStreamsReleaseTheirResources(t *testing.T) {
 			t.Errorf("caller %d, who %s after %d: %v", i, one.does, one.after, one.err)
 			continue
 		}
-		alice.checkCaprice(t, one, whole)
+		alice.checkReader(t, one, whole)
 	}
 	for what, statement := range map[string]string{
 		"conversations that wait":               "SELECT count(*) FROM sessions WHERE active_run IS NOT NULL OR queued_runs <> 0",
@@ -106,15 +106,15 @@ func TestAbandonedAndCancelledStreamsReleaseTheirResources(t *testing.T) {
 	eventually(t, "no connection of the database's is in use", func() bool {
 		return query[int](alice.server, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'") == 0
 	})
-	left := alice.settled()
+	left := alice.idleGoroutines()
 	if left > goroutines+10 {
 		t.Errorf("before there were %d goroutines, now %d", goroutines, left)
 	}
 	t.Logf("%d goroutines before, %d after", goroutines, left)
 }
 
-// settled is the number of goroutines once nobody is connected and it no longer falls.
-func (s *server) settled() int {
+// idleGoroutines returns the number of goroutines after all connections are closed.
+func (s *server) idleGoroutines() int {
 	s.http.CloseIdleConnections()
 	least := runtime.NumGoroutine()
 	look := time.NewTicker(20 * time.Millisecond)
@@ -128,8 +128,8 @@ func (s *server) settled() int {
 	return least
 }
 
-// checkCaprice holds what a caller has heard against what is stored.
-func (c caller) checkCaprice(t *testing.T, one *caprice, whole string) {
+// checkReader compares the events that a reader received with what is stored.
+func (c caller) checkReader(t *testing.T, one *partialReader, whole string) {
 	t.Helper()
 	if len(one.heard) == 0 {
 		return // left before anything was said

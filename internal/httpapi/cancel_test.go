@@ -10,7 +10,7 @@ import (
 	"parley/internal/auth"
 )
 
-// A reply that is cancelled stops within a second; what was said is kept, and every listener hears the same.
+// A cancelled reply stops within a second. Its partial text is kept, and every listener receives the same events.
 func TestCancelledReplyKeepsItsPartialText(t *testing.T) {
 	t.Parallel()
 	rule, whole := slow(1000, 20)
@@ -206,7 +206,7 @@ func TestCancelIsIdempotentAndIgnoresFinishedRuns(t *testing.T) {
 	}
 }
 
-// Many who cancel at once all hear that it is cancelled, and it is cancelled once.
+// Concurrent cancels all report the cancelled run, and it is cancelled once.
 func TestConcurrentCancelsSucceed(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, silent("", "Ah"))

@@ -20,7 +20,7 @@ func (s *server) countRows() (counts struct{ Conversations, Questions, Replies, 
 	return counts
 }
 
-// Fifty completions at once with one key ask one question in one conversation, and all hear the same.
+// Fifty concurrent completions with one key store one question, and receive the same reply.
 func TestConcurrentCompletionsWithOneKeyStoreOneQuestion(t *testing.T) {
 	t.Parallel()
 	for _, isNew := range []bool{false, true} {
@@ -219,7 +219,7 @@ func TestConcurrentRepeatsAfterAFailureShareOneRun(t *testing.T) {
 	}
 }
 
-// Many who ask at once under one key for a reply that fails each get a failure, and one question is stored.
+// Concurrent completions with one key each receive the failure, and one question is stored.
 func TestConcurrentFailuresWithOneKeyStoreOneQuestion(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, object{"deltas": []string{"One ", "moment"}, "failAfter": 1, "delayMs": 30})
@@ -277,7 +277,7 @@ func TestRepeatAfterAFailureSendsTheModelTheSameRequest(t *testing.T) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		_, _ = io.WriteString(w, `data: {"choices":[{"index":0,"delta":{"content":"Half"}}]}`+"\n\n")
 	})
-	o.clever(upstream)
+	o.withModel(upstream)
 	alice := o.as("alice", auth.Chat)
 	var asked [][]object
 	for range 2 {

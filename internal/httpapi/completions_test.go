@@ -112,7 +112,7 @@ func TestCompletionSenderMustBeAContactOfTheOrganization(t *testing.T) {
 	}
 }
 
-// A reply belongs to the conversation: who hangs up while waiting for it, in either form, finds it there.
+// A reply is stored in the conversation even if the caller disconnects while waiting for it, in either form.
 func TestReplyIsStoredAfterTheCallerDisconnects(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
@@ -153,7 +153,7 @@ func TestReplyIsStoredAfterTheCallerDisconnects(t *testing.T) {
 	}
 }
 
-// Someone who deletes the conversation while its completion is waited for ends the waiting.
+// Deleting a conversation ends the completions that wait for a reply in it.
 func TestDeletingAConversationEndsItsWaitingCompletions(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

@@ -141,7 +141,7 @@ func TestContactsAreListedAndSearched(t *testing.T) {
 	}
 }
 
-// With a contact its conversations go, and nobody else's.
+// Deleting a contact deletes its conversations and no others.
 func TestDeletingAContactDeletesItsConversations(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

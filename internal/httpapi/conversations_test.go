@@ -150,7 +150,7 @@ func TestSendingToAnArchivedConversationMakesItActive(t *testing.T) {
 	}
 }
 
-// What is deleted is gone for everybody, with all that was in it.
+// A deleted conversation and its contents are not found by any caller.
 func TestDeletingAConversationDeletesItsContents(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -220,7 +220,7 @@ func TestConversationsShowTheirNewestMessage(t *testing.T) {
 // A conversation may be deleted while a reply to it begins: that is not a failure and is not reported as one.
 func TestReplyToADeletedConversationIsNotCountedAsFailure(t *testing.T) {
 	t.Parallel()
-	s := serveWith(t, settings{log: &alarm{t: t}})
+	s := serveWith(t, settings{log: &logChecker{t: t}})
 	alice := s.organization().as("alice", auth.Chat)
 	id := alice.startConversation()
 	// given a reply that waits to learn which bot it is to come from

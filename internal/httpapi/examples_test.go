@@ -208,7 +208,7 @@ func (s *tour) conversations() {
 
 func (s *tour) streams() {
 	s.tell("createCompletion", "POST", completions, object{"conversation": s.real(theConversation), "message": object{"content": question}, "isStreaming": false}, 200)
-	stream := s.unhurried("createCompletionStream", completions, object{"message": object{"content": question}, "isStreaming": true}, 3)
+	stream := s.streamInEvents("createCompletionStream", completions, object{"message": object{"content": question}, "isStreaming": true}, 3)
 	s.keepEvents("createCompletion", stream)
 	s.keep("createCompletionTranscript", string(stream.body))
 	run := stream.header.Get("X-Run-Id")
@@ -220,8 +220,8 @@ func (s *tour) streams() {
 	s.tell("cancelRun", "POST", "/api/runs/"+text(slow, "run_id")+"/cancel/", nil, 200)
 }
 
-// unhurried asks for a stream until it comes in so many events: pieces that are written while nobody reads come as one.
-func (s *tour) unhurried(operation, path string, body object, events int) answer {
+// streamInEvents repeats a request until its stream has that many events: pieces that are written while nobody reads come as one.
+func (s *tour) streamInEvents(operation, path string, body object, events int) answer {
 	s.t.Helper()
 	var stream answer
 	eventually(s.t, operation+" comes in pieces", func() bool {
@@ -293,7 +293,7 @@ func (s *tour) openai() {
 	usage := "/api/stateless-usage/" + around("")
 	eventually(s.t, "the completion is counted", func() bool { return number(s.get(usage), "count") == 1 })
 	s.tell("listStatelessUsage", "GET", usage, nil, 200)
-	streamed := s.unhurried("createChatCompletionStream", "/v1/chat/completions", streaming(asked), 5)
+	streamed := s.streamInEvents("createChatCompletionStream", "/v1/chat/completions", streaming(asked), 5)
 	chunks, _ := streamed.chunks()
 	s.keep("createChatCompletionFirstChunk", chunks[0])
 	s.keep("createChatCompletionChunk", chunks[1])

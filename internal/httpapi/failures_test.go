@@ -102,7 +102,7 @@ func TestCausesOfInternalErrorsAreOnlyLogged(t *testing.T) {
 // A completion that is not streamed is not waited for without end: its caller hears of the run, which goes on.
 func TestCompletionTimeoutLeavesTheRunInProgress(t *testing.T) {
 	t.Parallel()
-	o := serveWith(t, settings{patience: 300 * time.Millisecond}).organization()
+	o := serveWith(t, settings{replyTimeout: 300 * time.Millisecond}).organization()
 	o.expectFailures()
 	alice := o.as("alice", auth.Chat)
 	release := o.holdBots()

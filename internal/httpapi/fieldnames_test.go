@@ -142,7 +142,7 @@ func TestEachFieldIsAcceptedInSnakeCase(t *testing.T) {
 			fillIDs(body, there)
 		}
 		set(body, older, object{"not": []any{"this"}})
-		if got := op.send(admin, op.pathOf(there), body); got.status >= 300 && !isTaken(got) {
+		if got := op.send(admin, op.pathOf(there), body); got.status >= 300 && !isConflict(got) {
 			t.Errorf("%s: %s beside %s: %d %s", op.id, older, f.pointer, got.status, got.body)
 		}
 	})
@@ -151,8 +151,8 @@ func TestEachFieldIsAcceptedInSnakeCase(t *testing.T) {
 	}
 }
 
-// isTaken reports whether a request was valid but repeated: a name is not unique, or a queue is full.
-func isTaken(got answer) bool {
+// isConflict reports whether a request was valid but repeated: a name is not unique, or a queue is full.
+func isConflict(got answer) bool {
 	return got.status == http.StatusConflict || got.status == http.StatusServiceUnavailable
 }
 
@@ -176,7 +176,7 @@ func TestNullsAreAbsentAndWholeNumbersAreIntegers(t *testing.T) {
 			removeAbsent(body, f.pointer)
 			without := op.send(admin, op.pathOf(there), clone(body))
 			set(body, f.pointer, value)
-			if got := op.send(admin, op.pathOf(there), body); got.status >= 300 && !isTaken(got) && (value != nil || got.status != without.status) {
+			if got := op.send(admin, op.pathOf(there), body); got.status >= 300 && !isConflict(got) && (value != nil || got.status != without.status) {
 				t.Errorf("%s: %s is %v: %d %s", op.id, f.pointer, value, got.status, got.body)
 			}
 		}
@@ -294,8 +294,8 @@ func TestIdempotencyKeysCompareTheBytesOfBodies(t *testing.T) {
 	}
 }
 
-// respell returns a body in which every declared key is in snake_case.
-func respell(value any, schema *openapi3.Schema) any {
+// toSnakeCase returns a body in which every declared key is in snake_case.
+func toSnakeCase(value any, schema *openapi3.Schema) any {
 	if schema == nil || schema.AdditionalProperties.Has != nil || schema.Extensions["x-free"] == true {
 		return value
 	}
@@ -307,13 +307,13 @@ func respell(value any, schema *openapi3.Schema) any {
 			if ref := schema.Properties[name]; ref != nil {
 				property = ref.Value
 			}
-			respelled[snakeCase(name)] = respell(item, property)
+			respelled[snakeCase(name)] = toSnakeCase(item, property)
 		}
 		return respelled
 	case []any:
 		respelled := make([]any, len(value))
 		for i, item := range value {
-			respelled[i] = respell(item, schema.Items.Value)
+			respelled[i] = toSnakeCase(item, schema.Items.Value)
 		}
 		return respelled
 	}
@@ -339,7 +339,7 @@ func TestSnakeCaseBodiesHaveTheSameEffect(t *testing.T) {
 			}
 			tried++
 			var answers []string
-			for _, spelled := range []func(any) any{func(body any) any { return body }, func(body any) any { return respell(body, schema) }} {
+			for _, spelled := range []func(any) any{func(body any) any { return body }, func(body any) any { return toSnakeCase(body, schema) }} {
 				body := op.bodyWith(f, there)
 				set(body, f.pointer, sampleOf(f.schema))
 				if strings.HasSuffix(f.pointer, "/sourceId") {

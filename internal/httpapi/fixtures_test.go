@@ -15,8 +15,8 @@ import (
 	"parley/internal/auth"
 )
 
-// allButStaff are the scopes that open no one else's conversations.
-var allButStaff = []auth.Scope{auth.Chat, auth.RecordsRead, auth.RecordsWrite, auth.Manage}
+// scopesWithoutAgent are the scopes that do not give access to conversations of other users.
+var scopesWithoutAgent = []auth.Scope{auth.Chat, auth.RecordsRead, auth.RecordsWrite, auth.Manage}
 
 // things are ids by what they are of: the collection that a path has them in, or for bodies and queries the noun.
 type things map[string]string
@@ -75,8 +75,8 @@ var kinds = map[string]string{
 	"inbox": "inboxes", "inboxes": "inboxes",
 }
 
-// standAlone are the operations of which a body names one thing, of several.
-var standAlone = map[string]bool{"createClientToken": true, "createWsTicket": true}
+// singleTarget are the operations whose body names exactly one of several resources.
+var singleTarget = map[string]bool{"createClientToken": true, "createWsTicket": true}
 
 // days are the query's parameters that the document requires: days between which all of a test's is done.
 var days = map[string]string{
@@ -224,7 +224,7 @@ func (op operation) bodyPlaces(schema *openapi3.Schema, pointer string) []place 
 		if kind != "" {
 			found = append(found, place{"body " + at, kind, func(base things, id string) (string, any) {
 				body := op.bodyOf(base)
-				if standAlone[op.id] {
+				if singleTarget[op.id] {
 					body = object{}
 				}
 				set(body, at, id)

@@ -56,8 +56,8 @@ func (a *attempt) bytes() []byte {
 	return all.Bytes()
 }
 
-// patience is how long an answer may take.
-const patience = 20 * time.Second
+// responseTimeout is how long a response may take.
+const responseTimeout = 20 * time.Second
 
 // line is a connection to a server, replaced when it is broken.
 type line struct {
@@ -98,7 +98,7 @@ func (l *line) send(a *attempt) ([]answer, error) {
 	if err := l.open(); err != nil {
 		return nil, err
 	}
-	_ = l.conn.SetDeadline(time.Now().Add(patience))
+	_ = l.conn.SetDeadline(time.Now().Add(responseTimeout))
 	_, _ = l.conn.Write(a.bytes()) // a server that has enough may close before the end
 	var got []answer
 	for {
@@ -133,7 +133,7 @@ func (l *line) giveUp() {
 	if _, err := l.reader.Peek(1); errors.Is(err, os.ErrDeadlineExceeded) {
 		_ = l.conn.CloseWrite()
 	}
-	_ = l.conn.SetReadDeadline(time.Now().Add(patience))
+	_ = l.conn.SetReadDeadline(time.Now().Add(responseTimeout))
 }
 
 // moment is longer than answers take, mostly.

@@ -35,7 +35,7 @@ const perRound = 250
 func TestHostileRequests(t *testing.T) {
 	t.Parallel()
 	seed := cmp.Or(*hostileSeed, uint64(time.Now().UnixNano()))
-	log := &alarm{t: t}
+	log := &logChecker{t: t}
 	s := serveWith(t, settings{log: log, origins: []string{"https://shop.example"}})
 	victim := s.organization()
 	game := &hostility{server: s, seed: seed, victim: victim, foreign: victim.as("victim", auth.Admin).one()}

@@ -1,7 +1,7 @@
 package httpapi_test
 
-// keyed are the operations that take an Idempotency-Key, with bodies that each succeed. A body of bytes is a file.
-func keyed(there things) map[string][]any {
+// idempotentBodies returns the operations that take an Idempotency-Key, with bodies that each succeed. A body of bytes is a file.
+func idempotentBodies(there things) map[string][]any {
 	conversation := there["conversations"]
 	return map[string][]any{
 		"sendMessage":   {object{"content": question}, object{"content": "Hi", "metadata": object{"a": "<&>"}}},

@@ -24,8 +24,8 @@ func other(body any) any {
 	}
 }
 
-// once sends a request under an Idempotency-Key.
-func (op operation) once(c caller, path string, body any, key string) (answer, error) {
+// sendIdempotent sends a request under an Idempotency-Key.
+func (op operation) sendIdempotent(c caller, path string, body any, key string) (answer, error) {
 	options := []option{withHeader("Authorization", "Api-Key "+c.key), withHeader("Idempotency-Key", key)}
 	if file, ok := body.([]byte); ok {
 		form, kind := upload("file", "faqs.csv", file)
@@ -34,10 +34,10 @@ func (op operation) once(c caller, path string, body any, key string) (answer, e
 	return c.tryCall(op.method, path, body, options...)
 }
 
-// mustOnce is once, for where it is answered.
-func (op operation) mustOnce(c caller, path string, body any, key string) answer {
+// mustSendIdempotent is sendIdempotent for requests that must be answered.
+func (op operation) mustSendIdempotent(c caller, path string, body any, key string) answer {
 	c.t.Helper()
-	got, err := op.once(c, path, body, key)
+	got, err := op.sendIdempotent(c, path, body, key)
 	if err != nil {
 		c.t.Fatalf("%s: %v", op.id, err)
 	}
@@ -104,10 +104,10 @@ func keyedOperations() []operation {
 	return found
 }
 
-// Every operation whose document has the header is in keyed.
+// Every operation whose document has the header is in idempotentBodies.
 func TestIdempotentOperationsAreAllTested(t *testing.T) {
 	t.Parallel()
-	known := keyed(nil)
+	known := idempotentBodies(nil)
 	for _, op := range keyedOperations() {
 		if known[op.id] == nil {
 			t.Errorf("%s has an Idempotency-Key that no test tries", op.id)
@@ -126,27 +126,27 @@ func TestRepeatedRequestsReplayTheResponse(t *testing.T) {
 	o := serve(t).organization()
 	alice, spare, bob := o.as("alice", auth.Admin), o.as("alice", auth.Admin), o.as("bob", auth.Admin)
 	there := alice.one()
-	bodies := keyed(there)
+	bodies := idempotentBodies(there)
 	for _, op := range keyedOperations() {
 		path := op.pathOf(there)
 		for i, body := range bodies[op.id] {
 			key := fmt.Sprint("body-", i) // of all operations
-			first := op.mustOnce(alice, path, body, key)
+			first := op.mustSendIdempotent(alice, path, body, key)
 			if !first.isFirst() {
 				t.Errorf("%s: %d %s", op.id, first.status, first.body)
 			}
 			o.settle()
 			before := o.snapshot()
 			for _, who := range []caller{alice, spare} {
-				op.mustOnce(who, path, body, key).repeats(op, first)
+				op.mustSendIdempotent(who, path, body, key).repeats(op, first)
 			}
-			if err := op.mustOnce(alice, path, other(body), key).checkProblem(422, "unprocessable", ""); err != nil {
+			if err := op.mustSendIdempotent(alice, path, other(body), key).checkProblem(422, "unprocessable", ""); err != nil {
 				t.Errorf("%s with another body: %v", op.id, err)
 			}
 			if after := o.snapshot(); after != before {
 				t.Errorf("%s: a repeat has changed\n%s\nto\n%s", op.id, before, after)
 			}
-			if got := op.mustOnce(bob, path, body, key); !got.isFirst() || string(got.body) == string(first.body) && op.id != "batchConversations" && op.id != "importFaqs" {
+			if got := op.mustSendIdempotent(bob, path, body, key); !got.isFirst() || string(got.body) == string(first.body) && op.id != "batchConversations" && op.id != "importFaqs" {
 				t.Errorf("%s of somebody else: %d %s", op.id, got.status, got.body)
 			}
 			o.settle()
@@ -154,13 +154,13 @@ func TestRepeatedRequestsReplayTheResponse(t *testing.T) {
 	}
 }
 
-// A repeat is answered from what was stored, whatever has become of all that it speaks of.
+// A repeat is answered from the stored response, even if the resources it names were deleted.
 func TestRepeatIsReplayedAfterItsResourcesAreDeleted(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	admin := o.as("admin", auth.Admin)
 	there := admin.one()
-	bodies := keyed(there)
+	bodies := idempotentBodies(there)
 	firsts := map[string]answer{}
 	var tried []operation
 	for _, op := range keyedOperations() {
@@ -168,14 +168,14 @@ func TestRepeatIsReplayedAfterItsResourcesAreDeleted(t *testing.T) {
 			continue // answered from the message itself
 		}
 		tried = append(tried, op)
-		firsts[op.id] = op.mustOnce(admin, op.pathOf(there), bodies[op.id][0], "k")
+		firsts[op.id] = op.mustSendIdempotent(admin, op.pathOf(there), bodies[op.id][0], "k")
 	}
 	o.settle()
 	admin.patch("/api/chatbots/parley/", object{"isDefault": true})
 	o.exec("DELETE FROM contacts WHERE organization_id = $1", o.id)
 	o.exec("DELETE FROM bots WHERE organization_id = $1", o.id)
 	for _, op := range tried {
-		op.mustOnce(admin, op.pathOf(there), bodies[op.id][0], "k").repeats(op, firsts[op.id])
+		op.mustSendIdempotent(admin, op.pathOf(there), bodies[op.id][0], "k").repeats(op, firsts[op.id])
 	}
 }
 
@@ -193,12 +193,12 @@ func TestRefusedRequestLeavesItsIdempotencyKeyUnused(t *testing.T) {
 		"createContact": object{"name": "Other", "sourceId": "taken"},
 		"createApiKey":  object{"name": "Other", "user": "new user", "expiresAt": "2020-01-01T00:00:00Z"},
 	}
-	bodies := keyed(there)
+	bodies := idempotentBodies(there)
 	for _, op := range keyedOperations() {
 		o.settle()
 		before := o.snapshot()
 		refuse := func(what, path string, body any) {
-			if got := op.mustOnce(admin, path, body, "k"); got.status < 400 || got.status >= 500 {
+			if got := op.mustSendIdempotent(admin, path, body, "k"); got.status < 400 || got.status >= 500 {
 				t.Errorf("%s, %s: %d %s", op.id, what, got.status, got.body)
 			}
 		}
@@ -220,19 +220,19 @@ func TestRefusedRequestLeavesItsIdempotencyKeyUnused(t *testing.T) {
 		if after := o.snapshot(); after != before {
 			t.Errorf("%s: what was refused has changed\n%s\nto\n%s", op.id, before, after)
 		}
-		if got := op.mustOnce(admin, op.pathOf(there), bodies[op.id][0], "k"); !got.isFirst() {
+		if got := op.mustSendIdempotent(admin, op.pathOf(there), bodies[op.id][0], "k"); !got.isFirst() {
 			t.Errorf("%s: %d %v %s", op.id, got.status, got.header, got.body)
 		}
 	}
 }
 
-// Fifty at once with one key have the effect of one request, and all hear the same.
+// Fifty concurrent requests with one key have the effect of one, and receive the same response.
 func TestConcurrentRequestsWithOneIdempotencyKeyHaveOneEffect(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	admin := o.as("admin", auth.Admin)
 	there := admin.one()
-	bodies := keyed(there)
+	bodies := idempotentBodies(there)
 	for _, op := range keyedOperations() {
 		if op.isUpload() {
 			continue // atOnce sends JSON
@@ -251,8 +251,8 @@ func TestConcurrentRequestsWithOneIdempotencyKeyHaveOneEffect(t *testing.T) {
 			}
 			return made
 		}
-		op.mustOnce(admin, path, body, "before") // makes what such requests share
-		one := effect(func() { op.mustOnce(admin, path, body, "one") })
+		op.mustSendIdempotent(admin, path, body, "before") // makes what such requests share
+		one := effect(func() { op.mustSendIdempotent(admin, path, body, "one") })
 		fifty := effect(func() {
 			var first answer
 			answers := admin.atOnce(50, func(int) (string, any) { return path, body }, withHeader("Idempotency-Key", "fifty"))
@@ -287,7 +287,7 @@ func TestRepeatOfARunningRequestAnswersRetryAfter(t *testing.T) {
 	admin := o.as("admin", auth.Admin)
 	there := admin.one()
 	admin.get("/api/me/")
-	bodies := keyed(there)
+	bodies := idempotentBodies(there)
 	var held []operation
 	for _, op := range keyedOperations() {
 		if op.Responses.Value("409") != nil {
@@ -301,7 +301,7 @@ func TestRepeatOfARunningRequestAnswersRetryAfter(t *testing.T) {
 		answers, errs := make([]answer, len(held)), make([]error, len(held))
 		var sent sync.WaitGroup
 		for i, op := range held {
-			sent.Go(func() { answers[i], errs[i] = op.once(admin, op.pathOf(there), bodies[op.id][0], "k") })
+			sent.Go(func() { answers[i], errs[i] = op.sendIdempotent(admin, op.pathOf(there), bodies[op.id][0], "k") })
 		}
 		return func() []answer {
 			sent.Wait()

@@ -86,7 +86,7 @@ func TestIdempotencyKeysAreScopedToUserAndPath(t *testing.T) {
 	}
 }
 
-// Fifty at once with one key are one message, and all hear the same.
+// Fifty concurrent sends with one key store one message, and receive the same response.
 func TestConcurrentSendsWithOneIdempotencyKeyStoreOneMessage(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -111,7 +111,7 @@ func TestConcurrentSendsWithOneIdempotencyKeyStoreOneMessage(t *testing.T) {
 	}
 }
 
-// A key that was refused, for whatever reason, is not used up.
+// A refused request leaves its key unused, for every reason of the refusal.
 func TestRefusedMessageLeavesItsIdempotencyKeyUnused(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

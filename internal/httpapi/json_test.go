@@ -154,7 +154,7 @@ func TestTimesAreEncodedInTheFormatOfTheContract(t *testing.T) {
 	}
 }
 
-// discard is an answer that nobody reads.
+// discard is a response writer that drops everything.
 type discard struct{ header http.Header }
 
 func (d discard) Header() http.Header               { return d.header }

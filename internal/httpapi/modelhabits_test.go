@@ -221,7 +221,7 @@ func TestRetryAfterOfModelServersIsPassedOn(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	o.expectFailures()
-	o.clever(serveModel(t, refuses(429, `{}`, "Retry-After", "30")))
+	o.withModel(serveModel(t, refuses(429, `{}`, "Retry-After", "30")))
 	got := o.as("alice", auth.Chat).call(http.MethodPost, completions, asking("Hello?", false))
 	problem := got.wantProblem(502, "upstream_failed", "")
 	if got.header.Get("Retry-After") != "30" || got.header.Get("X-Should-Retry") != "false" || !sameJSON(t, problem["retry_after"], 30) {

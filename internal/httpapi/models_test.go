@@ -75,8 +75,8 @@ func failing(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, `{"error":{"message":"`+modelWords+" "+modelKey+`","type":"auth","code":"bad_key"}}`)
 }
 
-// clever has the default bot answered by a model.
-func (o organization) clever(m *modelServer) caller {
+// withModel makes a model answer for the default chatbot.
+func (o organization) withModel(m *modelServer) caller {
 	o.t.Helper()
 	admin := o.as("admin", auth.Admin)
 	admin.patch("/api/chatbots/parley/", object{
@@ -91,7 +91,7 @@ func TestModelRepliesAreStreamedAndStored(t *testing.T) {
 	var log safeBuffer
 	o := serveWith(t, settings{log: &log}).organization()
 	upstream := serveModel(t, goodDay)
-	admin := o.clever(upstream)
+	admin := o.withModel(upstream)
 	alice := o.as("alice", auth.Chat)
 	wanted := object{"promptTokens": 120, "completionTokens": 7, "totalTokens": 127}
 
@@ -138,7 +138,7 @@ func TestModelsReceiveTheConversation(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	upstream := serveModel(t, goodDay)
-	o.clever(upstream)
+	o.withModel(upstream)
 	alice := o.as("alice", auth.Chat)
 	conversation := alice.startConversation()
 	alice.ask(conversation, "One?")
@@ -177,7 +177,7 @@ func TestQueuedQuestionsIncludeEarlierReplies(t *testing.T) {
 		<-goOn
 		goodDay(w, r)
 	})
-	o.clever(upstream)
+	o.withModel(upstream)
 	alice := o.as("alice", auth.Chat)
 	conversation := alice.startConversation()
 	alice.sendMessage(conversation, "One?")
@@ -211,7 +211,7 @@ func TestCancelAbortsTheRequestToTheModelServer(t *testing.T) {
 		<-r.Context().Done()
 		close(left)
 	})
-	o.clever(upstream)
+	o.withModel(upstream)
 	alice := o.as("alice", auth.Chat)
 	conversation := alice.startConversation()
 	run := text(alice.sendMessage(conversation, "Hello?"), "run_id")
@@ -238,7 +238,7 @@ func TestModelServerErrorsAreNotExposed(t *testing.T) {
 	o := serveWith(t, settings{log: &log}).organization()
 	o.expectFailures()
 	upstream := serveModel(t, failing)
-	admin := o.clever(upstream)
+	admin := o.withModel(upstream)
 	alice := o.as("alice", auth.Chat)
 
 	refused := alice.call(http.MethodPost, completions, asking("Hello?", false))
@@ -263,7 +263,7 @@ func TestModelServerErrorsAreNotExposed(t *testing.T) {
 func TestStatisticsCountTokensOfModels(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
-	admin := o.clever(serveModel(t, goodDay))
+	admin := o.withModel(serveModel(t, goodDay))
 	for range 3 {
 		admin.call(http.MethodPost, completions, asking(question, false)).wantStatus(200)
 	}

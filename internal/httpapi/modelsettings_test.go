@@ -72,7 +72,7 @@ func TestModelSettingsLifecycle(t *testing.T) {
 	}
 }
 
-// What the document cannot say of a model is refused all the same.
+// Model settings that the schema cannot exclude are rejected as well.
 func TestInvalidModelSettingsAreRejected(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
@@ -108,7 +108,7 @@ func TestModelKeyIsBoundToItsChatbot(t *testing.T) {
 	o := serve(t).organization()
 	o.expectFailures()
 	upstream := serveModel(t, goodDay)
-	admin := o.clever(upstream)
+	admin := o.withModel(upstream)
 	admin.post("/api/chatbots/", object{"name": "M", "slug": "m", "engine": "openai", "model": object{"baseUrl": upstream.URL, "name": "small"}})
 	if _, err := o.sql.Exec(t.Context(), "UPDATE bots SET model_key = (SELECT model_key FROM bots WHERE slug = 'parley') WHERE slug = 'm'"); err != nil {
 		t.Fatal(err)

@@ -34,7 +34,7 @@ func TestStatelessRequestsArePassedOn(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	upstream := serveModel(t, goodDay)
-	alice := o.clever(upstream)
+	alice := o.withModel(upstream)
 	alice.patch("/api/chatbots/parley/", object{"model": object{
 		"baseUrl": upstream.URL + "/v1", "name": "small", "temperature": 0.1, "parameters": object{"max_tokens": 1, "top_k": 3},
 	}})
@@ -94,7 +94,7 @@ func toolCalls(w http.ResponseWriter, _ *http.Request) {
 func TestToolCallsAreReturned(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
-	alice := o.clever(serveModel(t, toolCalls))
+	alice := o.withModel(serveModel(t, toolCalls))
 	answer := alice.call(http.MethodPost, chatCompletions, chatting("Weather?")).wantStatus(200)
 	if id := text(answer, "id"); !strings.HasPrefix(id, "chatcmpl-") {
 		t.Errorf("the id is %s", id)
@@ -133,7 +133,7 @@ func TestNullsOfTheModelServerArePassedOn(t *testing.T) {
 		`{"prompt_tokens":2,"completion_tokens":1,"total_tokens":3,"prompt_tokens_details":null,"completion_tokens_details":{"reasoning_tokens":null}}`,
 		`{"prompt_tokens":2,"completion_tokens":1,"total_tokens":3,"prompt_tokens_details":{"cached_tokens":null},"completion_tokens_details":null}`,
 	} {
-		alice := o.clever(serveModel(t, func(w http.ResponseWriter, _ *http.Request) {
+		alice := o.withModel(serveModel(t, func(w http.ResponseWriter, _ *http.Request) {
 			for _, data := range []string{
 				`{"usage":null,"choices":[{"index":0,"delta":{"role":"assistant","tool_calls":[{"index":0,"id":"a","type":"function","function":{"name":"time","arguments":""}}]}}]}`,
 				`{"usage":null,"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":null,"type":null,"function":{"arguments":"{}"}}]}}]}`,
@@ -163,7 +163,7 @@ func choiceOf(events []object, i int) object { return objects(events[i], "choice
 func TestUnstreamedResponsesAreRelayed(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
-	alice := o.clever(serveModel(t, func(w http.ResponseWriter, _ *http.Request) {
+	alice := o.withModel(serveModel(t, func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, `{"choices":[{"index":0,"message":{"role":"assistant","content":"Good","reasoning_content":"Hm"},"finish_reason":"length"}]}`)
 	}))
 	message := objects(alice.call(http.MethodPost, chatCompletions, chatting("And?")).wantStatus(200), "choices")[0]
@@ -195,7 +195,7 @@ func TestRefusalsOfTheModelServerKeepTheirStatus(t *testing.T) {
 		{422, modelWords, 400, "invalid_request", ""},
 		{401, modelWords, 502, "upstream_failed", ""},
 	} {
-		alice := o.clever(serveModel(t, func(w http.ResponseWriter, _ *http.Request) {
+		alice := o.withModel(serveModel(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(c.status)
 			_, _ = io.WriteString(w, c.body)
 		}))
@@ -250,7 +250,7 @@ func TestStreamHeadersAreSentWithinTwoSeconds(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	release := make(chan struct{})
-	alice := o.clever(serveModel(t, func(w http.ResponseWriter, r *http.Request) {
+	alice := o.withModel(serveModel(t, func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-release:
 			goodDay(w, r)

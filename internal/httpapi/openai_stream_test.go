@@ -101,11 +101,11 @@ func TestChatStreamHasTheContentOfTheJSONResponse(t *testing.T) {
 	}
 }
 
-// The usage comes after the last choice, for who asks for it.
+// The usage follows the last choice if the request asks for it.
 func TestChatStreamIncludesUsageOnRequest(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
-	alice := o.clever(serveModel(t, goodDay))
+	alice := o.withModel(serveModel(t, goodDay))
 	for options, want := range map[string]bool{`{"include_usage":true}`: true, `{"include_usage":false}`: false, `{"include_usage":null}`: false, `{}`: false, `null`: false} {
 		body := streaming(chatting("Hello?"))
 		body["stream_options"] = json.RawMessage(options)

@@ -88,7 +88,7 @@ func TestChatCompletionInAConversationIsStored(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	upstream := serveModel(t, goodDay)
-	alice := o.clever(upstream)
+	alice := o.withModel(upstream)
 	id := alice.startConversation()
 	alice.ask(id, "First of all")
 	body := in(id, chatting("Not said here", "Nor this", "And then?"))
@@ -126,7 +126,7 @@ func TestDisconnectingCancelsAStatelessReply(t *testing.T) {
 		<-r.Context().Done()
 		ended <- true
 	})
-	alice := o.clever(upstream)
+	alice := o.withModel(upstream)
 	for _, streaming := range []bool{false, true} {
 		body := chatting("Hello?")
 		body["stream"] = streaming
@@ -156,7 +156,7 @@ func TestDisconnectingCancelsAStatelessReply(t *testing.T) {
 	eventually(t, "a slot is free", func() bool { return alice.call(http.MethodPost, chatCompletions, chatting(question)).status == 200 })
 }
 
-// What the document cannot say of messages is refused all the same, with its place, and nothing is stored.
+// Invalid messages that the schema cannot exclude are rejected with a pointer, and nothing is stored.
 func TestInvalidChatCompletionsAreRejected(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()

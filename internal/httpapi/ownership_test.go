@@ -12,8 +12,8 @@ import (
 	"parley/internal/auth"
 )
 
-// inArrears are the tables that the server writes to by itself, whatever is asked of it: counts of what other tables hold.
-var inArrears = []string{"record_counts", "record_deletions"}
+// derivedTables are updated by the server in the background: they hold counts of other tables.
+var derivedTables = []string{"record_counts", "record_deletions"}
 
 // snapshot is everything that an organization has in the database, when its keys were last used aside. Rows of counts,
 // which the server folds by itself, are given as their sum.
@@ -41,7 +41,7 @@ func (o organization) snapshot() string {
 	for _, table := range tables {
 		rows := "SELECT to_jsonb(x) - 'last_used_at' AS row FROM " + table + " x WHERE organization_id = $1"
 		switch {
-		case slices.Contains(inArrears, table):
+		case slices.Contains(derivedTables, table):
 			continue
 		case strings.HasSuffix(table, "_counts"):
 			rows = "SELECT what || jsonb_build_object('conversations', sum(n)) AS row FROM (SELECT to_jsonb(x) - ARRAY['id', 'is_change', 'conversations'] AS what, conversations AS n FROM " +
@@ -57,7 +57,7 @@ func (o organization) callerFor(op operation, user string, more ...auth.Scope) c
 	if slices.Contains(op.scopes, "admin") {
 		return o.as(user, auth.Admin)
 	}
-	return o.as(user, append(slices.Clone(allButStaff), more...)...)
+	return o.as(user, append(slices.Clone(scopesWithoutAgent), more...)...)
 }
 
 // INVARIANT: nothing of another organization is ever visible. In every place where an operation takes an id, another

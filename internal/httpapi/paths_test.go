@@ -94,7 +94,7 @@ func TestUnsupportedMethodsAnswer405WithAllow(t *testing.T) {
 	}
 }
 
-// A path that leads nowhere is a problem document like every failure.
+// An unknown path is answered with a problem document.
 func TestUnknownPathsAreNotFound(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)

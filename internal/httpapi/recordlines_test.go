@@ -81,7 +81,7 @@ func TestExportedLinesEqualTheRecordsOfTheList(t *testing.T) {
 	}
 }
 
-// CSV is what there is when nothing else is asked for, and says so.
+// Exports are CSV unless the request asks for another format.
 func TestExportsAreCSVByDefault(t *testing.T) {
 	t.Parallel()
 	alice, _ := serve(t).organization().exchanges()

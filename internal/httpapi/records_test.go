@@ -301,7 +301,7 @@ func TestStatisticsHaveAnEntryForEachDay(t *testing.T) {
 func TestUsageIsCounted(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
-	admin := o.clever(serveModel(t, goodDay))
+	admin := o.withModel(serveModel(t, goodDay))
 	alice := o.as("alice", auth.Chat)
 	wanted := object{"promptTokens": 120, "completionTokens": 7, "totalTokens": 127}
 	answer := alice.call(http.MethodPost, completions, asking(question, false)).wantStatus(200)
@@ -328,7 +328,7 @@ func TestUsageIsCounted(t *testing.T) {
 		alice.chat(chatting("Hello?"))
 	}
 	o.expectFailures()
-	o.clever(serveModel(t, failing))
+	o.withModel(serveModel(t, failing))
 	alice.call(http.MethodPost, chatCompletions, chatting("Hello?")).wantStatus(502)
 	var got []object
 	eventually(t, "all completions are counted", func() bool {

@@ -190,11 +190,11 @@ func TestUnknownEventIDResetsTheStream(t *testing.T) {
 	alice, _ := scriptedCaller(t, silent("silence", "Ah 字", " oh"), object{"deltas": []string{"Ah 字", " oh"}})
 	id := alice.startWith("s")
 	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
-	over := alice.orphan(id, "Speak", "running", 1)
+	over := alice.abandonedRun(id, "Speak", "running", 1)
 	alice.awaitRun(over)
 	id = alice.startWith("s")
 	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
-	running := alice.orphan(id, "Speak, then silence", "running", 1)
+	running := alice.abandonedRun(id, "Speak, then silence", "running", 1)
 	eventually(t, "it is taken up", func() bool { return number(alice.get("/api/runs/"+running+"/"), "attempt") == 2 })
 	const whole = "Ah 字 oh"
 	alice.follow(running, "").readTo("", whole)
@@ -277,7 +277,7 @@ func TestInvalidEventIDsAreRejected(t *testing.T) {
 	alice.call(http.MethodGet, "/api/runs/"+uuid.NewString()+"/events/", nil).wantProblem(404, "not_found", "")
 }
 
-// A run that failed tells so in its last event, to those who come later too.
+// The last event of a failed run is its error, also for readers that connect later.
 func TestStreamOfAFailedRunEndsWithItsError(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, object{"deltas": []string{"One ", "moment", "never"}, "failAfter": 2, "delayMs": 20})
@@ -315,7 +315,7 @@ func TestQueuedRunsCanBeFollowed(t *testing.T) {
 	}
 }
 
-// Someone who deletes the conversation ends the streams of its runs, of those that wait too.
+// Deleting a conversation ends the streams of its runs, including queued ones.
 func TestDeletingAConversationEndsTheStreamsOfItsRuns(t *testing.T) {
 	t.Parallel()
 	alice, path := scriptedCaller(t, silent("", "Ah"))

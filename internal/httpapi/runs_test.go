@@ -101,8 +101,8 @@ func TestRunsOfACrashedServerAreReclaimed(t *testing.T) {
 	alice := o.as("alice", auth.Chat)
 	id := alice.startConversation()
 	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
-	running := alice.orphan(id, question, "running", 1)
-	queued := alice.orphan(id, "Where is the invoice?", "queued", 1)
+	running := alice.abandonedRun(id, question, "running", 1)
+	queued := alice.abandonedRun(id, "Where is the invoice?", "queued", 1)
 	o.exec("UPDATE sessions SET active_run = $1, queued_runs = 1 WHERE id = $2", running, id)
 	if run := alice.awaitRun(running); run["state"] != "completed" || number(run, "attempt") != 2 {
 		t.Errorf("the run that was running: %v", run)
@@ -113,16 +113,16 @@ func TestRunsOfACrashedServerAreReclaimed(t *testing.T) {
 	alice.checkAnswered(id, 2)
 }
 
-// A queue whose server died between two runs is gone on with.
+// A queue whose server crashed between two runs is resumed by another instance.
 func TestQueueOfACrashedServerIsResumed(t *testing.T) {
 	t.Parallel()
 	o := serve(t).organization()
 	alice := o.as("alice", auth.Chat)
 	id := alice.startConversation()
 	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
-	finished := alice.orphan(id, question, "completed", 1)
+	finished := alice.abandonedRun(id, question, "completed", 1)
 	for i := range 3 {
-		alice.orphan(id, fmt.Sprint("question ", i), "queued", 1)
+		alice.abandonedRun(id, fmt.Sprint("question ", i), "queued", 1)
 	}
 	o.exec("UPDATE sessions SET active_run = $1, queued_runs = 3 WHERE id = $2", finished, id)
 	eventually(t, "all are answered", func() bool {
@@ -134,8 +134,8 @@ func TestQueueOfACrashedServerIsResumed(t *testing.T) {
 	}
 }
 
-// orphan stores a question and a run of it on which nobody works.
-func (c caller) orphan(conversation, content, state string, attempt int) string {
+// abandonedRun stores a question and a run of it that no instance works on.
+func (c caller) abandonedRun(conversation, content, state string, attempt int) string {
 	c.t.Helper()
 	sent := c.sendMessage(conversation, content)
 	return query[string](c.server, `WITH asked AS (UPDATE message_history SET run_id = gen_random_uuid() WHERE id = $1 RETURNING *)
@@ -153,8 +153,8 @@ func TestRunFailsAfterThreeInterruptedAttempts(t *testing.T) {
 	alice := o.as("alice", auth.Chat)
 	id := alice.startConversation()
 	alice.patch("/api/conversations/"+id+"/", object{"autoReplyEnabled": false})
-	tried := alice.orphan(id, question, "running", 3)
-	queued := alice.orphan(id, question, "queued", 1)
+	tried := alice.abandonedRun(id, question, "running", 3)
+	queued := alice.abandonedRun(id, question, "queued", 1)
 	o.exec("UPDATE sessions SET active_run = $1, queued_runs = 1 WHERE id = $2", tried, id)
 	run := alice.awaitRun(tried)
 	failure, _ := run["error"].(object)

@@ -54,7 +54,7 @@ func TestScriptLifecycle(t *testing.T) {
 	}
 }
 
-// What the document cannot say of a script is refused all the same, and nothing is made or changed.
+// Invalid scripts that the schema cannot exclude are rejected, and nothing is created or changed.
 func TestInvalidScriptsAreRejected(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)

@@ -66,8 +66,8 @@ type settings struct {
 	connections int
 	// replies are how many may be written at once; zero: any number.
 	replies int
-	// patience is how long completions wait for their reply; zero: as long as usual.
-	patience time.Duration
+	// replyTimeout is how long completions wait for their reply; zero: the default.
+	replyTimeout time.Duration
 	// database is the address of the server's, and key what seals in it; empty: a fresh one, and a new one.
 	database, key string
 	// link joins it with others; nil: nothing does.
@@ -80,14 +80,14 @@ type settings struct {
 	proxies clientaddr.Proxies
 }
 
-// plenty is a limit that no test comes to.
-const plenty = 1_000_000
+// unlimited is a limit that no test reaches.
+const unlimited = 1_000_000
 
-// alarm takes the server's log, and fails the test for what must not be in it.
-type alarm struct{ t *testing.T }
+// logChecker receives the log of the server and fails the test on errors and panics.
+type logChecker struct{ t *testing.T }
 
 // Write takes a line.
-func (a *alarm) Write(line []byte) (int, error) {
+func (a *logChecker) Write(line []byte) (int, error) {
 	if bytes.Contains(line, []byte("level=ERROR")) || bytes.Contains(line, []byte("panic")) {
 		a.t.Errorf("the log says: %s", line)
 	}
@@ -125,13 +125,13 @@ func serveWith(t testing.TB, wanted settings) *server {
 	}
 	s := &server{t: t, auth: auth.New(opened, auth.WithKeys(keys)), bots: bottest.New(opened, keys), store: opened, sql: sql}
 	s.chat = chattest.NewDomain(chattest.Config{Store: opened, Bots: s.bots, Log: log, MaxReplies: wanted.replies})
-	limits := map[string]int{"messages": plenty, "history": plenty, "list": plenty, "refusals": 0}
+	limits := map[string]int{"messages": unlimited, "history": unlimited, "list": unlimited, "refusals": 0}
 	maps.Copy(limits, wanted.limits)
 	limiter := ratelimit.New(ratelimit.Limits{Messages: limits["messages"], History: limits["history"], List: limits["list"], Refusals: limits["refusals"]})
 	limiter.Ceilings = wanted.ceilings
 	sockets := wsapi.New(wsapi.Config{Chat: s.chat.Chat, Visits: s.chat.Visits, Limiter: limiter, Log: log, Origins: wanted.origins, Limits: wsapi.Limits{Visitors: 50}})
 	handler, err := httpapi.New(httpapi.Config{
-		Auth: s.auth, Bots: s.bots, FAQs: faq.New(opened, s.bots), Chat: s.chat.Chat, Runs: s.chat.Runs, Inboxes: s.chat.Inboxes, Records: records.New(opened), Audit: audit.New(opened), Limiter: limiter, Connect: sockets.Connect, Log: log, Origins: wanted.origins, Proxies: wanted.proxies, ReplyTimeout: wanted.patience, Link: wanted.link,
+		Auth: s.auth, Bots: s.bots, FAQs: faq.New(opened, s.bots), Chat: s.chat.Chat, Runs: s.chat.Runs, Inboxes: s.chat.Inboxes, Records: records.New(opened), Audit: audit.New(opened), Limiter: limiter, Connect: sockets.Connect, Log: log, Origins: wanted.origins, Proxies: wanted.proxies, ReplyTimeout: wanted.replyTimeout, Link: wanted.link,
 		Ready: func(context.Context) error {
 			if err := s.ready.Load(); err != nil {
 				return *err

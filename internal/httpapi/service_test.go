@@ -172,7 +172,7 @@ func TestReferencePageLoadsNothingFromElsewhere(t *testing.T) {
 	}
 }
 
-// Readiness is what the service says of itself, without its reasons; health only that it answers.
+// Readiness reports the state of the service without reasons; health only that it responds.
 func TestReadinessHidesItsReasons(t *testing.T) {
 	t.Parallel()
 	s := serve(t)
@@ -255,7 +255,7 @@ func TestCORSAllowsOnlyTheAllowedOrigins(t *testing.T) {
 	}
 }
 
-// Without origins nothing is said of them.
+// Without allowed origins, responses have no CORS headers.
 func TestCORSIsDisabledWithoutAllowedOrigins(t *testing.T) {
 	t.Parallel()
 	got := serve(t).call(http.MethodGet, "/healthz", nil, withHeader("Origin", "https://shop.example"))
@@ -291,7 +291,7 @@ func TestDisconnectedClientsReceiveNoResponse(t *testing.T) {
 		return query[bool](s, "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'bots'::regclass AND NOT granted)")
 	})
 	must(0, conn.CloseWrite())
-	must(0, conn.SetDeadline(time.Now().Add(patience)))
+	must(0, conn.SetDeadline(time.Now().Add(responseTimeout)))
 	if heard := must(io.ReadAll(conn)); len(heard) > 0 {
 		t.Errorf("it is answered with %q", heard)
 	}

@@ -100,7 +100,7 @@ func (c caller) raw(request string) (status int) {
 	c.t.Helper()
 	conn := must(new(net.Dialer).DialContext(c.t.Context(), "tcp", strings.TrimPrefix(c.url, "http://")))
 	defer conn.Close()
-	must(0, conn.SetDeadline(time.Now().Add(patience)))
+	must(0, conn.SetDeadline(time.Now().Add(responseTimeout)))
 	must(conn.Write([]byte(request)))
 	for reader := bufio.NewReader(conn); ; {
 		response, err := http.ReadResponse(reader, nil)

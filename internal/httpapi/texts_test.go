@@ -33,7 +33,7 @@ func stringsOf(schema *openapi3.Schema, pointer string) []string {
 	return append(found, pointer+"/unknown")
 }
 
-// PostgreSQL holds no NUL: it is refused wherever it stands, in unknown fields and in keys too.
+// PostgreSQL cannot store NUL: it is rejected in every text, in unknown fields and keys as well.
 func TestNULCharactersAreRejectedWithTheirPointer(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
@@ -61,7 +61,7 @@ func TestNULCharactersAreRejectedWithTheirPointer(t *testing.T) {
 	}
 }
 
-// Half a character cannot be stored: it becomes U+FFFD and the rest of the text stays.
+// A lone surrogate cannot be stored: it becomes U+FFFD and the rest of the text stays.
 func TestLoneSurrogatesBecomeReplacementCharacters(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)
@@ -97,7 +97,7 @@ func TestLoneSurrogatesBecomeReplacementCharacters(t *testing.T) {
 	}
 }
 
-// Bytes that are no UTF-8 become U+FFFD too, and a byte order mark is passed over.
+// Bytes that are not UTF-8 become U+FFFD, and a byte order mark is ignored.
 func TestInvalidUTF8IsReplacedAndByteOrderMarksAreIgnored(t *testing.T) {
 	t.Parallel()
 	alice := serve(t).organization().as("alice", auth.Chat)
@@ -122,7 +122,7 @@ func TestJSONKeysAreCaseSensitive(t *testing.T) {
 	}
 }
 
-// Unknown fields are passed over at every depth.
+// Unknown fields are ignored at every depth.
 func TestUnknownFieldsAreIgnored(t *testing.T) {
 	t.Parallel()
 	admin := serve(t).organization().as("admin", auth.Admin)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
-	"strings"
 )
 
 // internalDetails matches what no caller may read: details of the database, the runtime and the
@@ -64,7 +63,11 @@ func checkProblem(seen *coverage, response *http.Response, body []byte) error {
 }
 
 // isOpenAI reports whether errors at a path have OpenAI's shape.
-func isOpenAI(path string) bool { return path == "/v1" || strings.HasPrefix(path, "/v1/") }
+func isOpenAI(path string) bool { return openAIPath.MatchString(path) }
+
+// openAIPath matches the paths below /v1, those of SDKs whose base URL lacks it, and the aliases of chat
+// completions.
+var openAIPath = regexp.MustCompile(`^(/v1($|/.*)|/(chat/completions|completions|embeddings|models|responses)($|/.*)|/api(/v1)?/chat/completions/?)$`)
 
 func checkOpenAIError(seen *coverage, response *http.Response, body []byte) error {
 	if kind := response.Header.Get("Content-Type"); kind != "application/json" {

@@ -59,6 +59,9 @@ func findExact(method, path string) (found operation, ok bool) {
 	if method == http.MethodPatch {
 		path = strings.TrimSuffix(strings.TrimSuffix(path, "/"), "/update-auto-reply") + "/"
 	}
+	if strings.TrimSuffix(path, "/") == "/api/chat/completions" {
+		path = "/v1/chat/completions"
+	}
 	requested, hasSlash, literals := segments(path), strings.HasSuffix(path, "/"), 0
 	for _, op := range operations {
 		if op.literals < literals || !op.matches(requested) {

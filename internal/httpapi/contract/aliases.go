@@ -150,6 +150,9 @@ const aliasKey = "alias prefix"
 
 // canonicalPrefix maps /api/v1 and /conversations to the prefixes of the document.
 func canonicalPrefix(path string) string {
+	if alias := openAIAlias(path); alias != "" {
+		return alias
+	}
 	if rest, ok := strings.CutPrefix(path, versionedPrefix); ok {
 		return "/api/" + rest
 	}

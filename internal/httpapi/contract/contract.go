@@ -90,7 +90,7 @@ func New(config Config) (*Contract, error) {
 
 // NewEcho returns an Echo with the steps that come before routing, and with the error handler.
 func (c *Contract) NewEcho() *echo.Echo {
-	e := newEcho(observer{c.Log, c.Requests, c.Traces}, failures{c.OpenAIError})
+	e := newEcho(observer{c.Log, c.Requests, c.Traces}, failures{c.OpenAIError, openAIOperations(c.operations)})
 	if len(c.Origins) > 0 {
 		e.Pre(allowOrigins(c.Origins))
 	}
@@ -123,7 +123,7 @@ func newEcho(observer observer, failures failures) *echo.Echo {
 // Starting returns a handler for the time until the service is ready. It answers /healthz and
 // refuses everything else as unavailable. Of the config it uses Log and OpenAIError.
 func Starting(config Config) http.Handler {
-	e := newEcho(observer{log: config.Log}, failures{config.OpenAIError})
+	e := newEcho(observer{log: config.Log}, failures{openAIError: config.OpenAIError})
 	e.Pre(func(echo.HandlerFunc) echo.HandlerFunc {
 		return func(ec echo.Context) error {
 			if ec.Request().URL.Path == "/healthz" {

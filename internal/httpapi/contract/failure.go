@@ -27,7 +27,8 @@ func noSuchMethod(r *http.Request) string { return "This path does not support "
 
 // failures answers requests that failed. It is the only place that does, for every route.
 type failures struct {
-	openAIError func(*apperr.Error) any
+	openAIError      func(*apperr.Error) any
+	openAIOperations []string // that exist, for hints
 }
 
 // failure is the error of a request, for its log line.
@@ -40,6 +41,9 @@ type failure struct {
 // begun, and reads a bounded part of a body that was refused unread.
 func (f failures) handle(err error, ec echo.Context) {
 	appErr := toAppError(err, ec.Request())
+	if appErr.Message == noSuchPath && isOpenAIPath(ec.Request().URL.Path) {
+		appErr = apperr.Wrap(apperr.NotFound, f.noSuchOpenAIPath(ec.Request()), err)
+	}
 	request := ec.Request()
 	isGone := errors.Is(err, context.Canceled) && request.Context().Err() != nil
 	failed := failure{code: string(appErr.Kind), cause: err}
@@ -119,7 +123,7 @@ func (f failures) write(ec echo.Context, appErr *apperr.Error) {
 	}
 	var body any = problem
 	header.Set("Content-Type", "application/problem+json")
-	if path := ec.Request().URL.Path; path == "/v1" || strings.HasPrefix(path, "/v1/") {
+	if isOpenAIPath(ec.Request().URL.Path) {
 		body = f.openAIError(appErr)
 		header.Set("Content-Type", "application/json")
 	}

@@ -16,10 +16,11 @@ var announcedDebug = regexp.MustCompile(`"serve profiles and metrics","address":
 // debugClient returns a client of the debug address.
 func (p *process) debugClient() client {
 	p.t.Helper()
-	found := announcedDebug.FindStringSubmatch(p.stderr.String())
-	if found == nil {
-		p.t.Fatalf("the log has no debug address:\n%s", p.stderr.String())
-	}
+	var found []string
+	eventually(p.t, "the log has the debug address", func() bool {
+		found = announcedDebug.FindStringSubmatch(p.stderr.String())
+		return found != nil
+	})
 	debug := newClient(p.t, found[1], "", 0)
 	debug.http = &http.Client{Timeout: testTimeout} // not in the OpenAPI document
 	return debug

@@ -19,7 +19,7 @@ func TestAPIKeySecretIsReturnedOnlyOnCreation(t *testing.T) {
 	admin := o.as("admin", auth.Admin)
 	expires := time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond)
 	made := admin.post("/api/api-keys/", object{"name": "Portal", "user": "portal", "scopes": []string{"agent", "chat", "agent"}, "expiresAt": expires.In(time.FixedZone("", 3600)).Format(time.RFC3339Nano)})
-	want := []string{"createdAt", "expiresAt", "id", "key", "lastUsedAt", "name", "prefix", "scopes", "user"}
+	want := []string{"createdAt", "expiresAt", "id", "key", "lastUsedAt", "name", "prefix", "rateLimits", "scopes", "user"}
 	if fields := slices.Sorted(maps.Keys(made)); !slices.Equal(fields, want) {
 		t.Errorf("the fields are %v", fields)
 	}

@@ -59,6 +59,11 @@ func Wrap(kind Kind, message string, err error) *Error {
 	return &Error{Kind: kind, Message: message, Err: err}
 }
 
+// WrapInternal returns what callers may read of an internal error.
+func WrapInternal(err error) *Error {
+	return Wrap(Internal, "An internal error occurred. The server has logged it.", err)
+}
+
 // Field returns an error with one violation in the request body.
 func Field(kind Kind, pointer, detail string) *Error {
 	return &Error{

@@ -193,7 +193,7 @@ func errorFrame(s *socket, err error, clientID string) []byte {
 	appErr, ok := errors.AsType[*apperr.Error](err)
 	if !ok {
 		s.server.Log.Error("serve socket", "session_id", s.watch.SessionID, "err", err)
-		appErr = apperr.New(apperr.Internal, "An internal error occurred. The server has logged it.")
+		appErr = apperr.WrapInternal(err)
 	}
 	frame := openapi.ErrorFrame{
 		Type:      openapi.ErrorFrameTypeError,

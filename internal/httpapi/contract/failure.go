@@ -86,7 +86,7 @@ func toAppError(err error, r *http.Request) *apperr.Error {
 			return apperr.Wrap(apperr.UnsupportedMediaType, "The operation does not accept this Content-Type.", err)
 		}
 	}
-	return apperr.Wrap(apperr.Internal, "An internal error occurred. The server has logged it.", err)
+	return apperr.WrapInternal(err)
 }
 
 // located returns an error with a violation in the body or the query if it is a 400 without any, so

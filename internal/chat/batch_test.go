@@ -12,6 +12,7 @@ import (
 	"parley/internal/auth"
 	"parley/internal/chat"
 	"parley/internal/chattest"
+	"parley/internal/store"
 )
 
 func TestRefusedOperationsDoNotAffectOthers(t *testing.T) {
@@ -24,7 +25,7 @@ func TestRefusedOperationsDoNotAffectOthers(t *testing.T) {
 
 	outcomes, err := f.refusals(t, alex, []chat.Operation{
 		{Action: "archive", ConversationID: "no id"},
-		{Action: "archive", ConversationID: chattest.NewID().String()},
+		{Action: "archive", ConversationID: store.NewID().String()},
 		{Action: "archive", ConversationID: foreign},
 		{Action: "archive", ConversationID: uuid.Nil.String()},
 		{Action: "archive", ConversationID: colleagues},

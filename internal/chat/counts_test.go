@@ -6,7 +6,7 @@ import (
 
 	"parley/internal/auth"
 	"parley/internal/chat"
-	"parley/internal/chattest"
+	"parley/internal/store"
 )
 
 // wantExactCounts compares the totals of lists with naive counting, and returns the number of all
@@ -95,7 +95,7 @@ func TestCountsAreExactAfterEachChange(t *testing.T) {
 	if _, err := f.Update(t.Context(), alice, ids[2], chat.Change{Status: new("archived"), Title: new("Old")}); err != nil {
 		t.Fatal(err)
 	}
-	implied := chattest.NewID()
+	implied := store.NewID()
 	f.exec(t, `INSERT INTO sessions (organization_id, id, user_id, bot_id, inbox_id, contact_id, auto_reply, is_implied)
 		SELECT organization_id, $2, user_id, bot_id, inbox_id, contact_id, false, true FROM sessions WHERE id = $1`, ids[2], implied)
 	check("implied without a message", 4)

@@ -11,6 +11,7 @@ import (
 	"parley/internal/apperr"
 	"parley/internal/chat"
 	"parley/internal/chattest"
+	"parley/internal/store"
 )
 
 // lock locks conversations as another program on the database may, until release is called.
@@ -106,7 +107,7 @@ func TestConcurrentSendsHaveIndividualErrors(t *testing.T) {
 				_, err := f.Send(t.Context(), bob, conversation, chat.NewMessage{Content: "mine"})
 				chattest.WantKind(t, err, apperr.Forbidden)
 			case 2:
-				_, err := f.Send(t.Context(), alice, chattest.NewID().String(), chat.NewMessage{Content: "nowhere"})
+				_, err := f.Send(t.Context(), alice, store.NewID().String(), chat.NewMessage{Content: "nowhere"})
 				chattest.WantKind(t, err, apperr.NotFound)
 			default:
 				f.Say(t, alice, conversation, fmt.Sprint("good ", i))

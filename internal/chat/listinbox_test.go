@@ -10,6 +10,7 @@ import (
 	"parley/internal/auth"
 	"parley/internal/chat"
 	"parley/internal/chattest"
+	"parley/internal/store"
 )
 
 func TestPagingNeverRepeatsAConversation(t *testing.T) {
@@ -253,7 +254,7 @@ func TestListInboxFiltersByInbox(t *testing.T) {
 		t.Errorf("the empty inbox lists %v", idsOf(page))
 	}
 	var errs []error
-	for _, inbox := range []string{chattest.NewID().String(), "no id", f.OtherOrganization(t).WebChat(t, "Website").InboxID.String()} {
+	for _, inbox := range []string{store.NewID().String(), "no id", f.OtherOrganization(t).WebChat(t, "Website").InboxID.String()} {
 		_, err := f.ListInbox(t.Context(), alex, chat.InboxFilter{InboxID: &inbox, Limit: 100})
 		errs = append(errs, err)
 	}

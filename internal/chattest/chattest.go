@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-
 	"parley/internal/apperr"
 	"parley/internal/bot"
 	"parley/internal/chat"
@@ -87,9 +85,6 @@ func (d *Domain) Close(ctx context.Context) {
 	d.Chat.Close()
 	d.Feed.Close()
 }
-
-// NewID returns a new ID.
-func NewID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
 
 // Eventually waits until a condition holds.
 func Eventually(t *testing.T, condition string, holds func() bool) {

@@ -45,7 +45,7 @@ func NewCluster(t *testing.T) *Cluster {
 	}
 	t.Cleanup(sql.Close)
 	c.SQL = sql
-	organization, err := s.CreateOrganization(t.Context(), NewID(), "Acme")
+	organization, err := s.CreateOrganization(t.Context(), store.NewID(), "Acme")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func (c *Cluster) Send(d *Domain, conversation, content string) chat.Sent {
 func (c *Cluster) SlowBotUser(name string, delay time.Duration) auth.Principal {
 	c.t.Helper()
 	s := c.OpenStore()
-	created, err := s.CreateOrganization(c.t.Context(), NewID(), name)
+	created, err := s.CreateOrganization(c.t.Context(), store.NewID(), name)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func (c *Cluster) SlowBotUser(name string, delay time.Duration) auth.Principal {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	user, err := s.UpsertUser(c.t.Context(), created.ID, NewID(), name)
+	user, err := s.UpsertUser(c.t.Context(), created.ID, store.NewID(), name)
 	if err != nil {
 		c.t.Fatal(err)
 	}

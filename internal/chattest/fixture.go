@@ -60,7 +60,7 @@ func (f *Fixture) OtherOrganization(t *testing.T) *Fixture {
 
 func (f *Fixture) withOrganization(t *testing.T, name string) *Fixture {
 	t.Helper()
-	created, err := f.Store.CreateOrganization(t.Context(), NewID(), name)
+	created, err := f.Store.CreateOrganization(t.Context(), store.NewID(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func (f *Fixture) withOrganization(t *testing.T, name string) *Fixture {
 // User returns a user of the organization with the scope chat and further scopes.
 func (f *Fixture) User(t *testing.T, name string, scopes ...auth.Scope) auth.Principal {
 	t.Helper()
-	user, err := f.Store.UpsertUser(t.Context(), f.Organization, NewID(), name)
+	user, err := f.Store.UpsertUser(t.Context(), f.Organization, store.NewID(), name)
 	if err != nil {
 		t.Fatal(err)
 	}

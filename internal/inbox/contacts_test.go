@@ -16,6 +16,7 @@ import (
 	"parley/internal/chat"
 	"parley/internal/chattest"
 	"parley/internal/inbox"
+	"parley/internal/store"
 )
 
 func TestContactIsInDefaultInboxUnlessNamed(t *testing.T) {
@@ -174,7 +175,7 @@ func TestUnknownInboxIsNotFound(t *testing.T) {
 	known, foreign := f.WebChat(t, "Website").InboxID.String(), f.OtherOrganization(t).WebChat(t, "Website").InboxID.String()
 	alex := contact(t, f, inbox.ContactFields{})
 	var errs []error
-	for _, id := range []string{chattest.NewID().String(), foreign, "no id", ""} {
+	for _, id := range []string{store.NewID().String(), foreign, "no id", ""} {
 		named := []string{known, id}
 		_, created := f.Inboxes.CreateContact(t.Context(), f.Organization, inbox.ContactFields{Name: new("Kim"), InboxIDs: named}, nil)
 		_, updated := f.Inboxes.UpdateContact(t.Context(), f.Organization, alex.ID.String(), inbox.ContactFields{Name: new("Kim"), InboxIDs: named})
@@ -192,7 +193,7 @@ func TestForeignContactIsNotFound(t *testing.T) {
 	other := f.OtherOrganization(t)
 	foreign := contact(t, other, inbox.ContactFields{}).ID.String()
 	var errs []error
-	for _, contact := range []string{foreign, chattest.NewID().String(), "no id"} {
+	for _, contact := range []string{foreign, store.NewID().String(), "no id"} {
 		_, got := f.Inboxes.GetContact(t.Context(), f.Organization, contact)
 		_, updated := f.Inboxes.UpdateContact(t.Context(), f.Organization, contact, inbox.ContactFields{Name: new("Kim")})
 		errs = append(errs, got, updated, f.Inboxes.DeleteContact(t.Context(), f.Organization, contact))

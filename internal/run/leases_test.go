@@ -8,16 +8,17 @@ import (
 
 	"parley/gen/db"
 	"parley/internal/chattest"
+	"parley/internal/store"
 )
 
 // insertRun stores a question as an instance does that dies at once, and returns its run. The run
 // is queued, or running with a lease.
 func insertRun(t *testing.T, c *chattest.Cluster, conversation uuid.UUID, isRunning bool, leaseSeconds int32) (run uuid.UUID) {
 	t.Helper()
-	run = chattest.NewID()
+	run = store.NewID()
 	sent, err := c.OpenStore().SendMessage(t.Context(), db.SendMessageParams{
 		OrganizationID: c.Caller.OrganizationID, SessionID: conversation, UserID: c.Caller.UserID, Sender: "user", Reply: "always",
-		QueueLimit: 1, CanStart: isRunning, LeaseSeconds: leaseSeconds, MessageID: chattest.NewID(), RunID: run, ReplyID: chattest.NewID(), Content: chattest.Question,
+		QueueLimit: 1, CanStart: isRunning, LeaseSeconds: leaseSeconds, MessageID: store.NewID(), RunID: run, ReplyID: store.NewID(), Content: chattest.Question,
 	})
 	if err != nil || !sent.IsSent || (sent.RunState == "running") != isRunning {
 		t.Fatalf("SendMessage returned %+v, %v", sent, err)

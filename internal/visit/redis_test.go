@@ -9,6 +9,7 @@ import (
 	"parley/internal/bot"
 	"parley/internal/chattest"
 	"parley/internal/feed"
+	"parley/internal/store"
 )
 
 // wantSame fails the test unless two instances have the same messages of a visit.
@@ -98,7 +99,7 @@ func TestVisitExpiresWhenIdleOnAllInstances(t *testing.T) {
 		}
 	}
 	for _, d := range []*chattest.Domain{one, two} {
-		for _, id := range []string{idle.SessionID.String(), chattest.NewID().String()} {
+		for _, id := range []string{idle.SessionID.String(), store.NewID().String()} {
 			_, err := d.Visits.Watch(t.Context(), &id, nil)
 			chattest.WantKind(t, err, apperr.NotFound)
 		}

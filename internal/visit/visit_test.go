@@ -17,6 +17,7 @@ import (
 	"parley/internal/chattest"
 	"parley/internal/dbtest"
 	"parley/internal/feed"
+	"parley/internal/store"
 	"parley/internal/visit"
 )
 
@@ -85,7 +86,7 @@ func TestVisitIsToDefaultBotOfFirstOrganization(t *testing.T) {
 		chattest.WantKind(t, err, apperr.Forbidden)
 	}
 	alice := f.User(t, "alice")
-	for _, id := range []string{chattest.NewID().String(), "x", "", f.NewConversation(t, alice)} {
+	for _, id := range []string{store.NewID().String(), "x", "", f.NewConversation(t, alice)} {
 		_, err := f.Visits.Watch(t.Context(), &id, nil)
 		chattest.WantKind(t, err, apperr.NotFound)
 	}

@@ -16,7 +16,7 @@ var conversationsFamily = []string{
 
 // snakeCase lists the operations with names in snake_case: the Conversations family, the WebSocket,
 // and the operations that are compatible with OpenAI's API.
-var snakeCase = append([]string{"connect", "createChatCompletion", "listModels", "getModel"}, conversationsFamily...)
+var snakeCase = append([]string{"connect", "createChatCompletion", "createResponse", "listModels", "getModel"}, conversationsFamily...)
 
 // ownNames lists schemas of both families whose names are given by RFC 9457 or by the reference's
 // query metadata.

@@ -3524,6 +3524,50 @@ type Model struct {
 // Example: stream_options
 type ModelOmission string
 
+// ModelResponse A response in OpenAI's format. It has further fields, which repeat the request.
+type ModelResponse struct {
+	// CreatedAt Unix time in seconds.
+	//
+	// Example: 1768473000
+	CreatedAt int `json:"created_at"`
+
+	// ID Id of the response. It is not stored.
+	//
+	// Example: resp_019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e
+	ID string `json:"id"`
+
+	// Model Slug of the chatbot.
+	//
+	// Example: parley
+	Model string `json:"model"`
+
+	// Object Always `response`.
+	//
+	// Example: response
+	Object string `json:"object"`
+
+	// Output Messages and calls of functions.
+	Output []map[string]interface{} `json:"output"`
+
+	// Status `completed`, `incomplete` or `failed`, and `in_progress` in events.
+	//
+	// Example: completed
+	Status string `json:"status"`
+}
+
+// ModelResponseEvent An event of a streamed response in OpenAI's format. Its further fields depend on the type.
+type ModelResponseEvent struct {
+	// SequenceNumber Number of the event: 0, 1, 2 …
+	//
+	// Example: 4
+	SequenceNumber int `json:"sequence_number"`
+
+	// Type Type of the event, which is also its SSE event name.
+	//
+	// Example: response.output_text.delta
+	Type string `json:"type"`
+}
+
 // ModelSettings Complete settings of the model: absent fields are reset, except for the API key. In an update, null removes
 // the model and its API key.
 type ModelSettings struct {
@@ -3958,6 +4002,31 @@ type RecordUpdate struct {
 //
 // Example: body
 type RequestPart string
+
+// ResponseCreate A request in the format of OpenAI's Responses API. It may have further fields.
+type ResponseCreate struct {
+	// Input The question, as a text or as a list of items: messages, and items of the types `function_call` and
+	// `function_call_output`.
+	//
+	//
+	// Example: How do I reset my password?
+	Input json.RawMessage `json:"input"`
+
+	// Instructions Instructions, which follow those of the chatbot.
+	//
+	// Example: Be brief.
+	Instructions nullable.Nullable[string] `json:"instructions,omitempty"`
+
+	// Model Slug or id of a chatbot. An unknown one is 404.
+	//
+	// Example: parley
+	Model string `json:"model"`
+
+	// Stream Whether the response is an event stream. Default: false.
+	//
+	// Example: false
+	Stream nullable.Nullable[bool] `json:"stream,omitempty"`
+}
 
 // Run The work of answering one message.
 type Run struct {
@@ -5523,6 +5592,9 @@ type CreateWsTicketJSONRequestBody = WsTicketCreate
 // CreateChatCompletionJSONRequestBody defines body for CreateChatCompletion for application/json ContentType.
 type CreateChatCompletionJSONRequestBody = ChatCompletionCreate
 
+// CreateResponseJSONRequestBody defines body for CreateResponse for application/json ContentType.
+type CreateResponseJSONRequestBody = ResponseCreate
+
 // AsChatCompletionChunk returns the union data inside the ChatCompletionEvent as a ChatCompletionChunk
 func (t ChatCompletionEvent) AsChatCompletionChunk() (ChatCompletionChunk, error) {
 	var body ChatCompletionChunk
@@ -6309,10 +6381,11 @@ type ClientInterface interface {
 	//
 	// Client tokens are accepted by startConversation and createConversation (unless the purpose is a conversation),
 	// sendMessage, getHistory, getConversation, createMessage (incoming messages), listMessages (with
-	// `conversation`), getMessage, setMessageFeedback, createCompletion, createChatCompletion, getRun, streamRun,
-	// cancelRun and connect.
+	// `conversation`), getMessage, setMessageFeedback, createCompletion, createChatCompletion, createResponse
+	// (unless the purpose is a conversation), getRun, streamRun, cancelRun and connect.
 	// Everything else is 403, including the creation of further tokens. Messages are sent by the token's contact.
-	// Attachments must be named by `file`, not by `id`. Requests count against the rate limits of the token's user.
+	// Attachments must be named by `file`, not by `id`. Requests count for the visitor or
+	// conversation that the token is bound to; all tokens of a user together have the operator's ceilings.
 	//
 	// With `origin`, the token is accepted only from pages of that origin: the header `Origin`, which browsers send
 	// with cross-origin requests, must be present and equal. The origin must also be listed in the server's
@@ -6345,10 +6418,11 @@ type ClientInterface interface {
 	//
 	// Client tokens are accepted by startConversation and createConversation (unless the purpose is a conversation),
 	// sendMessage, getHistory, getConversation, createMessage (incoming messages), listMessages (with
-	// `conversation`), getMessage, setMessageFeedback, createCompletion, createChatCompletion, getRun, streamRun,
-	// cancelRun and connect.
+	// `conversation`), getMessage, setMessageFeedback, createCompletion, createChatCompletion, createResponse
+	// (unless the purpose is a conversation), getRun, streamRun, cancelRun and connect.
 	// Everything else is 403, including the creation of further tokens. Messages are sent by the token's contact.
-	// Attachments must be named by `file`, not by `id`. Requests count against the rate limits of the token's user.
+	// Attachments must be named by `file`, not by `id`. Requests count for the visitor or
+	// conversation that the token is bound to; all tokens of a user together have the operator's ceilings.
 	//
 	// With `origin`, the token is accepted only from pages of that origin: the header `Origin`, which browsers send
 	// with cross-origin requests, must be present and equal. The origin must also be listed in the server's
@@ -7150,6 +7224,58 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/models/{model} (the `GetModel` operationId).
 	GetModel(ctx context.Context, model string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateResponseWithBody Create a response
+	//
+	// Compatible with OpenAI's Responses API for stateless text responses, which some SDKs use by default. It is
+	// translated into a chat completion without a conversation: createChatCompletion describes what chatbots do with
+	// it. `input` is a text or a list of messages, function calls and their results; `instructions`, functions in
+	// `tools`, `tool_choice`, `text.format`, `max_output_tokens` and `reasoning.effort` are converted, and other
+	// fields are passed on to the model server of a chatbot with the engine `openai`.
+	//
+	// Nothing is stored, whatever `store` says. `previous_response_id`, `conversation`, `prompt`, `background` and
+	// tools other than functions are 400 with the code `unsupported_parameter`.
+	//
+	// **Streams** consist of OpenAI's typed events, in its order: `response.created`, `response.in_progress`, for each
+	// item `response.output_item.added` to `response.output_item.done` with its deltas, and at the end
+	// `response.completed`, `response.incomplete` or `response.failed`. Comment lines keep an idle connection alive
+	// (every 15 seconds). The headers are sent with the first piece of the reply, at the latest after two seconds.
+	//
+	// Nothing is stored that a repeat could store twice, so an `Idempotency-Key` has no effect.
+	//
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Rate class:
+	// `messages`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/responses (the `CreateResponse` operationId).
+	CreateResponseWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateResponse Create a response
+	//
+	// Compatible with OpenAI's Responses API for stateless text responses, which some SDKs use by default. It is
+	// translated into a chat completion without a conversation: createChatCompletion describes what chatbots do with
+	// it. `input` is a text or a list of messages, function calls and their results; `instructions`, functions in
+	// `tools`, `tool_choice`, `text.format`, `max_output_tokens` and `reasoning.effort` are converted, and other
+	// fields are passed on to the model server of a chatbot with the engine `openai`.
+	//
+	// Nothing is stored, whatever `store` says. `previous_response_id`, `conversation`, `prompt`, `background` and
+	// tools other than functions are 400 with the code `unsupported_parameter`.
+	//
+	// **Streams** consist of OpenAI's typed events, in its order: `response.created`, `response.in_progress`, for each
+	// item `response.output_item.added` to `response.output_item.done` with its deltas, and at the end
+	// `response.completed`, `response.incomplete` or `response.failed`. Comment lines keep an idle connection alive
+	// (every 15 seconds). The headers are sent with the first piece of the reply, at the latest after two seconds.
+	//
+	// Nothing is stored that a repeat could store twice, so an `Idempotency-Key` has no effect.
+	//
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Rate class:
+	// `messages`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/responses (the `CreateResponse` operationId).
+	CreateResponse(ctx context.Context, body CreateResponseJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Connect Open a WebSocket
 	//
@@ -8020,10 +8146,11 @@ func (c *Client) GetStatistics(ctx context.Context, chatbotPk ChatbotPk, params 
 //
 // Client tokens are accepted by startConversation and createConversation (unless the purpose is a conversation),
 // sendMessage, getHistory, getConversation, createMessage (incoming messages), listMessages (with
-// `conversation`), getMessage, setMessageFeedback, createCompletion, createChatCompletion, getRun, streamRun,
-// cancelRun and connect.
+// `conversation`), getMessage, setMessageFeedback, createCompletion, createChatCompletion, createResponse
+// (unless the purpose is a conversation), getRun, streamRun, cancelRun and connect.
 // Everything else is 403, including the creation of further tokens. Messages are sent by the token's contact.
-// Attachments must be named by `file`, not by `id`. Requests count against the rate limits of the token's user.
+// Attachments must be named by `file`, not by `id`. Requests count for the visitor or
+// conversation that the token is bound to; all tokens of a user together have the operator's ceilings.
 //
 // With `origin`, the token is accepted only from pages of that origin: the header `Origin`, which browsers send
 // with cross-origin requests, must be present and equal. The origin must also be listed in the server's
@@ -8066,10 +8193,11 @@ func (c *Client) CreateClientTokenWithBody(ctx context.Context, params *CreateCl
 //
 // Client tokens are accepted by startConversation and createConversation (unless the purpose is a conversation),
 // sendMessage, getHistory, getConversation, createMessage (incoming messages), listMessages (with
-// `conversation`), getMessage, setMessageFeedback, createCompletion, createChatCompletion, getRun, streamRun,
-// cancelRun and connect.
+// `conversation`), getMessage, setMessageFeedback, createCompletion, createChatCompletion, createResponse
+// (unless the purpose is a conversation), getRun, streamRun, cancelRun and connect.
 // Everything else is 403, including the creation of further tokens. Messages are sent by the token's contact.
-// Attachments must be named by `file`, not by `id`. Requests count against the rate limits of the token's user.
+// Attachments must be named by `file`, not by `id`. Requests count for the visitor or
+// conversation that the token is bound to; all tokens of a user together have the operator's ceilings.
 //
 // With `origin`, the token is accepted only from pages of that origin: the header `Origin`, which browsers send
 // with cross-origin requests, must be present and equal. The origin must also be listed in the server's
@@ -9402,6 +9530,78 @@ func (c *Client) ListModels(ctx context.Context, reqEditors ...RequestEditorFn) 
 // Corresponds with GET /v1/models/{model} (the `GetModel` operationId).
 func (c *Client) GetModel(ctx context.Context, model string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetModelRequest(c.Server, model)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateResponseWithBody Create a response
+//
+// Compatible with OpenAI's Responses API for stateless text responses, which some SDKs use by default. It is
+// translated into a chat completion without a conversation: createChatCompletion describes what chatbots do with
+// it. `input` is a text or a list of messages, function calls and their results; `instructions`, functions in
+// `tools`, `tool_choice`, `text.format`, `max_output_tokens` and `reasoning.effort` are converted, and other
+// fields are passed on to the model server of a chatbot with the engine `openai`.
+//
+// Nothing is stored, whatever `store` says. `previous_response_id`, `conversation`, `prompt`, `background` and
+// tools other than functions are 400 with the code `unsupported_parameter`.
+//
+// **Streams** consist of OpenAI's typed events, in its order: `response.created`, `response.in_progress`, for each
+// item `response.output_item.added` to `response.output_item.done` with its deltas, and at the end
+// `response.completed`, `response.incomplete` or `response.failed`. Comment lines keep an idle connection alive
+// (every 15 seconds). The headers are sent with the first piece of the reply, at the latest after two seconds.
+//
+// Nothing is stored that a repeat could store twice, so an `Idempotency-Key` has no effect.
+//
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Rate class:
+// `messages`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/responses (the `CreateResponse` operationId).
+func (c *Client) CreateResponseWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateResponseRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateResponse Create a response
+//
+// Compatible with OpenAI's Responses API for stateless text responses, which some SDKs use by default. It is
+// translated into a chat completion without a conversation: createChatCompletion describes what chatbots do with
+// it. `input` is a text or a list of messages, function calls and their results; `instructions`, functions in
+// `tools`, `tool_choice`, `text.format`, `max_output_tokens` and `reasoning.effort` are converted, and other
+// fields are passed on to the model server of a chatbot with the engine `openai`.
+//
+// Nothing is stored, whatever `store` says. `previous_response_id`, `conversation`, `prompt`, `background` and
+// tools other than functions are 400 with the code `unsupported_parameter`.
+//
+// **Streams** consist of OpenAI's typed events, in its order: `response.created`, `response.in_progress`, for each
+// item `response.output_item.added` to `response.output_item.done` with its deltas, and at the end
+// `response.completed`, `response.incomplete` or `response.failed`. Comment lines keep an idle connection alive
+// (every 15 seconds). The headers are sent with the first piece of the reply, at the latest after two seconds.
+//
+// Nothing is stored that a repeat could store twice, so an `Idempotency-Key` has no effect.
+//
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Rate class:
+// `messages`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/responses (the `CreateResponse` operationId).
+func (c *Client) CreateResponse(ctx context.Context, body CreateResponseJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateResponseRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -13302,6 +13502,46 @@ func NewGetModelRequest(server string, model string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewCreateResponseRequest calls the generic CreateResponse builder with application/json body
+func NewCreateResponseRequest(server string, body CreateResponseJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateResponseRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewCreateResponseRequestWithBody constructs an http.Request for the CreateResponse method, with any body, and a specified content type
+func NewCreateResponseRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/responses")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewConnectRequest constructs an http.Request for the Connect method
 func NewConnectRequest(server string, params *ConnectParams) (*http.Request, error) {
 	var err error
@@ -13986,10 +14226,11 @@ type ClientWithResponsesInterface interface {
 	//
 	// Client tokens are accepted by startConversation and createConversation (unless the purpose is a conversation),
 	// sendMessage, getHistory, getConversation, createMessage (incoming messages), listMessages (with
-	// `conversation`), getMessage, setMessageFeedback, createCompletion, createChatCompletion, getRun, streamRun,
-	// cancelRun and connect.
+	// `conversation`), getMessage, setMessageFeedback, createCompletion, createChatCompletion, createResponse
+	// (unless the purpose is a conversation), getRun, streamRun, cancelRun and connect.
 	// Everything else is 403, including the creation of further tokens. Messages are sent by the token's contact.
-	// Attachments must be named by `file`, not by `id`. Requests count against the rate limits of the token's user.
+	// Attachments must be named by `file`, not by `id`. Requests count for the visitor or
+	// conversation that the token is bound to; all tokens of a user together have the operator's ceilings.
 	//
 	// With `origin`, the token is accepted only from pages of that origin: the header `Origin`, which browsers send
 	// with cross-origin requests, must be present and equal. The origin must also be listed in the server's
@@ -14022,10 +14263,11 @@ type ClientWithResponsesInterface interface {
 	//
 	// Client tokens are accepted by startConversation and createConversation (unless the purpose is a conversation),
 	// sendMessage, getHistory, getConversation, createMessage (incoming messages), listMessages (with
-	// `conversation`), getMessage, setMessageFeedback, createCompletion, createChatCompletion, getRun, streamRun,
-	// cancelRun and connect.
+	// `conversation`), getMessage, setMessageFeedback, createCompletion, createChatCompletion, createResponse
+	// (unless the purpose is a conversation), getRun, streamRun, cancelRun and connect.
 	// Everything else is 403, including the creation of further tokens. Messages are sent by the token's contact.
-	// Attachments must be named by `file`, not by `id`. Requests count against the rate limits of the token's user.
+	// Attachments must be named by `file`, not by `id`. Requests count for the visitor or
+	// conversation that the token is bound to; all tokens of a user together have the operator's ceilings.
 	//
 	// With `origin`, the token is accepted only from pages of that origin: the header `Origin`, which browsers send
 	// with cross-origin requests, must be present and equal. The origin must also be listed in the server's
@@ -14881,6 +15123,58 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/models/{model} (the `GetModel` operationId).
 	GetModelWithResponse(ctx context.Context, model string, reqEditors ...RequestEditorFn) (*GetModelResponse, error)
+
+	// CreateResponseWithBodyWithResponse Create a response
+	//
+	// Compatible with OpenAI's Responses API for stateless text responses, which some SDKs use by default. It is
+	// translated into a chat completion without a conversation: createChatCompletion describes what chatbots do with
+	// it. `input` is a text or a list of messages, function calls and their results; `instructions`, functions in
+	// `tools`, `tool_choice`, `text.format`, `max_output_tokens` and `reasoning.effort` are converted, and other
+	// fields are passed on to the model server of a chatbot with the engine `openai`.
+	//
+	// Nothing is stored, whatever `store` says. `previous_response_id`, `conversation`, `prompt`, `background` and
+	// tools other than functions are 400 with the code `unsupported_parameter`.
+	//
+	// **Streams** consist of OpenAI's typed events, in its order: `response.created`, `response.in_progress`, for each
+	// item `response.output_item.added` to `response.output_item.done` with its deltas, and at the end
+	// `response.completed`, `response.incomplete` or `response.failed`. Comment lines keep an idle connection alive
+	// (every 15 seconds). The headers are sent with the first piece of the reply, at the latest after two seconds.
+	//
+	// Nothing is stored that a repeat could store twice, so an `Idempotency-Key` has no effect.
+	//
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Rate class:
+	// `messages`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/responses (the `CreateResponse` operationId).
+	CreateResponseWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateResponseResponse, error)
+
+	// CreateResponseWithResponse Create a response
+	//
+	// Compatible with OpenAI's Responses API for stateless text responses, which some SDKs use by default. It is
+	// translated into a chat completion without a conversation: createChatCompletion describes what chatbots do with
+	// it. `input` is a text or a list of messages, function calls and their results; `instructions`, functions in
+	// `tools`, `tool_choice`, `text.format`, `max_output_tokens` and `reasoning.effort` are converted, and other
+	// fields are passed on to the model server of a chatbot with the engine `openai`.
+	//
+	// Nothing is stored, whatever `store` says. `previous_response_id`, `conversation`, `prompt`, `background` and
+	// tools other than functions are 400 with the code `unsupported_parameter`.
+	//
+	// **Streams** consist of OpenAI's typed events, in its order: `response.created`, `response.in_progress`, for each
+	// item `response.output_item.added` to `response.output_item.done` with its deltas, and at the end
+	// `response.completed`, `response.incomplete` or `response.failed`. Comment lines keep an idle connection alive
+	// (every 15 seconds). The headers are sent with the first piece of the reply, at the latest after two seconds.
+	//
+	// Nothing is stored that a repeat could store twice, so an `Idempotency-Key` has no effect.
+	//
+	// Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Rate class:
+	// `messages`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/responses (the `CreateResponse` operationId).
+	CreateResponseWithResponse(ctx context.Context, body CreateResponseJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateResponseResponse, error)
 
 	// ConnectWithResponse Open a WebSocket
 	//
@@ -21361,6 +21655,119 @@ func (r GetModelResponse) ContentType() string {
 	return ""
 }
 
+// CreateResponseResponse401Headers the declared response headers of an HTTP 401 response for CreateResponse
+type CreateResponseResponse401Headers struct {
+	WWWAuthenticate string
+}
+
+// CreateResponseResponse429Headers the declared response headers of an HTTP 429 response for CreateResponse
+type CreateResponseResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      int
+}
+
+type CreateResponseResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ModelResponse
+	// JSON400 the response for an HTTP 400 `application/json` response
+	JSON400 *OpenAIRefusal
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *OpenAIUnauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *OpenAIRefusal
+	// JSON404 the response for an HTTP 404 `application/json` response
+	JSON404 *OpenAINotFound
+	// JSON413 the response for an HTTP 413 `application/json` response
+	JSON413 *OpenAIRefusal
+	// JSON415 the response for an HTTP 415 `application/json` response
+	JSON415 *OpenAIRefusal
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *OpenAIRateLimited
+	// JSONDefault the response for an HTTP default `application/json` response
+	JSONDefault *OpenAIFailure
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *CreateResponseResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *CreateResponseResponse429Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CreateResponseResponse) GetJSON200() *ModelResponse {
+	return r.JSON200
+}
+
+// GetJSON400 returns the response for an HTTP 400 `application/json` response
+func (r CreateResponseResponse) GetJSON400() *OpenAIRefusal {
+	return r.JSON400
+}
+
+// GetJSON401 returns the response for an HTTP 401 `application/json` response
+func (r CreateResponseResponse) GetJSON401() *OpenAIUnauthorized {
+	return r.JSON401
+}
+
+// GetJSON403 returns the response for an HTTP 403 `application/json` response
+func (r CreateResponseResponse) GetJSON403() *OpenAIRefusal {
+	return r.JSON403
+}
+
+// GetJSON404 returns the response for an HTTP 404 `application/json` response
+func (r CreateResponseResponse) GetJSON404() *OpenAINotFound {
+	return r.JSON404
+}
+
+// GetJSON413 returns the response for an HTTP 413 `application/json` response
+func (r CreateResponseResponse) GetJSON413() *OpenAIRefusal {
+	return r.JSON413
+}
+
+// GetJSON415 returns the response for an HTTP 415 `application/json` response
+func (r CreateResponseResponse) GetJSON415() *OpenAIRefusal {
+	return r.JSON415
+}
+
+// GetJSON429 returns the response for an HTTP 429 `application/json` response
+func (r CreateResponseResponse) GetJSON429() *OpenAIRateLimited {
+	return r.JSON429
+}
+
+// GetJSONDefault returns the response for an HTTP default `application/json` response
+func (r CreateResponseResponse) GetJSONDefault() *OpenAIFailure {
+	return r.JSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateResponseResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateResponseResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateResponseResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateResponseResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ConnectResponse401Headers the declared response headers of an HTTP 401 response for Connect
 type ConnectResponse401Headers struct {
 	WWWAuthenticate string
@@ -22165,10 +22572,11 @@ func (c *ClientWithResponses) GetStatisticsWithResponse(ctx context.Context, cha
 //
 // Client tokens are accepted by startConversation and createConversation (unless the purpose is a conversation),
 // sendMessage, getHistory, getConversation, createMessage (incoming messages), listMessages (with
-// `conversation`), getMessage, setMessageFeedback, createCompletion, createChatCompletion, getRun, streamRun,
-// cancelRun and connect.
+// `conversation`), getMessage, setMessageFeedback, createCompletion, createChatCompletion, createResponse
+// (unless the purpose is a conversation), getRun, streamRun, cancelRun and connect.
 // Everything else is 403, including the creation of further tokens. Messages are sent by the token's contact.
-// Attachments must be named by `file`, not by `id`. Requests count against the rate limits of the token's user.
+// Attachments must be named by `file`, not by `id`. Requests count for the visitor or
+// conversation that the token is bound to; all tokens of a user together have the operator's ceilings.
 //
 // With `origin`, the token is accepted only from pages of that origin: the header `Origin`, which browsers send
 // with cross-origin requests, must be present and equal. The origin must also be listed in the server's
@@ -22207,10 +22615,11 @@ func (c *ClientWithResponses) CreateClientTokenWithBodyWithResponse(ctx context.
 //
 // Client tokens are accepted by startConversation and createConversation (unless the purpose is a conversation),
 // sendMessage, getHistory, getConversation, createMessage (incoming messages), listMessages (with
-// `conversation`), getMessage, setMessageFeedback, createCompletion, createChatCompletion, getRun, streamRun,
-// cancelRun and connect.
+// `conversation`), getMessage, setMessageFeedback, createCompletion, createChatCompletion, createResponse
+// (unless the purpose is a conversation), getRun, streamRun, cancelRun and connect.
 // Everything else is 403, including the creation of further tokens. Messages are sent by the token's contact.
-// Attachments must be named by `file`, not by `id`. Requests count against the rate limits of the token's user.
+// Attachments must be named by `file`, not by `id`. Requests count for the visitor or
+// conversation that the token is bound to; all tokens of a user together have the operator's ceilings.
 //
 // With `origin`, the token is accepted only from pages of that origin: the header `Origin`, which browsers send
 // with cross-origin requests, must be present and equal. The origin must also be listed in the server's
@@ -23389,6 +23798,70 @@ func (c *ClientWithResponses) GetModelWithResponse(ctx context.Context, model st
 		return nil, err
 	}
 	return ParseGetModelResponse(rsp)
+}
+
+// CreateResponseWithBodyWithResponse Create a response
+//
+// Compatible with OpenAI's Responses API for stateless text responses, which some SDKs use by default. It is
+// translated into a chat completion without a conversation: createChatCompletion describes what chatbots do with
+// it. `input` is a text or a list of messages, function calls and their results; `instructions`, functions in
+// `tools`, `tool_choice`, `text.format`, `max_output_tokens` and `reasoning.effort` are converted, and other
+// fields are passed on to the model server of a chatbot with the engine `openai`.
+//
+// Nothing is stored, whatever `store` says. `previous_response_id`, `conversation`, `prompt`, `background` and
+// tools other than functions are 400 with the code `unsupported_parameter`.
+//
+// **Streams** consist of OpenAI's typed events, in its order: `response.created`, `response.in_progress`, for each
+// item `response.output_item.added` to `response.output_item.done` with its deltas, and at the end
+// `response.completed`, `response.incomplete` or `response.failed`. Comment lines keep an idle connection alive
+// (every 15 seconds). The headers are sent with the first piece of the reply, at the latest after two seconds.
+//
+// Nothing is stored that a repeat could store twice, so an `Idempotency-Key` has no effect.
+//
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Rate class:
+// `messages`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/responses (the `CreateResponse` operationId).
+func (c *ClientWithResponses) CreateResponseWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateResponseResponse, error) {
+	rsp, err := c.CreateResponseWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateResponseResponse(rsp)
+}
+
+// CreateResponseWithResponse Create a response
+//
+// Compatible with OpenAI's Responses API for stateless text responses, which some SDKs use by default. It is
+// translated into a chat completion without a conversation: createChatCompletion describes what chatbots do with
+// it. `input` is a text or a list of messages, function calls and their results; `instructions`, functions in
+// `tools`, `tool_choice`, `text.format`, `max_output_tokens` and `reasoning.effort` are converted, and other
+// fields are passed on to the model server of a chatbot with the engine `openai`.
+//
+// Nothing is stored, whatever `store` says. `previous_response_id`, `conversation`, `prompt`, `background` and
+// tools other than functions are 400 with the code `unsupported_parameter`.
+//
+// **Streams** consist of OpenAI's typed events, in its order: `response.created`, `response.in_progress`, for each
+// item `response.output_item.added` to `response.output_item.done` with its deltas, and at the end
+// `response.completed`, `response.incomplete` or `response.failed`. Comment lines keep an idle connection alive
+// (every 15 seconds). The headers are sent with the first piece of the reply, at the latest after two seconds.
+//
+// Nothing is stored that a repeat could store twice, so an `Idempotency-Key` has no effect.
+//
+// Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Rate class:
+// `messages`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/responses (the `CreateResponse` operationId).
+func (c *ClientWithResponses) CreateResponseWithResponse(ctx context.Context, body CreateResponseJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateResponseResponse, error) {
+	rsp, err := c.CreateResponse(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateResponseResponse(rsp)
 }
 
 // ConnectWithResponse Open a WebSocket
@@ -30259,6 +30732,128 @@ func ParseGetModelResponse(rsp *http.Response) (*GetModelResponse, error) {
 		response.Headers401 = &headers
 	case rsp.StatusCode == 429:
 		var headers GetModelResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		response.Headers429 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCreateResponseResponse parses an HTTP response from a CreateResponseWithResponse call
+func ParseCreateResponseResponse(rsp *http.Response) (*CreateResponseResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateResponseResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ModelResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest OpenAIRefusal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest OpenAIUnauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest OpenAIRefusal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest OpenAINotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest OpenAIRefusal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest OpenAIRefusal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest OpenAIRateLimited
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest OpenAIFailure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/event-stream) unsupported
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers CreateResponseResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers CreateResponseResponse429Headers
 		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

@@ -3521,6 +3521,50 @@ type Model struct {
 // Example: stream_options
 type ModelOmission string
 
+// ModelResponse A response in OpenAI's format. It has further fields, which repeat the request.
+type ModelResponse struct {
+	// CreatedAt Unix time in seconds.
+	//
+	// Example: 1768473000
+	CreatedAt int `json:"created_at"`
+
+	// ID Id of the response. It is not stored.
+	//
+	// Example: resp_019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e
+	ID string `json:"id"`
+
+	// Model Slug of the chatbot.
+	//
+	// Example: parley
+	Model string `json:"model"`
+
+	// Object Always `response`.
+	//
+	// Example: response
+	Object string `json:"object"`
+
+	// Output Messages and calls of functions.
+	Output []map[string]interface{} `json:"output"`
+
+	// Status `completed`, `incomplete` or `failed`, and `in_progress` in events.
+	//
+	// Example: completed
+	Status string `json:"status"`
+}
+
+// ModelResponseEvent An event of a streamed response in OpenAI's format. Its further fields depend on the type.
+type ModelResponseEvent struct {
+	// SequenceNumber Number of the event: 0, 1, 2 …
+	//
+	// Example: 4
+	SequenceNumber int `json:"sequence_number"`
+
+	// Type Type of the event, which is also its SSE event name.
+	//
+	// Example: response.output_text.delta
+	Type string `json:"type"`
+}
+
 // ModelSettings Complete settings of the model: absent fields are reset, except for the API key. In an update, null removes
 // the model and its API key.
 type ModelSettings struct {
@@ -3955,6 +3999,31 @@ type RecordUpdate struct {
 //
 // Example: body
 type RequestPart string
+
+// ResponseCreate A request in the format of OpenAI's Responses API. It may have further fields.
+type ResponseCreate struct {
+	// Input The question, as a text or as a list of items: messages, and items of the types `function_call` and
+	// `function_call_output`.
+	//
+	//
+	// Example: How do I reset my password?
+	Input json.RawMessage `json:"input"`
+
+	// Instructions Instructions, which follow those of the chatbot.
+	//
+	// Example: Be brief.
+	Instructions nullable.Nullable[string] `json:"instructions,omitempty"`
+
+	// Model Slug or id of a chatbot. An unknown one is 404.
+	//
+	// Example: parley
+	Model string `json:"model"`
+
+	// Stream Whether the response is an event stream. Default: false.
+	//
+	// Example: false
+	Stream nullable.Nullable[bool] `json:"stream,omitempty"`
+}
 
 // Run The work of answering one message.
 type Run struct {
@@ -5502,6 +5571,9 @@ type CreateWsTicketJSONRequestBody = WsTicketCreate
 // CreateChatCompletionJSONRequestBody defines body for CreateChatCompletion for application/json ContentType.
 type CreateChatCompletionJSONRequestBody = ChatCompletionCreate
 
+// CreateResponseJSONRequestBody defines body for CreateResponse for application/json ContentType.
+type CreateResponseJSONRequestBody = ResponseCreate
+
 // AsChatCompletionChunk returns the union data inside the ChatCompletionEvent as a ChatCompletionChunk
 func (t ChatCompletionEvent) AsChatCompletionChunk() (ChatCompletionChunk, error) {
 	var body ChatCompletionChunk
@@ -5886,6 +5958,9 @@ type ServerInterface interface {
 	// GetModel Get a model
 	// (GET /v1/models/{model})
 	GetModel(ctx echo.Context, model string) error
+	// CreateResponse Create a response
+	// (POST /v1/responses)
+	CreateResponse(ctx echo.Context) error
 }
 
 // ServerInterfaceWrapper converts echo contexts to parameters.
@@ -7706,6 +7781,15 @@ func (w *ServerInterfaceWrapper) GetModel(ctx echo.Context) error {
 	return err
 }
 
+// CreateResponse converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateResponse(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateResponse(ctx)
+	return err
+}
+
 // This is a simple interface which specifies echo.Route addition functions which
 // are present on both echo.Echo and echo.Group, since we want to allow using
 // either of them for path registration
@@ -7813,6 +7897,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/chat/completions", wrapper.CreateChatCompletion, options.OperationMiddlewares["createChatCompletion"]...)
 	router.GET(options.BaseURL+"/v1/models", wrapper.ListModels, options.OperationMiddlewares["listModels"]...)
 	router.GET(options.BaseURL+"/v1/models/:model", wrapper.GetModel, options.OperationMiddlewares["getModel"]...)
+	router.POST(options.BaseURL+"/v1/responses", wrapper.CreateResponse, options.OperationMiddlewares["createResponse"]...)
 
 }
 
@@ -16354,6 +16439,194 @@ func (response GetModeldefaultJSONResponse) VisitGetModelResponse(w http.Respons
 	return err
 }
 
+type CreateResponseRequestObject struct {
+	Body *CreateResponseJSONRequestBody
+}
+
+type CreateResponseResponseObject interface {
+	VisitCreateResponseResponse(w http.ResponseWriter) error
+}
+
+type CreateResponse200JSONResponse ModelResponse
+
+func (response CreateResponse200JSONResponse) VisitCreateResponseResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateResponse200TextEventStreamResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response CreateResponse200TextEventStreamResponse) VisitCreateResponseResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/event-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type CreateResponse400JSONResponse struct{ OpenAIRefusalJSONResponse }
+
+func (response CreateResponse400JSONResponse) VisitCreateResponseResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateResponse401JSONResponse struct{ OpenAIUnauthorizedJSONResponse }
+
+func (response CreateResponse401JSONResponse) VisitCreateResponseResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("WWW-Authenticate", fmt.Sprint(response.Headers.WWWAuthenticate))
+	w.WriteHeader(401)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateResponse403JSONResponse OpenAIError
+
+func (response CreateResponse403JSONResponse) VisitCreateResponseResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(403)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateResponse404JSONResponse struct{ OpenAINotFoundJSONResponse }
+
+func (response CreateResponse404JSONResponse) VisitCreateResponseResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateResponse413JSONResponse OpenAIError
+
+func (response CreateResponse413JSONResponse) VisitCreateResponseResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(413)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateResponse415JSONResponse OpenAIError
+
+func (response CreateResponse415JSONResponse) VisitCreateResponseResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(415)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateResponse429JSONResponse struct{ OpenAIRateLimitedJSONResponse }
+
+func (response CreateResponse429JSONResponse) VisitCreateResponseResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.RateLimit != nil {
+		w.Header().Set("RateLimit", fmt.Sprint(*response.Headers.RateLimit))
+	}
+	if response.Headers.RateLimitPolicy != nil {
+		w.Header().Set("RateLimit-Policy", fmt.Sprint(*response.Headers.RateLimitPolicy))
+	}
+	w.Header().Set("Retry-After", fmt.Sprint(response.Headers.RetryAfter))
+	w.WriteHeader(429)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateResponsedefaultJSONResponse struct {
+	Body       OpenAIError
+	StatusCode int
+}
+
+func (response CreateResponsedefaultJSONResponse) VisitCreateResponseResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 	// ListAPIKeys List API keys
@@ -16536,6 +16809,9 @@ type StrictServerInterface interface {
 	// GetModel Get a model
 	// (GET /v1/models/{model})
 	GetModel(ctx context.Context, request GetModelRequestObject) (GetModelResponseObject, error)
+	// CreateResponse Create a response
+	// (POST /v1/responses)
+	CreateResponse(ctx context.Context, request CreateResponseRequestObject) (CreateResponseResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx echo.Context, request any) (any, error)
@@ -18543,6 +18819,52 @@ func (sh *strictHandler) GetModel(ctx echo.Context, model string) error {
 		return err
 	} else if validResponse, ok := response.(GetModelResponseObject); ok {
 		return validResponse.VisitGetModelResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateResponse operation middleware
+func (sh *strictHandler) CreateResponse(ctx echo.Context) error {
+	var request CreateResponseRequestObject
+
+	var body CreateResponseJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateResponse(ctx.Request().Context(), request.(CreateResponseRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateResponse")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateResponseResponseObject); ok {
+		return validResponse.VisitCreateResponseResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

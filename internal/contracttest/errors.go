@@ -67,7 +67,7 @@ func isOpenAI(path string) bool { return openAIPath.MatchString(path) }
 
 // openAIPath matches the paths below /v1, those of SDKs whose base URL lacks it, and the aliases of chat
 // completions.
-var openAIPath = regexp.MustCompile(`^(/v1($|/.*)|/(chat/completions|completions|embeddings|models|responses)($|/.*)|/api(/v1)?/chat/completions/?)$`)
+var openAIPath = regexp.MustCompile(`(?s)^(/v1($|/.*)|/(chat/completions|completions|embeddings|models|responses)($|/.*)|/api(/v1)?/chat/completions/?)$`)
 
 func checkOpenAIError(seen *coverage, response *http.Response, body []byte) error {
 	if kind := response.Header.Get("Content-Type"); kind != "application/json" {

@@ -155,7 +155,7 @@ var (
 	anyCursor = regexp.MustCompile(`cursor=[^&"]+`)
 	isTime    = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$`)
 	allTimes  = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z`)
-	allUnix   = regexp.MustCompile(`("created"):\d{10,}`)
+	allUnix   = regexp.MustCompile(`("created(?:_at)?"):\d{10,}`)
 	// tableEnd is how a line of the CSV export ends: with the seconds of the reply, and the time.
 	tableEnd = regexp.MustCompile(`,[0-9.]+,\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`)
 )
@@ -185,7 +185,7 @@ func (s *tour) tidied(key string, value any) any {
 		}
 		return s.tidy(value)
 	case json.Number:
-		if key == "created" && len(value) >= 10 { // a time, as OpenAI has it
+		if (key == "created" || key == "created_at") && len(value) >= 10 { // a time, as OpenAI has it
 			return json.Number("1768473000")
 		}
 	}

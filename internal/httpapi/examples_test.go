@@ -299,6 +299,10 @@ func (s *tour) openai() {
 	s.keep("createChatCompletionChunk", chunks[1])
 	s.keep("createChatCompletionLastChunk", chunks[len(chunks)-1])
 	s.keep("createChatCompletionTranscript", string(streamed.body))
+	asked = object{"model": "parley", "input": question}
+	s.tell("createResponse", "POST", "/v1/responses", asked, 200)
+	events := s.streamInEvents("createResponseStream", "/v1/responses", streaming(asked), 10).typedEvents()
+	s.keep("createResponseFirstEvent", events[0])
 	s.tell("listModels", "GET", "/v1/models", nil, 200)
 	s.tell("getModel", "GET", "/v1/models/parley", nil, 200)
 }

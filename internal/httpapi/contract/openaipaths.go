@@ -35,7 +35,7 @@ func lacksPrefix(path string) bool {
 
 // noSuchOpenAIPath says what an SDK has requested, and what it can request instead.
 func (f failures) noSuchOpenAIPath(r *http.Request) string {
-	path := r.URL.Path
+	path := r.URL.EscapedPath()
 	path = strings.ToValidUTF8(path[:min(len(path), maxLogged)], "")
 	hint := "This API has " + strings.Join(f.openAIOperations, ", ") + "."
 	if lacksPrefix(r.URL.Path) {

@@ -40,6 +40,14 @@ func RequestOf(ctx context.Context) Request {
 	return request
 }
 
+// WithBody returns a context whose Request has another JSON body, for handlers that translate one
+// operation into another.
+func WithBody(ctx context.Context, body []byte) context.Context {
+	request := RequestOf(ctx)
+	request.Body = body
+	return context.WithValue(ctx, requestKey{}, request)
+}
+
 func newRequest(ec echo.Context, read body) Request {
 	r := ec.Request()
 	address := *r.URL

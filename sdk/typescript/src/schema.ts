@@ -1180,10 +1180,11 @@ export interface paths {
          *
          *     Client tokens are accepted by startConversation and createConversation (unless the purpose is a conversation),
          *     sendMessage, getHistory, getConversation, createMessage (incoming messages), listMessages (with
-         *     `conversation`), getMessage, setMessageFeedback, createCompletion, createChatCompletion, getRun, streamRun,
-         *     cancelRun and connect.
+         *     `conversation`), getMessage, setMessageFeedback, createCompletion, createChatCompletion, createResponse
+         *     (unless the purpose is a conversation), getRun, streamRun, cancelRun and connect.
          *     Everything else is 403, including the creation of further tokens. Messages are sent by the token's contact.
-         *     Attachments must be named by `file`, not by `id`. Requests count against the rate limits of the token's user.
+         *     Attachments must be named by `file`, not by `id`. Requests count for the visitor or
+         *     conversation that the token is bound to; all tokens of a user together have the operator's ceilings.
          *
          *     With `origin`, the token is accepted only from pages of that origin: the header `Origin`, which browsers send
          *     with cross-origin requests, must be present and equal. The origin must also be listed in the server's
@@ -1323,6 +1324,43 @@ export interface paths {
          *     is named, a `contact` or a `chatbot`. Rate class: `messages`. Retry safely with an `Idempotency-Key`.
          */
         post: operations["createChatCompletion"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/responses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create a response
+         * @description Compatible with OpenAI's Responses API for stateless text responses, which some SDKs use by default. It is
+         *     translated into a chat completion without a conversation: createChatCompletion describes what chatbots do with
+         *     it. `input` is a text or a list of messages, function calls and their results; `instructions`, functions in
+         *     `tools`, `tool_choice`, `text.format`, `max_output_tokens` and `reasoning.effort` are converted, and other
+         *     fields are passed on to the model server of a chatbot with the engine `openai`.
+         *
+         *     Nothing is stored, whatever `store` says. `previous_response_id`, `conversation`, `prompt`, `background` and
+         *     tools other than functions are 400 with the code `unsupported_parameter`.
+         *
+         *     **Streams** consist of OpenAI's typed events, in its order: `response.created`, `response.in_progress`, for each
+         *     item `response.output_item.added` to `response.output_item.done` with its deltas, and at the end
+         *     `response.completed`, `response.incomplete` or `response.failed`. Comment lines keep an idle connection alive
+         *     (every 15 seconds). The headers are sent with the first piece of the reply, at the latest after two seconds.
+         *
+         *     Nothing is stored that a repeat could store twice, so an `Idempotency-Key` has no effect.
+         *
+         *     Requires the scope `chat` or `agent`. Accepts client tokens for a `contact` or a `chatbot`. Rate class:
+         *     `messages`.
+         */
+        post: operations["createResponse"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2298,6 +2336,73 @@ export interface components {
              * @example 019bc0a4-7c10-7f3a-8d55-1b2f6a1c0e07
              */
             sender?: string;
+        };
+        /** @description A request in the format of OpenAI's Responses API. It may have further fields. */
+        ResponseCreate: {
+            /**
+             * @description Slug or id of a chatbot. An unknown one is 404.
+             * @example parley
+             */
+            model: string;
+            /**
+             * @description The question, as a text or as a list of items: messages, and items of the types `function_call` and
+             *     `function_call_output`.
+             * @example How do I reset my password?
+             */
+            input: unknown;
+            /**
+             * @description Instructions, which follow those of the chatbot.
+             * @example Be brief.
+             */
+            instructions?: string | null;
+            /**
+             * @description Whether the response is an event stream. Default: false.
+             * @example false
+             */
+            stream?: boolean | null;
+        };
+        /** @description A response in OpenAI's format. It has further fields, which repeat the request. */
+        ModelResponse: {
+            /**
+             * @description Id of the response. It is not stored.
+             * @example resp_019bc0a4-7c10-7f3a-8d55-1b2f6a1ce84e
+             */
+            id: string;
+            /**
+             * @description Always `response`.
+             * @example response
+             */
+            object: string;
+            /**
+             * @description Unix time in seconds.
+             * @example 1768473000
+             */
+            created_at: number;
+            /**
+             * @description `completed`, `incomplete` or `failed`, and `in_progress` in events.
+             * @example completed
+             */
+            status: string;
+            /**
+             * @description Slug of the chatbot.
+             * @example parley
+             */
+            model: string;
+            /** @description Messages and calls of functions. */
+            output: Record<string, never>[];
+        };
+        /** @description An event of a streamed response in OpenAI's format. Its further fields depend on the type. */
+        ModelResponseEvent: {
+            /**
+             * @description Type of the event, which is also its SSE event name.
+             * @example response.output_text.delta
+             */
+            type: string;
+            /**
+             * @description Number of the event: 0, 1, 2 …
+             * @example 4
+             */
+            sequence_number: number;
         };
         /**
          * @description A request in OpenAI's format. A chatbot with the engine `openai` passes the fields that are not listed here on to
@@ -3468,6 +3573,7 @@ export interface components {
              */
             lastUsedAt: string | null;
             createdAt: components["schemas"]["Timestamp"];
+            rateLimits: components["schemas"]["KeyRateLimits"];
         };
         /** @description An API key to create. */
         ApiKeyCreate: {
@@ -3492,6 +3598,46 @@ export interface components {
              * @example 2030-01-01T00:00:00.000000Z
              */
             expiresAt?: string | null;
+            /**
+             * @description Limits of this key in place of those of its user, for a backend that speaks for many people. Requests of a key
+             *     with limits of its own count for the key, not for its user. A limit above what the operator allows
+             *     (`PARLEY_RATE_CEILINGS`) is 400.
+             */
+            rateLimits?: {
+                /**
+                 * @description Requests per minute of the class `messages`. Default: the limit of the class.
+                 * @example 600
+                 */
+                messages?: number;
+                /**
+                 * @description Requests per minute of the class `history`. Default: the limit of the class.
+                 * @example 600
+                 */
+                history?: number;
+                /**
+                 * @description Requests per minute of the class `list`. Default: the limit of the class.
+                 * @example 300
+                 */
+                list?: number;
+            };
+        };
+        /** @description Limits that a key has of its own, in requests per minute. Null where the limit of the class applies. */
+        KeyRateLimits: {
+            /**
+             * @description Requests per minute of the class `messages`.
+             * @example 600
+             */
+            messages: number | null;
+            /**
+             * @description Requests per minute of the class `history`.
+             * @example null
+             */
+            history: number | null;
+            /**
+             * @description Requests per minute of the class `list`.
+             * @example null
+             */
+            list: number | null;
         };
         /** @description An API key with its secret. */
         ApiKeyCreated: {
@@ -3531,6 +3677,7 @@ export interface components {
              */
             lastUsedAt: string | null;
             createdAt: components["schemas"]["Timestamp"];
+            rateLimits: components["schemas"]["KeyRateLimits"];
             /**
              * @description The API key. It is shown only once.
              * @example pk_4f9a1c22d0.Zk3xQ0v9s1LrT7uYb2Wc5dEf8gHj
@@ -7361,6 +7508,42 @@ export interface operations {
             413: components["responses"]["OpenAIRefusal"];
             415: components["responses"]["OpenAIRefusal"];
             422: components["responses"]["OpenAIRefusal"];
+            429: components["responses"]["OpenAIRateLimited"];
+            default: components["responses"]["OpenAIFailure"];
+        };
+    };
+    createResponse: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ResponseCreate"];
+            };
+        };
+        responses: {
+            /** @description The response, as JSON or as an event stream. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["XRequestId"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelResponse"];
+                    "text/event-stream": components["schemas"]["ModelResponseEvent"];
+                };
+            };
+            400: components["responses"]["OpenAIRefusal"];
+            401: components["responses"]["OpenAIUnauthorized"];
+            403: components["responses"]["OpenAIRefusal"];
+            404: components["responses"]["OpenAINotFound"];
+            413: components["responses"]["OpenAIRefusal"];
+            415: components["responses"]["OpenAIRefusal"];
             429: components["responses"]["OpenAIRateLimited"];
             default: components["responses"]["OpenAIFailure"];
         };

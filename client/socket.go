@@ -64,7 +64,7 @@ type SocketOptions struct {
 //	     └── backoff.wait ◀────┴── broken or silent ◀───┘
 type Socket struct {
 	client  *Client
-	options SocketOptions // SessionID and After advance with the frames; only Frames uses them
+	options SocketOptions // Frames updates SessionID and After as frames arrive; nothing else uses them
 
 	mu      sync.Mutex
 	conn    *websocket.Conn      // nil unless open

@@ -67,7 +67,7 @@ func TestInstancesWithRedisWorkAsOne(t *testing.T) {
 	p.first.stop()
 	p.second.stop()
 	for _, server := range []*process{p.first, p.second} {
-		if log := server.stderr.String(); strings.Count(log, "redis unavailable") != 1 || strings.Count(log, "redis available") != 1 || strings.Contains(log, "without REDIS_URL") {
+		if log := server.stderr.String(); strings.Count(log, "redis unavailable") != 1 || strings.Count(log, "redis available again") != 1 || strings.Contains(log, "without REDIS_URL") {
 			t.Errorf("the log is\n%s", log)
 		}
 	}
@@ -81,7 +81,7 @@ func TestInstancesWithoutRedisWarn(t *testing.T) {
 	if first.redisStatus()+second.redisStatus() != "" {
 		t.Error("/readyz reports a Redis")
 	}
-	const warning = "run several instances without REDIS_URL"
+	const warning = "several instances run without REDIS_URL"
 	if strings.Contains(p.first.stderr.String(), warning) || !strings.Contains(p.second.stderr.String(), warning) {
 		t.Errorf("the log of the first is\n%s\nthat of the second\n%s", p.first.stderr.String(), p.second.stderr.String())
 	}

@@ -228,7 +228,7 @@ func connectInstances(ctx context.Context, store *store.Store, config config, lo
 	}
 	if config.RedisURL == "" {
 		if others > 0 {
-			log.Warn("run several instances without REDIS_URL: each instance counts rate limits separately, an anonymous visit exists on one instance only, "+
+			log.Warn("several instances run without REDIS_URL: each instance counts rate limits separately, an anonymous visit exists on one instance only, "+
 				"replies are streamed only by the instance that writes them, and messages of other instances arrive seconds later", "other_instances", others)
 		}
 		return nil, unregister, nil

@@ -34,7 +34,7 @@ type line struct {
 	unit      string              // of the ratio, if it is not a ratio but a figure
 }
 
-// limit is a bound of a ratio. A line without one is informational.
+// limit is an upper or lower bound for a ratio. A line without limits is only informative.
 type limit interface {
 	fmt.Stringer
 	holds(ratio float64) bool

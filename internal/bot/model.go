@@ -28,7 +28,7 @@ const (
 
 // Timeouts hold how long a reply may take, in seconds. Zero means the default.
 type Timeouts struct {
-	// FirstToken is the longest silence of the server before the first token.
+	// FirstToken is how long the server may take to send the first token.
 	FirstToken int `json:"firstToken,omitempty"`
 	// BetweenTokens is the longest silence of the server after it.
 	BetweenTokens int `json:"betweenTokens,omitempty"`

@@ -73,7 +73,7 @@ func (f fixture) query(t *testing.T, statement string, args ...any) (number int)
 	return number
 }
 
-// exec changes what no operation changes.
+// exec executes a statement directly, for changes that no operation makes.
 func (f fixture) exec(t *testing.T, statement string, args ...any) {
 	t.Helper()
 	conn := f.connect(t)

@@ -21,7 +21,7 @@ const (
 
 var longJSON = json.RawMessage(fmt.Sprintf("{%q: %q}", "a", strings.Repeat("a", 900_000)))
 
-// A page of long messages is cut short and says that there is more. Paging skips and repeats none.
+// A page of long messages is cut short and says that there is more. Paging neither skips nor repeats a message.
 func TestLongMessagesMakeShortPages(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

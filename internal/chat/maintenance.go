@@ -36,7 +36,7 @@ func (c *Chat) maintain() {
 			}
 		}
 		if err := c.compactCounts(ctx); err != nil && ctx.Err() == nil {
-			c.log.Error("compact counters", "err", err)
+			c.log.Error("merge conversation counters", "err", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -67,7 +67,7 @@ func TestSearchFindsTheSameWithoutIndex(t *testing.T) {
 	webChat := f.WebChat(t, "Website")
 	texts := f.randomConversations(t, random, []auth.Principal{f.User(t, "Alex"), kim}, webChat)
 	plain := f.Instance(t, chattest.Config{WithoutSearchIndex: true})
-	// Thresholds for each way of a search: few matches, many matches nearby, many matches far away.
+	// Thresholds that select each search strategy: few matches, many matches nearby, many matches far away.
 	indexed := map[string]*chattest.Domain{}
 	for name, bounds := range map[string][3]int32{"few": {0, 5000, 1000}, "near": {0, 2, 30}, "far": {0, 1, 1}} {
 		indexed[name] = f.Instance(t, chattest.Config{})

@@ -7,7 +7,7 @@ import "sync"
 const maxCachedText = 1 << 20
 
 // termCache caches the comparison terms of questions and answers: the same few FAQs are candidates
-// for most questions, and cutting them takes longer than comparing them. It is safe for concurrent
+// for most questions, and splitting their texts into terms takes longer than comparing the terms. It is safe for concurrent
 // use, and its zero value is empty.
 type termCache struct {
 	mu     sync.Mutex

@@ -92,7 +92,7 @@ func (h keyHandlers) checkRateLimits(wanted auth.KeyLimits) error {
 		wanted, ceiling int
 	}{{"messages", wanted.Messages, ceilings.Messages}, {"history", wanted.History, ceilings.History}, {"list", wanted.List, ceilings.List}} {
 		if limit.ceiling > 0 && limit.wanted > limit.ceiling {
-			return apperr.Field(apperr.InvalidRequest, "/rateLimits/"+limit.class, fmt.Sprintf("must be at most %d, the operator's ceiling", limit.ceiling))
+			return apperr.Field(apperr.InvalidRequest, "/rateLimits/"+limit.class, fmt.Sprintf("must be at most %d, the maximum of this server", limit.ceiling))
 		}
 	}
 	return nil

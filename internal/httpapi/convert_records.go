@@ -93,7 +93,7 @@ func toAPIRecord(row db.Record) openapi.ExchangeRecord {
 	return record
 }
 
-// displayScore formats a score with two decimals; no score is the empty string.
+// displayScore formats a score with two decimals; it returns the empty string if there is no score.
 func displayScore(score *float64) string {
 	if score == nil {
 		return ""

@@ -129,7 +129,7 @@ func (c call) redact(err error) error {
 		return err
 	}
 	text := strings.ReplaceAll(err.Error(), c.apiKey, redacted)
-	// A truncated quotation may end within the key.
+	// The text may be cut off in the middle of the key.
 	for n := len(c.apiKey) - 1; n >= 4; n-- {
 		if before, ok := strings.CutSuffix(text, c.apiKey[:n]); ok {
 			text = before + redacted

@@ -82,7 +82,7 @@ func isNotCode(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '-' && r != '.'
 }
 
-// statusWithin returns the status that an error within a response amounts to.
+// statusWithin returns the HTTP status that corresponds to an error reported within a response.
 func (r report) statusWithin() int {
 	for _, code := range []string{r.code, r.kind} {
 		if status, err := strconv.Atoi(code); err == nil && status >= 300 && status < 600 {

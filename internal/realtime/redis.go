@@ -142,7 +142,7 @@ func (r *Redis) probe(ctx context.Context) {
 	case err != nil:
 		r.markUnavailable(err)
 	case r.unavailable.CompareAndSwap(true, false):
-		r.log.Info("redis available: instances are connected again")
+		r.log.Info("redis available again: instances are connected")
 	}
 }
 

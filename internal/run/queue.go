@@ -203,6 +203,6 @@ func (d *Dispatcher) releaseAll() {
 		d.log.Error("release runs of an earlier process", "err", err)
 	}
 	if released > 0 {
-		d.log.Info("release runs of an earlier process", "runs", released)
+		d.log.Info("released runs of an earlier process", "runs", released)
 	}
 }

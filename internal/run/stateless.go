@@ -78,7 +78,7 @@ func (d *Dispatcher) endStateless(ctx context.Context, key uuid.UUID, question b
 	case errors.Is(err, context.Canceled):
 		err = reply.ErrCancelled // the client has disconnected
 	case err != nil:
-		d.log.Error("complete without storing", "bot_id", question.Bot.ID, "err", err)
+		d.log.Error("answer stateless completion", "bot_id", question.Bot.ID, "err", err)
 	}
 	outcome := reply.NewOutcome(text, answered, err)
 	d.usage.count(question, key, answered, outcome.State == "failed")

@@ -46,7 +46,7 @@ const (
 type Shape struct {
 	kind       kind
 	inFree     bool // part of free JSON, which is validated but not rewritten
-	isFree     bool // so are the properties of this object
+	isFree     bool // the properties of this object are free JSON
 	isNullable bool
 	isIDObject bool // x-id-or-object: a string that can be an object, or an object that can be a string
 	items      *Shape

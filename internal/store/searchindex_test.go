@@ -215,7 +215,7 @@ func execute(t *testing.T, conn *pgx.Conn, sql string) {
 	}
 }
 
-// lineLog collects log lines and sends to written, unless nil, for each.
+// lineLog collects log lines and and sends a value to written for each line, unless written is nil.
 type lineLog struct {
 	mu      sync.Mutex
 	text    bytes.Buffer

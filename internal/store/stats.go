@@ -61,7 +61,7 @@ func (c *counters) instrument(config *pgxpool.Config) {
 	dial := config.ConnConfig.DialFunc
 	config.ConnConfig.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
-		if err != nil && !errors.Is(ctx.Err(), context.Canceled) { // a deadline is connect_timeout
+		if err != nil && !errors.Is(ctx.Err(), context.Canceled) { // an exceeded deadline means that connect_timeout has passed
 			c.failedConnects.Add(1)
 			c.unreachable.Store(true)
 		}

@@ -110,7 +110,7 @@ func TestReconnectingClientsMissNothing(t *testing.T) {
 	}
 	for i := range questions {
 		run := alice.postMessage(id, fmt.Sprintf("Question %d?", i))["run_id"].(string)
-		if i%10 == 9 { // keeps the reply queue tcp its limit
+		if i%10 == 9 { // keeps the reply queue below its limit
 			eventually(t, "the run is finished", func() bool {
 				return alice.call("GET", "/api/runs/"+run+"/", nil).expect(200)["finishedAt"] != nil
 			})

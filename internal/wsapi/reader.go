@@ -217,7 +217,7 @@ func decodeError(err error) error {
 	case ok && appErr.Violations[0].Pointer != "":
 		return apperr.Field(apperr.InvalidMessage, appErr.Violations[0].Pointer, appErr.Violations[0].Detail)
 	}
-	return apperr.Wrap(apperr.InvalidRequest, "A frame must be a JSON object as the documentation describes it.", err)
+	return apperr.Wrap(apperr.InvalidRequest, "A frame must be a JSON object that matches the schema ClientMessageFrame.", err)
 }
 
 func isObject(raw json.RawMessage) bool {

@@ -132,7 +132,7 @@ func TestVisitKeepsLast100Messages(t *testing.T) {
 	watcher := o.visitor().dial("session_id=" + ws.connected.SessionID)
 	contents := map[string]string{}
 	var all []message
-	const rounds, each = 8, 8 // tcp the limit of the reply queue
+	const rounds, each = 8, 8 // below the limit of the reply queue
 	for round := range rounds {
 		for i := range each {
 			id := fmt.Sprint(round*each + i)

@@ -115,7 +115,7 @@ func (s *socket) writeEvent(ctx context.Context, event feed.Event) error {
 		return s.startReply(ctx, event)
 	case *feed.FeedbackChanged:
 		if event.Message.Seq > s.cursor {
-			return nil // the message is yet to be written, and has its feedback
+			return nil // the message has not been written yet; it will include the feedback
 		}
 		return s.write(ctx, s.cached(event, func() [][]byte { return [][]byte{feedbackFrame(s.watch, event.Message)} })[0])
 	case *feed.VisitExpiring:

@@ -78,7 +78,7 @@ func appendCaller(attributes []slog.Attr, ec echo.Context) []slog.Attr {
 	return attributes
 }
 
-// routeOf returns the route of an operation, or the beginning of a path that has none.
+// routeOf returns the route of an operation, or the beginning of the path if the request matches no operation.
 func routeOf(ec echo.Context, op *operation) string {
 	if op != nil {
 		return op.route.Path

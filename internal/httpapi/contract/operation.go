@@ -81,7 +81,7 @@ func readExtension(op *openapi3.Operation, name string, into any) error {
 	return json.Unmarshal(raw, into)
 }
 
-// metricOf returns the metric of an operation, or nil without one.
+// metricOf returns the metric of an operation, or nil if op is nil.
 func metricOf(op *operation) *metrics.Operation {
 	if op == nil {
 		return nil

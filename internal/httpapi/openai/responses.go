@@ -52,7 +52,6 @@ type response struct {
 	isStreaming bool
 	document    map[string]any // without output
 	items       []*outputItem
-	failure     any
 }
 
 // echoed are the fields of a request that its response repeats, with their defaults.
@@ -101,7 +100,9 @@ func (r *response) VisitCreateResponseResponse(w http.ResponseWriter) error {
 		if err := json.Unmarshal(choice.Message, &said); err != nil {
 			return fmt.Errorf("read a chat completion: %w", err)
 		}
-		r.add(said, func(map[string]any) error { return nil })
+		if err := r.add(said, func(map[string]any) error { return nil }); err != nil {
+			return err
+		}
 		r.finish(choice.FinishReason)
 	}
 	r.setUsage(completion.Usage)

@@ -171,7 +171,7 @@ func TestUnstreamedResponsesAreRelayed(t *testing.T) {
 		t.Errorf("%v", message)
 	}
 	events, _ := alice.call(http.MethodPost, chatCompletions, streaming(chatting("And?"))).chunks()
-	if delta := choiceOf(events, 0)["delta"].(object); delta["content"] != "Good" || choiceOf(events, 0)["finish_reason"] != "length" {
+	if delta := choiceOf(events, 0)["delta"].(object); delta["content"] != "Good" || delta["role"] != "assistant" || choiceOf(events, 0)["finish_reason"] != "length" {
 		t.Errorf("%v", events)
 	}
 }

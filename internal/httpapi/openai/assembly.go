@@ -24,6 +24,11 @@ func (a *assembly) add(chunk json.RawMessage) error {
 	if err := decoder.Decode(&fields); err != nil {
 		return fmt.Errorf("read a chunk: %w", err)
 	}
+	if fields["usage"] != nil {
+		var raw map[string]json.RawMessage
+		_ = json.Unmarshal(chunk, &raw) // it has been decoded before
+		fields["usage"] = withTotal(raw["usage"])
+	}
 	if a.fields == nil {
 		a.fields = make(map[string]any)
 	}

@@ -29,6 +29,9 @@ type relayed struct {
 	includesUsage bool
 	chunks        chan json.RawMessage // closed when the outcome is set
 	outcome       *reply.Outcome
+
+	hasRole bool            // a chunk of the stream had the role
+	usage   json.RawMessage // that came together with choices
 }
 
 // relay passes a request on. The response ends when ctx is done.
@@ -179,6 +182,11 @@ func (s relayedStream) VisitCreateChatCompletionResponse(w http.ResponseWriter) 
 		if err != nil {
 			return events.Write("", ErrorOf(err))
 		}
+		if s.usage != nil {
+			if err := events.Write("", s.usageChunk()); err != nil {
+				return err
+			}
+		}
 		return events.Print([]byte("data: [DONE]\n\n"))
 	})
 }
@@ -224,15 +232,79 @@ func (r *relayed) rewrite(chunk json.RawMessage) (map[string]json.RawMessage, er
 	if err := json.Unmarshal(chunk, &fields); err != nil {
 		return nil, fmt.Errorf("read a chunk: %w", err)
 	}
-	if !r.includesUsage {
+	hasChoices := string(fields["choices"]) != "[]" && string(fields["choices"]) != ""
+	usage := withTotal(fields["usage"])
+	switch {
+	case !r.includesUsage:
 		delete(fields, "usage")
-		if choices := string(fields["choices"]); choices == "[]" || choices == "" {
+		if !hasChoices {
 			return nil, nil
 		}
+	case usage != nil && hasChoices: // of a server that answers with a document
+		delete(fields, "usage")
+		r.usage = usage
+	case usage != nil:
+		fields["usage"] = usage
+	}
+	if !r.hasRole && hasChoices {
+		r.hasRole = true
+		fields["choices"] = withRole(fields["choices"])
 	}
 	for name, value := range map[string]any{"id": r.id, "object": "chat.completion.chunk", "created": r.created.Unix(), "model": r.model} {
 		fields[name], _ = json.Marshal(value) // strings and numbers always encode
 	}
 	fields["choices"] = json.RawMessage(cmp.Or(string(fields["choices"]), "[]"))
 	return fields, nil
+}
+
+// usageChunk returns the last chunk, which has nothing but the usage.
+func (r *relayed) usageChunk() map[string]any {
+	return map[string]any{"id": r.id, "object": "chat.completion.chunk", "created": r.created.Unix(), "model": r.model, "choices": []any{}, "usage": r.usage}
+}
+
+// withTotal returns a usage with the sum of its tokens, which some servers leave out. It returns nil
+// without a usage.
+func withTotal(usage json.RawMessage) json.RawMessage {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(usage, &fields) != nil || fields == nil || fields["total_tokens"] != nil {
+		if string(usage) == "null" {
+			return nil
+		}
+		return usage
+	}
+	var counts struct {
+		Prompt     int `json:"prompt_tokens"`
+		Completion int `json:"completion_tokens"`
+	}
+	if json.Unmarshal(usage, &counts) != nil {
+		return usage
+	}
+	fields["total_tokens"], _ = json.Marshal(counts.Prompt + counts.Completion) // numbers always encode
+	completed, _ := json.Marshal(fields)                                        // they were decoded from JSON
+	return completed
+}
+
+// withRole returns the choices of the first chunk with their indexes and, in the deltas, the role. SDKs
+// rely on both.
+func withRole(choices json.RawMessage) json.RawMessage {
+	var list []map[string]json.RawMessage
+	if json.Unmarshal(choices, &list) != nil {
+		return choices
+	}
+	for i, choice := range list {
+		if choice["index"] == nil {
+			choice["index"], _ = json.Marshal(i) // numbers always encode
+		}
+		var delta map[string]json.RawMessage
+		if json.Unmarshal(choice["delta"], &delta) != nil || delta == nil || delta["role"] != nil {
+			continue
+		}
+		delta["role"] = json.RawMessage(`"assistant"`)
+		choice["delta"], _ = json.Marshal(delta) // it was decoded from JSON
+	}
+	completed, err := json.Marshal(list)
+	if err != nil {
+		return choices
+	}
+	return completed
 }

@@ -156,6 +156,7 @@ var (
 	isTime    = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$`)
 	allTimes  = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z`)
 	allUnix   = regexp.MustCompile(`("created(?:_at)?"):\d{10,}`)
+	retryIn   = regexp.MustCompile(`Retry in \d+ seconds`)
 	// tableEnd is how a line of the CSV export ends: with the seconds of the reply, and the time.
 	tableEnd = regexp.MustCompile(`,[0-9.]+,\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`)
 )
@@ -205,6 +206,7 @@ func (s *tour) tidy(text string) string {
 	})
 	text = strings.ReplaceAll(text, s.url, exampleServer)
 	text = anyCursor.ReplaceAllString(text, "cursor="+exampleCursor)
+	text = retryIn.ReplaceAllString(text, "Retry in 60 seconds")
 	text = allUnix.ReplaceAllString(text, "$1:1768473000")
 	return tableEnd.ReplaceAllString(text, ",0.8,2026-01-15 10:30:00")
 }

@@ -158,6 +158,7 @@ func TestResponsesRefuseWhatTheyCannotDo(t *testing.T) {
 		alice.call(http.MethodPost, responses, object{"model": "parley", "input": input}).wantStatus(400)
 	}
 	alice.call(http.MethodPost, responses, object{"model": "nobody", "input": "Hello"}).wantStatus(404)
+	alice.call(http.MethodPost, responses, `{"model":"parley","input":"Hello","seed":-1e999}`).wantStatus(200)
 }
 
 // A reply that ends early, or fails after the stream has begun, has its own last event.

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -63,20 +62,6 @@ func largestEnforcer(tb testing.TB, name string) func(body string) error {
 		return enforcer(tb, "createCompletion", "chatbotId")
 	}
 	return enforcer(tb, "sendMessage", "id")
-}
-
-// A request never needs more than a few times the memory of its body, whatever it contains.
-func TestMemoryOfLargestBodiesIsBounded(t *testing.T) {
-	for name, body := range largest {
-		enforce := largestEnforcer(t, name)
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		_ = enforce(body)
-		runtime.ReadMemStats(&after)
-		if used := after.TotalAlloc - before.TotalAlloc; used > 10<<20 {
-			t.Errorf("%s: %d KiB", name, used>>10)
-		}
-	}
 }
 
 // enforcer returns a function that enforces the contract on a body of an operation with one parameter

@@ -62,7 +62,9 @@ var echoed = map[string]any{
 
 func newResponse(asked []byte, isStreaming bool, model string, answer openapi.CreateChatCompletionResponseObject) *response {
 	var request map[string]any
-	_ = json.Unmarshal(asked, &request) // it has been decoded before
+	decoder := json.NewDecoder(bytes.NewReader(asked))
+	decoder.UseNumber()
+	_ = decoder.Decode(&request) // it has been decoded before
 	document := map[string]any{
 		"id": "resp_" + store.NewID().String(), "object": "response", "created_at": time.Now().Unix(), "model": model, "status": "in_progress",
 		"error": nil, "incomplete_details": nil, "previous_response_id": nil, "store": false, "usage": nil,

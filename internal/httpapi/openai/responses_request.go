@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -39,7 +40,9 @@ var converted = []string{
 func toChatRequest(body []byte) (map[string]any, error) {
 	var fields map[string]any
 	var request responseRequest
-	if err := json.Unmarshal(body, &fields); err != nil {
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber() // numbers can exceed float64
+	if err := decoder.Decode(&fields); err != nil {
 		return nil, fmt.Errorf("read a request: %w", err)
 	}
 	if err := json.Unmarshal(body, &request); err != nil {

@@ -4014,6 +4014,9 @@ type ResponseCreate struct {
 	// Example: Be brief.
 	Instructions nullable.Nullable[string] `json:"instructions,omitempty"`
 
+	// Metadata Any JSON object.
+	Metadata nullable.Nullable[ChatMetadata] `json:"metadata,omitempty"`
+
 	// Model Slug or id of a chatbot. An unknown one is 404.
 	//
 	// Example: parley

@@ -154,6 +154,9 @@ func TestResponsesRefuseWhatTheyCannotDo(t *testing.T) {
 			t.Errorf("%s: %v", param, failure)
 		}
 	}
+	for _, metadata := range []any{7, []any{object{}}, object{"conversation_id": 7}} {
+		alice.call(http.MethodPost, responses, object{"model": "parley", "input": "Hello", "metadata": metadata}).wantStatus(400)
+	}
 	for _, input := range []any{7, []any{}, object{}, []any{"x"}, []any{object{"role": "user", "content": 7}}} {
 		alice.call(http.MethodPost, responses, object{"model": "parley", "input": input}).wantStatus(400)
 	}

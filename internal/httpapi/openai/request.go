@@ -93,11 +93,11 @@ func (r *chatRequest) readOptions(body openapi.ChatCompletionCreate) error {
 	// Not into a struct: its field would also match "Conversation_Id".
 	var metadata map[string]json.RawMessage
 	if err := json.Unmarshal(r.metadata, &metadata); err != nil {
-		return fmt.Errorf("read the metadata: %w", err)
+		return apperr.Field(apperr.InvalidRequest, "/metadata", "must be of type object")
 	}
 	if id := metadata["conversation_id"]; id != nil {
 		if err := json.Unmarshal(id, &r.conversation); err != nil {
-			return fmt.Errorf("read the conversation ID: %w", err)
+			return apperr.Field(apperr.InvalidRequest, "/metadata/conversation_id", "must be of type string")
 		}
 	}
 	return nil

@@ -33,7 +33,7 @@ type responseRequest struct {
 // there. All others are passed on.
 var converted = []string{
 	"input", "instructions", "previous_response_id", "conversation", "background", "prompt", "tools", "tool_choice", "max_output_tokens",
-	"reasoning", "text", "store", "include", "truncation", "max_tool_calls",
+	"reasoning", "text", "store", "include", "truncation", "max_tool_calls", "n",
 }
 
 // toChatRequest returns the chat completion request with the meaning of one of the Responses API.

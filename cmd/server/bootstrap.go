@@ -189,8 +189,8 @@ func listOrganizations(ctx context.Context, store *store.Store, out io.Writer) e
 	return nil
 }
 
-// check returns the key if the database has it, else none. The key of the configuration or of the data
-// directory may belong to another database.
+// check returns the key if it exists in the database, and an empty key otherwise. The key in the
+// configuration or in the data directory may belong to another database.
 func (k adminKey) check(ctx context.Context, authenticator *auth.Auth, log *slog.Logger) (adminKey, error) {
 	if k.text == "" {
 		return adminKey{}, nil
@@ -200,7 +200,7 @@ func (k adminKey) check(ctx context.Context, authenticator *auth.Auth, log *slog
 		return k, err
 	}
 	if k.path == "" {
-		log.Warn("ignore PARLEY_BOOTSTRAP_KEY: the database has organizations and none of them this key; it is used at the first start only")
+		log.Warn("ignore PARLEY_BOOTSTRAP_KEY: it is used only when the database has no organizations, and no organization has this key")
 	}
 	return adminKey{}, nil
 }

@@ -12,18 +12,19 @@ import (
 	"parley/internal/store"
 )
 
-// A client token or a bound ticket gives access to no more than its bounds. What reads a
-// conversation calls checkRead, or has SendMessage check the same. What creates one calls botFor or
-// checkCreate, and contactFor. What spans conversations calls checkUnbound.
+// A client token or a bound ticket gives access only within its bounds:
+//   - Operations that read a conversation call checkRead, or SendMessage, which makes the same checks.
+//   - Operations that create a conversation call botFor or checkCreate, and contactFor.
+//   - Operations on several conversations call checkUnbound.
 
-// ownership is what decides who may read a conversation.
+// ownership is the part of a conversation that decides who may read it.
 type ownership struct{ owner, conversation, bot, contact uuid.UUID }
 
 func ownershipOf(session db.Session) ownership {
 	return ownership{owner: session.UserID, conversation: session.ID, bot: session.BotID, contact: session.ContactID}
 }
 
-// checkRead returns an error unless the caller may read what belongs to a conversation.
+// checkRead returns an error unless the caller may read the conversation.
 func checkRead(caller auth.Principal, of ownership) error {
 	if of.owner != caller.UserID && !caller.IsStaff() {
 		return errForeign()
@@ -39,7 +40,7 @@ func errForeign() error {
 }
 
 func errOutOfBounds() error {
-	return apperr.New(apperr.Forbidden, "The token or ticket does not allow this.")
+	return apperr.New(apperr.Forbidden, "The token or ticket is restricted to other conversations, chatbots or contacts.")
 }
 
 // checkUnbound returns an error if the caller is bound.

@@ -94,7 +94,7 @@ func (b *batchChange) add(caller auth.Principal, action string) error {
 	case "delete":
 		b.isDeleted = true
 	default:
-		return apperr.New(apperr.InvalidRequest, "There is no such action.")
+		return apperr.New(apperr.InvalidRequest, "The action must be archive, unarchive, mark_read or delete.")
 	}
 	return nil
 }

@@ -13,8 +13,8 @@ import (
 	"parley/internal/apperr"
 )
 
-// order is what a list is sorted by, newest first. A cursor carries its order and is invalid in a
-// list of another order.
+// order is the sort order of a list. All orders list the newest first. A cursor contains its order,
+// and is invalid for a list in another order.
 type order string
 
 const (
@@ -24,8 +24,8 @@ const (
 	byCreation order = "c" // conversations
 )
 
-// position is where a page begins: below it, or above it if the page is backward. It is a seq in
-// one conversation, and a time and an ID otherwise.
+// position is where a page begins. A forward page contains older rows, a backward page newer ones.
+// The position is a seq in a list of one conversation, and a time and an ID in other lists.
 type position struct {
 	order      order
 	isFirst    bool // above the newest
@@ -56,14 +56,14 @@ func (p position) cursor() string {
 	return base64.RawURLEncoding.EncodeToString([]byte(text))
 }
 
-// parseCursor parses a cursor of a list in an order. The empty cursor is the first page's.
+// parseCursor parses a cursor of a list in the given order. An empty cursor is the first page.
 func parseCursor(cursor string, in order) (position, error) {
 	at := position{order: in}
 	if cursor == "" {
 		at.isFirst, at.seq, at.time, at.id = true, math.MaxInt64, endOfTime, uuid.Max
 		return at, nil
 	}
-	invalid := apperr.New(apperr.NotFound, "There is no such cursor.")
+	invalid := apperr.New(apperr.NotFound, "The cursor is invalid or belongs to another list. Start again without a cursor.")
 	text, err := base64.RawURLEncoding.DecodeString(cursor)
 	if err != nil {
 		return position{}, invalid

@@ -73,13 +73,13 @@ func (c *Chat) Send(ctx context.Context, caller auth.Principal, conversation str
 	return c.send(ctx, caller, conversation, message, delivery{sender: senderCaller, reply: replyAuto, content: "/content", attachments: "/attachments"})
 }
 
-// Post stores a message as the Chatbots family does: incoming from the contact, or outgoing from
-// the staff, which takes the scope agent. A message without content is stored and not answered.
+// Post stores a message for the API family Chatbots: incoming from the contact, or outgoing from the
+// staff, which requires the scope agent. A message without content is stored but not answered.
 func (c *Chat) Post(ctx context.Context, caller auth.Principal, conversation string, isOutgoing bool, message NewMessage) (Sent, error) {
 	how := delivery{sender: senderUser, reply: replyAuto, content: "/content", attachments: "/attachments"}
 	if isOutgoing {
 		if !caller.IsStaff() {
-			return Sent{}, apperr.New(apperr.Forbidden, "Outgoing messages need the scope agent.")
+			return Sent{}, apperr.New(apperr.Forbidden, "Only a caller with the scope agent can send outgoing messages.")
 		}
 		how.sender = senderAgent
 	}

@@ -33,13 +33,13 @@ const hexDigits = "0123456789abcdef"
 // nextLine is U+0085, at which Python's splitlines and others end a line.
 const nextLine = "\u0085"
 
-// EscapeNextLine escapes each U+0085 in JSON, which encoding/json does not.
+// EscapeNextLine escapes each U+0085 in JSON. encoding/json leaves them unescaped.
 func EscapeNextLine(data []byte) []byte {
 	return bytes.ReplaceAll(data, []byte(nextLine), []byte(`\u0085`))
 }
 
-// AppendString appends text as a JSON string, byte for byte as encoding/json with HTML escaping, and
-// with EscapeNextLine.
+// AppendString appends text as a JSON string. The bytes are those that encoding/json writes with HTML
+// escaping, except that U+0085 is escaped too.
 func AppendString[T string | []byte](to []byte, text T) []byte {
 	start := len(to)
 	to = append(to, '"')

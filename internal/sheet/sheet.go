@@ -75,7 +75,7 @@ func unreadable(cause error) error {
 }
 
 func tooComplex() error {
-	return apperr.New(apperr.TooLarge, "The file contains more than a table needs, such as many formatted empty cells: copy the rows into a new file.")
+	return apperr.New(apperr.TooLarge, "The file has too many elements, such as formatted empty cells or merged cells. Copy the rows into a new file.")
 }
 
 // Open reads a file in the format that its content shows, whatever its name.

@@ -166,7 +166,7 @@ func (p *textReader) read(visit func(Row) error) error {
 				return err
 			}
 			if p.cells++; p.cells > maxCells {
-				return apperr.New(apperr.TooLarge, "The file has too many cells: keep only the named columns.")
+				return apperr.New(apperr.TooLarge, "The file has too many cells. Delete the columns that are not imported.")
 			}
 			if strings.TrimSpace(value) == "" {
 				continue

@@ -189,7 +189,7 @@ func (w *worksheet) addCell(element xml.StartElement) error {
 		return nil
 	}
 	if w.left -= len(cell.Text); w.left < 0 {
-		return apperr.New(apperr.TooLarge, "The worksheet has more than "+unpackedLimit+" of text: keep only the named columns.")
+		return apperr.New(apperr.TooLarge, "The worksheet has more than "+unpackedLimit+" of text. Delete the columns that are not imported.")
 	}
 	cell.Column, cell.Hidden = at.column, w.isHidden(at.column)
 	w.row.Cells = append(w.row.Cells, cell)

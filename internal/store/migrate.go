@@ -59,7 +59,7 @@ func migrate(ctx context.Context, config *pgx.ConnConfig, files fs.FS, log *slog
 		if !isLocked(err) {
 			return 0, fmt.Errorf("migrate the database: %w", err)
 		}
-		log.Warn("migrate: waiting for a lock", "err", err, "retry_in_ms", pause.Milliseconds())
+		log.Warn("migrate the database: wait for a lock", "err", err, "retry_in_ms", pause.Milliseconds())
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():

@@ -36,16 +36,16 @@ type Sent struct {
 	IsReplayed bool // an earlier message had the same ClientID
 }
 
-// Send adds a visitor's message to a visit and has the bot answer it, one question after the other.
+// Send adds a visitor's message to a visit. The bot answers the messages of a visit one after another.
 func (v *Visits) Send(ctx context.Context, id uuid.UUID, message Message) (Sent, error) {
 	if message.HasAttachments {
-		return Sent{}, apperr.New(apperr.Forbidden, "Attachments need an API key.")
+		return Sent{}, apperr.New(apperr.Forbidden, "Anonymous visitors cannot send attachments. Use an API key.")
 	}
 	if strings.TrimSpace(message.Content) == "" {
 		return Sent{}, apperr.Field(apperr.InvalidMessage, "/content", "must not be blank when there are no attachments")
 	}
 	if utf8.RuneCountInString(message.Content) > v.maxLength {
-		return Sent{}, apperr.New(apperr.TooLarge, fmt.Sprintf("A message of a visitor can have at most %d characters.", v.maxLength))
+		return Sent{}, apperr.New(apperr.TooLarge, fmt.Sprintf("A message of an anonymous visitor can have at most %d characters.", v.maxLength))
 	}
 	served := v.find(id)
 	if served == nil {

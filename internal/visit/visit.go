@@ -177,7 +177,7 @@ func (v *Visits) Watch(ctx context.Context, id, botRef *string) (*feed.Watch, er
 		return nil, err
 	}
 	if botRef != nil && *botRef != owner.Slug && *botRef != owner.ID.String() {
-		return nil, apperr.New(apperr.Forbidden, "Without an API key only the default bot may be visited.")
+		return nil, apperr.New(apperr.Forbidden, "Without an API key, only the default chatbot is available.")
 	}
 	created := state{ID: store.NewID(), OrganizationID: owner.OrganizationID, BotID: owner.ID}
 	served := v.serve(ctx, created, owner)
@@ -193,7 +193,7 @@ func (v *Visits) Watch(ctx context.Context, id, botRef *string) (*feed.Watch, er
 func (v *Visits) defaultBot(ctx context.Context) (db.Bot, error) {
 	first, err := v.store.GetFirstOrganization(ctx)
 	if err != nil {
-		return db.Bot{}, apperr.Rephrase(err, apperr.NotFound, "There is no chatbot to visit.")
+		return db.Bot{}, apperr.Rephrase(err, apperr.NotFound, "The server has no chatbot for anonymous visitors yet.")
 	}
 	return v.bots.Default(ctx, first.ID)
 }

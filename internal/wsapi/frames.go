@@ -192,7 +192,7 @@ func deliveredFrame(s *socket, message uuid.UUID, seq int64, clientID string) []
 func errorFrame(s *socket, err error, clientID string) []byte {
 	appErr, ok := errors.AsType[*apperr.Error](err)
 	if !ok {
-		s.server.Log.Error("serve socket", "session_id", s.watch.SessionID, "err", err)
+		s.server.Log.Error("process socket messages", "session_id", s.watch.SessionID, "err", err)
 		appErr = apperr.WrapInternal(err)
 	}
 	frame := openapi.ErrorFrame{

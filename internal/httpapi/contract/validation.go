@@ -225,8 +225,8 @@ func patternDetail(schema *openapi3.Schema) string {
 	return "must match " + schema.Pattern
 }
 
-// choicesOf returns the alternatives of a pattern that only lists them. The document uses such a
-// pattern in place of a nullable enum, in which validators need null and code generators reject it.
+// choicesOf returns the alternatives of a pattern such as ^(a|b)$. The document uses such patterns
+// for enums that allow null: validators require null among the values, and code generators reject it.
 func choicesOf(schema *openapi3.Schema) (string, bool) {
 	list, hasPrefix := strings.CutPrefix(schema.Pattern, "^(")
 	list, hasSuffix := strings.CutSuffix(list, ")$")

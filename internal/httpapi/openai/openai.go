@@ -121,12 +121,12 @@ func (h Handlers) respond(ctx context.Context, parsed chatRequest, c completion)
 	return c.toAPICompletion(outcome), nil
 }
 
-// checkAsk returns an error if a client token does not allow to ask a chatbot without a conversation.
-// The rule is that for starting one.
+// checkAsk returns an error if the caller's token does not permit a completion without a conversation.
+// The rule is the same as for creating a conversation.
 func checkAsk(ctx context.Context, model db.Bot) error {
 	bounds := auth.PrincipalOf(ctx).Bounds
 	if bounds.Conversation != uuid.Nil || !bounds.AllowsBot(model.ID) {
-		return apperr.New(apperr.Forbidden, "The token does not allow this.")
+		return apperr.New(apperr.Forbidden, "The token is restricted to another chatbot or to a conversation.")
 	}
 	return nil
 }
